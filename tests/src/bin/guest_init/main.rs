@@ -1,0 +1,95 @@
+//! PID 1 of the virtual machine; under any other name or pid it is the workload.
+//!
+//! It mounts what is needed, carries out the plan, sends the results, and powers off. Whatever
+//! happens it powers off: the host tells a complete run by the end marker alone.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the console is the only way to tell"
+)]
+
+mod cgroup;
+mod demo;
+mod hog;
+mod host_facts;
+mod kernel_log;
+mod mounts;
+mod results;
+mod runner;
+mod tracer;
+mod wait;
+
+use std::process::{Command, ExitCode};
+use std::{fs, thread};
+
+use anyhow::{Context as _, Result, ensure};
+use oomwhy_tests::plan::{CONSOLE_BEGIN, ERROR_FILE, GUEST_PATH, Plan};
+use oomwhy_tests::scenario::Hierarchy;
+use oomwhy_tests::scenarios;
+use rustix::system::{RebootCommand, reboot};
+
+fn main() -> ExitCode {
+    if !rustix::process::getpid().is_init() {
+        return hog::main();
+    }
+    if let Err(error) = run().or_else(|error| results::store(ERROR_FILE, format!("{error:#}\n"))) {
+        eprintln!("guest-init: {error:#}");
+    }
+    if let Err(error) = results::send_end() {
+        eprintln!("guest-init: the results cannot be sent: {error:#}");
+    }
+    if let Err(error) = reboot(RebootCommand::PowerOff) {
+        eprintln!("guest-init: the machine cannot be powered off: {error}");
+    }
+    loop {
+        thread::park();
+    }
+}
+
+fn run() -> Result<()> {
+    mounts::base()?;
+    let plan = fs::read(GUEST_PATH).context("the initramfs has no plan")?;
+    let plan: Plan = serde_json::from_slice(&plan).context("the plan cannot be read")?;
+    println!("{CONSOLE_BEGIN}");
+    match plan {
+        Plan::Scenarios(names) => run_scenarios(&names),
+        Plan::HostFacts => host_facts::collect(),
+        Plan::Demo { json, color } => {
+            mounts::cgroup(Hierarchy::V2)?;
+            demo::run(json, color)
+        }
+        Plan::Command(argv) => run_command(&argv),
+    }
+}
+
+fn run_scenarios(names: &[String]) -> Result<()> {
+    let mut mounted = None;
+    for name in names {
+        let scenario =
+            scenarios::find(name).with_context(|| format!("there is no scenario {name:?}"))?;
+        if mounted.is_none() {
+            mounts::cgroup(scenario.hierarchy)?;
+            mounted = Some(scenario.hierarchy);
+        }
+        ensure!(
+            mounted == Some(scenario.hierarchy),
+            "{name} needs a boot of its own"
+        );
+        println!("scenario {name}");
+        runner::run(scenario).with_context(|| format!("scenario {name}"))?;
+    }
+    Ok(())
+}
+
+fn run_command(argv: &[String]) -> Result<()> {
+    mounts::cgroup(Hierarchy::V2)?;
+    let (program, args) = argv.split_first().context("the plan names no command")?;
+    let status = Command::new(program)
+        .args(args)
+        .env("PATH", "/bin:/sbin:/")
+        .status()
+        .with_context(|| format!("{program} cannot be started"))?;
+    println!("### {program}: {status}");
+    results::store("exit.txt", format!("{}\n", tracer::describe(status)))
+}

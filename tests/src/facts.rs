@@ -1,0 +1,68 @@
+//! What the guest knows about a scenario besides the two accounts that are compared.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The file names of one scenario's results.
+pub mod file {
+    /// [`super::Facts`].
+    pub const FACTS: &str = "facts.json";
+    /// Raw records of /dev/kmsg.
+    pub const KMSG: &str = "kmsg.txt";
+    /// oomwhy's stdout.
+    pub const REPORT: &str = "report.jsonl";
+    /// oomwhy's stderr.
+    pub const STDERR: &str = "stderr.txt";
+    /// oomwhy's exit code, or what ended it.
+    pub const EXIT: &str = "exit.txt";
+    /// oomwhy's recording.
+    pub const RECORDING: &str = "recording.rec";
+}
+
+/// The content of `facts.json`.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub struct Facts {
+    /// The scenario's name.
+    pub scenario: String,
+    /// `uname -r`.
+    pub kernel_release: String,
+    /// What was started.
+    pub processes: Vec<Started>,
+    /// The cgroups that were made.
+    pub cgroups: Vec<Cgroup>,
+    /// The counter `oom_kill` of /proc/vmstat before the scenario.
+    pub oom_kills_before: u64,
+    /// The same counter at its end.
+    pub oom_kills_after: u64,
+    /// What did not go as planned.
+    pub problems: Vec<String>,
+}
+
+/// A process of the scenario.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Started {
+    /// Its name.
+    pub comm: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Its cgroup's path.
+    pub cgroup: String,
+    /// Its oom_score_adj.
+    pub oom_score_adj: i16,
+    /// Its user.
+    pub uid: u32,
+}
+
+/// A cgroup of the scenario.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub struct Cgroup {
+    /// Its path below the mount point.
+    pub path: String,
+    /// The inode of its directory, which is its id.
+    pub inode: u64,
+    /// The limits, as the kernel reads them back.
+    pub limits: BTreeMap<String, String>,
+    /// `memory.events` (v1: `memory.oom_control`) at the end, or just before it was removed.
+    pub events: BTreeMap<String, u64>,
+}

@@ -1,0 +1,273 @@
+//! The kernel's own account of its OOM kills, read from its log. This is the oracle: it serves
+//! the tests only and knows nothing of oomwhy.
+//!
+//! An invocation that kills prints a block, from "invoked oom-killer" to "Killed process". The
+//! kernel prints ten blocks in five seconds at most; the line "Killed process" is never left out.
+
+mod lines;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+/// What a piece of the log says about OOM kills.
+#[derive(Debug, Default)]
+pub struct Log {
+    /// The blocks, in order.
+    pub blocks: Vec<Block>,
+    /// Kills whose block was not printed.
+    pub bare_kills: Vec<Kill>,
+    /// The reaper's successes.
+    pub reaped: Vec<Reaped>,
+}
+
+/// What is printed of one invocation.
+#[derive(Debug, Default)]
+pub struct Block {
+    /// Who asked for memory.
+    pub trigger: Trigger,
+    /// The counters of the memcg that is full, by name ("memory", "swap", "memory+swap", "kmem").
+    pub counters: BTreeMap<String, Counter>,
+    /// Whose statistics follow.
+    pub stat_path: Option<String>,
+    /// The memcg's statistics.
+    pub stat: BTreeMap<String, u64>,
+    /// The machine's pages, and those of them that are reserved (printed if it is the machine
+    /// that ran out).
+    pub ram_pages: Option<u64>,
+    /// See `ram_pages`.
+    pub reserved_pages: Option<u64>,
+    /// The table of tasks.
+    pub tasks: Vec<TaskRow>,
+    /// The line that begins with "oom-kill:".
+    pub summary: Option<Summary>,
+    /// Whether the victim's whole cgroup dies.
+    pub is_group: bool,
+    /// Everyone killed, once.
+    pub kills: Vec<Kill>,
+}
+
+/// The header.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Trigger {
+    /// Its name.
+    pub comm: String,
+    /// Its thread id, from the line with the CPU.
+    pub tid: Option<u32>,
+    /// The request's flags.
+    pub gfp_mask: u64,
+    /// Their names.
+    pub gfp_names: Vec<String>,
+    /// The request's size, as a power of two of pages.
+    pub order: i64,
+    /// Its oom_score_adj.
+    pub oom_score_adj: i64,
+}
+
+/// One counter of a memcg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counter {
+    /// What is charged.
+    pub usage_kib: u64,
+    /// The limit.
+    pub limit_kib: u64,
+    /// How often it was hit.
+    pub failcnt: u64,
+}
+
+/// A row of the table of tasks. Sizes are in pages unless the name says otherwise.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct TaskRow {
+    /// The id of the thread that has the memory.
+    pub tid: u32,
+    /// The process id.
+    pub tgid: u32,
+    /// The user.
+    pub uid: u32,
+    /// The size of the address space.
+    pub total_vm: u64,
+    /// Resident pages.
+    pub rss: u64,
+    /// Their parts (anon, file, shmem), printed since 6.8.
+    pub rss_parts: Option<[u64; 3]>,
+    /// Page tables.
+    pub pgtables_bytes: u64,
+    /// Swap entries.
+    pub swapents: u64,
+    /// The oom_score_adj.
+    pub oom_score_adj: i64,
+    /// The name.
+    pub comm: String,
+}
+
+/// The line that begins with "oom-kill:".
+#[derive(Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The constraint, without its prefix.
+    pub constraint: String,
+    /// Whose limit was hit; none if it was the machine's.
+    pub oom_memcg: Option<String>,
+    /// Where the victim lives.
+    pub task_memcg: String,
+    /// The victim's name.
+    pub comm: String,
+    /// The victim's process id.
+    pub pid: u32,
+    /// The victim's user.
+    pub uid: u32,
+}
+
+/// The line "Killed process".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kill {
+    /// What stands before it.
+    pub message: String,
+    /// The id of the thread that had the memory.
+    pub tid: u32,
+    /// Its name.
+    pub comm: String,
+    /// Its user.
+    pub uid: u32,
+    /// The size of its address space.
+    pub total_vm_kib: u64,
+    /// Its resident memory: anon, file, shmem.
+    pub rss_kib: [u64; 3],
+    /// Its page tables.
+    pub pgtables_kib: u64,
+    /// Its oom_score_adj.
+    pub oom_score_adj: i64,
+}
+
+/// The line "oom_reaper: reaped process".
+#[derive(Debug, PartialEq, Eq)]
+pub struct Reaped {
+    /// The victim's thread id.
+    pub tid: u32,
+    /// The victim's name.
+    pub comm: String,
+}
+
+impl Log {
+    /// Reads /dev/kmsg records or dmesg's output.
+    pub fn parse(text: &str) -> Self {
+        let mut reader = Reader::default();
+        for line in record::lines(text) {
+            reader.line(&line);
+        }
+        reader.log
+    }
+
+    /// Everyone killed.
+    pub fn kills(&self) -> impl Iterator<Item = &Kill> {
+        self.blocks
+            .iter()
+            .flat_map(|block| &block.kills)
+            .chain(&self.bare_kills)
+    }
+
+    /// The number of invocations that killed.
+    pub fn n_invocations(&self) -> usize {
+        let with_block = self
+            .blocks
+            .iter()
+            .filter(|block| !block.kills.is_empty())
+            .count();
+        with_block + self.bare_kills.len()
+    }
+}
+
+/// Where in a block the reader is.
+#[derive(Default)]
+enum Place {
+    #[default]
+    Anywhere,
+    /// Among the statistics.
+    Stat,
+    /// In the table, under this header.
+    Tasks(Vec<String>),
+}
+
+#[derive(Default)]
+struct Reader {
+    log: Log,
+    place: Place,
+}
+
+impl Reader {
+    fn line(&mut self, line: &str) {
+        if let Some(trigger) = lines::trigger(line) {
+            self.log.blocks.push(Block {
+                trigger,
+                ..Block::default()
+            });
+            self.place = Place::Anywhere;
+        } else if let Some(kill) = lines::kill(line) {
+            self.kill(kill);
+        } else if let Some(reaped) = lines::reaped(line) {
+            self.log.reaped.push(reaped);
+        } else if let Some(block) = self.log.blocks.last_mut() {
+            let next = block_line(block, &self.place, line);
+            if let Some(place) = next {
+                self.place = place;
+            }
+        }
+    }
+
+    fn kill(&mut self, kill: Kill) {
+        let block = self.log.blocks.last_mut().filter(|block| {
+            let is_summed_up = block.summary.as_ref().is_some_and(|summary| {
+                // Another thread of the victim may have its memory.
+                summary.pid == kill.tid || block.kills.is_empty() && has_thread(block, &kill)
+            });
+            is_summed_up || block.is_group
+        });
+        match block {
+            // The first victim of a group is killed twice.
+            Some(block) if block.kills.iter().any(|known| known.tid == kill.tid) => {}
+            Some(block) => block.kills.push(kill),
+            None => self.log.bare_kills.push(kill),
+        }
+    }
+}
+
+fn has_thread(block: &Block, kill: &Kill) -> bool {
+    let Some(summary) = &block.summary else {
+        return false;
+    };
+    block
+        .tasks
+        .iter()
+        .any(|task| task.tgid == summary.pid && task.tid == kill.tid)
+}
+
+/// Reads a line that only means something within a block; returns the new place if it changes.
+fn block_line(block: &mut Block, place: &Place, line: &str) -> Option<Place> {
+    if let Some(summary) = lines::summary(line) {
+        block.summary = Some(summary);
+        return Some(Place::Anywhere);
+    }
+    if let Some(header) = lines::tasks_header(line) {
+        return Some(Place::Tasks(header));
+    }
+    if let Some(path) = lines::stat_header(line) {
+        block.stat_path = Some(path);
+        return Some(Place::Stat);
+    }
+    if let Some(tid) = lines::trigger_tid(line) {
+        block.trigger.tid.get_or_insert(tid);
+    } else if let Some((name, counter)) = lines::counter(line) {
+        block.counters.insert(name, counter);
+    } else if let Some(pages) = lines::pages(line, "RAM") {
+        block.ram_pages = Some(pages);
+    } else if let Some(pages) = lines::pages(line, "reserved") {
+        block.reserved_pages = Some(pages);
+    } else if lines::is_group(line) {
+        block.is_group = true;
+    } else if let (Place::Tasks(header), Some(_)) = (place, line.strip_prefix('[')) {
+        block.tasks.extend(lines::task(header, line));
+    } else if let (Place::Stat, Some((name, value))) = (place, lines::stat(line)) {
+        block.stat.insert(name, value);
+    }
+    None
+}

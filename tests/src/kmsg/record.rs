@@ -1,0 +1,69 @@
+//! From records to lines: /dev/kmsg's "6,446,2162402,-;text" and dmesg's "[    2.162402] text".
+
+/// The lines of text, without what stands before them. One record can hold several lines.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = String> {
+    text.lines()
+        // Keys and values that belong to the record before.
+        .filter(|line| !line.starts_with(' '))
+        .flat_map(|line| {
+            let line = match raw(line) {
+                Some(message) => unescape(message),
+                None => stamped(line).unwrap_or(line).to_owned(),
+            };
+            line.lines().map(str::to_owned).collect::<Vec<_>>()
+        })
+}
+
+fn raw(line: &str) -> Option<&str> {
+    let (prefix, message) = line.split_once(';')?;
+    let mut fields = prefix.split(',');
+    let is_number = |field: &str| !field.is_empty() && field.bytes().all(|b| b.is_ascii_digit());
+    let numbers = fields
+        .by_ref()
+        .take(3)
+        .filter(|field| is_number(field))
+        .count();
+    (numbers == 3).then_some(message)
+}
+
+fn stamped(line: &str) -> Option<&str> {
+    let (stamp, message) = line.strip_prefix('[')?.split_once(']')?;
+    let (seconds, _) = stamp.split_once('.')?;
+    seconds.trim().parse::<u64>().ok()?;
+    Some(message.strip_prefix(' ').unwrap_or(message))
+}
+
+/// The kernel writes what is not printable as \xNN, and so a backslash too.
+fn unescape(message: &str) -> String {
+    let mut bytes = Vec::with_capacity(message.len());
+    let mut rest = message;
+    while let Some((before, after)) = rest.split_once("\\x") {
+        bytes.extend_from_slice(before.as_bytes());
+        let code = after
+            .get(..2)
+            .and_then(|code| u8::from_str_radix(code, 16).ok());
+        if let Some(code) = code {
+            bytes.push(code);
+            rest = &after[2..];
+        } else {
+            bytes.extend_from_slice(b"\\x");
+            rest = after;
+        }
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_formats_give_the_same_lines() {
+        let raw = "6,446,2162402,-;anon 1\\x0afile 2\n SUBSYSTEM=memory\n6,447,2162403,c;[  5] x";
+        let stamped = "[    2.162402] anon 1\n[    2.162402] file 2\n[    2.162403] [  5] x";
+        let expected = ["anon 1", "file 2", "[  5] x"];
+        assert_eq!(lines(raw).collect::<Vec<_>>(), expected);
+        assert_eq!(lines(stamped).collect::<Vec<_>>(), expected);
+    }
+}

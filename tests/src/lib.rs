@@ -1,0 +1,17 @@
+//! What the virtual machine and the host agree on, and the oracle that judges the result.
+//!
+//! The flow: `cargo xtask test` boots each kernel of `kernels.toml` with a [`plan`]; the guest
+//! (`src/bin/guest_init`) provokes the real OOM kills of the [`scenarios`], sends what was seen
+//! through the [`outbox`], and powers off. On the host [`kmsg`] reads the kernel's own account of
+//! the same kills, and [`oracle`] compares it with oomwhy's reports.
+
+pub mod facts;
+pub mod kmsg;
+pub mod matrix;
+pub mod oracle;
+pub mod outbox;
+pub mod plan;
+pub mod report;
+pub mod scenario;
+pub mod scenarios;
+pub mod workload;

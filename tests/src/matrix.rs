@@ -1,0 +1,79 @@
+//! The kernels under test: `tests/kernels.toml` as data.
+
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+
+/// One kernel of the matrix.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kernel {
+    /// The label used in test names and result directories.
+    pub name: String,
+    /// Debian suites to look in; the first that has the package gives it.
+    pub suites: Vec<String>,
+    /// A glob over package names; the newest version that matches is taken.
+    pub package: String,
+    /// Whether the v1 memory controller is there.
+    #[serde(default)]
+    pub cgroup_v1: bool,
+    /// What is special about it.
+    pub note: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Matrix {
+    kernel: Vec<Kernel>,
+}
+
+/// Every kernel, oldest first.
+pub fn kernels() -> Result<Vec<Kernel>> {
+    let matrix: Matrix = toml::from_str(include_str!("../kernels.toml"))
+        .context("tests/kernels.toml cannot be read")?;
+    Ok(matrix.kernel)
+}
+
+/// The kernels with these names, or all of them if none is named.
+pub fn select(names: &[String]) -> Result<Vec<Kernel>> {
+    let all = kernels()?;
+    if names.is_empty() {
+        return Ok(all);
+    }
+    let known: Vec<&str> = all.iter().map(|kernel| kernel.name.as_str()).collect();
+    for name in names {
+        anyhow::ensure!(
+            known.contains(&name.as_str()),
+            "no kernel {name:?} in tests/kernels.toml (there are: {})",
+            known.join(", ")
+        );
+    }
+    Ok(all
+        .iter()
+        .filter(|kernel| names.contains(&kernel.name))
+        .cloned()
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_matrix_is_read_and_its_names_are_unique() {
+        let mut names: Vec<String> = kernels()
+            .unwrap()
+            .into_iter()
+            .map(|kernel| kernel.name)
+            .collect();
+        let n_kernels = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), n_kernels);
+    }
+
+    #[test]
+    fn an_unknown_kernel_is_refused_by_name() {
+        let error = select(&["2.4".to_owned()]).unwrap_err().to_string();
+        assert!(error.contains("no kernel \"2.4\""), "{error}");
+    }
+}

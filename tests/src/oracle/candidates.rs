@@ -1,0 +1,175 @@
+//! The candidate table: against the kernel's table of tasks, and against its own arithmetic.
+
+use serde_json::Value;
+
+use super::check::{Check, has_numbers, number};
+use super::memory::{HELD_BACK_PAGES, PAGE_BYTES, candidates, is_drifting};
+use crate::kmsg::{Block, TaskRow};
+
+const RSS_PARTS: [&str; 3] = ["anon_pages", "file_pages", "shmem_pages"];
+const SUMMANDS: [&str; 6] = [
+    "anon_pages",
+    "file_pages",
+    "shmem_pages",
+    "swap_pages",
+    "pgtables_pages",
+    "adj_pages",
+];
+
+/// Every task of the kernel's table is a candidate with the same figures, and every candidate that
+/// could have been chosen is in the table.
+pub(super) fn against_table(check: &mut Check, report: &Value, block: &Block) {
+    let drifting = is_drifting(report);
+    for row in &block.tasks {
+        match candidates(report).find(|candidate| candidate["pid"] == row.tgid) {
+            Some(candidate) => {
+                let chosen = block
+                    .summary
+                    .as_ref()
+                    .is_some_and(|summary| summary.pid == row.tgid);
+                check.field(candidate, "/chosen", chosen);
+                one(check, candidate, row, drifting);
+            }
+            None => {
+                check.disagree(format!(
+                    "task {} ({}) is not a candidate",
+                    row.tgid, row.comm
+                ));
+            }
+        }
+    }
+    for candidate in candidates(report).filter(|candidate| candidate["eligible"] == true) {
+        if !block.tasks.iter().any(|row| candidate["pid"] == row.tgid) {
+            check.disagree(format!(
+                "candidate {} is not in the kernel's table",
+                candidate["pid"]
+            ));
+        }
+    }
+}
+
+fn one(check: &mut Check, candidate: &Value, row: &TaskRow, drifting: bool) {
+    let name = format!("candidate {} ({})", row.tgid, row.comm);
+    check.equal(&format!("{name}: uid"), &candidate["uid"], &row.uid.into());
+    check.equal(
+        &format!("{name}: comm"),
+        &candidate["comm"],
+        &row.comm.as_str().into(),
+    );
+    // The scenarios have none of the other reasons (a dying task, vfork).
+    let eligible = row.oom_score_adj != -1000;
+    check.equal(
+        &format!("{name}: eligible"),
+        &candidate["eligible"],
+        &eligible.into(),
+    );
+    let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    if !has_numbers(check, &name, candidate, &SUMMANDS[..5])
+        || !has_numbers(check, &name, candidate, &["oom_score_adj"])
+    {
+        return;
+    }
+    let exact = [
+        ("swap_pages", signed(row.swapents)),
+        ("pgtables_pages", signed(row.pgtables_bytes) / PAGE_BYTES),
+        ("oom_score_adj", row.oom_score_adj),
+    ];
+    for (field, kernel) in exact {
+        check.near(
+            &format!("{name}: {field}"),
+            number(candidate, field),
+            kernel,
+            0,
+        );
+    }
+    if candidate["total_vm_pages"].is_i64() {
+        let total_vm = number(candidate, "total_vm_pages");
+        check.near(
+            &format!("{name}: total_vm_pages"),
+            total_vm,
+            signed(row.total_vm),
+            0,
+        );
+    }
+    resident(check, &name, candidate, row, drifting);
+}
+
+fn resident(check: &mut Check, name: &str, candidate: &Value, row: &TaskRow, drifting: bool) {
+    let part_tolerance = if drifting { HELD_BACK_PAGES } else { 0 };
+    // Without points nothing tells how far the parts are off.
+    let sum_tolerance = if candidate["points"].is_i64() {
+        0
+    } else {
+        3 * part_tolerance
+    };
+    let sum = RSS_PARTS
+        .iter()
+        .map(|part| number(candidate, part))
+        .sum::<i64>()
+        + number(candidate, "drift_pages");
+    let kernel = i64::try_from(row.rss).unwrap_or(i64::MAX);
+    check.near(
+        &format!("{name}: resident pages"),
+        sum,
+        kernel,
+        sum_tolerance,
+    );
+    for (part, kernel) in RSS_PARTS.iter().zip(row.rss_parts.into_iter().flatten()) {
+        let kernel = i64::try_from(kernel).unwrap_or(i64::MAX);
+        check.near(
+            &format!("{name}: {part}"),
+            number(candidate, part),
+            kernel,
+            part_tolerance,
+        );
+    }
+}
+
+/// The points add up, and the chosen one has the most.
+pub(super) fn arithmetic(check: &mut Check, report: &Value) {
+    let n_listed = candidates(report).count();
+    check.field(report, "/candidates/recorded", n_listed);
+    check.field(report, "/candidates/considered", n_listed);
+    let Some(totalpages) = report["totalpages"].as_i64() else {
+        check.disagree("/totalpages is absent".to_owned());
+        return;
+    };
+    let mut most = i64::MIN;
+    for candidate in candidates(report).filter(|candidate| candidate["eligible"] == true) {
+        let name = format!("candidate {}", candidate["pid"]);
+        if !has_numbers(check, &name, candidate, &["points", "oom_score_adj"])
+            || !has_numbers(check, &name, candidate, &SUMMANDS)
+        {
+            continue;
+        }
+        let points = number(candidate, "points");
+        let sum = SUMMANDS
+            .iter()
+            .map(|field| number(candidate, field))
+            .sum::<i64>()
+            + number(candidate, "drift_pages");
+        check.near(&format!("{name}: the sum of its parts"), sum, points, 0);
+        let adj_pages = number(candidate, "oom_score_adj") * (totalpages / 1000);
+        check.near(
+            &format!("{name}: adj_pages"),
+            number(candidate, "adj_pages"),
+            adj_pages,
+            0,
+        );
+        most = most.max(points);
+    }
+    let chosen: Vec<&Value> = candidates(report)
+        .filter(|candidate| candidate["chosen"] == true)
+        .collect();
+    check.equal("chosen candidates", chosen.len(), 1);
+    for candidate in chosen {
+        check.near(
+            "the chosen candidate's points",
+            number(candidate, "points"),
+            most,
+            0,
+        );
+        let is_victim = super::victims(report).any(|victim| victim["pid"] == candidate["pid"]);
+        check.equal("the chosen candidate is a victim", is_victim, true);
+    }
+}

@@ -1,0 +1,84 @@
+//! Collecting disagreements, each with the place where it was found.
+
+use std::fmt::Debug;
+
+use serde_json::Value;
+
+#[derive(Default)]
+pub(super) struct Check {
+    pub(super) disagreements: Vec<String>,
+    place: Option<String>,
+}
+
+impl Check {
+    /// What follows is about this.
+    pub(super) fn within(&mut self, place: String) {
+        self.place = Some(place);
+    }
+
+    /// What follows is about the whole again.
+    pub(super) fn leave(&mut self) {
+        self.place = None;
+    }
+
+    pub(super) fn disagree(&mut self, what: String) {
+        self.disagreements.push(match &self.place {
+            Some(place) => format!("{place}: {what}"),
+            None => what,
+        });
+    }
+
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers compare what they computed"
+    )]
+    pub(super) fn equal<T: PartialEq + Debug>(&mut self, what: &str, found: T, expected: T) {
+        if found != expected {
+            self.disagree(format!("{what}: {found:?}, but should be {expected:?}"));
+        }
+    }
+
+    /// One value of the report, found by its JSON pointer.
+    pub(super) fn field(&mut self, object: &Value, pointer: &str, kernel: impl Into<Value>) {
+        let kernel = kernel.into();
+        match object.pointer(pointer) {
+            None => self.disagree(format!("{pointer} is absent; the kernel says {kernel}")),
+            Some(reported) if *reported == kernel => {}
+            Some(reported) => {
+                self.disagree(format!("{pointer} is {reported}; the kernel says {kernel}"));
+            }
+        }
+    }
+
+    /// A number that may be off by so much, because the kernel itself only estimates it.
+    pub(super) fn near(&mut self, what: &str, reported: i64, kernel: i64, tolerance: i64) {
+        if (reported - kernel).abs() > tolerance {
+            let slack = if tolerance == 0 {
+                String::new()
+            } else {
+                format!(" (within {tolerance})")
+            };
+            self.disagree(format!(
+                "{what} is {reported}; the kernel says {kernel}{slack}"
+            ));
+        }
+    }
+}
+
+/// A number of the report; absent is 0 only where the format says so.
+pub(super) fn number(object: &Value, name: &str) -> i64 {
+    object[name].as_i64().unwrap_or_default()
+}
+
+/// Whether an object has all of these numbers; says so if not.
+pub(super) fn has_numbers(check: &mut Check, what: &str, object: &Value, names: &[&str]) -> bool {
+    let missing: Vec<&str> = names
+        .iter()
+        .copied()
+        .filter(|name| !object[name].is_i64())
+        .collect();
+    if !missing.is_empty() {
+        check.disagree(format!("{what} has no {}", missing.join(", ")));
+    }
+    missing.is_empty()
+}

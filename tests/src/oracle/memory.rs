@@ -1,0 +1,73 @@
+//! The victim's memory, and how exact the kernel's own figures are.
+//!
+//! Up to 6.x the OOM killer and its log read the same figures as any tracer does. From 7.0 on both
+//! read exact sums of counters that everybody else sees as approximations; then the parts may be
+//! off by what the CPUs hold back, but the sum must be exact once `drift_pages` is added.
+
+use serde_json::Value;
+
+use super::check::{Check, has_numbers, number};
+use crate::kmsg::Kill;
+
+pub(super) const PAGE_BYTES: i64 = 4096;
+
+/// What two CPUs may hold back of one counter: 32 pages each.
+/// <https://github.com/torvalds/linux/blob/v6.12/lib/percpu_counter.c#L244>
+pub(super) const HELD_BACK_PAGES: i64 = 64;
+
+const PARTS: [&str; 3] = ["anon_rss_bytes", "file_rss_bytes", "shmem_rss_bytes"];
+
+/// Whether this kernel's OOM killer knows more exactly than a tracer can.
+pub(super) fn is_drifting(report: &Value) -> bool {
+    candidates(report).any(|candidate| number(candidate, "drift_pages") != 0)
+}
+
+pub(super) fn candidates(report: &Value) -> impl Iterator<Item = &Value> {
+    report["candidates"]["list"]
+        .as_array()
+        .into_iter()
+        .flatten()
+}
+
+/// Compares the victim with the line "Killed process".
+pub(super) fn victim(check: &mut Check, report: &Value, victim: &Value, kill: &Kill) {
+    check.field(victim, "/comm", kill.comm.as_str());
+    check.field(victim, "/uid", kill.uid);
+    check.field(victim, "/oom_score_adj", kill.oom_score_adj);
+    check.field(victim, "/total_vm_bytes", kill.total_vm_kib * 1024);
+    check.field(victim, "/pgtables_bytes", kill.pgtables_kib * 1024);
+    if has_numbers(check, "the victim", victim, &PARTS) {
+        resident(check, report, victim, kill);
+    }
+}
+
+fn resident(check: &mut Check, report: &Value, victim: &Value, kill: &Kill) {
+    let reported = PARTS.map(|part| number(victim, part));
+    let kernel = kill
+        .rss_kib
+        .map(|kib| i64::try_from(kib * 1024).unwrap_or(i64::MAX));
+    if reported == kernel {
+        return;
+    }
+    let drifting = is_drifting(report);
+    let tolerance = if drifting {
+        HELD_BACK_PAGES * PAGE_BYTES
+    } else {
+        0
+    };
+    for (part, (reported, kernel)) in PARTS.iter().zip(reported.into_iter().zip(kernel)) {
+        check.near(part, reported, kernel, tolerance);
+    }
+    if drifting {
+        let drift = candidates(report)
+            .find(|candidate| candidate["pid"] == victim["pid"])
+            .map_or(0, |candidate| number(candidate, "drift_pages") * PAGE_BYTES);
+        let sum = reported.iter().sum::<i64>() + drift;
+        check.near(
+            "the sum of the victim's parts and drift",
+            sum,
+            kernel.iter().sum(),
+            0,
+        );
+    }
+}

@@ -1,0 +1,204 @@
+//! A right report passes; every wrong or missing number is found.
+
+use serde_json::json;
+
+use super::*;
+use crate::facts::Cgroup;
+use crate::scenarios;
+
+/// The log of a 7.3 kernel, made to fit the scenario `memcg_v2`.
+fn kmsg() -> String {
+    include_str!("../../fixtures/kmsg/7.3-memcg-v2.txt").replace("/pod.slice/ctr1", "/pod/ctr")
+}
+
+fn facts() -> Facts {
+    let cgroup = Cgroup {
+        path: "/pod/ctr".into(),
+        inode: 77,
+        ..Cgroup::default()
+    };
+    Facts {
+        oom_kills_before: 3,
+        oom_kills_after: 4,
+        cgroups: vec![cgroup],
+        ..Facts::default()
+    }
+}
+
+/// A sleeper's row; the kernel's exact sum is 361 pages, of which 41 are held back by CPUs.
+fn sleeper(pid: u32, uid: u32, oom_score_adj: i64) -> Value {
+    json!({
+        "pid": pid, "comm": "sleep", "uid": uid, "eligible": true, "chosen": false,
+        "points": 371 + oom_score_adj * 12, "anon_pages": 0, "file_pages": 0, "shmem_pages": 320,
+        "swap_pages": 0, "pgtables_pages": 10, "oom_score_adj": oom_score_adj,
+        "adj_pages": oom_score_adj * 12, "drift_pages": 41,
+    })
+}
+
+fn report() -> Value {
+    json!({
+        "type": "oom", "outcome": "killed", "constraint": "memcg", "totalpages": 12288,
+        "message": "Memory cgroup out of memory",
+        "trigger": {
+            "pid": 118, "comm": "hog", "oom_score_adj": 100, "order": 0,
+            "gfp_mask": { "value": 0xcc0, "names": ["GFP_KERNEL"] },
+        },
+        "oom_memcg": {
+            "id": "77", "path": "/pod/ctr", "usage_bytes": 49152 * 1024, "max_bytes": 49152 * 1024,
+            "stat": { "anon": 50_057_216 },
+        },
+        "candidates": {
+            "considered": 3, "recorded": 3,
+            "list": [
+                {
+                    "pid": 118, "comm": "hog", "uid": 0, "eligible": true, "chosen": true,
+                    "points": 13606, "anon_pages": 12160, "file_pages": 1, "shmem_pages": 175,
+                    "swap_pages": 0, "pgtables_pages": 35, "oom_score_adj": 100,
+                    "adj_pages": 1200, "drift_pages": 35,
+                },
+                sleeper(116, 1234, 500),
+                sleeper(115, 0, 0),
+            ],
+        },
+        "victims": [{
+            "pid": 118, "comm": "hog", "uid": 0, "chosen": true, "oom_score_adj": 100,
+            "cgroup": { "id": "77", "path": "/pod/ctr" },
+            "total_vm_bytes": 206_908 * 1024, "pgtables_bytes": 140 * 1024,
+            "anon_rss_bytes": 12160 * 4096, "file_rss_bytes": 4096, "shmem_rss_bytes": 175 * 4096,
+        }],
+        "source": { "tier": "fentry", "drops": 0 },
+    })
+}
+
+fn verdict(report: &Value) -> Vec<String> {
+    verdict_on(&format!("{report}\n"), &kmsg(), "0\n")
+}
+
+fn verdict_on(report: &str, kmsg: &str, exit: &str) -> Vec<String> {
+    let scenario = scenarios::find("memcg_v2").unwrap();
+    judge(
+        scenario,
+        &Account {
+            facts: &facts(),
+            kmsg,
+            report,
+            exit,
+        },
+    )
+}
+
+#[test]
+fn a_right_report_passes() {
+    assert_eq!(verdict(&report()), Vec::<String>::new());
+}
+
+/// The pointers of all values that are not objects or lists of objects.
+fn leaves(value: &Value, pointer: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                leaves(field, &format!("{pointer}/{name}"), found);
+            }
+        }
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            for (index, item) in items.iter().enumerate() {
+                leaves(item, &format!("{pointer}/{index}"), found);
+            }
+        }
+        _ => found.push(pointer.to_owned()),
+    }
+}
+
+#[test]
+fn any_wrong_value_is_found() {
+    let mut pointers = Vec::new();
+    leaves(&report(), "", &mut pointers);
+    assert!(pointers.len() > 60);
+    for pointer in pointers.iter().filter(|pointer| *pointer != "/source/tier") {
+        let mut wrong = report();
+        let value = wrong.pointer_mut(pointer).unwrap();
+        *value = match &value {
+            Value::Bool(flag) => Value::Bool(!*flag),
+            Value::Number(number) => json!(number.as_i64().unwrap() + 1),
+            _ => json!("wrong"),
+        };
+        assert_ne!(verdict(&wrong), Vec::<String>::new(), "{pointer} was wrong");
+    }
+}
+
+#[test]
+fn any_missing_value_is_found() {
+    let mut pointers = Vec::new();
+    leaves(&report(), "", &mut pointers);
+    let optional = ["/source/tier", "/oom_memcg/stat/anon"];
+    for pointer in pointers
+        .iter()
+        .filter(|pointer| !optional.contains(&pointer.as_str()))
+    {
+        let mut partial = report();
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        partial
+            .pointer_mut(parent)
+            .unwrap()
+            .as_object_mut()
+            .unwrap()
+            .remove(name);
+        assert_ne!(
+            verdict(&partial),
+            Vec::<String>::new(),
+            "{pointer} was missing"
+        );
+    }
+}
+
+#[test]
+fn a_missing_a_second_and_a_foreign_report_are_found() {
+    let right = report();
+    let mut foreign = report();
+    foreign["victims"][0]["pid"] = json!(999);
+    for wrong in [
+        String::new(),
+        format!("{right}\n{right}\n"),
+        format!("{right}\n{foreign}\n"),
+    ] {
+        assert_ne!(
+            verdict_on(&wrong, &kmsg(), "0"),
+            Vec::<String>::new(),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
+fn another_exit_code_and_noise_on_stdout_are_found() {
+    let right = format!("{}\n", report());
+    assert_ne!(verdict_on(&right, &kmsg(), "1"), Vec::<String>::new());
+    assert_ne!(
+        verdict_on(&format!("{right}hello\n"), &kmsg(), "0"),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn a_kill_whose_block_the_kernel_did_not_print_is_compared_with_its_line() {
+    let kmsg = kmsg();
+    let bare = kmsg.lines().last().unwrap();
+    assert_eq!(
+        verdict_on(&report().to_string(), bare, "0"),
+        Vec::<String>::new()
+    );
+    let mut wrong = report();
+    wrong["victims"][0]["pgtables_bytes"] = json!(4096);
+    assert_eq!(verdict_on(&wrong.to_string(), bare, "0").len(), 1);
+}
+
+#[test]
+fn exact_counters_get_no_tolerance() {
+    let mut exact = report();
+    for candidate in exact["candidates"]["list"].as_array_mut().unwrap() {
+        let drift = candidate["drift_pages"].as_i64().unwrap();
+        candidate["drift_pages"] = json!(0);
+        candidate["points"] = json!(candidate["points"].as_i64().unwrap() - drift);
+    }
+    assert_ne!(verdict(&exact), Vec::<String>::new());
+}

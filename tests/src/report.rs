@@ -1,0 +1,23 @@
+//! oomwhy's JSON, read as any other tool would read it: by its documented keys (docs/record.md).
+
+use serde_json::Value;
+
+/// The objects of a JSON lines stream.
+pub fn objects(jsonl: &str) -> impl Iterator<Item = Value> {
+    jsonl
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+}
+
+/// Whether this is the report of an invocation that killed.
+pub fn is_kill(object: &Value) -> bool {
+    object["type"] == "oom" && object["outcome"] == "killed"
+}
+
+/// How many processes the reports say were killed.
+pub fn n_killed(jsonl: &str) -> u64 {
+    objects(jsonl)
+        .filter(is_kill)
+        .map(|report| report["victims"].as_array().map_or(0, Vec::len) as u64)
+        .sum()
+}

@@ -1,0 +1,78 @@
+//! One test per kernel and scenario: what oomwhy reported in the virtual machine against what that
+//! kernel logged. `cargo xtask test` boots the machines first and runs this afterwards.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::{env, fs};
+
+use anyhow::{Context as _, Result};
+use libtest_mimic::{Arguments, Failed, Trial};
+use oomwhy_tests::facts::{Facts, file};
+use oomwhy_tests::oracle::{Account, BOOT_ERROR, KERNELS_VARIABLE, RESULTS_VARIABLE, judge};
+use oomwhy_tests::{matrix, plan, scenarios};
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::from_args();
+    let trials = match env::var_os(RESULTS_VARIABLE) {
+        Some(results) => trials(Path::new(&results))?,
+        // Not booting is no failure of a plain `cargo test`, and no success either.
+        None => vec![
+            Trial::test("real OOM kills (run by cargo xtask test)", || Ok(()))
+                .with_ignored_flag(true),
+        ],
+    };
+    Ok(libtest_mimic::run(&arguments, trials).exit_code())
+}
+
+fn trials(results: &Path) -> Result<Vec<Trial>> {
+    let names = env::var(KERNELS_VARIABLE).unwrap_or_default();
+    let names: Vec<String> = names
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect();
+    let mut trials = Vec::new();
+    for kernel in matrix::select(&names)? {
+        for boot in plan::boots(&kernel) {
+            for scenario in boot.scenarios {
+                let boot = results.join(&kernel.name).join(boot.name);
+                let name = format!("{}::{scenario}", kernel.name);
+                trials.push(Trial::test(name, move || check(&boot, scenario)));
+            }
+        }
+    }
+    Ok(trials)
+}
+
+fn check(boot: &Path, name: &str) -> Result<(), Failed> {
+    let disagreements = disagreements(boot, name).map_err(|error| format!("{error:#}"))?;
+    if disagreements.is_empty() {
+        return Ok(());
+    }
+    let stderr = fs::read_to_string(boot.join(name).join(file::STDERR)).unwrap_or_default();
+    Err(format!(
+        "oomwhy and the kernel disagree:\n  {}\noomwhy's stderr:\n{stderr}",
+        disagreements.join("\n  ")
+    )
+    .into())
+}
+
+fn disagreements(boot: &Path, name: &str) -> Result<Vec<String>> {
+    let directory = boot.join(name);
+    let read = |name: &str| {
+        let path = directory.join(name);
+        fs::read_to_string(&path).with_context(|| match fs::read_to_string(boot.join(BOOT_ERROR)) {
+            Ok(error) => format!("the kernel was not booted: {error}"),
+            Err(_) => format!("{} is missing", path.display()),
+        })
+    };
+    let facts: Facts = serde_json::from_str(&read(file::FACTS)?)?;
+    let account = Account {
+        facts: &facts,
+        kmsg: &read(file::KMSG)?,
+        report: &read(file::REPORT)?,
+        exit: &read(file::EXIT)?,
+    };
+    let scenario = scenarios::find(name).with_context(|| format!("no scenario {name}"))?;
+    Ok(judge(scenario, &account))
+}

@@ -1,0 +1,396 @@
+//! One `repr(C)` struct per record. Sizes are multiples of 8, no implicit padding
+//! (`IntoBytes` proves it at compile time).
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Record kinds: `EventHeader::kind`.
+pub mod kind {
+    /// [`super::InvocationEvent`].
+    pub const INVOCATION: u32 = 1;
+    /// [`super::CandidatesHead`], then that many [`super::CandidateEntry`].
+    pub const CANDIDATES: u32 = 2;
+    /// [`super::PathHead`], then that many bytes of names.
+    pub const PATH: u32 = 3;
+    /// [`super::VictimEvent`].
+    pub const VICTIM: u32 = 4;
+    /// [`super::EndEvent`].
+    pub const END: u32 = 5;
+    /// [`super::LevelsHead`], then that many [`super::LevelEntry`].
+    pub const LEVELS: u32 = 6;
+    /// [`super::RepeatsEvent`].
+    pub const REPEATS: u32 = 7;
+    /// [`super::ReclaimedEvent`].
+    pub const RECLAIMED: u32 = 8;
+    /// [`super::CgroupEvent`].
+    pub const CGROUP: u32 = 9;
+}
+
+/// Length of `task_struct.comm`, `TASK_COMM_LEN`. Bytes behind the first NUL are stale.
+pub const COMM_LEN: usize = 16;
+/// Frames kept of a kernel stack.
+pub const KERNEL_FRAMES: usize = 64;
+/// Frames kept of a user stack.
+pub const USER_FRAMES: usize = 32;
+/// Bytes kept of the kernel's message ("Memory cgroup out of memory").
+pub const MESSAGE_LEN: usize = 64;
+/// Candidates kept of one invocation: the ones with the most points.
+pub const MAX_CANDIDATES: usize = 32;
+/// Levels of a cgroup path that are kept, leaf first.
+pub const MAX_LEVELS: usize = 16;
+/// Bytes of a path record's names.
+pub const PATH_BYTES: usize = 4096;
+/// Longest name of one cgroup with its NUL: `NAME_MAX` + 1.
+pub const NAME_LEN: usize = 256;
+/// Order of `mm_struct` counters in [`VictimEvent::counts`]: the kernel's `MM_FILEPAGES`...
+pub mod mm {
+    /// `MM_FILEPAGES`.
+    pub const FILE: usize = 0;
+    /// `MM_ANONPAGES`.
+    pub const ANON: usize = 1;
+    /// `MM_SWAPENTS`.
+    pub const SWAP: usize = 2;
+    /// `MM_SHMEMPAGES`.
+    pub const SHMEM: usize = 3;
+    /// Number of counters.
+    pub const COUNT: usize = 4;
+}
+
+/// First bytes of every record.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct EventHeader {
+    /// `CLOCK_BOOTTIME` when the record was written, ns.
+    pub boottime_ns: u64,
+    /// Number of the invocation since the probes were loaded, from 1; same in all its records.
+    pub seq: u64,
+    /// Bits of [`crate::valid`].
+    pub valid: u64,
+    /// One of [`kind`].
+    pub kind: u32,
+    /// Length of the whole record, bytes.
+    pub size: u32,
+    /// CPU that wrote it.
+    pub cpu: u32,
+    /// Nothing; keeps the size a multiple of 8.
+    pub reserved: u32,
+}
+
+/// Identity of a task.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct TaskFacts {
+    /// `task_struct.start_boottime`, ns: with the tgid it survives pid reuse.
+    pub start_boottime_ns: u64,
+    /// `kernfs_node.id` of the task's memory cgroup.
+    pub cgroup_id: u64,
+    /// `task_struct.tgid`.
+    pub tgid: i32,
+    /// `task_struct.pid`: the thread.
+    pub tid: i32,
+    /// `cred.uid`, in the initial user namespace.
+    pub uid: u32,
+    /// `signal_struct.oom_score_adj`.
+    pub oom_score_adj: i32,
+    /// `task_struct.comm`.
+    pub comm: [u8; COMM_LEN],
+}
+
+/// The memcg whose limit was hit. Pages.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct MemcgFacts {
+    /// `kernfs_node.id`.
+    pub id: u64,
+    /// `mem_cgroup.memory.usage`.
+    pub usage: u64,
+    /// `mem_cgroup.memory.max`.
+    pub max: u64,
+    /// `mem_cgroup.swap.usage` (cgroup v1: `memsw`, memory and swap together).
+    pub swap_usage: u64,
+    /// `mem_cgroup.swap.max` (cgroup v1: `memsw`).
+    pub swap_max: u64,
+    /// `mem_cgroup.oom_group`: 0 or 1.
+    pub oom_group: u64,
+}
+
+/// One run of the OOM killer, as of the moment the choice was made (`oom_kill_process` entry),
+/// or as it ends when nobody was chosen (`out_of_memory` return).
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct InvocationEvent {
+    /// Kind [`kind::INVOCATION`].
+    pub header: EventHeader,
+    /// `CLOCK_BOOTTIME` at entry into `out_of_memory`, ns.
+    pub started_ns: u64,
+    /// `oom_control.totalpages`: size of the domain, not anyone's usage. Pages.
+    pub totalpages: u64,
+    /// `oom_control.chosen_points`. Pages.
+    pub chosen_points: i64,
+    /// Current: the task whose allocation invoked the OOM killer.
+    pub trigger: TaskFacts,
+    /// `oom_control.chosen`.
+    pub chosen: TaskFacts,
+    /// `oom_control.memcg`.
+    pub oom_memcg: MemcgFacts,
+    /// `oom_control.gfp_mask`.
+    pub gfp_mask: u32,
+    /// `oom_control.order`; -1 for sysrq-f.
+    pub order: i32,
+    /// `oom_control.constraint`: `enum oom_constraint`.
+    pub constraint: u32,
+    /// Tasks weighed in this invocation, listed or not.
+    pub considered: u32,
+    /// 1 when the record was written at `oom_kill_process` entry: the killer meant to kill.
+    pub choice_made: u32,
+    /// Frames in `kernel_stack`.
+    pub kernel_frames: u32,
+    /// Frames in `user_stack`.
+    pub user_frames: u32,
+    /// Nothing; keeps the size a multiple of 8.
+    pub reserved: u32,
+    /// Second argument of `oom_kill_process`, NUL-terminated.
+    pub message: [u8; MESSAGE_LEN],
+    /// Return addresses of current in the kernel, innermost first.
+    pub kernel_stack: [u64; KERNEL_FRAMES],
+    /// Return addresses of current in user space, innermost first.
+    pub user_stack: [UserFrame; USER_FRAMES],
+}
+
+/// `struct bpf_stack_build_id`.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct UserFrame {
+    /// `BPF_STACK_BUILD_ID_*`: 0 empty, 1 valid (build id and file offset), 2 ip only.
+    pub status: i32,
+    /// The file's GNU build id.
+    pub build_id: [u8; 20],
+    /// File offset (status 1) or address (status 2).
+    pub offset_or_ip: u64,
+}
+
+/// Head of the candidate table.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct CandidatesHead {
+    /// Kind [`kind::CANDIDATES`].
+    pub header: EventHeader,
+    /// Entries that follow.
+    pub recorded: u32,
+    /// Tasks weighed.
+    pub considered: u32,
+}
+
+/// One task that was weighed. Pages unless said otherwise.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct CandidateEntry {
+    /// What `oom_badness` returned, `LONG_MIN` for a task that must not be killed.
+    pub points: i64,
+    /// `mm_struct.rss_stat` counters, index [`mm`].
+    pub counts: [i64; mm::COUNT],
+    /// `mm_struct.pgtables_bytes`. Bytes.
+    pub pgtables_bytes: u64,
+    /// `mm_struct.total_vm`.
+    pub total_vm: u64,
+    /// Bits of [`candidate`]: what is known of this entry, and why it may not be eligible.
+    pub flags: u32,
+    /// `task_struct.tgid`.
+    pub tgid: i32,
+    /// `task_struct.pid`.
+    pub tid: i32,
+    /// `cred.uid`.
+    pub uid: u32,
+    /// `signal_struct.oom_score_adj`.
+    pub oom_score_adj: i32,
+    /// Position in the order in which the kernel weighed them, from 0.
+    pub order: u32,
+    /// `task_struct.comm`.
+    pub comm: [u8; COMM_LEN],
+}
+
+/// Bits of [`CandidateEntry::flags`].
+pub mod candidate {
+    /// `counts`, `pgtables_bytes`, `total_vm` were read.
+    pub const MM: u32 = 1 << 0;
+    /// `uid` was read.
+    pub const UID: u32 = 1 << 1;
+    /// `oom_score_adj` was read.
+    pub const ADJ: u32 = 1 << 2;
+    /// `points` is what the kernel returned; without it they are the sum of the parts read.
+    pub const POINTS_RETURNED: u32 = 1 << 3;
+    /// `points` means nothing: neither returned nor computable.
+    pub const POINTS_UNKNOWN: u32 = 1 << 4;
+    /// `PF_KTHREAD`.
+    pub const KTHREAD: u32 = 1 << 5;
+    /// tgid 1 of the initial pid namespace: the global init.
+    pub const INIT: u32 = 1 << 6;
+    /// `MMF_OOM_SKIP`: its memory was already reaped.
+    pub const OOM_SKIP: u32 = 1 << 7;
+    /// `task_struct.vfork_done` set: it may be running on its parent's memory.
+    pub const VFORK: u32 = 1 << 8;
+    /// The leader has no mm: it has exited, other threads may live.
+    pub const NO_MM: u32 = 1 << 9;
+    /// `signal_struct.oom_mm` set: already a victim.
+    pub const VICTIM: u32 = 1 << 10;
+}
+
+/// Head of a cgroup's path; behind it `len` bytes: the names, leaf first, each with its NUL.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct PathHead {
+    /// Kind [`kind::PATH`].
+    pub header: EventHeader,
+    /// `kernfs_node.id` of the cgroup.
+    pub cgroup_id: u64,
+    /// Bytes that follow.
+    pub len: u32,
+    /// 1 when the path has more levels or bytes than are kept.
+    pub truncated: u32,
+}
+
+/// A task was marked to die (`oom:mark_victim`).
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct VictimEvent {
+    /// Kind [`kind::VICTIM`].
+    pub header: EventHeader,
+    /// The task that was marked: a thread with the mm, not always the leader.
+    pub task: TaskFacts,
+    /// `mm_struct.total_vm`. Pages.
+    pub total_vm: u64,
+    /// `mm_struct.rss_stat` counters as a plain read gives them, index [`mm`]. Pages.
+    pub counts: [i64; mm::COUNT],
+    /// What sits in the counters' per-CPU batches besides. Pages.
+    pub per_cpu: [i64; mm::COUNT],
+    /// `mm_struct.pgtables_bytes`. Bytes.
+    pub pgtables_bytes: u64,
+    /// `mm_struct` address: same for processes that share it. An identity, not shown.
+    pub mm: u64,
+    /// tgid in the task's own pid namespace.
+    pub vpid: i32,
+    /// Nothing; keeps the size a multiple of 8.
+    pub reserved: u32,
+}
+
+/// `out_of_memory` returned after something had been written for this invocation.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct EndEvent {
+    /// Kind [`kind::END`].
+    pub header: EventHeader,
+    /// `out_of_memory`'s return value, masked to a bool.
+    pub result: u32,
+    /// One of [`chosen`].
+    pub chosen: u32,
+    /// Entries into `oom_kill_process`.
+    pub kill_calls: u32,
+    /// `mark_victim` seen.
+    pub victims: u32,
+    /// 1 when totalpages was computed: the selection was reached.
+    pub selected: u32,
+    /// Entries into `__oom_kill_process`; `u32::MAX` where it is not hooked.
+    pub shots: u32,
+}
+
+/// Values of [`EndEvent::chosen`]: `oom_control.chosen` when `out_of_memory` returns.
+pub mod chosen {
+    /// NULL.
+    pub const NOBODY: u32 = 0;
+    /// A task.
+    pub const TASK: u32 = 1;
+    /// `(void *)-1`: the selection was aborted, an earlier victim is still dying.
+    pub const ABORTED: u32 = 2;
+    /// The field could not be read.
+    pub const UNKNOWN: u32 = 3;
+}
+
+/// Head of the limit chain, leaf first.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct LevelsHead {
+    /// Kind [`kind::LEVELS`].
+    pub header: EventHeader,
+    /// `kernfs_node.id` of the first level's cgroup.
+    pub cgroup_id: u64,
+    /// Entries that follow.
+    pub recorded: u32,
+    /// 1 when there are more levels up to the root.
+    pub truncated: u32,
+}
+
+/// One level's `page_counter`s, pages.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct LevelEntry {
+    /// `memory.usage`.
+    pub usage: u64,
+    /// `memory.max`.
+    pub max: u64,
+    /// `memory.high`.
+    pub high: u64,
+    /// `memory.low`.
+    pub low: u64,
+    /// `memory.min`.
+    pub min: u64,
+    /// `swap.usage` (v1: memsw).
+    pub swap_usage: u64,
+    /// `swap.max` (v1: memsw).
+    pub swap_max: u64,
+}
+
+/// Invocations in a row that ended alike, without a victim, for the same memcg.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct RepeatsEvent {
+    /// Kind [`kind::REPEATS`]; `seq` is that of the run's first invocation.
+    pub header: EventHeader,
+    /// Invocations in the run so far, the first included.
+    pub count: u64,
+    /// Return of the latest one, `CLOCK_BOOTTIME`, ns.
+    pub last_ns: u64,
+}
+
+/// `mem_cgroup_out_of_memory` returned without an invocation: there was room again, or the caller
+/// is dying itself. `seq` is 0. Only the first of a run, then at every power of two of `count`.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct ReclaimedEvent {
+    /// Kind [`kind::RECLAIMED`].
+    pub header: EventHeader,
+    /// Current.
+    pub trigger: TaskFacts,
+    /// The memcg that was over its limit.
+    pub oom_memcg: MemcgFacts,
+    /// Such returns in a row for this memcg, this one included.
+    pub count: u64,
+    /// Third argument.
+    pub order: i32,
+    /// Second argument.
+    pub gfp_mask: u32,
+}
+
+/// A cgroup was made (only emitted where paths cannot be read in the kernel). `seq` is 0.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct CgroupEvent {
+    /// Kind [`kind::CGROUP`].
+    pub header: EventHeader,
+    /// `kernfs_node.id` of the new cgroup.
+    pub id: u64,
+    /// `kernfs_node.id` of its parent.
+    pub parent_id: u64,
+}
+
+const _: () = {
+    assert!(size_of::<EventHeader>() == 40);
+    assert!(size_of::<TaskFacts>() == 48);
+    assert!(size_of::<MemcgFacts>() == 48);
+    assert!(size_of::<UserFrame>() == 32);
+    assert!(size_of::<CandidateEntry>() == 96);
+    assert!(size_of::<CandidatesHead>() == 48);
+    assert!(size_of::<PathHead>() == 56);
+    assert!(size_of::<LevelEntry>() == 56);
+    assert!(size_of::<LevelsHead>() == 56);
+    assert!(size_of::<EndEvent>() == 64);
+    assert!(size_of::<RepeatsEvent>() == 56);
+};

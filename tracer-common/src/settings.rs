@@ -1,0 +1,25 @@
+//! What userspace decides before load; frozen in `.rodata`, so the verifier prunes by it.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Switches of the probes. Set once by the loader, read-only afterwards.
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Settings {
+    /// Address of the kernel's `__per_cpu_offset` array (kallsyms); 0 where it is hidden.
+    pub per_cpu_offsets: u64,
+    /// Number of possible CPUs: entries of that array.
+    pub possible_cpus: u32,
+    /// 1: plain loads through typed pointers (fentry, fexit, tp_btf); 0: bpf_probe_read_kernel.
+    pub typed_loads: u32,
+    /// 1: bpf_probe_read_kernel may be called (it may not under lockdown=confidentiality).
+    pub probe_read: u32,
+    /// 1: the kernel has bpf_get_current_task_btf (5.11+), a typed pointer to current.
+    pub current_task_btf: u32,
+    /// 1: `__oom_kill_process` is hooked, so `EndEvent::shots` counts.
+    pub kill_task_hooked: u32,
+    /// 1: `mark_victim` passes a bare pid; the victim is described at `__oom_kill_process`.
+    pub victim_by_pid: u32,
+}
+
+const _: () = assert!(size_of::<Settings>() == 32);

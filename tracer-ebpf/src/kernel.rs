@@ -1,0 +1,247 @@
+//! The only file that reads kernel memory: one pointer type, one load.
+//!
+//! Two back ends behind the same getter, chosen by a frozen constant, so that the verifier prunes
+//! the other one and one object serves every tier:
+//! - typed: a plain load through a pointer whose BTF type the verifier knows. No helper, so it
+//!   works under lockdown=confidentiality, and a bad pointer reads as 0 instead of a fault.
+//! - untyped: `bpf_probe_read_kernel`, which a bad pointer makes fail.
+#![expect(unsafe_code, reason = "reads kernel memory; nothing else in this crate does")]
+
+use core::{marker::PhantomData, ptr};
+
+use aya_ebpf::helpers::{
+    bpf_get_current_task, bpf_probe_read_kernel,
+    generated::{bpf_get_current_task_btf, bpf_probe_read_kernel_str},
+};
+use oomwhy_common::{
+    offsets::{ABSENT, KernelOffsets},
+    settings::Settings,
+};
+
+/// Set by the loader, frozen before load.
+// SAFETY: the name is unique in this object; the loader finds the table by it.
+#[unsafe(no_mangle)]
+static OFFSETS: KernelOffsets = KernelOffsets::NONE;
+
+/// Set by the loader, frozen before load.
+// SAFETY: as for OFFSETS.
+#[unsafe(no_mangle)]
+static SETTINGS: Settings = Settings {
+    per_cpu_offsets: 0,
+    possible_cpus: 0,
+    typed_loads: 0,
+    probe_read: 0,
+    current_task_btf: 0,
+    kill_task_hooked: 0,
+    victim_by_pid: 0,
+};
+
+/// Reads one setting. Volatile, or LLVM would fold the value of this file into the program.
+macro_rules! setting {
+    ($field:ident) => {{
+        // SAFETY: a read of a live, aligned static.
+        unsafe { ptr::read_volatile(&raw const SETTINGS.$field) }
+    }};
+}
+
+/// One offset of the running kernel, or [`ABSENT`].
+macro_rules! offset {
+    ($field:ident) => {
+        $crate::kernel::offset_at(core::mem::offset_of!(
+            oomwhy_common::offsets::KernelOffsets,
+            $field
+        ))
+    };
+}
+pub(crate) use offset;
+
+/// The entry at `position` of the table, in bytes; volatile for the same reason.
+#[inline(always)]
+pub(crate) fn offset_at(position: usize) -> u32 {
+    let entry = (&raw const OFFSETS).cast::<u8>().wrapping_add(position).cast::<u32>();
+    // SAFETY: `offset!` passes the position of a u32 field of the live, aligned static.
+    unsafe { ptr::read_volatile(entry) }
+}
+
+/// How pointers of one origin may be read.
+pub(crate) trait Origin: Copy {
+    /// Whether the verifier knows the pointer's type.
+    fn typed() -> bool;
+}
+
+/// An argument of the hooked function, or reached from one through typed fields.
+#[derive(Clone, Copy)]
+pub(crate) struct Argument;
+
+impl Origin for Argument {
+    #[inline(always)]
+    fn typed() -> bool {
+        setting!(typed_loads) != 0
+    }
+}
+
+/// The current task, or reached from it.
+#[derive(Clone, Copy)]
+pub(crate) struct Current;
+
+impl Origin for Current {
+    #[inline(always)]
+    fn typed() -> bool {
+        setting!(typed_loads) != 0 && setting!(current_task_btf) != 0
+    }
+}
+
+/// A pointer whose type the verifier cannot know: `void *`, or a container of a typed one.
+#[derive(Clone, Copy)]
+pub(crate) struct Untyped;
+
+impl Origin for Untyped {
+    #[inline(always)]
+    fn typed() -> bool {
+        false
+    }
+}
+
+/// A non-null pointer to a kernel object. It cannot be dereferenced outside this file.
+#[derive(Clone, Copy)]
+pub(crate) struct Object<O> {
+    base: *const u8,
+    origin: PhantomData<O>,
+}
+
+impl<O: Origin> Object<O> {
+    /// `None` for a null pointer.
+    #[inline(always)]
+    pub(crate) fn new(base: *const u8) -> Option<Self> {
+        if base.is_null() {
+            return None;
+        }
+        Some(Self { base, origin: PhantomData })
+    }
+
+    /// The address, as an identity.
+    #[inline(always)]
+    pub(crate) fn address(self) -> u64 {
+        self.base as u64
+    }
+
+    /// The same object as one whose type the verifier lost, e.g. the container of a member.
+    #[inline(always)]
+    pub(crate) fn untyped(self) -> Object<Untyped> {
+        Object { base: self.base, origin: PhantomData }
+    }
+
+    /// Loads a plain value at `offset`. `T` is an integer or a byte array of the field's size.
+    #[inline(always)]
+    pub(crate) fn get<T: Copy>(self, offset: u32) -> Option<T> {
+        if offset == ABSENT {
+            return None;
+        }
+        let field = self.base.wrapping_add(offset as usize).cast::<T>();
+        if O::typed() {
+            // SAFETY: a BTF-typed kernel pointer plus a constant offset of one of its fields; the
+            // kernel turns a fault of such a load into 0.
+            Some(unsafe { ptr::read_volatile(field) })
+        } else if setting!(probe_read) != 0 {
+            // SAFETY: the helper checks the address.
+            unsafe { bpf_probe_read_kernel(field) }.ok()
+        } else {
+            None
+        }
+    }
+
+    /// Follows the pointer at `offset`; `None` where it is null.
+    #[inline(always)]
+    pub(crate) fn follow(self, offset: u32) -> Option<Self> {
+        Self::new(self.get::<*const u8>(offset)?)
+    }
+
+    /// The address `bytes` further on.
+    #[inline(always)]
+    pub(crate) fn at(self, bytes: u32) -> Self {
+        Self { base: self.base.wrapping_add(bytes as usize), origin: PhantomData }
+    }
+
+    /// The object embedded at `offset`.
+    #[inline(always)]
+    pub(crate) fn member(self, offset: u32) -> Option<Self> {
+        if offset == ABSENT {
+            return None;
+        }
+        Some(self.at(offset))
+    }
+}
+
+/// The task that runs.
+#[inline(always)]
+pub(crate) fn current() -> Option<Object<Current>> {
+    let task = if setting!(current_task_btf) != 0 {
+        // SAFETY: the helper has no preconditions; the setting says that the kernel has it.
+        unsafe { bpf_get_current_task_btf() }.cast::<u8>().cast_const()
+    } else {
+        current_address() as *const u8
+    };
+    Object::new(task)
+}
+
+/// Address of the task that runs, as an identity.
+#[inline(always)]
+pub(crate) fn current_address() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_get_current_task() }
+}
+
+/// Whether `__oom_kill_process` is hooked.
+#[inline(always)]
+pub(crate) fn kill_task_hooked() -> bool {
+    setting!(kill_task_hooked) != 0
+}
+
+/// Whether `mark_victim` passes a bare pid.
+#[inline(always)]
+pub(crate) fn victim_by_pid() -> bool {
+    setting!(victim_by_pid) != 0
+}
+
+/// Copies the NUL-terminated string at `source` into `target`; its length with the NUL.
+///
+/// `char *` has no BTF type that plain loads could use: refused under lockdown=confidentiality.
+///
+/// # Safety
+/// `target` must be valid for writes of `room` bytes.
+#[inline(always)]
+pub(crate) unsafe fn read_string(source: *const u8, target: *mut u8, room: u32) -> Option<u32> {
+    if setting!(probe_read) == 0 {
+        return None;
+    }
+    // SAFETY: the helper writes at most `room` bytes, which the caller vouches for, and checks
+    // `source`.
+    let length = unsafe { bpf_probe_read_kernel_str(target.cast(), room, source.cast()) };
+    if length <= 0 || length > i64::from(room) {
+        return None;
+    }
+    Some(length as u32)
+}
+
+/// Sum over all CPUs of an `s32 __percpu *` counter's batches; `None` where it can't be known.
+#[inline(always)]
+pub(crate) fn per_cpu_sum(counters: u64) -> Option<i64> {
+    /// Hosts with more CPUs go without: the loop must be bounded.
+    const MAX_CPUS: u32 = 512;
+    let offsets = setting!(per_cpu_offsets);
+    let cpus = setting!(possible_cpus);
+    if offsets == 0 || cpus == 0 || cpus > MAX_CPUS || setting!(probe_read) == 0 {
+        return None;
+    }
+    let mut sum = 0_i64;
+    for cpu in 0..MAX_CPUS {
+        if cpu >= cpus {
+            break;
+        }
+        let entry = Object::<Untyped>::new((offsets + u64::from(cpu) * 8) as *const u8)?;
+        let per_cpu_offset: u64 = entry.get(0)?;
+        let batch = Object::<Untyped>::new(counters.wrapping_add(per_cpu_offset) as *const u8)?;
+        sum += i64::from(batch.get::<i32>(0)?);
+    }
+    Some(sum)
+}

@@ -1,0 +1,30 @@
+//! oomwhy's probes on the OOM path: facts only, bounded work, no policy, no text.
+//!
+//! `out_of_memory` is always called under the kernel's `oom_lock`, so at most one invocation runs
+//! at a time and one global scratch area ([`maps::STATE`]) serves all of its hooks. A per-CPU one
+//! would be wrong: the scan reschedules between two hooks and can migrate.
+//!
+//! Reading order: [`kernel`] (how kernel memory is read), [`objects`] (what is read),
+//! [`maps`], [`emit`], then the probes, one file per stage of an invocation.
+#![no_std]
+#![no_main]
+
+mod emit;
+mod kernel;
+mod maps;
+mod objects;
+mod probes;
+mod record;
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // No probe can panic: every index is masked and every division is by a constant.
+    loop {}
+}
+
+#[expect(unsafe_code, reason = "the section attribute is how the kernel learns the license")]
+// SAFETY: the kernel reads this section as a NUL-terminated string.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,141 @@
+//! Every map: why this type, why this size.
+#![expect(unsafe_code, reason = "hands out the one scratch area; see `state`")]
+
+use core::ptr;
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, LruHashMap, PerCpuArray, RingBuf},
+};
+use oomwhy_common::{
+    counters,
+    event::{
+        CandidateEntry, CandidatesHead, EndEvent, InvocationEvent, LevelEntry, LevelsHead, MAX_CANDIDATES,
+        MAX_LEVELS, NAME_LEN, PATH_BYTES, PathHead, RepeatsEvent, VictimEvent,
+    },
+};
+
+/// One ring for all CPUs: order is kept, memory does not grow with the CPUs. A full report takes
+/// about 7 KiB at most, mostly 3, so 512 KiB hold a storm of 100 kills nobody reads. The loader
+/// may resize it.
+#[map]
+pub(crate) static RING: RingBuf = RingBuf::with_byte_size(512 * 1024, 0);
+
+/// The scratch area of the invocation that runs; guarded by the kernel's `oom_lock`.
+#[map]
+static STATE: Array<State> = Array::with_max_entries(1, 0);
+
+/// What was emitted and lost, index `oomwhy_common::counters`.
+#[map]
+pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counters::COUNT, 0);
+
+/// Runs of invocations without a victim, by cgroup id of the oom_memcg (0: global).
+/// LRU: an attacker with many cgroups can only push runs out, which costs a report more.
+#[map]
+pub(crate) static QUIET_RUNS: LruHashMap<u64, QuietRun> = LruHashMap::with_max_entries(256, 0);
+
+/// Tasks inside `mem_cgroup_out_of_memory`; the value says whether an invocation followed.
+#[map]
+pub(crate) static MEMCG_CALLS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1024, 0);
+
+/// Invocations in a row that ended alike without a victim.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct QuietRun {
+    /// `seq` of the first.
+    pub(crate) seq: u64,
+    /// How they ended: see `probes::invocation::ending`.
+    pub(crate) ending: u64,
+    /// How many.
+    pub(crate) count: u64,
+    /// When the latest ended, `CLOCK_BOOTTIME` ns.
+    pub(crate) last_ns: u64,
+}
+
+/// Candidates of the invocation, as they go out.
+#[repr(C)]
+pub(crate) struct Candidates {
+    pub(crate) head: CandidatesHead,
+    pub(crate) list: [CandidateEntry; MAX_CANDIDATES],
+}
+
+/// One path, as it goes out. Room for one more name, so that the last copy needs no special case.
+#[repr(C)]
+pub(crate) struct Path {
+    pub(crate) head: PathHead,
+    pub(crate) names: [u8; PATH_BYTES + NAME_LEN],
+}
+
+/// The limit chain, as it goes out.
+#[repr(C)]
+pub(crate) struct Levels {
+    pub(crate) head: LevelsHead,
+    pub(crate) list: [LevelEntry; MAX_LEVELS],
+}
+
+/// Scratch of one invocation, from `out_of_memory` entry to its return.
+#[repr(C)]
+pub(crate) struct State {
+    /// Address of the task inside `out_of_memory`; 0 between invocations.
+    pub(crate) task: u64,
+    /// Number of the invocation.
+    pub(crate) seq: u64,
+    /// Entry into `out_of_memory`, `CLOCK_BOOTTIME` ns.
+    pub(crate) started_ns: u64,
+    /// Entries into `oom_kill_process`.
+    pub(crate) kill_calls: u32,
+    /// Entries into `__oom_kill_process`.
+    pub(crate) shots: u32,
+    /// `mark_victim` seen.
+    pub(crate) victims: u32,
+    /// Slot of the listed candidate with the fewest points, once the list is full.
+    pub(crate) least_slot: u32,
+    /// 1: `victim` was filled at `__oom_kill_process`, for the old layout of `mark_victim`.
+    pub(crate) victim_ready: u32,
+    pub(crate) reserved: u32,
+    /// Its points.
+    pub(crate) least_points: i64,
+    pub(crate) invocation: InvocationEvent,
+    pub(crate) candidates: Candidates,
+    pub(crate) path: Path,
+    pub(crate) levels: Levels,
+    pub(crate) victim: VictimEvent,
+    pub(crate) repeats: RepeatsEvent,
+    pub(crate) end: EndEvent,
+}
+
+/// The scratch area, for `out_of_memory` entry: the caller holds `oom_lock`.
+#[inline(always)]
+pub(crate) fn state() -> Option<&'static mut State> {
+    let state = STATE.get_ptr_mut(0)?;
+    // SAFETY: a live map value; the caller runs under oom_lock, so nobody else borrows it.
+    Some(unsafe { &mut *state })
+}
+
+/// The scratch area, if the current task is the one inside `out_of_memory`: the first thing that
+/// every other hook asks, since some are reached from elsewhere too (`/proc/PID/oom_score`).
+#[inline(always)]
+pub(crate) fn own_invocation() -> Option<&'static mut State> {
+    let state = STATE.get_ptr_mut(0)?;
+    // SAFETY: a live map value; an aligned u64, so a concurrent write is seen whole or not at all.
+    let owner = unsafe { ptr::read_volatile(&raw const (*state).task) };
+    if owner != crate::kernel::current_address() {
+        return None;
+    }
+    // SAFETY: as in `state`: the owner holds oom_lock.
+    Some(unsafe { &mut *state })
+}
+
+/// Copies a map value.
+#[inline(always)]
+pub(crate) fn load<T: Copy>(value: *mut T) -> T {
+    // SAFETY: callers pass a live map value just looked up; RCU keeps it while the program runs.
+    unsafe { *value }
+}
+
+/// Overwrites a map value.
+#[inline(always)]
+pub(crate) fn store<T: Copy>(value: *mut T, new: T) {
+    // SAFETY: as in `load`. Two CPUs racing here can lose a count, never memory.
+    unsafe { *value = new };
+}

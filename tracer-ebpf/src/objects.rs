@@ -1,0 +1,241 @@
+//! What is read of each kernel object: one getter per field, in kernel units. Safe code only;
+//! [`crate::kernel`] does the loads.
+
+use oomwhy_common::{
+    event::{COMM_LEN, mm},
+    offsets::ABSENT,
+};
+
+use crate::kernel::{self, Argument, Object, Origin, Untyped, offset};
+
+/// `struct task_struct`.
+pub(crate) mod task {
+    use super::{ABSENT, COMM_LEN, Object, Origin, offset};
+
+    const PF_KTHREAD: u32 = 0x0020_0000;
+
+    #[inline(always)]
+    pub(crate) fn tid<O: Origin>(task: Object<O>) -> Option<i32> {
+        task.get(offset!(task_pid))
+    }
+
+    #[inline(always)]
+    pub(crate) fn tgid<O: Origin>(task: Object<O>) -> Option<i32> {
+        task.get(offset!(task_tgid))
+    }
+
+    /// Two 8-byte loads: a typed load must not be wider than that.
+    #[inline(always)]
+    pub(crate) fn comm<O: Origin>(task: Object<O>) -> Option<[u8; COMM_LEN]> {
+        let comm = task.member(offset!(task_comm))?;
+        let halves: [u64; 2] = [comm.get(0)?, comm.get(8)?];
+        let mut bytes = [0; COMM_LEN];
+        bytes[..8].copy_from_slice(&halves[0].to_ne_bytes());
+        bytes[8..].copy_from_slice(&halves[1].to_ne_bytes());
+        Some(bytes)
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_kthread<O: Origin>(task: Object<O>) -> bool {
+        task.get::<u32>(offset!(task_flags)).is_some_and(|flags| flags & PF_KTHREAD != 0)
+    }
+
+    #[inline(always)]
+    pub(crate) fn start_boottime<O: Origin>(task: Object<O>) -> Option<u64> {
+        task.get(offset!(task_start_boottime))
+    }
+
+    #[inline(always)]
+    pub(crate) fn vfork_pending<O: Origin>(task: Object<O>) -> bool {
+        task.get::<u64>(offset!(task_vfork_done)).is_some_and(|done| done != 0)
+    }
+
+    /// Real uid in the initial user namespace, as the kernel's log prints it.
+    #[inline(always)]
+    pub(crate) fn uid<O: Origin>(task: Object<O>) -> Option<u32> {
+        task.follow(offset!(task_real_cred))?.get(offset!(cred_uid))
+    }
+
+    #[inline(always)]
+    pub(crate) fn mm<O: Origin>(task: Object<O>) -> Option<Object<O>> {
+        task.follow(offset!(task_mm))
+    }
+
+    #[inline(always)]
+    pub(crate) fn signal<O: Origin>(task: Object<O>) -> Option<Object<O>> {
+        task.follow(offset!(task_signal))
+    }
+
+    #[inline(always)]
+    pub(crate) fn oom_score_adj<O: Origin>(task: Object<O>) -> Option<i32> {
+        let adj: i16 = signal(task)?.get(offset!(signal_oom_score_adj))?;
+        Some(i32::from(adj))
+    }
+
+    /// Whether it is a victim already: `tsk_is_oom_victim`.
+    #[inline(always)]
+    pub(crate) fn is_victim<O: Origin>(task: Object<O>) -> bool {
+        signal(task)
+            .and_then(|signal| signal.get::<u64>(offset!(signal_oom_mm)))
+            .is_some_and(|mm| mm != 0)
+    }
+
+    /// The memory controller's state of its cgroup: `task->cgroups->subsys[memory]`.
+    #[inline(always)]
+    pub(crate) fn memory_css<O: Origin>(task: Object<O>) -> Option<Object<O>> {
+        task.follow(offset!(task_cgroups))?.follow(offset!(css_set_memory))
+    }
+
+    /// The cgroup that its memory is charged to.
+    #[inline(always)]
+    pub(crate) fn memory_cgroup<O: Origin>(task: Object<O>) -> Option<Object<O>> {
+        memory_css(task)?.follow(offset!(css_cgroup))
+    }
+
+    /// tgid in its own, the innermost pid namespace.
+    #[inline(always)]
+    pub(crate) fn vpid<O: Origin>(task: Object<O>) -> Option<i32> {
+        /// `MAX_PID_NS_LEVEL`.
+        const MAX_LEVEL: u32 = 32;
+        let size = offset!(upid_size);
+        let numbers = offset!(pid_numbers);
+        if size == ABSENT || numbers == ABSENT {
+            return None;
+        }
+        let pid = signal(task)?.follow(offset!(signal_pid_tgid))?;
+        let level: u32 = pid.get(offset!(pid_level))?;
+        if level > MAX_LEVEL {
+            return None;
+        }
+        // A variable index into a flexible array: no typed load.
+        let number = pid.untyped().at(numbers + level * size);
+        number.get(offset!(upid_nr))
+    }
+}
+
+/// `struct mm_struct`. Counters in pages.
+pub(crate) mod memory {
+    use super::{Object, Origin, kernel, mm, offset};
+
+    const MMF_OOM_SKIP: u64 = 1 << 21;
+
+    #[inline(always)]
+    fn counter_offset(index: usize) -> u32 {
+        match index {
+            mm::FILE => offset!(mm_rss_file),
+            mm::ANON => offset!(mm_rss_anon),
+            mm::SWAP => offset!(mm_rss_swap),
+            _ => offset!(mm_rss_shmem),
+        }
+    }
+
+    /// A counter; on kernels with per-CPU counters their shared part, which can be negative.
+    #[inline(always)]
+    pub(crate) fn count<O: Origin>(memory: Object<O>, index: usize) -> Option<i64> {
+        memory.get(counter_offset(index))
+    }
+
+    /// What sits in the per-CPU batches of a counter besides.
+    #[inline(always)]
+    pub(crate) fn per_cpu<O: Origin>(memory: Object<O>, index: usize) -> Option<i64> {
+        let counter = memory.member(counter_offset(index))?;
+        kernel::per_cpu_sum(counter.get(offset!(per_cpu_counters))?)
+    }
+
+    #[inline(always)]
+    pub(crate) fn total_vm<O: Origin>(memory: Object<O>) -> Option<u64> {
+        memory.get(offset!(mm_total_vm))
+    }
+
+    /// Bytes.
+    #[inline(always)]
+    pub(crate) fn pgtables_bytes<O: Origin>(memory: Object<O>) -> Option<u64> {
+        memory.get(offset!(mm_pgtables_bytes))
+    }
+
+    #[inline(always)]
+    pub(crate) fn oom_skip<O: Origin>(memory: Object<O>) -> bool {
+        memory.get::<u64>(offset!(mm_flags)).is_some_and(|flags| flags & MMF_OOM_SKIP != 0)
+    }
+}
+
+/// `struct mem_cgroup` and its `page_counter`s. Pages.
+pub(crate) mod memcg {
+    use super::{Object, Origin, offset};
+
+    #[inline(always)]
+    pub(crate) fn cgroup<O: Origin>(memcg: Object<O>) -> Option<Object<O>> {
+        memcg.follow(offset!(memcg_cgroup))
+    }
+
+    #[inline(always)]
+    pub(crate) fn memory<O: Origin>(memcg: Object<O>) -> Option<Object<O>> {
+        memcg.member(offset!(memcg_memory))
+    }
+
+    /// `swap`, on cgroup v1 `memsw`: a union.
+    #[inline(always)]
+    pub(crate) fn swap<O: Origin>(memcg: Object<O>) -> Option<Object<O>> {
+        memcg.member(offset!(memcg_swap))
+    }
+
+    #[inline(always)]
+    pub(crate) fn oom_group<O: Origin>(memcg: Object<O>) -> Option<bool> {
+        memcg.get::<u8>(offset!(memcg_oom_group)).map(|flag| flag != 0)
+    }
+
+    #[inline(always)]
+    pub(crate) fn usage<O: Origin>(counter: Object<O>) -> Option<u64> {
+        counter.get(offset!(counter_usage))
+    }
+
+    #[inline(always)]
+    pub(crate) fn max<O: Origin>(counter: Object<O>) -> Option<u64> {
+        counter.get(offset!(counter_max))
+    }
+}
+
+/// `struct cgroup` and the `kernfs_node`s of its path.
+pub(crate) mod cgroup {
+    use super::{Object, Origin, offset};
+
+    #[inline(always)]
+    pub(crate) fn node<O: Origin>(cgroup: Object<O>) -> Option<Object<O>> {
+        cgroup.follow(offset!(cgroup_kn))
+    }
+
+    /// `kernfs_node.id`: the inode number of the cgroup's directory.
+    #[inline(always)]
+    pub(crate) fn id<O: Origin>(cgroup: Object<O>) -> Option<u64> {
+        node(cgroup)?.get(offset!(kernfs_id))
+    }
+}
+
+/// `struct oom_control`.
+pub(crate) mod oom_control {
+    use super::{Argument, Object, Origin, Untyped, offset};
+
+    #[inline(always)]
+    pub(crate) fn totalpages<O: Origin>(oc: Object<O>) -> Option<u64> {
+        oc.get(offset!(oc_totalpages))
+    }
+
+    /// `None`: not known. `Some(None)`: not a memcg's OOM.
+    #[inline(always)]
+    pub(crate) fn memcg(oc: Object<Argument>) -> Option<Option<Object<Argument>>> {
+        let memcg: *const u8 = oc.get(offset!(oc_memcg))?;
+        Some(Object::new(memcg))
+    }
+
+    /// The raw pointer: may be null or -1.
+    #[inline(always)]
+    pub(crate) fn chosen(oc: Object<Argument>) -> Option<*const u8> {
+        oc.get(offset!(oc_chosen))
+    }
+
+    /// `oom_evaluate_task` gets its `oom_control` as `void *`.
+    #[inline(always)]
+    pub(crate) fn from_void(arg: *const u8) -> Option<Object<Untyped>> {
+        Object::new(arg)
+    }
+}

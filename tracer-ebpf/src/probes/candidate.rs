@@ -1,0 +1,168 @@
+//! A task was weighed: `oom_badness` returned its points, or `oom_evaluate_task` returned where
+//! the selection loop calls a split clone of `oom_badness` that no probe sees (5.10).
+//!
+//! The list keeps the [`MAX_CANDIDATES`] with the most points. A tie replaces the older entry, as
+//! in the kernel's own selection, so the chosen one is never lost.
+
+use aya_ebpf::{macros::fexit, programs::FExitContext};
+use oomwhy_common::event::{CandidateEntry, MAX_CANDIDATES, candidate, mm};
+
+use crate::{
+    kernel::{Argument, Object},
+    maps::{State, own_invocation},
+    objects::{memory, oom_control, task},
+};
+
+/// What `oom_badness` returns for a task that must not be killed.
+const LONG_MIN: i64 = i64::MIN;
+/// `OOM_SCORE_ADJ_MIN`.
+const OOM_SCORE_ADJ_MIN: i32 = -1000;
+
+// kernel-proto: mm/oom_kill.c long oom_badness(struct task_struct *p, unsigned long totalpages)
+#[fexit]
+fn oom_badness_ret(ctx: FExitContext) -> i32 {
+    // Reads of /proc/PID/oom_score come here too, at any time: they end at the first comparison.
+    if let Some(state) = own_invocation()
+        && let Some(task) = Object::<Argument>::new(ctx.arg(0))
+    {
+        // Slot 2 is the return value: behind the two arguments.
+        let points = ctx.arg::<u64>(2) as i64;
+        weigh(state, task, points, candidate::POINTS_RETURNED);
+    }
+    0
+}
+
+// kernel-proto: mm/oom_kill.c int oom_evaluate_task(struct task_struct *task, void *arg)
+#[fexit]
+fn oom_evaluate_task_ret(ctx: FExitContext) -> i32 {
+    if let Some(state) = own_invocation()
+        && let Some(task) = Object::<Argument>::new(ctx.arg(0))
+    {
+        let totalpages = oom_control::from_void(ctx.arg(1)).and_then(oom_control::totalpages);
+        let (points, flags) = estimate(task, totalpages);
+        weigh(state, task, points, flags);
+    }
+    0
+}
+
+/// The points of a task from the inputs of `oom_badness`, which is the same in every kernel.
+#[inline(always)]
+fn estimate(of: Object<Argument>, totalpages: Option<u64>) -> (i64, u32) {
+    let adj = task::oom_score_adj(of).unwrap_or_default();
+    let Some(mm) = task::mm(of) else {
+        return (LONG_MIN, candidate::POINTS_UNKNOWN);
+    };
+    if adj == OOM_SCORE_ADJ_MIN || memory::oom_skip(mm) || task::is_kthread(of) {
+        return (LONG_MIN, 0);
+    }
+    let mut points = memory::pgtables_bytes(mm).unwrap_or_default() as i64 >> 12;
+    for counter in 0..mm::COUNT {
+        points += memory::count(mm, counter).unwrap_or_default();
+    }
+    match totalpages {
+        Some(pages) => (points + i64::from(adj) * (pages / 1000) as i64, 0),
+        None => (points, candidate::POINTS_UNKNOWN),
+    }
+}
+
+#[inline(always)]
+fn weigh(state: &mut State, task: Object<Argument>, points: i64, flags: u32) {
+    let order = state.candidates.head.considered;
+    state.candidates.head.considered = order + 1;
+    let recorded = state.candidates.head.recorded;
+    let slot = if recorded < MAX_CANDIDATES as u32 {
+        state.candidates.head.recorded = recorded + 1;
+        recorded
+    } else if points >= state.least_points {
+        state.least_slot
+    } else {
+        return;
+    };
+    // verifier: MAX_CANDIDATES is a power of two, the mask bounds the index.
+    let slot = slot as usize & (MAX_CANDIDATES - 1);
+    fill(&mut state.candidates.list[slot], task, points, flags, order);
+    if recorded + 1 >= MAX_CANDIDATES as u32 {
+        find_least(state);
+    }
+}
+
+#[inline(always)]
+fn fill(
+    entry: &mut CandidateEntry,
+    of: Object<Argument>,
+    points: i64,
+    mut flags: u32,
+    order: u32,
+) {
+    entry.points = points;
+    entry.order = order;
+    entry.tgid = task::tgid(of).unwrap_or_default();
+    entry.tid = task::tid(of).unwrap_or_default();
+    entry.comm = task::comm(of).unwrap_or_default();
+    if let Some(uid) = task::uid(of) {
+        entry.uid = uid;
+        flags |= candidate::UID;
+    }
+    if let Some(adj) = task::oom_score_adj(of) {
+        entry.oom_score_adj = adj;
+        flags |= candidate::ADJ;
+    }
+    if task::mm(of).is_none() {
+        flags |= candidate::NO_MM;
+    } else if fill_memory(entry, of).is_some() {
+        flags |= candidate::MM;
+    }
+    if points == LONG_MIN {
+        flags |= why_not(of, entry.tgid);
+    }
+    entry.flags = flags;
+}
+
+#[inline(always)]
+fn fill_memory(entry: &mut CandidateEntry, of: Object<Argument>) -> Option<()> {
+    let mm = task::mm(of)?;
+    for index in 0..mm::COUNT {
+        entry.counts[index] = memory::count(mm, index)?;
+    }
+    entry.pgtables_bytes = memory::pgtables_bytes(mm)?;
+    entry.total_vm = memory::total_vm(mm)?;
+    Some(())
+}
+
+/// Facts by which `oom_badness` refuses a task; userspace draws the conclusion.
+#[inline(always)]
+fn why_not(of: Object<Argument>, tgid: i32) -> u32 {
+    let mut flags = 0;
+    if task::is_kthread(of) {
+        flags |= candidate::KTHREAD;
+    }
+    if tgid == 1 {
+        flags |= candidate::INIT;
+    }
+    if task::vfork_pending(of) {
+        flags |= candidate::VFORK;
+    }
+    if task::is_victim(of) {
+        flags |= candidate::VICTIM;
+    }
+    if task::mm(of).is_some_and(memory::oom_skip) {
+        flags |= candidate::OOM_SKIP;
+    }
+    flags
+}
+
+/// Finds the listed candidate to be replaced next: fewest points, of those the oldest.
+#[inline(always)]
+fn find_least(state: &mut State) {
+    let mut least_points = i64::MAX;
+    let mut least_slot = 0;
+    for slot in 0..MAX_CANDIDATES {
+        let points = state.candidates.list[slot].points;
+        if points < least_points {
+            least_points = points;
+            least_slot = slot as u32;
+        }
+    }
+    state.least_points = least_points;
+    state.least_slot = least_slot;
+}

@@ -1,0 +1,186 @@
+//! `oom_kill_process`: the choice is made. The invocation's record is written here, before
+//! anybody is killed; or at the end of an invocation in which nobody was chosen.
+#![expect(unsafe_code, reason = "hands map memory to the stack and string helpers")]
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{BPF_F_USER_BUILD_ID, BPF_F_USER_STACK},
+    helpers::generated::bpf_get_stack,
+    macros::fentry,
+    programs::FEntryContext,
+};
+use oomwhy_common::{
+    event::{
+        CandidateEntry, CandidatesHead, InvocationEvent, KERNEL_FRAMES, MESSAGE_LEN, USER_FRAMES,
+        UserFrame, kind,
+    },
+    valid,
+};
+
+use super::invocation;
+use crate::{
+    emit,
+    kernel::{self, Argument, Object, offset},
+    maps::{Candidates, State, own_invocation},
+    objects::{cgroup, memcg, oom_control, task},
+    record,
+};
+
+// kernel-proto: mm/oom_kill.c void oom_kill_process(struct oom_control *oc, const char *message)
+#[fentry]
+fn oom_kill_process(ctx: FEntryContext) -> i32 {
+    choose(&ctx);
+    0
+}
+
+#[inline(always)]
+fn choose(ctx: &FEntryContext) -> Option<()> {
+    let state = own_invocation()?;
+    let oc = Object::<Argument>::new(ctx.arg(0))?;
+    state.kill_calls += 1;
+    invocation::end_run(state, oc);
+    emit(ctx, state, oc, Some(ctx.arg(1)));
+    Some(())
+}
+
+/// Emits the invocation, its paths, limits and candidates. `message` is there when a choice was
+/// made.
+#[inline(always)]
+pub(super) fn emit<C: EbpfContext>(
+    ctx: &C,
+    state: &mut State,
+    oc: Object<Argument>,
+    message: Option<*const u8>,
+) {
+    let event = &mut state.invocation;
+    let mut known = record::trigger(&mut event.trigger);
+    known |= control(event, oc);
+    known |= stacks(ctx, event);
+    event.started_ns = state.started_ns;
+    event.considered = state.candidates.head.considered;
+    event.choice_made = u32::from(message.is_some());
+    let mut chosen_task = None;
+    if let Some(message) = message {
+        known |= words(event, message);
+        chosen_task = oom_control::chosen(oc).and_then(Object::<Argument>::new);
+    }
+    if let Some(chosen) = chosen_task
+        && record::other(&mut event.chosen, chosen).is_some()
+    {
+        known |= valid::CHOSEN;
+    }
+    let size = size_of::<InvocationEvent>();
+    event.header = emit::header(kind::INVOCATION, state.seq, known, size);
+    emit::record(event, size, kind::INVOCATION);
+    emit_candidates(&mut state.candidates, state.seq);
+    places(state, oc, chosen_task);
+}
+
+/// The kernel's words for this kill.
+#[inline(always)]
+fn words(event: &mut InvocationEvent, message: *const u8) -> u64 {
+    // SAFETY: `event.message` is MESSAGE_LEN bytes long.
+    let copied = unsafe {
+        kernel::read_string(message, event.message.as_mut_ptr(), MESSAGE_LEN as u32)
+    };
+    if copied.is_some() { valid::MESSAGE } else { 0 }
+}
+
+/// What `oom_control` says. Returns the validity bits.
+#[inline(always)]
+fn control(event: &mut InvocationEvent, oc: Object<Argument>) -> u64 {
+    let mut known = 0;
+    if let (Some(totalpages), Some(gfp_mask), Some(order), Some(constraint), Some(points)) = (
+        oom_control::totalpages(oc),
+        oc.get(offset!(oc_gfp_mask)),
+        oc.get(offset!(oc_order)),
+        oc.get(offset!(oc_constraint)),
+        oc.get(offset!(oc_chosen_points)),
+    ) {
+        event.totalpages = totalpages;
+        event.gfp_mask = gfp_mask;
+        event.order = order;
+        event.constraint = constraint;
+        event.chosen_points = points;
+        known |= valid::OOM_CONTROL;
+    }
+    if let Some(memcg) = oom_control::memcg(oc) {
+        known |= valid::DOMAIN;
+        if let Some(memcg) = memcg {
+            known |= record::memcg(&mut event.oom_memcg, memcg);
+        }
+    }
+    known
+}
+
+/// The trigger's stacks, straight into the record. Returns the validity bits.
+#[inline(always)]
+fn stacks<C: EbpfContext>(ctx: &C, event: &mut InvocationEvent) -> u64 {
+    const KERNEL_BYTES: u32 = (KERNEL_FRAMES * size_of::<u64>()) as u32;
+    const USER_BYTES: u32 = (USER_FRAMES * size_of::<UserFrame>()) as u32;
+    let mut known = 0;
+    let kernel_stack = event.kernel_stack.as_mut_ptr().cast();
+    // SAFETY: the helper writes at most the given size, that of the array.
+    let written = unsafe { bpf_get_stack(ctx.as_ptr(), kernel_stack, KERNEL_BYTES, 0) };
+    if written > 0 {
+        event.kernel_frames = written as u32 / size_of::<u64>() as u32;
+        known |= valid::KERNEL_STACK;
+    }
+    let flags = u64::from(BPF_F_USER_STACK | BPF_F_USER_BUILD_ID);
+    let user_stack = event.user_stack.as_mut_ptr().cast();
+    // SAFETY: as above.
+    let written = unsafe { bpf_get_stack(ctx.as_ptr(), user_stack, USER_BYTES, flags) };
+    if written > 0 {
+        event.user_frames = written as u32 / size_of::<UserFrame>() as u32;
+        known |= valid::USER_STACK;
+    }
+    known
+}
+
+/// Emits the candidate table.
+#[inline(always)]
+fn emit_candidates(candidates: &mut Candidates, seq: u64) {
+    let recorded = candidates.head.recorded as usize;
+    if recorded == 0 || recorded > candidates.list.len() {
+        return;
+    }
+    let size = size_of::<CandidatesHead>() + recorded * size_of::<CandidateEntry>();
+    candidates.head.header = emit::header(kind::CANDIDATES, seq, 0, size);
+    emit::record(candidates, size, kind::CANDIDATES);
+}
+
+/// Emits the paths of oom_memcg, chosen and trigger, each cgroup once, and the chosen task's
+/// limits.
+#[inline(always)]
+fn places(state: &mut State, oc: Object<Argument>, chosen: Option<Object<Argument>>) {
+    let mut oom_memcg = 0;
+    if let Some(memcg) = oom_control::memcg(oc).flatten() {
+        if let Some(cgroup) = memcg::cgroup(memcg) {
+            oom_memcg = cgroup::id(cgroup).unwrap_or_default();
+            record::path(&mut state.path, state.seq, cgroup);
+        }
+        if chosen.is_none() {
+            record::levels(&mut state.levels, state.seq, oom_memcg, memcg);
+        }
+    }
+    let mut task_memcg = 0;
+    if let Some(chosen) = chosen
+        && let Some(css) = task::memory_css(chosen)
+        && let Some(cgroup) = css.follow(offset!(css_cgroup))
+    {
+        task_memcg = cgroup::id(cgroup).unwrap_or_default();
+        if task_memcg != oom_memcg {
+            record::path(&mut state.path, state.seq, cgroup);
+        }
+        // The css is the first member of its mem_cgroup; the verifier doesn't know that.
+        record::levels(&mut state.levels, state.seq, task_memcg, css.untyped());
+    }
+    if let Some(current) = kernel::current()
+        && let Some(cgroup) = task::memory_cgroup(current)
+        && let Some(id) = cgroup::id(cgroup)
+        && id != oom_memcg
+        && id != task_memcg
+    {
+        record::path(&mut state.path, state.seq, cgroup);
+    }
+}

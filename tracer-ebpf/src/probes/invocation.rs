@@ -1,0 +1,160 @@
+//! `out_of_memory`: an invocation begins and ends.
+//!
+//! Nothing is emitted at entry: one write to memory.max below usage makes tens of thousands of
+//! invocations for one kill. At the return of one without a victim, the first of a run is
+//! emitted in full, the others are counted.
+
+use aya_ebpf::{
+    macros::{fentry, fexit},
+    programs::{FEntryContext, FExitContext},
+};
+use oomwhy_common::event::{EndEvent, RepeatsEvent, chosen, kind};
+
+use super::choice;
+use crate::{
+    emit,
+    kernel::{self, Argument, Object},
+    maps::{MEMCG_CALLS, QUIET_RUNS, QuietRun, State, own_invocation, state},
+    objects::{cgroup, memcg, oom_control},
+};
+
+/// A run of invocations without a victim is over after this much silence: what comes then is
+/// news again.
+const RUN_ENDS_AFTER_NS: u64 = 10_000_000_000;
+
+// kernel-proto: mm/oom_kill.c bool out_of_memory(struct oom_control *oc)
+#[fentry]
+fn out_of_memory(_ctx: FEntryContext) -> i32 {
+    begin();
+    0
+}
+
+#[inline(always)]
+fn begin() -> Option<()> {
+    let state = state()?;
+    let task = kernel::current_address();
+    state.task = task;
+    state.seq += 1;
+    state.started_ns = emit::now();
+    state.victim_ready = 0;
+    state.kill_calls = 0;
+    state.victims = 0;
+    state.shots = 0;
+    state.candidates.head.recorded = 0;
+    state.candidates.head.considered = 0;
+    if let Some(invoked) = MEMCG_CALLS.get_ptr_mut(&task) {
+        crate::maps::store(invoked, 1);
+    }
+    Some(())
+}
+
+// kernel-proto: mm/oom_kill.c bool out_of_memory(struct oom_control *oc)
+#[fexit]
+fn out_of_memory_ret(ctx: FExitContext) -> i32 {
+    if let Some(state) = own_invocation() {
+        end(&ctx, state);
+        state.task = 0;
+    }
+    0
+}
+
+#[inline(always)]
+fn end(ctx: &FExitContext, state: &mut State) -> Option<()> {
+    let oc = Object::<Argument>::new(ctx.arg(0))?;
+    // The upper bytes of a returned bool are garbage. Slot 1 is the return value: behind the one
+    // argument; bpf_get_func_ret would need 5.17.
+    let result = ctx.arg::<u64>(1) as u8;
+    let end = ending(state, oc, result);
+    if state.kill_calls == 0 && state.victims == 0 {
+        let memcg = oom_memcg_id(oc);
+        if !first_of_run(state, memcg, &end) {
+            return Some(());
+        }
+    }
+    if state.kill_calls == 0 {
+        choice::emit(ctx, state, oc, None);
+    }
+    state.end = end;
+    state.end.header = emit::header(kind::END, state.seq, 0, size_of::<EndEvent>());
+    emit::record(&state.end, size_of::<EndEvent>(), kind::END);
+    Some(())
+}
+
+/// How the invocation ended, as facts.
+#[inline(always)]
+fn ending(state: &State, oc: Object<Argument>, result: u8) -> EndEvent {
+    let chosen = match oom_control::chosen(oc) {
+        None => chosen::UNKNOWN,
+        Some(pointer) if pointer.is_null() => chosen::NOBODY,
+        Some(pointer) if pointer as i64 == -1 => chosen::ABORTED,
+        Some(_) => chosen::TASK,
+    };
+    let totalpages = oom_control::totalpages(oc).unwrap_or_default();
+    EndEvent {
+        header: state.end.header,
+        result: u32::from(result != 0),
+        chosen,
+        kill_calls: state.kill_calls,
+        victims: state.victims,
+        selected: u32::from(totalpages != 0),
+        shots: if kernel::kill_task_hooked() { state.shots } else { u32::MAX },
+    }
+}
+
+/// Cgroup id of the memcg whose limit was hit; 0 for a global OOM (no cgroup has that id).
+#[inline(always)]
+fn oom_memcg_id(oc: Object<Argument>) -> u64 {
+    oom_control::memcg(oc)
+        .flatten()
+        .and_then(memcg::cgroup)
+        .and_then(cgroup::id)
+        .unwrap_or_default()
+}
+
+/// Counts an invocation without a victim. True when it starts a run; otherwise it was counted in
+/// the run, which is emitted at every power of two.
+#[inline(always)]
+fn first_of_run(state: &mut State, memcg: u64, end: &EndEvent) -> bool {
+    let now = emit::now();
+    let ending = u64::from(end.chosen) << 8 | u64::from(end.selected) << 1 | u64::from(end.result);
+    if let Some(run) = QUIET_RUNS.get_ptr_mut(&memcg) {
+        let mut counted = crate::maps::load(run);
+        if counted.ending == ending && now.saturating_sub(counted.last_ns) < RUN_ENDS_AFTER_NS {
+            counted.count += 1;
+            counted.last_ns = now;
+            crate::maps::store(run, counted);
+            if counted.count & (counted.count - 1) == 0 {
+                repeats(state, &counted);
+            }
+            return false;
+        }
+    }
+    let run = QuietRun { seq: state.seq, ending, count: 1, last_ns: now };
+    // A full map evicts the oldest run; an insert into an LRU map fails only without memory, and
+    // then this run's next invocation is emitted in full again.
+    let _ = QUIET_RUNS.insert(&memcg, &run, 0);
+    true
+}
+
+/// Ends the run of a memcg, because something else happened to it: what was counted goes out.
+#[inline(always)]
+pub(super) fn end_run(state: &mut State, oc: Object<Argument>) {
+    let memcg = oom_memcg_id(oc);
+    if let Some(run) = QUIET_RUNS.get_ptr_mut(&memcg) {
+        let counted = crate::maps::load(run);
+        if counted.count > 1 {
+            repeats(state, &counted);
+        }
+        let _ = QUIET_RUNS.remove(&memcg);
+    }
+}
+
+#[inline(always)]
+fn repeats(state: &mut State, run: &QuietRun) {
+    state.repeats = RepeatsEvent {
+        header: emit::header(kind::REPEATS, run.seq, 0, size_of::<RepeatsEvent>()),
+        count: run.count,
+        last_ns: run.last_ns,
+    };
+    emit::record(&state.repeats, size_of::<RepeatsEvent>(), kind::REPEATS);
+}

@@ -1,0 +1,82 @@
+//! `mem_cgroup_out_of_memory`: the way into `out_of_memory` for a memcg over its limit, and the
+//! calls that return without an invocation because there is room again.
+//!
+//! Not under `oom_lock` at entry and return, so no scratch area here: the record is built in the
+//! ring itself.
+
+use aya_ebpf::{
+    macros::{fentry, fexit},
+    programs::{FEntryContext, FExitContext},
+};
+use oomwhy_common::{
+    event::{ReclaimedEvent, kind},
+    valid,
+};
+
+use crate::{
+    emit,
+    kernel::{self, Argument, Object},
+    maps::{MEMCG_CALLS, QUIET_RUNS, QuietRun},
+    objects::{cgroup, memcg},
+    record,
+};
+
+/// `QuietRun::ending` of calls without an invocation; no ending of an invocation has this value.
+const NO_INVOCATION: u64 = 1 << 32;
+
+// kernel-proto: mm/memcontrol.c bool mem_cgroup_out_of_memory(struct mem_cgroup *memcg,
+//               gfp_t gfp_mask, int order)
+#[fentry]
+fn mem_cgroup_out_of_memory(_ctx: FEntryContext) -> i32 {
+    let _ = MEMCG_CALLS.insert(&kernel::current_address(), &0, 0);
+    0
+}
+
+// kernel-proto: as above
+#[fexit]
+fn mem_cgroup_out_of_memory_ret(ctx: FExitContext) -> i32 {
+    let task = kernel::current_address();
+    let invoked = MEMCG_CALLS.get_ptr_mut(&task).map(crate::maps::load);
+    let _ = MEMCG_CALLS.remove(&task);
+    // Unknown (evicted, or attached meanwhile) is not "no invocation".
+    if invoked == Some(0)
+        && let Some(memcg) = Object::<Argument>::new(ctx.arg(0))
+    {
+        no_invocation(&ctx, memcg);
+    }
+    0
+}
+
+#[inline(always)]
+fn no_invocation(ctx: &FExitContext, memcg: Object<Argument>) -> Option<()> {
+    let id = memcg::cgroup(memcg).and_then(cgroup::id)?;
+    let count = count(id);
+    if count & (count - 1) != 0 {
+        return None;
+    }
+    emit::reserved(kind::RECLAIMED, |event: &mut ReclaimedEvent| {
+        let mut known = record::trigger(&mut event.trigger);
+        known |= record::memcg(&mut event.oom_memcg, memcg);
+        event.gfp_mask = ctx.arg::<u32>(1);
+        event.order = ctx.arg::<i32>(2);
+        event.count = count;
+        known | valid::DOMAIN
+    });
+    Some(())
+}
+
+/// Counts one more call without an invocation for this memcg.
+#[inline(always)]
+fn count(memcg: u64) -> u64 {
+    // Its own key space: the run of invocations of the same memcg goes on.
+    let key = memcg | 1 << 63;
+    if let Some(run) = QUIET_RUNS.get_ptr_mut(&key) {
+        let mut counted = crate::maps::load(run);
+        counted.count += 1;
+        crate::maps::store(run, counted);
+        return counted.count;
+    }
+    let run = QuietRun { seq: 0, ending: NO_INVOCATION, count: 1, last_ns: 0 };
+    let _ = QUIET_RUNS.insert(&key, &run, 0);
+    1
+}

@@ -1,0 +1,130 @@
+//! A task is marked to die: `oom:mark_victim`, under the victim's `task_lock`, so its memory is
+//! still whole and cannot shrink while it is read.
+
+use aya_ebpf::{
+    macros::{btf_tracepoint, fentry},
+    programs::{BtfTracePointContext, FEntryContext},
+};
+use oomwhy_common::{
+    event::{VictimEvent, kind, mm},
+    valid,
+};
+
+use crate::{
+    emit,
+    kernel::{self, Argument, Object},
+    maps::{State, own_invocation},
+    objects::{memory, task},
+    record,
+};
+
+// kernel-proto: mm/oom_kill.c void __oom_kill_process(struct task_struct *victim, const char *)
+#[fentry]
+fn oom_kill_task(ctx: FEntryContext) -> i32 {
+    if let Some(state) = own_invocation() {
+        state.shots += 1;
+        // Where mark_victim passes a bare pid, what is read here goes out there.
+        if kernel::victim_by_pid()
+            && let Some(task) = Object::<Argument>::new(ctx.arg(0))
+            && let Some(known) = describe(&mut state.victim, task)
+        {
+            state.victim.header.valid = known;
+            state.victim_ready = 1;
+        }
+    }
+    0
+}
+
+// kernel-proto: include/trace/events/oom.h mark_victim(struct task_struct *task, uid_t uid)
+#[btf_tracepoint]
+fn mark_victim_task(ctx: BtfTracePointContext) -> i32 {
+    if let Some(state) = own_invocation()
+        && let Some(task) = Object::<Argument>::new(ctx.arg(0))
+        && let Some(known) = describe(&mut state.victim, task)
+    {
+        emit_victim(state, known);
+    }
+    0
+}
+
+// kernel-proto: include/trace/events/oom.h mark_victim(int pid), before 6.9 and its back-ports
+#[btf_tracepoint]
+fn mark_victim_pid(ctx: BtfTracePointContext) -> i32 {
+    if let Some(state) = own_invocation() {
+        mark_pid(state, ctx.arg::<i32>(0));
+    }
+    0
+}
+
+#[inline(always)]
+fn mark_pid(state: &mut State, tid: i32) {
+    let mut known = state.victim.header.valid;
+    if state.victim_ready == 0 {
+        // Marked without __oom_kill_process: the trigger or the chosen one is dying anyway.
+        let mut facts = state.invocation.trigger;
+        known = record::trigger(&mut facts);
+        if facts.tid != tid {
+            facts = state.invocation.chosen;
+            known = 0;
+        }
+        state.victim.task = facts;
+        known = if known & valid::TRIGGER == 0 { 0 } else { valid::VICTIM_TASK };
+    }
+    // find_lock_task_mm() may have moved on to another thread of the process.
+    state.victim.task.tid = tid;
+    state.victim_ready = 0;
+    emit_victim(state, known);
+}
+
+#[inline(always)]
+fn emit_victim(state: &mut State, known: u64) {
+    state.victims += 1;
+    let size = size_of::<VictimEvent>();
+    state.victim.header = emit::header(kind::VICTIM, state.seq, known, size);
+    emit::record(&state.victim, size, kind::VICTIM);
+}
+
+/// Fills the record but for its header. Returns the validity bits.
+#[inline(always)]
+fn describe(victim: &mut VictimEvent, of: Object<Argument>) -> Option<u64> {
+    let (task_known, cgroup_known) = record::other(&mut victim.task, of)?;
+    let mut known = 0;
+    if task_known {
+        known |= valid::VICTIM_TASK;
+    }
+    if cgroup_known {
+        known |= valid::VICTIM_CGROUP;
+    }
+    if let Some(vpid) = task::vpid(of) {
+        victim.vpid = vpid;
+        known |= valid::VICTIM_VPID;
+    }
+    if let Some(mm) = task::mm(of) {
+        victim.mm = mm.address();
+        if counters(victim, mm).is_some() {
+            known |= valid::VICTIM_MM;
+        }
+        if batches(victim, mm).is_some() {
+            known |= valid::VICTIM_PER_CPU;
+        }
+    }
+    Some(known)
+}
+
+#[inline(always)]
+fn counters(victim: &mut VictimEvent, memory: Object<Argument>) -> Option<()> {
+    for index in 0..mm::COUNT {
+        victim.counts[index] = memory::count(memory, index)?;
+    }
+    victim.total_vm = memory::total_vm(memory)?;
+    victim.pgtables_bytes = memory::pgtables_bytes(memory)?;
+    Some(())
+}
+
+#[inline(always)]
+fn batches(victim: &mut VictimEvent, memory: Object<Argument>) -> Option<()> {
+    for index in 0..mm::COUNT {
+        victim.per_cpu[index] = memory::per_cpu(memory, index)?;
+    }
+    Some(())
+}

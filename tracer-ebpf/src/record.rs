@@ -1,0 +1,191 @@
+//! Fills the records that more than one probe writes: task identity, memcg counters, paths, the
+//! limit chain.
+#![expect(unsafe_code, reason = "hands map memory to the string helper")]
+
+use aya_ebpf::helpers::{
+    bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
+};
+use oomwhy_common::{
+    event::{
+        LevelEntry, LevelsHead, MAX_LEVELS, MemcgFacts, NAME_LEN, PATH_BYTES, PathHead, TaskFacts,
+        kind,
+    },
+    valid,
+};
+
+use crate::{
+    emit,
+    kernel::{self, Argument, Object, Origin, offset},
+    maps::{Levels, Path},
+    objects::{cgroup, memcg, task},
+};
+
+/// Current, by helpers that every kernel has, completed through its task.
+/// Returns the validity bits `TRIGGER` and `TRIGGER_CGROUP`.
+#[inline(always)]
+pub(crate) fn trigger(facts: &mut TaskFacts) -> u64 {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    facts.tgid = (pid_tgid >> 32) as i32;
+    facts.tid = pid_tgid as i32;
+    facts.uid = bpf_get_current_uid_gid() as u32;
+    facts.comm = bpf_get_current_comm().unwrap_or_default();
+    let Some(current) = kernel::current() else {
+        return 0;
+    };
+    let mut known = 0;
+    if let (Some(start), Some(adj)) = (task::start_boottime(current), task::oom_score_adj(current))
+    {
+        facts.start_boottime_ns = start;
+        facts.oom_score_adj = adj;
+        known |= valid::TRIGGER;
+    }
+    if let Some(id) = task::memory_cgroup(current).and_then(cgroup::id) {
+        facts.cgroup_id = id;
+        known |= valid::TRIGGER_CGROUP;
+    }
+    known
+}
+
+/// Another task. `None` unless pid and comm, the minimum, were read; else whether
+/// (start and oom_score_adj, the cgroup) were.
+#[inline(always)]
+pub(crate) fn other<O: Origin>(facts: &mut TaskFacts, of: Object<O>) -> Option<(bool, bool)> {
+    facts.tgid = task::tgid(of)?;
+    facts.tid = task::tid(of)?;
+    facts.comm = task::comm(of)?;
+    facts.uid = task::uid(of)?;
+    let start = task::start_boottime(of);
+    let adj = task::oom_score_adj(of);
+    let id = task::memory_cgroup(of).and_then(cgroup::id);
+    facts.start_boottime_ns = start.unwrap_or_default();
+    facts.oom_score_adj = adj.unwrap_or_default();
+    facts.cgroup_id = id.unwrap_or_default();
+    Some((start.is_some() && adj.is_some(), id.is_some()))
+}
+
+/// Id and counters of a memcg. Returns the `OOM_*` validity bits.
+#[inline(always)]
+pub(crate) fn memcg(facts: &mut MemcgFacts, of: Object<Argument>) -> u64 {
+    let mut known = 0;
+    if let Some(id) = memcg::cgroup(of).and_then(cgroup::id) {
+        facts.id = id;
+        known |= valid::OOM_MEMCG_ID;
+    }
+    if let Some(counter) = memcg::memory(of)
+        && let (Some(usage), Some(max)) = (memcg::usage(counter), memcg::max(counter))
+    {
+        facts.usage = usage;
+        facts.max = max;
+        known |= valid::OOM_MEMCG;
+    }
+    if let Some(counter) = memcg::swap(of)
+        && let (Some(usage), Some(max)) = (memcg::usage(counter), memcg::max(counter))
+    {
+        facts.swap_usage = usage;
+        facts.swap_max = max;
+        known |= valid::OOM_MEMCG_SWAP;
+    }
+    if let Some(group) = memcg::oom_group(of) {
+        facts.oom_group = u64::from(group);
+        known |= valid::OOM_GROUP;
+    }
+    known
+}
+
+/// Emits the path of a cgroup: names from the leaf up, each with its NUL.
+#[inline(always)]
+pub(crate) fn path<O: Origin>(path: &mut Path, seq: u64, of: Object<O>) {
+    let (Some(mut node), Some(id)) = (cgroup::node(of), cgroup::id(of)) else {
+        return;
+    };
+    let mut len = 0_usize;
+    let mut truncated = 1;
+    for _ in 0..MAX_LEVELS {
+        let Some(parent) = node.follow(offset!(kernfs_parent)) else {
+            // The root, whose name is empty.
+            truncated = 0;
+            break;
+        };
+        let Some(name) = node.get::<*const u8>(offset!(kernfs_name)) else {
+            return;
+        };
+        // verifier: the mask bounds the index; `names` has room for one name behind PATH_BYTES.
+        let start = len & (PATH_BYTES - 1);
+        // SAFETY: `start` + 256 is within `names`.
+        let copied = unsafe {
+            kernel::read_string(name, path.names.as_mut_ptr().wrapping_add(start), NAME_LEN as u32)
+        };
+        let Some(copied) = copied else { return };
+        len = start + copied as usize;
+        if len >= PATH_BYTES {
+            break;
+        }
+        node = parent;
+    }
+    // The name that went past the end is cut off with the path: `truncated` says so.
+    len = len.min(PATH_BYTES);
+    let size = size_of::<PathHead>() + len;
+    path.head = PathHead {
+        header: emit::header(kind::PATH, seq, 0, size),
+        cgroup_id: id,
+        len: len as u32,
+        truncated,
+    };
+    emit::record(path, size, kind::PATH);
+}
+
+/// Emits the limits from `of` up to the root, as far as there are `page_counter` parents.
+#[inline(always)]
+pub(crate) fn levels<O: Origin>(levels: &mut Levels, seq: u64, cgroup_id: u64, of: Object<O>) {
+    let Some(mut memory) = memcg::memory(of) else { return };
+    let mut swap = memcg::swap(of);
+    let mut swap_known = true;
+    let mut recorded = 0;
+    let mut truncated = 1;
+    for index in 0..MAX_LEVELS {
+        let Some(entry) = levels.list.get_mut(index) else { return };
+        if memory_level(entry, memory).is_none() {
+            return;
+        }
+        swap_known &= swap.and_then(|counter| swap_level(entry, counter)).is_some();
+        recorded = index + 1;
+        let Some(parent) = memory.follow(offset!(counter_parent)) else {
+            truncated = 0;
+            break;
+        };
+        memory = parent;
+        swap = swap.and_then(|counter| counter.follow(offset!(counter_parent)));
+    }
+    let size = size_of::<LevelsHead>() + recorded * size_of::<LevelEntry>();
+    levels.head = LevelsHead {
+        header: emit::header(
+            kind::LEVELS,
+            seq,
+            if swap_known { valid::LEVELS_SWAP } else { 0 },
+            size,
+        ),
+        cgroup_id,
+        recorded: recorded as u32,
+        truncated,
+    };
+    emit::record(levels, size, kind::LEVELS);
+}
+
+/// One level's memory counter.
+#[inline(always)]
+fn memory_level<O: Origin>(entry: &mut LevelEntry, counter: Object<O>) -> Option<()> {
+    entry.usage = memcg::usage(counter)?;
+    entry.max = memcg::max(counter)?;
+    entry.high = counter.get(offset!(counter_high))?;
+    entry.low = counter.get(offset!(counter_low))?;
+    entry.min = counter.get(offset!(counter_min))?;
+    Some(())
+}
+
+/// One level's swap counter.
+#[inline(always)]
+fn swap_level<O: Origin>(entry: &mut LevelEntry, counter: Object<O>) -> Option<()> {
+    entry.swap_usage = memcg::usage(counter)?;
+    entry.swap_max = memcg::max(counter)?;
+    Some(())
+}

@@ -1,0 +1,200 @@
+//! Events -> invocations. A pure state machine: time comes in as an argument.
+//!
+//! An invocation is whole when its `End` has come. One whose end was lost is closed, as what it
+//! is, by the next invocation (the kernel runs one at a time) or by [`Assembler::finish`].
+//! One without a victim is held back for a while: more of the same may follow, and become one
+//! account with `repeats`.
+
+use std::collections::BTreeMap;
+
+use crate::events::{
+    Body, Candidates, CgroupPath, End, Event, Invocation, Levels, Reclaimed, Repeats, Victim,
+};
+
+/// Silence after which a run of invocations without a victim is reported. ns.
+pub const RUN_SETTLES_AFTER_NS: u64 = 1_000_000_000;
+/// A run that does not settle is reported after this time, and again at most this often. ns.
+pub const RUN_REPORTED_EVERY_NS: u64 = 10_000_000_000;
+
+/// What is known of one invocation.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Account {
+    /// Its number.
+    pub seq: u64,
+    /// The choice, or how it ended without one.
+    pub invocation: Option<Invocation>,
+    /// Who was weighed.
+    pub candidates: Option<Candidates>,
+    /// Where the cgroups are, by id.
+    pub paths: BTreeMap<u64, CgroupPath>,
+    /// The limits of the chosen task's (else the oom_memcg's) cgroup.
+    pub levels: Option<Levels>,
+    /// Who was marked, one per process, in order, each with the time.
+    pub victims: Vec<(u64, Victim)>,
+    /// How it ended; `None` when that record was lost.
+    pub end: Option<End>,
+    /// More invocations that ended in the same way, this one included.
+    pub repeats: Option<Repeats>,
+    /// A call that found room again, without an invocation.
+    pub reclaimed: Option<Reclaimed>,
+    /// Time of the first record, `CLOCK_BOOTTIME` ns.
+    pub first_ns: u64,
+}
+
+impl Account {
+    fn new(seq: u64, first_ns: u64) -> Self {
+        Self { seq, first_ns, ..Self::default() }
+    }
+
+    /// Nobody was marked, and the end says so: more of the same may follow.
+    fn is_quiet(&self) -> bool {
+        let quiet_end =
+            self.end.as_ref().is_some_and(|end| end.kill_calls == 0 && end.victims == 0);
+        quiet_end && self.victims.is_empty()
+    }
+
+    /// Id of the memcg whose limit was hit; 0 for a global OOM, as in the kernel-side map.
+    pub fn oom_memcg_id(&self) -> u64 {
+        let memcg = self.invocation.as_ref().and_then(|invocation| invocation.oom_memcg.as_ref());
+        memcg.and_then(|memcg| memcg.id).unwrap_or_default()
+    }
+}
+
+/// A run of invocations without a victim.
+#[derive(Clone, Debug)]
+struct Run {
+    account: Account,
+    /// Time of its latest sign of life.
+    last_ns: u64,
+    /// When it was reported last, and with how many repeats.
+    reported: Option<(u64, u64)>,
+}
+
+impl Run {
+    fn count(&self) -> u64 {
+        self.account.repeats.as_ref().map_or(1, |repeats| repeats.count)
+    }
+
+    fn settled(&self, now_ns: u64) -> bool {
+        now_ns.saturating_sub(self.last_ns) >= RUN_SETTLES_AFTER_NS
+    }
+
+    fn report_due(&self, now_ns: u64) -> bool {
+        let since = self.reported.map_or(self.account.first_ns, |(when, _)| when);
+        now_ns.saturating_sub(since) >= RUN_REPORTED_EVERY_NS
+    }
+
+    fn has_news(&self) -> bool {
+        self.reported.is_none_or(|(_, count)| count != self.count())
+    }
+}
+
+/// Stitches events together.
+#[derive(Debug, Default)]
+pub struct Assembler {
+    open: BTreeMap<u64, Account>,
+    runs: BTreeMap<u64, Run>,
+}
+
+impl Assembler {
+    /// Takes one event; returns the accounts that it completes.
+    pub fn push(&mut self, event: Event) -> Vec<Account> {
+        let (seq, now) = (event.seq, event.boottime_ns);
+        let mut done = self.close_before(seq);
+        match event.body {
+            Body::Repeats(repeats) => self.repeat(seq, now, repeats),
+            Body::Reclaimed(reclaimed) => done.push(Account {
+                reclaimed: Some(*reclaimed),
+                ..Account::new(seq, now)
+            }),
+            Body::CgroupMade(_) => {}
+            Body::End(end) => done.extend(self.end(seq, now, end)),
+            body => self.open.entry(seq).or_insert_with(|| Account::new(seq, now)).add(now, body),
+        }
+        done
+    }
+
+    /// Accounts that are due at `now_ns`: runs that settled, or that have gone on for long.
+    pub fn due(&mut self, now_ns: u64) -> Vec<Account> {
+        let mut done = Vec::new();
+        self.runs.retain(|_, run| {
+            let settled = run.settled(now_ns);
+            if run.has_news() && (settled || run.report_due(now_ns)) {
+                run.reported = Some((now_ns, run.count()));
+                done.push(run.account.clone());
+            }
+            !settled
+        });
+        done
+    }
+
+    /// Runs that wait to be reported: (seq, oom_memcg id). Their counts may have moved on in the
+    /// kernel since the latest record.
+    pub fn waiting(&self) -> Vec<(u64, u64)> {
+        self.runs.values().map(|run| (run.account.seq, run.account.oom_memcg_id())).collect()
+    }
+
+    /// Whether [`Assembler::due`] must be asked again without a further event.
+    pub fn is_waiting(&self) -> bool {
+        !self.runs.is_empty()
+    }
+
+    /// Everything that is left, at the end.
+    pub fn finish(&mut self) -> Vec<Account> {
+        let mut done: Vec<Account> = std::mem::take(&mut self.open).into_values().collect();
+        let runs = std::mem::take(&mut self.runs).into_values();
+        done.extend(runs.filter(Run::has_news).map(|run| run.account));
+        done.sort_by_key(|account| account.seq);
+        done
+    }
+
+    /// The kernel runs one invocation at a time: an open one before `seq` has lost its end.
+    fn close_before(&mut self, seq: u64) -> Vec<Account> {
+        let later = self.open.split_off(&seq);
+        std::mem::replace(&mut self.open, later).into_values().collect()
+    }
+
+    fn end(&mut self, seq: u64, now: u64, end: End) -> Option<Account> {
+        let mut account = self.open.remove(&seq).unwrap_or_else(|| Account::new(seq, now));
+        account.end = Some(end);
+        if !account.is_quiet() {
+            return Some(account);
+        }
+        self.runs.insert(seq, Run { account, last_ns: now, reported: None });
+        None
+    }
+
+    /// A repeats record of a run that is not known (its first record was lost) is dropped with
+    /// it: the loss is counted where it happened.
+    fn repeat(&mut self, seq: u64, now: u64, repeats: Repeats) {
+        if let Some(run) = self.runs.get_mut(&seq)
+            && repeats.count > run.count()
+        {
+            run.last_ns = now.max(repeats.last_ns);
+            run.account.repeats = Some(repeats);
+        }
+    }
+}
+
+impl Account {
+    fn add(&mut self, now: u64, body: Body) {
+        match body {
+            Body::Invocation(invocation) => self.invocation = Some(*invocation),
+            Body::Candidates(candidates) => self.candidates = Some(candidates),
+            Body::Path(path) => {
+                self.paths.insert(path.id, path);
+            }
+            Body::Levels(levels) => self.levels = Some(levels),
+            // memory.oom.group meets its first victim a second time.
+            Body::Victim(victim) => {
+                if self.victims.iter().all(|(_, known)| known.task.tgid != victim.task.tgid) {
+                    self.victims.push((now, *victim));
+                }
+            }
+            Body::End(_) | Body::Repeats(_) | Body::Reclaimed(_) | Body::CgroupMade(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

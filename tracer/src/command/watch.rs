@@ -1,0 +1,191 @@
+//! `oomwhy watch`: look at the host, plan, attach, run.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    clock,
+    command::{Failure, Output, Wishes},
+    exit::Exit,
+    host::Host,
+    kernel::{
+        btf::{BtfError, KernelBtf},
+        files::{Root, btf_path},
+        offsets,
+        plan::{Plan, plan},
+        support::HostFacts,
+    },
+    live::{Live, protect_self},
+    loader::{self, LoadError, Probes},
+    pipeline::Stats,
+    recording::Recorder,
+    report::{Missing, Tier},
+};
+
+/// What `watch` needs besides what every run needs.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// BTF of this kernel, where it has none itself.
+    pub btf: Option<PathBuf>,
+    /// Where to record.
+    pub record: Option<PathBuf>,
+    /// Bytes of the ring, a power of two.
+    pub ring_bytes: Option<u32>,
+    /// No banner, no summary.
+    pub quiet: bool,
+}
+
+/// Traces until a signal or until enough reports were written.
+pub fn watch(options: &Options, wishes: Wishes, output: Output) -> Result<(), Failure> {
+    let root = Root::default();
+    let btf_file = btf_path(&root, options.btf.as_deref());
+    let (facts, plan, probes) = attach(&root, &btf_file, options)?;
+    protect_self();
+    let host = host(&facts, &plan, &probes);
+    let recorder = options.record.as_deref().map(|path| Recorder::create(path, &host));
+    let recorder = recorder.transpose().map_err(|error| Failure::runtime(&error))?;
+    let banner = banner(&host, &probes);
+    let realtime_offset_ns = host.realtime_offset_ns;
+    let pipeline = output.pipeline(host, wishes);
+    let mount = (plan.settings.probe_read == 0).then(|| cgroup_mount(&facts)).flatten();
+    let mut live = Live::new(probes, pipeline, recorder, mount, realtime_offset_ns);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::runtime(&error))?;
+    let quiet = options.quiet;
+    let result = runtime.block_on(live.run(|| {
+        if !quiet {
+            talk(&banner);
+        }
+    }));
+    if !quiet {
+        talk(&summary(live.pipeline().stats()));
+    }
+    result.map_err(Failure::from_live)
+}
+
+fn attach(
+    root: &Root,
+    btf_file: &Path,
+    options: &Options,
+) -> Result<(HostFacts, Plan, Probes), Failure> {
+    let btf = KernelBtf::open(btf_file).map_err(|error| match error {
+        BtfError::Absent { .. } => Failure::unavailable(&error),
+        error => Failure::runtime(&error),
+    })?;
+    let resolved = offsets::resolve(&btf);
+    let facts = HostFacts::collect(root, Some(&btf));
+    drop(btf);
+    let plan = plan(&facts, &resolved).map_err(|refusal| Failure::unavailable(&refusal))?;
+    let probes = loader::attach(&plan, &resolved.offsets, btf_file, options.ring_bytes)
+        .map_err(|error| refused(error, &facts))?;
+    Ok((facts, plan, probes))
+}
+
+/// Says what is missing: "Operation not permitted" alone helps nobody.
+fn refused(error: LoadError, facts: &HostFacts) -> Failure {
+    let LoadError::Refused { what, errno } = &error else {
+        return Failure::unavailable(&error);
+    };
+    let denied = matches!(errno.raw_os_error(), Some(1 | 13));
+    let Some(privileges) = facts.privileges.filter(|_| denied) else {
+        return Failure::unavailable(&error);
+    };
+    use crate::kernel::files::Privileges;
+    let missing: Vec<&str> = [(Privileges::BPF, "CAP_BPF"), (Privileges::PERFMON, "CAP_PERFMON")]
+        .into_iter()
+        .filter(|(capability, _)| !privileges.has(*capability))
+        .map(|(_, name)| name)
+        .collect();
+    let hint = if missing.is_empty() || privileges.has(Privileges::SYS_ADMIN) {
+        format!(
+            "this kernel's policy forbids tracing BPF (lockdown, LSM or a hardened build), \
+             though the capabilities are there; lockdown is {:?}",
+            facts.lockdown
+        )
+        .to_lowercase()
+    } else {
+        format!("{} not held: run as root, e.g. `sudo oomwhy`", missing.join(" and "))
+    };
+    Failure {
+        exit: Exit::NotPermitted,
+        message: format!("not permitted to load {what} ({errno})\nhint: {hint}"),
+    }
+}
+
+fn host(facts: &HostFacts, plan: &Plan, probes: &Probes) -> Host {
+    let planned = plan.missing.iter().map(|missing| Missing {
+        field: missing.field.clone(),
+        why: missing.why.clone(),
+    });
+    let failed = probes.failed.iter().map(|(planned, why)| Missing {
+        field: format!("hook {}", planned.hook),
+        why: why.lines().next().unwrap_or_default().to_owned(),
+    });
+    Host {
+        boot_id: facts.boot_id.clone(),
+        hostname: facts.host.clone(),
+        kernel: facts.kernel.clone(),
+        page_size: facts.page_size,
+        realtime_offset_ns: clock::realtime_offset_ns(),
+        gfp_flags: facts.btf.gfp.clone(),
+        tier: Tier::Fentry,
+        hooks: probes.hooks.clone(),
+        missing: planned.chain(failed).collect(),
+        memory_on_v2: memory_on_v2(facts),
+    }
+}
+
+/// The memory controller is on one hierarchy only: where a v1 one is mounted, it is there.
+fn memory_on_v2(facts: &HostFacts) -> Option<bool> {
+    match (&facts.cgroups.v1_memory, &facts.cgroups.v2) {
+        (Some(_), _) => Some(false),
+        (None, Some(_)) => Some(true),
+        (None, None) => None,
+    }
+}
+
+fn cgroup_mount(facts: &HostFacts) -> Option<PathBuf> {
+    facts.cgroups.v1_memory.clone().or_else(|| facts.cgroups.v2.clone())
+}
+
+fn banner(host: &Host, probes: &Probes) -> String {
+    let kernel = host.kernel.as_deref().unwrap_or("this kernel");
+    let mut lines = format!("Tracing OOM kills on {kernel} (fentry). Ctrl-C to stop.");
+    for missing in &host.missing {
+        lines.push_str(&format!("\nnot available: {} ({})", missing.field, missing.why));
+    }
+    debug_assert!(probes.failed.len() <= host.missing.len());
+    lines
+}
+
+fn summary(stats: Stats) -> String {
+    let Stats { records, undecodable, lost, reports, filtered } = stats;
+    let mut line = format!("{reports} OOM reports");
+    for (count, what) in [(filtered, "filtered out"), (lost, "records lost")] {
+        if count > 0 {
+            line.push_str(&format!(", {count} {what}"));
+        }
+    }
+    if undecodable > 0 {
+        line.push_str(&format!(", {undecodable} of {records} records not understood"));
+    }
+    line
+}
+
+/// stderr is talk; nobody may be listening.
+fn talk(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Opens the file that `--output-file` names.
+pub fn output_file(path: &Path) -> Result<File, Failure> {
+    File::create(path).map_err(|error| Failure {
+        exit: Exit::Failure,
+        message: format!("cannot write {}: {error}", path.display()),
+    })
+}

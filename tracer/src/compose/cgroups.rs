@@ -1,0 +1,170 @@
+//! Cgroups: ids and paths, the memcg whose limit was hit, the limits up to the root.
+
+use super::Facts;
+use crate::{
+    events::{CgroupPath, Counter, Invocation, Level, Levels, Memcg, Name},
+    report::{Cgroup, LimitLevel, OomMemcg, lossy},
+};
+
+/// A limit in bytes, or that there is none.
+struct Limit {
+    bytes: Option<u64>,
+    none: bool,
+}
+
+/// `PAGE_COUNTER_MAX` is `LONG_MAX / PAGE_SIZE` pages: "max".
+fn limit(facts: Facts<'_>, pages: u64) -> Limit {
+    let none = pages >= i64::MAX.unsigned_abs() / facts.host.page_size.max(1);
+    Limit { bytes: (!none).then(|| facts.bytes(pages)), none }
+}
+
+/// A cgroup by its id.
+pub(super) fn cgroup(facts: Facts<'_>, id: u64) -> Cgroup {
+    let mut cgroup = Cgroup { id: Some(id.to_string()), ..Cgroup::default() };
+    if let Some(path) = facts.account.paths.get(&id) {
+        let (text, hex) = lossy(&joined(&path.names));
+        cgroup.path = Some(text);
+        cgroup.path_hex = hex;
+        cgroup.path_truncated = path.truncated;
+    } else if let Some(path) = facts.findings.cgroup_paths.get(&id) {
+        cgroup.path = Some(path.clone());
+    }
+    cgroup
+}
+
+/// "/" for the root, else each name behind a "/".
+fn joined(names: &[Name]) -> Vec<u8> {
+    if names.is_empty() {
+        return b"/".to_vec();
+    }
+    names.iter().flat_map(|name| [b"/".as_slice(), &name.0]).flatten().copied().collect()
+}
+
+pub(super) fn oom_memcg(facts: Facts<'_>, memcg: &Memcg) -> OomMemcg {
+    let mut report = OomMemcg {
+        cgroup: memcg.id.map(|id| cgroup(facts, id)).unwrap_or_default(),
+        oom_group: memcg.oom_group,
+        ..OomMemcg::default()
+    };
+    if let Some(memory) = memcg.memory {
+        let max = limit(facts, memory.max);
+        report.usage_bytes = Some(facts.bytes(memory.usage));
+        report.max_bytes = max.bytes;
+        report.no_limit = max.none;
+    }
+    if let Some(swap) = memcg.swap {
+        let usage = Some(facts.bytes(swap.usage));
+        let max = limit(facts, swap.max);
+        match facts.host.memory_on_v2 {
+            Some(true) => {
+                report.swap_usage_bytes = usage;
+                report.swap_max_bytes = max.bytes;
+                report.swap_no_limit = max.none;
+            }
+            Some(false) => {
+                report.memsw_usage_bytes = usage;
+                report.memsw_max_bytes = max.bytes;
+                report.memsw_no_limit = max.none;
+            }
+            None => {}
+        }
+    }
+    report
+}
+
+/// The limits, leaf first, each with its cgroup as far as the path is known.
+pub(super) fn limit_chain(
+    facts: Facts<'_>,
+    levels: &Levels,
+    invocation: &Invocation,
+) -> Vec<LimitLevel> {
+    let path = facts.account.paths.get(&levels.cgroup_id);
+    let hit = hit_level(facts, levels, invocation);
+    let level = |(index, level): (usize, &Level)| {
+        let mut report = limit_level(facts, level);
+        report.hit = hit == Some(index);
+        report.cgroup = level_cgroup(facts, levels, path, index);
+        report
+    };
+    levels.list.iter().enumerate().map(level).collect()
+}
+
+/// Only the first level's id is known; the others' paths are its path's ancestors.
+fn level_cgroup(
+    facts: Facts<'_>,
+    levels: &Levels,
+    path: Option<&CgroupPath>,
+    index: usize,
+) -> Cgroup {
+    if index == 0 {
+        return cgroup(facts, levels.cgroup_id);
+    }
+    let known = facts.findings.cgroup_paths.get(&levels.cgroup_id);
+    let names = match (path, known) {
+        (Some(path), _) if !path.truncated => path.names.clone(),
+        (_, Some(known)) => {
+            let parts = known.split('/').filter(|part| !part.is_empty());
+            parts.map(|part| Name(part.as_bytes().to_vec())).collect()
+        }
+        _ => return Cgroup::default(),
+    };
+    let Some(depth) = names.len().checked_sub(index) else {
+        return Cgroup::default();
+    };
+    let (text, hex) = lossy(&joined(names.get(..depth).unwrap_or_default()));
+    Cgroup { path: Some(text), path_hex: hex, ..Cgroup::default() }
+}
+
+/// The level whose memcg is the oom_memcg: as deep below the first one as its path is shorter.
+fn hit_level(facts: Facts<'_>, levels: &Levels, invocation: &Invocation) -> Option<usize> {
+    let id = invocation.oom_memcg.as_ref()?.id?;
+    if id == levels.cgroup_id {
+        return Some(0);
+    }
+    let depth = |id: &u64| {
+        let path = facts.account.paths.get(id).filter(|path| !path.truncated);
+        let known = || facts.findings.cgroup_paths.get(id);
+        path.map(|path| path.names.len())
+            .or_else(|| known().map(|path| path.split('/').filter(|p| !p.is_empty()).count()))
+    };
+    depth(&levels.cgroup_id)?.checked_sub(depth(&id)?)
+}
+
+fn limit_level(facts: Facts<'_>, level: &Level) -> LimitLevel {
+    let (max, high) = (limit(facts, level.memory.max), limit(facts, level.high));
+    let (low, min) = (limit(facts, level.low), limit(facts, level.min));
+    let mut report = LimitLevel {
+        usage_bytes: Some(facts.bytes(level.memory.usage)),
+        max_bytes: max.bytes,
+        no_limit: max.none,
+        high_bytes: high.bytes,
+        high_no_limit: high.none,
+        low_bytes: low.bytes,
+        low_no_limit: low.none,
+        min_bytes: min.bytes,
+        min_no_limit: min.none,
+        ..LimitLevel::default()
+    };
+    if let Some(swap) = level.swap {
+        swap_level(facts, &mut report, swap);
+    }
+    report
+}
+
+fn swap_level(facts: Facts<'_>, report: &mut LimitLevel, swap: Counter) {
+    let usage = Some(facts.bytes(swap.usage));
+    let max = limit(facts, swap.max);
+    match facts.host.memory_on_v2 {
+        Some(true) => {
+            report.swap_usage_bytes = usage;
+            report.swap_max_bytes = max.bytes;
+            report.swap_no_limit = max.none;
+        }
+        Some(false) => {
+            report.memsw_usage_bytes = usage;
+            report.memsw_max_bytes = max.bytes;
+            report.memsw_no_limit = max.none;
+        }
+        None => {}
+    }
+}

@@ -1,0 +1,220 @@
+//! An account and the facts around it -> the report. Pure; kernel units become bytes here.
+
+mod candidates;
+mod cgroups;
+mod outcome;
+mod victims;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    assemble::Account,
+    events::{Invocation, Task, UserFrame},
+    gfp,
+    host::Host,
+    report::{
+        Constraint, Frame, GfpMask, Missing, OomReport, Outcome, Source, Trigger, lossy,
+    },
+};
+
+/// A resolved kernel address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Symbol {
+    /// Function.
+    pub name: String,
+    /// Bytes from its start.
+    pub offset: u64,
+    /// Module, for functions outside the kernel proper.
+    pub module: Option<String>,
+}
+
+/// Facts that userspace found out, besides the records. Kept in recordings.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    /// Kernel addresses.
+    pub symbols: BTreeMap<u64, Symbol>,
+    /// Paths of cgroups whose names the kernel did not let us read.
+    pub cgroup_paths: BTreeMap<u64, String>,
+    /// `CLOCK_REALTIME` less `CLOCK_BOOTTIME`, where it has moved since the start. ns.
+    pub realtime_offset_ns: Option<i64>,
+    /// Records lost since the previous report.
+    pub drops: u64,
+}
+
+/// Everything that a part of the report is made from.
+#[derive(Clone, Copy)]
+struct Facts<'a> {
+    account: &'a Account,
+    host: &'a Host,
+    findings: &'a Findings,
+}
+
+impl Facts<'_> {
+    fn bytes(&self, pages: u64) -> u64 {
+        pages.saturating_mul(self.host.page_size)
+    }
+
+    fn time(&self, boottime_ns: u64) -> Option<Timestamp> {
+        let offset = self.findings.realtime_offset_ns.unwrap_or(self.host.realtime_offset_ns);
+        Timestamp::from_nanosecond(i128::from(boottime_ns) + i128::from(offset)).ok()
+    }
+}
+
+/// Makes the report of one account.
+pub fn compose(account: &Account, host: &Host, findings: &Findings) -> OomReport {
+    let facts = Facts { account, host, findings };
+    let outcome = outcome::outcome(account);
+    let started = account.invocation.as_ref().map_or(account.first_ns, |it| it.started_ns);
+    let mut report = OomReport::new(id(host, account, started), outcome, source(facts));
+    report.time = facts.time(started);
+    report.boottime_ns = Some(started);
+    report.boot_id.clone_from(&host.boot_id);
+    report.host.clone_from(&host.hostname);
+    report.kernel.clone_from(&host.kernel);
+    report.page_size = Some(host.page_size);
+    report.repeats = account.repeats.as_ref().map(|repeats| repeats.count);
+    report.repeats_until =
+        account.repeats.as_ref().and_then(|repeats| facts.time(repeats.last_ns));
+    if let Some(invocation) = &account.invocation {
+        describe(&mut report, facts, invocation);
+    } else if let Some(reclaimed) = &account.reclaimed {
+        report.repeats = (reclaimed.count > 1).then_some(reclaimed.count);
+        report.trigger = Some(trigger(facts, &reclaimed.trigger));
+        report.oom_memcg = Some(cgroups::oom_memcg(facts, &reclaimed.oom_memcg));
+        report.constraint = Some(Constraint::Memcg);
+    }
+    report.candidates = candidates::candidates(facts);
+    report.victims = victims::victims(facts, report.candidates.as_ref());
+    finish_missing(&mut report, account);
+    report
+}
+
+/// What the invocation record says.
+fn describe(report: &mut OomReport, facts: Facts<'_>, invocation: &Invocation) {
+    let control = invocation.control.as_ref();
+    report.reason = outcome::reason(facts.account, invocation);
+    report.constraint = control.and_then(|control| outcome::constraint(control.constraint));
+    report.message = invocation.message.as_ref().map(|words| lossy(&words.0).0);
+    report.totalpages =
+        control.map(|control| control.totalpages).filter(|&totalpages| totalpages != 0);
+    let mut trigger = trigger(facts, &invocation.trigger);
+    trigger.gfp_mask = control.map(|control| GfpMask {
+        value: control.gfp_mask,
+        names: gfp::names(control.gfp_mask, &facts.host.gfp_flags),
+    });
+    trigger.order = control.map(|control| control.order);
+    trigger.kernel_stack = invocation
+        .kernel_stack
+        .as_ref()
+        .map(|frames| kernel_frames(facts.findings, frames));
+    trigger.user_stack =
+        invocation.user_stack.as_ref().map(|frames| frames.iter().map(user_frame).collect());
+    report.trigger = Some(trigger);
+    report.oom_memcg =
+        invocation.oom_memcg.as_ref().map(|memcg| cgroups::oom_memcg(facts, memcg));
+    if let Some(levels) = &facts.account.levels {
+        report.limit_chain = Some(cgroups::limit_chain(facts, levels, invocation));
+        report.limit_chain_truncated = levels.truncated;
+    }
+}
+
+fn trigger(facts: Facts<'_>, task: &Task) -> Trigger {
+    let (comm, comm_hex) = lossy(&task.comm.0);
+    Trigger {
+        pid: task.tgid,
+        tid: (task.tid != task.tgid).then_some(task.tid),
+        comm: Some(comm),
+        comm_hex,
+        uid: Some(task.uid),
+        oom_score_adj: task.oom_score_adj,
+        cgroup: task.cgroup_id.map(|id| cgroups::cgroup(facts, id)),
+        ..Trigger::default()
+    }
+}
+
+/// The probe's own frames (its trampoline and program) come first and belong to us, not to the
+/// trigger: the stack starts at the first function of the kernel proper.
+fn kernel_frames(findings: &Findings, frames: &[u64]) -> Vec<Frame> {
+    let ours = |ip: &u64| {
+        findings.symbols.get(ip).is_some_and(|symbol| {
+            symbol.name.starts_with("bpf_") || symbol.name.starts_with("__bpf_")
+                || symbol.module.as_deref() == Some("bpf")
+        })
+    };
+    let known = frames.iter().any(|ip| findings.symbols.contains_key(ip));
+    let unknown = |ip: &u64| known && !findings.symbols.contains_key(ip);
+    let start = frames.iter().take_while(|ip| ours(ip) || unknown(ip)).count();
+    frames.iter().skip(start).map(|&ip| kernel_frame(findings, ip)).collect()
+}
+
+fn kernel_frame(findings: &Findings, ip: u64) -> Frame {
+    let symbol = findings.symbols.get(&ip);
+    Frame {
+        ip: Some(format!("{ip:#x}")),
+        symbol: symbol.map(|symbol| symbol.name.clone()),
+        offset: symbol.map(|symbol| symbol.offset),
+        module: symbol.and_then(|symbol| symbol.module.clone()),
+        ..Frame::default()
+    }
+}
+
+fn user_frame(frame: &UserFrame) -> Frame {
+    match frame {
+        UserFrame::File { build_id, file_offset } => Frame {
+            build_id: Some(build_id.clone()),
+            file_offset: Some(*file_offset),
+            ..Frame::default()
+        },
+        UserFrame::Ip { ip } => Frame { ip: Some(format!("{ip:#x}")), ..Frame::default() },
+    }
+}
+
+/// Same events, same id: boot, entry into `out_of_memory`, thread that entered.
+fn id(host: &Host, account: &Account, started_ns: u64) -> String {
+    let boot = host.boot_id.as_deref().unwrap_or("unknown-boot");
+    let trigger = account.invocation.as_ref().map(|invocation| &invocation.trigger);
+    let trigger = trigger.or(account.reclaimed.as_ref().map(|reclaimed| &reclaimed.trigger));
+    let tid = trigger.map_or(0, |task| task.tid);
+    format!("{boot}-{started_ns:016x}-{tid}")
+}
+
+fn source(facts: Facts<'_>) -> Source {
+    Source {
+        hooks: facts.host.hooks.clone(),
+        missing: facts.host.missing.clone(),
+        drops: Some(facts.findings.drops),
+        ..Source::new(facts.host.tier)
+    }
+}
+
+/// Names what this report lacks though the host could give it: records that were lost.
+fn finish_missing(report: &mut OomReport, account: &Account) {
+    let mut lost = |field: &str| {
+        report.source.missing.push(Missing {
+            field: field.to_owned(),
+            why: "its record was lost: the ring was full".to_owned(),
+        });
+    };
+    if account.reclaimed.is_none() {
+        if account.invocation.is_none() {
+            lost("trigger");
+        }
+        let considered =
+            account.invocation.as_ref().is_some_and(|invocation| invocation.considered > 0);
+        if considered && account.candidates.is_none() {
+            lost("candidates");
+        }
+        if account.end.is_none() {
+            lost("outcome");
+        }
+        if report.outcome == Outcome::Killed && account.victims.is_empty() {
+            lost("victims");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

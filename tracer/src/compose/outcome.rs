@@ -1,0 +1,69 @@
+//! How an invocation ended, and why that victim.
+
+use crate::{
+    assemble::Account,
+    events::{Chosen, End, Invocation},
+    report::{Constraint, Outcome, Reason},
+};
+
+/// `enum oom_constraint`, the same in every kernel since 2.6.38.
+pub(super) fn constraint(value: u32) -> Option<Constraint> {
+    match value {
+        0 => Some(Constraint::None),
+        1 => Some(Constraint::Cpuset),
+        2 => Some(Constraint::MemoryPolicy),
+        3 => Some(Constraint::Memcg),
+        _ => None,
+    }
+}
+
+pub(super) fn outcome(account: &Account) -> Outcome {
+    if account.reclaimed.is_some() {
+        return Outcome::Reclaimed;
+    }
+    match &account.end {
+        Some(end) => ended(end),
+        // The end was lost. A marked victim was killed, as far as anyone can tell.
+        None if !account.victims.is_empty() => Outcome::Killed,
+        None => Outcome::Unknown,
+    }
+}
+
+fn ended(end: &End) -> Outcome {
+    match (end.kill_calls, end.victims) {
+        // Marked without oom_kill_process: task_will_free_mem(current).
+        (0, 1..) => Outcome::WillFreeMem,
+        // Entered, nobody marked: "is already exiting. Skip killing the task".
+        (1.., 0) => Outcome::AlreadyExiting,
+        // Marked, but __oom_kill_process was not called: the chosen one is dying by itself.
+        (1.., 1..) if end.shots == Some(0) => Outcome::AlreadyExiting,
+        (1.., 1..) => Outcome::Killed,
+        (0, 0) => match end.chosen {
+            Chosen::Aborted => Outcome::VictimPending,
+            Chosen::Nobody if end.selected => Outcome::NoVictim,
+            // Before any selection: a notifier freed memory, or the allocation may not kill.
+            Chosen::Nobody => Outcome::Reclaimed,
+            Chosen::Task | Chosen::Unknown => Outcome::Unknown,
+        },
+    }
+}
+
+/// `None` when nobody was chosen.
+pub(super) fn reason(account: &Account, invocation: &Invocation) -> Option<Reason> {
+    let control = invocation.control.as_ref()?;
+    if control.order == -1 {
+        return Some(Reason::Sysrq);
+    }
+    if !invocation.choice_made {
+        return None;
+    }
+    let chosen = invocation.chosen.as_ref()?;
+    let words = invocation.message.as_ref().map(|words| words.0.as_slice());
+    let by_words = words == Some(b"Out of memory (oom_kill_allocating_task)");
+    let unweighed = account.candidates.is_none() && invocation.considered == 0;
+    let itself = chosen.tgid == invocation.trigger.tgid && control.chosen_points == 0;
+    if by_words || (words.is_none() && unweighed && itself) {
+        return Some(Reason::AllocatingTask);
+    }
+    Some(Reason::Selection)
+}

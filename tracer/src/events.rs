@@ -1,0 +1,338 @@
+//! What the probes said, decoded: kernel facts in kernel units, unknown as `None`.
+//!
+//! One type per record of the wire. They are also what `-o events` prints.
+
+use oomwhy_common::event::mm;
+use serde::{Serialize, Serializer};
+
+/// One decoded record.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Event {
+    /// `CLOCK_BOOTTIME` when the probe wrote it, ns.
+    pub boottime_ns: u64,
+    /// CPU that wrote it.
+    pub cpu: u32,
+    /// Number of the invocation it belongs to; 0 for none.
+    pub seq: u64,
+    /// What it says.
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+/// What an event says.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Body {
+    /// The killer made its choice, or ended without one.
+    Invocation(Box<Invocation>),
+    /// Who was weighed.
+    Candidates(Candidates),
+    /// Where a cgroup is.
+    Path(CgroupPath),
+    /// Limits from a cgroup up to the root.
+    Levels(Levels),
+    /// A task was marked to die.
+    Victim(Box<Victim>),
+    /// `out_of_memory` returned.
+    End(End),
+    /// Invocations in a row without a victim.
+    Repeats(Repeats),
+    /// A memcg had room again: no invocation.
+    Reclaimed(Box<Reclaimed>),
+    /// A cgroup was made.
+    CgroupMade(CgroupMade),
+}
+
+/// Bytes from the kernel that should be text; untrusted, maybe not UTF-8.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Name(pub Vec<u8>);
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
+/// Identity of a task.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Task {
+    /// Process.
+    pub tgid: i32,
+    /// Thread.
+    pub tid: i32,
+    /// Name of the thread.
+    pub comm: Name,
+    /// Real uid in the initial user namespace.
+    pub uid: u32,
+    /// `start_boottime`, ns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_boottime_ns: Option<u64>,
+    /// -1000 to 1000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom_score_adj: Option<i32>,
+    /// Id of its memory cgroup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup_id: Option<u64>,
+}
+
+/// One run of the OOM killer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Invocation {
+    /// Entry into `out_of_memory`, `CLOCK_BOOTTIME` ns.
+    pub started_ns: u64,
+    /// Current.
+    pub trigger: Task,
+    /// `oom_control`.
+    #[serde(flatten)]
+    pub control: Option<Control>,
+    /// Whether a memcg's limit was hit (false: global); `None` when that could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_memcg: Option<bool>,
+    /// Whose limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom_memcg: Option<Memcg>,
+    /// Who was chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Task>,
+    /// Tasks weighed.
+    pub considered: u32,
+    /// Written at `oom_kill_process` entry: the killer meant to kill.
+    pub choice_made: bool,
+    /// The kernel's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<Name>,
+    /// Addresses, innermost first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel_stack: Option<Vec<u64>>,
+    /// Frames, innermost first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_stack: Option<Vec<UserFrame>>,
+}
+
+/// `struct oom_control`. Pages.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Control {
+    /// Size of the domain.
+    pub totalpages: u64,
+    /// Points of the chosen one so far.
+    pub chosen_points: i64,
+    /// What was asked for.
+    pub gfp_mask: u32,
+    /// 2^order pages; -1 for sysrq-f.
+    pub order: i32,
+    /// `enum oom_constraint`.
+    pub constraint: u32,
+}
+
+/// A memory cgroup and its counters. Pages.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Memcg {
+    /// kernfs id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<u64>,
+    /// memory usage and max.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Counter>,
+    /// swap (v1: memsw) usage and max.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swap: Option<Counter>,
+    /// memory.oom.group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom_group: Option<bool>,
+}
+
+/// A `page_counter`. Pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Counter {
+    /// Charged.
+    pub usage: u64,
+    /// Limit.
+    pub max: u64,
+}
+
+/// A frame of a user stack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum UserFrame {
+    /// The file is known.
+    File {
+        /// GNU build id, hex.
+        build_id: String,
+        /// Offset in the file.
+        file_offset: u64,
+    },
+    /// Only the address is.
+    Ip {
+        /// Address.
+        ip: u64,
+    },
+}
+
+/// The candidate table.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Candidates {
+    /// Tasks weighed.
+    pub considered: u32,
+    /// Those that are listed, in no particular order.
+    pub list: Vec<Candidate>,
+}
+
+/// One task that was weighed. Pages unless said otherwise.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Candidate {
+    /// Process.
+    pub tgid: i32,
+    /// Thread.
+    pub tid: i32,
+    /// Name.
+    pub comm: Name,
+    /// Real uid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// What `oom_badness` returned; `i64::MIN` for a task that must not be killed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub points: Option<i64>,
+    /// Whether the task must not be killed, where `points` is not what the kernel returned.
+    pub refused: bool,
+    /// Its memory.
+    #[serde(flatten)]
+    pub memory: Option<Memory>,
+    /// -1000 to 1000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom_score_adj: Option<i32>,
+    /// Bits of `oomwhy_common::event::candidate`.
+    pub flags: u32,
+    /// Position in the kernel's order of weighing.
+    pub order: u32,
+}
+
+/// What an `mm_struct` counts. Pages unless said otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// Index `oomwhy_common::event::mm`.
+    pub counts: [i64; mm::COUNT],
+    /// Bytes.
+    pub pgtables_bytes: u64,
+    /// Virtual size.
+    pub total_vm: u64,
+}
+
+/// Where a cgroup is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CgroupPath {
+    /// kernfs id.
+    pub id: u64,
+    /// Names from the root down; empty for the root.
+    pub names: Vec<Name>,
+    /// More levels above than were recorded.
+    pub truncated: bool,
+}
+
+/// Limits from a cgroup up to the root.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Levels {
+    /// kernfs id of the first one's cgroup.
+    pub cgroup_id: u64,
+    /// From the leaf up.
+    pub list: Vec<Level>,
+    /// More levels above than were recorded.
+    pub truncated: bool,
+}
+
+/// Limits of one cgroup. Pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Level {
+    /// memory usage and max.
+    pub memory: Counter,
+    /// memory.high
+    pub high: u64,
+    /// memory.low
+    pub low: u64,
+    /// memory.min
+    pub min: u64,
+    /// swap (v1: memsw) usage and max.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swap: Option<Counter>,
+}
+
+/// A task that was marked to die.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Victim {
+    /// Who.
+    #[serde(flatten)]
+    pub task: Task,
+    /// tgid in its own pid namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vpid: Option<i32>,
+    /// Its memory by a plain read of the counters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
+    /// What the counters' per-CPU batches hold besides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_cpu: Option<[i64; mm::COUNT]>,
+}
+
+/// `out_of_memory` returned.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct End {
+    /// Return value.
+    pub result: bool,
+    /// `oom_control.chosen`.
+    pub chosen: Chosen,
+    /// Entries into `oom_kill_process`.
+    pub kill_calls: u32,
+    /// Entries into `__oom_kill_process`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shots: Option<u32>,
+    /// `mark_victim` seen.
+    pub victims: u32,
+    /// The selection was reached.
+    pub selected: bool,
+}
+
+/// `oom_control.chosen` when `out_of_memory` returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Chosen {
+    /// NULL.
+    Nobody,
+    /// A task.
+    Task,
+    /// -1: an earlier victim is still dying.
+    Aborted,
+    /// Not read, or a value that this build does not know.
+    Unknown,
+}
+
+/// Invocations in a row without a victim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Repeats {
+    /// How many, the first included.
+    pub count: u64,
+    /// Return of the latest, `CLOCK_BOOTTIME` ns.
+    pub last_ns: u64,
+}
+
+/// A memcg had room again when its turn came.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Reclaimed {
+    /// Current.
+    pub trigger: Task,
+    /// Who was over its limit.
+    pub oom_memcg: Memcg,
+    /// What was asked for.
+    pub gfp_mask: u32,
+    /// 2^order pages.
+    pub order: i32,
+    /// How many such calls so far, this one included.
+    pub count: u64,
+}
+
+/// A cgroup was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CgroupMade {
+    /// kernfs id.
+    pub id: u64,
+    /// Its parent's.
+    pub parent_id: u64,
+}

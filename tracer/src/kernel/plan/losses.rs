@@ -1,0 +1,233 @@
+//! What each missing hook, offset or permission costs, in the report's own field names.
+//! Part of [`super`]: pure.
+
+use oomwhy_common::settings::Settings;
+
+use super::{Candidates, MissingField};
+use crate::kernel::{
+    offsets::Resolved,
+    support::{HostFacts, MarkVictim},
+};
+
+/// Fields of the report by the offset they need. An offset not listed here costs none by itself:
+/// `per_cpu_counters` is absent where counters are exact, and the identity of tasks is not
+/// optional.
+#[rustfmt::skip]
+const BY_OFFSET: &[(&str, &[&str])] = &[
+    ("oc_memcg", &["oom_memcg", "limit_chain"]),
+    // One validity bit covers these five.
+    ("oc_gfp_mask", OOM_CONTROL),
+    ("oc_order", OOM_CONTROL),
+    ("oc_totalpages", OOM_CONTROL),
+    ("oc_chosen_points", OOM_CONTROL),
+    ("oc_constraint", OOM_CONTROL),
+    ("oc_chosen", &["victims.chosen", "victims.points"]),
+    ("task_flags", &["candidates.why_not"]),
+    ("task_mm", TASK_MEMORY),
+    ("task_signal", &["trigger.oom_score_adj", "candidates.oom_score_adj",
+                      "victims.oom_score_adj", "victims.vpid"]),
+    ("task_start_boottime", &["trigger.oom_score_adj", "victims.oom_score_adj",
+                              "victims.start_time"]),
+    ("task_cgroups", TASK_CGROUP),
+    ("task_vfork_done", &["candidates.why_not"]),
+    ("signal_oom_score_adj", &["trigger.oom_score_adj", "candidates.oom_score_adj",
+                               "victims.oom_score_adj"]),
+    ("signal_oom_mm", &["candidates.why_not"]),
+    ("signal_pid_tgid", &["victims.vpid"]),
+    ("pid_level", &["victims.vpid"]),
+    ("pid_numbers", &["victims.vpid"]),
+    ("upid_size", &["victims.vpid"]),
+    ("upid_nr", &["victims.vpid"]),
+    ("mm_total_vm", TASK_MEMORY),
+    ("mm_pgtables_bytes", TASK_MEMORY),
+    ("mm_flags", &["candidates.why_not"]),
+    ("mm_rss_file", TASK_MEMORY),
+    ("mm_rss_anon", TASK_MEMORY),
+    ("mm_rss_swap", TASK_MEMORY),
+    ("mm_rss_shmem", TASK_MEMORY),
+    ("css_set_memory", TASK_CGROUP),
+    ("css_cgroup", TASK_CGROUP),
+    ("memcg_cgroup", &["oom_memcg.id", "oom_memcg.path"]),
+    ("memcg_memory", &["oom_memcg.usage_bytes", "oom_memcg.max_bytes", "limit_chain"]),
+    ("memcg_swap", MEMCG_SWAP),
+    ("memcg_oom_group", &["oom_memcg.oom_group"]),
+    ("counter_usage", &["oom_memcg.usage_bytes", "oom_memcg.max_bytes", "limit_chain"]),
+    ("counter_max", &["oom_memcg.usage_bytes", "oom_memcg.max_bytes", "limit_chain"]),
+    ("counter_high", &["limit_chain"]),
+    ("counter_low", &["limit_chain"]),
+    ("counter_min", &["limit_chain"]),
+    ("counter_parent", &["limit_chain"]),
+    ("cgroup_kn", ALL_CGROUPS),
+    ("kernfs_parent", PATHS),
+    ("kernfs_name", PATHS),
+    ("kernfs_id", ALL_CGROUPS),
+];
+
+const OOM_CONTROL: &[&str] = &[
+    "constraint",
+    "totalpages",
+    "trigger.gfp_mask",
+    "trigger.order",
+];
+const TASK_MEMORY: &[&str] = &[
+    "candidates.anon_pages",
+    "candidates.file_pages",
+    "candidates.shmem_pages",
+    "candidates.swap_pages",
+    "candidates.pgtables_pages",
+    "victims.total_vm_bytes",
+    "victims.anon_rss_bytes",
+    "victims.file_rss_bytes",
+    "victims.shmem_rss_bytes",
+    "victims.swap_bytes",
+    "victims.pgtables_bytes",
+];
+const MEMCG_SWAP: &[&str] = &["oom_memcg.swap_usage_bytes", "oom_memcg.swap_max_bytes"];
+const TASK_CGROUP: &[&str] = &["trigger.cgroup", "victims.cgroup", "limit_chain"];
+const ALL_CGROUPS: &[&str] = &[
+    "oom_memcg.id",
+    "oom_memcg.path",
+    "trigger.cgroup",
+    "victims.cgroup",
+];
+const PATHS: &[&str] = &[
+    "oom_memcg.path",
+    "trigger.cgroup.path",
+    "victims.cgroup.path",
+];
+
+/// The fields gathered so far; a field is listed once, with the first reason.
+#[derive(Default)]
+struct Losses(Vec<MissingField>);
+
+impl Losses {
+    fn add(&mut self, fields: &[&str], why: &str) {
+        for field in fields {
+            if !self.0.iter().any(|known| known.field == *field) {
+                self.0.push(MissingField {
+                    field: (*field).to_owned(),
+                    why: why.to_owned(),
+                });
+            }
+        }
+    }
+}
+
+/// Everything that a report of this host will lack.
+pub(super) fn all(
+    facts: &HostFacts,
+    resolved: &Resolved,
+    candidates: Candidates,
+    settings: &Settings,
+) -> Vec<MissingField> {
+    let mut losses = Losses::default();
+    hooks(&mut losses, facts, candidates);
+    offsets(&mut losses, resolved);
+    reads(&mut losses, facts, candidates, settings);
+    batches(&mut losses, resolved, settings);
+    losses.0
+}
+
+fn hooks(losses: &mut Losses, facts: &HostFacts, candidates: Candidates) {
+    if candidates == Candidates::Nobody {
+        let why = "neither oom_badness nor oom_evaluate_task can be hooked on this kernel";
+        losses.add(&["candidates"], why);
+    }
+    if !facts.btf.has("oom_kill_process") {
+        let why = "oom_kill_process cannot be hooked on this kernel";
+        losses.add(&["message", "victims.chosen", "victims.points"], why);
+    }
+    if !facts.btf.has("mem_cgroup_out_of_memory") {
+        let why = "mem_cgroup_out_of_memory cannot be hooked: `reclaimed` is not seen";
+        losses.add(&["outcome"], why);
+    }
+    if !facts.btf.has("__oom_kill_process") {
+        let why =
+            "__oom_kill_process cannot be hooked: `already_exiting` is not told from `killed`";
+        losses.add(&["outcome"], why);
+    }
+    match facts.btf.mark_victim {
+        MarkVictim::Absent => {
+            let why = "oom:mark_victim is unknown in this kernel: only the chosen task is seen";
+            losses.add(&["victims.marked_at_ns"], why);
+            losses.add(TASK_MEMORY.get(5..).unwrap_or_default(), why);
+        }
+        MarkVictim::Pid if !facts.btf.has("__oom_kill_process") => {
+            let why = "oom:mark_victim passes a thread id only, and __oom_kill_process cannot be \
+                       hooked";
+            losses.add(TASK_MEMORY.get(5..).unwrap_or_default(), why);
+            losses.add(&["victims.cgroup", "victims.vpid"], why);
+        }
+        MarkVictim::Pid | MarkVictim::Task => {}
+    }
+}
+
+fn offsets(losses: &mut Losses, resolved: &Resolved) {
+    for missing in &resolved.missing {
+        if let Some((_, fields)) = BY_OFFSET.iter().find(|(field, _)| *field == missing.field) {
+            losses.add(fields, &format!("not in the kernel's BTF: {}", missing.why));
+        }
+    }
+}
+
+/// What needs bpf_probe_read_kernel, or a typed pointer to the current task.
+fn reads(losses: &mut Losses, facts: &HostFacts, candidates: Candidates, settings: &Settings) {
+    if settings.probe_read != 0 {
+        return;
+    }
+    let why = "lockdown=confidentiality: the kernel's strings and untyped pointers cannot be read";
+    losses.add(&["message", "victims.vpid", "limit_chain"], why);
+    if candidates == Candidates::EvaluateTask {
+        losses.add(&["candidates.points"], why);
+    }
+    if !facts.btf.cgroup_mkdir {
+        losses.add(PATHS, why);
+    }
+    if settings.current_task_btf == 0 {
+        let why = "lockdown=confidentiality, and this kernel lacks bpf_get_current_task_btf";
+        losses.add(&["trigger.oom_score_adj", "trigger.cgroup"], why);
+    }
+}
+
+/// Where counters are per-CPU ones, what sits in the CPUs' batches is added; else numbers are
+/// those of the kernel's own log before 7.0, low or high by some pages per CPU.
+fn batches(losses: &mut Losses, resolved: &Resolved, settings: &Settings) {
+    if !resolved.has("per_cpu_counters") {
+        return;
+    }
+    let why = if settings.probe_read == 0 {
+        "lockdown=confidentiality: the kernel's approximate count, without its per-CPU parts"
+    } else if settings.per_cpu_offsets == 0 {
+        "kernel addresses are hidden (CAP_SYSLOG and kernel.kptr_restrict below 2 show them): the \
+         kernel's approximate count, without its per-CPU parts"
+    } else {
+        return;
+    };
+    losses.add(&[PER_CPU_SHARE], why);
+}
+
+/// Not a field but a part of some: it has a validity bit of its own.
+const PER_CPU_SHARE: &str = "victims (exact rss)";
+
+#[cfg(test)]
+mod tests {
+    use oomwhy_common::offsets::KernelOffsets;
+
+    use super::{super::IDENTITY, BY_OFFSET};
+
+    #[test]
+    fn every_offset_has_its_fields_or_is_known_to_cost_none() {
+        for name in KernelOffsets::NAMES {
+            let rows = BY_OFFSET
+                .iter()
+                .filter(|(offset, _)| offset == name)
+                .count();
+            let costs_none = IDENTITY.contains(name) || *name == "per_cpu_counters";
+            assert_eq!(rows, usize::from(!costs_none), "{name}");
+        }
+        assert_eq!(
+            BY_OFFSET.len() + IDENTITY.len() + 1,
+            KernelOffsets::NAMES.len()
+        );
+    }
+}

@@ -1,0 +1,287 @@
+//! The live run: ring readable, time passing, a signal. Owns the order of shutdown.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::PathBuf,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use oomwhy_common::event::{EventHeader, RepeatsEvent, kind};
+use thiserror::Error;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use zerocopy::IntoBytes;
+
+use crate::{
+    assemble::{Account, RUN_SETTLES_AFTER_NS},
+    cgroup_paths::CgroupPaths,
+    clock,
+    compose::Findings,
+    kernel_symbols::KernelSymbols,
+    loader::{LoadError, Losses, Probes},
+    pipeline::{FactSource, Pipeline, PipelineError},
+    recording::{Fact, Recorder, RecordingError},
+    ring::Ring,
+};
+
+/// A step of the wall clock that is worth noting. ns.
+const CLOCK_STEP_NS: u64 = 10_000_000;
+
+/// Why a live run ends badly.
+#[derive(Debug, Error)]
+pub enum LiveError {
+    /// The runtime or the ring.
+    #[error("cannot wait for events")]
+    Wait(#[from] io::Error),
+    /// The kernel side.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// An output.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// The recording.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+}
+
+/// Finds facts on this host and notes them in the recording.
+struct Finder {
+    symbols: KernelSymbols,
+    cgroup_paths: Option<CgroupPaths>,
+    found: Vec<Fact>,
+}
+
+impl FactSource for Finder {
+    fn find(&mut self, account: &Account, findings: &mut Findings) {
+        let stack = account.invocation.as_ref().and_then(|it| it.kernel_stack.as_deref());
+        for (ip, symbol) in self.symbols.resolve(stack.unwrap_or_default()) {
+            if !findings.symbols.contains_key(&ip) {
+                self.found.push(Fact::Symbol { ip, symbol: symbol.clone() });
+                findings.symbols.insert(ip, symbol);
+            }
+        }
+        let Some(paths) = &mut self.cgroup_paths else { return };
+        for id in cgroup_ids(account) {
+            if account.paths.contains_key(&id) || findings.cgroup_paths.contains_key(&id) {
+                continue;
+            }
+            if let Some(path) = paths.get(id) {
+                self.found.push(Fact::CgroupPath { id, path: path.clone() });
+                findings.cgroup_paths.insert(id, path);
+            }
+        }
+    }
+
+    fn cgroup_made(&mut self, id: u64, parent: u64) {
+        if let Some(paths) = &mut self.cgroup_paths {
+            paths.made(id, parent);
+        }
+    }
+}
+
+/// Every cgroup that the account names.
+fn cgroup_ids(account: &Account) -> Vec<u64> {
+    let mut ids: Vec<u64> =
+        account.victims.iter().filter_map(|(_, victim)| victim.task.cgroup_id).collect();
+    ids.extend(account.levels.as_ref().map(|levels| levels.cgroup_id));
+    if let Some(invocation) = &account.invocation {
+        ids.extend(invocation.trigger.cgroup_id);
+        ids.extend(invocation.oom_memcg.as_ref().and_then(|memcg| memcg.id));
+    }
+    if let Some(reclaimed) = &account.reclaimed {
+        ids.extend(reclaimed.trigger.cgroup_id);
+        ids.extend(reclaimed.oom_memcg.id);
+    }
+    ids
+}
+
+/// A live run.
+pub struct Live {
+    probes: Probes,
+    pipeline: Pipeline,
+    recorder: Option<Recorder>,
+    finder: Finder,
+    realtime_offset_ns: i64,
+    losses: Losses,
+}
+
+impl Live {
+    /// Ties the parts together. `cgroup_mount`: where to look up paths that the probes can't read.
+    pub fn new(
+        probes: Probes,
+        pipeline: Pipeline,
+        recorder: Option<Recorder>,
+        cgroup_mount: Option<PathBuf>,
+        realtime_offset_ns: i64,
+    ) -> Self {
+        let cgroup_paths = cgroup_mount.map(|mount| CgroupPaths::scan(&mount));
+        let finder = Finder { symbols: KernelSymbols::default(), cgroup_paths, found: Vec::new() };
+        let losses = Losses::default();
+        Self { probes, pipeline, recorder, finder, realtime_offset_ns, losses }
+    }
+
+    /// Runs until a signal, or until enough reports were written. `ready` is called once
+    /// everything listens.
+    pub async fn run(&mut self, ready: impl FnOnce()) -> Result<(), LiveError> {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut ring = Ring::new(self.probes.take_ring()?)?;
+        ready();
+        let mut done = false;
+        while !done {
+            done = tokio::select! {
+                batch = ring.next_batch() => self.take(&batch?)?,
+                () = tick(self.pipeline.is_waiting()) => self.tick()?,
+                () = either(&mut interrupt, &mut terminate) => {
+                    self.drain(&mut ring)?;
+                    true
+                }
+            };
+        }
+        self.finish()
+    }
+
+    /// The pipeline, for its statistics.
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    fn take(&mut self, batch: &[Bytes]) -> Result<bool, LiveError> {
+        self.note_clock()?;
+        self.note_losses()?;
+        for record in batch {
+            if self.take_one(record)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn take_one(&mut self, record: &Bytes) -> Result<bool, LiveError> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.record(record)?;
+        }
+        let accounts = self.pipeline.take(record, &mut self.finder)?;
+        self.report(accounts)
+    }
+
+    fn report(&mut self, accounts: Vec<Account>) -> Result<bool, LiveError> {
+        let done = self.pipeline.report(accounts, &mut self.finder)?;
+        let found = std::mem::take(&mut self.finder.found);
+        if let Some(recorder) = &mut self.recorder {
+            for fact in &found {
+                recorder.fact(fact)?;
+            }
+        }
+        Ok(done)
+    }
+
+    /// Time has passed while a run of invocations without a victim waits for more of the same.
+    fn tick(&mut self) -> Result<bool, LiveError> {
+        self.note_losses()?;
+        for (seq, oom_memcg) in self.pipeline.waiting() {
+            if let Some(run) = self.probes.quiet_run(oom_memcg)
+                && run.seq == seq
+                && run.count > 1
+            {
+                let record = repeats_record(seq, run.count, run.last_ns);
+                self.take_one(&record)?;
+            }
+        }
+        let now = clock::boottime_ns();
+        self.note(Fact::Tick(now))?;
+        let due = self.pipeline.due(now);
+        self.report(due)
+    }
+
+    fn drain(&mut self, ring: &mut Ring) -> Result<(), LiveError> {
+        loop {
+            let batch = ring.drain();
+            if batch.is_empty() || self.take(&batch)? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), LiveError> {
+        if self.pipeline.is_waiting() {
+            self.tick()?;
+        }
+        self.note_losses()?;
+        self.note(Fact::End)?;
+        let left = self.pipeline.finish();
+        self.report(left)?;
+        Ok(())
+    }
+
+    /// A fact that counts from here on: into the pipeline and into the recording.
+    fn note(&mut self, fact: Fact) -> Result<(), LiveError> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.fact(&fact)?;
+        }
+        Ok(self.pipeline.learn(fact)?)
+    }
+
+    fn note_losses(&mut self) -> Result<(), LiveError> {
+        let losses = self.probes.losses()?;
+        if losses != self.losses {
+            self.losses = losses;
+            let Losses { count, first_ns, last_ns } = losses;
+            self.note(Fact::Drops { count, first_ns, last_ns })?;
+        }
+        Ok(())
+    }
+
+    /// The wall clock can be set while we run; records carry `CLOCK_BOOTTIME`.
+    fn note_clock(&mut self) -> Result<(), LiveError> {
+        let offset = clock::realtime_offset_ns();
+        if offset.abs_diff(self.realtime_offset_ns) > CLOCK_STEP_NS {
+            self.realtime_offset_ns = offset;
+            self.note(Fact::RealtimeOffset(offset))?;
+        }
+        Ok(())
+    }
+}
+
+/// The record that the kernel side would write if the run ended now.
+fn repeats_record(seq: u64, count: u64, last_ns: u64) -> Bytes {
+    let record = RepeatsEvent {
+        header: EventHeader {
+            boottime_ns: last_ns,
+            seq,
+            valid: 0,
+            kind: kind::REPEATS,
+            size: u32::try_from(size_of::<RepeatsEvent>()).unwrap_or_default(),
+            cpu: 0,
+            reserved: 0,
+        },
+        count,
+        last_ns,
+    };
+    Bytes::copy_from_slice(record.as_bytes())
+}
+
+/// Ends after a while if something waits for time to pass; never otherwise: an idle host is not
+/// woken.
+async fn tick(waiting: bool) {
+    if waiting {
+        tokio::time::sleep(Duration::from_nanos(RUN_SETTLES_AFTER_NS)).await;
+    } else {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn either(interrupt: &mut Signal, terminate: &mut Signal) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// Makes the tracer the last one the OOM killer would take. Best effort: needs CAP_SYS_RESOURCE.
+pub fn protect_self() {
+    let file = fs::File::options().write(true).open("/proc/self/oom_score_adj");
+    // Without the permission the tracer is as killable as anyone: not a reason not to run.
+    let _ = file.and_then(|mut file| file.write_all(b"-1000"));
+}

@@ -1,0 +1,244 @@
+//! aya lives here and in [`crate::ring`]: loads the programs, sets their constants, attaches the
+//! plan, reads the counters.
+
+use std::{collections::BTreeMap, path::Path};
+
+use aya::{
+    Btf, Ebpf, EbpfError, EbpfLoader, Endianness,
+    maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray, RingBuf},
+    programs::{BtfTracePoint, FEntry, FExit, ProgramError},
+};
+use oomwhy_common::{counters, event::kind, offsets::KernelOffsets, settings::Settings};
+use thiserror::Error;
+use zerocopy::IntoBytes;
+
+use crate::kernel::plan::{How, Plan, Planned};
+
+/// The programs, built from `tracer-ebpf` by `build.rs`.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/oomwhy"));
+
+/// Why the probes do not run.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The kernel or its policy refuses BPF: with the errno.
+    #[error("the kernel refuses {what}: {errno}")]
+    Refused {
+        /// Which program or map.
+        what: String,
+        /// What it said.
+        errno: std::io::Error,
+    },
+    /// The verifier rejects a program: a bug of ours, or a kernel that we do not know.
+    #[error("the kernel's verifier rejects {program}\n{log}")]
+    Verifier {
+        /// Which program.
+        program: &'static str,
+        /// The end of its log.
+        log: String,
+    },
+    /// Anything else, with what was being done.
+    #[error("cannot {what}: {why}")]
+    Other {
+        /// What was being done.
+        what: String,
+        /// What went wrong.
+        why: String,
+    },
+}
+
+/// The probes, attached. Dropping it detaches them.
+#[derive(Debug)]
+pub struct Probes {
+    ebpf: Ebpf,
+    /// Hook: how it is attached.
+    pub hooks: BTreeMap<String, String>,
+    /// Optional hooks that could not be attached: program and reason.
+    pub failed: Vec<(Planned, String)>,
+}
+
+/// A run of invocations without a victim, as the kernel side keeps it.
+#[derive(Clone, Copy, Debug)]
+pub struct QuietRun {
+    /// Number of the first.
+    pub seq: u64,
+    /// How many.
+    pub count: u64,
+    /// Return of the latest, `CLOCK_BOOTTIME` ns.
+    pub last_ns: u64,
+}
+
+/// What the per-CPU counters say, summed up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Records that found no room.
+    pub count: u64,
+    /// The first, `CLOCK_BOOTTIME` ns; 0 for none.
+    pub first_ns: u64,
+    /// The latest, `CLOCK_BOOTTIME` ns; 0 for none.
+    pub last_ns: u64,
+}
+
+/// Loads and attaches what the plan says.
+pub fn attach(
+    plan: &Plan,
+    offsets: &KernelOffsets,
+    btf: &Path,
+    ring_bytes: Option<u32>,
+) -> Result<Probes, LoadError> {
+    let mut ebpf = load(&plan.settings, offsets, ring_bytes)?;
+    let btf = Btf::parse_file(btf, Endianness::default())
+        .map_err(|error| other("read the kernel's BTF", &error))?;
+    let mut hooks = BTreeMap::new();
+    let mut failed = Vec::new();
+    for &planned in &plan.programs {
+        match attach_one(&mut ebpf, &btf, planned) {
+            Ok(()) => {
+                hooks
+                    .entry(planned.hook.to_owned())
+                    .and_modify(|how: &mut String| *how = format!("{how}+{}", word(planned.how)))
+                    .or_insert_with(|| word(planned.how).to_owned());
+            }
+            Err(error) if is_essential(planned) => return Err(error),
+            Err(error) => failed.push((planned, error.to_string())),
+        }
+    }
+    Ok(Probes { ebpf, hooks, failed })
+}
+
+/// Without these no invocation is seen at all.
+fn is_essential(planned: Planned) -> bool {
+    planned.hook == "out_of_memory"
+}
+
+fn word(how: How) -> &'static str {
+    match how {
+        How::Fentry => "fentry",
+        How::Fexit => "fexit",
+        How::TpBtf => "tp_btf",
+    }
+}
+
+fn load(
+    settings: &Settings,
+    offsets: &KernelOffsets,
+    ring_bytes: Option<u32>,
+) -> Result<Ebpf, LoadError> {
+    let mut loader = EbpfLoader::new();
+    // Field offsets are ours: no relocation against the kernel's BTF, no second copy of it.
+    loader
+        .btf(None)
+        .override_global("OFFSETS", offsets.as_bytes(), true)
+        .override_global("SETTINGS", settings.as_bytes(), true);
+    if let Some(bytes) = ring_bytes {
+        loader.map_max_entries("RING", bytes);
+    }
+    loader.load(OBJECT).map_err(|error| match error {
+        EbpfError::MapError(MapError::CreateError { name, io_error, .. }) => {
+            LoadError::Refused { what: format!("BPF map {name}"), errno: io_error }
+        }
+        error => other("load the BPF object", &error),
+    })
+}
+
+fn attach_one(ebpf: &mut Ebpf, btf: &Btf, planned: Planned) -> Result<(), LoadError> {
+    let Planned { program, hook, how } = planned;
+    let missing = || LoadError::Other {
+        what: format!("find program {program}"),
+        why: "it is not in the BPF object: a build error".to_owned(),
+    };
+    let wrong = |error: ProgramError| program_error(program, error);
+    let entry = ebpf.program_mut(program).ok_or_else(missing)?;
+    match how {
+        How::Fentry => {
+            let entry: &mut FEntry = entry.try_into().map_err(wrong)?;
+            entry.load(hook, btf).and_then(|()| entry.attach()).map(drop).map_err(wrong)
+        }
+        How::Fexit => {
+            let entry: &mut FExit = entry.try_into().map_err(wrong)?;
+            entry.load(hook, btf).and_then(|()| entry.attach()).map(drop).map_err(wrong)
+        }
+        How::TpBtf => {
+            let entry: &mut BtfTracePoint = entry.try_into().map_err(wrong)?;
+            entry.load(hook, btf).and_then(|()| entry.attach()).map(drop).map_err(wrong)
+        }
+    }
+}
+
+fn program_error(program: &'static str, error: ProgramError) -> LoadError {
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            let log = verifier_log.to_string();
+            if log.trim().is_empty() {
+                return LoadError::Refused {
+                    what: format!("BPF program {program}"),
+                    errno: io_error,
+                };
+            }
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = lines.len().saturating_sub(40);
+            LoadError::Verifier {
+                program,
+                log: lines.get(tail..).unwrap_or_default().join("\n"),
+            }
+        }
+        ProgramError::SyscallError(error) => LoadError::Refused {
+            what: format!("attaching BPF program {program}"),
+            errno: error.io_error,
+        },
+        error => other(&format!("attach {program}"), &error),
+    }
+}
+
+fn other(what: &str, error: &dyn std::error::Error) -> LoadError {
+    let mut why = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        why = format!("{why}: {inner}");
+        source = inner.source();
+    }
+    LoadError::Other { what: what.to_owned(), why }
+}
+
+impl Probes {
+    /// Takes the ring out; once.
+    pub fn take_ring(&mut self) -> Result<RingBuf<MapData>, LoadError> {
+        let map = self.ebpf.take_map("RING").ok_or_else(|| missing_map("RING"))?;
+        RingBuf::try_from(map).map_err(|error| other("open the ring", &error))
+    }
+
+    /// Records lost so far.
+    pub fn losses(&self) -> Result<Losses, LoadError> {
+        let map = self.ebpf.map("COUNTERS").ok_or_else(|| missing_map("COUNTERS"))?;
+        let counters: PerCpuArray<_, u64> =
+            map.try_into().map_err(|error: MapError| other("open the counters", &error))?;
+        let values = |index: u32| {
+            counters.get(&index, 0).map_err(|error| other("read the counters", &error))
+        };
+        let mut losses = Losses::default();
+        for kind in 0..=kind::CGROUP {
+            losses.count += values(counters::DROPPED + kind)?.iter().sum::<u64>();
+        }
+        if losses.count > 0 {
+            let first = values(counters::FIRST_DROP_NS)?;
+            losses.first_ns = first.iter().copied().filter(|&ns| ns != 0).min().unwrap_or(0);
+            let last = values(counters::LAST_DROP_NS)?;
+            losses.last_ns = last.iter().copied().max().unwrap_or(0);
+        }
+        Ok(losses)
+    }
+
+    /// The run of a memcg (0: global) as it stands now.
+    pub fn quiet_run(&self, oom_memcg: u64) -> Option<QuietRun> {
+        let map = self.ebpf.map("QUIET_RUNS")?;
+        let runs: BpfHashMap<_, u64, [u64; 4]> = map.try_into().ok()?;
+        let [seq, _ending, count, last_ns] = runs.get(&oom_memcg, 0).ok()?;
+        Some(QuietRun { seq, count, last_ns })
+    }
+}
+
+fn missing_map(name: &str) -> LoadError {
+    LoadError::Other {
+        what: format!("find map {name}"),
+        why: "it is not in the BPF object: a build error".to_owned(),
+    }
+}

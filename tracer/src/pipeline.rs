@@ -1,0 +1,225 @@
+//! Records in, reports out: decode, assemble, compose, filter, sinks. The same for a live run and
+//! for a replay; what differs is who finds the facts ([`FactSource`]).
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::{
+    assemble::{Account, Assembler},
+    compose::{Findings, compose},
+    decode::decode,
+    events::{Body, Event},
+    filter::Filter,
+    host::Host,
+    recording::Fact,
+    report::{LossReport, Record, SCHEMA},
+    sink::{Sink, SinkError},
+};
+
+/// What happened in a run, for the summary on stderr.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Records taken in.
+    pub records: u64,
+    /// Records that could not be decoded.
+    pub undecodable: u64,
+    /// Records the kernel side could not write.
+    pub lost: u64,
+    /// Reports made.
+    pub reports: u64,
+    /// Reports that a filter held back.
+    pub filtered: u64,
+}
+
+/// Why a pipeline stops.
+#[derive(Debug, Error)]
+pub enum PipelineError {
+    /// An output failed.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+}
+
+/// Where decoded events go besides the assembler.
+pub trait EventSink {
+    /// Takes one event.
+    fn event(&mut self, event: &Event) -> Result<(), SinkError>;
+}
+
+/// Finds what a report needs besides the records: live it looks, in a replay it remembers.
+pub trait FactSource {
+    /// Called before an account is composed; what it finds goes into `findings`.
+    fn find(&mut self, account: &Account, findings: &mut Findings);
+    /// A cgroup was made.
+    fn cgroup_made(&mut self, _id: u64, _parent: u64) {}
+}
+
+/// The pipeline and its state.
+pub struct Pipeline {
+    host: Host,
+    assembler: Assembler,
+    findings: Findings,
+    /// Losses already told.
+    lost_before: u64,
+    lost_since_report: u64,
+    filter: Filter,
+    sinks: Vec<Box<dyn Sink>>,
+    events: Option<Box<dyn EventSink>>,
+    /// Reports after which to stop.
+    count: Option<u64>,
+    stats: Stats,
+}
+
+impl Pipeline {
+    /// An empty pipeline.
+    pub fn new(host: Host, filter: Filter, count: Option<u64>) -> Self {
+        Self {
+            host,
+            assembler: Assembler::default(),
+            findings: Findings::default(),
+            lost_before: 0,
+            lost_since_report: 0,
+            filter,
+            sinks: Vec::new(),
+            events: None,
+            count,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Adds an output for reports.
+    pub fn add_sink(&mut self, sink: impl Sink + 'static) {
+        self.sinks.push(Box::new(sink));
+    }
+
+    /// Adds an output for decoded events.
+    pub fn set_event_sink(&mut self, sink: impl EventSink + 'static) {
+        self.events = Some(Box::new(sink));
+    }
+
+    /// Takes one record of the ring. Returns the accounts it completes, to be passed to
+    /// [`Pipeline::report`].
+    pub fn take(
+        &mut self,
+        record: &Bytes,
+        facts: &mut dyn FactSource,
+    ) -> Result<Vec<Account>, PipelineError> {
+        self.stats.records += 1;
+        let Ok(event) = decode(record) else {
+            self.stats.undecodable += 1;
+            return Ok(Vec::new());
+        };
+        if let Body::CgroupMade(made) = &event.body {
+            facts.cgroup_made(made.id, made.parent_id);
+        }
+        if let Some(events) = &mut self.events {
+            events.event(&event)?;
+        }
+        Ok(self.assembler.push(event))
+    }
+
+    /// Accounts that are due by `now_ns` without a further record.
+    pub fn due(&mut self, now_ns: u64) -> Vec<Account> {
+        self.assembler.due(now_ns)
+    }
+
+    /// Accounts that are left at the end.
+    pub fn finish(&mut self) -> Vec<Account> {
+        self.assembler.finish()
+    }
+
+    /// Runs whose counts may have moved on: (seq, oom_memcg id).
+    pub fn waiting(&self) -> Vec<(u64, u64)> {
+        self.assembler.waiting()
+    }
+
+    /// Whether [`Pipeline::due`] must be asked again.
+    pub fn is_waiting(&self) -> bool {
+        self.assembler.is_waiting()
+    }
+
+    /// Takes a fact that is not about one account.
+    pub fn learn(&mut self, fact: Fact) -> Result<(), PipelineError> {
+        match fact {
+            Fact::Symbol { ip, symbol } => {
+                self.findings.symbols.insert(ip, symbol);
+            }
+            Fact::CgroupPath { id, path } => {
+                self.findings.cgroup_paths.insert(id, path);
+            }
+            Fact::RealtimeOffset(offset) => self.findings.realtime_offset_ns = Some(offset),
+            Fact::Drops { count, first_ns, last_ns } => self.lost(count, first_ns, last_ns)?,
+            Fact::Tick(_) | Fact::End => {}
+        }
+        Ok(())
+    }
+
+    /// Reports accounts. Returns whether the wanted number of reports is reached.
+    pub fn report(
+        &mut self,
+        accounts: Vec<Account>,
+        facts: &mut dyn FactSource,
+    ) -> Result<bool, PipelineError> {
+        for account in accounts {
+            if self.is_done() {
+                break;
+            }
+            facts.find(&account, &mut self.findings);
+            self.findings.drops = self.lost_since_report;
+            let report = compose(&account, &self.host, &self.findings);
+            self.lost_since_report = 0;
+            if self.filter.passes(&report) {
+                self.stats.reports += 1;
+                self.write(&Record::Oom(Box::new(report)))?;
+            } else {
+                self.stats.filtered += 1;
+            }
+        }
+        Ok(self.is_done())
+    }
+
+    /// What happened so far.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// What userspace found out so far.
+    pub fn findings_mut(&mut self) -> &mut Findings {
+        &mut self.findings
+    }
+
+    fn is_done(&self) -> bool {
+        self.count.is_some_and(|count| self.stats.reports >= count)
+    }
+
+    fn lost(&mut self, count: u64, first_ns: u64, last_ns: u64) -> Result<(), PipelineError> {
+        let new = count.saturating_sub(self.lost_before);
+        if new == 0 {
+            return Ok(());
+        }
+        self.lost_before = count;
+        self.lost_since_report += new;
+        self.stats.lost += new;
+        let offset = self.findings.realtime_offset_ns.unwrap_or(self.host.realtime_offset_ns);
+        let time = |ns: u64| {
+            let ns = i128::from(ns) + i128::from(offset);
+            // Out of range only with a wall clock beyond the year 9999.
+            jiff::Timestamp::from_nanosecond(ns).unwrap_or(jiff::Timestamp::MAX)
+        };
+        let loss = LossReport {
+            schema: SCHEMA,
+            host: self.host.hostname.clone(),
+            boot_id: self.host.boot_id.clone(),
+            count: new,
+            first: time(first_ns),
+            last: time(last_ns),
+        };
+        self.write(&Record::Loss(loss))
+    }
+
+    fn write(&mut self, record: &Record) -> Result<(), PipelineError> {
+        for sink in &mut self.sinks {
+            sink.write(record)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+//! Groups of the contract that this stage does not emit yet; their names are settled.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Frame;
+
+/// The container a task lives in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Container {
+    /// Runtime, e.g. "containerd".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
+    /// The runtime's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Kubernetes pod uid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<String>,
+}
+
+/// What the reaper did to a victim's memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reaped {
+    /// From marking to its start, ns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_after_ns: Option<u64>,
+    /// From marking to its end, ns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished_after_ns: Option<u64>,
+    /// It left the memory alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<bool>,
+}
+
+/// What grew before the invocation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Growth {
+    /// Start of the observation, RFC 3339, UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub since: Option<Timestamp>,
+    /// How fast usage grew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_bytes_per_s: Option<GrowthRate>,
+    /// Shape of the curve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Usage over time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub curve: Vec<GrowthPoint>,
+    /// Who touched the memory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stacks: Vec<GrowthStack>,
+    /// Share of the bytes whose stack was unwound, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unwound_share: Option<f64>,
+}
+
+/// How fast usage grew, bytes per second.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GrowthRate {
+    /// In the last minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_minute: Option<i64>,
+    /// Over the whole curve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub whole: Option<i64>,
+}
+
+/// A point of the usage curve.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GrowthPoint {
+    /// CLOCK_BOOTTIME, ns.
+    pub t_ns: u64,
+    /// Usage then.
+    pub usage_bytes: u64,
+    /// Limit then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_bytes: Option<u64>,
+}
+
+/// Bytes charged by one process from one place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GrowthStack {
+    /// Charged.
+    pub bytes: u64,
+    /// Process.
+    pub pid: i32,
+    /// Its name; untrusted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comm: Option<String>,
+    /// Where in user space, innermost first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_stack: Option<Vec<Frame>>,
+    /// Where in the kernel, innermost first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel_stack: Option<Vec<Frame>>,
+}
+
+/// What to conclude, from fixed rules over the facts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Verdict {
+    /// One sentence.
+    pub headline: String,
+    /// The rule that matched.
+    pub cause: String,
+    /// Facts it rests on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<String>,
+    /// What to change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub advice: Vec<String>,
+}

@@ -1,0 +1,57 @@
+//! Where a report comes from, and what could not be known.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Where a report comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Source {
+    /// The means by which the kernel was observed.
+    pub tier: Tier,
+    /// Hook: how it is attached.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hooks: BTreeMap<String, String>,
+    /// Absent fields, each with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<Missing>,
+    /// Kernel-side records lost since the previous report.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drops: Option<u64>,
+}
+
+impl Source {
+    /// A source with nothing missing and nothing counted yet.
+    pub fn new(tier: Tier) -> Self {
+        Self {
+            tier,
+            hooks: BTreeMap::new(),
+            missing: Vec::new(),
+            drops: None,
+        }
+    }
+}
+
+/// The means by which the kernel was observed, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// BPF trampolines.
+    Fentry,
+    /// Kprobes.
+    Kprobe,
+    /// The tracepoint oom:mark_victim alone.
+    Tracepoint,
+    /// The kernel log, without BPF.
+    Kmsg,
+}
+
+/// A field that is absent, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Missing {
+    /// Path of the key, e.g. "trigger.user_stack".
+    pub field: String,
+    /// The reason, for a person.
+    pub why: String,
+}

@@ -1,0 +1,173 @@
+//! A block of text per invocation, for people. The first line says who died, how big, under which
+//! limit and because of whom; the sections below say the rest, most wanted first.
+//!
+//! Under 80 columns, readable without color, sizes in IEC units. Nothing is decided here: what is
+//! not in the record is not shown. Every untrusted byte passes through [`crate::sanitize`].
+
+mod candidates;
+mod headline;
+mod layout;
+mod limit;
+mod names;
+mod table;
+mod trigger;
+mod units;
+mod victims;
+
+use std::io::Write;
+
+use anstyle::{AnsiColor, Style};
+use jiff::{Timestamp, ZonedDateTime, tz::TimeZone};
+
+use self::layout::Block;
+use super::{Sink, SinkError};
+use crate::report::{GapReport, LossReport, OomReport, Record, Source, Tier};
+
+/// Writes records as blocks of text, with color escapes: wrap `out` in an `anstream::AutoStream`.
+#[derive(Debug)]
+pub struct TextSink<W> {
+    out: W,
+    detail: Detail,
+    zone: TimeZone,
+}
+
+/// How much of the long lists is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// What fits a screen.
+    #[default]
+    Brief,
+    /// Everything recorded.
+    Full,
+}
+
+impl Detail {
+    /// Rows of a list that are shown.
+    fn rows(self, brief: usize) -> usize {
+        match self {
+            Self::Brief => brief,
+            Self::Full => usize::MAX,
+        }
+    }
+}
+
+impl<W: Write> TextSink<W> {
+    /// A sink into `out`, unbuffered; times are shown in `zone`.
+    pub fn new(out: W, zone: TimeZone, detail: Detail) -> Self {
+        Self { out, detail, zone }
+    }
+
+    fn render(&self, record: &Record) -> String {
+        match record {
+            Record::Oom(report) => self.oom(report),
+            Record::Gap(gap) => self.gap(gap),
+            Record::Loss(loss) => self.loss(loss),
+        }
+    }
+
+    fn oom(&self, report: &OomReport) -> String {
+        let mut block = Block::default();
+        headline::write(&mut block, report, &self.clock(report.time));
+        victims::write(&mut block, report, self.detail);
+        limit::write(&mut block, report);
+        trigger::write(&mut block, report);
+        candidates::write(&mut block, report, self.detail);
+        write_missing(&mut block, &report.source);
+        self.write_origin(&mut block, report);
+        block.finish()
+    }
+
+    fn gap(&self, gap: &GapReport) -> String {
+        let GapReport {
+            expected,
+            seen,
+            since,
+            time,
+            ..
+        } = gap;
+        let since = self.local(*since).strftime("%F %T");
+        let text = format!(
+            "gap: the kernel counted {expected} OOM kills since {since}, {seen} of them were seen"
+        );
+        self.alarm(*time, &text)
+    }
+
+    fn loss(&self, loss: &LossReport) -> String {
+        let LossReport {
+            count, first, last, ..
+        } = loss;
+        let first = self.local(*first).strftime("%T");
+        let text = format!(
+            "loss: {count} kernel-side records since {first}, the ring was full (see --ring-size)"
+        );
+        self.alarm(Some(*last), &text)
+    }
+
+    fn alarm(&self, time: Option<Timestamp>, text: &str) -> String {
+        let mut block = Block::default();
+        block.words(&self.clock(time), headline::ALARM, text);
+        block.finish()
+    }
+
+    fn local(&self, time: Timestamp) -> ZonedDateTime {
+        time.to_zoned_datetime(self.zone.clone())
+    }
+
+    fn clock(&self, time: Option<Timestamp>) -> String {
+        time.map_or_else(String::new, |time| {
+            self.local(time).strftime("%T").to_string()
+        })
+    }
+
+    /// Where to find this report again, and what saw it.
+    fn write_origin(&self, block: &mut Block, report: &OomReport) {
+        let tier = match report.source.tier {
+            Tier::Fentry => "fentry",
+            Tier::Kprobe => "kprobe",
+            Tier::Tracepoint => "tracepoint",
+            Tier::Kmsg => "kmsg",
+        };
+        let time = report
+            .time
+            .map(|time| self.local(time).strftime("%F %T%.3f %:z").to_string());
+        let facts = [
+            Some(report.id.clone()),
+            time,
+            Some(format!("seen by {tier}")),
+        ];
+        let facts: Vec<String> = facts.into_iter().flatten().collect();
+        block
+            .section("report")
+            .joined(&facts, ", ", "", Style::new().dimmed());
+    }
+}
+
+impl<W: Write> Sink for TextSink<W> {
+    fn write(&mut self, record: &Record) -> Result<(), SinkError> {
+        let text = self.render(record);
+        self.out.write_all(text.as_bytes())?;
+        Ok(self.out.flush()?)
+    }
+}
+
+/// What could not be known, one paragraph per reason; and what was lost.
+fn write_missing(block: &mut Block, source: &Source) {
+    let mut missing = source.missing.clone();
+    missing.sort_by(|a, b| a.why.cmp(&b.why));
+    let mut section = block.section("missing");
+    for same in missing.chunk_by(|a, b| a.why == b.why) {
+        let fields: Vec<&str> = same.iter().map(|missing| missing.field.as_str()).collect();
+        let why = same.first().map_or("", |missing| missing.why.as_str());
+        let text = format!("{}: {why}", fields.join(", "));
+        let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        section.joined(&words, " ", "", Style::new().dimmed());
+    }
+    if let Some(drops @ 1..) = source.drops {
+        let style = AnsiColor::Yellow.on_default();
+        let text = format!("{drops} kernel-side records since the last report: the ring was full");
+        block.section("lost").line(style, &text);
+    }
+}
+
+#[cfg(test)]
+mod tests;

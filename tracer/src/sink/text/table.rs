@@ -1,0 +1,186 @@
+//! Aligned columns.
+
+use anstyle::Style;
+
+use super::layout::{columns, elide};
+
+/// Shown for what is not known.
+pub(super) const UNKNOWN: &str = "-";
+
+/// A table whose columns are as wide as their content.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    columns: Vec<Column>,
+    rows: Vec<(Style, Vec<String>)>,
+}
+
+#[derive(Debug)]
+struct Column {
+    title: &'static str,
+    kind: Kind,
+}
+
+/// How a column behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A number that is always shown.
+    Number,
+    /// A number whose column is left out when every row says the same one of these.
+    Optional(&'static [&'static str]),
+    /// Text; the one of the table that gives way when there is no room.
+    Text,
+}
+
+impl Table {
+    /// A table without rows.
+    pub(super) fn new(columns: &[(&'static str, Kind)]) -> Self {
+        let columns = columns
+            .iter()
+            .map(|&(title, kind)| Column { title, kind })
+            .collect();
+        Self {
+            columns,
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a row of as many cells as there are columns.
+    pub(super) fn row(&mut self, style: Style, cells: Vec<String>) {
+        self.rows.push((style, cells));
+    }
+
+    /// Number of rows.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The lines, title line first, none wider than `width`: columns for which there is no room even
+    /// with the text shortened go on a line of their own, with their titles.
+    pub(super) fn lines(&self, width: usize) -> Vec<(Style, String)> {
+        let shown: Vec<usize> = (0..self.columns.len())
+            .filter(|&index| self.says_anything(index))
+            .collect();
+        let widths = self.widths(&shown, width);
+        let mut end = 0;
+        let fits = widths.iter().take_while(|&&column| {
+            end += column + 1;
+            end - 1 <= width
+        });
+        let (inside, outside) = shown.split_at(fits.count());
+        let titles = self
+            .columns
+            .iter()
+            .map(|column| column.title.to_owned())
+            .collect::<Vec<_>>();
+        let mut lines = vec![(
+            Style::new().dimmed(),
+            self.aligned(&titles, inside, &widths),
+        )];
+        for (style, cells) in &self.rows {
+            lines.push((*style, self.aligned(cells, inside, &widths)));
+            if !outside.is_empty() {
+                lines.push((*style, self.titled(cells, outside)));
+            }
+        }
+        lines
+    }
+
+    fn aligned(&self, cells: &[String], shown: &[usize], widths: &[usize]) -> String {
+        let aligned = shown.iter().zip(widths).map(|(&index, &width)| {
+            let cell = elide(cells.get(index).map_or("", String::as_str), width);
+            let padding = " ".repeat(width.saturating_sub(columns(&cell)));
+            match self.columns.get(index).map(|column| column.kind) {
+                Some(Kind::Text) => format!("{cell}{padding}"),
+                _ => format!("{padding}{cell}"),
+            }
+        });
+        aligned.collect::<Vec<_>>().join(" ").trim_end().to_owned()
+    }
+
+    fn titled(&self, cells: &[String], shown: &[usize]) -> String {
+        shown.iter().fold(String::from("   "), |line, &index| {
+            let title = self.columns.get(index).map_or("", |column| column.title);
+            format!(
+                "{line} {title} {}",
+                cells.get(index).map_or("", String::as_str)
+            )
+        })
+    }
+
+    fn cells(&self, index: usize) -> impl Iterator<Item = &str> {
+        self.rows
+            .iter()
+            .filter_map(move |(_, cells)| cells.get(index))
+            .map(String::as_str)
+    }
+
+    fn says_anything(&self, index: usize) -> bool {
+        match self.columns.get(index).map(|column| column.kind) {
+            Some(Kind::Optional(trivial)) => !trivial.iter().any(|trivial| {
+                self.cells(index)
+                    .all(|cell| cell == *trivial || cell == UNKNOWN)
+            }),
+            _ => true,
+        }
+    }
+
+    /// Widths of the columns shown; the text column gives up what is too much.
+    fn widths(&self, shown: &[usize], width: usize) -> Vec<usize> {
+        let natural = |&index: &usize| {
+            let title = self
+                .columns
+                .get(index)
+                .map_or(0, |column| columns(column.title));
+            self.cells(index).map(columns).fold(title, usize::max)
+        };
+        let mut widths: Vec<usize> = shown.iter().map(natural).collect();
+        let total = widths.iter().sum::<usize>() + widths.len().saturating_sub(1);
+        let excess = total.saturating_sub(width);
+        let text = shown.iter().position(|&index| {
+            self.columns
+                .get(index)
+                .is_some_and(|column| column.kind == Kind::Text)
+        });
+        if let Some(text_width) = text.and_then(|position| widths.get_mut(position)) {
+            *text_width = text_width.saturating_sub(excess).max(7);
+        }
+        widths
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anstyle::Style;
+
+    use super::{Kind, Table};
+
+    #[test]
+    fn columns_align_and_text_gives_way() {
+        let mut table = Table::new(&[
+            ("pid", Kind::Number),
+            ("swap", Kind::Optional(&["0"])),
+            ("comm", Kind::Text),
+        ]);
+        for (pid, comm) in [("7", "a-very-long-name-indeed"), ("4242", "java")] {
+            let cells = [pid, "0", comm].map(str::to_owned).to_vec();
+            table.row(Style::new(), cells);
+        }
+        let lines: Vec<String> = table.lines(16).into_iter().map(|(_, line)| line).collect();
+        assert_eq!(lines, [" pid comm", "   7 a-...indeed", "4242 java"]);
+    }
+
+    #[test]
+    fn columns_without_room_go_on_a_line_of_their_own() {
+        let mut table = Table::new(&[
+            ("a", Kind::Number),
+            ("b", Kind::Number),
+            ("c", Kind::Number),
+        ]);
+        table.row(
+            Style::new(),
+            ["1234", "567", "89"].map(str::to_owned).to_vec(),
+        );
+        let lines: Vec<String> = table.lines(8).into_iter().map(|(_, line)| line).collect();
+        assert_eq!(lines, ["   a   b", "1234 567", "    c 89"]);
+    }
+}

@@ -1,0 +1,182 @@
+//! Packages of Debian suites that this system is not set up for: a private apt configuration,
+//! derived from the system's own sources and thrown away afterwards. The system's stays as it is,
+//! and apt checks the archive's signatures as always.
+
+use std::cmp::Ordering;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::apt_sources::{self, Archive};
+use crate::process;
+
+/// One suite of the archive, as a private apt sees it.
+pub(crate) struct Suite {
+    directory: PathBuf,
+}
+
+impl Suite {
+    /// Fetches the suite's package list into a directory.
+    pub(crate) fn open(name: &str, directory: &Path) -> Result<Self> {
+        let (archive, signed_by) = archive_of(name)?;
+        for part in ["lists/partial", "cache/archives/partial", "download"] {
+            fs::create_dir_all(directory.join(part))?;
+        }
+        let source = format!(
+            "Types: deb\nURIs: {archive}\nSuites: {name}\nComponents: main\nSigned-By: {signed_by}\n"
+        );
+        fs::write(directory.join("suite.sources"), source)?;
+        let suite = Self {
+            directory: directory.to_owned(),
+        };
+        process::output(suite.command("apt-get").arg("update"))
+            .with_context(|| format!("Debian's {name} cannot be read"))?;
+        Ok(suite)
+    }
+
+    /// The newest package whose name matches the glob, with its version.
+    pub(crate) fn newest(&self, glob: &str) -> Result<Option<(String, String)>> {
+        let names = process::output(self.command("apt-cache").args([
+            "search",
+            "--names-only",
+            &regex_of(glob),
+        ]))?;
+        let names: Vec<&str> = names
+            .lines()
+            .filter_map(|line| line.split_once(" - "))
+            .map(|(name, _)| name)
+            .collect();
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let records = process::output(
+            self.command("apt-cache")
+                .args(["show", "--no-all-versions"])
+                .args(names),
+        )?;
+        Ok(packages(&records).max_by(|left, right| compare_versions(&left.1, &right.1)))
+    }
+
+    /// Downloads a package and unpacks it.
+    pub(crate) fn unpack(&self, package: &str, version: &str) -> Result<PathBuf> {
+        let download = self.directory.join("download");
+        let mut fetch = self.command("apt-get");
+        fetch
+            .current_dir(&download)
+            .args(["download", &format!("{package}={version}")]);
+        process::output(&mut fetch)?;
+        let file = fs::read_dir(&download)?
+            .next()
+            .context("apt-get downloaded nothing")??
+            .path();
+        let unpacked = self.directory.join("unpacked");
+        process::output(Command::new("dpkg").arg("-x").args([&file, &unpacked]))?;
+        Ok(unpacked)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let path = |name: &str| self.directory.join(name).display().to_string();
+        let options = [
+            format!("Dir::Etc::sourcelist={}", path("suite.sources")),
+            "Dir::Etc::sourceparts=/dev/null".to_owned(),
+            format!("Dir::State::lists={}", path("lists")),
+            "Dir::State::status=/dev/null".to_owned(),
+            format!("Dir::Cache={}", path("cache")),
+            "Acquire::Languages=none".to_owned(),
+            // The directory is ours alone, so apt's unprivileged user could not write to it.
+            "APT::Sandbox::User=".to_owned(),
+            // Virtual machines are x86-64 whatever the host is.
+            "APT::Architecture=amd64".to_owned(),
+            "APT::Architectures=amd64".to_owned(),
+        ];
+        let mut command = Command::new(program);
+        command.arg("-q");
+        for option in options {
+            command.args(["-o", &option]);
+        }
+        command
+    }
+}
+
+/// The environment variable that names an archive where the system's sources do not.
+const MIRROR_VARIABLE: &str = "OOMWHY_DEBIAN_MIRROR";
+/// Debian's keys, on Debian and (with the package of this name) on Ubuntu.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+fn archive_of(suite: &str) -> Result<(String, String)> {
+    let archive = if suite.ends_with("-security") {
+        Archive::Security
+    } else {
+        Archive::Main
+    };
+    let uri = match env::var(MIRROR_VARIABLE) {
+        Ok(mirror) => archive.of_mirror(&mirror),
+        Err(_) => apt_sources::find(archive)?.with_context(|| {
+            format!(
+                "apt's sources name no Debian archive: set {MIRROR_VARIABLE} to the URI of one \
+                 (it ends in /debian)"
+            )
+        })?,
+    };
+    ensure!(
+        Path::new(KEYRING).exists(),
+        "{KEYRING} is missing: apt-get install debian-archive-keyring"
+    );
+    Ok((uri, KEYRING.to_owned()))
+}
+
+fn regex_of(glob: &str) -> String {
+    let pattern = glob
+        .replace('.', "\\.")
+        .replace('+', "\\+")
+        .replace('*', ".*");
+    format!("^{pattern}$")
+}
+
+/// Name and version of each record that `apt-cache show` printed.
+fn packages(records: &str) -> impl Iterator<Item = (String, String)> {
+    records.split("\n\n").filter_map(|record| {
+        let field = |name: &str| {
+            record
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+        };
+        Some((field("Package")?.to_owned(), field("Version")?.to_owned()))
+    })
+}
+
+/// Debian's order of versions, which dpkg knows best.
+fn compare_versions(left: &str, right: &str) -> Ordering {
+    let is = |relation: &str| {
+        process::succeeds(Command::new("dpkg").args(["--compare-versions", left, relation, right]))
+    };
+    if is("lt") {
+        Ordering::Less
+    } else if is("gt") {
+        Ordering::Greater
+    } else {
+        Ordering::Equal
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_glob_matches_versions_and_nothing_behind() {
+        assert_eq!(
+            regex_of("linux-image-6.1.*-cloud-amd64"),
+            r"^linux-image-6\.1\..*-cloud-amd64$"
+        );
+    }
+
+    #[test]
+    fn records_are_read_by_field() {
+        let records = "Package: a\nVersion: 1-1\nDepends: b\n\nPackage: b\nVersion: 2\n\n";
+        let read: Vec<_> = packages(records).collect();
+        assert_eq!(read, [("a".into(), "1-1".into()), ("b".into(), "2".into())]);
+    }
+}

@@ -1,0 +1,87 @@
+//! The guest's root file system: an uncompressed newc archive of static binaries. (Unpacking is
+//! what emulation is slow at, and nothing is gained by making the archive small.)
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use cpio::newc;
+use oomwhy_tests::plan::{GUEST_OOMWHY, GUEST_PATH, Plan};
+
+use crate::workspace;
+
+const DIRECTORY: u32 = 0o040_755;
+const PROGRAM: u32 = 0o100_755;
+const SYMLINK: u32 = 0o120_777;
+
+/// The archive that all boots share.
+pub(crate) struct Initramfs(Vec<u8>);
+
+/// Which oomwhy goes into the guest.
+#[derive(clap::Args, Default)]
+pub(crate) struct Source {
+    /// A static oomwhy to take instead of building one
+    #[arg(long, value_name = "FILE")]
+    oomwhy: Option<PathBuf>,
+}
+
+impl Initramfs {
+    /// Builds the binaries and packs them.
+    pub(crate) fn build(source: &Source) -> Result<Self> {
+        println!("building oomwhy and the guest's init, statically");
+        let oomwhy = match &source.oomwhy {
+            Some(oomwhy) => oomwhy.clone(),
+            None => workspace::build_for_guest("oomwhy", "oomwhy")?,
+        };
+        let init = workspace::build_for_guest("oomwhy-tests", "guest-init")?;
+        let mut archive = Vec::new();
+        for name in ["bin", "dev", "proc", "sys", "tmp", "results"] {
+            add(&mut archive, name, DIRECTORY, b"")?;
+        }
+        add(&mut archive, "init", PROGRAM, &read(&init)?)?;
+        add(&mut archive, "bin/hog", SYMLINK, b"/init")?;
+        add(&mut archive, GUEST_OOMWHY, PROGRAM, &read(&oomwhy)?)?;
+        Ok(Self(archive))
+    }
+
+    /// Adds a file of the host.
+    pub(crate) fn add_file(&mut self, source: &Path, target: &str) -> Result<()> {
+        let parents: Vec<PathBuf> = Path::new(target.trim_start_matches('/'))
+            .ancestors()
+            .skip(1)
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .map(Path::to_owned)
+            .collect();
+        for parent in parents.iter().rev() {
+            add(&mut self.0, &parent.to_string_lossy(), DIRECTORY, b"")?;
+        }
+        add(&mut self.0, target, PROGRAM, &read(source)?)
+    }
+
+    /// The whole archive for one boot.
+    pub(crate) fn with_plan(&self, plan: &Plan) -> Result<Vec<u8>> {
+        let mut archive = self.0.clone();
+        add(
+            &mut archive,
+            GUEST_PATH,
+            PROGRAM,
+            &serde_json::to_vec(plan)?,
+        )?;
+        newc::trailer(&mut archive)?;
+        Ok(archive)
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
+}
+
+fn add(archive: &mut Vec<u8>, name: &str, mode: u32, content: &[u8]) -> Result<()> {
+    let mut file = newc::Builder::new(name.trim_start_matches('/'))
+        .mode(mode)
+        .write(archive, u32::try_from(content.len())?);
+    file.write_all(content)?;
+    file.finish()?;
+    Ok(())
+}

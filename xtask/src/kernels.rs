@@ -1,0 +1,158 @@
+//! The verb `kernels`, and the cache that it fills: one directory per kernel of the matrix, with
+//! the image and a few words about it. What is cached is used without any network.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use oomwhy_tests::matrix::{self, Kernel};
+use serde::{Deserialize, Serialize};
+
+use crate::apt::Suite;
+use crate::workspace;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Only this kernel (may be given several times)
+    #[arg(long = "kernel")]
+    kernels: Vec<String>,
+    /// Look for newer versions of what is cached
+    #[arg(long)]
+    refresh: bool,
+}
+
+/// A kernel in the cache; this much is its `kernel.json`.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct CachedKernel {
+    /// Its name in tests/kernels.toml.
+    pub(crate) name: String,
+    /// `uname -r`.
+    pub(crate) release: String,
+    /// The package it came from.
+    package: String,
+    /// The package's version.
+    version: String,
+}
+
+const METADATA: &str = "kernel.json";
+const IMAGE: &str = "vmlinuz";
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    for kernel in matrix::select(&arguments.kernels)? {
+        let cached = if arguments.refresh {
+            fetch(&kernel)?
+        } else {
+            cached(&kernel)?
+        };
+        println!("{cached} ({} {})", cached.package, cached.version);
+    }
+    Ok(())
+}
+
+/// The kernel of this name, or the newest.
+pub(crate) fn one(name: Option<&str>) -> Result<Kernel> {
+    let names: Vec<String> = name.map(str::to_owned).into_iter().collect();
+    matrix::select(&names)?
+        .pop()
+        .context("tests/kernels.toml is empty")
+}
+
+/// A kernel of the matrix, fetched if it is not there yet.
+pub(crate) fn cached(kernel: &Kernel) -> Result<CachedKernel> {
+    let metadata = directory(&kernel.name)?.join(METADATA);
+    match fs::read(&metadata) {
+        Ok(content) => serde_json::from_slice(&content)
+            .with_context(|| format!("{} is damaged: remove it", metadata.display())),
+        Err(_) => fetch(kernel),
+    }
+}
+
+fn directory(name: &str) -> Result<PathBuf> {
+    Ok(workspace::cache()?.join("kernels").join(name))
+}
+
+fn fetch(kernel: &Kernel) -> Result<CachedKernel> {
+    println!(
+        "fetching kernel {} ({}) from Debian",
+        kernel.name, kernel.package
+    );
+    let scratch = tempfile::tempdir().context("no temporary directory")?;
+    for suite in &kernel.suites {
+        let suite = Suite::open(suite, &scratch.path().join(suite))?;
+        let Some((package, version)) = suite.newest(&kernel.package)? else {
+            continue;
+        };
+        let unpacked = suite.unpack(&package, &version)?;
+        return store(kernel, &unpacked, package, version);
+    }
+    anyhow::bail!(
+        "no package {} in {}",
+        kernel.package,
+        kernel.suites.join(", ")
+    )
+}
+
+fn store(
+    kernel: &Kernel,
+    unpacked: &Path,
+    package: String,
+    version: String,
+) -> Result<CachedKernel> {
+    let (image, release) =
+        find_image(unpacked).with_context(|| format!("{package} has no kernel image"))?;
+    let cached = CachedKernel {
+        name: kernel.name.clone(),
+        release,
+        package,
+        version,
+    };
+    let directory = directory(&kernel.name)?;
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("{} cannot be made", directory.display()))?;
+    fs::copy(image, directory.join(IMAGE))?;
+    // Last: it says that the image is whole.
+    fs::write(
+        directory.join(METADATA),
+        serde_json::to_vec_pretty(&cached)?,
+    )?;
+    Ok(cached)
+}
+
+/// The image and its release: /boot/vmlinuz-RELEASE, or (since 7.x) beside the modules.
+fn find_image(unpacked: &Path) -> Option<(PathBuf, String)> {
+    let names = |directory: &str| fs::read_dir(unpacked.join(directory)).into_iter().flatten();
+    let in_boot = names("boot").filter_map(Result::ok).find_map(|entry| {
+        let release = entry
+            .file_name()
+            .to_str()?
+            .strip_prefix("vmlinuz-")?
+            .to_owned();
+        Some((entry.path(), release))
+    });
+    let beside_modules = || {
+        names("usr/lib/modules")
+            .filter_map(Result::ok)
+            .find_map(|entry| {
+                let image = entry.path().join("vmlinuz");
+                image
+                    .exists()
+                    .then_some((image, entry.file_name().into_string().ok()?))
+            })
+    };
+    in_boot.or_else(beside_modules)
+}
+
+impl CachedKernel {
+    /// Where the image lies.
+    pub(crate) fn image(&self) -> PathBuf {
+        // The directory was found when the kernel was read from it.
+        directory(&self.name).unwrap_or_default().join(IMAGE)
+    }
+}
+
+impl fmt::Display for CachedKernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "kernel {} = {}", self.name, self.release)
+    }
+}

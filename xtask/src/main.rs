@@ -1,0 +1,85 @@
+//! oomwhy's chores. One file per verb; the files without a verb are what several verbs share:
+//! `process` (running programs), `workspace` (where things are), `toolchain` (the eBPF compiler),
+//! `apt` (kernels from Debian's archive), `initramfs` and `vm` (virtual machines).
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a chore tells what it does"
+)]
+
+mod apt;
+mod apt_sources;
+mod ci;
+mod demo;
+mod fixtures;
+mod initramfs;
+mod kernels;
+mod process;
+mod setup;
+mod test;
+mod toolchain;
+mod vm;
+mod vm_command;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Chores of the oomwhy project.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask setup                     install what building and testing need
+  cargo xtask demo                      see a real OOM kill explained, in a virtual machine
+  cargo xtask test --kernel 6.12        unit tests, then real kills on one kernel
+  cargo xtask vm --kernel 5.10 -- /oomwhy check
+  cargo xtask ci                        everything that CI runs";
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Install what is missing on this machine (Debian or Ubuntu)
+    Setup,
+    /// Fetch the kernels of tests/kernels.toml into the cache
+    Kernels(kernels::Arguments),
+    /// Show one OOM kill live, in a virtual machine
+    Demo(demo::Arguments),
+    /// Run the unit tests, then real OOM kills on every kernel
+    Test(test::Arguments),
+    /// Run one command in a virtual machine
+    Vm(vm_command::Arguments),
+    /// Refresh tests/fixtures from virtual machines
+    Fixtures(fixtures::Arguments),
+    /// Run all checks and tests, as CI does
+    Ci,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: Verb) -> Result<()> {
+    match verb {
+        Verb::Setup => setup::run(),
+        Verb::Kernels(arguments) => kernels::run(&arguments),
+        Verb::Demo(arguments) => demo::run(&arguments),
+        Verb::Test(arguments) => test::run(&arguments),
+        Verb::Vm(arguments) => vm_command::run(&arguments),
+        Verb::Fixtures(arguments) => fixtures::run(&arguments),
+        Verb::Ci => ci::run(),
+    }
+}

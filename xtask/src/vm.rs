@@ -1,0 +1,190 @@
+//! One boot of one kernel under QEMU: the plan goes in with the initramfs, the results come out of
+//! the second serial port. Everything is emulated (no KVM), so it runs on any machine; both of the
+//! guest's CPUs by one thread, which costs no time here and spares the kernel from patching code
+//! that the other CPU runs at that moment (with a thread for each, 7.3 dies of it now and then).
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use oomwhy_tests::outbox;
+use oomwhy_tests::plan::{CONSOLE_BEGIN, END_MARKER, ERROR_FILE, Plan};
+
+use crate::initramfs::Initramfs;
+use crate::kernels::CachedKernel;
+
+const TIME_LIMIT: Duration = Duration::from_mins(5);
+const CONSOLE_LINES_SHOWN: usize = 60;
+const CONSOLE_FILE: &str = "console.log";
+/// The console of an attempt that did not reach its end.
+const FIRST_CONSOLE_FILE: &str = "console-of-first-attempt.log";
+
+/// A machine to boot.
+pub(crate) struct Machine<'a> {
+    pub(crate) kernel: &'a CachedKernel,
+    pub(crate) initramfs: &'a Initramfs,
+    pub(crate) plan: &'a Plan,
+    pub(crate) memory_mib: u32,
+    /// What is added to the kernel's command line.
+    pub(crate) cmdline: &'a str,
+    /// Whether the guest's console is shown as it comes.
+    pub(crate) live: bool,
+    /// Where the results go; what was there is removed.
+    pub(crate) results: PathBuf,
+}
+
+/// How a boot went that carried out its plan.
+pub(crate) struct Booted {
+    pub(crate) seconds: f64,
+    pub(crate) retried: bool,
+}
+
+impl Machine<'_> {
+    /// Boots, and once more if the guest did not get to the end of its plan.
+    pub(crate) fn boot(&self) -> Result<Booted> {
+        let start = Instant::now();
+        let mut first_console = None;
+        loop {
+            let ending = self.boot_once()?;
+            let retried = first_console.is_some();
+            if let Some(console) = &first_console {
+                fs::write(self.results.join(FIRST_CONSOLE_FILE), console)?;
+            }
+            let error = fs::read_to_string(self.results.join(ERROR_FILE)).unwrap_or_default();
+            if !error.is_empty() {
+                bail!(
+                    "the guest failed: {}\n{}",
+                    error.trim_end(),
+                    self.console_tail()
+                );
+            }
+            if self.results.join(END_MARKER).exists() {
+                return Ok(Booted {
+                    seconds: start.elapsed().as_secs_f64(),
+                    retried,
+                });
+            }
+            if retried {
+                bail!(
+                    "the guest did not reach its end, twice ({ending})\n{}",
+                    self.console_tail()
+                );
+            }
+            eprintln!(
+                "{}: the guest did not reach its end ({ending}), once more",
+                self.kernel
+            );
+            first_console = fs::read(self.results.join(CONSOLE_FILE)).ok();
+        }
+    }
+
+    fn boot_once(&self) -> Result<String> {
+        let _ = fs::remove_dir_all(&self.results);
+        fs::create_dir_all(&self.results)
+            .with_context(|| format!("{} cannot be made", self.results.display()))?;
+        let scratch = tempfile::tempdir().context("no temporary directory")?;
+        let initrd = scratch.path().join("initrd");
+        fs::write(&initrd, self.initramfs.with_plan(self.plan)?)?;
+        let serial = scratch.path().join("serial");
+
+        let mut qemu = self.qemu(&initrd, &serial);
+        let mut qemu = qemu
+            .spawn()
+            .context("qemu cannot be started (cargo xtask setup)")?;
+        let stdout = qemu.stdout.take();
+        let console = File::create(self.results.join(CONSOLE_FILE))?;
+        let live = self.live;
+        let copying = thread::spawn(move || copy_console(stdout, console, live));
+        let ending = wait(&mut qemu)?;
+        if let Ok(Err(error)) = copying.join() {
+            eprintln!("the guest's console was lost: {error:#}");
+        }
+        let serial = File::open(&serial).context("the guest's second serial port is missing")?;
+        outbox::unpack(serial, &self.results)?;
+        Ok(ending)
+    }
+
+    fn qemu(&self, initrd: &Path, serial: &Path) -> Command {
+        let cmdline = format!(
+            "console=ttyS0 quiet panic=-1 loglevel=3 log_buf_len=4M printk.devkmsg=on {}",
+            self.cmdline
+        );
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args([
+            "-nodefaults",
+            "-no-user-config",
+            "-no-reboot",
+            "-display",
+            "none",
+        ])
+        .args(["-accel", "tcg,thread=single", "-smp", "2"])
+        .args(["-m", &format!("{}M", self.memory_mib)])
+        .args([
+            "-serial",
+            "stdio",
+            "-serial",
+            &format!("file:{}", serial.display()),
+        ])
+        .arg("-kernel")
+        .arg(self.kernel.image())
+        .arg("-initrd")
+        .arg(initrd)
+        .args(["-append", cmdline.trim_end()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+        qemu
+    }
+
+    fn console_tail(&self) -> String {
+        let path = self.results.join(CONSOLE_FILE);
+        let console = fs::read(&path).unwrap_or_default();
+        let console = String::from_utf8_lossy(&console);
+        let lines: Vec<&str> = console.lines().collect();
+        let tail = &lines[lines.len().saturating_sub(CONSOLE_LINES_SHOWN)..];
+        format!(
+            "the last lines of {}:\n  {}",
+            path.display(),
+            tail.join("\n  ")
+        )
+    }
+}
+
+fn wait(qemu: &mut Child) -> Result<String> {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = qemu.try_wait()? {
+            return Ok(if status.success() {
+                "powered off".into()
+            } else {
+                status.to_string()
+            });
+        }
+        if start.elapsed() > TIME_LIMIT {
+            qemu.kill()?;
+            qemu.wait()?;
+            return Ok(format!("stopped after {} s", TIME_LIMIT.as_secs()));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn copy_console(stdout: Option<impl Read>, mut log: File, live: bool) -> Result<()> {
+    let Some(stdout) = stdout else { return Ok(()) };
+    let mut show = false;
+    for line in BufReader::new(stdout).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        let line = line.trim_end_matches('\r');
+        writeln!(log, "{line}")?;
+        // What comes before is the firmware's, with its escape sequences.
+        if show {
+            println!("{line}");
+        }
+        show |= live && line.ends_with(CONSOLE_BEGIN);
+    }
+    Ok(())
+}
