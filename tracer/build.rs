@@ -35,8 +35,9 @@ fn main() -> anyhow::Result<()> {
 
 /// Whether rustup's `toolchain` has `path` below its rustlib folder.
 fn has(toolchain: &str, path: &str) -> bool {
-    let output =
-        Command::new("rustup").args(["run", toolchain, "rustc", "--print", "sysroot"]).output();
+    let output = Command::new("rustup")
+        .args(["run", toolchain, "rustc", "--print", "sysroot"])
+        .output();
     let Ok(output) = output else { return false };
     let sysroot = String::from_utf8_lossy(&output.stdout);
     let rustlib = Path::new(sysroot.trim()).join("lib/rustlib");

@@ -23,7 +23,10 @@ fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
-#[expect(unsafe_code, reason = "the section attribute is how the kernel learns the license")]
+#[expect(
+    unsafe_code,
+    reason = "the section attribute is how the kernel learns the license"
+)]
 // SAFETY: the kernel reads this section as a NUL-terminated string.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]

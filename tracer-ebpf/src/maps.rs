@@ -10,8 +10,8 @@ use aya_ebpf::{
 use oomwhy_common::{
     counters,
     event::{
-        CandidateEntry, CandidatesHead, EndEvent, InvocationEvent, LevelEntry, LevelsHead, MAX_CANDIDATES,
-        MAX_LEVELS, NAME_LEN, PATH_BYTES, PathHead, RepeatsEvent, VictimEvent,
+        CandidateEntry, CandidatesHead, EndEvent, InvocationEvent, LevelEntry, LevelsHead,
+        MAX_CANDIDATES, MAX_LEVELS, NAME_LEN, PATH_BYTES, PathHead, RepeatsEvent, VictimEvent,
     },
 };
 

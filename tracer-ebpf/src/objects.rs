@@ -37,7 +37,8 @@ pub(crate) mod task {
 
     #[inline(always)]
     pub(crate) fn is_kthread<O: Origin>(task: Object<O>) -> bool {
-        task.get::<u32>(offset!(task_flags)).is_some_and(|flags| flags & PF_KTHREAD != 0)
+        task.get::<u32>(offset!(task_flags))
+            .is_some_and(|flags| flags & PF_KTHREAD != 0)
     }
 
     #[inline(always)]
@@ -47,7 +48,8 @@ pub(crate) mod task {
 
     #[inline(always)]
     pub(crate) fn vfork_pending<O: Origin>(task: Object<O>) -> bool {
-        task.get::<u64>(offset!(task_vfork_done)).is_some_and(|done| done != 0)
+        task.get::<u64>(offset!(task_vfork_done))
+            .is_some_and(|done| done != 0)
     }
 
     /// Real uid in the initial user namespace, as the kernel's log prints it.
@@ -83,7 +85,8 @@ pub(crate) mod task {
     /// The memory controller's state of its cgroup: `task->cgroups->subsys[memory]`.
     #[inline(always)]
     pub(crate) fn memory_css<O: Origin>(task: Object<O>) -> Option<Object<O>> {
-        task.follow(offset!(task_cgroups))?.follow(offset!(css_set_memory))
+        task.follow(offset!(task_cgroups))?
+            .follow(offset!(css_set_memory))
     }
 
     /// The cgroup that its memory is charged to.
@@ -155,7 +158,9 @@ pub(crate) mod memory {
 
     #[inline(always)]
     pub(crate) fn oom_skip<O: Origin>(memory: Object<O>) -> bool {
-        memory.get::<u64>(offset!(mm_flags)).is_some_and(|flags| flags & MMF_OOM_SKIP != 0)
+        memory
+            .get::<u64>(offset!(mm_flags))
+            .is_some_and(|flags| flags & MMF_OOM_SKIP != 0)
     }
 }
 
@@ -181,7 +186,9 @@ pub(crate) mod memcg {
 
     #[inline(always)]
     pub(crate) fn oom_group<O: Origin>(memcg: Object<O>) -> Option<bool> {
-        memcg.get::<u8>(offset!(memcg_oom_group)).map(|flag| flag != 0)
+        memcg
+            .get::<u8>(offset!(memcg_oom_group))
+            .map(|flag| flag != 0)
     }
 
     #[inline(always)]

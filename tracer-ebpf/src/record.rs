@@ -2,9 +2,7 @@
 //! limit chain.
 #![expect(unsafe_code, reason = "hands map memory to the string helper")]
 
-use aya_ebpf::helpers::{
-    bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
-};
+use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
 use oomwhy_common::{
     event::{
         LevelEntry, LevelsHead, MAX_LEVELS, MemcgFacts, NAME_LEN, PATH_BYTES, PathHead, TaskFacts,
@@ -113,7 +111,11 @@ pub(crate) fn path<O: Origin>(path: &mut Path, seq: u64, of: Object<O>) {
         let start = len & (PATH_BYTES - 1);
         // SAFETY: `start` + 256 is within `names`.
         let copied = unsafe {
-            kernel::read_string(name, path.names.as_mut_ptr().wrapping_add(start), NAME_LEN as u32)
+            kernel::read_string(
+                name,
+                path.names.as_mut_ptr().wrapping_add(start),
+                NAME_LEN as u32,
+            )
         };
         let Some(copied) = copied else { return };
         len = start + copied as usize;
@@ -137,17 +139,23 @@ pub(crate) fn path<O: Origin>(path: &mut Path, seq: u64, of: Object<O>) {
 /// Emits the limits from `of` up to the root, as far as there are `page_counter` parents.
 #[inline(always)]
 pub(crate) fn levels<O: Origin>(levels: &mut Levels, seq: u64, cgroup_id: u64, of: Object<O>) {
-    let Some(mut memory) = memcg::memory(of) else { return };
+    let Some(mut memory) = memcg::memory(of) else {
+        return;
+    };
     let mut swap = memcg::swap(of);
     let mut swap_known = true;
     let mut recorded = 0;
     let mut truncated = 1;
     for index in 0..MAX_LEVELS {
-        let Some(entry) = levels.list.get_mut(index) else { return };
+        let Some(entry) = levels.list.get_mut(index) else {
+            return;
+        };
         if memory_level(entry, memory).is_none() {
             return;
         }
-        swap_known &= swap.and_then(|counter| swap_level(entry, counter)).is_some();
+        swap_known &= swap
+            .and_then(|counter| swap_level(entry, counter))
+            .is_some();
         recorded = index + 1;
         let Some(parent) = memory.follow(offset!(counter_parent)) else {
             truncated = 0;

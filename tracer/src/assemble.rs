@@ -43,19 +43,28 @@ pub struct Account {
 
 impl Account {
     fn new(seq: u64, first_ns: u64) -> Self {
-        Self { seq, first_ns, ..Self::default() }
+        Self {
+            seq,
+            first_ns,
+            ..Self::default()
+        }
     }
 
     /// Nobody was marked, and the end says so: more of the same may follow.
     fn is_quiet(&self) -> bool {
-        let quiet_end =
-            self.end.as_ref().is_some_and(|end| end.kill_calls == 0 && end.victims == 0);
+        let quiet_end = self
+            .end
+            .as_ref()
+            .is_some_and(|end| end.kill_calls == 0 && end.victims == 0);
         quiet_end && self.victims.is_empty()
     }
 
     /// Id of the memcg whose limit was hit; 0 for a global OOM, as in the kernel-side map.
     pub fn oom_memcg_id(&self) -> u64 {
-        let memcg = self.invocation.as_ref().and_then(|invocation| invocation.oom_memcg.as_ref());
+        let memcg = self
+            .invocation
+            .as_ref()
+            .and_then(|invocation| invocation.oom_memcg.as_ref());
         memcg.and_then(|memcg| memcg.id).unwrap_or_default()
     }
 }
@@ -72,7 +81,10 @@ struct Run {
 
 impl Run {
     fn count(&self) -> u64 {
-        self.account.repeats.as_ref().map_or(1, |repeats| repeats.count)
+        self.account
+            .repeats
+            .as_ref()
+            .map_or(1, |repeats| repeats.count)
     }
 
     fn settled(&self, now_ns: u64) -> bool {
@@ -80,7 +92,9 @@ impl Run {
     }
 
     fn report_due(&self, now_ns: u64) -> bool {
-        let since = self.reported.map_or(self.account.first_ns, |(when, _)| when);
+        let since = self
+            .reported
+            .map_or(self.account.first_ns, |(when, _)| when);
         now_ns.saturating_sub(since) >= RUN_REPORTED_EVERY_NS
     }
 
@@ -109,7 +123,11 @@ impl Assembler {
             }),
             Body::CgroupMade(_) => {}
             Body::End(end) => done.extend(self.end(seq, now, end)),
-            body => self.open.entry(seq).or_insert_with(|| Account::new(seq, now)).add(now, body),
+            body => self
+                .open
+                .entry(seq)
+                .or_insert_with(|| Account::new(seq, now))
+                .add(now, body),
         }
         done
     }
@@ -131,7 +149,10 @@ impl Assembler {
     /// Runs that wait to be reported: (seq, oom_memcg id). Their counts may have moved on in the
     /// kernel since the latest record.
     pub fn waiting(&self) -> Vec<(u64, u64)> {
-        self.runs.values().map(|run| (run.account.seq, run.account.oom_memcg_id())).collect()
+        self.runs
+            .values()
+            .map(|run| (run.account.seq, run.account.oom_memcg_id()))
+            .collect()
     }
 
     /// Whether [`Assembler::due`] must be asked again without a further event.
@@ -151,16 +172,28 @@ impl Assembler {
     /// The kernel runs one invocation at a time: an open one before `seq` has lost its end.
     fn close_before(&mut self, seq: u64) -> Vec<Account> {
         let later = self.open.split_off(&seq);
-        std::mem::replace(&mut self.open, later).into_values().collect()
+        std::mem::replace(&mut self.open, later)
+            .into_values()
+            .collect()
     }
 
     fn end(&mut self, seq: u64, now: u64, end: End) -> Option<Account> {
-        let mut account = self.open.remove(&seq).unwrap_or_else(|| Account::new(seq, now));
+        let mut account = self
+            .open
+            .remove(&seq)
+            .unwrap_or_else(|| Account::new(seq, now));
         account.end = Some(end);
         if !account.is_quiet() {
             return Some(account);
         }
-        self.runs.insert(seq, Run { account, last_ns: now, reported: None });
+        self.runs.insert(
+            seq,
+            Run {
+                account,
+                last_ns: now,
+                reported: None,
+            },
+        );
         None
     }
 
@@ -187,7 +220,11 @@ impl Account {
             Body::Levels(levels) => self.levels = Some(levels),
             // memory.oom.group meets its first victim a second time.
             Body::Victim(victim) => {
-                if self.victims.iter().all(|(_, known)| known.task.tgid != victim.task.tgid) {
+                if self
+                    .victims
+                    .iter()
+                    .all(|(_, known)| known.task.tgid != victim.task.tgid)
+                {
                     self.victims.push((now, *victim));
                 }
             }

@@ -25,7 +25,10 @@ impl CgroupPaths {
     /// Scans the hierarchy mounted at `mount`.
     pub fn scan(mount: &Path) -> Self {
         use std::os::unix::fs::MetadataExt;
-        let mut paths = Self { mount: mount.to_owned(), known: HashMap::new() };
+        let mut paths = Self {
+            mount: mount.to_owned(),
+            known: HashMap::new(),
+        };
         if let Ok(root) = fs::metadata(mount) {
             paths.known.insert(root.ino(), "/".to_owned());
             paths.scan_below("/");
@@ -73,7 +76,11 @@ impl CgroupPaths {
                 continue;
             }
             let name = entry.file_name();
-            let path = format!("{}/{}", parent.trim_end_matches('/'), name.to_string_lossy());
+            let path = format!(
+                "{}/{}",
+                parent.trim_end_matches('/'),
+                name.to_string_lossy()
+            );
             self.known.insert(entry.ino(), path.clone());
             children.push(path);
         }

@@ -24,8 +24,11 @@ pub struct KernelSymbols {
 impl KernelSymbols {
     /// The symbols of `ips`; those without one are left out.
     pub fn resolve(&mut self, ips: &[u64]) -> BTreeMap<u64, Symbol> {
-        let unknown: Vec<u64> =
-            ips.iter().copied().filter(|ip| !self.known.contains_key(ip)).collect();
+        let unknown: Vec<u64> = ips
+            .iter()
+            .copied()
+            .filter(|ip| !self.known.contains_key(ip))
+            .collect();
         if !unknown.is_empty() {
             if self.known.len() + unknown.len() > MAX_KNOWN {
                 self.known.clear();

@@ -7,6 +7,7 @@
 //!
 //! Modules in the order in which data flows.
 
+pub mod cli;
 pub mod command;
 pub mod exit;
 

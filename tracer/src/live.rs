@@ -54,20 +54,31 @@ struct Finder {
 
 impl FactSource for Finder {
     fn find(&mut self, account: &Account, findings: &mut Findings) {
-        let stack = account.invocation.as_ref().and_then(|it| it.kernel_stack.as_deref());
+        let stack = account
+            .invocation
+            .as_ref()
+            .and_then(|it| it.kernel_stack.as_deref());
         for (ip, symbol) in self.symbols.resolve(stack.unwrap_or_default()) {
             if !findings.symbols.contains_key(&ip) {
-                self.found.push(Fact::Symbol { ip, symbol: symbol.clone() });
+                self.found.push(Fact::Symbol {
+                    ip,
+                    symbol: symbol.clone(),
+                });
                 findings.symbols.insert(ip, symbol);
             }
         }
-        let Some(paths) = &mut self.cgroup_paths else { return };
+        let Some(paths) = &mut self.cgroup_paths else {
+            return;
+        };
         for id in cgroup_ids(account) {
             if account.paths.contains_key(&id) || findings.cgroup_paths.contains_key(&id) {
                 continue;
             }
             if let Some(path) = paths.get(id) {
-                self.found.push(Fact::CgroupPath { id, path: path.clone() });
+                self.found.push(Fact::CgroupPath {
+                    id,
+                    path: path.clone(),
+                });
                 findings.cgroup_paths.insert(id, path);
             }
         }
@@ -82,8 +93,11 @@ impl FactSource for Finder {
 
 /// Every cgroup that the account names.
 fn cgroup_ids(account: &Account) -> Vec<u64> {
-    let mut ids: Vec<u64> =
-        account.victims.iter().filter_map(|(_, victim)| victim.task.cgroup_id).collect();
+    let mut ids: Vec<u64> = account
+        .victims
+        .iter()
+        .filter_map(|(_, victim)| victim.task.cgroup_id)
+        .collect();
     ids.extend(account.levels.as_ref().map(|levels| levels.cgroup_id));
     if let Some(invocation) = &account.invocation {
         ids.extend(invocation.trigger.cgroup_id);
@@ -116,9 +130,20 @@ impl Live {
         realtime_offset_ns: i64,
     ) -> Self {
         let cgroup_paths = cgroup_mount.map(|mount| CgroupPaths::scan(&mount));
-        let finder = Finder { symbols: KernelSymbols::default(), cgroup_paths, found: Vec::new() };
+        let finder = Finder {
+            symbols: KernelSymbols::default(),
+            cgroup_paths,
+            found: Vec::new(),
+        };
         let losses = Losses::default();
-        Self { probes, pipeline, recorder, finder, realtime_offset_ns, losses }
+        Self {
+            probes,
+            pipeline,
+            recorder,
+            finder,
+            realtime_offset_ns,
+            losses,
+        }
     }
 
     /// Runs until a signal, or until enough reports were written. `ready` is called once
@@ -227,8 +252,16 @@ impl Live {
         let losses = self.probes.losses()?;
         if losses != self.losses {
             self.losses = losses;
-            let Losses { count, first_ns, last_ns } = losses;
-            self.note(Fact::Drops { count, first_ns, last_ns })?;
+            let Losses {
+                count,
+                first_ns,
+                last_ns,
+            } = losses;
+            self.note(Fact::Drops {
+                count,
+                first_ns,
+                last_ns,
+            })?;
         }
         Ok(())
     }
@@ -281,7 +314,9 @@ async fn either(interrupt: &mut Signal, terminate: &mut Signal) {
 
 /// Makes the tracer the last one the OOM killer would take. Best effort: needs CAP_SYS_RESOURCE.
 pub fn protect_self() {
-    let file = fs::File::options().write(true).open("/proc/self/oom_score_adj");
+    let file = fs::File::options()
+        .write(true)
+        .open("/proc/self/oom_score_adj");
     // Without the permission the tracer is as killable as anyone: not a reason not to run.
     let _ = file.and_then(|mut file| file.write_all(b"-1000"));
 }

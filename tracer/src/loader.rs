@@ -102,7 +102,11 @@ pub fn attach(
             Err(error) => failed.push((planned, error.to_string())),
         }
     }
-    Ok(Probes { ebpf, hooks, failed })
+    Ok(Probes {
+        ebpf,
+        hooks,
+        failed,
+    })
 }
 
 /// Without these no invocation is seen at all.
@@ -133,9 +137,10 @@ fn load(
         loader.map_max_entries("RING", bytes);
     }
     loader.load(OBJECT).map_err(|error| match error {
-        EbpfError::MapError(MapError::CreateError { name, io_error, .. }) => {
-            LoadError::Refused { what: format!("BPF map {name}"), errno: io_error }
-        }
+        EbpfError::MapError(MapError::CreateError { name, io_error, .. }) => LoadError::Refused {
+            what: format!("BPF map {name}"),
+            errno: io_error,
+        },
         error => other("load the BPF object", &error),
     })
 }
@@ -151,22 +156,37 @@ fn attach_one(ebpf: &mut Ebpf, btf: &Btf, planned: Planned) -> Result<(), LoadEr
     match how {
         How::Fentry => {
             let entry: &mut FEntry = entry.try_into().map_err(wrong)?;
-            entry.load(hook, btf).and_then(|()| entry.attach()).map(drop).map_err(wrong)
+            entry
+                .load(hook, btf)
+                .and_then(|()| entry.attach())
+                .map(drop)
+                .map_err(wrong)
         }
         How::Fexit => {
             let entry: &mut FExit = entry.try_into().map_err(wrong)?;
-            entry.load(hook, btf).and_then(|()| entry.attach()).map(drop).map_err(wrong)
+            entry
+                .load(hook, btf)
+                .and_then(|()| entry.attach())
+                .map(drop)
+                .map_err(wrong)
         }
         How::TpBtf => {
             let entry: &mut BtfTracePoint = entry.try_into().map_err(wrong)?;
-            entry.load(hook, btf).and_then(|()| entry.attach()).map(drop).map_err(wrong)
+            entry
+                .load(hook, btf)
+                .and_then(|()| entry.attach())
+                .map(drop)
+                .map_err(wrong)
         }
     }
 }
 
 fn program_error(program: &'static str, error: ProgramError) -> LoadError {
     match error {
-        ProgramError::LoadError { io_error, verifier_log } => {
+        ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } => {
             let log = verifier_log.to_string();
             if log.trim().is_empty() {
                 return LoadError::Refused {
@@ -196,23 +216,35 @@ fn other(what: &str, error: &dyn std::error::Error) -> LoadError {
         why = format!("{why}: {inner}");
         source = inner.source();
     }
-    LoadError::Other { what: what.to_owned(), why }
+    LoadError::Other {
+        what: what.to_owned(),
+        why,
+    }
 }
 
 impl Probes {
     /// Takes the ring out; once.
     pub fn take_ring(&mut self) -> Result<RingBuf<MapData>, LoadError> {
-        let map = self.ebpf.take_map("RING").ok_or_else(|| missing_map("RING"))?;
+        let map = self
+            .ebpf
+            .take_map("RING")
+            .ok_or_else(|| missing_map("RING"))?;
         RingBuf::try_from(map).map_err(|error| other("open the ring", &error))
     }
 
     /// Records lost so far.
     pub fn losses(&self) -> Result<Losses, LoadError> {
-        let map = self.ebpf.map("COUNTERS").ok_or_else(|| missing_map("COUNTERS"))?;
-        let counters: PerCpuArray<_, u64> =
-            map.try_into().map_err(|error: MapError| other("open the counters", &error))?;
+        let map = self
+            .ebpf
+            .map("COUNTERS")
+            .ok_or_else(|| missing_map("COUNTERS"))?;
+        let counters: PerCpuArray<_, u64> = map
+            .try_into()
+            .map_err(|error: MapError| other("open the counters", &error))?;
         let values = |index: u32| {
-            counters.get(&index, 0).map_err(|error| other("read the counters", &error))
+            counters
+                .get(&index, 0)
+                .map_err(|error| other("read the counters", &error))
         };
         let mut losses = Losses::default();
         for kind in 0..=kind::CGROUP {
@@ -220,7 +252,12 @@ impl Probes {
         }
         if losses.count > 0 {
             let first = values(counters::FIRST_DROP_NS)?;
-            losses.first_ns = first.iter().copied().filter(|&ns| ns != 0).min().unwrap_or(0);
+            losses.first_ns = first
+                .iter()
+                .copied()
+                .filter(|&ns| ns != 0)
+                .min()
+                .unwrap_or(0);
             let last = values(counters::LAST_DROP_NS)?;
             losses.last_ns = last.iter().copied().max().unwrap_or(0);
         }
@@ -232,7 +269,11 @@ impl Probes {
         let map = self.ebpf.map("QUIET_RUNS")?;
         let runs: BpfHashMap<_, u64, [u64; 4]> = map.try_into().ok()?;
         let [seq, _ending, count, last_ns] = runs.get(&oom_memcg, 0).ok()?;
-        Some(QuietRun { seq, count, last_ns })
+        Some(QuietRun {
+            seq,
+            count,
+            last_ns,
+        })
     }
 }
 

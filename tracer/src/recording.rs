@@ -115,7 +115,10 @@ impl Recorder {
             .mode(0o600)
             .open(path)
             .map_err(|source| io_error(path, source))?;
-        let mut recorder = Self { file, path: path.to_owned() };
+        let mut recorder = Self {
+            file,
+            path: path.to_owned(),
+        };
         let magic = recorder.file.write_all(MAGIC);
         magic.map_err(|source| io_error(path, source))?;
         recorder.frame(HOST, &json(host))?;
@@ -135,7 +138,9 @@ impl Recorder {
     fn frame(&mut self, kind: u8, body: &[u8]) -> Result<(), RecordingError> {
         let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
         let frame = [&[kind], length.to_le_bytes().as_slice(), body].concat();
-        self.file.write_all(&frame).map_err(|source| io_error(&self.path, source))
+        self.file
+            .write_all(&frame)
+            .map_err(|source| io_error(&self.path, source))
     }
 }
 
@@ -145,7 +150,10 @@ fn json<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 fn io_error(path: &Path, source: io::Error) -> RecordingError {
-    RecordingError::Io { path: path.to_owned(), source }
+    RecordingError::Io {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// A recording as far as it can be read, and what stopped the reading, if anything did.
@@ -163,21 +171,36 @@ pub struct Recording {
 pub fn read(path: &Path) -> Result<Recording, RecordingError> {
     let file = File::open(path).map_err(|source| io_error(path, source))?;
     let mut reader = BufReader::new(file);
-    let foreign = || RecordingError::Foreign { path: path.to_owned() };
+    let foreign = || RecordingError::Foreign {
+        path: path.to_owned(),
+    };
     let mut magic = [0; MAGIC.len()];
     reader.read_exact(&mut magic).map_err(|_| foreign())?;
     if &magic != MAGIC {
         return Err(foreign());
     }
-    let damaged = |whole, what| RecordingError::Damaged { path: path.to_owned(), whole, what };
+    let damaged = |whole, what| RecordingError::Damaged {
+        path: path.to_owned(),
+        whole,
+        what,
+    };
     let host = match next_frame(&mut reader) {
         Ok(Some((HOST, body))) => {
             serde_json::from_slice(&body).map_err(|error| damaged(0, error.to_string()))?
         }
-        Ok(_) => return Err(damaged(0, "the description of the host is missing".to_owned())),
+        Ok(_) => {
+            return Err(damaged(
+                0,
+                "the description of the host is missing".to_owned(),
+            ));
+        }
         Err(what) => return Err(damaged(0, what)),
     };
-    let mut recording = Recording { host, frames: Vec::new(), damage: None };
+    let mut recording = Recording {
+        host,
+        frames: Vec::new(),
+        damage: None,
+    };
     loop {
         match next_frame(&mut reader).and_then(|frame| frame.map(parse).transpose()) {
             Ok(Some(frame)) => recording.frames.push(frame),
@@ -194,15 +217,23 @@ pub fn read(path: &Path) -> Result<Recording, RecordingError> {
 /// `Ok(None)` at a clean end.
 fn next_frame(reader: &mut impl Read) -> Result<Option<(u8, Vec<u8>)>, String> {
     let mut head = Vec::with_capacity(5);
-    reader.take(5).read_to_end(&mut head).map_err(|error| error.to_string())?;
-    let &[kind, ref length @ ..] = head.as_slice() else { return Ok(None) };
+    reader
+        .take(5)
+        .read_to_end(&mut head)
+        .map_err(|error| error.to_string())?;
+    let &[kind, ref length @ ..] = head.as_slice() else {
+        return Ok(None);
+    };
     let length = <[u8; 4]>::try_from(length).map_err(|_| "cut off in a frame".to_owned())?;
     let length = u32::from_le_bytes(length);
     if length > MAX_FRAME {
         return Err(format!("a frame of {length} bytes"));
     }
     let mut body = Vec::new();
-    reader.take(length.into()).read_to_end(&mut body).map_err(|error| error.to_string())?;
+    reader
+        .take(length.into())
+        .read_to_end(&mut body)
+        .map_err(|error| error.to_string())?;
     if body.len() < length as usize {
         return Err("cut off in a frame".to_owned());
     }
@@ -212,9 +243,9 @@ fn next_frame(reader: &mut impl Read) -> Result<Option<(u8, Vec<u8>)>, String> {
 fn parse((kind, body): (u8, Vec<u8>)) -> Result<Frame, String> {
     match kind {
         RECORD => Ok(Frame::Record(Bytes::from(body))),
-        FACT => {
-            serde_json::from_slice(&body).map(Frame::Fact).map_err(|error| error.to_string())
-        }
+        FACT => serde_json::from_slice(&body)
+            .map(Frame::Fact)
+            .map_err(|error| error.to_string()),
         unknown => Err(format!("unknown frame kind {unknown}")),
     }
 }

@@ -31,10 +31,7 @@ impl FactSource for Recorded {
 }
 
 /// Replays a file. `pipeline` makes the pipeline for the host it was recorded on.
-pub fn replay(
-    path: &Path,
-    pipeline: impl FnOnce(Host) -> Pipeline,
-) -> Result<(), ReplayError> {
+pub fn replay(path: &Path, pipeline: impl FnOnce(Host) -> Pipeline) -> Result<(), ReplayError> {
     let recording = recording::read(path)?;
     let mut pipeline = pipeline(recording.host);
     let mut frames = recording.frames.into_iter().peekable();
@@ -62,5 +59,8 @@ pub fn replay(
 }
 
 fn is_finding(frame: &Frame) -> bool {
-    matches!(frame, Frame::Fact(Fact::Symbol { .. } | Fact::CgroupPath { .. }))
+    matches!(
+        frame,
+        Frame::Fact(Fact::Symbol { .. } | Fact::CgroupPath { .. })
+    )
 }

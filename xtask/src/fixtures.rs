@@ -6,9 +6,11 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use oomwhy_tests::facts::file;
 use oomwhy_tests::matrix::{self, Kernel};
-use oomwhy_tests::plan;
+use oomwhy_tests::plan::{self, Plan};
 
-use crate::workspace;
+use crate::initramfs::{Initramfs, Source};
+use crate::vm::Machine;
+use crate::{btf_reduce, kernels, workspace};
 
 /// The scenarios whose recordings and reports are kept.
 const KEPT: &[&str] = &[
@@ -24,13 +26,45 @@ pub(crate) struct Arguments {
     /// Only this kernel (may be given several times)
     #[arg(long = "kernel")]
     kernels: Vec<String>,
+    /// Boot the kernels and refresh their reduced BTF, instead of copying what `test` left
+    #[arg(long)]
+    btf: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let kernels = matrix::select(&arguments.kernels)?;
     let results = workspace::vm_results()?;
-    for kernel in matrix::select(&arguments.kernels)? {
-        keep(&kernel, &results.join(&kernel.name))?;
+    if arguments.btf {
+        let initramfs = Initramfs::build(&Source::default())?;
+        return kernels
+            .iter()
+            .try_for_each(|kernel| reduce_btf(kernel, &initramfs, &results));
     }
+    kernels
+        .iter()
+        .try_for_each(|kernel| keep(kernel, &results.join(&kernel.name)))
+}
+
+fn reduce_btf(kernel: &Kernel, initramfs: &Initramfs, results: &Path) -> Result<()> {
+    let machine = Machine {
+        kernel: &kernels::cached(kernel)?,
+        initramfs,
+        plan: &Plan::HostFacts,
+        memory_mib: 512,
+        cmdline: "",
+        live: false,
+        results: results.join(&kernel.name).join("host_facts"),
+    };
+    machine.boot()?;
+    let btf = fs::read(machine.results.join("host_facts/btf/vmlinux"))?;
+    let reduced = btf_reduce::reduce(&btf)
+        .with_context(|| format!("the BTF of kernel {} cannot be reduced", kernel.name))?;
+    let target = workspace::root()
+        .join("tests/fixtures/btf")
+        .join(format!("{}.btf", kernel.name));
+    fs::write(&target, reduced)
+        .with_context(|| format!("{} cannot be written", target.display()))?;
+    println!("{}", target.display());
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! oomwhy's chores. One file per verb; the files without a verb are what several verbs share:
 //! `process` (running programs), `workspace` (where things are), `toolchain` (the eBPF compiler),
-//! `apt` (kernels from Debian's archive), `initramfs` and `vm` (virtual machines).
+//! `apt` and `apt_sources` (kernels from Debian's archive), `initramfs` and `vm` (virtual
+//! machines), `btf_reduce` (small BTF for tests).
 
 #![expect(
     clippy::print_stdout,
@@ -10,6 +11,7 @@
 
 mod apt;
 mod apt_sources;
+mod btf_reduce;
 mod ci;
 mod demo;
 mod fixtures;

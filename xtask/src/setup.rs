@@ -54,6 +54,9 @@ pub(crate) fn run() -> Result<()> {
 /// What only `ci` needs.
 pub(crate) fn for_ci() -> Result<()> {
     run()?;
+    if EbpfToolchain::find() == Some(EbpfToolchain::Linked) && has_apt() {
+        install_packages(&["rust-web-clippy"])?;
+    }
     install_tool(&CARGO_DENY)
 }
 

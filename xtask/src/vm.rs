@@ -121,7 +121,14 @@ impl Machine<'_> {
             "-display",
             "none",
         ])
-        .args(["-accel", "tcg,thread=single", "-smp", "2"])
+        .args([
+            "-accel",
+            "tcg,thread=single",
+            "-cpu",
+            "qemu64,-cx16",
+            "-smp",
+            "2",
+        ])
         .args(["-m", &format!("{}M", self.memory_mib)])
         .args([
             "-serial",

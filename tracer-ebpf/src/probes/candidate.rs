@@ -87,13 +87,7 @@ fn weigh(state: &mut State, task: Object<Argument>, points: i64, flags: u32) {
 }
 
 #[inline(always)]
-fn fill(
-    entry: &mut CandidateEntry,
-    of: Object<Argument>,
-    points: i64,
-    mut flags: u32,
-    order: u32,
-) {
+fn fill(entry: &mut CandidateEntry, of: Object<Argument>, points: i64, mut flags: u32, order: u32) {
     entry.points = points;
     entry.order = order;
     entry.tgid = task::tgid(of).unwrap_or_default();

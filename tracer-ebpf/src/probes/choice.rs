@@ -1,6 +1,9 @@
 //! `oom_kill_process`: the choice is made. The invocation's record is written here, before
 //! anybody is killed; or at the end of an invocation in which nobody was chosen.
-#![expect(unsafe_code, reason = "hands map memory to the stack and string helpers")]
+#![expect(
+    unsafe_code,
+    reason = "hands map memory to the stack and string helpers"
+)]
 
 use aya_ebpf::{
     EbpfContext,
@@ -80,9 +83,8 @@ pub(super) fn emit<C: EbpfContext>(
 #[inline(always)]
 fn words(event: &mut InvocationEvent, message: *const u8) -> u64 {
     // SAFETY: `event.message` is MESSAGE_LEN bytes long.
-    let copied = unsafe {
-        kernel::read_string(message, event.message.as_mut_ptr(), MESSAGE_LEN as u32)
-    };
+    let copied =
+        unsafe { kernel::read_string(message, event.message.as_mut_ptr(), MESSAGE_LEN as u32) };
     if copied.is_some() { valid::MESSAGE } else { 0 }
 }
 

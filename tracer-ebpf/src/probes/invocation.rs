@@ -97,7 +97,11 @@ fn ending(state: &State, oc: Object<Argument>, result: u8) -> EndEvent {
         kill_calls: state.kill_calls,
         victims: state.victims,
         selected: u32::from(totalpages != 0),
-        shots: if kernel::kill_task_hooked() { state.shots } else { u32::MAX },
+        shots: if kernel::kill_task_hooked() {
+            state.shots
+        } else {
+            u32::MAX
+        },
     }
 }
 
@@ -129,7 +133,12 @@ fn first_of_run(state: &mut State, memcg: u64, end: &EndEvent) -> bool {
             return false;
         }
     }
-    let run = QuietRun { seq: state.seq, ending, count: 1, last_ns: now };
+    let run = QuietRun {
+        seq: state.seq,
+        ending,
+        count: 1,
+        last_ns: now,
+    };
     // A full map evicts the oldest run; an insert into an LRU map fails only without memory, and
     // then this run's next invocation is emitted in full again.
     let _ = QUIET_RUNS.insert(&memcg, &run, 0);

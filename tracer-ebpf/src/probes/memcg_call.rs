@@ -76,7 +76,12 @@ fn count(memcg: u64) -> u64 {
         crate::maps::store(run, counted);
         return counted.count;
     }
-    let run = QuietRun { seq: 0, ending: NO_INVOCATION, count: 1, last_ns: 0 };
+    let run = QuietRun {
+        seq: 0,
+        ending: NO_INVOCATION,
+        count: 1,
+        last_ns: 0,
+    };
     let _ = QUIET_RUNS.insert(&key, &run, 0);
     1
 }

@@ -1,8 +1,8 @@
 //! One file per stage of an invocation, in the order in which the kernel gets there.
 
-mod invocation;
 mod candidate;
-mod choice;
-mod victim;
-mod memcg_call;
 mod cgroup_made;
+mod choice;
+mod invocation;
+mod memcg_call;
+mod victim;

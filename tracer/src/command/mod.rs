@@ -2,20 +2,28 @@
 
 pub mod watch;
 
-use std::io::Write;
+use std::{
+    fs::File,
+    io::{self, Write},
+};
 
-use anstream::{AutoStream, ColorChoice};
+use anstream::AutoStream;
+use jiff::tz::TimeZone;
 
 use crate::{
+    cli::{self, Command, Format, OutputArgs, ReplayArgs, SelectArgs},
     events::Event,
     exit::Exit,
-    filter::Filter,
+    filter::{Filter, cgroup_glob},
     host::Host,
-    live::LiveError,
-    loader::LoadError,
     pipeline::{EventSink, Pipeline, PipelineError},
     replay::{self, ReplayError},
-    sink::{SinkError, json::JsonSink, text::{Detail, TextSink}},
+    report,
+    sink::{
+        SinkError,
+        json::JsonSink,
+        text::{Detail, TextSink},
+    },
 };
 
 /// A command that failed: what to say, and with which code to exit.
@@ -30,25 +38,18 @@ pub struct Failure {
 impl Failure {
     /// Something went wrong.
     pub fn runtime(error: &dyn std::error::Error) -> Self {
-        Self { exit: Exit::Failure, message: with_sources(error) }
+        Self {
+            exit: Exit::Failure,
+            message: with_sources(error),
+        }
     }
 
     /// The kernel lacks what is needed.
     pub fn unavailable(error: &dyn std::error::Error) -> Self {
-        Self { exit: Exit::Unavailable, message: with_sources(error) }
-    }
-
-    /// A reader that went away is a quiet end.
-    fn from_live(error: LiveError) -> Self {
-        match error {
-            LiveError::Pipeline(PipelineError::Sink(SinkError::BrokenPipe)) => Self::quiet(),
-            LiveError::Load(LoadError::Refused { .. }) => Self::unavailable(&error),
-            error => Self::runtime(&error),
+        Self {
+            exit: Exit::Unavailable,
+            message: with_sources(error),
         }
-    }
-
-    fn quiet() -> Self {
-        Self { exit: Exit::Ok, message: String::new() }
     }
 }
 
@@ -62,50 +63,88 @@ fn with_sources(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// What every run can be told.
-#[derive(Clone, Debug, Default)]
-pub struct Wishes {
-    /// Which reports.
-    pub filter: Filter,
-    /// How many.
-    pub count: Option<u64>,
-}
-
-/// The form of the output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// For people.
-    Text,
-    /// Reports, one JSON object a line.
-    Json,
-    /// Decoded kernel events, one JSON object a line.
-    Events,
-}
-
-/// Where output goes, and in which form.
-pub struct Output {
-    /// The form.
-    pub form: Form,
-    /// Where to.
-    pub to: Box<dyn Write>,
-    /// Whether text may be colored.
-    pub color: ColorChoice,
-}
-
-impl Output {
-    /// A pipeline that ends in this output.
-    fn pipeline(self, host: Host, wishes: Wishes) -> Pipeline {
-        let mut pipeline = Pipeline::new(host, wishes.filter, wishes.count);
-        match self.form {
-            Form::Text => {
-                let out = AutoStream::new(self.to, self.color);
-                pipeline.add_sink(TextSink::new(out, jiff::tz::TimeZone::system(), Detail::Brief));
-            }
-            Form::Json => pipeline.add_sink(JsonSink::new(self.to)),
-            Form::Events => pipeline.set_event_sink(EventLines { out: self.to }),
-        }
-        pipeline
+/// Does what the command line says.
+pub fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Watch(arguments) => watch::watch(&arguments),
+        Command::Replay(arguments) => replay(&arguments),
+        Command::Schema => print(|out| {
+            serde_json::to_writer_pretty(&mut *out, &report::json_schema())?;
+            writeln!(out)
+        }),
+        Command::Man => print(|out| cli::write_man(out)),
+        Command::Completions { shell } => print(|out| {
+            cli::write_completions(shell, out);
+            Ok(())
+        }),
     }
+}
+
+/// Prints something whole on stdout. It is made in memory first: clap_complete panics on a closed
+/// pipe.
+fn print(make: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+    let mut text = Vec::new();
+    make(&mut text).map_err(|error| Failure::runtime(&error))?;
+    match io::stdout().write_all(&text) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(|error| Failure::runtime(&error)),
+    }
+}
+
+/// A pipeline that ends where the command line says.
+fn pipeline(
+    host: Host,
+    output: &OutputArgs,
+    filter: Filter,
+    count: Option<u64>,
+    to: Box<dyn Write>,
+) -> Pipeline {
+    let mut pipeline = Pipeline::new(host, filter, count);
+    match output.output {
+        Format::Text => {
+            let out = AutoStream::new(to, output.color_choice());
+            let detail = if output.verbose {
+                Detail::Full
+            } else {
+                Detail::Brief
+            };
+            pipeline.add_sink(TextSink::new(out, TimeZone::system(), detail));
+        }
+        Format::Json => pipeline.add_sink(JsonSink::new(to)),
+        Format::Events => pipeline.set_event_sink(EventLines { out: to }),
+    }
+    pipeline
+}
+
+/// stdout, or the file that `--output-file` names.
+fn open_output(output: &OutputArgs) -> Result<Box<dyn Write>, Failure> {
+    let Some(path) = &output.output_file else {
+        return Ok(Box::new(io::stdout()));
+    };
+    match File::create(path) {
+        Ok(file) => Ok(Box::new(file)),
+        Err(error) => Err(Failure {
+            exit: Exit::Failure,
+            message: format!("cannot write {}: {error}", path.display()),
+        }),
+    }
+}
+
+fn filter(select: &SelectArgs) -> Result<Filter, Failure> {
+    let cgroup = select
+        .cgroup
+        .as_deref()
+        .map(cgroup_glob)
+        .transpose()
+        .map_err(|error| Failure {
+            exit: Exit::Usage,
+            message: format!("--cgroup: {error}"),
+        })?;
+    Ok(Filter {
+        cgroup,
+        comm: select.comm.clone(),
+        pids: select.pid.clone(),
+    })
 }
 
 /// Events as JSON lines.
@@ -123,15 +162,17 @@ impl<W: Write> EventSink for EventLines<W> {
 }
 
 /// `oomwhy replay FILE`.
-pub fn replay(
-    path: &std::path::Path,
-    wishes: Wishes,
-    output: Output,
-) -> Result<(), Failure> {
-    match replay::replay(path, |host| output.pipeline(host, wishes)) {
-        Err(ReplayError::Pipeline(PipelineError::Sink(SinkError::BrokenPipe))) => {
-            Err(Failure::quiet())
-        }
+fn replay(arguments: &ReplayArgs) -> Result<(), Failure> {
+    let ReplayArgs {
+        file,
+        output,
+        select,
+    } = arguments;
+    let filter = filter(select)?;
+    let to = open_output(output)?;
+    let make = |host| pipeline(host, output, filter, select.count, to);
+    match replay::replay(file, make) {
+        Err(ReplayError::Pipeline(PipelineError::Sink(SinkError::BrokenPipe))) => Ok(()),
         result => result.map_err(|error| Failure::runtime(&error)),
     }
 }

@@ -1,77 +1,78 @@
 //! `oomwhy watch`: look at the host, plan, attach, run.
 
 use std::{
-    fs::File,
     io::{self, Write},
     path::{Path, PathBuf},
 };
 
+use super::Failure;
 use crate::{
+    cli::WatchArgs,
     clock,
-    command::{Failure, Output, Wishes},
     exit::Exit,
     host::Host,
     kernel::{
         btf::{BtfError, KernelBtf},
-        files::{Root, btf_path},
+        files::{Privileges, Root, btf_path},
         offsets,
         plan::{Plan, plan},
         support::HostFacts,
     },
-    live::{Live, protect_self},
+    live::{Live, LiveError, protect_self},
     loader::{self, LoadError, Probes},
-    pipeline::Stats,
+    pipeline::{PipelineError, Stats},
     recording::Recorder,
     report::{Missing, Tier},
+    sink::SinkError,
 };
 
-/// What `watch` needs besides what every run needs.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// BTF of this kernel, where it has none itself.
-    pub btf: Option<PathBuf>,
-    /// Where to record.
-    pub record: Option<PathBuf>,
-    /// Bytes of the ring, a power of two.
-    pub ring_bytes: Option<u32>,
-    /// No banner, no summary.
-    pub quiet: bool,
-}
-
 /// Traces until a signal or until enough reports were written.
-pub fn watch(options: &Options, wishes: Wishes, output: Output) -> Result<(), Failure> {
+pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
+    let filter = super::filter(&arguments.select)?;
+    let to = super::open_output(&arguments.output)?;
     let root = Root::default();
-    let btf_file = btf_path(&root, options.btf.as_deref());
-    let (facts, plan, probes) = attach(&root, &btf_file, options)?;
+    let btf_file = btf_path(&root, arguments.btf.as_deref());
+    let (facts, plan, probes) = attach(&root, &btf_file, arguments.ring_size)?;
     protect_self();
     let host = host(&facts, &plan, &probes);
-    let recorder = options.record.as_deref().map(|path| Recorder::create(path, &host));
-    let recorder = recorder.transpose().map_err(|error| Failure::runtime(&error))?;
-    let banner = banner(&host, &probes);
+    let recorder = arguments
+        .record
+        .as_deref()
+        .map(|path| Recorder::create(path, &host));
+    let recorder = recorder
+        .transpose()
+        .map_err(|error| Failure::runtime(&error))?;
+    let banner = banner(&host);
     let realtime_offset_ns = host.realtime_offset_ns;
-    let pipeline = output.pipeline(host, wishes);
-    let mount = (plan.settings.probe_read == 0).then(|| cgroup_mount(&facts)).flatten();
+    let pipeline = super::pipeline(host, &arguments.output, filter, arguments.select.count, to);
+    // Where the probes cannot read names, paths are looked up by id.
+    let mount = (plan.settings.probe_read == 0)
+        .then(|| cgroup_mount(&facts))
+        .flatten();
     let mut live = Live::new(probes, pipeline, recorder, mount, realtime_offset_ns);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::runtime(&error))?;
-    let quiet = options.quiet;
+    let talkative = !arguments.output.quiet;
     let result = runtime.block_on(live.run(|| {
-        if !quiet {
+        if talkative {
             talk(&banner);
         }
     }));
-    if !quiet {
+    if talkative {
         talk(&summary(live.pipeline().stats()));
     }
-    result.map_err(Failure::from_live)
+    match result {
+        Err(LiveError::Pipeline(PipelineError::Sink(SinkError::BrokenPipe))) => Ok(()),
+        result => result.map_err(|error| Failure::runtime(&error)),
+    }
 }
 
 fn attach(
     root: &Root,
     btf_file: &Path,
-    options: &Options,
+    ring_size: Option<u32>,
 ) -> Result<(HostFacts, Plan, Probes), Failure> {
     let btf = KernelBtf::open(btf_file).map_err(|error| match error {
         BtfError::Absent { .. } => Failure::unavailable(&error),
@@ -81,7 +82,7 @@ fn attach(
     let facts = HostFacts::collect(root, Some(&btf));
     drop(btf);
     let plan = plan(&facts, &resolved).map_err(|refusal| Failure::unavailable(&refusal))?;
-    let probes = loader::attach(&plan, &resolved.offsets, btf_file, options.ring_bytes)
+    let probes = loader::attach(&plan, &resolved.offsets, btf_file, ring_size)
         .map_err(|error| refused(error, &facts))?;
     Ok((facts, plan, probes))
 }
@@ -95,12 +96,14 @@ fn refused(error: LoadError, facts: &HostFacts) -> Failure {
     let Some(privileges) = facts.privileges.filter(|_| denied) else {
         return Failure::unavailable(&error);
     };
-    use crate::kernel::files::Privileges;
-    let missing: Vec<&str> = [(Privileges::BPF, "CAP_BPF"), (Privileges::PERFMON, "CAP_PERFMON")]
-        .into_iter()
-        .filter(|(capability, _)| !privileges.has(*capability))
-        .map(|(_, name)| name)
-        .collect();
+    let missing: Vec<&str> = [
+        (Privileges::BPF, "CAP_BPF"),
+        (Privileges::PERFMON, "CAP_PERFMON"),
+    ]
+    .into_iter()
+    .filter(|(capability, _)| !privileges.has(*capability))
+    .map(|(_, name)| name)
+    .collect();
     let hint = if missing.is_empty() || privileges.has(Privileges::SYS_ADMIN) {
         format!(
             "this kernel's policy forbids tracing BPF (lockdown, LSM or a hardened build), \
@@ -109,7 +112,10 @@ fn refused(error: LoadError, facts: &HostFacts) -> Failure {
         )
         .to_lowercase()
     } else {
-        format!("{} not held: run as root, e.g. `sudo oomwhy`", missing.join(" and "))
+        format!(
+            "{} not held: run as root, e.g. `sudo oomwhy`",
+            missing.join(" and ")
+        )
     };
     Failure {
         exit: Exit::NotPermitted,
@@ -150,21 +156,33 @@ fn memory_on_v2(facts: &HostFacts) -> Option<bool> {
 }
 
 fn cgroup_mount(facts: &HostFacts) -> Option<PathBuf> {
-    facts.cgroups.v1_memory.clone().or_else(|| facts.cgroups.v2.clone())
+    facts
+        .cgroups
+        .v1_memory
+        .clone()
+        .or_else(|| facts.cgroups.v2.clone())
 }
 
-fn banner(host: &Host, probes: &Probes) -> String {
+fn banner(host: &Host) -> String {
     let kernel = host.kernel.as_deref().unwrap_or("this kernel");
     let mut lines = format!("Tracing OOM kills on {kernel} (fentry). Ctrl-C to stop.");
     for missing in &host.missing {
-        lines.push_str(&format!("\nnot available: {} ({})", missing.field, missing.why));
+        lines.push_str(&format!(
+            "\nnot available: {} ({})",
+            missing.field, missing.why
+        ));
     }
-    debug_assert!(probes.failed.len() <= host.missing.len());
     lines
 }
 
 fn summary(stats: Stats) -> String {
-    let Stats { records, undecodable, lost, reports, filtered } = stats;
+    let Stats {
+        records,
+        undecodable,
+        lost,
+        reports,
+        filtered,
+    } = stats;
     let mut line = format!("{reports} OOM reports");
     for (count, what) in [(filtered, "filtered out"), (lost, "records lost")] {
         if count > 0 {
@@ -172,7 +190,9 @@ fn summary(stats: Stats) -> String {
         }
     }
     if undecodable > 0 {
-        line.push_str(&format!(", {undecodable} of {records} records not understood"));
+        line.push_str(&format!(
+            ", {undecodable} of {records} records not understood"
+        ));
     }
     line
 }
@@ -180,12 +200,4 @@ fn summary(stats: Stats) -> String {
 /// stderr is talk; nobody may be listening.
 fn talk(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
-}
-
-/// Opens the file that `--output-file` names.
-pub fn output_file(path: &Path) -> Result<File, Failure> {
-    File::create(path).map_err(|error| Failure {
-        exit: Exit::Failure,
-        message: format!("cannot write {}: {error}", path.display()),
-    })
 }

@@ -15,9 +15,7 @@ use crate::{
     events::{Invocation, Task, UserFrame},
     gfp,
     host::Host,
-    report::{
-        Constraint, Frame, GfpMask, Missing, OomReport, Outcome, Source, Trigger, lossy,
-    },
+    report::{Constraint, Frame, GfpMask, Missing, OomReport, Outcome, Source, Trigger, lossy},
 };
 
 /// A resolved kernel address.
@@ -58,16 +56,26 @@ impl Facts<'_> {
     }
 
     fn time(&self, boottime_ns: u64) -> Option<Timestamp> {
-        let offset = self.findings.realtime_offset_ns.unwrap_or(self.host.realtime_offset_ns);
+        let offset = self
+            .findings
+            .realtime_offset_ns
+            .unwrap_or(self.host.realtime_offset_ns);
         Timestamp::from_nanosecond(i128::from(boottime_ns) + i128::from(offset)).ok()
     }
 }
 
 /// Makes the report of one account.
 pub fn compose(account: &Account, host: &Host, findings: &Findings) -> OomReport {
-    let facts = Facts { account, host, findings };
+    let facts = Facts {
+        account,
+        host,
+        findings,
+    };
     let outcome = outcome::outcome(account);
-    let started = account.invocation.as_ref().map_or(account.first_ns, |it| it.started_ns);
+    let started = account
+        .invocation
+        .as_ref()
+        .map_or(account.first_ns, |it| it.started_ns);
     let mut report = OomReport::new(id(host, account, started), outcome, source(facts));
     report.time = facts.time(started);
     report.boottime_ns = Some(started);
@@ -76,8 +84,10 @@ pub fn compose(account: &Account, host: &Host, findings: &Findings) -> OomReport
     report.kernel.clone_from(&host.kernel);
     report.page_size = Some(host.page_size);
     report.repeats = account.repeats.as_ref().map(|repeats| repeats.count);
-    report.repeats_until =
-        account.repeats.as_ref().and_then(|repeats| facts.time(repeats.last_ns));
+    report.repeats_until = account
+        .repeats
+        .as_ref()
+        .and_then(|repeats| facts.time(repeats.last_ns));
     if let Some(invocation) = &account.invocation {
         describe(&mut report, facts, invocation);
     } else if let Some(reclaimed) = &account.reclaimed {
@@ -98,8 +108,9 @@ fn describe(report: &mut OomReport, facts: Facts<'_>, invocation: &Invocation) {
     report.reason = outcome::reason(facts.account, invocation);
     report.constraint = control.and_then(|control| outcome::constraint(control.constraint));
     report.message = invocation.message.as_ref().map(|words| lossy(&words.0).0);
-    report.totalpages =
-        control.map(|control| control.totalpages).filter(|&totalpages| totalpages != 0);
+    report.totalpages = control
+        .map(|control| control.totalpages)
+        .filter(|&totalpages| totalpages != 0);
     let mut trigger = trigger(facts, &invocation.trigger);
     trigger.gfp_mask = control.map(|control| GfpMask {
         value: control.gfp_mask,
@@ -110,11 +121,15 @@ fn describe(report: &mut OomReport, facts: Facts<'_>, invocation: &Invocation) {
         .kernel_stack
         .as_ref()
         .map(|frames| kernel_frames(facts.findings, frames));
-    trigger.user_stack =
-        invocation.user_stack.as_ref().map(|frames| frames.iter().map(user_frame).collect());
+    trigger.user_stack = invocation
+        .user_stack
+        .as_ref()
+        .map(|frames| frames.iter().map(user_frame).collect());
     report.trigger = Some(trigger);
-    report.oom_memcg =
-        invocation.oom_memcg.as_ref().map(|memcg| cgroups::oom_memcg(facts, memcg));
+    report.oom_memcg = invocation
+        .oom_memcg
+        .as_ref()
+        .map(|memcg| cgroups::oom_memcg(facts, memcg));
     if let Some(levels) = &facts.account.levels {
         report.limit_chain = Some(cgroups::limit_chain(facts, levels, invocation));
         report.limit_chain_truncated = levels.truncated;
@@ -135,19 +150,35 @@ fn trigger(facts: Facts<'_>, task: &Task) -> Trigger {
     }
 }
 
-/// The probe's own frames (its trampoline and program) come first and belong to us, not to the
-/// trigger: the stack starts at the first function of the kernel proper.
+/// The trigger's frames without ours: our programs come first, and where a function is hooked,
+/// its trampoline stands between it and its caller, followed by the call site in the function's
+/// first bytes, i.e. by the same function once more.
 fn kernel_frames(findings: &Findings, frames: &[u64]) -> Vec<Frame> {
-    let ours = |ip: &u64| {
-        findings.symbols.get(ip).is_some_and(|symbol| {
-            symbol.name.starts_with("bpf_") || symbol.name.starts_with("__bpf_")
-                || symbol.module.as_deref() == Some("bpf")
-        })
-    };
-    let known = frames.iter().any(|ip| findings.symbols.contains_key(ip));
-    let unknown = |ip: &u64| known && !findings.symbols.contains_key(ip);
-    let start = frames.iter().take_while(|ip| ours(ip) || unknown(ip)).count();
-    frames.iter().skip(start).map(|&ip| kernel_frame(findings, ip)).collect()
+    let mut kept: Vec<Frame> = Vec::new();
+    let mut behind_trampoline = false;
+    for &ip in frames {
+        let symbol = findings.symbols.get(&ip);
+        let name = symbol.map(|symbol| symbol.name.as_str());
+        if name.is_some_and(is_ours) {
+            behind_trampoline = true;
+            continue;
+        }
+        let twice = behind_trampoline
+            && name.is_some()
+            && kept
+                .last()
+                .is_some_and(|last| last.symbol.as_deref() == name);
+        behind_trampoline = false;
+        if !twice {
+            kept.push(kernel_frame(findings, ip));
+        }
+    }
+    kept
+}
+
+/// Frames that are there because somebody traces.
+fn is_ours(name: &str) -> bool {
+    name.starts_with("bpf_trampoline_") || name.starts_with("bpf_prog_")
 }
 
 fn kernel_frame(findings: &Findings, ip: u64) -> Frame {
@@ -163,20 +194,32 @@ fn kernel_frame(findings: &Findings, ip: u64) -> Frame {
 
 fn user_frame(frame: &UserFrame) -> Frame {
     match frame {
-        UserFrame::File { build_id, file_offset } => Frame {
+        UserFrame::File {
+            build_id,
+            file_offset,
+        } => Frame {
             build_id: Some(build_id.clone()),
             file_offset: Some(*file_offset),
             ..Frame::default()
         },
-        UserFrame::Ip { ip } => Frame { ip: Some(format!("{ip:#x}")), ..Frame::default() },
+        UserFrame::Ip { ip } => Frame {
+            ip: Some(format!("{ip:#x}")),
+            ..Frame::default()
+        },
     }
 }
 
 /// Same events, same id: boot, entry into `out_of_memory`, thread that entered.
 fn id(host: &Host, account: &Account, started_ns: u64) -> String {
     let boot = host.boot_id.as_deref().unwrap_or("unknown-boot");
-    let trigger = account.invocation.as_ref().map(|invocation| &invocation.trigger);
-    let trigger = trigger.or(account.reclaimed.as_ref().map(|reclaimed| &reclaimed.trigger));
+    let trigger = account
+        .invocation
+        .as_ref()
+        .map(|invocation| &invocation.trigger);
+    let trigger = trigger.or(account
+        .reclaimed
+        .as_ref()
+        .map(|reclaimed| &reclaimed.trigger));
     let tid = trigger.map_or(0, |task| task.tid);
     format!("{boot}-{started_ns:016x}-{tid}")
 }
@@ -202,8 +245,10 @@ fn finish_missing(report: &mut OomReport, account: &Account) {
         if account.invocation.is_none() {
             lost("trigger");
         }
-        let considered =
-            account.invocation.as_ref().is_some_and(|invocation| invocation.considered > 0);
+        let considered = account
+            .invocation
+            .as_ref()
+            .is_some_and(|invocation| invocation.considered > 0);
         if considered && account.candidates.is_none() {
             lost("candidates");
         }

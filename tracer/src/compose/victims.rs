@@ -11,7 +11,9 @@ use crate::{
 pub(super) fn victims(facts: Facts<'_>, candidates: Option<&Candidates>) -> Vec<Victim> {
     let exact = kernel_counts_exactly(facts, candidates);
     let victims = facts.account.victims.iter();
-    victims.map(|(marked_ns, victim)| report(facts, candidates, exact, *marked_ns, victim)).collect()
+    victims
+        .map(|(marked_ns, victim)| report(facts, candidates, exact, *marked_ns, victim))
+        .collect()
 }
 
 fn report(
@@ -31,7 +33,9 @@ fn report(
         comm: Some(comm),
         comm_hex,
         uid: Some(task.uid),
-        start_time: task.start_boottime_ns.and_then(|started| facts.time(started)),
+        start_time: task
+            .start_boottime_ns
+            .and_then(|started| facts.time(started)),
         cgroup: task.cgroup_id.map(|id| cgroups::cgroup(facts, id)),
         chosen: is_chosen(facts, task.tgid),
         points: row.and_then(|row| row.points),
@@ -70,7 +74,9 @@ fn fill_memory(facts: Facts<'_>, report: &mut Victim, memory: Memory, batches: [
 /// back-ports, commit 5898aa8f9a0b) or reads their shared part alone. No BTF and no version says
 /// which; its own points do: they fit one of the two sums.
 fn kernel_counts_exactly(facts: Facts<'_>, candidates: Option<&Candidates>) -> bool {
-    let Some(candidates) = candidates else { return false };
+    let Some(candidates) = candidates else {
+        return false;
+    };
     let drift = |row: &Candidate| row.drift_pages.unwrap_or_default();
     let chosen = candidates.list.iter().find(|row| row.chosen);
     let batches = facts
@@ -84,6 +90,9 @@ fn kernel_counts_exactly(facts: Facts<'_>, candidates: Option<&Candidates>) -> b
         (Some(0), Some(batches)) if batches != 0 => false,
         (Some(drift), Some(batches)) if drift != 0 && drift == batches => true,
         // Both sums agree on the chosen one, or it ran meanwhile: ask the others.
-        _ => candidates.list.iter().any(|row| row.eligible && drift(row) != 0),
+        _ => candidates
+            .list
+            .iter()
+            .any(|row| row.eligible && drift(row) != 0),
     }
 }

@@ -7,6 +7,7 @@
 mod bytes;
 mod memory;
 mod reserved;
+mod schema;
 mod source;
 mod stack;
 mod task;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use bytes::{lossy, original};
 pub use memory::{Cgroup, LimitLevel, OomMemcg};
 pub use reserved::{Container, Growth, GrowthPoint, GrowthRate, GrowthStack, Reaped, Verdict};
+pub use schema::json_schema;
 pub use source::{Missing, Source, Tier};
 pub use stack::Frame;
 pub use task::{Candidate, Candidates, GfpMask, Trigger, Victim, WhyNot};
@@ -90,7 +92,7 @@ pub struct OomReport {
     /// The memcg whose limit was hit; absent for a global OOM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_memcg: Option<OomMemcg>,
-    /// Limits from the chosen task's memcg up to the root.
+    /// Limits from the chosen task's memcg (the oom_memcg when nobody was chosen) up to the root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_chain: Option<Vec<LimitLevel>>,
     /// The chain has more levels than were recorded.

@@ -1,13 +1,17 @@
 //! Reports for the tests of the sinks, one per kind of invocation.
 
+mod bloodless;
+mod extreme;
 mod parts;
 
-use self::parts::{
-    candidate, cgroup, ineligible, level, ranked, report, stack, symbol, trigger, victim,
+use self::bloodless::{
+    already_exiting, no_victim, reclaimed, unshot, victim_pending, will_free_mem,
 };
+pub(super) use self::extreme::{hostile, huge, minimal};
+use self::parts::{candidate, cgroup, ineligible, level, ranked, report, stack, trigger, victim};
 use crate::report::{
-    Candidate, Cgroup, Constraint, GapReport, GfpMask, LimitLevel, LossReport, Missing, OomMemcg,
-    OomReport, Outcome, Reason, Record, SCHEMA, Source, Tier, Trigger, Victim, WhyNot, lossy,
+    Candidate, Constraint, GapReport, GfpMask, LimitLevel, LossReport, OomMemcg, OomReport,
+    Outcome, Reason, Record, SCHEMA, Trigger, Victim, WhyNot,
 };
 
 pub(super) const MIB: u64 = 1 << 20;
@@ -23,6 +27,11 @@ pub(super) fn all() -> Vec<(&'static str, Record)> {
         ("no_victim", no_victim()),
         ("victim_pending", victim_pending()),
         ("already_exiting", already_exiting()),
+        ("will_free_mem", will_free_mem()),
+        ("reclaimed", reclaimed()),
+        ("unshot", unshot()),
+        ("cpuset", constrained(Constraint::Cpuset)),
+        ("sysrq", sysrq()),
         ("hostile", hostile()),
         ("minimal", minimal()),
         ("huge", huge()),
@@ -141,136 +150,22 @@ pub(super) fn global_kill() -> OomReport {
     report
 }
 
-pub(super) fn no_victim() -> OomReport {
-    let mut report = report(Outcome::NoVictim);
-    report.constraint = Some(Constraint::Memcg);
-    report.repeats = Some(23_648);
-    report.repeats_until = "2026-11-23T09:21:10.300Z".parse().ok();
-    report.trigger = Some(Trigger {
-        kernel_stack: Some(stack(
-            "out_of_memory mem_cgroup_out_of_memory memory_max_write vfs_write",
-        )),
-        user_stack: None,
-        ..trigger("systemd", 1)
-    });
-    report.oom_memcg = Some(OomMemcg {
-        cgroup: cgroup(4242, "/system.slice/cache.service"),
-        usage_bytes: Some(60 * MIB),
-        max_bytes: Some(48 * MIB),
-        swap_no_limit: true,
-        ..OomMemcg::default()
-    });
-    report.candidates = Some(ranked(
-        1,
-        vec![ineligible("cached", 812, WhyNot::OomScoreAdjMin)],
-    ));
-    report
+pub(super) fn constrained(constraint: Constraint) -> OomReport {
+    OomReport {
+        constraint: Some(constraint),
+        ..global_kill()
+    }
 }
 
-pub(super) fn victim_pending() -> OomReport {
-    let mut report = no_victim();
-    report.outcome = Outcome::VictimPending;
-    report.repeats = Some(1);
-    report.candidates = None;
-    report.trigger = Some(trigger("worker", 4250));
-    report
-}
-
-pub(super) fn already_exiting() -> OomReport {
-    let mut report = memcg_kill();
-    report.outcome = Outcome::AlreadyExiting;
-    report.limit_chain = None;
-    report.victims = Vec::new();
-    report
-}
-
-/// Names chosen to do harm, a path longer than any line, a fact of each kind missing.
-pub(super) fn hostile() -> OomReport {
-    let mut report = memcg_kill();
-    let (comm, comm_hex) = lossy(b"\x1b]52;c;eA==\x07\n\xff\xfe");
-    let path = b"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod7c1f0b52_5a3e_4f.\
-        slice/cri-containerd-2b1f6f0b8c1d4e5fa6b7c8d9e0f1a2b3c4d5e6f708192a3b4c5d6e7f80910a1b.scope\
-        /\x1b[2J\xe2\x80\xae/x\xc3";
-    let (path, path_hex) = lossy(path);
-    let place = Cgroup {
-        id: None,
-        path: Some(path),
-        path_hex,
-        path_truncated: true,
-    };
-    if let Some(victim) = report.victims.first_mut() {
-        victim.comm = Some(comm.clone());
-        victim.comm_hex.clone_from(&comm_hex);
-        victim.cgroup = Some(place.clone());
-    }
-    if let Some(trigger) = &mut report.trigger {
-        trigger.comm = Some("\u{202e}evil\u{9b}31m\r".to_owned());
-        trigger.cgroup = Some(Cgroup {
-            id: Some("18446744073709551615".into()),
-            ..Cgroup::default()
-        });
-        trigger.kernel_stack = Some(vec![symbol("do_loop"); 60]);
-    }
-    if let Some(memcg) = &mut report.oom_memcg {
-        memcg.cgroup = place.clone();
-    }
-    if let Some(task) = report
-        .candidates
-        .iter_mut()
-        .flat_map(|all| &mut all.list)
-        .next()
-    {
-        task.comm = Some(comm);
-        task.comm_hex = comm_hex;
-    }
-    for level in report.limit_chain.iter_mut().flatten() {
-        level.cgroup = place.clone();
-        level.swap_usage_bytes = Some(1023 * MIB + 1);
-        level.high_no_limit = false;
-    }
-    let why =
-        "this kernel has no BTF for it, and a very long explanation has to be wrapped somewhere";
-    report.source.missing = ["trigger.user_stack", "victims.vpid", "oom_memcg.stat"]
-        .map(|field| Missing {
-            field: field.to_owned(),
-            why: why.to_owned(),
-        })
-        .to_vec();
-    report.source.drops = Some(7);
-    report
-}
-
-/// What an old kernel's oom:mark_victim gives.
-pub(super) fn minimal() -> OomReport {
-    let mut report = OomReport::new(
-        "00000000-0000000b".to_owned(),
-        Outcome::Killed,
-        Source::new(Tier::Tracepoint),
-    );
-    report.victims = vec![Victim {
-        pid: 4242,
-        comm: Some("java".to_owned()),
-        ..Victim::default()
-    }];
-    report
-}
-
-/// A host with terabytes: numbers as wide as they get.
-pub(super) fn huge() -> OomReport {
+pub(super) fn sysrq() -> OomReport {
     let mut report = global_kill();
-    let parts = [268_435_456, 33_554_432, 67_108_864, 134_217_728, 1_048_576];
-    report.totalpages = Some(805_306_368);
-    report.candidates = Some(ranked(
-        40_000,
-        vec![
-            Candidate {
-                drift_pages: Some(-123_456),
-                points: Some(1_309_547_600),
-                ..candidate("very-long-comm1", 4_194_304, parts, 1000, 805_306)
-            },
-            candidate("very-long-comm2", 4_194_303, parts, -999, 805_306),
-        ],
-    ));
+    report.reason = Some(Reason::Sysrq);
+    report.trigger = Some(Trigger {
+        order: Some(-1),
+        user_stack: None,
+        kernel_stack: Some(stack("out_of_memory moom_callback process_one_work")),
+        ..trigger("kworker/0:1", 88)
+    });
     report
 }
 

@@ -48,10 +48,9 @@ impl Phrase {
 
 /// Writes the headline: one line if it fits, else the essence and the cause on two.
 pub(super) fn write(block: &mut Block, report: &OomReport, time: &str) {
-    let style = if report.victims.is_empty() {
-        ALARM
-    } else {
-        DEATH
+    let style = match report.outcome {
+        Outcome::Killed | Outcome::WillFreeMem => DEATH,
+        _ => ALARM,
     };
     let mut essence = essence(report);
     essence.before.insert_str(0, "OOM: ");
@@ -76,13 +75,13 @@ fn essence(report: &OomReport) -> Phrase {
             return killed(report, chosen);
         }
         (Outcome::WillFreeMem, [victim, ..]) => {
-            format!(
-                "{} was dying anyway, marked without a selection",
-                sized(victim)
-            )
+            format!("{} was dying anyway, nobody selected", sized(victim))
         }
         (Outcome::WillFreeMem, []) => "the trigger was dying anyway".to_owned(),
-        (Outcome::AlreadyExiting, _) => {
+        (Outcome::AlreadyExiting, [victim, ..]) => {
+            format!("nobody shot, {} was already exiting", sized(victim))
+        }
+        (Outcome::AlreadyExiting, []) => {
             let chosen = chosen(report).map_or("the chosen task".to_owned(), names::candidate);
             format!("nobody killed, {chosen} was already exiting")
         }
@@ -185,8 +184,12 @@ fn cause(report: &OomReport) -> Option<Phrase> {
     let domain = match report.constraint {
         Some(Constraint::Memcg) => "a cgroup hit its limit".to_owned(),
         Some(Constraint::None) => "host out of memory".to_owned(),
-        Some(Constraint::Cpuset) => format!("the nodes of {owner}'s cpuset ran out"),
-        Some(Constraint::MemoryPolicy) => format!("the nodes of {owner}'s memory policy ran out"),
+        Some(Constraint::Cpuset) => {
+            return Some(format!("{owner} found the memory nodes of its cpuset full").into());
+        }
+        Some(Constraint::MemoryPolicy) => {
+            return Some(format!("{owner} found the nodes of its memory policy full").into());
+        }
         None if trigger.is_some() => "memory ran out".to_owned(),
         None => return None,
     };
@@ -196,8 +199,10 @@ fn cause(report: &OomReport) -> Option<Phrase> {
 /// What the trigger did: it allocated, unless its stack says that it lowered the limit.
 fn act(report: &OomReport, trigger: &Trigger) -> String {
     let who = names::trigger(trigger);
-    let frames = trigger.kernel_stack.iter().flatten();
-    let mut symbols = frames.filter_map(|frame| frame.symbol.as_deref());
+    let Some(frames) = &trigger.kernel_stack else {
+        return format!("{who} needed room");
+    };
+    let mut symbols = frames.iter().filter_map(|frame| frame.symbol.as_deref());
     // https://github.com/torvalds/linux/blob/v6.12/mm/memcontrol.c (v2), mm/memcontrol-v1.c (v1).
     if symbols.any(|symbol| matches!(symbol, "memory_max_write" | "mem_cgroup_resize_max")) {
         return format!("{who} lowered it");

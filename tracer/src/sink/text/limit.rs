@@ -29,7 +29,7 @@ pub(super) fn write(block: &mut Block, report: &OomReport) {
     let cut = report
         .limit_chain_truncated
         .then(|| "levels above are not recorded".to_owned());
-    let what = "every limit above the victim".to_owned();
+    let what = "all limits up to the root".to_owned();
     section.facts([Some(what), mark, cut].into_iter().flatten());
     block.table(&chain_table(chain).lines(WIDTH));
 }

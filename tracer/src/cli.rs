@@ -1,0 +1,226 @@
+//! The command line: what can be asked for. Its doc comments are the help.
+//!
+//! `-o` names a format, as in kubectl and journalctl; files go to `--output-file`.
+
+mod ring_size;
+
+use std::{io, path::PathBuf};
+
+use anstream::{AutoStream, ColorChoice};
+use clap::{
+    ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint, value_parser,
+};
+use clap_complete::Shell;
+
+const EXAMPLES: &str = "\
+Examples:
+  oomwhy                               trace until Ctrl-C
+  oomwhy -o json --count 1             the next kill as one JSON object
+  oomwhy --cgroup '/kubepods/**'       kills that involve these cgroups only
+  oomwhy --record kills.rec            trace, and keep the raw events
+  oomwhy replay kills.rec --comm java  report again from a recording";
+
+/// Tells who was killed by the OOM killer, by whose limit, and why that one.
+///
+/// Attaches to the kernel's OOM killer and prints a report for every invocation: the victims, the
+/// task whose allocation it was, the limit that was hit, and every candidate with the parts of its
+/// badness. Costs nothing while nothing runs out of memory. Sizes are in IEC units (1 MiB = 1024
+/// KiB); points are pages, as in the kernel.
+#[derive(Debug, Parser)]
+#[command(
+    name = "oomwhy",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = EXAMPLES,
+    max_term_width = 100
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    watch: WatchArgs,
+}
+
+impl Cli {
+    /// What to do; `watch` when no command is named.
+    pub fn command(self) -> Command {
+        self.command.unwrap_or(Command::Watch(self.watch))
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Trace now; what oomwhy does when no command is named.
+    Watch(WatchArgs),
+    /// Report from a recording made with --record.
+    ///
+    /// The output is the same, byte for byte, as when it was made.
+    Replay(ReplayArgs),
+    /// Print the JSON Schema of what -o json prints.
+    Schema,
+    /// Print the manual page.
+    #[command(hide = true)]
+    Man,
+    /// Print the completions for a shell.
+    #[command(hide = true)]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// What `watch` takes.
+#[derive(Args, Clone, Debug, Default)]
+pub struct WatchArgs {
+    /// How and where to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Which reports.
+    #[command(flatten)]
+    pub select: SelectArgs,
+    /// Keep the raw events for `oomwhy replay`.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub record: Option<PathBuf>,
+    /// BTF of a kernel that does not bring its own.
+    ///
+    /// Most do, in /sys/kernel/btf/vmlinux.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub btf: Option<PathBuf>,
+    /// Size of the event ring [default: 512KiB].
+    ///
+    /// In bytes, KiB or MiB, a power of two. A ring that is too small loses records when many kills come at once; every loss is counted
+    /// and reported. The memory is taken at the start and locked.
+    #[arg(long, value_name = "SIZE", value_parser = ring_size::parse)]
+    pub ring_size: Option<u32>,
+}
+
+/// What `replay` takes.
+#[derive(Args, Clone, Debug)]
+pub struct ReplayArgs {
+    /// The recording.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// How and where to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Which reports.
+    #[command(flatten)]
+    pub select: SelectArgs,
+}
+
+/// How and where to print.
+#[derive(Args, Clone, Debug, Default)]
+pub struct OutputArgs {
+    /// Format: text, json or events.
+    ///
+    /// text: a block per invocation, for people. json: one object a line, stable, see `oomwhy schema`.
+    /// events: every decoded kernel event as it comes, for debugging.
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub output: Format,
+    /// Print to FILE instead of stdout.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output_file: Option<PathBuf>,
+    /// Color text: auto, always or never.
+    ///
+    /// auto: on a terminal, unless NO_COLOR is set.
+    #[arg(
+        long,
+        value_name = "WHEN",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub color: Color,
+    /// Say nothing on stderr but errors.
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Show long lists whole.
+    #[arg(short, long, action = ArgAction::SetTrue)]
+    pub verbose: bool,
+}
+
+impl OutputArgs {
+    /// Whether to color, decided for stdout or for the file that takes its place.
+    pub fn color_choice(&self) -> ColorChoice {
+        match self.color {
+            Color::Always => ColorChoice::Always,
+            Color::Never => ColorChoice::Never,
+            Color::Auto if self.output_file.is_some() => ColorChoice::Never,
+            Color::Auto => AutoStream::choice(&io::stdout()),
+        }
+    }
+}
+
+/// Which reports. All conditions must hold.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SelectArgs {
+    /// Exit after N reports.
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// Only kills that involve this cgroup.
+    ///
+    /// The one whose limit was hit, the victim's or the trigger's, itself or by an ancestor. `*` stands for part of a name, `**` for any number of names.
+    #[arg(long, value_name = "GLOB")]
+    pub cgroup: Option<String>,
+    /// Only if a victim or the trigger has this name.
+    ///
+    /// The kernel's name of a task, 15 bytes at most; the chosen task counts too.
+    #[arg(long, value_name = "NAME")]
+    pub comm: Option<String>,
+    /// Only if a victim or the trigger is one of these.
+    ///
+    /// Process ids as `ps` shows them on the host; the chosen task counts too.
+    #[arg(short, long, value_name = "PID[,PID]", value_delimiter = ',',
+        value_parser = value_parser!(i32).range(1..))]
+    pub pid: Vec<i32>,
+}
+
+/// Format of the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A block of text per invocation.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// Each decoded kernel event as it comes.
+    Events,
+}
+
+/// When to color text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Writes the completions for a shell.
+pub fn write_completions(shell: Shell, out: &mut dyn io::Write) {
+    clap_complete::generate(
+        shell,
+        &mut <Cli as CommandFactory>::command(),
+        "oomwhy",
+        out,
+    );
+}
+
+/// Writes the manual page.
+pub fn write_man(out: &mut dyn io::Write) -> io::Result<()> {
+    clap_mangen::Man::new(<Cli as CommandFactory>::command()).render(out)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! Usage, and the help as it is printed.
+
+use clap::{CommandFactory, Parser, error::ErrorKind};
+
+use clap_complete::Shell;
+
+use super::{Cli, Color, Command, Format, WatchArgs, write_completions, write_man};
+
+fn parse(line: &str) -> Result<Command, clap::Error> {
+    let words = ["oomwhy"].into_iter().chain(line.split_whitespace());
+    Cli::try_parse_from(words).map(Cli::command)
+}
+
+fn watch(line: &str) -> WatchArgs {
+    match parse(line) {
+        Ok(Command::Watch(args)) => args,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+#[test]
+fn the_definition_is_consistent() {
+    <Cli as CommandFactory>::command().debug_assert();
+}
+
+#[test]
+fn watch_is_what_is_done_without_a_command() {
+    for line in [
+        "-o json --count 3 -p 1,22",
+        "watch -o json --count 3 -p 1 -p 22",
+    ] {
+        let args = watch(line);
+        assert_eq!(args.output.output, Format::Json);
+        assert_eq!(args.select.count, Some(3));
+        assert_eq!(args.select.pid, [1, 22]);
+    }
+    let args = watch("");
+    assert_eq!(
+        (args.output.output, args.output.color),
+        (Format::Text, Color::Auto)
+    );
+    assert!(args.select.pid.is_empty() && !args.output.verbose);
+}
+
+#[test]
+fn replay_takes_the_same_output_flags() {
+    let Ok(Command::Replay(args)) = parse("replay kills.rec -o events --comm java -v") else {
+        panic!("not replay");
+    };
+    assert_eq!(args.file.to_str(), Some("kills.rec"));
+    assert_eq!(args.output.output, Format::Events);
+    assert_eq!(args.select.comm.as_deref(), Some("java"));
+    assert!(args.output.verbose);
+}
+
+#[test]
+fn wrong_usage_is_told_from_failure() {
+    for line in [
+        "-o xml",
+        "-p 0",
+        "-p x",
+        "--count 0",
+        "replay",
+        "nonsense",
+        "--ring-size 3",
+    ] {
+        let error = parse(line).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{line}");
+    }
+    let help = parse("--help").unwrap_err();
+    assert_eq!((help.kind(), help.exit_code()), (ErrorKind::DisplayHelp, 0));
+}
+
+#[test]
+fn the_short_help_fits_a_screen() {
+    let mut command = <Cli as CommandFactory>::command().term_width(80);
+    let help = command.render_help().to_string();
+    insta::assert_snapshot!("short_help", help);
+    assert!(help.lines().count() <= 40, "{} lines", help.lines().count());
+    assert!(help.lines().all(|line| line.len() <= 80));
+}
+
+#[test]
+fn the_long_help_is_as_recorded() {
+    let mut command = <Cli as CommandFactory>::command().term_width(80);
+    insta::assert_snapshot!("long_help", command.render_long_help().to_string());
+}
+
+#[test]
+fn manual_page_and_completions_are_made_of_the_same_definition() {
+    let mut man = Vec::new();
+    write_man(&mut man).unwrap();
+    let mut bash = Vec::new();
+    write_completions(Shell::Bash, &mut bash);
+    for text in [man, bash] {
+        let text = String::from_utf8(text).unwrap().replace('\\', "");
+        assert!(
+            text.contains("--output-file") && text.contains("replay"),
+            "{text}"
+        );
+    }
+}
