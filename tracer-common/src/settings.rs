@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub struct Settings {
     /// Address of the kernel's `__per_cpu_offset` array (kallsyms); 0 where it is hidden.
     pub per_cpu_offsets: u64,
-    /// Number of possible CPUs: entries of that array.
+    /// Highest possible CPU id and one: entries of that array in use.
     pub possible_cpus: u32,
     /// 1: plain loads through typed pointers (fentry, fexit, tp_btf); 0: bpf_probe_read_kernel.
     pub typed_loads: u32,
@@ -20,6 +20,10 @@ pub struct Settings {
     pub kill_task_hooked: u32,
     /// 1: `mark_victim` passes a bare pid; the victim is described at `__oom_kill_process`.
     pub victim_by_pid: u32,
+    /// 1: plain loads reach the rss counters too (5.10's verifier does not follow their typedef).
+    pub typed_counters: u32,
+    /// Nothing; keeps the size a multiple of 8.
+    pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 32);
+const _: () = assert!(size_of::<Settings>() == 40);

@@ -10,11 +10,11 @@
     reason = "reads kernel memory; nothing else in this crate does"
 )]
 
-use core::{marker::PhantomData, ptr};
+use core::{marker::PhantomData, mem::MaybeUninit, ptr};
 
 use aya_ebpf::helpers::{
-    bpf_get_current_task, bpf_probe_read_kernel,
-    generated::{bpf_get_current_task_btf, bpf_probe_read_kernel_str},
+    bpf_get_current_task,
+    generated::{bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_probe_read_kernel_str},
 };
 use oomwhy_common::{
     offsets::{ABSENT, KernelOffsets},
@@ -37,6 +37,8 @@ static SETTINGS: Settings = Settings {
     current_task_btf: 0,
     kill_task_hooked: 0,
     victim_by_pid: 0,
+    typed_counters: 0,
+    reserved: 0,
 };
 
 /// Reads one setting. Volatile, or LLVM would fold the value of this file into the program.
@@ -155,8 +157,7 @@ impl<O: Origin> Object<O> {
             // kernel turns a fault of such a load into 0.
             Some(unsafe { ptr::read_volatile(field) })
         } else if setting!(probe_read) != 0 {
-            // SAFETY: the helper checks the address.
-            unsafe { bpf_probe_read_kernel(field) }.ok()
+            probe_read(field)
         } else {
             None
         }
@@ -187,6 +188,24 @@ impl<O: Origin> Object<O> {
     }
 }
 
+/// Reads any kernel address; `None` where there is nothing to read.
+///
+/// verifier: the result is read back volatile. LLVM would else hoist the read of the stack slot
+/// above the call, onto paths where kernels before 6.3 see it as not initialized.
+#[inline(always)]
+fn probe_read<T: Copy>(field: *const T) -> Option<T> {
+    let mut value = MaybeUninit::<T>::zeroed();
+    let size = size_of::<T>() as u32;
+    // SAFETY: the helper writes `size` bytes into `value` and checks `field`.
+    let status = unsafe { bpf_probe_read_kernel(value.as_mut_ptr().cast(), size, field.cast()) };
+    if status != 0 {
+        return None;
+    }
+    // SAFETY: written by the helper; every `T` here is an integer, an array or a pointer, valid
+    // for any bytes.
+    Some(unsafe { ptr::read_volatile(value.as_ptr()) })
+}
+
 /// The task that runs.
 #[inline(always)]
 pub(crate) fn current() -> Option<Object<Current>> {
@@ -206,6 +225,12 @@ pub(crate) fn current() -> Option<Object<Current>> {
 pub(crate) fn current_address() -> u64 {
     // SAFETY: the helper has no preconditions.
     unsafe { bpf_get_current_task() }
+}
+
+/// Whether plain loads reach the rss counters.
+#[inline(always)]
+pub(crate) fn typed_counters() -> bool {
+    setting!(typed_counters) != 0
 }
 
 /// Whether `__oom_kill_process` is hooked.

@@ -11,6 +11,7 @@
 
 mod emit;
 mod kernel;
+mod log;
 mod maps;
 mod objects;
 mod probes;

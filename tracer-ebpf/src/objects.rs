@@ -135,7 +135,11 @@ pub(crate) mod memory {
     /// A counter; on kernels with per-CPU counters their shared part, which can be negative.
     #[inline(always)]
     pub(crate) fn count<O: Origin>(memory: Object<O>, index: usize) -> Option<i64> {
-        memory.get(counter_offset(index))
+        if kernel::typed_counters() {
+            memory.get(counter_offset(index))
+        } else {
+            memory.untyped().get(counter_offset(index))
+        }
     }
 
     /// What sits in the per-CPU batches of a counter besides.

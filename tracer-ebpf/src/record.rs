@@ -44,21 +44,29 @@ pub(crate) fn trigger(facts: &mut TaskFacts) -> u64 {
     known
 }
 
-/// Another task. `None` unless pid and comm, the minimum, were read; else whether
-/// (start and oom_score_adj, the cgroup) were.
+/// Another task: whether its identity (pid, comm, uid), the minimum, was read.
 #[inline(always)]
-pub(crate) fn other<O: Origin>(facts: &mut TaskFacts, of: Object<O>) -> Option<(bool, bool)> {
+pub(crate) fn identity<O: Origin>(facts: &mut TaskFacts, of: Object<O>) -> Option<()> {
     facts.tgid = task::tgid(of)?;
     facts.tid = task::tid(of)?;
     facts.comm = task::comm(of)?;
     facts.uid = task::uid(of)?;
-    let start = task::start_boottime(of);
-    let adj = task::oom_score_adj(of);
-    let id = task::memory_cgroup(of).and_then(cgroup::id);
-    facts.start_boottime_ns = start.unwrap_or_default();
-    facts.oom_score_adj = adj.unwrap_or_default();
-    facts.cgroup_id = id.unwrap_or_default();
-    Some((start.is_some() && adj.is_some(), id.is_some()))
+    Some(())
+}
+
+/// Start and oom_score_adj of another task: whether both were read.
+#[inline(always)]
+pub(crate) fn circumstances<O: Origin>(facts: &mut TaskFacts, of: Object<O>) -> Option<()> {
+    facts.start_boottime_ns = task::start_boottime(of)?;
+    facts.oom_score_adj = task::oom_score_adj(of)?;
+    Some(())
+}
+
+/// Id of another task's memory cgroup: whether it was read.
+#[inline(always)]
+pub(crate) fn home<O: Origin>(facts: &mut TaskFacts, of: Object<O>) -> Option<()> {
+    facts.cgroup_id = task::memory_cgroup(of).and_then(cgroup::id)?;
+    Some(())
 }
 
 /// Id and counters of a memcg. Returns the `OOM_*` validity bits.

@@ -1,7 +1,8 @@
 //! Events -> invocations. A pure state machine: time comes in as an argument.
 //!
 //! An invocation is whole when its `End` has come. One whose end was lost is closed, as what it
-//! is, by the next invocation (the kernel runs one at a time) or by [`Assembler::finish`].
+//! is, by the next invocation (the kernel runs one at a time), after a while, or by
+//! [`Assembler::finish`].
 //! One without a victim is held back for a while: more of the same may follow, and become one
 //! account with `repeats`.
 
@@ -15,6 +16,11 @@ use crate::events::{
 pub const RUN_SETTLES_AFTER_NS: u64 = 1_000_000_000;
 /// A run that does not settle is reported after this time, and again at most this often. ns.
 pub const RUN_REPORTED_EVERY_NS: u64 = 10_000_000_000;
+/// Silence after which a run is over: the kernel side counts on in the same run until then. ns.
+const RUN_ENDS_AFTER_NS: u64 = 10_000_000_000;
+/// An invocation that is still open after this time has lost its end. Long, because the kernel may
+/// be printing thousands of tasks to a serial console meanwhile. ns.
+const OPEN_CLOSES_AFTER_NS: u64 = 120_000_000_000;
 
 /// What is known of one invocation.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -75,7 +81,8 @@ struct Run {
     account: Account,
     /// Time of its latest sign of life.
     last_ns: u64,
-    /// When it was reported last, and with how many repeats.
+    /// When it was reported last, and with how many repeats. It is kept, to be reported again
+    /// with more, until it is over.
     reported: Option<(u64, u64)>,
 }
 
@@ -87,15 +94,16 @@ impl Run {
             .map_or(1, |repeats| repeats.count)
     }
 
-    fn settled(&self, now_ns: u64) -> bool {
-        now_ns.saturating_sub(self.last_ns) >= RUN_SETTLES_AFTER_NS
+    fn quiet_for(&self, ns: u64, now_ns: u64) -> bool {
+        now_ns.saturating_sub(self.last_ns) >= ns
     }
 
     fn report_due(&self, now_ns: u64) -> bool {
+        let settled = self.reported.is_none() && self.quiet_for(RUN_SETTLES_AFTER_NS, now_ns);
         let since = self
             .reported
             .map_or(self.account.first_ns, |(when, _)| when);
-        now_ns.saturating_sub(since) >= RUN_REPORTED_EVERY_NS
+        settled || now_ns.saturating_sub(since) >= RUN_REPORTED_EVERY_NS
     }
 
     fn has_news(&self) -> bool {
@@ -132,16 +140,24 @@ impl Assembler {
         done
     }
 
-    /// Accounts that are due at `now_ns`: runs that settled, or that have gone on for long.
+    /// Accounts that are due at `now_ns`: invocations that lost their end, runs that settled or
+    /// that have gone on for long.
     pub fn due(&mut self, now_ns: u64) -> Vec<Account> {
-        let mut done = Vec::new();
+        let lost = |_: &u64, account: &mut Account| {
+            now_ns.saturating_sub(account.first_ns) >= OPEN_CLOSES_AFTER_NS
+        };
+        let mut done: Vec<Account> = self
+            .open
+            .extract_if(.., lost)
+            .map(|(_, account)| account)
+            .collect();
         self.runs.retain(|_, run| {
-            let settled = run.settled(now_ns);
-            if run.has_news() && (settled || run.report_due(now_ns)) {
+            let over = run.quiet_for(RUN_ENDS_AFTER_NS, now_ns);
+            if run.has_news() && (over || run.report_due(now_ns)) {
                 run.reported = Some((now_ns, run.count()));
                 done.push(run.account.clone());
             }
-            !settled
+            !over
         });
         done
     }
@@ -157,7 +173,7 @@ impl Assembler {
 
     /// Whether [`Assembler::due`] must be asked again without a further event.
     pub fn is_waiting(&self) -> bool {
-        !self.runs.is_empty()
+        !self.runs.is_empty() || !self.open.is_empty()
     }
 
     /// Everything that is left, at the end.

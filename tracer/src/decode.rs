@@ -213,22 +213,20 @@ fn path(bytes: &[u8]) -> Result<CgroupPath, Malformed> {
     let names = rest.get(..event.len as usize).ok_or(Malformed::Count {
         announced: event.len,
     })?;
-    // Leaf first, each with its NUL: what comes after the last NUL was cut off.
-    let whole = names.iter().rposition(|&byte| byte == 0).unwrap_or(0);
-    let whole = names.get(..whole).unwrap_or_default();
-    let mut names: Vec<Name> = if event.len == 0 {
-        Vec::new()
-    } else {
-        whole
-            .split(|&byte| byte == 0)
-            .map(|part| Name(part.to_vec()))
-            .collect()
-    };
+    // Leaf first, each with its NUL: what comes after the last NUL was cut off, and is no name.
+    let whole = names.iter().rposition(|&byte| byte == 0);
+    let cut_off = whole.map_or(0, |last| last + 1) < names.len();
+    let mut names: Vec<Name> = whole
+        .and_then(|last| names.get(..last))
+        .into_iter()
+        .flat_map(|names| names.split(|&byte| byte == 0))
+        .map(|name| Name(name.to_vec()))
+        .collect();
     names.reverse();
     Ok(CgroupPath {
         id: event.cgroup_id,
         names,
-        truncated: event.truncated != 0,
+        truncated: event.truncated != 0 || cut_off,
     })
 }
 

@@ -13,6 +13,8 @@ pub mod exit;
 
 pub mod kernel;
 pub mod loader;
+#[cfg(feature = "probe-log")]
+pub mod probe_log;
 pub mod ring;
 
 pub mod decode;

@@ -152,6 +152,8 @@ impl Live {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut ring = Ring::new(self.probes.take_ring()?)?;
+        #[cfg(feature = "probe-log")]
+        let _printing = tokio::spawn(self.probes.take_log()?.print());
         ready();
         let mut done = false;
         while !done {

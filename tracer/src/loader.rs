@@ -54,6 +54,8 @@ pub struct Probes {
     pub hooks: BTreeMap<String, String>,
     /// Optional hooks that could not be attached: program and reason.
     pub failed: Vec<(Planned, String)>,
+    /// The verifier rejected one of them.
+    rejected: bool,
 }
 
 /// A run of invocations without a victim, as the kernel side keeps it.
@@ -78,20 +80,63 @@ pub struct Losses {
     pub last_ns: u64,
 }
 
-/// Loads and attaches what the plan says.
+/// Loads and attaches what the plan says: with plain loads as far as this kernel's verifier takes
+/// them, which only trying tells.
 pub fn attach(
     plan: &Plan,
     offsets: &KernelOffsets,
     btf: &Path,
     ring_bytes: Option<u32>,
 ) -> Result<Probes, LoadError> {
-    let mut ebpf = load(&plan.settings, offsets, ring_bytes)?;
     let btf = Btf::parse_file(btf, Endianness::default())
         .map_err(|error| other("read the kernel's BTF", &error))?;
+    let mut best = None;
+    for settings in attempts(plan.settings) {
+        let probes = attach_with(plan, &settings, offsets, &btf, ring_bytes);
+        match probes {
+            Ok(probes) if !probes.rejected => return Ok(probes),
+            Err(error @ LoadError::Refused { .. }) => return Err(error),
+            result => best = better(best, result),
+        }
+    }
+    best.unwrap_or_else(|| Err(missing_map("RING")))
+}
+
+/// From the cheapest way to read kernel memory to the one that every verifier takes.
+fn attempts(settings: Settings) -> Vec<Settings> {
+    let counters = Settings { typed_counters: 0, ..settings };
+    let mut attempts = vec![settings, counters];
+    if settings.probe_read != 0 {
+        attempts.push(Settings { typed_loads: 0, ..counters });
+    }
+    attempts
+}
+
+/// The one of two attempts that hooks more.
+fn better(
+    best: Option<Result<Probes, LoadError>>,
+    next: Result<Probes, LoadError>,
+) -> Option<Result<Probes, LoadError>> {
+    match (best, next) {
+        (Some(Ok(best)), Ok(next)) if next.failed.len() >= best.failed.len() => Some(Ok(best)),
+        (Some(Ok(best)), Err(_)) => Some(Ok(best)),
+        (_, next) => Some(next),
+    }
+}
+
+fn attach_with(
+    plan: &Plan,
+    settings: &Settings,
+    offsets: &KernelOffsets,
+    btf: &Btf,
+    ring_bytes: Option<u32>,
+) -> Result<Probes, LoadError> {
+    let mut ebpf = load(settings, offsets, ring_bytes)?;
     let mut hooks = BTreeMap::new();
     let mut failed = Vec::new();
+    let mut rejected = false;
     for &planned in &plan.programs {
-        match attach_one(&mut ebpf, &btf, planned) {
+        match attach_one(&mut ebpf, btf, planned) {
             Ok(()) => {
                 hooks
                     .entry(planned.hook.to_owned())
@@ -99,14 +144,13 @@ pub fn attach(
                     .or_insert_with(|| word(planned.how).to_owned());
             }
             Err(error) if is_essential(planned) => return Err(error),
-            Err(error) => failed.push((planned, error.to_string())),
+            Err(error) => {
+                rejected |= matches!(error, LoadError::Verifier { .. });
+                failed.push((planned, error.to_string()));
+            }
         }
     }
-    Ok(Probes {
-        ebpf,
-        hooks,
-        failed,
-    })
+    Ok(Probes { ebpf, hooks, failed, rejected })
 }
 
 /// Without these no invocation is seen at all.
@@ -230,6 +274,12 @@ impl Probes {
             .take_map("RING")
             .ok_or_else(|| missing_map("RING"))?;
         RingBuf::try_from(map).map_err(|error| other("open the ring", &error))
+    }
+
+    /// The log of the probes; once.
+    #[cfg(feature = "probe-log")]
+    pub fn take_log(&mut self) -> std::io::Result<crate::probe_log::ProbeLog> {
+        crate::probe_log::ProbeLog::new(&mut self.ebpf)
     }
 
     /// Records lost so far.

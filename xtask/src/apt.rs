@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use crate::apt_sources::{self, Archive};
 use crate::process;
@@ -20,14 +20,15 @@ pub(crate) struct Suite {
 impl Suite {
     /// Fetches the suite's package list into a directory.
     pub(crate) fn open(name: &str, directory: &Path) -> Result<Self> {
-        let (archive, signed_by) = archive_of(name)?;
+        let (archive, keyring) = (archive_of(name)?, keyring()?);
         for part in ["lists/partial", "cache/archives/partial", "download"] {
             fs::create_dir_all(directory.join(part))?;
         }
         let source = format!(
-            "Types: deb\nURIs: {archive}\nSuites: {name}\nComponents: main\nSigned-By: {signed_by}\n"
+            "Types: deb\nURIs: {archive}\nSuites: {name}\nComponents: main\nSigned-By: {keyring}\n"
         );
         fs::write(directory.join("suite.sources"), source)?;
+        fs::write(directory.join("apt.conf"), configuration(directory))?;
         let suite = Self {
             directory: directory.to_owned(),
         };
@@ -77,54 +78,66 @@ impl Suite {
     }
 
     fn command(&self, program: &str) -> Command {
-        let path = |name: &str| self.directory.join(name).display().to_string();
-        let options = [
-            format!("Dir::Etc::sourcelist={}", path("suite.sources")),
-            "Dir::Etc::sourceparts=/dev/null".to_owned(),
-            format!("Dir::State::lists={}", path("lists")),
-            "Dir::State::status=/dev/null".to_owned(),
-            format!("Dir::Cache={}", path("cache")),
-            "Acquire::Languages=none".to_owned(),
-            // The directory is ours alone, so apt's unprivileged user could not write to it.
-            "APT::Sandbox::User=".to_owned(),
-            // Virtual machines are x86-64 whatever the host is.
-            "APT::Architecture=amd64".to_owned(),
-            "APT::Architectures=amd64".to_owned(),
-        ];
         let mut command = Command::new(program);
-        command.arg("-q");
-        for option in options {
-            command.args(["-o", &option]);
-        }
+        command
+            .arg("--quiet")
+            .arg("--config-file")
+            .arg(self.directory.join("apt.conf"));
         command
     }
 }
 
+/// Read after the system's configuration, whose proxies stay and whose hooks do not.
+fn configuration(directory: &Path) -> String {
+    let directory = directory.display();
+    // apt's unprivileged user could not write to a directory that is ours alone. The virtual
+    // machines are x86-64 whatever the host is.
+    format!(
+        "#clear APT::Update::Post-Invoke;\n\
+         #clear APT::Update::Post-Invoke-Success;\n\
+         Dir::Etc::sourcelist \"{directory}/suite.sources\";\n\
+         Dir::Etc::sourceparts \"/dev/null\";\n\
+         Dir::State::lists \"{directory}/lists\";\n\
+         Dir::State::status \"/dev/null\";\n\
+         Dir::Cache \"{directory}/cache\";\n\
+         Acquire::Languages \"none\";\n\
+         APT::Update::Error-Mode \"any\";\n\
+         APT::Sandbox::User \"\";\n\
+         APT::Architecture \"amd64\";\n\
+         APT::Architectures \"amd64\";\n"
+    )
+}
+
 /// The environment variable that names an archive where the system's sources do not.
 const MIRROR_VARIABLE: &str = "OOMWHY_DEBIAN_MIRROR";
-/// Debian's keys, on Debian and (with the package of this name) on Ubuntu.
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-fn archive_of(suite: &str) -> Result<(String, String)> {
+fn archive_of(suite: &str) -> Result<String> {
     let archive = if suite.ends_with("-security") {
         Archive::Security
     } else {
         Archive::Main
     };
-    let uri = match env::var(MIRROR_VARIABLE) {
-        Ok(mirror) => archive.of_mirror(&mirror),
-        Err(_) => apt_sources::find(archive)?.with_context(|| {
-            format!(
-                "apt's sources name no Debian archive: set {MIRROR_VARIABLE} to the URI of one \
-                 (it ends in /debian)"
-            )
-        })?,
-    };
-    ensure!(
-        Path::new(KEYRING).exists(),
-        "{KEYRING} is missing: apt-get install debian-archive-keyring"
-    );
-    Ok((uri, KEYRING.to_owned()))
+    if let Ok(mirror) = env::var(MIRROR_VARIABLE) {
+        return Ok(archive.of_mirror(&mirror));
+    }
+    apt_sources::find(archive)?.with_context(|| {
+        format!(
+            "apt's sources name no Debian archive: set {MIRROR_VARIABLE} to the URI of one \
+             (it ends in /debian)"
+        )
+    })
+}
+
+/// Debian's keys, on Debian and (with the package of this name) on Ubuntu.
+fn keyring() -> Result<&'static str> {
+    const KEYRINGS: [&str; 2] = [
+        "/usr/share/keyrings/debian-archive-keyring.gpg",
+        "/usr/share/keyrings/debian-archive-keyring.pgp",
+    ];
+    KEYRINGS
+        .into_iter()
+        .find(|path| Path::new(path).exists())
+        .context("Debian's keys are missing: apt-get install debian-archive-keyring")
 }
 
 fn regex_of(glob: &str) -> String {

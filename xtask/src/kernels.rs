@@ -78,19 +78,24 @@ fn fetch(kernel: &Kernel) -> Result<CachedKernel> {
         kernel.name, kernel.package
     );
     let scratch = tempfile::tempdir().context("no temporary directory")?;
+    let mut errors = Vec::new();
     for suite in &kernel.suites {
-        let suite = Suite::open(suite, &scratch.path().join(suite))?;
-        let Some((package, version)) = suite.newest(&kernel.package)? else {
-            continue;
-        };
-        let unpacked = suite.unpack(&package, &version)?;
-        return store(kernel, &unpacked, package, version);
+        match fetch_from(kernel, suite, &scratch.path().join(suite)) {
+            Ok(cached) => return Ok(cached),
+            // An old suite leaves the mirrors one day; the next one may still do.
+            Err(error) => errors.push(format!("{suite}: {error:#}")),
+        }
     }
-    anyhow::bail!(
-        "no package {} in {}",
-        kernel.package,
-        kernel.suites.join(", ")
-    )
+    anyhow::bail!("no kernel {}:\n{}", kernel.name, errors.join("\n"))
+}
+
+fn fetch_from(kernel: &Kernel, suite: &str, scratch: &Path) -> Result<CachedKernel> {
+    let suite = Suite::open(suite, scratch)?;
+    let (package, version) = suite
+        .newest(&kernel.package)?
+        .with_context(|| format!("it has no package {}", kernel.package))?;
+    let unpacked = suite.unpack(&package, &version)?;
+    store(kernel, &unpacked, package, version)
 }
 
 fn store(

@@ -59,7 +59,7 @@ pub(crate) fn cache() -> Result<PathBuf> {
 pub(crate) fn build_for_guest(package: &str, binary: &str) -> Result<PathBuf> {
     let mut command = cargo();
     command
-        .args(["build", "--quiet", "--release", "--target", GUEST_TARGET])
+        .args(["build", "--release", "--target", GUEST_TARGET])
         .args(["--package", package, "--bin", binary])
         // Not RUSTFLAGS, which would reach the eBPF build as well.
         .env(

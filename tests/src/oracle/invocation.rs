@@ -11,6 +11,10 @@ const NO_LIMIT_KIB: u64 = 9_007_199_254_740_988;
 
 const PAGE_KIB: u64 = 4;
 
+/// What two CPUs may take in advance: MEMCG_CHARGE_BATCH, 64 pages, each.
+/// <https://github.com/torvalds/linux/blob/v6.12/include/linux/memcontrol.h>
+const STOCK_BYTES: i64 = 2 * 64 * 4096;
+
 /// Compares a report with the block of the kernel's log.
 pub(super) fn against_block(check: &mut Check, report: &Value, victim: &Value, block: &Block) {
     trigger(check, report, block);
@@ -56,7 +60,7 @@ fn against_summary(check: &mut Check, report: &Value, victim: &Value, summary: &
 
 fn memcg(check: &mut Check, report: &Value, block: &Block) {
     if let Some(memory) = block.counters.get("memory") {
-        check.field(report, "/oom_memcg/usage_bytes", memory.usage_kib * 1024);
+        usage(check, report, memory.usage_kib * 1024);
         if memory.limit_kib < NO_LIMIT_KIB {
             check.field(report, "/oom_memcg/max_bytes", memory.limit_kib * 1024);
         }
@@ -66,6 +70,17 @@ fn memcg(check: &mut Check, report: &Value, block: &Block) {
         if let Some(kernel) = block.stat.get(name) {
             check.equal(&format!("/oom_memcg/stat/{name}"), value, &(*kernel).into());
         }
+    }
+}
+
+/// The usage is read when the choice is made and printed a little later; meanwhile a CPU may give
+/// back what it had taken in advance.
+fn usage(check: &mut Check, report: &Value, kernel: u64) {
+    let pointer = "/oom_memcg/usage_bytes";
+    let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    match report.pointer(pointer).and_then(Value::as_u64) {
+        Some(reported) => check.near(pointer, signed(reported), signed(kernel), STOCK_BYTES),
+        None => check.disagree(format!("{pointer} is absent; the kernel says {kernel}")),
     }
 }
 

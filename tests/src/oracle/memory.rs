@@ -11,8 +11,8 @@ use crate::kmsg::Kill;
 
 pub(super) const PAGE_BYTES: i64 = 4096;
 
-/// What two CPUs may hold back of one counter: 32 pages each.
-/// <https://github.com/torvalds/linux/blob/v6.12/lib/percpu_counter.c#L244>
+/// What two CPUs may hold back of one counter: percpu_counter_batch, 32 pages, each.
+/// <https://github.com/torvalds/linux/blob/v6.12/lib/percpu_counter.c>
 pub(super) const HELD_BACK_PAGES: i64 = 64;
 
 const PARTS: [&str; 3] = ["anon_rss_bytes", "file_rss_bytes", "shmem_rss_bytes"];

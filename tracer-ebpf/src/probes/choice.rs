@@ -24,6 +24,7 @@ use super::invocation;
 use crate::{
     emit,
     kernel::{self, Argument, Object, offset},
+    log::probe_log,
     maps::{Candidates, State, own_invocation},
     objects::{cgroup, memcg, oom_control, task},
     record,
@@ -40,6 +41,7 @@ fn oom_kill_process(ctx: FEntryContext) -> i32 {
 fn choose(ctx: &FEntryContext) -> Option<()> {
     let state = own_invocation()?;
     let oc = Object::<Argument>::new(ctx.arg(0))?;
+    probe_log!(ctx, "oom_kill_process, {} weighed", state.candidates.head.considered);
     state.kill_calls += 1;
     invocation::end_run(state, oc);
     emit(ctx, state, oc, Some(ctx.arg(1)));
@@ -68,7 +70,7 @@ pub(super) fn emit<C: EbpfContext>(
         chosen_task = oom_control::chosen(oc).and_then(Object::<Argument>::new);
     }
     if let Some(chosen) = chosen_task
-        && record::other(&mut event.chosen, chosen).is_some()
+        && record::identity(&mut event.chosen, chosen).is_some()
     {
         known |= valid::CHOSEN;
     }

@@ -14,6 +14,7 @@ use super::choice;
 use crate::{
     emit,
     kernel::{self, Argument, Object},
+    log::probe_log,
     maps::{MEMCG_CALLS, QUIET_RUNS, QuietRun, State, own_invocation, state},
     objects::{cgroup, memcg, oom_control},
 };
@@ -24,7 +25,8 @@ const RUN_ENDS_AFTER_NS: u64 = 10_000_000_000;
 
 // kernel-proto: mm/oom_kill.c bool out_of_memory(struct oom_control *oc)
 #[fentry]
-fn out_of_memory(_ctx: FEntryContext) -> i32 {
+fn out_of_memory(ctx: FEntryContext) -> i32 {
+    probe_log!(&ctx, "out_of_memory");
     begin();
     0
 }
@@ -52,6 +54,7 @@ fn begin() -> Option<()> {
 #[fexit]
 fn out_of_memory_ret(ctx: FExitContext) -> i32 {
     if let Some(state) = own_invocation() {
+        probe_log!(&ctx, "out_of_memory returns, {} victims", state.victims);
         end(&ctx, state);
         state.task = 0;
     }

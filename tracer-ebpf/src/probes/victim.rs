@@ -13,6 +13,7 @@ use oomwhy_common::{
 use crate::{
     emit,
     kernel::{self, Argument, Object},
+    log::probe_log,
     maps::{State, own_invocation},
     objects::{memory, task},
     record,
@@ -38,6 +39,7 @@ fn oom_kill_task(ctx: FEntryContext) -> i32 {
 // kernel-proto: include/trace/events/oom.h mark_victim(struct task_struct *task, uid_t uid)
 #[btf_tracepoint]
 fn mark_victim_task(ctx: BtfTracePointContext) -> i32 {
+    probe_log!(&ctx, "mark_victim");
     if let Some(state) = own_invocation()
         && let Some(task) = Object::<Argument>::new(ctx.arg(0))
         && let Some(known) = describe(&mut state.victim, task)
@@ -91,12 +93,12 @@ fn emit_victim(state: &mut State, known: u64) {
 /// Fills the record but for its header. Returns the validity bits.
 #[inline(always)]
 fn describe(victim: &mut VictimEvent, of: Object<Argument>) -> Option<u64> {
-    let (task_known, cgroup_known) = record::other(&mut victim.task, of)?;
+    record::identity(&mut victim.task, of)?;
     let mut known = 0;
-    if task_known {
+    if record::circumstances(&mut victim.task, of).is_some() {
         known |= valid::VICTIM_TASK;
     }
-    if cgroup_known {
+    if record::home(&mut victim.task, of).is_some() {
         known |= valid::VICTIM_CGROUP;
     }
     if let Some(vpid) = task::vpid(of) {

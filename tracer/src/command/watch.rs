@@ -33,6 +33,11 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     let root = Root::default();
     let btf_file = btf_path(&root, arguments.btf.as_deref());
     let (facts, plan, probes) = attach(&root, &btf_file, arguments.ring_size)?;
+    if arguments.output.verbose {
+        for (planned, why) in &probes.failed {
+            talk(&format!("{}: {why}", planned.program));
+        }
+    }
     protect_self();
     let host = host(&facts, &plan, &probes);
     let recorder = arguments

@@ -71,7 +71,7 @@ pub fn compose(account: &Account, host: &Host, findings: &Findings) -> OomReport
         host,
         findings,
     };
-    let outcome = outcome::outcome(account);
+    let outcome = outcome::outcome(account, host);
     let started = account
         .invocation
         .as_ref()

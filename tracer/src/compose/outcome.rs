@@ -3,6 +3,7 @@
 use crate::{
     assemble::Account,
     events::{Chosen, End, Invocation},
+    host::Host,
     report::{Constraint, Outcome, Reason},
 };
 
@@ -17,20 +18,22 @@ pub(super) fn constraint(value: u32) -> Option<Constraint> {
     }
 }
 
-pub(super) fn outcome(account: &Account) -> Outcome {
+pub(super) fn outcome(account: &Account, host: &Host) -> Outcome {
     if account.reclaimed.is_some() {
         return Outcome::Reclaimed;
     }
     match &account.end {
-        Some(end) => ended(end),
+        Some(end) => ended(end, host.hooks.contains_key("mark_victim")),
         // The end was lost. A marked victim was killed, as far as anyone can tell.
         None if !account.victims.is_empty() => Outcome::Killed,
         None => Outcome::Unknown,
     }
 }
 
-fn ended(end: &End) -> Outcome {
+fn ended(end: &End, marks_seen: bool) -> Outcome {
     match (end.kill_calls, end.victims) {
+        // Without the hook on mark_victim it is not known whether anybody was marked.
+        (_, 0) if !marks_seen && end.kill_calls > 0 => Outcome::Unknown,
         // Marked without oom_kill_process: task_will_free_mem(current).
         (0, 1..) => Outcome::WillFreeMem,
         // Entered, nobody marked: "is already exiting. Skip killing the task".

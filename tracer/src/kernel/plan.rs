@@ -171,6 +171,8 @@ fn settings(facts: &HostFacts) -> Settings {
         current_task_btf: u32::from(facts.btf.current_task_btf),
         kill_task_hooked: u32::from(facts.btf.has("__oom_kill_process")),
         victim_by_pid: u32::from(facts.btf.mark_victim == MarkVictim::Pid),
+        typed_counters: 1,
+        reserved: 0,
     }
 }
 

@@ -1,0 +1,208 @@
+//! Records built from the wire structs, as the probes build them.
+
+use oomwhy_common::event::{
+    CandidateEntry, CandidatesHead, CgroupEvent, EndEvent, EventHeader, InvocationEvent,
+    LevelEntry, LevelsHead, MemcgFacts, PathHead, ReclaimedEvent, RepeatsEvent, TaskFacts,
+    UserFrame, VictimEvent, candidate, chosen, kind,
+};
+use zerocopy::{FromZeros, IntoBytes};
+
+/// What stands behind the NUL is stale.
+pub(super) const COMM: [u8; 16] = *b"java\0stale-bytes";
+
+/// A header that claims to know everything; `size` counts the bytes behind it.
+fn event_header(kind: u32, size: usize) -> EventHeader {
+    EventHeader {
+        boottime_ns: 7_000_000_001,
+        seq: 3,
+        valid: u64::MAX,
+        kind,
+        size: u32::try_from(size_of::<EventHeader>() + size).unwrap(),
+        cpu: 1,
+        reserved: 0,
+    }
+}
+
+pub(super) fn header(kind: u32, size: usize) -> Vec<u8> {
+    event_header(kind, size).as_bytes().to_vec()
+}
+
+/// The header for a record that is a `T`.
+fn header_of<T>(kind: u32) -> EventHeader {
+    event_header(kind, size_of::<T>() - size_of::<EventHeader>())
+}
+
+fn task(tgid: i32) -> TaskFacts {
+    TaskFacts {
+        start_boottime_ns: 11,
+        cgroup_id: 12,
+        tgid,
+        tid: tgid + 1,
+        uid: 1000,
+        oom_score_adj: -16,
+        comm: COMM,
+    }
+}
+
+const MEMCG: MemcgFacts = MemcgFacts {
+    id: 1 << 54,
+    usage: 21,
+    max: 22,
+    swap_usage: 23,
+    swap_max: 24,
+    oom_group: 1,
+};
+
+pub(super) fn invocation() -> InvocationEvent {
+    let mut event = InvocationEvent::new_zeroed();
+    event.header = header_of::<InvocationEvent>(kind::INVOCATION);
+    event.started_ns = 6_000;
+    event.totalpages = 131_072;
+    event.chosen_points = -5;
+    event.trigger = task(100);
+    event.chosen = task(200);
+    event.oom_memcg = MEMCG;
+    event.gfp_mask = 0xcc0;
+    event.order = -1;
+    event.constraint = 3;
+    event.considered = 40;
+    event.choice_made = 1;
+    event.kernel_frames = 2;
+    event.user_frames = 3;
+    event.message[..20].copy_from_slice(b"Out of memory\0stale!");
+    // The third of each is of an earlier, deeper stack.
+    event.kernel_stack[..3].copy_from_slice(&[0xffff_8000_0000_0010, 0xffff_8000_0000_0020, 99]);
+    for (frame, status) in event.user_stack.iter_mut().zip([1, 2, 0, 2]) {
+        *frame = UserFrame {
+            status,
+            build_id: [0xab; 20],
+            offset_or_ip: 0x1234,
+        };
+    }
+    event
+}
+
+pub(super) fn entry(order: u32) -> CandidateEntry {
+    CandidateEntry {
+        points: 1500,
+        counts: [1, 2, 3, 4],
+        pgtables_bytes: 8192,
+        total_vm: 900,
+        flags: candidate::MM | candidate::UID | candidate::ADJ | candidate::POINTS_RETURNED,
+        tgid: 300,
+        tid: 301,
+        uid: 1000,
+        oom_score_adj: 500,
+        order,
+        comm: COMM,
+    }
+}
+
+pub(super) fn candidates(count: u32) -> Vec<u8> {
+    let head = CandidatesHead {
+        header: event_header(kind::CANDIDATES, 0),
+        recorded: count,
+        considered: 77,
+    };
+    let entries = (0..count).flat_map(|order| entry(order).as_bytes().to_vec());
+    head.as_bytes().iter().copied().chain(entries).collect()
+}
+
+/// Names leaf first, each with its NUL.
+pub(super) fn path(names: &[u8]) -> Vec<u8> {
+    let head = PathHead {
+        header: event_header(kind::PATH, names.len()),
+        cgroup_id: 4711,
+        len: u32::try_from(names.len()).unwrap(),
+        truncated: 0,
+    };
+    [head.as_bytes(), names].concat()
+}
+
+pub(super) fn levels(count: u32) -> Vec<u8> {
+    let head = LevelsHead {
+        header: event_header(kind::LEVELS, 0),
+        cgroup_id: 4711,
+        recorded: count,
+        truncated: 1,
+    };
+    let entry = LevelEntry {
+        usage: 31,
+        max: 32,
+        high: 33,
+        low: 34,
+        min: 35,
+        swap_usage: 36,
+        swap_max: 37,
+    };
+    let entries = (0..count).flat_map(|_| entry.as_bytes().to_vec());
+    head.as_bytes().iter().copied().chain(entries).collect()
+}
+
+pub(super) fn victim() -> VictimEvent {
+    VictimEvent {
+        header: header_of::<VictimEvent>(kind::VICTIM),
+        task: task(200),
+        total_vm: 900,
+        counts: [1, 2, 3, -4],
+        per_cpu: [5, -6, 7, 8],
+        pgtables_bytes: 8192,
+        mm: 0xffff_8880_0000_0000,
+        vpid: 1,
+        reserved: 0,
+    }
+}
+
+pub(super) fn end() -> EndEvent {
+    EndEvent {
+        header: header_of::<EndEvent>(kind::END),
+        result: 1,
+        chosen: chosen::TASK,
+        kill_calls: 2,
+        victims: 3,
+        selected: 1,
+        shots: 4,
+    }
+}
+
+pub(super) fn repeats() -> RepeatsEvent {
+    RepeatsEvent {
+        header: header_of::<RepeatsEvent>(kind::REPEATS),
+        count: 23_648,
+        last_ns: 9,
+    }
+}
+
+pub(super) fn reclaimed() -> ReclaimedEvent {
+    ReclaimedEvent {
+        header: header_of::<ReclaimedEvent>(kind::RECLAIMED),
+        trigger: task(100),
+        oom_memcg: MEMCG,
+        count: 8,
+        order: 2,
+        gfp_mask: 0xcc0,
+    }
+}
+
+pub(super) fn cgroup_made() -> CgroupEvent {
+    CgroupEvent {
+        header: header_of::<CgroupEvent>(kind::CGROUP),
+        id: 5,
+        parent_id: 1,
+    }
+}
+
+/// One record of every kind.
+pub(super) fn records() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("invocation", invocation().as_bytes().to_vec()),
+        ("candidates", candidates(2)),
+        ("path", path(b"app\0pod\0kubepods\0")),
+        ("levels", levels(3)),
+        ("victim", victim().as_bytes().to_vec()),
+        ("end", end().as_bytes().to_vec()),
+        ("repeats", repeats().as_bytes().to_vec()),
+        ("reclaimed", reclaimed().as_bytes().to_vec()),
+        ("cgroup_made", cgroup_made().as_bytes().to_vec()),
+    ]
+}

@@ -1,0 +1,49 @@
+//! The probes' debug log on stderr (feature `probe-log`): aya-log, with the smallest logger.
+
+use std::io::{self, Write as _};
+
+use aya::Ebpf;
+use aya_log::EbpfLogger;
+use log::{LevelFilter, Log, Metadata, Record};
+use tokio::io::unix::AsyncFd;
+
+struct Stderr;
+
+impl Log for Stderr {
+    fn enabled(&self, _metadata: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        // stderr is talk; nobody may be listening.
+        let _ = writeln!(io::stderr(), "probe: {}", record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+/// The log's ring, to be read beside the events'.
+pub struct ProbeLog {
+    logger: AsyncFd<EbpfLogger<&'static dyn Log>>,
+}
+
+impl ProbeLog {
+    /// Takes the log's map out of the loaded object.
+    pub fn new(ebpf: &mut Ebpf) -> io::Result<Self> {
+        // A second call finds the logger in place.
+        let _ = log::set_logger(&Stderr).map(|()| log::set_max_level(LevelFilter::Trace));
+        let logger = EbpfLogger::init(ebpf).map_err(io::Error::other)?;
+        #[expect(deprecated, reason = "its successor is unsafe; the ring owns its descriptor")]
+        let logger = AsyncFd::new(logger)?;
+        Ok(Self { logger })
+    }
+
+    /// Prints lines as they come, for ever.
+    pub async fn print(mut self) -> io::Result<()> {
+        loop {
+            let mut ready = self.logger.readable_mut().await?;
+            ready.get_inner_mut().flush();
+            ready.clear_ready();
+        }
+    }
+}
