@@ -226,7 +226,7 @@ pub mod candidate {
     pub const INIT: u32 = 1 << 6;
     /// `MMF_OOM_SKIP`: its memory was already reaped.
     pub const OOM_SKIP: u32 = 1 << 7;
-    /// `task_struct.vfork_done` set: it may be running on its parent's memory.
+    /// It runs on the memory of its parent, which waits for it: `in_vfork`.
     pub const VFORK: u32 = 1 << 8;
     /// The leader has no mm: it has exited, other threads may live.
     pub const NO_MM: u32 = 1 << 9;

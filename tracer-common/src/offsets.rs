@@ -60,6 +60,8 @@ offsets! {
     task_cgroups,
     /// `task_struct.vfork_done`
     task_vfork_done,
+    /// `task_struct.real_parent`
+    task_real_parent,
     /// `signal_struct.oom_score_adj`
     signal_oom_score_adj,
     /// `signal_struct.oom_mm`

@@ -46,10 +46,14 @@ pub(crate) mod task {
         task.get(offset!(task_start_boottime))
     }
 
+    /// Whether it runs on its parent's memory: `in_vfork`.
     #[inline(always)]
-    pub(crate) fn vfork_pending<O: Origin>(task: Object<O>) -> bool {
-        task.get::<u64>(offset!(task_vfork_done))
-            .is_some_and(|done| done != 0)
+    pub(crate) fn in_vfork<O: Origin>(task: Object<O>) -> bool {
+        if task.get::<u64>(offset!(task_vfork_done)).is_none_or(|done| done == 0) {
+            return false;
+        }
+        let parent = task.follow(offset!(task_real_parent)).and_then(mm).map(Object::address);
+        parent.is_some() && parent == mm(task).map(Object::address)
     }
 
     /// Real uid in the initial user namespace, as the kernel's log prints it.

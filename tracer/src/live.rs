@@ -10,7 +10,10 @@ use std::{
 use bytes::Bytes;
 use oomwhy_common::event::{EventHeader, RepeatsEvent, kind};
 use thiserror::Error;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::{MissedTickBehavior, interval},
+};
 use zerocopy::IntoBytes;
 
 use crate::{
@@ -154,12 +157,16 @@ impl Live {
         let mut ring = Ring::new(self.probes.take_ring()?)?;
         #[cfg(feature = "probe-log")]
         let _printing = tokio::spawn(self.probes.take_log()?.print());
+        // One clock for all rounds: records that keep coming must not put off what is due. It
+        // runs only while something waits for time to pass: an idle host is not woken.
+        let mut ticks = interval(Duration::from_nanos(RUN_SETTLES_AFTER_NS));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ready();
         let mut done = false;
         while !done {
             done = tokio::select! {
                 batch = ring.next_batch() => self.take(&batch?)?,
-                () = tick(self.pipeline.is_waiting()) => self.tick()?,
+                _ = ticks.tick(), if self.pipeline.is_waiting() => self.tick()?,
                 () = either(&mut interrupt, &mut terminate) => {
                     self.drain(&mut ring)?;
                     true
@@ -295,16 +302,6 @@ fn repeats_record(seq: u64, count: u64, last_ns: u64) -> Bytes {
         last_ns,
     };
     Bytes::copy_from_slice(record.as_bytes())
-}
-
-/// Ends after a while if something waits for time to pass; never otherwise: an idle host is not
-/// woken.
-async fn tick(waiting: bool) {
-    if waiting {
-        tokio::time::sleep(Duration::from_nanos(RUN_SETTLES_AFTER_NS)).await;
-    } else {
-        std::future::pending::<()>().await;
-    }
 }
 
 async fn either(interrupt: &mut Signal, terminate: &mut Signal) {

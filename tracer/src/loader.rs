@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, path::Path};
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader, Endianness,
     maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray, RingBuf},
-    programs::{BtfTracePoint, FEntry, FExit, ProgramError},
+    programs::{BtfTracePoint, FEntry, FExit, ProgramError, ProgramType},
+    sys::{BpfHelper, is_helper_supported},
 };
 use oomwhy_common::{counters, event::kind, offsets::KernelOffsets, settings::Settings};
 use thiserror::Error;
@@ -151,6 +152,13 @@ fn attach_with(
         }
     }
     Ok(Probes { ebpf, hooks, failed, rejected })
+}
+
+/// Whether probes may call bpf_probe_read_kernel, by trying: lockdown=confidentiality forbids it,
+/// and shows only where securityfs is mounted. `None` where trying tells nothing.
+pub fn probe_read_allowed() -> Option<bool> {
+    // Tracing programs cannot be tried without a target; kprobe programs have the same helpers.
+    is_helper_supported(ProgramType::KProbe, BpfHelper::BPF_FUNC_probe_read_kernel).ok()
 }
 
 /// Without these no invocation is seen at all.

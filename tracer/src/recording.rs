@@ -175,7 +175,12 @@ pub fn read(path: &Path) -> Result<Recording, RecordingError> {
         path: path.to_owned(),
     };
     let mut magic = [0; MAGIC.len()];
-    reader.read_exact(&mut magic).map_err(|_| foreign())?;
+    reader
+        .read_exact(&mut magic)
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::UnexpectedEof => foreign(),
+            _ => io_error(path, source),
+        })?;
     if &magic != MAGIC {
         return Err(foreign());
     }

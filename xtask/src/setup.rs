@@ -17,7 +17,7 @@ const BPF_LINKER: Tool = Tool {
 };
 const CARGO_DENY: Tool = Tool {
     name: "cargo-deny",
-    version: "0.19.0",
+    version: "0.20.2",
 };
 
 /// What building and the virtual machines need, by Debian's names.

@@ -2,7 +2,8 @@
 //! the selection loop calls a split clone of `oom_badness` that no probe sees (5.10).
 //!
 //! The list keeps the [`MAX_CANDIDATES`] with the most points. A tie replaces the older entry, as
-//! in the kernel's own selection, so the chosen one is never lost.
+//! in the kernel's own selection, so the chosen one is never lost. Those that must not be killed
+//! are listed while there is room.
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
 use oomwhy_common::event::{CandidateEntry, MAX_CANDIDATES, candidate, mm};
@@ -48,11 +49,15 @@ fn oom_evaluate_task_ret(ctx: FExitContext) -> i32 {
 /// The points of a task from the inputs of `oom_badness`, which is the same in every kernel.
 #[inline(always)]
 fn estimate(of: Object<Argument>, totalpages: Option<u64>) -> (i64, u32) {
+    if task::is_kthread(of) || task::tgid(of) == Some(1) {
+        return (LONG_MIN, 0);
+    }
     let adj = task::oom_score_adj(of).unwrap_or_default();
     let Some(mm) = task::mm(of) else {
+        // Other threads may have it: not followed here.
         return (LONG_MIN, candidate::POINTS_UNKNOWN);
     };
-    if adj == OOM_SCORE_ADJ_MIN || memory::oom_skip(mm) || task::is_kthread(of) {
+    if adj == OOM_SCORE_ADJ_MIN || memory::oom_skip(mm) || task::in_vfork(of) {
         return (LONG_MIN, 0);
     }
     let mut points = memory::pgtables_bytes(mm).unwrap_or_default() as i64 >> 12;
@@ -70,10 +75,14 @@ fn weigh(state: &mut State, task: Object<Argument>, points: i64, flags: u32) {
     let order = state.candidates.head.considered;
     state.candidates.head.considered = order + 1;
     let recorded = state.candidates.head.recorded;
+    if task::is_kthread(task) {
+        // Hundreds on every host, and never eligible: counted, not listed.
+        return;
+    }
     let slot = if recorded < MAX_CANDIDATES as u32 {
         state.candidates.head.recorded = recorded + 1;
         recorded
-    } else if points >= state.least_points {
+    } else if points != LONG_MIN && points >= state.least_points {
         state.least_slot
     } else {
         return;
@@ -127,13 +136,10 @@ fn fill_memory(entry: &mut CandidateEntry, of: Object<Argument>) -> Option<()> {
 #[inline(always)]
 fn why_not(of: Object<Argument>, tgid: i32) -> u32 {
     let mut flags = 0;
-    if task::is_kthread(of) {
-        flags |= candidate::KTHREAD;
-    }
     if tgid == 1 {
         flags |= candidate::INIT;
     }
-    if task::vfork_pending(of) {
+    if task::in_vfork(of) {
         flags |= candidate::VFORK;
     }
     if task::is_victim(of) {

@@ -13,7 +13,7 @@ use crate::{
     host::Host,
     kernel::{
         btf::{BtfError, KernelBtf},
-        files::{Privileges, Root, btf_path},
+        files::{Lockdown, Privileges, Root, btf_path},
         offsets,
         plan::{Plan, plan},
         support::HostFacts,
@@ -84,7 +84,10 @@ fn attach(
         error => Failure::runtime(&error),
     })?;
     let resolved = offsets::resolve(&btf);
-    let facts = HostFacts::collect(root, Some(&btf));
+    let mut facts = HostFacts::collect(root, Some(&btf));
+    if loader::probe_read_allowed() == Some(false) {
+        facts.lockdown = Lockdown::Confidentiality;
+    }
     drop(btf);
     let plan = plan(&facts, &resolved).map_err(|refusal| Failure::unavailable(&refusal))?;
     let probes = loader::attach(&plan, &resolved.offsets, btf_file, ring_size)
@@ -110,12 +113,11 @@ fn refused(error: LoadError, facts: &HostFacts) -> Failure {
     .map(|(_, name)| name)
     .collect();
     let hint = if missing.is_empty() || privileges.has(Privileges::SYS_ADMIN) {
+        let lockdown = format!("{:?}", facts.lockdown).to_lowercase();
         format!(
             "this kernel's policy forbids tracing BPF (lockdown, LSM or a hardened build), \
-             though the capabilities are there; lockdown is {:?}",
-            facts.lockdown
+             though the capabilities are there; lockdown is {lockdown}"
         )
-        .to_lowercase()
     } else {
         format!(
             "{} not held: run as root, e.g. `sudo oomwhy`",

@@ -24,9 +24,13 @@ pub(super) fn outcome(account: &Account, host: &Host) -> Outcome {
     }
     match &account.end {
         Some(end) => ended(end, host.hooks.contains_key("mark_victim")),
-        // The end was lost. A marked victim was killed, as far as anyone can tell.
-        None if !account.victims.is_empty() => Outcome::Killed,
-        None => Outcome::Unknown,
+        // The end was lost. A marked victim was killed, as far as anyone can tell; one that was
+        // marked though nobody was chosen was dying anyway.
+        None if account.victims.is_empty() => Outcome::Unknown,
+        None => match &account.invocation {
+            Some(invocation) if !invocation.choice_made => Outcome::WillFreeMem,
+            _ => Outcome::Killed,
+        },
     }
 }
 
@@ -45,8 +49,9 @@ fn ended(end: &End, marks_seen: bool) -> Outcome {
             Chosen::Aborted => Outcome::VictimPending,
             Chosen::Nobody if end.selected => Outcome::NoVictim,
             // Before any selection: a notifier freed memory, or the allocation may not kill.
-            Chosen::Nobody => Outcome::Reclaimed,
-            Chosen::Task | Chosen::Unknown => Outcome::Unknown,
+            Chosen::Nobody if marks_seen => Outcome::Reclaimed,
+            // Or the trigger was marked, which nobody saw.
+            Chosen::Nobody | Chosen::Task | Chosen::Unknown => Outcome::Unknown,
         },
     }
 }

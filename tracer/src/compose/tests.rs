@@ -1,1 +1,187 @@
+//! Accounts, and what a report makes of them.
 
+mod limits;
+mod outcomes;
+mod parts;
+mod points;
+mod stacks;
+mod victims;
+
+use serde_json::{Value, json};
+
+use self::parts::{account, candidate, candidates, choice, end, host, invocation, victim};
+use super::{Findings, compose};
+use crate::{
+    assemble::Account,
+    events::{Counter, Memcg, Name, Reclaimed, Repeats},
+    report::{Missing, OomReport, Record},
+};
+
+fn report(account: &Account) -> OomReport {
+    compose(account, &host(), &Findings::default())
+}
+
+fn json(account: &Account) -> Value {
+    serde_json::to_value(Record::Oom(Box::new(report(account)))).unwrap()
+}
+
+/// A kill with nothing lost.
+fn kill() -> Account {
+    Account {
+        candidates: Some(candidates(vec![candidate(100, 0, 1500)])),
+        victims: vec![(9_000, victim(100))],
+        ..account(choice(100), end(1, 1))
+    }
+}
+
+#[test]
+fn records_that_were_lost_are_named() {
+    let lost = |account: &Account| -> Vec<String> {
+        let missing = report(account).source.missing;
+        missing.into_iter().map(|it| it.field).collect()
+    };
+    let whole = kill();
+    let without = |change: fn(&mut Account)| {
+        let mut account = whole.clone();
+        change(&mut account);
+        lost(&account)
+    };
+    assert!(lost(&whole).is_empty());
+    assert_eq!(without(|it| it.invocation = None), ["trigger"]);
+    assert_eq!(without(|it| it.candidates = None), ["candidates"]);
+    assert_eq!(without(|it| it.end = None), ["outcome"]);
+    assert_eq!(without(|it| it.victims.clear()), ["victims"]);
+    let nothing = lost(&Account::default());
+    assert_eq!(nothing, ["trigger", "outcome"]);
+    // What the host cannot give comes first and stays.
+    let mut host = host();
+    host.missing = vec![Missing {
+        field: "trigger.user_stack".to_owned(),
+        why: "lockdown".to_owned(),
+    }];
+    let report = compose(&Account::default(), &host, &Findings::default());
+    assert_eq!(report.source.missing.first(), host.missing.first());
+    assert_eq!(report.source.missing.len(), 3);
+}
+
+#[test]
+fn what_is_not_known_is_no_key() {
+    let mut account = kill();
+    account.invocation.as_mut().unwrap().control = None;
+    let task = &mut account.victims[0].1;
+    (task.memory, task.vpid, task.task.oom_score_adj) = (None, None, None);
+    let report = json(&account);
+    for absent in [
+        "/constraint",
+        "/totalpages",
+        "/oom_memcg",
+        "/limit_chain",
+        "/limit_chain_truncated",
+        "/repeats",
+        "/trigger/gfp_mask",
+        "/trigger/order",
+        "/trigger/cgroup",
+        "/trigger/kernel_stack",
+        "/candidates/list/0/adj_pages",
+        "/candidates/list/0/drift_pages",
+        "/candidates/list/0/why_not",
+        "/victims/0/anon_rss_bytes",
+        "/victims/0/vpid",
+        "/victims/0/oom_score_adj",
+        "/victims/0/cgroup",
+    ] {
+        assert_eq!(report.pointer(absent), None, "{absent}");
+    }
+    assert!(!report.to_string().contains("null"), "{report}");
+    assert_eq!(json(&Account::default())["victims"], json!([]));
+}
+
+#[test]
+fn times_are_of_the_wall_clock_as_it_stood_then() {
+    let mut account = kill();
+    account.repeats = Some(Repeats {
+        count: 3,
+        last_ns: 3_000_000_000,
+    });
+    let mut findings = Findings::default();
+    let times = |findings: &Findings| {
+        let report = compose(&account, &host(), findings);
+        [report.time, report.repeats_until].map(|time| time.unwrap().to_string())
+    };
+    assert_eq!(
+        times(&findings),
+        ["2026-01-01T00:00:05Z", "2026-01-01T00:00:03Z"]
+    );
+    findings.realtime_offset_ns = Some(-1_000_000_000);
+    assert_eq!(
+        times(&findings),
+        ["1970-01-01T00:00:04Z", "1970-01-01T00:00:02Z"]
+    );
+    // As far as both clocks go: centuries, not a panic.
+    findings.realtime_offset_ns = Some(i64::MAX);
+    account.invocation.as_mut().unwrap().started_ns = u64::MAX;
+    let far = compose(&account, &host(), &findings).time.unwrap();
+    assert!(far.to_string().starts_with("2846-"), "{far}");
+}
+
+#[test]
+fn the_same_account_has_the_same_id_and_another_one_another() {
+    let id = |account: &Account| report(account).id;
+    assert_eq!(id(&kill()), "boot-000000012a05f200-101");
+    let mut amended = kill();
+    amended.repeats = Some(Repeats {
+        count: 9,
+        last_ns: 1,
+    });
+    assert_eq!(id(&amended), id(&kill()));
+    let mut later = kill();
+    later.invocation.as_mut().unwrap().started_ns += 1;
+    assert!(id(&later) > id(&kill()));
+    // Without the invocation's record: its first record is what is left.
+    let left = Account {
+        first_ns: 16,
+        ..Account::default()
+    };
+    assert_eq!(id(&left), "boot-0000000000000010-0");
+}
+
+#[test]
+fn a_call_that_found_room_again_has_a_trigger_and_a_memcg_but_no_choice() {
+    let reclaimed = Reclaimed {
+        trigger: invocation().trigger,
+        oom_memcg: Memcg {
+            id: Some(12),
+            memory: Some(Counter { usage: 1, max: 2 }),
+            swap: None,
+            oom_group: None,
+        },
+        gfp_mask: 0,
+        order: 0,
+        count: 1,
+    };
+    let mut account = Account {
+        reclaimed: Some(reclaimed),
+        first_ns: 16,
+        ..Account::default()
+    };
+    let report = json(&account);
+    assert_eq!(report["outcome"], "reclaimed");
+    assert_eq!(report["constraint"], "memcg");
+    assert_eq!(report["oom_memcg"]["max_bytes"], 8192);
+    assert_eq!(report["trigger"]["pid"], 100);
+    assert_eq!(report["source"].get("missing"), None);
+    assert_eq!(report.get("repeats"), None);
+    account.reclaimed.as_mut().unwrap().count = 8;
+    assert_eq!(json(&account)["repeats"], 8);
+}
+
+#[test]
+fn untrusted_bytes_are_whole() {
+    let mut account = kill();
+    let invocation = account.invocation.as_mut().unwrap();
+    invocation.trigger.comm = Name(b"a\xffb\n\x1b[31m".to_vec());
+    let report = json(&account);
+    assert_eq!(report["trigger"]["comm"], "a\u{fffd}b\n\u{1b}[31m");
+    assert_eq!(report["trigger"]["comm_hex"], "61ff620a1b5b33316d");
+    assert_eq!(report["victims"][0].get("comm_hex"), None);
+}

@@ -70,6 +70,7 @@ const TABLE: &[Field] = table! {
     task_start_boottime:  U64,     "task_struct.start_boottime" | "task_struct.real_start_time";
     task_cgroups:         POINTER, "task_struct.cgroups";
     task_vfork_done:      POINTER, "task_struct.vfork_done";
+    task_real_parent:     POINTER, "task_struct.real_parent";
     signal_oom_score_adj: I16,     "signal_struct.oom_score_adj";
     signal_oom_mm:        POINTER, "signal_struct.oom_mm";
     signal_pid_tgid:      POINTER, "signal_struct.pids[PIDTYPE_TGID]";

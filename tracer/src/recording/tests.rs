@@ -60,10 +60,7 @@ fn frames() -> Vec<Frame> {
     ];
     let records = [b"".as_slice(), b"oomwhy-rec1\n", &[0xff; 300]];
     let records = records.map(|bytes| Frame::Record(Bytes::copy_from_slice(bytes)));
-    records
-        .into_iter()
-        .chain(facts.map(Frame::Fact))
-        .collect()
+    records.into_iter().chain(facts.map(Frame::Fact)).collect()
 }
 
 /// Writes all [`frames`] and returns where each ends, the host's first.
@@ -131,7 +128,11 @@ fn a_recording_cut_off_anywhere_gives_its_whole_frames_and_names_the_damage() {
             Ok(recording) => {
                 assert_eq!(recording.frames, frames()[..whole - 1], "{length}");
                 // A cut between two frames cannot be told from an end.
-                assert_eq!(recording.damage.is_none(), ends.contains(&length), "{length}");
+                assert_eq!(
+                    recording.damage.is_none(),
+                    ends.contains(&length),
+                    "{length}"
+                );
             }
         }
     }
@@ -148,10 +149,16 @@ fn a_file_of_somebody_else_is_refused_with_a_hint() {
     ] {
         let error = read_bytes(bytes).unwrap_err();
         assert!(matches!(error, RecordingError::Foreign { .. }), "{error}");
-        assert!(error.to_string().contains("oomwhy --record FILE"), "{error}");
+        assert!(
+            error.to_string().contains("oomwhy --record FILE"),
+            "{error}"
+        );
     }
     let error = read(Path::new("no/such/file")).unwrap_err();
     assert!(error.to_string().starts_with("no/such/file: "), "{error}");
+    // What cannot be read is not called somebody else's.
+    let error = read(tempfile::tempdir().unwrap().path()).unwrap_err();
+    assert!(matches!(error, RecordingError::Io { .. }), "{error}");
 }
 
 #[test]
@@ -159,7 +166,7 @@ fn a_recording_without_its_host_is_damaged_from_the_start() {
     for (first, expected) in [
         (b"".as_slice(), "the description of the host is missing"),
         (&[1, 0, 0, 0, 0], "the description of the host is missing"),
-        (&[0, 2, 0, 0, 0, b'{', b'}'], "missing field `boot_id`"),
+        (&[0, 2, 0, 0, 0, b'{', b'}'], "missing field `page_size`"),
         (&[0, 9, 0, 0, 0, b'{'], "cut off in a frame"),
     ] {
         let error = read_bytes(&[MAGIC.as_slice(), first].concat()).unwrap_err();
@@ -181,10 +188,7 @@ fn damage_behind_whole_frames_is_named() {
     check_damage(&[7, 0, 0, 0, 0], "unknown frame kind 7");
     // The host stands at the start only.
     check_damage(&[0, 0, 0, 0, 0], "unknown frame kind 0");
-    check_damage(
-        &[2, 1, 0, 0, 0, b'x'],
-        "expected value at line 1 column 1",
-    );
+    check_damage(&[2, 1, 0, 0, 0, b'x'], "expected value at line 1 column 1");
     check_damage(
         &[&[2, 9, 0, 0, 0], b"\"unheard\"".as_slice()].concat(),
         "unknown variant `unheard`, expected one of `symbol`, `cgroup_path`, `realtime_offset`, \

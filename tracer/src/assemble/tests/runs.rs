@@ -101,7 +101,12 @@ fn a_run_is_forgotten_when_the_kernel_side_has_ended_it() {
     let mut assembler = Assembler::default();
     assembler.push(event(0, 1, invocation()));
     assembler.push(event(0, 1, no_victim()));
-    for (ms, reports, waiting) in [(999, 0, true), (1000, 1, true), (9999, 0, true), (10_000, 0, false)] {
+    for (ms, reports, waiting) in [
+        (999, 0, true),
+        (1000, 1, true),
+        (9999, 0, true),
+        (10_000, 0, false),
+    ] {
         assert_eq!(assembler.due(ms * super::script::MS).len(), reports, "{ms}");
         assert_eq!(assembler.is_waiting(), waiting, "{ms}");
     }

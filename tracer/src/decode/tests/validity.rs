@@ -84,7 +84,12 @@ fn a_group_of_an_invocation_that_is_not_known_is_absent() {
              .trigger.cgroup_id",
         ),
     ] {
-        check(record.as_bytes(), offset_of!(EventHeader, valid), bits, gone);
+        check(
+            record.as_bytes(),
+            offset_of!(EventHeader, valid),
+            bits,
+            gone,
+        );
     }
 }
 
@@ -97,7 +102,12 @@ fn a_group_of_another_kind_that_is_not_known_is_absent() {
         (valid::VICTIM_PER_CPU, ".per_cpu"),
         (valid::VICTIM_VPID, ".vpid"),
     ] {
-        check(victim().as_bytes(), offset_of!(EventHeader, valid), bits, gone);
+        check(
+            victim().as_bytes(),
+            offset_of!(EventHeader, valid),
+            bits,
+            gone,
+        );
     }
     for (bits, gone) in [
         (
@@ -109,10 +119,20 @@ fn a_group_of_another_kind_that_is_not_known_is_absent() {
         (valid::OOM_MEMCG_SWAP, ".oom_memcg.swap"),
         (valid::OOM_MEMCG_ID, ".oom_memcg.id"),
     ] {
-        check(reclaimed().as_bytes(), offset_of!(EventHeader, valid), bits, gone);
+        check(
+            reclaimed().as_bytes(),
+            offset_of!(EventHeader, valid),
+            bits,
+            gone,
+        );
     }
     let swap = valid::LEVELS_SWAP;
-    check(&levels(3), offset_of!(EventHeader, valid), swap, ".list.swap");
+    check(
+        &levels(3),
+        offset_of!(EventHeader, valid),
+        swap,
+        ".list.swap",
+    );
 }
 
 #[test]
@@ -143,11 +163,22 @@ fn a_candidate_is_refused_where_its_points_say_so_and_mean_something() {
     ] {
         let mut entry = entry(0);
         (entry.points, entry.flags) = (points, flags);
-        let record = [&candidates(1)[..size_of::<CandidatesHead>()], entry.as_bytes()].concat();
+        let record = [
+            &candidates(1)[..size_of::<CandidatesHead>()],
+            entry.as_bytes(),
+        ]
+        .concat();
         let Body::Candidates(table) = decode(&record).unwrap().body else {
             panic!("not candidates");
         };
-        let [Candidate { refused: is, points: now, .. }] = table.list.as_slice() else {
+        let [
+            Candidate {
+                refused: is,
+                points: now,
+                ..
+            },
+        ] = table.list.as_slice()
+        else {
             panic!("not one candidate");
         };
         assert_eq!((*is, *now), (refused, known), "{points} {flags:#x}");

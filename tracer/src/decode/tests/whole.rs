@@ -21,14 +21,17 @@ fn decoded(record: impl AsRef<[u8]>) -> Event {
 
 /// What `-o events` prints of the record, but for what every event has.
 #[track_caller]
-fn check(record: &[u8], expected: Value) {
+fn check(record: &[u8], expected: &Value) {
     let event = decoded(record);
-    assert_eq!((event.boottime_ns, event.cpu, event.seq), (7_000_000_001, 1, 3));
+    assert_eq!(
+        (event.boottime_ns, event.cpu, event.seq),
+        (7_000_000_001, 1, 3)
+    );
     let Value::Object(mut body) = serde_json::to_value(&event).unwrap() else {
         panic!("an event is an object");
     };
     body.retain(|key, _| !["boottime_ns", "cpu", "seq"].contains(&key.as_str()));
-    assert_eq!(Value::Object(body), expected);
+    assert_eq!(&Value::Object(body), expected);
 }
 
 fn task(tgid: i32) -> Value {
@@ -46,7 +49,7 @@ fn an_invocation_is_decoded_field_by_field() {
     let build_id = "ab".repeat(20);
     check(
         invocation().as_bytes(),
-        json!({"event": "invocation", "started_ns": 6000, "trigger": task(100),
+        &json!({"event": "invocation", "started_ns": 6000, "trigger": task(100),
             "totalpages": 131_072, "chosen_points": -5, "gfp_mask": 0xcc0, "order": -1,
             "constraint": 3, "is_memcg": true, "oom_memcg": memcg(),
             "chosen": {"tgid": 200, "tid": 201, "comm": "java", "uid": 1000},
@@ -65,37 +68,37 @@ fn the_other_kinds_are_decoded_field_by_field() {
     };
     check(
         &candidates(2),
-        json!({"event": "candidates", "considered": 77, "list": [entry(0), entry(1)]}),
+        &json!({"event": "candidates", "considered": 77, "list": [entry(0), entry(1)]}),
     );
     let level = json!({"memory": {"usage": 31, "max": 32}, "high": 33, "low": 34, "min": 35,
         "swap": {"usage": 36, "max": 37}});
     check(
         &levels(2),
-        json!({"event": "levels", "cgroup_id": 4711, "list": [level, level], "truncated": true}),
+        &json!({"event": "levels", "cgroup_id": 4711, "list": [level, level], "truncated": true}),
     );
     let mut marked = task(200);
     marked["event"] = json!("victim");
     marked["vpid"] = json!(1);
     marked["memory"] = json!({"counts": [1, 2, 3, -4], "pgtables_bytes": 8192, "total_vm": 900});
     marked["per_cpu"] = json!([5, -6, 7, 8]);
-    check(victim().as_bytes(), marked);
+    check(victim().as_bytes(), &marked);
     check(
         end().as_bytes(),
-        json!({"event": "end", "result": true, "chosen": "task", "kill_calls": 2, "shots": 4,
+        &json!({"event": "end", "result": true, "chosen": "task", "kill_calls": 2, "shots": 4,
             "victims": 3, "selected": true}),
     );
     check(
         repeats().as_bytes(),
-        json!({"event": "repeats", "count": 23_648, "last_ns": 9}),
+        &json!({"event": "repeats", "count": 23_648, "last_ns": 9}),
     );
     check(
         reclaimed().as_bytes(),
-        json!({"event": "reclaimed", "trigger": task(100), "oom_memcg": memcg(),
+        &json!({"event": "reclaimed", "trigger": task(100), "oom_memcg": memcg(),
             "gfp_mask": 0xcc0, "order": 2, "count": 8}),
     );
     check(
         cgroup_made().as_bytes(),
-        json!({"event": "cgroup_made", "id": 5, "parent_id": 1}),
+        &json!({"event": "cgroup_made", "id": 5, "parent_id": 1}),
     );
 }
 
@@ -126,7 +129,11 @@ fn a_path_is_read_from_the_root_down_and_a_name_that_was_cut_off_is_dropped() {
     for (bytes, expected, truncated) in [
         (b"".as_slice(), vec![], false),
         (b"system.slice\0", vec!["system.slice"], false),
-        (b"app\0pod\0kubepods\0", vec!["kubepods", "pod", "app"], false),
+        (
+            b"app\0pod\0kubepods\0",
+            vec!["kubepods", "pod", "app"],
+            false,
+        ),
         (&longest, vec![longest_name.as_str(); 16], false),
         (b"app\0pod\0kubep", vec!["pod", "app"], true),
         (b"ap", vec![], true),

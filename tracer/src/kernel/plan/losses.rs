@@ -30,6 +30,7 @@ const BY_OFFSET: &[(&str, &[&str])] = &[
                               "victims.start_time"]),
     ("task_cgroups", TASK_CGROUP),
     ("task_vfork_done", &["candidates.why_not"]),
+    ("task_real_parent", &["candidates.why_not"]),
     ("signal_oom_score_adj", &["trigger.oom_score_adj", "candidates.oom_score_adj",
                                "victims.oom_score_adj"]),
     ("signal_oom_mm", &["candidates.why_not"]),

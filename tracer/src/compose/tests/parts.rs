@@ -1,0 +1,136 @@
+//! Parts of accounts, small and plain.
+
+use oomwhy_common::event::candidate;
+
+use crate::{
+    assemble::Account,
+    events::{Candidate, Candidates, Chosen, Control, End, Invocation, Memory, Name, Task, Victim},
+    host::Host,
+    report::Tier,
+};
+
+/// `CLOCK_BOOTTIME` 0 was at the start of 2026.
+pub(super) fn host() -> Host {
+    Host {
+        boot_id: Some("boot".to_owned()),
+        hostname: None,
+        kernel: None,
+        page_size: 4096,
+        realtime_offset_ns: 1_767_225_600_000_000_000,
+        gfp_flags: Vec::new(),
+        tier: Tier::Fentry,
+        hooks: [("mark_victim".to_owned(), "tp_btf".to_owned())].into(),
+        missing: Vec::new(),
+        memory_on_v2: Some(true),
+    }
+}
+
+pub(super) fn task(tgid: i32) -> Task {
+    Task {
+        tgid,
+        tid: tgid,
+        comm: Name(b"java".to_vec()),
+        uid: 1000,
+        start_boottime_ns: None,
+        oom_score_adj: None,
+        cgroup_id: None,
+    }
+}
+
+/// Triggered by thread 101 of process 100; totalpages 100000.
+pub(super) fn invocation() -> Invocation {
+    Invocation {
+        started_ns: 5_000_000_000,
+        trigger: Task {
+            tid: 101,
+            ..task(100)
+        },
+        control: Some(Control {
+            totalpages: 100_000,
+            chosen_points: 1500,
+            gfp_mask: 0xcc0,
+            order: 0,
+            constraint: 3,
+        }),
+        is_memcg: Some(true),
+        oom_memcg: None,
+        chosen: None,
+        considered: 0,
+        choice_made: false,
+        message: None,
+        kernel_stack: None,
+        user_stack: None,
+    }
+}
+
+/// An invocation that chose this process.
+pub(super) fn choice(tgid: i32) -> Invocation {
+    Invocation {
+        chosen: Some(task(tgid)),
+        considered: 2,
+        choice_made: true,
+        message: Some(Name(b"Out of memory".to_vec())),
+        ..invocation()
+    }
+}
+
+pub(super) fn end(kill_calls: u32, victims: u32) -> End {
+    End {
+        result: true,
+        chosen: Chosen::Task,
+        kill_calls,
+        shots: None,
+        victims,
+        selected: true,
+    }
+}
+
+pub(super) fn account(invocation: Invocation, end: End) -> Account {
+    Account {
+        seq: 1,
+        invocation: Some(invocation),
+        end: Some(end),
+        ..Account::default()
+    }
+}
+
+/// file 100, anon 1000, swap 200, shmem 50 and 3 pages of page tables: 1353.
+pub(super) const MEMORY: Memory = Memory {
+    counts: [100, 1000, 200, 50],
+    pgtables_bytes: 3 * 4096,
+    total_vm: 5000,
+};
+/// Sum of [`MEMORY`].
+pub(super) const PARTS: i64 = 1353;
+
+/// A candidate with [`MEMORY`], oom_score_adj 0, and these points by the kernel.
+pub(super) fn candidate(tgid: i32, order: u32, points: i64) -> Candidate {
+    Candidate {
+        tgid,
+        tid: tgid,
+        comm: Name(b"java".to_vec()),
+        uid: Some(1000),
+        points: Some(points),
+        refused: points == i64::MIN,
+        memory: Some(MEMORY),
+        oom_score_adj: Some(0),
+        flags: candidate::POINTS_RETURNED,
+        order,
+    }
+}
+
+pub(super) fn candidates(list: Vec<Candidate>) -> Candidates {
+    Candidates {
+        considered: 7,
+        list,
+    }
+}
+
+pub(super) fn victim(tgid: i32) -> Victim {
+    Victim {
+        task: task(tgid),
+        vpid: None,
+        memory: Some(MEMORY),
+        per_cpu: None,
+    }
+}

@@ -1,0 +1,230 @@
+//! The binary as its users meet it: what it says, where, and with which exit code.
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy excuses #[test] functions, not the helpers of an integration test"
+)]
+
+mod recorded;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, pipe},
+    process::{Command, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::{TempDir, tempdir};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_oomwhy");
+
+/// stdout and stderr of a run that must end with this code.
+#[track_caller]
+fn run(arguments: &[&str], code: i32) -> (String, String) {
+    let mut command = assert_cmd::Command::new(BINARY);
+    let assert = command.args(arguments).assert().code(code);
+    let output = assert.get_output();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(!err.contains("panicked"), "{arguments:?}: {err}");
+    (out, err)
+}
+
+/// A refusal: the code, nothing on stdout, and a first line on stderr with these words.
+#[track_caller]
+fn check_refusal(arguments: &[&str], code: i32, words: &str) {
+    let (out, err) = run(arguments, code);
+    assert_eq!(out, "", "{arguments:?}");
+    let first = err.lines().next().unwrap();
+    assert!(first.contains(words), "{arguments:?}: {err}");
+    // Usage errors are clap's, with a hint below; ours say it all in one line.
+    let ours = code == 2 || (first.starts_with("oomwhy: ") && err.lines().count() == 1);
+    assert!(ours, "{arguments:?}: {err}");
+}
+
+/// Like `oomwhy ... | true`: success without a word.
+#[track_caller]
+fn check_closed_pipe(arguments: &[&str]) {
+    let (reader, writer) = pipe().unwrap();
+    drop(reader);
+    let command = Command::new(BINARY)
+        .args(arguments)
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .output();
+    let output = command.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+    assert!(output.stderr.is_empty(), "{arguments:?}: {output:?}");
+}
+
+/// A directory with recordings of two kills: whole, and cut off in the second.
+fn recordings() -> TempDir {
+    let directory = tempdir().unwrap();
+    let whole = directory.path().join("whole.rec");
+    let lengths = recorded::two_kills(&whole);
+    let bytes = fs::read(&whole).unwrap();
+    // In the middle of the last record, the end of the second kill.
+    let cut = bytes.get(..lengths - 10).unwrap();
+    fs::write(directory.path().join("cut.rec"), cut).unwrap();
+    fs::write(directory.path().join("foreign"), "kernel: Out of memory\n").unwrap();
+    directory
+}
+
+fn name(directory: &TempDir, file: &str) -> String {
+    directory.path().join(file).to_str().unwrap().to_owned()
+}
+
+fn reports(out: &str) -> Vec<Value> {
+    let lines = out.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn version_and_help_are_data() {
+    let (out, err) = run(&["--version"], 0);
+    assert_eq!(out, concat!("oomwhy ", env!("CARGO_PKG_VERSION"), "\n"));
+    assert_eq!(err, "");
+    for flag in ["-h", "--help"] {
+        let (out, err) = run(&[flag], 0);
+        assert!(out.contains("Examples:\n  oomwhy "), "{out}");
+        assert_eq!(err, "");
+    }
+}
+
+#[test]
+fn wrong_usage_is_told_with_code_2() {
+    for (arguments, words) in [
+        (["--frobnicate"].as_slice(), "'--frobnicate'"),
+        (&["-o", "xml"], "'xml'"),
+        (&["--cgroup", "["], "--cgroup: "),
+        (&["replay", "x.rec", "--cgroup", "["], "--cgroup: "),
+        (&["--ring-size", "3"], "power of two from 128KiB"),
+        (&["--count", "0"], "'0'"),
+        (&["--comm"], "'--comm <NAME>'"),
+        (&["replay"], "required arguments"),
+        (&["-o", "json", "replay", "x.rec"], "replay"),
+    ] {
+        check_refusal(arguments, 2, words);
+    }
+}
+
+#[test]
+fn what_fails_is_told_in_one_line_with_code_1() {
+    let directory = recordings();
+    let (foreign, whole) = (name(&directory, "foreign"), name(&directory, "whole.rec"));
+    let nowhere = name(&directory, "no/x");
+    let foreign_words = format!("{foreign}: not an oomwhy recording");
+    let missing_words = format!("{nowhere}: No such file");
+    let output_words = format!("cannot write {nowhere}: No such file");
+    let to_nowhere = ["replay", &whole, "--output-file", &nowhere];
+    check_refusal(&["replay", &foreign], 1, &foreign_words);
+    check_refusal(&["replay", &nowhere], 1, &missing_words);
+    check_refusal(&to_nowhere, 1, &output_words);
+    check_refusal(&["--output-file", &nowhere], 1, &output_words);
+}
+
+#[test]
+fn a_kernel_without_btf_is_told_with_code_69() {
+    let directory = recordings();
+    let nowhere = name(&directory, "no/btf");
+    let (out, err) = run(&["--btf", &nowhere], 69);
+    assert_eq!(out, "");
+    assert!(
+        err.starts_with("oomwhy: ") && err.contains(&nowhere),
+        "{err}"
+    );
+    assert!(err.contains("hint: ") || err.contains("--btf"), "{err}");
+}
+
+#[test]
+fn a_recording_is_reported_again_to_stdout_or_to_a_file() {
+    let directory = recordings();
+    let whole = name(&directory, "whole.rec");
+    let (out, err) = run(&["replay", &whole, "-o", "json"], 0);
+    assert_eq!(err, "");
+    let [first, second] = reports(&out).try_into().unwrap();
+    for (report, pid) in [(&first, 100), (&second, 200)] {
+        assert_eq!(report["outcome"], "killed");
+        assert_eq!(report["victims"][0]["pid"], pid);
+    }
+    let file = name(&directory, "out.json");
+    let (nothing, _) = run(&["replay", &whole, "-o", "json", "--output-file", &file], 0);
+    assert_eq!(
+        (nothing.as_str(), fs::read_to_string(&file).unwrap()),
+        ("", out)
+    );
+    let (text, _) = run(&["replay", &whole, "--count", "1"], 0);
+    assert!(text.contains("java") && !text.contains('\u{1b}'), "{text}");
+    let (events, _) = run(&["replay", &whole, "-o", "events"], 0);
+    assert_eq!(reports(&events).len(), 6);
+    let (none, _) = run(&["replay", &whole, "-o", "json", "--comm", "nobody"], 0);
+    assert_eq!(none, "");
+}
+
+#[test]
+fn a_recording_that_was_cut_off_gives_what_is_whole_and_then_the_damage() {
+    let directory = recordings();
+    let cut = name(&directory, "cut.rec");
+    let (out, err) = run(&["replay", &cut, "-o", "json"], 1);
+    let outcomes = reports(&out);
+    let victims: Vec<&Value> = outcomes.iter().map(|it| &it["victims"][0]["pid"]).collect();
+    assert_eq!(victims, [100, 200]);
+    assert_eq!(outcomes[1]["source"]["missing"][0]["field"], "outcome");
+    let expected = format!("oomwhy: {cut}: damaged after 5 whole records: cut off in a frame");
+    assert!(
+        err.starts_with(&expected) && err.lines().count() == 1,
+        "{err}"
+    );
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_failure() {
+    let directory = recordings();
+    let whole = name(&directory, "whole.rec");
+    for arguments in [
+        ["schema"].as_slice(),
+        &["--help"],
+        &["man"],
+        &["completions", "bash"],
+        &["replay", &whole],
+        &["replay", &whole, "-o", "json"],
+        &["replay", &whole, "-o", "events"],
+    ] {
+        check_closed_pipe(arguments);
+    }
+}
+
+/// Runs on hosts that permit tracing, on those that refuse it, and on those that cannot.
+#[test]
+fn watching_says_that_it_traces_or_why_it_cannot() {
+    let mut child = Command::new(BINARY)
+        .args(["watch", "-o", "json", "--count", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+        let line = line.unwrap();
+        if line.starts_with("Tracing OOM kills") {
+            kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        }
+        said.extend([&line, "\n"]);
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(!said.contains("panicked"), "{said}");
+    let expected = match output.status.code() {
+        Some(0) => "Ctrl-C to stop",
+        Some(77) => "oomwhy: not permitted to load",
+        Some(69) => "oomwhy: ",
+        code => panic!("{code:?}: {said}"),
+    };
+    assert!(said.contains(expected), "{said}");
+    assert!(expected.starts_with("Ctrl") || output.stdout.is_empty());
+    assert!(
+        output.status.code() != Some(77) || said.contains("\nhint: "),
+        "{said}"
+    );
+}

@@ -1,0 +1,75 @@
+//! A small recording, made as a live run makes it.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use oomwhy::{
+    host::Host,
+    recording::{Fact, Recorder},
+    report::Tier,
+};
+use oomwhy_common::{
+    event::{EndEvent, EventHeader, InvocationEvent, TaskFacts, VictimEvent, chosen, kind},
+    valid,
+};
+use zerocopy::{FromZeros, IntoBytes};
+
+/// Records the kills of 100 and 200, three records each, and returns the file's length before the
+/// last frame, which says that the run ended.
+pub(crate) fn two_kills(path: &Path) -> usize {
+    let host = Host {
+        boot_id: Some("boot".to_owned()),
+        hostname: Some("example".to_owned()),
+        kernel: Some("6.12.0".to_owned()),
+        page_size: 4096,
+        realtime_offset_ns: 1_767_225_600_000_000_000,
+        gfp_flags: Vec::new(),
+        tier: Tier::Fentry,
+        hooks: BTreeMap::from([("mark_victim".to_owned(), "tp_btf".to_owned())]),
+        missing: Vec::new(),
+        memory_on_v2: Some(true),
+    };
+    let mut recorder = Recorder::create(path, &host).unwrap();
+    for (seq, tgid) in [(1, 100), (2, 200)] {
+        kill(&mut recorder, seq, tgid);
+    }
+    let length = fs::metadata(path).unwrap().len();
+    recorder.fact(&Fact::End).unwrap();
+    usize::try_from(length).unwrap()
+}
+
+fn kill(recorder: &mut Recorder, seq: u64, tgid: i32) {
+    let mut task = TaskFacts::new_zeroed();
+    (task.tgid, task.tid) = (tgid, tgid);
+    task.comm[..4].copy_from_slice(b"java");
+
+    let mut invocation = InvocationEvent::new_zeroed();
+    invocation.header = header(kind::INVOCATION, seq, size_of::<InvocationEvent>());
+    invocation.header.valid = valid::OOM_CONTROL | valid::CHOSEN;
+    invocation.started_ns = seq * 1_000_000_000;
+    (invocation.trigger, invocation.chosen) = (task, task);
+    invocation.choice_made = 1;
+    recorder.record(invocation.as_bytes()).unwrap();
+
+    let mut victim = VictimEvent::new_zeroed();
+    victim.header = header(kind::VICTIM, seq, size_of::<VictimEvent>());
+    victim.task = task;
+    recorder.record(victim.as_bytes()).unwrap();
+
+    let mut end = EndEvent::new_zeroed();
+    end.header = header(kind::END, seq, size_of::<EndEvent>());
+    (end.result, end.chosen, end.selected) = (1, chosen::TASK, 1);
+    (end.kill_calls, end.victims, end.shots) = (1, 1, 1);
+    recorder.record(end.as_bytes()).unwrap();
+}
+
+fn header(kind: u32, seq: u64, size: usize) -> EventHeader {
+    EventHeader {
+        boottime_ns: seq * 1_000_000_000,
+        seq,
+        valid: 0,
+        kind,
+        size: u32::try_from(size).unwrap(),
+        cpu: 0,
+        reserved: 0,
+    }
+}
