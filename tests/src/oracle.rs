@@ -64,7 +64,7 @@ pub fn judge(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
 
 /// The scenario must have gone as its table says, or the comparison proves nothing.
 fn premises(check: &mut Check, scenario: &Scenario, facts: &Facts, log: &Log) {
-    let counted = facts.oom_kills_after - facts.oom_kills_before;
+    let counted = facts.oom_kills_after.saturating_sub(facts.oom_kills_before);
     check.equal("kills by /proc/vmstat", counted, scenario.n_kills());
     let mut killed: Vec<&str> = log.kills().map(|kill| kill.comm.as_str()).collect();
     let mut wanted = scenario.victims.repeat(scenario.rounds as usize);
@@ -100,7 +100,9 @@ fn one_kill(
     check.equal("reports", mine.len(), 1);
     if let [(report, victim)] = mine.as_slice() {
         memory::victim(check, report, victim, kill);
-        check.field(report, "/message", kill.message.as_str());
+        if !is_forbidden(report, "message") {
+            check.field(report, "/message", kill.message.as_str());
+        }
         check.field(report, "/source/drops", 0);
         invocation::cgroup_ids(check, report, victim, facts);
         if let Some(block) = block {
@@ -110,6 +112,14 @@ fn one_kill(
         candidates::arithmetic(check, report);
     }
     check.leave();
+}
+
+/// Whether the report leaves the field out because lockdown=confidentiality forbids to read it,
+/// and says so. No other reason is accepted.
+fn is_forbidden(report: &Value, field: &str) -> bool {
+    let missing = report["source"]["missing"].as_array().into_iter().flatten();
+    let why = missing.filter(|entry| entry["field"] == field).find_map(|entry| entry["why"].as_str());
+    report[field].is_null() && why.is_some_and(|why| why.starts_with("lockdown=confidentiality"))
 }
 
 fn victims(report: &Value) -> impl Iterator<Item = &Value> {

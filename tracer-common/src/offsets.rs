@@ -64,6 +64,8 @@ offsets! {
     task_real_parent,
     /// `signal_struct.oom_score_adj`
     signal_oom_score_adj,
+    /// `signal_struct.nr_threads`
+    signal_nr_threads,
     /// `signal_struct.oom_mm`
     signal_oom_mm,
     /// `signal_struct.pids[PIDTYPE_TGID]`

@@ -227,6 +227,12 @@ pub(crate) fn current_address() -> u64 {
     unsafe { bpf_get_current_task() }
 }
 
+/// Whether the kernel allows reads through pointers whose type the verifier does not know.
+#[inline(always)]
+pub(crate) fn untyped_reads_allowed() -> bool {
+    setting!(probe_read) != 0
+}
+
 /// Whether plain loads reach the rss counters.
 #[inline(always)]
 pub(crate) fn typed_counters() -> bool {

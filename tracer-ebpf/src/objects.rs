@@ -78,6 +78,12 @@ pub(crate) mod task {
         Some(i32::from(adj))
     }
 
+    /// Threads of its process, those that have exited but were not reaped included.
+    #[inline(always)]
+    pub(crate) fn thread_count<O: Origin>(task: Object<O>) -> Option<i32> {
+        signal(task)?.get(offset!(signal_nr_threads))
+    }
+
     /// Whether it is a victim already: `tsk_is_oom_victim`.
     #[inline(always)]
     pub(crate) fn is_victim<O: Origin>(task: Object<O>) -> bool {

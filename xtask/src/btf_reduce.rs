@@ -16,7 +16,7 @@ const STRUCTS: &[(&str, &[&str])] = &[
     // __state and lockdep_depth tell which gfp macros the kernel has.
     ("task_struct", &["pid", "tgid", "comm", "flags", "mm", "signal", "real_cred",
                       "start_boottime", "cgroups", "vfork_done", "real_parent", "__state", "lockdep_depth"]),
-    ("signal_struct", &["oom_score_adj", "oom_mm", "pids"]),
+    ("signal_struct", &["nr_threads", "oom_score_adj", "oom_mm", "pids"]),
     ("pid", &["level", "numbers"]),
     ("upid", &["nr"]),
     ("cred", &["uid"]),

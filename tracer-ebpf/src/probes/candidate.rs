@@ -39,6 +39,9 @@ fn oom_evaluate_task_ret(ctx: FExitContext) -> i32 {
     if let Some(state) = own_invocation()
         && let Some(task) = Object::<Argument>::new(ctx.arg(0))
     {
+        if is_passed_over(task) {
+            return 0;
+        }
         let totalpages = oom_control::from_void(ctx.arg(1)).and_then(oom_control::totalpages);
         let (points, flags) = estimate(task, totalpages);
         weigh(state, task, points, flags);
@@ -46,16 +49,21 @@ fn oom_evaluate_task_ret(ctx: FExitContext) -> i32 {
     0
 }
 
+/// Tasks that `oom_evaluate_task` lets pass without weighing them: kernel threads, init, and
+/// victims of an earlier invocation.
+#[inline(always)]
+fn is_passed_over(task: Object<Argument>) -> bool {
+    task::is_kthread(task) || task::tgid(task) == Some(1) || task::is_victim(task)
+}
+
 /// The points of a task from the inputs of `oom_badness`, which is the same in every kernel.
 #[inline(always)]
 fn estimate(of: Object<Argument>, totalpages: Option<u64>) -> (i64, u32) {
-    if task::is_kthread(of) || task::tgid(of) == Some(1) {
-        return (LONG_MIN, 0);
-    }
     let adj = task::oom_score_adj(of).unwrap_or_default();
     let Some(mm) = task::mm(of) else {
-        // Other threads may have it: not followed here.
-        return (LONG_MIN, candidate::POINTS_UNKNOWN);
+        // A leader that has exited: another thread may still have the memory.
+        let alone = task::thread_count(of) == Some(1);
+        return (LONG_MIN, if alone { 0 } else { candidate::POINTS_UNKNOWN });
     };
     if adj == OOM_SCORE_ADJ_MIN || memory::oom_skip(mm) || task::in_vfork(of) {
         return (LONG_MIN, 0);
@@ -75,10 +83,6 @@ fn weigh(state: &mut State, task: Object<Argument>, points: i64, flags: u32) {
     let order = state.candidates.head.considered;
     state.candidates.head.considered = order + 1;
     let recorded = state.candidates.head.recorded;
-    if task::is_kthread(task) {
-        // Hundreds on every host, and never eligible: counted, not listed.
-        return;
-    }
     let slot = if recorded < MAX_CANDIDATES as u32 {
         state.candidates.head.recorded = recorded + 1;
         recorded

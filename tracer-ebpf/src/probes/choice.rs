@@ -163,7 +163,7 @@ fn places(state: &mut State, oc: Object<Argument>, chosen: Option<Object<Argumen
             oom_memcg = cgroup::id(cgroup).unwrap_or_default();
             record::path(&mut state.path, state.seq, cgroup);
         }
-        if chosen.is_none() {
+        if chosen.is_none() || !kernel::untyped_reads_allowed() {
             record::levels(&mut state.levels, state.seq, oom_memcg, memcg);
         }
     }
@@ -177,7 +177,9 @@ fn places(state: &mut State, oc: Object<Argument>, chosen: Option<Object<Argumen
             record::path(&mut state.path, state.seq, cgroup);
         }
         // The css is the first member of its mem_cgroup; the verifier doesn't know that.
-        record::levels(&mut state.levels, state.seq, task_memcg, css.untyped());
+        if kernel::untyped_reads_allowed() {
+            record::levels(&mut state.levels, state.seq, task_memcg, css.untyped());
+        }
     }
     if let Some(current) = kernel::current()
         && let Some(cgroup) = task::memory_cgroup(current)

@@ -72,6 +72,7 @@ const TABLE: &[Field] = table! {
     task_vfork_done:      POINTER, "task_struct.vfork_done";
     task_real_parent:     POINTER, "task_struct.real_parent";
     signal_oom_score_adj: I16,     "signal_struct.oom_score_adj";
+    signal_nr_threads:    U32,     "signal_struct.nr_threads";
     signal_oom_mm:        POINTER, "signal_struct.oom_mm";
     signal_pid_tgid:      POINTER, "signal_struct.pids[PIDTYPE_TGID]";
     pid_level:            U32,     "pid.level";

@@ -31,6 +31,7 @@ const BY_OFFSET: &[(&str, &[&str])] = &[
     ("task_cgroups", TASK_CGROUP),
     ("task_vfork_done", &["candidates.why_not"]),
     ("task_real_parent", &["candidates.why_not"]),
+    ("signal_nr_threads", &["candidates.why_not"]),
     ("signal_oom_score_adj", &["trigger.oom_score_adj", "candidates.oom_score_adj",
                                "victims.oom_score_adj"]),
     ("signal_oom_mm", &["candidates.why_not"]),
@@ -177,7 +178,8 @@ fn reads(losses: &mut Losses, facts: &HostFacts, candidates: Candidates, setting
         return;
     }
     let why = "lockdown=confidentiality: the kernel's strings and untyped pointers cannot be read";
-    losses.add(&["message", "victims.vpid", "limit_chain"], why);
+    losses.add(&["message", "victims.vpid"], why);
+    losses.add(&["limit_chain (below oom_memcg)"], why);
     if candidates == Candidates::EvaluateTask {
         losses.add(&["candidates.points"], why);
     }
