@@ -57,6 +57,8 @@ pub struct Probes {
     pub failed: Vec<(Planned, String)>,
     /// The verifier rejected one of them.
     rejected: bool,
+    /// What the probes were loaded with, in the end.
+    pub settings: Settings,
 }
 
 /// A run of invocations without a victim, as the kernel side keeps it.
@@ -151,7 +153,7 @@ fn attach_with(
             }
         }
     }
-    Ok(Probes { ebpf, hooks, failed, rejected })
+    Ok(Probes { ebpf, hooks, failed, rejected, settings: *settings })
 }
 
 /// Whether probes may call bpf_probe_read_kernel, by trying: lockdown=confidentiality forbids it,

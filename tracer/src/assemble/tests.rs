@@ -97,6 +97,7 @@ fn records_of_no_invocation_close_none() {
 #[test]
 fn what_is_left_of_an_invocation_is_an_account_whatever_was_lost() {
     check(vec![Say(10, 1, end_of_kill(1))], &["10: #1 since 10, end"]);
+    check(vec![Say(10, 1, will_free_mem())], &["10: #1 since 10, end"]);
     check(
         vec![Say(10, 1, victim(100)), Say(11, 1, end_of_kill(1))],
         &["11: #1 since 10, victims 100@10, end"],

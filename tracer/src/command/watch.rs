@@ -15,7 +15,7 @@ use crate::{
         btf::{BtfError, KernelBtf},
         files::{Lockdown, Privileges, Root, btf_path},
         offsets,
-        plan::{Plan, plan},
+        plan::{MissingField, Plan, plan, without_counters},
         support::HostFacts,
     },
     live::{Live, LiveError, protect_self},
@@ -131,10 +131,8 @@ fn refused(error: LoadError, facts: &HostFacts) -> Failure {
 }
 
 fn host(facts: &HostFacts, plan: &Plan, probes: &Probes) -> Host {
-    let planned = plan.missing.iter().map(|missing| Missing {
-        field: missing.field.clone(),
-        why: missing.why.clone(),
-    });
+    let planned = plan.missing.iter().cloned().chain(without_counters(&probes.settings));
+    let planned = planned.map(|MissingField { field, why }| Missing { field, why });
     let failed = probes.failed.iter().map(|(planned, why)| Missing {
         field: format!("hook {}", planned.hook),
         why: why.lines().next().unwrap_or_default().to_owned(),

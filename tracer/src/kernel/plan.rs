@@ -86,6 +86,17 @@ pub struct Plan {
     pub missing: Vec<MissingField>,
 }
 
+/// What reports lack besides, where the probes could not be loaded with plain loads of the rss
+/// counters, as on 5.10, and no other way to read them is allowed.
+pub fn without_counters(loaded: &Settings) -> Vec<MissingField> {
+    if loaded.typed_counters != 0 || loaded.probe_read != 0 {
+        return Vec::new();
+    }
+    let why = "lockdown=confidentiality, and this kernel's verifier does not let plain loads reach \
+               the rss counters";
+    losses::memory(why)
+}
+
 /// Who hands candidates over.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Candidates {

@@ -67,11 +67,12 @@ pub(super) fn invocation() -> InvocationEvent {
     event.constraint = 3;
     event.considered = 40;
     event.choice_made = 1;
-    event.kernel_frames = 2;
+    event.kernel_frames = 4;
     event.user_frames = 3;
     event.message[..20].copy_from_slice(b"Out of memory\0stale!");
-    // The third of each is of an earlier, deeper stack.
-    event.kernel_stack[..3].copy_from_slice(&[0xffff_8000_0000_0010, 0xffff_8000_0000_0020, 99]);
+    // Behind a 0 the stack is over; what follows is of an earlier, deeper one.
+    let frames = [0xffff_8000_0000_0010, 0xffff_8000_0000_0020, 0, 99];
+    event.kernel_stack[..4].copy_from_slice(&frames);
     for (frame, status) in event.user_stack.iter_mut().zip([1, 2, 0, 2]) {
         *frame = UserFrame {
             status,

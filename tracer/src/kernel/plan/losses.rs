@@ -234,3 +234,9 @@ mod tests {
         );
     }
 }
+
+/// All that is read of a task's memory.
+pub(super) fn memory(why: &str) -> Vec<MissingField> {
+    let missing = |field: &&str| MissingField { field: (*field).to_owned(), why: why.to_owned() };
+    TASK_MEMORY.iter().map(missing).collect()
+}
