@@ -1,9 +1,14 @@
 //! Builds the eBPF programs (`tracer-ebpf`) into `OUT_DIR/oomwhy`, with whichever toolchain this
 //! machine has: rustup's nightly with rust-src, or one with a prebuilt `core` for BPF.
 
-use std::{path::Path, process::Command};
+use std::{env, fs, path::Path, process::Command};
 
+use anyhow::Context as _;
 use aya_build::{Package, Toolchain};
+use object::{
+    build::elf::{Builder, SectionData},
+    elf::SHT_STRTAB,
+};
 
 /// What to do when neither is there.
 const HINT: &str = "\
@@ -15,8 +20,11 @@ and the linker, for both:
   cargo install bpf-linker --version 0.10.4 --locked
 (`cargo xtask setup` does all of it on Debian and Ubuntu)";
 
+/// How the names of sections begin that nobody reads.
+const DROPPED: [&[u8]; 3] = [b".debug_", b".rel.debug_", b".rel.BTF"];
+
 fn main() -> anyhow::Result<()> {
-    let log = std::env::var_os("CARGO_FEATURE_PROBE_LOG").is_some();
+    let log = env::var_os("CARGO_FEATURE_PROBE_LOG").is_some();
     let package = Package {
         name: "oomwhy-ebpf",
         root_dir: "../tracer-ebpf",
@@ -26,11 +34,36 @@ fn main() -> anyhow::Result<()> {
     println!("cargo:rerun-if-changed=../tracer-common");
     let linker = Command::new("bpf-linker").arg("--version").output();
     anyhow::ensure!(linker.is_ok_and(|output| output.status.success()), HINT);
-    if has("nightly", "src/rust/library/core/Cargo.toml") {
-        return aya_build::build_ebpf([package], Toolchain::Nightly);
+    let toolchain = if has("nightly", "src/rust/library/core/Cargo.toml") {
+        Toolchain::Nightly
+    } else {
+        anyhow::ensure!(has("bpf", "bpfel-unknown-none/lib"), HINT);
+        Toolchain::Custom("bpf")
+    };
+    aya_build::build_ebpf([package], toolchain)?;
+    let out = env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?;
+    strip_dwarf(&Path::new(&out).join("oomwhy"))
+}
+
+/// Drops the DWARF, which rustc makes on the way to BTF and nobody reads: it is nine tenths of the
+/// object, and aya would parse its 20,000 relocations at every start.
+fn strip_dwarf(object: &Path) -> anyhow::Result<()> {
+    let content = fs::read(object)?;
+    let mut elf = Builder::read(content.as_slice())?;
+    for section in &mut elf.sections {
+        // Offsets in .BTF and .BTF.ext are final without their relocations; libbpf and aya ignore
+        // those, aya after parsing them.
+        section.delete = DROPPED.iter().any(|start| section.name.starts_with(start));
     }
-    anyhow::ensure!(has("bpf", "bpfel-unknown-none/lib"), HINT);
-    aya_build::build_ebpf([package], Toolchain::Custom("bpf"))
+    elf.delete_orphans();
+    // LLVM keeps all names in one table; the writer wants those of sections in one of their own.
+    let names = elf.sections.add();
+    names.name = b".shstrtab".as_slice().into();
+    names.sh_type = SHT_STRTAB;
+    names.data = SectionData::SectionString;
+    let mut stripped = Vec::new();
+    elf.write(&mut stripped)?;
+    fs::write(object, stripped).with_context(|| format!("write {}", object.display()))
 }
 
 /// Whether rustup's `toolchain` has `path` below its rustlib folder.

@@ -5,6 +5,7 @@
 //! through the [`outbox`], and powers off. On the host [`kmsg`] reads the kernel's own account of
 //! the same kills, and [`oracle`] compares it with oomwhy's reports.
 
+pub mod bench;
 pub mod facts;
 pub mod kmsg;
 pub mod matrix;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bench::Bench;
 use crate::matrix::Kernel;
 
 /// Where the plan lies in the guest.
@@ -29,6 +30,8 @@ pub enum Plan {
         /// Whether somebody watches on a terminal.
         color: bool,
     },
+    /// Measure what oomwhy costs.
+    Bench(Bench),
     /// Run one command on the console.
     Command(Vec<String>),
 }
@@ -57,6 +60,7 @@ const BOOTS: &[Boot] = &[
         scenarios: &[
             "memcg_v2",
             "nested_limit",
+            "deep_path",
             "trigger_is_not_victim",
             "twenty_in_a_row",
             "global",

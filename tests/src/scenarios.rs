@@ -6,6 +6,27 @@ use crate::workload::Work;
 /// The container-like cgroup that most scenarios use.
 pub const CONTAINER: &str = "/kubepods/pod1234/ctr-app";
 
+/// 16 levels: with the root, as many as are told. Not longer than a line of the kernel's log
+/// may be.
+const DEEP: &str = concat!(
+    "/level-01-of-a-deep-hierarchy-of-slices.slice",
+    "/level-02-of-a-deep-hierarchy-of-slices.slice",
+    "/level-03-of-a-deep-hierarchy-of-slices.slice",
+    "/level-04-of-a-deep-hierarchy-of-slices.slice",
+    "/level-05-of-a-deep-hierarchy-of-slices.slice",
+    "/level-06-of-a-deep-hierarchy-of-slices.slice",
+    "/level-07-of-a-deep-hierarchy-of-slices.slice",
+    "/level-08-of-a-deep-hierarchy-of-slices.slice",
+    "/level-09-of-a-deep-hierarchy-of-slices.slice",
+    "/level-10-of-a-deep-hierarchy-of-slices.slice",
+    "/level-11-of-a-deep-hierarchy-of-slices.slice",
+    "/level-12-of-a-deep-hierarchy-of-slices.slice",
+    "/level-13-of-a-deep-hierarchy-of-slices.slice",
+    "/level-14-of-a-deep-hierarchy-of-slices.slice",
+    "/level-15-of-a-deep-hierarchy-of-slices.slice",
+    "/level-16-of-a-deep-hierarchy-of-slices.slice",
+);
+
 /// All of them.
 pub const ALL: &[Scenario] = &[
     MEMCG_V2,
@@ -22,6 +43,11 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "nested_limit",
         steps: NESTED_STEPS,
+        ..MEMCG_V2
+    },
+    Scenario {
+        name: "deep_path",
+        steps: DEEP_STEPS,
         ..MEMCG_V2
     },
     Scenario {
@@ -136,6 +162,11 @@ const NESTED_STEPS: &[Step] = &[
     },
 ];
 
+const DEEP_STEPS: &[Step] = &[
+    Step::Cgroup { path: DEEP, limits: &[("memory.max", "32M")] },
+    Step::Start { process: Process { cgroup: DEEP, ..HOG }, until: Until::Killed },
+];
+
 /// A small process asks for the page too many, a big one that sleeps dies for it.
 const BYSTANDER_STEPS: &[Step] = &[
     Step::Cgroup {
@@ -156,7 +187,9 @@ const BYSTANDER_STEPS: &[Step] = &[
         process: Process {
             comm: "small",
             cgroup: "/shared",
-            oom_score_adj: 0,
+            // Not killable: it goes on to ask for memory while big dies, and when big is gone but
+            // its memory is not yet given back, the kernel would take small as well.
+            oom_score_adj: -1000,
             uid: 1234,
             work: Work::Anon { mib: 60 },
         },

@@ -35,8 +35,8 @@ pub const USER_FRAMES: usize = 32;
 pub const MESSAGE_LEN: usize = 64;
 /// Candidates kept of one invocation: the ones with the most points.
 pub const MAX_CANDIDATES: usize = 32;
-/// Levels of a cgroup path that are kept, leaf first.
-pub const MAX_LEVELS: usize = 16;
+/// Levels of a cgroup hierarchy that are kept, leaf first: 16, and the root.
+pub const MAX_LEVELS: usize = 17;
 /// Bytes of a path record's names.
 pub const PATH_BYTES: usize = 4096;
 /// Longest name of one cgroup with its NUL: `NAME_MAX` + 1.

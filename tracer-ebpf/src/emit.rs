@@ -1,8 +1,5 @@
 //! Into the ring, or into the drop counters. Nothing else writes to userspace.
-#![expect(
-    unsafe_code,
-    reason = "calls the ring buffer helper and updates per-CPU counters"
-)]
+#![expect(unsafe_code, reason = "calls the ring buffer helper and updates per-CPU counters")]
 
 use aya_ebpf::helpers::generated::{
     bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ringbuf_output,
@@ -72,11 +69,7 @@ pub(crate) fn reserved<T: FromZeros + 'static>(kind: u32, fill: impl FnOnce(&mut
     let valid = fill(record);
     let header = header(kind, 0, valid, size_of::<T>());
     // SAFETY: every record starts with its header, and ring memory is 8-byte aligned.
-    unsafe {
-        core::ptr::from_mut(record)
-            .cast::<EventHeader>()
-            .write(header)
-    };
+    unsafe { core::ptr::from_mut(record).cast::<EventHeader>().write(header) };
     entry.submit(0);
     add(counters::EMITTED, 1);
 }
@@ -89,10 +82,9 @@ fn count_drop(kind: u32) {
     let now = now();
     if let Some(first) = COUNTERS.get_ptr_mut(counters::FIRST_DROP_NS) {
         // SAFETY: this CPU's own slot of a per-CPU array.
-        unsafe {
-            if *first == 0 {
-                *first = now;
-            }
+        let first = unsafe { &mut *first };
+        if *first == 0 {
+            *first = now;
         }
     }
     if let Some(last) = COUNTERS.get_ptr_mut(counters::LAST_DROP_NS) {

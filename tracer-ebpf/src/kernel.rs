@@ -5,10 +5,7 @@
 //! - typed: a plain load through a pointer whose BTF type the verifier knows. No helper, so it
 //!   works under lockdown=confidentiality, and a bad pointer reads as 0 instead of a fault.
 //! - untyped: `bpf_probe_read_kernel`, which a bad pointer makes fail.
-#![expect(
-    unsafe_code,
-    reason = "reads kernel memory; nothing else in this crate does"
-)]
+#![expect(unsafe_code, reason = "reads kernel memory; nothing else in this crate does")]
 
 use core::{marker::PhantomData, mem::MaybeUninit, ptr};
 
@@ -62,11 +59,9 @@ pub(crate) use offset;
 
 /// The entry at `position` of the table, in bytes; volatile for the same reason.
 #[inline(always)]
+#[expect(clippy::cast_ptr_alignment, reason = "every field of the table is a u32")]
 pub(crate) fn offset_at(position: usize) -> u32 {
-    let entry = (&raw const OFFSETS)
-        .cast::<u8>()
-        .wrapping_add(position)
-        .cast::<u32>();
+    let entry = (&raw const OFFSETS).cast::<u8>().wrapping_add(position).cast::<u32>();
     // SAFETY: `offset!` passes the position of a u32 field of the live, aligned static.
     unsafe { ptr::read_volatile(entry) }
 }
@@ -124,10 +119,7 @@ impl<O: Origin> Object<O> {
         if base.is_null() {
             return None;
         }
-        Some(Self {
-            base,
-            origin: PhantomData,
-        })
+        Some(Self { base, origin: PhantomData })
     }
 
     /// The address, as an identity.
@@ -139,10 +131,7 @@ impl<O: Origin> Object<O> {
     /// The same object as one whose type the verifier lost, e.g. the container of a member.
     #[inline(always)]
     pub(crate) fn untyped(self) -> Object<Untyped> {
-        Object {
-            base: self.base,
-            origin: PhantomData,
-        }
+        Object { base: self.base, origin: PhantomData }
     }
 
     /// Loads a plain value at `offset`. `T` is an integer or a byte array of the field's size.
@@ -172,10 +161,7 @@ impl<O: Origin> Object<O> {
     /// The address `bytes` further on.
     #[inline(always)]
     pub(crate) fn at(self, bytes: u32) -> Self {
-        Self {
-            base: self.base.wrapping_add(bytes as usize),
-            origin: PhantomData,
-        }
+        Self { base: self.base.wrapping_add(bytes as usize), origin: PhantomData }
     }
 
     /// The object embedded at `offset`.
@@ -211,9 +197,7 @@ fn probe_read<T: Copy>(field: *const T) -> Option<T> {
 pub(crate) fn current() -> Option<Object<Current>> {
     let task = if setting!(current_task_btf) != 0 {
         // SAFETY: the helper has no preconditions; the setting says that the kernel has it.
-        unsafe { bpf_get_current_task_btf() }
-            .cast::<u8>()
-            .cast_const()
+        unsafe { bpf_get_current_task_btf() }.cast::<u8>().cast_const()
     } else {
         current_address() as *const u8
     };

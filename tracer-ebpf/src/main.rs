@@ -8,6 +8,17 @@
 //! [`maps`], [`emit`], then the probes, one file per stage of an invocation.
 #![no_std]
 #![no_main]
+#![expect(
+    clippy::inline_always,
+    reason = "verifier: typed pointers lose their type in a call on old kernels"
+)]
+#![expect(clippy::needless_pass_by_value, reason = "the shape of a program that aya's macros want")]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "sizes are small constants, helper results are checked, registers hold raw values"
+)]
 
 mod emit;
 mod kernel;
@@ -24,10 +35,7 @@ fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
-#[expect(
-    unsafe_code,
-    reason = "the section attribute is how the kernel learns the license"
-)]
+#[expect(unsafe_code, reason = "the section attribute is how the kernel learns the license")]
 // SAFETY: the kernel reads this section as a NUL-terminated string.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]

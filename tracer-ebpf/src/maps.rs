@@ -117,8 +117,10 @@ pub(crate) fn state() -> Option<&'static mut State> {
 #[inline(always)]
 pub(crate) fn own_invocation() -> Option<&'static mut State> {
     let state = STATE.get_ptr_mut(0)?;
-    // SAFETY: a live map value; an aligned u64, so a concurrent write is seen whole or not at all.
-    let owner = unsafe { ptr::read_volatile(&raw const (*state).task) };
+    // SAFETY: a live map value, and a field of it.
+    let owner = unsafe { &raw const (*state).task };
+    // SAFETY: an aligned u64, so a concurrent write is seen whole or not at all.
+    let owner = unsafe { ptr::read_volatile(owner) };
     if owner != crate::kernel::current_address() {
         return None;
     }

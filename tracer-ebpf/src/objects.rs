@@ -37,8 +37,7 @@ pub(crate) mod task {
 
     #[inline(always)]
     pub(crate) fn is_kthread<O: Origin>(task: Object<O>) -> bool {
-        task.get::<u32>(offset!(task_flags))
-            .is_some_and(|flags| flags & PF_KTHREAD != 0)
+        task.get::<u32>(offset!(task_flags)).is_some_and(|flags| flags & PF_KTHREAD != 0)
     }
 
     #[inline(always)]
@@ -95,8 +94,7 @@ pub(crate) mod task {
     /// The memory controller's state of its cgroup: `task->cgroups->subsys[memory]`.
     #[inline(always)]
     pub(crate) fn memory_css<O: Origin>(task: Object<O>) -> Option<Object<O>> {
-        task.follow(offset!(task_cgroups))?
-            .follow(offset!(css_set_memory))
+        task.follow(offset!(task_cgroups))?.follow(offset!(css_set_memory))
     }
 
     /// The cgroup that its memory is charged to.
@@ -172,9 +170,7 @@ pub(crate) mod memory {
 
     #[inline(always)]
     pub(crate) fn oom_skip<O: Origin>(memory: Object<O>) -> bool {
-        memory
-            .get::<u64>(offset!(mm_flags))
-            .is_some_and(|flags| flags & MMF_OOM_SKIP != 0)
+        memory.get::<u64>(offset!(mm_flags)).is_some_and(|flags| flags & MMF_OOM_SKIP != 0)
     }
 }
 
@@ -200,9 +196,7 @@ pub(crate) mod memcg {
 
     #[inline(always)]
     pub(crate) fn oom_group<O: Origin>(memcg: Object<O>) -> Option<bool> {
-        memcg
-            .get::<u8>(offset!(memcg_oom_group))
-            .map(|flag| flag != 0)
+        memcg.get::<u8>(offset!(memcg_oom_group)).map(|flag| flag != 0)
     }
 
     #[inline(always)]
@@ -243,6 +237,7 @@ pub(crate) mod oom_control {
 
     /// `None`: not known. `Some(None)`: not a memcg's OOM.
     #[inline(always)]
+    #[expect(clippy::option_option, reason = "unknown and none are two answers")]
     pub(crate) fn memcg(oc: Object<Argument>) -> Option<Option<Object<Argument>>> {
         let memcg: *const u8 = oc.get(offset!(oc_memcg))?;
         Some(Object::new(memcg))

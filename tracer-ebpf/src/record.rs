@@ -119,11 +119,7 @@ pub(crate) fn path<O: Origin>(path: &mut Path, seq: u64, of: Object<O>) {
         let start = len & (PATH_BYTES - 1);
         // SAFETY: `start` + 256 is within `names`.
         let copied = unsafe {
-            kernel::read_string(
-                name,
-                path.names.as_mut_ptr().wrapping_add(start),
-                NAME_LEN as u32,
-            )
+            kernel::read_string(name, path.names.as_mut_ptr().wrapping_add(start), NAME_LEN as u32)
         };
         let Some(copied) = copied else { return };
         len = start + copied as usize;
@@ -161,9 +157,7 @@ pub(crate) fn levels<O: Origin>(levels: &mut Levels, seq: u64, cgroup_id: u64, o
         if memory_level(entry, memory).is_none() {
             return;
         }
-        swap_known &= swap
-            .and_then(|counter| swap_level(entry, counter))
-            .is_some();
+        swap_known &= swap.and_then(|counter| swap_level(entry, counter)).is_some();
         recorded = index + 1;
         let Some(parent) = memory.follow(offset!(counter_parent)) else {
             truncated = 0;

@@ -49,28 +49,19 @@ pub struct Account {
 
 impl Account {
     fn new(seq: u64, first_ns: u64) -> Self {
-        Self {
-            seq,
-            first_ns,
-            ..Self::default()
-        }
+        Self { seq, first_ns, ..Self::default() }
     }
 
     /// Nobody was marked, and the end says so: more of the same may follow.
     fn is_quiet(&self) -> bool {
-        let quiet_end = self
-            .end
-            .as_ref()
-            .is_some_and(|end| end.kill_calls == 0 && end.victims == 0);
+        let quiet_end =
+            self.end.as_ref().is_some_and(|end| end.kill_calls == 0 && end.victims == 0);
         quiet_end && self.victims.is_empty()
     }
 
     /// Id of the memcg whose limit was hit; 0 for a global OOM, as in the kernel-side map.
     pub fn oom_memcg_id(&self) -> u64 {
-        let memcg = self
-            .invocation
-            .as_ref()
-            .and_then(|invocation| invocation.oom_memcg.as_ref());
+        let memcg = self.invocation.as_ref().and_then(|invocation| invocation.oom_memcg.as_ref());
         memcg.and_then(|memcg| memcg.id).unwrap_or_default()
     }
 }
@@ -88,10 +79,7 @@ struct Run {
 
 impl Run {
     fn count(&self) -> u64 {
-        self.account
-            .repeats
-            .as_ref()
-            .map_or(1, |repeats| repeats.count)
+        self.account.repeats.as_ref().map_or(1, |repeats| repeats.count)
     }
 
     fn quiet_for(&self, ns: u64, now_ns: u64) -> bool {
@@ -100,9 +88,7 @@ impl Run {
 
     fn report_due(&self, now_ns: u64) -> bool {
         let settled = self.reported.is_none() && self.quiet_for(RUN_SETTLES_AFTER_NS, now_ns);
-        let since = self
-            .reported
-            .map_or(self.account.first_ns, |(when, _)| when);
+        let since = self.reported.map_or(self.account.first_ns, |(when, _)| when);
         settled || now_ns.saturating_sub(since) >= RUN_REPORTED_EVERY_NS
     }
 
@@ -114,8 +100,15 @@ impl Run {
 /// Stitches events together.
 #[derive(Debug, Default)]
 pub struct Assembler {
+    /// By number of the invocation.
     open: BTreeMap<u64, Account>,
+    /// By number of the first invocation.
     runs: BTreeMap<u64, Run>,
+    /// Calls that found room again, by oom_memcg. Told only if no kill in the same memcg is near:
+    /// else they are part of that kill's story.
+    reclaimed: BTreeMap<u64, Run>,
+    /// Time of the latest kill, by oom_memcg; forgotten when it is no longer near.
+    kills: BTreeMap<u64, u64>,
 }
 
 impl Assembler {
@@ -125,17 +118,10 @@ impl Assembler {
         let mut done = self.close_before(seq);
         match event.body {
             Body::Repeats(repeats) => self.repeat(seq, now, repeats),
-            Body::Reclaimed(reclaimed) => done.push(Account {
-                reclaimed: Some(*reclaimed),
-                ..Account::new(seq, now)
-            }),
+            Body::Reclaimed(reclaimed) => self.reclaim(now, *reclaimed),
             Body::CgroupMade(_) => {}
             Body::End(end) => done.extend(self.end(seq, now, end)),
-            body => self
-                .open
-                .entry(seq)
-                .or_insert_with(|| Account::new(seq, now))
-                .add(now, body),
+            body => self.open.entry(seq).or_insert_with(|| Account::new(seq, now)).add(now, body),
         }
         done
     }
@@ -146,11 +132,8 @@ impl Assembler {
         let lost = |_: &u64, account: &mut Account| {
             now_ns.saturating_sub(account.first_ns) >= OPEN_CLOSES_AFTER_NS
         };
-        let mut done: Vec<Account> = self
-            .open
-            .extract_if(.., lost)
-            .map(|(_, account)| account)
-            .collect();
+        let mut done: Vec<Account> =
+            self.open.extract_if(.., lost).map(|(_, account)| account).collect();
         self.runs.retain(|_, run| {
             let over = run.quiet_for(RUN_ENDS_AFTER_NS, now_ns);
             if run.has_news() && (over || run.report_due(now_ns)) {
@@ -159,21 +142,19 @@ impl Assembler {
             }
             !over
         });
+        done.extend(self.due_reclaimed(now_ns));
         done
     }
 
     /// Runs that wait to be reported: (seq, oom_memcg id). Their counts may have moved on in the
     /// kernel since the latest record.
     pub fn waiting(&self) -> Vec<(u64, u64)> {
-        self.runs
-            .values()
-            .map(|run| (run.account.seq, run.account.oom_memcg_id()))
-            .collect()
+        self.runs.values().map(|run| (run.account.seq, run.account.oom_memcg_id())).collect()
     }
 
     /// Whether [`Assembler::due`] must be asked again without a further event.
     pub fn is_waiting(&self) -> bool {
-        !self.runs.is_empty() || !self.open.is_empty()
+        !self.runs.is_empty() || !self.open.is_empty() || !self.reclaimed.is_empty()
     }
 
     /// Everything that is left, at the end.
@@ -181,6 +162,7 @@ impl Assembler {
         let mut done: Vec<Account> = std::mem::take(&mut self.open).into_values().collect();
         let runs = std::mem::take(&mut self.runs).into_values();
         done.extend(runs.filter(Run::has_news).map(|run| run.account));
+        done.extend(std::mem::take(&mut self.reclaimed).into_values().map(|run| run.account));
         done.sort_by_key(|account| account.seq);
         done
     }
@@ -188,29 +170,37 @@ impl Assembler {
     /// The kernel runs one invocation at a time: an open one before `seq` has lost its end.
     fn close_before(&mut self, seq: u64) -> Vec<Account> {
         let later = self.open.split_off(&seq);
-        std::mem::replace(&mut self.open, later)
-            .into_values()
-            .collect()
+        std::mem::replace(&mut self.open, later).into_values().collect()
     }
 
     fn end(&mut self, seq: u64, now: u64, end: End) -> Option<Account> {
-        let mut account = self
-            .open
-            .remove(&seq)
-            .unwrap_or_else(|| Account::new(seq, now));
+        let mut account = self.open.remove(&seq).unwrap_or_else(|| Account::new(seq, now));
         account.end = Some(end);
         if !account.is_quiet() {
+            self.kills.insert(account.oom_memcg_id(), now);
+            self.reclaimed.remove(&account.oom_memcg_id());
             return Some(account);
         }
-        self.runs.insert(
-            seq,
-            Run {
-                account,
-                last_ns: now,
-                reported: None,
-            },
-        );
+        self.runs.insert(seq, Run { account, last_ns: now, reported: None });
         None
+    }
+
+    fn reclaim(&mut self, now: u64, reclaimed: Reclaimed) {
+        let memcg = reclaimed.oom_memcg.id.unwrap_or_default();
+        let near = |&killed: &u64| now.saturating_sub(killed) < RUN_SETTLES_AFTER_NS;
+        if self.kills.get(&memcg).is_some_and(near) {
+            return;
+        }
+        let new = || Run { account: Account::new(0, now), last_ns: now, reported: None };
+        let run = self.reclaimed.entry(memcg).or_insert_with(new);
+        run.last_ns = now;
+        run.account.reclaimed = Some(reclaimed);
+    }
+
+    fn due_reclaimed(&mut self, now_ns: u64) -> impl Iterator<Item = Account> {
+        self.kills.retain(|_, killed| now_ns.saturating_sub(*killed) < RUN_SETTLES_AFTER_NS);
+        let due = self.reclaimed.extract_if(.., move |_, run| run.report_due(now_ns));
+        due.map(|(_, run)| run.account)
     }
 
     /// A repeats record of a run that is not known (its first record was lost) is dropped with
@@ -236,11 +226,7 @@ impl Account {
             Body::Levels(levels) => self.levels = Some(levels),
             // memory.oom.group meets its first victim a second time.
             Body::Victim(victim) => {
-                if self
-                    .victims
-                    .iter()
-                    .all(|(_, known)| known.task.tgid != victim.task.tgid)
-                {
+                if self.victims.iter().all(|(_, known)| known.task.tgid != victim.task.tgid) {
                     self.victims.push((now, *victim));
                 }
             }

@@ -7,7 +7,7 @@
 use std::{
     collections::HashMap,
     fs,
-    os::unix::fs::DirEntryExt,
+    os::unix::fs::{DirEntryExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -22,17 +22,15 @@ pub struct CgroupPaths {
 }
 
 impl CgroupPaths {
+    /// Knows nothing yet; scans when it is asked for the first time.
+    pub fn new(mount: &Path) -> Self {
+        Self { mount: mount.to_owned(), known: HashMap::new() }
+    }
+
     /// Scans the hierarchy mounted at `mount`.
     pub fn scan(mount: &Path) -> Self {
-        use std::os::unix::fs::MetadataExt;
-        let mut paths = Self {
-            mount: mount.to_owned(),
-            known: HashMap::new(),
-        };
-        if let Ok(root) = fs::metadata(mount) {
-            paths.known.insert(root.ino(), "/".to_owned());
-            paths.scan_below("/");
-        }
+        let mut paths = Self::new(mount);
+        paths.scan_all();
         paths
     }
 
@@ -44,20 +42,22 @@ impl CgroupPaths {
         if let Some(parent) = self.known.get(&parent).cloned() {
             self.scan_children(&parent);
         } else {
-            self.scan_below("/");
+            self.scan_all();
         }
     }
 
     /// The path of a cgroup.
     pub fn get(&mut self, id: u64) -> Option<String> {
         if !self.known.contains_key(&id) {
-            self.scan_below("/");
+            self.scan_all();
         }
         self.known.get(&id).cloned()
     }
 
-    fn scan_below(&mut self, path: &str) {
-        let mut todo = vec![path.to_owned()];
+    fn scan_all(&mut self) {
+        let Ok(root) = fs::metadata(&self.mount) else { return };
+        self.known.insert(root.ino(), "/".to_owned());
+        let mut todo = vec!["/".to_owned()];
         while let Some(path) = todo.pop() {
             todo.extend(self.scan_children(&path));
         }
@@ -76,11 +76,7 @@ impl CgroupPaths {
                 continue;
             }
             let name = entry.file_name();
-            let path = format!(
-                "{}/{}",
-                parent.trim_end_matches('/'),
-                name.to_string_lossy()
-            );
+            let path = format!("{}/{}", parent.trim_end_matches('/'), name.to_string_lossy());
             self.known.insert(entry.ino(), path.clone());
             children.push(path);
         }

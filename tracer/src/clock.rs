@@ -14,7 +14,5 @@ pub fn realtime_offset_ns() -> i64 {
 }
 
 fn nanoseconds(time: Timespec) -> i64 {
-    time.tv_sec
-        .saturating_mul(1_000_000_000)
-        .saturating_add(time.tv_nsec)
+    time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
 }

@@ -55,19 +55,12 @@ pub fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
         kind::CGROUP => Body::CgroupMade(cgroup_made(bytes)?),
         unknown => return Err(Malformed::UnknownKind(unknown)),
     };
-    Ok(Event {
-        boottime_ns: header.boottime_ns,
-        cpu: header.cpu,
-        seq: header.seq,
-        body,
-    })
+    Ok(Event { boottime_ns: header.boottime_ns, cpu: header.cpu, seq: header.seq, body })
 }
 
 /// The struct at the start of `bytes`, and what follows it.
 fn head<T: FromBytes + KnownLayout + Immutable>(bytes: &[u8]) -> Result<(T, &[u8]), Malformed> {
-    T::read_from_prefix(bytes).map_err(|_| Malformed::Short {
-        length: bytes.len(),
-    })
+    T::read_from_prefix(bytes).map_err(|_| Malformed::Short { length: bytes.len() })
 }
 
 /// `count` structs at the start of `bytes`.
@@ -76,25 +69,14 @@ fn list<T: FromBytes + KnownLayout + Immutable>(
     count: u32,
 ) -> Result<Vec<T>, Malformed> {
     let short = Malformed::Count { announced: count };
-    let wanted = (count as usize)
-        .checked_mul(size_of::<T>())
-        .ok_or_else(|| short.clone())?;
+    let wanted = (count as usize).checked_mul(size_of::<T>()).ok_or_else(|| short.clone())?;
     let entries = bytes.get(..wanted).ok_or_else(|| short.clone())?;
-    entries
-        .chunks_exact(size_of::<T>())
-        .map(|entry| head(entry).map(|(entry, _)| entry))
-        .collect()
+    entries.chunks_exact(size_of::<T>()).map(|entry| head(entry).map(|(entry, _)| entry)).collect()
 }
 
 /// Bytes up to the first NUL: what is behind it is stale.
 fn name(bytes: &[u8]) -> Name {
-    Name(
-        bytes
-            .split(|&byte| byte == 0)
-            .next()
-            .unwrap_or_default()
-            .to_vec(),
-    )
+    Name(bytes.split(|&byte| byte == 0).next().unwrap_or_default().to_vec())
 }
 
 fn task(facts: &TaskFacts, known: bool, cgroup_known: bool) -> Task {
@@ -112,14 +94,9 @@ fn task(facts: &TaskFacts, known: bool, cgroup_known: bool) -> Task {
 fn memcg(facts: &MemcgFacts, has: impl Fn(u64) -> bool) -> Memcg {
     Memcg {
         id: has(valid::OOM_MEMCG_ID).then_some(facts.id),
-        memory: has(valid::OOM_MEMCG).then_some(Counter {
-            usage: facts.usage,
-            max: facts.max,
-        }),
-        swap: has(valid::OOM_MEMCG_SWAP).then_some(Counter {
-            usage: facts.swap_usage,
-            max: facts.swap_max,
-        }),
+        memory: has(valid::OOM_MEMCG).then_some(Counter { usage: facts.usage, max: facts.max }),
+        swap: has(valid::OOM_MEMCG_SWAP)
+            .then_some(Counter { usage: facts.swap_usage, max: facts.swap_max }),
         oom_group: has(valid::OOM_GROUP).then_some(facts.oom_group != 0),
     }
 }
@@ -129,11 +106,7 @@ fn invocation(bytes: &[u8], has: impl Fn(u64) -> bool + Copy) -> Result<Invocati
     let is_memcg = has(valid::OOM_MEMCG_ID) || has(valid::OOM_MEMCG);
     Ok(Invocation {
         started_ns: event.started_ns,
-        trigger: task(
-            &event.trigger,
-            has(valid::TRIGGER),
-            has(valid::TRIGGER_CGROUP),
-        ),
+        trigger: task(&event.trigger, has(valid::TRIGGER), has(valid::TRIGGER_CGROUP)),
         control: has(valid::OOM_CONTROL).then_some(Control {
             totalpages: event.totalpages,
             chosen_points: event.chosen_points,
@@ -162,9 +135,7 @@ fn user_frame(frame: &WireFrame) -> Option<UserFrame> {
             build_id: hex(&frame.build_id),
             file_offset: frame.offset_or_ip,
         }),
-        2 => Some(UserFrame::Ip {
-            ip: frame.offset_or_ip,
-        }),
+        2 => Some(UserFrame::Ip { ip: frame.offset_or_ip }),
         _ => None,
     }
 }
@@ -181,10 +152,7 @@ fn hex(bytes: &[u8]) -> String {
 fn candidates(bytes: &[u8]) -> Result<Candidates, Malformed> {
     let (event, rest) = head::<CandidatesHead>(bytes)?;
     let list = list::<CandidateEntry>(rest, event.recorded)?;
-    Ok(Candidates {
-        considered: event.considered,
-        list: list.iter().map(candidate).collect(),
-    })
+    Ok(Candidates { considered: event.considered, list: list.iter().map(candidate).collect() })
 }
 
 fn candidate(entry: &CandidateEntry) -> Candidate {
@@ -210,9 +178,7 @@ fn candidate(entry: &CandidateEntry) -> Candidate {
 
 fn path(bytes: &[u8]) -> Result<CgroupPath, Malformed> {
     let (event, rest) = head::<PathHead>(bytes)?;
-    let names = rest.get(..event.len as usize).ok_or(Malformed::Count {
-        announced: event.len,
-    })?;
+    let names = rest.get(..event.len as usize).ok_or(Malformed::Count { announced: event.len })?;
     // Leaf first, each with its NUL: what comes after the last NUL was cut off, and is no name.
     let whole = names.iter().rposition(|&byte| byte == 0);
     let cut_off = whole.map_or(0, |last| last + 1) < names.len();
@@ -223,34 +189,22 @@ fn path(bytes: &[u8]) -> Result<CgroupPath, Malformed> {
         .map(|name| Name(name.to_vec()))
         .collect();
     names.reverse();
-    Ok(CgroupPath {
-        id: event.cgroup_id,
-        names,
-        truncated: event.truncated != 0 || cut_off,
-    })
+    Ok(CgroupPath { id: event.cgroup_id, names, truncated: event.truncated != 0 || cut_off })
 }
 
 fn levels(bytes: &[u8], has: impl Fn(u64) -> bool) -> Result<Levels, Malformed> {
     let (event, rest) = head::<LevelsHead>(bytes)?;
     let level = |entry: &LevelEntry| Level {
-        memory: Counter {
-            usage: entry.usage,
-            max: entry.max,
-        },
+        memory: Counter { usage: entry.usage, max: entry.max },
         high: entry.high,
         low: entry.low,
         min: entry.min,
-        swap: has(valid::LEVELS_SWAP).then_some(Counter {
-            usage: entry.swap_usage,
-            max: entry.swap_max,
-        }),
+        swap: has(valid::LEVELS_SWAP)
+            .then_some(Counter { usage: entry.swap_usage, max: entry.swap_max }),
     };
     Ok(Levels {
         cgroup_id: event.cgroup_id,
-        list: list::<LevelEntry>(rest, event.recorded)?
-            .iter()
-            .map(level)
-            .collect(),
+        list: list::<LevelEntry>(rest, event.recorded)?.iter().map(level).collect(),
         truncated: event.truncated != 0,
     })
 }
@@ -258,11 +212,7 @@ fn levels(bytes: &[u8], has: impl Fn(u64) -> bool) -> Result<Levels, Malformed> 
 fn victim(bytes: &[u8], has: impl Fn(u64) -> bool) -> Result<Victim, Malformed> {
     let (event, _) = head::<VictimEvent>(bytes)?;
     Ok(Victim {
-        task: task(
-            &event.task,
-            has(valid::VICTIM_TASK),
-            has(valid::VICTIM_CGROUP),
-        ),
+        task: task(&event.task, has(valid::VICTIM_TASK), has(valid::VICTIM_CGROUP)),
         vpid: has(valid::VICTIM_VPID).then_some(event.vpid),
         memory: has(valid::VICTIM_MM).then_some(Memory {
             counts: event.counts,
@@ -292,20 +242,13 @@ fn end(bytes: &[u8]) -> Result<End, Malformed> {
 
 fn repeats(bytes: &[u8]) -> Result<Repeats, Malformed> {
     let (event, _) = head::<RepeatsEvent>(bytes)?;
-    Ok(Repeats {
-        count: event.count,
-        last_ns: event.last_ns,
-    })
+    Ok(Repeats { count: event.count, last_ns: event.last_ns })
 }
 
 fn reclaimed(bytes: &[u8], has: impl Fn(u64) -> bool + Copy) -> Result<Reclaimed, Malformed> {
     let (event, _) = head::<ReclaimedEvent>(bytes)?;
     Ok(Reclaimed {
-        trigger: task(
-            &event.trigger,
-            has(valid::TRIGGER),
-            has(valid::TRIGGER_CGROUP),
-        ),
+        trigger: task(&event.trigger, has(valid::TRIGGER), has(valid::TRIGGER_CGROUP)),
         oom_memcg: memcg(&event.oom_memcg, has),
         gfp_mask: event.gfp_mask,
         order: event.order,
@@ -315,10 +258,7 @@ fn reclaimed(bytes: &[u8], has: impl Fn(u64) -> bool + Copy) -> Result<Reclaimed
 
 fn cgroup_made(bytes: &[u8]) -> Result<CgroupMade, Malformed> {
     let (event, _) = head::<CgroupEvent>(bytes)?;
-    Ok(CgroupMade {
-        id: event.id,
-        parent_id: event.parent_id,
-    })
+    Ok(CgroupMade { id: event.id, parent_id: event.parent_id })
 }
 
 #[cfg(test)]

@@ -24,11 +24,8 @@ pub struct KernelSymbols {
 impl KernelSymbols {
     /// The symbols of `ips`; those without one are left out.
     pub fn resolve(&mut self, ips: &[u64]) -> BTreeMap<u64, Symbol> {
-        let unknown: Vec<u64> = ips
-            .iter()
-            .copied()
-            .filter(|ip| !self.known.contains_key(ip))
-            .collect();
+        let unknown: Vec<u64> =
+            ips.iter().copied().filter(|ip| !self.known.contains_key(ip)).collect();
         if !unknown.is_empty() {
             if self.known.len() + unknown.len() > MAX_KNOWN {
                 self.known.clear();
@@ -50,10 +47,8 @@ fn look_up(ips: &[u64]) -> Vec<Option<Symbol>> {
     });
     kernel.debug_syms = false;
     let source = source::Source::Kernel(kernel);
-    let symbolizer = Symbolizer::builder()
-        .enable_code_info(false)
-        .enable_inlined_fns(false)
-        .build();
+    let symbolizer =
+        Symbolizer::builder().enable_code_info(false).enable_inlined_fns(false).build();
     let Ok(symbolized) = symbolizer.symbolize(&source, Input::AbsAddr(ips)) else {
         return vec![None; ips.len()];
     };

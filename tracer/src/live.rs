@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::{self, Write as _},
-    path::PathBuf,
     time::Duration,
 };
 
@@ -57,16 +56,10 @@ struct Finder {
 
 impl FactSource for Finder {
     fn find(&mut self, account: &Account, findings: &mut Findings) {
-        let stack = account
-            .invocation
-            .as_ref()
-            .and_then(|it| it.kernel_stack.as_deref());
+        let stack = account.invocation.as_ref().and_then(|it| it.kernel_stack.as_deref());
         for (ip, symbol) in self.symbols.resolve(stack.unwrap_or_default()) {
             if !findings.symbols.contains_key(&ip) {
-                self.found.push(Fact::Symbol {
-                    ip,
-                    symbol: symbol.clone(),
-                });
+                self.found.push(Fact::Symbol { ip, symbol: symbol.clone() });
                 findings.symbols.insert(ip, symbol);
             }
         }
@@ -78,10 +71,7 @@ impl FactSource for Finder {
                 continue;
             }
             if let Some(path) = paths.get(id) {
-                self.found.push(Fact::CgroupPath {
-                    id,
-                    path: path.clone(),
-                });
+                self.found.push(Fact::CgroupPath { id, path: path.clone() });
                 findings.cgroup_paths.insert(id, path);
             }
         }
@@ -96,11 +86,8 @@ impl FactSource for Finder {
 
 /// Every cgroup that the account names.
 fn cgroup_ids(account: &Account) -> Vec<u64> {
-    let mut ids: Vec<u64> = account
-        .victims
-        .iter()
-        .filter_map(|(_, victim)| victim.task.cgroup_id)
-        .collect();
+    let mut ids: Vec<u64> =
+        account.victims.iter().filter_map(|(_, victim)| victim.task.cgroup_id).collect();
     ids.extend(account.levels.as_ref().map(|levels| levels.cgroup_id));
     if let Some(invocation) = &account.invocation {
         ids.extend(invocation.trigger.cgroup_id);
@@ -124,29 +111,17 @@ pub struct Live {
 }
 
 impl Live {
-    /// Ties the parts together. `cgroup_mount`: where to look up paths that the probes can't read.
+    /// Ties the parts together. `cgroup_paths`: for paths that the probes did not read.
     pub fn new(
         probes: Probes,
         pipeline: Pipeline,
         recorder: Option<Recorder>,
-        cgroup_mount: Option<PathBuf>,
+        cgroup_paths: Option<CgroupPaths>,
         realtime_offset_ns: i64,
     ) -> Self {
-        let cgroup_paths = cgroup_mount.map(|mount| CgroupPaths::scan(&mount));
-        let finder = Finder {
-            symbols: KernelSymbols::default(),
-            cgroup_paths,
-            found: Vec::new(),
-        };
+        let finder = Finder { symbols: KernelSymbols::default(), cgroup_paths, found: Vec::new() };
         let losses = Losses::default();
-        Self {
-            probes,
-            pipeline,
-            recorder,
-            finder,
-            realtime_offset_ns,
-            losses,
-        }
+        Self { probes, pipeline, recorder, finder, realtime_offset_ns, losses }
     }
 
     /// Runs until a signal, or until enough reports were written. `ready` is called once
@@ -261,16 +236,8 @@ impl Live {
         let losses = self.probes.losses()?;
         if losses != self.losses {
             self.losses = losses;
-            let Losses {
-                count,
-                first_ns,
-                last_ns,
-            } = losses;
-            self.note(Fact::Drops {
-                count,
-                first_ns,
-                last_ns,
-            })?;
+            let Losses { count, first_ns, last_ns } = losses;
+            self.note(Fact::Drops { count, first_ns, last_ns })?;
         }
         Ok(())
     }
@@ -313,9 +280,7 @@ async fn either(interrupt: &mut Signal, terminate: &mut Signal) {
 
 /// Makes the tracer the last one the OOM killer would take. Best effort: needs CAP_SYS_RESOURCE.
 pub fn protect_self() {
-    let file = fs::File::options()
-        .write(true)
-        .open("/proc/self/oom_score_adj");
+    let file = fs::File::options().write(true).open("/proc/self/oom_score_adj");
     // Without the permission the tracer is as killable as anyone: not a reason not to run.
     let _ = file.and_then(|mut file| file.write_all(b"-1000"));
 }

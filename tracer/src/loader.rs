@@ -1,10 +1,10 @@
 //! aya lives here and in [`crate::ring`]: loads the programs, sets their constants, attaches the
 //! plan, reads the counters.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use aya::{
-    Btf, Ebpf, EbpfError, EbpfLoader, Endianness,
+    Btf, Ebpf, EbpfError, Endianness,
     maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray, RingBuf},
     programs::{BtfTracePoint, FEntry, FExit, ProgramError, ProgramType},
     sys::{BpfHelper, is_helper_supported},
@@ -14,6 +14,8 @@ use thiserror::Error;
 use zerocopy::IntoBytes;
 
 use crate::kernel::plan::{How, Plan, Planned};
+
+mod lean;
 
 /// The programs, built from `tracer-ebpf` by `build.rs`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/oomwhy"));
@@ -84,14 +86,14 @@ pub struct Losses {
 }
 
 /// Loads and attaches what the plan says: with plain loads as far as this kernel's verifier takes
-/// them, which only trying tells.
+/// them, which only trying tells. `hooks` is BTF with the ids of the hooks.
 pub fn attach(
     plan: &Plan,
     offsets: &KernelOffsets,
-    btf: &Path,
+    hooks: &[u8],
     ring_bytes: Option<u32>,
 ) -> Result<Probes, LoadError> {
-    let btf = Btf::parse_file(btf, Endianness::default())
+    let btf = Btf::parse(hooks, Endianness::default())
         .map_err(|error| other("read the kernel's BTF", &error))?;
     let mut best = None;
     for settings in attempts(plan.settings) {
@@ -181,7 +183,7 @@ fn load(
     offsets: &KernelOffsets,
     ring_bytes: Option<u32>,
 ) -> Result<Ebpf, LoadError> {
-    let mut loader = EbpfLoader::new();
+    let mut loader = lean::ebpf_loader();
     // Field offsets are ours: no relocation against the kernel's BTF, no second copy of it.
     loader
         .btf(None)

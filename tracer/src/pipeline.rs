@@ -147,11 +147,7 @@ impl Pipeline {
                 self.findings.cgroup_paths.insert(id, path);
             }
             Fact::RealtimeOffset(offset) => self.findings.realtime_offset_ns = Some(offset),
-            Fact::Drops {
-                count,
-                first_ns,
-                last_ns,
-            } => self.lost(count, first_ns, last_ns)?,
+            Fact::Drops { count, first_ns, last_ns } => self.lost(count, first_ns, last_ns)?,
             Fact::Tick(_) | Fact::End => {}
         }
         Ok(())
@@ -203,10 +199,7 @@ impl Pipeline {
         self.lost_before = count;
         self.lost_since_report += new;
         self.stats.lost += new;
-        let offset = self
-            .findings
-            .realtime_offset_ns
-            .unwrap_or(self.host.realtime_offset_ns);
+        let offset = self.findings.realtime_offset_ns.unwrap_or(self.host.realtime_offset_ns);
         let time = |ns: u64| {
             let ns = i128::from(ns) + i128::from(offset);
             // Out of range only with a wall clock beyond the year 9999.

@@ -115,10 +115,7 @@ impl Recorder {
             .mode(0o600)
             .open(path)
             .map_err(|source| io_error(path, source))?;
-        let mut recorder = Self {
-            file,
-            path: path.to_owned(),
-        };
+        let mut recorder = Self { file, path: path.to_owned() };
         let magic = recorder.file.write_all(MAGIC);
         magic.map_err(|source| io_error(path, source))?;
         recorder.frame(HOST, &json(host))?;
@@ -138,9 +135,7 @@ impl Recorder {
     fn frame(&mut self, kind: u8, body: &[u8]) -> Result<(), RecordingError> {
         let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
         let frame = [&[kind], length.to_le_bytes().as_slice(), body].concat();
-        self.file
-            .write_all(&frame)
-            .map_err(|source| io_error(&self.path, source))
+        self.file.write_all(&frame).map_err(|source| io_error(&self.path, source))
     }
 }
 
@@ -150,10 +145,7 @@ fn json<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 fn io_error(path: &Path, source: io::Error) -> RecordingError {
-    RecordingError::Io {
-        path: path.to_owned(),
-        source,
-    }
+    RecordingError::Io { path: path.to_owned(), source }
 }
 
 /// A recording as far as it can be read, and what stopped the reading, if anything did.
@@ -171,41 +163,26 @@ pub struct Recording {
 pub fn read(path: &Path) -> Result<Recording, RecordingError> {
     let file = File::open(path).map_err(|source| io_error(path, source))?;
     let mut reader = BufReader::new(file);
-    let foreign = || RecordingError::Foreign {
-        path: path.to_owned(),
-    };
+    let foreign = || RecordingError::Foreign { path: path.to_owned() };
     let mut magic = [0; MAGIC.len()];
-    reader
-        .read_exact(&mut magic)
-        .map_err(|source| match source.kind() {
-            io::ErrorKind::UnexpectedEof => foreign(),
-            _ => io_error(path, source),
-        })?;
+    reader.read_exact(&mut magic).map_err(|source| match source.kind() {
+        io::ErrorKind::UnexpectedEof => foreign(),
+        _ => io_error(path, source),
+    })?;
     if &magic != MAGIC {
         return Err(foreign());
     }
-    let damaged = |whole, what| RecordingError::Damaged {
-        path: path.to_owned(),
-        whole,
-        what,
-    };
+    let damaged = |whole, what| RecordingError::Damaged { path: path.to_owned(), whole, what };
     let host = match next_frame(&mut reader) {
         Ok(Some((HOST, body))) => {
             serde_json::from_slice(&body).map_err(|error| damaged(0, error.to_string()))?
         }
         Ok(_) => {
-            return Err(damaged(
-                0,
-                "the description of the host is missing".to_owned(),
-            ));
+            return Err(damaged(0, "the description of the host is missing".to_owned()));
         }
         Err(what) => return Err(damaged(0, what)),
     };
-    let mut recording = Recording {
-        host,
-        frames: Vec::new(),
-        damage: None,
-    };
+    let mut recording = Recording { host, frames: Vec::new(), damage: None };
     loop {
         match next_frame(&mut reader).and_then(|frame| frame.map(parse).transpose()) {
             Ok(Some(frame)) => recording.frames.push(frame),
@@ -222,10 +199,7 @@ pub fn read(path: &Path) -> Result<Recording, RecordingError> {
 /// `Ok(None)` at a clean end.
 fn next_frame(reader: &mut impl Read) -> Result<Option<(u8, Vec<u8>)>, String> {
     let mut head = Vec::with_capacity(5);
-    reader
-        .take(5)
-        .read_to_end(&mut head)
-        .map_err(|error| error.to_string())?;
+    reader.take(5).read_to_end(&mut head).map_err(|error| error.to_string())?;
     let &[kind, ref length @ ..] = head.as_slice() else {
         return Ok(None);
     };
@@ -235,10 +209,7 @@ fn next_frame(reader: &mut impl Read) -> Result<Option<(u8, Vec<u8>)>, String> {
         return Err(format!("a frame of {length} bytes"));
     }
     let mut body = Vec::new();
-    reader
-        .take(length.into())
-        .read_to_end(&mut body)
-        .map_err(|error| error.to_string())?;
+    reader.take(length.into()).read_to_end(&mut body).map_err(|error| error.to_string())?;
     if body.len() < length as usize {
         return Err("cut off in a frame".to_owned());
     }
@@ -248,9 +219,7 @@ fn next_frame(reader: &mut impl Read) -> Result<Option<(u8, Vec<u8>)>, String> {
 fn parse((kind, body): (u8, Vec<u8>)) -> Result<Frame, String> {
     match kind {
         RECORD => Ok(Frame::Record(Bytes::from(body))),
-        FACT => serde_json::from_slice(&body)
-            .map(Frame::Fact)
-            .map_err(|error| error.to_string()),
+        FACT => serde_json::from_slice(&body).map(Frame::Fact).map_err(|error| error.to_string()),
         unknown => Err(format!("unknown frame kind {unknown}")),
     }
 }

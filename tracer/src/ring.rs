@@ -16,14 +16,9 @@ pub struct Ring {
 
 impl Ring {
     /// Registers the ring with the runtime.
-    #[expect(
-        deprecated,
-        reason = "its successor is unsafe; the ring owns its descriptor"
-    )]
+    #[expect(deprecated, reason = "its successor is unsafe; the ring owns its descriptor")]
     pub fn new(ring: RingBuf<MapData>) -> io::Result<Self> {
-        Ok(Self {
-            ring: AsyncFd::new(ring)?,
-        })
+        Ok(Self { ring: AsyncFd::new(ring)? })
     }
 
     /// Waits for records; returns at least one, unless the wake-up was spurious.

@@ -217,7 +217,7 @@ fn watching_says_that_it_traces_or_why_it_cannot() {
     assert!(!said.contains("panicked"), "{said}");
     let expected = match output.status.code() {
         Some(0) => "Ctrl-C to stop",
-        Some(77) => "oomwhy: not permitted to load",
+        Some(77) => "oomwhy: the kernel does not permit",
         Some(69) => "oomwhy: ",
         code => panic!("{code:?}: {said}"),
     };

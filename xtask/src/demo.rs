@@ -6,7 +6,7 @@ use anyhow::Result;
 use oomwhy_tests::plan::Plan;
 
 use crate::initramfs::{Initramfs, Source};
-use crate::vm::Machine;
+use crate::vm::{Clock, Machine};
 use crate::{kernels, setup, workspace};
 
 #[derive(clap::Args)]
@@ -35,6 +35,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         initramfs: &initramfs,
         plan: &plan,
         memory_mib: 512,
+        clock: Clock::Wall,
         cmdline: "",
         live: true,
         results: workspace::vm_results()?.join(&kernel.name).join("demo"),

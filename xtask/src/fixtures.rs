@@ -9,7 +9,7 @@ use oomwhy_tests::matrix::{self, Kernel};
 use oomwhy_tests::plan::{self, Plan};
 
 use crate::initramfs::{Initramfs, Source};
-use crate::vm::Machine;
+use crate::vm::{Clock, Machine};
 use crate::{btf_reduce, kernels, workspace};
 
 /// The scenarios whose recordings and reports are kept.
@@ -51,6 +51,7 @@ fn reduce_btf(kernel: &Kernel, initramfs: &Initramfs, results: &Path) -> Result<
         initramfs,
         plan: &Plan::HostFacts,
         memory_mib: 512,
+        clock: Clock::Wall,
         cmdline: "",
         live: false,
         results: results.join(&kernel.name).join("host_facts"),

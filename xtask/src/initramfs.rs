@@ -16,7 +16,11 @@ const PROGRAM: u32 = 0o100_755;
 const SYMLINK: u32 = 0o120_777;
 
 /// The archive that all boots share.
-pub(crate) struct Initramfs(Vec<u8>);
+#[derive(Clone)]
+pub(crate) struct Initramfs {
+    archive: Vec<u8>,
+    oomwhy_bytes: u64,
+}
 
 /// Which oomwhy goes into the guest.
 #[derive(clap::Args, Default)]
@@ -41,8 +45,17 @@ impl Initramfs {
         }
         add(&mut archive, "init", PROGRAM, &read(&init)?)?;
         add(&mut archive, "bin/hog", SYMLINK, b"/init")?;
-        add(&mut archive, GUEST_OOMWHY, PROGRAM, &read(&oomwhy)?)?;
-        Ok(Self(archive))
+        let oomwhy = read(&oomwhy)?;
+        add(&mut archive, GUEST_OOMWHY, PROGRAM, &oomwhy)?;
+        Ok(Self {
+            archive,
+            oomwhy_bytes: oomwhy.len() as u64,
+        })
+    }
+
+    /// The size of the static oomwhy in it.
+    pub(crate) const fn oomwhy_bytes(&self) -> u64 {
+        self.oomwhy_bytes
     }
 
     /// Adds a file of the host.
@@ -54,14 +67,14 @@ impl Initramfs {
             .map(Path::to_owned)
             .collect();
         for parent in parents.iter().rev() {
-            add(&mut self.0, &parent.to_string_lossy(), DIRECTORY, b"")?;
+            add(&mut self.archive, &parent.to_string_lossy(), DIRECTORY, b"")?;
         }
-        add(&mut self.0, target, PROGRAM, &read(source)?)
+        add(&mut self.archive, target, PROGRAM, &read(source)?)
     }
 
     /// The whole archive for one boot.
     pub(crate) fn with_plan(&self, plan: &Plan) -> Result<Vec<u8>> {
-        let mut archive = self.0.clone();
+        let mut archive = self.archive.clone();
         add(
             &mut archive,
             GUEST_PATH,

@@ -11,6 +11,7 @@
 
 mod apt;
 mod apt_sources;
+mod bench;
 mod btf_reduce;
 mod ci;
 mod demo;
@@ -43,6 +44,7 @@ Examples:
   cargo xtask setup                     install what building and testing need
   cargo xtask demo                      see a real OOM kill explained, in a virtual machine
   cargo xtask test --kernel 6.12        unit tests, then real kills on one kernel
+  cargo xtask bench                     what oomwhy costs, against the limits of docs/overhead.md
   cargo xtask vm --kernel 5.10 -- /oomwhy check
   cargo xtask ci                        everything that CI runs";
 
@@ -58,6 +60,8 @@ enum Verb {
     Test(test::Arguments),
     /// Run one command in a virtual machine
     Vm(vm_command::Arguments),
+    /// Measure what oomwhy costs, and fail when it is more than promised
+    Bench(bench::Arguments),
     /// Refresh tests/fixtures from virtual machines
     Fixtures(fixtures::Arguments),
     /// Run all checks and tests, as CI does
@@ -81,6 +85,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Vm(arguments) => vm_command::run(&arguments),
+        Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Fixtures(arguments) => fixtures::run(&arguments),
         Verb::Ci => ci::run(),
     }

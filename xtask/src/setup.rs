@@ -60,7 +60,7 @@ pub(crate) fn for_ci() -> Result<()> {
     install_tool(&CARGO_DENY)
 }
 
-fn install_packages(names: &[&str]) -> Result<()> {
+pub(crate) fn install_packages(names: &[&str]) -> Result<()> {
     if !has_apt() {
         return needs_by_hand();
     }
@@ -82,7 +82,7 @@ fn install_packages(names: &[&str]) -> Result<()> {
     )
 }
 
-fn has_apt() -> bool {
+pub(crate) fn has_apt() -> bool {
     Path::new("/usr/bin/apt-get").exists()
 }
 

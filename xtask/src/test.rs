@@ -11,7 +11,7 @@ use oomwhy_tests::plan::{self, Boot, Plan};
 
 use crate::initramfs::{Initramfs, Source};
 use crate::kernels::{self, CachedKernel};
-use crate::vm::Machine;
+use crate::vm::{Clock, Machine};
 use crate::{process, workspace};
 
 #[derive(clap::Args, Default)]
@@ -71,6 +71,7 @@ fn run_boot(
         initramfs,
         plan: &Plan::Scenarios(names),
         memory_mib: boot.memory_mib,
+        clock: Clock::Wall,
         cmdline: boot.cmdline,
         live: false,
         results: results.to_owned(),

@@ -17,11 +17,36 @@ use oomwhy_tests::plan::{CONSOLE_BEGIN, END_MARKER, ERROR_FILE, Plan};
 use crate::initramfs::Initramfs;
 use crate::kernels::CachedKernel;
 
-const TIME_LIMIT: Duration = Duration::from_mins(5);
 const CONSOLE_LINES_SHOWN: usize = 60;
 const CONSOLE_FILE: &str = "console.log";
 /// The console of an attempt that did not reach its end.
 const FIRST_CONSOLE_FILE: &str = "console-of-first-attempt.log";
+
+/// What the guest's clock goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// The time on the wall; two CPUs.
+    Wall,
+    /// The instructions that the guest runs: one is one nanosecond, and idle time is skipped. What
+    /// is measured by it repeats, however busy the host is; it takes a single CPU.
+    Instructions,
+}
+
+impl Clock {
+    const fn n_cpus(self) -> &'static str {
+        match self {
+            Self::Wall => "2",
+            Self::Instructions => "1",
+        }
+    }
+
+    const fn time_limit(self) -> Duration {
+        match self {
+            Self::Wall => Duration::from_mins(5),
+            Self::Instructions => Duration::from_mins(20),
+        }
+    }
+}
 
 /// A machine to boot.
 pub(crate) struct Machine<'a> {
@@ -29,6 +54,7 @@ pub(crate) struct Machine<'a> {
     pub(crate) initramfs: &'a Initramfs,
     pub(crate) plan: &'a Plan,
     pub(crate) memory_mib: u32,
+    pub(crate) clock: Clock,
     /// What is added to the kernel's command line.
     pub(crate) cmdline: &'a str,
     /// Whether the guest's console is shown as it comes.
@@ -99,7 +125,7 @@ impl Machine<'_> {
         let console = File::create(self.results.join(CONSOLE_FILE))?;
         let live = self.live;
         let copying = thread::spawn(move || copy_console(stdout, console, live));
-        let ending = wait(&mut qemu)?;
+        let ending = wait(&mut qemu, self.clock.time_limit())?;
         if let Ok(Err(error)) = copying.join() {
             eprintln!("the guest's console was lost: {error:#}");
         }
@@ -127,7 +153,7 @@ impl Machine<'_> {
             "-cpu",
             "qemu64,-cx16",
             "-smp",
-            "2",
+            self.clock.n_cpus(),
         ])
         .args(["-m", &format!("{}M", self.memory_mib)])
         .args([
@@ -143,6 +169,9 @@ impl Machine<'_> {
         .args(["-append", cmdline.trim_end()])
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
+        if self.clock == Clock::Instructions {
+            qemu.args(["-icount", "shift=0,sleep=off"]);
+        }
         qemu
     }
 
@@ -160,7 +189,7 @@ impl Machine<'_> {
     }
 }
 
-fn wait(qemu: &mut Child) -> Result<String> {
+fn wait(qemu: &mut Child, limit: Duration) -> Result<String> {
     let start = Instant::now();
     loop {
         if let Some(status) = qemu.try_wait()? {
@@ -170,10 +199,10 @@ fn wait(qemu: &mut Child) -> Result<String> {
                 status.to_string()
             });
         }
-        if start.elapsed() > TIME_LIMIT {
+        if start.elapsed() > limit {
             qemu.kill()?;
             qemu.wait()?;
-            return Ok(format!("stopped after {} s", TIME_LIMIT.as_secs()));
+            return Ok(format!("stopped after {} s", limit.as_secs()));
         }
         thread::sleep(Duration::from_millis(20));
     }

@@ -7,7 +7,7 @@ use oomwhy_tests::plan::Plan;
 
 use crate::initramfs::{Initramfs, Source};
 use crate::kernels;
-use crate::vm::Machine;
+use crate::vm::{Clock, Machine};
 use crate::workspace;
 
 #[derive(clap::Args)]
@@ -52,6 +52,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         initramfs: &initramfs,
         plan: &plan(arguments)?,
         memory_mib: arguments.memory,
+        clock: Clock::Wall,
         cmdline: &arguments.cmdline,
         live: true,
         results: results.clone(),

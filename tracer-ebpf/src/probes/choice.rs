@@ -1,9 +1,6 @@
 //! `oom_kill_process`: the choice is made. The invocation's record is written here, before
 //! anybody is killed; or at the end of an invocation in which nobody was chosen.
-#![expect(
-    unsafe_code,
-    reason = "hands map memory to the stack and string helpers"
-)]
+#![expect(unsafe_code, reason = "hands map memory to the stack and string helpers")]
 
 use aya_ebpf::{
     EbpfContext,

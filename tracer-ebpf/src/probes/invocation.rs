@@ -21,7 +21,7 @@ use crate::{
 
 /// A run of invocations without a victim is over after this much silence: what comes then is
 /// news again.
-const RUN_ENDS_AFTER_NS: u64 = 10_000_000_000;
+pub(super) const RUN_ENDS_AFTER_NS: u64 = 10_000_000_000;
 
 // kernel-proto: mm/oom_kill.c bool out_of_memory(struct oom_control *oc)
 #[fentry]
@@ -44,7 +44,7 @@ fn begin() -> Option<()> {
     state.shots = 0;
     state.candidates.head.recorded = 0;
     state.candidates.head.considered = 0;
-    if let Some(invoked) = MEMCG_CALLS.get_ptr_mut(&task) {
+    if let Some(invoked) = MEMCG_CALLS.get_ptr_mut(task) {
         crate::maps::store(invoked, 1);
     }
     Some(())
@@ -100,11 +100,7 @@ fn ending(state: &State, oc: Object<Argument>, result: u8) -> EndEvent {
         kill_calls: state.kill_calls,
         victims: state.victims,
         selected: u32::from(totalpages != 0),
-        shots: if kernel::kill_task_hooked() {
-            state.shots
-        } else {
-            u32::MAX
-        },
+        shots: if kernel::kill_task_hooked() { state.shots } else { u32::MAX },
     }
 }
 
@@ -124,27 +120,26 @@ fn oom_memcg_id(oc: Object<Argument>) -> u64 {
 fn first_of_run(state: &mut State, memcg: u64, end: &EndEvent) -> bool {
     let now = emit::now();
     let ending = u64::from(end.chosen) << 8 | u64::from(end.selected) << 1 | u64::from(end.result);
-    if let Some(run) = QUIET_RUNS.get_ptr_mut(&memcg) {
+    if let Some(run) = QUIET_RUNS.get_ptr_mut(memcg) {
         let mut counted = crate::maps::load(run);
         if counted.ending == ending && now.saturating_sub(counted.last_ns) < RUN_ENDS_AFTER_NS {
             counted.count += 1;
             counted.last_ns = now;
             crate::maps::store(run, counted);
-            if counted.count & (counted.count - 1) == 0 {
+            if counted.count.is_power_of_two() {
                 repeats(state, &counted);
             }
             return false;
         }
+        // Another ending, or long ago: what the old run counted goes out.
+        if counted.count > 1 {
+            repeats(state, &counted);
+        }
     }
-    let run = QuietRun {
-        seq: state.seq,
-        ending,
-        count: 1,
-        last_ns: now,
-    };
+    let run = QuietRun { seq: state.seq, ending, count: 1, last_ns: now };
     // A full map evicts the oldest run; an insert into an LRU map fails only without memory, and
     // then this run's next invocation is emitted in full again.
-    let _ = QUIET_RUNS.insert(&memcg, &run, 0);
+    let _ = QUIET_RUNS.insert(memcg, run, 0);
     true
 }
 
@@ -152,12 +147,12 @@ fn first_of_run(state: &mut State, memcg: u64, end: &EndEvent) -> bool {
 #[inline(always)]
 pub(super) fn end_run(state: &mut State, oc: Object<Argument>) {
     let memcg = oom_memcg_id(oc);
-    if let Some(run) = QUIET_RUNS.get_ptr_mut(&memcg) {
+    if let Some(run) = QUIET_RUNS.get_ptr_mut(memcg) {
         let counted = crate::maps::load(run);
         if counted.count > 1 {
             repeats(state, &counted);
         }
-        let _ = QUIET_RUNS.remove(&memcg);
+        let _ = QUIET_RUNS.remove(memcg);
     }
 }
 

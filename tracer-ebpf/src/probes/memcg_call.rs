@@ -13,6 +13,7 @@ use oomwhy_common::{
     valid,
 };
 
+use super::invocation::RUN_ENDS_AFTER_NS;
 use crate::{
     emit,
     kernel::{self, Argument, Object},
@@ -28,7 +29,7 @@ const NO_INVOCATION: u64 = 1 << 32;
 //               gfp_t gfp_mask, int order)
 #[fentry]
 fn mem_cgroup_out_of_memory(_ctx: FEntryContext) -> i32 {
-    let _ = MEMCG_CALLS.insert(&kernel::current_address(), &0, 0);
+    let _ = MEMCG_CALLS.insert(kernel::current_address(), 0, 0);
     0
 }
 
@@ -36,8 +37,8 @@ fn mem_cgroup_out_of_memory(_ctx: FEntryContext) -> i32 {
 #[fexit]
 fn mem_cgroup_out_of_memory_ret(ctx: FExitContext) -> i32 {
     let task = kernel::current_address();
-    let invoked = MEMCG_CALLS.get_ptr_mut(&task).map(crate::maps::load);
-    let _ = MEMCG_CALLS.remove(&task);
+    let invoked = MEMCG_CALLS.get_ptr_mut(task).map(crate::maps::load);
+    let _ = MEMCG_CALLS.remove(task);
     // Unknown (evicted, or attached meanwhile) is not "no invocation".
     if invoked == Some(0)
         && let Some(memcg) = Object::<Argument>::new(ctx.arg(0))
@@ -51,7 +52,7 @@ fn mem_cgroup_out_of_memory_ret(ctx: FExitContext) -> i32 {
 fn no_invocation(ctx: &FExitContext, memcg: Object<Argument>) -> Option<()> {
     let id = memcg::cgroup(memcg).and_then(cgroup::id)?;
     let count = count(id);
-    if count & (count - 1) != 0 {
+    if !count.is_power_of_two() {
         return None;
     }
     emit::reserved(kind::RECLAIMED, |event: &mut ReclaimedEvent| {
@@ -70,18 +71,17 @@ fn no_invocation(ctx: &FExitContext, memcg: Object<Argument>) -> Option<()> {
 fn count(memcg: u64) -> u64 {
     // Its own key space: the run of invocations of the same memcg goes on.
     let key = memcg | 1 << 63;
-    if let Some(run) = QUIET_RUNS.get_ptr_mut(&key) {
+    let now = emit::now();
+    if let Some(run) = QUIET_RUNS.get_ptr_mut(key) {
         let mut counted = crate::maps::load(run);
-        counted.count += 1;
-        crate::maps::store(run, counted);
-        return counted.count;
+        if now.saturating_sub(counted.last_ns) < RUN_ENDS_AFTER_NS {
+            counted.count += 1;
+            counted.last_ns = now;
+            crate::maps::store(run, counted);
+            return counted.count;
+        }
     }
-    let run = QuietRun {
-        seq: 0,
-        ending: NO_INVOCATION,
-        count: 1,
-        last_ns: 0,
-    };
-    let _ = QUIET_RUNS.insert(&key, &run, 0);
+    let run = QuietRun { seq: 0, ending: NO_INVOCATION, count: 1, last_ns: now };
+    let _ = QUIET_RUNS.insert(key, run, 0);
     1
 }

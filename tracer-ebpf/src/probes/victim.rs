@@ -70,11 +70,7 @@ fn mark_pid(state: &mut State, tid: i32) {
             known = 0;
         }
         state.victim.task = facts;
-        known = if known & valid::TRIGGER == 0 {
-            0
-        } else {
-            valid::VICTIM_TASK
-        };
+        known = if known & valid::TRIGGER == 0 { 0 } else { valid::VICTIM_TASK };
     }
     // find_lock_task_mm() may have moved on to another thread of the process.
     state.victim.task.tid = tid;

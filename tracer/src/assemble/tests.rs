@@ -87,10 +87,30 @@ fn records_of_no_invocation_close_none() {
             Say(13, 1, victim(100)),
             Say(14, 1, end_of_kill(1)),
         ],
-        &[
-            "11: #0 since 11, reclaimed 7",
-            "14: #1 since 10, invocation, victims 100@13, end",
-        ],
+        &["14: #1 since 10, invocation, victims 100@13, end"],
+    );
+}
+
+#[test]
+fn a_call_that_found_room_again_is_told_once_it_settles() {
+    check(
+        vec![Say(10, 0, reclaimed(1)), Say(20, 0, reclaimed(2)), Due(1000), Due(1020), Due(3000)],
+        &["1020: #0 since 10, reclaimed 2"],
+    );
+    check(vec![Say(10, 0, reclaimed(1)), Finish], &["finish: #0 since 10, reclaimed 1"]);
+}
+
+#[test]
+fn calls_that_found_room_near_a_kill_in_the_same_memcg_belong_to_it() {
+    let kill = |ms| [Say(ms, 1, invocation()), Say(ms, 1, victim(100)), Say(ms, 1, end_of_kill(1))];
+    let mut script = vec![Say(10, 0, reclaimed(1))];
+    script.extend(kill(20));
+    script.extend([Say(500, 0, reclaimed(2)), Due(1000), Due(5000)]);
+    // Long after it, they are news.
+    script.extend([Say(6000, 0, reclaimed(4)), Due(7000), Finish]);
+    check(
+        script,
+        &["20: #1 since 20, invocation, victims 100@20, end", "7000: #0 since 6000, reclaimed 4"],
     );
 }
 
@@ -102,32 +122,18 @@ fn what_is_left_of_an_invocation_is_an_account_whatever_was_lost() {
         vec![Say(10, 1, victim(100)), Say(11, 1, end_of_kill(1))],
         &["11: #1 since 10, victims 100@10, end"],
     );
-    check(
-        vec![Say(10, 1, bystander()), Finish],
-        &["finish: #1 since 10, candidates"],
-    );
+    check(vec![Say(10, 1, bystander()), Finish], &["finish: #1 since 10, candidates"]);
     // Invocations 2 to 4 left nothing: nothing is made up for them.
     check(
-        vec![
-            Say(10, 1, chosen()),
-            Say(20, 5, chosen()),
-            Say(21, 5, end_of_kill(0)),
-        ],
-        &[
-            "20: #1 since 10, invocation",
-            "21: #5 since 20, invocation, end",
-        ],
+        vec![Say(10, 1, chosen()), Say(20, 5, chosen()), Say(21, 5, end_of_kill(0))],
+        &["20: #1 since 10, invocation", "21: #5 since 20, invocation, end"],
     );
 }
 
 #[test]
 fn a_trigger_that_dies_anyway_is_marked_before_its_invocation_is_written() {
     check(
-        vec![
-            Say(10, 1, victim(100)),
-            Say(11, 1, invocation()),
-            Say(12, 1, will_free_mem()),
-        ],
+        vec![Say(10, 1, victim(100)), Say(11, 1, invocation()), Say(12, 1, will_free_mem())],
         &["12: #1 since 10, invocation, victims 100@10, end"],
     );
 }
@@ -150,9 +156,6 @@ fn what_is_left_at_the_end_comes_in_order() {
             Finish,
             Finish,
         ],
-        &[
-            "finish: #1 since 10, invocation, end",
-            "finish: #2 since 20, invocation",
-        ],
+        &["finish: #1 since 10, invocation, end", "finish: #2 since 20, invocation"],
     );
 }

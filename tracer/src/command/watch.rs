@@ -7,6 +7,7 @@ use std::{
 
 use super::Failure;
 use crate::{
+    cgroup_paths::CgroupPaths,
     cli::WatchArgs,
     clock,
     exit::Exit,
@@ -50,11 +51,12 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     let banner = banner(&host);
     let realtime_offset_ns = host.realtime_offset_ns;
     let pipeline = super::pipeline(host, &arguments.output, filter, arguments.select.count, to);
-    // Where the probes cannot read names, paths are looked up by id.
-    let mount = (plan.settings.probe_read == 0)
-        .then(|| cgroup_mount(&facts))
-        .flatten();
-    let mut live = Live::new(probes, pipeline, recorder, mount, realtime_offset_ns);
+    let cgroup_paths = cgroup_mount(&facts).map(|mount| match plan.settings.probe_read {
+        // The probes cannot read names: all paths come from here, so it must be warm.
+        0 => CgroupPaths::scan(&mount),
+        _ => CgroupPaths::new(&mount),
+    });
+    let mut live = Live::new(probes, pipeline, recorder, cgroup_paths, realtime_offset_ns);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -88,9 +90,10 @@ fn attach(
     if loader::probe_read_allowed() == Some(false) {
         facts.lockdown = Lockdown::Confidentiality;
     }
+    let hooks = btf.hooks();
     drop(btf);
     let plan = plan(&facts, &resolved).map_err(|refusal| Failure::unavailable(&refusal))?;
-    let probes = loader::attach(&plan, &resolved.offsets, btf_file, ring_size)
+    let probes = loader::attach(&plan, &resolved.offsets, &hooks, ring_size)
         .map_err(|error| refused(error, &facts))?;
     Ok((facts, plan, probes))
 }
@@ -126,7 +129,7 @@ fn refused(error: LoadError, facts: &HostFacts) -> Failure {
     };
     Failure {
         exit: Exit::NotPermitted,
-        message: format!("not permitted to load {what} ({errno})\nhint: {hint}"),
+        message: format!("the kernel does not permit {what} ({errno})\nhint: {hint}"),
     }
 }
 

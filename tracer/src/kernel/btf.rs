@@ -1,21 +1,25 @@
-//! Opens the kernel's BTF and indexes, in one pass, the few names that oomwhy asks for.
+//! Reads the kernel's BTF in one streamed pass and keeps the few types that oomwhy asks for.
 //!
-//! One pass, because a look-up by name walks all of the 80,000 to 120,000 types when the BTF is
-//! mapped instead of parsed, and parsing it all would cost tens of megabytes on a host that may
-//! be short of memory.
+//! Not the whole: 80,000 to 200,000 parsed types cost tens of megabytes on a host that may be
+//! short of memory. [`raw`] walks the file, [`index`] finds, [`reduce`] keeps, btf-rs resolves.
 
 use std::{
-    collections::{HashMap, HashSet},
     fs::File,
-    io,
-    os::fd::AsRawFd,
+    io::{self, Cursor, Read, Seek},
+    mem,
     path::{Path, PathBuf},
 };
 
-use btf_rs::{Backend, Btf, BtfType, Type};
-use rustix::fs::MemfdFlags;
+use btf_rs::{Btf, BtfType, Type};
+use raw::Damage;
+use reduce::{Reduced, reduce};
+use skeleton::skeleton;
 
-use super::wanted_names;
+mod index;
+pub mod raw;
+mod reduce;
+mod skeleton;
+mod write;
 
 /// Where the kernel shows its own BTF.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -44,78 +48,59 @@ pub enum BtfError {
         /// What went wrong.
         source: io::Error,
     },
-    /// Could not set memory aside for the copy.
-    #[error("cannot copy kernel BTF into memory")]
-    Copy(#[source] io::Error),
     /// Not BTF, or damaged.
     #[error("cannot parse kernel BTF from {}", path.display())]
     Unparsable {
         /// The file that was parsed.
         path: PathBuf,
         /// What went wrong.
-        source: btf_rs::Error,
+        source: Damage,
     },
 }
 
-/// The kernel's types, with an index of the names in `wanted_names`.
+/// The kernel's types, as far as `wanted_names` and `wanted_members` name them.
 pub struct KernelBtf {
     btf: Btf,
-    names: Names,
-}
-
-/// Type ids by name.
-#[derive(Default)]
-struct Names {
-    /// Structs and unions. Several: unrelated drivers reuse names.
-    structs: HashMap<String, Vec<u32>>,
-    functions: HashSet<String>,
-    typedefs: HashMap<String, u32>,
-    /// Of the wanted and of all anonymous enums.
-    enumerators: HashMap<String, u32>,
+    reduced: Reduced,
 }
 
 impl KernelBtf {
-    /// Opens the BTF of the running kernel, or of a file that stands in for it.
+    /// Reads the BTF of the running kernel, or of a file that stands in for it.
     pub fn open(path: &Path) -> Result<Self, BtfError> {
-        let unparsable = |source| BtfError::Unparsable {
-            path: path.to_owned(),
-            source,
-        };
-        // The copy outlives the descriptor: btf-rs maps it.
-        let copy = copy_to_memory(path)?;
-        let name = format!("/proc/self/fd/{}", copy.as_raw_fd());
-        let btf = Btf::from_file_with_backend(name, Backend::Mmap).map_err(unparsable)?;
-        Self::index(btf).map_err(unparsable)
+        let file = File::open(path).map_err(Damage::Read);
+        file.and_then(Self::read)
+            .map_err(|damage| unusable(path, damage))
     }
 
     /// Takes BTF that is in memory already.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BtfError> {
-        Btf::from_bytes(bytes)
-            .and_then(Self::index)
-            .map_err(|source| BtfError::Unparsable {
-                path: "(memory)".into(),
-                source,
-            })
+        Self::read(Cursor::new(bytes)).map_err(|damage| unusable("(memory)".as_ref(), damage))
     }
 
-    fn index(btf: Btf) -> Result<Self, btf_rs::Error> {
-        let names = Names::scan(&btf)?;
-        Ok(Self { btf, names })
+    fn read(source: impl Read + Seek) -> Result<Self, Damage> {
+        let mut reduced = reduce(source)?;
+        let btf = Btf::from_bytes(&mem::take(&mut reduced.bytes))?;
+        Ok(Self { btf, reduced })
+    }
+
+    /// BTF in which only the ids of functions and tracepoints are true: what aya needs of it.
+    pub fn hooks(&self) -> Vec<u8> {
+        skeleton(&self.reduced.hooks)
     }
 
     /// Whether a function of this name can be hooked through BTF.
     pub fn has_function(&self, name: &str) -> bool {
-        self.names.functions.contains(name)
+        self.reduced.hooks.iter().any(|hook| hook.is_function(name))
     }
 
     /// Value of an enumerator of a wanted or an anonymous enum.
     pub fn enumerator(&self, name: &str) -> Option<u32> {
-        self.names.enumerators.get(name).copied()
+        self.reduced.enumerators.get(name).copied()
     }
 
     /// All indexed enumerators whose name starts like this.
     pub fn enumerators(&self, prefix: &str) -> impl Iterator<Item = (&str, u32)> {
-        self.names
+        self.reduced
             .enumerators
             .iter()
             .filter(move |(name, _)| name.starts_with(prefix))
@@ -124,12 +109,12 @@ impl KernelBtf {
 
     /// Ids of the structs and unions of this name.
     pub(super) fn structs(&self, name: &str) -> &[u32] {
-        self.names.structs.get(name).map_or(&[], Vec::as_slice)
+        self.reduced.structs.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// The type behind a typedef's name.
     pub(super) fn typedef(&self, name: &str) -> Option<Type> {
-        self.plain(*self.names.typedefs.get(name)?)
+        self.plain(*self.reduced.typedefs.get(name)?)
     }
 
     /// A type without the typedefs, qualifiers and tags around it.
@@ -154,68 +139,16 @@ impl KernelBtf {
     }
 }
 
-impl Names {
-    fn scan(btf: &Btf) -> Result<Self, btf_rs::Error> {
-        let wanted = wanted_names();
-        let mut names = Self::default();
-        let (_, last) = btf.base().type_id_range();
-        // Id 0 is void.
-        for id in 1..=last {
-            names.add(btf, &wanted, id, &btf.resolve_type_by_id(id)?)?;
+/// Only a file that cannot be opened or read at all is no damage of the BTF in it.
+fn unusable(path: &Path, damage: Damage) -> BtfError {
+    let path = path.to_owned();
+    match damage {
+        Damage::Read(source) if source.kind() == io::ErrorKind::NotFound => {
+            BtfError::Absent { path }
         }
-        Ok(names)
+        Damage::Read(source) => BtfError::Unreadable { path, source },
+        source => BtfError::Unparsable { path, source },
     }
-
-    fn add(
-        &mut self,
-        btf: &Btf,
-        wanted: &HashSet<&'static str>,
-        id: u32,
-        found: &Type,
-    ) -> Result<(), btf_rs::Error> {
-        let name = match found {
-            Type::Struct(inner) | Type::Union(inner) => btf.resolve_name(inner)?,
-            Type::Func(inner) => btf.resolve_name(inner)?,
-            Type::Typedef(inner) => btf.resolve_name(inner)?,
-            Type::Enum(inner) => btf.resolve_name(inner)?,
-            _ => return Ok(()),
-        };
-        let is_wanted = wanted.contains(name.as_str());
-        match found {
-            Type::Enum(inner) if is_wanted || name.is_empty() => {
-                for member in &inner.members {
-                    self.enumerators
-                        .insert(btf.resolve_name(member)?, member.val());
-                }
-            }
-            _ if !is_wanted => {}
-            Type::Struct(_) | Type::Union(_) => self.structs.entry(name).or_default().push(id),
-            Type::Func(_) => _ = self.functions.insert(name),
-            Type::Typedef(_) => _ = self.typedefs.insert(name, id),
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-/// Copies a BTF file into an anonymous one. The kernel's own cannot be mapped (before 6.16), and
-/// a plain file that someone truncates while it is mapped would kill us.
-fn copy_to_memory(path: &Path) -> Result<File, BtfError> {
-    let unreadable = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => BtfError::Absent {
-            path: path.to_owned(),
-        },
-        _ => BtfError::Unreadable {
-            path: path.to_owned(),
-            source,
-        },
-    };
-    let mut source = File::open(path).map_err(unreadable)?;
-    let memory = rustix::fs::memfd_create("oomwhy-btf", MemfdFlags::CLOEXEC)
-        .map_err(|error| BtfError::Copy(error.into()))?;
-    let mut memory = File::from(memory);
-    io::copy(&mut source, &mut memory).map_err(unreadable)?;
-    Ok(memory)
 }
 
 #[cfg(test)]

@@ -6,6 +6,10 @@ use crate::gfp::GfpFlag;
 
 /// Structs whose members tell which macros a kernel without the enum has.
 pub(super) const STRUCTS: &[&str] = &["task_struct"];
+/// Those members.
+pub(super) const MEMBERS: &[&str] = &["__state", "lockdep_depth"];
+/// How the enumerators begin that name bits.
+pub(super) const ENUMERATORS: &str = "___GFP_";
 
 /// Bits 0 to 22 of kernels that have macros only (before 6.10), from 5.10 on.
 /// <https://github.com/torvalds/linux/blob/v5.10/include/linux/gfp.h>
@@ -29,8 +33,8 @@ pub(super) fn flags(btf: &KernelBtf) -> Vec<GfpFlag> {
 /// `___GFP_IO_BIT` and the like, an anonymous enum since 6.10.
 /// <https://github.com/torvalds/linux/blob/v6.10/include/linux/gfp_types.h>
 fn from_enum(btf: &KernelBtf) -> Vec<GfpFlag> {
-    btf.enumerators("___GFP_")
-        .filter_map(|(name, bit)| Some((name.strip_prefix("___GFP_")?.strip_suffix("_BIT")?, bit)))
+    btf.enumerators(ENUMERATORS)
+        .filter_map(|(name, bit)| Some((name.strip_prefix(ENUMERATORS)?.strip_suffix("_BIT")?, bit)))
         // The end of the enum and the gaps in it.
         .filter(|(name, _)| *name != "LAST" && !name.starts_with("UNUSED"))
         .map(|(name, bit)| flag(name, bit))

@@ -1,4 +1,6 @@
-//! One walk through /proc/kallsyms, line by line: it has 5 to 10 MB, of which two lines matter.
+//! One walk through /proc/kallsyms: it has 5 to 10 MB, of which two lines matter. Making those
+//! takes the kernel longer than all else that is read at start, so reading ends where both lines
+//! must have been seen.
 
 use std::{
     fs::File,
@@ -9,6 +11,10 @@ use super::files::Root;
 
 /// The kernel makes a page of it per read, whatever we ask for.
 const BUFFER_BYTES: usize = 8 * 1024;
+
+/// Symbols are sorted by address, so no function of the kernel proper follows this one but those
+/// for booting; `oom_badness` and its parts are none. Modules have no part of it either.
+const END_OF_TEXT: &[u8] = b"_etext";
 
 /// What kernel symbols tell.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -29,31 +35,37 @@ pub(super) fn scan(root: &Root) -> Kallsyms {
 
 fn scan_lines(mut source: impl BufRead) -> io::Result<Kallsyms> {
     let mut symbols = Kallsyms::default();
-    let mut line = Vec::new();
-    while source.read_until(b'\n', &mut line)? > 0 {
-        symbols.take(&line);
+    let (mut line, mut text_ended, mut address_seen) = (Vec::new(), false, false);
+    while !(text_ended && address_seen) && source.read_until(b'\n', &mut line)? > 0 {
+        symbols.badness_is_split.get_or_insert(false);
+        match split(&line) {
+            Some((_, END_OF_TEXT)) => text_ended = true,
+            Some((address, b"__per_cpu_offset")) => {
+                symbols.per_cpu_offset = parse_address(address);
+                address_seen = true;
+            }
+            Some((_, name)) if is_part_of_badness(name) => symbols.badness_is_split = Some(true),
+            _ => {}
+        }
         line.clear();
     }
     Ok(symbols)
 }
 
-impl Kallsyms {
-    /// A line is `ADDRESS TYPE NAME`, with a tab and `[MODULE]` behind a module's.
-    fn take(&mut self, line: &[u8]) {
-        self.badness_is_split.get_or_insert(false);
-        // No allocation and no text check for the 200,000 lines that are not ours.
-        let mut words = line.trim_ascii_end().splitn(3, |byte| *byte == b' ');
-        let (Some(address), Some(_kind), Some(name)) = (words.next(), words.next(), words.next())
-        else {
-            return;
-        };
-        if name == b"__per_cpu_offset" {
-            self.per_cpu_offset = parse_address(address);
-        } else if name.starts_with(b"oom_badness.") && !name.starts_with(b"oom_badness.cold") {
-            // A .cold part is only the unlikely end of the function: its entry stays where it is.
-            self.badness_is_split = Some(true);
-        }
-    }
+/// Address and name of a line `ADDRESS TYPE NAME`; behind a module's name are a tab and `[MODULE]`.
+/// Neither allocates nor checks the text of the 200,000 lines that are not ours.
+fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let space = line.iter().position(|byte| *byte == b' ')?;
+    let (address, rest) = line.split_at_checked(space)?;
+    let [b' ', _kind, b' ', name @ ..] = rest else {
+        return None;
+    };
+    Some((address, name.strip_suffix(b"\n").unwrap_or(name)))
+}
+
+/// A .cold part is only the unlikely end of the function: its entry stays where it is.
+fn is_part_of_badness(name: &[u8]) -> bool {
+    name.starts_with(b"oom_badness.") && !name.starts_with(b"oom_badness.cold")
 }
 
 /// All zeroes is how the kernel hides an address.
@@ -88,6 +100,20 @@ mod tests {
             scanned("0000000000000000 D __per_cpu_offset\n").per_cpu_offset,
             None
         );
+    }
+
+    #[test]
+    fn nothing_is_read_behind_the_end_of_what_matters() {
+        let end = "1 T _etext\n2 D __per_cpu_offset\n";
+        let mut source = [end, "3 t unread\n"].concat();
+        let mut unread = source.as_bytes();
+        scan_lines(&mut unread).expect("bytes can be read");
+        assert_eq!(unread, b"3 t unread\n");
+        // Either alone is not the end.
+        source = format!("1 T _etext\n2 t oom_badness.part.0\n{end}");
+        assert_eq!(scanned(&source).badness_is_split, Some(true));
+        source = format!("2 D __per_cpu_offset\n3 t oom_badness.part.0\n{end}");
+        assert_eq!(scanned(&source).badness_is_split, Some(true));
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod fixtures;
 
 use std::collections::HashSet;
 
-/// Every BTF name that a module here asks for: [`btf::KernelBtf`] indexes these and no others.
+/// Every name of a BTF type that a module here asks for: [`btf::KernelBtf`] keeps these.
 fn wanted_names() -> HashSet<&'static str> {
     offsets::structs()
         .chain(offsets::ENUMS.iter().copied())
@@ -26,4 +26,16 @@ fn wanted_names() -> HashSet<&'static str> {
         .chain(support::TYPES.iter().copied())
         .chain(gfp::STRUCTS.iter().copied())
         .collect()
+}
+
+/// Every name of a member or enumerator, and no others either.
+fn wanted_members() -> impl Iterator<Item = &'static str> {
+    offsets::members()
+        .chain(support::ENUMERATORS.iter().copied())
+        .chain(gfp::MEMBERS.iter().copied())
+}
+
+/// Enumerators that are wanted by how they begin.
+fn is_wanted_prefix(name: &[u8]) -> bool {
+    name.starts_with(gfp::ENUMERATORS.as_bytes())
 }

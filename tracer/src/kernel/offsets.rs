@@ -251,5 +251,14 @@ pub(super) fn structs() -> impl Iterator<Item = &'static str> {
         })
 }
 
+/// The members and enumerators that are named in them.
+pub(super) fn members() -> impl Iterator<Item = &'static str> {
+    TABLE
+        .iter()
+        .flat_map(|field| field.alternatives)
+        .flat_map(|alternative| alternative.split(['.', '[', ']', ' ', '-', '(', ')']))
+        .filter(|word| !word.is_empty())
+}
+
 #[cfg(test)]
 mod tests;

@@ -35,6 +35,10 @@ pub(super) const TYPES: &[&str] = &[
     "bpf_func_id",
 ];
 
+/// Enumerators that facts are read from.
+pub(super) const ENUMERATORS: &[&str] = &[CURRENT_TASK_BTF];
+const CURRENT_TASK_BTF: &str = "BPF_FUNC_get_current_task_btf";
+
 /// Files that list the names of gfp flags in the kernel's order; where tracefs is mounted, and
 /// was mounted before 4.1.
 const GFP_FORMATS: [&str; 2] = [
@@ -127,7 +131,7 @@ impl BtfFacts {
                 .collect(),
             mark_victim: mark_victim(btf),
             cgroup_mkdir: btf.typedef("btf_trace_cgroup_mkdir").is_some(),
-            current_task_btf: btf.enumerator("BPF_FUNC_get_current_task_btf").is_some(),
+            current_task_btf: btf.enumerator(CURRENT_TASK_BTF).is_some(),
             gfp: gfp::flags(btf),
         }
     }

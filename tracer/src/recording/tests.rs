@@ -19,10 +19,7 @@ fn host() -> Host {
         kernel: Some("6.12.0".to_owned()),
         page_size: 4096,
         realtime_offset_ns: -1,
-        gfp_flags: vec![GfpFlag {
-            name: "__GFP_IO".to_owned(),
-            bit: 6,
-        }],
+        gfp_flags: vec![GfpFlag { name: "__GFP_IO".to_owned(), bit: 6 }],
         tier: Tier::Fentry,
         hooks: [("out_of_memory".to_owned(), "fentry".to_owned())].into(),
         missing: vec![Missing {
@@ -35,26 +32,12 @@ fn host() -> Host {
 
 /// Every kind of frame.
 fn frames() -> Vec<Frame> {
-    let symbol = Symbol {
-        name: "out_of_memory".to_owned(),
-        offset: 599,
-        module: None,
-    };
+    let symbol = Symbol { name: "out_of_memory".to_owned(), offset: 599, module: None };
     let facts = [
-        Fact::Symbol {
-            ip: u64::MAX,
-            symbol,
-        },
-        Fact::CgroupPath {
-            id: 1 << 60,
-            path: "/a \"b\"\n".to_owned(),
-        },
+        Fact::Symbol { ip: u64::MAX, symbol },
+        Fact::CgroupPath { id: 1 << 60, path: "/a \"b\"\n".to_owned() },
         Fact::RealtimeOffset(i64::MIN),
-        Fact::Drops {
-            count: 3,
-            first_ns: 1,
-            last_ns: 2,
-        },
+        Fact::Drops { count: 3, first_ns: 1, last_ns: 2 },
         Fact::Tick(9),
         Fact::End,
     ];
@@ -128,11 +111,7 @@ fn a_recording_cut_off_anywhere_gives_its_whole_frames_and_names_the_damage() {
             Ok(recording) => {
                 assert_eq!(recording.frames, frames()[..whole - 1], "{length}");
                 // A cut between two frames cannot be told from an end.
-                assert_eq!(
-                    recording.damage.is_none(),
-                    ends.contains(&length),
-                    "{length}"
-                );
+                assert_eq!(recording.damage.is_none(), ends.contains(&length), "{length}");
             }
         }
     }
@@ -149,10 +128,7 @@ fn a_file_of_somebody_else_is_refused_with_a_hint() {
     ] {
         let error = read_bytes(bytes).unwrap_err();
         assert!(matches!(error, RecordingError::Foreign { .. }), "{error}");
-        assert!(
-            error.to_string().contains("oomwhy --record FILE"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("oomwhy --record FILE"), "{error}");
     }
     let error = read(Path::new("no/such/file")).unwrap_err();
     assert!(error.to_string().starts_with("no/such/file: "), "{error}");

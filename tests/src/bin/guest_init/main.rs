@@ -9,6 +9,7 @@
     reason = "the console is the only way to tell"
 )]
 
+mod bench;
 mod cgroup;
 mod demo;
 mod hog;
@@ -58,6 +59,10 @@ fn run() -> Result<()> {
         Plan::Demo { json, color } => {
             mounts::cgroup(Hierarchy::V2)?;
             demo::run(json, color)
+        }
+        Plan::Bench(bench) => {
+            mounts::cgroup(Hierarchy::V2)?;
+            bench::run(&bench)
         }
         Plan::Command(argv) => run_command(&argv),
     }

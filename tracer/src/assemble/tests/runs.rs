@@ -11,10 +11,7 @@ use crate::assemble::Assembler;
 
 /// The first of a run, in full.
 fn first(ms: u64, seq: u64, oom_memcg: u64) -> [Step; 2] {
-    [
-        Say(ms, seq, invocation_of(oom_memcg)),
-        Say(ms, seq, no_victim()),
-    ]
+    [Say(ms, seq, invocation_of(oom_memcg)), Say(ms, seq, no_victim())]
 }
 
 /// What the kernel side says of it while it goes on: the powers of two.
@@ -39,10 +36,7 @@ fn one_write_to_memory_max_with_23648_invocations_is_one_account() {
         Due(60_000),
         Finish,
     ]);
-    check(
-        script,
-        &["1900: #1 since 10, invocation, end, repeats 23648 until 600"],
-    );
+    check(script, &["1900: #1 since 10, invocation, end, repeats 23648 until 600"]);
 }
 
 #[test]
@@ -101,12 +95,9 @@ fn a_run_is_forgotten_when_the_kernel_side_has_ended_it() {
     let mut assembler = Assembler::default();
     assembler.push(event(0, 1, invocation()));
     assembler.push(event(0, 1, no_victim()));
-    for (ms, reports, waiting) in [
-        (999, 0, true),
-        (1000, 1, true),
-        (9999, 0, true),
-        (10_000, 0, false),
-    ] {
+    for (ms, reports, waiting) in
+        [(999, 0, true), (1000, 1, true), (9999, 0, true), (10_000, 0, false)]
+    {
         assert_eq!(assembler.due(ms * super::script::MS).len(), reports, "{ms}");
         assert_eq!(assembler.is_waiting(), waiting, "{ms}");
     }
@@ -171,8 +162,5 @@ fn a_count_that_is_no_news_changes_nothing() {
         Due(1020),
         Finish,
     ]);
-    check(
-        script,
-        &["1020: #1 since 10, invocation, end, repeats 8 until 20"],
-    );
+    check(script, &["1020: #1 since 10, invocation, end, repeats 8 until 20"]);
 }

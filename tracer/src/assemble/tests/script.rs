@@ -37,12 +37,7 @@ pub(super) fn run(script: Vec<Step>) -> Vec<String> {
 }
 
 pub(super) fn event(ms: u64, seq: u64, body: Body) -> Event {
-    Event {
-        boottime_ns: ms * MS,
-        cpu: 0,
-        seq,
-        body,
-    }
+    Event { boottime_ns: ms * MS, cpu: 0, seq, body }
 }
 
 fn line(account: &Account) -> String {
@@ -84,12 +79,7 @@ fn task(tgid: i32) -> Task {
 }
 
 fn memcg(id: u64) -> Memcg {
-    Memcg {
-        id: Some(id),
-        memory: None,
-        swap: None,
-        oom_group: None,
-    }
+    Memcg { id: Some(id), memory: None, swap: None, oom_group: None }
 }
 
 /// One that ends without a choice, by the limit of this memcg.
@@ -124,30 +114,15 @@ pub(super) fn chosen() -> Body {
 }
 
 pub(super) fn bystander() -> Body {
-    Body::Candidates(Candidates {
-        considered: 1,
-        list: Vec::new(),
-    })
+    Body::Candidates(Candidates { considered: 1, list: Vec::new() })
 }
 
 pub(super) fn victim(tgid: i32) -> Body {
-    Body::Victim(Box::new(Victim {
-        task: task(tgid),
-        vpid: None,
-        memory: None,
-        per_cpu: None,
-    }))
+    Body::Victim(Box::new(Victim { task: task(tgid), vpid: None, memory: None, per_cpu: None }))
 }
 
 fn end(chosen: Chosen, kill_calls: u32, victims: u32) -> Body {
-    Body::End(End {
-        result: true,
-        chosen,
-        kill_calls,
-        shots: None,
-        victims,
-        selected: true,
-    })
+    Body::End(End { result: true, chosen, kill_calls, shots: None, victims, selected: true })
 }
 
 pub(super) fn end_of_kill(victims: u32) -> Body {
@@ -163,10 +138,7 @@ pub(super) fn no_victim() -> Body {
 }
 
 pub(super) fn repeats(count: u64, last_ms: u64) -> Body {
-    Body::Repeats(Repeats {
-        count,
-        last_ns: last_ms * MS,
-    })
+    Body::Repeats(Repeats { count, last_ns: last_ms * MS })
 }
 
 pub(super) fn reclaimed(count: u64) -> Body {
@@ -180,8 +152,5 @@ pub(super) fn reclaimed(count: u64) -> Body {
 }
 
 pub(super) fn cgroup_made() -> Body {
-    Body::CgroupMade(CgroupMade {
-        id: 8,
-        parent_id: 7,
-    })
+    Body::CgroupMade(CgroupMade { id: 8, parent_id: 7 })
 }

@@ -45,10 +45,8 @@ fn check(record: &[u8], position: usize, bits: u64, gone: &str) {
     }
     let (before, after) = (keys(record), keys(&cleared));
     let top: Vec<&str> = gone.split_whitespace().collect();
-    let below = |path: &str| {
-        top.iter()
-            .any(|top| path == *top || path.starts_with(&format!("{top}.")))
-    };
+    let below =
+        |path: &str| top.iter().any(|top| path == *top || path.starts_with(&format!("{top}.")));
     let expected: BTreeSet<String> = before.iter().filter(|it| !below(it)).cloned().collect();
     assert_eq!(after, expected, "bits {bits:#x}");
     assert!(top.iter().all(|top| before.contains(*top)), "{gone}");
@@ -58,14 +56,8 @@ fn check(record: &[u8], position: usize, bits: u64, gone: &str) {
 fn a_group_of_an_invocation_that_is_not_known_is_absent() {
     let record = invocation();
     for (bits, gone) in [
-        (
-            valid::OOM_CONTROL,
-            ".totalpages .chosen_points .gfp_mask .order .constraint",
-        ),
-        (
-            valid::TRIGGER,
-            ".trigger.start_boottime_ns .trigger.oom_score_adj",
-        ),
+        (valid::OOM_CONTROL, ".totalpages .chosen_points .gfp_mask .order .constraint"),
+        (valid::TRIGGER, ".trigger.start_boottime_ns .trigger.oom_score_adj"),
         (valid::TRIGGER_CGROUP, ".trigger.cgroup_id"),
         (valid::OOM_MEMCG, ".oom_memcg.memory"),
         (valid::OOM_MEMCG_SWAP, ".oom_memcg.swap"),
@@ -84,12 +76,7 @@ fn a_group_of_an_invocation_that_is_not_known_is_absent() {
              .trigger.cgroup_id",
         ),
     ] {
-        check(
-            record.as_bytes(),
-            offset_of!(EventHeader, valid),
-            bits,
-            gone,
-        );
+        check(record.as_bytes(), offset_of!(EventHeader, valid), bits, gone);
     }
 }
 
@@ -102,47 +89,26 @@ fn a_group_of_another_kind_that_is_not_known_is_absent() {
         (valid::VICTIM_PER_CPU, ".per_cpu"),
         (valid::VICTIM_VPID, ".vpid"),
     ] {
-        check(
-            victim().as_bytes(),
-            offset_of!(EventHeader, valid),
-            bits,
-            gone,
-        );
+        check(victim().as_bytes(), offset_of!(EventHeader, valid), bits, gone);
     }
     for (bits, gone) in [
-        (
-            valid::TRIGGER,
-            ".trigger.start_boottime_ns .trigger.oom_score_adj",
-        ),
+        (valid::TRIGGER, ".trigger.start_boottime_ns .trigger.oom_score_adj"),
         (valid::TRIGGER_CGROUP, ".trigger.cgroup_id"),
         (valid::OOM_MEMCG, ".oom_memcg.memory"),
         (valid::OOM_MEMCG_SWAP, ".oom_memcg.swap"),
         (valid::OOM_MEMCG_ID, ".oom_memcg.id"),
     ] {
-        check(
-            reclaimed().as_bytes(),
-            offset_of!(EventHeader, valid),
-            bits,
-            gone,
-        );
+        check(reclaimed().as_bytes(), offset_of!(EventHeader, valid), bits, gone);
     }
     let swap = valid::LEVELS_SWAP;
-    check(
-        &levels(3),
-        offset_of!(EventHeader, valid),
-        swap,
-        ".list.swap",
-    );
+    check(&levels(3), offset_of!(EventHeader, valid), swap, ".list.swap");
 }
 
 #[test]
 fn a_group_of_a_candidate_that_is_not_known_is_absent() {
     let flags = size_of::<CandidatesHead>() + offset_of!(CandidateEntry, flags);
     for (bits, gone) in [
-        (
-            candidate::MM,
-            ".list.counts .list.pgtables_bytes .list.total_vm",
-        ),
+        (candidate::MM, ".list.counts .list.pgtables_bytes .list.total_vm"),
         (candidate::UID, ".list.uid"),
         (candidate::ADJ, ".list.oom_score_adj"),
         (candidate::POINTS_RETURNED, ".list.points"),
@@ -163,22 +129,11 @@ fn a_candidate_is_refused_where_its_points_say_so_and_mean_something() {
     ] {
         let mut entry = entry(0);
         (entry.points, entry.flags) = (points, flags);
-        let record = [
-            &candidates(1)[..size_of::<CandidatesHead>()],
-            entry.as_bytes(),
-        ]
-        .concat();
+        let record = [&candidates(1)[..size_of::<CandidatesHead>()], entry.as_bytes()].concat();
         let Body::Candidates(table) = decode(&record).unwrap().body else {
             panic!("not candidates");
         };
-        let [
-            Candidate {
-                refused: is,
-                points: now,
-                ..
-            },
-        ] = table.list.as_slice()
-        else {
+        let [Candidate { refused: is, points: now, .. }] = table.list.as_slice() else {
             panic!("not one candidate");
         };
         assert_eq!((*is, *now), (refused, known), "{points} {flags:#x}");

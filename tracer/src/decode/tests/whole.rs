@@ -23,10 +23,7 @@ fn decoded(record: impl AsRef<[u8]>) -> Event {
 #[track_caller]
 fn check(record: &[u8], expected: &Value) {
     let event = decoded(record);
-    assert_eq!(
-        (event.boottime_ns, event.cpu, event.seq),
-        (7_000_000_001, 1, 3)
-    );
+    assert_eq!((event.boottime_ns, event.cpu, event.seq), (7_000_000_001, 1, 3));
     let Value::Object(mut body) = serde_json::to_value(&event).unwrap() else {
         panic!("an event is an object");
     };
@@ -87,19 +84,13 @@ fn the_other_kinds_are_decoded_field_by_field() {
         &json!({"event": "end", "result": true, "chosen": "task", "kill_calls": 2, "shots": 4,
             "victims": 3, "selected": true}),
     );
-    check(
-        repeats().as_bytes(),
-        &json!({"event": "repeats", "count": 23_648, "last_ns": 9}),
-    );
+    check(repeats().as_bytes(), &json!({"event": "repeats", "count": 23_648, "last_ns": 9}));
     check(
         reclaimed().as_bytes(),
         &json!({"event": "reclaimed", "trigger": task(100), "oom_memcg": memcg(),
             "gfp_mask": 0xcc0, "order": 2, "count": 8}),
     );
-    check(
-        cgroup_made().as_bytes(),
-        &json!({"event": "cgroup_made", "id": 5, "parent_id": 1}),
-    );
+    check(cgroup_made().as_bytes(), &json!({"event": "cgroup_made", "id": 5, "parent_id": 1}));
 }
 
 /// Written by hand: the structs of both halves could drift together, these bytes cannot.
@@ -129,11 +120,7 @@ fn a_path_is_read_from_the_root_down_and_a_name_that_was_cut_off_is_dropped() {
     for (bytes, expected, truncated) in [
         (b"".as_slice(), vec![], false),
         (b"system.slice\0", vec!["system.slice"], false),
-        (
-            b"app\0pod\0kubepods\0",
-            vec!["kubepods", "pod", "app"],
-            false,
-        ),
+        (b"app\0pod\0kubepods\0", vec!["kubepods", "pod", "app"], false),
         (&longest, vec![longest_name.as_str(); 16], false),
         (b"app\0pod\0kubep", vec!["pod", "app"], true),
         (b"ap", vec![], true),

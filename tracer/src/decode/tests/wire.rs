@@ -44,14 +44,8 @@ fn task(tgid: i32) -> TaskFacts {
     }
 }
 
-const MEMCG: MemcgFacts = MemcgFacts {
-    id: 1 << 54,
-    usage: 21,
-    max: 22,
-    swap_usage: 23,
-    swap_max: 24,
-    oom_group: 1,
-};
+const MEMCG: MemcgFacts =
+    MemcgFacts { id: 1 << 54, usage: 21, max: 22, swap_usage: 23, swap_max: 24, oom_group: 1 };
 
 pub(super) fn invocation() -> InvocationEvent {
     let mut event = InvocationEvent::new_zeroed();
@@ -74,11 +68,7 @@ pub(super) fn invocation() -> InvocationEvent {
     let frames = [0xffff_8000_0000_0010, 0xffff_8000_0000_0020, 0, 99];
     event.kernel_stack[..4].copy_from_slice(&frames);
     for (frame, status) in event.user_stack.iter_mut().zip([1, 2, 0, 2]) {
-        *frame = UserFrame {
-            status,
-            build_id: [0xab; 20],
-            offset_or_ip: 0x1234,
-        };
+        *frame = UserFrame { status, build_id: [0xab; 20], offset_or_ip: 0x1234 };
     }
     event
 }
@@ -127,15 +117,8 @@ pub(super) fn levels(count: u32) -> Vec<u8> {
         recorded: count,
         truncated: 1,
     };
-    let entry = LevelEntry {
-        usage: 31,
-        max: 32,
-        high: 33,
-        low: 34,
-        min: 35,
-        swap_usage: 36,
-        swap_max: 37,
-    };
+    let entry =
+        LevelEntry { usage: 31, max: 32, high: 33, low: 34, min: 35, swap_usage: 36, swap_max: 37 };
     let entries = (0..count).flat_map(|_| entry.as_bytes().to_vec());
     head.as_bytes().iter().copied().chain(entries).collect()
 }
@@ -167,11 +150,7 @@ pub(super) fn end() -> EndEvent {
 }
 
 pub(super) fn repeats() -> RepeatsEvent {
-    RepeatsEvent {
-        header: header_of::<RepeatsEvent>(kind::REPEATS),
-        count: 23_648,
-        last_ns: 9,
-    }
+    RepeatsEvent { header: header_of::<RepeatsEvent>(kind::REPEATS), count: 23_648, last_ns: 9 }
 }
 
 pub(super) fn reclaimed() -> ReclaimedEvent {
@@ -186,11 +165,7 @@ pub(super) fn reclaimed() -> ReclaimedEvent {
 }
 
 pub(super) fn cgroup_made() -> CgroupEvent {
-    CgroupEvent {
-        header: header_of::<CgroupEvent>(kind::CGROUP),
-        id: 5,
-        parent_id: 1,
-    }
+    CgroupEvent { header: header_of::<CgroupEvent>(kind::CGROUP), id: 5, parent_id: 1 }
 }
 
 /// One record of every kind.

@@ -7,13 +7,13 @@ use std::{
     ops::Range,
 };
 
-/// The kernel hands out at most a page per read, so a longer chunk saves nothing. Below malloc's
-/// threshold for a mapping of its own, which would rise for good with every larger block freed.
-const CHUNK_BYTES: usize = 64 * 1024;
+/// The kernel hands out at most a page per read, so longer chunks save little. Longer than any name,
+/// and below malloc's threshold for a mapping of its own, which rises for good when one is freed.
+const CHUNK_BYTES: usize = 16 * 1024;
 
-const MAGIC: u16 = 0xeb9f;
-const VERSION: u8 = 1;
-const HEADER_BYTES: usize = 24;
+pub(super) const MAGIC: u16 = 0xeb9f;
+pub(super) const VERSION: u8 = 1;
+pub(super) const HEADER_BYTES: usize = 24;
 /// Words at the head of each type: name, info, and a size or another type's id.
 pub(super) const HEAD_BYTES: usize = 12;
 /// A word.
@@ -39,6 +39,9 @@ pub enum Damage {
         /// BTF_KIND_*.
         kind: u32,
     },
+    /// What was picked out of it makes no sense.
+    #[error(transparent)]
+    Picked(#[from] btf_rs::Error),
     /// A type refers to one that is not there, or that has no place there.
     #[error("type {0} is missing or is not what it is used as")]
     Type(u32),
@@ -46,25 +49,25 @@ pub enum Damage {
 
 /// BTF_KIND_*.
 pub(super) mod kind {
-    pub(in super::super) const INT: u32 = 1;
-    pub(in super::super) const PTR: u32 = 2;
-    pub(in super::super) const ARRAY: u32 = 3;
-    pub(in super::super) const STRUCT: u32 = 4;
-    pub(in super::super) const UNION: u32 = 5;
-    pub(in super::super) const ENUM: u32 = 6;
-    pub(in super::super) const FWD: u32 = 7;
-    pub(in super::super) const TYPEDEF: u32 = 8;
-    pub(in super::super) const VOLATILE: u32 = 9;
-    pub(in super::super) const CONST: u32 = 10;
-    pub(in super::super) const RESTRICT: u32 = 11;
-    pub(in super::super) const FUNC: u32 = 12;
-    pub(in super::super) const FUNC_PROTO: u32 = 13;
-    pub(in super::super) const VAR: u32 = 14;
-    pub(in super::super) const DATASEC: u32 = 15;
-    pub(in super::super) const FLOAT: u32 = 16;
-    pub(in super::super) const DECL_TAG: u32 = 17;
-    pub(in super::super) const TYPE_TAG: u32 = 18;
-    pub(in super::super) const ENUM64: u32 = 19;
+    pub(in crate::kernel::btf) const INT: u32 = 1;
+    pub(in crate::kernel::btf) const PTR: u32 = 2;
+    pub(in crate::kernel::btf) const ARRAY: u32 = 3;
+    pub(in crate::kernel::btf) const STRUCT: u32 = 4;
+    pub(in crate::kernel::btf) const UNION: u32 = 5;
+    pub(in crate::kernel::btf) const ENUM: u32 = 6;
+    pub(in crate::kernel::btf) const FWD: u32 = 7;
+    pub(in crate::kernel::btf) const TYPEDEF: u32 = 8;
+    pub(in crate::kernel::btf) const VOLATILE: u32 = 9;
+    pub(in crate::kernel::btf) const CONST: u32 = 10;
+    pub(in crate::kernel::btf) const RESTRICT: u32 = 11;
+    pub(in crate::kernel::btf) const FUNC: u32 = 12;
+    pub(in crate::kernel::btf) const FUNC_PROTO: u32 = 13;
+    pub(in crate::kernel::btf) const VAR: u32 = 14;
+    pub(in crate::kernel::btf) const DATASEC: u32 = 15;
+    pub(in crate::kernel::btf) const FLOAT: u32 = 16;
+    pub(in crate::kernel::btf) const DECL_TAG: u32 = 17;
+    pub(in crate::kernel::btf) const TYPE_TAG: u32 = 18;
+    pub(in crate::kernel::btf) const ENUM64: u32 = 19;
 }
 
 /// The head of a type.
@@ -92,8 +95,7 @@ impl Head {
 
     /// Bytes behind the head; `None` for an unknown kind.
     fn extra_bytes(self) -> Option<usize> {
-        let parts = usize::from(self.info.to_le_bytes()[0])
-            | usize::from(self.info.to_le_bytes()[1]) << 8;
+        let parts = usize::try_from(self.info & 0xffff).ok()?;
         let words = match self.kind() {
             kind::PTR
             | kind::FWD
@@ -111,6 +113,17 @@ impl Head {
             _ => return None,
         };
         Some(words * WORD_BYTES)
+    }
+
+    /// Sets the number of parts to what so many words behind the head are.
+    pub(super) fn set_parts(&mut self, words: usize) {
+        let parts = match self.kind() {
+            kind::STRUCT | kind::UNION => words / 3,
+            kind::FUNC_PROTO => words / 2,
+            _ => 0,
+        };
+        let parts = u32::from(u16::try_from(parts).unwrap_or(u16::MAX));
+        self.info = self.info & 0xffff_0000 | parts;
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
@@ -186,13 +199,8 @@ impl<R: Read + Seek> Raw<R> {
         Ok(())
     }
 
-    /// Shows the head of every type, with its id and position, in order; reads the rest of those
-    /// that `see` asks for.
-    pub(super) fn each_type(
-        &mut self,
-        mut wants: impl FnMut(u32, u64, Head) -> bool,
-        mut take: impl FnMut(u32, Type),
-    ) -> Result<(), Damage> {
+    /// Shows the head of every type, with its id and position, in order.
+    pub(super) fn each_head(&mut self, mut see: impl FnMut(u32, u64, Head)) -> Result<(), Damage> {
         let Range { start, end } = self.types;
         let mut at = start;
         // Id 0 is void.
@@ -201,9 +209,7 @@ impl<R: Read + Seek> Raw<R> {
                 break;
             }
             let (head, next) = self.head(id, at)?;
-            if wants(id, at, head) {
-                take(id, self.read(id, at)?);
-            }
+            see(id, at, head);
             at = next;
         }
         Ok(())

@@ -1,0 +1,130 @@
+//! What a boot of `cargo xtask bench` measures, as the guest hands it to the host.
+//!
+//! The guest only measures; what follows from the numbers (slopes, medians, limits) is worked out
+//! on the host, so that raw numbers can be kept and looked at again. The guest's clock advances by
+//! 1 ns per instruction: its nanoseconds are instructions.
+
+use serde::{Deserialize, Serialize};
+
+/// The file that [`Counts`] comes in.
+pub const COUNTS_FILE: &str = "counts.json";
+/// The file that [`Comparison`] comes in.
+pub const COMPARISON_FILE: &str = "comparison.json";
+
+/// What one boot measures.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub enum Bench {
+    /// Instructions of an invocation, with oomwhy and without.
+    Counts {
+        /// How many sleeping candidates there are beside the victim, in ascending order.
+        sleepers: Vec<usize>,
+        /// Kills per cell of the table.
+        repeats: u32,
+    },
+    /// Start, memory, wake-ups and latency of tools that do the same.
+    Comparison {
+        /// The tools.
+        tools: Vec<Tool>,
+        /// Starts of each.
+        starts: u32,
+        /// Kills that each reports.
+        kills: u32,
+        /// How long each is left alone, guest's time.
+        idle_seconds: u64,
+    },
+}
+
+/// A tool that reports OOM kills.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Tool {
+    /// Its name in the table.
+    pub name: String,
+    /// How it is started.
+    pub argv: Vec<String>,
+    /// Its stdout: some say nothing on a pipe until they end.
+    pub stdout: Stdout,
+    /// What the line contains that says that it traces.
+    pub ready: String,
+    /// What the line contains that reports a kill.
+    pub report: String,
+}
+
+/// What a tool writes to.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub enum Stdout {
+    /// A pipe, as in a service or before `jq`.
+    Pipe,
+    /// A terminal.
+    Terminal,
+}
+
+/// The result of [`Bench::Counts`].
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Counts {
+    /// One per number of candidates, setting and tracer.
+    pub cells: Vec<Cell>,
+}
+
+/// Invocations under the same conditions.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Cell {
+    /// Tasks that are weighed.
+    pub candidates: usize,
+    /// vm.oom_dump_tasks.
+    pub dump_tasks: bool,
+    /// Whether oomwhy ran.
+    pub traced: bool,
+    /// One per kill.
+    pub runs: Vec<Run>,
+}
+
+/// One invocation, from the end of the last reclaim before it.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub struct Run {
+    /// Instructions until the victim is marked.
+    pub to_mark: u64,
+    /// Instructions until the trigger goes on: everything that hooks on the invocation's return do
+    /// is in it.
+    pub whole: u64,
+}
+
+/// The result of [`Bench::Comparison`].
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Comparison {
+    /// One per tool.
+    pub tools: Vec<Measured>,
+    /// From the mark to the moment a reader of /dev/kmsg has the line "Killed process".
+    pub kmsg_latencies_ns: Vec<u64>,
+}
+
+/// What was measured of one tool.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Measured {
+    /// Its name.
+    pub name: String,
+    /// From exec to the line that says that it traces.
+    pub starts_ns: Vec<u64>,
+    /// Once it traces.
+    pub memory_ready: Memory,
+    /// Once it has reported the kills.
+    pub memory_after_kills: Memory,
+    /// Voluntary context switches of all its threads while nothing happened.
+    pub idle_wakeups: u64,
+    /// How many kills there were.
+    pub kills: u32,
+    /// From the mark to the moment the reader has the line, for the kills that were reported.
+    pub latencies_ns: Vec<u64>,
+    /// Of as many kills, how many lines came before its end when stdout was a pipe.
+    pub lines_on_pipe: u32,
+}
+
+/// What /proc/PID/status says.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub struct Memory {
+    /// VmRSS.
+    pub resident_bytes: u64,
+    /// RssAnon.
+    pub anon_bytes: u64,
+    /// VmHWM.
+    pub peak_bytes: u64,
+}

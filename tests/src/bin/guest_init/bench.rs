@@ -1,0 +1,38 @@
+//! Measures what oomwhy costs, in a guest whose clock counts instructions.
+
+mod comparison;
+mod counts;
+mod kills;
+mod status;
+mod terminal;
+mod tool;
+mod trace;
+
+use anyhow::Result;
+use oomwhy_tests::bench::{Bench, COMPARISON_FILE, COUNTS_FILE};
+
+use crate::results;
+
+/// Measures and leaves the numbers in the results.
+pub(crate) fn run(bench: &Bench) -> Result<()> {
+    match bench {
+        Bench::Counts { sleepers, repeats } => {
+            let counts = counts::measure(sleepers, *repeats)?;
+            results::store(COUNTS_FILE, serde_json::to_vec_pretty(&counts)?)
+        }
+        Bench::Comparison {
+            tools,
+            starts,
+            kills,
+            idle_seconds,
+        } => {
+            let effort = comparison::Effort {
+                starts: *starts,
+                kills: *kills,
+                idle_seconds: *idle_seconds,
+            };
+            let comparison = comparison::measure(tools, &effort)?;
+            results::store(COMPARISON_FILE, serde_json::to_vec_pretty(&comparison)?)
+        }
+    }
+}

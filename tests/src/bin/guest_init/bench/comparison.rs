@@ -1,0 +1,157 @@
+//! oomwhy beside tools that do the same: each alone, one after another, in the same boot.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use oomwhy_tests::bench::{Comparison, Measured, Stdout, Tool};
+
+use super::kills::Arena;
+use super::tool::{Running, marker, note};
+use super::{status, trace};
+
+/// Rounded to microseconds when it is printed, which is enough here.
+const CLOCK: &str = "mono";
+const MARK: &str = "mark_victim";
+/// What a write to trace_marker is called in the trace.
+const LINE: &str = "tracing_mark_write";
+const KMSG_LINE: &str = "Killed process";
+const TIME_TO_REPORT: Duration = Duration::from_secs(3);
+/// Nothing is to come from the start any more when the idle time begins.
+const TIME_TO_SETTLE: Duration = Duration::from_secs(2);
+/// Kills that show whether a tool says anything on a pipe.
+const KILLS_ON_PIPE: u32 = 5;
+
+/// How much is measured of each.
+pub(super) struct Effort {
+    pub(super) starts: u32,
+    pub(super) kills: u32,
+    pub(super) idle_seconds: u64,
+}
+
+/// Measures all of them.
+pub(super) fn measure(tools: &[Tool], effort: &Effort) -> Result<Comparison> {
+    trace::start(CLOCK, &["oom/mark_victim"])?;
+    let arena = Arena::new("/bench")?;
+    arena.set_limit()?;
+    let kmsg_latencies_ns = kmsg_latencies(&arena, effort.kills)?;
+    let mut measured = Vec::new();
+    for tool in tools {
+        println!("measuring {}", tool.name);
+        measured.push(measure_one(tool, &arena, effort).with_context(|| tool.name.clone())?);
+    }
+    Ok(Comparison {
+        tools: measured,
+        kmsg_latencies_ns,
+    })
+}
+
+fn measure_one(tool: &Tool, arena: &Arena, effort: &Effort) -> Result<Measured> {
+    let mut starts_ns = Vec::new();
+    for _ in 1..effort.starts {
+        let running = Running::start(tool)?;
+        starts_ns.push(running.started_ns);
+        running.stop()?;
+    }
+    let running = Running::start(tool)?;
+    starts_ns.push(running.started_ns);
+    thread::sleep(TIME_TO_SETTLE);
+    let memory_ready = status::memory(running.pid())?;
+    let before = status::voluntary_switches(running.pid())?;
+    thread::sleep(Duration::from_secs(effort.idle_seconds));
+    let idle_wakeups = status::voluntary_switches(running.pid())? - before;
+    trace::clear()?;
+    for _ in 0..effort.kills {
+        arena.kill()?;
+        running.await_line(&tool.report, TIME_TO_REPORT);
+    }
+    let latencies_ns = latencies(&tool.report)?;
+    let memory_after_kills = status::memory(running.pid())?;
+    running.stop()?;
+    Ok(Measured {
+        name: tool.name.clone(),
+        starts_ns,
+        memory_ready,
+        memory_after_kills,
+        idle_wakeups,
+        kills: effort.kills,
+        latencies_ns,
+        lines_on_pipe: lines_on_pipe(tool, arena)?,
+    })
+}
+
+/// Of [`KILLS_ON_PIPE`] kills, how many a tool reports on a pipe before it ends.
+fn lines_on_pipe(tool: &Tool, arena: &Arena) -> Result<u32> {
+    let tool = Tool {
+        stdout: Stdout::Pipe,
+        ..tool.clone()
+    };
+    // It may not even say on a pipe that it is ready.
+    let running = Running::spawn(&tool)?;
+    running.await_line(&tool.ready, Duration::from_secs(10));
+    let mut n_lines = 0;
+    for _ in 0..KILLS_ON_PIPE {
+        arena.kill()?;
+        n_lines += u32::from(running.await_line(&tool.report, TIME_TO_REPORT));
+    }
+    running.stop()?;
+    Ok(n_lines)
+}
+
+/// The same kills as a reader of the kernel's log sees them.
+fn kmsg_latencies(arena: &Arena, kills: u32) -> Result<Vec<u64>> {
+    let lines = follow_kmsg()?;
+    trace::clear()?;
+    for _ in 0..kills {
+        arena.kill()?;
+        let _ = lines.recv_timeout(TIME_TO_REPORT);
+    }
+    latencies(KMSG_LINE)
+}
+
+fn follow_kmsg() -> Result<Receiver<()>> {
+    let mut log = File::open("/dev/kmsg").context("/dev/kmsg cannot be opened")?;
+    log.seek(SeekFrom::End(0))?;
+    let mut marker = marker()?;
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        let mut record = vec![0; 16 * 1024];
+        while let Ok(length) = log.read(&mut record) {
+            let text = String::from_utf8_lossy(&record[..length]);
+            if text.contains(KMSG_LINE) {
+                note(&mut marker, text.as_bytes());
+                // Nobody waits for more of them: the thread has nothing to do any longer.
+                if sender.send(()).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    Ok(lines)
+}
+
+/// From each mark to the first line about a kill after it and before the next mark.
+fn latencies(report: &str) -> Result<Vec<u64>> {
+    let mut latencies = Vec::new();
+    let mut marked = None;
+    for event in trace::read()? {
+        if event.name == MARK {
+            marked = Some(event.time);
+        } else if event.name == LINE && event.fields.contains(report) {
+            latencies.extend(marked.take().map(|at| nanoseconds(event.time - at)));
+        }
+    }
+    Ok(latencies)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a few seconds at most, and never less than none"
+)]
+fn nanoseconds(seconds: f64) -> u64 {
+    (seconds.max(0.0) * 1e9).round() as u64
+}

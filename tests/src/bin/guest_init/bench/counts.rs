@@ -1,0 +1,129 @@
+//! Instructions of an invocation, with and without oomwhy, for several numbers of candidates.
+//!
+//! From the end of the last reclaim, which is the last trace event before the OOM killer, to the
+//! mark of the victim and on to what the victim, which is the trigger too, does next: one more
+//! reclaim, or its SIGKILL. oomwhy waits in an idle cgroup meanwhile: on one CPU
+//! its own work would otherwise stand in the middle of what is measured. Waking it is included.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
+use oomwhy_tests::bench::{Cell, Counts, Run, Stdout, Tool};
+use oomwhy_tests::plan::GUEST_OOMWHY;
+use oomwhy_tests::scenario::Hierarchy;
+
+use super::kills::Arena;
+use super::tool::Running;
+use super::trace;
+use crate::{cgroup, tracer};
+
+/// Counts instructions under -icount, and is printed without being rounded to microseconds.
+const CLOCK: &str = "x86-tsc";
+const RECLAIM_END: &str = "mm_vmscan_memcg_reclaim_end";
+const NEXT: [&str; 2] = ["mm_vmscan_memcg_reclaim_begin", "signal_deliver"];
+const MARK: &str = "mark_victim";
+
+/// Measures all of it.
+pub(super) fn measure(sleepers: &[usize], repeats: u32) -> Result<Counts> {
+    trace::filter("signal/signal_deliver", "sig == 9")?;
+    trace::start(
+        CLOCK,
+        &[
+            "vmscan/mm_vmscan_memcg_reclaim_begin",
+            "vmscan/mm_vmscan_memcg_reclaim_end",
+            "signal/signal_deliver",
+            "oom/mark_victim",
+        ],
+    )?;
+    let mut arena = Arena::new("/bench")?;
+    let mut cells = Vec::new();
+    let mut n_sleepers = 0;
+    for &wanted in sleepers {
+        arena.add_sleepers(wanted.saturating_sub(n_sleepers))?;
+        n_sleepers = wanted;
+        arena.set_limit()?;
+        for traced in [false, true] {
+            let oomwhy = traced.then(start_oomwhy).transpose()?;
+            for dump_tasks in [false, true] {
+                cells.push(cell(&arena, dump_tasks, traced, repeats)?);
+            }
+            if let Some(oomwhy) = oomwhy {
+                oomwhy.stop()?;
+            }
+        }
+    }
+    Ok(Counts { cells })
+}
+
+fn start_oomwhy() -> Result<Running> {
+    let oomwhy = Running::start(&Tool {
+        name: "oomwhy".to_owned(),
+        argv: vec![GUEST_OOMWHY.to_owned()],
+        stdout: Stdout::Pipe,
+        ready: tracer::READY_LINE.to_owned(),
+        report: String::new(),
+    })?;
+    let idle = cgroup::directory(Hierarchy::V2, "/tracer");
+    fs::write("/sys/fs/cgroup/cgroup.subtree_control", "+cpu")
+        .context("no cpu controller in this kernel")?;
+    fs::create_dir_all(&idle)?;
+    fs::write(idle.join("cpu.idle"), "1")
+        .context("cpu.idle cannot be set (Linux 5.15 has it: bench a newer kernel)")?;
+    fs::write(idle.join("cgroup.procs"), oomwhy.pid().to_string())?;
+    Ok(oomwhy)
+}
+
+fn cell(arena: &Arena, dump_tasks: bool, traced: bool, repeats: u32) -> Result<Cell> {
+    fs::write(
+        "/proc/sys/vm/oom_dump_tasks",
+        if dump_tasks { "1" } else { "0" },
+    )?;
+    let candidates = arena.n_processes()? + 1;
+    // The first one after a change warms caches of the kernel (slabs, BPF's memory).
+    arena.kill()?;
+    let mut runs = Vec::new();
+    for _ in 0..repeats {
+        trace::clear()?;
+        arena.kill()?;
+        runs.push(run()?);
+    }
+    println!("{candidates} candidates, dump_tasks {dump_tasks}, traced {traced}: {runs:?}");
+    Ok(Cell {
+        candidates,
+        dump_tasks,
+        traced,
+        runs,
+    })
+}
+
+/// Reads the times of the one kill that was traced.
+fn run() -> Result<Run> {
+    let events = trace::read()?;
+    let marks = events.iter().filter(|event| event.name == MARK).count();
+    ensure!(marks == 1, "{marks} kills where one was wanted");
+    let at = events.iter().position(|event| event.name == MARK);
+    let (before, after) = events.split_at(at.unwrap_or_default());
+    let reclaimed = before.iter().rfind(|event| event.name == RECLAIM_END);
+    let next = after
+        .iter()
+        .find(|event| NEXT.contains(&event.name.as_str()));
+    let time = |event: Option<&trace::Event>, what: &str| {
+        event
+            .map(|event| event.time)
+            .with_context(|| format!("the trace has no {what}"))
+    };
+    let begin = time(reclaimed, RECLAIM_END)?;
+    Ok(Run {
+        to_mark: span(begin, time(after.first(), MARK)?),
+        whole: span(begin, time(next, "event after the kill")?),
+    })
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a later time minus an earlier one, far below 2^53"
+)]
+fn span(from: f64, to: f64) -> u64 {
+    (to - from).max(0.0) as u64
+}

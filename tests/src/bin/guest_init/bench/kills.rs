@@ -1,0 +1,113 @@
+//! OOM kills to measure: one process outgrows the limit of one cgroup, as often as is asked.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use oomwhy_tests::scenario::Hierarchy;
+use oomwhy_tests::workload::{READY, Work, Workload};
+
+use crate::{cgroup, wait};
+
+/// The kernel prints 10 full reports in 5 s: with this between two kills every one is printed, and
+/// all of them cost the same.
+const PAUSE: Duration = Duration::from_millis(800);
+const TIME_TO_DIE: Duration = Duration::from_mins(1);
+/// What the hog may take before the limit is hit.
+const ROOM_BYTES: u64 = 8 << 20;
+const HOG_MIB: usize = 32;
+
+/// A cgroup in which kills happen.
+pub(super) struct Arena {
+    directory: PathBuf,
+    parents: Vec<Child>,
+}
+
+impl Arena {
+    pub(super) fn new(name: &str) -> Result<Self> {
+        cgroup::make(Hierarchy::V2, name, &[])?;
+        Ok(Self {
+            directory: cgroup::directory(Hierarchy::V2, name),
+            parents: Vec::new(),
+        })
+    }
+
+    /// Adds processes that sleep.
+    pub(super) fn add_sleepers(&mut self, count: usize) -> Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        // The parent of the others sleeps as well.
+        let work = match count {
+            1 => Work::Sleep,
+            _ => Work::Children {
+                count: count - 1,
+                mib: 0,
+            },
+        };
+        self.lift_limit()?;
+        let mut parent = self.start(work, 0, Stdio::piped())?;
+        let stdout = parent.stdout.take().context("no pipe to the sleepers")?;
+        self.parents.push(parent);
+        // Each of them says so once, on the same pipe.
+        let n_ready = BufReader::new(stdout)
+            .lines()
+            .map_while(Result::ok)
+            .filter(|line| line == READY)
+            .take(count)
+            .count();
+        ensure!(n_ready == count, "{n_ready} of {count} sleepers started");
+        Ok(())
+    }
+
+    /// How many processes there are, without the hog.
+    pub(super) fn n_processes(&self) -> Result<usize> {
+        Ok(fs::read_to_string(self.directory.join("cgroup.procs"))?
+            .lines()
+            .count())
+    }
+
+    /// Has the limit leave little room beside what the sleepers hold.
+    pub(super) fn set_limit(&self) -> Result<()> {
+        let current = fs::read_to_string(self.directory.join("memory.current"))?;
+        let limit = current.trim().parse::<u64>()? + ROOM_BYTES;
+        Ok(fs::write(
+            self.directory.join("memory.max"),
+            limit.to_string(),
+        )?)
+    }
+
+    fn lift_limit(&self) -> Result<()> {
+        Ok(fs::write(self.directory.join("memory.max"), "max")?)
+    }
+
+    /// One OOM kill; returns when the victim is dead.
+    pub(super) fn kill(&self) -> Result<()> {
+        thread::sleep(PAUSE);
+        let mut hog = self.start(Work::Anon { mib: HOG_MIB }, 1000, Stdio::null())?;
+        let is_dead = wait::until(TIME_TO_DIE, || !matches!(hog.try_wait(), Ok(None)));
+        ensure!(is_dead, "the hog was not killed");
+        Ok(())
+    }
+
+    fn start(&self, work: Work, oom_score_adj: i16, stdout: Stdio) -> Result<Child> {
+        let workload = Workload {
+            cgroup: Some(self.directory.display().to_string()),
+            oom_score_adj: Some(oom_score_adj),
+            comm: None,
+            uid: None,
+            pause_ms: None,
+            work,
+        };
+        Command::new("/bin/hog")
+            .args(workload.args())
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .spawn()
+            .context("the workload cannot be started")
+    }
+}

@@ -1,0 +1,150 @@
+//! The verb `bench`: what oomwhy costs, measured in virtual machines whose clock counts
+//! instructions, as a table (docs/overhead.md holds it) and against limits.
+
+mod costs;
+mod document;
+mod limits;
+mod peers;
+mod table;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use oomwhy_tests::bench::{Bench, COMPARISON_FILE, COUNTS_FILE, Comparison, Counts};
+use oomwhy_tests::matrix;
+use oomwhy_tests::plan::Plan;
+use serde::de::DeserializeOwned;
+
+use crate::initramfs::{Initramfs, Source};
+use crate::kernels::{self, CachedKernel};
+use crate::vm::{Clock, Machine};
+use crate::workspace;
+
+const DEFAULT_KERNELS: [&str; 2] = ["6.1", "6.12"];
+const MEMORY_MIB: u32 = 1024;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Only this kernel (may be given several times; default: 6.1 and 6.12)
+    #[arg(long = "kernel")]
+    kernels: Vec<String>,
+    /// Sleeping candidates beside the victim, ascending
+    #[arg(long, value_delimiter = ',', default_value = "0,500,1000")]
+    sleepers: Vec<usize>,
+    /// Kills per number of candidates and setting
+    #[arg(long, default_value_t = 5)]
+    repeats: u32,
+    /// Starts of each tool
+    #[arg(long, default_value_t = 5)]
+    starts: u32,
+    /// Kills that each tool reports
+    #[arg(long, default_value_t = 25)]
+    kills: u32,
+    /// Leave bpftrace out: it takes 200 MB of libraries along
+    #[arg(long)]
+    no_bpftrace: bool,
+    /// Update the table in docs/overhead.md
+    #[arg(long)]
+    write: bool,
+    #[command(flatten)]
+    source: Source,
+}
+
+/// What was measured on one kernel.
+struct Figures {
+    release: String,
+    counts: Counts,
+    comparison: Comparison,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let names = match arguments.kernels.as_slice() {
+        [] => DEFAULT_KERNELS.map(str::to_owned).to_vec(),
+        names => names.to_vec(),
+    };
+    let tools = peers::with_oomwhy(!arguments.no_bpftrace)?;
+    let initramfs = Initramfs::build(&arguments.source)?;
+    let binary_bytes = initramfs.oomwhy_bytes();
+    let mut with_tools = initramfs.clone();
+    peers::take_along(&tools, &mut with_tools)?;
+    let mut figures = Vec::new();
+    for kernel in matrix::select(&names)? {
+        let kernel = kernels::cached(&kernel)?;
+        figures.push(Figures {
+            release: kernel.release.clone(),
+            counts: count(arguments, &kernel, &initramfs)?,
+            comparison: compare(arguments, &kernel, &with_tools, &tools)?,
+        });
+    }
+    let costs: Vec<costs::Costs> = figures
+        .into_iter()
+        .map(|figures| costs::derive(figures, binary_bytes))
+        .collect::<Result<_>>()?;
+    let table = table::render(&costs);
+    println!("\n{table}");
+    if arguments.write {
+        document::update(&table)?;
+    }
+    limits::check(&costs)
+}
+
+fn count(
+    arguments: &Arguments,
+    kernel: &CachedKernel,
+    initramfs: &Initramfs,
+) -> Result<Counts> {
+    let bench = Bench::Counts {
+        sleepers: arguments.sleepers.clone(),
+        repeats: arguments.repeats,
+    };
+    boot(kernel, initramfs, bench, COUNTS_FILE)
+}
+
+fn compare(
+    arguments: &Arguments,
+    kernel: &CachedKernel,
+    initramfs: &Initramfs,
+    tools: &[peers::Packed],
+) -> Result<Comparison> {
+    let bench = Bench::Comparison {
+        tools: tools.iter().map(|packed| packed.tool.clone()).collect(),
+        starts: arguments.starts,
+        kills: arguments.kills,
+        idle_seconds: 60,
+    };
+    boot(kernel, initramfs, bench, COMPARISON_FILE)
+}
+
+fn boot<T: DeserializeOwned>(
+    kernel: &CachedKernel,
+    initramfs: &Initramfs,
+    bench: Bench,
+    file: &str,
+) -> Result<T> {
+    let name = file.trim_end_matches(".json");
+    let results = workspace::vm_results()?
+        .join(&kernel.name)
+        .join("bench")
+        .join(name);
+    let booted = Machine {
+        kernel,
+        initramfs,
+        plan: &Plan::Bench(bench),
+        memory_mib: MEMORY_MIB,
+        clock: Clock::Instructions,
+        cmdline: "",
+        live: false,
+        results: results.clone(),
+    }
+    .boot()?;
+    println!("{kernel}, {name}: {:.0} s", booted.seconds);
+    read(&results.join(file))
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let Ok(content) = fs::read(path) else {
+        bail!("the guest left no {}", path.display());
+    };
+    serde_json::from_slice(&content).with_context(|| format!("{} is damaged", path.display()))
+}

@@ -1,0 +1,191 @@
+//! From what was measured to what it costs: medians, differences, slopes.
+
+use anyhow::{Context as _, Result, ensure};
+use oomwhy_tests::bench::{Cell, Counts, Measured, Run};
+
+use super::Figures;
+use super::peers::{OOMKILL, OOMWHY};
+
+/// The costs on one kernel.
+pub(crate) struct Costs {
+    pub(crate) release: String,
+    pub(crate) candidate: Candidate,
+    /// Added per invocation that weighs nobody: at the victim alone, less one candidate.
+    pub(crate) per_invocation: f64,
+    /// One per number of candidates and setting.
+    pub(crate) rows: Vec<Row>,
+    pub(crate) tools: Vec<Tool>,
+    pub(crate) kmsg: Latency,
+    pub(crate) binary_bytes: u64,
+}
+
+/// Instructions per candidate.
+pub(crate) struct Candidate {
+    /// Of the kernel alone, vm.oom_dump_tasks = 0.
+    pub(crate) bare: f64,
+    /// Of the kernel alone, vm.oom_dump_tasks = 1, its default.
+    pub(crate) dumped: f64,
+    /// What oomwhy adds, from no other candidate to the most: the first ones, whose slots are
+    /// free, are in it.
+    pub(crate) added: f64,
+    /// What oomwhy adds to each beyond the smallest crowd, where the list is full.
+    pub(crate) added_in_crowd: f64,
+}
+
+/// An invocation with and without oomwhy.
+pub(crate) struct Row {
+    pub(crate) candidates: usize,
+    pub(crate) dump_tasks: bool,
+    pub(crate) without: Median,
+    pub(crate) with: Median,
+}
+
+/// Medians of several runs.
+#[derive(Clone, Copy)]
+pub(crate) struct Median {
+    pub(crate) to_mark: f64,
+    pub(crate) whole: f64,
+    /// Largest less smallest of `whole`.
+    pub(crate) spread: f64,
+}
+
+/// What a tool takes.
+pub(crate) struct Tool {
+    pub(crate) name: String,
+    pub(crate) start_ns: f64,
+    pub(crate) latency: Latency,
+    pub(crate) measured: Measured,
+}
+
+/// Kill to line.
+pub(crate) struct Latency {
+    pub(crate) n: usize,
+    pub(crate) p50_ns: f64,
+    pub(crate) p99_ns: f64,
+}
+
+impl Costs {
+    /// One of the tools.
+    pub(crate) fn tool(&self, name: &str) -> Option<&Tool> {
+        self.tools.iter().find(|tool| tool.name == name)
+    }
+
+    /// oomwhy's start relative to oomkill's; NaN if one of them was not measured.
+    pub(crate) fn start_ratio(&self) -> f64 {
+        let start = |name| self.tool(name).map_or(f64::NAN, |tool| tool.start_ns);
+        start(OOMWHY) / start(OOMKILL)
+    }
+}
+
+/// Works them out.
+pub(crate) fn derive(figures: Figures, binary_bytes: u64) -> Result<Costs> {
+    let rows = rows(&figures.counts)?;
+    let candidate = candidate(&rows)?;
+    let alone = rows
+        .iter()
+        .find(|row| !row.dump_tasks)
+        .context("no invocation was measured")?;
+    Ok(Costs {
+        release: figures.release,
+        per_invocation: alone.with.whole - alone.without.whole - candidate.added,
+        candidate,
+        rows,
+        tools: figures.comparison.tools.into_iter().map(tool).collect(),
+        kmsg: latency(figures.comparison.kmsg_latencies_ns),
+        binary_bytes,
+    })
+}
+
+fn rows(counts: &Counts) -> Result<Vec<Row>> {
+    let without = counts.cells.iter().filter(|cell| !cell.traced);
+    without
+        .map(|cell| {
+            let with = counts.cells.iter().find(|other| {
+                other.traced
+                    && other.candidates == cell.candidates
+                    && other.dump_tasks == cell.dump_tasks
+            });
+            Ok(Row {
+                candidates: cell.candidates,
+                dump_tasks: cell.dump_tasks,
+                without: median_of(cell)?,
+                with: median_of(with.context("a number of candidates was not traced")?)?,
+            })
+        })
+        .collect()
+}
+
+fn candidate(rows: &[Row]) -> Result<Candidate> {
+    let of = |dump_tasks| -> Vec<&Row> {
+        rows.iter()
+            .filter(|row| row.dump_tasks == dump_tasks)
+            .collect()
+    };
+    let (bare, dumped) = (of(false), of(true));
+    let n = bare.len();
+    ensure!(
+        n >= 2 && dumped.len() == n,
+        "a slope needs two numbers of candidates (--sleepers)"
+    );
+    let added = |row: &Row| row.with.whole - row.without.whole;
+    let alone = |row: &Row| row.without.whole;
+    Ok(Candidate {
+        bare: slope(bare[0], bare[n - 1], alone),
+        dumped: slope(dumped[0], dumped[n - 1], alone),
+        added: slope(bare[0], bare[n - 1], added),
+        added_in_crowd: slope(bare[n - 2], bare[n - 1], added),
+    })
+}
+
+fn slope(first: &Row, last: &Row, value: impl Fn(&Row) -> f64) -> f64 {
+    (value(last) - value(first)) / to_f64((last.candidates - first.candidates) as u64)
+}
+
+fn median_of(cell: &Cell) -> Result<Median> {
+    ensure!(!cell.runs.is_empty(), "nothing was repeated (--repeats)");
+    let sorted = |value: fn(&Run) -> u64| -> Vec<u64> {
+        let mut values: Vec<u64> = cell.runs.iter().map(value).collect();
+        values.sort_unstable();
+        values
+    };
+    let whole = sorted(|run| run.whole);
+    Ok(Median {
+        to_mark: percentile(&sorted(|run| run.to_mark), 50),
+        whole: percentile(&whole, 50),
+        spread: percentile(&whole, 100) - percentile(&whole, 0),
+    })
+}
+
+fn tool(mut measured: Measured) -> Tool {
+    measured.starts_ns.sort_unstable();
+    Tool {
+        name: measured.name.clone(),
+        start_ns: percentile(&measured.starts_ns, 50),
+        latency: latency(measured.latencies_ns.clone()),
+        measured,
+    }
+}
+
+fn latency(mut latencies_ns: Vec<u64>) -> Latency {
+    latencies_ns.sort_unstable();
+    Latency {
+        n: latencies_ns.len(),
+        p50_ns: percentile(&latencies_ns, 50),
+        p99_ns: percentile(&latencies_ns, 99),
+    }
+}
+
+/// The value below which so many percent of the sorted values are; NaN of none.
+fn percentile(sorted: &[u64], percent: usize) -> f64 {
+    let last = sorted.len().saturating_sub(1);
+    let index = (last * percent).div_ceil(100);
+    sorted.get(index).map_or(f64::NAN, |&value| to_f64(value))
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts far below 2^53, to be divided"
+)]
+pub(crate) const fn to_f64(value: u64) -> f64 {
+    value as f64
+}

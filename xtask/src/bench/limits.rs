@@ -1,0 +1,81 @@
+//! What oomwhy promises about its cost. One place; docs/overhead.md says the same in words.
+
+use anyhow::{Result, bail};
+
+use super::costs::{Costs, to_f64};
+use super::peers::OOMWHY;
+
+const PER_CANDIDATE: f64 = 500.0;
+const PER_INVOCATION: f64 = 25_000.0;
+const START_RATIO: f64 = 2.0;
+const RESIDENT_MB: f64 = 6.0;
+const BINARY_MB: f64 = 8.0;
+const IDLE_WAKEUPS: f64 = 0.0;
+
+/// One promise on one kernel.
+pub(crate) struct Promise {
+    pub(crate) what: &'static str,
+    pub(crate) value: f64,
+    pub(crate) limit: f64,
+}
+
+impl Promise {
+    /// A number that is none keeps no promise.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.value <= self.limit
+    }
+}
+
+/// Fails with all that is exceeded.
+pub(crate) fn check(costs: &[Costs]) -> Result<()> {
+    let mut missed = Vec::new();
+    for costs in costs {
+        for promise in promises(costs).iter().filter(|promise| !promise.is_kept()) {
+            missed.push(format!(
+                "{} on {}: {:.1}, the limit is {}",
+                promise.what, costs.release, promise.value, promise.limit
+            ));
+        }
+    }
+    if !missed.is_empty() {
+        bail!("oomwhy costs more than it may:\n  {}", missed.join("\n  "));
+    }
+    Ok(())
+}
+
+/// All of them.
+pub(crate) fn promises(costs: &Costs) -> Vec<Promise> {
+    let promise = |what, value, limit| Promise { what, value, limit };
+    let candidate = costs.candidate.added.max(costs.candidate.added_in_crowd);
+    let mut promises = vec![
+        promise("instructions added per candidate", candidate, PER_CANDIDATE),
+        promise(
+            "instructions added per invocation, without candidates",
+            costs.per_invocation,
+            PER_INVOCATION,
+        ),
+        promise("start, of oomkill's", costs.start_ratio(), START_RATIO),
+        promise("MB of binary", megabytes(costs.binary_bytes), BINARY_MB),
+    ];
+    if let Some(oomwhy) = costs.tool(OOMWHY) {
+        let measured = &oomwhy.measured;
+        let (ready, later) = (&measured.memory_ready, &measured.memory_after_kills);
+        let resident = megabytes(ready.resident_bytes.max(later.resident_bytes));
+        let silent = f64::from(measured.kills) - to_f64(oomwhy.latency.n as u64);
+        promises.extend([
+            promise("MB resident", resident, RESIDENT_MB),
+            promise(
+                "wake-ups in an idle minute",
+                to_f64(measured.idle_wakeups),
+                IDLE_WAKEUPS,
+            ),
+            promise("kills not reported", silent, 0.0),
+        ]);
+    }
+    promises
+}
+
+/// Decimal ones.
+pub(crate) fn megabytes(bytes: u64) -> f64 {
+    to_f64(bytes) / 1e6
+}

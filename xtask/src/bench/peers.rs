@@ -1,0 +1,139 @@
+//! The tools that oomwhy is compared with: Debian's packages, with the libraries they need.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use oomwhy_tests::bench::{Stdout, Tool};
+use oomwhy_tests::plan::GUEST_OOMWHY;
+
+use crate::initramfs::Initramfs;
+use crate::{process, setup};
+
+/// Its name in the table.
+pub(crate) const OOMWHY: &str = "oomwhy";
+/// What the limit on the start is relative to.
+pub(crate) const OOMKILL: &str = "oomkill";
+
+const OOMKILL_PROGRAM: &str = "/usr/sbin/oomkill";
+const BPFTRACE_PROGRAM: &str = "/usr/bin/bpftrace";
+/// Debian's place, and that of others.
+const SCRIPTS: [&str; 2] = ["/usr/sbin/oomkill.bt", "/usr/share/bpftrace/tools/oomkill.bt"];
+const GUEST_SCRIPT: &str = "/oomkill.bt";
+
+/// A tool, and what of the host it needs in the guest.
+pub(crate) struct Packed {
+    pub(crate) tool: Tool,
+    /// A dynamically linked program.
+    program: Option<&'static str>,
+    script: Option<PathBuf>,
+}
+
+/// oomwhy and its peers, installed where that is needed and possible.
+pub(crate) fn with_oomwhy(bpftrace: bool) -> Result<Vec<Packed>> {
+    let mut tools = vec![oomwhy(), oomkill()?];
+    if bpftrace {
+        tools.push(bpftrace_script()?);
+    }
+    Ok(tools)
+}
+
+fn oomwhy() -> Packed {
+    let tool = Tool {
+        name: OOMWHY.to_owned(),
+        argv: [GUEST_OOMWHY, "-o", "json"].map(str::to_owned).to_vec(),
+        stdout: Stdout::Pipe,
+        ready: "Tracing OOM kills".to_owned(),
+        report: "\"type\":\"oom\"".to_owned(),
+    };
+    Packed {
+        tool,
+        program: None,
+        script: None,
+    }
+}
+
+fn oomkill() -> Result<Packed> {
+    find(&[OOMKILL_PROGRAM], "libbpf-tools")?;
+    let tool = Tool {
+        name: OOMKILL.to_owned(),
+        argv: vec![OOMKILL_PROGRAM.to_owned()],
+        // On a pipe it says nothing before it ends.
+        stdout: Stdout::Terminal,
+        ready: "Tracing OOM kills".to_owned(),
+        report: "OOM kill of PID".to_owned(),
+    };
+    Ok(Packed {
+        tool,
+        program: Some(OOMKILL_PROGRAM),
+        script: None,
+    })
+}
+
+fn bpftrace_script() -> Result<Packed> {
+    find(&[BPFTRACE_PROGRAM], "bpftrace")?;
+    let script = find(&SCRIPTS, "bpftrace")?;
+    let tool = Tool {
+        name: "bpftrace".to_owned(),
+        argv: [BPFTRACE_PROGRAM, GUEST_SCRIPT].map(str::to_owned).to_vec(),
+        stdout: Stdout::Pipe,
+        ready: "Tracing oom_kill_process".to_owned(),
+        report: "OOM kill of PID".to_owned(),
+    };
+    Ok(Packed {
+        tool,
+        program: Some(BPFTRACE_PROGRAM),
+        script: Some(script),
+    })
+}
+
+/// The first of these files that exists, after an attempt to install it.
+fn find(places: &[&str], package: &str) -> Result<PathBuf> {
+    let found = || {
+        places
+            .iter()
+            .map(PathBuf::from)
+            .find(|place| place.exists())
+    };
+    if found().is_none() && setup::has_apt() {
+        setup::install_packages(&[package])?;
+    }
+    found().with_context(|| {
+        format!(
+            "{} is needed for the comparison: install Debian's package {package}, or your \
+             system's (bpftrace can be left out with --no-bpftrace)",
+            places.join(" or ")
+        )
+    })
+}
+
+/// Puts the tools and their libraries into the guest.
+pub(crate) fn take_along(tools: &[Packed], initramfs: &mut Initramfs) -> Result<()> {
+    let mut files = Vec::new();
+    for packed in tools {
+        if let Some(program) = packed.program {
+            files.push(PathBuf::from(program));
+            files.extend(libraries(program)?);
+        }
+        if let Some(script) = &packed.script {
+            initramfs.add_file(script, GUEST_SCRIPT)?;
+        }
+    }
+    files.sort();
+    files.dedup();
+    files
+        .iter()
+        .try_for_each(|file| initramfs.add_file(file, &file.to_string_lossy()))
+}
+
+fn libraries(program: &str) -> Result<Vec<PathBuf>> {
+    let listed = process::output(Command::new("ldd").arg(program))?;
+    // `libz.so.1 => /lib/.../libz.so.1 (0x...)`, or the loader: `/lib64/ld-linux... (0x...)`.
+    let paths = listed.lines().filter_map(|line| {
+        line.split_whitespace()
+            .map(Path::new)
+            .find(|word| word.is_absolute())
+            .map(Path::to_owned)
+    });
+    Ok(paths.collect())
+}

@@ -1,0 +1,153 @@
+//! The costs as Markdown.
+
+use std::fmt::Write as _;
+
+use super::costs::{Costs, Latency, Row, Tool};
+use super::limits;
+
+/// All of them, one section per kernel.
+pub(crate) fn render(costs: &[Costs]) -> String {
+    let mut out = String::new();
+    for costs in costs {
+        // Writing to a string cannot fail.
+        let _ = section(&mut out, costs);
+    }
+    out
+}
+
+fn section(out: &mut String, costs: &Costs) -> std::fmt::Result {
+    writeln!(out, "### Linux {}\n", costs.release)?;
+    promises(out, costs)?;
+    writeln!(
+        out,
+        "\nInstructions of one invocation, from the last reclaim to its return (medians; in \
+         brackets: until `oom:mark_victim`):\n"
+    )?;
+    writeln!(
+        out,
+        "| candidates | vm.oom_dump_tasks | without oomwhy | with oomwhy | added | spread of runs |"
+    )?;
+    writeln!(out, "|--:|--:|--:|--:|--:|--:|")?;
+    for row in &costs.rows {
+        invocation(out, row)?;
+    }
+    let candidate = &costs.candidate;
+    writeln!(
+        out,
+        "\nPer candidate: the kernel alone {:.0}, with vm.oom_dump_tasks=1 {:.0}; oomwhy adds {:.0} \
+         on average, {:.0} to each of the last ones (its list is full).\n",
+        candidate.bare, candidate.dumped, candidate.added, candidate.added_in_crowd
+    )?;
+    tools(out, costs)
+}
+
+fn promises(out: &mut String, costs: &Costs) -> std::fmt::Result {
+    writeln!(out, "| promise | measured | limit | |")?;
+    writeln!(out, "|---|--:|--:|---|")?;
+    for promise in limits::promises(costs) {
+        let verdict = if promise.is_kept() { "kept" } else { "**missed**" };
+        writeln!(
+            out,
+            "| {} | {} | {} | {verdict} |",
+            promise.what,
+            number(promise.value),
+            number(promise.limit)
+        )?;
+    }
+    Ok(())
+}
+
+fn invocation(out: &mut String, row: &Row) -> std::fmt::Result {
+    let Row {
+        candidates,
+        dump_tasks,
+        without,
+        with,
+    } = row;
+    let added = with.whole - without.whole;
+    writeln!(
+        out,
+        "| {candidates} | {} | {} ({}) | {} ({}) | {} ({:+.1} %) | {} |",
+        u8::from(*dump_tasks),
+        number(without.whole),
+        number(without.to_mark),
+        number(with.whole),
+        number(with.to_mark),
+        number(added),
+        100.0 * added / without.whole,
+        number(without.spread.max(with.spread)),
+    )
+}
+
+fn tools(out: &mut String, costs: &Costs) -> std::fmt::Result {
+    writeln!(
+        out,
+        "| tool | start, ms | resident, MB | of it anonymous | peak | after the kills: resident | \
+         wake-ups in an idle minute | kill to line, ms: p50 | p99 | lines | of 5 kills on a pipe |"
+    )?;
+    writeln!(out, "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")?;
+    for tool in &costs.tools {
+        let Tool {
+            name,
+            start_ns,
+            latency,
+            measured,
+        } = tool;
+        let ready = &measured.memory_ready;
+        writeln!(
+            out,
+            "| {name} | {:.0} | {:.1} | {:.1} | {:.1} | {:.1} | {} | {} of {} | {} |",
+            start_ns / 1e6,
+            limits::megabytes(ready.resident_bytes),
+            limits::megabytes(ready.anon_bytes),
+            limits::megabytes(measured.memory_after_kills.peak_bytes),
+            limits::megabytes(measured.memory_after_kills.resident_bytes),
+            measured.idle_wakeups,
+            delay(latency),
+            measured.kills,
+            measured.lines_on_pipe,
+        )?;
+    }
+    writeln!(
+        out,
+        "| /dev/kmsg, \"Killed process\" | | | | | | | {} | |\n",
+        delay(&costs.kmsg)
+    )
+}
+
+fn delay(latency: &Latency) -> String {
+    let Latency { n, p50_ns, p99_ns } = latency;
+    format!("{:.2} | {:.2} | {n}", p50_ns / 1e6, p99_ns / 1e6)
+}
+
+/// Thousands apart; digits behind the point for small numbers only.
+fn number(value: f64) -> String {
+    if value.abs() < 100.0 && value.fract() != 0.0 {
+        return format!("{value:.2}");
+    }
+    let digits = format!("{:.0}", value.abs());
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    if value < 0.0 {
+        grouped.insert(0, '-');
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        assert_eq!(number(0.0), "0");
+        assert_eq!(number(1.234), "1.23");
+        assert_eq!(number(-999.7), "-1,000");
+        assert_eq!(number(1_234_567.0), "1,234,567");
+    }
+}
