@@ -63,6 +63,21 @@ pub enum Stdout {
 pub struct Counts {
     /// One per number of candidates, setting and tracer.
     pub cells: Vec<Cell>,
+    /// The share of each BPF program in one invocation, per number of candidates.
+    pub programs: Vec<Program>,
+}
+
+/// A BPF program during one invocation.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Program {
+    /// Its name.
+    pub name: String,
+    /// Tasks that were weighed.
+    pub candidates: usize,
+    /// How often it ran.
+    pub runs: u64,
+    /// What it took, with what reading the clock takes (some 60 per run), without the trampoline.
+    pub instructions: u64,
 }
 
 /// Invocations under the same conditions.
@@ -104,6 +119,10 @@ pub struct Measured {
     pub name: String,
     /// From exec to the line that says that it traces.
     pub starts_ns: Vec<u64>,
+    /// The program's own part of the last start; the kernel counts in steps of 10 ms.
+    pub start_user_ns: u64,
+    /// The kernel's part of it.
+    pub start_system_ns: u64,
     /// Once it traces.
     pub memory_ready: Memory,
     /// Once it has reported the kills.

@@ -17,6 +17,7 @@ const KEPT: &[&str] = &[
     "memcg_v2",
     "memcg_v1",
     "nested_limit",
+    "deep_path",
     "trigger_is_not_victim",
     "global",
 ];

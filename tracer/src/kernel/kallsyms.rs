@@ -71,9 +71,7 @@ fn is_part_of_badness(name: &[u8]) -> bool {
 /// All zeroes is how the kernel hides an address.
 fn parse_address(hexadecimal: &[u8]) -> Option<u64> {
     let text = str::from_utf8(hexadecimal).ok()?;
-    u64::from_str_radix(text, 16)
-        .ok()
-        .filter(|address| *address != 0)
+    u64::from_str_radix(text, 16).ok().filter(|address| *address != 0)
 }
 
 #[cfg(test)]
@@ -96,10 +94,7 @@ mod tests {
     fn an_address_is_taken_unless_it_is_hidden() {
         let shown = "ffffffff82a0b0c0 D __per_cpu_offset\n";
         assert_eq!(scanned(shown).per_cpu_offset, Some(0xffff_ffff_82a0_b0c0));
-        assert_eq!(
-            scanned("0000000000000000 D __per_cpu_offset\n").per_cpu_offset,
-            None
-        );
+        assert_eq!(scanned("0000000000000000 D __per_cpu_offset\n").per_cpu_offset, None);
     }
 
     #[test]
@@ -120,10 +115,7 @@ mod tests {
     fn names_that_only_resemble_ours_are_passed_over() {
         let text = "1 t oom_badnesses\n2 D __per_cpu_offsets\n3\nx y z w\n\
                     4 D __per_cpu_offset\t[module]\n";
-        let seen = Kallsyms {
-            badness_is_split: Some(false),
-            per_cpu_offset: None,
-        };
+        let seen = Kallsyms { badness_is_split: Some(false), per_cpu_offset: None };
         assert_eq!(scanned(text), seen);
     }
 

@@ -9,10 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// one way to tell it, and nothing else of ours runs yet that would need one.
 pub(super) fn ebpf_loader() -> EbpfLoader<'static> {
     let limit = getrlimit(Resource::Nofile);
-    let none = Rlimit {
-        current: Some(0),
-        ..limit.clone()
-    };
+    let none = Rlimit { current: Some(0), ..limit };
     let is_lowered = setrlimit(Resource::Nofile, none).is_ok();
     let loader = EbpfLoader::new();
     if is_lowered {

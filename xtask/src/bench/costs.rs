@@ -1,7 +1,7 @@
 //! From what was measured to what it costs: medians, differences, slopes.
 
 use anyhow::{Context as _, Result, ensure};
-use oomwhy_tests::bench::{Cell, Counts, Measured, Run};
+use oomwhy_tests::bench::{Cell, Counts, Measured, Program, Run};
 
 use super::Figures;
 use super::peers::{OOMKILL, OOMWHY};
@@ -14,6 +14,7 @@ pub(crate) struct Costs {
     pub(crate) per_invocation: f64,
     /// One per number of candidates and setting.
     pub(crate) rows: Vec<Row>,
+    pub(crate) programs: Vec<Program>,
     pub(crate) tools: Vec<Tool>,
     pub(crate) kmsg: Latency,
     pub(crate) binary_bytes: u64,
@@ -79,7 +80,8 @@ impl Costs {
 
 /// Works them out.
 pub(crate) fn derive(figures: Figures, binary_bytes: u64) -> Result<Costs> {
-    let rows = rows(&figures.counts)?;
+    let mut rows = rows(&figures.counts)?;
+    rows.sort_by_key(|row| (row.dump_tasks, row.candidates));
     let candidate = candidate(&rows)?;
     let alone = rows
         .iter()
@@ -90,6 +92,7 @@ pub(crate) fn derive(figures: Figures, binary_bytes: u64) -> Result<Costs> {
         per_invocation: alone.with.whole - alone.without.whole - candidate.added,
         candidate,
         rows,
+        programs: figures.counts.programs,
         tools: figures.comparison.tools.into_iter().map(tool).collect(),
         kmsg: latency(figures.comparison.kmsg_latencies_ns),
         binary_bytes,

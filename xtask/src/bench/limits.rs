@@ -55,12 +55,12 @@ pub(crate) fn promises(costs: &Costs) -> Vec<Promise> {
             PER_INVOCATION,
         ),
         promise("start, of oomkill's", costs.start_ratio(), START_RATIO),
-        promise("MB of binary", megabytes(costs.binary_bytes), BINARY_MB),
+        promise("MB of binary", millions(costs.binary_bytes), BINARY_MB),
     ];
     if let Some(oomwhy) = costs.tool(OOMWHY) {
         let measured = &oomwhy.measured;
         let (ready, later) = (&measured.memory_ready, &measured.memory_after_kills);
-        let resident = megabytes(ready.resident_bytes.max(later.resident_bytes));
+        let resident = millions(ready.resident_bytes.max(later.resident_bytes));
         let silent = f64::from(measured.kills) - to_f64(oomwhy.latency.n as u64);
         promises.extend([
             promise("MB resident", resident, RESIDENT_MB),
@@ -75,7 +75,7 @@ pub(crate) fn promises(costs: &Costs) -> Vec<Promise> {
     promises
 }
 
-/// Decimal ones.
-pub(crate) fn megabytes(bytes: u64) -> f64 {
-    to_f64(bytes) / 1e6
+/// Bytes to MB, nanoseconds to ms.
+pub(crate) fn millions(value: u64) -> f64 {
+    to_f64(value) / 1e6
 }

@@ -19,6 +19,7 @@ const OOMKILL_PROGRAM: &str = "/usr/sbin/oomkill";
 const BPFTRACE_PROGRAM: &str = "/usr/bin/bpftrace";
 /// Debian's place, and that of others.
 const SCRIPTS: [&str; 2] = ["/usr/sbin/oomkill.bt", "/usr/share/bpftrace/tools/oomkill.bt"];
+const SHELL: &str = "/bin/sh";
 const GUEST_SCRIPT: &str = "/oomkill.bt";
 
 /// A tool, and what of the host it needs in the guest.
@@ -116,6 +117,9 @@ pub(crate) fn take_along(tools: &[Packed], initramfs: &mut Initramfs) -> Result<
             files.extend(libraries(program)?);
         }
         if let Some(script) = &packed.script {
+            // bpftrace asks a shell about the host, and crashes where there is none.
+            files.push(PathBuf::from(SHELL));
+            files.extend(libraries(SHELL)?);
             initramfs.add_file(script, GUEST_SCRIPT)?;
         }
     }

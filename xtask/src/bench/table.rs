@@ -1,9 +1,12 @@
 //! The costs as Markdown.
 
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 
-use super::costs::{Costs, Latency, Row, Tool};
-use super::limits;
+use oomwhy_tests::bench::Program;
+
+use super::costs::{Costs, Latency, Row, Tool, to_f64};
+use super::limits::{self, millions};
 
 /// All of them, one section per kernel.
 pub(crate) fn render(costs: &[Costs]) -> String {
@@ -38,7 +41,36 @@ fn section(out: &mut String, costs: &Costs) -> std::fmt::Result {
          on average, {:.0} to each of the last ones (its list is full).\n",
         candidate.bare, candidate.dumped, candidate.added, candidate.added_in_crowd
     )?;
+    programs(out, &costs.programs)?;
     tools(out, costs)
+}
+
+/// The share of each program, most expensive first.
+fn programs(out: &mut String, programs: &[Program]) -> std::fmt::Result {
+    let mut crowds: Vec<usize> = programs.iter().map(|program| program.candidates).collect();
+    crowds.dedup();
+    for candidates in crowds {
+        let mut parts: Vec<&Program> = programs
+            .iter()
+            .filter(|program| program.candidates == candidates)
+            .collect();
+        parts.sort_by_key(|program| Reverse(program.instructions));
+        let parts: Vec<String> = parts
+            .into_iter()
+            .map(|program| {
+                let Program { name, runs, .. } = program;
+                let instructions = number(to_f64(program.instructions));
+                format!("{name} {instructions} ({runs})")
+            })
+            .collect();
+        writeln!(
+            out,
+            "Instructions by program (runs), {candidates} candidates, trampolines and waking not \
+             counted: {}.\n",
+            parts.join(", ")
+        )?;
+    }
+    Ok(())
 }
 
 fn promises(out: &mut String, costs: &Costs) -> std::fmt::Result {
@@ -82,7 +114,7 @@ fn invocation(out: &mut String, row: &Row) -> std::fmt::Result {
 fn tools(out: &mut String, costs: &Costs) -> std::fmt::Result {
     writeln!(
         out,
-        "| tool | start, ms | resident, MB | of it anonymous | peak | after the kills: resident | \
+        "| tool | start, ms (own, kernel's) | resident, MB | of it anonymous | peak | after the kills: resident | \
          wake-ups in an idle minute | kill to line, ms: p50 | p99 | lines | of 5 kills on a pipe |"
     )?;
     writeln!(out, "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")?;
@@ -96,12 +128,14 @@ fn tools(out: &mut String, costs: &Costs) -> std::fmt::Result {
         let ready = &measured.memory_ready;
         writeln!(
             out,
-            "| {name} | {:.0} | {:.1} | {:.1} | {:.1} | {:.1} | {} | {} of {} | {} |",
+            "| {name} | {:.0} ({:.0}, {:.0}) | {:.1} | {:.1} | {:.1} | {:.1} | {} | {} of {} | {} |",
             start_ns / 1e6,
-            limits::megabytes(ready.resident_bytes),
-            limits::megabytes(ready.anon_bytes),
-            limits::megabytes(measured.memory_after_kills.peak_bytes),
-            limits::megabytes(measured.memory_after_kills.resident_bytes),
+            millions(measured.start_user_ns),
+            millions(measured.start_system_ns),
+            millions(ready.resident_bytes),
+            millions(ready.anon_bytes),
+            millions(measured.memory_after_kills.peak_bytes),
+            millions(measured.memory_after_kills.resident_bytes),
             measured.idle_wakeups,
             delay(latency),
             measured.kills,

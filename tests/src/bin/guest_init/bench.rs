@@ -3,6 +3,7 @@
 mod comparison;
 mod counts;
 mod kills;
+mod programs;
 mod status;
 mod terminal;
 mod tool;

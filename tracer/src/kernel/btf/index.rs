@@ -28,11 +28,7 @@ impl Names {
             if (by_length.has(bytes) || is_wanted_prefix(bytes))
                 && let Ok(text) = str::from_utf8(bytes)
             {
-                names.push(Name {
-                    offset,
-                    text: text.to_owned(),
-                    is_root: roots.contains(text),
-                });
+                names.push(Name { offset, text: text.to_owned(), is_root: roots.contains(text) });
             }
         })?;
         Ok(Self(names))
@@ -93,9 +89,7 @@ impl ByLength {
         let Some(names) = self.0.get(bytes.len()) else {
             return false;
         };
-        names
-            .iter()
-            .any(|name| name.first() == bytes.first() && *name == bytes)
+        names.iter().any(|name| name.first() == bytes.first() && *name == bytes)
     }
 }
 

@@ -128,20 +128,12 @@ impl Head {
 
     fn read(bytes: &[u8]) -> Option<Self> {
         let mut words = words(bytes);
-        Some(Self {
-            name: words.next()?,
-            info: words.next()?,
-            points_at: words.next()?,
-        })
+        Some(Self { name: words.next()?, info: words.next()?, points_at: words.next()? })
     }
 }
 
 fn words(bytes: &[u8]) -> impl Iterator<Item = u32> {
-    bytes
-        .as_chunks()
-        .0
-        .iter()
-        .map(|word| u32::from_ne_bytes(*word))
+    bytes.as_chunks().0.iter().map(|word| u32::from_ne_bytes(*word))
 }
 
 /// A BTF file: where its sections are, and a window on them.
@@ -153,11 +145,7 @@ pub(super) struct Raw<R> {
 
 impl<R: Read + Seek> Raw<R> {
     pub(super) fn open(source: R) -> Result<Self, Damage> {
-        let mut window = Window {
-            source,
-            start: 0,
-            bytes: Vec::with_capacity(CHUNK_BYTES),
-        };
+        let mut window = Window { source, start: 0, bytes: Vec::with_capacity(CHUNK_BYTES) };
         let header = window.get(0, HEADER_BYTES).map_err(|damage| match damage {
             Damage::Cut(_) => Damage::NotBtf,
             damage => damage,
@@ -173,11 +161,7 @@ impl<R: Read + Seek> Raw<R> {
             return Err(Damage::NotBtf);
         };
         let section = |offset: u64, len: u64| header_len + offset..header_len + offset + len;
-        Ok(Self {
-            window,
-            types: section(type_off, type_len),
-            strings: section(str_off, str_len),
-        })
+        Ok(Self { window, types: section(type_off, type_len), strings: section(str_off, str_len) })
     }
 
     /// Shows every string, with its offset, in order.
@@ -188,9 +172,7 @@ impl<R: Read + Seek> Raw<R> {
             let bytes = self.window.all(at, end)?;
             // A string that is not whole begins the next chunk; none is as long as a chunk.
             let last = bytes.iter().rposition(|byte| *byte == 0);
-            let whole = last
-                .and_then(|last| bytes.get(..last))
-                .ok_or(Damage::Cut(at))?;
+            let whole = last.and_then(|last| bytes.get(..last)).ok_or(Damage::Cut(at))?;
             for text in whole.split(|byte| *byte == 0) {
                 see(u32::try_from(at - start).unwrap_or(u32::MAX), text);
                 at += text.len() as u64 + 1;
@@ -241,9 +223,7 @@ impl<R: Read + Seek> Raw<R> {
         let bytes = self.window.get(at, HEAD_BYTES)?;
         let head = Head::read(bytes).ok_or(Damage::Cut(at))?;
         let kind = head.kind();
-        let extra = head
-            .extra_bytes()
-            .ok_or(Damage::UnknownKind { id, kind })?;
+        let extra = head.extra_bytes().ok_or(Damage::UnknownKind { id, kind })?;
         Ok((head, at + (HEAD_BYTES + extra) as u64))
     }
 }
@@ -287,10 +267,7 @@ impl<R: Read + Seek> Window<R> {
         self.bytes.clear();
         self.start = at;
         self.source.seek(SeekFrom::Start(at))?;
-        self.source
-            .by_ref()
-            .take(len.max(CHUNK_BYTES) as u64)
-            .read_to_end(&mut self.bytes)?;
+        self.source.by_ref().take(len.max(CHUNK_BYTES) as u64).read_to_end(&mut self.bytes)?;
         Ok(())
     }
 }

@@ -102,18 +102,13 @@ impl<R: Read + Seek> Target<'_, R> {
     }
 
     fn convert(&mut self, old: Type, waiting: &mut Vec<u32>) -> Result<Type, Damage> {
-        let Type {
-            mut head,
-            mut extra,
-        } = old;
+        let Type { mut head, mut extra } = old;
         head.name = self.names.kept(head.name);
         match head.kind() {
             kind::PTR => head.points_at = self.pointee(head.points_at, waiting)?,
-            kind::TYPEDEF
-            | kind::VOLATILE
-            | kind::CONST
-            | kind::RESTRICT
-            | kind::TYPE_TAG => head.points_at = self.refer(head.points_at, waiting),
+            kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
+                head.points_at = self.refer(head.points_at, waiting)
+            }
             kind::ARRAY => {
                 // The type of the index is nobody's business.
                 if let [element, index, _len] = extra.as_mut_slice() {

@@ -86,7 +86,7 @@ fn nothing_is_missing_where_the_kernel_has_everything() {
 }
 
 #[test]
-fn every_supported_kernel_has_a_madethat_lacks_nothing() {
+fn every_supported_kernel_has_a_plan_that_lacks_nothing() {
     for series in fixtures::SERIES {
         let (facts, resolved) = on(series);
         assert_eq!(missing(&planned(&facts, &resolved)), [""; 0], "{series}");
@@ -251,7 +251,7 @@ fn confidentiality_costs_strings_and_untyped_pointers() {
         [
             "message",
             "victims.vpid",
-            "limit_chain",
+            "limit_chain (below oom_memcg)",
             "victims (exact rss)"
         ]
     );

@@ -58,6 +58,7 @@ fn measure_one(tool: &Tool, arena: &Arena, effort: &Effort) -> Result<Measured> 
     }
     let running = Running::start(tool)?;
     starts_ns.push(running.started_ns);
+    let (start_user_ns, start_system_ns) = status::cpu_times(running.pid())?;
     thread::sleep(TIME_TO_SETTLE);
     let memory_ready = status::memory(running.pid())?;
     let before = status::voluntary_switches(running.pid())?;
@@ -74,6 +75,8 @@ fn measure_one(tool: &Tool, arena: &Arena, effort: &Effort) -> Result<Measured> 
     Ok(Measured {
         name: tool.name.clone(),
         starts_ns,
+        start_user_ns,
+        start_system_ns,
         memory_ready,
         memory_after_kills,
         idle_wakeups,

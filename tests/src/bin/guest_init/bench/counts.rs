@@ -14,7 +14,7 @@ use oomwhy_tests::scenario::Hierarchy;
 
 use super::kills::Arena;
 use super::tool::Running;
-use super::trace;
+use super::{programs, trace};
 use crate::{cgroup, tracer};
 
 /// Counts instructions under -icount, and is printed without being rounded to microseconds.
@@ -36,7 +36,7 @@ pub(super) fn measure(sleepers: &[usize], repeats: u32) -> Result<Counts> {
         ],
     )?;
     let mut arena = Arena::new("/bench")?;
-    let mut cells = Vec::new();
+    let (mut cells, mut programs) = (Vec::new(), Vec::new());
     let mut n_sleepers = 0;
     for &wanted in sleepers {
         arena.add_sleepers(wanted.saturating_sub(n_sleepers))?;
@@ -44,15 +44,17 @@ pub(super) fn measure(sleepers: &[usize], repeats: u32) -> Result<Counts> {
         arena.set_limit()?;
         for traced in [false, true] {
             let oomwhy = traced.then(start_oomwhy).transpose()?;
-            for dump_tasks in [false, true] {
+            for dump_tasks in [true, false] {
                 cells.push(cell(&arena, dump_tasks, traced, repeats)?);
             }
             if let Some(oomwhy) = oomwhy {
+                let candidates = arena.n_processes()? + 1;
+                programs.extend(programs::during(oomwhy.pid(), candidates, || arena.kill())?);
                 oomwhy.stop()?;
             }
         }
     }
-    Ok(Counts { cells })
+    Ok(Counts { cells, programs })
 }
 
 fn start_oomwhy() -> Result<Running> {

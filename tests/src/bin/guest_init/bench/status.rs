@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use oomwhy_tests::bench::Memory;
 
 /// Its memory now.
@@ -25,6 +25,21 @@ pub(super) fn voluntary_switches(pid: u32) -> Result<u64> {
         sum += number(&status, "voluntary_ctxt_switches:")?;
     }
     Ok(sum)
+}
+
+/// CPU time so far: its own, and the kernel's on its behalf.
+pub(super) fn cpu_times(pid: u32) -> Result<(u64, u64)> {
+    /// How long one of USER_HZ takes.
+    const TICK_NS: u64 = 10_000_000;
+
+    let stat = read(Path::new(&format!("/proc/{pid}/stat")))?;
+    // The name in brackets may contain spaces; utime and stime are the 14th and 15th field.
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+    let mut times = fields.split(' ').skip(11).map(str::parse::<u64>);
+    match (times.next(), times.next()) {
+        (Some(Ok(user)), Some(Ok(system))) => Ok((user * TICK_NS, system * TICK_NS)),
+        _ => bail!("the CPU time of {pid} cannot be read: {stat:?}"),
+    }
 }
 
 fn read(path: &Path) -> Result<String> {

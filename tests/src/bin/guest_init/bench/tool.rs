@@ -3,7 +3,7 @@
 //! The reader notes each line in the kernel's trace, where the kills are too: one clock for both.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -38,9 +38,9 @@ impl Running {
             }
             said.push(line);
         }
-        let _ = running.process.kill();
+        let ended = tracer::interrupt(&mut running.process)?;
         bail!(
-            "{} did not get ready; it said:\n{}",
+            "{} did not get ready ({ended}); it said:\n{}",
             tool.name,
             said.join("\n")
         )
@@ -138,8 +138,6 @@ pub(super) fn marker() -> Result<File> {
 
 /// Marks in the trace that a line was read now. Long ones would be cut; the start tells enough.
 pub(super) fn note(marker: &mut File, line: &[u8]) {
-    use std::io::Write as _;
-
     let line = &line[..line.len().min(400)];
     let _ = marker.write_all(line);
 }

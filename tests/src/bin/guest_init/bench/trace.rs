@@ -8,7 +8,7 @@ use std::fs;
 use anyhow::{Context as _, Result};
 
 const TRACEFS: &str = "/sys/kernel/tracing";
-/// Reading tells the time of the write to whoever reads the trace later.
+/// What is written here stands in the trace, with the time of the write.
 pub(super) const MARKER: &str = "/sys/kernel/tracing/trace_marker";
 
 /// One line of the trace.
