@@ -68,16 +68,10 @@ fn strip_dwarf(object: &Path) -> anyhow::Result<()> {
 
 /// Whether rustup's `toolchain` has `path` below its rustlib folder.
 fn has(toolchain: &str, path: &str) -> bool {
-    let output = Command::new("rustup")
-        .args(["run", toolchain, "rustc", "--print", "sysroot"])
-        .output();
+    let output =
+        Command::new("rustup").args(["run", toolchain, "rustc", "--print", "sysroot"]).output();
     let Ok(output) = output else { return false };
     let sysroot = String::from_utf8_lossy(&output.stdout);
     let rustlib = Path::new(sysroot.trim()).join("lib/rustlib");
-    let path = if path.starts_with("src") {
-        rustlib.join(path.trim_start_matches('/'))
-    } else {
-        rustlib.join(path)
-    };
-    output.status.success() && path.exists()
+    output.status.success() && rustlib.join(path).exists()
 }

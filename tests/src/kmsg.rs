@@ -160,19 +160,12 @@ impl Log {
 
     /// Everyone killed.
     pub fn kills(&self) -> impl Iterator<Item = &Kill> {
-        self.blocks
-            .iter()
-            .flat_map(|block| &block.kills)
-            .chain(&self.bare_kills)
+        self.blocks.iter().flat_map(|block| &block.kills).chain(&self.bare_kills)
     }
 
     /// The number of invocations that killed.
     pub fn n_invocations(&self) -> usize {
-        let with_block = self
-            .blocks
-            .iter()
-            .filter(|block| !block.kills.is_empty())
-            .count();
+        let with_block = self.blocks.iter().filter(|block| !block.kills.is_empty()).count();
         with_block + self.bare_kills.len()
     }
 }
@@ -197,10 +190,7 @@ struct Reader {
 impl Reader {
     fn line(&mut self, line: &str) {
         if let Some(trigger) = lines::trigger(line) {
-            self.log.blocks.push(Block {
-                trigger,
-                ..Block::default()
-            });
+            self.log.blocks.push(Block { trigger, ..Block::default() });
             self.place = Place::Anywhere;
         } else if let Some(kill) = lines::kill(line) {
             self.kill(kill);
@@ -235,10 +225,7 @@ fn has_thread(block: &Block, kill: &Kill) -> bool {
     let Some(summary) = &block.summary else {
         return false;
     };
-    block
-        .tasks
-        .iter()
-        .any(|task| task.tgid == summary.pid && task.tid == kill.tid)
+    block.tasks.iter().any(|task| task.tgid == summary.pid && task.tid == kill.tid)
 }
 
 /// Reads a line that only means something within a block; returns the new place if it changes.

@@ -47,11 +47,7 @@ pub fn select(names: &[String]) -> Result<Vec<Kernel>> {
             known.join(", ")
         );
     }
-    Ok(all
-        .iter()
-        .filter(|kernel| names.contains(&kernel.name))
-        .cloned()
-        .collect())
+    Ok(all.iter().filter(|kernel| names.contains(&kernel.name)).cloned().collect())
 }
 
 #[cfg(test)]
@@ -60,11 +56,8 @@ mod tests {
 
     #[test]
     fn the_matrix_is_read_and_its_names_are_unique() {
-        let mut names: Vec<String> = kernels()
-            .unwrap()
-            .into_iter()
-            .map(|kernel| kernel.name)
-            .collect();
+        let mut names: Vec<String> =
+            kernels().unwrap().into_iter().map(|kernel| kernel.name).collect();
         let n_kernels = names.len();
         names.sort();
         names.dedup();

@@ -40,9 +40,7 @@ pub struct Account<'a> {
 /// Every disagreement; none if all is well.
 pub fn judge(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
     let log = Log::parse(account.kmsg);
-    let reports: Vec<Value> = report::objects(account.report)
-        .filter(report::is_kill)
-        .collect();
+    let reports: Vec<Value> = report::objects(account.report).filter(report::is_kill).collect();
     let mut check = Check::default();
     for problem in &account.facts.problems {
         check.disagree(format!("the guest had a problem: {problem}"));
@@ -70,18 +68,11 @@ fn premises(check: &mut Check, scenario: &Scenario, facts: &Facts, log: &Log) {
     let mut wanted = scenario.victims.repeat(scenario.rounds as usize);
     killed.sort_unstable();
     wanted.sort_unstable();
-    check.equal(
-        "victims in the kernel's log",
-        killed.join(" "),
-        wanted.join(" "),
-    );
+    check.equal("victims in the kernel's log", killed.join(" "), wanted.join(" "));
 }
 
 fn n_malformed(jsonl: &str) -> usize {
-    jsonl
-        .lines()
-        .filter(|line| serde_json::from_str::<Value>(line).is_err())
-        .count()
+    jsonl.lines().filter(|line| serde_json::from_str::<Value>(line).is_err()).count()
 }
 
 fn one_kill(
@@ -119,10 +110,6 @@ fn victims(report: &Value) -> impl Iterator<Item = &Value> {
 
 /// The log gives the thread that has the memory; the report gives it where it is not the leader.
 fn is_of(victim: &Value, kill: &Kill) -> bool {
-    let id = if victim["tid"].is_null() {
-        &victim["pid"]
-    } else {
-        &victim["tid"]
-    };
+    let id = if victim["tid"].is_null() { &victim["pid"] } else { &victim["tid"] };
     *id == kill.tid || victim["pid"] == kill.tid
 }

@@ -18,10 +18,7 @@ pub fn send(out: impl Write, root: &Path, directory: &Path) -> Result<()> {
     let mut archive = GzEncoder::new(out, Compression::fast());
     send_directory(&mut archive, root, directory)?;
     let archive = newc::trailer(archive).context("the archive cannot be ended")?;
-    archive
-        .finish()
-        .context("the archive cannot be compressed")?
-        .flush()?;
+    archive.finish().context("the archive cannot be compressed")?.flush()?;
     Ok(())
 }
 
@@ -34,10 +31,7 @@ fn send_directory(archive: &mut impl Write, root: &Path, directory: &Path) -> Re
             send_directory(archive, root, &path)?;
             continue;
         }
-        let name = path
-            .strip_prefix(root)?
-            .to_str()
-            .context("a file name is not UTF-8")?;
+        let name = path.strip_prefix(root)?.to_str().context("a file name is not UTF-8")?;
         // Files of procfs and sysfs have no size until they are read.
         let content =
             fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
@@ -56,10 +50,7 @@ pub fn unpack(serial: impl Read, target: &Path) -> Result<usize> {
     let mut n_deliveries = 0;
     while !serial.fill_buf()?.is_empty() {
         let mut archive = Vec::new();
-        if GzDecoder::new(&mut serial)
-            .read_to_end(&mut archive)
-            .is_err()
-        {
+        if GzDecoder::new(&mut serial).read_to_end(&mut archive).is_err() {
             break; // The guest died while it sent this one.
         }
         unpack_archive(&archive, target)?;
@@ -77,8 +68,7 @@ fn unpack_archive(mut archive: &[u8], target: &Path) -> Result<()> {
         let name = file.entry().name().to_owned();
         let path = Path::new(&name);
         ensure!(
-            path.components()
-                .all(|part| matches!(part, Component::Normal(_))),
+            path.components().all(|part| matches!(part, Component::Normal(_))),
             "the guest sent a file outside its results: {name:?}"
         );
         let path = target.join(path);

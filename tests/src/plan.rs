@@ -87,9 +87,7 @@ const BOOTS: &[Boot] = &[
 /// The boots that one kernel gets.
 pub fn boots(kernel: &Kernel) -> impl Iterator<Item = &'static Boot> {
     let cgroup_v1 = kernel.cgroup_v1;
-    BOOTS
-        .iter()
-        .filter(move |boot| cgroup_v1 || !boot.needs_cgroup_v1)
+    BOOTS.iter().filter(move |boot| cgroup_v1 || !boot.needs_cgroup_v1)
 }
 
 #[cfg(test)]
@@ -100,15 +98,9 @@ mod tests {
 
     #[test]
     fn every_scenario_has_exactly_one_boot() {
-        let booted: Vec<&str> = BOOTS
-            .iter()
-            .flat_map(|boot| boot.scenarios)
-            .copied()
-            .collect();
-        let known: BTreeSet<&str> = crate::scenarios::ALL
-            .iter()
-            .map(|scenario| scenario.name)
-            .collect();
+        let booted: Vec<&str> = BOOTS.iter().flat_map(|boot| boot.scenarios).copied().collect();
+        let known: BTreeSet<&str> =
+            crate::scenarios::ALL.iter().map(|scenario| scenario.name).collect();
         assert_eq!(booted.len(), known.len());
         assert_eq!(booted.into_iter().collect::<BTreeSet<_>>(), known);
     }

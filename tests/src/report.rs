@@ -4,9 +4,7 @@ use serde_json::Value;
 
 /// The objects of a JSON lines stream.
 pub fn objects(jsonl: &str) -> impl Iterator<Item = Value> {
-    jsonl
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
+    jsonl.lines().filter_map(|line| serde_json::from_str(line).ok())
 }
 
 /// Whether this is the report of an invocation that killed.

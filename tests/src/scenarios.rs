@@ -30,26 +30,10 @@ const DEEP: &str = concat!(
 /// All of them.
 pub const ALL: &[Scenario] = &[
     MEMCG_V2,
-    Scenario {
-        name: "lockdown",
-        ..MEMCG_V2
-    },
-    Scenario {
-        name: "memcg_v1",
-        hierarchy: Hierarchy::V1,
-        steps: CONTAINER_V1_STEPS,
-        ..MEMCG_V2
-    },
-    Scenario {
-        name: "nested_limit",
-        steps: NESTED_STEPS,
-        ..MEMCG_V2
-    },
-    Scenario {
-        name: "deep_path",
-        steps: DEEP_STEPS,
-        ..MEMCG_V2
-    },
+    Scenario { name: "lockdown", ..MEMCG_V2 },
+    Scenario { name: "memcg_v1", hierarchy: Hierarchy::V1, steps: CONTAINER_V1_STEPS, ..MEMCG_V2 },
+    Scenario { name: "nested_limit", steps: NESTED_STEPS, ..MEMCG_V2 },
+    Scenario { name: "deep_path", steps: DEEP_STEPS, ..MEMCG_V2 },
     Scenario {
         name: "trigger_is_not_victim",
         victims: &["big"],
@@ -81,13 +65,8 @@ const MEMCG_V2: Scenario = Scenario {
     protect_tracer: false,
 };
 
-const SLEEPER: Process = Process {
-    comm: "sleeper",
-    cgroup: CONTAINER,
-    oom_score_adj: 0,
-    uid: 0,
-    work: Work::Sleep,
-};
+const SLEEPER: Process =
+    Process { comm: "sleeper", cgroup: CONTAINER, oom_score_adj: 0, uid: 0, work: Work::Sleep };
 
 const HOG: Process = Process {
     comm: "hog",
@@ -97,40 +76,23 @@ const HOG: Process = Process {
     work: Work::Anon { mib: 200 },
 };
 
-const START_SLEEPER: Step = Step::Start {
-    process: SLEEPER,
-    until: Until::Ready,
-};
+const START_SLEEPER: Step = Step::Start { process: SLEEPER, until: Until::Ready };
 const START_SLEEPER_OF_USER: Step = Step::Start {
-    process: Process {
-        comm: "sleeper-user",
-        oom_score_adj: 500,
-        uid: 1234,
-        ..SLEEPER
-    },
+    process: Process { comm: "sleeper-user", oom_score_adj: 500, uid: 1234, ..SLEEPER },
     until: Until::Ready,
 };
-const START_HOG: Step = Step::Start {
-    process: HOG,
-    until: Until::Killed,
-};
+const START_HOG: Step = Step::Start { process: HOG, until: Until::Killed };
 
 /// A container with two innocent sleepers and one process that outgrows the limit.
 const CONTAINER_V2_STEPS: &[Step] = &[
-    Step::Cgroup {
-        path: CONTAINER,
-        limits: &[("memory.max", "48M")],
-    },
+    Step::Cgroup { path: CONTAINER, limits: &[("memory.max", "48M")] },
     START_SLEEPER,
     START_SLEEPER_OF_USER,
     START_HOG,
 ];
 
 const CONTAINER_V1_STEPS: &[Step] = &[
-    Step::Cgroup {
-        path: CONTAINER,
-        limits: &[("memory.limit_in_bytes", "48M")],
-    },
+    Step::Cgroup { path: CONTAINER, limits: &[("memory.limit_in_bytes", "48M")] },
     START_SLEEPER,
     START_SLEEPER_OF_USER,
     START_HOG,
@@ -138,28 +100,10 @@ const CONTAINER_V1_STEPS: &[Step] = &[
 
 /// The limit that is hit is the parent's, while the victim's own is far away.
 const NESTED_STEPS: &[Step] = &[
-    Step::Cgroup {
-        path: "/parent",
-        limits: &[("memory.max", "64M")],
-    },
-    Step::Cgroup {
-        path: "/parent/child",
-        limits: &[("memory.max", "500M")],
-    },
-    Step::Start {
-        process: Process {
-            cgroup: "/parent/child",
-            ..SLEEPER
-        },
-        until: Until::Ready,
-    },
-    Step::Start {
-        process: Process {
-            cgroup: "/parent/child",
-            ..HOG
-        },
-        until: Until::Killed,
-    },
+    Step::Cgroup { path: "/parent", limits: &[("memory.max", "64M")] },
+    Step::Cgroup { path: "/parent/child", limits: &[("memory.max", "500M")] },
+    Step::Start { process: Process { cgroup: "/parent/child", ..SLEEPER }, until: Until::Ready },
+    Step::Start { process: Process { cgroup: "/parent/child", ..HOG }, until: Until::Killed },
 ];
 
 const DEEP_STEPS: &[Step] = &[
@@ -169,10 +113,7 @@ const DEEP_STEPS: &[Step] = &[
 
 /// A small process asks for the page too many, a big one that sleeps dies for it.
 const BYSTANDER_STEPS: &[Step] = &[
-    Step::Cgroup {
-        path: "/shared",
-        limits: &[("memory.max", "160M")],
-    },
+    Step::Cgroup { path: "/shared", limits: &[("memory.max", "160M")] },
     Step::Start {
         process: Process {
             comm: "big",
@@ -200,42 +141,21 @@ const BYSTANDER_STEPS: &[Step] = &[
 /// More kills than the kernel's own report is willing to print, each in a cgroup that is gone
 /// before anyone could look at it.
 const SHORT_LIVED_STEPS: &[Step] = &[
-    Step::Cgroup {
-        path: "/short-lived-{n}",
-        limits: &[("memory.max", "8M")],
-    },
+    Step::Cgroup { path: "/short-lived-{n}", limits: &[("memory.max", "8M")] },
     Step::Start {
-        process: Process {
-            comm: "brief",
-            cgroup: "/short-lived-{n}",
-            ..HOG
-        },
+        process: Process { comm: "brief", cgroup: "/short-lived-{n}", ..HOG },
         until: Until::Killed,
     },
-    Step::RemoveCgroup {
-        path: "/short-lived-{n}",
-    },
+    Step::RemoveCgroup { path: "/short-lived-{n}" },
 ];
 
 /// The machine itself runs out. The first victim is small but has a high oom_score_adj and is not
 /// the trigger; freeing it is not enough, so the one that grows is the second.
 const GLOBAL_STEPS: &[Step] = &[
-    Step::Sysctl {
-        name: "vm/overcommit_memory",
-        value: "1",
-    },
-    Step::Cgroup {
-        path: "/machine",
-        limits: &[],
-    },
-    Step::Start {
-        process: holder("holder", 0),
-        until: Until::Ready,
-    },
-    Step::Start {
-        process: holder("disposable", 900),
-        until: Until::Ready,
-    },
+    Step::Sysctl { name: "vm/overcommit_memory", value: "1" },
+    Step::Cgroup { path: "/machine", limits: &[] },
+    Step::Start { process: holder("holder", 0), until: Until::Ready },
+    Step::Start { process: holder("disposable", 900), until: Until::Ready },
     Step::Start {
         process: Process {
             comm: "grower",
@@ -249,13 +169,7 @@ const GLOBAL_STEPS: &[Step] = &[
 ];
 
 const fn holder(comm: &'static str, oom_score_adj: i16) -> Process {
-    Process {
-        comm,
-        cgroup: "/machine",
-        oom_score_adj,
-        uid: 1000,
-        work: Work::Anon { mib: 40 },
-    }
+    Process { comm, cgroup: "/machine", oom_score_adj, uid: 1000, work: Work::Anon { mib: 40 } }
 }
 
 /// The scenario of this name.

@@ -52,14 +52,7 @@ pub struct Workload {
 impl Workload {
     /// The arguments that [`Workload::parse`] understands.
     pub fn args(&self) -> Vec<String> {
-        let Self {
-            cgroup,
-            oom_score_adj,
-            comm,
-            uid,
-            pause_ms,
-            work,
-        } = self;
+        let Self { cgroup, oom_score_adj, comm, uid, pause_ms, work } = self;
         let mut args = Vec::new();
         let mut option = |name: &str, value: Option<String>| {
             if let Some(value) = value {
@@ -67,10 +60,7 @@ impl Workload {
             }
         };
         option("cgroup", cgroup.clone());
-        option(
-            "oom-score-adj",
-            oom_score_adj.map(|value| value.to_string()),
-        );
+        option("oom-score-adj", oom_score_adj.map(|value| value.to_string()));
         option("comm", comm.clone());
         option("uid", uid.map(|value| value.to_string()));
         option("pause-ms", pause_ms.map(|value| value.to_string()));
@@ -105,22 +95,11 @@ impl Workload {
                 "--uid" => workload.uid = Some(value()?.parse()?),
                 "--pause-ms" => workload.pause_ms = Some(value()?.parse()?),
                 "sleep" => workload.work = Work::Sleep,
-                "anon" => {
-                    workload.work = Work::Anon {
-                        mib: value()?.parse()?,
-                    }
-                }
-                "shmem" => {
-                    workload.work = Work::Shmem {
-                        mib: value()?.parse()?,
-                    }
-                }
+                "anon" => workload.work = Work::Anon { mib: value()?.parse()? },
+                "shmem" => workload.work = Work::Shmem { mib: value()?.parse()? },
                 "children" => {
                     let count = value()?.parse()?;
-                    workload.work = Work::Children {
-                        count,
-                        mib: value()?.parse()?,
-                    };
+                    workload.work = Work::Children { count, mib: value()?.parse()? };
                 }
                 _ => bail!("unknown word {word:?} (there are: sleep, anon, shmem, children)"),
             }

@@ -29,11 +29,8 @@ fn main() -> Result<ExitCode> {
 
 fn trials(results: &Path) -> Result<Vec<Trial>> {
     let names = env::var(KERNELS_VARIABLE).unwrap_or_default();
-    let names: Vec<String> = names
-        .split(',')
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect();
+    let names: Vec<String> =
+        names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
     let mut trials = Vec::new();
     for kernel in matrix::select(&names)? {
         for boot in plan::boots(&kernel) {

@@ -62,6 +62,9 @@ pub enum Command {
     /// Print the manual page.
     #[command(hide = true)]
     Man,
+    /// Name addresses of the kernel: how oomwhy asks itself, in a process of its own.
+    #[command(hide = true)]
+    KernelSymbols,
     /// Print the completions for a shell.
     #[command(hide = true)]
     Completions {
@@ -131,13 +134,7 @@ pub struct OutputArgs {
     /// Color text: auto, always or never.
     ///
     /// auto: on a terminal, unless NO_COLOR is set.
-    #[arg(
-        long,
-        value_name = "WHEN",
-        value_enum,
-        default_value_t,
-        hide_possible_values = true
-    )]
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t, hide_possible_values = true)]
     pub color: Color,
     /// Say nothing on stderr but errors.
     #[arg(short, long)]
@@ -209,12 +206,7 @@ pub enum Color {
 
 /// Writes the completions for a shell.
 pub fn write_completions(shell: Shell, out: &mut dyn io::Write) {
-    clap_complete::generate(
-        shell,
-        &mut <Cli as CommandFactory>::command(),
-        "oomwhy",
-        out,
-    );
+    clap_complete::generate(shell, &mut <Cli as CommandFactory>::command(), "oomwhy", out);
 }
 
 /// Writes the manual page.

@@ -24,14 +24,8 @@ const COMBINATIONS: [(&str, &str); 11] = [
         "GFP_TRANSHUGE",
         "DIRECT_RECLAIM IO FS HARDWALL HIGHMEM MOVABLE SKIP_KASAN? COMP NOMEMALLOC NOWARN",
     ),
-    (
-        "GFP_TRANSHUGE_LIGHT",
-        "IO FS HARDWALL HIGHMEM MOVABLE SKIP_KASAN? COMP NOMEMALLOC NOWARN",
-    ),
-    (
-        "GFP_HIGHUSER_MOVABLE",
-        "RECLAIM IO FS HARDWALL HIGHMEM MOVABLE SKIP_KASAN?",
-    ),
+    ("GFP_TRANSHUGE_LIGHT", "IO FS HARDWALL HIGHMEM MOVABLE SKIP_KASAN? COMP NOMEMALLOC NOWARN"),
+    ("GFP_HIGHUSER_MOVABLE", "RECLAIM IO FS HARDWALL HIGHMEM MOVABLE SKIP_KASAN?"),
     ("GFP_HIGHUSER", "RECLAIM IO FS HARDWALL HIGHMEM"),
     ("GFP_USER", "RECLAIM IO FS HARDWALL"),
     ("GFP_KERNEL_ACCOUNT", "RECLAIM IO FS ACCOUNT"),
@@ -75,11 +69,7 @@ pub fn sort_by_format(flags: &mut [GfpFlag], format: &str) {
     let position = |flag: &GfpFlag| {
         let name = short_name(&flag.name);
         let quoted = [format!("\"__GFP_{name}\""), format!("\"GFP_{name}\"")];
-        quoted
-            .iter()
-            .filter_map(|name| format.find(name))
-            .min()
-            .unwrap_or(usize::MAX)
+        quoted.iter().filter_map(|name| format.find(name)).min().unwrap_or(usize::MAX)
     };
     flags.sort_by_key(|flag| (position(flag), flag.bit));
 }
@@ -92,15 +82,11 @@ impl Table<'_> {
     /// Every name with its bits, in the kernel's order.
     fn entries(&self) -> Vec<(String, u32)> {
         let middle = if self.is_old() { OLD_ORDER } else { NEW_ORDER };
-        let combinations = COMBINATIONS
-            .iter()
-            .map(|&(name, parts)| (name.into(), self.sum(parts)));
-        let middle = middle
-            .split(' ')
-            .map(|name| match name.strip_prefix("GFP_") {
-                Some(zone) => (name.to_owned(), self.sum(zone)),
-                None => (format!("__GFP_{name}"), self.sum(name)),
-            });
+        let combinations = COMBINATIONS.iter().map(|&(name, parts)| (name.into(), self.sum(parts)));
+        let middle = middle.split(' ').map(|name| match name.strip_prefix("GFP_") {
+            Some(zone) => (name.to_owned(), self.sum(zone)),
+            None => (format!("__GFP_{name}"), self.sum(name)),
+        });
         let singles = self.flags.iter().map(|flag| {
             let name = short_name(&flag.name);
             (format!("__GFP_{name}"), bit(flag))
@@ -110,20 +96,13 @@ impl Table<'_> {
 
     /// Only the old table has __GFP_ATOMIC, and only it puts __GFP_COMP before __GFP_ZERO.
     fn is_old(&self) -> bool {
-        let position = |name| {
-            self.flags
-                .iter()
-                .position(|flag| short_name(&flag.name) == name)
-        };
+        let position = |name| self.flags.iter().position(|flag| short_name(&flag.name) == name);
         position("ATOMIC").is_some() || position("COMP") < position("ZERO")
     }
 
     /// Bits of a combination; 0, which matches nothing, when one of its parts is not known.
     fn sum(&self, parts: &str) -> u32 {
-        parts
-            .split(' ')
-            .try_fold(0, |sum, part| Some(sum | self.part(part)?))
-            .unwrap_or(0)
+        parts.split(' ').try_fold(0, |sum, part| Some(sum | self.part(part)?)).unwrap_or(0)
     }
 
     /// `?` marks a part that only some kernels have.
@@ -147,10 +126,7 @@ impl Table<'_> {
     }
 
     fn single(&self, name: &str) -> Option<u32> {
-        self.flags
-            .iter()
-            .find(|flag| short_name(&flag.name) == name)
-            .map(bit)
+        self.flags.iter().find(|flag| short_name(&flag.name) == name).map(bit)
     }
 }
 

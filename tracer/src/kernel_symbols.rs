@@ -1,19 +1,29 @@
 //! Names for addresses of the kernel, by blazesym over /proc/kallsyms.
 //!
-//! blazesym keeps the whole symbol table once it has read it (several MB). OOM stacks are much
-//! alike, so answers are kept instead: the table is read again only for an address never seen.
+//! blazesym keeps the whole symbol table once it has read it: 5 to 15 MB that a tracer must not
+//! hold on a host that is short of memory. So a short-lived child of ours reads it, and answers are
+//! kept: OOM stacks are much alike, and a child is needed only for an address never seen.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    io::{self, Write as _},
+    process::{Command, Stdio},
+};
 
 use blazesym::{
     MaybeDefault,
     symbolize::{Input, Symbolized, Symbolizer, source},
 };
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::compose::Symbol;
 
 /// Known addresses; bounded, the kernel has few ways into the OOM killer.
 const MAX_KNOWN: usize = 4096;
+/// The hidden command by which the child is started.
+pub const CHILD_COMMAND: &str = "kernel-symbols";
+/// Seconds of CPU that the child may take: it must never hold up the next report for long.
+const CHILD_SECONDS: u64 = 10;
 
 /// Resolves addresses of the running kernel.
 #[derive(Debug, Default)]
@@ -27,26 +37,55 @@ impl KernelSymbols {
         let unknown: Vec<u64> =
             ips.iter().copied().filter(|ip| !self.known.contains_key(ip)).collect();
         if !unknown.is_empty() {
-            if self.known.len() + unknown.len() > MAX_KNOWN {
-                self.known.clear();
-            }
-            let symbols = look_up(&unknown);
-            self.known.extend(unknown.into_iter().zip(symbols));
+            self.learn(&unknown);
         }
         let known = |&ip: &u64| Some((ip, self.known.get(&ip)?.clone()?));
         ips.iter().filter_map(known).collect()
     }
+
+    /// Without a child (no memory for one) the report has addresses, and the next one tries again.
+    fn learn(&mut self, ips: &[u64]) {
+        if self.known.len() + ips.len() > MAX_KNOWN {
+            self.known.clear();
+        }
+        if let Ok(symbols) = ask_child(ips) {
+            self.known.extend(ips.iter().copied().zip(symbols));
+        }
+    }
+}
+
+fn ask_child(ips: &[u64]) -> io::Result<Vec<Option<Symbol>>> {
+    let mut child = Command::new("/proc/self/exe")
+        .arg(CHILD_COMMAND)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(&serde_json::to_vec(ips)?)?;
+    }
+    let output = child.wait_with_output()?;
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// The child: addresses on stdin, symbols on stdout, both JSON lists.
+pub fn answer(input: impl io::Read, mut output: impl io::Write) -> io::Result<()> {
+    let limit = Rlimit { current: Some(CHILD_SECONDS), maximum: Some(CHILD_SECONDS) };
+    // A bound on damage, not a condition.
+    let _ = setrlimit(Resource::Cpu, limit);
+    let ips: Vec<u64> = serde_json::from_reader(input)?;
+    serde_json::to_writer(&mut output, &look_up(&ips))?;
+    output.flush()
 }
 
 /// One symbol per address. Without readable kallsyms (kptr_restrict, no CAP_SYSLOG): none.
 fn look_up(ips: &[u64]) -> Vec<Option<Symbol>> {
-    let mut kernel = source::Kernel::from(source::Kernel {
+    let source = source::Source::Kernel(source::Kernel {
         // Addresses and names are enough; vmlinux with DWARF is rarely there and costs memory.
         vmlinux: MaybeDefault::None,
+        debug_syms: false,
         ..source::Kernel::default()
     });
-    kernel.debug_syms = false;
-    let source = source::Source::Kernel(kernel);
     let symbolizer =
         Symbolizer::builder().enable_code_info(false).enable_inlined_fns(false).build();
     let Ok(symbolized) = symbolizer.symbolize(&source, Input::AbsAddr(ips)) else {

@@ -1,6 +1,7 @@
 //! The live run: ring readable, time passing, a signal. Owns the order of shutdown.
 
 use std::{
+    collections::btree_map::Entry,
     fs,
     io::{self, Write as _},
     time::Duration,
@@ -58,9 +59,9 @@ impl FactSource for Finder {
     fn find(&mut self, account: &Account, findings: &mut Findings) {
         let stack = account.invocation.as_ref().and_then(|it| it.kernel_stack.as_deref());
         for (ip, symbol) in self.symbols.resolve(stack.unwrap_or_default()) {
-            if !findings.symbols.contains_key(&ip) {
+            if let Entry::Vacant(entry) = findings.symbols.entry(ip) {
                 self.found.push(Fact::Symbol { ip, symbol: symbol.clone() });
-                findings.symbols.insert(ip, symbol);
+                entry.insert(symbol);
             }
         }
         let Some(paths) = &mut self.cgroup_paths else {

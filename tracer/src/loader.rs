@@ -101,7 +101,7 @@ pub fn attach(
         match probes {
             Ok(probes) if !probes.rejected => return Ok(probes),
             Err(error @ LoadError::Refused { .. }) => return Err(error),
-            result => best = better(best, result),
+            result => best = Some(better(best, result)),
         }
     }
     best.unwrap_or_else(|| Err(missing_map("RING")))
@@ -121,11 +121,11 @@ fn attempts(settings: Settings) -> Vec<Settings> {
 fn better(
     best: Option<Result<Probes, LoadError>>,
     next: Result<Probes, LoadError>,
-) -> Option<Result<Probes, LoadError>> {
+) -> Result<Probes, LoadError> {
     match (best, next) {
-        (Some(Ok(best)), Ok(next)) if next.failed.len() >= best.failed.len() => Some(Ok(best)),
-        (Some(Ok(best)), Err(_)) => Some(Ok(best)),
-        (_, next) => Some(next),
+        (Some(Ok(best)), Ok(next)) if next.failed.len() >= best.failed.len() => Ok(best),
+        (Some(Ok(best)), Err(_)) => Ok(best),
+        (_, next) => next,
     }
 }
 
@@ -185,18 +185,18 @@ fn load(
 ) -> Result<Ebpf, LoadError> {
     let mut loader = lean::ebpf_loader();
     // Field offsets are ours: no relocation against the kernel's BTF, no second copy of it.
-    loader
-        .btf(None)
-        .override_global("OFFSETS", offsets.as_bytes(), true)
-        .override_global("SETTINGS", settings.as_bytes(), true);
+    loader.btf(None).override_global("OFFSETS", offsets.as_bytes(), true).override_global(
+        "SETTINGS",
+        settings.as_bytes(),
+        true,
+    );
     if let Some(bytes) = ring_bytes {
         loader.map_max_entries("RING", bytes);
     }
     loader.load(OBJECT).map_err(|error| match error {
-        EbpfError::MapError(MapError::CreateError { name, io_error, .. }) => LoadError::Refused {
-            what: format!("BPF map {name}"),
-            errno: io_error,
-        },
+        EbpfError::MapError(MapError::CreateError { name, io_error, .. }) => {
+            LoadError::Refused { what: format!("BPF map {name}"), errno: io_error }
+        }
         error => other("load the BPF object", &error),
     })
 }
@@ -212,37 +212,22 @@ fn attach_one(ebpf: &mut Ebpf, btf: &Btf, planned: Planned) -> Result<(), LoadEr
     match how {
         How::Fentry => {
             let entry: &mut FEntry = entry.try_into().map_err(wrong)?;
-            entry
-                .load(hook, btf)
-                .and_then(|()| entry.attach())
-                .map(drop)
-                .map_err(wrong)
+            entry.load(hook, btf).and_then(|()| entry.attach()).map(drop).map_err(wrong)
         }
         How::Fexit => {
             let entry: &mut FExit = entry.try_into().map_err(wrong)?;
-            entry
-                .load(hook, btf)
-                .and_then(|()| entry.attach())
-                .map(drop)
-                .map_err(wrong)
+            entry.load(hook, btf).and_then(|()| entry.attach()).map(drop).map_err(wrong)
         }
         How::TpBtf => {
             let entry: &mut BtfTracePoint = entry.try_into().map_err(wrong)?;
-            entry
-                .load(hook, btf)
-                .and_then(|()| entry.attach())
-                .map(drop)
-                .map_err(wrong)
+            entry.load(hook, btf).and_then(|()| entry.attach()).map(drop).map_err(wrong)
         }
     }
 }
 
 fn program_error(program: &'static str, error: ProgramError) -> LoadError {
     match error {
-        ProgramError::LoadError {
-            io_error,
-            verifier_log,
-        } => {
+        ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();
             if log.trim().is_empty() {
                 return LoadError::Refused {
@@ -252,10 +237,7 @@ fn program_error(program: &'static str, error: ProgramError) -> LoadError {
             }
             let lines: Vec<&str> = log.lines().collect();
             let tail = lines.len().saturating_sub(40);
-            LoadError::Verifier {
-                program,
-                log: lines.get(tail..).unwrap_or_default().join("\n"),
-            }
+            LoadError::Verifier { program, log: lines.get(tail..).unwrap_or_default().join("\n") }
         }
         ProgramError::SyscallError(error) => LoadError::Refused {
             what: format!("attaching BPF program {program}"),
@@ -272,19 +254,13 @@ fn other(what: &str, error: &dyn std::error::Error) -> LoadError {
         why = format!("{why}: {inner}");
         source = inner.source();
     }
-    LoadError::Other {
-        what: what.to_owned(),
-        why,
-    }
+    LoadError::Other { what: what.to_owned(), why }
 }
 
 impl Probes {
     /// Takes the ring out; once.
     pub fn take_ring(&mut self) -> Result<RingBuf<MapData>, LoadError> {
-        let map = self
-            .ebpf
-            .take_map("RING")
-            .ok_or_else(|| missing_map("RING"))?;
+        let map = self.ebpf.take_map("RING").ok_or_else(|| missing_map("RING"))?;
         RingBuf::try_from(map).map_err(|error| other("open the ring", &error))
     }
 
@@ -296,17 +272,11 @@ impl Probes {
 
     /// Records lost so far.
     pub fn losses(&self) -> Result<Losses, LoadError> {
-        let map = self
-            .ebpf
-            .map("COUNTERS")
-            .ok_or_else(|| missing_map("COUNTERS"))?;
-        let counters: PerCpuArray<_, u64> = map
-            .try_into()
-            .map_err(|error: MapError| other("open the counters", &error))?;
+        let map = self.ebpf.map("COUNTERS").ok_or_else(|| missing_map("COUNTERS"))?;
+        let counters: PerCpuArray<_, u64> =
+            map.try_into().map_err(|error: MapError| other("open the counters", &error))?;
         let values = |index: u32| {
-            counters
-                .get(&index, 0)
-                .map_err(|error| other("read the counters", &error))
+            counters.get(&index, 0).map_err(|error| other("read the counters", &error))
         };
         let mut losses = Losses::default();
         for kind in 0..=kind::CGROUP {
@@ -314,12 +284,7 @@ impl Probes {
         }
         if losses.count > 0 {
             let first = values(counters::FIRST_DROP_NS)?;
-            losses.first_ns = first
-                .iter()
-                .copied()
-                .filter(|&ns| ns != 0)
-                .min()
-                .unwrap_or(0);
+            losses.first_ns = first.iter().copied().filter(|&ns| ns != 0).min().unwrap_or(0);
             let last = values(counters::LAST_DROP_NS)?;
             losses.last_ns = last.iter().copied().max().unwrap_or(0);
         }
@@ -331,11 +296,7 @@ impl Probes {
         let map = self.ebpf.map("QUIET_RUNS")?;
         let runs: BpfHashMap<_, u64, [u64; 4]> = map.try_into().ok()?;
         let [seq, _ending, count, last_ns] = runs.get(&oom_memcg, 0).ok()?;
-        Some(QuietRun {
-            seq,
-            count,
-            last_ns,
-        })
+        Some(QuietRun { seq, count, last_ns })
     }
 }
 

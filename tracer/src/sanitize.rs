@@ -9,14 +9,8 @@ use std::fmt::Write;
 pub fn sanitize(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
-        chunk
-            .valid()
-            .chars()
-            .for_each(|character| push(&mut text, character));
-        chunk
-            .invalid()
-            .iter()
-            .for_each(|byte| push_byte(&mut text, *byte));
+        chunk.valid().chars().for_each(|character| push(&mut text, character));
+        chunk.invalid().iter().for_each(|byte| push_byte(&mut text, *byte));
     }
     text
 }
@@ -68,15 +62,8 @@ mod tests {
         for byte in 0..=u8::MAX {
             let text = sanitize(&[byte]);
             assert!(!text.is_empty(), "{byte:#x}");
-            assert!(
-                text.bytes().all(|b| (b' '..=b'~').contains(&b)),
-                "{byte:#x}: {text:?}"
-            );
-            assert_eq!(
-                text.len() == 1,
-                (b' '..=b'~').contains(&byte),
-                "{byte:#x}: {text:?}"
-            );
+            assert!(text.bytes().all(|b| (b' '..=b'~').contains(&b)), "{byte:#x}: {text:?}");
+            assert_eq!(text.len() == 1, (b' '..=b'~').contains(&byte), "{byte:#x}: {text:?}");
         }
     }
 

@@ -47,11 +47,8 @@ fn check_refusal(arguments: &[&str], code: i32, words: &str) {
 fn check_closed_pipe(arguments: &[&str]) {
     let (reader, writer) = pipe().unwrap();
     drop(reader);
-    let command = Command::new(BINARY)
-        .args(arguments)
-        .stdout(writer)
-        .stderr(Stdio::piped())
-        .output();
+    let command =
+        Command::new(BINARY).args(arguments).stdout(writer).stderr(Stdio::piped()).output();
     let output = command.unwrap();
     assert_eq!(output.status.code(), Some(0), "{arguments:?}");
     assert!(output.stderr.is_empty(), "{arguments:?}: {output:?}");
@@ -76,9 +73,7 @@ fn name(directory: &TempDir, file: &str) -> String {
 
 fn reports(out: &str) -> Vec<Value> {
     let lines = out.lines();
-    lines
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    lines.map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]
@@ -131,10 +126,7 @@ fn a_kernel_without_btf_is_told_with_code_69() {
     let nowhere = name(&directory, "no/btf");
     let (out, err) = run(&["--btf", &nowhere], 69);
     assert_eq!(out, "");
-    assert!(
-        err.starts_with("oomwhy: ") && err.contains(&nowhere),
-        "{err}"
-    );
+    assert!(err.starts_with("oomwhy: ") && err.contains(&nowhere), "{err}");
     assert!(err.contains("hint: ") || err.contains("--btf"), "{err}");
 }
 
@@ -151,10 +143,7 @@ fn a_recording_is_reported_again_to_stdout_or_to_a_file() {
     }
     let file = name(&directory, "out.json");
     let (nothing, _) = run(&["replay", &whole, "-o", "json", "--output-file", &file], 0);
-    assert_eq!(
-        (nothing.as_str(), fs::read_to_string(&file).unwrap()),
-        ("", out)
-    );
+    assert_eq!((nothing.as_str(), fs::read_to_string(&file).unwrap()), ("", out));
     let (text, _) = run(&["replay", &whole, "--count", "1"], 0);
     assert!(text.contains("java") && !text.contains('\u{1b}'), "{text}");
     let (events, _) = run(&["replay", &whole, "-o", "events"], 0);
@@ -173,10 +162,7 @@ fn a_recording_that_was_cut_off_gives_what_is_whole_and_then_the_damage() {
     assert_eq!(victims, [100, 200]);
     assert_eq!(outcomes[1]["source"]["missing"][0]["field"], "outcome");
     let expected = format!("oomwhy: {cut}: damaged after 5 whole records: cut off in a frame");
-    assert!(
-        err.starts_with(&expected) && err.lines().count() == 1,
-        "{err}"
-    );
+    assert!(err.starts_with(&expected) && err.lines().count() == 1, "{err}");
 }
 
 #[test]
@@ -223,8 +209,5 @@ fn watching_says_that_it_traces_or_why_it_cannot() {
     };
     assert!(said.contains(expected), "{said}");
     assert!(expected.starts_with("Ctrl") || output.stdout.is_empty());
-    assert!(
-        output.status.code() != Some(77) || said.contains("\nhint: "),
-        "{said}"
-    );
+    assert!(output.status.code() != Some(77) || said.contains("\nhint: "), "{said}");
 }

@@ -1,6 +1,8 @@
 //! Recordings of real kills on real kernels (`cargo xtask fixtures` refreshes them): what was
 //! reported live comes out of a replay byte for byte. Decode to sinks, without a kernel.
 
+#![expect(clippy::unwrap_used, reason = "a test panics")]
+
 use std::{
     fs,
     path::{Path, PathBuf},

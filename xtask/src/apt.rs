@@ -29,9 +29,7 @@ impl Suite {
         );
         fs::write(directory.join("suite.sources"), source)?;
         fs::write(directory.join("apt.conf"), configuration(directory))?;
-        let suite = Self {
-            directory: directory.to_owned(),
-        };
+        let suite = Self { directory: directory.to_owned() };
         process::output(suite.command("apt-get").arg("update"))
             .with_context(|| format!("Debian's {name} cannot be read"))?;
         Ok(suite)
@@ -44,18 +42,13 @@ impl Suite {
             "--names-only",
             &regex_of(glob),
         ]))?;
-        let names: Vec<&str> = names
-            .lines()
-            .filter_map(|line| line.split_once(" - "))
-            .map(|(name, _)| name)
-            .collect();
+        let names: Vec<&str> =
+            names.lines().filter_map(|line| line.split_once(" - ")).map(|(name, _)| name).collect();
         if names.is_empty() {
             return Ok(None);
         }
         let records = process::output(
-            self.command("apt-cache")
-                .args(["show", "--no-all-versions"])
-                .args(names),
+            self.command("apt-cache").args(["show", "--no-all-versions"]).args(names),
         )?;
         Ok(packages(&records).max_by(|left, right| compare_versions(&left.1, &right.1)))
     }
@@ -64,14 +57,9 @@ impl Suite {
     pub(crate) fn unpack(&self, package: &str, version: &str) -> Result<PathBuf> {
         let download = self.directory.join("download");
         let mut fetch = self.command("apt-get");
-        fetch
-            .current_dir(&download)
-            .args(["download", &format!("{package}={version}")]);
+        fetch.current_dir(&download).args(["download", &format!("{package}={version}")]);
         process::output(&mut fetch)?;
-        let file = fs::read_dir(&download)?
-            .next()
-            .context("apt-get downloaded nothing")??
-            .path();
+        let file = fs::read_dir(&download)?.next().context("apt-get downloaded nothing")??.path();
         let unpacked = self.directory.join("unpacked");
         process::output(Command::new("dpkg").arg("-x").args([&file, &unpacked]))?;
         Ok(unpacked)
@@ -79,10 +67,7 @@ impl Suite {
 
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command
-            .arg("--quiet")
-            .arg("--config-file")
-            .arg(self.directory.join("apt.conf"));
+        command.arg("--quiet").arg("--config-file").arg(self.directory.join("apt.conf"));
         command
     }
 }
@@ -112,11 +97,7 @@ fn configuration(directory: &Path) -> String {
 const MIRROR_VARIABLE: &str = "OOMWHY_DEBIAN_MIRROR";
 
 fn archive_of(suite: &str) -> Result<String> {
-    let archive = if suite.ends_with("-security") {
-        Archive::Security
-    } else {
-        Archive::Main
-    };
+    let archive = if suite.ends_with("-security") { Archive::Security } else { Archive::Main };
     if let Ok(mirror) = env::var(MIRROR_VARIABLE) {
         return Ok(archive.of_mirror(&mirror));
     }
@@ -141,10 +122,7 @@ fn keyring() -> Result<&'static str> {
 }
 
 fn regex_of(glob: &str) -> String {
-    let pattern = glob
-        .replace('.', "\\.")
-        .replace('+', "\\+")
-        .replace('*', ".*");
+    let pattern = glob.replace('.', "\\.").replace('+', "\\+").replace('*', ".*");
     format!("^{pattern}$")
 }
 
@@ -152,9 +130,7 @@ fn regex_of(glob: &str) -> String {
 fn packages(records: &str) -> impl Iterator<Item = (String, String)> {
     records.split("\n\n").filter_map(|record| {
         let field = |name: &str| {
-            record
-                .lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+            record.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
         };
         Some((field("Package")?.to_owned(), field("Version")?.to_owned()))
     })

@@ -24,11 +24,7 @@ impl Archive {
     }
 
     fn is_at(self, uri: &str) -> bool {
-        let end = uri
-            .trim_end_matches('/')
-            .rsplit('/')
-            .next()
-            .unwrap_or_default();
+        let end = uri.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
         // Cloud images name a list of mirrors in a file called after the archive.
         end.strip_suffix(".list").unwrap_or(end) == self.path_end()
     }
@@ -99,29 +95,14 @@ mod tests {
             let main = found(Archive::Main, text).unwrap();
             assert_eq!(main.trim_end_matches('/'), "http://m.invalid/debian");
             let security = found(Archive::Security, text).unwrap();
-            assert_eq!(
-                security.trim_end_matches('/'),
-                "http://m.invalid/debian-security"
-            );
+            assert_eq!(security.trim_end_matches('/'), "http://m.invalid/debian-security");
         }
     }
 
     #[test]
     fn other_archives_are_not_taken_for_debian() {
-        assert_eq!(
-            found(
-                Archive::Main,
-                "deb http://deb.invalid/node_20.x nodistro main"
-            ),
-            None
-        );
-        assert_eq!(
-            found(
-                Archive::Main,
-                "deb http://archive.invalid/ubuntu noble main"
-            ),
-            None
-        );
+        assert_eq!(found(Archive::Main, "deb http://deb.invalid/node_20.x nodistro main"), None);
+        assert_eq!(found(Archive::Main, "deb http://archive.invalid/ubuntu noble main"), None);
     }
 
     #[test]

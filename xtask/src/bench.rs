@@ -89,15 +89,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     limits::check(&costs)
 }
 
-fn count(
-    arguments: &Arguments,
-    kernel: &CachedKernel,
-    initramfs: &Initramfs,
-) -> Result<Counts> {
-    let bench = Bench::Counts {
-        sleepers: arguments.sleepers.clone(),
-        repeats: arguments.repeats,
-    };
+fn count(arguments: &Arguments, kernel: &CachedKernel, initramfs: &Initramfs) -> Result<Counts> {
+    let bench = Bench::Counts { sleepers: arguments.sleepers.clone(), repeats: arguments.repeats };
     boot(kernel, initramfs, bench, COUNTS_FILE)
 }
 
@@ -123,10 +116,7 @@ fn boot<T: DeserializeOwned>(
     file: &str,
 ) -> Result<T> {
     let name = file.trim_end_matches(".json");
-    let results = workspace::vm_results()?
-        .join(&kernel.name)
-        .join("bench")
-        .join(name);
+    let results = workspace::vm_results()?.join(&kernel.name).join("bench").join(name);
     let booted = Machine {
         kernel,
         initramfs,

@@ -48,13 +48,8 @@ const FUNCTIONS: &[&str] = &[
 const TYPEDEFS: &[&str] = &["btf_trace_mark_victim", "btf_trace_cgroup_mkdir"];
 
 /// An enum is kept if it has one of these; whole, but for the first list.
-const ENUMERATORS: &[&str] = &[
-    "memory_cgrp_id",
-    "PIDTYPE_TGID",
-    "MM_FILEPAGES",
-    "___GFP_DMA_BIT",
-    CURRENT_TASK_BTF,
-];
+const ENUMERATORS: &[&str] =
+    &["memory_cgrp_id", "PIDTYPE_TGID", "MM_FILEPAGES", "___GFP_DMA_BIT", CURRENT_TASK_BTF];
 /// `enum bpf_func_id` has 200 more, which nobody asks for.
 const CURRENT_TASK_BTF: &str = "BPF_FUNC_get_current_task_btf";
 
@@ -101,11 +96,7 @@ impl Type {
 
     /// Members, enumerators or parameters.
     fn parts(&self) -> std::slice::ChunksExact<'_, u32> {
-        let words = if matches!(self.kind(), kind::ENUM | kind::FUNC_PROTO) {
-            2
-        } else {
-            3
-        };
+        let words = if matches!(self.kind(), kind::ENUM | kind::FUNC_PROTO) { 2 } else { 3 };
         self.extra.chunks_exact(words)
     }
 
@@ -148,10 +139,7 @@ impl<'a> Source<'a> {
             let bytes = btf.get(at..at + 4).context("BTF is cut off")?;
             Ok(u32::from_le_bytes(bytes.try_into()?))
         };
-        ensure!(
-            word(0)? & 0xffff == u32::from(MAGIC),
-            "not little-endian BTF"
-        );
+        ensure!(word(0)? & 0xffff == u32::from(MAGIC), "not little-endian BTF");
         let head = usize::try_from(word(4)?)?;
         let section = |at: usize| -> Result<(usize, usize)> {
             let start = head + usize::try_from(word(at)?)?;
@@ -163,16 +151,8 @@ impl<'a> Source<'a> {
         while at < end {
             let info = word(at + 4)?;
             let next = at + 12 + 4 * extra_words(info)?;
-            let extra = (at + 12..next)
-                .step_by(4)
-                .map(word)
-                .collect::<Result<_>>()?;
-            types.push(Type {
-                name: word(at)?,
-                info,
-                points_at: word(at + 8)?,
-                extra,
-            });
+            let extra = (at + 12..next).step_by(4).map(word).collect::<Result<_>>()?;
+            types.push(Type { name: word(at)?, info, points_at: word(at + 8)?, extra });
             at = next;
         }
         let strings = btf.get(strings..strings_end).context("BTF is cut off")?;
@@ -180,25 +160,18 @@ impl<'a> Source<'a> {
     }
 
     fn get(&self, id: u32) -> Result<&Type> {
-        self.types
-            .get(usize::try_from(id)?)
-            .with_context(|| format!("no type {id}"))
+        self.types.get(usize::try_from(id)?).with_context(|| format!("no type {id}"))
     }
 
     fn text(&self, offset: u32) -> Result<&'a str> {
-        let rest = self
-            .strings
-            .get(usize::try_from(offset)?..)
-            .context("string out of bounds")?;
+        let rest = self.strings.get(usize::try_from(offset)?..).context("string out of bounds")?;
         let text = rest.split(|byte| *byte == 0).next().unwrap_or_default();
         Ok(str::from_utf8(text)?)
     }
 
     /// Whether a member is wanted, or is anonymous and has a wanted one inside.
     fn is_wanted(&self, member: &[u32], wanted: &[&str]) -> Result<bool> {
-        let [name, id, _] = member else {
-            bail!("a member has three words")
-        };
+        let [name, id, _] = member else { bail!("a member has three words") };
         let name = self.text(*name)?;
         if !name.is_empty() {
             return Ok(wanted.contains(&name));
@@ -225,13 +198,7 @@ struct Target<'a> {
 impl<'a> Target<'a> {
     fn new(source: &'a Source<'a>) -> Self {
         let (ids, offsets) = (HashMap::from([(0, 0)]), HashMap::from([("", 0)]));
-        Self {
-            source,
-            types: vec![Type::default()],
-            ids,
-            strings: vec![0],
-            offsets,
-        }
+        Self { source, types: vec![Type::default()], ids, strings: vec![0], offsets }
     }
 
     fn string(&mut self, offset: u32) -> Result<u32> {
@@ -258,19 +225,14 @@ impl<'a> Target<'a> {
         // Before what it is made of: structs point at each other in circles.
         self.ids.insert(id, new);
         self.types.push(Type::default());
-        let mut copy = Type {
-            name: self.string(old.name)?,
-            ..old.clone()
-        };
+        let mut copy = Type { name: self.string(old.name)?, ..old.clone() };
         match old.kind() {
             kind::PTR => copy.points_at = self.pointee(old.points_at)?,
             kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
                 copy.points_at = self.copy(old.points_at, wanted)?;
             }
             kind::ARRAY => {
-                let &[element, index, len] = old.extra.as_slice() else {
-                    bail!("a damaged array")
-                };
+                let &[element, index, len] = old.extra.as_slice() else { bail!("a damaged array") };
                 copy.extra = vec![self.copy(element, None)?, self.copy(index, None)?, len];
             }
             kind::STRUCT | kind::UNION => self.members(old, &mut copy, wanted)?,
@@ -285,10 +247,7 @@ impl<'a> Target<'a> {
             kind::FUNC => copy.points_at = self.empty_prototype()?,
             other => bail!("BTF kind {other} has no place in a fixture"),
         }
-        *self
-            .types
-            .get_mut(usize::try_from(new)?)
-            .context("it was pushed")? = copy;
+        *self.types.get_mut(usize::try_from(new)?).context("it was pushed")? = copy;
         Ok(new)
     }
 
@@ -296,10 +255,7 @@ impl<'a> Target<'a> {
     fn pointee(&mut self, id: u32) -> Result<u32> {
         let source = self.source;
         let mut plain = id;
-        while matches!(
-            source.get(plain)?.kind(),
-            kind::CONST | kind::VOLATILE | kind::TYPE_TAG
-        ) {
+        while matches!(source.get(plain)?.kind(), kind::CONST | kind::VOLATILE | kind::TYPE_TAG) {
             plain = source.get(plain)?.points_at;
         }
         let pointee = source.get(plain)?;
@@ -311,26 +267,17 @@ impl<'a> Target<'a> {
             }
             _ => false,
         };
-        if is_kept {
-            self.copy(plain, None)
-        } else {
-            Ok(0)
-        }
+        if is_kept { self.copy(plain, None) } else { Ok(0) }
     }
 
     fn members(&mut self, old: &Type, copy: &mut Type, wanted: Option<&[&str]>) -> Result<()> {
         let source = self.source;
         let name = source.text(old.name)?;
-        let listed = STRUCTS
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, members)| *members);
+        let listed = STRUCTS.iter().find(|(known, _)| *known == name).map(|(_, members)| *members);
         let wanted = if name.is_empty() { wanted } else { listed };
         copy.extra.clear();
         for member in old.parts() {
-            let [name, id, bits] = *member else {
-                bail!("a member has three words")
-            };
+            let [name, id, bits] = *member else { bail!("a member has three words") };
             if wanted.is_none_or(|wanted| source.is_wanted(member, wanted).unwrap_or(false)) {
                 let anonymous = source.text(name)?.is_empty();
                 let id = self.copy(id, wanted.filter(|_| anonymous))?;
@@ -345,9 +292,7 @@ impl<'a> Target<'a> {
         let is_huge = source.text(old.name)? == "bpf_func_id";
         copy.extra.clear();
         for enumerator in old.parts() {
-            let [name, value] = *enumerator else {
-                bail!("an enumerator has two words")
-            };
+            let [name, value] = *enumerator else { bail!("an enumerator has two words") };
             if !is_huge || source.text(name)? == CURRENT_TASK_BTF {
                 copy.extra.extend([self.string(name)?, value]);
             }
@@ -359,11 +304,8 @@ impl<'a> Target<'a> {
         copy.points_at = self.copy(old.points_at, None)?;
         copy.extra.clear();
         for parameter in old.parts() {
-            let [name, id] = *parameter else {
-                bail!("a parameter has two words")
-            };
-            copy.extra
-                .extend([self.string(name)?, self.copy(id, None)?]);
+            let [name, id] = *parameter else { bail!("a parameter has two words") };
+            copy.extra.extend([self.string(name)?, self.copy(id, None)?]);
         }
         Ok(())
     }
@@ -375,10 +317,7 @@ impl<'a> Target<'a> {
             return Ok(*known);
         }
         let new = u32::try_from(self.types.len())?;
-        self.types.push(Type {
-            info: kind::FUNC_PROTO << 24,
-            ..Type::default()
-        });
+        self.types.push(Type { info: kind::FUNC_PROTO << 24, ..Type::default() });
         self.ids.insert(KEY, new);
         Ok(new)
     }

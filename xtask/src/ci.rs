@@ -43,11 +43,7 @@ pub(crate) fn run() -> Result<()> {
 fn summarize(times: &[(&&str, Duration)], last: &str) {
     println!("\n=== summary");
     for (index, (name, time)) in times.iter().enumerate() {
-        let outcome = if index + 1 == times.len() {
-            last
-        } else {
-            "passed"
-        };
+        let outcome = if index + 1 == times.len() { last } else { "passed" };
         println!("{name:<16} {outcome} {:>7.1} s", time.as_secs_f64());
     }
 }
@@ -58,10 +54,7 @@ fn format() -> Result<()> {
 
 fn clippy() -> Result<()> {
     let mut command = workspace::cargo();
-    command
-        .arg("clippy")
-        .args(HOST)
-        .args(["--all-targets", "--", "-D", "warnings"]);
+    command.arg("clippy").args(HOST).args(["--all-targets", "--", "-D", "warnings"]);
     process::run(&mut command)
 }
 
@@ -69,24 +62,16 @@ fn clippy_ebpf() -> Result<()> {
     let toolchain = EbpfToolchain::find().context("no eBPF toolchain (cargo xtask setup)")?;
     let cargo = || {
         let mut command = Command::new("rustup");
-        command
-            .current_dir(workspace::root())
-            .args(["run", toolchain.name(), "cargo"]);
+        command.current_dir(workspace::root()).args(["run", toolchain.name(), "cargo"]);
         // The toolchain that runs this program must not leak into the other one.
-        command
-            .env_remove("RUSTUP_TOOLCHAIN")
-            .env_remove("CARGO")
-            .env_remove("RUSTC");
+        command.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").env_remove("RUSTC");
         command
     };
     let has_clippy = process::succeeds(cargo().args(["clippy", "--version"]));
     let verb = if has_clippy {
         "clippy"
     } else {
-        println!(
-            "the toolchain {} has no clippy: the compiler's warnings only",
-            toolchain.name()
-        );
+        println!("the toolchain {} has no clippy: the compiler's warnings only", toolchain.name());
         "check"
     };
     let mut command = cargo();
@@ -104,9 +89,6 @@ fn dependencies() -> Result<()> {
 
 fn documentation() -> Result<()> {
     let mut command = workspace::cargo();
-    command
-        .args(["doc", "--no-deps"])
-        .args(HOST)
-        .env("RUSTDOCFLAGS", "-D warnings");
+    command.args(["doc", "--no-deps"]).args(HOST).env("RUSTDOCFLAGS", "-D warnings");
     process::run(&mut command)
 }

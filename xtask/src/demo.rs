@@ -26,10 +26,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let kernel = kernels::cached(&kernels::one(arguments.kernel.as_deref())?)?;
     let initramfs = Initramfs::build(&arguments.source)?;
     println!("booting {kernel} under QEMU (emulated, a few seconds)\n");
-    let plan = Plan::Demo {
-        json: arguments.json,
-        color: io::stdout().is_terminal(),
-    };
+    let plan = Plan::Demo { json: arguments.json, color: io::stdout().is_terminal() };
     Machine {
         kernel: &kernel,
         initramfs: &initramfs,

@@ -13,14 +13,8 @@ use crate::vm::{Clock, Machine};
 use crate::{btf_reduce, kernels, workspace};
 
 /// The scenarios whose recordings and reports are kept.
-const KEPT: &[&str] = &[
-    "memcg_v2",
-    "memcg_v1",
-    "nested_limit",
-    "deep_path",
-    "trigger_is_not_victim",
-    "global",
-];
+const KEPT: &[&str] =
+    &["memcg_v2", "memcg_v1", "nested_limit", "deep_path", "trigger_is_not_victim", "global"];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -37,13 +31,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let results = workspace::vm_results()?;
     if arguments.btf {
         let initramfs = Initramfs::build(&Source::default())?;
-        return kernels
-            .iter()
-            .try_for_each(|kernel| reduce_btf(kernel, &initramfs, &results));
+        return kernels.iter().try_for_each(|kernel| reduce_btf(kernel, &initramfs, &results));
     }
-    kernels
-        .iter()
-        .try_for_each(|kernel| keep(kernel, &results.join(&kernel.name)))
+    kernels.iter().try_for_each(|kernel| keep(kernel, &results.join(&kernel.name)))
 }
 
 fn reduce_btf(kernel: &Kernel, initramfs: &Initramfs, results: &Path) -> Result<()> {
@@ -61,9 +51,7 @@ fn reduce_btf(kernel: &Kernel, initramfs: &Initramfs, results: &Path) -> Result<
     let btf = fs::read(machine.results.join("host_facts/btf/vmlinux"))?;
     let reduced = btf_reduce::reduce(&btf)
         .with_context(|| format!("the BTF of kernel {} cannot be reduced", kernel.name))?;
-    let target = workspace::root()
-        .join("tests/fixtures/btf")
-        .join(format!("{}.btf", kernel.name));
+    let target = workspace::root().join("tests/fixtures/btf").join(format!("{}.btf", kernel.name));
     fs::write(&target, reduced)
         .with_context(|| format!("{} cannot be written", target.display()))?;
     println!("{}", target.display());
@@ -71,25 +59,13 @@ fn reduce_btf(kernel: &Kernel, initramfs: &Initramfs, results: &Path) -> Result<
 }
 
 fn keep(kernel: &Kernel, results: &Path) -> Result<()> {
-    let target = workspace::root()
-        .join("tests/fixtures/wire")
-        .join(&kernel.name);
+    let target = workspace::root().join("tests/fixtures/wire").join(&kernel.name);
     fs::create_dir_all(&target)?;
     for boot in plan::boots(kernel) {
-        for scenario in boot
-            .scenarios
-            .iter()
-            .filter(|scenario| KEPT.contains(scenario))
-        {
+        for scenario in boot.scenarios.iter().filter(|scenario| KEPT.contains(scenario)) {
             let source = results.join(boot.name).join(scenario);
-            copy(
-                &source.join(file::RECORDING),
-                &target.join(format!("{scenario}.rec")),
-            )?;
-            copy(
-                &source.join(file::REPORT),
-                &target.join(format!("{scenario}.jsonl")),
-            )?;
+            copy(&source.join(file::RECORDING), &target.join(format!("{scenario}.rec")))?;
+            copy(&source.join(file::REPORT), &target.join(format!("{scenario}.jsonl")))?;
         }
     }
     println!("{}", target.display());
@@ -98,10 +74,7 @@ fn keep(kernel: &Kernel, results: &Path) -> Result<()> {
 
 fn copy(source: &Path, target: &Path) -> Result<()> {
     fs::copy(source, target).with_context(|| {
-        format!(
-            "{} cannot be copied (cargo xtask test makes it)",
-            source.display()
-        )
+        format!("{} cannot be copied (cargo xtask test makes it)", source.display())
     })?;
     Ok(())
 }

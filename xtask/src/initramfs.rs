@@ -47,10 +47,7 @@ impl Initramfs {
         add(&mut archive, "bin/hog", SYMLINK, b"/init")?;
         let oomwhy = read(&oomwhy)?;
         add(&mut archive, GUEST_OOMWHY, PROGRAM, &oomwhy)?;
-        Ok(Self {
-            archive,
-            oomwhy_bytes: oomwhy.len() as u64,
-        })
+        Ok(Self { archive, oomwhy_bytes: oomwhy.len() as u64 })
     }
 
     /// The size of the static oomwhy in it.
@@ -75,12 +72,7 @@ impl Initramfs {
     /// The whole archive for one boot.
     pub(crate) fn with_plan(&self, plan: &Plan) -> Result<Vec<u8>> {
         let mut archive = self.archive.clone();
-        add(
-            &mut archive,
-            GUEST_PATH,
-            PROGRAM,
-            &serde_json::to_vec(plan)?,
-        )?;
+        add(&mut archive, GUEST_PATH, PROGRAM, &serde_json::to_vec(plan)?)?;
         newc::trailer(&mut archive)?;
         Ok(archive)
     }

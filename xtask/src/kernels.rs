@@ -40,11 +40,7 @@ const IMAGE: &str = "vmlinuz";
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     for kernel in matrix::select(&arguments.kernels)? {
-        let cached = if arguments.refresh {
-            fetch(&kernel)?
-        } else {
-            cached(&kernel)?
-        };
+        let cached = if arguments.refresh { fetch(&kernel)? } else { cached(&kernel)? };
         println!("{cached} ({} {})", cached.package, cached.version);
     }
     Ok(())
@@ -53,9 +49,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// The kernel of this name, or the newest.
 pub(crate) fn one(name: Option<&str>) -> Result<Kernel> {
     let names: Vec<String> = name.map(str::to_owned).into_iter().collect();
-    matrix::select(&names)?
-        .pop()
-        .context("tests/kernels.toml is empty")
+    matrix::select(&names)?.pop().context("tests/kernels.toml is empty")
 }
 
 /// A kernel of the matrix, fetched if it is not there yet.
@@ -73,10 +67,7 @@ fn directory(name: &str) -> Result<PathBuf> {
 }
 
 fn fetch(kernel: &Kernel) -> Result<CachedKernel> {
-    println!(
-        "fetching kernel {} ({}) from Debian",
-        kernel.name, kernel.package
-    );
+    println!("fetching kernel {} ({}) from Debian", kernel.name, kernel.package);
     let scratch = tempfile::tempdir().context("no temporary directory")?;
     let mut errors = Vec::new();
     for suite in &kernel.suites {
@@ -106,21 +97,13 @@ fn store(
 ) -> Result<CachedKernel> {
     let (image, release) =
         find_image(unpacked).with_context(|| format!("{package} has no kernel image"))?;
-    let cached = CachedKernel {
-        name: kernel.name.clone(),
-        release,
-        package,
-        version,
-    };
+    let cached = CachedKernel { name: kernel.name.clone(), release, package, version };
     let directory = directory(&kernel.name)?;
     fs::create_dir_all(&directory)
         .with_context(|| format!("{} cannot be made", directory.display()))?;
     fs::copy(image, directory.join(IMAGE))?;
     // Last: it says that the image is whole.
-    fs::write(
-        directory.join(METADATA),
-        serde_json::to_vec_pretty(&cached)?,
-    )?;
+    fs::write(directory.join(METADATA), serde_json::to_vec_pretty(&cached)?)?;
     Ok(cached)
 }
 
@@ -128,22 +111,14 @@ fn store(
 fn find_image(unpacked: &Path) -> Option<(PathBuf, String)> {
     let names = |directory: &str| fs::read_dir(unpacked.join(directory)).into_iter().flatten();
     let in_boot = names("boot").filter_map(Result::ok).find_map(|entry| {
-        let release = entry
-            .file_name()
-            .to_str()?
-            .strip_prefix("vmlinuz-")?
-            .to_owned();
+        let release = entry.file_name().to_str()?.strip_prefix("vmlinuz-")?.to_owned();
         Some((entry.path(), release))
     });
     let beside_modules = || {
-        names("usr/lib/modules")
-            .filter_map(Result::ok)
-            .find_map(|entry| {
-                let image = entry.path().join("vmlinuz");
-                image
-                    .exists()
-                    .then_some((image, entry.file_name().into_string().ok()?))
-            })
+        names("usr/lib/modules").filter_map(Result::ok).find_map(|entry| {
+            let image = entry.path().join("vmlinuz");
+            image.exists().then_some((image, entry.file_name().into_string().ok()?))
+        })
     };
     in_boot.or_else(beside_modules)
 }

@@ -3,11 +3,7 @@
 //! `apt` and `apt_sources` (kernels from Debian's archive), `initramfs` and `vm` (virtual
 //! machines), `btf_reduce` (small BTF for tests).
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a chore tells what it does"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore tells what it does")]
 
 mod apt;
 mod apt_sources;

@@ -6,9 +6,8 @@ use anyhow::{Context as _, Result, bail};
 
 /// Runs a program that talks to the user itself.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("{} cannot be started", shown(command)))?;
+    let status =
+        command.status().with_context(|| format!("{} cannot be started", shown(command)))?;
     if !status.success() {
         bail!("{} failed ({status})", shown(command));
     }
@@ -17,17 +16,11 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Runs a program for what it prints.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let output = command
-        .output()
-        .with_context(|| format!("{} cannot be started", shown(command)))?;
+    let output =
+        command.output().with_context(|| format!("{} cannot be started", shown(command)))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!(
-            "{} failed ({}):\n{}",
-            shown(command),
-            output.status,
-            said.trim_end()
-        );
+        bail!("{} failed ({}):\n{}", shown(command), output.status, said.trim_end());
     }
     String::from_utf8(output.stdout)
         .with_context(|| format!("{} printed something that is not UTF-8", shown(command)))
@@ -44,11 +37,7 @@ pub(crate) fn shown(command: &Command) -> String {
     words
         .map(|word| {
             let word = word.to_string_lossy();
-            if word.contains(char::is_whitespace) {
-                format!("'{word}'")
-            } else {
-                word.into_owned()
-            }
+            if word.contains(char::is_whitespace) { format!("'{word}'") } else { word.into_owned() }
         })
         .collect::<Vec<_>>()
         .join(" ")

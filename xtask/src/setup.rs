@@ -11,30 +11,15 @@ use crate::process;
 use crate::toolchain::EbpfToolchain;
 
 /// From 0.11 on it wants a system LLVM; 0.10 uses the one of the compiler.
-const BPF_LINKER: Tool = Tool {
-    name: "bpf-linker",
-    version: "0.10.4",
-};
-const CARGO_DENY: Tool = Tool {
-    name: "cargo-deny",
-    version: "0.20.2",
-};
+const BPF_LINKER: Tool = Tool { name: "bpf-linker", version: "0.10.4" };
+const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
 
 /// What building and the virtual machines need, by Debian's names.
-const PACKAGES: &[&str] = &[
-    "gcc",
-    "libc6-dev",
-    "dpkg",
-    "qemu-system-x86",
-    "debian-archive-keyring",
-];
+const PACKAGES: &[&str] =
+    &["gcc", "libc6-dev", "dpkg", "qemu-system-x86", "debian-archive-keyring"];
 /// Debian's second Rust compiler, which has `core` for the eBPF targets, and its LLVM.
-const TOOLCHAIN_PACKAGES: &[&str] = &[
-    "rustc-web",
-    "cargo-web",
-    "libstd-rust-web-dev-bpf",
-    "libllvm22",
-];
+const TOOLCHAIN_PACKAGES: &[&str] =
+    &["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf", "libllvm22"];
 
 struct Tool {
     name: &'static str,
@@ -64,11 +49,7 @@ pub(crate) fn install_packages(names: &[&str]) -> Result<()> {
     if !has_apt() {
         return needs_by_hand();
     }
-    let missing: Vec<&str> = names
-        .iter()
-        .copied()
-        .filter(|name| !is_installed(name))
-        .collect();
+    let missing: Vec<&str> = names.iter().copied().filter(|name| !is_installed(name)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -110,9 +91,7 @@ fn is_installed(package: &str) -> bool {
 }
 
 fn as_root(program: &str) -> Result<Command> {
-    let uid = fs::metadata("/proc/self")
-        .context("/proc is not mounted")?
-        .uid();
+    let uid = fs::metadata("/proc/self").context("/proc is not mounted")?.uid();
     if uid == 0 {
         return Ok(Command::new(program));
     }

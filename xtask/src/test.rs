@@ -77,15 +77,8 @@ fn run_boot(
         results: results.to_owned(),
     }
     .boot()?;
-    let retried = if booted.retried {
-        ", on the second attempt"
-    } else {
-        ""
-    };
-    println!(
-        "{kernel}, boot {}: {:.1} s{retried}",
-        boot.name, booted.seconds
-    );
+    let retried = if booted.retried { ", on the second attempt" } else { "" };
+    println!("{kernel}, boot {}: {:.1} s{retried}", boot.name, booted.seconds);
     Ok(())
 }
 
@@ -97,10 +90,7 @@ fn compare(kernels: &[Kernel], results: &Path) -> Result<()> {
         .env(RESULTS_VARIABLE, results)
         .env(KERNELS_VARIABLE, names.join(","));
     if process::run(&mut oracle).is_err() {
-        bail!(
-            "oomwhy and the kernel disagree, see above (results: {})",
-            results.display()
-        );
+        bail!("oomwhy and the kernel disagree, see above (results: {})", results.display());
     }
     Ok(())
 }

@@ -50,16 +50,11 @@ impl EbpfToolchain {
         ]));
         let Ok(rustc) = rustc else { return false };
         let rustc = PathBuf::from(rustc.trim_end());
-        rustc
-            .ancestors()
-            .nth(2)
-            .is_some_and(|sysroot| sysroot.join(self.sign()).exists())
+        rustc.ancestors().nth(2).is_some_and(|sysroot| sysroot.join(self.sign()).exists())
     }
 
     /// The first one that this machine has.
     pub(crate) fn find() -> Option<Self> {
-        [Self::Nightly, Self::Linked]
-            .into_iter()
-            .find(|toolchain| toolchain.is_usable())
+        [Self::Nightly, Self::Linked].into_iter().find(|toolchain| toolchain.is_usable())
     }
 }

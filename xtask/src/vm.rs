@@ -82,28 +82,15 @@ impl Machine<'_> {
             }
             let error = fs::read_to_string(self.results.join(ERROR_FILE)).unwrap_or_default();
             if !error.is_empty() {
-                bail!(
-                    "the guest failed: {}\n{}",
-                    error.trim_end(),
-                    self.console_tail()
-                );
+                bail!("the guest failed: {}\n{}", error.trim_end(), self.console_tail());
             }
             if self.results.join(END_MARKER).exists() {
-                return Ok(Booted {
-                    seconds: start.elapsed().as_secs_f64(),
-                    retried,
-                });
+                return Ok(Booted { seconds: start.elapsed().as_secs_f64(), retried });
             }
             if retried {
-                bail!(
-                    "the guest did not reach its end, twice ({ending})\n{}",
-                    self.console_tail()
-                );
+                bail!("the guest did not reach its end, twice ({ending})\n{}", self.console_tail());
             }
-            eprintln!(
-                "{}: the guest did not reach its end ({ending}), once more",
-                self.kernel
-            );
+            eprintln!("{}: the guest did not reach its end ({ending}), once more", self.kernel);
             first_console = fs::read(self.results.join(CONSOLE_FILE)).ok();
         }
     }
@@ -118,9 +105,7 @@ impl Machine<'_> {
         let serial = scratch.path().join("serial");
 
         let mut qemu = self.qemu(&initrd, &serial);
-        let mut qemu = qemu
-            .spawn()
-            .context("qemu cannot be started (cargo xtask setup)")?;
+        let mut qemu = qemu.spawn().context("qemu cannot be started (cargo xtask setup)")?;
         let stdout = qemu.stdout.take();
         let console = File::create(self.results.join(CONSOLE_FILE))?;
         let live = self.live;
@@ -140,35 +125,24 @@ impl Machine<'_> {
             self.cmdline
         );
         let mut qemu = Command::new("qemu-system-x86_64");
-        qemu.args([
-            "-nodefaults",
-            "-no-user-config",
-            "-no-reboot",
-            "-display",
-            "none",
-        ])
-        .args([
-            "-accel",
-            "tcg,thread=single",
-            "-cpu",
-            "qemu64,-cx16",
-            "-smp",
-            self.clock.n_cpus(),
-        ])
-        .args(["-m", &format!("{}M", self.memory_mib)])
-        .args([
-            "-serial",
-            "stdio",
-            "-serial",
-            &format!("file:{}", serial.display()),
-        ])
-        .arg("-kernel")
-        .arg(self.kernel.image())
-        .arg("-initrd")
-        .arg(initrd)
-        .args(["-append", cmdline.trim_end()])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
+        qemu.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
+            .args([
+                "-accel",
+                "tcg,thread=single",
+                "-cpu",
+                "qemu64,-cx16",
+                "-smp",
+                self.clock.n_cpus(),
+            ])
+            .args(["-m", &format!("{}M", self.memory_mib)])
+            .args(["-serial", "stdio", "-serial", &format!("file:{}", serial.display())])
+            .arg("-kernel")
+            .arg(self.kernel.image())
+            .arg("-initrd")
+            .arg(initrd)
+            .args(["-append", cmdline.trim_end()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
         if self.clock == Clock::Instructions {
             qemu.args(["-icount", "shift=0,sleep=off"]);
         }
@@ -181,11 +155,7 @@ impl Machine<'_> {
         let console = String::from_utf8_lossy(&console);
         let lines: Vec<&str> = console.lines().collect();
         let tail = &lines[lines.len().saturating_sub(CONSOLE_LINES_SHOWN)..];
-        format!(
-            "the last lines of {}:\n  {}",
-            path.display(),
-            tail.join("\n  ")
-        )
+        format!("the last lines of {}:\n  {}", path.display(), tail.join("\n  "))
     }
 }
 
@@ -193,11 +163,7 @@ fn wait(qemu: &mut Child, limit: Duration) -> Result<String> {
     let start = Instant::now();
     loop {
         if let Some(status) = qemu.try_wait()? {
-            return Ok(if status.success() {
-                "powered off".into()
-            } else {
-                status.to_string()
-            });
+            return Ok(if status.success() { "powered off".into() } else { status.to_string() });
         }
         if start.elapsed() > limit {
             qemu.kill()?;

@@ -41,9 +41,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let kernel = kernels::cached(&kernels::one(arguments.kernel.as_deref())?)?;
     let mut initramfs = Initramfs::build(&arguments.source)?;
     for file in &arguments.files {
-        let (source, target) = file
-            .split_once(':')
-            .with_context(|| format!("{file:?} is not HOST:GUEST"))?;
+        let (source, target) =
+            file.split_once(':').with_context(|| format!("{file:?} is not HOST:GUEST"))?;
         initramfs.add_file(Path::new(source), target)?;
     }
     let results = workspace::vm_results()?.join(&kernel.name).join("command");
@@ -58,11 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         results: results.clone(),
     }
     .boot()?;
-    println!(
-        "{kernel}: {:.1} s; results in {}",
-        booted.seconds,
-        results.display()
-    );
+    println!("{kernel}: {:.1} s; results in {}", booted.seconds, results.display());
     Ok(())
 }
 
@@ -73,9 +68,6 @@ fn plan(arguments: &Arguments) -> Result<Plan> {
     if !arguments.scenarios.is_empty() {
         return Ok(Plan::Scenarios(arguments.scenarios.clone()));
     }
-    ensure!(
-        !arguments.command.is_empty(),
-        "no command (give one behind --)"
-    );
+    ensure!(!arguments.command.is_empty(), "no command (give one behind --)");
     Ok(Plan::Command(arguments.command.clone()))
 }

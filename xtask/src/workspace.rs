@@ -14,9 +14,7 @@ pub(crate) const GUEST_TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// The workspace's root.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."))
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
 /// A cargo command in the workspace.
@@ -35,9 +33,8 @@ fn target_directory() -> Result<&'static Path> {
     let metadata =
         process::output(cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
-    let directory = metadata["target_directory"]
-        .as_str()
-        .context("cargo names no target directory")?;
+    let directory =
+        metadata["target_directory"].as_str().context("cargo names no target directory")?;
     Ok(DIRECTORY.get_or_init(|| directory.into()))
 }
 
@@ -62,13 +59,7 @@ pub(crate) fn build_for_guest(package: &str, binary: &str) -> Result<PathBuf> {
         .args(["build", "--release", "--target", GUEST_TARGET])
         .args(["--package", package, "--bin", binary])
         // Not RUSTFLAGS, which would reach the eBPF build as well.
-        .env(
-            "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
-            "-C target-feature=+crt-static",
-        );
+        .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static");
     process::run(&mut command)?;
-    Ok(target_directory()?
-        .join(GUEST_TARGET)
-        .join("release")
-        .join(binary))
+    Ok(target_directory()?.join(GUEST_TARGET).join("release").join(binary))
 }

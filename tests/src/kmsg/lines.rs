@@ -66,10 +66,7 @@ pub(super) fn tasks_header(line: &str) -> Option<Vec<String>> {
 /// `[    115]     0   115      567      361 ... sleep`
 pub(super) fn task(header: &[String], line: &str) -> Option<TaskRow> {
     let (tid, mut rest) = line.strip_prefix('[')?.split_once(']')?;
-    let mut row = TaskRow {
-        tid: number(tid)?,
-        ..TaskRow::default()
-    };
+    let mut row = TaskRow { tid: number(tid)?, ..TaskRow::default() };
     let mut parts = [None; 3];
     for column in header {
         if column == "name" {
@@ -108,9 +105,7 @@ pub(super) fn summary(line: &str) -> Option<Summary> {
     let (rest, task_memcg) = rest.rsplit_once(",task_memcg=")?;
     Some(Summary {
         constraint: constraint.to_owned(),
-        oom_memcg: rest
-            .rsplit_once(",oom_memcg=")
-            .map(|(_, path)| path.to_owned()),
+        oom_memcg: rest.rsplit_once(",oom_memcg=").map(|(_, path)| path.to_owned()),
         task_memcg: task_memcg.to_owned(),
         comm: comm.to_owned(),
         pid: number(pid)?,
@@ -150,10 +145,7 @@ pub(super) fn reaped(line: &str) -> Option<Reaped> {
     let rest = line.strip_prefix("oom_reaper: reaped process ")?;
     let (tid, rest) = rest.split_once(" (")?;
     let (comm, _) = rest.rsplit_once("), now anon-rss:")?;
-    Some(Reaped {
-        tid: number(tid)?,
-        comm: comm.to_owned(),
-    })
+    Some(Reaped { tid: number(tid)?, comm: comm.to_owned() })
 }
 
 fn number<T: FromStr>(text: &str) -> Option<T> {

@@ -18,11 +18,7 @@ fn raw(line: &str) -> Option<&str> {
     let (prefix, message) = line.split_once(';')?;
     let mut fields = prefix.split(',');
     let is_number = |field: &str| !field.is_empty() && field.bytes().all(|b| b.is_ascii_digit());
-    let numbers = fields
-        .by_ref()
-        .take(3)
-        .filter(|field| is_number(field))
-        .count();
+    let numbers = fields.by_ref().take(3).filter(|field| is_number(field)).count();
     (numbers == 3).then_some(message)
 }
 
@@ -39,9 +35,7 @@ fn unescape(message: &str) -> String {
     let mut rest = message;
     while let Some((before, after)) = rest.split_once("\\x") {
         bytes.extend_from_slice(before.as_bytes());
-        let code = after
-            .get(..2)
-            .and_then(|code| u8::from_str_radix(code, 16).ok());
+        let code = after.get(..2).and_then(|code| u8::from_str_radix(code, 16).ok());
         if let Some(code) = code {
             bytes.push(code);
             rest = &after[2..];

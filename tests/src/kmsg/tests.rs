@@ -22,20 +22,12 @@ fn every_kernel_prints_a_whole_block() {
         let block = &log.blocks[0];
         assert_eq!(block.trigger.gfp_names, ["GFP_KERNEL"], "{kernel}");
         assert_eq!(block.counters["memory"].limit_kib, 49152, "{kernel}");
-        assert_eq!(
-            block.stat_path.as_deref(),
-            Some("/pod.slice/ctr1"),
-            "{kernel}"
-        );
+        assert_eq!(block.stat_path.as_deref(), Some("/pod.slice/ctr1"), "{kernel}");
         assert!(block.stat["anon"] > 40 << 20, "{kernel}");
         assert_eq!(block.tasks.len(), 3, "{kernel}");
         assert_eq!(block.kills.len(), 1, "{kernel}");
         let summary = block.summary.as_ref().unwrap();
-        assert_eq!(
-            summary.oom_memcg.as_deref(),
-            Some("/pod.slice/ctr1"),
-            "{kernel}"
-        );
+        assert_eq!(summary.oom_memcg.as_deref(), Some("/pod.slice/ctr1"), "{kernel}");
         assert_eq!(summary.pid, block.kills[0].tid, "{kernel}");
         assert_eq!(block.trigger.tid, Some(summary.pid), "{kernel}");
     }
@@ -48,9 +40,7 @@ fn a_header_is_read_whole() {
         comm: "hog".into(),
         tid: Some(126),
         gfp_mask: 0x14_0dca,
-        gfp_names: ["GFP_HIGHUSER_MOVABLE", "__GFP_ZERO", "__GFP_COMP"]
-            .map(String::from)
-            .into(),
+        gfp_names: ["GFP_HIGHUSER_MOVABLE", "__GFP_ZERO", "__GFP_COMP"].map(String::from).into(),
         order: 0,
         oom_score_adj: 300,
     };
@@ -59,17 +49,9 @@ fn a_header_is_read_whole() {
 
 #[test]
 fn a_global_oom_has_no_oom_memcg() {
-    for log in [
-        log!("5.10-global"),
-        log!("6.1-global"),
-        log!("6.12-global"),
-        log!("6.18-global"),
-    ] {
+    for log in [log!("5.10-global"), log!("6.1-global"), log!("6.12-global"), log!("6.18-global")] {
         let summary = log.blocks[0].summary.as_ref().unwrap();
-        assert_eq!(
-            (summary.constraint.as_str(), &summary.oom_memcg),
-            ("NONE", &None)
-        );
+        assert_eq!((summary.constraint.as_str(), &summary.oom_memcg), ("NONE", &None));
         assert_eq!(log.kills().count(), 1);
         assert!(log.blocks[0].counters.is_empty());
         assert!(log.blocks[0].ram_pages > log.blocks[0].reserved_pages);
@@ -95,10 +77,7 @@ fn both_layouts_of_the_table_are_read() {
 
     let long = &log!("7.3-memcg-v2").blocks[0].tasks[1];
     assert_eq!(long.rss_parts, Some([13, 1, 347]));
-    assert_eq!(
-        (long.tgid, long.uid, long.oom_score_adj, long.rss),
-        (116, 1234, 500, 361)
-    );
+    assert_eq!((long.tgid, long.uid, long.oom_score_adj, long.rss), (116, 1234, 500, 361));
 }
 
 #[test]
@@ -118,11 +97,7 @@ fn the_kill_line_is_read_whole() {
 
 #[test]
 fn members_of_a_group_are_counted_once() {
-    for log in [
-        log!("5.10-oom-group"),
-        log!("6.1-oom-group"),
-        log!("7.3-oom-group"),
-    ] {
+    for log in [log!("5.10-oom-group"), log!("6.1-oom-group"), log!("7.3-oom-group")] {
         assert!(log.blocks[0].is_group);
         assert_eq!(log.blocks[0].kills.len(), 2);
         assert!(log.bare_kills.is_empty());
@@ -152,11 +127,5 @@ fn a_kill_without_its_block_is_a_kill() {
          [    3.0] oom_reaper: reaped process 5 (a), now anon-rss:0kB, file-rss:0kB",
     );
     assert_eq!((log.bare_kills.len(), log.n_invocations()), (1, 1));
-    assert_eq!(
-        log.reaped,
-        [Reaped {
-            tid: 5,
-            comm: "a".into()
-        }]
-    );
+    assert_eq!(log.reaped, [Reaped { tid: 5, comm: "a".into() }]);
 }

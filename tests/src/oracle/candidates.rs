@@ -7,14 +7,8 @@ use super::memory::{HELD_BACK_PAGES, PAGE_BYTES, candidates, is_drifting};
 use crate::kmsg::{Block, TaskRow};
 
 const RSS_PARTS: [&str; 3] = ["anon_pages", "file_pages", "shmem_pages"];
-const SUMMANDS: [&str; 6] = [
-    "anon_pages",
-    "file_pages",
-    "shmem_pages",
-    "swap_pages",
-    "pgtables_pages",
-    "adj_pages",
-];
+const SUMMANDS: [&str; 6] =
+    ["anon_pages", "file_pages", "shmem_pages", "swap_pages", "pgtables_pages", "adj_pages"];
 
 /// Every task of the kernel's table is a candidate with the same figures, and every candidate that
 /// could have been chosen is in the table.
@@ -23,27 +17,18 @@ pub(super) fn against_table(check: &mut Check, report: &Value, block: &Block) {
     for row in &block.tasks {
         match candidates(report).find(|candidate| candidate["pid"] == row.tgid) {
             Some(candidate) => {
-                let chosen = block
-                    .summary
-                    .as_ref()
-                    .is_some_and(|summary| summary.pid == row.tgid);
+                let chosen = block.summary.as_ref().is_some_and(|summary| summary.pid == row.tgid);
                 check.field(candidate, "/chosen", chosen);
                 one(check, candidate, row, drifting);
             }
             None => {
-                check.disagree(format!(
-                    "task {} ({}) is not a candidate",
-                    row.tgid, row.comm
-                ));
+                check.disagree(format!("task {} ({}) is not a candidate", row.tgid, row.comm));
             }
         }
     }
     for candidate in candidates(report).filter(|candidate| candidate["eligible"] == true) {
         if !block.tasks.iter().any(|row| candidate["pid"] == row.tgid) {
-            check.disagree(format!(
-                "candidate {} is not in the kernel's table",
-                candidate["pid"]
-            ));
+            check.disagree(format!("candidate {} is not in the kernel's table", candidate["pid"]));
         }
     }
 }
@@ -51,18 +36,10 @@ pub(super) fn against_table(check: &mut Check, report: &Value, block: &Block) {
 fn one(check: &mut Check, candidate: &Value, row: &TaskRow, drifting: bool) {
     let name = format!("candidate {} ({})", row.tgid, row.comm);
     check.equal(&format!("{name}: uid"), &candidate["uid"], &row.uid.into());
-    check.equal(
-        &format!("{name}: comm"),
-        &candidate["comm"],
-        &row.comm.as_str().into(),
-    );
+    check.equal(&format!("{name}: comm"), &candidate["comm"], &row.comm.as_str().into());
     // The scenarios have none of the other reasons (a dying task, vfork).
     let eligible = row.oom_score_adj != -1000;
-    check.equal(
-        &format!("{name}: eligible"),
-        &candidate["eligible"],
-        &eligible.into(),
-    );
+    check.equal(&format!("{name}: eligible"), &candidate["eligible"], &eligible.into());
     let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     if !has_numbers(check, &name, candidate, &SUMMANDS[..5])
         || !has_numbers(check, &name, candidate, &["oom_score_adj"])
@@ -75,21 +52,11 @@ fn one(check: &mut Check, candidate: &Value, row: &TaskRow, drifting: bool) {
         ("oom_score_adj", row.oom_score_adj),
     ];
     for (field, kernel) in exact {
-        check.near(
-            &format!("{name}: {field}"),
-            number(candidate, field),
-            kernel,
-            0,
-        );
+        check.near(&format!("{name}: {field}"), number(candidate, field), kernel, 0);
     }
     if candidate["total_vm_pages"].is_i64() {
         let total_vm = number(candidate, "total_vm_pages");
-        check.near(
-            &format!("{name}: total_vm_pages"),
-            total_vm,
-            signed(row.total_vm),
-            0,
-        );
+        check.near(&format!("{name}: total_vm_pages"), total_vm, signed(row.total_vm), 0);
     }
     resident(check, &name, candidate, row, drifting);
 }
@@ -97,31 +64,14 @@ fn one(check: &mut Check, candidate: &Value, row: &TaskRow, drifting: bool) {
 fn resident(check: &mut Check, name: &str, candidate: &Value, row: &TaskRow, drifting: bool) {
     let part_tolerance = if drifting { HELD_BACK_PAGES } else { 0 };
     // Without points nothing tells how far the parts are off.
-    let sum_tolerance = if candidate["points"].is_i64() {
-        0
-    } else {
-        3 * part_tolerance
-    };
-    let sum = RSS_PARTS
-        .iter()
-        .map(|part| number(candidate, part))
-        .sum::<i64>()
+    let sum_tolerance = if candidate["points"].is_i64() { 0 } else { 3 * part_tolerance };
+    let sum = RSS_PARTS.iter().map(|part| number(candidate, part)).sum::<i64>()
         + number(candidate, "drift_pages");
     let kernel = i64::try_from(row.rss).unwrap_or(i64::MAX);
-    check.near(
-        &format!("{name}: resident pages"),
-        sum,
-        kernel,
-        sum_tolerance,
-    );
+    check.near(&format!("{name}: resident pages"), sum, kernel, sum_tolerance);
     for (part, kernel) in RSS_PARTS.iter().zip(row.rss_parts.into_iter().flatten()) {
         let kernel = i64::try_from(kernel).unwrap_or(i64::MAX);
-        check.near(
-            &format!("{name}: {part}"),
-            number(candidate, part),
-            kernel,
-            part_tolerance,
-        );
+        check.near(&format!("{name}: {part}"), number(candidate, part), kernel, part_tolerance);
     }
 }
 
@@ -144,33 +94,19 @@ pub(super) fn arithmetic(check: &mut Check, report: &Value) {
             continue;
         }
         let points = number(candidate, "points");
-        let sum = SUMMANDS
-            .iter()
-            .map(|field| number(candidate, field))
-            .sum::<i64>()
+        let sum = SUMMANDS.iter().map(|field| number(candidate, field)).sum::<i64>()
             + number(candidate, "drift_pages");
         check.near(&format!("{name}: the sum of its parts"), sum, points, 0);
         let adj_pages = number(candidate, "oom_score_adj") * (totalpages / 1000);
-        check.near(
-            &format!("{name}: adj_pages"),
-            number(candidate, "adj_pages"),
-            adj_pages,
-            0,
-        );
+        check.near(&format!("{name}: adj_pages"), number(candidate, "adj_pages"), adj_pages, 0);
         most = most.max(points);
     }
-    let chosen: Vec<&Value> = candidates(report)
-        .filter(|candidate| candidate["chosen"] == true)
-        .collect();
+    let chosen: Vec<&Value> =
+        candidates(report).filter(|candidate| candidate["chosen"] == true).collect();
     check.equal("chosen candidates", chosen.len(), 1);
     for candidate in chosen {
         if most != i64::MIN {
-            check.near(
-                "the chosen candidate's points",
-                number(candidate, "points"),
-                most,
-                0,
-            );
+            check.near("the chosen candidate's points", number(candidate, "points"), most, 0);
         }
         let is_victim = super::victims(report).any(|victim| victim["pid"] == candidate["pid"]);
         check.equal("the chosen candidate is a victim", is_victim, true);

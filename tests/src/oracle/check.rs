@@ -46,10 +46,7 @@ impl Check {
         });
     }
 
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "callers compare what they computed"
-    )]
+    #[expect(clippy::needless_pass_by_value, reason = "callers compare what they computed")]
     pub(super) fn equal<T: PartialEq + Debug>(&mut self, what: &str, found: T, expected: T) {
         if found != expected {
             self.disagree(format!("{what}: {found:?}, but should be {expected:?}"));
@@ -72,14 +69,9 @@ impl Check {
     /// A number that may be off by so much, because the kernel itself only estimates it.
     pub(super) fn near(&mut self, what: &str, reported: i64, kernel: i64, tolerance: i64) {
         if reported.abs_diff(kernel) > tolerance.unsigned_abs() {
-            let slack = if tolerance == 0 {
-                String::new()
-            } else {
-                format!(" (within {tolerance})")
-            };
-            self.disagree(format!(
-                "{what} is {reported}; the kernel says {kernel}{slack}"
-            ));
+            let slack =
+                if tolerance == 0 { String::new() } else { format!(" (within {tolerance})") };
+            self.disagree(format!("{what} is {reported}; the kernel says {kernel}{slack}"));
         }
     }
 }
@@ -91,11 +83,7 @@ pub(super) fn number(object: &Value, name: &str) -> i64 {
 
 /// Whether an object has all of these numbers; says so if not.
 pub(super) fn has_numbers(check: &mut Check, what: &str, object: &Value, names: &[&str]) -> bool {
-    let missing: Vec<&str> = names
-        .iter()
-        .copied()
-        .filter(|name| !object[name].is_i64())
-        .collect();
+    let missing: Vec<&str> = names.iter().copied().filter(|name| !object[name].is_i64()).collect();
     if missing.iter().any(|name| !check.is_forbidden(name)) {
         check.disagree(format!("{what} has no {}", missing.join(", ")));
     }

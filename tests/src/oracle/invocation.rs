@@ -33,11 +33,7 @@ fn trigger(check: &mut Check, report: &Value, block: &Block) {
     check.field(report, "/trigger/gfp_mask/value", trigger.gfp_mask);
     check.field(report, "/trigger/gfp_mask/names", trigger.gfp_names.clone());
     let has_tid = report.pointer("/trigger/tid").is_some_and(Value::is_number);
-    let field = if has_tid {
-        "/trigger/tid"
-    } else {
-        "/trigger/pid"
-    };
+    let field = if has_tid { "/trigger/tid" } else { "/trigger/pid" };
     match trigger.tid {
         Some(tid) => check.field(report, field, tid),
         None => check.disagree("the kernel's log names no trigger".to_owned()),
@@ -86,14 +82,8 @@ fn usage(check: &mut Check, report: &Value, kernel: u64) {
 
 /// The size of the domain: the limit or the machine, for the guests have no swap.
 fn totalpages(check: &mut Check, report: &Value, block: &Block) {
-    let machine = block
-        .ram_pages
-        .zip(block.reserved_pages)
-        .map(|(ram, reserved)| ram - reserved);
-    let limit = block
-        .counters
-        .get("memory")
-        .map(|memory| memory.limit_kib / PAGE_KIB);
+    let machine = block.ram_pages.zip(block.reserved_pages).map(|(ram, reserved)| ram - reserved);
+    let limit = block.counters.get("memory").map(|memory| memory.limit_kib / PAGE_KIB);
     match limit.or(machine) {
         Some(pages) => check.field(report, "/totalpages", pages),
         None => check.disagree("the kernel's log has neither limit nor machine".to_owned()),
@@ -102,15 +92,8 @@ fn totalpages(check: &mut Check, report: &Value, block: &Block) {
 
 /// Cgroups are named by id as well; the guest has seen their inodes.
 pub(super) fn cgroup_ids(check: &mut Check, report: &Value, victim: &Value, facts: &Facts) {
-    for (what, cgroup) in [
-        ("oom_memcg", &report["oom_memcg"]),
-        ("victim", &victim["cgroup"]),
-    ] {
-        let known = facts
-            .cgroups
-            .iter()
-            .rev()
-            .find(|known| cgroup["path"] == known.path.as_str());
+    for (what, cgroup) in [("oom_memcg", &report["oom_memcg"]), ("victim", &victim["cgroup"])] {
+        let known = facts.cgroups.iter().rev().find(|known| cgroup["path"] == known.path.as_str());
         if let Some(known) = known {
             check.equal(
                 &format!("{what}: the id of {}", known.path),

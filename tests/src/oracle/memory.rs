@@ -23,10 +23,7 @@ pub(super) fn is_drifting(report: &Value) -> bool {
 }
 
 pub(super) fn candidates(report: &Value) -> impl Iterator<Item = &Value> {
-    report["candidates"]["list"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    report["candidates"]["list"].as_array().into_iter().flatten()
 }
 
 /// Compares the victim with the line "Killed process".
@@ -43,18 +40,12 @@ pub(super) fn victim(check: &mut Check, report: &Value, victim: &Value, kill: &K
 
 fn resident(check: &mut Check, report: &Value, victim: &Value, kill: &Kill) {
     let reported = PARTS.map(|part| number(victim, part));
-    let kernel = kill
-        .rss_kib
-        .map(|kib| i64::try_from(kib * 1024).unwrap_or(i64::MAX));
+    let kernel = kill.rss_kib.map(|kib| i64::try_from(kib * 1024).unwrap_or(i64::MAX));
     if reported == kernel {
         return;
     }
     let drifting = is_drifting(report);
-    let tolerance = if drifting {
-        HELD_BACK_PAGES * PAGE_BYTES
-    } else {
-        0
-    };
+    let tolerance = if drifting { HELD_BACK_PAGES * PAGE_BYTES } else { 0 };
     for (part, (reported, kernel)) in PARTS.iter().zip(reported.into_iter().zip(kernel)) {
         check.near(part, reported, kernel, tolerance);
     }
@@ -63,11 +54,6 @@ fn resident(check: &mut Check, report: &Value, victim: &Value, kill: &Kill) {
             .find(|candidate| candidate["pid"] == victim["pid"])
             .map_or(0, |candidate| number(candidate, "drift_pages") * PAGE_BYTES);
         let sum = reported.iter().sum::<i64>() + drift;
-        check.near(
-            "the sum of the victim's parts and drift",
-            sum,
-            kernel.iter().sum(),
-            0,
-        );
+        check.near("the sum of the victim's parts and drift", sum, kernel.iter().sum(), 0);
     }
 }

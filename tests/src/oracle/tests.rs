@@ -12,17 +12,8 @@ fn kmsg() -> String {
 }
 
 fn facts() -> Facts {
-    let cgroup = Cgroup {
-        path: "/pod/ctr".into(),
-        inode: 77,
-        ..Cgroup::default()
-    };
-    Facts {
-        oom_kills_before: 3,
-        oom_kills_after: 4,
-        cgroups: vec![cgroup],
-        ..Facts::default()
-    }
+    let cgroup = Cgroup { path: "/pod/ctr".into(), inode: 77, ..Cgroup::default() };
+    Facts { oom_kills_before: 3, oom_kills_after: 4, cgroups: vec![cgroup], ..Facts::default() }
 }
 
 /// A sleeper's row; the kernel's exact sum is 361 pages, of which 41 are held back by CPUs.
@@ -76,15 +67,7 @@ fn verdict(report: &Value) -> Vec<String> {
 
 fn verdict_on(report: &str, kmsg: &str, exit: &str) -> Vec<String> {
     let scenario = scenarios::find("memcg_v2").unwrap();
-    judge(
-        scenario,
-        &Account {
-            facts: &facts(),
-            kmsg,
-            report,
-            exit,
-        },
-    )
+    judge(scenario, &Account { facts: &facts(), kmsg, report, exit })
 }
 
 #[test]
@@ -135,23 +118,11 @@ fn any_missing_value_is_found() {
     let mut pointers = Vec::new();
     leaves(&report(), "", &mut pointers);
     let optional = ["/source/tier", "/oom_memcg/stat/anon"];
-    for pointer in pointers
-        .iter()
-        .filter(|pointer| !optional.contains(&pointer.as_str()))
-    {
+    for pointer in pointers.iter().filter(|pointer| !optional.contains(&pointer.as_str())) {
         let mut partial = report();
         let (parent, name) = pointer.rsplit_once('/').unwrap();
-        partial
-            .pointer_mut(parent)
-            .unwrap()
-            .as_object_mut()
-            .unwrap()
-            .remove(name);
-        assert_ne!(
-            verdict(&partial),
-            Vec::<String>::new(),
-            "{pointer} was missing"
-        );
+        partial.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(name);
+        assert_ne!(verdict(&partial), Vec::<String>::new(), "{pointer} was missing");
     }
 }
 
@@ -160,16 +131,8 @@ fn a_missing_a_second_and_a_foreign_report_are_found() {
     let right = report();
     let mut foreign = report();
     foreign["victims"][0]["pid"] = json!(999);
-    for wrong in [
-        String::new(),
-        format!("{right}\n{right}\n"),
-        format!("{right}\n{foreign}\n"),
-    ] {
-        assert_ne!(
-            verdict_on(&wrong, &kmsg(), "0"),
-            Vec::<String>::new(),
-            "{wrong}"
-        );
+    for wrong in [String::new(), format!("{right}\n{right}\n"), format!("{right}\n{foreign}\n")] {
+        assert_ne!(verdict_on(&wrong, &kmsg(), "0"), Vec::<String>::new(), "{wrong}");
     }
 }
 
@@ -177,20 +140,14 @@ fn a_missing_a_second_and_a_foreign_report_are_found() {
 fn another_exit_code_and_noise_on_stdout_are_found() {
     let right = format!("{}\n", report());
     assert_ne!(verdict_on(&right, &kmsg(), "1"), Vec::<String>::new());
-    assert_ne!(
-        verdict_on(&format!("{right}hello\n"), &kmsg(), "0"),
-        Vec::<String>::new()
-    );
+    assert_ne!(verdict_on(&format!("{right}hello\n"), &kmsg(), "0"), Vec::<String>::new());
 }
 
 #[test]
 fn a_kill_whose_block_the_kernel_did_not_print_is_compared_with_its_line() {
     let kmsg = kmsg();
     let bare = kmsg.lines().last().unwrap();
-    assert_eq!(
-        verdict_on(&report().to_string(), bare, "0"),
-        Vec::<String>::new()
-    );
+    assert_eq!(verdict_on(&report().to_string(), bare, "0"), Vec::<String>::new());
     let mut wrong = report();
     wrong["victims"][0]["pgtables_bytes"] = json!(4096);
     assert_eq!(verdict_on(&wrong.to_string(), bare, "0").len(), 1);

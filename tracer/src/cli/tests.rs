@@ -25,20 +25,14 @@ fn the_definition_is_consistent() {
 
 #[test]
 fn watch_is_what_is_done_without_a_command() {
-    for line in [
-        "-o json --count 3 -p 1,22",
-        "watch -o json --count 3 -p 1 -p 22",
-    ] {
+    for line in ["-o json --count 3 -p 1,22", "watch -o json --count 3 -p 1 -p 22"] {
         let args = watch(line);
         assert_eq!(args.output.output, Format::Json);
         assert_eq!(args.select.count, Some(3));
         assert_eq!(args.select.pid, [1, 22]);
     }
     let args = watch("");
-    assert_eq!(
-        (args.output.output, args.output.color),
-        (Format::Text, Color::Auto)
-    );
+    assert_eq!((args.output.output, args.output.color), (Format::Text, Color::Auto));
     assert!(args.select.pid.is_empty() && !args.output.verbose);
 }
 
@@ -55,15 +49,7 @@ fn replay_takes_the_same_output_flags() {
 
 #[test]
 fn wrong_usage_is_told_from_failure() {
-    for line in [
-        "-o xml",
-        "-p 0",
-        "-p x",
-        "--count 0",
-        "replay",
-        "nonsense",
-        "--ring-size 3",
-    ] {
+    for line in ["-o xml", "-p 0", "-p x", "--count 0", "replay", "nonsense", "--ring-size 3"] {
         let error = parse(line).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{line}");
     }
@@ -94,9 +80,6 @@ fn manual_page_and_completions_are_made_of_the_same_definition() {
     write_completions(Shell::Bash, &mut bash);
     for text in [man, bash] {
         let text = String::from_utf8(text).unwrap().replace('\\', "");
-        assert!(
-            text.contains("--output-file") && text.contains("replay"),
-            "{text}"
-        );
+        assert!(text.contains("--output-file") && text.contains("replay"), "{text}");
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     exit::Exit,
     filter::{Filter, cgroup_glob},
     host::Host,
+    kernel_symbols,
     pipeline::{EventSink, Pipeline, PipelineError},
     replay::{self, ReplayError},
     report,
@@ -38,18 +39,12 @@ pub struct Failure {
 impl Failure {
     /// Something went wrong.
     pub fn runtime(error: &dyn std::error::Error) -> Self {
-        Self {
-            exit: Exit::Failure,
-            message: with_sources(error),
-        }
+        Self { exit: Exit::Failure, message: with_sources(error) }
     }
 
     /// The kernel lacks what is needed.
     pub fn unavailable(error: &dyn std::error::Error) -> Self {
-        Self {
-            exit: Exit::Unavailable,
-            message: with_sources(error),
-        }
+        Self { exit: Exit::Unavailable, message: with_sources(error) }
     }
 }
 
@@ -72,6 +67,10 @@ pub fn run(command: Command) -> Result<(), Failure> {
             serde_json::to_writer_pretty(&mut *out, &report::json_schema())?;
             writeln!(out)
         }),
+        Command::KernelSymbols => {
+            let answered = kernel_symbols::answer(io::stdin().lock(), io::stdout().lock());
+            answered.map_err(|error| Failure::runtime(&error))
+        }
         Command::Man => print(|out| cli::write_man(out)),
         Command::Completions { shell } => print(|out| {
             cli::write_completions(shell, out);
@@ -103,11 +102,7 @@ fn pipeline(
     match output.output {
         Format::Text => {
             let out = AutoStream::new(to, output.color_choice());
-            let detail = if output.verbose {
-                Detail::Full
-            } else {
-                Detail::Brief
-            };
+            let detail = if output.verbose { Detail::Full } else { Detail::Brief };
             pipeline.add_sink(TextSink::new(out, TimeZone::system(), detail));
         }
         Format::Json => pipeline.add_sink(JsonSink::new(to)),
@@ -131,20 +126,12 @@ fn open_output(output: &OutputArgs) -> Result<Box<dyn Write>, Failure> {
 }
 
 fn filter(select: &SelectArgs) -> Result<Filter, Failure> {
-    let cgroup = select
-        .cgroup
-        .as_deref()
-        .map(cgroup_glob)
-        .transpose()
-        .map_err(|error| Failure {
+    let cgroup =
+        select.cgroup.as_deref().map(cgroup_glob).transpose().map_err(|error| Failure {
             exit: Exit::Usage,
             message: format!("--cgroup: {error}"),
         })?;
-    Ok(Filter {
-        cgroup,
-        comm: select.comm.clone(),
-        pids: select.pid.clone(),
-    })
+    Ok(Filter { cgroup, comm: select.comm.clone(), pids: select.pid.clone() })
 }
 
 /// Events as JSON lines.
@@ -163,11 +150,7 @@ impl<W: Write> EventSink for EventLines<W> {
 
 /// `oomwhy replay FILE`.
 fn replay(arguments: &ReplayArgs) -> Result<(), Failure> {
-    let ReplayArgs {
-        file,
-        output,
-        select,
-    } = arguments;
+    let ReplayArgs { file, output, select } = arguments;
     let filter = filter(select)?;
     let to = open_output(output)?;
     let make = |host| pipeline(host, output, filter, select.count, to);

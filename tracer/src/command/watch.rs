@@ -41,13 +41,8 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     }
     protect_self();
     let host = host(&facts, &plan, &probes);
-    let recorder = arguments
-        .record
-        .as_deref()
-        .map(|path| Recorder::create(path, &host));
-    let recorder = recorder
-        .transpose()
-        .map_err(|error| Failure::runtime(&error))?;
+    let recorder = arguments.record.as_deref().map(|path| Recorder::create(path, &host));
+    let recorder = recorder.transpose().map_err(|error| Failure::runtime(&error))?;
     let banner = banner(&host);
     let realtime_offset_ns = host.realtime_offset_ns;
     let pipeline = super::pipeline(host, &arguments.output, filter, arguments.select.count, to);
@@ -94,27 +89,24 @@ fn attach(
     drop(btf);
     let plan = plan(&facts, &resolved).map_err(|refusal| Failure::unavailable(&refusal))?;
     let probes = loader::attach(&plan, &resolved.offsets, &hooks, ring_size)
-        .map_err(|error| refused(error, &facts))?;
+        .map_err(|error| refused(&error, &facts))?;
     Ok((facts, plan, probes))
 }
 
 /// Says what is missing: "Operation not permitted" alone helps nobody.
-fn refused(error: LoadError, facts: &HostFacts) -> Failure {
-    let LoadError::Refused { what, errno } = &error else {
-        return Failure::unavailable(&error);
+fn refused(error: &LoadError, facts: &HostFacts) -> Failure {
+    let LoadError::Refused { what, errno } = error else {
+        return Failure::unavailable(error);
     };
     let denied = matches!(errno.raw_os_error(), Some(1 | 13));
     let Some(privileges) = facts.privileges.filter(|_| denied) else {
-        return Failure::unavailable(&error);
+        return Failure::unavailable(error);
     };
-    let missing: Vec<&str> = [
-        (Privileges::BPF, "CAP_BPF"),
-        (Privileges::PERFMON, "CAP_PERFMON"),
-    ]
-    .into_iter()
-    .filter(|(capability, _)| !privileges.has(*capability))
-    .map(|(_, name)| name)
-    .collect();
+    let missing: Vec<&str> = [(Privileges::BPF, "CAP_BPF"), (Privileges::PERFMON, "CAP_PERFMON")]
+        .into_iter()
+        .filter(|(capability, _)| !privileges.has(*capability))
+        .map(|(_, name)| name)
+        .collect();
     let hint = if missing.is_empty() || privileges.has(Privileges::SYS_ADMIN) {
         let lockdown = format!("{:?}", facts.lockdown).to_lowercase();
         format!(
@@ -122,10 +114,7 @@ fn refused(error: LoadError, facts: &HostFacts) -> Failure {
              though the capabilities are there; lockdown is {lockdown}"
         )
     } else {
-        format!(
-            "{} not held: run as root, e.g. `sudo oomwhy`",
-            missing.join(" and ")
-        )
+        format!("{} not held: run as root, e.g. `sudo oomwhy`", missing.join(" and "))
     };
     Failure {
         exit: Exit::NotPermitted,
@@ -164,45 +153,28 @@ fn memory_on_v2(facts: &HostFacts) -> Option<bool> {
 }
 
 fn cgroup_mount(facts: &HostFacts) -> Option<PathBuf> {
-    facts
-        .cgroups
-        .v1_memory
-        .clone()
-        .or_else(|| facts.cgroups.v2.clone())
+    facts.cgroups.v1_memory.clone().or_else(|| facts.cgroups.v2.clone())
 }
 
 fn banner(host: &Host) -> String {
     let kernel = host.kernel.as_deref().unwrap_or("this kernel");
-    let mut lines = format!("Tracing OOM kills on {kernel} (fentry). Ctrl-C to stop.");
-    for missing in &host.missing {
-        lines.push_str(&format!(
-            "\nnot available: {} ({})",
-            missing.field, missing.why
-        ));
-    }
-    lines
+    let first = format!("Tracing OOM kills on {kernel} (fentry). Ctrl-C to stop.");
+    let missing = host.missing.iter();
+    let missing = missing.map(|Missing { field, why }| format!("not available: {field} ({why})"));
+    std::iter::once(first).chain(missing).collect::<Vec<_>>().join("\n")
 }
 
 fn summary(stats: Stats) -> String {
-    let Stats {
-        records,
-        undecodable,
-        lost,
-        reports,
-        filtered,
-    } = stats;
-    let mut line = format!("{reports} OOM reports");
-    for (count, what) in [(filtered, "filtered out"), (lost, "records lost")] {
-        if count > 0 {
-            line.push_str(&format!(", {count} {what}"));
-        }
-    }
-    if undecodable > 0 {
-        line.push_str(&format!(
-            ", {undecodable} of {records} records not understood"
-        ));
-    }
-    line
+    let Stats { records, undecodable, lost, reports, filtered } = stats;
+    let parts = [
+        (true, format!("{reports} OOM report{}", if reports == 1 { "" } else { "s" })),
+        (filtered > 0, format!("{filtered} filtered out")),
+        (lost > 0, format!("{lost} records lost")),
+        (undecodable > 0, format!("{undecodable} of {records} records not understood")),
+    ];
+    let said: Vec<String> =
+        parts.into_iter().filter(|(said, _)| *said).map(|(_, part)| part).collect();
+    said.join(", ")
 }
 
 /// stderr is talk; nobody may be listening.

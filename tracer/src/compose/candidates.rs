@@ -11,11 +11,8 @@ use crate::{
 /// The table, best first; those that may not be killed at the end, in the kernel's order.
 pub(super) fn candidates(facts: Facts<'_>) -> Option<Candidates> {
     let weighed = facts.account.candidates.as_ref()?;
-    let mut list: Vec<(u32, report::Candidate)> = weighed
-        .list
-        .iter()
-        .map(|task| (task.order, row(facts, task)))
-        .collect();
+    let mut list: Vec<(u32, report::Candidate)> =
+        weighed.list.iter().map(|task| (task.order, row(facts, task))).collect();
     // Of equal points the kernel takes the later one.
     list.sort_by_key(|(order, row)| match row.points {
         Some(points) if row.eligible => (0, points.saturating_neg(), u32::MAX - order),
@@ -41,10 +38,7 @@ fn row(facts: Facts<'_>, task: &Candidate) -> report::Candidate {
         .and_then(|invocation| invocation.chosen.as_ref())
         .is_some_and(|chosen| chosen.tgid == task.tgid);
     let eligible = !task.refused && task.points != Some(i64::MIN);
-    let adj_pages = adj_pages(
-        task.oom_score_adj,
-        control.map(|control| control.totalpages),
-    );
+    let adj_pages = adj_pages(task.oom_score_adj, control.map(|control| control.totalpages));
     let (comm, comm_hex) = lossy(&task.comm.0);
     let mut row = report::Candidate {
         pid: task.tgid,
@@ -59,18 +53,11 @@ fn row(facts: Facts<'_>, task: &Candidate) -> report::Candidate {
         chosen,
         ..report::Candidate::default()
     };
-    let parts = task
-        .memory
-        .map(|memory| fill_memory(facts, &mut row, memory));
+    let parts = task.memory.map(|memory| fill_memory(facts, &mut row, memory));
     if eligible {
-        let sum = parts
-            .zip(adj_pages)
-            .map(|(parts, adj)| parts.saturating_add(adj));
-        let kernels = task.points.or_else(|| {
-            control
-                .filter(|_| chosen)
-                .map(|control| control.chosen_points)
-        });
+        let sum = parts.zip(adj_pages).map(|(parts, adj)| parts.saturating_add(adj));
+        let kernels =
+            task.points.or_else(|| control.filter(|_| chosen).map(|control| control.chosen_points));
         // 5.10 returns the points where no probe sees them; their inputs are exact there.
         row.points = kernels.or(sum);
         row.drift_pages = kernels
@@ -100,9 +87,7 @@ fn fill_memory(facts: Facts<'_>, row: &mut report::Candidate, memory: Memory) ->
     row.swap_pages = Some(count(mm::SWAP));
     row.pgtables_pages = Some(pgtables);
     row.total_vm_bytes = Some(facts.bytes(memory.total_vm));
-    counts
-        .iter()
-        .fold(pgtables, |sum, &pages| sum.saturating_add(pages))
+    counts.iter().fold(pgtables, |sum, &pages| sum.saturating_add(pages))
 }
 
 /// The reasons of `oom_badness`, in its own order.

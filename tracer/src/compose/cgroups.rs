@@ -15,18 +15,12 @@ struct Limit {
 /// `PAGE_COUNTER_MAX` is `LONG_MAX / PAGE_SIZE` pages: "max".
 fn limit(facts: Facts<'_>, pages: u64) -> Limit {
     let none = pages >= i64::MAX.unsigned_abs() / facts.host.page_size.max(1);
-    Limit {
-        bytes: (!none).then(|| facts.bytes(pages)),
-        none,
-    }
+    Limit { bytes: (!none).then(|| facts.bytes(pages)), none }
 }
 
 /// A cgroup by its id.
 pub(super) fn cgroup(facts: Facts<'_>, id: u64) -> Cgroup {
-    let mut cgroup = Cgroup {
-        id: Some(id.to_string()),
-        ..Cgroup::default()
-    };
+    let mut cgroup = Cgroup { id: Some(id.to_string()), ..Cgroup::default() };
     if let Some(path) = facts.account.paths.get(&id) {
         let (text, hex) = lossy(&joined(&path.names));
         cgroup.path = Some(text);
@@ -43,12 +37,7 @@ fn joined(names: &[Name]) -> Vec<u8> {
     if names.is_empty() {
         return b"/".to_vec();
     }
-    names
-        .iter()
-        .flat_map(|name| [b"/".as_slice(), &name.0])
-        .flatten()
-        .copied()
-        .collect()
+    names.iter().flat_map(|name| [b"/".as_slice(), &name.0]).flatten().copied().collect()
 }
 
 pub(super) fn oom_memcg(facts: Facts<'_>, memcg: &Memcg) -> OomMemcg {
@@ -123,11 +112,7 @@ fn level_cgroup(
         return Cgroup::default();
     };
     let (text, hex) = lossy(&joined(names.get(..depth).unwrap_or_default()));
-    Cgroup {
-        path: Some(text),
-        path_hex: hex,
-        ..Cgroup::default()
-    }
+    Cgroup { path: Some(text), path_hex: hex, ..Cgroup::default() }
 }
 
 /// The level whose memcg is the oom_memcg: as deep below the first one as its path is shorter.

@@ -56,26 +56,16 @@ impl Facts<'_> {
     }
 
     fn time(&self, boottime_ns: u64) -> Option<Timestamp> {
-        let offset = self
-            .findings
-            .realtime_offset_ns
-            .unwrap_or(self.host.realtime_offset_ns);
+        let offset = self.findings.realtime_offset_ns.unwrap_or(self.host.realtime_offset_ns);
         Timestamp::from_nanosecond(i128::from(boottime_ns) + i128::from(offset)).ok()
     }
 }
 
 /// Makes the report of one account.
 pub fn compose(account: &Account, host: &Host, findings: &Findings) -> OomReport {
-    let facts = Facts {
-        account,
-        host,
-        findings,
-    };
+    let facts = Facts { account, host, findings };
     let outcome = outcome::outcome(account, host);
-    let started = account
-        .invocation
-        .as_ref()
-        .map_or(account.first_ns, |it| it.started_ns);
+    let started = account.invocation.as_ref().map_or(account.first_ns, |it| it.started_ns);
     let mut report = OomReport::new(id(host, account, started), outcome, source(facts));
     report.time = facts.time(started);
     report.boottime_ns = Some(started);
@@ -84,10 +74,7 @@ pub fn compose(account: &Account, host: &Host, findings: &Findings) -> OomReport
     report.kernel.clone_from(&host.kernel);
     report.page_size = Some(host.page_size);
     report.repeats = account.repeats.as_ref().map(|repeats| repeats.count);
-    report.repeats_until = account
-        .repeats
-        .as_ref()
-        .and_then(|repeats| facts.time(repeats.last_ns));
+    report.repeats_until = account.repeats.as_ref().and_then(|repeats| facts.time(repeats.last_ns));
     if let Some(invocation) = &account.invocation {
         describe(&mut report, facts, invocation);
     } else if let Some(reclaimed) = &account.reclaimed {
@@ -108,28 +95,20 @@ fn describe(report: &mut OomReport, facts: Facts<'_>, invocation: &Invocation) {
     report.reason = outcome::reason(facts.account, invocation);
     report.constraint = control.and_then(|control| outcome::constraint(control.constraint));
     report.message = invocation.message.as_ref().map(|words| lossy(&words.0).0);
-    report.totalpages = control
-        .map(|control| control.totalpages)
-        .filter(|&totalpages| totalpages != 0);
+    report.totalpages =
+        control.map(|control| control.totalpages).filter(|&totalpages| totalpages != 0);
     let mut trigger = trigger(facts, &invocation.trigger);
     trigger.gfp_mask = control.map(|control| GfpMask {
         value: control.gfp_mask,
         names: gfp::names(control.gfp_mask, &facts.host.gfp_flags),
     });
     trigger.order = control.map(|control| control.order);
-    trigger.kernel_stack = invocation
-        .kernel_stack
-        .as_ref()
-        .map(|frames| kernel_frames(facts.findings, frames));
-    trigger.user_stack = invocation
-        .user_stack
-        .as_ref()
-        .map(|frames| frames.iter().map(user_frame).collect());
+    trigger.kernel_stack =
+        invocation.kernel_stack.as_ref().map(|frames| kernel_frames(facts.findings, frames));
+    trigger.user_stack =
+        invocation.user_stack.as_ref().map(|frames| frames.iter().map(user_frame).collect());
     report.trigger = Some(trigger);
-    report.oom_memcg = invocation
-        .oom_memcg
-        .as_ref()
-        .map(|memcg| cgroups::oom_memcg(facts, memcg));
+    report.oom_memcg = invocation.oom_memcg.as_ref().map(|memcg| cgroups::oom_memcg(facts, memcg));
     if let Some(levels) = &facts.account.levels {
         report.limit_chain = Some(cgroups::limit_chain(facts, levels, invocation));
         report.limit_chain_truncated = levels.truncated;
@@ -165,9 +144,7 @@ fn kernel_frames(findings: &Findings, frames: &[u64]) -> Vec<Frame> {
         }
         let twice = behind_trampoline
             && name.is_some()
-            && kept
-                .last()
-                .is_some_and(|last| last.symbol.as_deref() == name);
+            && kept.last().is_some_and(|last| last.symbol.as_deref() == name);
         behind_trampoline = false;
         if !twice {
             kept.push(kernel_frame(findings, ip));
@@ -194,32 +171,20 @@ fn kernel_frame(findings: &Findings, ip: u64) -> Frame {
 
 fn user_frame(frame: &UserFrame) -> Frame {
     match frame {
-        UserFrame::File {
-            build_id,
-            file_offset,
-        } => Frame {
+        UserFrame::File { build_id, file_offset } => Frame {
             build_id: Some(build_id.clone()),
             file_offset: Some(*file_offset),
             ..Frame::default()
         },
-        UserFrame::Ip { ip } => Frame {
-            ip: Some(format!("{ip:#x}")),
-            ..Frame::default()
-        },
+        UserFrame::Ip { ip } => Frame { ip: Some(format!("{ip:#x}")), ..Frame::default() },
     }
 }
 
 /// Same events, same id: boot, entry into `out_of_memory`, thread that entered.
 fn id(host: &Host, account: &Account, started_ns: u64) -> String {
     let boot = host.boot_id.as_deref().unwrap_or("unknown-boot");
-    let trigger = account
-        .invocation
-        .as_ref()
-        .map(|invocation| &invocation.trigger);
-    let trigger = trigger.or(account
-        .reclaimed
-        .as_ref()
-        .map(|reclaimed| &reclaimed.trigger));
+    let trigger = account.invocation.as_ref().map(|invocation| &invocation.trigger);
+    let trigger = trigger.or(account.reclaimed.as_ref().map(|reclaimed| &reclaimed.trigger));
     let tid = trigger.map_or(0, |task| task.tid);
     format!("{boot}-{started_ns:016x}-{tid}")
 }
@@ -245,10 +210,8 @@ fn finish_missing(report: &mut OomReport, account: &Account) {
         if account.invocation.is_none() {
             lost("trigger");
         }
-        let considered = account
-            .invocation
-            .as_ref()
-            .is_some_and(|invocation| invocation.considered > 0);
+        let considered =
+            account.invocation.as_ref().is_some_and(|invocation| invocation.considered > 0);
         if considered && account.candidates.is_none() {
             lost("candidates");
         }

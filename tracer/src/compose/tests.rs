@@ -55,10 +55,8 @@ fn records_that_were_lost_are_named() {
     assert_eq!(nothing, ["trigger", "outcome"]);
     // What the host cannot give comes first and stays.
     let mut host = host();
-    host.missing = vec![Missing {
-        field: "trigger.user_stack".to_owned(),
-        why: "lockdown".to_owned(),
-    }];
+    host.missing =
+        vec![Missing { field: "trigger.user_stack".to_owned(), why: "lockdown".to_owned() }];
     let report = compose(&Account::default(), &host, &Findings::default());
     assert_eq!(report.source.missing.first(), host.missing.first());
     assert_eq!(report.source.missing.len(), 3);
@@ -99,24 +97,15 @@ fn what_is_not_known_is_no_key() {
 #[test]
 fn times_are_of_the_wall_clock_as_it_stood_then() {
     let mut account = kill();
-    account.repeats = Some(Repeats {
-        count: 3,
-        last_ns: 3_000_000_000,
-    });
+    account.repeats = Some(Repeats { count: 3, last_ns: 3_000_000_000 });
     let mut findings = Findings::default();
     let times = |findings: &Findings| {
         let report = compose(&account, &host(), findings);
         [report.time, report.repeats_until].map(|time| time.unwrap().to_string())
     };
-    assert_eq!(
-        times(&findings),
-        ["2026-01-01T00:00:05Z", "2026-01-01T00:00:03Z"]
-    );
+    assert_eq!(times(&findings), ["2026-01-01T00:00:05Z", "2026-01-01T00:00:03Z"]);
     findings.realtime_offset_ns = Some(-1_000_000_000);
-    assert_eq!(
-        times(&findings),
-        ["1970-01-01T00:00:04Z", "1970-01-01T00:00:02Z"]
-    );
+    assert_eq!(times(&findings), ["1970-01-01T00:00:04Z", "1970-01-01T00:00:02Z"]);
     // As far as both clocks go: centuries, not a panic.
     findings.realtime_offset_ns = Some(i64::MAX);
     account.invocation.as_mut().unwrap().started_ns = u64::MAX;
@@ -129,19 +118,13 @@ fn the_same_account_has_the_same_id_and_another_one_another() {
     let id = |account: &Account| report(account).id;
     assert_eq!(id(&kill()), "boot-000000012a05f200-101");
     let mut amended = kill();
-    amended.repeats = Some(Repeats {
-        count: 9,
-        last_ns: 1,
-    });
+    amended.repeats = Some(Repeats { count: 9, last_ns: 1 });
     assert_eq!(id(&amended), id(&kill()));
     let mut later = kill();
     later.invocation.as_mut().unwrap().started_ns += 1;
     assert!(id(&later) > id(&kill()));
     // Without the invocation's record: its first record is what is left.
-    let left = Account {
-        first_ns: 16,
-        ..Account::default()
-    };
+    let left = Account { first_ns: 16, ..Account::default() };
     assert_eq!(id(&left), "boot-0000000000000010-0");
 }
 
@@ -159,11 +142,7 @@ fn a_call_that_found_room_again_has_a_trigger_and_a_memcg_but_no_choice() {
         order: 0,
         count: 1,
     };
-    let mut account = Account {
-        reclaimed: Some(reclaimed),
-        first_ns: 16,
-        ..Account::default()
-    };
+    let mut account = Account { reclaimed: Some(reclaimed), first_ns: 16, ..Account::default() };
     let report = json(&account);
     assert_eq!(report["outcome"], "reclaimed");
     assert_eq!(report["constraint"], "memcg");

@@ -33,9 +33,7 @@ fn report(
         comm: Some(comm),
         comm_hex,
         uid: Some(task.uid),
-        start_time: task
-            .start_boottime_ns
-            .and_then(|started| facts.time(started)),
+        start_time: task.start_boottime_ns.and_then(|started| facts.time(started)),
         cgroup: task.cgroup_id.map(|id| cgroups::cgroup(facts, id)),
         chosen: is_chosen(facts, task.tgid),
         points: row.and_then(|row| row.points),
@@ -90,9 +88,6 @@ fn kernel_counts_exactly(facts: Facts<'_>, candidates: Option<&Candidates>) -> b
         (Some(0), Some(batches)) if batches != 0 => false,
         (Some(drift), Some(batches)) if drift != 0 && drift == batches => true,
         // Both sums agree on the chosen one, or it ran meanwhile: ask the others.
-        _ => candidates
-            .list
-            .iter()
-            .any(|row| row.eligible && drift(row) != 0),
+        _ => candidates.list.iter().any(|row| row.eligible && drift(row) != 0),
     }
 }

@@ -12,21 +12,13 @@ const FORMAT_6_12: &str = r#"{0x1u, "GFP_DMA"}, {0x2u, "__GFP_HIGHMEM"}, {0x4u, 
 
 fn with_atomic() -> Vec<GfpFlag> {
     let flags = BITS.split_whitespace().zip(0..);
-    flags
-        .map(|(name, bit)| GfpFlag {
-            name: format!("__GFP_{name}"),
-            bit,
-        })
-        .collect()
+    flags.map(|(name, bit)| GfpFlag { name: format!("__GFP_{name}"), bit }).collect()
 }
 
 fn by_bit() -> Vec<GfpFlag> {
     let mut flags = with_atomic();
     flags[9].name = "___GFP_UNUSED_BIT".to_owned();
-    flags.push(GfpFlag {
-        name: "___GFP_ZEROTAGS_BIT".to_owned(),
-        bit: 23,
-    });
+    flags.push(GfpFlag { name: "___GFP_ZEROTAGS_BIT".to_owned(), bit: 23 });
     flags
 }
 
@@ -43,21 +35,9 @@ fn names_are_those_of_the_kernel_log() {
         (by_bit(), 0xcc0, "GFP_KERNEL"),
         // 5.10, 6.1, 6.12, then 6.18 and 7.3.
         (with_atomic(), 0x10_0dca, "GFP_HIGHUSER_MOVABLE|__GFP_ZERO"),
-        (
-            with_atomic(),
-            0x14_0dca,
-            "GFP_HIGHUSER_MOVABLE|__GFP_COMP|__GFP_ZERO",
-        ),
-        (
-            by_format(),
-            0x14_0dca,
-            "GFP_HIGHUSER_MOVABLE|__GFP_COMP|__GFP_ZERO",
-        ),
-        (
-            by_bit(),
-            0x14_0dca,
-            "GFP_HIGHUSER_MOVABLE|__GFP_ZERO|__GFP_COMP",
-        ),
+        (with_atomic(), 0x14_0dca, "GFP_HIGHUSER_MOVABLE|__GFP_COMP|__GFP_ZERO"),
+        (by_format(), 0x14_0dca, "GFP_HIGHUSER_MOVABLE|__GFP_COMP|__GFP_ZERO"),
+        (by_bit(), 0x14_0dca, "GFP_HIGHUSER_MOVABLE|__GFP_ZERO|__GFP_COMP"),
     ] {
         assert_eq!(names(mask, &flags).join("|"), expected, "{mask:#x}");
     }
@@ -72,16 +52,8 @@ fn combinations_follow_the_bits_of_the_kernel() {
         (with_atomic(), 0x2800, "GFP_NOWAIT|__GFP_NOWARN"),
         (by_bit(), 0x2800, "GFP_NOWAIT"),
         (by_bit(), 0x800, "__GFP_KSWAPD_RECLAIM"),
-        (
-            by_bit(),
-            0x44_0dc0,
-            "GFP_KERNEL_ACCOUNT|__GFP_ZERO|__GFP_COMP",
-        ),
-        (
-            by_format(),
-            0x44_0dc0,
-            "GFP_KERNEL_ACCOUNT|__GFP_COMP|__GFP_ZERO",
-        ),
+        (by_bit(), 0x44_0dc0, "GFP_KERNEL_ACCOUNT|__GFP_ZERO|__GFP_COMP"),
+        (by_format(), 0x44_0dc0, "GFP_KERNEL_ACCOUNT|__GFP_COMP|__GFP_ZERO"),
         (by_bit(), 0x1c_24ca, "GFP_TRANSHUGE"),
         (by_bit(), 0x1c_20ca, "GFP_TRANSHUGE_LIGHT"),
         (by_bit(), 0x10_0cc2, "GFP_HIGHUSER"),
@@ -95,10 +67,7 @@ fn combinations_follow_the_bits_of_the_kernel() {
 
 #[test]
 fn bits_without_a_name_are_hex() {
-    assert_eq!(
-        names(0x8000_0cc0, &by_bit()).join("|"),
-        "GFP_KERNEL|0x80000000"
-    );
+    assert_eq!(names(0x8000_0cc0, &by_bit()).join("|"), "GFP_KERNEL|0x80000000");
     assert_eq!(names(0xcc0, &[]), ["0xcc0"]);
     assert!(names(0, &by_bit()).is_empty());
 }

@@ -68,8 +68,7 @@ impl KernelBtf {
     /// Reads the BTF of the running kernel, or of a file that stands in for it.
     pub fn open(path: &Path) -> Result<Self, BtfError> {
         let file = File::open(path).map_err(Damage::Read);
-        file.and_then(Self::read)
-            .map_err(|damage| unusable(path, damage))
+        file.and_then(Self::read).map_err(|damage| unusable(path, damage))
     }
 
     /// Takes BTF that is in memory already.
@@ -158,9 +157,7 @@ mod tests {
 
     #[test]
     fn no_file_and_no_btf_are_told_apart() {
-        let absent = KernelBtf::open("/nonexistent/btf".as_ref())
-            .err()
-            .map(|e| e.to_string());
+        let absent = KernelBtf::open("/nonexistent/btf".as_ref()).err().map(|e| e.to_string());
         assert!(absent.is_some_and(|text| text.contains("hint: the kernel needs CONFIG_DEBUG")));
         let folder = KernelBtf::open("/".as_ref()).err();
         assert!(matches!(folder, Some(BtfError::Unreadable { .. })));

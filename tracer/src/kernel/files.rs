@@ -56,12 +56,8 @@ pub enum Lockdown {
 
 /// Reads the mode that stands in brackets: `none [integrity] confidentiality`.
 pub(super) fn lockdown(root: &Root) -> Lockdown {
-    let line = root
-        .line("/sys/kernel/security/lockdown")
-        .unwrap_or_default();
-    let mode = line
-        .split_whitespace()
-        .find_map(|word| word.strip_prefix('[')?.strip_suffix(']'));
+    let line = root.line("/sys/kernel/security/lockdown").unwrap_or_default();
+    let mode = line.split_whitespace().find_map(|word| word.strip_prefix('[')?.strip_suffix(']'));
     match mode {
         Some("none") => Lockdown::None,
         Some("integrity") => Lockdown::Integrity,
@@ -73,10 +69,7 @@ pub(super) fn lockdown(root: &Root) -> Lockdown {
 /// Number of CPU ids up to the highest possible one: the used entries of per-CPU tables.
 pub(super) fn possible_cpus(root: &Root) -> Option<u32> {
     let line = root.line("/sys/devices/system/cpu/possible")?;
-    line.split([',', '-'])
-        .filter_map(|id| id.parse::<u32>().ok())
-        .max()?
-        .checked_add(1)
+    line.split([',', '-']).filter_map(|id| id.parse::<u32>().ok()).max()?.checked_add(1)
 }
 
 /// Who we are: real facts of this process, not what its user should be able to do.
@@ -100,9 +93,7 @@ impl Privileges {
 
     /// Whether the capability of this number is effective.
     pub fn has(self, capability: u32) -> bool {
-        self.capabilities
-            .checked_shr(capability)
-            .is_some_and(|bits| bits & 1 == 1)
+        self.capabilities.checked_shr(capability).is_some_and(|bits| bits & 1 == 1)
     }
 }
 
@@ -126,11 +117,7 @@ pub struct CgroupMounts {
 
 pub(super) fn cgroup_mounts(root: &Root) -> CgroupMounts {
     let mut mounts = CgroupMounts::default();
-    for line in root
-        .text("/proc/self/mountinfo")
-        .unwrap_or_default()
-        .lines()
-    {
+    for line in root.text("/proc/self/mountinfo").unwrap_or_default().lines() {
         let Some((mount, file_system)) = line.split_once(" - ") else {
             continue;
         };
@@ -155,15 +142,9 @@ fn unescape(text: &str) -> PathBuf {
     let mut rest = text;
     while let Some((plain, escaped)) = rest.split_once('\\') {
         bytes.extend_from_slice(plain.as_bytes());
-        let octal = escaped
-            .get(..3)
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        let octal = escaped.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
         bytes.push(octal.unwrap_or(b'\\'));
-        rest = if octal.is_some() {
-            escaped.get(3..).unwrap_or_default()
-        } else {
-            escaped
-        };
+        rest = if octal.is_some() { escaped.get(3..).unwrap_or_default() } else { escaped };
     }
     bytes.extend_from_slice(rest.as_bytes());
     PathBuf::from(std::ffi::OsString::from_vec(bytes))
@@ -192,10 +173,7 @@ mod tests {
         for (text, mode) in [
             ("[none] integrity confidentiality\n", Lockdown::None),
             ("none [integrity] confidentiality\n", Lockdown::Integrity),
-            (
-                "none integrity [confidentiality]\n",
-                Lockdown::Confidentiality,
-            ),
+            ("none integrity [confidentiality]\n", Lockdown::Confidentiality),
             ("gibberish\n", Lockdown::Unknown),
         ] {
             let (_folder, root) = root_with("/sys/kernel/security/lockdown", text);
@@ -206,12 +184,9 @@ mod tests {
 
     #[test]
     fn possible_cpus_count_up_to_the_highest_id() {
-        for (text, count) in [
-            ("0\n", Some(1)),
-            ("0-3\n", Some(4)),
-            ("0-3,8-11\n", Some(12)),
-            ("\n", None),
-        ] {
+        for (text, count) in
+            [("0\n", Some(1)), ("0-3\n", Some(4)), ("0-3,8-11\n", Some(12)), ("\n", None)]
+        {
             let (_folder, root) = root_with("/sys/devices/system/cpu/possible", text);
             assert_eq!(possible_cpus(&root), count, "{text}");
         }

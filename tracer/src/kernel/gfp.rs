@@ -34,7 +34,9 @@ pub(super) fn flags(btf: &KernelBtf) -> Vec<GfpFlag> {
 /// <https://github.com/torvalds/linux/blob/v6.10/include/linux/gfp_types.h>
 fn from_enum(btf: &KernelBtf) -> Vec<GfpFlag> {
     btf.enumerators(ENUMERATORS)
-        .filter_map(|(name, bit)| Some((name.strip_prefix(ENUMERATORS)?.strip_suffix("_BIT")?, bit)))
+        .filter_map(|(name, bit)| {
+            Some((name.strip_prefix(ENUMERATORS)?.strip_suffix("_BIT")?, bit))
+        })
         // The end of the enum and the gaps in it.
         .filter(|(name, _)| *name != "LAST" && !name.starts_with("UNUSED"))
         .map(|(name, bit)| flag(name, bit))
@@ -44,10 +46,7 @@ fn from_enum(btf: &KernelBtf) -> Vec<GfpFlag> {
 /// Macros are not in BTF. Bit 23 tells by what else came, or is configured, with it; the higher
 /// ones moved with the configuration and stay unknown.
 fn from_macros(btf: &KernelBtf) -> Vec<GfpFlag> {
-    let mut flags: Vec<_> = (0..)
-        .zip(MACROS)
-        .map(|(bit, name)| flag(name, bit))
-        .collect();
+    let mut flags: Vec<_> = (0..).zip(MACROS).map(|(bit, name)| flag(name, bit)).collect();
     if btf.place("task_struct.__state").is_ok() {
         // Both since 5.14.
         flags.push(flag("ZEROTAGS", 23));
@@ -58,10 +57,7 @@ fn from_macros(btf: &KernelBtf) -> Vec<GfpFlag> {
 }
 
 fn flag(name: &str, bit: u32) -> GfpFlag {
-    GfpFlag {
-        name: format!("__GFP_{name}"),
-        bit,
-    }
+    GfpFlag { name: format!("__GFP_{name}"), bit }
 }
 
 #[cfg(test)]
@@ -71,10 +67,7 @@ mod tests {
 
     fn named(series: &str, bit: u32) -> Option<String> {
         let flags = flags(&fixtures::btf(series));
-        flags
-            .into_iter()
-            .find(|flag| flag.bit == bit)
-            .map(|flag| flag.name)
+        flags.into_iter().find(|flag| flag.bit == bit).map(|flag| flag.name)
     }
 
     #[test]
@@ -83,11 +76,7 @@ mod tests {
             assert_eq!(named(series, 6).as_deref(), Some("__GFP_IO"), "{series}");
             assert_eq!(named(series, 7).as_deref(), Some("__GFP_FS"), "{series}");
             assert_eq!(named(series, 18).as_deref(), Some("__GFP_COMP"), "{series}");
-            assert_eq!(
-                named(series, 22).as_deref(),
-                Some("__GFP_ACCOUNT"),
-                "{series}"
-            );
+            assert_eq!(named(series, 22).as_deref(), Some("__GFP_ACCOUNT"), "{series}");
         }
     }
 
@@ -103,11 +92,7 @@ mod tests {
     fn bit_23_is_known_from_facts_only() {
         assert_eq!(named("5.10", 23), None, "no lockdep in this one");
         for series in ["6.1", "6.12", "6.18", "7.3"] {
-            assert_eq!(
-                named(series, 23).as_deref(),
-                Some("__GFP_ZEROTAGS"),
-                "{series}"
-            );
+            assert_eq!(named(series, 23).as_deref(), Some("__GFP_ZEROTAGS"), "{series}");
         }
     }
 
@@ -115,10 +100,7 @@ mod tests {
     fn no_end_marker_becomes_a_flag() {
         for series in fixtures::SERIES {
             for flag in flags(&fixtures::btf(series)) {
-                assert!(
-                    flag.bit < 32 && !flag.name.contains("LAST"),
-                    "{series}: {flag:?}"
-                );
+                assert!(flag.bit < 32 && !flag.name.contains("LAST"), "{series}: {flag:?}");
             }
         }
     }

@@ -87,13 +87,8 @@ struct Found {
 impl KernelBtf {
     /// Size of a struct.
     pub fn size_of(&self, name: &str) -> Result<u32, Nowhere> {
-        let id = self
-            .structs(name)
-            .first()
-            .ok_or_else(|| Nowhere::Struct(name.to_owned()))?;
-        let size = self
-            .size(*id)
-            .ok_or_else(|| Nowhere::Damaged(name.to_owned()))?;
+        let id = self.structs(name).first().ok_or_else(|| Nowhere::Struct(name.to_owned()))?;
+        let size = self.size(*id).ok_or_else(|| Nowhere::Damaged(name.to_owned()))?;
         u32::try_from(size).map_err(|_| Nowhere::Damaged(name.to_owned()))
     }
 
@@ -129,10 +124,7 @@ impl KernelBtf {
             }
         }
         let size = self.size(id).ok_or(Nowhere::Damaged(walked))?;
-        Ok(Place {
-            offset: bits / 8,
-            size,
-        })
+        Ok(Place { offset: bits / 8, size })
     }
 
     /// Finds a member, also one of an anonymous struct or union inside.
@@ -141,10 +133,7 @@ impl KernelBtf {
             return Err(Nowhere::Kind(parent.to_owned(), "a struct"));
         };
         self.search(&inside, name, MAX_NESTING)
-            .ok_or_else(|| Nowhere::Member {
-                parent: parent.to_owned(),
-                member: name.to_owned(),
-            })
+            .ok_or_else(|| Nowhere::Member { parent: parent.to_owned(), member: name.to_owned() })
     }
 
     fn search(&self, inside: &Struct, name: &str, nesting: u32) -> Option<Found> {
@@ -157,11 +146,7 @@ impl KernelBtf {
                     is_bit_field: member.bitfield_size().is_some_and(|bits| bits > 0),
                 });
             }
-            if own.is_empty() && nesting > 0 {
-                self.descend(member, name, nesting)
-            } else {
-                None
-            }
+            if own.is_empty() && nesting > 0 { self.descend(member, name, nesting) } else { None }
         })
     }
 
@@ -171,10 +156,7 @@ impl KernelBtf {
             return None;
         };
         let found = self.search(&inside, name, nesting - 1)?;
-        Some(Found {
-            bits: found.bits.checked_add(member.bit_offset())?,
-            ..found
-        })
+        Some(Found { bits: found.bits.checked_add(member.bit_offset())?, ..found })
     }
 
     /// Bits up to an element of an array, and the element's type.
@@ -187,10 +169,7 @@ impl KernelBtf {
         let index = self.index_value(index)?;
         // A length of 0 is a flexible array: the kernel alone knows its end.
         if array.len() > 0 && index as usize >= array.len() {
-            return Err(Nowhere::Index {
-                parent: parent.to_owned(),
-                index,
-            });
+            return Err(Nowhere::Index { parent: parent.to_owned(), index });
         }
         let bits = self
             .size(element)
@@ -240,6 +219,5 @@ fn split_index(step: &str) -> (&str, Option<&str>) {
 }
 
 fn add(bits: u32, more: u32, walked: &str) -> Result<u32, Nowhere> {
-    bits.checked_add(more)
-        .ok_or_else(|| Nowhere::Damaged(walked.to_owned()))
+    bits.checked_add(more).ok_or_else(|| Nowhere::Damaged(walked.to_owned()))
 }

@@ -156,25 +156,15 @@ impl Resolved {
 
 /// Looks every field up. Never fails: what is not there is listed as missing.
 pub fn resolve(btf: &KernelBtf) -> Resolved {
-    let mut resolved = Resolved {
-        offsets: KernelOffsets::NONE,
-        matched: Vec::new(),
-        missing: Vec::new(),
-    };
+    let mut resolved =
+        Resolved { offsets: KernelOffsets::NONE, matched: Vec::new(), missing: Vec::new() };
     for field in TABLE {
         match field.find(btf) {
             Ok((alternative, offset)) => {
                 *(field.slot)(&mut resolved.offsets) = offset;
-                resolved.matched.push(Match {
-                    field: field.name,
-                    alternative,
-                    offset,
-                });
+                resolved.matched.push(Match { field: field.name, alternative, offset });
             }
-            Err(why) => resolved.missing.push(Missing {
-                field: field.name,
-                why,
-            }),
+            Err(why) => resolved.missing.push(Missing { field: field.name, why }),
         }
     }
     resolved
@@ -195,19 +185,14 @@ impl Field {
 
 /// Reads one alternative: a path, `sizeof(STRUCT)`, or the distance `PATH - PATH`.
 fn find(btf: &KernelBtf, alternative: &str, load: Load) -> Result<u32, Nowhere> {
-    if let Some(name) = alternative
-        .strip_prefix("sizeof(")
-        .and_then(|s| s.strip_suffix(')'))
-    {
+    if let Some(name) = alternative.strip_prefix("sizeof(").and_then(|s| s.strip_suffix(')')) {
         return btf.size_of(name);
     }
     let Some((to, from)) = alternative.split_once(" - ") else {
         return place(btf, alternative, load);
     };
     let from = btf.place(from)?.offset;
-    place(btf, to, load)?
-        .checked_sub(from)
-        .ok_or_else(|| Nowhere::Damaged(to.to_owned()))
+    place(btf, to, load)?.checked_sub(from).ok_or_else(|| Nowhere::Damaged(to.to_owned()))
 }
 
 fn place(btf: &KernelBtf, path: &str, load: Load) -> Result<u32, Nowhere> {
@@ -219,11 +204,7 @@ fn place(btf: &KernelBtf, path: &str, load: Load) -> Result<u32, Nowhere> {
     };
     if !fits {
         let expected = load.to_string();
-        return Err(Nowhere::Size {
-            path: path.to_owned(),
-            size: place.size,
-            expected,
-        });
+        return Err(Nowhere::Size { path: path.to_owned(), size: place.size, expected });
     }
     Ok(place.offset)
 }
@@ -240,15 +221,12 @@ impl fmt::Display for Load {
 
 /// The structs that paths of the table start with.
 pub(super) fn structs() -> impl Iterator<Item = &'static str> {
-    TABLE
-        .iter()
-        .flat_map(|field| field.alternatives)
-        .flat_map(|alternative| {
-            alternative.split(" - ").map(|path| {
-                let path = path.trim_start_matches("sizeof(");
-                path.split(['.', ')']).next().unwrap_or(path)
-            })
+    TABLE.iter().flat_map(|field| field.alternatives).flat_map(|alternative| {
+        alternative.split(" - ").map(|path| {
+            let path = path.trim_start_matches("sizeof(");
+            path.split(['.', ')']).next().unwrap_or(path)
         })
+    })
 }
 
 /// The members and enumerators that are named in them.

@@ -109,13 +109,7 @@ enum Candidates {
 }
 
 /// Offsets without which a task cannot be named: what every record of a task begins with.
-const IDENTITY: [&str; 5] = [
-    "task_tgid",
-    "task_pid",
-    "task_comm",
-    "task_real_cred",
-    "cred_uid",
-];
+const IDENTITY: [&str; 5] = ["task_tgid", "task_pid", "task_comm", "task_real_cred", "cred_uid"];
 
 /// Plans for this host.
 pub fn plan(facts: &HostFacts, resolved: &Resolved) -> Result<Plan, Refusal> {
@@ -141,10 +135,7 @@ fn refuse(facts: &HostFacts, resolved: &Resolved) -> Result<(), Refusal> {
     for missing in &resolved.missing {
         if IDENTITY.contains(&missing.field) {
             let why = missing.why.clone();
-            return Err(Refusal::NoIdentity {
-                field: missing.field,
-                why,
-            });
+            return Err(Refusal::NoIdentity { field: missing.field, why });
         }
     }
     Ok(())
@@ -215,40 +206,22 @@ fn programs(facts: &HostFacts, candidates: Candidates, settings: &Settings) -> V
     programs.push(fexit("out_of_memory_ret", "out_of_memory"));
     programs.push(fentry("out_of_memory", "out_of_memory"));
     if facts.btf.has("mem_cgroup_out_of_memory") {
-        programs.push(fexit(
-            "mem_cgroup_out_of_memory_ret",
-            "mem_cgroup_out_of_memory",
-        ));
-        programs.push(fentry(
-            "mem_cgroup_out_of_memory",
-            "mem_cgroup_out_of_memory",
-        ));
+        programs.push(fexit("mem_cgroup_out_of_memory_ret", "mem_cgroup_out_of_memory"));
+        programs.push(fentry("mem_cgroup_out_of_memory", "mem_cgroup_out_of_memory"));
     }
     programs
 }
 
 fn fentry(program: &'static str, hook: &'static str) -> Planned {
-    Planned {
-        program,
-        hook,
-        how: How::Fentry,
-    }
+    Planned { program, hook, how: How::Fentry }
 }
 
 fn fexit(program: &'static str, hook: &'static str) -> Planned {
-    Planned {
-        program,
-        hook,
-        how: How::Fexit,
-    }
+    Planned { program, hook, how: How::Fexit }
 }
 
 fn tp_btf(program: &'static str, hook: &'static str) -> Planned {
-    Planned {
-        program,
-        hook,
-        how: How::TpBtf,
-    }
+    Planned { program, hook, how: How::TpBtf }
 }
 
 #[cfg(test)]

@@ -29,11 +29,8 @@ pub const FUNCTIONS: &[&str] = &[
 ];
 
 /// Typedefs and enums that facts are read from.
-pub(super) const TYPES: &[&str] = &[
-    "btf_trace_mark_victim",
-    "btf_trace_cgroup_mkdir",
-    "bpf_func_id",
-];
+pub(super) const TYPES: &[&str] =
+    &["btf_trace_mark_victim", "btf_trace_cgroup_mkdir", "bpf_func_id"];
 
 /// Enumerators that facts are read from.
 pub(super) const ENUMERATORS: &[&str] = &[CURRENT_TASK_BTF];
@@ -124,11 +121,7 @@ impl BtfFacts {
     /// Reads what `btf` tells.
     pub fn collect(btf: &KernelBtf) -> Self {
         Self {
-            functions: FUNCTIONS
-                .iter()
-                .copied()
-                .filter(|name| btf.has_function(name))
-                .collect(),
+            functions: FUNCTIONS.iter().copied().filter(|name| btf.has_function(name)).collect(),
             mark_victim: mark_victim(btf),
             cgroup_mkdir: btf.typedef("btf_trace_cgroup_mkdir").is_some(),
             current_task_btf: btf.enumerator(CURRENT_TASK_BTF).is_some(),
@@ -180,10 +173,7 @@ mod tests {
     fn the_functions_of_every_kernel_are_found() {
         for series in fixtures::SERIES {
             let facts = facts(series);
-            for name in FUNCTIONS
-                .iter()
-                .filter(|name| **name != "mem_cgroup_oom_synchronize")
-            {
+            for name in FUNCTIONS.iter().filter(|name| **name != "mem_cgroup_oom_synchronize") {
                 assert!(facts.has(name), "{series}: {name}");
             }
         }
@@ -229,10 +219,7 @@ mod tests {
         assert_eq!(facts.kallsyms, Kallsyms::default());
         assert_eq!(facts.lockdown, Lockdown::Unknown);
         assert_eq!((facts.possible_cpus, facts.privileges), (None, None));
-        assert_eq!(
-            (facts.kernel, facts.boot_id, facts.host),
-            (None, None, None)
-        );
+        assert_eq!((facts.kernel, facts.boot_id, facts.host), (None, None, None));
     }
 
     #[test]

@@ -58,13 +58,8 @@ mod tests {
     fn only_what_is_always_there_is_required() {
         let schema = json_schema();
         let required = schema.pointer("/$defs/OomReport/required").unwrap();
-        assert_eq!(
-            required.to_string(),
-            r#"["schema","id","outcome","victims","source"]"#
-        );
-        let trigger = schema
-            .pointer("/$defs/OomReport/properties/trigger/$ref")
-            .unwrap();
+        assert_eq!(required.to_string(), r#"["schema","id","outcome","victims","source"]"#);
+        let trigger = schema.pointer("/$defs/OomReport/properties/trigger/$ref").unwrap();
         assert_eq!(trigger, "#/$defs/Trigger");
     }
 }

@@ -24,12 +24,7 @@ pub struct Source {
 impl Source {
     /// A source with nothing missing and nothing counted yet.
     pub fn new(tier: Tier) -> Self {
-        Self {
-            tier,
-            hooks: BTreeMap::new(),
-            missing: Vec::new(),
-            drops: None,
-        }
+        Self { tier, hooks: BTreeMap::new(), missing: Vec::new(), drops: None }
     }
 }
 

@@ -36,9 +36,7 @@ pub(super) fn all() -> Vec<(&'static str, Record)> {
         ("minimal", minimal()),
         ("huge", huge()),
     ];
-    let reports = reports
-        .into_iter()
-        .map(|(name, report)| (name, Record::Oom(Box::new(report))));
+    let reports = reports.into_iter().map(|(name, report)| (name, Record::Oom(Box::new(report))));
     reports.chain([("gap", gap()), ("loss", loss())]).collect()
 }
 
@@ -60,10 +58,7 @@ pub(super) fn memcg_kill() -> OomReport {
     });
     report.limit_chain = Some(vec![
         level(CONTAINER, 505 * MIB, None),
-        LimitLevel {
-            hit: true,
-            ..level(POD, 512 * MIB, Some(512 * MIB))
-        },
+        LimitLevel { hit: true, ..level(POD, 512 * MIB, Some(512 * MIB)) },
         level("/kubepods/burstable", 3210 * MIB, None),
         level("/kubepods", 5120 * MIB, Some(15 << 30)),
         level("/", 7 << 30, None),
@@ -117,23 +112,14 @@ pub(super) fn global_kill() -> OomReport {
     report.totalpages = Some(4_063_232);
     let names = ["GFP_HIGHUSER_MOVABLE", "__GFP_COMP", "__GFP_ZERO"].map(str::to_owned);
     report.trigger = Some(Trigger {
-        gfp_mask: Some(GfpMask {
-            value: 0x14_0dca,
-            names: names.to_vec(),
-        }),
+        gfp_mask: Some(GfpMask { value: 0x14_0dca, names: names.to_vec() }),
         order: Some(3),
         ..trigger("kswapd-helper", 77)
     });
     let tasks = (0..32_i32).map(|index| {
         let size = i64::from(3_000_000 / (index + 1));
         let parts = [size, 1_200, 3_000, i64::from(index), size / 400];
-        candidate(
-            &format!("postgres-{index}"),
-            20_000 + index,
-            parts,
-            index % 3 * -100,
-            4063,
-        )
+        candidate(&format!("postgres-{index}"), 20_000 + index, parts, index % 3 * -100, 4063)
     });
     let mut tasks: Vec<Candidate> = tasks.collect();
     tasks.sort_by_key(|task| -task.points.unwrap_or(0));
@@ -141,20 +127,13 @@ pub(super) fn global_kill() -> OomReport {
     report.victims = vec![Victim {
         chosen: true,
         anon_rss_bytes: Some(3_000_000 * 4096),
-        ..victim(
-            "postgres-0",
-            20_000,
-            cgroup(99, "/system.slice/postgresql.service"),
-        )
+        ..victim("postgres-0", 20_000, cgroup(99, "/system.slice/postgresql.service"))
     }];
     report
 }
 
 pub(super) fn constrained(constraint: Constraint) -> OomReport {
-    OomReport {
-        constraint: Some(constraint),
-        ..global_kill()
-    }
+    OomReport { constraint: Some(constraint), ..global_kill() }
 }
 
 pub(super) fn sysrq() -> OomReport {

@@ -78,13 +78,7 @@ impl<W: Write> TextSink<W> {
     }
 
     fn gap(&self, gap: &GapReport) -> String {
-        let GapReport {
-            expected,
-            seen,
-            since,
-            time,
-            ..
-        } = gap;
+        let GapReport { expected, seen, since, time, .. } = gap;
         let since = self.local(*since).strftime("%F %T");
         let text = format!(
             "gap: the kernel counted {expected} OOM kills since {since}, {seen} of them were seen"
@@ -93,9 +87,7 @@ impl<W: Write> TextSink<W> {
     }
 
     fn loss(&self, loss: &LossReport) -> String {
-        let LossReport {
-            count, first, last, ..
-        } = loss;
+        let LossReport { count, first, last, .. } = loss;
         let first = self.local(*first).strftime("%T");
         let text = format!(
             "loss: {count} kernel-side records since {first}, the ring was full (see --ring-size)"
@@ -114,9 +106,7 @@ impl<W: Write> TextSink<W> {
     }
 
     fn clock(&self, time: Option<Timestamp>) -> String {
-        time.map_or_else(String::new, |time| {
-            self.local(time).strftime("%T").to_string()
-        })
+        time.map_or_else(String::new, |time| self.local(time).strftime("%T").to_string())
     }
 
     /// Where to find this report again, and what saw it.
@@ -127,18 +117,10 @@ impl<W: Write> TextSink<W> {
             Tier::Tracepoint => "tracepoint",
             Tier::Kmsg => "kmsg",
         };
-        let time = report
-            .time
-            .map(|time| self.local(time).strftime("%F %T%.3f %:z").to_string());
-        let facts = [
-            Some(report.id.clone()),
-            time,
-            Some(format!("seen by {tier}")),
-        ];
+        let time = report.time.map(|time| self.local(time).strftime("%F %T%.3f %:z").to_string());
+        let facts = [Some(report.id.clone()), time, Some(format!("seen by {tier}"))];
         let facts: Vec<String> = facts.into_iter().flatten().collect();
-        block
-            .section("report")
-            .joined(&facts, ", ", "", Style::new().dimmed());
+        block.section("report").joined(&facts, ", ", "", Style::new().dimmed());
     }
 }
 

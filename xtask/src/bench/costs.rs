@@ -83,10 +83,7 @@ pub(crate) fn derive(figures: Figures, binary_bytes: u64) -> Result<Costs> {
     let mut rows = rows(&figures.counts)?;
     rows.sort_by_key(|row| (row.dump_tasks, row.candidates));
     let candidate = candidate(&rows)?;
-    let alone = rows
-        .iter()
-        .find(|row| !row.dump_tasks)
-        .context("no invocation was measured")?;
+    let alone = rows.iter().find(|row| !row.dump_tasks).context("no invocation was measured")?;
     Ok(Costs {
         release: figures.release,
         per_invocation: alone.with.whole - alone.without.whole - candidate.added,
@@ -120,16 +117,11 @@ fn rows(counts: &Counts) -> Result<Vec<Row>> {
 
 fn candidate(rows: &[Row]) -> Result<Candidate> {
     let of = |dump_tasks| -> Vec<&Row> {
-        rows.iter()
-            .filter(|row| row.dump_tasks == dump_tasks)
-            .collect()
+        rows.iter().filter(|row| row.dump_tasks == dump_tasks).collect()
     };
     let (bare, dumped) = (of(false), of(true));
     let n = bare.len();
-    ensure!(
-        n >= 2 && dumped.len() == n,
-        "a slope needs two numbers of candidates (--sleepers)"
-    );
+    ensure!(n >= 2 && dumped.len() == n, "a slope needs two numbers of candidates (--sleepers)");
     let added = |row: &Row| row.with.whole - row.without.whole;
     let alone = |row: &Row| row.without.whole;
     Ok(Candidate {
@@ -185,10 +177,7 @@ fn percentile(sorted: &[u64], percent: usize) -> f64 {
     sorted.get(index).map_or(f64::NAN, |&value| to_f64(value))
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "counts far below 2^53, to be divided"
-)]
+#[expect(clippy::cast_precision_loss, reason = "counts far below 2^53, to be divided")]
 pub(crate) const fn to_f64(value: u64) -> f64 {
     value as f64
 }

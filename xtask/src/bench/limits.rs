@@ -64,11 +64,7 @@ pub(crate) fn promises(costs: &Costs) -> Vec<Promise> {
         let silent = f64::from(measured.kills) - to_f64(oomwhy.latency.n as u64);
         promises.extend([
             promise("MB resident", resident, RESIDENT_MB),
-            promise(
-                "wake-ups in an idle minute",
-                to_f64(measured.idle_wakeups),
-                IDLE_WAKEUPS,
-            ),
+            promise("wake-ups in an idle minute", to_f64(measured.idle_wakeups), IDLE_WAKEUPS),
             promise("kills not reported", silent, 0.0),
         ]);
     }

@@ -47,11 +47,7 @@ fn oomwhy() -> Packed {
         ready: "Tracing OOM kills".to_owned(),
         report: "\"type\":\"oom\"".to_owned(),
     };
-    Packed {
-        tool,
-        program: None,
-        script: None,
-    }
+    Packed { tool, program: None, script: None }
 }
 
 fn oomkill() -> Result<Packed> {
@@ -64,11 +60,7 @@ fn oomkill() -> Result<Packed> {
         ready: "Tracing OOM kills".to_owned(),
         report: "OOM kill of PID".to_owned(),
     };
-    Ok(Packed {
-        tool,
-        program: Some(OOMKILL_PROGRAM),
-        script: None,
-    })
+    Ok(Packed { tool, program: Some(OOMKILL_PROGRAM), script: None })
 }
 
 fn bpftrace_script() -> Result<Packed> {
@@ -81,21 +73,12 @@ fn bpftrace_script() -> Result<Packed> {
         ready: "Tracing oom_kill_process".to_owned(),
         report: "OOM kill of PID".to_owned(),
     };
-    Ok(Packed {
-        tool,
-        program: Some(BPFTRACE_PROGRAM),
-        script: Some(script),
-    })
+    Ok(Packed { tool, program: Some(BPFTRACE_PROGRAM), script: Some(script) })
 }
 
 /// The first of these files that exists, after an attempt to install it.
 fn find(places: &[&str], package: &str) -> Result<PathBuf> {
-    let found = || {
-        places
-            .iter()
-            .map(PathBuf::from)
-            .find(|place| place.exists())
-    };
+    let found = || places.iter().map(PathBuf::from).find(|place| place.exists());
     if found().is_none() && setup::has_apt() {
         setup::install_packages(&[package])?;
     }
@@ -125,19 +108,14 @@ pub(crate) fn take_along(tools: &[Packed], initramfs: &mut Initramfs) -> Result<
     }
     files.sort();
     files.dedup();
-    files
-        .iter()
-        .try_for_each(|file| initramfs.add_file(file, &file.to_string_lossy()))
+    files.iter().try_for_each(|file| initramfs.add_file(file, &file.to_string_lossy()))
 }
 
 fn libraries(program: &str) -> Result<Vec<PathBuf>> {
     let listed = process::output(Command::new("ldd").arg(program))?;
     // `libz.so.1 => /lib/.../libz.so.1 (0x...)`, or the loader: `/lib64/ld-linux... (0x...)`.
     let paths = listed.lines().filter_map(|line| {
-        line.split_whitespace()
-            .map(Path::new)
-            .find(|word| word.is_absolute())
-            .map(Path::to_owned)
+        line.split_whitespace().map(Path::new).find(|word| word.is_absolute()).map(Path::to_owned)
     });
     Ok(paths.collect())
 }

@@ -50,10 +50,8 @@ fn programs(out: &mut String, programs: &[Program]) -> std::fmt::Result {
     let mut crowds: Vec<usize> = programs.iter().map(|program| program.candidates).collect();
     crowds.dedup();
     for candidates in crowds {
-        let mut parts: Vec<&Program> = programs
-            .iter()
-            .filter(|program| program.candidates == candidates)
-            .collect();
+        let mut parts: Vec<&Program> =
+            programs.iter().filter(|program| program.candidates == candidates).collect();
         parts.sort_by_key(|program| Reverse(program.instructions));
         let parts: Vec<String> = parts
             .into_iter()
@@ -90,12 +88,7 @@ fn promises(out: &mut String, costs: &Costs) -> std::fmt::Result {
 }
 
 fn invocation(out: &mut String, row: &Row) -> std::fmt::Result {
-    let Row {
-        candidates,
-        dump_tasks,
-        without,
-        with,
-    } = row;
+    let Row { candidates, dump_tasks, without, with } = row;
     let added = with.whole - without.whole;
     writeln!(
         out,
@@ -119,12 +112,7 @@ fn tools(out: &mut String, costs: &Costs) -> std::fmt::Result {
     )?;
     writeln!(out, "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")?;
     for tool in &costs.tools {
-        let Tool {
-            name,
-            start_ns,
-            latency,
-            measured,
-        } = tool;
+        let Tool { name, start_ns, latency, measured } = tool;
         let ready = &measured.memory_ready;
         writeln!(
             out,
@@ -142,11 +130,7 @@ fn tools(out: &mut String, costs: &Costs) -> std::fmt::Result {
             measured.lines_on_pipe,
         )?;
     }
-    writeln!(
-        out,
-        "| /dev/kmsg, \"Killed process\" | | | | | | | {} | |\n",
-        delay(&costs.kmsg)
-    )
+    writeln!(out, "| /dev/kmsg, \"Killed process\" | | | | | | | {} | |\n", delay(&costs.kmsg))
 }
 
 fn delay(latency: &Latency) -> String {

@@ -21,17 +21,9 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             let counts = counts::measure(sleepers, *repeats)?;
             results::store(COUNTS_FILE, serde_json::to_vec_pretty(&counts)?)
         }
-        Bench::Comparison {
-            tools,
-            starts,
-            kills,
-            idle_seconds,
-        } => {
-            let effort = comparison::Effort {
-                starts: *starts,
-                kills: *kills,
-                idle_seconds: *idle_seconds,
-            };
+        Bench::Comparison { tools, starts, kills, idle_seconds } => {
+            let effort =
+                comparison::Effort { starts: *starts, kills: *kills, idle_seconds: *idle_seconds };
             let comparison = comparison::measure(tools, &effort)?;
             results::store(COMPARISON_FILE, serde_json::to_vec_pretty(&comparison)?)
         }

@@ -64,9 +64,7 @@ pub(crate) fn events(hierarchy: Hierarchy, path: &str) -> BTreeMap<String, u64> 
 /// Removes a cgroup; a victim that was reaped a moment ago may still hold it.
 pub(crate) fn remove(hierarchy: Hierarchy, path: &str) -> Result<()> {
     let directory = directory(hierarchy, path);
-    let removed = wait::until(Duration::from_secs(5), || {
-        fs::remove_dir(&directory).is_ok()
-    });
+    let removed = wait::until(Duration::from_secs(5), || fs::remove_dir(&directory).is_ok());
     ensure!(removed, "{} cannot be removed", directory.display());
     Ok(())
 }

@@ -19,11 +19,7 @@ pub(crate) fn run(json: bool, color: bool) -> Result<()> {
     let flags: &[&str] = if json { &["-o", "json"] } else { &[] };
     println!("$ oomwhy {}", flags.join(" "));
     let mut command = Command::new(GUEST_OOMWHY);
-    command
-        .args(flags)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.args(flags).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     if color {
         command.env("CLICOLOR_FORCE", "1");
     }
@@ -34,15 +30,11 @@ pub(crate) fn run(json: bool, color: bool) -> Result<()> {
 
     println!("(a container is made: {CONTAINER}, memory.max 48 MiB, three processes)");
     cgroup::make(Hierarchy::V2, CONTAINER, &[("memory.max", "48M")])?;
-    let mut bystanders = [
-        start("sidecar", 0, Work::Sleep)?,
-        start("logger", 500, Work::Anon { mib: 4 })?,
-    ];
+    let mut bystanders =
+        [start("sidecar", 0, Work::Sleep)?, start("logger", 500, Work::Anon { mib: 4 })?];
     println!("(and one of them grows)");
     let mut app = start("app", 100, Work::Anon { mib: 200 })?;
-    wait::until(Duration::from_mins(1), || {
-        !matches!(app.try_wait(), Ok(None))
-    });
+    wait::until(Duration::from_mins(1), || !matches!(app.try_wait(), Ok(None)));
     await_line(&reported, Duration::from_secs(10), "");
     await_silence(&reported);
 
@@ -59,11 +51,7 @@ pub(crate) fn run(json: bool, color: bool) -> Result<()> {
 
 fn start(comm: &str, oom_score_adj: i16, work: Work) -> Result<Child> {
     let workload = Workload {
-        cgroup: Some(
-            cgroup::directory(Hierarchy::V2, CONTAINER)
-                .display()
-                .to_string(),
-        ),
+        cgroup: Some(cgroup::directory(Hierarchy::V2, CONTAINER).display().to_string()),
         oom_score_adj: Some(oom_score_adj),
         comm: Some(comm.to_owned()),
         uid: None,

@@ -82,8 +82,7 @@ fn write_file(mib: usize, pause: Duration) -> Result<()> {
     let mut file = File::create(&path).with_context(|| format!("{path} cannot be made"))?;
     let chunk = vec![0xa5; MIB];
     for _ in 0..mib {
-        file.write_all(&chunk)
-            .with_context(|| format!("{path} cannot be written"))?;
+        file.write_all(&chunk).with_context(|| format!("{path} cannot be written"))?;
         thread::sleep(pause);
     }
     Ok(())
@@ -99,10 +98,7 @@ fn start_children(count: usize, mib: usize) -> Result<()> {
             pause_ms: None,
             work: Work::Anon { mib },
         };
-        Command::new("/proc/self/exe")
-            .args(child.args())
-            .spawn()
-            .context("a child failed")?;
+        Command::new("/proc/self/exe").args(child.args()).spawn().context("a child failed")?;
     }
     Ok(())
 }

@@ -77,10 +77,7 @@ fn run_scenarios(names: &[String]) -> Result<()> {
             mounts::cgroup(scenario.hierarchy)?;
             mounted = Some(scenario.hierarchy);
         }
-        ensure!(
-            mounted == Some(scenario.hierarchy),
-            "{name} needs a boot of its own"
-        );
+        ensure!(mounted == Some(scenario.hierarchy), "{name} needs a boot of its own");
         println!("scenario {name}");
         runner::run(scenario).with_context(|| format!("scenario {name}"))?;
     }

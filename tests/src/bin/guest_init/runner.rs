@@ -34,10 +34,7 @@ pub(crate) fn run(scenario: &'static Scenario) -> Result<()> {
     fs::write(directory.join(file::EXIT), tracer.stop()? + "\n")?;
     fs::write(directory.join(file::KMSG), log.read()?)?;
     let facts = stage.strike();
-    fs::write(
-        directory.join(file::FACTS),
-        serde_json::to_vec_pretty(&facts)?,
-    )?;
+    fs::write(directory.join(file::FACTS), serde_json::to_vec_pretty(&facts)?)?;
     results::send(&directory)
 }
 
@@ -52,18 +49,11 @@ impl Stage {
     fn new(scenario: &'static Scenario) -> Self {
         let facts = Facts {
             scenario: scenario.name.to_owned(),
-            kernel_release: rustix::system::uname()
-                .release()
-                .to_string_lossy()
-                .into_owned(),
+            kernel_release: rustix::system::uname().release().to_string_lossy().into_owned(),
             oom_kills_before: n_oom_kills(),
             ..Facts::default()
         };
-        Self {
-            scenario,
-            facts,
-            processes: Vec::new(),
-        }
+        Self { scenario, facts, processes: Vec::new() }
     }
 
     fn problem(&mut self, what: impl Into<String>) {
@@ -140,10 +130,7 @@ impl Stage {
         let wanted = self.scenario.n_kills();
         let before = self.facts.oom_kills_before;
         if !wait::until(TIME_TO_REPORT, || n_oom_kills() - before >= wanted) {
-            self.problem(format!(
-                "the kernel killed {} of {wanted}",
-                n_oom_kills() - before
-            ));
+            self.problem(format!("the kernel killed {} of {wanted}", n_oom_kills() - before));
         }
         let report = directory.join(file::REPORT);
         let n_reported = || n_killed(&fs::read_to_string(&report).unwrap_or_default());
@@ -154,13 +141,7 @@ impl Stage {
 
     fn keep_events(&mut self, path: &str) {
         let events = cgroup::events(self.scenario.hierarchy, path);
-        if let Some(cgroup) = self
-            .facts
-            .cgroups
-            .iter_mut()
-            .rev()
-            .find(|known| known.path == path)
-        {
+        if let Some(cgroup) = self.facts.cgroups.iter_mut().rev().find(|known| known.path == path) {
             cgroup.events = events;
         }
     }
@@ -173,13 +154,8 @@ impl Stage {
             let _ = process.wait();
         }
         // Children come after their parents, and go before them.
-        let paths: Vec<String> = self
-            .facts
-            .cgroups
-            .iter()
-            .rev()
-            .map(|cgroup| cgroup.path.clone())
-            .collect();
+        let paths: Vec<String> =
+            self.facts.cgroups.iter().rev().map(|cgroup| cgroup.path.clone()).collect();
         for path in paths {
             if cgroup::directory(self.scenario.hierarchy, &path).exists() {
                 self.keep_events(&path);
@@ -201,16 +177,10 @@ fn await_ready(child: &mut Child) -> bool {
     let Some(stdout) = child.stdout.take() else {
         return false;
     };
-    BufReader::new(stdout)
-        .lines()
-        .map_while(Result::ok)
-        .any(|line| line == READY)
+    BufReader::new(stdout).lines().map_while(Result::ok).any(|line| line == READY)
 }
 
 fn n_oom_kills() -> u64 {
     let vmstat = fs::read_to_string("/proc/vmstat").unwrap_or_default();
-    vmstat
-        .lines()
-        .find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
-        .unwrap_or_default()
+    vmstat.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok()).unwrap_or_default()
 }

@@ -47,9 +47,7 @@ impl Tracer {
         let stderr = directory.join(file::STDERR);
         let is_ready = || {
             let said = fs::read(&stderr).unwrap_or_default();
-            String::from_utf8_lossy(&said)
-                .lines()
-                .any(|line| line.starts_with(READY_LINE))
+            String::from_utf8_lossy(&said).lines().any(|line| line.starts_with(READY_LINE))
         };
         wait::until(TIME_TO_START, || is_ready() || self.has_ended()) && is_ready()
     }

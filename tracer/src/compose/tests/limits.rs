@@ -18,11 +18,7 @@ const APP: u64 = 4;
 
 fn path(id: u64, names: &str, truncated: bool) -> CgroupPath {
     let names = names.split('/').filter(|name| !name.is_empty());
-    CgroupPath {
-        id,
-        names: names.map(|name| Name(name.as_bytes().to_vec())).collect(),
-        truncated,
-    }
+    CgroupPath { id, names: names.map(|name| Name(name.as_bytes().to_vec())).collect(), truncated }
 }
 
 fn level(max: u64) -> Level {
@@ -31,10 +27,7 @@ fn level(max: u64) -> Level {
         high: NO_LIMIT,
         low: 0,
         min: NO_LIMIT,
-        swap: Some(Counter {
-            usage: 1,
-            max: NO_LIMIT,
-        }),
+        swap: Some(Counter { usage: 1, max: NO_LIMIT }),
     }
 }
 
@@ -43,10 +36,7 @@ fn account(oom_memcg: u64, paths: &[CgroupPath]) -> Account {
     let mut account = kill();
     account.invocation.as_mut().unwrap().oom_memcg = Some(Memcg {
         id: Some(oom_memcg),
-        memory: Some(Counter {
-            usage: 130,
-            max: 128,
-        }),
+        memory: Some(Counter { usage: 130, max: 128 }),
         swap: Some(Counter { usage: 2, max: 3 }),
         oom_group: Some(false),
     });
@@ -72,10 +62,7 @@ fn hits(chain: &[LimitLevel]) -> Vec<bool> {
 }
 
 fn paths(chain: &[LimitLevel]) -> Vec<Option<&str>> {
-    chain
-        .iter()
-        .map(|level| level.cgroup.path.as_deref())
-        .collect()
+    chain.iter().map(|level| level.cgroup.path.as_deref()).collect()
 }
 
 #[test]
@@ -93,10 +80,7 @@ fn the_level_that_was_hit_is_that_of_the_oom_memcg() {
         assert_eq!(hits(&chain), expected, "{its_path}");
         let all = ["/kubepods/pod/app", "/kubepods/pod", "/kubepods", "/"];
         assert_eq!(paths(&chain), all.map(Some));
-        let ids: Vec<bool> = chain
-            .iter()
-            .map(|level| level.cgroup.id.is_some())
-            .collect();
+        let ids: Vec<bool> = chain.iter().map(|level| level.cgroup.id.is_some()).collect();
         assert_eq!(ids, [true, false, false, false]);
     }
 }
@@ -106,12 +90,9 @@ fn no_level_is_said_to_be_hit_where_paths_are_not_whole() {
     let app = path(APP, "/kubepods/pod/app", false);
     let cut = path(APP, "/pod/app", true);
     let pod = path(POD, "/kubepods/pod", false);
-    for known in [
-        vec![cut.clone(), pod.clone()],
-        vec![app, path(POD, "/pod", true)],
-        vec![pod],
-        vec![],
-    ] {
+    for known in
+        [vec![cut.clone(), pod.clone()], vec![app, path(POD, "/pod", true)], vec![pod], vec![]]
+    {
         let chain = chain(&account(POD, &known));
         assert_eq!(hits(&chain), [false; 4]);
     }
@@ -127,9 +108,7 @@ fn paths_that_userspace_found_serve_as_well() {
     let mut findings = Findings::default();
     let app = "/kubepods/pod/app".to_owned();
     findings.cgroup_paths.insert(APP, app.clone());
-    findings
-        .cgroup_paths
-        .insert(KUBEPODS, "/kubepods".to_owned());
+    findings.cgroup_paths.insert(KUBEPODS, "/kubepods".to_owned());
     let report = compose(&account(KUBEPODS, &[]), &host(), &findings);
     let chain = report.limit_chain.unwrap();
     assert_eq!(hits(&chain), [false, false, true, false]);
@@ -163,15 +142,10 @@ fn no_limit_is_said_and_not_a_number() {
     assert_eq!((leaf.high_bytes, leaf.high_no_limit), (None, true));
     assert_eq!((leaf.low_bytes, leaf.low_no_limit), (Some(0), false));
     assert_eq!((leaf.min_bytes, leaf.min_no_limit), (None, true));
-    assert_eq!(
-        (leaf.swap_usage_bytes, leaf.swap_no_limit),
-        (Some(4096), true)
-    );
-    for (max, bytes) in [
-        (NO_LIMIT - 1, Some((NO_LIMIT - 1) * 4096)),
-        (NO_LIMIT, None),
-        (u64::MAX, None),
-    ] {
+    assert_eq!((leaf.swap_usage_bytes, leaf.swap_no_limit), (Some(4096), true));
+    for (max, bytes) in
+        [(NO_LIMIT - 1, Some((NO_LIMIT - 1) * 4096)), (NO_LIMIT, None), (u64::MAX, None)]
+    {
         let mut account = account(APP, &[]);
         let memcg = account.invocation.as_mut().unwrap().oom_memcg.as_mut();
         memcg.unwrap().memory = Some(Counter { usage: 0, max });
@@ -188,10 +162,7 @@ fn the_second_counter_is_swap_on_v2_and_memory_and_swap_on_v1() {
         (Some(false), None, Some(3 * 4096)),
         (None, None, None),
     ] {
-        let host = Host {
-            memory_on_v2,
-            ..host()
-        };
+        let host = Host { memory_on_v2, ..host() };
         let report = report_on(&host, &account);
         let memcg = report.oom_memcg.unwrap();
         assert_eq!((memcg.swap_max_bytes, memcg.memsw_max_bytes), (swap, memsw));

@@ -40,13 +40,7 @@ fn the_outcome_follows_from_calls_shots_and_marks() {
     ] {
         for chosen in [Nobody, Task, Aborted, Unknown] {
             for (result, selected) in [(false, false), (false, true), (true, false), (true, true)] {
-                let end = End {
-                    result,
-                    chosen,
-                    shots,
-                    selected,
-                    ..end(kill_calls, victims)
-                };
+                let end = End { result, chosen, shots, selected, ..end(kill_calls, victims) };
                 let what = format!("{end:?}");
                 assert_eq!(outcome(end), expected, "{what}");
             }
@@ -66,33 +60,16 @@ fn the_outcome_of_an_invocation_that_touched_nobody_follows_from_the_choice() {
         (Unknown, true, Outcome::Unknown),
         (Unknown, false, Outcome::Unknown),
     ] {
-        let end = |chosen: Chosen, shots| End {
-            chosen,
-            shots,
-            selected,
-            ..end(0, 0)
-        };
-        assert_eq!(
-            outcome(end(chosen, None)),
-            expected,
-            "{chosen:?} {selected}"
-        );
-        assert_eq!(
-            outcome(end(chosen, Some(0))),
-            expected,
-            "{chosen:?} {selected}"
-        );
+        let end = |chosen: Chosen, shots| End { chosen, shots, selected, ..end(0, 0) };
+        assert_eq!(outcome(end(chosen, None)), expected, "{chosen:?} {selected}");
+        assert_eq!(outcome(end(chosen, Some(0))), expected, "{chosen:?} {selected}");
     }
 }
 
 #[test]
 fn without_the_end_the_outcome_is_what_the_other_records_say() {
     let lost = |invocation: Option<Invocation>, victims| {
-        let account = Account {
-            invocation,
-            victims,
-            ..Account::default()
-        };
+        let account = Account { invocation, victims, ..Account::default() };
         report(&account).outcome
     };
     let marked = || vec![(1, victim(100))];
@@ -108,11 +85,7 @@ fn without_the_end_the_outcome_is_what_the_other_records_say() {
 fn without_the_hook_on_mark_victim_nobody_is_said_to_have_been_spared() {
     let mut host = host();
     host.hooks.clear();
-    let nobody = |selected| End {
-        chosen: Nobody,
-        selected,
-        ..end(0, 0)
-    };
+    let nobody = |selected| End { chosen: Nobody, selected, ..end(0, 0) };
     for (end, expected) in [
         (end(1, 0), Outcome::Unknown),
         (end(1, 1), Killed),
@@ -141,10 +114,7 @@ fn the_reason_follows_from_order_words_and_weighing() {
     check_reason(|_| {}, Some(Selection));
     check_reason(|it| order(it, -1), Some(Sysrq));
     let words = b"Out of memory (oom_kill_allocating_task)";
-    check_reason(
-        |it| it.message = Some(Name(words.to_vec())),
-        Some(AllocatingTask),
-    );
+    check_reason(|it| it.message = Some(Name(words.to_vec())), Some(AllocatingTask));
     // Under lockdown the words are hidden: it was not weighed, has no points, and chose itself.
     let unweighed = |it: &mut Invocation| {
         it.message = None;

@@ -41,10 +41,7 @@ pub(super) fn task(tgid: i32) -> Task {
 pub(super) fn invocation() -> Invocation {
     Invocation {
         started_ns: 5_000_000_000,
-        trigger: Task {
-            tid: 101,
-            ..task(100)
-        },
+        trigger: Task { tid: 101, ..task(100) },
         control: Some(Control {
             totalpages: 100_000,
             chosen_points: 1500,
@@ -75,31 +72,16 @@ pub(super) fn choice(tgid: i32) -> Invocation {
 }
 
 pub(super) fn end(kill_calls: u32, victims: u32) -> End {
-    End {
-        result: true,
-        chosen: Chosen::Task,
-        kill_calls,
-        shots: None,
-        victims,
-        selected: true,
-    }
+    End { result: true, chosen: Chosen::Task, kill_calls, shots: None, victims, selected: true }
 }
 
 pub(super) fn account(invocation: Invocation, end: End) -> Account {
-    Account {
-        seq: 1,
-        invocation: Some(invocation),
-        end: Some(end),
-        ..Account::default()
-    }
+    Account { seq: 1, invocation: Some(invocation), end: Some(end), ..Account::default() }
 }
 
 /// file 100, anon 1000, swap 200, shmem 50 and 3 pages of page tables: 1353.
-pub(super) const MEMORY: Memory = Memory {
-    counts: [100, 1000, 200, 50],
-    pgtables_bytes: 3 * 4096,
-    total_vm: 5000,
-};
+pub(super) const MEMORY: Memory =
+    Memory { counts: [100, 1000, 200, 50], pgtables_bytes: 3 * 4096, total_vm: 5000 };
 /// Sum of [`MEMORY`].
 pub(super) const PARTS: i64 = 1353;
 
@@ -120,17 +102,9 @@ pub(super) fn candidate(tgid: i32, order: u32, points: i64) -> Candidate {
 }
 
 pub(super) fn candidates(list: Vec<Candidate>) -> Candidates {
-    Candidates {
-        considered: 7,
-        list,
-    }
+    Candidates { considered: 7, list }
 }
 
 pub(super) fn victim(tgid: i32) -> Victim {
-    Victim {
-        task: task(tgid),
-        vpid: None,
-        memory: Some(MEMORY),
-        per_cpu: None,
-    }
+    Victim { task: task(tgid), vpid: None, memory: Some(MEMORY), per_cpu: None }
 }

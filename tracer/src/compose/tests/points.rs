@@ -61,12 +61,9 @@ fn points_are_the_sum_of_the_parts_the_adjustment_and_what_drifted() {
 
 #[test]
 fn the_adjustment_is_divided_first_as_the_kernel_does() {
-    for (totalpages, adj, expected) in [
-        (999, 1000, 0),
-        (1000, 1, 1),
-        (131_071, -999, -130_869),
-        (0, 1000, 0),
-    ] {
+    for (totalpages, adj, expected) in
+        [(999, 1000, 0), (1000, 1, 1), (131_071, -999, -130_869), (0, 1000, 0)]
+    {
         let mut account = kill();
         let control = &mut account.invocation.as_mut().unwrap().control;
         control.as_mut().unwrap().totalpages = totalpages;
@@ -80,10 +77,7 @@ fn the_adjustment_is_divided_first_as_the_kernel_does() {
 #[test]
 fn a_counter_below_zero_reads_as_zero_as_in_the_kernel() {
     let mut candidate = candidate(7, 0, 1353);
-    candidate.memory = Some(events::Memory {
-        counts: [-100, 1000, 200, -50],
-        ..MEMORY
-    });
+    candidate.memory = Some(events::Memory { counts: [-100, 1000, 200, -50], ..MEMORY });
     let row = row(candidate);
     assert_eq!((row.file_pages, row.shmem_pages), (Some(0), Some(0)));
     assert_eq!(row.drift_pages, Some(150));
@@ -99,10 +93,7 @@ fn points_the_kernel_did_not_show_are_the_sum_but_for_the_chosen_ones_own() {
         ..candidate(tgid, 0, 0)
     };
     let other = row(unseen(7));
-    assert_eq!(
-        (other.points, other.drift_pages),
-        (Some(PARTS + 1000), None)
-    );
+    assert_eq!((other.points, other.drift_pages), (Some(PARTS + 1000), None));
     // `choice` says chosen_points 1500.
     let chosen = row(unseen(100));
     assert!(chosen.chosen && !other.chosen);
@@ -157,10 +148,8 @@ fn the_best_come_first_and_of_equal_points_the_later_one() {
         (7, 50),
         (8, i64::MIN + 1),
     ];
-    let list = list
-        .into_iter()
-        .zip(0..)
-        .map(|((tgid, points), order)| candidate(tgid, order, points));
+    let list =
+        list.into_iter().zip(0..).map(|((tgid, points), order)| candidate(tgid, order, points));
     let mut list: Vec<events::Candidate> = list.collect();
     // The ring has them in no particular order.
     list.reverse();

@@ -79,10 +79,7 @@ fn a_frame_has_as_much_as_is_known() {
     let frames = trigger.kernel_stack.unwrap();
     assert_eq!(frames[0].ip.as_deref(), Some("0xffffffff81000000"));
     assert_eq!(frames[0].module.as_deref(), Some("xfs"));
-    let expected = Frame {
-        ip: Some("0xffffffff81000001".to_owned()),
-        ..Frame::default()
-    };
+    let expected = Frame { ip: Some("0xffffffff81000001".to_owned()), ..Frame::default() };
     assert_eq!(frames[1], expected);
     assert_eq!(trigger.user_stack, None);
 }
@@ -91,26 +88,13 @@ fn a_frame_has_as_much_as_is_known() {
 fn a_user_frame_is_a_place_in_a_file_or_an_address() {
     let mut account = kill();
     account.invocation.as_mut().unwrap().user_stack = Some(vec![
-        UserFrame::File {
-            build_id: "abcd".to_owned(),
-            file_offset: 4096,
-        },
+        UserFrame::File { build_id: "abcd".to_owned(), file_offset: 4096 },
         UserFrame::Ip { ip: u64::MAX },
     ]);
     let trigger = compose(&account, &host(), &Findings::default()).trigger;
     let expected = [
-        Frame {
-            build_id: Some("abcd".to_owned()),
-            file_offset: Some(4096),
-            ..Frame::default()
-        },
-        Frame {
-            ip: Some("0xffffffffffffffff".to_owned()),
-            ..Frame::default()
-        },
+        Frame { build_id: Some("abcd".to_owned()), file_offset: Some(4096), ..Frame::default() },
+        Frame { ip: Some("0xffffffffffffffff".to_owned()), ..Frame::default() },
     ];
-    assert_eq!(
-        trigger.unwrap().user_stack.as_deref(),
-        Some(expected.as_slice())
-    );
+    assert_eq!(trigger.unwrap().user_stack.as_deref(), Some(expected.as_slice()));
 }

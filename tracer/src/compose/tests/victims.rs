@@ -31,12 +31,8 @@ fn victim_of(account: &Account) -> Victim {
 
 /// Pages of file, anon, swap, shmem.
 fn pages(victim: &Victim) -> [u64; 4] {
-    let bytes = [
-        victim.file_rss_bytes,
-        victim.anon_rss_bytes,
-        victim.swap_bytes,
-        victim.shmem_rss_bytes,
-    ];
+    let bytes =
+        [victim.file_rss_bytes, victim.anon_rss_bytes, victim.swap_bytes, victim.shmem_rss_bytes];
     bytes.map(|bytes| bytes.unwrap() / 4096)
 }
 
@@ -104,14 +100,8 @@ fn a_victim_has_its_row_its_time_and_its_place() {
     };
     assert!(chosen.chosen && !other.chosen);
     assert_eq!((chosen.pid, chosen.tid, chosen.vpid), (100, None, None));
-    assert_eq!(
-        (other.pid, other.tid, other.vpid),
-        (200, Some(205), Some(1))
-    );
-    assert_eq!(
-        (chosen.points, chosen.marked_at_ns),
-        (Some(PARTS), Some(9_000))
-    );
+    assert_eq!((other.pid, other.tid, other.vpid), (200, Some(205), Some(1)));
+    assert_eq!((chosen.points, chosen.marked_at_ns), (Some(PARTS), Some(9_000)));
     assert_eq!(other.oom_score_adj, Some(-3));
     let start = other.start_time.unwrap().to_string();
     assert_eq!(start, "2026-01-01T00:00:01Z");

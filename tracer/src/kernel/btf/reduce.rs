@@ -107,7 +107,7 @@ impl<R: Read + Seek> Target<'_, R> {
         match head.kind() {
             kind::PTR => head.points_at = self.pointee(head.points_at, waiting)?,
             kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
-                head.points_at = self.refer(head.points_at, waiting)
+                head.points_at = self.refer(head.points_at, waiting);
             }
             kind::ARRAY => {
                 // The type of the index is nobody's business.

@@ -66,11 +66,7 @@ fn fixture(series: &str) -> Resolved {
 }
 
 fn offset_of(resolved: &Resolved, field: &str) -> u32 {
-    resolved
-        .matched
-        .iter()
-        .find(|found| found.field == field)
-        .map_or(ABSENT, |found| found.offset)
+    resolved.matched.iter().find(|found| found.field == field).map_or(ABSENT, |found| found.offset)
 }
 
 #[test]
@@ -86,11 +82,7 @@ fn offsets_are_those_that_pahole_shows() {
     for (column, series) in fixtures::SERIES.into_iter().enumerate() {
         let resolved = fixture(series);
         for (field, expected) in EXPECTED {
-            assert_eq!(
-                offset_of(&resolved, field),
-                expected[column],
-                "{series}: {field}"
-            );
+            assert_eq!(offset_of(&resolved, field), expected[column], "{series}: {field}");
         }
     }
 }
@@ -102,12 +94,7 @@ fn what_is_matched_stands_in_the_table_and_what_is_missing_does_not() {
         assert_eq!(resolved.matched.len() + resolved.missing.len(), TABLE.len());
         for field in TABLE {
             let expected = offset_of(&resolved, field.name);
-            assert_eq!(
-                *(field.slot)(&mut resolved.offsets),
-                expected,
-                "{series}: {}",
-                field.name
-            );
+            assert_eq!(*(field.slot)(&mut resolved.offsets), expected, "{series}: {}", field.name);
         }
     }
 }
@@ -128,20 +115,10 @@ fn nothing_but_per_cpu_counters_is_missing_and_that_only_where_counters_are_plai
 
 #[test]
 fn the_alternative_that_matched_is_named() {
-    for (series, alternative) in [
-        ("6.12", "kernfs_node.parent"),
-        ("7.3", "kernfs_node.__parent"),
-    ] {
+    for (series, alternative) in [("6.12", "kernfs_node.parent"), ("7.3", "kernfs_node.__parent")] {
         let resolved = fixture(series);
-        let found = resolved
-            .matched
-            .iter()
-            .find(|found| found.field == "kernfs_parent");
-        assert_eq!(
-            found.map(|found| found.alternative),
-            Some(alternative),
-            "{series}"
-        );
+        let found = resolved.matched.iter().find(|found| found.field == "kernfs_parent");
+        assert_eq!(found.map(|found| found.alternative), Some(alternative), "{series}");
     }
 }
 
@@ -170,16 +147,10 @@ fn an_impossible_path_says_where_it_ends() {
         ("task_struct.pid.pid", "task_struct.pid is not a struct"),
         ("task_struct.pid[0]", "task_struct.pid is not an array"),
         ("css_set.subsys[nobody_id]", "no enumerator nobody_id"),
-        (
-            "css_set.subsys[14]",
-            "index 14 is behind the end of css_set.subsys",
-        ),
+        ("css_set.subsys[14]", "index 14 is behind the end of css_set.subsys"),
         ("css_set", "no member  in css_set"),
     ] {
-        assert_eq!(
-            find(&btf, path, Load::None).map_err(|why| why.to_string()),
-            Err(why.into())
-        );
+        assert_eq!(find(&btf, path, Load::None).map_err(|why| why.to_string()), Err(why.into()));
     }
 }
 
@@ -187,13 +158,7 @@ fn an_impossible_path_says_where_it_ends() {
 fn a_field_of_another_size_is_not_loaded() {
     let btf = fixtures::btf("6.12");
     let why = |load| find(&btf, "task_struct.comm", load).map_err(|why| why.to_string());
-    assert_eq!(
-        why(Load::Bytes(8)),
-        Err("task_struct.comm has 16 bytes, not 8".into())
-    );
-    assert_eq!(
-        why(Load::First(17)),
-        Err("task_struct.comm has 16 bytes, not 17 or more".into())
-    );
+    assert_eq!(why(Load::Bytes(8)), Err("task_struct.comm has 16 bytes, not 8".into()));
+    assert_eq!(why(Load::First(17)), Err("task_struct.comm has 16 bytes, not 17 or more".into()));
     assert_eq!(why(Load::First(16)), Ok(2976));
 }

@@ -65,12 +65,7 @@ const BY_OFFSET: &[(&str, &[&str])] = &[
     ("kernfs_id", ALL_CGROUPS),
 ];
 
-const OOM_CONTROL: &[&str] = &[
-    "constraint",
-    "totalpages",
-    "trigger.gfp_mask",
-    "trigger.order",
-];
+const OOM_CONTROL: &[&str] = &["constraint", "totalpages", "trigger.gfp_mask", "trigger.order"];
 const TASK_MEMORY: &[&str] = &[
     "candidates.anon_pages",
     "candidates.file_pages",
@@ -86,17 +81,9 @@ const TASK_MEMORY: &[&str] = &[
 ];
 const MEMCG_SWAP: &[&str] = &["oom_memcg.swap_usage_bytes", "oom_memcg.swap_max_bytes"];
 const TASK_CGROUP: &[&str] = &["trigger.cgroup", "victims.cgroup", "limit_chain"];
-const ALL_CGROUPS: &[&str] = &[
-    "oom_memcg.id",
-    "oom_memcg.path",
-    "trigger.cgroup",
-    "victims.cgroup",
-];
-const PATHS: &[&str] = &[
-    "oom_memcg.path",
-    "trigger.cgroup.path",
-    "victims.cgroup.path",
-];
+const ALL_CGROUPS: &[&str] =
+    &["oom_memcg.id", "oom_memcg.path", "trigger.cgroup", "victims.cgroup"];
+const PATHS: &[&str] = &["oom_memcg.path", "trigger.cgroup.path", "victims.cgroup.path"];
 
 /// The fields gathered so far; a field is listed once, with the first reason.
 #[derive(Default)]
@@ -106,10 +93,7 @@ impl Losses {
     fn add(&mut self, fields: &[&str], why: &str) {
         for field in fields {
             if !self.0.iter().any(|known| known.field == *field) {
-                self.0.push(MissingField {
-                    field: (*field).to_owned(),
-                    why: why.to_owned(),
-                });
+                self.0.push(MissingField { field: (*field).to_owned(), why: why.to_owned() });
             }
         }
     }
@@ -212,6 +196,12 @@ fn batches(losses: &mut Losses, resolved: &Resolved, settings: &Settings) {
 /// Not a field but a part of some: it has a validity bit of its own.
 const PER_CPU_SHARE: &str = "victims (exact rss)";
 
+/// All that is read of a task's memory.
+pub(super) fn memory(why: &str) -> Vec<MissingField> {
+    let missing = |field: &&str| MissingField { field: (*field).to_owned(), why: why.to_owned() };
+    TASK_MEMORY.iter().map(missing).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use oomwhy_common::offsets::KernelOffsets;
@@ -221,22 +211,10 @@ mod tests {
     #[test]
     fn every_offset_has_its_fields_or_is_known_to_cost_none() {
         for name in KernelOffsets::NAMES {
-            let rows = BY_OFFSET
-                .iter()
-                .filter(|(offset, _)| offset == name)
-                .count();
+            let rows = BY_OFFSET.iter().filter(|(offset, _)| offset == name).count();
             let costs_none = IDENTITY.contains(name) || *name == "per_cpu_counters";
             assert_eq!(rows, usize::from(!costs_none), "{name}");
         }
-        assert_eq!(
-            BY_OFFSET.len() + IDENTITY.len() + 1,
-            KernelOffsets::NAMES.len()
-        );
+        assert_eq!(BY_OFFSET.len() + IDENTITY.len() + 1, KernelOffsets::NAMES.len());
     }
-}
-
-/// All that is read of a task's memory.
-pub(super) fn memory(why: &str) -> Vec<MissingField> {
-    let missing = |field: &&str| MissingField { field: (*field).to_owned(), why: why.to_owned() };
-    TASK_MEMORY.iter().map(missing).collect()
 }

@@ -33,25 +33,16 @@ fn planned(facts: &HostFacts, resolved: &Resolved) -> Plan {
 }
 
 fn programs_of(plan: &Plan) -> Vec<&str> {
-    plan.programs
-        .iter()
-        .map(|planned| planned.program)
-        .collect()
+    plan.programs.iter().map(|planned| planned.program).collect()
 }
 
 fn missing(plan: &Plan) -> Vec<&str> {
-    plan.missing
-        .iter()
-        .map(|missing| missing.field.as_str())
-        .collect()
+    plan.missing.iter().map(|missing| missing.field.as_str()).collect()
 }
 
 fn forget(resolved: &mut Resolved, field: &'static str) {
     resolved.matched.retain(|found| found.field != field);
-    resolved.missing.push(offsets::Missing {
-        field,
-        why: "a test took it".into(),
-    });
+    resolved.missing.push(offsets::Missing { field, why: "a test took it".into() });
 }
 
 #[test]
@@ -74,15 +65,9 @@ fn nothing_is_missing_where_the_kernel_has_everything() {
     );
     let settings = plan.settings;
     assert_eq!((settings.typed_loads, settings.probe_read), (1, 1));
-    assert_eq!(
-        (settings.current_task_btf, settings.kill_task_hooked),
-        (1, 1)
-    );
+    assert_eq!((settings.current_task_btf, settings.kill_task_hooked), (1, 1));
     assert_eq!(settings.victim_by_pid, 0);
-    assert_eq!(
-        (settings.per_cpu_offsets, settings.possible_cpus),
-        (0xffff_ffff_8200_0000, 2)
-    );
+    assert_eq!((settings.per_cpu_offsets, settings.possible_cpus), (0xffff_ffff_8200_0000, 2));
 }
 
 #[test]
@@ -130,11 +115,7 @@ fn the_chosen_task_is_a_victim_where_mark_victim_is_unknown() {
     let made = planned(&facts, &resolved);
     assert!(missing(&made).contains(&"victims.marked_at_ns"));
     assert!(missing(&made).contains(&"victims.anon_rss_bytes"));
-    assert!(
-        !programs_of(&made)
-            .iter()
-            .any(|name| name.starts_with("mark_victim"))
-    );
+    assert!(!programs_of(&made).iter().any(|name| name.starts_with("mark_victim")));
 
     forget(&mut resolved, "oc_chosen");
     assert_eq!(plan(&facts, &resolved).err(), Some(Refusal::NoVictim));
@@ -145,10 +126,7 @@ fn without_oom_kill_process_the_choice_is_not_known() {
     let (mut facts, resolved) = ideal();
     facts.btf.functions.remove("oom_kill_process");
     let made = planned(&facts, &resolved);
-    assert_eq!(
-        missing(&made),
-        ["message", "victims.chosen", "victims.points"]
-    );
+    assert_eq!(missing(&made), ["message", "victims.chosen", "victims.points"]);
     assert!(!programs_of(&made).contains(&"oom_kill_process"));
 
     facts.btf.mark_victim = MarkVictim::Absent;
@@ -161,10 +139,7 @@ fn a_task_that_cannot_be_named_is_no_report() {
         let (facts, mut resolved) = ideal();
         forget(&mut resolved, field);
         let why = "a test took it".to_owned();
-        assert_eq!(
-            plan(&facts, &resolved).err(),
-            Some(Refusal::NoIdentity { field, why })
-        );
+        assert_eq!(plan(&facts, &resolved).err(), Some(Refusal::NoIdentity { field, why }));
     }
 }
 
@@ -173,10 +148,7 @@ fn the_old_mark_victim_is_completed_by_oom_kill_task() {
     let (mut facts, resolved) = ideal();
     facts.btf.mark_victim = MarkVictim::Pid;
     let made = planned(&facts, &resolved);
-    assert_eq!(
-        programs_of(&made).get(..2),
-        Some(&["mark_victim_pid", "oom_kill_task"][..])
-    );
+    assert_eq!(programs_of(&made).get(..2), Some(&["mark_victim_pid", "oom_kill_task"][..]));
     assert_eq!((made.settings.victim_by_pid, missing(&made)), (1, vec![]));
 
     facts.btf.functions.remove("__oom_kill_process");
@@ -233,11 +205,7 @@ fn without_mem_cgroup_out_of_memory_reclaimed_is_not_seen() {
     facts.btf.functions.remove("mem_cgroup_out_of_memory");
     let plan = planned(&facts, &resolved);
     assert_eq!(missing(&plan), ["outcome"]);
-    assert!(
-        !programs_of(&plan)
-            .iter()
-            .any(|name| name.starts_with("mem_cgroup"))
-    );
+    assert!(!programs_of(&plan).iter().any(|name| name.starts_with("mem_cgroup")));
 }
 
 #[test]
@@ -248,12 +216,7 @@ fn confidentiality_costs_strings_and_untyped_pointers() {
     assert_eq!(plan.settings.probe_read, 0);
     assert_eq!(
         missing(&plan),
-        [
-            "message",
-            "victims.vpid",
-            "limit_chain (below oom_memcg)",
-            "victims (exact rss)"
-        ]
+        ["message", "victims.vpid", "limit_chain (below oom_memcg)", "victims (exact rss)"]
     );
     assert!(programs_of(&plan).contains(&"cgroup_mkdir"));
 }
@@ -307,14 +270,7 @@ fn a_missing_offset_costs_its_own_fields_only() {
     let (facts, mut resolved) = ideal();
     forget(&mut resolved, "kernfs_name");
     let plan = planned(&facts, &resolved);
-    assert_eq!(
-        missing(&plan),
-        [
-            "oom_memcg.path",
-            "trigger.cgroup.path",
-            "victims.cgroup.path"
-        ]
-    );
+    assert_eq!(missing(&plan), ["oom_memcg.path", "trigger.cgroup.path", "victims.cgroup.path"]);
     let why = plan.missing.first().map(|missing| missing.why.as_str());
     assert_eq!(why, Some("not in the kernel's BTF: a test took it"));
 }

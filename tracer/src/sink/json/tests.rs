@@ -45,11 +45,7 @@ fn a_record_is_one_line_and_comes_back_the_same() {
     for (name, record) in fixtures::all() {
         let line = line(&record);
         assert_eq!(line.find('\n'), Some(line.len() - 1), "{name}");
-        assert_eq!(
-            serde_json::from_str::<Record>(&line).unwrap(),
-            record,
-            "{name}"
-        );
+        assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record, "{name}");
     }
 }
 
@@ -70,16 +66,9 @@ fn nothing_unknown_is_null() {
 
 #[test]
 fn the_parts_of_every_candidate_add_up_to_its_points() {
-    let reports: [OomReport; 3] = [
-        fixtures::memcg_kill(),
-        fixtures::global_kill(),
-        fixtures::huge(),
-    ];
-    for candidate in reports
-        .iter()
-        .flat_map(|it| &it.candidates)
-        .flat_map(|it| &it.list)
-    {
+    let reports: [OomReport; 3] =
+        [fixtures::memcg_kill(), fixtures::global_kill(), fixtures::huge()];
+    for candidate in reports.iter().flat_map(|it| &it.candidates).flat_map(|it| &it.list) {
         let sum = [
             candidate.anon_pages,
             candidate.file_pages,

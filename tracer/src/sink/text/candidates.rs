@@ -19,25 +19,17 @@ pub(super) fn write(block: &mut Block, report: &OomReport, detail: Detail) {
         return;
     };
 
-    let (eligible, others): (Vec<_>, Vec<_>) = candidates
-        .list
-        .iter()
-        .partition(|candidate| candidate.eligible);
+    let (eligible, others): (Vec<_>, Vec<_>) =
+        candidates.list.iter().partition(|candidate| candidate.eligible);
     let shown = |(position, candidate): &(usize, &Candidate)| {
         *position < detail.rows(BRIEF_ROWS) || candidate.chosen
     };
     let mut table = table();
     for (_, candidate) in eligible.iter().copied().enumerate().filter(shown) {
-        let style = if candidate.chosen {
-            Style::new().bold()
-        } else {
-            Style::new()
-        };
+        let style = if candidate.chosen { Style::new().bold() } else { Style::new() };
         table.row(style, cells(candidate));
     }
-    block
-        .section("why")
-        .facts(scale(report, candidates, eligible.len(), table.len()));
+    block.section("why").facts(scale(report, candidates, eligible.len(), table.len()));
     if !eligible.is_empty() {
         block.table(&table.lines(WIDTH));
     }
@@ -50,14 +42,8 @@ fn scale(
     eligible: usize,
     shown: usize,
 ) -> impl Iterator<Item = String> {
-    let Candidates {
-        considered,
-        recorded,
-        list: _,
-    } = candidates;
-    let point = report
-        .page_size
-        .map(|size| format!("1 point is {}", units::bytes(size)));
+    let Candidates { considered, recorded, list: _ } = candidates;
+    let point = report.page_size.map(|size| format!("1 point is {}", units::bytes(size)));
     let weight = report.totalpages.map(|totalpages| match totalpages / 1000 {
         0 => "oom_score_adj has no weight in so small a domain".to_owned(),
         weight => format!("1 of adj is {weight} points"),
@@ -90,15 +76,9 @@ fn cells(candidate: &Candidate) -> Vec<String> {
     let comm = candidate.comm.as_deref();
     let rank = candidate.rank.map_or_else(unknown, |rank| rank.to_string());
     vec![
-        if candidate.chosen {
-            format!("> {rank}")
-        } else {
-            rank
-        },
+        if candidate.chosen { format!("> {rank}") } else { rank },
         candidate.pid.to_string(),
-        comm.map_or_else(unknown, |comm| {
-            names::comm(comm, candidate.comm_hex.as_deref())
-        }),
+        comm.map_or_else(unknown, |comm| names::comm(comm, candidate.comm_hex.as_deref())),
         number(candidate.points),
         number(candidate.anon_pages),
         number(candidate.file_pages),
@@ -122,9 +102,7 @@ fn write_others(block: &mut Block, others: &[&Candidate], detail: Detail) {
         texts.push(format!("{hidden} more (-v)"));
     }
     if !texts.is_empty() {
-        block
-            .section("")
-            .joined(&texts, ", ", "not eligible: ", Style::new());
+        block.section("").joined(&texts, ", ", "not eligible: ", Style::new());
     }
 }
 

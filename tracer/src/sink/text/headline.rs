@@ -25,21 +25,13 @@ struct Phrase {
 
 impl From<String> for Phrase {
     fn from(before: String) -> Self {
-        Self {
-            before,
-            path: None,
-            after: String::new(),
-        }
+        Self { before, path: None, after: String::new() }
     }
 }
 
 impl Phrase {
     fn fit(&self, width: usize) -> String {
-        let Self {
-            before,
-            path,
-            after,
-        } = self;
+        let Self { before, path, after } = self;
         let room = width.saturating_sub(columns(before) + columns(after));
         let path = path.as_deref().unwrap_or_default();
         format!("{before}{}{after}", elide(path, room.max(SHORTEST_PATH)))
@@ -102,30 +94,16 @@ fn killed(report: &OomReport, chosen: &Victim) -> Phrase {
     let count = report.victims.len();
     let is_group = report.oom_memcg.as_ref().and_then(|memcg| memcg.oom_group) == Some(true);
     if is_group && count > 1 {
-        let total = report
-            .victims
-            .iter()
-            .map(names::resident)
-            .sum::<Option<u64>>();
-        let total = total
-            .map(|total| format!(" ({})", units::bytes(total)))
-            .unwrap_or_default();
+        let total = report.victims.iter().map(names::resident).sum::<Option<u64>>();
+        let total = total.map(|total| format!(" ({})", units::bytes(total))).unwrap_or_default();
         let name = names::victim(chosen);
         return format!("killed {count} processes by oom.group{total}, {name} chosen").into();
     }
-    let others = if count > 1 {
-        format!(" and {} more", count - 1)
-    } else {
-        String::new()
-    };
+    let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
     let path = place(report, chosen);
     let joint = if path.is_some() { " in " } else { "" };
     let before = format!("killed {}{others}{joint}", sized(chosen));
-    Phrase {
-        before,
-        path,
-        after: String::new(),
-    }
+    Phrase { before, path, after: String::new() }
 }
 
 fn sized(victim: &Victim) -> String {
@@ -140,24 +118,15 @@ fn place(report: &OomReport, victim: &Victim) -> Option<String> {
         let same_id = memcg.cgroup.id.is_some() && memcg.cgroup.id == task_memcg.id;
         same_id || (memcg.cgroup.path.is_some() && memcg.cgroup.path == task_memcg.path)
     });
-    if is_same {
-        None
-    } else {
-        names::cgroup(task_memcg)
-    }
+    if is_same { None } else { names::cgroup(task_memcg) }
 }
 
 fn times(report: &OomReport) -> String {
     let Some(repeats @ 2..) = report.repeats else {
         return String::new();
     };
-    let span = report
-        .time
-        .zip(report.repeats_until)
-        .map(|(from, to)| to.duration_since(from));
-    let span = span
-        .and_then(|span| span.try_into().ok())
-        .map(units::duration);
+    let span = report.time.zip(report.repeats_until).map(|(from, to)| to.duration_since(from));
+    let span = span.and_then(|span| span.try_into().ok()).map(units::duration);
     let span = span.map(|span| format!(" in {span}")).unwrap_or_default();
     format!(" ({repeats} times{span})")
 }
@@ -174,11 +143,7 @@ fn cause(report: &OomReport) -> Option<Phrase> {
         let path = names::cgroup(&memcg.cgroup).unwrap_or_else(|| "a cgroup".to_owned());
         let size = memcg.max_bytes.map(|max| format!("{} ", units::bytes(max)));
         let after = format!(" hit its {}limit{act}", size.unwrap_or_default());
-        return Some(Phrase {
-            before: String::new(),
-            path: Some(path),
-            after,
-        });
+        return Some(Phrase { before: String::new(), path: Some(path), after });
     }
     let owner = trigger.map_or_else(|| "the trigger".to_owned(), names::trigger);
     let domain = match report.constraint {
@@ -214,9 +179,5 @@ fn act(report: &OomReport, trigger: &Trigger) -> String {
 }
 
 fn chosen(report: &OomReport) -> Option<&Candidate> {
-    report
-        .candidates
-        .iter()
-        .flat_map(|candidates| &candidates.list)
-        .find(|task| task.chosen)
+    report.candidates.iter().flat_map(|candidates| &candidates.list).find(|task| task.chosen)
 }

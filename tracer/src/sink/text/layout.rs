@@ -114,10 +114,7 @@ pub(super) fn elide(text: &str, width: usize) -> String {
     let room = width.saturating_sub(ELLIPSIS.len());
     let tail_room = room - room / 3;
     let head = take_columns(text.chars(), room / 3);
-    let tail: String = take_columns(text.chars().rev(), tail_room)
-        .chars()
-        .rev()
-        .collect();
+    let tail: String = take_columns(text.chars().rev(), tail_room).chars().rev().collect();
     format!("{head}{ELLIPSIS}{tail}")
 }
 
@@ -125,18 +122,12 @@ pub(super) fn elide(text: &str, width: usize) -> String {
 /// whose first names are not known begins with the ellipsis already.
 fn elide_path(text: &str, width: usize) -> Option<String> {
     let is_whole = text.starts_with('/');
-    let (first, rest) = text
-        .strip_prefix(ELLIPSIS)
-        .unwrap_or(text)
-        .strip_prefix('/')?
-        .split_once('/')?;
+    let (first, rest) =
+        text.strip_prefix(ELLIPSIS).unwrap_or(text).strip_prefix('/')?.split_once('/')?;
     let tails = || std::iter::successors(Some(rest), |tail| Some(tail.split_once('/')?.1));
     let with_first = tails().map(|tail| format!("/{first}/{ELLIPSIS}/{tail}"));
     let without = tails().map(|tail| format!("{ELLIPSIS}/{tail}"));
-    with_first
-        .filter(|_| is_whole)
-        .chain(without)
-        .find(|path| columns(path) <= width)
+    with_first.filter(|_| is_whole).chain(without).find(|path| columns(path) <= width)
 }
 
 fn take_columns(characters: impl Iterator<Item = char>, width: usize) -> String {
@@ -158,11 +149,7 @@ fn wrap(words: &[String], joint: &str, lead: &str, width: usize) -> Vec<String> 
     let mut is_fresh = true;
     let last = words.len().saturating_sub(1);
     for (index, word) in words.iter().enumerate() {
-        let piece = if index == last {
-            word.clone()
-        } else {
-            format!("{word}{joint}")
-        };
+        let piece = if index == last { word.clone() } else { format!("{word}{joint}") };
         if !is_fresh && columns(&line) + columns(piece.trim_end()) > width {
             lines.push(std::mem::replace(&mut line, indent.clone()));
         }
@@ -205,10 +192,7 @@ mod tests {
     #[test]
     fn words_wrap_with_a_hanging_indent() {
         let words = ["alpha", "beta", "gamma"].map(str::to_owned);
-        assert_eq!(
-            wrap(&words, ", ", "in ", 14),
-            ["in alpha, ", "   beta, gamma"]
-        );
+        assert_eq!(wrap(&words, ", ", "in ", 14), ["in alpha, ", "   beta, gamma"]);
     }
 
     #[test]

@@ -17,18 +17,12 @@ pub(super) fn write(block: &mut Block, report: &OomReport) {
         Some(memcg) => write_memcg(&mut section, memcg),
         None => section.facts(domain(report)),
     }
-    let Some(chain) = report
-        .limit_chain
-        .as_deref()
-        .filter(|chain| !chain.is_empty())
-    else {
+    let Some(chain) = report.limit_chain.as_deref().filter(|chain| !chain.is_empty()) else {
         return;
     };
     let is_hit = chain.iter().any(|level| level.hit);
     let mark = is_hit.then(|| "> is the level that was hit".to_owned());
-    let cut = report
-        .limit_chain_truncated
-        .then(|| "levels above are not recorded".to_owned());
+    let cut = report.limit_chain_truncated.then(|| "levels above are not recorded".to_owned());
     let what = "all limits up to the root".to_owned();
     section.facts([Some(what), mark, cut].into_iter().flatten());
     block.table(&chain_table(chain).lines(WIDTH));
@@ -64,12 +58,7 @@ fn write_memcg(section: &mut Section<'_>, memcg: &OomMemcg) {
     let facts = [
         filling("", *usage_bytes, *max_bytes, *no_limit),
         filling("swap ", *swap_usage_bytes, *swap_max_bytes, *swap_no_limit),
-        filling(
-            "memory and swap ",
-            *memsw_usage_bytes,
-            *memsw_max_bytes,
-            *memsw_no_limit,
-        ),
+        filling("memory and swap ", *memsw_usage_bytes, *memsw_max_bytes, *memsw_no_limit),
         oom_group.map(|group| format!("oom.group {}", if group { "on" } else { "off" })),
     ];
     section.facts(facts.into_iter().flatten());
@@ -107,11 +96,7 @@ fn chain_table(chain: &[LimitLevel]) -> Table {
         ("cgroup", Kind::Text),
     ]);
     for level in chain {
-        let style = if level.hit {
-            Style::new().bold()
-        } else {
-            Style::new()
-        };
+        let style = if level.hit { Style::new().bold() } else { Style::new() };
         table.row(style, cells(level));
     }
     table

@@ -24,73 +24,36 @@ pub(super) fn comm(comm: &str, hex: Option<&str>) -> String {
 
 /// The victim's name.
 pub(super) fn victim(victim: &Victim) -> String {
-    task(
-        victim.comm.as_deref(),
-        victim.comm_hex.as_deref(),
-        victim.pid,
-    )
+    task(victim.comm.as_deref(), victim.comm_hex.as_deref(), victim.pid)
 }
 
 /// The trigger's name.
 pub(super) fn trigger(trigger: &Trigger) -> String {
-    task(
-        trigger.comm.as_deref(),
-        trigger.comm_hex.as_deref(),
-        trigger.pid,
-    )
+    task(trigger.comm.as_deref(), trigger.comm_hex.as_deref(), trigger.pid)
 }
 
 /// The candidate's name.
 pub(super) fn candidate(candidate: &Candidate) -> String {
-    task(
-        candidate.comm.as_deref(),
-        candidate.comm_hex.as_deref(),
-        candidate.pid,
-    )
+    task(candidate.comm.as_deref(), candidate.comm_hex.as_deref(), candidate.pid)
 }
 
 /// The cgroup's path, or its id where the path is not known.
 pub(super) fn cgroup(cgroup: &Cgroup) -> Option<String> {
-    let Cgroup {
-        id,
-        path,
-        path_hex,
-        path_truncated,
-    } = cgroup;
+    let Cgroup { id, path, path_hex, path_truncated } = cgroup;
     let path = path.as_deref().map(|path| {
         let path = sanitize(&original(path, path_hex.as_deref()));
-        if *path_truncated {
-            format!("...{path}")
-        } else {
-            path
-        }
+        if *path_truncated { format!("...{path}") } else { path }
     });
-    path.or_else(|| {
-        id.as_deref()
-            .map(|id| format!("cgroup id {}", sanitize(id.as_bytes())))
-    })
+    path.or_else(|| id.as_deref().map(|id| format!("cgroup id {}", sanitize(id.as_bytes()))))
 }
 
 /// Resident memory of a victim, when all of its parts are known.
 pub(super) fn resident(victim: &Victim) -> Option<u64> {
-    let Victim {
-        anon_rss_bytes,
-        file_rss_bytes,
-        shmem_rss_bytes,
-        ..
-    } = victim;
-    Some(
-        (*anon_rss_bytes)?
-            .saturating_add((*file_rss_bytes)?)
-            .saturating_add((*shmem_rss_bytes)?),
-    )
+    let Victim { anon_rss_bytes, file_rss_bytes, shmem_rss_bytes, .. } = victim;
+    Some((*anon_rss_bytes)?.saturating_add((*file_rss_bytes)?).saturating_add((*shmem_rss_bytes)?))
 }
 
 /// A limit: its size, "no limit", or nothing when it is not known.
 pub(super) fn limit(bytes: Option<u64>, is_unlimited: bool) -> Option<String> {
-    if is_unlimited {
-        Some("no limit".to_owned())
-    } else {
-        bytes.map(units::bytes)
-    }
+    if is_unlimited { Some("no limit".to_owned()) } else { bytes.map(units::bytes) }
 }

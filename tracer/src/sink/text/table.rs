@@ -34,14 +34,8 @@ pub(super) enum Kind {
 impl Table {
     /// A table without rows.
     pub(super) fn new(columns: &[(&'static str, Kind)]) -> Self {
-        let columns = columns
-            .iter()
-            .map(|&(title, kind)| Column { title, kind })
-            .collect();
-        Self {
-            columns,
-            rows: Vec::new(),
-        }
+        let columns = columns.iter().map(|&(title, kind)| Column { title, kind }).collect();
+        Self { columns, rows: Vec::new() }
     }
 
     /// Adds a row of as many cells as there are columns.
@@ -57,9 +51,8 @@ impl Table {
     /// The lines, title line first, none wider than `width`: columns for which there is no room even
     /// with the text shortened go on a line of their own, with their titles.
     pub(super) fn lines(&self, width: usize) -> Vec<(Style, String)> {
-        let shown: Vec<usize> = (0..self.columns.len())
-            .filter(|&index| self.says_anything(index))
-            .collect();
+        let shown: Vec<usize> =
+            (0..self.columns.len()).filter(|&index| self.says_anything(index)).collect();
         let widths = self.widths(&shown, width);
         let mut end = 0;
         let fits = widths.iter().take_while(|&&column| {
@@ -67,15 +60,8 @@ impl Table {
             end - 1 <= width
         });
         let (inside, outside) = shown.split_at(fits.count());
-        let titles = self
-            .columns
-            .iter()
-            .map(|column| column.title.to_owned())
-            .collect::<Vec<_>>();
-        let mut lines = vec![(
-            Style::new().dimmed(),
-            self.aligned(&titles, inside, &widths),
-        )];
+        let titles = self.columns.iter().map(|column| column.title.to_owned()).collect::<Vec<_>>();
+        let mut lines = vec![(Style::new().dimmed(), self.aligned(&titles, inside, &widths))];
         for (style, cells) in &self.rows {
             lines.push((*style, self.aligned(cells, inside, &widths)));
             if !outside.is_empty() {
@@ -100,26 +86,19 @@ impl Table {
     fn titled(&self, cells: &[String], shown: &[usize]) -> String {
         shown.iter().fold(String::from("   "), |line, &index| {
             let title = self.columns.get(index).map_or("", |column| column.title);
-            format!(
-                "{line} {title} {}",
-                cells.get(index).map_or("", String::as_str)
-            )
+            format!("{line} {title} {}", cells.get(index).map_or("", String::as_str))
         })
     }
 
     fn cells(&self, index: usize) -> impl Iterator<Item = &str> {
-        self.rows
-            .iter()
-            .filter_map(move |(_, cells)| cells.get(index))
-            .map(String::as_str)
+        self.rows.iter().filter_map(move |(_, cells)| cells.get(index)).map(String::as_str)
     }
 
     fn says_anything(&self, index: usize) -> bool {
         match self.columns.get(index).map(|column| column.kind) {
-            Some(Kind::Optional(trivial)) => !trivial.iter().any(|trivial| {
-                self.cells(index)
-                    .all(|cell| cell == *trivial || cell == UNKNOWN)
-            }),
+            Some(Kind::Optional(trivial)) => !trivial
+                .iter()
+                .any(|trivial| self.cells(index).all(|cell| cell == *trivial || cell == UNKNOWN)),
             _ => true,
         }
     }
@@ -127,19 +106,14 @@ impl Table {
     /// Widths of the columns shown; the text column gives up what is too much.
     fn widths(&self, shown: &[usize], width: usize) -> Vec<usize> {
         let natural = |&index: &usize| {
-            let title = self
-                .columns
-                .get(index)
-                .map_or(0, |column| columns(column.title));
+            let title = self.columns.get(index).map_or(0, |column| columns(column.title));
             self.cells(index).map(columns).fold(title, usize::max)
         };
         let mut widths: Vec<usize> = shown.iter().map(natural).collect();
         let total = widths.iter().sum::<usize>() + widths.len().saturating_sub(1);
         let excess = total.saturating_sub(width);
         let text = shown.iter().position(|&index| {
-            self.columns
-                .get(index)
-                .is_some_and(|column| column.kind == Kind::Text)
+            self.columns.get(index).is_some_and(|column| column.kind == Kind::Text)
         });
         if let Some(text_width) = text.and_then(|position| widths.get_mut(position)) {
             *text_width = text_width.saturating_sub(excess).max(7);
@@ -171,15 +145,9 @@ mod tests {
 
     #[test]
     fn columns_without_room_go_on_a_line_of_their_own() {
-        let mut table = Table::new(&[
-            ("a", Kind::Number),
-            ("b", Kind::Number),
-            ("c", Kind::Number),
-        ]);
-        table.row(
-            Style::new(),
-            ["1234", "567", "89"].map(str::to_owned).to_vec(),
-        );
+        let mut table =
+            Table::new(&[("a", Kind::Number), ("b", Kind::Number), ("c", Kind::Number)]);
+        table.row(Style::new(), ["1234", "567", "89"].map(str::to_owned).to_vec());
         let lines: Vec<String> = table.lines(8).into_iter().map(|(_, line)| line).collect();
         assert_eq!(lines, ["   a   b", "1234 567", "    c 89"]);
     }

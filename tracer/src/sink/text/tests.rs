@@ -58,10 +58,7 @@ fn everything_recorded_is_shown_on_demand() {
     let record = Record::Oom(Box::new(fixtures::global_kill()));
     let brief = plain(&render(&record, Detail::Brief));
     let full = plain(&render(&record, Detail::Full));
-    assert_eq!(
-        brief.matches("postgres-").count() + 22,
-        full.matches("postgres-").count()
-    );
+    assert_eq!(brief.matches("postgres-").count() + 22, full.matches("postgres-").count());
 }
 
 #[test]
@@ -77,12 +74,6 @@ fn a_closed_pipe_is_told_from_other_failures() {
     }
     let record = Record::Oom(Box::new(fixtures::minimal()));
     let write = |kind| TextSink::new(Broken(kind), TimeZone::UTC, Detail::Brief).write(&record);
-    assert!(matches!(
-        write(std::io::ErrorKind::BrokenPipe),
-        Err(SinkError::BrokenPipe)
-    ));
-    assert!(matches!(
-        write(std::io::ErrorKind::StorageFull),
-        Err(SinkError::Write(_))
-    ));
+    assert!(matches!(write(std::io::ErrorKind::BrokenPipe), Err(SinkError::BrokenPipe)));
+    assert!(matches!(write(std::io::ErrorKind::StorageFull), Err(SinkError::Write(_))));
 }

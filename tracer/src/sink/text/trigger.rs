@@ -30,12 +30,7 @@ pub(super) fn write(block: &mut Block, report: &OomReport) {
 }
 
 fn identity(trigger: &Trigger) -> impl Iterator<Item = String> {
-    let Trigger {
-        tid,
-        uid,
-        oom_score_adj,
-        ..
-    } = trigger;
+    let Trigger { tid, uid, oom_score_adj, .. } = trigger;
     let facts = [
         Some(names::trigger(trigger)),
         tid.map(|tid| format!("thread {tid}")),
@@ -46,18 +41,13 @@ fn identity(trigger: &Trigger) -> impl Iterator<Item = String> {
 }
 
 fn request(trigger: &Trigger, page_size: Option<u64>) -> impl Iterator<Item = String> {
-    let gfp = trigger
-        .gfp_mask
-        .as_ref()
-        .map(|GfpMask { value, names }| match names.as_slice() {
-            [] => format!("gfp_mask {value:#x}"),
-            names => format!("gfp_mask {value:#x} {}", names.join("|")),
-        });
+    let gfp = trigger.gfp_mask.as_ref().map(|GfpMask { value, names }| match names.as_slice() {
+        [] => format!("gfp_mask {value:#x}"),
+        names => format!("gfp_mask {value:#x} {}", names.join("|")),
+    });
     let order = trigger.order.filter(|order| *order >= 0).map(|order| {
         let shift = u32::try_from(order).ok();
-        let size = page_size
-            .zip(shift)
-            .and_then(|(page, shift)| page.checked_shl(shift));
+        let size = page_size.zip(shift).and_then(|(page, shift)| page.checked_shl(shift));
         let size = size.map(|size| format!(" ({})", units::bytes(size)));
         format!("order {order}{}", size.unwrap_or_default())
     });
@@ -82,18 +72,8 @@ fn write_stack(section: &mut Section<'_>, lead: &str, stack: Option<&[Frame]>) {
 
 /// A symbol; else a place in a file that can be looked up; else the address.
 fn frame(frame: &Frame) -> String {
-    let Frame {
-        ip,
-        symbol,
-        module,
-        file,
-        build_id,
-        file_offset,
-        offset: _,
-    } = frame;
-    let file = file
-        .as_deref()
-        .map(|file| file.rsplit('/').next().unwrap_or(file));
+    let Frame { ip, symbol, module, file, build_id, file_offset, offset: _ } = frame;
+    let file = file.as_deref().map(|file| file.rsplit('/').next().unwrap_or(file));
     let home = file.or(module.as_deref());
     let text = match (symbol, home, build_id, file_offset) {
         (Some(symbol), Some(home), ..) => format!("{symbol} ({home})"),

@@ -63,13 +63,9 @@ mod tests {
 
     #[test]
     fn durations_are_short() {
-        for (millis, expected) in [
-            (0, "0 ms"),
-            (999, "999 ms"),
-            (3_250, "3.2 s"),
-            (300_000, "5 min"),
-            (7_200_000, "2 h"),
-        ] {
+        for (millis, expected) in
+            [(0, "0 ms"), (999, "999 ms"), (3_250, "3.2 s"), (300_000, "5 min"), (7_200_000, "2 h")]
+        {
             assert_eq!(duration(Duration::from_millis(millis)), expected);
         }
     }

@@ -29,14 +29,7 @@ fn write_one(section: &mut Section<'_>, victim: &Victim) {
 }
 
 fn identity(victim: &Victim) -> impl Iterator<Item = String> {
-    let Victim {
-        tid,
-        vpid,
-        uid,
-        oom_score_adj,
-        points,
-        ..
-    } = victim;
+    let Victim { tid, vpid, uid, oom_score_adj, points, .. } = victim;
     let facts = [
         Some(names::victim(victim)),
         tid.map(|tid| format!("thread {tid}")),
@@ -57,9 +50,7 @@ fn memory(victim: &Victim) -> impl Iterator<Item = String> {
         ("page tables", victim.pgtables_bytes),
         ("virtual", victim.total_vm_bytes),
     ];
-    let known = sizes
-        .into_iter()
-        .filter_map(|(name, size)| Some((name, size?)));
+    let known = sizes.into_iter().filter_map(|(name, size)| Some((name, size?)));
     known.map(|(name, size)| format!("{name} {}", units::bytes(size)))
 }
 
@@ -83,11 +74,7 @@ fn write_many(block: &mut Block, victims: &[Victim], detail: Detail) {
         ("adj", Kind::Optional(&["0"])),
     ]);
     for victim in victims.iter().take(detail.rows(BRIEF_ROWS)) {
-        let style = if victim.chosen {
-            Style::new().bold()
-        } else {
-            Style::new()
-        };
+        let style = if victim.chosen { Style::new().bold() } else { Style::new() };
         table.row(style, cells(victim));
     }
     let mut section = block.section("victims");
@@ -108,17 +95,13 @@ fn cells(victim: &Victim) -> Vec<String> {
     vec![
         if victim.chosen { ">" } else { "" }.to_owned(),
         victim.pid.to_string(),
-        comm.map_or_else(unknown, |comm| {
-            names::comm(comm, victim.comm_hex.as_deref())
-        }),
+        comm.map_or_else(unknown, |comm| names::comm(comm, victim.comm_hex.as_deref())),
         victim.uid.map_or_else(unknown, |uid| uid.to_string()),
         size(victim.anon_rss_bytes),
         size(victim.file_rss_bytes),
         size(victim.shmem_rss_bytes),
         size(victim.swap_bytes),
         size(victim.pgtables_bytes),
-        victim
-            .oom_score_adj
-            .map_or_else(unknown, |adj| adj.to_string()),
+        victim.oom_score_adj.map_or_else(unknown, |adj| adj.to_string()),
     ]
 }

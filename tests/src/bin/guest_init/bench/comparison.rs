@@ -43,10 +43,7 @@ pub(super) fn measure(tools: &[Tool], effort: &Effort) -> Result<Comparison> {
         println!("measuring {}", tool.name);
         measured.push(measure_one(tool, &arena, effort).with_context(|| tool.name.clone())?);
     }
-    Ok(Comparison {
-        tools: measured,
-        kmsg_latencies_ns,
-    })
+    Ok(Comparison { tools: measured, kmsg_latencies_ns })
 }
 
 fn measure_one(tool: &Tool, arena: &Arena, effort: &Effort) -> Result<Measured> {
@@ -88,10 +85,7 @@ fn measure_one(tool: &Tool, arena: &Arena, effort: &Effort) -> Result<Measured> 
 
 /// Of [`KILLS_ON_PIPE`] kills, how many a tool reports on a pipe before it ends.
 fn lines_on_pipe(tool: &Tool, arena: &Arena) -> Result<u32> {
-    let tool = Tool {
-        stdout: Stdout::Pipe,
-        ..tool.clone()
-    };
+    let tool = Tool { stdout: Stdout::Pipe, ..tool.clone() };
     // It may not even say on a pipe that it is ready.
     let running = Running::spawn(&tool)?;
     running.await_line(&tool.ready, Duration::from_secs(10));

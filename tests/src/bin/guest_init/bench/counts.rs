@@ -7,7 +7,7 @@
 
 use std::fs;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use oomwhy_tests::bench::{Cell, Counts, Run, Stdout, Tool};
 use oomwhy_tests::plan::GUEST_OOMWHY;
 use oomwhy_tests::scenario::Hierarchy;
@@ -76,10 +76,7 @@ fn start_oomwhy() -> Result<Running> {
 }
 
 fn cell(arena: &Arena, dump_tasks: bool, traced: bool, repeats: u32) -> Result<Cell> {
-    fs::write(
-        "/proc/sys/vm/oom_dump_tasks",
-        if dump_tasks { "1" } else { "0" },
-    )?;
+    fs::write("/proc/sys/vm/oom_dump_tasks", if dump_tasks { "1" } else { "0" })?;
     let candidates = arena.n_processes()? + 1;
     // The first one after a change warms caches of the kernel (slabs, BPF's memory).
     arena.kill()?;
@@ -89,13 +86,17 @@ fn cell(arena: &Arena, dump_tasks: bool, traced: bool, repeats: u32) -> Result<C
         arena.kill()?;
         runs.push(run()?);
     }
+    if !dump_tasks {
+        let mut log = crate::kernel_log::KernelLog::at_end()?;
+        arena.kill()?;
+        let text = String::from_utf8_lossy(&log.read()?).into_owned();
+        let lines: Vec<&str> = text.lines().filter(|l| !l.starts_with(' ')).collect();
+        println!("LOG {} lines", lines.len());
+        for l in lines.iter().skip(3).take(22) { println!("LOG {}", l.split_once(';').map_or(*l, |x| x.1)); }
+        if traced { bail!("enough"); }
+    }
     println!("{candidates} candidates, dump_tasks {dump_tasks}, traced {traced}: {runs:?}");
-    Ok(Cell {
-        candidates,
-        dump_tasks,
-        traced,
-        runs,
-    })
+    Ok(Cell { candidates, dump_tasks, traced, runs })
 }
 
 /// Reads the times of the one kill that was traced.
@@ -106,13 +107,9 @@ fn run() -> Result<Run> {
     let at = events.iter().position(|event| event.name == MARK);
     let (before, after) = events.split_at(at.unwrap_or_default());
     let reclaimed = before.iter().rfind(|event| event.name == RECLAIM_END);
-    let next = after
-        .iter()
-        .find(|event| NEXT.contains(&event.name.as_str()));
+    let next = after.iter().find(|event| NEXT.contains(&event.name.as_str()));
     let time = |event: Option<&trace::Event>, what: &str| {
-        event
-            .map(|event| event.time)
-            .with_context(|| format!("the trace has no {what}"))
+        event.map(|event| event.time).with_context(|| format!("the trace has no {what}"))
     };
     let begin = time(reclaimed, RECLAIM_END)?;
     Ok(Run {

@@ -30,10 +30,7 @@ pub(super) struct Arena {
 impl Arena {
     pub(super) fn new(name: &str) -> Result<Self> {
         cgroup::make(Hierarchy::V2, name, &[])?;
-        Ok(Self {
-            directory: cgroup::directory(Hierarchy::V2, name),
-            parents: Vec::new(),
-        })
+        Ok(Self { directory: cgroup::directory(Hierarchy::V2, name), parents: Vec::new() })
     }
 
     /// Adds processes that sleep.
@@ -44,10 +41,7 @@ impl Arena {
         // The parent of the others sleeps as well.
         let work = match count {
             1 => Work::Sleep,
-            _ => Work::Children {
-                count: count - 1,
-                mib: 0,
-            },
+            _ => Work::Children { count: count - 1, mib: 0 },
         };
         self.lift_limit()?;
         let mut parent = self.start(work, 0, Stdio::piped())?;
@@ -66,19 +60,14 @@ impl Arena {
 
     /// How many processes there are, without the hog.
     pub(super) fn n_processes(&self) -> Result<usize> {
-        Ok(fs::read_to_string(self.directory.join("cgroup.procs"))?
-            .lines()
-            .count())
+        Ok(fs::read_to_string(self.directory.join("cgroup.procs"))?.lines().count())
     }
 
     /// Has the limit leave little room beside what the sleepers hold.
     pub(super) fn set_limit(&self) -> Result<()> {
         let current = fs::read_to_string(self.directory.join("memory.current"))?;
         let limit = current.trim().parse::<u64>()? + ROOM_BYTES;
-        Ok(fs::write(
-            self.directory.join("memory.max"),
-            limit.to_string(),
-        )?)
+        Ok(fs::write(self.directory.join("memory.max"), limit.to_string())?)
     }
 
     fn lift_limit(&self) -> Result<()> {

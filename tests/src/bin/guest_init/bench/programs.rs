@@ -43,11 +43,9 @@ fn by_tag(pid: u32) -> Result<BTreeMap<String, (u64, u64)>> {
         let info = fs::read_to_string(entry?.path())?;
         let value = |key| info.lines().find_map(|line| line.strip_prefix(key));
         let number = |key| value(key)?.trim().parse::<u64>().ok();
-        if let (Some(tag), Some(runs), Some(nanoseconds)) = (
-            value("prog_tag:"),
-            number("run_cnt:"),
-            number("run_time_ns:"),
-        ) {
+        if let (Some(tag), Some(runs), Some(nanoseconds)) =
+            (value("prog_tag:"), number("run_cnt:"), number("run_time_ns:"))
+        {
             programs.insert(tag.trim().to_owned(), (runs, nanoseconds));
         }
     }

@@ -50,12 +50,6 @@ fn read(path: &Path) -> Result<String> {
 fn number(status: &str, key: &str) -> Result<u64> {
     status
         .lines()
-        .find_map(|line| {
-            line.strip_prefix(key)?
-                .split_whitespace()
-                .next()?
-                .parse()
-                .ok()
-        })
+        .find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse().ok())
         .with_context(|| format!("the kernel tells no {key}"))
 }

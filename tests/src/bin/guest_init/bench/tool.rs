@@ -39,11 +39,7 @@ impl Running {
             said.push(line);
         }
         let ended = tracer::interrupt(&mut running.process)?;
-        bail!(
-            "{} did not get ready ({ended}); it said:\n{}",
-            tool.name,
-            said.join("\n")
-        )
+        bail!("{} did not get ready ({ended}); it said:\n{}", tool.name, said.join("\n"))
     }
 
     /// Starts it without waiting.
@@ -67,9 +63,8 @@ impl Running {
                 Some(controller)
             }
         };
-        let mut process = command
-            .spawn()
-            .with_context(|| format!("{} cannot be started", tool.name))?;
+        let mut process =
+            command.spawn().with_context(|| format!("{} cannot be started", tool.name))?;
         let (sender, lines) = mpsc::channel();
         if let Some(controller) = terminal {
             follow(controller, sender.clone())?;
@@ -80,11 +75,7 @@ impl Running {
         if let Some(stderr) = process.stderr.take() {
             follow(stderr, sender)?;
         }
-        Ok(Self {
-            process,
-            lines,
-            started_ns: 0,
-        })
+        Ok(Self { process, lines, started_ns: 0 })
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -94,10 +85,7 @@ impl Running {
     /// Waits for a line with this in it; false if none came in time.
     pub(super) fn await_line(&self, content: &str, limit: Duration) -> bool {
         let start = Instant::now();
-        while let Ok(line) = self
-            .lines
-            .recv_timeout(limit.saturating_sub(start.elapsed()))
-        {
+        while let Ok(line) = self.lines.recv_timeout(limit.saturating_sub(start.elapsed())) {
             if line.contains(content) {
                 return true;
             }
