@@ -85,12 +85,23 @@ pub struct Program {
 pub struct Cell {
     /// Tasks that are weighed.
     pub candidates: usize,
-    /// vm.oom_dump_tasks.
-    pub dump_tasks: bool,
+    /// What the kernel itself printed about it.
+    pub printed: Printed,
     /// Whether oomwhy ran.
     pub traced: bool,
     /// One per kill.
     pub runs: Vec<Run>,
+}
+
+/// What the kernel prints about an invocation.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum Printed {
+    /// One line: there were ten reports within five seconds already.
+    Line,
+    /// Its report without the table of tasks: vm.oom_dump_tasks = 0.
+    Report,
+    /// All of it: vm.oom_dump_tasks = 1, the default.
+    Tasks,
 }
 
 /// One invocation, from the end of the last reclaim before it.
@@ -108,7 +119,7 @@ pub struct Run {
 pub struct Comparison {
     /// One per tool.
     pub tools: Vec<Measured>,
-    /// From the mark to the moment a reader of /dev/kmsg has the line "Killed process".
+    /// From the begin of the invocation until a reader of /dev/kmsg has the line "Killed process".
     pub kmsg_latencies_ns: Vec<u64>,
 }
 
@@ -131,7 +142,8 @@ pub struct Measured {
     pub idle_wakeups: u64,
     /// How many kills there were.
     pub kills: u32,
-    /// From the mark to the moment the reader has the line, for the kills that were reported.
+    /// From the begin of the invocation until the reader has the line, for the kills reported. Some
+    /// tools print before the victim is marked, so the mark is no begin.
     pub latencies_ns: Vec<u64>,
     /// Of as many kills, how many lines came before its end when stdout was a pipe.
     pub lines_on_pipe: u32,

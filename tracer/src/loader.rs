@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use aya::{
     Btf, Ebpf, EbpfError, Endianness,
     maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray, RingBuf},
-    programs::{BtfTracePoint, FEntry, FExit, ProgramError, ProgramType},
+    programs::ProgramType,
     sys::{BpfHelper, is_helper_supported},
 };
 use oomwhy_common::{counters, event::kind, offsets::KernelOffsets, settings::Settings};
@@ -16,6 +16,7 @@ use zerocopy::IntoBytes;
 use crate::kernel::plan::{How, Plan, Planned};
 
 mod lean;
+mod programs;
 
 /// The programs, built from `tracer-ebpf` by `build.rs`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/oomwhy"));
@@ -137,11 +138,13 @@ fn attach_with(
     ring_bytes: Option<u32>,
 ) -> Result<Probes, LoadError> {
     let mut ebpf = load(settings, offsets, ring_bytes)?;
+    let mut loaded = programs::load_all(&mut ebpf, btf, &plan.programs);
     let mut hooks = BTreeMap::new();
     let mut failed = Vec::new();
     let mut rejected = false;
     for &planned in &plan.programs {
-        match attach_one(&mut ebpf, btf, planned) {
+        let result = loaded.remove(planned.program).unwrap_or_else(|| Err(programs::lost(planned)));
+        match result.and_then(|()| programs::attach(&mut ebpf, planned)) {
             Ok(()) => {
                 hooks
                     .entry(planned.hook.to_owned())
@@ -199,52 +202,6 @@ fn load(
         }
         error => other("load the BPF object", &error),
     })
-}
-
-fn attach_one(ebpf: &mut Ebpf, btf: &Btf, planned: Planned) -> Result<(), LoadError> {
-    let Planned { program, hook, how } = planned;
-    let missing = || LoadError::Other {
-        what: format!("find program {program}"),
-        why: "it is not in the BPF object: a build error".to_owned(),
-    };
-    let wrong = |error: ProgramError| program_error(program, error);
-    let entry = ebpf.program_mut(program).ok_or_else(missing)?;
-    match how {
-        How::Fentry => {
-            let entry: &mut FEntry = entry.try_into().map_err(wrong)?;
-            entry.load(hook, btf).and_then(|()| entry.attach()).map(drop).map_err(wrong)
-        }
-        How::Fexit => {
-            let entry: &mut FExit = entry.try_into().map_err(wrong)?;
-            entry.load(hook, btf).and_then(|()| entry.attach()).map(drop).map_err(wrong)
-        }
-        How::TpBtf => {
-            let entry: &mut BtfTracePoint = entry.try_into().map_err(wrong)?;
-            entry.load(hook, btf).and_then(|()| entry.attach()).map(drop).map_err(wrong)
-        }
-    }
-}
-
-fn program_error(program: &'static str, error: ProgramError) -> LoadError {
-    match error {
-        ProgramError::LoadError { io_error, verifier_log } => {
-            let log = verifier_log.to_string();
-            if log.trim().is_empty() {
-                return LoadError::Refused {
-                    what: format!("BPF program {program}"),
-                    errno: io_error,
-                };
-            }
-            let lines: Vec<&str> = log.lines().collect();
-            let tail = lines.len().saturating_sub(40);
-            LoadError::Verifier { program, log: lines.get(tail..).unwrap_or_default().join("\n") }
-        }
-        ProgramError::SyscallError(error) => LoadError::Refused {
-            what: format!("attaching BPF program {program}"),
-            errno: error.io_error,
-        },
-        error => other(&format!("attach {program}"), &error),
-    }
 }
 
 fn other(what: &str, error: &dyn std::error::Error) -> LoadError {

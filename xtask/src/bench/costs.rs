@@ -1,7 +1,7 @@
 //! From what was measured to what it costs: medians, differences, slopes.
 
 use anyhow::{Context as _, Result, ensure};
-use oomwhy_tests::bench::{Cell, Counts, Measured, Program, Run};
+use oomwhy_tests::bench::{Cell, Counts, Measured, Printed, Program, Run};
 
 use super::Figures;
 use super::peers::{OOMKILL, OOMWHY};
@@ -12,6 +12,8 @@ pub(crate) struct Costs {
     pub(crate) candidate: Candidate,
     /// Added per invocation that weighs nobody: at the victim alone, less one candidate.
     pub(crate) per_invocation: f64,
+    /// The same where the kernel prints its report: our trampolines are in the stack it prints.
+    pub(crate) per_printed_invocation: f64,
     /// One per number of candidates and setting.
     pub(crate) rows: Vec<Row>,
     pub(crate) programs: Vec<Program>,
@@ -22,9 +24,9 @@ pub(crate) struct Costs {
 
 /// Instructions per candidate.
 pub(crate) struct Candidate {
-    /// Of the kernel alone, vm.oom_dump_tasks = 0.
+    /// Of the kernel alone, with nothing printed.
     pub(crate) bare: f64,
-    /// Of the kernel alone, vm.oom_dump_tasks = 1, its default.
+    /// Of the kernel alone, with the table of tasks, its default.
     pub(crate) dumped: f64,
     /// What oomwhy adds, from no other candidate to the most: the first ones, whose slots are
     /// free, are in it.
@@ -36,9 +38,15 @@ pub(crate) struct Candidate {
 /// An invocation with and without oomwhy.
 pub(crate) struct Row {
     pub(crate) candidates: usize,
-    pub(crate) dump_tasks: bool,
+    pub(crate) printed: Printed,
     pub(crate) without: Median,
     pub(crate) with: Median,
+}
+
+impl Row {
+    pub(crate) fn added(&self) -> f64 {
+        self.with.whole - self.without.whole
+    }
 }
 
 /// Medians of several runs.
@@ -81,12 +89,16 @@ impl Costs {
 /// Works them out.
 pub(crate) fn derive(figures: Figures, binary_bytes: u64) -> Result<Costs> {
     let mut rows = rows(&figures.counts)?;
-    rows.sort_by_key(|row| (row.dump_tasks, row.candidates));
+    rows.sort_by_key(|row| (row.printed, row.candidates));
     let candidate = candidate(&rows)?;
-    let alone = rows.iter().find(|row| !row.dump_tasks).context("no invocation was measured")?;
+    let alone = |printed| -> f64 {
+        let row = rows.iter().find(|row| row.printed == printed);
+        row.map_or(f64::NAN, |row| row.added() - candidate.added)
+    };
     Ok(Costs {
         release: figures.release,
-        per_invocation: alone.with.whole - alone.without.whole - candidate.added,
+        per_invocation: alone(Printed::Line),
+        per_printed_invocation: alone(Printed::Report),
         candidate,
         rows,
         programs: figures.counts.programs,
@@ -101,13 +113,11 @@ fn rows(counts: &Counts) -> Result<Vec<Row>> {
     without
         .map(|cell| {
             let with = counts.cells.iter().find(|other| {
-                other.traced
-                    && other.candidates == cell.candidates
-                    && other.dump_tasks == cell.dump_tasks
+                other.traced && other.candidates == cell.candidates && other.printed == cell.printed
             });
             Ok(Row {
                 candidates: cell.candidates,
-                dump_tasks: cell.dump_tasks,
+                printed: cell.printed,
                 without: median_of(cell)?,
                 with: median_of(with.context("a number of candidates was not traced")?)?,
             })
@@ -116,19 +126,16 @@ fn rows(counts: &Counts) -> Result<Vec<Row>> {
 }
 
 fn candidate(rows: &[Row]) -> Result<Candidate> {
-    let of = |dump_tasks| -> Vec<&Row> {
-        rows.iter().filter(|row| row.dump_tasks == dump_tasks).collect()
-    };
-    let (bare, dumped) = (of(false), of(true));
+    let of = |printed| -> Vec<&Row> { rows.iter().filter(|row| row.printed == printed).collect() };
+    let (bare, dumped) = (of(Printed::Line), of(Printed::Tasks));
     let n = bare.len();
     ensure!(n >= 2 && dumped.len() == n, "a slope needs two numbers of candidates (--sleepers)");
-    let added = |row: &Row| row.with.whole - row.without.whole;
     let alone = |row: &Row| row.without.whole;
     Ok(Candidate {
         bare: slope(bare[0], bare[n - 1], alone),
         dumped: slope(dumped[0], dumped[n - 1], alone),
-        added: slope(bare[0], bare[n - 1], added),
-        added_in_crowd: slope(bare[n - 2], bare[n - 1], added),
+        added: slope(bare[0], bare[n - 1], Row::added),
+        added_in_crowd: slope(bare[n - 2], bare[n - 1], Row::added),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 
-use oomwhy_tests::bench::Program;
+use oomwhy_tests::bench::{Printed, Program};
 
 use super::costs::{Costs, Latency, Row, Tool, to_f64};
 use super::limits::{self, millions};
@@ -23,22 +23,22 @@ fn section(out: &mut String, costs: &Costs) -> std::fmt::Result {
     promises(out, costs)?;
     writeln!(
         out,
-        "\nInstructions of one invocation, from the last reclaim to its return (medians; in \
+        "\nInstructions of one invocation, from the last reclaim before it to its return (medians; in \
          brackets: until `oom:mark_victim`):\n"
     )?;
     writeln!(
         out,
-        "| candidates | vm.oom_dump_tasks | without oomwhy | with oomwhy | added | spread of runs |"
+        "| candidates | the kernel prints | without oomwhy | with oomwhy | added | spread of runs |"
     )?;
-    writeln!(out, "|--:|--:|--:|--:|--:|--:|")?;
+    writeln!(out, "|--:|---|--:|--:|--:|--:|")?;
     for row in &costs.rows {
         invocation(out, row)?;
     }
     let candidate = &costs.candidate;
     writeln!(
         out,
-        "\nPer candidate: the kernel alone {:.0}, with vm.oom_dump_tasks=1 {:.0}; oomwhy adds {:.0} \
-         on average, {:.0} to each of the last ones (its list is full).\n",
+        "\nPer candidate: the kernel alone {:.0}, and {:.0} where it prints all tasks; oomwhy adds {:.0} \
+         on average, {:.0} to each of the last half.\n",
         candidate.bare, candidate.dumped, candidate.added, candidate.added_in_crowd
     )?;
     programs(out, &costs.programs)?;
@@ -88,12 +88,16 @@ fn promises(out: &mut String, costs: &Costs) -> std::fmt::Result {
 }
 
 fn invocation(out: &mut String, row: &Row) -> std::fmt::Result {
-    let Row { candidates, dump_tasks, without, with } = row;
-    let added = with.whole - without.whole;
+    let Row { candidates, printed, without, with } = row;
+    let added = row.added();
+    let printed = match printed {
+        Printed::Line => "a line",
+        Printed::Report => "a report",
+        Printed::Tasks => "all tasks",
+    };
     writeln!(
         out,
-        "| {candidates} | {} | {} ({}) | {} ({}) | {} ({:+.1} %) | {} |",
-        u8::from(*dump_tasks),
+        "| {candidates} | {printed} | {} ({}) | {} ({}) | {} ({:+.1} %) | {} |",
         number(without.whole),
         number(without.to_mark),
         number(with.whole),
@@ -108,7 +112,7 @@ fn tools(out: &mut String, costs: &Costs) -> std::fmt::Result {
     writeln!(
         out,
         "| tool | start, ms (own, kernel's) | resident, MB | of it anonymous | peak | after the kills: resident | \
-         wake-ups in an idle minute | kill to line, ms: p50 | p99 | lines | of 5 kills on a pipe |"
+         wake-ups in an idle minute | begin to line, ms: p50 | p99 | lines | of 5 kills on a pipe |"
     )?;
     writeln!(out, "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")?;
     for tool in &costs.tools {

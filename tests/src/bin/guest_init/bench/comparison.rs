@@ -9,13 +9,15 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use oomwhy_tests::bench::{Comparison, Measured, Stdout, Tool};
 
-use super::kills::Arena;
+use super::kills::{Arena, PAUSE};
 use super::tool::{Running, marker, note};
 use super::{status, trace};
 
 /// Rounded to microseconds when it is printed, which is enough here.
 const CLOCK: &str = "mono";
 const MARK: &str = "mark_victim";
+/// The last one before a mark is the last event before the OOM killer.
+const RECLAIM_END: &str = "mm_vmscan_memcg_reclaim_end";
 /// What a write to trace_marker is called in the trace.
 const LINE: &str = "tracing_mark_write";
 const KMSG_LINE: &str = "Killed process";
@@ -34,7 +36,7 @@ pub(super) struct Effort {
 
 /// Measures all of them.
 pub(super) fn measure(tools: &[Tool], effort: &Effort) -> Result<Comparison> {
-    trace::start(CLOCK, &["oom/mark_victim"])?;
+    trace::start(CLOCK, &["vmscan/mm_vmscan_memcg_reclaim_end", "oom/mark_victim"])?;
     let arena = Arena::new("/bench")?;
     arena.set_limit()?;
     let kmsg_latencies_ns = kmsg_latencies(&arena, effort.kills)?;
@@ -63,6 +65,7 @@ fn measure_one(tool: &Tool, arena: &Arena, effort: &Effort) -> Result<Measured> 
     let idle_wakeups = status::voluntary_switches(running.pid())? - before;
     trace::clear()?;
     for _ in 0..effort.kills {
+        thread::sleep(PAUSE);
         arena.kill()?;
         running.await_line(&tool.report, TIME_TO_REPORT);
     }
@@ -91,6 +94,7 @@ fn lines_on_pipe(tool: &Tool, arena: &Arena) -> Result<u32> {
     running.await_line(&tool.ready, Duration::from_secs(10));
     let mut n_lines = 0;
     for _ in 0..KILLS_ON_PIPE {
+        thread::sleep(PAUSE);
         arena.kill()?;
         n_lines += u32::from(running.await_line(&tool.report, TIME_TO_REPORT));
     }
@@ -103,6 +107,7 @@ fn kmsg_latencies(arena: &Arena, kills: u32) -> Result<Vec<u64>> {
     let lines = follow_kmsg()?;
     trace::clear()?;
     for _ in 0..kills {
+        thread::sleep(PAUSE);
         arena.kill()?;
         let _ = lines.recv_timeout(TIME_TO_REPORT);
     }
@@ -130,18 +135,24 @@ fn follow_kmsg() -> Result<Receiver<()>> {
     Ok(lines)
 }
 
-/// From each mark to the first line about a kill after it and before the next mark.
+/// From the begin of each invocation to the first line about it, which comes before the next one.
 fn latencies(report: &str) -> Result<Vec<u64>> {
-    let mut latencies = Vec::new();
-    let mut marked = None;
-    for event in trace::read()? {
-        if event.name == MARK {
-            marked = Some(event.time);
-        } else if event.name == LINE && event.fields.contains(report) {
-            latencies.extend(marked.take().map(|at| nanoseconds(event.time - at)));
-        }
-    }
-    Ok(latencies)
+    let events = trace::read()?;
+    let marks = (0..events.len()).filter(|&index| events[index].name == MARK);
+    let begins: Vec<usize> = marks
+        .filter_map(|mark| {
+            let before = events[..mark].iter();
+            before.rev().position(|event| event.name == RECLAIM_END).map(|back| mark - 1 - back)
+        })
+        .collect();
+    let ends = begins.iter().copied().skip(1).chain([events.len()]);
+    let latencies = begins.iter().zip(ends).filter_map(|(&begin, end)| {
+        let line = events[begin..end]
+            .iter()
+            .find(|event| event.name == LINE && event.fields.contains(report))?;
+        Some(nanoseconds(line.time - events[begin].time))
+    });
+    Ok(latencies.collect())
 }
 
 #[expect(

@@ -6,13 +6,15 @@
 //! its own work would otherwise stand in the middle of what is measured. Waking it is included.
 
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
-use oomwhy_tests::bench::{Cell, Counts, Run, Stdout, Tool};
+use anyhow::{Context as _, Result, ensure};
+use oomwhy_tests::bench::{Cell, Counts, Printed, Run, Stdout, Tool};
 use oomwhy_tests::plan::GUEST_OOMWHY;
 use oomwhy_tests::scenario::Hierarchy;
 
-use super::kills::Arena;
+use super::kills::{Arena, PAUSE};
 use super::tool::Running;
 use super::{programs, trace};
 use crate::{cgroup, tracer};
@@ -44,8 +46,8 @@ pub(super) fn measure(sleepers: &[usize], repeats: u32) -> Result<Counts> {
         arena.set_limit()?;
         for traced in [false, true] {
             let oomwhy = traced.then(start_oomwhy).transpose()?;
-            for dump_tasks in [true, false] {
-                cells.push(cell(&arena, dump_tasks, traced, repeats)?);
+            for printed in [Printed::Tasks, Printed::Report, Printed::Line] {
+                cells.push(cell(&arena, printed, traced, repeats)?);
             }
             if let Some(oomwhy) = oomwhy {
                 let candidates = arena.n_processes()? + 1;
@@ -75,28 +77,29 @@ fn start_oomwhy() -> Result<Running> {
     Ok(oomwhy)
 }
 
-fn cell(arena: &Arena, dump_tasks: bool, traced: bool, repeats: u32) -> Result<Cell> {
-    fs::write("/proc/sys/vm/oom_dump_tasks", if dump_tasks { "1" } else { "0" })?;
+fn cell(arena: &Arena, printed: Printed, traced: bool, repeats: u32) -> Result<Cell> {
+    let dump_tasks = if printed == Printed::Tasks { "1" } else { "0" };
+    fs::write("/proc/sys/vm/oom_dump_tasks", dump_tasks)?;
     let candidates = arena.n_processes()? + 1;
+    let pause = match printed {
+        Printed::Line => {
+            arena.silence_kernel()?;
+            Duration::ZERO
+        }
+        Printed::Report | Printed::Tasks => PAUSE,
+    };
     // The first one after a change warms caches of the kernel (slabs, BPF's memory).
+    thread::sleep(pause);
     arena.kill()?;
     let mut runs = Vec::new();
     for _ in 0..repeats {
         trace::clear()?;
+        thread::sleep(pause);
         arena.kill()?;
         runs.push(run()?);
     }
-    if !dump_tasks {
-        let mut log = crate::kernel_log::KernelLog::at_end()?;
-        arena.kill()?;
-        let text = String::from_utf8_lossy(&log.read()?).into_owned();
-        let lines: Vec<&str> = text.lines().filter(|l| !l.starts_with(' ')).collect();
-        println!("LOG {} lines", lines.len());
-        for l in lines.iter().skip(3).take(22) { println!("LOG {}", l.split_once(';').map_or(*l, |x| x.1)); }
-        if traced { bail!("enough"); }
-    }
-    println!("{candidates} candidates, dump_tasks {dump_tasks}, traced {traced}: {runs:?}");
-    Ok(Cell { candidates, dump_tasks, traced, runs })
+    println!("{candidates} candidates, {printed:?}, traced {traced}: {runs:?}");
+    Ok(Cell { candidates, printed, traced, runs })
 }
 
 /// Reads the times of the one kill that was traced.

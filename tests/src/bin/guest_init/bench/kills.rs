@@ -13,9 +13,11 @@ use oomwhy_tests::workload::{READY, Work, Workload};
 
 use crate::{cgroup, wait};
 
-/// The kernel prints 10 full reports in 5 s: with this between two kills every one is printed, and
-/// all of them cost the same.
-const PAUSE: Duration = Duration::from_millis(800);
+/// The kernel prints 10 reports in 5 s: with this between two kills every one is printed.
+pub(super) const PAUSE: Duration = Duration::from_millis(800);
+const REPORTS_PRINTED: u32 = 10;
+/// After this much silence the kernel counts its reports anew.
+const SILENCE: Duration = Duration::from_secs(6);
 const TIME_TO_DIE: Duration = Duration::from_mins(1);
 /// What the hog may take before the limit is hit.
 const ROOM_BYTES: u64 = 8 << 20;
@@ -74,9 +76,14 @@ impl Arena {
         Ok(fs::write(self.directory.join("memory.max"), "max")?)
     }
 
+    /// Has the kernel print so much that it keeps silent about the next kills (for 4 s or so).
+    pub(super) fn silence_kernel(&self) -> Result<()> {
+        thread::sleep(SILENCE);
+        (0..REPORTS_PRINTED).try_for_each(|_| self.kill())
+    }
+
     /// One OOM kill; returns when the victim is dead.
     pub(super) fn kill(&self) -> Result<()> {
-        thread::sleep(PAUSE);
         let mut hog = self.start(Work::Anon { mib: HOG_MIB }, 1000, Stdio::null())?;
         let is_dead = wait::until(TIME_TO_DIE, || !matches!(hog.try_wait(), Ok(None)));
         ensure!(is_dead, "the hog was not killed");
