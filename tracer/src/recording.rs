@@ -1,7 +1,7 @@
 //! Recordings: the raw records of a live run, with the facts that userspace found besides, so
 //! that a replay makes the same reports byte for byte.
 //!
-//! A file is [`MAGIC`], then frames: kind u8, length u32 (little endian), that many bytes.
+//! A file is a magic line, then frames: kind u8, length u32 (little endian), that many bytes.
 //! The first frame is the [`Host`]. Facts are JSON; records are the ring's bytes.
 
 use std::{

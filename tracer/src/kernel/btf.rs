@@ -1,7 +1,7 @@
 //! Reads the kernel's BTF in one streamed pass and keeps the few types that oomwhy asks for.
 //!
 //! Not the whole: 80,000 to 200,000 parsed types cost tens of megabytes on a host that may be
-//! short of memory. [`raw`] walks the file, [`index`] finds, [`reduce`] keeps, btf-rs resolves.
+//! short of memory. `raw` walks the file, `index` finds, `reduce` keeps, btf-rs resolves.
 
 use std::{
     fs::File,

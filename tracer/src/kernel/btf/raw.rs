@@ -1,5 +1,5 @@
 //! BTF as it stands in the file, walked in chunks: nothing here holds more than one of them.
-//! What is kept of it is [`super::reduce`]'s business.
+//! What is kept of it is `reduce`'s business.
 //! Format: <https://docs.kernel.org/bpf/btf.html>.
 
 use std::{

@@ -86,7 +86,10 @@ fn cell(arena: &Arena, printed: Printed, traced: bool, repeats: u32) -> Result<C
             arena.silence_kernel()?;
             Duration::ZERO
         }
-        Printed::Report | Printed::Tasks => PAUSE,
+        Printed::Report | Printed::Tasks => {
+            Arena::let_kernel_speak();
+            PAUSE
+        }
     };
     // The first one after a change warms caches of the kernel (slabs, BPF's memory).
     thread::sleep(pause);

@@ -76,9 +76,14 @@ impl Arena {
         Ok(fs::write(self.directory.join("memory.max"), "max")?)
     }
 
+    /// Has the kernel print its reports again.
+    pub(super) fn let_kernel_speak() {
+        thread::sleep(SILENCE);
+    }
+
     /// Has the kernel print so much that it keeps silent about the next kills (for 4 s or so).
     pub(super) fn silence_kernel(&self) -> Result<()> {
-        thread::sleep(SILENCE);
+        Self::let_kernel_speak();
         (0..REPORTS_PRINTED).try_for_each(|_| self.kill())
     }
 
