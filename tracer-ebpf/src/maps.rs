@@ -95,6 +95,8 @@ pub(crate) struct State {
     pub(crate) reserved: u32,
     /// Its points.
     pub(crate) least_points: i64,
+    /// Most points so far.
+    pub(crate) best_points: i64,
     pub(crate) invocation: InvocationEvent,
     pub(crate) candidates: Candidates,
     pub(crate) path: Path,

@@ -221,6 +221,16 @@ impl Probes {
         RingBuf::try_from(map).map_err(|error| other("open the ring", &error))
     }
 
+    /// What the verifier made of each program: (program, instructions it walked), where the kernel
+    /// tells (5.16 and later).
+    pub fn verified(&self) -> Vec<(String, u32)> {
+        let verified = |(name, program): (&str, &aya::programs::Program)| {
+            let walked = program.info().ok()?.verified_instruction_count()?;
+            Some((name.to_owned(), walked))
+        };
+        self.ebpf.programs().filter_map(verified).collect()
+    }
+
     /// The log of the probes; once.
     #[cfg(feature = "probe-log")]
     pub fn take_log(&mut self) -> std::io::Result<crate::probe_log::ProbeLog> {

@@ -1,8 +1,8 @@
 //! A task was weighed: `oom_badness` returned its points, or `oom_evaluate_task` returned where
 //! the selection loop calls a split clone of `oom_badness` that no probe sees (5.10).
 //!
-//! The list keeps the [`MAX_CANDIDATES`] with the most points. A tie replaces the older entry, as
-//! in the kernel's own selection, so the chosen one is never lost. Those that must not be killed
+//! The list keeps the [`MAX_CANDIDATES`] with the most points. A tie with the best is always listed,
+//! since the kernel's own selection takes the later one: the chosen one is never lost. Those that must not be killed
 //! are listed while there is room.
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
@@ -82,19 +82,27 @@ fn estimate(of: Object<Argument>, totalpages: Option<u64>) -> (i64, u32) {
 fn weigh(state: &mut State, task: Object<Argument>, points: i64, flags: u32) {
     let order = state.candidates.head.considered;
     state.candidates.head.considered = order + 1;
+    let is_best = points != LONG_MIN && points >= state.best_points;
+    if is_best {
+        state.best_points = points;
+    }
     let recorded = state.candidates.head.recorded;
+    let least = state.least_points;
     let slot = if recorded < MAX_CANDIDATES as u32 {
         state.candidates.head.recorded = recorded + 1;
         recorded
-    } else if points != LONG_MIN && points >= state.least_points {
+    } else if is_best || points > least {
         state.least_slot
     } else {
+        // Hundreds of equal tasks are common: a tie with the least is not worth its place.
         return;
     };
     // verifier: MAX_CANDIDATES is a power of two, the mask bounds the index.
     let slot = slot as usize & (MAX_CANDIDATES - 1);
     fill(&mut state.candidates.list[slot], task, points, flags, order);
-    if recorded + 1 >= MAX_CANDIDATES as u32 {
+    // An entry that took the place of an equal one changes nothing.
+    let is_full = recorded + 1 >= MAX_CANDIDATES as u32;
+    if is_full && !(recorded >= MAX_CANDIDATES as u32 && points == least) {
         find_least(state);
     }
 }

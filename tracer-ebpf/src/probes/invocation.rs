@@ -39,6 +39,7 @@ fn begin() -> Option<()> {
     state.seq += 1;
     state.started_ns = emit::now();
     state.victim_ready = 0;
+    state.best_points = i64::MIN;
     state.kill_calls = 0;
     state.victims = 0;
     state.shots = 0;

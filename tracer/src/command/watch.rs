@@ -35,9 +35,7 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     let btf_file = btf_path(&root, arguments.btf.as_deref());
     let (facts, plan, probes) = attach(&root, &btf_file, arguments.ring_size)?;
     if arguments.output.verbose {
-        for (planned, why) in &probes.failed {
-            talk(&format!("{}: {why}", planned.program));
-        }
+        talk_about(&probes);
     }
     protect_self();
     let host = host(&facts, &plan, &probes);
@@ -119,6 +117,16 @@ fn refused(error: &LoadError, facts: &HostFacts) -> Failure {
     Failure {
         exit: Exit::NotPermitted,
         message: format!("the kernel does not permit {what} ({errno})\nhint: {hint}"),
+    }
+}
+
+/// What people who look into a kernel want to know of the probes.
+fn talk_about(probes: &Probes) {
+    for (program, walked) in probes.verified() {
+        talk(&format!("{program}: {walked} instructions verified"));
+    }
+    for (planned, why) in &probes.failed {
+        talk(&format!("{}: {why}", planned.program));
     }
 }
 
