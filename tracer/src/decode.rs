@@ -14,9 +14,13 @@ use oomwhy_common::{
 use thiserror::Error;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
-use crate::events::{
-    Body, Candidate, Candidates, CgroupMade, CgroupPath, Chosen, Control, Counter, End, Event,
-    Invocation, Level, Levels, Memcg, Memory, Name, Reclaimed, Repeats, Task, UserFrame, Victim,
+use crate::{
+    events::{
+        Body, Candidate, Candidates, CgroupMade, CgroupPath, Chosen, Control, Counter, End, Event,
+        Invocation, Level, Levels, Memcg, Memory, Name, Reclaimed, Repeats, Task, UserFrame,
+        Victim,
+    },
+    report::hex,
 };
 
 /// Why bytes are not an event.
@@ -138,15 +142,6 @@ fn user_frame(frame: &WireFrame) -> Option<UserFrame> {
         2 => Some(UserFrame::Ip { ip: frame.offset_or_ip }),
         _ => None,
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn candidates(bytes: &[u8]) -> Result<Candidates, Malformed> {

@@ -15,7 +15,8 @@ pub fn original(text: &str, hex: Option<&str>) -> Vec<u8> {
     hex.and_then(unhex).unwrap_or_else(|| text.as_bytes().to_vec())
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Lower-case hex, without separators.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");

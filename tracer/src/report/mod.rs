@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use bytes::{lossy, original};
+pub use bytes::{hex, lossy, original};
 pub use memory::{Cgroup, LimitLevel, OomMemcg};
 pub use reserved::{Container, Growth, GrowthPoint, GrowthRate, GrowthStack, Reaped, Verdict};
 pub use schema::json_schema;
