@@ -39,6 +39,18 @@ pub struct Facts {
     pub problems: Vec<String>,
 }
 
+impl Facts {
+    /// Whether each task of this kernel keeps back a part of the counters of its memory
+    /// (`SPLIT_RSS_COUNTING`, up to 6.1; per-CPU batches took its place in 6.2).
+    pub fn tasks_hold_back_rss(&self) -> bool {
+        let mut numbers = self.kernel_release.split(['.', '-']).map(str::parse::<u32>);
+        match (numbers.next(), numbers.next()) {
+            (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < (6, 2),
+            _ => false,
+        }
+    }
+}
+
 /// A process of the scenario.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Started {
@@ -65,4 +77,20 @@ pub struct Cgroup {
     pub limits: BTreeMap<String, String>,
     /// `memory.events` (v1: `memory.oom_control`) at the end, or just before it was removed.
     pub events: BTreeMap<String, u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_with_split_counters_are_told_by_their_release() {
+        let splits = |release: &str| {
+            Facts { kernel_release: release.to_owned(), ..Facts::default() }.tasks_hold_back_rss()
+        };
+        assert!(splits("5.10.0-46-cloud-amd64"));
+        assert!(splits("6.1.0-56-cloud-amd64"));
+        assert!(!splits("6.12.117+deb12-cloud-amd64"));
+        assert!(!splits(""));
+    }
 }

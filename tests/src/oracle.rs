@@ -91,7 +91,7 @@ fn one_kill(
     check.equal("reports", mine.len(), 1);
     if let [(report, victim)] = mine.as_slice() {
         check.forbid(report);
-        memory::victim(check, report, victim, kill);
+        memory::victim(check, facts, report, victim, kill);
         check.field(report, "/message", kill.message.as_str());
         check.field(report, "/source/drops", 0);
         invocation::cgroup_ids(check, report, victim, facts);

@@ -3,10 +3,14 @@
 //! Up to 6.x the OOM killer and its log read the same figures as any tracer does. From 7.0 on both
 //! read exact sums of counters that everybody else sees as approximations; then the parts may be
 //! off by what the CPUs hold back, but the sum must be exact once `drift_pages` is added.
+//!
+//! Up to 6.1 a task gives what it holds back to its memory's counters when it exits; killed, it
+//! can get that far on another CPU between the moment it is marked and the line that is printed.
 
 use serde_json::Value;
 
 use super::check::{Check, has_numbers, number};
+use crate::facts::Facts;
 use crate::kmsg::Kill;
 
 pub(super) const PAGE_BYTES: i64 = 4096;
@@ -14,6 +18,10 @@ pub(super) const PAGE_BYTES: i64 = 4096;
 /// What two CPUs may hold back of one counter: percpu_counter_batch, 32 pages, each.
 /// <https://github.com/torvalds/linux/blob/v6.12/lib/percpu_counter.c>
 pub(super) const HELD_BACK_PAGES: i64 = 64;
+
+/// What a task may hold back of one counter: TASK_RSS_EVENTS_THRESH, 64 events.
+/// <https://github.com/torvalds/linux/blob/v6.1/mm/memory.c>
+const TASK_HOLDS_BACK_PAGES: i64 = 64;
 
 const PARTS: [&str; 3] = ["anon_rss_bytes", "file_rss_bytes", "shmem_rss_bytes"];
 
@@ -27,25 +35,35 @@ pub(super) fn candidates(report: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// Compares the victim with the line "Killed process".
-pub(super) fn victim(check: &mut Check, report: &Value, victim: &Value, kill: &Kill) {
+pub(super) fn victim(
+    check: &mut Check,
+    facts: &Facts,
+    report: &Value,
+    victim: &Value,
+    kill: &Kill,
+) {
     check.field(victim, "/comm", kill.comm.as_str());
     check.field(victim, "/uid", kill.uid);
     check.field(victim, "/oom_score_adj", kill.oom_score_adj);
     check.field(victim, "/total_vm_bytes", kill.total_vm_kib * 1024);
     check.field(victim, "/pgtables_bytes", kill.pgtables_kib * 1024);
     if has_numbers(check, "the victim", victim, &PARTS) {
-        resident(check, report, victim, kill);
+        resident(check, facts, report, victim, kill);
     }
 }
 
-fn resident(check: &mut Check, report: &Value, victim: &Value, kill: &Kill) {
+fn resident(check: &mut Check, facts: &Facts, report: &Value, victim: &Value, kill: &Kill) {
     let reported = PARTS.map(|part| number(victim, part));
     let kernel = kill.rss_kib.map(|kib| i64::try_from(kib * 1024).unwrap_or(i64::MAX));
     if reported == kernel {
         return;
     }
     let drifting = is_drifting(report);
-    let tolerance = if drifting { HELD_BACK_PAGES * PAGE_BYTES } else { 0 };
+    let tolerance = match (drifting, facts.tasks_hold_back_rss()) {
+        (true, _) => HELD_BACK_PAGES * PAGE_BYTES,
+        (false, true) => TASK_HOLDS_BACK_PAGES * PAGE_BYTES,
+        (false, false) => 0,
+    };
     for (part, (reported, kernel)) in PARTS.iter().zip(reported.into_iter().zip(kernel)) {
         check.near(part, reported, kernel, tolerance);
     }

@@ -163,3 +163,34 @@ fn exact_counters_get_no_tolerance() {
     }
     assert_ne!(verdict(&exact), Vec::<String>::new());
 }
+
+#[test]
+fn what_a_dying_task_gave_back_is_tolerated_on_old_kernels_only() {
+    let kmsg = kmsg();
+    let bare = kmsg.lines().last().unwrap();
+    let verdict_on_kernel = |release: &str, pages_off: i64| {
+        let mut report = report();
+        for candidate in report["candidates"]["list"].as_array_mut().unwrap() {
+            let drift = candidate["drift_pages"].take().as_i64().unwrap();
+            candidate["drift_pages"] = json!(0);
+            candidate["points"] = json!(candidate["points"].as_i64().unwrap() - drift);
+        }
+        let line = crate::kmsg::Log::parse(bare);
+        let kill = line.kills().next().unwrap();
+        let victim = &mut report["victims"][0];
+        for (part, kib) in
+            ["anon_rss_bytes", "file_rss_bytes", "shmem_rss_bytes"].iter().zip(kill.rss_kib)
+        {
+            victim[*part] = json!(i64::try_from(kib * 1024).unwrap());
+        }
+        victim["anon_rss_bytes"] =
+            json!(victim["anon_rss_bytes"].as_i64().unwrap() - pages_off * 4096);
+        let facts = Facts { kernel_release: release.to_owned(), ..facts() };
+        let report = report.to_string();
+        let account = Account { facts: &facts, kmsg: bare, report: &report, exit: "0" };
+        judge(scenarios::find("memcg_v2").unwrap(), &account).len()
+    };
+    assert_eq!(verdict_on_kernel("5.10.0-46", 31), 0);
+    assert_eq!(verdict_on_kernel("5.10.0-46", 65), 1);
+    assert_eq!(verdict_on_kernel("6.12.1", 1), 1);
+}
