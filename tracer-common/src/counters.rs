@@ -1,10 +1,8 @@
-//! Index constants of the per-CPU array `COUNTERS`: what the probes did, and what they lost.
+//! Index constants of the per-CPU array `COUNTERS`: what the probes lost.
 
-/// Records written to the ring.
-pub const EMITTED: u32 = 0;
 /// First of the drop counters: `DROPPED + kind` counts records of that kind (`event::kind`)
 /// that found no room in the ring.
-pub const DROPPED: u32 = 1;
+pub const DROPPED: u32 = 0;
 /// `CLOCK_BOOTTIME` of the first drop on this CPU, ns; 0 while there was none.
 pub const FIRST_DROP_NS: u32 = 16;
 /// `CLOCK_BOOTTIME` of the latest drop on this CPU, ns.

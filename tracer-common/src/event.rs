@@ -152,7 +152,8 @@ pub struct InvocationEvent {
     pub message: [u8; MESSAGE_LEN],
     /// Return addresses of current in the kernel, innermost first.
     pub kernel_stack: [u64; KERNEL_FRAMES],
-    /// Return addresses of current in user space, innermost first.
+    /// Return addresses of current in user space, innermost first. The record ends behind the last
+    /// of the `user_frames` that there are.
     pub user_stack: [UserFrame; USER_FRAMES],
 }
 

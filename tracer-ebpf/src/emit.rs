@@ -20,11 +20,12 @@ pub(crate) fn now() -> u64 {
     unsafe { bpf_ktime_get_boot_ns() }
 }
 
-/// A header for a record of `size` bytes.
+/// A header for a record of `size` bytes. `now` is [`now`], taken once for records that belong
+/// together: it costs as much as a short record does.
 #[inline(always)]
-pub(crate) fn header(kind: u32, seq: u64, valid: u64, size: usize) -> EventHeader {
+pub(crate) fn header(kind: u32, seq: u64, now: u64, valid: u64, size: usize) -> EventHeader {
     EventHeader {
-        boottime_ns: now(),
+        boottime_ns: now,
         seq,
         valid,
         kind,
@@ -52,8 +53,6 @@ pub(crate) fn record<T>(record: &T, size: usize, kind: u32) {
     };
     if status < 0 {
         count_drop(kind);
-    } else {
-        add(counters::EMITTED, 1);
     }
 }
 
@@ -67,11 +66,10 @@ pub(crate) fn reserved<T: FromZeros + 'static>(kind: u32, fill: impl FnOnce(&mut
     };
     let record = entry.write(T::new_zeroed());
     let valid = fill(record);
-    let header = header(kind, 0, valid, size_of::<T>());
+    let header = header(kind, 0, now(), valid, size_of::<T>());
     // SAFETY: every record starts with its header, and ring memory is 8-byte aligned.
     unsafe { core::ptr::from_mut(record).cast::<EventHeader>().write(header) };
     entry.submit(0);
-    add(counters::EMITTED, 1);
 }
 
 /// Counts a record of `kind` that found no room, and notes when.

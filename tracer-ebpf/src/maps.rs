@@ -34,9 +34,11 @@ pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(cou
 #[map]
 pub(crate) static QUIET_RUNS: LruHashMap<u64, QuietRun> = LruHashMap::with_max_entries(256, 0);
 
-/// Tasks inside `mem_cgroup_out_of_memory`; the value says whether an invocation followed.
+/// Tasks whose `mem_cgroup_out_of_memory` led to an invocation, until it returns. LRU: only if a
+/// thousand tasks were between the end of their invocation and that return would one be lost, and
+/// its call be told as one that found room.
 #[map]
-pub(crate) static MEMCG_CALLS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1024, 0);
+pub(crate) static INVOKED: LruHashMap<u64, u8> = LruHashMap::with_max_entries(1024, 0);
 
 /// Invocations in a row that ended alike without a victim.
 #[derive(Clone, Copy)]

@@ -100,85 +100,104 @@ pub(crate) fn memcg(facts: &mut MemcgFacts, of: Object<Argument>) -> u64 {
 
 /// Emits the path of a cgroup: names from the leaf up, each with its NUL.
 #[inline(always)]
-pub(crate) fn path<O: Origin>(path: &mut Path, seq: u64, of: Object<O>) {
-    let (Some(mut node), Some(id)) = (cgroup::node(of), cgroup::id(of)) else {
+pub(crate) fn path<O: Origin>(path: &mut Path, seq: u64, now: u64, of: Object<O>) {
+    let (Some(node), Some(id)) = (cgroup::node(of), cgroup::id(of)) else {
         return;
     };
+    path.head.len = 0;
+    path.head.truncated = 1;
+    if names(path, node).is_none() {
+        return;
+    }
+    // The name that went past the end is cut off with the path: `truncated` says so.
+    let len = forgotten(&path.head.len).min(PATH_BYTES as u32);
+    let size = size_of::<PathHead>() + len as usize;
+    path.head.header = emit::header(kind::PATH, seq, now, 0, size);
+    path.head.cgroup_id = id;
+    path.head.len = len;
+    emit::record(path, size, kind::PATH);
+}
+
+/// Copies the names; `len` and `truncated` of the head tell how far.
+#[inline(always)]
+fn names<O: Origin>(path: &mut Path, mut node: Object<O>) -> Option<()> {
     let mut len = 0_usize;
-    let mut truncated = 1;
     for _ in 0..MAX_LEVELS {
         let Some(parent) = node.follow(offset!(kernfs_parent)) else {
             // The root, whose name is empty.
-            truncated = 0;
+            path.head.truncated = 0;
             break;
         };
-        let Some(name) = node.get::<*const u8>(offset!(kernfs_name)) else {
-            return;
-        };
+        let name = node.get::<*const u8>(offset!(kernfs_name))?;
         // verifier: the mask bounds the index; `names` has room for one name behind PATH_BYTES.
         let start = len & (PATH_BYTES - 1);
         // SAFETY: `start` + 256 is within `names`.
         let copied = unsafe {
             kernel::read_string(name, path.names.as_mut_ptr().wrapping_add(start), NAME_LEN as u32)
         };
-        let Some(copied) = copied else { return };
-        len = start + copied as usize;
+        len = start + copied? as usize;
+        path.head.len = len as u32;
         if len >= PATH_BYTES {
             break;
         }
         node = parent;
     }
-    // The name that went past the end is cut off with the path: `truncated` says so.
-    len = len.min(PATH_BYTES);
-    let size = size_of::<PathHead>() + len;
-    path.head = PathHead {
-        header: emit::header(kind::PATH, seq, 0, size),
-        cgroup_id: id,
-        len: len as u32,
-        truncated,
-    };
-    emit::record(path, size, kind::PATH);
+    Some(())
+}
+
+/// A number that was left in map memory, as one of which the verifier knows nothing any more.
+///
+/// verifier: a count kept in a register has one range for each exit of the loop that made it, and
+/// all that follows is walked again for each of them.
+#[inline(always)]
+pub(crate) fn forgotten<T: Copy>(value: &T) -> T {
+    // SAFETY: a live, aligned field.
+    unsafe { core::ptr::read_volatile(value) }
 }
 
 /// Emits the limits from `of` up to the root, as far as there are `page_counter` parents.
 #[inline(always)]
-pub(crate) fn levels<O: Origin>(levels: &mut Levels, seq: u64, cgroup_id: u64, of: Object<O>) {
-    let Some(mut memory) = memcg::memory(of) else {
+pub(crate) fn levels<O: Origin>(
+    levels: &mut Levels,
+    seq: u64,
+    now: u64,
+    cgroup_id: u64,
+    of: Object<O>,
+) {
+    levels.head.recorded = 0;
+    levels.head.truncated = 1;
+    levels.head.header.valid = valid::LEVELS_SWAP;
+    if counters(levels, of).is_none() {
         return;
-    };
+    }
+    let recorded = forgotten(&levels.head.recorded).min(MAX_LEVELS as u32);
+    let size = size_of::<LevelsHead>() + recorded as usize * size_of::<LevelEntry>();
+    let known = levels.head.header.valid;
+    levels.head.header = emit::header(kind::LEVELS, seq, now, known, size);
+    levels.head.cgroup_id = cgroup_id;
+    emit::record(levels, size, kind::LEVELS);
+}
+
+/// Copies the counters of each level; the head tells how many, and what is known of them.
+#[inline(always)]
+fn counters<O: Origin>(levels: &mut Levels, of: Object<O>) -> Option<()> {
+    let mut memory = memcg::memory(of)?;
     let mut swap = memcg::swap(of);
-    let mut swap_known = true;
-    let mut recorded = 0;
-    let mut truncated = 1;
     for index in 0..MAX_LEVELS {
-        let Some(entry) = levels.list.get_mut(index) else {
-            return;
-        };
-        if memory_level(entry, memory).is_none() {
-            return;
+        let entry = levels.list.get_mut(index)?;
+        memory_level(entry, memory)?;
+        if swap.and_then(|counter| swap_level(entry, counter)).is_none() {
+            levels.head.header.valid = 0;
         }
-        swap_known &= swap.and_then(|counter| swap_level(entry, counter)).is_some();
-        recorded = index + 1;
+        levels.head.recorded = index as u32 + 1;
         let Some(parent) = memory.follow(offset!(counter_parent)) else {
-            truncated = 0;
+            levels.head.truncated = 0;
             break;
         };
         memory = parent;
         swap = swap.and_then(|counter| counter.follow(offset!(counter_parent)));
     }
-    let size = size_of::<LevelsHead>() + recorded * size_of::<LevelEntry>();
-    levels.head = LevelsHead {
-        header: emit::header(
-            kind::LEVELS,
-            seq,
-            if swap_known { valid::LEVELS_SWAP } else { 0 },
-            size,
-        ),
-        cgroup_id,
-        recorded: recorded as u32,
-        truncated,
-    };
-    emit::record(levels, size, kind::LEVELS);
+    Some(())
 }
 
 /// One level's memory counter.

@@ -3,16 +3,18 @@
 //! A record longer than this build knows is read as far as it is known; an unknown kind is
 //! reported as such. Both are counted by the caller.
 
+use std::mem::offset_of;
+
 use oomwhy_common::{
     event::{
         CandidateEntry, CandidatesHead, CgroupEvent, EndEvent, EventHeader, InvocationEvent,
         LevelEntry, LevelsHead, MemcgFacts, PathHead, ReclaimedEvent, RepeatsEvent, TaskFacts,
-        UserFrame as WireFrame, VictimEvent, candidate, chosen, kind,
+        USER_FRAMES, UserFrame as WireFrame, VictimEvent, candidate, chosen, kind,
     },
     valid,
 };
 use thiserror::Error;
-use zerocopy::{FromBytes, Immutable, KnownLayout};
+use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes as _, KnownLayout};
 
 use crate::{
     events::{
@@ -106,7 +108,7 @@ fn memcg(facts: &MemcgFacts, has: impl Fn(u64) -> bool) -> Memcg {
 }
 
 fn invocation(bytes: &[u8], has: impl Fn(u64) -> bool + Copy) -> Result<Invocation, Malformed> {
-    let (event, _) = head::<InvocationEvent>(bytes)?;
+    let event = whole_invocation(bytes)?;
     let is_memcg = has(valid::OOM_MEMCG_ID) || has(valid::OOM_MEMCG);
     Ok(Invocation {
         started_ns: event.started_ns,
@@ -131,6 +133,22 @@ fn invocation(bytes: &[u8], has: impl Fn(u64) -> bool + Copy) -> Result<Invocati
             .then(|| event.user_stack.iter().take(event.user_frames as usize))
             .map(|frames| frames.filter_map(user_frame).collect()),
     })
+}
+
+/// The record with the empty end of the user stack, which is not sent.
+fn whole_invocation(bytes: &[u8]) -> Result<InvocationEvent, Malformed> {
+    let mut event = InvocationEvent::new_zeroed();
+    let length = bytes.len().min(size_of::<InvocationEvent>());
+    if let (Some(whole), Some(sent)) = (event.as_mut_bytes().get_mut(..length), bytes.get(..length))
+    {
+        whole.copy_from_slice(sent);
+    }
+    let frames = (event.user_frames as usize).min(USER_FRAMES);
+    let announced = offset_of!(InvocationEvent, user_stack) + frames * size_of::<WireFrame>();
+    if bytes.len() < announced {
+        return Err(Malformed::Short { length: bytes.len() });
+    }
+    Ok(event)
 }
 
 fn user_frame(frame: &WireFrame) -> Option<UserFrame> {

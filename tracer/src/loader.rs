@@ -111,7 +111,10 @@ pub fn attach(
 /// From the cheapest way to read kernel memory to the one that every verifier takes.
 fn attempts(settings: Settings) -> Vec<Settings> {
     let counters = Settings { typed_counters: 0, ..settings };
-    let mut attempts = vec![settings, counters];
+    let mut attempts = vec![settings];
+    if settings.typed_counters != 0 {
+        attempts.push(counters);
+    }
     if settings.probe_read != 0 {
         attempts.push(Settings { typed_loads: 0, ..counters });
     }

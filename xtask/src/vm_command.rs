@@ -24,6 +24,9 @@ pub(crate) struct Arguments {
     /// A file to take along, as HOST_PATH:GUEST_PATH (a static /bin/busybox is useful)
     #[arg(long = "file", value_name = "HOST:GUEST")]
     files: Vec<String>,
+    /// Let the guest's clock count instructions, on one CPU: what takes how long then repeats
+    #[arg(long)]
+    icount: bool,
     #[command(flatten)]
     source: Source,
     /// Carry out what the kernel says about itself (BTF, symbols, formats) instead of a command
@@ -51,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         initramfs: &initramfs,
         plan: &plan(arguments)?,
         memory_mib: arguments.memory,
-        clock: Clock::Wall,
+        clock: if arguments.icount { Clock::Instructions } else { Clock::Wall },
         cmdline: &arguments.cmdline,
         live: true,
         results: results.clone(),

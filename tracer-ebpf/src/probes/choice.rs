@@ -2,6 +2,8 @@
 //! anybody is killed; or at the end of an invocation in which nobody was chosen.
 #![expect(unsafe_code, reason = "hands map memory to the stack and string helpers")]
 
+use core::mem::offset_of;
+
 use aya_ebpf::{
     EbpfContext,
     bindings::{BPF_F_USER_BUILD_ID, BPF_F_USER_STACK},
@@ -23,7 +25,7 @@ use crate::{
     kernel::{self, Argument, Object, offset},
     log::probe_log,
     maps::{Candidates, State, own_invocation},
-    objects::{cgroup, memcg, oom_control, task},
+    objects::{memcg, oom_control, task},
     record,
 };
 
@@ -54,7 +56,12 @@ pub(super) fn emit<C: EbpfContext>(
     oc: Object<Argument>,
     message: Option<*const u8>,
 ) {
+    let now = emit::now();
     let event = &mut state.invocation;
+    // What is not known of this invocation must not be what was known of the one before.
+    event.trigger.cgroup_id = 0;
+    event.oom_memcg.id = 0;
+    event.chosen.cgroup_id = 0;
     let mut known = record::trigger(&mut event.trigger);
     known |= control(event, oc);
     known |= stacks(ctx, event);
@@ -66,16 +73,24 @@ pub(super) fn emit<C: EbpfContext>(
         known |= words(event, message);
         chosen_task = oom_control::chosen(oc).and_then(Object::<Argument>::new);
     }
-    if let Some(chosen) = chosen_task
-        && record::identity(&mut event.chosen, chosen).is_some()
-    {
-        known |= valid::CHOSEN;
+    if let Some(chosen) = chosen_task {
+        if record::identity(&mut event.chosen, chosen).is_some() {
+            known |= valid::CHOSEN;
+        }
+        let _ = record::home(&mut event.chosen, chosen);
     }
-    let size = size_of::<InvocationEvent>();
-    event.header = emit::header(kind::INVOCATION, state.seq, known, size);
+    emit_invocation(event, state.seq, now, known);
+    emit_candidates(&mut state.candidates, state.seq, now);
+    places(state, now, oc, chosen_task);
+}
+
+/// Emits the invocation, without the empty end of the user stack.
+#[inline(always)]
+fn emit_invocation(event: &mut InvocationEvent, seq: u64, now: u64, known: u64) {
+    let frames = record::forgotten(&event.user_frames).min(USER_FRAMES as u32) as usize;
+    let size = offset_of!(InvocationEvent, user_stack) + frames * size_of::<UserFrame>();
+    event.header = emit::header(kind::INVOCATION, seq, now, known, size);
     emit::record(event, size, kind::INVOCATION);
-    emit_candidates(&mut state.candidates, state.seq);
-    places(state, oc, chosen_task);
 }
 
 /// The kernel's words for this kill.
@@ -120,6 +135,8 @@ fn stacks<C: EbpfContext>(ctx: &C, event: &mut InvocationEvent) -> u64 {
     const KERNEL_BYTES: u32 = (KERNEL_FRAMES * size_of::<u64>()) as u32;
     const USER_BYTES: u32 = (USER_FRAMES * size_of::<UserFrame>()) as u32;
     let mut known = 0;
+    event.kernel_frames = 0;
+    event.user_frames = 0;
     let kernel_stack = event.kernel_stack.as_mut_ptr().cast();
     // SAFETY: the helper writes at most the given size, that of the array.
     let written = unsafe { bpf_get_stack(ctx.as_ptr(), kernel_stack, KERNEL_BYTES, 0) };
@@ -140,50 +157,48 @@ fn stacks<C: EbpfContext>(ctx: &C, event: &mut InvocationEvent) -> u64 {
 
 /// Emits the candidate table.
 #[inline(always)]
-fn emit_candidates(candidates: &mut Candidates, seq: u64) {
+fn emit_candidates(candidates: &mut Candidates, seq: u64, now: u64) {
     let recorded = candidates.head.recorded as usize;
     if recorded == 0 || recorded > candidates.list.len() {
         return;
     }
     let size = size_of::<CandidatesHead>() + recorded * size_of::<CandidateEntry>();
-    candidates.head.header = emit::header(kind::CANDIDATES, seq, 0, size);
+    candidates.head.header = emit::header(kind::CANDIDATES, seq, now, 0, size);
     emit::record(candidates, size, kind::CANDIDATES);
 }
 
-/// Emits the paths of oom_memcg, chosen and trigger, each cgroup once, and the chosen task's
-/// limits.
+/// Emits the paths of oom_memcg, chosen and trigger, each cgroup once, and the limits of the chosen
+/// task's cgroup; without one, those of oom_memcg.
 #[inline(always)]
-fn places(state: &mut State, oc: Object<Argument>, chosen: Option<Object<Argument>>) {
-    let mut oom_memcg = 0;
+fn places(state: &mut State, now: u64, oc: Object<Argument>, chosen: Option<Object<Argument>>) {
+    let seq = state.seq;
+    let event = &state.invocation;
+    let oom_memcg = record::forgotten(&event.oom_memcg.id);
+    let task_memcg = record::forgotten(&event.chosen.cgroup_id);
+    let trigger_memcg = record::forgotten(&event.trigger.cgroup_id);
     if let Some(memcg) = oom_control::memcg(oc).flatten() {
         if let Some(cgroup) = memcg::cgroup(memcg) {
-            oom_memcg = cgroup::id(cgroup).unwrap_or_default();
-            record::path(&mut state.path, state.seq, cgroup);
+            record::path(&mut state.path, seq, now, cgroup);
         }
         if chosen.is_none() || !kernel::untyped_reads_allowed() {
-            record::levels(&mut state.levels, state.seq, oom_memcg, memcg);
+            record::levels(&mut state.levels, seq, now, oom_memcg, memcg);
         }
     }
-    let mut task_memcg = 0;
-    if let Some(chosen) = chosen
-        && let Some(css) = task::memory_css(chosen)
-        && let Some(cgroup) = css.follow(offset!(css_cgroup))
-    {
-        task_memcg = cgroup::id(cgroup).unwrap_or_default();
-        if task_memcg != oom_memcg {
-            record::path(&mut state.path, state.seq, cgroup);
+    if let Some(css) = chosen.and_then(task::memory_css) {
+        if task_memcg != oom_memcg
+            && let Some(cgroup) = css.follow(offset!(css_cgroup))
+        {
+            record::path(&mut state.path, seq, now, cgroup);
         }
         // The css is the first member of its mem_cgroup; the verifier doesn't know that.
         if kernel::untyped_reads_allowed() {
-            record::levels(&mut state.levels, state.seq, task_memcg, css.untyped());
+            record::levels(&mut state.levels, seq, now, task_memcg, css.untyped());
         }
     }
-    if let Some(current) = kernel::current()
-        && let Some(cgroup) = task::memory_cgroup(current)
-        && let Some(id) = cgroup::id(cgroup)
-        && id != oom_memcg
-        && id != task_memcg
+    if trigger_memcg != oom_memcg
+        && trigger_memcg != task_memcg
+        && let Some(cgroup) = kernel::current().and_then(task::memory_cgroup)
     {
-        record::path(&mut state.path, state.seq, cgroup);
+        record::path(&mut state.path, seq, now, cgroup);
     }
 }

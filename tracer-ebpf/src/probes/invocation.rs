@@ -15,8 +15,9 @@ use crate::{
     emit,
     kernel::{self, Argument, Object},
     log::probe_log,
-    maps::{MEMCG_CALLS, QUIET_RUNS, QuietRun, State, own_invocation, state},
+    maps::{INVOKED, QUIET_RUNS, QuietRun, State, own_invocation, state},
     objects::{cgroup, memcg, oom_control},
+    record,
 };
 
 /// A run of invocations without a victim is over after this much silence: what comes then is
@@ -27,12 +28,12 @@ pub(super) const RUN_ENDS_AFTER_NS: u64 = 10_000_000_000;
 #[fentry]
 fn out_of_memory(ctx: FEntryContext) -> i32 {
     probe_log!(&ctx, "out_of_memory");
-    begin();
+    begin(&ctx);
     0
 }
 
 #[inline(always)]
-fn begin() -> Option<()> {
+fn begin(ctx: &FEntryContext) -> Option<()> {
     let state = state()?;
     let task = kernel::current_address();
     state.task = task;
@@ -45,8 +46,11 @@ fn begin() -> Option<()> {
     state.shots = 0;
     state.candidates.head.recorded = 0;
     state.candidates.head.considered = 0;
-    if let Some(invoked) = MEMCG_CALLS.get_ptr_mut(task) {
-        crate::maps::store(invoked, 1);
+    let oc = Object::<Argument>::new(ctx.arg(0))?;
+    if !matches!(oom_control::memcg(oc), Some(None)) {
+        // An insert into an LRU map fails only without memory: then the call is told as one that
+        // found room, which its own kill contradicts.
+        let _ = INVOKED.insert(task, 0, 0);
     }
     Some(())
 }
@@ -68,25 +72,24 @@ fn end(ctx: &FExitContext, state: &mut State) -> Option<()> {
     // The upper bytes of a returned bool are garbage. Slot 1 is the return value: behind the one
     // argument; bpf_get_func_ret would need 5.17.
     let result = ctx.arg::<u64>(1) as u8;
-    let end = ending(state, oc, result);
-    if state.kill_calls == 0 && state.victims == 0 {
-        let memcg = oom_memcg_id(oc);
-        if !first_of_run(state, memcg, &end) {
-            return Some(());
-        }
+    ending(state, oc, result);
+    if state.kill_calls == 0 && state.victims == 0 && !first_of_run(state, oom_memcg_id(oc)) {
+        return Some(());
     }
     if state.kill_calls == 0 {
         choice::emit(ctx, state, oc, None);
     }
-    state.end = end;
-    state.end.header = emit::header(kind::END, state.seq, 0, size_of::<EndEvent>());
+    state.end.header = emit::header(kind::END, state.seq, emit::now(), 0, size_of::<EndEvent>());
     emit::record(&state.end, size_of::<EndEvent>(), kind::END);
     Some(())
 }
 
-/// How the invocation ended, as facts.
+/// How the invocation ended, as facts, into the record.
+///
+/// verifier: there they are forgotten; kept as values, each way in which it can end would be
+/// carried through all that follows.
 #[inline(always)]
-fn ending(state: &State, oc: Object<Argument>, result: u8) -> EndEvent {
+fn ending(state: &mut State, oc: Object<Argument>, result: u8) {
     let chosen = match oom_control::chosen(oc) {
         None => chosen::UNKNOWN,
         Some(pointer) if pointer.is_null() => chosen::NOBODY,
@@ -94,15 +97,13 @@ fn ending(state: &State, oc: Object<Argument>, result: u8) -> EndEvent {
         Some(_) => chosen::TASK,
     };
     let totalpages = oom_control::totalpages(oc).unwrap_or_default();
-    EndEvent {
-        header: state.end.header,
-        result: u32::from(result != 0),
-        chosen,
-        kill_calls: state.kill_calls,
-        victims: state.victims,
-        selected: u32::from(totalpages != 0),
-        shots: if kernel::kill_task_hooked() { state.shots } else { u32::MAX },
-    }
+    let end = &mut state.end;
+    end.result = u32::from(result != 0);
+    end.chosen = chosen;
+    end.kill_calls = state.kill_calls;
+    end.victims = state.victims;
+    end.selected = u32::from(totalpages != 0);
+    end.shots = if kernel::kill_task_hooked() { state.shots } else { u32::MAX };
 }
 
 /// Cgroup id of the memcg whose limit was hit; 0 for a global OOM (no cgroup has that id).
@@ -118,9 +119,11 @@ fn oom_memcg_id(oc: Object<Argument>) -> u64 {
 /// Counts an invocation without a victim. True when it starts a run; otherwise it was counted in
 /// the run, which is emitted at every power of two.
 #[inline(always)]
-fn first_of_run(state: &mut State, memcg: u64, end: &EndEvent) -> bool {
+fn first_of_run(state: &mut State, memcg: u64) -> bool {
     let now = emit::now();
-    let ending = u64::from(end.chosen) << 8 | u64::from(end.selected) << 1 | u64::from(end.result);
+    let [chosen, selected, result] =
+        [&state.end.chosen, &state.end.selected, &state.end.result].map(record::forgotten);
+    let ending = u64::from(chosen) << 8 | u64::from(selected) << 1 | u64::from(result);
     if let Some(run) = QUIET_RUNS.get_ptr_mut(memcg) {
         let mut counted = crate::maps::load(run);
         if counted.ending == ending && now.saturating_sub(counted.last_ns) < RUN_ENDS_AFTER_NS {
@@ -160,7 +163,7 @@ pub(super) fn end_run(state: &mut State, oc: Object<Argument>) {
 #[inline(always)]
 fn repeats(state: &mut State, run: &QuietRun) {
     state.repeats = RepeatsEvent {
-        header: emit::header(kind::REPEATS, run.seq, 0, size_of::<RepeatsEvent>()),
+        header: emit::header(kind::REPEATS, run.seq, emit::now(), 0, size_of::<RepeatsEvent>()),
         count: run.count,
         last_ns: run.last_ns,
     };

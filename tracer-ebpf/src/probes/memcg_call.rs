@@ -1,13 +1,10 @@
 //! `mem_cgroup_out_of_memory`: the way into `out_of_memory` for a memcg over its limit, and the
 //! calls that return without an invocation because there is room again.
 //!
-//! Not under `oom_lock` at entry and return, so no scratch area here: the record is built in the
+//! Not under `oom_lock` at the return, so no scratch area here: the record is built in the
 //! ring itself.
 
-use aya_ebpf::{
-    macros::{fentry, fexit},
-    programs::{FEntryContext, FExitContext},
-};
+use aya_ebpf::{macros::fexit, programs::FExitContext};
 use oomwhy_common::{
     event::{ReclaimedEvent, kind},
     valid,
@@ -17,7 +14,7 @@ use super::invocation::RUN_ENDS_AFTER_NS;
 use crate::{
     emit,
     kernel::{self, Argument, Object},
-    maps::{MEMCG_CALLS, QUIET_RUNS, QuietRun},
+    maps::{INVOKED, QUIET_RUNS, QuietRun},
     objects::{cgroup, memcg},
     record,
 };
@@ -27,20 +24,10 @@ const NO_INVOCATION: u64 = 1 << 32;
 
 // kernel-proto: mm/memcontrol.c bool mem_cgroup_out_of_memory(struct mem_cgroup *memcg,
 //               gfp_t gfp_mask, int order)
-#[fentry]
-fn mem_cgroup_out_of_memory(_ctx: FEntryContext) -> i32 {
-    let _ = MEMCG_CALLS.insert(kernel::current_address(), 0, 0);
-    0
-}
-
-// kernel-proto: as above
 #[fexit]
 fn mem_cgroup_out_of_memory_ret(ctx: FExitContext) -> i32 {
-    let task = kernel::current_address();
-    let invoked = MEMCG_CALLS.get_ptr_mut(task).map(crate::maps::load);
-    let _ = MEMCG_CALLS.remove(task);
-    // Unknown (evicted, or attached meanwhile) is not "no invocation".
-    if invoked == Some(0)
+    // The note that this task's call led to an invocation is taken away; without one it did not.
+    if INVOKED.remove(kernel::current_address()).is_err()
         && let Some(memcg) = Object::<Argument>::new(ctx.arg(0))
     {
         no_invocation(&ctx, memcg);

@@ -82,7 +82,7 @@ fn mark_pid(state: &mut State, tid: i32) {
 fn emit_victim(state: &mut State, known: u64) {
     state.victims += 1;
     let size = size_of::<VictimEvent>();
-    state.victim.header = emit::header(kind::VICTIM, state.seq, known, size);
+    state.victim.header = emit::header(kind::VICTIM, state.seq, emit::now(), known, size);
     emit::record(&state.victim, size, kind::VICTIM);
 }
 

@@ -115,7 +115,7 @@ const IDENTITY: [&str; 5] = ["task_tgid", "task_pid", "task_comm", "task_real_cr
 pub fn plan(facts: &HostFacts, resolved: &Resolved) -> Result<Plan, Refusal> {
     refuse(facts, resolved)?;
     let candidates = candidates(facts);
-    let settings = settings(facts);
+    let settings = settings(facts, resolved);
     Ok(Plan {
         programs: programs(facts, candidates, &settings),
         missing: losses::all(facts, resolved, candidates, &settings),
@@ -163,17 +163,21 @@ fn candidates(facts: &HostFacts) -> Candidates {
     }
 }
 
-fn settings(facts: &HostFacts) -> Settings {
+fn settings(facts: &HostFacts, resolved: &Resolved) -> Settings {
+    // Unknown counts as allowed: lockdown is shown in securityfs only, and rare.
+    let probe_read = facts.lockdown != Lockdown::Confidentiality;
+    // An array of a typedef, as it was before 6.2, is what no verifier of that time follows. Trying
+    // would cost a start that loads everything twice; without the other way it is tried all the same.
+    let typed_counters = resolved.has("per_cpu_counters") || !probe_read;
     Settings {
         per_cpu_offsets: facts.kallsyms.per_cpu_offset.unwrap_or_default(),
         possible_cpus: facts.possible_cpus.unwrap_or_default(),
         typed_loads: 1,
-        // Unknown counts as allowed: lockdown is shown in securityfs only, and rare.
-        probe_read: u32::from(facts.lockdown != Lockdown::Confidentiality),
+        probe_read: u32::from(probe_read),
         current_task_btf: u32::from(facts.btf.current_task_btf),
         kill_task_hooked: u32::from(facts.btf.has("__oom_kill_process")),
         victim_by_pid: u32::from(facts.btf.mark_victim == MarkVictim::Pid),
-        typed_counters: 1,
+        typed_counters: u32::from(typed_counters),
         reserved: 0,
     }
 }
@@ -207,7 +211,6 @@ fn programs(facts: &HostFacts, candidates: Candidates, settings: &Settings) -> V
     programs.push(fentry("out_of_memory", "out_of_memory"));
     if facts.btf.has("mem_cgroup_out_of_memory") {
         programs.push(fexit("mem_cgroup_out_of_memory_ret", "mem_cgroup_out_of_memory"));
-        programs.push(fentry("mem_cgroup_out_of_memory", "mem_cgroup_out_of_memory"));
     }
     programs
 }

@@ -13,7 +13,6 @@ pub(crate) struct Costs {
     /// Added per invocation that weighs nobody: at the victim alone, less one candidate.
     pub(crate) per_invocation: f64,
     /// The same where the kernel prints its report: our trampolines are in the stack it prints.
-    pub(crate) per_printed_invocation: f64,
     /// One per number of candidates and setting.
     pub(crate) rows: Vec<Row>,
     pub(crate) programs: Vec<Program>,
@@ -91,14 +90,10 @@ pub(crate) fn derive(figures: Figures, binary_bytes: u64) -> Result<Costs> {
     let mut rows = rows(&figures.counts)?;
     rows.sort_by_key(|row| (row.printed, row.candidates));
     let candidate = candidate(&rows)?;
-    let alone = |printed| -> f64 {
-        let row = rows.iter().find(|row| row.printed == printed);
-        row.map_or(f64::NAN, |row| row.added() - candidate.added)
-    };
+    let alone = rows.iter().find(|row| row.printed == Printed::Line);
     Ok(Costs {
         release: figures.release,
-        per_invocation: alone(Printed::Line),
-        per_printed_invocation: alone(Printed::Report),
+        per_invocation: alone.map_or(f64::NAN, |row| row.added() - candidate.added),
         candidate,
         rows,
         programs: figures.counts.programs,

@@ -54,11 +54,6 @@ pub(crate) fn promises(costs: &Costs) -> Vec<Promise> {
             costs.per_invocation,
             PER_INVOCATION,
         ),
-        promise(
-            "the same, where the kernel prints its report",
-            costs.per_printed_invocation,
-            PER_INVOCATION,
-        ),
         promise("start, of oomkill's", costs.start_ratio(), START_RATIO),
         promise("MB of binary", millions(costs.binary_bytes), BINARY_MB),
     ];

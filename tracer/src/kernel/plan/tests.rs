@@ -60,7 +60,6 @@ fn nothing_is_missing_where_the_kernel_has_everything() {
             "out_of_memory_ret",
             "out_of_memory",
             "mem_cgroup_out_of_memory_ret",
-            "mem_cgroup_out_of_memory",
         ]
     );
     let settings = plan.settings;
