@@ -176,18 +176,20 @@ fn places(state: &mut State, now: u64, oc: Object<Argument>, chosen: Option<Obje
     let oom_memcg = record::forgotten(&event.oom_memcg.id);
     let task_memcg = record::forgotten(&event.chosen.cgroup_id);
     let trigger_memcg = record::forgotten(&event.trigger.cgroup_id);
+    // Where the chosen task lives in oom_memcg itself, its limits are at hand as typed pointers.
+    let at_hand = chosen.is_none() || task_memcg == oom_memcg || !kernel::untyped_reads_allowed();
     if let Some(memcg) = oom_control::memcg(oc).flatten() {
         if let Some(cgroup) = memcg::cgroup(memcg) {
             record::path(&mut state.path, seq, now, cgroup);
         }
-        if chosen.is_none() || !kernel::untyped_reads_allowed() {
+        if at_hand {
             record::levels(&mut state.levels, seq, now, oom_memcg, memcg);
         }
     }
-    if let Some(css) = chosen.and_then(task::memory_css) {
-        if task_memcg != oom_memcg
-            && let Some(cgroup) = css.follow(offset!(css_cgroup))
-        {
+    if let Some(css) = chosen.and_then(task::memory_css)
+        && task_memcg != oom_memcg
+    {
+        if let Some(cgroup) = css.follow(offset!(css_cgroup)) {
             record::path(&mut state.path, seq, now, cgroup);
         }
         // The css is the first member of its mem_cgroup; the verifier doesn't know that.
