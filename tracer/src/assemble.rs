@@ -157,6 +157,11 @@ impl Assembler {
         !self.runs.is_empty() || !self.open.is_empty() || !self.reclaimed.is_empty()
     }
 
+    /// Whether an invocation has begun whose end has not come.
+    pub fn is_amid(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     /// Everything that is left, at the end.
     pub fn finish(&mut self) -> Vec<Account> {
         let mut done: Vec<Account> = std::mem::take(&mut self.open).into_values().collect();

@@ -2,9 +2,10 @@
 //!
 //! `-o` names a format, as in kubectl and journalctl; files go to `--output-file`.
 
+mod cross_check;
 mod ring_size;
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
 use anstream::{AutoStream, ColorChoice};
 use clap::{
@@ -96,6 +97,12 @@ pub struct WatchArgs {
     /// and reported. The memory is taken at the start and locked.
     #[arg(long, value_name = "SIZE", value_parser = ring_size::parse)]
     pub ring_size: Option<u32>,
+    /// Longest time between comparisons with the kernel's own count of kills [default: 10min].
+    ///
+    /// Kills that the kernel counted (oom_kill in /proc/vmstat) and that were not seen are reported as a gap. They are compared soon after every kill and at the end too;
+    /// this is for a host on which nothing is seen at all. From 1s to 24h.
+    #[arg(long, value_name = "DURATION", value_parser = cross_check::parse)]
+    pub cross_check: Option<Duration>,
 }
 
 /// What `replay` takes.

@@ -21,11 +21,14 @@ pub mod decode;
 pub mod events;
 
 pub mod assemble;
+pub mod gaps;
 pub mod recording;
 
 pub mod cgroup_paths;
 pub mod clock;
 pub mod kernel_symbols;
+pub mod kill_counter;
+pub mod proc_file;
 
 pub mod compose;
 pub mod gfp;

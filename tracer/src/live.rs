@@ -12,7 +12,7 @@ use oomwhy_common::event::{EventHeader, RepeatsEvent, kind};
 use thiserror::Error;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, interval_at, sleep},
 };
 use zerocopy::IntoBytes;
 
@@ -21,7 +21,9 @@ use crate::{
     cgroup_paths::CgroupPaths,
     clock,
     compose::Findings,
+    gaps,
     kernel_symbols::KernelSymbols,
+    kill_counter::KillCounter,
     loader::{LoadError, Losses, Probes},
     pipeline::{FactSource, Pipeline, PipelineError},
     recording::{Fact, Recorder, RecordingError},
@@ -30,6 +32,9 @@ use crate::{
 
 /// A step of the wall clock that is worth noting. ns.
 const CLOCK_STEP_NS: u64 = 10_000_000;
+
+/// Time after which kills are compared with the kernel's count though nothing happened.
+pub const CROSS_CHECK: Duration = Duration::from_mins(10);
 
 /// Why a live run ends badly.
 #[derive(Debug, Error)]
@@ -109,6 +114,17 @@ pub struct Live {
     finder: Finder,
     realtime_offset_ns: i64,
     losses: Losses,
+    kill_counter: Option<KillCounter>,
+    cross_check: Duration,
+}
+
+/// How a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// Enough reports were written.
+    Enough,
+    /// Asked for by a signal.
+    Asked,
 }
 
 impl Live {
@@ -121,8 +137,22 @@ impl Live {
         realtime_offset_ns: i64,
     ) -> Self {
         let finder = Finder { symbols: KernelSymbols::default(), cgroup_paths, found: Vec::new() };
-        let losses = Losses::default();
-        Self { probes, pipeline, recorder, finder, realtime_offset_ns, losses }
+        Self {
+            probes,
+            pipeline,
+            recorder,
+            finder,
+            realtime_offset_ns,
+            losses: Losses::default(),
+            kill_counter: None,
+            cross_check: CROSS_CHECK,
+        }
+    }
+
+    /// Compares with the kernel's count of kills, at the latest after so much time.
+    pub fn cross_check(&mut self, counter: KillCounter, every: Duration) {
+        self.kill_counter = Some(counter);
+        self.cross_check = every;
     }
 
     /// Runs until a signal, or until enough reports were written. `ready` is called once
@@ -137,19 +167,28 @@ impl Live {
         // runs only while something waits for time to pass: an idle host is not woken.
         let mut ticks = interval(Duration::from_nanos(RUN_SETTLES_AFTER_NS));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The only thing that wakes an idle host.
+        let mut cross_checks = interval_at(Instant::now() + self.cross_check, self.cross_check);
+        cross_checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.count_kills()?;
         ready();
-        let mut done = false;
-        while !done {
-            done = tokio::select! {
+        let ending = loop {
+            let done = tokio::select! {
                 batch = ring.next_batch() => self.take(&batch?)?,
-                _ = ticks.tick(), if self.pipeline.is_waiting() => self.tick()?,
-                () = either(&mut interrupt, &mut terminate) => {
-                    self.drain(&mut ring)?;
-                    true
-                }
+                _ = ticks.tick(), if self.pipeline.is_waiting() => self.tick(&mut ring)?,
+                _ = cross_checks.tick(), if self.kill_counter.is_some() => self.tick(&mut ring)?,
+                () = either(&mut interrupt, &mut terminate) => break Ending::Asked,
             };
+            if done {
+                break Ending::Enough;
+            }
+        };
+        if ending == Ending::Asked {
+            self.settle(&mut ring).await?;
         }
-        self.finish()
+        self.finish()?;
+        // Who has enough leaves kills in the ring.
+        if ending == Ending::Asked { self.count_kills() } else { Ok(()) }
     }
 
     /// The pipeline, for its statistics.
@@ -187,8 +226,12 @@ impl Live {
         Ok(done)
     }
 
-    /// Time has passed while a run of invocations without a victim waits for more of the same.
-    fn tick(&mut self) -> Result<bool, LiveError> {
+    /// Time has passed while something waits for it: a run of invocations without a victim for
+    /// more of the same, kills for being compared with the kernel's count.
+    fn tick(&mut self, ring: &mut Ring) -> Result<bool, LiveError> {
+        if self.drain(ring)? {
+            return Ok(true);
+        }
         self.note_losses()?;
         for (seq, oom_memcg) in self.pipeline.waiting() {
             if let Some(run) = self.probes.quiet_run(oom_memcg)
@@ -202,22 +245,35 @@ impl Live {
         let now = clock::boottime_ns();
         self.note(Fact::Tick(now))?;
         let due = self.pipeline.due(now);
-        self.report(due)
+        let done = self.report(due)?;
+        self.count_kills()?;
+        Ok(done)
     }
 
-    fn drain(&mut self, ring: &mut Ring) -> Result<(), LiveError> {
+    /// Takes what is in the ring. Returns whether enough was reported.
+    fn drain(&mut self, ring: &mut Ring) -> Result<bool, LiveError> {
         loop {
             let batch = ring.drain();
-            if batch.is_empty() || self.take(&batch)? {
-                return Ok(());
+            if batch.is_empty() {
+                return Ok(false);
+            }
+            if self.take(&batch)? {
+                return Ok(true);
             }
         }
     }
 
-    fn finish(&mut self) -> Result<(), LiveError> {
-        if self.pipeline.is_waiting() {
-            self.tick()?;
+    /// The last look around before the end: only kills that are not explained are waited for.
+    async fn settle(&mut self, ring: &mut Ring) -> Result<(), LiveError> {
+        if self.tick(ring)? || !self.pipeline.is_comparing() {
+            return Ok(());
         }
+        sleep(Duration::from_nanos(gaps::SETTLES_AFTER_NS)).await;
+        self.tick(ring)?;
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), LiveError> {
         self.note_losses()?;
         self.note(Fact::End)?;
         let left = self.pipeline.finish();
@@ -231,6 +287,15 @@ impl Live {
             recorder.fact(&fact)?;
         }
         Ok(self.pipeline.learn(fact)?)
+    }
+
+    /// Reads the kernel's count of kills; the ring must have been emptied.
+    fn count_kills(&mut self) -> Result<(), LiveError> {
+        // A counter that was there at the start and cannot be read now is no reason to stop.
+        if let Some(kills) = self.kill_counter.as_mut().and_then(KillCounter::read) {
+            self.note(Fact::KillsCounted { kills, at_ns: clock::boottime_ns() })?;
+        }
+        Ok(())
     }
 
     fn note_losses(&mut self) -> Result<(), LiveError> {

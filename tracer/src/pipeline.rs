@@ -2,6 +2,7 @@
 //! for a replay; what differs is who finds the facts ([`FactSource`]).
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::{
@@ -10,9 +11,10 @@ use crate::{
     decode::decode,
     events::{Body, Event},
     filter::Filter,
+    gaps::{Gap, Gaps, Reading},
     host::Host,
     recording::Fact,
-    report::{LossReport, Record, SCHEMA},
+    report::{GapReport, LossReport, Record, SCHEMA},
     sink::{Sink, SinkError},
 };
 
@@ -25,6 +27,8 @@ pub struct Stats {
     pub undecodable: u64,
     /// Records the kernel side could not write.
     pub lost: u64,
+    /// Kills that the kernel counted and nobody saw.
+    pub unseen: u64,
     /// Reports made.
     pub reports: u64,
     /// Reports that a filter held back.
@@ -61,6 +65,8 @@ pub struct Pipeline {
     /// Losses already told.
     lost_before: u64,
     lost_since_report: u64,
+    gaps: Gaps,
+    has_finished: bool,
     filter: Filter,
     sinks: Vec<Box<dyn Sink>>,
     events: Option<Box<dyn EventSink>>,
@@ -78,6 +84,8 @@ impl Pipeline {
             findings: Findings::default(),
             lost_before: 0,
             lost_since_report: 0,
+            gaps: Gaps::default(),
+            has_finished: false,
             filter,
             sinks: Vec::new(),
             events: None,
@@ -124,6 +132,7 @@ impl Pipeline {
 
     /// Accounts that are left at the end.
     pub fn finish(&mut self) -> Vec<Account> {
+        self.has_finished = true;
         self.assembler.finish()
     }
 
@@ -132,9 +141,14 @@ impl Pipeline {
         self.assembler.waiting()
     }
 
-    /// Whether [`Pipeline::due`] must be asked again.
+    /// Whether time must be noted again soon: [`Pipeline::due`], and the kernel's count of kills.
     pub fn is_waiting(&self) -> bool {
-        self.assembler.is_waiting()
+        self.assembler.is_waiting() || self.gaps.is_waiting()
+    }
+
+    /// Whether the kernel has counted kills that are not explained yet.
+    pub fn is_comparing(&self) -> bool {
+        self.gaps.is_waiting()
     }
 
     /// Takes a fact that is not about one account.
@@ -148,6 +162,7 @@ impl Pipeline {
             }
             Fact::RealtimeOffset(offset) => self.findings.realtime_offset_ns = Some(offset),
             Fact::Drops { count, first_ns, last_ns } => self.lost(count, first_ns, last_ns)?,
+            Fact::KillsCounted { kills, at_ns } => self.counted(Reading { kills, at_ns })?,
             Fact::Tick(_) | Fact::End => {}
         }
         Ok(())
@@ -163,6 +178,7 @@ impl Pipeline {
             if self.is_done() {
                 break;
             }
+            self.gaps.saw(&account);
             facts.find(&account, &mut self.findings);
             self.findings.drops = self.lost_since_report;
             let report = compose(&account, &self.host, &self.findings);
@@ -199,21 +215,47 @@ impl Pipeline {
         self.lost_before = count;
         self.lost_since_report += new;
         self.stats.lost += new;
-        let offset = self.findings.realtime_offset_ns.unwrap_or(self.host.realtime_offset_ns);
-        let time = |ns: u64| {
-            let ns = i128::from(ns) + i128::from(offset);
-            // Out of range only with a wall clock beyond the year 9999.
-            jiff::Timestamp::from_nanosecond(ns).unwrap_or(jiff::Timestamp::MAX)
-        };
+        self.gaps.lost(new);
         let loss = LossReport {
             schema: SCHEMA,
             host: self.host.hostname.clone(),
             boot_id: self.host.boot_id.clone(),
             count: new,
-            first: time(first_ns),
-            last: time(last_ns),
+            first: self.time(first_ns),
+            last: self.time(last_ns),
         };
         self.write(&Record::Loss(loss))
+    }
+
+    fn counted(&mut self, reading: Reading) -> Result<(), PipelineError> {
+        let gap = if self.has_finished {
+            self.gaps.last_check(reading)
+        } else {
+            self.gaps.check(reading, self.assembler.is_amid())
+        };
+        let Some(gap) = gap else {
+            return Ok(());
+        };
+        let Gap { expected, seen, drops, since_ns, at_ns } = gap;
+        self.stats.unseen += expected - seen;
+        let gap = GapReport {
+            schema: SCHEMA,
+            time: Some(self.time(at_ns)),
+            host: self.host.hostname.clone(),
+            boot_id: self.host.boot_id.clone(),
+            expected,
+            seen,
+            drops: Some(drops),
+            since: self.time(since_ns),
+        };
+        self.write(&Record::Gap(gap))
+    }
+
+    fn time(&self, boottime_ns: u64) -> Timestamp {
+        let offset = self.findings.realtime_offset_ns.unwrap_or(self.host.realtime_offset_ns);
+        let ns = i128::from(boottime_ns) + i128::from(offset);
+        // Out of range only with a wall clock beyond the year 9999.
+        Timestamp::from_nanosecond(ns).unwrap_or(Timestamp::MAX)
     }
 
     fn write(&mut self, record: &Record) -> Result<(), PipelineError> {

@@ -52,6 +52,14 @@ pub enum Fact {
         /// The latest.
         last_ns: u64,
     },
+    /// Kills that the kernel had counted, `oom_kill` in /proc/vmstat, and when that was read,
+    /// `CLOCK_BOOTTIME` ns. The ring was empty just before.
+    KillsCounted {
+        /// Since the boot.
+        kills: u64,
+        /// When.
+        at_ns: u64,
+    },
     /// Time passed without a record: what was due by then was reported. `CLOCK_BOOTTIME` ns.
     Tick(u64),
     /// The run ended: what was left was reported.

@@ -166,6 +166,33 @@ fn a_recording_that_was_cut_off_gives_what_is_whole_and_then_the_damage() {
 }
 
 #[test]
+fn kills_that_the_kernel_counted_and_nobody_saw_are_told_once() {
+    let directory = tempdir().unwrap();
+    let file = name(&directory, "gap.rec");
+    recorded::two_kills_of_four(file.as_ref());
+    let (out, err) = run(&["replay", &file, "-o", "json"], 0);
+    assert_eq!(err, "");
+    let records = reports(&out);
+    let types: Vec<&Value> = records.iter().map(|record| &record["type"]).collect();
+    assert_eq!(types, ["oom", "loss", "oom", "gap"]);
+    let expected = serde_json::json!({
+        "type": "gap", "schema": 1, "host": "example", "boot_id": "boot",
+        "expected": 4, "seen": 2, "drops": 6,
+        "since": "2026-01-01T00:00:00Z", "time": "2026-01-01T00:00:05Z",
+    });
+    assert_eq!(records[3], expected);
+    let (text, _) = run(&["replay", &file], 0);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let text = words.join(" ");
+    assert!(text.contains("gap: the kernel counted 4 OOM kills since"), "{text}");
+    assert!(text.contains("2 of them were seen; 6 records were lost"), "{text}");
+    // Who wants to see some kills only is told of the gap all the same.
+    let (out, _) = run(&["replay", &file, "-o", "json", "--comm", "nobody"], 0);
+    let types: Vec<Value> = reports(&out).iter().map(|record| record["type"].clone()).collect();
+    assert_eq!(types, ["loss", "gap"]);
+}
+
+#[test]
 fn a_reader_that_leaves_is_no_failure() {
     let directory = recordings();
     let whole = name(&directory, "whole.rec");

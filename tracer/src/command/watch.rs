@@ -19,7 +19,8 @@ use crate::{
         plan::{MissingField, Plan, plan, without_counters},
         support::HostFacts,
     },
-    live::{Live, LiveError, protect_self},
+    kill_counter::KillCounter,
+    live::{CROSS_CHECK, Live, LiveError, protect_self},
     loader::{self, LoadError, Probes},
     pipeline::{PipelineError, Stats},
     recording::Recorder,
@@ -38,7 +39,9 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
         talk_about(&probes);
     }
     protect_self();
-    let host = host(&facts, &plan, &probes);
+    let kill_counter = KillCounter::open(&root);
+    let mut host = host(&facts, &plan, &probes);
+    host.missing.extend(kill_counter.as_ref().err().map(without_kill_counter));
     let recorder = arguments.record.as_deref().map(|path| Recorder::create(path, &host));
     let recorder = recorder.transpose().map_err(|error| Failure::runtime(&error))?;
     let banner = banner(&host);
@@ -50,6 +53,9 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
         _ => CgroupPaths::new(&mount),
     });
     let mut live = Live::new(probes, pipeline, recorder, cgroup_paths, realtime_offset_ns);
+    if let Ok(counter) = kill_counter {
+        live.cross_check(counter, arguments.cross_check.unwrap_or(CROSS_CHECK));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -160,6 +166,13 @@ fn memory_on_v2(facts: &HostFacts) -> Option<bool> {
     }
 }
 
+fn without_kill_counter(error: &io::Error) -> Missing {
+    Missing {
+        field: "gap".to_owned(),
+        why: format!("the kernel's count of kills, oom_kill in /proc/vmstat: {error}"),
+    }
+}
+
 fn cgroup_mount(facts: &HostFacts) -> Option<PathBuf> {
     facts.cgroups.v1_memory.clone().or_else(|| facts.cgroups.v2.clone())
 }
@@ -173,11 +186,12 @@ fn banner(host: &Host) -> String {
 }
 
 fn summary(stats: Stats) -> String {
-    let Stats { records, undecodable, lost, reports, filtered } = stats;
+    let Stats { records, undecodable, lost, unseen, reports, filtered } = stats;
     let parts = [
         (true, format!("{reports} OOM report{}", if reports == 1 { "" } else { "s" })),
         (filtered > 0, format!("{filtered} filtered out")),
         (lost > 0, format!("{lost} records lost")),
+        (unseen > 0, format!("{unseen} kill{} not seen", if unseen == 1 { "" } else { "s" })),
         (undecodable > 0, format!("{undecodable} of {records} records not understood")),
     ];
     let said: Vec<String> =

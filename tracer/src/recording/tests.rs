@@ -38,6 +38,7 @@ fn frames() -> Vec<Frame> {
         Fact::CgroupPath { id: 1 << 60, path: "/a \"b\"\n".to_owned() },
         Fact::RealtimeOffset(i64::MIN),
         Fact::Drops { count: 3, first_ns: 1, last_ns: 2 },
+        Fact::KillsCounted { kills: 5, at_ns: 8 },
         Fact::Tick(9),
         Fact::End,
     ];
@@ -168,7 +169,7 @@ fn damage_behind_whole_frames_is_named() {
     check_damage(
         &[&[2, 9, 0, 0, 0], b"\"unheard\"".as_slice()].concat(),
         "unknown variant `unheard`, expected one of `symbol`, `cgroup_path`, `realtime_offset`, \
-         `drops`, `tick`, `end` at line 1 column 9",
+         `drops`, `kills_counted`, `tick`, `end` at line 1 column 9",
     );
 }
 

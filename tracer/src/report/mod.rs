@@ -208,10 +208,13 @@ pub struct GapReport {
     /// /proc/sys/kernel/random/boot_id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot_id: Option<String>,
-    /// Kills the kernel counted.
+    /// Kills the kernel counted (the first victim of a memory.oom.group twice).
     pub expected: u64,
-    /// Kills that were reported.
+    /// Of these, kills that were seen, reported or filtered out.
     pub seen: u64,
+    /// Kernel-side records lost in the same time; 0: what was not seen went past the probes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drops: Option<u64>,
     /// Start of the time both were counted in, RFC 3339, UTC.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub since: Timestamp,

@@ -156,6 +156,7 @@ fn gap() -> Record {
         boot_id: None,
         expected: 5,
         seen: 3,
+        drops: Some(7),
         since: jiff::Timestamp::UNIX_EPOCH,
     })
 }

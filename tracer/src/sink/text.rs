@@ -78,10 +78,17 @@ impl<W: Write> TextSink<W> {
     }
 
     fn gap(&self, gap: &GapReport) -> String {
-        let GapReport { expected, seen, since, time, .. } = gap;
+        let GapReport { expected, seen, since, time, drops, .. } = gap;
         let since = self.local(*since).strftime("%F %T");
+        let kills = if *expected == 1 { "kill" } else { "kills" };
+        let why = match drops {
+            None => String::new(),
+            Some(0) => "; no record was lost, the probes did not see the others".to_owned(),
+            Some(drops) => format!("; {drops} records were lost (see --ring-size)"),
+        };
         let text = format!(
-            "gap: the kernel counted {expected} OOM kills since {since}, {seen} of them were seen"
+            "gap: the kernel counted {expected} OOM {kills} since {since}, {seen} of them were \
+             seen{why}"
         );
         self.alarm(*time, &text)
     }

@@ -16,6 +16,31 @@ use zerocopy::{FromZeros, IntoBytes};
 /// Records the kills of 100 and 200, three records each, and returns the file's length before the
 /// last frame, which says that the run ended.
 pub(crate) fn two_kills(path: &Path) -> usize {
+    let mut recorder = start(path);
+    for (seq, tgid) in [(1, 100), (2, 200)] {
+        kill(&mut recorder, seq, tgid);
+    }
+    let length = fs::metadata(path).unwrap().len();
+    recorder.fact(&Fact::End).unwrap();
+    usize::try_from(length).unwrap()
+}
+
+/// Records two kills of which the kernel has counted four, and what it lost.
+pub(crate) fn two_kills_of_four(path: &Path) {
+    let mut recorder = start(path);
+    let counted = |kills, second: u64| Fact::KillsCounted { kills, at_ns: second * 1_000_000_000 };
+    recorder.fact(&counted(70, 0)).unwrap();
+    kill(&mut recorder, 1, 100);
+    recorder.fact(&Fact::Drops { count: 6, first_ns: 1, last_ns: 2 }).unwrap();
+    kill(&mut recorder, 4, 200);
+    recorder.fact(&counted(74, 4)).unwrap();
+    recorder.fact(&counted(74, 5)).unwrap();
+    recorder.fact(&counted(74, 600)).unwrap();
+    recorder.fact(&Fact::End).unwrap();
+    recorder.fact(&counted(74, 601)).unwrap();
+}
+
+fn start(path: &Path) -> Recorder {
     let host = Host {
         boot_id: Some("boot".to_owned()),
         hostname: Some("example".to_owned()),
@@ -28,13 +53,7 @@ pub(crate) fn two_kills(path: &Path) -> usize {
         missing: Vec::new(),
         memory_on_v2: Some(true),
     };
-    let mut recorder = Recorder::create(path, &host).unwrap();
-    for (seq, tgid) in [(1, 100), (2, 200)] {
-        kill(&mut recorder, seq, tgid);
-    }
-    let length = fs::metadata(path).unwrap().len();
-    recorder.fact(&Fact::End).unwrap();
-    usize::try_from(length).unwrap()
+    Recorder::create(path, &host).unwrap()
 }
 
 fn kill(recorder: &mut Recorder, seq: u64, tgid: i32) {

@@ -1,0 +1,162 @@
+//! Were all kills seen? Our count against the kernel's own, `oom_kill` in /proc/vmstat. Pure.
+//!
+//! The kernel counts in `__oom_kill_process`, once for every call that finds memory to free: the
+//! first victim of a memory.oom.group twice, processes that die only because they share a victim's
+//! memory not at all. So what is compared are calls, not victims. A call that found nothing to
+//! free is counted here and not there: then the counts agree though one kill was missed, but only
+//! until the next comparison, which starts from zero.
+//!
+//! A kill in flight is no gap. The kernel counts it before it is marked, and its records come
+//! later: so nothing is concluded while an invocation is open, and a difference is told only when
+//! no kill has arrived for a while that explains it.
+
+use crate::assemble::Account;
+
+/// Time after which a kill that the kernel had counted must have come out of the ring. ns.
+pub const SETTLES_AFTER_NS: u64 = 1_000_000_000;
+
+/// What the kernel had counted at some moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// Kills since the boot.
+    pub kills: u64,
+    /// `CLOCK_BOOTTIME`, ns.
+    pub at_ns: u64,
+}
+
+/// Kills that were not seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Kills that the kernel counted.
+    pub expected: u64,
+    /// Kills that the records account for, at most.
+    pub seen: u64,
+    /// Kernel-side records lost in the same time.
+    pub drops: u64,
+    /// Start of that time, `CLOCK_BOOTTIME` ns.
+    pub since_ns: u64,
+    /// When the difference was noticed, `CLOCK_BOOTTIME` ns.
+    pub at_ns: u64,
+}
+
+/// A difference that a kill in flight may explain yet.
+#[derive(Clone, Copy, Debug)]
+struct Suspicion {
+    reading: Reading,
+    /// Kills seen then.
+    seen: u64,
+}
+
+/// Compares both counts.
+#[derive(Debug, Default)]
+pub struct Gaps {
+    /// The latest reading at which nothing was left to explain; counts start here. `None` until
+    /// the first one.
+    base: Option<Reading>,
+    /// Kills that the records account for, at most.
+    seen: u64,
+    /// Records lost.
+    drops: u64,
+    suspicion: Option<Suspicion>,
+    /// Something has happened since the latest comparison.
+    is_unchecked: bool,
+}
+
+impl Gaps {
+    /// Counts the kills of an invocation.
+    pub fn saw(&mut self, account: &Account) {
+        self.seen += kills(account);
+        self.is_unchecked = true;
+    }
+
+    /// Notes kernel-side records that were lost: the likely reason for a gap.
+    pub fn lost(&mut self, records: u64) {
+        self.drops += records;
+        self.is_unchecked = true;
+    }
+
+    /// Whether another reading is wanted soon.
+    pub fn is_waiting(&self) -> bool {
+        self.base.is_some() && self.is_unchecked
+    }
+
+    /// Compares. The ring must have been emptied before the reading was taken; `amid`: an
+    /// invocation was open then, whose kills may be counted in the kernel and not here.
+    pub fn check(&mut self, reading: Reading, amid: bool) -> Option<Gap> {
+        let Some(base) = self.base else {
+            self.start_from(reading);
+            return None;
+        };
+        if reading.kills.saturating_sub(base.kills) <= self.seen {
+            if amid {
+                self.is_unchecked = true;
+            } else {
+                self.start_from(reading);
+            }
+            return None;
+        }
+        let known = self.suspicion.filter(|suspicion| suspicion.seen == self.seen);
+        let suspicion = known.unwrap_or(Suspicion { reading, seen: self.seen });
+        self.suspicion = Some(suspicion);
+        self.is_unchecked = true;
+        if amid || !has_settled(suspicion.reading, reading) {
+            return None;
+        }
+        Some(self.tell(base, suspicion.reading, reading))
+    }
+
+    /// Compares for the last time, when nothing is open any more: what was suspected before, and
+    /// has not been explained by kills that arrived since, is told.
+    pub fn last_check(&mut self, reading: Reading) -> Option<Gap> {
+        let (base, first) = (self.base?, self.suspicion?.reading);
+        let unexplained = first.kills.saturating_sub(base.kills) > self.seen;
+        (unexplained && has_settled(first, reading)).then(|| self.tell(base, first, reading))
+    }
+
+    /// The gap as of the first reading that had it: what was counted since then may be in flight
+    /// still, and is left for the next time.
+    fn tell(&mut self, base: Reading, first: Reading, now: Reading) -> Gap {
+        let gap = Gap {
+            expected: first.kills - base.kills,
+            seen: self.seen,
+            drops: self.drops,
+            since_ns: base.at_ns,
+            at_ns: now.at_ns,
+        };
+        if now.kills == first.kills {
+            self.start_from(now);
+        } else {
+            self.start_from(first);
+            self.suspicion = Some(Suspicion { reading: now, seen: 0 });
+            self.is_unchecked = true;
+        }
+        gap
+    }
+
+    fn start_from(&mut self, reading: Reading) {
+        *self = Self { base: Some(reading), ..Self::default() };
+    }
+}
+
+/// Whether what was counted at `first` must have come out of the ring by `now`.
+fn has_settled(first: Reading, now: Reading) -> bool {
+    now.at_ns.saturating_sub(first.at_ns) >= SETTLES_AFTER_NS
+}
+
+/// Kills of one invocation as the kernel counts them, at most.
+fn kills(account: &Account) -> u64 {
+    let marked = |marked: u64| marked + u64::from(marked > 1);
+    match &account.end {
+        Some(end) if end.kill_calls == 0 => 0,
+        Some(end) => match end.shots {
+            Some(shots) => shots.into(),
+            // Not hooked: those marked, and one twice if it was a group.
+            None => marked(end.victims.into()).max(end.kill_calls.into()),
+        },
+        // The end was lost.
+        None => marked(account.victims.len().try_into().unwrap_or(u64::MAX)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
