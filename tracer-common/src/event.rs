@@ -23,6 +23,14 @@ pub mod kind {
     pub const RECLAIMED: u32 = 8;
     /// [`super::CgroupEvent`].
     pub const CGROUP: u32 = 9;
+    /// [`super::StatEvent`].
+    pub const STAT: u32 = 10;
+    /// [`super::AfterEvent`].
+    pub const AFTER: u32 = 11;
+    /// [`super::WaitEvent`].
+    pub const WAIT: u32 = 12;
+    /// The highest of them.
+    pub const LAST: u32 = WAIT;
 }
 
 /// Length of `task_struct.comm`, `TASK_COMM_LEN`. Bytes behind the first NUL are stale.
@@ -41,6 +49,10 @@ pub const MAX_LEVELS: usize = 17;
 pub const PATH_BYTES: usize = 4096;
 /// Longest name of one cgroup with its NUL: `NAME_MAX` + 1.
 pub const NAME_LEN: usize = 256;
+/// Counters kept of a memcg's statistics: more than any kernel has (7.3: 57).
+pub const STAT_COUNTERS: usize = 64;
+/// Entries kept of the kernel's table of their places: more than any kernel has (7.3: 75).
+pub const STAT_PLACES: usize = 128;
 /// Order of `mm_struct` counters in [`VictimEvent::counts`]: the kernel's `MM_FILEPAGES`...
 pub mod mm {
     /// `MM_FILEPAGES`.
@@ -132,6 +144,10 @@ pub struct InvocationEvent {
     pub chosen: TaskFacts,
     /// `oom_control.memcg`.
     pub oom_memcg: MemcgFacts,
+    /// `oom_control.nodemask`: bit n for node n, as far as node 63. 0: none given.
+    pub nodemask: u64,
+    /// `task_struct.mems_allowed` of current, likewise.
+    pub mems_allowed: u64,
     /// `oom_control.gfp_mask`.
     pub gfp_mask: u32,
     /// `oom_control.order`; -1 for sysrq-f.
@@ -273,6 +289,79 @@ pub struct VictimEvent {
     pub reserved: u32,
 }
 
+/// Statistics of oom_memcg before anybody was killed.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct StatEvent {
+    /// Kind [`kind::STAT`].
+    pub header: EventHeader,
+    /// 1: read as the kernel's own report was printed, which flushes them first. 0: as old as the
+    /// latest flush.
+    pub fresh: u32,
+    /// Nothing; keeps the size a multiple of 8.
+    pub reserved: u32,
+    /// `memcg_vmstats.state` (5.10: `mem_cgroup.vmstats`), in the units of each.
+    pub counters: [i64; STAT_COUNTERS],
+    /// `mem_cgroup_stats_index`: place in `counters` by `enum node_stat_item` and
+    /// `memcg_stat_item`. Without [`crate::valid::STAT_PLACES`] the enumerator itself is the place.
+    pub places: [u8; STAT_PLACES],
+}
+
+/// What became of a victim after it was marked. Not under `oom_lock`.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct AfterEvent {
+    /// Kind [`kind::AFTER`]; `seq` is that of the invocation, 0 where only the thread is known.
+    pub header: EventHeader,
+    /// One of [`after`].
+    pub what: u32,
+    /// The victim, where `seq` is known or it exits.
+    pub tgid: i32,
+    /// The thread that was marked, or that exits.
+    pub tid: i32,
+    /// Nothing; keeps the size a multiple of 8.
+    pub reserved: u32,
+    /// `mm_struct` address, where `seq` is known.
+    pub mm: u64,
+    /// `mm_struct.rss_stat` counters then, index [`mm`]. Pages.
+    pub counts: [i64; mm::COUNT],
+}
+
+/// Values of [`AfterEvent::what`].
+pub mod after {
+    /// `oom:wake_reaper`: the reaper shall look at it.
+    pub const REAPER_WOKEN: u32 = 1;
+    /// `oom:start_task_reaping`.
+    pub const REAPING_STARTED: u32 = 2;
+    /// `oom:finish_task_reaping`.
+    pub const REAPING_FINISHED: u32 = 3;
+    /// `oom:skip_task_reaping`: somebody else frees it.
+    pub const REAPING_SKIPPED: u32 = 4;
+    /// `sched:sched_process_exit` of its last thread.
+    pub const EXITED: u32 = 5;
+    /// `exit_mmap` begins: nobody uses the memory any more.
+    pub const FREEING: u32 = 6;
+    /// `exit_mmap` returned: the memory is back.
+    pub const FREED: u32 = 7;
+}
+
+/// A task waits because its memcg's OOM killer is disabled (cgroup v1, `memory.oom_control` 1):
+/// `mem_cgroup_oom_synchronize`. `seq` is 0.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct WaitEvent {
+    /// Kind [`kind::WAIT`].
+    pub header: EventHeader,
+    /// Current.
+    pub trigger: TaskFacts,
+    /// `task_struct.memcg_in_oom`.
+    pub oom_memcg: MemcgFacts,
+    /// 1: it stopped waiting.
+    pub ended: u32,
+    /// Nothing; keeps the size a multiple of 8.
+    pub reserved: u32,
+}
+
 /// `out_of_memory` returned after something had been written for this invocation.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
@@ -394,4 +483,7 @@ const _: () = {
     assert!(size_of::<LevelsHead>() == 56);
     assert!(size_of::<EndEvent>() == 64);
     assert!(size_of::<RepeatsEvent>() == 56);
+    assert!(size_of::<StatEvent>() == 688);
+    assert!(size_of::<AfterEvent>() == 96);
+    assert!(size_of::<WaitEvent>() == 144);
 };

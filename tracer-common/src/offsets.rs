@@ -28,6 +28,8 @@ macro_rules! offsets {
 offsets! {
     /// `oom_control.memcg`
     oc_memcg,
+    /// `oom_control.nodemask`
+    oc_nodemask,
     /// `oom_control.gfp_mask`
     oc_gfp_mask,
     /// `oom_control.order`
@@ -62,10 +64,16 @@ offsets! {
     task_vfork_done,
     /// `task_struct.real_parent`
     task_real_parent,
+    /// `task_struct.mems_allowed`, its first word
+    task_mems_allowed,
+    /// `task_struct.memcg_in_oom`, with cgroup v1 only
+    task_memcg_in_oom,
     /// `signal_struct.oom_score_adj`
     signal_oom_score_adj,
     /// `signal_struct.nr_threads`
     signal_nr_threads,
+    /// `signal_struct.live`
+    signal_live,
     /// `signal_struct.oom_mm`
     signal_oom_mm,
     /// `signal_struct.pids[PIDTYPE_TGID]`
@@ -108,6 +116,12 @@ offsets! {
     memcg_swap,
     /// `mem_cgroup.oom_group`
     memcg_oom_group,
+    /// `mem_cgroup.vmstats`, where it is a pointer
+    memcg_vmstats,
+    /// `mem_cgroup.vmstats`, where it is an array in the memcg itself
+    memcg_vmstats_array,
+    /// `memcg_vmstats.state`
+    vmstats_state,
     /// `page_counter.usage`
     counter_usage,
     /// `page_counter.max`

@@ -8,6 +8,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub struct Settings {
     /// Address of the kernel's `__per_cpu_offset` array (kallsyms); 0 where it is hidden.
     pub per_cpu_offsets: u64,
+    /// Address of the kernel's `mem_cgroup_stats_index` (kallsyms); 0 where it has none, or hides it.
+    pub stat_places: u64,
     /// Highest possible CPU id and one: entries of that array in use.
     pub possible_cpus: u32,
     /// 1: plain loads through typed pointers (fentry, fexit, tp_btf); 0: bpf_probe_read_kernel.
@@ -26,4 +28,4 @@ pub struct Settings {
     pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 40);
+const _: () = assert!(size_of::<Settings>() == 48);

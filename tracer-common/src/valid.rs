@@ -26,6 +26,10 @@ pub const CHOSEN: u64 = 1 << 9;
 pub const DOMAIN: u64 = 1 << 10;
 /// `InvocationEvent::oom_memcg.id`, apart from its counters.
 pub const OOM_MEMCG_ID: u64 = 1 << 11;
+/// `InvocationEvent::nodemask`.
+pub const NODEMASK: u64 = 1 << 12;
+/// `InvocationEvent::mems_allowed`.
+pub const MEMS_ALLOWED: u64 = 1 << 13;
 
 /// `VictimEvent::task.cgroup_id`.
 pub const VICTIM_CGROUP: u64 = 1 << 16;
@@ -37,6 +41,14 @@ pub const VICTIM_PER_CPU: u64 = 1 << 18;
 pub const VICTIM_VPID: u64 = 1 << 19;
 /// `VictimEvent::task`'s `start_boottime_ns` and `oom_score_adj`.
 pub const VICTIM_TASK: u64 = 1 << 20;
+/// Not marked: killed because it shares the memory of the victim before it.
+pub const VICTIM_SHARES_MM: u64 = 1 << 21;
 
 /// `LevelsEvent`'s `swap_usage` and `swap_max`.
 pub const LEVELS_SWAP: u64 = 1 << 24;
+
+/// `StatEvent::places`.
+pub const STAT_PLACES: u64 = 1 << 28;
+
+/// `AfterEvent::counts`.
+pub const AFTER_COUNTS: u64 = 1 << 32;

@@ -59,14 +59,18 @@ pub(crate) fn record<T>(record: &T, size: usize, kind: u32) {
 /// Builds a record in the ring itself, for probes that run without `oom_lock` and so have no
 /// scratch area. `fill` gets zeroed memory and returns the validity bits.
 #[inline(always)]
-pub(crate) fn reserved<T: FromZeros + 'static>(kind: u32, fill: impl FnOnce(&mut T) -> u64) {
+pub(crate) fn reserved<T: FromZeros + 'static>(
+    kind: u32,
+    seq: u64,
+    fill: impl FnOnce(&mut T) -> u64,
+) {
     let Some(mut entry) = RING.reserve::<T>(0) else {
         count_drop(kind);
         return;
     };
     let record = entry.write(T::new_zeroed());
     let valid = fill(record);
-    let header = header(kind, 0, now(), valid, size_of::<T>());
+    let header = header(kind, seq, now(), valid, size_of::<T>());
     // SAFETY: every record starts with its header, and ring memory is 8-byte aligned.
     unsafe { core::ptr::from_mut(record).cast::<EventHeader>().write(header) };
     entry.submit(0);
@@ -75,7 +79,7 @@ pub(crate) fn reserved<T: FromZeros + 'static>(kind: u32, fill: impl FnOnce(&mut
 /// Counts a record of `kind` that found no room, and notes when.
 #[inline(always)]
 fn count_drop(kind: u32) {
-    const _: () = assert!(counters::DROPPED + kind::CGROUP < counters::FIRST_DROP_NS);
+    const _: () = assert!(counters::DROPPED + kind::LAST < counters::FIRST_DROP_NS);
     add(counters::DROPPED + kind, 1);
     let now = now();
     if let Some(first) = COUNTERS.get_ptr_mut(counters::FIRST_DROP_NS) {

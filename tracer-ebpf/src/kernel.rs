@@ -28,6 +28,7 @@ static OFFSETS: KernelOffsets = KernelOffsets::NONE;
 #[unsafe(no_mangle)]
 static SETTINGS: Settings = Settings {
     per_cpu_offsets: 0,
+    stat_places: 0,
     possible_cpus: 0,
     typed_loads: 0,
     probe_read: 0,
@@ -253,6 +254,26 @@ pub(crate) unsafe fn read_string(source: *const u8, target: *mut u8, room: u32) 
         return None;
     }
     Some(length as u32)
+}
+
+/// Copies `target`'s size of kernel memory at `source`.
+#[inline(always)]
+pub(crate) fn copy_block<T>(target: &mut T, source: u64) -> Option<()> {
+    if source == 0 || setting!(probe_read) == 0 {
+        return None;
+    }
+    let size = size_of::<T>() as u32;
+    // SAFETY: the helper writes `size` bytes into `target` and checks `source`; a record's arrays of
+    // integers are valid for any bytes.
+    let status =
+        unsafe { bpf_probe_read_kernel(ptr::from_mut(target).cast(), size, source as *const _) };
+    (status == 0).then_some(())
+}
+
+/// Address of the kernel's table of the places of a memcg's statistics; 0 where there is none.
+#[inline(always)]
+pub(crate) fn stat_places() -> u64 {
+    setting!(stat_places)
 }
 
 /// Sum over all CPUs of an `s32 __percpu *` counter's batches; `None` where it can't be known.

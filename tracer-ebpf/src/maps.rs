@@ -11,7 +11,8 @@ use oomwhy_common::{
     counters,
     event::{
         CandidateEntry, CandidatesHead, EndEvent, InvocationEvent, LevelEntry, LevelsHead,
-        MAX_CANDIDATES, MAX_LEVELS, NAME_LEN, PATH_BYTES, PathHead, RepeatsEvent, VictimEvent,
+        MAX_CANDIDATES, MAX_LEVELS, NAME_LEN, PATH_BYTES, PathHead, RepeatsEvent, StatEvent,
+        VictimEvent,
     },
 };
 
@@ -39,6 +40,38 @@ pub(crate) static QUIET_RUNS: LruHashMap<u64, QuietRun> = LruHashMap::with_max_e
 /// its call be told as one that found room.
 #[map]
 pub(crate) static INVOKED: LruHashMap<u64, u8> = LruHashMap::with_max_entries(1024, 0);
+
+/// Tasks that wait for a memcg whose OOM killer is disabled (cgroup v1), by thread id. LRU: what is
+/// pushed out begins a new wait.
+#[map]
+pub(crate) static WAITING: LruHashMap<u64, Wait> = LruHashMap::with_max_entries(1024, 0);
+
+/// One wait.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Wait {
+    /// Its begin, `CLOCK_BOOTTIME` ns.
+    pub(crate) since_ns: u64,
+    /// When it was entered or left last.
+    pub(crate) last_ns: u64,
+    /// 1: inside `mem_cgroup_oom_synchronize`.
+    pub(crate) inside: u64,
+}
+
+/// Memory of victims, by its address, until it is given back. LRU: what is pushed out is a victim
+/// whose memory nobody sees come back.
+#[map]
+pub(crate) static MARKED: LruHashMap<u64, Marked> = LruHashMap::with_max_entries(1024, 0);
+
+/// Whose memory it is.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Marked {
+    /// Of the invocation.
+    pub(crate) seq: u64,
+    pub(crate) tgid: i32,
+    pub(crate) tid: i32,
+}
 
 /// Invocations in a row that ended alike without a victim.
 #[derive(Clone, Copy)]
@@ -94,6 +127,13 @@ pub(crate) struct State {
     pub(crate) least_slot: u32,
     /// 1: `victim` was filled at `__oom_kill_process`, for the old layout of `mark_victim`.
     pub(crate) victim_ready: u32,
+    /// 1: the latest `__oom_kill_process` has marked its victim; who is sent SIGKILL from then on
+    /// shares the victim's memory.
+    pub(crate) marked: u32,
+    /// Address of the oom_memcg; 0 for a global OOM.
+    pub(crate) oom_memcg: u64,
+    /// 1: `stat` was filled in this invocation, 2: and emitted.
+    pub(crate) stat_state: u32,
     pub(crate) reserved: u32,
     /// Its points.
     pub(crate) least_points: i64,
@@ -104,6 +144,7 @@ pub(crate) struct State {
     pub(crate) path: Path,
     pub(crate) levels: Levels,
     pub(crate) victim: VictimEvent,
+    pub(crate) stat: StatEvent,
     pub(crate) repeats: RepeatsEvent,
     pub(crate) end: EndEvent,
 }

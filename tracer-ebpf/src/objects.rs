@@ -91,6 +91,24 @@ pub(crate) mod task {
             .is_some_and(|mm| mm != 0)
     }
 
+    /// Threads of its process that have not begun to exit.
+    #[inline(always)]
+    pub(crate) fn live_threads<O: Origin>(task: Object<O>) -> Option<i32> {
+        signal(task)?.get(offset!(signal_live))
+    }
+
+    /// Bit n for node n, as far as node 63.
+    #[inline(always)]
+    pub(crate) fn mems_allowed<O: Origin>(task: Object<O>) -> Option<u64> {
+        task.get(offset!(task_mems_allowed))
+    }
+
+    /// The memcg over its limit that it could not get memory from (cgroup v1).
+    #[inline(always)]
+    pub(crate) fn memcg_in_oom<O: Origin>(task: Object<O>) -> Option<Object<O>> {
+        task.follow(offset!(task_memcg_in_oom))
+    }
+
     /// The memory controller's state of its cgroup: `task->cgroups->subsys[memory]`.
     #[inline(always)]
     pub(crate) fn memory_css<O: Origin>(task: Object<O>) -> Option<Object<O>> {
@@ -199,6 +217,16 @@ pub(crate) mod memcg {
         memcg.get::<u8>(offset!(memcg_oom_group)).map(|flag| flag != 0)
     }
 
+    /// Where its statistics are, as an address.
+    #[inline(always)]
+    pub(crate) fn stat_counters<O: Origin>(memcg: Object<O>) -> Option<u64> {
+        if let Some(array) = memcg.member(offset!(memcg_vmstats_array)) {
+            return Some(array.address());
+        }
+        let vmstats = memcg.follow(offset!(memcg_vmstats))?;
+        vmstats.member(offset!(vmstats_state)).map(Object::address)
+    }
+
     #[inline(always)]
     pub(crate) fn usage<O: Origin>(counter: Object<O>) -> Option<u64> {
         counter.get(offset!(counter_usage))
@@ -241,6 +269,14 @@ pub(crate) mod oom_control {
     pub(crate) fn memcg(oc: Object<Argument>) -> Option<Option<Object<Argument>>> {
         let memcg: *const u8 = oc.get(offset!(oc_memcg))?;
         Some(Object::new(memcg))
+    }
+
+    /// The nodes that the allocation is bound to, bit n for node n as far as node 63; 0: not bound.
+    #[inline(always)]
+    pub(crate) fn nodemask(oc: Object<Argument>) -> Option<u64> {
+        let mask: *const u8 = oc.get(offset!(oc_nodemask))?;
+        // nodemask_t is a nameless struct, which verifiers know only some of the time.
+        Object::<Untyped>::new(mask).map_or(Some(0), |mask| mask.get(0))
     }
 
     /// The raw pointer: may be null or -1.

@@ -13,7 +13,7 @@ use oomwhy_common::{
 
 use crate::{
     emit,
-    kernel::{self, Argument, Object, Origin, offset},
+    kernel::{self, Object, Origin, offset},
     maps::{Levels, Path},
     objects::{cgroup, memcg, task},
 };
@@ -71,7 +71,7 @@ pub(crate) fn home<O: Origin>(facts: &mut TaskFacts, of: Object<O>) -> Option<()
 
 /// Id and counters of a memcg. Returns the `OOM_*` validity bits.
 #[inline(always)]
-pub(crate) fn memcg(facts: &mut MemcgFacts, of: Object<Argument>) -> u64 {
+pub(crate) fn memcg<O: Origin>(facts: &mut MemcgFacts, of: Object<O>) -> u64 {
     let mut known = 0;
     if let Some(id) = memcg::cgroup(of).and_then(cgroup::id) {
         facts.id = id;

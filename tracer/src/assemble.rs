@@ -1,15 +1,20 @@
 //! Events -> invocations. A pure state machine: time comes in as an argument.
 //!
-//! An invocation is whole when its `End` has come. One whose end was lost is closed, as what it
+//! An invocation is told when its `End` has come, and closed when its victims are gone and their
+//! memory is back, or after a deadline. One whose end was lost is closed, as what it
 //! is, by the next invocation (the kernel runs one at a time), after a while, or by
 //! [`Assembler::finish`].
 //! One without a victim is held back for a while: more of the same may follow, and become one
 //! account with `repeats`.
 
+mod aftermath;
+
 use std::collections::BTreeMap;
 
+pub use self::aftermath::{Aftermath, Aftermaths, Visible};
 use crate::events::{
-    Body, Candidates, CgroupPath, End, Event, Invocation, Levels, Reclaimed, Repeats, Victim,
+    After, Body, Candidates, CgroupPath, End, Event, Invocation, Levels, Reclaimed, Repeats, Stat,
+    Victim, Wait,
 };
 
 /// Silence after which a run of invocations without a victim is reported. ns.
@@ -21,6 +26,18 @@ const RUN_ENDS_AFTER_NS: u64 = 10_000_000_000;
 /// An invocation that is still open after this time has lost its end. Long, because the kernel may
 /// be printing thousands of tasks to a serial console meanwhile. ns.
 const OPEN_CLOSES_AFTER_NS: u64 = 120_000_000_000;
+
+/// How far an account has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// Told once, as it is.
+    #[default]
+    Whole,
+    /// The kill is told; what becomes of the victims is not known yet. The same account comes again.
+    Killed,
+    /// The same account, with what became of the victims.
+    Closed,
+}
 
 /// What is known of one invocation.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,6 +60,18 @@ pub struct Account {
     pub repeats: Option<Repeats>,
     /// A call that found room again, without an invocation.
     pub reclaimed: Option<Reclaimed>,
+    /// What the oom_memcg's memory was.
+    pub stat: Option<Stat>,
+    /// A task that waits, without an invocation.
+    pub wait: Option<Wait>,
+    /// When it stopped to wait, `CLOCK_BOOTTIME` ns.
+    pub wait_ended_ns: Option<u64>,
+    /// What became of the victims.
+    pub aftermath: Aftermaths,
+    /// The deadline passed, and some of them were not gone.
+    pub is_overdue: bool,
+    /// How far it has come.
+    pub stage: Stage,
     /// Time of the first record, `CLOCK_BOOTTIME` ns.
     pub first_ns: u64,
 }
@@ -97,9 +126,24 @@ impl Run {
     }
 }
 
+/// An invocation whose victims are not gone yet.
+#[derive(Clone, Debug)]
+struct Dying {
+    account: Account,
+    /// Its end, `CLOCK_BOOTTIME` ns.
+    since_ns: u64,
+}
+
 /// Stitches events together.
 #[derive(Debug, Default)]
 pub struct Assembler {
+    visible: Visible,
+    /// How long it is waited for what becomes of victims. ns.
+    close_after_ns: u64,
+    /// By number of the invocation.
+    dying: BTreeMap<u64, Dying>,
+    /// Tasks that wait, by thread id.
+    waits: BTreeMap<i32, Account>,
     /// By number of the invocation.
     open: BTreeMap<u64, Account>,
     /// By number of the first invocation.
@@ -112,9 +156,20 @@ pub struct Assembler {
 }
 
 impl Assembler {
+    /// An assembler that waits so long for what can be seen to become of victims.
+    pub fn new(visible: Visible, close_after_ns: u64) -> Self {
+        Self { visible, close_after_ns, ..Self::default() }
+    }
+
     /// Takes one event; returns the accounts that it completes.
     pub fn push(&mut self, event: Event) -> Vec<Account> {
         let (seq, now) = (event.seq, event.boottime_ns);
+        match event.body {
+            // These do not come in the order of the invocations.
+            Body::After(after) => return self.after(seq, now, &after).into_iter().collect(),
+            Body::Wait(wait) => return self.wait(now, *wait).into_iter().collect(),
+            _ => {}
+        }
         let mut done = self.close_before(seq);
         match event.body {
             Body::Repeats(repeats) => self.repeat(seq, now, repeats),
@@ -143,6 +198,15 @@ impl Assembler {
             !over
         });
         done.extend(self.due_reclaimed(now_ns));
+        let close_after_ns = self.close_after_ns;
+        let overdue =
+            |_: &u64, dying: &mut Dying| now_ns.saturating_sub(dying.since_ns) >= close_after_ns;
+        let overdue = self.dying.extract_if(.., overdue).map(|(_, dying)| dying.account);
+        done.extend(overdue.map(|account| Account {
+            stage: Stage::Closed,
+            is_overdue: true,
+            ..account
+        }));
         done
     }
 
@@ -154,7 +218,16 @@ impl Assembler {
 
     /// Whether [`Assembler::due`] must be asked again without a further event.
     pub fn is_waiting(&self) -> bool {
-        !self.runs.is_empty() || !self.open.is_empty() || !self.reclaimed.is_empty()
+        !self.runs.is_empty()
+            || !self.open.is_empty()
+            || !self.reclaimed.is_empty()
+            || !self.dying.is_empty()
+            || !self.waits.is_empty()
+    }
+
+    /// Threads that wait, of whose end no record comes.
+    pub fn waiting_tasks(&self) -> Vec<i32> {
+        self.waits.keys().copied().collect()
     }
 
     /// Whether an invocation has begun whose end has not come.
@@ -168,6 +241,8 @@ impl Assembler {
         let runs = std::mem::take(&mut self.runs).into_values();
         done.extend(runs.filter(Run::has_news).map(|run| run.account));
         done.extend(std::mem::take(&mut self.reclaimed).into_values().map(|run| run.account));
+        let dying = std::mem::take(&mut self.dying).into_values();
+        done.extend(dying.map(|dying| Account { stage: Stage::Closed, ..dying.account }));
         done.sort_by_key(|account| account.seq);
         done
     }
@@ -184,10 +259,52 @@ impl Assembler {
         if !account.is_quiet() {
             self.kills.insert(account.oom_memcg_id(), now);
             self.reclaimed.remove(&account.oom_memcg_id());
-            return Some(account);
+            return Some(self.told(now, account));
         }
         self.runs.insert(seq, Run { account, last_ns: now, reported: None });
         None
+    }
+
+    /// Tells a kill at once, and keeps it until its victims are gone.
+    fn told(&mut self, now: u64, account: Account) -> Account {
+        if self.close_after_ns == 0 || !account.is_dying(self.visible) {
+            return account;
+        }
+        let account = Account { stage: Stage::Killed, ..account };
+        self.dying.insert(account.seq, Dying { account: account.clone(), since_ns: now });
+        account
+    }
+
+    /// Notes what became of a victim. Returns the account when that was the last thing to become
+    /// of its victims.
+    fn after(&mut self, seq: u64, now: u64, after: &After) -> Option<Account> {
+        // Process ids may be used again: the latest is meant.
+        for (_, account) in self.open.iter_mut().rev().filter(|(open, _)| seq == 0 || **open == seq)
+        {
+            if account.note(now, after) {
+                return None;
+            }
+        }
+        let visible = self.visible;
+        let mut dying = self.dying.iter_mut().rev().filter(|(dying, _)| seq == 0 || **dying == seq);
+        let (seq, is_dying) = dying.find_map(|(seq, dying)| {
+            let is_its = dying.account.note(now, after);
+            is_its.then(|| (*seq, dying.account.is_dying(visible)))
+        })?;
+        let closed = if is_dying { None } else { self.dying.remove(&seq) }?;
+        Some(Account { stage: Stage::Closed, ..closed.account })
+    }
+
+    /// A task that waits is told when it begins, and again when it ends.
+    fn wait(&mut self, now: u64, wait: Wait) -> Option<Account> {
+        let tid = wait.trigger.tid;
+        if wait.ended {
+            let account = self.waits.remove(&tid)?;
+            return Some(Account { wait_ended_ns: Some(now), ..account });
+        }
+        let account = Account { wait: Some(wait), ..Account::new(0, now) };
+        self.waits.insert(tid, account.clone());
+        Some(account)
     }
 
     fn reclaim(&mut self, now: u64, reclaimed: Reclaimed) {
@@ -229,13 +346,19 @@ impl Account {
                 self.paths.insert(path.id, path);
             }
             Body::Levels(levels) => self.levels = Some(levels),
+            Body::Stat(stat) => self.stat = Some(stat),
             // memory.oom.group meets its first victim a second time.
             Body::Victim(victim) => {
                 if self.victims.iter().all(|(_, known)| known.task.tgid != victim.task.tgid) {
                     self.victims.push((now, *victim));
                 }
             }
-            Body::End(_) | Body::Repeats(_) | Body::Reclaimed(_) | Body::CgroupMade(_) => {}
+            Body::End(_)
+            | Body::Repeats(_)
+            | Body::Reclaimed(_)
+            | Body::CgroupMade(_)
+            | Body::After(_)
+            | Body::Wait(_) => {}
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! `-o` names a format, as in kubectl and journalctl; files go to `--output-file`.
 
-mod cross_check;
+mod durations;
 mod ring_size;
 
 use std::{io, path::PathBuf, time::Duration};
@@ -101,8 +101,14 @@ pub struct WatchArgs {
     ///
     /// Kills that the kernel counted (oom_kill in /proc/vmstat) and that were not seen are reported as a gap. They are compared soon after every kill and at the end too;
     /// this is for a host on which nothing is seen at all. From 1s to 24h.
-    #[arg(long, value_name = "DURATION", value_parser = cross_check::parse)]
+    #[arg(long, value_name = "DURATION", value_parser = durations::cross_check)]
     pub cross_check: Option<Duration>,
+    /// Longest time a report waits for its victims to be gone [default: 10s].
+    ///
+    /// Until they have exited and their memory is back, or so long: then it is said which of them are stuck. Text is printed at once and a line follows; JSON is printed when the report
+    /// is closed. 0s: at once, without what becomes of the victims. Up to 10min.
+    #[arg(long, value_name = "DURATION", value_parser = durations::close_after)]
+    pub close_after: Option<Duration>,
 }
 
 /// What `replay` takes.

@@ -7,9 +7,10 @@ use std::mem::offset_of;
 
 use oomwhy_common::{
     event::{
-        CandidateEntry, CandidatesHead, CgroupEvent, EndEvent, EventHeader, InvocationEvent,
-        LevelEntry, LevelsHead, MemcgFacts, PathHead, ReclaimedEvent, RepeatsEvent, TaskFacts,
-        USER_FRAMES, UserFrame as WireFrame, VictimEvent, candidate, chosen, kind,
+        AfterEvent, CandidateEntry, CandidatesHead, CgroupEvent, EndEvent, EventHeader,
+        InvocationEvent, LevelEntry, LevelsHead, MemcgFacts, PathHead, ReclaimedEvent,
+        RepeatsEvent, StatEvent, TaskFacts, USER_FRAMES, UserFrame as WireFrame, VictimEvent,
+        WaitEvent, after, candidate, chosen, kind,
     },
     valid,
 };
@@ -18,9 +19,9 @@ use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes as _, KnownLayout
 
 use crate::{
     events::{
-        Body, Candidate, Candidates, CgroupMade, CgroupPath, Chosen, Control, Counter, End, Event,
-        Invocation, Level, Levels, Memcg, Memory, Name, Reclaimed, Repeats, Task, UserFrame,
-        Victim,
+        After, AfterWhat, Body, Candidate, Candidates, CgroupMade, CgroupPath, Chosen, Control,
+        Counter, End, Event, Invocation, Level, Levels, Memcg, Memory, Name, Reclaimed, Repeats,
+        Stat, Task, UserFrame, Victim, Wait,
     },
     report::hex,
 };
@@ -59,6 +60,9 @@ pub fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
         kind::REPEATS => Body::Repeats(repeats(bytes)?),
         kind::RECLAIMED => Body::Reclaimed(Box::new(reclaimed(bytes, has)?)),
         kind::CGROUP => Body::CgroupMade(cgroup_made(bytes)?),
+        kind::STAT => Body::Stat(stat(bytes, has)?),
+        kind::AFTER => Body::After(after(bytes, has)?),
+        kind::WAIT => Body::Wait(Box::new(wait(bytes, has)?)),
         unknown => return Err(Malformed::UnknownKind(unknown)),
     };
     Ok(Event { boottime_ns: header.boottime_ns, cpu: header.cpu, seq: header.seq, body })
@@ -125,6 +129,8 @@ fn invocation(bytes: &[u8], has: impl Fn(u64) -> bool + Copy) -> Result<Invocati
         chosen: has(valid::CHOSEN).then(|| task(&event.chosen, false, false)),
         considered: event.considered,
         choice_made: event.choice_made != 0,
+        nodemask: has(valid::NODEMASK).then_some(event.nodemask),
+        mems_allowed: has(valid::MEMS_ALLOWED).then_some(event.mems_allowed),
         message: has(valid::MESSAGE).then(|| name(&event.message)),
         kernel_stack: has(valid::KERNEL_STACK)
             .then(|| event.kernel_stack.iter().take(event.kernel_frames as usize))
@@ -233,6 +239,8 @@ fn victim(bytes: &[u8], has: impl Fn(u64) -> bool) -> Result<Victim, Malformed> 
             total_vm: event.total_vm,
         }),
         per_cpu: has(valid::VICTIM_PER_CPU).then_some(event.per_cpu),
+        mm: (has(valid::VICTIM_MM) || has(valid::VICTIM_SHARES_MM)).then_some(event.mm),
+        shares_mm: has(valid::VICTIM_SHARES_MM),
     })
 }
 
@@ -272,6 +280,44 @@ fn reclaimed(bytes: &[u8], has: impl Fn(u64) -> bool + Copy) -> Result<Reclaimed
 fn cgroup_made(bytes: &[u8]) -> Result<CgroupMade, Malformed> {
     let (event, _) = head::<CgroupEvent>(bytes)?;
     Ok(CgroupMade { id: event.id, parent_id: event.parent_id })
+}
+
+fn stat(bytes: &[u8], has: impl Fn(u64) -> bool) -> Result<Stat, Malformed> {
+    let (event, _) = head::<StatEvent>(bytes)?;
+    Ok(Stat {
+        fresh: event.fresh != 0,
+        counters: event.counters.to_vec(),
+        places: has(valid::STAT_PLACES).then(|| event.places.to_vec()),
+    })
+}
+
+fn after(bytes: &[u8], has: impl Fn(u64) -> bool) -> Result<After, Malformed> {
+    let (event, _) = head::<AfterEvent>(bytes)?;
+    Ok(After {
+        what: match event.what {
+            after::REAPER_WOKEN => AfterWhat::ReaperWoken,
+            after::REAPING_STARTED => AfterWhat::ReapingStarted,
+            after::REAPING_FINISHED => AfterWhat::ReapingFinished,
+            after::REAPING_SKIPPED => AfterWhat::ReapingSkipped,
+            after::EXITED => AfterWhat::Exited,
+            after::FREEING => AfterWhat::Freeing,
+            after::FREED => AfterWhat::Freed,
+            _ => AfterWhat::Unknown,
+        },
+        tgid: (event.tgid != 0).then_some(event.tgid),
+        tid: event.tid,
+        mm: (event.mm != 0).then_some(event.mm),
+        counts: has(valid::AFTER_COUNTS).then_some(event.counts),
+    })
+}
+
+fn wait(bytes: &[u8], has: impl Fn(u64) -> bool + Copy) -> Result<Wait, Malformed> {
+    let (event, _) = head::<WaitEvent>(bytes)?;
+    Ok(Wait {
+        trigger: task(&event.trigger, has(valid::TRIGGER), has(valid::TRIGGER_CGROUP)),
+        oom_memcg: memcg(&event.oom_memcg, has),
+        ended: event.ended != 0,
+    })
 }
 
 #[cfg(test)]

@@ -41,6 +41,12 @@ pub enum Body {
     Reclaimed(Box<Reclaimed>),
     /// A cgroup was made.
     CgroupMade(CgroupMade),
+    /// What the oom_memcg's memory was.
+    Stat(Stat),
+    /// What became of a victim.
+    After(After),
+    /// A task waits because the OOM killer of its memcg is disabled.
+    Wait(Box<Wait>),
 }
 
 /// Bytes from the kernel that should be text; untrusted, maybe not UTF-8.
@@ -98,6 +104,12 @@ pub struct Invocation {
     pub considered: u32,
     /// Written at `oom_kill_process` entry: the killer meant to kill.
     pub choice_made: bool,
+    /// The nodes that the allocation is bound to, bit n for node n; 0: not bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodemask: Option<u64>,
+    /// The nodes that current may use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mems_allowed: Option<u64>,
     /// The kernel's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<Name>,
@@ -270,6 +282,11 @@ pub struct Victim {
     /// What the counters' per-CPU batches hold besides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_cpu: Option<[i64; mm::COUNT]>,
+    /// Its memory, as an identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mm: Option<u64>,
+    /// Not marked: killed because it shares the memory of the victim before it.
+    pub shares_mm: bool,
 }
 
 /// `out_of_memory` returned.
@@ -326,6 +343,69 @@ pub struct Reclaimed {
     pub order: i32,
     /// How many such calls so far, this one included.
     pub count: u64,
+}
+
+/// Raw statistics of the oom_memcg.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Stat {
+    /// The kernel had just flushed them; else they are as old as its latest flush.
+    pub fresh: bool,
+    /// In the unit of each.
+    pub counters: Vec<i64>,
+    /// Where a counter is, by its number; `None`: at its number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub places: Option<Vec<u8>>,
+}
+
+/// What became of a victim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct After {
+    /// What happened.
+    pub what: AfterWhat,
+    /// The process, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tgid: Option<i32>,
+    /// The thread.
+    pub tid: i32,
+    /// Its memory, as an identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mm: Option<u64>,
+    /// What is left of the memory, pages, index `oomwhy_common::event::mm`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts: Option<[i64; mm::COUNT]>,
+}
+
+/// Stages of a victim's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AfterWhat {
+    /// The reaper shall look at it.
+    ReaperWoken,
+    /// The reaper began.
+    ReapingStarted,
+    /// The reaper is done.
+    ReapingFinished,
+    /// The reaper left it to somebody else.
+    ReapingSkipped,
+    /// Its last thread exited.
+    Exited,
+    /// Nobody uses its memory any more.
+    Freeing,
+    /// Its memory is back.
+    Freed,
+    /// Something this build does not know.
+    Unknown,
+}
+
+/// A task waits, or has stopped to wait.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Wait {
+    /// Current.
+    pub trigger: Task,
+    /// Whose OOM killer is disabled.
+    pub oom_memcg: Memcg,
+    /// It waits no longer.
+    pub ended: bool,
 }
 
 /// A cgroup was made.

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    assemble::Visible,
     gfp::GfpFlag,
+    memcg_stat::StatItem,
     report::{Missing, Tier},
 };
 
@@ -34,4 +36,18 @@ pub struct Host {
     /// The memory controller is on the unified hierarchy (cgroup v2); false: on v1, where the
     /// second counter of a memcg is memory and swap together. `None`: not known.
     pub memory_on_v2: Option<bool>,
+    /// The statistics of a memcg on this kernel.
+    pub memcg_stat: Vec<StatItem>,
+    /// How long a report waits for what becomes of its victims. ns.
+    pub close_after_ns: u64,
+}
+
+impl Host {
+    /// What can be seen to become of victims: that for which there is a hook.
+    pub fn visible(&self) -> Visible {
+        Visible {
+            exits: self.hooks.contains_key("sched_process_exit"),
+            freeing: self.hooks.contains_key("exit_mmap"),
+        }
+    }
 }

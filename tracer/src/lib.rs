@@ -33,6 +33,7 @@ pub mod proc_file;
 pub mod compose;
 pub mod gfp;
 pub mod host;
+pub mod memcg_stat;
 pub mod report;
 
 pub mod filter;

@@ -8,13 +8,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use oomwhy_common::event::{EventHeader, RepeatsEvent, kind};
+use oomwhy_common::event::{EventHeader, RepeatsEvent, WaitEvent, kind};
 use thiserror::Error;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{Instant, MissedTickBehavior, interval, interval_at, sleep},
 };
-use zerocopy::IntoBytes;
+use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use crate::{
     assemble::{Account, RUN_SETTLES_AFTER_NS},
@@ -102,6 +102,10 @@ fn cgroup_ids(account: &Account) -> Vec<u64> {
     if let Some(reclaimed) = &account.reclaimed {
         ids.extend(reclaimed.trigger.cgroup_id);
         ids.extend(reclaimed.oom_memcg.id);
+    }
+    if let Some(wait) = &account.wait {
+        ids.extend(wait.trigger.cgroup_id);
+        ids.extend(wait.oom_memcg.id);
     }
     ids
 }
@@ -242,6 +246,11 @@ impl Live {
                 self.take_one(&record)?;
             }
         }
+        for tid in self.pipeline.waiting_tasks() {
+            if let Some(last_ns) = self.probes.wait_ended(tid, clock::boottime_ns()) {
+                self.take_one(&wait_ended_record(tid, last_ns))?;
+            }
+        }
         let now = clock::boottime_ns();
         self.note(Fact::Tick(now))?;
         let due = self.pipeline.due(now);
@@ -321,20 +330,29 @@ impl Live {
 
 /// The record that the kernel side would write if the run ended now.
 fn repeats_record(seq: u64, count: u64, last_ns: u64) -> Bytes {
-    let record = RepeatsEvent {
-        header: EventHeader {
-            boottime_ns: last_ns,
-            seq,
-            valid: 0,
-            kind: kind::REPEATS,
-            size: u32::try_from(size_of::<RepeatsEvent>()).unwrap_or_default(),
-            cpu: 0,
-            reserved: 0,
-        },
-        count,
-        last_ns,
-    };
+    let header = header::<RepeatsEvent>(kind::REPEATS, seq, last_ns);
+    Bytes::copy_from_slice(RepeatsEvent { header, count, last_ns }.as_bytes())
+}
+
+/// The record that the kernel side would write if it could know that a wait is over.
+fn wait_ended_record(tid: i32, last_ns: u64) -> Bytes {
+    let mut record = WaitEvent::new_zeroed();
+    record.header = header::<WaitEvent>(kind::WAIT, 0, last_ns);
+    record.trigger.tid = tid;
+    record.ended = 1;
     Bytes::copy_from_slice(record.as_bytes())
+}
+
+fn header<T>(kind: u32, seq: u64, boottime_ns: u64) -> EventHeader {
+    EventHeader {
+        boottime_ns,
+        seq,
+        valid: 0,
+        kind,
+        size: u32::try_from(size_of::<T>()).unwrap_or_default(),
+        cpu: 0,
+        reserved: 0,
+    }
 }
 
 async fn either(interrupt: &mut Signal, terminate: &mut Signal) {

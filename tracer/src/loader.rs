@@ -249,7 +249,7 @@ impl Probes {
             counters.get(&index, 0).map_err(|error| other("read the counters", &error))
         };
         let mut losses = Losses::default();
-        for kind in 0..=kind::CGROUP {
+        for kind in 0..=kind::LAST {
             losses.count += values(counters::DROPPED + kind)?.iter().sum::<u64>();
         }
         if losses.count > 0 {
@@ -267,6 +267,26 @@ impl Probes {
         let runs: BpfHashMap<_, u64, [u64; 4]> = map.try_into().ok()?;
         let [seq, _ending, count, last_ns] = runs.get(&oom_memcg, 0).ok()?;
         Some(QuietRun { seq, count, last_ns })
+    }
+}
+
+/// A task that came out of its wait and did not go back in for so long waits no longer. ns.
+const WAIT_GOES_ON_WITHIN_NS: u64 = 1_000_000_000;
+
+impl Probes {
+    /// When a thread's wait for a memcg whose OOM killer is disabled ended, `CLOCK_BOOTTIME` ns.
+    /// `None` while it waits. One that was pushed out of the map, or has died waiting, has ended.
+    pub fn wait_ended(&self, tid: i32, now_ns: u64) -> Option<u64> {
+        let waiting = self.ebpf.map("WAITING")?;
+        let waiting: BpfHashMap<_, u64, [u64; 3]> = waiting.try_into().ok()?;
+        match waiting.get(&u64::try_from(tid).ok()?, 0) {
+            Ok([_since, last_ns, inside]) => {
+                let is_over = now_ns.saturating_sub(last_ns) >= WAIT_GOES_ON_WITHIN_NS;
+                (inside == 0 && is_over).then_some(last_ns)
+            }
+            Err(MapError::KeyNotFound) => Some(now_ns),
+            Err(_) => None,
+        }
     }
 }
 

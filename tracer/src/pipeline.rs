@@ -1,12 +1,14 @@
 //! Records in, reports out: decode, assemble, compose, filter, sinks. The same for a live run and
 //! for a replay; what differs is who finds the facts ([`FactSource`]).
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::{
-    assemble::{Account, Assembler},
+    assemble::{Account, Assembler, Stage},
     compose::{Findings, compose},
     decode::decode,
     events::{Body, Event},
@@ -14,7 +16,7 @@ use crate::{
     gaps::{Gap, Gaps, Reading},
     host::Host,
     recording::Fact,
-    report::{GapReport, LossReport, Record, SCHEMA},
+    report::{GapReport, LossReport, OomReport, Record, SCHEMA},
     sink::{Sink, SinkError},
 };
 
@@ -62,6 +64,8 @@ pub struct Pipeline {
     host: Host,
     assembler: Assembler,
     findings: Findings,
+    /// Invocations that sinks were told of and that are not closed yet.
+    told: BTreeSet<u64>,
     /// Losses already told.
     lost_before: u64,
     lost_since_report: u64,
@@ -79,9 +83,10 @@ impl Pipeline {
     /// An empty pipeline.
     pub fn new(host: Host, filter: Filter, count: Option<u64>) -> Self {
         Self {
+            assembler: Assembler::new(host.visible(), host.close_after_ns),
             host,
-            assembler: Assembler::default(),
             findings: Findings::default(),
+            told: BTreeSet::new(),
             lost_before: 0,
             lost_since_report: 0,
             gaps: Gaps::default(),
@@ -136,6 +141,11 @@ impl Pipeline {
         self.assembler.finish()
     }
 
+    /// Threads that wait, of whose end no record comes.
+    pub fn waiting_tasks(&self) -> Vec<i32> {
+        self.assembler.waiting_tasks()
+    }
+
     /// Runs whose counts may have moved on: (seq, oom_memcg id).
     pub fn waiting(&self) -> Vec<(u64, u64)> {
         self.assembler.waiting()
@@ -178,15 +188,15 @@ impl Pipeline {
             if self.is_done() {
                 break;
             }
-            self.gaps.saw(&account);
-            facts.find(&account, &mut self.findings);
-            self.findings.drops = self.lost_since_report;
+            if account.stage != Stage::Closed {
+                self.gaps.saw(&account);
+                self.findings.drops = std::mem::take(&mut self.lost_since_report);
+                facts.find(&account, &mut self.findings);
+            }
             let report = compose(&account, &self.host, &self.findings);
-            self.lost_since_report = 0;
             if self.filter.passes(&report) {
-                self.stats.reports += 1;
-                self.write(&Record::Oom(Box::new(report)))?;
-            } else {
+                self.tell(account.seq, account.stage, report)?;
+            } else if account.stage != Stage::Closed {
                 self.stats.filtered += 1;
             }
         }
@@ -201,6 +211,32 @@ impl Pipeline {
     /// What userspace found out so far.
     pub fn findings_mut(&mut self) -> &mut Findings {
         &mut self.findings
+    }
+
+    fn tell(&mut self, seq: u64, stage: Stage, report: OomReport) -> Result<(), PipelineError> {
+        let record = Record::Oom(Box::new(report));
+        match stage {
+            // No more of them than are wanted, for each will be closed.
+            Stage::Killed if self.count.is_none_or(|count| self.n_told() < count) => {
+                self.told.insert(seq);
+                self.sinks.iter_mut().try_for_each(|sink| sink.early(&record))?;
+            }
+            Stage::Killed => {}
+            Stage::Closed if self.told.remove(&seq) => {
+                self.stats.reports += 1;
+                self.sinks.iter_mut().try_for_each(|sink| sink.late(&record))?;
+            }
+            Stage::Whole | Stage::Closed => {
+                self.stats.reports += 1;
+                self.write(&record)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reports made, and those to come of what was told.
+    fn n_told(&self) -> u64 {
+        self.stats.reports + self.told.len() as u64
     }
 
     fn is_done(&self) -> bool {

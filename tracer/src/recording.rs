@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use crate::{compose::Symbol, host::Host};
 
-const MAGIC: &[u8; 12] = b"oomwhy-rec1\n";
+const MAGIC: &[u8; 12] = b"oomwhy-rec2\n";
 const HOST: u8 = 0;
 const RECORD: u8 = 1;
 const FACT: u8 = 2;

@@ -11,12 +11,13 @@ use anyhow::{Context, Result, bail, ensure};
 /// Other structs are kept whole where they are embedded, and become void where pointed to.
 #[rustfmt::skip]
 const STRUCTS: &[(&str, &[&str])] = &[
-    ("oom_control", &["memcg", "gfp_mask", "order", "totalpages", "chosen", "chosen_points",
+    ("oom_control", &["memcg", "nodemask", "gfp_mask", "order", "totalpages", "chosen", "chosen_points",
                       "constraint"]),
     // __state and lockdep_depth tell which gfp macros the kernel has.
     ("task_struct", &["pid", "tgid", "comm", "flags", "mm", "signal", "real_cred",
-                      "start_boottime", "cgroups", "vfork_done", "real_parent", "__state", "lockdep_depth"]),
-    ("signal_struct", &["nr_threads", "oom_score_adj", "oom_mm", "pids"]),
+                      "start_boottime", "cgroups", "vfork_done", "real_parent", "mems_allowed", "memcg_in_oom", "__state",
+                      "lockdep_depth"]),
+    ("signal_struct", &["nr_threads", "live", "oom_score_adj", "oom_mm", "pids"]),
     ("pid", &["level", "numbers"]),
     ("upid", &["nr"]),
     ("cred", &["uid"]),
@@ -24,7 +25,8 @@ const STRUCTS: &[(&str, &[&str])] = &[
     ("percpu_counter", &["count", "counters"]),
     ("css_set", &["subsys"]),
     ("cgroup_subsys_state", &["cgroup"]),
-    ("mem_cgroup", &["css", "memory", "swap", "memsw", "oom_group"]),
+    ("mem_cgroup", &["css", "memory", "swap", "memsw", "oom_group", "vmstats"]),
+    ("memcg_vmstats", &["state"]),
     ("page_counter", &["usage", "max", "high", "low", "min", "parent"]),
     ("cgroup", &["kn"]),
     ("kernfs_node", &["parent", "__parent", "name", "id"]),
@@ -45,11 +47,27 @@ const FUNCTIONS: &[&str] = &[
     "page_counter_try_charge",
 ];
 
-const TYPEDEFS: &[&str] = &["btf_trace_mark_victim", "btf_trace_cgroup_mkdir"];
+const TYPEDEFS: &[&str] = &[
+    "btf_trace_mark_victim",
+    "btf_trace_cgroup_mkdir",
+    "btf_trace_signal_generate",
+    "btf_trace_wake_reaper",
+    "btf_trace_start_task_reaping",
+    "btf_trace_finish_task_reaping",
+    "btf_trace_skip_task_reaping",
+    "btf_trace_sched_process_exit",
+];
 
 /// An enum is kept if it has one of these; whole, but for the first list.
-const ENUMERATORS: &[&str] =
-    &["memory_cgrp_id", "PIDTYPE_TGID", "MM_FILEPAGES", "___GFP_DMA_BIT", CURRENT_TASK_BTF];
+const ENUMERATORS: &[&str] = &[
+    "memory_cgrp_id",
+    "PIDTYPE_TGID",
+    "MM_FILEPAGES",
+    "___GFP_DMA_BIT",
+    CURRENT_TASK_BTF,
+    "NR_ANON_MAPPED",
+    "MEMCG_SOCK",
+];
 /// `enum bpf_func_id` has 200 more, which nobody asks for.
 const CURRENT_TASK_BTF: &str = "BPF_FUNC_get_current_task_btf";
 

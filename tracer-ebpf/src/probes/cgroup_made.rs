@@ -23,7 +23,7 @@ fn made(ctx: &BtfTracePointContext) -> Option<()> {
     let node = cgroup::node(cgroup)?;
     let id = node.get(offset!(kernfs_id))?;
     let parent_id = node.follow(offset!(kernfs_parent))?.get(offset!(kernfs_id))?;
-    emit::reserved(kind::CGROUP, |event: &mut CgroupEvent| {
+    emit::reserved(kind::CGROUP, 0, |event: &mut CgroupEvent| {
         event.id = id;
         event.parent_id = parent_id;
         0

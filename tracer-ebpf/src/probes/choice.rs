@@ -42,6 +42,7 @@ fn choose(ctx: &FEntryContext) -> Option<()> {
     let oc = Object::<Argument>::new(ctx.arg(0))?;
     probe_log!(ctx, "oom_kill_process, {} weighed", state.candidates.head.considered);
     state.kill_calls += 1;
+    state.oom_memcg = oom_control::memcg(oc).flatten().map_or(0, Object::address);
     invocation::end_run(state, oc);
     emit(ctx, state, oc, Some(ctx.arg(1)));
     Some(())
@@ -119,6 +120,14 @@ fn control(event: &mut InvocationEvent, oc: Object<Argument>) -> u64 {
         event.constraint = constraint;
         event.chosen_points = points;
         known |= valid::OOM_CONTROL;
+    }
+    if let Some(nodes) = oom_control::nodemask(oc) {
+        event.nodemask = nodes;
+        known |= valid::NODEMASK;
+    }
+    if let Some(nodes) = kernel::current().and_then(task::mems_allowed) {
+        event.mems_allowed = nodes;
+        known |= valid::MEMS_ALLOWED;
     }
     if let Some(memcg) = oom_control::memcg(oc) {
         known |= valid::DOMAIN;

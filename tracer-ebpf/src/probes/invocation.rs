@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use oomwhy_common::event::{EndEvent, RepeatsEvent, chosen, kind};
 
-use super::choice;
+use super::{choice, stat};
 use crate::{
     emit,
     kernel::{self, Argument, Object},
@@ -44,6 +44,9 @@ fn begin(ctx: &FEntryContext) -> Option<()> {
     state.kill_calls = 0;
     state.victims = 0;
     state.shots = 0;
+    state.marked = 0;
+    state.stat_state = 0;
+    state.oom_memcg = 0;
     state.candidates.head.recorded = 0;
     state.candidates.head.considered = 0;
     let oc = Object::<Argument>::new(ctx.arg(0))?;
@@ -79,6 +82,8 @@ fn end(ctx: &FExitContext, state: &mut State) -> Option<()> {
     if state.kill_calls == 0 {
         choice::emit(ctx, state, oc, None);
     }
+    // Where nobody was shot it has not gone out yet.
+    stat::emit_filled(state);
     state.end.header = emit::header(kind::END, state.seq, emit::now(), 0, size_of::<EndEvent>());
     emit::record(&state.end, size_of::<EndEvent>(), kind::END);
     Some(())

@@ -42,7 +42,7 @@ fn no_invocation(ctx: &FExitContext, memcg: Object<Argument>) -> Option<()> {
     if !count.is_power_of_two() {
         return None;
     }
-    emit::reserved(kind::RECLAIMED, |event: &mut ReclaimedEvent| {
+    emit::reserved(kind::RECLAIMED, 0, |event: &mut ReclaimedEvent| {
         let mut known = record::trigger(&mut event.trigger);
         known |= record::memcg(&mut event.oom_memcg, memcg);
         event.gfp_mask = ctx.arg::<u32>(1);

@@ -1,8 +1,11 @@
 //! One file per stage of an invocation, in the order in which the kernel gets there.
 
+mod after;
 mod candidate;
 mod cgroup_made;
 mod choice;
 mod invocation;
 mod memcg_call;
+mod stat;
 mod victim;
+mod wait;

@@ -10,11 +10,12 @@ use oomwhy_common::{
     valid,
 };
 
+use super::stat;
 use crate::{
     emit,
     kernel::{self, Argument, Object},
     log::probe_log,
-    maps::{State, own_invocation},
+    maps::{MARKED, Marked, State, own_invocation},
     objects::{memory, task},
     record,
 };
@@ -24,6 +25,8 @@ use crate::{
 fn oom_kill_task(ctx: FEntryContext) -> i32 {
     if let Some(state) = own_invocation() {
         state.shots += 1;
+        state.marked = 0;
+        stat::before_shot(state);
         // Where mark_victim passes a bare pid, what is read here goes out there.
         if kernel::victim_by_pid()
             && let Some(task) = Object::<Argument>::new(ctx.arg(0))
@@ -81,9 +84,53 @@ fn mark_pid(state: &mut State, tid: i32) {
 #[inline(always)]
 fn emit_victim(state: &mut State, known: u64) {
     state.victims += 1;
+    state.marked = 1;
+    if known & valid::VICTIM_MM != 0 {
+        let task = &state.victim.task;
+        let marked = Marked { seq: state.seq, tgid: task.tgid, tid: task.tid };
+        // Without memory for it, nobody sees this victim's memory come back.
+        let _ = MARKED.insert(state.victim.mm, marked, 0);
+    }
     let size = size_of::<VictimEvent>();
     state.victim.header = emit::header(kind::VICTIM, state.seq, emit::now(), known, size);
     emit::record(&state.victim, size, kind::VICTIM);
+}
+
+// kernel-proto: include/trace/events/signal.h signal_generate(int sig, struct kernel_siginfo *info,
+//               struct task_struct *task, int group, int result)
+#[btf_tracepoint]
+fn signal_generate(ctx: BtfTracePointContext) -> i32 {
+    const SIGKILL: i32 = 9;
+    if ctx.arg::<i32>(0) == SIGKILL
+        && let Some(state) = own_invocation()
+        && state.marked != 0
+        && let Some(task) = Object::<Argument>::new(ctx.arg(2))
+    {
+        sharer(state, task);
+    }
+    0
+}
+
+/// Another process that shares the memory of the victim just marked: killed without a word in the
+/// log, and without a mark. Its memory is the victim's, so it is not counted once more.
+#[inline(always)]
+fn sharer(state: &mut State, task: Object<Argument>) -> Option<()> {
+    record::identity(&mut state.victim.task, task)?;
+    let mut known = valid::VICTIM_SHARES_MM;
+    if record::circumstances(&mut state.victim.task, task).is_some() {
+        known |= valid::VICTIM_TASK;
+    }
+    if record::home(&mut state.victim.task, task).is_some() {
+        known |= valid::VICTIM_CGROUP;
+    }
+    if let Some(vpid) = task::vpid(task) {
+        state.victim.vpid = vpid;
+        known |= valid::VICTIM_VPID;
+    }
+    let size = size_of::<VictimEvent>();
+    state.victim.header = emit::header(kind::VICTIM, state.seq, emit::now(), known, size);
+    emit::record(&state.victim, size, kind::VICTIM);
+    Some(())
 }
 
 /// Fills the record but for its header. Returns the validity bits.

@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::Failure;
@@ -28,6 +29,10 @@ use crate::{
     sink::SinkError,
 };
 
+/// How long a report waits for its victims to be gone: the reaper comes after 2 s, and tries for
+/// another.
+const CLOSE_AFTER: Duration = Duration::from_secs(10);
+
 /// Traces until a signal or until enough reports were written.
 pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     let filter = super::filter(&arguments.select)?;
@@ -40,7 +45,8 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     }
     protect_self();
     let kill_counter = KillCounter::open(&root);
-    let mut host = host(&facts, &plan, &probes);
+    let close_after = arguments.close_after.unwrap_or(CLOSE_AFTER);
+    let mut host = host(&facts, &plan, &probes, close_after);
     host.missing.extend(kill_counter.as_ref().err().map(without_kill_counter));
     let recorder = arguments.record.as_deref().map(|path| Recorder::create(path, &host));
     let recorder = recorder.transpose().map_err(|error| Failure::runtime(&error))?;
@@ -136,7 +142,7 @@ fn talk_about(probes: &Probes) {
     }
 }
 
-fn host(facts: &HostFacts, plan: &Plan, probes: &Probes) -> Host {
+fn host(facts: &HostFacts, plan: &Plan, probes: &Probes, close_after: Duration) -> Host {
     let planned = plan.missing.iter().cloned().chain(without_counters(&probes.settings));
     let planned = planned.map(|MissingField { field, why }| Missing { field, why });
     let failed = probes.failed.iter().map(|(planned, why)| Missing {
@@ -154,6 +160,8 @@ fn host(facts: &HostFacts, plan: &Plan, probes: &Probes) -> Host {
         hooks: probes.hooks.clone(),
         missing: planned.chain(failed).collect(),
         memory_on_v2: memory_on_v2(facts),
+        memcg_stat: facts.btf.memcg_stat.clone(),
+        close_after_ns: u64::try_from(close_after.as_nanos()).unwrap_or(u64::MAX),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
     events::{Invocation, Task, UserFrame},
     gfp,
     host::Host,
+    memcg_stat,
     report::{Constraint, Frame, GfpMask, Missing, OomReport, Outcome, Source, Trigger, lossy},
 };
 
@@ -82,6 +83,12 @@ pub fn compose(account: &Account, host: &Host, findings: &Findings) -> OomReport
         report.trigger = Some(trigger(facts, &reclaimed.trigger));
         report.oom_memcg = Some(cgroups::oom_memcg(facts, &reclaimed.oom_memcg));
         report.constraint = Some(Constraint::Memcg);
+    } else if let Some(wait) = &account.wait {
+        report.trigger = Some(trigger(facts, &wait.trigger));
+        report.oom_memcg = Some(cgroups::oom_memcg(facts, &wait.oom_memcg));
+        report.constraint = Some(Constraint::Memcg);
+        report.waited_ns =
+            account.wait_ended_ns.map(|ended| ended.saturating_sub(account.first_ns));
     }
     report.candidates = candidates::candidates(facts);
     report.victims = victims::victims(facts, report.candidates.as_ref());
@@ -94,6 +101,8 @@ fn describe(report: &mut OomReport, facts: Facts<'_>, invocation: &Invocation) {
     let control = invocation.control.as_ref();
     report.reason = outcome::reason(facts.account, invocation);
     report.constraint = control.and_then(|control| outcome::constraint(control.constraint));
+    report.nodemask = invocation.nodemask.filter(|&nodes| nodes != 0).map(nodes);
+    report.mems_allowed = invocation.mems_allowed.map(nodes);
     report.message = invocation.message.as_ref().map(|words| lossy(&words.0).0);
     report.totalpages =
         control.map(|control| control.totalpages).filter(|&totalpages| totalpages != 0);
@@ -109,10 +118,28 @@ fn describe(report: &mut OomReport, facts: Facts<'_>, invocation: &Invocation) {
         invocation.user_stack.as_ref().map(|frames| frames.iter().map(user_frame).collect());
     report.trigger = Some(trigger);
     report.oom_memcg = invocation.oom_memcg.as_ref().map(|memcg| cgroups::oom_memcg(facts, memcg));
+    if let (Some(memcg), Some(stat)) = (&mut report.oom_memcg, &facts.account.stat) {
+        let page_size = facts.host.page_size;
+        memcg.stat = Some(memcg_stat::items(stat, &facts.host.memcg_stat, page_size));
+        memcg.stat_is_stale = !stat.fresh;
+    }
     if let Some(levels) = &facts.account.levels {
         report.limit_chain = Some(cgroups::limit_chain(facts, levels, invocation));
         report.limit_chain_truncated = levels.truncated;
     }
+}
+
+/// Nodes as the kernel prints them: "0-1,3".
+fn nodes(mask: u64) -> String {
+    let mut ranges = Vec::new();
+    let mut node = 0_u32;
+    while let Some(rest) = mask.checked_shr(node).filter(|&rest| rest != 0) {
+        let first = node + rest.trailing_zeros();
+        let last = first + (mask >> first).trailing_ones() - 1;
+        ranges.push(if first == last { first.to_string() } else { format!("{first}-{last}") });
+        node = last + 1;
+    }
+    ranges.join(",")
 }
 
 fn trigger(facts: Facts<'_>, task: &Task) -> Trigger {
@@ -185,6 +212,7 @@ fn id(host: &Host, account: &Account, started_ns: u64) -> String {
     let boot = host.boot_id.as_deref().unwrap_or("unknown-boot");
     let trigger = account.invocation.as_ref().map(|invocation| &invocation.trigger);
     let trigger = trigger.or(account.reclaimed.as_ref().map(|reclaimed| &reclaimed.trigger));
+    let trigger = trigger.or(account.wait.as_ref().map(|wait| &wait.trigger));
     let tid = trigger.map_or(0, |task| task.tid);
     format!("{boot}-{started_ns:016x}-{tid}")
 }
@@ -206,7 +234,7 @@ fn finish_missing(report: &mut OomReport, account: &Account) {
             why: "its record was lost: the ring was full".to_owned(),
         });
     };
-    if account.reclaimed.is_none() {
+    if account.reclaimed.is_none() && account.wait.is_none() {
         if account.invocation.is_none() {
             lost("trigger");
         }

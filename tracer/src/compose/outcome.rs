@@ -22,6 +22,9 @@ pub(super) fn outcome(account: &Account, host: &Host) -> Outcome {
     if account.reclaimed.is_some() {
         return Outcome::Reclaimed;
     }
+    if account.wait.is_some() {
+        return Outcome::Disabled;
+    }
     match &account.end {
         Some(end) => ended(end, host.hooks.contains_key("mark_victim")),
         // The end was lost. A marked victim was killed, as far as anyone can tell; one that was

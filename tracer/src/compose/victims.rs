@@ -4,8 +4,9 @@ use oomwhy_common::event::mm;
 
 use super::{Facts, cgroups};
 use crate::{
+    assemble::Aftermath,
     events::{self, Memory},
-    report::{Candidate, Candidates, Victim, lossy},
+    report::{Candidate, Candidates, Reaped, Victim, lossy},
 };
 
 pub(super) fn victims(facts: Facts<'_>, candidates: Option<&Candidates>) -> Vec<Victim> {
@@ -38,14 +39,65 @@ fn report(
         chosen: is_chosen(facts, task.tgid),
         points: row.and_then(|row| row.points),
         oom_score_adj: task.oom_score_adj,
-        marked_at_ns: Some(marked_ns),
+        marked_at_ns: (!victim.shares_mm).then_some(marked_ns),
+        shares_mm_with: shared_with(facts, victim),
         ..Victim::default()
     };
+    become_of(facts, &mut report, marked_ns, victim);
     if let Some(memory) = victim.memory {
         let batches = victim.per_cpu.filter(|_| exact).unwrap_or_default();
         fill_memory(facts, &mut report, memory, batches);
     }
     report
+}
+
+/// The victim whose memory it shares: the one that was marked before it.
+fn shared_with(facts: Facts<'_>, sharer: &events::Victim) -> Option<i32> {
+    let mut marked = facts.account.victims.iter().map(|(_, victim)| victim);
+    let marked = marked.find(|victim| !victim.shares_mm && victim.mm == sharer.mm);
+    marked.filter(|_| sharer.shares_mm).map(|victim| victim.task.tgid)
+}
+
+/// What became of a victim, in time since it was marked.
+fn become_of(facts: Facts<'_>, report: &mut Victim, marked_ns: u64, victim: &events::Victim) {
+    let since = |time: Option<u64>| time.map(|time| time.saturating_sub(marked_ns));
+    let Some(after) = facts.account.aftermath.get(&victim.task.tgid) else {
+        report.stuck = facts.account.is_overdue && !victim.shares_mm;
+        return;
+    };
+    report.stuck = facts.account.is_overdue
+        && !victim.shares_mm
+        && (after.exited_ns.is_none() || after.freed_ns.is_none());
+    report.exited_after_ns = since(after.exited_ns);
+    report.freed_after_ns = since(after.freed_ns);
+    if !victim.shares_mm && after.freed_ns.is_some() {
+        report.freed_bytes = after.left.map(|left| facts.bytes(resident(&left)));
+    }
+    let touched = [after.reaper_woken_ns, after.reaping_started_ns, after.reaping_skipped_ns];
+    if touched.iter().any(Option::is_some) {
+        report.reaped = Some(Reaped {
+            woken_after_ns: since(after.reaper_woken_ns),
+            started_after_ns: since(after.reaping_started_ns),
+            finished_after_ns: since(after.reaping_finished_ns),
+            skipped: after.reaping_skipped_ns.map(|_| true),
+            bytes: reaped_pages(victim, after).map(|pages| facts.bytes(pages)),
+        });
+    }
+}
+
+/// What the reaper gave back, where it was done before the victim's own exit came to it.
+fn reaped_pages(victim: &events::Victim, after: &Aftermath) -> Option<u64> {
+    let finished = after.reaping_finished_ns?;
+    after.freeing_ns.filter(|&freeing| finished <= freeing)?;
+    let before = resident(&victim.memory?.counts);
+    before.checked_sub(resident(&after.left?))
+}
+
+/// Pages that are resident. Negative counts are races of their per-CPU parts.
+fn resident(counts: &[i64; mm::COUNT]) -> u64 {
+    let parts = [mm::ANON, mm::FILE, mm::SHMEM];
+    let pages = parts.map(|part| counts.get(part).copied().unwrap_or_default().max(0));
+    u64::try_from(pages.iter().sum::<i64>()).unwrap_or_default()
 }
 
 fn is_chosen(facts: Facts<'_>, tgid: i32) -> bool {

@@ -1,6 +1,6 @@
-//! One walk through /proc/kallsyms: it has 5 to 10 MB, of which two lines matter. Making those
-//! takes the kernel longer than all else that is read at start, so reading ends where both lines
-//! must have been seen.
+//! One walk through /proc/kallsyms: it has 5 to 10 MB, of which two or three lines matter. Making those
+//! takes the kernel longer than all else that is read at start, so reading ends where these
+//! lines must have been seen.
 
 use std::{
     fs::File,
@@ -24,25 +24,33 @@ pub struct Kallsyms {
     pub badness_is_split: Option<bool>,
     /// Address of `__per_cpu_offset`; `None` where it is hidden from us.
     pub per_cpu_offset: Option<u64>,
+    /// Address of `mem_cgroup_stats_index`; `None` where it is hidden from us, or not looked for.
+    pub stat_places: Option<u64>,
 }
 
-/// Reads what can be read; what cannot is `None`.
-pub(super) fn scan(root: &Root) -> Kallsyms {
+/// Reads what can be read; what cannot is `None`. `stat_table`: the kernel has
+/// `mem_cgroup_stats_index`.
+pub(super) fn scan(root: &Root, stat_table: bool) -> Kallsyms {
     File::open(root.path("/proc/kallsyms"))
-        .and_then(|file| scan_lines(BufReader::with_capacity(BUFFER_BYTES, file)))
+        .and_then(|file| scan_lines(BufReader::with_capacity(BUFFER_BYTES, file), stat_table))
         .unwrap_or_default()
 }
 
-fn scan_lines(mut source: impl BufRead) -> io::Result<Kallsyms> {
+fn scan_lines(mut source: impl BufRead, stat_table: bool) -> io::Result<Kallsyms> {
     let mut symbols = Kallsyms::default();
     let (mut line, mut text_ended, mut address_seen) = (Vec::new(), false, false);
-    while !(text_ended && address_seen) && source.read_until(b'\n', &mut line)? > 0 {
+    let mut table_seen = !stat_table;
+    while !(text_ended && address_seen && table_seen) && source.read_until(b'\n', &mut line)? > 0 {
         symbols.badness_is_split.get_or_insert(false);
         match split(&line) {
             Some((_, END_OF_TEXT)) => text_ended = true,
             Some((address, b"__per_cpu_offset")) => {
                 symbols.per_cpu_offset = parse_address(address);
                 address_seen = true;
+            }
+            Some((address, b"mem_cgroup_stats_index")) if stat_table => {
+                symbols.stat_places = parse_address(address);
+                table_seen = true;
             }
             Some((_, name)) if is_part_of_badness(name) => symbols.badness_is_split = Some(true),
             _ => {}
@@ -79,7 +87,7 @@ mod tests {
     use super::*;
 
     fn scanned(text: &str) -> Kallsyms {
-        scan_lines(text.as_bytes()).expect("bytes can be read")
+        scan_lines(text.as_bytes(), false).expect("bytes can be read")
     }
 
     #[test]
@@ -102,7 +110,7 @@ mod tests {
         let end = "1 T _etext\n2 D __per_cpu_offset\n";
         let mut source = [end, "3 t unread\n"].concat();
         let mut unread = source.as_bytes();
-        scan_lines(&mut unread).expect("bytes can be read");
+        scan_lines(&mut unread, false).expect("bytes can be read");
         assert_eq!(unread, b"3 t unread\n");
         // Either alone is not the end.
         source = format!("1 T _etext\n2 t oom_badness.part.0\n{end}");
@@ -112,16 +120,24 @@ mod tests {
     }
 
     #[test]
+    fn the_table_of_statistics_is_waited_for_where_there_is_one() {
+        let text = "1 T _etext\n2 D __per_cpu_offset\n3 d mem_cgroup_stats_index\n";
+        let with = scan_lines(text.as_bytes(), true).expect("bytes can be read");
+        assert_eq!(with.stat_places, Some(3));
+        assert_eq!(scanned(text).stat_places, None);
+    }
+
+    #[test]
     fn names_that_only_resemble_ours_are_passed_over() {
         let text = "1 t oom_badnesses\n2 D __per_cpu_offsets\n3\nx y z w\n\
                     4 D __per_cpu_offset\t[module]\n";
-        let seen = Kallsyms { badness_is_split: Some(false), per_cpu_offset: None };
+        let seen = Kallsyms { badness_is_split: Some(false), ..Kallsyms::default() };
         assert_eq!(scanned(text), seen);
     }
 
     #[test]
     fn no_kallsyms_is_unknown() {
-        assert_eq!(scan(&Root::new("/nonexistent")), Kallsyms::default());
+        assert_eq!(scan(&Root::new("/nonexistent"), true), Kallsyms::default());
         assert_eq!(scanned(""), Kallsyms::default());
     }
 }

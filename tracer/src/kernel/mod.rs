@@ -1,6 +1,6 @@
 //! What the running kernel offers, in the order in which it is asked: its BTF ([`btf`], [`layout`]),
 //! where it keeps what the probes read ([`offsets`]), the other facts of this host ([`support`],
-//! with [`files`], [`kallsyms`] and [`gfp`]), and what follows from them ([`plan`], pure).
+//! with [`files`], [`kallsyms`], [`gfp`] and [`memcg_stat`]), and what follows from them ([`plan`], pure).
 //!
 //! Nothing here loads or attaches; that is the loader's.
 
@@ -9,6 +9,7 @@ pub mod files;
 pub mod gfp;
 pub mod kallsyms;
 pub mod layout;
+pub mod memcg_stat;
 pub mod offsets;
 pub mod plan;
 pub mod support;
@@ -23,7 +24,9 @@ fn wanted_names() -> HashSet<&'static str> {
     offsets::structs()
         .chain(offsets::ENUMS.iter().copied())
         .chain(support::FUNCTIONS.iter().copied())
+        .chain(support::typedefs())
         .chain(support::TYPES.iter().copied())
+        .chain(memcg_stat::ENUMS.iter().copied())
         .chain(gfp::STRUCTS.iter().copied())
         .collect()
 }
@@ -33,6 +36,7 @@ fn wanted_members() -> impl Iterator<Item = &'static str> {
     offsets::members()
         .chain(support::ENUMERATORS.iter().copied())
         .chain(gfp::MEMBERS.iter().copied())
+        .chain(memcg_stat::enumerators())
 }
 
 /// Enumerators that are wanted by how they begin.

@@ -52,6 +52,7 @@ const EMBEDDED: Load = Load::None;
 #[rustfmt::skip]
 const TABLE: &[Field] = table! {
     oc_memcg:             POINTER, "oom_control.memcg";
+    oc_nodemask:          POINTER, "oom_control.nodemask";
     oc_gfp_mask:          U32,     "oom_control.gfp_mask";
     oc_order:             U32,     "oom_control.order";
     oc_totalpages:        U64,     "oom_control.totalpages";
@@ -71,8 +72,12 @@ const TABLE: &[Field] = table! {
     task_cgroups:         POINTER, "task_struct.cgroups";
     task_vfork_done:      POINTER, "task_struct.vfork_done";
     task_real_parent:     POINTER, "task_struct.real_parent";
+    task_mems_allowed:    Load::First(8), "task_struct.mems_allowed";
+    // With cgroup v1 only.
+    task_memcg_in_oom:    POINTER, "task_struct.memcg_in_oom";
     signal_oom_score_adj: I16,     "signal_struct.oom_score_adj";
     signal_nr_threads:    U32,     "signal_struct.nr_threads";
+    signal_live:          U32,     "signal_struct.live";
     signal_oom_mm:        POINTER, "signal_struct.oom_mm";
     signal_pid_tgid:      POINTER, "signal_struct.pids[PIDTYPE_TGID]";
     pid_level:            U32,     "pid.level";
@@ -100,6 +105,10 @@ const TABLE: &[Field] = table! {
     memcg_memory:         EMBEDDED, "mem_cgroup.memory";
     memcg_swap:           EMBEDDED, "mem_cgroup.swap" | "mem_cgroup.memsw";
     memcg_oom_group:      BOOL,    "mem_cgroup.oom_group";
+    memcg_vmstats:        POINTER, "mem_cgroup.vmstats";
+    // An array in the memcg itself before 5.13.
+    memcg_vmstats_array:  EMBEDDED, "mem_cgroup.vmstats[0]";
+    vmstats_state:        EMBEDDED, "memcg_vmstats.state";
     counter_usage:        U64,     "page_counter.usage";
     counter_max:          U64,     "page_counter.max";
     counter_high:         U64,     "page_counter.high";

@@ -171,6 +171,7 @@ fn settings(facts: &HostFacts, resolved: &Resolved) -> Settings {
     let typed_counters = resolved.has("per_cpu_counters") || !probe_read;
     Settings {
         per_cpu_offsets: facts.kallsyms.per_cpu_offset.unwrap_or_default(),
+        stat_places: facts.kallsyms.stat_places.unwrap_or_default(),
         possible_cpus: facts.possible_cpus.unwrap_or_default(),
         typed_loads: 1,
         probe_read: u32::from(probe_read),
@@ -204,13 +205,43 @@ fn programs(facts: &HostFacts, candidates: Candidates, settings: &Settings) -> V
         }
         Candidates::Nobody => {}
     }
-    if settings.probe_read == 0 && facts.btf.cgroup_mkdir {
+    if settings.probe_read == 0 && facts.btf.has_tracepoint("cgroup_mkdir") {
         programs.push(tp_btf("cgroup_mkdir", "cgroup_mkdir"));
     }
+    programs.extend(around(facts, settings));
     programs.push(fexit("out_of_memory_ret", "out_of_memory"));
     programs.push(fentry("out_of_memory", "out_of_memory"));
     if facts.btf.has("mem_cgroup_out_of_memory") {
         programs.push(fexit("mem_cgroup_out_of_memory_ret", "mem_cgroup_out_of_memory"));
+    }
+    programs
+}
+
+/// What is told besides the decision itself: what the memory was, who dies along, what becomes of
+/// the victims, who waits.
+fn around(facts: &HostFacts, settings: &Settings) -> Vec<Planned> {
+    let mut programs = Vec::new();
+    if facts.btf.has("mem_cgroup_print_oom_meminfo") && settings.probe_read != 0 {
+        programs.push(fexit("mem_cgroup_print_oom_meminfo_ret", "mem_cgroup_print_oom_meminfo"));
+    }
+    let tracepoints = [
+        "signal_generate",
+        "wake_reaper",
+        "start_task_reaping",
+        "finish_task_reaping",
+        "skip_task_reaping",
+        "sched_process_exit",
+    ];
+    let known = tracepoints.into_iter().filter(|name| facts.btf.has_tracepoint(name));
+    programs.extend(known.map(|name| tp_btf(name, name)));
+    if facts.btf.has("exit_mmap") {
+        programs.push(fexit("exit_mmap_ret", "exit_mmap"));
+        programs.push(fentry("exit_mmap", "exit_mmap"));
+    }
+    if facts.btf.has("mem_cgroup_oom_synchronize") {
+        let hook = "mem_cgroup_oom_synchronize";
+        programs.push(fexit("mem_cgroup_oom_synchronize_ret", hook));
+        programs.push(fentry(hook, hook));
     }
     programs
 }

@@ -10,8 +10,9 @@ use super::{
     files::{self, CgroupMounts, Lockdown, Privileges, Root},
     gfp,
     kallsyms::{self, Kallsyms},
+    memcg_stat,
 };
-use crate::gfp::GfpFlag;
+use crate::{gfp::GfpFlag, memcg_stat::StatItem};
 
 /// The functions that are hooked, now or by a probe to come: facts are kept for these.
 pub const FUNCTIONS: &[&str] = &[
@@ -28,9 +29,25 @@ pub const FUNCTIONS: &[&str] = &[
     "page_counter_try_charge",
 ];
 
-/// Typedefs and enums that facts are read from.
-pub(super) const TYPES: &[&str] =
-    &["btf_trace_mark_victim", "btf_trace_cgroup_mkdir", "bpf_func_id"];
+/// The tracepoints that are hooked: the typedef that BTF has for each, and its name.
+const TRACEPOINTS: &[(&str, &str)] = &[
+    ("btf_trace_mark_victim", "mark_victim"),
+    ("btf_trace_cgroup_mkdir", "cgroup_mkdir"),
+    ("btf_trace_signal_generate", "signal_generate"),
+    ("btf_trace_wake_reaper", "wake_reaper"),
+    ("btf_trace_start_task_reaping", "start_task_reaping"),
+    ("btf_trace_finish_task_reaping", "finish_task_reaping"),
+    ("btf_trace_skip_task_reaping", "skip_task_reaping"),
+    ("btf_trace_sched_process_exit", "sched_process_exit"),
+];
+
+/// Their typedefs.
+pub(super) fn typedefs() -> impl Iterator<Item = &'static str> {
+    TRACEPOINTS.iter().map(|(typedef, _)| *typedef)
+}
+
+/// Enums that facts are read from.
+pub(super) const TYPES: &[&str] = &["bpf_func_id"];
 
 /// Enumerators that facts are read from.
 pub(super) const ENUMERATORS: &[&str] = &[CURRENT_TASK_BTF];
@@ -62,12 +79,16 @@ pub struct BtfFacts {
     pub functions: BTreeSet<&'static str>,
     /// Layout of `oom:mark_victim`.
     pub mark_victim: MarkVictim,
-    /// The tracepoint `cgroup:cgroup_mkdir` exists.
-    pub cgroup_mkdir: bool,
+    /// Those of the tracepoints that we hook that exist.
+    pub tracepoints: BTreeSet<&'static str>,
     /// The helper bpf_get_current_task_btf exists (5.11+).
     pub current_task_btf: bool,
     /// Flags of a `gfp_mask`, by bit; in the order of the kernel's log where tracefs shows it.
     pub gfp: Vec<GfpFlag>,
+    /// The statistics of a memcg.
+    pub memcg_stat: Vec<StatItem>,
+    /// A table of the kernel's says where each of them is.
+    pub stat_table: bool,
 }
 
 /// Facts about this host. What could not be found out is `None` or says so by its type.
@@ -103,8 +124,8 @@ impl HostFacts {
             crate::gfp::sort_by_format(&mut btf.gfp, &format);
         }
         Self {
+            kallsyms: kallsyms::scan(root, btf.stat_table),
             btf,
-            kallsyms: kallsyms::scan(root),
             lockdown: files::lockdown(root),
             possible_cpus: files::possible_cpus(root),
             privileges: files::privileges(root),
@@ -120,18 +141,30 @@ impl HostFacts {
 impl BtfFacts {
     /// Reads what `btf` tells.
     pub fn collect(btf: &KernelBtf) -> Self {
+        let memcg_stat = memcg_stat::items(btf);
         Self {
             functions: FUNCTIONS.iter().copied().filter(|name| btf.has_function(name)).collect(),
             mark_victim: mark_victim(btf),
-            cgroup_mkdir: btf.typedef("btf_trace_cgroup_mkdir").is_some(),
+            tracepoints: TRACEPOINTS
+                .iter()
+                .filter(|(typedef, _)| btf.typedef(typedef).is_some())
+                .map(|(_, name)| *name)
+                .collect(),
             current_task_btf: btf.enumerator(CURRENT_TASK_BTF).is_some(),
             gfp: gfp::flags(btf),
+            stat_table: memcg_stat::has_table(btf, &memcg_stat),
+            memcg_stat,
         }
     }
 
     /// Whether one of [`FUNCTIONS`] exists.
     pub fn has(&self, function: &str) -> bool {
         self.functions.contains(function)
+    }
+
+    /// Whether one of the tracepoints exists.
+    pub fn has_tracepoint(&self, name: &str) -> bool {
+        self.tracepoints.contains(name)
     }
 }
 
@@ -206,9 +239,12 @@ mod tests {
     }
 
     #[test]
-    fn cgroup_mkdir_is_traced_everywhere() {
+    fn the_tracepoints_are_everywhere() {
         for series in fixtures::SERIES {
-            assert!(facts(series).cgroup_mkdir, "{series}");
+            let facts = facts(series);
+            for (_, name) in TRACEPOINTS {
+                assert!(facts.has_tracepoint(name), "{series}: {name}");
+            }
         }
     }
 

@@ -27,6 +27,8 @@ fn host() -> Host {
             why: "no reason".to_owned(),
         }],
         memory_on_v2: Some(true),
+        memcg_stat: Vec::new(),
+        close_after_ns: 0,
     }
 }
 
@@ -42,7 +44,7 @@ fn frames() -> Vec<Frame> {
         Fact::Tick(9),
         Fact::End,
     ];
-    let records = [b"".as_slice(), b"oomwhy-rec1\n", &[0xff; 300]];
+    let records = [b"".as_slice(), b"oomwhy-rec2\n", &[0xff; 300]];
     let records = records.map(|bytes| Frame::Record(Bytes::copy_from_slice(bytes)));
     records.into_iter().chain(facts.map(Frame::Fact)).collect()
 }
@@ -123,7 +125,7 @@ fn a_file_of_somebody_else_is_refused_with_a_hint() {
     for bytes in [
         b"".as_slice(),
         b"oomwhy",
-        b"oomwhy-rec2\n",
+        b"oomwhy-rec1\n",
         b"{\"type\":\"oom\",\"schema\":1}\n",
         &[0; 4096],
     ] {

@@ -61,9 +61,12 @@ pub struct OomMemcg {
     /// memory.oom.group: kill all of it, or one process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_group: Option<bool>,
-    /// memory.stat.
+    /// memory.stat before anybody was killed, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stat: Option<BTreeMap<String, u64>>,
+    /// `stat` is as old as the kernel's latest flush, up to 2 s: it printed no report of its own.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub stat_is_stale: bool,
 }
 
 /// One level of the limit chain.

@@ -18,11 +18,11 @@ use serde::{Deserialize, Serialize};
 
 pub use bytes::{hex, lossy, original};
 pub use memory::{Cgroup, LimitLevel, OomMemcg};
-pub use reserved::{Container, Growth, GrowthPoint, GrowthRate, GrowthStack, Reaped, Verdict};
+pub use reserved::{Container, Growth, GrowthPoint, GrowthRate, GrowthStack, Verdict};
 pub use schema::json_schema;
 pub use source::{Missing, Source, Tier};
 pub use stack::Frame;
-pub use task::{Candidate, Candidates, GfpMask, Trigger, Victim, WhyNot};
+pub use task::{Candidate, Candidates, GfpMask, Reaped, Trigger, Victim, WhyNot};
 
 /// Version of the contract, `schema` in every record.
 pub const SCHEMA: u32 = 1;
@@ -80,6 +80,15 @@ pub struct OomReport {
     /// The kernel's words, e.g. "Memory cgroup out of memory".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// The nodes that the allocation was bound to, as in "0-1"; absent where it was not bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodemask: Option<String>,
+    /// The nodes that the trigger may use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mems_allowed: Option<String>,
+    /// Outcome `disabled` only: how long the trigger waited; absent while it still does. ns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waited_ns: Option<u64>,
     /// Size of the domain (limit plus usable swap, or RAM plus swap), not anyone's usage. Pages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub totalpages: Option<u64>,
@@ -130,6 +139,9 @@ impl OomReport {
             repeats_until: None,
             constraint: None,
             message: None,
+            nodemask: None,
+            mems_allowed: None,
+            waited_ns: None,
             totalpages: None,
             page_size: None,
             trigger: None,

@@ -20,20 +20,6 @@ pub struct Container {
     pub pod_uid: Option<String>,
 }
 
-/// What the reaper did to a victim's memory.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Reaped {
-    /// From marking to its start, ns.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub started_after_ns: Option<u64>,
-    /// From marking to its end, ns.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub finished_after_ns: Option<u64>,
-    /// It left the memory alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub skipped: Option<bool>,
-}
-
 /// What grew before the invocation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Growth {

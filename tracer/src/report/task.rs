@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cgroup, Container, Frame, Reaped};
+use super::{Cgroup, Container, Frame, is_false};
 
 /// The task whose allocation invoked the OOM killer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -223,4 +223,35 @@ pub struct Victim {
     /// From marking to the return of its memory, ns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freed_after_ns: Option<u64>,
+    /// Resident memory that its own exit gave back, bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freed_bytes: Option<u64>,
+    /// Neither had it exited nor was its memory back when the report was closed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub stuck: bool,
+    /// It shares the memory of this victim, and was killed for that: without a line in the kernel's
+    /// log. Its memory is told there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shares_mm_with: Option<i32>,
+}
+
+/// What the reaper did to a victim's memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reaped {
+    /// From marking until it was told to look at it, ns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub woken_after_ns: Option<u64>,
+    /// From marking to its start, ns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_after_ns: Option<u64>,
+    /// From marking to its end, ns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished_after_ns: Option<u64>,
+    /// It left the memory to somebody else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<bool>,
+    /// Resident memory that it gave back: what was there when the victim was marked, less what was
+    /// left when the victim's own exit came to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
 }

@@ -19,6 +19,17 @@ use crate::report::Record;
 pub trait Sink {
     /// Writes one record, whole, and flushes it.
     fn write(&mut self, record: &Record) -> Result<(), SinkError>;
+
+    /// A report whose victims are not gone yet; it comes again by [`Sink::late`]. Who wants one
+    /// record per report waits for that.
+    fn early(&mut self, _record: &Record) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    /// The report that came early, with what became of its victims.
+    fn late(&mut self, record: &Record) -> Result<(), SinkError> {
+        self.write(record)
+    }
 }
 
 /// Why a record could not be written.

@@ -4,6 +4,7 @@
 //! Under 80 columns, readable without color, sizes in IEC units. Nothing is decided here: what is
 //! not in the record is not shown. Every untrusted byte passes through [`crate::sanitize`].
 
+mod aftermath;
 mod candidates;
 mod headline;
 mod layout;
@@ -55,6 +56,11 @@ impl<W: Write> TextSink<W> {
     /// A sink into `out`, unbuffered; times are shown in `zone`.
     pub fn new(out: W, zone: TimeZone, detail: Detail) -> Self {
         Self { out, detail, zone }
+    }
+
+    fn print(&mut self, text: &str) -> Result<(), SinkError> {
+        self.out.write_all(text.as_bytes())?;
+        Ok(self.out.flush()?)
     }
 
     fn render(&self, record: &Record) -> String {
@@ -133,9 +139,18 @@ impl<W: Write> TextSink<W> {
 
 impl<W: Write> Sink for TextSink<W> {
     fn write(&mut self, record: &Record) -> Result<(), SinkError> {
-        let text = self.render(record);
-        self.out.write_all(text.as_bytes())?;
-        Ok(self.out.flush()?)
+        self.print(&self.render(record))
+    }
+
+    fn early(&mut self, record: &Record) -> Result<(), SinkError> {
+        self.write(record)
+    }
+
+    fn late(&mut self, record: &Record) -> Result<(), SinkError> {
+        match record {
+            Record::Oom(report) => self.print(&aftermath::block(report)),
+            Record::Gap(_) | Record::Loss(_) => self.write(record),
+        }
     }
 }
 

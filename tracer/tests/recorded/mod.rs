@@ -52,6 +52,8 @@ fn start(path: &Path) -> Recorder {
         hooks: BTreeMap::from([("mark_victim".to_owned(), "tp_btf".to_owned())]),
         missing: Vec::new(),
         memory_on_v2: Some(true),
+        memcg_stat: Vec::new(),
+        close_after_ns: 0,
     };
     Recorder::create(path, &host).unwrap()
 }

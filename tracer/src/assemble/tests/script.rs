@@ -93,6 +93,8 @@ pub(super) fn invocation_of(oom_memcg: u64) -> Body {
         chosen: None,
         considered: 0,
         choice_made: false,
+        nodemask: None,
+        mems_allowed: None,
         message: None,
         kernel_stack: None,
         user_stack: None,
@@ -118,7 +120,14 @@ pub(super) fn bystander() -> Body {
 }
 
 pub(super) fn victim(tgid: i32) -> Body {
-    Body::Victim(Box::new(Victim { task: task(tgid), vpid: None, memory: None, per_cpu: None }))
+    Body::Victim(Box::new(Victim {
+        task: task(tgid),
+        vpid: None,
+        memory: None,
+        per_cpu: None,
+        mm: None,
+        shares_mm: false,
+    }))
 }
 
 fn end(chosen: Chosen, kill_calls: u32, victims: u32) -> Body {

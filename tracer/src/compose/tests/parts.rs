@@ -22,6 +22,8 @@ pub(super) fn host() -> Host {
         hooks: [("mark_victim".to_owned(), "tp_btf".to_owned())].into(),
         missing: Vec::new(),
         memory_on_v2: Some(true),
+        memcg_stat: Vec::new(),
+        close_after_ns: 0,
     }
 }
 
@@ -54,6 +56,8 @@ pub(super) fn invocation() -> Invocation {
         chosen: None,
         considered: 0,
         choice_made: false,
+        nodemask: None,
+        mems_allowed: None,
         message: None,
         kernel_stack: None,
         user_stack: None,
@@ -106,5 +110,12 @@ pub(super) fn candidates(list: Vec<Candidate>) -> Candidates {
 }
 
 pub(super) fn victim(tgid: i32) -> Victim {
-    Victim { task: task(tgid), vpid: None, memory: Some(MEMORY), per_cpu: None }
+    Victim {
+        task: task(tgid),
+        vpid: None,
+        memory: Some(MEMORY),
+        per_cpu: None,
+        mm: None,
+        shares_mm: false,
+    }
 }

@@ -11,7 +11,7 @@ use zerocopy::IntoBytes;
 
 use super::{
     super::decode,
-    wire::{candidates, end, entry, invocation, levels, reclaimed, victim},
+    wire::{after, candidates, end, entry, invocation, levels, reclaimed, stat, victim},
 };
 use crate::events::{Body, Candidate};
 
@@ -66,12 +66,15 @@ fn a_group_of_an_invocation_that_is_not_known_is_absent() {
         (valid::OOM_MEMCG | valid::OOM_MEMCG_ID, ".oom_memcg"),
         (valid::DOMAIN, ".is_memcg"),
         (valid::MESSAGE, ".message"),
+        (valid::NODEMASK, ".nodemask"),
+        (valid::MEMS_ALLOWED, ".mems_allowed"),
         (valid::KERNEL_STACK, ".kernel_stack"),
         (valid::USER_STACK, ".user_stack"),
         (valid::CHOSEN, ".chosen"),
         (
             u64::MAX,
             ".totalpages .chosen_points .gfp_mask .order .constraint .is_memcg .oom_memcg .message \
+             .nodemask .mems_allowed \
              .kernel_stack .user_stack .chosen .trigger.start_boottime_ns .trigger.oom_score_adj \
              .trigger.cgroup_id",
         ),
@@ -91,6 +94,10 @@ fn a_group_of_another_kind_that_is_not_known_is_absent() {
     ] {
         check(victim().as_bytes(), offset_of!(EventHeader, valid), bits, gone);
     }
+    let mm = valid::VICTIM_MM | valid::VICTIM_SHARES_MM;
+    check(victim().as_bytes(), offset_of!(EventHeader, valid), mm, ".memory .mm");
+    check(after().as_bytes(), offset_of!(EventHeader, valid), valid::AFTER_COUNTS, ".counts");
+    check(stat().as_bytes(), offset_of!(EventHeader, valid), valid::STAT_PLACES, ".places");
     for (bits, gone) in [
         (valid::TRIGGER, ".trigger.start_boottime_ns .trigger.oom_score_adj"),
         (valid::TRIGGER_CGROUP, ".trigger.cgroup_id"),

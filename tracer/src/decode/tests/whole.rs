@@ -10,7 +10,8 @@ use zerocopy::IntoBytes;
 use super::{
     super::decode,
     wire::{
-        candidates, cgroup_made, end, entry, invocation, levels, path, reclaimed, repeats, victim,
+        after, candidates, cgroup_made, end, entry, invocation, levels, path, reclaimed, repeats,
+        stat, victim, wait,
     },
 };
 use crate::events::{Body, Chosen, Event, Name};
@@ -50,7 +51,7 @@ fn an_invocation_is_decoded_field_by_field() {
             "totalpages": 131_072, "chosen_points": -5, "gfp_mask": 0xcc0, "order": -1,
             "constraint": 3, "is_memcg": true, "oom_memcg": memcg(),
             "chosen": {"tgid": 200, "tid": 201, "comm": "java", "uid": 1000},
-            "considered": 40, "choice_made": true, "message": "Out of memory",
+            "considered": 40, "choice_made": true, "nodemask": 2, "mems_allowed": 3, "message": "Out of memory",
             "kernel_stack": [0xffff_8000_0000_0010_u64, 0xffff_8000_0000_0020_u64],
             "user_stack": [{"build_id": build_id, "file_offset": 0x1234}, {"ip": 0x1234}]}),
     );
@@ -78,6 +79,8 @@ fn the_other_kinds_are_decoded_field_by_field() {
     marked["vpid"] = json!(1);
     marked["memory"] = json!({"counts": [1, 2, 3, -4], "pgtables_bytes": 8192, "total_vm": 900});
     marked["per_cpu"] = json!([5, -6, 7, 8]);
+    marked["mm"] = json!(0xffff_8880_0000_0000_u64);
+    marked["shares_mm"] = json!(true);
     check(victim().as_bytes(), &marked);
     check(
         end().as_bytes(),
@@ -91,6 +94,21 @@ fn the_other_kinds_are_decoded_field_by_field() {
             "gfp_mask": 0xcc0, "order": 2, "count": 8}),
     );
     check(cgroup_made().as_bytes(), &json!({"event": "cgroup_made", "id": 5, "parent_id": 1}));
+    check(
+        after().as_bytes(),
+        &json!({"event": "after", "what": "freeing", "tgid": 200, "tid": 201,
+            "mm": 0xffff_8880_0000_0000_u64, "counts": [1, 2, 3, -4]}),
+    );
+    check(
+        wait().as_bytes(),
+        &json!({"event": "wait", "trigger": task(100), "oom_memcg": memcg(), "ended": true}),
+    );
+    let Body::Stat(stat) = decoded(stat().as_bytes()).body else {
+        panic!("not statistics");
+    };
+    assert!(stat.fresh);
+    assert_eq!(stat.counters[..3], [41, -42, 0]);
+    assert_eq!(stat.places.unwrap()[..3], [1, 0xff, 0]);
 }
 
 /// Written by hand: the structs of both halves could drift together, these bytes cannot.

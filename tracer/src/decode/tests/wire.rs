@@ -1,9 +1,11 @@
 //! Records built from the wire structs, as the probes build them.
 
+use std::mem::offset_of;
+
 use oomwhy_common::event::{
-    CandidateEntry, CandidatesHead, CgroupEvent, EndEvent, EventHeader, InvocationEvent,
-    LevelEntry, LevelsHead, MemcgFacts, PathHead, ReclaimedEvent, RepeatsEvent, TaskFacts,
-    UserFrame, VictimEvent, candidate, chosen, kind,
+    AfterEvent, CandidateEntry, CandidatesHead, CgroupEvent, EndEvent, EventHeader,
+    InvocationEvent, LevelEntry, LevelsHead, MemcgFacts, PathHead, ReclaimedEvent, RepeatsEvent,
+    StatEvent, TaskFacts, UserFrame, VictimEvent, WaitEvent, after, candidate, chosen, kind,
 };
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -58,6 +60,8 @@ pub(super) fn invocation() -> InvocationEvent {
     event.oom_memcg = MEMCG;
     event.gfp_mask = 0xcc0;
     event.order = -1;
+    event.nodemask = 0b10;
+    event.mems_allowed = 0b11;
     event.constraint = 3;
     event.considered = 40;
     event.choice_made = 1;
@@ -168,10 +172,47 @@ pub(super) fn cgroup_made() -> CgroupEvent {
     CgroupEvent { header: header_of::<CgroupEvent>(kind::CGROUP), id: 5, parent_id: 1 }
 }
 
+pub(super) fn stat() -> StatEvent {
+    let mut event = StatEvent::new_zeroed();
+    event.header = header_of::<StatEvent>(kind::STAT);
+    event.fresh = 1;
+    event.counters[..2].copy_from_slice(&[41, -42]);
+    event.places[..2].copy_from_slice(&[1, 0xff]);
+    event
+}
+
+pub(super) fn after() -> AfterEvent {
+    AfterEvent {
+        header: header_of::<AfterEvent>(kind::AFTER),
+        what: after::FREEING,
+        tgid: 200,
+        tid: 201,
+        reserved: 0,
+        mm: 0xffff_8880_0000_0000,
+        counts: [1, 2, 3, -4],
+    }
+}
+
+pub(super) fn wait() -> WaitEvent {
+    WaitEvent {
+        header: header_of::<WaitEvent>(kind::WAIT),
+        trigger: task(100),
+        oom_memcg: MEMCG,
+        ended: 1,
+        reserved: 0,
+    }
+}
+
+/// Without the empty end of the user stack.
+pub(super) fn as_sent(event: &InvocationEvent) -> Vec<u8> {
+    let frames = event.user_frames as usize * size_of::<UserFrame>();
+    event.as_bytes()[..offset_of!(InvocationEvent, user_stack) + frames].to_vec()
+}
+
 /// One record of every kind.
 pub(super) fn records() -> Vec<(&'static str, Vec<u8>)> {
     vec![
-        ("invocation", invocation().as_bytes().to_vec()),
+        ("invocation", as_sent(&invocation())),
         ("candidates", candidates(2)),
         ("path", path(b"app\0pod\0kubepods\0")),
         ("levels", levels(3)),
@@ -180,5 +221,8 @@ pub(super) fn records() -> Vec<(&'static str, Vec<u8>)> {
         ("repeats", repeats().as_bytes().to_vec()),
         ("reclaimed", reclaimed().as_bytes().to_vec()),
         ("cgroup_made", cgroup_made().as_bytes().to_vec()),
+        ("stat", stat().as_bytes().to_vec()),
+        ("after", after().as_bytes().to_vec()),
+        ("wait", wait().as_bytes().to_vec()),
     ]
 }

@@ -10,11 +10,11 @@ use crate::kernel::{
 };
 
 /// Fields of the report by the offset they need. An offset not listed here costs none by itself:
-/// `per_cpu_counters` is absent where counters are exact, and the identity of tasks is not
-/// optional.
+/// some kernels do without it, and the identity of tasks is not optional.
 #[rustfmt::skip]
 const BY_OFFSET: &[(&str, &[&str])] = &[
     ("oc_memcg", &["oom_memcg", "limit_chain"]),
+    ("oc_nodemask", &["nodemask"]),
     // One validity bit covers these five.
     ("oc_gfp_mask", OOM_CONTROL),
     ("oc_order", OOM_CONTROL),
@@ -31,10 +31,12 @@ const BY_OFFSET: &[(&str, &[&str])] = &[
     ("task_cgroups", TASK_CGROUP),
     ("task_vfork_done", &["candidates.why_not"]),
     ("task_real_parent", &["candidates.why_not"]),
+    ("task_mems_allowed", &["mems_allowed"]),
     ("signal_nr_threads", &["candidates.why_not"]),
     ("signal_oom_score_adj", &["trigger.oom_score_adj", "candidates.oom_score_adj",
                                "victims.oom_score_adj"]),
-    ("signal_oom_mm", &["candidates.why_not"]),
+    ("signal_live", &["victims.exited_after_ns"]),
+    ("signal_oom_mm", &["candidates.why_not", "victims.exited_after_ns"]),
     ("signal_pid_tgid", &["victims.vpid"]),
     ("pid_level", &["victims.vpid"]),
     ("pid_numbers", &["victims.vpid"]),
@@ -111,6 +113,8 @@ pub(super) fn all(
     offsets(&mut losses, resolved);
     reads(&mut losses, facts, candidates, settings);
     batches(&mut losses, resolved, settings);
+    stat(&mut losses, facts, resolved, settings);
+    after(&mut losses, facts);
     losses.0
 }
 
@@ -162,12 +166,12 @@ fn reads(losses: &mut Losses, facts: &HostFacts, candidates: Candidates, setting
         return;
     }
     let why = "lockdown=confidentiality: the kernel's strings and untyped pointers cannot be read";
-    losses.add(&["message", "victims.vpid"], why);
+    losses.add(&["message", "victims.vpid", "nodemask"], why);
     losses.add(&["limit_chain (below oom_memcg)"], why);
     if candidates == Candidates::EvaluateTask {
         losses.add(&["candidates.points"], why);
     }
-    if !facts.btf.cgroup_mkdir {
+    if !facts.btf.has_tracepoint("cgroup_mkdir") {
         losses.add(PATHS, why);
     }
     if settings.current_task_btf == 0 {
@@ -193,6 +197,41 @@ fn batches(losses: &mut Losses, resolved: &Resolved, settings: &Settings) {
     losses.add(&[PER_CPU_SHARE], why);
 }
 
+/// The memcg's statistics: where they are, and what is where in them.
+fn stat(losses: &mut Losses, facts: &HostFacts, resolved: &Resolved, settings: &Settings) {
+    let is_found = resolved.has("memcg_vmstats_array")
+        || (resolved.has("memcg_vmstats") && resolved.has("vmstats_state"));
+    let why = if settings.probe_read == 0 {
+        "lockdown=confidentiality: arrays of the kernel cannot be read"
+    } else if !is_found {
+        "not in the kernel's BTF: where a memcg's statistics are"
+    } else if facts.btf.stat_table && settings.stat_places == 0 {
+        "kernel addresses are hidden (CAP_SYSLOG and kernel.kptr_restrict below 2 show them): this \
+         kernel's statistics cannot be told apart without"
+    } else {
+        return;
+    };
+    losses.add(&["oom_memcg.stat"], why);
+}
+
+/// What becomes of a victim.
+fn after(losses: &mut Losses, facts: &HostFacts) {
+    let missing = |tracepoint: &str| !facts.btf.has_tracepoint(tracepoint);
+    if missing("sched_process_exit") {
+        losses.add(&["victims.exited_after_ns"], "no tracepoint sched_process_exit");
+    }
+    if !facts.btf.has("exit_mmap") {
+        losses.add(&["victims.freed_after_ns"], "exit_mmap cannot be hooked on this kernel");
+    }
+    if missing("start_task_reaping") || missing("finish_task_reaping") {
+        losses.add(&["victims.reaped"], "no tracepoints of the oom reaper");
+    }
+    if missing("signal_generate") {
+        let why = "no tracepoint signal_generate: who shares a victim's memory is not seen to die";
+        losses.add(&["victims.shares_mm_with"], why);
+    }
+}
+
 /// Not a field but a part of some: it has a validity bit of its own.
 const PER_CPU_SHARE: &str = "victims (exact rss)";
 
@@ -208,13 +247,23 @@ mod tests {
 
     use super::{super::IDENTITY, BY_OFFSET};
 
+    /// Offsets that some kernels do without: counters that are exact have no per-CPU parts, only cgroup
+    /// v1 has tasks that wait, and a memcg's statistics are in one of two places.
+    const FREE: &[&str] = &[
+        "per_cpu_counters",
+        "task_memcg_in_oom",
+        "memcg_vmstats",
+        "memcg_vmstats_array",
+        "vmstats_state",
+    ];
+
     #[test]
     fn every_offset_has_its_fields_or_is_known_to_cost_none() {
         for name in KernelOffsets::NAMES {
             let rows = BY_OFFSET.iter().filter(|(offset, _)| offset == name).count();
-            let costs_none = IDENTITY.contains(name) || *name == "per_cpu_counters";
+            let costs_none = IDENTITY.contains(name) || FREE.contains(name);
             assert_eq!(rows, usize::from(!costs_none), "{name}");
         }
-        assert_eq!(BY_OFFSET.len() + IDENTITY.len() + 1, KernelOffsets::NAMES.len());
+        assert_eq!(BY_OFFSET.len() + IDENTITY.len() + FREE.len(), KernelOffsets::NAMES.len());
     }
 }

@@ -15,6 +15,7 @@ fn on(series: &str) -> (HostFacts, Resolved) {
         kallsyms: Kallsyms {
             badness_is_split: Some(series.starts_with("5.10")),
             per_cpu_offset: Some(0xffff_ffff_8200_0000),
+            stat_places: Some(0xffff_ffff_8200_1000),
         },
         lockdown: Lockdown::None,
         possible_cpus: Some(2),
@@ -57,6 +58,15 @@ fn nothing_is_missing_where_the_kernel_has_everything() {
             "oom_kill_task",
             "oom_kill_process",
             "oom_badness_ret",
+            "mem_cgroup_print_oom_meminfo_ret",
+            "signal_generate",
+            "wake_reaper",
+            "start_task_reaping",
+            "finish_task_reaping",
+            "skip_task_reaping",
+            "sched_process_exit",
+            "exit_mmap_ret",
+            "exit_mmap",
             "out_of_memory_ret",
             "out_of_memory",
             "mem_cgroup_out_of_memory_ret",
@@ -86,6 +96,8 @@ fn the_way_a_program_is_attached_follows_from_its_name() {
             let how = match planned.program {
                 name if name.ends_with("_ret") => How::Fexit,
                 "mark_victim_task" | "mark_victim_pid" | "cgroup_mkdir" => How::TpBtf,
+                "signal_generate" | "sched_process_exit" | "wake_reaper" => How::TpBtf,
+                name if name.ends_with("_task_reaping") => How::TpBtf,
                 _ => How::Fentry,
             };
             assert_eq!(planned.how, how, "{series}: {}", planned.program);
@@ -204,7 +216,7 @@ fn without_mem_cgroup_out_of_memory_reclaimed_is_not_seen() {
     facts.btf.functions.remove("mem_cgroup_out_of_memory");
     let plan = planned(&facts, &resolved);
     assert_eq!(missing(&plan), ["outcome"]);
-    assert!(!programs_of(&plan).iter().any(|name| name.starts_with("mem_cgroup")));
+    assert!(!programs_of(&plan).contains(&"mem_cgroup_out_of_memory_ret"));
 }
 
 #[test]
@@ -215,7 +227,14 @@ fn confidentiality_costs_strings_and_untyped_pointers() {
     assert_eq!(plan.settings.probe_read, 0);
     assert_eq!(
         missing(&plan),
-        ["message", "victims.vpid", "limit_chain (below oom_memcg)", "victims (exact rss)"]
+        [
+            "message",
+            "victims.vpid",
+            "nodemask",
+            "limit_chain (below oom_memcg)",
+            "victims (exact rss)",
+            "oom_memcg.stat",
+        ]
     );
     assert!(programs_of(&plan).contains(&"cgroup_mkdir"));
 }
@@ -224,7 +243,7 @@ fn confidentiality_costs_strings_and_untyped_pointers() {
 fn confidentiality_without_cgroup_mkdir_costs_paths() {
     let (mut facts, resolved) = ideal();
     facts.lockdown = Lockdown::Confidentiality;
-    facts.btf.cgroup_mkdir = false;
+    facts.btf.tracepoints.remove("cgroup_mkdir");
     let plan = planned(&facts, &resolved);
     assert!(!programs_of(&plan).contains(&"cgroup_mkdir"));
     assert!(missing(&plan).contains(&"oom_memcg.path"));

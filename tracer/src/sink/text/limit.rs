@@ -1,5 +1,7 @@
 //! Whose limit was hit: the oom_memcg, and the chain of limits up to the root.
 
+use std::collections::BTreeMap;
+
 use anstyle::Style;
 
 use super::{
@@ -53,7 +55,8 @@ fn write_memcg(section: &mut Section<'_>, memcg: &OomMemcg) {
         memsw_max_bytes,
         memsw_no_limit,
         oom_group,
-        stat: _,
+        stat,
+        stat_is_stale,
     } = memcg;
     let facts = [
         filling("", *usage_bytes, *max_bytes, *no_limit),
@@ -65,6 +68,33 @@ fn write_memcg(section: &mut Section<'_>, memcg: &OomMemcg) {
     if let Some(path) = names::cgroup(cgroup) {
         section.joined(&[path], "", "of ", Style::new());
     }
+    if let Some(stat) = stat {
+        let stale = stat_is_stale.then(|| "up to 2 s old".to_owned());
+        section.facts(largest(stat).into_iter().chain(stale));
+    }
+}
+
+/// What the memory was: the kinds that add up to it, the largest first.
+fn largest(stat: &BTreeMap<String, u64>) -> Vec<String> {
+    /// Below a hundredth of the whole nothing is worth a place.
+    const SHARE: u64 = 100;
+    const SHOWN: usize = 5;
+    // `file` has `shmem` in it, `kernel` all of the kernel's own.
+    let kinds = ["anon", "file", "shmem", "kernel", "sock"];
+    let size = |kind: &str| stat.get(kind).copied();
+    let shmem = size("shmem").unwrap_or_default();
+    let mut sizes: Vec<(&str, u64)> = kinds
+        .into_iter()
+        .filter_map(|kind| Some((kind, size(kind)?)))
+        .map(|(kind, bytes)| {
+            (kind, if kind == "file" { bytes.saturating_sub(shmem) } else { bytes })
+        })
+        .collect();
+    let whole: u64 = sizes.iter().map(|(_, bytes)| bytes).sum();
+    sizes.retain(|(_, bytes)| *bytes > 0 && *bytes >= whole / SHARE);
+    sizes.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+    let shown = sizes.iter().take(SHOWN);
+    shown.map(|(kind, bytes)| format!("{kind} {}", units::bytes(*bytes))).collect()
 }
 
 /// "498.1 MiB of 512 MiB", as much of it as is known.

@@ -1,0 +1,78 @@
+//! What oom_memcg's memory was, before anybody is killed.
+//!
+//! The kernel flushes a memcg's statistics when it prints its report, and reads them then: so do we,
+//! as `mem_cgroup_print_oom_meminfo` returns. Where that report is suppressed, they are read as they
+//! are, as old as the latest flush, when the first victim is shot.
+//!
+//! The counters go out raw, with the kernel's own table of which is where: userspace names them.
+
+use aya_ebpf::{macros::fexit, programs::FExitContext};
+use oomwhy_common::{
+    event::{StatEvent, kind},
+    valid,
+};
+
+use crate::{
+    emit,
+    kernel::{self, Argument, Object, Origin, Untyped},
+    maps::{State, own_invocation},
+    objects::memcg,
+};
+
+/// `State::stat_state`: filled.
+const FILLED: u32 = 1;
+/// `State::stat_state`: emitted.
+const EMITTED: u32 = 2;
+
+// kernel-proto: mm/memcontrol.c void mem_cgroup_print_oom_meminfo(struct mem_cgroup *memcg)
+#[fexit]
+fn mem_cgroup_print_oom_meminfo_ret(ctx: FExitContext) -> i32 {
+    // Nothing is emitted here: a group without a killable task makes thousands of such reports.
+    if let Some(state) = own_invocation()
+        && let Some(memcg) = Object::<Argument>::new(ctx.arg(0))
+    {
+        fill(state, memcg, 1);
+    }
+    0
+}
+
+/// Before the first shot: emits what was read, or what can be read now.
+#[inline(always)]
+pub(super) fn before_shot(state: &mut State) {
+    if state.stat_state == 0
+        && let Some(memcg) = Object::<Untyped>::new(state.oom_memcg as *const u8)
+    {
+        fill(state, memcg, 0);
+    }
+    emit_filled(state);
+}
+
+/// Emits what was read, once.
+#[inline(always)]
+pub(super) fn emit_filled(state: &mut State) {
+    if state.stat_state != FILLED {
+        return;
+    }
+    state.stat_state = EMITTED;
+    let size = size_of::<StatEvent>();
+    let known = state.stat.header.valid;
+    state.stat.header = emit::header(kind::STAT, state.seq, emit::now(), known, size);
+    emit::record(&state.stat, size, kind::STAT);
+}
+
+#[inline(always)]
+fn fill<O: Origin>(state: &mut State, memcg: Object<O>, fresh: u32) {
+    let stat = &mut state.stat;
+    stat.fresh = fresh;
+    stat.header.valid = 0;
+    let Some(counters) = memcg::stat_counters(memcg) else {
+        return;
+    };
+    if kernel::copy_block(&mut stat.counters, counters).is_none() {
+        return;
+    }
+    if kernel::copy_block(&mut stat.places, kernel::stat_places()).is_some() {
+        stat.header.valid = valid::STAT_PLACES;
+    }
+    state.stat_state = FILLED;
+}

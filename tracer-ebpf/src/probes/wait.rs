@@ -1,0 +1,71 @@
+//! `mem_cgroup_oom_synchronize`: a task waits because its memcg's OOM killer is disabled (cgroup v1,
+//! `memory.oom_control` 1). Nobody is killed, and the kernel says nothing.
+
+use aya_ebpf::{
+    helpers::bpf_get_current_pid_tgid,
+    macros::{fentry, fexit},
+    programs::{FEntryContext, FExitContext},
+};
+use oomwhy_common::{
+    event::{WaitEvent, kind},
+    valid,
+};
+
+use crate::{
+    emit,
+    kernel::{self, Current, Object},
+    maps::{WAITING, Wait},
+    objects::task,
+    record,
+};
+
+/// A task that comes back so soon has found no room when it was woken: it still waits.
+const WAIT_GOES_ON_WITHIN_NS: u64 = 1_000_000_000;
+
+// kernel-proto: mm/memcontrol.c bool mem_cgroup_oom_synchronize(bool handle)
+#[fentry]
+fn mem_cgroup_oom_synchronize(ctx: FEntryContext) -> i32 {
+    // Without `handle` it only clears what an earlier fault left.
+    if ctx.arg::<u64>(0) as u8 != 0
+        && let Some(memcg) = kernel::current().and_then(task::memcg_in_oom)
+    {
+        begin(memcg);
+    }
+    0
+}
+
+// kernel-proto: as above
+#[fexit]
+fn mem_cgroup_oom_synchronize_ret(_ctx: FExitContext) -> i32 {
+    if let Some(wait) = WAITING.get_ptr_mut(tid()) {
+        let ended = Wait { inside: 0, last_ns: emit::now(), ..crate::maps::load(wait) };
+        crate::maps::store(wait, ended);
+    }
+    0
+}
+
+/// Only the begin is emitted: each uncharge wakes all who wait. That it is over, userspace reads
+/// from the map.
+#[inline(always)]
+fn begin(memcg: Object<Current>) {
+    let now = emit::now();
+    if let Some(wait) = WAITING.get_ptr_mut(tid()) {
+        let known = crate::maps::load(wait);
+        if now.saturating_sub(known.last_ns) < WAIT_GOES_ON_WITHIN_NS {
+            crate::maps::store(wait, Wait { inside: 1, last_ns: now, ..known });
+            return;
+        }
+    }
+    let _ = WAITING.insert(tid(), Wait { since_ns: now, last_ns: now, inside: 1 }, 0);
+    emit::reserved(kind::WAIT, 0, |event: &mut WaitEvent| {
+        // verifier: in this order; in the other one LLVM spills a register that 5.10 knows to be
+        // empty.
+        let known = record::memcg(&mut event.oom_memcg, memcg.untyped());
+        known | record::trigger(&mut event.trigger) | valid::DOMAIN
+    });
+}
+
+#[inline(always)]
+fn tid() -> u64 {
+    bpf_get_current_pid_tgid() & u64::from(u32::MAX)
+}

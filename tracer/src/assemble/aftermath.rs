@@ -1,0 +1,97 @@
+//! What became of the victims of an invocation, and whether that is all there is to wait for. Pure.
+
+use std::collections::BTreeMap;
+
+use oomwhy_common::event::mm;
+
+use super::Account;
+use crate::events::{After, AfterWhat};
+
+/// What became of one victim. Times: `CLOCK_BOOTTIME` ns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Aftermath {
+    /// The reaper was told to look at it.
+    pub reaper_woken_ns: Option<u64>,
+    /// The reaper began.
+    pub reaping_started_ns: Option<u64>,
+    /// The reaper was done.
+    pub reaping_finished_ns: Option<u64>,
+    /// The reaper left it to somebody else.
+    pub reaping_skipped_ns: Option<u64>,
+    /// Its last thread exited.
+    pub exited_ns: Option<u64>,
+    /// Nobody used its memory any more.
+    pub freeing_ns: Option<u64>,
+    /// What was left of its memory then, pages, index [`mm`].
+    pub left: Option<[i64; mm::COUNT]>,
+    /// Its memory was back.
+    pub freed_ns: Option<u64>,
+}
+
+/// Which of it can be seen on this host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Visible {
+    /// Exits.
+    pub exits: bool,
+    /// The return of memory.
+    pub freeing: bool,
+}
+
+impl Account {
+    /// Notes what became of a victim; false if it is none of ours.
+    pub(super) fn note(&mut self, now: u64, after: &After) -> bool {
+        let pids: Vec<i32> = self
+            .victims
+            .iter()
+            .map(|(_, victim)| victim)
+            .filter(|victim| match (after.mm, after.tgid) {
+                // All who share the memory get it back at once.
+                (Some(mm), _) => victim.mm == Some(mm),
+                (None, Some(tgid)) => victim.task.tgid == tgid,
+                // The reaper is given the thread that was marked.
+                (None, None) => !victim.shares_mm && victim.task.tid == after.tid,
+            })
+            .map(|victim| victim.task.tgid)
+            .collect();
+        for pid in &pids {
+            self.aftermath.entry(*pid).or_default().note(now, after);
+        }
+        !pids.is_empty()
+    }
+
+    /// Whether something can still become of a victim. Who shares a victim's memory is not waited
+    /// for: its exit is not told.
+    pub(super) fn is_dying(&self, visible: Visible) -> bool {
+        self.victims.iter().map(|(_, victim)| victim).filter(|victim| !victim.shares_mm).any(
+            |victim| {
+                let after = self.aftermath.get(&victim.task.tgid);
+                let exits = visible.exits && after.is_none_or(|after| after.exited_ns.is_none());
+                let frees = visible.freeing && victim.mm.is_some();
+                exits || (frees && after.is_none_or(|after| after.freed_ns.is_none()))
+            },
+        )
+    }
+}
+
+impl Aftermath {
+    fn note(&mut self, now: u64, after: &After) {
+        let time = match after.what {
+            AfterWhat::ReaperWoken => &mut self.reaper_woken_ns,
+            AfterWhat::ReapingStarted => &mut self.reaping_started_ns,
+            AfterWhat::ReapingFinished => &mut self.reaping_finished_ns,
+            AfterWhat::ReapingSkipped => &mut self.reaping_skipped_ns,
+            AfterWhat::Exited => &mut self.exited_ns,
+            AfterWhat::Freeing => {
+                self.left = after.counts;
+                &mut self.freeing_ns
+            }
+            AfterWhat::Freed => &mut self.freed_ns,
+            AfterWhat::Unknown => return,
+        };
+        // The reaper tries up to ten times: the first start is the one that counts.
+        time.get_or_insert(now);
+    }
+}
+
+/// By the victim's process id.
+pub type Aftermaths = BTreeMap<i32, Aftermath>;
