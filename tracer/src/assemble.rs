@@ -8,8 +8,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::events::{
-    Body, Candidates, CgroupPath, End, Event, Invocation, Levels, Reclaimed, Repeats, Victim,
+use crate::{
+    events::{
+        Body, Candidates, CgroupPath, End, Event, Invocation, Levels, Reclaimed, Repeats, Victim,
+    },
+    report::System,
 };
 
 /// Silence after which a run of invocations without a victim is reported. ns.
@@ -43,6 +46,8 @@ pub struct Account {
     pub repeats: Option<Repeats>,
     /// A call that found room again, without an invocation.
     pub reclaimed: Option<Reclaimed>,
+    /// The host's memory, and when it was read, `CLOCK_BOOTTIME` ns.
+    pub system: Option<(u64, System)>,
     /// Time of the first record, `CLOCK_BOOTTIME` ns.
     pub first_ns: u64,
 }
@@ -124,6 +129,13 @@ impl Assembler {
             body => self.open.entry(seq).or_insert_with(|| Account::new(seq, now)).add(now, body),
         }
         done
+    }
+
+    /// Adds what userspace found out about the host's memory at the start of an invocation.
+    pub fn system(&mut self, seq: u64, at_ns: u64, memory: System) {
+        if let Some(account) = self.open.get_mut(&seq) {
+            account.system = Some((at_ns, memory));
+        }
     }
 
     /// Accounts that are due at `now_ns`: invocations that lost their end, runs that settled or

@@ -14,7 +14,7 @@ use crate::{
     gaps::{Gap, Gaps, Reading},
     host::Host,
     recording::Fact,
-    report::{GapReport, LossReport, Record, SCHEMA},
+    report::{GapReport, LossReport, Record, SCHEMA, System},
     sink::{Sink, SinkError},
 };
 
@@ -53,6 +53,11 @@ pub trait EventSink {
 pub trait FactSource {
     /// Called before an account is composed; what it finds goes into `findings`.
     fn find(&mut self, account: &Account, findings: &mut Findings);
+    /// The choice was made in an invocation that is nobody's limit: how the host's memory is now,
+    /// and when that is, `CLOCK_BOOTTIME` ns.
+    fn system(&mut self, _seq: u64) -> Option<(u64, System)> {
+        None
+    }
     /// A cgroup was made.
     fn cgroup_made(&mut self, _id: u64, _parent: u64) {}
 }
@@ -116,13 +121,20 @@ impl Pipeline {
             self.stats.undecodable += 1;
             return Ok(Vec::new());
         };
+        let seq = event.seq;
+        // Before anything else takes time.
+        let system = if is_global(&event.body) { facts.system(seq) } else { None };
         if let Body::CgroupMade(made) = &event.body {
             facts.cgroup_made(made.id, made.parent_id);
         }
         if let Some(events) = &mut self.events {
             events.event(&event)?;
         }
-        Ok(self.assembler.push(event))
+        let done = self.assembler.push(event);
+        if let Some((at_ns, memory)) = system {
+            self.assembler.system(seq, at_ns, memory);
+        }
+        Ok(done)
     }
 
     /// Accounts that are due by `now_ns` without a further record.
@@ -160,6 +172,7 @@ impl Pipeline {
             Fact::CgroupPath { id, path } => {
                 self.findings.cgroup_paths.insert(id, path);
             }
+            Fact::System { seq, at_ns, memory } => self.assembler.system(seq, at_ns, *memory),
             Fact::RealtimeOffset(offset) => self.findings.realtime_offset_ns = Some(offset),
             Fact::Drops { count, first_ns, last_ns } => self.lost(count, first_ns, last_ns)?,
             Fact::KillsCounted { kills, at_ns } => self.counted(Reading { kills, at_ns })?,
@@ -264,4 +277,9 @@ impl Pipeline {
         }
         Ok(())
     }
+}
+
+/// Whether a choice was made among all tasks of the host.
+fn is_global(body: &Body) -> bool {
+    matches!(body, Body::Invocation(invocation) if invocation.is_memcg == Some(false))
 }

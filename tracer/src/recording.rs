@@ -14,7 +14,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{compose::Symbol, host::Host};
+use crate::{compose::Symbol, host::Host, report::System};
 
 const MAGIC: &[u8; 12] = b"oomwhy-rec1\n";
 const HOST: u8 = 0;
@@ -40,6 +40,15 @@ pub enum Fact {
         id: u64,
         /// Path from the root of its hierarchy.
         path: String,
+    },
+    /// The host's memory, for an invocation that was nobody's limit.
+    System {
+        /// Number of the invocation.
+        seq: u64,
+        /// When it was read, `CLOCK_BOOTTIME` ns.
+        at_ns: u64,
+        /// What was read.
+        memory: Box<System>,
     },
     /// `CLOCK_REALTIME` less `CLOCK_BOOTTIME` from here on, ns.
     RealtimeOffset(i64),

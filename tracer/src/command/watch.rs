@@ -26,6 +26,7 @@ use crate::{
     recording::Recorder,
     report::{Missing, Tier},
     sink::SinkError,
+    system::SystemFiles,
 };
 
 /// Traces until a signal or until enough reports were written.
@@ -42,6 +43,8 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     let kill_counter = KillCounter::open(&root);
     let mut host = host(&facts, &plan, &probes);
     host.missing.extend(kill_counter.as_ref().err().map(without_kill_counter));
+    let system = SystemFiles::open(&root, host.page_size);
+    host.missing.extend(without_system(&system));
     let recorder = arguments.record.as_deref().map(|path| Recorder::create(path, &host));
     let recorder = recorder.transpose().map_err(|error| Failure::runtime(&error))?;
     let banner = banner(&host);
@@ -53,6 +56,9 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
         _ => CgroupPaths::new(&mount),
     });
     let mut live = Live::new(probes, pipeline, recorder, cgroup_paths, realtime_offset_ns);
+    if let Ok(files) = system {
+        live.watch_system(files);
+    }
     if let Ok(counter) = kill_counter {
         live.cross_check(counter, arguments.cross_check.unwrap_or(CROSS_CHECK));
     }
@@ -170,6 +176,17 @@ fn without_kill_counter(error: &io::Error) -> Missing {
     Missing {
         field: "gap".to_owned(),
         why: format!("the kernel's count of kills, oom_kill in /proc/vmstat: {error}"),
+    }
+}
+
+fn without_system(files: &io::Result<SystemFiles>) -> Option<Missing> {
+    let missing = |field: &str, why| Some(Missing { field: field.to_owned(), why });
+    match files {
+        Err(error) => missing("system", format!("/proc/meminfo: {error}")),
+        Ok(files) if !files.has_zones() => {
+            missing("system.nodes", "/proc/zoneinfo cannot be read".to_owned())
+        }
+        Ok(_) => None,
     }
 }
 

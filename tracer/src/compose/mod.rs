@@ -3,6 +3,7 @@
 mod candidates;
 mod cgroups;
 mod outcome;
+mod system;
 mod victims;
 
 use std::collections::BTreeMap;
@@ -83,6 +84,7 @@ pub fn compose(account: &Account, host: &Host, findings: &Findings) -> OomReport
         report.oom_memcg = Some(cgroups::oom_memcg(facts, &reclaimed.oom_memcg));
         report.constraint = Some(Constraint::Memcg);
     }
+    report.system = system::system(facts, started);
     report.candidates = candidates::candidates(facts);
     report.victims = victims::victims(facts, report.candidates.as_ref());
     finish_missing(&mut report, account);

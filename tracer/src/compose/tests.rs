@@ -14,7 +14,7 @@ use super::{Findings, compose};
 use crate::{
     assemble::Account,
     events::{Counter, Memcg, Name, Reclaimed, Repeats},
-    report::{Missing, OomReport, Record},
+    report::{Missing, OomReport, Record, System},
 };
 
 fn report(account: &Account) -> OomReport {
@@ -152,6 +152,20 @@ fn a_call_that_found_room_again_has_a_trigger_and_a_memcg_but_no_choice() {
     assert_eq!(report.get("repeats"), None);
     account.reclaimed.as_mut().unwrap().count = 8;
     assert_eq!(json(&account)["repeats"], 8);
+}
+
+#[test]
+fn the_hosts_memory_is_as_old_as_the_time_since_the_entry() {
+    let mut account = kill();
+    assert_eq!(json(&account).get("system"), None);
+    let memory = System { free_bytes: Some(0), ..System::default() };
+    account.system = Some((5_000_001_000, memory.clone()));
+    let expected =
+        json!({ "time": "2026-01-01T00:00:05.000001Z", "age_ns": 1000, "free_bytes": 0 });
+    assert_eq!(json(&account)["system"], expected);
+    // A clock that went backwards: the age is not known.
+    account.system = Some((4_999_999_999, memory));
+    assert_eq!(json(&account)["system"].get("age_ns"), None);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::{
     compose::Symbol,
     gfp::GfpFlag,
     host::Host,
-    report::{Missing, Tier},
+    report::{Missing, System, Tier},
 };
 
 fn host() -> Host {
@@ -36,6 +36,11 @@ fn frames() -> Vec<Frame> {
     let facts = [
         Fact::Symbol { ip: u64::MAX, symbol },
         Fact::CgroupPath { id: 1 << 60, path: "/a \"b\"\n".to_owned() },
+        Fact::System {
+            seq: 7,
+            at_ns: 8,
+            memory: Box::new(System { free_bytes: Some(0), ..System::default() }),
+        },
         Fact::RealtimeOffset(i64::MIN),
         Fact::Drops { count: 3, first_ns: 1, last_ns: 2 },
         Fact::KillsCounted { kills: 5, at_ns: 8 },
@@ -168,7 +173,7 @@ fn damage_behind_whole_frames_is_named() {
     check_damage(&[2, 1, 0, 0, 0, b'x'], "expected value at line 1 column 1");
     check_damage(
         &[&[2, 9, 0, 0, 0], b"\"unheard\"".as_slice()].concat(),
-        "unknown variant `unheard`, expected one of `symbol`, `cgroup_path`, `realtime_offset`, \
+        "unknown variant `unheard`, expected one of `symbol`, `cgroup_path`, `system`, `realtime_offset`, \
          `drops`, `kills_counted`, `tick`, `end` at line 1 column 9",
     );
 }
