@@ -147,6 +147,8 @@ pub struct OutputArgs {
     #[arg(short, long)]
     pub quiet: bool,
     /// Show long lists whole.
+    ///
+    /// And, when tracing, say on stderr where this kernel keeps what is read and how the probes were loaded.
     #[arg(short, long, action = ArgAction::SetTrue)]
     pub verbose: bool,
 }

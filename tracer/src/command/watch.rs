@@ -35,7 +35,7 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     let to = super::open_output(&arguments.output)?;
     let root = Root::default();
     let btf_file = btf_path(&root, arguments.btf.as_deref());
-    let (facts, plan, probes) = attach(&root, &btf_file, arguments.ring_size)?;
+    let (facts, plan, probes) = attach(&root, &btf_file, arguments)?;
     if arguments.output.verbose {
         talk_about(&probes);
     }
@@ -84,13 +84,16 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
 fn attach(
     root: &Root,
     btf_file: &Path,
-    ring_size: Option<u32>,
+    arguments: &WatchArgs,
 ) -> Result<(HostFacts, Plan, Probes), Failure> {
     let btf = KernelBtf::open(btf_file).map_err(|error| match error {
         BtfError::Absent { .. } => Failure::unavailable(&error),
         error => Failure::runtime(&error),
     })?;
     let resolved = offsets::resolve(&btf);
+    if arguments.output.verbose {
+        talk(resolved.to_string().trim_end());
+    }
     let mut facts = HostFacts::collect(root, Some(&btf));
     if loader::probe_read_allowed() == Some(false) {
         facts.lockdown = Lockdown::Confidentiality;
@@ -98,7 +101,7 @@ fn attach(
     let hooks = btf.hooks();
     drop(btf);
     let plan = plan(&facts, &resolved).map_err(|refusal| Failure::unavailable(&refusal))?;
-    let probes = loader::attach(&plan, &resolved.offsets, &hooks, ring_size)
+    let probes = loader::attach(&plan, &resolved.offsets, &hooks, arguments.ring_size)
         .map_err(|error| refused(&error, &facts))?;
     Ok((facts, plan, probes))
 }
