@@ -40,6 +40,8 @@ pub struct Account {
     pub levels: Option<Levels>,
     /// Who was marked, one per process, in order, each with the time.
     pub victims: Vec<(u64, Victim)>,
+    /// Records of victims, also of one that two threads of a process were marked by.
+    pub marks: u32,
     /// How it ended; `None` when that record was lost.
     pub end: Option<End>,
     /// More invocations that ended in the same way, this one included.
@@ -243,6 +245,7 @@ impl Account {
             Body::Levels(levels) => self.levels = Some(levels),
             // memory.oom.group meets its first victim a second time.
             Body::Victim(victim) => {
+                self.marks += 1;
                 if self.victims.iter().all(|(_, known)| known.task.tgid != victim.task.tgid) {
                     self.victims.push((now, *victim));
                 }

@@ -202,8 +202,11 @@ fn source(facts: Facts<'_>) -> Source {
 
 /// Names what this report lacks though the host could give it: records that were lost.
 fn finish_missing(report: &mut OomReport, account: &Account) {
+    let victims_lost =
+        account.end.as_ref().map_or(0, |end| end.victims.saturating_sub(account.marks));
+    let missing = &mut report.source.missing;
     let mut lost = |field: &str| {
-        report.source.missing.push(Missing {
+        missing.push(Missing {
             field: field.to_owned(),
             why: "its record was lost: the ring was full".to_owned(),
         });
@@ -222,6 +225,12 @@ fn finish_missing(report: &mut OomReport, account: &Account) {
         }
         if report.outcome == Outcome::Killed && account.victims.is_empty() {
             lost("victims");
+        } else if victims_lost > 0 && !account.victims.is_empty() {
+            let marked = account.marks + victims_lost;
+            missing.push(Missing {
+                field: "victims".to_owned(),
+                why: format!("{victims_lost} of {marked} records were lost: the ring was full"),
+            });
         }
     }
 }

@@ -30,6 +30,7 @@ fn kill() -> Account {
     Account {
         candidates: Some(candidates(vec![candidate(100, 0, 1500)])),
         victims: vec![(9_000, victim(100))],
+        marks: 1,
         ..account(choice(100), end(1, 1))
     }
 }
@@ -51,6 +52,18 @@ fn records_that_were_lost_are_named() {
     assert_eq!(without(|it| it.candidates = None), ["candidates"]);
     assert_eq!(without(|it| it.end = None), ["outcome"]);
     assert_eq!(without(|it| it.victims.clear()), ["victims"]);
+    // Two of a group's three, one of them marked by two threads.
+    let group = |marks| {
+        let mut group = kill();
+        group.end = Some(end(1, 4));
+        group.victims.push((9_001, victim(101)));
+        group.marks = marks;
+        report(&group).source.missing
+    };
+    assert_eq!(group(4), []);
+    let [missing] = group(3).try_into().unwrap();
+    assert_eq!(missing.field, "victims");
+    assert_eq!(missing.why, "1 of 4 records were lost: the ring was full");
     let nothing = lost(&Account::default());
     assert_eq!(nothing, ["trigger", "outcome"]);
     // What the host cannot give comes first and stays.
