@@ -84,6 +84,8 @@ pub struct WatchArgs {
     #[command(flatten)]
     pub select: SelectArgs,
     /// Keep the raw events for `oomwhy replay`.
+    ///
+    /// FILE is made for its owner only; one that has something in it is left alone.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub record: Option<PathBuf>,
     /// BTF of a kernel that does not bring its own.

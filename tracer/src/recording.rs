@@ -95,6 +95,12 @@ pub enum RecordingError {
         /// Why.
         source: io::Error,
     },
+    /// There is something already.
+    #[error("{}: exists already; a recording replaces nothing", path.display())]
+    Exists {
+        /// Which file.
+        path: PathBuf,
+    },
     /// Not one of ours.
     #[error("{}: not an oomwhy recording (make one with `oomwhy --record FILE`)", path.display())]
     Foreign {
@@ -122,16 +128,17 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Creates the file (0600: it holds command names and cgroup paths) and writes its start.
+    /// Creates the file and writes its start. A file that has something in it is left alone.
     pub fn create(path: &Path, host: &Host) -> Result<Self, RecordingError> {
-        use std::os::unix::fs::OpenOptionsExt;
-        let file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(|source| io_error(path, source))?;
+        let mut file = create_new(path);
+        if file.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
+            file = File::options().write(true).open(path);
+        }
+        let file = file.map_err(|source| io_error(path, source))?;
+        let meta = file.metadata().map_err(|source| io_error(path, source))?;
+        if meta.is_file() && meta.len() > 0 {
+            return Err(RecordingError::Exists { path: path.to_owned() });
+        }
         let mut recorder = Self { file, path: path.to_owned() };
         let magic = recorder.file.write_all(MAGIC);
         magic.map_err(|source| io_error(path, source))?;
@@ -154,6 +161,12 @@ impl Recorder {
         let frame = [&[kind], length.to_le_bytes().as_slice(), body].concat();
         self.file.write_all(&frame).map_err(|source| io_error(&self.path, source))
     }
+}
+
+/// For its owner only: it holds command names and cgroup paths.
+fn create_new(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    File::options().write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Both types serialize into plain objects: that cannot fail.

@@ -166,6 +166,25 @@ fn a_recording_that_was_cut_off_gives_what_is_whole_and_then_the_damage() {
 }
 
 #[test]
+fn the_recording_is_never_overwritten_by_the_output() {
+    let directory = recordings();
+    let whole = name(&directory, "whole.rec");
+    let link = name(&directory, "link.rec");
+    std::os::unix::fs::symlink(&whole, &link).unwrap();
+    let before = fs::read(&whole).unwrap();
+    for output in [&whole, &link] {
+        let words = format!("--output-file: {output} is the recording itself");
+        check_refusal(&["replay", &whole, "--output-file", output], 2, &words);
+        check_refusal(&["--record", &whole, "--output-file", output], 2, &words);
+    }
+    let fresh = name(&directory, "fresh");
+    let words = "is the recording itself";
+    check_refusal(&["--record", &fresh, "--output-file", &fresh], 2, words);
+    assert_eq!(fs::read(&whole).unwrap(), before);
+    run(&["replay", &whole, "--output-file", "/dev/null"], 0);
+}
+
+#[test]
 fn kills_that_the_kernel_counted_and_nobody_saw_are_told_once() {
     let directory = tempdir().unwrap();
     let file = name(&directory, "gap.rec");

@@ -32,7 +32,7 @@ use crate::{
 /// Traces until a signal or until enough reports were written.
 pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     let filter = super::filter(&arguments.select)?;
-    let to = super::open_output(&arguments.output)?;
+    let to = super::open_output(&arguments.output, arguments.record.as_deref())?;
     let root = Root::default();
     let btf_file = btf_path(&root, arguments.btf.as_deref());
     let (facts, plan, probes) = attach(&root, &btf_file, arguments)?;

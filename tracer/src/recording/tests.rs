@@ -179,14 +179,21 @@ fn damage_behind_whole_frames_is_named() {
 }
 
 #[test]
-fn a_recording_is_for_its_owner_only_and_replaces_an_older_one() {
+fn a_recording_is_for_its_owner_only_and_replaces_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("kills.rec");
     record(&path);
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+    let before = fs::read(&path).unwrap();
+    let error = Recorder::create(&path, &host()).unwrap_err();
+    assert!(error.to_string().ends_with("kills.rec: exists already; a recording replaces nothing"));
+    assert_eq!(fs::read(&path).unwrap(), before);
+    // What mktemp made.
+    fs::write(&path, "").unwrap();
     drop(Recorder::create(&path, &host()).unwrap());
     assert!(read(&path).unwrap().frames.is_empty());
+    Recorder::create(Path::new("/dev/null"), &host()).unwrap();
     let error = Recorder::create(&directory.path().join("no/kills.rec"), &host()).unwrap_err();
     assert!(error.to_string().contains("no/kills.rec: "), "{error}");
 }
