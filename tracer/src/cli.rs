@@ -13,6 +13,8 @@ use clap::{
 };
 use clap_complete::Shell;
 
+use crate::kernel::btf::KERNEL_BTF;
+
 const EXAMPLES: &str = "\
 Examples:
   oomwhy                               trace until Ctrl-C
@@ -66,6 +68,13 @@ pub enum Command {
     /// Name addresses of the kernel: how oomwhy asks itself, in a process of its own.
     #[command(hide = true)]
     KernelSymbols,
+    /// Print what is read of a kernel's BTF, as BTF: for the tests, and for reports of bugs.
+    #[command(hide = true)]
+    ReducedBtf {
+        /// The BTF.
+        #[arg(default_value = KERNEL_BTF, value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
     /// Print the completions for a shell.
     #[command(hide = true)]
     Completions {

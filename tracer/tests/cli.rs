@@ -128,6 +128,20 @@ fn a_kernel_without_btf_is_told_with_code_69() {
     assert_eq!(out, "");
     assert!(err.starts_with("oomwhy: ") && err.contains(&nowhere), "{err}");
     assert!(err.contains("hint: ") || err.contains("--btf"), "{err}");
+    let (out, err) = run(&["reduced-btf", &nowhere], 69);
+    assert_eq!(out, "");
+    assert!(err.contains(&nowhere), "{err}");
+}
+
+#[test]
+fn reduced_btf_is_what_the_fixtures_are_made_of() {
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/btf/6.12.btf");
+    let command = Command::new(BINARY).args(["reduced-btf", fixture]).output().unwrap();
+    assert!(command.status.success() && command.stdout == fs::read(fixture).unwrap());
+    let directory = recordings();
+    let (out, err) = run(&["reduced-btf", &name(&directory, "foreign")], 1);
+    assert_eq!(out, "");
+    assert!(err.contains("this is not BTF"), "{err}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::{
     exit::Exit,
     filter::{Filter, cgroup_glob},
     host::Host,
+    kernel::btf::KernelBtf,
     kernel_symbols,
     pipeline::{EventSink, Pipeline, PipelineError},
     replay::{self, ReplayError},
@@ -72,6 +73,10 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::KernelSymbols => {
             let answered = kernel_symbols::answer(io::stdin().lock(), io::stdout().lock());
             answered.map_err(|error| Failure::runtime(&error))
+        }
+        Command::ReducedBtf { file } => {
+            let reduced = KernelBtf::reduced(&file).map_err(|error| watch::unusable_btf(&error))?;
+            print(|out| out.write_all(&reduced))
         }
         Command::Man => print(|out| cli::write_man(out)),
         Command::Completions { shell } => print(|out| {

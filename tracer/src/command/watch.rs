@@ -86,10 +86,7 @@ fn attach(
     btf_file: &Path,
     arguments: &WatchArgs,
 ) -> Result<(HostFacts, Plan, Probes), Failure> {
-    let btf = KernelBtf::open(btf_file).map_err(|error| match error {
-        BtfError::Absent { .. } => Failure::unavailable(&error),
-        error => Failure::runtime(&error),
-    })?;
+    let btf = KernelBtf::open(btf_file).map_err(|error| unusable_btf(&error))?;
     let resolved = offsets::resolve(&btf);
     if arguments.output.verbose {
         talk(resolved.to_string().trim_end());
@@ -104,6 +101,14 @@ fn attach(
     let probes = loader::attach(&plan, &resolved.offsets, &hooks, arguments.ring_size)
         .map_err(|error| refused(&error, &facts))?;
     Ok((facts, plan, probes))
+}
+
+/// No BTF is the kernel's fault, bad BTF is somebody else's.
+pub(super) fn unusable_btf(error: &BtfError) -> Failure {
+    match error {
+        BtfError::Absent { .. } => Failure::unavailable(error),
+        _ => Failure::runtime(error),
+    }
 }
 
 /// Says what is missing: "Operation not permitted" alone helps nobody.
