@@ -12,9 +12,12 @@ mod aftermath;
 use std::collections::BTreeMap;
 
 pub use self::aftermath::{Aftermath, Aftermaths, Visible};
-use crate::events::{
-    After, Body, Candidates, CgroupPath, End, Event, Invocation, Levels, Reclaimed, Repeats, Stat,
-    Victim, Wait,
+use crate::{
+    events::{
+        After, Body, Candidates, CgroupPath, End, Event, Invocation, Levels, Reclaimed, Repeats,
+        Stat, Victim, Wait,
+    },
+    report::System,
 };
 
 /// Silence after which a run of invocations without a victim is reported. ns.
@@ -54,6 +57,8 @@ pub struct Account {
     pub levels: Option<Levels>,
     /// Who was marked, one per process, in order, each with the time.
     pub victims: Vec<(u64, Victim)>,
+    /// Records of victims, also of one that two threads of a process were marked by.
+    pub marks: u32,
     /// How it ended; `None` when that record was lost.
     pub end: Option<End>,
     /// More invocations that ended in the same way, this one included.
@@ -72,6 +77,8 @@ pub struct Account {
     pub is_overdue: bool,
     /// How far it has come.
     pub stage: Stage,
+    /// The host's memory, and when it was read, `CLOCK_BOOTTIME` ns.
+    pub system: Option<(u64, System)>,
     /// Time of the first record, `CLOCK_BOOTTIME` ns.
     pub first_ns: u64,
 }
@@ -179,6 +186,13 @@ impl Assembler {
             body => self.open.entry(seq).or_insert_with(|| Account::new(seq, now)).add(now, body),
         }
         done
+    }
+
+    /// Adds what userspace found out about the host's memory at the start of an invocation.
+    pub fn system(&mut self, seq: u64, at_ns: u64, memory: System) {
+        if let Some(account) = self.open.get_mut(&seq) {
+            account.system = Some((at_ns, memory));
+        }
     }
 
     /// Accounts that are due at `now_ns`: invocations that lost their end, runs that settled or
@@ -349,6 +363,7 @@ impl Account {
             Body::Stat(stat) => self.stat = Some(stat),
             // memory.oom.group meets its first victim a second time.
             Body::Victim(victim) => {
+                self.marks += u32::from(!victim.shares_mm);
                 if self.victims.iter().all(|(_, known)| known.task.tgid != victim.task.tgid) {
                     self.victims.push((now, *victim));
                 }

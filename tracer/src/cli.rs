@@ -13,6 +13,8 @@ use clap::{
 };
 use clap_complete::Shell;
 
+use crate::kernel::btf::KERNEL_BTF;
+
 const EXAMPLES: &str = "\
 Examples:
   oomwhy                               trace until Ctrl-C
@@ -66,6 +68,13 @@ pub enum Command {
     /// Name addresses of the kernel: how oomwhy asks itself, in a process of its own.
     #[command(hide = true)]
     KernelSymbols,
+    /// Print what is read of a kernel's BTF, as BTF: for the tests, and for reports of bugs.
+    #[command(hide = true)]
+    ReducedBtf {
+        /// The BTF.
+        #[arg(default_value = KERNEL_BTF, value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
     /// Print the completions for a shell.
     #[command(hide = true)]
     Completions {
@@ -84,6 +93,8 @@ pub struct WatchArgs {
     #[command(flatten)]
     pub select: SelectArgs,
     /// Keep the raw events for `oomwhy replay`.
+    ///
+    /// FILE is made for its owner only; one that has something in it is left alone.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub record: Option<PathBuf>,
     /// BTF of a kernel that does not bring its own.
@@ -153,6 +164,8 @@ pub struct OutputArgs {
     #[arg(short, long)]
     pub quiet: bool,
     /// Show long lists whole.
+    ///
+    /// And, when tracing, say on stderr where this kernel keeps what is read and how the probes were loaded.
     #[arg(short, long, action = ArgAction::SetTrue)]
     pub verbose: bool,
 }

@@ -29,6 +29,7 @@ pub mod clock;
 pub mod kernel_symbols;
 pub mod kill_counter;
 pub mod proc_file;
+pub mod system;
 
 pub mod compose;
 pub mod gfp;

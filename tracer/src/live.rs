@@ -27,7 +27,9 @@ use crate::{
     loader::{LoadError, Losses, Probes},
     pipeline::{FactSource, Pipeline, PipelineError},
     recording::{Fact, Recorder, RecordingError},
+    report::System,
     ring::Ring,
+    system::SystemFiles,
 };
 
 /// A step of the wall clock that is worth noting. ns.
@@ -57,6 +59,7 @@ pub enum LiveError {
 struct Finder {
     symbols: KernelSymbols,
     cgroup_paths: Option<CgroupPaths>,
+    system: Option<SystemFiles>,
     found: Vec<Fact>,
 }
 
@@ -81,6 +84,14 @@ impl FactSource for Finder {
                 findings.cgroup_paths.insert(id, path);
             }
         }
+    }
+
+    fn system(&mut self, seq: u64) -> Option<(u64, System)> {
+        // Files that were there at the start and cannot be read now: the report goes without.
+        let memory = self.system.as_mut()?.read().ok()?;
+        let at_ns = clock::boottime_ns();
+        self.found.push(Fact::System { seq, at_ns, memory: Box::new(memory.clone()) });
+        Some((at_ns, memory))
     }
 
     fn cgroup_made(&mut self, id: u64, parent: u64) {
@@ -140,7 +151,8 @@ impl Live {
         cgroup_paths: Option<CgroupPaths>,
         realtime_offset_ns: i64,
     ) -> Self {
-        let finder = Finder { symbols: KernelSymbols::default(), cgroup_paths, found: Vec::new() };
+        let symbols = KernelSymbols::default();
+        let finder = Finder { symbols, cgroup_paths, system: None, found: Vec::new() };
         Self {
             probes,
             pipeline,
@@ -151,6 +163,11 @@ impl Live {
             kill_counter: None,
             cross_check: CROSS_CHECK,
         }
+    }
+
+    /// Reads the host's memory when it runs out.
+    pub fn watch_system(&mut self, files: SystemFiles) {
+        self.finder.system = Some(files);
     }
 
     /// Compares with the kernel's count of kills, at the latest after so much time.

@@ -1,7 +1,7 @@
 //! Records in, reports out: decode, assemble, compose, filter, sinks. The same for a live run and
 //! for a replay; what differs is who finds the facts ([`FactSource`]).
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ use crate::{
     gaps::{Gap, Gaps, Reading},
     host::Host,
     recording::Fact,
-    report::{GapReport, LossReport, OomReport, Record, SCHEMA},
+    report::{GapReport, LossReport, OomReport, Record, SCHEMA, System},
     sink::{Sink, SinkError},
 };
 
@@ -55,6 +55,11 @@ pub trait EventSink {
 pub trait FactSource {
     /// Called before an account is composed; what it finds goes into `findings`.
     fn find(&mut self, account: &Account, findings: &mut Findings);
+    /// The choice was made in an invocation that is nobody's limit: how the host's memory is now,
+    /// and when that is, `CLOCK_BOOTTIME` ns.
+    fn system(&mut self, _seq: u64) -> Option<(u64, System)> {
+        None
+    }
     /// A cgroup was made.
     fn cgroup_made(&mut self, _id: u64, _parent: u64) {}
 }
@@ -64,8 +69,9 @@ pub struct Pipeline {
     host: Host,
     assembler: Assembler,
     findings: Findings,
-    /// Invocations that sinks were told of and that are not closed yet.
-    told: BTreeSet<u64>,
+    /// Invocations that sinks were told of and that are not closed yet, with the records that were
+    /// lost before each.
+    told: BTreeMap<u64, u64>,
     /// Losses already told.
     lost_before: u64,
     lost_since_report: u64,
@@ -86,7 +92,7 @@ impl Pipeline {
             assembler: Assembler::new(host.visible(), host.close_after_ns),
             host,
             findings: Findings::default(),
-            told: BTreeSet::new(),
+            told: BTreeMap::new(),
             lost_before: 0,
             lost_since_report: 0,
             gaps: Gaps::default(),
@@ -121,13 +127,20 @@ impl Pipeline {
             self.stats.undecodable += 1;
             return Ok(Vec::new());
         };
+        let seq = event.seq;
+        // Before anything else takes time.
+        let system = if is_global(&event.body) { facts.system(seq) } else { None };
         if let Body::CgroupMade(made) = &event.body {
             facts.cgroup_made(made.id, made.parent_id);
         }
         if let Some(events) = &mut self.events {
             events.event(&event)?;
         }
-        Ok(self.assembler.push(event))
+        let done = self.assembler.push(event);
+        if let Some((at_ns, memory)) = system {
+            self.assembler.system(seq, at_ns, memory);
+        }
+        Ok(done)
     }
 
     /// Accounts that are due by `now_ns` without a further record.
@@ -170,6 +183,7 @@ impl Pipeline {
             Fact::CgroupPath { id, path } => {
                 self.findings.cgroup_paths.insert(id, path);
             }
+            Fact::System { seq, at_ns, memory } => self.assembler.system(seq, at_ns, *memory),
             Fact::RealtimeOffset(offset) => self.findings.realtime_offset_ns = Some(offset),
             Fact::Drops { count, first_ns, last_ns } => self.lost(count, first_ns, last_ns)?,
             Fact::KillsCounted { kills, at_ns } => self.counted(Reading { kills, at_ns })?,
@@ -188,7 +202,9 @@ impl Pipeline {
             if self.is_done() {
                 break;
             }
-            if account.stage != Stage::Closed {
+            if account.stage == Stage::Closed {
+                self.findings.drops = self.told.get(&account.seq).copied().unwrap_or_default();
+            } else {
                 self.gaps.saw(&account);
                 self.findings.drops = std::mem::take(&mut self.lost_since_report);
                 facts.find(&account, &mut self.findings);
@@ -218,11 +234,11 @@ impl Pipeline {
         match stage {
             // No more of them than are wanted, for each will be closed.
             Stage::Killed if self.count.is_none_or(|count| self.n_told() < count) => {
-                self.told.insert(seq);
+                self.told.insert(seq, self.findings.drops);
                 self.sinks.iter_mut().try_for_each(|sink| sink.early(&record))?;
             }
             Stage::Killed => {}
-            Stage::Closed if self.told.remove(&seq) => {
+            Stage::Closed if self.told.remove(&seq).is_some() => {
                 self.stats.reports += 1;
                 self.sinks.iter_mut().try_for_each(|sink| sink.late(&record))?;
             }
@@ -300,4 +316,9 @@ impl Pipeline {
         }
         Ok(())
     }
+}
+
+/// Whether a choice was made among all tasks of the host.
+fn is_global(body: &Body) -> bool {
+    matches!(body, Body::Invocation(invocation) if invocation.is_memcg == Some(false))
 }

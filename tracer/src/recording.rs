@@ -14,7 +14,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{compose::Symbol, host::Host};
+use crate::{compose::Symbol, host::Host, report::System};
 
 const MAGIC: &[u8; 12] = b"oomwhy-rec2\n";
 const HOST: u8 = 0;
@@ -40,6 +40,15 @@ pub enum Fact {
         id: u64,
         /// Path from the root of its hierarchy.
         path: String,
+    },
+    /// The host's memory, for an invocation that was nobody's limit.
+    System {
+        /// Number of the invocation.
+        seq: u64,
+        /// When it was read, `CLOCK_BOOTTIME` ns.
+        at_ns: u64,
+        /// What was read.
+        memory: Box<System>,
     },
     /// `CLOCK_REALTIME` less `CLOCK_BOOTTIME` from here on, ns.
     RealtimeOffset(i64),
@@ -86,6 +95,12 @@ pub enum RecordingError {
         /// Why.
         source: io::Error,
     },
+    /// There is something already.
+    #[error("{}: exists already; a recording replaces nothing", path.display())]
+    Exists {
+        /// Which file.
+        path: PathBuf,
+    },
     /// Not one of ours.
     #[error("{}: not an oomwhy recording (make one with `oomwhy --record FILE`)", path.display())]
     Foreign {
@@ -113,16 +128,17 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Creates the file (0600: it holds command names and cgroup paths) and writes its start.
+    /// Creates the file and writes its start. A file that has something in it is left alone.
     pub fn create(path: &Path, host: &Host) -> Result<Self, RecordingError> {
-        use std::os::unix::fs::OpenOptionsExt;
-        let file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(|source| io_error(path, source))?;
+        let mut file = create_new(path);
+        if file.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
+            file = File::options().write(true).open(path);
+        }
+        let file = file.map_err(|source| io_error(path, source))?;
+        let meta = file.metadata().map_err(|source| io_error(path, source))?;
+        if meta.is_file() && meta.len() > 0 {
+            return Err(RecordingError::Exists { path: path.to_owned() });
+        }
         let mut recorder = Self { file, path: path.to_owned() };
         let magic = recorder.file.write_all(MAGIC);
         magic.map_err(|source| io_error(path, source))?;
@@ -145,6 +161,12 @@ impl Recorder {
         let frame = [&[kind], length.to_le_bytes().as_slice(), body].concat();
         self.file.write_all(&frame).map_err(|source| io_error(&self.path, source))
     }
+}
+
+/// For its owner only: it holds command names and cgroup paths.
+fn create_new(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    File::options().write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Both types serialize into plain objects: that cannot fail.

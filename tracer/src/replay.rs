@@ -59,5 +59,8 @@ pub fn replay(path: &Path, pipeline: impl FnOnce(Host) -> Pipeline) -> Result<()
 }
 
 fn is_finding(frame: &Frame) -> bool {
-    matches!(frame, Frame::Fact(Fact::Symbol { .. } | Fact::CgroupPath { .. }))
+    matches!(
+        frame,
+        Frame::Fact(Fact::Symbol { .. } | Fact::CgroupPath { .. } | Fact::System { .. })
+    )
 }

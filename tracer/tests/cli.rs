@@ -128,6 +128,20 @@ fn a_kernel_without_btf_is_told_with_code_69() {
     assert_eq!(out, "");
     assert!(err.starts_with("oomwhy: ") && err.contains(&nowhere), "{err}");
     assert!(err.contains("hint: ") || err.contains("--btf"), "{err}");
+    let (out, err) = run(&["reduced-btf", &nowhere], 69);
+    assert_eq!(out, "");
+    assert!(err.contains(&nowhere), "{err}");
+}
+
+#[test]
+fn reduced_btf_is_what_the_fixtures_are_made_of() {
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/btf/6.12.btf");
+    let command = Command::new(BINARY).args(["reduced-btf", fixture]).output().unwrap();
+    assert!(command.status.success() && command.stdout == fs::read(fixture).unwrap());
+    let directory = recordings();
+    let (out, err) = run(&["reduced-btf", &name(&directory, "foreign")], 1);
+    assert_eq!(out, "");
+    assert!(err.contains("this is not BTF"), "{err}");
 }
 
 #[test]
@@ -163,6 +177,25 @@ fn a_recording_that_was_cut_off_gives_what_is_whole_and_then_the_damage() {
     assert_eq!(outcomes[1]["source"]["missing"][0]["field"], "outcome");
     let expected = format!("oomwhy: {cut}: damaged after 5 whole records: cut off in a frame");
     assert!(err.starts_with(&expected) && err.lines().count() == 1, "{err}");
+}
+
+#[test]
+fn the_recording_is_never_overwritten_by_the_output() {
+    let directory = recordings();
+    let whole = name(&directory, "whole.rec");
+    let link = name(&directory, "link.rec");
+    std::os::unix::fs::symlink(&whole, &link).unwrap();
+    let before = fs::read(&whole).unwrap();
+    for output in [&whole, &link] {
+        let words = format!("--output-file: {output} is the recording itself");
+        check_refusal(&["replay", &whole, "--output-file", output], 2, &words);
+        check_refusal(&["--record", &whole, "--output-file", output], 2, &words);
+    }
+    let fresh = name(&directory, "fresh");
+    let words = "is the recording itself";
+    check_refusal(&["--record", &fresh, "--output-file", &fresh], 2, words);
+    assert_eq!(fs::read(&whole).unwrap(), before);
+    run(&["replay", &whole, "--output-file", "/dev/null"], 0);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use oomwhy_tests::facts::file;
@@ -10,7 +11,7 @@ use oomwhy_tests::plan::{self, Plan};
 
 use crate::initramfs::{Initramfs, Source};
 use crate::vm::{Clock, Machine};
-use crate::{btf_reduce, kernels, workspace};
+use crate::{kernels, process, workspace};
 
 /// The scenarios whose recordings and reports are kept.
 const KEPT: &[&str] =
@@ -31,12 +32,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let results = workspace::vm_results()?;
     if arguments.btf {
         let initramfs = Initramfs::build(&Source::default())?;
-        return kernels.iter().try_for_each(|kernel| reduce_btf(kernel, &initramfs, &results));
+        // The host runs it as well as the guest.
+        let oomwhy = workspace::build_for_guest("oomwhy", "oomwhy")?;
+        return kernels
+            .iter()
+            .try_for_each(|kernel| reduce_btf(kernel, &initramfs, &oomwhy, &results));
     }
     kernels.iter().try_for_each(|kernel| keep(kernel, &results.join(&kernel.name)))
 }
 
-fn reduce_btf(kernel: &Kernel, initramfs: &Initramfs, results: &Path) -> Result<()> {
+fn reduce_btf(kernel: &Kernel, initramfs: &Initramfs, oomwhy: &Path, results: &Path) -> Result<()> {
     let machine = Machine {
         kernel: &kernels::cached(kernel)?,
         initramfs,
@@ -48,8 +53,8 @@ fn reduce_btf(kernel: &Kernel, initramfs: &Initramfs, results: &Path) -> Result<
         results: results.join(&kernel.name).join("host_facts"),
     };
     machine.boot()?;
-    let btf = fs::read(machine.results.join("host_facts/btf/vmlinux"))?;
-    let reduced = btf_reduce::reduce(&btf)
+    let btf = machine.results.join("host_facts/btf/vmlinux");
+    let reduced = process::output_bytes(Command::new(oomwhy).arg("reduced-btf").arg(btf))
         .with_context(|| format!("the BTF of kernel {} cannot be reduced", kernel.name))?;
     let target = workspace::root().join("tests/fixtures/btf").join(format!("{}.btf", kernel.name));
     fs::write(&target, reduced)

@@ -1,14 +1,13 @@
 //! oomwhy's chores. One file per verb; the files without a verb are what several verbs share:
 //! `process` (running programs), `workspace` (where things are), `toolchain` (the eBPF compiler),
 //! `apt` and `apt_sources` (kernels from Debian's archive), `initramfs` and `vm` (virtual
-//! machines), `btf_reduce` (small BTF for tests).
+//! machines).
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore tells what it does")]
 
 mod apt;
 mod apt_sources;
 mod bench;
-mod btf_reduce;
 mod ci;
 mod demo;
 mod fixtures;

@@ -14,16 +14,21 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program for what it prints.
+/// Runs a program for the text that it prints.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
+    String::from_utf8(output_bytes(command)?)
+        .with_context(|| format!("{} printed something that is not UTF-8", shown(command)))
+}
+
+/// Runs a program for what it prints.
+pub(crate) fn output_bytes(command: &mut Command) -> Result<Vec<u8>> {
     let output =
         command.output().with_context(|| format!("{} cannot be started", shown(command)))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!("{} failed ({}):\n{}", shown(command), output.status, said.trim_end());
     }
-    String::from_utf8(output.stdout)
-        .with_context(|| format!("{} printed something that is not UTF-8", shown(command)))
+    Ok(output.stdout)
 }
 
 /// Runs a program whose failure is an answer too.

@@ -7,6 +7,7 @@ use self::script::{
     Step::{self, Due, Finish, Say},
     bystander, chosen, end_of_kill, invocation, reclaimed, victim, will_free_mem,
 };
+use crate::{assemble::Assembler, report::System};
 
 /// Runs a script and compares what comes of it: "milliseconds: account".
 #[track_caller]
@@ -42,6 +43,22 @@ fn each_process_of_a_group_is_a_victim_once_in_the_order_of_marking() {
         ],
         &["15: #1 since 10, invocation, victims 100@11 102@12 101@14, end"],
     );
+}
+
+#[test]
+fn the_hosts_memory_belongs_to_the_open_invocation_and_stays_with_its_run() {
+    let free = |free| System { free_bytes: Some(free), ..System::default() };
+    let mut assembler = Assembler::default();
+    assembler.push(script::event(10, 1, invocation()));
+    assembler.system(1, 11, free(5));
+    assembler.system(2, 12, free(6));
+    assembler.push(script::event(13, 1, script::no_victim()));
+    let due = assembler.due(2_000 * script::MS);
+    let systems: Vec<_> = due.iter().map(|account| account.system.clone()).collect();
+    assert_eq!(systems, [Some((11, free(5)))]);
+    // A report of the same run, with more repeats.
+    assembler.push(script::event(3_000, 1, script::repeats(2, 3_000)));
+    assert_eq!(assembler.finish()[0].system, Some((11, free(5))));
 }
 
 #[test]

@@ -3,8 +3,10 @@
 pub mod watch;
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Write},
+    os::unix::fs::MetadataExt,
+    path::Path,
 };
 
 use anstream::AutoStream;
@@ -16,6 +18,7 @@ use crate::{
     exit::Exit,
     filter::{Filter, cgroup_glob},
     host::Host,
+    kernel::btf::KernelBtf,
     kernel_symbols,
     pipeline::{EventSink, Pipeline, PipelineError},
     replay::{self, ReplayError},
@@ -71,6 +74,10 @@ pub fn run(command: Command) -> Result<(), Failure> {
             let answered = kernel_symbols::answer(io::stdin().lock(), io::stdout().lock());
             answered.map_err(|error| Failure::runtime(&error))
         }
+        Command::ReducedBtf { file } => {
+            let reduced = KernelBtf::reduced(&file).map_err(|error| watch::unusable_btf(&error))?;
+            print(|out| out.write_all(&reduced))
+        }
         Command::Man => print(|out| cli::write_man(out)),
         Command::Completions { shell } => print(|out| {
             cli::write_completions(shell, out);
@@ -111,17 +118,33 @@ fn pipeline(
     pipeline
 }
 
-/// stdout, or the file that `--output-file` names.
-fn open_output(output: &OutputArgs) -> Result<Box<dyn Write>, Failure> {
+/// stdout, or the file that `--output-file` names, which must not be the recording.
+fn open_output(output: &OutputArgs, recording: Option<&Path>) -> Result<Box<dyn Write>, Failure> {
     let Some(path) = &output.output_file else {
         return Ok(Box::new(io::stdout()));
     };
+    if recording.is_some_and(|recording| is_same(recording, path)) {
+        let message = format!("--output-file: {} is the recording itself", path.display());
+        return Err(Failure { exit: Exit::Usage, message });
+    }
     match File::create(path) {
         Ok(file) => Ok(Box::new(file)),
         Err(error) => Err(Failure {
             exit: Exit::Failure,
             message: format!("cannot write {}: {error}", path.display()),
         }),
+    }
+}
+
+/// Whether two names mean one file, there already or to be made. /dev/null and other devices may
+/// well be both.
+fn is_same(one: &Path, other: &Path) -> bool {
+    match (fs::metadata(one), fs::metadata(other)) {
+        (Ok(one), Ok(other)) => {
+            one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino())
+        }
+        (Err(_), Err(_)) => one == other,
+        _ => false,
     }
 }
 
@@ -152,7 +175,7 @@ impl<W: Write> EventSink for EventLines<W> {
 fn replay(arguments: &ReplayArgs) -> Result<(), Failure> {
     let ReplayArgs { file, output, select } = arguments;
     let filter = filter(select)?;
-    let to = open_output(output)?;
+    let to = open_output(output, Some(file))?;
     let make = |host| pipeline(host, output, filter, select.count, to);
     match replay::replay(file, make) {
         Err(ReplayError::Pipeline(PipelineError::Sink(SinkError::BrokenPipe))) => Ok(()),

@@ -27,6 +27,7 @@ use crate::{
     recording::Recorder,
     report::{Missing, Tier},
     sink::SinkError,
+    system::SystemFiles,
 };
 
 /// How long a report waits for its victims to be gone: the reaper comes after 2 s, and tries for
@@ -36,10 +37,10 @@ const CLOSE_AFTER: Duration = Duration::from_secs(10);
 /// Traces until a signal or until enough reports were written.
 pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     let filter = super::filter(&arguments.select)?;
-    let to = super::open_output(&arguments.output)?;
+    let to = super::open_output(&arguments.output, arguments.record.as_deref())?;
     let root = Root::default();
     let btf_file = btf_path(&root, arguments.btf.as_deref());
-    let (facts, plan, probes) = attach(&root, &btf_file, arguments.ring_size)?;
+    let (facts, plan, probes) = attach(&root, &btf_file, arguments)?;
     if arguments.output.verbose {
         talk_about(&probes);
     }
@@ -48,6 +49,8 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     let close_after = arguments.close_after.unwrap_or(CLOSE_AFTER);
     let mut host = host(&facts, &plan, &probes, close_after);
     host.missing.extend(kill_counter.as_ref().err().map(without_kill_counter));
+    let system = SystemFiles::open(&root, host.page_size);
+    host.missing.extend(without_system(&system));
     let recorder = arguments.record.as_deref().map(|path| Recorder::create(path, &host));
     let recorder = recorder.transpose().map_err(|error| Failure::runtime(&error))?;
     let banner = banner(&host);
@@ -59,6 +62,9 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
         _ => CgroupPaths::new(&mount),
     });
     let mut live = Live::new(probes, pipeline, recorder, cgroup_paths, realtime_offset_ns);
+    if let Ok(files) = system {
+        live.watch_system(files);
+    }
     if let Ok(counter) = kill_counter {
         live.cross_check(counter, arguments.cross_check.unwrap_or(CROSS_CHECK));
     }
@@ -84,13 +90,13 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
 fn attach(
     root: &Root,
     btf_file: &Path,
-    ring_size: Option<u32>,
+    arguments: &WatchArgs,
 ) -> Result<(HostFacts, Plan, Probes), Failure> {
-    let btf = KernelBtf::open(btf_file).map_err(|error| match error {
-        BtfError::Absent { .. } => Failure::unavailable(&error),
-        error => Failure::runtime(&error),
-    })?;
+    let btf = KernelBtf::open(btf_file).map_err(|error| unusable_btf(&error))?;
     let resolved = offsets::resolve(&btf);
+    if arguments.output.verbose {
+        talk(resolved.to_string().trim_end());
+    }
     let mut facts = HostFacts::collect(root, Some(&btf));
     if loader::probe_read_allowed() == Some(false) {
         facts.lockdown = Lockdown::Confidentiality;
@@ -98,9 +104,17 @@ fn attach(
     let hooks = btf.hooks();
     drop(btf);
     let plan = plan(&facts, &resolved).map_err(|refusal| Failure::unavailable(&refusal))?;
-    let probes = loader::attach(&plan, &resolved.offsets, &hooks, ring_size)
+    let probes = loader::attach(&plan, &resolved.offsets, &hooks, arguments.ring_size)
         .map_err(|error| refused(&error, &facts))?;
     Ok((facts, plan, probes))
+}
+
+/// No BTF is the kernel's fault, bad BTF is somebody else's.
+pub(super) fn unusable_btf(error: &BtfError) -> Failure {
+    match error {
+        BtfError::Absent { .. } => Failure::unavailable(error),
+        _ => Failure::runtime(error),
+    }
 }
 
 /// Says what is missing: "Operation not permitted" alone helps nobody.
@@ -178,6 +192,17 @@ fn without_kill_counter(error: &io::Error) -> Missing {
     Missing {
         field: "gap".to_owned(),
         why: format!("the kernel's count of kills, oom_kill in /proc/vmstat: {error}"),
+    }
+}
+
+fn without_system(files: &io::Result<SystemFiles>) -> Option<Missing> {
+    let missing = |field: &str, why| Some(Missing { field: field.to_owned(), why });
+    match files {
+        Err(error) => missing("system", format!("/proc/meminfo: {error}")),
+        Ok(files) if !files.has_zones() => {
+            missing("system.nodes", "/proc/zoneinfo cannot be read".to_owned())
+        }
+        Ok(_) => None,
     }
 }
 

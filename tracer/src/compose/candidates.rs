@@ -95,8 +95,6 @@ fn why_not(task: &Candidate) -> WhyNot {
     let has = |bit| task.flags & bit != 0;
     if has(candidate::INIT) {
         WhyNot::Init
-    } else if has(candidate::KTHREAD) {
-        WhyNot::KernelThread
     } else if task.oom_score_adj == Some(-1000) {
         WhyNot::OomScoreAdjMin
     } else if has(candidate::OOM_SKIP) {

@@ -7,9 +7,17 @@ use crate::{
 };
 
 /// A limit in bytes, or that there is none.
+#[derive(Default)]
 struct Limit {
     bytes: Option<u64>,
     none: bool,
+}
+
+/// A counter: how full, of how much.
+#[derive(Default)]
+struct Filling {
+    usage: Option<u64>,
+    max: Limit,
 }
 
 /// `PAGE_COUNTER_MAX` is `LONG_MAX / PAGE_SIZE` pages: "max".
@@ -41,8 +49,15 @@ fn joined(names: &[Name]) -> Vec<u8> {
 }
 
 pub(super) fn oom_memcg(facts: Facts<'_>, memcg: &Memcg) -> OomMemcg {
+    let [swap, memsw] = swap_and_memsw(facts, memcg.swap);
     let mut report = OomMemcg {
         cgroup: memcg.id.map(|id| cgroup(facts, id)).unwrap_or_default(),
+        swap_usage_bytes: swap.usage,
+        swap_max_bytes: swap.max.bytes,
+        swap_no_limit: swap.max.none,
+        memsw_usage_bytes: memsw.usage,
+        memsw_max_bytes: memsw.max.bytes,
+        memsw_no_limit: memsw.max.none,
         oom_group: memcg.oom_group,
         ..OomMemcg::default()
     };
@@ -51,23 +66,6 @@ pub(super) fn oom_memcg(facts: Facts<'_>, memcg: &Memcg) -> OomMemcg {
         report.usage_bytes = Some(facts.bytes(memory.usage));
         report.max_bytes = max.bytes;
         report.no_limit = max.none;
-    }
-    if let Some(swap) = memcg.swap {
-        let usage = Some(facts.bytes(swap.usage));
-        let max = limit(facts, swap.max);
-        match facts.host.memory_on_v2 {
-            Some(true) => {
-                report.swap_usage_bytes = usage;
-                report.swap_max_bytes = max.bytes;
-                report.swap_no_limit = max.none;
-            }
-            Some(false) => {
-                report.memsw_usage_bytes = usage;
-                report.memsw_max_bytes = max.bytes;
-                report.memsw_no_limit = max.none;
-            }
-            None => {}
-        }
     }
     report
 }
@@ -133,7 +131,8 @@ fn hit_level(facts: Facts<'_>, levels: &Levels, invocation: &Invocation) -> Opti
 fn limit_level(facts: Facts<'_>, level: &Level) -> LimitLevel {
     let (max, high) = (limit(facts, level.memory.max), limit(facts, level.high));
     let (low, min) = (limit(facts, level.low), limit(facts, level.min));
-    let mut report = LimitLevel {
+    let [swap, memsw] = swap_and_memsw(facts, level.swap);
+    LimitLevel {
         usage_bytes: Some(facts.bytes(level.memory.usage)),
         max_bytes: max.bytes,
         no_limit: max.none,
@@ -143,28 +142,26 @@ fn limit_level(facts: Facts<'_>, level: &Level) -> LimitLevel {
         low_no_limit: low.none,
         min_bytes: min.bytes,
         min_no_limit: min.none,
+        swap_usage_bytes: swap.usage,
+        swap_max_bytes: swap.max.bytes,
+        swap_no_limit: swap.max.none,
+        memsw_usage_bytes: memsw.usage,
+        memsw_max_bytes: memsw.max.bytes,
+        memsw_no_limit: memsw.max.none,
         ..LimitLevel::default()
-    };
-    if let Some(swap) = level.swap {
-        swap_level(facts, &mut report, swap);
     }
-    report
 }
 
-fn swap_level(facts: Facts<'_>, report: &mut LimitLevel, swap: Counter) {
-    let usage = Some(facts.bytes(swap.usage));
-    let max = limit(facts, swap.max);
+/// The second counter of a memcg is one or the other; where the hierarchy is not known, neither.
+fn swap_and_memsw(facts: Facts<'_>, counter: Option<Counter>) -> [Filling; 2] {
+    let filling = counter.map(|counter| Filling {
+        usage: Some(facts.bytes(counter.usage)),
+        max: limit(facts, counter.max),
+    });
+    let filling = filling.unwrap_or_default();
     match facts.host.memory_on_v2 {
-        Some(true) => {
-            report.swap_usage_bytes = usage;
-            report.swap_max_bytes = max.bytes;
-            report.swap_no_limit = max.none;
-        }
-        Some(false) => {
-            report.memsw_usage_bytes = usage;
-            report.memsw_max_bytes = max.bytes;
-            report.memsw_no_limit = max.none;
-        }
-        None => {}
+        Some(true) => [filling, Filling::default()],
+        Some(false) => [Filling::default(), filling],
+        None => Default::default(),
     }
 }

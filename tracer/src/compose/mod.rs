@@ -3,6 +3,7 @@
 mod candidates;
 mod cgroups;
 mod outcome;
+mod system;
 mod victims;
 
 use std::collections::BTreeMap;
@@ -90,6 +91,7 @@ pub fn compose(account: &Account, host: &Host, findings: &Findings) -> OomReport
         report.waited_ns =
             account.wait_ended_ns.map(|ended| ended.saturating_sub(account.first_ns));
     }
+    report.system = system::system(facts, started);
     report.candidates = candidates::candidates(facts);
     report.victims = victims::victims(facts, report.candidates.as_ref());
     finish_missing(&mut report, account);
@@ -228,8 +230,11 @@ fn source(facts: Facts<'_>) -> Source {
 
 /// Names what this report lacks though the host could give it: records that were lost.
 fn finish_missing(report: &mut OomReport, account: &Account) {
+    let victims_lost =
+        account.end.as_ref().map_or(0, |end| end.victims.saturating_sub(account.marks));
+    let missing = &mut report.source.missing;
     let mut lost = |field: &str| {
-        report.source.missing.push(Missing {
+        missing.push(Missing {
             field: field.to_owned(),
             why: "its record was lost: the ring was full".to_owned(),
         });
@@ -248,6 +253,12 @@ fn finish_missing(report: &mut OomReport, account: &Account) {
         }
         if report.outcome == Outcome::Killed && account.victims.is_empty() {
             lost("victims");
+        } else if victims_lost > 0 && !account.victims.is_empty() {
+            let marked = account.marks + victims_lost;
+            missing.push(Missing {
+                field: "victims".to_owned(),
+                why: format!("{victims_lost} of {marked} records were lost: the ring was full"),
+            });
         }
     }
 }

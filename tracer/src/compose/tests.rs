@@ -14,7 +14,7 @@ use super::{Findings, compose};
 use crate::{
     assemble::Account,
     events::{Counter, Memcg, Name, Reclaimed, Repeats},
-    report::{Missing, OomReport, Record},
+    report::{Missing, OomReport, Record, System},
 };
 
 fn report(account: &Account) -> OomReport {
@@ -30,6 +30,7 @@ fn kill() -> Account {
     Account {
         candidates: Some(candidates(vec![candidate(100, 0, 1500)])),
         victims: vec![(9_000, victim(100))],
+        marks: 1,
         ..account(choice(100), end(1, 1))
     }
 }
@@ -51,6 +52,18 @@ fn records_that_were_lost_are_named() {
     assert_eq!(without(|it| it.candidates = None), ["candidates"]);
     assert_eq!(without(|it| it.end = None), ["outcome"]);
     assert_eq!(without(|it| it.victims.clear()), ["victims"]);
+    // Two of a group's three, one of them marked by two threads.
+    let group = |marks| {
+        let mut group = kill();
+        group.end = Some(end(1, 4));
+        group.victims.push((9_001, victim(101)));
+        group.marks = marks;
+        report(&group).source.missing
+    };
+    assert_eq!(group(4), []);
+    let [missing] = group(3).try_into().unwrap();
+    assert_eq!(missing.field, "victims");
+    assert_eq!(missing.why, "1 of 4 records were lost: the ring was full");
     let nothing = lost(&Account::default());
     assert_eq!(nothing, ["trigger", "outcome"]);
     // What the host cannot give comes first and stays.
@@ -152,6 +165,20 @@ fn a_call_that_found_room_again_has_a_trigger_and_a_memcg_but_no_choice() {
     assert_eq!(report.get("repeats"), None);
     account.reclaimed.as_mut().unwrap().count = 8;
     assert_eq!(json(&account)["repeats"], 8);
+}
+
+#[test]
+fn the_hosts_memory_is_as_old_as_the_time_since_the_entry() {
+    let mut account = kill();
+    assert_eq!(json(&account).get("system"), None);
+    let memory = System { free_bytes: Some(0), ..System::default() };
+    account.system = Some((5_000_001_000, memory.clone()));
+    let expected =
+        json!({ "time": "2026-01-01T00:00:05.000001Z", "age_ns": 1000, "free_bytes": 0 });
+    assert_eq!(json(&account)["system"], expected);
+    // A clock that went backwards: the age is not known.
+    account.system = Some((4_999_999_999, memory));
+    assert_eq!(json(&account)["system"].get("age_ns"), None);
 }
 
 #[test]

@@ -76,6 +76,13 @@ impl KernelBtf {
         Self::read(Cursor::new(bytes)).map_err(|damage| unusable("(memory)".as_ref(), damage))
     }
 
+    /// What is kept of the BTF in a file, as BTF: 4 KB that say the same to us as the kernel's 5 MB.
+    pub fn reduced(path: &Path) -> Result<Vec<u8>, BtfError> {
+        let file = File::open(path).map_err(Damage::Read);
+        let reduced = file.and_then(reduce).map_err(|damage| unusable(path, damage))?;
+        Ok(reduced.bytes)
+    }
+
     fn read(source: impl Read + Seek) -> Result<Self, Damage> {
         let mut reduced = reduce(source)?;
         let btf = Btf::from_bytes(&mem::take(&mut reduced.bytes))?;

@@ -163,6 +163,22 @@ impl Resolved {
     }
 }
 
+/// A table of what was found where, and by which alternative; then what was not found.
+impl fmt::Display for Resolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.matched.iter().map(|found| found.field);
+        let names = names.chain(self.missing.iter().map(|missing| missing.field));
+        let width = names.map(str::len).max().unwrap_or_default();
+        for Match { field, alternative, offset } in &self.matched {
+            writeln!(f, "{field:width$} {offset:>6}  {alternative}")?;
+        }
+        for Missing { field, why } in &self.missing {
+            writeln!(f, "{field:width$} {:>6}  {why}", "-")?;
+        }
+        Ok(())
+    }
+}
+
 /// Looks every field up. Never fails: what is not there is listed as missing.
 pub fn resolve(btf: &KernelBtf) -> Resolved {
     let mut resolved =

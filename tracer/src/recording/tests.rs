@@ -9,7 +9,7 @@ use crate::{
     compose::Symbol,
     gfp::GfpFlag,
     host::Host,
-    report::{Missing, Tier},
+    report::{Missing, System, Tier},
 };
 
 fn host() -> Host {
@@ -38,6 +38,11 @@ fn frames() -> Vec<Frame> {
     let facts = [
         Fact::Symbol { ip: u64::MAX, symbol },
         Fact::CgroupPath { id: 1 << 60, path: "/a \"b\"\n".to_owned() },
+        Fact::System {
+            seq: 7,
+            at_ns: 8,
+            memory: Box::new(System { free_bytes: Some(0), ..System::default() }),
+        },
         Fact::RealtimeOffset(i64::MIN),
         Fact::Drops { count: 3, first_ns: 1, last_ns: 2 },
         Fact::KillsCounted { kills: 5, at_ns: 8 },
@@ -170,20 +175,27 @@ fn damage_behind_whole_frames_is_named() {
     check_damage(&[2, 1, 0, 0, 0, b'x'], "expected value at line 1 column 1");
     check_damage(
         &[&[2, 9, 0, 0, 0], b"\"unheard\"".as_slice()].concat(),
-        "unknown variant `unheard`, expected one of `symbol`, `cgroup_path`, `realtime_offset`, \
+        "unknown variant `unheard`, expected one of `symbol`, `cgroup_path`, `system`, `realtime_offset`, \
          `drops`, `kills_counted`, `tick`, `end` at line 1 column 9",
     );
 }
 
 #[test]
-fn a_recording_is_for_its_owner_only_and_replaces_an_older_one() {
+fn a_recording_is_for_its_owner_only_and_replaces_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("kills.rec");
     record(&path);
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+    let before = fs::read(&path).unwrap();
+    let error = Recorder::create(&path, &host()).unwrap_err();
+    assert!(error.to_string().ends_with("kills.rec: exists already; a recording replaces nothing"));
+    assert_eq!(fs::read(&path).unwrap(), before);
+    // What mktemp made.
+    fs::write(&path, "").unwrap();
     drop(Recorder::create(&path, &host()).unwrap());
     assert!(read(&path).unwrap().frames.is_empty());
+    Recorder::create(Path::new("/dev/null"), &host()).unwrap();
     let error = Recorder::create(&directory.path().join("no/kills.rec"), &host()).unwrap_err();
     assert!(error.to_string().contains("no/kills.rec: "), "{error}");
 }

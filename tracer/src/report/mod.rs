@@ -10,6 +10,7 @@ mod reserved;
 mod schema;
 mod source;
 mod stack;
+mod system;
 mod task;
 
 use jiff::Timestamp;
@@ -22,6 +23,7 @@ pub use reserved::{Container, Growth, GrowthPoint, GrowthRate, GrowthStack, Verd
 pub use schema::json_schema;
 pub use source::{Missing, Source, Tier};
 pub use stack::Frame;
+pub use system::{Node, System, Zone};
 pub use task::{Candidate, Candidates, GfpMask, Reaped, Trigger, Victim, WhyNot};
 
 /// Version of the contract, `schema` in every record.
@@ -107,6 +109,9 @@ pub struct OomReport {
     /// The chain has more levels than were recorded.
     #[serde(default, skip_serializing_if = "is_false")]
     pub limit_chain_truncated: bool,
+    /// The host's memory; absent where a memcg's limit was hit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system: Option<System>,
     /// The tasks that were weighed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidates: Option<Candidates>,
@@ -148,6 +153,7 @@ impl OomReport {
             oom_memcg: None,
             limit_chain: None,
             limit_chain_truncated: false,
+            system: None,
             candidates: None,
             victims: Vec::new(),
             growth: None,

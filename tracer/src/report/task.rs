@@ -134,8 +134,6 @@ pub enum WhyNot {
     OomScoreAdjMin,
     /// The global init.
     Init,
-    /// A kernel thread.
-    KernelThread,
     /// It has no memory of its own (any more).
     NoMm,
     /// Its memory was already reaped.

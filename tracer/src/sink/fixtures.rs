@@ -8,7 +8,9 @@ use self::bloodless::{
     already_exiting, no_victim, reclaimed, unshot, victim_pending, will_free_mem,
 };
 pub(super) use self::extreme::{hostile, huge, minimal};
-use self::parts::{candidate, cgroup, ineligible, level, ranked, report, stack, trigger, victim};
+use self::parts::{
+    candidate, cgroup, ineligible, level, ranked, report, stack, system, trigger, victim,
+};
 use crate::report::{
     Candidate, Constraint, GapReport, GfpMask, LimitLevel, LossReport, OomMemcg, OomReport,
     Outcome, Reason, Record, SCHEMA, Trigger, Victim, WhyNot,
@@ -110,6 +112,7 @@ pub(super) fn global_kill() -> OomReport {
     report.constraint = Some(Constraint::None);
     report.message = Some("Out of memory".to_owned());
     report.totalpages = Some(4_063_232);
+    report.system = Some(system());
     let names = ["GFP_HIGHUSER_MOVABLE", "__GFP_COMP", "__GFP_ZERO"].map(str::to_owned);
     report.trigger = Some(Trigger {
         gfp_mask: Some(GfpMask { value: 0x14_0dca, names: names.to_vec() }),

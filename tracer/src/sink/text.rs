@@ -10,6 +10,7 @@ mod headline;
 mod layout;
 mod limit;
 mod names;
+mod system;
 mod table;
 mod trigger;
 mod units;
@@ -76,6 +77,7 @@ impl<W: Write> TextSink<W> {
         headline::write(&mut block, report, &self.clock(report.time));
         victims::write(&mut block, report, self.detail);
         limit::write(&mut block, report);
+        system::write(&mut block, report, self.detail);
         trigger::write(&mut block, report);
         candidates::write(&mut block, report, self.detail);
         write_missing(&mut block, &report.source);

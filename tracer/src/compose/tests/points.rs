@@ -110,8 +110,7 @@ fn points_the_kernel_did_not_show_are_the_sum_but_for_the_chosen_ones_own() {
 #[test]
 fn who_may_not_be_killed_has_no_points_and_the_reason_the_kernel_had() {
     for (flags, adj, expected) in [
-        (flag::INIT | flag::KTHREAD, -1000, WhyNot::Init),
-        (flag::KTHREAD | flag::NO_MM, -1000, WhyNot::KernelThread),
+        (flag::INIT | flag::NO_MM, -1000, WhyNot::Init),
         (flag::OOM_SKIP | flag::VFORK, -1000, WhyNot::OomScoreAdjMin),
         (flag::OOM_SKIP | flag::VFORK, 0, WhyNot::OomSkip),
         (flag::NO_MM | flag::VFORK, 0, WhyNot::NoMm),

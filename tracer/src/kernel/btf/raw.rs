@@ -119,7 +119,7 @@ impl Head {
     pub(super) fn set_parts(&mut self, words: usize) {
         let parts = match self.kind() {
             kind::STRUCT | kind::UNION => words / 3,
-            kind::FUNC_PROTO => words / 2,
+            kind::ENUM | kind::FUNC_PROTO => words / 2,
             _ => 0,
         };
         let parts = u32::from(u16::try_from(parts).unwrap_or(u16::MAX));
@@ -271,3 +271,6 @@ impl<R: Read + Seek> Window<R> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

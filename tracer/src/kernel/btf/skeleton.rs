@@ -58,3 +58,50 @@ fn put(bytes: &mut [u8], at: usize, what: &[u8]) {
         place.copy_from_slice(what);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{HEAD_BYTES, Hook, kind, skeleton};
+    use crate::kernel::btf::raw::HEADER_BYTES;
+
+    fn word(bytes: &[u8], at: usize) -> u32 {
+        u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap())
+    }
+
+    /// Kind and name of the type of this id.
+    fn named(bytes: &[u8], id: usize) -> (u32, &str) {
+        let at = HEADER_BYTES + (id - 1) * HEAD_BYTES;
+        let strings = HEADER_BYTES + usize::try_from(word(bytes, 16)).unwrap();
+        let name = &bytes[strings + usize::try_from(word(bytes, at)).unwrap()..];
+        let end = name.iter().position(|byte| *byte == 0).unwrap();
+        (word(bytes, at + 4) >> 24, std::str::from_utf8(&name[..end]).unwrap())
+    }
+
+    #[test]
+    fn hooks_have_the_kernels_ids_and_everything_else_is_void() {
+        let hooks = [
+            Hook::typedef(3, "btf_trace_mark_victim".to_owned()),
+            Hook::function(1, "out_of_memory".to_owned()),
+            Hook::function(200, "oom_badness".to_owned()),
+        ];
+        let bytes = skeleton(&hooks);
+        assert_eq!(named(&bytes, 3), (kind::TYPEDEF, "btf_trace_mark_victim"));
+        assert_eq!(named(&bytes, 1), (kind::FUNC, "out_of_memory"));
+        assert_eq!(named(&bytes, 200), (kind::FUNC, "oom_badness"));
+        for id in (1..=200).filter(|id| ![1, 3, 200].contains(id)) {
+            assert_eq!(named(&bytes, id), (0, ""), "{id}");
+        }
+        // Types end with the last hook, strings with the file.
+        let [types, strings] = [12, 20].map(|at| usize::try_from(word(&bytes, at)).unwrap());
+        assert_eq!(types, 200 * HEAD_BYTES);
+        assert_eq!(HEADER_BYTES + types + strings, bytes.len());
+    }
+
+    #[test]
+    fn without_hooks_there_is_a_header_and_the_empty_string() {
+        let bytes = skeleton(&[]);
+        assert_eq!(bytes.len(), HEADER_BYTES + 1);
+        assert!(Hook::function(1, "a".to_owned()).is_function("a"));
+        assert!(!Hook::typedef(1, "a".to_owned()).is_function("a"));
+    }
+}

@@ -1,6 +1,6 @@
 //! The offsets of real kernels, against numbers that pahole and bpftool give for the same BTF.
 
-use oomwhy_common::offsets::ABSENT;
+use oomwhy_common::offsets::{ABSENT, KernelOffsets};
 
 use super::*;
 use crate::kernel::fixtures;
@@ -170,4 +170,26 @@ fn a_field_of_another_size_is_not_loaded() {
     assert_eq!(why(Load::Bytes(8)), Err("task_struct.comm has 16 bytes, not 8".into()));
     assert_eq!(why(Load::First(17)), Err("task_struct.comm has 16 bytes, not 17 or more".into()));
     assert_eq!(why(Load::First(16)), Ok(2976));
+}
+
+#[test]
+fn the_table_says_in_columns_what_was_found_and_what_was_not() {
+    let resolved = Resolved {
+        offsets: KernelOffsets::NONE,
+        matched: vec![
+            Match { field: "task_pid", alternative: "task_struct.pid", offset: 1256 },
+            Match { field: "upid_size", alternative: "sizeof(upid)", offset: 16 },
+        ],
+        missing: vec![Missing { field: "per_cpu_counters", why: "no member counters".to_owned() }],
+    };
+    let expected = "\
+        task_pid           1256  task_struct.pid\n\
+        upid_size            16  sizeof(upid)\n\
+        per_cpu_counters      -  no member counters\n";
+    assert_eq!(resolved.to_string(), expected);
+    for series in fixtures::SERIES {
+        let resolved = resolve(&fixtures::btf(series));
+        let lines = resolved.matched.len() + resolved.missing.len();
+        assert_eq!(resolved.to_string().lines().count(), lines, "{series}");
+    }
 }

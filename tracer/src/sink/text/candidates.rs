@@ -110,7 +110,6 @@ fn why_not(candidate: &Candidate) -> &'static str {
     match candidate.why_not {
         Some(WhyNot::OomScoreAdjMin) => "oom_score_adj -1000",
         Some(WhyNot::Init) => "init",
-        Some(WhyNot::KernelThread) => "kernel thread",
         Some(WhyNot::NoMm) => "no memory of its own",
         Some(WhyNot::OomSkip) => "already reaped",
         Some(WhyNot::Vfork) => "in vfork",
