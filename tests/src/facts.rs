@@ -27,6 +27,9 @@ pub struct Facts {
     pub scenario: String,
     /// `uname -r`.
     pub kernel_release: String,
+    /// The machine's swap, pages.
+    #[serde(default)]
+    pub swap_pages: u64,
     /// What was started.
     pub processes: Vec<Started>,
     /// The cgroups that were made.
@@ -69,7 +72,7 @@ pub struct Started {
 /// A cgroup of the scenario.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Cgroup {
-    /// Its path below the mount point.
+    /// Its path below the mount point, as the scenario has it.
     pub path: String,
     /// The inode of its directory, which is its id.
     pub inode: u64,

@@ -9,6 +9,8 @@ use crate::matrix::Kernel;
 pub const GUEST_PATH: &str = "/plan.json";
 /// Where oomwhy lies in the guest.
 pub const GUEST_OOMWHY: &str = "/oomwhy";
+/// Where the workload lies in the guest.
+pub const HOG: &str = "/bin/hog";
 /// The console line after which the guest's own output begins.
 pub const CONSOLE_BEGIN: &str = "### guest ready";
 /// The file that proves that the guest reached the end of its plan.
@@ -45,6 +47,8 @@ pub struct Boot {
     pub memory_mib: u32,
     /// What is added to the kernel's command line.
     pub cmdline: &'static str,
+    /// What is added to QEMU's.
+    pub machine: &'static [&'static str],
     /// The scenarios it runs.
     pub scenarios: &'static [&'static str],
     /// Whether it needs the v1 memory controller.
@@ -56,15 +60,48 @@ const BOOTS: &[Boot] = &[
         name: "main",
         memory_mib: 512,
         cmdline: "",
-        // The global one comes last: it leaves little of the machine.
+        machine: &[],
         scenarios: &[
             "memcg_v2",
             "nested_limit",
             "deep_path",
             "trigger_is_not_victim",
+            "oom_group",
+            "leader_exited",
+            "vfork_child",
+            "pid_namespace",
+            "init_is_passed_over",
+            "already_exiting",
+            "lowered_limit",
+            "reclaimed",
             "twenty_in_a_row",
-            "global",
+            "no_victim",
         ],
+        needs_cgroup_v1: false,
+    },
+    Boot {
+        name: "machine",
+        memory_mib: 384,
+        cmdline: "",
+        machine: &[],
+        scenarios: &["sysrq", "global", "will_free_mem", "allocating_task"],
+        needs_cgroup_v1: false,
+    },
+    Boot {
+        name: "numa",
+        memory_mib: 512,
+        cmdline: "",
+        machine: &[
+            "-object",
+            "memory-backend-ram,id=m0,size=320M",
+            "-object",
+            "memory-backend-ram,id=m1,size=192M",
+            "-numa",
+            "node,nodeid=0,cpus=0-1,memdev=m0",
+            "-numa",
+            "node,nodeid=1,memdev=m1",
+        ],
+        scenarios: &["cpuset", "memory_policy"],
         needs_cgroup_v1: false,
     },
     // A controller belongs to one hierarchy at a time, so v1 has a boot of its own.
@@ -72,6 +109,7 @@ const BOOTS: &[Boot] = &[
         name: "v1",
         memory_mib: 512,
         cmdline: "",
+        machine: &[],
         scenarios: &["memcg_v1"],
         needs_cgroup_v1: true,
     },
@@ -79,15 +117,19 @@ const BOOTS: &[Boot] = &[
         name: "lockdown",
         memory_mib: 512,
         cmdline: "lockdown=confidentiality",
+        machine: &[],
         scenarios: &["lockdown"],
         needs_cgroup_v1: false,
     },
 ];
 
-/// The boots that one kernel gets.
-pub fn boots(kernel: &Kernel) -> impl Iterator<Item = &'static Boot> {
+/// The boots that one kernel gets, of those with these names, or of all if none is named.
+pub fn boots(kernel: &Kernel, names: &[String]) -> impl Iterator<Item = &'static Boot> {
     let cgroup_v1 = kernel.cgroup_v1;
-    BOOTS.iter().filter(move |boot| cgroup_v1 || !boot.needs_cgroup_v1)
+    BOOTS
+        .iter()
+        .filter(move |boot| cgroup_v1 || !boot.needs_cgroup_v1)
+        .filter(move |boot| names.is_empty() || names.iter().any(|name| name == boot.name))
 }
 
 #[cfg(test)]
@@ -100,7 +142,7 @@ mod tests {
     fn every_scenario_has_exactly_one_boot() {
         let booted: Vec<&str> = BOOTS.iter().flat_map(|boot| boot.scenarios).copied().collect();
         let known: BTreeSet<&str> =
-            crate::scenarios::ALL.iter().map(|scenario| scenario.name).collect();
+            crate::scenarios::all().map(|scenario| scenario.name).collect();
         assert_eq!(booted.len(), known.len());
         assert_eq!(booted.into_iter().collect::<BTreeSet<_>>(), known);
     }

@@ -8,7 +8,9 @@ use std::{env, fs};
 use anyhow::{Context as _, Result};
 use libtest_mimic::{Arguments, Failed, Trial};
 use oomwhy_tests::facts::{Facts, file};
-use oomwhy_tests::oracle::{Account, BOOT_ERROR, KERNELS_VARIABLE, RESULTS_VARIABLE, judge};
+use oomwhy_tests::oracle::{
+    Account, BOOT_ERROR, BOOTS_VARIABLE, KERNELS_VARIABLE, RESULTS_VARIABLE, judge,
+};
 use oomwhy_tests::{matrix, plan, scenarios};
 
 /// One wrong assumption can make a hundred of them.
@@ -28,12 +30,10 @@ fn main() -> Result<ExitCode> {
 }
 
 fn trials(results: &Path) -> Result<Vec<Trial>> {
-    let names = env::var(KERNELS_VARIABLE).unwrap_or_default();
-    let names: Vec<String> =
-        names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    let (kernels, boots) = (names(KERNELS_VARIABLE), names(BOOTS_VARIABLE));
     let mut trials = Vec::new();
-    for kernel in matrix::select(&names)? {
-        for boot in plan::boots(&kernel) {
+    for kernel in matrix::select(&kernels)? {
+        for boot in plan::boots(&kernel, &boots) {
             for scenario in boot.scenarios {
                 let boot = results.join(&kernel.name).join(boot.name);
                 let name = format!("{}::{scenario}", kernel.name);
@@ -42,6 +42,11 @@ fn trials(results: &Path) -> Result<Vec<Trial>> {
         }
     }
     Ok(trials)
+}
+
+fn names(variable: &str) -> Vec<String> {
+    let names = env::var(variable).unwrap_or_default();
+    names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 fn check(boot: &Path, name: &str) -> Result<(), Failed> {

@@ -124,6 +124,7 @@ fn boot<T: DeserializeOwned>(
         memory_mib: MEMORY_MIB,
         clock: Clock::Instructions,
         cmdline: "",
+        machine: &[],
         live: false,
         results: results.clone(),
     }

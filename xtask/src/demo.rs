@@ -34,6 +34,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         memory_mib: 512,
         clock: Clock::Wall,
         cmdline: "",
+        machine: &[],
         live: true,
         results: workspace::vm_results()?.join(&kernel.name).join("demo"),
     }

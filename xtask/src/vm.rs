@@ -57,6 +57,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) clock: Clock,
     /// What is added to the kernel's command line.
     pub(crate) cmdline: &'a str,
+    /// What is added to QEMU's.
+    pub(crate) machine: &'a [&'a str],
     /// Whether the guest's console is shown as it comes.
     pub(crate) live: bool,
     /// Where the results go; what was there is removed.
@@ -141,6 +143,7 @@ impl Machine<'_> {
             .arg("-initrd")
             .arg(initrd)
             .args(["-append", cmdline.trim_end()])
+            .args(self.machine)
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         if self.clock == Clock::Instructions {

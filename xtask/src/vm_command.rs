@@ -53,6 +53,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         memory_mib: arguments.memory,
         clock: Clock::Wall,
         cmdline: &arguments.cmdline,
+        machine: &[],
         live: true,
         results: results.clone(),
     }

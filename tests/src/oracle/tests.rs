@@ -28,7 +28,7 @@ fn sleeper(pid: u32, uid: u32, oom_score_adj: i64) -> Value {
 
 fn report() -> Value {
     json!({
-        "type": "oom", "outcome": "killed", "constraint": "memcg", "totalpages": 12288,
+        "type": "oom", "outcome": "killed", "reason": "selection", "constraint": "memcg", "totalpages": 12288,
         "message": "Memory cgroup out of memory",
         "trigger": {
             "pid": 118, "comm": "hog", "oom_score_adj": 100, "order": 0,
@@ -175,7 +175,7 @@ fn what_a_dying_task_gave_back_is_tolerated_on_old_kernels_only() {
             candidate["drift_pages"] = json!(0);
             candidate["points"] = json!(candidate["points"].as_i64().unwrap() - drift);
         }
-        let line = crate::kmsg::Log::parse(bare);
+        let line = Log::parse(bare);
         let kill = line.kills().next().unwrap();
         let victim = &mut report["victims"][0];
         for (part, kib) in

@@ -1,20 +1,24 @@
 //! Runs one scenario: oomwhy watches, the steps provoke the kills, both accounts are kept.
 
-use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+use std::{fs, thread};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::sched::{CloneFlags, unshare};
 use oomwhy_tests::facts::{Facts, Started, file};
+use oomwhy_tests::plan::HOG;
 use oomwhy_tests::report::n_killed;
 use oomwhy_tests::scenario::{Process, Scenario, Step, Until};
 use oomwhy_tests::workload::{READY, Workload};
+use rustix::process::WaitOptions;
 
 use crate::kernel_log::KernelLog;
 use crate::tracer::Tracer;
-use crate::{cgroup, results, wait};
+use crate::settings::Settings;
+use crate::{cgroup, mounts, results, wait};
 
 const TIME_TO_DIE: Duration = Duration::from_mins(1);
 const TIME_TO_REPORT: Duration = Duration::from_secs(10);
@@ -24,14 +28,15 @@ pub(crate) fn run(scenario: &'static Scenario) -> Result<()> {
     let directory = results::directory(scenario.name)?;
     let mut log = KernelLog::at_end()?;
     let mut stage = Stage::new(scenario);
-    let mut tracer = Tracer::start(&directory, scenario.protect_tracer)?;
+    let mut tracer = Tracer::start(&directory, scenario.options)?;
     if tracer.wait_ready(&directory) {
         stage.perform();
         stage.await_kills(&directory);
     } else {
         stage.problem("oomwhy was not ready within 20 s");
     }
-    fs::write(directory.join(file::EXIT), tracer.stop()? + "\n")?;
+    let ended = tracer.stop().context("oomwhy cannot be stopped")?;
+    fs::write(directory.join(file::EXIT), ended + "\n").context("no exit code")?;
     fs::write(directory.join(file::KMSG), log.read()?)?;
     let facts = stage.strike();
     fs::write(directory.join(file::FACTS), serde_json::to_vec_pretty(&facts)?)?;
@@ -43,6 +48,8 @@ struct Stage {
     scenario: &'static Scenario,
     facts: Facts,
     processes: Vec<Child>,
+    settings: Settings,
+    mounted: Vec<&'static str>,
 }
 
 impl Stage {
@@ -51,13 +58,22 @@ impl Stage {
             scenario: scenario.name.to_owned(),
             kernel_release: rustix::system::uname().release().to_string_lossy().into_owned(),
             oom_kills_before: n_oom_kills(),
+            swap_pages: n_swap_pages(),
             ..Facts::default()
         };
-        Self { scenario, facts, processes: Vec::new() }
+        Self {
+            scenario,
+            facts,
+            processes: Vec::new(),
+            settings: Settings::default(),
+            mounted: Vec::new(),
+        }
     }
 
     fn problem(&mut self, what: impl Into<String>) {
-        self.facts.problems.push(what.into());
+        let what = what.into();
+        println!("problem: {what}");
+        self.facts.problems.push(what);
     }
 
     fn perform(&mut self) {
@@ -71,7 +87,7 @@ impl Stage {
         }
     }
 
-    fn step(&mut self, step: &Step, round: u32) -> Result<()> {
+    fn step(&mut self, step: &'static Step, round: u32) -> Result<()> {
         let hierarchy = self.scenario.hierarchy;
         match step {
             Step::Cgroup { path, limits } => {
@@ -86,30 +102,33 @@ impl Stage {
             Step::Start { process, until } => {
                 self.start(process, &numbered(process.cgroup, round), *until)?;
             }
-            Step::Sysctl { name, value } => {
-                fs::write(format!("/proc/sys/{name}"), value)
-                    .with_context(|| format!("{name} cannot be set"))?;
+            Step::Mount { kind, target, options } => {
+                mounts::mount(kind, target, options)?;
+                self.mounted.push(target);
             }
+            Step::Write { file, value } => self.settings.write(Path::new(file), value)?,
         }
         Ok(())
     }
 
     fn start(&mut self, process: &Process, path: &str, until: Until) -> Result<()> {
-        let directory = cgroup::directory(self.scenario.hierarchy, path);
+        let directory = format!("{}{path}", self.scenario.hierarchy.mount_point());
         let workload = Workload {
-            cgroup: Some(directory.display().to_string()),
+            cgroup: Some(directory),
             oom_score_adj: Some(process.oom_score_adj),
             comm: Some(process.comm.to_owned()),
             uid: (process.uid != 0).then_some(process.uid),
             pause_ms: None,
             work: process.work,
         };
-        let mut child = Command::new("/bin/hog")
-            .args(workload.args())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("the workload cannot be started")?;
+        let mut command = Command::new(HOG);
+        command.args(workload.args()).stdin(Stdio::null()).stdout(Stdio::piped());
+        let child = if process.new_pid_namespace {
+            spawn_in_new_pid_namespace(command)
+        } else {
+            Ok(command.spawn()?)
+        };
+        let mut child = child.context("the workload cannot be started")?;
         self.facts.processes.push(Started {
             comm: process.comm.to_owned(),
             pid: child.id(),
@@ -117,9 +136,13 @@ impl Stage {
             oom_score_adj: process.oom_score_adj,
             uid: process.uid,
         });
+        let hierarchy = self.scenario.hierarchy;
+        let n_out = || cgroup::events(hierarchy, path).get("oom").copied().unwrap_or_default();
         let awaited = match until {
+            Until::Started => true,
             Until::Ready => await_ready(&mut child),
             Until::Killed => wait::until(TIME_TO_DIE, || !matches!(child.try_wait(), Ok(None))),
+            Until::OutOfMemory { times } => wait::until(TIME_TO_DIE, || n_out() >= times),
         };
         self.processes.push(child);
         ensure!(awaited, "{} was not {until:?}", process.comm);
@@ -159,10 +182,20 @@ impl Stage {
         for path in paths {
             if cgroup::directory(self.scenario.hierarchy, &path).exists() {
                 self.keep_events(&path);
-                if let Err(error) = cgroup::remove(self.scenario.hierarchy, &path) {
+                if let Err(error) = cgroup::clear(self.scenario.hierarchy, &path) {
                     self.problem(format!("{error:#}"));
                 }
             }
+        }
+        // Children of workloads became those of PID 1.
+        while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
+        for target in self.mounted.iter().rev() {
+            if let Err(error) = mounts::unmount(target) {
+                self.facts.problems.push(format!("{error:#}"));
+            }
+        }
+        if let Err(error) = self.settings.restore() {
+            self.facts.problems.push(format!("{error:#}"));
         }
         self.facts
     }
@@ -170,6 +203,18 @@ impl Stage {
 
 fn numbered(path: &str, round: u32) -> String {
     path.replace("{n}", &round.to_string())
+}
+
+/// A thread's children are the first of the pid namespace that it made.
+fn spawn_in_new_pid_namespace(mut command: Command) -> Result<Child> {
+    let spawn = move || {
+        unshare(CloneFlags::CLONE_NEWPID).context("there are no pid namespaces")?;
+        Ok(command.spawn()?)
+    };
+    match thread::spawn(spawn).join() {
+        Ok(child) => child,
+        Err(_) => bail!("the thread that starts it panicked"),
+    }
 }
 
 fn await_ready(child: &mut Child) -> bool {
@@ -183,4 +228,11 @@ fn await_ready(child: &mut Child) -> bool {
 fn n_oom_kills() -> u64 {
     let vmstat = fs::read_to_string("/proc/vmstat").unwrap_or_default();
     vmstat.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok()).unwrap_or_default()
+}
+
+/// Swap in use or not, pages of 4 KiB.
+fn n_swap_pages() -> u64 {
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = |line: &str| line.strip_prefix("SwapTotal:")?.trim().strip_suffix(" kB")?.parse().ok();
+    meminfo.lines().find_map(kib).unwrap_or(0_u64) / 4
 }

@@ -25,20 +25,17 @@ pub(crate) struct Tracer {
 }
 
 impl Tracer {
-    /// Starts it.
-    pub(crate) fn start(directory: &Path, protect: bool) -> Result<Self> {
+    /// Starts it with these options besides.
+    pub(crate) fn start(directory: &Path, options: &[&str]) -> Result<Self> {
         let process = Command::new(GUEST_OOMWHY)
             .args(["-o", "json", "--record"])
             .arg(directory.join(file::RECORDING))
+            .args(options)
             .stdin(Stdio::null())
             .stdout(File::create(directory.join(file::REPORT))?)
             .stderr(File::create(directory.join(file::STDERR))?)
             .spawn()
             .context("oomwhy cannot be started")?;
-        if protect {
-            fs::write(format!("/proc/{}/oom_score_adj", process.id()), "-1000")
-                .context("oomwhy cannot be exempted")?;
-        }
         Ok(Self { process })
     }
 
