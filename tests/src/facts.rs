@@ -18,6 +18,21 @@ pub mod file {
     pub const EXIT: &str = "exit.txt";
     /// oomwhy's recording.
     pub const RECORDING: &str = "recording.rec";
+
+    /// The stdout of a watcher.
+    pub fn watcher_stdout(name: &str) -> String {
+        format!("watcher-{name}.out")
+    }
+
+    /// The stderr of a watcher.
+    pub fn watcher_stderr(name: &str) -> String {
+        format!("watcher-{name}.err")
+    }
+
+    /// The exit code of a watcher, or what ended it.
+    pub fn watcher_exit(name: &str) -> String {
+        format!("watcher-{name}.exit")
+    }
 }
 
 /// The content of `facts.json`.

@@ -8,9 +8,13 @@ mod check;
 mod counts;
 mod expected;
 mod invocation;
+mod losses;
 mod memory;
 #[cfg(test)]
 mod tests;
+mod watchers;
+
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -39,6 +43,8 @@ pub struct Account<'a> {
     pub report: &'a str,
     /// oomwhy's exit code.
     pub exit: &'a str,
+    /// The stdout and the exit code of each watcher, by name.
+    pub watchers: &'a BTreeMap<String, (String, String)>,
 }
 
 /// Every disagreement; none if all is well.
@@ -53,10 +59,15 @@ pub fn judge(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
     check.equal("oomwhy's exit code", account.exit.trim(), "0");
     premises(&mut check, scenario, account.facts, &log);
     check.equal("lines that are not JSON", n_malformed(account.report), 0);
+    watchers::judge(&mut check, scenario, account.watchers);
+    let case = Case { scenario, facts: account.facts };
+    if scenario.is_lossy {
+        losses::judge(&mut check, case, &log, &all);
+        return check.disagreements;
+    }
     check.equal("reports of kills", kills.len(), log.n_invocations());
     expected::reports(&mut check, scenario, &all);
     counts::memory_events(&mut check, scenario, account.facts, &log, &kills);
-    let case = Case { scenario, facts: account.facts };
     for block in &log.blocks {
         for kill in &block.kills {
             one_kill(&mut check, case, &kills, kill, Some(block));
@@ -150,6 +161,8 @@ fn no_victim(check: &mut Check, case: Case<'_>, report: &Value, log: &Log) {
     for block in blocks.filter(|block| invocation::is_trigger(report, block)) {
         let mut check = Check::default();
         check.forbid(report);
+        // It is written at the end, when an earlier victim may have given back more.
+        check.memory_shrinks();
         invocation::against_block(&mut check, case.facts, report, block);
         candidates::against_table(&mut check, case, report, block);
         if check.disagreements.len() <= nearest.disagreements.len() {

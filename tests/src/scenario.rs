@@ -30,6 +30,8 @@ pub struct Scenario {
     pub reports: &'static [Expected],
     /// Options of oomwhy, besides those that every scenario has.
     pub options: &'static [&'static str],
+    /// Whether records are lost, so that not every kill has a whole report.
+    pub is_lossy: bool,
 }
 
 /// Outcomes that other members of a memcg may or may not meet while a victim dies.
@@ -110,6 +112,14 @@ pub enum Step {
         /// Its path.
         path: &'static str,
     },
+    /// Use the disk as swap, until the end.
+    Swap,
+    /// Stop oomwhy with a signal, as if it did not get to run.
+    PauseTracer,
+    /// Let it go on.
+    ResumeTracer,
+    /// Start one more oomwhy and wait until it traces.
+    Watch(Watcher),
     /// Mount a file system over a directory, until the end.
     Mount {
         /// Its type.
@@ -126,6 +136,23 @@ pub enum Step {
         /// What is written.
         value: &'static str,
     },
+}
+
+/// One more oomwhy beside the one that is compared with the kernel's log, with what it prints.
+#[derive(Debug)]
+pub struct Watcher {
+    /// Its name in the results.
+    pub name: &'static str,
+    /// Its options; `{pid:NAME}` is the id of a process that was started.
+    pub args: &'static [&'static str],
+    /// Whether it ends by itself once it has reported enough.
+    pub ends: bool,
+    /// How many lines of its stdout begin so.
+    pub lines: (&'static str, usize),
+    /// What its stdout has.
+    pub has: &'static [&'static str],
+    /// What it has not.
+    pub lacks: &'static [&'static str],
 }
 
 /// A process to start.

@@ -2,6 +2,7 @@
 
 mod limits;
 mod machine;
+mod names;
 mod outcomes;
 mod storms;
 mod victims;
@@ -13,7 +14,7 @@ use crate::workload::Work;
 pub const CONTAINER: &str = "/kubepods/pod1234/ctr-app";
 
 const THEMES: &[&[Scenario]] =
-    &[limits::ALL, victims::ALL, outcomes::ALL, machine::ALL, storms::ALL];
+    &[limits::ALL, victims::ALL, outcomes::ALL, machine::ALL, names::ALL, storms::ALL];
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
@@ -36,6 +37,7 @@ const ONE_KILL: Scenario = Scenario {
     refused: &[],
     reports: &[],
     options: &[],
+    is_lossy: false,
 };
 
 const SLEEPER: Process = Process {

@@ -125,6 +125,7 @@ fn boot<T: DeserializeOwned>(
         clock: Clock::Instructions,
         cmdline: "",
         machine: &[],
+        swap_mib: 0,
         live: false,
         results: results.clone(),
     }

@@ -35,6 +35,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         clock: Clock::Wall,
         cmdline: "",
         machine: &[],
+        swap_mib: 0,
         live: true,
         results: workspace::vm_results()?.join(&kernel.name).join("demo"),
     }

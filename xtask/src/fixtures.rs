@@ -45,6 +45,7 @@ fn reduce_btf(kernel: &Kernel, initramfs: &Initramfs, results: &Path) -> Result<
         clock: Clock::Wall,
         cmdline: "",
         machine: &[],
+        swap_mib: 0,
         live: false,
         results: results.join(&kernel.name).join("host_facts"),
     };

@@ -9,6 +9,7 @@ mod apt;
 mod apt_sources;
 mod bench;
 mod btf_reduce;
+mod busybox;
 mod ci;
 mod demo;
 mod fixtures;

@@ -82,6 +82,7 @@ fn run_boot(
         clock: Clock::Wall,
         cmdline: boot.cmdline,
         machine: boot.machine,
+        swap_mib: boot.swap_mib,
         live: false,
         results: results.to_owned(),
     }

@@ -102,7 +102,11 @@ fn leaderless(check: &mut Check, name: &str, candidate: &Value, row: &TaskRow) {
     for part in &SUMMANDS[..5] {
         check.equal(&format!("{name}: {part}"), &candidate[*part], &Value::Null);
     }
-    check.equal(&format!("{name}: oom_score_adj"), &candidate["oom_score_adj"], &row.oom_score_adj.into());
+    check.equal(
+        &format!("{name}: oom_score_adj"),
+        &candidate["oom_score_adj"],
+        &row.oom_score_adj.into(),
+    );
 }
 
 fn resident(check: &mut Check, name: &str, candidate: &Value, row: &TaskRow, drifting: bool) {

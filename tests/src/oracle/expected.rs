@@ -37,14 +37,20 @@ fn one_outcome(check: &mut Check, expected: &Expected, found: &[&Value]) {
     let (least, most) = expected.count;
     let outcome = expected.outcome;
     if !(least..=most).contains(&found.len()) {
-        check.disagree(format!("{} reports of outcome {outcome}, not {least} to {most}", found.len()));
+        check.disagree(format!(
+            "{} reports of outcome {outcome}, not {least} to {most}",
+            found.len()
+        ));
     }
     for report in found {
         for (path, want) in expected.says {
             let value = find(report, path);
             if !is_wanted(value, *want) {
                 let shown = value.map_or("absent".to_owned(), Value::to_string);
-                check.disagree(format!("{outcome} {}: {path} is {shown}, not {want:?}", report["id"]));
+                check.disagree(format!(
+                    "{outcome} {}: {path} is {shown}, not {want:?}",
+                    report["id"]
+                ));
             }
         }
     }
@@ -64,7 +70,8 @@ fn is_wanted(value: Option<&Value>, want: Want) -> bool {
 /// The value at a path like `victims[hog].cgroup.path`: an item of a list by its comm or its index.
 fn find<'a>(report: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(report, |value, step| {
-        let Some((name, item)) = step.strip_suffix(']').and_then(|step| step.split_once('[')) else {
+        let Some((name, item)) = step.strip_suffix(']').and_then(|step| step.split_once('['))
+        else {
             return value.get(step);
         };
         let list = value.get(name)?.as_array()?;
@@ -83,7 +90,8 @@ mod tests {
 
     #[test]
     fn values_are_found_by_name_and_by_index() {
-        let report = json!({ "victims": [{ "comm": "a" }, { "comm": "b", "cgroup": { "id": 7 } }] });
+        let report =
+            json!({ "victims": [{ "comm": "a" }, { "comm": "b", "cgroup": { "id": 7 } }] });
         assert_eq!(find(&report, "victims[b].cgroup.id"), Some(&json!(7)));
         assert_eq!(find(&report, "victims[0].comm"), Some(&json!("a")));
         for absent in ["victims[c]", "victims[2]", "victims[a].cgroup.id", "x", "victims[b].x"] {

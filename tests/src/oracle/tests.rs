@@ -67,7 +67,7 @@ fn verdict(report: &Value) -> Vec<String> {
 
 fn verdict_on(report: &str, kmsg: &str, exit: &str) -> Vec<String> {
     let scenario = scenarios::find("memcg_v2").unwrap();
-    judge(scenario, &Account { facts: &facts(), kmsg, report, exit })
+    judge(scenario, &Account { facts: &facts(), kmsg, report, exit, watchers: &BTreeMap::new() })
 }
 
 #[test]
@@ -187,7 +187,13 @@ fn what_a_dying_task_gave_back_is_tolerated_on_old_kernels_only() {
             json!(victim["anon_rss_bytes"].as_i64().unwrap() - pages_off * 4096);
         let facts = Facts { kernel_release: release.to_owned(), ..facts() };
         let report = report.to_string();
-        let account = Account { facts: &facts, kmsg: bare, report: &report, exit: "0" };
+        let account = Account {
+            facts: &facts,
+            kmsg: bare,
+            report: &report,
+            exit: "0",
+            watchers: &BTreeMap::new(),
+        };
         judge(scenarios::find("memcg_v2").unwrap(), &account).len()
     };
     assert_eq!(verdict_on_kernel("5.10.0-46", 31), 0);

@@ -3,16 +3,62 @@
 use super::{
     CONTAINER, CONTAINER_OF_48_MIB, HOG, IMMORTAL, ONE_KILL, SLEEPER, START_HOG, START_SLEEPER,
 };
-use crate::scenario::{Hierarchy, Process, Scenario, Step, Until};
+use crate::scenario::{Expected, Hierarchy, Process, Scenario, Step, Until, Want};
 use crate::workload::Work;
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario { name: "memcg_v2", steps: CONTAINER_V2_STEPS, ..ONE_KILL },
     Scenario { name: "lockdown", steps: CONTAINER_V2_STEPS, ..ONE_KILL },
+    Scenario { name: "memcg_v1", hierarchy: Hierarchy::V1, steps: CONTAINER_V1_STEPS, ..ONE_KILL },
+    // What is hit is the limit of memory and swap together.
     Scenario {
-        name: "memcg_v1",
+        name: "memcg_v1_swap",
         hierarchy: Hierarchy::V1,
-        steps: CONTAINER_V1_STEPS,
+        steps: &[
+            Step::Swap,
+            Step::Cgroup {
+                path: CONTAINER,
+                limits: &[("memory.limit_in_bytes", "32M"), ("memory.memsw.limit_in_bytes", "48M")],
+            },
+            START_SLEEPER,
+            START_HOG,
+        ],
+        reports: &[Expected {
+            outcome: "killed",
+            count: (1, 1),
+            says: &[
+                ("oom_memcg.max_bytes", Want::Number(32 << 20)),
+                ("oom_memcg.memsw_max_bytes", Want::Number(48 << 20)),
+                ("limit_chain[0].memsw_max_bytes", Want::Number(48 << 20)),
+                ("victims[hog].swap_bytes", Want::AtLeast(8 << 20)),
+            ],
+        }],
+        ..ONE_KILL
+    },
+    Scenario {
+        name: "memcg_swap",
+        steps: &[
+            Step::Swap,
+            Step::Cgroup {
+                path: CONTAINER,
+                limits: &[("memory.max", "32M"), ("memory.swap.max", "16M")],
+            },
+            START_SLEEPER,
+            START_HOG,
+        ],
+        reports: &[Expected {
+            outcome: "killed",
+            count: (1, 1),
+            says: &[
+                ("totalpages", Want::Number(48 << 8)),
+                ("oom_memcg.swap_max_bytes", Want::Number(16 << 20)),
+                ("oom_memcg.swap_usage_bytes", Want::AtLeast(8 << 20)),
+                ("limit_chain[0].swap_max_bytes", Want::Number(16 << 20)),
+                ("limit_chain[1].swap_no_limit", Want::Is(true)),
+                ("candidates.list[hog].swap_pages", Want::AtLeast(8 << 8)),
+                ("victims[hog].swap_bytes", Want::AtLeast(8 << 20)),
+            ],
+        }],
         ..ONE_KILL
     },
     Scenario { name: "nested_limit", steps: NESTED_STEPS, ..ONE_KILL },

@@ -100,6 +100,26 @@ pub(super) const ALL: &[Scenario] = &[
         ..ONE_KILL
     },
     Scenario {
+        name: "global_swap",
+        victims: &["greedy"],
+        steps: &[
+            OVERCOMMIT,
+            Step::Swap,
+            MACHINE,
+            Step::Start { process: holder("holder", 0), until: Until::Ready },
+            Step::Start { process: Process { cgroup: "/machine", ..GREEDY }, until: Until::Killed },
+        ],
+        reports: &[Expected {
+            outcome: "killed",
+            count: (1, 1),
+            says: &[
+                ("constraint", Want::Text("none")),
+                ("victims[greedy].swap_bytes", Want::AtLeast(16 << 20)),
+            ],
+        }],
+        ..ONE_KILL
+    },
+    Scenario {
         name: "cpuset",
         steps: &[
             OVERCOMMIT,

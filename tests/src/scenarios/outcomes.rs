@@ -21,11 +21,7 @@ pub(super) const ALL: &[Scenario] = &[
                 until: Until::Ready,
             },
             Step::Start {
-                process: Process {
-                    cgroup: "/graveyard",
-                    work: Work::Anon { mib: 40 },
-                    ..IMMORTAL
-                },
+                process: Process { cgroup: "/graveyard", work: Work::Anon { mib: 40 }, ..IMMORTAL },
                 until: Until::Ready,
             },
         ],
@@ -96,11 +92,7 @@ pub(super) const ALL: &[Scenario] = &[
                 until: Until::Ready,
             },
             Step::Start {
-                process: Process {
-                    cgroup: "/lowered",
-                    work: Work::Anon { mib: 50 },
-                    ..IMMORTAL
-                },
+                process: Process { cgroup: "/lowered", work: Work::Anon { mib: 50 }, ..IMMORTAL },
                 until: Until::Ready,
             },
             Step::Write { file: "/sys/fs/cgroup/lowered/memory.max", value: "32M" },

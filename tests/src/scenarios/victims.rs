@@ -29,11 +29,7 @@ pub(super) const ALL: &[Scenario] = &[
         steps: &[
             CONTAINER_OF_48_MIB,
             Step::Start {
-                process: Process {
-                    comm: "leader",
-                    work: Work::SecondThread { mib: 200 },
-                    ..HOG
-                },
+                process: Process { comm: "leader", work: Work::SecondThread { mib: 200 }, ..HOG },
                 until: Until::Killed,
             },
         ],
@@ -86,7 +82,10 @@ pub(super) const ALL: &[Scenario] = &[
         name: "init_is_passed_over",
         steps: &[
             CONTAINER_OF_48_MIB,
-            Step::Write { file: "/sys/fs/cgroup/kubepods/pod1234/ctr-app/cgroup.procs", value: "1" },
+            Step::Write {
+                file: "/sys/fs/cgroup/kubepods/pod1234/ctr-app/cgroup.procs",
+                value: "1",
+            },
             START_HOG,
         ],
         reports: &[Expected {
@@ -100,10 +99,7 @@ pub(super) const ALL: &[Scenario] = &[
 
 /// All members die but the one that is exempt.
 const GROUP_STEPS: &[Step] = &[
-    Step::Cgroup {
-        path: CONTAINER,
-        limits: &[("memory.max", "48M"), ("memory.oom.group", "1")],
-    },
+    Step::Cgroup { path: CONTAINER, limits: &[("memory.max", "48M"), ("memory.oom.group", "1")] },
     Step::Start { process: SLEEPER, until: Until::Ready },
     Step::Start {
         process: Process { comm: "spared", work: Work::Sleep, ..IMMORTAL },

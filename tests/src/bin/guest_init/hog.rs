@@ -102,6 +102,10 @@ fn ready() {
 
 fn rest() {
     ready();
+    park();
+}
+
+fn park() {
     loop {
         thread::park();
     }

@@ -1,7 +1,7 @@
 //! Runs one scenario: oomwhy watches, the steps provoke the kills, both accounts are kept.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use std::{fs, thread};
@@ -11,14 +11,14 @@ use nix::sched::{CloneFlags, unshare};
 use oomwhy_tests::facts::{Facts, Started, file};
 use oomwhy_tests::plan::HOG;
 use oomwhy_tests::report::n_killed;
-use oomwhy_tests::scenario::{Process, Scenario, Step, Until};
+use oomwhy_tests::scenario::{Process, Scenario, Step, Until, Watcher};
 use oomwhy_tests::workload::{READY, Workload};
-use rustix::process::WaitOptions;
+use rustix::process::{Signal, WaitOptions};
 
 use crate::kernel_log::KernelLog;
-use crate::tracer::Tracer;
 use crate::settings::Settings;
-use crate::{cgroup, mounts, results, wait};
+use crate::tracer::Tracer;
+use crate::{cgroup, results, wait};
 
 const TIME_TO_DIE: Duration = Duration::from_mins(1);
 const TIME_TO_REPORT: Duration = Duration::from_secs(10);
@@ -26,19 +26,17 @@ const TIME_TO_REPORT: Duration = Duration::from_secs(10);
 /// Runs a scenario and sends its results. What goes wrong in it is one of the results.
 pub(crate) fn run(scenario: &'static Scenario) -> Result<()> {
     let directory = results::directory(scenario.name)?;
-    let mut log = KernelLog::at_end()?;
-    let mut stage = Stage::new(scenario);
-    let mut tracer = Tracer::start(&directory, scenario.options)?;
-    if tracer.wait_ready(&directory) {
+    let log = KernelLog::follow()?;
+    let tracer = Tracer::start(&directory, scenario.options)?;
+    let mut stage = Stage::new(scenario, directory.clone(), tracer);
+    if stage.tracer.wait_ready() {
         stage.perform();
-        stage.await_kills(&directory);
+        stage.await_kills();
     } else {
         stage.problem("oomwhy was not ready within 20 s");
     }
-    let ended = tracer.stop().context("oomwhy cannot be stopped")?;
-    fs::write(directory.join(file::EXIT), ended + "\n").context("no exit code")?;
-    fs::write(directory.join(file::KMSG), log.read()?)?;
-    let facts = stage.strike();
+    let facts = stage.strike()?;
+    fs::write(directory.join(file::KMSG), log.end()?)?;
     fs::write(directory.join(file::FACTS), serde_json::to_vec_pretty(&facts)?)?;
     results::send(&directory)
 }
@@ -46,27 +44,30 @@ pub(crate) fn run(scenario: &'static Scenario) -> Result<()> {
 /// The processes and cgroups of a scenario while it runs.
 struct Stage {
     scenario: &'static Scenario,
+    directory: PathBuf,
+    tracer: Tracer,
+    watchers: Vec<(&'static Watcher, Tracer)>,
     facts: Facts,
     processes: Vec<Child>,
     settings: Settings,
-    mounted: Vec<&'static str>,
 }
 
 impl Stage {
-    fn new(scenario: &'static Scenario) -> Self {
+    fn new(scenario: &'static Scenario, directory: PathBuf, tracer: Tracer) -> Self {
         let facts = Facts {
             scenario: scenario.name.to_owned(),
             kernel_release: rustix::system::uname().release().to_string_lossy().into_owned(),
             oom_kills_before: n_oom_kills(),
-            swap_pages: n_swap_pages(),
             ..Facts::default()
         };
         Self {
             scenario,
+            directory,
+            tracer,
+            watchers: Vec::new(),
             facts,
             processes: Vec::new(),
             settings: Settings::default(),
-            mounted: Vec::new(),
         }
     }
 
@@ -103,12 +104,37 @@ impl Stage {
                 self.start(process, &numbered(process.cgroup, round), *until)?;
             }
             Step::Mount { kind, target, options } => {
-                mounts::mount(kind, target, options)?;
-                self.mounted.push(target);
+                self.settings.mount(kind, target, options)?;
+            }
+            Step::Swap => {
+                self.settings.swap_on()?;
+                self.facts.swap_pages = n_swap_pages();
             }
             Step::Write { file, value } => self.settings.write(Path::new(file), value)?,
+            Step::PauseTracer => self.tracer.signal(Signal::STOP)?,
+            Step::ResumeTracer => self.tracer.signal(Signal::CONT)?,
+            Step::Watch(watcher) => self.watch(watcher)?,
         }
         Ok(())
+    }
+
+    fn watch(&mut self, watcher: &'static Watcher) -> Result<()> {
+        let args = watcher.args.iter().map(|arg| self.with_pid(arg)).collect::<Result<Vec<_>>>()?;
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let mut tracer = Tracer::watch(&self.directory, watcher.name, &args)?;
+        let is_ready = tracer.wait_ready();
+        self.watchers.push((watcher, tracer));
+        ensure!(is_ready, "watcher {} is not ready", watcher.name);
+        Ok(())
+    }
+
+    /// An argument with `{pid:NAME}` filled in.
+    fn with_pid(&self, arg: &str) -> Result<String> {
+        let Some(name) = arg.strip_prefix("{pid:").and_then(|rest| rest.strip_suffix('}')) else {
+            return Ok(arg.to_owned());
+        };
+        let known = self.facts.processes.iter().rev().find(|process| process.comm == name);
+        Ok(known.with_context(|| format!("no {name} was started"))?.pid.to_string())
     }
 
     fn start(&mut self, process: &Process, path: &str, until: Until) -> Result<()> {
@@ -149,13 +175,16 @@ impl Stage {
         Ok(())
     }
 
-    fn await_kills(&mut self, directory: &Path) {
+    fn await_kills(&mut self) {
         let wanted = self.scenario.n_kills();
         let before = self.facts.oom_kills_before;
         if !wait::until(TIME_TO_REPORT, || n_oom_kills() - before >= wanted) {
             self.problem(format!("the kernel killed {} of {wanted}", n_oom_kills() - before));
         }
-        let report = directory.join(file::REPORT);
+        if self.scenario.is_lossy {
+            return;
+        }
+        let report = self.directory.join(file::REPORT);
         let n_reported = || n_killed(&fs::read_to_string(&report).unwrap_or_default());
         if !wait::until(TIME_TO_REPORT, || n_reported() >= wanted) {
             self.problem(format!("oomwhy reported {} of {wanted}", n_reported()));
@@ -169,8 +198,16 @@ impl Stage {
         }
     }
 
-    /// Clears the stage for the next scenario.
-    fn strike(mut self) -> Facts {
+    /// Ends every oomwhy and clears the stage for the next scenario.
+    fn strike(mut self) -> Result<Facts> {
+        for (watcher, mut tracer) in std::mem::take(&mut self.watchers) {
+            if watcher.ends {
+                tracer.wait_ended();
+            }
+            let ended = tracer.stop()?;
+            fs::write(self.directory.join(file::watcher_exit(watcher.name)), ended + "\n")?;
+        }
+        fs::write(self.directory.join(file::EXIT), self.tracer.stop()? + "\n")?;
         self.facts.oom_kills_after = n_oom_kills();
         for process in &mut self.processes {
             let _ = process.kill();
@@ -189,15 +226,10 @@ impl Stage {
         }
         // Children of workloads became those of PID 1.
         while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
-        for target in self.mounted.iter().rev() {
-            if let Err(error) = mounts::unmount(target) {
-                self.facts.problems.push(format!("{error:#}"));
-            }
-        }
         if let Err(error) = self.settings.restore() {
             self.facts.problems.push(format!("{error:#}"));
         }
-        self.facts
+        Ok(self.facts)
     }
 }
 
@@ -233,6 +265,7 @@ fn n_oom_kills() -> u64 {
 /// Swap in use or not, pages of 4 KiB.
 fn n_swap_pages() -> u64 {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib = |line: &str| line.strip_prefix("SwapTotal:")?.trim().strip_suffix(" kB")?.parse().ok();
+    let kib =
+        |line: &str| line.strip_prefix("SwapTotal:")?.trim().strip_suffix(" kB")?.parse().ok();
     meminfo.lines().find_map(kib).unwrap_or(0_u64) / 4
 }

@@ -8,7 +8,7 @@ use std::{hint, thread};
 use anyhow::{Context as _, Result};
 use rustix::thread::{SecureComputingMode, gettid, set_secure_computing_mode};
 
-use super::{ready, rest};
+use super::{park, ready, rest};
 
 const MIB: usize = 1 << 20;
 
@@ -32,7 +32,7 @@ pub(super) fn give_back(mib: usize) {
         drop(piece);
         thread::sleep(Duration::from_millis(10));
     }
-    rest();
+    park();
 }
 
 /// Writes a file on the tmpfs.

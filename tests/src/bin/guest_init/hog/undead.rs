@@ -45,11 +45,8 @@ pub(super) fn kill_greedy(workload: &Workload, mib: usize) -> Result<()> {
 
 /// A child with memory that will stop on its way out.
 fn start_traced(workload: &Workload, mib: usize) -> Result<Pid> {
-    let undead = Workload {
-        comm: Some("undead".to_owned()),
-        work: Work::Anon { mib },
-        ..workload.clone()
-    };
+    let undead =
+        Workload { comm: Some("undead".to_owned()), work: Work::Anon { mib }, ..workload.clone() };
     let mut child = children::command(&undead).stdout(Stdio::piped()).spawn()?;
     ensure!(is_ready(&mut child), "the child did not get its memory");
     let pid = Pid::from_raw(i32::try_from(child.id())?);
