@@ -95,11 +95,17 @@ fn premises(check: &mut Check, scenario: &Scenario, facts: &Facts, log: &Log) {
     let counted = facts.oom_kills_after.saturating_sub(facts.oom_kills_before);
     check.equal("kills by /proc/vmstat", counted, log.kill_lines.len() as u64);
     let mut killed: Vec<String> = log.kills().map(|kill| kill.comm.clone()).collect();
-    let wanted = scenario.victims.repeat(scenario.rounds as usize);
-    let mut wanted: Vec<String> = wanted.into_iter().map(shown).collect();
     killed.sort_unstable();
-    wanted.sort_unstable();
+    let wanted = names(scenario.victims);
     check.equal("victims in the kernel's log", killed.join(" "), wanted.join(" "));
+}
+
+/// Each name as often as it comes, in order.
+fn names(table: &[(&str, usize)]) -> Vec<String> {
+    let each = table.iter().flat_map(|(name, count)| vec![shown(name); *count]);
+    let mut names: Vec<String> = each.collect();
+    names.sort_unstable();
+    names
 }
 
 /// Victims that the kernel's log does not name.
@@ -110,10 +116,8 @@ fn silent_victims(check: &mut Check, scenario: &Scenario, log: &Log, kills: &[Va
         .filter(|victim| !log.kills().any(|kill| is_of(victim, kill)))
         .map(|victim| victim["comm"].as_str().unwrap_or_default().to_owned());
     let mut silent: Vec<String> = silent.collect();
-    let wanted = scenario.silent_victims.repeat(scenario.rounds as usize);
-    let mut wanted: Vec<String> = wanted.into_iter().map(shown).collect();
     silent.sort_unstable();
-    wanted.sort_unstable();
+    let wanted = names(scenario.silent_victims);
     check.equal("victims that the log does not name", silent.join(" "), wanted.join(" "));
 }
 

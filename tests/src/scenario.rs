@@ -14,14 +14,12 @@ pub struct Scenario {
     pub name: &'static str,
     /// Which cgroup hierarchy carries the memory controller.
     pub hierarchy: Hierarchy,
-    /// How often the steps are run; `{n}` in a cgroup's path is the round's number.
-    pub rounds: u32,
     /// What is done.
     pub steps: &'static [Step],
-    /// Who dies in each round with a line in the kernel's log, by name.
-    pub victims: &'static [&'static str],
-    /// Who is a victim in the reports without such a line, by name.
-    pub silent_victims: &'static [&'static str],
+    /// Who dies with a line in the kernel's log: name, and how many of that name.
+    pub victims: &'static [(&'static str, usize)],
+    /// Who is a victim in the reports without such a line, likewise.
+    pub silent_victims: &'static [(&'static str, usize)],
     /// Candidates that may not be killed for another reason than their oom_score_adj: name and
     /// `why_not`.
     pub refused: &'static [(&'static str, &'static str)],
@@ -40,7 +38,7 @@ pub const BY_TIMING: &[&str] = &["victim_pending", "reclaimed"];
 impl Scenario {
     /// How many processes the kernel shall have killed in the end.
     pub fn n_kills(&self) -> u64 {
-        u64::from(self.rounds) * self.victims.len() as u64
+        self.victims.iter().map(|(_, count)| *count as u64).sum()
     }
 }
 
@@ -100,6 +98,13 @@ pub enum Step {
         /// File name and value.
         limits: &'static [(&'static str, &'static str)],
     },
+    /// Do steps several times; `{n}` in the path of a cgroup is the number of the round.
+    Repeat {
+        /// How often.
+        times: u32,
+        /// The steps.
+        steps: &'static [Step],
+    },
     /// Start a process and wait for it.
     Start {
         /// Who.
@@ -147,8 +152,8 @@ pub struct Watcher {
     pub args: &'static [&'static str],
     /// Whether it ends by itself once it has reported enough.
     pub ends: bool,
-    /// How many lines of its stdout begin so.
-    pub lines: (&'static str, usize),
+    /// How many lines of its stdout begin so: at least, at most.
+    pub lines: (&'static str, usize, usize),
     /// What its stdout has.
     pub has: &'static [&'static str],
     /// What it has not.

@@ -30,9 +30,8 @@ pub fn find(name: &str) -> Option<&'static Scenario> {
 const ONE_KILL: Scenario = Scenario {
     name: "",
     hierarchy: Hierarchy::V2,
-    rounds: 1,
     steps: &[],
-    victims: &["hog"],
+    victims: &[("hog", 1)],
     silent_victims: &[],
     refused: &[],
     reports: &[],

@@ -66,7 +66,7 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "trigger_is_not_victim",
         steps: BYSTANDER_STEPS,
-        victims: &["big"],
+        victims: &[("big", 1)],
         ..ONE_KILL
     },
 ];

@@ -8,13 +8,13 @@ use crate::workload::Work;
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "global",
-        victims: &["disposable", "grower"],
+        victims: &[("disposable", 1), ("grower", 1)],
         steps: GLOBAL_STEPS,
         ..ONE_KILL
     },
     Scenario {
         name: "allocating_task",
-        victims: &["greedy"],
+        victims: &[("greedy", 1)],
         steps: &[
             OVERCOMMIT,
             Step::Write { file: "/proc/sys/vm/oom_kill_allocating_task", value: "1" },
@@ -40,7 +40,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "sysrq",
-        victims: &["disposable"],
+        victims: &[("disposable", 1)],
         steps: &[
             MACHINE,
             Step::Start { process: holder("holder", 0), until: Until::Ready },
@@ -63,7 +63,7 @@ pub(super) const ALL: &[Scenario] = &[
     // by somebody else, and comes to the OOM killer as a dying task.
     Scenario {
         name: "will_free_mem",
-        victims: &["undead"],
+        victims: &[("undead", 1)],
         steps: &[
             OVERCOMMIT,
             MACHINE,
@@ -101,7 +101,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "global_swap",
-        victims: &["greedy"],
+        victims: &[("greedy", 1)],
         steps: &[
             OVERCOMMIT,
             Step::Swap,

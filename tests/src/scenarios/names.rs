@@ -18,7 +18,7 @@ pub(super) const ALL: &[Scenario] = &[
                 until: Until::Killed,
             },
         ],
-        victims: &[ESCAPES],
+        victims: &[(ESCAPES, 1)],
         reports: &[Expected {
             outcome: "killed",
             count: (1, 1),

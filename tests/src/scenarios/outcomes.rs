@@ -97,7 +97,7 @@ pub(super) const ALL: &[Scenario] = &[
             },
             Step::Write { file: "/sys/fs/cgroup/lowered/memory.max", value: "32M" },
         ],
-        victims: &["big"],
+        victims: &[("big", 1)],
         reports: &[
             Expected {
                 outcome: "killed",

@@ -9,41 +9,45 @@ pub(super) const ALL: &[Scenario] = &[
     // before anyone could look at it.
     Scenario {
         name: "many_in_a_row",
-        rounds: 100,
-        victims: &["brief"],
-        steps: &[
-            Step::Cgroup { path: "/short-lived-{n}", limits: &[("memory.max", "4M")] },
-            Step::Start {
-                process: Process { comm: "brief", cgroup: "/short-lived-{n}", ..HOG },
-                until: Until::Killed,
-            },
-            Step::RemoveCgroup { path: "/short-lived-{n}" },
-        ],
+        victims: &[("brief", 100)],
+        steps: &[Step::Repeat {
+            times: 100,
+            steps: &[
+                Step::Cgroup { path: "/short-lived-{n}", limits: &[("memory.max", "4M")] },
+                Step::Start {
+                    process: Process { comm: "brief", cgroup: "/short-lived-{n}", ..HOG },
+                    until: Until::Killed,
+                },
+                Step::RemoveCgroup { path: "/short-lived-{n}" },
+            ],
+        }],
         ..ONE_KILL
     },
     // The kernel lets one in at a time; the other one's kill must not get mixed up with it.
     Scenario {
         name: "two_at_once",
-        rounds: 5,
-        victims: &["left", "right"],
-        steps: &[
-            Step::Cgroup { path: "/left-{n}", limits: &[("memory.max", "16M")] },
-            Step::Cgroup { path: "/right-{n}", limits: &[("memory.max", "16M")] },
-            Step::Start {
-                process: Process { comm: "left", cgroup: "/left-{n}", ..HOG },
-                until: Until::Started,
-            },
-            Step::Start {
-                process: Process { comm: "right", cgroup: "/right-{n}", ..HOG },
-                until: Until::Killed,
-            },
-        ],
+        victims: &[("left", 5), ("right", 5)],
+        steps: &[Step::Repeat {
+            times: 5,
+            steps: &[
+                Step::Cgroup { path: "/left-{n}", limits: &[("memory.max", "16M")] },
+                Step::Cgroup { path: "/right-{n}", limits: &[("memory.max", "16M")] },
+                Step::Start {
+                    process: Process { comm: "left", cgroup: "/left-{n}", ..HOG },
+                    until: Until::Started,
+                },
+                Step::Start {
+                    process: Process { comm: "right", cgroup: "/right-{n}", ..HOG },
+                    until: Until::Killed,
+                },
+            ],
+        }],
         ..ONE_KILL
     },
     // Whoever reads oom_score has the kernel weigh tasks, at the same time and without its lock.
     Scenario {
         name: "score_readers",
-        victims: &["hog", "hog", "hog"],
+        victims: &[("hog", 3)],
         steps: &[
             CONTAINER_OF_48_MIB,
             START_SLEEPER,
@@ -90,24 +94,24 @@ pub(super) const ALL: &[Scenario] = &[
         }],
         ..ONE_KILL
     },
-    // oomwhy does not get to run for a while, and has little room meanwhile.
+    // oomwhy does not get to run for a while, and has little room meanwhile: what does not fit is
+    // told as a loss, and what comes after it is whole.
     Scenario {
         name: "small_ring",
-        options: &["--ring-size", "16KiB"],
+        options: &["--ring-size", "128KiB"],
         is_lossy: true,
-        victims: &["lost", "lost", "lost", "lost", "lost", "lost", "lost", "lost", "hog"],
+        victims: &[("lost", 70), ("hog", 1)],
         steps: &[
             CONTAINER_OF_48_MIB,
             Step::Cgroup { path: "/lost", limits: &[("memory.max", "4M")] },
             Step::PauseTracer,
-            START_LOST,
-            START_LOST,
-            START_LOST,
-            START_LOST,
-            START_LOST,
-            START_LOST,
-            START_LOST,
-            START_LOST,
+            Step::Repeat {
+                times: 70,
+                steps: &[Step::Start {
+                    process: Process { comm: "lost", cgroup: "/lost", ..HOG },
+                    until: Until::Killed,
+                }],
+            },
             Step::ResumeTracer,
             START_SLEEPER,
             START_HOG,
@@ -116,7 +120,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "watchers",
-        victims: &["hog", "other"],
+        victims: &[("hog", 1), ("other", 1)],
         steps: &[
             CONTAINER_OF_48_MIB,
             Step::Cgroup { path: "/elsewhere", limits: &[("memory.max", "16M")] },
@@ -124,29 +128,30 @@ pub(super) const ALL: &[Scenario] = &[
             Step::Watch(Watcher {
                 name: "text",
                 args: &[],
-                lines: ("", 1),
-                has: &["hog", "other", CONTAINER, "/elsewhere", "48 MiB"],
+                lines: ("victim   ", 2, 2),
+                has: &["killed hog[", "killed other[", CONTAINER, "/elsewhere", "48 MiB"],
                 ..EVERYTHING
             }),
             Step::Watch(Watcher {
                 name: "events",
                 args: &["-o", "events"],
-                lines: ("", 1),
-                has: &["hog", "other", CONTAINER, "/elsewhere"],
+                // Six records of each kill; more where one finds room in between.
+                lines: ("{\"boottime_ns\"", 12, 16),
+                has: &["\"hog\"", "\"other\"", "[\"kubepods\",\"pod1234\",\"ctr-app\"]"],
                 ..EVERYTHING
             }),
             Step::Watch(Watcher {
                 name: "count",
                 args: &["-o", "json", "--count", "1"],
                 ends: true,
-                lines: (A_KILL, 1),
+                lines: (A_KILL, 1, 1),
                 has: &["hog"],
                 lacks: &["other"],
             }),
             Step::Watch(Watcher {
                 name: "cgroup",
                 args: &["-o", "json", "--cgroup", "/kubepods/*"],
-                lines: (A_KILL, 1),
+                lines: (A_KILL, 1, 1),
                 has: &["hog"],
                 lacks: &["other"],
                 ..EVERYTHING
@@ -154,7 +159,7 @@ pub(super) const ALL: &[Scenario] = &[
             Step::Watch(Watcher {
                 name: "comm",
                 args: &["-o", "json", "--comm", "other"],
-                lines: (A_KILL, 1),
+                lines: (A_KILL, 1, 1),
                 has: &["other"],
                 lacks: &["hog"],
                 ..EVERYTHING
@@ -162,7 +167,7 @@ pub(super) const ALL: &[Scenario] = &[
             Step::Watch(Watcher {
                 name: "pid-of-a-bystander",
                 args: &["-o", "json", "-p", "{pid:sleeper}"],
-                lines: (A_KILL, 0),
+                lines: (A_KILL, 0, 0),
                 ..EVERYTHING
             }),
             START_HOG,
@@ -179,10 +184,7 @@ pub(super) const ALL: &[Scenario] = &[
 const A_KILL: &str = "{\"type\":\"oom\"";
 
 const EVERYTHING: Watcher =
-    Watcher { name: "", args: &[], ends: false, lines: (A_KILL, 2), has: &[], lacks: &[] };
-
-const START_LOST: Step =
-    Step::Start { process: Process { comm: "lost", cgroup: "/lost", ..HOG }, until: Until::Killed };
+    Watcher { name: "", args: &[], ends: false, lines: (A_KILL, 2, 2), has: &[], lacks: &[] };
 
 const fn reader(comm: &'static str) -> Process {
     Process { comm, cgroup: "/", oom_score_adj: -1000, work: Work::ReadScores, ..SLEEPER }

@@ -8,7 +8,7 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "oom_group",
         steps: GROUP_STEPS,
-        victims: &["hog", "helper", "sleeper"],
+        victims: &[("hog", 1), ("helper", 1), ("sleeper", 1)],
         reports: &[Expected {
             outcome: "killed",
             count: (1, 1),
@@ -33,7 +33,7 @@ pub(super) const ALL: &[Scenario] = &[
                 until: Until::Killed,
             },
         ],
-        victims: &["second"],
+        victims: &[("second", 1)],
         reports: &[Expected {
             outcome: "killed",
             count: (1, 1),
@@ -56,7 +56,7 @@ pub(super) const ALL: &[Scenario] = &[
                 until: Until::Killed,
             },
         ],
-        victims: &["parent"],
+        victims: &[("parent", 1)],
         silent_victims: &[],
         refused: &[("vfork-child", "vfork")],
         ..ONE_KILL

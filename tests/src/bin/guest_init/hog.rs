@@ -95,9 +95,9 @@ fn read_scores() {
 }
 
 fn ready() {
-    println!("{READY}");
-    // stdout is a pipe: nothing is seen before it is flushed.
-    let _ = std::io::stdout().flush();
+    // Whoever has seen enough may have closed the pipe.
+    let mut stdout = std::io::stdout();
+    let _ = writeln!(stdout, "{READY}").and_then(|()| stdout.flush());
 }
 
 fn rest() {

@@ -78,19 +78,29 @@ impl Stage {
     }
 
     fn perform(&mut self) {
-        for round in 0..self.scenario.rounds {
-            for step in self.scenario.steps {
-                if let Err(error) = self.step(step, round) {
-                    self.problem(format!("round {round}, {step:?}: {error:#}"));
-                    return;
+        if let Err(error) = self.steps(self.scenario.steps, 0) {
+            self.problem(format!("{error:#}"));
+        }
+    }
+
+    fn steps(&mut self, steps: &'static [Step], round: u32) -> Result<()> {
+        for step in steps {
+            match step {
+                Step::Repeat { times, steps } => {
+                    (0..*times).try_for_each(|round| self.steps(steps, round))?;
+                }
+                step => {
+                    self.step(step, round).with_context(|| format!("round {round}, {step:?}"))?;
                 }
             }
         }
+        Ok(())
     }
 
     fn step(&mut self, step: &'static Step, round: u32) -> Result<()> {
         let hierarchy = self.scenario.hierarchy;
         match step {
+            Step::Repeat { .. } => {}
             Step::Cgroup { path, limits } => {
                 let cgroup = cgroup::make(hierarchy, &numbered(path, round), limits)?;
                 self.facts.cgroups.push(cgroup);

@@ -1,21 +1,27 @@
 //! Children of a workload.
 
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use std::{fs, hint, thread};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags};
 use oomwhy_tests::workload::{Work, Workload};
 
 use super::{memory, rest};
 
-/// Starts many small processes.
+/// Starts many small processes and waits until all of them are ready.
 pub(super) fn start(count: usize, mib: usize) -> Result<()> {
+    let (said, stdout) = std::io::pipe()?;
     for _ in 0..count {
-        command(&Workload::new(Work::Anon { mib })).spawn().context("a child failed")?;
+        let mut child = command(&Workload::new(Work::Anon { mib }));
+        child.stdout(stdout.try_clone()?).spawn().context("a child failed")?;
     }
+    drop(stdout);
+    let n_ready = BufReader::new(said).lines().map_while(Result::ok).take(count).count();
+    ensure!(n_ready == count, "{n_ready} of {count} children got ready");
     Ok(())
 }
 
