@@ -18,6 +18,21 @@ pub mod file {
     pub const EXIT: &str = "exit.txt";
     /// oomwhy's recording.
     pub const RECORDING: &str = "recording.rec";
+
+    /// The stdout of a watcher.
+    pub fn watcher_stdout(name: &str) -> String {
+        format!("watcher-{name}.out")
+    }
+
+    /// The stderr of a watcher.
+    pub fn watcher_stderr(name: &str) -> String {
+        format!("watcher-{name}.err")
+    }
+
+    /// The exit code of a watcher, or what ended it.
+    pub fn watcher_exit(name: &str) -> String {
+        format!("watcher-{name}.exit")
+    }
 }
 
 /// The content of `facts.json`.
@@ -27,6 +42,9 @@ pub struct Facts {
     pub scenario: String,
     /// `uname -r`.
     pub kernel_release: String,
+    /// The machine's swap, pages.
+    #[serde(default)]
+    pub swap_pages: u64,
     /// What was started.
     pub processes: Vec<Started>,
     /// The cgroups that were made.
@@ -69,7 +87,7 @@ pub struct Started {
 /// A cgroup of the scenario.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Cgroup {
-    /// Its path below the mount point.
+    /// Its path below the mount point, as the scenario has it.
     pub path: String,
     /// The inode of its directory, which is its id.
     pub inode: u64,

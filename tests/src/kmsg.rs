@@ -20,6 +20,8 @@ pub struct Log {
     pub bare_kills: Vec<Kill>,
     /// The reaper's successes.
     pub reaped: Vec<Reaped>,
+    /// The thread of each line "Killed process", of which one process can have two.
+    pub kill_lines: Vec<u32>,
 }
 
 /// What is printed of one invocation.
@@ -38,6 +40,8 @@ pub struct Block {
     pub ram_pages: Option<u64>,
     /// See `ram_pages`.
     pub reserved_pages: Option<u64>,
+    /// What is present of each node, in KiB (printed as the above).
+    pub present_kib: BTreeMap<u32, u64>,
     /// The table of tasks.
     pub tasks: Vec<TaskRow>,
     /// The line that begins with "oom-kill:".
@@ -106,6 +110,10 @@ pub struct TaskRow {
 pub struct Summary {
     /// The constraint, without its prefix.
     pub constraint: String,
+    /// The nodes that the allocation may use, if its policy names some.
+    pub nodemask: Option<Vec<u32>>,
+    /// The nodes that the trigger's cpuset allows.
+    pub mems_allowed: Vec<u32>,
     /// Whose limit was hit; none if it was the machine's.
     pub oom_memcg: Option<String>,
     /// Where the victim lives.
@@ -152,8 +160,8 @@ impl Log {
     /// Reads /dev/kmsg records or dmesg's output.
     pub fn parse(text: &str) -> Self {
         let mut reader = Reader::default();
-        for line in record::lines(text) {
-            reader.line(&line);
+        for text in record::texts(text) {
+            reader.record(&text);
         }
         reader.log
     }
@@ -188,6 +196,21 @@ struct Reader {
 }
 
 impl Reader {
+    /// A record is one line, if names in it are taken for what they are, or many.
+    fn record(&mut self, text: &str) {
+        let names_a_task = lines::trigger(text).is_some()
+            || lines::trigger_tid(text).is_some()
+            || lines::kill(text).is_some()
+            || lines::reaped(text).is_some()
+            || lines::summary(text).is_some()
+            || text.starts_with('[');
+        if names_a_task {
+            self.line(text);
+        } else {
+            text.lines().for_each(|line| self.line(line));
+        }
+    }
+
     fn line(&mut self, line: &str) {
         if let Some(trigger) = lines::trigger(line) {
             self.log.blocks.push(Block { trigger, ..Block::default() });
@@ -205,14 +228,8 @@ impl Reader {
     }
 
     fn kill(&mut self, kill: Kill) {
-        let block = self.log.blocks.last_mut().filter(|block| {
-            let is_summed_up = block.summary.as_ref().is_some_and(|summary| {
-                // Another thread of the victim may have its memory.
-                summary.pid == kill.tid || block.kills.is_empty() && has_thread(block, &kill)
-            });
-            is_summed_up || block.is_group
-        });
-        match block {
+        self.log.kill_lines.push(kill.tid);
+        match self.log.blocks.last_mut().filter(|block| block.is_about(&kill)) {
             // The first victim of a group is killed twice.
             Some(block) if block.kills.iter().any(|known| known.tid == kill.tid) => {}
             Some(block) => block.kills.push(kill),
@@ -221,11 +238,21 @@ impl Reader {
     }
 }
 
-fn has_thread(block: &Block, kill: &Kill) -> bool {
-    let Some(summary) = &block.summary else {
-        return false;
-    };
-    block.tasks.iter().any(|task| task.tgid == summary.pid && task.tid == kill.tid)
+impl Block {
+    fn is_about(&self, kill: &Kill) -> bool {
+        // Another thread of the victim may have its memory.
+        let is_of = |tgid: u32| {
+            kill.tid == tgid
+                || self.tasks.iter().any(|task| task.tgid == tgid && task.tid == kill.tid)
+        };
+        match &self.summary {
+            _ if self.is_group => true,
+            Some(summary) if self.kills.is_empty() => is_of(summary.pid),
+            Some(_) => false,
+            // A path can be too long for the line that sums up.
+            None => self.kills.is_empty() && self.tasks.iter().any(|task| task.tid == kill.tid),
+        }
+    }
 }
 
 /// Reads a line that only means something within a block; returns the new place if it changes.
@@ -249,6 +276,8 @@ fn block_line(block: &mut Block, place: &Place, line: &str) -> Option<Place> {
         block.ram_pages = Some(pages);
     } else if let Some(pages) = lines::pages(line, "reserved") {
         block.reserved_pages = Some(pages);
+    } else if let Some((node, kib)) = lines::zone(line) {
+        *block.present_kib.entry(node).or_default() += kib;
     } else if lines::is_group(line) {
         block.is_group = true;
     } else if let (Place::Tasks(header), Some(_)) = (place, line.strip_prefix('[')) {

@@ -5,23 +5,31 @@
 
 mod candidates;
 mod check;
+mod counts;
+mod expected;
 mod invocation;
+mod losses;
 mod memory;
 #[cfg(test)]
 mod tests;
+mod watchers;
+
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use crate::facts::Facts;
 use crate::kmsg::{Block, Kill, Log};
 use crate::report;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, shown};
 use check::Check;
 
 /// Names the directory with the virtual machines' results.
 pub const RESULTS_VARIABLE: &str = "OOMWHY_VM_RESULTS";
 /// Names the kernels that were asked for, with commas between.
 pub const KERNELS_VARIABLE: &str = "OOMWHY_VM_KERNELS";
+/// Names the boots that were asked for, likewise.
+pub const BOOTS_VARIABLE: &str = "OOMWHY_VM_BOOTS";
 /// The file that says why a boot left no results.
 pub const BOOT_ERROR: &str = "boot-error.txt";
 
@@ -35,12 +43,15 @@ pub struct Account<'a> {
     pub report: &'a str,
     /// oomwhy's exit code.
     pub exit: &'a str,
+    /// The stdout and the exit code of each watcher, by name.
+    pub watchers: &'a BTreeMap<String, (String, String)>,
 }
 
 /// Every disagreement; none if all is well.
 pub fn judge(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
     let log = Log::parse(account.kmsg);
-    let reports: Vec<Value> = report::objects(account.report).filter(report::is_kill).collect();
+    let all: Vec<Value> = report::objects(account.report).collect();
+    let kills: Vec<Value> = all.iter().filter(|object| report::is_kill(object)).cloned().collect();
     let mut check = Check::default();
     for problem in &account.facts.problems {
         check.disagree(format!("the guest had a problem: {problem}"));
@@ -48,27 +59,66 @@ pub fn judge(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
     check.equal("oomwhy's exit code", account.exit.trim(), "0");
     premises(&mut check, scenario, account.facts, &log);
     check.equal("lines that are not JSON", n_malformed(account.report), 0);
-    check.equal("reports of kills", reports.len(), log.n_invocations());
+    watchers::judge(&mut check, scenario, account.watchers);
+    let case = Case { scenario, facts: account.facts };
+    if scenario.is_lossy {
+        losses::judge(&mut check, case, &log, &all);
+        return check.disagreements;
+    }
+    check.equal("reports of kills", kills.len(), log.n_invocations());
+    expected::reports(&mut check, scenario, &all);
+    counts::memory_events(&mut check, scenario, account.facts, &log, &kills);
     for block in &log.blocks {
         for kill in &block.kills {
-            one_kill(&mut check, account.facts, &reports, kill, Some(block));
+            one_kill(&mut check, case, &kills, kill, Some(block));
         }
     }
     for kill in &log.bare_kills {
-        one_kill(&mut check, account.facts, &reports, kill, None);
+        one_kill(&mut check, case, &kills, kill, None);
+    }
+    silent_victims(&mut check, scenario, &log, &kills);
+    for report in all.iter().filter(|report| report["outcome"] == "no_victim") {
+        no_victim(&mut check, case, report, &log);
     }
     check.disagreements
+}
+
+/// What every comparison may have to know.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    scenario: &'a Scenario,
+    facts: &'a Facts,
 }
 
 /// The scenario must have gone as its table says, or the comparison proves nothing.
 fn premises(check: &mut Check, scenario: &Scenario, facts: &Facts, log: &Log) {
     let counted = facts.oom_kills_after.saturating_sub(facts.oom_kills_before);
-    check.equal("kills by /proc/vmstat", counted, scenario.n_kills());
-    let mut killed: Vec<&str> = log.kills().map(|kill| kill.comm.as_str()).collect();
-    let mut wanted = scenario.victims.repeat(scenario.rounds as usize);
+    check.equal("kills by /proc/vmstat", counted, log.kill_lines.len() as u64);
+    let mut killed: Vec<String> = log.kills().map(|kill| kill.comm.clone()).collect();
     killed.sort_unstable();
-    wanted.sort_unstable();
+    let wanted = names(scenario.victims);
     check.equal("victims in the kernel's log", killed.join(" "), wanted.join(" "));
+}
+
+/// Each name as often as it comes, in order.
+fn names(table: &[(&str, usize)]) -> Vec<String> {
+    let each = table.iter().flat_map(|(name, count)| vec![shown(name); *count]);
+    let mut names: Vec<String> = each.collect();
+    names.sort_unstable();
+    names
+}
+
+/// Victims that the kernel's log does not name.
+fn silent_victims(check: &mut Check, scenario: &Scenario, log: &Log, kills: &[Value]) {
+    let silent = kills
+        .iter()
+        .flat_map(victims)
+        .filter(|victim| !log.kills().any(|kill| is_of(victim, kill)))
+        .map(|victim| victim["comm"].as_str().unwrap_or_default().to_owned());
+    let mut silent: Vec<String> = silent.collect();
+    silent.sort_unstable();
+    let wanted = names(scenario.silent_victims);
+    check.equal("victims that the log does not name", silent.join(" "), wanted.join(" "));
 }
 
 fn n_malformed(jsonl: &str) -> usize {
@@ -77,7 +127,7 @@ fn n_malformed(jsonl: &str) -> usize {
 
 fn one_kill(
     check: &mut Check,
-    facts: &Facts,
+    case: Case<'_>,
     reports: &[Value],
     kill: &Kill,
     block: Option<&Block>,
@@ -91,17 +141,41 @@ fn one_kill(
     check.equal("reports", mine.len(), 1);
     if let [(report, victim)] = mine.as_slice() {
         check.forbid(report);
-        memory::victim(check, facts, report, victim, kill);
+        memory::victim(check, case.facts, report, victim, kill);
         check.field(report, "/message", kill.message.as_str());
+        check.field(report, "/reason", invocation::reason(kill, block));
         check.field(report, "/source/drops", 0);
-        invocation::cgroup_ids(check, report, victim, facts);
+        invocation::cgroup_ids(check, report, victim, case.facts);
         if let Some(block) = block {
-            invocation::against_block(check, report, victim, block);
-            candidates::against_table(check, report, block);
+            invocation::against_block(check, case.facts, report, block);
+            invocation::against_summary(check, report, victim, block);
+            candidates::against_table(check, case, report, block);
         }
-        candidates::arithmetic(check, report);
+        candidates::arithmetic(check, report, block);
     }
     check.leave();
+}
+
+/// An invocation without anybody to kill prints a block as well; of a run of them, the report is
+/// about the first, whose block is the one that fits.
+fn no_victim(check: &mut Check, case: Case<'_>, report: &Value, log: &Log) {
+    let mut nearest = Check::default();
+    nearest.disagree("no block of the kernel's log is about it".to_owned());
+    let blocks = log.blocks.iter().filter(|block| block.kills.is_empty());
+    for block in blocks.filter(|block| invocation::is_trigger(report, block)) {
+        let mut check = Check::default();
+        check.forbid(report);
+        // It is written at the end, when an earlier victim may have given back more.
+        check.memory_shrinks();
+        invocation::against_block(&mut check, case.facts, report, block);
+        candidates::against_table(&mut check, case, report, block);
+        if check.disagreements.len() <= nearest.disagreements.len() {
+            nearest = check;
+        }
+    }
+    for disagreement in nearest.disagreements {
+        check.disagree(format!("no_victim {}: {disagreement}", report["id"]));
+    }
 }
 
 fn victims(report: &Value) -> impl Iterator<Item = &Value> {

@@ -9,6 +9,12 @@ use crate::matrix::Kernel;
 pub const GUEST_PATH: &str = "/plan.json";
 /// Where oomwhy lies in the guest.
 pub const GUEST_OOMWHY: &str = "/oomwhy";
+/// A static busybox in the guest, for what takes a tool.
+pub const BUSYBOX: &str = "/bin/busybox";
+/// The disk for swap: the cloud kernels have no other driver built in.
+pub const SWAP_DEVICE: &str = "/dev/nvme0n1";
+/// Where the workload lies in the guest.
+pub const HOG: &str = "/bin/hog";
 /// The console line after which the guest's own output begins.
 pub const CONSOLE_BEGIN: &str = "### guest ready";
 /// The file that proves that the guest reached the end of its plan.
@@ -45,49 +51,117 @@ pub struct Boot {
     pub memory_mib: u32,
     /// What is added to the kernel's command line.
     pub cmdline: &'static str,
+    /// What is added to QEMU's.
+    pub machine: &'static [&'static str],
+    /// The size of a disk that scenarios may use for swap, [`SWAP_DEVICE`].
+    pub swap_mib: u64,
     /// The scenarios it runs.
     pub scenarios: &'static [&'static str],
     /// Whether it needs the v1 memory controller.
     needs_cgroup_v1: bool,
 }
 
+const PLAIN: Boot = Boot {
+    name: "",
+    memory_mib: 512,
+    cmdline: "",
+    machine: &[],
+    swap_mib: 0,
+    scenarios: &[],
+    needs_cgroup_v1: false,
+};
+
 const BOOTS: &[Boot] = &[
     Boot {
         name: "main",
-        memory_mib: 512,
-        cmdline: "",
-        // The global one comes last: it leaves little of the machine.
         scenarios: &[
             "memcg_v2",
             "nested_limit",
             "deep_path",
             "trigger_is_not_victim",
-            "twenty_in_a_row",
-            "global",
+            "oom_group",
+            "leader_exited",
+            "vfork_child",
+            "pid_namespace",
+            "init_is_passed_over",
+            "hostile_comm",
+            "hostile_cgroup",
+            "long_names",
         ],
-        needs_cgroup_v1: false,
+        ..PLAIN
+    },
+    Boot {
+        name: "outcomes",
+        scenarios: &["already_exiting", "lowered_limit", "reclaimed", "no_victim"],
+        ..PLAIN
+    },
+    Boot {
+        name: "storms",
+        memory_mib: 768,
+        scenarios: &[
+            "score_readers",
+            "watchers",
+            "crowd",
+            "two_at_once",
+            "small_ring",
+            "many_in_a_row",
+        ],
+        ..PLAIN
+    },
+    // The machine runs out: what is left of it is little.
+    Boot {
+        name: "machine",
+        memory_mib: 384,
+        scenarios: &["sysrq", "global", "will_free_mem", "allocating_task"],
+        ..PLAIN
+    },
+    Boot {
+        name: "numa",
+        machine: &[
+            "-object",
+            "memory-backend-ram,id=m0,size=320M",
+            "-object",
+            "memory-backend-ram,id=m1,size=192M",
+            "-numa",
+            "node,nodeid=0,cpus=0-1,memdev=m0",
+            "-numa",
+            "node,nodeid=1,memdev=m1",
+        ],
+        scenarios: &["cpuset", "memory_policy"],
+        ..PLAIN
+    },
+    Boot {
+        name: "swap",
+        memory_mib: 384,
+        cmdline: "swapaccount=1",
+        swap_mib: 64,
+        scenarios: &["memcg_swap", "global_swap"],
+        ..PLAIN
     },
     // A controller belongs to one hierarchy at a time, so v1 has a boot of its own.
     Boot {
         name: "v1",
-        memory_mib: 512,
-        cmdline: "",
-        scenarios: &["memcg_v1"],
+        cmdline: "swapaccount=1",
+        swap_mib: 64,
+        scenarios: &["memcg_v1", "memcg_v1_swap"],
         needs_cgroup_v1: true,
+        ..PLAIN
     },
     Boot {
         name: "lockdown",
-        memory_mib: 512,
         cmdline: "lockdown=confidentiality",
         scenarios: &["lockdown"],
-        needs_cgroup_v1: false,
+        ..PLAIN
     },
 ];
 
-/// The boots that one kernel gets.
-pub fn boots(kernel: &Kernel) -> impl Iterator<Item = &'static Boot> {
+/// The boots that one kernel gets, of those with these names, or of all if none is named.
+pub fn boots(kernel: &Kernel, names: &[String]) -> impl Iterator<Item = &'static Boot> {
     let cgroup_v1 = kernel.cgroup_v1;
-    BOOTS.iter().filter(move |boot| cgroup_v1 || !boot.needs_cgroup_v1)
+    BOOTS
+        .iter()
+        .filter(move |boot| cgroup_v1 || !boot.needs_cgroup_v1)
+        .filter(move |boot| names.is_empty() || names.iter().any(|name| name == boot.name))
 }
 
 #[cfg(test)]
@@ -99,8 +173,7 @@ mod tests {
     #[test]
     fn every_scenario_has_exactly_one_boot() {
         let booted: Vec<&str> = BOOTS.iter().flat_map(|boot| boot.scenarios).copied().collect();
-        let known: BTreeSet<&str> =
-            crate::scenarios::ALL.iter().map(|scenario| scenario.name).collect();
+        let known: BTreeSet<&str> = crate::scenarios::all().map(|scenario| scenario.name).collect();
         assert_eq!(booted.len(), known.len());
         assert_eq!(booted.into_iter().collect::<BTreeSet<_>>(), known);
     }

@@ -1,32 +1,72 @@
-//! The language of the scenarios: which cgroups, which processes, how many kills.
+//! The language of the scenarios: which cgroups, which processes, who dies, what is reported.
 //!
 //! A scenario is data. The guest runs it (`src/bin/guest_init/runner.rs`), the host knows from the
 //! same table what to expect of it.
+//!
+//! Names of cgroups and processes can hold any byte: `%XX` in a text is one, see [`bytes`].
 
 use crate::workload::Work;
 
-/// One situation that ends in OOM kills.
+/// One situation that ends in invocations of the OOM killer.
 #[derive(Debug)]
 pub struct Scenario {
     /// Its name, in tests and in result directories.
     pub name: &'static str,
     /// Which cgroup hierarchy carries the memory controller.
     pub hierarchy: Hierarchy,
-    /// How often the steps are run; `{n}` in a cgroup's path is the round's number.
-    pub rounds: u32,
     /// What is done.
     pub steps: &'static [Step],
-    /// Who dies in each round, by name.
-    pub victims: &'static [&'static str],
-    /// Whether oomwhy is exempt from the OOM killer, as it would be in a service.
-    pub protect_tracer: bool,
+    /// Who dies with a line in the kernel's log: name, and how many of that name.
+    pub victims: &'static [(&'static str, usize)],
+    /// Who is a victim in the reports without such a line, likewise.
+    pub silent_victims: &'static [(&'static str, usize)],
+    /// Candidates that may not be killed for another reason than their oom_score_adj: name and
+    /// `why_not`.
+    pub refused: &'static [(&'static str, &'static str)],
+    /// What the reports say beyond what the kernel's log says. An outcome that is not listed must
+    /// not come, but for `killed` and what comes or not by timing alone ([`BY_TIMING`]).
+    pub reports: &'static [Expected],
+    /// Options of oomwhy, besides those that every scenario has.
+    pub options: &'static [&'static str],
+    /// Whether records are lost, so that not every kill has a whole report.
+    pub is_lossy: bool,
 }
+
+/// Outcomes that other members of a memcg may or may not meet while a victim dies.
+pub const BY_TIMING: &[&str] = &["victim_pending", "reclaimed"];
 
 impl Scenario {
     /// How many processes the kernel shall have killed in the end.
     pub fn n_kills(&self) -> u64 {
-        u64::from(self.rounds) * self.victims.len() as u64
+        self.victims.iter().map(|(_, count)| *count as u64).sum()
     }
+}
+
+/// Reports of one outcome.
+#[derive(Debug)]
+pub struct Expected {
+    /// Their outcome.
+    pub outcome: &'static str,
+    /// How many there are: at least, at most.
+    pub count: (usize, usize),
+    /// What each of them says: a path like `victims[hog].vpid` or `limit_chain[0].max_bytes` (by
+    /// name or by index in a list), and the value.
+    pub says: &'static [(&'static str, Want)],
+}
+
+/// A value of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// This text.
+    Text(&'static str),
+    /// This number.
+    Number(i64),
+    /// This number or more.
+    AtLeast(i64),
+    /// A yes or a no.
+    Is(bool),
+    /// Not there.
+    Absent,
 }
 
 /// Where the memory controller lives.
@@ -58,6 +98,13 @@ pub enum Step {
         /// File name and value.
         limits: &'static [(&'static str, &'static str)],
     },
+    /// Do steps several times; `{n}` in the path of a cgroup is the number of the round.
+    Repeat {
+        /// How often.
+        times: u32,
+        /// The steps.
+        steps: &'static [Step],
+    },
     /// Start a process and wait for it.
     Start {
         /// Who.
@@ -70,13 +117,47 @@ pub enum Step {
         /// Its path.
         path: &'static str,
     },
-    /// Write a setting below /proc/sys.
-    Sysctl {
-        /// Its path below /proc/sys.
-        name: &'static str,
-        /// The new value.
+    /// Use the disk as swap, until the end.
+    Swap,
+    /// Stop oomwhy with a signal, as if it did not get to run.
+    PauseTracer,
+    /// Let it go on.
+    ResumeTracer,
+    /// Start one more oomwhy and wait until it traces.
+    Watch(Watcher),
+    /// Mount a file system over a directory, until the end.
+    Mount {
+        /// Its type.
+        kind: &'static str,
+        /// The directory.
+        target: &'static str,
+        /// Its options.
+        options: &'static str,
+    },
+    /// Write to a file of the kernel; settings below /proc/sys are put back at the end.
+    Write {
+        /// Its path.
+        file: &'static str,
+        /// What is written.
         value: &'static str,
     },
+}
+
+/// One more oomwhy beside the one that is compared with the kernel's log, with what it prints.
+#[derive(Debug)]
+pub struct Watcher {
+    /// Its name in the results.
+    pub name: &'static str,
+    /// Its options; `{pid:NAME}` is the id of a process that was started.
+    pub args: &'static [&'static str],
+    /// Whether it ends by itself once it has reported enough.
+    pub ends: bool,
+    /// How many lines of its stdout begin so: at least, at most.
+    pub lines: (&'static str, usize, usize),
+    /// What its stdout has.
+    pub has: &'static [&'static str],
+    /// What it has not.
+    pub lacks: &'static [&'static str],
 }
 
 /// A process to start.
@@ -90,6 +171,8 @@ pub struct Process {
     pub oom_score_adj: i16,
     /// Its user.
     pub uid: u32,
+    /// Whether it is the first of a new pid namespace.
+    pub new_pid_namespace: bool,
     /// What it does.
     pub work: Work,
 }
@@ -97,8 +180,52 @@ pub struct Process {
 /// What ends a step that starts a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
+    /// Nothing: the next step comes at once.
+    Started,
     /// The process holds its memory and sleeps.
     Ready,
     /// The process is dead.
     Killed,
+    /// Its cgroup has been out of memory so many times (`oom` of memory.events).
+    OutOfMemory {
+        /// How many times.
+        times: u64,
+    },
+}
+
+/// The bytes that a text of a scenario stands for: `%XX` is one byte, everything else is itself.
+pub fn bytes(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, behind)) = rest.split_first() {
+        let code = behind.get(..2).and_then(|code| std::str::from_utf8(code).ok());
+        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(byte) if first == b'%' => {
+                bytes.push(byte);
+                rest = &behind[2..];
+            }
+            _ => {
+                bytes.push(first);
+                rest = behind;
+            }
+        }
+    }
+    bytes
+}
+
+/// What a text of a scenario looks like where bytes that are not UTF-8 cannot be shown.
+pub fn shown(text: &str) -> String {
+    String::from_utf8_lossy(&bytes(text)).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_is_written_with_its_code_and_a_stray_percent_is_itself() {
+        assert_eq!(bytes("a%0Ab%ff%"), b"a\nb\xff%");
+        assert_eq!(bytes("100%, %zz"), b"100%, %zz");
+        assert_eq!(shown("a%FFb"), "a\u{fffd}b");
+    }
 }

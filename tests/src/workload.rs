@@ -30,9 +30,77 @@ pub enum Work {
         /// How much anonymous memory each of them touches.
         mib: usize,
     },
+    /// Touch anonymous memory in a second thread, once the first has ended.
+    SecondThread {
+        /// How much.
+        mib: usize,
+    },
+    /// Touch anonymous memory, and have a child (`vfork-child`) that never gets through exec: the
+    /// memory is that of both.
+    VforkChild {
+        /// How much.
+        mib: usize,
+    },
+    /// Kill a child (`undead`) that has touched memory, and keep it from giving that back: it
+    /// stops on its way out, as a traced process does. Cgroup and oom_score_adj are the child's.
+    Undead {
+        /// How much.
+        mib: usize,
+    },
+    /// Start a child (`undead`) that will stop on its way out when it is killed, then one
+    /// (`greedy`) that touches memory without end, and kill that one as soon as the first has
+    /// stopped. Cgroup and oom_score_adj are the children's; `greedy` has an oom_score_adj of 0.
+    KillGreedy {
+        /// How much the first one has.
+        mib: usize,
+    },
+    /// Touch memory, and once it is all there give it back MiB by MiB.
+    GiveBack {
+        /// How much.
+        mib: usize,
+    },
+    /// Read every process' oom_score, again and again.
+    ReadScores,
 }
 
-/// One workload.
+impl Work {
+    /// Its words on the command line.
+    fn words(self) -> Vec<String> {
+        let (name, numbers) = match self {
+            Self::Sleep => ("sleep", vec![]),
+            Self::Anon { mib } => ("anon", vec![mib]),
+            Self::Shmem { mib } => ("shmem", vec![mib]),
+            Self::Children { count, mib } => ("children", vec![count, mib]),
+            Self::SecondThread { mib } => ("second-thread", vec![mib]),
+            Self::VforkChild { mib } => ("vfork-child", vec![mib]),
+            Self::Undead { mib } => ("undead", vec![mib]),
+            Self::KillGreedy { mib } => ("kill-greedy", vec![mib]),
+            Self::GiveBack { mib } => ("give-back", vec![mib]),
+            Self::ReadScores => ("read-scores", vec![]),
+        };
+        let numbers = numbers.into_iter().map(|number| number.to_string());
+        std::iter::once(name.to_owned()).chain(numbers).collect()
+    }
+
+    /// Reads them: the first is there, the others come one by one.
+    fn parse(name: &str, mut number: impl FnMut() -> Result<usize>) -> Result<Self> {
+        Ok(match name {
+            "sleep" => Self::Sleep,
+            "anon" => Self::Anon { mib: number()? },
+            "shmem" => Self::Shmem { mib: number()? },
+            "children" => Self::Children { count: number()?, mib: number()? },
+            "second-thread" => Self::SecondThread { mib: number()? },
+            "vfork-child" => Self::VforkChild { mib: number()? },
+            "undead" => Self::Undead { mib: number()? },
+            "kill-greedy" => Self::KillGreedy { mib: number()? },
+            "give-back" => Self::GiveBack { mib: number()? },
+            "read-scores" => Self::ReadScores,
+            _ => bail!("unknown word {name:?}"),
+        })
+    }
+}
+
+/// One workload. Names may hold `%XX` for any byte ([`crate::scenario::bytes`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
     /// The directory of the cgroup to join.
@@ -50,6 +118,11 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// A workload that changes nothing of what it inherits.
+    pub const fn new(work: Work) -> Self {
+        Self { cgroup: None, oom_score_adj: None, comm: None, uid: None, pause_ms: None, work }
+    }
+
     /// The arguments that [`Workload::parse`] understands.
     pub fn args(&self) -> Vec<String> {
         let Self { cgroup, oom_score_adj, comm, uid, pause_ms, work } = self;
@@ -64,28 +137,14 @@ impl Workload {
         option("comm", comm.clone());
         option("uid", uid.map(|value| value.to_string()));
         option("pause-ms", pause_ms.map(|value| value.to_string()));
-        match work {
-            Work::Sleep => args.push("sleep".to_owned()),
-            Work::Anon { mib } => args.extend(["anon".to_owned(), mib.to_string()]),
-            Work::Shmem { mib } => args.extend(["shmem".to_owned(), mib.to_string()]),
-            Work::Children { count, mib } => {
-                args.extend(["children".to_owned(), count.to_string(), mib.to_string()]);
-            }
-        }
+        args.extend(work.words());
         args
     }
 
     /// Reads a command line (without the program's name).
     pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Self> {
         let mut args = args.into_iter();
-        let mut workload = Self {
-            cgroup: None,
-            oom_score_adj: None,
-            comm: None,
-            uid: None,
-            pause_ms: None,
-            work: Work::Sleep,
-        };
+        let mut workload = Self::new(Work::Sleep);
         while let Some(word) = args.next() {
             let mut value = || args.next().with_context(|| format!("{word} needs a value"));
             match word.as_str() {
@@ -94,14 +153,7 @@ impl Workload {
                 "--comm" => workload.comm = Some(value()?),
                 "--uid" => workload.uid = Some(value()?.parse()?),
                 "--pause-ms" => workload.pause_ms = Some(value()?.parse()?),
-                "sleep" => workload.work = Work::Sleep,
-                "anon" => workload.work = Work::Anon { mib: value()?.parse()? },
-                "shmem" => workload.work = Work::Shmem { mib: value()?.parse()? },
-                "children" => {
-                    let count = value()?.parse()?;
-                    workload.work = Work::Children { count, mib: value()?.parse()? };
-                }
-                _ => bail!("unknown word {word:?} (there are: sleep, anon, shmem, children)"),
+                name => workload.work = Work::parse(name, || Ok(value()?.parse()?))?,
             }
         }
         Ok(workload)
@@ -119,6 +171,12 @@ mod tests {
             Work::Anon { mib: 3 },
             Work::Shmem { mib: 4 },
             Work::Children { count: 5, mib: 6 },
+            Work::SecondThread { mib: 7 },
+            Work::VforkChild { mib: 8 },
+            Work::Undead { mib: 9 },
+            Work::KillGreedy { mib: 10 },
+            Work::GiveBack { mib: 11 },
+            Work::ReadScores,
         ];
         for work in works {
             let workload = Workload {

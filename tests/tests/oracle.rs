@@ -1,6 +1,7 @@
 //! One test per kernel and scenario: what oomwhy reported in the virtual machine against what that
 //! kernel logged. `cargo xtask test` boots the machines first and runs this afterwards.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::{env, fs};
@@ -8,7 +9,10 @@ use std::{env, fs};
 use anyhow::{Context as _, Result};
 use libtest_mimic::{Arguments, Failed, Trial};
 use oomwhy_tests::facts::{Facts, file};
-use oomwhy_tests::oracle::{Account, BOOT_ERROR, KERNELS_VARIABLE, RESULTS_VARIABLE, judge};
+use oomwhy_tests::oracle::{
+    Account, BOOT_ERROR, BOOTS_VARIABLE, KERNELS_VARIABLE, RESULTS_VARIABLE, judge,
+};
+use oomwhy_tests::scenario::Step;
 use oomwhy_tests::{matrix, plan, scenarios};
 
 /// One wrong assumption can make a hundred of them.
@@ -28,12 +32,10 @@ fn main() -> Result<ExitCode> {
 }
 
 fn trials(results: &Path) -> Result<Vec<Trial>> {
-    let names = env::var(KERNELS_VARIABLE).unwrap_or_default();
-    let names: Vec<String> =
-        names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    let (kernels, boots) = (names(KERNELS_VARIABLE), names(BOOTS_VARIABLE));
     let mut trials = Vec::new();
-    for kernel in matrix::select(&names)? {
-        for boot in plan::boots(&kernel) {
+    for kernel in matrix::select(&kernels)? {
+        for boot in plan::boots(&kernel, &boots) {
             for scenario in boot.scenarios {
                 let boot = results.join(&kernel.name).join(boot.name);
                 let name = format!("{}::{scenario}", kernel.name);
@@ -42,6 +44,11 @@ fn trials(results: &Path) -> Result<Vec<Trial>> {
         }
     }
     Ok(trials)
+}
+
+fn names(variable: &str) -> Vec<String> {
+    let names = env::var(variable).unwrap_or_default();
+    names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 fn check(boot: &Path, name: &str) -> Result<(), Failed> {
@@ -63,18 +70,28 @@ fn disagreements(boot: &Path, name: &str) -> Result<Vec<String>> {
     let directory = boot.join(name);
     let read = |name: &str| {
         let path = directory.join(name);
-        fs::read_to_string(&path).with_context(|| match fs::read_to_string(boot.join(BOOT_ERROR)) {
+        let content = fs::read(&path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        content.with_context(|| match fs::read_to_string(boot.join(BOOT_ERROR)) {
             Ok(error) => format!("the kernel was not booted: {error}"),
             Err(_) => format!("{} is missing", path.display()),
         })
     };
     let facts: Facts = serde_json::from_str(&read(file::FACTS)?)?;
+    let scenario = scenarios::find(name).with_context(|| format!("no scenario {name}"))?;
+    let mut watchers = BTreeMap::new();
+    for step in scenario.steps {
+        if let Step::Watch(watcher) = step {
+            let stdout = read(&file::watcher_stdout(watcher.name))?;
+            let exit = read(&file::watcher_exit(watcher.name))?;
+            watchers.insert(watcher.name.to_owned(), (stdout, exit));
+        }
+    }
     let account = Account {
         facts: &facts,
         kmsg: &read(file::KMSG)?,
         report: &read(file::REPORT)?,
         exit: &read(file::EXIT)?,
+        watchers: &watchers,
     };
-    let scenario = scenarios::find(name).with_context(|| format!("no scenario {name}"))?;
     Ok(judge(scenario, &account))
 }

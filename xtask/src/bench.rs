@@ -124,6 +124,8 @@ fn boot<T: DeserializeOwned>(
         memory_mib: MEMORY_MIB,
         clock: Clock::Instructions,
         cmdline: "",
+        machine: &[],
+        swap_mib: 0,
         live: false,
         results: results.clone(),
     }

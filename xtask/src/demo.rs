@@ -34,6 +34,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         memory_mib: 512,
         clock: Clock::Wall,
         cmdline: "",
+        machine: &[],
+        swap_mib: 0,
         live: true,
         results: workspace::vm_results()?.join(&kernel.name).join("demo"),
     }

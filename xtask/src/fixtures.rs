@@ -49,6 +49,8 @@ fn reduce_btf(kernel: &Kernel, initramfs: &Initramfs, oomwhy: &Path, results: &P
         memory_mib: 512,
         clock: Clock::Wall,
         cmdline: "",
+        machine: &[],
+        swap_mib: 0,
         live: false,
         results: results.join(&kernel.name).join("host_facts"),
     };
@@ -66,7 +68,7 @@ fn reduce_btf(kernel: &Kernel, initramfs: &Initramfs, oomwhy: &Path, results: &P
 fn keep(kernel: &Kernel, results: &Path) -> Result<()> {
     let target = workspace::root().join("tests/fixtures/wire").join(&kernel.name);
     fs::create_dir_all(&target)?;
-    for boot in plan::boots(kernel) {
+    for boot in plan::boots(kernel, &[]) {
         for scenario in boot.scenarios.iter().filter(|scenario| KEPT.contains(scenario)) {
             let source = results.join(boot.name).join(scenario);
             copy(&source.join(file::RECORDING), &target.join(format!("{scenario}.rec")))?;

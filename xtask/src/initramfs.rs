@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use cpio::newc;
-use oomwhy_tests::plan::{GUEST_OOMWHY, GUEST_PATH, Plan};
+use oomwhy_tests::plan::{BUSYBOX, GUEST_OOMWHY, GUEST_PATH, HOG, Plan};
 
-use crate::workspace;
+use crate::{busybox, workspace};
 
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
@@ -44,7 +44,8 @@ impl Initramfs {
             add(&mut archive, name, DIRECTORY, b"")?;
         }
         add(&mut archive, "init", PROGRAM, &read(&init)?)?;
-        add(&mut archive, "bin/hog", SYMLINK, b"/init")?;
+        add(&mut archive, HOG, SYMLINK, b"/init")?;
+        add(&mut archive, BUSYBOX, PROGRAM, &read(&busybox::cached()?)?)?;
         let oomwhy = read(&oomwhy)?;
         add(&mut archive, GUEST_OOMWHY, PROGRAM, &oomwhy)?;
         Ok(Self { archive, oomwhy_bytes: oomwhy.len() as u64 })

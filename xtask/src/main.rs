@@ -8,6 +8,7 @@
 mod apt;
 mod apt_sources;
 mod bench;
+mod busybox;
 mod ci;
 mod demo;
 mod fixtures;

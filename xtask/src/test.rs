@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use oomwhy_tests::matrix::{self, Kernel};
-use oomwhy_tests::oracle::{BOOT_ERROR, KERNELS_VARIABLE, RESULTS_VARIABLE};
+use oomwhy_tests::oracle::{BOOT_ERROR, BOOTS_VARIABLE, KERNELS_VARIABLE, RESULTS_VARIABLE};
 use oomwhy_tests::plan::{self, Boot, Plan};
 
 use crate::initramfs::{Initramfs, Source};
@@ -19,6 +19,9 @@ pub(crate) struct Arguments {
     /// Only this kernel (may be given several times)
     #[arg(long = "kernel")]
     kernels: Vec<String>,
+    /// Only this boot, by its name in tests/src/plan.rs (may be given several times)
+    #[arg(long = "boot")]
+    boots: Vec<String>,
     /// Leave the unit tests out
     #[arg(long)]
     vm_only: bool,
@@ -34,17 +37,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let results = workspace::vm_results()?;
     let initramfs = Initramfs::build(&arguments.source)?;
     for kernel in &kernels {
-        boot_all(kernel, &initramfs, &results.join(&kernel.name))?;
+        boot_all(kernel, &arguments.boots, &initramfs, &results.join(&kernel.name))?;
     }
-    compare(&kernels, &results)
+    compare(&kernels, &arguments.boots, &results)
 }
 
-fn boot_all(kernel: &Kernel, initramfs: &Initramfs, results: &Path) -> Result<()> {
-    // What an earlier run left must not pass for this one's.
-    let _ = fs::remove_dir_all(results);
+fn boot_all(
+    kernel: &Kernel,
+    names: &[String],
+    initramfs: &Initramfs,
+    results: &Path,
+) -> Result<()> {
     let cached = kernels::cached(kernel);
-    for boot in plan::boots(kernel) {
+    for boot in plan::boots(kernel, names) {
         let directory = results.join(boot.name);
+        // What an earlier run left must not pass for this one's.
+        let _ = fs::remove_dir_all(&directory);
         let booted = match &cached {
             Ok(kernel) => run_boot(boot, kernel, initramfs, &directory),
             Err(error) => Err(anyhow::anyhow!("{error:#}")),
@@ -73,6 +81,8 @@ fn run_boot(
         memory_mib: boot.memory_mib,
         clock: Clock::Wall,
         cmdline: boot.cmdline,
+        machine: boot.machine,
+        swap_mib: boot.swap_mib,
         live: false,
         results: results.to_owned(),
     }
@@ -82,13 +92,14 @@ fn run_boot(
     Ok(())
 }
 
-fn compare(kernels: &[Kernel], results: &Path) -> Result<()> {
+fn compare(kernels: &[Kernel], boots: &[String], results: &Path) -> Result<()> {
     let names: Vec<&str> = kernels.iter().map(|kernel| kernel.name.as_str()).collect();
     let mut oracle = workspace::cargo();
     oracle
         .args(["test", "--package", "oomwhy-tests", "--test", "oracle"])
         .env(RESULTS_VARIABLE, results)
-        .env(KERNELS_VARIABLE, names.join(","));
+        .env(KERNELS_VARIABLE, names.join(","))
+        .env(BOOTS_VARIABLE, boots.join(","));
     if process::run(&mut oracle).is_err() {
         bail!("oomwhy and the kernel disagree, see above (results: {})", results.display());
     }

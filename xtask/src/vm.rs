@@ -57,6 +57,10 @@ pub(crate) struct Machine<'a> {
     pub(crate) clock: Clock,
     /// What is added to the kernel's command line.
     pub(crate) cmdline: &'a str,
+    /// What is added to QEMU's.
+    pub(crate) machine: &'a [&'a str],
+    /// The size of a disk for swap; none if 0.
+    pub(crate) swap_mib: u64,
     /// Whether the guest's console is shown as it comes.
     pub(crate) live: bool,
     /// Where the results go; what was there is removed.
@@ -105,6 +109,12 @@ impl Machine<'_> {
         let serial = scratch.path().join("serial");
 
         let mut qemu = self.qemu(&initrd, &serial);
+        if self.swap_mib > 0 {
+            let disk = scratch.path().join("swap");
+            File::create(&disk)?.set_len(self.swap_mib << 20)?;
+            qemu.args(["-device", "nvme,serial=swap,drive=swap", "-drive"]);
+            qemu.arg(format!("if=none,id=swap,format=raw,file={}", disk.display()));
+        }
         let mut qemu = qemu.spawn().context("qemu cannot be started (cargo xtask setup)")?;
         let stdout = qemu.stdout.take();
         let console = File::create(self.results.join(CONSOLE_FILE))?;
@@ -141,6 +151,7 @@ impl Machine<'_> {
             .arg("-initrd")
             .arg(initrd)
             .args(["-append", cmdline.trim_end()])
+            .args(self.machine)
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         if self.clock == Clock::Instructions {

@@ -18,6 +18,9 @@ pub(crate) struct Arguments {
     /// Memory in MiB
     #[arg(long, default_value_t = 1024)]
     memory: u32,
+    /// A disk for swap, in MiB
+    #[arg(long, default_value_t = 0)]
+    swap: u64,
     /// Words for the kernel's command line
     #[arg(long, default_value = "")]
     cmdline: String,
@@ -56,6 +59,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         memory_mib: arguments.memory,
         clock: if arguments.icount { Clock::Instructions } else { Clock::Wall },
         cmdline: &arguments.cmdline,
+        machine: &[],
+        swap_mib: arguments.swap,
         live: true,
         results: results.clone(),
     }

@@ -70,7 +70,7 @@ pub(super) fn task(header: &[String], line: &str) -> Option<TaskRow> {
     let mut parts = [None; 3];
     for column in header {
         if column == "name" {
-            rest.trim_start().clone_into(&mut row.comm);
+            rest.clone_into(&mut row.comm);
             break;
         }
         let (value, behind) = rest.trim_start().split_once(' ')?;
@@ -95,22 +95,48 @@ pub(super) fn task(header: &[String], line: &str) -> Option<TaskRow> {
     Some(row)
 }
 
+/// `Node 1 Normal free:1144kB ... present:262144kB managed:...`: the node and its present memory.
+pub(super) fn zone(line: &str) -> Option<(u32, u64)> {
+    let rest = line.strip_prefix("Node ")?;
+    let (node, _) = rest.split_once(' ')?;
+    Some((node.parse().ok()?, between(rest, " present:", "kB")?))
+}
+
 /// `oom-kill:constraint=CONSTRAINT_MEMCG,...,oom_memcg=/a,task_memcg=/a/b,task=hog,pid=1,uid=0`
 pub(super) fn summary(line: &str) -> Option<Summary> {
     let rest = line.strip_prefix("oom-kill:constraint=CONSTRAINT_")?;
     let (constraint, rest) = rest.split_once(',')?;
+    let nodes = |name: &str| {
+        let (_, nodes) = rest.split_once(name)?;
+        // A list has commas of its own; what follows it begins with a letter.
+        let end = nodes.find(|c: char| !c.is_ascii_digit() && c != '-' && c != ',')?;
+        node_list(nodes[..end].trim_end_matches(','))
+    };
+    let (nodemask, mems_allowed) = (nodes("nodemask="), nodes(",mems_allowed="));
     let (rest, uid) = rest.rsplit_once(",uid=")?;
     let (rest, pid) = rest.rsplit_once(",pid=")?;
     let (rest, comm) = rest.rsplit_once(",task=")?;
     let (rest, task_memcg) = rest.rsplit_once(",task_memcg=")?;
     Some(Summary {
         constraint: constraint.to_owned(),
+        nodemask,
+        mems_allowed: mems_allowed.unwrap_or_default(),
         oom_memcg: rest.rsplit_once(",oom_memcg=").map(|(_, path)| path.to_owned()),
         task_memcg: task_memcg.to_owned(),
         comm: comm.to_owned(),
         pid: number(pid)?,
         uid: number(uid)?,
     })
+}
+
+/// `0-1,3`; `None` for "(null)".
+fn node_list(text: &str) -> Option<Vec<u32>> {
+    let mut nodes = Vec::new();
+    for range in text.split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        nodes.extend(first.parse::<u32>().ok()?..=last.parse().ok()?);
+    }
+    Some(nodes)
 }
 
 /// `Tasks in /kubepods/pod1234 are going to be killed due to memory.oom.group set`

@@ -1,16 +1,13 @@
-//! From records to lines: /dev/kmsg's "6,446,2162402,-;text" and dmesg's "[    2.162402] text".
+//! From records to texts: /dev/kmsg's "6,446,2162402,-;text" and dmesg's "[    2.162402] text".
 
-/// The lines of text, without what stands before them. One record can hold several lines.
-pub(super) fn lines(text: &str) -> impl Iterator<Item = String> {
+/// The texts of the records. One can hold several lines, of the kernel's or of a task's name.
+pub(super) fn texts(text: &str) -> impl Iterator<Item = String> {
     text.lines()
         // Keys and values that belong to the record before.
         .filter(|line| !line.starts_with(' '))
-        .flat_map(|line| {
-            let line = match raw(line) {
-                Some(message) => unescape(message),
-                None => stamped(line).unwrap_or(line).to_owned(),
-            };
-            line.lines().map(str::to_owned).collect::<Vec<_>>()
+        .map(|line| match raw(line) {
+            Some(message) => unescape(message),
+            None => stamped(line).unwrap_or(line).to_owned(),
         })
 }
 
@@ -56,8 +53,8 @@ mod tests {
     fn both_formats_give_the_same_lines() {
         let raw = "6,446,2162402,-;anon 1\\x0afile 2\n SUBSYSTEM=memory\n6,447,2162403,c;[  5] x";
         let stamped = "[    2.162402] anon 1\n[    2.162402] file 2\n[    2.162403] [  5] x";
-        let expected = ["anon 1", "file 2", "[  5] x"];
-        assert_eq!(lines(raw).collect::<Vec<_>>(), expected);
-        assert_eq!(lines(stamped).collect::<Vec<_>>(), expected);
+        let lines = |text: &str| texts(text).collect::<Vec<_>>().join("\n");
+        assert_eq!(lines(raw), "anon 1\nfile 2\n[  5] x");
+        assert_eq!(lines(stamped), lines(raw));
     }
 }

@@ -2,25 +2,38 @@
 
 use serde_json::Value;
 
+use super::Case;
 use super::check::{Check, has_numbers, number};
 use super::memory::{HELD_BACK_PAGES, PAGE_BYTES, candidates, is_drifting};
 use crate::kmsg::{Block, TaskRow};
+use crate::scenario::shown;
 
 const RSS_PARTS: [&str; 3] = ["anon_pages", "file_pages", "shmem_pages"];
 const SUMMANDS: [&str; 6] =
     ["anon_pages", "file_pages", "shmem_pages", "swap_pages", "pgtables_pages", "adj_pages"];
 
+/// How many candidates a report has room for.
+const LIST_LIMIT: usize = 32;
+
 /// Every task of the kernel's table is a candidate with the same figures, and every candidate that
 /// could have been chosen is in the table.
-pub(super) fn against_table(check: &mut Check, report: &Value, block: &Block) {
+pub(super) fn against_table(check: &mut Check, case: Case<'_>, report: &Value, block: &Block) {
+    if report["reason"] == "allocating_task" {
+        // Nobody was weighed, so there is nothing to tell of the tasks that the kernel prints.
+        check.equal("candidates", &report["candidates"], &Value::Null);
+        return;
+    }
     let drifting = is_drifting(report);
     for row in &block.tasks {
         match candidates(report).find(|candidate| candidate["pid"] == row.tgid) {
             Some(candidate) => {
                 let chosen = block.summary.as_ref().is_some_and(|summary| summary.pid == row.tgid);
-                check.field(candidate, "/chosen", chosen);
-                one(check, candidate, row, drifting);
+                if block.summary.is_some() || block.kills.is_empty() {
+                    check.field(candidate, "/chosen", chosen);
+                }
+                one(check, case, candidate, row, drifting);
             }
+            None if is_left_out(report, row) => {}
             None => {
                 check.disagree(format!("task {} ({}) is not a candidate", row.tgid, row.comm));
             }
@@ -33,13 +46,31 @@ pub(super) fn against_table(check: &mut Check, report: &Value, block: &Block) {
     }
 }
 
-fn one(check: &mut Check, candidate: &Value, row: &TaskRow, drifting: bool) {
+/// Whether a full list has no room for a task: it may not be killed, or has no more points than
+/// the last of the list.
+fn is_left_out(report: &Value, row: &TaskRow) -> bool {
+    let unit = report["totalpages"].as_i64().unwrap_or_default() / 1000;
+    let pages = row.rss + row.swapents + row.pgtables_bytes / 4096;
+    let points = i64::try_from(pages).unwrap_or(i64::MAX) + row.oom_score_adj * unit;
+    let least = candidates(report).filter_map(|candidate| candidate["points"].as_i64()).min();
+    candidates(report).count() == LIST_LIMIT
+        && (row.oom_score_adj == -1000 || least.is_some_and(|least| points <= least))
+}
+
+fn one(check: &mut Check, case: Case<'_>, candidate: &Value, row: &TaskRow, drifting: bool) {
     let name = format!("candidate {} ({})", row.tgid, row.comm);
     check.equal(&format!("{name}: uid"), &candidate["uid"], &row.uid.into());
+    let refusals = case.scenario.refused.iter();
+    let refused = refusals.clone().find(|(comm, _)| shown(comm) == row.comm).map(|(_, why)| *why);
+    let why_not = if row.oom_score_adj == -1000 { Some("oom_score_adj_min") } else { refused };
+    check.equal(&format!("{name}: eligible"), &candidate["eligible"], &why_not.is_none().into());
+    check.equal(&format!("{name}: why_not"), &candidate["why_not"], &why_not.into());
+    if row.tid != row.tgid {
+        // The leader has ended; its name and its memory are no longer those of the process.
+        leaderless(check, &name, candidate, row);
+        return;
+    }
     check.equal(&format!("{name}: comm"), &candidate["comm"], &row.comm.as_str().into());
-    // The scenarios have none of the other reasons (a dying task, vfork).
-    let eligible = row.oom_score_adj != -1000;
-    check.equal(&format!("{name}: eligible"), &candidate["eligible"], &eligible.into());
     let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     if !has_numbers(check, &name, candidate, &SUMMANDS[..5])
         || !has_numbers(check, &name, candidate, &["oom_score_adj"])
@@ -61,6 +92,23 @@ fn one(check: &mut Check, candidate: &Value, row: &TaskRow, drifting: bool) {
     resident(check, &name, candidate, row, drifting);
 }
 
+fn is_leaderless(block: Option<&Block>, candidate: &Value) -> bool {
+    let mut rows = block.into_iter().flat_map(|block| &block.tasks);
+    rows.any(|row| candidate["pid"] == row.tgid && row.tid != row.tgid)
+}
+
+/// The parts are not where the probe looks for them; they are absent, not guessed.
+fn leaderless(check: &mut Check, name: &str, candidate: &Value, row: &TaskRow) {
+    for part in &SUMMANDS[..5] {
+        check.equal(&format!("{name}: {part}"), &candidate[*part], &Value::Null);
+    }
+    check.equal(
+        &format!("{name}: oom_score_adj"),
+        &candidate["oom_score_adj"],
+        &row.oom_score_adj.into(),
+    );
+}
+
 fn resident(check: &mut Check, name: &str, candidate: &Value, row: &TaskRow, drifting: bool) {
     let part_tolerance = if drifting { HELD_BACK_PAGES } else { 0 };
     // Without points nothing tells how far the parts are off.
@@ -76,11 +124,15 @@ fn resident(check: &mut Check, name: &str, candidate: &Value, row: &TaskRow, dri
 }
 
 /// The points add up, and the chosen one has the most.
-pub(super) fn arithmetic(check: &mut Check, report: &Value) {
+pub(super) fn arithmetic(check: &mut Check, report: &Value, block: Option<&Block>) {
+    if report["reason"] == "allocating_task" {
+        return;
+    }
     let n_listed = candidates(report).count();
     check.field(report, "/candidates/recorded", n_listed);
-    // The scenarios have fewer tasks than a report has room for.
-    check.field(report, "/candidates/considered", n_listed);
+    if n_listed < LIST_LIMIT {
+        check.field(report, "/candidates/considered", n_listed);
+    }
     let Some(totalpages) = report["totalpages"].as_i64() else {
         check.disagree("/totalpages is absent".to_owned());
         return;
@@ -88,6 +140,10 @@ pub(super) fn arithmetic(check: &mut Check, report: &Value) {
     let mut most = i64::MIN;
     for candidate in candidates(report).filter(|candidate| candidate["eligible"] == true) {
         let name = format!("candidate {}", candidate["pid"]);
+        most = most.max(candidate["points"].as_i64().unwrap_or(most));
+        if is_leaderless(block, candidate) {
+            continue;
+        }
         if !has_numbers(check, &name, candidate, &["points", "oom_score_adj"])
             || !has_numbers(check, &name, candidate, &SUMMANDS)
         {
@@ -99,7 +155,6 @@ pub(super) fn arithmetic(check: &mut Check, report: &Value) {
         check.near(&format!("{name}: the sum of its parts"), sum, points, 0);
         let adj_pages = number(candidate, "oom_score_adj") * (totalpages / 1000);
         check.near(&format!("{name}: adj_pages"), number(candidate, "adj_pages"), adj_pages, 0);
-        most = most.max(points);
     }
     let chosen: Vec<&Value> =
         candidates(report).filter(|candidate| candidate["chosen"] == true).collect();

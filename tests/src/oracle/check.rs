@@ -11,6 +11,8 @@ pub(super) struct Check {
     /// Keys that the report leaves out because lockdown=confidentiality forbids to read them, and
     /// says so.
     forbidden: Vec<String>,
+    /// Whether usage may be less than the kernel printed.
+    memory_shrinks: bool,
 }
 
 impl Check {
@@ -32,6 +34,23 @@ impl Check {
         });
         let keys = forbidden.filter_map(|entry| entry["field"].as_str());
         self.forbidden = keys.filter_map(|key| key.rsplit('.').next()).map(str::to_owned).collect();
+    }
+
+    /// Memory is given back between the kernel's line and the report.
+    pub(super) fn memory_shrinks(&mut self) {
+        self.memory_shrinks = true;
+    }
+
+    /// A usage that may have changed between the kernel's line and the report.
+    pub(super) fn usage(&mut self, what: &str, reported: i64, kernel: i64, tolerance: i64) {
+        if !self.memory_shrinks || reported > kernel {
+            self.near(what, reported, kernel, tolerance);
+        }
+    }
+
+    /// Whether the report says that lockdown keeps things from it.
+    pub(super) fn is_locked_down(&self) -> bool {
+        !self.forbidden.is_empty()
     }
 
     fn is_forbidden(&self, pointer: &str) -> bool {

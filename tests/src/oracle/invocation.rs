@@ -1,10 +1,11 @@
 //! The invocation: trigger, constraint, memcgs.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::check::Check;
 use crate::facts::Facts;
-use crate::kmsg::{Block, Summary};
+use crate::kmsg::{Block, Kill};
+use crate::scenario::shown;
 
 /// What a v2 counter without a limit prints, in KiB.
 const NO_LIMIT_KIB: u64 = 9_007_199_254_740_988;
@@ -16,13 +17,31 @@ const PAGE_KIB: u64 = 4;
 const STOCK_BYTES: i64 = 2 * 64 * 4096;
 
 /// Compares a report with the block of the kernel's log.
-pub(super) fn against_block(check: &mut Check, report: &Value, victim: &Value, block: &Block) {
+pub(super) fn against_block(check: &mut Check, facts: &Facts, report: &Value, block: &Block) {
     trigger(check, report, block);
     memcg(check, report, block);
-    totalpages(check, report, block);
-    if let Some(summary) = &block.summary {
-        against_summary(check, report, victim, summary);
+    totalpages(check, facts, report, block);
+}
+
+/// Why that victim, by the kernel's words.
+pub(super) fn reason(kill: &Kill, block: Option<&Block>) -> &'static str {
+    if kill.message.ends_with("(oom_kill_allocating_task)") {
+        "allocating_task"
+    } else if block.is_some_and(|block| block.trigger.order == -1) {
+        "sysrq"
+    } else {
+        "selection"
     }
+}
+
+/// Whether the block and the report have the same trigger.
+pub(super) fn is_trigger(report: &Value, block: &Block) -> bool {
+    block.trigger.tid.is_some_and(|tid| *trigger_tid(report) == tid)
+}
+
+fn trigger_tid(report: &Value) -> &Value {
+    let trigger = &report["trigger"];
+    if trigger["tid"].is_null() { &trigger["pid"] } else { &trigger["tid"] }
 }
 
 fn trigger(check: &mut Check, report: &Value, block: &Block) {
@@ -31,16 +50,30 @@ fn trigger(check: &mut Check, report: &Value, block: &Block) {
     check.field(report, "/trigger/oom_score_adj", trigger.oom_score_adj);
     check.field(report, "/trigger/order", trigger.order);
     check.field(report, "/trigger/gfp_mask/value", trigger.gfp_mask);
-    check.field(report, "/trigger/gfp_mask/names", trigger.gfp_names.clone());
-    let has_tid = report.pointer("/trigger/tid").is_some_and(Value::is_number);
-    let field = if has_tid { "/trigger/tid" } else { "/trigger/pid" };
+    gfp_names(check, report, &trigger.gfp_names);
     match trigger.tid {
-        Some(tid) => check.field(report, field, tid),
+        Some(tid) => check.equal("the trigger's thread", trigger_tid(report), &tid.into()),
         None => check.disagree("the kernel's log names no trigger".to_owned()),
     }
 }
 
-fn against_summary(check: &mut Check, report: &Value, victim: &Value, summary: &Summary) {
+/// The order of the names is this kernel's own, which nobody may ask for under lockdown.
+fn gfp_names(check: &mut Check, report: &Value, kernel: &[String]) {
+    let pointer = "/trigger/gfp_mask/names";
+    let names = report.pointer(pointer).and_then(Value::as_array);
+    let is_same_set = names.is_some_and(|names| {
+        names.len() == kernel.len() && kernel.iter().all(|name| names.contains(&json!(name)))
+    });
+    if !(check.is_locked_down() && is_same_set) {
+        check.field(report, pointer, kernel.to_vec());
+    }
+}
+
+/// Compares with the line "oom-kill:", unless a path made it too long to be printed whole.
+pub(super) fn against_summary(check: &mut Check, report: &Value, victim: &Value, block: &Block) {
+    let Some(summary) = &block.summary else {
+        return;
+    };
     check.field(report, "/constraint", summary.constraint.to_lowercase());
     match &summary.oom_memcg {
         Some(path) => check.field(report, "/oom_memcg/path", path.as_str()),
@@ -75,25 +108,56 @@ fn usage(check: &mut Check, report: &Value, kernel: u64) {
     let pointer = "/oom_memcg/usage_bytes";
     let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     match report.pointer(pointer).and_then(Value::as_u64) {
-        Some(reported) => check.near(pointer, signed(reported), signed(kernel), STOCK_BYTES),
+        Some(reported) => check.usage(pointer, signed(reported), signed(kernel), STOCK_BYTES),
         None => check.disagree(format!("{pointer} is absent; the kernel says {kernel}")),
     }
 }
 
-/// The size of the domain: the limit or the machine, for the guests have no swap.
-fn totalpages(check: &mut Check, report: &Value, block: &Block) {
-    let machine = block.ram_pages.zip(block.reserved_pages).map(|(ram, reserved)| ram - reserved);
-    let limit = block.counters.get("memory").map(|memory| memory.limit_kib / PAGE_KIB);
-    match limit.or(machine) {
-        Some(pages) => check.field(report, "/totalpages", pages),
+/// The size of the domain: the limit, some nodes, or the machine; and the swap that it may use.
+fn totalpages(check: &mut Check, facts: &Facts, report: &Value, block: &Block) {
+    match of_memcg(block).or_else(|| of_nodes(block)).or_else(|| of_machine(block)) {
+        Some(Domain { memory, swap_at_most }) => {
+            let pages = memory + swap_at_most.unwrap_or(u64::MAX).min(facts.swap_pages);
+            check.field(report, "/totalpages", pages);
+        }
         None => check.disagree("the kernel's log has neither limit nor machine".to_owned()),
     }
+}
+
+struct Domain {
+    memory: u64,
+    swap_at_most: Option<u64>,
+}
+
+/// `mem_cgroup_get_max()`; v1 limits memory and swap together.
+fn of_memcg(block: &Block) -> Option<Domain> {
+    let limit = |name: &str| Some(block.counters.get(name)?.limit_kib / PAGE_KIB);
+    let memory = limit("memory")?;
+    let together = limit("memory+swap").map(|both| both.saturating_sub(memory));
+    Some(Domain { memory, swap_at_most: limit("swap").or(together) })
+}
+
+/// `constrained_alloc()` for a cpuset or a memory policy.
+fn of_nodes(block: &Block) -> Option<Domain> {
+    let summary = block.summary.as_ref()?;
+    let nodes = match summary.constraint.as_str() {
+        "CPUSET" => &summary.mems_allowed,
+        "MEMORY_POLICY" => summary.nodemask.as_ref()?,
+        _ => return None,
+    };
+    let present = nodes.iter().map(|node| block.present_kib.get(node));
+    Some(Domain { memory: present.sum::<Option<u64>>()? / PAGE_KIB, swap_at_most: None })
+}
+
+fn of_machine(block: &Block) -> Option<Domain> {
+    Some(Domain { memory: block.ram_pages? - block.reserved_pages?, swap_at_most: None })
 }
 
 /// Cgroups are named by id as well; the guest has seen their inodes.
 pub(super) fn cgroup_ids(check: &mut Check, report: &Value, victim: &Value, facts: &Facts) {
     for (what, cgroup) in [("oom_memcg", &report["oom_memcg"]), ("victim", &victim["cgroup"])] {
-        let known = facts.cgroups.iter().rev().find(|known| cgroup["path"] == known.path.as_str());
+        let known = facts.cgroups.iter().rev();
+        let known = known.into_iter().find(|it| cgroup["path"] == shown(&it.path).as_str());
         if let Some(known) = known {
             check.equal(
                 &format!("{what}: the id of {}", known.path),

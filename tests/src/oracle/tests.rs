@@ -28,7 +28,7 @@ fn sleeper(pid: u32, uid: u32, oom_score_adj: i64) -> Value {
 
 fn report() -> Value {
     json!({
-        "type": "oom", "outcome": "killed", "constraint": "memcg", "totalpages": 12288,
+        "type": "oom", "outcome": "killed", "reason": "selection", "constraint": "memcg", "totalpages": 12288,
         "message": "Memory cgroup out of memory",
         "trigger": {
             "pid": 118, "comm": "hog", "oom_score_adj": 100, "order": 0,
@@ -67,7 +67,7 @@ fn verdict(report: &Value) -> Vec<String> {
 
 fn verdict_on(report: &str, kmsg: &str, exit: &str) -> Vec<String> {
     let scenario = scenarios::find("memcg_v2").unwrap();
-    judge(scenario, &Account { facts: &facts(), kmsg, report, exit })
+    judge(scenario, &Account { facts: &facts(), kmsg, report, exit, watchers: &BTreeMap::new() })
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn what_a_dying_task_gave_back_is_tolerated_on_old_kernels_only() {
             candidate["drift_pages"] = json!(0);
             candidate["points"] = json!(candidate["points"].as_i64().unwrap() - drift);
         }
-        let line = crate::kmsg::Log::parse(bare);
+        let line = Log::parse(bare);
         let kill = line.kills().next().unwrap();
         let victim = &mut report["victims"][0];
         for (part, kib) in
@@ -187,7 +187,13 @@ fn what_a_dying_task_gave_back_is_tolerated_on_old_kernels_only() {
             json!(victim["anon_rss_bytes"].as_i64().unwrap() - pages_off * 4096);
         let facts = Facts { kernel_release: release.to_owned(), ..facts() };
         let report = report.to_string();
-        let account = Account { facts: &facts, kmsg: bare, report: &report, exit: "0" };
+        let account = Account {
+            facts: &facts,
+            kmsg: bare,
+            report: &report,
+            exit: "0",
+            watchers: &BTreeMap::new(),
+        };
         judge(scenarios::find("memcg_v2").unwrap(), &account).len()
     };
     assert_eq!(verdict_on_kernel("5.10.0-46", 31), 0);

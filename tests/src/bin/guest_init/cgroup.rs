@@ -1,20 +1,24 @@
 //! Making and removing the cgroups of a scenario.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use oomwhy_tests::facts;
-use oomwhy_tests::scenario::Hierarchy;
+use oomwhy_tests::scenario::{Hierarchy, bytes};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::wait;
 
 /// The directory of a cgroup.
 pub(crate) fn directory(hierarchy: Hierarchy, path: &str) -> PathBuf {
-    Path::new(hierarchy.mount_point()).join(path.trim_start_matches('/'))
+    let path = bytes(path.trim_start_matches('/'));
+    Path::new(hierarchy.mount_point()).join(OsStr::from_bytes(&path))
 }
 
 /// Makes a cgroup and its parents, with the memory controller, and sets its limits.
@@ -24,11 +28,13 @@ pub(crate) fn make(
     limits: &[(&str, &str)],
 ) -> Result<facts::Cgroup> {
     let mut parent = PathBuf::from(hierarchy.mount_point());
+    let needs_cpuset = limits.iter().any(|(name, _)| name.starts_with("cpuset."));
+    let controllers = if needs_cpuset { "+memory +cpuset" } else { "+memory" };
     for name in path.split('/').filter(|name| !name.is_empty()) {
         if hierarchy == Hierarchy::V2 {
-            write(&parent.join("cgroup.subtree_control"), "+memory")?;
+            write(&parent.join("cgroup.subtree_control"), controllers)?;
         }
-        parent.push(name);
+        parent.push(OsStr::from_bytes(&bytes(name)));
         fs::create_dir_all(&parent)
             .with_context(|| format!("{} cannot be made", parent.display()))?;
     }
@@ -59,6 +65,19 @@ pub(crate) fn events(hierarchy: Hierarchy, path: &str) -> BTreeMap<String, u64> 
             Some((name.to_owned(), value.trim().parse().ok()?))
         })
         .collect()
+}
+
+/// Kills who is left in a cgroup and removes it.
+pub(crate) fn clear(hierarchy: Hierarchy, path: &str) -> Result<()> {
+    let members = fs::read_to_string(directory(hierarchy, path).join("cgroup.procs"))?;
+    for pid in members.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)) {
+        if pid.is_init() {
+            write(&Path::new(hierarchy.mount_point()).join("cgroup.procs"), "1")?;
+        } else {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+    remove(hierarchy, path)
 }
 
 /// Removes a cgroup; a victim that was reaped a moment ago may still hold it.

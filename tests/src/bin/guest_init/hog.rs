@@ -1,16 +1,21 @@
 //! The workload: a process that takes memory in a chosen way.
 
-use std::fs::{self, File};
+mod children;
+mod memory;
+mod undead;
+
+use std::ffi::OsStr;
 use std::io::Write as _;
-use std::process::{Command, ExitCode};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
-use std::{env, hint, thread};
+use std::{env, fs, hint, thread};
 
 use anyhow::{Context as _, Result};
+use oomwhy_tests::scenario::bytes;
 use oomwhy_tests::workload::{READY, Work, Workload};
 use rustix::process::Uid;
-
-const MIB: usize = 1 << 20;
 
 /// The program `hog`.
 pub(crate) fn main() -> ExitCode {
@@ -25,38 +30,47 @@ pub(crate) fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     let workload = Workload::parse(env::args().skip(1))?;
-    set_up(&workload)?;
+    match workload.work {
+        Work::Undead { mib } => return undead::kill_and_hold(&workload, mib),
+        Work::KillGreedy { mib } => return undead::kill_greedy(&workload, mib),
+        _ => set_up(&workload)?,
+    }
     let pause = Duration::from_millis(workload.pause_ms.unwrap_or(0));
     match workload.work {
-        Work::Sleep => rest(),
+        Work::Sleep | Work::Undead { .. } | Work::KillGreedy { .. } => rest(),
         Work::Anon { mib } => {
-            let memory = touch(mib, pause);
+            let memory = memory::touch(mib, pause);
             rest();
             hint::black_box(memory);
         }
         Work::Shmem { mib } => {
-            write_file(mib, pause)?;
+            memory::write_file(mib, pause)?;
             rest();
         }
+        Work::GiveBack { mib } => memory::give_back(mib),
         Work::Children { count, mib } => {
-            start_children(count, mib)?;
+            children::start(count, mib)?;
             rest();
         }
+        Work::SecondThread { mib } => return memory::touch_in_second_thread(mib, pause),
+        Work::VforkChild { mib } => return children::hold_in_vfork(mib, pause),
+        Work::ReadScores => read_scores(),
     }
     Ok(())
 }
 
 fn set_up(workload: &Workload) -> Result<()> {
     if let Some(cgroup) = &workload.cgroup {
-        fs::write(format!("{cgroup}/cgroup.procs"), "0")
-            .with_context(|| format!("{cgroup} cannot be joined"))?;
+        let cgroup = bytes(cgroup);
+        fs::write(Path::new(OsStr::from_bytes(&cgroup)).join("cgroup.procs"), "0")
+            .with_context(|| format!("{} cannot be joined", cgroup.escape_ascii()))?;
     }
     if let Some(value) = workload.oom_score_adj {
         fs::write("/proc/self/oom_score_adj", value.to_string())
             .context("oom_score_adj cannot be set")?;
     }
     if let Some(comm) = &workload.comm {
-        fs::write("/proc/self/comm", comm).context("the name cannot be set")?;
+        fs::write("/proc/self/comm", bytes(comm)).context("the name cannot be set")?;
     }
     if let Some(uid) = workload.uid {
         let uid = Uid::from_raw(uid);
@@ -66,47 +80,32 @@ fn set_up(workload: &Workload) -> Result<()> {
     Ok(())
 }
 
-fn touch(mib: usize, pause: Duration) -> Vec<u8> {
-    // One mapping, faulted in piece by piece.
-    let mut memory = Vec::with_capacity(mib * MIB);
-    for n_touched in 1..=mib {
-        memory.resize(n_touched * MIB, 0xa5);
-        hint::black_box(&mut memory);
-        thread::sleep(pause);
+/// Reads each process' oom_score: the kernel weighs it, outside of any invocation.
+fn read_scores() {
+    const READS_BEFORE_READY: usize = 1000;
+    let mut n_reads = 0;
+    loop {
+        for process in fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok) {
+            n_reads += usize::from(fs::read(process.path().join("oom_score")).is_ok());
+            if n_reads == READS_BEFORE_READY {
+                ready();
+            }
+        }
     }
-    memory
 }
 
-fn write_file(mib: usize, pause: Duration) -> Result<()> {
-    let path = format!("/tmp/hog-{}", std::process::id());
-    let mut file = File::create(&path).with_context(|| format!("{path} cannot be made"))?;
-    let chunk = vec![0xa5; MIB];
-    for _ in 0..mib {
-        file.write_all(&chunk).with_context(|| format!("{path} cannot be written"))?;
-        thread::sleep(pause);
-    }
-    Ok(())
-}
-
-fn start_children(count: usize, mib: usize) -> Result<()> {
-    for _ in 0..count {
-        let child = Workload {
-            cgroup: None,
-            oom_score_adj: None,
-            comm: None,
-            uid: None,
-            pause_ms: None,
-            work: Work::Anon { mib },
-        };
-        Command::new("/proc/self/exe").args(child.args()).spawn().context("a child failed")?;
-    }
-    Ok(())
+fn ready() {
+    // Whoever has seen enough may have closed the pipe.
+    let mut stdout = std::io::stdout();
+    let _ = writeln!(stdout, "{READY}").and_then(|()| stdout.flush());
 }
 
 fn rest() {
-    println!("{READY}");
-    // stdout is a pipe: nothing is seen before it is flushed.
-    let _ = std::io::stdout().flush();
+    ready();
+    park();
+}
+
+fn park() {
     loop {
         thread::park();
     }

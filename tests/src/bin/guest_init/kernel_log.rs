@@ -3,16 +3,26 @@
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use rustix::io::Errno;
 
-/// A place in the kernel's log.
-pub(crate) struct KernelLog(File);
+/// How often the log is read: its ring must not run over meanwhile.
+const READ_EVERY: Duration = Duration::from_millis(50);
+
+/// Reads along, from one moment on.
+pub(crate) struct KernelLog {
+    reader: JoinHandle<Result<Vec<u8>>>,
+    is_over: Arc<AtomicBool>,
+}
 
 impl KernelLog {
-    /// Stands at the log's end.
-    pub(crate) fn at_end() -> Result<Self> {
+    /// Begins at the log's end.
+    pub(crate) fn follow() -> Result<Self> {
         let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits())?;
         let mut file = OpenOptions::new()
             .read(true)
@@ -20,22 +30,41 @@ impl KernelLog {
             .open("/dev/kmsg")
             .context("/dev/kmsg cannot be opened")?;
         file.seek(SeekFrom::End(0))?;
-        Ok(Self(file))
+        let is_over = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&is_over);
+        let reader = thread::spawn(move || {
+            let mut records = Vec::new();
+            loop {
+                // Asked before the last reading, not after it.
+                let is_last = told.load(Ordering::Acquire);
+                read(&mut file, &mut records)?;
+                if is_last {
+                    return Ok(records);
+                }
+                thread::sleep(READ_EVERY);
+            }
+        });
+        Ok(Self { reader, is_over })
     }
 
     /// Every record since then, as /dev/kmsg writes them.
-    pub(crate) fn read(&mut self) -> Result<Vec<u8>> {
-        let mut records = Vec::new();
-        let mut record = vec![0; 16 * 1024];
-        loop {
-            match self.0.read(&mut record) {
-                Ok(0) => return Ok(records),
-                Ok(length) => records.extend_from_slice(&record[..length]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(records),
-                // The ring was overrun; the next read goes on behind the gap.
-                Err(error) if error.raw_os_error() == Some(Errno::PIPE.raw_os_error()) => {}
-                Err(error) => return Err(error).context("/dev/kmsg cannot be read"),
-            }
+    pub(crate) fn end(self) -> Result<Vec<u8>> {
+        self.is_over.store(true, Ordering::Release);
+        self.reader.join().unwrap_or_else(|_| bail!("the reader of /dev/kmsg panicked"))
+    }
+}
+
+/// Reads what is there.
+fn read(file: &mut File, records: &mut Vec<u8>) -> Result<()> {
+    let mut record = vec![0; 16 * 1024];
+    loop {
+        match file.read(&mut record) {
+            Ok(0) => return Ok(()),
+            Ok(length) => records.extend_from_slice(&record[..length]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            // The ring was overrun; the next read goes on behind the gap.
+            Err(error) if error.raw_os_error() == Some(Errno::PIPE.raw_os_error()) => {}
+            Err(error) => return Err(error).context("/dev/kmsg cannot be read"),
         }
     }
 }

@@ -18,20 +18,23 @@ mod kernel_log;
 mod mounts;
 mod results;
 mod runner;
+mod settings;
 mod tracer;
 mod wait;
 
 use std::process::{Command, ExitCode};
-use std::{fs, thread};
+use std::{env, fs, thread};
 
 use anyhow::{Context as _, Result, ensure};
-use oomwhy_tests::plan::{CONSOLE_BEGIN, ERROR_FILE, GUEST_PATH, Plan};
+use oomwhy_tests::plan::{CONSOLE_BEGIN, ERROR_FILE, GUEST_PATH, HOG, Plan};
 use oomwhy_tests::scenario::Hierarchy;
 use oomwhy_tests::scenarios;
 use rustix::system::{RebootCommand, reboot};
 
 fn main() -> ExitCode {
-    if !rustix::process::getpid().is_init() {
+    // A workload can be the first of a pid namespace of its own.
+    let is_workload = env::args_os().next().is_some_and(|name| name == HOG);
+    if is_workload || !rustix::process::getpid().is_init() {
         return hog::main();
     }
     if let Err(error) = run().or_else(|error| results::store(ERROR_FILE, format!("{error:#}\n"))) {
@@ -78,7 +81,8 @@ fn run_scenarios(names: &[String]) -> Result<()> {
             mounted = Some(scenario.hierarchy);
         }
         ensure!(mounted == Some(scenario.hierarchy), "{name} needs a boot of its own");
-        println!("scenario {name}");
+        let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
+        println!("scenario {name} at {} s", uptime.split(' ').next().unwrap_or_default());
         runner::run(scenario).with_context(|| format!("scenario {name}"))?;
     }
     Ok(())

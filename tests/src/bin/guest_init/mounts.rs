@@ -5,7 +5,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result};
 use oomwhy_tests::scenario::Hierarchy;
-use rustix::mount::MountFlags;
+use rustix::mount::{MountFlags, UnmountFlags};
 
 /// What every plan needs.
 pub(crate) fn base() -> Result<()> {
@@ -30,10 +30,17 @@ pub(crate) fn cgroup(hierarchy: Hierarchy) -> Result<()> {
     }
 }
 
-fn mount(kind: &str, target: &str, data: &str) -> Result<()> {
+/// Mounts a file system.
+pub(crate) fn mount(kind: &str, target: &str, data: &str) -> Result<()> {
     // Directories of sysfs and procfs are there already and cannot be made.
     let _ = fs::create_dir_all(target);
     let data = (!data.is_empty()).then(|| CString::new(data)).transpose()?;
     rustix::mount::mount("none", target, kind, MountFlags::empty(), data.as_deref())
         .with_context(|| format!("{kind} cannot be mounted on {target}"))
+}
+
+/// Takes it away again.
+pub(crate) fn unmount(target: &str) -> Result<()> {
+    rustix::mount::unmount(target, UnmountFlags::DETACH)
+        .with_context(|| format!("{target} cannot be unmounted"))
 }

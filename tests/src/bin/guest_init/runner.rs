@@ -1,18 +1,22 @@
 //! Runs one scenario: oomwhy watches, the steps provoke the kills, both accounts are kept.
 
-use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+use std::{fs, thread};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::sched::{CloneFlags, unshare};
 use oomwhy_tests::facts::{Facts, Started, file};
+use oomwhy_tests::plan::HOG;
 use oomwhy_tests::report::n_killed;
-use oomwhy_tests::scenario::{Process, Scenario, Step, Until};
+use oomwhy_tests::scenario::{Process, Scenario, Step, Until, Watcher};
 use oomwhy_tests::workload::{READY, Workload};
+use rustix::process::{Signal, WaitOptions};
 
 use crate::kernel_log::KernelLog;
+use crate::settings::Settings;
 use crate::tracer::Tracer;
 use crate::{cgroup, results, wait};
 
@@ -22,18 +26,17 @@ const TIME_TO_REPORT: Duration = Duration::from_secs(10);
 /// Runs a scenario and sends its results. What goes wrong in it is one of the results.
 pub(crate) fn run(scenario: &'static Scenario) -> Result<()> {
     let directory = results::directory(scenario.name)?;
-    let mut log = KernelLog::at_end()?;
-    let mut stage = Stage::new(scenario);
-    let mut tracer = Tracer::start(&directory, scenario.protect_tracer)?;
-    if tracer.wait_ready(&directory) {
+    let log = KernelLog::follow()?;
+    let tracer = Tracer::start(&directory, scenario.options)?;
+    let mut stage = Stage::new(scenario, directory.clone(), tracer);
+    if stage.tracer.wait_ready() {
         stage.perform();
-        stage.await_kills(&directory);
+        stage.await_kills();
     } else {
         stage.problem("oomwhy was not ready within 20 s");
     }
-    fs::write(directory.join(file::EXIT), tracer.stop()? + "\n")?;
-    fs::write(directory.join(file::KMSG), log.read()?)?;
-    let facts = stage.strike();
+    let facts = stage.strike()?;
+    fs::write(directory.join(file::KMSG), log.end()?)?;
     fs::write(directory.join(file::FACTS), serde_json::to_vec_pretty(&facts)?)?;
     results::send(&directory)
 }
@@ -41,39 +44,63 @@ pub(crate) fn run(scenario: &'static Scenario) -> Result<()> {
 /// The processes and cgroups of a scenario while it runs.
 struct Stage {
     scenario: &'static Scenario,
+    directory: PathBuf,
+    tracer: Tracer,
+    watchers: Vec<(&'static Watcher, Tracer)>,
     facts: Facts,
     processes: Vec<Child>,
+    settings: Settings,
 }
 
 impl Stage {
-    fn new(scenario: &'static Scenario) -> Self {
+    fn new(scenario: &'static Scenario, directory: PathBuf, tracer: Tracer) -> Self {
         let facts = Facts {
             scenario: scenario.name.to_owned(),
             kernel_release: rustix::system::uname().release().to_string_lossy().into_owned(),
             oom_kills_before: n_oom_kills(),
             ..Facts::default()
         };
-        Self { scenario, facts, processes: Vec::new() }
-    }
-
-    fn problem(&mut self, what: impl Into<String>) {
-        self.facts.problems.push(what.into());
-    }
-
-    fn perform(&mut self) {
-        for round in 0..self.scenario.rounds {
-            for step in self.scenario.steps {
-                if let Err(error) = self.step(step, round) {
-                    self.problem(format!("round {round}, {step:?}: {error:#}"));
-                    return;
-                }
-            }
+        Self {
+            scenario,
+            directory,
+            tracer,
+            watchers: Vec::new(),
+            facts,
+            processes: Vec::new(),
+            settings: Settings::default(),
         }
     }
 
-    fn step(&mut self, step: &Step, round: u32) -> Result<()> {
+    fn problem(&mut self, what: impl Into<String>) {
+        let what = what.into();
+        println!("problem: {what}");
+        self.facts.problems.push(what);
+    }
+
+    fn perform(&mut self) {
+        if let Err(error) = self.steps(self.scenario.steps, 0) {
+            self.problem(format!("{error:#}"));
+        }
+    }
+
+    fn steps(&mut self, steps: &'static [Step], round: u32) -> Result<()> {
+        for step in steps {
+            match step {
+                Step::Repeat { times, steps } => {
+                    (0..*times).try_for_each(|round| self.steps(steps, round))?;
+                }
+                step => {
+                    self.step(step, round).with_context(|| format!("round {round}, {step:?}"))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, step: &'static Step, round: u32) -> Result<()> {
         let hierarchy = self.scenario.hierarchy;
         match step {
+            Step::Repeat { .. } => {}
             Step::Cgroup { path, limits } => {
                 let cgroup = cgroup::make(hierarchy, &numbered(path, round), limits)?;
                 self.facts.cgroups.push(cgroup);
@@ -86,30 +113,58 @@ impl Stage {
             Step::Start { process, until } => {
                 self.start(process, &numbered(process.cgroup, round), *until)?;
             }
-            Step::Sysctl { name, value } => {
-                fs::write(format!("/proc/sys/{name}"), value)
-                    .with_context(|| format!("{name} cannot be set"))?;
+            Step::Mount { kind, target, options } => {
+                self.settings.mount(kind, target, options)?;
             }
+            Step::Swap => {
+                self.settings.swap_on()?;
+                self.facts.swap_pages = n_swap_pages();
+            }
+            Step::Write { file, value } => self.settings.write(Path::new(file), value)?,
+            Step::PauseTracer => self.tracer.signal(Signal::STOP)?,
+            Step::ResumeTracer => self.tracer.signal(Signal::CONT)?,
+            Step::Watch(watcher) => self.watch(watcher)?,
         }
         Ok(())
     }
 
+    fn watch(&mut self, watcher: &'static Watcher) -> Result<()> {
+        let args = watcher.args.iter().map(|arg| self.with_pid(arg)).collect::<Result<Vec<_>>>()?;
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let mut tracer = Tracer::watch(&self.directory, watcher.name, &args)?;
+        let is_ready = tracer.wait_ready();
+        self.watchers.push((watcher, tracer));
+        ensure!(is_ready, "watcher {} is not ready", watcher.name);
+        Ok(())
+    }
+
+    /// An argument with `{pid:NAME}` filled in.
+    fn with_pid(&self, arg: &str) -> Result<String> {
+        let Some(name) = arg.strip_prefix("{pid:").and_then(|rest| rest.strip_suffix('}')) else {
+            return Ok(arg.to_owned());
+        };
+        let known = self.facts.processes.iter().rev().find(|process| process.comm == name);
+        Ok(known.with_context(|| format!("no {name} was started"))?.pid.to_string())
+    }
+
     fn start(&mut self, process: &Process, path: &str, until: Until) -> Result<()> {
-        let directory = cgroup::directory(self.scenario.hierarchy, path);
+        let directory = format!("{}{path}", self.scenario.hierarchy.mount_point());
         let workload = Workload {
-            cgroup: Some(directory.display().to_string()),
+            cgroup: Some(directory),
             oom_score_adj: Some(process.oom_score_adj),
             comm: Some(process.comm.to_owned()),
             uid: (process.uid != 0).then_some(process.uid),
             pause_ms: None,
             work: process.work,
         };
-        let mut child = Command::new("/bin/hog")
-            .args(workload.args())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("the workload cannot be started")?;
+        let mut command = Command::new(HOG);
+        command.args(workload.args()).stdin(Stdio::null()).stdout(Stdio::piped());
+        let child = if process.new_pid_namespace {
+            spawn_in_new_pid_namespace(command)
+        } else {
+            Ok(command.spawn()?)
+        };
+        let mut child = child.context("the workload cannot be started")?;
         self.facts.processes.push(Started {
             comm: process.comm.to_owned(),
             pid: child.id(),
@@ -117,22 +172,29 @@ impl Stage {
             oom_score_adj: process.oom_score_adj,
             uid: process.uid,
         });
+        let hierarchy = self.scenario.hierarchy;
+        let n_out = || cgroup::events(hierarchy, path).get("oom").copied().unwrap_or_default();
         let awaited = match until {
+            Until::Started => true,
             Until::Ready => await_ready(&mut child),
             Until::Killed => wait::until(TIME_TO_DIE, || !matches!(child.try_wait(), Ok(None))),
+            Until::OutOfMemory { times } => wait::until(TIME_TO_DIE, || n_out() >= times),
         };
         self.processes.push(child);
         ensure!(awaited, "{} was not {until:?}", process.comm);
         Ok(())
     }
 
-    fn await_kills(&mut self, directory: &Path) {
+    fn await_kills(&mut self) {
         let wanted = self.scenario.n_kills();
         let before = self.facts.oom_kills_before;
         if !wait::until(TIME_TO_REPORT, || n_oom_kills() - before >= wanted) {
             self.problem(format!("the kernel killed {} of {wanted}", n_oom_kills() - before));
         }
-        let report = directory.join(file::REPORT);
+        if self.scenario.is_lossy {
+            return;
+        }
+        let report = self.directory.join(file::REPORT);
         let n_reported = || n_killed(&fs::read_to_string(&report).unwrap_or_default());
         if !wait::until(TIME_TO_REPORT, || n_reported() >= wanted) {
             self.problem(format!("oomwhy reported {} of {wanted}", n_reported()));
@@ -146,8 +208,16 @@ impl Stage {
         }
     }
 
-    /// Clears the stage for the next scenario.
-    fn strike(mut self) -> Facts {
+    /// Ends every oomwhy and clears the stage for the next scenario.
+    fn strike(mut self) -> Result<Facts> {
+        for (watcher, mut tracer) in std::mem::take(&mut self.watchers) {
+            if watcher.ends {
+                tracer.wait_ended();
+            }
+            let ended = tracer.stop()?;
+            fs::write(self.directory.join(file::watcher_exit(watcher.name)), ended + "\n")?;
+        }
+        fs::write(self.directory.join(file::EXIT), self.tracer.stop()? + "\n")?;
         self.facts.oom_kills_after = n_oom_kills();
         for process in &mut self.processes {
             let _ = process.kill();
@@ -159,17 +229,34 @@ impl Stage {
         for path in paths {
             if cgroup::directory(self.scenario.hierarchy, &path).exists() {
                 self.keep_events(&path);
-                if let Err(error) = cgroup::remove(self.scenario.hierarchy, &path) {
+                if let Err(error) = cgroup::clear(self.scenario.hierarchy, &path) {
                     self.problem(format!("{error:#}"));
                 }
             }
         }
-        self.facts
+        // Children of workloads became those of PID 1.
+        while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
+        if let Err(error) = self.settings.restore() {
+            self.facts.problems.push(format!("{error:#}"));
+        }
+        Ok(self.facts)
     }
 }
 
 fn numbered(path: &str, round: u32) -> String {
     path.replace("{n}", &round.to_string())
+}
+
+/// A thread's children are the first of the pid namespace that it made.
+fn spawn_in_new_pid_namespace(mut command: Command) -> Result<Child> {
+    let spawn = move || {
+        unshare(CloneFlags::CLONE_NEWPID).context("there are no pid namespaces")?;
+        Ok(command.spawn()?)
+    };
+    match thread::spawn(spawn).join() {
+        Ok(child) => child,
+        Err(_) => bail!("the thread that starts it panicked"),
+    }
 }
 
 fn await_ready(child: &mut Child) -> bool {
@@ -183,4 +270,12 @@ fn await_ready(child: &mut Child) -> bool {
 fn n_oom_kills() -> u64 {
     let vmstat = fs::read_to_string("/proc/vmstat").unwrap_or_default();
     vmstat.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok()).unwrap_or_default()
+}
+
+/// Swap in use or not, pages of 4 KiB.
+fn n_swap_pages() -> u64 {
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib =
+        |line: &str| line.strip_prefix("SwapTotal:")?.trim().strip_suffix(" kB")?.parse().ok();
+    meminfo.lines().find_map(kib).unwrap_or(0_u64) / 4
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -19,32 +19,50 @@ pub(crate) const READY_LINE: &str = "Tracing OOM kills";
 const TIME_TO_START: Duration = Duration::from_secs(20);
 const TIME_TO_END: Duration = Duration::from_secs(10);
 
-/// A running oomwhy that writes its report and its recording to a directory.
+/// A running oomwhy whose output goes to files of a directory.
 pub(crate) struct Tracer {
     process: Child,
+    stderr: PathBuf,
 }
 
 impl Tracer {
-    /// Starts it.
-    pub(crate) fn start(directory: &Path, protect: bool) -> Result<Self> {
+    /// Starts the one that is compared with the kernel's log, with these options besides.
+    pub(crate) fn start(directory: &Path, options: &[&str]) -> Result<Self> {
+        let recording = directory.join(file::RECORDING).display().to_string();
+        let args = ["-o", "json", "--record", recording.as_str()];
+        let args: Vec<&str> = args.iter().chain(options).copied().collect();
+        Self::spawn(&args, &directory.join(file::REPORT), directory.join(file::STDERR))
+    }
+
+    /// Starts one more.
+    pub(crate) fn watch(directory: &Path, name: &str, args: &[&str]) -> Result<Self> {
+        Self::spawn(
+            args,
+            &directory.join(file::watcher_stdout(name)),
+            directory.join(file::watcher_stderr(name)),
+        )
+    }
+
+    fn spawn(args: &[&str], stdout: &Path, stderr: PathBuf) -> Result<Self> {
         let process = Command::new(GUEST_OOMWHY)
-            .args(["-o", "json", "--record"])
-            .arg(directory.join(file::RECORDING))
+            .args(args)
             .stdin(Stdio::null())
-            .stdout(File::create(directory.join(file::REPORT))?)
-            .stderr(File::create(directory.join(file::STDERR))?)
+            .stdout(File::create(stdout)?)
+            .stderr(File::create(&stderr)?)
             .spawn()
             .context("oomwhy cannot be started")?;
-        if protect {
-            fs::write(format!("/proc/{}/oom_score_adj", process.id()), "-1000")
-                .context("oomwhy cannot be exempted")?;
-        }
-        Ok(Self { process })
+        Ok(Self { process, stderr })
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.process.id())?);
+        Ok(kill_process(pid.context("a process without an id")?, signal)?)
     }
 
     /// Waits until it traces; false if it ended or never said so.
-    pub(crate) fn wait_ready(&mut self, directory: &Path) -> bool {
-        let stderr = directory.join(file::STDERR);
+    pub(crate) fn wait_ready(&mut self) -> bool {
+        let stderr = self.stderr.clone();
         let is_ready = || {
             let said = fs::read(&stderr).unwrap_or_default();
             String::from_utf8_lossy(&said).lines().any(|line| line.starts_with(READY_LINE))
@@ -52,12 +70,20 @@ impl Tracer {
         wait::until(TIME_TO_START, || is_ready() || self.has_ended()) && is_ready()
     }
 
+    /// Waits until it has ended by itself, or until the time is up.
+    pub(crate) fn wait_ended(&mut self) {
+        wait::until(TIME_TO_END, || self.has_ended());
+    }
+
     fn has_ended(&mut self) -> bool {
         !matches!(self.process.try_wait(), Ok(None))
     }
 
     /// Interrupts it as Ctrl-C does and says how it ended.
-    pub(crate) fn stop(mut self) -> Result<String> {
+    pub(crate) fn stop(&mut self) -> Result<String> {
+        if let Some(status) = self.process.try_wait()? {
+            return Ok(describe(status));
+        }
         interrupt(&mut self.process)
     }
 }

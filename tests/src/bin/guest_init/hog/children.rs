@@ -1,0 +1,55 @@
+//! Children of a workload.
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use std::{fs, hint, thread};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags};
+use oomwhy_tests::workload::{Work, Workload};
+
+use super::{memory, rest};
+
+/// Starts many small processes and waits until all of them are ready.
+pub(super) fn start(count: usize, mib: usize) -> Result<()> {
+    let (said, stdout) = std::io::pipe()?;
+    for _ in 0..count {
+        let mut child = command(&Workload::new(Work::Anon { mib }));
+        child.stdout(stdout.try_clone()?).spawn().context("a child failed")?;
+    }
+    drop(stdout);
+    let n_ready = BufReader::new(said).lines().map_while(Result::ok).take(count).count();
+    ensure!(n_ready == count, "{n_ready} of {count} children got ready");
+    Ok(())
+}
+
+/// A workload as a child of this one.
+pub(super) fn command(workload: &Workload) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.args(workload.args()).stdin(Stdio::null());
+    command
+}
+
+/// Touches memory and starts a child that is held while it opens its program: until then it runs
+/// in its parent's memory, and the thread that started it waits.
+pub(super) fn hold_in_vfork(mib: usize, pause: Duration) -> Result<()> {
+    const PROGRAM: &str = "/tmp/never-opened";
+    fs::write(PROGRAM, "")?;
+    fs::set_permissions(PROGRAM, fs::Permissions::from_mode(0o755))?;
+    let gate = Fanotify::init(InitFlags::FAN_CLASS_CONTENT, EventFFlags::O_RDONLY)
+        .context("fanotify is missing")?;
+    gate.mark(MarkFlags::FAN_MARK_ADD, MaskFlags::FAN_OPEN_PERM, rustix::fs::CWD, Some(PROGRAM))
+        .context("opening cannot be watched")?;
+    // The child has the name of the thread.
+    thread::Builder::new()
+        .name("vfork-child".to_owned())
+        .spawn(|| Command::new(PROGRAM).spawn())?;
+    // The event is there when the child stands at the gate, and is never answered.
+    let _held = gate.read_events().context("nobody came to the gate")?;
+    let memory = memory::touch(mib, pause);
+    rest();
+    hint::black_box((memory, gate));
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! Taking memory.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::time::Duration;
+use std::{hint, thread};
+
+use anyhow::{Context as _, Result};
+use rustix::thread::{SecureComputingMode, gettid, set_secure_computing_mode};
+
+use super::{park, ready, rest};
+
+const MIB: usize = 1 << 20;
+
+/// Touches anonymous memory MiB by MiB.
+pub(super) fn touch(mib: usize, pause: Duration) -> Vec<u8> {
+    // One mapping, faulted in piece by piece.
+    let mut memory = Vec::with_capacity(mib * MIB);
+    for n_touched in 1..=mib {
+        memory.resize(n_touched * MIB, 0xa5);
+        hint::black_box(&mut memory);
+        thread::sleep(pause);
+    }
+    memory
+}
+
+/// Touches memory and gives it back MiB by MiB, slowly enough for others to wait for it.
+pub(super) fn give_back(mib: usize) {
+    let mut memory: Vec<Vec<u8>> = (0..mib).map(|_| touch(1, Duration::ZERO)).collect();
+    ready();
+    while let Some(piece) = memory.pop() {
+        drop(piece);
+        thread::sleep(Duration::from_millis(10));
+    }
+    park();
+}
+
+/// Writes a file on the tmpfs.
+pub(super) fn write_file(mib: usize, pause: Duration) -> Result<()> {
+    let path = format!("/tmp/hog-{}", std::process::id());
+    let mut file = File::create(&path).with_context(|| format!("{path} cannot be made"))?;
+    let chunk = vec![0xa5; MIB];
+    for _ in 0..mib {
+        file.write_all(&chunk).with_context(|| format!("{path} cannot be written"))?;
+        thread::sleep(pause);
+    }
+    Ok(())
+}
+
+/// Leaves the memory to a second thread and ends the first, which is the process' leader.
+pub(super) fn touch_in_second_thread(mib: usize, pause: Duration) -> Result<()> {
+    thread::Builder::new().name("second".to_owned()).spawn(move || {
+        // The leader is a zombie as soon as it has made its forbidden call.
+        while std::fs::read_to_string(format!("/proc/{0}/task/{0}/stat", std::process::id()))
+            .is_ok_and(|stat| !stat.contains(") Z "))
+        {
+            thread::yield_now();
+        }
+        let memory = touch(mib, pause);
+        rest();
+        hint::black_box(memory);
+    })?;
+    // In this mode the kernel ends the thread, not the process, at its first call but read, write
+    // and exit.
+    set_secure_computing_mode(SecureComputingMode::Strict)
+        .context("the leader's calls cannot be forbidden")?;
+    let _ = gettid();
+    anyhow::bail!("the leader survived a forbidden call")
+}

@@ -1,0 +1,114 @@
+//! What the scenario's table says of the reports.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::check::Check;
+use crate::scenario::{BY_TIMING, Expected, Scenario, Want, shown};
+
+/// Reports that come by timing: one for those who wait while a victim dies, and one for those who
+/// find room when it is gone.
+const BY_TIMING_PER_KILL: usize = 2;
+
+/// Each outcome comes as often as it shall, and says what it shall.
+pub(super) fn reports(check: &mut Check, scenario: &Scenario, reports: &[Value]) {
+    let mut by_outcome: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
+    for report in reports.iter().filter(|report| report["type"] == "oom") {
+        by_outcome.entry(report["outcome"].as_str().unwrap_or_default()).or_default().push(report);
+    }
+    for expected in scenario.reports {
+        let found = by_outcome.remove(expected.outcome).unwrap_or_default();
+        one_outcome(check, expected, &found);
+    }
+    let at_most = BY_TIMING_PER_KILL * usize::try_from(scenario.n_kills()).unwrap_or(usize::MAX);
+    for (outcome, found) in by_outcome {
+        let is_right = match outcome {
+            "killed" => true, // Compared with the kernel's log.
+            _ => BY_TIMING.contains(&outcome) && found.len() <= at_most,
+        };
+        if !is_right {
+            check.disagree(format!("{} reports of outcome {outcome}", found.len()));
+        }
+    }
+}
+
+fn one_outcome(check: &mut Check, expected: &Expected, found: &[&Value]) {
+    let (least, most) = expected.count;
+    let outcome = expected.outcome;
+    if !(least..=most).contains(&found.len()) {
+        check.disagree(format!(
+            "{} reports of outcome {outcome}, not {least} to {most}",
+            found.len()
+        ));
+    }
+    for report in found {
+        for (path, want) in expected.says {
+            let value = find(report, path);
+            if !is_wanted(value, *want) {
+                let shown = value.map_or("absent".to_owned(), Value::to_string);
+                check.disagree(format!(
+                    "{outcome} {}: {path} is {shown}, not {want:?}",
+                    report["id"]
+                ));
+            }
+        }
+    }
+}
+
+fn is_wanted(value: Option<&Value>, want: Want) -> bool {
+    match (value, want) {
+        (None, want) => want == Want::Absent,
+        (Some(value), Want::Text(text)) => *value == shown(text).as_str(),
+        (Some(value), Want::Number(number)) => *value == number,
+        (Some(value), Want::AtLeast(least)) => value.as_i64().is_some_and(|it| it >= least),
+        (Some(value), Want::Is(flag)) => *value == flag,
+        (Some(_), Want::Absent) => false,
+    }
+}
+
+/// The value at a path like `victims[hog].cgroup.path`: an item of a list by its comm or its index.
+fn find<'a>(report: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(report, |value, step| {
+        let Some((name, item)) = step.strip_suffix(']').and_then(|step| step.split_once('['))
+        else {
+            return value.get(step);
+        };
+        let list = value.get(name)?.as_array()?;
+        match item.parse::<usize>() {
+            Ok(index) => list.get(index),
+            Err(_) => list.iter().find(|entry| entry["comm"] == shown(item).as_str()),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_are_found_by_name_and_by_index() {
+        let report =
+            json!({ "victims": [{ "comm": "a" }, { "comm": "b", "cgroup": { "id": 7 } }] });
+        assert_eq!(find(&report, "victims[b].cgroup.id"), Some(&json!(7)));
+        assert_eq!(find(&report, "victims[0].comm"), Some(&json!("a")));
+        for absent in ["victims[c]", "victims[2]", "victims[a].cgroup.id", "x", "victims[b].x"] {
+            assert_eq!(find(&report, absent), None, "{absent}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_as_wanted_or_not() {
+        assert!(is_wanted(Some(&json!(3)), Want::Number(3)));
+        assert!(is_wanted(Some(&json!(3)), Want::AtLeast(3)));
+        assert!(is_wanted(Some(&json!(true)), Want::Is(true)));
+        assert!(is_wanted(Some(&json!("\n")), Want::Text("%0a")));
+        assert!(is_wanted(None, Want::Absent));
+        assert!(!is_wanted(None, Want::Number(0)));
+        assert!(!is_wanted(Some(&json!(2)), Want::AtLeast(3)));
+        assert!(!is_wanted(Some(&json!("3")), Want::Number(3)));
+        assert!(!is_wanted(Some(&json!(false)), Want::Absent));
+    }
+}

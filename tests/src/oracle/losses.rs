@@ -1,0 +1,26 @@
+//! Records were lost: every loss is told, and what comes after it is whole again.
+
+use serde_json::Value;
+
+use super::check::Check;
+use super::{Case, is_of, one_kill, victims};
+use crate::kmsg::Log;
+use crate::report;
+
+/// A loss was reported; every kill that was reported happened; the last one is reported whole.
+pub(super) fn judge(check: &mut Check, case: Case<'_>, log: &Log, all: &[Value]) {
+    let kills: Vec<Value> = all.iter().filter(|object| report::is_kill(object)).cloned().collect();
+    let lost = all.iter().filter(|record| record["type"] == "loss");
+    let n_lost: u64 = lost.filter_map(|record| record["count"].as_u64()).sum();
+    check.equal("records were lost", n_lost > 0, true);
+    check.equal("kills were lost", kills.len() < log.n_invocations(), true);
+    for victim in kills.iter().flat_map(victims) {
+        let is_real = log.kills().any(|kill| is_of(victim, kill));
+        check.equal(&format!("{} was killed", victim["pid"]), is_real, true);
+    }
+    let last = log.blocks.iter().rev().find_map(|block| Some((block, block.kills.last()?)));
+    match last {
+        Some((block, kill)) => one_kill(check, case, &kills, kill, Some(block)),
+        None => check.disagree("the kernel's log has no kill".to_owned()),
+    }
+}

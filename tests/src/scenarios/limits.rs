@@ -1,0 +1,148 @@
+//! Whose limit is hit, and where the victim lives.
+
+use super::{
+    CONTAINER, CONTAINER_OF_48_MIB, HOG, IMMORTAL, ONE_KILL, SLEEPER, START_HOG, START_SLEEPER,
+};
+use crate::scenario::{Expected, Hierarchy, Process, Scenario, Step, Until, Want};
+use crate::workload::Work;
+
+pub(super) const ALL: &[Scenario] = &[
+    Scenario { name: "memcg_v2", steps: CONTAINER_V2_STEPS, ..ONE_KILL },
+    Scenario { name: "lockdown", steps: CONTAINER_V2_STEPS, ..ONE_KILL },
+    Scenario { name: "memcg_v1", hierarchy: Hierarchy::V1, steps: CONTAINER_V1_STEPS, ..ONE_KILL },
+    // What is hit is the limit of memory and swap together.
+    Scenario {
+        name: "memcg_v1_swap",
+        hierarchy: Hierarchy::V1,
+        steps: &[
+            Step::Swap,
+            Step::Cgroup {
+                path: CONTAINER,
+                limits: &[("memory.limit_in_bytes", "32M"), ("memory.memsw.limit_in_bytes", "48M")],
+            },
+            START_SLEEPER,
+            START_HOG,
+        ],
+        reports: &[Expected {
+            outcome: "killed",
+            count: (1, 1),
+            says: &[
+                ("oom_memcg.max_bytes", Want::Number(32 << 20)),
+                ("oom_memcg.memsw_max_bytes", Want::Number(48 << 20)),
+                ("limit_chain[0].memsw_max_bytes", Want::Number(48 << 20)),
+                ("victims[hog].swap_bytes", Want::AtLeast(8 << 20)),
+            ],
+        }],
+        ..ONE_KILL
+    },
+    Scenario {
+        name: "memcg_swap",
+        steps: &[
+            Step::Swap,
+            Step::Cgroup {
+                path: CONTAINER,
+                limits: &[("memory.max", "32M"), ("memory.swap.max", "16M")],
+            },
+            START_SLEEPER,
+            START_HOG,
+        ],
+        reports: &[Expected {
+            outcome: "killed",
+            count: (1, 1),
+            says: &[
+                ("totalpages", Want::Number(48 << 8)),
+                ("oom_memcg.swap_max_bytes", Want::Number(16 << 20)),
+                ("oom_memcg.swap_usage_bytes", Want::AtLeast(8 << 20)),
+                ("limit_chain[0].swap_max_bytes", Want::Number(16 << 20)),
+                ("limit_chain[1].swap_no_limit", Want::Is(true)),
+                ("candidates.list[hog].swap_pages", Want::AtLeast(8 << 8)),
+                ("victims[hog].swap_bytes", Want::AtLeast(8 << 20)),
+            ],
+        }],
+        ..ONE_KILL
+    },
+    Scenario { name: "nested_limit", steps: NESTED_STEPS, ..ONE_KILL },
+    Scenario { name: "deep_path", steps: DEEP_STEPS, ..ONE_KILL },
+    Scenario {
+        name: "trigger_is_not_victim",
+        steps: BYSTANDER_STEPS,
+        victims: &[("big", 1)],
+        ..ONE_KILL
+    },
+];
+
+const START_SLEEPER_OF_USER: Step = Step::Start {
+    process: Process { comm: "sleeper-user", oom_score_adj: 500, uid: 1234, ..SLEEPER },
+    until: Until::Ready,
+};
+
+/// A container with two innocent sleepers and one process that outgrows the limit.
+const CONTAINER_V2_STEPS: &[Step] =
+    &[CONTAINER_OF_48_MIB, START_SLEEPER, START_SLEEPER_OF_USER, START_HOG];
+
+const CONTAINER_V1_STEPS: &[Step] = &[
+    Step::Cgroup { path: CONTAINER, limits: &[("memory.limit_in_bytes", "48M")] },
+    START_SLEEPER,
+    START_SLEEPER_OF_USER,
+    START_HOG,
+];
+
+/// The limit that is hit is the parent's, while the victim's own is far away.
+const NESTED_STEPS: &[Step] = &[
+    Step::Cgroup { path: "/parent", limits: &[("memory.max", "64M")] },
+    Step::Cgroup { path: "/parent/child", limits: &[("memory.max", "500M")] },
+    Step::Start { process: Process { cgroup: "/parent/child", ..SLEEPER }, until: Until::Ready },
+    Step::Start { process: Process { cgroup: "/parent/child", ..HOG }, until: Until::Killed },
+];
+
+/// 16 levels: with the root, as many as are told. Not longer than a line of the kernel's log
+/// may be.
+const DEEP: &str = concat!(
+    "/level-01-of-a-deep-hierarchy-of-slices.slice",
+    "/level-02-of-a-deep-hierarchy-of-slices.slice",
+    "/level-03-of-a-deep-hierarchy-of-slices.slice",
+    "/level-04-of-a-deep-hierarchy-of-slices.slice",
+    "/level-05-of-a-deep-hierarchy-of-slices.slice",
+    "/level-06-of-a-deep-hierarchy-of-slices.slice",
+    "/level-07-of-a-deep-hierarchy-of-slices.slice",
+    "/level-08-of-a-deep-hierarchy-of-slices.slice",
+    "/level-09-of-a-deep-hierarchy-of-slices.slice",
+    "/level-10-of-a-deep-hierarchy-of-slices.slice",
+    "/level-11-of-a-deep-hierarchy-of-slices.slice",
+    "/level-12-of-a-deep-hierarchy-of-slices.slice",
+    "/level-13-of-a-deep-hierarchy-of-slices.slice",
+    "/level-14-of-a-deep-hierarchy-of-slices.slice",
+    "/level-15-of-a-deep-hierarchy-of-slices.slice",
+    "/level-16-of-a-deep-hierarchy-of-slices.slice",
+);
+
+const DEEP_STEPS: &[Step] = &[
+    Step::Cgroup { path: DEEP, limits: &[("memory.max", "32M")] },
+    Step::Start { process: Process { cgroup: DEEP, ..HOG }, until: Until::Killed },
+];
+
+/// A small process asks for the page too many, a big one that sleeps dies for it.
+const BYSTANDER_STEPS: &[Step] = &[
+    Step::Cgroup { path: "/shared", limits: &[("memory.max", "160M")] },
+    Step::Start {
+        process: Process {
+            comm: "big",
+            cgroup: "/shared",
+            work: Work::Anon { mib: 110 },
+            ..SLEEPER
+        },
+        until: Until::Ready,
+    },
+    Step::Start {
+        process: Process {
+            comm: "small",
+            cgroup: "/shared",
+            // Not killable: it goes on to ask for memory while big dies, and when big is gone but
+            // its memory is not yet given back, the kernel would take small as well.
+            uid: 1234,
+            work: Work::Anon { mib: 60 },
+            ..IMMORTAL
+        },
+        until: Until::Ready,
+    },
+];

@@ -1,0 +1,195 @@
+//! The machine runs out, or a part of it.
+
+use super::outcomes::GREEDY;
+use super::{HOG, ONE_KILL, SLEEPER};
+use crate::scenario::{Expected, Process, Scenario, Step, Until, Want};
+use crate::workload::Work;
+
+pub(super) const ALL: &[Scenario] = &[
+    Scenario {
+        name: "global",
+        victims: &[("disposable", 1), ("grower", 1)],
+        steps: GLOBAL_STEPS,
+        ..ONE_KILL
+    },
+    Scenario {
+        name: "allocating_task",
+        victims: &[("greedy", 1)],
+        steps: &[
+            OVERCOMMIT,
+            Step::Write { file: "/proc/sys/vm/oom_kill_allocating_task", value: "1" },
+            MACHINE,
+            // More points than the one that allocates, and not asked.
+            Step::Start { process: holder("holder", 900), until: Until::Ready },
+            Step::Start {
+                process: Process { cgroup: "/machine", oom_score_adj: 0, ..GREEDY },
+                until: Until::Killed,
+            },
+        ],
+        reports: &[Expected {
+            outcome: "killed",
+            count: (1, 1),
+            says: &[
+                ("reason", Want::Text("allocating_task")),
+                ("constraint", Want::Text("none")),
+                ("candidates", Want::Absent),
+                ("victims[greedy].points", Want::Absent),
+            ],
+        }],
+        ..ONE_KILL
+    },
+    Scenario {
+        name: "sysrq",
+        victims: &[("disposable", 1)],
+        steps: &[
+            MACHINE,
+            Step::Start { process: holder("holder", 0), until: Until::Ready },
+            Step::Start { process: holder("disposable", 900), until: Until::Ready },
+            Step::Write { file: "/proc/sysrq-trigger", value: "f" },
+        ],
+        reports: &[Expected {
+            outcome: "killed",
+            count: (1, 1),
+            says: &[
+                ("reason", Want::Text("sysrq")),
+                ("trigger.order", Want::Number(-1)),
+                ("trigger.user_stack", Want::Absent),
+                ("victims[disposable].chosen", Want::Is(true)),
+            ],
+        }],
+        ..ONE_KILL
+    },
+    // The victim's memory stays for two seconds; the one that waits for it is killed meanwhile,
+    // by somebody else, and comes to the OOM killer as a dying task.
+    Scenario {
+        name: "will_free_mem",
+        victims: &[("undead", 1)],
+        steps: &[
+            OVERCOMMIT,
+            MACHINE,
+            Step::Start {
+                process: Process {
+                    comm: "keeper",
+                    cgroup: "/machine",
+                    oom_score_adj: 900,
+                    work: Work::KillGreedy { mib: 40 },
+                    ..SLEEPER
+                },
+                until: Until::Ready,
+            },
+        ],
+        reports: &[
+            Expected {
+                outcome: "killed",
+                count: (1, 1),
+                says: &[("trigger.comm", Want::Text("greedy"))],
+            },
+            Expected {
+                outcome: "will_free_mem",
+                count: (1, 1),
+                says: &[
+                    ("reason", Want::Absent),
+                    ("trigger.comm", Want::Text("greedy")),
+                    ("victims[greedy].chosen", Want::Is(false)),
+                    ("victims[1]", Want::Absent),
+                    ("candidates", Want::Absent),
+                    ("totalpages", Want::Absent),
+                ],
+            },
+        ],
+        ..ONE_KILL
+    },
+    Scenario {
+        name: "global_swap",
+        victims: &[("greedy", 1)],
+        steps: &[
+            OVERCOMMIT,
+            Step::Swap,
+            MACHINE,
+            Step::Start { process: holder("holder", 0), until: Until::Ready },
+            Step::Start { process: Process { cgroup: "/machine", ..GREEDY }, until: Until::Killed },
+        ],
+        reports: &[Expected {
+            outcome: "killed",
+            count: (1, 1),
+            says: &[
+                ("constraint", Want::Text("none")),
+                ("victims[greedy].swap_bytes", Want::AtLeast(16 << 20)),
+            ],
+        }],
+        ..ONE_KILL
+    },
+    Scenario {
+        name: "cpuset",
+        steps: &[
+            OVERCOMMIT,
+            Step::Cgroup { path: "/node-1", limits: &[("cpuset.mems", "1")] },
+            Step::Start {
+                process: Process { cgroup: "/node-1", work: Work::Anon { mib: 2048 }, ..HOG },
+                until: Until::Killed,
+            },
+        ],
+        reports: &[Expected {
+            outcome: "killed",
+            count: (1, 1),
+            says: &[("constraint", Want::Text("cpuset")), ("oom_memcg", Want::Absent)],
+        }],
+        ..ONE_KILL
+    },
+    // A tmpfs with a policy: whoever writes to it allocates by that policy.
+    Scenario {
+        name: "memory_policy",
+        steps: &[
+            MACHINE,
+            Step::Mount { kind: "tmpfs", target: "/tmp", options: "mpol=bind:1,size=2g" },
+            Step::Start {
+                process: Process {
+                    cgroup: "/machine",
+                    oom_score_adj: 1000,
+                    work: Work::Shmem { mib: 2000 },
+                    ..HOG
+                },
+                until: Until::Killed,
+            },
+        ],
+        reports: &[Expected {
+            outcome: "killed",
+            count: (1, 1),
+            says: &[("constraint", Want::Text("memory_policy")), ("oom_memcg", Want::Absent)],
+        }],
+        ..ONE_KILL
+    },
+];
+
+const OVERCOMMIT: Step = Step::Write { file: "/proc/sys/vm/overcommit_memory", value: "1" };
+const MACHINE: Step = Step::Cgroup { path: "/machine", limits: &[] };
+
+/// The first victim is small but has a high oom_score_adj and is not the trigger; freeing it is not
+/// enough, so the one that grows is the second.
+const GLOBAL_STEPS: &[Step] = &[
+    OVERCOMMIT,
+    MACHINE,
+    Step::Start { process: holder("holder", 0), until: Until::Ready },
+    Step::Start { process: holder("disposable", 900), until: Until::Ready },
+    Step::Start {
+        process: Process {
+            comm: "grower",
+            cgroup: "/machine",
+            oom_score_adj: 50,
+            work: Work::Anon { mib: 2048 },
+            ..HOG
+        },
+        until: Until::Killed,
+    },
+];
+
+const fn holder(comm: &'static str, oom_score_adj: i16) -> Process {
+    Process {
+        comm,
+        cgroup: "/machine",
+        oom_score_adj,
+        uid: 1000,
+        work: Work::Anon { mib: 40 },
+        ..SLEEPER
+    }
+}

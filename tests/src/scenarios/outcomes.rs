@@ -1,0 +1,173 @@
+//! How an invocation can end other than with a kill, and why a victim was taken other than by its
+//! points.
+
+use super::{HOG, IMMORTAL, ONE_KILL, SLEEPER};
+use crate::scenario::{Expected, Process, Scenario, Step, Until, Want};
+use crate::workload::Work;
+
+pub(super) const ALL: &[Scenario] = &[
+    // Chosen is one that was killed by somebody else and does not go. It is marked, and the kernel
+    // waits for it until the reaper has taken its memory, two seconds later.
+    Scenario {
+        name: "already_exiting",
+        steps: &[
+            Step::Cgroup { path: "/graveyard", limits: &[("memory.max", "64M")] },
+            Step::Start {
+                process: Process {
+                    cgroup: "/graveyard",
+                    work: Work::Undead { mib: 40 },
+                    ..SLEEPER
+                },
+                until: Until::Ready,
+            },
+            Step::Start {
+                process: Process { cgroup: "/graveyard", work: Work::Anon { mib: 40 }, ..IMMORTAL },
+                until: Until::Ready,
+            },
+        ],
+        victims: &[],
+        reports: &[
+            Expected {
+                outcome: "already_exiting",
+                count: (1, 1),
+                says: &[
+                    ("reason", Want::Text("selection")),
+                    ("repeats", Want::Absent),
+                    ("trigger.comm", Want::Text("immortal")),
+                    ("victims[undead].chosen", Want::Is(true)),
+                    ("candidates.list[undead].chosen", Want::Is(true)),
+                    ("candidates.list[immortal].why_not", Want::Text("oom_score_adj_min")),
+                ],
+            },
+            Expected {
+                outcome: "victim_pending",
+                count: (1, 1),
+                says: &[
+                    ("repeats", Want::AtLeast(2)),
+                    ("trigger.comm", Want::Text("immortal")),
+                    ("victims[0]", Want::Absent),
+                ],
+            },
+        ],
+        ..ONE_KILL
+    },
+    // The kernel asks again and again, and prints its whole report each time.
+    Scenario {
+        name: "no_victim",
+        steps: &[
+            Step::Cgroup { path: "/immortals", limits: &[("memory.max", "8M")] },
+            Step::Start {
+                process: Process { cgroup: "/immortals", ..IMMORTAL },
+                until: Until::OutOfMemory { times: 60 },
+            },
+        ],
+        victims: &[],
+        reports: &[Expected {
+            outcome: "no_victim",
+            count: (1, 1),
+            says: &[
+                ("repeats", Want::AtLeast(50)),
+                ("reason", Want::Absent),
+                ("message", Want::Absent),
+                ("victims[0]", Want::Absent),
+                ("oom_memcg.path", Want::Text("/immortals")),
+                ("limit_chain[0].hit", Want::Is(true)),
+                ("candidates.list[immortal].why_not", Want::Text("oom_score_adj_min")),
+            ],
+        }],
+        ..ONE_KILL
+    },
+    // Whoever lowers the limit is the trigger, and no member. One member dies, the other can't.
+    Scenario {
+        name: "lowered_limit",
+        steps: &[
+            Step::Cgroup { path: "/lowered", limits: &[] },
+            Step::Start {
+                process: Process {
+                    comm: "big",
+                    cgroup: "/lowered",
+                    work: Work::Anon { mib: 100 },
+                    ..SLEEPER
+                },
+                until: Until::Ready,
+            },
+            Step::Start {
+                process: Process { cgroup: "/lowered", work: Work::Anon { mib: 50 }, ..IMMORTAL },
+                until: Until::Ready,
+            },
+            Step::Write { file: "/sys/fs/cgroup/lowered/memory.max", value: "32M" },
+        ],
+        victims: &[("big", 1)],
+        reports: &[
+            Expected {
+                outcome: "killed",
+                count: (1, 1),
+                says: &[
+                    ("trigger.comm", Want::Text("init")),
+                    ("trigger.cgroup.path", Want::Text("/")),
+                    ("oom_memcg.max_bytes", Want::Number(32 << 20)),
+                    ("oom_memcg.usage_bytes", Want::AtLeast(150 << 20)),
+                ],
+            },
+            Expected {
+                outcome: "no_victim",
+                count: (1, 1),
+                says: &[("trigger.comm", Want::Text("init"))],
+            },
+        ],
+        ..ONE_KILL
+    },
+    // One waits for another's memory, and to be let into the OOM killer, which a third keeps busy:
+    // when it is let in there is room again.
+    Scenario {
+        name: "reclaimed",
+        steps: &[
+            Step::Cgroup { path: "/immortals", limits: &[("memory.max", "8M")] },
+            Step::Cgroup { path: "/room", limits: &[("memory.max", "48M")] },
+            Step::Start {
+                process: Process {
+                    comm: "giver",
+                    cgroup: "/room",
+                    work: Work::GiveBack { mib: 40 },
+                    ..IMMORTAL
+                },
+                until: Until::Ready,
+            },
+            Step::Start {
+                process: Process { cgroup: "/immortals", ..IMMORTAL },
+                until: Until::Started,
+            },
+            Step::Start {
+                process: Process {
+                    comm: "taker",
+                    cgroup: "/room",
+                    work: Work::Anon { mib: 40 },
+                    ..IMMORTAL
+                },
+                until: Until::Ready,
+            },
+        ],
+        victims: &[],
+        reports: &[
+            Expected {
+                outcome: "reclaimed",
+                count: (1, 2),
+                says: &[
+                    ("constraint", Want::Text("memcg")),
+                    ("trigger.comm", Want::Text("taker")),
+                    ("oom_memcg.path", Want::Text("/room")),
+                    ("oom_memcg.max_bytes", Want::Number(48 << 20)),
+                    ("victims[0]", Want::Absent),
+                    ("candidates", Want::Absent),
+                ],
+            },
+            // Of the first, and of those calls of the second that came in vain.
+            Expected { outcome: "no_victim", count: (1, 2), says: &[] },
+        ],
+        ..ONE_KILL
+    },
+];
+
+/// The machine's memory, which all but a few processes may ask for.
+pub(super) const GREEDY: Process =
+    Process { comm: "greedy", work: Work::Anon { mib: 1 << 20 }, ..HOG };

@@ -1,0 +1,191 @@
+//! Many kills, many tasks, many watchers, and little time or room.
+
+use super::{CONTAINER, CONTAINER_OF_48_MIB, HOG, ONE_KILL, SLEEPER, START_HOG, START_SLEEPER};
+use crate::scenario::{Expected, Process, Scenario, Step, Until, Want, Watcher};
+use crate::workload::Work;
+
+pub(super) const ALL: &[Scenario] = &[
+    // More kills than the kernel's own report is willing to print, each in a cgroup that is gone
+    // before anyone could look at it.
+    Scenario {
+        name: "many_in_a_row",
+        victims: &[("brief", 100)],
+        steps: &[Step::Repeat {
+            times: 100,
+            steps: &[
+                Step::Cgroup { path: "/short-lived-{n}", limits: &[("memory.max", "4M")] },
+                Step::Start {
+                    process: Process { comm: "brief", cgroup: "/short-lived-{n}", ..HOG },
+                    until: Until::Killed,
+                },
+                Step::RemoveCgroup { path: "/short-lived-{n}" },
+            ],
+        }],
+        ..ONE_KILL
+    },
+    // The kernel lets one in at a time; the other one's kill must not get mixed up with it.
+    Scenario {
+        name: "two_at_once",
+        victims: &[("left", 5), ("right", 5)],
+        steps: &[Step::Repeat {
+            times: 5,
+            steps: &[
+                Step::Cgroup { path: "/left-{n}", limits: &[("memory.max", "16M")] },
+                Step::Cgroup { path: "/right-{n}", limits: &[("memory.max", "16M")] },
+                Step::Start {
+                    process: Process { comm: "left", cgroup: "/left-{n}", ..HOG },
+                    until: Until::Started,
+                },
+                Step::Start {
+                    process: Process { comm: "right", cgroup: "/right-{n}", ..HOG },
+                    until: Until::Killed,
+                },
+            ],
+        }],
+        ..ONE_KILL
+    },
+    // Whoever reads oom_score has the kernel weigh tasks, at the same time and without its lock.
+    Scenario {
+        name: "score_readers",
+        victims: &[("hog", 3)],
+        steps: &[
+            CONTAINER_OF_48_MIB,
+            START_SLEEPER,
+            Step::Start { process: reader("reader-1"), until: Until::Ready },
+            Step::Start { process: reader("reader-2"), until: Until::Ready },
+            START_HOG,
+            START_HOG,
+            START_HOG,
+        ],
+        ..ONE_KILL
+    },
+    // Far more candidates than a report has room for.
+    Scenario {
+        name: "crowd",
+        steps: &[
+            Step::Cgroup { path: "/crowd", limits: &[("memory.max", "300M")] },
+            Step::Start {
+                process: Process {
+                    comm: "parent",
+                    cgroup: "/crowd",
+                    work: Work::Children { count: 500, mib: 0 },
+                    ..SLEEPER
+                },
+                until: Until::Ready,
+            },
+            Step::Start {
+                process: Process {
+                    cgroup: "/crowd",
+                    oom_score_adj: 1000,
+                    work: Work::Anon { mib: 400 },
+                    ..HOG
+                },
+                until: Until::Killed,
+            },
+        ],
+        reports: &[Expected {
+            outcome: "killed",
+            count: (1, 1),
+            says: &[
+                ("candidates.considered", Want::Number(502)),
+                ("candidates.recorded", Want::Number(32)),
+                ("candidates.list[0].comm", Want::Text("hog")),
+            ],
+        }],
+        ..ONE_KILL
+    },
+    // oomwhy does not get to run for a while, and has little room meanwhile: what does not fit is
+    // told as a loss, and what comes after it is whole.
+    Scenario {
+        name: "small_ring",
+        options: &["--ring-size", "128KiB"],
+        is_lossy: true,
+        victims: &[("lost", 70), ("hog", 1)],
+        steps: &[
+            CONTAINER_OF_48_MIB,
+            Step::Cgroup { path: "/lost", limits: &[("memory.max", "4M")] },
+            Step::PauseTracer,
+            Step::Repeat {
+                times: 70,
+                steps: &[Step::Start {
+                    process: Process { comm: "lost", cgroup: "/lost", ..HOG },
+                    until: Until::Killed,
+                }],
+            },
+            Step::ResumeTracer,
+            START_SLEEPER,
+            START_HOG,
+        ],
+        ..ONE_KILL
+    },
+    Scenario {
+        name: "watchers",
+        victims: &[("hog", 1), ("other", 1)],
+        steps: &[
+            CONTAINER_OF_48_MIB,
+            Step::Cgroup { path: "/elsewhere", limits: &[("memory.max", "16M")] },
+            START_SLEEPER,
+            Step::Watch(Watcher {
+                name: "text",
+                args: &[],
+                lines: ("victim   ", 2, 2),
+                has: &["killed hog[", "killed other[", CONTAINER, "/elsewhere", "48 MiB"],
+                ..EVERYTHING
+            }),
+            Step::Watch(Watcher {
+                name: "events",
+                args: &["-o", "events"],
+                // Six records of each kill; more where one finds room in between.
+                lines: ("{\"boottime_ns\"", 12, 16),
+                has: &["\"hog\"", "\"other\"", "[\"kubepods\",\"pod1234\",\"ctr-app\"]"],
+                ..EVERYTHING
+            }),
+            Step::Watch(Watcher {
+                name: "count",
+                args: &["-o", "json", "--count", "1"],
+                ends: true,
+                lines: (A_KILL, 1, 1),
+                has: &["hog"],
+                lacks: &["other"],
+            }),
+            Step::Watch(Watcher {
+                name: "cgroup",
+                args: &["-o", "json", "--cgroup", "/kubepods/*"],
+                lines: (A_KILL, 1, 1),
+                has: &["hog"],
+                lacks: &["other"],
+                ..EVERYTHING
+            }),
+            Step::Watch(Watcher {
+                name: "comm",
+                args: &["-o", "json", "--comm", "other"],
+                lines: (A_KILL, 1, 1),
+                has: &["other"],
+                lacks: &["hog"],
+                ..EVERYTHING
+            }),
+            Step::Watch(Watcher {
+                name: "pid-of-a-bystander",
+                args: &["-o", "json", "-p", "{pid:sleeper}"],
+                lines: (A_KILL, 0, 0),
+                ..EVERYTHING
+            }),
+            START_HOG,
+            Step::Start {
+                process: Process { comm: "other", cgroup: "/elsewhere", ..HOG },
+                until: Until::Killed,
+            },
+        ],
+        ..ONE_KILL
+    },
+];
+
+/// How a report begins, as JSON.
+const A_KILL: &str = "{\"type\":\"oom\"";
+
+const EVERYTHING: Watcher =
+    Watcher { name: "", args: &[], ends: false, lines: (A_KILL, 2, 2), has: &[], lacks: &[] };
+
+const fn reader(comm: &'static str) -> Process {
+    Process { comm, cgroup: "/", oom_score_adj: -1000, work: Work::ReadScores, ..SLEEPER }
+}

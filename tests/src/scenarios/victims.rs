@@ -1,0 +1,113 @@
+//! Who dies, and in which shape.
+
+use super::{CONTAINER, CONTAINER_OF_48_MIB, HOG, IMMORTAL, ONE_KILL, SLEEPER, START_HOG};
+use crate::scenario::{Expected, Process, Scenario, Step, Until, Want};
+use crate::workload::Work;
+
+pub(super) const ALL: &[Scenario] = &[
+    Scenario {
+        name: "oom_group",
+        steps: GROUP_STEPS,
+        victims: &[("hog", 1), ("helper", 1), ("sleeper", 1)],
+        reports: &[Expected {
+            outcome: "killed",
+            count: (1, 1),
+            says: &[
+                ("oom_memcg.oom_group", Want::Is(true)),
+                ("victims[hog].chosen", Want::Is(true)),
+                ("victims[helper].chosen", Want::Is(false)),
+                ("victims[sleeper].chosen", Want::Is(false)),
+                ("victims[spared]", Want::Absent),
+                ("victims[3]", Want::Absent),
+            ],
+        }],
+        ..ONE_KILL
+    },
+    // The log's "Killed process" has the thread that has the memory, with its name.
+    Scenario {
+        name: "leader_exited",
+        steps: &[
+            CONTAINER_OF_48_MIB,
+            Step::Start {
+                process: Process { comm: "leader", work: Work::SecondThread { mib: 200 }, ..HOG },
+                until: Until::Killed,
+            },
+        ],
+        victims: &[("second", 1)],
+        reports: &[Expected {
+            outcome: "killed",
+            count: (1, 1),
+            says: &[
+                ("victims[second].tid", Want::AtLeast(1)),
+                ("victims[second].chosen", Want::Is(true)),
+                ("victims[second].vpid", Want::Absent),
+            ],
+        }],
+        ..ONE_KILL
+    },
+    // The child dies with its parent, for it runs in the same memory: without a line in the log,
+    // and without a mark. Victims of that kind are not reported yet (docs/record.md).
+    Scenario {
+        name: "vfork_child",
+        steps: &[
+            CONTAINER_OF_48_MIB,
+            Step::Start {
+                process: Process { comm: "parent", work: Work::VforkChild { mib: 200 }, ..HOG },
+                until: Until::Killed,
+            },
+        ],
+        victims: &[("parent", 1)],
+        silent_victims: &[],
+        refused: &[("vfork-child", "vfork")],
+        ..ONE_KILL
+    },
+    Scenario {
+        name: "pid_namespace",
+        steps: &[
+            CONTAINER_OF_48_MIB,
+            Step::Start {
+                process: Process { new_pid_namespace: true, ..HOG },
+                until: Until::Killed,
+            },
+        ],
+        reports: &[Expected {
+            outcome: "killed",
+            count: (1, 1),
+            says: &[("victims[hog].vpid", Want::Number(1)), ("trigger.pid", Want::AtLeast(2))],
+        }],
+        ..ONE_KILL
+    },
+    // The machine's init is a member, and passed over.
+    Scenario {
+        name: "init_is_passed_over",
+        steps: &[
+            CONTAINER_OF_48_MIB,
+            Step::Write {
+                file: "/sys/fs/cgroup/kubepods/pod1234/ctr-app/cgroup.procs",
+                value: "1",
+            },
+            START_HOG,
+        ],
+        reports: &[Expected {
+            outcome: "killed",
+            count: (1, 1),
+            says: &[("candidates.list[init]", Want::Absent)],
+        }],
+        ..ONE_KILL
+    },
+];
+
+/// All members die but the one that is exempt.
+const GROUP_STEPS: &[Step] = &[
+    Step::Cgroup { path: CONTAINER, limits: &[("memory.max", "48M"), ("memory.oom.group", "1")] },
+    Step::Start { process: SLEEPER, until: Until::Ready },
+    Step::Start {
+        process: Process { comm: "spared", work: Work::Sleep, ..IMMORTAL },
+        until: Until::Ready,
+    },
+    Step::Start {
+        process: Process { comm: "helper", uid: 1234, work: Work::Anon { mib: 4 }, ..SLEEPER },
+        until: Until::Ready,
+    },
+    START_HOG,
+];
