@@ -92,7 +92,7 @@ const BOOTS: &[Boot] = &[
     },
     Boot {
         name: "outcomes",
-        scenarios: &["already_exiting", "lowered_limit", "reclaimed", "no_victim"],
+        scenarios: &["already_exiting", "lowered_limit", "no_victim"],
         ..PLAIN
     },
     Boot {
