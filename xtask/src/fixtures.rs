@@ -44,7 +44,7 @@ fn reduce_btf(kernel: &Kernel, initramfs: &Initramfs, results: &Path) -> Result<
         memory_mib: 512,
         clock: Clock::Wall,
         cmdline: "",
-        machine: &[],
+        qemu_args: &[],
         swap_mib: 0,
         live: false,
         results: results.join(&kernel.name).join("host_facts"),
