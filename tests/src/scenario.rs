@@ -123,7 +123,7 @@ pub enum Step {
     PauseTracer,
     /// Let it go on.
     ResumeTracer,
-    /// Start one more oomwhy and wait until it traces.
+    /// Start one more oomwhy; the next step of another kind waits until it traces.
     Watch(Watcher),
     /// Mount a file system over a directory, until the end.
     Mount {

@@ -54,11 +54,6 @@ pub enum Work {
         /// How much the first one has.
         mib: usize,
     },
-    /// Touch memory, and once it is all there give it back MiB by MiB.
-    GiveBack {
-        /// How much.
-        mib: usize,
-    },
     /// Read every process' oom_score, again and again.
     ReadScores,
 }
@@ -75,7 +70,6 @@ impl Work {
             Self::VforkChild { mib } => ("vfork-child", vec![mib]),
             Self::Undead { mib } => ("undead", vec![mib]),
             Self::KillGreedy { mib } => ("kill-greedy", vec![mib]),
-            Self::GiveBack { mib } => ("give-back", vec![mib]),
             Self::ReadScores => ("read-scores", vec![]),
         };
         let numbers = numbers.into_iter().map(|number| number.to_string());
@@ -93,7 +87,6 @@ impl Work {
             "vfork-child" => Self::VforkChild { mib: number()? },
             "undead" => Self::Undead { mib: number()? },
             "kill-greedy" => Self::KillGreedy { mib: number()? },
-            "give-back" => Self::GiveBack { mib: number()? },
             "read-scores" => Self::ReadScores,
             _ => bail!("unknown word {name:?}"),
         })
@@ -175,7 +168,6 @@ mod tests {
             Work::VforkChild { mib: 8 },
             Work::Undead { mib: 9 },
             Work::KillGreedy { mib: 10 },
-            Work::GiveBack { mib: 11 },
             Work::ReadScores,
         ];
         for work in works {

@@ -124,7 +124,7 @@ fn boot<T: DeserializeOwned>(
         memory_mib: MEMORY_MIB,
         clock: Clock::Instructions,
         cmdline: "",
-        machine: &[],
+        qemu_args: &[],
         swap_mib: 0,
         live: false,
         results: results.clone(),

@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         memory_mib: 512,
         clock: Clock::Wall,
         cmdline: "",
-        machine: &[],
+        qemu_args: &[],
         swap_mib: 0,
         live: true,
         results: workspace::vm_results()?.join(&kernel.name).join("demo"),

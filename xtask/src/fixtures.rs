@@ -49,7 +49,7 @@ fn reduce_btf(kernel: &Kernel, initramfs: &Initramfs, oomwhy: &Path, results: &P
         memory_mib: 512,
         clock: Clock::Wall,
         cmdline: "",
-        machine: &[],
+        qemu_args: &[],
         swap_mib: 0,
         live: false,
         results: results.join(&kernel.name).join("host_facts"),

@@ -81,7 +81,7 @@ fn run_boot(
         memory_mib: boot.memory_mib,
         clock: Clock::Wall,
         cmdline: boot.cmdline,
-        machine: boot.machine,
+        qemu_args: boot.qemu_args,
         swap_mib: boot.swap_mib,
         live: false,
         results: results.to_owned(),

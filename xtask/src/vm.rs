@@ -58,7 +58,7 @@ pub(crate) struct Machine<'a> {
     /// What is added to the kernel's command line.
     pub(crate) cmdline: &'a str,
     /// What is added to QEMU's.
-    pub(crate) machine: &'a [&'a str],
+    pub(crate) qemu_args: &'a [&'a str],
     /// The size of a disk for swap; none if 0.
     pub(crate) swap_mib: u64,
     /// Whether the guest's console is shown as it comes.
@@ -151,7 +151,7 @@ impl Machine<'_> {
             .arg("-initrd")
             .arg(initrd)
             .args(["-append", cmdline.trim_end()])
-            .args(self.machine)
+            .args(self.qemu_args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         if self.clock == Clock::Instructions {

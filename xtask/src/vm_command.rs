@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         memory_mib: arguments.memory,
         clock: if arguments.icount { Clock::Instructions } else { Clock::Wall },
         cmdline: &arguments.cmdline,
-        machine: &[],
+        qemu_args: &[],
         swap_mib: arguments.swap,
         live: true,
         results: results.clone(),

@@ -129,3 +129,53 @@ fn a_kill_without_its_block_is_a_kill() {
     assert_eq!((log.bare_kills.len(), log.n_invocations()), (1, 1));
     assert_eq!(log.reaped, [Reaped { tid: 5, comm: "a".into() }]);
 }
+
+#[test]
+fn a_name_with_a_newline_does_not_end_its_line() {
+    let log = Log::parse(
+        "6,1,1,-;a\\x0ab invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=1\n\
+         6,2,1,-;CPU: 0 PID: 7 Comm: a\\x0ab Not tainted\n\
+         6,3,1,-;anon 1\\x0afile 2\n\
+         6,4,1,-;[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name\n\
+         6,5,1,-;[      7]     0     7      567      361    40960        0             1 a\\x0ab\n\
+         6,6,1,-;Memory cgroup out of memory: Killed process 7 (a\\x0ab) total-vm:8kB, anon-rss:4kB, \
+         file-rss:0kB, shmem-rss:0kB, UID:7 pgtables:4kB oom_score_adj:0",
+    );
+    let block = &log.blocks[0];
+    assert_eq!((block.trigger.comm.as_str(), block.trigger.tid), ("a\nb", Some(7)));
+    assert_eq!(block.tasks[0].comm, "a\nb");
+    assert_eq!(block.kills[0].comm, "a\nb");
+    assert_eq!(log.kill_lines, [7]);
+}
+
+#[test]
+fn a_kill_belongs_to_a_block_whose_summary_was_too_long_to_be_printed() {
+    let block = "a invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0\n\
+         [  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name\n\
+         [      7]     0     7      567      361    40960        0             1 a\n";
+    let kill = |tid: u32| {
+        format!(
+            "{block}Memory cgroup out of memory: Killed process {tid} (a) total-vm:8kB, \
+             anon-rss:4kB, file-rss:0kB, shmem-rss:0kB, UID:7 pgtables:4kB oom_score_adj:0"
+        )
+    };
+    assert_eq!(Log::parse(&kill(7)).blocks[0].kills.len(), 1);
+    assert_eq!(Log::parse(&kill(8)).bare_kills.len(), 1);
+}
+
+#[test]
+fn nodes_are_read_from_lists_and_their_memory_from_their_zones() {
+    let summary = |nodes: &str| {
+        lines::summary(&format!(
+            "oom-kill:constraint=CONSTRAINT_CPUSET,nodemask={nodes},cpuset=/a,mems_allowed=0-1,3,\
+             global_oom,task_memcg=/x,task=a,pid=1,uid=3"
+        ))
+        .unwrap()
+    };
+    assert_eq!(summary("(null)").nodemask, None);
+    assert_eq!(summary("1").nodemask, Some(vec![1]));
+    assert_eq!(summary("(null)").mems_allowed, [0, 1, 3]);
+    let zone = "Node 1 Normal free:1144kB min:1kB present:196608kB managed:1kB mlocked:0kB";
+    assert_eq!(lines::zone(zone), Some((1, 196_608)));
+    assert_eq!(lines::zone("Node 1 hugepages_total=0 hugepages_free=0"), None);
+}

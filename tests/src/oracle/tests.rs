@@ -200,3 +200,88 @@ fn what_a_dying_task_gave_back_is_tolerated_on_old_kernels_only() {
     assert_eq!(verdict_on_kernel("5.10.0-46", 65), 1);
     assert_eq!(verdict_on_kernel("6.12.1", 1), 1);
 }
+
+/// The verdict of a scenario that is `memcg_v2` but for these changes.
+fn verdict_of(report: &Value, change: impl FnOnce(&mut Scenario, &mut Facts)) -> Vec<String> {
+    let known = scenarios::find("memcg_v2").unwrap();
+    let mut scenario = Scenario { ..*known };
+    let mut facts = facts();
+    change(&mut scenario, &mut facts);
+    let (kmsg, report) = (kmsg(), report.to_string());
+    let watchers = BTreeMap::new();
+    let account =
+        Account { facts: &facts, kmsg: &kmsg, report: &report, exit: "0", watchers: &watchers };
+    judge(&scenario, &account)
+}
+
+#[test]
+fn a_victim_without_a_line_is_found_unless_the_scenario_has_it() {
+    let mut report = report();
+    let sharer = json!({ "pid": 9, "comm": "sharer" });
+    report["victims"].as_array_mut().unwrap().push(sharer);
+    assert_eq!(verdict_of(&report, |_, _| {}).len(), 1);
+    let silent = verdict_of(&report, |scenario, _| scenario.silent_victims = &[("sharer", 1)]);
+    assert_eq!(silent, Vec::<String>::new());
+}
+
+#[test]
+fn an_outcome_that_the_scenario_does_not_have_is_found() {
+    let quiet = |outcome: &str| {
+        let quiet = json!({ "type": "oom", "outcome": outcome, "trigger": { "pid": 1 } });
+        verdict_on(&format!("{}\n{quiet}\n", report()), &kmsg(), "0")
+    };
+    assert_eq!(quiet("victim_pending"), Vec::<String>::new());
+    assert_ne!(quiet("already_exiting"), Vec::<String>::new());
+    assert_ne!(quiet("no_victim"), Vec::<String>::new());
+}
+
+#[test]
+fn a_counter_that_counts_other_kills_is_found() {
+    let counted = |kills: u64| {
+        verdict_of(&report(), |_, facts| {
+            facts.cgroups[0].events.insert("oom_kill".into(), kills);
+        })
+    };
+    assert_eq!(counted(1), Vec::<String>::new());
+    assert_eq!(counted(2).len(), 1);
+}
+
+#[test]
+fn swap_is_part_of_the_domain_up_to_its_limit() {
+    let verdict = |totalpages: u64, limit_kib: u64, machine_pages: u64| {
+        let mut report = report();
+        report["totalpages"] = json!(totalpages);
+        for candidate in report["candidates"]["list"].as_array_mut().unwrap() {
+            candidate["oom_score_adj"] = json!(0); // So that no weight changes.
+        }
+        let kmsg = kmsg().replace(
+            "swap: usage 0kB, limit 0kB",
+            &format!("swap: usage 0kB, limit {limit_kib}kB"),
+        );
+        let facts = Facts { swap_pages: machine_pages, ..facts() };
+        let (report, watchers) = (report.to_string(), BTreeMap::new());
+        let account =
+            Account { facts: &facts, kmsg: &kmsg, report: &report, exit: "0", watchers: &watchers };
+        let disagreements = judge(scenarios::find("memcg_v2").unwrap(), &account);
+        disagreements.iter().any(|it| it.contains("/totalpages"))
+    };
+    assert!(!verdict(12288 + 100, 400, 1000));
+    assert!(!verdict(12288 + 50, 400, 50));
+    assert!(verdict(12288, 400, 50));
+}
+
+#[test]
+fn a_candidate_that_may_not_be_killed_needs_the_reason_of_the_scenario() {
+    let mut report = report();
+    report["candidates"]["list"][1]["eligible"] = json!(false);
+    report["candidates"]["list"][1]["why_not"] = json!("vfork");
+    assert_ne!(verdict_of(&report, |_, _| {}), Vec::<String>::new());
+    // Both sleepers have the same name.
+    report["candidates"]["list"][2]["eligible"] = json!(false);
+    report["candidates"]["list"][2]["why_not"] = json!("vfork");
+    let refused = |why: &'static [(&'static str, &'static str)]| {
+        verdict_of(&report, |scenario, _| scenario.refused = why)
+    };
+    assert_eq!(refused(&[("sleep", "vfork")]), Vec::<String>::new());
+    assert_eq!(refused(&[("sleep", "oom_skip")]).len(), 2);
+}

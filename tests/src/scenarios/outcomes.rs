@@ -117,55 +117,6 @@ pub(super) const ALL: &[Scenario] = &[
         ],
         ..ONE_KILL
     },
-    // One waits for another's memory, and to be let into the OOM killer, which a third keeps busy:
-    // when it is let in there is room again.
-    Scenario {
-        name: "reclaimed",
-        steps: &[
-            Step::Cgroup { path: "/immortals", limits: &[("memory.max", "8M")] },
-            Step::Cgroup { path: "/room", limits: &[("memory.max", "48M")] },
-            Step::Start {
-                process: Process {
-                    comm: "giver",
-                    cgroup: "/room",
-                    work: Work::GiveBack { mib: 40 },
-                    ..IMMORTAL
-                },
-                until: Until::Ready,
-            },
-            Step::Start {
-                process: Process { cgroup: "/immortals", ..IMMORTAL },
-                until: Until::Started,
-            },
-            Step::Start {
-                process: Process {
-                    comm: "taker",
-                    cgroup: "/room",
-                    work: Work::Anon { mib: 40 },
-                    ..IMMORTAL
-                },
-                until: Until::Ready,
-            },
-        ],
-        victims: &[],
-        reports: &[
-            Expected {
-                outcome: "reclaimed",
-                count: (1, 2),
-                says: &[
-                    ("constraint", Want::Text("memcg")),
-                    ("trigger.comm", Want::Text("taker")),
-                    ("oom_memcg.path", Want::Text("/room")),
-                    ("oom_memcg.max_bytes", Want::Number(48 << 20)),
-                    ("victims[0]", Want::Absent),
-                    ("candidates", Want::Absent),
-                ],
-            },
-            // Of the first, and of those calls of the second that came in vain.
-            Expected { outcome: "no_victim", count: (1, 2), says: &[] },
-        ],
-        ..ONE_KILL
-    },
 ];
 
 /// The machine's memory, which all but a few processes may ask for.

@@ -63,12 +63,12 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "crowd",
         steps: &[
-            Step::Cgroup { path: "/crowd", limits: &[("memory.max", "300M")] },
+            Step::Cgroup { path: "/crowd", limits: &[("memory.max", "128M")] },
             Step::Start {
                 process: Process {
                     comm: "parent",
                     cgroup: "/crowd",
-                    work: Work::Children { count: 500, mib: 0 },
+                    work: Work::Children { count: 150, mib: 0 },
                     ..SLEEPER
                 },
                 until: Until::Ready,
@@ -77,7 +77,7 @@ pub(super) const ALL: &[Scenario] = &[
                 process: Process {
                     cgroup: "/crowd",
                     oom_score_adj: 1000,
-                    work: Work::Anon { mib: 400 },
+                    work: Work::Anon { mib: 200 },
                     ..HOG
                 },
                 until: Until::Killed,
@@ -87,7 +87,7 @@ pub(super) const ALL: &[Scenario] = &[
             outcome: "killed",
             count: (1, 1),
             says: &[
-                ("candidates.considered", Want::Number(502)),
+                ("candidates.considered", Want::Number(152)),
                 ("candidates.recorded", Want::Number(32)),
                 ("candidates.list[0].comm", Want::Text("hog")),
             ],

@@ -47,7 +47,6 @@ fn run() -> Result<()> {
             memory::write_file(mib, pause)?;
             rest();
         }
-        Work::GiveBack { mib } => memory::give_back(mib),
         Work::Children { count, mib } => {
             children::start(count, mib)?;
             rest();
@@ -102,10 +101,6 @@ fn ready() {
 
 fn rest() {
     ready();
-    park();
-}
-
-fn park() {
     loop {
         thread::park();
     }

@@ -99,6 +99,9 @@ impl Stage {
 
     fn step(&mut self, step: &'static Step, round: u32) -> Result<()> {
         let hierarchy = self.scenario.hierarchy;
+        if !matches!(step, Step::Watch(_)) {
+            self.await_watchers()?;
+        }
         match step {
             Step::Repeat { .. } => {}
             Step::Cgroup { path, limits } => {
@@ -131,10 +134,16 @@ impl Stage {
     fn watch(&mut self, watcher: &'static Watcher) -> Result<()> {
         let args = watcher.args.iter().map(|arg| self.with_pid(arg)).collect::<Result<Vec<_>>>()?;
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let mut tracer = Tracer::watch(&self.directory, watcher.name, &args)?;
-        let is_ready = tracer.wait_ready();
+        let tracer = Tracer::watch(&self.directory, watcher.name, &args)?;
         self.watchers.push((watcher, tracer));
-        ensure!(is_ready, "watcher {} is not ready", watcher.name);
+        Ok(())
+    }
+
+    /// Watchers start side by side; what comes next comes when all of them trace.
+    fn await_watchers(&mut self) -> Result<()> {
+        for (watcher, tracer) in &mut self.watchers {
+            ensure!(tracer.has_been_ready(), "watcher {} is not ready", watcher.name);
+        }
         Ok(())
     }
 

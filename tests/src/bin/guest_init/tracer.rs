@@ -23,6 +23,7 @@ const TIME_TO_END: Duration = Duration::from_secs(10);
 pub(crate) struct Tracer {
     process: Child,
     stderr: PathBuf,
+    was_ready: bool,
 }
 
 impl Tracer {
@@ -51,7 +52,7 @@ impl Tracer {
             .stderr(File::create(&stderr)?)
             .spawn()
             .context("oomwhy cannot be started")?;
-        Ok(Self { process, stderr })
+        Ok(Self { process, stderr, was_ready: false })
     }
 
     /// Sends it a signal.
@@ -67,7 +68,14 @@ impl Tracer {
             let said = fs::read(&stderr).unwrap_or_default();
             String::from_utf8_lossy(&said).lines().any(|line| line.starts_with(READY_LINE))
         };
-        wait::until(TIME_TO_START, || is_ready() || self.has_ended()) && is_ready()
+        self.was_ready =
+            wait::until(TIME_TO_START, || is_ready() || self.has_ended()) && is_ready();
+        self.was_ready
+    }
+
+    /// The same, but one that was ready once may have ended since.
+    pub(crate) fn has_been_ready(&mut self) -> bool {
+        self.was_ready || self.wait_ready()
     }
 
     /// Waits until it has ended by itself, or until the time is up.

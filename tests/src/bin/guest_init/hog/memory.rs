@@ -8,7 +8,7 @@ use std::{hint, thread};
 use anyhow::{Context as _, Result};
 use rustix::thread::{SecureComputingMode, gettid, set_secure_computing_mode};
 
-use super::{park, ready, rest};
+use super::rest;
 
 const MIB: usize = 1 << 20;
 
@@ -22,17 +22,6 @@ pub(super) fn touch(mib: usize, pause: Duration) -> Vec<u8> {
         thread::sleep(pause);
     }
     memory
-}
-
-/// Touches memory and gives it back MiB by MiB, slowly enough for others to wait for it.
-pub(super) fn give_back(mib: usize) {
-    let mut memory: Vec<Vec<u8>> = (0..mib).map(|_| touch(1, Duration::ZERO)).collect();
-    ready();
-    while let Some(piece) = memory.pop() {
-        drop(piece);
-        thread::sleep(Duration::from_millis(10));
-    }
-    park();
 }
 
 /// Writes a file on the tmpfs.
