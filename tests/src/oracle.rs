@@ -3,6 +3,7 @@
 //! Everything here is pure: texts in, disagreements out. A field that oomwhy leaves out is a
 //! disagreement too, for on every kernel of the matrix all of them can be known.
 
+mod aftermath;
 mod candidates;
 mod check;
 mod counts;
@@ -142,6 +143,7 @@ fn one_kill(
     if let [(report, victim)] = mine.as_slice() {
         check.forbid(report);
         memory::victim(check, case.facts, report, victim, kill);
+        aftermath::judge(check, victim);
         check.field(report, "/message", kill.message.as_str());
         check.field(report, "/reason", invocation::reason(kill, block));
         check.field(report, "/source/drops", 0);

@@ -143,7 +143,7 @@ const BOOTS: &[Boot] = &[
         name: "v1",
         cmdline: "swapaccount=1",
         swap_mib: 64,
-        scenarios: &["memcg_v1", "memcg_v1_swap"],
+        scenarios: &["memcg_v1", "memcg_v1_swap", "disabled"],
         needs_cgroup_v1: true,
         ..PLAIN
     },

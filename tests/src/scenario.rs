@@ -117,6 +117,11 @@ pub enum Step {
         /// Its path.
         path: &'static str,
     },
+    /// Let some time pass.
+    Rest {
+        /// How much.
+        seconds: u64,
+    },
     /// Use the disk as swap, until the end.
     Swap,
     /// Stop oomwhy with a signal, as if it did not get to run.
@@ -184,6 +189,9 @@ pub enum Until {
     Started,
     /// The process holds its memory and sleeps.
     Ready,
+    /// It waits for its memcg, whose OOM killer is disabled (cgroup v1, `under_oom` of
+    /// memory.oom_control).
+    Waiting,
     /// The process is dead.
     Killed,
     /// Its cgroup has been out of memory so many times (`oom` of memory.events).

@@ -2,7 +2,7 @@
 //! points.
 
 use super::{HOG, IMMORTAL, ONE_KILL, SLEEPER};
-use crate::scenario::{Expected, Process, Scenario, Step, Until, Want};
+use crate::scenario::{Expected, Hierarchy, Process, Scenario, Step, Until, Want};
 use crate::workload::Work;
 
 pub(super) const ALL: &[Scenario] = &[
@@ -49,6 +49,40 @@ pub(super) const ALL: &[Scenario] = &[
                 ],
             },
         ],
+        ..ONE_KILL
+    },
+    // The kernel kills nobody, prints nothing, and lets the process wait until there is room.
+    Scenario {
+        name: "disabled",
+        hierarchy: Hierarchy::V1,
+        steps: &[
+            Step::Cgroup {
+                path: "/disabled",
+                limits: &[("memory.limit_in_bytes", "16M"), ("memory.oom_control", "1")],
+            },
+            Step::Start {
+                process: Process { cgroup: "/disabled", work: Work::Anon { mib: 20 }, ..HOG },
+                until: Until::Waiting,
+            },
+            Step::Write {
+                file: "/sys/fs/cgroup/memory/disabled/memory.limit_in_bytes",
+                value: "64M",
+            },
+            Step::Rest { seconds: 4 },
+        ],
+        victims: &[],
+        reports: &[Expected {
+            outcome: "disabled",
+            // When it begins to wait, and when it has stopped.
+            count: (2, 2),
+            says: &[
+                ("constraint", Want::Text("memcg")),
+                ("trigger.comm", Want::Text("hog")),
+                ("oom_memcg.path", Want::Text("/disabled")),
+                ("oom_memcg.max_bytes", Want::Number(16 << 20)),
+                ("victims[0]", Want::Absent),
+            ],
+        }],
         ..ONE_KILL
     },
     // The kernel asks again and again, and prints its whole report each time.

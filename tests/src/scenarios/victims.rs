@@ -46,7 +46,7 @@ pub(super) const ALL: &[Scenario] = &[
         ..ONE_KILL
     },
     // The child dies with its parent, for it runs in the same memory: without a line in the log,
-    // and without a mark. Victims of that kind are not reported yet (docs/record.md).
+    // and without a mark.
     Scenario {
         name: "vfork_child",
         steps: &[
@@ -57,8 +57,20 @@ pub(super) const ALL: &[Scenario] = &[
             },
         ],
         victims: &[("parent", 1)],
-        silent_victims: &[],
+        silent_victims: &[("vfork-child", 1)],
         refused: &[("vfork-child", "vfork")],
+        reports: &[Expected {
+            outcome: "killed",
+            count: (1, 1),
+            says: &[
+                ("victims[parent].shares_mm_with", Want::Absent),
+                ("victims[vfork-child].shares_mm_with", Want::AtLeast(2)),
+                ("victims[vfork-child].chosen", Want::Is(false)),
+                ("victims[vfork-child].anon_rss_bytes", Want::Absent),
+                ("victims[vfork-child].stuck", Want::Absent),
+                ("victims[2]", Want::Absent),
+            ],
+        }],
         ..ONE_KILL
     },
     Scenario {

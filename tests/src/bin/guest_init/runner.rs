@@ -119,6 +119,7 @@ impl Stage {
             Step::Mount { kind, target, options } => {
                 self.settings.mount(kind, target, options)?;
             }
+            Step::Rest { seconds } => thread::sleep(Duration::from_secs(*seconds)),
             Step::Swap => {
                 self.settings.swap_on()?;
                 self.facts.swap_pages = n_swap_pages();
@@ -182,12 +183,14 @@ impl Stage {
             uid: process.uid,
         });
         let hierarchy = self.scenario.hierarchy;
-        let n_out = || cgroup::events(hierarchy, path).get("oom").copied().unwrap_or_default();
+        let event =
+            |name: &str| cgroup::events(hierarchy, path).get(name).copied().unwrap_or_default();
         let awaited = match until {
             Until::Started => true,
             Until::Ready => await_ready(&mut child),
+            Until::Waiting => wait::until(TIME_TO_DIE, || event("under_oom") > 0),
             Until::Killed => wait::until(TIME_TO_DIE, || !matches!(child.try_wait(), Ok(None))),
-            Until::OutOfMemory { times } => wait::until(TIME_TO_DIE, || n_out() >= times),
+            Until::OutOfMemory { times } => wait::until(TIME_TO_DIE, || event("oom") >= times),
         };
         self.processes.push(child);
         ensure!(awaited, "{} was not {until:?}", process.comm);

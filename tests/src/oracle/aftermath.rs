@@ -1,0 +1,37 @@
+//! What became of a victim: it went, and its memory came back, as much as it had.
+
+use serde_json::Value;
+
+use super::check::{Check, number};
+
+/// Its counters are approximate at both ends: what two CPUs hold back of three of them, and what
+/// it still took before it noticed that it was dead.
+const TOLERANCE_BYTES: i64 = 2 << 20;
+
+/// The workload that a tracer of processes holds on its way out for as long as it lives.
+const UNDEAD: &str = "undead";
+
+/// Every victim is gone when its report is written, or is said to be stuck.
+pub(super) fn judge(check: &mut Check, victim: &Value) {
+    if victim["comm"] == UNDEAD {
+        check.equal(
+            "exited_after_ns of one that is held",
+            &victim["exited_after_ns"],
+            &Value::Null,
+        );
+        return;
+    }
+    for key in ["exited_after_ns", "freed_after_ns"] {
+        let is_known = victim[key].as_i64().is_some_and(|ns| ns > 0);
+        check.equal(&format!("{key} is known"), is_known, true);
+    }
+    check.equal("stuck", &victim["stuck"], &Value::Null);
+    if victim["freed_bytes"].is_i64() && victim["anon_rss_bytes"].is_i64() {
+        let parts = ["anon_rss_bytes", "file_rss_bytes", "shmem_rss_bytes"];
+        let resident: i64 = parts.iter().map(|part| number(victim, part)).sum();
+        let back = number(victim, "freed_bytes") + number(&victim["reaped"], "bytes");
+        check.near("bytes that came back", back, resident, TOLERANCE_BYTES);
+    } else if !check.is_locked_down() {
+        check.disagree("freed_bytes is absent".to_owned());
+    }
+}
