@@ -1,5 +1,6 @@
 //! Scripts of events, and the accounts that come of them, when.
 
+mod aftermath;
 mod runs;
 mod script;
 

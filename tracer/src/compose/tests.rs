@@ -191,3 +191,17 @@ fn untrusted_bytes_are_whole() {
     assert_eq!(report["trigger"]["comm_hex"], "61ff620a1b5b33316d");
     assert_eq!(report["victims"][0].get("comm_hex"), None);
 }
+
+#[test]
+fn nodes_are_written_as_the_kernel_writes_them() {
+    for (mask, expected) in [
+        (0b1, "0"),
+        (0b11, "0-1"),
+        (0b1011, "0-1,3"),
+        (1 << 63, "63"),
+        (u64::MAX, "0-63"),
+        (0b1110_0000, "5-7"),
+    ] {
+        assert_eq!(super::nodes(mask), expected, "{mask:#b}");
+    }
+}

@@ -3,8 +3,8 @@
 use crate::{
     assemble::{Account, Assembler},
     events::{
-        Body, Candidates, CgroupMade, Chosen, End, Event, Invocation, Memcg, Name, Reclaimed,
-        Repeats, Task, Victim,
+        After, AfterWhat, Body, Candidates, CgroupMade, Chosen, End, Event, Invocation, Memcg,
+        Name, Reclaimed, Repeats, Task, Victim, Wait,
     },
 };
 
@@ -128,6 +128,40 @@ pub(super) fn victim(tgid: i32) -> Body {
         mm: None,
         shares_mm: false,
     }))
+}
+
+fn changed(body: Body, change: impl FnOnce(&mut Victim)) -> Body {
+    let Body::Victim(mut victim) = body else {
+        panic!("not a victim");
+    };
+    change(&mut victim);
+    Body::Victim(victim)
+}
+
+/// One whose memory is known.
+pub(super) fn victim_with(tgid: i32, mm: u64) -> Body {
+    changed(victim(tgid), |victim| victim.mm = Some(mm))
+}
+
+/// One that shares the memory of a victim.
+pub(super) fn sharer(tgid: i32, mm: u64) -> Body {
+    changed(victim_with(tgid, mm), |victim| victim.shares_mm = true)
+}
+
+/// What became of a victim; 0: not known.
+pub(super) fn after(what: AfterWhat, tgid: i32, mm: u64) -> Body {
+    let is_freeing = what == AfterWhat::Freed;
+    Body::After(After {
+        what,
+        tgid: (tgid != 0).then_some(tgid),
+        tid: 100,
+        mm: Some(mm).filter(|_| is_freeing),
+        counts: None,
+    })
+}
+
+pub(super) fn wait(tid: i32, ended: bool) -> Body {
+    Body::Wait(Box::new(Wait { trigger: task(tid), oom_memcg: memcg(7), ended }))
 }
 
 fn end(chosen: Chosen, kill_calls: u32, victims: u32) -> Body {

@@ -6,7 +6,7 @@ use super::{
     report,
 };
 use crate::{
-    assemble::Account,
+    assemble::{Account, Aftermath},
     events::{self, Task},
     report::Victim,
 };
@@ -110,4 +110,69 @@ fn a_victim_has_its_row_its_time_and_its_place() {
     assert_eq!(cgroup.path.as_deref(), Some("/pod"));
     assert_eq!(other.pgtables_bytes, Some(3 * 4096));
     assert_eq!(other.total_vm_bytes, Some(5000 * 4096));
+}
+
+/// A victim that was marked at 12 ms with 1000 + 50 + 100 resident pages (anon, shmem, file).
+fn died(after: Aftermath, is_overdue: bool) -> Victim {
+    let mut account = kill();
+    account.victims[0].0 = 12_000_000;
+    account.aftermath.insert(100, after);
+    account.is_overdue = is_overdue;
+    victim_of(&account)
+}
+
+#[test]
+fn what_became_of_a_victim_is_told_in_time_since_it_was_marked_and_in_bytes() {
+    let victim = died(
+        Aftermath {
+            reaper_woken_ns: Some(2_012_000_000),
+            reaping_started_ns: Some(2_013_000_000),
+            reaping_finished_ns: Some(2_022_000_000),
+            exited_ns: Some(7_012_000_000),
+            freeing_ns: Some(7_013_000_000),
+            left: Some([100, -3, 200, 0]),
+            freed_ns: Some(7_022_000_000),
+            ..Aftermath::default()
+        },
+        false,
+    );
+    let reaped = victim.reaped.clone().unwrap();
+    assert_eq!(reaped.woken_after_ns, Some(2_000_000_000));
+    assert_eq!(reaped.started_after_ns, Some(2_001_000_000));
+    assert_eq!(reaped.finished_after_ns, Some(2_010_000_000));
+    assert_eq!(reaped.bytes, Some(1050 * 4096));
+    assert_eq!(victim.exited_after_ns, Some(7_000_000_000));
+    assert_eq!(victim.freed_after_ns, Some(7_010_000_000));
+    assert_eq!(victim.freed_bytes, Some(100 * 4096));
+    assert!(!victim.stuck);
+}
+
+#[test]
+fn stuck_is_who_is_not_gone_at_the_deadline() {
+    let gone = Aftermath { exited_ns: Some(1), freed_ns: Some(2), ..Aftermath::default() };
+    let exited = Aftermath { exited_ns: Some(1), ..Aftermath::default() };
+    assert!(!died(gone, true).stuck);
+    assert!(died(exited.clone(), true).stuck);
+    assert!(!died(exited, false).stuck);
+    let mut account = kill();
+    account.is_overdue = true;
+    assert!(victim_of(&account).stuck);
+}
+
+#[test]
+fn who_shares_a_victims_memory_is_told_with_whom_and_without_memory_of_its_own() {
+    let mut account = kill();
+    account.victims[0].1.mm = Some(1);
+    let sharer = events::Victim {
+        task: task(101),
+        memory: None,
+        mm: Some(1),
+        shares_mm: true,
+        ..victim(101)
+    };
+    account.victims.push((13_000_000, sharer));
+    let victims = report(&account).victims;
+    assert_eq!(victims[0].shares_mm_with, None);
+    assert_eq!(victims[1].shares_mm_with, Some(100));
+    assert_eq!((victims[1].anon_rss_bytes, victims[1].marked_at_ns), (None, None));
 }
