@@ -426,6 +426,10 @@ pub struct LevelEntry {
     pub swap_usage: u64,
     /// `swap.max` (v1: memsw).
     pub swap_max: u64,
+    /// `kmem.usage` (v1 only).
+    pub kmem_usage: u64,
+    /// `kmem.max` (v1 only).
+    pub kmem_max: u64,
 }
 
 /// Invocations in a row that ended alike, without a victim, for the same memcg.
@@ -479,7 +483,7 @@ const _: () = {
     assert!(size_of::<CandidateEntry>() == 96);
     assert!(size_of::<CandidatesHead>() == 48);
     assert!(size_of::<PathHead>() == 56);
-    assert!(size_of::<LevelEntry>() == 56);
+    assert!(size_of::<LevelEntry>() == 72);
     assert!(size_of::<LevelsHead>() == 56);
     assert!(size_of::<EndEvent>() == 64);
     assert!(size_of::<RepeatsEvent>() == 56);

@@ -114,6 +114,8 @@ offsets! {
     memcg_memory,
     /// `mem_cgroup.swap`, a union with `memsw`
     memcg_swap,
+    /// `mem_cgroup.kmem`, with cgroup v1 only
+    memcg_kmem,
     /// `mem_cgroup.oom_group`
     memcg_oom_group,
     /// `mem_cgroup.vmstats`, where it is a pointer

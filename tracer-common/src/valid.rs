@@ -46,6 +46,8 @@ pub const VICTIM_SHARES_MM: u64 = 1 << 21;
 
 /// `LevelsEvent`'s `swap_usage` and `swap_max`.
 pub const LEVELS_SWAP: u64 = 1 << 24;
+/// `LevelsEvent`'s `kmem_usage` and `kmem_max`.
+pub const LEVELS_KMEM: u64 = 1 << 25;
 
 /// `StatEvent::places`.
 pub const STAT_PLACES: u64 = 1 << 28;

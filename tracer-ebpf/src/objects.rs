@@ -212,6 +212,12 @@ pub(crate) mod memcg {
         memcg.member(offset!(memcg_swap))
     }
 
+    /// What the kernel itself uses for it, on cgroup v1.
+    #[inline(always)]
+    pub(crate) fn kmem<O: Origin>(memcg: Object<O>) -> Option<Object<O>> {
+        memcg.member(offset!(memcg_kmem))
+    }
+
     #[inline(always)]
     pub(crate) fn oom_group<O: Origin>(memcg: Object<O>) -> Option<bool> {
         memcg.get::<u8>(offset!(memcg_oom_group)).map(|flag| flag != 0)

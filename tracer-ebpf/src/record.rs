@@ -166,7 +166,7 @@ pub(crate) fn levels<O: Origin>(
 ) {
     levels.head.recorded = 0;
     levels.head.truncated = 1;
-    levels.head.header.valid = valid::LEVELS_SWAP;
+    levels.head.header.valid = valid::LEVELS_SWAP | valid::LEVELS_KMEM;
     if counters(levels, of).is_none() {
         return;
     }
@@ -183,11 +183,15 @@ pub(crate) fn levels<O: Origin>(
 fn counters<O: Origin>(levels: &mut Levels, of: Object<O>) -> Option<()> {
     let mut memory = memcg::memory(of)?;
     let mut swap = memcg::swap(of);
+    let mut kmem = memcg::kmem(of);
     for index in 0..MAX_LEVELS {
         let entry = levels.list.get_mut(index)?;
         memory_level(entry, memory)?;
         if swap.and_then(|counter| swap_level(entry, counter)).is_none() {
-            levels.head.header.valid = 0;
+            levels.head.header.valid &= !valid::LEVELS_SWAP;
+        }
+        if kmem.and_then(|counter| kmem_level(entry, counter)).is_none() {
+            levels.head.header.valid &= !valid::LEVELS_KMEM;
         }
         levels.head.recorded = index as u32 + 1;
         let Some(parent) = memory.follow(offset!(counter_parent)) else {
@@ -196,6 +200,7 @@ fn counters<O: Origin>(levels: &mut Levels, of: Object<O>) -> Option<()> {
         };
         memory = parent;
         swap = swap.and_then(|counter| counter.follow(offset!(counter_parent)));
+        kmem = kmem.and_then(|counter| counter.follow(offset!(counter_parent)));
     }
     Some(())
 }
@@ -216,5 +221,13 @@ fn memory_level<O: Origin>(entry: &mut LevelEntry, counter: Object<O>) -> Option
 fn swap_level<O: Origin>(entry: &mut LevelEntry, counter: Object<O>) -> Option<()> {
     entry.swap_usage = memcg::usage(counter)?;
     entry.swap_max = memcg::max(counter)?;
+    Some(())
+}
+
+/// One level's kmem counter.
+#[inline(always)]
+fn kmem_level<O: Origin>(entry: &mut LevelEntry, counter: Object<O>) -> Option<()> {
+    entry.kmem_usage = memcg::usage(counter)?;
+    entry.kmem_max = memcg::max(counter)?;
     Some(())
 }

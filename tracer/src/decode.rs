@@ -220,6 +220,8 @@ fn levels(bytes: &[u8], has: impl Fn(u64) -> bool) -> Result<Levels, Malformed> 
         min: entry.min,
         swap: has(valid::LEVELS_SWAP)
             .then_some(Counter { usage: entry.swap_usage, max: entry.swap_max }),
+        kmem: has(valid::LEVELS_KMEM)
+            .then_some(Counter { usage: entry.kmem_usage, max: entry.kmem_max }),
     };
     Ok(Levels {
         cgroup_id: event.cgroup_id,

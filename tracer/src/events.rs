@@ -265,6 +265,9 @@ pub struct Level {
     /// swap (v1: memsw) usage and max.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap: Option<Counter>,
+    /// v1 only: kmem usage and max.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kmem: Option<Counter>,
 }
 
 /// A task that was marked to die.

@@ -82,7 +82,14 @@ pub(super) const ALL: &[Scenario] = &[
             Expected {
                 outcome: "killed",
                 count: (1, 1),
-                says: &[("trigger.comm", Want::Text("greedy"))],
+                says: &[
+                    ("trigger.comm", Want::Text("greedy")),
+                    // It is held on its way out; its memory is not, after two seconds.
+                    ("victims[undead].stuck", Want::Is(true)),
+                    ("victims[undead].freed_after_ns", Want::Absent),
+                    ("victims[undead].reaped.started_after_ns", Want::AtLeast(1_900_000_000)),
+                    ("victims[undead].reaped.finished_after_ns", Want::AtLeast(1_900_000_000)),
+                ],
             },
             Expected {
                 outcome: "will_free_mem",

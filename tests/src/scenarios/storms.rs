@@ -113,6 +113,8 @@ pub(super) const ALL: &[Scenario] = &[
                 }],
             },
             Step::ResumeTracer,
+            // Until the kernel is willing to print a whole report again.
+            Step::Rest { seconds: 6 },
             START_SLEEPER,
             START_HOG,
         ],
@@ -135,8 +137,9 @@ pub(super) const ALL: &[Scenario] = &[
             Step::Watch(Watcher {
                 name: "events",
                 args: &["-o", "events"],
-                // Six records of each kill; more where one finds room in between.
-                lines: ("{\"boottime_ns\"", 12, 16),
+                // Seven records of each kill and three of each victim's end; more where one finds
+                // room in between.
+                lines: ("{\"boottime_ns\"", 20, 26),
                 has: &["\"hog\"", "\"other\"", "[\"kubepods\",\"pod1234\",\"ctr-app\"]"],
                 ..EVERYTHING
             }),

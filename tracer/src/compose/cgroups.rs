@@ -81,6 +81,9 @@ pub(super) fn limit_chain(
     let level = |(index, level): (usize, &Level)| {
         let mut report = limit_level(facts, level);
         report.hit = hit == Some(index);
+        let room = report.max_bytes.zip(report.usage_bytes);
+        let room = room.map(|(max, usage)| max.saturating_sub(usage));
+        report.headroom_bytes = room.filter(|_| !report.hit);
         report.cgroup = level_cgroup(facts, levels, path, index);
         report
     };
@@ -132,7 +135,13 @@ fn limit_level(facts: Facts<'_>, level: &Level) -> LimitLevel {
     let (max, high) = (limit(facts, level.memory.max), limit(facts, level.high));
     let (low, min) = (limit(facts, level.low), limit(facts, level.min));
     let [swap, memsw] = swap_and_memsw(facts, level.swap);
+    // The unified hierarchy has the counter and does not use it.
+    let kmem = level.kmem.filter(|_| facts.host.memory_on_v2 == Some(false));
+    let kmem_max = kmem.map(|kmem| limit(facts, kmem.max)).unwrap_or_default();
     LimitLevel {
+        kmem_usage_bytes: kmem.map(|kmem| facts.bytes(kmem.usage)),
+        kmem_max_bytes: kmem_max.bytes,
+        kmem_no_limit: kmem_max.none,
         usage_bytes: Some(facts.bytes(level.memory.usage)),
         max_bytes: max.bytes,
         no_limit: max.none,

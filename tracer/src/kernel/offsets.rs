@@ -104,6 +104,8 @@ const TABLE: &[Field] = table! {
     memcg_cgroup:         POINTER, "mem_cgroup.css.cgroup";
     memcg_memory:         EMBEDDED, "mem_cgroup.memory";
     memcg_swap:           EMBEDDED, "mem_cgroup.swap" | "mem_cgroup.memsw";
+    // With cgroup v1 only.
+    memcg_kmem:           EMBEDDED, "mem_cgroup.kmem";
     memcg_oom_group:      BOOL,    "mem_cgroup.oom_group";
     memcg_vmstats:        POINTER, "mem_cgroup.vmstats";
     // An array in the memcg itself before 5.13.

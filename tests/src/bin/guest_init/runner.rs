@@ -21,7 +21,8 @@ use crate::tracer::Tracer;
 use crate::{cgroup, results, wait};
 
 const TIME_TO_DIE: Duration = Duration::from_mins(1);
-const TIME_TO_REPORT: Duration = Duration::from_secs(10);
+/// A report waits ten seconds for a victim that stays.
+const TIME_TO_REPORT: Duration = Duration::from_secs(20);
 
 /// Runs a scenario and sends its results. What goes wrong in it is one of the results.
 pub(crate) fn run(scenario: &'static Scenario) -> Result<()> {

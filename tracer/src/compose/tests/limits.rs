@@ -28,6 +28,7 @@ fn level(max: u64) -> Level {
         low: 0,
         min: NO_LIMIT,
         swap: Some(Counter { usage: 1, max: NO_LIMIT }),
+        kmem: Some(Counter { usage: 3, max: NO_LIMIT }),
     }
 }
 
@@ -169,5 +170,25 @@ fn the_second_counter_is_swap_on_v2_and_memory_and_swap_on_v1() {
         let leaf = &report.limit_chain.unwrap()[0];
         let flags = (leaf.swap_no_limit, leaf.memsw_no_limit);
         assert_eq!(flags, (swap.is_some(), memsw.is_some()));
+    }
+}
+
+#[test]
+fn what_was_left_is_told_where_there_is_a_limit_that_was_not_hit() {
+    let account =
+        account(POD, &[path(APP, "kubepods/pod/app", false), path(POD, "kubepods/pod", false)]);
+    let room = chain(&account).iter().map(|level| level.headroom_bytes).collect::<Vec<_>>();
+    assert_eq!(room, [Some(10 * 4096), None, Some(30 * 4096), None]);
+}
+
+#[test]
+fn what_the_kernel_uses_itself_is_counted_apart_on_cgroup_v1_only() {
+    let account = account(APP, &[]);
+    for (memory_on_v2, usage, no_limit) in
+        [(Some(false), Some(3 * 4096), true), (Some(true), None, false), (None, None, false)]
+    {
+        let host = Host { memory_on_v2, ..host() };
+        let level = report_on(&host, &account).limit_chain.unwrap().remove(0);
+        assert_eq!((level.kmem_usage_bytes, level.kmem_no_limit), (usage, no_limit));
     }
 }

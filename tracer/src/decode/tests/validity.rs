@@ -109,6 +109,7 @@ fn a_group_of_another_kind_that_is_not_known_is_absent() {
     }
     let swap = valid::LEVELS_SWAP;
     check(&levels(3), offset_of!(EventHeader, valid), swap, ".list.swap");
+    check(&levels(3), offset_of!(EventHeader, valid), valid::LEVELS_KMEM, ".list.kmem");
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn the_other_kinds_are_decoded_field_by_field() {
         &json!({"event": "candidates", "considered": 77, "list": [entry(0), entry(1)]}),
     );
     let level = json!({"memory": {"usage": 31, "max": 32}, "high": 33, "low": 34, "min": 35,
-        "swap": {"usage": 36, "max": 37}});
+        "swap": {"usage": 36, "max": 37}, "kmem": {"usage": 38, "max": 39}});
     check(
         &levels(2),
         &json!({"event": "levels", "cgroup_id": 4711, "list": [level, level], "truncated": true}),

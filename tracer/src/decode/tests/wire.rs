@@ -121,8 +121,17 @@ pub(super) fn levels(count: u32) -> Vec<u8> {
         recorded: count,
         truncated: 1,
     };
-    let entry =
-        LevelEntry { usage: 31, max: 32, high: 33, low: 34, min: 35, swap_usage: 36, swap_max: 37 };
+    let entry = LevelEntry {
+        usage: 31,
+        max: 32,
+        high: 33,
+        low: 34,
+        min: 35,
+        swap_usage: 36,
+        swap_max: 37,
+        kmem_usage: 38,
+        kmem_max: 39,
+    };
     let entries = (0..count).flat_map(|_| entry.as_bytes().to_vec());
     head.as_bytes().iter().copied().chain(entries).collect()
 }

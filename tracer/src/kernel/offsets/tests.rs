@@ -52,6 +52,7 @@ const EXPECTED: &[(&str, [u32; 6])] = &[
     ("memcg_cgroup", [0, 0, 0, 0, 0, 0]),
     ("memcg_memory", [208, 208, 256, 256, 256, 256]),
     ("memcg_swap", [320, 320, 448, 512, 448, 448]),
+    ("memcg_kmem", [432, 432, 640, ABSENT, ABSENT, ABSENT]),
     ("memcg_oom_group", [817, 817, 1184, 960, 832, 752]),
     ("memcg_vmstats", [ABSENT, ABSENT, 1472, 1136, 1008, 952]),
     ("memcg_vmstats_array", [1152, 1152, ABSENT, ABSENT, ABSENT, ABSENT]),
@@ -113,7 +114,7 @@ fn only_what_a_kernel_does_without_is_missing() {
     let expected = |series: &str| match series {
         "5.10-pid" | "5.10" => with_v1_in_memcg.clone(),
         "6.1" => vec!["per_cpu_counters", "memcg_vmstats_array"],
-        _ => vec!["task_memcg_in_oom", "memcg_vmstats_array"],
+        _ => vec!["task_memcg_in_oom", "memcg_kmem", "memcg_vmstats_array"],
     };
     for series in fixtures::SERIES {
         let missing = fixture(series).missing;

@@ -252,6 +252,7 @@ mod tests {
     const FREE: &[&str] = &[
         "per_cpu_counters",
         "task_memcg_in_oom",
+        "memcg_kmem",
         "memcg_vmstats",
         "memcg_vmstats_array",
         "vmstats_state",

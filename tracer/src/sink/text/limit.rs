@@ -123,6 +123,8 @@ fn chain_table(chain: &[LimitLevel]) -> Table {
         ("swap max", Kind::Optional(&["no limit", "0 B"])),
         ("memsw", Kind::Optional(&["0 B"])),
         ("memsw max", Kind::Optional(&["no limit"])),
+        ("kmem", Kind::Optional(&["0 B"])),
+        ("kmem max", Kind::Optional(&["no limit"])),
         ("cgroup", Kind::Text),
     ]);
     for level in chain {
@@ -146,6 +148,8 @@ fn cells(level: &LimitLevel) -> Vec<String> {
         cell(names::limit(level.swap_max_bytes, level.swap_no_limit)),
         size(level.memsw_usage_bytes),
         cell(names::limit(level.memsw_max_bytes, level.memsw_no_limit)),
+        size(level.kmem_usage_bytes),
+        cell(names::limit(level.kmem_max_bytes, level.kmem_no_limit)),
         cell(names::cgroup(&level.cgroup)),
     ]
 }
