@@ -154,7 +154,7 @@ fn kills(account: &Account) -> u64 {
             None => marked(end.victims.into()).max(end.kill_calls.into()),
         },
         // The end was lost.
-        None => marked(account.victims.len().try_into().unwrap_or(u64::MAX)),
+        None => marked(account.marks.into()),
     }
 }
 

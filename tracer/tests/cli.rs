@@ -7,6 +7,7 @@
 mod recorded;
 
 use std::{
+    collections::HashSet,
     fs,
     io::{BufRead, BufReader, pipe},
     process::{Command, Stdio},
@@ -223,6 +224,35 @@ fn kills_that_the_kernel_counted_and_nobody_saw_are_told_once() {
     let (out, _) = run(&["replay", &file, "-o", "json", "--comm", "nobody"], 0);
     let types: Vec<Value> = reports(&out).iter().map(|record| record["type"].clone()).collect();
     assert_eq!(types, ["loss", "gap"]);
+}
+
+#[test]
+fn every_key_of_the_schema_is_explained_in_the_documentation() {
+    /// Settled names of what is not emitted yet.
+    const RESERVED: [&str; 6] =
+        ["Container", "Growth", "GrowthPoint", "GrowthRate", "GrowthStack", "Verdict"];
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/record.md");
+    let page = fs::read_to_string(page).unwrap();
+    // What stands between backticks: every other piece.
+    let code = page.split('`').skip(1).step_by(2);
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words: HashSet<&str> =
+        code.flat_map(|code| code.split(move |c: char| !is_word(c))).collect();
+    let (schema, _) = run(&["schema"], 0);
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    let mut checked = 0;
+    for (name, definition) in schema["$defs"].as_object().unwrap() {
+        let Some(keys) = definition["properties"].as_object() else { continue };
+        if RESERVED.contains(&name.as_str()) {
+            continue;
+        }
+        for key in keys.keys() {
+            let is_a_limits = key.ends_with("_no_limit") && words.contains("_no_limit");
+            assert!(words.contains(key.as_str()) || is_a_limits, "{name}.{key}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 150, "{checked}");
 }
 
 #[test]

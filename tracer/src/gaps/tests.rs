@@ -208,4 +208,6 @@ fn kills_are_counted_as_the_kernel_does() {
     assert_eq!(kills(&end(1, None, 2)), 3);
     // The end was lost, and with it perhaps everything.
     assert_eq!(kills(&Account::default()), 0);
+    assert_eq!(kills(&Account { marks: 1, ..Account::default() }), 1);
+    assert_eq!(kills(&Account { marks: 2, ..Account::default() }), 3);
 }
