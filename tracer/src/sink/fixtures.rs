@@ -22,7 +22,8 @@ const CONTAINER: &str = "/kubepods/burstable/pod7c1f/ctr-app";
 
 /// Every report with a name for its snapshots.
 pub(super) fn all() -> Vec<(&'static str, Record)> {
-    let reports = [
+    // Not an array: they are large.
+    let reports = vec![
         ("memcg_kill", memcg_kill()),
         ("oom_group", oom_group()),
         ("global_kill", global_kill()),

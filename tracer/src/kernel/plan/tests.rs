@@ -95,8 +95,8 @@ fn the_way_a_program_is_attached_follows_from_its_name() {
         for planned in planned(&facts, &resolved).programs {
             let how = match planned.program {
                 name if name.ends_with("_ret") => How::Fexit,
-                "mark_victim_task" | "mark_victim_pid" | "cgroup_mkdir" => How::TpBtf,
-                "signal_generate" | "sched_process_exit" | "wake_reaper" => How::TpBtf,
+                "mark_victim_task" | "mark_victim_pid" | "cgroup_mkdir" | "signal_generate"
+                | "sched_process_exit" | "wake_reaper" => How::TpBtf,
                 name if name.ends_with("_task_reaping") => How::TpBtf,
                 _ => How::Fentry,
             };
