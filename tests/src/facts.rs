@@ -61,11 +61,18 @@ impl Facts {
     /// Whether each task of this kernel keeps back a part of the counters of its memory
     /// (`SPLIT_RSS_COUNTING`, up to 6.1; per-CPU batches took its place in 6.2).
     pub fn tasks_hold_back_rss(&self) -> bool {
+        self.release().is_some_and(|release| release < (6, 2))
+    }
+
+    /// Whether this kernel's OOM killer adds the per-CPU batches to the counters, which nobody else
+    /// does (7.0).
+    pub fn oom_killer_sums_exactly(&self) -> bool {
+        self.release().is_some_and(|release| release >= (7, 0))
+    }
+
+    fn release(&self) -> Option<(u32, u32)> {
         let mut numbers = self.kernel_release.split(['.', '-']).map(str::parse::<u32>);
-        match (numbers.next(), numbers.next()) {
-            (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < (6, 2),
-            _ => false,
-        }
+        Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
     }
 }
 
@@ -110,5 +117,12 @@ mod tests {
         assert!(splits("6.1.0-56-cloud-amd64"));
         assert!(!splits("6.12.117+deb12-cloud-amd64"));
         assert!(!splits(""));
+        let sums = |release: &str| {
+            let facts = Facts { kernel_release: release.to_owned(), ..Facts::default() };
+            facts.oom_killer_sums_exactly()
+        };
+        assert!(sums("7.3.4+deb13-cloud-amd64"));
+        assert!(!sums("6.18.15+deb13-cloud-amd64"));
+        assert!(!sums(""));
     }
 }

@@ -161,21 +161,21 @@ fn one_kill(
 /// An invocation without anybody to kill prints a block as well; of a run of them, the report is
 /// about the first, whose block is the one that fits.
 fn no_victim(check: &mut Check, case: Case<'_>, report: &Value, log: &Log) {
-    let mut nearest = Check::default();
-    nearest.disagree("no block of the kernel's log is about it".to_owned());
+    let mut nearest = vec!["no block of the kernel's log has its trigger".to_owned()];
     let blocks = log.blocks.iter().filter(|block| block.kills.is_empty());
-    for block in blocks.filter(|block| invocation::is_trigger(report, block)) {
+    let verdicts = blocks.filter(|block| invocation::is_trigger(report, block)).map(|block| {
         let mut check = Check::default();
         check.forbid(report);
         // It is written at the end, when an earlier victim may have given back more.
         check.memory_shrinks();
         invocation::against_block(&mut check, case.facts, report, block);
         candidates::against_table(&mut check, case, report, block);
-        if check.disagreements.len() <= nearest.disagreements.len() {
-            nearest = check;
-        }
+        check.disagreements
+    });
+    if let Some(verdict) = verdicts.min_by_key(Vec::len) {
+        nearest = verdict;
     }
-    for disagreement in nearest.disagreements {
+    for disagreement in nearest {
         check.disagree(format!("no_victim {}: {disagreement}", report["id"]));
     }
 }

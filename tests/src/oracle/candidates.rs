@@ -23,7 +23,7 @@ pub(super) fn against_table(check: &mut Check, case: Case<'_>, report: &Value, b
         check.equal("candidates", &report["candidates"], &Value::Null);
         return;
     }
-    let drifting = is_drifting(report);
+    let drifting = is_drifting(case.facts, report);
     for row in &block.tasks {
         match candidates(report).find(|candidate| candidate["pid"] == row.tgid) {
             Some(candidate) => {
@@ -77,8 +77,11 @@ fn one(check: &mut Check, case: Case<'_>, candidate: &Value, row: &TaskRow, drif
     {
         return;
     }
+    // Swap moves only where there is some.
+    let tolerance = if case.facts.swap_pages > 0 { part_tolerance(case, drifting) } else { 0 };
+    let swap_pages = number(candidate, "swap_pages");
+    check.near(&format!("{name}: swap_pages"), swap_pages, signed(row.swapents), tolerance);
     let exact = [
-        ("swap_pages", signed(row.swapents)),
         ("pgtables_pages", signed(row.pgtables_bytes) / PAGE_BYTES),
         ("oom_score_adj", row.oom_score_adj),
     ];
@@ -89,7 +92,13 @@ fn one(check: &mut Check, case: Case<'_>, candidate: &Value, row: &TaskRow, drif
         let total_vm = number(candidate, "total_vm_pages");
         check.near(&format!("{name}: total_vm_pages"), total_vm, signed(row.total_vm), 0);
     }
-    resident(check, &name, candidate, row, drifting);
+    resident(check, case, &name, candidate, row, drifting);
+}
+
+/// What a part may be off by: what CPUs hold back, or what kswapd takes between the weighing and
+/// the printing.
+fn part_tolerance(case: Case<'_>, drifting: bool) -> i64 {
+    if drifting || case.facts.swap_pages > 0 { HELD_BACK_PAGES } else { 0 }
 }
 
 fn is_leaderless(block: Option<&Block>, candidate: &Value) -> bool {
@@ -109,14 +118,28 @@ fn leaderless(check: &mut Check, name: &str, candidate: &Value, row: &TaskRow) {
     );
 }
 
-fn resident(check: &mut Check, name: &str, candidate: &Value, row: &TaskRow, drifting: bool) {
-    let part_tolerance = if drifting { HELD_BACK_PAGES } else { 0 };
-    // Without points nothing tells how far the parts are off.
-    let sum_tolerance = if candidate["points"].is_i64() { 0 } else { 3 * part_tolerance };
+/// What is in memory, and in swap if there is any: pages move from one to the other.
+fn resident(
+    check: &mut Check,
+    case: Case<'_>,
+    name: &str,
+    candidate: &Value,
+    row: &TaskRow,
+    drifting: bool,
+) {
+    let part_tolerance = part_tolerance(case, drifting);
+    let sum_tolerance = match (candidate["points"].is_i64(), case.facts.swap_pages) {
+        // Nothing tells how far the parts are off.
+        (false, _) => 4 * part_tolerance,
+        (true, 0) => 0,
+        // A page is counted in swap before it is no longer counted in memory.
+        (true, _) => part_tolerance,
+    };
     let sum = RSS_PARTS.iter().map(|part| number(candidate, part)).sum::<i64>()
+        + number(candidate, "swap_pages")
         + number(candidate, "drift_pages");
-    let kernel = i64::try_from(row.rss).unwrap_or(i64::MAX);
-    check.near(&format!("{name}: resident pages"), sum, kernel, sum_tolerance);
+    let kernel = i64::try_from(row.rss + row.swapents).unwrap_or(i64::MAX);
+    check.near(&format!("{name}: pages in memory and swap"), sum, kernel, sum_tolerance);
     for (part, kernel) in RSS_PARTS.iter().zip(row.rss_parts.into_iter().flatten()) {
         let kernel = i64::try_from(kernel).unwrap_or(i64::MAX);
         check.near(&format!("{name}: {part}"), number(candidate, part), kernel, part_tolerance);

@@ -25,9 +25,11 @@ const TASK_HOLDS_BACK_PAGES: i64 = 64;
 
 const PARTS: [&str; 3] = ["anon_rss_bytes", "file_rss_bytes", "shmem_rss_bytes"];
 
-/// Whether this kernel's OOM killer knows more exactly than a tracer can.
-pub(super) fn is_drifting(report: &Value) -> bool {
-    candidates(report).any(|candidate| number(candidate, "drift_pages") != 0)
+/// Whether this kernel's OOM killer knows more exactly than a tracer can. A report of tasks that
+/// may not be killed has no points that would tell.
+pub(super) fn is_drifting(facts: &Facts, report: &Value) -> bool {
+    facts.oom_killer_sums_exactly()
+        || candidates(report).any(|candidate| number(candidate, "drift_pages") != 0)
 }
 
 pub(super) fn candidates(report: &Value) -> impl Iterator<Item = &Value> {
@@ -58,7 +60,7 @@ fn resident(check: &mut Check, facts: &Facts, report: &Value, victim: &Value, ki
     if reported == kernel {
         return;
     }
-    let drifting = is_drifting(report);
+    let drifting = is_drifting(facts, report);
     let tolerance = match (drifting, facts.tasks_hold_back_rss()) {
         (true, _) => HELD_BACK_PAGES * PAGE_BYTES,
         (false, true) => TASK_HOLDS_BACK_PAGES * PAGE_BYTES,
@@ -67,10 +69,10 @@ fn resident(check: &mut Check, facts: &Facts, report: &Value, victim: &Value, ki
     for (part, (reported, kernel)) in PARTS.iter().zip(reported.into_iter().zip(kernel)) {
         check.near(part, reported, kernel, tolerance);
     }
-    if drifting {
-        let drift = candidates(report)
-            .find(|candidate| candidate["pid"] == victim["pid"])
-            .map_or(0, |candidate| number(candidate, "drift_pages") * PAGE_BYTES);
+    let row = candidates(report).find(|candidate| candidate["pid"] == victim["pid"]);
+    // Nobody was weighed: nothing tells how far the parts are off.
+    if let (true, Some(row)) = (drifting, row) {
+        let drift = number(row, "drift_pages") * PAGE_BYTES;
         let sum = reported.iter().sum::<i64>() + drift;
         check.near("the sum of the victim's parts and drift", sum, kernel.iter().sum(), 0);
     }

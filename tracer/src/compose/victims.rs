@@ -129,17 +129,32 @@ fn kernel_counts_exactly(facts: Facts<'_>, candidates: Option<&Candidates>) -> b
     };
     let drift = |row: &Candidate| row.drift_pages.unwrap_or_default();
     let chosen = candidates.list.iter().find(|row| row.chosen);
-    let batches = facts
+    let victim = facts
         .account
         .victims
         .iter()
-        .find(|(_, victim)| chosen.is_some_and(|row| row.pid == victim.task.tgid))
-        .and_then(|(_, victim)| victim.per_cpu)
-        .map(|batches| batches.iter().sum::<i64>());
-    match (chosen.map(drift), batches) {
+        .map(|(_, victim)| victim)
+        .find(|victim| chosen.is_some_and(|row| row.pid == victim.task.tgid));
+    let batches =
+        victim.and_then(|victim| victim.per_cpu).map(|batches| batches.iter().sum::<i64>());
+    let chosen_drift = chosen.map(|row| {
+        // The parts of a process whose leader has exited are those of the thread that was marked.
+        let of_victim = victim.filter(|_| row.anon_pages.is_none());
+        of_victim.and_then(|victim| drift_of(facts, row, victim)).unwrap_or_else(|| drift(row))
+    });
+    match (chosen_drift, batches) {
         (Some(0), Some(batches)) if batches != 0 => false,
         (Some(drift), Some(batches)) if drift != 0 && drift == batches => true,
         // Both sums agree on the chosen one, or it ran meanwhile: ask the others.
         _ => candidates.list.iter().any(|row| row.eligible && drift(row) != 0),
     }
+}
+
+/// The points of a row that has no parts, minus the parts of its victim. Pages.
+fn drift_of(facts: Facts<'_>, row: &Candidate, victim: &events::Victim) -> Option<i64> {
+    let memory = victim.memory?;
+    let pgtables = memory.pgtables_bytes / facts.host.page_size.max(1);
+    let counts = memory.counts.iter().fold(0_i64, |sum, &pages| sum.saturating_add(pages.max(0)));
+    let parts = counts.saturating_add(i64::try_from(pgtables).ok()?).saturating_add(row.adj_pages?);
+    Some(row.points?.saturating_sub(parts))
 }

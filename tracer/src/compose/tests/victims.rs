@@ -61,6 +61,19 @@ fn batches_count_where_the_kernels_own_points_count_them() {
 }
 
 #[test]
+fn the_parts_of_a_chosen_one_whose_leader_has_exited_are_those_of_its_victim() {
+    let leaderless = |drift: i64| {
+        let mut account = account(drift, 0, Some(BATCHES));
+        let rows = &mut account.candidates.as_mut().unwrap().list;
+        rows.iter_mut().find(|row| row.tgid == 100).unwrap().memory = None;
+        pages(&victim_of(&account))
+    };
+    assert_eq!(leaderless(0), pages(&victim_of(&account(0, 0, Some(BATCHES)))));
+    assert_eq!(leaderless(31), pages(&victim_of(&account(31, 0, Some(BATCHES)))));
+    assert_ne!(leaderless(0), leaderless(31));
+}
+
+#[test]
 fn a_sum_below_zero_is_zero() {
     let mut account = account(31, 0, Some(BATCHES));
     let memory = account.victims[0].1.memory.as_mut().unwrap();
