@@ -237,8 +237,6 @@ pub mod candidate {
     pub const POINTS_RETURNED: u32 = 1 << 3;
     /// `points` means nothing: neither returned nor computable.
     pub const POINTS_UNKNOWN: u32 = 1 << 4;
-    /// `PF_KTHREAD`.
-    pub const KTHREAD: u32 = 1 << 5;
     /// tgid 1 of the initial pid namespace: the global init.
     pub const INIT: u32 = 1 << 6;
     /// `MMF_OOM_SKIP`: its memory was already reaped.
@@ -281,7 +279,7 @@ pub struct VictimEvent {
     pub per_cpu: [i64; mm::COUNT],
     /// `mm_struct.pgtables_bytes`. Bytes.
     pub pgtables_bytes: u64,
-    /// `mm_struct` address: same for processes that share it. An identity, not shown.
+    /// `mm_struct` address: same for processes that share it. An identity, not shown. 0: not known.
     pub mm: u64,
     /// tgid in the task's own pid namespace.
     pub vpid: i32,

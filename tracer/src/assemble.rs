@@ -11,7 +11,7 @@ mod aftermath;
 
 use std::collections::BTreeMap;
 
-pub use self::aftermath::{Aftermath, Aftermaths, Visible};
+pub use self::aftermath::{Aftermath, Aftermaths, Visible, is_left};
 use crate::{
     events::{
         After, Body, Candidates, CgroupPath, End, Event, Invocation, Levels, Reclaimed, Repeats,

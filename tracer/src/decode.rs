@@ -241,7 +241,7 @@ fn victim(bytes: &[u8], has: impl Fn(u64) -> bool) -> Result<Victim, Malformed> 
             total_vm: event.total_vm,
         }),
         per_cpu: has(valid::VICTIM_PER_CPU).then_some(event.per_cpu),
-        mm: (has(valid::VICTIM_MM) || has(valid::VICTIM_SHARES_MM)).then_some(event.mm),
+        mm: (event.mm != 0).then_some(event.mm),
         shares_mm: has(valid::VICTIM_SHARES_MM),
     })
 }

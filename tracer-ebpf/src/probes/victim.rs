@@ -73,6 +73,7 @@ fn mark_pid(state: &mut State, tid: i32) {
             known = 0;
         }
         state.victim.task = facts;
+        state.victim.mm = 0;
         known = if known & valid::TRIGGER == 0 { 0 } else { valid::VICTIM_TASK };
     }
     // find_lock_task_mm() may have moved on to another thread of the process.
@@ -85,7 +86,7 @@ fn mark_pid(state: &mut State, tid: i32) {
 fn emit_victim(state: &mut State, known: u64) {
     state.victims += 1;
     state.marked = 1;
-    if known & valid::VICTIM_MM != 0 {
+    if state.victim.mm != 0 {
         let task = &state.victim.task;
         let marked = Marked { seq: state.seq, tgid: task.tgid, tid: task.tid };
         // Without memory for it, nobody sees this victim's memory come back.
@@ -137,6 +138,7 @@ fn sharer(state: &mut State, task: Object<Argument>) -> Option<()> {
 #[inline(always)]
 fn describe(victim: &mut VictimEvent, of: Object<Argument>) -> Option<u64> {
     record::identity(&mut victim.task, of)?;
+    victim.mm = 0;
     let mut known = 0;
     if record::circumstances(&mut victim.task, of).is_some() {
         known |= valid::VICTIM_TASK;

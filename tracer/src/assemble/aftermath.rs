@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use oomwhy_common::event::mm;
 
 use super::Account;
-use crate::events::{After, AfterWhat};
+use crate::events::{After, AfterWhat, Victim};
 
 /// What became of one victim. Times: `CLOCK_BOOTTIME` ns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,15 +62,18 @@ impl Account {
     /// Whether something can still become of a victim. Who shares a victim's memory is not waited
     /// for: its exit is not told.
     pub(super) fn is_dying(&self, visible: Visible) -> bool {
-        self.victims.iter().map(|(_, victim)| victim).filter(|victim| !victim.shares_mm).any(
-            |victim| {
-                let after = self.aftermath.get(&victim.task.tgid);
-                let exits = visible.exits && after.is_none_or(|after| after.exited_ns.is_none());
-                let frees = visible.freeing && victim.mm.is_some();
-                exits || (frees && after.is_none_or(|after| after.freed_ns.is_none()))
-            },
-        )
+        let awaited = self.victims.iter().map(|(_, victim)| victim);
+        awaited
+            .filter(|victim| !victim.shares_mm)
+            .any(|victim| is_left(victim, self.aftermath.get(&victim.task.tgid), visible))
     }
+}
+
+/// Whether something of a victim is left, as far as can be seen: the process, or its memory.
+pub fn is_left(victim: &Victim, after: Option<&Aftermath>, visible: Visible) -> bool {
+    let exits = visible.exits && after.is_none_or(|after| after.exited_ns.is_none());
+    let frees = visible.freeing && victim.mm.is_some();
+    exits || (frees && after.is_none_or(|after| after.freed_ns.is_none()))
 }
 
 impl Aftermath {

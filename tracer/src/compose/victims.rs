@@ -4,7 +4,7 @@ use oomwhy_common::event::mm;
 
 use super::{Facts, cgroups};
 use crate::{
-    assemble::Aftermath,
+    assemble::{Aftermath, is_left},
     events::{self, Memory},
     report::{Candidate, Candidates, Reaped, Victim, lossy},
 };
@@ -61,13 +61,12 @@ fn shared_with(facts: Facts<'_>, sharer: &events::Victim) -> Option<i32> {
 /// What became of a victim, in time since it was marked.
 fn become_of(facts: Facts<'_>, report: &mut Victim, marked_ns: u64, victim: &events::Victim) {
     let since = |time: Option<u64>| time.map(|time| time.saturating_sub(marked_ns));
-    let Some(after) = facts.account.aftermath.get(&victim.task.tgid) else {
-        report.stuck = facts.account.is_overdue && !victim.shares_mm;
+    let after = facts.account.aftermath.get(&victim.task.tgid);
+    let is_left = || is_left(victim, after, facts.host.visible());
+    report.stuck = facts.account.is_overdue && !victim.shares_mm && is_left();
+    let Some(after) = after else {
         return;
     };
-    report.stuck = facts.account.is_overdue
-        && !victim.shares_mm
-        && (after.exited_ns.is_none() || after.freed_ns.is_none());
     report.exited_after_ns = since(after.exited_ns);
     report.freed_after_ns = since(after.freed_ns);
     if !victim.shares_mm && after.freed_ns.is_some() {

@@ -224,7 +224,7 @@ pub struct Victim {
     /// Resident memory that its own exit gave back, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freed_bytes: Option<u64>,
-    /// Neither had it exited nor was its memory back when the report was closed.
+    /// It had not exited, or its memory was not back, when the report was closed.
     #[serde(default, skip_serializing_if = "is_false")]
     pub stuck: bool,
     /// It shares the memory of this victim, and was killed for that: without a line in the kernel's

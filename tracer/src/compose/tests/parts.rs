@@ -19,7 +19,9 @@ pub(super) fn host() -> Host {
         realtime_offset_ns: 1_767_225_600_000_000_000,
         gfp_flags: Vec::new(),
         tier: Tier::Fentry,
-        hooks: [("mark_victim".to_owned(), "tp_btf".to_owned())].into(),
+        hooks: ["mark_victim", "sched_process_exit", "exit_mmap"]
+            .map(|hook| (hook.to_owned(), "tp_btf".to_owned()))
+            .into(),
         missing: Vec::new(),
         memory_on_v2: Some(true),
         memcg_stat: Vec::new(),

@@ -129,6 +129,7 @@ fn a_victim_has_its_row_its_time_and_its_place() {
 fn died(after: Aftermath, is_overdue: bool) -> Victim {
     let mut account = kill();
     account.victims[0].0 = 12_000_000;
+    account.victims[0].1.mm = Some(1);
     account.aftermath.insert(100, after);
     account.is_overdue = is_overdue;
     victim_of(&account)

@@ -94,8 +94,6 @@ fn a_group_of_another_kind_that_is_not_known_is_absent() {
     ] {
         check(victim().as_bytes(), offset_of!(EventHeader, valid), bits, gone);
     }
-    let mm = valid::VICTIM_MM | valid::VICTIM_SHARES_MM;
-    check(victim().as_bytes(), offset_of!(EventHeader, valid), mm, ".memory .mm");
     check(after().as_bytes(), offset_of!(EventHeader, valid), valid::AFTER_COUNTS, ".counts");
     check(stat().as_bytes(), offset_of!(EventHeader, valid), valid::STAT_PLACES, ".places");
     for (bits, gone) in [
