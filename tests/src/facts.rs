@@ -70,6 +70,12 @@ impl Facts {
         self.release().is_some_and(|release| release >= (7, 0))
     }
 
+    /// Whether `sched_process_exit` comes before the memory of a process is given back (since 6.16,
+    /// commit 3e816361e94a).
+    pub fn tells_exits_early(&self) -> bool {
+        self.release().is_some_and(|release| release >= (6, 16))
+    }
+
     fn release(&self) -> Option<(u32, u32)> {
         let mut numbers = self.kernel_release.split(['.', '-']).map(str::parse::<u32>);
         Some((numbers.next()?.ok()?, numbers.next()?.ok()?))

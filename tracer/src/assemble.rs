@@ -26,6 +26,8 @@ pub const RUN_SETTLES_AFTER_NS: u64 = 1_000_000_000;
 pub const RUN_REPORTED_EVERY_NS: u64 = 10_000_000_000;
 /// Silence after which a run is over: the kernel side counts on in the same run until then. ns.
 const RUN_ENDS_AFTER_NS: u64 = 10_000_000_000;
+/// The exit of a victim whose memory is back is waited for no longer: it went unseen. ns.
+const EXIT_FOLLOWS_WITHIN_NS: u64 = 2_000_000_000;
 /// An invocation that is still open after this time has lost its end. Long, because the kernel may
 /// be printing thousands of tasks to a serial console meanwhile. ns.
 const OPEN_CLOSES_AFTER_NS: u64 = 120_000_000_000;
@@ -212,13 +214,19 @@ impl Assembler {
             !over
         });
         done.extend(self.due_reclaimed(now_ns));
-        let close_after_ns = self.close_after_ns;
-        let overdue =
-            |_: &u64, dying: &mut Dying| now_ns.saturating_sub(dying.since_ns) >= close_after_ns;
-        let overdue = self.dying.extract_if(.., overdue).map(|(_, dying)| dying.account);
-        done.extend(overdue.map(|account| Account {
+        let (visible, close_after_ns) = (self.visible, self.close_after_ns);
+        let late = |_: &u64, dying: &mut Dying| {
+            let patience = if dying.account.is_left(visible) {
+                close_after_ns
+            } else {
+                close_after_ns.min(EXIT_FOLLOWS_WITHIN_NS)
+            };
+            now_ns.saturating_sub(dying.since_ns) >= patience
+        };
+        let late = self.dying.extract_if(.., late).map(|(_, dying)| dying.account);
+        done.extend(late.map(|account| Account {
             stage: Stage::Closed,
-            is_overdue: true,
+            is_overdue: account.is_left(visible),
             ..account
         }));
         done

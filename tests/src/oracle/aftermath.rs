@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::check::{Check, number};
+use crate::facts::Facts;
 
 /// Its counters are approximate at both ends: what two CPUs hold back of three of them, and what
 /// it still took before it noticed that it was dead.
@@ -12,7 +13,7 @@ const TOLERANCE_BYTES: i64 = 2 << 20;
 const UNDEAD: &str = "undead";
 
 /// Every victim is gone when its report is written, or is said to be stuck.
-pub(super) fn judge(check: &mut Check, victim: &Value) {
+pub(super) fn judge(check: &mut Check, facts: &Facts, victim: &Value) {
     if victim["comm"] == UNDEAD {
         check.equal(
             "exited_after_ns of one that is held",
@@ -21,10 +22,11 @@ pub(super) fn judge(check: &mut Check, victim: &Value) {
         );
         return;
     }
-    for key in ["exited_after_ns", "freed_after_ns"] {
-        let is_known = victim[key].as_i64().is_some_and(|ns| ns > 0);
-        check.equal(&format!("{key} is known"), is_known, true);
-    }
+    let is_known = |key: &str| victim[key].as_i64().is_some_and(|ns| ns > 0);
+    check.equal("freed_after_ns is known", is_known("freed_after_ns"), true);
+    // Told early, an exit on another CPU can come before the mark.
+    let is_optional = facts.tells_exits_early() && victim["exited_after_ns"].is_null();
+    check.equal("exited_after_ns is known", is_optional || is_known("exited_after_ns"), true);
     check.equal("stuck", &victim["stuck"], &Value::Null);
     if victim["freed_bytes"].is_i64() && victim["anon_rss_bytes"].is_i64() {
         let parts = ["anon_rss_bytes", "file_rss_bytes", "shmem_rss_bytes"];

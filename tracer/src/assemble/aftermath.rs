@@ -59,9 +59,18 @@ impl Account {
         !pids.is_empty()
     }
 
-    /// Whether something can still become of a victim. Who shares a victim's memory is not waited
-    /// for: its exit is not told.
+    /// Whether something can still become of a victim.
     pub(super) fn is_dying(&self, visible: Visible) -> bool {
+        let unseen = |(_, victim): &(u64, Victim)| {
+            let after = self.aftermath.get(&victim.task.tgid);
+            !victim.shares_mm && after.is_none_or(|after| after.exited_ns.is_none())
+        };
+        self.is_left(visible) || (visible.exits && self.victims.iter().any(unseen))
+    }
+
+    /// Whether a victim is still there. Who shares a victim's memory is not waited for: its exit is
+    /// not told.
+    pub(super) fn is_left(&self, visible: Visible) -> bool {
         let awaited = self.victims.iter().map(|(_, victim)| victim);
         awaited
             .filter(|victim| !victim.shares_mm)
@@ -69,11 +78,15 @@ impl Account {
     }
 }
 
-/// Whether something of a victim is left, as far as can be seen: the process, or its memory.
+/// Whether a victim is still there, as far as can be seen: its memory, else the process.
+///
+/// Memory that is back says that nobody runs on it any more. Its exit may go unseen: since 6.16 it
+/// is told before the memory goes, which on another CPU can be before the victim is marked.
 pub fn is_left(victim: &Victim, after: Option<&Aftermath>, visible: Visible) -> bool {
-    let exits = visible.exits && after.is_none_or(|after| after.exited_ns.is_none());
-    let frees = visible.freeing && victim.mm.is_some();
-    exits || (frees && after.is_none_or(|after| after.freed_ns.is_none()))
+    if visible.freeing && victim.mm.is_some() {
+        return after.is_none_or(|after| after.freed_ns.is_none());
+    }
+    visible.exits && after.is_none_or(|after| after.exited_ns.is_none())
 }
 
 impl Aftermath {

@@ -34,7 +34,7 @@ pub(crate) fn run(scenario: &'static Scenario) -> Result<()> {
         stage.perform();
         stage.await_kills();
     } else {
-        stage.problem("oomwhy was not ready within 20 s");
+        stage.problem("oomwhy was not ready within a minute");
     }
     let facts = stage.strike()?;
     fs::write(directory.join(file::KMSG), log.end()?)?;

@@ -16,7 +16,7 @@ use crate::wait;
 /// What oomwhy says on stderr once every kill will be seen.
 pub(crate) const READY_LINE: &str = "Tracing OOM kills";
 
-const TIME_TO_START: Duration = Duration::from_secs(20);
+const TIME_TO_START: Duration = Duration::from_mins(1);
 const TIME_TO_END: Duration = Duration::from_secs(10);
 
 /// A running oomwhy whose output goes to files of a directory.

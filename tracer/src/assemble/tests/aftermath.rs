@@ -124,3 +124,13 @@ fn a_task_that_waits_is_told_when_it_begins_and_when_it_ends() {
     // The end of one that is not known says nothing.
     assert!(assembler.push(event(901, 0, wait(100, true))).is_empty());
 }
+
+#[test]
+fn an_exit_that_went_unseen_is_not_waited_for_long() {
+    let (mut assembler, _) = killed(ALL);
+    assert!(assembler.push(event(20, 1, after(Freed, 100, 1))).is_empty());
+    assert!(assembler.due((13 + 1_999) * MS).is_empty());
+    let closed = assembler.due((13 + 2_000) * MS);
+    assert_eq!(stages(&closed), [Stage::Closed]);
+    assert!(!closed[0].is_overdue);
+}
