@@ -133,7 +133,7 @@ pub(crate) struct State {
     /// Address of the oom_memcg; 0 for a global OOM.
     pub(crate) oom_memcg: u64,
     /// 1: `stat` was filled in this invocation, 2: and emitted.
-    pub(crate) stat_state: u32,
+    pub(crate) stat_stage: u32,
     pub(crate) reserved: u32,
     /// Its points.
     pub(crate) least_points: i64,

@@ -45,7 +45,7 @@ fn begin(ctx: &FEntryContext) -> Option<()> {
     state.victims = 0;
     state.shots = 0;
     state.marked = 0;
-    state.stat_state = 0;
+    state.stat_stage = 0;
     state.oom_memcg = 0;
     state.candidates.head.recorded = 0;
     state.candidates.head.considered = 0;

@@ -19,9 +19,9 @@ use crate::{
     objects::memcg,
 };
 
-/// `State::stat_state`: filled.
+/// `State::stat_stage`: filled.
 const FILLED: u32 = 1;
-/// `State::stat_state`: emitted.
+/// `State::stat_stage`: emitted.
 const EMITTED: u32 = 2;
 
 // kernel-proto: mm/memcontrol.c void mem_cgroup_print_oom_meminfo(struct mem_cgroup *memcg)
@@ -39,7 +39,7 @@ fn mem_cgroup_print_oom_meminfo_ret(ctx: FExitContext) -> i32 {
 /// Before the first shot: emits what was read, or what can be read now.
 #[inline(always)]
 pub(super) fn before_shot(state: &mut State) {
-    if state.stat_state == 0
+    if state.stat_stage == 0
         && let Some(memcg) = Object::<Untyped>::new(state.oom_memcg as *const u8)
     {
         fill(state, memcg, 0);
@@ -50,10 +50,10 @@ pub(super) fn before_shot(state: &mut State) {
 /// Emits what was read, once.
 #[inline(always)]
 pub(super) fn emit_filled(state: &mut State) {
-    if state.stat_state != FILLED {
+    if state.stat_stage != FILLED {
         return;
     }
-    state.stat_state = EMITTED;
+    state.stat_stage = EMITTED;
     let size = size_of::<StatEvent>();
     let known = state.stat.header.valid;
     state.stat.header = emit::header(kind::STAT, state.seq, emit::now(), known, size);
@@ -74,5 +74,5 @@ fn fill<O: Origin>(state: &mut State, memcg: Object<O>, fresh: u32) {
     if kernel::copy_block(&mut stat.places, kernel::stat_places()).is_some() {
         stat.header.valid = valid::STAT_PLACES;
     }
-    state.stat_state = FILLED;
+    state.stat_stage = FILLED;
 }

@@ -224,7 +224,8 @@ pub struct Victim {
     /// Resident memory that its own exit gave back, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freed_bytes: Option<u64>,
-    /// It had not exited, or its memory was not back, when the report was closed.
+    /// Its memory was not back (where that cannot be seen: it had not exited) when the report was closed
+    /// for being late.
     #[serde(default, skip_serializing_if = "is_false")]
     pub stuck: bool,
     /// It shares the memory of this victim, and was killed for that: without a line in the kernel's
