@@ -143,7 +143,7 @@ fn one_kill(
     if let [(report, victim)] = mine.as_slice() {
         check.forbid(report);
         memory::victim(check, case.facts, report, victim, kill);
-        aftermath::judge(check, case.facts, victim);
+        aftermath::judge(check, case.facts, report, victim);
         check.field(report, "/message", kill.message.as_str());
         check.field(report, "/reason", invocation::reason(kill, block));
         check.field(report, "/source/drops", 0);

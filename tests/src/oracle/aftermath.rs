@@ -13,7 +13,7 @@ const TOLERANCE_BYTES: i64 = 2 << 20;
 const UNDEAD: &str = "undead";
 
 /// Every victim is gone when its report is written, or is said to be stuck.
-pub(super) fn judge(check: &mut Check, facts: &Facts, victim: &Value) {
+pub(super) fn judge(check: &mut Check, facts: &Facts, report: &Value, victim: &Value) {
     if victim["comm"] == UNDEAD {
         check.equal(
             "exited_after_ns of one that is held",
@@ -33,7 +33,15 @@ pub(super) fn judge(check: &mut Check, facts: &Facts, victim: &Value) {
         let resident: i64 = parts.iter().map(|part| number(victim, part)).sum();
         let back = number(victim, "freed_bytes") + number(&victim["reaped"], "bytes");
         check.near("bytes that came back", back, resident, TOLERANCE_BYTES);
-    } else if !check.is_locked_down() {
+    } else if !check.is_locked_down() && !says_begin_was_skipped(report) {
         check.disagree("freed_bytes is absent".to_owned());
     }
+}
+
+/// The kernel does not run a probe on top of itself: two victims that exit on one CPU at the same
+/// time, one preempted by the other. It is rare, and the report says it.
+fn says_begin_was_skipped(report: &Value) -> bool {
+    let mut missing = report["source"]["missing"].as_array().into_iter().flatten();
+    let has_company = report["victims"].as_array().is_some_and(|victims| victims.len() > 1);
+    has_company && missing.any(|entry| entry["field"] == "victims[].freed_bytes")
 }

@@ -90,6 +90,13 @@ pub fn is_left(victim: &Victim, after: Option<&Aftermath>, visible: Visible) -> 
 }
 
 impl Aftermath {
+    /// Whether its memory came back without a word about the begin of that: a program that runs on a
+    /// CPU already is not run again on top of itself, which a preempted exit can ask for.
+    /// <https://github.com/torvalds/linux/blob/v6.1/kernel/bpf/trampoline.c>, `__bpf_prog_enter`
+    pub fn began_unseen(&self) -> bool {
+        self.freed_ns.is_some() && self.freeing_ns.is_none()
+    }
+
     fn note(&mut self, now: u64, after: &After) {
         let time = match after.what {
             AfterWhat::ReaperWoken => &mut self.reaper_woken_ns,

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    assemble::Account,
+    assemble::{Account, Aftermath},
     events::{Invocation, Task, UserFrame},
     gfp,
     host::Host,
@@ -230,6 +230,15 @@ fn source(facts: Facts<'_>) -> Source {
 
 /// Names what this report lacks though the host could give it: records that were lost.
 fn finish_missing(report: &mut OomReport, account: &Account) {
+    if account.aftermath.values().any(Aftermath::began_unseen) {
+        report.source.missing.push(Missing {
+            field: "victims[].freed_bytes".to_owned(),
+            why:
+                "the kernel skips a probe that is interrupted by itself: another victim's exit on \
+                  the same CPU"
+                    .to_owned(),
+        });
+    }
     let victims_lost =
         account.end.as_ref().map_or(0, |end| end.victims.saturating_sub(account.marks));
     let missing = &mut report.source.missing;
