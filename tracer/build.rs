@@ -1,5 +1,5 @@
 //! Builds the eBPF programs (`tracer-ebpf`) into `OUT_DIR/oomwhy`, with whichever toolchain this
-//! machine has: rustup's nightly with rust-src, or one with a prebuilt `core` for BPF.
+//! machine has: a dated nightly of rustup's with rust-src, or one with a prebuilt `core` for BPF.
 
 use std::{env, fs, path::Path, process::Command};
 
@@ -10,10 +10,14 @@ use object::{
     elf::SHT_STRTAB,
 };
 
+/// Of the day whose LLVM is the linker's: a later one writes bitcode that bpf-linker 0.10 cannot
+/// be relied on to read. `xtask/src/toolchain.rs` installs it.
+const NIGHTLY: &str = "nightly-2026-04-20";
+
 /// What to do when neither is there.
 const HINT: &str = "\
 no toolchain here can compile for BPF. Either of these makes one:
-  rustup toolchain install nightly --component rust-src
+  rustup toolchain install nightly-2026-04-20 --component rust-src
   apt-get install -y --no-install-recommends rustc-web cargo-web libstd-rust-web-dev-bpf \
 libllvm22 && rustup toolchain link bpf /usr
 and the linker, for both:
@@ -34,8 +38,8 @@ fn main() -> anyhow::Result<()> {
     println!("cargo:rerun-if-changed=../tracer-common");
     let linker = Command::new("bpf-linker").arg("--version").output();
     anyhow::ensure!(linker.is_ok_and(|output| output.status.success()), HINT);
-    let toolchain = if has("nightly", "src/rust/library/core/Cargo.toml") {
-        Toolchain::Nightly
+    let toolchain = if has(NIGHTLY, "src/rust/library/core/Cargo.toml") {
+        Toolchain::Custom(NIGHTLY)
     } else {
         anyhow::ensure!(has("bpf", "bpfel-unknown-none/lib"), HINT);
         Toolchain::Custom("bpf")

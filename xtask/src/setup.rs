@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::process;
-use crate::toolchain::EbpfToolchain;
+use crate::toolchain::{EbpfToolchain, NIGHTLY};
 
 /// From 0.11 on it wants a system LLVM; 0.10 uses the one of the compiler.
 const BPF_LINKER: Tool = Tool { name: "bpf-linker", version: "0.10.4" };
@@ -78,7 +78,7 @@ fn needs_by_hand() -> Result<()> {
     }
     bail!(
         "this system has no apt-get, so install by hand: {}; and the eBPF toolchain: \
-         rustup toolchain install nightly --component rust-src",
+         rustup toolchain install {NIGHTLY} --component rust-src",
         missing.join(", ")
     )
 }
@@ -101,23 +101,24 @@ fn as_root(program: &str) -> Result<Command> {
 }
 
 fn install_toolchain() -> Result<EbpfToolchain> {
-    println!("installing an eBPF toolchain: rustup's nightly with rust-src");
+    println!("installing an eBPF toolchain: rustup's {NIGHTLY} with rust-src");
     let nightly = process::run(Command::new("rustup").args([
         "toolchain",
         "install",
-        "nightly",
+        NIGHTLY,
         "--profile=minimal",
-        "--component=rust-src",
+        "--component=rust-src,clippy",
     ]));
     if let Err(error) = nightly {
         println!("that cannot be had ({error:#}); Debian's rustc-web instead");
         install_packages(TOOLCHAIN_PACKAGES)?;
         process::run(Command::new("rustup").args(["toolchain", "link", "bpf", "/usr"]))?;
     }
-    EbpfToolchain::find().context(
-        "no toolchain can build for eBPF: \
-         rustup toolchain install nightly --component rust-src",
-    )
+    EbpfToolchain::find().with_context(|| {
+        format!(
+            "no toolchain can build for eBPF: rustup toolchain install {NIGHTLY} --component rust-src"
+        )
+    })
 }
 
 fn install_tool(tool: &Tool) -> Result<()> {

@@ -8,10 +8,13 @@ use crate::process;
 /// The eBPF target.
 pub(crate) const TARGET: &str = "bpfel-unknown-none";
 
+/// The nightly of the day whose LLVM is bpf-linker's.
+pub(crate) const NIGHTLY: &str = "nightly-2026-04-20";
+
 /// A toolchain that can build for [`TARGET`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EbpfToolchain {
-    /// rustup's nightly with the component rust-src, which builds `core` itself.
+    /// rustup's nightly of a day, with the component rust-src, which builds `core` itself.
     Nightly,
     /// A toolchain linked under the name `bpf`, which brings `core` for the target along.
     Linked,
@@ -21,7 +24,7 @@ impl EbpfToolchain {
     /// Its rustup name.
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Nightly => "nightly",
+            Self::Nightly => NIGHTLY,
             Self::Linked => "bpf",
         }
     }
@@ -56,5 +59,17 @@ impl EbpfToolchain {
     /// The first one that this machine has.
     pub(crate) fn find() -> Option<Self> {
         [Self::Nightly, Self::Linked].into_iter().find(|toolchain| toolchain.is_usable())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NIGHTLY;
+
+    #[test]
+    fn the_build_script_means_the_same_nightly() {
+        let build = include_str!("../../tracer/build.rs");
+        assert!(build.contains(&format!("const NIGHTLY: &str = \"{NIGHTLY}\";")));
+        assert!(build.contains(&format!("rustup toolchain install {NIGHTLY} ")));
     }
 }
