@@ -11,6 +11,7 @@ mod expected;
 mod invocation;
 mod losses;
 mod memory;
+mod outlooks;
 #[cfg(test)]
 mod tests;
 mod watchers;
@@ -78,6 +79,7 @@ pub fn judge(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
         one_kill(&mut check, case, &kills, kill, None);
     }
     silent_victims(&mut check, scenario, &log, &kills);
+    outlooks::judge(&mut check, account.watchers, &kills);
     for report in all.iter().filter(|report| report["outcome"] == "no_victim") {
         no_victim(&mut check, case, report, &log);
     }

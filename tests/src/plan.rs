@@ -81,6 +81,7 @@ const BOOTS: &[Boot] = &[
             "trigger_is_not_victim",
             "oom_group",
             "leader_exited",
+            "foretold",
             "vfork_child",
             "pid_namespace",
             "init_is_passed_over",

@@ -130,6 +130,8 @@ pub enum Step {
     ResumeTracer,
     /// Start one more oomwhy; the next step of another kind waits until it traces.
     Watch(Watcher),
+    /// Run another command of oomwhy to its end.
+    Run(Watcher),
     /// Mount a file system over a directory, until the end.
     Mount {
         /// Its type.
@@ -178,6 +180,8 @@ pub struct Process {
     pub uid: u32,
     /// Whether it is the first of a new pid namespace.
     pub new_pid_namespace: bool,
+    /// A pause between two MiB.
+    pub pause_ms: Option<u64>,
     /// What it does.
     pub work: Work,
 }
@@ -219,6 +223,16 @@ pub fn bytes(text: &str) -> Vec<u8> {
         }
     }
     bytes
+}
+
+impl Step {
+    /// The oomwhy that it starts besides the one that is compared, if it does.
+    pub fn watcher(&self) -> Option<&Watcher> {
+        match self {
+            Self::Watch(watcher) | Self::Run(watcher) => Some(watcher),
+            _ => None,
+        }
+    }
 }
 
 /// What a text of a scenario looks like where bytes that are not UTF-8 cannot be shown.

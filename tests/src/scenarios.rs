@@ -45,6 +45,7 @@ const SLEEPER: Process = Process {
     oom_score_adj: 0,
     uid: 0,
     new_pid_namespace: false,
+    pause_ms: None,
     work: Work::Sleep,
 };
 

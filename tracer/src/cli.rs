@@ -23,6 +23,12 @@ Examples:
   oomwhy --record kills.rec            trace, and keep the raw events
   oomwhy replay kills.rec --comm java  report again from a recording";
 
+const RISK_EXAMPLES: &str = "\
+Examples:
+  oomwhy risk                          a table, the most urgent first
+  oomwhy risk --watch                  the same live, on the whole screen
+  oomwhy risk --cgroup '/kubepods/**' -o json";
+
 /// Tells who was killed by the OOM killer, by whose limit, and why that one.
 ///
 /// Attaches to the kernel's OOM killer and prints a report for every invocation: the victims, the
@@ -60,6 +66,13 @@ pub enum Command {
     ///
     /// The output is the same, byte for byte, as when it was made.
     Replay(ReplayArgs),
+    /// Show who is near a memory limit, how fast it grows, and who would be killed.
+    ///
+    /// For each cgroup with a limit: what it uses, what of that could be reclaimed, when it would
+    /// be full at the present pace, and whom the OOM killer would choose now, by the kernel's own sum.
+    /// Reads cgroupfs and /proc; needs neither BPF nor, for one's own processes, root.
+    #[command(after_help = RISK_EXAMPLES)]
+    Risk(RiskArgs),
     /// Print the JSON Schema of what -o json prints.
     Schema,
     /// Print the manual page.
@@ -134,6 +147,59 @@ pub struct ReplayArgs {
     /// Which reports.
     #[command(flatten)]
     pub select: SelectArgs,
+}
+
+/// What `risk` takes.
+#[derive(Args, Clone, Debug)]
+pub struct RiskArgs {
+    /// Format: table or json.
+    ///
+    /// json: one object a line, with keys that stay (docs/risk.md).
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub output: OutlookFormat,
+    /// Print to FILE instead of stdout.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output_file: Option<PathBuf>,
+    /// Only these cgroups, and those below them.
+    #[arg(long, value_name = "GLOB")]
+    pub cgroup: Option<String>,
+    /// Go on, until Ctrl-C: on the whole screen, or one JSON object a line.
+    #[arg(short, long)]
+    pub watch: bool,
+    /// Time over which growth is measured, and between two pictures [default: 1s].
+    ///
+    /// From 100ms to 1h.
+    #[arg(long, value_name = "DURATION", value_parser = durations::interval)]
+    pub interval: Option<Duration>,
+}
+
+impl RiskArgs {
+    /// The interval.
+    pub fn every(&self) -> Duration {
+        self.interval.unwrap_or(Duration::from_secs(1))
+    }
+
+    /// Where to print, as the other commands have it.
+    pub fn to_file(&self) -> OutputArgs {
+        OutputArgs { output_file: self.output_file.clone(), ..OutputArgs::default() }
+    }
+}
+
+/// Format of an outlook.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum OutlookFormat {
+    /// For people.
+    #[default]
+    Table,
+    /// One JSON object a line.
+    Json,
 }
 
 /// How and where to print.

@@ -33,7 +33,8 @@ impl Filter {
     }
 }
 
-fn matches(glob: &GlobMatcher, path: &str) -> bool {
+/// Whether a cgroup or one of its ancestors matches.
+pub fn matches(glob: &GlobMatcher, path: &str) -> bool {
     std::path::Path::new(path).ancestors().any(|ancestor| glob.is_match(ancestor))
 }
 

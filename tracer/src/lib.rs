@@ -41,6 +41,7 @@ pub mod filter;
 pub mod live;
 pub mod pipeline;
 pub mod replay;
+pub mod risk;
 
 pub mod sanitize;
 pub mod sink;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::check::Check;
-use crate::scenario::{Scenario, Step, Watcher};
+use crate::scenario::{Scenario, Watcher};
 
 /// Each watcher ended well and printed what it shall.
 pub(super) fn judge(
@@ -12,7 +12,7 @@ pub(super) fn judge(
     outputs: &BTreeMap<String, (String, String)>,
 ) {
     for step in scenario.steps {
-        if let Step::Watch(watcher) = step {
+        if let Some(watcher) = step.watcher() {
             check.within(format!("watcher {}", watcher.name));
             match outputs.get(watcher.name) {
                 Some((stdout, exit)) => one(check, watcher, stdout, exit),

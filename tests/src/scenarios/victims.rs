@@ -1,10 +1,46 @@
 //! Who dies, and in which shape.
 
 use super::{CONTAINER, CONTAINER_OF_48_MIB, HOG, IMMORTAL, ONE_KILL, SLEEPER, START_HOG};
-use crate::scenario::{Expected, Process, Scenario, Step, Until, Want};
+use crate::scenario::{Expected, Process, Scenario, Step, Until, Want, Watcher};
 use crate::workload::Work;
 
 pub(super) const ALL: &[Scenario] = &[
+    // Who is next, asked while it grows: not yet the biggest.
+    Scenario {
+        name: "foretold",
+        victims: &[("growing", 1)],
+        steps: &[
+            Step::Cgroup { path: "/foretold", limits: &[("memory.max", "96M")] },
+            Step::Start {
+                process: Process {
+                    comm: "biggest",
+                    cgroup: "/foretold",
+                    work: Work::Anon { mib: 40 },
+                    ..SLEEPER
+                },
+                until: Until::Ready,
+            },
+            Step::Start {
+                process: Process {
+                    comm: "growing",
+                    cgroup: "/foretold",
+                    oom_score_adj: 800,
+                    pause_ms: Some(40),
+                    ..HOG
+                },
+                until: Until::Started,
+            },
+            Step::Run(Watcher {
+                name: "risk",
+                args: &["risk", "-o", "json", "--cgroup", "/foretold", "--interval", "300ms"],
+                ends: true,
+                lines: ("{\"schema\":1,\"type\":\"risk\"", 1, 1),
+                has: &["\"comm\":\"growing\"", "time_to_limit"],
+                lacks: &["biggest"],
+            }),
+        ],
+        ..ONE_KILL
+    },
     Scenario {
         name: "oom_group",
         steps: GROUP_STEPS,

@@ -14,6 +14,11 @@ pub(super) fn close_after(text: &str) -> Result<Duration, String> {
     within(text, Duration::ZERO, Duration::from_mins(10), "from 0s to 10min")
 }
 
+/// `--interval` of `risk`.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    within(text, Duration::from_millis(100), Duration::from_hours(1), "from 100ms to 1h")
+}
+
 fn within(
     text: &str,
     shortest: Duration,

@@ -115,7 +115,8 @@ pub struct CgroupMounts {
     pub v1_memory: Option<PathBuf>,
 }
 
-pub(super) fn cgroup_mounts(root: &Root) -> CgroupMounts {
+/// Finds them in the mounts of this process.
+pub fn cgroup_mounts(root: &Root) -> CgroupMounts {
     let mut mounts = CgroupMounts::default();
     for line in root.text("/proc/self/mountinfo").unwrap_or_default().lines() {
         let Some((mount, file_system)) = line.split_once(" - ") else {

@@ -22,6 +22,10 @@ use anstyle::{AnsiColor, Style};
 use jiff::{Timestamp, ZonedDateTime, tz::TimeZone};
 
 use self::layout::Block;
+pub(crate) use self::{
+    layout::{columns, elide},
+    units::bytes,
+};
 use super::{Sink, SinkError};
 use crate::report::{GapReport, LossReport, OomReport, Record, Source, Tier};
 

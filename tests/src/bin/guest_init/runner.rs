@@ -129,6 +129,11 @@ impl Stage {
             Step::PauseTracer => self.tracer.signal(Signal::STOP)?,
             Step::ResumeTracer => self.tracer.signal(Signal::CONT)?,
             Step::Watch(watcher) => self.watch(watcher)?,
+            Step::Run(command) => {
+                let mut run = Tracer::watch(&self.directory, command.name, command.args)?;
+                run.wait_ended();
+                self.keep_exit(command, run.stop()?)?;
+            }
         }
         Ok(())
     }
@@ -165,7 +170,7 @@ impl Stage {
             oom_score_adj: Some(process.oom_score_adj),
             comm: Some(process.comm.to_owned()),
             uid: (process.uid != 0).then_some(process.uid),
-            pause_ms: None,
+            pause_ms: process.pause_ms,
             work: process.work,
         };
         let mut command = Command::new(HOG);
@@ -221,6 +226,11 @@ impl Stage {
         }
     }
 
+    fn keep_exit(&self, of: &Watcher, ended: String) -> Result<()> {
+        let path = self.directory.join(file::watcher_exit(of.name));
+        fs::write(&path, ended + "\n").with_context(|| format!("{} is not kept", path.display()))
+    }
+
     /// Ends every oomwhy and clears the stage for the next scenario.
     fn strike(mut self) -> Result<Facts> {
         for (watcher, mut tracer) in std::mem::take(&mut self.watchers) {
@@ -228,7 +238,7 @@ impl Stage {
                 tracer.wait_ended();
             }
             let ended = tracer.stop()?;
-            fs::write(self.directory.join(file::watcher_exit(watcher.name)), ended + "\n")?;
+            self.keep_exit(watcher, ended)?;
         }
         fs::write(self.directory.join(file::EXIT), self.tracer.stop()? + "\n")?;
         self.facts.oom_kills_after = n_oom_kills();

@@ -94,7 +94,7 @@ pub(super) fn paint(style: Style, text: &str) -> String {
 }
 
 /// Columns a text takes; never too few: whatever may be wide counts as wide.
-pub(super) fn columns(text: &str) -> usize {
+pub(crate) fn columns(text: &str) -> usize {
     text.chars().map(char_columns).sum()
 }
 
@@ -104,7 +104,7 @@ fn char_columns(character: char) -> usize {
 
 /// A text shortened in the middle: a path between its names, anything else anywhere. The end, which
 /// tells more, keeps most.
-pub(super) fn elide(text: &str, width: usize) -> String {
+pub(crate) fn elide(text: &str, width: usize) -> String {
     if columns(text) <= width {
         return text.to_owned();
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /// A size in IEC units, one decimal where it is not whole: "0 B", "4 KiB", "498.1 MiB".
-pub(super) fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     if bytes < 1024 {
         return format!("{bytes} B");
     }

@@ -1,0 +1,53 @@
+//! What `oomwhy risk` foretold: the one that the kernel then took, with the points that it then had,
+//! but for what it grew by meanwhile.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::check::{Check, number};
+use super::memory::{HELD_BACK_PAGES, PAGE_BYTES, candidates};
+use super::victims;
+use crate::report;
+
+/// /proc and the kernel's sum read the same counters, approximately: three of them, and swap; the page
+/// tables grow with the memory, by far less.
+const POINTS_TOLERANCE: i64 = 4 * HELD_BACK_PAGES;
+
+/// Each outlook is about a cgroup of a later kill.
+pub(super) fn judge(
+    check: &mut Check,
+    outputs: &BTreeMap<String, (String, String)>,
+    kills: &[Value],
+) {
+    for (name, (stdout, _)) in outputs {
+        let outlooks = report::objects(stdout).filter(|object| object["type"] == "risk");
+        for outlook in outlooks {
+            check.within(format!("outlook {name}"));
+            for risk in outlook["cgroups"].as_array().into_iter().flatten() {
+                one(check, risk, kills);
+            }
+            check.leave();
+        }
+    }
+}
+
+fn one(check: &mut Check, risk: &Value, kills: &[Value]) {
+    let Some(kill) = kills.iter().find(|kill| kill["oom_memcg"]["path"] == risk["path"]) else {
+        check.disagree(format!("nobody was killed by the limit of {}", risk["path"]));
+        return;
+    };
+    let foretold = &risk["next_victim"];
+    check.equal("its limit", &risk["limit_bytes"], &kill["oom_memcg"]["max_bytes"]);
+    let is_victim = victims(kill).any(|victim| victim["pid"] == foretold["pid"]);
+    check.equal("the one foretold was killed", is_victim, true);
+    match candidates(kill).find(|candidate| candidate["pid"] == foretold["pid"]) {
+        Some(row) => {
+            let points = number(foretold, "points") - number(foretold, "rss_bytes") / PAGE_BYTES;
+            let rss = ["anon_pages", "file_pages", "shmem_pages"].iter();
+            let kernel = number(row, "points") - rss.map(|part| number(row, part)).sum::<i64>();
+            check.near("its points besides resident pages", points, kernel, POINTS_TOLERANCE);
+        }
+        None => check.disagree("the one foretold is no candidate".to_owned()),
+    }
+}

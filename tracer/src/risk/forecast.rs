@@ -1,0 +1,119 @@
+//! When a limit would be reached, from a few readings. Pure.
+
+use serde::Serialize;
+
+/// memory.current is exact but for what CPUs have charged in advance: one batch, `MEMCG_CHARGE_BATCH`,
+/// 64 pages of 4 KiB. What moves by less has not grown.
+const BATCH_BYTES: u64 = 64 * 4096;
+
+/// One reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// A monotonic clock, ns.
+    pub at_ns: u64,
+    /// What the limit must hold: usage without what can be reclaimed.
+    pub need_bytes: u64,
+}
+
+/// Seconds until the need reaches the limit.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Forecast {
+    /// If it goes on as over all readings.
+    pub likely_s: f64,
+    /// If it goes on as in the fastest step between two readings.
+    pub earliest_s: f64,
+    /// If it goes on as in the slowest; absent where one of them did not grow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latest_s: Option<f64>,
+}
+
+/// Growth over all readings, bytes a second; `None` with fewer than two.
+pub fn rate(samples: &[Sample]) -> Option<i64> {
+    let slope = slope(samples.first()?, samples.last()?)?;
+    #[expect(clippy::cast_possible_truncation, reason = "bytes a second, rounded")]
+    Some(slope.round() as i64)
+}
+
+/// `None` where it does not grow, or too little to tell.
+pub fn forecast(samples: &[Sample], limit_bytes: u64) -> Option<Forecast> {
+    let (first, last) = (samples.first()?, samples.last()?);
+    if last.need_bytes < first.need_bytes.saturating_add(BATCH_BYTES) {
+        return None;
+    }
+    let steps = samples.windows(2).filter_map(|pair| slope(pair.first()?, pair.get(1)?));
+    let (slowest, fastest) = steps.fold((f64::INFINITY, 0_f64), |(slowest, fastest), slope| {
+        (slowest.min(slope), fastest.max(slope))
+    });
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    let room = limit_bytes.saturating_sub(last.need_bytes) as f64;
+    Some(Forecast {
+        likely_s: tenths(room / slope(first, last)?),
+        earliest_s: tenths(room / fastest),
+        latest_s: (slowest > 0.0).then(|| tenths(room / slowest)),
+    })
+}
+
+/// Bytes a second between two readings.
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+fn slope(from: &Sample, to: &Sample) -> Option<f64> {
+    let ns = to.at_ns.checked_sub(from.at_ns).filter(|&ns| ns > 0)?;
+    let bytes = to.need_bytes as f64 - from.need_bytes as f64;
+    Some(bytes * 1e9 / ns as f64)
+}
+
+fn tenths(seconds: f64) -> f64 {
+    (seconds * 10.0).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn samples(needs: &[u64]) -> Vec<Sample> {
+        let needs = needs.iter().zip(0..);
+        needs
+            .map(|(need, second)| Sample { at_ns: second * 1_000_000_000, need_bytes: need * MIB })
+            .collect()
+    }
+
+    #[test]
+    fn steady_growth_has_a_narrow_range() {
+        let forecast = forecast(&samples(&[10, 20, 30]), 100 * MIB);
+        assert_eq!(
+            forecast,
+            Some(Forecast { likely_s: 7.0, earliest_s: 7.0, latest_s: Some(7.0) })
+        );
+        assert_eq!(rate(&samples(&[10, 20, 30])), Some(10 << 20));
+    }
+
+    #[test]
+    fn uneven_growth_has_a_wide_one_and_a_pause_has_no_latest() {
+        let uneven = forecast(&samples(&[10, 11, 30]), 100 * MIB).unwrap();
+        assert_eq!((uneven.likely_s, uneven.earliest_s, uneven.latest_s), (7.0, 3.7, Some(70.0)));
+        assert_eq!(forecast(&samples(&[10, 10, 30]), 100 * MIB).unwrap().latest_s, None);
+    }
+
+    #[test]
+    fn what_does_not_grow_has_no_forecast() {
+        assert_eq!(forecast(&samples(&[30, 40, 20]), 100 * MIB), None);
+        assert_eq!(forecast(&samples(&[30, 30]), 100 * MIB), None);
+        assert_eq!(rate(&samples(&[40, 20])), Some(-(20 << 20)));
+        let jitter = [Sample { at_ns: 0, need_bytes: 0 }, Sample { at_ns: 1, need_bytes: 4096 }];
+        assert_eq!(forecast(&jitter, MIB), None);
+    }
+
+    #[test]
+    fn one_reading_and_two_at_once_tell_nothing() {
+        assert_eq!((rate(&samples(&[10])), forecast(&samples(&[10]), MIB)), (None, None));
+        let at_once = [Sample { at_ns: 5, need_bytes: 0 }, Sample { at_ns: 5, need_bytes: MIB }];
+        assert_eq!((rate(&at_once), forecast(&at_once, MIB)), (None, None));
+    }
+
+    #[test]
+    fn a_limit_that_is_reached_is_reached_now() {
+        let now = Forecast { likely_s: 0.0, earliest_s: 0.0, latest_s: Some(0.0) };
+        assert_eq!(forecast(&samples(&[10, 20]), 15 * MIB), Some(now));
+    }
+}

@@ -1,0 +1,130 @@
+//! The outlook as a table for people.
+
+use std::io::{self, Write};
+
+use super::{Outlook, Risk, forecast::Forecast};
+use crate::{
+    report,
+    sanitize::sanitize,
+    sink::text::{bytes, columns, elide},
+};
+
+/// Widths but for the cgroup's, which takes what is left.
+const HEAD: [&str; 8] =
+    ["USED", "LIMIT", "NEED", "LEFT", "GROWTH/s", "FULL IN", "PSI", "WOULD DIE"];
+/// The least that a cgroup's path gets.
+const PATH_COLUMNS: usize = 24;
+
+/// Prints the table, `width` columns wide where that is known.
+pub fn write(out: &mut dyn Write, outlook: &Outlook, width: Option<usize>) -> io::Result<()> {
+    for line in lines(outlook, width) {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+/// Its lines, the head first.
+pub fn lines(outlook: &Outlook, width: Option<usize>) -> Vec<String> {
+    let mut rows = vec![HEAD.map(str::to_owned)];
+    rows.extend(outlook.cgroups.iter().map(cells));
+    let widths: Vec<usize> = (0..HEAD.len())
+        .map(|column| rows.iter().map(|row| columns(&row[column])).max().unwrap_or_default())
+        .collect();
+    let fixed = widths.iter().sum::<usize>() + widths.len();
+    let longest = outlook.cgroups.iter().map(|risk| columns(&path(risk))).max();
+    let longest = longest.unwrap_or_default().max("CGROUP".len());
+    let room = width.map_or(longest, |width| width.saturating_sub(fixed).max(PATH_COLUMNS));
+    let room = room.min(longest);
+    let paths = std::iter::once("CGROUP".to_owned()).chain(outlook.cgroups.iter().map(path));
+    paths.zip(&rows).map(|(path, row)| line(&elide(&path, room), room, row, &widths)).collect()
+}
+
+fn line(path: &str, room: usize, row: &[String; HEAD.len()], widths: &[usize]) -> String {
+    let mut words = vec![format!("{path}{}", " ".repeat(room.saturating_sub(columns(path))))];
+    for (index, (cell, width)) in row.iter().zip(widths).enumerate() {
+        // All but the last are numbers.
+        let is_text = index + 1 == HEAD.len();
+        let padding = if is_text { 0 } else { width.saturating_sub(columns(cell)) };
+        words.push(format!("{}{cell}", " ".repeat(padding)));
+    }
+    words.join(" ").trim_end().to_owned()
+}
+
+fn path(risk: &Risk) -> String {
+    sanitize(risk.path.as_bytes())
+}
+
+fn cells(risk: &Risk) -> [String; HEAD.len()] {
+    [
+        bytes(risk.usage_bytes),
+        bytes(risk.limit_bytes),
+        percent(risk.share()),
+        bytes(risk.headroom_bytes),
+        risk.growth_bytes_per_s.map_or_else(|| "-".to_owned(), growth),
+        risk.time_to_limit.as_ref().map_or_else(|| "-".to_owned(), time),
+        risk.pressure.map_or_else(|| "-".to_owned(), |it| format!("{:.0}%", it.some_avg10)),
+        victim(risk),
+    ]
+}
+
+/// What the limit must hold, as a share of it.
+fn percent(share: f64) -> String {
+    format!("{:.0}%", share * 100.0)
+}
+
+fn growth(bytes_per_s: i64) -> String {
+    let sign = match bytes_per_s {
+        0 => "",
+        1.. => "+",
+        _ => "-",
+    };
+    format!("{sign}{}", bytes(bytes_per_s.unsigned_abs()))
+}
+
+/// "12 s (9 s to 2 min)"; a range that is open ends with "or never".
+pub(super) fn time(forecast: &Forecast) -> String {
+    let likely = seconds(forecast.likely_s);
+    let earliest = seconds(forecast.earliest_s);
+    match forecast.latest_s.map(seconds) {
+        Some(latest) if latest == earliest => likely,
+        Some(latest) => format!("{likely} ({earliest} to {latest})"),
+        None => format!("{likely} ({earliest} or more)"),
+    }
+}
+
+fn seconds(seconds: f64) -> String {
+    match seconds {
+        ..120.0 => format!("{seconds:.0} s"),
+        120.0..7200.0 => format!("{:.0} min", seconds / 60.0),
+        7200.0..172_800.0 => format!("{:.0} h", seconds / 3600.0),
+        _ => format!("{:.0} d", seconds / 86_400.0),
+    }
+}
+
+pub(super) fn victim(risk: &Risk) -> String {
+    let Some(choice) = &risk.next_victim else {
+        return "nobody may be killed".to_owned();
+    };
+    let name = sanitize(&report::original(&choice.comm, None));
+    let equals = choice.equals.map_or(String::new(), |equals| format!(", 1 of {}", equals + 1));
+    let group = if choice.kills_group.is_some() { ", all its group" } else { "" };
+    format!("{name}[{}] {}{equals}{group}", choice.pid, bytes(choice.rss_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_short_and_say_how_sure_they_are() {
+        let forecast = |likely_s, earliest_s, latest_s| Forecast { likely_s, earliest_s, latest_s };
+        assert_eq!(time(&forecast(12.4, 12.4, Some(12.4))), "12 s");
+        assert_eq!(time(&forecast(12.0, 9.0, Some(240.0))), "12 s (9 s to 4 min)");
+        assert_eq!(time(&forecast(8000.0, 60.0, None)), "2 h (60 s or more)");
+    }
+
+    #[test]
+    fn growth_has_a_sign() {
+        assert_eq!([0, 1 << 20, -2048].map(growth), ["0 B", "+1 MiB", "-2 KiB"]);
+    }
+}

@@ -1,0 +1,124 @@
+//! A host made of files: what is read, and what follows from it.
+
+use std::{fs, path::Path};
+
+use super::*;
+
+const STATUS: &str = "Name:\tapp\nUid:\t1000\t0\t0\t0\nVmPTE:\t 40 kB\nVmSwap:\t 8 kB\n\
+    RssAnon:\t 20480 kB\nRssFile:\t 1024 kB\nRssShmem:\t 0 kB\n";
+
+fn file(root: &Path, path: &str, text: &str) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+/// A pod of 64 MiB, whose container has no limit of its own and two processes.
+fn host() -> (tempfile::TempDir, Observer) {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let pod = "sys/fs/cgroup/pod";
+    file(root, &format!("{pod}/memory.max"), "67108864\n");
+    file(root, &format!("{pod}/memory.current"), "50331648\n");
+    file(root, &format!("{pod}/memory.swap.max"), "max\n");
+    file(root, &format!("{pod}/memory.swap.current"), "0\n");
+    file(root, &format!("{pod}/memory.oom.group"), "0\n");
+    file(root, &format!("{pod}/memory.events"), "oom 4\noom_kill 3\n");
+    let stat = "anon 1\ninactive_file 4194304\nactive_file 4194304\nfile_dirty 1048576\nslab_reclaimable 0\n";
+    file(root, &format!("{pod}/memory.stat"), stat);
+    let psi = "some avg10=12.50 avg60=1.00 total=1\nfull avg10=3.25 avg60=0.00 total=1\n";
+    file(root, &format!("{pod}/memory.pressure"), psi);
+    file(root, &format!("{pod}/ctr/memory.max"), "max\n");
+    file(root, &format!("{pod}/ctr/memory.oom.group"), "1\n");
+    file(root, &format!("{pod}/ctr/cgroup.procs"), "71\n72\n73\n");
+    for (pid, adj) in [(71, "0\n"), (72, "500\n")] {
+        file(root, &format!("proc/{pid}/status"), STATUS);
+        file(root, &format!("proc/{pid}/comm"), "app\x1b[2J\n");
+        file(root, &format!("proc/{pid}/oom_score_adj"), adj);
+    }
+    file(root, "proc/meminfo", "SwapTotal:  1024 kB\nSwapFree:   512 kB\n");
+    file(root, "proc/sys/vm/swappiness", "60\n");
+    let mounts = CgroupMounts { v2: Some("/sys/fs/cgroup".into()), v1_memory: None };
+    let observer = Observer::new(Root::new(root), mounts);
+    (folder, observer)
+}
+
+#[test]
+fn a_cgroup_with_a_limit_is_described_and_its_next_victim_named() {
+    let (_folder, mut observer) = host();
+    let outlook = observer.outlook(0, |_| true);
+    let [risk] = outlook.cgroups.as_slice() else { panic!("{outlook:?}") };
+    assert_eq!(
+        (risk.path.as_str(), risk.limit_bytes, risk.headroom_bytes),
+        ("/pod", 64 << 20, 16 << 20)
+    );
+    assert_eq!((risk.reclaimable_bytes, risk.need_bytes), (Some(7 << 20), 41 << 20));
+    assert_eq!((risk.swap_headroom_bytes, risk.oom_kills), (Some(512 << 10), Some(3)));
+    assert_eq!(risk.pressure, Some(Pressure { some_avg10: 12.5, full_avg10: 3.25 }));
+    let choice = risk.next_victim.as_ref().unwrap();
+    // 21 MiB resident, 2 pages of swap, 10 of page tables; the limit and 1 MiB of swap: 16,640 pages.
+    assert_eq!((choice.pid, choice.uid, choice.points), (72, 1000, 5376 + 2 + 10 + 500 * 16));
+    assert_eq!(choice.kills_group.as_deref(), Some("/pod/ctr"));
+    assert_eq!((risk.growth_bytes_per_s, &risk.time_to_limit), (None, &None));
+}
+
+#[test]
+fn growth_is_seen_in_the_second_reading_and_forgotten_with_the_cgroup() {
+    let (folder, mut observer) = host();
+    observer.sample(0);
+    let current = folder.path().join("sys/fs/cgroup/pod/memory.current");
+    fs::write(&current, (54_u64 << 20).to_string()).unwrap();
+    let outlook = observer.outlook(1_000_000_000, |_| true);
+    let risk = &outlook.cgroups[0];
+    assert_eq!(risk.growth_bytes_per_s, Some(6 << 20));
+    // 64 MiB less 47 MiB at 6 MiB a second.
+    assert_eq!(risk.time_to_limit.as_ref().map(table::time).as_deref(), Some("3 s"));
+    fs::write(folder.path().join("sys/fs/cgroup/pod/memory.max"), "max").unwrap();
+    assert!(observer.outlook(2_000_000_000, |_| true).cgroups.is_empty());
+    assert!(observer.samples.is_empty());
+}
+
+#[test]
+fn the_table_is_as_wide_as_the_terminal_and_escapes_names() {
+    let (_folder, mut observer) = host();
+    let outlook = observer.outlook(0, |path| path == "/pod");
+    insta::assert_snapshot!(table::lines(&outlook, None).join("\n"), @r"
+    CGROUP   USED  LIMIT NEED   LEFT GROWTH/s FULL IN PSI WOULD DIE
+    /pod   48 MiB 64 MiB  64% 16 MiB        -       - 12% app\x1b[2J[72] 21 MiB, all its group
+    ");
+    assert!(observer.outlook(0, |_| false).cgroups.is_empty());
+}
+
+#[test]
+fn the_screen_shows_the_rows_and_the_curve_of_the_selected_one() {
+    let (_folder, mut observer) = host();
+    let outlook = observer.outlook(0, |_| true);
+    let backend = ratatui::backend::TestBackend::new(90, 16);
+    let mut terminal = ratatui::Terminal::new(backend).unwrap();
+    let mut rows = ratatui::widgets::TableState::default().with_selected(0);
+    terminal.draw(|frame| screen::draw(frame, &outlook, &mut rows)).unwrap();
+    let picture = terminal.backend().to_string();
+    for words in ["/pod", "41 MiB", "64 MiB", "app\\x1b[2J[72]", "7 MiB can be reclaimed"] {
+        assert!(picture.contains(words), "{words}: {picture}");
+    }
+}
+
+#[test]
+fn v1_limits_are_read_and_its_no_limit_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let group = "sys/fs/cgroup/memory/a";
+    file(root, &format!("{group}/memory.limit_in_bytes"), "16777216\n");
+    file(root, &format!("{group}/memory.usage_in_bytes"), "8388608\n");
+    file(root, &format!("{group}/memory.memsw.limit_in_bytes"), "33554432\n");
+    file(root, &format!("{group}/memory.memsw.usage_in_bytes"), "9437184\n");
+    file(root, &format!("{group}/memory.oom_control"), "under_oom 0\noom_kill 2\n");
+    file(root, "sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+    file(root, "proc/meminfo", "SwapTotal:  1048576 kB\nSwapFree:   1048576 kB\n");
+    let mounts = CgroupMounts { v2: None, v1_memory: Some("/sys/fs/cgroup/memory".into()) };
+    let outlook = Observer::new(Root::new(root), mounts).outlook(0, |_| true);
+    let [risk] = outlook.cgroups.as_slice() else { panic!("{outlook:?}") };
+    assert_eq!((risk.path.as_str(), risk.limit_bytes, risk.usage_bytes), ("/a", 16 << 20, 8 << 20));
+    assert_eq!((risk.swap_headroom_bytes, risk.oom_kills), (Some(15 << 20), Some(2)));
+    assert_eq!((risk.reclaimable_bytes, &risk.next_victim), (None, &None));
+}
