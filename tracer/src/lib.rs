@@ -22,6 +22,7 @@ pub mod events;
 
 pub mod assemble;
 pub mod gaps;
+pub mod kmsg;
 pub mod recording;
 
 pub mod cgroup_paths;

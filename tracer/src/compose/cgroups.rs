@@ -3,7 +3,7 @@
 use super::Facts;
 use crate::{
     events::{CgroupPath, Counter, Invocation, Level, Levels, Memcg, Name},
-    report::{Cgroup, LimitLevel, OomMemcg, lossy},
+    report::{Cgroup, LimitLevel, OomMemcg, OomReport, lossy},
 };
 
 /// A limit in bytes, or that there is none.
@@ -88,6 +88,16 @@ pub(super) fn limit_chain(
         report
     };
     levels.list.iter().enumerate().map(level).collect()
+}
+
+/// The counter of kernel memory stands in the chain.
+pub(super) fn fill_kmem(report: &mut OomReport) {
+    let level = report.limit_chain.iter().flatten().find(|level| level.hit);
+    if let (Some(memcg), Some(level)) = (&mut report.oom_memcg, level) {
+        memcg.kmem_usage_bytes = level.kmem_usage_bytes;
+        memcg.kmem_max_bytes = level.kmem_max_bytes;
+        memcg.kmem_no_limit = level.kmem_no_limit;
+    }
 }
 
 /// Only the first level's id is known; the others' paths are its path's ancestors.

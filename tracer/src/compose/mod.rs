@@ -128,6 +128,7 @@ fn describe(report: &mut OomReport, facts: Facts<'_>, invocation: &Invocation) {
     if let Some(levels) = &facts.account.levels {
         report.limit_chain = Some(cgroups::limit_chain(facts, levels, invocation));
         report.limit_chain_truncated = levels.truncated;
+        cgroups::fill_kmem(report);
     }
 }
 

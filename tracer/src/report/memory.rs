@@ -58,6 +58,15 @@ pub struct OomMemcg {
     /// cgroup v1 only: there is no memsw limit.
     #[serde(default, skip_serializing_if = "is_false")]
     pub memsw_no_limit: bool,
+    /// cgroup v1 only: memory.kmem.usage_in_bytes, what the kernel itself uses for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kmem_usage_bytes: Option<u64>,
+    /// cgroup v1 only: memory.kmem.limit_in_bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kmem_max_bytes: Option<u64>,
+    /// cgroup v1 only: there is no kmem limit.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub kmem_no_limit: bool,
     /// memory.oom.group: kill all of it, or one process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_group: Option<bool>,

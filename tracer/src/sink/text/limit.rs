@@ -54,6 +54,9 @@ fn write_memcg(section: &mut Section<'_>, memcg: &OomMemcg) {
         memsw_usage_bytes,
         memsw_max_bytes,
         memsw_no_limit,
+        kmem_usage_bytes,
+        kmem_max_bytes,
+        kmem_no_limit,
         oom_group,
         stat,
         stat_is_stale,
@@ -62,6 +65,7 @@ fn write_memcg(section: &mut Section<'_>, memcg: &OomMemcg) {
         filling("", *usage_bytes, *max_bytes, *no_limit),
         filling("swap ", *swap_usage_bytes, *swap_max_bytes, *swap_no_limit),
         filling("memory and swap ", *memsw_usage_bytes, *memsw_max_bytes, *memsw_no_limit),
+        filling("kernel memory ", *kmem_usage_bytes, *kmem_max_bytes, *kmem_no_limit),
         oom_group.map(|group| format!("oom.group {}", if group { "on" } else { "off" })),
     ];
     section.facts(facts.into_iter().flatten());

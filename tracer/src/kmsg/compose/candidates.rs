@@ -1,0 +1,119 @@
+//! The table of tasks as candidates. Points are not in the log: they are reckoned again as
+//! `oom_badness` does, from what the table has.
+
+use super::{
+    super::{bytes, tasks::Row},
+    Facts,
+};
+use crate::report::{Candidate, Candidates, WhyNot, lossy};
+
+/// As many as the other tiers list.
+const LISTED: usize = 32;
+
+/// Best first; in the kernel's order where the points of some are not known.
+pub(super) fn candidates(facts: Facts<'_>) -> Option<Candidates> {
+    let table = facts.block.table.as_ref().filter(|_| !facts.is_mixed("candidates"))?;
+    if table.rows.is_empty() {
+        return None;
+    }
+    let mut list: Vec<(usize, Candidate)> =
+        table.rows.iter().map(|row| candidate(facts, row)).enumerate().collect();
+    let is_ranked = list.iter().all(|(_, row)| !row.eligible || row.points.is_some());
+    // Of equal points the kernel takes the later one.
+    list.sort_by_key(|(order, row)| match row.points {
+        _ if !row.eligible => (2, 0, *order),
+        Some(points) if is_ranked => (0, points.saturating_neg(), usize::MAX - order),
+        _ => (usize::from(!row.chosen), 0, *order),
+    });
+    let mut list: Vec<Candidate> = list.into_iter().map(|(_, row)| row).collect();
+    if is_ranked {
+        for (rank, row) in (1..).zip(list.iter_mut().filter(|row| row.eligible)) {
+            row.rank = Some(rank);
+        }
+    }
+    let chosen = list.iter().position(|row| row.chosen).filter(|at| *at >= LISTED);
+    if let Some(chosen) = chosen {
+        list.swap(chosen, LISTED - 1);
+    }
+    list.truncate(LISTED);
+    Some(Candidates { considered: table.count, recorded: list.len() as u64, list })
+}
+
+fn candidate(facts: Facts<'_>, row: &Row) -> Candidate {
+    let why_not = match row {
+        Row { tgid: 1, .. } => Some(WhyNot::Init),
+        Row { oom_score_adj: -1000, .. } => Some(WhyNot::OomScoreAdjMin),
+        _ => None,
+    };
+    let eligible = why_not.is_none();
+    let pages = |pages: u64| i64::try_from(pages).ok();
+    let part = |index: usize| row.rss_parts.and_then(|parts| pages(*parts.get(index)?));
+    let (comm, comm_hex) = lossy(&bytes::bytes(&row.comm));
+    let mut candidate = Candidate {
+        pid: row.tgid,
+        tid: (row.tid != row.tgid).then_some(row.tid),
+        comm: (!comm.is_empty()).then_some(comm),
+        comm_hex,
+        uid: Some(row.uid),
+        anon_pages: part(0),
+        file_pages: part(1),
+        shmem_pages: part(2),
+        swap_pages: pages(row.swapents),
+        pgtables_pages: facts.page_size.and_then(|size| pages(row.pgtables_bytes / size)),
+        oom_score_adj: Some(row.oom_score_adj),
+        total_vm_bytes: facts.bytes(row.total_vm),
+        eligible,
+        why_not,
+        chosen: facts.block.chosen() == Some(row.tgid),
+        ..Candidate::default()
+    };
+    if eligible {
+        candidate.adj_pages = adj_pages(facts, row.oom_score_adj);
+        candidate.points = points(facts, row, &candidate);
+        candidate.drift_pages = drift(&candidate);
+    }
+    candidate
+}
+
+/// `oom_score_adj * (totalpages / 1000)`; of 0 it is 0, whatever the size of the domain.
+fn adj_pages(facts: Facts<'_>, oom_score_adj: i32) -> Option<i64> {
+    match (oom_score_adj, facts.totalpages) {
+        (0, _) => Some(0),
+        (adj, totalpages) => i64::from(adj).checked_mul(i64::try_from(totalpages? / 1000).ok()?),
+    }
+}
+
+fn points(facts: Facts<'_>, row: &Row, candidate: &Candidate) -> Option<i64> {
+    let rss = i64::try_from(row.rss).ok()?;
+    let memory = rss.checked_add(candidate.swap_pages?)?.checked_add(candidate.pgtables_pages?)?;
+    let sum = memory.checked_add(candidate.adj_pages?)?;
+    match is_signed(facts) {
+        _ if sum > 0 => Some(sum),
+        Some(true) => Some(sum),
+        Some(false) => Some(1),
+        None => None,
+    }
+}
+
+/// Since 5.9 (9066e5cfb73c) points can be negative; before, 1 was the least. Of a log without a
+/// release nobody knows.
+fn is_signed(facts: Facts<'_>) -> Option<bool> {
+    let release = facts.block.cpu.as_ref().and_then(|cpu| cpu.release.as_ref());
+    let release = release.or(facts.context.kernel.as_ref())?;
+    let mut numbers = release.split(['.', '-', '+']).map(str::parse::<u32>);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?) >= (5, 9))
+}
+
+/// The parts can have moved between the sum and its parts.
+fn drift(row: &Candidate) -> Option<i64> {
+    let parts = [
+        row.anon_pages?,
+        row.file_pages?,
+        row.shmem_pages?,
+        row.swap_pages?,
+        row.pgtables_pages?,
+        row.adj_pages?,
+    ];
+    let sum = parts.iter().try_fold(0_i64, |sum, part| sum.checked_add(*part))?;
+    row.points?.checked_sub(sum).filter(|drift| *drift != 0)
+}
