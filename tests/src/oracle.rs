@@ -4,6 +4,7 @@
 //! disagreement too, for on every kernel of the matrix all of them can be known.
 
 mod aftermath;
+mod by_log;
 mod candidates;
 mod check;
 mod counts;
@@ -62,6 +63,7 @@ pub fn judge(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
     premises(&mut check, scenario, account.facts, &log);
     check.equal("lines that are not JSON", n_malformed(account.report), 0);
     watchers::judge(&mut check, scenario, account.watchers);
+    by_log::judge(&mut check, scenario, &log, &kills, account.watchers);
     let case = Case { scenario, facts: account.facts };
     if scenario.is_lossy {
         losses::judge(&mut check, case, &log, &all);

@@ -88,6 +88,7 @@ const BOOTS: &[Boot] = &[
             "hostile_comm",
             "hostile_cgroup",
             "long_names",
+            "kmsg_tier",
         ],
         ..PLAIN
     },
@@ -113,7 +114,7 @@ const BOOTS: &[Boot] = &[
     Boot {
         name: "machine",
         memory_mib: 384,
-        scenarios: &["sysrq", "global", "will_free_mem", "allocating_task"],
+        scenarios: &["sysrq", "kmsg_tier_global", "global", "will_free_mem", "allocating_task"],
         ..PLAIN
     },
     Boot {

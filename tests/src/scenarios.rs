@@ -1,5 +1,6 @@
 //! The scenarios: every situation in which oomwhy must tell what the kernel did, by theme.
 
+mod by_log;
 mod limits;
 mod machine;
 mod names;
@@ -14,7 +15,7 @@ use crate::workload::Work;
 pub const CONTAINER: &str = "/kubepods/pod1234/ctr-app";
 
 const THEMES: &[&[Scenario]] =
-    &[limits::ALL, victims::ALL, outcomes::ALL, machine::ALL, names::ALL, storms::ALL];
+    &[limits::ALL, victims::ALL, outcomes::ALL, machine::ALL, names::ALL, storms::ALL, by_log::ALL];
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {

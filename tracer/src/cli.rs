@@ -29,6 +29,13 @@ Examples:
   oomwhy risk --watch                  the same live, on the whole screen
   oomwhy risk --cgroup '/kubepods/**' -o json";
 
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  dmesg | oomwhy explain -                kills before anybody was watching
+  journalctl -k -b -1 | oomwhy explain -  those of the boot before
+  oomwhy explain /var/log/kern.log        of a file
+  oomwhy explain -o json kills.jsonl      reports again";
+
 /// Tells who was killed by the OOM killer, by whose limit, and why that one.
 ///
 /// Attaches to the kernel's OOM killer and prints a report for every invocation: the victims, the
@@ -66,6 +73,12 @@ pub enum Command {
     ///
     /// The output is the same, byte for byte, as when it was made.
     Replay(ReplayArgs),
+    /// Explain OOM kills from a kernel log or from reports.
+    ///
+    /// Text of the kernel's log of any version from 4.19 on, with whatever dmesg, syslog or
+    /// journalctl put before its lines; or what -o json printed. Exit code 1 if there is no kill in it.
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainArgs),
     /// Show who is near a memory limit, how fast it grows, and who would be killed.
     ///
     /// For each cgroup with a limit: what it uses, what of that could be reclaimed, when it would
@@ -115,6 +128,21 @@ pub struct WatchArgs {
     /// Most do, in /sys/kernel/btf/vmlinux.
     #[arg(long, hide_short_help = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub btf: Option<PathBuf>,
+    /// How to look at the kernel: auto, fentry, kprobe, tracepoint or kmsg [default: auto].
+    ///
+    /// auto: the best that this host permits. kmsg: the kernel's log, which needs no BPF and has less.
+    #[arg(
+        long,
+        value_name = "TIER",
+        value_enum,
+        default_value_t,
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    pub attach: Attach,
+    /// With the kernel's log: first the kills that are in it already.
+    #[arg(long)]
+    pub backlog: bool,
     /// Size of the event ring [default: 512KiB].
     ///
     /// In bytes, KiB or MiB, a power of two. A ring that is too small loses records when many kills come at once; every loss is counted
@@ -200,6 +228,18 @@ pub enum OutlookFormat {
     Table,
     /// One JSON object a line.
     Json,
+}
+
+/// What `explain` takes.
+#[derive(Args, Clone, Debug)]
+pub struct ExplainArgs {
+    /// A file; `-` is stdin.
+    #[arg(value_name = "FILE|-", value_hint = ValueHint::FilePath, default_value = "-",
+        hide_default_value = true)]
+    pub what: PathBuf,
+    /// How and where to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// How and where to print.
@@ -289,6 +329,22 @@ pub enum Format {
     Json,
     /// Each decoded kernel event as it comes.
     Events,
+}
+
+/// How to look at the kernel, best first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Attach {
+    /// The best that this host permits.
+    #[default]
+    Auto,
+    /// BPF trampolines.
+    Fentry,
+    /// Kprobes.
+    Kprobe,
+    /// The tracepoint oom:mark_victim alone.
+    Tracepoint,
+    /// The kernel's log.
+    Kmsg,
 }
 
 /// When to color text.

@@ -7,6 +7,11 @@ pub fn boottime_ns() -> u64 {
     u64::try_from(nanoseconds(clock_gettime(ClockId::Boottime))).unwrap_or_default()
 }
 
+/// `CLOCK_MONOTONIC`, which stands still while the host sleeps. ns.
+pub fn monotonic_ns() -> u64 {
+    u64::try_from(nanoseconds(clock_gettime(ClockId::Monotonic))).unwrap_or_default()
+}
+
 /// `CLOCK_REALTIME` less `CLOCK_BOOTTIME`, ns.
 pub fn realtime_offset_ns() -> i64 {
     let boottime = nanoseconds(clock_gettime(ClockId::Boottime));

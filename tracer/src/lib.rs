@@ -39,6 +39,7 @@ pub mod memcg_stat;
 pub mod report;
 
 pub mod filter;
+pub mod kernel_log;
 pub mod live;
 pub mod pipeline;
 pub mod replay;

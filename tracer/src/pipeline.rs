@@ -16,7 +16,7 @@ use crate::{
     gaps::{Gap, Gaps, Reading},
     host::Host,
     recording::Fact,
-    report::{GapReport, LossReport, OomReport, Record, SCHEMA, System},
+    report::{GapReport, LossReport, OomReport, Record, SCHEMA, System, Tier},
     sink::{Sink, SinkError},
 };
 
@@ -219,6 +219,20 @@ impl Pipeline {
         Ok(self.is_done())
     }
 
+    /// Tells a report that was not made of records. Returns whether the wanted number is reached.
+    pub fn tell_report(&mut self, mut report: OomReport) -> Result<bool, PipelineError> {
+        if self.is_done() {
+            return Ok(true);
+        }
+        report.source.drops = Some(std::mem::take(&mut self.lost_since_report));
+        if self.filter.passes(&report) {
+            self.tell(0, Stage::Whole, report)?;
+        } else {
+            self.stats.filtered += 1;
+        }
+        Ok(self.is_done())
+    }
+
     /// What happened so far.
     pub fn stats(&self) -> Stats {
         self.stats
@@ -270,6 +284,7 @@ impl Pipeline {
         self.gaps.lost(new);
         let loss = LossReport {
             schema: SCHEMA,
+            tier: (self.host.tier == Tier::Kmsg).then_some(Tier::Kmsg),
             host: self.host.hostname.clone(),
             boot_id: self.host.boot_id.clone(),
             count: new,

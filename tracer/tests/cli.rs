@@ -301,3 +301,59 @@ fn watching_says_that_it_traces_or_why_it_cannot() {
     assert!(expected.starts_with("Ctrl") || output.stdout.is_empty());
     assert!(output.status.code() != Some(77) || said.contains("\nhint: "), "{said}");
 }
+
+fn kmsg(name: &str) -> String {
+    format!("{}/../tests/fixtures/kmsg/{name}.txt", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What `explain` makes of this on its stdin.
+fn explain(arguments: &[&str], input: &[u8], code: i32) -> (String, String) {
+    let mut command = assert_cmd::Command::new(BINARY);
+    let assert = command.arg("explain").args(arguments).write_stdin(input).assert().code(code);
+    let output = assert.get_output();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn a_kernel_log_and_our_own_reports_are_explained() {
+    let log = fs::read(kmsg("7.3-memcg-v2")).unwrap();
+    let (json, err) = explain(&["-", "-o", "json"], &log, 0);
+    assert_eq!(err, "");
+    let [report] = reports(&json).try_into().unwrap();
+    assert_eq!(report["victims"][0]["pid"], 118);
+    let (text, _) = explain(&["-"], &log, 0);
+    assert!(text.contains("killed hog[118]") && text.contains("seen by kmsg"), "{text}");
+    // One object, lines of them, or a pretty one: the same text again.
+    let pretty = serde_json::to_string_pretty(&report).unwrap();
+    for input in [json.as_str(), &pretty, &format!("\n {json}")] {
+        assert_eq!(explain(&[], input.as_bytes(), 0).0, text);
+    }
+    let twice = log.repeat(2);
+    assert_eq!(explain(&["-o", "json"], &twice, 0).0.lines().count(), 2);
+    let (file, _) = run(&["explain", &kmsg("5.10-global")], 0);
+    assert!(file.contains("killed hog[103]"), "{file}");
+}
+
+#[test]
+fn what_has_no_kill_in_it_is_told_with_code_1() {
+    for (input, words) in [
+        (b"".as_slice(), "no OOM kill"),
+        (b"[    1.0] hello\n", "no OOM kill"),
+        (&[0; 100_000], "no OOM kill"),
+        (b"\xff\xfe\x00{{{", "no OOM kill"),
+        (b"{\"a\": 1}", "not a report of oomwhy"),
+        (b"{", "not a report of oomwhy"),
+    ] {
+        let (out, err) = explain(&["-"], input, 1);
+        assert_eq!(out, "");
+        assert!(err.starts_with("oomwhy: stdin: ") && err.contains(words), "{err}");
+        assert_eq!(err.lines().count(), 1, "{err}");
+    }
+    check_refusal(&["explain", "/nowhere/x"], 1, "cannot read /nowhere/x: No such file");
+    check_refusal(&["explain", "/"], 1, "cannot read /: Is a directory");
+    check_refusal(&["explain", "-o", "events", &kmsg("5.10-global")], 2, "-o events");
+    check_refusal(&["--attach", "kmsg", "-o", "events"], 2, "--attach kmsg");
+    check_refusal(&["--attach", "nonsense"], 2, "'nonsense'");
+    check_closed_pipe(&["explain", &kmsg("5.10-global")]);
+}

@@ -1,7 +1,9 @@
 //! The commands: each takes what the command line said and ends in an [`Exit`] code.
 
+pub mod explain;
 pub mod risk;
 pub mod watch;
+mod watch_log;
 
 use std::{
     fs::{self, File},
@@ -67,6 +69,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Watch(arguments) => watch::watch(&arguments),
         Command::Replay(arguments) => replay(&arguments),
+        Command::Explain(arguments) => explain::explain(&arguments),
         Command::Risk(arguments) => risk::risk(&arguments),
         Command::Schema => print(|out| {
             serde_json::to_writer_pretty(&mut *out, &report::json_schema())?;

@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use super::Failure;
+use super::{Failure, watch_log};
 use crate::{
     cgroup_paths::CgroupPaths,
-    cli::WatchArgs,
+    cli::{Attach, WatchArgs},
     clock,
     exit::Exit,
     host::Host,
@@ -40,7 +40,16 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     let to = super::open_output(&arguments.output, arguments.record.as_deref())?;
     let root = Root::default();
     let btf_file = btf_path(&root, arguments.btf.as_deref());
-    let (facts, plan, probes) = attach(&root, &btf_file, arguments)?;
+    if arguments.attach == Attach::Kmsg {
+        return watch_log::watch(arguments, filter, to, None);
+    }
+    let (facts, plan, probes) = match attach(&root, &btf_file, arguments) {
+        Ok(attached) => attached,
+        Err(refusal) if watch_log::is_a_way_out(arguments) => {
+            return watch_log::watch(arguments, filter, to, Some(refusal));
+        }
+        Err(refusal) => return Err(refusal),
+    };
     if arguments.output.verbose {
         talk_about(&probes);
     }
@@ -92,6 +101,10 @@ fn attach(
     btf_file: &Path,
     arguments: &WatchArgs,
 ) -> Result<(HostFacts, Plan, Probes), Failure> {
+    if matches!(arguments.attach, Attach::Kprobe | Attach::Tracepoint) {
+        let message = "--attach: this tier is not there yet, take fentry or kmsg".to_owned();
+        return Err(Failure { exit: Exit::Unavailable, message });
+    }
     let btf = KernelBtf::open(btf_file).map_err(|error| unusable_btf(&error))?;
     let resolved = offsets::resolve(&btf);
     if arguments.output.verbose {
@@ -218,7 +231,7 @@ fn banner(host: &Host) -> String {
     std::iter::once(first).chain(missing).collect::<Vec<_>>().join("\n")
 }
 
-fn summary(stats: Stats) -> String {
+pub(super) fn summary(stats: Stats) -> String {
     let Stats { records, undecodable, lost, unseen, reports, filtered } = stats;
     let parts = [
         (true, format!("{reports} OOM report{}", if reports == 1 { "" } else { "s" })),
@@ -233,6 +246,6 @@ fn summary(stats: Stats) -> String {
 }
 
 /// stderr is talk; nobody may be listening.
-fn talk(text: &str) {
+pub(super) fn talk(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }

@@ -81,7 +81,7 @@ pub(super) fn compose(block: &Block, context: &Context) -> OomReport {
 
 /// The names of the summary, with the help of the lines around it.
 fn names(block: &Block) -> Names {
-    let Some(summary) = &block.summary else {
+    let Some(summary) = block.summary.as_ref().filter(|_| !block.is_torn) else {
         return Names::default();
     };
     let row = block.table.as_ref().and_then(|table| table.process(summary.pid));
@@ -274,21 +274,17 @@ fn fill(memcg: &mut OomMemcg, counters: &BTreeMap<Kind, Counter>) {
         let (max, none) = limit(counter);
         let slots = match kind {
             Kind::Memory => (&mut memcg.usage_bytes, &mut memcg.max_bytes, &mut memcg.no_limit),
-            Kind::Swap => (
-                &mut memcg.swap_usage_bytes,
-                &mut memcg.swap_max_bytes,
-                &mut memcg.swap_no_limit,
-            ),
+            Kind::Swap => {
+                (&mut memcg.swap_usage_bytes, &mut memcg.swap_max_bytes, &mut memcg.swap_no_limit)
+            }
             Kind::Memsw => (
                 &mut memcg.memsw_usage_bytes,
                 &mut memcg.memsw_max_bytes,
                 &mut memcg.memsw_no_limit,
             ),
-            Kind::Kmem => (
-                &mut memcg.kmem_usage_bytes,
-                &mut memcg.kmem_max_bytes,
-                &mut memcg.kmem_no_limit,
-            ),
+            Kind::Kmem => {
+                (&mut memcg.kmem_usage_bytes, &mut memcg.kmem_max_bytes, &mut memcg.kmem_no_limit)
+            }
         };
         (*slots.0, *slots.1, *slots.2) = (usage, max, none);
     }

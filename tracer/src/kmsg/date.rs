@@ -94,9 +94,7 @@ pub(super) fn is_dmesg_date(text: &str) -> bool {
                 && is_time(time)
                 && [date, year].iter().all(|number| digits(number).is_some())
         }
-        [date, time] => {
-            MONTHS.iter().any(|month| date.starts_with(month)) && time.contains(':')
-        }
+        [date, time] => MONTHS.iter().any(|month| date.starts_with(month)) && time.contains(':'),
         _ => false,
     }
 }

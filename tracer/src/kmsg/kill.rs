@@ -109,9 +109,9 @@ pub(super) fn reaped(line: &str) -> Option<Reaping> {
 }
 
 fn message(line: &str) -> (Option<&'static str>, &str) {
-    let known = MESSAGES.iter().find_map(|words| {
-        Some((Some(*words), line.strip_prefix(words)?.strip_prefix(": ")?))
-    });
+    let known = MESSAGES
+        .iter()
+        .find_map(|words| Some((Some(*words), line.strip_prefix(words)?.strip_prefix(": ")?)));
     known.unwrap_or((None, line))
 }
 

@@ -78,7 +78,8 @@ pub(super) struct TraceFrame {
 pub(super) fn frame(line: &str) -> Option<TraceFrame> {
     // Before 4.11, `[<ffffffff81...>]` or `[<0>]` comes first.
     let line = line.trim_start();
-    let line = line.strip_prefix("[<").and_then(|rest| rest.split_once(">] ")).map_or(line, |it| it.1);
+    let line =
+        line.strip_prefix("[<").and_then(|rest| rest.split_once(">] ")).map_or(line, |it| it.1);
     let guess = line.strip_prefix("? ");
     let (symbol, rest) = guess.unwrap_or(line).split_once("+0x")?;
     let (offset, rest) = rest.split_once("/0x")?;

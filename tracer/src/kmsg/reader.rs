@@ -100,9 +100,10 @@ impl Reader {
             let mut blocks = self.blocks.iter_mut().rev();
             let victim = |block: &&mut Block| {
                 block.host == record.host
-                    && block.kills.iter().any(|(kill, _)| {
-                        kill.tid == reaped.tid && kill.comm == reaped.comm
-                    })
+                    && block
+                        .kills
+                        .iter()
+                        .any(|(kill, _)| kill.tid == reaped.tid && kill.comm == reaped.comm)
             };
             if let Some(block) = blocks.find(victim) {
                 block.reaped.push((reaped, record.stamp.log_ns));
@@ -145,8 +146,7 @@ impl Reader {
     /// Whether there is one, and whether all of them have been read to their ends.
     pub(super) fn pending(&self) -> Option<bool> {
         let is_whole = |block: &Block| block.is_complete();
-        (!self.blocks.is_empty())
-            .then(|| self.held.is_none() && self.blocks.iter().all(is_whole))
+        (!self.blocks.is_empty()).then(|| self.held.is_none() && self.blocks.iter().all(is_whole))
     }
 
     /// The oldest, if another one has begun behind it.

@@ -149,8 +149,7 @@ fn tagged<'a>(text: &'a str, record: &mut Record) -> Option<&'a str> {
         return Some(rest);
     }
     let (host, rest) = text.split_once(' ')?;
-    let rest =
-        rest.strip_prefix("kernel: ").or_else(|| rest.strip_prefix("kernel - - - "))?;
+    let rest = rest.strip_prefix("kernel: ").or_else(|| rest.strip_prefix("kernel - - - "))?;
     record.host = Some(host.to_owned());
     Some(rest)
 }
@@ -167,7 +166,8 @@ fn bracket<'a>(text: &'a str, record: &mut Record) -> Option<&'a str> {
         return None;
     }
     let rest = rest.strip_prefix(' ').unwrap_or(rest);
-    let Some((caller, behind)) = rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) else {
+    let Some((caller, behind)) = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'))
+    else {
         return Some(rest);
     };
     let caller = caller.trim();

@@ -238,11 +238,15 @@ pub struct GapReport {
     pub since: Timestamp,
 }
 
-/// Kernel-side records were lost because the ring was full.
+/// Kernel-side records were lost because the ring was full, or records of the kernel's log because
+/// it was overwritten.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LossReport {
     /// Version of this contract: 1.
     pub schema: u32,
+    /// "kmsg" where it was the kernel's log; absent for the ring.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<Tier>,
     /// Host name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,

@@ -167,6 +167,7 @@ fn gap() -> Record {
 
 fn loss() -> Record {
     Record::Loss(LossReport {
+        tier: None,
         schema: SCHEMA,
         host: None,
         boot_id: None,

@@ -106,11 +106,18 @@ impl<W: Write> TextSink<W> {
     }
 
     fn loss(&self, loss: &LossReport) -> String {
-        let LossReport { count, first, last, .. } = loss;
+        let LossReport { count, first, last, tier, .. } = loss;
         let first = self.local(*first).strftime("%T");
-        let text = format!(
-            "loss: {count} kernel-side records since {first}, the ring was full (see --ring-size)"
-        );
+        let text = match tier {
+            Some(Tier::Kmsg) => format!(
+                "loss: {count} records of the kernel's log since {first}, overwritten before they \
+                 were read"
+            ),
+            _ => format!(
+                "loss: {count} kernel-side records since {first}, the ring was full (see \
+                 --ring-size)"
+            ),
+        };
         self.alarm(Some(*last), &text)
     }
 

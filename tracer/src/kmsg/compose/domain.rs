@@ -1,12 +1,7 @@
 //! The size of the domain that ran out, as the kernel reckons it, where the log has its parts.
 
 use super::{
-    super::{
-        Context,
-        block::Block,
-        lines::Names,
-        memcg::Kind,
-    },
+    super::{Context, block::Block, lines::Names, memcg::Kind},
     NO_LIMIT_KIB,
 };
 

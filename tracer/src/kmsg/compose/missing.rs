@@ -101,7 +101,10 @@ fn who(note: &mut dyn FnMut(&str, &str), report: &OomReport, facts: Facts<'_>) {
     }
     let processes = block.table.as_ref().filter(|table| !table.rows.is_empty());
     if processes.is_none() && !report.victims.is_empty() {
-        note("victims.tid", "the log names the thread that has the memory, and no table its process");
+        note(
+            "victims.tid",
+            "the log names the thread that has the memory, and no table its process",
+        );
         note("victims.swap_bytes", "the table of tasks is not in this log");
         note("victims.points", "the table of tasks is not in this log");
     }
@@ -123,7 +126,11 @@ fn weighed(note: &mut dyn FnMut(&str, &str), report: &OomReport, facts: Facts<'_
     match &report.candidates {
         None => note(
             "candidates",
-            if block.header.is_none() { NO_HEADER } else { "the table of tasks is not in this log" },
+            if block.header.is_none() {
+                NO_HEADER
+            } else {
+                "the table of tasks is not in this log"
+            },
         ),
         Some(candidates) => {
             if candidates.list.iter().any(|row| row.eligible && row.points.is_none()) {

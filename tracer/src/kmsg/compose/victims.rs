@@ -24,7 +24,9 @@ fn victim(
     let row = row.filter(|row| row.comm == kill.comm || row.comm.is_empty());
     let pid = row.map_or(kill.tid, |row| row.tgid);
     let chosen = block.chosen();
-    let is_chosen = chosen.map_or(block.group.is_none() && block.kills.len() == 1, |it| it == pid);
+    // The others of a group die behind the one that was chosen.
+    let is_first = block.kills.first().is_some_and(|(first, _)| first.tid == kill.tid);
+    let is_chosen = chosen.map_or(is_first, |it| it == pid);
     let listed = candidates.and_then(|table| table.list.iter().find(|row| row.pid == pid));
     let (comm, comm_hex) = lossy(&bytes::bytes(&kill.comm));
     let kib = |size: Option<u64>| size?.checked_mul(1024);

@@ -45,7 +45,8 @@ fn whatever_stands_before_them_the_kernels_words_are_found() {
 
 #[test]
 fn rows_and_frames_are_not_taken_for_prefixes() {
-    for line in ["[    115]     0   115      567 sleep", "[  pid  ]   uid", " dump_stack+0x6b/0x83"] {
+    for line in ["[    115]     0   115      567 sleep", "[  pid  ]   uid", " dump_stack+0x6b/0x83"]
+    {
         assert_eq!(one(line).text, line);
         assert_eq!(one(&format!("[    1.000000] {line}")).text, line);
     }

@@ -1,1 +1,162 @@
+//! Names that hold the kernel's own words.
 
+use super::{check_missing, fixture, only, reports};
+use crate::report::Outcome;
+
+/// A kill in the shape of /dev/kmsg, by a task of this name in a cgroup of this one.
+fn raw(comm: &str, path: &str) -> String {
+    let escape = |text: &str| text.replace('\\', "\\x5c").replace('\n', "\\x0a");
+    let (comm, path) = (escape(comm), escape(path));
+    let lines = [
+        format!("{comm} invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=1"),
+        format!("CPU: 0 UID: 0 PID: 7 Comm: {comm} Not tainted 6.12.1 #1 Debian"),
+        "memory: usage 64kB, limit 64kB, failcnt 1".to_owned(),
+        "swap: usage 0kB, limit 0kB, failcnt 0".to_owned(),
+        format!("Memory cgroup stats for {path}:"),
+        "anon 4096".to_owned(),
+        "Tasks state (memory values in pages):".to_owned(),
+        "[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name"
+            .to_owned(),
+        format!("[      7]     0     7        2        1    40960        0             1 {comm}"),
+        format!(
+            "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,\
+             oom_memcg={path},task_memcg={path},task={comm},pid=7,uid=0"
+        ),
+        format!(
+            "Memory cgroup out of memory: Killed process 7 ({comm}) total-vm:8kB, anon-rss:4kB, \
+             file-rss:0kB, shmem-rss:0kB, UID:0 pgtables:40kB oom_score_adj:1"
+        ),
+    ];
+    lines.iter().zip(1..).map(|(line, n)| format!("6,{n},1000,-;{line}\n")).collect()
+}
+
+/// The same as dmesg shows it: newlines are real, with a time before each line, or without any.
+fn dmesg(comm: &str, path: &str, time: &str) -> String {
+    let raw = raw(comm, path).replace("\\x0a", &format!("\n{time}")).replace("\\x5c", "\\");
+    raw.lines()
+        .map(|line| match line.split_once(",-;") {
+            Some((_, words)) => format!("{time}{words}\n"),
+            None => format!("{line}\n"),
+        })
+        .collect()
+}
+
+const COMMS: [&str; 8] = [
+    "a\nb",
+    "a,pid=1,uid=2",
+    "x) total-vm:1kB",
+    ",task=z,pid=9",
+    "a\"b'c\\x0a",
+    "[      9]     0",
+    "\n\n\n\n\n\n",
+    "Killed process ",
+];
+
+#[test]
+fn in_dev_kmsg_no_name_can_change_a_number() {
+    for comm in COMMS {
+        let report = only(raw(comm, "/a/b"));
+        let victim = &report.victims[0];
+        assert_eq!((victim.pid, victim.comm.as_deref()), (7, Some(comm)), "{comm:?}");
+        assert_eq!(victim.anon_rss_bytes, Some(4096), "{comm:?}");
+        let trigger = report.trigger.as_ref().unwrap();
+        assert_eq!((trigger.pid, trigger.comm.as_deref()), (7, Some(comm)), "{comm:?}");
+        assert_eq!(report.kernel.as_deref(), Some("6.12.1"), "{comm:?}");
+        let row = &report.candidates.as_ref().unwrap().list[0];
+        assert_eq!((row.pid, row.comm.as_deref(), row.chosen), (7, Some(comm), true), "{comm:?}");
+        assert_eq!(row.points, Some(1 + 10), "{comm:?}");
+        let path = report.oom_memcg.as_ref().unwrap().cgroup.path.as_deref();
+        assert_eq!(path, Some("/a/b"), "{comm:?}");
+        assert_eq!(victim.cgroup.as_ref().unwrap().path.as_deref(), Some("/a/b"), "{comm:?}");
+    }
+}
+
+#[test]
+fn in_text_a_broken_name_is_put_together_or_said_to_be_unknown() {
+    for time in ["", "[    1.000000] "] {
+        for comm in COMMS {
+            let reports = reports(dmesg(comm, "/a/b", time));
+            let victims: Vec<i32> =
+                reports.iter().flat_map(|report| &report.victims).map(|it| it.pid).collect();
+            assert_eq!(victims, [7], "{comm:?} {time:?}");
+            let report = reports.last().unwrap();
+            for row in report.candidates.iter().flat_map(|table| &table.list) {
+                assert_eq!((row.pid, row.chosen), (7, true), "{comm:?} {time:?}");
+            }
+            if let Some(name) = report.trigger.as_ref().and_then(|it| it.comm.as_deref()) {
+                assert_eq!(name, comm, "{time:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cgroup_cannot_forge_a_kill() {
+    let forged = "/x\nOut of memory: Killed process 1 (systemd) total-vm:8kB, anon-rss:4kB, \
+        file-rss:0kB, shmem-rss:0kB, UID:0 pgtables:4kB oom_score_adj:0\n\
+        oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,\
+        task_memcg=/,task=systemd,pid=1,uid=0";
+    let report = only(raw("hog", forged));
+    assert_eq!(report.victims.iter().map(|it| it.pid).collect::<Vec<_>>(), [7]);
+    let path = report.oom_memcg.as_ref().unwrap().cgroup.path.as_deref();
+    assert!(path.is_none_or(|path| path == forged), "{path:?}");
+    // Where the lines have times, the forged ones have none.
+    let text = dmesg("hog", forged, "").replace("\n", "\n[    1.000000] ");
+    let text = text.replace(
+        "[    1.000000] Out of memory: Killed process 1",
+        "Out of memory: Killed process 1",
+    );
+    let victims: Vec<i32> =
+        reports(text).iter().flat_map(|report| &report.victims).map(|it| it.pid).collect();
+    assert!(!victims.contains(&1), "{victims:?}");
+}
+
+#[test]
+fn paths_with_the_kernels_words_are_read_by_what_other_lines_say_or_left_out() {
+    for path in [
+        "/a,task_memcg=/b",
+        "/a,oom_memcg=/b,task_memcg=/c",
+        "/x,global_oom,task_memcg=/y",
+        "/a,task=b",
+    ] {
+        let report = only(raw("hog", path));
+        let said = |path: Option<&str>| path.map(str::to_owned);
+        let memcg = said(report.oom_memcg.as_ref().unwrap().cgroup.path.as_deref());
+        assert!(memcg.as_deref().is_none_or(|it| it == path), "{memcg:?}");
+        let cgroup = report.victims[0].cgroup.as_ref().and_then(|it| it.path.as_deref());
+        assert!(cgroup.is_none_or(|it| it == path), "{cgroup:?}");
+        if cgroup.is_none() {
+            check_missing(&report, "victims.cgroup", "its words");
+        }
+    }
+}
+
+#[test]
+fn bytes_that_are_not_text_come_back() {
+    let log = raw("hog", "/a").replace("hog", "h\\xff\\x01g");
+    let victim = &only(&log).victims[0];
+    assert_eq!(victim.comm_hex.as_deref(), Some("68ff0167"));
+    let mut bytes = fixture("7.3-memcg-v2").as_bytes().to_vec();
+    let at = bytes.windows(5).rposition(|it| it == b"(hog)").unwrap();
+    bytes[at + 1] = 0xff;
+    let report = only(&bytes);
+    assert_eq!(report.victims[0].comm_hex.as_deref(), Some("ff6f67"));
+}
+
+#[test]
+fn a_name_that_is_too_long_is_no_name() {
+    let log = "0123456789abcdef invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=1\n\
+        Out of memory: Killed process 1 (0123456789abcdef) total-vm:8kB, anon-rss:4kB";
+    assert_eq!(reports(log), []);
+}
+
+#[test]
+fn a_summary_that_was_cut_gives_no_path() {
+    let log = fixture("7.3-memcg-v2");
+    let (before, rest) = log.split_once(",task_memcg=").unwrap();
+    let (_, rest) = rest.split_once('\n').unwrap();
+    let report = only(format!("{before}\n{rest}"));
+    assert_eq!((report.outcome, report.victims[0].pid), (Outcome::Killed, 118));
+    assert_eq!(report.victims[0].cgroup, None);
+    check_missing(&report, "victims.cgroup", "oom-kill:");
+}

@@ -62,9 +62,13 @@ fn a_child_is_sacrificed() {
 
 #[test]
 fn the_user_before_the_sizes_is_understood() {
-    let log = "Killed process 18 (be), UID 7, total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB";
+    let log =
+        "Killed process 18 (be), UID 7, total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB";
     let victim = only(log).victims.remove(0);
-    assert_eq!((victim.pid, victim.total_vm_bytes, victim.comm.as_deref()), (18, Some(8192), Some("be")));
+    assert_eq!(
+        (victim.pid, victim.total_vm_bytes, victim.comm.as_deref()),
+        (18, Some(8192), Some("be"))
+    );
 }
 
 #[test]

@@ -1,1 +1,252 @@
+//! One log in all the shapes in which people have it: whole, cut, prefixed, of many kills.
 
+use super::{check_missing, fixture, only, reports, reports_in};
+use crate::{
+    kmsg::Context,
+    report::{Constraint, OomReport, Outcome, Reason},
+};
+
+/// The words of each line with the time that stands before it.
+fn lines(log: &str) -> impl Iterator<Item = (&str, &str)> {
+    log.lines().filter_map(|line| line.strip_prefix('[')?.split_once("] "))
+}
+
+fn with_prefix(log: &str, prefix: impl Fn(&str) -> String) -> String {
+    lines(log).map(|(time, words)| format!("{}{words}\n", prefix(time))).collect()
+}
+
+/// Without what a prefix may add or take.
+fn bare(mut report: OomReport) -> OomReport {
+    (report.id, report.time, report.host) = (String::new(), None, None);
+    report.source.missing.retain(|missing| missing.field != "time");
+    report
+}
+
+#[test]
+fn whatever_stands_before_the_lines_the_report_is_the_same() {
+    let raw = |time: &str| format!("6,1,{},-;", time.trim().replace('.', ""));
+    for name in ["5.10-global", "6.1-memcg-v2", "7.3-memcg-v2", "6.12-oom-group"] {
+        let expected = bare(only(fixture(name)));
+        for prefix in [
+            |_: &str| String::new(),
+            |time: &str| format!("[{time}][  T118] "),
+            |_: &str| "[Tue Nov 25 17:00:00 2025] ".to_owned(),
+            |_: &str| "Nov 25 17:00:00 host kernel: ".to_owned(),
+            |time: &str| format!("Nov 25 17:00:00 host kernel: [{time}] "),
+            |_: &str| "2025-11-25T17:00:00+0100 host kernel: ".to_owned(),
+            |time: &str| format!("[{time}] host kernel: "),
+        ] {
+            let log = with_prefix(fixture(name), prefix);
+            assert_eq!(bare(only(&log)), expected, "{name}: {}", log.lines().next().unwrap());
+        }
+        assert_eq!(bare(only(with_prefix(fixture(name), raw))), expected, "{name}");
+        let windows = fixture(name).replace('\n', "\r\n");
+        assert_eq!(bare(only(windows)), expected, "{name}");
+    }
+}
+
+#[test]
+fn time_and_host_are_those_of_the_log_and_never_guessed() {
+    let log = with_prefix(fixture("7.3-memcg-v2"), |_| {
+        "2025-11-25T17:00:00+0100 box kernel: ".to_owned()
+    });
+    let report = only(log);
+    assert_eq!(report.time.unwrap().to_string(), "2025-11-25T16:00:00Z");
+    assert_eq!((report.host.as_deref(), report.boottime_ns), (Some("box"), None));
+    let report = only(fixture("7.3-memcg-v2"));
+    assert_eq!(report.time, None);
+    check_missing(&report, "time", "after the start of the kernel");
+    let log = with_prefix(fixture("7.3-memcg-v2"), |_| "Nov 25 17:00:00 box kernel: ".to_owned());
+    check_missing(&only(log), "time", "Nov 25 17:00:00");
+    let offsets = Context {
+        log_offset_ns: Some(1_000_000_000_000),
+        realtime_offset_ns: Some(1_000_000_000_000),
+        ..Context::default()
+    };
+    let [report] = reports_in(&offsets, fixture("7.3-memcg-v2")).try_into().unwrap();
+    assert_eq!(report.time.unwrap().as_nanosecond(), 1_007_810_164_000);
+    assert_eq!(report.boottime_ns, Some(7_810_164_000));
+}
+
+#[test]
+fn many_kills_are_many_reports_in_their_order() {
+    let mut log = String::new();
+    for _ in 0..20 {
+        log += fixture("5.10-memcg-v2");
+        log += fixture("7.3-global");
+        log += "[   99.000000] eth0: link is down\n";
+    }
+    let reports = reports(log);
+    assert_eq!(reports.len(), 40);
+    for (index, report) in reports.iter().enumerate() {
+        assert_eq!(report.outcome, Outcome::Killed);
+        assert_eq!(report.victims[0].pid, [95, 126][index % 2]);
+    }
+}
+
+#[test]
+fn a_kill_whose_report_was_kept_back_is_told_with_what_is_known() {
+    let line = "[  1.5] Memory cgroup out of memory: Killed process 7 (a b) total-vm:8kB, \
+        anon-rss:4kB, file-rss:0kB, shmem-rss:0kB, UID:7 pgtables:40kB oom_score_adj:-5";
+    let report = only(line);
+    assert_eq!((report.outcome, report.constraint), (Outcome::Killed, Some(Constraint::Memcg)));
+    let [victim] = report.victims.as_slice() else { panic!("{report:?}") };
+    assert_eq!((victim.pid, victim.comm.as_deref()), (7, Some("a b")));
+    assert_eq!((victim.uid, victim.oom_score_adj), (Some(7), Some(-5)));
+    assert_eq!((victim.anon_rss_bytes, victim.pgtables_bytes), (Some(4096), Some(40960)));
+    assert_eq!((victim.swap_bytes, victim.points), (None, None));
+    assert!(report.trigger.is_none() && report.candidates.is_none() && report.oom_memcg.is_none());
+    assert_eq!((report.totalpages, report.page_size), (None, None));
+    check_missing(&report, "trigger", "ten reports in five seconds");
+    check_missing(&report, "victims.tid", "thread");
+}
+
+#[test]
+fn a_kept_back_kill_is_not_given_to_the_report_before_it() {
+    let killed = |pid: i32| {
+        format!(
+            "[   99.5] Memory cgroup out of memory: Killed process {pid} (b) total-vm:8kB, \
+             anon-rss:4kB, file-rss:0kB, shmem-rss:0kB, UID:7 pgtables:40kB oom_score_adj:0\n"
+        )
+    };
+    for name in ["7.3-memcg-v2", "7.3-oom-group"] {
+        let log = format!("{}{}{}", fixture(name), killed(900), killed(901));
+        let reports = reports(log);
+        let victims: Vec<usize> = reports.iter().map(|report| report.victims.len()).collect();
+        assert_eq!(victims[1..], [1, 1], "{name}");
+        assert_eq!(reports.len(), 3, "{name}");
+    }
+    // A group without a header is one report.
+    let group = "[   99.6] Tasks in /a are going to be killed due to memory.oom.group set\n";
+    let log = format!("{}{group}{}{}", killed(900), killed(901), killed(900));
+    assert_eq!(only(log).victims.len(), 2);
+}
+
+#[test]
+fn a_log_that_begins_or_ends_within_a_report_gives_what_is_left() {
+    let log = fixture("7.3-memcg-v2");
+    let n_lines = log.lines().count();
+    for cut in 0..n_lines {
+        let tail: String = log.lines().skip(cut).map(|line| format!("{line}\n")).collect();
+        let report = only(&tail);
+        assert_eq!((report.outcome, report.victims[0].pid), (Outcome::Killed, 118), "{cut}");
+        let head: String = log.lines().take(cut).map(|line| format!("{line}\n")).collect();
+        for report in reports(head) {
+            assert_eq!(report.outcome, Outcome::Unknown, "{cut}");
+            assert!(report.victims.is_empty(), "{cut}");
+            check_missing(&report, "outcome", "end of the report");
+        }
+    }
+}
+
+#[test]
+fn invocations_of_two_tasks_are_told_apart_by_their_callers() {
+    let (left, right) = (fixture("5.10-memcg-v2"), fixture("7.3-memcg-v2"));
+    let line = |caller: &'static str| {
+        move |(time, words): (&str, &str)| format!("[{time}][  {caller}] {words}\n")
+    };
+    let mut left_lines = lines(left).map(line("T95"));
+    let mut right_lines = lines(right).map(line("T118"));
+    let mut log = String::new();
+    loop {
+        match (left_lines.next(), right_lines.next()) {
+            (None, None) => break,
+            (a, b) => log.extend([a, b].into_iter().flatten()),
+        }
+    }
+    let reports: Vec<OomReport> = reports(log).into_iter().map(bare).collect();
+    assert_eq!(reports, [bare(only(left)), bare(only(right))]);
+}
+
+#[test]
+fn without_callers_what_may_be_mixed_is_left_out() {
+    let (left, right) = (fixture("5.10-memcg-v2"), fixture("7.3-memcg-v2"));
+    let mut log = String::new();
+    let mut left = left.lines();
+    let mut right = right.lines();
+    loop {
+        match (left.next(), right.next()) {
+            (None, None) => break,
+            (a, b) => log.extend([a, b].into_iter().flatten().map(|line| format!("{line}\n"))),
+        }
+    }
+    let reports = reports(log);
+    let victims: Vec<i32> =
+        reports.iter().flat_map(|report| &report.victims).map(|victim| victim.pid).collect();
+    assert_eq!(victims, [95, 118]);
+    let torn = reports
+        .iter()
+        .find(|report| !report.source.missing.iter().all(|it| !it.why.contains("whose")));
+    let torn = torn.unwrap();
+    assert!(torn.candidates.is_none() && torn.oom_memcg.is_none() && torn.victims.is_empty());
+    for report in &reports {
+        let table = report.candidates.iter().flat_map(|table| &table.list);
+        let pids: Vec<i32> = table.map(|row| row.pid).collect();
+        assert!(!(pids.contains(&95) && pids.contains(&118)), "{pids:?}");
+    }
+}
+
+#[test]
+fn a_trace_of_another_cpu_is_not_the_triggers() {
+    let foreign = "[    7.812000] CPU: 1 PID: 5 Comm: other Not tainted 7.3.4 #1\n\
+        [    7.812000] Call Trace:\n[    7.812000]  foreign+0x1/0x2\n";
+    let log = fixture("7.3-memcg-v2");
+    let (before, behind) = log.split_once("[    7.812735]").unwrap();
+    let report = only(format!("{before}{foreign}[    7.812735]{behind}"));
+    assert_eq!(report.victims[0].pid, 118);
+    let stack = report.trigger.as_ref().and_then(|trigger| trigger.kernel_stack.as_ref());
+    assert_eq!(stack, None);
+    // What comes behind the report is not part of it.
+    let report = only(format!("{log}{foreign}"));
+    assert!(report.trigger.unwrap().kernel_stack.is_some());
+}
+
+#[test]
+fn nobody_to_kill_somebody_gone_and_sysrq_are_outcomes() {
+    let log = fixture("7.3-memcg-v2");
+    let head = log.split("[    7.816611]").next().unwrap();
+    let report = only(format!("{head}[    7.816700] Out of memory and no killable processes...\n"));
+    assert_eq!((report.outcome, report.victims.len()), (Outcome::NoVictim, 0));
+    assert_eq!(report.candidates.as_ref().unwrap().considered, 3);
+    let head = log.split("[    7.818049]").next().unwrap();
+    let gone = "[    7.818049] Memory cgroup out of memory: OOM victim 118 (hog) is already exiting. \
+        Skip killing the task\n";
+    let report = only(format!("{head}{gone}"));
+    assert_eq!((report.outcome, report.victims.len()), (Outcome::AlreadyExiting, 0));
+    assert!(report.candidates.unwrap().list[0].chosen);
+    let sysrq = fixture("7.3-global").replace("order=0,", "order=-1,");
+    assert_eq!(only(sysrq).reason, Some(Reason::Sysrq));
+    let itself = fixture("7.3-global")
+        .replace("Out of memory: Killed", "Out of memory (oom_kill_allocating_task): Killed");
+    assert_eq!(only(itself).reason, Some(Reason::AllocatingTask));
+}
+
+#[test]
+fn a_domain_of_nodes_is_the_sum_of_theirs() {
+    let log = fixture("7.3-global");
+    let policy =
+        log.replace("CONSTRAINT_NONE,nodemask=(null)", "CONSTRAINT_MEMORY_POLICY,nodemask=1");
+    let report = only(policy);
+    assert_eq!((report.nodemask.as_deref(), report.totalpages), (Some("1"), Some(393_088 / 4)));
+    let cpuset = log.replace("CONSTRAINT_NONE", "CONSTRAINT_CPUSET");
+    let report = only(cpuset);
+    assert_eq!(report.totalpages, Some((15_992 + 376_832 + 393_088) / 4));
+    assert_eq!(report.mems_allowed.as_deref(), Some("0-1"));
+}
+
+#[test]
+fn a_log_without_kills_has_no_reports() {
+    for log in ["", "\n\n", "[    1.0] hello\n", "Mem-Info:\nactive_anon:1 inactive_anon:2\n"] {
+        assert_eq!(reports(log), [], "{log:?}");
+    }
+}
+
+#[test]
+fn the_same_lines_give_the_same_id() {
+    let ids: Vec<String> =
+        reports(fixture("7.3-memcg-v2").repeat(2)).into_iter().map(|it| it.id).collect();
+    assert_eq!(ids[0], ids[1]);
+    assert_eq!(ids[0], "unknown-boot-00000001d185a520-118");
+    let bare = with_prefix(fixture("7.3-memcg-v2"), |_| String::new());
+    assert_eq!(only(&bare).id, only(&bare).id);
+}

@@ -1,0 +1,39 @@
+//! The parser of kernel logs takes what anybody writes into a log, or pipes into `oomwhy explain`.
+#![no_main]
+
+use std::collections::BTreeSet;
+
+use libfuzzer_sys::fuzz_target;
+use oomwhy::{
+    kmsg::{Context, Lines, Log},
+    report::OomReport,
+};
+
+fuzz_target!(|data: &[u8]| {
+    let mut lines = Lines::new(data);
+    let mut log = Log::new(Context { swap_total_bytes: Some(0), ..Context::default() });
+    while let Ok(Some(line)) = lines.next_line() {
+        log.line(line);
+        check(&log.done(), data);
+    }
+    check(&log.finish(), data);
+});
+
+/// Only whom a line names is a victim, and every report has a JSON form.
+fn check(reports: &[OomReport], data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let named: BTreeSet<i32> = text
+        .split("Killed process ")
+        .skip(1)
+        .filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
+        .collect();
+    for report in reports {
+        // /dev/kmsg's escapes can spell the words.
+        if !text.contains("\\x") {
+            for victim in &report.victims {
+                assert!(named.contains(&victim.tid.unwrap_or(victim.pid)), "{victim:?}");
+            }
+        }
+        assert!(serde_json::to_vec(report).is_ok());
+    }
+}

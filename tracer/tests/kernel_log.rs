@@ -1,0 +1,270 @@
+//! A real OOM kill on this very host, in a small cgroup of its own, told by the kernel's log.
+//!
+//! Where there is root, a memory controller and a readable /dev/kmsg it must work; elsewhere it
+//! says that it did not run.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "clippy excuses #[test] functions, not the helpers of an integration test"
+)]
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{BufRead, BufReader, Read, Write},
+    os::unix::{fs::OpenOptionsExt, process::ExitStatusExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Mutex,
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use rustix::{fs::OFlags, process::geteuid};
+use serde_json::Value;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_oomwhy");
+const LIMIT: u64 = 16 << 20;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The kernel writes ten reports in five seconds: one kill at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// A cgroup with a limit; gone with its name.
+struct Cgroup {
+    directory: PathBuf,
+    /// As the kernel prints it.
+    path: String,
+}
+
+impl Cgroup {
+    /// `None`, with a word on stderr, where nobody could do it.
+    fn new(name: &str) -> Option<Self> {
+        let skipped = |why: &str| {
+            eprintln!("not run: {why}");
+            None
+        };
+        if !geteuid().is_root() {
+            return skipped("this takes root");
+        }
+        if fs::File::open("/dev/kmsg").is_err() {
+            return skipped("/dev/kmsg cannot be read");
+        }
+        let (mount, files) = if Path::new("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists() {
+            let files = ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"];
+            ("/sys/fs/cgroup/memory", files)
+        } else if fs::read_to_string("/sys/fs/cgroup/cgroup.subtree_control")
+            .is_ok_and(|controllers| controllers.split_whitespace().any(|it| it == "memory"))
+        {
+            ("/sys/fs/cgroup", ["memory.max", "memory.swap.max"])
+        } else {
+            return skipped("there is no memory controller");
+        };
+        let name = format!("oomwhy-test-{}-{name}", std::process::id());
+        let cgroup = Self { directory: Path::new(mount).join(&name), path: format!("/{name}") };
+        fs::create_dir(&cgroup.directory).unwrap();
+        let [limit, swap] = files.map(|file| cgroup.directory.join(file));
+        fs::write(&limit, LIMIT.to_string()).unwrap();
+        if swap.exists() {
+            let none = if swap.ends_with("memory.swap.max") { 0 } else { LIMIT };
+            fs::write(&swap, none.to_string()).unwrap();
+        }
+        Some(cgroup)
+    }
+
+    /// Has a process of this cgroup take memory until it is killed; its id.
+    fn kill_one(&self) -> u32 {
+        let procs = self.directory.join("cgroup.procs");
+        // It takes memory in the cgroup, or not at all.
+        let script = "echo $$ > \"$0\" && exec tail /dev/zero";
+        let mut hog = Command::new("sh")
+            .args(["-c", script])
+            .arg(procs)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let pid = hog.id();
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = hog.try_wait().unwrap() {
+                break status;
+            }
+            if start.elapsed() > PATIENCE {
+                hog.kill().unwrap();
+                panic!("the kernel did not kill it");
+            }
+            thread::sleep(Duration::from_millis(20));
+        };
+        assert_eq!(status.signal(), Some(9), "{status:?}");
+        pid
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // The last process may be on its way out still.
+        for _ in 0..100 {
+            if fs::remove_dir(&self.directory).is_ok() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        eprintln!("{} is left", self.directory.display());
+    }
+}
+
+/// oomwhy, once it sees every kill, and what it said until then.
+fn watch(arguments: &[&str]) -> (Child, String) {
+    let mut child = Command::new(BINARY)
+        .args(["-o", "json"])
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    while !said.contains("Tracing OOM kills") {
+        assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "{said}");
+    }
+    // What it says at the end must find a reader.
+    thread::spawn(move || stderr.read_to_end(&mut Vec::new()));
+    (child, said)
+}
+
+/// The one report of a run that ends by itself.
+fn report(mut child: Child) -> Value {
+    let start = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if start.elapsed() > PATIENCE {
+            child.kill().unwrap();
+            panic!("no report");
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// What is in the kernel's log, as /dev/kmsg has it.
+fn kernel_log() -> Vec<u8> {
+    let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).unwrap();
+    let mut file = OpenOptions::new().read(true).custom_flags(nonblock).open("/dev/kmsg").unwrap();
+    let (mut log, mut record) = (Vec::new(), vec![0; 16 * 1024]);
+    loop {
+        match file.read(&mut record) {
+            Ok(length) => log.extend_from_slice(&record[..length]),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return log,
+            // Overwritten meanwhile.
+            Err(_) => {}
+        }
+    }
+}
+
+fn seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
+}
+
+/// Against what this test did, and with nothing that the log cannot know.
+fn check_report(report: &Value, cgroup: &Cgroup, pid: u32) {
+    assert_eq!(report["source"]["tier"], "kmsg", "{report:#}");
+    assert_eq!((&report["outcome"], &report["reason"]), (&"killed".into(), &"selection".into()));
+    assert_eq!(report["constraint"], "memcg");
+    assert_eq!(report["oom_memcg"]["path"], cgroup.path.as_str());
+    assert_eq!(report["oom_memcg"]["max_bytes"], LIMIT);
+    assert!(report["oom_memcg"]["usage_bytes"].as_u64().unwrap() <= LIMIT);
+    let victims = report["victims"].as_array().unwrap();
+    assert_eq!(victims.len(), 1, "{report:#}");
+    let victim = &victims[0];
+    assert_eq!((&victim["pid"], &victim["comm"]), (&pid.into(), &"tail".into()));
+    assert_eq!((&victim["uid"], &victim["chosen"]), (&0.into(), &true.into()));
+    assert_eq!(victim["cgroup"]["path"], cgroup.path.as_str());
+    let anon = victim["anon_rss_bytes"].as_u64().unwrap();
+    assert!((LIMIT / 2..=LIMIT).contains(&anon), "{anon}");
+    let trigger = &report["trigger"];
+    assert_eq!((&trigger["pid"], &trigger["comm"]), (&pid.into(), &"tail".into()));
+    let stack = trigger["kernel_stack"].as_array().unwrap();
+    assert!(stack.iter().any(|frame| frame["symbol"] == "out_of_memory"), "{stack:?}");
+    let candidates = report["candidates"]["list"].as_array().unwrap();
+    assert_eq!(candidates.len(), 1, "{report:#}");
+    let row = &candidates[0];
+    assert_eq!((&row["pid"], &row["chosen"]), (&pid.into(), &true.into()));
+    let adj: i64 = row["oom_score_adj"].as_i64().unwrap();
+    let unit = i64::try_from(LIMIT / report["page_size"].as_u64().unwrap() / 1000).unwrap();
+    // With swap on the host, how much of it counts is not in the log.
+    if let Some(points) = row["points"].as_i64() {
+        let memory = points - adj * unit;
+        assert!(memory > 2048 && memory < 8192, "{row}");
+    }
+    for absent in ["limit_chain", "system"] {
+        assert!(report[absent].is_null(), "{absent}");
+    }
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    assert_eq!(report["kernel"], kernel.trim());
+}
+
+#[test]
+fn a_kill_on_this_host_is_told_live_later_and_from_pasted_text() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap();
+    let Some(cgroup) = Cgroup::new("log") else { return };
+    let glob = cgroup.path.clone();
+    let only = ["--attach", "kmsg", "--count", "1", "--cgroup", glob.as_str()];
+    let (child, _) = watch(&only);
+    let before = seconds(SystemTime::now());
+    let pid = cgroup.kill_one();
+    let live = report(child);
+    check_report(&live, &cgroup, pid);
+    let time: f64 = {
+        let id = live["boottime_ns"].as_f64().unwrap() / 1e9;
+        let uptime = fs::read_to_string("/proc/uptime").unwrap();
+        let uptime: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+        seconds(SystemTime::now()) - uptime + id
+    };
+    assert!((before - 1.0..=seconds(SystemTime::now()) + 1.0).contains(&time), "{time} {before}");
+
+    let backlog: Vec<&str> = only.into_iter().chain(["--backlog"]).collect();
+    let (child, _) = watch(&backlog);
+    let later = report(child);
+    assert_eq!((&later["id"], &later["victims"]), (&live["id"], &live["victims"]));
+    check_report(&later, &cgroup, pid);
+
+    let mut explain = Command::new(BINARY)
+        .args(["explain", "-", "-o", "json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = explain.stdin.take().unwrap();
+    let log = kernel_log();
+    let writer = thread::spawn(move || stdin.write_all(&log));
+    let output = explain.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let reports: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mine = reports.iter().rev().find(|it| it["oom_memcg"]["path"] == cgroup.path.as_str());
+    let mine = mine.unwrap();
+    check_report(mine, &cgroup, pid);
+    assert!(mine["time"].is_null() && mine["host"].is_null(), "not in the log");
+}
+
+/// Where BPF is refused, the log takes its place; where it is not, nobody falls back.
+#[test]
+fn without_probes_the_log_is_read_and_it_is_said_why() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap();
+    let Some(cgroup) = Cgroup::new("auto") else { return };
+    let (child, said) = watch(&["--count", "1", "--cgroup", &cgroup.path]);
+    let pid = cgroup.kill_one();
+    let report = report(child);
+    let has_fallen_back = said.contains("no probes (");
+    assert_eq!(said.contains("(kmsg)"), has_fallen_back, "{said}");
+    assert_eq!(report["source"]["tier"] == "kmsg", has_fallen_back, "{said}");
+    if has_fallen_back {
+        check_report(&report, &cgroup, pid);
+        let missing = report["source"]["missing"].as_array().unwrap();
+        assert!(missing.iter().any(|it| it["field"] == "probes"), "{missing:?}");
+        assert!(said.lines().any(|line| line.contains("no probes") && line.contains("instead")));
+    }
+}
