@@ -133,6 +133,7 @@ pub struct WatchArgs {
     /// auto: the best that this host permits. kmsg: the kernel's log, which needs no BPF and has less.
     #[arg(
         long,
+        hide_short_help = true,
         value_name = "TIER",
         value_enum,
         default_value_t,
@@ -141,7 +142,7 @@ pub struct WatchArgs {
     )]
     pub attach: Attach,
     /// With the kernel's log: first the kills that are in it already.
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub backlog: bool,
     /// Size of the event ring [default: 512KiB].
     ///

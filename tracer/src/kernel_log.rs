@@ -137,6 +137,7 @@ impl std::os::fd::AsRawFd for KernelLogFd {
 impl Follower {
     /// Ties the parts together; must be called within the runtime. `reads_backlog`: what is there
     /// already is told, too.
+    #[expect(deprecated, reason = "its successor is unsafe; the file owns its descriptor")]
     pub fn new(
         device: KernelLog,
         log: Log,

@@ -46,7 +46,7 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     let (facts, plan, probes) = match attach(&root, &btf_file, arguments) {
         Ok(attached) => attached,
         Err(refusal) if watch_log::is_a_way_out(arguments) => {
-            return watch_log::watch(arguments, filter, to, Some(refusal));
+            return watch_log::watch(arguments, filter, to, Some(&refusal));
         }
         Err(refusal) => return Err(refusal),
     };

@@ -40,27 +40,27 @@ pub(super) fn watch(
     arguments: &WatchArgs,
     filter: Filter,
     to: Box<dyn Write>,
-    refusal: Option<Failure>,
+    refusal: Option<&Failure>,
 ) -> Result<(), Failure> {
     if arguments.record.is_some() || arguments.output.output == Format::Events {
         let message = "--attach kmsg: there are no events to record or to print, only reports";
         return Err(Failure { exit: Exit::Usage, message: message.to_owned() });
     }
-    let device = match (KernelLog::open(Path::new(DEVICE), arguments.backlog), refusal.clone()) {
+    let device = match (KernelLog::open(Path::new(DEVICE), arguments.backlog), refusal) {
         (Ok(device), _) => device,
         (Err(error), None) => return Err(closed(&error)),
         // The probes are what was wanted.
         (Err(error), Some(refusal)) => {
             let message = format!("{}\n{}", refusal.message, closed(&error).message);
-            return Err(Failure { message, ..refusal });
+            return Err(Failure { message, exit: refusal.exit });
         }
     };
     let talkative = !arguments.output.quiet;
-    if let Some(refusal) = refusal.as_ref().filter(|_| talkative) {
+    if let Some(refusal) = refusal.filter(|_| talkative) {
         talk(&fallback(refusal));
     }
     protect_self();
-    let context = context(refusal.as_ref());
+    let context = context(refusal);
     let host = host(&context);
     let banner = format!(
         "Tracing OOM kills on {} (kmsg). Ctrl-C to stop.",

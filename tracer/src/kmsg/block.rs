@@ -15,6 +15,9 @@ use super::{
 const FRAMES: usize = 128;
 const ITEMS: usize = 512;
 const KILLS: usize = 4096;
+/// A record of many lines is cut in the midst of one where it is as long as this; how long exactly
+/// has changed (`LOG_LINE_MAX`, `PRINTKRB_RECORD_MAX`).
+const CUT: std::ops::RangeInclusive<usize> = 970..=1024;
 
 /// An invocation, as far as the log has it.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +53,8 @@ pub(super) struct Block {
     pub(super) is_torn: bool,
     place: Place,
     group_ns: Option<u64>,
+    /// The latest statistic, and the bytes that were written in one record up to it.
+    last_item: Option<(String, Stamp, usize)>,
 }
 
 /// What the next line may go on with.
@@ -175,10 +180,7 @@ impl Block {
                 }
                 None => matches!(line.trim(), "<TASK>" | "<IRQ>" | "</IRQ>"),
             },
-            Place::Stat => memcg::item(line).is_some_and(|(name, value)| {
-                self.item(name, value);
-                true
-            }),
+            Place::Stat => self.item_line(line, record),
             Place::Memory => self.memory.as_mut().is_some_and(|memory| memory.line(line)),
             Place::Tasks(stamp) => {
                 let is_same = record.is_rest || *stamp == record.stamp;
@@ -195,6 +197,28 @@ impl Block {
                 !is_known && is_same && table.continue_name(line)
             }
         }
+    }
+
+    /// The statistics without the last one, if its number may have lost digits: up to 6.1 they
+    /// are one record.
+    pub(super) fn whole_stat(&self) -> (BTreeMap<String, u64>, bool) {
+        let mut stat = self.stat.clone();
+        let cut = self.last_item.as_ref().filter(|(_, _, bytes)| CUT.contains(bytes));
+        if let Some((name, ..)) = cut {
+            stat.remove(name);
+        }
+        (stat, cut.is_some())
+    }
+
+    fn item_line(&mut self, line: &str, record: &Record) -> bool {
+        let Some((name, value)) = memcg::item(line) else {
+            return false;
+        };
+        let last = self.last_item.take().filter(|(_, stamp, _)| *stamp == record.stamp);
+        let bytes = last.map_or(0, |(_, _, bytes)| bytes + 1) + line.len();
+        self.last_item = Some((name.to_owned(), record.stamp.clone(), bytes));
+        self.item(name, value);
+        true
     }
 
     fn item(&mut self, name: &str, value: u64) {

@@ -115,7 +115,7 @@ fn id(block: &Block, context: &Context) -> String {
     let boot = context.boot_id.as_deref().unwrap_or("unknown-boot");
     let tid = block.cpu.as_ref().map(|cpu| cpu.tid);
     let tid = tid.or(block.chosen()).or(block.kills.first().map(|(kill, _)| kill.tid));
-    let wall = block.stamp.wall.map(|wall| wall.as_nanosecond());
+    let wall = block.stamp.wall.map(Timestamp::as_nanosecond);
     let wall = wall.and_then(|wall| u64::try_from(wall).ok());
     let when = block.stamp.log_ns.or(wall).unwrap_or_else(|| fingerprint(block));
     format!("{boot}-{when:016x}-{}", tid.unwrap_or_default())
@@ -259,7 +259,7 @@ fn oom_memcg(facts: Facts<'_>, constraint: Option<Constraint>) -> Option<OomMemc
         fill(&mut memcg, &block.counters);
     }
     let has_stat = !block.stat.is_empty() && !facts.is_mixed("oom_memcg.stat");
-    memcg.stat = has_stat.then(|| block.stat.clone());
+    memcg.stat = has_stat.then(|| block.whole_stat().0);
     let is_known = memcg != OomMemcg::default();
     is_known.then_some(memcg)
 }

@@ -76,19 +76,19 @@ impl Log {
     pub fn done(&mut self) -> Vec<OomReport> {
         let blocks = std::iter::from_fn(|| self.reader.next_done());
         let blocks: Vec<Block> = blocks.collect();
-        self.reports(blocks)
+        self.reports(&blocks)
     }
 
     /// Reports before the latest one: live, none of them gets longer.
     pub fn before_last(&mut self) -> Vec<OomReport> {
         let blocks: Vec<Block> = std::iter::from_fn(|| self.reader.next_before_last()).collect();
-        self.reports(blocks)
+        self.reports(&blocks)
     }
 
     /// What is left.
     pub fn finish(&mut self) -> Vec<OomReport> {
         let blocks: Vec<Block> = self.reader.finish().collect();
-        self.reports(blocks)
+        self.reports(&blocks)
     }
 
     /// Whether something is being read, and whether all of it came to an end.
@@ -96,7 +96,7 @@ impl Log {
         self.reader.pending()
     }
 
-    fn reports(&self, blocks: Vec<Block>) -> Vec<OomReport> {
+    fn reports(&self, blocks: &[Block]) -> Vec<OomReport> {
         let blocks = blocks.iter().filter(|block| block.is_invocation());
         blocks.map(|block| compose(block, &self.context)).collect()
     }

@@ -40,9 +40,9 @@ fn torn(note: &mut dyn FnMut(&str, &str), facts: Facts<'_>) {
     if facts.block.is_torn {
         let why = "another report had begun and not ended before this one: which lines are whose \
                    is not certain";
-        ["oom_memcg", "candidates", "system", "trigger", "victims"]
-            .iter()
-            .for_each(|field| note(field, why));
+        for field in ["oom_memcg", "candidates", "system", "trigger", "victims"] {
+            note(field, why);
+        }
     }
     for field in &facts.block.mixed {
         note(field, "this log has it twice, and differently: lines of others are between them");
@@ -89,12 +89,20 @@ fn who(note: &mut dyn FnMut(&str, &str), report: &OomReport, facts: Facts<'_>) {
     let is_broken = block.summary.is_some() && facts.names.task_memcg.is_none();
     if is_broken {
         let why = "a name in the line \"oom-kill:\" has its words in it, or a newline";
-        ["oom_memcg.path", "victims.cgroup", "mems_allowed"].iter().for_each(|it| note(it, why));
+        for field in ["oom_memcg.path", "victims.cgroup", "mems_allowed"] {
+            note(field, why);
+        }
     } else if block.summary.is_none() && block.limit_of.is_none() && !report.victims.is_empty() {
         note("victims.cgroup", "the line \"oom-kill:\" is not in this log");
     }
     if report.constraint == Some(Constraint::Memcg) && report.oom_memcg.is_none() {
         note("oom_memcg", NO_HEADER);
+    }
+    if block.whole_stat().1 {
+        note(
+            "oom_memcg.stat",
+            "this kernel's record of them is too long: the last ones are cut off",
+        );
     }
     if report.outcome == Outcome::Unknown {
         note("outcome", "the end of the report is not in this log");
@@ -139,9 +147,9 @@ fn weighed(note: &mut dyn FnMut(&str, &str), report: &OomReport, facts: Facts<'_
             }
             if candidates.list.iter().all(|row| row.anon_pages.is_none()) {
                 let why = "this kernel's table of tasks has the sum only";
-                ["anon_pages", "file_pages", "shmem_pages"]
-                    .iter()
-                    .for_each(|part| note(&format!("candidates.{part}"), why));
+                for part in ["anon_pages", "file_pages", "shmem_pages"] {
+                    note(&format!("candidates.{part}"), why);
+                }
             }
             let table = block.table.as_ref();
             if table.is_some_and(|table| table.is_damaged) || !block.is_ended() {

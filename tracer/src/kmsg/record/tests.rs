@@ -72,7 +72,7 @@ fn times_are_known_where_the_log_has_them_whole() {
         ("Tue 2025-11-25 17:00:00 UTC host kernel: x", 0),
         ("1764090000.5 host kernel: x", 500_000_000),
     ] {
-        let wall = one(line).stamp.wall.map(|wall| wall.as_nanosecond());
+        let wall = one(line).stamp.wall.map(jiff::Timestamp::as_nanosecond);
         assert_eq!(wall, Some(1_764_090_000_000_000_000 + ns), "{line}");
     }
     for (line, said) in [

@@ -27,18 +27,18 @@ fn raw(comm: &str, path: &str) -> String {
              file-rss:0kB, shmem-rss:0kB, UID:0 pgtables:40kB oom_score_adj:1"
         ),
     ];
-    lines.iter().zip(1..).map(|(line, n)| format!("6,{n},1000,-;{line}\n")).collect()
+    let lines = lines.iter().zip(1..).map(|(line, n)| format!("6,{n},1000,-;{line}\n"));
+    lines.collect::<Vec<_>>().concat()
 }
 
 /// The same as dmesg shows it: newlines are real, with a time before each line, or without any.
 fn dmesg(comm: &str, path: &str, time: &str) -> String {
     let raw = raw(comm, path).replace("\\x0a", &format!("\n{time}")).replace("\\x5c", "\\");
-    raw.lines()
-        .map(|line| match line.split_once(",-;") {
-            Some((_, words)) => format!("{time}{words}\n"),
-            None => format!("{line}\n"),
-        })
-        .collect()
+    let lines = raw.lines().map(|line| match line.split_once(",-;") {
+        Some((_, words)) => format!("{time}{words}\n"),
+        None => format!("{line}\n"),
+    });
+    lines.collect::<Vec<_>>().concat()
 }
 
 const COMMS: [&str; 8] = [
@@ -101,7 +101,7 @@ fn a_cgroup_cannot_forge_a_kill() {
     let path = report.oom_memcg.as_ref().unwrap().cgroup.path.as_deref();
     assert!(path.is_none_or(|path| path == forged), "{path:?}");
     // Where the lines have times, the forged ones have none.
-    let text = dmesg("hog", forged, "").replace("\n", "\n[    1.000000] ");
+    let text = dmesg("hog", forged, "").replace('\n', "\n[    1.000000] ");
     let text = text.replace(
         "[    1.000000] Out of memory: Killed process 1",
         "Out of memory: Killed process 1",

@@ -1,6 +1,6 @@
 //! Anything can be in a log: no panic, and nobody dies whom no line of the kernel's names.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -54,7 +54,8 @@ fn damaged() -> impl Strategy<Value = Vec<u8>> {
         let log = FIXTURES[fixture.index(FIXTURES.len())].1.as_bytes();
         let (a, b) = (from.index(log.len()), to.index(log.len()));
         let mut log = log[a.min(b)..a.max(b)].to_vec();
-        for (at, byte) in changes.iter().filter(|_| !log.is_empty()).cloned().collect::<Vec<_>>() {
+        let has_bytes = !log.is_empty();
+        for &(at, byte) in changes.iter().filter(|_| has_bytes) {
             let at = at.index(log.len());
             log[at] = byte;
         }
@@ -74,9 +75,11 @@ fn interleaved() -> impl Strategy<Value = (Vec<u8>, [i32; 2])> {
             let mut log = String::new();
             let mut push = |source: usize, line: &str| match line.split_once("] ") {
                 Some((time, words)) if named => {
-                    log.push_str(&format!("{time}][  T{source}] {words}\n"));
+                    let _ = writeln!(log, "{time}][  T{source}] {words}");
                 }
-                _ => log.push_str(&format!("{line}\n")),
+                _ => {
+                    let _ = writeln!(log, "{line}");
+                }
             };
             for turn in turns {
                 if let Some(line) = sources[usize::from(turn)].next() {

@@ -12,7 +12,8 @@ fn lines(log: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 fn with_prefix(log: &str, prefix: impl Fn(&str) -> String) -> String {
-    lines(log).map(|(time, words)| format!("{}{words}\n", prefix(time))).collect()
+    let lines = lines(log).map(|(time, words)| format!("{}{words}\n", prefix(time)));
+    lines.collect::<Vec<_>>().concat()
 }
 
 /// Without what a prefix may add or take.
@@ -127,10 +128,10 @@ fn a_log_that_begins_or_ends_within_a_report_gives_what_is_left() {
     let log = fixture("7.3-memcg-v2");
     let n_lines = log.lines().count();
     for cut in 0..n_lines {
-        let tail: String = log.lines().skip(cut).map(|line| format!("{line}\n")).collect();
+        let tail = log.lines().skip(cut).collect::<Vec<_>>().join("\n");
         let report = only(&tail);
         assert_eq!((report.outcome, report.victims[0].pid), (Outcome::Killed, 118), "{cut}");
-        let head: String = log.lines().take(cut).map(|line| format!("{line}\n")).collect();
+        let head = log.lines().take(cut).collect::<Vec<_>>().join("\n");
         for report in reports(head) {
             assert_eq!(report.outcome, Outcome::Unknown, "{cut}");
             assert!(report.victims.is_empty(), "{cut}");
@@ -232,6 +233,27 @@ fn a_domain_of_nodes_is_the_sum_of_theirs() {
     let report = only(cpuset);
     assert_eq!(report.totalpages, Some((15_992 + 376_832 + 393_088) / 4));
     assert_eq!(report.mems_allowed.as_deref(), Some("0-1"));
+}
+
+#[test]
+fn a_statistic_that_may_have_lost_digits_is_left_out() {
+    let items: String =
+        (10..99).map(|n| format!("item_{n} 4567\\x0a")).collect::<Vec<_>>().concat();
+    let log = |length: usize| {
+        // As long in the kernel as it is without the escapes.
+        let plain = items.replace("\\x0a", "\n");
+        let cut = plain[..length].replace('\n', "\\x0a");
+        format!(
+            "6,1,1,-;a invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0\n\
+             6,2,1,-;memory: usage 64kB, limit 64kB, failcnt 1\n\
+             6,3,1,-;Memory cgroup stats for /a:\n6,4,1,-;{cut}\n"
+        )
+    };
+    let stat = |length| only(log(length)).oom_memcg.unwrap().stat.unwrap();
+    assert_eq!(stat(12 * 13 - 1).len(), 12);
+    let (cut, last) = (stat(1023), "item_88");
+    assert!(!cut.contains_key(last) && cut.values().all(|value| *value == 4567), "{cut:?}");
+    check_missing(&only(log(1023)), "oom_memcg.stat", "cut off");
 }
 
 #[test]
