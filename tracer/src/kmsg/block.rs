@@ -199,11 +199,18 @@ impl Block {
         }
     }
 
-    /// The statistics without the last one, if its number may have lost digits: up to 6.1 they
-    /// are one record.
+    /// The kernel's version, as far as this log has it.
+    pub(super) fn release(&self) -> Option<(u32, u32)> {
+        release(self.cpu.as_ref()?.release.as_ref()?)
+    }
+
+    /// The statistics without the last one, if its number may have lost digits: before 6.4
+    /// (5b42360c73b0) they are one record.
     pub(super) fn whole_stat(&self) -> (BTreeMap<String, u64>, bool) {
         let mut stat = self.stat.clone();
-        let cut = self.last_item.as_ref().filter(|(_, _, bytes)| CUT.contains(bytes));
+        let is_one_record = self.release().is_none_or(|release| release < (6, 4));
+        let cut = self.last_item.as_ref();
+        let cut = cut.filter(|(_, _, bytes)| is_one_record && CUT.contains(bytes));
         if let Some((name, ..)) = cut {
             stat.remove(name);
         }
@@ -291,6 +298,12 @@ impl Block {
         }
         if items.is_empty() { Place::Stat } else { Place::Anywhere }
     }
+}
+
+/// `6.12.117+deb13`: 6 and 12.
+pub(super) fn release(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split(['.', '-', '+']).map(str::parse::<u32>);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
 /// Sets what can be there once only; where it comes again and differs, something is mixed.

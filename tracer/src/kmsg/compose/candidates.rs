@@ -2,7 +2,7 @@
 //! `oom_badness` does, from what the table has.
 
 use super::{
-    super::{bytes, tasks::Row},
+    super::{block::release, bytes, tasks::Row},
     Facts,
 };
 use crate::report::{Candidate, Candidates, WhyNot, lossy};
@@ -98,10 +98,8 @@ fn points(facts: Facts<'_>, row: &Row, candidate: &Candidate) -> Option<i64> {
 /// Since 5.9 (9066e5cfb73c) points can be negative; before, 1 was the least. Of a log without a
 /// release nobody knows.
 fn is_signed(facts: Facts<'_>) -> Option<bool> {
-    let release = facts.block.cpu.as_ref().and_then(|cpu| cpu.release.as_ref());
-    let release = release.or(facts.context.kernel.as_ref())?;
-    let mut numbers = release.split(['.', '-', '+']).map(str::parse::<u32>);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?) >= (5, 9))
+    let hosts = || release(facts.context.kernel.as_ref()?);
+    Some(facts.block.release().or_else(hosts)? >= (5, 9))
 }
 
 /// The parts can have moved between the sum and its parts.
