@@ -36,6 +36,7 @@ pub mod gfp;
 pub mod host;
 pub mod memcg_stat;
 pub mod report;
+pub mod verdict;
 
 pub mod filter;
 pub mod live;

@@ -5,7 +5,7 @@ use std::time::Duration;
 const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /// A size in IEC units, one decimal where it is not whole: "0 B", "4 KiB", "498.1 MiB".
-pub(super) fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     if bytes < 1024 {
         return format!("{bytes} B");
     }
@@ -26,7 +26,7 @@ pub(super) fn bytes(bytes: u64) -> String {
 }
 
 /// A duration to three digits or so: "12 ms", "3.2 s", "5 min".
-pub(super) fn duration(duration: Duration) -> String {
+pub(crate) fn duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     match millis {
         0..1_000 => format!("{millis} ms"),
