@@ -13,7 +13,7 @@ use clap::{
 };
 use clap_complete::Shell;
 
-use crate::kernel::btf::KERNEL_BTF;
+use crate::{explain::Form, kernel::btf::KERNEL_BTF};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,6 +22,12 @@ Examples:
   oomwhy --cgroup '/kubepods/**'       kills that involve these cgroups only
   oomwhy --record kills.rec            trace, and keep the raw events
   oomwhy replay kills.rec --comm java  report again from a recording";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  oomwhy explain kills.jsonl                                    the long answer, in the terminal
+  oomwhy explain -o html --output-file oom.html kills.jsonl     a page to attach to an incident
+  oomwhy replay kills.rec -o json | oomwhy explain -";
 
 /// Tells who was killed by the OOM killer, by whose limit, and why that one.
 ///
@@ -60,6 +66,11 @@ pub enum Command {
     ///
     /// The output is the same, byte for byte, as when it was made.
     Replay(ReplayArgs),
+    /// Give the long answer: who, whose limit, why that one, what grew, what to change.
+    ///
+    /// For reports that -o json printed. The page of -o html needs nothing but itself: attach it.
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainArgs),
     /// Print the JSON Schema of what -o json prints.
     Schema,
     /// Print the manual page.
@@ -134,6 +145,65 @@ pub struct ReplayArgs {
     /// Which reports.
     #[command(flatten)]
     pub select: SelectArgs,
+}
+
+/// What `explain` takes.
+#[derive(Args, Clone, Debug)]
+pub struct ExplainArgs {
+    /// A file; `-` is stdin.
+    #[arg(value_name = "FILE|-", value_hint = ValueHint::FilePath, default_value = "-",
+        hide_default_value = true)]
+    pub what: PathBuf,
+    /// Format: text, html or json.
+    ///
+    /// html: one page that needs nothing else. json: one object a line, with its verdict.
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub output: AnswerFormat,
+    /// Print to FILE instead of stdout.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output_file: Option<PathBuf>,
+    /// Color text: auto, always or never.
+    ///
+    /// auto: on a terminal, unless NO_COLOR is set.
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t, hide_possible_values = true)]
+    pub color: Color,
+}
+
+impl ExplainArgs {
+    /// Where to print, as the other commands have it.
+    pub fn to_file(&self) -> OutputArgs {
+        let Self { output_file, color, .. } = self.clone();
+        OutputArgs { output_file, color, ..OutputArgs::default() }
+    }
+}
+
+/// Format of a long answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum AnswerFormat {
+    /// For a terminal.
+    #[default]
+    Text,
+    /// One self-contained page.
+    Html,
+    /// One JSON object a line.
+    Json,
+}
+
+impl From<AnswerFormat> for Form {
+    fn from(format: AnswerFormat) -> Self {
+        match format {
+            AnswerFormat::Text => Self::Text,
+            AnswerFormat::Html => Self::Html,
+            AnswerFormat::Json => Self::Json,
+        }
+    }
 }
 
 /// How and where to print.

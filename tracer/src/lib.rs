@@ -45,3 +45,5 @@ pub mod replay;
 
 pub mod sanitize;
 pub mod sink;
+
+pub mod explain;

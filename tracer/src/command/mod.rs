@@ -1,5 +1,6 @@
 //! The commands: each takes what the command line said and ends in an [`Exit`] code.
 
+pub mod explain;
 pub mod watch;
 
 use std::{
@@ -66,6 +67,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Watch(arguments) => watch::watch(&arguments),
         Command::Replay(arguments) => replay(&arguments),
+        Command::Explain(arguments) => explain::explain(&arguments),
         Command::Schema => print(|out| {
             serde_json::to_writer_pretty(&mut *out, &report::json_schema())?;
             writeln!(out)

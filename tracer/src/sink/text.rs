@@ -6,7 +6,7 @@
 
 mod aftermath;
 mod candidates;
-mod headline;
+pub(crate) mod headline;
 pub(crate) mod layout;
 mod limit;
 pub(crate) mod names;

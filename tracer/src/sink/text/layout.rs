@@ -99,7 +99,9 @@ pub(crate) fn columns(text: &str) -> usize {
 }
 
 fn char_columns(character: char) -> usize {
-    if character < '\u{1100}' { 1 } else { 2 }
+    // Bars and curves are made of block elements.
+    let is_narrow = matches!(character, '\0'..'\u{1100}' | '\u{2500}'..='\u{25ff}');
+    if is_narrow { 1 } else { 2 }
 }
 
 /// A text shortened in the middle: a path between its names, anything else anywhere. The end, which
@@ -142,7 +144,7 @@ fn take_columns(characters: impl Iterator<Item = char>, width: usize) -> String 
 
 /// Lines of words; the first begins with `lead`, the others are indented as far. A word that is
 /// longer than a line is broken.
-fn wrap(words: &[String], joint: &str, lead: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(words: &[String], joint: &str, lead: &str, width: usize) -> Vec<String> {
     let indent = " ".repeat(columns(lead));
     let mut lines = Vec::new();
     let mut line = lead.to_owned();
