@@ -3,7 +3,9 @@
 //! `-o` names a format, as in kubectl and journalctl; files go to `--output-file`.
 
 mod durations;
+mod explain;
 mod ring_size;
+mod risk;
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -13,6 +15,10 @@ use clap::{
 };
 use clap_complete::Shell;
 
+pub use self::{
+    explain::{AnswerFormat, ExplainArgs},
+    risk::{OutlookFormat, RiskArgs},
+};
 use crate::kernel::btf::KERNEL_BTF;
 
 const EXAMPLES: &str = "\
@@ -22,19 +28,6 @@ Examples:
   oomwhy --cgroup '/kubepods/**'       kills that involve these cgroups only
   oomwhy --record kills.rec            trace, and keep the raw events
   oomwhy replay kills.rec --comm java  report again from a recording";
-
-const RISK_EXAMPLES: &str = "\
-Examples:
-  oomwhy risk                          a table, the most urgent first
-  oomwhy risk --watch                  the same live, on the whole screen
-  oomwhy risk --cgroup '/kubepods/**' -o json";
-
-const EXPLAIN_EXAMPLES: &str = "\
-Examples:
-  dmesg | oomwhy explain -                kills before anybody was watching
-  journalctl -k -b -1 | oomwhy explain -  those of the boot before
-  oomwhy explain /var/log/kern.log        of a file
-  oomwhy explain -o json kills.jsonl      reports again";
 
 /// Tells who was killed by the OOM killer, by whose limit, and why that one.
 ///
@@ -73,18 +66,19 @@ pub enum Command {
     ///
     /// The output is the same, byte for byte, as when it was made.
     Replay(ReplayArgs),
-    /// Explain OOM kills from a kernel log or from reports.
+    /// Give the long answer: who, whose limit, why that one, what grew, what to change.
     ///
-    /// Text of the kernel's log of any version from 4.19 on, with whatever dmesg, syslog or
-    /// journalctl put before its lines; or what -o json printed. Exit code 1 if there is no kill in it.
-    #[command(after_help = EXPLAIN_EXAMPLES)]
+    /// For reports that -o json printed, and for the text of a kernel's log of any version from 4.19 on, with
+    /// whatever dmesg, syslog or journalctl put before its lines. Exit code 1 if there is no kill in it.
+    /// The page of -o html needs nothing but itself: attach it to the incident.
+    #[command(after_help = explain::EXAMPLES)]
     Explain(ExplainArgs),
     /// Show who is near a memory limit, how fast it grows, and who would be killed.
     ///
     /// For each cgroup with a limit: what it uses, what of that could be reclaimed, when it would
     /// be full at the present pace, and whom the OOM killer would choose now, by the kernel's own sum.
     /// Reads cgroupfs and /proc; needs neither BPF nor, for one's own processes, root.
-    #[command(after_help = RISK_EXAMPLES)]
+    #[command(after_help = risk::EXAMPLES)]
     Risk(RiskArgs),
     /// Print the JSON Schema of what -o json prints.
     Schema,
@@ -176,71 +170,6 @@ pub struct ReplayArgs {
     /// Which reports.
     #[command(flatten)]
     pub select: SelectArgs,
-}
-
-/// What `risk` takes.
-#[derive(Args, Clone, Debug)]
-pub struct RiskArgs {
-    /// Format: table or json.
-    ///
-    /// json: one object a line, with keys that stay (docs/risk.md).
-    #[arg(
-        short,
-        long,
-        value_name = "FORMAT",
-        value_enum,
-        default_value_t,
-        hide_possible_values = true
-    )]
-    pub output: OutlookFormat,
-    /// Print to FILE instead of stdout.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub output_file: Option<PathBuf>,
-    /// Only these cgroups, and those below them.
-    #[arg(long, value_name = "GLOB")]
-    pub cgroup: Option<String>,
-    /// Go on, until Ctrl-C: on the whole screen, or one JSON object a line.
-    #[arg(short, long)]
-    pub watch: bool,
-    /// Time over which growth is measured, and between two pictures [default: 1s].
-    ///
-    /// From 100ms to 1h.
-    #[arg(long, value_name = "DURATION", value_parser = durations::interval)]
-    pub interval: Option<Duration>,
-}
-
-impl RiskArgs {
-    /// The interval.
-    pub fn every(&self) -> Duration {
-        self.interval.unwrap_or(Duration::from_secs(1))
-    }
-
-    /// Where to print, as the other commands have it.
-    pub fn to_file(&self) -> OutputArgs {
-        OutputArgs { output_file: self.output_file.clone(), ..OutputArgs::default() }
-    }
-}
-
-/// Format of an outlook.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum OutlookFormat {
-    /// For people.
-    #[default]
-    Table,
-    /// One JSON object a line.
-    Json,
-}
-
-/// What `explain` takes.
-#[derive(Args, Clone, Debug)]
-pub struct ExplainArgs {
-    /// A file; `-` is stdin.
-    #[arg(value_name = "FILE|-", value_hint = ValueHint::FilePath, default_value = "-",
-        hide_default_value = true)]
-    pub what: PathBuf,
-    /// How and where to print.
-    #[command(flatten)]
-    pub output: OutputArgs,
 }
 
 /// How and where to print.

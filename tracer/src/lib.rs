@@ -37,6 +37,7 @@ pub mod gfp;
 pub mod host;
 pub mod memcg_stat;
 pub mod report;
+pub mod verdict;
 
 pub mod filter;
 pub mod kernel_log;
@@ -47,3 +48,5 @@ pub mod risk;
 
 pub mod sanitize;
 pub mod sink;
+
+pub mod explain;

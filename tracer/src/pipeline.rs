@@ -18,6 +18,7 @@ use crate::{
     recording::Fact,
     report::{GapReport, LossReport, OomReport, Record, SCHEMA, System, Tier},
     sink::{Sink, SinkError},
+    verdict::verdict,
 };
 
 /// What happened in a run, for the summary on stderr.
@@ -243,7 +244,8 @@ impl Pipeline {
         &mut self.findings
     }
 
-    fn tell(&mut self, seq: u64, stage: Stage, report: OomReport) -> Result<(), PipelineError> {
+    fn tell(&mut self, seq: u64, stage: Stage, mut report: OomReport) -> Result<(), PipelineError> {
+        report.verdict = Some(verdict(&report));
         let record = Record::Oom(Box::new(report));
         match stage {
             // No more of them than are wanted, for each will be closed.

@@ -34,8 +34,39 @@ fn a_replay_says_byte_for_byte_what_the_live_run_said() {
     for recording in recordings {
         let live = fs::read_to_string(recording.with_extension("jsonl")).unwrap();
         let replayed = String::from_utf8(replay(&recording, "json")).unwrap();
-        assert_eq!(replayed, live, "{}", recording.display());
+        assert_eq!(facts(&replayed), facts(&live), "{}", recording.display());
     }
+}
+
+/// The lines without their verdicts, which follow from the rest: a rule may change, a recording not.
+fn facts(lines: &str) -> Vec<String> {
+    let facts = lines.lines().map(|line| {
+        let parts = line
+            .split_once(",\"verdict\":")
+            .and_then(|(head, tail)| Some((head, tail.rsplit_once(",\"source\":")?.1)));
+        parts.map_or(line.to_owned(), |(head, source)| format!("{head},\"source\":{source}"))
+    });
+    facts.collect()
+}
+
+#[test]
+fn verdicts_of_real_kills_are_as_reviewed() {
+    let mut told = Vec::new();
+    for recording in recordings() {
+        let scenario = recording.with_extension("");
+        let scenario: PathBuf = scenario.iter().rev().take(2).collect();
+        let name: Vec<String> =
+            scenario.iter().rev().map(|it| it.to_string_lossy().into()).collect();
+        for line in String::from_utf8(replay(&recording, "json")).unwrap().lines() {
+            let report: serde_json::Value = serde_json::from_str(line).unwrap();
+            let verdict = &report["verdict"];
+            let (cause, headline) = (&verdict["cause"], &verdict["headline"]);
+            let (cause, headline) = (cause.as_str().unwrap(), headline.as_str().unwrap());
+            told.push(format!("{} {cause}: {headline}", name.join("/")));
+        }
+    }
+    told.sort();
+    insta::assert_snapshot!(told.join("\n"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{
     cell::Cell,
     fs::File,
-    io::{self, BufRead, BufReader, IsTerminal as _, Read},
+    io::{self, BufRead, BufReader, IsTerminal as _, Read, Write},
     path::Path,
     rc::Rc,
 };
@@ -13,15 +13,12 @@ use jiff::tz::TimeZone;
 
 use super::{Failure, open_output};
 use crate::{
-    cli::{ExplainArgs, Format, OutputArgs},
+    cli::ExplainArgs,
     exit::Exit,
+    explain::{Form, LongSink},
     kmsg::{Context, Lines, Log},
     report::{OomReport, Record},
-    sink::{
-        Sink, SinkError,
-        json::JsonSink,
-        text::{Detail, TextSink},
-    },
+    sink::{Sink, SinkError},
 };
 
 /// The longest report as JSON that is read. Bytes.
@@ -30,17 +27,21 @@ const LONGEST: u64 = 64 << 20;
 /// Explains every kill of a file.
 pub fn explain(arguments: &ExplainArgs) -> Result<(), Failure> {
     let (name, input) = open(&arguments.what)?;
-    let mut sink = sink(&arguments.output)?;
+    let mut sink = sink(arguments)?;
     let mut input = BufReader::with_capacity(64 * 1024, input);
     let start = input.fill_buf().map_err(|error| unreadable(&name, &error))?;
     let first = start.iter().find(|byte| !byte.is_ascii_whitespace());
     let told = match first {
-        Some(b'{') => records(&name, input, sink.as_mut()),
-        _ => log(&name, input, sink.as_mut()),
+        Some(b'{') => records(&name, input, &mut sink),
+        _ => log(&name, input, &mut sink),
     };
     match told {
         Ok(0) => Err(failure(format!("{name}: there is no OOM kill in it"))),
-        Ok(_) | Err(Stop::ReaderLeft) => Ok(()),
+        Ok(_) => match sink.finish() {
+            Err(SinkError::BrokenPipe) => Ok(()),
+            result => result.map_err(|error| Failure::runtime(&error)),
+        },
+        Err(Stop::ReaderLeft) => Ok(()),
         Err(Stop::Failed(failure)) => Err(failure),
     }
 }
@@ -77,19 +78,15 @@ fn open(what: &Path) -> Result<(String, Box<dyn Read>), Failure> {
     }
 }
 
-fn sink(output: &OutputArgs) -> Result<Box<dyn Sink>, Failure> {
-    let to = open_output(output, None)?;
-    match output.output {
-        Format::Text => {
-            let out = AutoStream::new(to, output.color_choice());
-            Ok(Box::new(TextSink::new(out, TimeZone::system(), Detail::Full)))
-        }
-        Format::Json => Ok(Box::new(JsonSink::new(to))),
-        Format::Events => {
-            let message = "-o events: only `watch` and `replay` have events".to_owned();
-            Err(Failure { exit: Exit::Usage, message })
-        }
-    }
+fn sink(arguments: &ExplainArgs) -> Result<LongSink<Box<dyn Write>>, Failure> {
+    let output = arguments.to_file();
+    let to = open_output(&output, None)?;
+    let form = arguments.output.into();
+    let out: Box<dyn Write> = match form {
+        Form::Text => Box::new(AutoStream::new(to, output.color_choice())),
+        Form::Html | Form::Json => to,
+    };
+    Ok(LongSink::new(out, form, TimeZone::system()))
 }
 
 /// Tells the kills of a kernel's log; how many.

@@ -90,8 +90,11 @@ pub struct GrowthStack {
 pub struct Verdict {
     /// One sentence.
     pub headline: String,
-    /// The rule that matched.
+    /// The rule that holds, the first in the order of docs/verdicts.md; `unknown` when none does.
     pub cause: String,
+    /// Further rules that hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
     /// Facts it rests on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<String>,

@@ -2,12 +2,12 @@
 
 mod bloodless;
 mod extreme;
-mod parts;
+pub(crate) mod parts;
 
 use self::bloodless::{
     already_exiting, no_victim, reclaimed, unshot, victim_pending, will_free_mem,
 };
-pub(super) use self::extreme::{hostile, huge, minimal};
+pub(crate) use self::extreme::{hostile, huge, minimal};
 use self::parts::{
     candidate, cgroup, ineligible, level, ranked, report, stack, system, trigger, victim,
 };
@@ -16,12 +16,12 @@ use crate::report::{
     Outcome, Reason, Record, SCHEMA, Trigger, Victim, WhyNot,
 };
 
-pub(super) const MIB: u64 = 1 << 20;
-const POD: &str = "/kubepods/burstable/pod7c1f";
-const CONTAINER: &str = "/kubepods/burstable/pod7c1f/ctr-app";
+pub(crate) const MIB: u64 = 1 << 20;
+pub(crate) const POD: &str = "/kubepods/burstable/pod7c1f";
+pub(crate) const CONTAINER: &str = "/kubepods/burstable/pod7c1f/ctr-app";
 
 /// Every report with a name for its snapshots.
-pub(super) fn all() -> Vec<(&'static str, Record)> {
+pub(crate) fn all() -> Vec<(&'static str, Record)> {
     // Not an array: they are large.
     let reports = vec![
         ("memcg_kill", memcg_kill()),
@@ -38,12 +38,13 @@ pub(super) fn all() -> Vec<(&'static str, Record)> {
         ("hostile", hostile()),
         ("minimal", minimal()),
         ("huge", huge()),
+        ("verdict", concluded(memcg_kill())),
     ];
     let reports = reports.into_iter().map(|(name, report)| (name, Record::Oom(Box::new(report))));
     reports.chain([("gap", gap()), ("loss", loss())]).collect()
 }
 
-pub(super) fn memcg_kill() -> OomReport {
+pub(crate) fn memcg_kill() -> OomReport {
     let mut report = report(Outcome::Killed);
     report.reason = Some(Reason::Selection);
     report.constraint = Some(Constraint::Memcg);
@@ -90,7 +91,7 @@ pub(super) fn memcg_kill() -> OomReport {
     report
 }
 
-pub(super) fn oom_group() -> OomReport {
+pub(crate) fn oom_group() -> OomReport {
     let mut report = memcg_kill();
     if let Some(memcg) = &mut report.oom_memcg {
         memcg.oom_group = Some(true);
@@ -107,7 +108,7 @@ pub(super) fn oom_group() -> OomReport {
     report
 }
 
-pub(super) fn global_kill() -> OomReport {
+pub(crate) fn global_kill() -> OomReport {
     let mut report = report(Outcome::Killed);
     report.reason = Some(Reason::Selection);
     report.constraint = Some(Constraint::None);
@@ -136,11 +137,11 @@ pub(super) fn global_kill() -> OomReport {
     report
 }
 
-pub(super) fn constrained(constraint: Constraint) -> OomReport {
+pub(crate) fn constrained(constraint: Constraint) -> OomReport {
     OomReport { constraint: Some(constraint), ..global_kill() }
 }
 
-pub(super) fn sysrq() -> OomReport {
+pub(crate) fn sysrq() -> OomReport {
     let mut report = global_kill();
     report.reason = Some(Reason::Sysrq);
     report.trigger = Some(Trigger {
@@ -150,6 +151,11 @@ pub(super) fn sysrq() -> OomReport {
         ..trigger("kworker/0:1", 88)
     });
     report
+}
+
+/// The report with what follows from it.
+pub(crate) fn concluded(report: OomReport) -> OomReport {
+    OomReport { verdict: Some(crate::verdict::verdict(&report)), ..report }
 }
 
 fn gap() -> Record {

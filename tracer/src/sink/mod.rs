@@ -7,7 +7,7 @@ pub mod json;
 pub mod text;
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 
 use std::io;
 

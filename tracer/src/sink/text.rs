@@ -6,14 +6,14 @@
 
 mod aftermath;
 mod candidates;
-mod headline;
-mod layout;
+pub(crate) mod headline;
+pub(crate) mod layout;
 mod limit;
-mod names;
+pub(crate) mod names;
 mod system;
-mod table;
+pub(crate) mod table;
 mod trigger;
-mod units;
+pub(crate) mod units;
 mod victims;
 
 use std::io::Write;
@@ -27,7 +27,10 @@ pub(crate) use self::{
     units::bytes,
 };
 use super::{Sink, SinkError};
-use crate::report::{GapReport, LossReport, OomReport, Record, Source, Tier};
+use crate::{
+    report::{GapReport, LossReport, OomReport, Record, Source, Tier, Verdict},
+    sanitize::sanitize,
+};
 
 /// Writes records as blocks of text, with color escapes: wrap `out` in an `anstream::AutoStream`.
 #[derive(Debug)]
@@ -79,6 +82,7 @@ impl<W: Write> TextSink<W> {
     fn oom(&self, report: &OomReport) -> String {
         let mut block = Block::default();
         headline::write(&mut block, report, &self.clock(report.time));
+        write_verdict(&mut block, report.verdict.as_ref());
         victims::write(&mut block, report, self.detail);
         limit::write(&mut block, report);
         system::write(&mut block, report, self.detail);
@@ -164,6 +168,19 @@ impl<W: Write> Sink for TextSink<W> {
             Record::Oom(report) => self.print(&aftermath::block(report)),
             Record::Gap(_) | Record::Loss(_) => self.write(record),
         }
+    }
+}
+
+/// What to conclude, and the first thing to change; `oomwhy explain` has the rest.
+fn write_verdict(block: &mut Block, verdict: Option<&Verdict>) {
+    let Some(verdict) = verdict else {
+        return;
+    };
+    // Verdicts that are read from a file may hold anything.
+    let safe = |text: &String| sanitize(text.as_bytes());
+    block.words("verdict", Style::new().bold(), &safe(&verdict.headline));
+    if let Some(advice) = verdict.advice.first() {
+        block.words("change", Style::new(), &safe(advice));
     }
 }
 

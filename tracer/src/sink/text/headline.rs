@@ -58,6 +58,15 @@ pub(super) fn write(block: &mut Block, report: &OomReport, time: &str) {
     }
 }
 
+/// The whole of it as one sentence.
+pub(crate) fn sentence(report: &OomReport) -> String {
+    let essence = essence(report).fit(usize::MAX);
+    match cause(report) {
+        Some(cause) => format!("OOM: {essence}: {}", cause.fit(usize::MAX)),
+        None => format!("OOM: {essence}"),
+    }
+}
+
 fn essence(report: &OomReport) -> Phrase {
     let times = times(report);
     let text = match (report.outcome, report.victims.as_slice()) {

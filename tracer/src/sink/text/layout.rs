@@ -3,34 +3,34 @@
 use anstyle::Style;
 
 /// Columns of a line, label included.
-pub(super) const WIDTH: usize = 79;
+pub(crate) const WIDTH: usize = 79;
 /// Columns of the label, as wide as a time of day and a space.
-pub(super) const LABEL: usize = 9;
+pub(crate) const LABEL: usize = 9;
 /// Columns beside the label.
-pub(super) const BODY: usize = WIDTH - LABEL;
+pub(crate) const BODY: usize = WIDTH - LABEL;
 
 const ELLIPSIS: &str = "...";
 
 /// A block of text being written.
 #[derive(Debug, Default)]
-pub(super) struct Block {
+pub(crate) struct Block {
     text: String,
 }
 
 impl Block {
     /// The text, with an empty line behind it.
-    pub(super) fn finish(mut self) -> String {
+    pub(crate) fn finish(mut self) -> String {
         self.text.push('\n');
         self.text
     }
 
     /// Starts a section; its label stands in front of the section's first line only.
-    pub(super) fn section(&mut self, label: &'static str) -> Section<'_> {
+    pub(crate) fn section(&mut self, label: &'static str) -> Section<'_> {
         Section { block: self, label }
     }
 
     /// A sentence behind a label, wrapped.
-    pub(super) fn words(&mut self, label: &str, style: Style, sentence: &str) {
+    pub(crate) fn words(&mut self, label: &str, style: Style, sentence: &str) {
         let words: Vec<String> = sentence.split(' ').map(str::to_owned).collect();
         for (index, line) in wrap(&words, " ", "", BODY).iter().enumerate() {
             self.line(if index == 0 { label } else { "" }, style, line);
@@ -38,7 +38,7 @@ impl Block {
     }
 
     /// Lines of a table, over the whole width.
-    pub(super) fn table(&mut self, lines: &[(Style, String)]) {
+    pub(crate) fn table(&mut self, lines: &[(Style, String)]) {
         for (style, line) in lines {
             self.text.push_str(&paint(*style, line));
             self.text.push('\n');
@@ -46,7 +46,7 @@ impl Block {
     }
 
     /// One line as it is.
-    pub(super) fn line(&mut self, label: &str, style: Style, body: &str) {
+    pub(crate) fn line(&mut self, label: &str, style: Style, body: &str) {
         let label = match label {
             "" => " ".repeat(LABEL),
             _ => paint(Style::new().dimmed(), &format!("{label:LABEL$}")),
@@ -60,14 +60,14 @@ impl Block {
 
 /// A labelled part of a block.
 #[derive(Debug)]
-pub(super) struct Section<'a> {
+pub(crate) struct Section<'a> {
     block: &'a mut Block,
     label: &'static str,
 }
 
 impl Section<'_> {
     /// Facts in a row, wrapped between facts; nothing when there is none.
-    pub(super) fn facts(&mut self, facts: impl IntoIterator<Item = String>) {
+    pub(crate) fn facts(&mut self, facts: impl IntoIterator<Item = String>) {
         let facts: Vec<String> = facts.into_iter().collect();
         if !facts.is_empty() {
             self.joined(&facts, ", ", "", Style::new());
@@ -75,21 +75,21 @@ impl Section<'_> {
     }
 
     /// Words wrapped with a hanging indent: stacks, messages, long lists.
-    pub(super) fn joined(&mut self, words: &[String], joint: &str, lead: &str, style: Style) {
+    pub(crate) fn joined(&mut self, words: &[String], joint: &str, lead: &str, style: Style) {
         for line in wrap(words, joint, lead, BODY) {
             self.line(style, &line);
         }
     }
 
     /// One line as it is.
-    pub(super) fn line(&mut self, style: Style, body: &str) {
+    pub(crate) fn line(&mut self, style: Style, body: &str) {
         self.block.line(self.label, style, body);
         self.label = "";
     }
 }
 
 /// Text in a style.
-pub(super) fn paint(style: Style, text: &str) -> String {
+pub(crate) fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
@@ -99,7 +99,9 @@ pub(crate) fn columns(text: &str) -> usize {
 }
 
 fn char_columns(character: char) -> usize {
-    if character < '\u{1100}' { 1 } else { 2 }
+    // Bars and curves are made of block elements.
+    let is_narrow = matches!(character, '\0'..'\u{1100}' | '\u{2500}'..='\u{25ff}');
+    if is_narrow { 1 } else { 2 }
 }
 
 /// A text shortened in the middle: a path between its names, anything else anywhere. The end, which
@@ -142,7 +144,7 @@ fn take_columns(characters: impl Iterator<Item = char>, width: usize) -> String 
 
 /// Lines of words; the first begins with `lead`, the others are indented as far. A word that is
 /// longer than a line is broken.
-fn wrap(words: &[String], joint: &str, lead: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(words: &[String], joint: &str, lead: &str, width: usize) -> Vec<String> {
     let indent = " ".repeat(columns(lead));
     let mut lines = Vec::new();
     let mut line = lead.to_owned();

@@ -10,7 +10,7 @@ use crate::{
 const NAME: usize = 24;
 
 /// "java[4242]", or "pid 4242" for one whose name is not known.
-pub(super) fn task(comm: Option<&str>, hex: Option<&str>, pid: i32) -> String {
+pub(crate) fn task(comm: Option<&str>, hex: Option<&str>, pid: i32) -> String {
     match comm {
         Some(comm) => format!("{}[{pid}]", self::comm(comm, hex)),
         None => format!("pid {pid}"),
@@ -18,27 +18,27 @@ pub(super) fn task(comm: Option<&str>, hex: Option<&str>, pid: i32) -> String {
 }
 
 /// A task's name, safe and not too long.
-pub(super) fn comm(comm: &str, hex: Option<&str>) -> String {
+pub(crate) fn comm(comm: &str, hex: Option<&str>) -> String {
     elide(&sanitize(&original(comm, hex)), NAME)
 }
 
 /// The victim's name.
-pub(super) fn victim(victim: &Victim) -> String {
+pub(crate) fn victim(victim: &Victim) -> String {
     task(victim.comm.as_deref(), victim.comm_hex.as_deref(), victim.pid)
 }
 
 /// The trigger's name.
-pub(super) fn trigger(trigger: &Trigger) -> String {
+pub(crate) fn trigger(trigger: &Trigger) -> String {
     task(trigger.comm.as_deref(), trigger.comm_hex.as_deref(), trigger.pid)
 }
 
 /// The candidate's name.
-pub(super) fn candidate(candidate: &Candidate) -> String {
+pub(crate) fn candidate(candidate: &Candidate) -> String {
     task(candidate.comm.as_deref(), candidate.comm_hex.as_deref(), candidate.pid)
 }
 
 /// The cgroup's path, or its id where the path is not known.
-pub(super) fn cgroup(cgroup: &Cgroup) -> Option<String> {
+pub(crate) fn cgroup(cgroup: &Cgroup) -> Option<String> {
     let Cgroup { id, path, path_hex, path_truncated } = cgroup;
     let path = path.as_deref().map(|path| {
         let path = sanitize(&original(path, path_hex.as_deref()));
@@ -48,12 +48,12 @@ pub(super) fn cgroup(cgroup: &Cgroup) -> Option<String> {
 }
 
 /// Resident memory of a victim, when all of its parts are known.
-pub(super) fn resident(victim: &Victim) -> Option<u64> {
+pub(crate) fn resident(victim: &Victim) -> Option<u64> {
     let Victim { anon_rss_bytes, file_rss_bytes, shmem_rss_bytes, .. } = victim;
     Some((*anon_rss_bytes)?.saturating_add((*file_rss_bytes)?).saturating_add((*shmem_rss_bytes)?))
 }
 
 /// A limit: its size, "no limit", or nothing when it is not known.
-pub(super) fn limit(bytes: Option<u64>, is_unlimited: bool) -> Option<String> {
+pub(crate) fn limit(bytes: Option<u64>, is_unlimited: bool) -> Option<String> {
     if is_unlimited { Some("no limit".to_owned()) } else { bytes.map(units::bytes) }
 }

@@ -5,11 +5,11 @@ use anstyle::Style;
 use super::layout::{columns, elide};
 
 /// Shown for what is not known.
-pub(super) const UNKNOWN: &str = "-";
+pub(crate) const UNKNOWN: &str = "-";
 
 /// A table whose columns are as wide as their content.
 #[derive(Debug, Default)]
-pub(super) struct Table {
+pub(crate) struct Table {
     columns: Vec<Column>,
     rows: Vec<(Style, Vec<String>)>,
 }
@@ -22,7 +22,7 @@ struct Column {
 
 /// How a column behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A number that is always shown.
     Number,
     /// A number whose column is left out when every row says the same one of these.
@@ -33,24 +33,24 @@ pub(super) enum Kind {
 
 impl Table {
     /// A table without rows.
-    pub(super) fn new(columns: &[(&'static str, Kind)]) -> Self {
+    pub(crate) fn new(columns: &[(&'static str, Kind)]) -> Self {
         let columns = columns.iter().map(|&(title, kind)| Column { title, kind }).collect();
         Self { columns, rows: Vec::new() }
     }
 
     /// Adds a row of as many cells as there are columns.
-    pub(super) fn row(&mut self, style: Style, cells: Vec<String>) {
+    pub(crate) fn row(&mut self, style: Style, cells: Vec<String>) {
         self.rows.push((style, cells));
     }
 
     /// Number of rows.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
 
     /// The lines, title line first, none wider than `width`: columns for which there is no room even
     /// with the text shortened go on a line of their own, with their titles.
-    pub(super) fn lines(&self, width: usize) -> Vec<(Style, String)> {
+    pub(crate) fn lines(&self, width: usize) -> Vec<(Style, String)> {
         let shown: Vec<usize> =
             (0..self.columns.len()).filter(|&index| self.says_anything(index)).collect();
         let widths = self.widths(&shown, width);

@@ -26,7 +26,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
 }
 
 /// A duration to three digits or so: "12 ms", "3.2 s", "5 min".
-pub(super) fn duration(duration: Duration) -> String {
+pub(crate) fn duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     match millis {
         0..1_000 => format!("{millis} ms"),

@@ -1,0 +1,66 @@
+//! `oomwhy risk`.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum, ValueHint};
+
+use super::{OutputArgs, durations};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  oomwhy risk                          a table, the most urgent first
+  oomwhy risk --watch                  the same live, on the whole screen
+  oomwhy risk --cgroup '/kubepods/**' -o json";
+
+/// What `risk` takes.
+#[derive(Args, Clone, Debug)]
+pub struct RiskArgs {
+    /// Format: table or json.
+    ///
+    /// json: one object a line, with keys that stay (docs/risk.md).
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub output: OutlookFormat,
+    /// Print to FILE instead of stdout.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output_file: Option<PathBuf>,
+    /// Only these cgroups, and those below them.
+    #[arg(long, value_name = "GLOB")]
+    pub cgroup: Option<String>,
+    /// Go on, until Ctrl-C: on the whole screen, or one JSON object a line.
+    #[arg(short, long)]
+    pub watch: bool,
+    /// Time over which growth is measured, and between two pictures [default: 1s].
+    ///
+    /// From 100ms to 1h.
+    #[arg(long, value_name = "DURATION", value_parser = durations::interval)]
+    pub interval: Option<Duration>,
+}
+
+impl RiskArgs {
+    /// The interval.
+    pub fn every(&self) -> Duration {
+        self.interval.unwrap_or(Duration::from_secs(1))
+    }
+
+    /// Where to print, as the other commands have it.
+    pub fn to_file(&self) -> OutputArgs {
+        OutputArgs { output_file: self.output_file.clone(), ..OutputArgs::default() }
+    }
+}
+
+/// Format of an outlook.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum OutlookFormat {
+    /// For people.
+    #[default]
+    Table,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,100 @@
+//! What grew, where that was recorded: the curve, its pace, and the stacks that took the memory.
+
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use super::{moment, percent, permille, safe, stacks::frame};
+use crate::{
+    report::{Growth, GrowthStack},
+    sink::text::{names, units},
+};
+
+/// A point of the curve, both in thousandths of the picture.
+pub(in crate::explain) struct Point {
+    pub(in crate::explain) across: u64,
+    pub(in crate::explain) up: u64,
+    /// The limit at that time.
+    pub(in crate::explain) limit: Option<u64>,
+}
+
+/// The curve, and what its edges stand for.
+pub(in crate::explain) struct Curve {
+    pub(in crate::explain) points: Vec<Point>,
+    pub(in crate::explain) span: Duration,
+    pub(in crate::explain) top_bytes: u64,
+    pub(in crate::explain) first_bytes: u64,
+    pub(in crate::explain) last_bytes: u64,
+}
+
+/// The curve, oldest point first; `None` for fewer than two points.
+pub(in crate::explain) fn curve(growth: &Growth) -> Option<Curve> {
+    let mut points = growth.curve.clone();
+    points.sort_by_key(|point| point.t_ns);
+    let (first, last) = (points.first()?, points.last()?);
+    let span = last.t_ns.checked_sub(first.t_ns).filter(|span| *span > 0)?;
+    let tops = points.iter().flat_map(|point| [Some(point.usage_bytes), point.limit_bytes]);
+    let top_bytes = tops.flatten().max().filter(|top| *top > 0)?;
+    let shown = points.iter().map(|point| Point {
+        across: permille(point.t_ns - first.t_ns, span).unwrap_or_default(),
+        up: permille(point.usage_bytes, top_bytes).unwrap_or_default(),
+        limit: point.limit_bytes.and_then(|limit| permille(limit, top_bytes)),
+    });
+    Some(Curve {
+        points: shown.collect(),
+        span: Duration::from_nanos(span),
+        top_bytes,
+        first_bytes: first.usage_bytes,
+        last_bytes: last.usage_bytes,
+    })
+}
+
+/// Its shape and pace.
+pub(in crate::explain) fn facts(growth: &Growth, zone: &TimeZone) -> Vec<String> {
+    let rate = |rate: Option<i64>, when: &str| {
+        let rate = rate?;
+        let sign = if rate < 0 { "-" } else { "" };
+        Some(format!("{sign}{}/s {when}", units::bytes(rate.unsigned_abs())))
+    };
+    let rates = growth.rate_bytes_per_s.as_ref();
+    let facts = [
+        growth.kind.as_deref().map(|kind| format!("kind: {}", safe(kind))),
+        rates.and_then(|rates| rate(rates.last_minute, "in the last minute")),
+        rates.and_then(|rates| rate(rates.whole, "over all")),
+        growth.since.map(|since| format!("recorded since {}", moment(since, zone))),
+        growth
+            .unwound_share
+            .filter(|share| (0.0..=1.0).contains(share))
+            .map(|share| format!("{:.0} % of the bytes have a whole stack", share * 100.0)),
+    ];
+    facts.into_iter().flatten().collect()
+}
+
+/// Memory that was taken from one place.
+pub(in crate::explain) struct Place {
+    pub(in crate::explain) size: String,
+    pub(in crate::explain) share: String,
+    pub(in crate::explain) permille: u64,
+    pub(in crate::explain) process: String,
+    /// User frames, innermost first; the kernel's where there is none.
+    pub(in crate::explain) frames: Vec<String>,
+}
+
+/// The places, the largest first.
+pub(in crate::explain) fn places(growth: &Growth) -> Vec<Place> {
+    let total = growth.stacks.iter().map(|stack| stack.bytes).fold(0, u64::saturating_add);
+    let mut stacks: Vec<&GrowthStack> = growth.stacks.iter().collect();
+    stacks.sort_by_key(|stack| std::cmp::Reverse(stack.bytes));
+    let place = |stack: &&GrowthStack| {
+        let share = permille(stack.bytes, total).unwrap_or_default();
+        let user = stack.user_stack.as_ref().filter(|frames| !frames.is_empty());
+        Place {
+            size: units::bytes(stack.bytes),
+            share: percent(share),
+            permille: share,
+            process: names::task(stack.comm.as_deref(), None, stack.pid),
+            frames: user.or(stack.kernel_stack.as_ref()).into_iter().flatten().map(frame).collect(),
+        }
+    };
+    stacks.iter().map(place).collect()
+}
