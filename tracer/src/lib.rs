@@ -32,6 +32,7 @@ pub mod proc_file;
 pub mod system;
 
 pub mod compose;
+pub mod fingerprint;
 pub mod gfp;
 pub mod host;
 pub mod memcg_stat;
@@ -45,3 +46,5 @@ pub mod risk;
 
 pub mod sanitize;
 pub mod sink;
+
+pub mod history;

@@ -13,6 +13,7 @@ use crate::{
     decode::decode,
     events::{Body, Event},
     filter::Filter,
+    fingerprint::fingerprint,
     gaps::{Gap, Gaps, Reading},
     host::Host,
     recording::Fact,
@@ -209,7 +210,9 @@ impl Pipeline {
                 self.findings.drops = std::mem::take(&mut self.lost_since_report);
                 facts.find(&account, &mut self.findings);
             }
-            let report = compose(&account, &self.host, &self.findings);
+            let mut report = compose(&account, &self.host, &self.findings);
+            // Last: it is made of what the others found.
+            report.fingerprint = fingerprint(&report);
             if self.filter.passes(&report) {
                 self.tell(account.seq, account.stage, report)?;
             } else if account.stage != Stage::Closed {

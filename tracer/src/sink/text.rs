@@ -9,6 +9,7 @@ mod candidates;
 mod headline;
 mod layout;
 mod limit;
+pub mod list;
 mod names;
 mod system;
 mod table;
