@@ -37,7 +37,7 @@ Examples:
 const WATCH_EXAMPLES: &str = "\
 Examples:
   oomwhy watch -o json --count 1           the next kill as one JSON object
-  oomwhy watch -p 4242,4243                kills that involve these processes only
+  oomwhy watch -p 4242,4243                kills of or by these processes
   oomwhy watch --store --max-age 90d       trace, and keep the reports of 90 days";
 
 const REPLAY_EXAMPLES: &str = "\

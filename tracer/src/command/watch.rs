@@ -166,7 +166,8 @@ fn start_store(arguments: &StoreArgs, host: &Host) -> Result<Option<StoreSink>, 
         },
         boot_id: host.boot_id.clone().unwrap_or_default(),
     };
-    let store = StoreSink::start(place).map_err(|error| super::history::cannot_open(&error))?;
+    let store = StoreSink::start(place, Box::new(talk))
+        .map_err(|error| super::history::cannot_open(&error))?;
     Ok(Some(store))
 }
 

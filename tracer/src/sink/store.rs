@@ -5,8 +5,7 @@
 //! outputs are not held up, and every further report is a new try.
 
 use std::{
-    io::{self, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -42,6 +41,9 @@ pub struct Place {
     pub boot_id: String,
 }
 
+/// What is said to the user.
+pub type Talk = Box<dyn Fn(&str) + Send>;
+
 /// Writes closed records to the history.
 #[derive(Debug)]
 pub struct StoreSink {
@@ -53,13 +55,8 @@ pub struct StoreSink {
 
 impl StoreSink {
     /// Opens the history. Fails at what will not pass by itself; a full disk may.
-    pub fn start(place: Place) -> Result<Self, HistoryError> {
-        let mut writer = Writer { place, store: None, failed: 0 };
-        match writer.open() {
-            Ok(()) => {}
-            Err(error) if error.may_pass() => writer.fail(&error, 0),
-            Err(error) => return Err(error),
-        }
+    pub fn start(place: Place, talk: Talk) -> Result<Self, HistoryError> {
+        let writer = Writer::start(place, talk)?;
         let (queue, lines) = sync_channel(QUEUE);
         let overflow = Arc::new(AtomicU64::new(0));
         let overflow_there = Arc::clone(&overflow);
@@ -75,8 +72,7 @@ impl StoreSink {
 
 impl Sink for StoreSink {
     fn write(&mut self, record: &Record) -> Result<(), SinkError> {
-        let mut line = serde_json::to_vec(record).map_err(SinkError::Encode)?;
-        line.push(b'\n');
+        let line = line(record)?;
         if let Some(queue) = &self.queue
             && let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = queue.try_send(line)
         {
@@ -84,6 +80,12 @@ impl Sink for StoreSink {
         }
         Ok(())
     }
+}
+
+fn line(record: &Record) -> Result<Vec<u8>, SinkError> {
+    let mut line = serde_json::to_vec(record).map_err(SinkError::Encode)?;
+    line.push(b'\n');
+    Ok(line)
 }
 
 impl Drop for StoreSink {
@@ -103,24 +105,42 @@ struct Writer {
     store: Option<Store>,
     /// Lines that could not be stored since it last worked, plus one for the word about it.
     failed: u64,
+    talk: Talk,
 }
 
 impl Writer {
+    fn start(place: Place, talk: Talk) -> Result<Self, HistoryError> {
+        let mut writer = Self { place, store: None, failed: 0, talk };
+        match writer.open() {
+            Err(error) if error.may_pass() => writer.fail(&error, 0),
+            opened => opened?,
+        }
+        Ok(writer)
+    }
+
     fn run(mut self, lines: &Receiver<Vec<u8>>, overflow: &AtomicU64) {
         for line in lines {
-            match self.store(&line) {
-                Ok(()) => self.recover(),
-                Err(error) => self.fail(&error, 1),
-            }
+            self.take(&line);
             match overflow.swap(0, Ordering::Relaxed) {
                 0 => {}
-                count => {
-                    talk(&format!("history: {count} reports not stored: the disk is too slow"))
-                }
+                count => (self.talk)(&format!(
+                    "history: {count} reports not stored: the disk is too slow"
+                )),
             }
         }
+        self.finish();
+    }
+
+    fn take(&mut self, line: &[u8]) {
+        match self.store(line) {
+            Ok(()) => self.recover(),
+            Err(error) => self.fail(&error, 1),
+        }
+    }
+
+    fn finish(&self) {
         if self.failed > 1 {
-            talk(&format!("history: {} reports were not stored", self.failed - 1));
+            (self.talk)(&format!("history: {} reports were not stored", self.failed - 1));
         }
     }
 
@@ -144,16 +164,17 @@ impl Writer {
         if self.failed == 0 {
             self.failed = 1;
             let why = with_source(error);
-            talk(&format!("{why}; reports are printed, and storing is tried again with each"));
+            (self.talk)(&format!(
+                "{why}; reports are printed, and storing is tried again with each"
+            ));
         }
         self.failed += lines;
     }
 
     fn recover(&mut self) {
         if self.failed > 0 {
-            let path: &Path = &self.place.path;
-            let lost = self.failed - 1;
-            talk(&format!(
+            let (path, lost) = (&self.place.path, self.failed - 1);
+            (self.talk)(&format!(
                 "history: {} takes reports again, {lost} were not stored",
                 path.display()
             ));
@@ -169,7 +190,5 @@ fn with_source(error: &HistoryError) -> String {
     }
 }
 
-/// stderr is talk; nobody may be listening.
-fn talk(text: &str) {
-    let _ = writeln!(io::stderr(), "oomwhy: {text}");
-}
+#[cfg(test)]
+mod tests;
