@@ -4,10 +4,15 @@
 
 mod durations;
 mod explain;
+mod history;
 mod ring_size;
 mod risk;
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anstream::{AutoStream, ColorChoice};
 use clap::{
@@ -17,6 +22,10 @@ use clap_complete::Shell;
 
 pub use self::{
     explain::{AnswerFormat, ExplainArgs},
+    history::{
+        DirArgs, ExportArgs, ExportFormat, ListArgs, ListFormat, MatchArgs, ShowArgs, ShowFormat,
+        StoreArgs,
+    },
     risk::{OutlookFormat, RiskArgs},
 };
 use crate::kernel::btf::KERNEL_BTF;
@@ -27,7 +36,34 @@ Examples:
   oomwhy -o json --count 1             the next kill as one JSON object
   oomwhy --cgroup '/kubepods/**'       kills that involve these cgroups only
   oomwhy --record kills.rec            trace, and keep the raw events
-  oomwhy replay kills.rec --comm java  report again from a recording";
+  oomwhy replay kills.rec --comm java  report again from a recording
+  oomwhy watch --store                 trace, and remember
+  oomwhy list -S yesterday             what was remembered since yesterday";
+
+const WATCH_EXAMPLES: &str = "\
+Examples:
+  oomwhy watch -o json --count 1           the next kill as one JSON object
+  oomwhy watch -p 4242,4243                kills of or by these processes
+  oomwhy watch --store --max-age 90d       trace, and keep the reports of 90 days";
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  oomwhy replay kills.rec                  every report again, as text
+  oomwhy replay kills.rec -o json --comm java  java's only, as JSON";
+
+const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  oomwhy schema                            to be given to a validator or a code generator";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  oomwhy man                               this program's page
+  oomwhy man --dir man1                    a page for each command";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  oomwhy completions bash                  for /usr/share/bash-completion/completions/oomwhy
+  oomwhy completions zsh                   for a directory of $fpath, as _oomwhy";
 
 /// Tells who was killed by the OOM killer, by whose limit, and why that one.
 ///
@@ -80,11 +116,24 @@ pub enum Command {
     /// Reads cgroupfs and /proc; needs neither BPF nor, for one's own processes, root.
     #[command(after_help = risk::EXAMPLES)]
     Risk(RiskArgs),
+    /// List reports of the history, the newest last.
+    ///
+    /// The history is what `oomwhy watch --store` keeps. Nothing that matches: exit code 1.
+    List(ListArgs),
+    /// Print one report of the history as `oomwhy watch` does.
+    Show(ShowArgs),
+    /// Print reports of the history as JSON.
+    Export(ExportArgs),
     /// Print the JSON Schema of what -o json prints.
+    #[command(after_help = SCHEMA_EXAMPLES)]
     Schema,
-    /// Print the manual page.
-    #[command(hide = true)]
-    Man,
+    /// Print the manual page, or write those of all commands.
+    #[command(hide = true, after_help = MAN_EXAMPLES)]
+    Man {
+        /// Write one page per command into DIR.
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
     /// Name addresses of the kernel: how oomwhy asks itself, in a process of its own.
     #[command(hide = true)]
     KernelSymbols,
@@ -96,7 +145,7 @@ pub enum Command {
         file: PathBuf,
     },
     /// Print the completions for a shell.
-    #[command(hide = true)]
+    #[command(hide = true, after_help = COMPLETIONS_EXAMPLES)]
     Completions {
         /// The shell.
         shell: Shell,
@@ -105,6 +154,7 @@ pub enum Command {
 
 /// What `watch` takes.
 #[derive(Args, Clone, Debug, Default)]
+#[command(after_help = WATCH_EXAMPLES)]
 pub struct WatchArgs {
     /// How and where to print.
     #[command(flatten)]
@@ -112,6 +162,9 @@ pub struct WatchArgs {
     /// Which reports.
     #[command(flatten)]
     pub select: SelectArgs,
+    /// Whether to remember.
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// Keep the raw events for `oomwhy replay`.
     ///
     /// FILE is made for its owner only; one that has something in it is left alone.
@@ -160,6 +213,7 @@ pub struct WatchArgs {
 
 /// What `replay` takes.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = REPLAY_EXAMPLES)]
 pub struct ReplayArgs {
     /// The recording.
     #[arg(value_hint = ValueHint::FilePath)]
@@ -217,10 +271,8 @@ impl OutputArgs {
     /// Whether to color, decided for stdout or for the file that takes its place.
     pub fn color_choice(&self) -> ColorChoice {
         match self.color {
-            Color::Always => ColorChoice::Always,
-            Color::Never => ColorChoice::Never,
             Color::Auto if self.output_file.is_some() => ColorChoice::Never,
-            Color::Auto => AutoStream::choice(&io::stdout()),
+            color => color.on_stdout(),
         }
     }
 }
@@ -289,6 +341,17 @@ pub enum Color {
     Never,
 }
 
+impl Color {
+    /// Whether to color what goes to stdout.
+    pub fn on_stdout(self) -> ColorChoice {
+        match self {
+            Self::Always => ColorChoice::Always,
+            Self::Never => ColorChoice::Never,
+            Self::Auto => AutoStream::choice(&io::stdout()),
+        }
+    }
+}
+
 /// Writes the completions for a shell.
 pub fn write_completions(shell: Shell, out: &mut dyn io::Write) {
     clap_complete::generate(shell, &mut <Cli as CommandFactory>::command(), "oomwhy", out);
@@ -297,6 +360,11 @@ pub fn write_completions(shell: Shell, out: &mut dyn io::Write) {
 /// Writes the manual page.
 pub fn write_man(out: &mut dyn io::Write) -> io::Result<()> {
     clap_mangen::Man::new(<Cli as CommandFactory>::command()).render(out)
+}
+
+/// Writes a manual page for each command that is not hidden, as oomwhy-COMMAND.1.
+pub fn write_man_pages(directory: &Path) -> io::Result<()> {
+    clap_mangen::generate_to(<Cli as CommandFactory>::command(), directory)
 }
 
 #[cfg(test)]

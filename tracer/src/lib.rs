@@ -33,6 +33,7 @@ pub mod proc_file;
 pub mod system;
 
 pub mod compose;
+pub mod fingerprint;
 pub mod gfp;
 pub mod host;
 pub mod memcg_stat;
@@ -50,3 +51,4 @@ pub mod sanitize;
 pub mod sink;
 
 pub mod explain;
+pub mod history;

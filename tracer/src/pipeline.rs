@@ -13,6 +13,7 @@ use crate::{
     decode::decode,
     events::{Body, Event},
     filter::Filter,
+    fingerprint::fingerprint,
     gaps::{Gap, Gaps, Reading},
     host::Host,
     recording::Fact,
@@ -246,6 +247,8 @@ impl Pipeline {
 
     fn tell(&mut self, seq: u64, stage: Stage, mut report: OomReport) -> Result<(), PipelineError> {
         report.verdict = Some(verdict(&report));
+        // Last: it is made of what the others found.
+        report.fingerprint = fingerprint(&report);
         let record = Record::Oom(Box::new(report));
         match stage {
             // No more of them than are wanted, for each will be closed.

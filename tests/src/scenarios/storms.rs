@@ -152,6 +152,13 @@ pub(super) const ALL: &[Scenario] = &[
                 lacks: &["other"],
             }),
             Step::Watch(Watcher {
+                name: "store",
+                args: &["--store", "--dir", HISTORY, "--count", "2"],
+                ends: true,
+                lines: ("victim   ", 2, 2),
+                ..EVERYTHING
+            }),
+            Step::Watch(Watcher {
                 name: "cgroup",
                 args: &["-o", "json", "--cgroup", "/kubepods/*"],
                 lines: (A_KILL, 1, 1),
@@ -178,10 +185,28 @@ pub(super) const ALL: &[Scenario] = &[
                 process: Process { comm: "other", cgroup: "/elsewhere", ..HOG },
                 until: Until::Killed,
             },
+            Step::Run(Watcher {
+                name: "list",
+                args: &["list", "--dir", HISTORY, "-S", "1 hour ago"],
+                lines: ("20", 2, 2),
+                has: &["LIMIT-OWNER", " hog ", " other ", CONTAINER, "/elsewhere", "/48 MiB"],
+                ..EVERYTHING
+            }),
+            Step::Run(Watcher {
+                name: "show",
+                args: &["show", "--dir", HISTORY, "/elsewhere"],
+                lines: ("victim   ", 1, 1),
+                has: &["killed other[", "/elsewhere"],
+                lacks: &["hog"],
+                ..EVERYTHING
+            }),
         ],
         ..ONE_KILL
     },
 ];
+
+/// Where one watcher keeps its reports.
+const HISTORY: &str = "/run/history";
 
 /// How a report begins, as JSON.
 const A_KILL: &str = "{\"type\":\"oom\"";

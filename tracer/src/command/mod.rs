@@ -1,6 +1,7 @@
 //! The commands: each takes what the command line said and ends in an [`Exit`] code.
 
 pub mod explain;
+mod history;
 pub mod risk;
 pub mod watch;
 mod watch_log;
@@ -29,6 +30,7 @@ use crate::{
     sink::{
         SinkError,
         json::JsonSink,
+        store::StoreSink,
         text::{Detail, TextSink},
     },
 };
@@ -71,6 +73,9 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::Replay(arguments) => replay(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Risk(arguments) => risk::risk(&arguments),
+        Command::List(arguments) => history::list::list(&arguments),
+        Command::Show(arguments) => history::show(&arguments),
+        Command::Export(arguments) => history::export(&arguments),
         Command::Schema => print(|out| {
             serde_json::to_writer_pretty(&mut *out, &report::json_schema())?;
             writeln!(out)
@@ -83,7 +88,10 @@ pub fn run(command: Command) -> Result<(), Failure> {
             let reduced = KernelBtf::reduced(&file).map_err(|error| watch::unusable_btf(&error))?;
             print(|out| out.write_all(&reduced))
         }
-        Command::Man => print(|out| cli::write_man(out)),
+        Command::Man { dir: None } => print(|out| cli::write_man(out)),
+        Command::Man { dir: Some(dir) } => {
+            cli::write_man_pages(&dir).map_err(|error| cannot_write(&dir, &error))
+        }
         Command::Completions { shell } => print(|out| {
             cli::write_completions(shell, out);
             Ok(())
@@ -109,8 +117,11 @@ fn pipeline(
     filter: Filter,
     count: Option<u64>,
     to: Box<dyn Write>,
+    store: Option<StoreSink>,
 ) -> Pipeline {
     let mut pipeline = Pipeline::new(host, filter, count);
+    // First: what is printed may end the run, when nobody reads it any more.
+    store.into_iter().for_each(|store| pipeline.add_sink(store));
     match output.output {
         Format::Text => {
             let out = AutoStream::new(to, output.color_choice());
@@ -123,6 +134,11 @@ fn pipeline(
     pipeline
 }
 
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    let message = format!("cannot write {}: {error}", path.display());
+    Failure { exit: Exit::Failure, message }
+}
+
 /// stdout, or the file that `--output-file` names, which must not be the recording.
 fn open_output(output: &OutputArgs, recording: Option<&Path>) -> Result<Box<dyn Write>, Failure> {
     let Some(path) = &output.output_file else {
@@ -132,13 +148,16 @@ fn open_output(output: &OutputArgs, recording: Option<&Path>) -> Result<Box<dyn 
         let message = format!("--output-file: {} is the recording itself", path.display());
         return Err(Failure { exit: Exit::Usage, message });
     }
-    match File::create(path) {
-        Ok(file) => Ok(Box::new(file)),
-        Err(error) => Err(Failure {
-            exit: Exit::Failure,
-            message: format!("cannot write {}: {error}", path.display()),
-        }),
-    }
+    open_output_file(Some(path))
+}
+
+/// stdout, or a file.
+fn open_output_file(path: Option<&Path>) -> Result<Box<dyn Write>, Failure> {
+    let Some(path) = path else {
+        return Ok(Box::new(io::stdout()));
+    };
+    let file = File::create(path).map_err(|error| cannot_write(path, &error))?;
+    Ok(Box::new(file))
 }
 
 /// Whether two names mean one file, there already or to be made. /dev/null and other devices may
@@ -181,7 +200,7 @@ fn replay(arguments: &ReplayArgs) -> Result<(), Failure> {
     let ReplayArgs { file, output, select } = arguments;
     let filter = filter(select)?;
     let to = open_output(output, Some(file))?;
-    let make = |host| pipeline(host, output, filter, select.count, to);
+    let make = |host| pipeline(host, output, filter, select.count, to, None);
     match replay::replay(file, make) {
         Err(ReplayError::Pipeline(PipelineError::Sink(SinkError::BrokenPipe))) => Ok(()),
         result => result.map_err(|error| Failure::runtime(&error)),

@@ -9,9 +9,10 @@ use std::{
 use super::{Failure, watch_log};
 use crate::{
     cgroup_paths::CgroupPaths,
-    cli::{Attach, WatchArgs},
+    cli::{Attach, StoreArgs, WatchArgs},
     clock,
     exit::Exit,
+    history::{DEFAULT_DIR, store::Limits},
     host::Host,
     kernel::{
         btf::{BtfError, KernelBtf},
@@ -26,7 +27,10 @@ use crate::{
     pipeline::{PipelineError, Stats},
     recording::Recorder,
     report::{Missing, Tier},
-    sink::SinkError,
+    sink::{
+        SinkError,
+        store::{Place, StoreSink},
+    },
     system::SystemFiles,
 };
 
@@ -63,8 +67,10 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     let recorder = arguments.record.as_deref().map(|path| Recorder::create(path, &host));
     let recorder = recorder.transpose().map_err(|error| Failure::runtime(&error))?;
     let banner = banner(&host);
+    let store = start_store(&arguments.store, &host)?;
     let realtime_offset_ns = host.realtime_offset_ns;
-    let pipeline = super::pipeline(host, &arguments.output, filter, arguments.select.count, to);
+    let count = arguments.select.count;
+    let pipeline = super::pipeline(host, &arguments.output, filter, count, to, store);
     let cgroup_paths = cgroup_mount(&facts).map(|mount| match plan.settings.probe_read {
         // The probes cannot read names: all paths come from here, so it must be warm.
         0 => CgroupPaths::scan(&mount),
@@ -157,6 +163,28 @@ fn refused(error: &LoadError, facts: &HostFacts) -> Failure {
         exit: Exit::NotPermitted,
         message: format!("the kernel does not permit {what} ({errno})\nhint: {hint}"),
     }
+}
+
+/// What `--store` asks for.
+pub(super) fn start_store(
+    arguments: &StoreArgs,
+    host: &Host,
+) -> Result<Option<StoreSink>, Failure> {
+    if !arguments.store {
+        return Ok(None);
+    }
+    let default = Limits::default();
+    let place = Place {
+        path: arguments.dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DIR)),
+        limits: Limits {
+            max_use_bytes: arguments.max_use.unwrap_or(default.max_use_bytes),
+            max_age: arguments.max_age.or(default.max_age),
+        },
+        boot_id: host.boot_id.clone().unwrap_or_default(),
+    };
+    let store = StoreSink::start(place, Box::new(talk))
+        .map_err(|error| super::history::cannot_open(&error))?;
+    Ok(Some(store))
 }
 
 /// What people who look into a kernel want to know of the probes.

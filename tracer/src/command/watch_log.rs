@@ -66,7 +66,9 @@ pub(super) fn watch(
         "Tracing OOM kills on {} (kmsg). Ctrl-C to stop.",
         host.kernel.as_deref().unwrap_or("this kernel")
     );
-    let pipeline = super::pipeline(host, &arguments.output, filter, arguments.select.count, to);
+    let store = super::watch::start_store(&arguments.store, &host)?;
+    let count = arguments.select.count;
+    let pipeline = super::pipeline(host, &arguments.output, filter, count, to, store);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::runtime(&error))?;
     let log = Log::new(context);

@@ -123,6 +123,10 @@ pub struct OomReport {
     /// What to conclude.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
+    /// The same for kills of the same executable, under the same limit, for the same cause; behind a
+    /// dash where in the program, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
     /// Where all this comes from, and what could not be known.
     pub source: Source,
 }
@@ -158,6 +162,7 @@ impl OomReport {
             victims: Vec::new(),
             growth: None,
             verdict: None,
+            fingerprint: None,
             source,
         }
     }

@@ -1,9 +1,10 @@
 //! Where finished records go. A sink prints what it is given and looks nothing up.
 //!
 //! [`text`] is for people, [`json`] is the stable contract; both write a record with one call, so
-//! that a reader never sees half of one.
+//! that a reader never sees half of one. [`store`] keeps them in the history.
 
 pub mod json;
+pub mod store;
 pub mod text;
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod candidates;
 pub(crate) mod headline;
 pub(crate) mod layout;
 mod limit;
+pub mod list;
 pub(crate) mod names;
 mod system;
 pub(crate) mod table;

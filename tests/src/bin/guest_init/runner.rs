@@ -130,6 +130,9 @@ impl Stage {
             Step::ResumeTracer => self.tracer.signal(Signal::CONT)?,
             Step::Watch(watcher) => self.watch(watcher)?,
             Step::Run(command) => {
+                // What they leave may be what is looked at.
+                let ending = self.watchers.iter_mut().filter(|(watcher, _)| watcher.ends);
+                ending.for_each(|(_, tracer)| tracer.wait_ended());
                 let mut run = Tracer::watch(&self.directory, command.name, command.args)?;
                 run.wait_ended();
                 self.keep_exit(command, run.stop()?)?;

@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     Optional(&'static [&'static str]),
     /// Text; the one of the table that gives way when there is no room.
     Text,
+    /// Text that is shown whole.
+    Word,
 }
 
 impl Table {
@@ -76,7 +78,7 @@ impl Table {
             let cell = elide(cells.get(index).map_or("", String::as_str), width);
             let padding = " ".repeat(width.saturating_sub(columns(&cell)));
             match self.columns.get(index).map(|column| column.kind) {
-                Some(Kind::Text) => format!("{cell}{padding}"),
+                Some(Kind::Text | Kind::Word) => format!("{cell}{padding}"),
                 _ => format!("{padding}{cell}"),
             }
         });

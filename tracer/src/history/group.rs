@@ -1,0 +1,159 @@
+//! Kills that repeat. Pure.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+
+use super::scan::Found;
+use crate::fingerprint::kill;
+
+/// Kills from which on a rhythm can be spoken of.
+const RHYTHM_FROM: usize = 4;
+
+/// Kills with the same fingerprint.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// The fingerprint's part that says which kill.
+    pub fingerprint: String,
+    /// The latest one.
+    pub latest: Found,
+    /// When each was, oldest first.
+    pub times: Vec<Timestamp>,
+    /// How many there are; not all may have a time.
+    pub count: usize,
+}
+
+/// Groups records, the group with the latest kill last. What has no fingerprint is left out.
+pub fn group(found: Vec<Found>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for found in found {
+        let Some(fingerprint) = found.summary.fingerprint.as_deref().map(kill) else {
+            continue;
+        };
+        let place = *places.entry(fingerprint.to_owned()).or_insert_with(|| {
+            let fingerprint = fingerprint.to_owned();
+            groups.push(Group { fingerprint, latest: found.clone(), times: vec![], count: 0 });
+            groups.len() - 1
+        });
+        if let Some(group) = groups.get_mut(place) {
+            group.times.extend(found.summary.time());
+            group.count += 1;
+            group.latest = found;
+        }
+    }
+    groups.sort_by_key(|group| group.times.last().copied());
+    groups
+}
+
+impl Group {
+    /// "12 times in 24 h, every 31 min".
+    pub fn rhythm(&self) -> String {
+        let mut text =
+            if self.count == 1 { "once".into() } else { format!("{} times", self.count) };
+        if let (Some(first), Some(last), 2..) = (self.times.first(), self.times.last(), self.count)
+        {
+            text += &format!(" in {}", span(last.as_second() - first.as_second()));
+        }
+        if let Some(seconds) = self.interval() {
+            text += &format!(", every {}", span(seconds));
+        }
+        text
+    }
+
+    /// The median of the times between two kills, where it says something: most of them must be near
+    /// it. Seconds.
+    pub fn interval(&self) -> Option<i64> {
+        let pairs = self.times.iter().zip(self.times.iter().skip(1));
+        let between: Vec<i64> = pairs.map(|(a, b)| b.as_second() - a.as_second()).collect();
+        let interval = median(between.clone())?;
+        let off = median(between.iter().map(|it| (it - interval).abs()).collect())?;
+        let is_regular = self.times.len() >= RHYTHM_FROM && interval > 0 && off * 4 <= interval;
+        is_regular.then_some(interval)
+    }
+}
+
+fn median(mut values: Vec<i64>) -> Option<i64> {
+    values.sort_unstable();
+    values.get(values.len() / 2).copied()
+}
+
+/// A time to two digits or so, rounded: "45 s", "31 min", "24 h", "12 days".
+fn span(seconds: i64) -> String {
+    let rounded = |unit: i64| (seconds + unit / 2) / unit;
+    match seconds {
+        ..120 => format!("{seconds} s"),
+        120..7_170 => format!("{} min", rounded(60)),
+        7_170..257_400 => format!("{} h", rounded(3_600)),
+        _ => format!("{} days", rounded(86_400)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::{Group, group, span};
+    use crate::history::{scan::Found, summary::Summary};
+
+    fn kills(fingerprint: &str, seconds: &[i64]) -> Vec<Found> {
+        let kill = |second: &i64| {
+            let time = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(*second);
+            let fingerprint = Some(fingerprint.to_owned());
+            Found::unstored(Summary { time: Some(time), fingerprint, ..Summary::default() })
+        };
+        seconds.iter().map(kill).collect()
+    }
+
+    fn rhythm(seconds: &[i64]) -> String {
+        let groups = group(kills("a", seconds));
+        assert_eq!(groups.len(), 1);
+        groups[0].rhythm()
+    }
+
+    #[test]
+    fn repeats_are_counted_and_every_is_said_only_of_a_rhythm() {
+        let regular: Vec<i64> = (0..12).map(|n| n * 1_860 + n % 3 * 40).collect();
+        assert_eq!(rhythm(&regular), "12 times in 6 h, every 32 min");
+        assert_eq!(rhythm(&[0, 60, 120, 180]), "4 times in 3 min, every 60 s");
+        // One long pause does not break a rhythm.
+        assert_eq!(rhythm(&[0, 600, 1_200, 90_000, 90_600]), "5 times in 25 h, every 10 min");
+        assert_eq!(rhythm(&[0]), "once");
+        assert_eq!(rhythm(&[0, 600]), "2 times in 10 min");
+        assert_eq!(rhythm(&[0, 600, 1_200]), "3 times in 20 min");
+        assert_eq!(rhythm(&[0, 10, 600, 4_000, 4_100]), "5 times in 68 min");
+        assert_eq!(rhythm(&[5, 5, 5, 5]), "4 times in 0 s");
+    }
+
+    #[test]
+    fn the_group_with_the_latest_kill_is_last_and_the_place_does_not_count() {
+        let mut found = kills("b", &[50]);
+        found.extend(kills("a-1", &[10]));
+        found.extend(kills("a-2", &[90]));
+        found.push(Found::unstored(Summary::default()));
+        let groups = group(found);
+        let names: Vec<(&str, usize)> = groups
+            .iter()
+            .map(|Group { fingerprint, count, .. }| (fingerprint.as_str(), *count))
+            .collect();
+        assert_eq!(names, [("b", 1), ("a", 2)]);
+        assert_eq!(groups[1].latest.summary.fingerprint.as_deref(), Some("a-2"));
+    }
+
+    #[test]
+    fn spans_are_rounded() {
+        for (seconds, expected) in [
+            (0, "0 s"),
+            (119, "119 s"),
+            (120, "2 min"),
+            (1_889, "31 min"),
+            (7_169, "119 min"),
+            (7_170, "2 h"),
+            (86_400, "24 h"),
+            (257_400, "3 days"),
+            (1_000_000, "12 days"),
+        ] {
+            assert_eq!(span(seconds), expected);
+        }
+    }
+}

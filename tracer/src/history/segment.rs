@@ -1,0 +1,105 @@
+//! The names of segments: `<start>-<boot>.jsonl`, `.jsonl.gz` once closed. Pure.
+//!
+//! The start comes first, in UTC and as wide as any other, so that names sort by time.
+
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+
+/// Digits of the boot id that a name has: enough to tell the boots of one machine apart.
+const BOOT_DIGITS: usize = 8;
+
+/// What a segment's name says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Segment {
+    /// The name, without what says that it is compressed.
+    pub stem: String,
+    /// When it was begun, to the millisecond.
+    pub start: Timestamp,
+    /// Closed: nothing is added any more.
+    pub is_compressed: bool,
+}
+
+impl Segment {
+    /// The name of a segment that is begun now.
+    pub fn begun(start: Timestamp, boot_id: &str) -> Self {
+        let boot = boot_id.chars().filter(char::is_ascii_hexdigit);
+        let boot: String = boot.chain(std::iter::repeat('0')).take(BOOT_DIGITS).collect();
+        let stem = format!("{}-{}", start.strftime("%Y%m%dT%H%M%S%.3fZ"), boot.to_lowercase());
+        Self { stem, start, is_compressed: false }
+    }
+
+    /// What a file's name says; nothing for files that are none of ours.
+    pub fn parse(name: &str) -> Option<Self> {
+        let plain = name.strip_suffix(".gz");
+        let stem = plain.unwrap_or(name).strip_suffix(".jsonl")?;
+        let (start, boot) = stem.split_once('-')?;
+        let is_boot = boot.len() == BOOT_DIGITS && boot.bytes().all(|it| it.is_ascii_hexdigit());
+        // "20261123T092107.123Z"
+        if !is_boot || start.len() != 20 {
+            return None;
+        }
+        let start = DateTime::strptime("%Y%m%dT%H%M%S%.fZ", start).ok()?;
+        let start = start.to_zoned_datetime(TimeZone::UTC).ok()?.timestamp();
+        Some(Self { stem: stem.to_owned(), start, is_compressed: plain.is_some() })
+    }
+
+    /// The name of its file.
+    pub fn file_name(&self) -> String {
+        if self.is_compressed { self.compressed_name() } else { self.plain_name() }
+    }
+
+    /// While it is written.
+    pub fn plain_name(&self) -> String {
+        format!("{}.jsonl", self.stem)
+    }
+
+    /// When it is closed.
+    pub fn compressed_name(&self) -> String {
+        format!("{}.jsonl.gz", self.stem)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{Timestamp, ToSpan};
+
+    use super::Segment;
+
+    #[test]
+    fn a_name_says_when_and_which_boot_and_is_read_again() {
+        let start: Timestamp = "2026-11-23T09:21:07.123Z".parse().unwrap();
+        let mut segment = Segment::begun(start, "2F0e7d5c-3f5f-4b52-9a50-6f9d1f9a2a11");
+        assert_eq!(segment.file_name(), "20261123T092107.123Z-2f0e7d5c.jsonl");
+        assert_eq!(Segment::parse(&segment.file_name()), Some(segment.clone()));
+        segment.is_compressed = true;
+        assert_eq!(segment.file_name(), "20261123T092107.123Z-2f0e7d5c.jsonl.gz");
+        assert_eq!(Segment::parse(&segment.file_name()), Some(segment));
+    }
+
+    #[test]
+    fn names_sort_by_time() {
+        let start: Timestamp = "2026-12-31T23:59:59.9Z".parse().unwrap();
+        let mut earlier = Segment::begun(start, "ff").file_name();
+        for step in [1.millisecond(), 100.milliseconds(), 1.second(), 9.hours(), 24.hours()] {
+            let later = Segment::begun(start + step, "00").file_name();
+            assert!(earlier < later, "{earlier} {later}");
+            earlier = later;
+        }
+    }
+
+    #[test]
+    fn other_files_are_none_of_ours() {
+        for name in [
+            "",
+            "lock",
+            "notes.jsonl",
+            "20261123T092107.123Z-2f0e7d5c.jsonl.gz.tmp",
+            "20261123T092107.123Z-2f0e7d5c.json",
+            "20261123T092107.123Z-../../etc.jsonl",
+            "20261323T092107.123Z-2f0e7d5c.jsonl",
+            "20261123T092107.123Z-2f0e7d5.jsonl",
+            "20261123T092107Z-2f0e7d5c.jsonl",
+        ] {
+            assert_eq!(Segment::parse(name), None, "{name}");
+        }
+    }
+}

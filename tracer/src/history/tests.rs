@@ -1,0 +1,63 @@
+//! Writing and reading together: what was stored is found, whatever happens in between.
+
+mod attacks;
+mod damage;
+mod life;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use tempfile::{TempDir, tempdir};
+
+use super::{
+    HistoryError,
+    query::Query,
+    scan::{Findings, History},
+    store::{Limits, Store},
+};
+
+/// Seconds after the day on which all tests begin.
+fn at(second: i64) -> Timestamp {
+    "2020-11-23T09:21:07Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(second)
+}
+
+/// A report as short as it can be, and its id.
+fn line(id: &str) -> Vec<u8> {
+    sized_line(id, 0)
+}
+
+/// The same, this much longer.
+fn sized_line(id: &str, more: usize) -> Vec<u8> {
+    let message = "x".repeat(more);
+    format!(r#"{{"type":"oom","schema":1,"id":"{id}","message":"{message}","victims":[]}}"#)
+        .into_bytes()
+        .into_iter()
+        .chain([b'\n'])
+        .collect()
+}
+
+fn open(directory: &TempDir) -> Store {
+    Store::open(directory.path(), Limits::default(), "2f0e7d5c-3f5f", at(0)).unwrap()
+}
+
+fn find(path: &Path) -> Findings {
+    History::open(path).unwrap().find(&Query::default()).unwrap()
+}
+
+/// The ids of everything that is found.
+fn ids(path: &Path) -> Vec<String> {
+    let found = find(path).found;
+    found.into_iter().map(|found| found.summary.id.unwrap()).collect()
+}
+
+/// The segments that are there.
+fn segments(path: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<PathBuf> =
+        entries.filter(|path| path.file_name().unwrap() != "lock").collect();
+    paths.sort();
+    paths
+}

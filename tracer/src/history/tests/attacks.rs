@@ -1,0 +1,98 @@
+//! Directories and files that others have prepared.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::{PermissionsExt, symlink},
+    process::Command,
+};
+
+use super::super::scan::Skipped;
+use super::{HistoryError, Limits, Store, at, find, ids, line, open, tempdir};
+
+const PLAIN: &str = "20201123T092107.000Z-2f0e7d5c.jsonl";
+
+#[test]
+fn two_writers_of_one_directory_are_refused() {
+    let directory = tempdir().unwrap();
+    let first = open(&directory);
+    let second = Store::open(directory.path(), Limits::default(), "", at(0)).unwrap_err();
+    assert!(matches!(second, HistoryError::Locked { .. }) && second.to_string().contains("--dir"));
+    assert!(!second.may_pass());
+    drop(first);
+    open(&directory);
+}
+
+#[test]
+fn a_symlink_in_a_segments_place_is_not_followed() {
+    let (directory, outside) = (tempdir().unwrap(), tempdir().unwrap());
+    let target = outside.path().join("precious");
+    fs::write(&target, line("theirs")).unwrap();
+    symlink(&target, directory.path().join(PLAIN)).unwrap();
+    // Neither read ...
+    let findings = find(directory.path());
+    assert!(findings.found.is_empty());
+    assert_eq!(findings.skipped, Skipped { unreadable: 1, ..Skipped::default() });
+    // ... nor written to, compressed or removed: the next name is taken.
+    let mut store = open(&directory);
+    store.append(&line("ours"), at(0)).unwrap();
+    assert_eq!(fs::read(&target).unwrap(), line("theirs"));
+    assert!(directory.path().join(PLAIN).is_symlink());
+    assert_eq!(ids(directory.path()), ["ours"]);
+}
+
+#[test]
+fn a_symlink_in_place_of_the_lock_is_refused() {
+    let (directory, outside) = (tempdir().unwrap(), tempdir().unwrap());
+    symlink(outside.path().join("made"), directory.path().join("lock")).unwrap();
+    Store::open(directory.path(), Limits::default(), "", at(0)).unwrap_err();
+    assert!(!outside.path().join("made").exists());
+}
+
+#[test]
+fn a_symlink_where_the_compressed_one_is_made_is_replaced() {
+    let (directory, outside) = (tempdir().unwrap(), tempdir().unwrap());
+    let target = outside.path().join("precious");
+    fs::write(&target, "theirs").unwrap();
+    symlink(&target, directory.path().join(format!("{PLAIN}.gz.tmp"))).unwrap();
+    fs::write(directory.path().join(PLAIN), line("a")).unwrap();
+    drop(open(&directory));
+    assert_eq!(fs::read(&target).unwrap(), b"theirs");
+    assert_eq!(ids(directory.path()), ["a"]);
+}
+
+#[test]
+fn a_fifo_or_a_directory_does_not_hold_anybody_up() {
+    let directory = tempdir().unwrap();
+    let fifo = directory.path().join(PLAIN);
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    fs::create_dir(directory.path().join("20201123T092108.000Z-2f0e7d5c.jsonl.gz")).unwrap();
+    open(&directory).append(&line("a"), at(0)).unwrap();
+    let findings = find(directory.path());
+    assert_eq!((findings.found.len(), findings.skipped.unreadable), (1, 2));
+}
+
+#[test]
+fn a_directory_that_anybody_may_write_to_is_refused() {
+    let directory = tempdir().unwrap();
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).unwrap();
+    let error = Store::open(directory.path(), Limits::default(), "", at(0)).unwrap_err();
+    assert!(matches!(error, HistoryError::Unsafe { .. }), "{error}");
+    assert!(error.to_string().contains("chmod o-w"));
+}
+
+#[test]
+fn no_boot_id_is_a_path() {
+    let directory = tempdir().unwrap();
+    let mut store = Store::open(directory.path(), Limits::default(), "../../etc/x", at(0)).unwrap();
+    store.append(&line("a"), at(0)).unwrap();
+    assert_eq!(ids(directory.path()), ["a"]);
+}
+
+#[test]
+fn a_file_in_place_of_the_directory_is_told() {
+    let directory = tempdir().unwrap();
+    let path = directory.path().join("file");
+    fs::write(&path, "").unwrap();
+    let error = Store::open(&path, Limits::default(), "", at(0)).unwrap_err();
+    assert!(matches!(error, HistoryError::Open { .. }) && !error.may_pass(), "{error}");
+}

@@ -1,0 +1,228 @@
+//! From the first report to the one that is too old.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    History, Limits, Query, Store, at, find, ids, line, open, segments, sized_line, tempdir,
+};
+
+const SMALL: Limits = Limits { max_use_bytes: 512 << 10, max_age: None };
+
+#[test]
+fn what_is_stored_is_found_oldest_first_and_word_for_word() {
+    let directory = tempdir().unwrap();
+    let mut store = open(&directory);
+    for (id, second) in [("a", 0), ("b", 1), ("c", 2)] {
+        store.append(&line(id), at(second)).unwrap();
+    }
+    assert_eq!(ids(directory.path()), ["a", "b", "c"]);
+    let history = History::open(directory.path()).unwrap();
+    let found = history.find(&Query::default()).unwrap().found;
+    let mut lines = Vec::new();
+    history
+        .lines(&found, |line| {
+            lines.extend([line, b"\n"].concat());
+            Ok::<(), ()>(())
+        })
+        .unwrap();
+    assert_eq!(lines, [line("a"), line("b"), line("c")].concat());
+}
+
+#[test]
+fn files_are_for_their_owner_and_group() {
+    let outer = tempdir().unwrap();
+    let path = outer.path().join("var/lib/oomwhy");
+    let mut store = Store::open(&path, Limits::default(), "", at(0)).unwrap();
+    store.append(&line("a"), at(0)).unwrap();
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().mode() & 0o777;
+    assert_eq!(mode(&path) & !0o750, 0);
+    assert_eq!(mode(&segments(&path)[0]) & !0o640, 0);
+}
+
+#[test]
+fn a_run_begins_a_segment_and_closes_those_of_the_runs_before() {
+    let directory = tempdir().unwrap();
+    for (run, id) in ["a", "b", "c"].iter().enumerate() {
+        let mut store = open(&directory);
+        store.append(&line(id), at(i64::try_from(run).unwrap())).unwrap();
+    }
+    let names: Vec<String> = segments(directory.path())
+        .iter()
+        .map(|it| it.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "20201123T092107.000Z-2f0e7d5c.jsonl.gz",
+            "20201123T092108.000Z-2f0e7d5c.jsonl.gz",
+            "20201123T092109.000Z-2f0e7d5c.jsonl",
+        ]
+    );
+    assert_eq!(ids(directory.path()), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_run_without_a_report_leaves_nothing() {
+    let directory = tempdir().unwrap();
+    drop(open(&directory));
+    assert!(segments(directory.path()).is_empty());
+}
+
+#[test]
+fn segments_are_closed_when_they_are_large_or_a_day_old() {
+    let directory = tempdir().unwrap();
+    let mut store = Store::open(directory.path(), SMALL, "", at(0)).unwrap();
+    for index in 0..7 {
+        store.append(&sized_line(&index.to_string(), 20_000), at(index)).unwrap();
+    }
+    assert_eq!(segments(directory.path()).len(), 3);
+    store.append(&line("late"), at(25 * 3600)).unwrap();
+    assert_eq!(segments(directory.path()).len(), 4);
+    assert_eq!(ids(directory.path()), ["0", "1", "2", "3", "4", "5", "6", "late"]);
+}
+
+#[test]
+fn the_oldest_go_when_there_is_too_much() {
+    let directory = tempdir().unwrap();
+    let mut store = Store::open(directory.path(), SMALL, "", at(0)).unwrap();
+    let mut random = 1_u64;
+    for index in 0..60 {
+        // Does not compress.
+        let noise: String = (0..20_000)
+            .map(|_| {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                char::from(b'0' + u8::try_from(random >> 58).unwrap())
+            })
+            .filter(char::is_ascii_alphanumeric)
+            .collect();
+        let text = String::from_utf8(line(&format!("{index:02}"))).unwrap();
+        store
+            .append(
+                text.replace(r#""message":"""#, &format!(r#""message":"{noise}""#)).as_bytes(),
+                at(index),
+            )
+            .unwrap();
+        let used: u64 =
+            segments(directory.path()).iter().map(|it| it.metadata().unwrap().len()).sum();
+        assert!(used <= SMALL.max_use_bytes, "{used}");
+    }
+    let left = ids(directory.path());
+    assert!(left.len() > 20 && left.len() < 60, "{}", left.len());
+    assert_eq!(left.last().unwrap(), "59");
+    assert!(left.is_sorted());
+}
+
+#[test]
+fn what_is_too_old_goes_at_the_start() {
+    let directory = tempdir().unwrap();
+    let mut store = open(&directory);
+    store.append(&line("a"), at(0)).unwrap();
+    drop(store);
+    // Ages are those of the files.
+    let limits = Limits { max_age: Some(Duration::from_hours(24)), ..Limits::default() };
+    let now = jiff::Timestamp::now();
+    drop(
+        Store::open(directory.path(), limits.clone(), "", now + Duration::from_hours(23)).unwrap(),
+    );
+    assert_eq!(ids(directory.path()), ["a"]);
+    drop(Store::open(directory.path(), limits, "", now + Duration::from_hours(25)).unwrap());
+    assert!(ids(directory.path()).is_empty());
+}
+
+#[test]
+fn of_a_report_that_comes_again_the_latest_counts() {
+    let directory = tempdir().unwrap();
+    let mut store = open(&directory);
+    store.append(&sized_line("a", 1), at(0)).unwrap();
+    store.append(&line("b"), at(1)).unwrap();
+    drop(store);
+    let mut store = open(&directory);
+    store.append(&sized_line("a", 5), at(2)).unwrap();
+    let history = History::open(directory.path()).unwrap();
+    let found = history.find(&Query::default()).unwrap().found;
+    let mut lines = String::new();
+    history
+        .lines(&found, |line| {
+            lines += std::str::from_utf8(line).unwrap();
+            Ok::<(), ()>(())
+        })
+        .unwrap();
+    assert_eq!(found.len(), 2);
+    assert!(
+        lines.contains(r#""id":"a","message":"xxxxx""#) && !lines.contains(r#""x""#),
+        "{lines}"
+    );
+}
+
+#[test]
+fn a_range_of_time_skips_segments_and_loses_nothing() {
+    let directory = tempdir().unwrap();
+    let timed = |second: i64| {
+        format!(
+            "{{\"type\":\"oom\",\"schema\":1,\"id\":\"{second}\",\"time\":\"{}\"}}\n",
+            at(second)
+        )
+    };
+    let mut store = open(&directory);
+    for day in 0..5 {
+        store.append(timed(day * 90_000).as_bytes(), at(day * 90_000 + 10)).unwrap();
+    }
+    let files = segments(directory.path());
+    assert_eq!(files.len(), 5);
+    for (day, file) in (0..).zip(files) {
+        let file = fs::File::options().append(true).open(file).unwrap();
+        let seconds = u64::try_from(at(day * 90_000 + 10).as_second()).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
+    }
+    let history = History::open(directory.path()).unwrap();
+    let between = |since, until| {
+        let query = Query { since: Some(at(since)), until: Some(at(until)), ..Query::default() };
+        history.find(&query).unwrap().found.len()
+    };
+    assert_eq!(between(90_000, 270_000), 3);
+    assert_eq!(between(90_001, 269_999), 1);
+    assert_eq!(between(360_000, 360_000), 1);
+    assert_eq!(between(0, 0), 1);
+}
+
+/// Segments are begun, closed and renamed under the reader: no report is missed, and none is seen twice.
+#[test]
+fn a_reader_sees_every_report_that_was_stored_before_it_began() {
+    let directory = tempdir().unwrap();
+    let path = directory.path();
+    let is_done = AtomicBool::new(false);
+    let n_stored = std::sync::atomic::AtomicUsize::new(0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let limits = Limits { max_use_bytes: 1 << 20, max_age: None };
+            let mut store = Store::open(path, limits, "", at(0)).unwrap();
+            for index in 0..1_000 {
+                store.append(&sized_line(&format!("{index:04}"), 4_000), at(index)).unwrap();
+                n_stored.store(usize::try_from(index).unwrap() + 1, Ordering::Release);
+            }
+            is_done.store(true, Ordering::Release);
+        });
+        let mut n_reads = 0;
+        while !is_done.load(Ordering::Acquire) {
+            let before = n_stored.load(Ordering::Acquire);
+            if before == 0 {
+                continue;
+            }
+            let findings = find(path);
+            assert_eq!(findings.skipped, super::super::scan::Skipped::default());
+            let n_found = findings.found.len();
+            let last = findings.found.last().unwrap().summary.id.clone().unwrap();
+            assert!(n_found >= before, "{n_found} of {before}");
+            assert_eq!(last, format!("{:04}", n_found - 1));
+            n_reads += 1;
+        }
+        assert!(n_reads > 3);
+    });
+    assert_eq!(ids(path).len(), 1_000);
+}

@@ -1,0 +1,121 @@
+//! The examples that `--help` shows: each is a command line that is understood, and those that need
+//! neither root nor a kernel do what they say.
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy excuses #[test] functions, not the helpers of an integration test"
+)]
+
+mod history_of;
+mod recorded;
+
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use clap::{CommandFactory, Parser};
+use oomwhy::cli::Cli;
+use tempfile::tempdir;
+
+/// Commands whose examples are run; the others trace.
+const RUN: &[&str] = &["replay", "list", "show", "export", "schema", "man", "completions"];
+/// Commands that other processes of oomwhy call, and clap's own.
+const INTERNAL: &[&str] = &["kernel-symbols", "reduced-btf", "help"];
+
+/// Every command with the lines below "Examples:" in its help.
+fn all() -> Vec<(String, Vec<String>)> {
+    let mut root = <Cli as CommandFactory>::command();
+    root.build();
+    let mut all = vec![("oomwhy".to_owned(), examples(&root))];
+    all.extend(root.get_subcommands().map(|it| (it.get_name().to_owned(), examples(it))));
+    all
+}
+
+fn examples(command: &clap::Command) -> Vec<String> {
+    let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let lines = help.lines().skip_while(|line| *line != "Examples:").skip(1);
+    lines.map(str::to_owned).collect()
+}
+
+/// The part of an example that is typed: two spaces end it.
+fn typed(line: &str) -> &str {
+    let line = line.trim_start();
+    line.split_once("  ").map_or(line, |(typed, _)| typed)
+}
+
+/// The words of a line as a shell has them; what is behind a pipe belongs to others.
+fn words(line: &str) -> Vec<String> {
+    let own = line.split(" | ").next().unwrap();
+    let mut words = vec![String::new()];
+    let mut is_quoted = false;
+    for character in own.chars() {
+        match character {
+            '\'' => is_quoted = !is_quoted,
+            ' ' if !is_quoted => words.push(String::new()),
+            _ => words.last_mut().unwrap().push(character),
+        }
+    }
+    words
+}
+
+#[test]
+fn every_command_has_examples_and_explains_them() {
+    for (command, lines) in all() {
+        if INTERNAL.contains(&command.as_str()) {
+            continue;
+        }
+        assert!(!lines.is_empty(), "{command}");
+        for line in lines {
+            let comment = line.trim_start().split_once("  ");
+            assert!(comment.is_some_and(|(_, comment)| !comment.trim().is_empty()), "{line}");
+            assert!(line.len() <= 80, "{line}");
+            let start =
+                if command == "oomwhy" { command.clone() } else { format!("oomwhy {command}") };
+            // A pipe may end in ours.
+            assert!(typed(&line).contains(&start), "{command}: {line}");
+        }
+    }
+}
+
+#[test]
+fn every_example_is_understood() {
+    for line in all().into_iter().flat_map(|(_, lines)| lines) {
+        let words = words(typed(&line));
+        if let Err(error) = Cli::try_parse_from(&words) {
+            panic!("{line}\n{error}");
+        }
+    }
+}
+
+#[test]
+fn examples_that_do_not_trace_do_what_they_say() {
+    let directory = tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("man1")).unwrap();
+    recorded::two_kills(&directory.path().join("kills.rec"));
+    history_of::today(&directory.path().join("history"));
+    let mut n_run = 0;
+    for line in all().into_iter().flat_map(|(_, lines)| lines) {
+        let words = words(typed(&line));
+        if words.get(1).is_some_and(|command| RUN.contains(&command.as_str())) {
+            run(directory.path(), &line, &words);
+            n_run += 1;
+        }
+    }
+    assert!(n_run > 15, "{n_run}");
+    let pages = std::fs::read_dir(directory.path().join("man1")).unwrap();
+    assert!(pages.count() > 6);
+}
+
+fn run(directory: &Path, line: &str, words: &[String]) {
+    let output = Command::new(env!("CARGO_BIN_EXE_oomwhy"))
+        .args(words.get(1..).unwrap())
+        .current_dir(directory)
+        .env("OOMWHY_DIR", directory.join("history"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && stderr.is_empty(), "{line}: {} {stderr}", output.status);
+    let goes_to_a_file = line.contains("--output-file") || line.contains("--dir");
+    assert_eq!(output.stdout.is_empty(), goes_to_a_file, "{line}");
+}

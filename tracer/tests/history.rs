@@ -1,0 +1,202 @@
+//! `list`, `show`, `export` as their users meet them.
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy excuses #[test] functions, not the helpers of an integration test"
+)]
+
+mod history_of;
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
+
+use serde_json::Value;
+use tempfile::{TempDir, tempdir};
+
+/// stdout and stderr of a run with this history that must end with this code.
+#[track_caller]
+fn run(directory: &TempDir, line: &str, code: i32) -> (String, String) {
+    let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_oomwhy"));
+    command.args(line.split_whitespace()).env("OOMWHY_DIR", directory.path()).env("TZ", "UTC");
+    let assert = command.assert().code(code);
+    let output = assert.get_output();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+fn history() -> TempDir {
+    let directory = tempdir().unwrap();
+    history_of::today(directory.path());
+    directory
+}
+
+/// The victims of a list, in its order.
+fn victims(out: &str) -> Vec<&str> {
+    out.lines().skip(1).map(|line| line.split_whitespace().nth(3).unwrap()).collect()
+}
+
+#[test]
+fn a_list_has_titles_and_the_newest_last() {
+    let history = history();
+    let (out, err) = run(&history, "list", 0);
+    let titles = "TIME ID VICTIM PID LIMIT-OWNER CONTAINER USAGE/MAX CAUSE";
+    assert_eq!(
+        out.lines().next().unwrap().split_whitespace().collect::<Vec<_>>().join(" "),
+        titles
+    );
+    let last = out.lines().last().unwrap();
+    assert!(last.contains(" kxqz") && last.contains(" java     4242 /kubepods/pod7"), "{last}");
+    assert!(last.contains("512 MiB/512 MiB"), "{last}");
+    assert_eq!((out.lines().count(), err.as_str()), (14, ""));
+}
+
+#[test]
+fn what_is_listed_can_be_chosen() {
+    let history = history();
+    for (flags, count) in [
+        ("", 13),
+        ("java", 12),
+        ("postgres 4242", 1),
+        ("--comm postgres", 1),
+        ("/kubepods", 12),
+        ("--cgroup **/postgresql.service", 1),
+        ("-p 4250", 13),
+        ("-S -150min", 4),
+        ("-U -150min", 9),
+        ("-n 3", 3),
+        ("-1", 1),
+        ("kxqz", 1),
+    ] {
+        let (out, _) = run(&history, &format!("list {flags}"), 0);
+        assert_eq!(victims(&out).len(), count, "{flags}\n{out}");
+    }
+    let (newest, _) = run(&history, "list -r -n 2", 0);
+    let (oldest_first, _) = run(&history, "list -n 2", 0);
+    let lines = |out: &str| out.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
+    let mut reversed = lines(&newest);
+    reversed.reverse();
+    assert_eq!(lines(&oldest_first), reversed);
+    assert_eq!(run(&history, "list --no-legend", 0).0.lines().count(), 13);
+}
+
+#[test]
+fn nothing_that_matches_is_code_1_with_a_word_about_it() {
+    let history = history();
+    for line in ["list nobody", "export nobody", "show nobody", "list -S now -p 1"] {
+        let (out, err) = run(&history, line, 1);
+        assert_eq!(out, "", "{line}");
+        let words = format!("oomwhy: no report in {} matches\n", history.path().display());
+        assert_eq!(err, words, "{line}");
+    }
+    assert_eq!(run(&history, "list -q nobody", 1), (String::new(), String::new()));
+    let (_, err) = run(&history, "list --dir /nonexistent/oomwhy", 1);
+    assert!(err.contains("no history in /nonexistent/oomwhy: `oomwhy watch --store`"), "{err}");
+}
+
+#[test]
+fn wrong_usage_is_code_2_with_an_example() {
+    let history = history();
+    for (line, words) in [
+        ("list -S tuesday", "2 hours ago"),
+        ("list --cgroup [", "--cgroup: "),
+        ("list /[", "/[: "),
+        ("list -n 0", "'0'"),
+        ("list -1 -n 3", "cannot be used with"),
+        ("list -o text", "'text'"),
+        ("watch --max-use 3GiB", "--store"),
+        ("watch --store --max-use 3", "512MiB"),
+        ("watch --store --max-age 3", "90d"),
+    ] {
+        let (out, err) = run(&history, line, 2);
+        assert!(out.is_empty() && err.contains(words), "{line}: {err}");
+    }
+}
+
+#[test]
+fn json_is_whole_reports_as_they_were_stored() {
+    let history = history();
+    let (lines, _) = run(&history, "list -o jsonl", 0);
+    let reports: Vec<Value> = lines.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+    assert_eq!(reports.len(), 13);
+    assert_eq!(reports[12]["victims"][0]["comm"], "java");
+    let (array, _) = run(&history, "export -o json", 0);
+    assert_eq!(serde_json::from_str::<Value>(&array).unwrap(), Value::from(reports));
+    assert_eq!(run(&history, "export", 0).0, lines);
+
+    let file = history.path().join("out");
+    let (out, _) = run(&history, &format!("export kxqz --output-file {}", file.display()), 0);
+    assert_eq!(out, "");
+    assert_eq!(fs::read_to_string(file).unwrap(), lines.lines().last().unwrap().to_owned() + "\n");
+}
+
+#[test]
+fn one_report_is_shown_by_any_of_its_names() {
+    let history = history();
+    let (latest, _) = run(&history, "show", 0);
+    assert!(latest.contains("killed java[4242]"), "{latest}");
+    let (json, _) = run(&history, "show -o json", 0);
+    let id = serde_json::from_str::<Value>(&json).unwrap()["id"].as_str().unwrap().to_owned();
+    for name in ["kxqz", &id, &id["boot-".len()..]] {
+        assert_eq!(run(&history, &format!("show {name}"), 0).0, latest, "{name}");
+    }
+    // One of its name: that is enough.
+    assert!(run(&history, "show postgres", 0).0.contains("killed postgres[4242]"));
+}
+
+#[test]
+fn a_name_of_several_is_refused_with_all_of_them() {
+    let history = history();
+    for (word, count) in [("java", 12), ("boot", 13), ("4242", 13)] {
+        let (out, err) = run(&history, &format!("show {word}"), 1);
+        assert_eq!(out, "");
+        let first = format!("oomwhy: {count} reports match {word}, name one of them:");
+        assert_eq!(err.lines().next().unwrap(), first);
+        assert_eq!(err.lines().count(), 12, "{err}");
+        assert!(err.contains("\n  kxqz") && err.contains("older ones"), "{err}");
+    }
+}
+
+#[test]
+fn what_repeats_is_said_with_its_rhythm() {
+    let history = history();
+    let (out, _) = run(&history, "list --group", 0);
+    assert!(out.contains("12 times in 11 h, every 60 min"), "{out}");
+    assert!(out.contains("once"), "{out}");
+    assert_eq!(victims(&out), ["postgres", "java"]);
+    assert_eq!(victims(&run(&history, "list --group -r", 0).0), ["java", "postgres"]);
+    let (lines, _) = run(&history, "list --group -o jsonl", 0);
+    let java: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    assert_eq!((&java["count"], &java["every_s"]), (&Value::from(12), &Value::from(3600)));
+}
+
+#[test]
+fn what_cannot_be_read_is_said_once_and_the_rest_is_listed() {
+    let history = history();
+    let file = segment(history.path());
+    let mut content = fs::read(&file).unwrap();
+    content.splice(0..0, *b"rubbish\n{\"type\":\"oom\",\"schema\":9}\n");
+    fs::write(&file, content).unwrap();
+    let (out, err) = run(&history, "list", 0);
+    assert_eq!(victims(&out).len(), 13);
+    assert_eq!(err, "oomwhy: skipped 1 damaged line, 1 record of a newer oomwhy\n");
+    assert_eq!(run(&history, "list -q", 0).1, "");
+}
+
+/// As root there is nothing that may not be read.
+#[test]
+fn a_history_that_may_not_be_read_is_code_77() {
+    let history = history();
+    fs::set_permissions(history.path(), Permissions::from_mode(0)).unwrap();
+    if fs::read_dir(history.path()).is_err() {
+        let (_, err) = run(&history, "list", 77);
+        assert!(err.contains("Permission denied") && err.contains("run as root"), "{err}");
+    }
+    fs::set_permissions(history.path(), Permissions::from_mode(0o700)).unwrap();
+}
+
+fn segment(path: &Path) -> std::path::PathBuf {
+    let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    entries.into_iter().find(|path| path.extension().is_some_and(|it| it == "jsonl")).unwrap()
+}
