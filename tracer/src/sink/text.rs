@@ -27,7 +27,10 @@ pub(crate) use self::{
     units::bytes,
 };
 use super::{Sink, SinkError};
-use crate::report::{GapReport, LossReport, OomReport, Record, Source, Tier};
+use crate::{
+    report::{GapReport, LossReport, OomReport, Record, Source, Tier},
+    sanitize::sanitize,
+};
 
 /// Writes records as blocks of text, with color escapes: wrap `out` in an `anstream::AutoStream`.
 #[derive(Debug)]
@@ -90,17 +93,20 @@ impl<W: Write> TextSink<W> {
     }
 
     fn gap(&self, gap: &GapReport) -> String {
-        let GapReport { expected, seen, since, time, drops, .. } = gap;
+        let GapReport { expected, seen, since, time, drops, cgroup, .. } = gap;
         let since = self.local(*since).strftime("%F %T");
         let kills = if *expected == 1 { "kill" } else { "kills" };
+        let path = cgroup.as_ref().and_then(|cgroup| cgroup.path.as_deref());
+        let place =
+            path.map(|path| format!(" in {}", sanitize(path.as_bytes()))).unwrap_or_default();
         let why = match drops {
             None => String::new(),
             Some(0) => "; no record was lost, the probes did not see the others".to_owned(),
             Some(drops) => format!("; {drops} records were lost (see --ring-size)"),
         };
         let text = format!(
-            "gap: the kernel counted {expected} OOM {kills} since {since}, {seen} of them were \
-             seen{why}"
+            "gap: the kernel counted {expected} OOM {kills}{place} since {since}, {seen} of \
+             them were seen{why}"
         );
         self.alarm(*time, &text)
     }
