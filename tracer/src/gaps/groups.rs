@@ -88,9 +88,9 @@ impl GroupGaps {
         self.those(|gaps| gaps.base.is_none())
     }
 
-    /// Groups whose counter is wanted.
+    /// Groups that are known, and whose counter is wanted again.
     pub fn waiting(&self) -> Vec<Group> {
-        self.those(|gaps| gaps.base.is_none() || gaps.is_waiting())
+        self.those(Gaps::is_waiting)
     }
 
     fn those(&self, which: impl Fn(&Gaps) -> bool) -> Vec<Group> {
