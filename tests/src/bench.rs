@@ -65,6 +65,30 @@ pub struct Counts {
     pub cells: Vec<Cell>,
     /// The share of each BPF program in one invocation, per number of candidates.
     pub programs: Vec<Program>,
+    /// Kills in quick succession.
+    pub storms: Vec<Storm>,
+}
+
+/// Kills one after the other, without a pause.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub struct Storm {
+    /// Who traces.
+    pub tracer: StormTracer,
+    /// How many kills.
+    pub kills: u32,
+    /// From the start of the first victim to the end of the last, instructions.
+    pub instructions: u64,
+}
+
+/// Who traces a storm.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum StormTracer {
+    /// Nobody.
+    None,
+    /// oomwhy, whose own work waits until the storm is over, as if another CPU did it.
+    Elsewhere,
+    /// oomwhy, which takes its time from the only CPU.
+    SameCpu,
 }
 
 /// A BPF program during one invocation.

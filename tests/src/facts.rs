@@ -45,6 +45,9 @@ pub struct Facts {
     /// The machine's swap, pages.
     #[serde(default)]
     pub swap_pages: u64,
+    /// How many oom_scores were read before [`crate::scenario::Step::AwaitScoreReads`] was over.
+    #[serde(default)]
+    pub score_reads: u64,
     /// What was started.
     pub processes: Vec<Started>,
     /// The cgroups that were made.

@@ -24,7 +24,7 @@ use serde_json::Value;
 use crate::facts::Facts;
 use crate::kmsg::{Block, Kill, Log};
 use crate::report;
-use crate::scenario::{Scenario, shown};
+use crate::scenario::{Scenario, Step, shown};
 use check::Check;
 
 /// Names the directory with the virtual machines' results.
@@ -103,6 +103,16 @@ fn premises(check: &mut Check, scenario: &Scenario, facts: &Facts, log: &Log) {
     killed.sort_unstable();
     let wanted = names(scenario.victims);
     check.equal("victims in the kernel's log", killed.join(" "), wanted.join(" "));
+    for step in scenario.steps {
+        if let Step::AwaitScoreReads { count } = step {
+            let n_reads = facts.score_reads;
+            check.equal(
+                &format!("{count} oom_scores were read ({n_reads})"),
+                n_reads >= *count,
+                true,
+            );
+        }
+    }
 }
 
 /// Each name as often as it comes, in order.
@@ -157,7 +167,7 @@ fn one_kill(
             invocation::against_summary(check, report, victim, block);
             candidates::against_table(check, case, report, block);
         }
-        candidates::arithmetic(check, report, block);
+        candidates::arithmetic(check, report);
     }
     check.leave();
 }

@@ -59,6 +59,8 @@ pub struct Boot {
     pub scenarios: &'static [&'static str],
     /// Whether it needs the v1 memory controller.
     needs_cgroup_v1: bool,
+    /// The only kernels that get it, by name; all if empty.
+    kernels: &'static [&'static str],
 }
 
 const PLAIN: Boot = Boot {
@@ -69,6 +71,7 @@ const PLAIN: Boot = Boot {
     swap_mib: 0,
     scenarios: &[],
     needs_cgroup_v1: false,
+    kernels: &[],
 };
 
 const BOOTS: &[Boot] = &[
@@ -89,12 +92,10 @@ const BOOTS: &[Boot] = &[
             "hostile_cgroup",
             "long_names",
             "kmsg_tier",
+            "already_exiting",
+            "lowered_limit",
+            "no_victim",
         ],
-        ..PLAIN
-    },
-    Boot {
-        name: "outcomes",
-        scenarios: &["already_exiting", "lowered_limit", "no_victim"],
         ..PLAIN
     },
     Boot {
@@ -110,11 +111,30 @@ const BOOTS: &[Boot] = &[
         ],
         ..PLAIN
     },
+    // Ten thousand processes take half a minute to make: on the oldest kernel and the newest.
+    Boot {
+        name: "multitude",
+        memory_mib: 3072,
+        scenarios: &["multitude"],
+        kernels: &["5.10", "7.3"],
+        ..PLAIN
+    },
     // The machine runs out: what is left of it is little.
     Boot {
         name: "machine",
         memory_mib: 384,
-        scenarios: &["sysrq", "kmsg_tier_global", "global", "will_free_mem", "allocating_task"],
+        cmdline: "swapaccount=1",
+        swap_mib: 64,
+        // Those without swap first.
+        scenarios: &[
+            "sysrq",
+            "kmsg_tier_global",
+            "global",
+            "will_free_mem",
+            "allocating_task",
+            "memcg_swap",
+            "global_swap",
+        ],
         ..PLAIN
     },
     Boot {
@@ -130,14 +150,6 @@ const BOOTS: &[Boot] = &[
             "node,nodeid=1,memdev=m1",
         ],
         scenarios: &["cpuset", "memory_policy"],
-        ..PLAIN
-    },
-    Boot {
-        name: "swap",
-        memory_mib: 384,
-        cmdline: "swapaccount=1",
-        swap_mib: 64,
-        scenarios: &["memcg_swap", "global_swap"],
         ..PLAIN
     },
     // A controller belongs to one hierarchy at a time, so v1 has a boot of its own.
@@ -163,6 +175,7 @@ pub fn boots(kernel: &Kernel, names: &[String]) -> impl Iterator<Item = &'static
     BOOTS
         .iter()
         .filter(move |boot| cgroup_v1 || !boot.needs_cgroup_v1)
+        .filter(|boot| boot.kernels.is_empty() || boot.kernels.contains(&kernel.name.as_str()))
         .filter(move |boot| names.is_empty() || names.iter().any(|name| name == boot.name))
 }
 
@@ -171,6 +184,14 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn a_boot_for_some_kernels_only_names_kernels_that_there_are() {
+        let known = crate::matrix::kernels().unwrap();
+        for name in BOOTS.iter().flat_map(|boot| boot.kernels) {
+            assert!(known.iter().any(|kernel| kernel.name == *name), "{name}");
+        }
+    }
 
     #[test]
     fn every_scenario_has_exactly_one_boot() {

@@ -117,6 +117,23 @@ pub enum Step {
         /// Its path.
         path: &'static str,
     },
+    /// Wait until the workloads that read oom_scores have read so many.
+    AwaitScoreReads {
+        /// How many, all of them together.
+        count: u64,
+    },
+    /// Wait until a cgroup (v2) has been out of memory.
+    AwaitOutOfMemory {
+        /// Its path.
+        path: &'static str,
+    },
+    /// Wait until oomwhy has written so many reports of an outcome.
+    AwaitReports {
+        /// The outcome.
+        outcome: &'static str,
+        /// How many, since the scenario began.
+        count: usize,
+    },
     /// Let some time pass.
     Rest {
         /// How much.
@@ -157,6 +174,8 @@ pub struct Watcher {
     pub name: &'static str,
     /// Its options; `{pid:NAME}` is the id of a process that was started.
     pub args: &'static [&'static str],
+    /// Whether it replays the recording in the end, which starts faster, and sees the same.
+    pub replays: bool,
     /// Whether it ends by itself once it has reported enough.
     pub ends: bool,
     /// How many lines of its stdout begin so: at least, at most.
@@ -178,10 +197,12 @@ pub struct Process {
     pub oom_score_adj: i16,
     /// Its user.
     pub uid: u32,
-    /// Whether it is the first of a new pid namespace.
-    pub new_pid_namespace: bool,
     /// A pause between two MiB.
     pub pause_ms: Option<u64>,
+    /// How many pid namespaces deep it is; it is the first of the innermost.
+    pub pid_namespaces: u32,
+    /// The cgroup (v2) that it waits for to be out of memory, once it is ready; none if empty.
+    pub after: &'static str,
     /// What it does.
     pub work: Work,
 }

@@ -45,8 +45,9 @@ const SLEEPER: Process = Process {
     cgroup: CONTAINER,
     oom_score_adj: 0,
     uid: 0,
-    new_pid_namespace: false,
     pause_ms: None,
+    pid_namespaces: 0,
+    after: "",
     work: Work::Sleep,
 };
 

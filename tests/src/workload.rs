@@ -8,6 +8,11 @@ use anyhow::{Context as _, Result, bail};
 /// What a workload prints once it has its memory.
 pub const READY: &str = "ready";
 
+/// Where a workload that reads oom_scores says how many it has read.
+pub fn reads_file(pid: u32) -> String {
+    format!("/tmp/reads-{pid}")
+}
+
 /// What it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
@@ -54,7 +59,12 @@ pub enum Work {
         /// How much the first one has.
         mib: usize,
     },
-    /// Read every process' oom_score, again and again.
+    /// Be the first of many processes that do nothing: a shell, whose forks are cheap.
+    Crowd {
+        /// How many the others are: a multiple of 100.
+        count: usize,
+    },
+    /// Read every process' oom_score, again and again, and say how often in [`reads_file`].
     ReadScores,
 }
 
@@ -70,6 +80,7 @@ impl Work {
             Self::VforkChild { mib } => ("vfork-child", vec![mib]),
             Self::Undead { mib } => ("undead", vec![mib]),
             Self::KillGreedy { mib } => ("kill-greedy", vec![mib]),
+            Self::Crowd { count } => ("crowd", vec![count]),
             Self::ReadScores => ("read-scores", vec![]),
         };
         let numbers = numbers.into_iter().map(|number| number.to_string());
@@ -87,6 +98,7 @@ impl Work {
             "vfork-child" => Self::VforkChild { mib: number()? },
             "undead" => Self::Undead { mib: number()? },
             "kill-greedy" => Self::KillGreedy { mib: number()? },
+            "crowd" => Self::Crowd { count: number()? },
             "read-scores" => Self::ReadScores,
             _ => bail!("unknown word {name:?}"),
         })
@@ -106,6 +118,10 @@ pub struct Workload {
     pub uid: Option<u32>,
     /// A pause between two MiB, so that people can watch.
     pub pause_ms: Option<u64>,
+    /// How deep its pid namespace is below that of whoever starts it; it is the first of that one.
+    pub pid_namespaces: u32,
+    /// The directory of the cgroup (v2) that it waits for to be out of memory, once it is ready.
+    pub after: Option<String>,
     /// What it does.
     pub work: Work,
 }
@@ -113,12 +129,21 @@ pub struct Workload {
 impl Workload {
     /// A workload that changes nothing of what it inherits.
     pub const fn new(work: Work) -> Self {
-        Self { cgroup: None, oom_score_adj: None, comm: None, uid: None, pause_ms: None, work }
+        Self {
+            cgroup: None,
+            oom_score_adj: None,
+            comm: None,
+            uid: None,
+            pause_ms: None,
+            pid_namespaces: 0,
+            after: None,
+            work,
+        }
     }
 
     /// The arguments that [`Workload::parse`] understands.
     pub fn args(&self) -> Vec<String> {
-        let Self { cgroup, oom_score_adj, comm, uid, pause_ms, work } = self;
+        let Self { cgroup, oom_score_adj, comm, uid, pause_ms, pid_namespaces, after, work } = self;
         let mut args = Vec::new();
         let mut option = |name: &str, value: Option<String>| {
             if let Some(value) = value {
@@ -130,6 +155,8 @@ impl Workload {
         option("comm", comm.clone());
         option("uid", uid.map(|value| value.to_string()));
         option("pause-ms", pause_ms.map(|value| value.to_string()));
+        option("pid-namespaces", (*pid_namespaces > 0).then(|| pid_namespaces.to_string()));
+        option("after", after.clone());
         args.extend(work.words());
         args
     }
@@ -146,6 +173,8 @@ impl Workload {
                 "--comm" => workload.comm = Some(value()?),
                 "--uid" => workload.uid = Some(value()?.parse()?),
                 "--pause-ms" => workload.pause_ms = Some(value()?.parse()?),
+                "--after" => workload.after = Some(value()?),
+                "--pid-namespaces" => workload.pid_namespaces = value()?.parse()?,
                 name => workload.work = Work::parse(name, || Ok(value()?.parse()?))?,
             }
         }
@@ -168,6 +197,7 @@ mod tests {
             Work::VforkChild { mib: 8 },
             Work::Undead { mib: 9 },
             Work::KillGreedy { mib: 10 },
+            Work::Crowd { count: 100 },
             Work::ReadScores,
         ];
         for work in works {
@@ -177,6 +207,8 @@ mod tests {
                 comm: Some("app".to_owned()),
                 uid: Some(1234),
                 pause_ms: Some(1),
+                pid_namespaces: 3,
+                after: Some("/sys/fs/cgroup/b".to_owned()),
                 work,
             };
             assert_eq!(Workload::parse(workload.args()).unwrap(), workload);

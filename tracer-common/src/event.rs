@@ -243,7 +243,8 @@ pub mod candidate {
     pub const OOM_SKIP: u32 = 1 << 7;
     /// It runs on the memory of its parent, which waits for it: `in_vfork`.
     pub const VFORK: u32 = 1 << 8;
-    /// The leader has no mm: it has exited, other threads may live.
+    /// The leader has no mm: it has exited, other threads may live. With [`MM`], `tid`, `comm` and the
+    /// memory are those of the first that has it.
     pub const NO_MM: u32 = 1 << 9;
     /// `signal_struct.oom_mm` set: already a victim.
     pub const VICTIM: u32 = 1 << 10;
@@ -355,9 +356,11 @@ pub struct WaitEvent {
     /// `task_struct.memcg_in_oom`.
     pub oom_memcg: MemcgFacts,
     /// 1: it stopped waiting.
-    pub ended: u32,
-    /// Nothing; keeps the size a multiple of 8.
-    pub reserved: u32,
+    pub ended: u16,
+    /// `task_struct.memcg_oom_order`.
+    pub order: i16,
+    /// `task_struct.memcg_oom_gfp_mask`.
+    pub gfp_mask: u32,
 }
 
 /// `out_of_memory` returned after something had been written for this invocation.
@@ -442,8 +445,8 @@ pub struct RepeatsEvent {
     pub last_ns: u64,
 }
 
-/// `mem_cgroup_out_of_memory` returned without an invocation: there was room again, or the caller
-/// is dying itself. `seq` is 0. Only the first of a run, then at every power of two of `count`.
+/// `mem_cgroup_out_of_memory` returned without an invocation: there was room again. (A caller that is
+/// dying itself returns so as well, and is not told.) `seq` is 0. Only the first of a run, then at every power of two of `count`.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct ReclaimedEvent {

@@ -144,4 +144,14 @@ offsets! {
     kernfs_name,
     /// `kernfs_node.id`
     kernfs_id,
+    /// `signal_struct.flags`
+    signal_flags,
+    /// `signal_struct.thread_head`
+    signal_thread_head,
+    /// `task_struct.thread_node`
+    task_thread_node,
+    /// `task_struct.memcg_oom_gfp_mask`, with cgroup v1 only
+    task_memcg_oom_gfp_mask,
+    /// `task_struct.memcg_oom_order`, with cgroup v1 only
+    task_memcg_oom_order,
 }

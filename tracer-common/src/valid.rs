@@ -52,5 +52,8 @@ pub const LEVELS_KMEM: u64 = 1 << 25;
 /// `StatEvent::places`.
 pub const STAT_PLACES: u64 = 1 << 28;
 
+/// `WaitEvent`'s `gfp_mask` and `order`.
+pub const WAIT_REQUEST: u64 = 1 << 30;
+
 /// `AfterEvent::counts`.
 pub const AFTER_COUNTS: u64 = 1 << 32;

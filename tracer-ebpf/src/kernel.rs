@@ -175,6 +175,14 @@ impl<O: Origin> Object<O> {
     }
 }
 
+impl Object<Untyped> {
+    /// The object in which this one is embedded, `bytes` from its start.
+    #[inline(always)]
+    pub(crate) fn container(self, bytes: u32) -> Self {
+        Self { base: self.base.wrapping_sub(bytes as usize), origin: PhantomData }
+    }
+}
+
 /// Reads any kernel address; `None` where there is nothing to read.
 ///
 /// verifier: the result is read back volatile. LLVM would else hoist the read of the stack slot

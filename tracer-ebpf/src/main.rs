@@ -27,6 +27,7 @@ mod maps;
 mod objects;
 mod probes;
 mod record;
+mod threads;
 
 #[cfg(target_arch = "bpf")]
 #[panic_handler]

@@ -12,7 +12,9 @@ use crate::kernel::{self, Argument, Object, Origin, Untyped, offset};
 pub(crate) mod task {
     use super::{ABSENT, COMM_LEN, Object, Origin, offset};
 
+    const PF_EXITING: u32 = 0x0000_0004;
     const PF_KTHREAD: u32 = 0x0020_0000;
+    const SIGNAL_GROUP_EXIT: u32 = 0x0000_0004;
 
     #[inline(always)]
     pub(crate) fn tid<O: Origin>(task: Object<O>) -> Option<i32> {
@@ -38,6 +40,14 @@ pub(crate) mod task {
     #[inline(always)]
     pub(crate) fn is_kthread<O: Origin>(task: Object<O>) -> bool {
         task.get::<u32>(offset!(task_flags)).is_some_and(|flags| flags & PF_KTHREAD != 0)
+    }
+
+    /// Whether it exits, or was sent SIGKILL: `task_is_dying`.
+    #[inline(always)]
+    pub(crate) fn is_dying<O: Origin>(task: Object<O>) -> bool {
+        let has = |flags: Option<u32>, flag: u32| flags.is_some_and(|flags| flags & flag != 0);
+        has(task.get(offset!(task_flags)), PF_EXITING)
+            || has(signal(task).and_then(|it| it.get(offset!(signal_flags))), SIGNAL_GROUP_EXIT)
     }
 
     #[inline(always)]

@@ -31,6 +31,8 @@ const EXIT_FOLLOWS_WITHIN_NS: u64 = 2_000_000_000;
 /// An invocation that is still open after this time has lost its end. Long, because the kernel may
 /// be printing thousands of tasks to a serial console meanwhile. ns.
 const OPEN_CLOSES_AFTER_NS: u64 = 120_000_000_000;
+/// The same once it has killed: then the kernel prints no more than a line for each victim. ns.
+const KILLING_CLOSES_AFTER_NS: u64 = 10_000_000_000;
 
 /// How far an account has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,6 +99,14 @@ impl Account {
         quiet_end && self.victims.is_empty()
     }
 
+    /// Whether an open one is not going to end.
+    fn has_lost_its_end(&self, now_ns: u64) -> bool {
+        let after_kill =
+            self.victims.last().map(|(marked_ns, _)| (*marked_ns, KILLING_CLOSES_AFTER_NS));
+        let (since_ns, patience) = after_kill.unwrap_or((self.first_ns, OPEN_CLOSES_AFTER_NS));
+        now_ns.saturating_sub(since_ns) >= patience
+    }
+
     /// Id of the memcg whose limit was hit; 0 for a global OOM, as in the kernel-side map.
     pub fn oom_memcg_id(&self) -> u64 {
         let memcg = self.invocation.as_ref().and_then(|invocation| invocation.oom_memcg.as_ref());
@@ -141,6 +151,18 @@ struct Dying {
     account: Account,
     /// Its end, `CLOCK_BOOTTIME` ns.
     since_ns: u64,
+}
+
+/// What goes on while kills are compared with the kernel's count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Amid {
+    /// No invocation.
+    Nothing,
+    /// One in which nobody is known to have been killed yet: if the kernel has counted its kill, the
+    /// record of it is on its way.
+    Choice,
+    /// One that has killed, and may kill more.
+    Kills,
 }
 
 /// Stitches events together.
@@ -200,9 +222,7 @@ impl Assembler {
     /// Accounts that are due at `now_ns`: invocations that lost their end, runs that settled or
     /// that have gone on for long.
     pub fn due(&mut self, now_ns: u64) -> Vec<Account> {
-        let lost = |_: &u64, account: &mut Account| {
-            now_ns.saturating_sub(account.first_ns) >= OPEN_CLOSES_AFTER_NS
-        };
+        let lost = |_: &u64, account: &mut Account| account.has_lost_its_end(now_ns);
         let mut done: Vec<Account> =
             self.open.extract_if(.., lost).map(|(_, account)| account).collect();
         self.runs.retain(|_, run| {
@@ -252,9 +272,13 @@ impl Assembler {
         self.waits.keys().copied().collect()
     }
 
-    /// Whether an invocation has begun whose end has not come.
-    pub fn is_amid(&self) -> bool {
-        !self.open.is_empty()
+    /// What may have been counted in the kernel and not in an account that was told.
+    pub fn amid(&self) -> Amid {
+        match self.open.values().any(|account| account.marks > 0) {
+            true => Amid::Kills,
+            false if self.open.is_empty() => Amid::Nothing,
+            false => Amid::Choice,
+        }
     }
 
     /// Everything that is left, at the end.

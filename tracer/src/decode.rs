@@ -318,6 +318,8 @@ fn wait(bytes: &[u8], has: impl Fn(u64) -> bool + Copy) -> Result<Wait, Malforme
     Ok(Wait {
         trigger: task(&event.trigger, has(valid::TRIGGER), has(valid::TRIGGER_CGROUP)),
         oom_memcg: memcg(&event.oom_memcg, has),
+        gfp_mask: has(valid::WAIT_REQUEST).then_some(event.gfp_mask),
+        order: has(valid::WAIT_REQUEST).then_some(event.order.into()),
         ended: event.ended != 0,
     })
 }

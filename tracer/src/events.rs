@@ -407,6 +407,12 @@ pub struct Wait {
     pub trigger: Task,
     /// Whose OOM killer is disabled.
     pub oom_memcg: Memcg,
+    /// What was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gfp_mask: Option<u32>,
+    /// 2^order pages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<i32>,
     /// It waits no longer.
     pub ended: bool,
 }

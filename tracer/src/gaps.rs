@@ -7,10 +7,13 @@
 //! until the next comparison, which starts from zero.
 //!
 //! A kill in flight is no gap. The kernel counts it before it is marked, and its records come
-//! later: so nothing is concluded while an invocation is open, and a difference is told only when
+//! later: so nothing is concluded while an invocation kills, and a difference is told only when
 //! no kill has arrived for a while that explains it.
 
-use crate::assemble::Account;
+mod groups;
+
+pub use self::groups::{Group, GroupGaps};
+use crate::assemble::{Account, Amid};
 
 /// Time after which a kill that the kernel had counted must have come out of the ring. ns.
 pub const SETTLES_AFTER_NS: u64 = 1_000_000_000;
@@ -63,9 +66,9 @@ pub struct Gaps {
 }
 
 impl Gaps {
-    /// Counts the kills of an invocation.
-    pub fn saw(&mut self, account: &Account) {
-        self.seen += kills(account);
+    /// Counts kills that were seen.
+    pub fn saw(&mut self, kills: u64) {
+        self.seen += kills;
         self.is_unchecked = true;
     }
 
@@ -80,15 +83,15 @@ impl Gaps {
         self.base.is_some() && self.is_unchecked
     }
 
-    /// Compares. The ring must have been emptied before the reading was taken; `amid`: an
-    /// invocation was open then, whose kills may be counted in the kernel and not here.
-    pub fn check(&mut self, reading: Reading, amid: bool) -> Option<Gap> {
+    /// Compares. The ring must have been emptied before the reading was taken; `amid`: what may be
+    /// counted in the kernel and not here.
+    pub fn check(&mut self, reading: Reading, amid: Amid) -> Option<Gap> {
         let Some(base) = self.base else {
             self.start_from(reading);
             return None;
         };
         if reading.kills.saturating_sub(base.kills) <= self.seen {
-            if amid {
+            if amid != Amid::Nothing {
                 self.is_unchecked = true;
             } else {
                 self.start_from(reading);
@@ -99,7 +102,7 @@ impl Gaps {
         let suspicion = known.unwrap_or(Suspicion { reading, seen: self.seen });
         self.suspicion = Some(suspicion);
         self.is_unchecked = true;
-        if amid || !has_settled(suspicion.reading, reading) {
+        if amid == Amid::Kills || !has_settled(suspicion.reading, reading) {
             return None;
         }
         Some(self.tell(base, suspicion.reading, reading))
@@ -144,7 +147,7 @@ fn has_settled(first: Reading, now: Reading) -> bool {
 }
 
 /// Kills of one invocation as the kernel counts them, at most.
-fn kills(account: &Account) -> u64 {
+pub fn kills(account: &Account) -> u64 {
     let marked = |marked: u64| marked + u64::from(marked > 1);
     match &account.end {
         Some(end) if end.kill_calls == 0 => 0,

@@ -21,7 +21,8 @@ use crate::{
     cgroup_paths::CgroupPaths,
     clock,
     compose::Findings,
-    gaps,
+    gaps::{self, Group},
+    group_counter::GroupCounter,
     kernel_symbols::KernelSymbols,
     kill_counter::KillCounter,
     loader::{LoadError, Losses, Probes},
@@ -130,6 +131,7 @@ pub struct Live {
     realtime_offset_ns: i64,
     losses: Losses,
     kill_counter: Option<KillCounter>,
+    group_counter: Option<GroupCounter>,
     cross_check: Duration,
 }
 
@@ -161,6 +163,7 @@ impl Live {
             realtime_offset_ns,
             losses: Losses::default(),
             kill_counter: None,
+            group_counter: None,
             cross_check: CROSS_CHECK,
         }
     }
@@ -174,6 +177,17 @@ impl Live {
     pub fn cross_check(&mut self, counter: KillCounter, every: Duration) {
         self.kill_counter = Some(counter);
         self.cross_check = every;
+    }
+
+    /// Compares with the counts of memory cgroups that were over their limit, and with those of this
+    /// one from the start.
+    pub fn cross_check_groups(
+        &mut self,
+        counter: GroupCounter,
+        first: Option<&Group>,
+    ) -> Result<(), LiveError> {
+        self.group_counter = Some(counter);
+        first.map_or(Ok(()), |group| self.count_kills_in(group))
     }
 
     /// Runs until a signal, or until enough reports were written. `ready` is called once
@@ -243,6 +257,9 @@ impl Live {
             for fact in &found {
                 recorder.fact(fact)?;
             }
+        }
+        for group in self.pipeline.new_groups() {
+            self.count_kills_in(&group)?;
         }
         Ok(done)
     }
@@ -321,12 +338,18 @@ impl Live {
         if let Some(kills) = self.kill_counter.as_mut().and_then(KillCounter::read) {
             self.note(Fact::KillsCounted { kills, at_ns: clock::boottime_ns() })?;
         }
-        Ok(())
+        self.pipeline.groups_to_count().iter().try_for_each(|group| self.count_kills_in(group))
+    }
+
+    fn count_kills_in(&mut self, group: &Group) -> Result<(), LiveError> {
+        let kills = self.group_counter.as_ref().and_then(|counter| counter.read(group));
+        let Group { id, path } = group.clone();
+        self.note(Fact::GroupKillsCounted { id, path, kills, at_ns: clock::boottime_ns() })
     }
 
     fn note_losses(&mut self) -> Result<(), LiveError> {
         let losses = self.probes.losses()?;
-        if losses != self.losses {
+        if losses.count != self.losses.count {
             self.losses = losses;
             let Losses { count, first_ns, last_ns } = losses;
             self.note(Fact::Drops { count, first_ns, last_ns })?;

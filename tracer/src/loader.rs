@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use aya::{
     Btf, Ebpf, EbpfError, Endianness,
-    maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray, RingBuf},
+    maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf},
     programs::ProgramType,
     sys::{BpfHelper, is_helper_supported},
 };
@@ -80,7 +80,7 @@ pub struct QuietRun {
 pub struct Losses {
     /// Records that found no room.
     pub count: u64,
-    /// The first, `CLOCK_BOOTTIME` ns; 0 for none.
+    /// The first since they were asked for the time before, `CLOCK_BOOTTIME` ns; 0 for none.
     pub first_ns: u64,
     /// The latest, `CLOCK_BOOTTIME` ns; 0 for none.
     pub last_ns: u64,
@@ -241,22 +241,29 @@ impl Probes {
     }
 
     /// Records lost so far.
-    pub fn losses(&self) -> Result<Losses, LoadError> {
-        let map = self.ebpf.map("COUNTERS").ok_or_else(|| missing_map("COUNTERS"))?;
-        let counters: PerCpuArray<_, u64> =
+    pub fn losses(&mut self) -> Result<Losses, LoadError> {
+        let map = self.ebpf.map_mut("COUNTERS").ok_or_else(|| missing_map("COUNTERS"))?;
+        let mut counters: PerCpuArray<_, u64> =
             map.try_into().map_err(|error: MapError| other("open the counters", &error))?;
-        let values = |index: u32| {
-            counters.get(&index, 0).map_err(|error| other("read the counters", &error))
-        };
+        let failed = |error: MapError| other("read the counters", &error);
+        // Taken away before the drops are counted, so that each is behind the `first` it is told
+        // with or the next one.
+        let first = counters.get(&counters::FIRST_DROP_NS, 0).map_err(failed)?;
+        let first_ns = first.iter().copied().filter(|&ns| ns != 0).min();
+        if first_ns.is_some()
+            && let Ok(none) = PerCpuValues::try_from(vec![0; first.len()])
+        {
+            counters.set(counters::FIRST_DROP_NS, none, 0).map_err(failed)?;
+        }
         let mut losses = Losses::default();
         for kind in 0..=kind::LAST {
-            losses.count += values(counters::DROPPED + kind)?.iter().sum::<u64>();
+            let dropped = counters.get(&(counters::DROPPED + kind), 0).map_err(failed)?;
+            losses.count += dropped.iter().sum::<u64>();
         }
         if losses.count > 0 {
-            let first = values(counters::FIRST_DROP_NS)?;
-            losses.first_ns = first.iter().copied().filter(|&ns| ns != 0).min().unwrap_or(0);
-            let last = values(counters::LAST_DROP_NS)?;
+            let last = counters.get(&counters::LAST_DROP_NS, 0).map_err(failed)?;
             losses.last_ns = last.iter().copied().max().unwrap_or(0);
+            losses.first_ns = first_ns.unwrap_or(losses.last_ns);
         }
         Ok(losses)
     }

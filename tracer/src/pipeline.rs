@@ -14,10 +14,10 @@ use crate::{
     events::{Body, Event},
     filter::Filter,
     fingerprint::fingerprint,
-    gaps::{Gap, Gaps, Reading},
+    gaps::{Gap, Gaps, Group, GroupGaps, Reading, kills},
     host::Host,
     recording::Fact,
-    report::{GapReport, LossReport, OomReport, Record, SCHEMA, System, Tier},
+    report::{Cgroup, GapReport, LossReport, OomReport, Record, SCHEMA, System, Tier},
     sink::{Sink, SinkError},
     verdict::verdict,
 };
@@ -78,6 +78,7 @@ pub struct Pipeline {
     lost_before: u64,
     lost_since_report: u64,
     gaps: Gaps,
+    group_gaps: GroupGaps,
     has_finished: bool,
     filter: Filter,
     sinks: Vec<Box<dyn Sink>>,
@@ -92,18 +93,19 @@ impl Pipeline {
     pub fn new(host: Host, filter: Filter, count: Option<u64>) -> Self {
         Self {
             assembler: Assembler::new(host.visible(), host.close_after_ns),
-            host,
             findings: Findings::default(),
             told: BTreeMap::new(),
             lost_before: 0,
             lost_since_report: 0,
             gaps: Gaps::default(),
+            group_gaps: GroupGaps::new(host.memory_on_v2 == Some(true)),
             has_finished: false,
             filter,
             sinks: Vec::new(),
             events: None,
             count,
             stats: Stats::default(),
+            host,
         }
     }
 
@@ -168,12 +170,22 @@ impl Pipeline {
 
     /// Whether time must be noted again soon: [`Pipeline::due`], and the kernel's count of kills.
     pub fn is_waiting(&self) -> bool {
-        self.assembler.is_waiting() || self.gaps.is_waiting()
+        self.assembler.is_waiting() || self.is_comparing()
     }
 
     /// Whether the kernel has counted kills that are not explained yet.
     pub fn is_comparing(&self) -> bool {
-        self.gaps.is_waiting()
+        self.gaps.is_waiting() || !self.group_gaps.waiting().is_empty()
+    }
+
+    /// Memory cgroups whose own count is wanted.
+    pub fn groups_to_count(&self) -> Vec<Group> {
+        self.group_gaps.waiting()
+    }
+
+    /// Those of which nothing is known yet.
+    pub fn new_groups(&self) -> Vec<Group> {
+        self.group_gaps.new_groups()
     }
 
     /// Takes a fact that is not about one account.
@@ -189,6 +201,10 @@ impl Pipeline {
             Fact::RealtimeOffset(offset) => self.findings.realtime_offset_ns = Some(offset),
             Fact::Drops { count, first_ns, last_ns } => self.lost(count, first_ns, last_ns)?,
             Fact::KillsCounted { kills, at_ns } => self.counted(Reading { kills, at_ns })?,
+            Fact::GroupKillsCounted { id, kills: None, .. } => self.group_gaps.forget(id),
+            Fact::GroupKillsCounted { id, path, kills: Some(kills), at_ns } => {
+                self.group_counted(Group { id, path }, Reading { kills, at_ns })?;
+            }
             Fact::Tick(_) | Fact::End => {}
         }
         Ok(())
@@ -207,11 +223,14 @@ impl Pipeline {
             if account.stage == Stage::Closed {
                 self.findings.drops = self.told.get(&account.seq).copied().unwrap_or_default();
             } else {
-                self.gaps.saw(&account);
+                self.gaps.saw(kills(&account));
                 self.findings.drops = std::mem::take(&mut self.lost_since_report);
                 facts.find(&account, &mut self.findings);
             }
             let report = compose(&account, &self.host, &self.findings);
+            if account.stage != Stage::Closed {
+                self.group_gaps.saw(&account, &report);
+            }
             if self.filter.passes(&report) {
                 self.tell(account.seq, account.stage, report)?;
             } else if account.stage != Stage::Closed {
@@ -287,6 +306,7 @@ impl Pipeline {
         self.lost_since_report += new;
         self.stats.lost += new;
         self.gaps.lost(new);
+        self.group_gaps.lost(new);
         let loss = LossReport {
             schema: SCHEMA,
             tier: (self.host.tier == Tier::Kmsg).then_some(Tier::Kmsg),
@@ -303,14 +323,34 @@ impl Pipeline {
         let gap = if self.has_finished {
             self.gaps.last_check(reading)
         } else {
-            self.gaps.check(reading, self.assembler.is_amid())
+            self.gaps.check(reading, self.assembler.amid())
         };
         let Some(gap) = gap else {
             return Ok(());
         };
+        self.stats.unseen += gap.expected - gap.seen;
+        self.tell_gap(gap, None)
+    }
+
+    fn group_counted(&mut self, group: Group, reading: Reading) -> Result<(), PipelineError> {
+        self.group_gaps.watch(group.id, &group.path);
+        let gap = if self.has_finished {
+            self.group_gaps.last_check(group.id, reading)
+        } else {
+            self.group_gaps.check(group.id, reading, self.assembler.amid())
+        };
+        gap.map_or(Ok(()), |gap| self.tell_gap(gap, Some(group)))
+    }
+
+    fn tell_gap(&mut self, gap: Gap, group: Option<Group>) -> Result<(), PipelineError> {
         let Gap { expected, seen, drops, since_ns, at_ns } = gap;
-        self.stats.unseen += expected - seen;
+        let cgroup = group.map(|Group { id, path }| Cgroup {
+            id: Some(id.to_string()),
+            path: Some(path),
+            ..Cgroup::default()
+        });
         let gap = GapReport {
+            cgroup,
             schema: SCHEMA,
             time: Some(self.time(at_ns)),
             host: self.host.hostname.clone(),

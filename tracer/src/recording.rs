@@ -56,7 +56,7 @@ pub enum Fact {
     Drops {
         /// How many in all.
         count: u64,
-        /// The first.
+        /// The first of those that the latest such fact did not have.
         first_ns: u64,
         /// The latest.
         last_ns: u64,
@@ -66,6 +66,17 @@ pub enum Fact {
     KillsCounted {
         /// Since the boot.
         kills: u64,
+        /// When.
+        at_ns: u64,
+    },
+    /// The same of a memory cgroup, `oom_kill` in its memory.events.
+    GroupKillsCounted {
+        /// kernfs id.
+        id: u64,
+        /// Path from the root of its hierarchy.
+        path: String,
+        /// Since it was made; `None`: it is gone.
+        kills: Option<u64>,
         /// When.
         at_ns: u64,
     },

@@ -17,6 +17,8 @@ pub fn sanitize(bytes: &[u8]) -> String {
 
 fn push(text: &mut String, character: char) {
     match character {
+        // Else a name with the text `\x1b` would look like one with an escape.
+        '\\' => text.push_str("\\\\"),
         '\n' => text.push_str("\\n"),
         '\r' => text.push_str("\\r"),
         '\t' => text.push_str("\\t"),
@@ -63,7 +65,8 @@ mod tests {
             let text = sanitize(&[byte]);
             assert!(!text.is_empty(), "{byte:#x}");
             assert!(text.bytes().all(|b| (b' '..=b'~').contains(&b)), "{byte:#x}: {text:?}");
-            assert_eq!(text.len() == 1, (b' '..=b'~').contains(&byte), "{byte:#x}: {text:?}");
+            let is_itself = (b' '..=b'~').contains(&byte) && byte != b'\\';
+            assert_eq!(text.len() == 1, is_itself, "{byte:#x}: {text:?}");
         }
     }
 
@@ -79,8 +82,9 @@ mod tests {
             (&b"java"[..], "java"),
             (b"\x1b]52;c;AAAA\x07", "\\x1b]52;c;AAAA\\x07"),
             (b"a\nb\rc\td", "a\\nb\\rc\\td"),
-            // systemd's own escapes stay as they are, to be copied.
-            (br"dev-disk\x2dby", r"dev-disk\x2dby"),
+            // What looks like an escape is none.
+            (br"a\x1b", r"a\\x1b"),
+            (br"dev-disk\x2dby", r"dev-disk\\x2dby"),
             (b"ok\xff\xfe", "ok\\xff\\xfe"),
             ("käse 日本".as_bytes(), "käse 日本"),
             ("\u{9b}2J".as_bytes(), "\\u{9b}2J"),

@@ -22,7 +22,7 @@ use crate::vm::{Clock, Machine};
 use crate::workspace;
 
 const DEFAULT_KERNELS: [&str; 2] = ["6.1", "6.12"];
-const MEMORY_MIB: u32 = 1024;
+const MEMORY_MIB: u32 = 3072;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     #[arg(long = "kernel")]
     kernels: Vec<String>,
     /// Sleeping candidates beside the victim, ascending
-    #[arg(long, value_delimiter = ',', default_value = "0,500,1000")]
+    #[arg(long, value_delimiter = ',', default_value = "0,500,1000,10000")]
     sleepers: Vec<usize>,
     /// Kills per number of candidates and setting
     #[arg(long, default_value_t = 5)]

@@ -47,6 +47,10 @@ pub(super) fn against_table(check: &mut Check, case: Case<'_>, report: &Value, b
             }
         }
     }
+    // Besides those of the table, only tasks without memory are weighed.
+    let considered = number(&report["candidates"], "considered");
+    let n_tasks = i64::try_from(block.tasks.len()).unwrap_or(i64::MAX);
+    check.equal("all tasks of the kernel's table are considered", considered >= n_tasks, true);
     for candidate in candidates(report).filter(|candidate| candidate["eligible"] == true) {
         if !block.tasks.iter().any(|row| candidate["pid"] == row.tgid) {
             check.disagree(format!("candidate {} is not in the kernel's table", candidate["pid"]));
@@ -73,11 +77,9 @@ fn one(check: &mut Check, case: Case<'_>, candidate: &Value, row: &TaskRow, drif
     let why_not = if row.oom_score_adj == -1000 { Some("oom_score_adj_min") } else { refused };
     check.equal(&format!("{name}: eligible"), &candidate["eligible"], &why_not.is_none().into());
     check.equal(&format!("{name}: why_not"), &candidate["why_not"], &why_not.into());
-    if row.tid != row.tgid {
-        // The leader has ended; its name and its memory are no longer those of the process.
-        leaderless(check, &name, candidate, row);
-        return;
-    }
+    let is_leader = row.tid == row.tgid;
+    let tid = if is_leader { Value::Null } else { row.tid.into() };
+    check.equal(&format!("{name}: tid"), &candidate["tid"], &tid);
     check.equal(&format!("{name}: comm"), &candidate["comm"], &row.comm.as_str().into());
     let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     if !has_numbers(check, &name, candidate, &SUMMANDS[..5])
@@ -112,23 +114,6 @@ fn part_tolerance(case: Case<'_>, drifting: bool) -> i64 {
     if drifting || case.facts.swap_pages > 0 { HELD_BACK_PAGES } else { 0 }
 }
 
-fn is_leaderless(block: Option<&Block>, candidate: &Value) -> bool {
-    let mut rows = block.into_iter().flat_map(|block| &block.tasks);
-    rows.any(|row| candidate["pid"] == row.tgid && row.tid != row.tgid)
-}
-
-/// The parts are not where the probe looks for them; they are absent, not guessed.
-fn leaderless(check: &mut Check, name: &str, candidate: &Value, row: &TaskRow) {
-    for part in &SUMMANDS[..5] {
-        check.equal(&format!("{name}: {part}"), &candidate[*part], &Value::Null);
-    }
-    check.equal(
-        &format!("{name}: oom_score_adj"),
-        &candidate["oom_score_adj"],
-        &row.oom_score_adj.into(),
-    );
-}
-
 /// What is in memory, and in swap if there is any: pages move from one to the other.
 fn resident(
     check: &mut Check,
@@ -159,7 +144,7 @@ fn resident(
 }
 
 /// The points add up, and the chosen one has the most.
-pub(super) fn arithmetic(check: &mut Check, report: &Value, block: Option<&Block>) {
+pub(super) fn arithmetic(check: &mut Check, report: &Value) {
     if report["reason"] == "allocating_task" {
         return;
     }
@@ -176,9 +161,6 @@ pub(super) fn arithmetic(check: &mut Check, report: &Value, block: Option<&Block
     for candidate in candidates(report).filter(|candidate| candidate["eligible"] == true) {
         let name = format!("candidate {}", candidate["pid"]);
         most = most.max(candidate["points"].as_i64().unwrap_or(most));
-        if is_leaderless(block, candidate) {
-            continue;
-        }
         if !has_numbers(check, &name, candidate, &["points", "oom_score_adj"])
             || !has_numbers(check, &name, candidate, &SUMMANDS)
         {

@@ -68,7 +68,7 @@ pub(super) const ALL: &[Scenario] = &[
                 file: "/sys/fs/cgroup/memory/disabled/memory.limit_in_bytes",
                 value: "64M",
             },
-            Step::Rest { seconds: 4 },
+            Step::AwaitReports { outcome: "disabled", count: 2 },
         ],
         victims: &[],
         reports: &[Expected {
@@ -78,6 +78,8 @@ pub(super) const ALL: &[Scenario] = &[
             says: &[
                 ("constraint", Want::Text("memcg")),
                 ("trigger.comm", Want::Text("hog")),
+                ("trigger.gfp_mask.value", Want::AtLeast(1)),
+                ("trigger.order", Want::Number(0)),
                 ("oom_memcg.path", Want::Text("/disabled")),
                 ("oom_memcg.max_bytes", Want::Number(16 << 20)),
                 ("victims[0]", Want::Absent),

@@ -9,11 +9,11 @@ pub(super) const ALL: &[Scenario] = &[
     // before anyone could look at it.
     Scenario {
         name: "many_in_a_row",
-        victims: &[("brief", 100)],
+        victims: &[("brief", 500)],
         steps: &[Step::Repeat {
-            times: 100,
+            times: 500,
             steps: &[
-                Step::Cgroup { path: "/short-lived-{n}", limits: &[("memory.max", "4M")] },
+                Step::Cgroup { path: "/short-lived-{n}", limits: &[("memory.max", "1M")] },
                 Step::Start {
                     process: Process { comm: "brief", cgroup: "/short-lived-{n}", ..HOG },
                     until: Until::Killed,
@@ -56,20 +56,34 @@ pub(super) const ALL: &[Scenario] = &[
             START_HOG,
             START_HOG,
             START_HOG,
+            Step::AwaitScoreReads { count: 100_000 },
         ],
         ..ONE_KILL
     },
-    // Far more candidates than a report has room for.
+    // Far more candidates than a report has room for; and one who waits behind them.
     Scenario {
         name: "crowd",
         steps: &[
-            Step::Cgroup { path: "/crowd", limits: &[("memory.max", "128M")] },
+            Step::Cgroup { path: "/crowd", limits: &[("memory.max", "512M")] },
+            Step::Cgroup { path: "/patient", limits: &[("memory.max", "3M")] },
             Step::Start {
                 process: Process {
-                    comm: "parent",
+                    comm: "crowd",
                     cgroup: "/crowd",
-                    work: Work::Children { count: 150, mib: 0 },
+                    work: Work::Crowd { count: 2000 },
                     ..SLEEPER
+                },
+                until: Until::Ready,
+            },
+            // As long as the kernel writes its table of all these tasks, nobody else gets into the
+            // OOM killer.
+            Step::Start {
+                process: Process {
+                    comm: "patient",
+                    cgroup: "/patient",
+                    after: "/crowd",
+                    work: Work::Anon { mib: 8 },
+                    ..HOG
                 },
                 until: Until::Ready,
             },
@@ -77,17 +91,71 @@ pub(super) const ALL: &[Scenario] = &[
                 process: Process {
                     cgroup: "/crowd",
                     oom_score_adj: 1000,
-                    work: Work::Anon { mib: 200 },
+                    work: Work::Anon { mib: 512 },
                     ..HOG
                 },
-                until: Until::Killed,
+                until: Until::Started,
             },
+            Step::AwaitOutOfMemory { path: "/patient" },
+            Step::Write { file: "/sys/fs/cgroup/patient/memory.max", value: "max" },
+        ],
+        reports: &[
+            Expected {
+                outcome: "killed",
+                count: (1, 1),
+                says: &[
+                    ("candidates.considered", Want::Number(2002)),
+                    ("candidates.recorded", Want::Number(32)),
+                    ("candidates.list[0].comm", Want::Text("hog")),
+                ],
+            },
+            // By the time it is let in there is room.
+            Expected {
+                outcome: "reclaimed",
+                count: (1, 1),
+                says: &[
+                    ("trigger.comm", Want::Text("patient")),
+                    ("trigger.gfp_mask.value", Want::AtLeast(1)),
+                    ("trigger.order", Want::Number(0)),
+                    ("oom_memcg.path", Want::Text("/patient")),
+                    ("victims[0]", Want::Absent),
+                ],
+            },
+        ],
+        ..ONE_KILL
+    },
+    // As many as a big host has. Forking takes most of the time: two kernels must do. The victim need
+    // not fill the machine for it.
+    Scenario {
+        name: "multitude",
+        steps: &[
+            Step::Cgroup { path: "/multitude", limits: &[] },
+            Step::Start {
+                process: Process {
+                    comm: "crowd",
+                    cgroup: "/multitude",
+                    work: Work::Crowd { count: 10_000 },
+                    ..SLEEPER
+                },
+                until: Until::Ready,
+            },
+            Step::Start {
+                process: Process {
+                    cgroup: "/multitude",
+                    oom_score_adj: 1000,
+                    work: Work::Anon { mib: 8 },
+                    ..HOG
+                },
+                until: Until::Ready,
+            },
+            Step::Write { file: "/proc/sysrq-trigger", value: "f" },
         ],
         reports: &[Expected {
             outcome: "killed",
             count: (1, 1),
             says: &[
-                ("candidates.considered", Want::Number(152)),
+                // They, the first of them, the hog; and the machine's own processes.
+                ("candidates.considered", Want::AtLeast(10_002)),
                 ("candidates.recorded", Want::Number(32)),
                 ("candidates.list[0].comm", Want::Text("hog")),
             ],
@@ -100,10 +168,16 @@ pub(super) const ALL: &[Scenario] = &[
         name: "small_ring",
         options: &["--ring-size", "128KiB"],
         is_lossy: true,
-        victims: &[("lost", 70), ("hog", 1)],
+        victims: &[("lost", 71), ("hog", 1)],
         steps: &[
             CONTAINER_OF_48_MIB,
             Step::Cgroup { path: "/lost", limits: &[("memory.max", "4M")] },
+            // From then on its own count is compared.
+            Step::Start {
+                process: Process { comm: "lost", cgroup: "/lost", ..HOG },
+                until: Until::Killed,
+            },
+            Step::AwaitReports { outcome: "killed", count: 1 },
             Step::PauseTracer,
             Step::Repeat {
                 times: 70,
@@ -150,6 +224,7 @@ pub(super) const ALL: &[Scenario] = &[
                 lines: (A_KILL, 1, 1),
                 has: &["hog"],
                 lacks: &["other"],
+                ..EVERYTHING
             }),
             Step::Watch(Watcher {
                 name: "store",
@@ -161,6 +236,7 @@ pub(super) const ALL: &[Scenario] = &[
             Step::Watch(Watcher {
                 name: "cgroup",
                 args: &["-o", "json", "--cgroup", "/kubepods/*"],
+                replays: true,
                 lines: (A_KILL, 1, 1),
                 has: &["hog"],
                 lacks: &["other"],
@@ -169,6 +245,7 @@ pub(super) const ALL: &[Scenario] = &[
             Step::Watch(Watcher {
                 name: "comm",
                 args: &["-o", "json", "--comm", "other"],
+                replays: true,
                 lines: (A_KILL, 1, 1),
                 has: &["other"],
                 lacks: &["hog"],
@@ -177,6 +254,7 @@ pub(super) const ALL: &[Scenario] = &[
             Step::Watch(Watcher {
                 name: "pid-of-a-bystander",
                 args: &["-o", "json", "-p", "{pid:sleeper}"],
+                replays: true,
                 lines: (A_KILL, 0, 0),
                 ..EVERYTHING
             }),
@@ -211,8 +289,15 @@ const HISTORY: &str = "/run/history";
 /// How a report begins, as JSON.
 const A_KILL: &str = "{\"type\":\"oom\"";
 
-const EVERYTHING: Watcher =
-    Watcher { name: "", args: &[], ends: false, lines: (A_KILL, 2, 2), has: &[], lacks: &[] };
+const EVERYTHING: Watcher = Watcher {
+    name: "",
+    args: &[],
+    replays: false,
+    ends: false,
+    lines: (A_KILL, 2, 2),
+    has: &[],
+    lacks: &[],
+};
 
 const fn reader(comm: &'static str) -> Process {
     Process { comm, cgroup: "/", oom_score_adj: -1000, work: Work::ReadScores, ..SLEEPER }

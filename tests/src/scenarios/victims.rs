@@ -33,6 +33,7 @@ pub(super) const ALL: &[Scenario] = &[
             Step::Run(Watcher {
                 name: "risk",
                 args: &["risk", "-o", "json", "--cgroup", "/foretold", "--interval", "300ms"],
+                replays: false,
                 ends: true,
                 lines: ("{\"schema\":1,\"type\":\"risk\"", 1, 1),
                 has: &["\"comm\":\"growing\"", "time_to_limit"],
@@ -77,6 +78,8 @@ pub(super) const ALL: &[Scenario] = &[
                 ("victims[second].tid", Want::AtLeast(1)),
                 ("victims[second].chosen", Want::Is(true)),
                 ("victims[second].vpid", Want::Absent),
+                // Its leader has no memory any more.
+                ("candidates.list[second].anon_pages", Want::AtLeast(1)),
             ],
         }],
         ..ONE_KILL
@@ -113,15 +116,18 @@ pub(super) const ALL: &[Scenario] = &[
         name: "pid_namespace",
         steps: &[
             CONTAINER_OF_48_MIB,
+            Step::Start { process: Process { pid_namespaces: 1, ..HOG }, until: Until::Killed },
+            // In the namespaces in between it is the third and the second.
             Step::Start {
-                process: Process { new_pid_namespace: true, ..HOG },
+                process: Process { comm: "nested", pid_namespaces: 3, ..HOG },
                 until: Until::Killed,
             },
         ],
+        victims: &[("hog", 1), ("nested", 1)],
         reports: &[Expected {
             outcome: "killed",
-            count: (1, 1),
-            says: &[("victims[hog].vpid", Want::Number(1)), ("trigger.pid", Want::AtLeast(2))],
+            count: (2, 2),
+            says: &[("victims[0].vpid", Want::Number(1)), ("trigger.pid", Want::AtLeast(2))],
         }],
         ..ONE_KILL
     },

@@ -9,9 +9,10 @@ use aya_ebpf::{macros::fexit, programs::FExitContext};
 use oomwhy_common::event::{CandidateEntry, MAX_CANDIDATES, candidate, mm};
 
 use crate::{
-    kernel::{Argument, Object},
+    kernel::{Argument, Object, Origin},
     maps::{State, own_invocation},
     objects::{memory, oom_control, task},
+    threads,
 };
 
 /// What `oom_badness` returns for a task that must not be killed.
@@ -59,12 +60,22 @@ fn is_passed_over(task: Object<Argument>) -> bool {
 /// The points of a task from the inputs of `oom_badness`, which is the same in every kernel.
 #[inline(always)]
 fn estimate(of: Object<Argument>, totalpages: Option<u64>) -> (i64, u32) {
+    if let Some(mm) = task::mm(of) {
+        return score(of, mm, totalpages);
+    }
+    if let Some(thread) = threads::with_memory(of)
+        && let Some(mm) = task::mm(thread)
+    {
+        return score(thread, mm, totalpages);
+    }
+    // Its memory is gone, or is that of a thread that is not found.
+    let alone = task::thread_count(of) == Some(1);
+    (LONG_MIN, if alone { 0 } else { candidate::POINTS_UNKNOWN })
+}
+
+#[inline(always)]
+fn score<O: Origin>(of: Object<O>, mm: Object<O>, totalpages: Option<u64>) -> (i64, u32) {
     let adj = task::oom_score_adj(of).unwrap_or_default();
-    let Some(mm) = task::mm(of) else {
-        // A leader that has exited: another thread may still have the memory.
-        let alone = task::thread_count(of) == Some(1);
-        return (LONG_MIN, if alone { 0 } else { candidate::POINTS_UNKNOWN });
-    };
     if adj == OOM_SCORE_ADJ_MIN || memory::oom_skip(mm) || task::in_vfork(of) {
         return (LONG_MIN, 0);
     }
@@ -112,8 +123,6 @@ fn fill(entry: &mut CandidateEntry, of: Object<Argument>, points: i64, mut flags
     entry.points = points;
     entry.order = order;
     entry.tgid = task::tgid(of).unwrap_or_default();
-    entry.tid = task::tid(of).unwrap_or_default();
-    entry.comm = task::comm(of).unwrap_or_default();
     if let Some(uid) = task::uid(of) {
         entry.uid = uid;
         flags |= candidate::UID;
@@ -122,19 +131,33 @@ fn fill(entry: &mut CandidateEntry, of: Object<Argument>, points: i64, mut flags
         entry.oom_score_adj = adj;
         flags |= candidate::ADJ;
     }
-    if task::mm(of).is_none() {
-        flags |= candidate::NO_MM;
-    } else if fill_memory(entry, of).is_some() {
-        flags |= candidate::MM;
-    }
-    if points == LONG_MIN {
-        flags |= why_not(of, entry.tgid);
+    let is_refused = points == LONG_MIN;
+    flags |= if task::mm(of).is_some() {
+        thread(entry, of, is_refused)
+    } else {
+        candidate::NO_MM
+            | match threads::with_memory(of) {
+                Some(holder) => thread(entry, holder, is_refused),
+                None => thread(entry, of, is_refused),
+            }
+    };
+    if is_refused && entry.tgid == 1 {
+        flags |= candidate::INIT;
     }
     entry.flags = flags;
 }
 
+/// The thread that is weighed for its process. Returns what is known of it.
 #[inline(always)]
-fn fill_memory(entry: &mut CandidateEntry, of: Object<Argument>) -> Option<()> {
+fn thread<O: Origin>(entry: &mut CandidateEntry, of: Object<O>, is_refused: bool) -> u32 {
+    entry.tid = task::tid(of).unwrap_or_default();
+    entry.comm = task::comm(of).unwrap_or_default();
+    let known = if fill_memory(entry, of).is_some() { candidate::MM } else { 0 };
+    if is_refused { known | why_not(of) } else { known }
+}
+
+#[inline(always)]
+fn fill_memory<O: Origin>(entry: &mut CandidateEntry, of: Object<O>) -> Option<()> {
     let mm = task::mm(of)?;
     for index in 0..mm::COUNT {
         entry.counts[index] = memory::count(mm, index)?;
@@ -146,11 +169,8 @@ fn fill_memory(entry: &mut CandidateEntry, of: Object<Argument>) -> Option<()> {
 
 /// Facts by which `oom_badness` refuses a task; userspace draws the conclusion.
 #[inline(always)]
-fn why_not(of: Object<Argument>, tgid: i32) -> u32 {
+fn why_not<O: Origin>(of: Object<O>) -> u32 {
     let mut flags = 0;
-    if tgid == 1 {
-        flags |= candidate::INIT;
-    }
     if task::in_vfork(of) {
         flags |= candidate::VFORK;
     }

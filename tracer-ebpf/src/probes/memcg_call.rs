@@ -15,7 +15,7 @@ use crate::{
     emit,
     kernel::{self, Argument, Object},
     maps::{INVOKED, QUIET_RUNS, QuietRun},
-    objects::{cgroup, memcg},
+    objects::{cgroup, memcg, task},
     record,
 };
 
@@ -27,7 +27,9 @@ const NO_INVOCATION: u64 = 1 << 32;
 #[fexit]
 fn mem_cgroup_out_of_memory_ret(ctx: FExitContext) -> i32 {
     // The note that this task's call led to an invocation is taken away; without one it did not.
+    // A caller that is dying need not find room: it may take what it asks for.
     if INVOKED.remove(kernel::current_address()).is_err()
+        && !kernel::current().is_some_and(task::is_dying)
         && let Some(memcg) = Object::<Argument>::new(ctx.arg(0))
     {
         no_invocation(&ctx, memcg);

@@ -13,11 +13,11 @@ use oomwhy_common::{
 use super::stat;
 use crate::{
     emit,
-    kernel::{self, Argument, Object},
+    kernel::{self, Argument, Object, Origin},
     log::probe_log,
     maps::{MARKED, Marked, State, own_invocation},
     objects::{memory, task},
-    record,
+    record, threads,
 };
 
 // kernel-proto: mm/oom_kill.c void __oom_kill_process(struct task_struct *victim, const char *)
@@ -30,7 +30,7 @@ fn oom_kill_task(ctx: FEntryContext) -> i32 {
         // Where mark_victim passes a bare pid, what is read here goes out there.
         if kernel::victim_by_pid()
             && let Some(task) = Object::<Argument>::new(ctx.arg(0))
-            && let Some(known) = describe(&mut state.victim, task)
+            && let Some(known) = describe_process(&mut state.victim, task)
         {
             state.victim.header.valid = known;
             state.victim_ready = 1;
@@ -134,9 +134,21 @@ fn sharer(state: &mut State, task: Object<Argument>) -> Option<()> {
     Some(())
 }
 
+/// Describes the thread that is going to be marked: the given one, or where that has exited the one
+/// with the memory.
+#[inline(always)]
+fn describe_process(victim: &mut VictimEvent, of: Object<Argument>) -> Option<u64> {
+    if task::mm(of).is_none()
+        && let Some(thread) = threads::with_memory(of)
+    {
+        return describe(victim, thread);
+    }
+    describe(victim, of)
+}
+
 /// Fills the record but for its header. Returns the validity bits.
 #[inline(always)]
-fn describe(victim: &mut VictimEvent, of: Object<Argument>) -> Option<u64> {
+fn describe<O: Origin>(victim: &mut VictimEvent, of: Object<O>) -> Option<u64> {
     record::identity(&mut victim.task, of)?;
     victim.mm = 0;
     let mut known = 0;
@@ -163,7 +175,7 @@ fn describe(victim: &mut VictimEvent, of: Object<Argument>) -> Option<u64> {
 }
 
 #[inline(always)]
-fn counters(victim: &mut VictimEvent, memory: Object<Argument>) -> Option<()> {
+fn counters<O: Origin>(victim: &mut VictimEvent, memory: Object<O>) -> Option<()> {
     for index in 0..mm::COUNT {
         victim.counts[index] = memory::count(memory, index)?;
     }
@@ -173,7 +185,7 @@ fn counters(victim: &mut VictimEvent, memory: Object<Argument>) -> Option<()> {
 }
 
 #[inline(always)]
-fn batches(victim: &mut VictimEvent, memory: Object<Argument>) -> Option<()> {
+fn batches<O: Origin>(victim: &mut VictimEvent, memory: Object<O>) -> Option<()> {
     for index in 0..mm::COUNT {
         victim.per_cpu[index] = memory::per_cpu(memory, index)?;
     }

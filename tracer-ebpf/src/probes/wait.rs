@@ -13,7 +13,7 @@ use oomwhy_common::{
 
 use crate::{
     emit,
-    kernel::{self, Current, Object},
+    kernel::{self, Current, Object, offset},
     maps::{WAITING, Wait},
     objects::task,
     record,
@@ -61,8 +61,27 @@ fn begin(memcg: Object<Current>) {
         // verifier: in this order; in the other one LLVM spills a register that 5.10 knows to be
         // empty.
         let known = record::memcg(&mut event.oom_memcg, memcg.untyped());
-        known | record::trigger(&mut event.trigger) | valid::DOMAIN
+        known | record::trigger(&mut event.trigger) | request(event) | valid::DOMAIN
     });
+}
+
+/// What it had asked for. Returns the validity bit.
+#[inline(always)]
+fn request(event: &mut WaitEvent) -> u64 {
+    let Some(current) = kernel::current() else {
+        return 0;
+    };
+    match (
+        current.get(offset!(task_memcg_oom_gfp_mask)),
+        current.get::<i32>(offset!(task_memcg_oom_order)),
+    ) {
+        (Some(gfp_mask), Some(order)) => {
+            event.gfp_mask = gfp_mask;
+            event.order = order as i16;
+            valid::WAIT_REQUEST
+        }
+        _ => 0,
+    }
 }
 
 #[inline(always)]

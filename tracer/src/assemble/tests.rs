@@ -85,13 +85,15 @@ fn an_invocation_whose_end_was_lost_is_not_kept_back_until_the_next_one() {
     check(
         vec![
             Say(10, 1, invocation()),
-            Say(11, 1, victim(100)),
             // The kernel may take its time: it prints every task first.
             Due(120_000),
-            Due(120_010),
+            Say(120_001, 1, victim(100)),
+            // Then it does not.
+            Due(130_000),
+            Due(130_001),
             Finish,
         ],
-        &["120010: #1 since 10, invocation, victims 100@11"],
+        &["130001: #1 since 10, invocation, victims 100@120001"],
     );
 }
 

@@ -12,6 +12,7 @@ use crate::{
     cli::{Attach, StoreArgs, WatchArgs},
     clock,
     exit::Exit,
+    group_counter::GroupCounter,
     history::{DEFAULT_DIR, store::Limits},
     host::Host,
     kernel::{
@@ -82,6 +83,13 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     }
     if let Ok(counter) = kill_counter {
         live.cross_check(counter, arguments.cross_check.unwrap_or(CROSS_CHECK));
+    }
+    if let Some(mount) = cgroup_mount(&facts) {
+        let counter = GroupCounter::new(&mount, memory_on_v2(&facts) == Some(true));
+        // A pattern that is the path of a group.
+        let first = arguments.select.cgroup.as_deref().and_then(|path| counter.find(path));
+        live.cross_check_groups(counter, first.as_ref())
+            .map_err(|error| Failure::runtime(&error))?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -99,7 +99,7 @@ fn why_not(task: &Candidate) -> WhyNot {
         WhyNot::OomScoreAdjMin
     } else if has(candidate::OOM_SKIP) {
         WhyNot::OomSkip
-    } else if has(candidate::NO_MM) {
+    } else if has(candidate::NO_MM) && task.memory.is_none() {
         WhyNot::NoMm
     } else if has(candidate::VFORK) {
         WhyNot::Vfork

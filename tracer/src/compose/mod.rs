@@ -2,6 +2,7 @@
 
 mod candidates;
 mod cgroups;
+mod missing;
 mod outcome;
 mod system;
 mod victims;
@@ -12,12 +13,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    assemble::{Account, Aftermath},
+    assemble::Account,
     events::{Invocation, Task, UserFrame},
     gfp,
     host::Host,
     memcg_stat,
-    report::{Constraint, Frame, GfpMask, Missing, OomReport, Outcome, Source, Trigger, lossy},
+    report::{Constraint, Frame, GfpMask, OomReport, Source, Trigger, lossy},
 };
 
 /// A resolved kernel address.
@@ -81,11 +82,14 @@ pub fn compose(account: &Account, host: &Host, findings: &Findings) -> OomReport
         describe(&mut report, facts, invocation);
     } else if let Some(reclaimed) = &account.reclaimed {
         report.repeats = (reclaimed.count > 1).then_some(reclaimed.count);
-        report.trigger = Some(trigger(facts, &reclaimed.trigger));
+        let trigger = trigger(facts, &reclaimed.trigger);
+        report.trigger =
+            Some(request(facts, trigger, Some(reclaimed.gfp_mask), Some(reclaimed.order)));
         report.oom_memcg = Some(cgroups::oom_memcg(facts, &reclaimed.oom_memcg));
         report.constraint = Some(Constraint::Memcg);
     } else if let Some(wait) = &account.wait {
-        report.trigger = Some(trigger(facts, &wait.trigger));
+        let trigger = trigger(facts, &wait.trigger);
+        report.trigger = Some(request(facts, trigger, wait.gfp_mask, wait.order));
         report.oom_memcg = Some(cgroups::oom_memcg(facts, &wait.oom_memcg));
         report.constraint = Some(Constraint::Memcg);
         report.waited_ns =
@@ -94,7 +98,7 @@ pub fn compose(account: &Account, host: &Host, findings: &Findings) -> OomReport
     report.system = system::system(facts, started);
     report.candidates = candidates::candidates(facts);
     report.victims = victims::victims(facts, report.candidates.as_ref());
-    finish_missing(&mut report, account);
+    missing::finish(&mut report, account);
     report
 }
 
@@ -108,12 +112,12 @@ fn describe(report: &mut OomReport, facts: Facts<'_>, invocation: &Invocation) {
     report.message = invocation.message.as_ref().map(|words| lossy(&words.0).0);
     report.totalpages =
         control.map(|control| control.totalpages).filter(|&totalpages| totalpages != 0);
-    let mut trigger = trigger(facts, &invocation.trigger);
-    trigger.gfp_mask = control.map(|control| GfpMask {
-        value: control.gfp_mask,
-        names: gfp::names(control.gfp_mask, &facts.host.gfp_flags),
-    });
-    trigger.order = control.map(|control| control.order);
+    let mut trigger = request(
+        facts,
+        trigger(facts, &invocation.trigger),
+        control.map(|control| control.gfp_mask),
+        control.map(|control| control.order),
+    );
     trigger.kernel_stack =
         invocation.kernel_stack.as_ref().map(|frames| kernel_frames(facts.findings, frames));
     trigger.user_stack =
@@ -157,6 +161,18 @@ fn trigger(facts: Facts<'_>, task: &Task) -> Trigger {
         cgroup: task.cgroup_id.map(|id| cgroups::cgroup(facts, id)),
         ..Trigger::default()
     }
+}
+
+/// What the trigger asked for.
+fn request(
+    facts: Facts<'_>,
+    trigger: Trigger,
+    gfp_mask: Option<u32>,
+    order: Option<i32>,
+) -> Trigger {
+    let names = |value| gfp::names(value, &facts.host.gfp_flags);
+    let gfp_mask = gfp_mask.map(|value| GfpMask { value, names: names(value) });
+    Trigger { gfp_mask, order, ..trigger }
 }
 
 /// The trigger's frames without ours: our programs come first, and where a function is hooked,
@@ -226,50 +242,6 @@ fn source(facts: Facts<'_>) -> Source {
         missing: facts.host.missing.clone(),
         drops: Some(facts.findings.drops),
         ..Source::new(facts.host.tier)
-    }
-}
-
-/// Names what this report lacks though the host could give it: records that were lost.
-fn finish_missing(report: &mut OomReport, account: &Account) {
-    if account.aftermath.values().any(Aftermath::began_unseen) {
-        report.source.missing.push(Missing {
-            field: "victims[].freed_bytes".to_owned(),
-            why:
-                "the kernel skips a probe that is interrupted by itself: another victim's exit on \
-                  the same CPU"
-                    .to_owned(),
-        });
-    }
-    let victims_lost =
-        account.end.as_ref().map_or(0, |end| end.victims.saturating_sub(account.marks));
-    let missing = &mut report.source.missing;
-    let mut lost = |field: &str| {
-        missing.push(Missing {
-            field: field.to_owned(),
-            why: "its record was lost: the ring was full".to_owned(),
-        });
-    };
-    if account.reclaimed.is_none() && account.wait.is_none() {
-        if account.invocation.is_none() {
-            lost("trigger");
-        }
-        let considered =
-            account.invocation.as_ref().is_some_and(|invocation| invocation.considered > 0);
-        if considered && account.candidates.is_none() {
-            lost("candidates");
-        }
-        if account.end.is_none() {
-            lost("outcome");
-        }
-        if report.outcome == Outcome::Killed && account.victims.is_empty() {
-            lost("victims");
-        } else if victims_lost > 0 && !account.victims.is_empty() {
-            let marked = account.marks + victims_lost;
-            missing.push(Missing {
-                field: "victims".to_owned(),
-                why: format!("{victims_lost} of {marked} records were lost: the ring was full"),
-            });
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Accounts, and what a report makes of them.
 
 mod limits;
+mod missing;
 mod outcomes;
 mod parts;
 mod points;
@@ -151,8 +152,8 @@ fn a_call_that_found_room_again_has_a_trigger_and_a_memcg_but_no_choice() {
             swap: None,
             oom_group: None,
         },
-        gfp_mask: 0,
-        order: 0,
+        gfp_mask: 0xcc0,
+        order: 3,
         count: 1,
     };
     let mut account = Account { reclaimed: Some(reclaimed), first_ns: 16, ..Account::default() };
@@ -161,6 +162,8 @@ fn a_call_that_found_room_again_has_a_trigger_and_a_memcg_but_no_choice() {
     assert_eq!(report["constraint"], "memcg");
     assert_eq!(report["oom_memcg"]["max_bytes"], 8192);
     assert_eq!(report["trigger"]["pid"], 100);
+    assert_eq!(report["trigger"]["gfp_mask"]["value"], 0xcc0);
+    assert_eq!(report["trigger"]["order"], 3);
     assert_eq!(report["source"].get("missing"), None);
     assert_eq!(report.get("repeats"), None);
     account.reclaimed.as_mut().unwrap().count = 8;

@@ -1,8 +1,8 @@
 //! Scripts of kills, losses and readings, and the gaps that they make.
 
-use super::{Gap, Gaps, Reading};
+use super::{Gap, Gaps, Reading, kills};
 use crate::{
-    assemble::Account,
+    assemble::{Account, Amid},
     events::{Chosen, End},
 };
 
@@ -15,13 +15,15 @@ enum Step {
     Lost(u64),
     /// At so many ms the kernel has counted so many kills.
     Read(u64, u64),
-    /// The same while an invocation is open.
+    /// The same while an invocation is open that has killed.
     ReadAmid(u64, u64),
+    /// The same while one is open that has not.
+    ReadBefore(u64, u64),
     /// The same at the end.
     ReadLast(u64, u64),
 }
 
-use Step::{Lost, Read, ReadAmid, ReadLast, Saw};
+use Step::{Lost, Read, ReadAmid, ReadBefore, ReadLast, Saw};
 
 fn end(kill_calls: u32, shots: Option<u32>, victims: u32) -> Account {
     let end =
@@ -35,9 +37,11 @@ fn run(script: &[Step]) -> (Vec<[u64; 5]>, bool) {
     let mut told = Vec::new();
     for step in script {
         let (ms, kills) = match *step {
-            Read(ms, kills) | ReadAmid(ms, kills) | ReadLast(ms, kills) => (ms, kills),
+            Read(ms, kills) | ReadAmid(ms, kills) | ReadBefore(ms, kills) | ReadLast(ms, kills) => {
+                (ms, kills)
+            }
             Saw(shots) => {
-                gaps.saw(&end(1, Some(shots), 1));
+                gaps.saw(kills(&end(1, Some(shots), 1)));
                 continue;
             }
             Lost(records) => {
@@ -48,7 +52,9 @@ fn run(script: &[Step]) -> (Vec<[u64; 5]>, bool) {
         let reading = Reading { kills, at_ns: ms * MS };
         let gap = match step {
             ReadLast(..) => gaps.last_check(reading),
-            _ => gaps.check(reading, matches!(step, ReadAmid(..))),
+            ReadAmid(..) => gaps.check(reading, Amid::Kills),
+            ReadBefore(..) => gaps.check(reading, Amid::Choice),
+            _ => gaps.check(reading, Amid::Nothing),
         };
         if let Some(gap) = gap {
             let Gap { expected, seen, drops, since_ns, at_ns } = gap;
@@ -73,6 +79,26 @@ fn kills_before_the_start_are_nobodys_business() {
 #[test]
 fn kills_that_were_all_seen_make_no_gap() {
     check(&[Read(0, 7), Saw(1), Read(100, 8), Saw(1), Saw(3), Read(200, 12), Read(9000, 12)], &[]);
+}
+
+#[test]
+fn an_invocation_that_has_not_killed_yet_holds_no_gap_back_and_its_kill_is_none() {
+    check(
+        &[Read(0, 7), ReadBefore(100, 8), ReadBefore(1100, 8), Saw(1), Read(1200, 9)],
+        &[[1100, 1, 0, 0, 0]],
+    );
+    // Its kill is counted, and its record comes a moment later.
+    check(
+        &[
+            Read(0, 7),
+            ReadBefore(100, 7),
+            ReadBefore(200, 8),
+            ReadAmid(1300, 8),
+            Saw(1),
+            Read(1400, 8),
+        ],
+        &[],
+    );
 }
 
 #[test]
@@ -194,7 +220,6 @@ fn readings_are_wanted_while_something_is_unexplained() {
 
 #[test]
 fn kills_are_counted_as_the_kernel_does() {
-    let kills = |account: &Account| super::kills(account);
     // Nobody, the trigger was dying anyway, one, a group of two whose first is shot twice.
     assert_eq!(kills(&end(0, Some(0), 0)), 0);
     assert_eq!(kills(&end(0, Some(0), 1)), 0);

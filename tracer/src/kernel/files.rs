@@ -68,7 +68,16 @@ pub(super) fn lockdown(root: &Root) -> Lockdown {
 
 /// Number of CPU ids up to the highest possible one: the used entries of per-CPU tables.
 pub(super) fn possible_cpus(root: &Root) -> Option<u32> {
-    let line = root.line("/sys/devices/system/cpu/possible")?;
+    possible(root, "cpu")
+}
+
+/// The same for memory nodes; `None` on a kernel without NUMA, too.
+pub(super) fn possible_nodes(root: &Root) -> Option<u32> {
+    possible(root, "node")
+}
+
+fn possible(root: &Root, what: &str) -> Option<u32> {
+    let line = root.line(&format!("/sys/devices/system/{what}/possible"))?;
     line.split([',', '-']).filter_map(|id| id.parse::<u32>().ok()).max()?.checked_add(1)
 }
 

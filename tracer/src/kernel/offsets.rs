@@ -122,6 +122,12 @@ const TABLE: &[Field] = table! {
     kernfs_parent:        POINTER, "kernfs_node.parent" | "kernfs_node.__parent";
     kernfs_name:          POINTER, "kernfs_node.name";
     kernfs_id:            U64,     "kernfs_node.id";
+    signal_flags:         U32,     "signal_struct.flags";
+    signal_thread_head:   EMBEDDED, "signal_struct.thread_head";
+    task_thread_node:     EMBEDDED, "task_struct.thread_node";
+    // With cgroup v1 only.
+    task_memcg_oom_gfp_mask: U32,  "task_struct.memcg_oom_gfp_mask";
+    task_memcg_oom_order: U32,     "task_struct.memcg_oom_order";
 };
 
 /// Named enums that indexes in the table come from.

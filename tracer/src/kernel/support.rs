@@ -102,6 +102,8 @@ pub struct HostFacts {
     pub lockdown: Lockdown,
     /// Entries of per-CPU tables: highest possible CPU id and one.
     pub possible_cpus: Option<u32>,
+    /// Highest possible memory node and one.
+    pub possible_nodes: Option<u32>,
     /// Who we are and what we may.
     pub privileges: Option<Privileges>,
     /// Where cgroups are mounted.
@@ -128,6 +130,7 @@ impl HostFacts {
             btf,
             lockdown: files::lockdown(root),
             possible_cpus: files::possible_cpus(root),
+            possible_nodes: files::possible_nodes(root),
             privileges: files::privileges(root),
             cgroups: files::cgroup_mounts(root),
             kernel: root.line("/proc/sys/kernel/osrelease"),

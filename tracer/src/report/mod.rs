@@ -231,6 +231,9 @@ pub struct GapReport {
     /// /proc/sys/kernel/random/boot_id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot_id: Option<String>,
+    /// The memory cgroup whose counter it was; absent: the host's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<Cgroup>,
     /// Kills the kernel counted (the first victim of a memory.oom.group twice).
     pub expected: u64,
     /// Of these, kills that were seen, reported or filtered out.

@@ -164,6 +164,7 @@ fn gap() -> Record {
         time: "2026-11-23T09:21:07Z".parse().ok(),
         host: None,
         boot_id: None,
+        cgroup: None,
         expected: 5,
         seen: 3,
         drops: Some(7),

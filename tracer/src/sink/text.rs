@@ -95,17 +95,20 @@ impl<W: Write> TextSink<W> {
     }
 
     fn gap(&self, gap: &GapReport) -> String {
-        let GapReport { expected, seen, since, time, drops, .. } = gap;
+        let GapReport { expected, seen, since, time, drops, cgroup, .. } = gap;
         let since = self.local(*since).strftime("%F %T");
         let kills = if *expected == 1 { "kill" } else { "kills" };
+        let path = cgroup.as_ref().and_then(|cgroup| cgroup.path.as_deref());
+        let place =
+            path.map(|path| format!(" in {}", sanitize(path.as_bytes()))).unwrap_or_default();
         let why = match drops {
             None => String::new(),
             Some(0) => "; no record was lost, the probes did not see the others".to_owned(),
             Some(drops) => format!("; {drops} records were lost (see --ring-size)"),
         };
         let text = format!(
-            "gap: the kernel counted {expected} OOM {kills} since {since}, {seen} of them were \
-             seen{why}"
+            "gap: the kernel counted {expected} OOM {kills}{place} since {since}, {seen} of \
+             them were seen{why}"
         );
         self.alarm(*time, &text)
     }

@@ -1,7 +1,9 @@
 //! From what was measured to what it costs: medians, differences, slopes.
 
+use std::ops::RangeInclusive;
+
 use anyhow::{Context as _, Result, ensure};
-use oomwhy_tests::bench::{Cell, Counts, Measured, Printed, Program, Run};
+use oomwhy_tests::bench::{Cell, Counts, Measured, Printed, Program, Run, Storm, StormTracer};
 
 use super::Figures;
 use super::peers::{OOMKILL, OOMWHY};
@@ -16,6 +18,7 @@ pub(crate) struct Costs {
     /// One per number of candidates and setting.
     pub(crate) rows: Vec<Row>,
     pub(crate) programs: Vec<Program>,
+    pub(crate) storms: Vec<Storm>,
     pub(crate) tools: Vec<Tool>,
     pub(crate) kmsg: Latency,
     pub(crate) binary_bytes: u64,
@@ -78,6 +81,23 @@ impl Costs {
         self.tools.iter().find(|tool| tool.name == name)
     }
 
+    /// The kill rate of a storm relative to that without oomwhy; NaN if it was not measured.
+    pub(crate) fn storm_ratio(&self, tracer: StormTracer) -> f64 {
+        let instructions = |tracer| {
+            let storm = self.storms.iter().find(|storm| storm.tracer == tracer);
+            storm.map_or(f64::NAN, |storm| to_f64(storm.instructions))
+        };
+        instructions(StormTracer::None) / instructions(tracer)
+    }
+
+    /// How much longer an invocation of so many candidates takes as the kernel is by default; the
+    /// worst of them.
+    pub(crate) fn default_ratio(&self, candidates: RangeInclusive<usize>) -> f64 {
+        let rows = self.rows.iter().filter(|row| row.printed == Printed::Tasks);
+        let rows = rows.filter(|row| candidates.contains(&row.candidates));
+        rows.map(|row| row.with.whole / row.without.whole).fold(f64::NAN, f64::max)
+    }
+
     /// oomwhy's start relative to oomkill's; NaN if one of them was not measured.
     pub(crate) fn start_ratio(&self) -> f64 {
         let start = |name| self.tool(name).map_or(f64::NAN, |tool| tool.start_ns);
@@ -97,6 +117,7 @@ pub(crate) fn derive(figures: Figures, binary_bytes: u64) -> Result<Costs> {
         candidate,
         rows,
         programs: figures.counts.programs,
+        storms: figures.counts.storms,
         tools: figures.comparison.tools.into_iter().map(tool).collect(),
         kmsg: latency(figures.comparison.kmsg_latencies_ns),
         binary_bytes,

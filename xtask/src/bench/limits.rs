@@ -2,11 +2,15 @@
 
 use anyhow::{Result, bail};
 
+use oomwhy_tests::bench::StormTracer;
+
 use super::costs::{Costs, to_f64};
 use super::peers::OOMWHY;
 
 const PER_CANDIDATE: f64 = 500.0;
 const PER_INVOCATION: f64 = 25_000.0;
+const DEFAULT_RATIO: f64 = 1.05;
+const STORM_RATIO: f64 = 0.97;
 const START_RATIO: f64 = 2.0;
 const RESIDENT_MB: f64 = 6.0;
 const BINARY_MB: f64 = 8.0;
@@ -53,6 +57,17 @@ pub(crate) fn promises(costs: &Costs) -> Vec<Promise> {
             "instructions added per invocation, without candidates",
             costs.per_invocation,
             PER_INVOCATION,
+        ),
+        promise(
+            "an invocation as long as without, default settings, 1,000 candidates or more",
+            costs.default_ratio(1000..=usize::MAX),
+            DEFAULT_RATIO,
+        ),
+        promise("the same with a single candidate", costs.default_ratio(1..=1), DEFAULT_RATIO),
+        promise(
+            "a storm as long as without, oomwhy on another CPU",
+            costs.storm_ratio(StormTracer::Elsewhere).recip(),
+            STORM_RATIO.recip(),
         ),
         promise("start, of oomkill's", costs.start_ratio(), START_RATIO),
         promise("MB of binary", millions(costs.binary_bytes), BINARY_MB),

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 
-use oomwhy_tests::bench::{Printed, Program};
+use oomwhy_tests::bench::{Printed, Program, StormTracer};
 
 use super::costs::{Costs, Latency, Row, Tool, to_f64};
 use super::limits::{self, millions};
@@ -42,6 +42,7 @@ fn section(out: &mut String, costs: &Costs) -> std::fmt::Result {
         candidate.bare, candidate.dumped, candidate.added, candidate.added_in_crowd
     )?;
     programs(out, &costs.programs)?;
+    storms(out, costs)?;
     tools(out, costs)
 }
 
@@ -69,6 +70,23 @@ fn programs(out: &mut String, programs: &[Program]) -> std::fmt::Result {
         )?;
     }
     Ok(())
+}
+
+/// The kill rate of a storm.
+fn storms(out: &mut String, costs: &Costs) -> std::fmt::Result {
+    let Some(storm) = costs.storms.first() else {
+        return Ok(());
+    };
+    writeln!(
+        out,
+        "{} kills in a row, without a pause: the kill rate is {:.3} of that without oomwhy where another CPU does \
+         oomwhy's own work, {:.3} where the only CPU does it. ({} instructions per kill without, most of them \
+         to start the victim and to have it fill its memory.)\n",
+        storm.kills,
+        costs.storm_ratio(StormTracer::Elsewhere),
+        costs.storm_ratio(StormTracer::SameCpu),
+        number(to_f64(storm.instructions) / f64::from(storm.kills)),
+    )
 }
 
 fn promises(out: &mut String, costs: &Costs) -> std::fmt::Result {

@@ -80,10 +80,11 @@ pub(crate) fn clear(hierarchy: Hierarchy, path: &str) -> Result<()> {
     remove(hierarchy, path)
 }
 
-/// Removes a cgroup; a victim that was reaped a moment ago may still hold it.
+/// Removes a cgroup; a victim that was reaped a moment ago may still hold it, and ten thousand
+/// processes take a while to go.
 pub(crate) fn remove(hierarchy: Hierarchy, path: &str) -> Result<()> {
     let directory = directory(hierarchy, path);
-    let removed = wait::until(Duration::from_secs(5), || fs::remove_dir(&directory).is_ok());
+    let removed = wait::until(Duration::from_mins(1), || fs::remove_dir(&directory).is_ok());
     ensure!(removed, "{} cannot be removed", directory.display());
     Ok(())
 }

@@ -56,6 +56,8 @@ fn start(comm: &str, oom_score_adj: i16, work: Work) -> Result<Child> {
         comm: Some(comm.to_owned()),
         uid: None,
         pause_ms: Some(20),
+        pid_namespaces: 0,
+        after: None,
         work,
     };
     Command::new("/bin/hog")

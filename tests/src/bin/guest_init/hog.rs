@@ -2,6 +2,7 @@
 
 mod children;
 mod memory;
+mod scores;
 mod undead;
 
 use std::ffi::OsStr;
@@ -30,10 +31,17 @@ pub(crate) fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     let workload = Workload::parse(env::args().skip(1))?;
+    if workload.pid_namespaces > 0 {
+        return children::run_in_new_pid_namespace(workload);
+    }
     match workload.work {
         Work::Undead { mib } => return undead::kill_and_hold(&workload, mib),
         Work::KillGreedy { mib } => return undead::kill_greedy(&workload, mib),
         _ => set_up(&workload)?,
+    }
+    if let Some(cgroup) = &workload.after {
+        ready();
+        await_out_of_memory(Path::new(cgroup));
     }
     let pause = Duration::from_millis(workload.pause_ms.unwrap_or(0));
     match workload.work {
@@ -53,7 +61,8 @@ fn run() -> Result<()> {
         }
         Work::SecondThread { mib } => return memory::touch_in_second_thread(mib, pause),
         Work::VforkChild { mib } => return children::hold_in_vfork(mib, pause),
-        Work::ReadScores => read_scores(),
+        Work::Crowd { count } => return children::become_crowd(count),
+        Work::ReadScores => return scores::read(),
     }
     Ok(())
 }
@@ -79,17 +88,14 @@ fn set_up(workload: &Workload) -> Result<()> {
     Ok(())
 }
 
-/// Reads each process' oom_score: the kernel weighs it, outside of any invocation.
-fn read_scores() {
-    const READS_BEFORE_READY: usize = 1000;
-    let mut n_reads = 0;
-    loop {
-        for process in fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok) {
-            n_reads += usize::from(fs::read(process.path().join("oom_score")).is_ok());
-            if n_reads == READS_BEFORE_READY {
-                ready();
-            }
-        }
+/// Waits until a cgroup (v2) has been out of memory.
+fn await_out_of_memory(cgroup: &Path) {
+    let is_out = || {
+        let events = fs::read_to_string(cgroup.join("memory.events")).unwrap_or_default();
+        events.lines().any(|line| line.starts_with("oom ") && line != "oom 0")
+    };
+    while !is_out() {
+        thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -1,42 +1,49 @@
 //! Runs one scenario: oomwhy watches, the steps provoke the kills, both accounts are kept.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use anyhow::{Context as _, Result, bail, ensure};
-use nix::sched::{CloneFlags, unshare};
+use anyhow::{Context as _, Result, ensure};
 use oomwhy_tests::facts::{Facts, Started, file};
 use oomwhy_tests::plan::HOG;
-use oomwhy_tests::report::n_killed;
-use oomwhy_tests::scenario::{Process, Scenario, Step, Until, Watcher};
-use oomwhy_tests::workload::{READY, Workload};
+use oomwhy_tests::report::{n_killed, objects};
+use oomwhy_tests::scenario::{Hierarchy, Process, Scenario, Step, Until, Watcher};
+use oomwhy_tests::workload::{READY, Workload, reads_file};
 use rustix::process::{Signal, WaitOptions};
 
 use crate::kernel_log::KernelLog;
 use crate::settings::Settings;
-use crate::tracer::Tracer;
+use crate::tracer::{self, Tracer};
 use crate::{cgroup, results, wait};
 
 const TIME_TO_DIE: Duration = Duration::from_mins(1);
+const TIME_TO_READ: Duration = Duration::from_mins(1);
 /// A report waits ten seconds for a victim that stays.
 const TIME_TO_REPORT: Duration = Duration::from_secs(20);
 
 /// Runs a scenario and sends its results. What goes wrong in it is one of the results.
 pub(crate) fn run(scenario: &'static Scenario) -> Result<()> {
+    let start = Instant::now();
+    let passed = || format!("{:.1} s", start.elapsed().as_secs_f32());
     let directory = results::directory(scenario.name)?;
     let log = KernelLog::follow()?;
     let tracer = Tracer::start(&directory, scenario.options)?;
     let mut stage = Stage::new(scenario, directory.clone(), tracer);
     if stage.tracer.wait_ready() {
+        print!("  traced at {}", passed());
         stage.perform();
+        print!(", over at {}", passed());
         stage.await_kills();
     } else {
         stage.problem("oomwhy was not ready within a minute");
     }
+    print!(", reported at {}", passed());
     let facts = stage.strike()?;
+    println!(", cleared at {}; reports: {:?}", passed(), outcomes(&directory.join(file::REPORT)));
     fs::write(directory.join(file::KMSG), log.end()?)?;
     fs::write(directory.join(file::FACTS), serde_json::to_vec_pretty(&facts)?)?;
     results::send(&directory)
@@ -48,6 +55,7 @@ struct Stage {
     directory: PathBuf,
     tracer: Tracer,
     watchers: Vec<(&'static Watcher, Tracer)>,
+    replays: Vec<(&'static Watcher, Vec<String>)>,
     facts: Facts,
     processes: Vec<Child>,
     settings: Settings,
@@ -66,6 +74,7 @@ impl Stage {
             directory,
             tracer,
             watchers: Vec::new(),
+            replays: Vec::new(),
             facts,
             processes: Vec::new(),
             settings: Settings::default(),
@@ -120,6 +129,20 @@ impl Stage {
             Step::Mount { kind, target, options } => {
                 self.settings.mount(kind, target, options)?;
             }
+            Step::AwaitScoreReads { count } => {
+                wait::until(TIME_TO_READ, || self.n_score_reads() >= *count);
+                self.facts.score_reads = self.n_score_reads();
+            }
+            Step::AwaitOutOfMemory { path } => {
+                let is_out =
+                    || cgroup::events(hierarchy, path).get("oom").is_some_and(|times| *times > 0);
+                ensure!(wait::closely(TIME_TO_DIE, is_out), "{path} was not out of memory");
+            }
+            Step::AwaitReports { outcome, count } => {
+                let reports = self.directory.join(file::REPORT);
+                let is_there = || outcomes(&reports).get(*outcome).is_some_and(|n| n >= count);
+                ensure!(wait::until(TIME_TO_REPORT, is_there), "{:?}", outcomes(&reports));
+            }
             Step::Rest { seconds } => thread::sleep(Duration::from_secs(*seconds)),
             Step::Swap => {
                 self.settings.swap_on()?;
@@ -143,6 +166,10 @@ impl Stage {
 
     fn watch(&mut self, watcher: &'static Watcher) -> Result<()> {
         let args = watcher.args.iter().map(|arg| self.with_pid(arg)).collect::<Result<Vec<_>>>()?;
+        if watcher.replays {
+            self.replays.push((watcher, args));
+            return Ok(());
+        }
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let tracer = Tracer::watch(&self.directory, watcher.name, &args)?;
         self.watchers.push((watcher, tracer));
@@ -167,23 +194,21 @@ impl Stage {
     }
 
     fn start(&mut self, process: &Process, path: &str, until: Until) -> Result<()> {
-        let directory = format!("{}{path}", self.scenario.hierarchy.mount_point());
+        let directory = below(self.scenario.hierarchy, path);
         let workload = Workload {
             cgroup: Some(directory),
             oom_score_adj: Some(process.oom_score_adj),
             comm: Some(process.comm.to_owned()),
             uid: (process.uid != 0).then_some(process.uid),
             pause_ms: process.pause_ms,
+            pid_namespaces: process.pid_namespaces,
+            after: (!process.after.is_empty())
+                .then(|| below(self.scenario.hierarchy, process.after)),
             work: process.work,
         };
         let mut command = Command::new(HOG);
         command.args(workload.args()).stdin(Stdio::null()).stdout(Stdio::piped());
-        let child = if process.new_pid_namespace {
-            spawn_in_new_pid_namespace(command)
-        } else {
-            Ok(command.spawn()?)
-        };
-        let mut child = child.context("the workload cannot be started")?;
+        let mut child = command.spawn().context("the workload cannot be started")?;
         self.facts.processes.push(Started {
             comm: process.comm.to_owned(),
             pid: child.id(),
@@ -206,6 +231,13 @@ impl Stage {
         Ok(())
     }
 
+    fn n_score_reads(&self) -> u64 {
+        let told = self.facts.processes.iter().map(|process| reads_file(process.pid));
+        let counts =
+            told.filter_map(|path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());
+        counts.sum()
+    }
+
     fn await_kills(&mut self) {
         let wanted = self.scenario.n_kills();
         let before = self.facts.oom_kills_before;
@@ -215,11 +247,13 @@ impl Stage {
         if self.scenario.is_lossy {
             return;
         }
-        let report = self.directory.join(file::REPORT);
-        let n_reported = || n_killed(&fs::read_to_string(&report).unwrap_or_default());
-        if !wait::until(TIME_TO_REPORT, || n_reported() >= wanted) {
-            self.problem(format!("oomwhy reported {} of {wanted}", n_reported()));
+        if !wait::until(TIME_TO_REPORT, || self.n_reported() >= wanted) {
+            self.problem(format!("oomwhy reported {} of {wanted}", self.n_reported()));
         }
+    }
+
+    fn n_reported(&self) -> u64 {
+        n_killed(&fs::read_to_string(self.directory.join(file::REPORT)).unwrap_or_default())
     }
 
     fn keep_events(&mut self, path: &str) {
@@ -244,6 +278,10 @@ impl Stage {
             self.keep_exit(watcher, ended)?;
         }
         fs::write(self.directory.join(file::EXIT), self.tracer.stop()? + "\n")?;
+        for (watcher, args) in std::mem::take(&mut self.replays) {
+            let ended = tracer::replay(&self.directory, watcher.name, &args)?;
+            self.keep_exit(watcher, ended)?;
+        }
         self.facts.oom_kills_after = n_oom_kills();
         for process in &mut self.processes {
             let _ = process.kill();
@@ -269,20 +307,22 @@ impl Stage {
     }
 }
 
+fn below(hierarchy: Hierarchy, path: &str) -> String {
+    format!("{}{path}", hierarchy.mount_point())
+}
+
 fn numbered(path: &str, round: u32) -> String {
     path.replace("{n}", &round.to_string())
 }
 
-/// A thread's children are the first of the pid namespace that it made.
-fn spawn_in_new_pid_namespace(mut command: Command) -> Result<Child> {
-    let spawn = move || {
-        unshare(CloneFlags::CLONE_NEWPID).context("there are no pid namespaces")?;
-        Ok(command.spawn()?)
-    };
-    match thread::spawn(spawn).join() {
-        Ok(child) => child,
-        Err(_) => bail!("the thread that starts it panicked"),
+/// How many reports there are by now, for whoever reads the console.
+fn outcomes(reports: &Path) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::<String, usize>::new();
+    for report in objects(&fs::read_to_string(reports).unwrap_or_default()) {
+        let what = report["outcome"].as_str().or(report["type"].as_str());
+        *counts.entry(what.unwrap_or_default().to_owned()).or_default() += 1;
     }
+    counts
 }
 
 fn await_ready(child: &mut Child) -> bool {

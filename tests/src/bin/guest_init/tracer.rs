@@ -96,6 +96,16 @@ impl Tracer {
     }
 }
 
+/// Replays the recording of the one that is compared, and says how that ended.
+pub(crate) fn replay(directory: &Path, name: &str, args: &[String]) -> Result<String> {
+    let recording = directory.join(file::RECORDING).display().to_string();
+    let args: Vec<&str> =
+        ["replay", recording.as_str()].into_iter().chain(args.iter().map(String::as_str)).collect();
+    let mut replay = Tracer::watch(directory, name, &args)?;
+    replay.wait_ended();
+    replay.stop()
+}
+
 /// Interrupts a process as Ctrl-C does and says how it ended: its exit code, or what happened.
 pub(crate) fn interrupt(process: &mut Child) -> Result<String> {
     if let Some(status) = process.try_wait()? {

@@ -161,7 +161,13 @@ pub(super) fn after(what: AfterWhat, tgid: i32, mm: u64) -> Body {
 }
 
 pub(super) fn wait(tid: i32, ended: bool) -> Body {
-    Body::Wait(Box::new(Wait { trigger: task(tid), oom_memcg: memcg(7), ended }))
+    Body::Wait(Box::new(Wait {
+        trigger: task(tid),
+        oom_memcg: memcg(7),
+        gfp_mask: None,
+        order: None,
+        ended,
+    }))
 }
 
 fn end(chosen: Chosen, kill_calls: u32, victims: u32) -> Body {

@@ -124,6 +124,7 @@ fn who_may_not_be_killed_has_no_points_and_the_reason_the_kernel_had() {
                 refused: true,
                 oom_score_adj: Some(adj),
                 flags,
+                memory: candidate(7, 0, 0).memory.filter(|_| flags & flag::NO_MM == 0),
                 ..candidate(7, 0, 0)
             });
             assert_eq!((row.eligible, row.why_not), (false, Some(expected)));

@@ -101,7 +101,8 @@ fn the_other_kinds_are_decoded_field_by_field() {
     );
     check(
         wait().as_bytes(),
-        &json!({"event": "wait", "trigger": task(100), "oom_memcg": memcg(), "ended": true}),
+        &json!({"event": "wait", "trigger": task(100), "oom_memcg": memcg(), "gfp_mask": 0xcc0,
+            "order": 2, "ended": true}),
     );
     let Body::Stat(stat) = decoded(stat().as_bytes()).body else {
         panic!("not statistics");

@@ -208,7 +208,8 @@ pub(super) fn wait() -> WaitEvent {
         trigger: task(100),
         oom_memcg: MEMCG,
         ended: 1,
-        reserved: 0,
+        order: 2,
+        gfp_mask: 0xcc0,
     }
 }
 

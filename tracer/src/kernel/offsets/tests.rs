@@ -114,7 +114,13 @@ fn only_what_a_kernel_does_without_is_missing() {
     let expected = |series: &str| match series {
         "5.10-pid" | "5.10" => with_v1_in_memcg.clone(),
         "6.1" => vec!["per_cpu_counters", "memcg_vmstats_array"],
-        _ => vec!["task_memcg_in_oom", "memcg_kmem", "memcg_vmstats_array"],
+        _ => vec![
+            "task_memcg_in_oom",
+            "memcg_kmem",
+            "memcg_vmstats_array",
+            "task_memcg_oom_gfp_mask",
+            "task_memcg_oom_order",
+        ],
     };
     for series in fixtures::SERIES {
         let missing = fixture(series).missing;

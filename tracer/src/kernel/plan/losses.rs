@@ -65,6 +65,8 @@ const BY_OFFSET: &[(&str, &[&str])] = &[
     ("kernfs_parent", PATHS),
     ("kernfs_name", PATHS),
     ("kernfs_id", ALL_CGROUPS),
+    ("signal_thread_head", LEADERLESS),
+    ("task_thread_node", LEADERLESS),
 ];
 
 const OOM_CONTROL: &[&str] = &["constraint", "totalpages", "trigger.gfp_mask", "trigger.order"];
@@ -81,6 +83,7 @@ const TASK_MEMORY: &[&str] = &[
     "victims.swap_bytes",
     "victims.pgtables_bytes",
 ];
+const LEADERLESS: &[&str] = &["candidates (memory, where the leader has exited)"];
 const MEMCG_SWAP: &[&str] = &["oom_memcg.swap_usage_bytes", "oom_memcg.swap_max_bytes"];
 const TASK_CGROUP: &[&str] = &["trigger.cgroup", "victims.cgroup", "limit_chain"];
 const ALL_CGROUPS: &[&str] =
@@ -114,6 +117,7 @@ pub(super) fn all(
     reads(&mut losses, facts, candidates, settings);
     batches(&mut losses, resolved, settings);
     stat(&mut losses, facts, resolved, settings);
+    nodes(&mut losses, facts);
     after(&mut losses, facts);
     losses.0
 }
@@ -168,6 +172,7 @@ fn reads(losses: &mut Losses, facts: &HostFacts, candidates: Candidates, setting
     let why = "lockdown=confidentiality: the kernel's strings and untyped pointers cannot be read";
     losses.add(&["message", "victims.vpid", "nodemask"], why);
     losses.add(&["limit_chain (below oom_memcg)"], why);
+    losses.add(LEADERLESS, why);
     if candidates == Candidates::EvaluateTask {
         losses.add(&["candidates.points"], why);
     }
@@ -214,6 +219,15 @@ fn stat(losses: &mut Losses, facts: &HostFacts, resolved: &Resolved, settings: &
     losses.add(&["oom_memcg.stat"], why);
 }
 
+/// Masks of nodes are read as far as their first word.
+fn nodes(losses: &mut Losses, facts: &HostFacts) {
+    const NODES_READ: u32 = 64;
+    if facts.possible_nodes.is_some_and(|nodes| nodes > NODES_READ) {
+        let why = "this host may have memory nodes above 63, which are not read";
+        losses.add(&["nodemask (nodes above 63)", "mems_allowed (nodes above 63)"], why);
+    }
+}
+
 /// What becomes of a victim.
 fn after(losses: &mut Losses, facts: &HostFacts) {
     let missing = |tracepoint: &str| !facts.btf.has_tracepoint(tracepoint);
@@ -252,6 +266,10 @@ mod tests {
     const FREE: &[&str] = &[
         "per_cpu_counters",
         "task_memcg_in_oom",
+        "task_memcg_oom_gfp_mask",
+        "task_memcg_oom_order",
+        // A caller that is dying is then told as one that found room.
+        "signal_flags",
         "memcg_kmem",
         "memcg_vmstats",
         "memcg_vmstats_array",

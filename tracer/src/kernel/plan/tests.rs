@@ -19,6 +19,7 @@ fn on(series: &str) -> (HostFacts, Resolved) {
         },
         lockdown: Lockdown::None,
         possible_cpus: Some(2),
+        possible_nodes: Some(1),
         privileges: None,
         cgroups: files::CgroupMounts::default(),
         kernel: None,
@@ -232,6 +233,7 @@ fn confidentiality_costs_strings_and_untyped_pointers() {
             "victims.vpid",
             "nodemask",
             "limit_chain (below oom_memcg)",
+            "candidates (memory, where the leader has exited)",
             "victims (exact rss)",
             "oom_memcg.stat",
         ]

@@ -7,10 +7,10 @@
 
 use std::fs;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use oomwhy_tests::bench::{Cell, Counts, Printed, Run, Stdout, Tool};
+use oomwhy_tests::bench::{Cell, Counts, Printed, Run, Stdout, Storm, StormTracer, Tool};
 use oomwhy_tests::plan::GUEST_OOMWHY;
 use oomwhy_tests::scenario::Hierarchy;
 
@@ -38,6 +38,7 @@ pub(super) fn measure(sleepers: &[usize], repeats: u32) -> Result<Counts> {
         ],
     )?;
     let mut arena = Arena::new("/bench")?;
+    let storms = storms(&arena)?;
     let (mut cells, mut programs) = (Vec::new(), Vec::new());
     let mut n_sleepers = 0;
     for &wanted in sleepers {
@@ -56,17 +57,46 @@ pub(super) fn measure(sleepers: &[usize], repeats: u32) -> Result<Counts> {
             }
         }
     }
-    Ok(Counts { cells, programs })
+    Ok(Counts { cells, programs, storms })
 }
 
-fn start_oomwhy() -> Result<Running> {
-    let oomwhy = Running::start(&Tool {
+/// The same kills without oomwhy and with it.
+fn storms(arena: &Arena) -> Result<Vec<Storm>> {
+    const KILLS: u32 = 100;
+    arena.set_limit()?;
+    let storm = |tracer| -> Result<Storm> {
+        let oomwhy = match tracer {
+            StormTracer::None => None,
+            StormTracer::Elsewhere => Some(start_oomwhy()?),
+            StormTracer::SameCpu => Some(start_beside()?),
+        };
+        // What the kernel prints of the first ten would differ.
+        arena.silence_kernel()?;
+        let start = Instant::now();
+        (0..KILLS).try_for_each(|_| arena.kill())?;
+        let instructions = u64::try_from(start.elapsed().as_nanos())?;
+        oomwhy.map_or(Ok(()), Running::stop)?;
+        println!("storm, {tracer:?}: {instructions}");
+        Ok(Storm { tracer, kills: KILLS, instructions })
+    };
+    [StormTracer::None, StormTracer::Elsewhere, StormTracer::SameCpu]
+        .map(storm)
+        .into_iter()
+        .collect()
+}
+
+fn start_beside() -> Result<Running> {
+    Running::start(&Tool {
         name: "oomwhy".to_owned(),
         argv: vec![GUEST_OOMWHY.to_owned()],
         stdout: Stdout::Pipe,
         ready: tracer::READY_LINE.to_owned(),
         report: String::new(),
-    })?;
+    })
+}
+
+fn start_oomwhy() -> Result<Running> {
+    let oomwhy = start_beside()?;
     let idle = cgroup::directory(Hierarchy::V2, "/tracer");
     fs::write("/sys/fs/cgroup/cgroup.subtree_control", "+cpu")
         .context("no cpu controller in this kernel")?;

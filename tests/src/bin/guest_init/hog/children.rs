@@ -2,13 +2,16 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use std::{fs, hint, thread};
 
 use anyhow::{Context as _, Result, ensure};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags};
-use oomwhy_tests::workload::{Work, Workload};
+use oomwhy_tests::plan::{BUSYBOX, HOG};
+use oomwhy_tests::workload::{READY, Work, Workload};
 
 use super::{memory, rest};
 
@@ -23,6 +26,47 @@ pub(super) fn start(count: usize, mib: usize) -> Result<()> {
     let n_ready = BufReader::new(said).lines().map_while(Result::ok).take(count).count();
     ensure!(n_ready == count, "{n_ready} of {count} children got ready");
     Ok(())
+}
+
+/// Runs the workload as the first of a new pid namespace, and ends when it does.
+pub(super) fn run_in_new_pid_namespace(workload: Workload) -> Result<()> {
+    // It is this one's children that are in it.
+    unshare(CloneFlags::CLONE_NEWPID).context("there are no pid namespaces")?;
+    let inner = Workload { pid_namespaces: workload.pid_namespaces - 1, ..workload };
+    // Under this name it is no init, whatever its id is.
+    let mut child = Command::new(HOG).args(inner.args()).stdin(Stdio::null()).spawn()?;
+    child.wait()?;
+    Ok(())
+}
+
+/// Forks a crowd in hundreds: a shell looks at all of its children when it makes one more. Each waits
+/// at a gate that nobody opens; a hundred that is complete says so.
+const CROWD: &str = r#"
+    mkfifo=$1 hundreds=$2 ready=$3
+    for pipe in gate done; do $mkfifo mkfifo /tmp/$pipe-$$; done
+    exec 4<>/tmp/gate-$$ 5<>/tmp/done-$$
+    n=0
+    while [ $n -lt $hundreds ]; do
+        (
+            i=1
+            while [ $i -lt 100 ]; do (read _ <&4) & i=$((i + 1)); done
+            echo >&5
+            read _ <&4
+        ) &
+        n=$((n + 1))
+    done
+    while [ $n -gt 0 ]; do read _ <&5; n=$((n - 1)); done
+    echo $ready
+    read _ <&4
+"#;
+
+/// Becomes a shell with so many children that do nothing.
+pub(super) fn become_crowd(count: usize) -> Result<()> {
+    ensure!(count % 100 == 0, "a crowd comes in hundreds");
+    let hundreds = (count / 100).to_string();
+    let mut shell = Command::new(BUSYBOX);
+    shell.args(["sh", "-c", CROWD, "crowd", BUSYBOX, &hundreds, READY]);
+    Err(shell.exec()).context("there is no busybox")
 }
 
 /// A workload as a child of this one.

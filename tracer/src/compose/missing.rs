@@ -1,0 +1,94 @@
+//! What one report lacks though the host could give it, with the reason.
+
+use crate::{
+    assemble::{Account, Aftermath},
+    report::{Missing, OomReport, Outcome},
+};
+
+/// All of it.
+pub(super) fn finish(report: &mut OomReport, account: &Account) {
+    skipped(report, account);
+    lost(report, account);
+    unfound_memory(report);
+    inexact_victims(report, account);
+}
+
+/// A probe that did not run.
+fn skipped(report: &mut OomReport, account: &Account) {
+    if account.aftermath.values().any(Aftermath::began_unseen) {
+        report.source.missing.push(Missing {
+            field: "victims[].freed_bytes".to_owned(),
+            why:
+                "the kernel skips a probe that is interrupted by itself: another victim's exit on \
+                  the same CPU"
+                    .to_owned(),
+        });
+    }
+}
+
+/// Records that were lost.
+fn lost(report: &mut OomReport, account: &Account) {
+    let victims_lost =
+        account.end.as_ref().map_or(0, |end| end.victims.saturating_sub(account.marks));
+    let missing = &mut report.source.missing;
+    let mut lost = |field: &str| {
+        missing.push(Missing {
+            field: field.to_owned(),
+            why: "its record was lost: the ring was full".to_owned(),
+        });
+    };
+    if account.reclaimed.is_none() && account.wait.is_none() {
+        if account.invocation.is_none() {
+            lost("trigger");
+        }
+        let considered =
+            account.invocation.as_ref().is_some_and(|invocation| invocation.considered > 0);
+        if considered && account.candidates.is_none() {
+            lost("candidates");
+        }
+        if account.end.is_none() {
+            lost("outcome");
+        }
+        if report.outcome == Outcome::Killed && account.victims.is_empty() {
+            lost("victims");
+        } else if victims_lost > 0 && !account.victims.is_empty() {
+            let marked = account.marks + victims_lost;
+            missing.push(Missing {
+                field: "victims".to_owned(),
+                why: format!("{victims_lost} of {marked} records were lost: the ring was full"),
+            });
+        }
+    }
+}
+
+/// Processes whose leader has exited: their memory is that of another thread, which was not found.
+fn unfound_memory(report: &mut OomReport) {
+    const FIELD: &str = "candidates.anon_pages";
+    let rows = report.candidates.iter().flat_map(|candidates| &candidates.list);
+    let unfound = rows.filter(|row| row.eligible && row.anon_pages.is_none()).map(|row| row.pid);
+    let pids: Vec<String> = unfound.map(|pid| pid.to_string()).collect();
+    if !pids.is_empty() && !is_named(report, FIELD) {
+        let why = format!(
+            "the leader of process {} has exited, and no other thread was found with the memory",
+            pids.join(", ")
+        );
+        report.source.missing.push(Missing { field: FIELD.to_owned(), why });
+    }
+}
+
+/// Nobody was weighed, so no points tell whether this kernel adds what CPUs hold back.
+fn inexact_victims(report: &mut OomReport, account: &Account) {
+    const FIELD: &str = "victims (exact rss)";
+    let holds_back = |batches: [i64; 4]| batches.iter().any(|&pages| pages != 0);
+    let mut victims = account.victims.iter().map(|(_, victim)| victim);
+    let is_open = victims.any(|victim| victim.per_cpu.is_some_and(holds_back));
+    if report.candidates.is_none() && is_open && !is_named(report, FIELD) {
+        let why = "nobody was weighed, so nothing tells whether this kernel's own figures include \
+                   what CPUs hold back (since 7.0 they do): these do not";
+        report.source.missing.push(Missing { field: FIELD.to_owned(), why: why.to_owned() });
+    }
+}
+
+fn is_named(report: &OomReport, field: &str) -> bool {
+    report.source.missing.iter().any(|missing| missing.field == field)
+}
