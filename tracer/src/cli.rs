@@ -73,6 +73,14 @@ pub enum Command {
     /// Reads cgroupfs and /proc; needs neither BPF nor, for one's own processes, root.
     #[command(after_help = RISK_EXAMPLES)]
     Risk(RiskArgs),
+    /// Remove what --pin has left in DIR, which detaches it.
+    ///
+    /// What nobody has reported yet is given up.
+    Unpin {
+        /// The directory.
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
+    },
     /// Print the JSON Schema of what -o json prints.
     Schema,
     /// Print the manual page.
@@ -110,6 +118,13 @@ pub struct WatchArgs {
     /// FILE is made for its owner only; one that has something in it is left alone.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub record: Option<PathBuf>,
+    /// Keep the probes attached when oomwhy ends, in a directory on a BPF file system.
+    ///
+    /// The next oomwhy with the same DIR, e.g. /sys/fs/bpf/oomwhy, first reports what happened in between. Each kill is reported once, whenever
+    /// oomwhy is killed or upgraded; into a pipe one that was just being written may come twice, with the same id. --output-file is
+    /// appended to. Filters apply to what is reported, not to what is kept. `oomwhy unpin DIR` ends it.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub pin: Option<PathBuf>,
     /// BTF of a kernel that does not bring its own.
     ///
     /// Most do, in /sys/kernel/btf/vmlinux.

@@ -22,6 +22,8 @@ pub mod events;
 
 pub mod assemble;
 pub mod gaps;
+pub mod journal;
+pub mod once;
 pub mod recording;
 
 pub mod cgroup_paths;

@@ -1,7 +1,7 @@
 //! Records in, reports out: decode, assemble, compose, filter, sinks. The same for a live run and
 //! for a replay; what differs is who finds the facts ([`FactSource`]).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -15,6 +15,8 @@ use crate::{
     filter::Filter,
     gaps::{Gap, Gaps, Reading},
     host::Host,
+    journal::{EARLY, LOSSES, Note, Unfinished, WHOLE},
+    once::Telling,
     recording::Fact,
     report::{GapReport, LossReport, OomReport, Record, SCHEMA, System},
     sink::{Sink, SinkError},
@@ -72,6 +74,15 @@ pub struct Pipeline {
     /// Invocations that sinks were told of and that are not closed yet, with the records that were
     /// lost before each.
     told: BTreeMap<u64, u64>,
+    /// What another run told before this one, by key, and how far.
+    told_before: BTreeMap<u64, u64>,
+    /// Invocations that began in this time are told; `CLOCK_BOOTTIME` ns.
+    told_times: Range<u64>,
+    /// It goes on where another run ended, and another one will where it ends: an invocation that
+    /// has not ended is left to that one.
+    is_resumed: bool,
+    /// Where it is said what is being told, for an output that notes it.
+    telling: Option<Telling>,
     /// Losses already told.
     lost_before: u64,
     lost_since_report: u64,
@@ -93,6 +104,10 @@ impl Pipeline {
             host,
             findings: Findings::default(),
             told: BTreeMap::new(),
+            told_before: BTreeMap::new(),
+            told_times: 0..u64::MAX,
+            is_resumed: false,
+            telling: None,
             lost_before: 0,
             lost_since_report: 0,
             gaps: Gaps::default(),
@@ -151,7 +166,27 @@ impl Pipeline {
     /// Accounts that are left at the end.
     pub fn finish(&mut self) -> Vec<Account> {
         self.has_finished = true;
-        self.assembler.finish()
+        if self.is_resumed { self.assembler.press() } else { self.assembler.finish() }
+    }
+
+    /// Accounts that cannot be kept any longer: all but those whose end has not come.
+    pub fn press(&mut self) -> Vec<Account> {
+        self.assembler.press()
+    }
+
+    /// What is not told to its end.
+    pub fn unfinished(&self) -> Unfinished {
+        self.assembler.unfinished()
+    }
+
+    /// Whether an invocation has begun whose end has not come.
+    pub fn is_amid(&self) -> bool {
+        self.assembler.is_amid()
+    }
+
+    /// Says there what is being told.
+    pub fn say_what_is_told(&mut self, telling: Telling) {
+        self.telling = Some(telling);
     }
 
     /// Threads that wait, of whose end no record comes.
@@ -187,7 +222,14 @@ impl Pipeline {
             Fact::RealtimeOffset(offset) => self.findings.realtime_offset_ns = Some(offset),
             Fact::Drops { count, first_ns, last_ns } => self.lost(count, first_ns, last_ns)?,
             Fact::KillsCounted { kills, at_ns } => self.counted(Reading { kills, at_ns })?,
-            Fact::Tick(_) | Fact::End => {}
+            Fact::Resumed { told, since_ns, until_ns } => {
+                // Probes that are going to be removed have no next run.
+                self.is_resumed = until_ns == u64::MAX;
+                self.lost_before = told.get(&LOSSES).copied().unwrap_or_default();
+                self.told_before = told;
+                self.told_times = since_ns..until_ns;
+            }
+            Fact::Tick(_) | Fact::Pressed | Fact::End => {}
         }
         Ok(())
     }
@@ -202,6 +244,9 @@ impl Pipeline {
             if self.is_done() {
                 break;
             }
+            let Some(told) = self.told_before(&account) else {
+                continue;
+            };
             if account.stage == Stage::Closed {
                 self.findings.drops = self.told.get(&account.seq).copied().unwrap_or_default();
             } else {
@@ -211,7 +256,7 @@ impl Pipeline {
             }
             let report = compose(&account, &self.host, &self.findings);
             if self.filter.passes(&report) {
-                self.tell(account.seq, account.stage, report)?;
+                self.tell(&account, told, report)?;
             } else if account.stage != Stage::Closed {
                 self.stats.filtered += 1;
             }
@@ -229,25 +274,53 @@ impl Pipeline {
         &mut self.findings
     }
 
-    fn tell(&mut self, seq: u64, stage: Stage, report: OomReport) -> Result<(), PipelineError> {
+    fn tell(
+        &mut self,
+        account: &Account,
+        told_before: u64,
+        report: OomReport,
+    ) -> Result<(), PipelineError> {
         let record = Record::Oom(Box::new(report));
-        match stage {
+        match account.stage {
             // No more of them than are wanted, for each will be closed.
             Stage::Killed if self.count.is_none_or(|count| self.n_told() < count) => {
-                self.told.insert(seq, self.findings.drops);
-                self.sinks.iter_mut().try_for_each(|sink| sink.early(&record))?;
+                self.told.insert(account.seq, self.findings.drops);
+                if told_before == 0 {
+                    self.telling(account.key(), EARLY);
+                    self.sinks.iter_mut().try_for_each(|sink| sink.early(&record))?;
+                }
             }
             Stage::Killed => {}
-            Stage::Closed if self.told.remove(&seq).is_some() => {
+            Stage::Closed if self.told.remove(&account.seq).is_some() => {
                 self.stats.reports += 1;
+                self.telling(account.key(), WHOLE);
                 self.sinks.iter_mut().try_for_each(|sink| sink.late(&record))?;
             }
             Stage::Whole | Stage::Closed => {
                 self.stats.reports += 1;
+                self.telling(account.key(), WHOLE);
                 self.write(&record)?;
             }
         }
         Ok(())
+    }
+
+    /// How far another run told it; `None` if that is all there is to tell, or if it is not this
+    /// run's to tell.
+    fn told_before(&mut self, account: &Account) -> Option<u64> {
+        let mark = self.told_before.get(&account.key()).copied().unwrap_or_default();
+        if mark == WHOLE && account.stage != Stage::Killed {
+            // What comes again under the same number is news: a run that has become longer.
+            self.told_before.remove(&account.key());
+        }
+        (mark != WHOLE && self.told_times.contains(&account.started_ns())).then_some(mark)
+    }
+
+    /// The next write tells this.
+    fn telling(&self, key: u64, mark: u64) {
+        if let Some(telling) = &self.telling {
+            telling.set(Some(Note { key, mark }));
+        }
     }
 
     /// Reports made, and those to come of what was told.
@@ -276,6 +349,7 @@ impl Pipeline {
             first: self.time(first_ns),
             last: self.time(last_ns),
         };
+        self.telling(LOSSES, count);
         self.write(&Record::Loss(loss))
     }
 
@@ -300,6 +374,9 @@ impl Pipeline {
             drops: Some(drops),
             since: self.time(since_ns),
         };
+        if let Some(telling) = &self.telling {
+            telling.set(None);
+        }
         self.write(&Record::Gap(gap))
     }
 

@@ -1,5 +1,6 @@
 //! The commands: each takes what the command line said and ends in an [`Exit`] code.
 
+mod pinned;
 pub mod risk;
 pub mod watch;
 
@@ -68,6 +69,12 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::Watch(arguments) => watch::watch(&arguments),
         Command::Replay(arguments) => replay(&arguments),
         Command::Risk(arguments) => risk::risk(&arguments),
+        Command::Unpin { dir } => {
+            let said = pinned::unpin(&dir)?;
+            // stderr is talk; nobody may be listening.
+            let _ = writeln!(io::stderr(), "{said}");
+            Ok(())
+        }
         Command::Schema => print(|out| {
             serde_json::to_writer_pretty(&mut *out, &report::json_schema())?;
             writeln!(out)

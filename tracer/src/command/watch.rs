@@ -1,12 +1,18 @@
 //! `oomwhy watch`: look at the host, plan, attach, run.
 
 use std::{
+    cell::RefCell,
+    fs::File,
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
+    rc::Rc,
     time::Duration,
 };
 
-use super::Failure;
+use super::{
+    Failure,
+    pinned::{self, Pins},
+};
 use crate::{
     cgroup_paths::CgroupPaths,
     cli::WatchArgs,
@@ -21,9 +27,13 @@ use crate::{
         support::HostFacts,
     },
     kill_counter::KillCounter,
-    live::{CROSS_CHECK, Live, LiveError, protect_self},
-    loader::{self, LoadError, Probes},
-    pipeline::{PipelineError, Stats},
+    live::{CROSS_CHECK, Live, LiveError, Resume, protect_self},
+    loader::{
+        self, LoadError, Probes,
+        pin::{Pinned, TakenOver},
+    },
+    once::{self, OnceOutput, Telling},
+    pipeline::{Pipeline, PipelineError, Stats},
     recording::Recorder,
     report::{Missing, Tier},
     sink::SinkError,
@@ -36,43 +46,38 @@ const CLOSE_AFTER: Duration = Duration::from_secs(10);
 
 /// Traces until a signal or until enough reports were written.
 pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
-    let filter = super::filter(&arguments.select)?;
-    let to = super::open_output(&arguments.output, arguments.record.as_deref())?;
+    super::filter(&arguments.select)?;
+    let mut pins = arguments.pin.as_deref().map(|dir| Pins::find(dir, arguments)).transpose()?;
+    let to = Output::open(arguments)?;
     let root = Root::default();
-    let btf_file = btf_path(&root, arguments.btf.as_deref());
-    let (facts, plan, probes) = attach(&root, &btf_file, arguments)?;
+    let (facts, plan, attached) = attach(&root, arguments, pins.as_mut())?;
     if arguments.output.verbose {
-        talk_about(&probes);
+        talk_about(attached.probes());
     }
     protect_self();
-    let kill_counter = KillCounter::open(&root);
-    let close_after = arguments.close_after.unwrap_or(CLOSE_AFTER);
-    let mut host = host(&facts, &plan, &probes, close_after);
-    host.missing.extend(kill_counter.as_ref().err().map(without_kill_counter));
-    let system = SystemFiles::open(&root, host.page_size);
-    host.missing.extend(without_system(&system));
-    let recorder = arguments.record.as_deref().map(|path| Recorder::create(path, &host));
-    let recorder = recorder.transpose().map_err(|error| Failure::runtime(&error))?;
-    let banner = banner(&host);
-    let realtime_offset_ns = host.realtime_offset_ns;
-    let pipeline = super::pipeline(host, &arguments.output, filter, arguments.select.count, to);
-    let cgroup_paths = cgroup_mount(&facts).map(|mount| match plan.settings.probe_read {
-        // The probes cannot read names: all paths come from here, so it must be warm.
-        0 => CgroupPaths::scan(&mount),
-        _ => CgroupPaths::new(&mount),
-    });
-    let mut live = Live::new(probes, pipeline, recorder, cgroup_paths, realtime_offset_ns);
-    if let Ok(files) = system {
-        live.watch_system(files);
-    }
-    if let Ok(counter) = kill_counter {
-        live.cross_check(counter, arguments.cross_check.unwrap_or(CROSS_CHECK));
-    }
+    let talkative = !arguments.output.quiet;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::runtime(&error))?;
-    let talkative = !arguments.output.quiet;
+    let mut watch = Watch { arguments, root, facts, plan, to, count: arguments.select.count };
+    if let (Some(pins), Attached::Pinned(ours)) = (&pins, &attached) {
+        for other in &pins.others {
+            let n_reports = watch.run_out(other, ours.since_ns, &runtime)?;
+            if talkative {
+                talk(&format!("{n_reports} OOM reports from the probes of another build"));
+            }
+            watch.count = watch.count.map(|count| count.saturating_sub(n_reports));
+            if watch.count == Some(0) {
+                return Ok(());
+            }
+            other.remove().map_err(|error| pinned::failure(&error))?;
+        }
+    }
+    let (mut live, mut banner) = watch.live(attached, u64::MAX, true)?;
+    if let Some(dir) = &arguments.pin {
+        banner = format!("{banner}\npinned in {}", dir.display());
+    }
     let result = runtime.block_on(live.run(|| {
         if talkative {
             talk(&banner);
@@ -80,19 +85,157 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     }));
     if talkative {
         talk(&summary(live.pipeline().stats()));
+        if let Some(dir) = &arguments.pin {
+            let dir = dir.display();
+            talk(&format!("the probes stay attached: `oomwhy unpin {dir}` ends that"));
+        }
     }
+    ended(result)
+}
+
+fn ended(result: Result<(), LiveError>) -> Result<(), Failure> {
     match result {
         Err(LiveError::Pipeline(PipelineError::Sink(SinkError::BrokenPipe))) => Ok(()),
         result => result.map_err(|error| Failure::runtime(&error)),
     }
 }
 
+/// Where reports go.
+enum Output {
+    Stream(Option<Box<dyn Write>>),
+    /// Where it must be known what was written.
+    Once(File),
+}
+
+impl Output {
+    fn open(arguments: &WatchArgs) -> Result<Self, Failure> {
+        if arguments.pin.is_some() {
+            return pinned::open_output(&arguments.output).map(Self::Once);
+        }
+        super::open_output(&arguments.output, arguments.record.as_deref())
+            .map(|to| Self::Stream(Some(to)))
+    }
+}
+
+/// Probes of this run alone, or such that outlive it.
+enum Attached {
+    Own(Probes),
+    Pinned(TakenOver),
+}
+
+impl Attached {
+    fn probes(&self) -> &Probes {
+        match self {
+            Self::Own(probes) => probes,
+            Self::Pinned(ours) => &ours.probes,
+        }
+    }
+}
+
+/// What a run is made of.
+struct Watch<'a> {
+    arguments: &'a WatchArgs,
+    root: Root,
+    facts: HostFacts,
+    plan: Plan,
+    to: Output,
+    count: Option<u64>,
+}
+
+impl Watch<'_> {
+    /// Reports what probes of another build have seen before `until_ns`, and detaches them.
+    fn run_out(
+        &mut self,
+        other: &Pinned,
+        until_ns: u64,
+        runtime: &tokio::runtime::Runtime,
+    ) -> Result<u64, Failure> {
+        let probes =
+            other.take_over(&self.plan.programs).map_err(|error| pinned::failure(&error))?;
+        let (mut live, _) = self.live(Attached::Pinned(probes), until_ns, false)?;
+        let detach = || other.detach().map_err(LiveError::from);
+        ended(runtime.block_on(live.run_out(detach)))?;
+        Ok(live.pipeline().stats().reports)
+    }
+
+    /// Ties a run together; with it comes what to say of it.
+    fn live(
+        &mut self,
+        attached: Attached,
+        until_ns: u64,
+        is_last: bool,
+    ) -> Result<(Live, String), Failure> {
+        let Self { arguments, root, facts, plan, .. } = self;
+        let kill_counter = KillCounter::open(root);
+        let close_after = arguments.close_after.unwrap_or(CLOSE_AFTER);
+        let mut host = host(facts, plan, attached.probes(), close_after);
+        host.missing.extend(kill_counter.as_ref().err().map(without_kill_counter));
+        let system = SystemFiles::open(root, host.page_size);
+        host.missing.extend(without_system(&system));
+        let recording = arguments.record.as_deref().filter(|_| is_last);
+        let recorder = recording.map(|path| Recorder::create(path, &host)).transpose();
+        let recorder = recorder.map_err(|error| Failure::runtime(&error))?;
+        let banner = banner(&host);
+        let realtime_offset_ns = host.realtime_offset_ns;
+        let cgroup_paths = cgroup_mount(facts).map(|mount| match plan.settings.probe_read {
+            // The probes cannot read names: all paths come from here, so it must be warm.
+            0 => CgroupPaths::scan(&mount),
+            _ => CgroupPaths::new(&mount),
+        });
+        let (probes, pipeline, left) = self.pipeline(host, attached, until_ns)?;
+        let mut live = Live::new(probes, pipeline, recorder, cgroup_paths, realtime_offset_ns);
+        if let Some(left) = left {
+            live.resume(left);
+        }
+        if let Ok(files) = system {
+            live.watch_system(files);
+        }
+        if let Ok(counter) = kill_counter {
+            live.cross_check(counter, self.arguments.cross_check.unwrap_or(CROSS_CHECK));
+        }
+        Ok((live, banner))
+    }
+
+    fn pipeline(
+        &mut self,
+        host: Host,
+        attached: Attached,
+        until_ns: u64,
+    ) -> Result<(Probes, Pipeline, Option<Resume>), Failure> {
+        let Self { arguments, to, count, .. } = self;
+        let filter = super::filter(&arguments.select)?;
+        let make = |to| super::pipeline(host, &arguments.output, filter, *count, to);
+        let (ours, file) = match (attached, to) {
+            (Attached::Pinned(ours), Output::Once(file)) => (ours, file),
+            (Attached::Own(probes), to) => {
+                let stream = if let Output::Stream(stream) = to { stream.take() } else { None };
+                let stream = stream.unwrap_or_else(|| Box::new(io::sink()));
+                return Ok((probes, make(stream), None));
+            }
+            (Attached::Pinned(ours), Output::Stream(stream)) => {
+                let stream = stream.take().unwrap_or_else(|| Box::new(io::sink()));
+                return Ok((ours.probes, make(stream), None));
+            }
+        };
+        let TakenOver { probes, mut journal, entries, since_ns } = ours;
+        let told = once::told(file, &entries, &mut journal);
+        let journal = Rc::new(RefCell::new(journal));
+        let out = file.try_clone().map_err(|error| Failure::runtime(&error))?;
+        let telling = Telling::default();
+        let out = OnceOutput::new(out, Rc::clone(&telling), Rc::clone(&journal));
+        let mut pipeline = make(Box::new(out));
+        pipeline.say_what_is_told(telling);
+        Ok((probes, pipeline, Some(Resume { journal, entries, told, since_ns, until_ns })))
+    }
+}
+
 fn attach(
     root: &Root,
-    btf_file: &Path,
     arguments: &WatchArgs,
-) -> Result<(HostFacts, Plan, Probes), Failure> {
-    let btf = KernelBtf::open(btf_file).map_err(|error| unusable_btf(&error))?;
+    pins: Option<&mut Pins>,
+) -> Result<(HostFacts, Plan, Attached), Failure> {
+    let btf_file = btf_path(root, arguments.btf.as_deref());
+    let btf = KernelBtf::open(&btf_file).map_err(|error| unusable_btf(&error))?;
     let resolved = offsets::resolve(&btf);
     if arguments.output.verbose {
         talk(resolved.to_string().trim_end());
@@ -104,9 +247,15 @@ fn attach(
     let hooks = btf.hooks();
     drop(btf);
     let plan = plan(&facts, &resolved).map_err(|refusal| Failure::unavailable(&refusal))?;
-    let probes = loader::attach(&plan, &resolved.offsets, &hooks, arguments.ring_size)
-        .map_err(|error| refused(&error, &facts))?;
-    Ok((facts, plan, probes))
+    let attach = || {
+        loader::attach(&plan, &resolved.offsets, &hooks, arguments.ring_size)
+            .map_err(|error| refused(&error, &facts))
+    };
+    let attached = match pins {
+        None => Attached::Own(attach()?),
+        Some(pins) => Attached::Pinned(pins.probes(&plan.programs, attach)?),
+    };
+    Ok((facts, plan, attached))
 }
 
 /// No BTF is the kernel's fault, bad BTF is somebody else's.
