@@ -4,6 +4,7 @@ mod limits;
 mod machine;
 mod names;
 mod outcomes;
+mod pins;
 mod storms;
 mod victims;
 
@@ -14,7 +15,7 @@ use crate::workload::Work;
 pub const CONTAINER: &str = "/kubepods/pod1234/ctr-app";
 
 const THEMES: &[&[Scenario]] =
-    &[limits::ALL, victims::ALL, outcomes::ALL, machine::ALL, names::ALL, storms::ALL];
+    &[limits::ALL, victims::ALL, outcomes::ALL, machine::ALL, names::ALL, storms::ALL, pins::ALL];
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
@@ -36,6 +37,7 @@ const ONE_KILL: Scenario = Scenario {
     refused: &[],
     reports: &[],
     options: &[],
+    unpin: None,
     is_lossy: false,
 };
 

@@ -25,6 +25,8 @@ pub(super) struct Pins {
     ours: Option<Pinned>,
     /// Left by other builds: to be read to their end, and removed.
     pub(super) others: Vec<Pinned>,
+    /// Where reports go.
+    pub(super) out: File,
 }
 
 impl Pins {
@@ -36,7 +38,7 @@ impl Pins {
         }
         let dir = PinDir::create(path).map_err(|error| failure(&error))?;
         let (ours, others) = dir.find(arguments.ring_size).map_err(|error| failure(&error))?;
-        Ok(Self { dir, ours, others })
+        Ok(Self { dir, ours, others, out: open_output(&arguments.output)? })
     }
 
     /// The probes that are pinned here already, else those that are attached now and pinned.
@@ -59,7 +61,7 @@ impl Pins {
 }
 
 /// Where reports go: what was written there is looked up after a crash, so a file is appended to.
-pub(super) fn open_output(output: &OutputArgs) -> Result<File, Failure> {
+fn open_output(output: &OutputArgs) -> Result<File, Failure> {
     let Some(path) = &output.output_file else {
         let stdout = io::stdout().as_fd().try_clone_to_owned();
         return stdout.map(File::from).map_err(|error| Failure::runtime(&error));

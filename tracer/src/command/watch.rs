@@ -13,6 +13,8 @@ use super::{
     Failure,
     pinned::{self, Pins},
 };
+use tokio::runtime::{self, Runtime};
+
 use crate::{
     cgroup_paths::CgroupPaths,
     cli::WatchArgs,
@@ -28,10 +30,7 @@ use crate::{
     },
     kill_counter::KillCounter,
     live::{CROSS_CHECK, Live, LiveError, Resume, protect_self},
-    loader::{
-        self, LoadError, Probes,
-        pin::{Pinned, TakenOver},
-    },
+    loader::{self, LoadError, Probes, pin::TakenOver},
     once::{self, OnceOutput, Telling},
     pipeline::{Pipeline, PipelineError, Stats},
     recording::Recorder,
@@ -47,32 +46,26 @@ const CLOSE_AFTER: Duration = Duration::from_secs(10);
 /// Traces until a signal or until enough reports were written.
 pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     super::filter(&arguments.select)?;
-    let mut pins = arguments.pin.as_deref().map(|dir| Pins::find(dir, arguments)).transpose()?;
-    let to = Output::open(arguments)?;
+    let source = match &arguments.pin {
+        Some(dir) => Source::Pins(Pins::find(dir, arguments)?),
+        None => Source::Own(super::open_output(&arguments.output, arguments.record.as_deref())?),
+    };
     let root = Root::default();
-    let (facts, plan, attached) = attach(&root, arguments, pins.as_mut())?;
+    let (facts, plan, attached, pins) = attach(&root, arguments, source)?;
     if arguments.output.verbose {
         talk_about(attached.probes());
     }
     protect_self();
     let talkative = !arguments.output.quiet;
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::runtime(&error))?;
-    let mut watch = Watch { arguments, root, facts, plan, to, count: arguments.select.count };
-    if let (Some(pins), Attached::Pinned(ours)) = (&pins, &attached) {
-        for other in &pins.others {
-            let n_reports = watch.run_out(other, ours.since_ns, &runtime)?;
-            if talkative {
-                talk(&format!("{n_reports} OOM reports from the probes of another build"));
-            }
-            watch.count = watch.count.map(|count| count.saturating_sub(n_reports));
-            if watch.count == Some(0) {
-                return Ok(());
-            }
-            other.remove().map_err(|error| pinned::failure(&error))?;
-        }
+    let mut watch = Watch { arguments, root, facts, plan, count: arguments.select.count };
+    if let Some(pins) = &pins
+        && watch.run_out_all(pins, &attached, &runtime)?
+    {
+        return Ok(());
     }
     let (mut live, mut banner) = watch.live(attached, u64::MAX, true)?;
     if let Some(dir) = &arguments.pin {
@@ -100,34 +93,25 @@ fn ended(result: Result<(), LiveError>) -> Result<(), Failure> {
     }
 }
 
-/// Where reports go.
-enum Output {
-    Stream(Option<Box<dyn Write>>),
-    /// Where it must be known what was written.
-    Once(File),
+/// Where probes come from and reports go to.
+enum Source {
+    /// A run of its own.
+    Own(Box<dyn Write>),
+    /// One of several, which must know what was written.
+    Pins(Pins),
 }
 
-impl Output {
-    fn open(arguments: &WatchArgs) -> Result<Self, Failure> {
-        if arguments.pin.is_some() {
-            return pinned::open_output(&arguments.output).map(Self::Once);
-        }
-        super::open_output(&arguments.output, arguments.record.as_deref())
-            .map(|to| Self::Stream(Some(to)))
-    }
-}
-
-/// Probes of this run alone, or such that outlive it.
+/// Probes of this run alone, or such that outlive it, and where their reports go.
 enum Attached {
-    Own(Probes),
-    Pinned(TakenOver),
+    Own(Probes, Box<dyn Write>),
+    Pinned(TakenOver, File),
 }
 
 impl Attached {
     fn probes(&self) -> &Probes {
         match self {
-            Self::Own(probes) => probes,
-            Self::Pinned(ours) => &ours.probes,
+            Self::Own(probes, _) => probes,
+            Self::Pinned(ours, _) => &ours.probes,
         }
     }
 }
@@ -138,29 +122,41 @@ struct Watch<'a> {
     root: Root,
     facts: HostFacts,
     plan: Plan,
-    to: Output,
     count: Option<u64>,
 }
 
 impl Watch<'_> {
-    /// Reports what probes of another build have seen before `until_ns`, and detaches them.
-    fn run_out(
+    /// Reports what probes of other builds have seen before ours were attached, detaches and
+    /// removes them. Returns whether enough was reported.
+    fn run_out_all(
         &mut self,
-        other: &Pinned,
-        until_ns: u64,
-        runtime: &tokio::runtime::Runtime,
-    ) -> Result<u64, Failure> {
-        let probes =
-            other.take_over(&self.plan.programs).map_err(|error| pinned::failure(&error))?;
-        let (mut live, _) = self.live(Attached::Pinned(probes), until_ns, false)?;
-        let detach = || other.detach().map_err(LiveError::from);
-        ended(runtime.block_on(live.run_out(detach)))?;
-        Ok(live.pipeline().stats().reports)
+        pins: &Pins,
+        ours: &Attached,
+        runtime: &Runtime,
+    ) -> Result<bool, Failure> {
+        let Attached::Pinned(ours, out) = ours else { return Ok(false) };
+        for other in &pins.others {
+            let probes = other.take_over(&self.plan.programs);
+            let probes = probes.map_err(|error| pinned::failure(&error))?;
+            let out = out.try_clone().map_err(|error| Failure::runtime(&error))?;
+            let (mut live, _) = self.live(Attached::Pinned(probes, out), ours.since_ns, false)?;
+            ended(runtime.block_on(live.run_out(|| other.detach().map_err(LiveError::from))))?;
+            let n_reports = live.pipeline().stats().reports;
+            if !self.arguments.output.quiet {
+                talk(&format!("{n_reports} OOM reports from the probes of another build"));
+            }
+            self.count = self.count.map(|count| count.saturating_sub(n_reports));
+            if self.count == Some(0) {
+                return Ok(true);
+            }
+            other.remove().map_err(|error| pinned::failure(&error))?;
+        }
+        Ok(false)
     }
 
     /// Ties a run together; with it comes what to say of it.
     fn live(
-        &mut self,
+        &self,
         attached: Attached,
         until_ns: u64,
         is_last: bool,
@@ -197,30 +193,21 @@ impl Watch<'_> {
     }
 
     fn pipeline(
-        &mut self,
+        &self,
         host: Host,
         attached: Attached,
         until_ns: u64,
     ) -> Result<(Probes, Pipeline, Option<Resume>), Failure> {
-        let Self { arguments, to, count, .. } = self;
+        let Self { arguments, count, .. } = self;
         let filter = super::filter(&arguments.select)?;
         let make = |to| super::pipeline(host, &arguments.output, filter, *count, to);
-        let (ours, file) = match (attached, to) {
-            (Attached::Pinned(ours), Output::Once(file)) => (ours, file),
-            (Attached::Own(probes), to) => {
-                let stream = if let Output::Stream(stream) = to { stream.take() } else { None };
-                let stream = stream.unwrap_or_else(|| Box::new(io::sink()));
-                return Ok((probes, make(stream), None));
-            }
-            (Attached::Pinned(ours), Output::Stream(stream)) => {
-                let stream = stream.take().unwrap_or_else(|| Box::new(io::sink()));
-                return Ok((ours.probes, make(stream), None));
-            }
+        let (ours, out) = match attached {
+            Attached::Own(probes, to) => return Ok((probes, make(to), None)),
+            Attached::Pinned(ours, out) => (ours, out),
         };
         let TakenOver { probes, mut journal, entries, since_ns } = ours;
-        let told = once::told(file, &entries, &mut journal);
+        let told = once::told(&out, &entries, &mut journal);
         let journal = Rc::new(RefCell::new(journal));
-        let out = file.try_clone().map_err(|error| Failure::runtime(&error))?;
         let telling = Telling::default();
         let out = OnceOutput::new(out, Rc::clone(&telling), Rc::clone(&journal));
         let mut pipeline = make(Box::new(out));
@@ -232,8 +219,8 @@ impl Watch<'_> {
 fn attach(
     root: &Root,
     arguments: &WatchArgs,
-    pins: Option<&mut Pins>,
-) -> Result<(HostFacts, Plan, Attached), Failure> {
+    source: Source,
+) -> Result<(HostFacts, Plan, Attached, Option<Pins>), Failure> {
     let btf_file = btf_path(root, arguments.btf.as_deref());
     let btf = KernelBtf::open(&btf_file).map_err(|error| unusable_btf(&error))?;
     let resolved = offsets::resolve(&btf);
@@ -251,11 +238,15 @@ fn attach(
         loader::attach(&plan, &resolved.offsets, &hooks, arguments.ring_size)
             .map_err(|error| refused(&error, &facts))
     };
-    let attached = match pins {
-        None => Attached::Own(attach()?),
-        Some(pins) => Attached::Pinned(pins.probes(&plan.programs, attach)?),
+    let (attached, pins) = match source {
+        Source::Own(to) => (Attached::Own(attach()?, to), None),
+        Source::Pins(mut pins) => {
+            let ours = pins.probes(&plan.programs, attach)?;
+            let out = pins.out.try_clone().map_err(|error| Failure::runtime(&error))?;
+            (Attached::Pinned(ours, out), Some(pins))
+        }
     };
-    Ok((facts, plan, attached))
+    Ok((facts, plan, attached, pins))
 }
 
 /// No BTF is the kernel's fault, bad BTF is somebody else's.

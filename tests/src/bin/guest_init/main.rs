@@ -11,6 +11,7 @@
 
 mod bench;
 mod cgroup;
+mod command;
 mod demo;
 mod hog;
 mod host_facts;

@@ -1,6 +1,7 @@
 //! Runs one scenario: oomwhy watches, the steps provoke the kills, both accounts are kept.
 
-use std::io::{BufRead as _, BufReader};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use rustix::process::{Signal, WaitOptions};
 use crate::kernel_log::KernelLog;
 use crate::settings::Settings;
 use crate::tracer::Tracer;
-use crate::{cgroup, results, wait};
+use crate::{cgroup, command, results, wait};
 
 const TIME_TO_DIE: Duration = Duration::from_mins(1);
 /// A report waits ten seconds for a victim that stays.
@@ -128,6 +129,13 @@ impl Stage {
             Step::Write { file, value } => self.settings.write(Path::new(file), value)?,
             Step::PauseTracer => self.tracer.signal(Signal::STOP)?,
             Step::ResumeTracer => self.tracer.signal(Signal::CONT)?,
+            Step::KillTracer { within_ms, once_ready } => {
+                ensure!(!once_ready || self.tracer.wait_ready(), "oomwhy was not ready");
+                thread::sleep(random_up_to(*within_ms)?);
+                self.tracer.kill()?;
+            }
+            Step::StartTracer => self.tracer.start_again()?,
+            Step::Run(run) => command::run(run)?,
             Step::Watch(watcher) => self.watch(watcher)?,
             Step::Run(command) => {
                 let mut run = Tracer::watch(&self.directory, command.name, command.args)?;
@@ -241,6 +249,11 @@ impl Stage {
             self.keep_exit(watcher, ended)?;
         }
         fs::write(self.directory.join(file::EXIT), self.tracer.stop()? + "\n")?;
+        if let Some(unpin) = &self.scenario.unpin
+            && let Err(error) = command::run(unpin)
+        {
+            self.problem(format!("{error:#}"));
+        }
         self.facts.oom_kills_after = n_oom_kills();
         for process in &mut self.processes {
             let _ = process.kill();
@@ -264,6 +277,12 @@ impl Stage {
         }
         Ok(self.facts)
     }
+}
+
+fn random_up_to(limit_ms: u64) -> Result<Duration> {
+    let mut bytes = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(Duration::from_micros(u64::from_le_bytes(bytes) % (limit_ms * 1000 + 1)))
 }
 
 fn numbered(path: &str, round: u32) -> String {
