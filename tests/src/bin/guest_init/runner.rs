@@ -212,6 +212,10 @@ impl Stage {
     }
 
     fn await_kills(&mut self) {
+        // One that was started again may be about to begin.
+        if !self.tracer.wait_ready() {
+            self.problem("oomwhy was not ready again");
+        }
         let wanted = self.scenario.n_kills();
         let before = self.facts.oom_kills_before;
         if !wait::until(TIME_TO_REPORT, || n_oom_kills() - before >= wanted) {
