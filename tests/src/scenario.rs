@@ -29,7 +29,7 @@ pub struct Scenario {
     /// Options of oomwhy, besides those that every scenario has.
     pub options: &'static [&'static str],
     /// Takes away what oomwhy leaves pinned.
-    pub unpin: Option<Run>,
+    pub unpin: Option<Program>,
     /// Whether records are lost, so that not every kill has a whole report.
     pub is_lossy: bool,
 }
@@ -140,7 +140,7 @@ pub enum Step {
     /// Start oomwhy again, with the same options; its output is appended.
     StartTracer,
     /// Run a program that must end so.
-    Run(Run),
+    Program(Program),
     /// Start one more oomwhy; the next step of another kind waits until it traces.
     Watch(Watcher),
     /// Run another command of oomwhy to its end.
@@ -165,7 +165,7 @@ pub enum Step {
 
 /// A program that runs and ends.
 #[derive(Debug)]
-pub struct Run {
+pub struct Program {
     /// It and its arguments.
     pub argv: &'static [&'static str],
     /// Its exit code.

@@ -1,7 +1,7 @@
 //! Probes that outlive the tracer: whenever it dies, every kill is reported once.
 
 use super::{CONTAINER_OF_48_MIB, HOG, ONE_KILL, START_HOG};
-use crate::scenario::{Process, Run, Scenario, Step, Until};
+use crate::scenario::{Process, Program, Scenario, Step, Until};
 
 const OOMWHY: &str = "/oomwhy";
 const DIR: &str = "/sys/fs/bpf/oomwhy";
@@ -22,7 +22,7 @@ const KILL_EARLY: Step = Step::KillTracer { within_ms: 700, once_ready: false };
 
 const PINNED: Scenario = Scenario {
     options: &["--pin", DIR],
-    unpin: Some(Run { argv: &[OOMWHY, "unpin", DIR], code: 0, says: "programs detached" }),
+    unpin: Some(Program { argv: &[OOMWHY, "unpin", DIR], code: 0, says: "programs detached" }),
     ..ONE_KILL
 };
 
@@ -56,13 +56,13 @@ pub(super) const ALL: &[Scenario] = &[
         steps: &[
             CONTAINER_OF_48_MIB,
             START_HOG,
-            Step::Run(Run {
+            Step::Program(Program {
                 argv: &[OOMWHY, "--pin", DIR],
                 code: 1,
                 says: "another oomwhy is using",
             }),
             KILL_AT_WORK,
-            Step::Run(Run {
+            Step::Program(Program {
                 argv: &[
                     "/bin/busybox",
                     "sh",
@@ -77,17 +77,17 @@ pub(super) const ALL: &[Scenario] = &[
             Step::StartTracer,
             START_HOG,
             KILL_AT_WORK,
-            Step::Run(Run {
+            Step::Program(Program {
                 argv: &["/bin/busybox", "mkdir", "/sys/fs/bpf/oomwhy/oomwhy-9-0-524288"],
                 code: 0,
                 says: "",
             }),
-            Step::Run(Run {
+            Step::Program(Program {
                 argv: &[OOMWHY, "--pin", DIR],
                 code: 1,
                 says: "give it up with `oomwhy unpin /sys/fs/bpf/oomwhy`",
             }),
-            Step::Run(Run {
+            Step::Program(Program {
                 argv: &["/bin/busybox", "rmdir", "/sys/fs/bpf/oomwhy/oomwhy-9-0-524288"],
                 code: 0,
                 says: "",

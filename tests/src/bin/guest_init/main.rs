@@ -11,12 +11,12 @@
 
 mod bench;
 mod cgroup;
-mod command;
 mod demo;
 mod hog;
 mod host_facts;
 mod kernel_log;
 mod mounts;
+mod program;
 mod results;
 mod runner;
 mod settings;

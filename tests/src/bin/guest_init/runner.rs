@@ -19,7 +19,7 @@ use rustix::process::{Signal, WaitOptions};
 use crate::kernel_log::KernelLog;
 use crate::settings::Settings;
 use crate::tracer::Tracer;
-use crate::{cgroup, command, results, wait};
+use crate::{cgroup, program, results, wait};
 
 const TIME_TO_DIE: Duration = Duration::from_mins(1);
 /// A report waits ten seconds for a victim that stays.
@@ -135,7 +135,7 @@ impl Stage {
                 self.tracer.kill()?;
             }
             Step::StartTracer => self.tracer.start_again()?,
-            Step::Run(run) => command::run(run)?,
+            Step::Program(program) => program::run(program)?,
             Step::Watch(watcher) => self.watch(watcher)?,
             Step::Run(command) => {
                 let mut run = Tracer::watch(&self.directory, command.name, command.args)?;
@@ -254,7 +254,7 @@ impl Stage {
         }
         fs::write(self.directory.join(file::EXIT), self.tracer.stop()? + "\n")?;
         if let Some(unpin) = &self.scenario.unpin
-            && let Err(error) = command::run(unpin)
+            && let Err(error) = program::run(unpin)
         {
             self.problem(format!("{error:#}"));
         }
