@@ -164,7 +164,7 @@ pub enum Step {
 }
 
 /// A program that runs and ends.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Program {
     /// It and its arguments.
     pub argv: &'static [&'static str],

@@ -122,8 +122,9 @@ pub struct WatchArgs {
     ///
     /// The next oomwhy with the same DIR, e.g. /sys/fs/bpf/oomwhy, first reports what happened in between. Each kill is reported once, whenever
     /// oomwhy is killed or upgraded; into a pipe one that was just being written may come twice, with the same id. --output-file is
-    /// appended to. Filters apply to what is reported, not to what is kept. `oomwhy unpin DIR` ends it.
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    /// appended to. What a filter holds back is not kept for the next one; what comes after --count is. A recording is of one
+    /// run. `oomwhy unpin DIR` ends it.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, hide_short_help = true)]
     pub pin: Option<PathBuf>,
     /// BTF of a kernel that does not bring its own.
     ///

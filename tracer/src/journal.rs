@@ -154,7 +154,9 @@ impl Journal {
         for (number, parts) in parts {
             let entry = join(&parts).and_then(|(kind, bytes)| decode(kind, bytes));
             let Some(entry) = entry else {
-                parts.keys().for_each(|part| journal.slots.remove(number << 16 | part));
+                for part in parts.keys() {
+                    journal.slots.remove(number << 16 | part);
+                }
                 continue;
             };
             journal.free = journal.free.saturating_sub(parts.len());

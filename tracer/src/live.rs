@@ -253,7 +253,9 @@ impl Live {
     fn report(&mut self, accounts: Vec<Account>) -> Result<bool, LiveError> {
         let done = self.pipeline.report(accounts, &mut self.finder)?;
         let found = std::mem::take(&mut self.finder.found);
-        found.iter().for_each(|fact| self.keep_fact(fact));
+        for fact in &found {
+            self.keep_fact(fact);
+        }
         if let Some(recorder) = &mut self.recorder {
             for fact in &found {
                 recorder.fact(fact)?;

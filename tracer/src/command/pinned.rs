@@ -47,14 +47,13 @@ impl Pins {
         plan: &[Planned],
         attach: impl FnOnce() -> Result<Probes, Failure>,
     ) -> Result<TakenOver, Failure> {
-        let ours = match self.ours.take() {
-            Some(ours) => ours,
-            None => {
-                let probes = attach()?;
-                // Others see what has begun by now, and are told until now.
-                let since_ns = if self.others.is_empty() { 0 } else { clock::boottime_ns() };
-                probes.pin(&self.dir, since_ns).map_err(|error| failure(&error))?
-            }
+        let ours = if let Some(ours) = self.ours.take() {
+            ours
+        } else {
+            let probes = attach()?;
+            // Others see what has begun by now, and are told until now.
+            let since_ns = if self.others.is_empty() { 0 } else { clock::boottime_ns() };
+            probes.pin(&self.dir, since_ns).map_err(|error| failure(&error))?
         };
         ours.take_over(plan).map_err(|error| failure(&error))
     }

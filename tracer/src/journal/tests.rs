@@ -85,7 +85,9 @@ fn what_is_not_told_is_there_again_in_its_order() {
         record(0, 22, 5000),
         Entry::Intent(Note { key: 1, mark: WHOLE }, place),
     ];
-    entries.iter().for_each(|entry| journal.put(entry).unwrap());
+    for entry in &entries {
+        journal.put(entry).unwrap();
+    }
     assert_eq!(open(&pinned).1, entries);
 
     // 1 is told; 2 is not, nor what came at 22.
@@ -140,7 +142,9 @@ proptest! {
         *pinned.changes_left.borrow_mut() = Some(changes);
         let (mut journal, _) = open(&pinned);
         let records: Vec<Entry> = lens.iter().map(|len| record(1, 5, *len)).collect();
-        records.iter().for_each(|record| journal.put(record).unwrap());
+        for record in &records {
+            journal.put(record).unwrap();
+        }
         journal.put(&told(1, WHOLE)).unwrap();
         journal.keep(&Unfinished::default());
         *pinned.changes_left.borrow_mut() = None;

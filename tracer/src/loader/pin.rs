@@ -423,3 +423,65 @@ fn fnv(bytes: &[u8]) -> u64 {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use oomwhy_common::{
+        counters,
+        event::{
+            AfterEvent, CandidateEntry, CandidatesHead, CgroupEvent, EndEvent, EventHeader,
+            InvocationEvent, LevelEntry, LevelsHead, PathHead, ReclaimedEvent, RepeatsEvent,
+            StatEvent, VictimEvent, WaitEvent,
+        },
+    };
+
+    use super::{FORMAT, Layout, PinDir, PinError, fnv};
+
+    #[test]
+    fn the_name_of_a_folder_says_what_is_in_it() {
+        let layout = Layout { format: 1, object: 0xfeed, ring_bytes: 524_288 };
+        assert_eq!(layout.name(), "oomwhy-1-000000000000feed-524288");
+        assert_eq!(Layout::parse(Path::new("/x").join(layout.name()).as_path()), Some(layout));
+        for foreign in ["oomwhy-", "oomwhy-x-0-1", "oomwhy-1-0", "oomwhy-1-0-1-2", "else-1-0-1"] {
+            assert_eq!(Layout::parse(Path::new(foreign)), None, "{foreign}");
+        }
+    }
+
+    /// Who changes one of these makes what older versions have left unreadable, and says so by
+    /// raising the format.
+    #[test]
+    fn the_format_is_that_of_these_layouts() {
+        let sizes = [
+            size_of::<EventHeader>(),
+            size_of::<InvocationEvent>(),
+            size_of::<CandidatesHead>(),
+            size_of::<CandidateEntry>(),
+            size_of::<PathHead>(),
+            size_of::<VictimEvent>(),
+            size_of::<EndEvent>(),
+            size_of::<LevelsHead>(),
+            size_of::<LevelEntry>(),
+            size_of::<RepeatsEvent>(),
+            size_of::<ReclaimedEvent>(),
+            size_of::<CgroupEvent>(),
+            size_of::<StatEvent>(),
+            size_of::<AfterEvent>(),
+            size_of::<WaitEvent>(),
+        ];
+        let fields = (counters::DROPPED, counters::FIRST_DROP_NS, counters::LAST_DROP_NS);
+        let layouts = format!("{sizes:?} {fields:?}");
+        assert_eq!((FORMAT, fnv(layouts.as_bytes())), (1, 15_520_427_799_557_427_964), "{layouts}");
+    }
+
+    #[test]
+    fn a_directory_elsewhere_is_refused_and_not_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/er");
+        let refused = PinDir::create(&path).unwrap_err();
+        assert!(matches!(refused, PinError::NotBpffs { .. }), "{refused}");
+        assert!(refused.to_string().contains("mount -t bpf"), "{refused}");
+        assert!(!folder.path().join("deep").exists());
+    }
+}
