@@ -58,8 +58,8 @@ pub struct Probes {
     ebpf: Option<Ebpf>,
     /// Its maps.
     maps: BTreeMap<String, Map>,
-    /// Program: what attaches it.
-    links: Vec<(&'static str, FdLink)>,
+    /// Program: what attaches it, if that can be pinned.
+    links: Vec<(&'static str, Option<FdLink>)>,
     /// Hook: how it is attached.
     pub hooks: BTreeMap<String, String>,
     /// Optional hooks that could not be attached: program and reason.

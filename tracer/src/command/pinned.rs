@@ -87,6 +87,7 @@ pub(super) fn unpin(path: &Path) -> Result<String, Failure> {
 pub(super) fn failure(error: &PinError) -> Failure {
     let exit = match error {
         PinError::NotBpffs { .. } => Exit::Usage,
+        PinError::NotForEver { .. } => Exit::Unavailable,
         PinError::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
             Exit::NotPermitted
         }

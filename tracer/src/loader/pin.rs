@@ -78,6 +78,15 @@ pub enum PinError {
         /// The directory.
         dir: PathBuf,
     },
+    /// It is attached in a way that ends with the process.
+    #[error(
+        "--pin: {program} is attached in a way that ends with this process\nhint: `--attach fentry` \
+         where the kernel has it, or no --pin"
+    )]
+    NotForEver {
+        /// Which program.
+        program: &'static str,
+    },
     /// The kernel or the file system said no.
     #[error("--pin: cannot {what} {}: {source}", path.display())]
     Io {
@@ -242,11 +251,22 @@ impl Probes {
         let layout = Layout { format: FORMAT, object: fnv(OBJECT), ring_bytes: info.max_entries() };
         let path = dir.path.join(layout.name());
         let making = dir.path.join(format!("{MAKING}{}", layout.name()));
-        let (maps, links) = (making.join("maps"), making.join("links"));
-        for folder in [&making, &maps, &links] {
+        let made = self.pin_into(&making, layout.ring_bytes, since_ns).and_then(|()| {
+            fs::rename(&making, &path).map_err(|error| PinError::io("make", &path, error))
+        });
+        if made.is_err() {
+            // Half of it would stay attached, and nobody would know.
+            let _ = remove(&making);
+        }
+        made.map(|()| Pinned { path })
+    }
+
+    fn pin_into(self, folder: &Path, ring_bytes: u32, since_ns: u64) -> Result<(), PinError> {
+        let (maps, links) = (folder.join("maps"), folder.join("links"));
+        for folder in [folder, &maps, &links] {
             make_dir(folder)?;
         }
-        let journal = create_journal(layout.ring_bytes)?;
+        let journal = create_journal(ring_bytes)?;
         journal.pin(maps.join(JOURNAL)).map_err(|error| failed_pin(JOURNAL, &error))?;
         for (name, map) in &self.maps {
             // The constants are frozen into the programs.
@@ -254,7 +274,7 @@ impl Probes {
                 map.pin(maps.join(name)).map_err(|error| failed_pin(name, &error))?;
             }
         }
-        let (mut journal, _) = open_journal(journal, layout.ring_bytes)?;
+        let (mut journal, _) = open_journal(journal, ring_bytes)?;
         let failed = self.failed.iter();
         let origin = Origin {
             hooks: self.hooks,
@@ -267,10 +287,10 @@ impl Probes {
             return Err(missing_map(JOURNAL).into());
         }
         for (program, link) in self.links {
+            let link = link.ok_or(PinError::NotForEver { program })?;
             link.pin(links.join(program)).map_err(|error| failed_pin(program, &error))?;
         }
-        fs::rename(&making, &path).map_err(|error| PinError::io("make", &path, error))?;
-        Ok(Pinned { path })
+        Ok(())
     }
 }
 

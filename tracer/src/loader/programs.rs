@@ -66,21 +66,22 @@ fn load(program: &mut Program, btf: &Btf, planned: Planned) -> Result<(), LoadEr
     loaded.map_err(|error| program_error(name, error))
 }
 
-/// Attaches a loaded program, as long as the link lives.
-pub(super) fn attach(ebpf: &mut Ebpf, planned: Planned) -> Result<FdLink, LoadError> {
+/// Attaches a loaded program, as long as the link lives; `None`: as long as the program does, for
+/// a link that cannot be pinned.
+pub(super) fn attach(ebpf: &mut Ebpf, planned: Planned) -> Result<Option<FdLink>, LoadError> {
     let program = ebpf.program_mut(planned.program).ok_or_else(|| lost(planned))?;
     let attached = match planned.how {
         How::Fentry => <&mut FEntry>::try_from(program).and_then(|program| {
             let link = program.attach()?;
-            program.take_link(link).map(FdLink::from)
+            program.take_link(link).map(FdLink::from).map(Some)
         }),
         How::Fexit => <&mut FExit>::try_from(program).and_then(|program| {
             let link = program.attach()?;
-            program.take_link(link).map(FdLink::from)
+            program.take_link(link).map(FdLink::from).map(Some)
         }),
         How::TpBtf => <&mut BtfTracePoint>::try_from(program).and_then(|program| {
             let link = program.attach()?;
-            program.take_link(link).map(FdLink::from)
+            program.take_link(link).map(FdLink::from).map(Some)
         }),
     };
     attached.map_err(|error| program_error(planned.program, error))
