@@ -119,6 +119,8 @@ const BOOTS: &[Boot] = &[
         kernels: &["5.10", "7.3"],
         ..PLAIN
     },
+    // Probes that outlive the tracer.
+    Boot { name: "pins", memory_mib: 768, scenarios: &["restarts", "left_behind"], ..PLAIN },
     // The machine runs out: what is left of it is little.
     Boot {
         name: "machine",

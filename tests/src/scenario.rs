@@ -28,6 +28,8 @@ pub struct Scenario {
     pub reports: &'static [Expected],
     /// Options of oomwhy, besides those that every scenario has.
     pub options: &'static [&'static str],
+    /// Takes away what oomwhy leaves pinned.
+    pub unpin: Option<Program>,
     /// Whether records are lost, so that not every kill has a whole report.
     pub is_lossy: bool,
 }
@@ -145,6 +147,17 @@ pub enum Step {
     PauseTracer,
     /// Let it go on.
     ResumeTracer,
+    /// Kill oomwhy with SIGKILL, at a moment that nobody chose.
+    KillTracer {
+        /// Within this time, at random, ms.
+        within_ms: u64,
+        /// Whether that time begins when it traces; else it may die while it starts.
+        once_ready: bool,
+    },
+    /// Start oomwhy again, with the same options; its output is appended.
+    StartTracer,
+    /// Run a program that must end so.
+    Program(Program),
     /// Start one more oomwhy; the next step of another kind waits until it traces.
     Watch(Watcher),
     /// Run another command of oomwhy to its end.
@@ -165,6 +178,17 @@ pub enum Step {
         /// What is written.
         value: &'static str,
     },
+}
+
+/// A program that runs and ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// It and its arguments.
+    pub argv: &'static [&'static str],
+    /// Its exit code.
+    pub code: i32,
+    /// What it says, on stdout or stderr.
+    pub says: &'static str,
 }
 
 /// One more oomwhy beside the one that is compared with the kernel's log, with what it prints.

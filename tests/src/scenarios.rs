@@ -5,6 +5,7 @@ mod limits;
 mod machine;
 mod names;
 mod outcomes;
+mod pins;
 mod storms;
 mod victims;
 
@@ -14,8 +15,16 @@ use crate::workload::Work;
 /// The container-like cgroup that most scenarios use.
 pub const CONTAINER: &str = "/kubepods/pod1234/ctr-app";
 
-const THEMES: &[&[Scenario]] =
-    &[limits::ALL, victims::ALL, outcomes::ALL, machine::ALL, names::ALL, storms::ALL, by_log::ALL];
+const THEMES: &[&[Scenario]] = &[
+    limits::ALL,
+    victims::ALL,
+    outcomes::ALL,
+    machine::ALL,
+    names::ALL,
+    storms::ALL,
+    by_log::ALL,
+    pins::ALL,
+];
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
@@ -37,6 +46,7 @@ const ONE_KILL: Scenario = Scenario {
     refused: &[],
     reports: &[],
     options: &[],
+    unpin: None,
     is_lossy: false,
 };
 

@@ -17,6 +17,7 @@ use crate::{
         After, Body, Candidates, CgroupPath, End, Event, Invocation, Levels, Reclaimed, Repeats,
         Stat, Victim, Wait,
     },
+    journal::{Unfinished, key_of},
     report::System,
 };
 
@@ -105,6 +106,16 @@ impl Account {
             self.victims.last().map(|(marked_ns, _)| (*marked_ns, KILLING_CLOSES_AFTER_NS));
         let (since_ns, patience) = after_kill.unwrap_or((self.first_ns, OPEN_CLOSES_AFTER_NS));
         now_ns.saturating_sub(since_ns) >= patience
+    }
+
+    /// What it is told by: its number, else its time.
+    pub fn key(&self) -> u64 {
+        key_of(self.seq, self.first_ns)
+    }
+
+    /// Entry into `out_of_memory`, else the first sign of it, `CLOCK_BOOTTIME` ns.
+    pub fn started_ns(&self) -> u64 {
+        self.invocation.as_ref().map_or(self.first_ns, |invocation| invocation.started_ns)
     }
 
     /// Id of the memcg whose limit was hit; 0 for a global OOM, as in the kernel-side map.
@@ -281,9 +292,30 @@ impl Assembler {
         }
     }
 
+    /// What is not told to its end. A task that waits is told at once, and may wait for ever; a run
+    /// that was reported once can only become longer.
+    pub fn unfinished(&self) -> Unfinished {
+        let dying = self.dying.values().map(|dying| &dying.account);
+        let runs = self.runs.values().filter(|run| run.reported.is_none());
+        let reclaimed = self.reclaimed.values().chain(runs).map(|run| &run.account);
+        let accounts: Vec<&Account> = self.open.values().chain(dying).chain(reclaimed).collect();
+        Unfinished {
+            seqs: accounts.iter().map(|account| account.seq).filter(|seq| *seq != 0).collect(),
+            since_ns: accounts.iter().map(|account| account.first_ns).min(),
+        }
+    }
+
     /// Everything that is left, at the end.
     pub fn finish(&mut self) -> Vec<Account> {
         let mut done: Vec<Account> = std::mem::take(&mut self.open).into_values().collect();
+        done.extend(self.press());
+        done.sort_by_key(|account| account.seq);
+        done
+    }
+
+    /// Everything that is left but for invocations whose end has not come.
+    pub fn press(&mut self) -> Vec<Account> {
+        let mut done = Vec::new();
         let runs = std::mem::take(&mut self.runs).into_values();
         done.extend(runs.filter(Run::has_news).map(|run| run.account));
         done.extend(std::mem::take(&mut self.reclaimed).into_values().map(|run| run.account));

@@ -124,6 +124,14 @@ pub enum Command {
     Show(ShowArgs),
     /// Print reports of the history as JSON.
     Export(ExportArgs),
+    /// Remove what --pin has left in DIR, which detaches it.
+    ///
+    /// What nobody has reported yet is given up.
+    Unpin {
+        /// The directory.
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
+    },
     /// Print the JSON Schema of what -o json prints.
     #[command(after_help = SCHEMA_EXAMPLES)]
     Schema,
@@ -170,6 +178,14 @@ pub struct WatchArgs {
     /// FILE is made for its owner only; one that has something in it is left alone.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub record: Option<PathBuf>,
+    /// Keep the probes attached when oomwhy ends, in a directory on a BPF file system.
+    ///
+    /// The next oomwhy with the same DIR, e.g. /sys/fs/bpf/oomwhy, first reports what happened in between. Each kill is reported once, whenever
+    /// oomwhy is killed or upgraded; into a pipe one that was just being written may come twice, with the same id. --output-file is
+    /// appended to. What a filter holds back is not kept for the next one; what comes after --count is. A recording is of one
+    /// run. `oomwhy unpin DIR` ends it.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, hide_short_help = true)]
+    pub pin: Option<PathBuf>,
     /// BTF of a kernel that does not bring its own.
     ///
     /// Most do, in /sys/kernel/btf/vmlinux.

@@ -22,7 +22,9 @@ pub mod events;
 
 pub mod assemble;
 pub mod gaps;
+pub mod journal;
 pub mod kmsg;
+pub mod once;
 pub mod recording;
 
 pub mod cgroup_paths;

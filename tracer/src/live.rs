@@ -1,5 +1,7 @@
 //! The live run: ring readable, time passing, a signal. Owns the order of shutdown.
 
+mod pinned;
+
 use std::{
     collections::btree_map::Entry,
     fs,
@@ -7,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+pub use self::pinned::Resume;
 use bytes::Bytes;
 use oomwhy_common::event::{EventHeader, RepeatsEvent, WaitEvent, kind};
 use thiserror::Error;
@@ -25,7 +28,7 @@ use crate::{
     group_counter::GroupCounter,
     kernel_symbols::KernelSymbols,
     kill_counter::KillCounter,
-    loader::{LoadError, Losses, Probes},
+    loader::{LoadError, Losses, Probes, pin::PinError},
     pipeline::{FactSource, Pipeline, PipelineError},
     recording::{Fact, Recorder, RecordingError},
     report::System,
@@ -54,6 +57,9 @@ pub enum LiveError {
     /// The recording.
     #[error(transparent)]
     Recording(#[from] RecordingError),
+    /// Pinned probes.
+    #[error(transparent)]
+    Pin(#[from] PinError),
 }
 
 /// Finds facts on this host and notes them in the recording.
@@ -133,6 +139,8 @@ pub struct Live {
     kill_counter: Option<KillCounter>,
     group_counter: Option<GroupCounter>,
     cross_check: Duration,
+    /// Where what is not told is kept for the next run.
+    kept: Option<pinned::Kept>,
 }
 
 /// How a run ends.
@@ -165,6 +173,7 @@ impl Live {
             kill_counter: None,
             group_counter: None,
             cross_check: CROSS_CHECK,
+            kept: None,
         }
     }
 
@@ -197,7 +206,7 @@ impl Live {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut ring = Ring::new(self.probes.take_ring()?)?;
         #[cfg(feature = "probe-log")]
-        let _printing = tokio::spawn(self.probes.take_log()?.print());
+        let _printing = self.probes.take_log()?.map(|log| tokio::spawn(log.print()));
         // One clock for all rounds: records that keep coming must not put off what is due. It
         // runs only while something waits for time to pass: an idle host is not woken.
         let mut ticks = interval(Duration::from_nanos(RUN_SETTLES_AFTER_NS));
@@ -205,23 +214,28 @@ impl Live {
         // The only thing that wakes an idle host.
         let mut cross_checks = interval_at(Instant::now() + self.cross_check, self.cross_check);
         cross_checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut keep = self.keeper();
+        let mut done = self.take_left(&mut ring)?;
         self.count_kills()?;
         ready();
         let ending = loop {
-            let done = tokio::select! {
-                batch = ring.next_batch() => self.take(&batch?)?,
+            if done {
+                break Ending::Enough;
+            }
+            done = tokio::select! {
+                batch = ring.next_batch(&mut keep) => self.take(&batch?)?,
                 _ = ticks.tick(), if self.pipeline.is_waiting() => self.tick(&mut ring)?,
                 _ = cross_checks.tick(), if self.kill_counter.is_some() => self.tick(&mut ring)?,
                 () = either(&mut interrupt, &mut terminate) => break Ending::Asked,
             };
-            if done {
-                break Ending::Enough;
-            }
         };
         if ending == Ending::Asked {
             self.settle(&mut ring).await?;
         }
-        self.finish()?;
+        // What comes after enough is left to the next run, where there is one.
+        if ending == Ending::Asked || self.kept.is_none() {
+            self.finish()?;
+        }
         // Who has enough leaves kills in the ring.
         if ending == Ending::Asked { self.count_kills() } else { Ok(()) }
     }
@@ -239,7 +253,7 @@ impl Live {
                 return Ok(true);
             }
         }
-        Ok(false)
+        self.forget_told()
     }
 
     fn take_one(&mut self, record: &Bytes) -> Result<bool, LiveError> {
@@ -253,6 +267,9 @@ impl Live {
     fn report(&mut self, accounts: Vec<Account>) -> Result<bool, LiveError> {
         let done = self.pipeline.report(accounts, &mut self.finder)?;
         let found = std::mem::take(&mut self.finder.found);
+        for fact in &found {
+            self.keep_fact(fact);
+        }
         if let Some(recorder) = &mut self.recorder {
             for fact in &found {
                 recorder.fact(fact)?;
@@ -288,15 +305,18 @@ impl Live {
         let now = clock::boottime_ns();
         self.note(Fact::Tick(now))?;
         let due = self.pipeline.due(now);
-        let done = self.report(due)?;
+        if self.report(due)? {
+            return Ok(true);
+        }
         self.count_kills()?;
-        Ok(done)
+        self.forget_told()
     }
 
     /// Takes what is in the ring. Returns whether enough was reported.
     fn drain(&mut self, ring: &mut Ring) -> Result<bool, LiveError> {
+        let mut keep = self.keeper();
         loop {
-            let batch = ring.drain();
+            let batch = ring.drain(&mut keep);
             if batch.is_empty() {
                 return Ok(false);
             }
@@ -320,7 +340,9 @@ impl Live {
         self.note_losses()?;
         self.note(Fact::End)?;
         let left = self.pipeline.finish();
-        self.report(left)?;
+        if !self.report(left)? {
+            self.forget_told()?;
+        }
         Ok(())
     }
 

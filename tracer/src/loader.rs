@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use aya::{
     Btf, Ebpf, EbpfError, Endianness,
-    maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf},
-    programs::ProgramType,
+    maps::{HashMap as BpfHashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf},
+    programs::{ProgramType, links::FdLink},
     sys::{BpfHelper, is_helper_supported},
 };
 use oomwhy_common::{counters, event::kind, offsets::KernelOffsets, settings::Settings};
@@ -16,6 +16,7 @@ use zerocopy::IntoBytes;
 use crate::kernel::plan::{How, Plan, Planned};
 
 mod lean;
+pub mod pin;
 mod programs;
 
 /// The programs, built from `tracer-ebpf` by `build.rs`.
@@ -53,7 +54,12 @@ pub enum LoadError {
 /// The probes, attached. Dropping it detaches them.
 #[derive(Debug)]
 pub struct Probes {
-    ebpf: Ebpf,
+    /// The object they were loaded from; `None` for those that were taken over.
+    ebpf: Option<Ebpf>,
+    /// Its maps.
+    maps: BTreeMap<String, Map>,
+    /// Program: what attaches it, if that can be pinned.
+    links: Vec<(&'static str, Option<FdLink>)>,
     /// Hook: how it is attached.
     pub hooks: BTreeMap<String, String>,
     /// Optional hooks that could not be attached: program and reason.
@@ -145,10 +151,12 @@ fn attach_with(
     let mut hooks = BTreeMap::new();
     let mut failed = Vec::new();
     let mut rejected = false;
+    let mut links = Vec::new();
     for &planned in &plan.programs {
         let result = loaded.remove(planned.program).unwrap_or_else(|| Err(programs::lost(planned)));
         match result.and_then(|()| programs::attach(&mut ebpf, planned)) {
-            Ok(()) => {
+            Ok(link) => {
+                links.push((planned.program, link));
                 hooks
                     .entry(planned.hook.to_owned())
                     .and_modify(|how: &mut String| *how = format!("{how}+{}", word(planned.how)))
@@ -161,7 +169,12 @@ fn attach_with(
             }
         }
     }
-    Ok(Probes { ebpf, hooks, failed, rejected, settings: *settings })
+    let names: Vec<String> = ebpf.maps().map(|(name, _)| name.to_owned()).collect();
+    // The log's own stays where aya-log looks for it.
+    let names = names.into_iter().filter(|name| name != "AYA_LOGS");
+    let maps = names.filter_map(|name| ebpf.take_map(&name).map(|map| (name, map)));
+    let maps = maps.collect();
+    Ok(Probes { ebpf: Some(ebpf), maps, links, hooks, failed, rejected, settings: *settings })
 }
 
 /// Whether probes may call bpf_probe_read_kernel, by trying: lockdown=confidentiality forbids it,
@@ -220,7 +233,7 @@ fn other(what: &str, error: &dyn std::error::Error) -> LoadError {
 impl Probes {
     /// Takes the ring out; once.
     pub fn take_ring(&mut self) -> Result<RingBuf<MapData>, LoadError> {
-        let map = self.ebpf.take_map("RING").ok_or_else(|| missing_map("RING"))?;
+        let map = self.maps.remove("RING").ok_or_else(|| missing_map("RING"))?;
         RingBuf::try_from(map).map_err(|error| other("open the ring", &error))
     }
 
@@ -231,18 +244,18 @@ impl Probes {
             let walked = program.info().ok()?.verified_instruction_count()?;
             Some((name.to_owned(), walked))
         };
-        self.ebpf.programs().filter_map(verified).collect()
+        self.ebpf.iter().flat_map(Ebpf::programs).filter_map(verified).collect()
     }
 
-    /// The log of the probes; once.
+    /// The log of the probes; once. Probes that were taken over have none.
     #[cfg(feature = "probe-log")]
-    pub fn take_log(&mut self) -> std::io::Result<crate::probe_log::ProbeLog> {
-        crate::probe_log::ProbeLog::new(&mut self.ebpf)
+    pub fn take_log(&mut self) -> std::io::Result<Option<crate::probe_log::ProbeLog>> {
+        self.ebpf.as_mut().map(crate::probe_log::ProbeLog::new).transpose()
     }
 
     /// Records lost so far.
     pub fn losses(&mut self) -> Result<Losses, LoadError> {
-        let map = self.ebpf.map_mut("COUNTERS").ok_or_else(|| missing_map("COUNTERS"))?;
+        let map = self.maps.get_mut("COUNTERS").ok_or_else(|| missing_map("COUNTERS"))?;
         let mut counters: PerCpuArray<_, u64> =
             map.try_into().map_err(|error: MapError| other("open the counters", &error))?;
         let failed = |error: MapError| other("read the counters", &error);
@@ -270,7 +283,7 @@ impl Probes {
 
     /// The run of a memcg (0: global) as it stands now.
     pub fn quiet_run(&self, oom_memcg: u64) -> Option<QuietRun> {
-        let map = self.ebpf.map("QUIET_RUNS")?;
+        let map = self.maps.get("QUIET_RUNS")?;
         let runs: BpfHashMap<_, u64, [u64; 4]> = map.try_into().ok()?;
         let [seq, _ending, count, last_ns] = runs.get(&oom_memcg, 0).ok()?;
         Some(QuietRun { seq, count, last_ns })
@@ -284,7 +297,7 @@ impl Probes {
     /// When a thread's wait for a memcg whose OOM killer is disabled ended, `CLOCK_BOOTTIME` ns.
     /// `None` while it waits. One that was pushed out of the map, or has died waiting, has ended.
     pub fn wait_ended(&self, tid: i32, now_ns: u64) -> Option<u64> {
-        let waiting = self.ebpf.map("WAITING")?;
+        let waiting = self.maps.get("WAITING")?;
         let waiting: BpfHashMap<_, u64, [u64; 3]> = waiting.try_into().ok()?;
         match waiting.get(&u64::try_from(tid).ok()?, 0) {
             Ok([_since, last_ns, inside]) => {

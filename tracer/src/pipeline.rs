@@ -1,14 +1,14 @@
 //! Records in, reports out: decode, assemble, compose, filter, sinks. The same for a live run and
 //! for a replay; what differs is who finds the facts ([`FactSource`]).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::{
-    assemble::{Account, Assembler, Stage},
+    assemble::{Account, Amid, Assembler, Stage},
     compose::{Findings, compose},
     decode::decode,
     events::{Body, Event},
@@ -16,6 +16,8 @@ use crate::{
     fingerprint::fingerprint,
     gaps::{Gap, Gaps, Group, GroupGaps, Reading, kills},
     host::Host,
+    journal::{EARLY, LOSSES, Note, Unfinished, WHOLE},
+    once::Telling,
     recording::Fact,
     report::{Cgroup, GapReport, LossReport, OomReport, Record, SCHEMA, System, Tier},
     sink::{Sink, SinkError},
@@ -74,6 +76,15 @@ pub struct Pipeline {
     /// Invocations that sinks were told of and that are not closed yet, with the records that were
     /// lost before each.
     told: BTreeMap<u64, u64>,
+    /// What another run told before this one, by key, and how far.
+    told_before: BTreeMap<u64, u64>,
+    /// Invocations that began in this time are told; `CLOCK_BOOTTIME` ns.
+    told_times: Range<u64>,
+    /// It goes on where another run ended, and another one will where it ends: an invocation that
+    /// has not ended is left to that one.
+    is_resumed: bool,
+    /// Where it is said what is being told, for an output that notes it.
+    telling: Option<Telling>,
     /// Losses already told.
     lost_before: u64,
     lost_since_report: u64,
@@ -95,6 +106,10 @@ impl Pipeline {
             assembler: Assembler::new(host.visible(), host.close_after_ns),
             findings: Findings::default(),
             told: BTreeMap::new(),
+            told_before: BTreeMap::new(),
+            told_times: 0..u64::MAX,
+            is_resumed: false,
+            telling: None,
             lost_before: 0,
             lost_since_report: 0,
             gaps: Gaps::default(),
@@ -155,7 +170,27 @@ impl Pipeline {
     /// Accounts that are left at the end.
     pub fn finish(&mut self) -> Vec<Account> {
         self.has_finished = true;
-        self.assembler.finish()
+        if self.is_resumed { self.assembler.press() } else { self.assembler.finish() }
+    }
+
+    /// Accounts that cannot be kept any longer: all but those whose end has not come.
+    pub fn press(&mut self) -> Vec<Account> {
+        self.assembler.press()
+    }
+
+    /// What is not told to its end.
+    pub fn unfinished(&self) -> Unfinished {
+        self.assembler.unfinished()
+    }
+
+    /// Whether an invocation has begun whose end has not come.
+    pub fn is_amid(&self) -> bool {
+        self.assembler.amid() != Amid::Nothing
+    }
+
+    /// Says there what is being told.
+    pub fn say_what_is_told(&mut self, telling: Telling) {
+        self.telling = Some(telling);
     }
 
     /// Threads that wait, of whose end no record comes.
@@ -205,7 +240,14 @@ impl Pipeline {
             Fact::GroupKillsCounted { id, path, kills: Some(kills), at_ns } => {
                 self.group_counted(Group { id, path }, Reading { kills, at_ns })?;
             }
-            Fact::Tick(_) | Fact::End => {}
+            Fact::Resumed { told, since_ns, until_ns } => {
+                // Probes that are going to be removed have no next run.
+                self.is_resumed = until_ns == u64::MAX;
+                self.lost_before = told.get(&LOSSES).copied().unwrap_or_default();
+                self.told_before = told;
+                self.told_times = since_ns..until_ns;
+            }
+            Fact::Tick(_) | Fact::Pressed | Fact::End => {}
         }
         Ok(())
     }
@@ -220,6 +262,9 @@ impl Pipeline {
             if self.is_done() {
                 break;
             }
+            let Some(told) = self.told_before(&account) else {
+                continue;
+            };
             if account.stage == Stage::Closed {
                 self.findings.drops = self.told.get(&account.seq).copied().unwrap_or_default();
             } else {
@@ -232,7 +277,7 @@ impl Pipeline {
                 self.group_gaps.saw(&account, &report);
             }
             if self.filter.passes(&report) {
-                self.tell(account.seq, account.stage, report)?;
+                self.tell(&account, told, report)?;
             } else if account.stage != Stage::Closed {
                 self.stats.filtered += 1;
             }
@@ -247,7 +292,8 @@ impl Pipeline {
         }
         report.source.drops = Some(std::mem::take(&mut self.lost_since_report));
         if self.filter.passes(&report) {
-            self.tell(0, Stage::Whole, report)?;
+            self.stats.reports += 1;
+            self.write(&concluded(report))?;
         } else {
             self.stats.filtered += 1;
         }
@@ -264,28 +310,53 @@ impl Pipeline {
         &mut self.findings
     }
 
-    fn tell(&mut self, seq: u64, stage: Stage, mut report: OomReport) -> Result<(), PipelineError> {
-        report.verdict = Some(verdict(&report));
-        // Last: it is made of what the others found.
-        report.fingerprint = fingerprint(&report);
-        let record = Record::Oom(Box::new(report));
-        match stage {
+    fn tell(
+        &mut self,
+        account: &Account,
+        told_before: u64,
+        report: OomReport,
+    ) -> Result<(), PipelineError> {
+        let record = concluded(report);
+        match account.stage {
             // No more of them than are wanted, for each will be closed.
             Stage::Killed if self.count.is_none_or(|count| self.n_told() < count) => {
-                self.told.insert(seq, self.findings.drops);
-                self.sinks.iter_mut().try_for_each(|sink| sink.early(&record))?;
+                self.told.insert(account.seq, self.findings.drops);
+                if told_before == 0 {
+                    self.telling(account.key(), EARLY);
+                    self.sinks.iter_mut().try_for_each(|sink| sink.early(&record))?;
+                }
             }
             Stage::Killed => {}
-            Stage::Closed if self.told.remove(&seq).is_some() => {
+            Stage::Closed if self.told.remove(&account.seq).is_some() => {
                 self.stats.reports += 1;
+                self.telling(account.key(), WHOLE);
                 self.sinks.iter_mut().try_for_each(|sink| sink.late(&record))?;
             }
             Stage::Whole | Stage::Closed => {
                 self.stats.reports += 1;
+                self.telling(account.key(), WHOLE);
                 self.write(&record)?;
             }
         }
         Ok(())
+    }
+
+    /// How far another run told it; `None` if that is all there is to tell, or if it is not this
+    /// run's to tell.
+    fn told_before(&mut self, account: &Account) -> Option<u64> {
+        let mark = self.told_before.get(&account.key()).copied().unwrap_or_default();
+        if mark == WHOLE && account.stage != Stage::Killed {
+            // What comes again under the same number is news: a run that has become longer.
+            self.told_before.remove(&account.key());
+        }
+        (mark != WHOLE && self.told_times.contains(&account.started_ns())).then_some(mark)
+    }
+
+    /// The next write tells this.
+    fn telling(&self, key: u64, mark: u64) {
+        if let Some(telling) = &self.telling {
+            telling.set(Some(Note { key, mark }));
+        }
     }
 
     /// Reports made, and those to come of what was told.
@@ -316,6 +387,7 @@ impl Pipeline {
             first: self.time(first_ns),
             last: self.time(last_ns),
         };
+        self.telling(LOSSES, count);
         self.write(&Record::Loss(loss))
     }
 
@@ -360,6 +432,9 @@ impl Pipeline {
             drops: Some(drops),
             since: self.time(since_ns),
         };
+        if let Some(telling) = &self.telling {
+            telling.set(None);
+        }
         self.write(&Record::Gap(gap))
     }
 
@@ -381,4 +456,12 @@ impl Pipeline {
 /// Whether a choice was made among all tasks of the host.
 fn is_global(body: &Body) -> bool {
     matches!(body, Body::Invocation(invocation) if invocation.is_memcg == Some(false))
+}
+
+/// With what is made of all the rest.
+fn concluded(mut report: OomReport) -> Record {
+    report.verdict = Some(verdict(&report));
+    // Last: it is made of what the others found.
+    report.fingerprint = fingerprint(&report);
+    Record::Oom(Box::new(report))
 }

@@ -5,6 +5,7 @@
 //! The first frame is the [`Host`]. Facts are JSON; records are the ring's bytes.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, BufReader, Read, Write},
     path::{Path, PathBuf},
@@ -82,6 +83,19 @@ pub enum Fact {
     },
     /// Time passed without a record: what was due by then was reported. `CLOCK_BOOTTIME` ns.
     Tick(u64),
+    /// The run goes on where another one ended (`--pin`): what that one told already, by
+    /// [`journal::key_of`](crate::journal::key_of), and which time is its own.
+    Resumed {
+        /// How far each was told.
+        told: BTreeMap<u64, u64>,
+        /// Invocations that began before are another one's, `CLOCK_BOOTTIME` ns.
+        since_ns: u64,
+        /// Invocations that began then or later are another one's.
+        until_ns: u64,
+    },
+    /// There was no room to keep more: what was not told to its end was told as it was, but for
+    /// what had not ended.
+    Pressed,
     /// The run ended: what was left was reported.
     End,
 }

@@ -31,6 +31,17 @@ fn run(arguments: &[&str], code: i32) -> (String, String) {
     (out, err)
 }
 
+#[test]
+fn a_directory_that_cannot_hold_pins_is_refused_before_anything_is_done() {
+    let folder = tempdir().unwrap();
+    let dir = folder.path().to_str().unwrap();
+    check_refusal(&["--pin", dir], 2, "is not on a BPF file system");
+    check_refusal(&["unpin", dir], 2, "is not on a BPF file system");
+    check_refusal(&["--pin", dir, "-o", "events"], 2, "-o events prints none");
+    let (_, err) = run(&["--pin", dir], 2);
+    assert!(err.contains("hint: `mount -t bpf bpf /sys/fs/bpf`"), "{err}");
+}
+
 /// A refusal: the code, nothing on stdout, and a first line on stderr with these words.
 #[track_caller]
 fn check_refusal(arguments: &[&str], code: i32, words: &str) {

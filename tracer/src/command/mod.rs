@@ -2,6 +2,7 @@
 
 pub mod explain;
 mod history;
+mod pinned;
 pub mod risk;
 pub mod watch;
 mod watch_log;
@@ -76,6 +77,12 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::List(arguments) => history::list::list(&arguments),
         Command::Show(arguments) => history::show(&arguments),
         Command::Export(arguments) => history::export(&arguments),
+        Command::Unpin { dir } => {
+            let said = pinned::unpin(&dir)?;
+            // stderr is talk; nobody may be listening.
+            let _ = writeln!(io::stderr(), "{said}");
+            Ok(())
+        }
         Command::Schema => print(|out| {
             serde_json::to_writer_pretty(&mut *out, &report::json_schema())?;
             writeln!(out)

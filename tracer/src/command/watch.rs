@@ -1,12 +1,21 @@
 //! `oomwhy watch`: look at the host, plan, attach, run.
 
 use std::{
+    cell::RefCell,
+    fs::File,
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
+    rc::Rc,
     time::Duration,
 };
 
-use super::{Failure, watch_log};
+use tokio::runtime::{self, Runtime};
+
+use super::{
+    Failure,
+    pinned::{self, Pins},
+    watch_log,
+};
 use crate::{
     cgroup_paths::CgroupPaths,
     cli::{Attach, StoreArgs, WatchArgs},
@@ -23,9 +32,10 @@ use crate::{
         support::HostFacts,
     },
     kill_counter::KillCounter,
-    live::{CROSS_CHECK, Live, LiveError, protect_self},
-    loader::{self, LoadError, Probes},
-    pipeline::{PipelineError, Stats},
+    live::{CROSS_CHECK, Live, LiveError, Resume, protect_self},
+    loader::{self, LoadError, Probes, pin::TakenOver},
+    once::{self, OnceOutput, Telling},
+    pipeline::{Pipeline, PipelineError, Stats},
     recording::Recorder,
     report::{Missing, Tier},
     sink::{
@@ -41,61 +51,41 @@ const CLOSE_AFTER: Duration = Duration::from_secs(10);
 
 /// Traces until a signal or until enough reports were written.
 pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
-    let filter = super::filter(&arguments.select)?;
-    let to = super::open_output(&arguments.output, arguments.record.as_deref())?;
+    super::filter(&arguments.select)?;
+    let source = match &arguments.pin {
+        Some(dir) => Source::Pins(Pins::find(dir, arguments)?),
+        None => Source::Own(super::open_output(&arguments.output, arguments.record.as_deref())?),
+    };
     let root = Root::default();
-    let btf_file = btf_path(&root, arguments.btf.as_deref());
     if arguments.attach == Attach::Kmsg {
-        return watch_log::watch(arguments, filter, to, None);
+        return watch_the_log(arguments, None);
     }
-    let (facts, plan, probes) = match attach(&root, &btf_file, arguments) {
+    let (facts, plan, attached, pins) = match attach(&root, arguments, source) {
         Ok(attached) => attached,
         Err(refusal) if watch_log::is_a_way_out(arguments) => {
-            return watch_log::watch(arguments, filter, to, Some(&refusal));
+            return watch_the_log(arguments, Some(&refusal));
         }
         Err(refusal) => return Err(refusal),
     };
     if arguments.output.verbose {
-        talk_about(&probes);
+        talk_about(attached.probes());
     }
     protect_self();
-    let kill_counter = KillCounter::open(&root);
-    let close_after = arguments.close_after.unwrap_or(CLOSE_AFTER);
-    let mut host = host(&facts, &plan, &probes, close_after);
-    host.missing.extend(kill_counter.as_ref().err().map(without_kill_counter));
-    let system = SystemFiles::open(&root, host.page_size);
-    host.missing.extend(without_system(&system));
-    let recorder = arguments.record.as_deref().map(|path| Recorder::create(path, &host));
-    let recorder = recorder.transpose().map_err(|error| Failure::runtime(&error))?;
-    let banner = banner(&host);
-    let store = start_store(&arguments.store, &host)?;
-    let realtime_offset_ns = host.realtime_offset_ns;
-    let count = arguments.select.count;
-    let pipeline = super::pipeline(host, &arguments.output, filter, count, to, store);
-    let cgroup_paths = cgroup_mount(&facts).map(|mount| match plan.settings.probe_read {
-        // The probes cannot read names: all paths come from here, so it must be warm.
-        0 => CgroupPaths::scan(&mount),
-        _ => CgroupPaths::new(&mount),
-    });
-    let mut live = Live::new(probes, pipeline, recorder, cgroup_paths, realtime_offset_ns);
-    if let Ok(files) = system {
-        live.watch_system(files);
-    }
-    if let Ok(counter) = kill_counter {
-        live.cross_check(counter, arguments.cross_check.unwrap_or(CROSS_CHECK));
-    }
-    if let Some(mount) = cgroup_mount(&facts) {
-        let counter = GroupCounter::new(&mount, memory_on_v2(&facts) == Some(true));
-        // A pattern that is the path of a group.
-        let first = arguments.select.cgroup.as_deref().and_then(|path| counter.find(path));
-        live.cross_check_groups(counter, first.as_ref())
-            .map_err(|error| Failure::runtime(&error))?;
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let talkative = !arguments.output.quiet;
+    let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::runtime(&error))?;
-    let talkative = !arguments.output.quiet;
+    let mut watch = Watch { arguments, root, facts, plan, count: arguments.select.count };
+    if let Some(pins) = &pins
+        && watch.run_out_all(pins, &attached, &runtime)?
+    {
+        return Ok(());
+    }
+    let (mut live, mut banner) = watch.live(attached, u64::MAX, true)?;
+    if let Some(dir) = &arguments.pin {
+        banner = format!("{banner}\npinned in {}", dir.display());
+    }
     let result = runtime.block_on(live.run(|| {
         if talkative {
             talk(&banner);
@@ -103,23 +93,174 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     }));
     if talkative {
         talk(&summary(live.pipeline().stats()));
+        if let Some(dir) = &arguments.pin {
+            let dir = dir.display();
+            talk(&format!("the probes stay attached: `oomwhy unpin {dir}` ends that"));
+        }
     }
+    ended(result)
+}
+
+/// Without probes.
+fn watch_the_log(arguments: &WatchArgs, refusal: Option<&Failure>) -> Result<(), Failure> {
+    if arguments.pin.is_some() {
+        let message = "--attach kmsg: there are no probes to pin (--pin)".to_owned();
+        return Err(Failure { exit: Exit::Usage, message });
+    }
+    let filter = super::filter(&arguments.select)?;
+    let to = super::open_output(&arguments.output, None)?;
+    watch_log::watch(arguments, filter, to, refusal)
+}
+
+fn ended(result: Result<(), LiveError>) -> Result<(), Failure> {
     match result {
         Err(LiveError::Pipeline(PipelineError::Sink(SinkError::BrokenPipe))) => Ok(()),
         result => result.map_err(|error| Failure::runtime(&error)),
     }
 }
 
+/// Where probes come from and reports go to.
+enum Source {
+    /// A run of its own.
+    Own(Box<dyn Write>),
+    /// One of several, which must know what was written.
+    Pins(Pins),
+}
+
+/// Probes of this run alone, or such that outlive it, and where their reports go.
+enum Attached {
+    Own(Probes, Box<dyn Write>),
+    Pinned(TakenOver, File),
+}
+
+impl Attached {
+    fn probes(&self) -> &Probes {
+        match self {
+            Self::Own(probes, _) => probes,
+            Self::Pinned(ours, _) => &ours.probes,
+        }
+    }
+}
+
+/// What a run is made of.
+struct Watch<'a> {
+    arguments: &'a WatchArgs,
+    root: Root,
+    facts: HostFacts,
+    plan: Plan,
+    count: Option<u64>,
+}
+
+impl Watch<'_> {
+    /// Reports what probes of other builds have seen before ours were attached, detaches and
+    /// removes them. Returns whether enough was reported.
+    fn run_out_all(
+        &mut self,
+        pins: &Pins,
+        ours: &Attached,
+        runtime: &Runtime,
+    ) -> Result<bool, Failure> {
+        let Attached::Pinned(ours, out) = ours else { return Ok(false) };
+        for other in &pins.others {
+            let probes = other.take_over(&self.plan.programs);
+            let probes = probes.map_err(|error| pinned::failure(&error))?;
+            let out = out.try_clone().map_err(|error| Failure::runtime(&error))?;
+            let (mut live, _) = self.live(Attached::Pinned(probes, out), ours.since_ns, false)?;
+            ended(runtime.block_on(live.run_out(|| other.detach().map_err(LiveError::from))))?;
+            let n_reports = live.pipeline().stats().reports;
+            if !self.arguments.output.quiet {
+                talk(&format!("{n_reports} OOM reports from the probes of another build"));
+            }
+            self.count = self.count.map(|count| count.saturating_sub(n_reports));
+            if self.count == Some(0) {
+                return Ok(true);
+            }
+            other.remove().map_err(|error| pinned::failure(&error))?;
+        }
+        Ok(false)
+    }
+
+    /// Ties a run together; with it comes what to say of it.
+    fn live(
+        &self,
+        attached: Attached,
+        until_ns: u64,
+        is_last: bool,
+    ) -> Result<(Live, String), Failure> {
+        let Self { arguments, root, facts, plan, .. } = self;
+        let kill_counter = KillCounter::open(root);
+        let close_after = arguments.close_after.unwrap_or(CLOSE_AFTER);
+        let mut host = host(facts, plan, attached.probes(), close_after);
+        host.missing.extend(kill_counter.as_ref().err().map(without_kill_counter));
+        let system = SystemFiles::open(root, host.page_size);
+        host.missing.extend(without_system(&system));
+        let recording = arguments.record.as_deref().filter(|_| is_last);
+        let recorder = recording.map(|path| Recorder::create(path, &host)).transpose();
+        let recorder = recorder.map_err(|error| Failure::runtime(&error))?;
+        let banner = banner(&host);
+        let realtime_offset_ns = host.realtime_offset_ns;
+        let cgroup_paths = cgroup_mount(facts).map(|mount| match plan.settings.probe_read {
+            // The probes cannot read names: all paths come from here, so it must be warm.
+            0 => CgroupPaths::scan(&mount),
+            _ => CgroupPaths::new(&mount),
+        });
+        let (probes, pipeline, left) = self.pipeline(host, attached, until_ns)?;
+        let mut live = Live::new(probes, pipeline, recorder, cgroup_paths, realtime_offset_ns);
+        if let Some(left) = left {
+            live.resume(left);
+        }
+        if let Ok(files) = system {
+            live.watch_system(files);
+        }
+        if let Ok(counter) = kill_counter {
+            live.cross_check(counter, arguments.cross_check.unwrap_or(CROSS_CHECK));
+        }
+        if let Some(mount) = cgroup_mount(facts) {
+            let counter = GroupCounter::new(&mount, memory_on_v2(facts) == Some(true));
+            // A pattern that is the path of a group.
+            let first = arguments.select.cgroup.as_deref().and_then(|path| counter.find(path));
+            live.cross_check_groups(counter, first.as_ref())
+                .map_err(|error| Failure::runtime(&error))?;
+        }
+        Ok((live, banner))
+    }
+
+    fn pipeline(
+        &self,
+        host: Host,
+        attached: Attached,
+        until_ns: u64,
+    ) -> Result<(Probes, Pipeline, Option<Resume>), Failure> {
+        let Self { arguments, count, .. } = self;
+        let filter = super::filter(&arguments.select)?;
+        let store = start_store(&arguments.store, &host)?;
+        let make = |to| super::pipeline(host, &arguments.output, filter, *count, to, store);
+        let (ours, out) = match attached {
+            Attached::Own(probes, to) => return Ok((probes, make(to), None)),
+            Attached::Pinned(ours, out) => (ours, out),
+        };
+        let TakenOver { probes, mut journal, entries, since_ns } = ours;
+        let told = once::told(&out, &entries, &mut journal);
+        let journal = Rc::new(RefCell::new(journal));
+        let telling = Telling::default();
+        let out = OnceOutput::new(out, Rc::clone(&telling), Rc::clone(&journal));
+        let mut pipeline = make(Box::new(out));
+        pipeline.say_what_is_told(telling);
+        Ok((probes, pipeline, Some(Resume { journal, entries, told, since_ns, until_ns })))
+    }
+}
+
 fn attach(
     root: &Root,
-    btf_file: &Path,
     arguments: &WatchArgs,
-) -> Result<(HostFacts, Plan, Probes), Failure> {
+    source: Source,
+) -> Result<(HostFacts, Plan, Attached, Option<Pins>), Failure> {
     if matches!(arguments.attach, Attach::Kprobe | Attach::Tracepoint) {
         let message = "--attach: this tier is not there yet, take fentry or kmsg".to_owned();
         return Err(Failure { exit: Exit::Unavailable, message });
     }
-    let btf = KernelBtf::open(btf_file).map_err(|error| unusable_btf(&error))?;
+    let btf_file = btf_path(root, arguments.btf.as_deref());
+    let btf = KernelBtf::open(&btf_file).map_err(|error| unusable_btf(&error))?;
     let resolved = offsets::resolve(&btf);
     if arguments.output.verbose {
         talk(resolved.to_string().trim_end());
@@ -131,9 +272,19 @@ fn attach(
     let hooks = btf.hooks();
     drop(btf);
     let plan = plan(&facts, &resolved).map_err(|refusal| Failure::unavailable(&refusal))?;
-    let probes = loader::attach(&plan, &resolved.offsets, &hooks, arguments.ring_size)
-        .map_err(|error| refused(&error, &facts))?;
-    Ok((facts, plan, probes))
+    let attach = || {
+        loader::attach(&plan, &resolved.offsets, &hooks, arguments.ring_size)
+            .map_err(|error| refused(&error, &facts))
+    };
+    let (attached, pins) = match source {
+        Source::Own(to) => (Attached::Own(attach()?, to), None),
+        Source::Pins(mut pins) => {
+            let ours = pins.probes(&plan.programs, attach)?;
+            let out = pins.out.try_clone().map_err(|error| Failure::runtime(&error))?;
+            (Attached::Pinned(ours, out), Some(pins))
+        }
+    };
+    Ok((facts, plan, attached, pins))
 }
 
 /// No BTF is the kernel's fault, bad BTF is somebody else's.

@@ -31,6 +31,7 @@ pub(super) fn is_a_way_out(arguments: &WatchArgs) -> bool {
     arguments.attach == Attach::Auto
         && arguments.btf.is_none()
         && arguments.record.is_none()
+        && arguments.pin.is_none()
         && arguments.output.output != Format::Events
 }
 

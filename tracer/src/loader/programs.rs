@@ -9,7 +9,7 @@ use std::{
 
 use aya::{
     Btf, Ebpf,
-    programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError},
+    programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError, links::FdLink},
 };
 
 use super::{LoadError, other};
@@ -66,19 +66,23 @@ fn load(program: &mut Program, btf: &Btf, planned: Planned) -> Result<(), LoadEr
     loaded.map_err(|error| program_error(name, error))
 }
 
-/// Attaches a loaded program.
-pub(super) fn attach(ebpf: &mut Ebpf, planned: Planned) -> Result<(), LoadError> {
+/// Attaches a loaded program, as long as the link lives; `None`: as long as the program does, for
+/// a link that cannot be pinned.
+pub(super) fn attach(ebpf: &mut Ebpf, planned: Planned) -> Result<Option<FdLink>, LoadError> {
     let program = ebpf.program_mut(planned.program).ok_or_else(|| lost(planned))?;
     let attached = match planned.how {
-        How::Fentry => {
-            <&mut FEntry>::try_from(program).and_then(|program| program.attach().map(drop))
-        }
-        How::Fexit => {
-            <&mut FExit>::try_from(program).and_then(|program| program.attach().map(drop))
-        }
-        How::TpBtf => {
-            <&mut BtfTracePoint>::try_from(program).and_then(|program| program.attach().map(drop))
-        }
+        How::Fentry => <&mut FEntry>::try_from(program).and_then(|program| {
+            let link = program.attach()?;
+            program.take_link(link).map(FdLink::from).map(Some)
+        }),
+        How::Fexit => <&mut FExit>::try_from(program).and_then(|program| {
+            let link = program.attach()?;
+            program.take_link(link).map(FdLink::from).map(Some)
+        }),
+        How::TpBtf => <&mut BtfTracePoint>::try_from(program).and_then(|program| {
+            let link = program.attach()?;
+            program.take_link(link).map(FdLink::from).map(Some)
+        }),
     };
     attached.map_err(|error| program_error(planned.program, error))
 }

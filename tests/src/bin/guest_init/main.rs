@@ -16,6 +16,7 @@ mod hog;
 mod host_facts;
 mod kernel_log;
 mod mounts;
+mod program;
 mod results;
 mod runner;
 mod settings;

@@ -1,7 +1,8 @@
 //! Runs one scenario: oomwhy watches, the steps provoke the kills, both accounts are kept.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use rustix::process::{Signal, WaitOptions};
 use crate::kernel_log::KernelLog;
 use crate::settings::Settings;
 use crate::tracer::{self, Tracer};
-use crate::{cgroup, results, wait};
+use crate::{cgroup, program, results, wait};
 
 const TIME_TO_DIE: Duration = Duration::from_mins(1);
 const TIME_TO_READ: Duration = Duration::from_mins(1);
@@ -151,6 +152,13 @@ impl Stage {
             Step::Write { file, value } => self.settings.write(Path::new(file), value)?,
             Step::PauseTracer => self.tracer.signal(Signal::STOP)?,
             Step::ResumeTracer => self.tracer.signal(Signal::CONT)?,
+            Step::KillTracer { within_ms, once_ready } => {
+                ensure!(!once_ready || self.tracer.wait_ready(), "oomwhy was not ready");
+                thread::sleep(random_up_to(*within_ms)?);
+                self.tracer.kill()?;
+            }
+            Step::StartTracer => self.tracer.start_again()?,
+            Step::Program(program) => program::run(program)?,
             Step::Watch(watcher) => self.watch(watcher)?,
             Step::Run(command) => {
                 // What they leave may be what is looked at.
@@ -239,6 +247,10 @@ impl Stage {
     }
 
     fn await_kills(&mut self) {
+        // One that was started again may be about to begin.
+        if !self.tracer.wait_ready() {
+            self.problem("oomwhy was not ready again");
+        }
         let wanted = self.scenario.n_kills();
         let before = self.facts.oom_kills_before;
         if !wait::until(TIME_TO_REPORT, || n_oom_kills() - before >= wanted) {
@@ -282,6 +294,11 @@ impl Stage {
             let ended = tracer::replay(&self.directory, watcher.name, &args)?;
             self.keep_exit(watcher, ended)?;
         }
+        if let Some(unpin) = &self.scenario.unpin
+            && let Err(error) = program::run(unpin)
+        {
+            self.problem(format!("{error:#}"));
+        }
         self.facts.oom_kills_after = n_oom_kills();
         for process in &mut self.processes {
             let _ = process.kill();
@@ -309,6 +326,12 @@ impl Stage {
 
 fn below(hierarchy: Hierarchy, path: &str) -> String {
     format!("{}{path}", hierarchy.mount_point())
+}
+
+fn random_up_to(limit_ms: u64) -> Result<Duration> {
+    let mut bytes = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(Duration::from_micros(u64::from_le_bytes(bytes) % (limit_ms * 1000 + 1)))
 }
 
 fn numbered(path: &str, round: u32) -> String {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use oomwhy_tests::facts::file;
 use oomwhy_tests::plan::GUEST_OOMWHY;
 use rustix::process::{Pid, Signal, kill_process};
@@ -22,16 +22,24 @@ const TIME_TO_END: Duration = Duration::from_secs(10);
 /// A running oomwhy whose output goes to files of a directory.
 pub(crate) struct Tracer {
     process: Child,
+    args: Vec<String>,
+    stdout: PathBuf,
     stderr: PathBuf,
     was_ready: bool,
+    /// Where the stderr of this process begins in the file.
+    stderr_begin: usize,
 }
 
 impl Tracer {
     /// Starts the one that is compared with the kernel's log, with these options besides.
     pub(crate) fn start(directory: &Path, options: &[&str]) -> Result<Self> {
         let recording = directory.join(file::RECORDING).display().to_string();
-        let args = ["-o", "json", "--record", recording.as_str()];
-        let args: Vec<&str> = args.iter().chain(options).copied().collect();
+        let mut args = vec!["-o", "json"];
+        // A recording is of one run, and whoever pins wants more of them.
+        if !options.contains(&"--pin") {
+            args.extend(["--record", recording.as_str()]);
+        }
+        args.extend(options);
         Self::spawn(&args, &directory.join(file::REPORT), directory.join(file::STDERR))
     }
 
@@ -45,14 +53,25 @@ impl Tracer {
     }
 
     fn spawn(args: &[&str], stdout: &Path, stderr: PathBuf) -> Result<Self> {
-        let process = Command::new(GUEST_OOMWHY)
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(File::create(stdout)?)
-            .stderr(File::create(&stderr)?)
-            .spawn()
-            .context("oomwhy cannot be started")?;
-        Ok(Self { process, stderr, was_ready: false })
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let process = run(&args, stdout, &stderr)?;
+        let stdout = stdout.to_owned();
+        Ok(Self { process, args, stdout, stderr, was_ready: false, stderr_begin: 0 })
+    }
+
+    /// Kills it as nothing can prevent.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        ensure!(!self.has_ended(), "oomwhy had ended by itself");
+        self.process.kill()?;
+        self.process.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again.
+    pub(crate) fn start_again(&mut self) -> Result<()> {
+        self.stderr_begin = fs::read(&self.stderr)?.len();
+        self.process = run(&self.args, &self.stdout, &self.stderr)?;
+        Ok(())
     }
 
     /// Sends it a signal.
@@ -63,10 +82,11 @@ impl Tracer {
 
     /// Waits until it traces; false if it ended or never said so.
     pub(crate) fn wait_ready(&mut self) -> bool {
-        let stderr = self.stderr.clone();
+        let (stderr, begin) = (self.stderr.clone(), self.stderr_begin);
         let is_ready = || {
             let said = fs::read(&stderr).unwrap_or_default();
-            String::from_utf8_lossy(&said).lines().any(|line| line.starts_with(READY_LINE))
+            let said = String::from_utf8_lossy(said.get(begin..).unwrap_or_default());
+            said.lines().any(|line| line.starts_with(READY_LINE))
         };
         self.was_ready =
             wait::until(TIME_TO_START, || is_ready() || self.has_ended()) && is_ready();
@@ -104,6 +124,18 @@ pub(crate) fn replay(directory: &Path, name: &str, args: &[String]) -> Result<St
     let mut replay = Tracer::watch(directory, name, &args)?;
     replay.wait_ended();
     replay.stop()
+}
+
+/// What it prints is appended.
+fn run(args: &[String], stdout: &Path, stderr: &Path) -> Result<Child> {
+    let append = |path: &Path| File::options().append(true).create(true).open(path);
+    Command::new(GUEST_OOMWHY)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(append(stdout)?)
+        .stderr(append(stderr)?)
+        .spawn()
+        .context("oomwhy cannot be started")
 }
 
 /// Interrupts a process as Ctrl-C does and says how it ended: its exit code, or what happened.

@@ -1,0 +1,100 @@
+//! Probes that outlive the tracer: whenever it dies, every kill is reported once.
+
+use super::{CONTAINER_OF_48_MIB, HOG, ONE_KILL, START_HOG};
+use crate::scenario::{Process, Program, Scenario, Step, Until};
+
+const OOMWHY: &str = "/oomwhy";
+const DIR: &str = "/sys/fs/bpf/oomwhy";
+
+/// A cgroup of its own for each, which makes each of them a whole invocation.
+const CGROUP: Step = Step::Cgroup { path: "/storm-{n}", limits: &[("memory.max", "4M")] };
+
+const BEGIN_KILL: Step = Step::Start {
+    process: Process { comm: "brief", cgroup: "/storm-{n}", ..HOG },
+    until: Until::Started,
+};
+
+/// Dies while it reports, or while it waits.
+const KILL_AT_WORK: Step = Step::KillTracer { within_ms: 80, once_ready: true };
+
+/// Dies while it starts, or soon after.
+const KILL_EARLY: Step = Step::KillTracer { within_ms: 700, once_ready: false };
+
+const PINNED: Scenario = Scenario {
+    options: &["--pin", DIR],
+    unpin: Some(Program { argv: &[OOMWHY, "unpin", DIR], code: 0, says: "programs detached" }),
+    ..ONE_KILL
+};
+
+pub(super) const ALL: &[Scenario] = &[
+    Scenario {
+        name: "restarts",
+        victims: &[("brief", 51)],
+        steps: &[Step::Repeat {
+            times: 17,
+            steps: &[
+                CGROUP,
+                BEGIN_KILL,
+                KILL_AT_WORK,
+                // Nobody is there.
+                BEGIN_KILL,
+                Step::StartTracer,
+                KILL_EARLY,
+                Step::StartTracer,
+                BEGIN_KILL,
+                KILL_EARLY,
+                Step::StartTracer,
+            ],
+        }],
+        ..PINNED
+    },
+    // What another build has left is reported to its end, and replaced; what cannot be read is
+    // refused, with the mend.
+    Scenario {
+        name: "left_behind",
+        victims: &[("hog", 4)],
+        steps: &[
+            CONTAINER_OF_48_MIB,
+            START_HOG,
+            Step::Program(Program {
+                argv: &[OOMWHY, "--pin", DIR],
+                code: 1,
+                says: "another oomwhy is using",
+            }),
+            KILL_AT_WORK,
+            Step::Program(Program {
+                argv: &[
+                    "/bin/busybox",
+                    "sh",
+                    "-c",
+                    "mv /sys/fs/bpf/oomwhy/oomwhy-* \
+                     /sys/fs/bpf/oomwhy/oomwhy-1-00000000deadbeef-524288",
+                ],
+                code: 0,
+                says: "",
+            }),
+            START_HOG,
+            Step::StartTracer,
+            START_HOG,
+            KILL_AT_WORK,
+            Step::Program(Program {
+                argv: &["/bin/busybox", "mkdir", "/sys/fs/bpf/oomwhy/oomwhy-9-0-524288"],
+                code: 0,
+                says: "",
+            }),
+            Step::Program(Program {
+                argv: &[OOMWHY, "--pin", DIR],
+                code: 1,
+                says: "give it up with `oomwhy unpin /sys/fs/bpf/oomwhy`",
+            }),
+            Step::Program(Program {
+                argv: &["/bin/busybox", "rmdir", "/sys/fs/bpf/oomwhy/oomwhy-9-0-524288"],
+                code: 0,
+                says: "",
+            }),
+            Step::StartTracer,
+            START_HOG,
+        ],
+        ..PINNED
+    },
+];

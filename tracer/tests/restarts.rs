@@ -1,0 +1,254 @@
+//! A tracer that dies at every moment there is, over recordings of real kills: what all of its
+//! lives print together has each kill once. The ring and the map are made of memory here; the
+//! journal, the pipeline and the output are the real ones.
+
+#![expect(clippy::unwrap_used, reason = "a test panics")]
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    fs::{self, File},
+    io,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+use oomwhy::{
+    assemble::Account,
+    compose::Findings,
+    filter::Filter,
+    journal::{Entry, Journal, Slot, Slots},
+    once::{OnceOutput, Telling, told},
+    pipeline::{FactSource, Pipeline},
+    recording::{Fact, Frame, Recording, read},
+    sink::{
+        json::JsonSink,
+        text::{Detail, TextSink},
+    },
+};
+use serde_json::Value;
+
+/// How a life ends.
+struct Death;
+
+/// The map. The tracer dies at one of its changes, just before or just after it.
+#[derive(Clone, Default)]
+struct Map {
+    slots: Rc<RefCell<BTreeMap<u64, Slot>>>,
+    /// Changes that this life has left; `None`: it does not die.
+    left: Rc<Cell<Option<u32>>>,
+    dies_after: Rc<Cell<bool>>,
+    n_changes: Rc<Cell<u32>>,
+}
+
+impl Map {
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<u64, Slot>)) {
+        let is_last = self.left.get() == Some(0);
+        if is_last && !self.dies_after.get() {
+            resume_unwind(Box::new(Death));
+        }
+        change(&mut self.slots.borrow_mut());
+        self.n_changes.update(|n| n + 1);
+        self.left.set(self.left.get().map(|left| left.saturating_sub(1)));
+        if is_last {
+            resume_unwind(Box::new(Death));
+        }
+    }
+}
+
+impl Slots for Map {
+    fn put(&mut self, key: u64, slot: &Slot) -> io::Result<()> {
+        self.change(|slots| {
+            slots.insert(key, *slot);
+        });
+        Ok(())
+    }
+
+    fn remove(&mut self, key: u64) {
+        self.change(|slots| {
+            slots.remove(&key);
+        });
+    }
+
+    fn all(&self) -> io::Result<Vec<(u64, Slot)>> {
+        Ok(self.slots.borrow().iter().map(|(key, slot)| (*key, *slot)).collect())
+    }
+}
+
+struct Nobody;
+
+impl FactSource for Nobody {
+    fn find(&mut self, _: &Account, _: &mut Findings) {}
+}
+
+/// What outlives the tracer.
+struct World<'a> {
+    recording: &'a Recording,
+    map: Map,
+    /// Frames that the ring has forgotten.
+    forgotten: Cell<usize>,
+    out: PathBuf,
+    is_text: bool,
+}
+
+impl World<'_> {
+    /// One life; false if it ended early.
+    fn live(&self, dies: Option<(u32, bool)>) -> bool {
+        self.map.left.set(dies.map(|(changes, _)| changes));
+        self.map.dies_after.set(dies.is_some_and(|(_, after)| after));
+        match catch_unwind(AssertUnwindSafe(|| self.run())) {
+            Ok(()) => true,
+            Err(death) if death.is::<Death>() => false,
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+
+    fn run(&self) {
+        let out = File::options().append(true).create(true).open(&self.out).unwrap();
+        let (mut journal, entries) = Journal::open(Box::new(self.map.clone()), 1024).unwrap();
+        let told = told(&out, &entries, &mut journal);
+        let journal = Rc::new(RefCell::new(journal));
+        let telling = Telling::default();
+        let out = OnceOutput::new(out, Rc::clone(&telling), Rc::clone(&journal));
+        let mut pipeline = Pipeline::new(self.recording.host.clone(), Filter::default(), None);
+        if self.is_text {
+            pipeline.add_sink(TextSink::new(out, jiff::tz::TimeZone::UTC, Detail::Brief));
+        } else {
+            pipeline.add_sink(JsonSink::new(out));
+        }
+        pipeline.say_what_is_told(telling);
+        pipeline.learn(Fact::Resumed { told, since_ns: 0, until_ns: u64::MAX }).unwrap();
+        self.take_left(&mut pipeline, entries);
+        journal.borrow_mut().keep(&pipeline.unfinished());
+        while let Some(frame) = self.recording.frames.get(self.forgotten.get()) {
+            let accounts = match frame {
+                Frame::Record(record) => {
+                    journal.borrow_mut().put(&Entry::Record(record.clone())).unwrap();
+                    self.forget();
+                    pipeline.take(record, &mut Nobody).unwrap()
+                }
+                Frame::Fact(fact) => {
+                    self.forget();
+                    match fact {
+                        Fact::Tick(now_ns) => pipeline.due(*now_ns),
+                        Fact::End => pipeline.finish(),
+                        fact @ Fact::System { .. } => {
+                            journal.borrow_mut().put(&Entry::Fact(fact.clone())).unwrap();
+                            pipeline.learn(fact.clone()).unwrap();
+                            continue;
+                        }
+                        _ => continue,
+                    }
+                }
+            };
+            pipeline.report(accounts, &mut Nobody).unwrap();
+            journal.borrow_mut().keep(&pipeline.unfinished());
+        }
+        let left = pipeline.finish();
+        pipeline.report(left, &mut Nobody).unwrap();
+        journal.borrow_mut().keep(&pipeline.unfinished());
+    }
+
+    fn take_left(&self, pipeline: &mut Pipeline, entries: Vec<Entry>) {
+        let records = entries.iter().filter_map(|entry| match entry {
+            Entry::Record(record) => Some(record),
+            _ => None,
+        });
+        if let (Some(known), Some(Frame::Record(next))) =
+            (records.last(), self.recording.frames.get(self.forgotten.get()))
+            && known == next
+        {
+            self.forget();
+        }
+        for entry in entries {
+            match entry {
+                Entry::Record(record) => {
+                    let accounts = pipeline.take(&record, &mut Nobody).unwrap();
+                    pipeline.report(accounts, &mut Nobody).unwrap();
+                }
+                Entry::Fact(fact) => pipeline.learn(fact).unwrap(),
+                _ => {}
+            }
+        }
+    }
+
+    fn forget(&self) {
+        self.forgotten.update(|n| n + 1);
+    }
+}
+
+/// The kills that were told, each as often as it was: id and victims; or the lines that name one.
+fn kills(out: &Path, is_text: bool) -> Vec<String> {
+    let printed = fs::read_to_string(out).unwrap();
+    let mut kills: Vec<String> = if is_text {
+        let names = |line: &&str| line.contains("OOM: killed") || line.contains("report   ");
+        printed.lines().filter(names).map(str::to_owned).collect()
+    } else {
+        let reports = printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let killed = reports.filter(|report| report["outcome"] == "killed");
+        killed.map(|report| format!("{} {}", report["id"], report["victims"])).collect()
+    };
+    kills.sort_unstable();
+    kills
+}
+
+fn world<'a>(recording: &'a Recording, folder: &Path, name: &str, is_text: bool) -> World<'a> {
+    let out = folder.join(name);
+    World { recording, map: Map::default(), forgotten: Cell::new(0), out, is_text }
+}
+
+/// Dies once at any of so many moments of each recording, and goes on until the end; then again
+/// and again, after ever more changes.
+fn check(is_text: bool) {
+    const MOMENTS: u32 = 40;
+    let folder = tempfile::tempdir().unwrap();
+    let wire = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/wire/6.12");
+    let mut n_kills = 0;
+    for file in fs::read_dir(wire).unwrap().map(|entry| entry.unwrap().path()) {
+        if file.extension().is_none_or(|kind| kind != "rec") {
+            continue;
+        }
+        let recording = read(&file).unwrap();
+        let undisturbed = world(&recording, folder.path(), "undisturbed", is_text);
+        assert!(undisturbed.live(None));
+        let expected = kills(&undisturbed.out, is_text);
+        n_kills += expected.len();
+        fs::remove_file(&undisturbed.out).unwrap();
+        assert!(undisturbed.map.slots.borrow().is_empty(), "{}: something stays", file.display());
+
+        let n_changes = undisturbed.map.n_changes.get();
+        for moment in 0..MOMENTS.min(n_changes) {
+            for after in [false, true] {
+                let at = moment * n_changes / MOMENTS.min(n_changes);
+                let world = world(&recording, folder.path(), "once", is_text);
+                assert!(!world.live(Some((at, after))));
+                assert!(world.live(None));
+                let found = kills(&world.out, is_text);
+                assert_eq!(found, expected, "{} at {at}, {after}", file.display());
+                fs::remove_file(&world.out).unwrap();
+            }
+        }
+        for first in 0..8 {
+            let world = world(&recording, folder.path(), "often", is_text);
+            let mut changes = first;
+            while !world.live(Some((changes, changes % 2 == 0))) {
+                changes += 1;
+            }
+            let found = kills(&world.out, is_text);
+            assert_eq!(found, expected, "{} again and again from {first}", file.display());
+            fs::remove_file(&world.out).unwrap();
+        }
+    }
+    assert!(n_kills >= 5, "{n_kills} kills");
+}
+
+#[test]
+fn every_kill_is_told_once_as_json_whenever_the_tracer_dies() {
+    check(false);
+}
+
+#[test]
+fn every_kill_is_told_once_as_text_whenever_the_tracer_dies() {
+    check(true);
+}
