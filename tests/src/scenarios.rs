@@ -6,16 +6,25 @@ mod machine;
 mod names;
 mod outcomes;
 mod storms;
+mod tiers;
 mod victims;
 
-use crate::scenario::{Hierarchy, Process, Scenario, Step, Until};
+use crate::scenario::{Hierarchy, Process, Scenario, Step, Until, Watcher};
 use crate::workload::Work;
 
 /// The container-like cgroup that most scenarios use.
 pub const CONTAINER: &str = "/kubepods/pod1234/ctr-app";
 
-const THEMES: &[&[Scenario]] =
-    &[limits::ALL, victims::ALL, outcomes::ALL, machine::ALL, names::ALL, storms::ALL, by_log::ALL];
+const THEMES: &[&[Scenario]] = &[
+    limits::ALL,
+    victims::ALL,
+    outcomes::ALL,
+    machine::ALL,
+    names::ALL,
+    storms::ALL,
+    by_log::ALL,
+    tiers::ALL,
+];
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
@@ -38,6 +47,16 @@ const ONE_KILL: Scenario = Scenario {
     reports: &[],
     options: &[],
     is_lossy: false,
+};
+
+const WATCHER: Watcher = Watcher {
+    name: "",
+    args: &[],
+    ends: false,
+    lines: ("", 0, usize::MAX),
+    has: &[],
+    lacks: &[],
+    tier: None,
 };
 
 const SLEEPER: Process = Process {

@@ -105,6 +105,11 @@ impl Pipeline {
         }
     }
 
+    /// What reports need to know of the host.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
     /// Adds an output for reports.
     pub fn add_sink(&mut self, sink: impl Sink + 'static) {
         self.sinks.push(Box::new(sink));

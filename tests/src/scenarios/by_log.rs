@@ -64,5 +64,6 @@ const fn by_log(kills: usize) -> Step {
         lines: ("{\"type\":\"oom\"", kills, kills),
         has: &["\"tier\":\"kmsg\""],
         lacks: &["\"limit_chain\":"],
+        tier: None,
     })
 }

@@ -1,6 +1,7 @@
 //! Many kills, many tasks, many watchers, and little time or room.
 
-use super::{CONTAINER, CONTAINER_OF_48_MIB, HOG, ONE_KILL, SLEEPER, START_HOG, START_SLEEPER};
+use super::{
+    WATCHER,CONTAINER, CONTAINER_OF_48_MIB, HOG, ONE_KILL, SLEEPER, START_HOG, START_SLEEPER};
 use crate::scenario::{Expected, Process, Scenario, Step, Until, Want, Watcher};
 use crate::workload::Work;
 
@@ -150,6 +151,7 @@ pub(super) const ALL: &[Scenario] = &[
                 lines: (A_KILL, 1, 1),
                 has: &["hog"],
                 lacks: &["other"],
+                ..EVERYTHING
             }),
             Step::Watch(Watcher {
                 name: "cgroup",
@@ -187,7 +189,7 @@ pub(super) const ALL: &[Scenario] = &[
 const A_KILL: &str = "{\"type\":\"oom\"";
 
 const EVERYTHING: Watcher =
-    Watcher { name: "", args: &[], ends: false, lines: (A_KILL, 2, 2), has: &[], lacks: &[] };
+    Watcher { lines: (A_KILL, 2, 2), ..WATCHER };
 
 const fn reader(comm: &'static str) -> Process {
     Process { comm, cgroup: "/", oom_score_adj: -1000, work: Work::ReadScores, ..SLEEPER }

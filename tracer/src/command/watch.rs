@@ -2,11 +2,15 @@
 
 use std::{
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
-use super::{Failure, watch_log};
+use super::{
+    Failure,
+    attach::{self, Attached, Passed, Watching},
+    watch_log,
+};
 use crate::{
     cgroup_paths::CgroupPaths,
     cli::{Attach, WatchArgs},
@@ -14,18 +18,17 @@ use crate::{
     exit::Exit,
     host::Host,
     kernel::{
-        btf::{BtfError, KernelBtf},
-        files::{Lockdown, Privileges, Root, btf_path},
-        offsets,
-        plan::{MissingField, Plan, plan, without_counters},
+        btf::BtfError,
+        files::Root,
+        plan::{MissingField, Plan, without_counters},
         support::HostFacts,
     },
     kill_counter::KillCounter,
     live::{CROSS_CHECK, Live, LiveError, protect_self},
-    loader::{self, LoadError, Probes},
+    loader::Probes,
     pipeline::{PipelineError, Stats},
     recording::Recorder,
-    report::{Missing, Tier},
+    report::Missing,
     sink::SinkError,
     system::SystemFiles,
 };
@@ -39,16 +42,14 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     let filter = super::filter(&arguments.select)?;
     let to = super::open_output(&arguments.output, arguments.record.as_deref())?;
     let root = Root::default();
-    let btf_file = btf_path(&root, arguments.btf.as_deref());
     if arguments.attach == Attach::Kmsg {
         return watch_log::watch(arguments, filter, to, None);
     }
-    let (facts, plan, probes) = match attach(&root, &btf_file, arguments) {
-        Ok(attached) => attached,
-        Err(refusal) if watch_log::is_a_way_out(arguments) => {
+    let Attached { facts, plan, probes, passed } = match attach::attach(&root, arguments)? {
+        Watching::Probes(attached) => *attached,
+        Watching::KernelLog(refusal) => {
             return watch_log::watch(arguments, filter, to, Some(&refusal));
         }
-        Err(refusal) => return Err(refusal),
     };
     if arguments.output.verbose {
         talk_about(&probes);
@@ -57,6 +58,7 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     let kill_counter = KillCounter::open(&root);
     let close_after = arguments.close_after.unwrap_or(CLOSE_AFTER);
     let mut host = host(&facts, &plan, &probes, close_after);
+    host.missing.extend(passed.iter().map(passed_over));
     host.missing.extend(kill_counter.as_ref().err().map(without_kill_counter));
     let system = SystemFiles::open(&root, host.page_size);
     host.missing.extend(without_system(&system));
@@ -96,66 +98,11 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     }
 }
 
-fn attach(
-    root: &Root,
-    btf_file: &Path,
-    arguments: &WatchArgs,
-) -> Result<(HostFacts, Plan, Probes), Failure> {
-    if matches!(arguments.attach, Attach::Kprobe | Attach::Tracepoint) {
-        let message = "--attach: this tier is not there yet, take fentry or kmsg".to_owned();
-        return Err(Failure { exit: Exit::Unavailable, message });
-    }
-    let btf = KernelBtf::open(btf_file).map_err(|error| unusable_btf(&error))?;
-    let resolved = offsets::resolve(&btf);
-    if arguments.output.verbose {
-        talk(resolved.to_string().trim_end());
-    }
-    let mut facts = HostFacts::collect(root, Some(&btf));
-    if loader::probe_read_allowed() == Some(false) {
-        facts.lockdown = Lockdown::Confidentiality;
-    }
-    let hooks = btf.hooks();
-    drop(btf);
-    let plan = plan(&facts, &resolved).map_err(|refusal| Failure::unavailable(&refusal))?;
-    let probes = loader::attach(&plan, &resolved.offsets, &hooks, arguments.ring_size)
-        .map_err(|error| refused(&error, &facts))?;
-    Ok((facts, plan, probes))
-}
-
 /// No BTF is the kernel's fault, bad BTF is somebody else's.
 pub(super) fn unusable_btf(error: &BtfError) -> Failure {
     match error {
         BtfError::Absent { .. } => Failure::unavailable(error),
         _ => Failure::runtime(error),
-    }
-}
-
-/// Says what is missing: "Operation not permitted" alone helps nobody.
-fn refused(error: &LoadError, facts: &HostFacts) -> Failure {
-    let LoadError::Refused { what, errno } = error else {
-        return Failure::unavailable(error);
-    };
-    let denied = matches!(errno.raw_os_error(), Some(1 | 13));
-    let Some(privileges) = facts.privileges.filter(|_| denied) else {
-        return Failure::unavailable(error);
-    };
-    let missing: Vec<&str> = [(Privileges::BPF, "CAP_BPF"), (Privileges::PERFMON, "CAP_PERFMON")]
-        .into_iter()
-        .filter(|(capability, _)| !privileges.has(*capability))
-        .map(|(_, name)| name)
-        .collect();
-    let hint = if missing.is_empty() || privileges.has(Privileges::SYS_ADMIN) {
-        let lockdown = format!("{:?}", facts.lockdown).to_lowercase();
-        format!(
-            "this kernel's policy forbids tracing BPF (lockdown, LSM or a hardened build), \
-             though the capabilities are there; lockdown is {lockdown}"
-        )
-    } else {
-        format!("{} not held: run as root, e.g. `sudo oomwhy`", missing.join(" and "))
-    };
-    Failure {
-        exit: Exit::NotPermitted,
-        message: format!("the kernel does not permit {what} ({errno})\nhint: {hint}"),
     }
 }
 
@@ -183,7 +130,7 @@ fn host(facts: &HostFacts, plan: &Plan, probes: &Probes, close_after: Duration) 
         page_size: facts.page_size,
         realtime_offset_ns: clock::realtime_offset_ns(),
         gfp_flags: facts.btf.gfp.clone(),
-        tier: Tier::Fentry,
+        tier: plan.tier,
         hooks: probes.hooks.clone(),
         missing: planned.chain(failed).collect(),
         memory_on_v2: memory_on_v2(facts),
@@ -199,6 +146,12 @@ fn memory_on_v2(facts: &HostFacts) -> Option<bool> {
         (None, Some(_)) => Some(true),
         (None, None) => None,
     }
+}
+
+/// A better tier that is not to be had is what the fields of the others are missing for.
+fn passed_over(passed: &Passed) -> Missing {
+    let field = format!("tier {}", passed.tier.name());
+    Missing { field, why: passed.failure.message.replace("\nhint: ", "; ") }
 }
 
 fn without_kill_counter(error: &io::Error) -> Missing {
@@ -225,9 +178,16 @@ fn cgroup_mount(facts: &HostFacts) -> Option<PathBuf> {
 
 fn banner(host: &Host) -> String {
     let kernel = host.kernel.as_deref().unwrap_or("this kernel");
-    let first = format!("Tracing OOM kills on {kernel} (fentry). Ctrl-C to stop.");
-    let missing = host.missing.iter();
-    let missing = missing.map(|Missing { field, why }| format!("not available: {field} ({why})"));
+    let first = format!("Tracing OOM kills on {kernel} ({}). Ctrl-C to stop.", host.tier.name());
+    // Fields that one reason costs, in one line.
+    let reasons = host.missing.iter().map(|missing| &missing.why);
+    let mut told: Vec<&String> = Vec::new();
+    reasons.for_each(|why| if !told.contains(&why) { told.push(why) });
+    let missing = told.into_iter().map(|why| {
+        let fields = host.missing.iter().filter(|missing| missing.why == *why);
+        let fields: Vec<&str> = fields.map(|missing| missing.field.as_str()).collect();
+        format!("not available: {} ({why})", fields.join(", "))
+    });
     std::iter::once(first).chain(missing).collect::<Vec<_>>().join("\n")
 }
 

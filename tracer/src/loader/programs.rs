@@ -9,7 +9,9 @@ use std::{
 
 use aya::{
     Btf, Ebpf,
-    programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError},
+    programs::{
+        BtfTracePoint, FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint, TracePoint,
+    },
 };
 
 use super::{LoadError, other};
@@ -62,12 +64,17 @@ fn load(program: &mut Program, btf: &Btf, planned: Planned) -> Result<(), LoadEr
         How::TpBtf => {
             <&mut BtfTracePoint>::try_from(program).and_then(|program| program.load(hook, btf))
         }
+        How::Kprobe | How::Kretprobe => {
+            <&mut KProbe>::try_from(program).and_then(|program| program.load())
+        }
+        How::RawTp => <&mut RawTracePoint>::try_from(program).and_then(|program| program.load()),
+        How::Tracepoint => <&mut TracePoint>::try_from(program).and_then(|program| program.load()),
     };
     loaded.map_err(|error| program_error(name, error))
 }
 
-/// Attaches a loaded program.
-pub(super) fn attach(ebpf: &mut Ebpf, planned: Planned) -> Result<(), LoadError> {
+/// Attaches a loaded program; kprobes to this symbol.
+pub(super) fn attach(ebpf: &mut Ebpf, planned: Planned, symbol: &str) -> Result<(), LoadError> {
     let program = ebpf.program_mut(planned.program).ok_or_else(|| lost(planned))?;
     let attached = match planned.how {
         How::Fentry => {
@@ -79,6 +86,12 @@ pub(super) fn attach(ebpf: &mut Ebpf, planned: Planned) -> Result<(), LoadError>
         How::TpBtf => {
             <&mut BtfTracePoint>::try_from(program).and_then(|program| program.attach().map(drop))
         }
+        How::Kprobe | How::Kretprobe => <&mut KProbe>::try_from(program)
+            .and_then(|program| program.attach(symbol, 0).map(drop)),
+        How::RawTp => <&mut RawTracePoint>::try_from(program)
+            .and_then(|program| program.attach(planned.hook).map(drop)),
+        How::Tracepoint => <&mut TracePoint>::try_from(program)
+            .and_then(|program| program.attach("oom", planned.hook).map(drop)),
     };
     attached.map_err(|error| program_error(planned.program, error))
 }

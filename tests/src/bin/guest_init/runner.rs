@@ -9,7 +9,7 @@ use std::{fs, thread};
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sched::{CloneFlags, unshare};
 use oomwhy_tests::facts::{Facts, Started, file};
-use oomwhy_tests::plan::HOG;
+use oomwhy_tests::plan::{GUEST_OOMWHY, HOG};
 use oomwhy_tests::report::n_killed;
 use oomwhy_tests::scenario::{Process, Scenario, Step, Until, Watcher};
 use oomwhy_tests::workload::{READY, Workload};
@@ -18,7 +18,7 @@ use rustix::process::{Signal, WaitOptions};
 use crate::kernel_log::KernelLog;
 use crate::settings::Settings;
 use crate::tracer::Tracer;
-use crate::{cgroup, results, wait};
+use crate::{cgroup, mounts, results, wait};
 
 const TIME_TO_DIE: Duration = Duration::from_mins(1);
 /// A report waits ten seconds for a victim that stays.
@@ -120,6 +120,11 @@ impl Stage {
             Step::Mount { kind, target, options } => {
                 self.settings.mount(kind, target, options)?;
             }
+            Step::Refused { args, code, says } => refused(args, *code, says)?,
+            Step::Copy { from, to } => {
+                fs::copy(from, to)?;
+            }
+            Step::Unmount { target } => mounts::unmount(target)?,
             Step::Rest { seconds } => thread::sleep(Duration::from_secs(*seconds)),
             Step::Swap => {
                 self.settings.swap_on()?;
@@ -264,6 +269,15 @@ impl Stage {
         }
         Ok(self.facts)
     }
+}
+
+/// oomwhy must end with this code and these words.
+fn refused(args: &[&str], code: i32, says: &str) -> Result<()> {
+    let output = Command::new(GUEST_OOMWHY).args(args).stdin(Stdio::null()).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let is_so = output.status.code() == Some(code) && said.contains(says);
+    ensure!(is_so, "{args:?} ended with {}: {said}", crate::tracer::describe(output.status));
+    Ok(())
 }
 
 fn numbered(path: &str, round: u32) -> String {
