@@ -15,4 +15,5 @@ pub mod plan;
 pub mod report;
 pub mod scenario;
 pub mod scenarios;
+pub mod support;
 pub mod workload;

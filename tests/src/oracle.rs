@@ -15,6 +15,7 @@ mod memory;
 mod outlooks;
 #[cfg(test)]
 mod tests;
+mod tiers;
 mod watchers;
 
 use std::collections::BTreeMap;
@@ -65,6 +66,7 @@ pub fn judge(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
     watchers::judge(&mut check, scenario, account.watchers);
     by_log::judge(&mut check, scenario, &log, &kills, account.watchers);
     let case = Case { scenario, facts: account.facts };
+    tiers::judge(&mut check, case, &kills, account.watchers);
     if scenario.is_lossy {
         losses::judge(&mut check, case, &log, &all);
         return check.disagreements;

@@ -163,6 +163,14 @@ const BOOTS: &[Boot] = &[
         needs_cgroup_v1: true,
         ..PLAIN
     },
+    // Integrity is what secure boot turns on: all tiers work.
+    Boot {
+        name: "tiers",
+        memory_mib: 768,
+        cmdline: "lockdown=integrity",
+        scenarios: &["tiers_memcg", "tiers_global", "nothing_mounted"],
+        ..PLAIN
+    },
     Boot {
         name: "lockdown",
         cmdline: "lockdown=confidentiality",

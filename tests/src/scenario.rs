@@ -162,6 +162,27 @@ pub enum Step {
     Watch(Watcher),
     /// Run another command of oomwhy to its end.
     Run(Watcher),
+    /// Run oomwhy to its end, which must be this: it refuses.
+    Refused {
+        /// Its options.
+        args: &'static [&'static str],
+        /// Its exit code.
+        code: i32,
+        /// What is in its stderr.
+        says: &'static str,
+    },
+    /// Copy a file.
+    Copy {
+        /// Which.
+        from: &'static str,
+        /// Where to.
+        to: &'static str,
+    },
+    /// Unmount a file system, for good.
+    Unmount {
+        /// Where it is mounted.
+        target: &'static str,
+    },
     /// Mount a file system over a directory, until the end.
     Mount {
         /// Its type.
@@ -208,6 +229,46 @@ pub struct Watcher {
     pub has: &'static [&'static str],
     /// What it has not.
     pub lacks: &'static [&'static str],
+    /// The tier it watches by, whose reports are compared with those of the first oomwhy; `None`
+    /// where they are not.
+    pub tier: Option<Means>,
+}
+
+/// By which means a watcher watches the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Means {
+    /// Trampolines, like the first one.
+    Fentry,
+    /// Kprobes, with the kernel's own BTF.
+    Kprobe,
+    /// Kprobes on a kernel that shows no BTF, with a file instead.
+    KprobeWithFile,
+    /// The tracepoint, with BTF.
+    Tracepoint,
+    /// The record of the tracepoint: no BTF.
+    Record,
+}
+
+impl Means {
+    /// `source.tier` of its reports.
+    pub const fn tier(self) -> &'static str {
+        match self {
+            Self::Fentry => "fentry",
+            Self::Kprobe | Self::KprobeWithFile => "kprobe",
+            Self::Tracepoint | Self::Record => "tracepoint",
+        }
+    }
+
+    /// Its name in tables and in the results.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fentry => "fentry",
+            Self::Kprobe => "kprobe",
+            Self::KprobeWithFile => "kprobe, --btf FILE",
+            Self::Tracepoint => "tracepoint",
+            Self::Record => "tracepoint, no BTF",
+        }
+    }
 }
 
 /// A process to start.

@@ -7,9 +7,10 @@ mod names;
 mod outcomes;
 mod pins;
 mod storms;
+mod tiers;
 mod victims;
 
-use crate::scenario::{Hierarchy, Process, Scenario, Step, Until};
+use crate::scenario::{Hierarchy, Process, Scenario, Step, Until, Watcher};
 use crate::workload::Work;
 
 /// The container-like cgroup that most scenarios use.
@@ -24,6 +25,7 @@ const THEMES: &[&[Scenario]] = &[
     storms::ALL,
     by_log::ALL,
     pins::ALL,
+    tiers::ALL,
 ];
 
 /// All of them.
@@ -48,6 +50,17 @@ const ONE_KILL: Scenario = Scenario {
     options: &[],
     unpin: None,
     is_lossy: false,
+};
+
+const WATCHER: Watcher = Watcher {
+    name: "",
+    args: &[],
+    replays: false,
+    ends: false,
+    lines: ("", 0, usize::MAX),
+    has: &[],
+    lacks: &[],
+    tier: None,
 };
 
 const SLEEPER: Process = Process {

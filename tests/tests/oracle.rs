@@ -13,7 +13,7 @@ use oomwhy_tests::matrix::Gap;
 use oomwhy_tests::oracle::{
     Account, BOOT_ERROR, BOOTS_VARIABLE, KERNELS_VARIABLE, RESULTS_VARIABLE, judge,
 };
-use oomwhy_tests::{matrix, plan, scenarios};
+use oomwhy_tests::{matrix, plan, scenarios, support};
 
 /// One wrong assumption can make a hundred of them.
 const DISAGREEMENTS_SHOWN: usize = 20;
@@ -36,6 +36,12 @@ fn trials(results: &Path) -> Result<Vec<Trial>> {
     let mut trials = Vec::new();
     for kernel in matrix::select(&kernels)? {
         for boot in plan::boots(&kernel, &boots) {
+            if boot.name == support::BOOT {
+                let (results, name) = (results.to_owned(), kernel.name.clone());
+                trials.push(Trial::test(format!("{name}::support_table"), move || {
+                    support::check(&results, &name).map_err(|error| format!("{error:#}").into())
+                }));
+            }
             for scenario in boot.scenarios {
                 let boot = results.join(&kernel.name).join(boot.name);
                 let name = format!("{}::{scenario}", kernel.name);

@@ -4,8 +4,8 @@
 /// that found no room in the ring.
 pub const DROPPED: u32 = 0;
 /// `CLOCK_BOOTTIME` of the first drop on this CPU, ns; 0 while there was none.
-pub const FIRST_DROP_NS: u32 = 16;
+pub const FIRST_DROP_NS: u32 = 20;
 /// `CLOCK_BOOTTIME` of the latest drop on this CPU, ns.
-pub const LAST_DROP_NS: u32 = 17;
+pub const LAST_DROP_NS: u32 = 21;
 /// Number of counters.
-pub const COUNT: u32 = 18;
+pub const COUNT: u32 = 22;

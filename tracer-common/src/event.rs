@@ -29,8 +29,10 @@ pub mod kind {
     pub const AFTER: u32 = 11;
     /// [`super::WaitEvent`].
     pub const WAIT: u32 = 12;
+    /// [`super::MarkEvent`].
+    pub const MARK: u32 = 16;
     /// The highest of them.
-    pub const LAST: u32 = WAIT;
+    pub const LAST: u32 = MARK;
 }
 
 /// Length of `task_struct.comm`, `TASK_COMM_LEN`. Bytes behind the first NUL are stale.
@@ -476,6 +478,37 @@ pub struct CgroupEvent {
     pub parent_id: u64,
 }
 
+/// `oom:mark_victim`, where nothing else is hooked: the last record of its `seq`. Every other record
+/// of a victim is one of many in an invocation; here it is all there is.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct MarkEvent {
+    /// Kind [`kind::MARK`].
+    pub header: EventHeader,
+    /// Virtual size. KiB.
+    pub total_vm_kib: u64,
+    /// KiB.
+    pub anon_kib: u64,
+    /// KiB.
+    pub file_kib: u64,
+    /// KiB.
+    pub shmem_kib: u64,
+    /// KiB.
+    pub pgtables_kib: u64,
+    /// `kernfs_node.id` of its cgroup in the unified hierarchy, where it is current.
+    pub cgroup_id: u64,
+    /// The thread that was marked.
+    pub tid: i32,
+    /// Its process.
+    pub tgid: i32,
+    /// Real uid.
+    pub uid: u32,
+    /// -1000 to 1000.
+    pub oom_score_adj: i32,
+    /// Its name.
+    pub comm: [u8; COMM_LEN],
+}
+
 const _: () = {
     assert!(size_of::<EventHeader>() == 40);
     assert!(size_of::<TaskFacts>() == 48);
@@ -491,4 +524,5 @@ const _: () = {
     assert!(size_of::<StatEvent>() == 688);
     assert!(size_of::<AfterEvent>() == 96);
     assert!(size_of::<WaitEvent>() == 144);
+    assert!(size_of::<MarkEvent>() == 120);
 };

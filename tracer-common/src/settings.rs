@@ -2,6 +2,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::offsets::ABSENT;
+
 /// Switches of the probes. Set once by the loader, read-only afterwards.
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
@@ -29,3 +31,46 @@ pub struct Settings {
 }
 
 const _: () = assert!(size_of::<Settings>() == 48);
+
+/// Where the record of the tracepoint `oom:mark_victim` has its fields, as tracefs says; bytes from
+/// its start, or [`ABSENT`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct MarkLayout {
+    /// Thread id, `int`.
+    pub pid: u32,
+    /// `__data_loc char[]`.
+    pub comm: u32,
+    /// KiB, `unsigned long`.
+    pub total_vm: u32,
+    /// KiB, `unsigned long`.
+    pub anon_rss: u32,
+    /// KiB, `unsigned long`.
+    pub file_rss: u32,
+    /// KiB, `unsigned long`.
+    pub shmem_rss: u32,
+    /// `uid_t`.
+    pub uid: u32,
+    /// KiB, `unsigned long`.
+    pub pgtables: u32,
+    /// `short`.
+    pub oom_score_adj: u32,
+    /// Nothing.
+    pub reserved: u32,
+}
+
+impl MarkLayout {
+    /// A record of which nothing is known.
+    pub const NONE: Self = Self {
+        pid: ABSENT,
+        comm: ABSENT,
+        total_vm: ABSENT,
+        anon_rss: ABSENT,
+        file_rss: ABSENT,
+        shmem_rss: ABSENT,
+        uid: ABSENT,
+        pgtables: ABSENT,
+        oom_score_adj: ABSENT,
+        reserved: 0,
+    };
+}

@@ -44,6 +44,11 @@ pub const VICTIM_TASK: u64 = 1 << 20;
 /// Not marked: killed because it shares the memory of the victim before it.
 pub const VICTIM_SHARES_MM: u64 = 1 << 21;
 
+/// `VictimEvent::counts` without swap, though [`VICTIM_MM`] is set.
+pub const VICTIM_NO_SWAP: u64 = 1 << 22;
+/// `VictimEvent::task`'s `oom_score_adj` alone.
+pub const VICTIM_ADJ: u64 = 1 << 23;
+
 /// `LevelsEvent`'s `swap_usage` and `swap_max`.
 pub const LEVELS_SWAP: u64 = 1 << 24;
 /// `LevelsEvent`'s `kmem_usage` and `kmem_max`.
@@ -54,6 +59,12 @@ pub const STAT_PLACES: u64 = 1 << 28;
 
 /// `WaitEvent`'s `gfp_mask` and `order`.
 pub const WAIT_REQUEST: u64 = 1 << 30;
+/// A `VictimEvent` of the marked task went before the `MarkEvent`.
+pub const MARK_TOLD: u64 = 1 << 36;
+/// `MarkEvent::comm`, `uid`, `oom_score_adj` and all sizes.
+pub const MARK_FIELDS: u64 = 1 << 37;
+/// `MarkEvent::tgid`, `comm`, `uid` and `cgroup_id`: the marked task is current.
+pub const MARK_CURRENT: u64 = 1 << 38;
 
 /// `AfterEvent::counts`.
 pub const AFTER_COUNTS: u64 = 1 << 32;

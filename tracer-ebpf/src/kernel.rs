@@ -15,7 +15,7 @@ use aya_ebpf::helpers::{
 };
 use oomwhy_common::{
     offsets::{ABSENT, KernelOffsets},
-    settings::Settings,
+    settings::{MarkLayout, Settings},
 };
 
 /// Set by the loader, frozen before load.
@@ -38,6 +38,18 @@ static SETTINGS: Settings = Settings {
     typed_counters: 0,
     reserved: 0,
 };
+
+/// Set by the loader, frozen before load.
+// SAFETY: as for OFFSETS.
+#[unsafe(no_mangle)]
+static MARK_LAYOUT: MarkLayout = MarkLayout::NONE;
+
+/// Where the record of `oom:mark_victim` has its fields.
+#[inline(always)]
+pub(crate) fn mark_layout() -> MarkLayout {
+    // SAFETY: a read of a live, aligned static.
+    unsafe { ptr::read_volatile(&raw const MARK_LAYOUT) }
+}
 
 /// Reads one setting. Volatile, or LLVM would fold the value of this file into the program.
 macro_rules! setting {

@@ -41,6 +41,24 @@ pub(crate) static QUIET_RUNS: LruHashMap<u64, QuietRun> = LruHashMap::with_max_e
 #[map]
 pub(crate) static INVOKED: LruHashMap<u64, u8> = LruHashMap::with_max_entries(1024, 0);
 
+/// Arguments of calls whose return is hooked by a kretprobe, which has none, by task. LRU: a
+/// call that is pushed out goes unseen. Used by the kprobe tier only; elsewhere the loader makes it
+/// as small as can be.
+#[map]
+pub(crate) static CALLS: LruHashMap<u64, Call> = LruHashMap::with_max_entries(1024, 0);
+
+/// What a call was given.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Call {
+    /// Address of its first argument.
+    pub(crate) object: u64,
+    /// `mem_cgroup_out_of_memory`: gfp_mask.
+    pub(crate) gfp_mask: u32,
+    /// `mem_cgroup_out_of_memory`: order.
+    pub(crate) order: i32,
+}
+
 /// Tasks that wait for a memcg whose OOM killer is disabled (cgroup v1), by thread id. LRU: what is
 /// pushed out begins a new wait.
 #[map]
@@ -132,6 +150,10 @@ pub(crate) struct State {
     pub(crate) marked: u32,
     /// Address of the oom_memcg; 0 for a global OOM.
     pub(crate) oom_memcg: u64,
+    /// Address of the `oom_control`, for hooks that have no arguments.
+    pub(crate) oom_control: u64,
+    /// Address of the task that is being weighed, likewise; 0: none.
+    pub(crate) weighed: u64,
     /// 1: `stat` was filled in this invocation, 2: and emitted.
     pub(crate) stat_stage: u32,
     pub(crate) reserved: u32,

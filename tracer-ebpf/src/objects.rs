@@ -6,7 +6,7 @@ use oomwhy_common::{
     offsets::ABSENT,
 };
 
-use crate::kernel::{self, Argument, Object, Origin, Untyped, offset};
+use crate::kernel::{self, Object, Origin, Untyped, offset};
 
 /// `struct task_struct`.
 pub(crate) mod task {
@@ -272,7 +272,7 @@ pub(crate) mod cgroup {
 
 /// `struct oom_control`.
 pub(crate) mod oom_control {
-    use super::{Argument, Object, Origin, Untyped, offset};
+    use super::{Object, Origin, Untyped, offset};
 
     #[inline(always)]
     pub(crate) fn totalpages<O: Origin>(oc: Object<O>) -> Option<u64> {
@@ -282,14 +282,14 @@ pub(crate) mod oom_control {
     /// `None`: not known. `Some(None)`: not a memcg's OOM.
     #[inline(always)]
     #[expect(clippy::option_option, reason = "unknown and none are two answers")]
-    pub(crate) fn memcg(oc: Object<Argument>) -> Option<Option<Object<Argument>>> {
+    pub(crate) fn memcg<O: Origin>(oc: Object<O>) -> Option<Option<Object<O>>> {
         let memcg: *const u8 = oc.get(offset!(oc_memcg))?;
         Some(Object::new(memcg))
     }
 
     /// The nodes that the allocation is bound to, bit n for node n as far as node 63; 0: not bound.
     #[inline(always)]
-    pub(crate) fn nodemask(oc: Object<Argument>) -> Option<u64> {
+    pub(crate) fn nodemask<O: Origin>(oc: Object<O>) -> Option<u64> {
         let mask: *const u8 = oc.get(offset!(oc_nodemask))?;
         // nodemask_t is a nameless struct, which verifiers know only some of the time.
         Object::<Untyped>::new(mask).map_or(Some(0), |mask| mask.get(0))
@@ -297,7 +297,7 @@ pub(crate) mod oom_control {
 
     /// The raw pointer: may be null or -1.
     #[inline(always)]
-    pub(crate) fn chosen(oc: Object<Argument>) -> Option<*const u8> {
+    pub(crate) fn chosen<O: Origin>(oc: Object<O>) -> Option<*const u8> {
         oc.get(offset!(oc_chosen))
     }
 

@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 pub use self::aftermath::{Aftermath, Aftermaths, Visible, is_left};
 use crate::{
     events::{
-        After, Body, Candidates, CgroupPath, End, Event, Invocation, Levels, Reclaimed, Repeats,
-        Stat, Victim, Wait,
+        After, Body, Candidates, CgroupPath, End, Event, Invocation, Levels, Mark, Reclaimed,
+        Repeats, Stat, Victim, Wait,
     },
     journal::{Unfinished, key_of},
     report::System,
@@ -72,6 +72,8 @@ pub struct Account {
     pub reclaimed: Option<Reclaimed>,
     /// What the oom_memcg's memory was.
     pub stat: Option<Stat>,
+    /// A mark that is all there is: nothing else is hooked.
+    pub mark: Option<Mark>,
     /// A task that waits, without an invocation.
     pub wait: Option<Wait>,
     /// When it stopped to wait, `CLOCK_BOOTTIME` ns.
@@ -218,6 +220,7 @@ impl Assembler {
             Body::Reclaimed(reclaimed) => self.reclaim(now, *reclaimed),
             Body::CgroupMade(_) => {}
             Body::End(end) => done.extend(self.end(seq, now, end)),
+            Body::Mark(mark) => done.push(self.mark(seq, now, mark)),
             body => self.open.entry(seq).or_insert_with(|| Account::new(seq, now)).add(now, body),
         }
         done
@@ -343,6 +346,12 @@ impl Assembler {
         None
     }
 
+    /// A mark alone is whole: what comes next is another's.
+    fn mark(&mut self, seq: u64, now: u64, mark: Mark) -> Account {
+        let account = self.open.remove(&seq).unwrap_or_else(|| Account::new(seq, now));
+        Account { mark: Some(mark), ..account }
+    }
+
     /// Tells a kill at once, and keeps it until its victims are gone.
     fn told(&mut self, now: u64, account: Account) -> Account {
         if self.close_after_ns == 0 || !account.is_dying(self.visible) {
@@ -437,6 +446,7 @@ impl Account {
             | Body::Reclaimed(_)
             | Body::CgroupMade(_)
             | Body::After(_)
+            | Body::Mark(_)
             | Body::Wait(_) => {}
         }
     }

@@ -46,6 +46,11 @@ impl CgroupPaths {
         }
     }
 
+    /// Where the hierarchy is mounted.
+    pub fn mount(&self) -> &Path {
+        &self.mount
+    }
+
     /// The path of a cgroup.
     pub fn get(&mut self, id: u64) -> Option<String> {
         if !self.known.contains_key(&id) {

@@ -28,7 +28,7 @@ pub use self::{
     },
     risk::{OutlookFormat, RiskArgs},
 };
-use crate::kernel::btf::KERNEL_BTF;
+use crate::{kernel::btf::KERNEL_BTF, report::Tier};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -193,7 +193,8 @@ pub struct WatchArgs {
     pub btf: Option<PathBuf>,
     /// How to look at the kernel: auto, fentry, kprobe, tracepoint or kmsg [default: auto].
     ///
-    /// auto: the best that this host permits. kmsg: the kernel's log, which needs no BPF and has less.
+    /// auto: the first of them that this host permits. fentry and kprobe tell everything; tracepoint
+    /// tells who was killed by whose allocation; kmsg reads the kernel's log, which needs no BPF.
     #[arg(
         long,
         hide_short_help = true,
@@ -343,6 +344,19 @@ pub enum Attach {
     Tracepoint,
     /// The kernel's log.
     Kmsg,
+}
+
+impl Attach {
+    /// The tiers to try, in this order.
+    pub fn tiers(self) -> &'static [Tier] {
+        match self {
+            Self::Auto => &[Tier::Fentry, Tier::Kprobe, Tier::Tracepoint, Tier::Kmsg],
+            Self::Fentry => &[Tier::Fentry],
+            Self::Kprobe => &[Tier::Kprobe],
+            Self::Tracepoint => &[Tier::Tracepoint],
+            Self::Kmsg => &[Tier::Kmsg],
+        }
+    }
 }
 
 /// When to color text.

@@ -8,7 +8,7 @@ use std::mem::offset_of;
 use oomwhy_common::{
     event::{
         AfterEvent, CandidateEntry, CandidatesHead, CgroupEvent, EndEvent, EventHeader,
-        InvocationEvent, LevelEntry, LevelsHead, MemcgFacts, PathHead, ReclaimedEvent,
+        InvocationEvent, LevelEntry, LevelsHead, MarkEvent, MemcgFacts, PathHead, ReclaimedEvent,
         RepeatsEvent, StatEvent, TaskFacts, USER_FRAMES, UserFrame as WireFrame, VictimEvent,
         WaitEvent, after, candidate, chosen, kind,
     },
@@ -20,8 +20,8 @@ use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes as _, KnownLayout
 use crate::{
     events::{
         After, AfterWhat, Body, Candidate, Candidates, CgroupMade, CgroupPath, Chosen, Control,
-        Counter, End, Event, Invocation, Level, Levels, Memcg, Memory, Name, Reclaimed, Repeats,
-        Stat, Task, UserFrame, Victim, Wait,
+        Counter, End, Event, Invocation, Level, Levels, Mark, MarkFields, Memcg, Memory, Name,
+        Reclaimed, Repeats, Stat, Task, UserFrame, Victim, Wait,
     },
     report::hex,
 };
@@ -63,6 +63,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
         kind::STAT => Body::Stat(stat(bytes, has)?),
         kind::AFTER => Body::After(after(bytes, has)?),
         kind::WAIT => Body::Wait(Box::new(wait(bytes, has)?)),
+        kind::MARK => Body::Mark(mark(bytes, has)?),
         unknown => return Err(Malformed::UnknownKind(unknown)),
     };
     Ok(Event { boottime_ns: header.boottime_ns, cpu: header.cpu, seq: header.seq, body })
@@ -232,8 +233,12 @@ fn levels(bytes: &[u8], has: impl Fn(u64) -> bool) -> Result<Levels, Malformed> 
 
 fn victim(bytes: &[u8], has: impl Fn(u64) -> bool) -> Result<Victim, Malformed> {
     let (event, _) = head::<VictimEvent>(bytes)?;
+    let mut task = task(&event.task, has(valid::VICTIM_TASK), has(valid::VICTIM_CGROUP));
+    if has(valid::VICTIM_ADJ) {
+        task.oom_score_adj = Some(event.task.oom_score_adj);
+    }
     Ok(Victim {
-        task: task(&event.task, has(valid::VICTIM_TASK), has(valid::VICTIM_CGROUP)),
+        task,
         vpid: has(valid::VICTIM_VPID).then_some(event.vpid),
         memory: has(valid::VICTIM_MM).then_some(Memory {
             counts: event.counts,
@@ -243,7 +248,23 @@ fn victim(bytes: &[u8], has: impl Fn(u64) -> bool) -> Result<Victim, Malformed> 
         per_cpu: has(valid::VICTIM_PER_CPU).then_some(event.per_cpu),
         mm: (event.mm != 0).then_some(event.mm),
         shares_mm: has(valid::VICTIM_SHARES_MM),
+        without_swap: has(valid::VICTIM_NO_SWAP),
     })
+}
+
+fn mark(bytes: &[u8], has: impl Fn(u64) -> bool) -> Result<Mark, Malformed> {
+    let (event, _) = head::<MarkEvent>(bytes)?;
+    let fields = has(valid::MARK_FIELDS).then(|| MarkFields {
+        comm: name(&event.comm),
+        uid: event.uid,
+        oom_score_adj: event.oom_score_adj,
+        total_vm_kib: event.total_vm_kib,
+        anon_kib: event.anon_kib,
+        file_kib: event.file_kib,
+        shmem_kib: event.shmem_kib,
+        pgtables_kib: event.pgtables_kib,
+    });
+    Ok(Mark { tid: event.tid, fields })
 }
 
 fn end(bytes: &[u8]) -> Result<End, Malformed> {

@@ -47,6 +47,8 @@ pub enum Body {
     After(After),
     /// A task waits because the OOM killer of its memcg is disabled.
     Wait(Box<Wait>),
+    /// A task was marked to die, and no more is hooked.
+    Mark(Mark),
 }
 
 /// Bytes from the kernel that should be text; untrusted, maybe not UTF-8.
@@ -290,6 +292,9 @@ pub struct Victim {
     pub mm: Option<u64>,
     /// Not marked: killed because it shares the memory of the victim before it.
     pub shares_mm: bool,
+    /// The swap in `memory` was not read.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub without_swap: bool,
 }
 
 /// `out_of_memory` returned.
@@ -415,6 +420,38 @@ pub struct Wait {
     pub order: Option<i32>,
     /// It waits no longer.
     pub ended: bool,
+}
+
+/// A task was marked to die, where nothing else is hooked. A [`Victim`] that says more may have come
+/// before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mark {
+    /// The thread that was marked.
+    pub tid: i32,
+    /// What the tracepoint's record has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fields: Option<MarkFields>,
+}
+
+/// What the tracepoint's record has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MarkFields {
+    /// Name of the thread.
+    pub comm: Name,
+    /// Real uid.
+    pub uid: u32,
+    /// -1000 to 1000.
+    pub oom_score_adj: i32,
+    /// Virtual size, KiB.
+    pub total_vm_kib: u64,
+    /// KiB.
+    pub anon_kib: u64,
+    /// KiB.
+    pub file_kib: u64,
+    /// KiB.
+    pub shmem_kib: u64,
+    /// KiB.
+    pub pgtables_kib: u64,
 }
 
 /// A cgroup was made.

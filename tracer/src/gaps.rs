@@ -61,15 +61,35 @@ pub struct Gaps {
     /// Records lost.
     drops: u64,
     suspicion: Option<Suspicion>,
+    /// Where marks are all that is seen: who triggered the latest one, and when.
+    latest_mark: Option<(i32, u64)>,
     /// Something has happened since the latest comparison.
     is_unchecked: bool,
 }
 
 impl Gaps {
+    /// Counts the kills of an invocation.
+    pub fn saw_all_of(&mut self, account: &Account) {
+        let second = self.is_second_of_group(account);
+        self.saw(kills(account) + u64::from(second));
+    }
+
     /// Counts kills that were seen.
     pub fn saw(&mut self, kills: u64) {
         self.seen += kills;
         self.is_unchecked = true;
+    }
+
+    /// Whether a mark that stands alone may be the second of a group, whose first was counted twice.
+    fn is_second_of_group(&mut self, account: &Account) -> bool {
+        let trigger = account.invocation.as_ref().filter(|_| account.mark.is_some());
+        let Some(invocation) = trigger else {
+            return false;
+        };
+        let (tid, now) = (invocation.trigger.tid, account.first_ns);
+        let before = self.latest_mark.replace((tid, now));
+        before
+            .is_some_and(|(before, ns)| before == tid && now.saturating_sub(ns) < SETTLES_AFTER_NS)
     }
 
     /// Notes kernel-side records that were lost: the likely reason for a gap.
@@ -137,7 +157,8 @@ impl Gaps {
     }
 
     fn start_from(&mut self, reading: Reading) {
-        *self = Self { base: Some(reading), ..Self::default() };
+        let latest_mark = self.latest_mark;
+        *self = Self { base: Some(reading), latest_mark, ..Self::default() };
     }
 }
 
@@ -157,7 +178,8 @@ pub fn kills(account: &Account) -> u64 {
             None => marked(end.victims.into()).max(end.kill_calls.into()),
         },
         // The end was lost.
-        None => marked(account.marks.into()),
+        // Or there is none, where a mark is all that is seen.
+        None => marked(account.marks.into()).max(account.mark.is_some().into()),
     }
 }
 

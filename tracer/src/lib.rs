@@ -34,6 +34,7 @@ pub mod kernel_symbols;
 pub mod kill_counter;
 pub mod proc_file;
 pub mod system;
+pub mod victim_proc;
 
 pub mod compose;
 pub mod fingerprint;

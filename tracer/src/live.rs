@@ -11,7 +11,10 @@ use std::{
 
 pub use self::pinned::Resume;
 use bytes::Bytes;
-use oomwhy_common::event::{EventHeader, RepeatsEvent, WaitEvent, kind};
+use oomwhy_common::{
+    event::{EventHeader, RepeatsEvent, WaitEvent, kind},
+    valid,
+};
 use thiserror::Error;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -34,6 +37,7 @@ use crate::{
     report::System,
     ring::Ring,
     system::SystemFiles,
+    victim_proc,
 };
 
 /// A step of the wall clock that is worth noting. ns.
@@ -141,6 +145,8 @@ pub struct Live {
     cross_check: Duration,
     /// Where what is not told is kept for the next run.
     kept: Option<pinned::Kept>,
+    /// The memory controller is in the unified hierarchy.
+    memory_on_v2: bool,
 }
 
 /// How a run ends.
@@ -162,6 +168,7 @@ impl Live {
         realtime_offset_ns: i64,
     ) -> Self {
         let symbols = KernelSymbols::default();
+        let memory_on_v2 = pipeline.host().memory_on_v2 == Some(true);
         let finder = Finder { symbols, cgroup_paths, system: None, found: Vec::new() };
         Self {
             probes,
@@ -174,6 +181,7 @@ impl Live {
             group_counter: None,
             cross_check: CROSS_CHECK,
             kept: None,
+            memory_on_v2,
         }
     }
 
@@ -257,11 +265,40 @@ impl Live {
     }
 
     fn take_one(&mut self, record: &Bytes) -> Result<bool, LiveError> {
+        if let Some(victim) = self.complete(record)? {
+            let accounts = self.pipeline.take(&victim, &mut self.finder)?;
+            self.report(accounts)?;
+        }
         if let Some(recorder) = &mut self.recorder {
             recorder.record(record)?;
         }
         let accounts = self.pipeline.take(record, &mut self.finder)?;
         self.report(accounts)
+    }
+
+    /// A mark that says little: the record of the victim that goes before it, of what /proc tells now.
+    fn complete(&mut self, record: &Bytes) -> Result<Option<Bytes>, LiveError> {
+        let Some(mark) = victim_proc::unfinished(record) else {
+            return Ok(None);
+        };
+        let found = victim_proc::read("/proc".as_ref(), mark.tid);
+        // The kernel's own word, where the memory controller is in the unified hierarchy.
+        let is_current = mark.header.valid & valid::MARK_CURRENT != 0;
+        let mut cgroup_id = (is_current && self.memory_on_v2).then_some(mark.cgroup_id);
+        if let Some(path) = found.as_ref().and_then(|found| found.cgroup.as_ref())
+            && let Some(paths) = &self.finder.cgroup_paths
+            && let Some(id) = victim_proc::cgroup_id(paths.mount(), path)
+        {
+            cgroup_id.get_or_insert(id);
+            self.note(Fact::CgroupPath { id, path: path.clone() })?;
+        }
+        let page_size = u64::try_from(rustix::param::page_size()).unwrap_or(u64::MAX);
+        let victim = victim_proc::victim(&mark, found.as_ref(), cgroup_id, page_size);
+        let victim = victim.map(|victim| Bytes::copy_from_slice(victim.as_bytes()));
+        if let (Some(recorder), Some(victim)) = (&mut self.recorder, &victim) {
+            recorder.record(victim)?;
+        }
+        Ok(victim)
     }
 
     fn report(&mut self, accounts: Vec<Account>) -> Result<bool, LiveError> {

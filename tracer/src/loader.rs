@@ -118,6 +118,9 @@ pub fn attach(
 fn attempts(settings: Settings) -> Vec<Settings> {
     let counters = Settings { typed_counters: 0, ..settings };
     let mut attempts = vec![settings];
+    if settings.typed_loads == 0 {
+        return attempts;
+    }
     if settings.typed_counters != 0 {
         attempts.push(counters);
     }
@@ -146,7 +149,7 @@ fn attach_with(
     btf: &Btf,
     ring_bytes: Option<u32>,
 ) -> Result<Probes, LoadError> {
-    let mut ebpf = load(settings, offsets, ring_bytes)?;
+    let mut ebpf = load(plan, settings, offsets, ring_bytes)?;
     let mut loaded = programs::load_all(&mut ebpf, btf, &plan.programs);
     let mut hooks = BTreeMap::new();
     let mut failed = Vec::new();
@@ -154,15 +157,17 @@ fn attach_with(
     let mut links = Vec::new();
     for &planned in &plan.programs {
         let result = loaded.remove(planned.program).unwrap_or_else(|| Err(programs::lost(planned)));
-        match result.and_then(|()| programs::attach(&mut ebpf, planned)) {
+        let symbol = plan.symbols.get(planned.hook).map_or(planned.hook, String::as_str);
+        match result.and_then(|()| programs::attach(&mut ebpf, planned, symbol)) {
             Ok(link) => {
                 links.push((planned.program, link));
+                let how = described(planned, symbol);
                 hooks
                     .entry(planned.hook.to_owned())
-                    .and_modify(|how: &mut String| *how = format!("{how}+{}", word(planned.how)))
-                    .or_insert_with(|| word(planned.how).to_owned());
+                    .and_modify(|others: &mut String| *others = format!("{others}+{how}"))
+                    .or_insert(how);
             }
-            Err(error) if is_essential(planned) => return Err(error),
+            Err(error) if is_essential(planned, plan) => return Err(error),
             Err(error) => {
                 rejected |= matches!(error, LoadError::Verifier { .. });
                 failed.push((planned, error.to_string()));
@@ -184,20 +189,19 @@ pub fn probe_read_allowed() -> Option<bool> {
     is_helper_supported(ProgramType::KProbe, BpfHelper::BPF_FUNC_probe_read_kernel).ok()
 }
 
-/// Without these no invocation is seen at all.
-fn is_essential(planned: Planned) -> bool {
-    planned.hook == "out_of_memory"
+/// Without these no invocation is seen at all; in the tracepoint tier, nobody.
+fn is_essential(planned: Planned, plan: &Plan) -> bool {
+    planned.hook == "out_of_memory" || plan.programs.len() == 1
 }
 
-fn word(how: How) -> &'static str {
-    match how {
-        How::Fentry => "fentry",
-        How::Fexit => "fexit",
-        How::TpBtf => "tp_btf",
-    }
+/// How a hook is attached, and to what if that has another name.
+fn described(planned: Planned, symbol: &str) -> String {
+    let how = planned.how.word();
+    if symbol == planned.hook { how.to_owned() } else { format!("{how}({symbol})") }
 }
 
 fn load(
+    plan: &Plan,
     settings: &Settings,
     offsets: &KernelOffsets,
     ring_bytes: Option<u32>,
@@ -209,6 +213,11 @@ fn load(
         settings.as_bytes(),
         true,
     );
+    loader.override_global("MARK_LAYOUT", plan.mark_layout.as_bytes(), true);
+    // Only kretprobes need to know what their calls were given.
+    if !plan.programs.iter().any(|planned| planned.how == How::Kretprobe) {
+        loader.map_max_entries("CALLS", 1);
+    }
     if let Some(bytes) = ring_bytes {
         loader.map_max_entries("RING", bytes);
     }

@@ -14,7 +14,7 @@ use crate::{
     events::{Body, Event},
     filter::Filter,
     fingerprint::fingerprint,
-    gaps::{Gap, Gaps, Group, GroupGaps, Reading, kills},
+    gaps::{Gap, Gaps, Group, GroupGaps, Reading},
     host::Host,
     journal::{EARLY, LOSSES, Note, Unfinished, WHOLE},
     once::Telling,
@@ -122,6 +122,11 @@ impl Pipeline {
             stats: Stats::default(),
             host,
         }
+    }
+
+    /// What reports need to know of the host.
+    pub fn host(&self) -> &Host {
+        &self.host
     }
 
     /// Adds an output for reports.
@@ -268,7 +273,7 @@ impl Pipeline {
             if account.stage == Stage::Closed {
                 self.findings.drops = self.told.get(&account.seq).copied().unwrap_or_default();
             } else {
-                self.gaps.saw(kills(&account));
+                self.gaps.saw_all_of(&account);
                 self.findings.drops = std::mem::take(&mut self.lost_since_report);
                 facts.find(&account, &mut self.findings);
             }

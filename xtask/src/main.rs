@@ -14,6 +14,7 @@ mod demo;
 mod fixtures;
 mod initramfs;
 mod kernels;
+mod kernels_doc;
 mod process;
 mod setup;
 mod test;
@@ -58,6 +59,8 @@ enum Verb {
     Vm(vm_command::Arguments),
     /// Measure what oomwhy costs, and fail when it is more than promised
     Bench(bench::Arguments),
+    /// Write the support table of docs/kernels.md from the results of the last test
+    KernelsDoc,
     /// Refresh tests/fixtures from virtual machines
     Fixtures(fixtures::Arguments),
     /// Run all checks and tests, as CI does
@@ -82,6 +85,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Vm(arguments) => vm_command::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
+        Verb::KernelsDoc => kernels_doc::run(),
         Verb::Fixtures(arguments) => fixtures::run(&arguments),
         Verb::Ci => ci::run(),
     }

@@ -19,9 +19,10 @@ pub(super) const PAGE_BYTES: i64 = 4096;
 /// <https://github.com/torvalds/linux/blob/v6.12/lib/percpu_counter.c>
 pub(super) const HELD_BACK_PAGES: i64 = 64;
 
-/// What a task may hold back of one counter: TASK_RSS_EVENTS_THRESH, 64 events.
+/// What a task may hold back of one counter: it gives back with the event after the one that passes
+/// TASK_RSS_EVENTS_THRESH, 64.
 /// <https://github.com/torvalds/linux/blob/v6.1/mm/memory.c>
-const TASK_HOLDS_BACK_PAGES: i64 = 64;
+const TASK_HOLDS_BACK_PAGES: i64 = 65;
 
 const PARTS: [&str; 3] = ["anon_rss_bytes", "file_rss_bytes", "shmem_rss_bytes"];
 

@@ -65,5 +65,6 @@ const fn by_log(kills: usize) -> Step {
         has: &["\"tier\":\"kmsg\""],
         lacks: &["\"limit_chain\":"],
         replays: false,
+        tier: None,
     })
 }

@@ -8,7 +8,6 @@ use crate::workload::Work;
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario { name: "memcg_v2", steps: CONTAINER_V2_STEPS, ..ONE_KILL },
-    Scenario { name: "lockdown", steps: CONTAINER_V2_STEPS, ..ONE_KILL },
     Scenario { name: "memcg_v1", hierarchy: Hierarchy::V1, steps: CONTAINER_V1_STEPS, ..ONE_KILL },
     // What is hit is the limit of memory and swap together.
     Scenario {

@@ -169,8 +169,9 @@ pub(super) const ALL: &[Scenario] = &[
     },
 ];
 
-const OVERCOMMIT: Step = Step::Write { file: "/proc/sys/vm/overcommit_memory", value: "1" };
-const MACHINE: Step = Step::Cgroup { path: "/machine", limits: &[] };
+pub(super) const OVERCOMMIT: Step =
+    Step::Write { file: "/proc/sys/vm/overcommit_memory", value: "1" };
+pub(super) const MACHINE: Step = Step::Cgroup { path: "/machine", limits: &[] };
 
 /// The first victim is small but has a high oom_score_adj and is not the trigger; freeing it is not
 /// enough, so the one that grows is the second.
@@ -191,7 +192,7 @@ const GLOBAL_STEPS: &[Step] = &[
     },
 ];
 
-const fn holder(comm: &'static str, oom_score_adj: i16) -> Process {
+pub(super) const fn holder(comm: &'static str, oom_score_adj: i16) -> Process {
     Process {
         comm,
         cgroup: "/machine",

@@ -1,6 +1,8 @@
 //! Many kills, many tasks, many watchers, and little time or room.
 
-use super::{CONTAINER, CONTAINER_OF_48_MIB, HOG, ONE_KILL, SLEEPER, START_HOG, START_SLEEPER};
+use super::{
+    CONTAINER, CONTAINER_OF_48_MIB, HOG, ONE_KILL, SLEEPER, START_HOG, START_SLEEPER, WATCHER,
+};
 use crate::scenario::{Expected, Process, Scenario, Step, Until, Want, Watcher};
 use crate::workload::Work;
 
@@ -289,15 +291,7 @@ const HISTORY: &str = "/run/history";
 /// How a report begins, as JSON.
 const A_KILL: &str = "{\"type\":\"oom\"";
 
-const EVERYTHING: Watcher = Watcher {
-    name: "",
-    args: &[],
-    replays: false,
-    ends: false,
-    lines: (A_KILL, 2, 2),
-    has: &[],
-    lacks: &[],
-};
+const EVERYTHING: Watcher = Watcher { lines: (A_KILL, 2, 2), ..WATCHER };
 
 const fn reader(comm: &'static str) -> Process {
     Process { comm, cgroup: "/", oom_score_adj: -1000, work: Work::ReadScores, ..SLEEPER }

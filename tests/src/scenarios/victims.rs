@@ -38,6 +38,7 @@ pub(super) const ALL: &[Scenario] = &[
                 lines: ("{\"schema\":1,\"type\":\"risk\"", 1, 1),
                 has: &["\"comm\":\"growing\"", "time_to_limit"],
                 lacks: &["biggest"],
+                tier: None,
             }),
         ],
         ..ONE_KILL

@@ -4,8 +4,11 @@
 //! the first question.
 
 use aya_ebpf::{
-    macros::{btf_tracepoint, fentry, fexit},
-    programs::{BtfTracePointContext, FEntryContext, FExitContext},
+    macros::{btf_tracepoint, fentry, fexit, kprobe, kretprobe, raw_tracepoint},
+    programs::{
+        BtfTracePointContext, FEntryContext, FExitContext, ProbeContext, RawTracePointContext,
+        RetProbeContext,
+    },
 };
 use oomwhy_common::{
     event::{AfterEvent, after, kind, mm},
@@ -14,14 +17,21 @@ use oomwhy_common::{
 
 use crate::{
     emit,
-    kernel::{Argument, Object},
-    maps::{MARKED, Marked},
+    kernel::{self, Argument, Object, Origin, Untyped},
+    maps::{CALLS, Call, MARKED, Marked},
     objects::{memory, task},
 };
 
 // kernel-proto: include/trace/events/oom.h wake_reaper(int pid)
 #[btf_tracepoint]
 fn wake_reaper(ctx: BtfTracePointContext) -> i32 {
+    reaper(after::REAPER_WOKEN, ctx.arg(0));
+    0
+}
+
+// kernel-proto: as above
+#[raw_tracepoint]
+fn raw_wake_reaper(ctx: RawTracePointContext) -> i32 {
     reaper(after::REAPER_WOKEN, ctx.arg(0));
     0
 }
@@ -33,6 +43,13 @@ fn start_task_reaping(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+// kernel-proto: as above
+#[raw_tracepoint]
+fn raw_start_task_reaping(ctx: RawTracePointContext) -> i32 {
+    reaper(after::REAPING_STARTED, ctx.arg(0));
+    0
+}
+
 // kernel-proto: include/trace/events/oom.h finish_task_reaping(int pid)
 #[btf_tracepoint]
 fn finish_task_reaping(ctx: BtfTracePointContext) -> i32 {
@@ -40,9 +57,23 @@ fn finish_task_reaping(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+// kernel-proto: as above
+#[raw_tracepoint]
+fn raw_finish_task_reaping(ctx: RawTracePointContext) -> i32 {
+    reaper(after::REAPING_FINISHED, ctx.arg(0));
+    0
+}
+
 // kernel-proto: include/trace/events/oom.h skip_task_reaping(int pid)
 #[btf_tracepoint]
 fn skip_task_reaping(ctx: BtfTracePointContext) -> i32 {
+    reaper(after::REAPING_SKIPPED, ctx.arg(0));
+    0
+}
+
+// kernel-proto: as above
+#[raw_tracepoint]
+fn raw_skip_task_reaping(ctx: RawTracePointContext) -> i32 {
     reaper(after::REAPING_SKIPPED, ctx.arg(0));
     0
 }
@@ -60,7 +91,20 @@ fn reaper(what: u32, tid: i32) {
 // kernel-proto: include/trace/events/sched.h sched_process_exit(struct task_struct *p, ...)
 #[btf_tracepoint]
 fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
-    if let Some(task) = Object::<Argument>::new(ctx.arg(0))
+    exited::<Argument>(ctx.arg(0));
+    0
+}
+
+// kernel-proto: as above
+#[raw_tracepoint]
+fn raw_sched_process_exit(ctx: RawTracePointContext) -> i32 {
+    exited::<Untyped>(ctx.arg(0));
+    0
+}
+
+#[inline(always)]
+fn exited<O: Origin>(task: *const u8) {
+    if let Some(task) = Object::<O>::new(task)
         && task::is_victim(task)
         && task::live_threads(task) == Some(0)
     {
@@ -71,7 +115,6 @@ fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
             0
         });
     }
-    0
 }
 
 // kernel-proto: mm/mmap.c void exit_mmap(struct mm_struct *mm)
@@ -97,8 +140,44 @@ fn exit_mmap_ret(ctx: FExitContext) -> i32 {
     0
 }
 
+/// Key in [`CALLS`] of this task's call of `exit_mmap`: tasks are aligned, so no other call has it.
 #[inline(always)]
-fn freeing(what: u32, marked: Marked, memory: Object<Argument>) {
+fn call_key() -> u64 {
+    kernel::current_address() | 1
+}
+
+// kernel-proto: as above
+#[kprobe]
+fn kprobe_exit_mmap(ctx: ProbeContext) -> u32 {
+    if let Some(memory) = ctx.arg(0).and_then(Object::<Untyped>::new)
+        && let Some(marked) = MARKED.get_ptr_mut(memory.address())
+    {
+        freeing(after::FREEING, crate::maps::load(marked), memory);
+        let call = Call { object: memory.address(), gfp_mask: 0, order: 0 };
+        // Without memory for it, this victim's memory is not seen to be back.
+        let _ = CALLS.insert(call_key(), call, 0);
+    }
+    0
+}
+
+// kernel-proto: as above
+#[kretprobe]
+fn kretprobe_exit_mmap(_ctx: RetProbeContext) -> u32 {
+    if let Some(call) = CALLS.get_ptr_mut(call_key()) {
+        let Call { object, .. } = crate::maps::load(call);
+        let _ = CALLS.remove(call_key());
+        if let Some(memory) = Object::<Untyped>::new(object as *const u8)
+            && let Some(marked) = MARKED.get_ptr_mut(object)
+        {
+            freeing(after::FREED, crate::maps::load(marked), memory);
+            let _ = MARKED.remove(object);
+        }
+    }
+    0
+}
+
+#[inline(always)]
+fn freeing<O: Origin>(what: u32, marked: Marked, memory: Object<O>) {
     emit::reserved(kind::AFTER, marked.seq, |event: &mut AfterEvent| {
         event.what = what;
         event.tgid = marked.tgid;
@@ -109,7 +188,7 @@ fn freeing(what: u32, marked: Marked, memory: Object<Argument>) {
 }
 
 #[inline(always)]
-fn counts(event: &mut AfterEvent, memory: Object<Argument>) -> Option<()> {
+fn counts<O: Origin>(event: &mut AfterEvent, memory: Object<O>) -> Option<()> {
     for index in 0..mm::COUNT {
         event.counts[index] = memory::count(memory, index)?;
     }

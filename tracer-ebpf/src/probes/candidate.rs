@@ -5,11 +5,14 @@
 //! since the kernel's own selection takes the later one: the chosen one is never lost. Those that must not be killed
 //! are listed while there is room.
 
-use aya_ebpf::{macros::fexit, programs::FExitContext};
+use aya_ebpf::{
+    macros::{fexit, kprobe, kretprobe},
+    programs::{FExitContext, ProbeContext, RetProbeContext},
+};
 use oomwhy_common::event::{CandidateEntry, MAX_CANDIDATES, candidate, mm};
 
 use crate::{
-    kernel::{Argument, Object, Origin},
+    kernel::{Argument, Object, Origin, Untyped},
     maps::{State, own_invocation},
     objects::{memory, oom_control, task},
     threads,
@@ -40,26 +43,75 @@ fn oom_evaluate_task_ret(ctx: FExitContext) -> i32 {
     if let Some(state) = own_invocation()
         && let Some(task) = Object::<Argument>::new(ctx.arg(0))
     {
-        if is_passed_over(task) {
-            return 0;
-        }
-        let totalpages = oom_control::from_void(ctx.arg(1)).and_then(oom_control::totalpages);
-        let (points, flags) = estimate(task, totalpages);
-        weigh(state, task, points, flags);
+        estimated(state, task, ctx.arg(1));
     }
     0
+}
+
+// kernel-proto: long oom_badness(struct task_struct *p, ...)
+//               int oom_evaluate_task(struct task_struct *task, ...)
+//
+// At either: who is weighed, for the return, which has no arguments.
+#[kprobe]
+fn kprobe_candidate(ctx: ProbeContext) -> u32 {
+    if let Some(state) = own_invocation() {
+        state.weighed = ctx.arg(0).unwrap_or_default();
+    }
+    0
+}
+
+// kernel-proto: long oom_badness(...), or the part of it that the selection loop calls: a part may
+//               have other arguments, but it has the points
+#[kretprobe]
+fn kretprobe_oom_badness(ctx: RetProbeContext) -> u32 {
+    if let Some(state) = own_invocation()
+        && let Some(task) = weighed(state)
+    {
+        weigh(state, task, ctx.ret(), candidate::POINTS_RETURNED);
+    }
+    0
+}
+
+// kernel-proto: int oom_evaluate_task(struct task_struct *task, void *arg)
+#[kretprobe]
+fn kretprobe_oom_evaluate_task(_ctx: RetProbeContext) -> u32 {
+    if let Some(state) = own_invocation()
+        && let Some(task) = weighed(state)
+    {
+        let oc = state.oom_control as *const u8;
+        estimated(state, task, oc);
+    }
+    0
+}
+
+/// The task that the latest entry was about, once.
+#[inline(always)]
+fn weighed(state: &mut State) -> Option<Object<Untyped>> {
+    let task = state.weighed as *const u8;
+    state.weighed = 0;
+    Object::new(task)
+}
+
+#[inline(always)]
+fn estimated<O: Origin>(state: &mut State, task: Object<O>, oc: *const u8) {
+    if is_passed_over(task) {
+        return;
+    }
+    let totalpages = oom_control::from_void(oc).and_then(oom_control::totalpages);
+    let (points, flags) = estimate(task, totalpages);
+    weigh(state, task, points, flags);
 }
 
 /// Tasks that `oom_evaluate_task` lets pass without weighing them: kernel threads, init, and
 /// victims of an earlier invocation.
 #[inline(always)]
-fn is_passed_over(task: Object<Argument>) -> bool {
+fn is_passed_over<O: Origin>(task: Object<O>) -> bool {
     task::is_kthread(task) || task::tgid(task) == Some(1) || task::is_victim(task)
 }
 
 /// The points of a task from the inputs of `oom_badness`, which is the same in every kernel.
 #[inline(always)]
-fn estimate(of: Object<Argument>, totalpages: Option<u64>) -> (i64, u32) {
+fn estimate<O: Origin>(of: Object<O>, totalpages: Option<u64>) -> (i64, u32) {
     if let Some(mm) = task::mm(of) {
         return score(of, mm, totalpages);
     }
@@ -90,7 +142,7 @@ fn score<O: Origin>(of: Object<O>, mm: Object<O>, totalpages: Option<u64>) -> (i
 }
 
 #[inline(always)]
-fn weigh(state: &mut State, task: Object<Argument>, points: i64, flags: u32) {
+fn weigh<O: Origin>(state: &mut State, task: Object<O>, points: i64, flags: u32) {
     let order = state.candidates.head.considered;
     state.candidates.head.considered = order + 1;
     let is_best = points != LONG_MIN && points >= state.best_points;
@@ -119,7 +171,13 @@ fn weigh(state: &mut State, task: Object<Argument>, points: i64, flags: u32) {
 }
 
 #[inline(always)]
-fn fill(entry: &mut CandidateEntry, of: Object<Argument>, points: i64, mut flags: u32, order: u32) {
+fn fill<O: Origin>(
+    entry: &mut CandidateEntry,
+    of: Object<O>,
+    points: i64,
+    mut flags: u32,
+    order: u32,
+) {
     entry.points = points;
     entry.order = order;
     entry.tgid = task::tgid(of).unwrap_or_default();

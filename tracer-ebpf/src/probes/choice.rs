@@ -8,8 +8,8 @@ use aya_ebpf::{
     EbpfContext,
     bindings::{BPF_F_USER_BUILD_ID, BPF_F_USER_STACK},
     helpers::generated::bpf_get_stack,
-    macros::fentry,
-    programs::FEntryContext,
+    macros::{fentry, kprobe},
+    programs::{FEntryContext, ProbeContext},
 };
 use oomwhy_common::{
     event::{
@@ -22,7 +22,7 @@ use oomwhy_common::{
 use super::invocation;
 use crate::{
     emit,
-    kernel::{self, Argument, Object, offset},
+    kernel::{self, Argument, Object, Origin, Untyped, offset},
     log::probe_log,
     maps::{Candidates, State, own_invocation},
     objects::{memcg, oom_control, task},
@@ -32,29 +32,38 @@ use crate::{
 // kernel-proto: mm/oom_kill.c void oom_kill_process(struct oom_control *oc, const char *message)
 #[fentry]
 fn oom_kill_process(ctx: FEntryContext) -> i32 {
-    choose(&ctx);
+    choose::<_, Argument>(&ctx, ctx.arg(0), ctx.arg(1));
+    0
+}
+
+// kernel-proto: as above
+#[kprobe]
+fn kprobe_oom_kill_process(ctx: ProbeContext) -> u32 {
+    if let (Some(oc), Some(message)) = (ctx.arg(0), ctx.arg(1)) {
+        choose::<_, Untyped>(&ctx, oc, message);
+    }
     0
 }
 
 #[inline(always)]
-fn choose(ctx: &FEntryContext) -> Option<()> {
+fn choose<C: EbpfContext, O: Origin>(ctx: &C, oc: *const u8, message: *const u8) -> Option<()> {
     let state = own_invocation()?;
-    let oc = Object::<Argument>::new(ctx.arg(0))?;
+    let oc = Object::<O>::new(oc)?;
     probe_log!(ctx, "oom_kill_process, {} weighed", state.candidates.head.considered);
     state.kill_calls += 1;
     state.oom_memcg = oom_control::memcg(oc).flatten().map_or(0, Object::address);
     invocation::end_run(state, oc);
-    emit(ctx, state, oc, Some(ctx.arg(1)));
+    emit(ctx, state, oc, Some(message));
     Some(())
 }
 
 /// Emits the invocation, its paths, limits and candidates. `message` is there when a choice was
 /// made.
 #[inline(always)]
-pub(super) fn emit<C: EbpfContext>(
+pub(super) fn emit<C: EbpfContext, O: Origin>(
     ctx: &C,
     state: &mut State,
-    oc: Object<Argument>,
+    oc: Object<O>,
     message: Option<*const u8>,
 ) {
     let now = emit::now();
@@ -72,7 +81,7 @@ pub(super) fn emit<C: EbpfContext>(
     let mut chosen_task = None;
     if let Some(message) = message {
         known |= words(event, message);
-        chosen_task = oom_control::chosen(oc).and_then(Object::<Argument>::new);
+        chosen_task = oom_control::chosen(oc).and_then(Object::<O>::new);
     }
     if let Some(chosen) = chosen_task {
         if record::identity(&mut event.chosen, chosen).is_some() {
@@ -87,7 +96,7 @@ pub(super) fn emit<C: EbpfContext>(
 
 /// Emits the invocation, without the empty end of the user stack.
 #[inline(always)]
-fn emit_invocation(event: &mut InvocationEvent, seq: u64, now: u64, known: u64) {
+pub(super) fn emit_invocation(event: &mut InvocationEvent, seq: u64, now: u64, known: u64) {
     let frames = record::forgotten(&event.user_frames).min(USER_FRAMES as u32) as usize;
     let size = offset_of!(InvocationEvent, user_stack) + frames * size_of::<UserFrame>();
     event.header = emit::header(kind::INVOCATION, seq, now, known, size);
@@ -105,7 +114,7 @@ fn words(event: &mut InvocationEvent, message: *const u8) -> u64 {
 
 /// What `oom_control` says. Returns the validity bits.
 #[inline(always)]
-fn control(event: &mut InvocationEvent, oc: Object<Argument>) -> u64 {
+fn control<O: Origin>(event: &mut InvocationEvent, oc: Object<O>) -> u64 {
     let mut known = 0;
     if let (Some(totalpages), Some(gfp_mask), Some(order), Some(constraint), Some(points)) = (
         oom_control::totalpages(oc),
@@ -140,7 +149,7 @@ fn control(event: &mut InvocationEvent, oc: Object<Argument>) -> u64 {
 
 /// The trigger's stacks, straight into the record. Returns the validity bits.
 #[inline(always)]
-fn stacks<C: EbpfContext>(ctx: &C, event: &mut InvocationEvent) -> u64 {
+pub(super) fn stacks<C: EbpfContext>(ctx: &C, event: &mut InvocationEvent) -> u64 {
     const KERNEL_BYTES: u32 = (KERNEL_FRAMES * size_of::<u64>()) as u32;
     const USER_BYTES: u32 = (USER_FRAMES * size_of::<UserFrame>()) as u32;
     let mut known = 0;
@@ -179,7 +188,7 @@ fn emit_candidates(candidates: &mut Candidates, seq: u64, now: u64) {
 /// Emits the paths of oom_memcg, chosen and trigger, each cgroup once, and the limits of the chosen
 /// task's cgroup; without one, those of oom_memcg.
 #[inline(always)]
-fn places(state: &mut State, now: u64, oc: Object<Argument>, chosen: Option<Object<Argument>>) {
+fn places<O: Origin>(state: &mut State, now: u64, oc: Object<O>, chosen: Option<Object<O>>) {
     let seq = state.seq;
     let event = &state.invocation;
     let oom_memcg = record::forgotten(&event.oom_memcg.id);

@@ -5,15 +5,16 @@
 //! emitted in full, the others are counted.
 
 use aya_ebpf::{
-    macros::{fentry, fexit},
-    programs::{FEntryContext, FExitContext},
+    EbpfContext,
+    macros::{fentry, fexit, kprobe, kretprobe},
+    programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
 use oomwhy_common::event::{EndEvent, RepeatsEvent, chosen, kind};
 
 use super::{choice, stat};
 use crate::{
     emit,
-    kernel::{self, Argument, Object},
+    kernel::{self, Argument, Object, Origin, Untyped},
     log::probe_log,
     maps::{INVOKED, QUIET_RUNS, QuietRun, State, own_invocation, state},
     objects::{cgroup, memcg, oom_control},
@@ -28,12 +29,21 @@ pub(super) const RUN_ENDS_AFTER_NS: u64 = 10_000_000_000;
 #[fentry]
 fn out_of_memory(ctx: FEntryContext) -> i32 {
     probe_log!(&ctx, "out_of_memory");
-    begin(&ctx);
+    begin::<Argument>(ctx.arg(0));
+    0
+}
+
+// kernel-proto: as above
+#[kprobe]
+fn kprobe_out_of_memory(ctx: ProbeContext) -> u32 {
+    if let Some(oc) = ctx.arg(0) {
+        begin::<Untyped>(oc);
+    }
     0
 }
 
 #[inline(always)]
-fn begin(ctx: &FEntryContext) -> Option<()> {
+fn begin<O: Origin>(oc: *const u8) -> Option<()> {
     let state = state()?;
     let task = kernel::current_address();
     state.task = task;
@@ -47,9 +57,11 @@ fn begin(ctx: &FEntryContext) -> Option<()> {
     state.marked = 0;
     state.stat_stage = 0;
     state.oom_memcg = 0;
+    state.oom_control = oc as u64;
+    state.weighed = 0;
     state.candidates.head.recorded = 0;
     state.candidates.head.considered = 0;
-    let oc = Object::<Argument>::new(ctx.arg(0))?;
+    let oc = Object::<O>::new(oc)?;
     if !matches!(oom_control::memcg(oc), Some(None)) {
         // An insert into an LRU map fails only without memory: then the call is told as one that
         // found room, which its own kill contradicts.
@@ -63,18 +75,34 @@ fn begin(ctx: &FEntryContext) -> Option<()> {
 fn out_of_memory_ret(ctx: FExitContext) -> i32 {
     if let Some(state) = own_invocation() {
         probe_log!(&ctx, "out_of_memory returns, {} victims", state.victims);
-        end(&ctx, state);
+        // Slot 1 is the return value: behind the one argument; bpf_get_func_ret would need 5.17.
+        end::<_, Argument>(&ctx, state, ctx.arg(0), ctx.arg::<u64>(1));
+        state.task = 0;
+    }
+    0
+}
+
+// kernel-proto: as above
+#[kretprobe]
+fn kretprobe_out_of_memory(ctx: RetProbeContext) -> u32 {
+    if let Some(state) = own_invocation() {
+        let oc = state.oom_control as *const u8;
+        end::<_, Untyped>(&ctx, state, oc, ctx.ret());
         state.task = 0;
     }
     0
 }
 
 #[inline(always)]
-fn end(ctx: &FExitContext, state: &mut State) -> Option<()> {
-    let oc = Object::<Argument>::new(ctx.arg(0))?;
-    // The upper bytes of a returned bool are garbage. Slot 1 is the return value: behind the one
-    // argument; bpf_get_func_ret would need 5.17.
-    let result = ctx.arg::<u64>(1) as u8;
+fn end<C: EbpfContext, O: Origin>(
+    ctx: &C,
+    state: &mut State,
+    oc: *const u8,
+    returned: u64,
+) -> Option<()> {
+    let oc = Object::<O>::new(oc)?;
+    // The upper bytes of a returned bool are garbage.
+    let result = returned as u8;
     ending(state, oc, result);
     if state.kill_calls == 0 && state.victims == 0 && !first_of_run(state, oom_memcg_id(oc)) {
         return Some(());
@@ -94,7 +122,7 @@ fn end(ctx: &FExitContext, state: &mut State) -> Option<()> {
 /// verifier: there they are forgotten; kept as values, each way in which it can end would be
 /// carried through all that follows.
 #[inline(always)]
-fn ending(state: &mut State, oc: Object<Argument>, result: u8) {
+fn ending<O: Origin>(state: &mut State, oc: Object<O>, result: u8) {
     let chosen = match oom_control::chosen(oc) {
         None => chosen::UNKNOWN,
         Some(pointer) if pointer.is_null() => chosen::NOBODY,
@@ -113,7 +141,7 @@ fn ending(state: &mut State, oc: Object<Argument>, result: u8) {
 
 /// Cgroup id of the memcg whose limit was hit; 0 for a global OOM (no cgroup has that id).
 #[inline(always)]
-fn oom_memcg_id(oc: Object<Argument>) -> u64 {
+fn oom_memcg_id<O: Origin>(oc: Object<O>) -> u64 {
     oom_control::memcg(oc)
         .flatten()
         .and_then(memcg::cgroup)
@@ -154,7 +182,7 @@ fn first_of_run(state: &mut State, memcg: u64) -> bool {
 
 /// Ends the run of a memcg, because something else happened to it: what was counted goes out.
 #[inline(always)]
-pub(super) fn end_run(state: &mut State, oc: Object<Argument>) {
+pub(super) fn end_run<O: Origin>(state: &mut State, oc: Object<O>) {
     let memcg = oom_memcg_id(oc);
     if let Some(run) = QUIET_RUNS.get_ptr_mut(memcg) {
         let counted = crate::maps::load(run);

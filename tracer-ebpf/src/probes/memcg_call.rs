@@ -4,7 +4,10 @@
 //! Not under `oom_lock` at the return, so no scratch area here: the record is built in the
 //! ring itself.
 
-use aya_ebpf::{macros::fexit, programs::FExitContext};
+use aya_ebpf::{
+    macros::{fexit, kprobe, kretprobe},
+    programs::{FExitContext, ProbeContext, RetProbeContext},
+};
 use oomwhy_common::{
     event::{ReclaimedEvent, kind},
     valid,
@@ -13,8 +16,8 @@ use oomwhy_common::{
 use super::invocation::RUN_ENDS_AFTER_NS;
 use crate::{
     emit,
-    kernel::{self, Argument, Object},
-    maps::{INVOKED, QUIET_RUNS, QuietRun},
+    kernel::{self, Argument, Object, Origin, Untyped},
+    maps::{CALLS, Call, INVOKED, QUIET_RUNS, QuietRun},
     objects::{cgroup, memcg, task},
     record,
 };
@@ -32,13 +35,41 @@ fn mem_cgroup_out_of_memory_ret(ctx: FExitContext) -> i32 {
         && !kernel::current().is_some_and(task::is_dying)
         && let Some(memcg) = Object::<Argument>::new(ctx.arg(0))
     {
-        no_invocation(&ctx, memcg);
+        no_invocation(memcg, ctx.arg(1), ctx.arg(2));
+    }
+    0
+}
+
+// kernel-proto: as above
+#[kprobe]
+fn kprobe_mem_cgroup_out_of_memory(ctx: ProbeContext) -> u32 {
+    if let (Some(object), Some(gfp_mask), Some(order)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2)) {
+        // Without memory for it, this call is not seen to find room.
+        let _ = CALLS.insert(kernel::current_address(), Call { object, gfp_mask, order }, 0);
+    }
+    0
+}
+
+// kernel-proto: as above
+#[kretprobe]
+fn kretprobe_mem_cgroup_out_of_memory(_ctx: RetProbeContext) -> u32 {
+    let task = kernel::current_address();
+    let invoked = INVOKED.remove(task).is_ok();
+    if let Some(call) = CALLS.get_ptr_mut(task) {
+        let Call { object, gfp_mask, order } = crate::maps::load(call);
+        let _ = CALLS.remove(task);
+        if !invoked
+            && !kernel::current().is_some_and(task::is_dying)
+            && let Some(memcg) = Object::<Untyped>::new(object as *const u8)
+        {
+            no_invocation(memcg, gfp_mask, order);
+        }
     }
     0
 }
 
 #[inline(always)]
-fn no_invocation(ctx: &FExitContext, memcg: Object<Argument>) -> Option<()> {
+fn no_invocation<O: Origin>(memcg: Object<O>, gfp_mask: u32, order: i32) -> Option<()> {
     let id = memcg::cgroup(memcg).and_then(cgroup::id)?;
     let count = count(id);
     if !count.is_power_of_two() {
@@ -47,8 +78,8 @@ fn no_invocation(ctx: &FExitContext, memcg: Object<Argument>) -> Option<()> {
     emit::reserved(kind::RECLAIMED, 0, |event: &mut ReclaimedEvent| {
         let mut known = record::trigger(&mut event.trigger);
         known |= record::memcg(&mut event.oom_memcg, memcg);
-        event.gfp_mask = ctx.arg::<u32>(1);
-        event.order = ctx.arg::<i32>(2);
+        event.gfp_mask = gfp_mask;
+        event.order = order;
         event.count = count;
         known | valid::DOMAIN
     });

@@ -1,6 +1,7 @@
 //! One file per stage of an invocation, in the order in which the kernel gets there.
 
 mod after;
+mod alone;
 mod candidate;
 mod cgroup_made;
 mod choice;

@@ -6,7 +6,10 @@
 //!
 //! The counters go out raw, with the kernel's own table of which is where: userspace names them.
 
-use aya_ebpf::{macros::fexit, programs::FExitContext};
+use aya_ebpf::{
+    macros::{fexit, kretprobe},
+    programs::{FExitContext, RetProbeContext},
+};
 use oomwhy_common::{
     event::{StatEvent, kind},
     valid,
@@ -16,7 +19,7 @@ use crate::{
     emit,
     kernel::{self, Argument, Object, Origin, Untyped},
     maps::{State, own_invocation},
-    objects::memcg,
+    objects::{memcg, oom_control},
 };
 
 /// `State::stat_stage`: filled.
@@ -30,6 +33,18 @@ fn mem_cgroup_print_oom_meminfo_ret(ctx: FExitContext) -> i32 {
     // Nothing is emitted here: a group without a killable task makes thousands of such reports.
     if let Some(state) = own_invocation()
         && let Some(memcg) = Object::<Argument>::new(ctx.arg(0))
+    {
+        fill(state, memcg, 1);
+    }
+    0
+}
+
+// kernel-proto: as above; it is called for the memcg of the `oom_control`
+#[kretprobe]
+fn kretprobe_mem_cgroup_print_oom_meminfo(_ctx: RetProbeContext) -> u32 {
+    if let Some(state) = own_invocation()
+        && let Some(oc) = Object::<Untyped>::new(state.oom_control as *const u8)
+        && let Some(memcg) = oom_control::memcg(oc).flatten()
     {
         fill(state, memcg, 1);
     }

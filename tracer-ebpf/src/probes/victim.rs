@@ -2,8 +2,8 @@
 //! still whole and cannot shrink while it is read.
 
 use aya_ebpf::{
-    macros::{btf_tracepoint, fentry},
-    programs::{BtfTracePointContext, FEntryContext},
+    macros::{btf_tracepoint, fentry, kprobe, raw_tracepoint},
+    programs::{BtfTracePointContext, FEntryContext, ProbeContext, RawTracePointContext},
 };
 use oomwhy_common::{
     event::{VictimEvent, kind, mm},
@@ -13,7 +13,7 @@ use oomwhy_common::{
 use super::stat;
 use crate::{
     emit,
-    kernel::{self, Argument, Object, Origin},
+    kernel::{self, Argument, Object, Origin, Untyped},
     log::probe_log,
     maps::{MARKED, Marked, State, own_invocation},
     objects::{memory, task},
@@ -24,19 +24,35 @@ use crate::{
 #[fentry]
 fn oom_kill_task(ctx: FEntryContext) -> i32 {
     if let Some(state) = own_invocation() {
-        state.shots += 1;
-        state.marked = 0;
-        stat::before_shot(state);
-        // Where mark_victim passes a bare pid, what is read here goes out there.
-        if kernel::victim_by_pid()
-            && let Some(task) = Object::<Argument>::new(ctx.arg(0))
-            && let Some(known) = describe_process(&mut state.victim, task)
-        {
-            state.victim.header.valid = known;
-            state.victim_ready = 1;
-        }
+        shot::<Argument>(state, ctx.arg(0));
     }
     0
+}
+
+// kernel-proto: as above
+#[kprobe]
+fn kprobe_oom_kill_task(ctx: ProbeContext) -> u32 {
+    if let Some(state) = own_invocation()
+        && let Some(task) = ctx.arg(0)
+    {
+        shot::<Untyped>(state, task);
+    }
+    0
+}
+
+#[inline(always)]
+fn shot<O: Origin>(state: &mut State, task: *const u8) {
+    state.shots += 1;
+    state.marked = 0;
+    stat::before_shot(state);
+    // Where mark_victim passes a bare pid, what is read here goes out there.
+    if kernel::victim_by_pid()
+        && let Some(task) = Object::<O>::new(task)
+        && let Some(known) = describe_process(&mut state.victim, task)
+    {
+        state.victim.header.valid = known;
+        state.victim_ready = 1;
+    }
 }
 
 // kernel-proto: include/trace/events/oom.h mark_victim(struct task_struct *task, uid_t uid)
@@ -52,9 +68,30 @@ fn mark_victim_task(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+// kernel-proto: as above
+#[raw_tracepoint]
+fn raw_mark_victim_task(ctx: RawTracePointContext) -> i32 {
+    if let Some(state) = own_invocation()
+        && let Some(task) = Object::<Untyped>::new(ctx.arg(0))
+        && let Some(known) = describe(&mut state.victim, task)
+    {
+        emit_victim(state, known);
+    }
+    0
+}
+
 // kernel-proto: include/trace/events/oom.h mark_victim(int pid), before 6.9 and its back-ports
 #[btf_tracepoint]
 fn mark_victim_pid(ctx: BtfTracePointContext) -> i32 {
+    if let Some(state) = own_invocation() {
+        mark_pid(state, ctx.arg::<i32>(0));
+    }
+    0
+}
+
+// kernel-proto: as above
+#[raw_tracepoint]
+fn raw_mark_victim_pid(ctx: RawTracePointContext) -> i32 {
     if let Some(state) = own_invocation() {
         mark_pid(state, ctx.arg::<i32>(0));
     }
@@ -101,21 +138,37 @@ fn emit_victim(state: &mut State, known: u64) {
 //               struct task_struct *task, int group, int result)
 #[btf_tracepoint]
 fn signal_generate(ctx: BtfTracePointContext) -> i32 {
-    const SIGKILL: i32 = 9;
-    if ctx.arg::<i32>(0) == SIGKILL
-        && let Some(state) = own_invocation()
+    if ctx.arg::<i32>(0) == SIGKILL {
+        killed::<Argument>(ctx.arg(2));
+    }
+    0
+}
+
+// kernel-proto: as above
+#[raw_tracepoint]
+fn raw_signal_generate(ctx: RawTracePointContext) -> i32 {
+    if ctx.arg::<i32>(0) == SIGKILL {
+        killed::<Untyped>(ctx.arg(2));
+    }
+    0
+}
+
+const SIGKILL: i32 = 9;
+
+#[inline(always)]
+fn killed<O: Origin>(task: *const u8) {
+    if let Some(state) = own_invocation()
         && state.marked != 0
-        && let Some(task) = Object::<Argument>::new(ctx.arg(2))
+        && let Some(task) = Object::<O>::new(task)
     {
         sharer(state, task);
     }
-    0
 }
 
 /// Another process that shares the memory of the victim just marked: killed without a word in the
 /// log, and without a mark. Its memory is the victim's, so it is not counted once more.
 #[inline(always)]
-fn sharer(state: &mut State, task: Object<Argument>) -> Option<()> {
+fn sharer<O: Origin>(state: &mut State, task: Object<O>) -> Option<()> {
     record::identity(&mut state.victim.task, task)?;
     let mut known = valid::VICTIM_SHARES_MM;
     if record::circumstances(&mut state.victim.task, task).is_some() {
@@ -137,7 +190,7 @@ fn sharer(state: &mut State, task: Object<Argument>) -> Option<()> {
 /// Describes the thread that is going to be marked: the given one, or where that has exited the one
 /// with the memory.
 #[inline(always)]
-fn describe_process(victim: &mut VictimEvent, of: Object<Argument>) -> Option<u64> {
+fn describe_process<O: Origin>(victim: &mut VictimEvent, of: Object<O>) -> Option<u64> {
     if task::mm(of).is_none()
         && let Some(thread) = threads::with_memory(of)
     {
@@ -148,7 +201,7 @@ fn describe_process(victim: &mut VictimEvent, of: Object<Argument>) -> Option<u6
 
 /// Fills the record but for its header. Returns the validity bits.
 #[inline(always)]
-fn describe<O: Origin>(victim: &mut VictimEvent, of: Object<O>) -> Option<u64> {
+pub(super) fn describe<O: Origin>(victim: &mut VictimEvent, of: Object<O>) -> Option<u64> {
     record::identity(&mut victim.task, of)?;
     victim.mm = 0;
     let mut known = 0;

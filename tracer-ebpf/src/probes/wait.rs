@@ -3,8 +3,8 @@
 
 use aya_ebpf::{
     helpers::bpf_get_current_pid_tgid,
-    macros::{fentry, fexit},
-    programs::{FEntryContext, FExitContext},
+    macros::{fentry, fexit, kprobe, kretprobe},
+    programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
 use oomwhy_common::{
     event::{WaitEvent, kind},
@@ -25,23 +25,47 @@ const WAIT_GOES_ON_WITHIN_NS: u64 = 1_000_000_000;
 // kernel-proto: mm/memcontrol.c bool mem_cgroup_oom_synchronize(bool handle)
 #[fentry]
 fn mem_cgroup_oom_synchronize(ctx: FEntryContext) -> i32 {
-    // Without `handle` it only clears what an earlier fault left.
-    if ctx.arg::<u64>(0) as u8 != 0
-        && let Some(memcg) = kernel::current().and_then(task::memcg_in_oom)
-    {
-        begin(memcg);
-    }
+    entered(ctx.arg(0));
+    0
+}
+
+// kernel-proto: as above
+#[kprobe]
+fn kprobe_mem_cgroup_oom_synchronize(ctx: ProbeContext) -> u32 {
+    entered(ctx.arg(0).unwrap_or_default());
     0
 }
 
 // kernel-proto: as above
 #[fexit]
 fn mem_cgroup_oom_synchronize_ret(_ctx: FExitContext) -> i32 {
+    left();
+    0
+}
+
+// kernel-proto: as above
+#[kretprobe]
+fn kretprobe_mem_cgroup_oom_synchronize(_ctx: RetProbeContext) -> u32 {
+    left();
+    0
+}
+
+#[inline(always)]
+fn entered(handle: u64) {
+    // Without `handle` it only clears what an earlier fault left.
+    if handle as u8 != 0
+        && let Some(memcg) = kernel::current().and_then(task::memcg_in_oom)
+    {
+        begin(memcg);
+    }
+}
+
+#[inline(always)]
+fn left() {
     if let Some(wait) = WAITING.get_ptr_mut(tid()) {
         let ended = Wait { inside: 0, last_ns: emit::now(), ..crate::maps::load(wait) };
         crate::maps::store(wait, ended);
     }
-    0
 }
 
 /// Only the begin is emitted: each uncharge wakes all who wait. That it is over, userspace reads

@@ -1,5 +1,6 @@
 //! The commands: each takes what the command line said and ends in an [`Exit`] code.
 
+mod attach;
 pub mod explain;
 mod history;
 mod pinned;

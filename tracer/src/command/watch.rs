@@ -13,6 +13,7 @@ use tokio::runtime::{self, Runtime};
 
 use super::{
     Failure,
+    attach::{self, Attached, Ours, Passed, Watching},
     pinned::{self, Pins},
     watch_log,
 };
@@ -25,19 +26,18 @@ use crate::{
     history::{DEFAULT_DIR, store::Limits},
     host::Host,
     kernel::{
-        btf::{BtfError, KernelBtf},
-        files::{Lockdown, Privileges, Root, btf_path},
-        offsets,
-        plan::{MissingField, Plan, plan, without_counters},
+        btf::BtfError,
+        files::Root,
+        plan::{MissingField, Plan, without_counters},
         support::HostFacts,
     },
     kill_counter::KillCounter,
     live::{CROSS_CHECK, Live, LiveError, Resume, protect_self},
-    loader::{self, LoadError, Probes, pin::TakenOver},
+    loader::{Probes, pin::TakenOver},
     once::{self, OnceOutput, Telling},
     pipeline::{Pipeline, PipelineError, Stats},
     recording::Recorder,
-    report::{Missing, Tier},
+    report::Missing,
     sink::{
         SinkError,
         store::{Place, StoreSink},
@@ -52,23 +52,22 @@ const CLOSE_AFTER: Duration = Duration::from_secs(10);
 /// Traces until a signal or until enough reports were written.
 pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     super::filter(&arguments.select)?;
-    let source = match &arguments.pin {
-        Some(dir) => Source::Pins(Pins::find(dir, arguments)?),
-        None => Source::Own(super::open_output(&arguments.output, arguments.record.as_deref())?),
-    };
     let root = Root::default();
     if arguments.attach == Attach::Kmsg {
         return watch_the_log(arguments, None);
     }
-    let (facts, plan, attached, pins) = match attach(&root, arguments, source) {
-        Ok(attached) => attached,
-        Err(refusal) if watch_log::is_a_way_out(arguments) => {
-            return watch_the_log(arguments, Some(&refusal));
-        }
-        Err(refusal) => return Err(refusal),
+    let mut pins = arguments.pin.as_deref().map(|dir| Pins::find(dir, arguments)).transpose()?;
+    let to = match &pins {
+        Some(pins) => To::Once(pins.out.try_clone().map_err(|error| Failure::runtime(&error))?),
+        None => To::Plain(super::open_output(&arguments.output, arguments.record.as_deref())?),
     };
+    let Attached { facts, plan, ours, passed } =
+        match attach::attach(&root, arguments, pins.as_mut())? {
+            Watching::Probes(attached) => *attached,
+            Watching::KernelLog(refusal) => return watch_the_log(arguments, Some(&refusal)),
+        };
     if arguments.output.verbose {
-        talk_about(attached.probes());
+        talk_about(ours.probes());
     }
     protect_self();
     let talkative = !arguments.output.quiet;
@@ -76,13 +75,14 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::runtime(&error))?;
-    let mut watch = Watch { arguments, root, facts, plan, count: arguments.select.count };
-    if let Some(pins) = &pins
-        && watch.run_out_all(pins, &attached, &runtime)?
+    let count = arguments.select.count;
+    let mut watch = Watch { arguments, root, facts, plan, passed, count };
+    if let (Some(pins), Ours::Pinned(ours)) = (&pins, &ours)
+        && watch.run_out_all(pins, ours.since_ns, &runtime)?
     {
         return Ok(());
     }
-    let (mut live, mut banner) = watch.live(attached, u64::MAX, true)?;
+    let (mut live, mut banner) = watch.live(ours, to, u64::MAX, true)?;
     if let Some(dir) = &arguments.pin {
         banner = format!("{banner}\npinned in {}", dir.display());
     }
@@ -119,27 +119,12 @@ fn ended(result: Result<(), LiveError>) -> Result<(), Failure> {
     }
 }
 
-/// Where probes come from and reports go to.
-enum Source {
-    /// A run of its own.
-    Own(Box<dyn Write>),
-    /// One of several, which must know what was written.
-    Pins(Pins),
-}
-
-/// Probes of this run alone, or such that outlive it, and where their reports go.
-enum Attached {
-    Own(Probes, Box<dyn Write>),
-    Pinned(TakenOver, File),
-}
-
-impl Attached {
-    fn probes(&self) -> &Probes {
-        match self {
-            Self::Own(probes, _) => probes,
-            Self::Pinned(ours, _) => &ours.probes,
-        }
-    }
+/// Where reports go to.
+enum To {
+    /// Where this run's go.
+    Plain(Box<dyn Write>),
+    /// Where those of several runs go, which must know what was written.
+    Once(File),
 }
 
 /// What a run is made of.
@@ -148,6 +133,7 @@ struct Watch<'a> {
     root: Root,
     facts: HostFacts,
     plan: Plan,
+    passed: Vec<Passed>,
     count: Option<u64>,
 }
 
@@ -157,15 +143,14 @@ impl Watch<'_> {
     fn run_out_all(
         &mut self,
         pins: &Pins,
-        ours: &Attached,
+        since_ns: u64,
         runtime: &Runtime,
     ) -> Result<bool, Failure> {
-        let Attached::Pinned(ours, out) = ours else { return Ok(false) };
         for other in &pins.others {
             let probes = other.take_over(&self.plan.programs);
             let probes = probes.map_err(|error| pinned::failure(&error))?;
-            let out = out.try_clone().map_err(|error| Failure::runtime(&error))?;
-            let (mut live, _) = self.live(Attached::Pinned(probes, out), ours.since_ns, false)?;
+            let out = pins.out.try_clone().map_err(|error| Failure::runtime(&error))?;
+            let (mut live, _) = self.live(Ours::Pinned(probes), To::Once(out), since_ns, false)?;
             ended(runtime.block_on(live.run_out(|| other.detach().map_err(LiveError::from))))?;
             let n_reports = live.pipeline().stats().reports;
             if !self.arguments.output.quiet {
@@ -183,14 +168,16 @@ impl Watch<'_> {
     /// Ties a run together; with it comes what to say of it.
     fn live(
         &self,
-        attached: Attached,
+        ours: Ours,
+        to: To,
         until_ns: u64,
         is_last: bool,
     ) -> Result<(Live, String), Failure> {
         let Self { arguments, root, facts, plan, .. } = self;
         let kill_counter = KillCounter::open(root);
         let close_after = arguments.close_after.unwrap_or(CLOSE_AFTER);
-        let mut host = host(facts, plan, attached.probes(), close_after);
+        let mut host = host(facts, plan, ours.probes(), close_after);
+        host.missing.extend(self.passed.iter().map(passed_over));
         host.missing.extend(kill_counter.as_ref().err().map(without_kill_counter));
         let system = SystemFiles::open(root, host.page_size);
         host.missing.extend(without_system(&system));
@@ -204,7 +191,7 @@ impl Watch<'_> {
             0 => CgroupPaths::scan(&mount),
             _ => CgroupPaths::new(&mount),
         });
-        let (probes, pipeline, left) = self.pipeline(host, attached, until_ns)?;
+        let (probes, pipeline, left) = self.pipeline(host, ours, to, until_ns)?;
         let mut live = Live::new(probes, pipeline, recorder, cgroup_paths, realtime_offset_ns);
         if let Some(left) = left {
             live.resume(left);
@@ -228,16 +215,18 @@ impl Watch<'_> {
     fn pipeline(
         &self,
         host: Host,
-        attached: Attached,
+        ours: Ours,
+        to: To,
         until_ns: u64,
     ) -> Result<(Probes, Pipeline, Option<Resume>), Failure> {
         let Self { arguments, count, .. } = self;
         let filter = super::filter(&arguments.select)?;
         let store = start_store(&arguments.store, &host)?;
         let make = |to| super::pipeline(host, &arguments.output, filter, *count, to, store);
-        let (ours, out) = match attached {
-            Attached::Own(probes, to) => return Ok((probes, make(to), None)),
-            Attached::Pinned(ours, out) => (ours, out),
+        let (ours, out) = match (ours, to) {
+            (Ours::Pinned(ours), To::Once(out)) => (ours, out),
+            (ours, To::Once(out)) => return Ok((ours.into_probes(), make(Box::new(out)), None)),
+            (ours, To::Plain(to)) => return Ok((ours.into_probes(), make(to), None)),
         };
         let TakenOver { probes, mut journal, entries, since_ns } = ours;
         let told = once::told(&out, &entries, &mut journal);
@@ -250,77 +239,11 @@ impl Watch<'_> {
     }
 }
 
-fn attach(
-    root: &Root,
-    arguments: &WatchArgs,
-    source: Source,
-) -> Result<(HostFacts, Plan, Attached, Option<Pins>), Failure> {
-    if matches!(arguments.attach, Attach::Kprobe | Attach::Tracepoint) {
-        let message = "--attach: this tier is not there yet, take fentry or kmsg".to_owned();
-        return Err(Failure { exit: Exit::Unavailable, message });
-    }
-    let btf_file = btf_path(root, arguments.btf.as_deref());
-    let btf = KernelBtf::open(&btf_file).map_err(|error| unusable_btf(&error))?;
-    let resolved = offsets::resolve(&btf);
-    if arguments.output.verbose {
-        talk(resolved.to_string().trim_end());
-    }
-    let mut facts = HostFacts::collect(root, Some(&btf));
-    if loader::probe_read_allowed() == Some(false) {
-        facts.lockdown = Lockdown::Confidentiality;
-    }
-    let hooks = btf.hooks();
-    drop(btf);
-    let plan = plan(&facts, &resolved).map_err(|refusal| Failure::unavailable(&refusal))?;
-    let attach = || {
-        loader::attach(&plan, &resolved.offsets, &hooks, arguments.ring_size)
-            .map_err(|error| refused(&error, &facts))
-    };
-    let (attached, pins) = match source {
-        Source::Own(to) => (Attached::Own(attach()?, to), None),
-        Source::Pins(mut pins) => {
-            let ours = pins.probes(&plan.programs, attach)?;
-            let out = pins.out.try_clone().map_err(|error| Failure::runtime(&error))?;
-            (Attached::Pinned(ours, out), Some(pins))
-        }
-    };
-    Ok((facts, plan, attached, pins))
-}
-
 /// No BTF is the kernel's fault, bad BTF is somebody else's.
 pub(super) fn unusable_btf(error: &BtfError) -> Failure {
     match error {
         BtfError::Absent { .. } => Failure::unavailable(error),
         _ => Failure::runtime(error),
-    }
-}
-
-/// Says what is missing: "Operation not permitted" alone helps nobody.
-fn refused(error: &LoadError, facts: &HostFacts) -> Failure {
-    let LoadError::Refused { what, errno } = error else {
-        return Failure::unavailable(error);
-    };
-    let denied = matches!(errno.raw_os_error(), Some(1 | 13));
-    let Some(privileges) = facts.privileges.filter(|_| denied) else {
-        return Failure::unavailable(error);
-    };
-    let missing: Vec<&str> = [(Privileges::BPF, "CAP_BPF"), (Privileges::PERFMON, "CAP_PERFMON")]
-        .into_iter()
-        .filter(|(capability, _)| !privileges.has(*capability))
-        .map(|(_, name)| name)
-        .collect();
-    let hint = if missing.is_empty() || privileges.has(Privileges::SYS_ADMIN) {
-        let lockdown = format!("{:?}", facts.lockdown).to_lowercase();
-        format!(
-            "this kernel's policy forbids tracing BPF (lockdown, LSM or a hardened build), \
-             though the capabilities are there; lockdown is {lockdown}"
-        )
-    } else {
-        format!("{} not held: run as root, e.g. `sudo oomwhy`", missing.join(" and "))
-    };
-    Failure {
-        exit: Exit::NotPermitted,
-        message: format!("the kernel does not permit {what} ({errno})\nhint: {hint}"),
     }
 }
 
@@ -370,7 +293,7 @@ fn host(facts: &HostFacts, plan: &Plan, probes: &Probes, close_after: Duration) 
         page_size: facts.page_size,
         realtime_offset_ns: clock::realtime_offset_ns(),
         gfp_flags: facts.btf.gfp.clone(),
-        tier: Tier::Fentry,
+        tier: plan.tier,
         hooks: probes.hooks.clone(),
         missing: planned.chain(failed).collect(),
         memory_on_v2: memory_on_v2(facts),
@@ -386,6 +309,12 @@ fn memory_on_v2(facts: &HostFacts) -> Option<bool> {
         (None, Some(_)) => Some(true),
         (None, None) => None,
     }
+}
+
+/// A better tier that is not to be had is what the fields of the others are missing for.
+fn passed_over(passed: &Passed) -> Missing {
+    let field = format!("tier {}", passed.tier.name());
+    Missing { field, why: passed.failure.message.replace("\nhint: ", "; ") }
 }
 
 fn without_kill_counter(error: &io::Error) -> Missing {
@@ -412,9 +341,20 @@ fn cgroup_mount(facts: &HostFacts) -> Option<PathBuf> {
 
 fn banner(host: &Host) -> String {
     let kernel = host.kernel.as_deref().unwrap_or("this kernel");
-    let first = format!("Tracing OOM kills on {kernel} (fentry). Ctrl-C to stop.");
-    let missing = host.missing.iter();
-    let missing = missing.map(|Missing { field, why }| format!("not available: {field} ({why})"));
+    let first = format!("Tracing OOM kills on {kernel} ({}). Ctrl-C to stop.", host.tier.name());
+    // Fields that one reason costs, in one line.
+    let reasons = host.missing.iter().map(|missing| &missing.why);
+    let mut told: Vec<&String> = Vec::new();
+    reasons.for_each(|why| {
+        if !told.contains(&why) {
+            told.push(why)
+        }
+    });
+    let missing = told.into_iter().map(|why| {
+        let fields = host.missing.iter().filter(|missing| missing.why == *why);
+        let fields: Vec<&str> = fields.map(|missing| missing.field.as_str()).collect();
+        format!("not available: {} ({why})", fields.join(", "))
+    });
     std::iter::once(first).chain(missing).collect::<Vec<_>>().join("\n")
 }
 

@@ -2,6 +2,7 @@
 
 mod candidates;
 mod cgroups;
+mod marks;
 mod missing;
 mod outcome;
 mod system;
@@ -98,7 +99,10 @@ pub fn compose(account: &Account, host: &Host, findings: &Findings) -> OomReport
     report.system = system::system(facts, started);
     report.candidates = candidates::candidates(facts);
     report.victims = victims::victims(facts, report.candidates.as_ref());
-    missing::finish(&mut report, account);
+    match &account.mark {
+        Some(mark) => marks::finish_missing(&mut report, account, mark),
+        None => missing::finish(&mut report, account),
+    }
     report
 }
 
@@ -201,7 +205,15 @@ fn kernel_frames(findings: &Findings, frames: &[u64]) -> Vec<Frame> {
 
 /// Frames that are there because somebody traces.
 fn is_ours(name: &str) -> bool {
-    name.starts_with("bpf_trampoline_") || name.starts_with("bpf_prog_")
+    const STARTS: [&str; 6] = [
+        "bpf_trampoline_",
+        "bpf_prog_",
+        "bpf_trace_run",
+        "__traceiter_",
+        "perf_trace_",
+        "trace_call_bpf",
+    ];
+    STARTS.iter().any(|start| name.starts_with(start))
 }
 
 fn kernel_frame(findings: &Findings, ip: u64) -> Frame {

@@ -25,6 +25,10 @@ pub(super) fn outcome(account: &Account, host: &Host) -> Outcome {
     if account.wait.is_some() {
         return Outcome::Disabled;
     }
+    // As far as anyone can tell: the plan has noted in source.missing what cannot be.
+    if account.mark.is_some() {
+        return Outcome::Killed;
+    }
     match &account.end {
         Some(end) => ended(end, host.hooks.contains_key("mark_victim")),
         // The end was lost. A marked victim was killed, as far as anyone can tell; one that was

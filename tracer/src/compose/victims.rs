@@ -47,6 +47,7 @@ fn report(
     if let Some(memory) = victim.memory {
         let batches = victim.per_cpu.filter(|_| exact).unwrap_or_default();
         fill_memory(facts, &mut report, memory, batches);
+        report.swap_bytes = report.swap_bytes.filter(|_| !victim.without_swap);
     }
     report
 }

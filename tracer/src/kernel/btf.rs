@@ -94,6 +94,11 @@ impl KernelBtf {
         skeleton(&self.reduced.hooks)
     }
 
+    /// The same of a kernel without BTF.
+    pub fn no_hooks() -> Vec<u8> {
+        skeleton(&[])
+    }
+
     /// Whether a function of this name can be hooked through BTF.
     pub fn has_function(&self, name: &str) -> bool {
         self.reduced.hooks.iter().any(|hook| hook.is_function(name))

@@ -160,6 +160,21 @@ fn unescape(text: &str) -> PathBuf {
     PathBuf::from(std::ffi::OsString::from_vec(bytes))
 }
 
+/// `kernel.perf_event_paranoid`: from 3 on (Debian, Ubuntu) only `CAP_SYS_ADMIN` opens perf events.
+pub(super) fn perf_event_paranoid(root: &Root) -> Option<i32> {
+    root.line("/proc/sys/kernel/perf_event_paranoid")?.parse().ok()
+}
+
+/// Whether the kernel lets perf events be kprobes: the way to attach them without tracefs.
+pub(super) fn has_kprobes(root: &Root) -> bool {
+    root.line("/sys/bus/event_source/devices/kprobe/type").is_some()
+}
+
+/// Whether the kernel shows BTF of its own.
+pub(super) fn has_btf(root: &Root) -> bool {
+    root.path(super::btf::KERNEL_BTF).is_file()
+}
+
 /// The file to take BTF from: the one given, else the kernel's own.
 pub fn btf_path(root: &Root, given: Option<&Path>) -> PathBuf {
     given.map_or_else(|| root.path(super::btf::KERNEL_BTF), Path::to_owned)
@@ -190,6 +205,17 @@ mod tests {
             assert_eq!(lockdown(&root), mode, "{text}");
         }
         assert_eq!(lockdown(&Root::new("/nonexistent")), Lockdown::Unknown);
+    }
+
+    #[test]
+    fn what_kprobes_need_is_read() {
+        let (_folder, root) = root_with("/proc/sys/kernel/perf_event_paranoid", "-1\n");
+        assert_eq!(perf_event_paranoid(&root), Some(-1));
+        assert_eq!((has_kprobes(&root), has_btf(&root)), (false, false));
+        let (_folder, root) = root_with("/sys/bus/event_source/devices/kprobe/type", "6\n");
+        assert_eq!((perf_event_paranoid(&root), has_kprobes(&root)), (None, true));
+        let (_folder, root) = root_with(super::super::btf::KERNEL_BTF, "BTF");
+        assert!(has_btf(&root));
     }
 
     #[test]

@@ -3,11 +3,12 @@
 //! lines must have been seen.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, BufRead, BufReader},
 };
 
-use super::files::Root;
+use super::{files::Root, support::FUNCTIONS};
 
 /// The kernel makes a page of it per read, whatever we ask for.
 const BUFFER_BYTES: usize = 8 * 1024;
@@ -16,9 +17,14 @@ const BUFFER_BYTES: usize = 8 * 1024;
 /// for booting; `oom_badness` and its parts are none. Modules have no part of it either.
 const END_OF_TEXT: &[u8] = b"_etext";
 
+/// What the compiler puts behind the name of a function whose arguments it has changed.
+const CHANGED: [&str; 3] = [".isra.", ".constprop.", ".part."];
+
 /// What kernel symbols tell.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Kallsyms {
+    /// The symbols of each of [`FUNCTIONS`]: its own name, and that with what the compiler appended.
+    pub functions: BTreeMap<&'static str, Vec<String>>,
     /// The compiler split `oom_badness` and the selection loop calls the part, so a hook on
     /// `oom_badness` itself never fires. `None`: kallsyms could not be read.
     pub badness_is_split: Option<bool>,
@@ -26,6 +32,29 @@ pub struct Kallsyms {
     pub per_cpu_offset: Option<u64>,
     /// Address of `mem_cgroup_stats_index`; `None` where it is hidden from us, or not looked for.
     pub stat_places: Option<u64>,
+}
+
+impl Kallsyms {
+    /// Whether kallsyms could be read.
+    pub fn is_known(&self) -> bool {
+        self.badness_is_split.is_some()
+    }
+
+    /// The symbol at which a function is entered with the arguments it was written with: its name,
+    /// or that with a suffix that says nothing about arguments (`.llvm.` of a link-time optimizer).
+    pub fn whole(&self, function: &str) -> Option<&str> {
+        let mut symbols = self.functions.get(function)?.iter().map(String::as_str);
+        let is_whole = |name: &&str| *name == function || name.contains(".llvm.");
+        symbols.clone().find(|name| *name == function).or_else(|| symbols.find(is_whole))
+    }
+
+    /// A copy or part of a function, whose arguments may be others but whose return is the same;
+    /// `None` where there are several, of which one might be missed.
+    pub fn changed(&self, function: &str) -> Option<&str> {
+        let symbols = self.functions.get(function)?.iter().map(String::as_str);
+        let mut changed = symbols.filter(|name| CHANGED.iter().any(|it| name.contains(it)));
+        changed.next().filter(|_| changed.next().is_none())
+    }
 }
 
 /// Reads what can be read; what cannot is `None`. `stat_table`: the kernel has
@@ -52,8 +81,8 @@ fn scan_lines(mut source: impl BufRead, stat_table: bool) -> io::Result<Kallsyms
                 symbols.stat_places = parse_address(address);
                 table_seen = true;
             }
-            Some((_, name)) if is_part_of_badness(name) => symbols.badness_is_split = Some(true),
-            _ => {}
+            Some((_, name)) => symbols.note(name),
+            None => {}
         }
         line.clear();
     }
@@ -71,9 +100,29 @@ fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((address, name.strip_suffix(b"\n").unwrap_or(name)))
 }
 
+impl Kallsyms {
+    /// Keeps a symbol of one of [`FUNCTIONS`].
+    fn note(&mut self, name: &[u8]) {
+        // A quick end for nearly all of the 200,000.
+        if !matches!(name.first(), Some(b'_' | b'e' | b'm' | b'o' | b'p')) {
+            return;
+        }
+        let is_of = |function: &&&str| {
+            let rest = name.strip_prefix(function.as_bytes());
+            rest.is_some_and(|rest| rest.is_empty() || (rest.starts_with(b".") && !is_cold(rest)))
+        };
+        if let (Some(function), Ok(name)) = (FUNCTIONS.iter().find(is_of), str::from_utf8(name)) {
+            self.functions.entry(function).or_default().push(name.to_owned());
+            if *function == "oom_badness" && name != *function && !name.contains(".llvm.") {
+                self.badness_is_split = Some(true);
+            }
+        }
+    }
+}
+
 /// A .cold part is only the unlikely end of the function: its entry stays where it is.
-fn is_part_of_badness(name: &[u8]) -> bool {
-    name.starts_with(b"oom_badness.") && !name.starts_with(b"oom_badness.cold")
+fn is_cold(suffix: &[u8]) -> bool {
+    suffix.windows(5).any(|part| part == b".cold")
 }
 
 /// All zeroes is how the kernel hides an address.
@@ -133,6 +182,25 @@ mod tests {
                     4 D __per_cpu_offset\t[module]\n";
         let seen = Kallsyms { badness_is_split: Some(false), ..Kallsyms::default() };
         assert_eq!(scanned(text), seen);
+    }
+
+    #[test]
+    fn functions_are_found_under_the_names_that_compilers_give_them() {
+        let seen = scanned(
+            "1 t oom_kill_process\n2 t oom_kill_process.cold\n3 t exit_mmap.llvm.12345\n\
+             4 t oom_evaluate_task.constprop.0\n5 t oom_badness.part.0\n6 t oom_badness.isra.0\n\
+             7 t oom_evaluate_task.constprop.0.cold\n",
+        );
+        assert_eq!(seen.whole("oom_kill_process"), Some("oom_kill_process"));
+        assert_eq!(seen.changed("oom_kill_process"), None);
+        assert_eq!(seen.whole("exit_mmap"), Some("exit_mmap.llvm.12345"));
+        assert_eq!(seen.whole("oom_evaluate_task"), None);
+        assert_eq!(seen.changed("oom_evaluate_task"), Some("oom_evaluate_task.constprop.0"));
+        // Which of two would be called?
+        assert_eq!((seen.whole("oom_badness"), seen.changed("oom_badness")), (None, None));
+        assert_eq!(seen.badness_is_split, Some(true));
+        assert_eq!(seen.whole("out_of_memory"), None);
+        assert!(seen.is_known() && !Kallsyms::default().is_known());
     }
 
     #[test]

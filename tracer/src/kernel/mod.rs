@@ -1,6 +1,6 @@
 //! What the running kernel offers, in the order in which it is asked: its BTF ([`btf`], [`layout`]),
 //! where it keeps what the probes read ([`offsets`]), the other facts of this host ([`support`],
-//! with [`files`], [`kallsyms`], [`gfp`] and [`memcg_stat`]), and what follows from them ([`plan`], pure).
+//! with [`files`], [`kallsyms`], [`mark_format`], [`gfp`] and [`memcg_stat`]), and what follows from them ([`plan`], pure).
 //!
 //! Nothing here loads or attaches; that is the loader's.
 
@@ -9,6 +9,7 @@ pub mod files;
 pub mod gfp;
 pub mod kallsyms;
 pub mod layout;
+pub mod mark_format;
 pub mod memcg_stat;
 pub mod offsets;
 pub mod plan;

@@ -165,6 +165,14 @@ pub struct Missing {
 }
 
 impl Resolved {
+    /// What is known of a kernel without BTF.
+    pub fn nothing() -> Self {
+        let why = "there is no BTF of this kernel";
+        let missing = |field: &Field| Missing { field: field.name, why: why.to_owned() };
+        let missing = TABLE.iter().map(missing).collect();
+        Self { offsets: KernelOffsets::NONE, matched: Vec::new(), missing }
+    }
+
     /// Whether a field, by its name in [`KernelOffsets`], was found.
     pub fn has(&self, field: &str) -> bool {
         self.matched.iter().any(|found| found.field == field)

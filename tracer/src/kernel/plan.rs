@@ -1,21 +1,29 @@
 //! Facts to a plan: which probes are attached where, how the probes are set, and which fields a
 //! report will lack, each with the reason. Pure: no I/O, no clock, no environment.
 //!
-//! This is the plan of the `fentry` tier. Anything optional that is missing costs its own fields
-//! only; the plan is refused where nobody could be reported dead.
+//! One plan per tier; the caller takes the best that is neither refused here nor by the kernel.
+//! Within one, what is missing costs its own fields only, and a function that has no trampoline may
+//! have a kprobe ([`hooks`]). A plan is refused where nobody could be reported dead.
 
-use oomwhy_common::settings::Settings;
+use std::collections::BTreeMap;
+
+use oomwhy_common::settings::{MarkLayout, Settings};
 use serde::Serialize;
 
+use self::hooks::Hooks;
 use super::{
     files::Lockdown,
     offsets::Resolved,
     support::{HostFacts, MarkVictim},
 };
+use crate::report::Tier;
 
+mod alone;
+pub mod hooks;
 mod losses;
+mod programs;
 
-/// Why this tier cannot work on this host. The caller falls back to another one.
+/// Why a tier cannot work on this host. The caller falls back to another one.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Refusal {
     /// The frame of everything is missing.
@@ -41,6 +49,29 @@ pub enum Refusal {
         /// Why it was not found.
         why: String,
     },
+    /// The kernel has not what the tier needs.
+    #[error("{what}\nhint: {mend}")]
+    Lacking {
+        /// What is missing.
+        what: &'static str,
+        /// What helps.
+        mend: &'static str,
+    },
+    /// The kernel has it, and keeps it from us.
+    #[error("{what}\nhint: {mend}")]
+    Forbidden {
+        /// What forbids it.
+        what: &'static str,
+        /// What helps.
+        mend: &'static str,
+    },
+}
+
+impl Refusal {
+    /// Whether it is a matter of permission, not of what the kernel has.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Forbidden { .. })
+    }
 }
 
 /// How a program is attached.
@@ -53,6 +84,29 @@ pub enum How {
     Fexit,
     /// At a tracepoint, with typed arguments.
     TpBtf,
+    /// At a function's entry, by breakpoint.
+    Kprobe,
+    /// At its return.
+    Kretprobe,
+    /// At a tracepoint, with the arguments as they are.
+    RawTp,
+    /// At a tracepoint, with its record.
+    Tracepoint,
+}
+
+impl How {
+    /// As reports have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Fentry => "fentry",
+            Self::Fexit => "fexit",
+            Self::TpBtf => "tp_btf",
+            Self::Kprobe => "kprobe",
+            Self::Kretprobe => "kretprobe",
+            Self::RawTp => "raw_tp",
+            Self::Tracepoint => "tracepoint",
+        }
+    }
 }
 
 /// One program to attach.
@@ -78,10 +132,16 @@ pub struct MissingField {
 /// What to load and attach, and what to expect of it.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// The means by which the kernel is observed, as far as it goes.
+    pub tier: Tier,
     /// Programs, in the order in which they are attached.
     pub programs: Vec<Planned>,
+    /// Kernel symbols of hooks that have another than their name, for kprobes.
+    pub symbols: BTreeMap<&'static str, String>,
     /// Switches for the probes.
     pub settings: Settings,
+    /// Where the record of `oom:mark_victim` has its fields, where that is what is read.
+    pub mark_layout: MarkLayout,
     /// What reports will lack.
     pub missing: Vec<MissingField>,
 }
@@ -102,6 +162,9 @@ pub fn without_counters(loaded: &Settings) -> Vec<MissingField> {
 enum Candidates {
     /// `oom_badness`, whose return value is the points.
     Badness,
+    /// The part of `oom_badness` that the selection loop calls has the points, `oom_evaluate_task`
+    /// the task: kprobes only, for BTF does not know the part.
+    BadnessPart,
     /// `oom_evaluate_task`; the points are summed up from their parts.
     EvaluateTask,
     /// Nobody.
@@ -111,51 +174,71 @@ enum Candidates {
 /// Offsets without which a task cannot be named: what every record of a task begins with.
 const IDENTITY: [&str; 5] = ["task_tgid", "task_pid", "task_comm", "task_real_cred", "cred_uid"];
 
-/// Plans for this host.
-pub fn plan(facts: &HostFacts, resolved: &Resolved) -> Result<Plan, Refusal> {
-    refuse(facts, resolved)?;
-    let candidates = candidates(facts);
-    let settings = settings(facts, resolved);
+/// Plans one tier for this host.
+pub fn plan(tier: Tier, facts: &HostFacts, resolved: &Resolved) -> Result<Plan, Refusal> {
+    match tier {
+        Tier::Fentry | Tier::Kprobe => whole(tier, facts, resolved),
+        Tier::Tracepoint => alone::plan(facts, resolved),
+        Tier::Kmsg => Err(Refusal::Lacking {
+            what: "the kernel's log is read without any probe",
+            mend: "`--attach kmsg`",
+        }),
+    }
+}
+
+/// The plan of a tier that sees whole invocations.
+fn whole(tier: Tier, facts: &HostFacts, resolved: &Resolved) -> Result<Plan, Refusal> {
+    hooks::permitted(tier, facts)?;
+    let hooks = Hooks::of(tier, facts);
+    refuse(&hooks, facts, resolved)?;
+    let candidates = candidates(tier, &hooks, facts);
+    let settings = settings(tier, &hooks, facts, resolved);
     Ok(Plan {
-        programs: programs(facts, candidates, &settings),
-        missing: losses::all(facts, resolved, candidates, &settings),
+        tier,
+        programs: programs::all(&hooks, facts, candidates, &settings),
+        symbols: hooks.symbols(candidates, facts),
+        missing: losses::all(&hooks, facts, resolved, candidates, &settings),
+        mark_layout: MarkLayout::NONE,
         settings,
     })
 }
 
-fn refuse(facts: &HostFacts, resolved: &Resolved) -> Result<(), Refusal> {
+fn refuse(hooks: &Hooks, facts: &HostFacts, resolved: &Resolved) -> Result<(), Refusal> {
     // Every other hook asks first whether it is inside an invocation.
-    if !facts.btf.has("out_of_memory") {
+    if !hooks.has("out_of_memory") {
         return Err(Refusal::NoInvocation);
     }
-    let chosen_is_read = facts.btf.has("oom_kill_process") && resolved.has("oc_chosen");
-    if !chosen_is_read && !victim_is_described(facts) {
+    let chosen_is_read = hooks.has("oom_kill_process") && resolved.has("oc_chosen");
+    if !chosen_is_read && !victim_is_described(hooks, facts) {
         return Err(Refusal::NoVictim);
     }
-    for missing in &resolved.missing {
-        if IDENTITY.contains(&missing.field) {
-            let why = missing.why.clone();
-            return Err(Refusal::NoIdentity { field: missing.field, why });
-        }
-    }
-    Ok(())
+    nameless(resolved).map_or(Ok(()), Err)
+}
+
+/// Why tasks cannot be named by what BTF tells.
+fn nameless(resolved: &Resolved) -> Option<Refusal> {
+    let missing = resolved.missing.iter().find(|missing| IDENTITY.contains(&missing.field))?;
+    Some(Refusal::NoIdentity { field: missing.field, why: missing.why.clone() })
 }
 
 /// Whether each victim is described as it is marked: the old layout of the tracepoint passes a
 /// bare thread id, and needs `__oom_kill_process` for the rest.
-fn victim_is_described(facts: &HostFacts) -> bool {
-    match facts.btf.mark_victim {
-        MarkVictim::Task => true,
-        MarkVictim::Pid => facts.btf.has("__oom_kill_process"),
-        MarkVictim::Absent => false,
-    }
+fn victim_is_described(hooks: &Hooks, facts: &HostFacts) -> bool {
+    hooks.has("mark_victim")
+        && match facts.btf.mark_victim {
+            MarkVictim::Task => true,
+            MarkVictim::Pid => hooks.has("__oom_kill_process"),
+            MarkVictim::Absent => false,
+        }
 }
 
-fn candidates(facts: &HostFacts) -> Candidates {
-    let badness = facts.btf.has("oom_badness");
-    let evaluate_task = facts.btf.has("oom_evaluate_task");
+fn candidates(tier: Tier, hooks: &Hooks, facts: &HostFacts) -> Candidates {
+    let badness = hooks.has("oom_badness");
+    let evaluate_task = hooks.has("oom_evaluate_task");
+    let part = || tier == Tier::Kprobe && facts.kallsyms.changed("oom_badness").is_some();
     match facts.kallsyms.badness_is_split {
         Some(false) if badness => Candidates::Badness,
+        Some(true) if evaluate_task && part() => Candidates::BadnessPart,
         // Where kallsyms cannot be read, the hook that always fires is the safer one.
         _ if evaluate_task => Candidates::EvaluateTask,
         None if badness => Candidates::Badness,
@@ -163,99 +246,26 @@ fn candidates(facts: &HostFacts) -> Candidates {
     }
 }
 
-fn settings(facts: &HostFacts, resolved: &Resolved) -> Settings {
+fn settings(tier: Tier, hooks: &Hooks, facts: &HostFacts, resolved: &Resolved) -> Settings {
     // Unknown counts as allowed: lockdown is shown in securityfs only, and rare.
     let probe_read = facts.lockdown != Lockdown::Confidentiality;
+    let typed_loads = tier == Tier::Fentry;
     // An array of a typedef, as it was before 6.2, is what no verifier of that time follows. Trying
     // would cost a start that loads everything twice; without the other way it is tried all the same.
-    let typed_counters = resolved.has("per_cpu_counters") || !probe_read;
+    let typed_counters = typed_loads && (resolved.has("per_cpu_counters") || !probe_read);
     Settings {
         per_cpu_offsets: facts.kallsyms.per_cpu_offset.unwrap_or_default(),
         stat_places: facts.kallsyms.stat_places.unwrap_or_default(),
         possible_cpus: facts.possible_cpus.unwrap_or_default(),
-        typed_loads: 1,
+        typed_loads: u32::from(typed_loads),
         probe_read: u32::from(probe_read),
-        current_task_btf: u32::from(facts.btf.current_task_btf),
-        kill_task_hooked: u32::from(facts.btf.has("__oom_kill_process")),
+        // Of use for typed loads only; a kernel without BTF refuses it.
+        current_task_btf: u32::from(typed_loads && facts.btf.current_task_btf),
+        kill_task_hooked: u32::from(hooks.has("__oom_kill_process")),
         victim_by_pid: u32::from(facts.btf.mark_victim == MarkVictim::Pid),
         typed_counters: u32::from(typed_counters),
         reserved: 0,
     }
-}
-
-fn programs(facts: &HostFacts, candidates: Candidates, settings: &Settings) -> Vec<Planned> {
-    let mut programs = Vec::new();
-    // Inner hooks first: an invocation that begins while we attach is then seen whole or not at
-    // all, since out_of_memory's entry opens the frame.
-    match facts.btf.mark_victim {
-        MarkVictim::Task => programs.push(tp_btf("mark_victim_task", "mark_victim")),
-        MarkVictim::Pid => programs.push(tp_btf("mark_victim_pid", "mark_victim")),
-        MarkVictim::Absent => {}
-    }
-    if facts.btf.has("__oom_kill_process") {
-        programs.push(fentry("oom_kill_task", "__oom_kill_process"));
-    }
-    if facts.btf.has("oom_kill_process") {
-        programs.push(fentry("oom_kill_process", "oom_kill_process"));
-    }
-    match candidates {
-        Candidates::Badness => programs.push(fexit("oom_badness_ret", "oom_badness")),
-        Candidates::EvaluateTask => {
-            programs.push(fexit("oom_evaluate_task_ret", "oom_evaluate_task"));
-        }
-        Candidates::Nobody => {}
-    }
-    if settings.probe_read == 0 && facts.btf.has_tracepoint("cgroup_mkdir") {
-        programs.push(tp_btf("cgroup_mkdir", "cgroup_mkdir"));
-    }
-    programs.extend(around(facts, settings));
-    programs.push(fexit("out_of_memory_ret", "out_of_memory"));
-    programs.push(fentry("out_of_memory", "out_of_memory"));
-    if facts.btf.has("mem_cgroup_out_of_memory") {
-        programs.push(fexit("mem_cgroup_out_of_memory_ret", "mem_cgroup_out_of_memory"));
-    }
-    programs
-}
-
-/// What is told besides the decision itself: what the memory was, who dies along, what becomes of
-/// the victims, who waits.
-fn around(facts: &HostFacts, settings: &Settings) -> Vec<Planned> {
-    let mut programs = Vec::new();
-    if facts.btf.has("mem_cgroup_print_oom_meminfo") && settings.probe_read != 0 {
-        programs.push(fexit("mem_cgroup_print_oom_meminfo_ret", "mem_cgroup_print_oom_meminfo"));
-    }
-    let tracepoints = [
-        "signal_generate",
-        "wake_reaper",
-        "start_task_reaping",
-        "finish_task_reaping",
-        "skip_task_reaping",
-        "sched_process_exit",
-    ];
-    let known = tracepoints.into_iter().filter(|name| facts.btf.has_tracepoint(name));
-    programs.extend(known.map(|name| tp_btf(name, name)));
-    if facts.btf.has("exit_mmap") {
-        programs.push(fexit("exit_mmap_ret", "exit_mmap"));
-        programs.push(fentry("exit_mmap", "exit_mmap"));
-    }
-    if facts.btf.has("mem_cgroup_oom_synchronize") {
-        let hook = "mem_cgroup_oom_synchronize";
-        programs.push(fexit("mem_cgroup_oom_synchronize_ret", hook));
-        programs.push(fentry(hook, hook));
-    }
-    programs
-}
-
-fn fentry(program: &'static str, hook: &'static str) -> Planned {
-    Planned { program, hook, how: How::Fentry }
-}
-
-fn fexit(program: &'static str, hook: &'static str) -> Planned {
-    Planned { program, hook, how: How::Fexit }
-}
-
-fn tp_btf(program: &'static str, hook: &'static str) -> Planned {
-    Planned { program, hook, how: How::TpBtf }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::{
     files::{self, CgroupMounts, Lockdown, Privileges, Root},
     gfp,
     kallsyms::{self, Kallsyms},
+    mark_format::{self, MarkFormat},
     memcg_stat,
 };
 use crate::{gfp::GfpFlag, memcg_stat::StatItem};
@@ -44,6 +45,11 @@ const TRACEPOINTS: &[(&str, &str)] = &[
 /// Their typedefs.
 pub(super) fn typedefs() -> impl Iterator<Item = &'static str> {
     TRACEPOINTS.iter().map(|(typedef, _)| *typedef)
+}
+
+/// Their names.
+pub(super) fn tracepoints() -> impl Iterator<Item = &'static str> {
+    TRACEPOINTS.iter().map(|(_, name)| *name)
 }
 
 /// Enums that facts are read from.
@@ -91,11 +97,32 @@ pub struct BtfFacts {
     pub stat_table: bool,
 }
 
+/// Whose BTF was read.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum BtfSource {
+    /// The kernel's own: it knows it too, so programs can be attached by it.
+    Kernel,
+    /// A file's, of a kernel that has none: it tells where fields are, no more.
+    Given,
+    /// Nobody's.
+    #[default]
+    Nobody,
+}
+
 /// Facts about this host. What could not be found out is `None` or says so by its type.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct HostFacts {
     /// From BTF; empty where there is none.
     pub btf: BtfFacts,
+    /// Whose BTF that is.
+    pub btf_source: BtfSource,
+    /// Perf events can be kprobes.
+    pub kprobes: bool,
+    /// `kernel.perf_event_paranoid`.
+    pub perf_event_paranoid: Option<i32>,
+    /// Where `oom:mark_victim` has its fields, as tracefs says; `None` where that is not mounted or
+    /// not readable.
+    pub mark_format: Option<MarkFormat>,
     /// From /proc/kallsyms.
     pub kallsyms: Kallsyms,
     /// The kernel's lockdown mode.
@@ -121,6 +148,11 @@ pub struct HostFacts {
 impl HostFacts {
     /// Looks around. `btf` is `None` where the kernel has none.
     pub fn collect(root: &Root, btf: Option<&KernelBtf>) -> Self {
+        let btf_source = match btf {
+            Some(_) if files::has_btf(root) => BtfSource::Kernel,
+            Some(_) => BtfSource::Given,
+            None => BtfSource::Nobody,
+        };
         let mut btf = btf.map(BtfFacts::collect).unwrap_or_default();
         if let Some(format) = GFP_FORMATS.iter().find_map(|path| root.line(path)) {
             crate::gfp::sort_by_format(&mut btf.gfp, &format);
@@ -128,6 +160,10 @@ impl HostFacts {
         Self {
             kallsyms: kallsyms::scan(root, btf.stat_table),
             btf,
+            btf_source,
+            kprobes: files::has_kprobes(root),
+            perf_event_paranoid: files::perf_event_paranoid(root),
+            mark_format: mark_format::read(root),
             lockdown: files::lockdown(root),
             possible_cpus: files::possible_cpus(root),
             possible_nodes: files::possible_nodes(root),
@@ -255,6 +291,8 @@ mod tests {
     fn an_empty_host_has_no_facts_and_no_defaults() {
         let facts = HostFacts::collect(&Root::new("/nonexistent"), None);
         assert_eq!(facts.btf, BtfFacts::default());
+        assert_eq!((facts.btf_source, facts.kprobes), (BtfSource::Nobody, false));
+        assert_eq!((facts.perf_event_paranoid, facts.mark_format), (None, None));
         assert_eq!(facts.kallsyms, Kallsyms::default());
         assert_eq!(facts.lockdown, Lockdown::Unknown);
         assert_eq!((facts.possible_cpus, facts.privileges), (None, None));

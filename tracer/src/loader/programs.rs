@@ -9,7 +9,10 @@ use std::{
 
 use aya::{
     Btf, Ebpf,
-    programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError, links::FdLink},
+    programs::{
+        BtfTracePoint, FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint, TracePoint,
+        links::FdLink,
+    },
 };
 
 use super::{LoadError, other};
@@ -62,13 +65,22 @@ fn load(program: &mut Program, btf: &Btf, planned: Planned) -> Result<(), LoadEr
         How::TpBtf => {
             <&mut BtfTracePoint>::try_from(program).and_then(|program| program.load(hook, btf))
         }
+        How::Kprobe | How::Kretprobe => {
+            <&mut KProbe>::try_from(program).and_then(|program| program.load())
+        }
+        How::RawTp => <&mut RawTracePoint>::try_from(program).and_then(|program| program.load()),
+        How::Tracepoint => <&mut TracePoint>::try_from(program).and_then(|program| program.load()),
     };
     loaded.map_err(|error| program_error(name, error))
 }
 
-/// Attaches a loaded program, as long as the link lives; `None`: as long as the program does, for
-/// a link that cannot be pinned.
-pub(super) fn attach(ebpf: &mut Ebpf, planned: Planned) -> Result<Option<FdLink>, LoadError> {
+/// Attaches a loaded program, a kprobe to this symbol, as long as the link lives; `None`: as long as
+/// the program does, for a link that cannot be pinned.
+pub(super) fn attach(
+    ebpf: &mut Ebpf,
+    planned: Planned,
+    symbol: &str,
+) -> Result<Option<FdLink>, LoadError> {
     let program = ebpf.program_mut(planned.program).ok_or_else(|| lost(planned))?;
     let attached = match planned.how {
         How::Fentry => <&mut FEntry>::try_from(program).and_then(|program| {
@@ -83,6 +95,14 @@ pub(super) fn attach(ebpf: &mut Ebpf, planned: Planned) -> Result<Option<FdLink>
             let link = program.attach()?;
             program.take_link(link).map(FdLink::from).map(Some)
         }),
+        How::RawTp => <&mut RawTracePoint>::try_from(program).and_then(|program| {
+            let link = program.attach(planned.hook)?;
+            program.take_link(link).map(FdLink::from).map(Some)
+        }),
+        How::Kprobe | How::Kretprobe => <&mut KProbe>::try_from(program)
+            .and_then(|program| program.attach(symbol, 0).map(|_| None)),
+        How::Tracepoint => <&mut TracePoint>::try_from(program)
+            .and_then(|program| program.attach("oom", planned.hook).map(|_| None)),
     };
     attached.map_err(|error| program_error(planned.program, error))
 }

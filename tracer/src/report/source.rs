@@ -42,6 +42,18 @@ pub enum Tier {
     Kmsg,
 }
 
+impl Tier {
+    /// As reports and `--attach` have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fentry => "fentry",
+            Self::Kprobe => "kprobe",
+            Self::Tracepoint => "tracepoint",
+            Self::Kmsg => "kmsg",
+        }
+    }
+}
+
 /// A field that is absent, and why.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Missing {

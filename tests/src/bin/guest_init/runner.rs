@@ -10,7 +10,7 @@ use std::{fs, thread};
 
 use anyhow::{Context as _, Result, ensure};
 use oomwhy_tests::facts::{Facts, Started, file};
-use oomwhy_tests::plan::HOG;
+use oomwhy_tests::plan::{GUEST_OOMWHY, HOG};
 use oomwhy_tests::report::{n_killed, objects};
 use oomwhy_tests::scenario::{Hierarchy, Process, Scenario, Step, Until, Watcher};
 use oomwhy_tests::workload::{READY, Workload, reads_file};
@@ -19,7 +19,7 @@ use rustix::process::{Signal, WaitOptions};
 use crate::kernel_log::KernelLog;
 use crate::settings::Settings;
 use crate::tracer::{self, Tracer};
-use crate::{cgroup, program, results, wait};
+use crate::{cgroup, mounts, program, results, wait};
 
 const TIME_TO_DIE: Duration = Duration::from_mins(1);
 const TIME_TO_READ: Duration = Duration::from_mins(1);
@@ -144,6 +144,11 @@ impl Stage {
                 let is_there = || outcomes(&reports).get(*outcome).is_some_and(|n| n >= count);
                 ensure!(wait::until(TIME_TO_REPORT, is_there), "{:?}", outcomes(&reports));
             }
+            Step::Refused { args, code, says } => refused(args, *code, says)?,
+            Step::Copy { from, to } => {
+                fs::copy(from, to)?;
+            }
+            Step::Unmount { target } => mounts::unmount(target)?,
             Step::Rest { seconds } => thread::sleep(Duration::from_secs(*seconds)),
             Step::Swap => {
                 self.settings.swap_on()?;
@@ -332,6 +337,15 @@ fn random_up_to(limit_ms: u64) -> Result<Duration> {
     let mut bytes = [0; 8];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(Duration::from_micros(u64::from_le_bytes(bytes) % (limit_ms * 1000 + 1)))
+}
+
+/// oomwhy must end with this code and these words.
+fn refused(args: &[&str], code: i32, says: &str) -> Result<()> {
+    let output = Command::new(GUEST_OOMWHY).args(args).stdin(Stdio::null()).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let is_so = output.status.code() == Some(code) && said.contains(says);
+    ensure!(is_so, "{args:?} ended with {}: {said}", tracer::describe(output.status));
+    Ok(())
 }
 
 fn numbered(path: &str, round: u32) -> String {

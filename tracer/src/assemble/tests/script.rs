@@ -127,6 +127,7 @@ pub(super) fn victim(tgid: i32) -> Body {
         per_cpu: None,
         mm: None,
         shares_mm: false,
+        without_swap: false,
     }))
 }
 

@@ -119,5 +119,6 @@ pub(super) fn victim(tgid: i32) -> Victim {
         per_cpu: None,
         mm: None,
         shares_mm: false,
+        without_swap: false,
     }
 }

@@ -182,6 +182,7 @@ fn who_shares_a_victims_memory_is_told_with_whom_and_without_memory_of_its_own()
         memory: None,
         mm: Some(1),
         shares_mm: true,
+        without_swap: false,
         ..victim(101)
     };
     account.victims.push((13_000_000, sharer));

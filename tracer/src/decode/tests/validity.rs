@@ -11,7 +11,7 @@ use zerocopy::IntoBytes;
 
 use super::{
     super::decode,
-    wire::{after, candidates, end, entry, invocation, levels, reclaimed, stat, victim},
+    wire::{after, candidates, end, entry, invocation, levels, mark, reclaimed, stat, victim},
 };
 use crate::events::{Body, Candidate};
 
@@ -86,7 +86,10 @@ fn a_group_of_an_invocation_that_is_not_known_is_absent() {
 #[test]
 fn a_group_of_another_kind_that_is_not_known_is_absent() {
     for (bits, gone) in [
-        (valid::VICTIM_TASK, ".start_boottime_ns .oom_score_adj"),
+        (valid::VICTIM_TASK, ".start_boottime_ns"),
+        (valid::VICTIM_TASK | valid::VICTIM_ADJ, ".start_boottime_ns .oom_score_adj"),
+        (valid::VICTIM_NO_SWAP, ".without_swap"),
+        (valid::VICTIM_MM | valid::VICTIM_NO_SWAP, ".memory .without_swap"),
         (valid::VICTIM_CGROUP, ".cgroup_id"),
         (valid::VICTIM_MM, ".memory"),
         (valid::VICTIM_PER_CPU, ".per_cpu"),
@@ -94,6 +97,7 @@ fn a_group_of_another_kind_that_is_not_known_is_absent() {
     ] {
         check(victim().as_bytes(), offset_of!(EventHeader, valid), bits, gone);
     }
+    check(mark().as_bytes(), offset_of!(EventHeader, valid), valid::MARK_FIELDS, ".fields");
     check(after().as_bytes(), offset_of!(EventHeader, valid), valid::AFTER_COUNTS, ".counts");
     check(stat().as_bytes(), offset_of!(EventHeader, valid), valid::STAT_PLACES, ".places");
     for (bits, gone) in [

@@ -10,8 +10,8 @@ use zerocopy::IntoBytes;
 use super::{
     super::decode,
     wire::{
-        after, candidates, cgroup_made, end, entry, invocation, levels, path, reclaimed, repeats,
-        stat, victim, wait,
+        after, candidates, cgroup_made, end, entry, invocation, levels, mark, path, reclaimed,
+        repeats, stat, victim, wait,
     },
 };
 use crate::events::{Body, Chosen, Event, Name};
@@ -81,6 +81,7 @@ fn the_other_kinds_are_decoded_field_by_field() {
     marked["per_cpu"] = json!([5, -6, 7, 8]);
     marked["mm"] = json!(0xffff_8880_0000_0000_u64);
     marked["shares_mm"] = json!(true);
+    marked["without_swap"] = json!(true);
     check(victim().as_bytes(), &marked);
     check(
         end().as_bytes(),
@@ -98,6 +99,12 @@ fn the_other_kinds_are_decoded_field_by_field() {
         after().as_bytes(),
         &json!({"event": "after", "what": "freeing", "tgid": 200, "tid": 201,
             "mm": 0xffff_8880_0000_0000_u64, "counts": [1, 2, 3, -4]}),
+    );
+    check(
+        mark().as_bytes(),
+        &json!({"event": "mark", "tid": 201, "fields": {"comm": "java", "uid": 1000,
+            "oom_score_adj": -16, "total_vm_kib": 1, "anon_kib": 2, "file_kib": 3,
+            "shmem_kib": 4, "pgtables_kib": 5}}),
     );
     check(
         wait().as_bytes(),

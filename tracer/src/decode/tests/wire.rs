@@ -4,8 +4,9 @@ use std::mem::offset_of;
 
 use oomwhy_common::event::{
     AfterEvent, CandidateEntry, CandidatesHead, CgroupEvent, EndEvent, EventHeader,
-    InvocationEvent, LevelEntry, LevelsHead, MemcgFacts, PathHead, ReclaimedEvent, RepeatsEvent,
-    StatEvent, TaskFacts, UserFrame, VictimEvent, WaitEvent, after, candidate, chosen, kind,
+    InvocationEvent, LevelEntry, LevelsHead, MarkEvent, MemcgFacts, PathHead, ReclaimedEvent,
+    RepeatsEvent, StatEvent, TaskFacts, UserFrame, VictimEvent, WaitEvent, after, candidate,
+    chosen, kind,
 };
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -213,6 +214,23 @@ pub(super) fn wait() -> WaitEvent {
     }
 }
 
+pub(super) fn mark() -> MarkEvent {
+    MarkEvent {
+        header: header_of::<MarkEvent>(kind::MARK),
+        total_vm_kib: 1,
+        anon_kib: 2,
+        file_kib: 3,
+        shmem_kib: 4,
+        pgtables_kib: 5,
+        cgroup_id: 12,
+        tid: 201,
+        tgid: 200,
+        uid: 1000,
+        oom_score_adj: -16,
+        comm: COMM,
+    }
+}
+
 /// Without the empty end of the user stack.
 pub(super) fn as_sent(event: &InvocationEvent) -> Vec<u8> {
     let frames = event.user_frames as usize * size_of::<UserFrame>();
@@ -234,5 +252,6 @@ pub(super) fn records() -> Vec<(&'static str, Vec<u8>)> {
         ("stat", stat().as_bytes().to_vec()),
         ("after", after().as_bytes().to_vec()),
         ("wait", wait().as_bytes().to_vec()),
+        ("mark", mark().as_bytes().to_vec()),
     ]
 }

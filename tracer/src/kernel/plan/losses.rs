@@ -3,7 +3,7 @@
 
 use oomwhy_common::settings::Settings;
 
-use super::{Candidates, MissingField};
+use super::{Candidates, MissingField, hooks::Hooks};
 use crate::kernel::{
     offsets::Resolved,
     support::{HostFacts, MarkVictim},
@@ -106,54 +106,59 @@ impl Losses {
 
 /// Everything that a report of this host will lack.
 pub(super) fn all(
+    offered: &Hooks,
     facts: &HostFacts,
     resolved: &Resolved,
     candidates: Candidates,
     settings: &Settings,
 ) -> Vec<MissingField> {
     let mut losses = Losses::default();
-    hooks(&mut losses, facts, candidates);
+    hooks(&mut losses, offered, facts, candidates);
     offsets(&mut losses, resolved);
-    reads(&mut losses, facts, candidates, settings);
+    reads(&mut losses, offered, candidates, settings);
     batches(&mut losses, resolved, settings);
     stat(&mut losses, facts, resolved, settings);
     nodes(&mut losses, facts);
-    after(&mut losses, facts);
+    after(&mut losses, offered);
     losses.0
 }
 
-fn hooks(losses: &mut Losses, facts: &HostFacts, candidates: Candidates) {
+fn hooks(losses: &mut Losses, offered: &Hooks, facts: &HostFacts, candidates: Candidates) {
     if candidates == Candidates::Nobody {
-        let why = "neither oom_badness nor oom_evaluate_task can be hooked on this kernel";
-        losses.add(&["candidates"], why);
+        let [badness, evaluate] =
+            ["oom_badness", "oom_evaluate_task"].map(|it| offered.why_not(it));
+        losses.add(&["candidates"], &join(&[badness, evaluate]));
     }
-    if !facts.btf.has("oom_kill_process") {
-        let why = "oom_kill_process cannot be hooked on this kernel";
+    if !offered.has("oom_kill_process") {
+        let why = offered.why_not("oom_kill_process");
         losses.add(&["message", "victims.chosen", "victims.points"], why);
     }
-    if !facts.btf.has("mem_cgroup_out_of_memory") {
-        let why = "mem_cgroup_out_of_memory cannot be hooked: `reclaimed` is not seen";
-        losses.add(&["outcome"], why);
+    if !offered.has("mem_cgroup_out_of_memory") {
+        let why = offered.why_not("mem_cgroup_out_of_memory");
+        losses.add(&["outcome"], &format!("{why}: `reclaimed` is not seen"));
     }
-    if !facts.btf.has("__oom_kill_process") {
-        let why =
-            "__oom_kill_process cannot be hooked: `already_exiting` is not told from `killed`";
-        losses.add(&["outcome"], why);
+    let kill = "__oom_kill_process";
+    let why = offered.why_not(kill);
+    if !offered.has(kill) {
+        losses.add(&["outcome"], &format!("{why}: `already_exiting` is not told from `killed`"));
     }
-    match facts.btf.mark_victim {
-        MarkVictim::Absent => {
-            let why = "oom:mark_victim is unknown in this kernel: only the chosen task is seen";
-            losses.add(&["victims.marked_at_ns"], why);
-            losses.add(TASK_MEMORY.get(5..).unwrap_or_default(), why);
-        }
-        MarkVictim::Pid if !facts.btf.has("__oom_kill_process") => {
-            let why = "oom:mark_victim passes a thread id only, and __oom_kill_process cannot be \
-                       hooked";
-            losses.add(TASK_MEMORY.get(5..).unwrap_or_default(), why);
-            losses.add(&["victims.cgroup", "victims.vpid"], why);
-        }
-        MarkVictim::Pid | MarkVictim::Task => {}
+    if !offered.has("mark_victim") {
+        let why = "oom:mark_victim is unknown in this kernel: only the chosen task is seen";
+        losses.add(&["victims.marked_at_ns"], why);
+        losses.add(TASK_MEMORY.get(5..).unwrap_or_default(), why);
+    } else if facts.btf.mark_victim == MarkVictim::Pid && !offered.has(kill) {
+        let why = format!("oom:mark_victim passes a thread id only, and {why}");
+        losses.add(TASK_MEMORY.get(5..).unwrap_or_default(), &why);
+        losses.add(&["victims.cgroup", "victims.vpid"], &why);
     }
+}
+
+/// Reasons that are there, each once.
+fn join(reasons: &[&str]) -> String {
+    let mut told = reasons.to_vec();
+    told.retain(|why| !why.is_empty());
+    told.dedup();
+    told.join("; ")
 }
 
 fn offsets(losses: &mut Losses, resolved: &Resolved) {
@@ -165,7 +170,7 @@ fn offsets(losses: &mut Losses, resolved: &Resolved) {
 }
 
 /// What needs bpf_probe_read_kernel, or a typed pointer to the current task.
-fn reads(losses: &mut Losses, facts: &HostFacts, candidates: Candidates, settings: &Settings) {
+fn reads(losses: &mut Losses, offered: &Hooks, candidates: Candidates, settings: &Settings) {
     if settings.probe_read != 0 {
         return;
     }
@@ -176,7 +181,7 @@ fn reads(losses: &mut Losses, facts: &HostFacts, candidates: Candidates, setting
     if candidates == Candidates::EvaluateTask {
         losses.add(&["candidates.points"], why);
     }
-    if !facts.btf.has_tracepoint("cgroup_mkdir") {
+    if !offered.has("cgroup_mkdir") {
         losses.add(PATHS, why);
     }
     if settings.current_task_btf == 0 {
@@ -229,13 +234,13 @@ fn nodes(losses: &mut Losses, facts: &HostFacts) {
 }
 
 /// What becomes of a victim.
-fn after(losses: &mut Losses, facts: &HostFacts) {
-    let missing = |tracepoint: &str| !facts.btf.has_tracepoint(tracepoint);
+fn after(losses: &mut Losses, offered: &Hooks) {
+    let missing = |tracepoint: &str| !offered.has(tracepoint);
     if missing("sched_process_exit") {
         losses.add(&["victims.exited_after_ns"], "no tracepoint sched_process_exit");
     }
-    if !facts.btf.has("exit_mmap") {
-        losses.add(&["victims.freed_after_ns"], "exit_mmap cannot be hooked on this kernel");
+    if !offered.has("exit_mmap") {
+        losses.add(&["victims.freed_after_ns"], offered.why_not("exit_mmap"));
     }
     if missing("start_task_reaping") || missing("finish_task_reaping") {
         losses.add(&["victims.reaped"], "no tracepoints of the oom reaper");

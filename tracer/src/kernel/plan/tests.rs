@@ -1,7 +1,12 @@
 //! One fact flipped at a time.
 
 use super::*;
-use crate::kernel::{files, fixtures, kallsyms::Kallsyms, offsets, support::BtfFacts};
+use crate::kernel::{
+    files, fixtures,
+    kallsyms::Kallsyms,
+    offsets,
+    support::{BtfFacts, BtfSource, FUNCTIONS},
+};
 
 /// A kernel like 6.12 on which nothing is missing.
 fn ideal() -> (HostFacts, Resolved) {
@@ -12,7 +17,12 @@ fn on(series: &str) -> (HostFacts, Resolved) {
     let btf = fixtures::btf(series);
     let facts = HostFacts {
         btf: BtfFacts::collect(&btf),
+        btf_source: BtfSource::Kernel,
+        kprobes: true,
+        perf_event_paranoid: Some(3),
+        mark_format: None,
         kallsyms: Kallsyms {
+            functions: BTreeMap::new(),
             badness_is_split: Some(series.starts_with("5.10")),
             per_cpu_offset: Some(0xffff_ffff_8200_0000),
             stat_places: Some(0xffff_ffff_8200_1000),
@@ -31,7 +41,7 @@ fn on(series: &str) -> (HostFacts, Resolved) {
 }
 
 fn planned(facts: &HostFacts, resolved: &Resolved) -> Plan {
-    plan(facts, resolved).expect("a plan")
+    plan(Tier::Fentry, facts, resolved).expect("a plan")
 }
 
 fn programs_of(plan: &Plan) -> Vec<&str> {
@@ -110,14 +120,14 @@ fn the_way_a_program_is_attached_follows_from_its_name() {
 fn without_out_of_memory_there_is_no_plan() {
     let (mut facts, resolved) = ideal();
     facts.btf.functions.remove("out_of_memory");
-    assert_eq!(plan(&facts, &resolved).err(), Some(Refusal::NoInvocation));
+    assert_eq!(plan(Tier::Fentry, &facts, &resolved).err(), Some(Refusal::NoInvocation));
 }
 
 #[test]
 fn without_btf_there_is_no_plan() {
     let (mut facts, resolved) = ideal();
     facts.btf = BtfFacts::default();
-    assert_eq!(plan(&facts, &resolved).err(), Some(Refusal::NoInvocation));
+    assert!(matches!(plan(Tier::Fentry, &facts, &resolved).err(), Some(Refusal::NoInvocation)));
 }
 
 #[test]
@@ -130,7 +140,7 @@ fn the_chosen_task_is_a_victim_where_mark_victim_is_unknown() {
     assert!(!programs_of(&made).iter().any(|name| name.starts_with("mark_victim")));
 
     forget(&mut resolved, "oc_chosen");
-    assert_eq!(plan(&facts, &resolved).err(), Some(Refusal::NoVictim));
+    assert_eq!(plan(Tier::Fentry, &facts, &resolved).err(), Some(Refusal::NoVictim));
 }
 
 #[test]
@@ -142,7 +152,7 @@ fn without_oom_kill_process_the_choice_is_not_known() {
     assert!(!programs_of(&made).contains(&"oom_kill_process"));
 
     facts.btf.mark_victim = MarkVictim::Absent;
-    assert_eq!(plan(&facts, &resolved).err(), Some(Refusal::NoVictim));
+    assert_eq!(plan(Tier::Fentry, &facts, &resolved).err(), Some(Refusal::NoVictim));
 }
 
 #[test]
@@ -151,7 +161,10 @@ fn a_task_that_cannot_be_named_is_no_report() {
         let (facts, mut resolved) = ideal();
         forget(&mut resolved, field);
         let why = "a test took it".to_owned();
-        assert_eq!(plan(&facts, &resolved).err(), Some(Refusal::NoIdentity { field, why }));
+        assert_eq!(
+            plan(Tier::Fentry, &facts, &resolved).err(),
+            Some(Refusal::NoIdentity { field, why })
+        );
     }
 }
 
@@ -171,7 +184,7 @@ fn the_old_mark_victim_is_completed_by_oom_kill_task() {
     assert!(missing(&made).contains(&"victims.anon_rss_bytes"));
 
     facts.btf.functions.remove("oom_kill_process");
-    assert_eq!(plan(&facts, &resolved).err(), Some(Refusal::NoVictim));
+    assert_eq!(plan(Tier::Fentry, &facts, &resolved).err(), Some(Refusal::NoVictim));
 }
 
 #[test]
@@ -294,3 +307,5 @@ fn a_missing_offset_costs_its_own_fields_only() {
     let why = plan.missing.first().map(|missing| missing.why.as_str());
     assert_eq!(why, Some("not in the kernel's BTF: a test took it"));
 }
+
+mod tiers;

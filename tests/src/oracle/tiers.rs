@@ -1,0 +1,304 @@
+//! The same kill by another tier: what it tells is what the first oomwhy told, what is beyond it is
+//! not there, and whatever else is absent is named in `source.missing`.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::Case;
+use super::check::Check;
+use crate::facts::Facts;
+use crate::report;
+use crate::scenario::{Means, Step};
+
+/// Of the moment, or of the tracer itself.
+const NOT_COMPARED: &[&str] = &[
+    "id",
+    "time",
+    "boottime_ns",
+    "source",
+    "system",
+    // By the clock of each: how far it is from the wall's is read once, at the start.
+    "victims.start_time",
+    "victims.marked_at_ns",
+    "victims.exited_after_ns",
+    "victims.freed_after_ns",
+    "victims.freed_bytes",
+    "victims.reaped",
+    // Compared by its symbols.
+    "trigger.kernel_stack",
+];
+
+/// What nobody tells who sees victims only.
+const BEYOND_TRACEPOINT: &[&str] = &[
+    "reason",
+    "constraint",
+    "message",
+    "totalpages",
+    "nodemask",
+    "mems_allowed",
+    "oom_memcg",
+    "limit_chain",
+    "candidates",
+    "system",
+    "trigger.gfp_mask",
+    "trigger.order",
+    "victims.points",
+    "victims.exited_after_ns",
+    "victims.freed_after_ns",
+    "victims.freed_bytes",
+    "victims.reaped",
+];
+
+/// Memory that a process has already given up, or still takes, when /proc is read.
+const LATER_BYTES: u64 = 2 << 20;
+
+/// What two CPUs hold back of a counter.
+const STOCK_BYTES: u64 = 2 * 64 * 4096;
+
+/// Compares what each watcher that stands for a tier has reported.
+pub(super) fn judge(
+    check: &mut Check,
+    case: Case<'_>,
+    kills: &[Value],
+    outputs: &BTreeMap<String, (String, String)>,
+) {
+    for step in case.scenario.steps {
+        if let Step::Watch(watcher) = step
+            && let (Some(means), Some((stdout, _))) = (watcher.tier, outputs.get(watcher.name))
+        {
+            check.within(format!("tier {}", means.name()));
+            one(check, means, case.facts, kills, stdout);
+            check.leave();
+        }
+    }
+}
+
+fn one(check: &mut Check, means: Means, facts: &Facts, kills: &[Value], stdout: &str) {
+    let all: Vec<Value> = report::objects(stdout).collect();
+    let others: Vec<&Value> = all.iter().filter(|object| report::is_kill(object)).collect();
+    check.equal("reports of kills", others.len(), kills.len());
+    let n_gaps = all.iter().filter(|object| object["type"] == "gap").count();
+    check.equal("gaps", n_gaps, 0);
+    for kill in kills {
+        let victim = &kill["victims"][0]["pid"];
+        match others.iter().find(|other| other["victims"][0]["pid"] == *victim) {
+            Some(other) => compare(check, means, facts, kill, other),
+            None => check.disagree(format!("no report of victim {victim}")),
+        }
+    }
+}
+
+fn compare(check: &mut Check, means: Means, facts: &Facts, first: &Value, other: &Value) {
+    check.equal("source.tier", &other["source"]["tier"], &means.tier().into());
+    check.equal("kernel stack", stack(other), stack(first));
+    let told = leaves(other);
+    let known = leaves(first);
+    let apart: &[&str] = if facts.tells_exits_early() {
+        // An exit on another CPU can come before the mark: each tracer sees it, or not.
+        &["source", "trigger.kernel_stack", "victims.exited_after_ns"]
+    } else {
+        &["source", "trigger.kernel_stack"]
+    };
+    for (path, value) in known.iter().filter(|(path, _)| !is_in(path, apart)) {
+        let Some(found) = told.get(path) else {
+            if !is_named(other, path) {
+                check.disagree(format!("{path} is absent, and source.missing does not say why"));
+            }
+            continue;
+        };
+        // It cannot be left out of the report; source.missing says that nobody knows.
+        if plain(path) == "victims.chosen" && is_named(other, path) {
+            continue;
+        }
+        if is_beyond(means, path) {
+            check.disagree(format!("{path} is {found}: it is beyond this tier"));
+        } else if !is_in(path, NOT_COMPARED) && !agrees(means, path, value, found, first) {
+            check.disagree(format!("{path} is {found}; the fentry tier has {value}"));
+        }
+    }
+    for (path, found) in told.iter().filter(|(path, _)| !known.contains_key(*path)) {
+        // What the first one lacks, e.g. an exit that came before its mark.
+        if !is_in(path, NOT_COMPARED) {
+            check.disagree(format!("{path} is {found}; the fentry tier has none"));
+        }
+    }
+}
+
+/// From the OOM killer's entry on: what comes before is where the probe sits.
+fn stack(report: &Value) -> Vec<&str> {
+    let frames = report["trigger"]["kernel_stack"].as_array().into_iter().flatten();
+    let symbols = frames.map(|frame| frame["symbol"].as_str().unwrap_or("?"));
+    symbols.skip_while(|symbol| !symbol.starts_with("out_of_memory")).collect()
+}
+
+fn agrees(means: Means, path: &str, value: &Value, found: &Value, first: &Value) -> bool {
+    if value == found {
+        return true;
+    }
+    let (Some(value), Some(found)) = (value.as_u64(), found.as_u64()) else {
+        return false;
+    };
+    let key = plain(path);
+    let tolerance = match means.tier() {
+        "tracepoint" if key.ends_with("_bytes") => LATER_BYTES,
+        _ if key.ends_with("usage_bytes") => STOCK_BYTES,
+        // The tracers themselves run meanwhile.
+        _ if is_of_tracer(path, first) => u64::MAX,
+        _ => 0,
+    };
+    value.abs_diff(found) <= tolerance
+}
+
+/// Whether it is about a candidate that is an oomwhy.
+fn is_of_tracer(path: &str, first: &Value) -> bool {
+    let pid = path.strip_prefix("candidates.list[").and_then(|rest| rest.split(']').next());
+    let rows = first["candidates"]["list"].as_array().into_iter().flatten();
+    let mut rows = rows.filter(|row| pid.is_some_and(|pid| row["pid"].to_string() == pid));
+    rows.any(|row| row["comm"] == "oomwhy")
+}
+
+fn is_beyond(means: Means, path: &str) -> bool {
+    means.tier() == "tracepoint" && is_in(path, BEYOND_TRACEPOINT)
+}
+
+/// Whether `source.missing` has the field, or what it is a part of.
+fn is_named(report: &Value, path: &str) -> bool {
+    let missing = report["source"]["missing"].as_array().into_iter().flatten();
+    let fields: Vec<&str> = missing.filter_map(|entry| entry["field"].as_str()).collect();
+    is_in(path, &fields)
+}
+
+fn is_in(path: &str, fields: &[&str]) -> bool {
+    let path = plain(path);
+    fields.iter().any(|field| {
+        path.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    })
+}
+
+/// A path without the keys of lists.
+fn plain(path: &str) -> String {
+    let mut plain = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((before, behind)) = rest.split_once('[') {
+        plain.push_str(before);
+        rest = behind.split_once(']').map_or("", |(_, rest)| rest);
+    }
+    plain + rest
+}
+
+/// Every value by its path; entries of a list by their process, else by their place.
+fn leaves(value: &Value) -> BTreeMap<String, Value> {
+    let mut found = BTreeMap::new();
+    collect(String::new(), value, &mut found);
+    found
+}
+
+fn collect(path: String, value: &Value, found: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                let dot = if path.is_empty() { "" } else { "." };
+                collect(format!("{path}{dot}{name}"), value, found);
+            }
+        }
+        Value::Array(entries) => {
+            for (index, entry) in entries.iter().enumerate() {
+                let key = if entry["pid"].is_i64() {
+                    entry["pid"].to_string()
+                } else {
+                    index.to_string()
+                };
+                collect(format!("{path}[{key}]"), entry, found);
+            }
+        }
+        plain => {
+            found.insert(path, plain.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn first() -> Value {
+        json!({
+            "type": "oom", "outcome": "killed", "totalpages": 12,
+            "source": {"tier": "fentry"},
+            "trigger": {"comm": "hog", "kernel_stack": [
+                {"symbol": "oom_kill_process"}, {"symbol": "out_of_memory"}, {"symbol": "try_charge"}]},
+            "oom_memcg": {"usage_bytes": 4096},
+            "candidates": {"list": [{"pid": 7, "comm": "oomwhy", "anon_pages": 3},
+                                    {"pid": 8, "comm": "hog", "anon_pages": 5}]},
+            "victims": [{"pid": 8, "comm": "hog", "anon_rss_bytes": 20480, "uid": 0}],
+        })
+    }
+
+    fn verdict(means: Means, other: &Value) -> Vec<String> {
+        let mut check = Check::default();
+        one(&mut check, means, &Facts::default(), &[first()], &other.to_string());
+        check.disagreements
+    }
+
+    fn as_kprobe() -> Value {
+        let mut other = first();
+        other["source"]["tier"] = "kprobe".into();
+        other
+    }
+
+    #[test]
+    fn the_same_report_by_kprobes_is_fine() {
+        let mut other = as_kprobe();
+        assert_eq!(verdict(Means::Kprobe, &other), [""; 0]);
+        // Where the probe sits, what a charge batch holds, and what the tracer itself takes.
+        other["trigger"]["kernel_stack"].as_array_mut().unwrap().remove(0);
+        other["oom_memcg"]["usage_bytes"] = 8192.into();
+        other["candidates"]["list"][0]["anon_pages"] = 4.into();
+        assert_eq!(verdict(Means::Kprobe, &other), [""; 0]);
+    }
+
+    #[test]
+    fn whatever_differs_is_told() {
+        for (pointer, value) in [
+            ("/totalpages", json!(13)),
+            ("/victims/0/comm", json!("dog")),
+            ("/victims/0/anon_rss_bytes", json!(16384)),
+            ("/candidates/list/1/anon_pages", json!(6)),
+            ("/trigger/kernel_stack/2/symbol", json!("other")),
+            ("/source/tier", json!("fentry")),
+        ] {
+            let mut other = as_kprobe();
+            *other.pointer_mut(pointer).unwrap() = value;
+            assert_eq!(verdict(Means::Kprobe, &other).len(), 1, "{pointer}");
+        }
+        let mut other = as_kprobe();
+        other["victims"][0]["new"] = 1.into();
+        other["victims"][0].as_object_mut().unwrap().remove("uid");
+        assert_eq!(verdict(Means::Kprobe, &other).len(), 2);
+    }
+
+    #[test]
+    fn beyond_the_tracepoint_is_nothing_and_each_absence_has_its_reason() {
+        let mut other = first();
+        other["source"] = json!({"tier": "tracepoint", "missing": [
+            {"field": "totalpages"}, {"field": "oom_memcg"}, {"field": "candidates"}]});
+        assert_eq!(verdict(Means::Tracepoint, &other).len(), 8);
+        for key in ["totalpages", "oom_memcg", "candidates"] {
+            other.as_object_mut().unwrap().remove(key);
+        }
+        other["victims"][0]["anon_rss_bytes"] = 24576.into();
+        assert_eq!(verdict(Means::Tracepoint, &other), [""; 0]);
+        other["source"]["missing"] = json!([]);
+        assert!(verdict(Means::Tracepoint, &other).len() > 3);
+    }
+
+    #[test]
+    fn paths_lose_the_keys_of_their_lists() {
+        assert_eq!(plain("victims[12].cgroup.path"), "victims.cgroup.path");
+        assert!(is_in("victims[12].cgroup.path", &["victims.cgroup"]));
+        assert!(!is_in("victims[12].cgroups", &["victims.cgroup"]));
+    }
+}

@@ -1,0 +1,176 @@
+//! The support table of docs/kernels.md, kernel by tier by group of fields: made of what each tier
+//! reported of the same kill, never by hand (`cargo xtask kernels-doc`).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::facts::file;
+use crate::matrix;
+use crate::report;
+use crate::scenario::{Means, Step};
+use crate::scenarios;
+
+/// The boot whose results it is made of.
+pub const BOOT: &str = "tiers";
+const SCENARIO: &str = "tiers_memcg";
+
+const BEGIN: &str = "<!-- made by cargo xtask kernels-doc: begin -->\n";
+const END: &str = "<!-- made by cargo xtask kernels-doc: end -->\n";
+
+/// Columns, each with the keys of a report that it stands for.
+const GROUPS: &[(&str, &[&str])] = &[
+    (
+        "victim",
+        &["/victims/0/pid", "/victims/0/comm", "/victims/0/uid", "/victims/0/oom_score_adj"],
+    ),
+    ("its cgroup", &["/victims/0/cgroup/id", "/victims/0/cgroup/path"]),
+    (
+        "its memory",
+        &[
+            "/victims/0/total_vm_bytes",
+            "/victims/0/anon_rss_bytes",
+            "/victims/0/file_rss_bytes",
+            "/victims/0/shmem_rss_bytes",
+            "/victims/0/pgtables_bytes",
+        ],
+    ),
+    ("trigger", &["/trigger/pid", "/trigger/comm", "/trigger/uid"]),
+    ("its stacks", &["/trigger/kernel_stack/0", "/trigger/user_stack/0"]),
+    (
+        "allocation",
+        &["/trigger/gfp_mask", "/trigger/order", "/constraint", "/message", "/totalpages"],
+    ),
+    ("candidates", &["/candidates/considered", "/candidates/list/0/points", "/victims/0/points"]),
+    (
+        "limits",
+        &["/oom_memcg/path", "/oom_memcg/usage_bytes", "/oom_memcg/max_bytes", "/limit_chain/0"],
+    ),
+    ("memory.stat", &["/oom_memcg/stat/anon"]),
+    ("its end", &["/victims/0/freed_after_ns"]),
+];
+
+/// Groups that /proc completes.
+const BY_PROC: &[&str] = &["victim", "its cgroup", "its memory"];
+
+/// Whether the table in docs/kernels.md is what this kernel's results make.
+pub fn check(results: &Path, kernel: &str) -> Result<()> {
+    let text = fs::read_to_string(document())?;
+    let (_, table, _) = parts(&text)?;
+    for row in rows(results, kernel)? {
+        ensure!(
+            table.lines().any(|line| line == row),
+            "docs/kernels.md has not the row\n  {row}\n(cargo xtask kernels-doc)"
+        );
+    }
+    Ok(())
+}
+
+/// Writes the table: the rows of the kernels that have results, the others as they are. Returns the
+/// kernels whose rows were made.
+pub fn write(results: &Path) -> Result<Vec<String>> {
+    let text = fs::read_to_string(document())?;
+    let (before, table, after) = parts(&text)?;
+    let (mut lines, mut made) = (header(), Vec::new());
+    for kernel in matrix::kernels()? {
+        if results.join(&kernel.name).join(BOOT).join(SCENARIO).exists() {
+            lines.extend(rows(results, &kernel.name)?);
+            made.push(kernel.name);
+        } else {
+            let start = format!("| {} |", kernel.name);
+            lines.extend(table.lines().filter(|line| line.starts_with(&start)).map(str::to_owned));
+        }
+    }
+    let table = lines.join("\n") + "\n";
+    fs::write(document(), [before, BEGIN, &table, END, after].concat())?;
+    Ok(made)
+}
+
+fn document() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/kernels.md")
+}
+
+/// What is before the table, the table, and what is behind.
+fn parts(text: &str) -> Result<(&str, &str, &str)> {
+    let (before, rest) = text.split_once(BEGIN).context("docs/kernels.md has no table to fill")?;
+    let (table, after) = rest.split_once(END).context("the table in docs/kernels.md has no end")?;
+    Ok((before, table, after))
+}
+
+fn header() -> Vec<String> {
+    let names = GROUPS.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+    let first = format!("| kernel | tier | {} |", names.join(" | "));
+    vec![first, "|---".repeat(GROUPS.len() + 2) + "|"]
+}
+
+/// One row per means.
+fn rows(results: &Path, kernel: &str) -> Result<Vec<String>> {
+    let directory = results.join(kernel).join(BOOT).join(SCENARIO);
+    let scenario = scenarios::find(SCENARIO).context("the scenario is gone")?;
+    let mut sources = vec![(Means::Fentry, file::REPORT.to_owned())];
+    for step in scenario.steps {
+        if let Step::Watch(watcher) = step
+            && let Some(means) = watcher.tier
+        {
+            sources.push((means, file::watcher_stdout(watcher.name)));
+        }
+    }
+    sources.into_iter().map(|(means, name)| row(kernel, means, &directory.join(name))).collect()
+}
+
+fn row(kernel: &str, means: Means, path: &Path) -> Result<String> {
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let kill = report::objects(&text).find(report::is_kill);
+    let kill = kill.with_context(|| format!("{}: no report of a kill", path.display()))?;
+    let cells: Vec<&str> = GROUPS.iter().map(|(name, keys)| cell(&kill, name, keys)).collect();
+    Ok(format!("| {kernel} | {} | {} |", means.name(), cells.join(" | ")))
+}
+
+fn cell(report: &Value, group: &str, keys: &[&str]) -> &'static str {
+    // Whether /proc is read in time is not the same each time.
+    let is_of_proc = BY_PROC.contains(&group) && is_missing(report, "victims (as of the mark)");
+    let is_home = group == "its cgroup" && is_missing(report, "victims.start_time");
+    if is_of_proc || is_home {
+        "/proc"
+    } else if keys.iter().all(|key| report.pointer(key).is_some()) {
+        "yes"
+    } else {
+        "-"
+    }
+}
+
+fn is_missing(report: &Value, field: &str) -> bool {
+    let missing = report["source"]["missing"].as_array().into_iter().flatten();
+    missing.into_iter().any(|entry| entry["field"] == field)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_cell_says_what_the_report_has() {
+        let whole = json!({"victims": [{"cgroup": {"id": "1", "path": "/a"}}]});
+        let keys = ["/victims/0/cgroup/id", "/victims/0/cgroup/path"];
+        assert_eq!(cell(&whole, "its cgroup", &keys), "yes");
+        assert_eq!(cell(&json!({"victims": []}), "its cgroup", &keys), "-");
+        let of_proc = json!({"source": {"missing": [{"field": "victims (as of the mark)"}]}});
+        assert_eq!(cell(&of_proc, "its cgroup", &keys), "/proc");
+        assert_eq!(cell(&of_proc, "trigger", &["/trigger/pid"]), "-");
+    }
+
+    #[test]
+    fn the_document_has_a_table_with_every_kernel() {
+        let text = fs::read_to_string(document()).unwrap();
+        let (_, table, _) = parts(&text).unwrap();
+        for kernel in matrix::kernels().unwrap() {
+            let start = format!("| {} |", kernel.name);
+            assert_eq!(table.lines().filter(|line| line.starts_with(&start)).count(), 5, "{start}");
+        }
+        assert_eq!(table.lines().take(2).collect::<Vec<_>>(), header());
+    }
+}

@@ -1,0 +1,114 @@
+use zerocopy::IntoBytes as _;
+
+use super::*;
+
+const STATUS: &str = "Name:\thog\nTgid:\t40\nNStgid:\t40\t1\nPid:\t41\nUid:\t1000\t0\t0\t0\n\
+    VmSize:\t  2048 kB\nRssAnon:\t    64 kB\nRssFile:\t     8 kB\nRssShmem:\t     4 kB\n\
+    VmPTE:\t    44 kB\nVmSwap:\t    16 kB\n";
+
+fn mark(known: u64) -> MarkEvent {
+    let mut mark = MarkEvent::new_zeroed();
+    mark.header.kind = kind::MARK;
+    mark.header.seq = 7;
+    mark.header.valid = known;
+    mark.tid = 41;
+    mark
+}
+
+fn with_fields() -> MarkEvent {
+    let mut mark = mark(valid::MARK_FIELDS);
+    mark.comm[..5].copy_from_slice(b"hog-2");
+    (mark.uid, mark.oom_score_adj, mark.total_vm_kib) = (1001, -5, 4096);
+    (mark.anon_kib, mark.file_kib, mark.shmem_kib, mark.pgtables_kib) = (128, 12, 0, 48);
+    mark
+}
+
+fn found() -> ProcTask {
+    ProcTask {
+        comm: b"hog".to_vec(),
+        oom_score_adj: Some(100),
+        ..status_of(STATUS).expect("a status")
+    }
+}
+
+#[test]
+fn a_bare_thread_id_is_completed_from_proc() {
+    let event = victim(&mark(0), Some(&found()), Some(99), 4096).expect("a victim");
+    assert_eq!((event.header.kind, event.header.seq), (kind::VICTIM, 7));
+    assert_eq!((event.task.tgid, event.task.tid, event.task.uid, event.vpid), (40, 41, 1000, 1));
+    assert_eq!((&event.task.comm[..4], event.task.oom_score_adj), (&b"hog\0"[..], 100));
+    assert_eq!((event.task.cgroup_id, event.total_vm, event.pgtables_bytes), (99, 512, 44 << 10));
+    assert_eq!(event.counts[mm::ANON], 16);
+    assert_eq!(event.counts[mm::SWAP], 4);
+    let all = valid::VICTIM_ADJ | valid::VICTIM_CGROUP | valid::VICTIM_VPID | valid::VICTIM_MM;
+    assert_eq!(event.header.valid, all);
+}
+
+#[test]
+fn what_the_record_has_is_of_the_moment_and_goes_first() {
+    let event = victim(&with_fields(), Some(&found()), None, 4096).expect("a victim");
+    assert_eq!((&event.task.comm[..6], event.task.uid), (&b"hog-2\0"[..], 1001));
+    assert_eq!((event.task.oom_score_adj, event.total_vm), (-5, 1024));
+    assert_eq!((event.counts[mm::ANON], event.counts[mm::SWAP]), (32, 4));
+    assert_eq!(event.header.valid & (valid::VICTIM_CGROUP | valid::VICTIM_NO_SWAP), 0);
+}
+
+#[test]
+fn what_came_too_late_is_not_known() {
+    // Which process was it a thread of?
+    assert!(victim(&mark(0), None, None, 4096).is_none());
+    assert!(victim(&with_fields(), None, None, 4096).is_none());
+    let mut itself = with_fields();
+    itself.header.valid |= valid::MARK_CURRENT;
+    itself.tgid = 40;
+    let event = victim(&itself, None, None, 4096).expect("a victim");
+    let known = valid::VICTIM_ADJ | valid::VICTIM_MM | valid::VICTIM_NO_SWAP;
+    assert_eq!((event.task.tgid, event.header.valid), (40, known));
+    // Its memory was gone, it was not.
+    let dead = ProcTask { memory: None, ..found() };
+    let event = victim(&mark(0), Some(&dead), None, 4096).expect("a victim");
+    assert_eq!(event.header.valid & valid::VICTIM_MM, 0);
+}
+
+#[test]
+fn a_zombie_has_no_memory() {
+    let status = STATUS.lines().filter(|line| !line.starts_with("Vm")).collect::<Vec<_>>();
+    let task = status_of(&status.join("\n")).expect("a status");
+    assert_eq!((task.tgid, task.memory), (40, None));
+    assert_eq!(status_of("Name:\thog\n"), None);
+}
+
+#[test]
+fn the_memory_cgroup_is_found_in_either_hierarchy() {
+    for (text, path) in [
+        ("0::/a/b\n", Some("/a/b")),
+        ("5:cpu,cpuacct:/c\n4:memory:/m\n0::/u\n", Some("/m")),
+        ("5:cpu:/c\n0::/u (deleted)\n", Some("/u")),
+        ("0::/with:colon\n", Some("/with:colon")),
+        ("5:cpu:/c\n", None),
+        ("", None),
+    ] {
+        assert_eq!(cgroup_of(text).as_deref(), path, "{text}");
+    }
+}
+
+#[test]
+fn only_marks_without_a_victim_are_completed() {
+    let unfinished = |event: &MarkEvent| unfinished(event.as_bytes()).is_some();
+    assert!(unfinished(&mark(0)) && unfinished(&with_fields()));
+    assert!(!unfinished(&mark(valid::MARK_TOLD)));
+    let mut other = mark(0);
+    other.header.kind = kind::END;
+    assert!(!unfinished(&other));
+    assert!(super::unfinished(&[1, 2]).is_none());
+}
+
+#[test]
+fn this_process_can_be_read() {
+    let id = i32::try_from(std::process::id()).expect("a pid");
+    let task = read("/proc".as_ref(), id).expect("we live");
+    assert_eq!(task.tgid, id);
+    assert!(task.memory.is_some_and(|memory| memory.anon > 0 && memory.total_vm > 0));
+    assert!(!task.comm.is_empty() && task.oom_score_adj.is_some());
+    assert_eq!(read("/nonexistent".as_ref(), 1), None);
+}
