@@ -148,7 +148,7 @@ fn against_row(check: &mut Check, candidate: &Value, row: &TaskRow, unit: Option
 
 fn against_tracer(check: &mut Check, report: &Value, own: &Value) {
     for pointer in ALIKE {
-        check.equal(*pointer, report.pointer(pointer), own.pointer(pointer));
+        check.equal(pointer, report.pointer(pointer), own.pointer(pointer));
     }
     let ids = |report: &Value| {
         let mut ids: Vec<(i64, bool)> = victims(report)
