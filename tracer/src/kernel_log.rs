@@ -226,8 +226,7 @@ impl Follower {
         let asleep = boottime.saturating_sub(monotonic);
         let by_clocks = realtime_offset.saturating_add(asleep);
         let age = last_ns.and_then(|last| monotonic.checked_sub(i64::try_from(last).ok()?));
-        let most = (monotonic / DRIFT).saturating_add(1_000_000_000);
-        let drift = age.filter(|age| age.abs() <= most).unwrap_or_default();
+        let drift = age.filter(|age| age.abs() <= monotonic / DRIFT).unwrap_or_default();
         let context = self.log.context_mut();
         let is_known = !self.reads_backlog || asleep < 1_000_000_000;
         context.log_offset_ns = is_known.then(|| by_clocks.saturating_add(drift));

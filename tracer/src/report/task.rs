@@ -99,6 +99,9 @@ pub struct Candidate {
     /// Resident shared memory and tmpfs pages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shmem_pages: Option<i64>,
+    /// Resident pages of all three kinds, where only their sum is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rss_pages: Option<i64>,
     /// Swap entries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap_pages: Option<i64>,

@@ -58,6 +58,7 @@ fn candidate(facts: Facts<'_>, row: &Row) -> Candidate {
         anon_pages: part(0),
         file_pages: part(1),
         shmem_pages: part(2),
+        rss_pages: row.rss_parts.is_none().then(|| pages(row.rss)).flatten(),
         swap_pages: pages(row.swapents),
         pgtables_pages: facts.page_size.and_then(|size| pages(row.pgtables_bytes / size)),
         oom_score_adj: Some(row.oom_score_adj),

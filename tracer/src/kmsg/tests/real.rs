@@ -159,6 +159,7 @@ fn row_is(report: &OomReport, name: &str, row: &[&str], candidate: &Candidate) {
         printed.into_iter().flatten().collect::<Vec<_>>(),
         "{name}"
     );
+    assert_eq!(candidate.rss_pages, (n != 12).then_some(rss), "{name}");
     if adj == -1000 || (adj != 0 && report.totalpages.is_none()) {
         assert_eq!(candidate.points, None, "{name}");
     } else {
