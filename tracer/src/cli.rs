@@ -86,6 +86,12 @@ pub enum Command {
     /// Reads cgroupfs and /proc; needs neither BPF nor, for one's own processes, root.
     #[command(after_help = RISK_EXAMPLES)]
     Risk(RiskArgs),
+    /// Say what this host supports, and why not.
+    ///
+    /// One line per hook and per group of fields, with what is missing and what mends it. Programs are
+    /// loaded and attached for a moment. Exits with 0 if the full report is to be had, 77 if a permission or
+    /// a setting is missing, 69 if the kernel lacks something.
+    Check(CheckArgs),
     /// Print the JSON Schema of what -o json prints.
     Schema,
     /// Print the manual page.
@@ -162,6 +168,40 @@ pub struct WatchArgs {
     /// is closed. 0s: at once, without what becomes of the victims. Up to 10min.
     #[arg(long, hide_short_help = true, value_name = "DURATION", value_parser = durations::close_after)]
     pub close_after: Option<Duration>,
+}
+
+/// What `check` takes.
+#[derive(Args, Clone, Debug)]
+pub struct CheckArgs {
+    /// Make a real kill, and see whether it is reported as it was.
+    ///
+    /// Of a child of its own in a cgroup of its own with a limit of 16 MiB, made and removed. Exits with 0 if the
+    /// report agrees with what was done, 1 if not, 77 or 69 where it cannot be done.
+    #[arg(long)]
+    pub self_test: bool,
+    /// Format: text or json.
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub output: CheckFormat,
+    /// BTF of a kernel that does not bring its own.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub btf: Option<PathBuf>,
+}
+
+/// Format of what `check` prints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object, see docs/check.md.
+    Json,
 }
 
 /// What `replay` takes.

@@ -7,12 +7,14 @@
 //!
 //! Modules in the order in which data flows.
 
+pub mod check;
 pub mod cli;
 pub mod command;
 pub mod exit;
 
 pub mod kernel;
 pub mod loader;
+pub mod permission;
 #[cfg(feature = "probe-log")]
 pub mod probe_log;
 pub mod ring;

@@ -2,6 +2,7 @@
 
 pub mod explain;
 pub mod risk;
+mod check;
 pub mod watch;
 mod watch_log;
 
@@ -71,6 +72,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::Replay(arguments) => replay(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Risk(arguments) => risk::risk(&arguments),
+        Command::Check(arguments) => check::check(&arguments),
         Command::Schema => print(|out| {
             serde_json::to_writer_pretty(&mut *out, &report::json_schema())?;
             writeln!(out)

@@ -15,14 +15,16 @@ use crate::{
     host::Host,
     kernel::{
         btf::{BtfError, KernelBtf},
-        files::{Lockdown, Privileges, Root, btf_path},
+        files::{Lockdown, Root, btf_path},
         offsets,
         plan::{MissingField, Plan, plan, without_counters},
+        policy::Policy,
         support::HostFacts,
     },
     kill_counter::KillCounter,
     live::{CROSS_CHECK, Live, LiveError, protect_self},
     loader::{self, LoadError, Probes},
+    permission,
     pipeline::{PipelineError, Stats},
     recording::Recorder,
     report::{Missing, Tier},
@@ -118,7 +120,7 @@ fn attach(
     drop(btf);
     let plan = plan(&facts, &resolved).map_err(|refusal| Failure::unavailable(&refusal))?;
     let probes = loader::attach(&plan, &resolved.offsets, &hooks, arguments.ring_size)
-        .map_err(|error| refused(&error, &facts))?;
+        .map_err(|error| refused(&error, &facts, root))?;
     Ok((facts, plan, probes))
 }
 
@@ -131,31 +133,17 @@ pub(super) fn unusable_btf(error: &BtfError) -> Failure {
 }
 
 /// Says what is missing: "Operation not permitted" alone helps nobody.
-fn refused(error: &LoadError, facts: &HostFacts) -> Failure {
+fn refused(error: &LoadError, facts: &HostFacts, root: &Root) -> Failure {
     let LoadError::Refused { what, errno } = error else {
         return Failure::unavailable(error);
     };
-    let denied = matches!(errno.raw_os_error(), Some(1 | 13));
-    let Some(privileges) = facts.privileges.filter(|_| denied) else {
+    if !permission::is_denial(errno) {
         return Failure::unavailable(error);
-    };
-    let missing: Vec<&str> = [(Privileges::BPF, "CAP_BPF"), (Privileges::PERFMON, "CAP_PERFMON")]
-        .into_iter()
-        .filter(|(capability, _)| !privileges.has(*capability))
-        .map(|(_, name)| name)
-        .collect();
-    let hint = if missing.is_empty() || privileges.has(Privileges::SYS_ADMIN) {
-        let lockdown = format!("{:?}", facts.lockdown).to_lowercase();
-        format!(
-            "this kernel's policy forbids tracing BPF (lockdown, LSM or a hardened build), \
-             though the capabilities are there; lockdown is {lockdown}"
-        )
-    } else {
-        format!("{} not held: run as root, e.g. `sudo oomwhy`", missing.join(" and "))
-    };
+    }
+    let permission::Cause { why, mend } = permission::cause(facts, &Policy::collect(root));
     Failure {
         exit: Exit::NotPermitted,
-        message: format!("the kernel does not permit {what} ({errno})\nhint: {hint}"),
+        message: format!("{why}, so the kernel refuses {what} ({errno}): {mend}"),
     }
 }
 
