@@ -132,6 +132,15 @@ pub enum Step {
     Watch(Watcher),
     /// Run another command of oomwhy to its end.
     Run(Watcher),
+    /// The same with options of the launcher: as a plain user, or as in a container.
+    WatchAs {
+        /// The options.
+        launch: &'static [&'static str],
+        /// The watcher.
+        watcher: Watcher,
+    },
+    /// Run a program to its end.
+    Run(Run),
     /// Mount a file system over a directory, until the end.
     Mount {
         /// Its type.
@@ -148,6 +157,35 @@ pub enum Step {
         /// What is written.
         value: &'static str,
     },
+}
+
+impl Step {
+    /// The oomwhy that it starts.
+    pub fn watcher(&self) -> Option<&Watcher> {
+        match self {
+            Self::Watch(watcher) | Self::WatchAs { watcher, .. } => Some(watcher),
+            _ => None,
+        }
+    }
+}
+
+/// A program that ends by itself, and what it says.
+#[derive(Debug)]
+pub struct Run {
+    /// Its name in the results.
+    pub name: &'static str,
+    /// Options of the launcher.
+    pub launch: &'static [&'static str],
+    /// The program with its arguments.
+    pub program: &'static [&'static str],
+    /// Its exit code.
+    pub exit: &'static str,
+    /// How many lines it says on both streams, if that matters.
+    pub lines: Option<usize>,
+    /// What it says.
+    pub has: &'static [&'static str],
+    /// What it does not say.
+    pub lacks: &'static [&'static str],
 }
 
 /// One more oomwhy beside the one that is compared with the kernel's log, with what it prints.

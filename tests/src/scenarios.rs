@@ -1,6 +1,7 @@
 //! The scenarios: every situation in which oomwhy must tell what the kernel did, by theme.
 
 mod by_log;
+mod hosts;
 mod limits;
 mod machine;
 mod names;
@@ -16,6 +17,7 @@ pub const CONTAINER: &str = "/kubepods/pod1234/ctr-app";
 
 const THEMES: &[&[Scenario]] =
     &[limits::ALL, victims::ALL, outcomes::ALL, machine::ALL, names::ALL, storms::ALL, by_log::ALL];
+    &[limits::ALL, victims::ALL, outcomes::ALL, machine::ALL, names::ALL, storms::ALL, hosts::ALL];
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {

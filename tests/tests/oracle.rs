@@ -90,6 +90,14 @@ fn disagreements(boot: &Path, name: &str) -> Result<Vec<String>> {
             let stdout = read(&file::watcher_stdout(watcher.name))?;
             let exit = read(&file::watcher_exit(watcher.name))?;
             watchers.insert(watcher.name.to_owned(), (stdout, exit));
+        let name = match step {
+            Step::Run(run) => Some(run.name),
+            step => step.watcher().map(|watcher| watcher.name),
+        };
+        if let Some(name) = name {
+            let stdout = read(&file::watcher_stdout(name))?;
+            let exit = read(&file::watcher_exit(name))?;
+            watchers.insert(name.to_owned(), (stdout, exit));
         }
     }
     let account = Account {

@@ -13,7 +13,7 @@ mod questions;
 pub mod text;
 pub mod trial;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::{
     exit::Exit,
@@ -48,7 +48,8 @@ pub struct Check {
     /// Whether the full report is to be had.
     pub full: bool,
     /// The exit code.
-    pub exit: u8,
+    #[serde(serialize_with = "code")]
+    pub exit: Exit,
     /// The tier that `--attach auto` takes; absent where nothing can be traced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tier: Option<Tier>,
@@ -115,7 +116,7 @@ pub fn judge(facts: &HostFacts, policy: &Policy, trial: &Trial) -> Check {
         kernel: facts.kernel.clone(),
         arch: std::env::consts::ARCH,
         full: exit == Exit::Ok,
-        exit: exit as u8,
+        exit,
         tier: trial.tier,
         refused: trial.refused.clone(),
         questions: questions::all(&fields),
@@ -133,6 +134,11 @@ pub fn judge(facts: &HostFacts, policy: &Policy, trial: &Trial) -> Check {
         hooks,
         fields,
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+fn code<S: Serializer>(exit: &Exit, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u8(*exit as u8)
 }
 
 fn lacks<'a>(hooks: &'a [Hook], fields: &'a [Group], trial: &'a Trial) -> Vec<&'a Lack> {

@@ -100,6 +100,12 @@ pub enum Command {
     /// Name addresses of the kernel: how oomwhy asks itself, in a process of its own.
     #[command(hide = true)]
     KernelSymbols,
+    /// The child that a self-test kills: how oomwhy starts itself.
+    #[command(hide = true)]
+    SelfTestVictim {
+        /// Directory of the cgroup to join.
+        cgroup: PathBuf,
+    },
     /// Print what is read of a kernel's BTF, as BTF: for the tests, and for reports of bugs.
     #[command(hide = true)]
     ReducedBtf {

@@ -46,6 +46,7 @@ pub mod live;
 pub mod pipeline;
 pub mod replay;
 pub mod risk;
+pub mod self_test;
 
 pub mod sanitize;
 pub mod sink;

@@ -115,10 +115,12 @@ fn not_needed(name: &str, facts: &HostFacts, trial: &Trial) -> Option<&'static s
 
 fn absent(name: &str, facts: &HostFacts) -> String {
     let exists = facts.btf.has(name) || facts.btf.has_tracepoint(name);
-    match exists {
-        true => "of no use here: what it gives cannot be read".to_owned(),
-        false => "not in the kernel's BTF: inlined or renamed".to_owned(),
-    }
+    let why = if exists {
+        "of no use here: what it gives cannot be read"
+    } else {
+        "not in the kernel's BTF: inlined or renamed"
+    };
+    why.to_owned()
 }
 
 /// What an attempt to attach one hook ended with.

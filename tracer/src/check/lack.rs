@@ -69,7 +69,9 @@ const CHANGES: [Change; 2] = [
 pub(super) fn otherwise(facts: &HostFacts, resolved: &Resolved) -> Vec<Otherwise> {
     let changed = |changes: &[&Change]| {
         let mut facts = facts.clone();
-        changes.iter().for_each(|(_, change)| change(&mut facts));
+        for (_, change) in changes {
+            change(&mut facts);
+        }
         let mends: Vec<&str> = changes.iter().map(|(mend, _)| *mend).collect();
         Some(Otherwise { mend: mends.join("; "), plan: plan(&facts, resolved).ok()? })
     };

@@ -55,9 +55,10 @@ fn conclude(question: &mut Question, groups: &[Group]) {
         ("limit", "which limit to raise, and by how much"),
         ("candidates", "which oom_score_adj would have spared it"),
     ] {
-        match known(name) {
-            true => question.tells.push(about),
-            false => question.does_not_tell.push(about.to_owned()),
+        if known(name) {
+            question.tells.push(about);
+        } else {
+            question.does_not_tell.push(about.to_owned());
         }
     }
 }

@@ -105,7 +105,8 @@ fn group_line(group: &Group, check: &Check, reasons: &mut Reasons) -> String {
     numbers.extend(refused.map(|lack| reasons.number(lack)));
     numbers.sort_unstable();
     numbers.dedup();
-    let numbers: String = numbers.iter().map(|number| format!("[{number}]")).collect();
+    let numbers: Vec<String> = numbers.iter().map(|number| format!("[{number}]")).collect();
+    let numbers = numbers.concat();
     let (mark, how) = match group.tier {
         Some(tier) if group.missing.is_empty() => ("yes", word(tier).to_owned()),
         Some(tier) => ("part", format!("{} {numbers}", word(tier))),

@@ -26,7 +26,7 @@ use crate::{
     kernel_symbols,
     pipeline::{EventSink, Pipeline, PipelineError},
     replay::{self, ReplayError},
-    report,
+    report, self_test,
     sink::{
         SinkError,
         json::JsonSink,
@@ -80,6 +80,9 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::KernelSymbols => {
             let answered = kernel_symbols::answer(io::stdin().lock(), io::stdout().lock());
             answered.map_err(|error| Failure::runtime(&error))
+        }
+        Command::SelfTestVictim { cgroup } => {
+            self_test::victim::main(&cgroup).map_err(|error| Failure::runtime(&error))
         }
         Command::ReducedBtf { file } => {
             let reduced = KernelBtf::reduced(&file).map_err(|error| watch::unusable_btf(&error))?;

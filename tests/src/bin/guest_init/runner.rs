@@ -6,8 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use std::{fs, thread};
 
-use anyhow::{Context as _, Result, bail, ensure};
-use nix::sched::{CloneFlags, unshare};
+use anyhow::{Context as _, Result, ensure};
 use oomwhy_tests::facts::{Facts, Started, file};
 use oomwhy_tests::plan::HOG;
 use oomwhy_tests::report::n_killed;
@@ -17,8 +16,8 @@ use rustix::process::{Signal, WaitOptions};
 
 use crate::kernel_log::KernelLog;
 use crate::settings::Settings;
-use crate::tracer::Tracer;
-use crate::{cgroup, results, wait};
+use crate::tracer::{self, Tracer};
+use crate::{cgroup, launch, results, wait};
 
 const TIME_TO_DIE: Duration = Duration::from_mins(1);
 /// A report waits ten seconds for a victim that stays.
@@ -100,7 +99,7 @@ impl Stage {
 
     fn step(&mut self, step: &'static Step, round: u32) -> Result<()> {
         let hierarchy = self.scenario.hierarchy;
-        if !matches!(step, Step::Watch(_)) {
+        if step.watcher().is_none() {
             self.await_watchers()?;
         }
         match step {
@@ -133,15 +132,20 @@ impl Stage {
                 let mut run = Tracer::watch(&self.directory, command.name, command.args)?;
                 run.wait_ended();
                 self.keep_exit(command, run.stop()?)?;
+            Step::Watch(watcher) => self.watch(&[], watcher)?,
+            Step::WatchAs { launch, watcher } => self.watch(launch, watcher)?,
+            Step::Run(run) => {
+                let ended = tracer::run(&self.directory, run)?;
+                fs::write(self.directory.join(file::watcher_exit(run.name)), ended + "\n")?;
             }
         }
         Ok(())
     }
 
-    fn watch(&mut self, watcher: &'static Watcher) -> Result<()> {
+    fn watch(&mut self, launch: &[&str], watcher: &'static Watcher) -> Result<()> {
         let args = watcher.args.iter().map(|arg| self.with_pid(arg)).collect::<Result<Vec<_>>>()?;
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let tracer = Tracer::watch(&self.directory, watcher.name, &args)?;
+        let tracer = Tracer::watch(&self.directory, watcher.name, launch, &args)?;
         self.watchers.push((watcher, tracer));
         Ok(())
     }
@@ -176,7 +180,7 @@ impl Stage {
         let mut command = Command::new(HOG);
         command.args(workload.args()).stdin(Stdio::null()).stdout(Stdio::piped());
         let child = if process.new_pid_namespace {
-            spawn_in_new_pid_namespace(command)
+            launch::in_new_pid_namespace(command)
         } else {
             Ok(command.spawn()?)
         };
@@ -268,18 +272,6 @@ impl Stage {
 
 fn numbered(path: &str, round: u32) -> String {
     path.replace("{n}", &round.to_string())
-}
-
-/// A thread's children are the first of the pid namespace that it made.
-fn spawn_in_new_pid_namespace(mut command: Command) -> Result<Child> {
-    let spawn = move || {
-        unshare(CloneFlags::CLONE_NEWPID).context("there are no pid namespaces")?;
-        Ok(command.spawn()?)
-    };
-    match thread::spawn(spawn).join() {
-        Ok(child) => child,
-        Err(_) => bail!("the thread that starts it panicked"),
-    }
 }
 
 fn await_ready(child: &mut Child) -> bool {

@@ -9,9 +9,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use oomwhy_tests::facts::file;
 use oomwhy_tests::plan::GUEST_OOMWHY;
+use oomwhy_tests::scenario::Run;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::wait;
+use crate::{launch, wait};
 
 /// What oomwhy says on stderr once every kill will be seen.
 pub(crate) const READY_LINE: &str = "Tracing OOM kills";
@@ -32,26 +33,31 @@ impl Tracer {
         let recording = directory.join(file::RECORDING).display().to_string();
         let args = ["-o", "json", "--record", recording.as_str()];
         let args: Vec<&str> = args.iter().chain(options).copied().collect();
-        Self::spawn(&args, &directory.join(file::REPORT), directory.join(file::STDERR))
+        Self::spawn(&[], &args, &directory.join(file::REPORT), directory.join(file::STDERR))
     }
 
-    /// Starts one more.
-    pub(crate) fn watch(directory: &Path, name: &str, args: &[&str]) -> Result<Self> {
+    /// Starts one more, by the launcher if it is given options.
+    pub(crate) fn watch(
+        directory: &Path,
+        name: &str,
+        launch: &[&str],
+        args: &[&str],
+    ) -> Result<Self> {
         Self::spawn(
+            launch,
             args,
             &directory.join(file::watcher_stdout(name)),
             directory.join(file::watcher_stderr(name)),
         )
     }
 
-    fn spawn(args: &[&str], stdout: &Path, stderr: PathBuf) -> Result<Self> {
-        let process = Command::new(GUEST_OOMWHY)
-            .args(args)
+    fn spawn(launch: &[&str], args: &[&str], stdout: &Path, stderr: PathBuf) -> Result<Self> {
+        let mut command = launch::command(launch, GUEST_OOMWHY, args);
+        command
             .stdin(Stdio::null())
             .stdout(File::create(stdout)?)
-            .stderr(File::create(&stderr)?)
-            .spawn()
-            .context("oomwhy cannot be started")?;
+            .stderr(File::create(&stderr)?);
+        let process = launch::spawn(launch, command).context("oomwhy cannot be started")?;
         Ok(Self { process, stderr, was_ready: false })
     }
 
@@ -94,6 +100,19 @@ impl Tracer {
         }
         interrupt(&mut self.process)
     }
+}
+
+/// Runs a program to its end and says how it ended; what it says on either stream goes to one file.
+pub(crate) fn run(directory: &Path, run: &Run) -> Result<String> {
+    let said = File::create(directory.join(file::watcher_stdout(run.name)))?;
+    let (program, args) = run.program.split_first().context("no program")?;
+    let mut command = launch::command(run.launch, program, args);
+    command.stdin(Stdio::null()).stderr(said.try_clone()?).stdout(said);
+    let mut process = launch::spawn(run.launch, command)?;
+    if wait::until(TIME_TO_START, || !matches!(process.try_wait(), Ok(None))) {
+        return Ok(describe(process.wait()?));
+    }
+    interrupt(&mut process)
 }
 
 /// Interrupts a process as Ctrl-C does and says how it ended: its exit code, or what happened.

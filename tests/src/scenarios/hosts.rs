@@ -1,0 +1,154 @@
+//! Who runs oomwhy, and where: with few capabilities, in a container, testing itself.
+
+use super::{CONTAINER_OF_48_MIB, ONE_KILL, START_HOG, START_SLEEPER};
+use crate::plan::{BOX, GUEST_OOMWHY};
+use crate::scenario::{Hierarchy, Run, Scenario, Step, Watcher};
+
+pub(super) const ALL: &[Scenario] = &[
+    Scenario {
+        name: "self_test",
+        victims: &[("oomwhy-victim", 1)],
+        // The parent hands the memory controller on.
+        steps: &[CONTAINER_OF_48_MIB, Step::Run(SELF_TEST)],
+        ..ONE_KILL
+    },
+    Scenario {
+        name: "self_test_v1",
+        hierarchy: Hierarchy::V1,
+        victims: &[("oomwhy-victim", 1)],
+        steps: &[Step::Run(SELF_TEST)],
+        ..ONE_KILL
+    },
+    Scenario {
+        name: "privileges",
+        steps: &[
+            refused("no_capability", &["--user", ""], "CAP_BPF and CAP_PERFMON are not held"),
+            refused("no_perfmon", &["--user", "bpf"], "CAP_PERFMON is not held"),
+            refused("no_bpf", &["--user", "perfmon,syslog"], "CAP_BPF is not held"),
+            Step::Run(Run {
+                name: "check_no_syslog",
+                launch: &["--user", "bpf,perfmon,sys_ptrace"],
+                program: &[GUEST_OOMWHY, "check"],
+                exit: "77",
+                lines: None,
+                has: &["without trigger.kernel_stack.symbol", "mend: hold CAP_SYSLOG"],
+                lacks: &["CAP_BPF is not held"],
+            }),
+            Step::Run(Run {
+                name: "check_all",
+                launch: &["--user", "bpf,perfmon,syslog,sys_ptrace"],
+                program: &[GUEST_OOMWHY, "check"],
+                exit: "0",
+                lines: None,
+                has: &["the full report is to be had", "CAP_SYS_RESOURCE is not held"],
+                lacks: &["mend: "],
+            }),
+            Step::WatchAs {
+                launch: &["--user", "bpf,perfmon,syslog,sys_ptrace"],
+                watcher: reports("needed", &["\"symbol\":\"out_of_memory\""], &[NO_SYMBOLS]),
+            },
+            Step::WatchAs {
+                launch: &["--user", "bpf,perfmon"],
+                watcher: reports("least", &[NO_SYMBOLS], &["\"symbol\":\"out_of_memory\""]),
+            },
+            CONTAINER_OF_48_MIB,
+            START_SLEEPER,
+            START_HOG,
+        ],
+        ..ONE_KILL
+    },
+    Scenario {
+        name: "container",
+        steps: &[
+            CONTAINER_OF_48_MIB,
+            Step::Cgroup { path: BOX, limits: &[] },
+            Step::Run(Run {
+                name: "check_in_container",
+                launch: &["--container"],
+                program: &[GUEST_OOMWHY, "check"],
+                exit: "0",
+                lines: None,
+                has: &[
+                    "the full report is to be had",
+                    "run with --pid=host",
+                    "run with --cgroupns=host",
+                    "mount -t tracefs none /sys/kernel/tracing",
+                ],
+                lacks: &["mend: "],
+            }),
+            Step::Run(Run {
+                name: "self_test_in_container",
+                launch: &["--container"],
+                program: &[GUEST_OOMWHY, "check", "--self-test"],
+                exit: "77",
+                lines: Some(1),
+                has: &["no self-test: "],
+                lacks: &[],
+            }),
+            Step::WatchAs {
+                launch: &["--container"],
+                watcher: reports("in_container", &["\"symbol\":\"out_of_memory\""], &[NO_SYMBOLS]),
+            },
+            START_SLEEPER,
+            START_HOG,
+        ],
+        ..ONE_KILL
+    },
+];
+
+const NO_SYMBOLS: &str = "{\"field\":\"trigger.kernel_stack.symbol\"";
+
+const SELF_TEST: Run = Run {
+    name: "self_test",
+    launch: &[],
+    program: &[GUEST_OOMWHY, "check", "--self-test"],
+    exit: "0",
+    lines: None,
+    has: &[
+        "traced by fentry",
+        "ok     victims.pid ",
+        "ok     victims.cgroup.path ",
+        "ok     oom_memcg.max_bytes ",
+        "ok     victims.anon_rss_bytes ",
+        "the report agrees with what was done",
+    ],
+    lacks: &["WRONG", "not told"],
+};
+
+/// One line that names what is missing.
+const fn refused(
+    name: &'static str,
+    launch: &'static [&'static str],
+    said: &'static str,
+) -> Step {
+    let has = match said.len() {
+        0 => &[][..],
+        _ => &["oomwhy: ", "setcap cap_bpf,cap_perfmon"][..],
+    };
+    let _ = has;
+    Step::Run(Run {
+        name,
+        launch,
+        program: &[GUEST_OOMWHY],
+        exit: "77",
+        lines: Some(1),
+        has: &["oomwhy: ", "setcap cap_bpf,cap_perfmon"],
+        lacks: &[],
+    })
+}
+
+/// The whole of the one kill, for a program.
+const fn reports(
+    name: &'static str,
+    has: &'static [&'static str],
+    lacks: &'static [&'static str],
+) -> Watcher {
+    Watcher {
+        name,
+        args: &["-o", "json"],
+        ends: false,
+        lines: ("{\"schema\":1,", 1, 1),
+        has,
+        lacks,
+    }
+}
