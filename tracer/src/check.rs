@@ -168,3 +168,6 @@ fn cgroups(facts: &HostFacts, fields: &[Group]) -> Cgroups {
     let paths = fields.iter().any(|group| group.name == groups::CGROUPS && group.is_whole());
     Cgroups { mounts, memory_version, paths }
 }
+
+#[cfg(test)]
+mod tests;

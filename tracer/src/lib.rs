@@ -13,6 +13,7 @@ pub mod command;
 pub mod exit;
 
 pub mod kernel;
+pub mod least_privilege;
 pub mod loader;
 pub mod permission;
 #[cfg(feature = "probe-log")]

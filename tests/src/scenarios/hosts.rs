@@ -1,7 +1,8 @@
 //! Who runs oomwhy, and where: with few capabilities, in a container, testing itself.
 
+use super::storms::A_KILL;
 use super::{CONTAINER_OF_48_MIB, ONE_KILL, START_HOG, START_SLEEPER};
-use crate::plan::{BOX, GUEST_OOMWHY};
+use crate::plan::{BOX, BUSYBOX, GUEST_OOMWHY};
 use crate::scenario::{Hierarchy, Run, Scenario, Step, Watcher};
 
 pub(super) const ALL: &[Scenario] = &[
@@ -22,9 +23,21 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "privileges",
         steps: &[
-            refused("no_capability", &["--user", ""], "CAP_BPF and CAP_PERFMON are not held"),
-            refused("no_perfmon", &["--user", "bpf"], "CAP_PERFMON is not held"),
-            refused("no_bpf", &["--user", "perfmon,syslog"], "CAP_BPF is not held"),
+            refused(
+                "no_capability",
+                &["--user", ""],
+                &["oomwhy: CAP_BPF and CAP_PERFMON are not held", "setcap"],
+            ),
+            refused(
+                "no_perfmon",
+                &["--user", "bpf"],
+                &["oomwhy: CAP_PERFMON is not held", "setcap"],
+            ),
+            refused(
+                "no_bpf",
+                &["--user", "perfmon,syslog"],
+                &["oomwhy: CAP_BPF is not held", "setcap"],
+            ),
             Step::Run(Run {
                 name: "check_no_syslog",
                 launch: &["--user", "bpf,perfmon,sys_ptrace"],
@@ -52,6 +65,21 @@ pub(super) const ALL: &[Scenario] = &[
                 watcher: reports("least", &[NO_SYMBOLS], &["\"symbol\":\"out_of_memory\""]),
             },
             CONTAINER_OF_48_MIB,
+            // What was needed to attach is given up.
+            Step::Run(Run {
+                name: "given_up",
+                launch: &[],
+                program: &[
+                    BUSYBOX,
+                    "sh",
+                    "-c",
+                    "cd /proc; grep -h CapEff $(pidof oomwhy | sed 's:[0-9]*:&/status:g')",
+                ],
+                exit: "0",
+                lines: Some(3),
+                has: &["400080004\n"],
+                lacks: &["ffff"],
+            }),
             START_SLEEPER,
             START_HOG,
         ],
@@ -115,26 +143,14 @@ const SELF_TEST: Run = Run {
     lacks: &["WRONG", "not told"],
 };
 
-/// One line that names what is missing.
+/// One line that names what is missing, and what mends it.
 const fn refused(
     name: &'static str,
     launch: &'static [&'static str],
-    said: &'static str,
+    has: &'static [&'static str],
 ) -> Step {
-    let has = match said.len() {
-        0 => &[][..],
-        _ => &["oomwhy: ", "setcap cap_bpf,cap_perfmon"][..],
-    };
-    let _ = has;
-    Step::Run(Run {
-        name,
-        launch,
-        program: &[GUEST_OOMWHY],
-        exit: "77",
-        lines: Some(1),
-        has: &["oomwhy: ", "setcap cap_bpf,cap_perfmon"],
-        lacks: &[],
-    })
+    let program = &[GUEST_OOMWHY];
+    Step::Run(Run { name, launch, program, exit: "77", lines: Some(1), has, lacks: &[] })
 }
 
 /// The whole of the one kill, for a program.
@@ -143,12 +159,5 @@ const fn reports(
     has: &'static [&'static str],
     lacks: &'static [&'static str],
 ) -> Watcher {
-    Watcher {
-        name,
-        args: &["-o", "json"],
-        ends: false,
-        lines: ("{\"schema\":1,", 1, 1),
-        has,
-        lacks,
-    }
+    Watcher { name, args: &["-o", "json"], ends: false, lines: (A_KILL, 1, 1), has, lacks }
 }

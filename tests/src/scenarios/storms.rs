@@ -184,7 +184,7 @@ pub(super) const ALL: &[Scenario] = &[
 ];
 
 /// How a report begins, as JSON.
-const A_KILL: &str = "{\"type\":\"oom\"";
+pub(super) const A_KILL: &str = "{\"type\":\"oom\"";
 
 const EVERYTHING: Watcher =
     Watcher { name: "", args: &[], ends: false, lines: (A_KILL, 2, 2), has: &[], lacks: &[] };

@@ -46,7 +46,7 @@ pub struct Trial {
     /// Bytes of the ring that is made.
     pub ring_bytes: u32,
     pub(super) others: Vec<Otherwise>,
-    planned: Option<Vec<&'static str>>,
+    pub(super) planned: Option<Vec<&'static str>>,
 }
 
 impl Trial {
@@ -83,7 +83,7 @@ pub fn run(root: &Root, policy: &Policy, btf_file: &Path) -> (HostFacts, Trial) 
     (facts, trial)
 }
 
-fn nothing(btf_file: &Path) -> Trial {
+pub(super) fn nothing(btf_file: &Path) -> Trial {
     Trial {
         btf_file: btf_file.to_owned(),
         tier: None,

@@ -22,6 +22,7 @@ use crate::{
         support::HostFacts,
     },
     kill_counter::KillCounter,
+    least_privilege::drop_capabilities,
     live::{CROSS_CHECK, Live, LiveError, protect_self},
     loader::{self, LoadError, Probes},
     permission,
@@ -67,6 +68,9 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     let banner = banner(&host);
     let realtime_offset_ns = host.realtime_offset_ns;
     let pipeline = super::pipeline(host, &arguments.output, filter, arguments.select.count, to);
+    if let Err(error) = drop_capabilities(|| probes.losses().is_ok()) {
+        talk(&format!("capabilities are kept: {error}"));
+    }
     let cgroup_paths = cgroup_mount(&facts).map(|mount| match plan.settings.probe_read {
         // The probes cannot read names: all paths come from here, so it must be warm.
         0 => CgroupPaths::scan(&mount),

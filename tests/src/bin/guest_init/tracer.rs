@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -53,10 +53,7 @@ impl Tracer {
 
     fn spawn(launch: &[&str], args: &[&str], stdout: &Path, stderr: PathBuf) -> Result<Self> {
         let mut command = launch::command(launch, GUEST_OOMWHY, args);
-        command
-            .stdin(Stdio::null())
-            .stdout(File::create(stdout)?)
-            .stderr(File::create(&stderr)?);
+        command.stdin(Stdio::null()).stdout(File::create(stdout)?).stderr(File::create(&stderr)?);
         let process = launch::spawn(launch, command).context("oomwhy cannot be started")?;
         Ok(Self { process, stderr, was_ready: false })
     }
