@@ -139,8 +139,8 @@ pub enum Step {
         /// The watcher.
         watcher: Watcher,
     },
-    /// Run a program to its end.
-    Run(Run),
+    /// Run any program to its end, by the launcher if there are options for it.
+    Program(Program),
     /// Mount a file system over a directory, until the end.
     Mount {
         /// Its type.
@@ -159,25 +159,15 @@ pub enum Step {
     },
 }
 
-impl Step {
-    /// The oomwhy that it starts.
-    pub fn watcher(&self) -> Option<&Watcher> {
-        match self {
-            Self::Watch(watcher) | Self::WatchAs { watcher, .. } => Some(watcher),
-            _ => None,
-        }
-    }
-}
-
 /// A program that ends by itself, and what it says.
 #[derive(Debug)]
-pub struct Run {
+pub struct Program {
     /// Its name in the results.
     pub name: &'static str,
     /// Options of the launcher.
     pub launch: &'static [&'static str],
-    /// The program with its arguments.
-    pub program: &'static [&'static str],
+    /// Its path and its arguments.
+    pub words: &'static [&'static str],
     /// Its exit code.
     pub exit: &'static str,
     /// How many lines it says on both streams, if that matters.
@@ -267,7 +257,9 @@ impl Step {
     /// The oomwhy that it starts besides the one that is compared, if it does.
     pub fn watcher(&self) -> Option<&Watcher> {
         match self {
-            Self::Watch(watcher) | Self::Run(watcher) => Some(watcher),
+            Self::Watch(watcher) | Self::Run(watcher) | Self::WatchAs { watcher, .. } => {
+                Some(watcher)
+            }
             _ => None,
         }
     }

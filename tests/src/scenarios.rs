@@ -15,9 +15,16 @@ use crate::workload::Work;
 /// The container-like cgroup that most scenarios use.
 pub const CONTAINER: &str = "/kubepods/pod1234/ctr-app";
 
-const THEMES: &[&[Scenario]] =
-    &[limits::ALL, victims::ALL, outcomes::ALL, machine::ALL, names::ALL, storms::ALL, by_log::ALL];
-    &[limits::ALL, victims::ALL, outcomes::ALL, machine::ALL, names::ALL, storms::ALL, hosts::ALL];
+const THEMES: &[&[Scenario]] = &[
+    limits::ALL,
+    victims::ALL,
+    outcomes::ALL,
+    machine::ALL,
+    names::ALL,
+    storms::ALL,
+    by_log::ALL,
+    hosts::ALL,
+];
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {

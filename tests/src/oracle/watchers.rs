@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::check::Check;
-use crate::scenario::{Scenario, Watcher};
-use crate::scenario::{Run, Scenario, Step, Watcher};
+use crate::scenario::{Program, Scenario, Step, Watcher};
 
 /// Each watcher ended well and printed what it shall.
 pub(super) fn judge(
@@ -13,8 +12,8 @@ pub(super) fn judge(
     outputs: &BTreeMap<String, (String, String)>,
 ) {
     for step in scenario.steps {
-        if let Step::Run(run) = step {
-            check.within(format!("run {}", run.name));
+        if let Step::Program(run) = step {
+            check.within(format!("program {}", run.name));
             match outputs.get(run.name) {
                 Some((said, exit)) => ran(check, run, said, exit),
                 None => check.disagree("it left nothing".to_owned()),
@@ -32,7 +31,7 @@ pub(super) fn judge(
     }
 }
 
-fn ran(check: &mut Check, run: &Run, said: &str, exit: &str) {
+fn ran(check: &mut Check, run: &Program, said: &str, exit: &str) {
     check.equal("exit code", exit.trim(), run.exit);
     if let Some(lines) = run.lines {
         check.equal("lines", said.lines().count(), lines);

@@ -3,21 +3,21 @@
 use super::storms::A_KILL;
 use super::{CONTAINER_OF_48_MIB, ONE_KILL, START_HOG, START_SLEEPER};
 use crate::plan::{BOX, BUSYBOX, GUEST_OOMWHY};
-use crate::scenario::{Hierarchy, Run, Scenario, Step, Watcher};
+use crate::scenario::{Hierarchy, Program, Scenario, Step, Watcher};
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "self_test",
         victims: &[("oomwhy-victim", 1)],
         // The parent hands the memory controller on.
-        steps: &[CONTAINER_OF_48_MIB, Step::Run(SELF_TEST)],
+        steps: &[CONTAINER_OF_48_MIB, Step::Program(SELF_TEST)],
         ..ONE_KILL
     },
     Scenario {
         name: "self_test_v1",
         hierarchy: Hierarchy::V1,
         victims: &[("oomwhy-victim", 1)],
-        steps: &[Step::Run(SELF_TEST)],
+        steps: &[Step::Program(SELF_TEST)],
         ..ONE_KILL
     },
     Scenario {
@@ -33,24 +33,20 @@ pub(super) const ALL: &[Scenario] = &[
                 &["--user", "bpf"],
                 &["oomwhy: CAP_PERFMON is not held", "setcap"],
             ),
-            refused(
-                "no_bpf",
-                &["--user", "perfmon,syslog"],
-                &["oomwhy: CAP_BPF is not held", "setcap"],
-            ),
-            Step::Run(Run {
+            refused("no_bpf", &["--user", "perfmon"], &["oomwhy: CAP_BPF is not held", "setcap"]),
+            Step::Program(Program {
                 name: "check_no_syslog",
                 launch: &["--user", "bpf,perfmon,sys_ptrace"],
-                program: &[GUEST_OOMWHY, "check"],
+                words: &[GUEST_OOMWHY, "check"],
                 exit: "77",
                 lines: None,
                 has: &["without trigger.kernel_stack.symbol", "mend: hold CAP_SYSLOG"],
                 lacks: &["CAP_BPF is not held"],
             }),
-            Step::Run(Run {
+            Step::Program(Program {
                 name: "check_all",
                 launch: &["--user", "bpf,perfmon,syslog,sys_ptrace"],
-                program: &[GUEST_OOMWHY, "check"],
+                words: &[GUEST_OOMWHY, "check"],
                 exit: "0",
                 lines: None,
                 has: &["the full report is to be had", "CAP_SYS_RESOURCE is not held"],
@@ -66,10 +62,10 @@ pub(super) const ALL: &[Scenario] = &[
             },
             CONTAINER_OF_48_MIB,
             // What was needed to attach is given up.
-            Step::Run(Run {
+            Step::Program(Program {
                 name: "given_up",
                 launch: &[],
-                program: &[
+                words: &[
                     BUSYBOX,
                     "sh",
                     "-c",
@@ -90,10 +86,10 @@ pub(super) const ALL: &[Scenario] = &[
         steps: &[
             CONTAINER_OF_48_MIB,
             Step::Cgroup { path: BOX, limits: &[] },
-            Step::Run(Run {
+            Step::Program(Program {
                 name: "check_in_container",
                 launch: &["--container"],
-                program: &[GUEST_OOMWHY, "check"],
+                words: &[GUEST_OOMWHY, "check"],
                 exit: "0",
                 lines: None,
                 has: &[
@@ -104,10 +100,10 @@ pub(super) const ALL: &[Scenario] = &[
                 ],
                 lacks: &["mend: "],
             }),
-            Step::Run(Run {
+            Step::Program(Program {
                 name: "self_test_in_container",
                 launch: &["--container"],
-                program: &[GUEST_OOMWHY, "check", "--self-test"],
+                words: &[GUEST_OOMWHY, "check", "--self-test"],
                 exit: "77",
                 lines: Some(1),
                 has: &["no self-test: "],
@@ -126,10 +122,10 @@ pub(super) const ALL: &[Scenario] = &[
 
 const NO_SYMBOLS: &str = "{\"field\":\"trigger.kernel_stack.symbol\"";
 
-const SELF_TEST: Run = Run {
+const SELF_TEST: Program = Program {
     name: "self_test",
     launch: &[],
-    program: &[GUEST_OOMWHY, "check", "--self-test"],
+    words: &[GUEST_OOMWHY, "check", "--self-test"],
     exit: "0",
     lines: None,
     has: &[
@@ -143,14 +139,14 @@ const SELF_TEST: Run = Run {
     lacks: &["WRONG", "not told"],
 };
 
-/// One line that names what is missing, and what mends it.
+/// A line that names what is missing and what mends it, and one for the way out, the kernel's log.
 const fn refused(
     name: &'static str,
     launch: &'static [&'static str],
     has: &'static [&'static str],
 ) -> Step {
-    let program = &[GUEST_OOMWHY];
-    Step::Run(Run { name, launch, program, exit: "77", lines: Some(1), has, lacks: &[] })
+    let words = &[GUEST_OOMWHY];
+    Step::Program(Program { name, launch, words, exit: "77", lines: Some(2), has, lacks: &[] })
 }
 
 /// The whole of the one kill, for a program.

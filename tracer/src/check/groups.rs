@@ -94,7 +94,11 @@ pub(super) fn all(facts: &HostFacts, trial: &Trial) -> Vec<Group> {
             .filter(|missing| of(&missing.field).map(|row| row.0) == Some(name))
             .map(|missing| MissingField {
                 field: missing.field.clone(),
-                lack: lack::of_field(&missing.field, &missing.why, &trial.others),
+                // Without probes, whoever refused them is to blame.
+                lack: trial
+                    .refused
+                    .clone()
+                    .unwrap_or_else(|| lack::of_field(&missing.field, &missing.why, &trial.others)),
             })
             .collect();
         Group { name, question, about, tier: trial.tier, missing }

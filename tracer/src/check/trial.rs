@@ -20,6 +20,7 @@ use crate::{
         support::HostFacts,
     },
     kill_counter::KillCounter,
+    kmsg::NEVER,
     loader::{self, LoadError, Probes},
     permission,
     report::Tier,
@@ -78,6 +79,9 @@ pub fn run(root: &Root, policy: &Policy, btf_file: &Path) -> (HostFacts, Trial) 
             trial.others = lack::otherwise(&facts, &resolved);
             attempt(&mut trial, &facts, policy, &resolved, &hooks);
         }
+    }
+    if trial.tier.is_none() && policy.kmsg.is_readable() {
+        read_the_log(&mut trial);
     }
     trial.missing.extend(files(root, facts.page_size));
     (facts, trial)
@@ -143,6 +147,17 @@ fn refused(error: &LoadError, facts: &HostFacts, policy: &Policy) -> Lack {
         }
         _ => hooks::failure(&error.to_string()),
     }
+}
+
+/// What `--attach auto` does where there are no probes. What the log lacks, it lacks because they
+/// were refused.
+fn read_the_log(trial: &mut Trial) {
+    trial.tier = Some(Tier::Kmsg);
+    let missing = |field: &str| MissingField {
+        field: field.to_owned(),
+        why: "the kernel's log does not have it".to_owned(),
+    };
+    trial.missing = NEVER.into_iter().map(missing).collect();
 }
 
 /// Files that are read beside the probes.

@@ -1,8 +1,8 @@
 //! The commands: each takes what the command line said and ends in an [`Exit`] code.
 
+mod check;
 pub mod explain;
 pub mod risk;
-mod check;
 pub mod watch;
 mod watch_log;
 

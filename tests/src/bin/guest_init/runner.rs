@@ -99,7 +99,7 @@ impl Stage {
 
     fn step(&mut self, step: &'static Step, round: u32) -> Result<()> {
         let hierarchy = self.scenario.hierarchy;
-        if step.watcher().is_none() {
+        if !matches!(step, Step::Watch(_) | Step::WatchAs { .. }) {
             self.await_watchers()?;
         }
         match step {
@@ -127,16 +127,16 @@ impl Stage {
             Step::Write { file, value } => self.settings.write(Path::new(file), value)?,
             Step::PauseTracer => self.tracer.signal(Signal::STOP)?,
             Step::ResumeTracer => self.tracer.signal(Signal::CONT)?,
-            Step::Watch(watcher) => self.watch(watcher)?,
             Step::Run(command) => {
-                let mut run = Tracer::watch(&self.directory, command.name, command.args)?;
+                let mut run = Tracer::watch(&self.directory, command.name, &[], command.args)?;
                 run.wait_ended();
                 self.keep_exit(command, run.stop()?)?;
+            }
             Step::Watch(watcher) => self.watch(&[], watcher)?,
             Step::WatchAs { launch, watcher } => self.watch(launch, watcher)?,
-            Step::Run(run) => {
-                let ended = tracer::run(&self.directory, run)?;
-                fs::write(self.directory.join(file::watcher_exit(run.name)), ended + "\n")?;
+            Step::Program(program) => {
+                let ended = tracer::run(&self.directory, program)?;
+                fs::write(self.directory.join(file::watcher_exit(program.name)), ended + "\n")?;
             }
         }
         Ok(())

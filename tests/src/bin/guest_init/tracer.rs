@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use oomwhy_tests::facts::file;
 use oomwhy_tests::plan::GUEST_OOMWHY;
-use oomwhy_tests::scenario::Run;
+use oomwhy_tests::scenario::Program;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{launch, wait};
@@ -100,9 +100,9 @@ impl Tracer {
 }
 
 /// Runs a program to its end and says how it ended; what it says on either stream goes to one file.
-pub(crate) fn run(directory: &Path, run: &Run) -> Result<String> {
+pub(crate) fn run(directory: &Path, run: &Program) -> Result<String> {
     let said = File::create(directory.join(file::watcher_stdout(run.name)))?;
-    let (program, args) = run.program.split_first().context("no program")?;
+    let (program, args) = run.words.split_first().context("no program")?;
     let mut command = launch::command(run.launch, program, args);
     command.stdin(Stdio::null()).stderr(said.try_clone()?).stdout(said);
     let mut process = launch::spawn(run.launch, command)?;
