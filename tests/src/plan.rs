@@ -15,6 +15,10 @@ pub const BUSYBOX: &str = "/bin/busybox";
 pub const SWAP_DEVICE: &str = "/dev/nvme0n1";
 /// Where the workload lies in the guest.
 pub const HOG: &str = "/bin/hog";
+/// The program that runs another as somebody else.
+pub const LAUNCHER: &str = "/bin/launch";
+/// The cgroup of what runs as in a container.
+pub const BOX: &str = "/box";
 /// The console line after which the guest's own output begins.
 pub const CONSOLE_BEGIN: &str = "### guest ready";
 /// The file that proves that the guest reached the end of its plan.
@@ -154,12 +158,14 @@ const BOOTS: &[Boot] = &[
         scenarios: &["cpuset", "memory_policy"],
         ..PLAIN
     },
+    // Who runs it, and where.
+    Boot { name: "hosts", scenarios: &["self_test", "privileges", "container"], ..PLAIN },
     // A controller belongs to one hierarchy at a time, so v1 has a boot of its own.
     Boot {
         name: "v1",
         cmdline: "swapaccount=1",
         swap_mib: 64,
-        scenarios: &["memcg_v1", "memcg_v1_swap", "disabled"],
+        scenarios: &["memcg_v1", "memcg_v1_swap", "disabled", "self_test_v1"],
         needs_cgroup_v1: true,
         ..PLAIN
     },

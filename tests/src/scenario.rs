@@ -183,6 +183,15 @@ pub enum Step {
         /// Where it is mounted.
         target: &'static str,
     },
+    /// The same with options of the launcher: as a plain user, or as in a container.
+    WatchAs {
+        /// The options.
+        launch: &'static [&'static str],
+        /// The watcher.
+        watcher: Watcher,
+    },
+    /// Run any program to its end, by the launcher if there are options for it.
+    Launch(Launched),
     /// Mount a file system over a directory, until the end.
     Mount {
         /// Its type.
@@ -210,6 +219,25 @@ pub struct Program {
     pub code: i32,
     /// What it says, on stdout or stderr.
     pub says: &'static str,
+}
+
+/// A program that ends by itself, and what it says.
+#[derive(Debug)]
+pub struct Launched {
+    /// Its name in the results.
+    pub name: &'static str,
+    /// Options of the launcher.
+    pub launch: &'static [&'static str],
+    /// Its path and its arguments.
+    pub words: &'static [&'static str],
+    /// Its exit code.
+    pub exit: &'static str,
+    /// How many lines it says on both streams, if that matters.
+    pub lines: Option<usize>,
+    /// What it says.
+    pub has: &'static [&'static str],
+    /// What it does not say.
+    pub lacks: &'static [&'static str],
 }
 
 /// One more oomwhy beside the one that is compared with the kernel's log, with what it prints.
@@ -335,7 +363,9 @@ impl Step {
     /// The oomwhy that it starts besides the one that is compared, if it does.
     pub fn watcher(&self) -> Option<&Watcher> {
         match self {
-            Self::Watch(watcher) | Self::Run(watcher) => Some(watcher),
+            Self::Watch(watcher) | Self::Run(watcher) | Self::WatchAs { watcher, .. } => {
+                Some(watcher)
+            }
             _ => None,
         }
     }

@@ -1,6 +1,7 @@
 //! The scenarios: every situation in which oomwhy must tell what the kernel did, by theme.
 
 mod by_log;
+mod hosts;
 mod limits;
 mod machine;
 mod names;
@@ -26,6 +27,7 @@ const THEMES: &[&[Scenario]] = &[
     by_log::ALL,
     pins::ALL,
     tiers::ALL,
+    hosts::ALL,
 ];
 
 /// All of them.

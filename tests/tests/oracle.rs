@@ -13,6 +13,7 @@ use oomwhy_tests::matrix::Gap;
 use oomwhy_tests::oracle::{
     Account, BOOT_ERROR, BOOTS_VARIABLE, KERNELS_VARIABLE, RESULTS_VARIABLE, judge,
 };
+use oomwhy_tests::scenario::Step;
 use oomwhy_tests::{matrix, plan, scenarios, support};
 
 /// One wrong assumption can make a hundred of them.
@@ -92,10 +93,14 @@ fn disagreements(boot: &Path, name: &str) -> Result<Vec<String>> {
     let scenario = scenarios::find(name).with_context(|| format!("no scenario {name}"))?;
     let mut watchers = BTreeMap::new();
     for step in scenario.steps {
-        if let Some(watcher) = step.watcher() {
-            let stdout = read(&file::watcher_stdout(watcher.name))?;
-            let exit = read(&file::watcher_exit(watcher.name))?;
-            watchers.insert(watcher.name.to_owned(), (stdout, exit));
+        let name = match step {
+            Step::Launch(program) => Some(program.name),
+            step => step.watcher().map(|watcher| watcher.name),
+        };
+        if let Some(name) = name {
+            let stdout = read(&file::watcher_stdout(name))?;
+            let exit = read(&file::watcher_exit(name))?;
+            watchers.insert(name.to_owned(), (stdout, exit));
         }
     }
     let account = Account {

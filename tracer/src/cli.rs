@@ -2,6 +2,7 @@
 //!
 //! `-o` names a format, as in kubectl and journalctl; files go to `--output-file`.
 
+mod check;
 mod durations;
 mod explain;
 mod history;
@@ -21,6 +22,7 @@ use clap::{
 use clap_complete::Shell;
 
 pub use self::{
+    check::{CheckArgs, CheckFormat},
     explain::{AnswerFormat, ExplainArgs},
     history::{
         DirArgs, ExportArgs, ExportFormat, ListArgs, ListFormat, MatchArgs, ShowArgs, ShowFormat,
@@ -132,6 +134,12 @@ pub enum Command {
         #[arg(value_hint = ValueHint::DirPath)]
         dir: PathBuf,
     },
+    /// Say what this host supports, and why not.
+    ///
+    /// One line per hook and per group of fields, with what is missing and what mends it. Programs are
+    /// loaded and attached for a moment. Exits with 0 if the full report is to be had, 77 if a permission or
+    /// a setting is missing, 69 if the kernel lacks something.
+    Check(CheckArgs),
     /// Print the JSON Schema of what -o json prints.
     #[command(after_help = SCHEMA_EXAMPLES)]
     Schema,
@@ -145,6 +153,12 @@ pub enum Command {
     /// Name addresses of the kernel: how oomwhy asks itself, in a process of its own.
     #[command(hide = true)]
     KernelSymbols,
+    /// The child that a self-test kills: how oomwhy starts itself.
+    #[command(hide = true)]
+    SelfTestVictim {
+        /// Directory of the cgroup to join.
+        cgroup: PathBuf,
+    },
     /// Print what is read of a kernel's BTF, as BTF: for the tests, and for reports of bugs.
     #[command(hide = true)]
     ReducedBtf {

@@ -7,12 +7,15 @@
 //!
 //! Modules in the order in which data flows.
 
+pub mod check;
 pub mod cli;
 pub mod command;
 pub mod exit;
 
 pub mod kernel;
+pub mod least_privilege;
 pub mod loader;
+pub mod permission;
 #[cfg(feature = "probe-log")]
 pub mod probe_log;
 pub mod ring;
@@ -50,6 +53,7 @@ pub mod live;
 pub mod pipeline;
 pub mod replay;
 pub mod risk;
+pub mod self_test;
 
 pub mod sanitize;
 pub mod sink;

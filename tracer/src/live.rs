@@ -185,6 +185,11 @@ impl Live {
         }
     }
 
+    /// Whether the probes' maps can be read with the capabilities that are left.
+    pub fn maps_are_readable(&self) -> bool {
+        self.probes.maps_are_readable()
+    }
+
     /// Reads the host's memory when it runs out.
     pub fn watch_system(&mut self, files: SystemFiles) {
         self.finder.system = Some(files);

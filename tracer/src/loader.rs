@@ -262,6 +262,12 @@ impl Probes {
         self.ebpf.as_mut().map(crate::probe_log::ProbeLog::new).transpose()
     }
 
+    /// Whether this process may read the maps.
+    pub fn maps_are_readable(&self) -> bool {
+        let counters = self.maps.get("COUNTERS").and_then(|map| PerCpuArray::try_from(map).ok());
+        counters.is_some_and(|counters: PerCpuArray<_, u64>| counters.get(&0, 0).is_ok())
+    }
+
     /// Records lost so far.
     pub fn losses(&mut self) -> Result<Losses, LoadError> {
         let map = self.maps.get_mut("COUNTERS").ok_or_else(|| missing_map("COUNTERS"))?;

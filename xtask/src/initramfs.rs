@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use cpio::newc;
-use oomwhy_tests::plan::{BUSYBOX, GUEST_OOMWHY, GUEST_PATH, HOG, Plan};
+use oomwhy_tests::plan::{BUSYBOX, GUEST_OOMWHY, GUEST_PATH, HOG, LAUNCHER, Plan};
 
 use crate::{busybox, workspace};
 
@@ -45,6 +45,7 @@ impl Initramfs {
         }
         add(&mut archive, "init", PROGRAM, &read(&init)?)?;
         add(&mut archive, HOG, SYMLINK, b"/init")?;
+        add(&mut archive, LAUNCHER, SYMLINK, b"/init")?;
         add(&mut archive, BUSYBOX, PROGRAM, &read(&busybox::cached()?)?)?;
         let oomwhy = read(&oomwhy)?;
         add(&mut archive, GUEST_OOMWHY, PROGRAM, &oomwhy)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::check::Check;
-use crate::scenario::{Scenario, Watcher};
+use crate::scenario::{Launched, Scenario, Step, Watcher};
 
 /// Each watcher ended well and printed what it shall.
 pub(super) fn judge(
@@ -12,6 +12,14 @@ pub(super) fn judge(
     outputs: &BTreeMap<String, (String, String)>,
 ) {
     for step in scenario.steps {
+        if let Step::Launch(run) = step {
+            check.within(format!("program {}", run.name));
+            match outputs.get(run.name) {
+                Some((said, exit)) => ran(check, run, said, exit),
+                None => check.disagree("it left nothing".to_owned()),
+            }
+            check.leave();
+        }
         if let Some(watcher) = step.watcher() {
             check.within(format!("watcher {}", watcher.name));
             match outputs.get(watcher.name) {
@@ -23,6 +31,26 @@ pub(super) fn judge(
     }
 }
 
+fn ran(check: &mut Check, run: &Launched, said: &str, exit: &str) {
+    check.equal("exit code", exit.trim(), run.exit);
+    if let Some(lines) = run.lines {
+        check.equal("lines", said.lines().count(), lines);
+    }
+    has_and_lacks(check, said, run.has, run.lacks);
+}
+
+fn has_and_lacks(check: &mut Check, said: &str, has: &[&str], lacks: &[&str]) {
+    let before = check.disagreements.len();
+    for (texts, wanted) in [(has, true), (lacks, false)] {
+        for text in texts {
+            check.equal(&format!("it has {text:?}"), said.contains(text), wanted);
+        }
+    }
+    if check.disagreements.len() > before {
+        check.disagree(format!("it said: {}", said.trim_end()));
+    }
+}
+
 fn one(check: &mut Check, watcher: &Watcher, stdout: &str, exit: &str) {
     check.equal("exit code", exit.trim(), "0");
     let (start, least, most) = watcher.lines;
@@ -30,10 +58,5 @@ fn one(check: &mut Check, watcher: &Watcher, stdout: &str, exit: &str) {
     if !(least..=most).contains(&n_lines) {
         check.disagree(format!("{n_lines} lines begin with {start:?}, not {least} to {most}"));
     }
-    for text in watcher.has {
-        check.equal(&format!("it has {text:?}"), stdout.contains(text), true);
-    }
-    for text in watcher.lacks {
-        check.equal(&format!("it has {text:?}"), stdout.contains(text), false);
-    }
+    has_and_lacks(check, stdout, watcher.has, watcher.lacks);
 }

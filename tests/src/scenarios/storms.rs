@@ -289,7 +289,7 @@ pub(super) const ALL: &[Scenario] = &[
 const HISTORY: &str = "/run/history";
 
 /// How a report begins, as JSON.
-const A_KILL: &str = "{\"type\":\"oom\"";
+pub(super) const A_KILL: &str = "{\"type\":\"oom\"";
 
 const EVERYTHING: Watcher = Watcher { lines: (A_KILL, 2, 2), ..WATCHER };
 

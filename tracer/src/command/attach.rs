@@ -11,12 +11,14 @@ use crate::{
     exit::Exit,
     kernel::{
         btf::{BtfError, KernelBtf},
-        files::{Lockdown, Privileges, Root, btf_path},
+        files::{Lockdown, Root, btf_path},
         offsets::{self, Resolved},
         plan::{Plan, Refusal, plan},
+        policy::Policy,
         support::HostFacts,
     },
     loader::{self, LoadError, Probes, pin::TakenOver},
+    permission,
     report::Tier,
 };
 
@@ -78,7 +80,7 @@ pub(super) fn attach(
         if tier == Tier::Kmsg {
             break;
         }
-        match host.attach(tier, arguments, pins.as_deref_mut()) {
+        match host.attach(tier, arguments, pins.as_deref_mut(), root) {
             Ok((plan, ours)) => {
                 let facts = host.facts;
                 return Ok(Watching::Probes(Box::new(Attached { facts, plan, ours, passed })));
@@ -130,6 +132,7 @@ impl Looked {
         tier: Tier,
         arguments: &WatchArgs,
         pins: Option<&mut Pins>,
+        root: &Root,
     ) -> Result<(Plan, Ours), Failure> {
         if let (Some(failure), Tier::Fentry | Tier::Kprobe) = (&self.no_btf, tier) {
             return Err(failure.clone());
@@ -138,7 +141,7 @@ impl Looked {
         let offsets = &self.resolved.offsets;
         let attach = || {
             loader::attach(&plan, offsets, &self.hooks, arguments.ring_size)
-                .map_err(|error| refused(&error, &self.facts))
+                .map_err(|error| refused(&error, &self.facts, root))
         };
         let ours = match pins {
             Some(pins) => Ours::Pinned(pins.probes(&plan.programs, attach)?),
@@ -154,30 +157,16 @@ fn unplanned(refusal: &Refusal) -> Failure {
 }
 
 /// Says what is missing: "Operation not permitted" alone helps nobody.
-fn refused(error: &LoadError, facts: &HostFacts) -> Failure {
+fn refused(error: &LoadError, facts: &HostFacts, root: &Root) -> Failure {
     let LoadError::Refused { what, errno } = error else {
         return Failure::unavailable(error);
     };
-    let denied = matches!(errno.raw_os_error(), Some(1 | 13));
-    let Some(privileges) = facts.privileges.filter(|_| denied) else {
+    if !permission::is_denial(errno) {
         return Failure::unavailable(error);
-    };
-    let missing: Vec<&str> = [(Privileges::BPF, "CAP_BPF"), (Privileges::PERFMON, "CAP_PERFMON")]
-        .into_iter()
-        .filter(|(capability, _)| !privileges.has(*capability))
-        .map(|(_, name)| name)
-        .collect();
-    let hint = if missing.is_empty() || privileges.has(Privileges::SYS_ADMIN) {
-        let lockdown = format!("{:?}", facts.lockdown).to_lowercase();
-        format!(
-            "this kernel's policy forbids tracing BPF (lockdown, LSM or a hardened build), \
-             though the capabilities are there; lockdown is {lockdown}"
-        )
-    } else {
-        format!("{} not held: run as root, e.g. `sudo oomwhy`", missing.join(" and "))
-    };
+    }
+    let permission::Cause { why, mend } = permission::cause(facts, &Policy::collect(root));
     Failure {
         exit: Exit::NotPermitted,
-        message: format!("the kernel does not permit {what} ({errno})\nhint: {hint}"),
+        message: format!("{why}, so the kernel refuses {what} ({errno}): {mend}"),
     }
 }

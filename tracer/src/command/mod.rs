@@ -1,6 +1,7 @@
 //! The commands: each takes what the command line said and ends in an [`Exit`] code.
 
 mod attach;
+mod check;
 pub mod explain;
 mod history;
 mod pinned;
@@ -28,7 +29,7 @@ use crate::{
     kernel_symbols,
     pipeline::{EventSink, Pipeline, PipelineError},
     replay::{self, ReplayError},
-    report,
+    report, self_test,
     sink::{
         SinkError,
         json::JsonSink,
@@ -84,6 +85,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
             let _ = writeln!(io::stderr(), "{said}");
             Ok(())
         }
+        Command::Check(arguments) => check::check(&arguments),
         Command::Schema => print(|out| {
             serde_json::to_writer_pretty(&mut *out, &report::json_schema())?;
             writeln!(out)
@@ -91,6 +93,9 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::KernelSymbols => {
             let answered = kernel_symbols::answer(io::stdin().lock(), io::stdout().lock());
             answered.map_err(|error| Failure::runtime(&error))
+        }
+        Command::SelfTestVictim { cgroup } => {
+            self_test::victim::main(&cgroup).map_err(|error| Failure::runtime(&error))
         }
         Command::ReducedBtf { file } => {
             let reduced = KernelBtf::reduced(&file).map_err(|error| watch::unusable_btf(&error))?;

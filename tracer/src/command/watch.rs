@@ -32,6 +32,7 @@ use crate::{
         support::HostFacts,
     },
     kill_counter::KillCounter,
+    least_privilege::drop_capabilities,
     live::{CROSS_CHECK, Live, LiveError, Resume, protect_self},
     loader::{Probes, pin::TakenOver},
     once::{self, OnceOutput, Telling},
@@ -83,6 +84,9 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let (mut live, mut banner) = watch.live(ours, to, u64::MAX, true)?;
+    if let Err(error) = drop_capabilities(|| live.maps_are_readable()) {
+        talk(&format!("capabilities are kept: {error}"));
+    }
     if let Some(dir) = &arguments.pin {
         banner = format!("{banner}\npinned in {}", dir.display());
     }

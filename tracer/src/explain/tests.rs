@@ -83,7 +83,9 @@ fn lines_are_under_100_columns_and_without_foreign_escapes() {
         let text = long(&records, Form::Text);
         for escape in text.split('\x1b').skip(1) {
             let code = escape.split('m').next().unwrap();
-            let is_color = code.strip_prefix('[').is_some_and(|code| code.bytes().all(|byte| byte.is_ascii_digit()));
+            let is_color = code
+                .strip_prefix('[')
+                .is_some_and(|code| code.bytes().all(|byte| byte.is_ascii_digit()));
             assert!(is_color, "{name}: {escape:?}");
         }
     }
@@ -94,8 +96,13 @@ fn the_five_questions_come_in_order() {
     let text = plain(&one(grown()));
     let page = long(&one(grown()), Form::Html);
     for whole in [text, page] {
-        let questions =
-            ["Who was killed", "Whose limit was hit?", "Why that one?", "What grew?", "What to change?"];
+        let questions = [
+            "Who was killed",
+            "Whose limit was hit?",
+            "Why that one?",
+            "What grew?",
+            "What to change?",
+        ];
         let places: Vec<usize> = questions.iter().map(|it| whole.find(it).unwrap()).collect();
         assert!(places.is_sorted(), "{places:?}");
     }

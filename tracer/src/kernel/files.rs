@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::Serialize;
+
 /// What the paths of /proc and /sys start with: `/`, or a folder that a test made.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Root(PathBuf);
@@ -29,7 +31,7 @@ impl Root {
     }
 
     /// A small file, trimmed; `None` where it is absent or empty.
-    pub(super) fn line(&self, path: &str) -> Option<String> {
+    pub(crate) fn line(&self, path: &str) -> Option<String> {
         let text = self.text(path).ok()?;
         let text = text.trim();
         (!text.is_empty()).then(|| text.to_owned())
@@ -42,7 +44,8 @@ impl Root {
 }
 
 /// How much the kernel protects itself from root.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Lockdown {
     /// Not at all.
     None,
@@ -91,14 +94,22 @@ pub struct Privileges {
 }
 
 impl Privileges {
+    /// `CAP_DAC_READ_SEARCH`: reads files of others.
+    pub const DAC_READ_SEARCH: u32 = 2;
+    /// `CAP_SYS_PTRACE`: reads what /proc shows of others.
+    pub const SYS_PTRACE: u32 = 19;
     /// `CAP_SYS_ADMIN`.
     pub const SYS_ADMIN: u32 = 21;
+    /// `CAP_SYS_RESOURCE`: locks memory, lowers oom_score_adj.
+    pub const SYS_RESOURCE: u32 = 24;
     /// `CAP_SYSLOG`: shows kernel addresses, reads /dev/kmsg.
     pub const SYSLOG: u32 = 34;
     /// `CAP_PERFMON`.
     pub const PERFMON: u32 = 38;
     /// `CAP_BPF`.
     pub const BPF: u32 = 39;
+    /// `CAP_CHECKPOINT_RESTORE`: reads /proc/PID/map_files.
+    pub const CHECKPOINT_RESTORE: u32 = 40;
 
     /// Whether the capability of this number is effective.
     pub fn has(self, capability: u32) -> bool {
@@ -116,7 +127,7 @@ pub(super) fn privileges(root: &Root) -> Option<Privileges> {
 }
 
 /// Where cgroups are mounted.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct CgroupMounts {
     /// The unified hierarchy.
     pub v2: Option<PathBuf>,

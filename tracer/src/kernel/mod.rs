@@ -1,6 +1,6 @@
 //! What the running kernel offers, in the order in which it is asked: its BTF ([`btf`], [`layout`]),
 //! where it keeps what the probes read ([`offsets`]), the other facts of this host ([`support`],
-//! with [`files`], [`kallsyms`], [`mark_format`], [`gfp`] and [`memcg_stat`]), and what follows from them ([`plan`], pure).
+//! with [`files`], [`policy`], [`kallsyms`], [`mark_format`], [`gfp`] and [`memcg_stat`]), and what follows from them ([`plan`], pure).
 //!
 //! Nothing here loads or attaches; that is the loader's.
 
@@ -13,10 +13,11 @@ pub mod mark_format;
 pub mod memcg_stat;
 pub mod offsets;
 pub mod plan;
+pub mod policy;
 pub mod support;
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 
 use std::collections::HashSet;
 

@@ -177,6 +177,11 @@ impl HostFacts {
     }
 }
 
+/// Where cgroups are mounted: all that a self-test asks of the host.
+pub fn cgroups(root: &Root) -> CgroupMounts {
+    files::cgroup_mounts(root)
+}
+
 impl BtfFacts {
     /// Reads what `btf` tells.
     pub fn collect(btf: &KernelBtf) -> Self {

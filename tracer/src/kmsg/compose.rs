@@ -3,6 +3,7 @@
 mod candidates;
 mod domain;
 mod missing;
+pub(crate) use missing::NEVER;
 mod system;
 mod victims;
 

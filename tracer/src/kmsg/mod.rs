@@ -26,6 +26,7 @@ use crate::report::{Missing, OomReport};
 
 use self::{block::Block, compose::compose, reader::Reader};
 
+pub(crate) use compose::NEVER;
 pub use text::Lines;
 
 /// What is known besides the log; nothing where somebody else kept it.

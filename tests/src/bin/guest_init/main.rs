@@ -15,6 +15,7 @@ mod demo;
 mod hog;
 mod host_facts;
 mod kernel_log;
+mod launch;
 mod mounts;
 mod program;
 mod results;
@@ -27,12 +28,15 @@ use std::process::{Command, ExitCode};
 use std::{env, fs, thread};
 
 use anyhow::{Context as _, Result, ensure};
-use oomwhy_tests::plan::{CONSOLE_BEGIN, ERROR_FILE, GUEST_PATH, HOG, Plan};
+use oomwhy_tests::plan::{CONSOLE_BEGIN, ERROR_FILE, GUEST_PATH, HOG, LAUNCHER, Plan};
 use oomwhy_tests::scenario::Hierarchy;
 use oomwhy_tests::scenarios;
 use rustix::system::{RebootCommand, reboot};
 
 fn main() -> ExitCode {
+    if env::args_os().next().is_some_and(|name| name == LAUNCHER) {
+        return launch::main();
+    }
     // A workload can be the first of a pid namespace of its own.
     let is_workload = env::args_os().next().is_some_and(|name| name == HOG);
     if is_workload || !rustix::process::getpid().is_init() {
@@ -91,6 +95,8 @@ fn run_scenarios(names: &[String]) -> Result<()> {
 
 fn run_command(argv: &[String]) -> Result<()> {
     mounts::cgroup(Hierarchy::V2)?;
+    // As an init system does it.
+    fs::write("/sys/fs/cgroup/cgroup.subtree_control", "+memory")?;
     let (program, args) = argv.split_first().context("the plan names no command")?;
     let status = Command::new(program)
         .args(args)

@@ -110,7 +110,7 @@ impl Stage {
 
     fn step(&mut self, step: &'static Step, round: u32) -> Result<()> {
         let hierarchy = self.scenario.hierarchy;
-        if !matches!(step, Step::Watch(_)) {
+        if !matches!(step, Step::Watch(_) | Step::WatchAs { .. }) {
             self.await_watchers()?;
         }
         match step {
@@ -164,27 +164,32 @@ impl Stage {
             }
             Step::StartTracer => self.tracer.start_again()?,
             Step::Program(program) => program::run(program)?,
-            Step::Watch(watcher) => self.watch(watcher)?,
             Step::Run(command) => {
                 // What they leave may be what is looked at.
                 let ending = self.watchers.iter_mut().filter(|(watcher, _)| watcher.ends);
                 ending.for_each(|(_, tracer)| tracer.wait_ended());
-                let mut run = Tracer::watch(&self.directory, command.name, command.args)?;
+                let mut run = Tracer::watch(&self.directory, command.name, &[], command.args)?;
                 run.wait_ended();
                 self.keep_exit(command, run.stop()?)?;
+            }
+            Step::Watch(watcher) => self.watch(&[], watcher)?,
+            Step::WatchAs { launch, watcher } => self.watch(launch, watcher)?,
+            Step::Launch(program) => {
+                let ended = tracer::run(&self.directory, program)?;
+                fs::write(self.directory.join(file::watcher_exit(program.name)), ended + "\n")?;
             }
         }
         Ok(())
     }
 
-    fn watch(&mut self, watcher: &'static Watcher) -> Result<()> {
+    fn watch(&mut self, launch: &[&str], watcher: &'static Watcher) -> Result<()> {
         let args = watcher.args.iter().map(|arg| self.with_pid(arg)).collect::<Result<Vec<_>>>()?;
         if watcher.replays {
             self.replays.push((watcher, args));
             return Ok(());
         }
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let tracer = Tracer::watch(&self.directory, watcher.name, &args)?;
+        let tracer = Tracer::watch(&self.directory, watcher.name, launch, &args)?;
         self.watchers.push((watcher, tracer));
         Ok(())
     }

@@ -3,15 +3,16 @@
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use oomwhy_tests::facts::file;
 use oomwhy_tests::plan::GUEST_OOMWHY;
+use oomwhy_tests::scenario::Launched;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::wait;
+use crate::{launch, wait};
 
 /// What oomwhy says on stderr once every kill will be seen.
 pub(crate) const READY_LINE: &str = "Tracing OOM kills";
@@ -40,21 +41,27 @@ impl Tracer {
             args.extend(["--record", recording.as_str()]);
         }
         args.extend(options);
-        Self::spawn(&args, &directory.join(file::REPORT), directory.join(file::STDERR))
+        Self::spawn(&[], &args, &directory.join(file::REPORT), directory.join(file::STDERR))
     }
 
-    /// Starts one more.
-    pub(crate) fn watch(directory: &Path, name: &str, args: &[&str]) -> Result<Self> {
+    /// Starts one more, by the launcher if it is given options.
+    pub(crate) fn watch(
+        directory: &Path,
+        name: &str,
+        launch: &[&str],
+        args: &[&str],
+    ) -> Result<Self> {
         Self::spawn(
+            launch,
             args,
             &directory.join(file::watcher_stdout(name)),
             directory.join(file::watcher_stderr(name)),
         )
     }
 
-    fn spawn(args: &[&str], stdout: &Path, stderr: PathBuf) -> Result<Self> {
+    fn spawn(launch: &[&str], args: &[&str], stdout: &Path, stderr: PathBuf) -> Result<Self> {
         let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
-        let process = run(&args, stdout, &stderr)?;
+        let process = start(launch, &args, stdout, &stderr)?;
         let stdout = stdout.to_owned();
         Ok(Self { process, args, stdout, stderr, was_ready: false, stderr_begin: 0 })
     }
@@ -70,7 +77,7 @@ impl Tracer {
     /// Starts it again.
     pub(crate) fn start_again(&mut self) -> Result<()> {
         self.stderr_begin = fs::read(&self.stderr)?.len();
-        self.process = run(&self.args, &self.stdout, &self.stderr)?;
+        self.process = start(&[], &self.args, &self.stdout, &self.stderr)?;
         Ok(())
     }
 
@@ -121,21 +128,31 @@ pub(crate) fn replay(directory: &Path, name: &str, args: &[String]) -> Result<St
     let recording = directory.join(file::RECORDING).display().to_string();
     let args: Vec<&str> =
         ["replay", recording.as_str()].into_iter().chain(args.iter().map(String::as_str)).collect();
-    let mut replay = Tracer::watch(directory, name, &args)?;
+    let mut replay = Tracer::watch(directory, name, &[], &args)?;
     replay.wait_ended();
     replay.stop()
 }
 
 /// What it prints is appended.
-fn run(args: &[String], stdout: &Path, stderr: &Path) -> Result<Child> {
+fn start(launch: &[&str], args: &[String], stdout: &Path, stderr: &Path) -> Result<Child> {
     let append = |path: &Path| File::options().append(true).create(true).open(path);
-    Command::new(GUEST_OOMWHY)
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(append(stdout)?)
-        .stderr(append(stderr)?)
-        .spawn()
-        .context("oomwhy cannot be started")
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let mut command = launch::command(launch, GUEST_OOMWHY, &args);
+    command.stdin(Stdio::null()).stdout(append(stdout)?).stderr(append(stderr)?);
+    launch::spawn(launch, command).context("oomwhy cannot be started")
+}
+
+/// Runs a program to its end and says how it ended; what it says on either stream goes to one file.
+pub(crate) fn run(directory: &Path, run: &Launched) -> Result<String> {
+    let said = File::create(directory.join(file::watcher_stdout(run.name)))?;
+    let (program, args) = run.words.split_first().context("no program")?;
+    let mut command = launch::command(run.launch, program, args);
+    command.stdin(Stdio::null()).stderr(said.try_clone()?).stdout(said);
+    let mut process = launch::spawn(run.launch, command)?;
+    if wait::until(TIME_TO_START, || !matches!(process.try_wait(), Ok(None))) {
+        return Ok(describe(process.wait()?));
+    }
+    interrupt(&mut process)
 }
 
 /// Interrupts a process as Ctrl-C does and says how it ended: its exit code, or what happened.

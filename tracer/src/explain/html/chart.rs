@@ -13,8 +13,7 @@ pub(super) fn chart(curve: &Curve) -> Markup {
         let (x, y) = (across * WIDTH, (1000 - up) * HEIGHT);
         format!("{}.{:03} {}.{:03}", x / 1000, x % 1000, y / 1000, y % 1000)
     };
-    let line: Vec<String> =
-        curve.points.iter().map(|point| spot(point.across, point.up)).collect();
+    let line: Vec<String> = curve.points.iter().map(|point| spot(point.across, point.up)).collect();
     let area = format!("M0 {HEIGHT} L{} L{WIDTH} {HEIGHT} Z", line.join(" L"));
     let limits = curve.points.iter().filter_map(|point| Some(spot(point.across, point.limit?)));
     let limits: Vec<String> = limits.collect();

@@ -120,6 +120,7 @@ pub(super) fn all(
     stat(&mut losses, facts, resolved, settings);
     nodes(&mut losses, facts);
     after(&mut losses, offered);
+    symbols(&mut losses, facts);
     losses.0
 }
 
@@ -248,6 +249,15 @@ fn after(losses: &mut Losses, offered: &Hooks) {
     if missing("signal_generate") {
         let why = "no tracepoint signal_generate: who shares a victim's memory is not seen to die";
         losses.add(&["victims.shares_mm_with"], why);
+    }
+}
+
+/// Names of kernel functions: where addresses are hidden, a stack is addresses only.
+fn symbols(losses: &mut Losses, facts: &HostFacts) {
+    if facts.kallsyms.per_cpu_offset.is_none() {
+        let why =
+            "kernel addresses are hidden (CAP_SYSLOG and kernel.kptr_restrict below 2 show them)";
+        losses.add(&["trigger.kernel_stack.symbol"], why);
     }
 }
 

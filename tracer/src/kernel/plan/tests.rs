@@ -288,8 +288,9 @@ fn integrity_and_unknown_lockdown_cost_nothing() {
 }
 
 #[test]
-fn hidden_addresses_cost_exactness_where_counters_are_per_cpu() {
-    for (series, lacks) in [("6.1", &[][..]), ("6.12", &["victims (exact rss)"][..])] {
+fn hidden_addresses_cost_names_and_exactness_where_counters_are_per_cpu() {
+    let names = "trigger.kernel_stack.symbol";
+    for (series, lacks) in [("6.1", &[names][..]), ("6.12", &["victims (exact rss)", names][..])] {
         let (mut facts, resolved) = on(series);
         facts.kallsyms.per_cpu_offset = None;
         let plan = planned(&facts, &resolved);

@@ -4,7 +4,7 @@ use super::Facts;
 use crate::report::{Constraint, Missing, OomReport, Outcome};
 
 /// What the kernel's log never has.
-const NEVER: [&str; 8] = [
+pub(crate) const NEVER: [&str; 8] = [
     "limit_chain",
     "oom_memcg.id",
     "trigger.cgroup",

@@ -1,0 +1,116 @@
+//! Runs a program as somebody else: as a plain user with exactly some capabilities, or as in a
+//! container. `/bin/launch [--user CAPABILITIES] [--container] -- PROGRAM ARGS`.
+
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, ExitCode};
+use std::{env, fs, thread};
+
+use anyhow::{Context as _, Result, bail};
+use nix::sched::{CloneFlags, unshare};
+use oomwhy_tests::plan::{BOX, LAUNCHER};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount_change, mount_remount};
+use rustix::process::{Gid, Resource, Rlimit, Uid, setrlimit};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, configure_capability_in_ambient_set, set_capabilities,
+    set_keep_capabilities, set_thread_res_gid, set_thread_res_uid,
+};
+
+use crate::mounts;
+
+const CONTAINER: &str = "--container";
+const USER: &str = "--user";
+/// Who it is without root.
+const PLAIN_USER: u32 = 1000;
+
+/// The program, or the launcher that will become it, if there are options.
+pub(crate) fn command(options: &[&str], program: &str, args: &[&str]) -> Command {
+    if options.is_empty() {
+        let mut command = Command::new(program);
+        command.args(args);
+        return command;
+    }
+    let mut command = Command::new(LAUNCHER);
+    command.args(options).args(["--", program]).args(args);
+    command
+}
+
+/// Starts such a command.
+pub(crate) fn spawn(options: &[&str], mut command: Command) -> Result<Child> {
+    if options.contains(&CONTAINER) { in_new_pid_namespace(command) } else { Ok(command.spawn()?) }
+}
+
+/// A thread's children are the first of the pid namespace that it made.
+pub(crate) fn in_new_pid_namespace(mut command: Command) -> Result<Child> {
+    let spawn = move || {
+        unshare(CloneFlags::CLONE_NEWPID).context("there are no pid namespaces")?;
+        Ok(command.spawn()?)
+    };
+    match thread::spawn(spawn).join() {
+        Ok(child) => child,
+        Err(_) => bail!("the thread that starts it panicked"),
+    }
+}
+
+/// The program `launch`.
+pub(crate) fn main() -> ExitCode {
+    if let Err(error) = run() {
+        eprintln!("launch: {error:#}");
+    }
+    ExitCode::FAILURE
+}
+
+/// Returns only if something goes wrong.
+fn run() -> Result<()> {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let end = words.iter().position(|word| word == "--").context("no -- before the program")?;
+    let (options, program) = (&words[..end], &words[end + 1..]);
+    if options.iter().any(|option| option == CONTAINER) {
+        contain()?;
+    }
+    if let Some(index) = options.iter().position(|option| option == USER) {
+        become_user(options.get(index + 1).context("whose capabilities?")?)?;
+    }
+    let (name, args) = program.split_first().context("no program")?;
+    Err(Command::new(name).args(args).exec()).with_context(|| format!("{name} cannot be started"))
+}
+
+/// What a container engine does by default: own mounts, /sys and the cgroups read-only, no tracefs,
+/// no debugfs, no bpffs. The pid namespace is the parent's doing.
+fn contain() -> Result<()> {
+    fs::write(format!("/sys/fs/cgroup{BOX}/cgroup.procs"), "0").context("the box is missing")?;
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWCGROUP)?;
+    let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
+    mount_change("/", private)?;
+    for target in ["/sys/fs/bpf", "/sys/kernel/tracing", "/sys/kernel/debug", "/sys/fs/cgroup"] {
+        mounts::unmount(target)?;
+    }
+    mounts::mount("cgroup2", "/sys/fs/cgroup", "")?;
+    mounts::mount("proc", "/proc", "")?;
+    for target in ["/sys/fs/cgroup", "/sys"] {
+        mount_remount(target, MountFlags::BIND | MountFlags::RDONLY, c"")
+            .with_context(|| format!("{target} cannot be made read-only"))?;
+    }
+    Ok(())
+}
+
+/// Leaves root with these capabilities, which programs that it starts keep.
+fn become_user(names: &str) -> Result<()> {
+    let names = names.split(',').filter(|name| !name.is_empty());
+    let set = names.map(capability).collect::<Result<CapabilitySet>>()?;
+    // Before 5.11 memory of BPF maps counts against it: what systemd's LimitMEMLOCK= is for.
+    setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None })?;
+    set_keep_capabilities(true)?;
+    let (uid, gid) = (Uid::from_raw(PLAIN_USER), Gid::from_raw(PLAIN_USER));
+    set_thread_res_gid(gid, gid, gid)?;
+    set_thread_res_uid(uid, uid, uid)?;
+    set_capabilities(None, CapabilitySets { effective: set, permitted: set, inheritable: set })?;
+    for capability in set.iter() {
+        configure_capability_in_ambient_set(capability, true)?;
+    }
+    Ok(())
+}
+
+fn capability(name: &str) -> Result<CapabilitySet> {
+    CapabilitySet::from_name(&name.to_uppercase())
+        .with_context(|| format!("there is no capability {name}"))
+}
