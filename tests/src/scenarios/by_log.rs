@@ -60,6 +60,7 @@ const fn by_log(kills: usize) -> Step {
     Step::Watch(Watcher {
         name: "by-log",
         args: &["--attach", "kmsg", "-o", "json"],
+        replays: false,
         ends: false,
         lines: ("{\"type\":\"oom\"", kills, kills),
         has: &["\"tier\":\"kmsg\""],
