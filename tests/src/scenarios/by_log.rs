@@ -65,7 +65,6 @@ const fn by_log(kills: usize) -> Step {
         lines: ("{\"type\":\"oom\"", kills, kills),
         has: &["\"tier\":\"kmsg\""],
         lacks: &["\"limit_chain\":"],
-        replays: false,
         tier: None,
     })
 }
