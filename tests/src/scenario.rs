@@ -124,11 +124,6 @@ pub enum Step {
         /// How many, all of them together.
         count: u64,
     },
-    /// Wait until a cgroup (v2) has been out of memory.
-    AwaitOutOfMemory {
-        /// Its path.
-        path: &'static str,
-    },
     /// Wait until oomwhy has written so many reports of an outcome.
     AwaitReports {
         /// The outcome.
@@ -314,8 +309,6 @@ pub struct Process {
     pub pause_ms: Option<u64>,
     /// How many pid namespaces deep it is; it is the first of the innermost.
     pub pid_namespaces: u32,
-    /// The cgroup (v2) that it waits for to be out of memory, once it is ready; none if empty.
-    pub after: &'static str,
     /// What it does.
     pub work: Work,
 }

@@ -72,7 +72,6 @@ const SLEEPER: Process = Process {
     uid: 0,
     pause_ms: None,
     pid_namespaces: 0,
-    after: "",
     work: Work::Sleep,
 };
 

@@ -120,8 +120,6 @@ pub struct Workload {
     pub pause_ms: Option<u64>,
     /// How deep its pid namespace is below that of whoever starts it; it is the first of that one.
     pub pid_namespaces: u32,
-    /// The directory of the cgroup (v2) that it waits for to be out of memory, once it is ready.
-    pub after: Option<String>,
     /// What it does.
     pub work: Work,
 }
@@ -136,14 +134,13 @@ impl Workload {
             uid: None,
             pause_ms: None,
             pid_namespaces: 0,
-            after: None,
             work,
         }
     }
 
     /// The arguments that [`Workload::parse`] understands.
     pub fn args(&self) -> Vec<String> {
-        let Self { cgroup, oom_score_adj, comm, uid, pause_ms, pid_namespaces, after, work } = self;
+        let Self { cgroup, oom_score_adj, comm, uid, pause_ms, pid_namespaces, work } = self;
         let mut args = Vec::new();
         let mut option = |name: &str, value: Option<String>| {
             if let Some(value) = value {
@@ -156,7 +153,6 @@ impl Workload {
         option("uid", uid.map(|value| value.to_string()));
         option("pause-ms", pause_ms.map(|value| value.to_string()));
         option("pid-namespaces", (*pid_namespaces > 0).then(|| pid_namespaces.to_string()));
-        option("after", after.clone());
         args.extend(work.words());
         args
     }
@@ -173,7 +169,6 @@ impl Workload {
                 "--comm" => workload.comm = Some(value()?),
                 "--uid" => workload.uid = Some(value()?.parse()?),
                 "--pause-ms" => workload.pause_ms = Some(value()?.parse()?),
-                "--after" => workload.after = Some(value()?),
                 "--pid-namespaces" => workload.pid_namespaces = value()?.parse()?,
                 name => workload.work = Work::parse(name, || Ok(value()?.parse()?))?,
             }
@@ -208,7 +203,6 @@ mod tests {
                 uid: Some(1234),
                 pause_ms: Some(1),
                 pid_namespaces: 3,
-                after: Some("/sys/fs/cgroup/b".to_owned()),
                 work,
             };
             assert_eq!(Workload::parse(workload.args()).unwrap(), workload);

@@ -62,30 +62,17 @@ pub(super) const ALL: &[Scenario] = &[
         ],
         ..ONE_KILL
     },
-    // Far more candidates than a report has room for; and one who waits behind them.
+    // Far more candidates than a report has room for.
     Scenario {
         name: "crowd",
         steps: &[
             Step::Cgroup { path: "/crowd", limits: &[("memory.max", "512M")] },
-            Step::Cgroup { path: "/patient", limits: &[("memory.max", "3M")] },
             Step::Start {
                 process: Process {
                     comm: "crowd",
                     cgroup: "/crowd",
                     work: Work::Crowd { count: 2000 },
                     ..SLEEPER
-                },
-                until: Until::Ready,
-            },
-            // As long as the kernel writes its table of all these tasks, nobody else gets into the
-            // OOM killer.
-            Step::Start {
-                process: Process {
-                    comm: "patient",
-                    cgroup: "/patient",
-                    after: "/crowd",
-                    work: Work::Anon { mib: 8 },
-                    ..HOG
                 },
                 until: Until::Ready,
             },
@@ -96,34 +83,18 @@ pub(super) const ALL: &[Scenario] = &[
                     work: Work::Anon { mib: 512 },
                     ..HOG
                 },
-                until: Until::Started,
-            },
-            Step::AwaitOutOfMemory { path: "/patient" },
-            Step::Write { file: "/sys/fs/cgroup/patient/memory.max", value: "max" },
-        ],
-        reports: &[
-            Expected {
-                outcome: "killed",
-                count: (1, 1),
-                says: &[
-                    ("candidates.considered", Want::Number(2002)),
-                    ("candidates.recorded", Want::Number(32)),
-                    ("candidates.list[0].comm", Want::Text("hog")),
-                ],
-            },
-            // By the time it is let in there is room.
-            Expected {
-                outcome: "reclaimed",
-                count: (1, 1),
-                says: &[
-                    ("trigger.comm", Want::Text("patient")),
-                    ("trigger.gfp_mask.value", Want::AtLeast(1)),
-                    ("trigger.order", Want::Number(0)),
-                    ("oom_memcg.path", Want::Text("/patient")),
-                    ("victims[0]", Want::Absent),
-                ],
+                until: Until::Killed,
             },
         ],
+        reports: &[Expected {
+            outcome: "killed",
+            count: (1, 1),
+            says: &[
+                ("candidates.considered", Want::Number(2002)),
+                ("candidates.recorded", Want::Number(32)),
+                ("candidates.list[0].comm", Want::Text("hog")),
+            ],
+        }],
         ..ONE_KILL
     },
     // As many as a big host has. Forking takes most of the time: two kernels must do. The victim need

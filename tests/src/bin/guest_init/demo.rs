@@ -57,7 +57,6 @@ fn start(comm: &str, oom_score_adj: i16, work: Work) -> Result<Child> {
         uid: None,
         pause_ms: Some(20),
         pid_namespaces: 0,
-        after: None,
         work,
     };
     Command::new("/bin/hog")

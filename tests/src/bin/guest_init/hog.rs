@@ -39,10 +39,6 @@ fn run() -> Result<()> {
         Work::KillGreedy { mib } => return undead::kill_greedy(&workload, mib),
         _ => set_up(&workload)?,
     }
-    if let Some(cgroup) = &workload.after {
-        ready();
-        await_out_of_memory(Path::new(cgroup));
-    }
     let pause = Duration::from_millis(workload.pause_ms.unwrap_or(0));
     match workload.work {
         Work::Sleep | Work::Undead { .. } | Work::KillGreedy { .. } => rest(),
@@ -86,17 +82,6 @@ fn set_up(workload: &Workload) -> Result<()> {
         rustix::thread::set_thread_res_uid(uid, uid, uid).context("the user cannot be set")?;
     }
     Ok(())
-}
-
-/// Waits until a cgroup (v2) has been out of memory.
-fn await_out_of_memory(cgroup: &Path) {
-    let is_out = || {
-        let events = fs::read_to_string(cgroup.join("memory.events")).unwrap_or_default();
-        events.lines().any(|line| line.starts_with("oom ") && line != "oom 0")
-    };
-    while !is_out() {
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 fn ready() {

@@ -134,16 +134,7 @@ impl Stage {
                 wait::until(TIME_TO_READ, || self.n_score_reads() >= *count);
                 self.facts.score_reads = self.n_score_reads();
             }
-            Step::AwaitOutOfMemory { path } => {
-                let is_out =
-                    || cgroup::events(hierarchy, path).get("oom").is_some_and(|times| *times > 0);
-                ensure!(wait::closely(TIME_TO_DIE, is_out), "{path} was not out of memory");
-            }
-            Step::AwaitReports { outcome, count } => {
-                let reports = self.directory.join(file::REPORT);
-                let is_there = || outcomes(&reports).get(*outcome).is_some_and(|n| n >= count);
-                ensure!(wait::until(TIME_TO_REPORT, is_there), "{:?}", outcomes(&reports));
-            }
+            Step::AwaitReports { outcome, count } => self.await_reports(outcome, *count)?,
             Step::Refused { args, code, says } => refused(args, *code, says)?,
             Step::Copy { from, to } => {
                 fs::copy(from, to)?;
@@ -172,14 +163,7 @@ impl Stage {
             }
             Step::StartTracer => self.tracer.start_again()?,
             Step::Program(program) => program::run(program)?,
-            Step::Run(command) => {
-                // What they leave may be what is looked at.
-                let ending = self.watchers.iter_mut().filter(|(watcher, _)| watcher.ends);
-                ending.for_each(|(_, tracer)| tracer.wait_ended());
-                let mut run = Tracer::watch(&self.directory, command.name, &[], command.args)?;
-                run.wait_ended();
-                self.keep_exit(command, run.stop()?)?;
-            }
+            Step::Run(command) => self.run(command)?,
             Step::Watch(watcher) => self.watch(&[], watcher)?,
             Step::WatchAs { launch, watcher } => self.watch(launch, watcher)?,
             Step::Launch(program) => {
@@ -189,6 +173,22 @@ impl Stage {
             other => bail!("{other:?} runs nothing"),
         }
         Ok(())
+    }
+
+    fn await_reports(&self, outcome: &str, count: usize) -> Result<()> {
+        let reports = self.directory.join(file::REPORT);
+        let is_there = || outcomes(&reports).get(outcome).is_some_and(|found| *found >= count);
+        ensure!(wait::until(TIME_TO_REPORT, is_there), "{:?}", outcomes(&reports));
+        Ok(())
+    }
+
+    fn run(&mut self, command: &'static Watcher) -> Result<()> {
+        // What they leave may be what is looked at.
+        let ending = self.watchers.iter_mut().filter(|(watcher, _)| watcher.ends);
+        ending.for_each(|(_, tracer)| tracer.wait_ended());
+        let mut run = Tracer::watch(&self.directory, command.name, &[], command.args)?;
+        run.wait_ended();
+        self.keep_exit(command, run.stop()?)
     }
 
     fn watch(&mut self, launch: &[&str], watcher: &'static Watcher) -> Result<()> {
@@ -229,8 +229,6 @@ impl Stage {
             uid: (process.uid != 0).then_some(process.uid),
             pause_ms: process.pause_ms,
             pid_namespaces: process.pid_namespaces,
-            after: (!process.after.is_empty())
-                .then(|| below(self.scenario.hierarchy, process.after)),
             work: process.work,
         };
         let mut command = Command::new(HOG);

@@ -4,16 +4,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Polls until the condition holds; false if it did not within the time.
-pub(crate) fn until(limit: Duration, condition: impl FnMut() -> bool) -> bool {
-    poll(limit, Duration::from_millis(10), condition)
-}
-
-/// The same, for what passes quickly.
-pub(crate) fn closely(limit: Duration, condition: impl FnMut() -> bool) -> bool {
-    poll(limit, Duration::from_millis(1), condition)
-}
-
-fn poll(limit: Duration, longest: Duration, mut condition: impl FnMut() -> bool) -> bool {
+pub(crate) fn until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    const LONGEST: Duration = Duration::from_millis(10);
     // What comes soon is seen soon; who waits long does not get in the way of what it waits for.
     let mut pause = Duration::from_millis(1);
     let start = Instant::now();
@@ -25,6 +17,6 @@ fn poll(limit: Duration, longest: Duration, mut condition: impl FnMut() -> bool)
             return false;
         }
         thread::sleep(pause);
-        pause = (2 * pause).min(longest);
+        pause = (2 * pause).min(LONGEST);
     }
 }

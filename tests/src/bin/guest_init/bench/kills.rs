@@ -109,7 +109,6 @@ impl Arena {
             uid: None,
             pause_ms: None,
             pid_namespaces: 0,
-            after: None,
             work,
         };
         Command::new("/bin/hog")
