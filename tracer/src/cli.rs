@@ -46,7 +46,7 @@ const WATCH_EXAMPLES: &str = "\
 Examples:
   oomwhy watch -o json --count 1           the next kill as one JSON object
   oomwhy watch -p 4242,4243                kills of or by these processes
-  oomwhy watch --store --max-age 90d       trace, and keep the reports of 90 days";
+  oomwhy watch --store --max-age 90d       trace, and keep 90 days of reports";
 
 const REPLAY_EXAMPLES: &str = "\
 Examples:

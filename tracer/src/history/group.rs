@@ -49,16 +49,15 @@ pub fn group(found: Vec<Found>) -> Vec<Group> {
 impl Group {
     /// "12 times in 24 h, every 31 min".
     pub fn rhythm(&self) -> String {
-        let mut text =
-            if self.count == 1 { "once".into() } else { format!("{} times", self.count) };
-        if let (Some(first), Some(last), 2..) = (self.times.first(), self.times.last(), self.count)
-        {
-            text += &format!(" in {}", span(last.as_second() - first.as_second()));
+        if self.count == 1 {
+            return "once".to_owned();
         }
-        if let Some(seconds) = self.interval() {
-            text += &format!(", every {}", span(seconds));
-        }
-        text
+        let ends = self.times.first().zip(self.times.last());
+        let within = ends.map(|(first, last)| span(last.as_second() - first.as_second()));
+        let within = within.map_or_else(String::new, |span| format!(" in {span}"));
+        let every = self.interval().map(span);
+        let every = every.map_or_else(String::new, |span| format!(", every {span}"));
+        format!("{} times{within}{every}", self.count)
     }
 
     /// The median of the times between two kills, where it says something: most of them must be near
