@@ -53,6 +53,10 @@ Examples:
   oomwhy replay kills.rec                  every report again, as text
   oomwhy replay kills.rec -o json --comm java  java's only, as JSON";
 
+const UNPIN_EXAMPLES: &str = "\
+Examples:
+  oomwhy unpin /sys/fs/bpf/oomwhy          after the last oomwhy --pin has ended";
+
 const SCHEMA_EXAMPLES: &str = "\
 Examples:
   oomwhy schema                            to be given to a validator or a code generator";
@@ -129,6 +133,7 @@ pub enum Command {
     /// Remove what --pin has left in DIR, which detaches it.
     ///
     /// What nobody has reported yet is given up.
+    #[command(after_help = UNPIN_EXAMPLES)]
     Unpin {
         /// The directory.
         #[arg(value_hint = ValueHint::DirPath)]

@@ -164,14 +164,7 @@ impl Stage {
             }
             Step::StartTracer => self.tracer.start_again()?,
             Step::Program(program) => program::run(program)?,
-            Step::Run(command) => {
-                // What they leave may be what is looked at.
-                let ending = self.watchers.iter_mut().filter(|(watcher, _)| watcher.ends);
-                ending.for_each(|(_, tracer)| tracer.wait_ended());
-                let mut run = Tracer::watch(&self.directory, command.name, &[], command.args)?;
-                run.wait_ended();
-                self.keep_exit(command, run.stop()?)?;
-            }
+            Step::Run(command) => self.run(command)?,
             Step::Watch(watcher) => self.watch(&[], watcher)?,
             Step::WatchAs { launch, watcher } => self.watch(launch, watcher)?,
             Step::Launch(program) => {
@@ -192,6 +185,15 @@ impl Stage {
         let tracer = Tracer::watch(&self.directory, watcher.name, launch, &args)?;
         self.watchers.push((watcher, tracer));
         Ok(())
+    }
+
+    /// Runs one to its end. What the watchers leave that end may be what it looks at.
+    fn run(&mut self, command: &'static Watcher) -> Result<()> {
+        let ending = self.watchers.iter_mut().filter(|(watcher, _)| watcher.ends);
+        ending.for_each(|(_, tracer)| tracer.wait_ended());
+        let mut run = Tracer::watch(&self.directory, command.name, &[], command.args)?;
+        run.wait_ended();
+        self.keep_exit(command, run.stop()?)
     }
 
     /// Watchers start side by side; what comes next comes when all of them trace.
