@@ -68,7 +68,7 @@ Examples:
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
-  oomwhy completions bash                  for /usr/share/bash-completion/completions/oomwhy
+  oomwhy completions bash                  for /etc/bash_completion.d/oomwhy
   oomwhy completions zsh                   for a directory of $fpath, as _oomwhy";
 
 /// Tells who was killed by the OOM killer, by whose limit, and why that one.
