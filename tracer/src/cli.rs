@@ -46,12 +46,16 @@ const WATCH_EXAMPLES: &str = "\
 Examples:
   oomwhy watch -o json --count 1           the next kill as one JSON object
   oomwhy watch -p 4242,4243                kills of or by these processes
-  oomwhy watch --store --max-age 90d       trace, and keep the reports of 90 days";
+  oomwhy watch --store --max-age 90d       trace, and keep 90 days of reports";
 
 const REPLAY_EXAMPLES: &str = "\
 Examples:
   oomwhy replay kills.rec                  every report again, as text
   oomwhy replay kills.rec -o json --comm java  java's only, as JSON";
+
+const UNPIN_EXAMPLES: &str = "\
+Examples:
+  oomwhy unpin /sys/fs/bpf/oomwhy          after the last oomwhy --pin has ended";
 
 const SCHEMA_EXAMPLES: &str = "\
 Examples:
@@ -64,7 +68,7 @@ Examples:
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
-  oomwhy completions bash                  for /usr/share/bash-completion/completions/oomwhy
+  oomwhy completions bash                  for /etc/bash_completion.d/oomwhy
   oomwhy completions zsh                   for a directory of $fpath, as _oomwhy";
 
 /// Tells who was killed by the OOM killer, by whose limit, and why that one.
@@ -129,6 +133,7 @@ pub enum Command {
     /// Remove what --pin has left in DIR, which detaches it.
     ///
     /// What nobody has reported yet is given up.
+    #[command(after_help = UNPIN_EXAMPLES)]
     Unpin {
         /// The directory.
         #[arg(value_hint = ValueHint::DirPath)]

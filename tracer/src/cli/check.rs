@@ -4,8 +4,15 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
+const EXAMPLES: &str = "\
+Examples:
+  oomwhy check                         what can be seen here, and how to see more
+  oomwhy check --self-test             a kill made for the purpose: is it seen
+  oomwhy check -o json                 for other tools";
+
 /// What `check` takes.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct CheckArgs {
     /// Make a real kill, and see whether it is reported as it was.
     ///

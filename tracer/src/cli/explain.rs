@@ -4,23 +4,29 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::{Color, OutputArgs};
+use super::{Color, DirArgs, OutputArgs};
 use crate::explain::Form;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  oomwhy explain kills.jsonl                                the long answer, in the terminal
-  oomwhy explain -o html --output-file oom.html kills.jsonl a page to attach to an incident
-  dmesg | oomwhy explain -                                  kills before anybody was watching
-  journalctl -k -b -1 | oomwhy explain -                    those of the boot before";
+  oomwhy explain kxqz                        the one that `oomwhy list` calls kxqz...
+  oomwhy explain kills.jsonl                 all of a file
+  oomwhy explain kxqz -o html --output-file oom.html  a page to attach to an incident
+  dmesg | oomwhy explain -                   kills before anybody was watching
+  journalctl -k -b -1 | oomwhy explain -     those of the boot before";
 
 /// What `explain` takes.
 #[derive(Args, Clone, Debug)]
 pub struct ExplainArgs {
-    /// A file; `-` is stdin.
-    #[arg(value_name = "FILE|-", value_hint = ValueHint::FilePath, default_value = "-",
+    /// A file, `-` for stdin, or the ID of a report as `oomwhy list` shows it.
+    ///
+    /// A file holds a kernel's log or reports as JSON. What is no file is looked for in the history.
+    #[arg(value_name = "ID|FILE|-", value_hint = ValueHint::FilePath, default_value = "-",
         hide_default_value = true)]
     pub what: PathBuf,
+    /// Where to look for an ID.
+    #[command(flatten)]
+    pub dir: DirArgs,
     /// Format: text, html or json.
     ///
     /// html: one page that needs nothing else. json: one object a line, with its verdict.

@@ -10,7 +10,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   oomwhy risk                          a table, the most urgent first
   oomwhy risk --watch                  the same live, on the whole screen
-  oomwhy risk --cgroup '/kubepods/**' -o json";
+  oomwhy risk --cgroup '/kubepods/**'  those below a cgroup only";
 
 /// What `risk` takes.
 #[derive(Args, Clone, Debug)]

@@ -11,7 +11,7 @@ use std::{
 use anstream::AutoStream;
 use jiff::tz::TimeZone;
 
-use super::{Failure, open_output};
+use super::{Failure, history, open_output};
 use crate::{
     cli::ExplainArgs,
     exit::Exit,
@@ -26,7 +26,7 @@ const LONGEST: u64 = 64 << 20;
 
 /// Explains every kill of a file.
 pub fn explain(arguments: &ExplainArgs) -> Result<(), Failure> {
-    let (name, input) = open(&arguments.what)?;
+    let (name, input) = open(&arguments.what, &arguments.dir.dir)?;
     let mut sink = sink(arguments)?;
     let mut input = BufReader::with_capacity(64 * 1024, input);
     let start = input.fill_buf().map_err(|error| unreadable(&name, &error))?;
@@ -62,7 +62,8 @@ impl From<SinkError> for Stop {
     }
 }
 
-fn open(what: &Path) -> Result<(String, Box<dyn Read>), Failure> {
+/// stdin, a file, or what the history has under this name where there is no such file.
+fn open(what: &Path, history: &Path) -> Result<(String, Box<dyn Read>), Failure> {
     if what == Path::new("-") {
         let stdin = io::stdin();
         if stdin.is_terminal() {
@@ -74,6 +75,15 @@ fn open(what: &Path) -> Result<(String, Box<dyn Read>), Failure> {
     let name = what.display().to_string();
     match File::open(what) {
         Ok(file) => Ok((name, Box::new(file))),
+        // A path is none of a report's names.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !name.contains('/') => {
+            let picked = history::pick::pick(history, Some(&name));
+            let (_, line) = picked.map_err(|Failure { exit, message }| Failure {
+                exit,
+                message: format!("{name} is no file, and {message}"),
+            })?;
+            Ok((name, Box::new(io::Cursor::new(line))))
+        }
         Err(error) => Err(unreadable(&name, &error)),
     }
 }

@@ -12,11 +12,9 @@ use std::{
     path::Path,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
-    time::Duration,
 };
 
 use flate2::bufread::MultiGzDecoder;
-use jiff::Timestamp;
 
 use super::{
     HistoryError,
@@ -29,8 +27,6 @@ use super::{
 
 /// A segment that unpacks to more than this was not written by us: it must not fill our memory.
 const CONTENT_MAX: u64 = 32 * SEGMENT_BYTES_MAX;
-/// Reports are stored when they are closed, at most this long after their time (`--close-after`).
-const STORED_AFTER: Duration = Duration::from_mins(15);
 /// More threads do not help: the disk is one.
 const THREADS_MAX: usize = 4;
 
@@ -210,13 +206,10 @@ fn read_up_to(from: impl Read) -> (Vec<u8>, bool) {
     (content, is_whole)
 }
 
-/// Whether records of the range can be in a segment: by when it was begun and last written to.
+/// Whether a segment can have records of the range: none is later than its last line. It may well
+/// have some that are earlier than its start: a task can wait for hours before its report is closed.
 fn may_have(listed: &Listed, query: &Query) -> bool {
-    let is_late = |until: Timestamp| {
-        until.checked_add(STORED_AFTER).is_ok_and(|until| listed.segment.start > until)
-    };
-    let is_early = |since: Timestamp| listed.modified < since.as_second();
-    !query.until.is_some_and(is_late) && !query.since.is_some_and(is_early)
+    query.since.is_none_or(|since| listed.modified >= since.as_second())
 }
 
 fn search(content: &[u8], segment: &Segment, query: &Query, into: &mut Findings) {
@@ -254,6 +247,6 @@ fn latest(found: Vec<Found>) -> Vec<Found> {
 impl Found {
     /// For tests of what is made of summaries alone.
     pub(crate) fn unstored(summary: Summary) -> Self {
-        Self { summary, segment: Segment::begun(Timestamp::UNIX_EPOCH, ""), line: 0..0 }
+        Self { summary, segment: Segment::begun(jiff::Timestamp::UNIX_EPOCH, ""), line: 0..0 }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) fn today(path: &Path) {
     }
     add(report(
         "boot-00000000000000ff-7".to_owned(),
-        now,
+        now - SignedDuration::from_mins(30),
         "postgres",
         "/system.slice/postgresql.service",
     ));

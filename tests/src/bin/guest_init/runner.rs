@@ -203,6 +203,15 @@ impl Stage {
         Ok(())
     }
 
+    /// Runs one to its end. What the watchers leave that end may be what it looks at.
+    fn run(&mut self, command: &'static Watcher) -> Result<()> {
+        let ending = self.watchers.iter_mut().filter(|(watcher, _)| watcher.ends);
+        ending.for_each(|(_, tracer)| tracer.wait_ended());
+        let mut run = Tracer::watch(&self.directory, command.name, &[], command.args)?;
+        run.wait_ended();
+        self.keep_exit(command, run.stop()?)
+    }
+
     /// Watchers start side by side; what comes next comes when all of them trace.
     fn await_watchers(&mut self) -> Result<()> {
         for (watcher, tracer) in &mut self.watchers {

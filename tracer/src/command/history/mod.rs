@@ -1,7 +1,7 @@
 //! `oomwhy list`, `show`, `export`: what `watch --store` has kept.
 
 pub(super) mod list;
-mod pick;
+pub(super) mod pick;
 
 use std::{
     io::{self, BufWriter, Write},
