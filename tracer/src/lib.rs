@@ -26,6 +26,7 @@ pub mod recording;
 
 pub mod cgroup_paths;
 pub mod clock;
+pub mod enrich;
 pub mod kernel_symbols;
 pub mod kill_counter;
 pub mod proc_file;
