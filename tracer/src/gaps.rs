@@ -111,10 +111,10 @@ impl Gaps {
             return None;
         };
         if reading.kills.saturating_sub(base.kills) <= self.seen {
-            if amid != Amid::Nothing {
-                self.is_unchecked = true;
-            } else {
+            if amid == Amid::Nothing {
                 self.start_from(reading);
+            } else {
+                self.is_unchecked = true;
             }
             return None;
         }

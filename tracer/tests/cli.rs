@@ -350,7 +350,7 @@ fn what_has_no_kill_in_it_is_told_with_code_1() {
     for (input, words) in [
         (b"".as_slice(), "no OOM kill"),
         (b"[    1.0] hello\n", "no OOM kill"),
-        (&[0; 100_000], "no OOM kill"),
+        (&vec![0; 100_000], "no OOM kill"),
         (b"\xff\xfe\x00{{{", "no OOM kill"),
         (b"{\"a\": 1}", "not a report of oomwhy"),
         (b"{", "not a report of oomwhy"),
@@ -362,7 +362,7 @@ fn what_has_no_kill_in_it_is_told_with_code_1() {
     }
     check_refusal(&["explain", "/nowhere/x"], 1, "cannot read /nowhere/x: No such file");
     check_refusal(&["explain", "/"], 1, "cannot read /: Is a directory");
-    check_refusal(&["explain", "-o", "events", &kmsg("5.10-global")], 2, "-o events");
+    check_refusal(&["explain", "-o", "events", &kmsg("5.10-global")], 2, "'events'");
     check_refusal(&["--attach", "kmsg", "-o", "events"], 2, "--attach kmsg");
     check_refusal(&["--attach", "nonsense"], 2, "'nonsense'");
     check_closed_pipe(&["explain", &kmsg("5.10-global")]);

@@ -188,7 +188,7 @@ fn what_cannot_be_read_is_said_once_and_the_rest_is_listed() {
 #[test]
 fn a_history_that_may_not_be_read_is_code_77() {
     let history = history();
-    fs::set_permissions(history.path(), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(history.path(), Permissions::from_mode(0o000)).unwrap();
     if fs::read_dir(history.path()).is_err() {
         let (_, err) = run(&history, "list", 77);
         assert!(err.contains("Permission denied") && err.contains("run as root"), "{err}");

@@ -1,7 +1,6 @@
 //! How long a list of many reports takes: `cargo test --release -p oomwhy --test history_speed --
 //! --ignored --nocapture`.
 #![expect(
-    clippy::unwrap_used,
     clippy::print_stderr,
     reason = "clippy excuses #[test] functions, not the helpers of an integration test; it measures"
 )]

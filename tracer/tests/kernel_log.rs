@@ -25,7 +25,7 @@ use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_oomwhy");
 const LIMIT: u64 = 16 << 20;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The kernel writes ten reports in five seconds: one kill at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());

@@ -134,7 +134,9 @@ fn pipeline(
 ) -> Pipeline {
     let mut pipeline = Pipeline::new(host, filter, count);
     // First: what is printed may end the run, when nobody reads it any more.
-    store.into_iter().for_each(|store| pipeline.add_sink(store));
+    if let Some(store) = store {
+        pipeline.add_sink(store);
+    }
     match output.output {
         Format::Text => {
             let out = AutoStream::new(to, output.color_choice());

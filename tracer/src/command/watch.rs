@@ -347,13 +347,12 @@ fn banner(host: &Host) -> String {
     let kernel = host.kernel.as_deref().unwrap_or("this kernel");
     let first = format!("Tracing OOM kills on {kernel} ({}). Ctrl-C to stop.", host.tier.name());
     // Fields that one reason costs, in one line.
-    let reasons = host.missing.iter().map(|missing| &missing.why);
     let mut told: Vec<&String> = Vec::new();
-    reasons.for_each(|why| {
+    for Missing { why, .. } in &host.missing {
         if !told.contains(&why) {
-            told.push(why)
+            told.push(why);
         }
-    });
+    }
     let missing = told.into_iter().map(|why| {
         let fields = host.missing.iter().filter(|missing| missing.why == *why);
         let fields: Vec<&str> = fields.map(|missing| missing.field.as_str()).collect();

@@ -1,6 +1,6 @@
 //! Kills that repeat. Pure.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt::Write as _};
 
 use jiff::Timestamp;
 
@@ -49,14 +49,15 @@ pub fn group(found: Vec<Found>) -> Vec<Group> {
 impl Group {
     /// "12 times in 24 h, every 31 min".
     pub fn rhythm(&self) -> String {
-        let mut text =
+        let mut text: String =
             if self.count == 1 { "once".into() } else { format!("{} times", self.count) };
         if let (Some(first), Some(last), 2..) = (self.times.first(), self.times.last(), self.count)
         {
-            text += &format!(" in {}", span(last.as_second() - first.as_second()));
+            // Writing to a String cannot fail.
+            let _ = write!(text, " in {}", span(last.as_second() - first.as_second()));
         }
         if let Some(seconds) = self.interval() {
-            text += &format!(", every {}", span(seconds));
+            let _ = write!(text, ", every {}", span(seconds));
         }
         text
     }

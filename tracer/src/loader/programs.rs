@@ -65,11 +65,9 @@ fn load(program: &mut Program, btf: &Btf, planned: Planned) -> Result<(), LoadEr
         How::TpBtf => {
             <&mut BtfTracePoint>::try_from(program).and_then(|program| program.load(hook, btf))
         }
-        How::Kprobe | How::Kretprobe => {
-            <&mut KProbe>::try_from(program).and_then(|program| program.load())
-        }
-        How::RawTp => <&mut RawTracePoint>::try_from(program).and_then(|program| program.load()),
-        How::Tracepoint => <&mut TracePoint>::try_from(program).and_then(|program| program.load()),
+        How::Kprobe | How::Kretprobe => <&mut KProbe>::try_from(program).and_then(KProbe::load),
+        How::RawTp => <&mut RawTracePoint>::try_from(program).and_then(RawTracePoint::load),
+        How::Tracepoint => <&mut TracePoint>::try_from(program).and_then(TracePoint::load),
     };
     loaded.map_err(|error| program_error(name, error))
 }

@@ -178,15 +178,13 @@ impl<'a> Facts<'a> {
         let read = self.report.system.as_ref().and_then(|system| system.age_ns);
         let read_ns =
             read.zip(self.report.boottime_ns).map(|(age, start)| start.saturating_add(age));
-        let back = self.report.victims.iter().map(|victim| {
+        let mut back = self.report.victims.iter().map(|victim| {
             let marked = victim.marked_at_ns?;
             let reaped = victim.reaped.as_ref().and_then(|reaped| reaped.started_after_ns);
             let events = [reaped, victim.exited_after_ns, victim.freed_after_ns];
             Some(marked.saturating_add(events.into_iter().flatten().min()?))
         });
         !self.report.victims.is_empty()
-            && read_ns.is_some_and(|read| {
-                back.fold(true, |before, back| before && back.is_some_and(|back| read < back))
-            })
+            && read_ns.is_some_and(|read| back.all(|back| back.is_some_and(|back| read < back)))
     }
 }

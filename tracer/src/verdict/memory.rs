@@ -114,6 +114,7 @@ pub(super) fn protected(facts: &Facts<'_>) -> Option<Finding> {
 }
 
 /// memory.min, where it protects anything; `Some(None)` for all.
+#[expect(clippy::option_option, reason = "nothing and everything are two answers")]
 fn min(level: &LimitLevel) -> Option<Option<u64>> {
     if level.min_no_limit {
         return Some(None);
@@ -126,15 +127,12 @@ pub(super) fn swap_full(facts: &Facts<'_>) -> Option<Finding> {
     if !facts.is_shortage() {
         return None;
     }
-    let (place, used, size) = match &facts.report.oom_memcg {
-        Some(memcg) => {
-            (facts.domain.name.as_deref()?, memcg.swap_usage_bytes?, memcg.swap_max_bytes?)
-        }
-        None => {
-            let system = facts.report.system.as_ref()?;
-            let (free, total) = (system.swap_free_bytes?, system.swap_total_bytes?);
-            ("the host", total.checked_sub(free)?, total)
-        }
+    let (place, used, size) = if let Some(memcg) = &facts.report.oom_memcg {
+        (facts.domain.name.as_deref()?, memcg.swap_usage_bytes?, memcg.swap_max_bytes?)
+    } else {
+        let system = facts.report.system.as_ref()?;
+        let (free, total) = (system.swap_free_bytes?, system.swap_total_bytes?);
+        ("the host", total.checked_sub(free)?, total)
     };
     // A hundredth is left over between what is counted and what is had.
     if size == 0 || used < size - size / 100 {

@@ -1,5 +1,7 @@
 //! A small recording, made as a live run makes it.
 
+#![allow(dead_code, reason = "each test binary has its own part of it")]
+
 use std::{collections::BTreeMap, fs, path::Path};
 
 use oomwhy::{

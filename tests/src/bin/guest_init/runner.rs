@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use oomwhy_tests::facts::{Facts, Started, file};
 use oomwhy_tests::plan::{GUEST_OOMWHY, HOG};
 use oomwhy_tests::report::{n_killed, objects};
@@ -155,6 +155,14 @@ impl Stage {
                 self.facts.swap_pages = n_swap_pages();
             }
             Step::Write { file, value } => self.settings.write(Path::new(file), value)?,
+            step => self.run(step)?,
+        }
+        Ok(())
+    }
+
+    /// The steps that are about oomwhy and other programs.
+    fn run(&mut self, step: &'static Step) -> Result<()> {
+        match step {
             Step::PauseTracer => self.tracer.signal(Signal::STOP)?,
             Step::ResumeTracer => self.tracer.signal(Signal::CONT)?,
             Step::KillTracer { within_ms, once_ready } => {
@@ -178,6 +186,7 @@ impl Stage {
                 let ended = tracer::run(&self.directory, program)?;
                 fs::write(self.directory.join(file::watcher_exit(program.name)), ended + "\n")?;
             }
+            other => bail!("{other:?} runs nothing"),
         }
         Ok(())
     }

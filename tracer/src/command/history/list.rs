@@ -19,9 +19,10 @@ use crate::{
 /// Lists what matches.
 pub(in crate::command) fn list(arguments: &ListArgs) -> Result<(), Failure> {
     let (history, found) = find(&arguments.dir.dir, &arguments.select, arguments.quiet)?;
-    let result = match arguments.group {
-        true => list_groups(arguments, found),
-        false => list_records(arguments, &history, &found),
+    let result = if arguments.group {
+        list_groups(arguments, found)
+    } else {
+        list_records(arguments, &history, &found)
     };
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

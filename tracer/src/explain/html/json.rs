@@ -1,5 +1,7 @@
 //! The report as JSON to copy: plain ASCII, so that nothing in it hides or reorders what is read.
 
+use std::fmt::Write as _;
+
 use crate::{report::Record, sink::SinkError};
 
 /// Indented, everything but printable ASCII as `\u` escapes: the same JSON.
@@ -12,7 +14,8 @@ pub(super) fn pretty(record: &Record) -> Result<String, SinkError> {
         } else {
             let mut units = [0; 2];
             for unit in character.encode_utf16(&mut units) {
-                text.push_str(&format!("\\u{unit:04x}"));
+                // Writing to a String cannot fail.
+                let _ = write!(text, "\\u{unit:04x}");
             }
         }
     }

@@ -132,7 +132,9 @@ pub(super) fn limit(page: &mut Page, report: &OomReport) {
             ("low", Kind::Number),
             ("of", Kind::Number),
         ]);
-        zones.into_iter().for_each(|zone| table.row(Style::new(), zone.to_vec()));
+        for zone in zones {
+            table.row(Style::new(), zone.to_vec());
+        }
         page.table(&table);
     }
 }

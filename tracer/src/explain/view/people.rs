@@ -114,9 +114,9 @@ pub(in crate::explain) fn trigger_is_victim(report: &OomReport) -> bool {
 
 /// As a shell would take it, roughly: words with blanks in them are quoted.
 fn cmdline(words: &[String]) -> String {
-    let quoted = words.iter().map(|word| match word.contains(' ') || word.is_empty() {
-        true => format!("'{}'", safe(word)),
-        false => safe(word),
+    let quoted = words.iter().map(|word| {
+        let needs_quotes = word.contains(' ') || word.is_empty();
+        if needs_quotes { format!("'{}'", safe(word)) } else { safe(word) }
     });
     quoted.collect::<Vec<_>>().join(" ")
 }

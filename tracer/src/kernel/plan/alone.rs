@@ -114,7 +114,9 @@ fn missing(program: &str, has_fields: bool) -> Vec<MissingField> {
     let marked = "tier tracepoint: a task that is marked was killed, or was dying by itself; one that \
                   was chosen and was gone already is not seen";
     add("outcome", marked);
-    BEYOND.iter().for_each(|field| add(field, why));
+    for field in BEYOND {
+        add(field, why);
+    }
     if matches!(program, "record_alone" | "raw_alone_pid") {
         add("victims.start_time", "oom:mark_victim passes none, and /proc has it in ticks only");
     }

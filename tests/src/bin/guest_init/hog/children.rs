@@ -41,7 +41,7 @@ pub(super) fn run_in_new_pid_namespace(workload: Workload) -> Result<()> {
 
 /// Forks a crowd in hundreds: a shell looks at all of its children when it makes one more. Each waits
 /// at a gate that nobody opens; a hundred that is complete says so.
-const CROWD: &str = r#"
+const CROWD: &str = r"
     mkfifo=$1 hundreds=$2 ready=$3
     for pipe in gate done; do $mkfifo mkfifo /tmp/$pipe-$$; done
     exec 4<>/tmp/gate-$$ 5<>/tmp/done-$$
@@ -58,11 +58,11 @@ const CROWD: &str = r#"
     while [ $n -gt 0 ]; do read _ <&5; n=$((n - 1)); done
     echo $ready
     read _ <&4
-"#;
+";
 
 /// Becomes a shell with so many children that do nothing.
 pub(super) fn become_crowd(count: usize) -> Result<()> {
-    ensure!(count % 100 == 0, "a crowd comes in hundreds");
+    ensure!(count.is_multiple_of(100), "a crowd comes in hundreds");
     let hundreds = (count / 100).to_string();
     let mut shell = Command::new(BUSYBOX);
     shell.args(["sh", "-c", CROWD, "crowd", BUSYBOX, &hundreds, READY]);

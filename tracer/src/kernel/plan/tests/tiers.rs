@@ -36,7 +36,7 @@ fn how(plan: &Plan, program: &str) -> Option<(&'static str, How)> {
 }
 
 fn refused(tier: Tier, facts: &HostFacts, resolved: &Resolved) -> (bool, String) {
-    let refusal = plan(tier, facts, resolved).err().expect("a refusal");
+    let refusal = plan(tier, facts, resolved).expect_err("a refusal");
     (refusal.is_forbidden(), refusal.to_string())
 }
 
