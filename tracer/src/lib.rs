@@ -32,6 +32,7 @@ pub mod recording;
 
 pub mod cgroup_paths;
 pub mod clock;
+pub mod enrich;
 pub mod group_counter;
 pub mod kernel_symbols;
 pub mod kill_counter;

@@ -2,8 +2,9 @@
 
 use super::Facts;
 use crate::{
+    enrich::container,
     events::{CgroupPath, Counter, Invocation, Level, Levels, Memcg, Name},
-    report::{Cgroup, LimitLevel, OomMemcg, OomReport, lossy},
+    report::{Cgroup, Home, LimitLevel, OomMemcg, OomReport, lossy},
 };
 
 /// A limit in bytes, or that there is none.
@@ -40,6 +41,11 @@ pub(super) fn cgroup(facts: Facts<'_>, id: u64) -> Cgroup {
     cgroup
 }
 
+/// What a cgroup stands for.
+pub(super) fn home(cgroup: &Cgroup) -> Home {
+    cgroup.path.as_deref().map(container::home).unwrap_or_default()
+}
+
 /// "/" for the root, else each name behind a "/".
 fn joined(names: &[Name]) -> Vec<u8> {
     if names.is_empty() {
@@ -50,8 +56,10 @@ fn joined(names: &[Name]) -> Vec<u8> {
 
 pub(super) fn oom_memcg(facts: Facts<'_>, memcg: &Memcg) -> OomMemcg {
     let [swap, memsw] = swap_and_memsw(facts, memcg.swap);
+    let cgroup = memcg.id.map(|id| cgroup(facts, id)).unwrap_or_default();
     let mut report = OomMemcg {
-        cgroup: memcg.id.map(|id| cgroup(facts, id)).unwrap_or_default(),
+        home: home(&cgroup),
+        cgroup,
         swap_usage_bytes: swap.usage,
         swap_max_bytes: swap.max.bytes,
         swap_no_limit: swap.max.none,

@@ -155,6 +155,7 @@ fn nodes(mask: u64) -> String {
 
 fn trigger(facts: Facts<'_>, task: &Task) -> Trigger {
     let (comm, comm_hex) = lossy(&task.comm.0);
+    let cgroup = task.cgroup_id.map(|id| cgroups::cgroup(facts, id));
     Trigger {
         pid: task.tgid,
         tid: (task.tid != task.tgid).then_some(task.tid),
@@ -162,7 +163,8 @@ fn trigger(facts: Facts<'_>, task: &Task) -> Trigger {
         comm_hex,
         uid: Some(task.uid),
         oom_score_adj: task.oom_score_adj,
-        cgroup: task.cgroup_id.map(|id| cgroups::cgroup(facts, id)),
+        home: cgroup.as_ref().map(cgroups::home).unwrap_or_default(),
+        cgroup,
         ..Trigger::default()
     }
 }

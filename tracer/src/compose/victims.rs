@@ -27,6 +27,7 @@ fn report(
     let task = &victim.task;
     let row = candidates.and_then(|table| table.list.iter().find(|row| row.pid == task.tgid));
     let (comm, comm_hex) = lossy(&task.comm.0);
+    let cgroup = task.cgroup_id.map(|id| cgroups::cgroup(facts, id));
     let mut report = Victim {
         pid: task.tgid,
         tid: (task.tid != task.tgid).then_some(task.tid),
@@ -35,7 +36,8 @@ fn report(
         comm_hex,
         uid: Some(task.uid),
         start_time: task.start_boottime_ns.and_then(|started| facts.time(started)),
-        cgroup: task.cgroup_id.map(|id| cgroups::cgroup(facts, id)),
+        home: cgroup.as_ref().map(cgroups::home).unwrap_or_default(),
+        cgroup,
         chosen: is_chosen(facts, task.tgid),
         points: row.and_then(|row| row.points),
         oom_score_adj: task.oom_score_adj,

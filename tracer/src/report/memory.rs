@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::is_false;
+use super::{Home, is_false};
 
 /// A cgroup, as much of it as is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -31,6 +31,9 @@ pub struct OomMemcg {
     /// Which one.
     #[serde(flatten)]
     pub cgroup: Cgroup,
+    /// The container, pod or unit whose limit it is.
+    #[serde(flatten)]
+    pub home: Home,
     /// memory.current.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage_bytes: Option<u64>,

@@ -5,6 +5,7 @@
 //! nothing here converts, looks up or prints.
 
 mod bytes;
+mod container;
 mod memory;
 mod reserved;
 mod schema;
@@ -18,8 +19,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use bytes::{hex, lossy, original};
+pub use container::{Container, Home};
 pub use memory::{Cgroup, LimitLevel, OomMemcg};
-pub use reserved::{Container, Growth, GrowthPoint, GrowthRate, GrowthStack, Verdict};
+pub use reserved::{Growth, GrowthPoint, GrowthRate, GrowthStack, Verdict};
 pub use schema::json_schema;
 pub use source::{Missing, Source, Tier};
 pub use stack::Frame;

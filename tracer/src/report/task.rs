@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cgroup, Container, Frame, is_false};
+use super::{Cgroup, Frame, Home, is_false};
 
 /// The task whose allocation invoked the OOM killer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +29,9 @@ pub struct Trigger {
     /// The memcg it lives in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<Cgroup>,
+    /// Its container and unit.
+    #[serde(flatten)]
+    pub home: Home,
     /// What kind of memory it asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gfp_mask: Option<GfpMask>,
@@ -180,9 +183,9 @@ pub struct Victim {
     /// The memcg it lives in: task_memcg.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<Cgroup>,
-    /// The container it lives in.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub container: Option<Container>,
+    /// Its container and unit.
+    #[serde(flatten)]
+    pub home: Home,
     /// It was selected; false for those that die with it.
     pub chosen: bool,
     /// oom_badness, pages.

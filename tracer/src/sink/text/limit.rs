@@ -45,6 +45,7 @@ fn domain(report: &OomReport) -> Option<String> {
 fn write_memcg(section: &mut Section<'_>, memcg: &OomMemcg) {
     let OomMemcg {
         cgroup,
+        home,
         usage_bytes,
         max_bytes,
         no_limit,
@@ -72,6 +73,7 @@ fn write_memcg(section: &mut Section<'_>, memcg: &OomMemcg) {
     if let Some(path) = names::cgroup(cgroup) {
         section.joined(&[path], "", "of ", Style::new());
     }
+    section.facts(names::home(home));
     if let Some(stat) = stat {
         let stale = stat_is_stale.then(|| "up to 2 s old".to_owned());
         section.facts(largest(stat).into_iter().chain(stale));

@@ -2,12 +2,14 @@
 
 use super::{layout::elide, units};
 use crate::{
-    report::{Candidate, Cgroup, Trigger, Victim, original},
+    report::{Candidate, Cgroup, Container, Home, Trigger, Victim, original},
     sanitize::sanitize,
 };
 
 /// Columns of a name: a comm of 15 bytes that are all escaped would take a line of its own.
 const NAME: usize = 24;
+/// Columns of a name of a container, an image, a pod: the end tells most.
+const FACT: usize = 56;
 
 /// "java[4242]", or "pid 4242" for one whose name is not known.
 pub(crate) fn task(comm: Option<&str>, hex: Option<&str>, pid: i32) -> String {
@@ -45,6 +47,37 @@ pub(crate) fn cgroup(cgroup: &Cgroup) -> Option<String> {
         if *path_truncated { format!("...{path}") } else { path }
     });
     path.or_else(|| id.as_deref().map(|id| format!("cgroup id {}", sanitize(id.as_bytes()))))
+}
+
+/// Container, pod and unit, each with as much of its name as is known; ids shortened as their own
+/// tools do. A unit that is only the container's is not told.
+pub(super) fn home(home: &Home) -> Vec<String> {
+    let Home { container, unit, slice: _ } = home;
+    let safe = |text: &str| elide(&sanitize(text.as_bytes()), FACT);
+    let Some(container) = container else {
+        return unit.iter().map(|unit| format!("unit {}", safe(unit))).collect();
+    };
+    let Container { runtime, id, name, image, pod, namespace, pod_uid, qos } = container;
+    let short = id.as_deref().map(|id| id.get(..12).filter(|_| id.len() == 64).unwrap_or(id));
+    let called = match (name.as_deref(), short) {
+        (Some(name), Some(id)) => Some(format!("{} ({})", safe(name), safe(id))),
+        (name, id) => name.or(id).map(safe),
+    };
+    let runtime = runtime.as_deref().map(|runtime| format!(" by {}", safe(runtime)));
+    let pod_name = match (namespace, pod) {
+        (Some(namespace), Some(pod)) => Some(format!("pod {}/{}", safe(namespace), safe(pod))),
+        (_, pod) => pod.as_deref().map(|pod| format!("pod {}", safe(pod))),
+    };
+    let pod_name = pod_name.or_else(|| Some(format!("pod {}", safe(pod_uid.as_deref()?))));
+    let facts = [
+        called.map(|called| format!("container {called}{}", runtime.unwrap_or_default())),
+        image.as_deref().map(|image| format!("image {}", safe(image))),
+        pod_name.map(|pod| match qos {
+            Some(qos) => format!("{pod} ({})", safe(qos)),
+            None => pod,
+        }),
+    ];
+    facts.into_iter().flatten().collect()
 }
 
 /// Resident memory of a victim, when all of its parts are known.

@@ -24,6 +24,10 @@ pub(super) fn write(block: &mut Block, report: &OomReport) {
     if let Some(path) = trigger.cgroup.as_ref().and_then(names::cgroup) {
         section.joined(&[path], "", "in ", Style::new());
     }
+    let is_told = report.victims.iter().any(|victim| victim.home == trigger.home);
+    if !is_told {
+        section.facts(names::home(&trigger.home));
+    }
     section.facts(request(trigger, report.page_size));
     write_stack(&mut section, "kernel: ", trigger.kernel_stack.as_deref());
     write_stack(&mut section, "user: ", trigger.user_stack.as_deref());

@@ -58,6 +58,7 @@ fn write_cgroup(section: &mut Section<'_>, victim: &Victim) {
     if let Some(path) = victim.cgroup.as_ref().and_then(names::cgroup) {
         section.joined(&[path], "", "in ", Style::new());
     }
+    section.facts(names::home(&victim.home));
 }
 
 fn write_many(block: &mut Block, victims: &[Victim], detail: Detail) {

@@ -1,0 +1,161 @@
+//! A cgroup's path -> container, pod, systemd unit. Pure.
+//!
+//! Each runtime names the cgroups of its containers in its own way, by two drivers: `cgroupfs`
+//! (plain directories) and `systemd` (slices and scopes). Where containers are nested, the
+//! innermost one is meant. A runtime's own cgroup (`containerd.service`), and those of the helpers
+//! beside a container (`libpod-conmon-ID.scope`), are no containers.
+
+use crate::report::{Container, Home};
+
+/// Names of container ids behind their runtime's prefix, in `PREFIX-ID.scope`, `PREFIX-ID` and
+/// `SLICE:PREFIX:ID`.
+const PREFIXES: &[(&str, &str)] = &[
+    ("docker", "docker"),
+    ("cri-containerd", "containerd"),
+    ("nerdctl", "containerd"),
+    ("crio", "cri-o"),
+    ("libpod", "podman"),
+];
+
+/// Names that the OCI runtimes give by themselves, to containers that may be called anything.
+const NAMED: &[(&str, &str)] = &[("runc", "runc"), ("crun", "crun")];
+
+/// Directories of the cgroupfs driver, whose children are containers of that runtime.
+const PARENTS: &[(&str, &str)] = &[
+    ("docker", "docker"),
+    ("ecs", "docker"),
+    ("libpod_parent", "podman"),
+    ("k8s.io", "containerd"),
+    ("moby", "docker"),
+    ("default", "containerd"),
+    ("buildkit", "buildkit"),
+    ("lxc", "lxc"),
+    ("lxc.payload", "lxc"),
+    ("garden", "garden"),
+];
+
+/// What a path says, from the root down: what is further in counts.
+pub fn home(path: &str) -> Home {
+    let mut home = Home::default();
+    let mut container = Container::default();
+    let mut parent = "";
+    for name in path.split('/').filter(|name| !name.is_empty()) {
+        if let Some(uid) = pod_uid(name) {
+            // A pod is not in the container around it (a cluster whose nodes are containers).
+            container = Container { pod_uid: Some(uid), ..Container::default() };
+            container.qos = Some(qos(name, parent).to_owned());
+        }
+        if let Some((runtime, id)) = runtime_and_id(name, parent) {
+            container.runtime = runtime.map(str::to_owned);
+            container.id = Some(id.to_owned());
+        }
+        match name.rsplit_once('.') {
+            Some((_, "slice")) => home.slice = Some(name.to_owned()),
+            Some((_, "service" | "scope")) => home.unit = Some(name.to_owned()),
+            _ => {}
+        }
+        parent = name;
+    }
+    home.container = Some(container).filter(|container| *container != Container::default());
+    home
+}
+
+/// A container's runtime, as far as the name tells, and its id.
+fn runtime_and_id<'a>(name: &'a str, parent: &str) -> Option<(Option<&'static str>, &'a str)> {
+    if let Some(found) = machine(name).or_else(|| lxc(name)) {
+        return Some(found);
+    }
+    let scope = name.strip_suffix(".scope").unwrap_or(name);
+    for (prefix, runtime) in PREFIXES {
+        if let Some(id) = scope.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('-'))
+            && is_id(id)
+        {
+            return Some((Some(runtime), id));
+        }
+    }
+    for (prefix, runtime) in NAMED {
+        let id = name.strip_suffix(".scope").and_then(|name| name.strip_prefix(prefix));
+        if let Some(id) = id.and_then(|rest| rest.strip_prefix('-')).filter(|id| !id.is_empty()) {
+            return Some((Some(runtime), id));
+        }
+    }
+    if let Some((_, pair)) = name.split_once(':') {
+        let (prefix, id) = pair.split_once(':')?;
+        let &(_, runtime) = PREFIXES.iter().find(|(known, _)| *known == prefix)?;
+        return Some((Some(runtime), id)).filter(|_| !id.is_empty() && !id.contains(':'));
+    }
+    let runtime = PARENTS.iter().find(|(known, _)| *known == parent).map(|(_, runtime)| *runtime);
+    match runtime {
+        // What lives here may be called anything.
+        Some("lxc" | "garden") => Some((runtime, name)),
+        Some("buildkit") if name.len() >= 25 => Some((runtime, name)),
+        _ if is_id(name) => Some((runtime, name)),
+        _ => ecs_task(name).map(|id| (Some("ecs"), id)),
+    }
+}
+
+/// The id of every runtime that makes up its own: 32 random bytes in hex.
+fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Amazon ECS on Fargate: the task's id and a number.
+fn ecs_task(name: &str) -> Option<&str> {
+    let (task, number) = name.split_once('-')?;
+    let is_task = task.len() == 32 && task.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    (is_task && is_number).then_some(name)
+}
+
+/// systemd-machined's: a container of systemd-nspawn, or a virtual machine of libvirt.
+fn machine(name: &str) -> Option<(Option<&'static str>, &str)> {
+    if let Some(name) = name.strip_prefix("systemd-nspawn@") {
+        let name = name.strip_suffix(".service").filter(|name| !name.is_empty())?;
+        return Some((Some("systemd-nspawn"), name));
+    }
+    let name = name.strip_prefix("machine-")?.strip_suffix(".scope")?;
+    let runtime = match name {
+        "" => return None,
+        _ if name.starts_with("qemu\\x2d") => "libvirt-qemu",
+        _ if name.starts_with("lxc\\x2d") => "libvirt-lxc",
+        _ => "systemd-nspawn",
+    };
+    Some((Some(runtime), name))
+}
+
+/// LXC, LXD and Incus; `lxc.monitor.NAME` is what watches it.
+fn lxc(name: &str) -> Option<(Option<&'static str>, &str)> {
+    let name = name.strip_prefix("lxc.payload.").filter(|name| !name.is_empty())?;
+    Some((Some("lxc"), name))
+}
+
+/// `podUID`, or `...-podUID.slice` with `_` for `-`, also in front of a colon.
+fn pod_uid(name: &str) -> Option<String> {
+    let name = name.split_once(':').map_or(name, |(slice, _)| slice);
+    let uid = match name.strip_suffix(".slice") {
+        Some(slice) => slice.rsplit_once("-pod")?.1,
+        None => name.strip_prefix("pod")?,
+    };
+    is_uid(uid).then(|| uid.replace('_', "-"))
+}
+
+/// A UUID; that of a static pod is a hash, and has no dashes.
+fn is_uid(text: &str) -> bool {
+    let is_hex = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let parts: Vec<&str> = text.split(['-', '_']).collect();
+    let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
+    matches!(lengths.as_slice(), [32] | [8, 4, 4, 4, 12]) && parts.into_iter().all(is_hex)
+}
+
+/// Quality of service of a pod; guaranteed ones are not told by a name.
+fn qos(name: &str, parent: &str) -> &'static str {
+    let has = |class: &str| name.contains(&format!("-{class}-pod")) || parent == class;
+    match () {
+        () if has("burstable") => "burstable",
+        () if has("besteffort") => "besteffort",
+        () => "guaranteed",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! Paths as hosts have them, from bug reports of other tools.
+
+use proptest::prelude::*;
+
+use super::home;
+use crate::report::Container;
+
+const ID: &str = "9e073649debeec6d511391c9ec7627ee67ce3a3fb508b0fa0437a97f8e58ba98";
+const UID: &str = "019c1fe8-0d92-4aa0-b61c-4df58bdde71c";
+const UID_: &str = "019c1fe8_0d92_4aa0_b61c_4df58bdde71c";
+const STATIC_UID: &str = "7db8c8b4b4a9b4e0a6b0c9c1d5a9d1f2";
+
+/// The path with ids for `$ID`, `$UID`, `$UID_`.
+fn path(template: &str) -> String {
+    template.replace("$UID_", UID_).replace("$UID", UID).replace("$ID", ID)
+}
+
+/// "runtime id", "-" for what is not known.
+fn container(path: &str) -> Option<String> {
+    let Container { runtime, id, .. } = home(path).container?;
+    let word = |word: Option<String>| word.unwrap_or_else(|| "-".to_owned());
+    Some(format!("{} {}", word(runtime), word(id)))
+}
+
+#[test]
+fn containers_of_all_runtimes_are_found() {
+    for (template, expected) in [
+        ("/docker/$ID", "docker $ID"),
+        ("/system.slice/docker-$ID.scope", "docker $ID"),
+        ("/system.slice/docker-$ID.scope/init.scope", "docker $ID"),
+        ("/system.slice:docker:$ID", "docker $ID"),
+        ("/mygroup/$ID", "- $ID"),
+        ("/actions_job/$ID", "- $ID"),
+        ("/ecs/55091c13-b8cf-4801-b527-f4601742204d/$ID", "- $ID"),
+        ("/ecs/$ID", "docker $ID"),
+        (
+            "/ecs/0ef4b5a3f0a04b6b9fde1e4b6d3c2b1a/0ef4b5a3f0a04b6b9fde1e4b6d3c2b1a-2531612879",
+            "ecs 0ef4b5a3f0a04b6b9fde1e4b6d3c2b1a-2531612879",
+        ),
+        ("/default/$ID", "containerd $ID"),
+        ("/system.slice/nerdctl-$ID.scope", "containerd $ID"),
+        (
+            "/user.slice/user-1000.slice/user@1000.service/user.slice/nerdctl-$ID.scope",
+            "containerd $ID",
+        ),
+        ("/kubepods/besteffort/pod$UID/$ID", "- $ID"),
+        ("/kubepods/burstable/pod$UID/crio-$ID", "cri-o $ID"),
+        ("/kubepods.slice/kubepods-pod$UID_.slice/cri-containerd-$ID.scope", "containerd $ID"),
+        (
+            "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod$UID_.slice/\
+            docker-$ID.scope",
+            "docker $ID",
+        ),
+        (
+            "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod$UID_.slice/\
+            crio-$ID.scope",
+            "cri-o $ID",
+        ),
+        (
+            "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod$UID_.slice/\
+            crio-$ID.scope/container",
+            "cri-o $ID",
+        ),
+        ("/kubepods-besteffort-pod$UID_.slice:cri-containerd:$ID", "containerd $ID"),
+        (
+            "/system.slice/containerd.service/kubepods-besteffort-pod$UID_.slice:cri-containerd:$ID",
+            "containerd $ID",
+        ),
+        (
+            "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice/\
+            kubelet-kubepods-besteffort-pod$UID_.slice/cri-containerd-$ID.scope",
+            "containerd $ID",
+        ),
+        ("/machine.slice/libpod-$ID.scope", "podman $ID"),
+        ("/machine.slice/libpod-$ID.scope/container", "podman $ID"),
+        ("/machine.slice/machine-libpod_pod_$ID.slice/libpod-$ID.scope", "podman $ID"),
+        ("/libpod_parent/libpod-$ID/ctr", "podman $ID"),
+        (
+            "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-$ID.scope/container",
+            "podman $ID",
+        ),
+        (
+            "/user.slice/user-1001.slice/user@1001.service/user.slice/\
+            user-libpod_pod_e56caed6.slice/libpod-$ID.scope",
+            "podman $ID",
+        ),
+        ("/lxc/web01", "lxc web01"),
+        ("/lxc.payload.web01", "lxc web01"),
+        ("/lxc.payload/web01/system.slice/nginx.service", "lxc web01"),
+        ("/lxc.payload.web01/system.slice/nginx.service", "lxc web01"),
+        ("/machine.slice/machine-debian.scope", "systemd-nspawn debian"),
+        ("/machine.slice/systemd-nspawn@debian.service/payload", "systemd-nspawn debian"),
+        (
+            "/machine.slice/machine-qemu\\x2d1\\x2dwin11.scope/libvirt/emulator",
+            "libvirt-qemu qemu\\x2d1\\x2dwin11",
+        ),
+        ("/system.slice/runc-test.scope", "runc test"),
+        ("/docker/buildkit/p8xzdwolowrhlsfofarc5mtkq", "buildkit p8xzdwolowrhlsfofarc5mtkq"),
+        ("/garden/6d4b0a1f-8a7e-4c2b-5c1b-1f2a", "garden 6d4b0a1f-8a7e-4c2b-5c1b-1f2a"),
+    ] {
+        let found = container(&path(template));
+        assert_eq!(found, Some(path(expected)), "{template}");
+    }
+}
+
+#[test]
+fn of_nested_containers_the_innermost_counts() {
+    let outer = "0".repeat(64);
+    for template in ["/docker/OUTER/docker/$ID", "/docker/OUTER/system.slice/docker-$ID.scope"] {
+        let nested = path(template).replace("OUTER", &outer);
+        assert_eq!(container(&nested), Some(format!("docker {ID}")), "{template}");
+    }
+    // A cluster whose nodes are containers: the pod's own cgroup is not in the node's container.
+    let pod = path("/docker/OUTER/kubelet/kubepods/burstable/pod$UID").replace("OUTER", &outer);
+    let found = home(&pod).container.unwrap();
+    assert_eq!((found.id, found.pod_uid.as_deref()), (None, Some(UID)));
+}
+
+#[test]
+fn what_is_beside_a_container_is_none() {
+    for template in [
+        "/",
+        "",
+        "/system.slice/containerd.service",
+        "/system.slice/docker.service",
+        "/system.slice/docker-registry.service",
+        "/machine.slice/libpod-conmon-$ID.scope",
+        "/libpod_parent/libpod-conmon-$ID",
+        "/libpod_parent/conmon",
+        "/kubepods.slice/crio-conmon-$ID.scope",
+        "/lxc.monitor.web01",
+        "/lxc.pivot",
+        "/docker",
+        "/machine.slice/machine-.scope",
+        "/system.slice/runc-.scope",
+        "/kubepods.slice/kubepods-burstable.slice",
+        "/kubepods/burstable",
+        "/user.slice/user-1000.slice/session-3.scope",
+        "/podinfo",
+        "/system.slice/foo-podcast.slice",
+    ] {
+        assert_eq!(home(&path(template)).container, None, "{template}");
+    }
+}
+
+#[test]
+fn pods_are_known_by_uid_and_quality_of_service() {
+    for (template, qos) in [
+        ("/kubepods/burstable/pod$UID/$ID", "burstable"),
+        ("/kubepods/besteffort/pod$UID", "besteffort"),
+        ("/kubepods/pod$UID/$ID", "guaranteed"),
+        ("/kubepods.slice/kubepods-pod$UID_.slice", "guaranteed"),
+        ("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod$UID_.slice", "burstable"),
+        ("/k/kubelet-kubepods-besteffort-pod$UID_.slice/cri-containerd-$ID.scope", "besteffort"),
+        ("/kubepods-burstable-pod$UID_.slice:cri-containerd:$ID", "burstable"),
+    ] {
+        let found = home(&path(template)).container.unwrap();
+        assert_eq!(found.pod_uid.as_deref(), Some(UID), "{template}");
+        assert_eq!(found.qos.as_deref(), Some(qos), "{template}");
+        assert_eq!(found.id.is_some(), template.contains("$ID"), "{template}");
+    }
+    let statics = format!("/kubepods/burstable/pod{STATIC_UID}/{ID}");
+    assert_eq!(home(&statics).container.unwrap().pod_uid.as_deref(), Some(STATIC_UID));
+}
+
+#[test]
+fn units_and_slices_are_the_innermost_ones() {
+    for (path, unit, slice) in [
+        ("/system.slice/postgresql.service", "postgresql.service", "system.slice"),
+        (
+            "/system.slice/system-postgresql.slice/postgresql@15-main.service",
+            "postgresql@15-main.service",
+            "system-postgresql.slice",
+        ),
+        ("/user.slice/user-1000.slice/session-3.scope", "session-3.scope", "user-1000.slice"),
+        (
+            "/user.slice/user-1000.slice/user@1000.service/app.slice/app-gnome-firefox-4711.scope",
+            "app-gnome-firefox-4711.scope",
+            "app.slice",
+        ),
+        (
+            "/user.slice/user-1000.slice/user@1000.service/init.scope",
+            "init.scope",
+            "user-1000.slice",
+        ),
+        ("/kubepods/pod1", "", ""),
+        ("/init.scope", "init.scope", ""),
+    ] {
+        let home = home(path);
+        assert_eq!(home.unit.unwrap_or_default(), unit, "{path}");
+        assert_eq!(home.slice.unwrap_or_default(), slice, "{path}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_said_that_is_not_in_the_path(
+        names in prop::collection::vec(
+            prop_oneof![
+                Just(format!("docker-{ID}.scope")),
+                Just(format!("libpod-conmon-{ID}.scope")),
+                Just(format!("kubepods-pod{UID_}.slice:crio:{ID}")),
+                Just("docker".to_owned()),
+                Just("lxc".to_owned()),
+                "(machine-|docker-|pod|lxc.payload.|a:crio:|a-pod)[a-f0-9:_.-]{0,70}",
+                "[a-f0-9]{60,66}",
+                "\\PC{0,20}",
+            ],
+            0..6,
+        ),
+    ) {
+        let path = names.join("/");
+        let home = home(&path);
+        let container = home.container.unwrap_or_default();
+        let parts = [container.id, home.unit, home.slice];
+        for part in parts.into_iter().flatten() {
+            prop_assert!(!part.is_empty() && path.contains(&part), "{part:?} in {path:?}");
+        }
+        if let Some(uid) = container.pod_uid {
+            prop_assert!(path.contains(&uid) || path.replace('_', "-").contains(&uid));
+        }
+    }
+}
