@@ -146,13 +146,13 @@ impl Stage {
                 self.facts.swap_pages = n_swap_pages();
             }
             Step::Write { file, value } => self.settings.write(Path::new(file), value)?,
-            step => self.run(step)?,
+            step => self.drive(step)?,
         }
         Ok(())
     }
 
     /// The steps that are about oomwhy and other programs.
-    fn run(&mut self, step: &'static Step) -> Result<()> {
+    fn drive(&mut self, step: &'static Step) -> Result<()> {
         match step {
             Step::PauseTracer => self.tracer.signal(Signal::STOP)?,
             Step::ResumeTracer => self.tracer.signal(Signal::CONT)?,
@@ -182,8 +182,8 @@ impl Stage {
         Ok(())
     }
 
+    /// Runs one to its end. What the watchers leave that end may be what it looks at.
     fn run(&mut self, command: &'static Watcher) -> Result<()> {
-        // What they leave may be what is looked at.
         let ending = self.watchers.iter_mut().filter(|(watcher, _)| watcher.ends);
         ending.for_each(|(_, tracer)| tracer.wait_ended());
         let mut run = Tracer::watch(&self.directory, command.name, &[], command.args)?;
@@ -201,15 +201,6 @@ impl Stage {
         let tracer = Tracer::watch(&self.directory, watcher.name, launch, &args)?;
         self.watchers.push((watcher, tracer));
         Ok(())
-    }
-
-    /// Runs one to its end. What the watchers leave that end may be what it looks at.
-    fn run(&mut self, command: &'static Watcher) -> Result<()> {
-        let ending = self.watchers.iter_mut().filter(|(watcher, _)| watcher.ends);
-        ending.for_each(|(_, tracer)| tracer.wait_ended());
-        let mut run = Tracer::watch(&self.directory, command.name, &[], command.args)?;
-        run.wait_ended();
-        self.keep_exit(command, run.stop()?)
     }
 
     /// Watchers start side by side; what comes next comes when all of them trace.
