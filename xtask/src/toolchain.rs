@@ -8,8 +8,8 @@ use crate::process;
 /// The eBPF target.
 pub(crate) const TARGET: &str = "bpfel-unknown-none";
 
-/// The nightly of the day whose LLVM is bpf-linker's.
-pub(crate) const NIGHTLY: &str = "nightly-2026-04-20";
+/// The nightly of one day: compilers differ in what the verifier must walk.
+pub(crate) const NIGHTLY: &str = "nightly-2026-10-30";
 
 /// A toolchain that can build for [`TARGET`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
