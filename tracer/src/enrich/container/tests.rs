@@ -23,6 +23,7 @@ fn container(path: &str) -> Option<String> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn containers_of_all_runtimes_are_found() {
     for (template, expected) in [
         ("/docker/$ID", "docker $ID"),
