@@ -215,7 +215,7 @@ fn what_a_dying_task_gave_back_is_tolerated_on_old_kernels_only() {
         judge(scenarios::find("memcg_v2").unwrap(), &account).len()
     };
     assert_eq!(verdict_on_kernel("5.10.0-46", 31), 0);
-    assert_eq!(verdict_on_kernel("5.10.0-46", 65), 1);
+    assert_eq!(verdict_on_kernel("5.10.0-46", 66), 1);
     assert_eq!(verdict_on_kernel("6.12.1", 1), 1);
 }
 

@@ -27,6 +27,9 @@ const NOT_COMPARED: &[&str] = &[
     "victims.reaped",
     // Compared by its symbols.
     "trigger.kernel_stack",
+    // Concluded from the rest.
+    "verdict",
+    "fingerprint",
 ];
 
 /// What nobody tells who sees victims only.
@@ -96,9 +99,9 @@ fn compare(check: &mut Check, means: Means, facts: &Facts, first: &Value, other:
     let known = leaves(first);
     let apart: &[&str] = if facts.tells_exits_early() {
         // An exit on another CPU can come before the mark: each tracer sees it, or not.
-        &["source", "trigger.kernel_stack", "victims.exited_after_ns"]
+        &["source", "trigger.kernel_stack", "verdict", "fingerprint", "victims.exited_after_ns"]
     } else {
-        &["source", "trigger.kernel_stack"]
+        &["source", "trigger.kernel_stack", "verdict", "fingerprint"]
     };
     for (path, value) in known.iter().filter(|(path, _)| !is_in(path, apart)) {
         let Some(found) = told.get(path) else {

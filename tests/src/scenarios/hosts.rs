@@ -146,7 +146,7 @@ const fn refused(
     has: &'static [&'static str],
 ) -> Step {
     let words = &[GUEST_OOMWHY];
-    Step::Launch(Launched { name, launch, words, exit: "77", lines: Some(2), has, lacks: &[] })
+    Step::Launch(Launched { name, launch, words, exit: "77", lines: Some(3), has, lacks: &[] })
 }
 
 /// The whole of the one kill, for a program.

@@ -5,6 +5,9 @@ use serde_json::Value;
 
 use super::{COMM, Deed, LIMIT_BYTES};
 
+/// What it may have besides, charged to the cgroup that it was started in.
+const EARLIER_BYTES: u64 = 4 << 20;
+
 /// Least of the limit that must be the child's own pages: page tables, stacks and slab are charged
 /// to the cgroup too, and the kernel keeps counters per CPU.
 const LEAST_ANON_BYTES: u64 = LIMIT_BYTES / 4 * 3;
@@ -67,9 +70,9 @@ pub(super) fn compare(deed: &Deed, report: &Value) -> Vec<Finding> {
             &format!("about {limit}"),
             victim("anon_rss_bytes"),
             |value| {
-                value
-                    .as_u64()
-                    .is_some_and(|bytes| (LEAST_ANON_BYTES..=LIMIT_BYTES).contains(&bytes))
+                value.as_u64().is_some_and(|bytes| {
+                    (LEAST_ANON_BYTES..=LIMIT_BYTES + EARLIER_BYTES).contains(&bytes)
+                })
             },
         ),
     ];
