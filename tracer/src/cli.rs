@@ -29,6 +29,11 @@ Examples:
   oomwhy risk --watch                  the same live, on the whole screen
   oomwhy risk --cgroup '/kubepods/**' -o json";
 
+const SYMBOLIZE_EXAMPLES: &str = "\
+Examples:
+  oomwhy symbolize report.json --elf ./app     with the very file that ran
+  oomwhy -o json | oomwhy symbolize --debug-dir /srv/symbols";
+
 /// Tells who was killed by the OOM killer, by whose limit, and why that one.
 ///
 /// Attaches to the kernel's OOM killer and prints a report for every invocation: the victims, the
@@ -78,6 +83,14 @@ pub enum Command {
     /// Print the manual page.
     #[command(hide = true)]
     Man,
+    /// Name the frames of user stacks, in reports that have only build ids.
+    ///
+    /// A frame is a place in a file: the file's build id and an offset. With the same file, or with the symbols that were stripped off it, it can be named later and elsewhere.
+    #[command(after_help = SYMBOLIZE_EXAMPLES)]
+    Symbolize(SymbolizeArgs),
+    /// Name places in files: how oomwhy asks itself, in a process of its own.
+    #[command(hide = true)]
+    UserSymbols,
     /// Name addresses of the kernel: how oomwhy asks itself, in a process of its own.
     #[command(hide = true)]
     KernelSymbols,
@@ -133,6 +146,24 @@ pub struct WatchArgs {
     /// is closed. 0s: at once, without what becomes of the victims. Up to 10min.
     #[arg(long, value_name = "DURATION", value_parser = durations::close_after)]
     pub close_after: Option<Duration>,
+}
+
+/// What `symbolize` takes.
+#[derive(Args, Clone, Debug)]
+pub struct SymbolizeArgs {
+    /// Reports as `-o json` prints them; `-` is stdin.
+    #[arg(default_value = "-", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// An executable or library that a report may mean.
+    #[arg(long, value_name = "ELF", value_hint = ValueHint::FilePath)]
+    pub elf: Vec<PathBuf>,
+    /// A directory with symbols that were stripped off, as .build-id/ab/cdef.debug [default:
+    /// /usr/lib/debug].
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub debug_dir: Vec<PathBuf>,
+    /// Print to FILE instead of stdout.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output_file: Option<PathBuf>,
 }
 
 /// What `replay` takes.

@@ -30,6 +30,7 @@ pub mod kernel_symbols;
 pub mod kill_counter;
 pub mod proc_file;
 pub mod system;
+pub mod user_symbols;
 
 pub mod compose;
 pub mod gfp;

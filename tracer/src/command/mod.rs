@@ -1,6 +1,7 @@
 //! The commands: each takes what the command line said and ends in an [`Exit`] code.
 
 pub mod risk;
+pub mod symbolize;
 pub mod watch;
 
 use std::{
@@ -29,6 +30,7 @@ use crate::{
         json::JsonSink,
         text::{Detail, TextSink},
     },
+    user_symbols,
 };
 
 /// A command that failed: what to say, and with which code to exit.
@@ -72,6 +74,11 @@ pub fn run(command: Command) -> Result<(), Failure> {
             serde_json::to_writer_pretty(&mut *out, &report::json_schema())?;
             writeln!(out)
         }),
+        Command::Symbolize(arguments) => symbolize::symbolize(&arguments),
+        Command::UserSymbols => {
+            let answered = user_symbols::answer(io::stdin().lock(), io::stdout().lock());
+            answered.map_err(|error| Failure::runtime(&error))
+        }
         Command::KernelSymbols => {
             let answered = kernel_symbols::answer(io::stdin().lock(), io::stdout().lock());
             answered.map_err(|error| Failure::runtime(&error))
