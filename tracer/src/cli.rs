@@ -126,25 +126,25 @@ pub struct WatchArgs {
     /// BTF of a kernel that does not bring its own.
     ///
     /// Most do, in /sys/kernel/btf/vmlinux.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, hide_short_help = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub btf: Option<PathBuf>,
     /// Size of the event ring [default: 512KiB].
     ///
     /// In bytes, KiB or MiB, a power of two. A ring that is too small loses records when many kills come at once; every loss is counted
     /// and reported. The memory is taken at the start and locked.
-    #[arg(long, value_name = "SIZE", value_parser = ring_size::parse)]
+    #[arg(long, hide_short_help = true, value_name = "SIZE", value_parser = ring_size::parse)]
     pub ring_size: Option<u32>,
     /// Longest time between comparisons with the kernel's own count of kills [default: 10min].
     ///
     /// Kills that the kernel counted (oom_kill in /proc/vmstat) and that were not seen are reported as a gap. They are compared soon after every kill and at the end too;
     /// this is for a host on which nothing is seen at all. From 1s to 24h.
-    #[arg(long, value_name = "DURATION", value_parser = durations::cross_check)]
+    #[arg(long, hide_short_help = true, value_name = "DURATION", value_parser = durations::cross_check)]
     pub cross_check: Option<Duration>,
     /// Longest time a report waits for its victims to be gone [default: 10s].
     ///
     /// Until they have exited and their memory is back, or so long: then it is said which of them are stuck. Text is printed at once and a line follows; JSON is printed when the report
     /// is closed. 0s: at once, without what becomes of the victims. Up to 10min.
-    #[arg(long, value_name = "DURATION", value_parser = durations::close_after)]
+    #[arg(long, hide_short_help = true, value_name = "DURATION", value_parser = durations::close_after)]
     pub close_after: Option<Duration>,
 }
 
@@ -255,7 +255,14 @@ pub struct OutputArgs {
     /// Color text: auto, always or never.
     ///
     /// auto: on a terminal, unless NO_COLOR is set.
-    #[arg(long, value_name = "WHEN", value_enum, default_value_t, hide_possible_values = true)]
+    #[arg(
+        long,
+        hide_short_help = true,
+        value_name = "WHEN",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
     pub color: Color,
     /// Say nothing on stderr but errors.
     #[arg(short, long)]
