@@ -8,6 +8,7 @@ mod explain;
 mod history;
 mod ring_size;
 mod risk;
+mod symbolize;
 
 use std::{
     io,
@@ -29,6 +30,7 @@ pub use self::{
         StoreArgs,
     },
     risk::{OutlookFormat, RiskArgs},
+    symbolize::SymbolizeArgs,
 };
 use crate::{kernel::btf::KERNEL_BTF, report::Tier};
 
@@ -155,6 +157,14 @@ pub enum Command {
         #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         dir: Option<PathBuf>,
     },
+    /// Name the frames of user stacks, in reports that have only build ids.
+    ///
+    /// A frame is a place in a file: the file's build id and an offset. With the same file, or with the symbols that were stripped off it, it can be named later and elsewhere.
+    #[command(after_help = symbolize::EXAMPLES)]
+    Symbolize(SymbolizeArgs),
+    /// Name places in files: how oomwhy asks itself, in a process of its own.
+    #[command(hide = true)]
+    UserSymbols,
     /// Name addresses of the kernel: how oomwhy asks itself, in a process of its own.
     #[command(hide = true)]
     KernelSymbols,

@@ -38,6 +38,7 @@ pub mod kernel_symbols;
 pub mod kill_counter;
 pub mod proc_file;
 pub mod system;
+pub mod user_symbols;
 pub mod victim_proc;
 
 pub mod compose;

@@ -23,7 +23,8 @@ const RUN: &[&str] =
     &["replay", "explain", "list", "show", "export", "schema", "man", "completions"];
 const LOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/kmsg/6.12-memcg-v2.txt");
 /// Commands that other processes of oomwhy call, and clap's own.
-const INTERNAL: &[&str] = &["kernel-symbols", "reduced-btf", "self-test-victim", "help"];
+const INTERNAL: &[&str] =
+    &["kernel-symbols", "user-symbols", "reduced-btf", "self-test-victim", "help"];
 
 /// Every command with the lines below "Examples:" in its help.
 fn all() -> Vec<(String, Vec<String>)> {

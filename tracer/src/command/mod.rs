@@ -6,6 +6,7 @@ pub mod explain;
 mod history;
 mod pinned;
 pub mod risk;
+pub mod symbolize;
 pub mod watch;
 mod watch_log;
 
@@ -36,6 +37,7 @@ use crate::{
         store::StoreSink,
         text::{Detail, TextSink},
     },
+    user_symbols,
 };
 
 /// A command that failed: what to say, and with which code to exit.
@@ -90,6 +92,11 @@ pub fn run(command: Command) -> Result<(), Failure> {
             serde_json::to_writer_pretty(&mut *out, &report::json_schema())?;
             writeln!(out)
         }),
+        Command::Symbolize(arguments) => symbolize::symbolize(&arguments),
+        Command::UserSymbols => {
+            let answered = user_symbols::answer(io::stdin().lock(), io::stdout().lock());
+            answered.map_err(|error| Failure::runtime(&error))
+        }
         Command::KernelSymbols => {
             let answered = kernel_symbols::answer(io::stdin().lock(), io::stdout().lock());
             answered.map_err(|error| Failure::runtime(&error))

@@ -1,0 +1,78 @@
+use super::*;
+
+/// This test's own executable, as a process that maps it would be seen.
+fn myself() -> (ElfFiles, String) {
+    let mut files = ElfFiles::default();
+    let build_id =
+        files.add("/proc/self/exe".as_ref(), "/bin/app").expect("rustc writes build ids");
+    (files, build_id)
+}
+
+#[inline(never)]
+extern "C" fn somewhere() -> u64 {
+    std::hint::black_box(7)
+}
+
+/// The offset in its file of a function of this process.
+fn offset_of(function: usize) -> u64 {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let number = |text: &str| usize::from_str_radix(text, 16).unwrap();
+    let line = maps.lines().find(|line| {
+        let (start, end) = line.split(' ').next().unwrap().split_once('-').unwrap();
+        (number(start)..number(end)).contains(&function)
+    });
+    let mut words = line.unwrap().split(' ');
+    let start = number(words.next().unwrap().split('-').next().unwrap());
+    (function - start + number(words.nth(1).unwrap())) as u64
+}
+
+#[test]
+fn a_place_is_named_by_its_file_and_function() {
+    let (files, build_id) = myself();
+    let start = offset_of(somewhere as extern "C" fn() -> u64 as usize);
+    let named = name_places(&files, &[Place { build_id, file_offset: start + 3 }]);
+    let [Some(name)] = named.as_slice() else { panic!("{named:?}") };
+    assert!(name.symbol.as_deref().is_some_and(|it| it.ends_with("somewhere")), "{name:?}");
+    assert_eq!((name.offset, name.file.as_deref()), (Some(3), Some("/bin/app")));
+    assert_eq!(somewhere(), 7);
+}
+
+#[test]
+fn a_place_without_a_symbol_keeps_its_file_and_an_unknown_file_has_no_name() {
+    let (files, build_id) = myself();
+    let beyond = Place { build_id, file_offset: u64::MAX / 2 };
+    let unknown = Place { build_id: "00".repeat(20), file_offset: 1 };
+    let hostile = Place { build_id: "../../etc/passwd".into(), file_offset: 1 };
+    let named = name_places(&files, &[beyond, unknown, hostile]);
+    let file_only = Name { file: Some("/bin/app".into()), ..Name::default() };
+    assert_eq!(named, [Some(file_only), None, None]);
+}
+
+#[test]
+fn symbols_that_were_stripped_off_are_found_by_build_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, build_id) = myself();
+    let (start, rest) = build_id.split_at(2);
+    let directory = folder.path().join(".build-id").join(start);
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::copy("/proc/self/exe", directory.join(format!("{rest}.debug"))).unwrap();
+    let mut files = ElfFiles::default();
+    files.add_debug_directory(folder.path());
+    let start = offset_of(somewhere as extern "C" fn() -> u64 as usize);
+    let named = name_places(&files, &[Place { build_id, file_offset: start }]);
+    let [Some(name)] = named.as_slice() else { panic!("{named:?}") };
+    assert!(name.symbol.as_deref().is_some_and(|it| it.ends_with("somewhere")), "{name:?}");
+    assert_eq!(name.file, None);
+}
+
+#[test]
+fn a_request_is_answered_on_stdout_whatever_is_in_it() {
+    let request = Request {
+        places: vec![Place { build_id: String::new(), file_offset: 0 }],
+        ips: vec![1],
+        pid: Some(u32::MAX >> 1),
+        files: vec![Candidate { path: "/proc/self/maps".into(), shown: "x".into() }],
+    };
+    let answer = child::look_up(&request);
+    assert_eq!((answer.places, answer.ips, answer.build_ids), (vec![None], vec![None], vec![None]));
+}
