@@ -7,7 +7,7 @@ use clap::{Args, ValueHint};
 pub(super) const EXAMPLES: &str = "\
 Examples:
   oomwhy symbolize report.json --elf ./app     with the very file that ran
-  oomwhy symbolize --debug-dir /srv/symbols    reports on stdin, with symbols that were stripped off";
+  oomwhy symbolize --debug-dir /srv/symbols    of stdin, with symbols stripped off it";
 
 /// What `symbolize` takes.
 #[derive(Args, Clone, Debug)]

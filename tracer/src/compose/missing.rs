@@ -2,7 +2,7 @@
 
 use crate::{
     assemble::{Account, Aftermath},
-    report::{Missing, OomReport, Outcome},
+    report::{Missing, OomReport, Outcome, Reason},
 };
 
 /// All of it.
@@ -15,6 +15,14 @@ pub(super) fn finish(report: &mut OomReport, account: &Account) {
 
 /// A probe that did not run.
 fn skipped(report: &mut OomReport, account: &Account) {
+    if chose_unseen(report, account) {
+        report.source.missing.push(Missing {
+            field: "candidates".to_owned(),
+            why: "the kernel skips a probe that is interrupted by itself: a read of \
+                  /proc/PID/oom_score on the same CPU"
+                .to_owned(),
+        });
+    }
     if account.aftermath.values().any(Aftermath::began_unseen) {
         report.source.missing.push(Missing {
             field: "victims[].freed_bytes".to_owned(),
@@ -24,6 +32,17 @@ fn skipped(report: &mut OomReport, account: &Account) {
                     .to_owned(),
         });
     }
+}
+
+/// Whether a choice was made of which the probe of candidates saw nothing, though it is attached.
+fn chose_unseen(report: &OomReport, account: &Account) -> bool {
+    let unseen = account.invocation.as_ref().is_some_and(|it| it.considered == 0);
+    let is_named = report.source.missing.iter().any(|missing| missing.field == "candidates");
+    unseen
+        && !is_named
+        && report.outcome == Outcome::Killed
+        && report.reason == Some(Reason::Selection)
+        && report.candidates.is_none()
 }
 
 /// Records that were lost.
