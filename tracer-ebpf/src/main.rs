@@ -12,6 +12,10 @@
     clippy::inline_always,
     reason = "verifier: typed pointers lose their type in a call on old kernels"
 )]
+#![expect(
+    clippy::needless_range_loop,
+    reason = "verifier: an index has a bound that it sees, an iterator's end pointer has none"
+)]
 #![expect(clippy::needless_pass_by_value, reason = "the shape of a program that aya's macros want")]
 #![expect(
     clippy::cast_possible_truncation,
