@@ -12,7 +12,7 @@
     clippy::inline_always,
     reason = "verifier: typed pointers lose their type in a call on old kernels"
 )]
-#![expect(
+#![allow(
     clippy::needless_range_loop,
     reason = "verifier: an index has a bound that it sees, an iterator's end pointer has none"
 )]

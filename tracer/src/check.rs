@@ -2,7 +2,7 @@
 //! [`Policy`] and what the trial told; only [`trial`] touches the kernel.
 //!
 //! The plan is pure, so what *would* be there is asked of it too: a field that comes back once
-//! addresses are shown lacks a permission, and the changed fact is what mends it ([`lack`]).
+//! addresses are shown lacks a permission, and the changed fact is what mends it (`lack`).
 
 mod capabilities;
 mod groups;

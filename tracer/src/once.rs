@@ -1,4 +1,4 @@
-//! An output that notes in the [`Journal`](crate::journal::Journal) what it has written.
+//! An output that notes in the [`Journal`] what it has written.
 //!
 //! A SIGKILL can come between the write and the note. Into a file it is told afterwards: where the
 //! report goes and how long it is stands in the journal *before* it is written, so the file's size

@@ -1,6 +1,6 @@
 //! The long answer to the five questions: who, whose limit, why that one, what grew, what to change.
 //!
-//! [`view`] takes the parts of a report and makes them ready to be shown, once for both forms: text
+//! `view` takes the parts of a report and makes them ready to be shown, once for both forms: text
 //! for a terminal, and one HTML page to attach to an incident. Nothing is looked up here.
 
 mod html;

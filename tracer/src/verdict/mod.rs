@@ -1,7 +1,7 @@
 //! What to conclude: from a report to one sentence, the facts it rests on and the smallest change
 //! that would have avoided this kill. Pure.
 //!
-//! Fixed rules in a fixed order ([`RULES`]; docs/verdicts.md has them in words). Every rule that
+//! Fixed rules in a fixed order (`RULES`; docs/verdicts.md has them in words). Every rule that
 //! holds says its part; the first one is the cause. A report that fits no rule is told so, and
 //! whatever the report does not know is not concluded from.
 
