@@ -154,7 +154,8 @@ fn agrees(means: Means, path: &str, value: &Value, found: &Value, first: &Value)
 fn is_of_tracer(path: &str, first: &Value) -> bool {
     let pid = path.strip_prefix("candidates.list[").and_then(|rest| rest.split(']').next());
     let rows = first["candidates"]["list"].as_array().into_iter().flatten();
-    let mut rows = rows.filter(|row| pid.is_some_and(|pid| row["pid"].to_string() == pid));
+    let pid = pid.and_then(|pid| pid.parse::<i64>().ok());
+    let mut rows = rows.filter(|row| pid.is_some() && row["pid"].as_i64() == pid);
     rows.any(|row| row["comm"] == "oomwhy")
 }
 

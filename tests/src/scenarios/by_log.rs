@@ -60,11 +60,11 @@ const fn by_log(kills: usize) -> Step {
     Step::Watch(Watcher {
         name: "by-log",
         args: &["--attach", "kmsg", "-o", "json"],
+        replays: false,
         ends: false,
         lines: ("{\"type\":\"oom\"", kills, kills),
         has: &["\"tier\":\"kmsg\""],
         lacks: &["\"limit_chain\":"],
-        replays: false,
         tier: None,
     })
 }

@@ -67,6 +67,11 @@ const EXPECTED: &[(&str, [u32; 6])] = &[
     ("kernfs_parent", [8, 8, 8, 8, 8, 8]),
     ("kernfs_name", [16, 16, 16, 16, 16, 16]),
     ("kernfs_id", [104, 104, 104, 96, 96, 96]),
+    ("signal_flags", [116, 116, 116, 116, 116, 116]),
+    ("signal_thread_head", [16, 16, 16, 16, 16, 16]),
+    ("task_thread_node", [2424, 2424, 2608, 2608, 2880, 3048]),
+    ("task_memcg_oom_gfp_mask", [4832, 4832, 5096, ABSENT, ABSENT, ABSENT]),
+    ("task_memcg_oom_order", [4836, 4836, 5100, ABSENT, ABSENT, ABSENT]),
 ];
 
 fn fixture(series: &str) -> Resolved {
