@@ -54,3 +54,6 @@ pub const STAT_PLACES: u64 = 1 << 28;
 
 /// `AfterEvent::counts`.
 pub const AFTER_COUNTS: u64 = 1 << 32;
+
+/// The bytes behind a `ContextHead`.
+pub const CONTEXT_READ: u64 = 1 << 36;

@@ -229,8 +229,7 @@ fn kills_that_the_kernel_counted_and_nobody_saw_are_told_once() {
 #[test]
 fn every_key_of_the_schema_is_explained_in_the_documentation() {
     /// Settled names of what is not emitted yet.
-    const RESERVED: [&str; 5] =
-        ["Growth", "GrowthPoint", "GrowthRate", "GrowthStack", "Verdict"];
+    const RESERVED: [&str; 5] = ["Growth", "GrowthPoint", "GrowthRate", "GrowthStack", "Verdict"];
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/record.md");
     let page = fs::read_to_string(page).unwrap();
     // What stands between backticks: every other piece.

@@ -4,6 +4,7 @@ mod after;
 mod candidate;
 mod cgroup_made;
 mod choice;
+mod context;
 mod invocation;
 mod memcg_call;
 mod stat;

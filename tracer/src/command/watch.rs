@@ -11,6 +11,7 @@ use crate::{
     cgroup_paths::CgroupPaths,
     cli::WatchArgs,
     clock,
+    enrich::{finder::Enrichment, worker::Worker},
     exit::Exit,
     host::Host,
     kernel::{
@@ -37,6 +38,7 @@ const CLOSE_AFTER: Duration = Duration::from_secs(10);
 /// Traces until a signal or until enough reports were written.
 pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     let filter = super::filter(&arguments.select)?;
+    let privacy = super::privacy(&arguments.privacy)?;
     let to = super::open_output(&arguments.output, arguments.record.as_deref())?;
     let root = Root::default();
     let btf_file = btf_path(&root, arguments.btf.as_deref());
@@ -51,17 +53,21 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     host.missing.extend(kill_counter.as_ref().err().map(without_kill_counter));
     let system = SystemFiles::open(&root, host.page_size);
     host.missing.extend(without_system(&system));
+    host.missing.extend(privacy.missing(&host.missing));
     let recorder = arguments.record.as_deref().map(|path| Recorder::create(path, &host));
     let recorder = recorder.transpose().map_err(|error| Failure::runtime(&error))?;
     let banner = banner(&host);
     let realtime_offset_ns = host.realtime_offset_ns;
-    let pipeline = super::pipeline(host, &arguments.output, filter, arguments.select.count, to);
+    let enrichment = enrichment(&host, &facts);
+    let mut pipeline = super::pipeline(host, &arguments.output, filter, arguments.select.count, to);
+    pipeline.set_privacy(privacy);
     let cgroup_paths = cgroup_mount(&facts).map(|mount| match plan.settings.probe_read {
         // The probes cannot read names: all paths come from here, so it must be warm.
         0 => CgroupPaths::scan(&mount),
         _ => CgroupPaths::new(&mount),
     });
-    let mut live = Live::new(probes, pipeline, recorder, cgroup_paths, realtime_offset_ns);
+    let mut live =
+        Live::new(probes, pipeline, recorder, cgroup_paths, enrichment, realtime_offset_ns);
     if let Ok(files) = system {
         live.watch_system(files);
     }
@@ -208,6 +214,17 @@ fn without_system(files: &io::Result<SystemFiles>) -> Option<Missing> {
 
 fn cgroup_mount(facts: &HostFacts) -> Option<PathBuf> {
     facts.cgroups.v1_memory.clone().or_else(|| facts.cgroups.v2.clone())
+}
+
+/// Looks things up on a thread of its own, beginning with the containers that run already.
+fn enrichment(host: &Host, facts: &HostFacts) -> Enrichment {
+    let has_context = host.hooks.contains_key("signal_deliver")
+        && !host.missing.iter().any(|missing| missing.field == "victims.cmdline");
+    let mut enrichment = Enrichment::new(Worker::new(PathBuf::from("/")), has_context);
+    if let Some(mount) = cgroup_mount(facts) {
+        enrichment.scan(mount);
+    }
+    enrichment
 }
 
 fn banner(host: &Host) -> String {

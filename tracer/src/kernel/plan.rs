@@ -205,7 +205,7 @@ fn programs(facts: &HostFacts, candidates: Candidates, settings: &Settings) -> V
         }
         Candidates::Nobody => {}
     }
-    if settings.probe_read == 0 && facts.btf.has_tracepoint("cgroup_mkdir") {
+    if facts.btf.has_tracepoint("cgroup_mkdir") {
         programs.push(tp_btf("cgroup_mkdir", "cgroup_mkdir"));
     }
     programs.extend(around(facts, settings));
@@ -226,6 +226,7 @@ fn around(facts: &HostFacts, settings: &Settings) -> Vec<Planned> {
     }
     let tracepoints = [
         "signal_generate",
+        "signal_deliver",
         "wake_reaper",
         "start_task_reaping",
         "finish_task_reaping",

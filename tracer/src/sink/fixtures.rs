@@ -9,7 +9,7 @@ use self::bloodless::{
 };
 pub(super) use self::extreme::{hostile, huge, minimal};
 use self::parts::{
-    candidate, cgroup, ineligible, level, ranked, report, stack, system, trigger, victim,
+    candidate, cgroup, home, ineligible, level, ranked, report, stack, system, trigger, victim, who,
 };
 use crate::report::{
     Candidate, Constraint, GapReport, GfpMask, LimitLevel, LossReport, OomMemcg, OomReport,
@@ -85,6 +85,8 @@ pub(super) fn memcg_kill() -> OomReport {
         vpid: Some(1),
         points: Some(256_961),
         marked_at_ns: Some(8_874_300_000),
+        who: who(),
+        home: home(),
         ..java
     }];
     report

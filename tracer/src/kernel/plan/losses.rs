@@ -30,7 +30,7 @@ const BY_OFFSET: &[(&str, &[&str])] = &[
                               "victims.start_time"]),
     ("task_cgroups", TASK_CGROUP),
     ("task_vfork_done", &["candidates.why_not"]),
-    ("task_real_parent", &["candidates.why_not"]),
+    ("task_real_parent", &["candidates.why_not", "trigger.parents", "victims.parents"]),
     ("task_mems_allowed", &["mems_allowed"]),
     ("signal_nr_threads", &["candidates.why_not"]),
     ("signal_oom_score_adj", &["trigger.oom_score_adj", "candidates.oom_score_adj",
@@ -65,7 +65,21 @@ const BY_OFFSET: &[(&str, &[&str])] = &[
     ("kernfs_parent", PATHS),
     ("kernfs_name", PATHS),
     ("kernfs_id", ALL_CGROUPS),
+    ("mm_arg_start", CMDLINES),
+    ("mm_arg_end", CMDLINES),
+    ("mm_exe_file", EXES),
+    ("file_dentry", EXES),
+    ("file_mnt", EXES),
+    ("dentry_parent", EXES),
+    ("dentry_name", EXES),
+    ("vfsmount_root", EXES),
+    ("mount_mnt", EXES),
+    ("mount_parent", EXES),
+    ("mount_mountpoint", EXES),
 ];
+
+const CMDLINES: &[&str] = &["trigger.cmdline", "victims.cmdline"];
+const EXES: &[&str] = &["trigger.exe", "victims.exe"];
 
 const OOM_CONTROL: &[&str] = &["constraint", "totalpages", "trigger.gfp_mask", "trigger.order"];
 const TASK_MEMORY: &[&str] = &[
@@ -168,6 +182,7 @@ fn reads(losses: &mut Losses, facts: &HostFacts, candidates: Candidates, setting
     let why = "lockdown=confidentiality: the kernel's strings and untyped pointers cannot be read";
     losses.add(&["message", "victims.vpid", "nodemask"], why);
     losses.add(&["limit_chain (below oom_memcg)"], why);
+    losses.add(EXES, why);
     if candidates == Candidates::EvaluateTask {
         losses.add(&["candidates.points"], why);
     }
@@ -177,6 +192,8 @@ fn reads(losses: &mut Losses, facts: &HostFacts, candidates: Candidates, setting
     if settings.current_task_btf == 0 {
         let why = "lockdown=confidentiality, and this kernel lacks bpf_get_current_task_btf";
         losses.add(&["trigger.oom_score_adj", "trigger.cgroup"], why);
+        losses.add(CMDLINES, why);
+        losses.add(&["trigger.parents", "victims.parents", "victims.user_stack"], why);
     }
 }
 
@@ -225,6 +242,10 @@ fn after(losses: &mut Losses, facts: &HostFacts) {
     }
     if missing("start_task_reaping") || missing("finish_task_reaping") {
         losses.add(&["victims.reaped"], "no tracepoints of the oom reaper");
+    }
+    if missing("signal_deliver") {
+        let fields = ["victims.cmdline", "victims.exe", "victims.parents", "victims.user_stack"];
+        losses.add(&fields, "no tracepoint signal_deliver: victims are not met before they die");
     }
     if missing("signal_generate") {
         let why = "no tracepoint signal_generate: who shares a victim's memory is not seen to die";
