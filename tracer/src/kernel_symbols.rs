@@ -4,11 +4,7 @@
 //! hold on a host that is short of memory. So a short-lived child of ours reads it, and answers are
 //! kept: OOM stacks are much alike, and a child is needed only for an address never seen.
 
-use std::{
-    collections::BTreeMap,
-    io::{self, Write as _},
-    process::{Command, Stdio},
-};
+use std::{collections::BTreeMap, io};
 
 use blazesym::{
     MaybeDefault,
@@ -16,7 +12,7 @@ use blazesym::{
 };
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use crate::compose::Symbol;
+use crate::{compose::Symbol, own_child};
 
 /// Known addresses; bounded, the kernel has few ways into the OOM killer.
 const MAX_KNOWN: usize = 4096;
@@ -48,24 +44,10 @@ impl KernelSymbols {
         if self.known.len() + ips.len() > MAX_KNOWN {
             self.known.clear();
         }
-        if let Ok(symbols) = ask_child(ips) {
+        if let Ok(symbols) = own_child::ask::<Vec<Option<Symbol>>>(CHILD_COMMAND, &ips) {
             self.known.extend(ips.iter().copied().zip(symbols));
         }
     }
-}
-
-fn ask_child(ips: &[u64]) -> io::Result<Vec<Option<Symbol>>> {
-    let mut child = Command::new("/proc/self/exe")
-        .arg(CHILD_COMMAND)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(&serde_json::to_vec(ips)?)?;
-    }
-    let output = child.wait_with_output()?;
-    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 /// The child: addresses on stdin, symbols on stdout, both JSON lists.

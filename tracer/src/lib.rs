@@ -36,6 +36,7 @@ pub mod enrich;
 pub mod group_counter;
 pub mod kernel_symbols;
 pub mod kill_counter;
+pub mod own_child;
 pub mod proc_file;
 pub mod system;
 pub mod user_symbols;

@@ -15,12 +15,12 @@ mod mapped;
 use std::{
     collections::{BTreeMap, VecDeque},
     fs::File,
-    io::{self, Write as _},
     os::fd::AsRawFd as _,
-    process::{Command, Stdio},
 };
 
 use serde::{Deserialize, Serialize};
+
+use crate::own_child;
 
 pub use self::{
     child::{answer, name_places},
@@ -124,7 +124,7 @@ impl UserSymbols {
         let kept = self.open.iter().map(|kept| candidate(&kept.file, &kept.shown));
         let files = mapped.iter().map(|(shown, file)| candidate(file, shown)).chain(kept).collect();
         let request = Request { places, ips: ips.to_vec(), pid: Some(pid), files };
-        let Ok(answer) = ask_child(&request) else {
+        let Ok(answer) = own_child::ask::<Answer>(CHILD_COMMAND, &request) else {
             return BTreeMap::new();
         };
         let named = request.places.into_iter().zip(answer.places);
@@ -151,20 +151,6 @@ impl UserSymbols {
 fn candidate(file: &File, shown: &str) -> Candidate {
     let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
     Candidate { path, shown: shown.to_owned() }
-}
-
-fn ask_child(request: &Request) -> io::Result<Answer> {
-    let mut child = Command::new("/proc/self/exe")
-        .arg(CHILD_COMMAND)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(&serde_json::to_vec(request)?)?;
-    }
-    let output = child.wait_with_output()?;
-    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 #[cfg(test)]
