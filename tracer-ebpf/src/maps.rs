@@ -150,6 +150,11 @@ pub(crate) struct State {
     pub(crate) marked: u32,
     /// Address of the oom_memcg; 0 for a global OOM.
     pub(crate) oom_memcg: u64,
+    /// Cgroup id of the oom_memcg, of the chosen task's and of the trigger's memcg; 0: not known, or
+    /// none.
+    pub(crate) oom_memcg_id: u64,
+    pub(crate) task_memcg: u64,
+    pub(crate) trigger_memcg: u64,
     /// Address of the `oom_control`, for hooks that have no arguments.
     pub(crate) oom_control: u64,
     /// Address of the task that is being weighed, likewise; 0: none.

@@ -164,7 +164,7 @@ fn attach_with(
                 let how = described(planned, symbol);
                 hooks
                     .entry(planned.hook.to_owned())
-                    .and_modify(|others: &mut String| *others = format!("{others}+{how}"))
+                    .and_modify(|others: &mut String| also(others, &how))
                     .or_insert(how);
             }
             Err(error) if is_essential(planned, plan) => return Err(error),
@@ -192,6 +192,14 @@ pub fn probe_read_allowed() -> Option<bool> {
 /// Without these no invocation is seen at all; in the tracepoint tier, nobody.
 fn is_essential(planned: Planned, plan: &Plan) -> bool {
     planned.hook == "out_of_memory" || plan.programs.len() == 1
+}
+
+/// One more way in which a hook is attached, unless another program has it already.
+fn also(others: &mut String, how: &str) {
+    if others.split('+').all(|other| other != how) {
+        others.push('+');
+        others.push_str(how);
+    }
 }
 
 /// How a hook is attached, and to what if that has another name.

@@ -126,7 +126,8 @@ fn boot<T: DeserializeOwned>(
         cmdline: "",
         qemu_args: &[],
         swap_mib: 0,
-        live: false,
+        // It takes minutes: what the guest says of its progress is shown.
+        live: true,
         results: results.clone(),
     }
     .boot()?;

@@ -19,13 +19,13 @@ use oomwhy_common::{
     valid,
 };
 
-use super::invocation;
+use super::{invocation, places};
 use crate::{
     emit,
     kernel::{self, Argument, Object, Origin, Untyped, offset},
     log::probe_log,
     maps::{Candidates, State, own_invocation},
-    objects::{memcg, oom_control, task},
+    objects::{oom_control, task},
     record,
 };
 
@@ -57,8 +57,8 @@ fn choose<C: EbpfContext, O: Origin>(ctx: &C, oc: *const u8, message: *const u8)
     Some(())
 }
 
-/// Emits the invocation, its paths, limits and candidates. `message` is there when a choice was
-/// made.
+/// Emits the invocation and its candidates. `message` is there when a choice was made: then a
+/// program of its own tells the paths and limits.
 #[inline(always)]
 pub(super) fn emit<C: EbpfContext, O: Origin>(
     ctx: &C,
@@ -78,20 +78,15 @@ pub(super) fn emit<C: EbpfContext, O: Origin>(
     event.started_ns = state.started_ns;
     event.considered = state.candidates.head.considered;
     event.choice_made = u32::from(message.is_some());
-    let mut chosen_task = None;
     if let Some(message) = message {
         known |= words(event, message);
-        chosen_task = oom_control::chosen(oc).and_then(Object::<O>::new);
-    }
-    if let Some(chosen) = chosen_task {
-        if record::identity(&mut event.chosen, chosen).is_some() {
-            known |= valid::CHOSEN;
-        }
-        let _ = record::home(&mut event.chosen, chosen);
+        known |= chosen(event, oc);
     }
     emit_invocation(event, state.seq, now, known);
     emit_candidates(&mut state.candidates, state.seq, now);
-    places(state, now, oc, chosen_task);
+    if message.is_none() {
+        places::emit(state, oc, None);
+    }
 }
 
 /// Emits the invocation, without the empty end of the user stack.
@@ -101,6 +96,16 @@ pub(super) fn emit_invocation(event: &mut InvocationEvent, seq: u64, now: u64, k
     let size = offset_of!(InvocationEvent, user_stack) + frames * size_of::<UserFrame>();
     event.header = emit::header(kind::INVOCATION, seq, now, known, size);
     emit::record(event, size, kind::INVOCATION);
+}
+
+/// Who was chosen. Returns the validity bits.
+#[inline(always)]
+fn chosen<O: Origin>(event: &mut InvocationEvent, oc: Object<O>) -> u64 {
+    let Some(chosen) = oom_control::chosen(oc).and_then(Object::<O>::new) else {
+        return 0;
+    };
+    let _ = record::home(&mut event.chosen, chosen);
+    if record::identity(&mut event.chosen, chosen).is_some() { valid::CHOSEN } else { 0 }
 }
 
 /// The kernel's words for this kill.
@@ -183,42 +188,4 @@ fn emit_candidates(candidates: &mut Candidates, seq: u64, now: u64) {
     let size = size_of::<CandidatesHead>() + recorded * size_of::<CandidateEntry>();
     candidates.head.header = emit::header(kind::CANDIDATES, seq, now, 0, size);
     emit::record(candidates, size, kind::CANDIDATES);
-}
-
-/// Emits the paths of oom_memcg, chosen and trigger, each cgroup once, and the limits of the chosen
-/// task's cgroup; without one, those of oom_memcg.
-#[inline(always)]
-fn places<O: Origin>(state: &mut State, now: u64, oc: Object<O>, chosen: Option<Object<O>>) {
-    let seq = state.seq;
-    let event = &state.invocation;
-    let oom_memcg = record::forgotten(&event.oom_memcg.id);
-    let task_memcg = record::forgotten(&event.chosen.cgroup_id);
-    let trigger_memcg = record::forgotten(&event.trigger.cgroup_id);
-    // Where the chosen task lives in oom_memcg itself, its limits are at hand as typed pointers.
-    let at_hand = chosen.is_none() || task_memcg == oom_memcg || !kernel::untyped_reads_allowed();
-    if let Some(memcg) = oom_control::memcg(oc).flatten() {
-        if let Some(cgroup) = memcg::cgroup(memcg) {
-            record::path(&mut state.path, seq, now, cgroup);
-        }
-        if at_hand {
-            record::levels(&mut state.levels, seq, now, oom_memcg, memcg);
-        }
-    }
-    if let Some(css) = chosen.and_then(task::memory_css)
-        && task_memcg != oom_memcg
-    {
-        if let Some(cgroup) = css.follow(offset!(css_cgroup)) {
-            record::path(&mut state.path, seq, now, cgroup);
-        }
-        // The css is the first member of its mem_cgroup; the verifier doesn't know that.
-        if kernel::untyped_reads_allowed() {
-            record::levels(&mut state.levels, seq, now, task_memcg, css.untyped());
-        }
-    }
-    if trigger_memcg != oom_memcg
-        && trigger_memcg != task_memcg
-        && let Some(cgroup) = kernel::current().and_then(task::memory_cgroup)
-    {
-        record::path(&mut state.path, seq, now, cgroup);
-    }
 }

@@ -7,6 +7,7 @@ mod cgroup_made;
 mod choice;
 mod invocation;
 mod memcg_call;
+mod places;
 mod stat;
 mod victim;
 mod wait;

@@ -69,6 +69,13 @@ impl List<'_> {
         self.function(ENTRY, hook, How::Fentry, How::Kprobe);
     }
 
+    /// The second program at the choice.
+    fn places(&mut self) {
+        let table =
+            [("oom_kill_process", "oom_kill_process_places", "kprobe_oom_kill_process_places")];
+        self.function(&table, "oom_kill_process", How::Fentry, How::Kprobe);
+    }
+
     fn exit(&mut self, hook: &str) {
         self.function(RETURN, hook, How::Fexit, How::Kretprobe);
     }
@@ -132,6 +139,7 @@ pub(super) fn all(
     }
     list.entry("__oom_kill_process");
     list.entry("oom_kill_process");
+    list.places();
     match candidates {
         Candidates::Badness => {
             list.exit("oom_badness");

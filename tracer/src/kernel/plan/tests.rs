@@ -68,6 +68,7 @@ fn nothing_is_missing_where_the_kernel_has_everything() {
             "mark_victim_task",
             "oom_kill_task",
             "oom_kill_process",
+            "oom_kill_process_places",
             "oom_badness_ret",
             "mem_cgroup_print_oom_meminfo_ret",
             "signal_generate",
