@@ -81,11 +81,14 @@ impl Costs {
         self.tools.iter().find(|tool| tool.name == name)
     }
 
-    /// The kill rate of a storm relative to that without oomwhy; NaN if it was not measured.
+    /// The kill rate of a storm relative to that without oomwhy, by the medians; NaN if it was not
+    /// measured.
     pub(crate) fn storm_ratio(&self, tracer: StormTracer) -> f64 {
         let instructions = |tracer| {
-            let storm = self.storms.iter().find(|storm| storm.tracer == tracer);
-            storm.map_or(f64::NAN, |storm| to_f64(storm.instructions))
+            let storms = self.storms.iter().filter(|storm| storm.tracer == tracer);
+            let mut storms: Vec<u64> = storms.map(|storm| storm.instructions).collect();
+            storms.sort_unstable();
+            percentile(&storms, 50)
         };
         instructions(StormTracer::None) / instructions(tracer)
     }

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use oomwhy_tests::bench::{Cell, Counts, Printed, Run, Stdout, Storm, StormTracer, Tool};
 use oomwhy_tests::plan::GUEST_OOMWHY;
 use oomwhy_tests::scenario::Hierarchy;
+use rustix::process::Signal;
 
 use super::kills::{Arena, PAUSE};
 use super::tool::Running;
@@ -22,6 +23,13 @@ use crate::{cgroup, tracer};
 /// Counts instructions under -icount, and is printed without being rounded to microseconds.
 const CLOCK: &str = "x86-tsc";
 const RECLAIM_END: &str = "mm_vmscan_memcg_reclaim_end";
+/// Kills of a storm.
+const KILLS: u32 = 100;
+/// Storms of each kind.
+const STORMS: u32 = 5;
+/// In the first line of a report, and in no other.
+const REPORT: &str = " OOM: ";
+const TIME_TO_REPORT: Duration = Duration::from_secs(30);
 const NEXT: [&str; 2] = ["mm_vmscan_memcg_reclaim_begin", "signal_deliver"];
 const MARK: &str = "mark_victim";
 
@@ -44,6 +52,7 @@ pub(super) fn measure(sleepers: &[usize], repeats: u32) -> Result<Counts> {
     for &wanted in sleepers {
         arena.add_sleepers(wanted.saturating_sub(n_sleepers))?;
         n_sleepers = wanted;
+        println!("{n_sleepers} sleepers");
         arena.set_limit()?;
         for traced in [false, true] {
             let oomwhy = traced.then(start_oomwhy).transpose()?;
@@ -60,29 +69,47 @@ pub(super) fn measure(sleepers: &[usize], repeats: u32) -> Result<Counts> {
     Ok(Counts { cells, programs, storms })
 }
 
-/// The same kills without oomwhy and with it.
+/// The same kills without oomwhy and with it, several times each: from one storm to the next of the same
+/// kind there are some 3 % between them.
 fn storms(arena: &Arena) -> Result<Vec<Storm>> {
-    const KILLS: u32 = 100;
     arena.set_limit()?;
-    let storm = |tracer| -> Result<Storm> {
-        let oomwhy = match tracer {
-            StormTracer::None => None,
-            StormTracer::Elsewhere => Some(start_oomwhy()?),
-            StormTracer::SameCpu => Some(start_beside()?),
-        };
-        // What the kernel prints of the first ten would differ.
-        arena.silence_kernel()?;
-        let start = Instant::now();
-        (0..KILLS).try_for_each(|_| arena.kill())?;
-        let instructions = u64::try_from(start.elapsed().as_nanos())?;
+    let mut storms = Vec::new();
+    for tracer in [StormTracer::None, StormTracer::Elsewhere, StormTracer::SameCpu] {
+        let oomwhy = (tracer != StormTracer::None).then(start_beside).transpose()?;
+        // The first report has a child process read the kernel's symbols, once.
+        arena.kill()?;
+        await_reports(oomwhy.as_ref(), 1)?;
+        for _ in 0..STORMS {
+            storms.push(storm(arena, tracer, oomwhy.as_ref())?);
+        }
         oomwhy.map_or(Ok(()), Running::stop)?;
-        println!("storm, {tracer:?}: {instructions}");
-        Ok(Storm { tracer, kills: KILLS, instructions })
-    };
-    [StormTracer::None, StormTracer::Elsewhere, StormTracer::SameCpu]
-        .map(storm)
-        .into_iter()
-        .collect()
+    }
+    Ok(storms)
+}
+
+fn storm(arena: &Arena, tracer: StormTracer, oomwhy: Option<&Running>) -> Result<Storm> {
+    // What the kernel prints of the first ten would differ.
+    let printed = arena.silence_kernel()?;
+    await_reports(oomwhy, printed)?;
+    // A stopped process is not even woken; its ring holds all of the storm.
+    let waits = oomwhy.filter(|_| tracer == StormTracer::Elsewhere);
+    waits.map_or(Ok(()), |oomwhy| oomwhy.signal(Signal::STOP))?;
+    let start = Instant::now();
+    (0..KILLS).try_for_each(|_| arena.kill())?;
+    let instructions = u64::try_from(start.elapsed().as_nanos())?;
+    waits.map_or(Ok(()), |oomwhy| oomwhy.signal(Signal::CONT))?;
+    await_reports(oomwhy, KILLS)?;
+    println!("storm, {tracer:?}: {instructions}");
+    Ok(Storm { tracer, kills: KILLS, instructions })
+}
+
+/// Waits until so many more kills are reported.
+fn await_reports(oomwhy: Option<&Running>, count: u32) -> Result<()> {
+    for _ in 0..oomwhy.map_or(0, |_| count) {
+        let is_told = oomwhy.is_some_and(|it| it.await_line(REPORT, TIME_TO_REPORT));
+        ensure!(is_told, "a kill was not reported");
+    }
+    Ok(())
 }
 
 fn start_beside() -> Result<Running> {

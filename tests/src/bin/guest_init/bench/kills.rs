@@ -53,15 +53,9 @@ impl Arena {
         let mut parent = self.start(work, 0, Stdio::piped())?;
         let stdout = parent.stdout.take().context("no pipe to the sleepers")?;
         self.parents.push(parent);
-        // Each of them says so once, on the same pipe; a crowd says so for all.
-        let count = if count >= CROWD { 1 } else { count };
-        let n_ready = BufReader::new(stdout)
-            .lines()
-            .map_while(Result::ok)
-            .filter(|line| line == READY)
-            .take(count)
-            .count();
-        ensure!(n_ready == count, "{n_ready} of {count} sleepers started");
+        // It says so once, for all of them.
+        let is_ready = BufReader::new(stdout).lines().map_while(Result::ok).any(|it| it == READY);
+        ensure!(is_ready, "the {count} sleepers did not start");
         Ok(())
     }
 
@@ -86,10 +80,12 @@ impl Arena {
         thread::sleep(SILENCE);
     }
 
-    /// Has the kernel print so much that it keeps silent about the next kills (for 4 s or so).
-    pub(super) fn silence_kernel(&self) -> Result<()> {
+    /// Has the kernel print so much that it keeps silent about the next kills (for 4 s or so). How
+    /// many kills it took.
+    pub(super) fn silence_kernel(&self) -> Result<u32> {
         Self::let_kernel_speak();
-        (0..REPORTS_PRINTED).try_for_each(|_| self.kill())
+        (0..REPORTS_PRINTED).try_for_each(|_| self.kill())?;
+        Ok(REPORTS_PRINTED)
     }
 
     /// One OOM kill; returns when the victim is dead.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use oomwhy_tests::bench::{Stdout, Tool};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{terminal, trace};
 use crate::tracer;
@@ -91,6 +92,12 @@ impl Running {
             }
         }
         false
+    }
+
+    /// Sends it a signal.
+    pub(super) fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.pid())?).context("a process without an id")?;
+        Ok(kill_process(pid, signal)?)
     }
 
     /// Ends it as Ctrl-C does.
