@@ -11,6 +11,7 @@ pub mod check;
 pub mod cli;
 pub mod command;
 pub mod exit;
+pub mod heap;
 
 pub mod kernel;
 pub mod least_privilege;

@@ -54,7 +54,8 @@ pub enum LoadError {
 /// The probes, attached. Dropping it detaches them.
 #[derive(Debug)]
 pub struct Probes {
-    /// The object they were loaded from; `None` for those that were taken over.
+    /// The object they were loaded from, where it holds a link or a log; it is as big as all else.
+    #[cfg_attr(not(feature = "probe-log"), expect(dead_code, reason = "held, not asked"))]
     ebpf: Option<Ebpf>,
     /// Its maps.
     maps: BTreeMap<String, Map>,
@@ -62,6 +63,9 @@ pub struct Probes {
     links: Vec<(&'static str, Option<FdLink>)>,
     /// Hook: how it is attached.
     pub hooks: BTreeMap<String, String>,
+    /// What the verifier made of each program: (program, instructions it walked), where the kernel
+    /// tells (5.16 and later).
+    pub verified: Vec<(String, u32)>,
     /// Optional hooks that could not be attached: program and reason.
     pub failed: Vec<(Planned, String)>,
     /// The verifier rejected one of them.
@@ -179,7 +183,18 @@ fn attach_with(
     let names = names.into_iter().filter(|name| name != "AYA_LOGS");
     let maps = names.filter_map(|name| ebpf.take_map(&name).map(|map| (name, map)));
     let maps = maps.collect();
-    Ok(Probes { ebpf: Some(ebpf), maps, links, hooks, failed, rejected, settings: *settings })
+    let verified = verified(&ebpf);
+    let is_needed = cfg!(feature = "probe-log") || links.iter().any(|(_, link)| link.is_none());
+    let ebpf = is_needed.then_some(ebpf);
+    Ok(Probes { ebpf, maps, links, hooks, verified, failed, rejected, settings: *settings })
+}
+
+fn verified(ebpf: &Ebpf) -> Vec<(String, u32)> {
+    let verified = |(name, program): (&str, &aya::programs::Program)| {
+        let walked = program.info().ok()?.verified_instruction_count()?;
+        Some((name.to_owned(), walked))
+    };
+    ebpf.programs().filter_map(verified).collect()
 }
 
 /// Whether probes may call bpf_probe_read_kernel, by trying: lockdown=confidentiality forbids it,
@@ -252,16 +267,6 @@ impl Probes {
     pub fn take_ring(&mut self) -> Result<RingBuf<MapData>, LoadError> {
         let map = self.maps.remove("RING").ok_or_else(|| missing_map("RING"))?;
         RingBuf::try_from(map).map_err(|error| other("open the ring", &error))
-    }
-
-    /// What the verifier made of each program: (program, instructions it walked), where the kernel
-    /// tells (5.16 and later).
-    pub fn verified(&self) -> Vec<(String, u32)> {
-        let verified = |(name, program): (&str, &aya::programs::Program)| {
-            let walked = program.info().ok()?.verified_instruction_count()?;
-            Some((name.to_owned(), walked))
-        };
-        self.ebpf.iter().flat_map(Ebpf::programs).filter_map(verified).collect()
     }
 
     /// The log of the probes; once. Probes that were taken over have none.

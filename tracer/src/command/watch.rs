@@ -23,6 +23,7 @@ use crate::{
     clock,
     exit::Exit,
     group_counter::GroupCounter,
+    heap,
     history::{DEFAULT_DIR, store::Limits},
     host::Host,
     kernel::{
@@ -94,6 +95,7 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
         if talkative {
             talk(&banner);
         }
+        heap::give_back();
     }));
     if talkative {
         talk(&summary(live.pipeline().stats()));
@@ -275,7 +277,7 @@ pub(super) fn start_store(
 
 /// What people who look into a kernel want to know of the probes.
 fn talk_about(probes: &Probes) {
-    for (program, walked) in probes.verified() {
+    for (program, walked) in &probes.verified {
         talk(&format!("{program}: {walked} instructions verified"));
     }
     for (planned, why) in &probes.failed {

@@ -324,6 +324,7 @@ impl Pinned {
         let failed = origin.failed.into_iter();
         let probes = Probes {
             ebpf: None,
+            verified: Vec::new(),
             maps,
             links: Vec::new(),
             hooks: origin.hooks,
