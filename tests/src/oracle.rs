@@ -17,6 +17,7 @@ mod outlooks;
 mod tests;
 mod tiers;
 mod watchers;
+mod who;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +28,8 @@ use crate::kmsg::{Block, Kill, Log};
 use crate::report;
 use crate::scenario::{Scenario, Step, shown};
 use check::Check;
+
+pub use who::caught;
 
 /// Names the directory with the virtual machines' results.
 pub const RESULTS_VARIABLE: &str = "OOMWHY_VM_RESULTS";
@@ -160,6 +163,8 @@ fn one_kill(
         check.forbid(report);
         memory::victim(check, case.facts, report, victim, kill);
         aftermath::judge(check, case.facts, report, victim);
+        who::judge(check, case.facts, victim);
+        who::judge(check, case.facts, &report["trigger"]);
         check.field(report, "/message", kill.message.as_str());
         check.field(report, "/reason", invocation::reason(kill, block));
         check.field(report, "/source/drops", 0);

@@ -2,6 +2,7 @@
 //! kernel logged. `cargo xtask test` boots the machines first and runs this afterwards.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::{env, fs};
@@ -11,11 +12,13 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use oomwhy_tests::facts::{Facts, file};
 use oomwhy_tests::matrix::Gap;
 use oomwhy_tests::oracle::{
-    Account, BOOT_ERROR, BOOTS_VARIABLE, KERNELS_VARIABLE, RESULTS_VARIABLE, judge,
+    Account, BOOT_ERROR, BOOTS_VARIABLE, KERNELS_VARIABLE, RESULTS_VARIABLE, caught, judge,
 };
 use oomwhy_tests::scenario::Step;
-use oomwhy_tests::{matrix, plan, scenarios, support};
+use oomwhy_tests::{matrix, plan, report, scenarios, support};
 
+/// Told of this one: enough kills for a rate.
+const TALLIED: &str = "many_in_a_row";
 /// One wrong assumption can make a hundred of them.
 const DISAGREEMENTS_SHOWN: usize = 20;
 
@@ -103,10 +106,24 @@ fn disagreements(boot: &Path, name: &str) -> Result<Vec<String>> {
             watchers.insert(name.to_owned(), (stdout, exit));
         }
     }
+    let report = read(file::REPORT)?;
+    if name == TALLIED {
+        let kills: Vec<_> = report::objects(&report).filter(report::is_kill).collect();
+        let [victims, triggers] = caught(&kills);
+        writeln!(
+            io::stdout(),
+            "{}, {name}: command lines of {} of {} victims and of {} of {} triggers",
+            facts.kernel_release,
+            victims.0,
+            victims.1,
+            triggers.0,
+            triggers.1
+        )?;
+    }
     let account = Account {
         facts: &facts,
         kmsg: &read(file::KMSG)?,
-        report: &read(file::REPORT)?,
+        report: &report,
         exit: &read(file::EXIT)?,
         watchers: &watchers,
     };

@@ -8,14 +8,18 @@
 //! account with `repeats`.
 
 mod aftermath;
+mod context;
 
 use std::collections::BTreeMap;
 
-pub use self::aftermath::{Aftermath, Aftermaths, Visible, is_left};
+pub use self::{
+    aftermath::{Aftermath, Aftermaths, Visible, is_left},
+    context::TaskContext,
+};
 use crate::{
     events::{
-        After, Body, Candidates, CgroupPath, End, Event, Invocation, Levels, Mark, Reclaimed,
-        Repeats, Stat, Victim, Wait,
+        After, Body, Candidates, CgroupPath, Context, End, Event, Invocation, Levels, Mark,
+        Reclaimed, Repeats, Stat, Victim, Wait,
     },
     journal::{Unfinished, key_of},
     report::System,
@@ -78,6 +82,8 @@ pub struct Account {
     pub wait: Option<Wait>,
     /// When it stopped to wait, `CLOCK_BOOTTIME` ns.
     pub wait_ended_ns: Option<u64>,
+    /// Who trigger and victims are, by process id.
+    pub contexts: BTreeMap<i32, TaskContext>,
     /// What became of the victims.
     pub aftermath: Aftermaths,
     /// The deadline passed, and some of them were not gone.
@@ -93,6 +99,26 @@ pub struct Account {
 impl Account {
     fn new(seq: u64, first_ns: u64) -> Self {
         Self { seq, first_ns, ..Self::default() }
+    }
+
+    /// Every cgroup that it names.
+    pub fn cgroup_ids(&self) -> Vec<u64> {
+        let victims = self.victims.iter().filter_map(|(_, victim)| victim.task.cgroup_id);
+        let mut ids: Vec<u64> = victims.collect();
+        ids.extend(self.levels.as_ref().map(|levels| levels.cgroup_id));
+        if let Some(invocation) = &self.invocation {
+            ids.extend(invocation.trigger.cgroup_id);
+            ids.extend(invocation.oom_memcg.as_ref().and_then(|memcg| memcg.id));
+        }
+        if let Some(reclaimed) = &self.reclaimed {
+            ids.extend(reclaimed.trigger.cgroup_id);
+            ids.extend(reclaimed.oom_memcg.id);
+        }
+        if let Some(wait) = &self.wait {
+            ids.extend(wait.trigger.cgroup_id);
+            ids.extend(wait.oom_memcg.id);
+        }
+        ids
     }
 
     /// Nobody was marked, and the end says so: more of the same may follow.
@@ -212,6 +238,12 @@ impl Assembler {
             // These do not come in the order of the invocations.
             Body::After(after) => return self.after(seq, now, &after).into_iter().collect(),
             Body::Wait(wait) => return self.wait(now, *wait).into_iter().collect(),
+            Body::Context(context) => {
+                self.context(seq, context);
+                return Vec::new();
+            }
+            // Where a new cgroup is.
+            Body::Path(_) if seq == 0 => return Vec::new(),
             _ => {}
         }
         let mut done = self.close_before(seq);
@@ -382,6 +414,14 @@ impl Assembler {
         Some(Account { stage: Stage::Closed, ..closed.account })
     }
 
+    /// A victim may meet its SIGKILL before the invocation ends, or after that.
+    fn context(&mut self, seq: u64, context: Context) {
+        let dying = self.dying.get_mut(&seq).map(|dying| &mut dying.account);
+        if let Some(account) = self.open.get_mut(&seq).or(dying) {
+            account.contexts.entry(context.tgid).or_default().note(context);
+        }
+    }
+
     /// A task that waits is told when it begins, and again when it ends.
     fn wait(&mut self, now: u64, wait: Wait) -> Option<Account> {
         let tid = wait.trigger.tid;
@@ -447,6 +487,7 @@ impl Account {
             | Body::CgroupMade(_)
             | Body::After(_)
             | Body::Mark(_)
+            | Body::Context(_)
             | Body::Wait(_) => {}
         }
     }

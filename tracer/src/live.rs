@@ -23,10 +23,12 @@ use tokio::{
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use crate::{
-    assemble::{Account, RUN_SETTLES_AFTER_NS},
+    assemble::{Account, RUN_SETTLES_AFTER_NS, Stage},
     cgroup_paths::CgroupPaths,
     clock,
     compose::Findings,
+    enrich::{finder::Enrichment, privacy::Privacy},
+    events::{Body, Event},
     gaps::{self, Group},
     group_counter::GroupCounter,
     kernel_symbols::KernelSymbols,
@@ -69,6 +71,7 @@ pub enum LiveError {
 /// Finds facts on this host and notes them in the recording.
 struct Finder {
     symbols: KernelSymbols,
+    enrichment: Enrichment,
     cgroup_paths: Option<CgroupPaths>,
     system: Option<SystemFiles>,
     found: Vec<Fact>,
@@ -86,7 +89,7 @@ impl FactSource for Finder {
         let Some(paths) = &mut self.cgroup_paths else {
             return;
         };
-        for id in cgroup_ids(account) {
+        for id in account.cgroup_ids() {
             if account.paths.contains_key(&id) || findings.cgroup_paths.contains_key(&id) {
                 continue;
             }
@@ -105,31 +108,19 @@ impl FactSource for Finder {
         Some((at_ns, memory))
     }
 
-    fn cgroup_made(&mut self, id: u64, parent: u64) {
-        if let Some(paths) = &mut self.cgroup_paths {
-            paths.made(id, parent);
+    fn note(&mut self, event: &Event) {
+        if let (Body::CgroupMade(made), Some(paths)) = (&event.body, &mut self.cgroup_paths) {
+            paths.made(made.id, made.parent_id);
+        }
+        self.enrichment.note(event);
+    }
+
+    fn enrich(&mut self, account: &Account, privacy: &Privacy, findings: &mut Findings) {
+        self.found.extend(self.enrichment.find(account, privacy, findings));
+        if account.stage != Stage::Killed {
+            self.enrichment.forget(account.seq);
         }
     }
-}
-
-/// Every cgroup that the account names.
-fn cgroup_ids(account: &Account) -> Vec<u64> {
-    let mut ids: Vec<u64> =
-        account.victims.iter().filter_map(|(_, victim)| victim.task.cgroup_id).collect();
-    ids.extend(account.levels.as_ref().map(|levels| levels.cgroup_id));
-    if let Some(invocation) = &account.invocation {
-        ids.extend(invocation.trigger.cgroup_id);
-        ids.extend(invocation.oom_memcg.as_ref().and_then(|memcg| memcg.id));
-    }
-    if let Some(reclaimed) = &account.reclaimed {
-        ids.extend(reclaimed.trigger.cgroup_id);
-        ids.extend(reclaimed.oom_memcg.id);
-    }
-    if let Some(wait) = &account.wait {
-        ids.extend(wait.trigger.cgroup_id);
-        ids.extend(wait.oom_memcg.id);
-    }
-    ids
 }
 
 /// A live run.
@@ -165,11 +156,12 @@ impl Live {
         pipeline: Pipeline,
         recorder: Option<Recorder>,
         cgroup_paths: Option<CgroupPaths>,
+        enrichment: Enrichment,
         realtime_offset_ns: i64,
     ) -> Self {
         let symbols = KernelSymbols::default();
         let memory_on_v2 = pipeline.host().memory_on_v2 == Some(true);
-        let finder = Finder { symbols, cgroup_paths, system: None, found: Vec::new() };
+        let finder = Finder { symbols, enrichment, cgroup_paths, system: None, found: Vec::new() };
         Self {
             probes,
             pipeline,
@@ -274,7 +266,8 @@ impl Live {
             let accounts = self.pipeline.take(&victim, &mut self.finder)?;
             self.report(accounts)?;
         }
-        if let Some(recorder) = &mut self.recorder {
+        // What must not be seen is not kept either.
+        if let Some(recorder) = self.recorder.as_mut().filter(|_| self.pipeline.admits(record)) {
             recorder.record(record)?;
         }
         let accounts = self.pipeline.take(record, &mut self.finder)?;

@@ -15,7 +15,12 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{compose::Symbol, host::Host, report::System};
+use crate::{
+    compose::Symbol,
+    enrich::{metadata::ContainerNames, process::ProcessFiles},
+    host::Host,
+    report::System,
+};
 
 const MAGIC: &[u8; 12] = b"oomwhy-rec2\n";
 const HOST: u8 = 0;
@@ -50,6 +55,29 @@ pub enum Fact {
         at_ns: u64,
         /// What was read.
         memory: Box<System>,
+    },
+    /// The name of a user.
+    User {
+        /// User id.
+        uid: u32,
+        /// Name.
+        name: String,
+    },
+    /// The names of a container or a pod.
+    Container {
+        /// The container's id, or the pod's uid.
+        key: String,
+        /// Names.
+        names: ContainerNames,
+    },
+    /// What /proc told of a process.
+    Process {
+        /// Number of the invocation.
+        seq: u64,
+        /// Process.
+        pid: i32,
+        /// What it told.
+        files: ProcessFiles,
     },
     /// `CLOCK_REALTIME` less `CLOCK_BOOTTIME` from here on, ns.
     RealtimeOffset(i64),

@@ -7,6 +7,7 @@ mod missing;
 mod outcome;
 mod system;
 mod victims;
+mod who;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     assemble::Account,
+    enrich::{metadata::ContainerNames, process::ProcessFiles},
     events::{Invocation, Task, UserFrame},
     gfp,
     host::Host,
@@ -40,6 +42,12 @@ pub struct Findings {
     pub symbols: BTreeMap<u64, Symbol>,
     /// Paths of cgroups whose names the kernel did not let us read.
     pub cgroup_paths: BTreeMap<u64, String>,
+    /// Names of users.
+    pub users: BTreeMap<u32, String>,
+    /// Names of containers by their ids, and of pods by their uids.
+    pub containers: BTreeMap<String, ContainerNames>,
+    /// What /proc told, by invocation and process.
+    pub processes: BTreeMap<(u64, i32), ProcessFiles>,
     /// `CLOCK_REALTIME` less `CLOCK_BOOTTIME`, where it has moved since the start. ns.
     pub realtime_offset_ns: Option<i64>,
     /// Records lost since the previous report.
@@ -99,6 +107,7 @@ pub fn compose(account: &Account, host: &Host, findings: &Findings) -> OomReport
     report.system = system::system(facts, started);
     report.candidates = candidates::candidates(facts);
     report.victims = victims::victims(facts, report.candidates.as_ref());
+    report.source.missing.extend(who::missing(facts));
     match &account.mark {
         Some(mark) => marks::finish_missing(&mut report, account, mark),
         None => missing::finish(&mut report, account),
@@ -124,8 +133,7 @@ fn describe(report: &mut OomReport, facts: Facts<'_>, invocation: &Invocation) {
     );
     trigger.kernel_stack =
         invocation.kernel_stack.as_ref().map(|frames| kernel_frames(facts.findings, frames));
-    trigger.user_stack =
-        invocation.user_stack.as_ref().map(|frames| frames.iter().map(user_frame).collect());
+    trigger.user_stack = invocation.user_stack.as_deref().map(user_frames);
     report.trigger = Some(trigger);
     report.oom_memcg = invocation.oom_memcg.as_ref().map(|memcg| cgroups::oom_memcg(facts, memcg));
     if let (Some(memcg), Some(stat)) = (&mut report.oom_memcg, &facts.account.stat) {
@@ -163,8 +171,9 @@ fn trigger(facts: Facts<'_>, task: &Task) -> Trigger {
         comm_hex,
         uid: Some(task.uid),
         oom_score_adj: task.oom_score_adj,
-        home: cgroup.as_ref().map(cgroups::home).unwrap_or_default(),
+        home: cgroup.as_ref().map(|cgroup| cgroups::home(facts, cgroup)).unwrap_or_default(),
         cgroup,
+        who: who::who(facts, task),
         ..Trigger::default()
     }
 }
@@ -227,6 +236,10 @@ fn kernel_frame(findings: &Findings, ip: u64) -> Frame {
         module: symbol.and_then(|symbol| symbol.module.clone()),
         ..Frame::default()
     }
+}
+
+fn user_frames(frames: &[UserFrame]) -> Vec<Frame> {
+    frames.iter().map(user_frame).collect()
 }
 
 fn user_frame(frame: &UserFrame) -> Frame {

@@ -16,8 +16,9 @@ pub(crate) mod table;
 mod trigger;
 pub(crate) mod units;
 mod victims;
+mod who;
 
-use std::io::Write;
+use std::{collections::BTreeSet, io::Write};
 
 use anstyle::{AnsiColor, Style};
 use jiff::{Timestamp, ZonedDateTime, tz::TimeZone};
@@ -39,6 +40,8 @@ pub struct TextSink<W> {
     out: W,
     detail: Detail,
     zone: TimeZone,
+    /// Reports whose victims were told without a command line: it may come later.
+    nameless: BTreeSet<String>,
 }
 
 /// How much of the long lists is shown.
@@ -64,7 +67,7 @@ impl Detail {
 impl<W: Write> TextSink<W> {
     /// A sink into `out`, unbuffered; times are shown in `zone`.
     pub fn new(out: W, zone: TimeZone, detail: Detail) -> Self {
-        Self { out, detail, zone }
+        Self { out, detail, zone, nameless: BTreeSet::new() }
     }
 
     fn print(&mut self, text: &str) -> Result<(), SinkError> {
@@ -87,7 +90,7 @@ impl<W: Write> TextSink<W> {
         victims::write(&mut block, report, self.detail);
         limit::write(&mut block, report);
         system::write(&mut block, report, self.detail);
-        trigger::write(&mut block, report);
+        trigger::write(&mut block, report, self.detail);
         candidates::write(&mut block, report, self.detail);
         write_missing(&mut block, &report.source);
         self.write_origin(&mut block, report);
@@ -164,12 +167,20 @@ impl<W: Write> Sink for TextSink<W> {
     }
 
     fn early(&mut self, record: &Record) -> Result<(), SinkError> {
+        if let Record::Oom(report) = record
+            && report.victims.iter().any(|victim| victim.who.cmdline.is_none())
+        {
+            self.nameless.insert(report.id.clone());
+        }
         self.write(record)
     }
 
     fn late(&mut self, record: &Record) -> Result<(), SinkError> {
         match record {
-            Record::Oom(report) => self.print(&aftermath::block(report)),
+            Record::Oom(report) => {
+                let is_nameless = self.nameless.remove(&report.id);
+                self.print(&aftermath::block(report, is_nameless))
+            }
             Record::Gap(_) | Record::Loss(_) => self.write(record),
         }
     }

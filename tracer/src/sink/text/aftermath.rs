@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{layout::Block, names, units};
+use super::{Detail, layout::Block, names, units, who};
 use crate::report::{OomReport, Victim};
 
 /// Victims that get a line of their own.
 const LINES: usize = 4;
 
-/// The lines; empty where nothing is known.
-pub(super) fn block(report: &OomReport) -> String {
+/// The lines; empty where nothing is known. `is_nameless`: command lines were not told with the kill.
+pub(super) fn block(report: &OomReport, is_nameless: bool) -> String {
     let mut told: Vec<&Victim> =
         report.victims.iter().filter(|victim| victim.shares_mm_with.is_none()).collect();
     // Who is stuck is what people must see.
@@ -21,6 +21,9 @@ pub(super) fn block(report: &OomReport) -> String {
     for victim in told.iter().take(LINES) {
         let style = if victim.stuck { AnsiColor::Red.on_default() } else { Style::new() };
         block.words("after", style, &sentence(victim));
+        if is_nameless {
+            who::write(&mut block.section(""), &victim.who, Detail::Brief);
+        }
     }
     if let Some(more @ 1..) = told.len().checked_sub(LINES) {
         let stuck = told.iter().skip(LINES).filter(|victim| victim.stuck).count();

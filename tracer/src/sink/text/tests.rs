@@ -77,3 +77,20 @@ fn a_closed_pipe_is_told_from_other_failures() {
     assert!(matches!(write(std::io::ErrorKind::BrokenPipe), Err(SinkError::BrokenPipe)));
     assert!(matches!(write(std::io::ErrorKind::StorageFull), Err(SinkError::Write(_))));
 }
+
+#[test]
+fn a_command_line_that_comes_after_the_block_is_told_behind_it_and_once() {
+    let closed = fixtures::memcg_kill();
+    let mut told = closed.clone();
+    told.victims[0].who.cmdline = None;
+    let later = |told: &crate::report::OomReport| {
+        let mut out = Vec::new();
+        let mut sink = TextSink::new(&mut out, TimeZone::UTC, Detail::Brief);
+        sink.early(&Record::Oom(Box::new(told.clone()))).unwrap();
+        sink.late(&Record::Oom(Box::new(closed.clone()))).unwrap();
+        drop(sink);
+        plain(std::str::from_utf8(&out).unwrap()).matches("runs /usr/bin/java").count()
+    };
+    assert_eq!(later(&told), 1);
+    assert_eq!(later(&closed), 1);
+}

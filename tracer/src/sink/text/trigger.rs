@@ -3,8 +3,9 @@
 use anstyle::Style;
 
 use super::{
+    Detail,
     layout::{Block, Section, elide},
-    names, units,
+    names, units, who,
 };
 use crate::{
     report::{Frame, GfpMask, OomReport, Trigger},
@@ -15,12 +16,16 @@ use crate::{
 const FRAME: usize = 60;
 
 /// Writes the trigger.
-pub(super) fn write(block: &mut Block, report: &OomReport) {
+pub(super) fn write(block: &mut Block, report: &OomReport, detail: Detail) {
     let Some(trigger) = &report.trigger else {
         return;
     };
     let mut section = block.section("trigger");
     section.facts(identity(trigger));
+    let is_victim = report.victims.iter().any(|victim| victim.pid == trigger.pid);
+    if !is_victim {
+        who::write(&mut section, &trigger.who, detail);
+    }
     if let Some(path) = trigger.cgroup.as_ref().and_then(names::cgroup) {
         section.joined(&[path], "", "in ", Style::new());
     }
@@ -34,11 +39,11 @@ pub(super) fn write(block: &mut Block, report: &OomReport) {
 }
 
 fn identity(trigger: &Trigger) -> impl Iterator<Item = String> {
-    let Trigger { tid, uid, oom_score_adj, .. } = trigger;
+    let Trigger { tid, uid, who, oom_score_adj, .. } = trigger;
     let facts = [
         Some(names::trigger(trigger)),
         tid.map(|tid| format!("thread {tid}")),
-        uid.map(|uid| format!("uid {uid}")),
+        names::user(who, *uid),
         oom_score_adj.map(|adj| format!("oom_score_adj {adj}")),
     ];
     facts.into_iter().flatten()
