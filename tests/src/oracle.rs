@@ -13,6 +13,7 @@ mod invocation;
 mod losses;
 mod memory;
 mod outlooks;
+mod stacks;
 #[cfg(test)]
 mod tests;
 mod tiers;
@@ -164,6 +165,7 @@ fn one_kill(
         memory::victim(check, case.facts, report, victim, kill);
         aftermath::judge(check, case.facts, report, victim);
         who::judge(check, case.facts, victim);
+        stacks::judge(check, report, victim);
         who::judge(check, case.facts, &report["trigger"]);
         check.field(report, "/message", kill.message.as_str());
         check.field(report, "/reason", invocation::reason(kill, block));

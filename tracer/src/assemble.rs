@@ -10,7 +10,7 @@
 mod aftermath;
 mod context;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::{
     aftermath::{Aftermath, Aftermaths, Visible, is_left},
@@ -212,6 +212,8 @@ pub struct Assembler {
     close_after_ns: u64,
     /// By number of the invocation.
     dying: BTreeMap<u64, Dying>,
+    /// Numbers of invocations whose close is put off: userspace looks for names.
+    awaited: BTreeSet<u64>,
     /// Tasks that wait, by thread id.
     waits: BTreeMap<i32, Account>,
     /// By number of the invocation.
@@ -265,6 +267,26 @@ impl Assembler {
         }
     }
 
+    /// Puts off the close of an invocation's report until [`Assembler::settle`].
+    pub fn wait_for(&mut self, seq: u64) {
+        self.awaited.insert(seq);
+    }
+
+    /// What its report waited for is there, or is not waited for any more. Returns the account if
+    /// that was the last thing.
+    pub fn settle(&mut self, seq: u64) -> Option<Account> {
+        self.awaited.remove(&seq);
+        if self.dying.get(&seq)?.account.is_dying(self.visible) {
+            return None;
+        }
+        self.close(seq)
+    }
+
+    fn close(&mut self, seq: u64) -> Option<Account> {
+        let dying = self.dying.remove(&seq)?;
+        Some(Account { stage: Stage::Closed, ..dying.account })
+    }
+
     /// Accounts that are due at `now_ns`: invocations that lost their end, runs that settled or
     /// that have gone on for long.
     pub fn due(&mut self, now_ns: u64) -> Vec<Account> {
@@ -281,13 +303,14 @@ impl Assembler {
         });
         done.extend(self.due_reclaimed(now_ns));
         let (visible, close_after_ns) = (self.visible, self.close_after_ns);
-        let late = |_: &u64, dying: &mut Dying| {
+        let awaited = &self.awaited;
+        let late = |seq: &u64, dying: &mut Dying| {
             let patience = if dying.account.is_left(visible) {
                 close_after_ns
             } else {
                 close_after_ns.min(EXIT_FOLLOWS_WITHIN_NS)
             };
-            now_ns.saturating_sub(dying.since_ns) >= patience
+            now_ns.saturating_sub(dying.since_ns) >= patience && !awaited.contains(seq)
         };
         let late = self.dying.extract_if(.., late).map(|(_, dying)| dying.account);
         done.extend(late.map(|account| Account {
@@ -386,7 +409,8 @@ impl Assembler {
 
     /// Tells a kill at once, and keeps it until its victims are gone.
     fn told(&mut self, now: u64, account: Account) -> Account {
-        if self.close_after_ns == 0 || !account.is_dying(self.visible) {
+        let is_over = !account.is_dying(self.visible) && !self.awaited.contains(&account.seq);
+        if self.close_after_ns == 0 || is_over {
             return account;
         }
         let account = Account { stage: Stage::Killed, ..account };
@@ -410,8 +434,10 @@ impl Assembler {
             let is_its = dying.account.note(now, after);
             is_its.then(|| (*seq, dying.account.is_dying(visible)))
         })?;
-        let closed = if is_dying { None } else { self.dying.remove(&seq) }?;
-        Some(Account { stage: Stage::Closed, ..closed.account })
+        if is_dying || self.awaited.contains(&seq) {
+            return None;
+        }
+        self.close(seq)
     }
 
     /// A victim may meet its SIGKILL before the invocation ends, or after that.

@@ -27,7 +27,7 @@ use crate::{
     cgroup_paths::CgroupPaths,
     clock,
     compose::Findings,
-    enrich::{finder::Enrichment, privacy::Privacy},
+    enrich::{finder::Enrichment, privacy::Privacy, stack_finder::StackFinder, stacks::Answer},
     events::{Body, Event},
     gaps::{self, Group},
     group_counter::GroupCounter,
@@ -72,6 +72,7 @@ pub enum LiveError {
 struct Finder {
     symbols: KernelSymbols,
     enrichment: Enrichment,
+    stacks: StackFinder,
     cgroup_paths: Option<CgroupPaths>,
     system: Option<SystemFiles>,
     found: Vec<Fact>,
@@ -113,12 +114,14 @@ impl FactSource for Finder {
             paths.made(made.id, made.parent_id);
         }
         self.enrichment.note(event);
+        self.stacks.note(event);
     }
 
     fn enrich(&mut self, account: &Account, privacy: &Privacy, findings: &mut Findings) {
         self.found.extend(self.enrichment.find(account, privacy, findings));
         if account.stage != Stage::Killed {
             self.enrichment.forget(account.seq);
+            self.stacks.forget(account.seq);
         }
     }
 }
@@ -161,7 +164,9 @@ impl Live {
     ) -> Self {
         let symbols = KernelSymbols::default();
         let memory_on_v2 = pipeline.host().memory_on_v2 == Some(true);
-        let finder = Finder { symbols, enrichment, cgroup_paths, system: None, found: Vec::new() };
+        let stacks = StackFinder::default();
+        let found = Vec::new();
+        let finder = Finder { symbols, enrichment, stacks, cgroup_paths, system: None, found };
         Self {
             probes,
             pipeline,
@@ -219,6 +224,7 @@ impl Live {
         // The only thing that wakes an idle host.
         let mut cross_checks = interval_at(Instant::now() + self.cross_check, self.cross_check);
         cross_checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let answered = self.finder.stacks.stacks.answered();
         let mut keep = self.keeper();
         let mut done = self.take_left(&mut ring)?;
         self.count_kills()?;
@@ -229,6 +235,7 @@ impl Live {
             }
             done = tokio::select! {
                 batch = ring.next_batch(&mut keep) => self.take(&batch?)?,
+                () = answered.notified() => self.take_names()?,
                 _ = ticks.tick(), if self.pipeline.is_waiting() => self.tick(&mut ring)?,
                 _ = cross_checks.tick(), if self.kill_counter.is_some() => self.tick(&mut ring)?,
                 () = either(&mut interrupt, &mut terminate) => break Ending::Asked,
@@ -271,7 +278,26 @@ impl Live {
             recorder.record(record)?;
         }
         let accounts = self.pipeline.take(record, &mut self.finder)?;
-        self.report(accounts)
+        let done = self.report(accounts)?;
+        for seq in self.finder.stacks.stacks.new_seqs() {
+            self.note(Fact::Awaited { seq })?;
+        }
+        Ok(done)
+    }
+
+    /// Names of frames in user space have come, or take too long.
+    fn take_names(&mut self) -> Result<bool, LiveError> {
+        for Answer { seq, pid, names } in self.finder.stacks.stacks.answers() {
+            self.note(Fact::UserNames { seq, pid, names })?;
+        }
+        for seq in self.finder.stacks.stacks.settled() {
+            self.note(Fact::Settled { seq })?;
+            let accounts = self.pipeline.settle(seq);
+            if self.report(accounts)? {
+                return Ok(true);
+            }
+        }
+        self.forget_told()
     }
 
     /// A mark that says little: the record of the victim that goes before it, of what /proc tells now.
@@ -323,6 +349,9 @@ impl Live {
             return Ok(true);
         }
         self.note_losses()?;
+        if self.take_names()? {
+            return Ok(true);
+        }
         for (seq, oom_memcg) in self.pipeline.waiting() {
             if let Some(run) = self.probes.quiet_run(oom_memcg)
                 && run.seq == seq

@@ -190,6 +190,11 @@ impl Pipeline {
         self.assembler.due(now_ns)
     }
 
+    /// What the report of an invocation waited for has come or is given up; see [`Fact::Awaited`].
+    pub fn settle(&mut self, seq: u64) -> Vec<Account> {
+        self.assembler.settle(seq).into_iter().collect()
+    }
+
     /// Accounts that are left at the end.
     pub fn finish(&mut self) -> Vec<Account> {
         self.has_finished = true;
@@ -265,6 +270,12 @@ impl Pipeline {
             Fact::Process { seq, pid, files } => {
                 self.findings.processes.insert((seq, pid), self.privacy.clean(files));
             }
+            Fact::UserNames { seq, pid, names } => {
+                let known = self.findings.user_names.entry((seq, pid)).or_default();
+                known.places.extend(names.places);
+                known.addresses.extend(names.addresses);
+            }
+            Fact::Awaited { seq } => self.assembler.wait_for(seq),
             Fact::RealtimeOffset(offset) => self.findings.realtime_offset_ns = Some(offset),
             Fact::Drops { count, first_ns, last_ns } => self.lost(count, first_ns, last_ns)?,
             Fact::KillsCounted { kills, at_ns } => self.counted(Reading { kills, at_ns })?,
@@ -279,7 +290,7 @@ impl Pipeline {
                 self.told_before = told;
                 self.told_times = since_ns..until_ns;
             }
-            Fact::Tick(_) | Fact::Pressed | Fact::End => {}
+            Fact::Settled { .. } | Fact::Tick(_) | Fact::Pressed | Fact::End => {}
         }
         Ok(())
     }
@@ -311,6 +322,7 @@ impl Pipeline {
             }
             if account.stage != Stage::Killed {
                 self.findings.processes.retain(|(seq, _), _| *seq != account.seq);
+                self.findings.user_names.retain(|(seq, _), _| *seq != account.seq);
             }
             if self.filter.passes(&report) {
                 self.tell(&account, told, report)?;

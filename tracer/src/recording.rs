@@ -20,6 +20,7 @@ use crate::{
     enrich::{metadata::ContainerNames, process::ProcessFiles},
     host::Host,
     report::System,
+    user_symbols::UserNames,
 };
 
 const MAGIC: &[u8; 12] = b"oomwhy-rec2\n";
@@ -78,6 +79,25 @@ pub enum Fact {
         pid: i32,
         /// What it told.
         files: ProcessFiles,
+    },
+    /// Names of the frames of a process in user space.
+    UserNames {
+        /// Number of the invocation.
+        seq: u64,
+        /// Process.
+        pid: i32,
+        /// What was found.
+        names: UserNames,
+    },
+    /// From here on the close of this invocation's report is put off, for names.
+    Awaited {
+        /// Number of the invocation.
+        seq: u64,
+    },
+    /// It is not put off any more.
+    Settled {
+        /// Number of the invocation.
+        seq: u64,
     },
     /// `CLOCK_REALTIME` less `CLOCK_BOOTTIME` from here on, ns.
     RealtimeOffset(i64),

@@ -39,6 +39,7 @@ pub fn replay(path: &Path, pipeline: impl FnOnce(Host) -> Pipeline) -> Result<()
         let accounts = match frame {
             Frame::Record(record) => pipeline.take(&record, &mut Recorded)?,
             Frame::Fact(Fact::Tick(now_ns)) => pipeline.due(now_ns),
+            Frame::Fact(Fact::Settled { seq }) => pipeline.settle(seq),
             Frame::Fact(Fact::Pressed) => pipeline.press(),
             Frame::Fact(Fact::End) => pipeline.finish(),
             Frame::Fact(fact) => {

@@ -17,6 +17,7 @@ mod initramfs;
 mod kernels;
 mod kernels_doc;
 mod process;
+mod programs;
 mod setup;
 mod test;
 mod toolchain;

@@ -7,9 +7,6 @@ use crate::facts::{Facts, Started};
 
 /// What the probes keep of a command line.
 const CMDLINE_BYTES: usize = 1024;
-/// The program behind every workload: `hog` is a link to it.
-const PROGRAM: &str = "/init";
-
 /// Compares command line, executable and ancestors of a victim or a trigger that was started.
 pub(super) fn judge(check: &mut Check, facts: &Facts, task: &Value) {
     let started = facts.processes.iter().rev().find(|process| task["pid"] == process.pid);
@@ -20,7 +17,7 @@ pub(super) fn judge(check: &mut Check, facts: &Facts, task: &Value) {
         Some(arguments) => cmdline(check, task, started, arguments),
         None => check.field(task, "/cmdline", started.cmdline.clone()),
     }
-    check.field(task, "/exe", PROGRAM);
+    check.field(task, "/exe", started.exe.as_str());
     match task["parents"].as_array().map(Vec::as_slice) {
         Some([.., first]) => check.equal("the last of its parents", &first["pid"], &1.into()),
         _ => check.field(task, "/parents", "it was started"),
@@ -61,6 +58,7 @@ mod tests {
             cgroup: String::new(),
             oom_score_adj: 0,
             uid: 0,
+            exe: "/init".to_owned(),
             cmdline,
         };
         let mut check = Check::default();

@@ -41,7 +41,7 @@ fn report(
         who: who::who(facts, task),
         user_stack: context
             .and_then(|context| context.user_stack.as_deref())
-            .map(super::user_frames),
+            .map(|frames| super::user_frames(facts, task.tgid, frames)),
         chosen: is_chosen(facts, task.tgid),
         points: row.and_then(|row| row.points),
         oom_score_adj: task.oom_score_adj,

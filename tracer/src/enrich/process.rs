@@ -23,6 +23,17 @@ pub struct ProcessFiles {
     pub exe: Option<String>,
 }
 
+/// Whether the process is still the one that was started then (`CLOCK_BOOTTIME` ns).
+pub fn is_same(pid: u32, started_ns: u64) -> bool {
+    started_ns_of(pid).is_some_and(|ns| ns / TICK_NS == started_ns / TICK_NS)
+}
+
+/// When a process was started, as exact as /proc has it: `CLOCK_BOOTTIME` ns.
+pub fn started_ns_of(pid: u32) -> Option<u64> {
+    let stat = bounded::read(format!("/proc/{pid}/stat").as_ref(), MOST_BYTES)?;
+    Some(start_ticks(&stat)? * TICK_NS)
+}
+
 /// Reads it, if the process is still the one that was started then (`CLOCK_BOOTTIME` ns).
 pub fn read(root: &Path, pid: i32, started_ns: u64) -> Option<ProcessFiles> {
     let directory = root.join("proc").join(pid.to_string());
