@@ -30,7 +30,7 @@ use crate::report;
 use crate::scenario::{Scenario, Step, shown};
 use check::Check;
 
-pub use who::caught;
+pub use who::{Caught, TALLIED, caught};
 
 /// Names the directory with the virtual machines' results.
 pub const RESULTS_VARIABLE: &str = "OOMWHY_VM_RESULTS";
@@ -87,6 +87,9 @@ pub fn judge(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
         one_kill(&mut check, case, &kills, kill, None);
     }
     silent_victims(&mut check, scenario, &log, &kills);
+    if TALLIED.contains(&scenario.name) {
+        who::rate(&mut check, &kills);
+    }
     outlooks::judge(&mut check, account.watchers, &kills);
     for report in all.iter().filter(|report| report["outcome"] == "no_victim") {
         no_victim(&mut check, case, report, &log);

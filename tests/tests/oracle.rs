@@ -12,13 +12,14 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use oomwhy_tests::facts::{Facts, file};
 use oomwhy_tests::matrix::Gap;
 use oomwhy_tests::oracle::{
-    Account, BOOT_ERROR, BOOTS_VARIABLE, KERNELS_VARIABLE, RESULTS_VARIABLE, caught, judge,
+    Account, BOOT_ERROR, BOOTS_VARIABLE, Caught, KERNELS_VARIABLE, RESULTS_VARIABLE, TALLIED,
+    caught, judge,
 };
 use oomwhy_tests::scenario::Step;
 use oomwhy_tests::{matrix, plan, report, scenarios, support};
 
-/// Told of this one: enough kills for a rate.
-const TALLIED: &str = "many_in_a_row";
+/// How often it was caught who a victim was.
+const CAUGHT: &str = "caught.txt";
 /// One wrong assumption can make a hundred of them.
 const DISAGREEMENTS_SHOWN: usize = 20;
 
@@ -107,18 +108,13 @@ fn disagreements(boot: &Path, name: &str) -> Result<Vec<String>> {
         }
     }
     let report = read(file::REPORT)?;
-    if name == TALLIED {
+    if TALLIED.contains(&name) {
         let kills: Vec<_> = report::objects(&report).filter(report::is_kill).collect();
-        let [victims, triggers] = caught(&kills);
-        writeln!(
-            io::stdout(),
-            "{}, {name}: command lines of {} of {} victims and of {} of {} triggers",
-            facts.kernel_release,
-            victims.0,
-            victims.1,
-            triggers.0,
-            triggers.1
-        )?;
+        let counts = caught(&kills);
+        let line = |Caught { part, caught, all }: &Caught| format!("{part} {caught} of {all}");
+        let text = counts.iter().map(line).collect::<Vec<_>>().join(", ");
+        writeln!(io::stdout(), "{}, {name}: {text}", facts.kernel_release)?;
+        fs::write(boot.join(name).join(CAUGHT), text + "\n")?;
     }
     let account = Account {
         facts: &facts,

@@ -28,8 +28,7 @@ pub(crate) fn build() -> Result<Vec<(PathBuf, String)>> {
         built.push((target, format!("/bin/{}", program.name)));
     }
     for (library, target) in LIBRARIES {
-        let found =
-            process::output(Command::new("cc").arg(format!("-print-file-name={library}")))?;
+        let found = process::output(Command::new("cc").arg(format!("-print-file-name={library}")))?;
         built.push((PathBuf::from(found.trim()), (*target).to_owned()));
     }
     Ok(built)
@@ -37,7 +36,7 @@ pub(crate) fn build() -> Result<Vec<(PathBuf, String)>> {
 
 fn compiler(program: &Program, target: &Path) -> Command {
     let source = workspace::root().join("tests/programs").join(program.source);
-    let mut command = if program.source.ends_with(".rs") {
+    let mut command = if Path::new(program.source).extension().is_some_and(|it| it == "rs") {
         let mut command = Command::new("rustc");
         command.arg("--edition=2024");
         command

@@ -9,6 +9,9 @@ use crate::{
     user_symbols::{Hint, Process},
 };
 
+/// Processes that are remembered: those of a storm.
+const MOST_SEEN: usize = 4096;
+
 /// Asks for the names of stacks.
 #[derive(Debug, Default)]
 pub struct StackFinder {
@@ -60,6 +63,9 @@ impl StackFinder {
             pid: u32::try_from(task.tgid).ok()?,
             started_ns: task.start_boottime_ns.unwrap_or_default(),
         };
+        if self.seen.len() >= MOST_SEEN {
+            self.seen.clear();
+        }
         let seen = self.seen.entry((seq, task.tgid)).or_default();
         if seen.started_ns == 0 {
             seen.started_ns = process.started_ns;

@@ -125,9 +125,7 @@ impl Stacks {
                 open.count = open.count.saturating_sub(1);
             }
         }
-        let answer = |(seq, pid, names)| {
-            Some(Answer { seq, pid: i32::try_from(pid).ok()?, names })
-        };
+        let answer = |(seq, pid, names)| Some(Answer { seq, pid: i32::try_from(pid).ok()?, names });
         answers.into_iter().filter_map(answer).collect()
     }
 

@@ -186,12 +186,12 @@ impl UserSymbols {
             self.known.clear();
         }
         let gone;
-        let mapped = match self.processes.iter().find(|(known, _)| *known == process) {
-            Some((_, mapped)) => mapped,
-            None => {
-                gone = Mapped::of_files(hinted(hint));
-                &gone
-            }
+        let known = self.processes.iter().find(|(known, _)| *known == process);
+        let mapped = if let Some((_, mapped)) = known {
+            mapped
+        } else {
+            gone = Mapped::of_files(hinted(hint));
+            &gone
         };
         let request = request(mapped, &self.open, places, ips);
         let Ok(answer) = own_child::ask::<Answer>(CHILD_COMMAND, &request) else {
@@ -204,7 +204,9 @@ impl UserSymbols {
                 Some(Kept { build_id: build_id?, shown: shown.clone(), file })
             })
             .collect();
-        new.into_iter().for_each(|file| self.keep(file));
+        for file in new {
+            self.keep(file);
+        }
         let named = request.places.into_iter().zip(answer.places);
         self.known.extend(named.filter_map(|(place, name)| Some((place, name?))));
         let named = request.addresses.into_iter().zip(answer.addresses);

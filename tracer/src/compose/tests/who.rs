@@ -10,7 +10,8 @@ use crate::{
     assemble::{Account, Stage, TaskContext},
     enrich::{metadata::ContainerNames, process::ProcessFiles},
     events::{CgroupPath, Name, Parent, UserFrame},
-    report::OomReport,
+    report::{Frame, OomReport},
+    user_symbols::{Place, UserNames},
 };
 
 fn names(names: &[&[u8]]) -> Vec<Name> {
@@ -114,4 +115,49 @@ fn a_container_gets_the_names_that_were_found() {
     assert_eq!((container.name.as_deref(), container.id), (Some("hog"), Some(id)));
     assert_eq!(container.runtime.as_deref(), Some("docker"));
     assert_eq!(home.slice.as_deref(), Some("system.slice"));
+}
+
+#[test]
+fn frames_have_the_names_of_their_own_process() {
+    let mut account = kill();
+    let place = |file_offset| Place { build_id: "ab".to_owned(), file_offset };
+    let frames = vec![
+        UserFrame::File { build_id: "ab".to_owned(), file_offset: 16 },
+        UserFrame::Ip { ip: 16 },
+        UserFrame::Ip { ip: 17 },
+    ];
+    let other = victim(555);
+    account.victims.push((9, other));
+    for pid in [100, 555] {
+        account.contexts.insert(pid, TaskContext { user_stack: Some(frames.clone()), ..java() });
+    }
+    if let Some(invocation) = &mut account.invocation {
+        invocation.user_stack = Some(frames);
+    }
+    let named = |symbol: &str| crate::user_symbols::Name {
+        symbol: Some(symbol.to_owned()),
+        offset: Some(3),
+        file: Some("/bin/app".to_owned()),
+    };
+    let names = |symbol: &str| UserNames {
+        places: vec![(place(16), named(symbol)), (place(17), named("elsewhere"))],
+        addresses: vec![(16, named(symbol))],
+    };
+    let mut findings = Findings::default();
+    findings.user_names.insert((account.seq, 100), names("of_trigger"));
+    findings.user_names.insert((account.seq, 555), names("of_victim"));
+    findings.user_names.insert((account.seq + 1, 100), names("of_another_kill"));
+    let report = report(&account, &findings);
+    let symbols = |stack: &Option<Vec<Frame>>| -> Vec<Option<String>> {
+        stack.iter().flatten().map(|frame| frame.symbol.clone()).collect()
+    };
+    let twice = |symbol: &str| vec![Some(symbol.to_owned()), Some(symbol.to_owned()), None];
+    assert_eq!(symbols(&report.trigger.as_ref().unwrap().user_stack), twice("of_trigger"));
+    for victim in &report.victims {
+        let name = if victim.pid == 555 { "of_victim" } else { "of_trigger" };
+        assert_eq!(symbols(&victim.user_stack), twice(name));
+        let first = &victim.user_stack.as_ref().unwrap()[0];
+        assert_eq!((first.offset, first.file_offset), (Some(3), Some(16)));
+        assert_eq!(first.file.as_deref(), Some("/bin/app"));
+    }
 }

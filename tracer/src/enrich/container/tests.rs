@@ -22,86 +22,83 @@ fn container(path: &str) -> Option<String> {
     Some(format!("{} {}", word(runtime), word(id)))
 }
 
-/// Path, and what lives there.
-const CASES: &[(&str, &str)] = &[
-    ("/docker/$ID", "docker $ID"),
-    ("/system.slice/docker-$ID.scope", "docker $ID"),
-    ("/system.slice/docker-$ID.scope/init.scope", "docker $ID"),
-    ("/system.slice:docker:$ID", "docker $ID"),
-    ("/mygroup/$ID", "- $ID"),
-    ("/actions_job/$ID", "- $ID"),
-    ("/ecs/55091c13-b8cf-4801-b527-f4601742204d/$ID", "- $ID"),
-    ("/ecs/$ID", "docker $ID"),
-    (
-        "/ecs/0ef4b5a3f0a04b6b9fde1e4b6d3c2b1a/0ef4b5a3f0a04b6b9fde1e4b6d3c2b1a-2531612879",
-        "ecs 0ef4b5a3f0a04b6b9fde1e4b6d3c2b1a-2531612879",
-    ),
-    ("/default/$ID", "containerd $ID"),
-    ("/system.slice/nerdctl-$ID.scope", "containerd $ID"),
-    (
-        "/user.slice/user-1000.slice/user@1000.service/user.slice/nerdctl-$ID.scope",
-        "containerd $ID",
-    ),
-    ("/kubepods/besteffort/pod$UID/$ID", "- $ID"),
-    ("/kubepods/burstable/pod$UID/crio-$ID", "cri-o $ID"),
-    ("/kubepods.slice/kubepods-pod$UID_.slice/cri-containerd-$ID.scope", "containerd $ID"),
-    (
-        "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod$UID_.slice/\
-            docker-$ID.scope",
-        "docker $ID",
-    ),
-    (
-        "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod$UID_.slice/\
-            crio-$ID.scope",
-        "cri-o $ID",
-    ),
-    (
-        "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod$UID_.slice/\
-            crio-$ID.scope/container",
-        "cri-o $ID",
-    ),
-    ("/kubepods-besteffort-pod$UID_.slice:cri-containerd:$ID", "containerd $ID"),
-    (
-        "/system.slice/containerd.service/kubepods-besteffort-pod$UID_.slice:cri-containerd:$ID",
-        "containerd $ID",
-    ),
-    (
-        "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice/\
-            kubelet-kubepods-besteffort-pod$UID_.slice/cri-containerd-$ID.scope",
-        "containerd $ID",
-    ),
-    ("/machine.slice/libpod-$ID.scope", "podman $ID"),
-    ("/machine.slice/libpod-$ID.scope/container", "podman $ID"),
-    ("/machine.slice/machine-libpod_pod_$ID.slice/libpod-$ID.scope", "podman $ID"),
-    ("/libpod_parent/libpod-$ID/ctr", "podman $ID"),
-    (
-        "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-$ID.scope/container",
-        "podman $ID",
-    ),
-    (
-        "/user.slice/user-1001.slice/user@1001.service/user.slice/\
-            user-libpod_pod_e56caed6.slice/libpod-$ID.scope",
-        "podman $ID",
-    ),
-    ("/lxc/web01", "lxc web01"),
-    ("/lxc.payload.web01", "lxc web01"),
-    ("/lxc.payload/web01/system.slice/nginx.service", "lxc web01"),
-    ("/lxc.payload.web01/system.slice/nginx.service", "lxc web01"),
-    ("/machine.slice/machine-debian.scope", "systemd-nspawn debian"),
-    ("/machine.slice/systemd-nspawn@debian.service/payload", "systemd-nspawn debian"),
-    (
-        "/machine.slice/machine-qemu\\x2d1\\x2dwin11.scope/libvirt/emulator",
-        "libvirt-qemu qemu\\x2d1\\x2dwin11",
-    ),
-    ("/system.slice/runc-test.scope", "runc test"),
-    ("/docker/buildkit/p8xzdwolowrhlsfofarc5mtkq", "buildkit p8xzdwolowrhlsfofarc5mtkq"),
-    ("/garden/6d4b0a1f-8a7e-4c2b-5c1b-1f2a", "garden 6d4b0a1f-8a7e-4c2b-5c1b-1f2a"),
-];
-
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn containers_of_all_runtimes_are_found() {
-    for (template, expected) in CASES {
+    for (template, expected) in [
+        ("/docker/$ID", "docker $ID"),
+        ("/system.slice/docker-$ID.scope", "docker $ID"),
+        ("/system.slice/docker-$ID.scope/init.scope", "docker $ID"),
+        ("/system.slice:docker:$ID", "docker $ID"),
+        ("/mygroup/$ID", "- $ID"),
+        ("/actions_job/$ID", "- $ID"),
+        ("/ecs/55091c13-b8cf-4801-b527-f4601742204d/$ID", "- $ID"),
+        ("/ecs/$ID", "docker $ID"),
+        (
+            "/ecs/0ef4b5a3f0a04b6b9fde1e4b6d3c2b1a/0ef4b5a3f0a04b6b9fde1e4b6d3c2b1a-2531612879",
+            "ecs 0ef4b5a3f0a04b6b9fde1e4b6d3c2b1a-2531612879",
+        ),
+        ("/default/$ID", "containerd $ID"),
+        ("/system.slice/nerdctl-$ID.scope", "containerd $ID"),
+        (
+            "/user.slice/user-1000.slice/user@1000.service/user.slice/nerdctl-$ID.scope",
+            "containerd $ID",
+        ),
+        ("/kubepods/besteffort/pod$UID/$ID", "- $ID"),
+        ("/kubepods/burstable/pod$UID/crio-$ID", "cri-o $ID"),
+        ("/kubepods.slice/kubepods-pod$UID_.slice/cri-containerd-$ID.scope", "containerd $ID"),
+        (
+            "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod$UID_.slice/\
+            docker-$ID.scope",
+            "docker $ID",
+        ),
+        (
+            "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod$UID_.slice/\
+            crio-$ID.scope",
+            "cri-o $ID",
+        ),
+        (
+            "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod$UID_.slice/\
+            crio-$ID.scope/container",
+            "cri-o $ID",
+        ),
+        ("/kubepods-besteffort-pod$UID_.slice:cri-containerd:$ID", "containerd $ID"),
+        (
+            "/system.slice/containerd.service/kubepods-besteffort-pod$UID_.slice:cri-containerd:$ID",
+            "containerd $ID",
+        ),
+        (
+            "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice/\
+            kubelet-kubepods-besteffort-pod$UID_.slice/cri-containerd-$ID.scope",
+            "containerd $ID",
+        ),
+        ("/machine.slice/libpod-$ID.scope", "podman $ID"),
+        ("/machine.slice/libpod-$ID.scope/container", "podman $ID"),
+        ("/machine.slice/machine-libpod_pod_$ID.slice/libpod-$ID.scope", "podman $ID"),
+        ("/libpod_parent/libpod-$ID/ctr", "podman $ID"),
+        (
+            "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-$ID.scope/container",
+            "podman $ID",
+        ),
+        (
+            "/user.slice/user-1001.slice/user@1001.service/user.slice/\
+            user-libpod_pod_e56caed6.slice/libpod-$ID.scope",
+            "podman $ID",
+        ),
+        ("/lxc/web01", "lxc web01"),
+        ("/lxc.payload.web01", "lxc web01"),
+        ("/lxc.payload/web01/system.slice/nginx.service", "lxc web01"),
+        ("/lxc.payload.web01/system.slice/nginx.service", "lxc web01"),
+        ("/machine.slice/machine-debian.scope", "systemd-nspawn debian"),
+        ("/machine.slice/systemd-nspawn@debian.service/payload", "systemd-nspawn debian"),
+        (
+            "/machine.slice/machine-qemu\\x2d1\\x2dwin11.scope/libvirt/emulator",
+            "libvirt-qemu qemu\\x2d1\\x2dwin11",
+        ),
+        ("/system.slice/runc-test.scope", "runc test"),
+        ("/docker/buildkit/p8xzdwolowrhlsfofarc5mtkq", "buildkit p8xzdwolowrhlsfofarc5mtkq"),
+        ("/garden/6d4b0a1f-8a7e-4c2b-5c1b-1f2a", "garden 6d4b0a1f-8a7e-4c2b-5c1b-1f2a"),
+    ] {
         let found = container(&path(template));
         assert_eq!(found, Some(path(expected)), "{template}");
     }

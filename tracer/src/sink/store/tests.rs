@@ -79,11 +79,7 @@ fn large_records() -> Vec<Record> {
         let report = fixtures::memcg_kill();
         let victim = report.victims[0].clone();
         let victims = vec![victim; 4];
-        Record::Oom(Box::new(OomReport {
-            id: format!("boot-{index:016x}-1"),
-            victims,
-            ..report
-        }))
+        Record::Oom(Box::new(OomReport { id: format!("boot-{index:016x}-1"), victims, ..report }))
     };
     let records: Vec<Record> = (0..10).map(large).collect();
     assert!(serde_json::to_vec(&records[0]).unwrap().len() > 4096);
