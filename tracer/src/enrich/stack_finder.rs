@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::stacks::Stacks;
 use crate::{
-    events::{Body, Context, Event, Name, Part, Task},
+    events::{Body, Context, Event, Name, Part, Task, UserFrame},
     user_symbols::{Hint, Process},
 };
 
@@ -26,6 +26,8 @@ pub struct StackFinder {
 struct Seen {
     started_ns: u64,
     hint: Hint,
+    /// Of the trigger.
+    stack: Vec<UserFrame>,
 }
 
 impl StackFinder {
@@ -43,9 +45,15 @@ impl StackFinder {
                 if let Some(process) = process {
                     self.stacks.ask(seq, process, None, stack);
                 }
+                if let Some(seen) = self.seen.get_mut(&(seq, invocation.trigger.tgid)) {
+                    seen.stack = stack.to_vec();
+                }
             }
             Body::Victim(victim) => {
                 self.meet(seq, &victim.task);
+                if let Some(seen) = self.seen.get_mut(&(seq, victim.task.tgid)) {
+                    seen.hint.writer = Some(victim.task.uid).filter(|_| victim.vpid.is_none());
+                }
             }
             Body::Context(context) => self.context(seq, context),
             _ => {}
@@ -85,8 +93,9 @@ impl StackFinder {
             Part::UserStack(frames) => {
                 let Ok(pid) = u32::try_from(context.tgid) else { return };
                 let process = Process { pid, started_ns: seen.started_ns };
-                let hint = Some(seen.hint.clone()).filter(|hint| !hint.exe.is_empty());
-                self.stacks.ask(seq, process, hint, frames);
+                // One that is the trigger too may have died before its files could be opened.
+                let frames = [frames.as_slice(), &seen.stack].concat();
+                self.stacks.ask(seq, process, Some(seen.hint.clone()), &frames);
             }
             _ => {}
         }
@@ -101,7 +110,7 @@ fn path(names: &[Name]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::{Parent, UserFrame};
+    use crate::events::Parent;
 
     fn event(seq: u64, tgid: i32, part: Part) -> Event {
         let context = Context { tgid, tid: tgid, truncated: false, part };
@@ -119,7 +128,8 @@ mod tests {
         finder.note(&event(3, 7, Part::UserStack(vec![UserFrame::Ip { ip: 1 }])));
         assert_eq!(finder.stacks.new_seqs(), [3].into());
         let seen = &finder.seen[&(3, 7)];
-        assert_eq!(seen.hint, Hint { exe: "/usr/app".to_owned(), neighbor: Some(1) });
+        let hint = Hint { exe: "/usr/app".to_owned(), neighbor: Some(1), writer: None };
+        assert_eq!(seen.hint, hint);
         finder.forget(3);
         assert!(finder.seen.is_empty());
     }

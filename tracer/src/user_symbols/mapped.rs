@@ -5,11 +5,14 @@ use std::{
     fs::{self, File},
     io::Read as _,
     ops::Range,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::Path,
 };
 
 use rustix::fs::OFlags;
+
+use super::{Hint, Process};
+use crate::clock;
 
 /// More files with code than most processes have.
 const MAX_FILES: usize = 48;
@@ -43,8 +46,8 @@ struct Mapping {
 pub(super) enum Located {
     /// In a file: its index in [`Mapped::files`], and the offset, bytes.
     File(usize, u64),
-    /// In memory without a file: code that was made at run time.
-    Anonymous,
+    /// In memory without a file: code that was made at run time; or it is not known what was there.
+    Elsewhere,
 }
 
 impl Mapped {
@@ -68,16 +71,27 @@ impl Mapped {
         Some(Self { files, perf_map, ranges })
     }
 
-    /// Files, and nothing known of what is mapped where.
-    pub(super) fn of_files(files: Vec<(String, File)>) -> Self {
-        Self { files, ..Self::default() }
+    /// What may be left of it when it is gone: its executable by its path, libraries that its parent has
+    /// mapped too, its perf map. Which file it was is told by build id.
+    pub(super) fn left(process: Process, hint: &Hint) -> Self {
+        let Hint { exe, neighbor, writer } = hint;
+        let near = neighbor.and_then(|pid| open_below(pid, exe));
+        let here = open_regular(exe.as_ref());
+        let mut files: Vec<(String, File)> =
+            near.into_iter().chain(here).map(|file| (exe.clone(), file)).collect();
+        files.extend(neighbor.and_then(Self::open).unwrap_or_default().files);
+        let perf_map = writer.and_then(|uid| perf_map_left(process, *neighbor, uid));
+        Self { files, perf_map, ranges: Vec::new() }
     }
 
     /// Where an address is, if there is code.
     pub(super) fn locate(&self, address: u64) -> Option<Located> {
+        if self.ranges.is_empty() {
+            return Some(Located::Elsewhere);
+        }
         let mapping = self.ranges.iter().find(|mapping| mapping.range.contains(&address))?;
         if mapping.path.is_empty() {
-            return Some(Located::Anonymous);
+            return Some(Located::Elsewhere);
         }
         let index = self.files.iter().position(|(path, _)| *path == mapping.path)?;
         Some(Located::File(index, address - mapping.range.start + mapping.offset))
@@ -107,6 +121,19 @@ fn perf_map(pid: u32) -> Option<File> {
     let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
     let own: u32 = ids.split_whitespace().next_back()?.parse().ok()?;
     open_below(pid, &format!("/tmp/perf-{own}.map"))
+}
+
+/// The perf map of a process that is gone: written by its user, after it was started.
+fn perf_map_left(process: Process, neighbor: Option<u32>, uid: u32) -> Option<File> {
+    let path = format!("/tmp/perf-{}.map", process.pid);
+    let near = neighbor.and_then(|pid| open_below(pid, &path));
+    let file = near.or_else(|| open_regular(path.as_ref()))?;
+    let meta = file.metadata().ok()?;
+    let started = i128::from(process.started_ns) + i128::from(clock::realtime_offset_ns());
+    let written = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
+    // Times of files are as coarse as the timer.
+    const TIMER_NS: i128 = 10_000_000;
+    (meta.uid() == uid && process.started_ns > 0 && written + TIMER_NS >= started).then_some(file)
 }
 
 /// Mappings that may be executed.
@@ -158,7 +185,7 @@ mod tests {
         let files = vec![("/usr/bin/app".to_owned(), null())];
         let mapped = Mapped { files, perf_map: None, ranges: code(MAPS) };
         assert_eq!(mapped.locate(0x55d0_c000_2010), Some(Located::File(0, 0x2010)));
-        assert_eq!(mapped.locate(0x7f00_0000_2000), Some(Located::Anonymous));
+        assert_eq!(mapped.locate(0x7f00_0000_2000), Some(Located::Elsewhere));
         // Its file could not be opened; no code; not mapped.
         for address in [0x7f00_0000_0000, 0x55d0_c000_0000, 0x7f00_0000_3000] {
             assert_eq!(mapped.locate(address), None, "{address:#x}");

@@ -79,13 +79,15 @@ pub struct Process {
     pub started_ns: u64,
 }
 
-/// Where the executable of a process may be found when the process is gone.
+/// Where code of a process may be found when the process is gone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hint {
-    /// Its path, in its own mount namespace.
+    /// Path of its executable, in its own mount namespace.
     pub exe: String,
     /// A process that may live in the same one: its parent.
     pub neighbor: Option<u32>,
+    /// Its user, where its process id is the same in its own pid namespace: then a perf map is its own.
+    pub writer: Option<u32>,
 }
 
 /// What is asked of the child.
@@ -190,7 +192,7 @@ impl UserSymbols {
         let mapped = if let Some((_, mapped)) = known {
             mapped
         } else {
-            gone = Mapped::of_files(hinted(hint));
+            gone = hint.map(|hint| Mapped::left(process, hint)).unwrap_or_default();
             &gone
         };
         let request = request(mapped, &self.open, places, ips);
@@ -228,7 +230,7 @@ impl UserSymbols {
 fn request(mapped: &Mapped, open: &VecDeque<Kept>, places: Vec<Place>, ips: &[u64]) -> Request {
     let address = |&ip: &u64| match mapped.locate(ip)? {
         Located::File(index, offset) => Some(Address { ip, in_file: Some((index, offset)) }),
-        Located::Anonymous => Some(Address { ip, in_file: None }),
+        Located::Elsewhere => Some(Address { ip, in_file: None }),
     };
     let kept = open.iter().map(|kept| candidate(&kept.file, &kept.shown));
     let files = mapped.files.iter().map(|(shown, file)| candidate(file, shown));
@@ -238,16 +240,6 @@ fn request(mapped: &Mapped, open: &VecDeque<Kept>, places: Vec<Place>, ips: &[u6
         files: files.chain(kept).collect(),
         perf_map: mapped.perf_map.as_ref().map(own_path),
     }
-}
-
-/// Files that may be the executable of a process that is gone: which one is told by its build id.
-fn hinted(hint: Option<&Hint>) -> Vec<(String, File)> {
-    let Some(Hint { exe, neighbor }) = hint else {
-        return Vec::new();
-    };
-    let near = neighbor.and_then(|pid| mapped::open_below(pid, exe));
-    let here = mapped::open_regular(exe.as_ref());
-    near.into_iter().chain(here).map(|file| (exe.clone(), file)).collect()
 }
 
 /// A file of ours, as the child can open it.

@@ -106,8 +106,31 @@ fn files_of_a_process_stay_open_only_while_it_is_the_same_one() {
 fn an_executable_is_found_by_its_path_when_its_process_is_gone() {
     let exe = std::env::current_exe().unwrap().to_string_lossy().into_owned();
     let neighbor = Some(std::process::id());
-    let files = hinted(Some(&Hint { exe: exe.clone(), neighbor }));
-    assert_eq!(files.iter().map(|(path, _)| path).collect::<Vec<_>>(), [&exe, &exe]);
-    assert!(hinted(Some(&Hint { exe: "/dev/null".into(), neighbor })).is_empty());
-    assert!(hinted(None).is_empty());
+    let gone = Process { pid: u32::MAX, started_ns: 1 };
+    let left = Mapped::left(gone, &Hint { exe: exe.clone(), neighbor, writer: None });
+    assert_eq!(left.files.iter().take(2).map(|(path, _)| path).collect::<Vec<_>>(), [&exe, &exe]);
+    let left = Mapped::left(gone, &Hint { exe: "/dev/null".into(), neighbor: None, writer: None });
+    assert!(left.files.is_empty());
+}
+
+#[test]
+fn a_perf_map_that_is_left_counts_only_if_its_process_wrote_it() {
+    // No process has this id: `pid_max` is 4 Mi at most.
+    let pid = 5_000_000 + std::process::id();
+    let path = format!("/tmp/perf-{pid}.map");
+    std::fs::write(&path, "10 10 made\n").unwrap();
+    let uid = rustix::process::getuid().as_raw();
+    let now = crate::clock::boottime_ns();
+    let is_left = |started_ns, uid| {
+        let hint = Hint { exe: String::new(), neighbor: None, writer: Some(uid) };
+        let left = Mapped::left(Process { pid, started_ns }, &hint);
+        let request = request(&left, &VecDeque::new(), Vec::new(), &[0x18]);
+        let name = child::look_up(&request).addresses.pop().flatten();
+        name.and_then(|name| name.symbol).is_some_and(|symbol| symbol == "made")
+    };
+    let second = 1_000_000_000;
+    let found = [is_left(now - 60 * second, uid), is_left(now - 60 * second, uid + 1)];
+    let too_old = [is_left(now + 60 * second, uid), is_left(0, uid)];
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!((found, too_old), ([true, false], [false, false]));
 }
