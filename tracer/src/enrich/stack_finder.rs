@@ -52,7 +52,8 @@ impl StackFinder {
             Body::Victim(victim) => {
                 self.meet(seq, &victim.task);
                 if let Some(seen) = self.seen.get_mut(&(seq, victim.task.tgid)) {
-                    seen.hint.writer = Some(victim.task.uid).filter(|_| victim.vpid.is_none());
+                    let is_same = victim.vpid == Some(victim.task.tgid);
+                    seen.hint.writer = is_same.then_some(victim.task.uid);
                 }
             }
             Body::Context(context) => self.context(seq, context),
@@ -89,13 +90,16 @@ impl StackFinder {
             Part::Parents(parents) => {
                 let parent = parents.first().and_then(|parent| u32::try_from(parent.tgid).ok());
                 seen.hint.neighbor = parent;
+                // The trigger, who may have died before its files could be opened, and is asked for
+                // once more: what is known already costs nothing.
+                let Ok(pid) = u32::try_from(context.tgid) else { return };
+                let process = Process { pid, started_ns: seen.started_ns };
+                self.stacks.ask(seq, process, Some(seen.hint.clone()), &seen.stack);
             }
             Part::UserStack(frames) => {
                 let Ok(pid) = u32::try_from(context.tgid) else { return };
                 let process = Process { pid, started_ns: seen.started_ns };
-                // One that is the trigger too may have died before its files could be opened.
-                let frames = [frames.as_slice(), &seen.stack].concat();
-                self.stacks.ask(seq, process, Some(seen.hint.clone()), &frames);
+                self.stacks.ask(seq, process, Some(seen.hint.clone()), frames);
             }
             _ => {}
         }
