@@ -42,6 +42,8 @@ pub struct TextSink<W> {
     zone: TimeZone,
     /// Reports whose victims were told without a command line: it may come later.
     nameless: BTreeSet<String>,
+    /// Reports whose trigger's stack in user space was told without names, likewise.
+    unnamed: BTreeSet<String>,
 }
 
 /// How much of the long lists is shown.
@@ -67,7 +69,7 @@ impl Detail {
 impl<W: Write> TextSink<W> {
     /// A sink into `out`, unbuffered; times are shown in `zone`.
     pub fn new(out: W, zone: TimeZone, detail: Detail) -> Self {
-        Self { out, detail, zone, nameless: BTreeSet::new() }
+        Self { out, detail, zone, nameless: BTreeSet::new(), unnamed: BTreeSet::new() }
     }
 
     fn print(&mut self, text: &str) -> Result<(), SinkError> {
@@ -172,14 +174,22 @@ impl<W: Write> Sink for TextSink<W> {
         {
             self.nameless.insert(report.id.clone());
         }
+        if let Record::Oom(report) = record
+            && !trigger::is_named(report)
+        {
+            self.unnamed.insert(report.id.clone());
+        }
         self.write(record)
     }
 
     fn late(&mut self, record: &Record) -> Result<(), SinkError> {
         match record {
             Record::Oom(report) => {
-                let is_nameless = self.nameless.remove(&report.id);
-                self.print(&aftermath::block(report, is_nameless))
+                let later = aftermath::Later {
+                    who: self.nameless.remove(&report.id),
+                    stack: self.unnamed.remove(&report.id) && trigger::is_named(report),
+                };
+                self.print(&aftermath::block(report, later))
             }
             Record::Gap(_) | Record::Loss(_) => self.write(record),
         }

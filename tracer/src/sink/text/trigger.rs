@@ -63,8 +63,14 @@ fn request(trigger: &Trigger, page_size: Option<u64>) -> impl Iterator<Item = St
     [gfp, order].into_iter().flatten()
 }
 
+/// Whether functions of it in user space have names.
+pub(super) fn is_named(report: &OomReport) -> bool {
+    let stack = report.trigger.as_ref().and_then(|trigger| trigger.user_stack.as_deref());
+    stack.unwrap_or_default().iter().any(|frame| frame.symbol.is_some())
+}
+
 /// A stack, innermost first; repeated frames are counted, nothing is left out.
-fn write_stack(section: &mut Section<'_>, lead: &str, stack: Option<&[Frame]>) {
+pub(super) fn write_stack(section: &mut Section<'_>, lead: &str, stack: Option<&[Frame]>) {
     let names: Vec<String> = stack.unwrap_or_default().iter().map(frame).collect();
     let folded: Vec<String> = names
         .chunk_by(|a, b| a == b)
