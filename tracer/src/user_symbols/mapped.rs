@@ -18,6 +18,8 @@ use crate::clock;
 const MAX_FILES: usize = 48;
 /// Mappings with code that are kept.
 const MAX_RANGES: usize = 1024;
+/// Times of files are as coarse as the timer. ns.
+const TIMER_NS: i128 = 10_000_000;
 /// Bytes of the list of mappings that are looked at.
 const MAX_BYTES: u64 = 4 << 20;
 
@@ -131,8 +133,6 @@ fn perf_map_left(process: Process, neighbor: Option<u32>, uid: u32) -> Option<Fi
     let meta = file.metadata().ok()?;
     let started = i128::from(process.started_ns) + i128::from(clock::realtime_offset_ns());
     let written = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
-    // Times of files are as coarse as the timer.
-    const TIMER_NS: i128 = 10_000_000;
     (meta.uid() == uid && process.started_ns > 0 && written + TIMER_NS >= started).then_some(file)
 }
 
