@@ -98,6 +98,12 @@ pub struct Started {
     pub oom_score_adj: i16,
     /// Its user.
     pub uid: u32,
+    /// Its executable.
+    #[serde(default)]
+    pub exe: String,
+    /// Its arguments, the program's name first.
+    #[serde(default)]
+    pub cmdline: Vec<String>,
 }
 
 /// A cgroup of the scenario.

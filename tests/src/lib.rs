@@ -12,6 +12,7 @@ pub mod matrix;
 pub mod oracle;
 pub mod outbox;
 pub mod plan;
+pub mod programs;
 pub mod report;
 pub mod scenario;
 pub mod scenarios;

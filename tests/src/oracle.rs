@@ -13,10 +13,12 @@ mod invocation;
 mod losses;
 mod memory;
 mod outlooks;
+mod stacks;
 #[cfg(test)]
 mod tests;
 mod tiers;
 mod watchers;
+mod who;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +29,8 @@ use crate::kmsg::{Block, Kill, Log};
 use crate::report;
 use crate::scenario::{Scenario, Step, shown};
 use check::Check;
+
+pub use who::{Caught, TALLIED, caught};
 
 /// Names the directory with the virtual machines' results.
 pub const RESULTS_VARIABLE: &str = "OOMWHY_VM_RESULTS";
@@ -83,6 +87,9 @@ pub fn judge(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
         one_kill(&mut check, case, &kills, kill, None);
     }
     silent_victims(&mut check, scenario, &log, &kills);
+    if TALLIED.contains(&scenario.name) {
+        who::rate(&mut check, &kills);
+    }
     outlooks::judge(&mut check, account.watchers, &kills);
     for report in all.iter().filter(|report| report["outcome"] == "no_victim") {
         no_victim(&mut check, case, report, &log);
@@ -160,6 +167,9 @@ fn one_kill(
         check.forbid(report);
         memory::victim(check, case.facts, report, victim, kill);
         aftermath::judge(check, case.facts, report, victim);
+        who::judge(check, case.facts, victim);
+        stacks::judge(check, report, victim);
+        who::judge(check, case.facts, &report["trigger"]);
         check.field(report, "/message", kill.message.as_str());
         check.field(report, "/reason", invocation::reason(kill, block));
         check.field(report, "/source/drops", 0);

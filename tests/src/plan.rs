@@ -17,6 +17,8 @@ pub const SWAP_DEVICE: &str = "/dev/nvme0n1";
 pub const HOG: &str = "/bin/hog";
 /// The program that runs another as somebody else.
 pub const LAUNCHER: &str = "/bin/launch";
+/// The guest's users.
+pub const PASSWD: &[u8] = b"root:x:0:0:root:/:/bin/sh\napp:x:1000:1000::/:/bin/sh\n";
 /// The cgroup of what runs as in a container.
 pub const BOX: &str = "/box";
 /// The console line after which the guest's own output begins.
@@ -115,6 +117,8 @@ const BOOTS: &[Boot] = &[
         ],
         ..PLAIN
     },
+    // Functions in user space.
+    Boot { name: "stacks", scenarios: &["stacks", "stacks_of_two"], ..PLAIN },
     // Ten thousand processes take half a minute to make: on the oldest kernel and the newest.
     Boot {
         name: "multitude",

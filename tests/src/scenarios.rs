@@ -7,6 +7,7 @@ mod machine;
 mod names;
 mod outcomes;
 mod pins;
+mod stacks;
 mod storms;
 mod tiers;
 mod victims;
@@ -26,6 +27,7 @@ const THEMES: &[&[Scenario]] = &[
     storms::ALL,
     by_log::ALL,
     pins::ALL,
+    stacks::ALL,
     tiers::ALL,
     hosts::ALL,
 ];

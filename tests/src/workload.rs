@@ -5,6 +5,8 @@
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::programs;
+
 /// What a workload prints once it has its memory.
 pub const READY: &str = "ready";
 
@@ -64,11 +66,26 @@ pub enum Work {
         /// How many the others are: a multiple of 100.
         count: usize,
     },
+    /// Become one of the programs with known functions, which takes so much anonymous memory.
+    Become {
+        /// Its number, in [`crate::programs::PROGRAMS`].
+        program: usize,
+        /// How much, MiB.
+        mib: usize,
+    },
     /// Read every process' oom_score, again and again, and say how often in [`reads_file`].
     ReadScores,
 }
 
 impl Work {
+    /// The program that is executed in the end; `hog` is a link.
+    pub fn executable(self) -> String {
+        match self {
+            Self::Become { program, .. } => programs::path(program).unwrap_or_default(),
+            _ => "/init".to_owned(),
+        }
+    }
+
     /// Its words on the command line.
     fn words(self) -> Vec<String> {
         let (name, numbers) = match self {
@@ -81,6 +98,7 @@ impl Work {
             Self::Undead { mib } => ("undead", vec![mib]),
             Self::KillGreedy { mib } => ("kill-greedy", vec![mib]),
             Self::Crowd { count } => ("crowd", vec![count]),
+            Self::Become { program, mib } => ("become", vec![program, mib]),
             Self::ReadScores => ("read-scores", vec![]),
         };
         let numbers = numbers.into_iter().map(|number| number.to_string());
@@ -99,6 +117,7 @@ impl Work {
             "undead" => Self::Undead { mib: number()? },
             "kill-greedy" => Self::KillGreedy { mib: number()? },
             "crowd" => Self::Crowd { count: number()? },
+            "become" => Self::Become { program: number()?, mib: number()? },
             "read-scores" => Self::ReadScores,
             _ => bail!("unknown word {name:?}"),
         })
@@ -193,6 +212,7 @@ mod tests {
             Work::Undead { mib: 9 },
             Work::KillGreedy { mib: 10 },
             Work::Crowd { count: 100 },
+            Work::Become { program: 1, mib: 11 },
             Work::ReadScores,
         ];
         for work in works {

@@ -2,6 +2,7 @@
 //! kernel logged. `cargo xtask test` boots the machines first and runs this afterwards.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::{env, fs};
@@ -11,11 +12,14 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use oomwhy_tests::facts::{Facts, file};
 use oomwhy_tests::matrix::Gap;
 use oomwhy_tests::oracle::{
-    Account, BOOT_ERROR, BOOTS_VARIABLE, KERNELS_VARIABLE, RESULTS_VARIABLE, judge,
+    Account, BOOT_ERROR, BOOTS_VARIABLE, Caught, KERNELS_VARIABLE, RESULTS_VARIABLE, TALLIED,
+    caught, judge,
 };
 use oomwhy_tests::scenario::Step;
-use oomwhy_tests::{matrix, plan, scenarios, support};
+use oomwhy_tests::{matrix, plan, report, scenarios, support};
 
+/// How often it was caught who a victim was.
+const CAUGHT: &str = "caught.txt";
 /// One wrong assumption can make a hundred of them.
 const DISAGREEMENTS_SHOWN: usize = 20;
 
@@ -103,10 +107,19 @@ fn disagreements(boot: &Path, name: &str) -> Result<Vec<String>> {
             watchers.insert(name.to_owned(), (stdout, exit));
         }
     }
+    let report = read(file::REPORT)?;
+    if TALLIED.contains(&name) {
+        let kills: Vec<_> = report::objects(&report).filter(report::is_kill).collect();
+        let counts = caught(&kills);
+        let line = |Caught { part, caught, all }: &Caught| format!("{part} {caught} of {all}");
+        let text = counts.iter().map(line).collect::<Vec<_>>().join(", ");
+        writeln!(io::stdout(), "{}, {name}: {text}", facts.kernel_release)?;
+        fs::write(boot.join(name).join(CAUGHT), text + "\n")?;
+    }
     let account = Account {
         facts: &facts,
         kmsg: &read(file::KMSG)?,
-        report: &read(file::REPORT)?,
+        report: &report,
         exit: &read(file::EXIT)?,
         watchers: &watchers,
     };

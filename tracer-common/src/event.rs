@@ -29,6 +29,8 @@ pub mod kind {
     pub const AFTER: u32 = 11;
     /// [`super::WaitEvent`].
     pub const WAIT: u32 = 12;
+    /// [`super::ContextHead`], then that many bytes.
+    pub const CONTEXT: u32 = 13;
     /// [`super::MarkEvent`].
     pub const MARK: u32 = 16;
     /// The highest of them.
@@ -55,6 +57,10 @@ pub const NAME_LEN: usize = 256;
 pub const STAT_COUNTERS: usize = 64;
 /// Entries kept of the kernel's table of their places: more than any kernel has (7.3: 75).
 pub const STAT_PLACES: usize = 128;
+/// Bytes of one part of a task's context: a command line, a path.
+pub const CONTEXT_BYTES: usize = 1024;
+/// Ancestors kept of a task, its parent first.
+pub const PARENTS: usize = 8;
 /// Order of `mm_struct` counters in [`VictimEvent::counts`]: the kernel's `MM_FILEPAGES`...
 pub mod mm {
     /// `MM_FILEPAGES`.
@@ -365,6 +371,52 @@ pub struct WaitEvent {
     pub gfp_mask: u32,
 }
 
+/// Head of one part of what a task was, read in its own context; behind it `len` bytes. Without
+/// [`crate::valid::CONTEXT_READ`] it was tried and could not be read.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct ContextHead {
+    /// Kind [`kind::CONTEXT`].
+    pub header: EventHeader,
+    /// `task_struct.tgid` of current.
+    pub tgid: i32,
+    /// `task_struct.pid` of current.
+    pub tid: i32,
+    /// One of [`context`].
+    pub part: u32,
+    /// Bytes that follow.
+    pub len: u32,
+    /// 1 when there is more of it than is kept.
+    pub truncated: u32,
+    /// Nothing; keeps the size a multiple of 8.
+    pub reserved: u32,
+}
+
+/// Values of [`ContextHead::part`].
+pub mod context {
+    /// The bytes from `mm_struct.arg_start` on: arguments, each with its NUL.
+    pub const CMDLINE: u32 = 1;
+    /// The path of `mm_struct.exe_file`: names, leaf first, each with its NUL.
+    pub const EXE: u32 = 2;
+    /// `task_struct.real_parent` and on: [`super::ParentEntry`], nearest first.
+    pub const PARENTS: u32 = 3;
+    /// The stack in user space: [`super::UserFrame`], innermost first. Of victims only; the
+    /// trigger's is in its [`super::InvocationEvent`].
+    pub const USER_STACK: u32 = 4;
+}
+
+/// An ancestor of a task.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct ParentEntry {
+    /// `task_struct.tgid`.
+    pub tgid: i32,
+    /// Nothing; keeps the size a multiple of 8.
+    pub reserved: u32,
+    /// `task_struct.comm`.
+    pub comm: [u8; COMM_LEN],
+}
+
 /// `out_of_memory` returned after something had been written for this invocation.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
@@ -525,4 +577,7 @@ const _: () = {
     assert!(size_of::<AfterEvent>() == 96);
     assert!(size_of::<WaitEvent>() == 144);
     assert!(size_of::<MarkEvent>() == 120);
+    assert!(size_of::<ContextHead>() == 64);
+    assert!(size_of::<ParentEntry>() == 24);
+    assert!(CONTEXT_BYTES == USER_FRAMES * size_of::<UserFrame>());
 };

@@ -154,4 +154,26 @@ offsets! {
     task_memcg_oom_gfp_mask,
     /// `task_struct.memcg_oom_order`, with cgroup v1 only
     task_memcg_oom_order,
+    /// `mm_struct.arg_start`
+    mm_arg_start,
+    /// `mm_struct.arg_end`
+    mm_arg_end,
+    /// `mm_struct.exe_file`
+    mm_exe_file,
+    /// `file.f_path.dentry`
+    file_dentry,
+    /// `file.f_path.mnt`
+    file_mnt,
+    /// `dentry.d_parent`
+    dentry_parent,
+    /// `dentry.d_name.name`
+    dentry_name,
+    /// `vfsmount.mnt_root`
+    vfsmount_root,
+    /// `mount.mnt`: where the `vfsmount` is in its `mount`
+    mount_mnt,
+    /// `mount.mnt_parent`
+    mount_parent,
+    /// `mount.mnt_mountpoint`
+    mount_mountpoint,
 }

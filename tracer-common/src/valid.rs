@@ -68,3 +68,6 @@ pub const MARK_CURRENT: u64 = 1 << 38;
 
 /// `AfterEvent::counts`.
 pub const AFTER_COUNTS: u64 = 1 << 32;
+
+/// The bytes behind a `ContextHead`.
+pub const CONTEXT_READ: u64 = 1 << 36;

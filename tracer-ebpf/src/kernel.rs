@@ -11,7 +11,10 @@ use core::{marker::PhantomData, mem::MaybeUninit, ptr};
 
 use aya_ebpf::helpers::{
     bpf_get_current_task,
-    generated::{bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_probe_read_kernel_str},
+    generated::{
+        bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_probe_read_kernel_str,
+        bpf_probe_read_user,
+    },
 };
 use oomwhy_common::{
     offsets::{ABSENT, KernelOffsets},
@@ -274,6 +277,22 @@ pub(crate) unsafe fn read_string(source: *const u8, target: *mut u8, room: u32) 
         return None;
     }
     Some(length as u32)
+}
+
+/// Copies as many bytes as `len` says, as far as `target` has room, of the current task's own memory
+/// at `source`. Never faults: a page that is not there makes it fail.
+#[inline(always)]
+pub(crate) fn read_user<const N: usize>(
+    target: &mut [u8; N],
+    source: u64,
+    len: &u32,
+) -> Option<()> {
+    // SAFETY: a live, aligned field; volatile, so that the verifier sees one bounded number.
+    let len = unsafe { ptr::read_volatile(len) }.min(N as u32);
+    // SAFETY: the helper writes `len` bytes into `target` and checks `source`.
+    let status =
+        unsafe { bpf_probe_read_user(target.as_mut_ptr().cast(), len, source as *const _) };
+    (status == 0 && len > 0).then_some(())
 }
 
 /// Copies `target`'s size of kernel memory at `source`.

@@ -10,9 +10,9 @@ use aya_ebpf::{
 use oomwhy_common::{
     counters,
     event::{
-        CandidateEntry, CandidatesHead, EndEvent, InvocationEvent, LevelEntry, LevelsHead,
-        MAX_CANDIDATES, MAX_LEVELS, NAME_LEN, PATH_BYTES, PathHead, RepeatsEvent, StatEvent,
-        VictimEvent,
+        CONTEXT_BYTES, CandidateEntry, CandidatesHead, ContextHead, EndEvent, InvocationEvent,
+        LevelEntry, LevelsHead, MAX_CANDIDATES, MAX_LEVELS, NAME_LEN, PATH_BYTES, PathHead,
+        RepeatsEvent, StatEvent, VictimEvent,
     },
 };
 
@@ -89,6 +89,23 @@ pub(crate) struct Marked {
     pub(crate) seq: u64,
     pub(crate) tgid: i32,
     pub(crate) tid: i32,
+    /// 1: it has met its SIGKILL and told who it was.
+    pub(crate) met: u64,
+}
+
+/// Where a victim's context is put together, one part after another.
+#[map]
+pub(crate) static CONTEXT: PerCpuArray<Context> = PerCpuArray::with_max_entries(1, 0);
+
+/// Where the path of a new cgroup is put together; guarded by the kernel's `cgroup_mutex`.
+#[map]
+pub(crate) static NEW_CGROUP: Array<Path> = Array::with_max_entries(1, 0);
+
+/// One part of a task's context, as it goes out. Room for one more name, as in [`Path`].
+#[repr(C)]
+pub(crate) struct Context {
+    pub(crate) head: ContextHead,
+    pub(crate) body: [u8; CONTEXT_BYTES + NAME_LEN],
 }
 
 /// Invocations in a row that ended alike without a victim.
@@ -172,6 +189,7 @@ pub(crate) struct State {
     pub(crate) levels: Levels,
     pub(crate) victim: VictimEvent,
     pub(crate) stat: StatEvent,
+    pub(crate) context: Context,
     pub(crate) repeats: RepeatsEvent,
     pub(crate) end: EndEvent,
 }
@@ -212,4 +230,14 @@ pub(crate) fn load<T: Copy>(value: *mut T) -> T {
 pub(crate) fn store<T: Copy>(value: *mut T, new: T) {
     // SAFETY: as in `load`. Two CPUs racing here can lose a count, never memory.
     unsafe { *value = new };
+}
+
+/// Writes `value` as the entry `index` of a list in `bytes`; `None` where there is no room.
+#[inline(always)]
+pub(crate) fn put<T: Copy>(bytes: &mut [u8], index: usize, value: T) -> Option<()> {
+    let start = index * size_of::<T>();
+    let room = bytes.get_mut(start..start + size_of::<T>())?;
+    // SAFETY: `room` is as long as `T`; no alignment is asked for.
+    unsafe { room.as_mut_ptr().cast::<T>().write_unaligned(value) };
+    Some(())
 }

@@ -101,6 +101,12 @@ pub(crate) mod task {
             .is_some_and(|mm| mm != 0)
     }
 
+    /// The process that made it, or adopted it.
+    #[inline(always)]
+    pub(crate) fn real_parent<O: Origin>(task: Object<O>) -> Option<Object<O>> {
+        task.follow(offset!(task_real_parent))
+    }
+
     /// Threads of its process that have not begun to exit.
     #[inline(always)]
     pub(crate) fn live_threads<O: Origin>(task: Object<O>) -> Option<i32> {
@@ -154,7 +160,7 @@ pub(crate) mod task {
 
 /// `struct mm_struct`. Counters in pages.
 pub(crate) mod memory {
-    use super::{Object, Origin, kernel, mm, offset};
+    use super::{Object, Origin, Untyped, kernel, mm, offset};
 
     const MMF_OOM_SKIP: u64 = 1 << 21;
 
@@ -194,6 +200,24 @@ pub(crate) mod memory {
     #[inline(always)]
     pub(crate) fn pgtables_bytes<O: Origin>(memory: Object<O>) -> Option<u64> {
         memory.get(offset!(mm_pgtables_bytes))
+    }
+
+    /// Where its arguments begin in user space.
+    #[inline(always)]
+    pub(crate) fn arg_start<O: Origin>(memory: Object<O>) -> Option<u64> {
+        memory.get(offset!(mm_arg_start))
+    }
+
+    /// Where they end.
+    #[inline(always)]
+    pub(crate) fn arg_end<O: Origin>(memory: Object<O>) -> Option<u64> {
+        memory.get(offset!(mm_arg_end))
+    }
+
+    /// What it executes.
+    #[inline(always)]
+    pub(crate) fn exe_file<O: Origin>(memory: Object<O>) -> Option<Object<Untyped>> {
+        memory.untyped().follow(offset!(mm_exe_file))
     }
 
     #[inline(always)]
@@ -251,6 +275,56 @@ pub(crate) mod memcg {
     #[inline(always)]
     pub(crate) fn max<O: Origin>(counter: Object<O>) -> Option<u64> {
         counter.get(offset!(counter_max))
+    }
+}
+
+/// `struct file` and the `dentry`s and mounts of its path.
+pub(crate) mod file {
+    use super::{ABSENT, Object, Untyped, offset};
+
+    #[inline(always)]
+    pub(crate) fn dentry(file: Object<Untyped>) -> Option<Object<Untyped>> {
+        file.follow(offset!(file_dentry))
+    }
+
+    /// Its `struct mount`, around the `vfsmount` that it points to.
+    #[inline(always)]
+    pub(crate) fn mount(file: Object<Untyped>) -> Option<Object<Untyped>> {
+        let inside = offset!(mount_mnt);
+        if inside == ABSENT {
+            return None;
+        }
+        let vfsmount: u64 = file.get(offset!(file_mnt))?;
+        Object::new(vfsmount.checked_sub(u64::from(inside))? as *const u8)
+    }
+
+    #[inline(always)]
+    pub(crate) fn name(dentry: Object<Untyped>) -> Option<*const u8> {
+        dentry.get(offset!(dentry_name))
+    }
+
+    /// The directory above; of a root, itself.
+    #[inline(always)]
+    pub(crate) fn parent(dentry: Object<Untyped>) -> Option<Object<Untyped>> {
+        dentry.follow(offset!(dentry_parent))
+    }
+
+    /// What is mounted: the topmost directory that it shows.
+    #[inline(always)]
+    pub(crate) fn root_of(mount: Object<Untyped>) -> Option<Object<Untyped>> {
+        mount.member(offset!(mount_mnt))?.follow(offset!(vfsmount_root))
+    }
+
+    /// The mount that it is on; of the first of a namespace, itself.
+    #[inline(always)]
+    pub(crate) fn mount_above(mount: Object<Untyped>) -> Option<Object<Untyped>> {
+        mount.follow(offset!(mount_parent))
+    }
+
+    /// The directory that it is on.
+    #[inline(always)]
+    pub(crate) fn mounted_on(mount: Object<Untyped>) -> Option<Object<Untyped>> {
+        mount.follow(offset!(mount_mountpoint))
     }
 }
 

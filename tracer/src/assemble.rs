@@ -8,14 +8,18 @@
 //! account with `repeats`.
 
 mod aftermath;
+mod context;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-pub use self::aftermath::{Aftermath, Aftermaths, Visible, is_left};
+pub use self::{
+    aftermath::{Aftermath, Aftermaths, Visible, is_left},
+    context::TaskContext,
+};
 use crate::{
     events::{
-        After, Body, Candidates, CgroupPath, End, Event, Invocation, Levels, Mark, Reclaimed,
-        Repeats, Stat, Victim, Wait,
+        After, Body, Candidates, CgroupPath, Context, End, Event, Invocation, Levels, Mark,
+        Reclaimed, Repeats, Stat, Victim, Wait,
     },
     journal::{Unfinished, key_of},
     report::System,
@@ -78,6 +82,8 @@ pub struct Account {
     pub wait: Option<Wait>,
     /// When it stopped to wait, `CLOCK_BOOTTIME` ns.
     pub wait_ended_ns: Option<u64>,
+    /// Who trigger and victims are, by process id.
+    pub contexts: BTreeMap<i32, TaskContext>,
     /// What became of the victims.
     pub aftermath: Aftermaths,
     /// The deadline passed, and some of them were not gone.
@@ -93,6 +99,26 @@ pub struct Account {
 impl Account {
     fn new(seq: u64, first_ns: u64) -> Self {
         Self { seq, first_ns, ..Self::default() }
+    }
+
+    /// Every cgroup that it names.
+    pub fn cgroup_ids(&self) -> Vec<u64> {
+        let victims = self.victims.iter().filter_map(|(_, victim)| victim.task.cgroup_id);
+        let mut ids: Vec<u64> = victims.collect();
+        ids.extend(self.levels.as_ref().map(|levels| levels.cgroup_id));
+        if let Some(invocation) = &self.invocation {
+            ids.extend(invocation.trigger.cgroup_id);
+            ids.extend(invocation.oom_memcg.as_ref().and_then(|memcg| memcg.id));
+        }
+        if let Some(reclaimed) = &self.reclaimed {
+            ids.extend(reclaimed.trigger.cgroup_id);
+            ids.extend(reclaimed.oom_memcg.id);
+        }
+        if let Some(wait) = &self.wait {
+            ids.extend(wait.trigger.cgroup_id);
+            ids.extend(wait.oom_memcg.id);
+        }
+        ids
     }
 
     /// Nobody was marked, and the end says so: more of the same may follow.
@@ -186,6 +212,8 @@ pub struct Assembler {
     close_after_ns: u64,
     /// By number of the invocation.
     dying: BTreeMap<u64, Dying>,
+    /// Numbers of invocations whose close is put off: userspace looks for names.
+    awaited: BTreeSet<u64>,
     /// Tasks that wait, by thread id.
     waits: BTreeMap<i32, Account>,
     /// By number of the invocation.
@@ -212,6 +240,12 @@ impl Assembler {
             // These do not come in the order of the invocations.
             Body::After(after) => return self.after(seq, now, &after).into_iter().collect(),
             Body::Wait(wait) => return self.wait(now, *wait).into_iter().collect(),
+            Body::Context(context) => {
+                self.context(seq, context);
+                return Vec::new();
+            }
+            // Where a new cgroup is.
+            Body::Path(_) if seq == 0 => return Vec::new(),
             _ => {}
         }
         let mut done = self.close_before(seq);
@@ -233,6 +267,26 @@ impl Assembler {
         }
     }
 
+    /// Puts off the close of an invocation's report until [`Assembler::settle`].
+    pub fn wait_for(&mut self, seq: u64) {
+        self.awaited.insert(seq);
+    }
+
+    /// What its report waited for is there, or is not waited for any more. Returns the account if
+    /// that was the last thing.
+    pub fn settle(&mut self, seq: u64) -> Option<Account> {
+        self.awaited.remove(&seq);
+        if self.dying.get(&seq)?.account.is_dying(self.visible) {
+            return None;
+        }
+        self.close(seq)
+    }
+
+    fn close(&mut self, seq: u64) -> Option<Account> {
+        let dying = self.dying.remove(&seq)?;
+        Some(Account { stage: Stage::Closed, ..dying.account })
+    }
+
     /// Accounts that are due at `now_ns`: invocations that lost their end, runs that settled or
     /// that have gone on for long.
     pub fn due(&mut self, now_ns: u64) -> Vec<Account> {
@@ -249,13 +303,14 @@ impl Assembler {
         });
         done.extend(self.due_reclaimed(now_ns));
         let (visible, close_after_ns) = (self.visible, self.close_after_ns);
-        let late = |_: &u64, dying: &mut Dying| {
+        let awaited = &self.awaited;
+        let late = |seq: &u64, dying: &mut Dying| {
             let patience = if dying.account.is_left(visible) {
                 close_after_ns
             } else {
                 close_after_ns.min(EXIT_FOLLOWS_WITHIN_NS)
             };
-            now_ns.saturating_sub(dying.since_ns) >= patience
+            now_ns.saturating_sub(dying.since_ns) >= patience && !awaited.contains(seq)
         };
         let late = self.dying.extract_if(.., late).map(|(_, dying)| dying.account);
         done.extend(late.map(|account| Account {
@@ -354,7 +409,8 @@ impl Assembler {
 
     /// Tells a kill at once, and keeps it until its victims are gone.
     fn told(&mut self, now: u64, account: Account) -> Account {
-        if self.close_after_ns == 0 || !account.is_dying(self.visible) {
+        let is_over = !account.is_dying(self.visible) && !self.awaited.contains(&account.seq);
+        if self.close_after_ns == 0 || is_over {
             return account;
         }
         let account = Account { stage: Stage::Killed, ..account };
@@ -378,8 +434,18 @@ impl Assembler {
             let is_its = dying.account.note(now, after);
             is_its.then(|| (*seq, dying.account.is_dying(visible)))
         })?;
-        let closed = if is_dying { None } else { self.dying.remove(&seq) }?;
-        Some(Account { stage: Stage::Closed, ..closed.account })
+        if is_dying || self.awaited.contains(&seq) {
+            return None;
+        }
+        self.close(seq)
+    }
+
+    /// A victim may meet its SIGKILL before the invocation ends, or after that.
+    fn context(&mut self, seq: u64, context: Context) {
+        let dying = self.dying.get_mut(&seq).map(|dying| &mut dying.account);
+        if let Some(account) = self.open.get_mut(&seq).or(dying) {
+            account.contexts.entry(context.tgid).or_default().note(context);
+        }
     }
 
     /// A task that waits is told when it begins, and again when it ends.
@@ -447,6 +513,7 @@ impl Account {
             | Body::CgroupMade(_)
             | Body::After(_)
             | Body::Mark(_)
+            | Body::Context(_)
             | Body::Wait(_) => {}
         }
     }

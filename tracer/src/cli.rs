@@ -202,6 +202,9 @@ pub struct WatchArgs {
     /// Whether to remember.
     #[command(flatten)]
     pub store: StoreArgs,
+    /// What is told of command lines.
+    #[command(flatten)]
+    pub privacy: PrivacyArgs,
     /// Keep the raw events for `oomwhy replay`.
     ///
     /// FILE is made for its owner only; one that has something in it is left alone.
@@ -270,6 +273,9 @@ pub struct ReplayArgs {
     /// Which reports.
     #[command(flatten)]
     pub select: SelectArgs,
+    /// What is told of command lines.
+    #[command(flatten)]
+    pub privacy: PrivacyArgs,
 }
 
 /// How and where to print.
@@ -345,6 +351,21 @@ pub struct SelectArgs {
     #[arg(short, long, value_name = "PID[,PID]", value_delimiter = ',',
         value_parser = value_parser!(i32).range(1..))]
     pub pid: Vec<i32>,
+}
+
+/// What is told of command lines, which can hold secrets.
+#[derive(Args, Clone, Debug, Default)]
+pub struct PrivacyArgs {
+    /// Leave command lines out.
+    ///
+    /// Of every output, and of what --record keeps.
+    #[arg(long)]
+    pub no_cmdline: bool,
+    /// Mask what matches in command lines.
+    ///
+    /// In every output; what --record keeps is not masked. The arguments are joined with blanks. Of an expression with a group the group alone is masked: '--password[= ](\S+)'.
+    #[arg(long, value_name = "REGEX", conflicts_with = "no_cmdline")]
+    pub redact: Option<String>,
 }
 
 /// Format of the output.

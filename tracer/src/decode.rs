@@ -3,6 +3,8 @@
 //! A record longer than this build knows is read as far as it is known; an unknown kind is
 //! reported as such. Both are counted by the caller.
 
+mod context;
+
 use std::mem::offset_of;
 
 use oomwhy_common::{
@@ -64,6 +66,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
         kind::AFTER => Body::After(after(bytes, has)?),
         kind::WAIT => Body::Wait(Box::new(wait(bytes, has)?)),
         kind::MARK => Body::Mark(mark(bytes, has)?),
+        kind::CONTEXT => Body::Context(context::context(bytes, has)?),
         unknown => return Err(Malformed::UnknownKind(unknown)),
     };
     Ok(Event { boottime_ns: header.boottime_ns, cpu: header.cpu, seq: header.seq, body })
@@ -199,17 +202,23 @@ fn candidate(entry: &CandidateEntry) -> Candidate {
 fn path(bytes: &[u8]) -> Result<CgroupPath, Malformed> {
     let (event, rest) = head::<PathHead>(bytes)?;
     let names = rest.get(..event.len as usize).ok_or(Malformed::Count { announced: event.len })?;
-    // Leaf first, each with its NUL: what comes after the last NUL was cut off, and is no name.
-    let whole = names.iter().rposition(|&byte| byte == 0);
-    let cut_off = whole.map_or(0, |last| last + 1) < names.len();
+    let (names, cut_off) = names_from_leaf(names);
+    Ok(CgroupPath { id: event.cgroup_id, names, truncated: event.truncated != 0 || cut_off })
+}
+
+/// Names that come leaf first, each with its NUL, from the root down; and whether the last one is cut
+/// off, and so left out.
+fn names_from_leaf(bytes: &[u8]) -> (Vec<Name>, bool) {
+    let whole = bytes.iter().rposition(|&byte| byte == 0);
+    let cut_off = whole.map_or(0, |last| last + 1) < bytes.len();
     let mut names: Vec<Name> = whole
-        .and_then(|last| names.get(..last))
+        .and_then(|last| bytes.get(..last))
         .into_iter()
         .flat_map(|names| names.split(|&byte| byte == 0))
         .map(|name| Name(name.to_vec()))
         .collect();
     names.reverse();
-    Ok(CgroupPath { id: event.cgroup_id, names, truncated: event.truncated != 0 || cut_off })
+    (names, cut_off)
 }
 
 fn levels(bytes: &[u8], has: impl Fn(u64) -> bool) -> Result<Levels, Malformed> {

@@ -2,8 +2,12 @@
 //!
 //! One type per record of the wire. They are also what `-o events` prints.
 
+mod context;
+
 use oomwhy_common::event::mm;
 use serde::{Serialize, Serializer};
+
+pub use self::context::{Context, Parent, Part};
 
 /// One decoded record.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -49,6 +53,8 @@ pub enum Body {
     Wait(Box<Wait>),
     /// A task was marked to die, and no more is hooked.
     Mark(Mark),
+    /// Part of who the trigger or a victim is.
+    Context(Context),
 }
 
 /// Bytes from the kernel that should be text; untrusted, maybe not UTF-8.

@@ -14,7 +14,7 @@ const ID_DIGITS: usize = 32;
 /// The fingerprint; nothing for who was not killed.
 pub fn fingerprint(report: &OomReport) -> Option<String> {
     let victim = report.victims.iter().find(|victim| victim.chosen).or(report.victims.first())?;
-    let executable = victim.exe.as_deref().or(victim.comm.as_deref())?;
+    let executable = victim.who.exe.as_deref().or(victim.comm.as_deref())?;
     let owner = match &report.oom_memcg {
         Some(memcg) => lasting(memcg.cgroup.path.as_deref()?),
         // The host's, if it is known to be nobody's.
@@ -139,7 +139,7 @@ mod tests {
         caused.verdict =
             Some(Verdict { headline, cause, evidence: vec![], advice: vec![], also: vec![] });
         let mut other = plain.clone();
-        other.victims[0].exe = Some("/opt/jdk/bin/java".to_owned());
+        other.victims[0].who.exe = Some("/opt/jdk/bin/java".to_owned());
         let mut global = plain.clone();
         (global.oom_memcg, global.constraint) = (None, Some(Constraint::None));
         let all = [of(&plain), of(&caused), of(&other), of(&global)];

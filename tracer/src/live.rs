@@ -23,10 +23,12 @@ use tokio::{
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use crate::{
-    assemble::{Account, RUN_SETTLES_AFTER_NS},
+    assemble::{Account, RUN_SETTLES_AFTER_NS, Stage},
     cgroup_paths::CgroupPaths,
     clock,
     compose::Findings,
+    enrich::{finder::Enrichment, privacy::Privacy, stack_finder::StackFinder, stacks::Answer},
+    events::{Body, Event},
     gaps::{self, Group},
     group_counter::GroupCounter,
     kernel_symbols::KernelSymbols,
@@ -69,6 +71,8 @@ pub enum LiveError {
 /// Finds facts on this host and notes them in the recording.
 struct Finder {
     symbols: KernelSymbols,
+    enrichment: Enrichment,
+    stacks: StackFinder,
     cgroup_paths: Option<CgroupPaths>,
     system: Option<SystemFiles>,
     found: Vec<Fact>,
@@ -86,7 +90,7 @@ impl FactSource for Finder {
         let Some(paths) = &mut self.cgroup_paths else {
             return;
         };
-        for id in cgroup_ids(account) {
+        for id in account.cgroup_ids() {
             if account.paths.contains_key(&id) || findings.cgroup_paths.contains_key(&id) {
                 continue;
             }
@@ -105,31 +109,21 @@ impl FactSource for Finder {
         Some((at_ns, memory))
     }
 
-    fn cgroup_made(&mut self, id: u64, parent: u64) {
-        if let Some(paths) = &mut self.cgroup_paths {
-            paths.made(id, parent);
+    fn note(&mut self, event: &Event) {
+        if let (Body::CgroupMade(made), Some(paths)) = (&event.body, &mut self.cgroup_paths) {
+            paths.made(made.id, made.parent_id);
+        }
+        self.enrichment.note(event);
+        self.stacks.note(event);
+    }
+
+    fn enrich(&mut self, account: &Account, privacy: &Privacy, findings: &mut Findings) {
+        self.found.extend(self.enrichment.find(account, privacy, findings));
+        if account.stage != Stage::Killed {
+            self.enrichment.forget(account.seq);
+            self.stacks.forget(account.seq);
         }
     }
-}
-
-/// Every cgroup that the account names.
-fn cgroup_ids(account: &Account) -> Vec<u64> {
-    let mut ids: Vec<u64> =
-        account.victims.iter().filter_map(|(_, victim)| victim.task.cgroup_id).collect();
-    ids.extend(account.levels.as_ref().map(|levels| levels.cgroup_id));
-    if let Some(invocation) = &account.invocation {
-        ids.extend(invocation.trigger.cgroup_id);
-        ids.extend(invocation.oom_memcg.as_ref().and_then(|memcg| memcg.id));
-    }
-    if let Some(reclaimed) = &account.reclaimed {
-        ids.extend(reclaimed.trigger.cgroup_id);
-        ids.extend(reclaimed.oom_memcg.id);
-    }
-    if let Some(wait) = &account.wait {
-        ids.extend(wait.trigger.cgroup_id);
-        ids.extend(wait.oom_memcg.id);
-    }
-    ids
 }
 
 /// A live run.
@@ -165,11 +159,14 @@ impl Live {
         pipeline: Pipeline,
         recorder: Option<Recorder>,
         cgroup_paths: Option<CgroupPaths>,
+        enrichment: Enrichment,
         realtime_offset_ns: i64,
     ) -> Self {
         let symbols = KernelSymbols::default();
         let memory_on_v2 = pipeline.host().memory_on_v2 == Some(true);
-        let finder = Finder { symbols, cgroup_paths, system: None, found: Vec::new() };
+        let stacks = StackFinder::default();
+        let found = Vec::new();
+        let finder = Finder { symbols, enrichment, stacks, cgroup_paths, system: None, found };
         Self {
             probes,
             pipeline,
@@ -227,6 +224,7 @@ impl Live {
         // The only thing that wakes an idle host.
         let mut cross_checks = interval_at(Instant::now() + self.cross_check, self.cross_check);
         cross_checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let answered = self.finder.stacks.stacks.answered();
         let mut keep = self.keeper();
         let mut done = self.take_left(&mut ring)?;
         self.count_kills()?;
@@ -237,6 +235,7 @@ impl Live {
             }
             done = tokio::select! {
                 batch = ring.next_batch(&mut keep) => self.take(&batch?)?,
+                () = answered.notified() => self.take_names()?,
                 _ = ticks.tick(), if self.pipeline.is_waiting() => self.tick(&mut ring)?,
                 _ = cross_checks.tick(), if self.kill_counter.is_some() => self.tick(&mut ring)?,
                 () = either(&mut interrupt, &mut terminate) => break Ending::Asked,
@@ -274,11 +273,31 @@ impl Live {
             let accounts = self.pipeline.take(&victim, &mut self.finder)?;
             self.report(accounts)?;
         }
-        if let Some(recorder) = &mut self.recorder {
+        // What must not be seen is not kept either.
+        if let Some(recorder) = self.recorder.as_mut().filter(|_| self.pipeline.admits(record)) {
             recorder.record(record)?;
         }
         let accounts = self.pipeline.take(record, &mut self.finder)?;
-        self.report(accounts)
+        let done = self.report(accounts)?;
+        for seq in self.finder.stacks.stacks.new_seqs() {
+            self.note(Fact::Awaited { seq })?;
+        }
+        Ok(done)
+    }
+
+    /// Names of frames in user space have come, or take too long.
+    fn take_names(&mut self) -> Result<bool, LiveError> {
+        for Answer { seq, pid, names } in self.finder.stacks.stacks.answers() {
+            self.note(Fact::UserNames { seq, pid, names })?;
+        }
+        for seq in self.finder.stacks.stacks.settled() {
+            self.note(Fact::Settled { seq })?;
+            let accounts = self.pipeline.settle(seq);
+            if self.report(accounts)? {
+                return Ok(true);
+            }
+        }
+        self.forget_told()
     }
 
     /// A mark that says little: the record of the victim that goes before it, of what /proc tells now.
@@ -330,6 +349,9 @@ impl Live {
             return Ok(true);
         }
         self.note_losses()?;
+        if self.take_names()? {
+            return Ok(true);
+        }
         for (seq, oom_memcg) in self.pipeline.waiting() {
             if let Some(run) = self.probes.quiet_run(oom_memcg)
                 && run.seq == seq

@@ -11,6 +11,7 @@ use crate::{
     assemble::{Account, Amid, Assembler, Stage},
     compose::{Findings, compose},
     decode::decode,
+    enrich::privacy::Privacy,
     events::{Body, Event},
     filter::Filter,
     fingerprint::fingerprint,
@@ -64,8 +65,11 @@ pub trait FactSource {
     fn system(&mut self, _seq: u64) -> Option<(u64, System)> {
         None
     }
-    /// A cgroup was made.
-    fn cgroup_made(&mut self, _id: u64, _parent: u64) {}
+    /// An event came in.
+    fn note(&mut self, _event: &Event) {}
+    /// Called before an account is composed, also when it comes again to be closed: what is known
+    /// by now of its tasks and their containers.
+    fn enrich(&mut self, _account: &Account, _privacy: &Privacy, _findings: &mut Findings) {}
 }
 
 /// The pipeline and its state.
@@ -92,6 +96,7 @@ pub struct Pipeline {
     group_gaps: GroupGaps,
     has_finished: bool,
     filter: Filter,
+    privacy: Privacy,
     sinks: Vec<Box<dyn Sink>>,
     events: Option<Box<dyn EventSink>>,
     /// Reports after which to stop.
@@ -116,6 +121,7 @@ impl Pipeline {
             group_gaps: GroupGaps::new(host.memory_on_v2 == Some(true)),
             has_finished: false,
             filter,
+            privacy: Privacy::default(),
             sinks: Vec::new(),
             events: None,
             count,
@@ -127,6 +133,17 @@ impl Pipeline {
     /// What reports need to know of the host.
     pub fn host(&self) -> &Host {
         &self.host
+    }
+
+    /// Sets what happens to command lines.
+    pub fn set_privacy(&mut self, privacy: Privacy) {
+        self.privacy = privacy;
+    }
+
+    /// Whether a record may be kept as it is.
+    pub fn admits(&self, record: &Bytes) -> bool {
+        !self.privacy.no_cmdline
+            || decode(record).is_ok_and(|mut event| self.privacy.passes(&mut event))
     }
 
     /// Adds an output for reports.
@@ -147,16 +164,17 @@ impl Pipeline {
         facts: &mut dyn FactSource,
     ) -> Result<Vec<Account>, PipelineError> {
         self.stats.records += 1;
-        let Ok(event) = decode(record) else {
+        let Ok(mut event) = decode(record) else {
             self.stats.undecodable += 1;
             return Ok(Vec::new());
         };
+        if !self.privacy.passes(&mut event) {
+            return Ok(Vec::new());
+        }
         let seq = event.seq;
         // Before anything else takes time.
         let system = if is_global(&event.body) { facts.system(seq) } else { None };
-        if let Body::CgroupMade(made) = &event.body {
-            facts.cgroup_made(made.id, made.parent_id);
-        }
+        facts.note(&event);
         if let Some(events) = &mut self.events {
             events.event(&event)?;
         }
@@ -170,6 +188,11 @@ impl Pipeline {
     /// Accounts that are due by `now_ns` without a further record.
     pub fn due(&mut self, now_ns: u64) -> Vec<Account> {
         self.assembler.due(now_ns)
+    }
+
+    /// What the report of an invocation waited for has come or is given up; see [`Fact::Awaited`].
+    pub fn settle(&mut self, seq: u64) -> Vec<Account> {
+        self.assembler.settle(seq).into_iter().collect()
     }
 
     /// Accounts that are left at the end.
@@ -238,6 +261,21 @@ impl Pipeline {
                 self.findings.cgroup_paths.insert(id, path);
             }
             Fact::System { seq, at_ns, memory } => self.assembler.system(seq, at_ns, *memory),
+            Fact::User { uid, name } => {
+                self.findings.users.insert(uid, name);
+            }
+            Fact::Container { key, names } => {
+                self.findings.containers.insert(key, names);
+            }
+            Fact::Process { seq, pid, files } => {
+                self.findings.processes.insert((seq, pid), self.privacy.clean(files));
+            }
+            Fact::UserNames { seq, pid, names } => {
+                let known = self.findings.user_names.entry((seq, pid)).or_default();
+                known.places.extend(names.places);
+                known.addresses.extend(names.addresses);
+            }
+            Fact::Awaited { seq } => self.assembler.wait_for(seq),
             Fact::RealtimeOffset(offset) => self.findings.realtime_offset_ns = Some(offset),
             Fact::Drops { count, first_ns, last_ns } => self.lost(count, first_ns, last_ns)?,
             Fact::KillsCounted { kills, at_ns } => self.counted(Reading { kills, at_ns })?,
@@ -252,7 +290,7 @@ impl Pipeline {
                 self.told_before = told;
                 self.told_times = since_ns..until_ns;
             }
-            Fact::Tick(_) | Fact::Pressed | Fact::End => {}
+            Fact::Settled { .. } | Fact::Tick(_) | Fact::Pressed | Fact::End => {}
         }
         Ok(())
     }
@@ -277,9 +315,14 @@ impl Pipeline {
                 self.findings.drops = std::mem::take(&mut self.lost_since_report);
                 facts.find(&account, &mut self.findings);
             }
+            facts.enrich(&account, &self.privacy, &mut self.findings);
             let report = compose(&account, &self.host, &self.findings);
             if account.stage != Stage::Closed {
                 self.group_gaps.saw(&account, &report);
+            }
+            if account.stage != Stage::Killed {
+                self.findings.processes.retain(|(seq, _), _| *seq != account.seq);
+                self.findings.user_names.retain(|(seq, _), _| *seq != account.seq);
             }
             if self.filter.passes(&report) {
                 self.tell(&account, told, report)?;

@@ -15,7 +15,13 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{compose::Symbol, host::Host, report::System};
+use crate::{
+    compose::Symbol,
+    enrich::{metadata::ContainerNames, process::ProcessFiles},
+    host::Host,
+    report::System,
+    user_symbols::UserNames,
+};
 
 const MAGIC: &[u8; 12] = b"oomwhy-rec2\n";
 const HOST: u8 = 0;
@@ -50,6 +56,48 @@ pub enum Fact {
         at_ns: u64,
         /// What was read.
         memory: Box<System>,
+    },
+    /// The name of a user.
+    User {
+        /// User id.
+        uid: u32,
+        /// Name.
+        name: String,
+    },
+    /// The names of a container or a pod.
+    Container {
+        /// The container's id, or the pod's uid.
+        key: String,
+        /// Names.
+        names: ContainerNames,
+    },
+    /// What /proc told of a process.
+    Process {
+        /// Number of the invocation.
+        seq: u64,
+        /// Process.
+        pid: i32,
+        /// What it told.
+        files: ProcessFiles,
+    },
+    /// Names of the frames of a process in user space.
+    UserNames {
+        /// Number of the invocation.
+        seq: u64,
+        /// Process.
+        pid: i32,
+        /// What was found.
+        names: UserNames,
+    },
+    /// From here on the close of this invocation's report is put off, for names.
+    Awaited {
+        /// Number of the invocation.
+        seq: u64,
+    },
+    /// It is not put off any more.
+    Settled {
+        /// Number of the invocation.
+        seq: u64,
     },
     /// `CLOCK_REALTIME` less `CLOCK_BOOTTIME` from here on, ns.
     RealtimeOffset(i64),

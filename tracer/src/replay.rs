@@ -39,6 +39,7 @@ pub fn replay(path: &Path, pipeline: impl FnOnce(Host) -> Pipeline) -> Result<()
         let accounts = match frame {
             Frame::Record(record) => pipeline.take(&record, &mut Recorded)?,
             Frame::Fact(Fact::Tick(now_ns)) => pipeline.due(now_ns),
+            Frame::Fact(Fact::Settled { seq }) => pipeline.settle(seq),
             Frame::Fact(Fact::Pressed) => pipeline.press(),
             Frame::Fact(Fact::End) => pipeline.finish(),
             Frame::Fact(fact) => {
@@ -62,6 +63,13 @@ pub fn replay(path: &Path, pipeline: impl FnOnce(Host) -> Pipeline) -> Result<()
 fn is_finding(frame: &Frame) -> bool {
     matches!(
         frame,
-        Frame::Fact(Fact::Symbol { .. } | Fact::CgroupPath { .. } | Fact::System { .. })
+        Frame::Fact(
+            Fact::Symbol { .. }
+                | Fact::CgroupPath { .. }
+                | Fact::System { .. }
+                | Fact::User { .. }
+                | Fact::Container { .. }
+                | Fact::Process { .. }
+        )
     )
 }

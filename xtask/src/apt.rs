@@ -65,6 +65,21 @@ impl Suite {
         Ok(unpacked)
     }
 
+    /// Downloads packages with everything that they depend on, and unpacks them into one directory.
+    pub(crate) fn unpack_with_dependencies(&self, packages: &[&str]) -> Result<PathBuf> {
+        let mut fetch = self.command("apt-get");
+        fetch.args(["install", "--yes", "--download-only", "--no-install-recommends"]);
+        process::output(fetch.args(packages))?;
+        let unpacked = self.directory.join("unpacked");
+        for entry in fs::read_dir(self.directory.join("cache/archives"))? {
+            let file = entry?.path();
+            if file.extension().is_some_and(|extension| extension == "deb") {
+                process::output(Command::new("dpkg").arg("-x").args([&file, &unpacked]))?;
+            }
+        }
+        Ok(unpacked)
+    }
+
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.arg("--quiet").arg("--config-file").arg(self.directory.join("apt.conf"));

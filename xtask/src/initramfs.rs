@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use cpio::newc;
-use oomwhy_tests::plan::{BUSYBOX, GUEST_OOMWHY, GUEST_PATH, HOG, LAUNCHER, Plan};
+use oomwhy_tests::plan::{BUSYBOX, GUEST_OOMWHY, GUEST_PATH, HOG, LAUNCHER, PASSWD, Plan};
 
-use crate::{busybox, workspace};
+use crate::{busybox, programs, workspace};
 
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
 const SYMLINK: u32 = 0o120_777;
+const FILE: u32 = 0o100_644;
 
 /// The archive that all boots share.
 #[derive(Clone)]
@@ -40,16 +41,21 @@ impl Initramfs {
         };
         let init = workspace::build_for_guest("oomwhy-tests", "guest-init")?;
         let mut archive = Vec::new();
-        for name in ["bin", "dev", "proc", "sys", "tmp", "results"] {
+        for name in ["bin", "dev", "etc", "proc", "sys", "tmp", "results"] {
             add(&mut archive, name, DIRECTORY, b"")?;
         }
         add(&mut archive, "init", PROGRAM, &read(&init)?)?;
         add(&mut archive, HOG, SYMLINK, b"/init")?;
         add(&mut archive, LAUNCHER, SYMLINK, b"/init")?;
         add(&mut archive, BUSYBOX, PROGRAM, &read(&busybox::cached()?)?)?;
+        add(&mut archive, "etc/passwd", FILE, PASSWD)?;
         let oomwhy = read(&oomwhy)?;
         add(&mut archive, GUEST_OOMWHY, PROGRAM, &oomwhy)?;
-        Ok(Self { archive, oomwhy_bytes: oomwhy.len() as u64 })
+        let mut initramfs = Self { archive, oomwhy_bytes: oomwhy.len() as u64 };
+        for (program, target) in programs::build()? {
+            initramfs.add_file(&program, &target)?;
+        }
+        Ok(initramfs)
     }
 
     /// The size of the static oomwhy in it.

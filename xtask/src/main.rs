@@ -10,12 +10,14 @@ mod apt_sources;
 mod bench;
 mod busybox;
 mod ci;
+mod containers;
 mod demo;
 mod fixtures;
 mod initramfs;
 mod kernels;
 mod kernels_doc;
 mod process;
+mod programs;
 mod setup;
 mod test;
 mod toolchain;
@@ -55,6 +57,8 @@ enum Verb {
     Demo(demo::Arguments),
     /// Run the unit tests, then real OOM kills on every kernel
     Test(test::Arguments),
+    /// Let real containers run out of memory in a virtual machine, and see them named
+    Containers(containers::Arguments),
     /// Run one command in a virtual machine
     Vm(vm_command::Arguments),
     /// Measure what oomwhy costs, and fail when it is more than promised
@@ -83,6 +87,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Kernels(arguments) => kernels::run(&arguments),
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
+        Verb::Containers(arguments) => containers::run(&arguments),
         Verb::Vm(arguments) => vm_command::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::KernelsDoc => kernels_doc::run(),

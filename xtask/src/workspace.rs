@@ -25,7 +25,7 @@ pub(crate) fn cargo() -> Command {
 }
 
 /// Where cargo puts what it builds.
-fn target_directory() -> Result<&'static Path> {
+pub(crate) fn target_directory() -> Result<&'static Path> {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     if let Some(directory) = DIRECTORY.get() {
         return Ok(directory);

@@ -178,16 +178,36 @@ pub(super) const ALL: &[Scenario] = &[
                 name: "text",
                 args: &[],
                 lines: ("victim   ", 2, 2),
-                has: &["killed hog[", "killed other[", CONTAINER, "/elsewhere", "48 MiB"],
+                has: &[
+                    "killed hog[",
+                    "killed other[",
+                    CONTAINER,
+                    "/elsewhere",
+                    "48 MiB",
+                    "/bin/hog",
+                ],
                 ..EVERYTHING
             }),
             Step::Watch(Watcher {
                 name: "events",
                 args: &["-o", "events"],
-                // Seven records of each kill and three of each victim's end; more where one finds
-                // room in between.
-                lines: ("{\"boottime_ns\"", 20, 26),
+                // Seven records of each kill, one of its trigger, four of each victim and three of its
+                // end; more where one finds room in between.
+                lines: ("{\"boottime_ns\"", 30, 40),
                 has: &["\"hog\"", "\"other\"", "[\"kubepods\",\"pod1234\",\"ctr-app\"]"],
+                ..EVERYTHING
+            }),
+            Step::Watch(Watcher {
+                name: "without-command-lines",
+                args: &["-o", "json", "--no-cmdline"],
+                has: &["/init", "\"parents\""],
+                lacks: &["/bin/hog", "\"cmdline\""],
+                ..EVERYTHING
+            }),
+            Step::Watch(Watcher {
+                name: "masked",
+                args: &["-o", "json", "--redact", "--comm (\\S+)"],
+                has: &["\"--comm\",\"***\""],
                 ..EVERYTHING
             }),
             Step::Watch(Watcher {

@@ -1,25 +1,46 @@
-//! `cgroup:cgroup_mkdir`: keeps userspace's map of cgroup paths warm. Attached only where paths
-//! cannot be read in the kernel (lockdown=confidentiality).
+//! `cgroup:cgroup_mkdir`: a container may be starting. Userspace looks up its names at once, for when
+//! it is killed they are gone. The path goes out; where names cannot be read in the kernel
+//! (lockdown=confidentiality) the ids, which keep userspace's map of cgroup paths warm.
+#![expect(unsafe_code, reason = "borrows the scratch area of new cgroups")]
 
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    macros::{btf_tracepoint, raw_tracepoint},
+    programs::{BtfTracePointContext, RawTracePointContext},
+};
 use oomwhy_common::event::{CgroupEvent, kind};
 
 use crate::{
     emit,
-    kernel::{Argument, Object, offset},
+    kernel::{self, Argument, Object, Origin, Untyped, offset},
+    maps::NEW_CGROUP,
     objects::cgroup,
+    record,
 };
 
 // kernel-proto: include/trace/events/cgroup.h cgroup_mkdir(struct cgroup *cgrp, const char *path)
 #[btf_tracepoint]
 fn cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {
-    made(&ctx);
+    let _ = made::<Argument>(ctx.arg(0));
+    0
+}
+
+// kernel-proto: as above
+#[raw_tracepoint]
+fn raw_cgroup_mkdir(ctx: RawTracePointContext) -> i32 {
+    let _ = made::<Untyped>(ctx.arg(0));
     0
 }
 
 #[inline(always)]
-fn made(ctx: &BtfTracePointContext) -> Option<()> {
-    let cgroup = Object::<Argument>::new(ctx.arg(0))?;
+fn made<O: Origin>(cgroup: *const u8) -> Option<()> {
+    let cgroup = Object::<O>::new(cgroup)?;
+    if kernel::untyped_reads_allowed() {
+        let path = NEW_CGROUP.get_ptr_mut(0)?;
+        // SAFETY: the caller holds cgroup_mutex, so nobody else borrows it.
+        let path = unsafe { &mut *path };
+        record::path(path, 0, emit::now(), cgroup);
+        return Some(());
+    }
     let node = cgroup::node(cgroup)?;
     let id = node.get(offset!(kernfs_id))?;
     let parent_id = node.follow(offset!(kernfs_parent))?.get(offset!(kernfs_id))?;

@@ -10,7 +10,7 @@ use oomwhy_common::{
     valid,
 };
 
-use super::stat;
+use super::{context, stat};
 use crate::{
     emit,
     kernel::{self, Argument, Object, Origin, Untyped},
@@ -52,6 +52,11 @@ fn shot<O: Origin>(state: &mut State, task: *const u8) {
     {
         state.victim.header.valid = known;
         state.victim_ready = 1;
+    }
+    // Here and not where the choice is made: whatever is done there is walked again by the
+    // verifier for each way that leads out of this.
+    if state.shots == 1 {
+        context::trigger(state);
     }
 }
 
@@ -125,13 +130,21 @@ fn emit_victim(state: &mut State, known: u64) {
     state.marked = 1;
     if state.victim.mm != 0 {
         let task = &state.victim.task;
-        let marked = Marked { seq: state.seq, tgid: task.tgid, tid: task.tid };
-        // Without memory for it, nobody sees this victim's memory come back.
-        let _ = MARKED.insert(state.victim.mm, marked, 0);
+        mark(state.victim.mm, Marked { seq: state.seq, tgid: task.tgid, tid: task.tid, met: 0 });
     }
     let size = size_of::<VictimEvent>();
     state.victim.header = emit::header(kind::VICTIM, state.seq, emit::now(), known, size);
     emit::record(&state.victim, size, kind::VICTIM);
+}
+
+/// Notes whose memory it is, unless that was done when the signal was sent.
+#[inline(always)]
+fn mark(mm: u64, marked: Marked) {
+    let known = MARKED.get_ptr_mut(mm).map(crate::maps::load);
+    if known.is_none_or(|known| known.seq != marked.seq) {
+        // Without memory for it, nobody sees this victim's memory come back.
+        let _ = MARKED.insert(mm, marked, 0);
+    }
 }
 
 // kernel-proto: include/trace/events/signal.h signal_generate(int sig, struct kernel_siginfo *info,
@@ -158,11 +171,23 @@ const SIGKILL: i32 = 9;
 #[inline(always)]
 fn killed<O: Origin>(task: *const u8) {
     if let Some(state) = own_invocation()
-        && state.marked != 0
         && let Some(task) = Object::<O>::new(task)
     {
-        sharer(state, task);
+        if state.marked == 0 {
+            let _ = condemned(state.seq, task);
+        } else {
+            sharer(state, task);
+        }
     }
+}
+
+/// The victim, before it is marked: it may meet the signal on another CPU as soon as the caller lets
+/// go of `siglock`, and is known by then.
+#[inline(always)]
+fn condemned<O: Origin>(seq: u64, task: Object<O>) -> Option<()> {
+    let (tgid, tid) = (task::tgid(task)?, task::tid(task)?);
+    mark(task::mm(task)?.address(), Marked { seq, tgid, tid, met: 0 });
+    Some(())
 }
 
 /// Another process that shares the memory of the victim just marked: killed without a word in the

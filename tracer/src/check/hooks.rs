@@ -68,7 +68,8 @@ const HOOKS: &[(&str, &str)] = &[
     ("skip_task_reaping", "memory back: it gives up"),
     ("sched_process_exit", "exit of a victim"),
     ("exit_mmap", "memory back: all of it"),
-    ("cgroup_mkdir", "paths by id, under lockdown"),
+    ("signal_deliver", "who each victim is: command line, executable, stack"),
+    ("cgroup_mkdir", "names of containers; paths by id, under lockdown"),
 ];
 
 /// All of them.
@@ -104,7 +105,6 @@ fn not_needed(name: &str, facts: &HostFacts, trial: &Trial) -> Option<&'static s
         "oom_badness" if trial.is_planned("oom_evaluate_task") => {
             Some("the compiler split it, oom_evaluate_task is asked")
         }
-        "cgroup_mkdir" if facts.btf.has_tracepoint(name) => Some("the probes read paths"),
         // An inlined one would be missed; without the controller nobody waits.
         "mem_cgroup_oom_synchronize" if facts.cgroups.v1_memory.is_none() => {
             Some("no cgroup v1 memory controller")

@@ -19,9 +19,11 @@ use std::{
 
 use anstream::AutoStream;
 use jiff::tz::TimeZone;
+use regex_lite::Regex;
 
 use crate::{
-    cli::{self, Command, Format, OutputArgs, ReplayArgs, SelectArgs},
+    cli::{self, Command, Format, OutputArgs, PrivacyArgs, ReplayArgs, SelectArgs},
+    enrich::privacy::Privacy,
     events::Event,
     exit::Exit,
     filter::{Filter, cgroup_glob},
@@ -203,6 +205,13 @@ fn filter(select: &SelectArgs) -> Result<Filter, Failure> {
     Ok(Filter { cgroup, comm: select.comm.clone(), pids: select.pid.clone() })
 }
 
+fn privacy(arguments: &PrivacyArgs) -> Result<Privacy, Failure> {
+    let redact = arguments.redact.as_deref().map(Regex::new).transpose();
+    let redact = redact
+        .map_err(|error| Failure { exit: Exit::Usage, message: format!("--redact: {error}") })?;
+    Ok(Privacy { no_cmdline: arguments.no_cmdline, redact })
+}
+
 /// Events as JSON lines.
 struct EventLines<W> {
     out: W,
@@ -219,10 +228,16 @@ impl<W: Write> EventSink for EventLines<W> {
 
 /// `oomwhy replay FILE`.
 fn replay(arguments: &ReplayArgs) -> Result<(), Failure> {
-    let ReplayArgs { file, output, select } = arguments;
+    let ReplayArgs { file, output, select, privacy } = arguments;
     let filter = filter(select)?;
+    let privacy = self::privacy(privacy)?;
     let to = open_output(output, Some(file))?;
-    let make = |host| pipeline(host, output, filter, select.count, to, None);
+    let make = |mut host: Host| {
+        host.missing.extend(privacy.missing(&host.missing));
+        let mut pipeline = pipeline(host, output, filter, select.count, to, None);
+        pipeline.set_privacy(privacy);
+        pipeline
+    };
     match replay::replay(file, make) {
         Err(ReplayError::Pipeline(PipelineError::Sink(SinkError::BrokenPipe))) => Ok(()),
         result => result.map_err(|error| Failure::runtime(&error)),

@@ -21,6 +21,7 @@ use crate::{
     cgroup_paths::CgroupPaths,
     cli::{Attach, StoreArgs, WatchArgs},
     clock,
+    enrich::{finder::Enrichment, privacy::Privacy, worker::Worker},
     exit::Exit,
     group_counter::GroupCounter,
     heap,
@@ -54,6 +55,7 @@ const CLOSE_AFTER: Duration = Duration::from_secs(10);
 /// Traces until a signal or until enough reports were written.
 pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     super::filter(&arguments.select)?;
+    let privacy = super::privacy(&arguments.privacy)?;
     let root = Root::default();
     if arguments.attach == Attach::Kmsg {
         return watch_the_log(arguments, None);
@@ -78,7 +80,7 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::runtime(&error))?;
     let count = arguments.select.count;
-    let mut watch = Watch { arguments, root, facts, plan, passed, count };
+    let mut watch = Watch { arguments, privacy, root, facts, plan, passed, count };
     if let (Some(pins), Ours::Pinned(ours)) = (&pins, &ours)
         && watch.run_out_all(pins, ours.since_ns, &runtime)?
     {
@@ -136,6 +138,7 @@ enum To {
 /// What a run is made of.
 struct Watch<'a> {
     arguments: &'a WatchArgs,
+    privacy: Privacy,
     root: Root,
     facts: HostFacts,
     plan: Plan,
@@ -187,6 +190,7 @@ impl Watch<'_> {
         host.missing.extend(kill_counter.as_ref().err().map(without_kill_counter));
         let system = SystemFiles::open(root, host.page_size);
         host.missing.extend(without_system(&system));
+        host.missing.extend(self.privacy.missing(&host.missing));
         let recording = arguments.record.as_deref().filter(|_| is_last);
         let recorder = recording.map(|path| Recorder::create(path, &host)).transpose();
         let recorder = recorder.map_err(|error| Failure::runtime(&error))?;
@@ -197,8 +201,11 @@ impl Watch<'_> {
             0 => CgroupPaths::scan(&mount),
             _ => CgroupPaths::new(&mount),
         });
-        let (probes, pipeline, left) = self.pipeline(host, ours, to, until_ns)?;
-        let mut live = Live::new(probes, pipeline, recorder, cgroup_paths, realtime_offset_ns);
+        let enrichment = enrichment(&host, facts);
+        let (probes, mut pipeline, left) = self.pipeline(host, ours, to, until_ns)?;
+        pipeline.set_privacy(self.privacy.clone());
+        let mut live =
+            Live::new(probes, pipeline, recorder, cgroup_paths, enrichment, realtime_offset_ns);
         if let Some(left) = left {
             live.resume(left);
         }
@@ -343,6 +350,17 @@ fn without_system(files: &io::Result<SystemFiles>) -> Option<Missing> {
 
 fn cgroup_mount(facts: &HostFacts) -> Option<PathBuf> {
     facts.cgroups.v1_memory.clone().or_else(|| facts.cgroups.v2.clone())
+}
+
+/// Looks things up on a thread of its own, beginning with the containers that run already.
+fn enrichment(host: &Host, facts: &HostFacts) -> Enrichment {
+    let has_context = host.hooks.contains_key("signal_deliver")
+        && !host.missing.iter().any(|missing| missing.field == "victims.cmdline");
+    let mut enrichment = Enrichment::new(Worker::new(PathBuf::from("/")), has_context);
+    if let Some(mount) = cgroup_mount(facts) {
+        enrichment.scan(mount);
+    }
+    enrichment
 }
 
 fn banner(host: &Host) -> String {

@@ -41,9 +41,18 @@ pub(super) fn cgroup(facts: Facts<'_>, id: u64) -> Cgroup {
     cgroup
 }
 
-/// What a cgroup stands for.
-pub(super) fn home(cgroup: &Cgroup) -> Home {
-    cgroup.path.as_deref().map(container::home).unwrap_or_default()
+/// What a cgroup stands for: by its path, with the names that userspace found.
+pub(super) fn home(facts: Facts<'_>, cgroup: &Cgroup) -> Home {
+    let mut home = cgroup.path.as_deref().map(container::home).unwrap_or_default();
+    if let Some(container) = &mut home.container {
+        let keys = [container.id.clone(), container.pod_uid.clone()];
+        for key in keys.iter().flatten() {
+            if let Some(names) = facts.findings.containers.get(key) {
+                names.fill(container);
+            }
+        }
+    }
+    home
 }
 
 /// "/" for the root, else each name behind a "/".
@@ -58,7 +67,7 @@ pub(super) fn oom_memcg(facts: Facts<'_>, memcg: &Memcg) -> OomMemcg {
     let [swap, memsw] = swap_and_memsw(facts, memcg.swap);
     let cgroup = memcg.id.map(|id| cgroup(facts, id)).unwrap_or_default();
     let mut report = OomMemcg {
-        home: home(&cgroup),
+        home: home(facts, &cgroup),
         cgroup,
         swap_usage_bytes: swap.usage,
         swap_max_bytes: swap.max.bytes,

@@ -7,6 +7,7 @@ mod missing;
 mod outcome;
 mod system;
 mod victims;
+mod who;
 
 use std::collections::BTreeMap;
 
@@ -15,11 +16,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     assemble::Account,
+    enrich::{metadata::ContainerNames, process::ProcessFiles},
     events::{Invocation, Task, UserFrame},
     gfp,
     host::Host,
     memcg_stat,
     report::{Constraint, Frame, GfpMask, OomReport, Source, Trigger, lossy},
+    user_symbols::{Name, Place, UserNames},
 };
 
 /// A resolved kernel address.
@@ -40,6 +43,14 @@ pub struct Findings {
     pub symbols: BTreeMap<u64, Symbol>,
     /// Paths of cgroups whose names the kernel did not let us read.
     pub cgroup_paths: BTreeMap<u64, String>,
+    /// Names of users.
+    pub users: BTreeMap<u32, String>,
+    /// Names of containers by their ids, and of pods by their uids.
+    pub containers: BTreeMap<String, ContainerNames>,
+    /// What /proc told, by invocation and process.
+    pub processes: BTreeMap<(u64, i32), ProcessFiles>,
+    /// Names of frames in user space, by invocation and process.
+    pub user_names: BTreeMap<(u64, i32), UserNames>,
     /// `CLOCK_REALTIME` less `CLOCK_BOOTTIME`, where it has moved since the start. ns.
     pub realtime_offset_ns: Option<i64>,
     /// Records lost since the previous report.
@@ -99,6 +110,7 @@ pub fn compose(account: &Account, host: &Host, findings: &Findings) -> OomReport
     report.system = system::system(facts, started);
     report.candidates = candidates::candidates(facts);
     report.victims = victims::victims(facts, report.candidates.as_ref());
+    report.source.missing.extend(who::missing(facts));
     match &account.mark {
         Some(mark) => marks::finish_missing(&mut report, account, mark),
         None => missing::finish(&mut report, account),
@@ -124,8 +136,9 @@ fn describe(report: &mut OomReport, facts: Facts<'_>, invocation: &Invocation) {
     );
     trigger.kernel_stack =
         invocation.kernel_stack.as_ref().map(|frames| kernel_frames(facts.findings, frames));
+    let pid = invocation.trigger.tgid;
     trigger.user_stack =
-        invocation.user_stack.as_ref().map(|frames| frames.iter().map(user_frame).collect());
+        invocation.user_stack.as_deref().map(|frames| user_frames(facts, pid, frames));
     report.trigger = Some(trigger);
     report.oom_memcg = invocation.oom_memcg.as_ref().map(|memcg| cgroups::oom_memcg(facts, memcg));
     if let (Some(memcg), Some(stat)) = (&mut report.oom_memcg, &facts.account.stat) {
@@ -163,8 +176,9 @@ fn trigger(facts: Facts<'_>, task: &Task) -> Trigger {
         comm_hex,
         uid: Some(task.uid),
         oom_score_adj: task.oom_score_adj,
-        home: cgroup.as_ref().map(cgroups::home).unwrap_or_default(),
+        home: cgroup.as_ref().map(|cgroup| cgroups::home(facts, cgroup)).unwrap_or_default(),
         cgroup,
+        who: who::who(facts, task),
         ..Trigger::default()
     }
 }
@@ -229,15 +243,34 @@ fn kernel_frame(findings: &Findings, ip: u64) -> Frame {
     }
 }
 
-fn user_frame(frame: &UserFrame) -> Frame {
-    match frame {
-        UserFrame::File { build_id, file_offset } => Frame {
-            build_id: Some(build_id.clone()),
-            file_offset: Some(*file_offset),
-            ..Frame::default()
-        },
-        UserFrame::Ip { ip } => Frame { ip: Some(format!("{ip:#x}")), ..Frame::default() },
-    }
+/// Frames of the process `pid`, by its own names.
+fn user_frames(facts: Facts<'_>, pid: i32, frames: &[UserFrame]) -> Vec<Frame> {
+    let names = facts.findings.user_names.get(&(facts.account.seq, pid));
+    frames.iter().map(|frame| user_frame(names, frame)).collect()
+}
+
+fn user_frame(names: Option<&UserNames>, frame: &UserFrame) -> Frame {
+    let (name, place) = match frame {
+        UserFrame::File { build_id, file_offset } => {
+            let is_it = |(place, _): &&(Place, Name)| {
+                place.build_id == *build_id && place.file_offset == *file_offset
+            };
+            let name = names.and_then(|names| names.places.iter().find(is_it));
+            let place = Frame {
+                build_id: Some(build_id.clone()),
+                file_offset: Some(*file_offset),
+                ..Frame::default()
+            };
+            (name.map(|(_, name)| name), place)
+        }
+        UserFrame::Ip { ip } => {
+            let name = names.and_then(|names| names.addresses.iter().find(|(it, _)| it == ip));
+            let place = Frame { ip: Some(format!("{ip:#x}")), ..Frame::default() };
+            (name.map(|(_, name)| name), place)
+        }
+    };
+    let Name { symbol, offset, file } = name.cloned().unwrap_or_default();
+    Frame { symbol, offset, file, ..place }
 }
 
 /// Same events, same id: boot, entry into `out_of_memory`, thread that entered.

@@ -7,6 +7,7 @@ mod parts;
 mod points;
 mod stacks;
 mod victims;
+mod who;
 
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use oomwhy_common::event::mm;
 
-use super::{Facts, cgroups};
+use super::{Facts, cgroups, who};
 use crate::{
     assemble::{Aftermath, is_left},
     events::{self, Memory},
@@ -28,6 +28,7 @@ fn report(
     let row = candidates.and_then(|table| table.list.iter().find(|row| row.pid == task.tgid));
     let (comm, comm_hex) = lossy(&task.comm.0);
     let cgroup = task.cgroup_id.map(|id| cgroups::cgroup(facts, id));
+    let context = facts.account.contexts.get(&task.tgid);
     let mut report = Victim {
         pid: task.tgid,
         tid: (task.tid != task.tgid).then_some(task.tid),
@@ -35,9 +36,12 @@ fn report(
         comm: Some(comm),
         comm_hex,
         uid: Some(task.uid),
-        start_time: task.start_boottime_ns.and_then(|started| facts.time(started)),
-        home: cgroup.as_ref().map(cgroups::home).unwrap_or_default(),
+        home: cgroup.as_ref().map(|cgroup| cgroups::home(facts, cgroup)).unwrap_or_default(),
         cgroup,
+        who: who::who(facts, task),
+        user_stack: context
+            .and_then(|context| context.user_stack.as_deref())
+            .map(|frames| super::user_frames(facts, task.tgid, frames)),
         chosen: is_chosen(facts, task.tgid),
         points: row.and_then(|row| row.points),
         oom_score_adj: task.oom_score_adj,

@@ -168,14 +168,14 @@ fn full_of(bytes: &[u8]) -> OomReport {
     for victim in &mut report.victims {
         victim.comm = Some(text.clone());
         victim.comm_hex.clone_from(&hex);
-        victim.cmdline = Some(vec![text.clone(), text.clone()]);
-        victim.exe = Some(text.clone());
+        victim.who.cmdline = Some(vec![text.clone(), text.clone()]);
+        victim.who.exe = Some(text.clone());
         victim.user_stack = Some(vec![frame.clone()]);
         victim.cgroup.iter_mut().for_each(|cgroup| cgroup.path = Some(text.clone()));
     }
     if let Some(trigger) = &mut report.trigger {
         trigger.comm = Some(text.clone());
-        trigger.cmdline = Some(vec![text.clone()]);
+        trigger.who.cmdline = Some(vec![text.clone()]);
         trigger.cgroup.iter_mut().for_each(|cgroup| cgroup.path = Some(text.clone()));
         trigger.gfp_mask.iter_mut().for_each(|mask| mask.names = vec![text.clone()]);
         trigger.kernel_stack = Some(vec![frame.clone()]);

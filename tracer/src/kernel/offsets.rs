@@ -128,6 +128,17 @@ const TABLE: &[Field] = table! {
     // With cgroup v1 only.
     task_memcg_oom_gfp_mask: U32,  "task_struct.memcg_oom_gfp_mask";
     task_memcg_oom_order: U32,     "task_struct.memcg_oom_order";
+    mm_arg_start:         U64,     "mm_struct.arg_start";
+    mm_arg_end:           U64,     "mm_struct.arg_end";
+    mm_exe_file:          POINTER, "mm_struct.exe_file";
+    file_dentry:          POINTER, "file.f_path.dentry";
+    file_mnt:             POINTER, "file.f_path.mnt";
+    dentry_parent:        POINTER, "dentry.d_parent";
+    dentry_name:          POINTER, "dentry.d_name.name";
+    vfsmount_root:        POINTER, "vfsmount.mnt_root";
+    mount_mnt:            EMBEDDED, "mount.mnt";
+    mount_parent:         POINTER, "mount.mnt_parent";
+    mount_mountpoint:     POINTER, "mount.mnt_mountpoint";
 };
 
 /// Named enums that indexes in the table come from.

@@ -35,6 +35,7 @@ const TRACEPOINTS: &[(&str, &str)] = &[
     ("btf_trace_mark_victim", "mark_victim"),
     ("btf_trace_cgroup_mkdir", "cgroup_mkdir"),
     ("btf_trace_signal_generate", "signal_generate"),
+    ("btf_trace_signal_deliver", "signal_deliver"),
     ("btf_trace_wake_reaper", "wake_reaper"),
     ("btf_trace_start_task_reaping", "start_task_reaping"),
     ("btf_trace_finish_task_reaping", "finish_task_reaping"),

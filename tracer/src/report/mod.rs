@@ -13,6 +13,7 @@ mod source;
 mod stack;
 mod system;
 mod task;
+mod who;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -27,6 +28,7 @@ pub use source::{Missing, Source, Tier};
 pub use stack::Frame;
 pub use system::{Node, System, Zone};
 pub use task::{Candidate, Candidates, GfpMask, Reaped, Trigger, Victim, WhyNot};
+pub use who::{Parent, Who};
 
 /// Version of the contract, `schema` in every record.
 pub const SCHEMA: u32 = 1;

@@ -1,10 +1,9 @@
 //! The tasks of an invocation: its trigger, its candidates, its victims.
 
-use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cgroup, Frame, Home, is_false};
+use super::{Cgroup, Frame, Home, Who, is_false};
 
 /// The task whose allocation invoked the OOM killer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -44,9 +43,9 @@ pub struct Trigger {
     /// Its stack in user space, innermost first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_stack: Option<Vec<Frame>>,
-    /// Command line; untrusted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cmdline: Option<Vec<String>>,
+    /// Command line, executable, user, parents.
+    #[serde(flatten)]
+    pub who: Who,
 }
 
 /// A gfp_mask and its names as the kernel's log prints them.
@@ -170,16 +169,9 @@ pub struct Victim {
     /// Real user id, initial user namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    /// Command line; untrusted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cmdline: Option<Vec<String>>,
-    /// Executable.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub exe: Option<String>,
-    /// When it was started, RFC 3339, UTC.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
-    pub start_time: Option<Timestamp>,
+    /// Command line, executable, user, parents.
+    #[serde(flatten)]
+    pub who: Who,
     /// The memcg it lives in: task_memcg.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<Cgroup>,

@@ -9,7 +9,7 @@ use self::bloodless::{
 };
 pub(crate) use self::extreme::{hostile, huge, minimal};
 use self::parts::{
-    candidate, cgroup, ineligible, level, ranked, report, stack, system, trigger, victim,
+    candidate, cgroup, home, ineligible, level, ranked, report, stack, system, trigger, victim, who,
 };
 use crate::report::{
     Candidate, Constraint, GapReport, GfpMask, LimitLevel, LossReport, OomMemcg, OomReport,
@@ -86,6 +86,8 @@ pub(crate) fn memcg_kill() -> OomReport {
         vpid: Some(1),
         points: Some(256_961),
         marked_at_ns: Some(8_874_300_000),
+        who: who(),
+        home: home(),
         ..java
     }];
     report

@@ -16,8 +16,9 @@ pub(crate) mod table;
 mod trigger;
 pub(crate) mod units;
 mod victims;
+mod who;
 
-use std::io::Write;
+use std::{collections::BTreeSet, io::Write};
 
 use anstyle::{AnsiColor, Style};
 use jiff::{Timestamp, ZonedDateTime, tz::TimeZone};
@@ -39,6 +40,10 @@ pub struct TextSink<W> {
     out: W,
     detail: Detail,
     zone: TimeZone,
+    /// Reports whose victims were told without a command line: it may come later.
+    nameless: BTreeSet<String>,
+    /// Reports whose trigger's stack in user space was told without names, likewise.
+    unnamed: BTreeSet<String>,
 }
 
 /// How much of the long lists is shown.
@@ -64,7 +69,7 @@ impl Detail {
 impl<W: Write> TextSink<W> {
     /// A sink into `out`, unbuffered; times are shown in `zone`.
     pub fn new(out: W, zone: TimeZone, detail: Detail) -> Self {
-        Self { out, detail, zone }
+        Self { out, detail, zone, nameless: BTreeSet::new(), unnamed: BTreeSet::new() }
     }
 
     fn print(&mut self, text: &str) -> Result<(), SinkError> {
@@ -87,7 +92,7 @@ impl<W: Write> TextSink<W> {
         victims::write(&mut block, report, self.detail);
         limit::write(&mut block, report);
         system::write(&mut block, report, self.detail);
-        trigger::write(&mut block, report);
+        trigger::write(&mut block, report, self.detail);
         candidates::write(&mut block, report, self.detail);
         write_missing(&mut block, &report.source);
         self.write_origin(&mut block, report);
@@ -164,12 +169,28 @@ impl<W: Write> Sink for TextSink<W> {
     }
 
     fn early(&mut self, record: &Record) -> Result<(), SinkError> {
+        if let Record::Oom(report) = record
+            && report.victims.iter().any(|victim| victim.who.cmdline.is_none())
+        {
+            self.nameless.insert(report.id.clone());
+        }
+        if let Record::Oom(report) = record
+            && !trigger::is_named(report)
+        {
+            self.unnamed.insert(report.id.clone());
+        }
         self.write(record)
     }
 
     fn late(&mut self, record: &Record) -> Result<(), SinkError> {
         match record {
-            Record::Oom(report) => self.print(&aftermath::block(report)),
+            Record::Oom(report) => {
+                let later = aftermath::Later {
+                    who: self.nameless.remove(&report.id),
+                    stack: self.unnamed.remove(&report.id) && trigger::is_named(report),
+                };
+                self.print(&aftermath::block(report, later))
+            }
             Record::Gap(_) | Record::Loss(_) => self.write(record),
         }
     }

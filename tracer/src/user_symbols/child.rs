@@ -1,26 +1,31 @@
 //! The child: places and addresses on stdin, names on stdout, both JSON.
 
-use std::io;
+use std::{fs, io};
 
-use blazesym::{
-    Pid,
-    symbolize::{Input, Symbolized, Symbolizer, source},
-};
+use blazesym::symbolize::{Input, Symbolized, Symbolizer, source};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use super::{Answer, Candidate, ElfFiles, Name, Place, Request};
+use super::{Address, Answer, Candidate, ElfFiles, Name, Place, Request, perf_map};
 
 /// Seconds of CPU that the child may take.
 const CHILD_SECONDS: u64 = 10;
-/// Memory that it may take. Symbol tables of the largest browsers are a quarter of that.
-const CHILD_BYTES: u64 = 1 << 30;
+/// Addresses that it may use: files are mapped to be read.
+const CHILD_ADDRESSES: u64 = 4 << 30;
+/// Memory of its own that it may take, bytes. Symbol tables of the largest browsers are half of it.
+const CHILD_BYTES: u64 = 192 << 20;
 
 /// Reads a request and answers it.
 pub fn answer(input: impl io::Read, mut output: impl io::Write) -> io::Result<()> {
-    for (resource, bound) in [(Resource::Cpu, CHILD_SECONDS), (Resource::As, CHILD_BYTES)] {
+    for (resource, bound) in [
+        (Resource::Cpu, CHILD_SECONDS),
+        (Resource::As, CHILD_ADDRESSES),
+        (Resource::Data, CHILD_BYTES),
+    ] {
         // A bound on damage, not a condition.
         let _ = setrlimit(resource, Rlimit { current: Some(bound), maximum: Some(bound) });
     }
+    // Memory may be short when this runs: rather this than what the host is for.
+    let _ = fs::write("/proc/self/oom_score_adj", "1000");
     let request: Request = serde_json::from_reader(input)?;
     serde_json::to_writer(&mut output, &look_up(&request))?;
     output.flush()
@@ -32,11 +37,7 @@ pub(super) fn look_up(request: &Request) -> Answer {
         request.files.iter().map(|Candidate { path, shown }| files.add(path.as_ref(), shown));
     let build_ids = build_ids.collect();
     let places = name_places(&files, &request.places);
-    let ips = match request.pid {
-        Some(pid) if !request.ips.is_empty() => name_addresses(pid, &request.ips),
-        _ => vec![None; request.ips.len()],
-    };
-    Answer { places, ips, build_ids }
+    Answer { places, addresses: name_addresses(request), build_ids }
 }
 
 /// A name for each place whose file is known: at least the file's.
@@ -55,39 +56,50 @@ fn name_place(symbolizer: &Symbolizer, files: &ElfFiles, place: &Place) -> Optio
     let mut name =
         Name { file: Some(file.shown.clone()).filter(|it| !it.is_empty()), ..Name::default() };
     for path in &file.paths {
-        let elf = source::Elf { debug_syms: false, ..source::Elf::new(path) };
-        let input = Input::FileOffset(place.file_offset);
-        let symbolized = symbolizer.symbolize_single(&source::Source::Elf(elf), input);
-        if let Some(symbol) = symbolized.ok().and_then(Symbolized::into_sym) {
-            name.symbol = Some(symbol.name.into_owned());
-            name.offset = u64::try_from(symbol.offset).ok();
+        if let Some((symbol, offset)) = name_in(symbolizer, path.as_ref(), place.file_offset) {
+            (name.symbol, name.offset) = (Some(symbol), offset);
             break;
         }
     }
     Some(name)
 }
 
-/// Addresses outside of files: what a just-in-time compiler wrote into its perf map.
-fn name_addresses(pid: u32, ips: &[u64]) -> Vec<Option<Name>> {
-    let process = source::Process {
-        debug_syms: false,
-        // Those need CAP_SYS_ADMIN.
-        map_files: false,
-        ..source::Process::new(Pid::from(pid))
-    };
-    let source = source::Source::Process(process);
-    let symbolizer = symbolizer();
-    let Ok(symbolized) = symbolizer.symbolize(&source, Input::AbsAddr(ips)) else {
-        return vec![None; ips.len()];
-    };
-    symbolized.into_iter().map(name).collect()
+/// The function at an offset of a file, and the bytes from its start.
+fn name_in(
+    symbolizer: &Symbolizer,
+    path: &std::path::Path,
+    file_offset: u64,
+) -> Option<(String, Option<u64>)> {
+    let elf = source::Elf { debug_syms: false, ..source::Elf::new(path) };
+    let input = Input::FileOffset(file_offset);
+    let symbolized = symbolizer.symbolize_single(&source::Source::Elf(elf), input);
+    let symbol = symbolized.ok().and_then(Symbolized::into_sym)?;
+    Some((symbol.name.into_owned(), u64::try_from(symbol.offset).ok()))
 }
 
-fn name(symbolized: Symbolized<'_>) -> Option<Name> {
-    let symbol = symbolized.into_sym()?;
-    Some(Name {
-        symbol: Some(symbol.name.into_owned()),
-        offset: u64::try_from(symbol.offset).ok(),
-        file: symbol.module.map(|module| module.to_string_lossy().into_owned()),
-    })
+/// Addresses that the kernel could not tell as a place: by what its process had mapped.
+fn name_addresses(request: &Request) -> Vec<Option<Name>> {
+    let symbolizer = symbolizer();
+    let made: Vec<u64> = request.addresses.iter().map(|address| address.ip).collect();
+    let mut made = match &request.perf_map {
+        Some(path) => perf_map::names(path.as_ref(), &made),
+        None => vec![None; made.len()],
+    };
+    let names = request.addresses.iter().zip(&mut made);
+    names.map(|(address, made)| name_address(&symbolizer, request, address, made.take())).collect()
+}
+
+fn name_address(
+    symbolizer: &Symbolizer,
+    request: &Request,
+    address: &Address,
+    made: Option<Name>,
+) -> Option<Name> {
+    let Some((index, offset)) = address.in_file else {
+        return made;
+    };
+    let Candidate { path, shown } = request.files.get(index)?;
+    let found = name_in(symbolizer, path.as_ref(), offset);
+    let (symbol, from_start) = found.map_or((None, None), |(symbol, from)| (Some(symbol), from));
+    Some(Name { symbol, offset: from_start, file: Some(shown.clone()) })
 }

@@ -1,9 +1,9 @@
-//! Names for frames in user space, by blazesym over the symbol tables of ELF files and the perf maps
-//! of just-in-time compilers.
+//! Names for frames in user space, by blazesym over the symbol tables of ELF files, and from the perf
+//! maps of just-in-time compilers.
 //!
 //! A frame is a place in a file, by build id and offset, so it can be named when the process is gone,
 //! here or elsewhere (`oomwhy symbolize`). What may be gone is the file: those that a process maps are
-//! opened as soon as its frames are known, and stay open for the next time.
+//! opened as soon as it is known that it is going to die, and stay open for the next time.
 //!
 //! As with the kernel's symbols, a short-lived child with a limit of its own does the work: a symbol
 //! table can be of any size, and the file is whatever the victim made it.
@@ -11,6 +11,7 @@
 mod child;
 mod elf_files;
 mod mapped;
+mod perf_map;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -20,7 +21,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::own_child;
+use self::mapped::{Located, Mapped};
+use crate::{enrich::process, own_child};
 
 pub use self::{
     child::{answer, name_places},
@@ -31,6 +33,8 @@ pub use self::{
 pub const CHILD_COMMAND: &str = "user-symbols";
 /// Files kept open: the executables and libraries of a few services.
 const MAX_OPEN: usize = 64;
+/// Processes whose files are kept open, until they are named.
+const MAX_PROCESSES: usize = 4;
 /// Known places; bounded, stacks at a limit are much alike.
 const MAX_KNOWN: usize = 4096;
 
@@ -47,21 +51,61 @@ pub struct Place {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Name {
     /// Function, demangled; `None` where the file is stripped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub symbol: Option<String>,
     /// Bytes from its start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
     /// The file, as its process names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+}
+
+/// Names of a process' frames: of places, and of addresses that are in no known file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserNames {
+    /// Places.
+    pub places: Vec<(Place, Name)>,
+    /// Addresses.
+    pub addresses: Vec<(u64, Name)>,
+}
+
+/// A process: its id alone may be another's meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Process id, as /proc has it.
+    pub pid: u32,
+    /// Its start, `CLOCK_BOOTTIME` ns.
+    pub started_ns: u64,
+}
+
+/// Where code of a process may be found when the process is gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hint {
+    /// Path of its executable, in its own mount namespace.
+    pub exe: String,
+    /// A process that may live in the same one: its parent.
+    pub neighbor: Option<u32>,
+    /// Its user, where its process id is the same in its own pid namespace: then a perf map is its own.
+    pub writer: Option<u32>,
 }
 
 /// What is asked of the child.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Request {
     places: Vec<Place>,
-    /// Addresses in the process `pid`, outside of files.
-    ips: Vec<u64>,
-    pid: Option<u32>,
+    addresses: Vec<Address>,
     files: Vec<Candidate>,
+    /// How to open it.
+    perf_map: Option<String>,
+}
+
+/// An address, and where it is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Address {
+    ip: u64,
+    /// Index of its file, and the offset in it; `None` in memory without a file.
+    in_file: Option<(usize, u64)>,
 }
 
 /// A file that may be the one of a place.
@@ -76,7 +120,7 @@ struct Candidate {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Answer {
     places: Vec<Option<Name>>,
-    ips: Vec<Option<Name>>,
+    addresses: Vec<Option<Name>>,
     /// Build ids of the files, in their order.
     build_ids: Vec<Option<String>>,
 }
@@ -94,63 +138,117 @@ struct Kept {
 pub struct UserSymbols {
     known: BTreeMap<Place, Name>,
     open: VecDeque<Kept>,
+    processes: VecDeque<(Process, Mapped)>,
 }
 
 impl UserSymbols {
-    /// The names of `places` and of the addresses `ips` of process `pid`. What cannot be named is
-    /// left out. Takes tens of milliseconds when something is new.
+    /// Opens what a process has mapped: its frames will be asked for when it is gone.
+    pub fn open(&mut self, process: Process) {
+        let Some(mapped) = Mapped::open(process.pid) else { return };
+        // Asked last: the id may be used again at any moment.
+        if !process::is_same(process.pid, process.started_ns) {
+            return;
+        }
+        self.processes.retain(|(known, _)| *known != process);
+        if self.processes.len() >= MAX_PROCESSES {
+            self.processes.pop_front();
+        }
+        self.processes.push_back((process, mapped));
+    }
+
+    /// The names of `places` and of the addresses `ips` of a process. What cannot be named is left
+    /// out. Takes tens of milliseconds when something is new.
     pub fn resolve(
         &mut self,
-        pid: u32,
+        process: Process,
+        hint: Option<&Hint>,
         places: &[Place],
         ips: &[u64],
-    ) -> (BTreeMap<Place, Name>, BTreeMap<u64, Name>) {
+    ) -> UserNames {
         let new: Vec<Place> =
             places.iter().filter(|place| !self.known.contains_key(place)).cloned().collect();
-        let mut of_ips = BTreeMap::new();
+        let mut addresses = Vec::new();
         if !new.is_empty() || !ips.is_empty() {
-            of_ips = self.learn(pid, new, ips);
+            self.open(process);
+            addresses = self.learn(process, hint, new, ips);
         }
         let known = |place: &Place| Some((place.clone(), self.known.get(place)?.clone()));
-        (places.iter().filter_map(known).collect(), of_ips)
+        UserNames { places: places.iter().filter_map(known).collect(), addresses }
     }
 
     /// Without a child (no memory for one) the frames stay places, and can be named later.
-    fn learn(&mut self, pid: u32, places: Vec<Place>, ips: &[u64]) -> BTreeMap<u64, Name> {
+    fn learn(
+        &mut self,
+        process: Process,
+        hint: Option<&Hint>,
+        places: Vec<Place>,
+        ips: &[u64],
+    ) -> Vec<(u64, Name)> {
         if self.known.len() + places.len() > MAX_KNOWN {
             self.known.clear();
         }
-        let mapped = mapped::files(pid);
-        let kept = self.open.iter().map(|kept| candidate(&kept.file, &kept.shown));
-        let files = mapped.iter().map(|(shown, file)| candidate(file, shown)).chain(kept).collect();
-        let request = Request { places, ips: ips.to_vec(), pid: Some(pid), files };
-        let Ok(answer) = own_child::ask::<Answer>(CHILD_COMMAND, &request) else {
-            return BTreeMap::new();
+        let gone;
+        let known = self.processes.iter().find(|(known, _)| *known == process);
+        let mapped = if let Some((_, mapped)) = known {
+            mapped
+        } else {
+            gone = hint.map(|hint| Mapped::left(process, hint)).unwrap_or_default();
+            &gone
         };
+        let request = request(mapped, &self.open, places, ips);
+        let Ok(answer) = own_child::ask::<Answer>(CHILD_COMMAND, &request) else {
+            return Vec::new();
+        };
+        let new = mapped.files.iter().zip(answer.build_ids);
+        let new: Vec<Kept> = new
+            .filter_map(|((shown, file), build_id)| {
+                let file = file.try_clone().ok()?;
+                Some(Kept { build_id: build_id?, shown: shown.clone(), file })
+            })
+            .collect();
+        for file in new {
+            self.keep(file);
+        }
         let named = request.places.into_iter().zip(answer.places);
         self.known.extend(named.filter_map(|(place, name)| Some((place, name?))));
-        for ((shown, file), build_id) in mapped.into_iter().zip(answer.build_ids) {
-            self.keep(build_id, shown, file);
-        }
-        ips.iter().copied().zip(answer.ips).filter_map(|(ip, name)| Some((ip, name?))).collect()
+        let named = request.addresses.into_iter().zip(answer.addresses);
+        named.filter_map(|(address, name)| Some((address.ip, name?))).collect()
     }
 
-    fn keep(&mut self, build_id: Option<String>, shown: String, file: File) {
-        let Some(build_id) = build_id else { return };
-        if self.open.iter().any(|kept| kept.build_id == build_id) {
+    fn keep(&mut self, file: Kept) {
+        if self.open.iter().any(|kept| kept.build_id == file.build_id) {
             return;
         }
         if self.open.len() >= MAX_OPEN {
             self.open.pop_front();
         }
-        self.open.push_back(Kept { build_id, shown, file });
+        self.open.push_back(file);
+    }
+}
+
+/// The question to the child: what the process has mapped comes first.
+fn request(mapped: &Mapped, open: &VecDeque<Kept>, places: Vec<Place>, ips: &[u64]) -> Request {
+    let address = |&ip: &u64| match mapped.locate(ip)? {
+        Located::File(index, offset) => Some(Address { ip, in_file: Some((index, offset)) }),
+        Located::Elsewhere => Some(Address { ip, in_file: None }),
+    };
+    let kept = open.iter().map(|kept| candidate(&kept.file, &kept.shown));
+    let files = mapped.files.iter().map(|(shown, file)| candidate(file, shown));
+    Request {
+        places,
+        addresses: ips.iter().filter_map(address).collect(),
+        files: files.chain(kept).collect(),
+        perf_map: mapped.perf_map.as_ref().map(own_path),
     }
 }
 
 /// A file of ours, as the child can open it.
 fn candidate(file: &File, shown: &str) -> Candidate {
-    let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
-    Candidate { path, shown: shown.to_owned() }
+    Candidate { path: own_path(file), shown: shown.to_owned() }
+}
+
+fn own_path(file: &File) -> String {
+    format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())
 }
 
 #[cfg(test)]

@@ -69,10 +69,68 @@ fn symbols_that_were_stripped_off_are_found_by_build_id() {
 fn a_request_is_answered_on_stdout_whatever_is_in_it() {
     let request = Request {
         places: vec![Place { build_id: String::new(), file_offset: 0 }],
-        ips: vec![1],
-        pid: Some(u32::MAX >> 1),
+        addresses: vec![Address { ip: 1, in_file: None }, Address { ip: 2, in_file: Some((9, 9)) }],
         files: vec![Candidate { path: "/proc/self/maps".into(), shown: "x".into() }],
+        perf_map: Some("/nowhere".into()),
     };
+    let Answer { places, addresses, build_ids } = child::look_up(&request);
+    assert_eq!((places, addresses, build_ids), (vec![None], vec![None, None], vec![None]));
+}
+
+/// A kernel that finds no build id (a page that is not in memory, a lock that is held) gives addresses.
+#[test]
+fn an_address_is_named_by_what_its_process_has_mapped() {
+    let mapped = Mapped::open(std::process::id()).unwrap();
+    let ip = somewhere as extern "C" fn() -> u64 as usize as u64;
+    let request = request(&mapped, &VecDeque::new(), Vec::new(), &[ip + 1, 1]);
     let answer = child::look_up(&request);
-    assert_eq!((answer.places, answer.ips, answer.build_ids), (vec![None], vec![None], vec![None]));
+    let [Some(name)] = answer.addresses.as_slice() else { panic!("{answer:?}") };
+    assert!(name.symbol.as_deref().is_some_and(|it| it.ends_with("somewhere")), "{name:?}");
+    assert_eq!(name.offset, Some(1));
+    assert!(name.file.as_deref().is_some_and(|it| it.starts_with('/')));
+}
+
+#[test]
+fn files_of_a_process_stay_open_only_while_it_is_the_same_one() {
+    let mut symbols = UserSymbols::default();
+    let pid = std::process::id();
+    symbols.open(Process { pid, started_ns: 0 });
+    assert!(symbols.processes.is_empty());
+    let started_ns = process::started_ns_of(pid).unwrap();
+    symbols.open(Process { pid, started_ns });
+    symbols.open(Process { pid, started_ns });
+    assert_eq!(symbols.processes.len(), 1);
+}
+
+#[test]
+fn an_executable_is_found_by_its_path_when_its_process_is_gone() {
+    let exe = std::env::current_exe().unwrap().to_string_lossy().into_owned();
+    let neighbor = Some(std::process::id());
+    let gone = Process { pid: u32::MAX, started_ns: 1 };
+    let left = Mapped::left(gone, &Hint { exe: exe.clone(), neighbor, writer: None });
+    assert_eq!(left.files.iter().take(2).map(|(path, _)| path).collect::<Vec<_>>(), [&exe, &exe]);
+    let left = Mapped::left(gone, &Hint { exe: "/dev/null".into(), neighbor: None, writer: None });
+    assert!(left.files.is_empty());
+}
+
+#[test]
+fn a_perf_map_that_is_left_counts_only_if_its_process_wrote_it() {
+    // No process has this id: `pid_max` is 4 Mi at most.
+    let pid = 5_000_000 + std::process::id();
+    let path = format!("/tmp/perf-{pid}.map");
+    std::fs::write(&path, "10 10 made\n").unwrap();
+    let uid = rustix::process::getuid().as_raw();
+    let now = crate::clock::boottime_ns();
+    let is_left = |started_ns, uid| {
+        let hint = Hint { exe: String::new(), neighbor: None, writer: Some(uid) };
+        let left = Mapped::left(Process { pid, started_ns }, &hint);
+        let request = request(&left, &VecDeque::new(), Vec::new(), &[0x18]);
+        let name = child::look_up(&request).addresses.pop().flatten();
+        name.and_then(|name| name.symbol).is_some_and(|symbol| symbol == "made")
+    };
+    let second = 1_000_000_000;
+    let found = [is_left(now - 60 * second, uid), is_left(now - 60 * second, uid + 1)];
+    let too_old = [is_left(now + 60 * second, uid), is_left(0, uid)];
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!((found, too_old), ([true, false], [false, false]));
 }

@@ -8,12 +8,15 @@ mod undead;
 use std::ffi::OsStr;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 use std::{env, fs, hint, thread};
 
 use anyhow::{Context as _, Result};
+use oomwhy_tests::plan::HOG;
+use oomwhy_tests::programs;
 use oomwhy_tests::scenario::bytes;
 use oomwhy_tests::workload::{READY, Work, Workload};
 use rustix::process::Uid;
@@ -58,9 +61,17 @@ fn run() -> Result<()> {
         Work::SecondThread { mib } => return memory::touch_in_second_thread(mib, pause),
         Work::VforkChild { mib } => return children::hold_in_vfork(mib, pause),
         Work::Crowd { count } => return children::become_crowd(count),
+        Work::Become { program, .. } => return becomes(program),
         Work::ReadScores => return scores::read(),
     }
     Ok(())
+}
+
+/// The program gets the same command line.
+fn becomes(program: usize) -> Result<()> {
+    let path = programs::path(program).context("no such program")?;
+    let mut command = Command::new(path);
+    Err(command.arg0(HOG).args(env::args().skip(1)).exec()).context("it cannot be executed")
 }
 
 fn set_up(workload: &Workload) -> Result<()> {

@@ -240,6 +240,8 @@ impl Stage {
             cgroup: path.to_owned(),
             oom_score_adj: process.oom_score_adj,
             uid: process.uid,
+            exe: process.work.executable(),
+            cmdline: std::iter::once(HOG.to_owned()).chain(workload.args()).collect(),
         });
         let hierarchy = self.scenario.hierarchy;
         let event =

@@ -134,3 +134,34 @@ fn an_exit_that_went_unseen_is_not_waited_for_long() {
     assert_eq!(stages(&closed), [Stage::Closed]);
     assert!(!closed[0].is_overdue);
 }
+
+#[test]
+fn a_report_that_waits_for_names_is_closed_with_them_and_not_before() {
+    let (mut assembler, _) = killed(ALL);
+    assembler.wait_for(1);
+    assembler.push(event(20, 0, after(Exited, 100, 1)));
+    assert!(assembler.push(event(30, 0, after(Freed, 100, 1))).is_empty());
+    assert!(assembler.due(20_000 * MS).is_empty() && assembler.is_waiting());
+    let closed = assembler.settle(1);
+    assert_eq!(closed.map(|account| account.stage), Some(Stage::Closed));
+    assert!(assembler.settle(1).is_none() && !assembler.is_waiting());
+    // Names that come before the victim is gone put nothing off.
+    let (mut assembler, _) = killed(ALL);
+    assembler.wait_for(1);
+    assert!(assembler.settle(1).is_none());
+    assembler.push(event(20, 0, after(Exited, 100, 1)));
+    assert_eq!(stages(&assembler.push(event(30, 0, after(Freed, 100, 1)))), [Stage::Closed]);
+}
+
+#[test]
+fn who_is_gone_at_the_end_is_told_at_once_and_closed_with_names() {
+    let mut assembler = Assembler::new(ALL, DEADLINE_MS * MS);
+    assembler.push(event(10, 1, invocation()));
+    assembler.wait_for(1);
+    assembler.push(event(12, 1, victim_with(100, 1)));
+    assembler.push(event(13, 0, after(Exited, 100, 1)));
+    assembler.push(event(14, 1, after(Freed, 100, 1)));
+    let told = assembler.push(event(15, 1, end_of_kill(1)));
+    assert_eq!(stages(&told), [Stage::Killed]);
+    assert_eq!(assembler.settle(1).map(|account| account.stage), Some(Stage::Closed));
+}

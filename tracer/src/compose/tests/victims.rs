@@ -116,7 +116,7 @@ fn a_victim_has_its_row_its_time_and_its_place() {
     assert_eq!((other.pid, other.tid, other.vpid), (200, Some(205), Some(1)));
     assert_eq!((chosen.points, chosen.marked_at_ns), (Some(PARTS), Some(9_000)));
     assert_eq!(other.oom_score_adj, Some(-3));
-    let start = other.start_time.unwrap().to_string();
+    let start = other.who.start_time.unwrap().to_string();
     assert_eq!(start, "2026-01-01T00:00:01Z");
     let cgroup = other.cgroup.as_ref().unwrap();
     assert_eq!(cgroup.id.as_deref(), Some("18446744073709551615"));

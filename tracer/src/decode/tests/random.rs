@@ -19,7 +19,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bodies_of_every_kind_never_panic(
-        kind in 0..kind::CGROUP + 2,
+        kind in 0..kind::LAST + 2,
         valid in any::<u64>(),
         body in vec(any::<u8>(), 0..4500),
     ) {

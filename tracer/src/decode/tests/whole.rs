@@ -2,7 +2,7 @@
 //! another.
 
 use oomwhy_common::event::{
-    COMM_LEN, EventHeader, InvocationEvent, KERNEL_FRAMES, USER_FRAMES, chosen,
+    COMM_LEN, EventHeader, InvocationEvent, KERNEL_FRAMES, USER_FRAMES, chosen, context as part,
 };
 use serde_json::{Value, json};
 use zerocopy::IntoBytes;
@@ -10,8 +10,8 @@ use zerocopy::IntoBytes;
 use super::{
     super::decode,
     wire::{
-        after, candidates, cgroup_made, end, entry, invocation, levels, mark, path, reclaimed,
-        repeats, stat, victim, wait,
+        after, candidates, cgroup_made, context, end, entry, invocation, levels, mark, parents,
+        path, reclaimed, repeats, stat, victim, wait,
     },
 };
 use crate::events::{Body, Chosen, Event, Name};
@@ -212,4 +212,32 @@ fn how_the_choice_stood_at_the_end_is_a_word_and_unknown_values_are_unknown() {
         event.chosen = value;
         assert!(matches!(decoded(event.as_bytes()).body, Body::End(end) if end.chosen == expected));
     }
+}
+
+#[test]
+fn who_a_task_is_comes_in_parts() {
+    let whole = |part: Value| {
+        let mut event = json!({"event": "context", "tgid": 200, "tid": 201, "truncated": false});
+        event.as_object_mut().unwrap().append(&mut part.as_object().unwrap().clone());
+        event
+    };
+    for (bytes, arguments) in [
+        (b"java\0-jar\0a b\0".as_slice(), json!(["java", "-jar", "a b"])),
+        (b"java\0\0\0", json!(["java", "", ""])),
+        (b"nginx: worker process", json!(["nginx: worker process"])),
+        (b"java\0cut o", json!(["java", "cut o"])),
+    ] {
+        check(&context(part::CMDLINE, bytes), &whole(json!({ "cmdline": arguments })));
+    }
+    let exe = json!({"exe": ["usr", "bin", "java"]});
+    check(&context(part::EXE, b"java\0bin\0usr\0"), &whole(exe));
+    let parents_of = json!([{"tgid": 7, "comm": "java"}, {"tgid": 1, "comm": "java"}]);
+    check(&parents(), &whole(json!({ "parents": parents_of })));
+    let frames = json!({"user_stack": [{"build_id": "ab".repeat(20), "file_offset": 0x1234}]});
+    let stack = invocation().user_stack[0];
+    check(&context(part::USER_STACK, stack.as_bytes()), &whole(frames));
+    let mut unread = context(part::EXE, b"");
+    unread[20] &= !0x10;
+    check(&unread, &whole(json!({"unread": "exe"})));
+    check(&context(99, b""), &whole(json!({"unread": "unknown"})));
 }

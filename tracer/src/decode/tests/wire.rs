@@ -3,10 +3,10 @@
 use std::mem::offset_of;
 
 use oomwhy_common::event::{
-    AfterEvent, CandidateEntry, CandidatesHead, CgroupEvent, EndEvent, EventHeader,
-    InvocationEvent, LevelEntry, LevelsHead, MarkEvent, MemcgFacts, PathHead, ReclaimedEvent,
-    RepeatsEvent, StatEvent, TaskFacts, UserFrame, VictimEvent, WaitEvent, after, candidate,
-    chosen, kind,
+    AfterEvent, CandidateEntry, CandidatesHead, CgroupEvent, ContextHead, EndEvent, EventHeader,
+    InvocationEvent, LevelEntry, LevelsHead, MarkEvent, MemcgFacts, ParentEntry, PathHead,
+    ReclaimedEvent, RepeatsEvent, StatEvent, TaskFacts, UserFrame, VictimEvent, WaitEvent, after,
+    candidate, chosen, context, kind,
 };
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -231,6 +231,24 @@ pub(super) fn mark() -> MarkEvent {
     }
 }
 
+pub(super) fn context(part: u32, body: &[u8]) -> Vec<u8> {
+    let head = ContextHead {
+        header: event_header(kind::CONTEXT, 24 + body.len()),
+        tgid: 200,
+        tid: 201,
+        part,
+        len: u32::try_from(body.len()).unwrap(),
+        truncated: 0,
+        reserved: 0,
+    };
+    [head.as_bytes(), body].concat()
+}
+
+pub(super) fn parents() -> Vec<u8> {
+    let parent = |tgid| ParentEntry { tgid, reserved: 0, comm: COMM };
+    context(context::PARENTS, [parent(7), parent(1)].as_bytes())
+}
+
 /// Without the empty end of the user stack.
 pub(super) fn as_sent(event: &InvocationEvent) -> Vec<u8> {
     let frames = event.user_frames as usize * size_of::<UserFrame>();
@@ -253,5 +271,9 @@ pub(super) fn records() -> Vec<(&'static str, Vec<u8>)> {
         ("after", after().as_bytes().to_vec()),
         ("wait", wait().as_bytes().to_vec()),
         ("mark", mark().as_bytes().to_vec()),
+        ("cmdline", context(context::CMDLINE, b"java\0-jar\0")),
+        ("exe", context(context::EXE, b"java\0bin\0")),
+        ("parents", parents()),
+        ("stack", context(context::USER_STACK, invocation().user_stack.as_bytes())),
     ]
 }

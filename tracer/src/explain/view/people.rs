@@ -26,15 +26,15 @@ pub(in crate::explain) fn victims(report: &OomReport, zone: &TimeZone) -> Vec<Pe
 }
 
 fn person(report: &OomReport, victim: &Victim, zone: &TimeZone) -> Person {
-    let started = victim.start_time.map(|start| {
+    let started = victim.who.start_time.map(|start| {
         let age = report.time.map(|time| time.duration_since(start));
         let age = age.and_then(|age| Duration::try_from(age).ok()).map(units::duration);
         let age = age.map(|age| format!(", {age} before")).unwrap_or_default();
         format!("{}{age}", moment(start, zone))
     });
     let facts = [
-        fact("command line", victim.cmdline.as_deref().map(cmdline)),
-        fact("executable", victim.exe.as_deref().map(safe)),
+        fact("command line", victim.who.cmdline.as_deref().map(cmdline)),
+        fact("executable", victim.who.exe.as_deref().map(safe)),
         fact("cgroup", victim.cgroup.as_ref().and_then(names::cgroup)),
         fact("user", victim.uid.map(|uid| format!("uid {uid}"))),
         fact("started", started),
@@ -91,7 +91,7 @@ pub(in crate::explain) fn trigger(report: &OomReport) -> Option<Person> {
         format!("{:#x} {}", mask.value, safe(&mask.names.join("|"))).trim_end().to_owned()
     });
     let facts = [
-        fact("command line", trigger.cmdline.as_deref().map(cmdline)),
+        fact("command line", trigger.who.cmdline.as_deref().map(cmdline)),
         fact("cgroup", cgroup.as_ref().and_then(names::cgroup)),
         fact("user", uid.map(|uid| format!("uid {uid}"))),
         fact("pid", Some(pids(*pid, *tid, None))),

@@ -72,6 +72,17 @@ const EXPECTED: &[(&str, [u32; 6])] = &[
     ("task_thread_node", [2424, 2424, 2608, 2608, 2880, 3048]),
     ("task_memcg_oom_gfp_mask", [4832, 4832, 5096, ABSENT, ABSENT, ABSENT]),
     ("task_memcg_oom_order", [4836, 4836, 5100, ABSENT, ABSENT, ABSENT]),
+    ("mm_arg_start", [312, 312, 312, 376, 480, 728]),
+    ("mm_arg_end", [320, 320, 320, 384, 488, 736]),
+    ("mm_exe_file", [928, 928, 944, 1168, 1280, 1536]),
+    ("file_dentry", [24, 24, 24, 72, 72, 72]),
+    ("file_mnt", [16, 16, 16, 64, 64, 64]),
+    ("dentry_parent", [24, 24, 24, 24, 24, 24]),
+    ("dentry_name", [40, 40, 40, 40, 40, 40]),
+    ("vfsmount_root", [0, 0, 0, 0, 0, 0]),
+    ("mount_mnt", [32, 32, 32, 32, 32, 32]),
+    ("mount_parent", [16, 16, 16, 16, 16, 16]),
+    ("mount_mountpoint", [24, 24, 24, 24, 24, 24]),
 ];
 
 fn fixture(series: &str) -> Resolved {

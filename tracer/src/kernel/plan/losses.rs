@@ -30,7 +30,7 @@ const BY_OFFSET: &[(&str, &[&str])] = &[
                               "victims.start_time"]),
     ("task_cgroups", TASK_CGROUP),
     ("task_vfork_done", &["candidates.why_not"]),
-    ("task_real_parent", &["candidates.why_not"]),
+    ("task_real_parent", &["candidates.why_not", "trigger.parents", "victims.parents"]),
     ("task_mems_allowed", &["mems_allowed"]),
     ("signal_nr_threads", &["candidates.why_not"]),
     ("signal_oom_score_adj", &["trigger.oom_score_adj", "candidates.oom_score_adj",
@@ -67,7 +67,21 @@ const BY_OFFSET: &[(&str, &[&str])] = &[
     ("kernfs_id", ALL_CGROUPS),
     ("signal_thread_head", LEADERLESS),
     ("task_thread_node", LEADERLESS),
+    ("mm_arg_start", CMDLINES),
+    ("mm_arg_end", CMDLINES),
+    ("mm_exe_file", EXES),
+    ("file_dentry", EXES),
+    ("file_mnt", EXES),
+    ("dentry_parent", EXES),
+    ("dentry_name", EXES),
+    ("vfsmount_root", EXES),
+    ("mount_mnt", EXES),
+    ("mount_parent", EXES),
+    ("mount_mountpoint", EXES),
 ];
+
+const CMDLINES: &[&str] = &["trigger.cmdline", "victims.cmdline"];
+const EXES: &[&str] = &["trigger.exe", "victims.exe"];
 
 const OOM_CONTROL: &[&str] = &["constraint", "totalpages", "trigger.gfp_mask", "trigger.order"];
 const TASK_MEMORY: &[&str] = &[
@@ -179,6 +193,7 @@ fn reads(losses: &mut Losses, offered: &Hooks, candidates: Candidates, settings:
     losses.add(&["message", "victims.vpid", "nodemask"], why);
     losses.add(&["limit_chain (below oom_memcg)"], why);
     losses.add(LEADERLESS, why);
+    losses.add(EXES, why);
     if candidates == Candidates::EvaluateTask {
         losses.add(&["candidates.points"], why);
     }
@@ -188,6 +203,8 @@ fn reads(losses: &mut Losses, offered: &Hooks, candidates: Candidates, settings:
     if settings.current_task_btf == 0 {
         let why = "lockdown=confidentiality, and this kernel lacks bpf_get_current_task_btf";
         losses.add(&["trigger.oom_score_adj", "trigger.cgroup"], why);
+        losses.add(CMDLINES, why);
+        losses.add(&["trigger.parents", "victims.parents", "victims.user_stack"], why);
     }
 }
 
@@ -245,6 +262,10 @@ fn after(losses: &mut Losses, offered: &Hooks) {
     }
     if missing("start_task_reaping") || missing("finish_task_reaping") {
         losses.add(&["victims.reaped"], "no tracepoints of the oom reaper");
+    }
+    if missing("signal_deliver") {
+        let fields = ["victims.cmdline", "victims.exe", "victims.parents", "victims.user_stack"];
+        losses.add(&fields, "no tracepoint signal_deliver: victims are not met before they die");
     }
     if missing("signal_generate") {
         let why = "no tracepoint signal_generate: who shares a victim's memory is not seen to die";

@@ -49,8 +49,9 @@ const RETURN: &[(&str, &str, &str)] = &[
 
 /// The programs at a tracepoint: with typed arguments, with raw ones.
 const TRACEPOINT: &[(&str, &str, &str)] = &[
-    ("cgroup_mkdir", "cgroup_mkdir", ""),
+    ("cgroup_mkdir", "cgroup_mkdir", "raw_cgroup_mkdir"),
     ("signal_generate", "signal_generate", "raw_signal_generate"),
+    ("signal_deliver", "signal_deliver", "raw_signal_deliver"),
     ("wake_reaper", "wake_reaper", "raw_wake_reaper"),
     ("start_task_reaping", "start_task_reaping", "raw_start_task_reaping"),
     ("finish_task_reaping", "finish_task_reaping", "raw_finish_task_reaping"),
@@ -155,9 +156,7 @@ pub(super) fn all(
         }
         Candidates::Nobody => {}
     }
-    if settings.probe_read == 0 {
-        list.tracepoint(TRACEPOINT, "cgroup_mkdir");
-    }
+    list.tracepoint(TRACEPOINT, "cgroup_mkdir");
     around(&mut list, settings);
     list.exit("out_of_memory");
     list.entry("out_of_memory");

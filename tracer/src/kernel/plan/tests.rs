@@ -70,8 +70,10 @@ fn nothing_is_missing_where_the_kernel_has_everything() {
             "oom_kill_process",
             "oom_kill_process_places",
             "oom_badness_ret",
+            "cgroup_mkdir",
             "mem_cgroup_print_oom_meminfo_ret",
             "signal_generate",
+            "signal_deliver",
             "wake_reaper",
             "start_task_reaping",
             "finish_task_reaping",
@@ -108,7 +110,7 @@ fn the_way_a_program_is_attached_follows_from_its_name() {
             let how = match planned.program {
                 name if name.ends_with("_ret") => How::Fexit,
                 "mark_victim_task" | "mark_victim_pid" | "cgroup_mkdir" | "signal_generate"
-                | "sched_process_exit" | "wake_reaper" => How::TpBtf,
+                | "signal_deliver" | "sched_process_exit" | "wake_reaper" => How::TpBtf,
                 name if name.ends_with("_task_reaping") => How::TpBtf,
                 _ => How::Fentry,
             };
@@ -248,6 +250,8 @@ fn confidentiality_costs_strings_and_untyped_pointers() {
             "nodemask",
             "limit_chain (below oom_memcg)",
             "candidates (memory, where the leader has exited)",
+            "trigger.exe",
+            "victims.exe",
             "victims (exact rss)",
             "oom_memcg.stat",
         ]
@@ -308,6 +312,18 @@ fn a_missing_offset_costs_its_own_fields_only() {
     assert_eq!(missing(&plan), ["oom_memcg.path", "trigger.cgroup.path", "victims.cgroup.path"]);
     let why = plan.missing.first().map(|missing| missing.why.as_str());
     assert_eq!(why, Some("not in the kernel's BTF: a test took it"));
+}
+
+#[test]
+fn without_signal_deliver_victims_are_not_met() {
+    let (mut facts, resolved) = ideal();
+    facts.btf.tracepoints.remove("signal_deliver");
+    let plan = planned(&facts, &resolved);
+    assert!(!programs_of(&plan).contains(&"signal_deliver"));
+    assert_eq!(
+        missing(&plan),
+        ["victims.cmdline", "victims.exe", "victims.parents", "victims.user_stack"]
+    );
 }
 
 mod tiers;

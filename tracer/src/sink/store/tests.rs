@@ -12,7 +12,7 @@ use tempfile::tempdir;
 use super::{Limits, Place, StoreSink, Writer, line};
 use crate::{
     history::{query::Query, scan::History},
-    report::Record,
+    report::{OomReport, Record},
     sink::{Sink, fixtures},
 };
 
@@ -73,20 +73,33 @@ fn every_closed_record_is_stored_word_for_word() {
     assert!(records.iter().all(|record| stored.contains(record)));
 }
 
+/// Each of them takes more than a page: none fits behind another in a page that is there.
+fn large_records() -> Vec<Record> {
+    let large = |index| {
+        let report = fixtures::memcg_kill();
+        let victim = report.victims[0].clone();
+        let victims = vec![victim; 4];
+        Record::Oom(Box::new(OomReport { id: format!("boot-{index:016x}-1"), victims, ..report }))
+    };
+    let records: Vec<Record> = (0..10).map(large).collect();
+    assert!(serde_json::to_vec(&records[0]).unwrap().len() > 4096);
+    records
+}
+
 /// Needs root for the file system, and passes without a word where there is none.
 #[test]
 fn a_full_disk_is_said_once_and_so_is_its_recovery() {
     let directory = tempdir().unwrap();
     let path = directory.path();
-    if !mount(path, "size=64k,mode=0700") {
+    if !mount(path, "size=256k,mode=0700") {
         return;
     }
-    let records = records();
+    let records = large_records();
     let ballast = path.join("ballast");
     let said = take(path, &records, |index| match index {
         2 => {
             // Whatever there is room for.
-            let _ = fs::write(&ballast, vec![0; 64 << 10]);
+            let _ = fs::write(&ballast, vec![0; 256 << 10]);
         }
         7 => fs::remove_file(&ballast).unwrap(),
         _ => {}

@@ -5,14 +5,23 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{layout::Block, names, units};
+use super::{Detail, layout::Block, names, trigger, units, who};
 use crate::report::{OomReport, Victim};
 
 /// Victims that get a line of their own.
 const LINES: usize = 4;
 
+/// What was not known when the kill was told, and is told now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Later {
+    /// Command lines of victims.
+    pub(super) who: bool,
+    /// Functions of the trigger.
+    pub(super) stack: bool,
+}
+
 /// The lines; empty where nothing is known.
-pub(super) fn block(report: &OomReport) -> String {
+pub(super) fn block(report: &OomReport, later: Later) -> String {
     let mut told: Vec<&Victim> =
         report.victims.iter().filter(|victim| victim.shares_mm_with.is_none()).collect();
     // Who is stuck is what people must see.
@@ -21,11 +30,19 @@ pub(super) fn block(report: &OomReport) -> String {
     for victim in told.iter().take(LINES) {
         let style = if victim.stuck { AnsiColor::Red.on_default() } else { Style::new() };
         block.words("after", style, &sentence(victim));
+        if later.who {
+            who::write(&mut block.section(""), &victim.who, Detail::Brief);
+        }
     }
     if let Some(more @ 1..) = told.len().checked_sub(LINES) {
         let stuck = told.iter().skip(LINES).filter(|victim| victim.stuck).count();
         let text = format!("{more} more victims, {stuck} of them not gone");
         block.words("after", Style::new(), &text);
+    }
+    if let Some(trigger) = report.trigger.as_ref().filter(|_| later.stack) {
+        let mut section = block.section("stack");
+        let lead = format!("{}: ", names::trigger(trigger));
+        trigger::write_stack(&mut section, &lead, trigger.user_stack.as_deref());
     }
     if told.is_empty() { String::new() } else { block.finish() }
 }

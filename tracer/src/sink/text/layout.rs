@@ -132,7 +132,8 @@ fn elide_path(text: &str, width: usize) -> Option<String> {
     with_first.filter(|_| is_whole).chain(without).find(|path| columns(path) <= width)
 }
 
-fn take_columns(characters: impl Iterator<Item = char>, width: usize) -> String {
+/// As much of a text as takes so many columns.
+pub(super) fn take_columns(characters: impl Iterator<Item = char>, width: usize) -> String {
     let mut used = 0;
     characters
         .take_while(|&character| {

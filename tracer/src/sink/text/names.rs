@@ -2,7 +2,7 @@
 
 use super::{layout::elide, units};
 use crate::{
-    report::{Candidate, Cgroup, Container, Home, Trigger, Victim, original},
+    report::{Candidate, Cgroup, Container, Home, Parent, Trigger, Victim, Who, original},
     sanitize::sanitize,
 };
 
@@ -47,6 +47,41 @@ pub(crate) fn cgroup(cgroup: &Cgroup) -> Option<String> {
         if *path_truncated { format!("...{path}") } else { path }
     });
     path.or_else(|| id.as_deref().map(|id| format!("cgroup id {}", sanitize(id.as_bytes()))))
+}
+
+/// A command line as a shell shows it, safe.
+pub(super) fn cmdline(who: &Who) -> Option<String> {
+    let arguments = who.cmdline.as_ref()?;
+    let hex = who.cmdline_hex.as_deref().unwrap_or_default();
+    let words = arguments.iter().enumerate().map(|(index, argument)| {
+        let word = sanitize(&original(argument, hex.get(index).map(String::as_str)));
+        let is_plain = !word.is_empty() && !word.contains([' ', '\'', '"']);
+        if is_plain { word } else { format!("'{word}'") }
+    });
+    let words: Vec<String> = words.collect();
+    let more = if who.cmdline_truncated { " ..." } else { "" };
+    Some(format!("{}{more}", words.join(" ")))
+}
+
+/// Executable, safe.
+pub(super) fn exe(who: &Who) -> Option<String> {
+    let path = sanitize(&original(who.exe.as_deref()?, who.exe_hex.as_deref()));
+    Some(if who.exe_truncated { format!("...{path}") } else { path })
+}
+
+/// "user app" or "uid 1000".
+pub(super) fn user(who: &Who, uid: Option<u32>) -> Option<String> {
+    let name = who.user.as_deref().map(|name| elide(&sanitize(name.as_bytes()), NAME));
+    match (name, uid) {
+        (Some(name), Some(uid)) => Some(format!("uid {uid} ({name})")),
+        (name, uid) => name.or_else(|| Some(format!("uid {}", uid?))),
+    }
+}
+
+/// Ancestors, nearest first.
+pub(super) fn parents(who: &Who) -> Vec<String> {
+    let name = |parent: &Parent| task(Some(&parent.comm), parent.comm_hex.as_deref(), parent.pid);
+    who.parents.iter().flatten().map(name).collect()
 }
 
 /// Container, pod and unit, each with as much of its name as is known; ids shortened as their own

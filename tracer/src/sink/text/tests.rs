@@ -77,3 +77,44 @@ fn a_closed_pipe_is_told_from_other_failures() {
     assert!(matches!(write(std::io::ErrorKind::BrokenPipe), Err(SinkError::BrokenPipe)));
     assert!(matches!(write(std::io::ErrorKind::StorageFull), Err(SinkError::Write(_))));
 }
+
+#[test]
+fn a_command_line_that_comes_after_the_block_is_told_behind_it_and_once() {
+    let closed = fixtures::memcg_kill();
+    let mut told = closed.clone();
+    told.victims[0].who.cmdline = None;
+    let later = |told: &crate::report::OomReport| {
+        let mut out = Vec::new();
+        let mut sink = TextSink::new(&mut out, TimeZone::UTC, Detail::Brief);
+        sink.early(&Record::Oom(Box::new(told.clone()))).unwrap();
+        sink.late(&Record::Oom(Box::new(closed.clone()))).unwrap();
+        drop(sink);
+        plain(std::str::from_utf8(&out).unwrap()).matches("runs /usr/bin/java").count()
+    };
+    assert_eq!(later(&told), 1);
+    assert_eq!(later(&closed), 1);
+}
+
+#[test]
+fn functions_that_come_after_the_block_are_told_behind_it_and_once() {
+    let mut closed = fixtures::memcg_kill();
+    let frame = crate::report::Frame {
+        symbol: Some("grow_in_c".to_owned()),
+        file: Some("/bin/app".to_owned()),
+        ..crate::report::Frame::default()
+    };
+    closed.trigger.as_mut().unwrap().user_stack = Some(vec![frame]);
+    let mut told = closed.clone();
+    let stack = told.trigger.as_mut().unwrap().user_stack.as_mut().unwrap();
+    (stack[0].symbol, stack[0].ip) = (None, Some("0x10".to_owned()));
+    let later = |told: &crate::report::OomReport| {
+        let mut out = Vec::new();
+        let mut sink = TextSink::new(&mut out, TimeZone::UTC, Detail::Brief);
+        sink.early(&Record::Oom(Box::new(told.clone()))).unwrap();
+        sink.late(&Record::Oom(Box::new(closed.clone()))).unwrap();
+        drop(sink);
+        plain(std::str::from_utf8(&out).unwrap()).matches("grow_in_c (app)").count()
+    };
+    assert_eq!(later(&told), 1);
+    assert_eq!(later(&closed), 1);
+}

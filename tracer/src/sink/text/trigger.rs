@@ -3,8 +3,9 @@
 use anstyle::Style;
 
 use super::{
+    Detail,
     layout::{Block, Section, elide},
-    names, units,
+    names, units, who,
 };
 use crate::{
     report::{Frame, GfpMask, OomReport, Trigger},
@@ -15,12 +16,16 @@ use crate::{
 const FRAME: usize = 60;
 
 /// Writes the trigger.
-pub(super) fn write(block: &mut Block, report: &OomReport) {
+pub(super) fn write(block: &mut Block, report: &OomReport, detail: Detail) {
     let Some(trigger) = &report.trigger else {
         return;
     };
     let mut section = block.section("trigger");
     section.facts(identity(trigger));
+    let is_victim = report.victims.iter().any(|victim| victim.pid == trigger.pid);
+    if !is_victim {
+        who::write(&mut section, &trigger.who, detail);
+    }
     if let Some(path) = trigger.cgroup.as_ref().and_then(names::cgroup) {
         section.joined(&[path], "", "in ", Style::new());
     }
@@ -34,11 +39,11 @@ pub(super) fn write(block: &mut Block, report: &OomReport) {
 }
 
 fn identity(trigger: &Trigger) -> impl Iterator<Item = String> {
-    let Trigger { tid, uid, oom_score_adj, .. } = trigger;
+    let Trigger { tid, uid, who, oom_score_adj, .. } = trigger;
     let facts = [
         Some(names::trigger(trigger)),
         tid.map(|tid| format!("thread {tid}")),
-        uid.map(|uid| format!("uid {uid}")),
+        names::user(who, *uid),
         oom_score_adj.map(|adj| format!("oom_score_adj {adj}")),
     ];
     facts.into_iter().flatten()
@@ -58,8 +63,14 @@ fn request(trigger: &Trigger, page_size: Option<u64>) -> impl Iterator<Item = St
     [gfp, order].into_iter().flatten()
 }
 
+/// Whether functions of it in user space have names.
+pub(super) fn is_named(report: &OomReport) -> bool {
+    let stack = report.trigger.as_ref().and_then(|trigger| trigger.user_stack.as_deref());
+    stack.unwrap_or_default().iter().any(|frame| frame.symbol.is_some())
+}
+
 /// A stack, innermost first; repeated frames are counted, nothing is left out.
-fn write_stack(section: &mut Section<'_>, lead: &str, stack: Option<&[Frame]>) {
+pub(super) fn write_stack(section: &mut Section<'_>, lead: &str, stack: Option<&[Frame]>) {
     let names: Vec<String> = stack.unwrap_or_default().iter().map(frame).collect();
     let folded: Vec<String> = names
         .chunk_by(|a, b| a == b)

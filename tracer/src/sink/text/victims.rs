@@ -7,7 +7,7 @@ use super::{
     layout::{Block, Section, WIDTH},
     names,
     table::{Kind, Table, UNKNOWN},
-    units,
+    units, who,
 };
 use crate::report::{OomReport, Victim};
 
@@ -17,24 +17,25 @@ const BRIEF_ROWS: usize = 10;
 pub(super) fn write(block: &mut Block, report: &OomReport, detail: Detail) {
     match report.victims.as_slice() {
         [] => {}
-        [victim] => write_one(&mut block.section("victim"), victim),
+        [victim] => write_one(&mut block.section("victim"), victim, detail),
         victims => write_many(block, victims, detail),
     }
 }
 
-fn write_one(section: &mut Section<'_>, victim: &Victim) {
+fn write_one(section: &mut Section<'_>, victim: &Victim, detail: Detail) {
     section.facts(identity(victim));
+    who::write(section, &victim.who, detail);
     write_cgroup(section, victim);
     section.facts(memory(victim));
 }
 
 fn identity(victim: &Victim) -> impl Iterator<Item = String> {
-    let Victim { tid, vpid, uid, oom_score_adj, points, .. } = victim;
+    let Victim { tid, vpid, uid, who, oom_score_adj, points, .. } = victim;
     let facts = [
         Some(names::victim(victim)),
         tid.map(|tid| format!("thread {tid}")),
         vpid.map(|vpid| format!("pid {vpid} in its namespace")),
-        uid.map(|uid| format!("uid {uid}")),
+        names::user(who, *uid),
         oom_score_adj.map(|adj| format!("oom_score_adj {adj}")),
         points.map(|points| format!("{points} points")),
     ];
@@ -84,6 +85,7 @@ fn write_many(block: &mut Block, victims: &[Victim], detail: Detail) {
     let count = format!("{} processes, > is the chosen one", victims.len());
     section.facts([Some(count), hidden].into_iter().flatten());
     if let Some(chosen) = victims.iter().find(|victim| victim.chosen) {
+        who::write(&mut section, &chosen.who, detail);
         write_cgroup(&mut section, chosen);
     }
     block.table(&table.lines(WIDTH));

@@ -1,0 +1,88 @@
+//! Stacks in user space: the functions of programs that were built for this.
+
+use serde_json::Value;
+
+use super::check::Check;
+use crate::programs::{PROGRAMS, Program};
+
+/// Compares the stacks of the trigger and of a victim of a kill.
+pub(super) fn judge(check: &mut Check, report: &Value, victim: &Value) {
+    let trigger = &report["trigger"];
+    if let Some(program) = program(trigger) {
+        names(check, "trigger", trigger, program, program.grows_in);
+    }
+    if let Some(program) = program(victim) {
+        let is_trigger = victim["pid"] == trigger["pid"];
+        let functions = if is_trigger { program.grows_in } else { program.rests_in };
+        names(check, "victim", victim, program, functions);
+    }
+}
+
+fn program(task: &Value) -> Option<&'static Program> {
+    PROGRAMS.iter().find(|program| task["comm"] == program.name)
+}
+
+/// Its innermost frames are in these functions. A hash may follow a name.
+fn names(check: &mut Check, whose: &str, task: &Value, program: &Program, functions: &[&str]) {
+    let frames = task["user_stack"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for (index, function) in functions.iter().enumerate() {
+        let frame = frames.get(index).unwrap_or(&Value::Null);
+        let is_in = frame["symbol"].as_str().is_some_and(|symbol| is_name(symbol, function));
+        let is_made = frame["ip"].is_string() && frame["build_id"].is_null();
+        let file = format!("/bin/{}", program.name);
+        let is_whole = is_made || (frame["file"] == file.as_str() && frame["file_offset"].is_u64());
+        if !is_in || !is_whole || !frame["offset"].is_u64() {
+            check.disagree(format!(
+                "{whose} {}: frame {index} is {frame}, not in {function} of {file}",
+                program.name
+            ));
+        }
+    }
+}
+
+fn is_name(symbol: &str, function: &str) -> bool {
+    symbol.strip_prefix(function).is_some_and(|rest| rest.is_empty() || rest.starts_with("::h"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn verdict(report: &Value) -> usize {
+        let mut check = Check::default();
+        judge(&mut check, report, &report["victims"][0]);
+        check.disagreements.len()
+    }
+
+    #[test]
+    fn a_function_of_another_program_or_without_a_place_is_found() {
+        let frame = |symbol: &str, file: &str| {
+            json!({ "symbol": symbol, "offset": 1, "file": file, "build_id": "00",
+                "file_offset": 4096 })
+        };
+        let right = json!({
+            "trigger": { "comm": "rust", "pid": 1, "user_stack":
+                [frame("grower::grow_in_rust::h00", "/bin/rust"), frame("grower::main", "/bin/rust")] },
+            "victims": [{ "comm": "c-static", "pid": 2, "user_stack":
+                [frame("rest_in_c", "/bin/c-static")] }],
+        });
+        assert_eq!(verdict(&right), 0);
+        for (path, wrong) in [
+            ("/trigger/user_stack/0", frame("rest_in_c", "/bin/c-static")),
+            ("/trigger/user_stack/0/symbol", json!("_ZN6grower12grow_in_rust17h00E")),
+            ("/trigger/user_stack/1/offset", Value::Null),
+            ("/victims/0/user_stack/0/file", json!("/bin/rust")),
+            ("/victims/0/user_stack/0/file_offset", Value::Null),
+            ("/victims/0/user_stack", json!([])),
+        ] {
+            let mut report = right.clone();
+            *report.pointer_mut(path).unwrap() = wrong;
+            assert_eq!(verdict(&report), 1, "{path}");
+        }
+        let mut own = right;
+        own["victims"][0]["pid"] = json!(1);
+        assert_eq!(verdict(&own), 3, "it grew");
+    }
+}

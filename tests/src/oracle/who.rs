@@ -1,0 +1,168 @@
+//! Who died: the guest knows what it started.
+
+use std::slice;
+
+use serde_json::Value;
+
+use super::check::Check;
+use crate::facts::{Facts, Started};
+use crate::plan::PASSWD;
+
+/// What the probes keep of a command line.
+const CMDLINE_BYTES: usize = 1024;
+/// Compares command line, executable and ancestors of a victim or a trigger that was started.
+pub(super) fn judge(check: &mut Check, facts: &Facts, task: &Value) {
+    let is_tallied = TALLIED.contains(&facts.scenario.as_str());
+    let is_asked = |key: &str| !is_tallied || !task[key].is_null();
+    let started = facts.processes.iter().rev().find(|process| task["pid"] == process.pid);
+    let Some(started) = started.filter(|started| !started.cmdline.is_empty()) else {
+        return;
+    };
+    match task["cmdline"].as_array() {
+        Some(arguments) => cmdline(check, task, started, arguments),
+        None if is_asked("cmdline") => check.field(task, "/cmdline", started.cmdline.clone()),
+        None => {}
+    }
+    if is_asked("exe") {
+        check.field(task, "/exe", started.exe.as_str());
+    }
+    user(check, task, started.uid);
+    if !is_asked("parents") {
+        return;
+    }
+    match task["parents"].as_array().map(Vec::as_slice) {
+        Some([.., first]) => check.equal("the last of its parents", &first["pid"], &1.into()),
+        _ => check.field(task, "/parents", "it was started"),
+    }
+}
+
+/// By the guest's /etc/passwd.
+fn user(check: &mut Check, task: &Value, uid: u32) {
+    let users = str::from_utf8(PASSWD).unwrap_or_default();
+    let uid = uid.to_string();
+    let line = users.lines().find(|line| line.split(':').nth(2) == Some(&uid));
+    let name = line.and_then(|line| line.split(':').next());
+    let reported = task["user"].as_str();
+    // It is looked up for a report, which does not wait for long.
+    if reported.is_some() {
+        check.equal("the user", &reported, &name);
+    }
+}
+
+fn cmdline(check: &mut Check, task: &Value, started: &Started, arguments: &[Value]) {
+    let reported: Vec<&str> = arguments.iter().filter_map(Value::as_str).collect();
+    let (reported, whole) = (reported.join("\0"), started.cmdline.join("\0"));
+    // Each argument has its NUL.
+    let is_cut = whole.len() + 1 > CMDLINE_BYTES;
+    let kept = if is_cut { whole.get(..CMDLINE_BYTES).unwrap_or(&whole) } else { &whole };
+    check.equal("the command line", reported.as_str(), kept);
+    check.equal("cmdline_truncated", task["cmdline_truncated"] == true, is_cut);
+}
+
+/// Scenarios with enough kills for a rate: there a part may be missing now and then.
+pub const TALLIED: &[&str] = &["many_in_a_row"];
+/// Of a hundred, how many are caught at least.
+const CAUGHT_OF_100: usize = 99;
+/// What is counted.
+const PARTS: &[&str] = &[
+    "victims.cmdline",
+    "victims.exe",
+    "victims.parents",
+    "victims.user",
+    "victims.user_stack",
+    "trigger.cmdline",
+    "trigger.exe",
+    "trigger.parents",
+];
+
+/// How often a part of who it was is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caught {
+    /// The part, as in `source.missing`.
+    pub part: &'static str,
+    /// How many have it.
+    pub caught: usize,
+    /// How many there are.
+    pub all: usize,
+}
+
+/// Counts the parts of victims and triggers of kills.
+pub fn caught(reports: &[Value]) -> Vec<Caught> {
+    let count = |part: &'static str| {
+        let (whose, key) = part.split_once('.').unwrap_or_default();
+        let tasks = reports.iter().map(|report| &report[whose]);
+        let tasks: Vec<&Value> =
+            tasks.flat_map(|it| it.as_array().map_or(slice::from_ref(it), Vec::as_slice)).collect();
+        let caught = tasks.iter().filter(|task| !task[key].is_null()).count();
+        Caught { part, caught, all: tasks.len() }
+    };
+    PARTS.iter().map(|part| count(part)).collect()
+}
+
+/// Nearly all are caught.
+pub(super) fn rate(check: &mut Check, reports: &[Value]) {
+    for Caught { part, caught, all } in caught(reports) {
+        if all == 0 || caught * 100 < all * CAUGHT_OF_100 {
+            check.disagree(format!("{part} of {caught} of {all}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{CMDLINE_BYTES, Caught, Check, Facts, PARTS, Started, caught, judge, rate};
+
+    fn verdict(task: &serde_json::Value, last: &str) -> Vec<String> {
+        let cmdline = ["/bin/hog", "anon", last].map(str::to_owned).to_vec();
+        let started = Started {
+            comm: "hog".to_owned(),
+            pid: 7,
+            cgroup: String::new(),
+            oom_score_adj: 0,
+            uid: 0,
+            exe: "/init".to_owned(),
+            cmdline,
+        };
+        let mut check = Check::default();
+        judge(&mut check, &Facts { processes: vec![started], ..Facts::default() }, task);
+        check.disagreements
+    }
+
+    #[test]
+    fn a_wrong_a_missing_and_a_cut_command_line_are_found() {
+        let right = json!({"pid": 7, "cmdline": ["/bin/hog", "anon", "200"], "exe": "/init",
+            "parents": [{"pid": 3}, {"pid": 1}]});
+        assert_eq!(verdict(&right, "200"), Vec::<String>::new());
+        for (key, wrong) in [
+            ("cmdline", json!(["/bin/hog", "anon"])),
+            ("cmdline", json!(null)),
+            ("cmdline_truncated", json!(true)),
+            ("exe", json!("/bin/hog")),
+            ("exe", json!(null)),
+            ("parents", json!([{"pid": 3}])),
+            ("parents", json!(null)),
+        ] {
+            let mut report = right.clone();
+            report[key] = wrong;
+            assert_eq!(verdict(&report, "200").len(), 1, "{key}");
+        }
+        let mut cut = right;
+        cut["cmdline"][2] = json!("x".repeat(CMDLINE_BYTES - 14));
+        assert_eq!(verdict(&cut, &"x".repeat(2000)).len(), 1);
+        cut["cmdline_truncated"] = json!(true);
+        assert_eq!(verdict(&cut, &"x".repeat(2000)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_was_caught_is_counted() {
+        let reports = [json!({"victims": [{"cmdline": []}, {}], "trigger": {"cmdline": ["a"]}})];
+        let all = caught(&reports);
+        assert_eq!(all[0], Caught { part: "victims.cmdline", caught: 1, all: 2 });
+        assert_eq!(all[5], Caught { part: "trigger.cmdline", caught: 1, all: 1 });
+        let mut check = Check::default();
+        rate(&mut check, &reports);
+        assert_eq!(check.disagreements.len(), PARTS.len() - 1);
+    }
+}

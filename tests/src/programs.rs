@@ -1,0 +1,106 @@
+//! Small programs whose stacks have names that a test knows: built by the host, one way each.
+
+/// One of them.
+#[derive(Debug)]
+pub struct Program {
+    /// Its name: what ps shows, and the file below /bin in the guest.
+    pub name: &'static str,
+    /// Its source, in `tests/programs`.
+    pub source: &'static str,
+    /// Options of the compiler.
+    pub options: &'static [&'static str],
+    /// The functions that it takes memory in, innermost first.
+    pub grows_in: &'static [&'static str],
+    /// Likewise where it rests.
+    pub rests_in: &'static [&'static str],
+}
+
+/// Unoptimized code has frame pointers, in functions that call nobody too.
+const FRAME_POINTERS: &[&str] = &["grow_in_c", "outer_in_c", "grow", "main"];
+const RESTS: &[&str] = &["rest_in_c"];
+
+/// All of them.
+pub const PROGRAMS: &[Program] = &[
+    Program {
+        name: "c-static",
+        source: "grower.c",
+        options: &["-static", "-no-pie", "-O0"],
+        grows_in: FRAME_POINTERS,
+        rests_in: RESTS,
+    },
+    Program {
+        name: "c-static-pie",
+        source: "grower.c",
+        options: &["-static-pie", "-O0"],
+        grows_in: FRAME_POINTERS,
+        rests_in: RESTS,
+    },
+    Program {
+        name: "c-dynamic",
+        source: "grower.c",
+        options: &["-pie", "-O0"],
+        grows_in: FRAME_POINTERS,
+        rests_in: RESTS,
+    },
+    // Where it was is known in any case, who called is not.
+    Program {
+        name: "c-no-fp",
+        source: "grower.c",
+        options: &["-static", "-no-pie", "-fomit-frame-pointer"],
+        grows_in: &["grow_in_c"],
+        rests_in: RESTS,
+    },
+    Program {
+        name: "c-made",
+        source: "grower.c",
+        options: &["-static-pie", "-DMADE"],
+        grows_in: &["made_at_run_time"],
+        rests_in: RESTS,
+    },
+    Program {
+        name: "rust",
+        source: "grower.rs",
+        options: &["-Copt-level=2", "-Ctarget-feature=+crt-static", "-Cforce-frame-pointers=yes"],
+        grows_in: &["grower::grow_in_rust", "grower::main"],
+        rests_in: &[],
+    },
+];
+
+/// The number of a program, by which a workload becomes it; beyond them all for one that there is not.
+pub const fn number(name: &str) -> usize {
+    let mut number = 0;
+    while number < PROGRAMS.len() {
+        if same(PROGRAMS[number].name.as_bytes(), name.as_bytes()) {
+            return number;
+        }
+        number += 1;
+    }
+    number
+}
+
+const fn same(one: &[u8], other: &[u8]) -> bool {
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
+}
+
+/// Where a program lies in the guest.
+pub fn path(number: usize) -> Option<String> {
+    Some(format!("/bin/{}", PROGRAMS.get(number)?.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_by_name() {
+        for (index, program) in PROGRAMS.iter().enumerate() {
+            assert_eq!(number(program.name), index);
+            assert!(path(index).is_some_and(|path| path.ends_with(program.name)));
+        }
+        assert_eq!(path(number("c-stat")), None);
+    }
+}

@@ -1,0 +1,163 @@
+//! Who trigger and victims are.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Findings, compose, kill,
+    parts::{host, victim},
+};
+use crate::{
+    assemble::{Account, Stage, TaskContext},
+    enrich::{metadata::ContainerNames, process::ProcessFiles},
+    events::{CgroupPath, Name, Parent, UserFrame},
+    report::{Frame, OomReport},
+    user_symbols::{Place, UserNames},
+};
+
+fn names(names: &[&[u8]]) -> Vec<Name> {
+    names.iter().map(|name| Name(name.to_vec())).collect()
+}
+
+fn java() -> TaskContext {
+    TaskContext {
+        cmdline: Some((names(&[b"java", b"-jar"]), false)),
+        exe: Some((names(&[b"usr", b"bin", b"java"]), true)),
+        parents: Some(vec![Parent { tgid: 7, comm: Name(b"sh".to_vec()) }]),
+        user_stack: Some(vec![UserFrame::Ip { ip: 16 }]),
+        unread: Vec::new(),
+    }
+}
+
+/// With the hook that tells of victims.
+fn report(account: &Account, findings: &Findings) -> OomReport {
+    let mut host = host();
+    host.hooks.insert("signal_deliver".to_owned(), "tp_btf".to_owned());
+    compose(account, &host, findings)
+}
+
+#[test]
+fn the_trigger_and_a_victim_that_are_one_process_are_told_alike() {
+    let mut account = kill();
+    account.contexts.insert(100, java());
+    let mut findings = Findings::default();
+    findings.users.insert(1000, "app".to_owned());
+    let report = report(&account, &findings);
+    let (victim, trigger) = (&report.victims[0], report.trigger.as_ref().unwrap());
+    assert_eq!(victim.who, trigger.who);
+    assert_eq!(victim.who.cmdline.as_deref().unwrap(), ["java", "-jar"]);
+    assert_eq!(
+        (victim.who.exe.as_deref(), victim.who.exe_truncated),
+        (Some("/usr/bin/java"), true)
+    );
+    assert_eq!(victim.who.user.as_deref(), Some("app"));
+    assert_eq!(victim.who.parents.as_ref().unwrap()[0].comm, "sh");
+    assert_eq!(victim.user_stack.as_ref().unwrap()[0].ip.as_deref(), Some("0x10"));
+    assert_eq!(report.source.missing, []);
+}
+
+#[test]
+fn arguments_that_are_not_text_have_their_bytes_in_hex() {
+    let mut account = kill();
+    let cmdline = Some((names(&[b"a", b"\xff"]), true));
+    account.contexts.insert(100, TaskContext { cmdline, ..TaskContext::default() });
+    let who = report(&account, &Findings::default()).victims.swap_remove(0).who;
+    assert_eq!(who.cmdline.unwrap(), ["a", "\u{fffd}"]);
+    assert_eq!(who.cmdline_hex.unwrap(), ["61", "ff"]);
+    assert!(who.cmdline_truncated);
+}
+
+#[test]
+fn what_the_probes_did_not_read_may_come_from_proc() {
+    let account = kill();
+    let files = ProcessFiles { cmdline: Some(vec!["java".to_owned()]), exe: None };
+    let findings = Findings {
+        processes: BTreeMap::from([((account.seq, 100), files)]),
+        ..Findings::default()
+    };
+    let who = report(&account, &findings).victims.swap_remove(0).who;
+    assert_eq!((who.cmdline.unwrap().len(), who.exe), (1, None));
+}
+
+#[test]
+fn what_was_not_caught_is_missing_with_the_reason_once_the_report_is_closed() {
+    let mut account = kill();
+    account.victims.push((9_001, victim(200)));
+    account.contexts.insert(100, java());
+    account.contexts.insert(200, TaskContext { unread: vec!["cmdline"], ..TaskContext::default() });
+    let missing = |account: &Account| {
+        let missing = report(account, &Findings::default()).source.missing;
+        missing.into_iter().map(|it| format!("{}: {}", it.field, it.why)).collect::<Vec<_>>()
+    };
+    let said = missing(&account);
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].starts_with("victims.cmdline: of 200: it was not in memory"), "{said:?}");
+    assert!(said[1].starts_with("victims.exe: of 200: it had not met"), "{said:?}");
+    account.stage = Stage::Killed;
+    assert_eq!(missing(&account), [""; 0]);
+}
+
+#[test]
+fn a_container_gets_the_names_that_were_found() {
+    let mut account = kill();
+    let id = "ab".repeat(32);
+    account.victims[0].1.task.cgroup_id = Some(5);
+    let path = CgroupPath {
+        id: 5,
+        names: names(&[b"system.slice", format!("docker-{id}.scope").as_bytes()]),
+        truncated: false,
+    };
+    account.paths.insert(5, path);
+    let named = ContainerNames { name: Some("hog".to_owned()), ..ContainerNames::default() };
+    let findings =
+        Findings { containers: BTreeMap::from([(id.clone(), named)]), ..Findings::default() };
+    let home = report(&account, &findings).victims.swap_remove(0).home;
+    let container = home.container.unwrap();
+    assert_eq!((container.name.as_deref(), container.id), (Some("hog"), Some(id)));
+    assert_eq!(container.runtime.as_deref(), Some("docker"));
+    assert_eq!(home.slice.as_deref(), Some("system.slice"));
+}
+
+#[test]
+fn frames_have_the_names_of_their_own_process() {
+    let mut account = kill();
+    let place = |file_offset| Place { build_id: "ab".to_owned(), file_offset };
+    let frames = vec![
+        UserFrame::File { build_id: "ab".to_owned(), file_offset: 16 },
+        UserFrame::Ip { ip: 16 },
+        UserFrame::Ip { ip: 17 },
+    ];
+    let other = victim(555);
+    account.victims.push((9, other));
+    for pid in [100, 555] {
+        account.contexts.insert(pid, TaskContext { user_stack: Some(frames.clone()), ..java() });
+    }
+    if let Some(invocation) = &mut account.invocation {
+        invocation.user_stack = Some(frames);
+    }
+    let named = |symbol: &str| crate::user_symbols::Name {
+        symbol: Some(symbol.to_owned()),
+        offset: Some(3),
+        file: Some("/bin/app".to_owned()),
+    };
+    let names = |symbol: &str| UserNames {
+        places: vec![(place(16), named(symbol)), (place(17), named("elsewhere"))],
+        addresses: vec![(16, named(symbol))],
+    };
+    let mut findings = Findings::default();
+    findings.user_names.insert((account.seq, 100), names("of_trigger"));
+    findings.user_names.insert((account.seq, 555), names("of_victim"));
+    findings.user_names.insert((account.seq + 1, 100), names("of_another_kill"));
+    let report = report(&account, &findings);
+    let symbols = |stack: &Option<Vec<Frame>>| -> Vec<Option<String>> {
+        stack.iter().flatten().map(|frame| frame.symbol.clone()).collect()
+    };
+    let twice = |symbol: &str| vec![Some(symbol.to_owned()), Some(symbol.to_owned()), None];
+    assert_eq!(symbols(&report.trigger.as_ref().unwrap().user_stack), twice("of_trigger"));
+    for victim in &report.victims {
+        let name = if victim.pid == 555 { "of_victim" } else { "of_trigger" };
+        assert_eq!(symbols(&victim.user_stack), twice(name));
+        let first = &victim.user_stack.as_ref().unwrap()[0];
+        assert_eq!((first.offset, first.file_offset), (Some(3), Some(16)));
+        assert_eq!(first.file.as_deref(), Some("/bin/app"));
+    }
+}

@@ -1,0 +1,161 @@
+//! The files, one function per kind.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{ContainerNames, below};
+use crate::enrich::bounded;
+
+/// A bundle's config.json is 10 to 100 KB.
+const MOST_BYTES: u64 = 1 << 20;
+/// podman's list of all containers.
+const MOST_BYTES_OF_LIST: u64 = 4 << 20;
+/// Namespaces of containerd: one to a handful.
+const MOST_NAMESPACES: usize = 32;
+/// Containers of one host: some hundreds.
+const MOST_LOGS: usize = 16_384;
+
+/// State directories of containerd, whose children are namespaces.
+const CONTAINERD: &[&str] = &[
+    "run/containerd/io.containerd.runtime.v2.task",
+    "run/k3s/containerd/io.containerd.runtime.v2.task",
+    "run/docker/containerd/daemon/io.containerd.runtime.v2.task",
+];
+
+fn json<T: DeserializeOwned>(path: &Path, most: u64) -> Option<T> {
+    serde_json::from_slice(&bounded::read(path, most)?).ok()
+}
+
+/// The OCI bundle of a container: the annotations in its config.json.
+pub(super) fn bundle(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option<ContainerNames> {
+    #[derive(Deserialize)]
+    struct Config {
+        #[serde(default)]
+        annotations: BTreeMap<String, String>,
+    }
+    let config: Config = bundles(root, id, user).find_map(|path| json(&path, MOST_BYTES))?;
+    let find = |keys: &[&str]| keys.iter().find_map(|key| config.annotations.get(*key).cloned());
+    Some(ContainerNames {
+        name: find(&[
+            "io.kubernetes.cri.container-name",
+            "io.kubernetes.container.name",
+            "nerdctl/name",
+        ]),
+        image: find(&[
+            "io.kubernetes.cri.image-name",
+            "io.kubernetes.cri-o.ImageName",
+            "nerdctl/image-ref",
+            "org.opencontainers.image.ref.name",
+        ]),
+        pod: find(&["io.kubernetes.cri.sandbox-name", "io.kubernetes.pod.name"]),
+        namespace: find(&["io.kubernetes.cri.sandbox-namespace", "io.kubernetes.pod.namespace"]),
+        pod_uid: find(&["io.kubernetes.cri.sandbox-uid", "io.kubernetes.pod.uid"]),
+    })
+}
+
+fn bundles(root: &Path, id: &str, user: Option<(u32, &str)>) -> impl Iterator<Item = PathBuf> {
+    let namespaces = CONTAINERD.iter().flat_map(move |state| {
+        let state = root.join(state);
+        let names: Vec<String> = bounded::names(&state, MOST_NAMESPACES).collect();
+        names.into_iter().map(move |name| state.join(name))
+    });
+    let containerd = namespaces.map(move |namespace| namespace.join(id).join("config.json"));
+    let storages = ["run/containers/storage", "var/lib/containers/storage"].map(str::to_owned);
+    let rootless = user.into_iter().flat_map(|(uid, home)| {
+        [format!("run/user/{uid}/containers"), format!("{home}/.local/share/containers/storage")]
+    });
+    let userdata = storages.into_iter().chain(rootless).map(move |storage| {
+        below(root, &storage).join(format!("overlay-containers/{id}/userdata/config.json"))
+    });
+    containerd.chain(userdata)
+}
+
+/// Docker's own description of a container.
+pub(super) fn docker(root: &Path, id: &str) -> Option<ContainerNames> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Container {
+        name: Option<String>,
+        config: Option<Config>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Config {
+        image: Option<String>,
+        labels: Option<BTreeMap<String, String>>,
+    }
+    let path = root.join("var/lib/docker/containers").join(id).join("config.v2.json");
+    let container: Container = json(&path, MOST_BYTES)?;
+    let (image, labels) = container.config.map(|it| (it.image, it.labels)).unwrap_or_default();
+    let label = |key: &str| labels.as_ref().and_then(|labels| labels.get(key).cloned());
+    let name = container.name.map(|name| name.trim_start_matches('/').to_owned());
+    Some(ContainerNames {
+        name: label("io.kubernetes.container.name").or(name),
+        image,
+        pod: label("io.kubernetes.pod.name"),
+        namespace: label("io.kubernetes.pod.namespace"),
+        pod_uid: label("io.kubernetes.pod.uid"),
+    })
+}
+
+/// The lists of containers that podman and CRI-O keep in their storage.
+pub(super) fn listed(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option<ContainerNames> {
+    #[derive(Deserialize)]
+    struct Listed {
+        id: String,
+        #[serde(default)]
+        names: Vec<String>,
+        #[serde(default)]
+        metadata: String,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    struct Metadata {
+        image_name: Option<String>,
+    }
+    let system = "var/lib/containers/storage".to_owned();
+    let own = user.map(|(_, home)| format!("{home}/.local/share/containers/storage"));
+    let lists = own.into_iter().chain([system]).flat_map(|storage| {
+        let storage = below(root, &storage).join("overlay-containers");
+        ["containers.json", "volatile-containers.json"].map(|list| storage.join(list))
+    });
+    let mut lists = lists.filter_map(|path| json::<Vec<Listed>>(&path, MOST_BYTES_OF_LIST));
+    let found = lists.find_map(|list| list.into_iter().find(|container| container.id == id))?;
+    let metadata: Option<Metadata> = serde_json::from_str(&found.metadata).ok();
+    Some(ContainerNames {
+        name: found.names.into_iter().next(),
+        image: metadata.and_then(|metadata| metadata.image_name),
+        ..ContainerNames::default()
+    })
+}
+
+/// /var/log/containers/POD_NAMESPACE_CONTAINER-ID.log
+pub(super) fn kubelet_log(root: &Path, id: &str) -> Option<ContainerNames> {
+    let ending = format!("-{id}.log");
+    let directory = root.join("var/log/containers");
+    let log = bounded::names(&directory, MOST_LOGS).find(|name| name.ends_with(&ending))?;
+    let mut parts = log.strip_suffix(&ending)?.split('_').map(str::to_owned);
+    Some(ContainerNames {
+        pod: parts.next(),
+        namespace: parts.next(),
+        name: parts.next(),
+        ..ContainerNames::default()
+    })
+}
+
+/// /var/log/pods/NAMESPACE_POD_UID
+pub(super) fn pod_log(root: &Path, uid: &str) -> Option<ContainerNames> {
+    let ending = format!("_{uid}");
+    let directory = root.join("var/log/pods");
+    let log = bounded::names(&directory, MOST_LOGS).find(|name| name.ends_with(&ending))?;
+    let (namespace, pod) = log.strip_suffix(&ending)?.split_once('_')?;
+    Some(ContainerNames {
+        pod: Some(pod.to_owned()),
+        namespace: Some(namespace.to_owned()),
+        ..ContainerNames::default()
+    })
+}

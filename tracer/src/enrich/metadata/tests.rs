@@ -1,0 +1,105 @@
+//! Hosts made of files.
+
+use std::{fs, path::Path};
+
+use super::{ContainerNames, look_up};
+use crate::enrich::container;
+
+const ID: &str = "9e073649debeec6d511391c9ec7627ee67ce3a3fb508b0fa0437a97f8e58ba98";
+const UID: &str = "019c1fe8-0d92-4aa0-b61c-4df58bdde71c";
+
+fn write(root: &Path, path: &str, content: &str) {
+    let path = root.join(path.replace("$ID", ID));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+/// "name image pod namespace", "-" for what is not known.
+fn found(root: &Path, path: &str) -> String {
+    let path = path.replace("$ID", ID);
+    let container = container::home(&path).container.unwrap();
+    let ContainerNames { name, image, pod, namespace, .. } = look_up(root, &container, &path);
+    let parts = [name, image, pod, namespace];
+    parts.map(|part| part.unwrap_or_else(|| "-".to_owned())).join(" ")
+}
+
+#[test]
+fn names_come_from_what_each_runtime_leaves() {
+    let cri = r#"{"ociVersion":"1.1.0","annotations":{
+        "io.kubernetes.cri.container-type":"container",
+        "io.kubernetes.cri.container-name":"app",
+        "io.kubernetes.cri.image-name":"registry/app:1",
+        "io.kubernetes.cri.sandbox-name":"web-0",
+        "io.kubernetes.cri.sandbox-namespace":"shop"}}"#;
+    let crio = r#"{"annotations":{"io.kubernetes.container.name":"app",
+        "io.kubernetes.cri-o.ImageName":"registry/app:1","io.kubernetes.pod.name":"web-0",
+        "io.kubernetes.pod.namespace":"shop"}}"#;
+    let docker = r#"{"ID":"x","Name":"/hungry_hog","Config":{"Image":"hog:latest",
+        "Labels":{}},"State":{"Running":true}}"#;
+    let podman = format!(
+        r#"[{{"id":"0","names":["other"]}},{{"id":"{ID}","names":["hungry"],
+        "metadata":"{{\"image-name\":\"localhost/hog:latest\",\"name\":\"hungry\"}}"}}]"#
+    );
+    let state = "run/containerd/io.containerd.runtime.v2.task/k8s.io/$ID/config.json";
+    for (file, content, path, expected) in [
+        (state, cri, "/kubepods/pod1/$ID", "app registry/app:1 web-0 shop"),
+        (
+            "run/containers/storage/overlay-containers/$ID/userdata/config.json",
+            crio,
+            "/kubepods.slice/crio-$ID.scope",
+            "app registry/app:1 web-0 shop",
+        ),
+        (
+            "var/lib/docker/containers/$ID/config.v2.json",
+            docker,
+            "/system.slice/docker-$ID.scope",
+            "hungry_hog hog:latest - -",
+        ),
+        (
+            "var/lib/containers/storage/overlay-containers/volatile-containers.json",
+            &podman,
+            "/machine.slice/libpod-$ID.scope/container",
+            "hungry localhost/hog:latest - -",
+        ),
+        ("var/log/containers/web-0_shop_app-$ID.log", "", "/kubepods/pod1/$ID", "app - web-0 shop"),
+        (
+            &format!("var/log/pods/shop_web-0_{UID}/app/0.log"),
+            "",
+            &format!("/kubepods/burstable/pod{UID}"),
+            "- - web-0 shop",
+        ),
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(found(root.path(), path), "- - - -", "{file}");
+        write(root.path(), file, content);
+        assert_eq!(found(root.path(), path), expected, "{file}");
+    }
+}
+
+#[test]
+fn a_users_containers_are_found_in_their_home() {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), "etc/passwd", "me:x:1000:1000::/home/me:/bin/sh\n");
+    let list = format!(r#"[{{"id":"{ID}","names":["mine"]}}]"#);
+    let storage = "home/me/.local/share/containers/storage/overlay-containers";
+    write(root.path(), &format!("{storage}/containers.json"), &list);
+    let path = "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-$ID.scope";
+    assert_eq!(found(root.path(), path), "mine - - -");
+    let path = path.replace("1000", "1001");
+    assert_eq!(found(root.path(), &path), "- - - -");
+}
+
+#[test]
+fn what_is_broken_or_too_long_is_no_name() {
+    let root = tempfile::tempdir().unwrap();
+    let file = "var/lib/docker/containers/$ID/config.v2.json";
+    for content in ["", "{", "[]", r#"{"Name":7}"#, &"x".repeat((1 << 20) + 1)] {
+        write(root.path(), file, content);
+        assert_eq!(found(root.path(), "/docker/$ID"), "- - - -");
+    }
+    write(root.path(), file, &format!(r#"{{"Name":"/{}"}}"#, "ä".repeat(300)));
+    assert_eq!(found(root.path(), "/docker/$ID"), format!("{} - - -", "ä".repeat(256)));
+    // An id that is no plain name never becomes part of a path.
+    let outside = container::home("/lxc/..").container.unwrap();
+    assert!(look_up(root.path(), &outside, "/lxc/..").is_empty());
+}

@@ -1,0 +1,56 @@
+//! /etc/passwd: names and home directories of users.
+
+use std::path::Path;
+
+use super::bounded;
+
+/// More than any file of people; directories of a company are elsewhere.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// A user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// Login name.
+    pub name: String,
+    /// Home directory.
+    pub home: String,
+}
+
+/// The first user with this id, as `getpwuid` has it.
+pub fn user(root: &Path, uid: u32) -> Option<User> {
+    let content = bounded::read(&root.join("etc/passwd"), MOST_BYTES)?;
+    String::from_utf8_lossy(&content).lines().find_map(|line| parse(line, uid))
+}
+
+/// name:password:uid:gid:comment:home:shell
+fn parse(line: &str, uid: u32) -> Option<User> {
+    let mut fields = line.split(':');
+    let name = fields.next().filter(|name| !name.is_empty())?;
+    let id: u32 = fields.nth(1)?.parse().ok()?;
+    let home = fields.nth(2).unwrap_or_default();
+    (id == uid).then(|| User { name: name.to_owned(), home: home.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{User, user};
+
+    #[test]
+    fn users_are_found_by_id_and_odd_lines_are_passed_over() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(user(root.path(), 0), None);
+        fs::create_dir(root.path().join("etc")).unwrap();
+        let lines = "root:x:0:0:root:/root:/bin/sh\n\n:x:7:\nshort\n+::::::\n\
+                     app:x:1000:1000::/home/app:\nother:x:1000:1000::/:\nbare:x:5";
+        fs::write(root.path().join("etc/passwd"), lines).unwrap();
+        let found = |uid| user(root.path(), uid).map(|User { name, home }| (name, home));
+        let owned = |name: &str, home: &str| Some((name.to_owned(), home.to_owned()));
+        assert_eq!(found(0), owned("root", "/root"));
+        assert_eq!(found(1000), owned("app", "/home/app"));
+        assert_eq!(found(5), owned("bare", ""));
+        assert_eq!(found(7), None);
+        assert_eq!(found(1), None);
+    }
+}

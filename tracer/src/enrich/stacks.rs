@@ -1,0 +1,200 @@
+//! Names for stacks in user space, found on a thread of its own: a symbol table takes tens of
+//! milliseconds and a child, while the ring is drained. The report that a stack is for is closed when
+//! its names are there, or after [`PATIENCE`]: then its frames stay places in files.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+
+use crate::{
+    events::UserFrame,
+    user_symbols::{Hint, Place, Process, UserNames, UserSymbols},
+};
+
+/// How long the close of a report is put off for names.
+pub const PATIENCE: Duration = Duration::from_secs(3);
+/// Stacks that wait. In a storm those that do not fit stay without names.
+const MOST_QUESTIONS: usize = 64;
+
+/// A stack to be named.
+#[derive(Debug)]
+struct Question {
+    seq: u64,
+    process: Process,
+    hint: Option<Hint>,
+    places: Vec<Place>,
+    ips: Vec<u64>,
+}
+
+#[derive(Debug)]
+enum Ask {
+    Open(Process),
+    Name(Question),
+}
+
+/// The names of a stack.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Number of the invocation.
+    pub seq: u64,
+    /// Process.
+    pub pid: i32,
+    /// The names.
+    pub names: UserNames,
+}
+
+/// What both threads see.
+#[derive(Debug, Default)]
+struct Shared {
+    answers: Mutex<Vec<(u64, u32, UserNames)>>,
+    answered: Arc<Notify>,
+}
+
+impl Shared {
+    fn answers(&self) -> MutexGuard<'_, Vec<(u64, u32, UserNames)>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Questions of one invocation.
+#[derive(Debug)]
+struct Open {
+    count: usize,
+    since: Instant,
+}
+
+/// The thread, from outside.
+#[derive(Debug, Default)]
+pub struct Stacks {
+    shared: Arc<Shared>,
+    questions: Option<SyncSender<Ask>>,
+    open: BTreeMap<u64, Open>,
+    /// Those that [`Stacks::new_seqs`] has not told.
+    new: BTreeSet<u64>,
+}
+
+impl Stacks {
+    /// What is notified when there are answers.
+    pub fn answered(&self) -> Arc<Notify> {
+        Arc::clone(&self.shared.answered)
+    }
+
+    /// Opens the files of a process that is going to die.
+    pub fn open(&mut self, process: Process) {
+        self.send(Ask::Open(process));
+    }
+
+    /// Asks for the names of a stack. A full queue is not waited for.
+    pub fn ask(&mut self, seq: u64, process: Process, hint: Option<Hint>, frames: &[UserFrame]) {
+        let mut question = Question { seq, process, hint, places: Vec::new(), ips: Vec::new() };
+        for frame in frames {
+            match frame {
+                UserFrame::File { build_id, file_offset } => question
+                    .places
+                    .push(Place { build_id: build_id.clone(), file_offset: *file_offset }),
+                UserFrame::Ip { ip } => question.ips.push(*ip),
+            }
+        }
+        if !frames.is_empty() && self.send(Ask::Name(question)) {
+            let open = self.open.entry(seq).or_insert(Open { count: 0, since: Instant::now() });
+            if open.count == 0 {
+                self.new.insert(seq);
+            }
+            open.count += 1;
+        }
+    }
+
+    /// Invocations whose names are being looked for, those that were not told before.
+    pub fn new_seqs(&mut self) -> BTreeSet<u64> {
+        std::mem::take(&mut self.new)
+    }
+
+    /// What was found since the last time.
+    pub fn answers(&mut self) -> Vec<Answer> {
+        let answers = std::mem::take(&mut *self.shared.answers());
+        for (seq, ..) in &answers {
+            if let Some(open) = self.open.get_mut(seq) {
+                open.count = open.count.saturating_sub(1);
+            }
+        }
+        let answer = |(seq, pid, names)| Some(Answer { seq, pid: i32::try_from(pid).ok()?, names });
+        answers.into_iter().filter_map(answer).collect()
+    }
+
+    /// Invocations that need not be waited for any more: all was answered, or takes too long.
+    pub fn settled(&mut self) -> Vec<u64> {
+        let settled = |_: &u64, open: &mut Open| open.count == 0 || open.since.elapsed() > PATIENCE;
+        self.open.extract_if(.., settled).map(|(seq, _)| seq).collect()
+    }
+
+    fn send(&mut self, ask: Ask) -> bool {
+        if self.questions.is_none() {
+            self.questions = start(Arc::clone(&self.shared));
+        }
+        self.questions.as_ref().is_some_and(|queue| queue.try_send(ask).is_ok())
+    }
+}
+
+/// A host that lets us have no thread goes without.
+fn start(shared: Arc<Shared>) -> Option<SyncSender<Ask>> {
+    let (sender, questions) = sync_channel(MOST_QUESTIONS);
+    let thread = thread::Builder::new().name("oomwhy-symbols".to_owned()).stack_size(256 << 10);
+    thread.spawn(move || run(&questions, &shared)).ok()?;
+    Some(sender)
+}
+
+fn run(questions: &Receiver<Ask>, shared: &Shared) {
+    let mut symbols = UserSymbols::default();
+    for ask in questions {
+        match ask {
+            Ask::Open(process) => symbols.open(process),
+            Ask::Name(Question { seq, process, hint, places, ips }) => {
+                let names = symbols.resolve(process, hint.as_ref(), &places, &ips);
+                shared.answers().push((seq, process.pid, names));
+                shared.answered.notify_one();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// This test's own executable has no hidden command: nothing is named, and that is an answer.
+    #[test]
+    fn an_invocation_is_settled_when_all_its_stacks_were_answered() {
+        let mut stacks = Stacks::default();
+        let process = Process { pid: std::process::id(), started_ns: 0 };
+        stacks.ask(7, process, None, &[]);
+        assert!(stacks.new_seqs().is_empty() && stacks.settled().is_empty());
+        let frame = [UserFrame::File { build_id: "00".to_owned(), file_offset: 1 }];
+        stacks.ask(7, process, None, &frame);
+        stacks.ask(7, process, None, &frame);
+        assert_eq!(stacks.new_seqs(), [7].into());
+        assert!(stacks.new_seqs().is_empty());
+        let begin = Instant::now();
+        let mut answers = Vec::new();
+        while answers.len() < 2 && begin.elapsed() < PATIENCE {
+            answers.extend(stacks.answers());
+            assert!(answers.len() == 2 || stacks.settled().is_empty());
+            thread::yield_now();
+        }
+        let answer = Answer {
+            seq: 7,
+            pid: i32::try_from(process.pid).unwrap(),
+            names: UserNames::default(),
+        };
+        assert_eq!(answers.first(), Some(&answer));
+        assert_eq!(stacks.settled(), [7]);
+        assert!(stacks.settled().is_empty());
+    }
+}
