@@ -25,6 +25,9 @@ and the linker, for both:
   cargo install bpf-linker --version 0.10.4 --locked
 (`cargo xtask setup` does all of it on Debian and Ubuntu)";
 
+/// Where it says how long its parts are, by which the kernel's verifier could quote our sources.
+const BTF_EXT: &[u8] = b".BTF.ext";
+
 /// How the names of sections begin that nobody reads.
 const DROPPED: [&[u8]; 3] = [b".debug_", b".rel.debug_", b".rel.BTF"];
 
@@ -59,6 +62,12 @@ fn strip_dwarf(object: &Path) -> anyhow::Result<()> {
         // Offsets in .BTF and .BTF.ext are final without their relocations; libbpf and aya ignore
         // those, aya after parsing them.
         section.delete = DROPPED.iter().any(|start| section.name.starts_with(start));
+        if let (BTF_EXT, SectionData::Data(data)) = (&*section.name, &mut section.data)
+            && env::var_os("CARGO_FEATURE_PROBE_LOG").is_none()
+        {
+            let without = without_lines(data).context(".BTF.ext is not as it is known")?;
+            *data = without.into();
+        }
     }
     elf.delete_orphans();
     // LLVM keeps all names in one table; the writer wants those of sections in one of their own.
@@ -69,6 +78,29 @@ fn strip_dwarf(object: &Path) -> anyhow::Result<()> {
     let mut stripped = Vec::new();
     elf.write(&mut stripped)?;
     fs::write(object, stripped).with_context(|| format!("write {}", object.display()))
+}
+
+/// `.BTF.ext` without the line of each instruction, nine tenths of it: only a verifier that refuses
+/// a program quotes them, and every start would hand them to the kernel. A header of six u32 and up
+/// (magic and flags, its length, offset and length of the functions, of the lines), then
+/// the parts, offsets from the header's end.
+fn without_lines(section: &[u8]) -> Option<Vec<u8>> {
+    let word = |at: usize| Some(u32::from_le_bytes(*section.get(at..)?.first_chunk()?));
+    let [header, functions_at, functions, lines_at, lines] =
+        [word(4)?, word(8)?, word(12)?, word(16)?, word(20)?];
+    // Relocations would come behind; rustc makes none.
+    let has_relocations = header >= 32 && word(28)? != 0;
+    if has_relocations || functions_at != 0 || lines_at != functions {
+        return None;
+    }
+    let end = usize::try_from(header.checked_add(functions)?).ok()?;
+    (section.len() == end + usize::try_from(lines).ok()?).then_some(())?;
+    let mut short = section.get(..end)?.to_vec();
+    short.get_mut(20..24)?.fill(0);
+    if header >= 32 {
+        short.get_mut(24..28)?.copy_from_slice(&functions.to_le_bytes());
+    }
+    Some(short)
 }
 
 /// Whether rustup's `toolchain` has `path` below its rustlib folder.

@@ -1,9 +1,10 @@
 //! The kernels under test: `tests/kernels.toml` as data.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use anyhow::{Context as _, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One kernel of the matrix.
 #[derive(Clone, Debug, Deserialize)]
@@ -15,6 +16,12 @@ pub struct Kernel {
     pub suites: Vec<String>,
     /// A glob over package names; the newest version that matches is taken.
     pub package: String,
+    /// Its architecture.
+    #[serde(default)]
+    pub arch: Arch,
+    /// The only scenarios it runs; all if empty.
+    #[serde(default)]
+    pub scenarios: Vec<String>,
     /// Whether the v1 memory controller is there.
     #[serde(default)]
     pub cgroup_v1: bool,
@@ -23,6 +30,33 @@ pub struct Kernel {
     /// Scenarios in which less can be told on this kernel, by name.
     #[serde(default)]
     pub gaps: BTreeMap<String, Gap>,
+}
+
+impl Kernel {
+    /// Whether it runs this scenario.
+    pub fn runs(&self, scenario: &str) -> bool {
+        self.scenarios.is_empty() || self.scenarios.iter().any(|it| it == scenario)
+    }
+}
+
+/// An architecture, by Debian's name of it.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Arch {
+    /// x86-64.
+    #[default]
+    Amd64,
+    /// AArch64.
+    Arm64,
+}
+
+impl fmt::Display for Arch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
+        })
+    }
 }
 
 /// What cannot be told. A gap that is closed is an error too, so that none outlives its cause.
@@ -97,9 +131,9 @@ mod tests {
     }
 
     #[test]
-    fn every_gap_is_in_a_scenario() {
+    fn every_scenario_that_is_named_is_there() {
         for kernel in kernels().unwrap() {
-            for name in kernel.gaps.keys() {
+            for name in kernel.gaps.keys().chain(&kernel.scenarios) {
                 assert!(crate::scenarios::find(name).is_some(), "{}: {name}", kernel.name);
             }
         }

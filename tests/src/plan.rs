@@ -69,6 +69,13 @@ pub struct Boot {
     kernels: &'static [&'static str],
 }
 
+impl Boot {
+    /// The scenarios that it runs on a kernel.
+    pub fn scenarios_on(&self, kernel: &Kernel) -> impl Iterator<Item = &'static str> {
+        self.scenarios.iter().copied().filter(|scenario| kernel.runs(scenario))
+    }
+}
+
 const PLAIN: Boot = Boot {
     name: "",
     memory_mib: 512,
@@ -195,6 +202,7 @@ pub fn boots(kernel: &Kernel, names: &[String]) -> impl Iterator<Item = &'static
     BOOTS
         .iter()
         .filter(move |boot| cgroup_v1 || !boot.needs_cgroup_v1)
+        .filter(|boot| boot.scenarios_on(kernel).next().is_some())
         .filter(|boot| boot.kernels.is_empty() || boot.kernels.contains(&kernel.name.as_str()))
         .filter(move |boot| names.is_empty() || names.iter().any(|name| name == boot.name))
 }

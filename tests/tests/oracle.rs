@@ -47,10 +47,10 @@ fn trials(results: &Path) -> Result<Vec<Trial>> {
                     support::check(&results, &name).map_err(|error| format!("{error:#}").into())
                 }));
             }
-            for scenario in boot.scenarios {
+            for scenario in boot.scenarios_on(&kernel) {
                 let boot = results.join(&kernel.name).join(boot.name);
                 let name = format!("{}::{scenario}", kernel.name);
-                let gap = kernel.gaps.get(*scenario).cloned();
+                let gap = kernel.gaps.get(scenario).cloned();
                 trials.push(Trial::test(name, move || check(&boot, scenario, gap.as_ref())));
             }
         }

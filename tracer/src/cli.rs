@@ -3,6 +3,7 @@
 //! `-o` names a format, as in kubectl and journalctl; files go to `--output-file`.
 
 mod check;
+mod destination;
 mod durations;
 mod explain;
 mod history;
@@ -16,7 +17,6 @@ use std::{
     time::Duration,
 };
 
-use anstream::{AutoStream, ColorChoice};
 use clap::{
     ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint, value_parser,
 };
@@ -24,6 +24,7 @@ use clap_complete::Shell;
 
 pub use self::{
     check::{CheckArgs, CheckFormat},
+    destination::{Color, ColorArgs, Destination},
     explain::{AnswerFormat, ExplainArgs},
     history::{
         DirArgs, ExportArgs, ExportFormat, ListArgs, ListFormat, MatchArgs, ShowArgs, ShowFormat,
@@ -294,21 +295,12 @@ pub struct OutputArgs {
         hide_possible_values = true
     )]
     pub output: Format,
-    /// Print to FILE instead of stdout.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub output_file: Option<PathBuf>,
-    /// Color text: auto, always or never.
-    ///
-    /// auto: on a terminal, unless NO_COLOR is set.
-    #[arg(
-        long,
-        hide_short_help = true,
-        value_name = "WHEN",
-        value_enum,
-        default_value_t,
-        hide_possible_values = true
-    )]
-    pub color: Color,
+    /// Where.
+    #[command(flatten)]
+    pub to: Destination,
+    /// Whether in color.
+    #[command(flatten)]
+    pub color: ColorArgs,
     /// Say nothing on stderr but errors.
     #[arg(short, long)]
     pub quiet: bool,
@@ -317,16 +309,6 @@ pub struct OutputArgs {
     /// And, when tracing, say on stderr where this kernel keeps what is read and how the probes were loaded.
     #[arg(short, long, action = ArgAction::SetTrue)]
     pub verbose: bool,
-}
-
-impl OutputArgs {
-    /// Whether to color, decided for stdout or for the file that takes its place.
-    pub fn color_choice(&self) -> ColorChoice {
-        match self.color {
-            Color::Auto if self.output_file.is_some() => ColorChoice::Never,
-            color => color.on_stdout(),
-        }
-    }
 }
 
 /// Which reports. All conditions must hold.
@@ -405,29 +387,6 @@ impl Attach {
             Self::Kprobe => &[Tier::Kprobe],
             Self::Tracepoint => &[Tier::Tracepoint],
             Self::Kmsg => &[Tier::Kmsg],
-        }
-    }
-}
-
-/// When to color text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Color {
-    /// On a terminal, unless NO_COLOR is set.
-    #[default]
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
-
-impl Color {
-    /// Whether to color what goes to stdout.
-    pub fn on_stdout(self) -> ColorChoice {
-        match self {
-            Self::Always => ColorChoice::Always,
-            Self::Never => ColorChoice::Never,
-            Self::Auto => AutoStream::choice(&io::stdout()),
         }
     }
 }

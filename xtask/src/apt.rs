@@ -8,8 +8,10 @@ use std::process::Command;
 use std::{env, fs};
 
 use anyhow::{Context as _, Result};
+use oomwhy_tests::matrix::Arch;
 
 use crate::apt_sources::{self, Archive};
+use crate::machine_type::MachineType;
 use crate::process;
 
 /// One suite of the archive, as a private apt sees it.
@@ -18,8 +20,8 @@ pub(crate) struct Suite {
 }
 
 impl Suite {
-    /// Fetches the suite's package list into a directory.
-    pub(crate) fn open(name: &str, directory: &Path) -> Result<Self> {
+    /// Fetches the suite's package list for an architecture into a directory.
+    pub(crate) fn open(name: &str, arch: Arch, directory: &Path) -> Result<Self> {
         let (archive, keyring) = (archive_of(name)?, keyring()?);
         for part in ["lists/partial", "cache/archives/partial", "download"] {
             fs::create_dir_all(directory.join(part))?;
@@ -28,7 +30,7 @@ impl Suite {
             "Types: deb\nURIs: {archive}\nSuites: {name}\nComponents: main\nSigned-By: {keyring}\n"
         );
         fs::write(directory.join("suite.sources"), source)?;
-        fs::write(directory.join("apt.conf"), configuration(directory))?;
+        fs::write(directory.join("apt.conf"), configuration(arch, directory))?;
         let suite = Self { directory: directory.to_owned() };
         process::output(suite.command("apt-get").arg("update"))
             .with_context(|| format!("Debian's {name} cannot be read"))?;
@@ -88,10 +90,10 @@ impl Suite {
 }
 
 /// Read after the system's configuration, whose proxies stay and whose hooks do not.
-fn configuration(directory: &Path) -> String {
-    let directory = directory.display();
-    // apt's unprivileged user could not write to a directory that is ours alone. The virtual
-    // machines are x86-64 whatever the host is.
+fn configuration(arch: Arch, directory: &Path) -> String {
+    let (arch, directory) = (MachineType::of(arch).debian, directory.display());
+    // apt's unprivileged user could not write to a directory that is ours alone. The architecture
+    // is the virtual machine's, whatever the host is.
     format!(
         "#clear APT::Update::Post-Invoke;\n\
          #clear APT::Update::Post-Invoke-Success;\n\
@@ -103,8 +105,8 @@ fn configuration(directory: &Path) -> String {
          Acquire::Languages \"none\";\n\
          APT::Update::Error-Mode \"any\";\n\
          APT::Sandbox::User \"\";\n\
-         APT::Architecture \"amd64\";\n\
-         APT::Architectures \"amd64\";\n"
+         APT::Architecture \"{arch}\";\n\
+         APT::Architectures \"{arch}\";\n"
     )
 }
 

@@ -10,9 +10,9 @@ mod table;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use oomwhy_tests::bench::{Bench, COMPARISON_FILE, COUNTS_FILE, Comparison, Counts};
-use oomwhy_tests::matrix;
+use oomwhy_tests::matrix::{self, Arch};
 use oomwhy_tests::plan::Plan;
 use serde::de::DeserializeOwned;
 
@@ -63,14 +63,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         [] => DEFAULT_KERNELS.map(str::to_owned).to_vec(),
         names => names.to_vec(),
     };
+    let kernels = matrix::select(&names)?;
+    ensure!(
+        kernels.iter().all(|kernel| kernel.arch == Arch::Amd64),
+        "the limits are those of amd64: no bench on another architecture"
+    );
     let tools = peers::with_oomwhy(!arguments.no_bpftrace)?;
-    let initramfs = Initramfs::build(&arguments.source)?;
+    let initramfs = Initramfs::build(Arch::Amd64, &arguments.source)?;
     let binary_bytes = initramfs.oomwhy_bytes();
     let mut with_tools = initramfs.clone();
     peers::take_along(&tools, &mut with_tools)?;
     let mut figures = Vec::new();
-    for kernel in matrix::select(&names)? {
-        let kernel = kernels::cached(&kernel)?;
+    for kernel in &kernels {
+        let kernel = kernels::cached(kernel)?;
         figures.push(Figures {
             release: kernel.release.clone(),
             counts: count(arguments, &kernel, &initramfs)?,

@@ -4,8 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+use oomwhy_tests::matrix::Arch;
 
 use crate::apt::Suite;
+use crate::machine_type::MachineType;
 use crate::workspace;
 
 const SUITE: &str = "bookworm";
@@ -14,15 +16,15 @@ const PACKAGE: &str = "busybox-static";
 const PLACES: [&str; 2] = ["bin/busybox", "usr/bin/busybox"];
 
 /// Where it lies, fetched if it is not there yet.
-pub(crate) fn cached() -> Result<PathBuf> {
-    let directory = workspace::cache()?.join("tools");
+pub(crate) fn cached(arch: Arch) -> Result<PathBuf> {
+    let directory = workspace::cache()?.join("tools").join(MachineType::of(arch).debian);
     let target = directory.join("busybox");
     if target.exists() {
         return Ok(target);
     }
     println!("fetching {PACKAGE} from Debian");
     let scratch = tempfile::tempdir().context("no temporary directory")?;
-    let suite = Suite::open(SUITE, scratch.path())?;
+    let suite = Suite::open(SUITE, arch, scratch.path())?;
     let (package, version) =
         suite.newest(PACKAGE)?.with_context(|| format!("{SUITE} has no {PACKAGE}"))?;
     let unpacked = suite.unpack(&package, &version)?;

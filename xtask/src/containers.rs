@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use oomwhy_tests::matrix::Arch;
 use oomwhy_tests::plan::{BUSYBOX, Plan};
 use oomwhy_tests::report;
 use serde_json::Value;
@@ -44,7 +45,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let kernel = kernels::cached(&kernels::one(Some(&arguments.kernel))?)?;
     let disk = file_system()?;
-    let mut initramfs = Initramfs::build(&arguments.source)?;
+    let mut initramfs = Initramfs::build(Arch::Amd64, &arguments.source)?;
     initramfs.add_file(&workspace::root().join(SCRIPT), GUEST_SCRIPT)?;
     let drive = format!("if=none,id=debian,format=raw,readonly=on,file={}", disk.display());
     let results = workspace::vm_results()?.join(&kernel.name).join("containers");
@@ -97,7 +98,8 @@ fn file_system() -> Result<PathBuf> {
     }
     println!("fetching {} from Debian", PACKAGES.join(", "));
     let scratch = tempfile::tempdir().context("no temporary directory")?;
-    let root = Suite::open(SUITE, scratch.path())?.unpack_with_dependencies(PACKAGES)?;
+    let root =
+        Suite::open(SUITE, Arch::Amd64, scratch.path())?.unpack_with_dependencies(PACKAGES)?;
     for unwanted in UNWANTED {
         let _ = fs::remove_dir_all(root.join(unwanted));
     }

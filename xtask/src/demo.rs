@@ -22,9 +22,9 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    setup::run()?;
+    setup::base()?;
     let kernel = kernels::cached(&kernels::one(arguments.kernel.as_deref())?)?;
-    let initramfs = Initramfs::build(&arguments.source)?;
+    let initramfs = Initramfs::build(kernel.arch, &arguments.source)?;
     println!("booting {kernel} under QEMU (emulated, a few seconds)\n");
     let plan = Plan::Demo { json: arguments.json, color: io::stdout().is_terminal() };
     Machine {

@@ -6,10 +6,10 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use oomwhy_tests::facts::file;
-use oomwhy_tests::matrix::{self, Kernel};
+use oomwhy_tests::matrix::{self, Arch, Kernel};
 use oomwhy_tests::plan::{self, Plan};
 
-use crate::initramfs::{Initramfs, Source};
+use crate::initramfs::{Archives, Initramfs, Source};
 use crate::vm::{Clock, Machine};
 use crate::{kernels, process, workspace};
 
@@ -31,12 +31,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let kernels = matrix::select(&arguments.kernels)?;
     let results = workspace::vm_results()?;
     if arguments.btf {
-        let initramfs = Initramfs::build(&Source::default())?;
-        // The host runs it as well as the guest.
-        let oomwhy = workspace::build_for_guest("oomwhy", "oomwhy")?;
-        return kernels
-            .iter()
-            .try_for_each(|kernel| reduce_btf(kernel, &initramfs, &oomwhy, &results));
+        let source = Source::default();
+        let mut archives = Archives::new(&source);
+        // The host runs it.
+        let oomwhy = workspace::build_for_guest(Arch::Amd64, "oomwhy", "oomwhy")?;
+        return kernels.iter().try_for_each(|kernel| {
+            reduce_btf(kernel, archives.of(kernel.arch)?, &oomwhy, &results)
+        });
     }
     kernels.iter().try_for_each(|kernel| keep(kernel, &results.join(&kernel.name)))
 }
@@ -69,7 +70,7 @@ fn keep(kernel: &Kernel, results: &Path) -> Result<()> {
     let target = workspace::root().join("tests/fixtures/wire").join(&kernel.name);
     fs::create_dir_all(&target)?;
     for boot in plan::boots(kernel, &[]) {
-        for scenario in boot.scenarios.iter().filter(|scenario| KEPT.contains(scenario)) {
+        for scenario in boot.scenarios_on(kernel).filter(|scenario| KEPT.contains(scenario)) {
             let source = results.join(boot.name).join(scenario);
             copy(&source.join(file::RECORDING), &target.join(format!("{scenario}.rec")))?;
             copy(&source.join(file::REPORT), &target.join(format!("{scenario}.jsonl")))?;

@@ -1,12 +1,15 @@
 //! The guest's root file system: an uncompressed newc archive of static binaries. (Unpacking is
 //! what emulation is slow at, and nothing is gained by making the archive small.)
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use cpio::newc;
+use oomwhy_tests::matrix::Arch;
 use oomwhy_tests::plan::{BUSYBOX, GUEST_OOMWHY, GUEST_PATH, HOG, LAUNCHER, PASSWD, Plan};
 
 use crate::{busybox, programs, workspace};
@@ -31,15 +34,42 @@ pub(crate) struct Source {
     oomwhy: Option<PathBuf>,
 }
 
+/// The archives of several architectures, each built when it is first asked for.
+pub(crate) struct Archives<'a> {
+    source: &'a Source,
+    built: BTreeMap<Arch, Initramfs>,
+}
+
+impl<'a> Archives<'a> {
+    pub(crate) const fn new(source: &'a Source) -> Self {
+        Self { source, built: BTreeMap::new() }
+    }
+
+    /// The archive for an architecture.
+    pub(crate) fn of(&mut self, arch: Arch) -> Result<&Initramfs> {
+        let is_first = self.built.is_empty();
+        match self.built.entry(arch) {
+            Entry::Occupied(built) => Ok(built.into_mut()),
+            Entry::Vacant(place) => {
+                ensure!(
+                    is_first || self.source.oomwhy.is_none(),
+                    "--oomwhy is a program of one architecture: choose its kernels by --kernel"
+                );
+                Ok(place.insert(Initramfs::build(arch, self.source)?))
+            }
+        }
+    }
+}
+
 impl Initramfs {
-    /// Builds the binaries and packs them.
-    pub(crate) fn build(source: &Source) -> Result<Self> {
-        println!("building oomwhy and the guest's init, statically");
+    /// Builds the binaries for an architecture and packs them.
+    pub(crate) fn build(arch: Arch, source: &Source) -> Result<Self> {
+        println!("building oomwhy and the guest's init, statically, for {arch}");
         let oomwhy = match &source.oomwhy {
             Some(oomwhy) => oomwhy.clone(),
-            None => workspace::build_for_guest("oomwhy", "oomwhy")?,
+            None => workspace::build_for_guest(arch, "oomwhy", "oomwhy")?,
         };
-        let init = workspace::build_for_guest("oomwhy-tests", "guest-init")?;
+        let init = workspace::build_for_guest(arch, "oomwhy-tests", "guest-init")?;
         let mut archive = Vec::new();
         for name in ["bin", "dev", "etc", "proc", "sys", "tmp", "results"] {
             add(&mut archive, name, DIRECTORY, b"")?;
@@ -47,13 +77,16 @@ impl Initramfs {
         add(&mut archive, "init", PROGRAM, &read(&init)?)?;
         add(&mut archive, HOG, SYMLINK, b"/init")?;
         add(&mut archive, LAUNCHER, SYMLINK, b"/init")?;
-        add(&mut archive, BUSYBOX, PROGRAM, &read(&busybox::cached()?)?)?;
         add(&mut archive, "etc/passwd", FILE, PASSWD)?;
+        add(&mut archive, BUSYBOX, PROGRAM, &read(&busybox::cached(arch)?)?)?;
         let oomwhy = read(&oomwhy)?;
         add(&mut archive, GUEST_OOMWHY, PROGRAM, &oomwhy)?;
         let mut initramfs = Self { archive, oomwhy_bytes: oomwhy.len() as u64 };
-        for (program, target) in programs::build()? {
-            initramfs.add_file(&program, &target)?;
+        // Their scenario is not one of those that another architecture gets.
+        if arch == Arch::Amd64 {
+            for (program, target) in programs::build()? {
+                initramfs.add_file(&program, &target)?;
+            }
         }
         Ok(initramfs)
     }

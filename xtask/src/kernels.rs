@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use oomwhy_tests::matrix::{self, Kernel};
+use oomwhy_tests::matrix::{self, Arch, Kernel};
 use serde::{Deserialize, Serialize};
 
 use crate::apt::Suite;
@@ -27,6 +27,9 @@ pub(crate) struct Arguments {
 pub(crate) struct CachedKernel {
     /// Its name in tests/kernels.toml.
     pub(crate) name: String,
+    /// Its architecture.
+    #[serde(default)]
+    pub(crate) arch: Arch,
     /// `uname -r`.
     pub(crate) release: String,
     /// The package it came from.
@@ -81,7 +84,7 @@ fn fetch(kernel: &Kernel) -> Result<CachedKernel> {
 }
 
 fn fetch_from(kernel: &Kernel, suite: &str, scratch: &Path) -> Result<CachedKernel> {
-    let suite = Suite::open(suite, scratch)?;
+    let suite = Suite::open(suite, kernel.arch, scratch)?;
     let (package, version) = suite
         .newest(&kernel.package)?
         .with_context(|| format!("it has no package {}", kernel.package))?;
@@ -97,7 +100,8 @@ fn store(
 ) -> Result<CachedKernel> {
     let (image, release) =
         find_image(unpacked).with_context(|| format!("{package} has no kernel image"))?;
-    let cached = CachedKernel { name: kernel.name.clone(), release, package, version };
+    let (name, arch) = (kernel.name.clone(), kernel.arch);
+    let cached = CachedKernel { name, arch, release, package, version };
     let directory = directory(&kernel.name)?;
     fs::create_dir_all(&directory)
         .with_context(|| format!("{} cannot be made", directory.display()))?;

@@ -1,7 +1,7 @@
 //! oomwhy's chores. One file per verb; the files without a verb are what several verbs share:
 //! `process` (running programs), `workspace` (where things are), `toolchain` (the eBPF compiler),
-//! `apt` and `apt_sources` (kernels from Debian's archive), `initramfs` and `vm` (virtual
-//! machines).
+//! `apt` and `apt_sources` (kernels from Debian's archive), `initramfs`, `machine_type` and `vm`
+//! (virtual machines).
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore tells what it does")]
 
@@ -13,9 +13,12 @@ mod ci;
 mod containers;
 mod demo;
 mod fixtures;
+mod fuzz;
+mod guest_std;
 mod initramfs;
 mod kernels;
 mod kernels_doc;
+mod machine_type;
 mod process;
 mod programs;
 mod setup;
@@ -63,6 +66,8 @@ enum Verb {
     Vm(vm_command::Arguments),
     /// Measure what oomwhy costs, and fail when it is more than promised
     Bench(bench::Arguments),
+    /// Feed anything at all to what reads files of others
+    Fuzz(fuzz::Arguments),
     /// Write the support table of docs/kernels.md from the results of the last test
     KernelsDoc,
     /// Refresh tests/fixtures from virtual machines
@@ -90,6 +95,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Containers(arguments) => containers::run(&arguments),
         Verb::Vm(arguments) => vm_command::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
+        Verb::Fuzz(arguments) => fuzz::run(&arguments),
         Verb::KernelsDoc => kernels_doc::run(),
         Verb::Fixtures(arguments) => fixtures::run(&arguments),
         Verb::Ci => ci::run(),

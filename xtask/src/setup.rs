@@ -5,18 +5,24 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
+use oomwhy_tests::matrix::Arch;
 
+use crate::guest_std::{self, GuestStd};
 use crate::process;
 use crate::toolchain::{EbpfToolchain, NIGHTLY};
 
 /// From 0.11 on it wants a system LLVM; 0.10 uses the one of the compiler.
 const BPF_LINKER: Tool = Tool { name: "bpf-linker", version: "0.10.4" };
+const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2" };
 const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
 
 /// What building and the virtual machines need, by Debian's names.
 const PACKAGES: &[&str] =
     &["gcc", "libc6-dev", "dpkg", "qemu-system-x86", "debian-archive-keyring"];
+/// What the arm64 machines need besides.
+const ARM64_PACKAGES: &[&str] =
+    &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-system-arm"];
 /// Debian's second Rust compiler, which has `core` for the eBPF targets, and its LLVM.
 const TOOLCHAIN_PACKAGES: &[&str] =
     &["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf", "libllvm22"];
@@ -27,6 +33,12 @@ struct Tool {
 }
 
 pub(crate) fn run() -> Result<()> {
+    base()?;
+    arm64()
+}
+
+/// What building and this machine's own architecture need.
+pub(crate) fn base() -> Result<()> {
     install_packages(PACKAGES)?;
     let toolchain = match EbpfToolchain::find() {
         Some(toolchain) => toolchain,
@@ -36,6 +48,19 @@ pub(crate) fn run() -> Result<()> {
     install_tool(&BPF_LINKER)
 }
 
+/// What the guests of the other architecture need.
+fn arm64() -> Result<()> {
+    install_packages(ARM64_PACKAGES)?;
+    if GuestStd::find(Arch::Arm64)?.is_some() {
+        return Ok(());
+    }
+    println!("installing Rust's standard library for arm64");
+    let Err(error) = guest_std::install(Arch::Arm64) else { return Ok(()) };
+    println!("that cannot be had ({error:#}); Debian's instead");
+    install_linked()?;
+    guest_std::install_from_debian(Arch::Arm64)
+}
+
 /// What only `ci` needs.
 pub(crate) fn for_ci() -> Result<()> {
     run()?;
@@ -43,6 +68,19 @@ pub(crate) fn for_ci() -> Result<()> {
         install_packages(&["rust-web-clippy"])?;
     }
     install_tool(&CARGO_DENY)
+}
+
+/// What only `fuzz` needs: libFuzzer is C++, and the sanitizers are the nightly's.
+pub(crate) fn for_fuzz() -> Result<()> {
+    base()?;
+    ensure!(
+        EbpfToolchain::find() == Some(EbpfToolchain::Nightly),
+        "fuzzing takes a nightly: rustup toolchain install {NIGHTLY} --component rust-src"
+    );
+    if has_apt() {
+        install_packages(&["g++"])?;
+    }
+    install_tool(&CARGO_FUZZ)
 }
 
 pub(crate) fn install_packages(names: &[&str]) -> Result<()> {
@@ -111,14 +149,19 @@ fn install_toolchain() -> Result<EbpfToolchain> {
     ]));
     if let Err(error) = nightly {
         println!("that cannot be had ({error:#}); Debian's rustc-web instead");
-        install_packages(TOOLCHAIN_PACKAGES)?;
-        process::run(Command::new("rustup").args(["toolchain", "link", "bpf", "/usr"]))?;
+        install_linked()?;
     }
     EbpfToolchain::find().with_context(|| {
         format!(
             "no toolchain can build for eBPF: rustup toolchain install {NIGHTLY} --component rust-src"
         )
     })
+}
+
+/// Debian's compiler, as rustup's toolchain `bpf`.
+fn install_linked() -> Result<()> {
+    install_packages(TOOLCHAIN_PACKAGES)?;
+    process::run(Command::new("rustup").args(["toolchain", "link", "bpf", "/usr"]))
 }
 
 fn install_tool(tool: &Tool) -> Result<()> {

@@ -9,7 +9,7 @@ use oomwhy_tests::matrix::{self, Kernel};
 use oomwhy_tests::oracle::{BOOT_ERROR, BOOTS_VARIABLE, KERNELS_VARIABLE, RESULTS_VARIABLE};
 use oomwhy_tests::plan::{self, Boot, Plan};
 
-use crate::initramfs::{Initramfs, Source};
+use crate::initramfs::{Archives, Initramfs, Source};
 use crate::kernels::{self, CachedKernel};
 use crate::vm::{Clock, Machine};
 use crate::{process, workspace};
@@ -35,9 +35,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         process::run(workspace::cargo().args(["test", "--workspace", "--exclude", "oomwhy-ebpf"]))?;
     }
     let results = workspace::vm_results()?;
-    let initramfs = Initramfs::build(&arguments.source)?;
+    let mut archives = Archives::new(&arguments.source);
     for kernel in &kernels {
-        boot_all(kernel, &arguments.boots, &initramfs, &results.join(&kernel.name))?;
+        let initramfs = archives.of(kernel.arch)?;
+        boot_all(kernel, &arguments.boots, initramfs, &results.join(&kernel.name))?;
     }
     compare(&kernels, &arguments.boots, &results)
 }
@@ -54,7 +55,7 @@ fn boot_all(
         // What an earlier run left must not pass for this one's.
         let _ = fs::remove_dir_all(&directory);
         let booted = match &cached {
-            Ok(kernel) => run_boot(boot, kernel, initramfs, &directory),
+            Ok(cached) => run_boot(boot, boot.scenarios_on(kernel), cached, initramfs, &directory),
             Err(error) => Err(anyhow::anyhow!("{error:#}")),
         };
         if let Err(error) = booted {
@@ -69,11 +70,12 @@ fn boot_all(
 
 fn run_boot(
     boot: &Boot,
+    scenarios: impl Iterator<Item = &'static str>,
     kernel: &CachedKernel,
     initramfs: &Initramfs,
     results: &Path,
 ) -> Result<()> {
-    let names = boot.scenarios.iter().map(|&name| name.to_owned()).collect();
+    let names = scenarios.map(str::to_owned).collect();
     let booted = Machine {
         kernel,
         initramfs,

@@ -16,6 +16,7 @@ use oomwhy_tests::plan::{CONSOLE_BEGIN, END_MARKER, ERROR_FILE, Plan};
 
 use crate::initramfs::Initramfs;
 use crate::kernels::CachedKernel;
+use crate::machine_type::MachineType;
 
 const CONSOLE_LINES_SHOWN: usize = 60;
 const CONSOLE_FILE: &str = "console.log";
@@ -130,22 +131,18 @@ impl Machine<'_> {
     }
 
     fn qemu(&self, initrd: &Path, serial: &Path) -> Command {
+        let machine = MachineType::of(self.kernel.arch);
         let cmdline = format!(
-            "console=ttyS0 quiet panic=-1 loglevel=3 log_buf_len=4M printk.devkmsg=on {}",
-            self.cmdline
+            "console={} quiet panic=-1 loglevel=3 log_buf_len=4M printk.devkmsg=on {}",
+            machine.console, self.cmdline
         );
-        let mut qemu = Command::new("qemu-system-x86_64");
+        let mut qemu = Command::new(machine.qemu);
         qemu.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
-            .args([
-                "-accel",
-                "tcg,thread=single",
-                "-cpu",
-                "qemu64,-cx16",
-                "-smp",
-                self.clock.n_cpus(),
-            ])
+            .args(machine.qemu_args)
+            .args(["-accel", "tcg,thread=single", "-smp", self.clock.n_cpus()])
             .args(["-m", &format!("{}M", self.memory_mib)])
-            .args(["-serial", "stdio", "-serial", &format!("file:{}", serial.display())])
+            .args(["-serial", "stdio"])
+            .args(machine.results_to(&serial.display().to_string()))
             .arg("-kernel")
             .arg(self.kernel.image())
             .arg("-initrd")

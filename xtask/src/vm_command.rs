@@ -45,7 +45,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let kernel = kernels::cached(&kernels::one(arguments.kernel.as_deref())?)?;
-    let mut initramfs = Initramfs::build(&arguments.source)?;
+    let mut initramfs = Initramfs::build(kernel.arch, &arguments.source)?;
     for file in &arguments.files {
         let (source, target) =
             file.split_once(':').with_context(|| format!("{file:?} is not HOST:GUEST"))?;

@@ -6,11 +6,11 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result};
+use oomwhy_tests::matrix::Arch;
 
+use crate::guest_std::GuestStd;
+use crate::machine_type::MachineType;
 use crate::process;
-
-/// The target that the virtual machines run.
-pub(crate) const GUEST_TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// The workspace's root.
 pub(crate) fn root() -> &'static Path {
@@ -53,13 +53,22 @@ pub(crate) fn cache() -> Result<PathBuf> {
 }
 
 /// Builds one binary statically, for a guest without libraries, and returns its path.
-pub(crate) fn build_for_guest(package: &str, binary: &str) -> Result<PathBuf> {
-    let mut command = cargo();
+pub(crate) fn build_for_guest(arch: Arch, package: &str, binary: &str) -> Result<PathBuf> {
+    let MachineType { target, profile, linker, .. } = MachineType::of(arch);
+    // Not RUSTFLAGS, which would reach the eBPF build as well.
+    let variable = |setting: &str| {
+        format!("CARGO_TARGET_{}_{setting}", target.to_uppercase().replace('-', "_"))
+    };
+    let std = GuestStd::find(arch)?
+        .with_context(|| format!("nothing here builds for {arch} (cargo xtask setup)"))?;
+    let (mut command, place) = std.cargo();
     command
-        .args(["build", "--release", "--target", GUEST_TARGET])
+        .args(["build", "--profile", profile, "--target", target])
         .args(["--package", package, "--bin", binary])
-        // Not RUSTFLAGS, which would reach the eBPF build as well.
-        .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static");
+        .env(variable("RUSTFLAGS"), format!("-C target-feature=+crt-static{place}"));
+    if let Some(linker) = linker {
+        command.env(variable("LINKER"), linker);
+    }
     process::run(&mut command)?;
-    Ok(target_directory()?.join(GUEST_TARGET).join("release").join(binary))
+    Ok(target_directory()?.join(target).join(profile).join(binary))
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::{Color, DirArgs, OutputArgs};
+use super::{ColorArgs, Destination, DirArgs};
 use crate::explain::Form;
 
 pub(super) const EXAMPLES: &str = "\
@@ -39,22 +39,12 @@ pub struct ExplainArgs {
         hide_possible_values = true
     )]
     pub output: AnswerFormat,
-    /// Print to FILE instead of stdout.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub output_file: Option<PathBuf>,
-    /// Color text: auto, always or never.
-    ///
-    /// auto: on a terminal, unless NO_COLOR is set.
-    #[arg(long, value_name = "WHEN", value_enum, default_value_t, hide_possible_values = true)]
-    pub color: Color,
-}
-
-impl ExplainArgs {
-    /// Where to print, as the other commands have it.
-    pub fn to_file(&self) -> OutputArgs {
-        let Self { output_file, color, .. } = self.clone();
-        OutputArgs { output_file, color, ..OutputArgs::default() }
-    }
+    /// Where to print.
+    #[command(flatten)]
+    pub to: Destination,
+    /// Whether in color.
+    #[command(flatten)]
+    pub color: ColorArgs,
 }
 
 /// Format of a long answer.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum, ValueHint, value_parser};
 use jiff::{SignedDuration, Timestamp, ZonedDateTime};
 
-use super::Color;
+use super::{ColorArgs, Destination};
 use crate::history::{DEFAULT_DIR, when};
 
 /// Where the history is.
@@ -163,9 +163,9 @@ pub struct ShowArgs {
         hide_possible_values = true
     )]
     pub output: ShowFormat,
-    /// Color text: auto, always or never.
-    #[arg(long, value_name = "WHEN", value_enum, default_value_t, hide_possible_values = true)]
-    pub color: Color,
+    /// Whether in color.
+    #[command(flatten)]
+    pub color: ColorArgs,
     /// Show long lists whole.
     #[arg(short, long)]
     pub verbose: bool,
@@ -199,9 +199,9 @@ pub struct ExportArgs {
         hide_possible_values = true
     )]
     pub output: ExportFormat,
-    /// Print to FILE instead of stdout.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub output_file: Option<PathBuf>,
+    /// Where to print.
+    #[command(flatten)]
+    pub to: Destination,
     /// Say nothing on stderr but errors.
     #[arg(short, long)]
     pub quiet: bool,

@@ -1,10 +1,10 @@
 //! `oomwhy risk`.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use clap::{Args, ValueEnum, ValueHint};
+use clap::{Args, ValueEnum};
 
-use super::{OutputArgs, durations};
+use super::{Destination, durations};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -27,9 +27,9 @@ pub struct RiskArgs {
         hide_possible_values = true
     )]
     pub output: OutlookFormat,
-    /// Print to FILE instead of stdout.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub output_file: Option<PathBuf>,
+    /// Where to print.
+    #[command(flatten)]
+    pub to: Destination,
     /// Only these cgroups, and those below them.
     #[arg(long, value_name = "GLOB")]
     pub cgroup: Option<String>,
@@ -47,11 +47,6 @@ impl RiskArgs {
     /// The interval.
     pub fn every(&self) -> Duration {
         self.interval.unwrap_or(Duration::from_secs(1))
-    }
-
-    /// Where to print, as the other commands have it.
-    pub fn to_file(&self) -> OutputArgs {
-        OutputArgs { output_file: self.output_file.clone(), ..OutputArgs::default() }
     }
 }
 

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
+use super::Destination;
+
 pub(super) const EXAMPLES: &str = "\
 Examples:
   oomwhy symbolize report.json --elf ./app     with the very file that ran
@@ -22,7 +24,7 @@ pub struct SymbolizeArgs {
     /// /usr/lib/debug].
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub debug_dir: Vec<PathBuf>,
-    /// Print to FILE instead of stdout.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub output_file: Option<PathBuf>,
+    /// Where to print.
+    #[command(flatten)]
+    pub to: Destination,
 }

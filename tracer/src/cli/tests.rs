@@ -32,7 +32,7 @@ fn watch_is_what_is_done_without_a_command() {
         assert_eq!(args.select.pid, [1, 22]);
     }
     let args = watch("");
-    assert_eq!((args.output.output, args.output.color), (Format::Text, Color::Auto));
+    assert_eq!((args.output.output, args.output.color.color), (Format::Text, Color::Auto));
     assert!(args.select.pid.is_empty() && !args.output.verbose);
 }
 

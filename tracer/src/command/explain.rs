@@ -89,11 +89,10 @@ fn open(what: &Path, history: &Path) -> Result<(String, Box<dyn Read>), Failure>
 }
 
 fn sink(arguments: &ExplainArgs) -> Result<LongSink<Box<dyn Write>>, Failure> {
-    let output = arguments.to_file();
-    let to = open_output(&output, None)?;
+    let to = open_output(&arguments.to, None)?;
     let form = arguments.output.into();
     let out: Box<dyn Write> = match form {
-        Form::Text => Box::new(AutoStream::new(to, output.color_choice())),
+        Form::Text => Box::new(AutoStream::new(to, arguments.color.choice(&arguments.to))),
         Form::Html | Form::Json => to,
     };
     Ok(LongSink::new(out, form, TimeZone::system()))

@@ -22,7 +22,7 @@ use jiff::tz::TimeZone;
 use regex_lite::Regex;
 
 use crate::{
-    cli::{self, Command, Format, OutputArgs, PrivacyArgs, ReplayArgs, SelectArgs},
+    cli::{self, Command, Destination, Format, OutputArgs, PrivacyArgs, ReplayArgs, SelectArgs},
     enrich::privacy::Privacy,
     events::Event,
     exit::Exit,
@@ -148,7 +148,7 @@ fn pipeline(
     }
     match output.output {
         Format::Text => {
-            let out = AutoStream::new(to, output.color_choice());
+            let out = AutoStream::new(to, output.color.choice(&output.to));
             let detail = if output.verbose { Detail::Full } else { Detail::Brief };
             pipeline.add_sink(TextSink::new(out, TimeZone::system(), detail));
         }
@@ -164,22 +164,14 @@ fn cannot_write(path: &Path, error: &io::Error) -> Failure {
 }
 
 /// stdout, or the file that `--output-file` names, which must not be the recording.
-fn open_output(output: &OutputArgs, recording: Option<&Path>) -> Result<Box<dyn Write>, Failure> {
-    let Some(path) = &output.output_file else {
+fn open_output(to: &Destination, recording: Option<&Path>) -> Result<Box<dyn Write>, Failure> {
+    let Some(path) = to.path() else {
         return Ok(Box::new(io::stdout()));
     };
     if recording.is_some_and(|recording| is_same(recording, path)) {
         let message = format!("--output-file: {} is the recording itself", path.display());
         return Err(Failure { exit: Exit::Usage, message });
     }
-    open_output_file(Some(path))
-}
-
-/// stdout, or a file.
-fn open_output_file(path: Option<&Path>) -> Result<Box<dyn Write>, Failure> {
-    let Some(path) = path else {
-        return Ok(Box::new(io::stdout()));
-    };
     let file = File::create(path).map_err(|error| cannot_write(path, &error))?;
     Ok(Box::new(file))
 }
@@ -231,7 +223,7 @@ fn replay(arguments: &ReplayArgs) -> Result<(), Failure> {
     let ReplayArgs { file, output, select, privacy } = arguments;
     let filter = filter(select)?;
     let privacy = self::privacy(privacy)?;
-    let to = open_output(output, Some(file))?;
+    let to = open_output(&output.to, Some(file))?;
     let make = |mut host: Host| {
         host.missing.extend(privacy.missing(&host.missing));
         let mut pipeline = pipeline(host, output, filter, select.count, to, None);

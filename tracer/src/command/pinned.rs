@@ -9,7 +9,7 @@ use std::{
 
 use super::Failure;
 use crate::{
-    cli::{Format, OutputArgs, WatchArgs},
+    cli::{Destination, Format, WatchArgs},
     clock,
     exit::Exit,
     kernel::plan::Planned,
@@ -38,7 +38,7 @@ impl Pins {
         }
         let dir = PinDir::create(path).map_err(|error| failure(&error))?;
         let (ours, others) = dir.find(arguments.ring_size).map_err(|error| failure(&error))?;
-        Ok(Self { dir, ours, others, out: open_output(&arguments.output)? })
+        Ok(Self { dir, ours, others, out: open_output(&arguments.output.to)? })
     }
 
     /// The probes that are pinned here already, else those that are attached now and pinned.
@@ -60,8 +60,8 @@ impl Pins {
 }
 
 /// Where reports go: what was written there is looked up after a crash, so a file is appended to.
-fn open_output(output: &OutputArgs) -> Result<File, Failure> {
-    let Some(path) = &output.output_file else {
+fn open_output(to: &Destination) -> Result<File, Failure> {
+    let Some(path) = to.path() else {
         let stdout = io::stdout().as_fd().try_clone_to_owned();
         return stdout.map(File::from).map_err(|error| Failure::runtime(&error));
     };

@@ -31,7 +31,7 @@ pub fn risk(arguments: &RiskArgs) -> Result<(), Failure> {
         return screen::run(every, || watch.read()).map_err(|error| Failure::runtime(&error));
     }
     watch.warm_up(arguments.every());
-    let mut out = open_output(&arguments.to_file(), None)?;
+    let mut out = open_output(&arguments.to, None)?;
     loop {
         let outlook = watch.read();
         if outlook.cgroups.is_empty() && !arguments.watch {
@@ -105,7 +105,7 @@ impl Watch {
 fn print(out: &mut dyn Write, outlook: &Outlook, arguments: &RiskArgs) -> io::Result<()> {
     match arguments.output {
         OutlookFormat::Table => {
-            let on_terminal = arguments.output_file.is_none() && io::stdout().is_terminal();
+            let on_terminal = arguments.to.path().is_none() && io::stdout().is_terminal();
             let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|_| on_terminal);
             table::write(out, outlook, size.map(|size| usize::from(size.ws_col)))?;
         }

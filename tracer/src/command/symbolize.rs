@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{Failure, open_output};
 use crate::{
-    cli::{OutputArgs, SymbolizeArgs},
+    cli::SymbolizeArgs,
     exit::Exit,
     user_symbols::{DEBUG_DIRECTORY, ElfFiles, Place, name_places},
 };
@@ -19,8 +19,7 @@ use crate::{
 pub fn symbolize(arguments: &SymbolizeArgs) -> Result<(), Failure> {
     let files = elf_files(arguments)?;
     let input = open_input(&arguments.file)?;
-    let output = OutputArgs { output_file: arguments.output_file.clone(), ..OutputArgs::default() };
-    let mut out = open_output(&output, Some(&arguments.file))?;
+    let mut out = open_output(&arguments.to, Some(&arguments.file))?;
     for (number, line) in (1..).zip(input.lines()) {
         let line = line.map_err(|error| unreadable(&arguments.file, &error))?;
         if line.trim().is_empty() {

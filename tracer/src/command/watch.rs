@@ -63,7 +63,7 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     let mut pins = arguments.pin.as_deref().map(|dir| Pins::find(dir, arguments)).transpose()?;
     let to = match &pins {
         Some(pins) => To::Once(pins.out.try_clone().map_err(|error| Failure::runtime(&error))?),
-        None => To::Plain(super::open_output(&arguments.output, arguments.record.as_deref())?),
+        None => To::Plain(super::open_output(&arguments.output.to, arguments.record.as_deref())?),
     };
     let Attached { facts, plan, ours, passed } =
         match attach::attach(&root, arguments, pins.as_mut())? {
@@ -116,7 +116,7 @@ fn watch_the_log(arguments: &WatchArgs, refusal: Option<&Failure>) -> Result<(),
         return Err(Failure { exit: Exit::Usage, message });
     }
     let filter = super::filter(&arguments.select)?;
-    let to = super::open_output(&arguments.output, None)?;
+    let to = super::open_output(&arguments.output.to, None)?;
     watch_log::watch(arguments, filter, to, refusal)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     assemble::{Account, Aftermath},
-    report::{Missing, OomReport, Outcome, Reason},
+    report::{Frame, Missing, OomReport, Outcome, Reason},
 };
 
 /// All of it.
@@ -10,6 +10,7 @@ pub(super) fn finish(report: &mut OomReport, account: &Account) {
     skipped(report, account);
     lost(report, account);
     unfound_memory(report);
+    unfound_files(report);
     inexact_victims(report, account);
 }
 
@@ -92,6 +93,23 @@ fn unfound_memory(report: &mut OomReport) {
             pids.join(", ")
         );
         report.source.missing.push(Missing { field: FIELD.to_owned(), why });
+    }
+}
+
+/// Frames of the trigger in user space that are addresses and nothing else. The kernel looks up their
+/// files only where it can lock the address space at once, and it cannot where another program on
+/// this CPU, whose probe has interrupts off as this one's, has not unlocked it yet
+/// (`stack_map_get_build_id_offset`): a second tracer's kprobe, where kprobes are breakpoints.
+fn unfound_files(report: &mut OomReport) {
+    let frames = report.trigger.as_ref().and_then(|trigger| trigger.user_stack.as_deref());
+    let is_bare = |frames: &[Frame]| frames.iter().all(|frame| frame.build_id.is_none());
+    if frames.is_none_or(|frames| frames.is_empty() || !is_bare(frames)) {
+        return;
+    }
+    for field in ["trigger.user_stack.build_id", "trigger.user_stack.file_offset"] {
+        let why = "none of its code is in a file with a build id, or the kernel could not look: \
+                   it does not wait for the lock of the address space";
+        report.source.missing.push(Missing { field: field.to_owned(), why: why.to_owned() });
     }
 }
 

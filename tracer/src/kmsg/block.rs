@@ -178,7 +178,9 @@ impl Block {
                     }
                     true
                 }
-                None => matches!(line.trim(), "<TASK>" | "<IRQ>" | "</IRQ>"),
+                None => {
+                    matches!(line.trim(), "<TASK>" | "<IRQ>" | "</IRQ>") || self.is_of_fault(line)
+                }
             },
             Place::Stat => self.item_line(line, record),
             Place::Memory => self.memory.as_mut().is_some_and(|memory| memory.line(line)),
@@ -234,6 +236,13 @@ impl Block {
         } else if self.stat.len() < ITEMS {
             self.stat.insert(name.to_owned(), value);
         }
+    }
+
+    /// Registers in the middle of a trace: the kernel itself touched the memory, in a system call,
+    /// and what called it comes behind.
+    fn is_of_fault(&self, line: &str) -> bool {
+        let of_fault = self.stack.last().is_some_and(|frame| frame.symbol.ends_with("page_fault"));
+        of_fault && lines::is_kernel_registers(line)
     }
 
     /// A line of its own; where the next one may go on.

@@ -96,6 +96,14 @@ pub(super) fn frame(line: &str) -> Option<TraceFrame> {
     })
 }
 
+/// Registers as they were in the kernel (`__KERNEL_CS` and `__KERNEL_DS` on x86-64), whose `show_regs`
+/// names one of each line first: <https://github.com/torvalds/linux/blob/v6.12/arch/x86/kernel/process_64.c>.
+pub(super) fn is_kernel_registers(line: &str) -> bool {
+    const BEGINNINGS: [&str; 8] =
+        ["RIP: 0010:", "Code: ", "RSP: 0018:", "RAX: ", "RDX: ", "RBP: ", "R10: ", "R13: "];
+    BEGINNINGS.iter().any(|beginning| line.trim_start().starts_with(beginning))
+}
+
 /// The end of an invocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Summary {

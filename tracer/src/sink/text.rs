@@ -5,7 +5,7 @@
 //! not in the record is not shown. Every untrusted byte passes through [`crate::sanitize`].
 
 mod aftermath;
-mod candidates;
+pub(crate) mod candidates;
 pub(crate) mod headline;
 pub(crate) mod layout;
 mod limit;

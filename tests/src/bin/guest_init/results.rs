@@ -9,7 +9,8 @@ use oomwhy_tests::plan::END_MARKER;
 use rustix::termios::{OptionalActions, tcdrain, tcgetattr, tcsetattr};
 
 const ROOT: &str = "/results";
-const SERIAL_PORT: &str = "/dev/ttyS1";
+/// The second serial port that the host gives the machine: on arm64 the first of its kind.
+const SERIAL_PORT: &str = if cfg!(target_arch = "aarch64") { "/dev/ttyS0" } else { "/dev/ttyS1" };
 
 /// The directory of this name, empty and ready to be filled.
 pub(crate) fn directory(name: &str) -> Result<PathBuf> {

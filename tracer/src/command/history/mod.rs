@@ -11,9 +11,9 @@ use std::{
 use anstream::AutoStream;
 use jiff::tz::TimeZone;
 
-use super::{Failure, cannot_write, open_output_file};
+use super::{Failure, cannot_write, open_output};
 use crate::{
-    cli::{ExportArgs, ExportFormat, MatchArgs, ShowArgs, ShowFormat},
+    cli::{Destination, ExportArgs, ExportFormat, MatchArgs, ShowArgs, ShowFormat},
     exit::Exit,
     filter::cgroup_glob,
     history::{
@@ -38,7 +38,7 @@ pub(super) fn show(arguments: &ShowArgs) -> Result<(), Failure> {
         }
         ShowFormat::Text => {
             let detail = if arguments.verbose { Detail::Full } else { Detail::Brief };
-            let out = AutoStream::new(out, arguments.color.on_stdout());
+            let out = AutoStream::new(out, arguments.color.choice(&Destination::default()));
             TextSink::new(out, TimeZone::system(), detail).write(&record)
         }
     };
@@ -51,12 +51,12 @@ pub(super) fn show(arguments: &ShowArgs) -> Result<(), Failure> {
 /// `oomwhy export [MATCH]...`.
 pub(super) fn export(arguments: &ExportArgs) -> Result<(), Failure> {
     let (history, found) = find(&arguments.dir.dir, &arguments.select, arguments.quiet)?;
-    let out = open_output_file(arguments.output_file.as_deref())?;
+    let out = open_output(&arguments.to, None)?;
     let as_array = arguments.output == ExportFormat::Json;
     match write_lines(&history, &found, as_array, out) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.map_err(|error| {
-            let path = arguments.output_file.as_deref().unwrap_or(Path::new("stdout"));
+            let path = arguments.to.path().unwrap_or(Path::new("stdout"));
             cannot_write(path, &error)
         }),
     }

@@ -57,9 +57,13 @@ fn person(person: &people::Person, role: &str) -> Markup {
 
 /// The victims, the trigger, and how it went on.
 pub(super) fn who(report: &OomReport, zone: &TimeZone) -> Markup {
-    let victims = people::victims(report, zone);
-    let trigger = people::trigger(report);
+    let mut victims = people::victims(report, zone);
+    let mut trigger = people::trigger(report);
     let is_own = people::trigger_is_victim(report);
+    if let ([victim], true) = (victims.as_mut_slice(), is_own) {
+        victim.facts.extend(people::request(report));
+        trigger = None;
+    }
     let role = |victim: &people::Person| match (victims.len() > 1 && victim.chosen, is_own) {
         (true, _) => "chosen victim",
         (false, true) if victims.len() == 1 => "victim, and the one that allocated",
@@ -125,7 +129,7 @@ pub(super) fn limits(report: &OomReport) -> Markup {
                 @for level in &levels {
                     div.level.hit[level.hit] {
                         div.row {
-                            span.path { (level.path) @if level.hit { " " span.tag.hit { "hit" } } }
+                            span.path { (path(&level.path)) @if level.hit { " " span.tag.hit { "hit" } } }
                             span.size {
                                 (level.used.as_deref().unwrap_or("?"))
                                 span.dim { " of " (level.max.as_deref().unwrap_or("?")) }
@@ -134,12 +138,8 @@ pub(super) fn limits(report: &OomReport) -> Markup {
                                 }
                             }
                         }
-                        @if let Some(share) = level.permille {
-                            (bar(share, match (level.hit, level.limited) {
-                                (true, _) => "full",
-                                (false, true) => "used",
-                                (false, false) => "open",
-                            }))
+                        @if let (true, Some(share)) = (level.limited, level.permille) {
+                            (bar(share, if level.hit { "full" } else { "used" }))
                         }
                         @if !level.rest.is_empty() { p.note { (level.rest.join(", ")) } }
                     }
@@ -156,6 +156,14 @@ pub(super) fn limits(report: &OomReport) -> Markup {
             } }
         }
     }
+}
+
+/// A cgroup's path, whose last name is what tells it from the next level. The same elements for any
+/// path: what is in a name makes none.
+fn path(path: &str) -> Markup {
+    let name = path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(path);
+    let above = path.strip_suffix(name).unwrap_or_default();
+    html! { span.above { (above) } (name) }
 }
 
 /// The candidates.
@@ -186,7 +194,7 @@ pub(super) fn why(report: &OomReport) -> Markup {
     }
 }
 
-fn candidate_table(rows: &[candidates::Row], largest: i64) -> Markup {
+fn candidate_table(rows: &[candidates::Row<'_>], largest: i64) -> Markup {
     let number = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), |it| it.to_string());
     html! {
         div.scroll { table.candidates {
@@ -196,19 +204,23 @@ fn candidate_table(rows: &[candidates::Row], largest: i64) -> Markup {
                 th.num { "adj" }
             } }
             @for row in rows {
-                tbody.chosen[row.chosen] {
+                tbody.chosen[row.task.chosen] {
                     tr {
-                        td.num { (row.rank.map_or_else(|| "-".to_owned(), |rank| rank.to_string())) }
-                        td { (row.name) @if row.chosen { " " span.tag.hit { "chosen" } } }
-                        td.num { b { (number(row.points)) } }
-                        @for part in row.parts { td.num { (number(part)) } }
-                        td.num { (number(row.adj.map(i64::from))) }
+                        td.num { (row.task.rank.map_or_else(|| "-".to_owned(), |rank| rank.to_string())) }
+                        td { (row.name) @if row.task.chosen { " " span.tag.hit { "chosen" } } }
+                        td.num { b { (number(row.task.points)) } }
+                        @for (name, part) in candidates::PARTS.iter().zip(row.parts) {
+                            td.num.zero[part == Some(0)] data-name=(name) { (number(part)) }
+                        }
+                        td.num.zero[row.task.oom_score_adj == Some(0)] data-name="adj" {
+                            (number(row.task.oom_score_adj.map(i64::from)))
+                        }
                     }
                     tr.bars { td {} td colspan="9" {
                         div.track { @for (index, share) in row.permilles(largest).iter().enumerate() {
                             @if *share > 0 { div class=(format!("bar part p{index}")) style=(width(*share)) {} }
                         } }
-                        @if let Some(drift) = row.drift { span.dim { "drift " (drift) " points" } }
+                        @if let Some(drift) = row.task.drift_pages { span.dim { "drift " (drift) " points" } }
                     } }
                 }
             }

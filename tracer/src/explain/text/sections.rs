@@ -13,6 +13,7 @@ use crate::{
     },
     report::{Growth, OomReport, Outcome},
     sink::text::{
+        candidates::{PART_COLUMNS, part_cells, points, rank},
         table::{Kind, Table, UNKNOWN},
         units,
     },
@@ -51,10 +52,7 @@ pub(super) fn who(page: &mut Page, report: &OomReport, zone: &TimeZone) {
         let is_own = people::trigger_is_victim(report);
         let whose = if is_own { "its own" } else { trigger.name.as_str() };
         page.line(Style::new().bold(), &format!("  by an allocation of {whose}"));
-        let asked = ["asked for", "gfp_mask"];
-        let facts = trigger.facts.into_iter();
-        let facts: Vec<_> = facts.filter(|fact| !is_own || asked.contains(&fact.name)).collect();
-        page.facts(&facts);
+        page.facts(&if is_own { people::request(report) } else { trigger.facts });
     }
     write_timeline(page, report);
 }
@@ -148,10 +146,10 @@ pub(super) fn why(page: &mut Page, report: &OomReport) {
         return;
     }
     page.note(&candidates::scale(report).join("; "));
-    let shown: Vec<&candidates::Row> = rows
+    let shown: Vec<&candidates::Row<'_>> = rows
         .iter()
         .enumerate()
-        .filter(|(at, row)| *at < ROWS || row.chosen)
+        .filter(|(at, row)| *at < ROWS || row.task.chosen)
         .map(|it| it.1)
         .collect();
     if !shown.is_empty() {
@@ -169,35 +167,20 @@ pub(super) fn why(page: &mut Page, report: &OomReport) {
     }
 }
 
-fn candidate_table(rows: &[&candidates::Row]) -> Table {
-    let mut table = Table::new(&[
-        ("#", Kind::Number),
-        ("task", Kind::Text),
-        ("points", Kind::Number),
-        ("", Kind::Number),
-        ("=anon", Kind::Number),
-        ("+file", Kind::Optional(&["0"])),
-        ("+shmem", Kind::Optional(&["0"])),
-        ("+swap", Kind::Optional(&["0"])),
-        ("+pgtbl", Kind::Optional(&["0"])),
-        ("+weight", Kind::Optional(&["0"])),
-        ("+drift", Kind::Optional(&["0"])),
-        ("adj", Kind::Optional(&["0"])),
-    ]);
+fn candidate_table(rows: &[&candidates::Row<'_>]) -> Table {
+    let first =
+        [("#", Kind::Number), ("task", Kind::Text), ("points", Kind::Number), ("", Kind::Number)];
+    let mut table = Table::new(&[first.as_slice(), &PART_COLUMNS].concat());
     let largest = rows.iter().map(|row| row.length()).max().unwrap_or_default();
     for row in rows {
-        let number = |it: Option<i64>| it.map_or_else(|| UNKNOWN.to_owned(), |it| it.to_string());
-        let rank = row.rank.map_or_else(|| UNKNOWN.to_owned(), |rank| rank.to_string());
         let mut cells = vec![
-            if row.chosen { format!("> {rank}") } else { rank },
+            rank(row.task),
             row.name.clone(),
-            number(row.points),
+            points(row.task),
             stacked(&row.permilles(largest), BAR),
         ];
-        cells.extend(row.parts.map(number));
-        cells.push(row.drift.unwrap_or(0).to_string());
-        cells.push(number(row.adj.map(i64::from)));
-        table.row(marked(row.chosen), cells);
+        cells.extend(part_cells(row.task));
+        table.row(marked(row.task.chosen), cells);
     }
     table
 }

@@ -1,8 +1,8 @@
 //! Why that one: the tasks that were weighed, each as a stack of the parts of its points.
 
 use crate::{
-    report::{Candidate, OomReport, WhyNot},
-    sink::text::{names, units},
+    report::{Candidate, OomReport},
+    sink::text::{candidates::why_not, names, units},
 };
 
 /// The parts of points, in the order in which they are stacked.
@@ -11,18 +11,14 @@ pub(in crate::explain) const PARTS: [&str; 6] =
 
 /// A candidate.
 #[derive(Clone, Debug)]
-pub(in crate::explain) struct Row {
-    pub(in crate::explain) rank: Option<u32>,
+pub(in crate::explain) struct Row<'a> {
+    pub(in crate::explain) task: &'a Candidate,
     pub(in crate::explain) name: String,
-    pub(in crate::explain) chosen: bool,
-    pub(in crate::explain) points: Option<i64>,
     /// As [`PARTS`], pages; the last one may be negative.
     pub(in crate::explain) parts: [Option<i64>; 6],
-    pub(in crate::explain) adj: Option<i32>,
-    pub(in crate::explain) drift: Option<i64>,
 }
 
-impl Row {
+impl Row<'_> {
     /// Each part in thousandths of the largest sum of all rows; what is negative has no length.
     pub(in crate::explain) fn permilles(&self, largest: i64) -> [u64; 6] {
         self.parts.map(|part| {
@@ -42,17 +38,15 @@ impl Row {
 }
 
 /// The eligible, best first.
-pub(in crate::explain) fn eligible(report: &OomReport) -> Vec<Row> {
+pub(in crate::explain) fn eligible(report: &OomReport) -> Vec<Row<'_>> {
     let list = report.candidates.iter().flat_map(|candidates| &candidates.list);
     list.filter(|task| task.eligible).map(row).collect()
 }
 
-fn row(task: &Candidate) -> Row {
+fn row(task: &Candidate) -> Row<'_> {
     Row {
-        rank: task.rank,
+        task,
         name: names::candidate(task),
-        chosen: task.chosen,
-        points: task.points,
         parts: [
             task.anon_pages,
             task.file_pages,
@@ -61,8 +55,6 @@ fn row(task: &Candidate) -> Row {
             task.pgtables_pages,
             task.adj_pages,
         ],
-        adj: task.oom_score_adj,
-        drift: task.drift_pages,
     }
 }
 
@@ -71,17 +63,6 @@ pub(in crate::explain) fn excused(report: &OomReport) -> Vec<String> {
     let list = report.candidates.iter().flat_map(|candidates| &candidates.list);
     let excused = list.filter(|task| !task.eligible);
     excused.map(|task| format!("{} ({})", names::candidate(task), why_not(task))).collect()
-}
-
-fn why_not(task: &Candidate) -> &'static str {
-    match task.why_not {
-        Some(WhyNot::OomScoreAdjMin) => "oom_score_adj -1000",
-        Some(WhyNot::Init) => "init",
-        Some(WhyNot::NoMm) => "no memory of its own",
-        Some(WhyNot::OomSkip) => "already reaped",
-        Some(WhyNot::Vfork) => "in vfork",
-        Some(WhyNot::Unknown) | None => "reason unknown",
-    }
 }
 
 /// How the points came about.

@@ -79,7 +79,24 @@ fn memory(victim: &Victim) -> Option<String> {
 /// The trigger.
 pub(in crate::explain) fn trigger(report: &OomReport) -> Option<Person> {
     let trigger = report.trigger.as_ref()?;
-    let Trigger { pid, tid, uid, oom_score_adj, cgroup, order, .. } = trigger;
+    let Trigger { pid, tid, uid, oom_score_adj, cgroup, .. } = trigger;
+    let facts = [
+        fact("command line", trigger.who.cmdline.as_deref().map(cmdline)),
+        fact("cgroup", cgroup.as_ref().and_then(names::cgroup)),
+        fact("user", uid.map(|uid| format!("uid {uid}"))),
+        fact("pid", Some(pids(*pid, *tid, None))),
+        fact("oom_score_adj", oom_score_adj.map(|adj| adj.to_string())),
+    ];
+    Some(Person {
+        name: names::trigger(trigger),
+        chosen: false,
+        facts: facts.into_iter().flatten().chain(request(report)).collect(),
+    })
+}
+
+/// What the trigger asked for.
+pub(in crate::explain) fn request(report: &OomReport) -> Vec<Fact> {
+    let Some(Trigger { order, gfp_mask, .. }) = &report.trigger else { return Vec::new() };
     let size = order
         .and_then(|order| u32::try_from(order).ok())
         .and_then(|order| 1_u64.checked_shl(order)?.checked_mul(report.page_size?));
@@ -87,23 +104,10 @@ pub(in crate::explain) fn trigger(report: &OomReport) -> Option<Person> {
         let size = size.map(|size| format!("{}, ", units::bytes(size))).unwrap_or_default();
         format!("{size}order {order}")
     });
-    let mask = trigger.gfp_mask.as_ref().map(|mask| {
+    let mask = gfp_mask.as_ref().map(|mask| {
         format!("{:#x} {}", mask.value, safe(&mask.names.join("|"))).trim_end().to_owned()
     });
-    let facts = [
-        fact("command line", trigger.who.cmdline.as_deref().map(cmdline)),
-        fact("cgroup", cgroup.as_ref().and_then(names::cgroup)),
-        fact("user", uid.map(|uid| format!("uid {uid}"))),
-        fact("pid", Some(pids(*pid, *tid, None))),
-        fact("oom_score_adj", oom_score_adj.map(|adj| adj.to_string())),
-        fact("asked for", asked),
-        fact("gfp_mask", mask),
-    ];
-    Some(Person {
-        name: names::trigger(trigger),
-        chosen: false,
-        facts: facts.into_iter().flatten().collect(),
-    })
+    [fact("asked for", asked), fact("gfp_mask", mask)].into_iter().flatten().collect()
 }
 
 /// Whether the trigger is one of the victims.

@@ -272,3 +272,31 @@ fn the_same_lines_give_the_same_id() {
     let bare = with_prefix(fixture("7.3-memcg-v2"), |_| String::new());
     assert_eq!(only(&bare).id, only(&bare).id);
 }
+
+/// A `read` of /dev/zero into memory that is not there yet, as 6.18 printed it.
+#[test]
+fn a_fault_in_a_system_call_has_its_registers_in_the_middle_of_the_trace() {
+    const IN_A_CALL: [&str; 10] = [
+        "RIP: 0010:read_zero+0x77/0xd0",
+        "Code: 48 c7 c0 f2 ff ff ff 48 0f 45 c3 5b 5d 41 5c 41 5d 41 5e 41 5f 31 d2 31 c9 31 f6",
+        "RSP: 0018:ffffc90004b77b70 EFLAGS: 00050246",
+        "RAX: 0000000000000000 RBX: 0000000000001000 RCX: 0000000000000770",
+        "RDX: 0000000000001000 RSI: 0000557b755b6770 RDI: 0000557b755b7000",
+        "RBP: ffff888137c69700 R08: 0000000000000000 R09: 0000000000000000",
+        "R13: ffff888184e993c0 R14: 00007ffffffff000 R15: 0000000000002000",
+        " vfs_read+0xbb/0x360",
+        " ksys_read+0x66/0xe0",
+        " entry_SYSCALL_64_after_hwframe+0x76/0x7e",
+    ];
+    let shown = lines(fixture("6.12-memcg-v2")).flat_map(|(time, words)| {
+        let is_fault = words.contains("asm_exc_page_fault");
+        let more = IN_A_CALL.into_iter().filter(move |_| is_fault);
+        std::iter::once(words).chain(more).map(move |words| format!("[{time}] {words}\n"))
+    });
+    let log = shown.collect::<Vec<_>>().concat();
+    let stack = only(log).trigger.unwrap().kernel_stack.unwrap();
+    let symbols: Vec<&str> = stack.iter().filter_map(|frame| frame.symbol.as_deref()).collect();
+    let of_call = ["asm_exc_page_fault", "vfs_read", "ksys_read", "entry_SYSCALL_64_after_hwframe"];
+    assert!(symbols.ends_with(&of_call), "{symbols:?}");
+    assert!(symbols.contains(&"out_of_memory"));
+}

@@ -54,41 +54,64 @@ fn scale(
 }
 
 fn table() -> Table {
-    Table::new(&[
+    let first = [
         ("#", Kind::Number),
         ("pid", Kind::Number),
         ("comm", Kind::Text),
         ("points", Kind::Number),
-        ("=anon", Kind::Number),
-        ("+file", Kind::Optional(&["0"])),
-        ("+shmem", Kind::Optional(&["0"])),
-        ("+swap", Kind::Optional(&["0"])),
-        ("+pgtbl", Kind::Optional(&["0"])),
-        ("+weight", Kind::Optional(&["0"])),
-        ("+drift", Kind::Optional(&["0"])),
-        ("adj", Kind::Optional(&["0"])),
-    ])
+    ];
+    Table::new(&[first.as_slice(), &PART_COLUMNS].concat())
 }
 
 fn cells(candidate: &Candidate) -> Vec<String> {
-    let unknown = || UNKNOWN.to_owned();
-    let number = |number: Option<i64>| number.map_or_else(unknown, |number| number.to_string());
     let comm = candidate.comm.as_deref();
-    let rank = candidate.rank.map_or_else(unknown, |rank| rank.to_string());
-    vec![
-        if candidate.chosen { format!("> {rank}") } else { rank },
-        candidate.pid.to_string(),
-        comm.map_or_else(unknown, |comm| names::comm(comm, candidate.comm_hex.as_deref())),
-        number(candidate.points),
-        number(candidate.anon_pages),
-        number(candidate.file_pages),
-        number(candidate.shmem_pages),
-        number(candidate.swap_pages),
-        number(candidate.pgtables_pages),
-        number(candidate.adj_pages),
-        candidate.drift_pages.unwrap_or(0).to_string(),
-        number(candidate.oom_score_adj.map(i64::from)),
+    let comm = comm
+        .map_or_else(|| UNKNOWN.to_owned(), |it| names::comm(it, candidate.comm_hex.as_deref()));
+    let mut cells = vec![rank(candidate), candidate.pid.to_string(), comm, points(candidate)];
+    cells.extend(part_cells(candidate));
+    cells
+}
+
+/// The place among the eligible, the chosen one's marked.
+pub(crate) fn rank(candidate: &Candidate) -> String {
+    let rank = number(candidate.rank.map(i64::from));
+    if candidate.chosen { format!("> {rank}") } else { rank }
+}
+
+/// The points.
+pub(crate) fn points(candidate: &Candidate) -> String {
+    number(candidate.points)
+}
+
+/// The parts whose sum the points are, in pages, and the oom_score_adj that weighs.
+pub(crate) const PART_COLUMNS: [(&str, Kind); 8] = [
+    ("=anon", Kind::Number),
+    ("+file", Kind::Optional(&["0"])),
+    ("+shmem", Kind::Optional(&["0"])),
+    ("+swap", Kind::Optional(&["0"])),
+    ("+pgtbl", Kind::Optional(&["0"])),
+    ("+weight", Kind::Optional(&["0"])),
+    ("+drift", Kind::Optional(&["0"])),
+    ("adj", Kind::Optional(&["0"])),
+];
+
+/// A row of [`PART_COLUMNS`].
+pub(crate) fn part_cells(candidate: &Candidate) -> [String; 8] {
+    [
+        candidate.anon_pages,
+        candidate.file_pages,
+        candidate.shmem_pages,
+        candidate.swap_pages,
+        candidate.pgtables_pages,
+        candidate.adj_pages,
+        Some(candidate.drift_pages.unwrap_or(0)),
+        candidate.oom_score_adj.map(i64::from),
     ]
+    .map(number)
+}
+
+fn number(number: Option<i64>) -> String {
+    number.map_or_else(|| UNKNOWN.to_owned(), |number| number.to_string())
 }
 
 fn write_others(block: &mut Block, others: &[&Candidate], detail: Detail) {
@@ -106,7 +129,8 @@ fn write_others(block: &mut Block, others: &[&Candidate], detail: Detail) {
     }
 }
 
-fn why_not(candidate: &Candidate) -> &'static str {
+/// Why it may not be killed.
+pub(crate) fn why_not(candidate: &Candidate) -> &'static str {
     match candidate.why_not {
         Some(WhyNot::OomScoreAdjMin) => "oom_score_adj -1000",
         Some(WhyNot::Init) => "init",

@@ -1,0 +1,40 @@
+//! `oomwhy explain FILE -o html` makes a page of a report that somebody else wrote.
+#![no_main]
+
+use jiff::tz::TimeZone;
+use libfuzzer_sys::fuzz_target;
+use oomwhy::{
+    explain::{Form, render},
+    report::Record,
+};
+
+/// What stands between angle brackets in a page: that much and nothing else is ours.
+const ELEMENTS: &str = "html head meta title style body main article header section h1 h2 h3 p b i \
+    span div dl dt dd ul ol li time code pre details summary table thead tbody tr th td figure \
+    figcaption svg path polyline line";
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(record) = serde_json::from_slice::<Record>(data) else { return };
+    for form in [Form::Text, Form::Html] {
+        let mut page = Vec::new();
+        render(&[record.clone()], form, TimeZone::UTC, &mut page).unwrap();
+        let page = String::from_utf8(page).unwrap();
+        if form == Form::Html {
+            check(&page);
+        } else {
+            // Colors begin with an escape; nothing else may.
+            assert!(!page.replace("\u{1b}[", "").chars().any(|it| it.is_control() && it != '\n'));
+        }
+    }
+});
+
+/// Only elements of ours, and no attribute that runs or fetches anything.
+fn check(page: &str) {
+    let (_, body) = page.split_once("</head>").unwrap();
+    for tag in body.split('<').skip(1) {
+        let name = tag.trim_start_matches('/').split(['>', ' ']).next().unwrap();
+        assert!(ELEMENTS.split_whitespace().any(|it| it == name), "<{tag}");
+        let attributes = tag.split('>').next().unwrap();
+        assert!(!attributes.contains(" on") && !attributes.contains("href"), "<{tag}");
+    }
+}
