@@ -346,7 +346,7 @@ pub struct PrivacyArgs {
     /// Mask what matches in command lines.
     ///
     /// In every output; what --record keeps is not masked. The arguments are joined with blanks. Of an expression with a group the group alone is masked: '--password[= ](\S+)'.
-    #[arg(long, value_name = "REGEX", conflicts_with = "no_cmdline")]
+    #[arg(long, value_name = "REGEX", allow_hyphen_values = true, conflicts_with = "no_cmdline")]
     pub redact: Option<String>,
 }
 

@@ -48,6 +48,15 @@ fn replay_takes_the_same_output_flags() {
 }
 
 #[test]
+fn an_expression_may_begin_like_an_option() {
+    for line in ["--redact --password=\\S+ -o json", "--redact=--password=\\S+ -o json"] {
+        let args = watch(line);
+        assert_eq!(args.privacy.redact.as_deref(), Some("--password=\\S+"));
+        assert_eq!(args.output.output, Format::Json);
+    }
+}
+
+#[test]
 fn wrong_usage_is_told_from_failure() {
     for line in ["-o xml", "-p 0", "-p x", "--count 0", "replay", "nonsense", "--ring-size 3"] {
         let error = parse(line).unwrap_err();
