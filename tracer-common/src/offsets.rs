@@ -154,4 +154,6 @@ offsets! {
     task_memcg_oom_gfp_mask,
     /// `task_struct.memcg_oom_order`, with cgroup v1 only
     task_memcg_oom_order,
+    /// `cgroup.subsys[memory_cgrp_id]`
+    cgroup_memory,
 }

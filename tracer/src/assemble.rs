@@ -17,6 +17,7 @@ use crate::{
         After, Body, Candidates, CgroupPath, End, Event, Invocation, Levels, Mark, Reclaimed,
         Repeats, Stat, Victim, Wait,
     },
+    growth::Recorded,
     journal::{Unfinished, key_of},
     report::System,
 };
@@ -86,6 +87,8 @@ pub struct Account {
     pub stage: Stage,
     /// The host's memory, and when it was read, `CLOCK_BOOTTIME` ns.
     pub system: Option<(u64, System)>,
+    /// What grew in the memcg before.
+    pub growth: Option<Box<Recorded>>,
     /// Time of the first record, `CLOCK_BOOTTIME` ns.
     pub first_ns: u64,
 }
@@ -218,7 +221,7 @@ impl Assembler {
         match event.body {
             Body::Repeats(repeats) => self.repeat(seq, now, repeats),
             Body::Reclaimed(reclaimed) => self.reclaim(now, *reclaimed),
-            Body::CgroupMade(_) => {}
+            Body::CgroupMade(_) | Body::Grower(_) => {}
             Body::End(end) => done.extend(self.end(seq, now, end)),
             Body::Mark(mark) => done.push(self.mark(seq, now, mark)),
             body => self.open.entry(seq).or_insert_with(|| Account::new(seq, now)).add(now, body),
@@ -230,6 +233,13 @@ impl Assembler {
     pub fn system(&mut self, seq: u64, at_ns: u64, memory: System) {
         if let Some(account) = self.open.get_mut(&seq) {
             account.system = Some((at_ns, memory));
+        }
+    }
+
+    /// Adds what the growth recorder had when an invocation made its choice.
+    pub fn growth(&mut self, seq: u64, recorded: Box<Recorded>) {
+        if let Some(account) = self.open.get_mut(&seq) {
+            account.growth = Some(recorded);
         }
     }
 
@@ -445,6 +455,7 @@ impl Account {
             | Body::Repeats(_)
             | Body::Reclaimed(_)
             | Body::CgroupMade(_)
+            | Body::Grower(_)
             | Body::After(_)
             | Body::Mark(_)
             | Body::Wait(_) => {}

@@ -8,6 +8,7 @@ mod explain;
 mod history;
 mod ring_size;
 mod risk;
+mod share;
 mod symbolize;
 
 use std::{
@@ -215,6 +216,17 @@ pub struct WatchArgs {
     /// run. `oomwhy unpin DIR` ends it.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, hide_short_help = true)]
     pub pin: Option<PathBuf>,
+    /// Record what grows, and from where, in cgroups near their limits.
+    ///
+    /// Reports then have `growth`: the usage of the last hour, its shape and pace, and the bytes per process and stack. A probe
+    /// runs once for each 64 pages that are charged to a memory cgroup; its maps take about 3.5 MiB.
+    #[arg(long, conflicts_with = "pin")]
+    pub growth: bool,
+    /// With --growth: from which share of its limit on a cgroup is recorded [default: 50%].
+    ///
+    /// 0%: always. Cgroups without a limit, or with no limit above them, are not recorded.
+    #[arg(long, hide_short_help = true, value_name = "SHARE", requires = "growth", value_parser = share::parse)]
+    pub growth_above: Option<u32>,
     /// BTF of a kernel that does not bring its own.
     ///
     /// Most do, in /sys/kernel/btf/vmlinux.

@@ -49,6 +49,8 @@ pub enum Body {
     Wait(Box<Wait>),
     /// A task was marked to die, and no more is hooked.
     Mark(Mark),
+    /// A process grows in a memcg near its limit.
+    Grower(Grower),
 }
 
 /// Bytes from the kernel that should be text; untrusted, maybe not UTF-8.
@@ -452,6 +454,13 @@ pub struct MarkFields {
     pub shmem_kib: u64,
     /// KiB.
     pub pgtables_kib: u64,
+}
+
+/// A process grows in a memcg near its limit; told once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Grower {
+    /// The process.
+    pub tgid: i32,
 }
 
 /// A cgroup was made.

@@ -62,4 +62,5 @@ pub mod sanitize;
 pub mod sink;
 
 pub mod explain;
+pub mod growth;
 pub mod history;

@@ -15,6 +15,7 @@ use crate::{
     filter::Filter,
     fingerprint::fingerprint,
     gaps::{Gap, Gaps, Group, GroupGaps, Reading},
+    growth::Recorded,
     host::Host,
     journal::{EARLY, LOSSES, Note, Unfinished, WHOLE},
     once::Telling,
@@ -64,6 +65,12 @@ pub trait FactSource {
     fn system(&mut self, _seq: u64) -> Option<(u64, System)> {
         None
     }
+    /// The choice was made in an invocation that a memcg's limit brought: what grew there before.
+    fn growth(&mut self, _seq: u64, _oom_memcg: u64) -> Option<Box<Recorded>> {
+        None
+    }
+    /// A process grows near a limit.
+    fn grows(&mut self, _tgid: i32) {}
     /// A cgroup was made.
     fn cgroup_made(&mut self, _id: u64, _parent: u64) {}
 }
@@ -154,6 +161,10 @@ impl Pipeline {
         let seq = event.seq;
         // Before anything else takes time.
         let system = if is_global(&event.body) { facts.system(seq) } else { None };
+        let growth = memcg_of(&event.body).and_then(|memcg| facts.growth(seq, memcg));
+        if let Body::Grower(grower) = &event.body {
+            facts.grows(grower.tgid);
+        }
         if let Body::CgroupMade(made) = &event.body {
             facts.cgroup_made(made.id, made.parent_id);
         }
@@ -163,6 +174,9 @@ impl Pipeline {
         let done = self.assembler.push(event);
         if let Some((at_ns, memory)) = system {
             self.assembler.system(seq, at_ns, memory);
+        }
+        if let Some(recorded) = growth {
+            self.assembler.growth(seq, recorded);
         }
         Ok(done)
     }
@@ -238,6 +252,7 @@ impl Pipeline {
                 self.findings.cgroup_paths.insert(id, path);
             }
             Fact::System { seq, at_ns, memory } => self.assembler.system(seq, at_ns, *memory),
+            Fact::Growth { seq, recorded } => self.assembler.growth(seq, recorded),
             Fact::RealtimeOffset(offset) => self.findings.realtime_offset_ns = Some(offset),
             Fact::Drops { count, first_ns, last_ns } => self.lost(count, first_ns, last_ns)?,
             Fact::KillsCounted { kills, at_ns } => self.counted(Reading { kills, at_ns })?,
@@ -461,6 +476,14 @@ impl Pipeline {
 /// Whether a choice was made among all tasks of the host.
 fn is_global(body: &Body) -> bool {
     matches!(body, Body::Invocation(invocation) if invocation.is_memcg == Some(false))
+}
+
+/// The memcg whose limit it was, where somebody was chosen.
+fn memcg_of(body: &Body) -> Option<u64> {
+    match body {
+        Body::Invocation(invocation) if invocation.choice_made => invocation.oom_memcg.as_ref()?.id,
+        _ => None,
+    }
 }
 
 /// With what is made of all the rest.

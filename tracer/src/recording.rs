@@ -15,7 +15,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{compose::Symbol, host::Host, report::System};
+use crate::{compose::Symbol, growth::Recorded, host::Host, report::System};
 
 const MAGIC: &[u8; 12] = b"oomwhy-rec2\n";
 const HOST: u8 = 0;
@@ -50,6 +50,13 @@ pub enum Fact {
         at_ns: u64,
         /// What was read.
         memory: Box<System>,
+    },
+    /// What had grown in the memcg that ran out of memory.
+    Growth {
+        /// Number of the invocation.
+        seq: u64,
+        /// What was recorded.
+        recorded: Box<Recorded>,
     },
     /// `CLOCK_REALTIME` less `CLOCK_BOOTTIME` from here on, ns.
     RealtimeOffset(i64),

@@ -62,6 +62,11 @@ pub fn replay(path: &Path, pipeline: impl FnOnce(Host) -> Pipeline) -> Result<()
 fn is_finding(frame: &Frame) -> bool {
     matches!(
         frame,
-        Frame::Fact(Fact::Symbol { .. } | Fact::CgroupPath { .. } | Fact::System { .. })
+        Frame::Fact(
+            Fact::Symbol { .. }
+                | Fact::CgroupPath { .. }
+                | Fact::System { .. }
+                | Fact::Growth { .. }
+        )
     )
 }

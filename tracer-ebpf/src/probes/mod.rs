@@ -5,6 +5,7 @@ mod alone;
 mod candidate;
 mod cgroup_made;
 mod choice;
+mod growth;
 mod invocation;
 mod memcg_call;
 mod stat;

@@ -203,6 +203,7 @@ impl Watch<'_> {
         if let Ok(files) = system {
             live.watch_system(files);
         }
+        live.watch_growth().map_err(|error| Failure::runtime(&error))?;
         if let Ok(counter) = kill_counter {
             live.cross_check(counter, arguments.cross_check.unwrap_or(CROSS_CHECK));
         }

@@ -36,7 +36,7 @@ fn grown() -> OomReport {
     let frame = |symbol: &str| Frame { symbol: Some(symbol.to_owned()), ..Frame::default() };
     let stack = |bytes: u64, symbol: &str| GrowthStack {
         bytes: bytes * fixtures::MIB,
-        pid: 4242,
+        pid: Some(4242),
         comm: Some("java".to_owned()),
         user_stack: Some(vec![frame(symbol), frame("main")]),
         kernel_stack: None,

@@ -128,6 +128,7 @@ const TABLE: &[Field] = table! {
     // With cgroup v1 only.
     task_memcg_oom_gfp_mask: U32,  "task_struct.memcg_oom_gfp_mask";
     task_memcg_oom_order: U32,     "task_struct.memcg_oom_order";
+    cgroup_memory:        POINTER, "cgroup.subsys[memory_cgrp_id]";
 };
 
 /// Named enums that indexes in the table come from.

@@ -15,7 +15,7 @@ mod mapped;
 use std::{
     collections::{BTreeMap, VecDeque},
     fs::File,
-    os::fd::AsRawFd as _,
+    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
 };
 
 use serde::{Deserialize, Serialize};
@@ -94,6 +94,8 @@ struct Kept {
 pub struct UserSymbols {
     known: BTreeMap<Place, Name>,
     open: VecDeque<Kept>,
+    /// Opened before anything was asked: as their process names them.
+    early: VecDeque<(String, File)>,
 }
 
 impl UserSymbols {
@@ -120,7 +122,8 @@ impl UserSymbols {
         if self.known.len() + places.len() > MAX_KNOWN {
             self.known.clear();
         }
-        let mapped = mapped::files(pid);
+        let mut mapped = mapped::files(pid);
+        mapped.extend(self.early.drain(..));
         let kept = self.open.iter().map(|kept| candidate(&kept.file, &kept.shown));
         let files = mapped.iter().map(|(shown, file)| candidate(file, shown)).chain(kept).collect();
         let request = Request { places, ips: ips.to_vec(), pid: Some(pid), files };
@@ -135,6 +138,21 @@ impl UserSymbols {
         ips.iter().copied().zip(answer.ips).filter_map(|(ip, name)| Some((ip, name?))).collect()
     }
 
+    /// Opens the files of a process while it is there, for places that are asked for later.
+    pub fn open_files(&mut self, pid: u32) {
+        for (shown, file) in mapped::files(pid) {
+            let kept = self.open.iter().map(|kept| &kept.file);
+            let mut there = kept.chain(self.early.iter().map(|(_, file)| file));
+            if there.any(|other| is_same(other, &file)) {
+                continue;
+            }
+            if self.early.len() >= MAX_OPEN {
+                self.early.pop_front();
+            }
+            self.early.push_back((shown, file));
+        }
+    }
+
     fn keep(&mut self, build_id: Option<String>, shown: String, file: File) {
         let Some(build_id) = build_id else { return };
         if self.open.iter().any(|kept| kept.build_id == build_id) {
@@ -145,6 +163,11 @@ impl UserSymbols {
         }
         self.open.push_back(Kept { build_id, shown, file });
     }
+}
+
+fn is_same(one: &File, other: &File) -> bool {
+    let number = |file: &File| file.metadata().map(|it| (it.dev(), it.ino())).ok();
+    number(one).is_some_and(|one| number(other) == Some(one))
 }
 
 /// A file of ours, as the child can open it.
