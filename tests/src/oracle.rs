@@ -9,6 +9,7 @@ mod candidates;
 mod check;
 mod counts;
 mod expected;
+mod growth;
 mod invocation;
 mod losses;
 mod memory;
@@ -83,6 +84,7 @@ pub fn judge(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
         one_kill(&mut check, case, &kills, kill, None);
     }
     silent_victims(&mut check, scenario, &log, &kills);
+    growth::judge(&mut check, scenario, &kills);
     outlooks::judge(&mut check, account.watchers, &kills);
     for report in all.iter().filter(|report| report["outcome"] == "no_victim") {
         no_victim(&mut check, case, report, &log);

@@ -8,6 +8,10 @@ use anyhow::{Context as _, Result, bail};
 /// What a workload prints once it has its memory.
 pub const READY: &str = "ready";
 
+/// The functions in which [`Work::Grow`] takes memory: each the same amount.
+pub const GROWING: &[&str] =
+    &["grow_small_blocks", "grow_large_block", "grow_in_thread", "grow_stack", "grow_shared"];
+
 /// Where a workload that reads oom_scores says how many it has read.
 pub fn reads_file(pid: u32) -> String {
     format!("/tmp/reads-{pid}")
@@ -64,6 +68,11 @@ pub enum Work {
         /// How many the others are: a multiple of 100.
         count: usize,
     },
+    /// Take the same amount in each of several functions ([`GROWING`]), then touch memory without end.
+    Grow {
+        /// How much in each.
+        mib: usize,
+    },
     /// Read every process' oom_score, again and again, and say how often in [`reads_file`].
     ReadScores,
 }
@@ -81,6 +90,7 @@ impl Work {
             Self::Undead { mib } => ("undead", vec![mib]),
             Self::KillGreedy { mib } => ("kill-greedy", vec![mib]),
             Self::Crowd { count } => ("crowd", vec![count]),
+            Self::Grow { mib } => ("grow", vec![mib]),
             Self::ReadScores => ("read-scores", vec![]),
         };
         let numbers = numbers.into_iter().map(|number| number.to_string());
@@ -99,6 +109,7 @@ impl Work {
             "undead" => Self::Undead { mib: number()? },
             "kill-greedy" => Self::KillGreedy { mib: number()? },
             "crowd" => Self::Crowd { count: number()? },
+            "grow" => Self::Grow { mib: number()? },
             "read-scores" => Self::ReadScores,
             _ => bail!("unknown word {name:?}"),
         })
@@ -193,6 +204,7 @@ mod tests {
             Work::Undead { mib: 9 },
             Work::KillGreedy { mib: 10 },
             Work::Crowd { count: 100 },
+            Work::Grow { mib: 11 },
             Work::ReadScores,
         ];
         for work in works {

@@ -5,6 +5,7 @@
 mod check;
 mod durations;
 mod explain;
+mod flame;
 mod history;
 mod ring_size;
 mod risk;
@@ -26,6 +27,7 @@ use clap_complete::Shell;
 pub use self::{
     check::{CheckArgs, CheckFormat},
     explain::{AnswerFormat, ExplainArgs},
+    flame::{FlameArgs, ProfileFormat},
     history::{
         DirArgs, ExportArgs, ExportFormat, ListArgs, ListFormat, MatchArgs, ShowArgs, ShowFormat,
         StoreArgs,
@@ -118,6 +120,11 @@ pub enum Command {
     /// The page of -o html needs nothing but itself: attach it to the incident.
     #[command(after_help = explain::EXAMPLES)]
     Explain(ExplainArgs),
+    /// Draw what grew before a kill: bytes by process and place in the code.
+    ///
+    /// For reports of `oomwhy watch --growth`. Exit code 1 if there is none.
+    #[command(after_help = flame::EXAMPLES)]
+    Flame(FlameArgs),
     /// Show who is near a memory limit, how fast it grows, and who would be killed.
     ///
     /// For each cgroup with a limit: what it uses, what of that could be reclaimed, when it would

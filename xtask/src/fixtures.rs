@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.btf {
         let initramfs = Initramfs::build(&Source::default())?;
         // The host runs it as well as the guest.
-        let oomwhy = workspace::build_for_guest("oomwhy", "oomwhy")?;
+        let oomwhy = workspace::build_for_guest("oomwhy", "oomwhy", &[])?;
         return kernels
             .iter()
             .try_for_each(|kernel| reduce_btf(kernel, &initramfs, &oomwhy, &results));

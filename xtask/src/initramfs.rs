@@ -36,9 +36,9 @@ impl Initramfs {
         println!("building oomwhy and the guest's init, statically");
         let oomwhy = match &source.oomwhy {
             Some(oomwhy) => oomwhy.clone(),
-            None => workspace::build_for_guest("oomwhy", "oomwhy")?,
+            None => workspace::build_for_guest("oomwhy", "oomwhy", &[])?,
         };
-        let init = workspace::build_for_guest("oomwhy-tests", "guest-init")?;
+        let init = workspace::build_for_guest("oomwhy-tests", "guest-init", workspace::TRACEABLE)?;
         let mut archive = Vec::new();
         for name in ["bin", "dev", "proc", "sys", "tmp", "results"] {
             add(&mut archive, name, DIRECTORY, b"")?;

@@ -52,14 +52,20 @@ pub(crate) fn cache() -> Result<PathBuf> {
     Ok(base.join("oomwhy"))
 }
 
-/// Builds one binary statically, for a guest without libraries, and returns its path.
-pub(crate) fn build_for_guest(package: &str, binary: &str) -> Result<PathBuf> {
+/// So that the workload's stacks can be unwound and named.
+pub(crate) const TRACEABLE: &[&str] = &["-C", "force-frame-pointers=yes", "-C", "strip=none"];
+
+/// Builds one binary statically, for a guest without libraries, with these options of the compiler
+/// besides, and returns its path.
+pub(crate) fn build_for_guest(package: &str, binary: &str, options: &[&str]) -> Result<PathBuf> {
     let mut command = cargo();
     command
-        .args(["build", "--release", "--target", GUEST_TARGET])
+        .args(["rustc", "--release", "--target", GUEST_TARGET])
         .args(["--package", package, "--bin", binary])
         // Not RUSTFLAGS, which would reach the eBPF build as well.
-        .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static");
+        .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static")
+        .arg("--")
+        .args(options);
     process::run(&mut command)?;
     Ok(target_directory()?.join(GUEST_TARGET).join("release").join(binary))
 }

@@ -2,70 +2,99 @@
 
 use super::Usage;
 
-/// Fewer points have no shape.
-const FEWEST_POINTS: usize = 5;
-/// Nor has what lasted less. ns.
-const SHORTEST_NS: u64 = 4_000_000_000;
 /// Parts of equal length that the time is cut into.
-const PARTS: usize = 8;
+const PARTS: u64 = 8;
+/// What lasted less has no shape, but can be a burst. ns.
+const SHORT_NS: u64 = 10_000_000_000;
 
-/// "steady", "burst", "`plateau_then_jump`", "sawtooth" or "unknown".
+/// `burst`, `sawtooth`, `plateau_then_jump`, `steady` or `unknown`.
 pub fn kind(curve: &[Usage]) -> &'static str {
     let (Some(first), Some(last)) = (curve.first(), curve.last()) else {
         return "unknown";
     };
     let span_ns = last.t_ns.saturating_sub(first.t_ns);
-    if curve.len() < FEWEST_POINTS || span_ns < SHORTEST_NS {
-        return "unknown";
+    let rise = last.usage.saturating_sub(first.usage);
+    if span_ns < SHORT_NS {
+        return if share_of(rise, 40, last.max) { "burst" } else { "unknown" };
     }
-    let levels = levels(curve, first.t_ns, span_ns);
-    let steps: Vec<f64> = levels.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    let range = {
-        let least = curve.iter().map(|point| point.usage).min().unwrap_or_default();
-        pages(curve.iter().map(|point| point.usage).max().unwrap_or_default() - least)
-    };
-    if range <= 0.0 {
-        return "unknown";
-    }
-    let falls: f64 = steps.iter().filter(|step| **step < 0.0).map(|step| -step).sum();
-    let rise =
-        levels.last().copied().unwrap_or_default() - levels.first().copied().unwrap_or_default();
-    let falls_of_points: f64 =
-        curve.windows(2).map(|pair| pages(pair[0].usage.saturating_sub(pair[1].usage))).sum();
-    // What went up came down again, at least once over.
-    if falls.max(falls_of_points) >= range * 0.75 {
+    let usages = || curve.iter().map(|point| point.usage);
+    let range = usages().max().unwrap_or_default() - usages().min().unwrap_or_default();
+    let falls: u64 = curve.windows(2).map(|pair| pair[0].usage.saturating_sub(pair[1].usage)).sum();
+    let rises: u64 = curve.windows(2).map(|pair| pair[1].usage.saturating_sub(pair[0].usage)).sum();
+    if range > 0 && share_of(falls.min(rises), 75, range) {
         return "sawtooth";
     }
-    if rise < range * 0.5 {
+    if rise == 0 || !share_of(rise, 50, range) {
         return "unknown";
     }
-    let largest = steps.iter().copied().fold(0.0, f64::max);
-    let last_steps: f64 = steps.iter().rev().take(2).filter(|step| **step > 0.0).sum();
-    if last_steps >= range * 0.75 {
-        // Nearly all of it in the last quarter of the time, which was level before.
+    let steps = steps(curve, first, span_ns);
+    let last_quarter = steps.iter().rev().take(2).sum();
+    if share_of(last_quarter, 75, rise) {
         return "plateau_then_jump";
     }
-    if largest >= range * 0.6 {
+    if steps.iter().any(|&step| share_of(step, 60, rise)) {
         return "burst";
     }
-    // No part of the time without its share, and none with much more.
-    let growing = steps.iter().filter(|step| **step >= range / 32.0).count();
+    let growing = steps.iter().filter(|&&step| share_of(step, 3, rise)).count();
     if growing + 2 >= steps.len() { "steady" } else { "unknown" }
 }
 
-/// Usage at the begin, and at the end of each part. Where nothing was charged it stayed as it was.
-fn levels(curve: &[Usage], since_ns: u64, span_ns: u64) -> Vec<f64> {
-    let parts = PARTS as u64;
-    let at = |part: u64| {
-        let until_ns =
-            since_ns + span_ns / parts * part + if part == parts { span_ns % parts } else { 0 };
-        let before = curve.iter().take_while(|point| point.t_ns <= until_ns);
-        before.last().map_or(0.0, |point| pages(point.usage))
-    };
-    (0..=parts).map(at).collect()
+fn share_of(part: u64, percent: u64, whole: u64) -> bool {
+    u128::from(part) * 100 >= u128::from(whole) * u128::from(percent)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "shares of a range")]
-fn pages(count: u64) -> f64 {
-    count as f64
+/// By how much usage rose in each part of the time. Where nothing was charged it stayed as it was.
+fn steps(curve: &[Usage], first: &Usage, span_ns: u64) -> Vec<u64> {
+    let level = |part: u64| {
+        let until =
+            u128::from(first.t_ns) + u128::from(span_ns) * u128::from(part) / u128::from(PARTS);
+        let before = curve.iter().take_while(|point| u128::from(point.t_ns) <= until);
+        before.last().map_or(first.usage, |point| point.usage)
+    };
+    (0..PARTS).map(|part| level(part + 1).saturating_sub(level(part))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A point every two seconds, below a limit of 1000 pages.
+    fn curve(usages: &[u64]) -> Vec<Usage> {
+        let points = usages.iter().zip(1_u64..);
+        points.map(|(&usage, n)| Usage { t_ns: n * 2_000_000_000, usage, max: 1000 }).collect()
+    }
+
+    #[test]
+    fn a_leak_is_steady_also_with_a_few_pauses() {
+        assert_eq!(kind(&curve(&[100, 200, 310, 420, 500, 610, 720, 800, 900])), "steady");
+        assert_eq!(kind(&curve(&[100, 200, 200, 420, 500, 500, 720, 800, 900])), "steady");
+    }
+
+    #[test]
+    fn a_jump_after_a_level_is_told_from_one_before_it() {
+        assert_eq!(
+            kind(&curve(&[500, 505, 500, 505, 510, 505, 510, 515, 990])),
+            "plateau_then_jump"
+        );
+        assert_eq!(kind(&curve(&[500, 505, 900, 910, 920, 930, 940, 950, 960])), "burst");
+    }
+
+    #[test]
+    fn what_comes_down_again_is_a_sawtooth() {
+        assert_eq!(kind(&curve(&[500, 800, 500, 850, 520, 900, 510, 900, 990])), "sawtooth");
+    }
+
+    #[test]
+    fn what_is_over_at_once_is_a_burst_if_it_is_much() {
+        assert_eq!(kind(&curve(&[500, 999])), "burst");
+        assert_eq!(kind(&curve(&[800, 999])), "unknown");
+    }
+
+    #[test]
+    fn a_level_and_a_fall_have_no_kind() {
+        assert_eq!(kind(&curve(&[990; 9])), "unknown");
+        assert_eq!(kind(&curve(&[990, 980, 970, 960, 950, 940, 930, 920, 910])), "unknown");
+        assert_eq!(kind(&[]), "unknown");
+        assert_eq!(kind(&curve(&[500])), "unknown");
+    }
 }

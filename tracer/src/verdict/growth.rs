@@ -21,7 +21,12 @@ pub(super) fn burst(facts: &Facts<'_>) -> Option<Finding> {
     }
     let (holder, name) = largest(facts)?;
     let sentence = format!("{}, grown in a burst", alone(facts, &holder, &name)?);
-    let meaning = "usage was level before: this was one piece of work, not a leak".to_owned();
+    let before = if kind == "burst" {
+        "most of it came within a short time"
+    } else {
+        "usage was level before"
+    };
+    let meaning = format!("{before}: this was one piece of work, not a leak");
     let pace = pace(growth);
     let advice = format!(
         "limit what {} takes at once (batch size, concurrency, upload size), or plan for the burst",

@@ -1,6 +1,7 @@
 //! The workload: a process that takes memory in a chosen way.
 
 mod children;
+mod grow;
 mod memory;
 mod scores;
 mod undead;
@@ -58,6 +59,7 @@ fn run() -> Result<()> {
         Work::SecondThread { mib } => return memory::touch_in_second_thread(mib, pause),
         Work::VforkChild { mib } => return children::hold_in_vfork(mib, pause),
         Work::Crowd { count } => return children::become_crowd(count),
+        Work::Grow { mib } => return grow::everywhere(mib),
         Work::ReadScores => return scores::read(),
     }
     Ok(())
