@@ -73,6 +73,11 @@ pub enum Work {
         /// How much in each.
         mib: usize,
     },
+    /// Fault in anonymous pages one by one, and print how many ns that took.
+    Faults {
+        /// How much.
+        mib: usize,
+    },
     /// Read every process' oom_score, again and again, and say how often in [`reads_file`].
     ReadScores,
 }
@@ -91,6 +96,7 @@ impl Work {
             Self::KillGreedy { mib } => ("kill-greedy", vec![mib]),
             Self::Crowd { count } => ("crowd", vec![count]),
             Self::Grow { mib } => ("grow", vec![mib]),
+            Self::Faults { mib } => ("faults", vec![mib]),
             Self::ReadScores => ("read-scores", vec![]),
         };
         let numbers = numbers.into_iter().map(|number| number.to_string());
@@ -110,6 +116,7 @@ impl Work {
             "kill-greedy" => Self::KillGreedy { mib: number()? },
             "crowd" => Self::Crowd { count: number()? },
             "grow" => Self::Grow { mib: number()? },
+            "faults" => Self::Faults { mib: number()? },
             "read-scores" => Self::ReadScores,
             _ => bail!("unknown word {name:?}"),
         })
@@ -205,6 +212,7 @@ mod tests {
             Work::KillGreedy { mib: 10 },
             Work::Crowd { count: 100 },
             Work::Grow { mib: 11 },
+            Work::Faults { mib: 12 },
             Work::ReadScores,
         ];
         for work in works {

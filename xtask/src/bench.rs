@@ -3,6 +3,7 @@
 
 mod costs;
 mod document;
+mod faults;
 mod limits;
 mod peers;
 mod table;
@@ -11,7 +12,9 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use oomwhy_tests::bench::{Bench, COMPARISON_FILE, COUNTS_FILE, Comparison, Counts};
+use oomwhy_tests::bench::{
+    Bench, COMPARISON_FILE, COUNTS_FILE, Comparison, Counts, FAULTS_FILE, Faults,
+};
 use oomwhy_tests::matrix;
 use oomwhy_tests::plan::Plan;
 use serde::de::DeserializeOwned;
@@ -41,6 +44,9 @@ pub(crate) struct Arguments {
     /// Kills that each tool reports
     #[arg(long, default_value_t = 25)]
     kills: u32,
+    /// Only what the growth recorder costs a program that faults
+    #[arg(long)]
+    faults: bool,
     /// Leave bpftrace out: it takes 200 MB of libraries along
     #[arg(long)]
     no_bpftrace: bool,
@@ -63,8 +69,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         [] => DEFAULT_KERNELS.map(str::to_owned).to_vec(),
         names => names.to_vec(),
     };
-    let tools = peers::with_oomwhy(!arguments.no_bpftrace)?;
     let initramfs = Initramfs::build(&arguments.source)?;
+    for kernel in matrix::select(&names)? {
+        faults(&kernels::cached(&kernel)?, &initramfs)?;
+    }
+    if arguments.faults {
+        return Ok(());
+    }
+    let tools = peers::with_oomwhy(!arguments.no_bpftrace)?;
     let binary_bytes = initramfs.oomwhy_bytes();
     let mut with_tools = initramfs.clone();
     peers::take_along(&tools, &mut with_tools)?;
@@ -87,6 +99,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         document::update(&table)?;
     }
     limits::check(&costs)
+}
+
+/// Prints what the growth recorder costs, which is in docs/overhead.md too.
+fn faults(kernel: &CachedKernel, initramfs: &Initramfs) -> Result<()> {
+    let faults: Faults =
+        boot(kernel, initramfs, Bench::Faults { mib: 64, repeats: 5 }, FAULTS_FILE)?;
+    println!("\n{}", faults::render(&kernel.release, &faults)?);
+    faults::check(&kernel.release, &faults)
 }
 
 fn count(arguments: &Arguments, kernel: &CachedKernel, initramfs: &Initramfs) -> Result<Counts> {

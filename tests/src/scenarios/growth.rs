@@ -4,7 +4,8 @@ use super::{HOG, ONE_KILL};
 use crate::scenario::{Expected, Process, Scenario, Step, Until, Want};
 use crate::workload::Work;
 
-const POD: &str = "/kubepods/pod5678";
+const POD: &str = "/kubepods/pod9999";
+const UNLIMITED_CONTAINER: &str = "/kubepods/pod9999/ctr-any";
 const GROWING_CONTAINER: &str = "/kubepods/pod5678/ctr-grow";
 
 /// What is recorded of every kill.
@@ -46,9 +47,9 @@ pub(super) const ALL: &[Scenario] = &[
         name: "grown_below",
         steps: &[
             Step::Cgroup { path: POD, limits: &[("memory.max", "96M")] },
-            Step::Cgroup { path: GROWING_CONTAINER, limits: &[] },
+            Step::Cgroup { path: UNLIMITED_CONTAINER, limits: &[] },
             Step::Start {
-                process: Process { cgroup: GROWING_CONTAINER, ..HOG },
+                process: Process { cgroup: UNLIMITED_CONTAINER, ..HOG },
                 until: Until::Killed,
             },
         ],

@@ -7,7 +7,11 @@ mod folded;
 mod pprof;
 mod svg;
 
-pub use self::{folded::folded, pprof::pprof, svg::svg};
+pub use self::{
+    folded::folded,
+    pprof::pprof,
+    svg::{still, svg},
+};
 
 use crate::{
     report::{Frame, Growth, GrowthStack, OomReport},

@@ -175,8 +175,8 @@ fn damage_behind_whole_frames_is_named() {
     check_damage(&[2, 1, 0, 0, 0, b'x'], "expected value at line 1 column 1");
     check_damage(
         &[&[2, 9, 0, 0, 0], b"\"unheard\"".as_slice()].concat(),
-        "unknown variant `unheard`, expected one of `symbol`, `cgroup_path`, `system`, `realtime_offset`, \
-         `drops`, `kills_counted`, `group_kills_counted`, `tick`, `resumed`, `pressed`, `end` at line 1 column 9",
+        "unknown variant `unheard`, expected one of `symbol`, `cgroup_path`, `system`, `growth`, \
+         `realtime_offset`, `drops`, `kills_counted`, `group_kills_counted`, `tick`, `resumed`, `pressed`, `end` at line 1 column 9",
     );
 }
 

@@ -72,6 +72,7 @@ const EXPECTED: &[(&str, [u32; 6])] = &[
     ("task_thread_node", [2424, 2424, 2608, 2608, 2880, 3048]),
     ("task_memcg_oom_gfp_mask", [4832, 4832, 5096, ABSENT, ABSENT, ABSENT]),
     ("task_memcg_oom_order", [4836, 4836, 5100, ABSENT, ABSENT, ABSENT]),
+    ("cgroup_memory", [408, 408, 576, 584, 584, 672]),
 ];
 
 fn fixture(series: &str) -> Resolved {

@@ -1,10 +1,13 @@
 //! Known amounts of memory, taken in functions of known names (`workload::GROWING`).
 //!
 //! None is inlined, and none touches a page itself: a function that a page fault interrupts is named
-//! by where it stands, its callers by their frames.
+//! by where it stands, its callers by their frames. Each fills with a byte of its own, or the compiler makes
+//! one of two that are alike.
 
 use std::fs::File;
 use std::io::Write as _;
+
+use std::time::Instant;
 use std::{hint, thread};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -41,7 +44,7 @@ fn grow_small_blocks(mib: usize) -> Vec<Vec<u8>> {
     let mut blocks = Vec::new();
     for _ in 0..mib * (MIB / SMALL) {
         let mut block = Vec::with_capacity(SMALL);
-        touch(&mut block, SMALL);
+        touch(&mut block, SMALL, 1);
         blocks.push(block);
     }
     blocks
@@ -51,7 +54,7 @@ fn grow_small_blocks(mib: usize) -> Vec<Vec<u8>> {
 #[inline(never)]
 fn grow_large_block(mib: usize) -> Vec<u8> {
     let mut block = Vec::with_capacity(mib * MIB);
-    touch(&mut block, mib * MIB);
+    touch(&mut block, mib * MIB, 2);
     block
 }
 
@@ -59,7 +62,7 @@ fn grow_large_block(mib: usize) -> Vec<u8> {
 #[inline(never)]
 fn grow_in_thread(mib: usize) -> Vec<u8> {
     let mut block = Vec::with_capacity(mib * MIB);
-    touch(&mut block, mib * MIB);
+    touch(&mut block, mib * MIB, 3);
     block
 }
 
@@ -101,17 +104,26 @@ fn grow_until_killed() -> Vec<Vec<u8>> {
     let mut blocks = Vec::new();
     loop {
         let mut block = Vec::with_capacity(MIB);
-        touch(&mut block, MIB);
+        touch(&mut block, MIB, 4);
         blocks.push(block);
     }
 }
 
+/// Prints the time that faults take, ns.
+pub(super) fn time_faults(mib: usize) {
+    let mut block = Vec::with_capacity(mib * MIB);
+    let start = Instant::now();
+    touch(&mut block, mib * MIB, 5);
+    println!("{}", start.elapsed().as_nanos());
+    hint::black_box(block);
+}
+
 /// Grows a vector that has the room, page by page.
 #[inline(never)]
-fn touch(block: &mut Vec<u8>, size: usize) {
+fn touch(block: &mut Vec<u8>, size: usize, fill: u8) {
     while block.len() < size {
         let page = block.len().saturating_add(PAGE).min(size);
-        block.resize(page, 0xa5);
+        block.resize(page, fill);
         hint::black_box(&mut *block);
     }
 }
