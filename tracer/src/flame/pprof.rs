@@ -10,8 +10,11 @@ use std::{
 use flate2::{Compression, write::GzEncoder};
 use prost::Message;
 
-use super::{Named, samples, title};
-use crate::report::{Frame, OomReport};
+use super::{Named, Sample, samples, title};
+use crate::{
+    report::{Frame, OomReport},
+    sanitize::sanitize,
+};
 
 #[derive(Clone, PartialEq, Message)]
 struct Profile {
@@ -120,8 +123,12 @@ fn profile(report: &OomReport) -> Profile {
     // The first string is the empty one.
     tables.text("");
     let unit = ValueType { kind: tables.text("charged"), unit: tables.text("bytes") };
-    let samples = report.growth.iter().flat_map(samples);
-    let samples = samples.map(|sample| {
+    let samples: Vec<Sample<'_>> = report.growth.iter().flat_map(samples).collect();
+    // The first mapping is what readers name the profile by: no kernel.
+    for frame in samples.iter().flat_map(|sample| &sample.frames).filter(|it| !it.is_kernel) {
+        tables.mapping_of(frame);
+    }
+    let samples = samples.iter().map(|sample| {
         let process =
             Label { key: tables.text("process"), text: tables.text(&sample.comm), number: 0 };
         let pid = tables.text("pid");
@@ -172,13 +179,9 @@ impl Tables {
     }
 
     fn location(&mut self, named: &Named<'_>) -> u64 {
-        let Named { name, is_kernel, frame } = named;
-        let file = if *is_kernel {
-            frame.module.clone().unwrap_or_else(|| "[kernel.kallsyms]".to_owned())
-        } else {
-            frame.file.clone().unwrap_or_default()
-        };
-        let mapping_id = self.mapping(file.clone(), frame.build_id.clone().unwrap_or_default());
+        let Named { name, frame, .. } = named;
+        let file = file(named);
+        let mapping_id = self.mapping_of(named);
         let address = address(frame);
         let key = (name.clone(), mapping_id, address);
         if let Some(id) = self.location_ids.get(&key) {
@@ -190,6 +193,10 @@ impl Tables {
         self.locations.push(Location { id, mapping_id, address, line });
         self.location_ids.insert(key, id);
         id
+    }
+
+    fn mapping_of(&mut self, named: &Named<'_>) -> u64 {
+        self.mapping(file(named), named.frame.build_id.clone().unwrap_or_default())
     }
 
     fn mapping(&mut self, file: String, build_id: String) -> u64 {
@@ -216,6 +223,17 @@ impl Tables {
         self.function_ids.insert(key, id);
         id
     }
+}
+
+/// What holds the code.
+fn file(named: &Named<'_>) -> String {
+    let Named { is_kernel, frame, .. } = named;
+    let file = if *is_kernel {
+        frame.module.as_deref().or(Some("[kernel.kallsyms]"))
+    } else {
+        frame.file.as_deref()
+    };
+    file.map(|file| sanitize(file.as_bytes())).unwrap_or_default()
 }
 
 /// Offset in the file, else the address.

@@ -69,3 +69,62 @@ impl Plan {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        plan,
+        tests::{forget, missing, on, programs_of},
+    };
+    use super::*;
+    use crate::kernel::{files::Lockdown, fixtures, support::FUNCTIONS};
+
+    fn recorded(tier: Tier, facts: &HostFacts, resolved: &Resolved) -> Plan {
+        plan(tier, facts, resolved).unwrap().with_growth(50, facts, resolved)
+    }
+
+    #[test]
+    fn every_kernel_has_the_recorder_and_the_share_reaches_the_probe() {
+        for series in fixtures::SERIES {
+            let (facts, resolved) = on(series);
+            let plan = recorded(Tier::Fentry, &facts, &resolved);
+            assert!(programs_of(&plan).contains(&"page_counter_try_charge_ret"), "{series}");
+            assert_eq!(plan.settings.growth_above_percent, 50);
+            assert!(!missing(&plan).contains(&"growth"), "{series}");
+        }
+    }
+
+    #[test]
+    fn a_kprobe_tier_hooks_the_return_before_the_entry() {
+        let (mut facts, resolved) = on("6.12");
+        for name in FUNCTIONS.iter().filter(|name| facts.btf.has(name)) {
+            facts.kallsyms.functions.insert(name, vec![(*name).to_owned()]);
+        }
+        let plan = recorded(Tier::Kprobe, &facts, &resolved);
+        let programs = programs_of(&plan);
+        assert_eq!(
+            programs.last_chunk(),
+            Some(&["kretprobe_page_counter_try_charge", "kprobe_page_counter_try_charge"])
+        );
+    }
+
+    #[test]
+    fn without_what_it_needs_it_is_said_to_be_missing() {
+        let is_missing = |tier, facts: &HostFacts, resolved: &Resolved| {
+            let plan = recorded(tier, facts, resolved);
+            let is_planned = plan.programs.iter().any(|planned| planned.hook == HOOK);
+            assert_ne!(is_planned, missing(&plan).contains(&"growth"));
+            !is_planned
+        };
+        let (facts, mut resolved) = on("6.12");
+        assert!(!is_missing(Tier::Fentry, &facts, &resolved));
+        assert!(is_missing(Tier::Tracepoint, &facts, &resolved));
+        let locked = HostFacts { lockdown: Lockdown::Confidentiality, ..facts.clone() };
+        assert!(is_missing(Tier::Fentry, &locked, &resolved));
+        let mut inlined = facts.clone();
+        inlined.btf.functions.remove(HOOK);
+        assert!(is_missing(Tier::Fentry, &inlined, &resolved));
+        forget(&mut resolved, "cgroup_memory");
+        assert!(is_missing(Tier::Fentry, &facts, &resolved));
+    }
+}
