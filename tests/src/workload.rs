@@ -12,6 +12,9 @@ pub const READY: &str = "ready";
 pub const GROWING: &[&str] =
     &["grow_small_blocks", "grow_large_block", "grow_in_thread", "grow_stack", "grow_shared"];
 
+/// Where [`Work::Faults`] says "begin" and "end": it stands in the kernel's trace, with the time.
+pub const FAULTS_NOTED: &str = "/sys/kernel/tracing/trace_marker";
+
 /// Where a workload that reads oom_scores says how many it has read.
 pub fn reads_file(pid: u32) -> String {
     format!("/tmp/reads-{pid}")
@@ -73,7 +76,7 @@ pub enum Work {
         /// How much in each.
         mib: usize,
     },
-    /// Fault in anonymous pages one by one, and print how many ns that took.
+    /// Fault in anonymous pages one by one, and note begin and end in [`FAULTS_NOTED`].
     Faults {
         /// How much.
         mib: usize,

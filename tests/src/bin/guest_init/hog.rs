@@ -60,7 +60,7 @@ fn run() -> Result<()> {
         Work::VforkChild { mib } => return children::hold_in_vfork(mib, pause),
         Work::Crowd { count } => return children::become_crowd(count),
         Work::Grow { mib } => return grow::everywhere(mib),
-        Work::Faults { mib } => grow::time_faults(mib),
+        Work::Faults { mib } => return grow::note_faults(mib),
         Work::ReadScores => return scores::read(),
     }
     Ok(())

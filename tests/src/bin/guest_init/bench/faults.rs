@@ -10,7 +10,9 @@ use oomwhy_tests::plan::{GUEST_OOMWHY, HOG};
 use oomwhy_tests::scenario::Hierarchy;
 use oomwhy_tests::workload::{Work, Workload};
 
+use super::counts::{CLOCK, span};
 use super::tool::Running;
+use super::trace;
 use crate::{cgroup, tracer};
 
 const GROUP: &str = "/faults";
@@ -25,6 +27,7 @@ const WAYS: [(&str, Option<&str>); 3] =
 pub(super) fn measure(mib: usize, repeats: u32) -> Result<Faults> {
     fs::write(HUGE_PAGES, "never").context("huge pages cannot be turned off")?;
     cgroup::make(Hierarchy::V2, GROUP, &[("memory.max", LIMIT)])?;
+    trace::start(CLOCK, &[])?;
     let mut cells = Vec::new();
     for (recorder, above) in WAYS {
         let oomwhy = above.map(start_oomwhy).transpose()?;
@@ -49,11 +52,17 @@ fn start_oomwhy(above: &str) -> Result<Running> {
     })
 }
 
-/// What the program says it took.
+/// From begin to end, ticks.
 fn run(mib: usize) -> Result<u64> {
     let directory = cgroup::directory(Hierarchy::V2, GROUP).display().to_string();
     let workload = Workload { cgroup: Some(directory), ..Workload::new(Work::Faults { mib }) };
+    trace::clear()?;
     let output = Command::new(HOG).args(workload.args()).stdin(Stdio::null()).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout)?.trim().parse().context("not a number")
+    let events = trace::read()?;
+    let time = |note: &str| {
+        let event = events.iter().find(|event| event.fields == note);
+        event.map(|event| event.time).with_context(|| format!("the trace has no {note}"))
+    };
+    Ok(span(time("begin")?, time("end")?))
 }

@@ -7,11 +7,12 @@
 use std::fs::File;
 use std::io::Write as _;
 
-use std::time::Instant;
 use std::{hint, thread};
 
 use anyhow::{Context as _, Result, anyhow};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use oomwhy_tests::workload::FAULTS_NOTED;
 
 use super::ready;
 
@@ -109,13 +110,15 @@ fn grow_until_killed() -> Vec<Vec<u8>> {
     }
 }
 
-/// Prints the time that faults take, ns.
-pub(super) fn time_faults(mib: usize) {
+/// Notes in the kernel's trace when faults begin and end.
+pub(super) fn note_faults(mib: usize) -> Result<()> {
     let mut block = Vec::with_capacity(mib * MIB);
-    let start = Instant::now();
+    let mut trace = File::options().write(true).open(FAULTS_NOTED)?;
+    trace.write_all(b"begin")?;
     touch(&mut block, mib * MIB, 5);
-    println!("{}", start.elapsed().as_nanos());
+    trace.write_all(b"end")?;
     hint::black_box(block);
+    Ok(())
 }
 
 /// Grows a vector that has the room, page by page.
