@@ -1,7 +1,7 @@
 //! What grew, and from where: known amounts in known functions.
 
-use super::{HOG, ONE_KILL};
-use crate::scenario::{Expected, Process, Scenario, Step, Until, Want};
+use super::{HOG, ONE_KILL, WATCHER};
+use crate::scenario::{Expected, Process, Scenario, Step, Until, Want, Watcher};
 use crate::workload::Work;
 
 const POD: &str = "/kubepods/pod9999";
@@ -48,6 +48,7 @@ pub(super) const ALL: &[Scenario] = &[
         steps: &[
             Step::Cgroup { path: POD, limits: &[("memory.max", "96M")] },
             Step::Cgroup { path: UNLIMITED_CONTAINER, limits: &[] },
+            Step::Watch(BY_KPROBE),
             Step::Start {
                 process: Process { cgroup: UNLIMITED_CONTAINER, ..HOG },
                 until: Until::Killed,
@@ -58,6 +59,19 @@ pub(super) const ALL: &[Scenario] = &[
         ..ONE_KILL
     },
 ];
+
+/// The same by kprobes.
+const BY_KPROBE: Watcher = Watcher {
+    name: "kprobe",
+    args: &["-o", "json", "--attach", "kprobe", "--growth", "--count", "1"],
+    ends: true,
+    has: &[
+        "\"page_counter_try_charge\":\"kretprobe+kprobe\"",
+        "\"stacks\":[{\"bytes\":",
+        "\"limit_bytes\":100663296",
+    ],
+    ..WATCHER
+};
 
 const HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use flate2::{Compression, write::GzEncoder};
+use jiff::Timestamp;
 use prost::Message;
 
 use super::{Named, Sample, samples, title};
@@ -141,7 +142,7 @@ fn profile(report: &OomReport) -> Profile {
     });
     let sample = samples.collect();
     let comment = vec![tables.text(&title(report))];
-    let time = report.time.map_or(0, |time| time.as_nanosecond());
+    let time = report.time.map_or(0, Timestamp::as_nanosecond);
     Profile {
         sample_type: vec![unit],
         sample,
