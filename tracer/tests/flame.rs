@@ -37,9 +37,7 @@ fn the_graph_and_the_profile_name_the_same_functions() {
     let mut pprof = Vec::new();
     GzDecoder::new(flame(report(), "pprof").as_slice()).read_to_end(&mut pprof).unwrap();
     let pprof = String::from_utf8_lossy(&pprof);
-    for name in
-        ["grow_shared", "grow_stack", "page_counter_try_charge", "limit 256 MiB of /kubepods"]
-    {
+    for name in ["grow_shared", "grow_stack", "limit 256 MiB of /kubepods"] {
         assert!(svg.contains(name) && pprof.contains(name), "{name}");
     }
 }

@@ -8,9 +8,9 @@ use super::DirArgs;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  oomwhy flame kxqz > grown.svg              the one that `oomwhy list` calls kxqz...
-  oomwhy flame kills.jsonl -o folded         stacks for another tool
-  oomwhy flame kxqz -o pprof --output-file grown.pb.gz && go tool pprof -top grown.pb.gz";
+  oomwhy flame kxqz --output-file grown.svg  the one that `oomwhy list` calls kxqz...
+  oomwhy flame kills.jsonl -o folded         one line a stack, for another tool
+  oomwhy flame kxqz -o pprof --output-file grown.pb.gz  for `go tool pprof`";
 
 /// What `flame` takes.
 #[derive(Args, Clone, Debug)]
