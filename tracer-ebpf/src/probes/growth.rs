@@ -3,6 +3,10 @@
 //!
 //! The kernel charges the counter of one memcg and walks up from there. What has no limit, or is far
 //! from it, costs that walk and no more. Runs without `oom_lock`, on any CPU, also in interrupts.
+#![expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "verifier: what is passed by itself is copied to the stack, which has 512 bytes"
+)]
 #![expect(unsafe_code, reason = "calls helpers with map memory, counts in map values")]
 
 use aya_ebpf::{
@@ -162,16 +166,15 @@ fn points(scratch: &mut Scratch, leaf: Object<Untyped>, now: u64) -> Option<()> 
 /// Puts a point into the rings that are due. CPUs that come here at once may put one twice.
 #[inline(always)]
 fn point(id: u64, point: Point) -> Option<()> {
-    let curve = match CURVES.get_ptr_mut(id) {
-        Some(curve) => curve,
-        None => {
-            let empty = NO_CURVE.get_ptr(0)?;
-            // SAFETY: a live map value that nobody writes.
-            let empty = unsafe { &*empty };
-            // Without memory for it, or if another CPU was faster, the next line tells.
-            let _ = CURVES.insert(id, empty, u64::from(BPF_NOEXIST));
-            CURVES.get_ptr_mut(id)?
-        }
+    let curve = if let Some(curve) = CURVES.get_ptr_mut(id) {
+        curve
+    } else {
+        let empty = NO_CURVE.get_ptr(0)?;
+        // SAFETY: a live map value that nobody writes.
+        let empty = unsafe { &*empty };
+        // Without memory for it, or if another CPU was faster, the next line tells.
+        let _ = CURVES.insert(id, empty, u64::from(BPF_NOEXIST));
+        CURVES.get_ptr_mut(id)?
     };
     // SAFETY: a live map value of plain numbers.
     let curve = unsafe { &mut *curve };
