@@ -1,6 +1,6 @@
 //! What grew, as profiles that other tools read: folded stacks, an SVG flame graph, pprof. Pure.
 //!
-//! One source for all three: [`Sample`]s, with their frames innermost first. Names come from the
+//! One source for all three: `Sample`s, with their frames innermost first. Names come from the
 //! traced processes, so they are escaped before anything is made of them.
 
 mod folded;

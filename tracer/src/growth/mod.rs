@@ -2,7 +2,7 @@
 //!
 //! `page_counter_try_charge` is the kernel's own sampler: it is called for every 64 pages that are
 //! charged to a memcg, and for every huge page. [`Recorder`] reads what the probe has kept when the
-//! OOM killer has chosen; the rest is pure: [`select`] takes what belongs to a memcg, [`kind`] names
+//! OOM killer has chosen; the rest is pure: `select` takes what belongs to a memcg, `kind` names
 //! the shape of its curve.
 
 mod kind;
