@@ -11,6 +11,9 @@ pub const COUNTS_FILE: &str = "counts.json";
 /// The file that [`Comparison`] comes in.
 pub const COMPARISON_FILE: &str = "comparison.json";
 
+/// The file that [`Faults`] comes in.
+pub const FAULTS_FILE: &str = "faults.json";
+
 /// What one boot measures.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub enum Bench {
@@ -19,6 +22,13 @@ pub enum Bench {
         /// How many sleeping candidates there are beside the victim, in ascending order.
         sleepers: Vec<usize>,
         /// Kills per cell of the table.
+        repeats: u32,
+    },
+    /// Instructions of page faults, with the growth recorder and without.
+    Faults {
+        /// How much memory is faulted in.
+        mib: usize,
+        /// Runs of each.
         repeats: u32,
     },
     /// Start, memory, wake-ups and latency of tools that do the same.
@@ -56,6 +66,24 @@ pub enum Stdout {
     Pipe,
     /// A terminal.
     Terminal,
+}
+
+/// The result of [`Bench::Faults`].
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Faults {
+    /// One without the recorder, then one for each way in which it runs.
+    pub cells: Vec<FaultCell>,
+}
+
+/// Runs of the program that faults.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct FaultCell {
+    /// How the recorder ran.
+    pub recorder: String,
+    /// How much memory was faulted in.
+    pub mib: usize,
+    /// Instructions of each run.
+    pub instructions: Vec<u64>,
 }
 
 /// The result of [`Bench::Counts`].

@@ -9,6 +9,7 @@ mod candidates;
 mod check;
 mod counts;
 mod expected;
+mod growth;
 mod invocation;
 mod losses;
 mod memory;
@@ -90,6 +91,7 @@ pub fn judge(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
     if TALLIED.contains(&scenario.name) {
         who::rate(&mut check, &kills);
     }
+    growth::judge(&mut check, scenario, &kills);
     outlooks::judge(&mut check, account.watchers, &kills);
     for report in all.iter().filter(|report| report["outcome"] == "no_victim") {
         no_victim(&mut check, case, report, &log);

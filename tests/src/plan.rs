@@ -169,6 +169,13 @@ const BOOTS: &[Boot] = &[
         scenarios: &["cpuset", "memory_policy"],
         ..PLAIN
     },
+    // What grew, and from where.
+    Boot {
+        name: "growth",
+        memory_mib: 1024,
+        scenarios: &["grown", "grown_in_huge_pages", "grown_below"],
+        ..PLAIN
+    },
     // Who runs it, and where.
     Boot { name: "hosts", scenarios: &["self_test", "privileges", "container"], ..PLAIN },
     // A controller belongs to one hierarchy at a time, so v1 has a boot of its own.

@@ -1,6 +1,7 @@
 //! The scenarios: every situation in which oomwhy must tell what the kernel did, by theme.
 
 mod by_log;
+mod growth;
 mod hosts;
 mod limits;
 mod machine;
@@ -30,6 +31,7 @@ const THEMES: &[&[Scenario]] = &[
     stacks::ALL,
     tiers::ALL,
     hosts::ALL,
+    growth::ALL,
 ];
 
 /// All of them.

@@ -10,6 +10,13 @@ use crate::programs;
 /// What a workload prints once it has its memory.
 pub const READY: &str = "ready";
 
+/// The functions in which [`Work::Grow`] takes memory: each the same amount.
+pub const GROWING: &[&str] =
+    &["grow_small_blocks", "grow_large_block", "grow_in_thread", "grow_stack", "grow_shared"];
+
+/// Where [`Work::Faults`] says "begin" and "end": it stands in the kernel's trace, with the time.
+pub const FAULTS_NOTED: &str = "/sys/kernel/tracing/trace_marker";
+
 /// Where a workload that reads oom_scores says how many it has read.
 pub fn reads_file(pid: u32) -> String {
     format!("/tmp/reads-{pid}")
@@ -73,6 +80,16 @@ pub enum Work {
         /// How much, MiB.
         mib: usize,
     },
+    /// Take the same amount in each of several functions ([`GROWING`]), then touch memory without end.
+    Grow {
+        /// How much in each.
+        mib: usize,
+    },
+    /// Fault in anonymous pages one by one, and note begin and end in [`FAULTS_NOTED`].
+    Faults {
+        /// How much.
+        mib: usize,
+    },
     /// Read every process' oom_score, again and again, and say how often in [`reads_file`].
     ReadScores,
 }
@@ -99,6 +116,8 @@ impl Work {
             Self::KillGreedy { mib } => ("kill-greedy", vec![mib]),
             Self::Crowd { count } => ("crowd", vec![count]),
             Self::Become { program, mib } => ("become", vec![program, mib]),
+            Self::Grow { mib } => ("grow", vec![mib]),
+            Self::Faults { mib } => ("faults", vec![mib]),
             Self::ReadScores => ("read-scores", vec![]),
         };
         let numbers = numbers.into_iter().map(|number| number.to_string());
@@ -118,6 +137,8 @@ impl Work {
             "kill-greedy" => Self::KillGreedy { mib: number()? },
             "crowd" => Self::Crowd { count: number()? },
             "become" => Self::Become { program: number()?, mib: number()? },
+            "grow" => Self::Grow { mib: number()? },
+            "faults" => Self::Faults { mib: number()? },
             "read-scores" => Self::ReadScores,
             _ => bail!("unknown word {name:?}"),
         })
@@ -213,6 +234,8 @@ mod tests {
             Work::KillGreedy { mib: 10 },
             Work::Crowd { count: 100 },
             Work::Become { program: 1, mib: 11 },
+            Work::Grow { mib: 11 },
+            Work::Faults { mib: 12 },
             Work::ReadScores,
         ];
         for work in works {

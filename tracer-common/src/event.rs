@@ -31,6 +31,8 @@ pub mod kind {
     pub const WAIT: u32 = 12;
     /// [`super::ContextHead`], then that many bytes.
     pub const CONTEXT: u32 = 13;
+    /// [`super::GrowerEvent`].
+    pub const GROWER: u32 = 14;
     /// [`super::MarkEvent`].
     pub const MARK: u32 = 16;
     /// The highest of them.
@@ -561,7 +563,21 @@ pub struct MarkEvent {
     pub comm: [u8; COMM_LEN],
 }
 
+/// A process grows in a memcg near its limit: said once, so that userspace can look at its files while
+/// it is there. `seq` is 0.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct GrowerEvent {
+    /// Kind [`kind::GROWER`].
+    pub header: EventHeader,
+    /// The process.
+    pub tgid: i32,
+    /// Nothing.
+    pub reserved: u32,
+}
+
 const _: () = {
+    assert!(size_of::<GrowerEvent>() == 48);
     assert!(size_of::<EventHeader>() == 40);
     assert!(size_of::<TaskFacts>() == 48);
     assert!(size_of::<MemcgFacts>() == 48);

@@ -12,6 +12,7 @@
 
 pub mod counters;
 pub mod event;
+pub mod growth;
 pub mod offsets;
 pub mod settings;
 pub mod valid;

@@ -176,4 +176,6 @@ offsets! {
     mount_parent,
     /// `mount.mnt_mountpoint`
     mount_mountpoint,
+    /// `cgroup.subsys[memory_cgrp_id]`
+    cgroup_memory,
 }

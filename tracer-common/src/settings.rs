@@ -26,8 +26,8 @@ pub struct Settings {
     pub victim_by_pid: u32,
     /// 1: plain loads reach the rss counters too (5.10's verifier does not follow their typedef).
     pub typed_counters: u32,
-    /// Nothing; keeps the size a multiple of 8.
-    pub reserved: u32,
+    /// Growth is recorded where usage is above this share of a limit, percent.
+    pub growth_above_percent: u32,
 }
 
 const _: () = assert!(size_of::<Settings>() == 48);

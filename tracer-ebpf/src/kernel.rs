@@ -39,7 +39,7 @@ static SETTINGS: Settings = Settings {
     kill_task_hooked: 0,
     victim_by_pid: 0,
     typed_counters: 0,
-    reserved: 0,
+    growth_above_percent: 0,
 };
 
 /// Set by the loader, frozen before load.
@@ -245,6 +245,12 @@ pub(crate) fn untyped_reads_allowed() -> bool {
 #[inline(always)]
 pub(crate) fn typed_counters() -> bool {
     setting!(typed_counters) != 0
+}
+
+/// From which share of a limit on growth is recorded, percent.
+#[inline(always)]
+pub(crate) fn growth_above_percent() -> u64 {
+    u64::from(setting!(growth_above_percent))
 }
 
 /// Whether `__oom_kill_process` is hooked.

@@ -25,6 +25,7 @@
 )]
 
 mod emit;
+mod growth_maps;
 mod kernel;
 mod log;
 mod maps;

@@ -337,6 +337,12 @@ pub(crate) mod cgroup {
         cgroup.follow(offset!(cgroup_kn))
     }
 
+    /// The memory controller's state of it, as an address.
+    #[inline(always)]
+    pub(crate) fn memory<O: Origin>(cgroup: Object<O>) -> Option<u64> {
+        cgroup.get(offset!(cgroup_memory))
+    }
+
     /// `kernfs_node.id`: the inode number of the cgroup's directory.
     #[inline(always)]
     pub(crate) fn id<O: Origin>(cgroup: Object<O>) -> Option<u64> {

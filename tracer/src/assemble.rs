@@ -21,6 +21,7 @@ use crate::{
         After, Body, Candidates, CgroupPath, Context, End, Event, Invocation, Levels, Mark,
         Reclaimed, Repeats, Stat, Victim, Wait,
     },
+    growth::Recorded,
     journal::{Unfinished, key_of},
     report::System,
 };
@@ -92,6 +93,8 @@ pub struct Account {
     pub stage: Stage,
     /// The host's memory, and when it was read, `CLOCK_BOOTTIME` ns.
     pub system: Option<(u64, System)>,
+    /// What grew in the memcg before.
+    pub growth: Option<Box<Recorded>>,
     /// Time of the first record, `CLOCK_BOOTTIME` ns.
     pub first_ns: u64,
 }
@@ -252,7 +255,7 @@ impl Assembler {
         match event.body {
             Body::Repeats(repeats) => self.repeat(seq, now, repeats),
             Body::Reclaimed(reclaimed) => self.reclaim(now, *reclaimed),
-            Body::CgroupMade(_) => {}
+            Body::CgroupMade(_) | Body::Grower(_) => {}
             Body::End(end) => done.extend(self.end(seq, now, end)),
             Body::Mark(mark) => done.push(self.mark(seq, now, mark)),
             body => self.open.entry(seq).or_insert_with(|| Account::new(seq, now)).add(now, body),
@@ -285,6 +288,13 @@ impl Assembler {
     fn close(&mut self, seq: u64) -> Option<Account> {
         let dying = self.dying.remove(&seq)?;
         Some(Account { stage: Stage::Closed, ..dying.account })
+    }
+
+    /// Adds what the growth recorder had when an invocation made its choice.
+    pub fn growth(&mut self, seq: u64, recorded: Box<Recorded>) {
+        if let Some(account) = self.open.get_mut(&seq) {
+            account.growth = Some(recorded);
+        }
     }
 
     /// Accounts that are due at `now_ns`: invocations that lost their end, runs that settled or
@@ -511,6 +521,7 @@ impl Account {
             | Body::Repeats(_)
             | Body::Reclaimed(_)
             | Body::CgroupMade(_)
+            | Body::Grower(_)
             | Body::After(_)
             | Body::Mark(_)
             | Body::Context(_)

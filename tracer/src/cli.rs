@@ -6,9 +6,11 @@ mod check;
 mod destination;
 mod durations;
 mod explain;
+mod flame;
 mod history;
 mod ring_size;
 mod risk;
+mod share;
 mod symbolize;
 
 use std::{
@@ -26,6 +28,7 @@ pub use self::{
     check::{CheckArgs, CheckFormat},
     destination::{Color, ColorArgs, Destination},
     explain::{AnswerFormat, ExplainArgs},
+    flame::{FlameArgs, ProfileFormat},
     history::{
         DirArgs, ExportArgs, ExportFormat, ListArgs, ListFormat, MatchArgs, ShowArgs, ShowFormat,
         StoreArgs,
@@ -118,6 +121,11 @@ pub enum Command {
     /// The page of -o html needs nothing but itself: attach it to the incident.
     #[command(after_help = explain::EXAMPLES)]
     Explain(ExplainArgs),
+    /// Draw what grew before a kill: bytes by process and place in the code.
+    ///
+    /// For reports of `oomwhy watch --growth`. Exit code 1 if there is none.
+    #[command(after_help = flame::EXAMPLES)]
+    Flame(FlameArgs),
     /// Show who is near a memory limit, how fast it grows, and who would be killed.
     ///
     /// For each cgroup with a limit: what it uses, what of that could be reclaimed, when it would
@@ -219,6 +227,17 @@ pub struct WatchArgs {
     /// run. `oomwhy unpin DIR` ends it.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, hide_short_help = true)]
     pub pin: Option<PathBuf>,
+    /// Record what grows, and from where, in cgroups near their limits.
+    ///
+    /// Reports then have `growth`: the usage of the last hour, its shape and pace, and the bytes per process and stack. A probe
+    /// runs once for each 64 pages that are charged to a memory cgroup; its maps take about 3.5 MiB.
+    #[arg(long, conflicts_with = "pin")]
+    pub growth: bool,
+    /// With --growth: from which share of its limit on a cgroup is recorded [default: 50%].
+    ///
+    /// 0%: always. Cgroups without a limit, or with no limit above them, are not recorded.
+    #[arg(long, hide_short_help = true, value_name = "SHARE", requires = "growth", value_parser = share::parse)]
+    pub growth_above: Option<u32>,
     /// BTF of a kernel that does not bring its own.
     ///
     /// Most do, in /sys/kernel/btf/vmlinux.

@@ -10,9 +10,9 @@ use std::mem::offset_of;
 use oomwhy_common::{
     event::{
         AfterEvent, CandidateEntry, CandidatesHead, CgroupEvent, EndEvent, EventHeader,
-        InvocationEvent, LevelEntry, LevelsHead, MarkEvent, MemcgFacts, PathHead, ReclaimedEvent,
-        RepeatsEvent, StatEvent, TaskFacts, USER_FRAMES, UserFrame as WireFrame, VictimEvent,
-        WaitEvent, after, candidate, chosen, kind,
+        GrowerEvent, InvocationEvent, LevelEntry, LevelsHead, MarkEvent, MemcgFacts, PathHead,
+        ReclaimedEvent, RepeatsEvent, StatEvent, TaskFacts, USER_FRAMES, UserFrame as WireFrame,
+        VictimEvent, WaitEvent, after, candidate, chosen, kind,
     },
     valid,
 };
@@ -22,8 +22,8 @@ use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes as _, KnownLayout
 use crate::{
     events::{
         After, AfterWhat, Body, Candidate, Candidates, CgroupMade, CgroupPath, Chosen, Control,
-        Counter, End, Event, Invocation, Level, Levels, Mark, MarkFields, Memcg, Memory, Name,
-        Reclaimed, Repeats, Stat, Task, UserFrame, Victim, Wait,
+        Counter, End, Event, Grower, Invocation, Level, Levels, Mark, MarkFields, Memcg, Memory,
+        Name, Reclaimed, Repeats, Stat, Task, UserFrame, Victim, Wait,
     },
     report::hex,
 };
@@ -65,6 +65,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
         kind::STAT => Body::Stat(stat(bytes, has)?),
         kind::AFTER => Body::After(after(bytes, has)?),
         kind::WAIT => Body::Wait(Box::new(wait(bytes, has)?)),
+        kind::GROWER => Body::Grower(grower(bytes)?),
         kind::MARK => Body::Mark(mark(bytes, has)?),
         kind::CONTEXT => Body::Context(context::context(bytes, has)?),
         unknown => return Err(Malformed::UnknownKind(unknown)),
@@ -161,7 +162,7 @@ fn whole_invocation(bytes: &[u8]) -> Result<InvocationEvent, Malformed> {
     Ok(event)
 }
 
-fn user_frame(frame: &WireFrame) -> Option<UserFrame> {
+pub(crate) fn user_frame(frame: &WireFrame) -> Option<UserFrame> {
     match frame.status {
         1 => Some(UserFrame::File {
             build_id: hex(&frame.build_id),
@@ -307,6 +308,11 @@ fn reclaimed(bytes: &[u8], has: impl Fn(u64) -> bool + Copy) -> Result<Reclaimed
         order: event.order,
         count: event.count,
     })
+}
+
+fn grower(bytes: &[u8]) -> Result<Grower, Malformed> {
+    let (event, _) = head::<GrowerEvent>(bytes)?;
+    Ok(Grower { tgid: event.tgid })
 }
 
 fn cgroup_made(bytes: &[u8]) -> Result<CgroupMade, Malformed> {

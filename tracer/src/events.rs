@@ -55,6 +55,8 @@ pub enum Body {
     Mark(Mark),
     /// Part of who the trigger or a victim is.
     Context(Context),
+    /// A process grows in a memcg near its limit.
+    Grower(Grower),
 }
 
 /// Bytes from the kernel that should be text; untrusted, maybe not UTF-8.
@@ -458,6 +460,13 @@ pub struct MarkFields {
     pub shmem_kib: u64,
     /// KiB.
     pub pgtables_kib: u64,
+}
+
+/// A process grows in a memcg near its limit; told once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Grower {
+    /// The process.
+    pub tgid: i32,
 }
 
 /// A cgroup was made.

@@ -63,4 +63,6 @@ pub mod sanitize;
 pub mod sink;
 
 pub mod explain;
+pub mod flame;
+pub mod growth;
 pub mod history;

@@ -31,6 +31,7 @@ use crate::{
     events::{Body, Event},
     gaps::{self, Group},
     group_counter::GroupCounter,
+    growth::{self, Recorded},
     kernel_symbols::KernelSymbols,
     kill_counter::KillCounter,
     loader::{LoadError, Losses, Probes, pin::PinError},
@@ -75,13 +76,16 @@ struct Finder {
     stacks: StackFinder,
     cgroup_paths: Option<CgroupPaths>,
     system: Option<SystemFiles>,
+    growth: Option<growth::Recorder>,
     found: Vec<Fact>,
 }
 
 impl FactSource for Finder {
     fn find(&mut self, account: &Account, findings: &mut Findings) {
         let stack = account.invocation.as_ref().and_then(|it| it.kernel_stack.as_deref());
-        for (ip, symbol) in self.symbols.resolve(stack.unwrap_or_default()) {
+        let mut ips = stack.unwrap_or_default().to_vec();
+        ips.extend(account.growth.iter().flat_map(|recorded| recorded.kernel_ips()));
+        for (ip, symbol) in self.symbols.resolve(&ips) {
             if let Entry::Vacant(entry) = findings.symbols.entry(ip) {
                 self.found.push(Fact::Symbol { ip, symbol: symbol.clone() });
                 entry.insert(symbol);
@@ -122,6 +126,18 @@ impl FactSource for Finder {
         if account.stage != Stage::Killed {
             self.enrichment.forget(account.seq);
             self.stacks.forget(account.seq);
+        }
+    }
+
+    fn growth(&mut self, seq: u64, oom_memcg: u64) -> Option<Box<Recorded>> {
+        let recorded = Box::new(self.growth.as_mut()?.read(oom_memcg)?);
+        self.found.push(Fact::Growth { seq, recorded: recorded.clone() });
+        Some(recorded)
+    }
+
+    fn grows(&mut self, tgid: i32) {
+        if let Some(growth) = &mut self.growth {
+            growth.grows(tgid);
         }
     }
 }
@@ -166,7 +182,8 @@ impl Live {
         let memory_on_v2 = pipeline.host().memory_on_v2 == Some(true);
         let stacks = StackFinder::default();
         let found = Vec::new();
-        let finder = Finder { symbols, enrichment, stacks, cgroup_paths, system: None, found };
+        let finder =
+            Finder { symbols, enrichment, stacks, cgroup_paths, system: None, growth: None, found };
         Self {
             probes,
             pipeline,
@@ -190,6 +207,12 @@ impl Live {
     /// Reads the host's memory when it runs out.
     pub fn watch_system(&mut self, files: SystemFiles) {
         self.finder.system = Some(files);
+    }
+
+    /// Reads what the growth recorder keeps, when memory runs out.
+    pub fn watch_growth(&mut self) -> Result<(), LiveError> {
+        self.finder.growth = self.probes.take_growth()?.map(growth::Recorder::new);
+        Ok(())
     }
 
     /// Compares with the kernel's count of kills, at the latest after so much time.

@@ -15,6 +15,7 @@ use zerocopy::IntoBytes;
 
 use crate::kernel::plan::{How, Plan, Planned};
 
+pub mod growth;
 mod lean;
 pub mod pin;
 mod programs;
@@ -240,6 +241,9 @@ fn load(
     // Only kretprobes need to know what their calls were given.
     if !plan.programs.iter().any(|planned| planned.how == How::Kretprobe) {
         loader.map_max_entries("CALLS", 1);
+    }
+    for name in growth::unused(plan) {
+        loader.map_max_entries(name, 1);
     }
     if let Some(bytes) = ring_bytes {
         loader.map_max_entries("RING", bytes);

@@ -16,6 +16,7 @@ use crate::{
     filter::Filter,
     fingerprint::fingerprint,
     gaps::{Gap, Gaps, Group, GroupGaps, Reading},
+    growth::Recorded,
     host::Host,
     journal::{EARLY, LOSSES, Note, Unfinished, WHOLE},
     once::Telling,
@@ -70,6 +71,12 @@ pub trait FactSource {
     /// Called before an account is composed, also when it comes again to be closed: what is known
     /// by now of its tasks and their containers.
     fn enrich(&mut self, _account: &Account, _privacy: &Privacy, _findings: &mut Findings) {}
+    /// The choice was made in an invocation that a memcg's limit brought: what grew there before.
+    fn growth(&mut self, _seq: u64, _oom_memcg: u64) -> Option<Box<Recorded>> {
+        None
+    }
+    /// A process grows near a limit.
+    fn grows(&mut self, _tgid: i32) {}
 }
 
 /// The pipeline and its state.
@@ -175,12 +182,19 @@ impl Pipeline {
         // Before anything else takes time.
         let system = if is_global(&event.body) { facts.system(seq) } else { None };
         facts.note(&event);
+        let growth = memcg_of(&event.body).and_then(|memcg| facts.growth(seq, memcg));
+        if let Body::Grower(grower) = &event.body {
+            facts.grows(grower.tgid);
+        }
         if let Some(events) = &mut self.events {
             events.event(&event)?;
         }
         let done = self.assembler.push(event);
         if let Some((at_ns, memory)) = system {
             self.assembler.system(seq, at_ns, memory);
+        }
+        if let Some(recorded) = growth {
+            self.assembler.growth(seq, recorded);
         }
         Ok(done)
     }
@@ -276,6 +290,7 @@ impl Pipeline {
                 known.addresses.extend(names.addresses);
             }
             Fact::Awaited { seq } => self.assembler.wait_for(seq),
+            Fact::Growth { seq, recorded } => self.assembler.growth(seq, recorded),
             Fact::RealtimeOffset(offset) => self.findings.realtime_offset_ns = Some(offset),
             Fact::Drops { count, first_ns, last_ns } => self.lost(count, first_ns, last_ns)?,
             Fact::KillsCounted { kills, at_ns } => self.counted(Reading { kills, at_ns })?,
@@ -504,6 +519,14 @@ impl Pipeline {
 /// Whether a choice was made among all tasks of the host.
 fn is_global(body: &Body) -> bool {
     matches!(body, Body::Invocation(invocation) if invocation.is_memcg == Some(false))
+}
+
+/// The memcg whose limit it was, where somebody was chosen.
+fn memcg_of(body: &Body) -> Option<u64> {
+    match body {
+        Body::Invocation(invocation) if invocation.choice_made => invocation.oom_memcg.as_ref()?.id,
+        _ => None,
+    }
 }
 
 /// With what is made of all the rest.

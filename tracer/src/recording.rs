@@ -18,6 +18,7 @@ use thiserror::Error;
 use crate::{
     compose::Symbol,
     enrich::{metadata::ContainerNames, process::ProcessFiles},
+    growth::Recorded,
     host::Host,
     report::System,
     user_symbols::UserNames,
@@ -98,6 +99,13 @@ pub enum Fact {
     Settled {
         /// Number of the invocation.
         seq: u64,
+    },
+    /// What had grown in the memcg that ran out of memory.
+    Growth {
+        /// Number of the invocation.
+        seq: u64,
+        /// What was recorded.
+        recorded: Box<Recorded>,
     },
     /// `CLOCK_REALTIME` less `CLOCK_BOOTTIME` from here on, ns.
     RealtimeOffset(i64),

@@ -70,6 +70,7 @@ fn is_finding(frame: &Frame) -> bool {
                 | Fact::User { .. }
                 | Fact::Container { .. }
                 | Fact::Process { .. }
+                | Fact::Growth { .. }
         )
     )
 }

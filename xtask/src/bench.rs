@@ -3,6 +3,7 @@
 
 mod costs;
 mod document;
+mod faults;
 mod limits;
 mod peers;
 mod table;
@@ -11,7 +12,9 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use oomwhy_tests::bench::{Bench, COMPARISON_FILE, COUNTS_FILE, Comparison, Counts};
+use oomwhy_tests::bench::{
+    Bench, COMPARISON_FILE, COUNTS_FILE, Comparison, Counts, FAULTS_FILE, Faults,
+};
 use oomwhy_tests::matrix::{self, Arch};
 use oomwhy_tests::plan::Plan;
 use serde::de::DeserializeOwned;
@@ -41,6 +44,9 @@ pub(crate) struct Arguments {
     /// Kills that each tool reports
     #[arg(long, default_value_t = 25)]
     kills: u32,
+    /// Only what the growth recorder costs a program that faults
+    #[arg(long)]
+    faults: bool,
     /// Leave bpftrace out: it takes 200 MB of libraries along
     #[arg(long)]
     no_bpftrace: bool,
@@ -68,8 +74,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         kernels.iter().all(|kernel| kernel.arch == Arch::Amd64),
         "the limits are those of amd64: no bench on another architecture"
     );
-    let tools = peers::with_oomwhy(!arguments.no_bpftrace)?;
     let initramfs = Initramfs::build(Arch::Amd64, &arguments.source)?;
+    let mut recorder = Ok(());
+    for kernel in &kernels {
+        // Told at the end: the rest is measured all the same.
+        recorder = recorder.and(faults(&kernels::cached(kernel)?, &initramfs));
+    }
+    if arguments.faults {
+        return recorder;
+    }
+    let tools = peers::with_oomwhy(!arguments.no_bpftrace)?;
     let binary_bytes = initramfs.oomwhy_bytes();
     let mut with_tools = initramfs.clone();
     peers::take_along(&tools, &mut with_tools)?;
@@ -91,7 +105,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.write {
         document::update(&table)?;
     }
-    limits::check(&costs)
+    limits::check(&costs).and(recorder)
+}
+
+/// Prints what the growth recorder costs, which is in docs/overhead.md too.
+fn faults(kernel: &CachedKernel, initramfs: &Initramfs) -> Result<()> {
+    let faults: Faults =
+        boot(kernel, initramfs, Bench::Faults { mib: 64, repeats: 5 }, FAULTS_FILE)?;
+    println!("\n{}", faults::render(&kernel.release, &faults)?);
+    faults::check(&kernel.release, &faults)
 }
 
 fn count(arguments: &Arguments, kernel: &CachedKernel, initramfs: &Initramfs) -> Result<Counts> {

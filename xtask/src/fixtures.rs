@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let source = Source::default();
         let mut archives = Archives::new(&source);
         // The host runs it.
-        let oomwhy = workspace::build_for_guest(Arch::Amd64, "oomwhy", "oomwhy")?;
+        let oomwhy = workspace::build_for_guest(Arch::Amd64, "oomwhy", "oomwhy", &[])?;
         return kernels.iter().try_for_each(|kernel| {
             reduce_btf(kernel, archives.of(kernel.arch)?, &oomwhy, &results)
         });

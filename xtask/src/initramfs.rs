@@ -67,9 +67,10 @@ impl Initramfs {
         println!("building oomwhy and the guest's init, statically, for {arch}");
         let oomwhy = match &source.oomwhy {
             Some(oomwhy) => oomwhy.clone(),
-            None => workspace::build_for_guest(arch, "oomwhy", "oomwhy")?,
+            None => workspace::build_for_guest(arch, "oomwhy", "oomwhy", &[])?,
         };
-        let init = workspace::build_for_guest(arch, "oomwhy-tests", "guest-init")?;
+        let init =
+            workspace::build_for_guest(arch, "oomwhy-tests", "guest-init", workspace::TRACEABLE)?;
         let mut archive = Vec::new();
         for name in ["bin", "dev", "etc", "proc", "sys", "tmp", "results"] {
             add(&mut archive, name, DIRECTORY, b"")?;

@@ -52,8 +52,17 @@ pub(crate) fn cache() -> Result<PathBuf> {
     Ok(base.join("oomwhy"))
 }
 
-/// Builds one binary statically, for a guest without libraries, and returns its path.
-pub(crate) fn build_for_guest(arch: Arch, package: &str, binary: &str) -> Result<PathBuf> {
+/// So that the workload's stacks can be unwound and named.
+pub(crate) const TRACEABLE: &[&str] = &["-C", "force-frame-pointers=yes", "-C", "strip=none"];
+
+/// Builds one binary statically, for a guest without libraries, with these options of the compiler
+/// besides, and returns its path.
+pub(crate) fn build_for_guest(
+    arch: Arch,
+    package: &str,
+    binary: &str,
+    options: &[&str],
+) -> Result<PathBuf> {
     let MachineType { target, profile, linker, .. } = MachineType::of(arch);
     // Not RUSTFLAGS, which would reach the eBPF build as well.
     let variable = |setting: &str| {
@@ -63,12 +72,13 @@ pub(crate) fn build_for_guest(arch: Arch, package: &str, binary: &str) -> Result
         .with_context(|| format!("nothing here builds for {arch} (cargo xtask setup)"))?;
     let (mut command, place) = std.cargo();
     command
-        .args(["build", "--profile", profile, "--target", target])
+        .args(["rustc", "--profile", profile, "--target", target])
         .args(["--package", package, "--bin", binary])
         .env(variable("RUSTFLAGS"), format!("-C target-feature=+crt-static{place}"));
     if let Some(linker) = linker {
         command.env(variable("LINKER"), linker);
     }
+    command.arg("--").args(options);
     process::run(&mut command)?;
     Ok(target_directory()?.join(target).join(profile).join(binary))
 }

@@ -6,6 +6,7 @@ mod candidate;
 mod cgroup_made;
 mod choice;
 mod context;
+mod growth;
 mod invocation;
 mod memcg_call;
 mod places;

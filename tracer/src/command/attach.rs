@@ -22,6 +22,9 @@ use crate::{
     report::Tier,
 };
 
+/// Below this share of a limit nothing is recorded, unless it is asked for.
+const GROWTH_ABOVE_PERCENT: u32 = 50;
+
 /// By which means the kernel is watched.
 pub(super) enum Watching {
     /// Probes.
@@ -137,7 +140,11 @@ impl Looked {
         if let (Some(failure), Tier::Fentry | Tier::Kprobe) = (&self.no_btf, tier) {
             return Err(failure.clone());
         }
-        let plan = plan(tier, &self.facts, &self.resolved).map_err(|it| unplanned(&it))?;
+        let mut plan = plan(tier, &self.facts, &self.resolved).map_err(|it| unplanned(&it))?;
+        if arguments.growth {
+            let above = arguments.growth_above.unwrap_or(GROWTH_ABOVE_PERCENT);
+            plan = plan.with_growth(above, &self.facts, &self.resolved);
+        }
         let offsets = &self.resolved.offsets;
         let attach = || {
             loader::attach(&plan, offsets, &self.hooks, arguments.ring_size)

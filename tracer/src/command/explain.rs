@@ -63,7 +63,7 @@ impl From<SinkError> for Stop {
 }
 
 /// stdin, a file, or what the history has under this name where there is no such file.
-fn open(what: &Path, history: &Path) -> Result<(String, Box<dyn Read>), Failure> {
+pub(super) fn open(what: &Path, history: &Path) -> Result<(String, Box<dyn Read>), Failure> {
     if what == Path::new("-") {
         let stdin = io::stdin();
         if stdin.is_terminal() {
@@ -120,18 +120,46 @@ fn log(name: &str, input: impl BufRead, sink: &mut dyn Sink) -> Result<u64, Stop
 
 /// Tells reports once more; how many.
 fn records(name: &str, input: impl BufRead, sink: &mut dyn Sink) -> Result<u64, Stop> {
+    let mut count = 0;
+    read_records(name, input, |record| {
+        sink.write(&record)?;
+        count += 1;
+        Ok(())
+    })?;
+    Ok(count)
+}
+
+/// Shows every record of a file.
+pub(super) fn each_record(
+    name: &str,
+    input: impl BufRead,
+    mut take: impl FnMut(Record),
+) -> Result<(), Failure> {
+    let read = read_records(name, input, |record| {
+        take(record);
+        Ok(())
+    });
+    match read {
+        Ok(()) | Err(Stop::ReaderLeft) => Ok(()),
+        Err(Stop::Failed(failure)) => Err(failure),
+    }
+}
+
+fn read_records(
+    name: &str,
+    input: impl BufRead,
+    mut take: impl FnMut(Record) -> Result<(), Stop>,
+) -> Result<(), Stop> {
     let left = Rc::new(Cell::new(LONGEST));
     let limited = BufReader::new(Limited { input, left: Rc::clone(&left) });
-    let mut count = 0;
     for record in serde_json::Deserializer::from_reader(limited).into_iter::<Record>() {
         let record = record.map_err(|error| {
             Stop::Failed(failure(format!("{name}: not a report of oomwhy: {error}")))
         })?;
         left.set(LONGEST);
-        sink.write(&record)?;
-        count += 1;
+        take(record)?;
     }
-    Ok(count)
+    Ok(())
 }
 
 /// Input of which no more than so much is read at a time.

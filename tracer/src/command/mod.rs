@@ -3,6 +3,7 @@
 mod attach;
 mod check;
 pub mod explain;
+pub mod flame;
 mod history;
 mod pinned;
 pub mod risk;
@@ -79,6 +80,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::Watch(arguments) => watch::watch(&arguments),
         Command::Replay(arguments) => replay(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),
+        Command::Flame(arguments) => flame::flame(&arguments),
         Command::Risk(arguments) => risk::risk(&arguments),
         Command::List(arguments) => history::list::list(&arguments),
         Command::Show(arguments) => history::show(&arguments),

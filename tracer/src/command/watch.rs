@@ -115,6 +115,14 @@ fn watch_the_log(arguments: &WatchArgs, refusal: Option<&Failure>) -> Result<(),
         let message = "--attach kmsg: there are no probes to pin (--pin)".to_owned();
         return Err(Failure { exit: Exit::Usage, message });
     }
+    if arguments.growth {
+        if refusal.is_none() {
+            let message =
+                "--attach kmsg: there are no probes to record growth (--growth)".to_owned();
+            return Err(Failure { exit: Exit::Usage, message });
+        }
+        talk("growth is not recorded: there are no probes");
+    }
     let filter = super::filter(&arguments.select)?;
     let to = super::open_output(&arguments.output.to, None)?;
     watch_log::watch(arguments, filter, to, refusal)
@@ -212,6 +220,7 @@ impl Watch<'_> {
         if let Ok(files) = system {
             live.watch_system(files);
         }
+        live.watch_growth().map_err(|error| Failure::runtime(&error))?;
         if let Ok(counter) = kill_counter {
             live.cross_check(counter, arguments.cross_check.unwrap_or(CROSS_CHECK));
         }

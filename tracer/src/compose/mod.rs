@@ -2,6 +2,7 @@
 
 mod candidates;
 mod cgroups;
+mod growth;
 mod marks;
 mod missing;
 mod outcome;
@@ -111,11 +112,21 @@ pub fn compose(account: &Account, host: &Host, findings: &Findings) -> OomReport
     report.candidates = candidates::candidates(facts);
     report.victims = victims::victims(facts, report.candidates.as_ref());
     report.source.missing.extend(who::missing(facts));
+    report.growth = growth::growth(facts, &names(&report));
+    report.source.missing.extend(account.growth.as_deref().and_then(growth::missing));
     match &account.mark {
         Some(mark) => marks::finish_missing(&mut report, account, mark),
         None => missing::finish(&mut report, account),
     }
     report
+}
+
+/// Names of processes, by pid.
+fn names(report: &OomReport) -> BTreeMap<i32, String> {
+    let victims = report.victims.iter().map(|victim| (victim.pid, victim.comm.clone()));
+    let candidates = report.candidates.iter().flat_map(|candidates| &candidates.list);
+    let candidates = candidates.map(|candidate| (candidate.pid, candidate.comm.clone()));
+    candidates.chain(victims).filter_map(|(pid, comm)| Some((pid, comm?))).collect()
 }
 
 /// What the invocation record says.

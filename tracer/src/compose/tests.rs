@@ -1,5 +1,6 @@
 //! Accounts, and what a report makes of them.
 
+mod growth;
 mod limits;
 mod missing;
 mod outcomes;

@@ -36,7 +36,7 @@ fn grown() -> OomReport {
     let frame = |symbol: &str| Frame { symbol: Some(symbol.to_owned()), ..Frame::default() };
     let stack = |bytes: u64, symbol: &str| GrowthStack {
         bytes: bytes * fixtures::MIB,
-        pid: 4242,
+        pid: Some(4242),
         comm: Some("java".to_owned()),
         user_stack: Some(vec![frame(symbol), frame("main")]),
         kernel_stack: None,
@@ -125,6 +125,10 @@ fn the_page_is_one_and_fetches_nothing() {
     assert_eq!(page.matches("<article>").count(), records.len());
     assert_eq!(page.matches("<article>").count(), page.matches("</article>").count());
     assert!(page.ends_with("</html>\n"));
+    // Pictures are in the page itself.
+    let mut parts = page.split(" src=\"data:image/svg+xml,");
+    let first = parts.next().unwrap_or_default().to_owned();
+    let page = parts.fold(first, |page, part| page + part.split_once('"').unwrap().1);
     for foreign in ["<script", "src=", "href=", "url(", "http://", "@import", "<iframe", "onload"] {
         assert!(!page.contains(foreign), "{foreign}");
     }
@@ -235,7 +239,7 @@ fn markup_in_names_stays_text() {
             names.collect::<Vec<_>>()
         };
         assert_eq!(names(&page), names(&calm), "{harm}");
-        assert!(!page.contains("<script") && !page.contains("<img"), "{harm}");
+        assert!(!page.contains("<script") && !page.contains("<img src=x"), "{harm}");
     }
 }
 

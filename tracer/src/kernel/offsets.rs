@@ -139,6 +139,7 @@ const TABLE: &[Field] = table! {
     mount_mnt:            EMBEDDED, "mount.mnt";
     mount_parent:         POINTER, "mount.mnt_parent";
     mount_mountpoint:     POINTER, "mount.mnt_mountpoint";
+    cgroup_memory:        POINTER, "cgroup.subsys[memory_cgrp_id]";
 };
 
 /// Named enums that indexes in the table come from.

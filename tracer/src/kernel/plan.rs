@@ -19,6 +19,7 @@ use super::{
 use crate::report::Tier;
 
 mod alone;
+mod growth;
 pub mod hooks;
 mod losses;
 mod programs;
@@ -264,7 +265,7 @@ fn settings(tier: Tier, hooks: &Hooks, facts: &HostFacts, resolved: &Resolved) -
         kill_task_hooked: u32::from(hooks.has("__oom_kill_process")),
         victim_by_pid: u32::from(facts.btf.mark_victim == MarkVictim::Pid),
         typed_counters: u32::from(typed_counters),
-        reserved: 0,
+        growth_above_percent: 0,
     }
 }
 

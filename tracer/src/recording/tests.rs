@@ -175,7 +175,7 @@ fn damage_behind_whole_frames_is_named() {
     check_damage(&[2, 1, 0, 0, 0, b'x'], "expected value at line 1 column 1");
     check_damage(
         &[&[2, 9, 0, 0, 0], b"\"unheard\"".as_slice()].concat(),
-        "unknown variant `unheard`, expected one of `symbol`, `cgroup_path`, `system`, `user`, `container`, `process`, `user_names`, `awaited`, `settled`, `realtime_offset`, \
+        "unknown variant `unheard`, expected one of `symbol`, `cgroup_path`, `system`, `user`, `container`, `process`, `user_names`, `awaited`, `settled`, `growth`, `realtime_offset`, \
          `drops`, `kills_counted`, `group_kills_counted`, `tick`, `resumed`, `pressed`, `end` at line 1 column 9",
     );
 }

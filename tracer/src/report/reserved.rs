@@ -58,8 +58,9 @@ pub struct GrowthPoint {
 pub struct GrowthStack {
     /// Charged.
     pub bytes: u64,
-    /// Process.
-    pub pid: i32,
+    /// Process; absent where the memory was charged on behalf of another cgroup than the task's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<i32>,
     /// Its name; untrusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comm: Option<String>,

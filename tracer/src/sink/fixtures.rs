@@ -2,14 +2,18 @@
 
 mod bloodless;
 mod extreme;
+mod growth;
 pub(crate) mod parts;
 
 use self::bloodless::{
     already_exiting, no_victim, reclaimed, unshot, victim_pending, will_free_mem,
 };
-pub(crate) use self::extreme::{hostile, huge, minimal};
 use self::parts::{
     candidate, cgroup, home, ineligible, level, ranked, report, stack, system, trigger, victim, who,
+};
+pub(crate) use self::{
+    extreme::{hostile, huge, minimal},
+    growth::grown,
 };
 use crate::report::{
     Candidate, Constraint, GapReport, GfpMask, LimitLevel, LossReport, OomMemcg, OomReport,
@@ -38,6 +42,7 @@ pub(crate) fn all() -> Vec<(&'static str, Record)> {
         ("hostile", hostile()),
         ("minimal", minimal()),
         ("huge", huge()),
+        ("grown", grown()),
         ("verdict", concluded(memcg_kill())),
     ];
     let reports = reports.into_iter().map(|(name, report)| (name, Record::Oom(Box::new(report))));

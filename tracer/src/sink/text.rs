@@ -6,6 +6,7 @@
 
 mod aftermath;
 pub(crate) mod candidates;
+mod growth;
 pub(crate) mod headline;
 pub(crate) mod layout;
 mod limit;
@@ -93,6 +94,7 @@ impl<W: Write> TextSink<W> {
         limit::write(&mut block, report);
         system::write(&mut block, report, self.detail);
         trigger::write(&mut block, report, self.detail);
+        growth::write(&mut block, report, self.detail);
         candidates::write(&mut block, report, self.detail);
         write_missing(&mut block, &report.source);
         self.write_origin(&mut block, report);

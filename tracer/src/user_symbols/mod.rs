@@ -16,7 +16,7 @@ mod perf_map;
 use std::{
     collections::{BTreeMap, VecDeque},
     fs::File,
-    os::fd::AsRawFd as _,
+    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
 };
 
 use serde::{Deserialize, Serialize};
@@ -139,6 +139,15 @@ pub struct UserSymbols {
     known: BTreeMap<Place, Name>,
     open: VecDeque<Kept>,
     processes: VecDeque<(Process, Mapped)>,
+    /// Opened before anything was asked: as their process names them.
+    early: VecDeque<(String, File)>,
+}
+
+impl Process {
+    /// The one that has this id now; one that is gone is none that can be read.
+    pub fn now(pid: u32) -> Self {
+        Self { pid, started_ns: process::started_ns_of(pid).unwrap_or_default() }
+    }
 }
 
 impl UserSymbols {
@@ -195,11 +204,12 @@ impl UserSymbols {
             gone = hint.map(|hint| Mapped::left(process, hint)).unwrap_or_default();
             &gone
         };
-        let request = request(mapped, &self.open, places, ips);
+        let early = Vec::from(std::mem::take(&mut self.early));
+        let request = request(mapped, &early, &self.open, places, ips);
         let Ok(answer) = own_child::ask::<Answer>(CHILD_COMMAND, &request) else {
             return Vec::new();
         };
-        let new = mapped.files.iter().zip(answer.build_ids);
+        let new = mapped.files.iter().chain(&early).zip(answer.build_ids);
         let new: Vec<Kept> = new
             .filter_map(|((shown, file), build_id)| {
                 let file = file.try_clone().ok()?;
@@ -215,6 +225,21 @@ impl UserSymbols {
         named.filter_map(|(address, name)| Some((address.ip, name?))).collect()
     }
 
+    /// Opens the files of a process while it is there, for places that are asked for later.
+    pub fn open_files(&mut self, pid: u32) {
+        for (shown, file) in Mapped::open(pid).unwrap_or_default().files {
+            let kept = self.open.iter().map(|kept| &kept.file);
+            let mut there = kept.chain(self.early.iter().map(|(_, file)| file));
+            if there.any(|other| is_same(other, &file)) {
+                continue;
+            }
+            if self.early.len() >= MAX_OPEN {
+                self.early.pop_front();
+            }
+            self.early.push_back((shown, file));
+        }
+    }
+
     fn keep(&mut self, file: Kept) {
         if self.open.iter().any(|kept| kept.build_id == file.build_id) {
             return;
@@ -227,19 +252,31 @@ impl UserSymbols {
 }
 
 /// The question to the child: what the process has mapped comes first.
-fn request(mapped: &Mapped, open: &VecDeque<Kept>, places: Vec<Place>, ips: &[u64]) -> Request {
+fn request(
+    mapped: &Mapped,
+    early: &[(String, File)],
+    open: &VecDeque<Kept>,
+    places: Vec<Place>,
+    ips: &[u64],
+) -> Request {
     let address = |&ip: &u64| match mapped.locate(ip)? {
         Located::File(index, offset) => Some(Address { ip, in_file: Some((index, offset)) }),
         Located::Elsewhere => Some(Address { ip, in_file: None }),
     };
     let kept = open.iter().map(|kept| candidate(&kept.file, &kept.shown));
-    let files = mapped.files.iter().map(|(shown, file)| candidate(file, shown));
+    let files = mapped.files.iter().chain(early);
+    let files = files.map(|(shown, file)| candidate(file, shown));
     Request {
         places,
         addresses: ips.iter().filter_map(address).collect(),
         files: files.chain(kept).collect(),
         perf_map: mapped.perf_map.as_ref().map(own_path),
     }
+}
+
+fn is_same(one: &File, other: &File) -> bool {
+    let number = |file: &File| file.metadata().map(|it| (it.dev(), it.ino())).ok();
+    number(one).is_some_and(|one| number(other) == Some(one))
 }
 
 /// A file of ours, as the child can open it.

@@ -21,13 +21,17 @@ pub(super) fn burst(facts: &Facts<'_>) -> Option<Finding> {
     }
     let (holder, name) = largest(facts)?;
     let sentence = format!("{}, grown in a burst", alone(facts, &holder, &name)?);
-    let meaning = "usage was level before: this was one piece of work, not a leak".to_owned();
+    let meaning = if kind == "burst" {
+        "most of it came within a short time: one piece of work rather than a slow leak"
+    } else {
+        "usage was level before: this was one piece of work, not a leak"
+    };
     let pace = pace(growth);
     let advice = format!(
         "limit what {} takes at once (batch size, concurrency, upload size), or plan for the burst",
         holder.name
     );
-    let finding = Finding::new(sentence).evidence(pace).evidence([meaning]);
+    let finding = Finding::new(sentence).evidence(pace).evidence([meaning.to_owned()]);
     Some(finding.evidence(common(facts, &holder)).advice([advice]).advice(limit::raise(facts)))
 }
 

@@ -2,6 +2,7 @@
 
 mod comparison;
 mod counts;
+mod faults;
 mod kills;
 mod programs;
 mod status;
@@ -10,7 +11,7 @@ mod tool;
 mod trace;
 
 use anyhow::Result;
-use oomwhy_tests::bench::{Bench, COMPARISON_FILE, COUNTS_FILE};
+use oomwhy_tests::bench::{Bench, COMPARISON_FILE, COUNTS_FILE, FAULTS_FILE};
 
 use crate::results;
 
@@ -20,6 +21,10 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Counts { sleepers, repeats } => {
             let counts = counts::measure(sleepers, *repeats)?;
             results::store(COUNTS_FILE, serde_json::to_vec_pretty(&counts)?)
+        }
+        Bench::Faults { mib, repeats } => {
+            let faults = faults::measure(*mib, *repeats)?;
+            results::store(FAULTS_FILE, serde_json::to_vec_pretty(&faults)?)
         }
         Bench::Comparison { tools, starts, kills, idle_seconds } => {
             let effort =

@@ -1,6 +1,7 @@
 //! The workload: a process that takes memory in a chosen way.
 
 mod children;
+mod grow;
 mod memory;
 mod scores;
 mod undead;
@@ -62,6 +63,8 @@ fn run() -> Result<()> {
         Work::VforkChild { mib } => return children::hold_in_vfork(mib, pause),
         Work::Crowd { count } => return children::become_crowd(count),
         Work::Become { program, .. } => return becomes(program),
+        Work::Grow { mib } => return grow::everywhere(mib),
+        Work::Faults { mib } => return grow::note_faults(mib),
         Work::ReadScores => return scores::read(),
     }
     Ok(())

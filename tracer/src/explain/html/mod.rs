@@ -3,6 +3,7 @@
 //! read before.
 
 mod chart;
+mod flame;
 mod json;
 mod parts;
 
@@ -16,7 +17,8 @@ use crate::{
 
 const STYLE: &str = include_str!("page.css");
 /// Nothing runs and nothing is fetched, even if something slipped in.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'";
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'";
 
 /// What ends the page.
 pub(super) const TAIL: &str = "</main>\n</body>\n</html>\n";

@@ -3,7 +3,7 @@
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
 
-use super::chart::chart;
+use super::{chart::chart, flame::flame_graph};
 use crate::{
     explain::view::{
         self, Fact, candidates, growth, limits as chain, memory as kinds, people, percent, safe,
@@ -233,7 +233,7 @@ pub(super) fn memory(report: &OomReport, zone: &TimeZone) -> Markup {
     let items = kinds::items(report);
     html! {
         @match &report.growth {
-            Some(grown) => (growth(grown, zone)),
+            Some(grown) => { (growth(grown, zone)) (flame_graph(report)) }
             None => p.note { "Growth was not recorded; this is what the memory was in the end." },
         }
         @if let Some(note) = kinds::note(report) { h3 { (note) } }

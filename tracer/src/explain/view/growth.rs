@@ -92,7 +92,10 @@ pub(in crate::explain) fn places(growth: &Growth) -> Vec<Place> {
             size: units::bytes(stack.bytes),
             share: percent(share),
             permille: share,
-            process: names::task(stack.comm.as_deref(), None, stack.pid),
+            process: stack.pid.map_or_else(
+                || "on behalf of another cgroup".to_owned(),
+                |pid| names::task(stack.comm.as_deref(), None, pid),
+            ),
             frames: user.or(stack.kernel_stack.as_ref()).into_iter().flatten().map(frame).collect(),
         }
     };

@@ -83,6 +83,7 @@ const EXPECTED: &[(&str, [u32; 6])] = &[
     ("mount_mnt", [32, 32, 32, 32, 32, 32]),
     ("mount_parent", [16, 16, 16, 16, 16, 16]),
     ("mount_mountpoint", [24, 24, 24, 24, 24, 24]),
+    ("cgroup_memory", [408, 408, 576, 584, 584, 672]),
 ];
 
 fn fixture(series: &str) -> Resolved {

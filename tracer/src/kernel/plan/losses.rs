@@ -306,6 +306,8 @@ mod tests {
         "task_memcg_oom_order",
         // A caller that is dying is then told as one that found room.
         "signal_flags",
+        // For the growth recorder, which says so itself.
+        "cgroup_memory",
         "memcg_kmem",
         "memcg_vmstats",
         "memcg_vmstats_array",

@@ -13,7 +13,7 @@ fn ideal() -> (HostFacts, Resolved) {
     on("6.12")
 }
 
-fn on(series: &str) -> (HostFacts, Resolved) {
+pub(super) fn on(series: &str) -> (HostFacts, Resolved) {
     let btf = fixtures::btf(series);
     let facts = HostFacts {
         btf: BtfFacts::collect(&btf),
@@ -44,15 +44,15 @@ fn planned(facts: &HostFacts, resolved: &Resolved) -> Plan {
     plan(Tier::Fentry, facts, resolved).expect("a plan")
 }
 
-fn programs_of(plan: &Plan) -> Vec<&str> {
+pub(super) fn programs_of(plan: &Plan) -> Vec<&str> {
     plan.programs.iter().map(|planned| planned.program).collect()
 }
 
-fn missing(plan: &Plan) -> Vec<&str> {
+pub(super) fn missing(plan: &Plan) -> Vec<&str> {
     plan.missing.iter().map(|missing| missing.field.as_str()).collect()
 }
 
-fn forget(resolved: &mut Resolved, field: &'static str) {
+pub(super) fn forget(resolved: &mut Resolved, field: &'static str) {
     resolved.matched.retain(|found| found.field != field);
     resolved.missing.push(offsets::Missing { field, why: "a test took it".into() });
 }

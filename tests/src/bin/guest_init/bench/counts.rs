@@ -21,7 +21,7 @@ use super::{programs, trace};
 use crate::{cgroup, tracer};
 
 /// Counts instructions under -icount, and is printed without being rounded to microseconds.
-const CLOCK: &str = "x86-tsc";
+pub(super) const CLOCK: &str = "x86-tsc";
 const RECLAIM_END: &str = "mm_vmscan_memcg_reclaim_end";
 /// Kills of a storm.
 const KILLS: u32 = 100;
@@ -186,6 +186,6 @@ fn run() -> Result<Run> {
     clippy::cast_sign_loss,
     reason = "a later time minus an earlier one, far below 2^53"
 )]
-fn span(from: f64, to: f64) -> u64 {
+pub(super) fn span(from: f64, to: f64) -> u64 {
     (to - from).max(0.0) as u64
 }

@@ -1,0 +1,315 @@
+//! `page_counter_try_charge`: memory grows, 64 pages or a huge page at a time. Attached only when
+//! growth is recorded.
+//!
+//! The kernel charges the counter of one memcg and walks up from there. What has no limit, or is far
+//! from it, costs that walk and no more. Runs without `oom_lock`, on any CPU, also in interrupts.
+#![expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "verifier: what is passed by itself is copied to the stack, which has 512 bytes"
+)]
+#![expect(unsafe_code, reason = "calls helpers with map memory, counts in map values")]
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{BPF_F_USER_BUILD_ID, BPF_F_USER_STACK, BPF_NOEXIST},
+    helpers::{
+        bpf_get_current_comm, bpf_get_current_pid_tgid,
+        generated::{bpf_get_smp_processor_id, bpf_get_stack},
+    },
+    macros::{fexit, kprobe, kretprobe},
+    programs::{FExitContext, ProbeContext, RetProbeContext},
+};
+use oomwhy_common::{
+    event::{GrowerEvent, MAX_LEVELS, USER_FRAMES, kind},
+    growth::{
+        self, COARSE_NS, COARSE_POINTS, Charged, EPOCH_NS, FINE_NS, FINE_POINTS, KERNEL_FRAMES,
+        NEAR_LEVELS, NO_LIMIT_PAGES, Point, UserStack,
+    },
+};
+
+use crate::{
+    emit,
+    growth_maps::{
+        CHARGED, CHARGES, CURVES, GROWERS, GROWTH_COUNTERS, KERNEL_STACKS, NO_CURVE, SCRATCH,
+        Scratch, TOLD_NS, USER_STACKS,
+    },
+    kernel::{self, Argument, Object, Origin, Untyped, offset},
+    objects::{cgroup, memcg, task},
+};
+
+/// Userspace is not told of growing processes faster than this: each costs it a look at /proc.
+const TELL_EVERY_NS: u64 = 100_000_000;
+
+// kernel-proto: mm/page_counter.c bool page_counter_try_charge(struct page_counter *counter,
+//               unsigned long nr_pages, struct page_counter **fail)
+#[fexit]
+fn page_counter_try_charge_ret(ctx: FExitContext) -> i32 {
+    // Slot 3 is the return value, a bool: its upper bytes are garbage.
+    if ctx.arg::<u64>(3) as u8 != 0
+        && let Some(counter) = Object::<Argument>::new(ctx.arg(0))
+        && is_near_limit(counter)
+    {
+        charged(&ctx, counter.untyped(), ctx.arg(1));
+    }
+    0
+}
+
+// kernel-proto: as above
+#[kprobe]
+fn kprobe_page_counter_try_charge(ctx: ProbeContext) -> u32 {
+    if let (Some(counter), Some(pages)) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1))
+        && Object::<Untyped>::new(counter as *const u8).is_some_and(is_near_limit)
+        && CHARGES.insert(kernel::current_address(), [counter, pages], 0).is_err()
+    {
+        bump(growth::DROPPED);
+    }
+    0
+}
+
+// kernel-proto: as above
+#[kretprobe]
+fn kretprobe_page_counter_try_charge(ctx: RetProbeContext) -> u32 {
+    let task = kernel::current_address();
+    if let Some(call) = CHARGES.get_ptr_mut(task) {
+        let [counter, pages] = crate::maps::load(call);
+        let _ = CHARGES.remove(task);
+        if ctx.ret::<u64>() as u8 != 0
+            && let Some(counter) = Object::<Untyped>::new(counter as *const u8)
+        {
+            charged(&ctx, counter, pages);
+        }
+    }
+    0
+}
+
+/// Whether a limit from here to the root is so near that growth is recorded.
+#[inline(always)]
+fn is_near_limit<O: Origin>(leaf: Object<O>) -> bool {
+    let mut counter = leaf;
+    for _ in 0..MAX_LEVELS {
+        let (Some(usage), Some(max)) = (memcg::usage(counter), memcg::max(counter)) else {
+            return false;
+        };
+        if is_near(usage, max) {
+            return true;
+        }
+        let Some(parent) = counter.follow(offset!(counter_parent)) else {
+            return false;
+        };
+        counter = parent;
+    }
+    false
+}
+
+/// Pages.
+#[inline(always)]
+fn is_near(usage: u64, max: u64) -> bool {
+    max < NO_LIMIT_PAGES && usage.wrapping_mul(100) >= max * kernel::growth_above_percent()
+}
+
+#[inline(always)]
+fn charged<C: EbpfContext>(ctx: &C, counter: Object<Untyped>, pages: u64) -> Option<()> {
+    let memcg = counter.container(offset!(memcg_memory));
+    let leaf = identity(memcg)?;
+    let scratch = SCRATCH.get_ptr_mut(0)?;
+    // SAFETY: this CPU's own entry, and the program does not interrupt itself.
+    let scratch = unsafe { &mut *scratch };
+    let now = emit::now();
+    scratch.near = [0; NEAR_LEVELS];
+    points(scratch, counter, now);
+    let is_own = kernel::current()
+        .and_then(task::memory_css)
+        .is_some_and(|css| css.address() == memcg.address());
+    let tgid = if is_own { bpf_get_current_pid_tgid() >> 32 } else { 0 };
+    scratch.key.cgroup_id = leaf;
+    scratch.key.tgid = tgid;
+    // SAFETY: the helper has no preconditions.
+    scratch.key.cpu = u64::from(unsafe { bpf_get_smp_processor_id() });
+    stacks(ctx, scratch, tgid);
+    count(scratch, pages, now / EPOCH_NS);
+    if tgid != 0 {
+        tell(tgid, now);
+    }
+    Some(())
+}
+
+/// Id of the cgroup of what would be a memcg if this were its memory counter. `None` if it is another
+/// one, of swap, kmem or huge pages: nothing else points back to the same address.
+#[inline(always)]
+fn identity(memcg: Object<Untyped>) -> Option<u64> {
+    let cgroup = memcg::cgroup(memcg)?;
+    // The css is the first member of its mem_cgroup.
+    if cgroup::memory(cgroup)? != memcg.address() {
+        return None;
+    }
+    cgroup::id(cgroup)
+}
+
+/// A point for each level near its limit, whose ids stay in the scratch area.
+#[inline(always)]
+fn points(scratch: &mut Scratch, leaf: Object<Untyped>, now: u64) -> Option<()> {
+    let mut counter = leaf;
+    let mut found = 0_usize;
+    for _ in 0..MAX_LEVELS {
+        let (usage, max) = (memcg::usage(counter)?, memcg::max(counter)?);
+        if is_near(usage, max) {
+            let id = identity(counter.container(offset!(memcg_memory)))?;
+            *scratch.near.get_mut(found)? = id;
+            found += 1;
+            point(id, Point { t_ns: now, usage, max });
+        }
+        counter = counter.follow(offset!(counter_parent))?;
+    }
+    None
+}
+
+/// Puts a point into the rings that are due. CPUs that come here at once may put one twice.
+#[inline(always)]
+fn point(id: u64, point: Point) -> Option<()> {
+    let curve = if let Some(curve) = CURVES.get_ptr_mut(id) {
+        curve
+    } else {
+        let empty = NO_CURVE.get_ptr(0)?;
+        // SAFETY: a live map value that nobody writes.
+        let empty = unsafe { &*empty };
+        // Without memory for it, or if another CPU was faster, the next line tells.
+        let _ = CURVES.insert(id, empty, u64::from(BPF_NOEXIST));
+        CURVES.get_ptr_mut(id)?
+    };
+    // SAFETY: a live map value of plain numbers.
+    let curve = unsafe { &mut *curve };
+    let last = (curve.n_fine.wrapping_sub(1) % FINE_POINTS as u64) as usize;
+    if curve.n_fine == 0 || point.t_ns.wrapping_sub(curve.fine.get(last)?.t_ns) >= FINE_NS {
+        *curve.fine.get_mut((curve.n_fine % FINE_POINTS as u64) as usize)? = point;
+        curve.n_fine += 1;
+    }
+    let last = (curve.n_coarse.wrapping_sub(1) % COARSE_POINTS as u64) as usize;
+    if curve.n_coarse == 0 || point.t_ns.wrapping_sub(curve.coarse.get(last)?.t_ns) >= COARSE_NS {
+        *curve.coarse.get_mut((curve.n_coarse % COARSE_POINTS as u64) as usize)? = point;
+        curve.n_coarse += 1;
+    }
+    curve.latest = point;
+    Some(())
+}
+
+/// Both stacks into their maps, their hashes into the key. `tgid` 0: the user stack is somebody
+/// else's.
+#[inline(always)]
+fn stacks<C: EbpfContext>(ctx: &C, scratch: &mut Scratch, tgid: u64) {
+    const USER_BYTES: u32 = (USER_FRAMES * size_of::<u64>()) as u32;
+    const KERNEL_BYTES: u32 = (KERNEL_FRAMES * size_of::<u64>()) as u32;
+    scratch.key.user_stack = 0;
+    scratch.key.kernel_stack = 0;
+    let frames = scratch.kernel_stack.frames.as_mut_ptr().cast();
+    // SAFETY: the helper writes exactly the given size, that of the array.
+    if unsafe { bpf_get_stack(ctx.as_ptr(), frames, KERNEL_BYTES, 0) } > 0 {
+        let hash = hash(&scratch.kernel_stack.frames, 0);
+        scratch.key.kernel_stack = hash;
+        if KERNEL_STACKS.get_ptr(hash).is_none()
+            && KERNEL_STACKS.insert(hash, &scratch.kernel_stack, 0).is_err()
+        {
+            bump(growth::DROPPED);
+        }
+    }
+    if tgid == 0 {
+        return;
+    }
+    let frames = scratch.ips.as_mut_ptr().cast();
+    let flags = u64::from(BPF_F_USER_STACK);
+    // SAFETY: as above.
+    if unsafe { bpf_get_stack(ctx.as_ptr(), frames, USER_BYTES, flags) } > 0 {
+        let hash = hash(&scratch.ips, tgid);
+        scratch.key.user_stack = hash;
+        if USER_STACKS.get_ptr(hash).is_none() {
+            keep_user_stack(ctx, scratch, hash);
+        }
+    }
+}
+
+/// The same stack with build ids: a walk through its files, once.
+#[inline(always)]
+fn keep_user_stack<C: EbpfContext>(ctx: &C, scratch: &mut Scratch, hash: u64) {
+    const BYTES: u32 = size_of::<UserStack>() as u32;
+    let frames = scratch.user_stack.frames.as_mut_ptr().cast();
+    let flags = u64::from(BPF_F_USER_STACK | BPF_F_USER_BUILD_ID);
+    // SAFETY: the helper writes exactly the given size, that of the array.
+    let written = unsafe { bpf_get_stack(ctx.as_ptr(), frames, BYTES, flags) };
+    if written <= 0 || USER_STACKS.insert(hash, &scratch.user_stack, 0).is_err() {
+        bump(growth::DROPPED);
+    }
+}
+
+/// Never 0. Frames behind the last are 0: the helper clears them.
+#[inline(always)]
+fn hash<const N: usize>(frames: &[u64; N], seed: u64) -> u64 {
+    let mut hash = seed ^ 0xcbf2_9ce4_8422_2325;
+    for index in 0..N {
+        hash = (hash ^ frames[index]).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        hash ^= hash >> 29;
+    }
+    hash | 1
+}
+
+/// Adds the pages to what the key has.
+#[inline(always)]
+fn count(scratch: &mut Scratch, pages: u64, epoch: u64) {
+    if let Some(known) = CHARGED.get_ptr_mut(scratch.key) {
+        // SAFETY: a live map value of plain numbers.
+        let known = unsafe { &mut *known };
+        add(known, pages, epoch);
+        known.near = scratch.near;
+        return;
+    }
+    scratch.new = Charged {
+        epoch,
+        pages,
+        pages_before: 0,
+        near: scratch.near,
+        comm: bpf_get_current_comm().unwrap_or_default(),
+    };
+    if CHARGED.insert(scratch.key, &scratch.new, u64::from(BPF_NOEXIST)).is_ok() {
+        bump(growth::NEW);
+    } else {
+        bump(growth::DROPPED);
+    }
+}
+
+/// Only this CPU adds to it.
+#[inline(always)]
+fn add(known: &mut Charged, pages: u64, epoch: u64) {
+    if known.epoch != epoch {
+        known.pages_before = if known.epoch + 1 == epoch { known.pages } else { 0 };
+        known.pages = 0;
+        known.epoch = epoch;
+    }
+    known.pages += pages;
+}
+
+#[inline(always)]
+fn bump(counter: u32) {
+    if let Some(value) = GROWTH_COUNTERS.get_ptr_mut(counter) {
+        // SAFETY: this CPU's own slot of a per-CPU array.
+        unsafe { *value += 1 };
+    }
+}
+
+/// Tells userspace that the process that runs grows; once, and not too many at a time.
+#[inline(always)]
+fn tell(tgid: u64, now: u64) -> Option<()> {
+    let mm = kernel::current().and_then(task::mm)?.address();
+    let key = [mm, tgid];
+    if GROWERS.get_ptr(key).is_some() {
+        return None;
+    }
+    let last = TOLD_NS.get_ptr_mut(0)?;
+    if now.wrapping_sub(crate::maps::load(last)) < TELL_EVERY_NS {
+        return None;
+    }
+    crate::maps::store(last, now);
+    let _ = GROWERS.insert(key, now, 0);
+    emit::reserved(kind::GROWER, 0, |event: &mut GrowerEvent| {
+        event.tgid = tgid as i32;
+        0
+    });
+    Some(())
+}

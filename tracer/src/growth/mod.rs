@@ -1,0 +1,68 @@
+//! What grew before memory ran out, as the growth recorder has it (`watch --growth`).
+//!
+//! `page_counter_try_charge` is the kernel's own sampler: it is called for every 64 pages that are
+//! charged to a memcg, and for every huge page. [`Recorder`] reads what the probe has kept when the
+//! OOM killer has chosen; the rest is pure: `select` takes what belongs to a memcg, `kind` names
+//! the shape of its curve.
+
+mod kind;
+mod recorder;
+mod select;
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::report::Frame;
+
+pub use self::{kind::kind, recorder::Recorder};
+
+/// What was recorded of a memcg. Kept in recordings.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// Its usage over time, oldest first.
+    pub curve: Vec<Usage>,
+    /// Who charged it and from where, the most first.
+    pub places: Vec<Place>,
+    /// Pages of all places, also of those that are left out.
+    pub pages: u64,
+    /// Pages of those whose user stack was unwound.
+    pub unwound_pages: u64,
+    /// Places that were pushed out of the map since the start, of all memcgs.
+    pub pushed_out: u64,
+    /// Charges and stacks that found no room since the start, of all memcgs.
+    pub dropped: u64,
+}
+
+impl Recorded {
+    /// Addresses in the kernel, each once.
+    pub fn kernel_ips(&self) -> BTreeSet<u64> {
+        self.places.iter().flat_map(|place| place.kernel.iter().copied()).collect()
+    }
+}
+
+/// Usage at one time. Pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// `CLOCK_BOOTTIME`, ns.
+    pub t_ns: u64,
+    /// Of the memcg and those below it.
+    pub usage: u64,
+    /// Its limit.
+    pub max: u64,
+}
+
+/// What one process charged from one place.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// How much, in this epoch and the one before.
+    pub pages: u64,
+    /// The process; 0: charged on behalf of another memcg, by whoever ran.
+    pub tgid: i32,
+    /// The task's name; untrusted.
+    pub comm: Vec<u8>,
+    /// Innermost first; empty where there is none.
+    pub user: Vec<Frame>,
+    /// Innermost first.
+    pub kernel: Vec<u64>,
+}

@@ -1,0 +1,123 @@
+//! What the maps hold -> what belongs to one memcg. Pure.
+
+use std::collections::BTreeMap;
+
+use oomwhy_common::growth::{Charged, Charger, Curve, EPOCH_NS};
+
+use super::Usage;
+
+/// The points of a curve, oldest first: those of the last hour, then those of the last minute,
+/// then the latest.
+pub(super) fn points(curve: &Curve) -> Vec<Usage> {
+    let points = curve.coarse.iter().chain(&curve.fine).chain([&curve.latest]);
+    let points = points.filter(|point| point.t_ns != 0);
+    // By time: rings have no begin, and both may have the same point.
+    let by_time: BTreeMap<u64, Usage> = points
+        .map(|point| (point.t_ns, Usage { t_ns: point.t_ns, usage: point.usage, max: point.max }))
+        .collect();
+    by_time.into_values().collect()
+}
+
+/// Who charged from where: process, hashes of both stacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Origin {
+    pub(super) tgid: u64,
+    pub(super) user_stack: u64,
+    pub(super) kernel_stack: u64,
+}
+
+/// What one origin charged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sum {
+    pub(super) pages: u64,
+    pub(super) comm: Vec<u8>,
+}
+
+/// What was charged below `cgroup_id` in the epoch of `now_ns` and the one before, the most first.
+pub(super) fn sums(
+    entries: &[(Charger, Charged)],
+    cgroup_id: u64,
+    now_ns: u64,
+) -> Vec<(Origin, Sum)> {
+    let mut sums: BTreeMap<Origin, Sum> = BTreeMap::new();
+    for (charger, charged) in entries {
+        let pages = recent(charged, now_ns / EPOCH_NS);
+        if !charged.near.contains(&cgroup_id) || pages == 0 {
+            continue;
+        }
+        let origin = Origin {
+            tgid: charger.tgid,
+            user_stack: charger.user_stack,
+            kernel_stack: charger.kernel_stack,
+        };
+        let comm = charged.comm.split(|&byte| byte == 0).next().unwrap_or_default();
+        let sum = sums.entry(origin).or_insert_with(|| Sum { pages: 0, comm: comm.to_vec() });
+        sum.pages += pages;
+    }
+    let mut sums: Vec<_> = sums.into_iter().collect();
+    sums.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.pages));
+    sums
+}
+
+fn recent(charged: &Charged, epoch: u64) -> u64 {
+    match epoch.saturating_sub(charged.epoch) {
+        0 => charged.pages + charged.pages_before,
+        1 => charged.pages,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use oomwhy_common::growth::Point;
+    use zerocopy::FromZeros as _;
+
+    use super::*;
+
+    fn charger(tgid: u64, user_stack: u64, cpu: u64) -> Charger {
+        Charger { cgroup_id: 7, tgid, user_stack, kernel_stack: 1, cpu }
+    }
+
+    fn charged(epoch: u64, pages: u64, pages_before: u64) -> Charged {
+        let mut comm = [0; 16];
+        comm[..3].copy_from_slice(b"app");
+        Charged { epoch, pages, pages_before, near: [7, 3, 0, 0], comm }
+    }
+
+    #[test]
+    fn the_cpus_of_a_place_are_one_and_the_largest_place_is_first() {
+        let entries = [
+            (charger(10, 1, 0), charged(5, 64, 0)),
+            (charger(10, 2, 0), charged(5, 64, 36)),
+            (charger(10, 1, 1), charged(5, 128, 0)),
+        ];
+        let sums = sums(&entries, 3, 5 * EPOCH_NS);
+        let seen: Vec<_> =
+            sums.iter().map(|(origin, sum)| (origin.user_stack, sum.pages)).collect();
+        assert_eq!(seen, [(1, 192), (2, 100)]);
+        assert_eq!(sums[0].1.comm, b"app");
+    }
+
+    #[test]
+    fn old_growth_fades_and_other_memcgs_do_not_count() {
+        let entries = [(charger(10, 1, 0), charged(5, 64, 36))];
+        let pages = |cgroup, epoch: u64| {
+            sums(&entries, cgroup, epoch * EPOCH_NS).iter().map(|(_, sum)| sum.pages).sum::<u64>()
+        };
+        assert_eq!([pages(7, 5), pages(7, 6), pages(7, 7), pages(8, 5)], [100, 64, 0, 0]);
+    }
+
+    #[test]
+    fn points_are_in_the_order_of_time_each_once() {
+        let mut curve = Curve::new_zeroed();
+        let point = |t_ns| Point { t_ns, usage: t_ns * 2, max: 100 };
+        curve.coarse[0] = point(1);
+        curve.fine[0] = point(9);
+        curve.fine[1] = point(1);
+        curve.fine[2] = point(5);
+        curve.latest = point(9);
+        let points = points(&curve);
+        assert_eq!(points.iter().map(|point| point.t_ns).collect::<Vec<_>>(), [1, 5, 9]);
+        assert_eq!(points[2], Usage { t_ns: 9, usage: 18, max: 100 });
+    }
+}

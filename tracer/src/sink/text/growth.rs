@@ -1,0 +1,95 @@
+//! What grew: the curve in one line, and the places that took most.
+
+use std::time::Duration;
+
+use anstyle::Style;
+
+use super::{Detail, layout::Block, names, units};
+use crate::{
+    report::{Frame, Growth, GrowthPoint, GrowthStack, OomReport},
+    sanitize::sanitize,
+};
+
+/// Columns of the curve.
+const COLUMNS: u64 = 24;
+/// Places that are shown.
+const BRIEF: usize = 3;
+/// Frames of each.
+const FRAMES: usize = 4;
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// Writes what was recorded.
+pub(super) fn write(block: &mut Block, report: &OomReport, detail: Detail) {
+    let Some(growth) = &report.growth else {
+        return;
+    };
+    let mut section = block.section("growth");
+    section.facts(curve(growth).into_iter().chain(pace(growth)));
+    let total = growth.stacks.iter().map(|stack| stack.bytes).fold(0, u64::saturating_add);
+    for stack in growth.stacks.iter().take(detail.rows(BRIEF)) {
+        let (words, lead) = place(stack, total, detail);
+        section.joined(&words, " < ", &lead, Style::new());
+    }
+}
+
+/// "▁▂▄█ 12 MiB to 256 MiB in 41 s".
+fn curve(growth: &Growth) -> Option<String> {
+    let (first, last) = (growth.curve.first()?, growth.curve.last()?);
+    let span_ns = last.t_ns.checked_sub(first.t_ns).filter(|span| *span > 0)?;
+    let [from, to] = [first, last].map(|point| units::bytes(point.usage_bytes));
+    let span = units::duration(Duration::from_nanos(span_ns));
+    Some(format!("{} {from} to {to} in {span}", sparkline(&growth.curve, first.t_ns, span_ns)))
+}
+
+/// Usage at the end of each column's time, as a share of the most that usage or limit was.
+fn sparkline(curve: &[GrowthPoint], since_ns: u64, span_ns: u64) -> String {
+    let most = curve.iter().map(|point| point.usage_bytes.max(point.limit_bytes.unwrap_or(0)));
+    let most = most.max().unwrap_or(1).max(1);
+    let bar = |column: u64| {
+        let until = u128::from(since_ns)
+            + u128::from(span_ns) * u128::from(column + 1) / u128::from(COLUMNS);
+        let before = curve.iter().take_while(|point| u128::from(point.t_ns) <= until);
+        let usage = before.last().map_or(0, |point| point.usage_bytes);
+        let step = u128::from(usage) * BARS.len() as u128 / (u128::from(most) + 1);
+        BARS.get(usize::try_from(step).unwrap_or_default()).copied().unwrap_or(' ')
+    };
+    (0..COLUMNS).map(bar).collect()
+}
+
+fn pace(growth: &Growth) -> Vec<String> {
+    let kind = growth.kind.as_deref().filter(|kind| *kind != "unknown");
+    let kind = kind.map(|kind| sanitize(kind.as_bytes()).replace('_', " "));
+    let rate = growth.rate_bytes_per_s.as_ref().and_then(|rate| rate.last_minute);
+    let rate = rate.map(|rate| {
+        let sign = if rate < 0 { "-" } else { "" };
+        format!("{sign}{}/s in the last minute", units::bytes(rate.unsigned_abs()))
+    });
+    kind.into_iter().chain(rate).collect()
+}
+
+/// Frames, and what stands before the second line of them.
+fn place(stack: &GrowthStack, total: u64, detail: Detail) -> (Vec<String>, String) {
+    let percent = u128::from(stack.bytes) * 100 / u128::from(total.max(1));
+    let process = stack.pid.map_or_else(
+        || "on behalf of another cgroup".to_owned(),
+        |pid| names::task(stack.comm.as_deref(), None, pid),
+    );
+    let head = format!("{} ({percent} %) {process}", units::bytes(stack.bytes));
+    let user = stack.user_stack.as_ref().filter(|frames| !frames.is_empty());
+    let frames = user.or(stack.kernel_stack.as_ref()).into_iter().flatten();
+    let mut frames = frames.take(detail.rows(FRAMES)).map(name);
+    let first = frames.next().map_or_else(|| head.clone(), |frame| format!("{head}: {frame}"));
+    (std::iter::once(first).chain(frames).collect(), "  ".to_owned())
+}
+
+fn name(frame: &Frame) -> String {
+    let base = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+    let place = || {
+        let offset = frame.file_offset.map(|offset| format!("+{offset:#x}")).unwrap_or_default();
+        let file = frame.file.as_deref().map(base);
+        let file = file.or_else(|| Some(format!("build {:.12}", frame.build_id.as_deref()?)))?;
+        Some(format!("{file}{offset}"))
+    };
+    let name = frame.symbol.clone().or_else(place).or_else(|| frame.ip.clone());
+    name.map_or_else(|| "(not known)".to_owned(), |name| sanitize(name.as_bytes()))
+}

@@ -1,0 +1,52 @@
+//! `oomwhy flame` on the report of a real kill (tests/fixtures/wire/7.3/grown.rec: a workload that takes
+//! 40 MiB in each of five functions).
+
+#![expect(clippy::unwrap_used, reason = "a test panics")]
+
+use std::{io::Read as _, path::PathBuf};
+
+use assert_cmd::Command;
+use flate2::read::GzDecoder;
+
+const MIB: u64 = 1 << 20;
+
+fn report() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/wire/7.3/grown.jsonl")
+}
+
+fn flame(file: PathBuf, format: &str) -> Vec<u8> {
+    let mut command = Command::cargo_bin("oomwhy").unwrap();
+    let assert = command.arg("flame").arg(file).args(["-o", format]).assert();
+    assert.success().get_output().stdout.clone()
+}
+
+#[test]
+fn each_function_has_what_it_took() {
+    let folded = String::from_utf8(flame(report(), "folded")).unwrap();
+    for function in ["grow_large_block", "grow_in_thread", "grow_stack", "grow_shared"] {
+        let of_it = folded.lines().filter(|line| line.contains(&format!("::{function};")));
+        let bytes = of_it.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap());
+        let bytes: u64 = bytes.sum();
+        assert!(bytes.abs_diff(40 * MIB) <= 2 * MIB, "{function}: {bytes}");
+    }
+}
+
+#[test]
+fn the_graph_and_the_profile_name_the_same_functions() {
+    let svg = String::from_utf8(flame(report(), "svg")).unwrap();
+    let mut pprof = Vec::new();
+    GzDecoder::new(flame(report(), "pprof").as_slice()).read_to_end(&mut pprof).unwrap();
+    let pprof = String::from_utf8_lossy(&pprof);
+    for name in ["grow_shared", "grow_stack", "limit 256 MiB of /kubepods"] {
+        assert!(svg.contains(name) && pprof.contains(name), "{name}");
+    }
+}
+
+#[test]
+fn a_report_without_growth_is_told_from_one_with() {
+    let without = report().with_file_name("memcg_v2.jsonl");
+    let mut command = Command::cargo_bin("oomwhy").unwrap();
+    let assert = command.arg("flame").arg(without).assert().code(1);
+    let said = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    assert!(said.contains("no report in it says what grew"), "{said}");
+}
