@@ -241,7 +241,7 @@ pub(super) const ALL: &[Scenario] = &[
                 replays: true,
                 lines: (A_KILL, 1, 1),
                 has: &["other"],
-                lacks: &["hog"],
+                lacks: &["\"hog\""],
                 ..EVERYTHING
             }),
             Step::Watch(Watcher {
@@ -268,7 +268,7 @@ pub(super) const ALL: &[Scenario] = &[
                 args: &["show", "--dir", HISTORY, "/elsewhere"],
                 lines: ("victim   ", 1, 1),
                 has: &["killed other[", "/elsewhere"],
-                lacks: &["hog"],
+                lacks: &["hog["],
                 ..EVERYTHING
             }),
         ],

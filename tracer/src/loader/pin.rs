@@ -452,9 +452,9 @@ mod tests {
     use oomwhy_common::{
         counters,
         event::{
-            AfterEvent, CandidateEntry, CandidatesHead, CgroupEvent, EndEvent, EventHeader,
-            InvocationEvent, LevelEntry, LevelsHead, PathHead, ReclaimedEvent, RepeatsEvent,
-            StatEvent, VictimEvent, WaitEvent,
+            AfterEvent, CandidateEntry, CandidatesHead, CgroupEvent, ContextHead, EndEvent,
+            EventHeader, InvocationEvent, LevelEntry, LevelsHead, ParentEntry, PathHead,
+            ReclaimedEvent, RepeatsEvent, StatEvent, VictimEvent, WaitEvent,
         },
     };
 
@@ -490,10 +490,12 @@ mod tests {
             size_of::<StatEvent>(),
             size_of::<AfterEvent>(),
             size_of::<WaitEvent>(),
+            size_of::<ContextHead>(),
+            size_of::<ParentEntry>(),
         ];
         let fields = (counters::DROPPED, counters::FIRST_DROP_NS, counters::LAST_DROP_NS);
         let layouts = format!("{sizes:?} {fields:?}");
-        assert_eq!((FORMAT, fnv(layouts.as_bytes())), (1, 4_041_849_243_519_861_528), "{layouts}");
+        assert_eq!((FORMAT, fnv(layouts.as_bytes())), (1, 2_801_340_229_910_200_732), "{layouts}");
     }
 
     #[test]
