@@ -121,12 +121,12 @@ pub enum Command {
     /// The page of -o html needs nothing but itself: attach it to the incident.
     #[command(after_help = explain::EXAMPLES)]
     Explain(ExplainArgs),
-    /// Draw what grew before a kill: bytes by process and place in the code.
+    /// Draw what grew before a kill: bytes by place in the code.
     ///
     /// For reports of `oomwhy watch --growth`. Exit code 1 if there is none.
     #[command(after_help = flame::EXAMPLES)]
     Flame(FlameArgs),
-    /// Show who is near a memory limit, how fast it grows, and who would be killed.
+    /// Show who is near a limit, how fast it grows, and who would die.
     ///
     /// For each cgroup with a limit: what it uses, what of that could be reclaimed, when it would
     /// be full at the present pace, and whom the OOM killer would choose now, by the kernel's own sum.
@@ -227,7 +227,7 @@ pub struct WatchArgs {
     /// run. `oomwhy unpin DIR` ends it.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, hide_short_help = true)]
     pub pin: Option<PathBuf>,
-    /// Record what grows, and from where, in cgroups near their limits.
+    /// Record what grows in cgroups near their limits.
     ///
     /// Reports then have `growth`: the usage of the last hour, its shape and pace, and the bytes per process and stack. A probe
     /// runs once for each 64 pages that are charged to a memory cgroup; its maps take about 3.5 MiB.
