@@ -10,7 +10,7 @@ use crate::{flame, report::OomReport};
 pub(super) fn flame_graph(report: &OomReport) -> Markup {
     html! {
         @if let Ok(svg) = flame::still(report) {
-            details.place {
+            details.place open {
                 summary { b { "As a flame graph" } }
                 img src=(data_uri(&svg)) alt="Flame graph of the bytes charged" style="width:100%";
             }

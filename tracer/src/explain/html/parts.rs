@@ -249,6 +249,14 @@ pub(super) fn memory(report: &OomReport, zone: &TimeZone) -> Markup {
     }
 }
 
+/// Places in the code that are listed; the flame graph has all.
+const MOST_PLACES: usize = 12;
+
+/// The function that took it, often the libc's, and its caller.
+fn called(place: &growth::Place) -> String {
+    place.frames.iter().take(2).map(String::as_str).collect::<Vec<_>>().join(" < ")
+}
+
 fn growth(grown: &Growth, zone: &TimeZone) -> Markup {
     let places = growth::places(grown);
     html! {
@@ -256,16 +264,17 @@ fn growth(grown: &Growth, zone: &TimeZone) -> Markup {
         p.note { (growth::facts(grown, zone).join(", ")) }
         @if !places.is_empty() {
             h3 { "Taken by, and where in the code" }
-            @for place in places.iter().take(50) {
+            @for place in places.iter().take(MOST_PLACES) {
                 details.place {
                     summary {
                         (bar(place.permille, "used"))
                         span.size { (place.size) span.dim { " · " (place.share) } }
-                        " " b { (place.process) } " " code { (place.frames.first().map_or("", String::as_str)) }
+                        " " b { (place.process) } " " code { (called(place)) }
                     }
                     ol.stack { @for frame in &place.frames { li { code { (frame) } } } }
                 }
             }
+            @if places.len() > MOST_PLACES { p.note { (places.len() - MOST_PLACES) " more took less" } }
         }
     }
 }
