@@ -286,13 +286,17 @@ pub(crate) unsafe fn read_string(source: *const u8, target: *mut u8, room: u32) 
 }
 
 /// Copies as many bytes as `len` says, as far as `target` has room, of the current task's own memory
-/// at `source`. Never faults: a page that is not there makes it fail.
+/// at `source`. Never faults: a page that is not there makes it fail. Not where kernel memory must not
+/// be read: aya then replaces the helper by the one that reads either, which is refused as well.
 #[inline(always)]
 pub(crate) fn read_user<const N: usize>(
     target: &mut [u8; N],
     source: u64,
     len: &u32,
 ) -> Option<()> {
+    if setting!(probe_read) == 0 {
+        return None;
+    }
     // SAFETY: a live, aligned field; volatile, so that the verifier sees one bounded number.
     let len = unsafe { ptr::read_volatile(len) }.min(N as u32);
     // SAFETY: the helper writes `len` bytes into `target` and checks `source`.

@@ -52,6 +52,7 @@ impl KernelSymbols {
 
 /// The child: addresses on stdin, symbols on stdout, both JSON lists.
 pub fn answer(input: impl io::Read, mut output: impl io::Write) -> io::Result<()> {
+    own_child::take_name();
     let limit = Rlimit { current: Some(CHILD_SECONDS), maximum: Some(CHILD_SECONDS) };
     // A bound on damage, not a condition.
     let _ = setrlimit(Resource::Cpu, limit);

@@ -8,6 +8,12 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
+/// Takes the name that a log or `ps` shall show; else it is that of the link it was started by, "exe".
+pub fn take_name() {
+    // A name is all that is missing without.
+    let _ = rustix::thread::set_name(c"oomwhy-names");
+}
+
 /// The answer of the hidden command `command` to `question`.
 pub fn ask<A: DeserializeOwned>(command: &str, question: &impl Serialize) -> io::Result<A> {
     let mut child = Command::new("/proc/self/exe")

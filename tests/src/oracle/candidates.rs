@@ -14,7 +14,7 @@ const SUMMANDS: [&str; 6] =
 
 /// The tasks of the guest that are not held still while the kernel weighs and prints: the tracer, and
 /// PID 1, which reads what it says.
-const RUNS_MEANWHILE: [&str; 2] = ["oomwhy", "init"];
+const RUNS_MEANWHILE: [&str; 3] = ["oomwhy", "oomwhy-names", "init"];
 
 /// What one of them may touch between the weighing and the printing: mapped already, but not present;
 /// 16 pages a fault, and the counter moves by 32.

@@ -20,6 +20,9 @@ const NOT_COMPARED: &[&str] = &[
     "system",
     // By the clock of each: how far it is from the wall's is read once, at the start.
     "victims.start_time",
+    "victims.age_ns",
+    "trigger.start_time",
+    "trigger.age_ns",
     "victims.marked_at_ns",
     "victims.exited_after_ns",
     "victims.freed_after_ns",
@@ -27,7 +30,20 @@ const NOT_COMPARED: &[&str] = &[
     "victims.reaped",
     // Compared by its symbols.
     "trigger.kernel_stack",
+    // Its files are looked up for one tracer at a time on a CPU; the other has addresses.
+    "trigger.user_stack",
+    "victims.user_stack",
     // Concluded from the rest.
+    "verdict",
+    "fingerprint",
+];
+
+/// What one may lack that the other has.
+const APART: &[&str] = &[
+    "source",
+    "trigger.kernel_stack",
+    "trigger.user_stack",
+    "victims.user_stack",
     "verdict",
     "fingerprint",
 ];
@@ -100,13 +116,10 @@ fn compare(check: &mut Check, means: Means, facts: &Facts, first: &Value, other:
     check.equal("kernel stack", stack(other), stack(first));
     let told = leaves(other);
     let known = leaves(first);
-    let apart: &[&str] = if facts.tells_exits_early() {
-        // An exit on another CPU can come before the mark: each tracer sees it, or not.
-        &["source", "trigger.kernel_stack", "verdict", "fingerprint", "victims.exited_after_ns"]
-    } else {
-        &["source", "trigger.kernel_stack", "verdict", "fingerprint"]
-    };
-    for (path, value) in known.iter().filter(|(path, _)| !is_in(path, apart)) {
+    // An exit on another CPU can come before the mark: each tracer sees it, or not.
+    let early: &[&str] = if facts.tells_exits_early() { &["victims.exited_after_ns"] } else { &[] };
+    let is_apart = |path: &str| is_in(path, APART) || is_in(path, early);
+    for (path, value) in known.iter().filter(|(path, _)| !is_apart(path)) {
         let Some(found) = told.get(path) else {
             if !is_named(other, path) {
                 check.disagree(format!("{path} is absent, and source.missing does not say why"));
@@ -174,7 +187,7 @@ fn is_of_tracer(path: &str, first: &Value) -> bool {
     let rows = first["candidates"]["list"].as_array().into_iter().flatten();
     let pid = pid.and_then(|pid| pid.parse::<i64>().ok());
     let mut rows = rows.filter(|row| pid.is_some() && row["pid"].as_i64() == pid);
-    rows.any(|row| row["comm"] == "oomwhy")
+    rows.any(|row| row["comm"].as_str().is_some_and(|comm| comm.starts_with("oomwhy")))
 }
 
 fn is_beyond(means: Means, path: &str) -> bool {

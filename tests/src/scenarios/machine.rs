@@ -122,7 +122,7 @@ pub(super) const ALL: &[Scenario] = &[
             count: (1, 1),
             says: &[
                 ("constraint", Want::Text("none")),
-                ("victims[greedy].swap_bytes", Want::AtLeast(16 << 20)),
+                ("victims[greedy].swap_bytes", Want::AtLeast(8 << 20)),
             ],
         }],
         ..ONE_KILL

@@ -3,7 +3,7 @@
 use crate::{
     assemble::Account,
     events::Mark,
-    report::{Missing, OomReport},
+    report::{Missing, OomReport, Parent, Who},
 };
 
 /// Names what /proc did not tell any more, or what was lost.
@@ -33,4 +33,28 @@ pub(super) fn finish_missing(report: &mut OomReport, account: &Account, mark: &M
     if victim.task.oom_score_adj.is_none() {
         lacks("victims.oom_score_adj", late("the victim"));
     }
+    let trigger = report.trigger.as_ref().map(|trigger| ("trigger", &trigger.who));
+    let victim = report.victims.first().map(|victim| ("victims", &victim.who));
+    let unknown: Vec<Missing> =
+        trigger.into_iter().chain(victim).flat_map(|(whose, who)| unknown(whose, who)).collect();
+    report.source.missing.extend(unknown);
+}
+
+/// What /proc did not tell of a process: nothing of it was taken in the kernel.
+fn unknown(whose: &str, who: &Who) -> Vec<Missing> {
+    let is_whole = |parents: &Vec<Parent>| parents.last().is_some_and(|last| last.pid == 1);
+    let parts = [
+        ("user", who.user.is_some()),
+        ("cmdline", who.cmdline.is_some()),
+        ("exe", who.exe.is_some()),
+        ("start_time", who.start_time.is_some()),
+        ("age_ns", who.age_ns.is_some()),
+        ("parents", who.parents.as_ref().is_some_and(is_whole)),
+    ];
+    let absent = parts.into_iter().filter(|(_, is_known)| !is_known);
+    let missing = absent.map(|(part, _)| Missing {
+        field: format!("{whose}.{part}"),
+        why: "it was gone before /proc could be read, as far as /proc says it".to_owned(),
+    });
+    missing.collect()
 }

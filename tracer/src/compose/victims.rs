@@ -99,11 +99,16 @@ fn reaped_pages(victim: &events::Victim, after: &Aftermath) -> Option<u64> {
     before.checked_sub(resident(&after.left?))
 }
 
+/// Of counts that a recording may have made up.
+fn sum(counts: &[i64]) -> i64 {
+    counts.iter().copied().fold(0, i64::saturating_add)
+}
+
 /// Pages that are resident. Negative counts are races of their per-CPU parts.
 fn resident(counts: &[i64; mm::COUNT]) -> u64 {
     let parts = [mm::ANON, mm::FILE, mm::SHMEM];
     let pages = parts.map(|part| counts.get(part).copied().unwrap_or_default().max(0));
-    u64::try_from(pages.iter().sum::<i64>()).unwrap_or_default()
+    u64::try_from(sum(&pages)).unwrap_or_default()
 }
 
 fn is_chosen(facts: Facts<'_>, tgid: i32) -> bool {
@@ -141,8 +146,7 @@ fn kernel_counts_exactly(facts: Facts<'_>, candidates: Option<&Candidates>) -> b
         .iter()
         .map(|(_, victim)| victim)
         .find(|victim| chosen.is_some_and(|row| row.pid == victim.task.tgid));
-    let batches =
-        victim.and_then(|victim| victim.per_cpu).map(|batches| batches.iter().sum::<i64>());
+    let batches = victim.and_then(|victim| victim.per_cpu).map(|batches| sum(&batches));
     let chosen_drift = chosen.map(|row| {
         // The parts of a process whose leader has exited are those of the thread that was marked.
         let of_victim = victim.filter(|_| row.anon_pages.is_none());
@@ -160,7 +164,18 @@ fn kernel_counts_exactly(facts: Facts<'_>, candidates: Option<&Candidates>) -> b
 fn drift_of(facts: Facts<'_>, row: &Candidate, victim: &events::Victim) -> Option<i64> {
     let memory = victim.memory?;
     let pgtables = memory.pgtables_bytes / facts.host.page_size.max(1);
-    let counts = memory.counts.iter().fold(0_i64, |sum, &pages| sum.saturating_add(pages.max(0)));
+    let counts = sum(&memory.counts.map(|pages| pages.max(0)));
     let parts = counts.saturating_add(i64::try_from(pgtables).ok()?).saturating_add(row.adj_pages?);
     Some(row.points?.saturating_sub(parts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{mm, resident};
+
+    #[test]
+    fn counts_that_no_machine_has_do_not_overflow() {
+        assert_eq!(resident(&[i64::MAX; mm::COUNT]), i64::MAX.unsigned_abs());
+        assert_eq!(resident(&[i64::MIN; mm::COUNT]), 0);
+    }
 }

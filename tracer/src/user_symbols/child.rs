@@ -5,6 +5,8 @@ use std::{fs, io};
 use blazesym::symbolize::{Input, Symbolized, Symbolizer, source};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
+use crate::own_child;
+
 use super::{Address, Answer, Candidate, ElfFiles, Name, Place, Request, perf_map};
 
 /// Seconds of CPU that the child may take.
@@ -16,6 +18,7 @@ const CHILD_BYTES: u64 = 192 << 20;
 
 /// Reads a request and answers it.
 pub fn answer(input: impl io::Read, mut output: impl io::Write) -> io::Result<()> {
+    own_child::take_name();
     for (resource, bound) in [
         (Resource::Cpu, CHILD_SECONDS),
         (Resource::As, CHILD_ADDRESSES),
@@ -24,8 +27,9 @@ pub fn answer(input: impl io::Read, mut output: impl io::Write) -> io::Result<()
         // A bound on damage, not a condition.
         let _ = setrlimit(resource, Rlimit { current: Some(bound), maximum: Some(bound) });
     }
-    // Memory may be short when this runs: rather this than what the host is for.
-    let _ = fs::write("/proc/self/oom_score_adj", "1000");
+    // Memory may be short when this runs: it is weighed by its size, as all others are. What started
+    // it is spared, and to choose this one before what grew would be a kill that frees nothing.
+    let _ = fs::write("/proc/self/oom_score_adj", "0");
     let request: Request = serde_json::from_reader(input)?;
     serde_json::to_writer(&mut output, &look_up(&request))?;
     output.flush()

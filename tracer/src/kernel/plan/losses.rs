@@ -194,6 +194,10 @@ fn reads(losses: &mut Losses, offered: &Hooks, candidates: Candidates, settings:
     losses.add(&["limit_chain (below oom_memcg)"], why);
     losses.add(LEADERLESS, why);
     losses.add(EXES, why);
+    losses.add(
+        CMDLINES,
+        "lockdown=confidentiality: the helper that reads them is refused along with the kernel's",
+    );
     if candidates == Candidates::EvaluateTask {
         losses.add(&["candidates.points"], why);
     }

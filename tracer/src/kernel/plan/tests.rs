@@ -252,6 +252,8 @@ fn confidentiality_costs_strings_and_untyped_pointers() {
             "candidates (memory, where the leader has exited)",
             "trigger.exe",
             "victims.exe",
+            "trigger.cmdline",
+            "victims.cmdline",
             "victims (exact rss)",
             "oom_memcg.stat",
         ]
