@@ -2,7 +2,7 @@
 
 use super::{ONE_KILL, Scenario, Step};
 use crate::programs::number;
-use crate::scenario::{Process, Until};
+use crate::scenario::{Expected, Process, Until};
 use crate::workload::Work;
 
 const ROOM: Step = Step::Cgroup { path: "/grown", limits: &[("memory.max", "48M")] };
@@ -43,17 +43,18 @@ pub(super) const ALL: &[Scenario] = &[
         ],
         ..ONE_KILL
     },
-    // The trigger's frames are of its own program, the victim's of another. Up to 10,000 pages
-    // (MAX_GATHER_BATCH_COUNT) may still be charged when the kernel says that nothing is left to take of
-    // the victim: with the rest the trigger must get through, or it is killed too.
+    // The trigger's frames are of its own program, the victim's of another. What the victim had may
+    // still be charged when the kernel says that nothing is left to take of it (seen on 7.3, 26 ms
+    // later): the trigger must not be the next.
     Scenario {
         name: "stacks_of_two",
         steps: &[
             Step::Cgroup { path: "/grown", limits: &[("memory.max", "96M")] },
             grower("c-static-pie", 84, 1000, Until::Ready),
-            grower("rust", 40, 0, Until::Ready),
+            grower("rust", 40, -1000, Until::Ready),
         ],
         victims: &[("c-static-pie", 1)],
+        reports: &[Expected { outcome: "no_victim", count: (0, 4), says: &[] }],
         ..ONE_KILL
     },
 ];
