@@ -177,7 +177,7 @@ fn one_kill(
         check.field(report, "/source/drops", 0);
         invocation::cgroup_ids(check, report, victim, case.facts);
         if let Some(block) = block {
-            invocation::against_block(check, case.facts, report, block);
+            invocation::against_block(check, case, report, block);
             invocation::against_summary(check, report, victim, block);
             candidates::against_table(check, case, report, block);
         }
@@ -196,7 +196,7 @@ fn no_victim(check: &mut Check, case: Case<'_>, report: &Value, log: &Log) {
         check.forbid(report);
         // It is written at the end, when an earlier victim may have given back more.
         check.memory_shrinks();
-        invocation::against_block(&mut check, case.facts, report, block);
+        invocation::against_block(&mut check, case, report, block);
         candidates::against_table(&mut check, case, report, block);
         check.disagreements
     });

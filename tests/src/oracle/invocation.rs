@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::Case;
 use super::check::Check;
 use crate::facts::Facts;
 use crate::kmsg::{Block, Kill};
@@ -17,10 +18,10 @@ const PAGE_KIB: u64 = 4;
 const STOCK_BYTES: i64 = 2 * 64 * 4096;
 
 /// Compares a report with the block of the kernel's log.
-pub(super) fn against_block(check: &mut Check, facts: &Facts, report: &Value, block: &Block) {
+pub(super) fn against_block(check: &mut Check, case: Case<'_>, report: &Value, block: &Block) {
     trigger(check, report, block);
-    memcg(check, facts, report, block);
-    totalpages(check, facts, report, block);
+    memcg(check, case, report, block);
+    totalpages(check, case.facts, report, block);
 }
 
 /// Why that victim, by the kernel's words.
@@ -87,14 +88,19 @@ pub(super) fn against_summary(check: &mut Check, report: &Value, victim: &Value,
     }
 }
 
-fn memcg(check: &mut Check, facts: &Facts, report: &Value, block: &Block) {
+fn memcg(check: &mut Check, case: Case<'_>, report: &Value, block: &Block) {
     if let Some(memory) = block.counters.get("memory") {
-        usage(check, report, memory.usage_kib * 1024);
+        let usage_bytes = memory.usage_kib * 1024;
+        // Where the next one starts before the last one is gone, that one's memory comes back meanwhile.
+        let has_fallen = report["oom_memcg"]["usage_bytes"].as_u64() > Some(usage_bytes);
+        if case.scenario.unpin.is_none() || !has_fallen {
+            usage(check, report, usage_bytes);
+        }
         if memory.limit_kib < NO_LIMIT_KIB {
             check.field(report, "/oom_memcg/max_bytes", memory.limit_kib * 1024);
         }
     }
-    stat(check, facts, report, block);
+    stat(check, case.facts, report, block);
 }
 
 /// Every item that the kernel printed, of those that are reported: freshly flushed, as it says.
