@@ -141,7 +141,7 @@ fn ending<O: Origin>(state: &mut State, oc: Object<O>, result: u8) {
 
 /// Cgroup id of the memcg whose limit was hit; 0 for a global OOM (no cgroup has that id).
 #[inline(always)]
-fn oom_memcg_id<O: Origin>(oc: Object<O>) -> u64 {
+pub(super) fn oom_memcg_id<O: Origin>(oc: Object<O>) -> u64 {
     oom_control::memcg(oc)
         .flatten()
         .and_then(memcg::cgroup)

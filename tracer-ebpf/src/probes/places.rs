@@ -8,6 +8,7 @@ use aya_ebpf::{
     programs::{FEntryContext, ProbeContext},
 };
 
+use super::invocation;
 use crate::{
     emit,
     kernel::{self, Argument, Object, Origin, Untyped, offset},
@@ -48,11 +49,7 @@ pub(super) fn emit<O: Origin>(state: &mut State, oc: Object<O>, chosen: Option<O
     let seq = state.seq;
     state.task_memcg =
         chosen.and_then(task::memory_cgroup).and_then(cgroup::id).unwrap_or_default();
-    state.oom_memcg_id = oom_control::memcg(oc)
-        .flatten()
-        .and_then(memcg::cgroup)
-        .and_then(cgroup::id)
-        .unwrap_or_default();
+    state.oom_memcg_id = invocation::oom_memcg_id(oc);
     state.trigger_memcg =
         kernel::current().and_then(task::memory_cgroup).and_then(cgroup::id).unwrap_or_default();
     let [task_memcg, oom_memcg, trigger_memcg] =
