@@ -30,8 +30,11 @@ const NOT_COMPARED: &[&str] = &[
     "victims.reaped",
     // Compared by its symbols.
     "trigger.kernel_stack",
+    // Found by each in its own time.
+    "trigger.user_stack.symbol",
+    "trigger.user_stack.offset",
+    "trigger.user_stack.file",
     // Its files are looked up for one tracer at a time on a CPU; the other has addresses.
-    "trigger.user_stack",
     "victims.user_stack",
     // Concluded from the rest.
     "verdict",
@@ -42,7 +45,9 @@ const NOT_COMPARED: &[&str] = &[
 const APART: &[&str] = &[
     "source",
     "trigger.kernel_stack",
-    "trigger.user_stack",
+    "trigger.user_stack.symbol",
+    "trigger.user_stack.offset",
+    "trigger.user_stack.file",
     "victims.user_stack",
     "verdict",
     "fingerprint",
