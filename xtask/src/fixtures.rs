@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         // The host runs it.
         let oomwhy = workspace::build_for_guest(Arch::Amd64, "oomwhy", "oomwhy", &[])?;
         return kernels.iter().try_for_each(|kernel| {
-            reduce_btf(kernel, archives.of(kernel.arch)?, &oomwhy, &results)
+            reduce_btf(kernel, &*archives.of(kernel.arch)?, &oomwhy, &results)
         });
     }
     kernels.iter().try_for_each(|kernel| keep(kernel, &results.join(&kernel.name)))

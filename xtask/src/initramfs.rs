@@ -6,6 +6,7 @@ use std::collections::btree_map::Entry;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use cpio::newc;
@@ -37,7 +38,7 @@ pub(crate) struct Source {
 /// The archives of several architectures, each built when it is first asked for.
 pub(crate) struct Archives<'a> {
     source: &'a Source,
-    built: BTreeMap<Arch, Initramfs>,
+    built: BTreeMap<Arch, Arc<Initramfs>>,
 }
 
 impl<'a> Archives<'a> {
@@ -46,16 +47,16 @@ impl<'a> Archives<'a> {
     }
 
     /// The archive for an architecture.
-    pub(crate) fn of(&mut self, arch: Arch) -> Result<&Initramfs> {
+    pub(crate) fn of(&mut self, arch: Arch) -> Result<Arc<Initramfs>> {
         let is_first = self.built.is_empty();
         match self.built.entry(arch) {
-            Entry::Occupied(built) => Ok(built.into_mut()),
+            Entry::Occupied(built) => Ok(Arc::clone(built.get())),
             Entry::Vacant(place) => {
                 ensure!(
                     is_first || self.source.oomwhy.is_none(),
                     "--oomwhy is a program of one architecture: choose its kernels by --kernel"
                 );
-                Ok(place.insert(Initramfs::build(arch, self.source)?))
+                Ok(Arc::clone(place.insert(Arc::new(Initramfs::build(arch, self.source)?))))
             }
         }
     }

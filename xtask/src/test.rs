@@ -2,9 +2,13 @@
 //! the kernel said. A kernel that cannot be booted fails its tests; it does not skip them.
 
 use std::fs;
-use std::path::Path;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, anyhow, bail};
 use oomwhy_tests::matrix::{self, Kernel};
 use oomwhy_tests::oracle::{BOOT_ERROR, BOOTS_VARIABLE, KERNELS_VARIABLE, RESULTS_VARIABLE};
 use oomwhy_tests::plan::{self, Boot, Plan};
@@ -25,6 +29,9 @@ pub(crate) struct Arguments {
     /// Leave the unit tests out
     #[arg(long)]
     vm_only: bool,
+    /// Virtual machines at once; one per CPU if not given
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZero<usize>>,
     #[command(flatten)]
     source: Source,
 }
@@ -35,63 +42,95 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         process::run(workspace::cargo().args(["test", "--workspace", "--exclude", "oomwhy-ebpf"]))?;
     }
     let results = workspace::vm_results()?;
-    let mut archives = Archives::new(&arguments.source);
-    for kernel in &kernels {
-        let initramfs = archives.of(kernel.arch)?;
-        boot_all(kernel, &arguments.boots, initramfs, &results.join(&kernel.name))?;
-    }
+    boot_all(&jobs(&kernels, arguments, &results)?, n_at_once(arguments));
     compare(&kernels, &arguments.boots, &results)
 }
 
-fn boot_all(
-    kernel: &Kernel,
-    names: &[String],
-    initramfs: &Initramfs,
-    results: &Path,
-) -> Result<()> {
-    let cached = kernels::cached(kernel);
-    for boot in plan::boots(kernel, names) {
-        let directory = results.join(boot.name);
-        // What an earlier run left must not pass for this one's.
-        let _ = fs::remove_dir_all(&directory);
-        let booted = match &cached {
-            Ok(cached) => run_boot(boot, boot.scenarios_on(kernel), cached, initramfs, &directory),
-            Err(error) => Err(anyhow::anyhow!("{error:#}")),
-        };
-        if let Err(error) = booted {
-            eprintln!("kernel {}, boot {}: {error:#}", kernel.name, boot.name);
-            fs::create_dir_all(&directory)?;
-            fs::write(directory.join(BOOT_ERROR), format!("{error:#}\n"))
-                .with_context(|| format!("{} cannot be written", directory.display()))?;
-        }
-    }
-    Ok(())
+/// One machine to boot.
+struct Job<'a> {
+    kernel: &'a Kernel,
+    /// Or why it cannot be had.
+    image: Arc<Result<CachedKernel>>,
+    boot: &'static Boot,
+    initramfs: Arc<Initramfs>,
+    results: PathBuf,
 }
 
-fn run_boot(
-    boot: &Boot,
-    scenarios: impl Iterator<Item = &'static str>,
-    kernel: &CachedKernel,
-    initramfs: &Initramfs,
-    results: &Path,
-) -> Result<()> {
-    let names = scenarios.map(str::to_owned).collect();
-    let booted = Machine {
-        kernel,
-        initramfs,
-        plan: &Plan::Scenarios(names),
-        memory_mib: boot.memory_mib,
-        clock: Clock::Wall,
-        cmdline: boot.cmdline,
-        qemu_args: boot.qemu_args,
-        swap_mib: boot.swap_mib,
-        live: false,
-        results: results.to_owned(),
+/// All that is fetched and built comes before the first boot.
+fn jobs<'a>(kernels: &'a [Kernel], arguments: &Arguments, results: &Path) -> Result<Vec<Job<'a>>> {
+    let mut archives = Archives::new(&arguments.source);
+    let mut jobs = Vec::new();
+    for kernel in kernels {
+        let image = Arc::new(kernels::cached(kernel));
+        let initramfs = archives.of(kernel.arch)?;
+        jobs.extend(plan::boots(kernel, &arguments.boots).map(|boot| Job {
+            kernel,
+            image: Arc::clone(&image),
+            boot,
+            initramfs: Arc::clone(&initramfs),
+            results: results.join(&kernel.name).join(boot.name),
+        }));
     }
-    .boot()?;
-    let retried = if booted.retried { ", on the second attempt" } else { "" };
-    println!("{kernel}, boot {}: {:.1} s{retried}", boot.name, booted.seconds);
-    Ok(())
+    Ok(jobs)
+}
+
+/// A machine keeps one CPU of the host busy, however many CPUs it has.
+fn n_at_once(arguments: &Arguments) -> usize {
+    let n_cpus = || thread::available_parallelism().map_or(1, NonZero::get);
+    arguments.jobs.map_or_else(n_cpus, NonZero::get)
+}
+
+fn boot_all(jobs: &[Job<'_>], n_at_once: usize) {
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..n_at_once.min(jobs.len()) {
+            scope.spawn(|| {
+                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    job.run();
+                }
+            });
+        }
+    });
+}
+
+impl Job<'_> {
+    /// What goes wrong is kept where the comparison finds it.
+    fn run(&self) {
+        // What an earlier run left must not pass for this one's.
+        let _ = fs::remove_dir_all(&self.results);
+        if let Err(error) = self.boot() {
+            let (kernel, boot) = (&self.kernel.name, self.boot.name);
+            eprintln!("kernel {kernel}, boot {boot}: {error:#}");
+            let kept = fs::create_dir_all(&self.results)
+                .and_then(|()| fs::write(self.results.join(BOOT_ERROR), format!("{error:#}\n")));
+            if let Err(error) = kept {
+                // The comparison fails where there are no results.
+                eprintln!("{}: {error}", self.results.display());
+            }
+        }
+    }
+
+    fn boot(&self) -> Result<()> {
+        let boot = self.boot;
+        let kernel = (*self.image).as_ref().map_err(|error| anyhow!("{error:#}"))?;
+        let names = boot.scenarios_on(self.kernel).map(str::to_owned).collect();
+        let booted = Machine {
+            kernel,
+            initramfs: &self.initramfs,
+            plan: &Plan::Scenarios(names),
+            memory_mib: boot.memory_mib,
+            clock: Clock::Wall,
+            cmdline: boot.cmdline,
+            qemu_args: boot.qemu_args,
+            swap_mib: boot.swap_mib,
+            live: false,
+            results: self.results.clone(),
+        }
+        .boot()?;
+        let retried = if booted.retried { ", on the second attempt" } else { "" };
+        println!("{kernel}, boot {}: {:.1} s{retried}", boot.name, booted.seconds);
+        Ok(())
+    }
 }
 
 fn compare(kernels: &[Kernel], boots: &[String], results: &Path) -> Result<()> {

@@ -43,7 +43,7 @@ impl Clock {
 
     const fn time_limit(self) -> Duration {
         match self {
-            Self::Wall => Duration::from_mins(5),
+            Self::Wall => Duration::from_mins(10),
             Self::Instructions => Duration::from_mins(20),
         }
     }

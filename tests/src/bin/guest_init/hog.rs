@@ -78,17 +78,18 @@ fn becomes(program: usize) -> Result<()> {
 }
 
 fn set_up(workload: &Workload) -> Result<()> {
-    if let Some(cgroup) = &workload.cgroup {
-        let cgroup = bytes(cgroup);
-        fs::write(Path::new(OsStr::from_bytes(&cgroup)).join("cgroup.procs"), "0")
-            .with_context(|| format!("{} cannot be joined", cgroup.escape_ascii()))?;
-    }
     if let Some(value) = workload.oom_score_adj {
         fs::write("/proc/self/oom_score_adj", value.to_string())
             .context("oom_score_adj cannot be set")?;
     }
     if let Some(comm) = &workload.comm {
         fs::write("/proc/self/comm", bytes(comm)).context("the name cannot be set")?;
+    }
+    // It can be killed from here on, by the name it shall have.
+    if let Some(cgroup) = &workload.cgroup {
+        let cgroup = bytes(cgroup);
+        fs::write(Path::new(OsStr::from_bytes(&cgroup)).join("cgroup.procs"), "0")
+            .with_context(|| format!("{} cannot be joined", cgroup.escape_ascii()))?;
     }
     if let Some(uid) = workload.uid {
         let uid = Uid::from_raw(uid);

@@ -18,7 +18,9 @@ use crate::{launch, wait};
 pub(crate) const READY_LINE: &str = "Tracing OOM kills";
 
 const TIME_TO_START: Duration = Duration::from_mins(1);
-const TIME_TO_END: Duration = Duration::from_secs(10);
+/// The kernel lets go of a trampoline when each of its tasks has slept once or been in user space
+/// (synchronize_rcu_tasks), which one that is refused memory over and over hardly does.
+const TIME_TO_END: Duration = Duration::from_mins(1);
 
 /// A running oomwhy whose output goes to files of a directory.
 pub(crate) struct Tracer {
