@@ -11,7 +11,6 @@ pub mod check;
 pub mod cli;
 pub mod command;
 pub mod exit;
-pub mod heap;
 
 pub mod kernel;
 pub mod least_privilege;
@@ -64,5 +63,6 @@ pub mod sink;
 
 pub mod explain;
 pub mod flame;
+pub mod footprint;
 pub mod growth;
 pub mod history;

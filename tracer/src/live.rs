@@ -29,6 +29,7 @@ use crate::{
     compose::Findings,
     enrich::{finder::Enrichment, privacy::Privacy, stack_finder::StackFinder, stacks::Answer},
     events::{Body, Event},
+    footprint,
     gaps::{self, Group},
     group_counter::GroupCounter,
     growth::{self, Recorded},
@@ -153,6 +154,8 @@ pub struct Live {
     kill_counter: Option<KillCounter>,
     group_counter: Option<GroupCounter>,
     cross_check: Duration,
+    /// Something happened since memory was last given back.
+    has_worked: bool,
     /// Where what is not told is kept for the next run.
     kept: Option<pinned::Kept>,
     /// The memory controller is in the unified hierarchy.
@@ -194,6 +197,7 @@ impl Live {
             kill_counter: None,
             group_counter: None,
             cross_check: CROSS_CHECK,
+            has_worked: true,
             kept: None,
             memory_on_v2,
         }
@@ -252,6 +256,7 @@ impl Live {
         let mut done = self.take_left(&mut ring)?;
         self.count_kills()?;
         ready();
+        self.rest();
         let ending = loop {
             if done {
                 break Ending::Enough;
@@ -259,7 +264,11 @@ impl Live {
             done = tokio::select! {
                 batch = ring.next_batch(&mut keep) => self.take(&batch?)?,
                 () = answered.notified() => self.take_names()?,
-                _ = ticks.tick(), if self.pipeline.is_waiting() => self.tick(&mut ring)?,
+                _ = ticks.tick(), if self.pipeline.is_waiting() || self.has_worked => {
+                    let done = self.tick(&mut ring)?;
+                    self.rest();
+                    done
+                }
                 _ = cross_checks.tick(), if self.kill_counter.is_some() => self.tick(&mut ring)?,
                 () = either(&mut interrupt, &mut terminate) => break Ending::Asked,
             };
@@ -280,7 +289,16 @@ impl Live {
         &self.pipeline
     }
 
+    /// Once nothing is waited for, what the work took is given back.
+    fn rest(&mut self) {
+        if self.has_worked && !self.pipeline.is_waiting() {
+            footprint::give_back();
+            self.has_worked = false;
+        }
+    }
+
     fn take(&mut self, batch: &[Bytes]) -> Result<bool, LiveError> {
+        self.has_worked = true;
         self.note_clock()?;
         self.note_losses()?;
         for record in batch {

@@ -24,7 +24,6 @@ use crate::{
     enrich::{finder::Enrichment, privacy::Privacy, worker::Worker},
     exit::Exit,
     group_counter::GroupCounter,
-    heap,
     history::{DEFAULT_DIR, store::Limits},
     host::Host,
     kernel::{
@@ -97,7 +96,6 @@ pub fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
         if talkative {
             talk(&banner);
         }
-        heap::give_back();
     }));
     if talkative {
         talk(&summary(live.pipeline().stats()));
