@@ -289,7 +289,10 @@ impl Pipeline {
                 known.places.extend(names.places);
                 known.addresses.extend(names.addresses);
             }
-            Fact::Awaited { seq } => self.assembler.wait_for(seq),
+            Fact::Awaited { seq } => {
+                self.findings.names_asked.insert(seq);
+                self.assembler.wait_for(seq);
+            }
             Fact::Growth { seq, recorded } => self.assembler.growth(seq, recorded),
             Fact::RealtimeOffset(offset) => self.findings.realtime_offset_ns = Some(offset),
             Fact::Drops { count, first_ns, last_ns } => self.lost(count, first_ns, last_ns)?,
@@ -338,6 +341,7 @@ impl Pipeline {
             if account.stage != Stage::Killed {
                 self.findings.processes.retain(|(seq, _), _| *seq != account.seq);
                 self.findings.user_names.retain(|(seq, _), _| *seq != account.seq);
+                self.findings.names_asked.remove(&account.seq);
             }
             if self.filter.passes(&report) {
                 self.tell(&account, told, report)?;

@@ -1,16 +1,18 @@
 //! What one report lacks though the host could give it, with the reason.
 
 use crate::{
-    assemble::{Account, Aftermath},
+    assemble::{Account, Aftermath, Stage},
+    compose::Findings,
     report::{Frame, Missing, OomReport, Outcome, Reason},
 };
 
 /// All of it.
-pub(super) fn finish(report: &mut OomReport, account: &Account) {
+pub(super) fn finish(report: &mut OomReport, account: &Account, findings: &Findings) {
     skipped(report, account);
     lost(report, account);
     unfound_memory(report);
     unfound_files(report);
+    unfound_names(report, account, findings);
     inexact_victims(report, account);
 }
 
@@ -110,6 +112,23 @@ fn unfound_files(report: &mut OomReport) {
         let why = "none of its code is in a file with a build id, or the kernel could not look: \
                    it does not wait for the lock of the address space";
         report.source.missing.push(Missing { field: field.to_owned(), why: why.to_owned() });
+    }
+}
+
+/// Stacks in user space of which no answer came while the report could wait for it.
+fn unfound_names(report: &mut OomReport, account: &Account, findings: &Findings) {
+    if account.stage == Stage::Killed || !findings.names_asked.contains(&account.seq) {
+        return;
+    }
+    let came = |pid| findings.user_names.contains_key(&(account.seq, pid));
+    let has = |stack: &Option<Vec<Frame>>| stack.as_ref().is_some_and(|frames| !frames.is_empty());
+    let trigger = report.trigger.as_ref().is_some_and(|it| has(&it.user_stack) && !came(it.pid));
+    let mut victims = report.victims.iter();
+    let victim = victims.any(|it| has(&it.user_stack) && !came(it.pid));
+    let fields = [(trigger, "trigger.user_stack.symbol"), (victim, "victims.user_stack.symbol")];
+    for (_, field) in fields.into_iter().filter(|(is_late, _)| *is_late) {
+        let why = "reading the symbols took too long; `oomwhy symbolize` does it later".to_owned();
+        report.source.missing.push(Missing { field: field.to_owned(), why });
     }
 }
 

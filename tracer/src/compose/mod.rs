@@ -10,7 +10,7 @@ mod system;
 mod victims;
 mod who;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,8 @@ pub struct Findings {
     pub processes: BTreeMap<(u64, i32), ProcessFiles>,
     /// Names of frames in user space, by invocation and process.
     pub user_names: BTreeMap<(u64, i32), UserNames>,
+    /// Invocations for which they were asked.
+    pub names_asked: BTreeSet<u64>,
     /// `CLOCK_REALTIME` less `CLOCK_BOOTTIME`, where it has moved since the start. ns.
     pub realtime_offset_ns: Option<i64>,
     /// Records lost since the previous report.
@@ -116,7 +118,7 @@ pub fn compose(account: &Account, host: &Host, findings: &Findings) -> OomReport
     report.source.missing.extend(account.growth.as_deref().and_then(growth::missing));
     match &account.mark {
         Some(mark) => marks::finish_missing(&mut report, account, mark),
-        None => missing::finish(&mut report, account),
+        None => missing::finish(&mut report, account, findings),
     }
     report
 }

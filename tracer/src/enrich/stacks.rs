@@ -19,8 +19,9 @@ use crate::{
     user_symbols::{Hint, Place, Process, UserNames, UserSymbols},
 };
 
-/// How long the close of a report is put off for names.
-pub const PATIENCE: Duration = Duration::from_secs(3);
+/// How long the close of a report is put off for names: a loaded host takes its time over them, and
+/// for a victim that stays a report waits longer.
+pub const PATIENCE: Duration = Duration::from_secs(8);
 /// Stacks that wait. In a storm those that do not fit stay without names.
 const MOST_QUESTIONS: usize = 64;
 

@@ -147,6 +147,16 @@ fn frames_have_the_names_of_their_own_process() {
     findings.user_names.insert((account.seq, 100), names("of_trigger"));
     findings.user_names.insert((account.seq, 555), names("of_victim"));
     findings.user_names.insert((account.seq + 1, 100), names("of_another_kill"));
+    let late = |findings: &Findings| {
+        let missing = report(&account, findings).source.missing;
+        let fields = missing.into_iter().map(|it| it.field);
+        fields.filter(|field| field.ends_with(".symbol")).collect::<Vec<_>>()
+    };
+    assert_eq!(late(&findings), [""; 0]);
+    findings.names_asked.insert(account.seq);
+    assert_eq!(late(&findings), [""; 0]);
+    let without = Findings { user_names: BTreeMap::new(), ..findings.clone() };
+    assert_eq!(late(&without), ["trigger.user_stack.symbol", "victims.user_stack.symbol"]);
     let report = report(&account, &findings);
     let symbols = |stack: &Option<Vec<Frame>>| -> Vec<Option<String>> {
         stack.iter().flatten().map(|frame| frame.symbol.clone()).collect()
