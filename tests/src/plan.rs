@@ -88,6 +88,20 @@ const PLAIN: Boot = Boot {
 };
 
 const BOOTS: &[Boot] = &[
+    // The longest first: what runs side by side then ends together.
+    Boot {
+        name: "storms",
+        memory_mib: 768,
+        scenarios: &[
+            "score_readers",
+            "watchers",
+            "crowd",
+            "two_at_once",
+            "small_ring",
+            "many_in_a_row",
+        ],
+        ..PLAIN
+    },
     Boot {
         name: "main",
         scenarios: &[
@@ -108,19 +122,6 @@ const BOOTS: &[Boot] = &[
             "already_exiting",
             "lowered_limit",
             "no_victim",
-        ],
-        ..PLAIN
-    },
-    Boot {
-        name: "storms",
-        memory_mib: 768,
-        scenarios: &[
-            "score_readers",
-            "watchers",
-            "crowd",
-            "two_at_once",
-            "small_ring",
-            "many_in_a_row",
         ],
         ..PLAIN
     },

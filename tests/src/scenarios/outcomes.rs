@@ -93,9 +93,11 @@ pub(super) const ALL: &[Scenario] = &[
         steps: &[
             Step::Cgroup { path: "/immortals", limits: &[("memory.max", "8M")] },
             Step::Start {
-                process: Process { cgroup: "/immortals", ..IMMORTAL },
+                process: Process { cgroup: "/immortals", work: Work::Anon { mib: 12 }, ..IMMORTAL },
                 until: Until::OutOfMemory { times: 60 },
             },
+            // Then it gets what it wants, and is no more in the way of whoever detaches probes.
+            Step::Write { file: "/sys/fs/cgroup/immortals/memory.max", value: "max" },
         ],
         victims: &[],
         reports: &[Expected {

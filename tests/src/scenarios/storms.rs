@@ -175,22 +175,9 @@ pub(super) const ALL: &[Scenario] = &[
             Step::Cgroup { path: "/elsewhere", limits: &[("memory.max", "16M")] },
             START_SLEEPER,
             Step::Watch(Watcher {
-                name: "text",
-                args: &[],
-                lines: ("victim   ", 2, 2),
-                has: &[
-                    "killed hog[",
-                    "killed other[",
-                    CONTAINER,
-                    "/elsewhere",
-                    "48 MiB",
-                    "/bin/hog",
-                ],
-                ..EVERYTHING
-            }),
-            Step::Watch(Watcher {
                 name: "events",
                 args: &["-o", "events"],
+                replays: true,
                 // Seven records of each kill, one of its trigger, four of each victim and three of its
                 // end; more where one finds room in between.
                 lines: ("{\"boottime_ns\"", 30, 40),
@@ -207,6 +194,7 @@ pub(super) const ALL: &[Scenario] = &[
             Step::Watch(Watcher {
                 name: "masked",
                 args: &["-o", "json", "--redact", "--comm (\\S+)"],
+                replays: true,
                 has: &["\"--comm\",\"***\""],
                 ..EVERYTHING
             }),
@@ -224,6 +212,14 @@ pub(super) const ALL: &[Scenario] = &[
                 args: &["--store", "--dir", HISTORY, "--count", "2"],
                 ends: true,
                 lines: ("victim   ", 2, 2),
+                has: &[
+                    "killed hog[",
+                    "killed other[",
+                    CONTAINER,
+                    "/elsewhere",
+                    "48 MiB",
+                    "/bin/hog",
+                ],
                 ..EVERYTHING
             }),
             Step::Watch(Watcher {
