@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     /// Leave the unit tests out
     #[arg(long)]
     vm_only: bool,
-    /// Virtual machines at once; one per CPU if not given
+    /// Virtual machines at once; one per CPU, at most eight, if not given
     #[arg(long, value_name = "N")]
     jobs: Option<NonZero<usize>>,
     #[command(flatten)]
@@ -74,9 +74,10 @@ fn jobs<'a>(kernels: &'a [Kernel], arguments: &Arguments, results: &Path) -> Res
     Ok(jobs)
 }
 
-/// A machine keeps one CPU of the host busy, however many CPUs it has.
+/// A machine keeps one CPU of the host busy, however many CPUs it has. More than eight would ask for
+/// more memory than most hosts have.
 fn n_at_once(arguments: &Arguments) -> usize {
-    let n_cpus = || thread::available_parallelism().map_or(1, NonZero::get);
+    let n_cpus = || thread::available_parallelism().map_or(1, NonZero::get).min(8);
     arguments.jobs.map_or_else(n_cpus, NonZero::get)
 }
 
