@@ -23,7 +23,8 @@ pub(super) fn judge(check: &mut Check, facts: &Facts, report: &Value, victim: &V
         return;
     }
     let is_known = |key: &str| victim[key].as_i64().is_some_and(|ns| ns > 0);
-    check.equal("freed_after_ns is known", is_known("freed_after_ns"), true);
+    let is_freed = is_known("freed_after_ns") || says_skipped(report, "victims[].freed_after_ns");
+    check.equal("freed_after_ns is known", is_freed, true);
     // Told early, an exit on another CPU can come before the mark.
     let is_optional = facts.tells_exits_early() && victim["exited_after_ns"].is_null();
     check.equal("exited_after_ns is known", is_optional || is_known("exited_after_ns"), true);
@@ -33,15 +34,18 @@ pub(super) fn judge(check: &mut Check, facts: &Facts, report: &Value, victim: &V
         let resident: i64 = parts.iter().map(|part| number(victim, part)).sum();
         let back = number(victim, "freed_bytes") + number(&victim["reaped"], "bytes");
         check.near("bytes that came back", back, resident, TOLERANCE_BYTES);
-    } else if !check.is_locked_down() && !says_begin_was_skipped(report) {
+    } else if !check.is_locked_down()
+        && is_known("freed_after_ns")
+        && !says_skipped(report, "victims[].freed_bytes")
+    {
         check.disagree("freed_bytes is absent".to_owned());
     }
 }
 
 /// The kernel does not run a probe on top of itself: two victims that exit on one CPU at the same
 /// time, one preempted by the other. It is rare, and the report says it.
-fn says_begin_was_skipped(report: &Value) -> bool {
+fn says_skipped(report: &Value, field: &str) -> bool {
     let mut missing = report["source"]["missing"].as_array().into_iter().flatten();
     let has_company = report["victims"].as_array().is_some_and(|victims| victims.len() > 1);
-    has_company && missing.any(|entry| entry["field"] == "victims[].freed_bytes")
+    has_company && missing.any(|entry| entry["field"] == field)
 }

@@ -97,6 +97,12 @@ impl Aftermath {
         self.freed_ns.is_some() && self.freeing_ns.is_none()
     }
 
+    /// Whether its memory began to come back, and nothing has told the end of that: for the same
+    /// reason, or because there is so much of it.
+    pub fn end_unseen(&self) -> bool {
+        self.freeing_ns.is_some() && self.freed_ns.is_none()
+    }
+
     fn note(&mut self, now: u64, after: &After) {
         let time = match after.what {
             AfterWhat::ReaperWoken => &mut self.reaper_woken_ns,

@@ -9,6 +9,7 @@ use crate::{
 /// All of it.
 pub(super) fn finish(report: &mut OomReport, account: &Account, findings: &Findings) {
     skipped(report, account);
+    returning(report, account);
     lost(report, account);
     unfound_memory(report);
     unfound_files(report);
@@ -33,6 +34,19 @@ fn skipped(report: &mut OomReport, account: &Account) {
                 "the kernel skips a probe that is interrupted by itself: another victim's exit on \
                   the same CPU"
                     .to_owned(),
+        });
+    }
+}
+
+/// Memory that had begun to come back when the report was closed.
+fn returning(report: &mut OomReport, account: &Account) {
+    if account.is_overdue && account.aftermath.values().any(Aftermath::end_unseen) {
+        report.source.missing.push(Missing {
+            field: "victims[].freed_after_ns".to_owned(),
+            why: "its memory began to come back, and the end of that was not seen: it takes that \
+                  long, or the kernel skipped the probe, which another victim's exit on the same CPU \
+                  had interrupted"
+                .to_owned(),
         });
     }
 }

@@ -70,7 +70,8 @@ fn become_of(facts: Facts<'_>, report: &mut Victim, marked_ns: u64, victim: &eve
     let since = |time: Option<u64>| time.map(|time| time.saturating_sub(marked_ns));
     let after = facts.account.aftermath.get(&victim.task.tgid);
     let is_left = || is_left(victim, after, facts.host.visible());
-    report.stuck = facts.account.is_overdue && !victim.shares_mm && is_left();
+    let is_returning = after.is_some_and(Aftermath::end_unseen);
+    report.stuck = facts.account.is_overdue && !victim.shares_mm && !is_returning && is_left();
     let Some(after) = after else {
         return;
     };

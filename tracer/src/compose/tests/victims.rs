@@ -167,7 +167,19 @@ fn stuck_is_who_is_not_gone_at_the_deadline() {
     let exited = Aftermath { exited_ns: Some(1), ..Aftermath::default() };
     assert!(!died(gone, true).stuck);
     assert!(died(exited.clone(), true).stuck);
-    assert!(!died(exited, false).stuck);
+    assert!(!died(exited.clone(), false).stuck);
+    // Its memory is on the way: no word about the end of that is no proof that it stays.
+    let returning = Aftermath { freeing_ns: Some(2), ..exited };
+    assert!(!died(returning.clone(), true).stuck);
+    let mut account = kill();
+    account.aftermath.insert(100, returning);
+    let unseen = |account: &Account| {
+        let missing = report(account).source.missing;
+        missing.iter().any(|missing| missing.field == "victims[].freed_after_ns")
+    };
+    assert!(!unseen(&account));
+    account.is_overdue = true;
+    assert!(unseen(&account));
     let mut account = kill();
     account.is_overdue = true;
     assert!(victim_of(&account).stuck);
