@@ -41,11 +41,12 @@ impl Clock {
         }
     }
 
-    /// Grace periods by interrupts instead of waiting for ticks: cgroups are made, joined and removed
-    /// by the hundred. What is measured is measured without.
+    /// Programs always at the same addresses: QEMU translates code anew wherever else it lies, which
+    /// was more than half of a storm. And grace periods by interrupts instead of waiting for ticks:
+    /// cgroups are made, joined and removed by the hundred. What is measured is measured without.
     const fn cmdline(self) -> &'static str {
         match self {
-            Self::Wall => "rcupdate.rcu_expedited=1",
+            Self::Wall => "norandmaps rcupdate.rcu_expedited=1",
             Self::Instructions => "",
         }
     }
