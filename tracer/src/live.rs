@@ -18,7 +18,7 @@ use oomwhy_common::{
 use thiserror::Error;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, MissedTickBehavior, interval, interval_at, sleep},
+    time::{Instant, MissedTickBehavior, interval, interval_at, sleep, sleep_until},
 };
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
@@ -46,6 +46,10 @@ use crate::{
 
 /// A step of the wall clock that is worth noting. ns.
 const CLOCK_STEP_NS: u64 = 10_000_000;
+
+/// Memory is given back once nothing has happened for so long: kills come in company, and to get the
+/// program's pages back takes a few hundred microseconds.
+const RESTS_AFTER: Duration = Duration::from_mins(1);
 
 /// Time after which kills are compared with the kernel's count though nothing happened.
 pub const CROSS_CHECK: Duration = Duration::from_mins(10);
@@ -154,8 +158,8 @@ pub struct Live {
     kill_counter: Option<KillCounter>,
     group_counter: Option<GroupCounter>,
     cross_check: Duration,
-    /// Something happened since memory was last given back.
-    has_worked: bool,
+    /// When something happened last, if memory was not given back since.
+    worked_at: Option<Instant>,
     /// Where what is not told is kept for the next run.
     kept: Option<pinned::Kept>,
     /// The memory controller is in the unified hierarchy.
@@ -197,7 +201,7 @@ impl Live {
             kill_counter: None,
             group_counter: None,
             cross_check: CROSS_CHECK,
-            has_worked: true,
+            worked_at: None,
             kept: None,
             memory_on_v2,
         }
@@ -256,7 +260,7 @@ impl Live {
         let mut done = self.take_left(&mut ring)?;
         self.count_kills()?;
         ready();
-        self.rest();
+        footprint::give_back();
         let ending = loop {
             if done {
                 break Ending::Enough;
@@ -264,11 +268,8 @@ impl Live {
             done = tokio::select! {
                 batch = ring.next_batch(&mut keep) => self.take(&batch?)?,
                 () = answered.notified() => self.take_names()?,
-                _ = ticks.tick(), if self.pipeline.is_waiting() || self.has_worked => {
-                    let done = self.tick(&mut ring)?;
-                    self.rest();
-                    done
-                }
+                _ = ticks.tick(), if self.pipeline.is_waiting() => self.tick(&mut ring)?,
+                () = quiet_since(self.worked_at), if self.worked_at.is_some() => self.rest(),
                 _ = cross_checks.tick(), if self.kill_counter.is_some() => self.tick(&mut ring)?,
                 () = either(&mut interrupt, &mut terminate) => break Ending::Asked,
             };
@@ -289,16 +290,15 @@ impl Live {
         &self.pipeline
     }
 
-    /// Once nothing is waited for, what the work took is given back.
-    fn rest(&mut self) {
-        if self.has_worked && !self.pipeline.is_waiting() {
-            footprint::give_back();
-            self.has_worked = false;
-        }
+    /// What the work took is given back. Nothing is done by it.
+    fn rest(&mut self) -> bool {
+        footprint::give_back();
+        self.worked_at = None;
+        false
     }
 
     fn take(&mut self, batch: &[Bytes]) -> Result<bool, LiveError> {
-        self.has_worked = true;
+        self.worked_at = Some(Instant::now());
         self.note_clock()?;
         self.note_losses()?;
         for record in batch {
@@ -520,6 +520,11 @@ fn header<T>(kind: u32, seq: u64, boottime_ns: u64) -> EventHeader {
         cpu: 0,
         reserved: 0,
     }
+}
+
+/// Over when nothing has happened for a while.
+async fn quiet_since(worked_at: Option<Instant>) {
+    sleep_until(worked_at.unwrap_or_else(Instant::now) + RESTS_AFTER).await;
 }
 
 async fn either(interrupt: &mut Signal, terminate: &mut Signal) {

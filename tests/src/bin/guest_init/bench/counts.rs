@@ -69,20 +69,22 @@ pub(super) fn measure(sleepers: &[usize], repeats: u32) -> Result<Counts> {
     Ok(Counts { cells, programs, storms })
 }
 
-/// The same kills without oomwhy and with it, several times each: from one storm to the next of the same
-/// kind there are some 3 % between them.
+/// The same kills without oomwhy and with it, in turns: a kill takes longer the more there were, 15 % in
+/// a boot.
 fn storms(arena: &Arena) -> Result<Vec<Storm>> {
     arena.set_limit()?;
     let mut storms = Vec::new();
-    for tracer in [StormTracer::None, StormTracer::Elsewhere, StormTracer::SameCpu] {
-        let oomwhy = (tracer != StormTracer::None).then(start_beside).transpose()?;
+    for _ in 0..STORMS {
+        arena.kill()?;
+        storms.push(storm(arena, StormTracer::None, None)?);
+        let oomwhy = start_beside()?;
         // The first report has a child process read the kernel's symbols, once.
         arena.kill()?;
-        await_reports(oomwhy.as_ref(), 1)?;
-        for _ in 0..STORMS {
-            storms.push(storm(arena, tracer, oomwhy.as_ref())?);
+        await_reports(Some(&oomwhy), 1)?;
+        for tracer in [StormTracer::Elsewhere, StormTracer::SameCpu] {
+            storms.push(storm(arena, tracer, Some(&oomwhy))?);
         }
-        oomwhy.map_or(Ok(()), Running::stop)?;
+        oomwhy.stop()?;
     }
     Ok(storms)
 }
