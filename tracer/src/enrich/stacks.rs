@@ -38,6 +38,10 @@ struct Question {
 enum Ask {
     Open(Process),
     Name(Question),
+    /// A process grows near a limit.
+    Grows(u32),
+    /// It has grown, and a report is about it.
+    Grown(Question),
 }
 
 /// The names of a stack.
@@ -92,18 +96,26 @@ impl Stacks {
         self.send(Ask::Open(process));
     }
 
+    /// Opens the files of a process that grows near a limit: it may be gone when the limit is hit.
+    pub fn grows(&mut self, pid: u32) {
+        self.send(Ask::Grows(pid));
+    }
+
     /// Asks for the names of a stack. A full queue is not waited for.
     pub fn ask(&mut self, seq: u64, process: Process, hint: Option<Hint>, frames: &[UserFrame]) {
-        let mut question = Question { seq, process, hint, places: Vec::new(), ips: Vec::new() };
-        for frame in frames {
-            match frame {
-                UserFrame::File { build_id, file_offset } => question
-                    .places
-                    .push(Place { build_id: build_id.clone(), file_offset: *file_offset }),
-                UserFrame::Ip { ip } => question.ips.push(*ip),
-            }
-        }
-        if !frames.is_empty() && self.send(Ask::Name(question)) {
+        let question = question(seq, process, hint, frames);
+        self.wait_for(seq, frames, Ask::Name(question));
+    }
+
+    /// Likewise for frames from which a process has grown.
+    pub fn ask_grown(&mut self, seq: u64, pid: u32, frames: &[UserFrame]) {
+        // Its start is read when it is looked at.
+        let process = Process { pid, started_ns: 0 };
+        self.wait_for(seq, frames, Ask::Grown(question(seq, process, None, frames)));
+    }
+
+    fn wait_for(&mut self, seq: u64, frames: &[UserFrame], ask: Ask) {
+        if !frames.is_empty() && self.send(ask) {
             let open = self.open.entry(seq).or_insert(Open { count: 0, since: Instant::now() });
             if open.count == 0 {
                 self.new.insert(seq);
@@ -143,6 +155,19 @@ impl Stacks {
     }
 }
 
+fn question(seq: u64, process: Process, hint: Option<Hint>, frames: &[UserFrame]) -> Question {
+    let mut question = Question { seq, process, hint, places: Vec::new(), ips: Vec::new() };
+    for frame in frames {
+        match frame {
+            UserFrame::File { build_id, file_offset } => question
+                .places
+                .push(Place { build_id: build_id.clone(), file_offset: *file_offset }),
+            UserFrame::Ip { ip } => question.ips.push(*ip),
+        }
+    }
+    question
+}
+
 /// A host that lets us have no thread goes without.
 fn start(shared: Arc<Shared>) -> Option<SyncSender<Ask>> {
     let (sender, questions) = sync_channel(MOST_QUESTIONS);
@@ -153,15 +178,32 @@ fn start(shared: Arc<Shared>) -> Option<SyncSender<Ask>> {
 
 fn run(questions: &Receiver<Ask>, shared: &Shared) {
     let mut symbols = UserSymbols::default();
+    // Apart: those who grow are many, and must not push out the files of who dies.
+    let mut growing = UserSymbols::default();
     for ask in questions {
-        match ask {
-            Ask::Open(process) => symbols.open(process),
-            Ask::Name(Question { seq, process, hint, places, ips }) => {
-                let names = symbols.resolve(process, hint.as_ref(), &places, &ips);
-                shared.answers().push((seq, process.pid, names));
-                shared.answered.notify_one();
+        let (question, names) = match ask {
+            Ask::Open(process) => {
+                symbols.open(process);
+                continue;
             }
-        }
+            Ask::Grows(pid) => {
+                growing.open_files(pid);
+                continue;
+            }
+            Ask::Name(question) => {
+                let Question { process, hint, places, ips, .. } = &question;
+                let names = symbols.resolve(*process, hint.as_ref(), places, ips);
+                (question, names)
+            }
+            Ask::Grown(question) => {
+                let Question { process, places, ips, .. } = &question;
+                growing.open_files(process.pid);
+                let names = growing.resolve(Process::now(process.pid), None, places, ips);
+                (question, names)
+            }
+        };
+        shared.answers().push((question.seq, question.process.pid, names));
+        shared.answered.notify_one();
     }
 }
 
