@@ -75,7 +75,11 @@ pub const PROGRAMS: &[Program] = &[
         name: "cpp-takes",
         source: "taker.cpp",
         options: TAKES,
-        grows_in: &["takes::touch_pages", "takes::until_killed", "main"],
+        grows_in: &[
+            "takes::touch_pages(char volatile*, unsigned long)",
+            "takes::until_killed()",
+            "main",
+        ],
         rests_in: &[],
     },
 ];

@@ -30,7 +30,7 @@ pub(super) fn judge(check: &mut Check, scenario: &Scenario, kills: &[Value]) {
         last_point(check, report);
         kind(check, scenario, victim, report);
         if let Some((functions, mib)) = taken(scenario, victim) {
-            amounts(check, report, functions, mib << 20);
+            amounts(check, report, victim, functions, mib << 20);
         }
         check.leave();
     }
@@ -83,8 +83,10 @@ fn taken(scenario: &Scenario, comm: &str) -> Option<(&'static [&'static str], i6
     Some((functions, i64::try_from(mib).ok()?))
 }
 
-fn amounts(check: &mut Check, report: &Value, functions: &[&str], bytes: i64) {
-    let stacks = report["growth"]["stacks"].as_array().cloned().unwrap_or_default();
+/// Also of its children, which have its name, but not of who was killed before.
+fn amounts(check: &mut Check, report: &Value, victim: &str, functions: &[&str], bytes: i64) {
+    let mut stacks = report["growth"]["stacks"].as_array().cloned().unwrap_or_default();
+    stacks.retain(|stack| stack["comm"] == victim);
     for function in functions {
         let of_it =
             stacks.iter().filter(|stack| names(stack, function) || is_mallocs(stack, function));
@@ -120,7 +122,8 @@ mod tests {
 
     fn disagreements(stacks: &Value) -> Vec<String> {
         let mut check = Check::default();
-        amounts(&mut check, &json!({ "growth": { "stacks": stacks } }), GROWING, 100);
+        let report = json!({ "growth": { "stacks": stacks } });
+        amounts(&mut check, &report, "hog", GROWING, 100);
         check.disagreements
     }
 
@@ -128,13 +131,15 @@ mod tests {
     fn each_function_must_have_its_amount() {
         let stack = |function: &str, bytes| {
             let symbol = format!("guest_init::hog::grow::{function}");
-            json!({ "bytes": bytes, "user_stack": [{ "symbol": "touch" }, { "symbol": symbol }] })
+            json!({ "comm": "hog", "bytes": bytes,
+                "user_stack": [{ "symbol": "touch" }, { "symbol": symbol }] })
         };
         let mut stacks: Vec<Value> = GROWING.iter().map(|name| stack(name, 104)).collect();
         assert!(disagreements(&json!(stacks)).is_empty());
         stacks[0]["bytes"] = json!(106);
+        stacks[1]["comm"] = json!("other");
         stacks.pop();
-        assert_eq!(disagreements(&json!(stacks)).len(), 2);
+        assert_eq!(disagreements(&json!(stacks)).len(), 3);
     }
 
     #[test]

@@ -50,11 +50,11 @@ pub(super) const ALL: &[Scenario] = &[
         name: "taken",
         steps: &[
             Step::Write { file: HUGE_PAGES, value: "never" },
-            Step::Cgroup { path: STEADY, limits: &[("memory.max", "96M")] },
+            Step::Cgroup { path: STEADY, limits: &[("memory.max", "64M")] },
             Step::Start {
                 process: Process {
                     cgroup: STEADY,
-                    pause_ms: Some(130),
+                    pause_ms: Some(170),
                     work: Work::Anon { mib: 200 },
                     ..HOG
                 },

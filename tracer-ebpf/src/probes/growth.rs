@@ -23,7 +23,7 @@ use oomwhy_common::{
     event::{GrowerEvent, MAX_LEVELS, USER_FRAMES, UserFrame, kind},
     growth::{
         self, CHARGES_PER_KERNEL_STACK, COARSE_NS, COARSE_POINTS, Charged, EPOCH_NS, FINE_NS,
-        FINE_POINTS, KERNEL_FRAMES, NEAR_LEVELS, NO_LIMIT_PAGES, Point,
+        FINE_POINTS, KERNEL_FRAMES, NEAR_LEVELS, NO_LIMIT_PAGES, Point, UserStack,
     },
 };
 
@@ -39,6 +39,8 @@ use crate::{
 
 /// Userspace is not told of growing processes faster than this: each costs it a look at /proc.
 const TELL_EVERY_NS: u64 = 100_000_000;
+/// Charges from a user stack that each have their kernel stack unwound.
+const FIRST_CHARGES: u64 = 4;
 
 // kernel-proto: mm/page_counter.c bool page_counter_try_charge(struct page_counter *counter,
 //               unsigned long nr_pages, struct page_counter **fail)
@@ -203,26 +205,34 @@ fn point(id: u64, point: Point) -> Option<()> {
 
 /// Both stacks into their maps, their hashes into the key. `tgid` 0: the user stack is somebody
 /// else's.
+///
+/// The kernel's is unwound at one place: our own program is in it, by the place of the call.
 #[inline(always)]
 fn stacks<C: EbpfContext>(ctx: &C, scratch: &mut Scratch, tgid: u64) {
     scratch.key.user_stack = if tgid == 0 { 0 } else { unwind_user(ctx, scratch, tgid) };
-    if scratch.key.user_stack == 0 {
+    let known = USER_STACKS.get_ptr_mut(scratch.key.user_stack);
+    scratch.key.kernel_stack = known.map_or(0, latest_kernel_stack);
+    if scratch.key.kernel_stack == 0 {
         scratch.key.kernel_stack = unwind_kernel(ctx, scratch);
-        return;
-    }
-    if let Some(known) = USER_STACKS.get_ptr_mut(scratch.key.user_stack) {
-        // SAFETY: a live map value of plain numbers. Another CPU may count at the same time: then the
-        // kernel stack is unwound once more, or once less.
-        let known = unsafe { &mut *known };
-        known.charges += 1;
-        if known.charges % CHARGES_PER_KERNEL_STACK == 0 || known.kernel_stack == 0 {
-            known.kernel_stack = unwind_kernel(ctx, scratch);
+        if let Some(known) = known {
+            // SAFETY: as below.
+            unsafe { (*known).kernel_stack = scratch.key.kernel_stack };
+        } else if scratch.key.user_stack != 0 {
+            keep_user_stack(ctx, scratch);
         }
-        scratch.key.kernel_stack = known.kernel_stack;
-        return;
     }
-    scratch.key.kernel_stack = unwind_kernel(ctx, scratch);
-    keep_user_stack(ctx, scratch);
+}
+
+/// That of the charges from a user stack which counts for this one as well; 0: it is to be unwound.
+#[inline(always)]
+fn latest_kernel_stack(known: *mut UserStack) -> u64 {
+    // SAFETY: a live map value of plain numbers. Another CPU may count at the same time: then one is
+    // unwound more, or less.
+    let known = unsafe { &mut *known };
+    known.charges += 1;
+    // The first ones may be of page tables.
+    let is_due = known.charges < FIRST_CHARGES || known.charges % CHARGES_PER_KERNEL_STACK == 0;
+    if is_due { 0 } else { known.kernel_stack }
 }
 
 /// Hash of the addresses, and of whose they are; 0: there are none.
