@@ -59,8 +59,10 @@ fn no_room(recorded: &Recorded) -> Option<String> {
 fn not_recorded(invocation: &Invocation) -> &'static str {
     if !invocation.choice_made {
         "it is read when a process is chosen, and none was"
-    } else if invocation.oom_memcg.is_none() {
+    } else if invocation.is_memcg == Some(false) {
         "the whole host ran out of memory: growth is recorded below the limits of memory cgroups"
+    } else if invocation.oom_memcg.as_ref().is_none_or(|memcg| memcg.id.is_none()) {
+        "which memory cgroup was at its limit is not known"
     } else {
         "nothing was charged to the memory cgroup while it was above its share of the limit \
          (--growth-above)"

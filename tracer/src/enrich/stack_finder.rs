@@ -62,14 +62,13 @@ impl StackFinder {
         }
     }
 
-    /// These have grown. All are asked for at once; who dies was opened before.
+    /// These have grown: who still lives is opened first, who dies was before.
     pub fn grown(&mut self, seq: u64, growers: &[Grower]) {
         for grower in growers {
             self.stacks.grows(grower.pid);
         }
-        for Grower { pid, frames } in growers {
-            self.stacks.ask_grown(seq, *pid, frames);
-        }
+        let growers = growers.iter().map(|Grower { pid, frames }| (*pid, frames.as_slice()));
+        self.stacks.ask_grown(seq, growers);
     }
 
     /// The reports of this invocation are told.

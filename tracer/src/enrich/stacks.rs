@@ -16,11 +16,13 @@ use tokio::sync::Notify;
 
 use crate::{
     events::UserFrame,
-    user_symbols::{Hint, Place, Process, UserNames, UserSymbols},
+    user_symbols::{Hint, Name, Place, Process, UserNames, UserSymbols},
 };
 
 /// How long the close of a report is put off for names.
 pub const PATIENCE: Duration = Duration::from_secs(3);
+/// Likewise where it says what grew, in all the places from which it did.
+pub const PATIENCE_FOR_GROWTH: Duration = Duration::from_secs(10);
 /// Stacks that wait. In a storm those that do not fit stay without names.
 const MOST_QUESTIONS: usize = 64;
 
@@ -40,8 +42,8 @@ enum Ask {
     Name(Question),
     /// A process grows near a limit.
     Grows(u32),
-    /// It has grown, and a report is about it.
-    Grown(Question),
+    /// They have grown, and a report is about it.
+    Grown(Vec<Question>),
 }
 
 /// The names of a stack.
@@ -73,6 +75,7 @@ impl Shared {
 struct Open {
     count: usize,
     since: Instant,
+    patience: Duration,
 }
 
 /// The thread, from outside.
@@ -103,25 +106,40 @@ impl Stacks {
 
     /// Asks for the names of a stack. A full queue is not waited for.
     pub fn ask(&mut self, seq: u64, process: Process, hint: Option<Hint>, frames: &[UserFrame]) {
-        let question = question(seq, process, hint, frames);
-        self.wait_for(seq, frames, Ask::Name(question));
-    }
-
-    /// Likewise for frames from which a process has grown.
-    pub fn ask_grown(&mut self, seq: u64, pid: u32, frames: &[UserFrame]) {
-        // Its start is read when it is looked at.
-        let process = Process { pid, started_ns: 0 };
-        self.wait_for(seq, frames, Ask::Grown(question(seq, process, None, frames)));
-    }
-
-    fn wait_for(&mut self, seq: u64, frames: &[UserFrame], ask: Ask) {
-        if !frames.is_empty() && self.send(ask) {
-            let open = self.open.entry(seq).or_insert(Open { count: 0, since: Instant::now() });
-            if open.count == 0 {
-                self.new.insert(seq);
-            }
-            open.count += 1;
+        if !frames.is_empty() {
+            let question = question(seq, process, hint, frames);
+            self.wait_for(seq, 1, PATIENCE, Ask::Name(question));
         }
+    }
+
+    /// Likewise for frames from which processes have grown, by process id.
+    pub fn ask_grown<'a>(
+        &mut self,
+        seq: u64,
+        growers: impl IntoIterator<Item = (u32, &'a [UserFrame])>,
+    ) {
+        // When it was started is read when it is looked at.
+        let process = |pid| Process { pid, started_ns: 0 };
+        let growers = growers.into_iter().filter(|(_, frames)| !frames.is_empty());
+        let questions: Vec<Question> =
+            growers.map(|(pid, frames)| question(seq, process(pid), None, frames)).collect();
+        if !questions.is_empty() {
+            let count = questions.len();
+            self.wait_for(seq, count, PATIENCE_FOR_GROWTH, Ask::Grown(questions));
+        }
+    }
+
+    fn wait_for(&mut self, seq: u64, answers: usize, patience: Duration, ask: Ask) {
+        if !self.send(ask) {
+            return;
+        }
+        let new = Open { count: 0, since: Instant::now(), patience };
+        let open = self.open.entry(seq).or_insert(new);
+        if open.count == 0 {
+            self.new.insert(seq);
+        }
+        open.count += answers;
+        open.patience = open.patience.max(patience);
     }
 
     /// Invocations whose names are being looked for, those that were not told before.
@@ -143,7 +161,8 @@ impl Stacks {
 
     /// Invocations that need not be waited for any more: all was answered, or takes too long.
     pub fn settled(&mut self) -> Vec<u64> {
-        let settled = |_: &u64, open: &mut Open| open.count == 0 || open.since.elapsed() > PATIENCE;
+        let settled =
+            |_: &u64, open: &mut Open| open.count == 0 || open.since.elapsed() > open.patience;
         self.open.extract_if(.., settled).map(|(seq, _)| seq).collect()
     }
 
@@ -177,34 +196,48 @@ fn start(shared: Arc<Shared>) -> Option<SyncSender<Ask>> {
 }
 
 fn run(questions: &Receiver<Ask>, shared: &Shared) {
+    let answer = |question: &Question, names| {
+        shared.answers().push((question.seq, question.process.pid, names));
+        shared.answered.notify_one();
+    };
     let mut symbols = UserSymbols::default();
     // Apart: those who grow are many, and must not push out the files of who dies.
     let mut growing = UserSymbols::default();
     for ask in questions {
-        let (question, names) = match ask {
-            Ask::Open(process) => {
-                symbols.open(process);
-                continue;
-            }
-            Ask::Grows(pid) => {
-                growing.open_files(pid);
-                continue;
-            }
+        match ask {
+            Ask::Open(process) => symbols.open(process),
+            Ask::Grows(pid) => growing.open_files(pid),
             Ask::Name(question) => {
                 let Question { process, hint, places, ips, .. } = &question;
-                let names = symbols.resolve(*process, hint.as_ref(), places, ips);
-                (question, names)
+                answer(&question, symbols.resolve(*process, hint.as_ref(), places, ips));
             }
-            Ask::Grown(question) => {
-                let Question { process, places, ips, .. } = &question;
-                growing.open_files(process.pid);
-                let names = growing.resolve(Process::now(process.pid), None, places, ips);
-                (question, names)
+            Ask::Grown(questions) => {
+                let names = names_of_growth(&mut growing, &questions);
+                questions.iter().zip(names).for_each(|(question, names)| answer(question, names));
             }
-        };
-        shared.answers().push((question.seq, question.process.pid, names));
-        shared.answered.notify_one();
+        }
     }
+}
+
+/// Places are the same whoever is there: one question for all. Addresses are each process' own.
+fn names_of_growth(symbols: &mut UserSymbols, questions: &[Question]) -> Vec<UserNames> {
+    let places: BTreeSet<Place> =
+        questions.iter().flat_map(|question| question.places.iter().cloned()).collect();
+    let places = Vec::from_iter(places);
+    let first = questions.first().map_or(0, |question| question.process.pid);
+    let known: BTreeMap<Place, Name> =
+        symbols.resolve(Process::now(first), None, &places, &[]).places.into_iter().collect();
+    let names = |Question { process, places, ips, .. }: &Question| {
+        let known = |place: &Place| Some((place.clone(), known.get(place)?.clone()));
+        let places = places.iter().filter_map(known).collect();
+        let addresses = if ips.is_empty() {
+            Vec::new()
+        } else {
+            symbols.resolve(Process::now(process.pid), None, &[], ips).addresses
+        };
+        UserNames { places, addresses }
+    };
+    questions.iter().map(names).collect()
 }
 
 #[cfg(test)]
@@ -238,5 +271,25 @@ mod tests {
         assert_eq!(answers.first(), Some(&answer));
         assert_eq!(stacks.settled(), [7]);
         assert!(stacks.settled().is_empty());
+    }
+
+    #[test]
+    fn who_grew_is_answered_process_by_process() {
+        let mut stacks = Stacks::default();
+        let frame = [UserFrame::File { build_id: "00".to_owned(), file_offset: 1 }];
+        stacks.ask_grown(8, [(1, &frame[..0])]);
+        assert!(stacks.new_seqs().is_empty());
+        let pid = std::process::id();
+        stacks.ask_grown(8, [(pid, &frame[..]), (pid + 1, &frame[..]), (1, &frame[..0])]);
+        assert_eq!(stacks.new_seqs(), [8].into());
+        let begin = Instant::now();
+        let mut answered = BTreeSet::new();
+        while answered.len() < 2 && begin.elapsed() < PATIENCE {
+            answered.extend(stacks.answers().into_iter().map(|answer| (answer.seq, answer.pid)));
+            thread::yield_now();
+        }
+        let pid = i32::try_from(pid).unwrap();
+        assert_eq!(answered, [(8, pid), (8, pid + 1)].into());
+        assert_eq!(stacks.settled(), [8]);
     }
 }

@@ -3,6 +3,7 @@
 use super::{Findings, compose, kill, parts::host, report};
 use crate::{
     assemble::Account,
+    events::{Invocation, Memcg},
     growth::{Place, Recorded, Usage},
     host::Host,
     report::Frame,
@@ -71,6 +72,7 @@ fn without_a_recorder_there_is_no_key() {
 
 #[test]
 fn where_nothing_was_recorded_it_is_said_why() {
+    const MEMCG: Memcg = Memcg { id: Some(7), memory: None, swap: None, oom_group: None };
     let host = Host {
         hooks: [("page_counter_try_charge".to_owned(), "fexit".to_owned())].into(),
         ..host()
@@ -82,11 +84,14 @@ fn where_nothing_was_recorded_it_is_said_why() {
         missing.unwrap().why
     };
     let mut account = kill();
-    assert!(why(&account).contains("--growth-above"));
-    account.invocation.as_mut().unwrap().oom_memcg = None;
-    assert!(why(&account).contains("whole host"));
-    account.invocation.as_mut().unwrap().choice_made = false;
-    assert!(why(&account).contains("none was"));
+    let mut after = |change: fn(&mut Invocation)| {
+        account.invocation.as_mut().map(change);
+        why(&account)
+    };
+    assert!(after(|_| ()).contains("is not known"));
+    assert!(after(|it| it.oom_memcg = Some(MEMCG)).contains("--growth-above"));
+    assert!(after(|it| it.is_memcg = Some(false)).contains("whole host"));
+    assert!(after(|it| it.choice_made = false).contains("none was"));
 }
 
 #[test]
