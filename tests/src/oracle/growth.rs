@@ -27,6 +27,10 @@ pub(super) fn judge(check: &mut Check, scenario: &Scenario, kills: &[Value]) {
     for report in kills {
         let victim = report["victims"][0]["comm"].as_str().unwrap_or_default();
         check.within(format!("growth of {victim}"));
+        if is_refused(report) {
+            check.leave();
+            continue;
+        }
         last_point(check, report);
         kind(check, scenario, victim, report);
         if let Some((functions, mib)) = taken(scenario, victim) {
@@ -34,6 +38,17 @@ pub(super) fn judge(check: &mut Check, scenario: &Scenario, kills: &[Value]) {
         }
         check.leave();
     }
+}
+
+/// Whether there is none for a reason that the report gives and that is the right one.
+fn is_refused(report: &Value) -> bool {
+    let missing = report["source"]["missing"].as_array().into_iter().flatten();
+    let why = missing.filter(|it| it["field"] == "growth").find_map(|it| it["why"].as_str());
+    let is_global = report["constraint"] == "none";
+    report["growth"].is_null()
+        && why.is_some_and(|why| {
+            if is_global { why.starts_with("the whole host") } else { why.starts_with("lockdown=") }
+        })
 }
 
 /// Who pauses between two MiB grows steadily, and who is done within seconds at once.
@@ -152,6 +167,19 @@ mod tests {
         ] {
             assert_eq!(short(symbol), name);
         }
+    }
+
+    #[test]
+    fn without_growth_the_right_reason_must_be_given() {
+        let is_refused = |constraint: &str, why: &str| {
+            super::is_refused(&json!({ "constraint": constraint,
+                "source": { "missing": [{ "field": "growth", "why": why }] } }))
+        };
+        assert!(is_refused("none", "the whole host ran out of memory"));
+        assert!(is_refused("memcg", "lockdown=confidentiality: unreadable"));
+        assert!(!is_refused("memcg", "the whole host ran out of memory"));
+        assert!(!is_refused("memcg", "nothing was charged"));
+        assert!(!super::is_refused(&json!({ "constraint": "none" })));
     }
 
     #[test]

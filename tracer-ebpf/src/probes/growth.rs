@@ -11,36 +11,31 @@
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{BPF_F_USER_BUILD_ID, BPF_F_USER_STACK, BPF_NOEXIST},
+    bindings::BPF_NOEXIST,
     helpers::{
-        bpf_get_current_comm, bpf_get_current_pid_tgid,
-        generated::{bpf_get_smp_processor_id, bpf_get_stack},
+        bpf_get_current_comm, bpf_get_current_pid_tgid, generated::bpf_get_smp_processor_id,
     },
     macros::{fexit, kprobe, kretprobe},
     programs::{FExitContext, ProbeContext, RetProbeContext},
 };
 use oomwhy_common::{
-    event::{GrowerEvent, MAX_LEVELS, USER_FRAMES, UserFrame, kind},
+    event::{GrowerEvent, MAX_LEVELS, kind},
     growth::{
-        self, CHARGES_PER_KERNEL_STACK, COARSE_NS, COARSE_POINTS, Charged, EPOCH_NS, FINE_NS,
-        FINE_POINTS, KERNEL_FRAMES, NEAR_LEVELS, NO_LIMIT_PAGES, Point, UserStack,
+        self, COARSE_NS, COARSE_POINTS, Charged, EPOCH_NS, FINE_NS, FINE_POINTS, NEAR_LEVELS,
+        NO_LIMIT_PAGES, Point,
     },
 };
 
 use crate::{
     emit,
-    growth_maps::{
-        CHARGED, CHARGES, CURVES, GROWERS, GROWTH_COUNTERS, KERNEL_STACKS, NO_CURVE, SCRATCH,
-        Scratch, TOLD_NS, USER_STACKS,
-    },
+    growth_maps::{CHARGED, CHARGES, CURVES, GROWERS, NO_CURVE, SCRATCH, Scratch, TOLD_NS},
+    growth_stacks::{bump, stacks},
     kernel::{self, Argument, Object, Origin, Untyped, offset},
     objects::{cgroup, memcg, task},
 };
 
 /// Userspace is not told of growing processes faster than this: each costs it a look at /proc.
 const TELL_EVERY_NS: u64 = 100_000_000;
-/// Charges from a user stack that each have their kernel stack unwound.
-const FIRST_CHARGES: u64 = 4;
 
 // kernel-proto: mm/page_counter.c bool page_counter_try_charge(struct page_counter *counter,
 //               unsigned long nr_pages, struct page_counter **fail)
@@ -203,100 +198,6 @@ fn point(id: u64, point: Point) -> Option<()> {
     Some(())
 }
 
-/// Both stacks into their maps, their hashes into the key. `tgid` 0: the user stack is somebody
-/// else's.
-///
-/// The kernel's is unwound at one place: our own program is in it, by the place of the call.
-#[inline(always)]
-fn stacks<C: EbpfContext>(ctx: &C, scratch: &mut Scratch, tgid: u64) {
-    scratch.key.user_stack = if tgid == 0 { 0 } else { unwind_user(ctx, scratch, tgid) };
-    let known = USER_STACKS.get_ptr_mut(scratch.key.user_stack);
-    scratch.key.kernel_stack = known.map_or(0, latest_kernel_stack);
-    if scratch.key.kernel_stack == 0 {
-        scratch.key.kernel_stack = unwind_kernel(ctx, scratch);
-        if let Some(known) = known {
-            // SAFETY: as below.
-            unsafe { (*known).kernel_stack = scratch.key.kernel_stack };
-        } else if scratch.key.user_stack != 0 {
-            keep_user_stack(ctx, scratch);
-        }
-    }
-}
-
-/// That of the charges from a user stack which counts for this one as well; 0: it is to be unwound.
-#[inline(always)]
-fn latest_kernel_stack(known: *mut UserStack) -> u64 {
-    // SAFETY: a live map value of plain numbers. Another CPU may count at the same time: then one is
-    // unwound more, or less.
-    let known = unsafe { &mut *known };
-    known.charges += 1;
-    // The first ones may be of page tables.
-    let is_due = known.charges < FIRST_CHARGES || known.charges % CHARGES_PER_KERNEL_STACK == 0;
-    if is_due { 0 } else { known.kernel_stack }
-}
-
-/// Hash of the addresses, and of whose they are; 0: there are none.
-#[inline(always)]
-fn unwind_user<C: EbpfContext>(ctx: &C, scratch: &mut Scratch, tgid: u64) -> u64 {
-    const BYTES: u32 = (USER_FRAMES * size_of::<u64>()) as u32;
-    let frames = scratch.ips.as_mut_ptr().cast();
-    let flags = u64::from(BPF_F_USER_STACK);
-    // SAFETY: the helper writes exactly the given size, that of the array.
-    let written = unsafe { bpf_get_stack(ctx.as_ptr(), frames, BYTES, flags) };
-    if written <= 0 {
-        return 0;
-    }
-    hash(&scratch.ips, written as u64, tgid)
-}
-
-/// Keeps it and returns its hash; 0: there is none.
-#[inline(always)]
-fn unwind_kernel<C: EbpfContext>(ctx: &C, scratch: &mut Scratch) -> u64 {
-    const BYTES: u32 = (KERNEL_FRAMES * size_of::<u64>()) as u32;
-    let frames = scratch.kernel_stack.frames.as_mut_ptr().cast();
-    // SAFETY: the helper writes exactly the given size, that of the array.
-    let written = unsafe { bpf_get_stack(ctx.as_ptr(), frames, BYTES, 0) };
-    if written <= 0 {
-        return 0;
-    }
-    let hash = hash(&scratch.kernel_stack.frames, written as u64, 0);
-    if KERNEL_STACKS.get_ptr(hash).is_none()
-        && KERNEL_STACKS.insert(hash, &scratch.kernel_stack, 0).is_err()
-    {
-        bump(growth::DROPPED);
-    }
-    hash
-}
-
-/// The same stack with build ids: a walk through its files, once.
-#[inline(always)]
-fn keep_user_stack<C: EbpfContext>(ctx: &C, scratch: &mut Scratch) {
-    const BYTES: u32 = size_of::<[UserFrame; USER_FRAMES]>() as u32;
-    scratch.user_stack.charges = 0;
-    scratch.user_stack.kernel_stack = scratch.key.kernel_stack;
-    let frames = scratch.user_stack.frames.as_mut_ptr().cast();
-    let flags = u64::from(BPF_F_USER_STACK | BPF_F_USER_BUILD_ID);
-    // SAFETY: the helper writes exactly the given size, that of the array.
-    let written = unsafe { bpf_get_stack(ctx.as_ptr(), frames, BYTES, flags) };
-    if written <= 0 || USER_STACKS.insert(scratch.key.user_stack, &scratch.user_stack, 0).is_err() {
-        bump(growth::DROPPED);
-    }
-}
-
-/// Of the first `bytes` of the frames. Never 0.
-#[inline(always)]
-fn hash<const N: usize>(frames: &[u64; N], bytes: u64, seed: u64) -> u64 {
-    let mut hash = seed ^ 0xcbf2_9ce4_8422_2325;
-    for index in 0..N {
-        if (index * size_of::<u64>()) as u64 >= bytes {
-            break;
-        }
-        hash = (hash ^ frames[index]).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        hash ^= hash >> 29;
-    }
-    hash | 1
-}
-
 /// Adds the pages to what the key has.
 #[inline(always)]
 fn count(scratch: &mut Scratch, pages: u64, epoch: u64) {
@@ -330,14 +231,6 @@ fn add(known: &mut Charged, pages: u64, epoch: u64) {
         known.epoch = epoch;
     }
     known.pages += pages;
-}
-
-#[inline(always)]
-fn bump(counter: u32) {
-    if let Some(value) = GROWTH_COUNTERS.get_ptr_mut(counter) {
-        // SAFETY: this CPU's own slot of a per-CPU array.
-        unsafe { *value += 1 };
-    }
 }
 
 /// Tells userspace that the process that runs grows; once, and not too many at a time.
