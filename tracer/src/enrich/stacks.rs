@@ -14,6 +14,7 @@ use std::{
 
 use tokio::sync::Notify;
 
+use super::growing::GrowingFiles;
 use crate::{
     events::UserFrame,
     user_symbols::{Hint, Name, Place, Process, UserNames, UserSymbols},
@@ -40,8 +41,6 @@ struct Question {
 enum Ask {
     Open(Process),
     Name(Question),
-    /// A process grows near a limit.
-    Grows(u32),
     /// They have grown, and a report is about it.
     Grown(Vec<Question>),
 }
@@ -62,6 +61,7 @@ pub struct Answer {
 struct Shared {
     answers: Mutex<Vec<(u64, u32, UserNames)>>,
     answered: Arc<Notify>,
+    growing: GrowingFiles,
 }
 
 impl Shared {
@@ -99,9 +99,10 @@ impl Stacks {
         self.send(Ask::Open(process));
     }
 
-    /// Opens the files of a process that grows near a limit: it may be gone when the limit is hit.
-    pub fn grows(&mut self, pid: u32) {
-        self.send(Ask::Grows(pid));
+    /// Opens the files of a process that grows near a limit, at once: the thread may be busy for longer
+    /// than the process lives.
+    pub fn grows(&self, pid: u32) {
+        self.shared.growing.open(pid);
     }
 
     /// Asks for the names of a stack. A full queue is not waited for.
@@ -206,12 +207,12 @@ fn run(questions: &Receiver<Ask>, shared: &Shared) {
     for ask in questions {
         match ask {
             Ask::Open(process) => symbols.open(process),
-            Ask::Grows(pid) => growing.open_files(pid),
             Ask::Name(question) => {
                 let Question { process, hint, places, ips, .. } = &question;
                 answer(&question, symbols.resolve(*process, hint.as_ref(), places, ips));
             }
             Ask::Grown(questions) => {
+                growing.keep_files(shared.growing.take());
                 let names = names_of_growth(&mut growing, &questions);
                 questions.iter().zip(names).for_each(|(question, names)| answer(question, names));
             }
