@@ -171,15 +171,15 @@ mod tests {
 
     #[test]
     fn without_growth_the_right_reason_must_be_given() {
-        let is_refused = |constraint: &str, why: &str| {
-            super::is_refused(&json!({ "constraint": constraint,
+        let refused = |constraint: &str, why: &str| {
+            is_refused(&json!({ "constraint": constraint,
                 "source": { "missing": [{ "field": "growth", "why": why }] } }))
         };
-        assert!(is_refused("none", "the whole host ran out of memory"));
-        assert!(is_refused("memcg", "lockdown=confidentiality: unreadable"));
-        assert!(!is_refused("memcg", "the whole host ran out of memory"));
-        assert!(!is_refused("memcg", "nothing was charged"));
-        assert!(!super::is_refused(&json!({ "constraint": "none" })));
+        assert!(refused("none", "the whole host ran out of memory"));
+        assert!(refused("memcg", "lockdown=confidentiality: unreadable"));
+        assert!(!refused("memcg", "the whole host ran out of memory"));
+        assert!(!refused("memcg", "nothing was charged"));
+        assert!(!is_refused(&json!({ "constraint": "none" })));
     }
 
     #[test]
