@@ -20,10 +20,9 @@ use crate::{
     user_symbols::{Hint, Name, Place, Process, UserNames, UserSymbols},
 };
 
-/// How long the close of a report is put off for names.
-pub const PATIENCE: Duration = Duration::from_secs(3);
-/// Likewise where it says what grew, in all the places from which it did.
-pub const PATIENCE_FOR_GROWTH: Duration = Duration::from_secs(10);
+/// How long the close of a report is put off for names: a loaded host takes its time over them, and
+/// for a victim that stays a report waits longer.
+pub const PATIENCE: Duration = Duration::from_secs(8);
 /// Stacks that wait. In a storm those that do not fit stay without names.
 const MOST_QUESTIONS: usize = 64;
 
@@ -75,7 +74,6 @@ impl Shared {
 struct Open {
     count: usize,
     since: Instant,
-    patience: Duration,
 }
 
 /// The thread, from outside.
@@ -109,7 +107,7 @@ impl Stacks {
     pub fn ask(&mut self, seq: u64, process: Process, hint: Option<Hint>, frames: &[UserFrame]) {
         if !frames.is_empty() {
             let question = question(seq, process, hint, frames);
-            self.wait_for(seq, 1, PATIENCE, Ask::Name(question));
+            self.wait_for(seq, 1, Ask::Name(question));
         }
     }
 
@@ -126,21 +124,19 @@ impl Stacks {
             growers.map(|(pid, frames)| question(seq, process(pid), None, frames)).collect();
         if !questions.is_empty() {
             let count = questions.len();
-            self.wait_for(seq, count, PATIENCE_FOR_GROWTH, Ask::Grown(questions));
+            self.wait_for(seq, count, Ask::Grown(questions));
         }
     }
 
-    fn wait_for(&mut self, seq: u64, answers: usize, patience: Duration, ask: Ask) {
+    fn wait_for(&mut self, seq: u64, answers: usize, ask: Ask) {
         if !self.send(ask) {
             return;
         }
-        let new = Open { count: 0, since: Instant::now(), patience };
-        let open = self.open.entry(seq).or_insert(new);
+        let open = self.open.entry(seq).or_insert(Open { count: 0, since: Instant::now() });
         if open.count == 0 {
             self.new.insert(seq);
         }
         open.count += answers;
-        open.patience = open.patience.max(patience);
     }
 
     /// Invocations whose names are being looked for, those that were not told before.
@@ -162,8 +158,7 @@ impl Stacks {
 
     /// Invocations that need not be waited for any more: all was answered, or takes too long.
     pub fn settled(&mut self) -> Vec<u64> {
-        let settled =
-            |_: &u64, open: &mut Open| open.count == 0 || open.since.elapsed() > open.patience;
+        let settled = |_: &u64, open: &mut Open| open.count == 0 || open.since.elapsed() > PATIENCE;
         self.open.extract_if(.., settled).map(|(seq, _)| seq).collect()
     }
 
