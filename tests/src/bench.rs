@@ -24,12 +24,15 @@ pub enum Bench {
         /// Kills per cell of the table.
         repeats: u32,
     },
-    /// Instructions of page faults, with the growth recorder and without.
+    /// Instructions of page faults, with the growth recorder and without, and with what else would
+    /// count them.
     Faults {
         /// How much memory is faulted in.
         mib: usize,
         /// Runs of each.
         repeats: u32,
+        /// The others.
+        tools: Vec<Tool>,
     },
     /// Start, memory, wake-ups and latency of tools that do the same.
     Comparison {
@@ -71,19 +74,43 @@ pub enum Stdout {
 /// The result of [`Bench::Faults`].
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Faults {
-    /// One without the recorder, then one for each way in which it runs.
+    /// One for each way.
     pub cells: Vec<FaultCell>,
 }
+
+/// Who looks on while a program faults.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Onlooker {
+    /// Nobody, right after the boot.
+    NobodyYet,
+    /// oomwhy without the recorder.
+    Plain,
+    /// The recorder; the program's group is not near its limit.
+    Far,
+    /// The same beside [`GROUPS`] more.
+    FarAmongMany,
+    /// The recorder; the group is near its limit.
+    Near,
+    /// Another tool.
+    Tool(String),
+    /// Nobody, at the end: a young system does more besides.
+    Nobody,
+}
+
+/// Memory cgroups with a limit that none of them is near.
+pub const GROUPS: usize = 2000;
 
 /// Runs of the program that faults.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct FaultCell {
-    /// How the recorder ran.
-    pub recorder: String,
+    /// Who looks on.
+    pub onlooker: Onlooker,
     /// How much memory was faulted in.
     pub mib: usize,
     /// Instructions of each run.
     pub instructions: Vec<u64>,
+    /// What the onlooker's BPF maps take, as the kernel says in /proc/PID/fdinfo (`memlock`).
+    pub map_bytes: Option<u64>,
 }
 
 /// The result of [`Bench::Counts`].

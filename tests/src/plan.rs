@@ -174,7 +174,9 @@ const BOOTS: &[Boot] = &[
     Boot {
         name: "growth",
         memory_mib: 1024,
-        scenarios: &["grown", "grown_in_huge_pages", "grown_below"],
+        // A disk, whose page cache is filled.
+        swap_mib: 64,
+        scenarios: &["grown", "grown_in_huge_pages", "grown_below", "taken", "taken_in_huge_pages"],
         ..PLAIN
     },
     // Who runs it, and where.

@@ -64,7 +64,45 @@ pub const PROGRAMS: &[Program] = &[
         grows_in: &["grower::grow_in_rust", "grower::main"],
         rests_in: &[],
     },
+    Program {
+        name: "c-takes",
+        source: "taker.c",
+        options: TAKES,
+        grows_in: &["touch_pages", "until_killed", "main"],
+        rests_in: &[],
+    },
+    Program {
+        name: "cpp-takes",
+        source: "taker.cpp",
+        options: TAKES,
+        grows_in: &[
+            "takes::touch_pages(char volatile*, unsigned long)",
+            "takes::until_killed()",
+            "main",
+        ],
+        rests_in: &[],
+    },
 ];
+
+const TAKES: &[&str] = &["-static", "-O0"];
+
+/// The functions in which a program takes the amount that it is told: the same in each.
+pub fn takes_in(name: &str) -> Option<&'static [&'static str]> {
+    match name {
+        "c-takes" => Some(&[
+            "by_file",
+            "by_mmap",
+            "in_child",
+            "by_malloc",
+            "by_populate",
+            "on_stack",
+            "shared",
+            "in_thread",
+        ]),
+        "cpp-takes" => Some(&["by_new", "by_vector", "by_template", "in_method"]),
+        _ => None,
+    }
+}
 
 /// The number of a program, by which a workload becomes it; beyond them all for one that there is not.
 pub const fn number(name: &str) -> usize {

@@ -85,7 +85,7 @@ pub enum Work {
         /// How much in each.
         mib: usize,
     },
-    /// Fault in anonymous pages one by one, and note begin and end in [`FAULTS_NOTED`].
+    /// Fault in anonymous pages one by one, of blocks of 64 KiB, and note begin and end in [`FAULTS_NOTED`].
     Faults {
         /// How much.
         mib: usize,

@@ -19,6 +19,9 @@ pub const EPOCH_NS: u64 = 600_000_000_000;
 pub const NEAR_LEVELS: usize = 4;
 /// Frames kept of a kernel stack.
 pub const KERNEL_FRAMES: usize = 32;
+/// Charges from one user stack of which one has its kernel stack unwound, which costs most of all;
+/// the others count for the one that was unwound last.
+pub const CHARGES_PER_KERNEL_STACK: u64 = 16;
 /// A `page_counter.max` from here on is no limit: `PAGE_COUNTER_MAX` is `LONG_MAX / PAGE_SIZE`. Pages.
 pub const NO_LIMIT_PAGES: u64 = 1 << 46;
 
@@ -93,6 +96,10 @@ pub struct Charged {
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct UserStack {
+    /// Charges from it so far.
+    pub charges: u64,
+    /// Hash of the kernel stack that was unwound last; 0: none was.
+    pub kernel_stack: u64,
     /// Innermost first; status 0 behind the last.
     pub frames: [UserFrame; USER_FRAMES],
 }
@@ -109,6 +116,6 @@ const _: () = {
     assert!(size_of::<Curve>() == 3112);
     assert!(size_of::<Charger>() == 40);
     assert!(size_of::<Charged>() == 72);
-    assert!(size_of::<UserStack>() == 1024);
+    assert!(size_of::<UserStack>() == 1040);
     assert!(size_of::<KernelStack>() == 256);
 };

@@ -26,6 +26,7 @@
 
 mod emit;
 mod growth_maps;
+mod growth_stacks;
 mod kernel;
 mod log;
 mod maps;

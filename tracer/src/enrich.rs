@@ -7,6 +7,7 @@
 pub mod bounded;
 pub mod container;
 pub mod finder;
+pub mod growing;
 pub mod metadata;
 pub mod passwd;
 pub mod privacy;

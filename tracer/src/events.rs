@@ -173,7 +173,7 @@ pub struct Counter {
 }
 
 /// A frame of a user stack.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(untagged)]
 pub enum UserFrame {
     /// The file is known.

@@ -135,14 +135,16 @@ impl FactSource for Finder {
     }
 
     fn growth(&mut self, seq: u64, oom_memcg: u64) -> Option<Box<Recorded>> {
-        let recorded = Box::new(self.growth.as_mut()?.read(oom_memcg)?);
+        let growth::Read { recorded, growers } = self.growth.as_ref()?.read(oom_memcg)?;
+        self.stacks.grown(seq, &growers);
+        let recorded = Box::new(recorded);
         self.found.push(Fact::Growth { seq, recorded: recorded.clone() });
         Some(recorded)
     }
 
     fn grows(&mut self, tgid: i32) {
-        if let Some(growth) = &mut self.growth {
-            growth.grows(tgid);
+        if let Ok(pid) = u32::try_from(tgid) {
+            self.stacks.stacks.grows(pid);
         }
     }
 }

@@ -13,11 +13,13 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use oomwhy_tests::bench::{
-    Bench, COMPARISON_FILE, COUNTS_FILE, Comparison, Counts, FAULTS_FILE, Faults,
+    Bench, COMPARISON_FILE, COUNTS_FILE, Comparison, Counts, FAULTS_FILE, Faults, Tool,
 };
-use oomwhy_tests::matrix::{self, Arch};
+use oomwhy_tests::matrix::{self, Arch, Kernel};
 use oomwhy_tests::plan::Plan;
 use serde::de::DeserializeOwned;
+
+use document::Part;
 
 use crate::initramfs::{Initramfs, Source};
 use crate::kernels::{self, CachedKernel};
@@ -50,7 +52,7 @@ pub(crate) struct Arguments {
     /// Leave bpftrace out: it takes 200 MB of libraries along
     #[arg(long)]
     no_bpftrace: bool,
-    /// Update the table in docs/overhead.md
+    /// Update the tables in docs/overhead.md
     #[arg(long)]
     write: bool,
     #[command(flatten)]
@@ -75,11 +77,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         "the limits are those of amd64: no bench on another architecture"
     );
     let initramfs = Initramfs::build(Arch::Amd64, &arguments.source)?;
-    let mut recorder = Ok(());
-    for kernel in &kernels {
-        // Told at the end: the rest is measured all the same.
-        recorder = recorder.and(faults(&kernels::cached(kernel)?, &initramfs));
-    }
+    let recorder = faults(arguments, &kernels, &initramfs)?;
     if arguments.faults {
         return recorder;
     }
@@ -103,17 +101,33 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let table = table::render(&costs);
     println!("\n{table}");
     if arguments.write {
-        document::update(&table)?;
+        document::update(Part::Kills, &table)?;
     }
     limits::check(&costs).and(recorder)
 }
 
-/// Prints what the growth recorder costs, which is in docs/overhead.md too.
-fn faults(kernel: &CachedKernel, initramfs: &Initramfs) -> Result<()> {
-    let faults: Faults =
-        boot(kernel, initramfs, Bench::Faults { mib: 64, repeats: 5 }, FAULTS_FILE)?;
-    println!("\n{}", faults::render(&kernel.release, &faults)?);
-    faults::check(&kernel.release, &faults)
+/// What the growth recorder costs. A promise that is missed is told at the end: the rest is measured all
+/// the same.
+fn faults(arguments: &Arguments, kernels: &[Kernel], initramfs: &Initramfs) -> Result<Result<()>> {
+    let counting = if arguments.no_bpftrace { Vec::new() } else { peers::counting()? };
+    let mut with_tools = initramfs.clone();
+    peers::take_along(&counting, &mut with_tools)?;
+    let tools: Vec<Tool> = counting.iter().map(|packed| packed.tool.clone()).collect();
+    let mut promises = Ok(());
+    let mut tables = Vec::new();
+    for kernel in kernels {
+        let kernel = kernels::cached(kernel)?;
+        let bench = Bench::Faults { mib: 64, repeats: 5, tools: tools.clone() };
+        let faults: Faults = boot(&kernel, &with_tools, bench, FAULTS_FILE)?;
+        tables.push(faults::render(&kernel.release, &faults)?);
+        promises = promises.and(faults::check(&kernel.release, &faults));
+    }
+    let tables = tables.join("\n");
+    println!("\n{tables}");
+    if arguments.write {
+        document::update(Part::Faults, &tables)?;
+    }
+    Ok(promises)
 }
 
 fn count(arguments: &Arguments, kernel: &CachedKernel, initramfs: &Initramfs) -> Result<Counts> {

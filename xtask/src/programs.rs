@@ -15,8 +15,8 @@ const LIBRARIES: &[(&str, &str)] = &[
     ("ld-linux-x86-64.so.2", "/lib64/ld-linux-x86-64.so.2"),
 ];
 
-/// Builds them; each with its name in the guest. Takes a C compiler with a static libc, which the
-/// guest's other programs are linked with as well.
+/// Builds them; each with its name in the guest. Takes compilers of C and C++ with static libraries,
+/// as the guest's other programs do.
 pub(crate) fn build() -> Result<Vec<(PathBuf, String)>> {
     let directory = workspace::target_directory()?.join("programs");
     std::fs::create_dir_all(&directory)
@@ -36,12 +36,13 @@ pub(crate) fn build() -> Result<Vec<(PathBuf, String)>> {
 
 fn compiler(program: &Program, target: &Path) -> Command {
     let source = workspace::root().join("tests/programs").join(program.source);
-    let mut command = if Path::new(program.source).extension().is_some_and(|it| it == "rs") {
+    let language = Path::new(program.source).extension().and_then(|it| it.to_str());
+    let mut command = if language == Some("rs") {
         let mut command = Command::new("rustc");
         command.arg("--edition=2024");
         command
     } else {
-        let mut command = Command::new("cc");
+        let mut command = Command::new(if language == Some("cpp") { "c++" } else { "cc" });
         command.args(["-O2", "-Wall", "-Werror", "-Wl,--build-id"]);
         command
     };

@@ -3,15 +3,21 @@
 use serde_json::Value;
 
 use super::check::Check;
-use crate::scenario::{Scenario, Step};
+use crate::programs::takes_in;
+use crate::scenario::{Process, Scenario, Step};
 use crate::workload::{GROWING, Work};
 
 /// `MEMCG_CHARGE_BATCH`: what a CPU charges at once and may not have used yet. Bytes.
 const BATCH: i64 = 64 * 4096;
 /// CPUs of a virtual machine.
 const CPUS: i64 = 2;
+/// Functions that take blocks from the heap.
+const SMALL_BLOCKS: [&str; 3] = ["grow_small_blocks", "by_malloc", "by_new"];
 /// Share of the amount by which the profile may be off, percent.
 const OFF_BY_PERCENT: i64 = 5;
+
+/// Time of less has no shape but that of a burst, ns.
+const SHORT_NS: i64 = 10_000_000_000;
 
 /// Where growth was recorded.
 pub(super) fn judge(check: &mut Check, scenario: &Scenario, kills: &[Value]) {
@@ -19,11 +25,45 @@ pub(super) fn judge(check: &mut Check, scenario: &Scenario, kills: &[Value]) {
         return;
     }
     for report in kills {
-        last_point(check, report);
-        if let Some(mib) = amount(scenario) {
-            amounts(check, report, mib << 20);
+        let victim = report["victims"][0]["comm"].as_str().unwrap_or_default();
+        check.within(format!("growth of {victim}"));
+        if is_refused(report) {
+            check.leave();
+            continue;
         }
+        last_point(check, report);
+        kind(check, scenario, victim, report);
+        if let Some((functions, mib)) = taken(scenario, victim) {
+            amounts(check, report, victim, functions, mib << 20);
+        }
+        check.leave();
     }
+}
+
+/// Whether there is none for a reason that the report gives and that is the right one.
+fn is_refused(report: &Value) -> bool {
+    let missing = report["source"]["missing"].as_array().into_iter().flatten();
+    let why = missing.filter(|it| it["field"] == "growth").find_map(|it| it["why"].as_str());
+    let is_global = report["constraint"] == "none";
+    report["growth"].is_null()
+        && why.is_some_and(|why| {
+            if is_global { why.starts_with("the whole host") } else { why.starts_with("lockdown=") }
+        })
+}
+
+/// Who pauses between two MiB grows steadily, and who is done within seconds at once.
+fn kind(check: &mut Check, scenario: &Scenario, victim: &str, report: &Value) {
+    let Some(process) = processes(scenario).find(|process| process.comm == victim) else { return };
+    let curve = report["growth"]["curve"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let t_ns = |point: Option<&Value>| point.and_then(|it| it["t_ns"].as_i64()).unwrap_or_default();
+    let span = t_ns(curve.last()) - t_ns(curve.first());
+    let expected = match process.pause_ms {
+        Some(_) => "steady",
+        // Recorded from the start, so that it has all of the limit to rise to.
+        None if scenario.options.contains(&"0%") && span < SHORT_NS => "burst",
+        None => return,
+    };
+    check.equal("its kind", report["growth"]["kind"].as_str().unwrap_or_default(), expected);
 }
 
 /// The curve ends where the limit was hit.
@@ -39,19 +79,30 @@ fn last_point(check: &mut Check, report: &Value) {
     }
 }
 
-fn amount(scenario: &Scenario) -> Option<i64> {
-    scenario.steps.iter().find_map(|step| match step {
-        Step::Start { process, .. } => match process.work {
-            Work::Grow { mib } => i64::try_from(mib).ok(),
-            _ => None,
-        },
+fn processes(scenario: &Scenario) -> impl Iterator<Item = &'static Process> {
+    let steps: &'static [Step] = scenario.steps;
+    steps.iter().filter_map(|step| match step {
+        Step::Start { process, .. } => Some(process),
         _ => None,
     })
 }
 
-fn amounts(check: &mut Check, report: &Value, bytes: i64) {
-    let stacks = report["growth"]["stacks"].as_array().cloned().unwrap_or_default();
-    for function in GROWING {
+/// The functions in which a process takes so many MiB each.
+fn taken(scenario: &Scenario, comm: &str) -> Option<(&'static [&'static str], i64)> {
+    let work = processes(scenario).find(|process| process.comm == comm)?.work;
+    let (functions, mib) = match work {
+        Work::Grow { mib } => (GROWING, mib),
+        Work::Become { mib, .. } => (takes_in(comm)?, mib),
+        _ => return None,
+    };
+    Some((functions, i64::try_from(mib).ok()?))
+}
+
+/// Also of its children, which have its name, but not of who was killed before.
+fn amounts(check: &mut Check, report: &Value, victim: &str, functions: &[&str], bytes: i64) {
+    let mut stacks = report["growth"]["stacks"].as_array().cloned().unwrap_or_default();
+    stacks.retain(|stack| stack["comm"] == victim);
+    for function in functions {
         let of_it =
             stacks.iter().filter(|stack| names(stack, function) || is_mallocs(stack, function));
         let found: i64 = of_it.filter_map(|stack| stack["bytes"].as_i64()).sum();
@@ -62,15 +113,19 @@ fn amounts(check: &mut Check, report: &Value, bytes: i64) {
 /// malloc writes between small blocks, and has no frame pointers: who called it is not seen.
 fn is_mallocs(stack: &Value, function: &str) -> bool {
     let innermost = stack["user_stack"][0]["symbol"].as_str().unwrap_or_default();
-    function == "grow_small_blocks" && innermost.contains("malloc")
+    SMALL_BLOCKS.contains(&function) && innermost.contains("malloc")
 }
 
 /// Whether the function is one of the frames.
 fn names(stack: &Value, function: &str) -> bool {
     let frames = stack["user_stack"].as_array().into_iter().flatten();
-    frames
-        .filter_map(|frame| frame["symbol"].as_str())
-        .any(|symbol| symbol.rsplit("::").next() == Some(function))
+    frames.filter_map(|frame| frame["symbol"].as_str()).any(|symbol| short(symbol) == function)
+}
+
+/// `by_template` of `void takes::by_template<double>(unsigned long)`.
+fn short(symbol: &str) -> &str {
+    let name = symbol.split(['(', '<']).next().unwrap_or_default();
+    name.rsplit("::").next().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -78,10 +133,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::scenarios;
 
     fn disagreements(stacks: &Value) -> Vec<String> {
         let mut check = Check::default();
-        amounts(&mut check, &json!({ "growth": { "stacks": stacks } }), 100);
+        let report = json!({ "growth": { "stacks": stacks } });
+        amounts(&mut check, &report, "hog", GROWING, 100);
         check.disagreements
     }
 
@@ -89,12 +146,57 @@ mod tests {
     fn each_function_must_have_its_amount() {
         let stack = |function: &str, bytes| {
             let symbol = format!("guest_init::hog::grow::{function}");
-            json!({ "bytes": bytes, "user_stack": [{ "symbol": "touch" }, { "symbol": symbol }] })
+            json!({ "comm": "hog", "bytes": bytes,
+                "user_stack": [{ "symbol": "touch" }, { "symbol": symbol }] })
         };
         let mut stacks: Vec<Value> = GROWING.iter().map(|name| stack(name, 104)).collect();
         assert!(disagreements(&json!(stacks)).is_empty());
         stacks[0]["bytes"] = json!(106);
+        stacks[1]["comm"] = json!("other");
         stacks.pop();
-        assert_eq!(disagreements(&json!(stacks)).len(), 2);
+        assert_eq!(disagreements(&json!(stacks)).len(), 3);
+    }
+
+    #[test]
+    fn a_function_of_any_language_is_known_by_its_short_name() {
+        for (symbol, name) in [
+            ("by_malloc", "by_malloc"),
+            ("guest_init::hog::grow::grow_stack", "grow_stack"),
+            ("takes::Worker::in_method() const", "in_method"),
+            ("void takes::by_template<double>(unsigned long)", "by_template"),
+        ] {
+            assert_eq!(short(symbol), name);
+        }
+    }
+
+    #[test]
+    fn without_growth_the_right_reason_must_be_given() {
+        let refused = |constraint: &str, why: &str| {
+            is_refused(&json!({ "constraint": constraint,
+                "source": { "missing": [{ "field": "growth", "why": why }] } }))
+        };
+        assert!(refused("none", "the whole host ran out of memory"));
+        assert!(refused("memcg", "lockdown=confidentiality: unreadable"));
+        assert!(!refused("memcg", "the whole host ran out of memory"));
+        assert!(!refused("memcg", "nothing was charged"));
+        assert!(!is_refused(&json!({ "constraint": "none" })));
+    }
+
+    #[test]
+    fn a_leak_must_be_steady_and_what_is_over_at_once_a_burst() {
+        let taken = scenarios::all().find(|scenario| scenario.name == "taken").unwrap();
+        let disagreements = |comm: &str, kind: &str, seconds: i64| {
+            let t_ns = seconds * 1_000_000_000;
+            let report = json!({ "growth": { "kind": kind,
+                "curve": [{ "t_ns": 1 }, { "t_ns": 1 + t_ns }] } });
+            let mut check = Check::default();
+            super::kind(&mut check, taken, comm, &report);
+            check.disagreements.len()
+        };
+        assert_eq!(disagreements("hog", "steady", 12), 0);
+        assert_eq!(disagreements("hog", "burst", 12), 1);
+        assert_eq!(disagreements("c-takes", "burst", 3), 0);
+        assert_eq!(disagreements("c-takes", "unknown", 3), 1);
+        assert_eq!(disagreements("c-takes", "steady", 12), 0);
     }
 }

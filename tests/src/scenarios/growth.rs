@@ -1,12 +1,15 @@
 //! What grew, and from where: known amounts in known functions.
 
 use super::{HOG, ONE_KILL, WATCHER};
+use crate::programs::number;
 use crate::scenario::{Expected, Process, Scenario, Step, Until, Want, Watcher};
 use crate::workload::Work;
 
 const POD: &str = "/kubepods/pod9999";
 const UNLIMITED_CONTAINER: &str = "/kubepods/pod9999/ctr-any";
 const GROWING_CONTAINER: &str = "/kubepods/pod5678/ctr-grow";
+const TAKEN: &str = "/taken";
+const STEADY: &str = "/steady";
 
 /// What is recorded of every kill.
 const RECORDED: &[Expected] = &[Expected {
@@ -42,6 +45,46 @@ pub(super) const ALL: &[Scenario] = &[
         options: &["--growth", "--growth-above", "0%"],
         ..ONE_KILL
     },
+    // Kinds of memory and languages; beside them one that leaks slowly.
+    Scenario {
+        name: "taken",
+        steps: &[
+            Step::Write { file: HUGE_PAGES, value: "never" },
+            Step::Cgroup { path: STEADY, limits: &[("memory.max", "64M")] },
+            Step::Start {
+                process: Process {
+                    cgroup: STEADY,
+                    pause_ms: Some(170),
+                    work: Work::Anon { mib: 200 },
+                    ..HOG
+                },
+                until: Until::Started,
+            },
+            Step::Cgroup { path: TAKEN, limits: &[("memory.max", "464M")] },
+            taker("c-takes"),
+            REPORTED,
+            taker("cpp-takes"),
+            Step::AwaitReports { outcome: "killed", count: 3 },
+        ],
+        victims: &[("c-takes", 1), ("cpp-takes", 1), ("hog", 1)],
+        reports: &[Expected { count: (3, 3), ..TAKEN_REPORT }],
+        options: &["--growth", "--growth-above", "0%"],
+        ..ONE_KILL
+    },
+    Scenario {
+        name: "taken_in_huge_pages",
+        steps: &[
+            Step::Write { file: HUGE_PAGES, value: "always" },
+            Step::Cgroup { path: TAKEN, limits: &[("memory.max", "464M")] },
+            taker("c-takes"),
+            REPORTED,
+            taker("cpp-takes"),
+        ],
+        victims: &[("c-takes", 1), ("cpp-takes", 1)],
+        reports: &[Expected { count: (2, 2), ..TAKEN_REPORT }],
+        options: &["--growth", "--growth-above", "0%"],
+        ..ONE_KILL
+    },
     // The limit is that of the level above, and is recorded from half of it on.
     Scenario {
         name: "grown_below",
@@ -59,6 +102,27 @@ pub(super) const ALL: &[Scenario] = &[
         ..ONE_KILL
     },
 ];
+
+const TAKEN_REPORT: Expected = Expected {
+    outcome: "killed",
+    count: (1, 1),
+    says: &[("source.hooks.page_counter_try_charge", Want::Text("fexit"))],
+};
+
+/// oomwhy has time for the next one: who grows and is gone while it is busy with the kill before may stay
+/// without names.
+const REPORTED: Step = Step::AwaitReports { outcome: "killed", count: 1 };
+
+/// So much in each of its functions, and what is left of the limit.
+const fn taker(name: &'static str) -> Step {
+    let process = Process {
+        comm: name,
+        cgroup: TAKEN,
+        work: Work::Become { program: number(name), mib: 48 },
+        ..HOG
+    };
+    Step::Start { process, until: Until::Killed }
+}
 
 /// The same by kprobes.
 const BY_KPROBE: Watcher = Watcher {

@@ -36,6 +36,8 @@ pub(super) const ALL: &[Scenario] = &[
                 ("victims[greedy].points", Want::Absent),
             ],
         }],
+        // Nobody's limit: it says why there is no growth.
+        options: &["--growth"],
         ..ONE_KILL
     },
     Scenario {

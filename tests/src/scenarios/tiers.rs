@@ -70,6 +70,8 @@ pub(super) const ALL: &[Scenario] = &[
             START_SLEEPER,
             START_HOG,
         ],
+        // Nor can growth be recorded, and it says so.
+        options: &["--growth"],
         ..ONE_KILL
     },
 ];

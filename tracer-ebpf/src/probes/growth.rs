@@ -11,28 +11,25 @@
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{BPF_F_USER_BUILD_ID, BPF_F_USER_STACK, BPF_NOEXIST},
+    bindings::BPF_NOEXIST,
     helpers::{
-        bpf_get_current_comm, bpf_get_current_pid_tgid,
-        generated::{bpf_get_smp_processor_id, bpf_get_stack},
+        bpf_get_current_comm, bpf_get_current_pid_tgid, generated::bpf_get_smp_processor_id,
     },
     macros::{fexit, kprobe, kretprobe},
     programs::{FExitContext, ProbeContext, RetProbeContext},
 };
 use oomwhy_common::{
-    event::{GrowerEvent, MAX_LEVELS, USER_FRAMES, kind},
+    event::{GrowerEvent, MAX_LEVELS, kind},
     growth::{
-        self, COARSE_NS, COARSE_POINTS, Charged, EPOCH_NS, FINE_NS, FINE_POINTS, KERNEL_FRAMES,
-        NEAR_LEVELS, NO_LIMIT_PAGES, Point, UserStack,
+        self, COARSE_NS, COARSE_POINTS, Charged, EPOCH_NS, FINE_NS, FINE_POINTS, NEAR_LEVELS,
+        NO_LIMIT_PAGES, Point,
     },
 };
 
 use crate::{
     emit,
-    growth_maps::{
-        CHARGED, CHARGES, CURVES, GROWERS, GROWTH_COUNTERS, KERNEL_STACKS, NO_CURVE, SCRATCH,
-        Scratch, TOLD_NS, USER_STACKS,
-    },
+    growth_maps::{CHARGED, CHARGES, CURVES, GROWERS, NO_CURVE, SCRATCH, Scratch, TOLD_NS},
+    growth_stacks::{bump, stacks},
     kernel::{self, Argument, Object, Origin, Untyped, offset},
     objects::{cgroup, memcg, task},
 };
@@ -49,7 +46,7 @@ fn page_counter_try_charge_ret(ctx: FExitContext) -> i32 {
         && let Some(counter) = Object::<Argument>::new(ctx.arg(0))
         && is_near_limit(counter)
     {
-        charged(&ctx, counter.untyped(), ctx.arg(1));
+        charged(&ctx, counter, ctx.arg(1));
     }
     0
 }
@@ -108,15 +105,19 @@ fn is_near(usage: u64, max: u64) -> bool {
 }
 
 #[inline(always)]
-fn charged<C: EbpfContext>(ctx: &C, counter: Object<Untyped>, pages: u64) -> Option<()> {
-    let memcg = counter.container(offset!(memcg_memory));
+fn charged<C, O>(ctx: &C, counter: Object<O>, pages: u64) -> Option<()>
+where
+    C: EbpfContext,
+    O: Origin,
+{
+    let memcg = counter.untyped().container(offset!(memcg_memory));
     let leaf = identity(memcg)?;
     let scratch = SCRATCH.get_ptr_mut(0)?;
     // SAFETY: this CPU's own entry, and the program does not interrupt itself.
     let scratch = unsafe { &mut *scratch };
     let now = emit::now();
     scratch.near = [0; NEAR_LEVELS];
-    points(scratch, counter, now);
+    points(scratch, counter, leaf, now);
     let is_own = kernel::current()
         .and_then(task::memory_css)
         .is_some_and(|css| css.address() == memcg.address());
@@ -145,15 +146,20 @@ fn identity(memcg: Object<Untyped>) -> Option<u64> {
     cgroup::id(cgroup)
 }
 
-/// A point for each level near its limit, whose ids stay in the scratch area.
+/// A point for each level near its limit, whose ids stay in the scratch area. `leaf_id` is that of the
+/// lowest one.
 #[inline(always)]
-fn points(scratch: &mut Scratch, leaf: Object<Untyped>, now: u64) -> Option<()> {
+fn points<O: Origin>(scratch: &mut Scratch, leaf: Object<O>, leaf_id: u64, now: u64) -> Option<()> {
     let mut counter = leaf;
     let mut found = 0_usize;
-    for _ in 0..MAX_LEVELS {
+    for level in 0..MAX_LEVELS {
         let (usage, max) = (memcg::usage(counter)?, memcg::max(counter)?);
         if is_near(usage, max) {
-            let id = identity(counter.container(offset!(memcg_memory)))?;
+            let id = if level == 0 {
+                leaf_id
+            } else {
+                identity(counter.untyped().container(offset!(memcg_memory)))?
+            };
             *scratch.near.get_mut(found)? = id;
             found += 1;
             point(id, Point { t_ns: now, usage, max });
@@ -192,64 +198,6 @@ fn point(id: u64, point: Point) -> Option<()> {
     Some(())
 }
 
-/// Both stacks into their maps, their hashes into the key. `tgid` 0: the user stack is somebody
-/// else's.
-#[inline(always)]
-fn stacks<C: EbpfContext>(ctx: &C, scratch: &mut Scratch, tgid: u64) {
-    const USER_BYTES: u32 = (USER_FRAMES * size_of::<u64>()) as u32;
-    const KERNEL_BYTES: u32 = (KERNEL_FRAMES * size_of::<u64>()) as u32;
-    scratch.key.user_stack = 0;
-    scratch.key.kernel_stack = 0;
-    let frames = scratch.kernel_stack.frames.as_mut_ptr().cast();
-    // SAFETY: the helper writes exactly the given size, that of the array.
-    if unsafe { bpf_get_stack(ctx.as_ptr(), frames, KERNEL_BYTES, 0) } > 0 {
-        let hash = hash(&scratch.kernel_stack.frames, 0);
-        scratch.key.kernel_stack = hash;
-        if KERNEL_STACKS.get_ptr(hash).is_none()
-            && KERNEL_STACKS.insert(hash, &scratch.kernel_stack, 0).is_err()
-        {
-            bump(growth::DROPPED);
-        }
-    }
-    if tgid == 0 {
-        return;
-    }
-    let frames = scratch.ips.as_mut_ptr().cast();
-    let flags = u64::from(BPF_F_USER_STACK);
-    // SAFETY: as above.
-    if unsafe { bpf_get_stack(ctx.as_ptr(), frames, USER_BYTES, flags) } > 0 {
-        let hash = hash(&scratch.ips, tgid);
-        scratch.key.user_stack = hash;
-        if USER_STACKS.get_ptr(hash).is_none() {
-            keep_user_stack(ctx, scratch, hash);
-        }
-    }
-}
-
-/// The same stack with build ids: a walk through its files, once.
-#[inline(always)]
-fn keep_user_stack<C: EbpfContext>(ctx: &C, scratch: &mut Scratch, hash: u64) {
-    const BYTES: u32 = size_of::<UserStack>() as u32;
-    let frames = scratch.user_stack.frames.as_mut_ptr().cast();
-    let flags = u64::from(BPF_F_USER_STACK | BPF_F_USER_BUILD_ID);
-    // SAFETY: the helper writes exactly the given size, that of the array.
-    let written = unsafe { bpf_get_stack(ctx.as_ptr(), frames, BYTES, flags) };
-    if written <= 0 || USER_STACKS.insert(hash, &scratch.user_stack, 0).is_err() {
-        bump(growth::DROPPED);
-    }
-}
-
-/// Never 0. Frames behind the last are 0: the helper clears them.
-#[inline(always)]
-fn hash<const N: usize>(frames: &[u64; N], seed: u64) -> u64 {
-    let mut hash = seed ^ 0xcbf2_9ce4_8422_2325;
-    for index in 0..N {
-        hash = (hash ^ frames[index]).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        hash ^= hash >> 29;
-    }
-    hash | 1
-}
-
 /// Adds the pages to what the key has.
 #[inline(always)]
 fn count(scratch: &mut Scratch, pages: u64, epoch: u64) {
@@ -283,14 +231,6 @@ fn add(known: &mut Charged, pages: u64, epoch: u64) {
         known.epoch = epoch;
     }
     known.pages += pages;
-}
-
-#[inline(always)]
-fn bump(counter: u32) {
-    if let Some(value) = GROWTH_COUNTERS.get_ptr_mut(counter) {
-        // SAFETY: this CPU's own slot of a per-CPU array.
-        unsafe { *value += 1 };
-    }
 }
 
 /// Tells userspace that the process that runs grows; once, and not too many at a time.

@@ -61,7 +61,7 @@ pub(super) fn watch(
         talk(&fallback(refusal));
     }
     protect_self();
-    let context = context(refusal);
+    let context = context(refusal, arguments.growth);
     let host = host(&context);
     let banner = format!(
         "Tracing OOM kills on {} (kmsg). Ctrl-C to stop.",
@@ -117,19 +117,23 @@ fn closed(error: &io::Error) -> Failure {
     Failure { exit, message: format!("cannot read {DEVICE}: {error}\nhint: {hint}") }
 }
 
-fn context(refusal: Option<&Failure>) -> Context {
+fn context(refusal: Option<&Failure>, growth: bool) -> Context {
     let why = refusal.and_then(|refusal| refusal.message.lines().next());
     let probes = why.map(|why| Missing { field: "probes".to_owned(), why: why.to_owned() });
     let gap = Missing {
         field: "gap".to_owned(),
         why: "with the kernel's log kills are not compared with the kernel's count".to_owned(),
     };
+    let growth = growth.then(|| Missing {
+        field: "growth".to_owned(),
+        why: "with the kernel's log nothing is recorded before a kill".to_owned(),
+    });
     Context {
         page_size: u64::try_from(rustix::param::page_size()).ok(),
         boot_id: line("/proc/sys/kernel/random/boot_id"),
         host: line("/proc/sys/kernel/hostname"),
         kernel: line("/proc/sys/kernel/osrelease"),
-        missing: probes.into_iter().chain([gap]).collect(),
+        missing: probes.into_iter().chain([gap]).chain(growth).collect(),
         ..Context::default()
     }
 }

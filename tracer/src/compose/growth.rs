@@ -4,9 +4,14 @@ use std::collections::BTreeMap;
 
 use super::{Facts, kernel_frames};
 use crate::{
+    events::Invocation,
     growth::{Place, Recorded, Usage, kind},
-    report::{Growth, GrowthPoint, GrowthRate, GrowthStack, Missing, lossy},
+    report::{Frame, Growth, GrowthPoint, GrowthRate, GrowthStack, Missing, lossy},
+    user_symbols::{Name, UserNames},
 };
+
+/// Where it is recorded.
+const HOOK: &str = "page_counter_try_charge";
 
 /// ns.
 const MINUTE: u64 = 60_000_000_000;
@@ -30,17 +35,38 @@ pub(super) fn growth(facts: Facts<'_>, names: &BTreeMap<i32, String>) -> Option<
     })
 }
 
-/// What the recorder had no room for.
-pub(super) fn missing(recorded: &Recorded) -> Option<Missing> {
-    let Recorded { pushed_out, dropped, .. } = *recorded;
-    if pushed_out == 0 && dropped == 0 {
-        return None;
+/// What the recorder did not have, though it ran.
+pub(super) fn missing(facts: Facts<'_>) -> Option<Missing> {
+    let missing = |field: &str, why: String| Missing { field: field.to_owned(), why };
+    if let Some(recorded) = &facts.account.growth {
+        return no_room(recorded).map(|why| missing("growth.stacks", why));
     }
-    let why = format!(
-        "since the start the recorder had no room for {dropped} charges and stacks, and {pushed_out} \
-         places gave way to newer ones"
-    );
-    Some(Missing { field: "growth.stacks".to_owned(), why })
+    let invocation = facts.account.invocation.as_ref()?;
+    let is_recorded = facts.host.hooks.contains_key(HOOK);
+    is_recorded.then(|| missing("growth", not_recorded(invocation).to_owned()))
+}
+
+fn no_room(recorded: &Recorded) -> Option<String> {
+    let Recorded { pushed_out, dropped, .. } = *recorded;
+    (pushed_out != 0 || dropped != 0).then(|| {
+        format!(
+            "since the start the recorder had no room for {dropped} charges and stacks, and \
+             {pushed_out} places gave way to newer ones"
+        )
+    })
+}
+
+fn not_recorded(invocation: &Invocation) -> &'static str {
+    if !invocation.choice_made {
+        "it is read when a process is chosen, and none was"
+    } else if invocation.is_memcg == Some(false) {
+        "the whole host ran out of memory: growth is recorded below the limits of memory cgroups"
+    } else if invocation.oom_memcg.as_ref().is_none_or(|memcg| memcg.id.is_none()) {
+        "which memory cgroup was at its limit is not known"
+    } else {
+        "nothing was charged to the memory cgroup while it was above its share of the limit \
+         (--growth-above)"
+    }
 }
 
 fn rates(curve: &[GrowthPoint]) -> Option<GrowthRate> {
@@ -68,14 +94,51 @@ fn share(recorded: &Recorded) -> Option<f64> {
 }
 
 fn stack(facts: Facts<'_>, place: &Place, names: &BTreeMap<i32, String>) -> GrowthStack {
+    let user = Names::new(facts.findings.user_names.get(&(facts.account.seq, place.tgid)));
     // The name of the process, where the report has it; else that of the thread.
     let comm = names.get(&place.tgid).cloned().unwrap_or_else(|| lossy(&place.comm).0);
     GrowthStack {
         bytes: facts.bytes(place.pages),
         pid: (place.tgid != 0).then_some(place.tgid),
         comm: (place.tgid != 0).then_some(comm),
-        user_stack: (!place.user.is_empty()).then(|| place.user.clone()),
+        user_stack: (!place.user.is_empty())
+            .then(|| place.user.iter().map(|frame| user.of(frame)).collect()),
         kernel_stack: (!place.kernel.is_empty())
             .then(|| kernel_frames(facts.findings, &place.kernel)),
+    }
+}
+
+/// Names of one process' frames.
+struct Names<'a> {
+    places: BTreeMap<(&'a str, u64), &'a Name>,
+    ips: BTreeMap<String, &'a Name>,
+}
+
+impl<'a> Names<'a> {
+    fn new(names: Option<&'a UserNames>) -> Self {
+        let places = names.into_iter().flat_map(|names| &names.places);
+        let ips = names.into_iter().flat_map(|names| &names.addresses);
+        Self {
+            places: places
+                .map(|(place, name)| ((place.build_id.as_str(), place.file_offset), name))
+                .collect(),
+            ips: ips.map(|(ip, name)| (format!("{ip:#x}"), name)).collect(),
+        }
+    }
+
+    /// The frame with its name, if it has none yet.
+    fn of(&self, frame: &Frame) -> Frame {
+        let name = match frame {
+            Frame { build_id: Some(build_id), file_offset: Some(offset), .. } => {
+                self.places.get(&(build_id.as_str(), *offset))
+            }
+            Frame { ip: Some(ip), .. } => self.ips.get(ip),
+            _ => None,
+        };
+        let (Some(name), None) = (name, &frame.file) else {
+            return frame.clone();
+        };
+        let Name { symbol, offset, file } = (*name).clone();
+        Frame { symbol, offset, file, ..frame.clone() }
     }
 }

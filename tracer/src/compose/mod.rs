@@ -115,7 +115,7 @@ pub fn compose(account: &Account, host: &Host, findings: &Findings) -> OomReport
     report.victims = victims::victims(facts, report.candidates.as_ref());
     report.source.missing.extend(who::missing(facts));
     report.growth = growth::growth(facts, &names(&report));
-    report.source.missing.extend(account.growth.as_deref().and_then(growth::missing));
+    report.source.missing.extend(growth::missing(facts));
     match &account.mark {
         Some(mark) => marks::finish_missing(&mut report, account, mark),
         None => missing::finish(&mut report, account, findings),
@@ -260,6 +260,11 @@ fn kernel_frame(findings: &Findings, ip: u64) -> Frame {
 fn user_frames(facts: Facts<'_>, pid: i32, frames: &[UserFrame]) -> Vec<Frame> {
     let names = facts.findings.user_names.get(&(facts.account.seq, pid));
     frames.iter().map(|frame| user_frame(names, frame)).collect()
+}
+
+/// A frame as it is known before anybody has looked for its name.
+pub fn unnamed(frame: &UserFrame) -> Frame {
+    user_frame(None, frame)
 }
 
 fn user_frame(names: Option<&UserNames>, frame: &UserFrame) -> Frame {

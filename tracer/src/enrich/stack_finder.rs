@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::stacks::Stacks;
 use crate::{
     events::{Body, Context, Event, Name, Part, Task, UserFrame},
+    growth::Grower,
     user_symbols::{Hint, Process},
 };
 
@@ -59,6 +60,15 @@ impl StackFinder {
             Body::Context(context) => self.context(seq, context),
             _ => {}
         }
+    }
+
+    /// These have grown: who still lives is opened first, who dies was before.
+    pub fn grown(&mut self, seq: u64, growers: &[Grower]) {
+        for grower in growers {
+            self.stacks.grows(grower.pid);
+        }
+        let growers = growers.iter().map(|Grower { pid, frames }| (*pid, frames.as_slice()));
+        self.stacks.ask_grown(seq, growers);
     }
 
     /// The reports of this invocation are told.
@@ -136,5 +146,14 @@ mod tests {
         assert_eq!(seen.hint, hint);
         finder.forget(3);
         assert!(finder.seen.is_empty());
+    }
+
+    #[test]
+    fn a_report_waits_for_the_names_of_what_grew() {
+        let mut finder = StackFinder::default();
+        finder.grown(4, &[Grower { pid: 7, frames: Vec::new() }]);
+        assert!(finder.stacks.new_seqs().is_empty());
+        finder.grown(5, &[Grower { pid: 7, frames: vec![UserFrame::Ip { ip: 1 }] }]);
+        assert_eq!(finder.stacks.new_seqs(), [5].into());
     }
 }

@@ -14,9 +14,10 @@ use std::{
 
 use tokio::sync::Notify;
 
+use super::growing::GrowingFiles;
 use crate::{
     events::UserFrame,
-    user_symbols::{Hint, Place, Process, UserNames, UserSymbols},
+    user_symbols::{Hint, Name, Place, Process, UserNames, UserSymbols},
 };
 
 /// How long the close of a report is put off for names: a loaded host takes its time over them, and
@@ -39,6 +40,8 @@ struct Question {
 enum Ask {
     Open(Process),
     Name(Question),
+    /// They have grown, and a report is about it.
+    Grown(Vec<Question>),
 }
 
 /// The names of a stack.
@@ -57,6 +60,7 @@ pub struct Answer {
 struct Shared {
     answers: Mutex<Vec<(u64, u32, UserNames)>>,
     answered: Arc<Notify>,
+    growing: GrowingFiles,
 }
 
 impl Shared {
@@ -93,24 +97,46 @@ impl Stacks {
         self.send(Ask::Open(process));
     }
 
+    /// Opens the files of a process that grows near a limit, at once: the thread may be busy for longer
+    /// than the process lives.
+    pub fn grows(&self, pid: u32) {
+        self.shared.growing.open(pid);
+    }
+
     /// Asks for the names of a stack. A full queue is not waited for.
     pub fn ask(&mut self, seq: u64, process: Process, hint: Option<Hint>, frames: &[UserFrame]) {
-        let mut question = Question { seq, process, hint, places: Vec::new(), ips: Vec::new() };
-        for frame in frames {
-            match frame {
-                UserFrame::File { build_id, file_offset } => question
-                    .places
-                    .push(Place { build_id: build_id.clone(), file_offset: *file_offset }),
-                UserFrame::Ip { ip } => question.ips.push(*ip),
-            }
+        if !frames.is_empty() {
+            let question = question(seq, process, hint, frames);
+            self.wait_for(seq, 1, Ask::Name(question));
         }
-        if !frames.is_empty() && self.send(Ask::Name(question)) {
-            let open = self.open.entry(seq).or_insert(Open { count: 0, since: Instant::now() });
-            if open.count == 0 {
-                self.new.insert(seq);
-            }
-            open.count += 1;
+    }
+
+    /// Likewise for frames from which processes have grown, by process id.
+    pub fn ask_grown<'a>(
+        &mut self,
+        seq: u64,
+        growers: impl IntoIterator<Item = (u32, &'a [UserFrame])>,
+    ) {
+        // When it was started is read when it is looked at.
+        let process = |pid| Process { pid, started_ns: 0 };
+        let growers = growers.into_iter().filter(|(_, frames)| !frames.is_empty());
+        let questions: Vec<Question> =
+            growers.map(|(pid, frames)| question(seq, process(pid), None, frames)).collect();
+        if !questions.is_empty() {
+            let count = questions.len();
+            self.wait_for(seq, count, Ask::Grown(questions));
         }
+    }
+
+    fn wait_for(&mut self, seq: u64, answers: usize, ask: Ask) {
+        if !self.send(ask) {
+            return;
+        }
+        let open = self.open.entry(seq).or_insert(Open { count: 0, since: Instant::now() });
+        if open.count == 0 {
+            self.new.insert(seq);
+        }
+        open.count += answers;
     }
 
     /// Invocations whose names are being looked for, those that were not told before.
@@ -144,6 +170,19 @@ impl Stacks {
     }
 }
 
+fn question(seq: u64, process: Process, hint: Option<Hint>, frames: &[UserFrame]) -> Question {
+    let mut question = Question { seq, process, hint, places: Vec::new(), ips: Vec::new() };
+    for frame in frames {
+        match frame {
+            UserFrame::File { build_id, file_offset } => question
+                .places
+                .push(Place { build_id: build_id.clone(), file_offset: *file_offset }),
+            UserFrame::Ip { ip } => question.ips.push(*ip),
+        }
+    }
+    question
+}
+
 /// A host that lets us have no thread goes without.
 fn start(shared: Arc<Shared>) -> Option<SyncSender<Ask>> {
     let (sender, questions) = sync_channel(MOST_QUESTIONS);
@@ -153,17 +192,48 @@ fn start(shared: Arc<Shared>) -> Option<SyncSender<Ask>> {
 }
 
 fn run(questions: &Receiver<Ask>, shared: &Shared) {
+    let answer = |question: &Question, names| {
+        shared.answers().push((question.seq, question.process.pid, names));
+        shared.answered.notify_one();
+    };
     let mut symbols = UserSymbols::default();
+    // Apart: those who grow are many, and must not push out the files of who dies.
+    let mut growing = UserSymbols::default();
     for ask in questions {
         match ask {
             Ask::Open(process) => symbols.open(process),
-            Ask::Name(Question { seq, process, hint, places, ips }) => {
-                let names = symbols.resolve(process, hint.as_ref(), &places, &ips);
-                shared.answers().push((seq, process.pid, names));
-                shared.answered.notify_one();
+            Ask::Name(question) => {
+                let Question { process, hint, places, ips, .. } = &question;
+                answer(&question, symbols.resolve(*process, hint.as_ref(), places, ips));
+            }
+            Ask::Grown(questions) => {
+                growing.keep_files(shared.growing.take());
+                let names = names_of_growth(&mut growing, &questions);
+                questions.iter().zip(names).for_each(|(question, names)| answer(question, names));
             }
         }
     }
+}
+
+/// Places are the same whoever is there: one question for all. Addresses are each process' own.
+fn names_of_growth(symbols: &mut UserSymbols, questions: &[Question]) -> Vec<UserNames> {
+    let places: BTreeSet<Place> =
+        questions.iter().flat_map(|question| question.places.iter().cloned()).collect();
+    let places = Vec::from_iter(places);
+    let first = questions.first().map_or(0, |question| question.process.pid);
+    let known: BTreeMap<Place, Name> =
+        symbols.resolve(Process::now(first), None, &places, &[]).places.into_iter().collect();
+    let names = |Question { process, places, ips, .. }: &Question| {
+        let known = |place: &Place| Some((place.clone(), known.get(place)?.clone()));
+        let places = places.iter().filter_map(known).collect();
+        let addresses = if ips.is_empty() {
+            Vec::new()
+        } else {
+            symbols.resolve(Process::now(process.pid), None, &[], ips).addresses
+        };
+        UserNames { places, addresses }
+    };
+    questions.iter().map(names).collect()
 }
 
 #[cfg(test)]
@@ -197,5 +267,25 @@ mod tests {
         assert_eq!(answers.first(), Some(&answer));
         assert_eq!(stacks.settled(), [7]);
         assert!(stacks.settled().is_empty());
+    }
+
+    #[test]
+    fn who_grew_is_answered_process_by_process() {
+        let mut stacks = Stacks::default();
+        let frame = [UserFrame::File { build_id: "00".to_owned(), file_offset: 1 }];
+        stacks.ask_grown(8, [(1, &frame[..0])]);
+        assert!(stacks.new_seqs().is_empty());
+        let pid = std::process::id();
+        stacks.ask_grown(8, [(pid, &frame[..]), (pid + 1, &frame[..]), (1, &frame[..0])]);
+        assert_eq!(stacks.new_seqs(), [8].into());
+        let begin = Instant::now();
+        let mut answered = BTreeSet::new();
+        while answered.len() < 2 && begin.elapsed() < PATIENCE {
+            answered.extend(stacks.answers().into_iter().map(|answer| (answer.seq, answer.pid)));
+            thread::yield_now();
+        }
+        let pid = i32::try_from(pid).unwrap();
+        assert_eq!(answered, [(8, pid), (8, pid + 1)].into());
+        assert_eq!(stacks.settled(), [8]);
     }
 }

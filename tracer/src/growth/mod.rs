@@ -2,7 +2,7 @@
 //!
 //! `page_counter_try_charge` is the kernel's own sampler: it is called for every 64 pages that are
 //! charged to a memcg, and for every huge page. [`Recorder`] reads what the probe has kept when the
-//! OOM killer has chosen; the rest is pure: `select` takes what belongs to a memcg, `kind` names
+//! OOM killer has chosen, and says which frames want names; the rest is pure: `select` takes what belongs to a memcg, `kind` names
 //! the shape of its curve.
 
 mod kind;
@@ -15,7 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::report::Frame;
 
-pub use self::{kind::kind, recorder::Recorder};
+pub use self::{
+    kind::kind,
+    recorder::{Grower, Read, Recorder},
+};
 
 /// What was recorded of a memcg. Kept in recordings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +64,7 @@ pub struct Place {
     pub tgid: i32,
     /// The task's name; untrusted.
     pub comm: Vec<u8>,
-    /// Innermost first; empty where there is none.
+    /// Innermost first; empty where there is none. Names come later ([`Grower`]), into the findings.
     pub user: Vec<Frame>,
     /// Innermost first.
     pub kernel: Vec<u64>,

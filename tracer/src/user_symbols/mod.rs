@@ -225,9 +225,10 @@ impl UserSymbols {
         named.filter_map(|(address, name)| Some((address.ip, name?))).collect()
     }
 
-    /// Opens the files of a process while it is there, for places that are asked for later.
-    pub fn open_files(&mut self, pid: u32) {
-        for (shown, file) in Mapped::open(pid).unwrap_or_default().files {
+    /// Keeps files that were opened while their process was there ([`files_of`]), for places that are
+    /// asked for next.
+    pub fn keep_files(&mut self, files: impl IntoIterator<Item = (String, File)>) {
+        for (shown, file) in files {
             let kept = self.open.iter().map(|kept| &kept.file);
             let mut there = kept.chain(self.early.iter().map(|(_, file)| file));
             if there.any(|other| is_same(other, &file)) {
@@ -274,7 +275,13 @@ fn request(
     }
 }
 
-fn is_same(one: &File, other: &File) -> bool {
+/// The files that a process has mapped, as it names them. None once it is gone.
+pub fn files_of(pid: u32) -> Vec<(String, File)> {
+    Mapped::open(pid).unwrap_or_default().files
+}
+
+/// Whether both are the same file.
+pub fn is_same(one: &File, other: &File) -> bool {
     let number = |file: &File| file.metadata().map(|it| (it.dev(), it.ino())).ok();
     number(one).is_some_and(|one| number(other) == Some(one))
 }

@@ -1,4 +1,4 @@
-//! The table in docs/overhead.md, between two marks; the words around it are written by hand.
+//! The tables in docs/overhead.md, each between two marks; the words around it are written by hand.
 
 use std::fs;
 
@@ -7,25 +7,44 @@ use anyhow::{Context as _, Result};
 use crate::workspace;
 
 const FILE: &str = "docs/overhead.md";
-const BEGIN: &str = "<!-- cargo xtask bench --write: begin -->\n";
-const END: &str = "<!-- cargo xtask bench --write: end -->\n";
 
-/// Replaces the table.
-pub(crate) fn update(table: &str) -> Result<()> {
+/// One of the tables.
+#[derive(Clone, Copy)]
+pub(crate) enum Part {
+    /// Of `cargo xtask bench`.
+    Kills,
+    /// Of `cargo xtask bench --faults`.
+    Faults,
+}
+
+impl Part {
+    /// The lines around it.
+    fn marks(self) -> [String; 2] {
+        let command = match self {
+            Self::Kills => "cargo xtask bench --write",
+            Self::Faults => "cargo xtask bench --faults --write",
+        };
+        ["begin", "end"].map(|mark| format!("<!-- {command}: {mark} -->\n"))
+    }
+}
+
+/// Replaces a table.
+pub(crate) fn update(part: Part, table: &str) -> Result<()> {
     let path = workspace::root().join(FILE);
     let document =
         fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
-    let document = replaced(&document, table)?;
+    let document = replaced(&document, part, table)?;
     fs::write(&path, document).with_context(|| format!("{} cannot be written", path.display()))?;
     println!("{FILE} has the new table");
     Ok(())
 }
 
-fn replaced(document: &str, table: &str) -> Result<String> {
-    let lost = || format!("{FILE} has lost its marks: the lines {BEGIN:?} and {END:?}");
-    let (before, rest) = document.split_once(BEGIN).with_context(lost)?;
-    let (_old, after) = rest.split_once(END).with_context(lost)?;
-    Ok(format!("{before}{BEGIN}\n{}\n\n{END}{after}", table.trim()))
+fn replaced(document: &str, part: Part, table: &str) -> Result<String> {
+    let [begin, end] = part.marks();
+    let lost = || format!("{FILE} has lost its marks: the lines {begin:?} and {end:?}");
+    let (before, rest) = document.split_once(begin.as_str()).with_context(lost)?;
+    let (_old, after) = rest.split_once(end.as_str()).with_context(lost)?;
+    Ok(format!("{before}{begin}\n{}\n\n{end}{after}", table.trim()))
 }
 
 #[cfg(test)]
@@ -34,10 +53,12 @@ mod tests {
 
     #[test]
     fn only_what_is_between_the_marks_changes() {
-        let document = format!("words\n{BEGIN}old\n{END}more words\n");
-        let once = replaced(&document, "new\n").unwrap();
-        assert_eq!(once, format!("words\n{BEGIN}\nnew\n\n{END}more words\n"));
-        assert_eq!(replaced(&once, "new\n").unwrap(), once);
-        assert!(replaced("words", "new").is_err());
+        let [begin, end] = Part::Kills.marks();
+        let document = format!("words\n{begin}old\n{end}more words\n");
+        let once = replaced(&document, Part::Kills, "new\n").unwrap();
+        assert_eq!(once, format!("words\n{begin}\nnew\n\n{end}more words\n"));
+        assert_eq!(replaced(&once, Part::Kills, "new\n").unwrap(), once);
+        assert!(replaced("words", Part::Kills, "new").is_err());
+        assert!(replaced(&document, Part::Faults, "new").is_err());
     }
 }

@@ -76,6 +76,33 @@ fn bpftrace_script() -> Result<Packed> {
     Ok(Packed { tool, program: Some(BPFTRACE_PROGRAM), script: Some(script) })
 }
 
+/// The usual ways to see where memory goes: a name, and a program of bpftrace. All count by process and user
+/// stack, as the growth recorder does.
+const COUNTERS: [(&str, &str); 4] = [
+    ("page faults", "software:page-faults:1 { @[pid, ustack] = count(); }"),
+    ("one page fault in 64", "software:page-faults:64 { @[pid, ustack] = count(); }"),
+    ("tracepoint kmem:rss_stat", "tracepoint:kmem:rss_stat { @[pid, ustack] = count(); }"),
+    // The workload lies there; one call for 16 pages.
+    ("uprobe on malloc, blocks of 64 KiB", "uprobe:/init:malloc { @[pid, ustack] = sum(arg0); }"),
+];
+
+/// bpftrace, in each of these ways.
+pub(crate) fn counting() -> Result<Vec<Packed>> {
+    find(&[BPFTRACE_PROGRAM], "bpftrace")?;
+    let packed = |(name, program): (&str, &str)| {
+        let script = format!("BEGIN {{ printf(\"Tracing\\n\"); }} {program}");
+        let tool = Tool {
+            name: format!("bpftrace, {name}"),
+            argv: vec![BPFTRACE_PROGRAM.to_owned(), "-e".to_owned(), script],
+            stdout: Stdout::Pipe,
+            ready: "Tracing".to_owned(),
+            report: String::new(),
+        };
+        Packed { tool, program: Some(BPFTRACE_PROGRAM), script: None }
+    };
+    Ok(COUNTERS.into_iter().map(packed).collect())
+}
+
 /// The first of these files that exists, after an attempt to install it.
 fn find(places: &[&str], package: &str) -> Result<PathBuf> {
     let found = || places.iter().map(PathBuf::from).find(|place| place.exists());
@@ -99,10 +126,12 @@ pub(crate) fn take_along(tools: &[Packed], initramfs: &mut Initramfs) -> Result<
             files.push(PathBuf::from(program));
             files.extend(libraries(program)?);
         }
-        if let Some(script) = &packed.script {
-            // bpftrace asks a shell about the host, and crashes where there is none.
+        if packed.program == Some(BPFTRACE_PROGRAM) {
+            // It asks a shell about the host, and crashes where there is none.
             files.push(PathBuf::from(SHELL));
             files.extend(libraries(SHELL)?);
+        }
+        if let Some(script) = &packed.script {
             initramfs.add_file(script, GUEST_SCRIPT)?;
         }
     }

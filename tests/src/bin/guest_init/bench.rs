@@ -22,8 +22,8 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             let counts = counts::measure(sleepers, *repeats)?;
             results::store(COUNTS_FILE, serde_json::to_vec_pretty(&counts)?)
         }
-        Bench::Faults { mib, repeats } => {
-            let faults = faults::measure(*mib, *repeats)?;
+        Bench::Faults { mib, repeats, tools } => {
+            let faults = faults::measure(*mib, *repeats, tools)?;
             results::store(FAULTS_FILE, serde_json::to_vec_pretty(&faults)?)
         }
         Bench::Comparison { tools, starts, kills, idle_seconds } => {

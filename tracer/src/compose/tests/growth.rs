@@ -1,9 +1,13 @@
 //! What the recorder had, in bytes and rates.
 
-use super::{kill, report};
+use super::{Findings, compose, kill, parts::host, report};
 use crate::{
     assemble::Account,
+    events::{Invocation, Memcg},
     growth::{Place, Recorded, Usage},
+    host::Host,
+    report::Frame,
+    user_symbols::{self, Name, UserNames},
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -61,5 +65,55 @@ fn what_found_no_room_is_said() {
 
 #[test]
 fn without_a_recorder_there_is_no_key() {
-    assert_eq!(report(&kill()).growth, None);
+    let report = report(&kill());
+    assert_eq!(report.growth, None);
+    assert!(report.source.missing.iter().all(|missing| missing.field != "growth"));
+}
+
+#[test]
+fn where_nothing_was_recorded_it_is_said_why() {
+    const MEMCG: Memcg = Memcg { id: Some(7), memory: None, swap: None, oom_group: None };
+    let host = Host {
+        hooks: [("page_counter_try_charge".to_owned(), "fexit".to_owned())].into(),
+        ..host()
+    };
+    let why = |account: &Account| {
+        let report = compose(account, &host, &Findings::default());
+        assert_eq!(report.growth, None);
+        let missing = report.source.missing.into_iter().find(|it| it.field == "growth");
+        missing.unwrap().why
+    };
+    let mut account = kill();
+    let mut after = |change: fn(&mut Invocation)| {
+        account.invocation.as_mut().map(change);
+        why(&account)
+    };
+    assert!(after(|_| ()).contains("is not known"));
+    assert!(after(|it| it.oom_memcg = Some(MEMCG)).contains("--growth-above"));
+    assert!(after(|it| it.is_memcg = Some(false)).contains("whole host"));
+    assert!(after(|it| it.choice_made = false).contains("none was"));
+}
+
+#[test]
+fn frames_get_the_names_that_were_found_for_their_process() {
+    let frame = |build_id: &str| Frame {
+        build_id: Some(build_id.to_owned()),
+        file_offset: Some(16),
+        ..Frame::default()
+    };
+    let user =
+        vec![frame("aa"), frame("bb"), Frame { ip: Some("0x1f".to_owned()), ..Frame::default() }];
+    let mut recorded = recorded();
+    recorded.places = vec![Place { pages: 64, tgid: 100, user, ..Place::default() }];
+    let account = grown(recorded);
+    let name = |symbol: &str| Name { symbol: Some(symbol.to_owned()), ..Name::default() };
+    let at = user_symbols::Place { build_id: "aa".to_owned(), file_offset: 16 };
+    let names =
+        UserNames { places: vec![(at, name("grow"))], addresses: vec![(0x1f, name("made"))] };
+    let mut findings = Findings::default();
+    findings.user_names.insert((account.seq, 100), names);
+    let report = compose(&account, &host(), &findings);
+    let stacks = report.growth.unwrap().stacks;
+    let named = stacks[0].user_stack.iter().flatten().map(|frame| frame.symbol.as_deref());
+    assert_eq!(named.collect::<Vec<_>>(), [Some("grow"), None, Some("made")]);
 }

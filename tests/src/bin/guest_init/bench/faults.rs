@@ -1,11 +1,12 @@
-//! Instructions of a program that does nothing but fault in anonymous pages, with the growth recorder
-//! and without.
+//! Instructions of a program that does nothing but fault in anonymous pages, with the growth recorder,
+//! without, and with other tools.
 
-use std::fs;
 use std::process::{Command, Stdio};
+use std::time::Duration;
+use std::{fs, thread};
 
 use anyhow::{Context as _, Result, ensure};
-use oomwhy_tests::bench::{FaultCell, Faults, Stdout, Tool};
+use oomwhy_tests::bench::{FaultCell, Faults, GROUPS, Onlooker, Stdout, Tool};
 use oomwhy_tests::plan::{GUEST_OOMWHY, HOG};
 use oomwhy_tests::scenario::Hierarchy;
 use oomwhy_tests::workload::{Work, Workload};
@@ -19,42 +20,78 @@ const GROUP: &str = "/faults";
 /// Far above what is taken.
 const LIMIT: &str = "1G";
 const HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
-/// How the recorder runs: not at all, with a group far from its limit, with one that is near.
-/// Without it before and after: what a young system does besides must not pass for a cost.
-const WAYS: [(&str, Option<&str>); 4] = [
-    ("none", None),
-    ("not near its limit", Some("50%")),
-    ("recorded", Some("0%")),
-    ("none again", None),
-];
+/// A tool's first probe says that it is ready; the others follow. The guest's time, which costs little.
+const REST_IS_ATTACHED: Duration = Duration::from_secs(2);
 
 /// Measures each way.
-pub(super) fn measure(mib: usize, repeats: u32) -> Result<Faults> {
+pub(super) fn measure(mib: usize, repeats: u32, tools: &[Tool]) -> Result<Faults> {
     fs::write(HUGE_PAGES, "never").context("huge pages cannot be turned off")?;
     cgroup::make(Hierarchy::V2, GROUP, &[("memory.max", LIMIT)])?;
     trace::start(CLOCK, &[])?;
     let mut cells = Vec::new();
-    for (recorder, above) in WAYS {
-        let oomwhy = above.map(start_oomwhy).transpose()?;
-        // The first one warms caches.
-        run(mib)?;
-        let instructions: Vec<u64> = (0..repeats).map(|_| run(mib)).collect::<Result<_>>()?;
-        println!("{recorder}: {instructions:?}");
-        cells.push(FaultCell { recorder: recorder.to_owned(), mib, instructions });
-        oomwhy.map_or(Ok(()), Running::stop)?;
+    let mut cell = |onlooker: Onlooker, tool: Option<&Tool>| {
+        measure_one(onlooker, tool, mib, repeats).map(|cell| cells.push(cell))
+    };
+    cell(Onlooker::NobodyYet, None)?;
+    cell(Onlooker::Plain, Some(&oomwhy(&[])))?;
+    let far = oomwhy(&["--growth", "--growth-above", "50%"]);
+    cell(Onlooker::Far, Some(&far))?;
+    cell(Onlooker::Near, Some(&oomwhy(&["--growth", "--growth-above", "0%"])))?;
+    for tool in tools {
+        cell(Onlooker::Tool(tool.name.clone()), Some(tool))?;
     }
+    for number in 0..GROUPS {
+        cgroup::make(Hierarchy::V2, &format!("/many/{number}"), &[("memory.max", LIMIT)])?;
+    }
+    cell(Onlooker::FarAmongMany, Some(&far))?;
+    cell(Onlooker::Nobody, None)?;
     Ok(Faults { cells })
 }
 
-fn start_oomwhy(above: &str) -> Result<Running> {
-    let argv = [GUEST_OOMWHY, "--growth", "--growth-above", above].map(str::to_owned);
-    Running::start(&Tool {
+fn measure_one(
+    onlooker: Onlooker,
+    tool: Option<&Tool>,
+    mib: usize,
+    repeats: u32,
+) -> Result<FaultCell> {
+    let running = tool.map(Running::start).transpose()?;
+    thread::sleep(REST_IS_ATTACHED);
+    // The first one warms caches.
+    run(mib)?;
+    let instructions: Vec<u64> = (0..repeats).map(|_| run(mib)).collect::<Result<_>>()?;
+    let map_bytes = running.as_ref().map(|running| map_bytes(running.pid())).transpose()?;
+    println!("{onlooker:?}: {instructions:?}, maps {map_bytes:?}");
+    running.map_or(Ok(()), Running::stop)?;
+    Ok(FaultCell { onlooker, mib, instructions, map_bytes })
+}
+
+fn oomwhy(options: &[&str]) -> Tool {
+    let argv = [GUEST_OOMWHY].iter().chain(options);
+    Tool {
         name: "oomwhy".to_owned(),
-        argv: argv.to_vec(),
+        argv: argv.map(|&word| word.to_owned()).collect(),
         stdout: Stdout::Pipe,
         ready: tracer::READY_LINE.to_owned(),
         report: String::new(),
-    })
+    }
+}
+
+/// Of all maps that a process has open, each once.
+fn map_bytes(pid: u32) -> Result<u64> {
+    let mut maps = std::collections::BTreeMap::new();
+    for file in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        // It may be closed by now.
+        let info = fs::read_to_string(file?.path()).unwrap_or_default();
+        let number = |key: &str| {
+            let value = info.lines().find_map(|line| line.strip_prefix(key))?;
+            value.trim().parse::<u64>().ok()
+        };
+        if info.contains("map_type:") {
+            let id = number("map_id:").context("a map without an id")?;
+            maps.insert(id, number("memlock:").context("a map of unknown size")?);
+        }
+    }
+    Ok(maps.values().sum())
 }
 
 /// From begin to end, ticks.
