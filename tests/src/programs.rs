@@ -64,6 +64,30 @@ pub const PROGRAMS: &[Program] = &[
         grows_in: &["grower::grow_in_rust", "grower::main"],
         rests_in: &[],
     },
+    Program {
+        name: "cpp",
+        source: "grower.cc",
+        options: &["-static", "-no-pie", "-fno-omit-frame-pointer"],
+        grows_in: &[
+            "growing::Grower<int>::grow(unsigned long)",
+            "growing::outer(void*, unsigned long)",
+            "main",
+        ],
+        rests_in: &[],
+    },
+    Program {
+        name: "go",
+        source: "grower.go",
+        options: &[],
+        grows_in: &[
+            "main.growInGo",
+            "main.outerInGo",
+            "main.main",
+            "runtime.main",
+            "runtime.goexit",
+        ],
+        rests_in: &[],
+    },
 ];
 
 /// The number of a program, by which a workload becomes it; beyond them all for one that there is not.

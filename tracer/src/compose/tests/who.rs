@@ -52,7 +52,8 @@ fn the_trigger_and_a_victim_that_are_one_process_are_told_alike() {
     assert_eq!(victim.who.user.as_deref(), Some("app"));
     assert_eq!(victim.who.parents.as_ref().unwrap()[0].comm, "sh");
     assert_eq!(victim.user_stack.as_ref().unwrap()[0].ip.as_deref(), Some("0x10"));
-    assert_eq!(report.source.missing, []);
+    let missing: Vec<&str> = report.source.missing.iter().map(|it| it.field.as_str()).collect();
+    assert_eq!(missing, ["victims[].user_stack.build_id", "victims[].user_stack.file_offset"]);
 }
 
 #[test]
