@@ -81,7 +81,7 @@ containerd_start() {
 
 docker_start() {
     inside dockerd --containerd /run/containerd/containerd.sock --storage-driver vfs --bridge none \
-        --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false \
+        --userland-proxy=false --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false \
         --exec-opt native.cgroupdriver=cgroupfs >$ROOT/dockerd.log 2>&1 &
 }
 

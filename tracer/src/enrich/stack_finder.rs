@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::stacks::Stacks;
 use crate::{
     events::{Body, Context, Event, Name, Part, Task, UserFrame},
-    user_symbols::{Hint, Process},
+    user_symbols::{Hint, Process, Writer},
 };
 
 /// Processes that are remembered: those of a storm.
@@ -52,8 +52,8 @@ impl StackFinder {
             Body::Victim(victim) => {
                 self.meet(seq, &victim.task);
                 if let Some(seen) = self.seen.get_mut(&(seq, victim.task.tgid)) {
-                    let is_same = victim.vpid == Some(victim.task.tgid);
-                    seen.hint.writer = is_same.then_some(victim.task.uid);
+                    let pid = victim.vpid.and_then(|pid| u32::try_from(pid).ok());
+                    seen.hint.writer = pid.map(|pid| Writer { uid: victim.task.uid, pid });
                 }
             }
             Body::Context(context) => self.context(seq, context),

@@ -1,4 +1,4 @@
-use super::*;
+use super::{mapped::is_fixed, *};
 
 /// This test's own executable, as a process that maps it would be seen.
 fn myself() -> (ElfFiles, String) {
@@ -69,7 +69,10 @@ fn symbols_that_were_stripped_off_are_found_by_build_id() {
 fn a_request_is_answered_on_stdout_whatever_is_in_it() {
     let request = Request {
         places: vec![Place { build_id: String::new(), file_offset: 0 }],
-        addresses: vec![Address { ip: 1, in_file: None }, Address { ip: 2, in_file: Some((9, 9)) }],
+        addresses: vec![
+            Address { ip: 1, in_file: None, fixed: Some(0) },
+            Address { ip: 2, in_file: Some((9, 9)), fixed: None },
+        ],
         files: vec![Candidate { path: "/proc/self/maps".into(), shown: "x".into() }],
         perf_map: Some("/nowhere".into()),
     };
@@ -113,6 +116,51 @@ fn an_executable_is_found_by_its_path_when_its_process_is_gone() {
     assert!(left.files.is_empty());
 }
 
+/// It keeps its root a while after its memory.
+#[test]
+fn what_a_process_executed_is_found_below_its_own_root_first() {
+    let pid = std::process::id();
+    let exe = std::env::current_exe().unwrap().to_string_lossy().into_owned();
+    let hint = Hint { exe: exe.clone(), ..Hint::default() };
+    let n_found = |started_ns| Mapped::left(Process { pid, started_ns }, &hint).files.len();
+    let started_ns = process::started_ns_of(pid).unwrap();
+    assert_eq!((n_found(started_ns), n_found(started_ns / 2)), (2, 1), "another has its id");
+}
+
+/// An executable that is not moved names addresses of which nothing else is known; others do not.
+#[test]
+fn an_address_is_named_by_an_executable_that_is_always_at_the_same_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app");
+    let mut bytes = std::fs::read("/proc/self/exe").unwrap();
+    let is_found = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        is_fixed(&File::open(&path).unwrap())
+    };
+    // ET_EXEC, ET_DYN.
+    assert_eq!((is_found(&[0; 18]), is_found(&bytes[..4])), (false, false));
+    bytes[16] = 2;
+    assert!(is_found(&bytes));
+    bytes[16] = 3;
+    assert!(!is_found(&bytes));
+
+    let exe = std::env::current_exe().unwrap();
+    // A part of the package that the linker is of.
+    let symbols = std::process::Command::new("nm").arg(exe).output().unwrap();
+    let symbols = String::from_utf8(symbols.stdout).unwrap();
+    let line = symbols.lines().find(|line| line.contains("somewhere") && line.contains(" t "));
+    let start = u64::from_str_radix(line.unwrap().split(' ').next().unwrap(), 16).unwrap();
+    let request = Request {
+        addresses: vec![Address { ip: start + 2, in_file: None, fixed: Some(0) }],
+        files: vec![Candidate { path: "/proc/self/exe".into(), shown: "/bin/app".into() }],
+        ..Request::default()
+    };
+    let answer = child::look_up(&request);
+    let [Some(name)] = answer.addresses.as_slice() else { panic!("{answer:?}") };
+    assert!(name.symbol.as_deref().is_some_and(|it| it.ends_with("somewhere")), "{name:?}");
+    assert_eq!((name.offset, name.file.as_deref()), (Some(2), Some("/bin/app")));
+}
+
 #[test]
 fn a_perf_map_that_is_left_counts_only_if_its_process_wrote_it() {
     // No process has this id: `pid_max` is 4 Mi at most.
@@ -122,7 +170,7 @@ fn a_perf_map_that_is_left_counts_only_if_its_process_wrote_it() {
     let uid = rustix::process::getuid().as_raw();
     let now = crate::clock::boottime_ns();
     let is_left = |started_ns, uid| {
-        let hint = Hint { exe: String::new(), neighbor: None, writer: Some(uid) };
+        let hint = Hint { exe: String::new(), neighbor: None, writer: Some(Writer { uid, pid }) };
         let left = Mapped::left(Process { pid, started_ns }, &hint);
         let request = request(&left, &[], &VecDeque::new(), Vec::new(), &[0x18]);
         let name = child::look_up(&request).addresses.pop().flatten();
