@@ -4,7 +4,7 @@
 # removed at once. What dies how is said in tests/src/containers.rs, which judges the reports.
 set -u
 B=/bin/busybox
-ROOT=/root
+ROOT=/root # later the root of all mounts, and where this script is
 RESULTS=/results
 PROGRAMS="c-static-pie cpp go rust"
 # As Kubernetes would choose them.
@@ -52,6 +52,10 @@ file_system() {
     echo 'root:x:0:' >$ROOT/etc/group
     $B ip link set lo up
     $B cp /oomwhy $ROOT/oomwhy
+    # As an initramfs does it: paths of programs in containers end at the root of all mounts.
+    cd $ROOT || exit 1
+    $B mount --move . /
+    ROOT=.
 }
 
 # An image of the programs; interpreters and libraries come from a mount of /usr.

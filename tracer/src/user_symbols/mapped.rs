@@ -11,8 +11,8 @@ use std::{
 
 use rustix::fs::OFlags;
 
-use super::{Hint, Process, Writer};
-use crate::{clock, enrich::process};
+use super::{Hint, Process, Root, Writer};
+use crate::clock;
 
 /// More files with code than most processes have.
 const MAX_FILES: usize = 48;
@@ -77,18 +77,17 @@ impl Mapped {
     }
 
     /// What may be left of it when it has given back its memory, or is gone: its executable by its path,
-    /// libraries that its parent has mapped too, its perf map. It keeps its root until its memory is
-    /// given back; behind that, which file it was is told by build id.
+    /// libraries that its parent has mapped too, its perf map. Which file it was is told by build id.
     pub(super) fn left(process: Process, hint: &Hint) -> Self {
-        let Hint { exe, neighbor, writer } = hint;
-        let own = open_own(process, exe);
+        let Hint { exe, root, neighbor, .. } = hint;
+        let own = root.as_ref().and_then(|root| root.open(exe));
         let fixed = own.as_ref().is_some_and(is_fixed).then_some(0);
         let near = neighbor.and_then(|pid| open_below(pid, exe));
         let here = open_regular(exe.as_ref());
         let found = own.into_iter().chain(near).chain(here);
         let mut files: Vec<(String, File)> = found.map(|file| (exe.clone(), file)).collect();
         files.extend(neighbor.and_then(Self::open).unwrap_or_default().files);
-        let perf_map = writer.and_then(|writer| perf_map_left(process, *neighbor, writer));
+        let perf_map = perf_map_left(process, hint);
         Self { files, perf_map, fixed, ranges: Vec::new() }
     }
 
@@ -106,17 +105,9 @@ impl Mapped {
     }
 }
 
-/// Opens a file as a process sees it, which may live in a mount namespace of its own. Never a pipe or a
-/// device: opening those can block.
+/// Opens a file as a process sees it, which may live in a mount namespace of its own.
 pub(super) fn open_below(pid: u32, path: &str) -> Option<File> {
-    open_regular(format!("/proc/{pid}/root{path}").as_ref())
-}
-
-/// The same, while the process is there.
-fn open_own(process: Process, path: &str) -> Option<File> {
-    let file = open_below(process.pid, path)?;
-    // Asked last: the id may be used again at any moment.
-    process::is_same(process.pid, process.started_ns).then_some(file)
+    Root::now(pid)?.open(path)
 }
 
 /// Whether the kernel loads it where its headers say: `ET_EXEC` of elf(5).
@@ -150,14 +141,15 @@ fn perf_map(pid: u32) -> Option<File> {
 
 /// The perf map of a process that is gone: written by its user, after it was started. Elsewhere than
 /// below its own root only where its process id is the same there.
-fn perf_map_left(process: Process, neighbor: Option<u32>, writer: Writer) -> Option<File> {
-    let Writer { uid, pid } = writer;
+fn perf_map_left(process: Process, hint: &Hint) -> Option<File> {
+    let Writer { uid, pid } = hint.writer?;
     let path = format!("/tmp/perf-{pid}.map");
     let elsewhere = || {
-        let near = neighbor.and_then(|pid| open_below(pid, &path));
+        let near = hint.neighbor.and_then(|pid| open_below(pid, &path));
         near.or_else(|| open_regular(path.as_ref())).filter(|_| pid == process.pid)
     };
-    let file = open_own(process, &path).or_else(elsewhere)?;
+    let own = hint.root.as_ref().and_then(|root| root.open(&path));
+    let file = own.or_else(elsewhere)?;
     let meta = file.metadata().ok()?;
     let started = i128::from(process.started_ns) + i128::from(clock::realtime_offset_ns());
     let written = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());

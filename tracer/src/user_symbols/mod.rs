@@ -12,6 +12,7 @@ mod child;
 mod elf_files;
 mod mapped;
 mod perf_map;
+mod root;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -27,6 +28,7 @@ use crate::{enrich::process, own_child};
 pub use self::{
     child::{answer, name_places},
     elf_files::{DEBUG_DIRECTORY, ElfFiles},
+    root::Root,
 };
 
 /// The hidden command by which the child is started.
@@ -84,6 +86,8 @@ pub struct Process {
 pub struct Hint {
     /// Path of its executable, in its own mount namespace.
     pub exe: String,
+    /// Its root directory, opened while it was there.
+    pub root: Option<Root>,
     /// A process that may live in the same one: its parent.
     pub neighbor: Option<u32>,
     /// By whom its perf map is written.

@@ -110,21 +110,20 @@ fn an_executable_is_found_by_its_path_when_its_process_is_gone() {
     let exe = std::env::current_exe().unwrap().to_string_lossy().into_owned();
     let neighbor = Some(std::process::id());
     let gone = Process { pid: u32::MAX, started_ns: 1 };
-    let left = Mapped::left(gone, &Hint { exe: exe.clone(), neighbor, writer: None });
+    let left = Mapped::left(gone, &Hint { exe: exe.clone(), neighbor, ..Hint::default() });
     assert_eq!(left.files.iter().take(2).map(|(path, _)| path).collect::<Vec<_>>(), [&exe, &exe]);
-    let left = Mapped::left(gone, &Hint { exe: "/dev/null".into(), neighbor: None, writer: None });
+    let left = Mapped::left(gone, &Hint { exe: "/dev/null".into(), ..Hint::default() });
     assert!(left.files.is_empty());
 }
 
-/// It keeps its root a while after its memory.
+/// In a container its path leads nowhere else.
 #[test]
-fn what_a_process_executed_is_found_below_its_own_root_first() {
-    let pid = std::process::id();
+fn what_a_process_executed_and_wrote_is_found_below_its_own_root() {
     let exe = std::env::current_exe().unwrap().to_string_lossy().into_owned();
-    let hint = Hint { exe: exe.clone(), ..Hint::default() };
-    let n_found = |started_ns| Mapped::left(Process { pid, started_ns }, &hint).files.len();
-    let started_ns = process::started_ns_of(pid).unwrap();
-    assert_eq!((n_found(started_ns), n_found(started_ns / 2)), (2, 1), "another has its id");
+    let process = Process::now(std::process::id());
+    let root = Root::of(process);
+    let found = |root| Mapped::left(process, &Hint { exe: exe.clone(), root, ..Hint::default() });
+    assert_eq!((found(root).files.len(), found(None).files.len()), (2, 1));
 }
 
 /// An executable that is not moved names addresses of which nothing else is known; others do not.
@@ -170,7 +169,7 @@ fn a_perf_map_that_is_left_counts_only_if_its_process_wrote_it() {
     let uid = rustix::process::getuid().as_raw();
     let now = crate::clock::boottime_ns();
     let is_left = |started_ns, uid| {
-        let hint = Hint { exe: String::new(), neighbor: None, writer: Some(Writer { uid, pid }) };
+        let hint = Hint { writer: Some(Writer { uid, pid }), ..Hint::default() };
         let left = Mapped::left(Process { pid, started_ns }, &hint);
         let request = request(&left, &[], &VecDeque::new(), Vec::new(), &[0x18]);
         let name = child::look_up(&request).addresses.pop().flatten();
