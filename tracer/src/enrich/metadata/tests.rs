@@ -37,10 +37,6 @@ fn names_come_from_what_each_runtime_leaves() {
         "io.kubernetes.pod.namespace":"shop"}}"#;
     let docker = r#"{"ID":"x","Name":"/hungry_hog","Config":{"Image":"hog:latest",
         "Labels":{}},"State":{"Running":true}}"#;
-    let podman = format!(
-        r#"[{{"id":"0","names":["other"]}},{{"id":"{ID}","names":["hungry"],
-        "metadata":"{{\"image-name\":\"localhost/hog:latest\",\"name\":\"hungry\"}}"}}]"#
-    );
     let state = "run/containerd/io.containerd.runtime.v2.task/k8s.io/$ID/config.json";
     for (file, content, path, expected) in [
         (state, cri, "/kubepods/pod1/$ID", "app registry/app:1 web-0 shop containerd"),
@@ -63,18 +59,6 @@ fn names_come_from_what_each_runtime_leaves() {
             "hungry_hog hog:latest - - docker",
         ),
         (
-            "var/lib/containers/storage/overlay-containers/volatile-containers.json",
-            &podman,
-            "/machine.slice/libpod-$ID.scope/container",
-            "hungry localhost/hog:latest - - -",
-        ),
-        (
-            "var/lib/containers/storage/vfs-containers/volatile-containers.json",
-            &podman,
-            "/libpod_parent/libpod-$ID",
-            "hungry localhost/hog:latest - - -",
-        ),
-        (
             "var/log/containers/web-0_shop_app-$ID.log",
             "",
             "/kubepods/pod1/$ID",
@@ -92,6 +76,41 @@ fn names_come_from_what_each_runtime_leaves() {
         write(root.path(), file, content);
         assert_eq!(found(root.path(), path), expected, "{file}");
     }
+}
+
+#[test]
+fn a_list_is_read_whatever_the_storage_driver() {
+    let podman = format!(
+        r#"[{{"id":"0","names":["other"]}},{{"id":"{ID}","names":["hungry"],
+        "metadata":"{{\"image-name\":\"localhost/hog:latest\",\"name\":\"hungry\"}}"}}]"#
+    );
+    for (driver, list, path) in [
+        ("overlay", "volatile-containers.json", "/machine.slice/libpod-$ID.scope/container"),
+        ("overlay", "containers.json", "/libpod_parent/libpod-$ID"),
+        ("vfs", "volatile-containers.json", "/libpod_parent/libpod-$ID"),
+        ("btrfs", "containers.json", "/libpod_parent/libpod-$ID"),
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        let file = format!("var/lib/containers/storage/{driver}-containers/{list}");
+        write(root.path(), &file, &podman);
+        let expected = "hungry localhost/hog:latest - - -";
+        assert_eq!(found(root.path(), path), expected, "{driver} {list}");
+    }
+}
+
+/// Files of a runtime are written one after the other: who sees the first of them looks again.
+#[test]
+fn a_bundle_without_annotations_tells_its_runtime_and_no_name() {
+    let root = tempfile::tempdir().unwrap();
+    let bundle = "run/containerd/io.containerd.runtime.v2.task/k8s.io/$ID/config.json";
+    write(root.path(), bundle, r#"{"ociVersion":"1.1.0"}"#);
+    let path = format!("/kubepods/pod{UID}/{ID}");
+    let container = container::home(&path).container.unwrap();
+    let names = look_up(root.path(), &container, &path);
+    assert!(names.is_empty());
+    let mut filled = container.clone();
+    names.fill(&mut filled);
+    assert_eq!((container.runtime, filled.runtime.as_deref()), (None, Some("containerd")));
 }
 
 #[test]
