@@ -48,8 +48,10 @@ file_system() {
     done
     $B mkdir -p $ROOT/dev/pts $ROOT/dev/shm $ROOT/etc/containers
     $B mount -t devpts devpts $ROOT/dev/pts
-    echo 'root:x:0:0:root:/root:/bin/sh' >$ROOT/etc/passwd
-    echo 'root:x:0:' >$ROOT/etc/group
+    printf 'root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n' >$ROOT/etc/passwd
+    printf 'root:x:0:\napp:x:1000:\n' >$ROOT/etc/group
+    $B cp $B $ROOT/usr/bin/busybox
+    [ -e $ROOT/usr/bin/sh ] || $B ln -s busybox $ROOT/usr/bin/sh
     $B ip link set lo up
     $B cp /oomwhy $ROOT/oomwhy
     # As an initramfs does it: paths of programs in containers end at the root of all mounts.
@@ -106,6 +108,37 @@ podman_kills() {
     ended hungry-python $?
 }
 
+as_user() {
+    $B env -i PATH=/usr/bin:/bin XDG_RUNTIME_DIR=/run/user/1000 LANG=C \
+        $B chroot $ROOT /usr/bin/busybox su -s /bin/sh app -c "$*"
+}
+
+# Without root: in a cgroup that is the user's own, as systemd gives it to a session.
+rootless_kill() {
+    own=/sys/fs/cgroup
+    for name in user.slice user-1000.slice user@1000.service; do
+        echo "+memory +pids" >$own/cgroup.subtree_control
+        own=$own/$name
+        $B mkdir $own
+    done
+    echo "+memory +pids" >$own/cgroup.subtree_control
+    $B mkdir $own/session $own/podman
+    config=$ROOT/home/app/.config/containers
+    $B mkdir -p $config $ROOT/run/user/1000
+    printf '[storage]\ndriver = "vfs"\n[storage.options.vfs]\nignore_chown_errors = "true"\n' >$config/storage.conf
+    $B chown -R 1000:1000 $own $ROOT/home/app $ROOT/run/user/1000
+    say "podman of a user"
+    (
+        # The user can move processes within, not into it.
+        echo 0 >$own/session/cgroup.procs
+        as_user podman import -q /image.tar localhost/hog:1
+        as_user podman run --rm --network none --log-driver none --name hungry-user --memory 64m \
+            --cgroup-parent /user.slice/user-1000.slice/user@1000.service/podman \
+            localhost/hog:1 /bin/cpp 200
+        ended hungry-user $?
+    )
+}
+
 # The classic: a limit of 512 MB, and a program that allocates on.
 docker_kill() {
     await inside docker version
@@ -145,6 +178,7 @@ say "oomwhy is ready"
 containerd_start
 docker_start
 podman_kills
+rootless_kill
 containerd_kills
 docker_kill
 # The last report is written some time after the death that it tells.

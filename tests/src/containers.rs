@@ -58,6 +58,22 @@ pub const EXPECTED: &[Expected] = &[
         file: Some("/usr/bin/python3.13"),
         has_one_thread: true,
     },
+    // Without root.
+    Expected {
+        comm: "cpp",
+        runtime: "podman",
+        name: "hungry-user",
+        image: Some("localhost/hog:1"),
+        pod: None,
+        limit_mib: 64,
+        grows_in: &[
+            "growing::Grower<int>::grow(unsigned long)",
+            "growing::outer(void*, unsigned long)",
+            "main",
+        ],
+        file: Some("/bin/cpp"),
+        has_one_thread: true,
+    },
     Expected {
         comm: "node",
         runtime: "containerd",

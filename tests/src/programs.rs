@@ -19,6 +19,7 @@ pub struct Program {
 
 /// Unoptimized code has frame pointers, in functions that call nobody too.
 const FRAME_POINTERS: &[&str] = &["grow_in_c", "outer_in_c", "grow", "main"];
+const IN_GO: &[&str] = &["main.growInGo", "main.outerInGo", "main.main", "runtime.main"];
 const RESTS: &[&str] = &["rest_in_c"];
 
 /// All of them.
@@ -84,12 +85,21 @@ pub const PROGRAMS: &[Program] = &[
         rests_in: &[],
         has_threads: false,
     },
-    // It has no build id where the kernel looks for one: all that it can tell is addresses.
+    // Go's own linker leaves no build id where the kernel looks for one: all that is known is addresses,
+    // and what process they are of. For the containers: named only by who is there in time.
     Program {
         name: "go",
         source: "grower.go",
         options: &[],
-        grows_in: &["main.growInGo", "main.outerInGo", "main.main", "runtime.main"],
+        grows_in: IN_GO,
+        rests_in: &[],
+        has_threads: true,
+    },
+    Program {
+        name: "go-with-id",
+        source: "grower.go",
+        options: &[r#"-ldflags=-linkmode=external "-extldflags=-static -Wl,--build-id""#],
+        grows_in: IN_GO,
         rests_in: &[],
         has_threads: true,
     },
