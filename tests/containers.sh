@@ -48,6 +48,7 @@ file_system() {
     done
     $B mkdir -p $ROOT/dev/pts $ROOT/dev/shm $ROOT/etc/containers
     $B mount -t devpts devpts $ROOT/dev/pts
+    $B chmod 1777 $ROOT/dev/shm $ROOT/tmp $ROOT/var/tmp
     printf 'root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n' >$ROOT/etc/passwd
     printf 'root:x:0:\napp:x:1000:\n' >$ROOT/etc/group
     $B cp $B $ROOT/usr/bin/busybox
@@ -172,7 +173,10 @@ say "unpacking"
 file_system
 image
 say "unpacked"
-inside /oomwhy -o json >$RESULTS/reports.jsonl 2>$RESULTS/said.txt &
+# It shares the only CPU with who dies, and shall get it at once, as on a machine where another one is
+# free: it must look at a process before that has given everything back.
+AT_ONCE='import os; os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)); os.execv("/oomwhy", ["oomwhy", "-o", "json"])'
+inside python3 -c "$AT_ONCE" >$RESULTS/reports.jsonl 2>$RESULTS/said.txt &
 await $B grep -q "^Tracing" $RESULTS/said.txt
 say "oomwhy is ready"
 containerd_start

@@ -19,7 +19,6 @@ pub struct Program {
 
 /// Unoptimized code has frame pointers, in functions that call nobody too.
 const FRAME_POINTERS: &[&str] = &["grow_in_c", "outer_in_c", "grow", "main"];
-const IN_GO: &[&str] = &["main.growInGo", "main.outerInGo", "main.main", "runtime.main"];
 const RESTS: &[&str] = &["rest_in_c"];
 
 /// All of them.
@@ -85,21 +84,13 @@ pub const PROGRAMS: &[Program] = &[
         rests_in: &[],
         has_threads: false,
     },
-    // Go's own linker leaves no build id where the kernel looks for one: all that is known is addresses,
-    // and what process they are of. For the containers: named only by who is there in time.
+    // Go's linker leaves no build id where the kernel looks for one: all that is known is addresses, and
+    // what process they are of. For the containers: named only by who is there in time.
     Program {
         name: "go",
         source: "grower.go",
         options: &[],
-        grows_in: IN_GO,
-        rests_in: &[],
-        has_threads: true,
-    },
-    Program {
-        name: "go-with-id",
-        source: "grower.go",
-        options: &[r#"-ldflags=-linkmode=external "-extldflags=-static -Wl,--build-id""#],
-        grows_in: IN_GO,
+        grows_in: &["main.growInGo", "main.outerInGo", "main.main", "runtime.main"],
         rests_in: &[],
         has_threads: true,
     },

@@ -33,7 +33,6 @@ pub(super) const ALL: &[Scenario] = &[
             grower("c-made", 100, 0, Until::Killed),
             grower("rust", 100, 0, Until::Killed),
             grower("cpp", 100, 0, Until::Killed),
-            grower("go-with-id", 100, 0, Until::Killed),
         ],
         victims: &[
             ("c-static", 1),
@@ -43,7 +42,6 @@ pub(super) const ALL: &[Scenario] = &[
             ("c-made", 1),
             ("rust", 1),
             ("cpp", 1),
-            ("go-with-id", 1),
         ],
         ..ONE_KILL
     },
