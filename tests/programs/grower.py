@@ -2,15 +2,16 @@
 
 import sys
 
-INTS_PER_MIB = 1 << 15
+# A float of 24 bytes and a pair of 72.
+PAIRS_PER_MIB = (1 << 20) // 96
 
 
 def grow_in_python(mib):
-    kept = []
-    for _ in range(mib):
-        # A small object each, and none of those that there are already.
-        kept.append([number + 0.5 for number in range(INTS_PER_MIB)])
+    kept = None
+    for number in range(mib * PAIRS_PER_MIB):
+        # Small objects, which the interpreter itself makes room for.
+        kept = (number + 0.5, kept)
     return kept
 
 
-print("ready", len(grow_in_python(int(sys.argv[-1]))))
+print("ready", grow_in_python(int(sys.argv[-1]))[0])
