@@ -1,98 +1,196 @@
 #!/bin/busybox sh
 # Runs in the virtual machine of `cargo xtask containers`: unpacks a Debian root file system from the
-# disk, starts oomwhy and the runtimes in it, and lets a container of each outgrow its limit.
-# What oomwhy prints goes to the console, where xtask reads it.
+# disk, starts oomwhy and the runtimes in it, and lets containers of each outgrow their limits. Each is
+# removed at once. What dies how is said in tests/src/containers.rs, which judges the reports.
 set -u
 B=/bin/busybox
-ROOT=/root
-HUNGRY="/bin/hog anon 200"
-# Ids of containers that ctr runs, as Kubernetes would choose them.
-CTR_ID=c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7
+ROOT=/root # later the root of all mounts, and where this script is
+RESULTS=/results
+PROGRAMS="c-static-pie cpp go rust"
+# As Kubernetes would choose them.
+POD_UID=0b1d7a8e-5c3f-4e2a-9d64-7f80a1b2c3d4
+NODE_ID=c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7
+RUST_ID=d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8
+MIB=1048576
 
-prepare() {
+say() {
+    read -r up _ </proc/uptime
+    echo "### $up s: $*"
+}
+
+# Waits until a command succeeds; without what it tells there is no going on.
+await() {
+    read -r begin _ </proc/uptime
+    until "$@" >/dev/null 2>&1; do
+        read -r now _ </proc/uptime
+        if [ $((${now%.*} - ${begin%.*})) -gt 120 ]; then
+            say "problem: not within two minutes: $*"
+            $B tail -n 20 $ROOT/*.log $RESULTS/said.txt
+            exit 1
+        fi
+        $B sleep 0.2
+    done
+}
+
+inside() {
+    $B env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C $B chroot $ROOT "$@"
+}
+
+file_system() {
     $B mkdir -p $ROOT
-    $B mount -t tmpfs -o size=90% tmpfs $ROOT
-    $B mount --make-rprivate / 2>/dev/null
+    $B mount -t tmpfs -o size=95% tmpfs $ROOT
     $B tar -x -C $ROOT -f /dev/nvme0n1
-    for directory in proc sys dev run tmp root var/tmp var/lib/containers var/log; do
+    for directory in proc sys dev run tmp root var/tmp var/lib/containers var/log/containers; do
         $B mkdir -p $ROOT/$directory
     done
     for directory in proc sys dev; do
         $B mount --rbind /$directory $ROOT/$directory
     done
-    $B mount -t tmpfs tmpfs $ROOT/run
-    $B mkdir -p $ROOT/dev/pts $ROOT/dev/shm
+    $B mkdir -p $ROOT/dev/pts $ROOT/dev/shm $ROOT/etc/containers
     $B mount -t devpts devpts $ROOT/dev/pts
-    $B cp /oomwhy $ROOT/oomwhy
-    $B mkdir -p $ROOT/image/bin $ROOT/image/tmp $ROOT/image/proc $ROOT/image/sys $ROOT/image/dev \
-        $ROOT/image/etc
-    $B cp /init $ROOT/image/bin/hog
-    $B cp $B $ROOT/image/bin/busybox
-    $B tar -c -C $ROOT/image -f $ROOT/image.tar .
-    echo 'root:x:0:0:root:/root:/bin/sh' >$ROOT/etc/passwd
-    echo 'root:x:0:' >$ROOT/etc/group
+    $B chmod 1777 $ROOT/dev/shm $ROOT/tmp $ROOT/var/tmp
+    printf 'root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n' >$ROOT/etc/passwd
+    printf 'root:x:0:\napp:x:1000:\n' >$ROOT/etc/group
+    $B cp $B $ROOT/usr/bin/busybox
+    [ -e $ROOT/usr/bin/sh ] || $B ln -s busybox $ROOT/usr/bin/sh
     $B ip link set lo up
+    $B cp /oomwhy $ROOT/oomwhy
+    # As an initramfs does it: paths of programs in containers end at the root of all mounts.
+    cd $ROOT || exit 1
+    $B mount --move . /
+    ROOT=.
 }
 
-inside() {
-    $B chroot $ROOT /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C "$@"
-}
-
-# Waits until a command succeeds.
-await() {
-    for _ in $($B seq 1 240); do
-        "$@" >/dev/null 2>&1 && return 0
-        $B sleep 0.5
+# An image of the programs; interpreters and libraries come from a mount of /usr.
+image() {
+    image=$ROOT/image
+    for directory in bin etc proc sys dev tmp usr; do
+        $B mkdir -p $image/$directory
     done
-    echo "problem: not within two minutes: $*"
-    return 1
+    $B ln -s usr/lib $image/lib
+    $B ln -s usr/lib64 $image/lib64
+    for program in $PROGRAMS; do
+        $B cp /bin/$program $image/bin/$program
+    done
+    $B cp /programs/* $image/
+    $B tar -c -C $image -f $ROOT/image.tar .
 }
 
-podman_kill() {
-    $B mkdir -p $ROOT/etc/containers
+# A runtime may leave through any of its threads: what counts is how the program ended.
+ended() {
+    say "$1 ended: $2"
+}
+
+containerd_start() {
+    inside containerd --log-level warn >$ROOT/containerd.log 2>&1 &
+    await inside ctr version
+}
+
+docker_start() {
+    inside dockerd --containerd /run/containerd/containerd.sock --storage-driver vfs --bridge none \
+        --userland-proxy=false --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false \
+        --exec-opt native.cgroupdriver=cgroupfs >$ROOT/dockerd.log 2>&1 &
+}
+
+podman_kills() {
     echo '{"default":[{"type":"insecureAcceptAnything"}]}' >$ROOT/etc/containers/policy.json
     printf '[storage]\ndriver = "vfs"\nrunroot = "/run/containers/storage"\ngraphroot = "/var/lib/containers/storage"\n' \
         >$ROOT/etc/containers/storage.conf
     printf '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "none"\nruntime = "crun"\n' \
         >$ROOT/etc/containers/containers.conf
+    say podman
     inside podman import -q /image.tar localhost/hog:1
-    echo "### podman"
-    inside podman run --rm --name hungry-podman --memory 64m --network none localhost/hog:1 $HUNGRY
-    echo "podman ended: $?"
+    say "podman has the image"
+    podman="inside podman run --rm --network none --log-driver none"
+    $podman --name hungry-go --memory 64m localhost/hog:1 /bin/go 200
+    ended hungry-go $?
+    $podman --name hungry-python --memory 64m --volume /usr:/usr:ro localhost/hog:1 \
+        /usr/bin/python3 -X perf /grower.py 200
+    ended hungry-python $?
 }
 
+as_user() {
+    $B env -i PATH=/usr/bin:/bin XDG_RUNTIME_DIR=/run/user/1000 LANG=C \
+        $B chroot $ROOT /usr/bin/busybox su -s /bin/sh app -c "$*"
+}
+
+# Without root: in a cgroup that is the user's own, as systemd gives it to a session.
+rootless_kill() {
+    own=/sys/fs/cgroup
+    for name in user.slice user-1000.slice user@1000.service; do
+        echo "+memory +pids" >$own/cgroup.subtree_control
+        own=$own/$name
+        $B mkdir $own
+    done
+    echo "+memory +pids" >$own/cgroup.subtree_control
+    $B mkdir $own/session $own/podman
+    config=$ROOT/home/app/.config/containers
+    $B mkdir -p $config $ROOT/run/user/1000
+    printf '[storage]\ndriver = "vfs"\n[storage.options.vfs]\nignore_chown_errors = "true"\n' >$config/storage.conf
+    $B chown -R 1000:1000 $own $ROOT/home/app $ROOT/run/user/1000
+    say "podman of a user"
+    (
+        # The user can move processes within, not into it.
+        echo 0 >$own/session/cgroup.procs
+        as_user podman import -q /image.tar localhost/hog:1
+        as_user podman run --rm --network none --log-driver none --name hungry-user --memory 64m \
+            --cgroup-parent /user.slice/user-1000.slice/user@1000.service/podman \
+            localhost/hog:1 /bin/cpp 200
+        ended hungry-user $?
+    )
+}
+
+# The classic: a limit of 512 MB, and a program that allocates on.
 docker_kill() {
-    inside dockerd --storage-driver vfs --bridge none --iptables=false --ip-forward=false \
-        --ip-masq=false --exec-opt native.cgroupdriver=cgroupfs >$ROOT/dockerd.log 2>&1 &
-    if ! await inside docker version; then
-        $B tail -n 20 $ROOT/dockerd.log
-        return
-    fi
+    await inside docker version
+    say docker
     inside docker import /image.tar hog:1 >/dev/null
-    echo "### docker"
-    inside docker run --rm --name hungry-docker --memory 64m --network none hog:1 $HUNGRY
-    echo "docker ended: $?"
+    say "docker has the image"
+    inside docker run --rm --name hungry-docker --memory 512m --network none hog:1 /bin/c-static-pie 2000
+    ended hungry-docker $?
 }
 
-containerd_kill() {
-    inside containerd >$ROOT/containerd.log 2>&1 &
-    if ! await inside ctr version; then
-        $B tail -n 20 $ROOT/containerd.log
-        return
-    fi
-    echo "### containerd"
-    inside ctr run --rm --memory-limit 67108864 --rootfs /image $CTR_ID $HUNGRY
-    echo "containerd ended: $?"
+# As the kubelet's runtime starts them: in a pod's cgroup, with what it knows in annotations; or with
+# nothing but the name of the kubelet's link to the log.
+containerd_kills() {
+    say containerd
+    ctr="inside ctr --namespace k8s.io run --rm --rootfs"
+    $ctr --memory-limit $((128 * MIB)) --cgroup /kubepods/burstable/pod$POD_UID/$NODE_ID \
+        --annotation io.kubernetes.cri.container-name=web \
+        --annotation io.kubernetes.cri.image-name=registry.local/web:7 \
+        --annotation io.kubernetes.cri.sandbox-name=shop-0 \
+        --annotation io.kubernetes.cri.sandbox-namespace=shop \
+        --mount type=bind,src=/usr,dst=/usr,options=rbind:ro \
+        /image $NODE_ID /usr/bin/node --perf-basic-prof /grower.js 400
+    ended hungry-node $?
+    $B ln -s nowhere $ROOT/var/log/containers/queue-1_shop_worker-$RUST_ID.log
+    $ctr --memory-limit $((64 * MIB)) --cgroup /kubepods/pod$POD_UID/$RUST_ID \
+        /image $RUST_ID /bin/rust 200
+    ended hungry-rust $?
 }
 
-prepare
-inside /oomwhy -o json >/reports 2>/said &
-await $B grep -q "^Tracing" /said
-podman_kill
-containerd_kill
+say "unpacking"
+file_system
+image
+say "unpacked"
+# It shares the only CPU with who dies, and shall get it at once, as on a machine where another one is
+# free: it must look at a process before that has given everything back.
+AT_ONCE='import os; os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)); os.execv("/oomwhy", ["oomwhy", "-o", "json"])'
+inside python3 -c "$AT_ONCE" >$RESULTS/reports.jsonl 2>$RESULTS/said.txt &
+await $B grep -q "^Tracing" $RESULTS/said.txt
+say "oomwhy is ready"
+containerd_start
+docker_start
+podman_kills
+rootless_kill
+containerd_kills
 docker_kill
-await $B grep -q '"hungry-docker"' /reports
+# The last report is written some time after the death that it tells.
+await $B grep -q '"hungry-docker"' $RESULTS/reports.jsonl
 $B killall -INT oomwhy
-$B sleep 2
-$B cat /said
-$B cat /reports
+wait_for_end() { ! $B pidof oomwhy; }
+await wait_for_end
+for log in containerd dockerd; do
+    $B cp $ROOT/$log.log $RESULTS/
+done
+say "end"

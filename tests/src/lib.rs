@@ -6,6 +6,7 @@
 //! the same kills, and [`oracle`] compares it with oomwhy's reports.
 
 pub mod bench;
+pub mod containers;
 pub mod facts;
 pub mod kmsg;
 pub mod matrix;

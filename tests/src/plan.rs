@@ -136,7 +136,12 @@ const BOOTS: &[Boot] = &[
         ..PLAIN
     },
     // Probes that outlive the tracer.
-    Boot { name: "pins", memory_mib: 768, scenarios: &["restarts", "left_behind"], ..PLAIN },
+    Boot {
+        name: "pins",
+        memory_mib: 768,
+        scenarios: &["restarts", "left_behind", "secrets"],
+        ..PLAIN
+    },
     // The machine runs out: what is left of it is little.
     Boot {
         name: "machine",

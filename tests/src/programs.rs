@@ -13,6 +13,8 @@ pub struct Program {
     pub grows_in: &'static [&'static str],
     /// Likewise where it rests.
     pub rests_in: &'static [&'static str],
+    /// Whether its runtime starts threads: any of them may tell where the victim was.
+    pub has_threads: bool,
 }
 
 /// Unoptimized code has frame pointers, in functions that call nobody too.
@@ -27,6 +29,7 @@ pub const PROGRAMS: &[Program] = &[
         options: &["-static", "-no-pie", "-O0"],
         grows_in: FRAME_POINTERS,
         rests_in: RESTS,
+        has_threads: false,
     },
     Program {
         name: "c-static-pie",
@@ -34,6 +37,7 @@ pub const PROGRAMS: &[Program] = &[
         options: &["-static-pie", "-O0"],
         grows_in: FRAME_POINTERS,
         rests_in: RESTS,
+        has_threads: false,
     },
     Program {
         name: "c-dynamic",
@@ -41,6 +45,7 @@ pub const PROGRAMS: &[Program] = &[
         options: &["-pie", "-O0"],
         grows_in: FRAME_POINTERS,
         rests_in: RESTS,
+        has_threads: false,
     },
     // Where it was is known in any case, who called is not.
     Program {
@@ -49,6 +54,7 @@ pub const PROGRAMS: &[Program] = &[
         options: &["-static", "-no-pie", "-fomit-frame-pointer"],
         grows_in: &["grow_in_c"],
         rests_in: RESTS,
+        has_threads: false,
     },
     Program {
         name: "c-made",
@@ -56,6 +62,7 @@ pub const PROGRAMS: &[Program] = &[
         options: &["-static-pie", "-DMADE"],
         grows_in: &["made_at_run_time"],
         rests_in: RESTS,
+        has_threads: false,
     },
     Program {
         name: "rust",
@@ -63,6 +70,29 @@ pub const PROGRAMS: &[Program] = &[
         options: &["-Copt-level=2", "-Ctarget-feature=+crt-static", "-Cforce-frame-pointers=yes"],
         grows_in: &["grower::grow_in_rust", "grower::main"],
         rests_in: &[],
+        has_threads: false,
+    },
+    Program {
+        name: "cpp",
+        source: "grower.cc",
+        options: &["-static", "-no-pie", "-O0"],
+        grows_in: &[
+            "growing::Grower<int>::grow(unsigned long)",
+            "growing::outer(void*, unsigned long)",
+            "main",
+        ],
+        rests_in: &[],
+        has_threads: false,
+    },
+    // Go's linker leaves no build id where the kernel looks for one: all that is known is addresses, and
+    // what process they are of. For the containers: named only by who is there in time.
+    Program {
+        name: "go",
+        source: "grower.go",
+        options: &[],
+        grows_in: &["main.growInGo", "main.outerInGo", "main.main", "runtime.main"],
+        rests_in: &[],
+        has_threads: true,
     },
     Program {
         name: "c-takes",
@@ -70,6 +100,7 @@ pub const PROGRAMS: &[Program] = &[
         options: TAKES,
         grows_in: &["touch_pages", "until_killed", "main"],
         rests_in: &[],
+        has_threads: true,
     },
     Program {
         name: "cpp-takes",
@@ -81,6 +112,7 @@ pub const PROGRAMS: &[Program] = &[
             "main",
         ],
         rests_in: &[],
+        has_threads: true,
     },
 ];
 

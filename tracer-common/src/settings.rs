@@ -28,9 +28,13 @@ pub struct Settings {
     pub typed_counters: u32,
     /// Growth is recorded where usage is above this share of a limit, percent.
     pub growth_above_percent: u32,
+    /// 1: command lines, which may hold secrets, are not read.
+    pub no_cmdlines: u32,
+    /// Nothing.
+    pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 48);
+const _: () = assert!(size_of::<Settings>() == 56);
 
 /// Where the record of the tracepoint `oom:mark_victim` has its fields, as tracefs says; bytes from
 /// its start, or [`ABSENT`].

@@ -40,6 +40,8 @@ static SETTINGS: Settings = Settings {
     victim_by_pid: 0,
     typed_counters: 0,
     growth_above_percent: 0,
+    no_cmdlines: 0,
+    reserved: 0,
 };
 
 /// Set by the loader, frozen before load.
@@ -251,6 +253,12 @@ pub(crate) fn typed_counters() -> bool {
 #[inline(always)]
 pub(crate) fn growth_above_percent() -> u64 {
     u64::from(setting!(growth_above_percent))
+}
+
+/// Whether command lines may be read.
+#[inline(always)]
+pub(crate) fn cmdlines_allowed() -> bool {
+    setting!(no_cmdlines) == 0
 }
 
 /// Whether `__oom_kill_process` is hooked.

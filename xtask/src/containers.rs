@@ -1,119 +1,146 @@
 //! The verb `containers`: real containers of podman, Docker and containerd outgrow their limits in a
-//! virtual machine and are removed at once; each must be named all the same.
-//!
-//! The runtimes are Debian's packages, unpacked once into the cache as a tar, which the guest reads
-//! from a disk. There is no network: the image is made of busybox and the workload.
+//! virtual machine and are removed at once; each must be named all the same, and the functions that
+//! took the memory too. There is no network: the image is made of the test's own programs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
-use oomwhy_tests::matrix::Arch;
+use anyhow::{Context as _, Result, bail};
+use oomwhy_tests::containers::{self, REPORTS, SAID};
+use oomwhy_tests::matrix::{Arch, Kernel};
+use oomwhy_tests::oracle::BOOT_ERROR;
 use oomwhy_tests::plan::{BUSYBOX, Plan};
-use oomwhy_tests::report;
-use serde_json::Value;
 
-use crate::apt::Suite;
-use crate::initramfs::{Initramfs, Source};
+use crate::debian_root;
+use crate::initramfs::{Archives, Initramfs, Source};
+use crate::kernels::{self, CachedKernel};
+use crate::test::keep_error;
 use crate::vm::{Clock, Machine};
-use crate::{kernels, process, workspace};
+use crate::workspace;
 
-const SUITE: &str = "bookworm";
-const PACKAGES: &[&str] = &["podman", "crun", "docker.io", "containerd", "runc"];
-/// What no runtime reads.
-const UNWANTED: &[&str] = &["usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/perl"];
-const SCRIPT: &str = "tests/containers.sh";
-const GUEST_SCRIPT: &str = "/containers.sh";
-
-/// Runtime, name, image of each container that dies; "" for what its runtime does not leave.
-const EXPECTED: &[(&str, &str, &str)] = &[
-    ("podman", "hungry-podman", "localhost/hog:1"),
-    ("docker", "hungry-docker", "hog:1"),
-    ("containerd", "", ""),
+/// The boot's name, in `cargo xtask test --boot` too.
+const BOOT: &str = "containers";
+/// The kernel that gets it in `cargo xtask test`.
+const KERNEL: &str = "6.12";
+/// What runs in the guest, and what the image takes.
+const FILES: &[(&str, &str)] = &[
+    ("tests/containers.sh", GUEST_SCRIPT),
+    ("tests/programs/grower.js", "/programs/grower.js"),
+    ("tests/programs/grower.py", "/programs/grower.py"),
 ];
+const GUEST_SCRIPT: &str = "/containers.sh";
+/// For the file system, twice some of it, and a container of half a gigabyte.
+const MEMORY_MIB: u32 = 3072;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The kernel, by its name in tests/kernels.toml
-    #[arg(long, default_value = "6.12")]
+    #[arg(long, default_value = KERNEL)]
     kernel: String,
     #[command(flatten)]
     source: Source,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let kernel = kernels::cached(&kernels::one(Some(&arguments.kernel))?)?;
-    let disk = file_system()?;
-    let mut initramfs = Initramfs::build(Arch::Amd64, &arguments.source)?;
-    initramfs.add_file(&workspace::root().join(SCRIPT), GUEST_SCRIPT)?;
-    let drive = format!("if=none,id=debian,format=raw,readonly=on,file={}", disk.display());
-    let results = workspace::vm_results()?.join(&kernel.name).join("containers");
-    let booted = Machine {
-        kernel: &kernel,
-        initramfs: &initramfs,
-        plan: &Plan::Command([BUSYBOX, "sh", GUEST_SCRIPT].map(str::to_owned).to_vec()),
-        memory_mib: 3072,
-        clock: Clock::Wall,
-        cmdline: "",
-        qemu_args: &["-device", "nvme,serial=debian,drive=debian", "-drive", &drive],
-        swap_mib: 0,
-        live: true,
-        results: results.clone(),
-    }
-    .boot()?;
-    println!("{kernel}: {:.1} s", booted.seconds);
-    check(&fs::read_to_string(results.join("console.log"))?)
+    let kernel = kernels::one(Some(&arguments.kernel))?;
+    let initramfs = Initramfs::build(Arch::Amd64, &arguments.source)?;
+    let job = Job::prepare(&kernel, &initramfs)?;
+    job.boot(true)?;
+    job.judge()
 }
 
-/// Each container is named in the report of its kill.
-fn check(console: &str) -> Result<()> {
-    let records = console.lines().filter(|line| line.starts_with("{\"type\":\"oom\""));
-    let records = records.collect::<Vec<_>>().join("\n");
-    let kills: Vec<Value> = report::objects(&records).filter(report::is_kill).collect();
-    for (runtime, name, image) in EXPECTED {
-        let of_runtime = |report: &&Value| report["victims"][0]["container"]["runtime"] == *runtime;
-        let report = kills.iter().find(of_runtime);
-        let report = report.with_context(|| format!("no report of a container of {runtime}"))?;
-        for whose in [&report["victims"][0], &report["trigger"], &report["oom_memcg"]] {
-            let container = &whose["container"];
-            let found = |key: &str| container[key].as_str().unwrap_or_default().to_owned();
-            ensure!(
-                (found("name").as_str(), found("image").as_str()) == (*name, *image),
-                "a container of {runtime} is {container}, not {name:?} of {image:?}"
-            );
-            ensure!(!found("id").is_empty(), "a container of {runtime} has no id: {container}");
+/// The boot as one of `cargo xtask test`, where these kernels and boots have it.
+pub(crate) fn job(
+    kernels: &[Kernel],
+    boots: &[String],
+    archives: &mut Archives<'_>,
+) -> Result<Option<Job>> {
+    let is_chosen = boots.is_empty() || boots.iter().any(|boot| boot == BOOT);
+    match kernels.iter().find(|kernel| kernel.name == KERNEL) {
+        Some(kernel) if is_chosen => Job::prepare(kernel, &*archives.of(kernel.arch)?).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// All that is fetched and built for the boot.
+pub(crate) struct Job {
+    kernel: CachedKernel,
+    initramfs: Initramfs,
+    disk: PathBuf,
+    results: PathBuf,
+}
+
+impl Job {
+    fn prepare(kernel: &Kernel, initramfs: &Initramfs) -> Result<Self> {
+        let mut initramfs = initramfs.clone();
+        for (file, target) in FILES {
+            initramfs.add_file(&workspace::root().join(file), target)?;
         }
-        println!("{runtime}: {}", report["victims"][0]["container"]);
+        Ok(Self {
+            kernel: kernels::cached(kernel)?,
+            initramfs,
+            disk: debian_root::cached()?,
+            results: workspace::vm_results()?.join(&kernel.name).join(BOOT),
+        })
     }
-    Ok(())
+
+    /// Boots; what goes wrong is kept for [`Job::judge`].
+    pub(crate) fn run(&self) {
+        keep_error(&self.results, || self.boot(false));
+    }
+
+    fn boot(&self, live: bool) -> Result<()> {
+        let drive =
+            format!("if=none,id=debian,format=raw,readonly=on,file={}", self.disk.display());
+        let booted = Machine {
+            kernel: &self.kernel,
+            initramfs: &self.initramfs,
+            plan: &Plan::Command([BUSYBOX, "sh", GUEST_SCRIPT].map(str::to_owned).to_vec()),
+            memory_mib: MEMORY_MIB,
+            clock: Clock::Wall,
+            cmdline: "",
+            // One CPU: two would take turns of 100 ms (`TCG_KICK_PERIOD`), and the other one see a
+            // process when it has died, which no machine with two does.
+            qemu_args: &[
+                "-smp",
+                "1",
+                "-device",
+                "nvme,serial=debian,drive=debian",
+                "-drive",
+                &drive,
+            ],
+            swap_mib: 0,
+            live,
+            results: self.results.clone(),
+        }
+        .boot()?;
+        println!("{}, boot {BOOT}: {:.1} s", self.kernel, booted.seconds);
+        Ok(())
+    }
+
+    /// Whether each container was named in the report of its kill.
+    pub(crate) fn judge(&self) -> Result<()> {
+        if let Ok(error) = fs::read_to_string(self.results.join(BOOT_ERROR)) {
+            bail!("the boot {BOOT} failed: {error}");
+        }
+        let read = |name: &str| read(&self.results.join(name));
+        let problems = containers::judge(&read(REPORTS)?);
+        if problems.is_empty() {
+            println!("{}, containers: {} named", self.kernel, containers::EXPECTED.len());
+            return Ok(());
+        }
+        bail!(
+            "containers are not named as they should be:\n  {}\noomwhy's stderr:\n{}\n\
+             what the runtimes said is in {}; cargo xtask containers runs it again",
+            problems.join("\n  "),
+            read(SAID)?,
+            self.results.join("console.log").display()
+        )
+    }
 }
 
-/// A tar of the runtimes with all that they need, made once.
-fn file_system() -> Result<PathBuf> {
-    let directory = workspace::cache()?.join("containers");
-    let target = directory.join("debian.tar");
-    if target.exists() {
-        return Ok(target);
-    }
-    println!("fetching {} from Debian", PACKAGES.join(", "));
-    let scratch = tempfile::tempdir().context("no temporary directory")?;
-    let root =
-        Suite::open(SUITE, Arch::Amd64, scratch.path())?.unpack_with_dependencies(PACKAGES)?;
-    for unwanted in UNWANTED {
-        let _ = fs::remove_dir_all(root.join(unwanted));
-    }
-    fs::create_dir_all(&directory)?;
-    // Under another name first: what is there under the right one is whole.
-    let partial = directory.join("debian.tar.part");
-    tar(&root, &partial)?;
-    fs::rename(&partial, &target)?;
-    Ok(target)
-}
-
-/// A disk has whole sectors; tar's own blocks are twenty of them.
-fn tar(root: &Path, target: &Path) -> Result<()> {
-    let mut tar = Command::new("tar");
-    tar.args(["--create", "--owner=0", "--group=0", "--directory"]).arg(root);
-    process::output(tar.arg("--file").arg(target).arg(".")).map(drop)
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| {
+        format!("{} is missing: the guest did not get that far (console.log)", path.display())
+    })
 }

@@ -11,6 +11,7 @@ mod bench;
 mod busybox;
 mod ci;
 mod containers;
+mod debian_root;
 mod demo;
 mod fixtures;
 mod fuzz;

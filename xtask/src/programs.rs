@@ -1,5 +1,6 @@
 //! Programs with known functions, compiled for the guest.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,8 +16,10 @@ const LIBRARIES: &[(&str, &str)] = &[
     ("ld-linux-x86-64.so.2", "/lib64/ld-linux-x86-64.so.2"),
 ];
 
-/// Builds them; each with its name in the guest. Takes compilers of C and C++ with static libraries,
-/// as the guest's other programs do.
+const WARNINGS: &[&str] = &["-O2", "-Wall", "-Werror", "-Wl,--build-id"];
+
+/// Builds them; each with its name in the guest. Takes compilers of C (with a static libc, which
+/// the guest's other programs are linked with as well), C++ and Go.
 pub(crate) fn build() -> Result<Vec<(PathBuf, String)>> {
     let directory = workspace::target_directory()?.join("programs");
     std::fs::create_dir_all(&directory)
@@ -24,7 +27,9 @@ pub(crate) fn build() -> Result<Vec<(PathBuf, String)>> {
     let mut built = Vec::new();
     for program in PROGRAMS {
         let target = directory.join(program.name);
-        process::run(&mut compiler(program, &target))?;
+        process::run(&mut compiler(program, &target)).with_context(|| {
+            format!("{} cannot be compiled (cargo xtask setup)", program.source)
+        })?;
         built.push((target, format!("/bin/{}", program.name)));
     }
     for (library, target) in LIBRARIES {
@@ -36,16 +41,23 @@ pub(crate) fn build() -> Result<Vec<(PathBuf, String)>> {
 
 fn compiler(program: &Program, target: &Path) -> Command {
     let source = workspace::root().join("tests/programs").join(program.source);
-    let language = Path::new(program.source).extension().and_then(|it| it.to_str());
-    let mut command = if language == Some("rs") {
-        let mut command = Command::new("rustc");
-        command.arg("--edition=2024");
-        command
-    } else {
-        let mut command = Command::new(if language == Some("cpp") { "c++" } else { "cc" });
-        command.args(["-O2", "-Wall", "-Werror", "-Wl,--build-id"]);
-        command
+    let mut command = match source.extension().and_then(OsStr::to_str) {
+        Some("rs") => with("rustc", &["--edition=2024"]),
+        Some("go") => {
+            let mut command = with("go", &["build"]);
+            // Static; and no compiler but the one that is here.
+            command.env("CGO_ENABLED", "0").env("GOFLAGS", "").env("GOTOOLCHAIN", "local");
+            command
+        }
+        Some("cc" | "cpp") => with("c++", WARNINGS),
+        _ => with("cc", WARNINGS),
     };
     command.args(program.options).arg("-o").arg(target).arg(source);
+    command
+}
+
+fn with(compiler: &str, options: &[&str]) -> Command {
+    let mut command = Command::new(compiler);
+    command.args(options);
     command
 }

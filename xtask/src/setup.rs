@@ -17,9 +17,10 @@ const BPF_LINKER: Tool = Tool { name: "bpf-linker", version: "0.10.4" };
 const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2" };
 const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
 
-/// What building and the virtual machines need, by Debian's names.
+/// What building and the virtual machines need, by Debian's names. C++ and Go are those of programs
+/// whose stacks are tested.
 const PACKAGES: &[&str] =
-    &["gcc", "libc6-dev", "dpkg", "qemu-system-x86", "debian-archive-keyring"];
+    &["gcc", "g++", "golang-go", "libc6-dev", "dpkg", "qemu-system-x86", "debian-archive-keyring"];
 /// What the arm64 machines need besides.
 const ARM64_PACKAGES: &[&str] =
     &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-system-arm"];
@@ -70,16 +71,13 @@ pub(crate) fn for_ci() -> Result<()> {
     install_tool(&CARGO_DENY)
 }
 
-/// What only `fuzz` needs: libFuzzer is C++, and the sanitizers are the nightly's.
+/// What only `fuzz` needs: the sanitizers are the nightly's.
 pub(crate) fn for_fuzz() -> Result<()> {
     base()?;
     ensure!(
         EbpfToolchain::find() == Some(EbpfToolchain::Nightly),
         "fuzzing takes a nightly: rustup toolchain install {NIGHTLY} --component rust-src"
     );
-    if has_apt() {
-        install_packages(&["g++"])?;
-    }
     install_tool(&CARGO_FUZZ)
 }
 
@@ -107,7 +105,7 @@ pub(crate) fn has_apt() -> bool {
 
 /// Another system: nothing is installed there, but what is in place is good enough.
 fn needs_by_hand() -> Result<()> {
-    let missing: Vec<&str> = ["gcc", "qemu-system-x86_64", "dpkg", "apt-get"]
+    let missing: Vec<&str> = ["gcc", "g++", "qemu-system-x86_64", "dpkg", "apt-get"]
         .into_iter()
         .filter(|program| !process::succeeds(Command::new(program).arg("--version")))
         .collect();

@@ -16,7 +16,7 @@ use oomwhy_tests::plan::{self, Boot, Plan};
 use crate::initramfs::{Archives, Initramfs, Source};
 use crate::kernels::{self, CachedKernel};
 use crate::vm::{Clock, Machine};
-use crate::{process, workspace};
+use crate::{containers, process, workspace};
 
 #[derive(clap::Args, Default)]
 pub(crate) struct Arguments {
@@ -42,8 +42,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         process::run(workspace::cargo().args(["test", "--workspace", "--exclude", "oomwhy-ebpf"]))?;
     }
     let results = workspace::vm_results()?;
-    boot_all(&jobs(&kernels, arguments, &results)?, n_at_once(arguments));
-    compare(&kernels, &arguments.boots, &results)
+    let mut archives = Archives::new(&arguments.source);
+    let containers = containers::job(&kernels, &arguments.boots, &mut archives)?;
+    let jobs = jobs(&kernels, &arguments.boots, &mut archives, &results)?;
+    let mut queue: Vec<Box<dyn Fn() + Sync>> = Vec::new();
+    // The longest one first.
+    queue.extend(containers.iter().map(|job| Box::new(|| job.run()) as _));
+    queue.extend(jobs.iter().map(|job| Box::new(|| job.run()) as _));
+    run_all(&queue, n_at_once(arguments));
+    let compared = compare(&kernels, &arguments.boots, &results);
+    match containers.iter().try_for_each(containers::Job::judge) {
+        Err(error) if compared.is_err() => eprintln!("{error:#}"),
+        judged => judged?,
+    }
+    compared
 }
 
 /// One machine to boot.
@@ -57,13 +69,17 @@ struct Job<'a> {
 }
 
 /// All that is fetched and built comes before the first boot.
-fn jobs<'a>(kernels: &'a [Kernel], arguments: &Arguments, results: &Path) -> Result<Vec<Job<'a>>> {
-    let mut archives = Archives::new(&arguments.source);
+fn jobs<'a>(
+    kernels: &'a [Kernel],
+    boots: &[String],
+    archives: &mut Archives<'_>,
+    results: &Path,
+) -> Result<Vec<Job<'a>>> {
     let mut jobs = Vec::new();
     for kernel in kernels {
         let image = Arc::new(kernels::cached(kernel));
         let initramfs = archives.of(kernel.arch)?;
-        jobs.extend(plan::boots(kernel, &arguments.boots).map(|boot| Job {
+        jobs.extend(plan::boots(kernel, boots).map(|boot| Job {
             kernel,
             image: Arc::clone(&image),
             boot,
@@ -81,13 +97,13 @@ fn n_at_once(arguments: &Arguments) -> usize {
     arguments.jobs.map_or_else(n_cpus, NonZero::get)
 }
 
-fn boot_all(jobs: &[Job<'_>], n_at_once: usize) {
+fn run_all(queue: &[Box<dyn Fn() + Sync + '_>], n_at_once: usize) {
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
-        for _ in 0..n_at_once.min(jobs.len()) {
+        for _ in 0..n_at_once.min(queue.len()) {
             scope.spawn(|| {
-                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    job.run();
+                while let Some(job) = queue.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    job();
                 }
             });
         }
@@ -97,18 +113,7 @@ fn boot_all(jobs: &[Job<'_>], n_at_once: usize) {
 impl Job<'_> {
     /// What goes wrong is kept where the comparison finds it.
     fn run(&self) {
-        // What an earlier run left must not pass for this one's.
-        let _ = fs::remove_dir_all(&self.results);
-        if let Err(error) = self.boot() {
-            let (kernel, boot) = (&self.kernel.name, self.boot.name);
-            eprintln!("kernel {kernel}, boot {boot}: {error:#}");
-            let kept = fs::create_dir_all(&self.results)
-                .and_then(|()| fs::write(self.results.join(BOOT_ERROR), format!("{error:#}\n")));
-            if let Err(error) = kept {
-                // The comparison fails where there are no results.
-                eprintln!("{}: {error}", self.results.display());
-            }
-        }
+        keep_error(&self.results, || self.boot());
     }
 
     fn boot(&self) -> Result<()> {
@@ -131,6 +136,21 @@ impl Job<'_> {
         let retried = if booted.retried { ", on the second attempt" } else { "" };
         println!("{kernel}, boot {}: {:.1} s{retried}", boot.name, booted.seconds);
         Ok(())
+    }
+}
+
+/// Keeps a boot's error among its results.
+pub(crate) fn keep_error(results: &Path, boot: impl FnOnce() -> Result<()>) {
+    // What an earlier run left must not pass for this one's.
+    let _ = fs::remove_dir_all(results);
+    if let Err(error) = boot() {
+        eprintln!("{}: {error:#}", results.display());
+        let kept = fs::create_dir_all(results)
+            .and_then(|()| fs::write(results.join(BOOT_ERROR), format!("{error:#}\n")));
+        if let Err(error) = kept {
+            // The comparison fails where there are no results.
+            eprintln!("{}: {error}", results.display());
+        }
     }
 }
 

@@ -11,7 +11,7 @@ pub(super) fn judge(check: &mut Check, report: &Value, victim: &Value) {
     if let Some(program) = program(trigger) {
         names(check, "trigger", trigger, program, program.grows_in);
     }
-    if let Some(program) = program(victim) {
+    if let Some(program) = program(victim).filter(|program| !program.has_threads) {
         let is_trigger = victim["pid"] == trigger["pid"];
         let functions = if is_trigger { program.grows_in } else { program.rests_in };
         names(check, "victim", victim, program, functions);

@@ -26,6 +26,31 @@ const PINNED: Scenario = Scenario {
     ..ONE_KILL
 };
 
+/// Pins other probes besides, some that read no command lines and some that do, and leaves them alone.
+const LEAVE_TWO: &str = r#"
+for options in "--pin /sys/fs/bpf/secretive --no-cmdline" "--pin /sys/fs/bpf/open"; do
+    /oomwhy $options -o json >/dev/null 2>/tmp/said &
+    n=0
+    until /bin/busybox grep -q ^Tracing /tmp/said; do
+        n=$((n + 1)); [ $n -lt 300 ] || exit 1
+        /bin/busybox sleep 0.2
+    done
+    kill -9 $!
+    wait
+done"#;
+
+/// Who takes them over wants command lines, and has those that the ring has.
+const FIND_TWO: &str = r#"
+for dir in secretive open; do
+    report=$(/bin/busybox timeout 60 /oomwhy --pin /sys/fs/bpf/$dir -o json --count 1 2>/dev/null)
+    case "$report" in
+    *'"comm":"hog"'*'"cmdline":'*) echo "$dir: a command line" ;;
+    *'"comm":"hog"'*) echo "$dir: none" ;;
+    *) echo "$dir: no report"; exit 1 ;;
+    esac
+    /oomwhy unpin /sys/fs/bpf/$dir >/dev/null 2>&1 || exit 1
+done"#;
+
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "restarts",
@@ -96,5 +121,24 @@ pub(super) const ALL: &[Scenario] = &[
             START_HOG,
         ],
         ..PINNED
+    },
+    // No secret lies in a ring that nobody reads.
+    Scenario {
+        name: "secrets",
+        steps: &[
+            Step::Program(Program {
+                argv: &["/bin/busybox", "sh", "-c", LEAVE_TWO],
+                code: 0,
+                says: "",
+            }),
+            CONTAINER_OF_48_MIB,
+            START_HOG,
+            Step::Program(Program {
+                argv: &["/bin/busybox", "sh", "-c", FIND_TWO],
+                code: 0,
+                says: "secretive: none\nopen: a command line\n",
+            }),
+        ],
+        ..ONE_KILL
     },
 ];

@@ -32,6 +32,7 @@ pub(super) const ALL: &[Scenario] = &[
             grower("c-no-fp", 100, 0, Until::Killed),
             grower("c-made", 100, 0, Until::Killed),
             grower("rust", 100, 0, Until::Killed),
+            grower("cpp", 100, 0, Until::Killed),
         ],
         victims: &[
             ("c-static", 1),
@@ -40,6 +41,7 @@ pub(super) const ALL: &[Scenario] = &[
             ("c-no-fp", 1),
             ("c-made", 1),
             ("rust", 1),
+            ("cpp", 1),
         ],
         ..ONE_KILL
     },

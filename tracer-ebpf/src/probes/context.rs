@@ -126,6 +126,10 @@ fn emit(scratch: &mut Context, seq: u64, now: u64, part: u32, is_read: bool) {
 
 #[inline(always)]
 fn cmdline(scratch: &mut Context, seq: u64, now: u64, memory: Object<Current>) {
+    // In a pinned ring it would lie until somebody reads it.
+    if !kernel::cmdlines_allowed() {
+        return;
+    }
     let (Some(start), Some(end)) = (memory::arg_start(memory), memory::arg_end(memory)) else {
         return;
     };

@@ -141,6 +141,7 @@ impl Looked {
             return Err(failure.clone());
         }
         let mut plan = plan(tier, &self.facts, &self.resolved).map_err(|it| unplanned(&it))?;
+        plan.settings.no_cmdlines = u32::from(arguments.privacy.no_cmdline);
         if arguments.growth {
             let above = arguments.growth_above.unwrap_or(GROWTH_ABOVE_PERCENT);
             plan = plan.with_growth(above, &self.facts, &self.resolved);

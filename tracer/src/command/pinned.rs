@@ -37,7 +37,9 @@ impl Pins {
             return Err(Failure { exit: Exit::Usage, message: message.to_owned() });
         }
         let dir = PinDir::create(path).map_err(|error| failure(&error))?;
-        let (ours, others) = dir.find(arguments.ring_size).map_err(|error| failure(&error))?;
+        let no_cmdlines = arguments.privacy.no_cmdline;
+        let found = dir.find(arguments.ring_size, no_cmdlines);
+        let (ours, others) = found.map_err(|error| failure(&error))?;
         Ok(Self { dir, ours, others, out: open_output(&arguments.output.to)? })
     }
 

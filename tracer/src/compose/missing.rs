@@ -1,5 +1,7 @@
 //! What one report lacks though the host could give it, with the reason.
 
+use std::collections::BTreeSet;
+
 use crate::{
     assemble::{Account, Aftermath, Stage},
     compose::Findings,
@@ -112,20 +114,24 @@ fn unfound_memory(report: &mut OomReport) {
     }
 }
 
-/// Frames of the trigger in user space that are addresses and nothing else. The kernel looks up their
-/// files only where it can lock the address space at once, and it cannot where another program on
-/// this CPU, whose probe has interrupts off as this one's, has not unlocked it yet
-/// (`stack_map_get_build_id_offset`): a second tracer's kprobe, where kprobes are breakpoints.
+/// Stacks in user space of addresses and nothing else. The kernel looks up their files only where it
+/// can lock the address space at once, and it cannot where another program on this CPU, whose probe
+/// has interrupts off as this one's, has not unlocked it yet (`stack_map_get_build_id_offset`): a
+/// second tracer's kprobe, where kprobes are breakpoints.
 fn unfound_files(report: &mut OomReport) {
-    let frames = report.trigger.as_ref().and_then(|trigger| trigger.user_stack.as_deref());
-    let is_bare = |frames: &[Frame]| frames.iter().all(|frame| frame.build_id.is_none());
-    if frames.is_none_or(|frames| frames.is_empty() || !is_bare(frames)) {
-        return;
-    }
-    for field in ["trigger.user_stack.build_id", "trigger.user_stack.file_offset"] {
+    let trigger = report.trigger.iter().map(|trigger| ("trigger", &trigger.user_stack));
+    let victims = report.victims.iter().map(|victim| ("victims[]", &victim.user_stack));
+    let is_bare = |frames: &[Frame]| {
+        !frames.is_empty() && frames.iter().all(|frame| frame.build_id.is_none())
+    };
+    let bare = trigger.chain(victims).filter(|(_, stack)| stack.as_deref().is_some_and(is_bare));
+    let whose: BTreeSet<&str> = bare.map(|(whose, _)| whose).collect();
+    for field in whose.into_iter().flat_map(|whose| {
+        ["build_id", "file_offset"].map(|part| format!("{whose}.user_stack.{part}"))
+    }) {
         let why = "none of its code is in a file with a build id, or the kernel could not look: \
                    it does not wait for the lock of the address space";
-        report.source.missing.push(Missing { field: field.to_owned(), why: why.to_owned() });
+        report.source.missing.push(Missing { field, why: why.to_owned() });
     }
 }
 

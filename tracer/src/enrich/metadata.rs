@@ -33,6 +33,9 @@ pub struct ContainerNames {
     /// The pod's uid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
+    /// Whose files these are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
 }
 
 impl ContainerNames {
@@ -44,8 +47,10 @@ impl ContainerNames {
             &mut self.pod,
             &mut self.namespace,
             &mut self.pod_uid,
+            &mut self.runtime,
         ];
-        let others = [other.name, other.image, other.pod, other.namespace, other.pod_uid];
+        let others =
+            [other.name, other.image, other.pod, other.namespace, other.pod_uid, other.runtime];
         for (ours, other) in ours.into_iter().zip(others) {
             if ours.is_none() {
                 *ours = other.filter(|text| !text.is_empty()).map(short);
@@ -53,9 +58,9 @@ impl ContainerNames {
         }
     }
 
-    /// Whether there is anything.
+    /// Whether there is no name: the runtime alone is none, and its files may not be all there yet.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        *self == Self { runtime: self.runtime.clone(), ..Self::default() }
     }
 
     /// Whether somebody who reads it needs no more.
@@ -66,7 +71,7 @@ impl ContainerNames {
     /// The names of the pod alone.
     #[must_use]
     pub fn of_pod(&self) -> Self {
-        Self { name: None, image: None, pod_uid: None, ..self.clone() }
+        Self { name: None, image: None, pod_uid: None, runtime: None, ..self.clone() }
     }
 
     /// Names a container that a path told of.
@@ -77,6 +82,7 @@ impl ContainerNames {
             (&mut container.pod, &self.pod),
             (&mut container.namespace, &self.namespace),
             (&mut container.pod_uid, &self.pod_uid),
+            (&mut container.runtime, &self.runtime),
         ];
         for (place, name) in known {
             if place.is_none() {

@@ -7,11 +7,13 @@ use super::stacks::Stacks;
 use crate::{
     events::{Body, Context, Event, Name, Part, Task, UserFrame},
     growth::Grower,
-    user_symbols::{Hint, Process},
+    user_symbols::{Hint, Process, Root, Writer},
 };
 
 /// Processes that are remembered: those of a storm.
 const MOST_SEEN: usize = 4096;
+/// Root directories that are kept open, each until its report is told.
+const MOST_ROOTS: usize = 64;
 
 /// Asks for the names of stacks.
 #[derive(Debug, Default)]
@@ -53,8 +55,8 @@ impl StackFinder {
             Body::Victim(victim) => {
                 self.meet(seq, &victim.task);
                 if let Some(seen) = self.seen.get_mut(&(seq, victim.task.tgid)) {
-                    let is_same = victim.vpid == Some(victim.task.tgid);
-                    seen.hint.writer = is_same.then_some(victim.task.uid);
+                    let pid = victim.vpid.and_then(|pid| u32::try_from(pid).ok());
+                    seen.hint.writer = pid.map(|pid| Writer { uid: victim.task.uid, pid });
                 }
             }
             Body::Context(context) => self.context(seq, context),
@@ -85,12 +87,20 @@ impl StackFinder {
         if self.seen.len() >= MOST_SEEN {
             self.seen.clear();
         }
-        let seen = self.seen.entry((seq, task.tgid)).or_default();
-        if seen.started_ns == 0 {
+        let key = (seq, task.tgid);
+        if self.seen.get(&key).is_none_or(|seen| seen.started_ns == 0) {
+            // Here, not where files are opened: by then it may have lost it.
+            let root = self.has_room().then(|| Root::of(process)).flatten();
+            let seen = self.seen.entry(key).or_default();
             seen.started_ns = process.started_ns;
+            seen.hint.root = root;
             self.stacks.open(process);
         }
         Some(process)
+    }
+
+    fn has_room(&self) -> bool {
+        self.seen.values().filter(|seen| seen.hint.root.is_some()).count() < MOST_ROOTS
     }
 
     fn context(&mut self, seq: u64, context: &Context) {
@@ -142,7 +152,7 @@ mod tests {
         finder.note(&event(3, 7, Part::UserStack(vec![UserFrame::Ip { ip: 1 }])));
         assert_eq!(finder.stacks.new_seqs(), [3].into());
         let seen = &finder.seen[&(3, 7)];
-        let hint = Hint { exe: "/usr/app".to_owned(), neighbor: Some(1), writer: None };
+        let hint = Hint { exe: "/usr/app".to_owned(), neighbor: Some(1), ..Hint::default() };
         assert_eq!(seen.hint, hint);
         finder.forget(3);
         assert!(finder.seen.is_empty());

@@ -303,7 +303,8 @@ mod tests {
         }
         fs::remove_dir_all(&directory).unwrap();
         worker.ask(Question::Container(path));
-        assert_eq!(worker.known(PATIENCE).container(&id), Some(&named("hog")));
+        let hog = ContainerNames { runtime: Some("docker".to_owned()), ..named("hog") };
+        assert_eq!(worker.known(PATIENCE).container(&id), Some(&hog));
     }
 
     #[test]

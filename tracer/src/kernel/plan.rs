@@ -266,6 +266,8 @@ fn settings(tier: Tier, hooks: &Hooks, facts: &HostFacts, resolved: &Resolved) -
         victim_by_pid: u32::from(facts.btf.mark_victim == MarkVictim::Pid),
         typed_counters: u32::from(typed_counters),
         growth_above_percent: 0,
+        no_cmdlines: 0,
+        reserved: 0,
     }
 }
 

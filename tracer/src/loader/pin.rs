@@ -27,7 +27,7 @@ use oomwhy_common::settings::Settings;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open, statfs};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::IntoBytes;
 
 use super::{LoadError, OBJECT, Probes, missing_map, other};
 use crate::{
@@ -145,16 +145,21 @@ impl PinDir {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
-    /// The probes of this very build, where they are pinned with a ring of the wanted size, and
-    /// those of other builds, which this one can read. Refuses what it cannot read.
-    pub fn find(&self, ring_bytes: Option<u32>) -> Result<(Option<Pinned>, Vec<Pinned>), PinError> {
+    /// The probes of this very build, where they are pinned with a ring of the wanted size and read
+    /// command lines or do not, as is wanted; and others, which this build can read. Refuses what it
+    /// cannot read.
+    pub fn find(
+        &self,
+        ring_bytes: Option<u32>,
+        no_cmdlines: bool,
+    ) -> Result<(Option<Pinned>, Vec<Pinned>), PinError> {
         let mut ours = None;
         let mut others = Vec::new();
         for path in self.folders(READY)? {
             let Some(layout) = Layout::parse(&path).filter(|layout| layout.format == FORMAT) else {
                 return Err(PinError::Unreadable { path, dir: self.path.clone() });
             };
-            let is_ours = layout.object == fnv(OBJECT)
+            let is_ours = layout.object == object(no_cmdlines)
                 && ring_bytes.is_none_or(|wanted| wanted == layout.ring_bytes);
             if is_ours && ours.is_none() {
                 ours = Some(Pinned { path });
@@ -248,7 +253,8 @@ impl Probes {
         let ring = self.maps.get("RING").ok_or_else(|| missing_map("RING"))?;
         let Map::RingBuf(ring) = ring else { return Err(missing_map("RING").into()) };
         let info = ring.info().map_err(|error| other("look at the ring", &error))?;
-        let layout = Layout { format: FORMAT, object: fnv(OBJECT), ring_bytes: info.max_entries() };
+        let object = object(self.settings.no_cmdlines != 0);
+        let layout = Layout { format: FORMAT, object, ring_bytes: info.max_entries() };
         let path = dir.path.join(layout.name());
         let making = dir.path.join(format!("{MAKING}{}", layout.name()));
         let made = self.pin_into(&making, layout.ring_bytes, since_ns).and_then(|()| {
@@ -330,7 +336,7 @@ impl Pinned {
             hooks: origin.hooks,
             failed: failed.filter_map(|(program, why)| Some((planned(&program)?, why))).collect(),
             rejected: false,
-            settings: Settings::read_from_bytes(&origin.settings).unwrap_or_default(),
+            settings: settings(&origin.settings),
         };
         Ok(TakenOver { probes, journal, entries, since_ns: origin.since_ns })
     }
@@ -438,6 +444,21 @@ fn names(path: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
+/// Which programs they are. Those that read no command lines are others: what they put into the ring
+/// may hold no secret, whoever takes them over.
+fn object(no_cmdlines: bool) -> u64 {
+    fnv(OBJECT) ^ u64::from(no_cmdlines)
+}
+
+/// Settings that an older version kept are fewer; the rest was off.
+fn settings(kept: &[u8]) -> Settings {
+    let mut settings = Settings::default();
+    for (byte, kept) in settings.as_mut_bytes().iter_mut().zip(kept) {
+        *byte = *kept;
+    }
+    settings
+}
+
 /// FNV-1a: two builds must come to the same hash, which std does not promise.
 fn fnv(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -458,7 +479,10 @@ mod tests {
         },
     };
 
-    use super::{FORMAT, Layout, PinDir, PinError, fnv};
+    use oomwhy_common::settings::Settings;
+    use zerocopy::IntoBytes as _;
+
+    use super::{FORMAT, Layout, PinDir, PinError, fnv, object, settings};
 
     #[test]
     fn the_name_of_a_folder_says_what_is_in_it() {
@@ -468,6 +492,20 @@ mod tests {
         for foreign in ["oomwhy-", "oomwhy-x-0-1", "oomwhy-1-0", "oomwhy-1-0-1-2", "else-1-0-1"] {
             assert_eq!(Layout::parse(Path::new(foreign)), None, "{foreign}");
         }
+    }
+
+    #[test]
+    fn settings_of_older_and_newer_versions_are_read_as_far_as_they_are_known() {
+        let kept = Settings { per_cpu_offsets: 7, no_cmdlines: 1, ..Settings::default() };
+        let older = settings(&kept.as_bytes()[..48]);
+        assert_eq!((older.per_cpu_offsets, older.no_cmdlines), (7, 0));
+        let newer = [kept.as_bytes(), &[9; 8]].concat();
+        assert_eq!(settings(&newer).no_cmdlines, 1);
+    }
+
+    #[test]
+    fn probes_that_read_command_lines_are_not_taken_over_by_who_wants_none() {
+        assert_ne!(object(true), object(false));
     }
 
     /// Who changes one of these makes what older versions have left unreadable, and says so by

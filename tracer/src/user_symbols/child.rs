@@ -60,7 +60,8 @@ fn name_place(symbolizer: &Symbolizer, files: &ElfFiles, place: &Place) -> Optio
     let mut name =
         Name { file: Some(file.shown.clone()).filter(|it| !it.is_empty()), ..Name::default() };
     for path in &file.paths {
-        if let Some((symbol, offset)) = name_in(symbolizer, path.as_ref(), place.file_offset) {
+        let offset = Input::FileOffset(place.file_offset);
+        if let Some((symbol, offset)) = name_in(symbolizer, path.as_ref(), offset) {
             (name.symbol, name.offset) = (Some(symbol), offset);
             break;
         }
@@ -68,15 +69,14 @@ fn name_place(symbolizer: &Symbolizer, files: &ElfFiles, place: &Place) -> Optio
     Some(name)
 }
 
-/// The function at an offset of a file, and the bytes from its start.
+/// The function at a place of a file, and the bytes from its start.
 fn name_in(
     symbolizer: &Symbolizer,
     path: &std::path::Path,
-    file_offset: u64,
+    place: Input<u64>,
 ) -> Option<(String, Option<u64>)> {
     let elf = source::Elf { debug_syms: false, ..source::Elf::new(path) };
-    let input = Input::FileOffset(file_offset);
-    let symbolized = symbolizer.symbolize_single(&source::Source::Elf(elf), input);
+    let symbolized = symbolizer.symbolize_single(&source::Source::Elf(elf), place);
     let symbol = symbolized.ok().and_then(Symbolized::into_sym)?;
     Some((symbol.name.into_owned(), u64::try_from(symbol.offset).ok()))
 }
@@ -100,10 +100,17 @@ fn name_address(
     made: Option<Name>,
 ) -> Option<Name> {
     let Some((index, offset)) = address.in_file else {
-        return made;
+        return made.or_else(|| name_fixed(symbolizer, request, address));
     };
     let Candidate { path, shown } = request.files.get(index)?;
-    let found = name_in(symbolizer, path.as_ref(), offset);
+    let found = name_in(symbolizer, path.as_ref(), Input::FileOffset(offset));
     let (symbol, from_start) = found.map_or((None, None), |(symbol, from)| (Some(symbol), from));
     Some(Name { symbol, offset: from_start, file: Some(shown.clone()) })
+}
+
+/// Where one of its functions is, nothing else can be.
+fn name_fixed(symbolizer: &Symbolizer, request: &Request, address: &Address) -> Option<Name> {
+    let Candidate { path, shown } = request.files.get(address.fixed?)?;
+    let (symbol, offset) = name_in(symbolizer, path.as_ref(), Input::VirtOffset(address.ip))?;
+    Some(Name { symbol: Some(symbol), offset, file: Some(shown.clone()) })
 }

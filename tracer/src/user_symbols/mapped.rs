@@ -5,13 +5,13 @@ use std::{
     fs::{self, File},
     io::Read as _,
     ops::Range,
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::Path,
 };
 
 use rustix::fs::OFlags;
 
-use super::{Hint, Process};
+use super::{Hint, Process, Root, Writer};
 use crate::clock;
 
 /// More files with code than most processes have.
@@ -30,6 +30,9 @@ pub(super) struct Mapped {
     pub(super) files: Vec<(String, File)>,
     /// /tmp/perf-PID.map, as its process sees it.
     pub(super) perf_map: Option<File>,
+    /// Of an executable that is not moved when it is loaded: its index in `files`. Only where it is not
+    /// known what was mapped.
+    pub(super) fixed: Option<usize>,
     ranges: Vec<Mapping>,
 }
 
@@ -70,20 +73,22 @@ impl Mapped {
         let files = paths.filter_map(open).collect();
         let has_made_code = ranges.iter().any(|mapping| mapping.path.is_empty());
         let perf_map = if has_made_code { perf_map(pid) } else { None };
-        Some(Self { files, perf_map, ranges })
+        Some(Self { files, perf_map, fixed: None, ranges })
     }
 
-    /// What may be left of it when it is gone: its executable by its path, libraries that its parent has
-    /// mapped too, its perf map. Which file it was is told by build id.
+    /// What may be left of it when it has given back its memory, or is gone: its executable by its path,
+    /// libraries that its parent has mapped too, its perf map. Which file it was is told by build id.
     pub(super) fn left(process: Process, hint: &Hint) -> Self {
-        let Hint { exe, neighbor, writer } = hint;
+        let Hint { exe, root, neighbor, .. } = hint;
+        let own = root.as_ref().and_then(|root| root.open(exe));
+        let fixed = own.as_ref().is_some_and(is_fixed).then_some(0);
         let near = neighbor.and_then(|pid| open_below(pid, exe));
         let here = open_regular(exe.as_ref());
-        let mut files: Vec<(String, File)> =
-            near.into_iter().chain(here).map(|file| (exe.clone(), file)).collect();
+        let found = own.into_iter().chain(near).chain(here);
+        let mut files: Vec<(String, File)> = found.map(|file| (exe.clone(), file)).collect();
         files.extend(neighbor.and_then(Self::open).unwrap_or_default().files);
-        let perf_map = writer.and_then(|uid| perf_map_left(process, *neighbor, uid));
-        Self { files, perf_map, ranges: Vec::new() }
+        let perf_map = perf_map_left(process, hint);
+        Self { files, perf_map, fixed, ranges: Vec::new() }
     }
 
     /// Where an address is, if there is code.
@@ -100,10 +105,19 @@ impl Mapped {
     }
 }
 
-/// Opens a file as a process sees it, which may live in a mount namespace of its own. Never a pipe or a
-/// device: opening those can block.
+/// Opens a file as a process sees it, which may live in a mount namespace of its own.
 pub(super) fn open_below(pid: u32, path: &str) -> Option<File> {
-    open_regular(format!("/proc/{pid}/root{path}").as_ref())
+    Root::now(pid)?.open(path)
+}
+
+/// Whether the kernel loads it where its headers say: `ET_EXEC` of elf(5).
+pub(super) fn is_fixed(file: &File) -> bool {
+    const LITTLE_ENDIAN: u8 = 1;
+    let mut start = [0; 18];
+    file.read_exact_at(&mut start, 0).is_ok()
+        && start.starts_with(b"\x7fELF")
+        && start[5] == LITTLE_ENDIAN
+        && start[16..] == [2, 0]
 }
 
 /// Opens a regular file.
@@ -125,11 +139,17 @@ fn perf_map(pid: u32) -> Option<File> {
     open_below(pid, &format!("/tmp/perf-{own}.map"))
 }
 
-/// The perf map of a process that is gone: written by its user, after it was started.
-fn perf_map_left(process: Process, neighbor: Option<u32>, uid: u32) -> Option<File> {
-    let path = format!("/tmp/perf-{}.map", process.pid);
-    let near = neighbor.and_then(|pid| open_below(pid, &path));
-    let file = near.or_else(|| open_regular(path.as_ref()))?;
+/// The perf map of a process that is gone: written by its user, after it was started. Elsewhere than
+/// below its own root only where its process id is the same there.
+fn perf_map_left(process: Process, hint: &Hint) -> Option<File> {
+    let Writer { uid, pid } = hint.writer?;
+    let path = format!("/tmp/perf-{pid}.map");
+    let elsewhere = || {
+        let near = hint.neighbor.and_then(|pid| open_below(pid, &path));
+        near.or_else(|| open_regular(path.as_ref())).filter(|_| pid == process.pid)
+    };
+    let own = hint.root.as_ref().and_then(|root| root.open(&path));
+    let file = own.or_else(elsewhere)?;
     let meta = file.metadata().ok()?;
     let started = i128::from(process.started_ns) + i128::from(clock::realtime_offset_ns());
     let written = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
@@ -183,7 +203,7 @@ mod tests {
     fn an_address_is_in_a_file_or_in_memory_or_nowhere() {
         let null = || File::open("/dev/null").unwrap();
         let files = vec![("/usr/bin/app".to_owned(), null())];
-        let mapped = Mapped { files, perf_map: None, ranges: code(MAPS) };
+        let mapped = Mapped { files, ranges: code(MAPS), ..Mapped::default() };
         assert_eq!(mapped.locate(0x55d0_c000_2010), Some(Located::File(0, 0x2010)));
         assert_eq!(mapped.locate(0x7f00_0000_2000), Some(Located::Elsewhere));
         // Its file could not be opened; no code; not mapped.

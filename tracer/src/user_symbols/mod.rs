@@ -12,6 +12,7 @@ mod child;
 mod elf_files;
 mod mapped;
 mod perf_map;
+mod root;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -27,6 +28,7 @@ use crate::{enrich::process, own_child};
 pub use self::{
     child::{answer, name_places},
     elf_files::{DEBUG_DIRECTORY, ElfFiles},
+    root::Root,
 };
 
 /// The hidden command by which the child is started.
@@ -84,10 +86,21 @@ pub struct Process {
 pub struct Hint {
     /// Path of its executable, in its own mount namespace.
     pub exe: String,
+    /// Its root directory, opened while it was there.
+    pub root: Option<Root>,
     /// A process that may live in the same one: its parent.
     pub neighbor: Option<u32>,
-    /// Its user, where its process id is the same in its own pid namespace: then a perf map is its own.
-    pub writer: Option<u32>,
+    /// By whom its perf map is written.
+    pub writer: Option<Writer>,
+}
+
+/// The process as the one that writes a perf map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Writer {
+    /// Its user, as the host numbers them.
+    pub uid: u32,
+    /// Its process id in its own pid namespace: the file has it in its name.
+    pub pid: u32,
 }
 
 /// What is asked of the child.
@@ -106,6 +119,9 @@ struct Address {
     ip: u64,
     /// Index of its file, and the offset in it; `None` in memory without a file.
     in_file: Option<(usize, u64)>,
+    /// Index of an executable whose code is where its symbols say, and may be this.
+    #[serde(default)]
+    fixed: Option<usize>,
 }
 
 /// A file that may be the one of a place.
@@ -260,9 +276,12 @@ fn request(
     places: Vec<Place>,
     ips: &[u64],
 ) -> Request {
-    let address = |&ip: &u64| match mapped.locate(ip)? {
-        Located::File(index, offset) => Some(Address { ip, in_file: Some((index, offset)) }),
-        Located::Elsewhere => Some(Address { ip, in_file: None }),
+    let address = |&ip: &u64| {
+        let in_file = match mapped.locate(ip)? {
+            Located::File(index, offset) => Some((index, offset)),
+            Located::Elsewhere => None,
+        };
+        Some(Address { ip, in_file, fixed: mapped.fixed })
     };
     let kept = open.iter().map(|kept| candidate(&kept.file, &kept.shown));
     let files = mapped.files.iter().chain(early);

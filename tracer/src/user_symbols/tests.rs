@@ -1,4 +1,4 @@
-use super::*;
+use super::{mapped::is_fixed, *};
 
 /// This test's own executable, as a process that maps it would be seen.
 fn myself() -> (ElfFiles, String) {
@@ -69,7 +69,10 @@ fn symbols_that_were_stripped_off_are_found_by_build_id() {
 fn a_request_is_answered_on_stdout_whatever_is_in_it() {
     let request = Request {
         places: vec![Place { build_id: String::new(), file_offset: 0 }],
-        addresses: vec![Address { ip: 1, in_file: None }, Address { ip: 2, in_file: Some((9, 9)) }],
+        addresses: vec![
+            Address { ip: 1, in_file: None, fixed: Some(0) },
+            Address { ip: 2, in_file: Some((9, 9)), fixed: None },
+        ],
         files: vec![Candidate { path: "/proc/self/maps".into(), shown: "x".into() }],
         perf_map: Some("/nowhere".into()),
     };
@@ -107,10 +110,54 @@ fn an_executable_is_found_by_its_path_when_its_process_is_gone() {
     let exe = std::env::current_exe().unwrap().to_string_lossy().into_owned();
     let neighbor = Some(std::process::id());
     let gone = Process { pid: u32::MAX, started_ns: 1 };
-    let left = Mapped::left(gone, &Hint { exe: exe.clone(), neighbor, writer: None });
+    let left = Mapped::left(gone, &Hint { exe: exe.clone(), neighbor, ..Hint::default() });
     assert_eq!(left.files.iter().take(2).map(|(path, _)| path).collect::<Vec<_>>(), [&exe, &exe]);
-    let left = Mapped::left(gone, &Hint { exe: "/dev/null".into(), neighbor: None, writer: None });
+    let left = Mapped::left(gone, &Hint { exe: "/dev/null".into(), ..Hint::default() });
     assert!(left.files.is_empty());
+}
+
+/// In a container its path leads nowhere else.
+#[test]
+fn what_a_process_executed_and_wrote_is_found_below_its_own_root() {
+    let exe = std::env::current_exe().unwrap().to_string_lossy().into_owned();
+    let process = Process::now(std::process::id());
+    let root = Root::of(process);
+    let found = |root| Mapped::left(process, &Hint { exe: exe.clone(), root, ..Hint::default() });
+    assert_eq!((found(root).files.len(), found(None).files.len()), (2, 1));
+}
+
+/// An executable that is not moved names addresses of which nothing else is known; others do not.
+#[test]
+fn an_address_is_named_by_an_executable_that_is_always_at_the_same_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app");
+    let mut bytes = std::fs::read("/proc/self/exe").unwrap();
+    let is_found = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        is_fixed(&File::open(&path).unwrap())
+    };
+    // ET_EXEC, ET_DYN.
+    assert_eq!((is_found(&[0; 18]), is_found(&bytes[..4])), (false, false));
+    bytes[16] = 2;
+    assert!(is_found(&bytes));
+    bytes[16] = 3;
+    assert!(!is_found(&bytes));
+
+    let exe = std::env::current_exe().unwrap();
+    // A part of the package that the linker is of.
+    let symbols = std::process::Command::new("nm").arg(exe).output().unwrap();
+    let symbols = String::from_utf8(symbols.stdout).unwrap();
+    let line = symbols.lines().find(|line| line.contains("somewhere") && line.contains(" t "));
+    let start = u64::from_str_radix(line.unwrap().split(' ').next().unwrap(), 16).unwrap();
+    let request = Request {
+        addresses: vec![Address { ip: start + 2, in_file: None, fixed: Some(0) }],
+        files: vec![Candidate { path: "/proc/self/exe".into(), shown: "/bin/app".into() }],
+        ..Request::default()
+    };
+    let answer = child::look_up(&request);
+    let [Some(name)] = answer.addresses.as_slice() else { panic!("{answer:?}") };
+    assert!(name.symbol.as_deref().is_some_and(|it| it.ends_with("somewhere")), "{name:?}");
+    assert_eq!((name.offset, name.file.as_deref()), (Some(2), Some("/bin/app")));
 }
 
 #[test]
@@ -122,7 +169,7 @@ fn a_perf_map_that_is_left_counts_only_if_its_process_wrote_it() {
     let uid = rustix::process::getuid().as_raw();
     let now = crate::clock::boottime_ns();
     let is_left = |started_ns, uid| {
-        let hint = Hint { exe: String::new(), neighbor: None, writer: Some(uid) };
+        let hint = Hint { writer: Some(Writer { uid, pid }), ..Hint::default() };
         let left = Mapped::left(Process { pid, started_ns }, &hint);
         let request = request(&left, &[], &VecDeque::new(), Vec::new(), &[0x18]);
         let name = child::look_up(&request).addresses.pop().flatten();

@@ -5,7 +5,10 @@ use super::{
     parts::{candidate, candidates},
     report,
 };
-use crate::assemble::Account;
+use crate::{
+    assemble::{Account, TaskContext},
+    events::UserFrame,
+};
 
 fn why(account: &Account, field: &str) -> Option<String> {
     let missing = report(account).source.missing;
@@ -38,5 +41,25 @@ fn where_nobody_was_weighed_nothing_tells_how_exact_the_kernel_is() {
     for batches in [Some([0; 4]), None] {
         account.victims[0].1.per_cpu = batches;
         assert_eq!(why(&account, "victims (exact rss)"), None);
+    }
+}
+
+#[test]
+fn a_stack_of_bare_addresses_says_why_whosever_it_is() {
+    const TRIGGER: &str = "trigger.user_stack.build_id";
+    const VICTIM: &str = "victims[].user_stack.file_offset";
+    let bare = || Some(vec![UserFrame::Ip { ip: 16 }]);
+    let place = UserFrame::File { build_id: "00".to_owned(), file_offset: 1 };
+    let mut account = kill();
+    for (of_trigger, of_victim, missing) in [
+        (bare(), None, [true, false]),
+        (None, bare(), [false, true]),
+        (bare(), bare(), [true, true]),
+        (Some(vec![place]), Some(Vec::new()), [false, false]),
+    ] {
+        account.invocation.as_mut().unwrap().user_stack = of_trigger;
+        let context = TaskContext { user_stack: of_victim, ..TaskContext::default() };
+        account.contexts.insert(100, context);
+        assert_eq!([TRIGGER, VICTIM].map(|field| why(&account, field).is_some()), missing);
     }
 }

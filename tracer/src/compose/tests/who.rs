@@ -23,7 +23,7 @@ fn java() -> TaskContext {
         cmdline: Some((names(&[b"java", b"-jar"]), false)),
         exe: Some((names(&[b"usr", b"bin", b"java"]), true)),
         parents: Some(vec![Parent { tgid: 7, comm: Name(b"sh".to_vec()) }]),
-        user_stack: Some(vec![UserFrame::Ip { ip: 16 }]),
+        user_stack: Some(vec![UserFrame::File { build_id: "00".to_owned(), file_offset: 16 }]),
         unread: Vec::new(),
     }
 }
@@ -51,7 +51,7 @@ fn the_trigger_and_a_victim_that_are_one_process_are_told_alike() {
     );
     assert_eq!(victim.who.user.as_deref(), Some("app"));
     assert_eq!(victim.who.parents.as_ref().unwrap()[0].comm, "sh");
-    assert_eq!(victim.user_stack.as_ref().unwrap()[0].ip.as_deref(), Some("0x10"));
+    assert_eq!(victim.user_stack.as_ref().unwrap()[0].file_offset, Some(16));
     assert_eq!(report.source.missing, []);
 }
 

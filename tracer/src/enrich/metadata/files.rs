@@ -26,6 +26,10 @@ const CONTAINERD: &[&str] = &[
     "run/docker/containerd/daemon/io.containerd.runtime.v2.task",
 ];
 
+/// Directories of podman's and CRI-O's storage, by its driver.
+const CONTAINERS: [&str; 4] =
+    ["overlay-containers", "vfs-containers", "btrfs-containers", "zfs-containers"];
+
 fn json<T: DeserializeOwned>(path: &Path, most: u64) -> Option<T> {
     serde_json::from_slice(&bounded::read(path, most)?).ok()
 }
@@ -37,7 +41,9 @@ pub(super) fn bundle(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option
         #[serde(default)]
         annotations: BTreeMap<String, String>,
     }
-    let config: Config = bundles(root, id, user).find_map(|path| json(&path, MOST_BYTES))?;
+    let mut bundles = bundles(root, id, user);
+    let (runtime, config): (_, Config) =
+        bundles.find_map(|(runtime, path)| Some((runtime, json(&path, MOST_BYTES)?)))?;
     let find = |keys: &[&str]| keys.iter().find_map(|key| config.annotations.get(*key).cloned());
     Some(ContainerNames {
         name: find(&[
@@ -54,22 +60,38 @@ pub(super) fn bundle(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option
         pod: find(&["io.kubernetes.cri.sandbox-name", "io.kubernetes.pod.name"]),
         namespace: find(&["io.kubernetes.cri.sandbox-namespace", "io.kubernetes.pod.namespace"]),
         pod_uid: find(&["io.kubernetes.cri.sandbox-uid", "io.kubernetes.pod.uid"]),
+        // podman and CRI-O keep theirs in the same places.
+        runtime: match runtime {
+            Some(runtime) => Some(runtime.to_owned()),
+            None => find(&["io.kubernetes.cri-o.ImageName"]).map(|_| "cri-o".to_owned()),
+        },
     })
 }
 
-fn bundles(root: &Path, id: &str, user: Option<(u32, &str)>) -> impl Iterator<Item = PathBuf> {
+/// Where it may be; with the runtime, where that follows.
+fn bundles(
+    root: &Path,
+    id: &str,
+    user: Option<(u32, &str)>,
+) -> impl Iterator<Item = (Option<&'static str>, PathBuf)> {
     let namespaces = CONTAINERD.iter().flat_map(move |state| {
         let state = root.join(state);
         let names: Vec<String> = bounded::names(&state, MOST_NAMESPACES).collect();
-        names.into_iter().map(move |name| state.join(name))
+        names.into_iter().map(move |name| {
+            // Docker's, in its own containerd or in the host's.
+            let runtime = if name == "moby" { "docker" } else { "containerd" };
+            (runtime, state.join(name))
+        })
     });
-    let containerd = namespaces.map(move |namespace| namespace.join(id).join("config.json"));
+    let containerd = namespaces
+        .map(move |(runtime, namespace)| (Some(runtime), namespace.join(id).join("config.json")));
     let storages = ["run/containers/storage", "var/lib/containers/storage"].map(str::to_owned);
     let rootless = user.into_iter().flat_map(|(uid, home)| {
         [format!("run/user/{uid}/containers"), format!("{home}/.local/share/containers/storage")]
     });
-    let userdata = storages.into_iter().chain(rootless).map(move |storage| {
-        below(root, &storage).join(format!("overlay-containers/{id}/userdata/config.json"))
+    let userdata = storages.into_iter().chain(rootless).flat_map(move |storage| {
+        let storage = below(root, &storage);
+        CONTAINERS.map(|kind| (None, storage.join(format!("{kind}/{id}/userdata/config.json"))))
     });
     containerd.chain(userdata)
 }
@@ -99,6 +121,7 @@ pub(super) fn docker(root: &Path, id: &str) -> Option<ContainerNames> {
         pod: label("io.kubernetes.pod.name"),
         namespace: label("io.kubernetes.pod.namespace"),
         pod_uid: label("io.kubernetes.pod.uid"),
+        runtime: Some("docker".to_owned()),
     })
 }
 
@@ -120,8 +143,11 @@ pub(super) fn listed(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option
     let system = "var/lib/containers/storage".to_owned();
     let own = user.map(|(_, home)| format!("{home}/.local/share/containers/storage"));
     let lists = own.into_iter().chain([system]).flat_map(|storage| {
-        let storage = below(root, &storage).join("overlay-containers");
-        ["containers.json", "volatile-containers.json"].map(|list| storage.join(list))
+        let storage = below(root, &storage);
+        CONTAINERS.into_iter().flat_map(move |kind| {
+            let directory = storage.join(kind);
+            ["containers.json", "volatile-containers.json"].map(|list| directory.join(list))
+        })
     });
     let mut lists = lists.filter_map(|path| json::<Vec<Listed>>(&path, MOST_BYTES_OF_LIST));
     let found = lists.find_map(|list| list.into_iter().find(|container| container.id == id))?;

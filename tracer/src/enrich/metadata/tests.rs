@@ -14,12 +14,13 @@ fn write(root: &Path, path: &str, content: &str) {
     fs::write(path, content).unwrap();
 }
 
-/// "name image pod namespace", "-" for what is not known.
+/// "name image pod namespace runtime", "-" for what is not known.
 fn found(root: &Path, path: &str) -> String {
     let path = path.replace("$ID", ID);
     let container = container::home(&path).container.unwrap();
-    let ContainerNames { name, image, pod, namespace, .. } = look_up(root, &container, &path);
-    let parts = [name, image, pod, namespace];
+    let ContainerNames { name, image, pod, namespace, runtime, .. } =
+        look_up(root, &container, &path);
+    let parts = [name, image, pod, namespace, runtime];
     parts.map(|part| part.unwrap_or_else(|| "-".to_owned())).join(" ")
 }
 
@@ -36,44 +37,80 @@ fn names_come_from_what_each_runtime_leaves() {
         "io.kubernetes.pod.namespace":"shop"}}"#;
     let docker = r#"{"ID":"x","Name":"/hungry_hog","Config":{"Image":"hog:latest",
         "Labels":{}},"State":{"Running":true}}"#;
-    let podman = format!(
-        r#"[{{"id":"0","names":["other"]}},{{"id":"{ID}","names":["hungry"],
-        "metadata":"{{\"image-name\":\"localhost/hog:latest\",\"name\":\"hungry\"}}"}}]"#
-    );
     let state = "run/containerd/io.containerd.runtime.v2.task/k8s.io/$ID/config.json";
     for (file, content, path, expected) in [
-        (state, cri, "/kubepods/pod1/$ID", "app registry/app:1 web-0 shop"),
+        (state, cri, "/kubepods/pod1/$ID", "app registry/app:1 web-0 shop containerd"),
+        (
+            &state.replace("k8s.io", "moby"),
+            cri,
+            "/kubepods/pod1/$ID",
+            "app registry/app:1 web-0 shop docker",
+        ),
         (
             "run/containers/storage/overlay-containers/$ID/userdata/config.json",
             crio,
-            "/kubepods.slice/crio-$ID.scope",
-            "app registry/app:1 web-0 shop",
+            "/kubepods/pod1/$ID",
+            "app registry/app:1 web-0 shop cri-o",
         ),
         (
             "var/lib/docker/containers/$ID/config.v2.json",
             docker,
             "/system.slice/docker-$ID.scope",
-            "hungry_hog hog:latest - -",
+            "hungry_hog hog:latest - - docker",
         ),
         (
-            "var/lib/containers/storage/overlay-containers/volatile-containers.json",
-            &podman,
-            "/machine.slice/libpod-$ID.scope/container",
-            "hungry localhost/hog:latest - -",
+            "var/log/containers/web-0_shop_app-$ID.log",
+            "",
+            "/kubepods/pod1/$ID",
+            "app - web-0 shop -",
         ),
-        ("var/log/containers/web-0_shop_app-$ID.log", "", "/kubepods/pod1/$ID", "app - web-0 shop"),
         (
             &format!("var/log/pods/shop_web-0_{UID}/app/0.log"),
             "",
             &format!("/kubepods/burstable/pod{UID}"),
-            "- - web-0 shop",
+            "- - web-0 shop -",
         ),
     ] {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(found(root.path(), path), "- - - -", "{file}");
+        assert_eq!(found(root.path(), path), "- - - - -", "{file}");
         write(root.path(), file, content);
         assert_eq!(found(root.path(), path), expected, "{file}");
     }
+}
+
+#[test]
+fn a_list_is_read_whatever_the_storage_driver() {
+    let podman = format!(
+        r#"[{{"id":"0","names":["other"]}},{{"id":"{ID}","names":["hungry"],
+        "metadata":"{{\"image-name\":\"localhost/hog:latest\",\"name\":\"hungry\"}}"}}]"#
+    );
+    for (driver, list, path) in [
+        ("overlay", "volatile-containers.json", "/machine.slice/libpod-$ID.scope/container"),
+        ("overlay", "containers.json", "/libpod_parent/libpod-$ID"),
+        ("vfs", "volatile-containers.json", "/libpod_parent/libpod-$ID"),
+        ("btrfs", "containers.json", "/libpod_parent/libpod-$ID"),
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        let file = format!("var/lib/containers/storage/{driver}-containers/{list}");
+        write(root.path(), &file, &podman);
+        let expected = "hungry localhost/hog:latest - - -";
+        assert_eq!(found(root.path(), path), expected, "{driver} {list}");
+    }
+}
+
+/// Files of a runtime are written one after the other: who sees the first of them looks again.
+#[test]
+fn a_bundle_without_annotations_tells_its_runtime_and_no_name() {
+    let root = tempfile::tempdir().unwrap();
+    let bundle = "run/containerd/io.containerd.runtime.v2.task/k8s.io/$ID/config.json";
+    write(root.path(), bundle, r#"{"ociVersion":"1.1.0"}"#);
+    let path = format!("/kubepods/pod{UID}/{ID}");
+    let container = container::home(&path).container.unwrap();
+    let names = look_up(root.path(), &container, &path);
+    assert!(names.is_empty());
+    let mut filled = container.clone();
+    names.fill(&mut filled);
+    assert_eq!((container.runtime, filled.runtime.as_deref()), (None, Some("containerd")));
 }
 
 #[test]
@@ -84,9 +121,9 @@ fn a_users_containers_are_found_in_their_home() {
     let storage = "home/me/.local/share/containers/storage/overlay-containers";
     write(root.path(), &format!("{storage}/containers.json"), &list);
     let path = "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-$ID.scope";
-    assert_eq!(found(root.path(), path), "mine - - -");
+    assert_eq!(found(root.path(), path), "mine - - - -");
     let path = path.replace("1000", "1001");
-    assert_eq!(found(root.path(), &path), "- - - -");
+    assert_eq!(found(root.path(), &path), "- - - - -");
 }
 
 #[test]
@@ -95,10 +132,10 @@ fn what_is_broken_or_too_long_is_no_name() {
     let file = "var/lib/docker/containers/$ID/config.v2.json";
     for content in ["", "{", "[]", r#"{"Name":7}"#, &"x".repeat((1 << 20) + 1)] {
         write(root.path(), file, content);
-        assert_eq!(found(root.path(), "/docker/$ID"), "- - - -");
+        assert_eq!(found(root.path(), "/docker/$ID"), "- - - - -");
     }
     write(root.path(), file, &format!(r#"{{"Name":"/{}"}}"#, "ä".repeat(300)));
-    assert_eq!(found(root.path(), "/docker/$ID"), format!("{} - - -", "ä".repeat(256)));
+    assert_eq!(found(root.path(), "/docker/$ID"), format!("{} - - - docker", "ä".repeat(256)));
     // An id that is no plain name never becomes part of a path.
     let outside = container::home("/lxc/..").container.unwrap();
     assert!(look_up(root.path(), &outside, "/lxc/..").is_empty());

@@ -1,0 +1,225 @@
+//! What the containers of `tests/containers.sh` must be called in the reports of their kills, and
+//! where in them the memory was taken.
+
+use serde_json::Value;
+
+use crate::report;
+
+/// The reports, among the results of the boot.
+pub const REPORTS: &str = "reports.jsonl";
+/// oomwhy's stderr.
+pub const SAID: &str = "said.txt";
+
+/// A container that dies.
+#[derive(Debug)]
+pub struct Expected {
+    /// The name of its program.
+    comm: &'static str,
+    runtime: &'static str,
+    name: &'static str,
+    image: Option<&'static str>,
+    /// Namespace and pod.
+    pod: Option<(&'static str, &'static str)>,
+    /// The limit that it outgrows, MiB.
+    limit_mib: u64,
+    /// Functions of the trigger's user stack, innermost first, as their names begin.
+    grows_in: &'static [&'static str],
+    /// The file of the innermost frame, where it is in one.
+    file: Option<&'static str>,
+    /// The thread that took the memory is the one that tells where the victim was: there is no other.
+    has_one_thread: bool,
+}
+
+/// The pod's uid in the script.
+const POD_UID: &str = "0b1d7a8e-5c3f-4e2a-9d64-7f80a1b2c3d4";
+
+/// All of them.
+pub const EXPECTED: &[Expected] = &[
+    Expected {
+        comm: "go",
+        runtime: "podman",
+        name: "hungry-go",
+        image: Some("localhost/hog:1"),
+        pod: None,
+        limit_mib: 64,
+        grows_in: &["main.growInGo", "main.outerInGo", "main.main"],
+        file: Some("/bin/go"),
+        has_one_thread: false,
+    },
+    // Debian's interpreter has no frame pointers: where it was is known, which function called is not.
+    Expected {
+        comm: "python3",
+        runtime: "podman",
+        name: "hungry-python",
+        image: Some("localhost/hog:1"),
+        pod: None,
+        limit_mib: 64,
+        grows_in: &[],
+        file: Some("/usr/bin/python3.13"),
+        has_one_thread: true,
+    },
+    // Without root.
+    Expected {
+        comm: "cpp",
+        runtime: "podman",
+        name: "hungry-user",
+        image: Some("localhost/hog:1"),
+        pod: None,
+        limit_mib: 64,
+        grows_in: &[
+            "growing::Grower<int>::grow(unsigned long)",
+            "growing::outer(void*, unsigned long)",
+            "main",
+        ],
+        file: Some("/bin/cpp"),
+        has_one_thread: true,
+    },
+    Expected {
+        comm: "node",
+        runtime: "containerd",
+        name: "web",
+        image: Some("registry.local/web:7"),
+        pod: Some(("shop", "shop-0")),
+        limit_mib: 128,
+        grows_in: &["JS:*growInNode"],
+        file: None,
+        has_one_thread: false,
+    },
+    Expected {
+        comm: "rust",
+        runtime: "containerd",
+        name: "worker",
+        image: None,
+        pod: Some(("shop", "queue-1")),
+        limit_mib: 64,
+        grows_in: &["grower::grow_in_rust", "grower::main"],
+        file: Some("/bin/rust"),
+        has_one_thread: true,
+    },
+    Expected {
+        comm: "c-static-pie",
+        runtime: "docker",
+        name: "hungry-docker",
+        image: Some("hog:1"),
+        pod: None,
+        limit_mib: 512,
+        grows_in: &["grow_in_c", "outer_in_c", "grow", "main"],
+        file: Some("/bin/c-static-pie"),
+        has_one_thread: true,
+    },
+];
+
+/// What is wrong with the reports.
+pub fn judge(reports: &str) -> Vec<String> {
+    let kills: Vec<Value> = report::objects(reports).filter(report::is_kill).collect();
+    let mut problems: Vec<String> = EXPECTED.iter().flat_map(|it| it.judge(&kills)).collect();
+    if kills.len() != EXPECTED.len() {
+        problems.push(format!("{} kills are reported, not {}", kills.len(), EXPECTED.len()));
+    }
+    problems
+}
+
+impl Expected {
+    fn judge(&self, kills: &[Value]) -> Vec<String> {
+        let Some(kill) = kills.iter().find(|kill| kill["victims"][0]["comm"] == self.comm) else {
+            return vec![format!("no report of {} in a container of {}", self.comm, self.runtime)];
+        };
+        let mut problems = Vec::new();
+        for whose in ["/victims/0", "/trigger", "/oom_memcg"] {
+            let container = kill.pointer(&format!("{whose}/container")).unwrap_or(&Value::Null);
+            if !self.is(container) {
+                problems.push(format!("{}: {whose} is in {container}, not in {self:?}", self.comm));
+            }
+        }
+        let limit = &kill["oom_memcg"]["max_bytes"];
+        if limit.as_u64() != Some(self.limit_mib << 20) {
+            problems
+                .push(format!("{}: its limit is {limit}, not {} MiB", self.comm, self.limit_mib));
+        }
+        let stacks = [&kill["trigger"]["user_stack"], &kill["victims"][0]["user_stack"]];
+        let n_judged = if self.has_one_thread { 2 } else { 1 };
+        for stack in stacks.into_iter().take(n_judged).filter(|stack| !self.grew_in(stack)) {
+            problems.push(format!("{}: a stack is {stack}, not in {self:?}", self.comm));
+        }
+        problems
+    }
+
+    fn is(&self, container: &Value) -> bool {
+        let says = |key: &str, value: Option<&str>| container[key].as_str() == value;
+        let (namespace, pod) = self.pod.unzip();
+        let is_id = |id: &str| id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        says("name", Some(self.name))
+            && says("image", self.image)
+            && says("runtime", Some(self.runtime))
+            && says("namespace", namespace)
+            && says("pod", pod)
+            && says("pod_uid", self.pod.map(|_| POD_UID))
+            && container["id"].as_str().is_some_and(is_id)
+    }
+
+    fn grew_in(&self, stack: &Value) -> bool {
+        let named = self.grows_in.iter().enumerate().all(|(index, function)| {
+            let symbol = stack[index]["symbol"].as_str().unwrap_or_default();
+            symbol.starts_with(function)
+        });
+        named && self.file.is_none_or(|file| stack[0]["file"] == file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{EXPECTED, Expected, POD_UID, judge};
+
+    fn report(of: &Expected) -> Value {
+        let mut container = json!({
+            "runtime": of.runtime, "name": of.name, "id": "0".repeat(64),
+        });
+        if let Some(image) = of.image {
+            container["image"] = json!(image);
+        }
+        if let Some((namespace, pod)) = of.pod {
+            for (key, value) in [("namespace", namespace), ("pod", pod), ("pod_uid", POD_UID)] {
+                container[key] = json!(value);
+            }
+        }
+        let frame = |symbol: &&str| json!({ "symbol": symbol, "file": of.file });
+        let functions = if of.grows_in.is_empty() { &[""] } else { of.grows_in };
+        let stack: Vec<Value> = functions.iter().map(frame).collect();
+        let task = json!({ "comm": of.comm, "container": container, "user_stack": stack });
+        json!({
+            "type": "oom", "outcome": "killed", "trigger": task, "victims": [task],
+            "oom_memcg": { "container": container, "max_bytes": of.limit_mib << 20 },
+        })
+    }
+
+    fn problems(reports: &[Value]) -> usize {
+        let lines: Vec<String> = reports.iter().map(Value::to_string).collect();
+        judge(&lines.join("\n")).len()
+    }
+
+    #[test]
+    fn a_container_without_a_name_or_a_function_is_found() {
+        let right: Vec<Value> = EXPECTED.iter().map(report).collect();
+        assert_eq!(problems(&right), 0);
+        for (path, wrong) in [
+            ("/trigger/container/name", json!("another")),
+            ("/victims/0/container/id", json!("c7")),
+            ("/victims/0/container/runtime", Value::Null),
+            ("/victims/0/container/pod_uid", json!("0")),
+            ("/oom_memcg/container", Value::Null),
+            ("/oom_memcg/max_bytes", Value::Null),
+            ("/trigger/user_stack/0/file", json!("/bin/hog")),
+            ("/victims/0/user_stack/0/symbol", Value::Null),
+            ("/victims/0/user_stack", json!([])),
+        ] {
+            let mut reports = right.clone();
+            let place = reports.iter_mut().rev().find_map(|report| report.pointer_mut(path));
+            *place.unwrap() = wrong;
+            assert_eq!(problems(&reports), 1, "{path}");
+        }
+        let (_, rest) = right.split_first().unwrap();
+        assert_eq!(problems(rest), 2, "it is missing, and one report too few");
+    }
+}
