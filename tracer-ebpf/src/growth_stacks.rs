@@ -7,7 +7,9 @@
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{BPF_F_USER_BUILD_ID, BPF_F_USER_STACK},
+    bindings::{
+        BPF_F_USER_BUILD_ID, BPF_F_USER_STACK, bpf_stack_build_id_status::BPF_STACK_BUILD_ID_IP,
+    },
     helpers::generated::bpf_get_stack,
 };
 use oomwhy_common::{
@@ -33,7 +35,11 @@ pub(crate) fn stacks<C: EbpfContext>(ctx: &C, scratch: &mut Scratch, tgid: u64) 
         scratch.key.kernel_stack = unwind_kernel(ctx, scratch);
         if let Some(known) = known {
             // SAFETY: as below.
-            unsafe { (*known).kernel_stack = scratch.key.kernel_stack };
+            let known = unsafe { &mut *known };
+            known.kernel_stack = scratch.key.kernel_stack;
+            if known.frames[0].status == BPF_STACK_BUILD_ID_IP as i32 {
+                find_files_again(ctx, known);
+            }
         } else if scratch.key.user_stack != 0 {
             keep_user_stack(ctx, scratch);
         }
@@ -98,6 +104,18 @@ fn keep_user_stack<C: EbpfContext>(ctx: &C, scratch: &mut Scratch) {
     if written <= 0 || USER_STACKS.insert(scratch.key.user_stack, &scratch.user_stack, 0).is_err() {
         bump(growth::DROPPED);
     }
+}
+
+/// Of a stack that has addresses alone: the kernel looks up files only where it gets the lock of the
+/// address space at once, which `khugepaged` or another thread may have held. Where code is in no file
+/// they stay what they are.
+#[inline(always)]
+fn find_files_again<C: EbpfContext>(ctx: &C, known: &mut UserStack) {
+    const BYTES: u32 = size_of::<[UserFrame; USER_FRAMES]>() as u32;
+    let flags = u64::from(BPF_F_USER_STACK | BPF_F_USER_BUILD_ID);
+    // SAFETY: the helper writes exactly the given size, that of the array. It is the same stack: its
+    // addresses have the same hash.
+    unsafe { bpf_get_stack(ctx.as_ptr(), known.frames.as_mut_ptr().cast(), BYTES, flags) };
 }
 
 /// Of the first `bytes` of the frames. Never 0.
