@@ -19,9 +19,8 @@ use crate::{
     user_symbols::{Hint, Place, Process, UserNames, UserSymbols},
 };
 
-/// How long the close of a report is put off for names: as long as it stays open by itself at most. A
-/// host that is out of memory may take seconds to start a child that took milliseconds before.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the close of a report is put off for names.
+pub const PATIENCE: Duration = Duration::from_secs(3);
 /// Stacks that wait. In a storm those that do not fit stay without names.
 const MOST_QUESTIONS: usize = 64;
 
