@@ -102,11 +102,12 @@ podman_kills() {
     inside podman import -q /image.tar localhost/hog:1
     say "podman has the image"
     podman="inside podman run --rm --network none --log-driver none"
-    $podman --name hungry-go --memory 64m localhost/hog:1 /bin/go 200
-    ended hungry-go $?
     $podman --name hungry-python --memory 64m --volume /usr:/usr:ro localhost/hog:1 \
         /usr/bin/python3 -X perf /grower.py 200
     ended hungry-python $?
+    # Nothing but its addresses is known of it when it is gone: it shall take a while to go.
+    $podman --name hungry-go --memory 256m localhost/hog:1 /bin/go 800
+    ended hungry-go $?
 }
 
 as_user() {

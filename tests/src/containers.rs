@@ -41,7 +41,7 @@ pub const EXPECTED: &[Expected] = &[
         name: "hungry-go",
         image: Some("localhost/hog:1"),
         pod: None,
-        limit_mib: 64,
+        limit_mib: 256,
         grows_in: &["main.growInGo", "main.outerInGo", "main.main"],
         file: Some("/bin/go"),
         has_one_thread: false,
@@ -138,7 +138,10 @@ impl Expected {
         }
         let stacks = [&kill["trigger"]["user_stack"], &kill["victims"][0]["user_stack"]];
         let n_judged = if self.has_one_thread { 2 } else { 1 };
-        for stack in stacks.into_iter().take(n_judged).filter(|stack| !self.grew_in(stack)) {
+        for stack in stacks.into_iter().take(n_judged) {
+            if self.grew_in(stack) || self.is_too_late(kill, stack) {
+                continue;
+            }
             problems.push(format!("{}: a stack is {stack}, not in {self:?}", self.comm));
         }
         problems
@@ -155,6 +158,16 @@ impl Expected {
             && says("pod", pod)
             && says("pod_uid", self.pod.map(|_| POD_UID))
             && container["id"].as_str().is_some_and(is_id)
+    }
+
+    /// Go's addresses are named only if somebody looks before it is gone (once in some runs nobody
+    /// does): then no frame has a name, and the report says why there are addresses only.
+    fn is_too_late(&self, kill: &Value, stack: &Value) -> bool {
+        let frames = stack.as_array().map(Vec::as_slice).unwrap_or_default();
+        let is_bare = |frame: &Value| frame["ip"].is_string() && frame["symbol"].is_null();
+        let missing = kill["source"]["missing"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let says_so = missing.iter().any(|it| it["field"] == "trigger.user_stack.build_id");
+        self.comm == "go" && !frames.is_empty() && frames.iter().all(is_bare) && says_so
     }
 
     fn grew_in(&self, stack: &Value) -> bool {

@@ -20,9 +20,9 @@ use crate::{
     user_symbols::{Hint, Name, Place, Process, UserNames, UserSymbols},
 };
 
-/// How long the close of a report is put off for names: as long as it stays open by itself at most. A
-/// host that is out of memory may take seconds to start a child that took milliseconds before.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the close of a report is put off for names: a loaded host takes its time over them, and
+/// for a victim that stays a report waits longer.
+pub const PATIENCE: Duration = Duration::from_secs(8);
 /// Stacks that wait. In a storm those that do not fit stay without names.
 const MOST_QUESTIONS: usize = 64;
 
