@@ -1,14 +1,15 @@
 //! The live run: ring readable, time passing, a signal. Owns the order of shutdown.
 
+mod finder;
 mod pinned;
 
 use std::{
-    collections::btree_map::Entry,
     fs,
     io::{self, Write as _},
     time::Duration,
 };
 
+use self::finder::Finder;
 pub use self::pinned::Resume;
 use bytes::Bytes;
 use oomwhy_common::{
@@ -23,22 +24,19 @@ use tokio::{
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use crate::{
-    assemble::{Account, RUN_SETTLES_AFTER_NS, Stage},
+    assemble::{Account, RUN_SETTLES_AFTER_NS},
     cgroup_paths::CgroupPaths,
     clock,
-    compose::Findings,
-    enrich::{finder::Enrichment, privacy::Privacy, stack_finder::StackFinder, stacks::Answer},
-    events::{Body, Event},
+    enrich::{finder::Enrichment, stack_finder::StackFinder, stacks::Answer},
     footprint,
     gaps::{self, Group},
     group_counter::GroupCounter,
-    growth::{self, Recorded},
+    growth,
     kernel_symbols::KernelSymbols,
     kill_counter::KillCounter,
     loader::{LoadError, Losses, Probes, pin::PinError},
-    pipeline::{FactSource, Pipeline, PipelineError},
+    pipeline::{Pipeline, PipelineError},
     recording::{Fact, Recorder, RecordingError},
-    report::System,
     ring::Ring,
     system::SystemFiles,
     victim_proc,
@@ -72,81 +70,6 @@ pub enum LiveError {
     /// Pinned probes.
     #[error(transparent)]
     Pin(#[from] PinError),
-}
-
-/// Finds facts on this host and notes them in the recording.
-struct Finder {
-    symbols: KernelSymbols,
-    enrichment: Enrichment,
-    stacks: StackFinder,
-    cgroup_paths: Option<CgroupPaths>,
-    system: Option<SystemFiles>,
-    growth: Option<growth::Recorder>,
-    found: Vec<Fact>,
-}
-
-impl FactSource for Finder {
-    fn find(&mut self, account: &Account, findings: &mut Findings) {
-        let stack = account.invocation.as_ref().and_then(|it| it.kernel_stack.as_deref());
-        let mut ips = stack.unwrap_or_default().to_vec();
-        ips.extend(account.growth.iter().flat_map(|recorded| recorded.kernel_ips()));
-        for (ip, symbol) in self.symbols.resolve(&ips) {
-            if let Entry::Vacant(entry) = findings.symbols.entry(ip) {
-                self.found.push(Fact::Symbol { ip, symbol: symbol.clone() });
-                entry.insert(symbol);
-            }
-        }
-        let Some(paths) = &mut self.cgroup_paths else {
-            return;
-        };
-        for id in account.cgroup_ids() {
-            if account.paths.contains_key(&id) || findings.cgroup_paths.contains_key(&id) {
-                continue;
-            }
-            if let Some(path) = paths.get(id) {
-                self.found.push(Fact::CgroupPath { id, path: path.clone() });
-                findings.cgroup_paths.insert(id, path);
-            }
-        }
-    }
-
-    fn system(&mut self, seq: u64) -> Option<(u64, System)> {
-        // Files that were there at the start and cannot be read now: the report goes without.
-        let memory = self.system.as_mut()?.read().ok()?;
-        let at_ns = clock::boottime_ns();
-        self.found.push(Fact::System { seq, at_ns, memory: Box::new(memory.clone()) });
-        Some((at_ns, memory))
-    }
-
-    fn note(&mut self, event: &Event) {
-        if let (Body::CgroupMade(made), Some(paths)) = (&event.body, &mut self.cgroup_paths) {
-            paths.made(made.id, made.parent_id);
-        }
-        self.enrichment.note(event);
-        self.stacks.note(event);
-    }
-
-    fn enrich(&mut self, account: &Account, privacy: &Privacy, findings: &mut Findings) {
-        self.found.extend(self.enrichment.find(account, privacy, findings));
-        if account.stage != Stage::Killed {
-            self.enrichment.forget(account.seq);
-            self.stacks.forget(account.seq);
-        }
-    }
-
-    fn growth(&mut self, seq: u64, oom_memcg: u64) -> Option<Box<Recorded>> {
-        let growth::Read { recorded, growers } = self.growth.as_ref()?.read(oom_memcg)?;
-        self.stacks.grown(seq, &growers);
-        let recorded = Box::new(recorded);
-        self.found.push(Fact::Growth { seq, recorded: recorded.clone() });
-        Some(recorded)
-    }
-
-    fn grows(&mut self, tgid: i32) {
-        if let Ok(pid) = u32::try_from(tgid) {
-            self.stacks.stacks.grows(pid);
-        }
-    }
 }
 
 /// A live run.
