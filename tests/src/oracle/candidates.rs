@@ -12,13 +12,17 @@ const RSS_PARTS: [&str; 3] = ["anon_pages", "file_pages", "shmem_pages"];
 const SUMMANDS: [&str; 6] =
     ["anon_pages", "file_pages", "shmem_pages", "swap_pages", "pgtables_pages", "adj_pages"];
 
-/// The tasks of the guest that are not held still while the kernel weighs and prints: the tracer, and
-/// PID 1, which reads what it says.
-const RUNS_MEANWHILE: [&str; 3] = ["oomwhy", "oomwhy-names", "init"];
-
-/// What one of them may touch between the weighing and the printing: mapped already, but not present;
-/// 16 pages a fault, and the counter moves by 32.
-const FAULTED_MEANWHILE_PAGES: i64 = 128;
+/// What a task of the guest's may touch between the weighing and the printing: those that are not held
+/// still meanwhile are the tracer, which gives back the code that it does not run and takes it again (it
+/// has not 2,048 pages), and PID 1, which reads what it says (16 pages a fault, and the counter moves by
+/// 32).
+fn faulted_meanwhile(comm: &str) -> i64 {
+    match comm {
+        "oomwhy" | "oomwhy-names" => 2048,
+        "init" => 128,
+        _ => 0,
+    }
+}
 
 /// How many candidates a report has room for.
 const LIST_LIMIT: usize = 32;
@@ -91,7 +95,7 @@ fn one(check: &mut Check, case: Case<'_>, candidate: &Value, row: &TaskRow, drif
     {
         return;
     }
-    let runs = RUNS_MEANWHILE.contains(&row.comm.as_str());
+    let faulted = faulted_meanwhile(&row.comm);
     // Swap moves only where there is some.
     let tolerance = if case.facts.swap_pages > 0 { part_tolerance(case, drifting) } else { 0 };
     let swap_pages = number(candidate, "swap_pages");
@@ -101,15 +105,14 @@ fn one(check: &mut Check, case: Case<'_>, candidate: &Value, row: &TaskRow, drif
         ("oom_score_adj", row.oom_score_adj),
     ];
     for (field, kernel) in exact {
-        let moved = if runs && field == "pgtables_pages" { FAULTED_MEANWHILE_PAGES } else { 0 };
+        let moved = if field == "pgtables_pages" { faulted } else { 0 };
         check.near(&format!("{name}: {field}"), number(candidate, field), kernel, moved);
     }
     if candidate["total_vm_pages"].is_i64() {
         let total_vm = number(candidate, "total_vm_pages");
         check.near(&format!("{name}: total_vm_pages"), total_vm, signed(row.total_vm), 0);
     }
-    let moved = if runs { FAULTED_MEANWHILE_PAGES } else { 0 };
-    resident(check, case, &name, candidate, row, (drifting, moved));
+    resident(check, case, &name, candidate, row, (drifting, faulted));
 }
 
 /// What a part may be off by: what CPUs hold back, or what kswapd takes between the weighing and
