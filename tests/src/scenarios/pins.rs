@@ -6,13 +6,15 @@ use crate::scenario::{Process, Program, Scenario, Step, Until};
 const OOMWHY: &str = "/oomwhy";
 const DIR: &str = "/sys/fs/bpf/oomwhy";
 
-/// A cgroup of its own for each, which makes each of them a whole invocation.
-const CGROUP: Step = Step::Cgroup { path: "/storm-{n}", limits: &[("memory.max", "4M")] };
+/// Each kill has a cgroup of its own, which makes it a whole invocation: whoever joins while the kernel is
+/// between the weighing and the printing is in its table, and in no choice.
+const fn cgroup(path: &'static str) -> Step {
+    Step::Cgroup { path, limits: &[("memory.max", "4M")] }
+}
 
-const BEGIN_KILL: Step = Step::Start {
-    process: Process { comm: "brief", cgroup: "/storm-{n}", ..HOG },
-    until: Until::Started,
-};
+const fn begin_kill(cgroup: &'static str) -> Step {
+    Step::Start { process: Process { comm: "brief", cgroup, ..HOG }, until: Until::Started }
+}
 
 /// Dies while it reports, or while it waits.
 const KILL_AT_WORK: Step = Step::KillTracer { within_ms: 80, once_ready: true };
@@ -59,15 +61,17 @@ pub(super) const ALL: &[Scenario] = &[
         steps: &[Step::Repeat {
             times: 17,
             steps: &[
-                CGROUP,
-                BEGIN_KILL,
+                cgroup("/storm-{n}-1"),
+                cgroup("/storm-{n}-2"),
+                cgroup("/storm-{n}-3"),
+                begin_kill("/storm-{n}-1"),
                 KILL_AT_WORK,
                 // Nobody is there.
-                BEGIN_KILL,
+                begin_kill("/storm-{n}-2"),
                 Step::StartTracer,
                 KILL_EARLY,
                 Step::StartTracer,
-                BEGIN_KILL,
+                begin_kill("/storm-{n}-3"),
                 KILL_EARLY,
                 Step::StartTracer,
             ],
