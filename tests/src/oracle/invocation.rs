@@ -117,14 +117,13 @@ fn stat(check: &mut Check, facts: &Facts, report: &Value, block: &Block) {
     // For the few updates of a small memcg the kernel flushes nothing before it prints
     // (memcg_vmstats_needs_flush, since 6.8): whoever flushes between the print and our reading then
     // makes all the difference.
-    if printed.clone().all(|(_, value)| value == 0) {
-        return;
-    }
+    let is_unflushed = printed.clone().all(|(_, value)| value == 0);
     let tolerance = if facts.tasks_hold_back_rss() { STAT_BYTES_HELD_BACK } else { 0 };
     for (name, kernel) in printed {
         let is_thp_in_pages = name.ends_with("_thp") && reported[name].is_null();
         let kernel = i64::try_from(kernel).unwrap_or(i64::MAX);
         match reported[name].as_i64() {
+            Some(_) if is_unflushed => {}
             Some(value) => {
                 check.near(&format!("/oom_memcg/stat/{name}"), value, kernel, tolerance);
             }
