@@ -91,11 +91,7 @@ pub(super) fn against_summary(check: &mut Check, report: &Value, victim: &Value,
 fn memcg(check: &mut Check, case: Case<'_>, report: &Value, block: &Block) {
     if let Some(memory) = block.counters.get("memory") {
         let usage_bytes = memory.usage_kib * 1024;
-        // Where the next one starts before the last one is gone, that one's memory comes back meanwhile.
-        let has_fallen = report["oom_memcg"]["usage_bytes"].as_u64() > Some(usage_bytes);
-        if case.scenario.unpin.is_none() || !has_fallen {
-            usage(check, report, usage_bytes);
-        }
+        usage(check, report, usage_bytes);
         if memory.limit_kib < NO_LIMIT_KIB {
             check.field(report, "/oom_memcg/max_bytes", memory.limit_kib * 1024);
         }
