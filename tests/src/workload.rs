@@ -85,6 +85,21 @@ pub enum Work {
         /// How much in each.
         mib: usize,
     },
+    /// Touch anonymous memory MiB by MiB and give it back, again and again; then touch memory without
+    /// end.
+    Saw {
+        /// How much.
+        mib: usize,
+        /// How often.
+        times: usize,
+    },
+    /// Touch anonymous memory, rest, then touch memory without end.
+    Jump {
+        /// How much at first.
+        mib: usize,
+        /// How long it rests.
+        seconds: usize,
+    },
     /// Fault in anonymous pages one by one, of blocks of 64 KiB, and note begin and end in [`FAULTS_NOTED`].
     Faults {
         /// How much.
@@ -117,6 +132,8 @@ impl Work {
             Self::Crowd { count } => ("crowd", vec![count]),
             Self::Become { program, mib } => ("become", vec![program, mib]),
             Self::Grow { mib } => ("grow", vec![mib]),
+            Self::Saw { mib, times } => ("saw", vec![mib, times]),
+            Self::Jump { mib, seconds } => ("jump", vec![mib, seconds]),
             Self::Faults { mib } => ("faults", vec![mib]),
             Self::ReadScores => ("read-scores", vec![]),
         };
@@ -138,6 +155,8 @@ impl Work {
             "crowd" => Self::Crowd { count: number()? },
             "become" => Self::Become { program: number()?, mib: number()? },
             "grow" => Self::Grow { mib: number()? },
+            "saw" => Self::Saw { mib: number()?, times: number()? },
+            "jump" => Self::Jump { mib: number()?, seconds: number()? },
             "faults" => Self::Faults { mib: number()? },
             "read-scores" => Self::ReadScores,
             _ => bail!("unknown word {name:?}"),
@@ -235,7 +254,9 @@ mod tests {
             Work::Crowd { count: 100 },
             Work::Become { program: 1, mib: 11 },
             Work::Grow { mib: 11 },
-            Work::Faults { mib: 12 },
+            Work::Saw { mib: 12, times: 13 },
+            Work::Jump { mib: 14, seconds: 15 },
+            Work::Faults { mib: 16 },
             Work::ReadScores,
         ];
         for work in works {

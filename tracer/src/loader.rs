@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use aya::{
     Btf, Ebpf, EbpfError, Endianness,
     maps::{HashMap as BpfHashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf},
-    programs::{ProgramType, links::FdLink},
+    programs::{ProgramFd, ProgramType, links::FdLink},
     sys::{BpfHelper, is_helper_supported},
 };
 use oomwhy_common::{counters, event::kind, offsets::KernelOffsets, settings::Settings};
@@ -62,6 +62,8 @@ pub struct Probes {
     maps: BTreeMap<String, Map>,
     /// Program: what attaches it, if that can be pinned.
     links: Vec<(&'static str, Option<FdLink>)>,
+    /// The growth recorder's program, whose skipped calls the kernel counts.
+    growth: Option<ProgramFd>,
     /// Hook: how it is attached.
     pub hooks: BTreeMap<String, String>,
     /// What the verifier made of each program: (program, instructions it walked), where the kernel
@@ -185,9 +187,10 @@ fn attach_with(
     let maps = names.filter_map(|name| ebpf.take_map(&name).map(|map| (name, map)));
     let maps = maps.collect();
     let verified = verified(&ebpf);
+    let growth = growth::program(&ebpf, &plan.programs);
     let is_needed = cfg!(feature = "probe-log") || links.iter().any(|(_, link)| link.is_none());
     let ebpf = is_needed.then_some(ebpf);
-    Ok(Probes { ebpf, maps, links, hooks, verified, failed, rejected, settings: *settings })
+    Ok(Probes { ebpf, maps, links, growth, hooks, verified, failed, rejected, settings: *settings })
 }
 
 fn verified(ebpf: &Ebpf) -> Vec<(String, u32)> {

@@ -85,6 +85,23 @@ pub(super) const ALL: &[Scenario] = &[
         options: &["--growth", "--growth-above", "0%"],
         ..ONE_KILL
     },
+    // Each way in which usage goes up before it hits the limit, side by side.
+    Scenario {
+        name: "shapes",
+        steps: &[
+            with_64_mib("/leak"),
+            with_64_mib("/saw"),
+            with_64_mib("/jump"),
+            shaped("leak", "/leak", Some(170), Work::Anon { mib: 200 }),
+            shaped("saw", "/saw", Some(40), Work::Saw { mib: 44, times: 6 }),
+            shaped("jump", "/jump", None, Work::Jump { mib: 8, seconds: 11 }),
+            Step::AwaitReports { outcome: "killed", count: 3 },
+        ],
+        victims: &[("jump", 1), ("leak", 1), ("saw", 1)],
+        reports: &[Expected { count: (3, 3), ..TAKEN_REPORT }],
+        options: &["--growth", "--growth-above", "0%"],
+        ..ONE_KILL
+    },
     // The limit is that of the level above, and is recorded from half of it on.
     Scenario {
         name: "grown_below",
@@ -136,6 +153,20 @@ const BY_KPROBE: Watcher = Watcher {
     ],
     ..WATCHER
 };
+
+const fn with_64_mib(path: &'static str) -> Step {
+    Step::Cgroup { path, limits: &[("memory.max", "64M")] }
+}
+
+const fn shaped(
+    comm: &'static str,
+    cgroup: &'static str,
+    pause_ms: Option<u64>,
+    work: Work,
+) -> Step {
+    let process = Process { comm, cgroup, pause_ms, work, ..HOG };
+    Step::Start { process, until: Until::Started }
+}
 
 const HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 

@@ -7,7 +7,7 @@ use crate::{
     events::Invocation,
     growth::{Place, Recorded, Usage, kind},
     report::{Frame, Growth, GrowthPoint, GrowthRate, GrowthStack, Missing, lossy},
-    user_symbols::{Name, UserNames},
+    user_symbols::Name,
 };
 
 /// Where it is recorded.
@@ -36,14 +36,15 @@ pub(super) fn growth(facts: Facts<'_>, names: &BTreeMap<i32, String>) -> Option<
 }
 
 /// What the recorder did not have, though it ran.
-pub(super) fn missing(facts: Facts<'_>) -> Option<Missing> {
+pub(super) fn missing(facts: Facts<'_>) -> Vec<Missing> {
     let missing = |field: &str, why: String| Missing { field: field.to_owned(), why };
     if let Some(recorded) = &facts.account.growth {
-        return no_room(recorded).map(|why| missing("growth.stacks", why));
+        let whys = [no_room(recorded), skipped(recorded)];
+        return whys.into_iter().flatten().map(|why| missing("growth.stacks", why)).collect();
     }
-    let invocation = facts.account.invocation.as_ref()?;
     let is_recorded = facts.host.hooks.contains_key(HOOK);
-    is_recorded.then(|| missing("growth", not_recorded(invocation).to_owned()))
+    let invocation = facts.account.invocation.as_ref().filter(|_| is_recorded);
+    invocation.map(|it| missing("growth", not_recorded(it).to_owned())).into_iter().collect()
 }
 
 fn no_room(recorded: &Recorded) -> Option<String> {
@@ -52,6 +53,15 @@ fn no_room(recorded: &Recorded) -> Option<String> {
         format!(
             "since the start the recorder had no room for {dropped} charges and stacks, and \
              {pushed_out} places gave way to newer ones"
+        )
+    })
+}
+
+fn skipped(recorded: &Recorded) -> Option<String> {
+    recorded.skipped.filter(|&skipped| skipped > 0).map(|skipped| {
+        format!(
+            "since the start the kernel skipped the recorder at {skipped} charges, of whatever \
+             cgroup: it was running on that CPU already"
         )
     })
 }
@@ -94,7 +104,7 @@ fn share(recorded: &Recorded) -> Option<f64> {
 }
 
 fn stack(facts: Facts<'_>, place: &Place, names: &BTreeMap<i32, String>) -> GrowthStack {
-    let user = Names::new(facts.findings.user_names.get(&(facts.account.seq, place.tgid)));
+    let user = Names::new(facts, place.tgid);
     // The name of the process, where the report has it; else that of the thread.
     let comm = names.get(&place.tgid).cloned().unwrap_or_else(|| lossy(&place.comm).0);
     GrowthStack {
@@ -108,16 +118,18 @@ fn stack(facts: Facts<'_>, place: &Place, names: &BTreeMap<i32, String>) -> Grow
     }
 }
 
-/// Names of one process' frames.
+/// Names of one process' frames: addresses are its own, places in files everybody's.
 struct Names<'a> {
     places: BTreeMap<(&'a str, u64), &'a Name>,
     ips: BTreeMap<String, &'a Name>,
 }
 
 impl<'a> Names<'a> {
-    fn new(names: Option<&'a UserNames>) -> Self {
-        let places = names.into_iter().flat_map(|names| &names.places);
-        let ips = names.into_iter().flat_map(|names| &names.addresses);
+    fn new(facts: Facts<'a>, pid: i32) -> Self {
+        let (seq, names) = (facts.account.seq, &facts.findings.user_names);
+        let all = names.range((seq, i32::MIN)..=(seq, i32::MAX));
+        let places = all.flat_map(|(_, names)| &names.places);
+        let ips = names.get(&(seq, pid)).into_iter().flat_map(|names| &names.addresses);
         Self {
             places: places
                 .map(|(place, name)| ((place.build_id.as_str(), place.file_offset), name))

@@ -1,6 +1,6 @@
 //! What one report lacks though the host could give it, with the reason.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     assemble::{Account, Aftermath, Stage},
@@ -150,6 +150,30 @@ fn unfound_names(report: &mut OomReport, account: &Account, findings: &Findings)
         let why = "reading the symbols took too long; `oomwhy symbolize` does it later".to_owned();
         report.source.missing.push(Missing { field: field.to_owned(), why });
     }
+    let pids = unnamed_growers(report);
+    if !pids.is_empty() {
+        let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
+        let why = format!(
+            "no name was found for any frame of process {}: it was gone before its files were \
+             opened, they have no symbols, or that took too long; `oomwhy symbolize` does it later",
+            pids.join(", ")
+        );
+        let field = "growth.stacks.user_stack.symbol".to_owned();
+        report.source.missing.push(Missing { field, why });
+    }
+}
+
+/// Processes that grew in frames of which none has a name.
+fn unnamed_growers(report: &OomReport) -> BTreeSet<i32> {
+    let stacks = report.growth.iter().flat_map(|growth| &growth.stacks);
+    let named = |frame: &Frame| frame.symbol.is_some();
+    let mut is_named: BTreeMap<i32, bool> = BTreeMap::new();
+    for stack in stacks {
+        if let (Some(pid), Some(frames)) = (stack.pid, &stack.user_stack) {
+            *is_named.entry(pid).or_default() |= frames.iter().any(named);
+        }
+    }
+    is_named.into_iter().filter(|(_, is_named)| !is_named).map(|(pid, _)| pid).collect()
 }
 
 /// Nobody was weighed, so no points tell whether this kernel adds what CPUs hold back.

@@ -25,6 +25,9 @@ use crate::{
 pub const PATIENCE: Duration = Duration::from_secs(8);
 /// Stacks that wait. In a storm those that do not fit stay without names.
 const MOST_QUESTIONS: usize = 64;
+/// Processes that have grown whose files are opened and whose addresses are named: each may take a child
+/// of ours. Places in files that are known already are named for all.
+pub const MOST_LOOKED_AT: usize = 4;
 
 /// A stack to be named.
 #[derive(Debug)]
@@ -223,17 +226,17 @@ fn names_of_growth(symbols: &mut UserSymbols, questions: &[Question]) -> Vec<Use
     let first = questions.first().map_or(0, |question| question.process.pid);
     let known: BTreeMap<Place, Name> =
         symbols.resolve(Process::now(first), None, &places, &[]).places.into_iter().collect();
-    let names = |Question { process, places, ips, .. }: &Question| {
+    let names = |(index, Question { process, places, ips, .. }): (usize, &Question)| {
         let known = |place: &Place| Some((place.clone(), known.get(place)?.clone()));
         let places = places.iter().filter_map(known).collect();
-        let addresses = if ips.is_empty() {
+        let addresses = if ips.is_empty() || index >= MOST_LOOKED_AT {
             Vec::new()
         } else {
             symbols.resolve(Process::now(process.pid), None, &[], ips).addresses
         };
         UserNames { places, addresses }
     };
-    questions.iter().map(names).collect()
+    questions.iter().enumerate().map(names).collect()
 }
 
 #[cfg(test)]

@@ -35,6 +35,10 @@ pub struct Recorded {
     pub pushed_out: u64,
     /// Charges and stacks that found no room since the start, of all memcgs.
     pub dropped: u64,
+    /// Calls that the kernel did not show the probe since the start, of all counters; `None` where it does
+    /// not count them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<u64>,
 }
 
 impl Recorded {

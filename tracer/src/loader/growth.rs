@@ -1,11 +1,26 @@
 //! The maps of the growth recorder, read when memory has run out.
 
-use aya::maps::{HashMap as BpfHashMap, Map, MapData, MapError, PerCpuArray};
+use std::{
+    ops::ControlFlow,
+    os::fd::{AsFd as _, AsRawFd as _},
+    path::Path,
+};
+
+use aya::{
+    Ebpf,
+    maps::{HashMap as BpfHashMap, Map, MapData, MapError, PerCpuArray},
+    programs::ProgramFd,
+};
 use oomwhy_common::growth::{self, Charged, Charger, Curve, KernelStack, UserStack};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{LoadError, Probes, missing_map, other};
-use crate::kernel::plan::Plan;
+use crate::{
+    kernel::plan::{How, Plan, Planned},
+    proc_file::ProcFile,
+};
+
+const HOOK: &str = "page_counter_try_charge";
 
 /// Those whose size is of no use without a recorder.
 const SIZED: [&str; 6] =
@@ -23,21 +38,25 @@ pub struct GrowthMaps {
     user_stacks: Words<1, { size_of::<UserStack>() / 8 }>,
     kernel_stacks: Words<1, { size_of::<KernelStack>() / 8 }>,
     counters: PerCpuArray<MapData, u64>,
+    program: Option<ProgramFd>,
+}
+
+/// The program that counts, before its object is given up.
+pub(super) fn program(ebpf: &Ebpf, plan: &[Planned]) -> Option<ProgramFd> {
+    let counts = |planned: &&Planned| planned.hook == HOOK && planned.how != How::Kprobe;
+    let name = plan.iter().find(counts)?.program;
+    ebpf.program(name)?.fd().ok()?.try_clone().ok()
 }
 
 /// Maps that are as small as can be, without a recorder.
 pub(super) fn unused(plan: &Plan) -> &'static [&'static str] {
-    if plan.programs.iter().any(|planned| planned.hook == "page_counter_try_charge") {
-        &[]
-    } else {
-        &SIZED
-    }
+    if plan.programs.iter().any(|planned| planned.hook == HOOK) { &[] } else { &SIZED }
 }
 
 impl Probes {
     /// The maps of the recorder, once; `None` where it is not attached.
     pub fn take_growth(&mut self) -> Result<Option<GrowthMaps>, LoadError> {
-        if !self.hooks.contains_key("page_counter_try_charge") {
+        if !self.hooks.contains_key(HOOK) {
             return Ok(None);
         }
         let failed = |error: MapError| other("open the maps of the growth recorder", &error);
@@ -48,6 +67,7 @@ impl Probes {
             user_stacks: hash_map(take("USER_STACKS")?).map_err(failed)?,
             kernel_stacks: hash_map(take("KERNEL_STACKS")?).map_err(failed)?,
             counters: take("GROWTH_COUNTERS")?.try_into().map_err(failed)?,
+            program: self.growth.take(),
         }))
     }
 }
@@ -89,5 +109,22 @@ impl GrowthMaps {
     pub fn counters(&self) -> (u64, u64) {
         let sum = |counter| self.counters.get(&counter, 0).map_or(0, |cpus| cpus.iter().sum());
         (sum(growth::NEW), sum(growth::DROPPED))
+    }
+
+    /// Calls in which the kernel skipped the probe, because it ran on that CPU already
+    /// (`recursion_misses`, since 5.12). `None` where the kernel does not count them.
+    pub fn skipped(&self) -> Option<u64> {
+        let program = self.program.as_ref()?.as_fd().as_raw_fd();
+        let path = format!("/proc/self/fdinfo/{program}");
+        let mut skipped = None;
+        let see = |line: &str| match line.strip_prefix("recursion_misses:") {
+            Some(count) => {
+                skipped = count.trim().parse().ok();
+                ControlFlow::Break(())
+            }
+            None => ControlFlow::Continue(()),
+        };
+        ProcFile::open(Path::new(&path)).ok()?.lines(see).ok()?;
+        skipped
     }
 }

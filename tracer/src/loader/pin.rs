@@ -333,6 +333,7 @@ impl Pinned {
             verified: Vec::new(),
             maps,
             links: Vec::new(),
+            growth: None,
             hooks: origin.hooks,
             failed: failed.filter_map(|(program, why)| Some((planned(&program)?, why))).collect(),
             rejected: false,

@@ -64,6 +64,10 @@ fn run() -> Result<()> {
         Work::Crowd { count } => return children::become_crowd(count),
         Work::Become { program, .. } => return becomes(program),
         Work::Grow { mib } => return grow::everywhere(mib),
+        Work::Saw { mib, times } => memory::saw(mib, times, pause),
+        Work::Jump { mib, seconds } => {
+            memory::jump(mib, Duration::from_secs(u64::try_from(seconds)?), pause);
+        }
         Work::Faults { mib } => return grow::note_faults(mib),
         Work::ReadScores => return scores::read(),
     }

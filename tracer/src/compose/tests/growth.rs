@@ -23,6 +23,7 @@ fn recorded() -> Recorded {
         pages: 1000,
         unwound_pages: 250,
         pushed_out: 0,
+        skipped: None,
         dropped: 0,
     }
 }
@@ -61,6 +62,8 @@ fn what_found_no_room_is_said() {
     assert_eq!(missing(recorded()), 0);
     assert_eq!(missing(Recorded { pushed_out: 3, ..recorded() }), 1);
     assert_eq!(missing(Recorded { dropped: 1, ..recorded() }), 1);
+    assert_eq!(missing(Recorded { skipped: Some(0), ..recorded() }), 0);
+    assert_eq!(missing(Recorded { dropped: 1, skipped: Some(2), ..recorded() }), 2);
 }
 
 #[test]
@@ -104,7 +107,9 @@ fn frames_get_the_names_that_were_found_for_their_process() {
     let user =
         vec![frame("aa"), frame("bb"), Frame { ip: Some("0x1f".to_owned()), ..Frame::default() }];
     let mut recorded = recorded();
-    recorded.places = vec![Place { pages: 64, tgid: 100, user, ..Place::default() }];
+    let place = |tgid, user| Place { pages: 64, tgid, user, ..Place::default() };
+    let nameless = vec![frame("bb"), user[2].clone()];
+    recorded.places = vec![place(100, user.clone()), place(101, user), place(102, nameless)];
     let account = grown(recorded);
     let name = |symbol: &str| Name { symbol: Some(symbol.to_owned()), ..Name::default() };
     let at = user_symbols::Place { build_id: "aa".to_owned(), file_offset: 16 };
@@ -112,8 +117,17 @@ fn frames_get_the_names_that_were_found_for_their_process() {
         UserNames { places: vec![(at, name("grow"))], addresses: vec![(0x1f, name("made"))] };
     let mut findings = Findings::default();
     findings.user_names.insert((account.seq, 100), names);
+    findings.names_asked.insert(account.seq);
     let report = compose(&account, &host(), &findings);
     let stacks = report.growth.unwrap().stacks;
-    let named = stacks[0].user_stack.iter().flatten().map(|frame| frame.symbol.as_deref());
-    assert_eq!(named.collect::<Vec<_>>(), [Some("grow"), None, Some("made")]);
+    let named = |stack: usize| {
+        let frames = stacks[stack].user_stack.iter().flatten();
+        frames.map(|frame| frame.symbol.as_deref()).collect::<Vec<_>>()
+    };
+    assert_eq!(named(0), [Some("grow"), None, Some("made")]);
+    // A place is the same for all, an address is not.
+    assert_eq!(named(1), [Some("grow"), None, None]);
+    let missing =
+        report.source.missing.iter().find(|it| it.field.starts_with("growth.stacks.user"));
+    assert!(missing.unwrap().why.contains("of process 102: "), "{missing:?}");
 }

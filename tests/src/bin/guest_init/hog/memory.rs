@@ -24,6 +24,29 @@ pub(super) fn touch(mib: usize, pause: Duration) -> Vec<u8> {
     memory
 }
 
+/// Touches memory and gives it back, so many times; then touches until it is killed.
+pub(super) fn saw(mib: usize, times: usize, pause: Duration) {
+    for _ in 0..times {
+        drop(touch(mib, pause));
+    }
+    touch_until_killed();
+}
+
+/// Touches memory, rests, and then touches until it is killed.
+pub(super) fn jump(mib: usize, rest: Duration, pause: Duration) {
+    let memory = touch(mib, pause);
+    thread::sleep(rest);
+    touch_until_killed();
+    hint::black_box(memory);
+}
+
+fn touch_until_killed() {
+    let mut blocks = Vec::new();
+    loop {
+        blocks.push(touch(1, Duration::ZERO));
+    }
+}
+
 /// Writes a file on the tmpfs.
 pub(super) fn write_file(mib: usize, pause: Duration) -> Result<()> {
     let path = format!("/tmp/hog-{}", std::process::id());
