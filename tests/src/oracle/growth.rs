@@ -58,15 +58,16 @@ fn kind(check: &mut Check, scenario: &Scenario, victim: &str, report: &Value) {
     let curve = report["growth"]["curve"].as_array().map(Vec::as_slice).unwrap_or_default();
     let t_ns = |point: Option<&Value>| point.and_then(|it| it["t_ns"].as_i64()).unwrap_or_default();
     let span = t_ns(curve.last()) - t_ns(curve.first());
-    let expected = match (process.work, process.pause_ms) {
-        (Work::Saw { .. }, _) => "sawtooth",
-        (Work::Jump { .. }, _) => "plateau_then_jump",
-        (_, Some(_)) => "steady",
+    let (kind, cause) = match (process.work, process.pause_ms) {
+        (Work::Saw { .. }, _) => ("sawtooth", "peaks"),
+        (Work::Jump { .. }, _) => ("plateau_then_jump", "burst"),
+        (_, Some(_)) => ("steady", "steady_growth"),
         // Recorded from the start, so that it has all of the limit to rise to.
-        (_, None) if scenario.options.contains(&"0%") && span < SHORT_NS => "burst",
+        (_, None) if scenario.options.contains(&"0%") && span < SHORT_NS => ("burst", "burst"),
         (_, None) => return,
     };
-    check.equal("its kind", report["growth"]["kind"].as_str().unwrap_or_default(), expected);
+    check.equal("its kind", report["growth"]["kind"].as_str().unwrap_or_default(), kind);
+    check.equal("the cause", report["verdict"]["cause"].as_str().unwrap_or_default(), cause);
 }
 
 /// The curve ends where the limit was hit.
@@ -190,16 +191,17 @@ mod tests {
         let taken = scenarios::all().find(|scenario| scenario.name == "taken").unwrap();
         let disagreements = |comm: &str, kind: &str, seconds: i64| {
             let t_ns = seconds * 1_000_000_000;
-            let report = json!({ "growth": { "kind": kind,
+            let cause = if kind == "steady" { "steady_growth" } else { kind };
+            let report = json!({ "verdict": { "cause": cause }, "growth": { "kind": kind,
                 "curve": [{ "t_ns": 1 }, { "t_ns": 1 + t_ns }] } });
             let mut check = Check::default();
             super::kind(&mut check, taken, comm, &report);
             check.disagreements.len()
         };
         assert_eq!(disagreements("hog", "steady", 12), 0);
-        assert_eq!(disagreements("hog", "burst", 12), 1);
+        assert_eq!(disagreements("hog", "burst", 12), 2);
         assert_eq!(disagreements("c-takes", "burst", 3), 0);
-        assert_eq!(disagreements("c-takes", "unknown", 3), 1);
+        assert_eq!(disagreements("c-takes", "unknown", 3), 2);
         assert_eq!(disagreements("c-takes", "steady", 12), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! What grew: one process, at once or steadily as far as its growth was recorded, or many.
+//! What grew: one process, at once, steadily or up and down as far as its growth was recorded, or many.
 
 use super::{
     Finding,
@@ -6,6 +6,8 @@ use super::{
     facts::{Facts, Holder},
     kinds::total,
     limit,
+    lows::{Lows, lows},
+    place,
 };
 use crate::{
     report::{Growth, GrowthRate},
@@ -15,60 +17,90 @@ use crate::{
 /// One process has most, and grew to that at once.
 pub(super) fn burst(facts: &Facts<'_>) -> Option<Finding> {
     let growth = facts.report.growth.as_ref()?;
-    let kind = growth.kind.as_deref()?;
-    if kind != "burst" && !kind.starts_with("plateau") {
-        return None;
-    }
-    let (holder, name) = largest(facts)?;
-    let sentence = format!("{}, grown in a burst", alone(facts, &holder, &name)?);
-    let meaning = if kind == "burst" {
-        "most of it came within a short time: one piece of work rather than a slow leak"
-    } else {
-        "usage was level before: this was one piece of work, not a leak"
+    let meaning = match growth.kind.as_deref()? {
+        "burst" => "most of it came within a short time: one piece of work rather than a slow leak",
+        kind if kind.starts_with("plateau") => {
+            "usage was level before: this was one piece of work, not a leak"
+        }
+        _ => return None,
     };
-    let pace = pace(growth);
-    let advice = format!(
-        "limit what {} takes at once (batch size, concurrency, upload size), or plan for the burst",
-        holder.name
-    );
-    let finding = Finding::new(sentence).evidence(pace).evidence([meaning.to_owned()]);
-    Some(finding.evidence(common(facts, &holder)).advice([advice]).advice(limit::raise(facts)))
+    let finding = grown(facts, growth, ", grown in a burst", meaning.to_owned())?;
+    Some(finding.advice([at_once(facts)?]).advice(limit::raise(facts)))
 }
 
-/// One process has most, and grew to that steadily.
+/// One process has most, and grew to that steadily, or keeps more each time that it gives back.
 pub(super) fn steady(facts: &Facts<'_>) -> Option<Finding> {
     let growth = facts.report.growth.as_ref()?;
-    if growth.kind.as_deref() != Some("steady") {
-        return None;
-    }
-    let (holder, name) = largest(facts)?;
-    let pace = pace(growth);
-    let sentence = format!("{}, grown steadily", alone(facts, &holder, &name)?);
-    let meaning = "steady growth without a level is what a leak looks like: a larger limit only \
-                   buys time"
-        .to_owned();
-    let finding = Finding::new(sentence).evidence(pace).evidence([meaning]);
-    Some(finding.evidence(common(facts, &holder)).advice(limit::raise(facts)))
+    let meaning = match (growth.kind.as_deref()?, lows(growth)) {
+        ("steady", _) => "steady growth without a level is what a leak looks like: a larger limit \
+                          only buys time"
+            .to_owned(),
+        ("sawtooth", Some(lows @ Lows { is_rising: true, .. })) => format!(
+            "usage goes up and down, and its low points rose from {} to {}: some of it is never \
+             given back, which is what a leak looks like; a larger limit only buys time",
+            units::bytes(lows.first_bytes),
+            units::bytes(lows.last_bytes)
+        ),
+        _ => return None,
+    };
+    let finding = grown(facts, growth, ", grown steadily", meaning)?;
+    let (holder, _) = largest(facts)?;
+    let leak = place::largest(growth, holder.pid, &holder.name)
+        .map(|place| format!("find what keeps that memory: {place}"));
+    Some(finding.advice(leak).advice(limit::raise(facts)))
+}
+
+/// One process has most, and gives it back again and again.
+pub(super) fn peaks(facts: &Facts<'_>) -> Option<Finding> {
+    let growth =
+        facts.report.growth.as_ref().filter(|it| it.kind.as_deref() == Some("sawtooth"))?;
+    let meaning = match lows(growth) {
+        Some(Lows { is_rising: true, .. }) => return None,
+        Some(Lows { first_bytes, last_bytes, .. }) => format!(
+            "usage comes down again (low points: {} at first, {} at last): its peaks do not fit the \
+             limit, which is no leak",
+            units::bytes(first_bytes),
+            units::bytes(last_bytes)
+        ),
+        None => "usage went up and down: its peak does not fit the limit".to_owned(),
+    };
+    let finding = grown(facts, growth, ", at a peak", meaning)?;
+    Some(finding.advice([at_once(facts)?]).advice(limit::raise(facts)))
 }
 
 /// One process has most.
 pub(super) fn one_process(facts: &Facts<'_>) -> Option<Finding> {
-    let growth = facts.report.growth.as_ref();
-    let is_told = growth.and_then(|growth| growth.kind.as_deref());
-    if is_told
-        .is_some_and(|kind| kind == "steady" || kind == "burst" || kind.starts_with("plateau"))
-    {
+    if [burst, steady, peaks].iter().any(|rule| rule(facts).is_some()) {
         return None;
     }
     let (holder, name) = largest(facts)?;
-    let shape = match is_told {
-        Some("sawtooth") => "usage went up and down: its peaks do not fit the limit".to_owned(),
+    let growth = facts.report.growth.as_ref();
+    let shape = match growth.and_then(|growth| growth.kind.as_deref()) {
         Some(_) => "its curve has no clear shape: leak or limit too small is not known".to_owned(),
         None => "growth was not recorded: leak, burst or limit too small is not known".to_owned(),
     };
     let finding = Finding::new(alone(facts, &holder, &name)?);
-    let finding = finding.evidence(growth.and_then(pace)).evidence(common(facts, &holder));
-    Some(finding.evidence([shape]).advice(limit::raise(facts)))
+    let places = growth.and_then(|growth| place::largest(growth, holder.pid, &holder.name));
+    let finding = finding.evidence(growth.and_then(pace)).evidence(places);
+    let finding = finding.evidence(common(facts, &holder)).evidence([shape]);
+    Some(finding.advice(limit::raise(facts)))
+}
+
+/// One process has most, and how it came to that is known.
+fn grown(facts: &Facts<'_>, growth: &Growth, how: &str, meaning: String) -> Option<Finding> {
+    let (holder, name) = largest(facts)?;
+    let finding = Finding::new(alone(facts, &holder, &name)? + how);
+    let places = place::largest(growth, holder.pid, &holder.name);
+    let finding = finding.evidence(pace(growth)).evidence([meaning]).evidence(places);
+    Some(finding.evidence(common(facts, &holder)))
+}
+
+fn at_once(facts: &Facts<'_>) -> Option<String> {
+    let (holder, _) = largest(facts)?;
+    Some(format!(
+        "limit what {} takes at once (batch size, concurrency, upload size), or plan for the burst",
+        holder.name
+    ))
 }
 
 /// Many processes have it together.

@@ -13,7 +13,9 @@ mod growth;
 mod host;
 mod kinds;
 mod limit;
+mod lows;
 mod memory;
+mod place;
 mod unknown;
 
 use self::facts::Facts;
@@ -50,7 +52,7 @@ impl Finding {
 type Rule = fn(&Facts<'_>) -> Option<Finding>;
 
 /// All rules. The first that holds is the cause.
-const RULES: [(&str, Rule); 26] = [
+const RULES: [(&str, Rule); 27] = [
     // Nobody was shot.
     ("disabled", bloodless::disabled),
     ("reclaimed", bloodless::reclaimed),
@@ -77,6 +79,7 @@ const RULES: [(&str, Rule); 26] = [
     // What grew.
     ("burst", growth::burst),
     ("steady_growth", growth::steady),
+    ("peaks", growth::peaks),
     ("one_process", growth::one_process),
     ("many_processes", growth::many_processes),
     ("host_short", host::short),

@@ -2,8 +2,8 @@
 
 use crate::{
     report::{
-        Constraint, Growth, GrowthRate, LimitLevel, Node, OomReport, Outcome, Reaped, Reason,
-        System, Trigger, Victim, WhyNot, Zone,
+        Constraint, Frame, Growth, GrowthPoint, GrowthRate, GrowthStack, LimitLevel, Node,
+        OomReport, Outcome, Reaped, Reason, System, Trigger, Victim, WhyNot, Zone,
     },
     sink::fixtures::{
         self, CONTAINER, MIB, POD,
@@ -51,7 +51,10 @@ pub(super) fn cases() -> Vec<Case> {
     add("grown at once", "burst", grown("burst"));
     add("a level, then a jump", "burst", grown("plateau_then_jump"));
     add("grown steadily", "steady_growth", grown("steady"));
-    add("grown and shrunk", "one_process", grown("sawtooth"));
+    add("grown and shrunk", "peaks", grown("sawtooth"));
+    add("comes down again", "peaks", sawtooth(&[40, 400, 60, 420, 50, 512]));
+    add("comes down less each time", "steady_growth", sawtooth(&[40, 200, 60, 320, 200, 512]));
+    add("no shape", "one_process", grown("unknown"));
     add("plain", "one_process", memcg());
     add("v1, memory and swap", "one_process", v1());
     add("below the limit again", "one_process", below());
@@ -175,6 +178,36 @@ fn grown(kind: &str) -> OomReport {
         unwound_share: None,
     };
     OomReport { growth: Some(growth), ..memcg() }
+}
+
+/// Usage in MiB, and where it was taken.
+fn sawtooth(usages: &[u64]) -> OomReport {
+    let mut report = grown("sawtooth");
+    if let Some(growth) = &mut report.growth {
+        growth.curve = usages
+            .iter()
+            .zip(1..)
+            .map(|(usage, t_ns)| GrowthPoint {
+                t_ns,
+                usage_bytes: usage * MIB,
+                limit_bytes: Some(512 * MIB),
+            })
+            .collect();
+        growth.stacks =
+            vec![taken(300, &["memset", "parse", "handle", "main"]), taken(90, &["log"])];
+    }
+    report
+}
+
+fn taken(mib: u64, functions: &[&str]) -> GrowthStack {
+    let frame = |name: &&str| Frame { symbol: Some((*name).to_owned()), ..Frame::default() };
+    GrowthStack {
+        bytes: mib * MIB,
+        pid: Some(4242),
+        comm: Some("java".to_owned()),
+        user_stack: Some(functions.iter().map(frame).collect()),
+        kernel_stack: None,
+    }
 }
 
 fn many() -> OomReport {
