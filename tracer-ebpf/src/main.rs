@@ -16,6 +16,10 @@
     clippy::needless_range_loop,
     reason = "verifier: an index has a bound that it sees, an iterator's end pointer has none"
 )]
+#![allow(
+    linker_messages,
+    reason = "bpf-linker looks for the compiler's LLVM first, and says so where it takes its own"
+)]
 #![expect(clippy::needless_pass_by_value, reason = "the shape of a program that aya's macros want")]
 #![expect(
     clippy::cast_possible_truncation,
