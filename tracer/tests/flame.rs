@@ -1,7 +1,7 @@
 //! `oomwhy flame` on the report of a real kill (tests/fixtures/wire/7.3/grown.rec: a workload that takes
 //! 40 MiB in each of five functions).
 
-#![expect(clippy::unwrap_used, reason = "a test panics")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test panics")]
 
 use std::{io::Read as _, path::PathBuf};
 
@@ -39,6 +39,28 @@ fn the_graph_and_the_profile_name_the_same_functions() {
     let pprof = String::from_utf8_lossy(&pprof);
     for name in ["grow_shared", "grow_stack", "limit 256 MiB of /kubepods"] {
         assert!(svg.contains(name) && pprof.contains(name), "{name}");
+    }
+}
+
+/// A reader that is not ours: Go's, which `cargo xtask setup` installs.
+#[test]
+fn go_tool_pprof_reads_the_profile() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("grown.pb.gz");
+    std::fs::write(&file, flame(report(), "pprof")).unwrap();
+    let mut go = Command::new("go");
+    go.args(["tool", "pprof", "-top", "-cum", "-nodefraction=0", "-unit=bytes"]).arg(&file);
+    go.env("PPROF_TMPDIR", folder.path()).env("GOTOOLCHAIN", "local");
+    let output = go.output().unwrap_or_else(|error| panic!("go: {error} (cargo xtask setup)"));
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(told.contains("What grew before the OOM kill of hog[106]"), "{told}");
+    for function in ["grow_large_block", "grow_in_thread", "grow_stack", "grow_shared"] {
+        // flat, its share, the sum of shares, cum, its share, name.
+        let row = told.lines().find(|line| line.ends_with(&format!("::{function}"))).unwrap();
+        let cum = row.split_whitespace().nth(3).unwrap().strip_suffix('B').unwrap();
+        let bytes: u64 = cum.parse().unwrap();
+        assert!(bytes.abs_diff(40 * MIB) <= 2 * MIB, "{function}: {bytes}");
     }
 }
 
