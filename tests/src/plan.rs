@@ -139,7 +139,7 @@ const BOOTS: &[Boot] = &[
     Boot {
         name: "pins",
         memory_mib: 768,
-        scenarios: &["restarts", "left_behind", "secrets"],
+        scenarios: &["restarts", "left_behind", "grown_meanwhile", "secrets"],
         ..PLAIN
     },
     // The machine runs out: what is left of it is little.

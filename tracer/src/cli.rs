@@ -231,7 +231,7 @@ pub struct WatchArgs {
     ///
     /// Reports then have `growth`: the usage of the last hour, its shape and pace, and the bytes per process and stack. A probe
     /// runs once for each 64 pages that are charged to a memory cgroup; its maps take about 3.5 MiB.
-    #[arg(long, conflicts_with = "pin")]
+    #[arg(long)]
     pub growth: bool,
     /// With --growth: from which share of its limit on a cgroup is recorded [default: 50%].
     ///
@@ -395,6 +395,16 @@ pub enum Attach {
     Tracepoint,
     /// The kernel's log.
     Kmsg,
+}
+
+/// Below this share of a limit nothing is recorded, unless it is asked for.
+const GROWTH_ABOVE_PERCENT: u32 = 50;
+
+impl WatchArgs {
+    /// From which share of a limit on growth is recorded, percent, if it is.
+    pub fn growth_above_percent(&self) -> Option<u32> {
+        self.growth.then(|| self.growth_above.unwrap_or(GROWTH_ABOVE_PERCENT))
+    }
 }
 
 impl Attach {

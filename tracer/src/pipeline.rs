@@ -72,7 +72,7 @@ pub trait FactSource {
     /// by now of its tasks and their containers.
     fn enrich(&mut self, _account: &Account, _privacy: &Privacy, _findings: &mut Findings) {}
     /// The choice was made in an invocation that a memcg's limit brought: what grew there before.
-    fn growth(&mut self, _seq: u64, _oom_memcg: u64) -> Option<Box<Recorded>> {
+    fn growth(&mut self, _seq: u64, _oom_memcg: u64, _at_ns: u64) -> Option<Box<Recorded>> {
         None
     }
     /// A process grows near a limit.
@@ -182,7 +182,8 @@ impl Pipeline {
         // Before anything else takes time.
         let system = if is_global(&event.body) { facts.system(seq) } else { None };
         facts.note(&event);
-        let growth = memcg_of(&event.body).and_then(|memcg| facts.growth(seq, memcg));
+        let at_ns = event.boottime_ns;
+        let growth = memcg_of(&event.body).and_then(|memcg| facts.growth(seq, memcg, at_ns));
         if let Body::Grower(grower) = &event.body {
             facts.grows(grower.tgid);
         }

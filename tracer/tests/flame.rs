@@ -1,7 +1,7 @@
 //! `oomwhy flame` on the report of a real kill (tests/fixtures/wire/7.3/grown.rec: a workload that takes
 //! 40 MiB in each of five functions).
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test panics")]
+#![expect(clippy::unwrap_used, reason = "a test panics")]
 
 use std::{io::Read as _, path::PathBuf};
 

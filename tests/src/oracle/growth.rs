@@ -32,6 +32,9 @@ pub(super) fn judge(check: &mut Check, scenario: &Scenario, kills: &[Value]) {
             continue;
         }
         last_point(check, report);
+        if scenario.options.contains(&"--pin") {
+            check.equal("it is said to be read late", is_late(report), true);
+        }
         kind(check, scenario, victim, report);
         if let Some((functions, mib)) = taken(scenario, victim) {
             amounts(check, report, victim, functions, mib << 20);
@@ -49,6 +52,13 @@ fn is_refused(report: &Value) -> bool {
         && why.is_some_and(|why| {
             if is_global { why.starts_with("the whole host") } else { why.starts_with("lockdown=") }
         })
+}
+
+/// Whether the report says that nobody was there when the process was chosen.
+fn is_late(report: &Value) -> bool {
+    let missing = report["source"]["missing"].as_array().into_iter().flatten();
+    let mut whys = missing.filter(|it| it["field"] == "growth.stacks");
+    whys.any(|it| it["why"].as_str().is_some_and(|why| why.starts_with("the recorder was read ")))
 }
 
 /// Who pauses between two MiB grows steadily, and who is done within seconds at once; but for those whose

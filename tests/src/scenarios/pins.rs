@@ -1,7 +1,7 @@
 //! Probes that outlive the tracer: whenever it dies, every kill is reported once.
 
 use super::{CONTAINER_OF_48_MIB, HOG, ONE_KILL, START_HOG};
-use crate::scenario::{Process, Program, Scenario, Step, Until};
+use crate::scenario::{Expected, Process, Program, Scenario, Step, Until, Want};
 
 const OOMWHY: &str = "/oomwhy";
 const DIR: &str = "/sys/fs/bpf/oomwhy";
@@ -125,6 +125,28 @@ pub(super) const ALL: &[Scenario] = &[
             Step::StartTracer,
             START_HOG,
         ],
+        ..PINNED
+    },
+    // What grew while nobody was there is read late, and said to be.
+    Scenario {
+        name: "grown_meanwhile",
+        steps: &[
+            CONTAINER_OF_48_MIB,
+            KILL_AT_WORK,
+            START_HOG,
+            Step::Program(Program { argv: &["/bin/busybox", "sleep", "1.5"], code: 0, says: "" }),
+            Step::StartTracer,
+            Step::AwaitReports { outcome: "killed", count: 1 },
+        ],
+        reports: &[Expected {
+            outcome: "killed",
+            count: (1, 1),
+            says: &[
+                ("growth.stacks[0].comm", Want::Text("hog")),
+                ("growth.kind", Want::Text("burst")),
+            ],
+        }],
+        options: &["--pin", DIR, "--growth", "--growth-above", "0%"],
         ..PINNED
     },
     // No secret lies in a ring that nobody reads.

@@ -31,11 +31,14 @@ use crate::{
     growth_maps::{CHARGED, CHARGES, CURVES, GROWERS, NO_CURVE, SCRATCH, Scratch, TOLD_NS},
     growth_stacks::{bump, stacks},
     kernel::{self, Argument, Object, Origin, Untyped, offset},
+    maps::RING,
     objects::{cgroup, memcg, task},
 };
 
 /// Userspace is not told of growing processes faster than this: each costs it a look at /proc.
 const TELL_EVERY_NS: u64 = 100_000_000;
+/// Nor where more than this part of the ring waits to be read.
+const TELL_BELOW: u64 = 8;
 
 // kernel-proto: mm/page_counter.c bool page_counter_try_charge(struct page_counter *counter,
 //               unsigned long nr_pages, struct page_counter **fail)
@@ -239,6 +242,10 @@ fn tell(tgid: u64, now: u64) -> Option<()> {
     let mm = kernel::current().and_then(task::mm)?.address();
     let key = [mm, tgid];
     if GROWERS.get_ptr(key).is_some() {
+        return None;
+    }
+    // While nobody reads it the ring is for kills. 0: BPF_RB_AVAIL_DATA, 1: BPF_RB_RING_SIZE.
+    if RING.query(0) > RING.query(1) / TELL_BELOW {
         return None;
     }
     let last = TOLD_NS.get_ptr_mut(0)?;

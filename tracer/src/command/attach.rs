@@ -22,9 +22,6 @@ use crate::{
     report::Tier,
 };
 
-/// Below this share of a limit nothing is recorded, unless it is asked for.
-const GROWTH_ABOVE_PERCENT: u32 = 50;
-
 /// By which means the kernel is watched.
 pub(super) enum Watching {
     /// Probes.
@@ -142,8 +139,7 @@ impl Looked {
         }
         let mut plan = plan(tier, &self.facts, &self.resolved).map_err(|it| unplanned(&it))?;
         plan.settings.no_cmdlines = u32::from(arguments.privacy.no_cmdline);
-        if arguments.growth {
-            let above = arguments.growth_above.unwrap_or(GROWTH_ABOVE_PERCENT);
+        if let Some(above) = arguments.growth_above_percent() {
             plan = plan.with_growth(above, &self.facts, &self.resolved);
         }
         let offsets = &self.resolved.offsets;

@@ -15,13 +15,14 @@ use crate::{
     kernel::plan::Planned,
     loader::{
         Probes,
-        pin::{PinDir, PinError, Pinned, TakenOver},
+        pin::{PinDir, PinError, Pinned, TakenOver, Wanted},
     },
 };
 
 /// The directory and what was found there.
 pub(super) struct Pins {
     dir: PinDir,
+    wanted: Wanted,
     ours: Option<Pinned>,
     /// Left by other builds: to be read to their end, and removed.
     pub(super) others: Vec<Pinned>,
@@ -37,10 +38,13 @@ impl Pins {
             return Err(Failure { exit: Exit::Usage, message: message.to_owned() });
         }
         let dir = PinDir::create(path).map_err(|error| failure(&error))?;
-        let no_cmdlines = arguments.privacy.no_cmdline;
-        let found = dir.find(arguments.ring_size, no_cmdlines);
-        let (ours, others) = found.map_err(|error| failure(&error))?;
-        Ok(Self { dir, ours, others, out: open_output(&arguments.output.to)? })
+        let wanted = Wanted {
+            ring_bytes: arguments.ring_size,
+            no_cmdlines: arguments.privacy.no_cmdline,
+            growth_above_percent: arguments.growth_above_percent(),
+        };
+        let (ours, others) = dir.find(wanted).map_err(|error| failure(&error))?;
+        Ok(Self { dir, wanted, ours, others, out: open_output(&arguments.output.to)? })
     }
 
     /// The probes that are pinned here already, else those that are attached now and pinned.
@@ -55,7 +59,7 @@ impl Pins {
             let probes = attach()?;
             // Others see what has begun by now, and are told until now.
             let since_ns = if self.others.is_empty() { 0 } else { clock::boottime_ns() };
-            probes.pin(&self.dir, since_ns).map_err(|error| failure(&error))?
+            probes.pin(&self.dir, self.wanted, since_ns).map_err(|error| failure(&error))?
         };
         ours.take_over(plan).map_err(|error| failure(&error))
     }

@@ -24,6 +24,7 @@ use crate::{
     enrich::{finder::Enrichment, privacy::Privacy, worker::Worker},
     exit::Exit,
     group_counter::GroupCounter,
+    growth,
     history::{DEFAULT_DIR, store::Limits},
     host::Host,
     kernel::{
@@ -192,6 +193,9 @@ impl Watch<'_> {
         let kill_counter = KillCounter::open(root);
         let close_after = arguments.close_after.unwrap_or(CLOSE_AFTER);
         let mut host = host(facts, plan, ours.probes(), close_after);
+        if !is_last && host.hooks.remove(growth::HOOK).is_some() {
+            host.missing.push(foreign_growth());
+        }
         host.missing.extend(self.passed.iter().map(passed_over));
         host.missing.extend(kill_counter.as_ref().err().map(without_kill_counter));
         let system = SystemFiles::open(root, host.page_size);
@@ -218,7 +222,9 @@ impl Watch<'_> {
         if let Ok(files) = system {
             live.watch_system(files);
         }
-        live.watch_growth().map_err(|error| Failure::runtime(&error))?;
+        if is_last {
+            live.watch_growth().map_err(|error| Failure::runtime(&error))?;
+        }
         if let Ok(counter) = kill_counter {
             live.cross_check(counter, arguments.cross_check.unwrap_or(CROSS_CHECK));
         }
@@ -335,6 +341,14 @@ fn memory_on_v2(facts: &HostFacts) -> Option<bool> {
 fn passed_over(passed: &Passed) -> Missing {
     let field = format!("tier {}", passed.tier.name());
     Missing { field, why: passed.failure.message.replace("\nhint: ", "; ") }
+}
+
+/// Only what this very build keeps in its maps is known to be what we take it for.
+fn foreign_growth() -> Missing {
+    Missing {
+        field: "growth".to_owned(),
+        why: "it was recorded by probes that this run replaces, whose maps are not read".to_owned(),
+    }
 }
 
 fn without_kill_counter(error: &io::Error) -> Missing {

@@ -1,17 +1,15 @@
 //! What grew before memory ran out.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{Facts, kernel_frames};
 use crate::{
     events::Invocation,
-    growth::{Place, Recorded, Usage, kind},
+    growth::{HOOK, Place, Recorded, Usage, kind},
     report::{Frame, Growth, GrowthPoint, GrowthRate, GrowthStack, Missing, lossy},
+    sink::text::units,
     user_symbols::Name,
 };
-
-/// Where it is recorded.
-const HOOK: &str = "page_counter_try_charge";
 
 /// ns.
 const MINUTE: u64 = 60_000_000_000;
@@ -39,7 +37,7 @@ pub(super) fn growth(facts: Facts<'_>, names: &BTreeMap<i32, String>) -> Option<
 pub(super) fn missing(facts: Facts<'_>) -> Vec<Missing> {
     let missing = |field: &str, why: String| Missing { field: field.to_owned(), why };
     if let Some(recorded) = &facts.account.growth {
-        let whys = [no_room(recorded), skipped(recorded)];
+        let whys = [no_room(recorded), skipped(recorded), late(recorded)];
         return whys.into_iter().flatten().map(|why| missing("growth.stacks", why)).collect();
     }
     let is_recorded = facts.host.hooks.contains_key(HOOK);
@@ -62,6 +60,16 @@ fn skipped(recorded: &Recorded) -> Option<String> {
         format!(
             "since the start the kernel skipped the recorder at {skipped} charges, of whatever \
              cgroup: it was running on that CPU already"
+        )
+    })
+}
+
+fn late(recorded: &Recorded) -> Option<String> {
+    recorded.late_ns.map(|late| {
+        let late = units::duration(Duration::from_nanos(late));
+        format!(
+            "the recorder was read {late} after the choice, when oomwhy came to it: what was \
+             charged since counts too, and what was pushed out is gone"
         )
     })
 }

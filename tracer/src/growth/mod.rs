@@ -20,6 +20,9 @@ pub use self::{
     recorder::{Grower, Read, Recorder},
 };
 
+/// Where it is recorded.
+pub const HOOK: &str = "page_counter_try_charge";
+
 /// What was recorded of a memcg. Kept in recordings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
@@ -39,6 +42,9 @@ pub struct Recorded {
     /// not count them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<u64>,
+    /// It was read so long after the choice that it is more than what there was then; ns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_ns: Option<u64>,
 }
 
 impl Recorded {

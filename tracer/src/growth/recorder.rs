@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use oomwhy_common::growth::UserStack;
 
 use super::{
-    Place, Recorded,
+    Place, Recorded, Usage,
     select::{Origin, Sum, points, sums},
 };
 use crate::{
@@ -14,6 +14,9 @@ use crate::{
 
 /// Places that a report has.
 const MOST_PLACES: usize = 50;
+/// What is read later than this after the choice is no longer what there was then: oomwhy was busy, or not
+/// there. ns.
+const LATE_NS: u64 = 1_000_000_000;
 /// A stack with fewer frames was hardly unwound: the one that runs, its caller, and where the thread
 /// began are three.
 const UNWOUND_FRAMES: usize = 3;
@@ -46,11 +49,18 @@ impl Recorder {
         Self { maps }
     }
 
-    /// What was recorded of a memcg, `None` if nothing was.
-    pub fn read(&self, cgroup_id: u64) -> Option<Read> {
+    /// What was recorded of a memcg until a process was chosen there (`CLOCK_BOOTTIME`), `None` if nothing
+    /// was.
+    pub fn read(&self, cgroup_id: u64, chosen_ns: u64) -> Option<Read> {
+        let late = clock::boottime_ns().saturating_sub(chosen_ns);
+        let late_ns = Some(late).filter(|&late| late > LATE_NS);
         let entries = self.maps.charged();
-        let sums = sums(&entries, cgroup_id, clock::boottime_ns());
+        let sums = sums(&entries, cgroup_id, chosen_ns);
         let curve = self.maps.curve(cgroup_id).map(|curve| points(&curve)).unwrap_or_default();
+        let curve: Vec<Usage> = match late_ns {
+            Some(_) => curve.into_iter().filter(|point| point.t_ns <= chosen_ns).collect(),
+            None => curve,
+        };
         if curve.is_empty() && sums.is_empty() {
             return None;
         }
@@ -69,6 +79,7 @@ impl Recorder {
             pushed_out: new.saturating_sub(there),
             dropped,
             skipped: self.maps.skipped(),
+            late_ns,
             places: self.places(&sums, &stacks),
         };
         Some(Read { recorded, growers: growers(&sums, &stacks) })

@@ -33,15 +33,16 @@ pub(super) struct Sum {
     pub(super) comm: Vec<u8>,
 }
 
-/// What was charged below `cgroup_id` in the epoch of `now_ns` and the one before, the most first.
+/// What was charged below `cgroup_id` in the epoch of `chosen_ns` and the one before, the most first. Where
+/// it is read late, that is all of that epoch.
 pub(super) fn sums(
     entries: &[(Charger, Charged)],
     cgroup_id: u64,
-    now_ns: u64,
+    chosen_ns: u64,
 ) -> Vec<(Origin, Sum)> {
     let mut sums: BTreeMap<Origin, Sum> = BTreeMap::new();
     for (charger, charged) in entries {
-        let pages = recent(charged, now_ns / EPOCH_NS);
+        let pages = recent(charged, chosen_ns / EPOCH_NS);
         if !charged.near.contains(&cgroup_id) || pages == 0 {
             continue;
         }
@@ -60,9 +61,10 @@ pub(super) fn sums(
 }
 
 fn recent(charged: &Charged, epoch: u64) -> u64 {
-    match epoch.saturating_sub(charged.epoch) {
-        0 => charged.pages + charged.pages_before,
-        1 => charged.pages,
+    match epoch.checked_sub(charged.epoch) {
+        Some(0) => charged.pages + charged.pages_before,
+        Some(1) => charged.pages,
+        None if charged.epoch == epoch + 1 => charged.pages_before,
         _ => 0,
     }
 }
@@ -105,6 +107,8 @@ mod tests {
             sums(&entries, cgroup, epoch * EPOCH_NS).iter().map(|(_, sum)| sum.pages).sum::<u64>()
         };
         assert_eq!([pages(7, 5), pages(7, 6), pages(7, 7), pages(8, 5)], [100, 64, 0, 0]);
+        // Read when the next epoch has begun, and the one after it.
+        assert_eq!([pages(7, 4), pages(7, 3)], [36, 0]);
     }
 
     #[test]

@@ -77,8 +77,8 @@ impl FactSource for Finder {
         }
     }
 
-    fn growth(&mut self, seq: u64, oom_memcg: u64) -> Option<Box<Recorded>> {
-        let growth::Read { recorded, growers } = self.growth.as_ref()?.read(oom_memcg)?;
+    fn growth(&mut self, seq: u64, oom_memcg: u64, at_ns: u64) -> Option<Box<Recorded>> {
+        let growth::Read { recorded, growers } = self.growth.as_ref()?.read(oom_memcg, at_ns)?;
         self.stacks.grown(seq, &growers);
         let recorded = Box::new(recorded);
         self.found.push(Fact::Growth { seq, recorded: recorded.clone() });

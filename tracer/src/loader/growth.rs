@@ -16,11 +16,10 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::{LoadError, Probes, missing_map, other};
 use crate::{
+    growth::HOOK,
     kernel::plan::{How, Plan, Planned},
     proc_file::ProcFile,
 };
-
-const HOOK: &str = "page_counter_try_charge";
 
 /// Those whose size is of no use without a recorder.
 const SIZED: [&str; 6] =

@@ -145,22 +145,17 @@ impl PinDir {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
-    /// The probes of this very build, where they are pinned with a ring of the wanted size and read
-    /// command lines or do not, as is wanted; and others, which this build can read. Refuses what it
-    /// cannot read.
-    pub fn find(
-        &self,
-        ring_bytes: Option<u32>,
-        no_cmdlines: bool,
-    ) -> Result<(Option<Pinned>, Vec<Pinned>), PinError> {
+    /// The probes of this very build, where they are pinned as is wanted; and others, which this build
+    /// can read. Refuses what it cannot read.
+    pub fn find(&self, wanted: Wanted) -> Result<(Option<Pinned>, Vec<Pinned>), PinError> {
         let mut ours = None;
         let mut others = Vec::new();
         for path in self.folders(READY)? {
             let Some(layout) = Layout::parse(&path).filter(|layout| layout.format == FORMAT) else {
                 return Err(PinError::Unreadable { path, dir: self.path.clone() });
             };
-            let is_ours = layout.object == object(no_cmdlines)
-                && ring_bytes.is_none_or(|wanted| wanted == layout.ring_bytes);
+            let is_ours = layout.object == object(wanted)
+                && wanted.ring_bytes.is_none_or(|wanted| wanted == layout.ring_bytes);
             if is_ours && ours.is_none() {
                 ours = Some(Pinned { path });
             } else {
@@ -190,6 +185,17 @@ impl PinDir {
         let folders = names.into_iter().filter(|name| name.starts_with(prefix));
         Ok(folders.map(|name| self.path.join(name)).collect())
     }
+}
+
+/// What is asked of probes that stay. Those that were pinned with something else are replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Size of the ring; any if `None`.
+    pub ring_bytes: Option<u32>,
+    /// They read no command lines.
+    pub no_cmdlines: bool,
+    /// They record growth from this share of a limit on, percent, where the kernel lets them.
+    pub growth_above_percent: Option<u32>,
 }
 
 /// What the name of a folder says.
@@ -249,12 +255,12 @@ pub struct TakenOver {
 impl Probes {
     /// Pins them, with a journal; from then on they stay when this process ends. `since_ns`: other
     /// probes saw what began before.
-    pub fn pin(self, dir: &PinDir, since_ns: u64) -> Result<Pinned, PinError> {
+    pub fn pin(self, dir: &PinDir, wanted: Wanted, since_ns: u64) -> Result<Pinned, PinError> {
         let ring = self.maps.get("RING").ok_or_else(|| missing_map("RING"))?;
         let Map::RingBuf(ring) = ring else { return Err(missing_map("RING").into()) };
         let info = ring.info().map_err(|error| other("look at the ring", &error))?;
-        let object = object(self.settings.no_cmdlines != 0);
-        let layout = Layout { format: FORMAT, object, ring_bytes: info.max_entries() };
+        let layout =
+            Layout { format: FORMAT, object: object(wanted), ring_bytes: info.max_entries() };
         let path = dir.path.join(layout.name());
         let making = dir.path.join(format!("{MAKING}{}", layout.name()));
         let made = self.pin_into(&making, layout.ring_bytes, since_ns).and_then(|()| {
@@ -446,9 +452,10 @@ fn names(path: &Path) -> io::Result<Vec<String>> {
 }
 
 /// Which programs they are. Those that read no command lines are others: what they put into the ring
-/// may hold no secret, whoever takes them over.
-fn object(no_cmdlines: bool) -> u64 {
-    fnv(OBJECT) ^ u64::from(no_cmdlines)
+/// may hold no secret, whoever takes them over. So are those that record growth.
+fn object(wanted: Wanted) -> u64 {
+    let growth = wanted.growth_above_percent.map_or(0, |percent| u64::from(percent) + 1);
+    fnv(OBJECT) ^ u64::from(wanted.no_cmdlines) ^ (growth << 1)
 }
 
 /// Settings that an older version kept are fewer; the rest was off.
@@ -483,7 +490,7 @@ mod tests {
     use oomwhy_common::settings::Settings;
     use zerocopy::IntoBytes as _;
 
-    use super::{FORMAT, Layout, PinDir, PinError, fnv, object, settings};
+    use super::{FORMAT, Layout, PinDir, PinError, Wanted, fnv, object, settings};
 
     #[test]
     fn the_name_of_a_folder_says_what_is_in_it() {
@@ -506,7 +513,18 @@ mod tests {
 
     #[test]
     fn probes_that_read_command_lines_are_not_taken_over_by_who_wants_none() {
-        assert_ne!(object(true), object(false));
+        let readers = Wanted::default();
+        let none = Wanted { no_cmdlines: true, ..readers };
+        assert_ne!(object(none), object(readers));
+    }
+
+    #[test]
+    fn probes_that_record_growth_are_not_taken_over_by_who_wants_it_otherwise() {
+        let wanted = |growth_above_percent| Wanted { growth_above_percent, ..Wanted::default() };
+        let objects = [None, Some(0), Some(50)].map(|above| object(wanted(above)));
+        assert!(objects[0] != objects[1] && objects[1] != objects[2] && objects[0] != objects[2]);
+        let any_ring = Wanted { ring_bytes: Some(4096), ..wanted(None) };
+        assert_eq!(object(any_ring), objects[0]);
     }
 
     /// Who changes one of these makes what older versions have left unreadable, and says so by

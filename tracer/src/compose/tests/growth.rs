@@ -24,6 +24,7 @@ fn recorded() -> Recorded {
         unwound_pages: 250,
         pushed_out: 0,
         skipped: None,
+        late_ns: None,
         dropped: 0,
     }
 }
@@ -64,6 +65,7 @@ fn what_found_no_room_is_said() {
     assert_eq!(missing(Recorded { dropped: 1, ..recorded() }), 1);
     assert_eq!(missing(Recorded { skipped: Some(0), ..recorded() }), 0);
     assert_eq!(missing(Recorded { dropped: 1, skipped: Some(2), ..recorded() }), 2);
+    assert_eq!(missing(Recorded { late_ns: Some(3_000_000_000), ..recorded() }), 1);
 }
 
 #[test]

@@ -5,11 +5,10 @@ use super::{
     hooks::{Hooks, Means},
 };
 use crate::{
+    growth::HOOK,
     kernel::{offsets::Resolved, support::HostFacts},
     report::Tier,
 };
-
-const HOOK: &str = "page_counter_try_charge";
 
 /// Offsets without which a memcg is not told from another, or not found.
 const NEEDED: [&str; 10] = [
