@@ -37,8 +37,11 @@ pub(crate) fn stacks<C: EbpfContext>(ctx: &C, scratch: &mut Scratch, tgid: u64) 
             // SAFETY: as below.
             let known = unsafe { &mut *known };
             known.kernel_stack = scratch.key.kernel_stack;
+            // The kernel looks up files only where it gets the lock of the address space at once, which
+            // khugepaged or another thread may have held. It is the same stack: its addresses have
+            // the same hash.
             if known.frames[0].status == BPF_STACK_BUILD_ID_IP as i32 {
-                find_files_again(ctx, known);
+                find_files(ctx, known);
             }
         } else if scratch.key.user_stack != 0 {
             keep_user_stack(ctx, scratch);
@@ -91,31 +94,24 @@ fn unwind_kernel<C: EbpfContext>(ctx: &C, scratch: &mut Scratch) -> u64 {
     hash
 }
 
-/// The same stack with build ids: a walk through its files, once.
 #[inline(always)]
 fn keep_user_stack<C: EbpfContext>(ctx: &C, scratch: &mut Scratch) {
-    const BYTES: u32 = size_of::<[UserFrame; USER_FRAMES]>() as u32;
     scratch.user_stack.charges = 0;
     scratch.user_stack.kernel_stack = scratch.key.kernel_stack;
-    let frames = scratch.user_stack.frames.as_mut_ptr().cast();
-    let flags = u64::from(BPF_F_USER_STACK | BPF_F_USER_BUILD_ID);
-    // SAFETY: the helper writes exactly the given size, that of the array.
-    let written = unsafe { bpf_get_stack(ctx.as_ptr(), frames, BYTES, flags) };
-    if written <= 0 || USER_STACKS.insert(scratch.key.user_stack, &scratch.user_stack, 0).is_err() {
+    if find_files(ctx, &mut scratch.user_stack) <= 0
+        || USER_STACKS.insert(scratch.key.user_stack, &scratch.user_stack, 0).is_err()
+    {
         bump(growth::DROPPED);
     }
 }
 
-/// Of a stack that has addresses alone: the kernel looks up files only where it gets the lock of the
-/// address space at once, which `khugepaged` or another thread may have held. Where code is in no file
-/// they stay what they are.
+/// The stack as places in files: a walk through what is mapped, so once. Returns what the helper does.
 #[inline(always)]
-fn find_files_again<C: EbpfContext>(ctx: &C, known: &mut UserStack) {
+fn find_files<C: EbpfContext>(ctx: &C, stack: &mut UserStack) -> i64 {
     const BYTES: u32 = size_of::<[UserFrame; USER_FRAMES]>() as u32;
     let flags = u64::from(BPF_F_USER_STACK | BPF_F_USER_BUILD_ID);
-    // SAFETY: the helper writes exactly the given size, that of the array. It is the same stack: its
-    // addresses have the same hash.
-    unsafe { bpf_get_stack(ctx.as_ptr(), known.frames.as_mut_ptr().cast(), BYTES, flags) };
+    // SAFETY: the helper writes exactly the given size, that of the array.
+    unsafe { bpf_get_stack(ctx.as_ptr(), stack.frames.as_mut_ptr().cast(), BYTES, flags) }
 }
 
 /// Of the first `bytes` of the frames. Never 0.

@@ -6,13 +6,14 @@
 
 mod bytes;
 mod container;
+mod growth;
 mod memory;
-mod reserved;
 mod schema;
 mod source;
 mod stack;
 mod system;
 mod task;
+mod verdict;
 mod who;
 
 use jiff::Timestamp;
@@ -21,13 +22,14 @@ use serde::{Deserialize, Serialize};
 
 pub use bytes::{hex, lossy, original};
 pub use container::{Container, Home};
+pub use growth::{Growth, GrowthPoint, GrowthRate, GrowthStack};
 pub use memory::{Cgroup, LimitLevel, OomMemcg};
-pub use reserved::{Growth, GrowthPoint, GrowthRate, GrowthStack, Verdict};
 pub use schema::json_schema;
 pub use source::{Missing, Source, Tier};
 pub use stack::Frame;
 pub use system::{Node, System, Zone};
 pub use task::{Candidate, Candidates, GfpMask, Reaped, Trigger, Victim, WhyNot};
+pub use verdict::Verdict;
 pub use who::{Parent, Who};
 
 /// Version of the contract, `schema` in every record.

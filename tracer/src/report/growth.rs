@@ -1,4 +1,4 @@
-//! Groups of the contract that this stage does not emit yet; their names are settled.
+//! What grew before the invocation.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -70,22 +70,4 @@ pub struct GrowthStack {
     /// Where in the kernel, innermost first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel_stack: Option<Vec<Frame>>,
-}
-
-/// What to conclude, from fixed rules over the facts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Verdict {
-    /// One sentence.
-    pub headline: String,
-    /// The rule that holds, the first in the order of docs/verdicts.md; `unknown` when none does.
-    pub cause: String,
-    /// Further rules that hold.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub also: Vec<String>,
-    /// Facts it rests on.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub evidence: Vec<String>,
-    /// What to change.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub advice: Vec<String>,
 }
