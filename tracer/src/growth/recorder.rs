@@ -14,8 +14,6 @@ use crate::{
 
 /// Places that a report has.
 const MOST_PLACES: usize = 50;
-/// Processes whose frames get names: each may take a child of ours.
-const MOST_NAMED: usize = 4;
 /// A stack with fewer frames was hardly unwound: the one that runs, its caller, and where the thread
 /// began are three.
 const UNWOUND_FRAMES: usize = 3;
@@ -106,7 +104,7 @@ fn growers(sums: &[(Origin, Sum)], stacks: &BTreeMap<u64, Vec<UserFrame>>) -> Ve
         let frames = stacks.get(&origin.user_stack).into_iter().flatten().cloned();
         if let Some(known) = growers.iter_mut().find(|known| known.pid == pid) {
             known.frames.extend(frames);
-        } else if growers.len() < MOST_NAMED {
+        } else {
             growers.push(Grower { pid, frames: frames.collect() });
         }
     }
@@ -133,11 +131,11 @@ mod tests {
             let origin = Origin { tgid, user_stack, kernel_stack: 1 };
             (origin, Sum { pages: 64, comm: Vec::new() })
         };
-        // Nobody's memory, and more processes than are asked about.
+        // Nobody's memory is not asked about.
         let sums = [sum(7, 1), sum(0, 0), sum(8, 2), sum(7, 2), sum(9, 1), sum(10, 1), sum(11, 1)];
         let growers = growers(&sums, &stacks);
         let pids: Vec<u32> = growers.iter().map(|grower| grower.pid).collect();
-        assert_eq!(pids, [7, 8, 9, 10]);
+        assert_eq!(pids, [7, 8, 9, 10, 11]);
         assert_eq!(growers[0].frames, [ip(10), ip(20), ip(30)]);
         assert_eq!(growers[1].frames, [ip(20), ip(30)]);
     }

@@ -10,6 +10,7 @@
 
 mod child;
 mod elf_files;
+mod left;
 mod mapped;
 mod perf_map;
 mod root;
@@ -18,6 +19,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     fs::File,
     os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +30,7 @@ use crate::{enrich::process, own_child};
 pub use self::{
     child::{answer, name_places},
     elf_files::{DEBUG_DIRECTORY, ElfFiles},
+    left::Left,
     root::Root,
 };
 
@@ -109,8 +112,8 @@ struct Request {
     places: Vec<Place>,
     addresses: Vec<Address>,
     files: Vec<Candidate>,
-    /// How to open it.
-    perf_map: Option<String>,
+    /// How to open them.
+    perf_maps: Vec<String>,
 }
 
 /// An address, and where it is.
@@ -157,6 +160,8 @@ pub struct UserSymbols {
     processes: VecDeque<(Process, Mapped)>,
     /// Opened before anything was asked: as their process names them.
     early: VecDeque<(String, File)>,
+    /// Kept likewise.
+    left: Vec<Arc<Left>>,
 }
 
 impl Process {
@@ -220,9 +225,18 @@ impl UserSymbols {
             gone = hint.map(|hint| Mapped::left(process, hint)).unwrap_or_default();
             &gone
         };
+        let left = self.left.iter().find(|left| left.process == process);
+        let left: Vec<File> = left.into_iter().flat_map(|left| left.perf_maps()).collect();
         let early = Vec::from(std::mem::take(&mut self.early));
-        let request = request(mapped, &early, &self.open, places, ips);
+        let mut request = request(mapped, &left, ips);
+        request.add_files(mapped, &early, &self.open);
+        request.places = places;
+        if request.is_empty() {
+            self.early = early.into();
+            return Vec::new();
+        }
         let Ok(answer) = own_child::ask::<Answer>(CHILD_COMMAND, &request) else {
+            self.early = early.into();
             return Vec::new();
         };
         let new = mapped.files.iter().chain(&early).zip(answer.build_ids);
@@ -257,6 +271,17 @@ impl UserSymbols {
         }
     }
 
+    /// Keeps ways to perf maps likewise, instead of those that were kept before.
+    pub fn keep_left(&mut self, left: Vec<Arc<Left>>) {
+        self.left = left;
+    }
+
+    /// The process of which something was kept, by its id; else the one that has it now.
+    pub fn process(&self, pid: u32) -> Process {
+        let mut kept = self.left.iter().map(|left| left.process);
+        kept.find(|process| process.pid == pid).unwrap_or_else(|| Process::now(pid))
+    }
+
     fn keep(&mut self, file: Kept) {
         if self.open.iter().any(|kept| kept.build_id == file.build_id) {
             return;
@@ -268,29 +293,36 @@ impl UserSymbols {
     }
 }
 
-/// The question to the child: what the process has mapped comes first.
-fn request(
-    mapped: &Mapped,
-    early: &[(String, File)],
-    open: &VecDeque<Kept>,
-    places: Vec<Place>,
-    ips: &[u64],
-) -> Request {
+/// The question to the child about addresses of a process, by what it has mapped, and by perf maps that
+/// were kept of it.
+fn request(mapped: &Mapped, left: &[File], ips: &[u64]) -> Request {
+    let now = &mapped.perf_maps;
+    let before = left.iter().filter(|file| !now.iter().any(|other| is_same(file, other)));
+    let perf_maps: Vec<String> = now.iter().chain(before).map(own_path).collect();
     let address = |&ip: &u64| {
         let in_file = match mapped.locate(ip)? {
             Located::File(index, offset) => Some((index, offset)),
             Located::Elsewhere => None,
         };
-        Some(Address { ip, in_file, fixed: mapped.fixed })
+        let address = Address { ip, in_file, fixed: mapped.fixed };
+        (in_file.is_some() || address.fixed.is_some() || !perf_maps.is_empty()).then_some(address)
     };
-    let kept = open.iter().map(|kept| candidate(&kept.file, &kept.shown));
-    let files = mapped.files.iter().chain(early);
-    let files = files.map(|(shown, file)| candidate(file, shown));
-    Request {
-        places,
-        addresses: ips.iter().filter_map(address).collect(),
-        files: files.chain(kept).collect(),
-        perf_map: mapped.perf_map.as_ref().map(own_path),
+    let addresses = ips.iter().filter_map(address).collect();
+    Request { addresses, perf_maps, ..Request::default() }
+}
+
+impl Request {
+    /// What the process has mapped comes first.
+    fn add_files(&mut self, mapped: &Mapped, early: &[(String, File)], open: &VecDeque<Kept>) {
+        let kept = open.iter().map(|kept| candidate(&kept.file, &kept.shown));
+        let files = mapped.files.iter().chain(early);
+        let files = files.map(|(shown, file)| candidate(file, shown));
+        self.files = files.chain(kept).collect();
+    }
+
+    /// Nothing that could be named.
+    const fn is_empty(&self) -> bool {
+        self.places.is_empty() && self.addresses.is_empty()
     }
 }
 
