@@ -5,14 +5,10 @@
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::programs;
+use crate::programs::{self, PROGRAMS};
 
 /// What a workload prints once it has its memory.
 pub const READY: &str = "ready";
-
-/// The functions in which [`Work::Grow`] takes memory: each the same amount.
-pub const GROWING: &[&str] =
-    &["grow_small_blocks", "grow_large_block", "grow_in_thread", "grow_stack", "grow_shared"];
 
 /// Where [`Work::Faults`] says "begin" and "end": it stands in the kernel's trace, with the time.
 pub const FAULTS_NOTED: &str = "/sys/kernel/tracing/trace_marker";
@@ -73,16 +69,11 @@ pub enum Work {
         /// How many the others are: a multiple of 100.
         count: usize,
     },
-    /// Become one of the programs with known functions, which takes so much anonymous memory.
+    /// Become one of the programs with known functions, which takes so much memory.
     Become {
         /// Its number, in [`crate::programs::PROGRAMS`].
         program: usize,
-        /// How much, MiB.
-        mib: usize,
-    },
-    /// Take the same amount in each of several functions ([`GROWING`]), then touch memory without end.
-    Grow {
-        /// How much in each.
+        /// How much, MiB; of one that takes several kinds, of each.
         mib: usize,
     },
     /// Fault in anonymous pages one by one, of blocks of 64 KiB, and note begin and end in [`FAULTS_NOTED`].
@@ -103,6 +94,14 @@ impl Work {
         }
     }
 
+    /// What stands before the workload's words on the command line in the end: an interpreter's.
+    pub fn words_before(self) -> &'static [&'static str] {
+        match self {
+            Self::Become { program, .. } => PROGRAMS.get(program).map_or(&[], |it| it.words),
+            _ => &[],
+        }
+    }
+
     /// Its words on the command line.
     fn words(self) -> Vec<String> {
         let (name, numbers) = match self {
@@ -116,7 +115,6 @@ impl Work {
             Self::KillGreedy { mib } => ("kill-greedy", vec![mib]),
             Self::Crowd { count } => ("crowd", vec![count]),
             Self::Become { program, mib } => ("become", vec![program, mib]),
-            Self::Grow { mib } => ("grow", vec![mib]),
             Self::Faults { mib } => ("faults", vec![mib]),
             Self::ReadScores => ("read-scores", vec![]),
         };
@@ -137,7 +135,6 @@ impl Work {
             "kill-greedy" => Self::KillGreedy { mib: number()? },
             "crowd" => Self::Crowd { count: number()? },
             "become" => Self::Become { program: number()?, mib: number()? },
-            "grow" => Self::Grow { mib: number()? },
             "faults" => Self::Faults { mib: number()? },
             "read-scores" => Self::ReadScores,
             _ => bail!("unknown word {name:?}"),
@@ -234,7 +231,6 @@ mod tests {
             Work::KillGreedy { mib: 10 },
             Work::Crowd { count: 100 },
             Work::Become { program: 1, mib: 11 },
-            Work::Grow { mib: 11 },
             Work::Faults { mib: 12 },
             Work::ReadScores,
         ];

@@ -4,15 +4,15 @@ use serde_json::Value;
 
 use super::check::Check;
 use crate::programs::takes_in;
-use crate::scenario::{Process, Scenario, Step};
-use crate::workload::{GROWING, Work};
+use crate::scenario::Scenario;
+use crate::workload::Work;
 
 /// `MEMCG_CHARGE_BATCH`: what a CPU charges at once and may not have used yet. Bytes.
 const BATCH: i64 = 64 * 4096;
 /// CPUs of a virtual machine.
 const CPUS: i64 = 2;
 /// Functions that take blocks from the heap.
-const SMALL_BLOCKS: [&str; 3] = ["grow_small_blocks", "by_malloc", "by_new"];
+const SMALL_BLOCKS: [&str; 3] = ["by_malloc", "by_new", "by_small_vecs"];
 /// Share of the amount by which the profile may be off, percent.
 const OFF_BY_PERCENT: i64 = 5;
 
@@ -53,7 +53,8 @@ fn is_refused(report: &Value) -> bool {
 
 /// Who pauses between two MiB grows steadily, and who is done within seconds at once.
 fn kind(check: &mut Check, scenario: &Scenario, victim: &str, report: &Value) {
-    let Some(process) = processes(scenario).find(|process| process.comm == victim) else { return };
+    let processes = scenario.processes();
+    let Some(process) = processes.iter().find(|process| process.comm == victim) else { return };
     let curve = report["growth"]["curve"].as_array().map(Vec::as_slice).unwrap_or_default();
     let t_ns = |point: Option<&Value>| point.and_then(|it| it["t_ns"].as_i64()).unwrap_or_default();
     let span = t_ns(curve.last()) - t_ns(curve.first());
@@ -79,26 +80,14 @@ fn last_point(check: &mut Check, report: &Value) {
     }
 }
 
-fn processes(scenario: &Scenario) -> impl Iterator<Item = &'static Process> {
-    let steps: &'static [Step] = scenario.steps;
-    steps.iter().filter_map(|step| match step {
-        Step::Start { process, .. } => Some(process),
-        _ => None,
-    })
-}
-
 /// The functions in which a process takes so many MiB each.
 fn taken(scenario: &Scenario, comm: &str) -> Option<(&'static [&'static str], i64)> {
-    let work = processes(scenario).find(|process| process.comm == comm)?.work;
-    let (functions, mib) = match work {
-        Work::Grow { mib } => (GROWING, mib),
-        Work::Become { mib, .. } => (takes_in(comm)?, mib),
-        _ => return None,
-    };
-    Some((functions, i64::try_from(mib).ok()?))
+    let process = scenario.processes().into_iter().find(|process| process.comm == comm)?;
+    let Work::Become { mib, .. } = process.work else { return None };
+    Some((takes_in(comm)?, i64::try_from(mib).ok()?))
 }
 
-/// Also of its children, which have its name, but not of who was killed before.
+/// Also of its children, which have its name.
 fn amounts(check: &mut Check, report: &Value, victim: &str, functions: &[&str], bytes: i64) {
     let mut stacks = report["growth"]["stacks"].as_array().cloned().unwrap_or_default();
     stacks.retain(|stack| stack["comm"] == victim);
@@ -122,8 +111,12 @@ fn names(stack: &Value, function: &str) -> bool {
     frames.filter_map(|frame| frame["symbol"].as_str()).any(|symbol| short(symbol) == function)
 }
 
-/// `by_template` of `void takes::by_template<double>(unsigned long)`.
+/// `by_template` of `void takes::by_template<double>(unsigned long)`, `by_small` of
+/// `py::by_small:/programs/taker.py`.
 fn short(symbol: &str) -> &str {
+    if let Some(python) = symbol.strip_prefix("py::") {
+        return python.split(':').next().unwrap_or_default();
+    }
     let name = symbol.split(['(', '<']).next().unwrap_or_default();
     name.rsplit("::").next().unwrap_or_default()
 }
@@ -138,18 +131,19 @@ mod tests {
     fn disagreements(stacks: &Value) -> Vec<String> {
         let mut check = Check::default();
         let report = json!({ "growth": { "stacks": stacks } });
-        amounts(&mut check, &report, "hog", GROWING, 100);
+        amounts(&mut check, &report, "c-takes", takes_in("c-takes").unwrap(), 100);
         check.disagreements
     }
 
     #[test]
     fn each_function_must_have_its_amount() {
         let stack = |function: &str, bytes| {
-            let symbol = format!("guest_init::hog::grow::{function}");
-            json!({ "comm": "hog", "bytes": bytes,
+            let symbol = format!("takes::{function}(int)");
+            json!({ "comm": "c-takes", "bytes": bytes,
                 "user_stack": [{ "symbol": "touch" }, { "symbol": symbol }] })
         };
-        let mut stacks: Vec<Value> = GROWING.iter().map(|name| stack(name, 104)).collect();
+        let functions = takes_in("c-takes").unwrap();
+        let mut stacks: Vec<Value> = functions.iter().map(|name| stack(name, 104)).collect();
         assert!(disagreements(&json!(stacks)).is_empty());
         stacks[0]["bytes"] = json!(106);
         stacks[1]["comm"] = json!("other");
@@ -161,7 +155,10 @@ mod tests {
     fn a_function_of_any_language_is_known_by_its_short_name() {
         for (symbol, name) in [
             ("by_malloc", "by_malloc"),
-            ("guest_init::hog::grow::grow_stack", "grow_stack"),
+            ("taker::on_stack", "on_stack"),
+            ("py::by_small:/programs/taker.py", "by_small"),
+            ("py::<module>:/programs/taker.py", "<module>"),
+            ("py::kept.<locals>.by_any:/opt/a::b.py", "kept.<locals>.by_any"),
             ("takes::Worker::in_method() const", "in_method"),
             ("void takes::by_template<double>(unsigned long)", "by_template"),
         ] {
