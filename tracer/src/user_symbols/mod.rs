@@ -13,18 +13,22 @@ mod elf_files;
 mod left;
 mod mapped;
 mod perf_map;
+mod question;
 mod root;
 
 use std::{
     collections::{BTreeMap, VecDeque},
     fs::File,
-    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
+    os::unix::fs::MetadataExt as _,
     sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
 
-use self::mapped::{Located, Mapped};
+use self::{
+    mapped::Mapped,
+    question::{Address, Answer, Candidate, Request},
+};
 use crate::{enrich::process, own_child};
 
 pub use self::{
@@ -104,44 +108,6 @@ pub struct Writer {
     pub uid: u32,
     /// Its process id in its own pid namespace: the file has it in its name.
     pub pid: u32,
-}
-
-/// What is asked of the child.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Request {
-    places: Vec<Place>,
-    addresses: Vec<Address>,
-    files: Vec<Candidate>,
-    /// How to open them.
-    perf_maps: Vec<String>,
-}
-
-/// An address, and where it is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Address {
-    ip: u64,
-    /// Index of its file, and the offset in it; `None` in memory without a file.
-    in_file: Option<(usize, u64)>,
-    /// Index of an executable whose code is where its symbols say, and may be this.
-    #[serde(default)]
-    fixed: Option<usize>,
-}
-
-/// A file that may be the one of a place.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Candidate {
-    /// How to open it.
-    path: String,
-    /// As its process names it.
-    shown: String,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Answer {
-    places: Vec<Option<Name>>,
-    addresses: Vec<Option<Name>>,
-    /// Build ids of the files, in their order.
-    build_ids: Vec<Option<String>>,
 }
 
 /// A file that is kept open.
@@ -228,7 +194,7 @@ impl UserSymbols {
         let left = self.left.iter().find(|left| left.process == process);
         let left: Vec<File> = left.into_iter().flat_map(|left| left.perf_maps()).collect();
         let early = Vec::from(std::mem::take(&mut self.early));
-        let mut request = request(mapped, &left, ips);
+        let mut request = Request::about(mapped, &left, ips);
         request.add_files(mapped, &early, &self.open);
         request.places = places;
         if request.is_empty() {
@@ -293,39 +259,6 @@ impl UserSymbols {
     }
 }
 
-/// The question to the child about addresses of a process, by what it has mapped, and by perf maps that
-/// were kept of it.
-fn request(mapped: &Mapped, left: &[File], ips: &[u64]) -> Request {
-    let now = &mapped.perf_maps;
-    let before = left.iter().filter(|file| !now.iter().any(|other| is_same(file, other)));
-    let perf_maps: Vec<String> = now.iter().chain(before).map(own_path).collect();
-    let address = |&ip: &u64| {
-        let in_file = match mapped.locate(ip)? {
-            Located::File(index, offset) => Some((index, offset)),
-            Located::Elsewhere => None,
-        };
-        let address = Address { ip, in_file, fixed: mapped.fixed };
-        (in_file.is_some() || address.fixed.is_some() || !perf_maps.is_empty()).then_some(address)
-    };
-    let addresses = ips.iter().filter_map(address).collect();
-    Request { addresses, perf_maps, ..Request::default() }
-}
-
-impl Request {
-    /// What the process has mapped comes first.
-    fn add_files(&mut self, mapped: &Mapped, early: &[(String, File)], open: &VecDeque<Kept>) {
-        let kept = open.iter().map(|kept| candidate(&kept.file, &kept.shown));
-        let files = mapped.files.iter().chain(early);
-        let files = files.map(|(shown, file)| candidate(file, shown));
-        self.files = files.chain(kept).collect();
-    }
-
-    /// Nothing that could be named.
-    const fn is_empty(&self) -> bool {
-        self.places.is_empty() && self.addresses.is_empty()
-    }
-}
-
 /// The files that a process has mapped, as it names them. None once it is gone.
 pub fn files_of(pid: u32) -> Vec<(String, File)> {
     Mapped::open(pid).unwrap_or_default().files
@@ -335,15 +268,6 @@ pub fn files_of(pid: u32) -> Vec<(String, File)> {
 pub fn is_same(one: &File, other: &File) -> bool {
     let number = |file: &File| file.metadata().map(|it| (it.dev(), it.ino())).ok();
     number(one).is_some_and(|one| number(other) == Some(one))
-}
-
-/// A file of ours, as the child can open it.
-fn candidate(file: &File, shown: &str) -> Candidate {
-    Candidate { path: own_path(file), shown: shown.to_owned() }
-}
-
-fn own_path(file: &File) -> String {
-    format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())
 }
 
 #[cfg(test)]
