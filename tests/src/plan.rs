@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::bench::Bench;
 use crate::matrix::Kernel;
+use crate::scenario::Scenario;
+use crate::scenarios;
 
 /// Where the plan lies in the guest.
 pub const GUEST_PATH: &str = "/plan.json";
@@ -46,6 +48,16 @@ pub enum Plan {
     Bench(Bench),
     /// Run one command on the console.
     Command(Vec<String>),
+}
+
+impl Plan {
+    /// Whether a program that it starts is a Python's.
+    pub fn needs_python(&self) -> bool {
+        let Self::Scenarios(names) = self else { return false };
+        let scenarios = names.iter().filter_map(|name| scenarios::find(name));
+        let mut works = scenarios.flat_map(Scenario::processes).map(|process| process.work);
+        works.any(|work| !work.words_before().is_empty())
+    }
 }
 
 /// One boot of the matrix.
@@ -181,14 +193,7 @@ const BOOTS: &[Boot] = &[
         memory_mib: 1024,
         // A disk, whose page cache is filled.
         swap_mib: 64,
-        scenarios: &[
-            "grown",
-            "grown_in_huge_pages",
-            "grown_below",
-            "shapes",
-            "taken",
-            "taken_in_huge_pages",
-        ],
+        scenarios: &["grown_below", "shapes", "taken", "taken_in_huge_pages"],
         ..PLAIN
     },
     // Who runs it, and where.
@@ -244,9 +249,18 @@ mod tests {
     }
 
     #[test]
+    fn an_interpreter_is_needed_where_a_program_of_its_language_is_started() {
+        let needs = |names: &[&str]| {
+            Plan::Scenarios(names.iter().copied().map(str::to_owned).collect()).needs_python()
+        };
+        assert!(needs(&["memcg_v2", "taken"]) && needs(&["taken_in_huge_pages"]));
+        assert!(!needs(&["stacks", "memcg_v2"]) && !Plan::HostFacts.needs_python());
+    }
+
+    #[test]
     fn every_scenario_has_exactly_one_boot() {
         let booted: Vec<&str> = BOOTS.iter().flat_map(|boot| boot.scenarios).copied().collect();
-        let known: BTreeSet<&str> = crate::scenarios::all().map(|scenario| scenario.name).collect();
+        let known: BTreeSet<&str> = scenarios::all().map(|scenario| scenario.name).collect();
         assert_eq!(booted.len(), known.len());
         assert_eq!(booted.into_iter().collect::<BTreeSet<_>>(), known);
     }

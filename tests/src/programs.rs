@@ -1,4 +1,5 @@
-//! Small programs whose stacks have names that a test knows: built by the host, one way each.
+//! Small programs whose stacks have names that a test knows: built by the host, one way each, or run by an
+//! interpreter that bears their name.
 
 /// One of them.
 #[derive(Debug)]
@@ -7,14 +8,21 @@ pub struct Program {
     pub name: &'static str,
     /// Its source, in `tests/programs`.
     pub source: &'static str,
-    /// Options of the compiler.
+    /// Options of the compiler or of the interpreter.
     pub options: &'static [&'static str],
     /// The functions that it takes memory in, innermost first.
     pub grows_in: &'static [&'static str],
     /// Likewise where it rests.
     pub rests_in: &'static [&'static str],
-    /// Whether its runtime starts threads: any of them may tell where the victim was.
-    pub has_threads: bool,
+    /// What stands before the workload's words on its command line: the interpreter's.
+    pub words: &'static [&'static str],
+}
+
+impl Program {
+    /// Whether it is run by an interpreter: between its functions' frames are those of that one.
+    pub const fn is_interpreted(&self) -> bool {
+        !self.words.is_empty()
+    }
 }
 
 /// Unoptimized code has frame pointers, in functions that call nobody too.
@@ -29,7 +37,7 @@ pub const PROGRAMS: &[Program] = &[
         options: &["-static", "-no-pie", "-O0"],
         grows_in: FRAME_POINTERS,
         rests_in: RESTS,
-        has_threads: false,
+        words: &[],
     },
     Program {
         name: "c-static-pie",
@@ -37,7 +45,7 @@ pub const PROGRAMS: &[Program] = &[
         options: &["-static-pie", "-O0"],
         grows_in: FRAME_POINTERS,
         rests_in: RESTS,
-        has_threads: false,
+        words: &[],
     },
     Program {
         name: "c-dynamic",
@@ -45,7 +53,7 @@ pub const PROGRAMS: &[Program] = &[
         options: &["-pie", "-O0"],
         grows_in: FRAME_POINTERS,
         rests_in: RESTS,
-        has_threads: false,
+        words: &[],
     },
     // Where it was is known in any case, who called is not.
     Program {
@@ -54,7 +62,7 @@ pub const PROGRAMS: &[Program] = &[
         options: &["-static", "-no-pie", "-fomit-frame-pointer"],
         grows_in: &["grow_in_c"],
         rests_in: RESTS,
-        has_threads: false,
+        words: &[],
     },
     Program {
         name: "c-made",
@@ -62,15 +70,15 @@ pub const PROGRAMS: &[Program] = &[
         options: &["-static-pie", "-DMADE"],
         grows_in: &["made_at_run_time"],
         rests_in: RESTS,
-        has_threads: false,
+        words: &[],
     },
     Program {
         name: "rust",
         source: "grower.rs",
-        options: &["-Copt-level=2", "-Ctarget-feature=+crt-static", "-Cforce-frame-pointers=yes"],
+        options: RUST,
         grows_in: &["grower::grow_in_rust", "grower::main"],
         rests_in: &[],
-        has_threads: false,
+        words: &[],
     },
     Program {
         name: "cpp",
@@ -82,7 +90,7 @@ pub const PROGRAMS: &[Program] = &[
             "main",
         ],
         rests_in: &[],
-        has_threads: false,
+        words: &[],
     },
     // Go's linker leaves no build id where the kernel looks for one: all that is known is addresses, and
     // what process they are of. For the containers: named only by who is there in time.
@@ -92,7 +100,7 @@ pub const PROGRAMS: &[Program] = &[
         options: &[],
         grows_in: &["main.growInGo", "main.outerInGo", "main.main", "runtime.main"],
         rests_in: &[],
-        has_threads: true,
+        words: &[],
     },
     Program {
         name: "c-takes",
@@ -100,7 +108,7 @@ pub const PROGRAMS: &[Program] = &[
         options: TAKES,
         grows_in: &["touch_pages", "until_killed", "main"],
         rests_in: &[],
-        has_threads: true,
+        words: &[],
     },
     Program {
         name: "cpp-takes",
@@ -112,11 +120,30 @@ pub const PROGRAMS: &[Program] = &[
             "main",
         ],
         rests_in: &[],
-        has_threads: true,
+        words: &[],
+    },
+    Program {
+        name: "rust-takes",
+        source: "taker.rs",
+        options: RUST,
+        grows_in: &["taker::touch_pages", "taker::until_killed", "taker::main"],
+        rests_in: &[],
+        words: &[],
+    },
+    Program {
+        name: "py-takes",
+        source: "taker.py",
+        options: &[],
+        grows_in: &["py::until_killed:", "py::main:"],
+        rests_in: &[],
+        // Alone with what it finds, nothing written but its perf map.
+        words: &["-I", "-S", "-B", "-X", "perf", "/programs/taker.py"],
     },
 ];
 
 const TAKES: &[&str] = &["-static", "-O0"];
+const RUST: &[&str] =
+    &["-Copt-level=2", "-Ctarget-feature=+crt-static", "-Cforce-frame-pointers=yes"];
 
 /// The functions in which a program takes the amount that it is told: the same in each.
 pub fn takes_in(name: &str) -> Option<&'static [&'static str]> {
@@ -132,6 +159,29 @@ pub fn takes_in(name: &str) -> Option<&'static [&'static str]> {
             "in_thread",
         ]),
         "cpp-takes" => Some(&["by_new", "by_vector", "by_template", "in_method"]),
+        "rust-takes" => Some(&[
+            "by_disk",
+            "by_mmap",
+            "in_child",
+            "by_small_vecs",
+            "by_large_vec",
+            "by_tmpfs",
+            "by_populate",
+            "on_stack",
+            "shared",
+            "in_thread",
+        ]),
+        // All below copy_on_write is in_child's; the child calls it by what its parent had made.
+        "py-takes" => Some(&[
+            "by_file",
+            "by_mmap",
+            "copy_on_write",
+            "in_child",
+            "by_small",
+            "by_large",
+            "shared",
+            "in_thread",
+        ]),
         _ => None,
     }
 }
@@ -156,6 +206,11 @@ const fn same(one: &[u8], other: &[u8]) -> bool {
     at == one.len() && at == other.len()
 }
 
+/// Where the source of an interpreted program lies in the guest.
+pub fn source_path(program: &Program) -> String {
+    format!("/programs/{}", program.source)
+}
+
 /// Where a program lies in the guest.
 pub fn path(number: usize) -> Option<String> {
     Some(format!("/bin/{}", PROGRAMS.get(number)?.name))
@@ -170,6 +225,8 @@ mod tests {
         for (index, program) in PROGRAMS.iter().enumerate() {
             assert_eq!(number(program.name), index);
             assert!(path(index).is_some_and(|path| path.ends_with(program.name)));
+            let source = source_path(program);
+            assert!(!program.is_interpreted() || program.words.contains(&source.as_str()));
         }
         assert_eq!(path(number("c-stat")), None);
     }

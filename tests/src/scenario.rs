@@ -42,6 +42,20 @@ impl Scenario {
     pub fn n_kills(&self) -> u64 {
         self.victims.iter().map(|(_, count)| *count as u64).sum()
     }
+
+    /// The processes that it starts.
+    pub fn processes(&self) -> Vec<&'static Process> {
+        started_in(self.steps)
+    }
+}
+
+fn started_in(steps: &'static [Step]) -> Vec<&'static Process> {
+    let of_step = |step: &'static Step| match step {
+        Step::Start { process, .. } => vec![process],
+        Step::Repeat { steps, .. } => started_in(steps),
+        _ => Vec::new(),
+    };
+    steps.iter().flat_map(of_step).collect()
 }
 
 /// Reports of one outcome.

@@ -5,14 +5,10 @@
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::programs;
+use crate::programs::{self, PROGRAMS};
 
 /// What a workload prints once it has its memory.
 pub const READY: &str = "ready";
-
-/// The functions in which [`Work::Grow`] takes memory: each the same amount.
-pub const GROWING: &[&str] =
-    &["grow_small_blocks", "grow_large_block", "grow_in_thread", "grow_stack", "grow_shared"];
 
 /// Where [`Work::Faults`] says "begin" and "end": it stands in the kernel's trace, with the time.
 pub const FAULTS_NOTED: &str = "/sys/kernel/tracing/trace_marker";
@@ -73,16 +69,11 @@ pub enum Work {
         /// How many the others are: a multiple of 100.
         count: usize,
     },
-    /// Become one of the programs with known functions, which takes so much anonymous memory.
+    /// Become one of the programs with known functions, which takes so much memory.
     Become {
         /// Its number, in [`crate::programs::PROGRAMS`].
         program: usize,
-        /// How much, MiB.
-        mib: usize,
-    },
-    /// Take the same amount in each of several functions ([`GROWING`]), then touch memory without end.
-    Grow {
-        /// How much in each.
+        /// How much, MiB; of one that takes several kinds, of each.
         mib: usize,
     },
     /// Touch anonymous memory MiB by MiB and give it back, again and again; then touch memory without
@@ -118,6 +109,14 @@ impl Work {
         }
     }
 
+    /// What stands before the workload's words on the command line in the end: an interpreter's.
+    pub fn words_before(self) -> &'static [&'static str] {
+        match self {
+            Self::Become { program, .. } => PROGRAMS.get(program).map_or(&[], |it| it.words),
+            _ => &[],
+        }
+    }
+
     /// Its words on the command line.
     fn words(self) -> Vec<String> {
         let (name, numbers) = match self {
@@ -131,7 +130,6 @@ impl Work {
             Self::KillGreedy { mib } => ("kill-greedy", vec![mib]),
             Self::Crowd { count } => ("crowd", vec![count]),
             Self::Become { program, mib } => ("become", vec![program, mib]),
-            Self::Grow { mib } => ("grow", vec![mib]),
             Self::Saw { mib, times } => ("saw", vec![mib, times]),
             Self::Jump { mib, seconds } => ("jump", vec![mib, seconds]),
             Self::Faults { mib } => ("faults", vec![mib]),
@@ -154,7 +152,6 @@ impl Work {
             "kill-greedy" => Self::KillGreedy { mib: number()? },
             "crowd" => Self::Crowd { count: number()? },
             "become" => Self::Become { program: number()?, mib: number()? },
-            "grow" => Self::Grow { mib: number()? },
             "saw" => Self::Saw { mib: number()?, times: number()? },
             "jump" => Self::Jump { mib: number()?, seconds: number()? },
             "faults" => Self::Faults { mib: number()? },
@@ -253,7 +250,6 @@ mod tests {
             Work::KillGreedy { mib: 10 },
             Work::Crowd { count: 100 },
             Work::Become { program: 1, mib: 11 },
-            Work::Grow { mib: 11 },
             Work::Saw { mib: 12, times: 13 },
             Work::Jump { mib: 14, seconds: 15 },
             Work::Faults { mib: 16 },

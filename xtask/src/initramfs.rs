@@ -12,8 +12,9 @@ use anyhow::{Context as _, Result, ensure};
 use cpio::newc;
 use oomwhy_tests::matrix::Arch;
 use oomwhy_tests::plan::{BUSYBOX, GUEST_OOMWHY, GUEST_PATH, HOG, LAUNCHER, PASSWD, Plan};
+use oomwhy_tests::programs::{PROGRAMS, source_path};
 
-use crate::{busybox, programs, workspace};
+use crate::{busybox, programs, python, workspace};
 
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
@@ -39,11 +40,12 @@ pub(crate) struct Source {
 pub(crate) struct Archives<'a> {
     source: &'a Source,
     built: BTreeMap<Arch, Arc<Initramfs>>,
+    with_python: Option<Arc<Initramfs>>,
 }
 
 impl<'a> Archives<'a> {
     pub(crate) const fn new(source: &'a Source) -> Self {
-        Self { source, built: BTreeMap::new() }
+        Self { source, built: BTreeMap::new(), with_python: None }
     }
 
     /// The archive for an architecture.
@@ -59,6 +61,20 @@ impl<'a> Archives<'a> {
                 Ok(Arc::clone(place.insert(Arc::new(Initramfs::build(arch, self.source)?))))
             }
         }
+    }
+
+    /// The archive for an architecture and a plan.
+    pub(crate) fn of_plan(&mut self, arch: Arch, plan: &Plan) -> Result<Arc<Initramfs>> {
+        let initramfs = self.of(arch)?;
+        if !plan.needs_python() {
+            return Ok(initramfs);
+        }
+        if let Some(made) = &self.with_python {
+            return Ok(Arc::clone(made));
+        }
+        let mut initramfs = (*initramfs).clone();
+        initramfs.add_python()?;
+        Ok(Arc::clone(self.with_python.insert(Arc::new(initramfs))))
     }
 }
 
@@ -110,6 +126,18 @@ impl Initramfs {
             add(&mut self.archive, &parent.to_string_lossy(), DIRECTORY, b"")?;
         }
         add(&mut self.archive, target, PROGRAM, &read(source)?)
+    }
+
+    /// Adds the interpreter, and what it runs. Its C library takes the place of the host's: of two files
+    /// of one name the later counts (init/initramfs.c).
+    pub(crate) fn add_python(&mut self) -> Result<()> {
+        for (file, target) in python::files()? {
+            self.add_file(&file, &target)?;
+        }
+        for program in PROGRAMS.iter().filter(|program| program.is_interpreted()) {
+            self.add_file(&programs::source(program), &source_path(program))?;
+        }
+        Ok(())
     }
 
     /// The whole archive for one boot.

@@ -22,6 +22,7 @@ mod kernels_doc;
 mod machine_type;
 mod process;
 mod programs;
+mod python;
 mod setup;
 mod test;
 mod toolchain;

@@ -18,14 +18,14 @@ const LIBRARIES: &[(&str, &str)] = &[
 
 const WARNINGS: &[&str] = &["-O2", "-Wall", "-Werror", "-Wl,--build-id"];
 
-/// Builds them; each with its name in the guest. Takes compilers of C (with a static libc, which
+/// Builds those that a compiler makes; each with its name in the guest. Takes compilers of C (with a static libc, which
 /// the guest's other programs are linked with as well), C++ and Go.
 pub(crate) fn build() -> Result<Vec<(PathBuf, String)>> {
     let directory = workspace::target_directory()?.join("programs");
     std::fs::create_dir_all(&directory)
         .with_context(|| format!("{} cannot be made", directory.display()))?;
     let mut built = Vec::new();
-    for program in PROGRAMS {
+    for program in PROGRAMS.iter().filter(|program| !program.is_interpreted()) {
         let target = directory.join(program.name);
         process::run(&mut compiler(program, &target)).with_context(|| {
             format!("{} cannot be compiled (cargo xtask setup)", program.source)
@@ -39,8 +39,13 @@ pub(crate) fn build() -> Result<Vec<(PathBuf, String)>> {
     Ok(built)
 }
 
+/// The source of a program.
+pub(crate) fn source(program: &Program) -> PathBuf {
+    workspace::root().join("tests/programs").join(program.source)
+}
+
 fn compiler(program: &Program, target: &Path) -> Command {
-    let source = workspace::root().join("tests/programs").join(program.source);
+    let source = source(program);
     let mut command = match source.extension().and_then(OsStr::to_str) {
         Some("rs") => with("rustc", &["--edition=2024"]),
         Some("go") => {

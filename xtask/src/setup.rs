@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use oomwhy_tests::matrix::Arch;
 
 use crate::guest_std::{self, GuestStd};
-use crate::process;
 use crate::toolchain::{EbpfToolchain, NIGHTLY};
+use crate::{process, python};
 
 /// From 0.11 on it wants a system LLVM; 0.10 uses the one of the compiler.
 const BPF_LINKER: Tool = Tool { name: "bpf-linker", version: "0.10.4" };
@@ -35,6 +35,7 @@ struct Tool {
 
 pub(crate) fn run() -> Result<()> {
     base()?;
+    println!("Python for the guests: {}", python::cached()?.display());
     arm64()
 }
 

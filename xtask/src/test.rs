@@ -59,33 +59,36 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// One machine to boot.
-struct Job<'a> {
-    kernel: &'a Kernel,
+struct Job {
     /// Or why it cannot be had.
     image: Arc<Result<CachedKernel>>,
     boot: &'static Boot,
+    plan: Plan,
     initramfs: Arc<Initramfs>,
     results: PathBuf,
 }
 
 /// All that is fetched and built comes before the first boot.
-fn jobs<'a>(
-    kernels: &'a [Kernel],
+fn jobs(
+    kernels: &[Kernel],
     boots: &[String],
     archives: &mut Archives<'_>,
     results: &Path,
-) -> Result<Vec<Job<'a>>> {
+) -> Result<Vec<Job>> {
     let mut jobs = Vec::new();
     for kernel in kernels {
         let image = Arc::new(kernels::cached(kernel));
-        let initramfs = archives.of(kernel.arch)?;
-        jobs.extend(plan::boots(kernel, boots).map(|boot| Job {
-            kernel,
-            image: Arc::clone(&image),
-            boot,
-            initramfs: Arc::clone(&initramfs),
-            results: results.join(&kernel.name).join(boot.name),
-        }));
+        for boot in plan::boots(kernel, boots) {
+            let names = boot.scenarios_on(kernel).map(str::to_owned).collect();
+            let plan = Plan::Scenarios(names);
+            jobs.push(Job {
+                image: Arc::clone(&image),
+                boot,
+                initramfs: archives.of_plan(kernel.arch, &plan)?,
+                plan,
+                results: results.join(&kernel.name).join(boot.name),
+            });
+        }
     }
     Ok(jobs)
 }
@@ -110,7 +113,7 @@ fn run_all(queue: &[Box<dyn Fn() + Sync + '_>], n_at_once: usize) {
     });
 }
 
-impl Job<'_> {
+impl Job {
     /// What goes wrong is kept where the comparison finds it.
     fn run(&self) {
         keep_error(&self.results, || self.boot());
@@ -119,11 +122,10 @@ impl Job<'_> {
     fn boot(&self) -> Result<()> {
         let boot = self.boot;
         let kernel = (*self.image).as_ref().map_err(|error| anyhow!("{error:#}"))?;
-        let names = boot.scenarios_on(self.kernel).map(str::to_owned).collect();
         let booted = Machine {
             kernel,
             initramfs: &self.initramfs,
-            plan: &Plan::Scenarios(names),
+            plan: &self.plan,
             memory_mib: boot.memory_mib,
             clock: Clock::Wall,
             cmdline: boot.cmdline,

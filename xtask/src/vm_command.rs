@@ -51,11 +51,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             file.split_once(':').with_context(|| format!("{file:?} is not HOST:GUEST"))?;
         initramfs.add_file(Path::new(source), target)?;
     }
+    let plan = plan(arguments)?;
+    if plan.needs_python() {
+        initramfs.add_python()?;
+    }
     let results = workspace::vm_results()?.join(&kernel.name).join("command");
     let booted = Machine {
         kernel: &kernel,
         initramfs: &initramfs,
-        plan: &plan(arguments)?,
+        plan: &plan,
         memory_mib: arguments.memory,
         clock: if arguments.icount { Clock::Instructions } else { Clock::Wall },
         cmdline: &arguments.cmdline,

@@ -4,15 +4,15 @@ use serde_json::Value;
 
 use super::check::Check;
 use crate::programs::takes_in;
-use crate::scenario::{Process, Scenario, Step};
-use crate::workload::{GROWING, Work};
+use crate::scenario::Scenario;
+use crate::workload::Work;
 
 /// `MEMCG_CHARGE_BATCH`: what a CPU charges at once and may not have used yet. Bytes.
 const BATCH: i64 = 64 * 4096;
 /// CPUs of a virtual machine.
 const CPUS: i64 = 2;
 /// Functions that take blocks from the heap.
-const SMALL_BLOCKS: [&str; 3] = ["grow_small_blocks", "by_malloc", "by_new"];
+const SMALL_BLOCKS: [&str; 3] = ["by_malloc", "by_new", "by_small_vecs"];
 /// Share of the amount by which the profile may be off, percent.
 const OFF_BY_PERCENT: i64 = 5;
 
@@ -64,7 +64,8 @@ fn is_late(report: &Value) -> bool {
 /// Who pauses between two MiB grows steadily, and who is done within seconds at once; but for those whose
 /// work is to grow otherwise.
 fn kind(check: &mut Check, scenario: &Scenario, victim: &str, report: &Value) {
-    let Some(process) = processes(scenario).find(|process| process.comm == victim) else { return };
+    let processes = scenario.processes();
+    let Some(process) = processes.iter().find(|process| process.comm == victim) else { return };
     let curve = report["growth"]["curve"].as_array().map(Vec::as_slice).unwrap_or_default();
     let t_ns = |point: Option<&Value>| point.and_then(|it| it["t_ns"].as_i64()).unwrap_or_default();
     let span = t_ns(curve.last()) - t_ns(curve.first());
@@ -93,26 +94,14 @@ fn last_point(check: &mut Check, report: &Value) {
     }
 }
 
-fn processes(scenario: &Scenario) -> impl Iterator<Item = &'static Process> {
-    let steps: &'static [Step] = scenario.steps;
-    steps.iter().filter_map(|step| match step {
-        Step::Start { process, .. } => Some(process),
-        _ => None,
-    })
-}
-
 /// The functions in which a process takes so many MiB each.
 fn taken(scenario: &Scenario, comm: &str) -> Option<(&'static [&'static str], i64)> {
-    let work = processes(scenario).find(|process| process.comm == comm)?.work;
-    let (functions, mib) = match work {
-        Work::Grow { mib } => (GROWING, mib),
-        Work::Become { mib, .. } => (takes_in(comm)?, mib),
-        _ => return None,
-    };
-    Some((functions, i64::try_from(mib).ok()?))
+    let process = scenario.processes().into_iter().find(|process| process.comm == comm)?;
+    let Work::Become { mib, .. } = process.work else { return None };
+    Some((takes_in(comm)?, i64::try_from(mib).ok()?))
 }
 
-/// Also of its children, which have its name, but not of who was killed before.
+/// Also of its children, which have its name.
 fn amounts(check: &mut Check, report: &Value, victim: &str, functions: &[&str], bytes: i64) {
     let mut stacks = report["growth"]["stacks"].as_array().cloned().unwrap_or_default();
     stacks.retain(|stack| stack["comm"] == victim);
@@ -136,8 +125,12 @@ fn names(stack: &Value, function: &str) -> bool {
     frames.filter_map(|frame| frame["symbol"].as_str()).any(|symbol| short(symbol) == function)
 }
 
-/// `by_template` of `void takes::by_template<double>(unsigned long)`.
+/// `by_template` of `void takes::by_template<double>(unsigned long)`, `by_small` of
+/// `py::by_small:/programs/taker.py`.
 fn short(symbol: &str) -> &str {
+    if let Some(python) = symbol.strip_prefix("py::") {
+        return python.split(':').next().unwrap_or_default();
+    }
     let name = symbol.split(['(', '<']).next().unwrap_or_default();
     name.rsplit("::").next().unwrap_or_default()
 }
@@ -152,18 +145,19 @@ mod tests {
     fn disagreements(stacks: &Value) -> Vec<String> {
         let mut check = Check::default();
         let report = json!({ "growth": { "stacks": stacks } });
-        amounts(&mut check, &report, "hog", GROWING, 100);
+        amounts(&mut check, &report, "c-takes", takes_in("c-takes").unwrap(), 100);
         check.disagreements
     }
 
     #[test]
     fn each_function_must_have_its_amount() {
         let stack = |function: &str, bytes| {
-            let symbol = format!("guest_init::hog::grow::{function}");
-            json!({ "comm": "hog", "bytes": bytes,
+            let symbol = format!("takes::{function}(int)");
+            json!({ "comm": "c-takes", "bytes": bytes,
                 "user_stack": [{ "symbol": "touch" }, { "symbol": symbol }] })
         };
-        let mut stacks: Vec<Value> = GROWING.iter().map(|name| stack(name, 104)).collect();
+        let functions = takes_in("c-takes").unwrap();
+        let mut stacks: Vec<Value> = functions.iter().map(|name| stack(name, 104)).collect();
         assert!(disagreements(&json!(stacks)).is_empty());
         stacks[0]["bytes"] = json!(106);
         stacks[1]["comm"] = json!("other");
@@ -175,7 +169,10 @@ mod tests {
     fn a_function_of_any_language_is_known_by_its_short_name() {
         for (symbol, name) in [
             ("by_malloc", "by_malloc"),
-            ("guest_init::hog::grow::grow_stack", "grow_stack"),
+            ("taker::on_stack", "on_stack"),
+            ("py::by_small:/programs/taker.py", "by_small"),
+            ("py::<module>:/programs/taker.py", "<module>"),
+            ("py::kept.<locals>.by_any:/opt/a::b.py", "kept.<locals>.by_any"),
             ("takes::Worker::in_method() const", "in_method"),
             ("void takes::by_template<double>(unsigned long)", "by_template"),
         ] {
@@ -198,20 +195,21 @@ mod tests {
 
     #[test]
     fn a_leak_must_be_steady_and_what_is_over_at_once_a_burst() {
-        let taken = scenarios::all().find(|scenario| scenario.name == "taken").unwrap();
-        let disagreements = |comm: &str, kind: &str, seconds: i64| {
+        let find = |name| scenarios::all().find(|scenario| scenario.name == name).unwrap();
+        let (shapes, taken) = (find("shapes"), find("taken"));
+        let disagreements = |scenario, comm: &str, kind: &str, seconds: i64| {
             let t_ns = seconds * 1_000_000_000;
             let cause = if kind == "steady" { "steady_growth" } else { kind };
             let report = json!({ "verdict": { "cause": cause }, "growth": { "kind": kind,
                 "curve": [{ "t_ns": 1 }, { "t_ns": 1 + t_ns }] } });
             let mut check = Check::default();
-            super::kind(&mut check, taken, comm, &report);
+            super::kind(&mut check, scenario, comm, &report);
             check.disagreements.len()
         };
-        assert_eq!(disagreements("hog", "steady", 12), 0);
-        assert_eq!(disagreements("hog", "burst", 12), 2);
-        assert_eq!(disagreements("c-takes", "burst", 3), 0);
-        assert_eq!(disagreements("c-takes", "unknown", 3), 2);
-        assert_eq!(disagreements("c-takes", "steady", 12), 0);
+        assert_eq!(disagreements(shapes, "leak", "steady", 12), 0);
+        assert_eq!(disagreements(shapes, "leak", "burst", 12), 2);
+        assert_eq!(disagreements(taken, "c-takes", "burst", 3), 0);
+        assert_eq!(disagreements(taken, "c-takes", "unknown", 3), 2);
+        assert_eq!(disagreements(taken, "c-takes", "steady", 12), 0);
     }
 }

@@ -11,7 +11,7 @@ pub(super) fn judge(check: &mut Check, report: &Value, victim: &Value) {
     if let Some(program) = program(trigger) {
         names(check, "trigger", trigger, program, program.grows_in);
     }
-    if let Some(program) = program(victim).filter(|program| !program.has_threads) {
+    if let Some(program) = program(victim) {
         let is_trigger = victim["pid"] == trigger["pid"];
         let functions = if is_trigger { program.grows_in } else { program.rests_in };
         names(check, "victim", victim, program, functions);
@@ -25,6 +25,9 @@ fn program(task: &Value) -> Option<&'static Program> {
 /// Its innermost frames are in these functions. A hash may follow a name.
 fn names(check: &mut Check, whose: &str, task: &Value, program: &Program, functions: &[&str]) {
     let frames = task["user_stack"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if program.is_interpreted() {
+        return among_others(check, whose, frames, functions);
+    }
     for (index, function) in functions.iter().enumerate() {
         let frame = frames.get(index).unwrap_or(&Value::Null);
         let is_in = frame["symbol"].as_str().is_some_and(|symbol| is_name(symbol, function));
@@ -37,6 +40,16 @@ fn names(check: &mut Check, whose: &str, task: &Value, program: &Program, functi
                 program.name
             ));
         }
+    }
+}
+
+/// In this order, with frames of their interpreter between them.
+fn among_others(check: &mut Check, whose: &str, frames: &[Value], functions: &[&str]) {
+    let symbols: Vec<&str> = frames.iter().filter_map(|it| it["symbol"].as_str()).collect();
+    let mut rest = symbols.iter();
+    let is_next = |function: &&str| rest.any(|symbol| symbol.starts_with(function));
+    if !functions.iter().all(is_next) {
+        check.disagree(format!("{whose}: {symbols:?} has not {functions:?} in this order"));
     }
 }
 
@@ -85,5 +98,20 @@ mod tests {
         own["victims"][0]["pid"] = json!(1);
         let grown = program(&own["victims"][0]).unwrap().grows_in.len();
         assert_eq!(verdict(&own), grown, "it grew");
+    }
+
+    #[test]
+    fn functions_of_an_interpreter_are_found_between_its_own_in_their_order() {
+        let verdict = |functions: [&str; 2]| {
+            let [inner, outer] =
+                functions.map(|it| json!({ "symbol": format!("py::{it}:/x.py"), "ip": "0x1" }));
+            let (memset, eval) = (json!({ "file": "/lib/libc" }), json!({ "symbol": "eval" }));
+            let task = json!({ "comm": "py-takes", "pid": 1,
+                "user_stack": [memset, inner, eval, outer] });
+            verdict(&json!({ "trigger": task, "victims": [task] }))
+        };
+        assert_eq!(verdict(["until_killed", "main"]), 0);
+        assert_eq!(verdict(["main", "until_killed"]), 2);
+        assert_eq!(verdict(["by_large", "main"]), 2);
     }
 }

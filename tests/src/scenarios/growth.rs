@@ -7,83 +7,18 @@ use crate::workload::Work;
 
 const POD: &str = "/kubepods/pod9999";
 const UNLIMITED_CONTAINER: &str = "/kubepods/pod9999/ctr-any";
-const GROWING_CONTAINER: &str = "/kubepods/pod5678/ctr-grow";
-const TAKEN: &str = "/taken";
-const STEADY: &str = "/steady";
-
-/// What is recorded of every kill.
-const RECORDED: &[Expected] = &[Expected {
-    outcome: "killed",
-    count: (1, 1),
-    says: &[
-        ("growth.stacks[0].comm", Want::Text("hog")),
-        ("growth.curve[0].limit_bytes", Want::AtLeast(1 << 20)),
-        ("source.hooks.page_counter_try_charge", Want::Text("fexit")),
-    ],
-}];
 
 pub(super) const ALL: &[Scenario] = &[
-    Scenario {
-        name: "grown",
-        steps: &[
-            Step::Write { file: HUGE_PAGES, value: "never" },
-            Step::Cgroup { path: GROWING_CONTAINER, limits: &[("memory.max", "256M")] },
-            START_GROWING,
-        ],
-        reports: RECORDED,
-        options: &["--growth", "--growth-above", "0%"],
-        ..ONE_KILL
-    },
-    Scenario {
-        name: "grown_in_huge_pages",
-        steps: &[
-            Step::Write { file: HUGE_PAGES, value: "always" },
-            Step::Cgroup { path: GROWING_CONTAINER, limits: &[("memory.max", "256M")] },
-            START_GROWING,
-        ],
-        reports: RECORDED,
-        options: &["--growth", "--growth-above", "0%"],
-        ..ONE_KILL
-    },
-    // Kinds of memory and languages; beside them one that leaks slowly.
+    // Kinds of memory and languages.
     Scenario {
         name: "taken",
-        steps: &[
-            Step::Write { file: HUGE_PAGES, value: "never" },
-            Step::Cgroup { path: STEADY, limits: &[("memory.max", "64M")] },
-            Step::Start {
-                process: Process {
-                    cgroup: STEADY,
-                    pause_ms: Some(170),
-                    work: Work::Anon { mib: 200 },
-                    ..HOG
-                },
-                until: Until::Started,
-            },
-            Step::Cgroup { path: TAKEN, limits: &[("memory.max", "464M")] },
-            taker("c-takes"),
-            REPORTED,
-            taker("cpp-takes"),
-            Step::AwaitReports { outcome: "killed", count: 3 },
-        ],
-        victims: &[("c-takes", 1), ("cpp-takes", 1), ("hog", 1)],
-        reports: &[Expected { count: (3, 3), ..TAKEN_REPORT }],
-        options: &["--growth", "--growth-above", "0%"],
-        ..ONE_KILL
+        steps: &[Step::Write { file: HUGE_PAGES, value: "never" }, TAKERS],
+        ..FOUR_TAKERS
     },
     Scenario {
         name: "taken_in_huge_pages",
-        steps: &[
-            Step::Write { file: HUGE_PAGES, value: "always" },
-            Step::Cgroup { path: TAKEN, limits: &[("memory.max", "464M")] },
-            taker("c-takes"),
-            REPORTED,
-            taker("cpp-takes"),
-        ],
-        victims: &[("c-takes", 1), ("cpp-takes", 1)],
-        reports: &[Expected { count: (2, 2), ..TAKEN_REPORT }],
-        options: &["--growth", "--growth-above", "0%"],
-        ..ONE_KILL
+        steps: &[Step::Write { file: HUGE_PAGES, value: "always" }, TAKERS],
+        ..FOUR_TAKERS
     },
     // Each way in which usage goes up before it hits the limit, side by side.
     Scenario {
@@ -98,9 +33,8 @@ pub(super) const ALL: &[Scenario] = &[
             Step::AwaitReports { outcome: "killed", count: 3 },
         ],
         victims: &[("jump", 1), ("leak", 1), ("saw", 1)],
-        reports: &[Expected { count: (3, 3), ..TAKEN_REPORT }],
-        options: &["--growth", "--growth-above", "0%"],
-        ..ONE_KILL
+        reports: &[Expected { count: (3, 3), ..RECORDED }],
+        ..FROM_THE_START
     },
     // The limit is that of the level above, and is recorded from half of it on.
     Scenario {
@@ -114,31 +48,64 @@ pub(super) const ALL: &[Scenario] = &[
                 until: Until::Killed,
             },
         ],
-        reports: RECORDED,
+        reports: &[Expected {
+            says: &[
+                ("growth.stacks[0].comm", Want::Text("hog")),
+                ("growth.curve[0].limit_bytes", Want::Number(96 << 20)),
+                HOOK,
+            ],
+            ..RECORDED
+        }],
         options: &["--growth"],
         ..ONE_KILL
     },
 ];
 
-const TAKEN_REPORT: Expected = Expected {
-    outcome: "killed",
-    count: (1, 1),
-    says: &[("source.hooks.page_counter_try_charge", Want::Text("fexit"))],
+const FROM_THE_START: Scenario =
+    Scenario { options: &["--growth", "--growth-above", "0%"], ..ONE_KILL };
+
+const FOUR_TAKERS: Scenario = Scenario {
+    victims: &[("c-takes", 1), ("cpp-takes", 1), ("rust-takes", 1), ("py-takes", 1)],
+    reports: &[Expected { count: (4, 4), ..RECORDED }],
+    ..FROM_THE_START
 };
 
-/// oomwhy has time for the next one: who grows and is gone while it is busy with the kill before may stay
-/// without names.
-const REPORTED: Step = Step::AwaitReports { outcome: "killed", count: 1 };
+/// What is recorded of every kill.
+const RECORDED: Expected = Expected {
+    outcome: "killed",
+    count: (1, 1),
+    says: &[("growth.curve[0].limit_bytes", Want::AtLeast(64 << 20)), HOOK],
+};
+
+const HOOK: (&str, Want) = ("source.hooks.page_counter_try_charge", Want::Text("fexit"));
+
+/// One after the other, each with room for its kinds of memory and some more. Who grows and is gone while
+/// oomwhy is busy with the kill before may stay without names.
+const TAKERS: Step = Step::Repeat {
+    times: 1,
+    steps: &[
+        Step::Cgroup { path: "/taken/c", limits: &[("memory.max", "432M")] },
+        taker("c-takes", "/taken/c"),
+        reported(1),
+        Step::Cgroup { path: "/taken/cpp", limits: &[("memory.max", "256M")] },
+        taker("cpp-takes", "/taken/cpp"),
+        reported(2),
+        Step::Cgroup { path: "/taken/rust", limits: &[("memory.max", "512M")] },
+        taker("rust-takes", "/taken/rust"),
+        reported(3),
+        Step::Cgroup { path: "/taken/py", limits: &[("memory.max", "384M")] },
+        taker("py-takes", "/taken/py"),
+    ],
+};
 
 /// So much in each of its functions, and what is left of the limit.
-const fn taker(name: &'static str) -> Step {
-    let process = Process {
-        comm: name,
-        cgroup: TAKEN,
-        work: Work::Become { program: number(name), mib: 48 },
-        ..HOG
-    };
-    Step::Start { process, until: Until::Killed }
+const fn taker(name: &'static str, cgroup: &'static str) -> Step {
+    let work = Work::Become { program: number(name), mib: 48 };
+    Step::Start { process: Process { comm: name, cgroup, work, ..HOG }, until: Until::Killed }
+}
+
+const fn reported(count: usize) -> Step {
+    Step::AwaitReports { outcome: "killed", count }
 }
 
 /// The same by kprobes.
@@ -169,9 +136,3 @@ const fn shaped(
 }
 
 const HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
-
-/// 5 times 40 MiB, and what is left of the limit.
-const START_GROWING: Step = Step::Start {
-    process: Process { cgroup: GROWING_CONTAINER, work: Work::Grow { mib: 40 }, ..HOG },
-    until: Until::Killed,
-};

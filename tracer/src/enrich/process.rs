@@ -57,11 +57,16 @@ fn arguments(bytes: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// Field 22; the name, field 2, may hold spaces and parentheses.
 fn start_ticks(stat: &[u8]) -> Option<u64> {
+    field(stat, 22)
+}
+
+/// A number of /proc/PID/stat, by its place in proc(5), from 4 on; the name, field 2, may hold spaces and
+/// parentheses.
+pub fn field(stat: &[u8], number: usize) -> Option<u64> {
     let stat = String::from_utf8_lossy(stat);
     let (_, behind) = stat.rsplit_once(')')?;
-    behind.split_whitespace().nth(19)?.parse().ok()
+    behind.split_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
 }
 
 #[cfg(test)]

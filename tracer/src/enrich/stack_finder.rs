@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::stacks::{MOST_LOOKED_AT, Stacks};
+use super::stacks::{MOST_GROWERS, Stacks};
 use crate::{
     events::{Body, Context, Event, Name, Part, Task, UserFrame},
     growth::Grower,
@@ -64,10 +64,10 @@ impl StackFinder {
         }
     }
 
-    /// These have grown: who still lives is opened first, who dies was before.
+    /// These have grown, the most first: who still lives is opened first, who dies was before.
     pub fn grown(&mut self, seq: u64, growers: &[Grower]) {
-        for grower in growers.iter().take(MOST_LOOKED_AT) {
-            self.stacks.grows(grower.pid);
+        for grower in growers.iter().take(MOST_GROWERS) {
+            self.stacks.has_grown(grower.pid);
         }
         let growers = growers.iter().map(|Grower { pid, frames }| (*pid, frames.as_slice()));
         self.stacks.ask_grown(seq, growers);

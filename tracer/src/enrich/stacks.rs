@@ -14,7 +14,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::growing::GrowingFiles;
+use super::growing::Growing;
 use crate::{
     events::UserFrame,
     user_symbols::{Hint, Name, Place, Process, UserNames, UserSymbols},
@@ -25,9 +25,8 @@ use crate::{
 pub const PATIENCE: Duration = Duration::from_secs(8);
 /// Stacks that wait. In a storm those that do not fit stay without names.
 const MOST_QUESTIONS: usize = 64;
-/// Processes that have grown whose files are opened and whose addresses are named: each may take a child
-/// of ours. Places in files that are known already are named for all.
-pub const MOST_LOOKED_AT: usize = 4;
+/// Processes that have grown whose own addresses get names, those that grew most.
+pub const MOST_GROWERS: usize = 8;
 
 /// A stack to be named.
 #[derive(Debug)]
@@ -63,7 +62,7 @@ pub struct Answer {
 struct Shared {
     answers: Mutex<Vec<(u64, u32, UserNames)>>,
     answered: Arc<Notify>,
-    growing: GrowingFiles,
+    growing: Growing,
 }
 
 impl Shared {
@@ -104,6 +103,11 @@ impl Stacks {
     /// than the process lives.
     pub fn grows(&self, pid: u32) {
         self.shared.growing.open(pid);
+    }
+
+    /// Once more, as it is going to be asked for.
+    pub fn has_grown(&self, pid: u32) {
+        self.shared.growing.open_again(pid);
     }
 
     /// Asks for the names of a stack. A full queue is not waited for.
@@ -210,7 +214,8 @@ fn run(questions: &Receiver<Ask>, shared: &Shared) {
                 answer(&question, symbols.resolve(*process, hint.as_ref(), places, ips));
             }
             Ask::Grown(questions) => {
-                growing.keep_files(shared.growing.take());
+                growing.keep_files(shared.growing.take_files());
+                growing.keep_left(shared.growing.left());
                 let names = names_of_growth(&mut growing, &questions);
                 questions.iter().zip(names).for_each(|(question, names)| answer(question, names));
             }
@@ -218,7 +223,8 @@ fn run(questions: &Receiver<Ask>, shared: &Shared) {
     }
 }
 
-/// Places are the same whoever is there: one question for all. Addresses are each process' own.
+/// Places are the same whoever is there: one question for all. Addresses are each process' own, and each
+/// may take a child of ours.
 fn names_of_growth(symbols: &mut UserSymbols, questions: &[Question]) -> Vec<UserNames> {
     let places: BTreeSet<Place> =
         questions.iter().flat_map(|question| question.places.iter().cloned()).collect();
@@ -226,17 +232,18 @@ fn names_of_growth(symbols: &mut UserSymbols, questions: &[Question]) -> Vec<Use
     let first = questions.first().map_or(0, |question| question.process.pid);
     let known: BTreeMap<Place, Name> =
         symbols.resolve(Process::now(first), None, &places, &[]).places.into_iter().collect();
-    let names = |(index, Question { process, places, ips, .. }): (usize, &Question)| {
+    let mut names = |(number, question): (usize, &Question)| {
+        let Question { process, places, ips, .. } = question;
         let known = |place: &Place| Some((place.clone(), known.get(place)?.clone()));
         let places = places.iter().filter_map(known).collect();
-        let addresses = if ips.is_empty() || index >= MOST_LOOKED_AT {
+        let addresses = if ips.is_empty() || number >= MOST_GROWERS {
             Vec::new()
         } else {
-            symbols.resolve(Process::now(process.pid), None, &[], ips).addresses
+            symbols.resolve(symbols.process(process.pid), None, &[], ips).addresses
         };
         UserNames { places, addresses }
     };
-    questions.iter().enumerate().map(names).collect()
+    questions.iter().enumerate().map(&mut names).collect()
 }
 
 #[cfg(test)]

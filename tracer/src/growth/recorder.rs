@@ -143,11 +143,11 @@ mod tests {
             let origin = Origin { tgid, user_stack, kernel_stack: 1 };
             (origin, Sum { pages: 64, comm: Vec::new() })
         };
-        // Nobody's memory is among them.
-        let sums = [sum(7, 1), sum(0, 0), sum(8, 2), sum(7, 2)];
+        // Nobody's memory is not asked about.
+        let sums = [sum(7, 1), sum(0, 0), sum(8, 2), sum(7, 2), sum(9, 1), sum(10, 1), sum(11, 1)];
         let growers = growers(&sums, &stacks);
         let pids: Vec<u32> = growers.iter().map(|grower| grower.pid).collect();
-        assert_eq!(pids, [7, 8]);
+        assert_eq!(pids, [7, 8, 9, 10, 11]);
         assert_eq!(growers[0].frames, [ip(10), ip(20), ip(30)]);
         assert_eq!(growers[1].frames, [ip(20), ip(30)]);
     }

@@ -85,10 +85,7 @@ fn name_in(
 fn name_addresses(request: &Request) -> Vec<Option<Name>> {
     let symbolizer = symbolizer();
     let made: Vec<u64> = request.addresses.iter().map(|address| address.ip).collect();
-    let mut made = match &request.perf_map {
-        Some(path) => perf_map::names(path.as_ref(), &made),
-        None => vec![None; made.len()],
-    };
+    let mut made = perf_map::names(&request.perf_maps, &made);
     let names = request.addresses.iter().zip(&mut made);
     names.map(|(address, made)| name_address(&symbolizer, request, address, made.take())).collect()
 }

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::fs::OFlags;
 
-use super::{Hint, Process, Root, Writer};
+use super::{Hint, Left, Process, Root, Writer};
 use crate::clock;
 
 /// More files with code than most processes have.
@@ -28,8 +28,8 @@ const MAX_BYTES: u64 = 4 << 20;
 pub(super) struct Mapped {
     /// As the process names each, and the file.
     pub(super) files: Vec<(String, File)>,
-    /// /tmp/perf-PID.map, as its process sees it.
-    pub(super) perf_map: Option<File>,
+    /// /tmp/perf-PID.map, as its process sees it; behind it those of whom it was forked from.
+    pub(super) perf_maps: Vec<File>,
     /// Of an executable that is not moved when it is loaded: its index in `files`. Only where it is not
     /// known what was mapped.
     pub(super) fixed: Option<usize>,
@@ -72,8 +72,8 @@ impl Mapped {
         let open = |path: &str| Some((path.to_owned(), open_below(pid, path)?));
         let files = paths.filter_map(open).collect();
         let has_made_code = ranges.iter().any(|mapping| mapping.path.is_empty());
-        let perf_map = if has_made_code { perf_map(pid) } else { None };
-        Some(Self { files, perf_map, fixed: None, ranges })
+        let perf_maps = if has_made_code { perf_maps(pid) } else { Vec::new() };
+        Some(Self { files, perf_maps, fixed: None, ranges })
     }
 
     /// What may be left of it when it has given back its memory, or is gone: its executable by its path,
@@ -87,16 +87,18 @@ impl Mapped {
         let found = own.into_iter().chain(near).chain(here);
         let mut files: Vec<(String, File)> = found.map(|file| (exe.clone(), file)).collect();
         files.extend(neighbor.and_then(Self::open).unwrap_or_default().files);
-        let perf_map = perf_map_left(process, hint);
-        Self { files, perf_map, fixed, ranges: Vec::new() }
+        let perf_maps = perf_map_left(process, hint).into_iter().collect();
+        Self { files, perf_maps, fixed, ranges: Vec::new() }
     }
 
     /// Where an address is, if there is code.
     pub(super) fn locate(&self, address: u64) -> Option<Located> {
-        if self.ranges.is_empty() {
-            return Some(Located::Elsewhere);
-        }
-        let mapping = self.ranges.iter().find(|mapping| mapping.range.contains(&address))?;
+        let mapping = self.ranges.iter().find(|mapping| mapping.range.contains(&address));
+        let Some(mapping) = mapping else {
+            // It may have been made since.
+            let may_be = self.ranges.is_empty() || !self.perf_maps.is_empty();
+            return may_be.then_some(Located::Elsewhere);
+        };
         if mapping.path.is_empty() {
             return Some(Located::Elsewhere);
         }
@@ -131,6 +133,14 @@ pub(super) fn open_regular(path: &Path) -> Option<File> {
     file.metadata().ok()?.is_file().then_some(file)
 }
 
+fn perf_maps(pid: u32) -> Vec<File> {
+    let mut maps: Vec<File> = perf_map(pid).into_iter().collect();
+    if let Some(left) = Left::of(pid) {
+        maps.extend(left.perf_maps_before());
+    }
+    maps
+}
+
 /// Its name has the process id that the process itself knows.
 fn perf_map(pid: u32) -> Option<File> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -141,7 +151,7 @@ fn perf_map(pid: u32) -> Option<File> {
 
 /// The perf map of a process that is gone: written by its user, after it was started. Elsewhere than
 /// below its own root only where its process id is the same there.
-fn perf_map_left(process: Process, hint: &Hint) -> Option<File> {
+pub(super) fn perf_map_left(process: Process, hint: &Hint) -> Option<File> {
     let Writer { uid, pid } = hint.writer?;
     let path = format!("/tmp/perf-{pid}.map");
     let elsewhere = || {

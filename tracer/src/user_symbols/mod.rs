@@ -10,24 +10,31 @@
 
 mod child;
 mod elf_files;
+mod left;
 mod mapped;
 mod perf_map;
+mod question;
 mod root;
 
 use std::{
     collections::{BTreeMap, VecDeque},
     fs::File,
-    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
+    os::unix::fs::MetadataExt as _,
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
 
-use self::mapped::{Located, Mapped};
+use self::{
+    mapped::Mapped,
+    question::{Address, Answer, Candidate, Request},
+};
 use crate::{enrich::process, own_child};
 
 pub use self::{
     child::{answer, name_places},
     elf_files::{DEBUG_DIRECTORY, ElfFiles},
+    left::Left,
     root::Root,
 };
 
@@ -103,44 +110,6 @@ pub struct Writer {
     pub pid: u32,
 }
 
-/// What is asked of the child.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Request {
-    places: Vec<Place>,
-    addresses: Vec<Address>,
-    files: Vec<Candidate>,
-    /// How to open it.
-    perf_map: Option<String>,
-}
-
-/// An address, and where it is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Address {
-    ip: u64,
-    /// Index of its file, and the offset in it; `None` in memory without a file.
-    in_file: Option<(usize, u64)>,
-    /// Index of an executable whose code is where its symbols say, and may be this.
-    #[serde(default)]
-    fixed: Option<usize>,
-}
-
-/// A file that may be the one of a place.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Candidate {
-    /// How to open it.
-    path: String,
-    /// As its process names it.
-    shown: String,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Answer {
-    places: Vec<Option<Name>>,
-    addresses: Vec<Option<Name>>,
-    /// Build ids of the files, in their order.
-    build_ids: Vec<Option<String>>,
-}
-
 /// A file that is kept open.
 #[derive(Debug)]
 struct Kept {
@@ -157,6 +126,8 @@ pub struct UserSymbols {
     processes: VecDeque<(Process, Mapped)>,
     /// Opened before anything was asked: as their process names them.
     early: VecDeque<(String, File)>,
+    /// Kept likewise.
+    left: Vec<Arc<Left>>,
 }
 
 impl Process {
@@ -220,9 +191,18 @@ impl UserSymbols {
             gone = hint.map(|hint| Mapped::left(process, hint)).unwrap_or_default();
             &gone
         };
+        let left = self.left.iter().find(|left| left.process == process);
+        let left: Vec<File> = left.into_iter().flat_map(|left| left.perf_maps()).collect();
         let early = Vec::from(std::mem::take(&mut self.early));
-        let request = request(mapped, &early, &self.open, places, ips);
+        let mut request = Request::about(mapped, &left, ips);
+        request.add_files(mapped, &early, &self.open);
+        request.places = places;
+        if request.is_empty() {
+            self.early = early.into();
+            return Vec::new();
+        }
         let Ok(answer) = own_child::ask::<Answer>(CHILD_COMMAND, &request) else {
+            self.early = early.into();
             return Vec::new();
         };
         let new = mapped.files.iter().chain(&early).zip(answer.build_ids);
@@ -257,6 +237,17 @@ impl UserSymbols {
         }
     }
 
+    /// Keeps ways to perf maps likewise, instead of those that were kept before.
+    pub fn keep_left(&mut self, left: Vec<Arc<Left>>) {
+        self.left = left;
+    }
+
+    /// The process of which something was kept, by its id; else the one that has it now.
+    pub fn process(&self, pid: u32) -> Process {
+        let mut kept = self.left.iter().map(|left| left.process);
+        kept.find(|process| process.pid == pid).unwrap_or_else(|| Process::now(pid))
+    }
+
     fn keep(&mut self, file: Kept) {
         if self.open.iter().any(|kept| kept.build_id == file.build_id) {
             return;
@@ -265,32 +256,6 @@ impl UserSymbols {
             self.open.pop_front();
         }
         self.open.push_back(file);
-    }
-}
-
-/// The question to the child: what the process has mapped comes first.
-fn request(
-    mapped: &Mapped,
-    early: &[(String, File)],
-    open: &VecDeque<Kept>,
-    places: Vec<Place>,
-    ips: &[u64],
-) -> Request {
-    let address = |&ip: &u64| {
-        let in_file = match mapped.locate(ip)? {
-            Located::File(index, offset) => Some((index, offset)),
-            Located::Elsewhere => None,
-        };
-        Some(Address { ip, in_file, fixed: mapped.fixed })
-    };
-    let kept = open.iter().map(|kept| candidate(&kept.file, &kept.shown));
-    let files = mapped.files.iter().chain(early);
-    let files = files.map(|(shown, file)| candidate(file, shown));
-    Request {
-        places,
-        addresses: ips.iter().filter_map(address).collect(),
-        files: files.chain(kept).collect(),
-        perf_map: mapped.perf_map.as_ref().map(own_path),
     }
 }
 
@@ -303,15 +268,6 @@ pub fn files_of(pid: u32) -> Vec<(String, File)> {
 pub fn is_same(one: &File, other: &File) -> bool {
     let number = |file: &File| file.metadata().map(|it| (it.dev(), it.ino())).ok();
     number(one).is_some_and(|one| number(other) == Some(one))
-}
-
-/// A file of ours, as the child can open it.
-fn candidate(file: &File, shown: &str) -> Candidate {
-    Candidate { path: own_path(file), shown: shown.to_owned() }
-}
-
-fn own_path(file: &File) -> String {
-    format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())
 }
 
 #[cfg(test)]

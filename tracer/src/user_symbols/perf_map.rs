@@ -15,8 +15,17 @@ const MAX_BYTES: u64 = 256 << 20;
 /// Bytes kept of a name.
 const MAX_NAME: usize = 512;
 
-/// A name for each address that the file has one for.
-pub(super) fn names(path: &Path, addresses: &[u64]) -> Vec<Option<Name>> {
+/// A name for each address that one of the files has one for, the first of them.
+pub(super) fn names(paths: &[impl AsRef<Path>], addresses: &[u64]) -> Vec<Option<Name>> {
+    let mut names = vec![None; addresses.len()];
+    for path in paths {
+        let found = names_in(path.as_ref(), addresses);
+        names.iter_mut().zip(found).for_each(|(name, found)| *name = name.take().or(found));
+    }
+    names
+}
+
+fn names_in(path: &Path, addresses: &[u64]) -> Vec<Option<Name>> {
     let mut names = vec![None; addresses.len()];
     let Ok(file) = File::open(path) else {
         return names;
@@ -63,7 +72,7 @@ mod tests {
         let lines = b"1000 20 LazyCompile:~old /a.js:1\nx\n\n1000 zz bad\n2000 10\n\
                       1000 10 *new a b\n0x3000 0x8 py::f\nffffffffffffffff ffffffffffffffff end\n";
         std::fs::write(file.path(), lines).unwrap();
-        let found = names(file.path(), &[0x1004, 0x1018, 0x2000, 0x3007, 0x3008]);
+        let found = names(&[file.path()], &[0x1004, 0x1018, 0x2000, 0x3007, 0x3008]);
         let expected = [
             Some(named(b"*new a b", 4)),
             Some(named(b"LazyCompile:~old /a.js:1", 0x18)),
@@ -72,6 +81,10 @@ mod tests {
             None,
         ];
         assert_eq!(found, expected);
-        assert_eq!(names("/nowhere".as_ref(), &[1]), [None]);
+        assert_eq!(names(&["/nowhere"], &[1]), [None]);
+        let own = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(own.path(), "3000 4 own\n").unwrap();
+        let found = names(&[own.path(), file.path()], &[0x3003, 0x3004]);
+        assert_eq!(found, [Some(named(b"own", 3)), Some(named(b"py::f", 4))]);
     }
 }

@@ -74,7 +74,7 @@ fn a_request_is_answered_on_stdout_whatever_is_in_it() {
             Address { ip: 2, in_file: Some((9, 9)), fixed: None },
         ],
         files: vec![Candidate { path: "/proc/self/maps".into(), shown: "x".into() }],
-        perf_map: Some("/nowhere".into()),
+        perf_maps: vec!["/nowhere".into()],
     };
     let Answer { places, addresses, build_ids } = child::look_up(&request);
     assert_eq!((places, addresses, build_ids), (vec![None], vec![None, None], vec![None]));
@@ -85,7 +85,8 @@ fn a_request_is_answered_on_stdout_whatever_is_in_it() {
 fn an_address_is_named_by_what_its_process_has_mapped() {
     let mapped = Mapped::open(std::process::id()).unwrap();
     let ip = somewhere as extern "C" fn() -> u64 as usize as u64;
-    let request = request(&mapped, &[], &VecDeque::new(), Vec::new(), &[ip + 1, 1]);
+    let mut request = Request::about(&mapped, &[], &[ip + 1, 1]);
+    request.add_files(&mapped, &[], &VecDeque::new());
     let answer = child::look_up(&request);
     let [Some(name)] = answer.addresses.as_slice() else { panic!("{answer:?}") };
     assert!(name.symbol.as_deref().is_some_and(|it| it.ends_with("somewhere")), "{name:?}");
@@ -171,7 +172,7 @@ fn a_perf_map_that_is_left_counts_only_if_its_process_wrote_it() {
     let is_left = |started_ns, uid| {
         let hint = Hint { writer: Some(Writer { uid, pid }), ..Hint::default() };
         let left = Mapped::left(Process { pid, started_ns }, &hint);
-        let request = request(&left, &[], &VecDeque::new(), Vec::new(), &[0x18]);
+        let request = Request::about(&left, &[], &[0x18]);
         let name = child::look_up(&request).addresses.pop().flatten();
         name.and_then(|name| name.symbol).is_some_and(|symbol| symbol == "made")
     };

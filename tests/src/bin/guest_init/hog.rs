@@ -1,7 +1,7 @@
 //! The workload: a process that takes memory in a chosen way.
 
 mod children;
-mod grow;
+mod faults;
 mod memory;
 mod scores;
 mod undead;
@@ -62,23 +62,23 @@ fn run() -> Result<()> {
         Work::SecondThread { mib } => return memory::touch_in_second_thread(mib, pause),
         Work::VforkChild { mib } => return children::hold_in_vfork(mib, pause),
         Work::Crowd { count } => return children::become_crowd(count),
-        Work::Become { program, .. } => return becomes(program),
-        Work::Grow { mib } => return grow::everywhere(mib),
+        Work::Become { program, .. } => return becomes(workload.work, program),
         Work::Saw { mib, times } => memory::saw(mib, times, pause),
         Work::Jump { mib, seconds } => {
             memory::jump(mib, Duration::from_secs(u64::try_from(seconds)?), pause);
         }
-        Work::Faults { mib } => return grow::note_faults(mib),
+        Work::Faults { mib } => return faults::note(mib),
         Work::ReadScores => return scores::read(),
     }
     Ok(())
 }
 
-/// The program gets the same command line.
-fn becomes(program: usize) -> Result<()> {
+/// The program gets the same command line, behind its interpreter's own.
+fn becomes(work: Work, program: usize) -> Result<()> {
     let path = programs::path(program).context("no such program")?;
     let mut command = Command::new(path);
-    Err(command.arg0(HOG).args(env::args().skip(1)).exec()).context("it cannot be executed")
+    command.arg0(HOG).args(work.words_before()).args(env::args().skip(1));
+    Err(command.exec()).context("it cannot be executed")
 }
 
 fn set_up(workload: &Workload) -> Result<()> {

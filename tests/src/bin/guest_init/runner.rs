@@ -241,7 +241,7 @@ impl Stage {
             oom_score_adj: process.oom_score_adj,
             uid: process.uid,
             exe: process.work.executable(),
-            cmdline: std::iter::once(HOG.to_owned()).chain(workload.args()).collect(),
+            cmdline: cmdline(&workload),
         });
         let hierarchy = self.scenario.hierarchy;
         let event =
@@ -345,6 +345,12 @@ impl Stage {
 
 fn below(hierarchy: Hierarchy, path: &str) -> String {
     format!("{}{path}", hierarchy.mount_point())
+}
+
+/// As /proc has it in the end.
+fn cmdline(workload: &Workload) -> Vec<String> {
+    let words = [HOG].into_iter().chain(workload.work.words_before().iter().copied());
+    words.map(str::to_owned).chain(workload.args()).collect()
 }
 
 fn random_up_to(limit_ms: u64) -> Result<Duration> {

@@ -1,0 +1,38 @@
+//! Page faults that are counted, one after the other.
+
+use std::fs::File;
+use std::hint;
+use std::io::Write as _;
+
+use anyhow::Result;
+use oomwhy_tests::workload::FAULTS_NOTED;
+
+const MIB: usize = 1 << 20;
+const PAGE: usize = 4096;
+/// Below the size from which malloc takes a mapping for each.
+const SMALL: usize = 64 << 10;
+
+/// Notes in the kernel's trace when faults begin and end. In blocks, for those who count malloc.
+pub(super) fn note(mib: usize) -> Result<()> {
+    let mut blocks = Vec::with_capacity(mib * (MIB / SMALL));
+    let mut trace = File::options().write(true).open(FAULTS_NOTED)?;
+    trace.write_all(b"begin")?;
+    for _ in 0..blocks.capacity() {
+        let mut block = Vec::with_capacity(SMALL);
+        touch(&mut block, SMALL, 5);
+        blocks.push(block);
+    }
+    trace.write_all(b"end")?;
+    hint::black_box(blocks);
+    Ok(())
+}
+
+/// Grows a vector that has the room, page by page.
+#[inline(never)]
+fn touch(block: &mut Vec<u8>, size: usize, fill: u8) {
+    while block.len() < size {
+        let page = block.len().saturating_add(PAGE).min(size);
+        block.resize(page, fill);
+        hint::black_box(&mut *block);
+    }
+}
