@@ -218,7 +218,9 @@ impl Watch<'_> {
         if let Ok(files) = system {
             live.watch_system(files);
         }
-        live.watch_growth().map_err(|error| Failure::runtime(&error))?;
+        if let Some(error) = live.watch_growth().map_err(|error| Failure::runtime(&error))? {
+            talk(&format!("`oomwhy risk` will not find the growth recorder: {error}"));
+        }
         if let Ok(counter) = kill_counter {
             live.cross_check(counter, arguments.cross_check.unwrap_or(CROSS_CHECK));
         }
