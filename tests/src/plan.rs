@@ -181,7 +181,14 @@ const BOOTS: &[Boot] = &[
         memory_mib: 1024,
         // A disk, whose page cache is filled.
         swap_mib: 64,
-        scenarios: &["grown", "grown_in_huge_pages", "grown_below", "taken", "taken_in_huge_pages"],
+        scenarios: &[
+            "grown",
+            "grown_in_huge_pages",
+            "grown_below",
+            "taken",
+            "taken_in_huge_pages",
+            "outlook",
+        ],
         ..PLAIN
     },
     // Who runs it, and where.

@@ -33,12 +33,14 @@ pub fn risk(arguments: &RiskArgs) -> Result<(), Failure> {
     }
     watch.warm_up(arguments.every());
     let mut out = open_output(&arguments.to, None)?;
-    let mut said = None;
+    let mut said = (None, None);
     loop {
         let outlook = watch.read();
-        let says = table::recorder(&outlook);
+        let recorder = outlook.recorder.as_ref().map(|it| (it.pid, it.others));
+        let says = (recorder, outlook.recorder_unused.clone());
         if said != says {
-            says.iter().for_each(|text| talk(text));
+            let ended = "no growth recorder runs any more: growth is from a few readings";
+            talk(&table::recorder(&outlook).unwrap_or_else(|| ended.to_owned()));
             said = says;
         }
         if outlook.cgroups.is_empty() && !arguments.watch {
@@ -116,7 +118,9 @@ fn print(out: &mut dyn Write, outlook: &Outlook, arguments: &RiskArgs) -> io::Re
         OutlookFormat::Table => {
             let on_terminal = arguments.to.path().is_none() && io::stdout().is_terminal();
             let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|_| on_terminal);
-            table::write(out, outlook, size.map(|size| usize::from(size.ws_col)))?;
+            // A serial console does not know.
+            let columns = size.map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0);
+            table::write(out, outlook, columns)?;
         }
         OutlookFormat::Json => {
             let mut line = serde_json::to_vec(outlook)?;

@@ -9,7 +9,7 @@ use oomwhy_common::growth::{Charged, Charger, UserStack};
 
 use super::{
     Place, Recorded, Usage,
-    select::{Origin, Sum, points, sums},
+    select::{Origin, Sum, by_user_stack, points, sums},
 };
 use crate::{
     clock,
@@ -76,9 +76,9 @@ impl Recorder {
         Charges(self.maps.charged())
     }
 
-    /// The places from which most was charged to a memcg since the epoch before this one.
+    /// The places in user space from which most was charged to a memcg since the epoch before this one.
     pub fn top(&self, charges: &Charges, cgroup_id: u64, count: usize) -> Vec<Place> {
-        let mut sums = sums(&charges.0, cgroup_id, clock::boottime_ns());
+        let mut sums = by_user_stack(sums(&charges.0, cgroup_id, clock::boottime_ns()));
         sums.truncate(count);
         self.places(&sums, &self.stacks(&sums))
     }

@@ -36,6 +36,8 @@ pub struct Outlook {
     pub kind: &'static str,
     /// When it was read, RFC 3339, UTC.
     pub time: Timestamp,
+    /// Likewise, `CLOCK_BOOTTIME`, as reports have it. ns.
+    pub boottime_ns: u64,
     /// The growth recorder that was read; absent where none was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recorder: Option<RecorderSeen>,

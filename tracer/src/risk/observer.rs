@@ -119,7 +119,15 @@ impl Observer {
         self.names.give(&mut growers);
         let refused = self.recorders.as_ref().and_then(Recorders::refused);
         let recorder_unused = refused.map(str::to_owned);
-        Outlook { schema: SCHEMA, kind: "risk", time, recorder, recorder_unused, cgroups }
+        Outlook {
+            schema: SCHEMA,
+            kind: "risk",
+            time,
+            boottime_ns: at_ns,
+            recorder,
+            recorder_unused,
+            cgroups,
+        }
     }
 
     fn open(&mut self, at_ns: u64) -> Vec<Open> {

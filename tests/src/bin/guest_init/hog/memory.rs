@@ -12,7 +12,8 @@ use super::rest;
 
 const MIB: usize = 1 << 20;
 
-/// Touches anonymous memory MiB by MiB.
+/// Touches anonymous memory MiB by MiB. A function of its own, which stacks show.
+#[inline(never)]
 pub(super) fn touch(mib: usize, pause: Duration) -> Vec<u8> {
     // One mapping, faulted in piece by piece.
     let mut memory = Vec::with_capacity(mib * MIB);
