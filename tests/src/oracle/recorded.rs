@@ -57,6 +57,7 @@ fn on_the_curve(check: &mut Check, at_ns: i64, risk: &Value, kill: &Value) {
 }
 
 /// The kill came in the range that was told, but for the time between two points.
+#[expect(clippy::cast_possible_truncation, reason = "seconds to one digit")]
 fn in_time(check: &mut Check, forecast: &Value, left_ns: i64) {
     let seconds = |key: &str| forecast[key].as_f64().map(|seconds| (seconds * 1e9) as i64);
     match (seconds("earliest_s"), seconds("likely_s"), seconds("latest_s")) {

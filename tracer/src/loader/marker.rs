@@ -20,7 +20,9 @@ use super::growth::{GrowthMaps, Words};
 
 /// A name of the kernel has 15 bytes at most (`BPF_OBJ_NAME_LEN`).
 const NAME: &str = "oomwhy_recorder";
-const WORDS: usize = size_of::<Marker>() / 8;
+const WORDS: usize = 9;
+/// Bytes of a key, of the value.
+const SIZES: (u32, u32) = (8, 72);
 /// Raised when the maps mean something else in the same layout.
 const MEANING: usize = 1;
 /// Tracers that are read.
@@ -39,6 +41,8 @@ struct Marker {
     /// Ids of the maps.
     maps: [u64; 5],
 }
+
+const _: () = assert!(size_of::<Marker>() == 72 && WORDS * 8 == 72);
 
 /// Two builds have the same one only if all that lies in the maps lies at the same place.
 const FORMAT: u64 = fingerprint(&[
@@ -144,7 +148,7 @@ fn running(id: u32, marker: Marker) -> Running {
 
 /// `None` for that of another build.
 fn read(info: &MapInfo) -> Result<Option<Marker>, MapError> {
-    if (info.key_size(), info.value_size()) != (8, size_of::<Marker>() as u32) {
+    if (info.key_size(), info.value_size()) != SIZES {
         return Ok(None);
     }
     let Map::LruHashMap(map) = Map::from_map_data(MapData::from_id(info.id())?)? else {
@@ -234,8 +238,8 @@ fn create() -> Result<MapData, MapError> {
     let map = aya_obj::Map::Legacy(LegacyMap {
         def: bpf_map_def {
             map_type: BPF_MAP_TYPE_LRU_HASH as u32,
-            key_size: 8,
-            value_size: size_of::<Marker>() as u32,
+            key_size: SIZES.0,
+            value_size: SIZES.1,
             max_entries: 1,
             ..bpf_map_def::default()
         },

@@ -91,7 +91,7 @@ impl Names {
         }
         let with_ips = new.iter().filter(|(_, new)| !new.ips.is_empty());
         for (pid, New { ips, .. }) in with_ips.take(MOST_CHILDREN) {
-            let asked = Vec::from_iter(ips.iter().copied());
+            let asked: Vec<u64> = ips.iter().copied().collect();
             let found = self.symbols.resolve(Process::now(*pid), None, &[], &asked).addresses;
             self.addresses.extend(asked.into_iter().map(|ip| ((*pid, ip), None)));
             self.addresses.extend(found.into_iter().map(|(ip, name)| ((*pid, ip), Some(name))));
