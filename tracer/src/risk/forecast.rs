@@ -29,9 +29,9 @@ impl Sample {
 pub struct Forecast {
     /// If it goes on as over all readings.
     pub likely_s: f64,
-    /// If it goes on as in the fastest step between two readings.
+    /// If it goes on as in the fastest step between two readings, give or take a batch.
     pub earliest_s: f64,
-    /// If it goes on as in the slowest; absent where one of them did not grow.
+    /// If it goes on as in the slowest; absent where one of them did not grow, or by no more than that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest_s: Option<f64>,
 }
@@ -69,10 +69,11 @@ pub fn forecast(samples: &[Sample], limit_bytes: u64) -> Option<Forecast> {
     if last.need_bytes < first.need_bytes.saturating_add(BATCH_BYTES) {
         return None;
     }
-    let steps = samples.windows(2).filter_map(|pair| slope(pair.first()?, pair.get(1)?, need));
-    let (slowest, fastest) = steps.fold((f64::INFINITY, 0_f64), |(slowest, fastest), slope| {
-        (slowest.min(slope), fastest.max(slope))
-    });
+    let steps = samples.windows(2).filter_map(|pair| paces(pair.first()?, pair.get(1)?));
+    let (slowest, fastest) = steps
+        .fold((f64::INFINITY, 0_f64), |(slowest, fastest), (at_least, at_most)| {
+            (slowest.min(at_least), fastest.max(at_most))
+        });
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     let room = limit_bytes.saturating_sub(last.need_bytes) as f64;
     Some(Forecast {
@@ -80,6 +81,15 @@ pub fn forecast(samples: &[Sample], limit_bytes: u64) -> Option<Forecast> {
         earliest_s: tenths(room / fastest),
         latest_s: (slowest > 0.0).then(|| tenths(room / slowest)),
     })
+}
+
+/// Bytes a second between two readings, at least and at most: each may be just before a batch or just
+/// after it.
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+fn paces(from: &Sample, to: &Sample) -> Option<(f64, f64)> {
+    let pace = slope(from, to, need)?;
+    let batch = BATCH_BYTES as f64 * 1e9 / (to.at_ns - from.at_ns) as f64;
+    Some((pace - batch, pace + batch))
 }
 
 /// Bytes a second between two readings.
@@ -114,7 +124,7 @@ mod tests {
         let forecast = forecast(&samples(&[10, 20, 30]), 100 * MIB);
         assert_eq!(
             forecast,
-            Some(Forecast { likely_s: 7.0, earliest_s: 7.0, latest_s: Some(7.0) })
+            Some(Forecast { likely_s: 7.0, earliest_s: 6.8, latest_s: Some(7.2) })
         );
         assert_eq!(rate(&samples(&[10, 20, 30])), Some(10 << 20));
     }
@@ -122,7 +132,7 @@ mod tests {
     #[test]
     fn uneven_growth_has_a_wide_one_and_a_pause_has_no_latest() {
         let uneven = forecast(&samples(&[10, 11, 30]), 100 * MIB).unwrap();
-        assert_eq!((uneven.likely_s, uneven.earliest_s, uneven.latest_s), (7.0, 3.7, Some(70.0)));
+        assert_eq!((uneven.likely_s, uneven.earliest_s, uneven.latest_s), (7.0, 3.6, Some(93.3)));
         assert_eq!(forecast(&samples(&[10, 10, 30]), 100 * MIB).unwrap().latest_s, None);
     }
 
