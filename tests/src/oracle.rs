@@ -14,6 +14,7 @@ mod invocation;
 mod losses;
 mod memory;
 mod outlooks;
+mod recorded;
 mod stacks;
 #[cfg(test)]
 mod tests;

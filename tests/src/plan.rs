@@ -193,7 +193,7 @@ const BOOTS: &[Boot] = &[
         memory_mib: 1024,
         // A disk, whose page cache is filled.
         swap_mib: 64,
-        scenarios: &["grown_below", "shapes", "taken", "taken_in_huge_pages"],
+        scenarios: &["grown_below", "shapes", "taken", "taken_in_huge_pages", "outlook"],
         ..PLAIN
     },
     // Who runs it, and where.

@@ -7,6 +7,7 @@ mod limits;
 mod machine;
 mod names;
 mod outcomes;
+mod outlook;
 mod pins;
 mod stacks;
 mod storms;
@@ -32,6 +33,7 @@ const THEMES: &[&[Scenario]] = &[
     tiers::ALL,
     hosts::ALL,
     growth::ALL,
+    outlook::ALL,
 ];
 
 /// All of them.

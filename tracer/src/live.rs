@@ -142,10 +142,13 @@ impl Live {
         self.finder.system = Some(files);
     }
 
-    /// Reads what the growth recorder keeps, when memory runs out.
-    pub fn watch_growth(&mut self) -> Result<(), LiveError> {
+    /// Reads what the growth recorder keeps, when memory runs out. Gives why `oomwhy risk` will not find
+    /// it, if so.
+    pub fn watch_growth(&mut self) -> Result<Option<io::Error>, LiveError> {
+        let above_percent = self.probes.settings.growth_above_percent;
         self.finder.growth = self.probes.take_growth()?.map(growth::Recorder::new);
-        Ok(())
+        let known = self.finder.growth.as_mut().map(|it| it.make_known(above_percent));
+        Ok(known.and_then(Result::err))
     }
 
     /// Compares with the kernel's count of kills, at the latest after so much time.

@@ -17,6 +17,7 @@ use crate::kernel::plan::{How, Plan, Planned};
 
 pub mod growth;
 mod lean;
+pub mod marker;
 pub mod pin;
 mod programs;
 

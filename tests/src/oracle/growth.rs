@@ -61,8 +61,8 @@ fn is_late(report: &Value) -> bool {
     whys.any(|it| it["why"].as_str().is_some_and(|why| why.starts_with("the recorder was read ")))
 }
 
-/// Who pauses between two MiB grows steadily, and who is done within seconds at once; but for those whose
-/// work is to grow otherwise.
+/// Who pauses between two MiB grows steadily, if for long enough, and who is done within seconds at
+/// once; but for those whose work is to grow otherwise.
 fn kind(check: &mut Check, scenario: &Scenario, victim: &str, report: &Value) {
     let processes = scenario.processes();
     let Some(process) = processes.iter().find(|process| process.comm == victim) else { return };
@@ -72,10 +72,10 @@ fn kind(check: &mut Check, scenario: &Scenario, victim: &str, report: &Value) {
     let (kind, cause) = match (process.work, process.pause_ms) {
         (Work::Saw { .. }, _) => ("sawtooth", "peaks"),
         (Work::Jump { .. }, _) => ("plateau_then_jump", "burst"),
-        (_, Some(_)) => ("steady", "steady_growth"),
+        (_, Some(_)) if span >= SHORT_NS => ("steady", "steady_growth"),
         // Recorded from the start, so that it has all of the limit to rise to.
-        (_, None) if scenario.options.contains(&"0%") && span < SHORT_NS => ("burst", "burst"),
-        (_, None) => return,
+        _ if scenario.options.contains(&"0%") && span < SHORT_NS => ("burst", "burst"),
+        _ => return,
     };
     check.equal("its kind", report["growth"]["kind"].as_str().unwrap_or_default(), kind);
     check.equal("the cause", report["verdict"]["cause"].as_str().unwrap_or_default(), cause);

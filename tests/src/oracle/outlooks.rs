@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::check::{Check, number};
 use super::memory::{HELD_BACK_PAGES, PAGE_BYTES, candidates};
-use super::victims;
+use super::{recorded, victims};
 use crate::report;
 
 /// /proc and the kernel's sum read the same counters, approximately: three of them, and swap; the page
@@ -26,6 +26,7 @@ pub(super) fn judge(
             check.within(format!("outlook {name}"));
             for risk in outlook["cgroups"].as_array().into_iter().flatten() {
                 one(check, risk, kills);
+                recorded::judge(check, &outlook, risk, kills);
             }
             check.leave();
         }

@@ -38,7 +38,8 @@ pub struct RiskArgs {
     pub watch: bool,
     /// Time over which growth is measured, and between two pictures [default: 1s].
     ///
-    /// From 100ms to 1h.
+    /// From 100ms to 1h. While an `oomwhy watch --growth` runs, growth is what that has recorded, who grows
+    /// is shown as well, and nothing is waited for; that takes CAP_SYS_ADMIN.
     #[arg(long, value_name = "DURATION", value_parser = durations::interval)]
     pub interval: Option<Duration>,
 }

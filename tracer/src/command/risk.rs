@@ -3,12 +3,13 @@
 use std::{
     io::{self, IsTerminal, Write},
     thread::sleep,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use super::{Failure, open_output};
+use super::{Failure, open_output, watch::talk};
 use crate::{
     cli::{OutlookFormat, RiskArgs},
+    clock,
     exit::Exit,
     filter::{cgroup_glob, matches},
     kernel::files::{Root, cgroup_mounts},
@@ -32,8 +33,16 @@ pub fn risk(arguments: &RiskArgs) -> Result<(), Failure> {
     }
     watch.warm_up(arguments.every());
     let mut out = open_output(&arguments.to, None)?;
+    let mut said = (None, None);
     loop {
         let outlook = watch.read();
+        let recorder = outlook.recorder.as_ref().map(|it| (it.pid, it.others));
+        let says = (recorder, outlook.recorder_unused.clone());
+        if said != says {
+            let ended = "no growth recorder runs any more: growth is from a few readings";
+            talk(&table::recorder(&outlook).unwrap_or_else(|| ended.to_owned()));
+            said = says;
+        }
         if outlook.cgroups.is_empty() && !arguments.watch {
             return Err(watch.nothing(arguments));
         }
@@ -52,7 +61,6 @@ struct Watch {
     observer: Observer,
     has_mount: bool,
     glob: Option<globset::GlobMatcher>,
-    start: Instant,
 }
 
 impl Watch {
@@ -65,27 +73,26 @@ impl Watch {
         let root = Root::default();
         let mounts = cgroup_mounts(&root);
         let has_mount = mounts.v2.is_some() || mounts.v1_memory.is_some();
-        let observer = Observer::new(root, mounts);
-        Ok(Self { observer, has_mount, glob, start: Instant::now() })
+        let observer = Observer::new(root, mounts).with_recorders();
+        Ok(Self { observer, has_mount, glob })
     }
 
-    fn now_ns(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-
-    /// Growth takes more than one reading.
+    /// Growth takes more than one reading, where no recorder has it.
     fn warm_up(&mut self, during: Duration) {
+        let glob = self.glob.as_ref();
+        let wanted = |path: &str| is_wanted(glob, path);
+        if self.observer.is_recorded(clock::boottime_ns(), wanted) {
+            return;
+        }
         for _ in 1..READINGS {
-            let now = self.now_ns();
-            self.observer.sample(now);
+            self.observer.sample(clock::boottime_ns());
             sleep(during / (READINGS - 1));
         }
     }
 
     fn read(&mut self) -> Outlook {
-        let now = self.now_ns();
-        let glob = self.glob.clone();
-        self.observer.outlook(now, |path| glob.as_ref().is_none_or(|glob| matches(glob, path)))
+        let glob = self.glob.as_ref();
+        self.observer.outlook(clock::boottime_ns(), |path| is_wanted(glob, path))
     }
 
     fn nothing(&self, arguments: &RiskArgs) -> Failure {
@@ -102,12 +109,18 @@ impl Watch {
     }
 }
 
+fn is_wanted(glob: Option<&globset::GlobMatcher>, path: &str) -> bool {
+    glob.is_none_or(|glob| matches(glob, path))
+}
+
 fn print(out: &mut dyn Write, outlook: &Outlook, arguments: &RiskArgs) -> io::Result<()> {
     match arguments.output {
         OutlookFormat::Table => {
             let on_terminal = arguments.to.path().is_none() && io::stdout().is_terminal();
             let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|_| on_terminal);
-            table::write(out, outlook, size.map(|size| usize::from(size.ws_col)))?;
+            // A serial console does not know.
+            let columns = size.map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0);
+            table::write(out, outlook, columns)?;
         }
         OutlookFormat::Json => {
             let mut line = serde_json::to_vec(outlook)?;

@@ -222,8 +222,10 @@ impl Watch<'_> {
         if let Ok(files) = system {
             live.watch_system(files);
         }
-        if is_last {
-            live.watch_growth().map_err(|error| Failure::runtime(&error))?;
+        if is_last
+            && let Some(error) = live.watch_growth().map_err(|error| Failure::runtime(&error))?
+        {
+            talk(&format!("`oomwhy risk` will not find the growth recorder: {error}"));
         }
         if let Ok(counter) = kill_counter {
             live.cross_check(counter, arguments.cross_check.unwrap_or(CROSS_CHECK));

@@ -17,7 +17,7 @@ use crate::report::Frame;
 
 pub use self::{
     kind::kind,
-    recorder::{Grower, Read, Recorder},
+    recorder::{Charges, Grower, Read, Recorder},
 };
 
 /// Where it is recorded.

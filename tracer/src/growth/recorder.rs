@@ -1,15 +1,22 @@
 //! Reads the recorder's maps. Nothing is read while nothing happens.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
-use oomwhy_common::growth::UserStack;
+use oomwhy_common::growth::{Charged, Charger, UserStack};
 
 use super::{
     Place, Recorded, Usage,
-    select::{Origin, Sum, points, sums},
+    select::{Origin, Sum, by_user_stack, points, sums},
 };
 use crate::{
-    clock, compose::unnamed, decode::user_frame, events::UserFrame, loader::growth::GrowthMaps,
+    clock,
+    compose::unnamed,
+    decode::user_frame,
+    events::UserFrame,
+    loader::{growth::GrowthMaps, marker::Known},
 };
 
 /// Places that a report has.
@@ -38,15 +45,43 @@ pub struct Grower {
     pub frames: Vec<UserFrame>,
 }
 
+/// Everything that was charged, at one time.
+pub struct Charges(Vec<(Charger, Charged)>);
+
 /// Reads what the probe has kept.
 pub struct Recorder {
     maps: GrowthMaps,
+    /// Keeps its place in the list of those that run.
+    known: Option<Known>,
 }
 
 impl Recorder {
     /// Over these maps.
     pub fn new(maps: GrowthMaps) -> Self {
-        Self { maps }
+        Self { maps, known: None }
+    }
+
+    /// Lets `oomwhy risk` find it, as long as it is there.
+    pub fn make_known(&mut self, above_percent: u32) -> io::Result<()> {
+        self.known = Some(self.maps.make_known(above_percent)?);
+        Ok(())
+    }
+
+    /// The usage of a memcg over time, oldest first; empty if it was not recorded.
+    pub fn curve(&self, cgroup_id: u64) -> Vec<Usage> {
+        self.maps.curve(cgroup_id).map(|curve| points(&curve)).unwrap_or_default()
+    }
+
+    /// What was charged anywhere, to be asked about many memcgs.
+    pub fn charged(&self) -> Charges {
+        Charges(self.maps.charged())
+    }
+
+    /// The places in user space from which most was charged to a memcg since the epoch before this one.
+    pub fn top(&self, charges: &Charges, cgroup_id: u64, count: usize) -> Vec<Place> {
+        let mut sums = by_user_stack(sums(&charges.0, cgroup_id, clock::boottime_ns()));
+        sums.truncate(count);
+        self.places(&sums, &self.stacks(&sums))
     }
 
     /// What was recorded of a memcg until a process was chosen there (`CLOCK_BOOTTIME`), `None` if nothing
@@ -56,7 +91,7 @@ impl Recorder {
         let late_ns = Some(late).filter(|&late| late > LATE_NS);
         let entries = self.maps.charged();
         let sums = sums(&entries, cgroup_id, chosen_ns);
-        let curve = self.maps.curve(cgroup_id).map(|curve| points(&curve)).unwrap_or_default();
+        let curve = self.curve(cgroup_id);
         let curve: Vec<Usage> = match late_ns {
             Some(_) => curve.into_iter().filter(|point| point.t_ns <= chosen_ns).collect(),
             None => curve,

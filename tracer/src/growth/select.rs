@@ -60,6 +60,22 @@ pub(super) fn sums(
     sums
 }
 
+/// The same whatever the kernel did there, the most first.
+pub(super) fn by_user_stack(sums: Vec<(Origin, Sum)>) -> Vec<(Origin, Sum)> {
+    let mut merged: BTreeMap<Origin, Sum> = BTreeMap::new();
+    for (origin, sum) in sums {
+        let origin = Origin { kernel_stack: 0, ..origin };
+        if let Some(known) = merged.get_mut(&origin) {
+            known.pages += sum.pages;
+        } else {
+            merged.insert(origin, sum);
+        }
+    }
+    let mut merged: Vec<_> = merged.into_iter().collect();
+    merged.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.pages));
+    merged
+}
+
 fn recent(charged: &Charged, epoch: u64) -> u64 {
     match epoch.checked_sub(charged.epoch) {
         Some(0) => charged.pages + charged.pages_before,
@@ -98,6 +114,20 @@ mod tests {
             sums.iter().map(|(origin, sum)| (origin.user_stack, sum.pages)).collect();
         assert_eq!(seen, [(1, 192), (2, 100)]);
         assert_eq!(sums[0].1.comm, b"app");
+    }
+
+    #[test]
+    fn a_place_in_user_space_is_one_whatever_the_kernel_does_for_it() {
+        let other = Charger { kernel_stack: 2, ..charger(10, 1, 0) };
+        let entries = [
+            (charger(10, 2, 0), charged(5, 150, 0)),
+            (charger(10, 1, 0), charged(5, 100, 0)),
+            (other, charged(5, 90, 0)),
+        ];
+        let merged = by_user_stack(sums(&entries, 7, 5 * EPOCH_NS));
+        let seen: Vec<_> =
+            merged.iter().map(|(origin, sum)| (origin.user_stack, sum.pages)).collect();
+        assert_eq!(seen, [(1, 190), (2, 150)]);
     }
 
     #[test]

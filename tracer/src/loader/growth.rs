@@ -1,6 +1,7 @@
 //! The maps of the growth recorder, read when memory has run out.
 
 use std::{
+    collections::BTreeMap,
     ops::ControlFlow,
     os::fd::{AsFd as _, AsRawFd as _},
     path::Path,
@@ -28,16 +29,18 @@ const SIZED: [&str; 6] =
 const MOST_CHARGERS: usize = 8192;
 
 /// A map whose values are plain numbers.
-type Words<const KEY: usize, const VALUE: usize> = BpfHashMap<MapData, [u64; KEY], [u64; VALUE]>;
+pub(super) type Words<const KEY: usize, const VALUE: usize> =
+    BpfHashMap<MapData, [u64; KEY], [u64; VALUE]>;
 
 /// What the recorder has kept.
 pub struct GrowthMaps {
-    curves: Words<1, { size_of::<Curve>() / 8 }>,
-    charged: Words<{ size_of::<Charger>() / 8 }, { size_of::<Charged>() / 8 }>,
-    user_stacks: Words<1, { size_of::<UserStack>() / 8 }>,
-    kernel_stacks: Words<1, { size_of::<KernelStack>() / 8 }>,
-    counters: PerCpuArray<MapData, u64>,
-    program: Option<ProgramFd>,
+    pub(super) curves: Words<1, { size_of::<Curve>() / 8 }>,
+    pub(super) charged: Words<{ size_of::<Charger>() / 8 }, { size_of::<Charged>() / 8 }>,
+    pub(super) user_stacks: Words<1, { size_of::<UserStack>() / 8 }>,
+    pub(super) kernel_stacks: Words<1, { size_of::<KernelStack>() / 8 }>,
+    pub(super) counters: PerCpuArray<MapData, u64>,
+    /// Of its own process.
+    pub(super) program: Option<ProgramFd>,
 }
 
 /// The program that counts, before its object is given up.
@@ -82,14 +85,15 @@ impl GrowthMaps {
         Curve::read_from_bytes(words.as_bytes()).ok().map(Box::new)
     }
 
-    /// Everything that was charged near a limit.
+    /// Everything that was charged near a limit. Each key once: where one was pushed out while they were
+    /// read, the kernel began anew.
     pub fn charged(&self) -> Vec<(Charger, Charged)> {
-        let entries = self.charged.iter().take(MOST_CHARGERS).flatten();
+        let entries: BTreeMap<_, _> = self.charged.iter().take(MOST_CHARGERS).flatten().collect();
         let entry = |(key, value): ([u64; _], [u64; _])| {
             let key = Charger::read_from_bytes(key.as_bytes()).ok()?;
             Some((key, Charged::read_from_bytes(value.as_bytes()).ok()?))
         };
-        entries.filter_map(entry).collect()
+        entries.into_iter().filter_map(entry).collect()
     }
 
     /// A user stack by its hash.

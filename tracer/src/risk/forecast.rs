@@ -4,15 +4,24 @@ use serde::Serialize;
 
 /// memory.current is exact but for what CPUs have charged in advance: one batch, `MEMCG_CHARGE_BATCH`,
 /// 64 pages of 4 KiB. What moves by less has not grown.
-const BATCH_BYTES: u64 = 64 * 4096;
+pub(super) const BATCH_BYTES: u64 = 64 * 4096;
 
 /// One reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// A monotonic clock, ns.
     pub at_ns: u64,
+    /// What is charged.
+    pub usage_bytes: u64,
     /// What the limit must hold: usage without what can be reclaimed.
     pub need_bytes: u64,
+}
+
+impl Sample {
+    /// What the kernel would take back before it kills.
+    pub fn reclaimable_bytes(&self) -> u64 {
+        self.usage_bytes.saturating_sub(self.need_bytes)
+    }
 }
 
 /// Seconds until the need reaches the limit.
@@ -20,18 +29,38 @@ pub struct Sample {
 pub struct Forecast {
     /// If it goes on as over all readings.
     pub likely_s: f64,
-    /// If it goes on as in the fastest step between two readings.
+    /// If it goes on as in the fastest step between two readings, give or take a batch.
     pub earliest_s: f64,
-    /// If it goes on as in the slowest; absent where one of them did not grow.
+    /// If it goes on as in the slowest; absent where one of them did not grow, or by no more than that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest_s: Option<f64>,
 }
 
-/// Growth over all readings, bytes a second; `None` with fewer than two.
+/// Growth of the need over all readings, bytes a second; `None` with fewer than two.
 pub fn rate(samples: &[Sample]) -> Option<i64> {
-    let slope = slope(samples.first()?, samples.last()?)?;
+    rate_of(samples, need)
+}
+
+/// Likewise of the usage.
+pub fn usage_rate(samples: &[Sample]) -> Option<i64> {
+    rate_of(samples, |sample| sample.usage_bytes)
+}
+
+/// The time between the first and the last, seconds.
+#[expect(clippy::cast_precision_loss, reason = "rounded")]
+pub fn time(samples: &[Sample]) -> Option<f64> {
+    let ns = samples.last()?.at_ns.checked_sub(samples.first()?.at_ns).filter(|&ns| ns > 0)?;
+    Some(tenths(ns as f64 / 1e9))
+}
+
+fn rate_of(samples: &[Sample], bytes: impl Fn(&Sample) -> u64) -> Option<i64> {
+    let slope = slope(samples.first()?, samples.last()?, bytes)?;
     #[expect(clippy::cast_possible_truncation, reason = "bytes a second, rounded")]
     Some(slope.round() as i64)
+}
+
+fn need(sample: &Sample) -> u64 {
+    sample.need_bytes
 }
 
 /// `None` where it does not grow, or too little to tell.
@@ -40,24 +69,34 @@ pub fn forecast(samples: &[Sample], limit_bytes: u64) -> Option<Forecast> {
     if last.need_bytes < first.need_bytes.saturating_add(BATCH_BYTES) {
         return None;
     }
-    let steps = samples.windows(2).filter_map(|pair| slope(pair.first()?, pair.get(1)?));
-    let (slowest, fastest) = steps.fold((f64::INFINITY, 0_f64), |(slowest, fastest), slope| {
-        (slowest.min(slope), fastest.max(slope))
-    });
+    let steps = samples.windows(2).filter_map(|pair| paces(pair.first()?, pair.get(1)?));
+    let (slowest, fastest) = steps
+        .fold((f64::INFINITY, 0_f64), |(slowest, fastest), (at_least, at_most)| {
+            (slowest.min(at_least), fastest.max(at_most))
+        });
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     let room = limit_bytes.saturating_sub(last.need_bytes) as f64;
     Some(Forecast {
-        likely_s: tenths(room / slope(first, last)?),
+        likely_s: tenths(room / slope(first, last, need)?),
         earliest_s: tenths(room / fastest),
         latest_s: (slowest > 0.0).then(|| tenths(room / slowest)),
     })
 }
 
+/// Bytes a second between two readings, at least and at most: each may be just before a batch or just
+/// after it.
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+fn paces(from: &Sample, to: &Sample) -> Option<(f64, f64)> {
+    let pace = slope(from, to, need)?;
+    let batch = BATCH_BYTES as f64 * 1e9 / (to.at_ns - from.at_ns) as f64;
+    Some((pace - batch, pace + batch))
+}
+
 /// Bytes a second between two readings.
 #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-fn slope(from: &Sample, to: &Sample) -> Option<f64> {
+pub(super) fn slope(from: &Sample, to: &Sample, bytes: impl Fn(&Sample) -> u64) -> Option<f64> {
     let ns = to.at_ns.checked_sub(from.at_ns).filter(|&ns| ns > 0)?;
-    let bytes = to.need_bytes as f64 - from.need_bytes as f64;
+    let bytes = bytes(to) as f64 - bytes(from) as f64;
     Some(bytes * 1e9 / ns as f64)
 }
 
@@ -71,11 +110,13 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
+    fn sample(at_ns: u64, need_bytes: u64) -> Sample {
+        Sample { at_ns, usage_bytes: need_bytes + MIB, need_bytes }
+    }
+
     fn samples(needs: &[u64]) -> Vec<Sample> {
         let needs = needs.iter().zip(0..);
-        needs
-            .map(|(need, second)| Sample { at_ns: second * 1_000_000_000, need_bytes: need * MIB })
-            .collect()
+        needs.map(|(need, second)| sample(second * 1_000_000_000, need * MIB)).collect()
     }
 
     #[test]
@@ -83,7 +124,7 @@ mod tests {
         let forecast = forecast(&samples(&[10, 20, 30]), 100 * MIB);
         assert_eq!(
             forecast,
-            Some(Forecast { likely_s: 7.0, earliest_s: 7.0, latest_s: Some(7.0) })
+            Some(Forecast { likely_s: 7.0, earliest_s: 6.8, latest_s: Some(7.2) })
         );
         assert_eq!(rate(&samples(&[10, 20, 30])), Some(10 << 20));
     }
@@ -91,7 +132,7 @@ mod tests {
     #[test]
     fn uneven_growth_has_a_wide_one_and_a_pause_has_no_latest() {
         let uneven = forecast(&samples(&[10, 11, 30]), 100 * MIB).unwrap();
-        assert_eq!((uneven.likely_s, uneven.earliest_s, uneven.latest_s), (7.0, 3.7, Some(70.0)));
+        assert_eq!((uneven.likely_s, uneven.earliest_s, uneven.latest_s), (7.0, 3.6, Some(93.3)));
         assert_eq!(forecast(&samples(&[10, 10, 30]), 100 * MIB).unwrap().latest_s, None);
     }
 
@@ -100,14 +141,14 @@ mod tests {
         assert_eq!(forecast(&samples(&[30, 40, 20]), 100 * MIB), None);
         assert_eq!(forecast(&samples(&[30, 30]), 100 * MIB), None);
         assert_eq!(rate(&samples(&[40, 20])), Some(-(20 << 20)));
-        let jitter = [Sample { at_ns: 0, need_bytes: 0 }, Sample { at_ns: 1, need_bytes: 4096 }];
+        let jitter = [sample(0, 0), sample(1, 4096)];
         assert_eq!(forecast(&jitter, MIB), None);
     }
 
     #[test]
     fn one_reading_and_two_at_once_tell_nothing() {
         assert_eq!((rate(&samples(&[10])), forecast(&samples(&[10]), MIB)), (None, None));
-        let at_once = [Sample { at_ns: 5, need_bytes: 0 }, Sample { at_ns: 5, need_bytes: MIB }];
+        let at_once = [sample(5, 0), sample(5, MIB)];
         assert_eq!((rate(&at_once), forecast(&at_once, MIB)), (None, None));
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -29,6 +30,8 @@ pub struct Group {
     pub path: String,
     /// Its directory.
     pub directory: PathBuf,
+    /// The kernel's id of it: the directory's inode.
+    pub id: u64,
     /// memory.current.
     pub usage_bytes: u64,
     /// memory.max.
@@ -98,8 +101,10 @@ pub fn read(root: &Root, mounts: &CgroupMounts) -> Groups {
 impl Groups {
     fn walk(&mut self, directory: &Path, path: &str, read: fn(&Path) -> Option<Group>) {
         if let Some(group) = read(directory) {
+            // One that is gone meanwhile has none, and no other has this one.
+            let id = fs::metadata(directory).map_or(0, |directory| directory.ino());
             let (path, directory) = (path.to_owned(), directory.to_owned());
-            self.limited.push(Group { path, directory, ..group });
+            self.limited.push(Group { path, directory, id, ..group });
         }
         if number(directory, "memory.oom.group") == Some(1) {
             self.oom_groups.push(path.to_owned());

@@ -1,34 +1,30 @@
 //! Who is next: cgroups near their limit, how fast they grow, and whom the OOM killer would take
-//! there now. From cgroupfs and /proc alone, without BPF and without a daemon.
+//! there now. From cgroupfs and /proc alone, without BPF and without a daemon; where a growth recorder
+//! runs, from the points that it took in the kernel.
 //!
-//! [`groups`] and [`processes`] read, [`points`] and [`forecast`] conclude (pure), [`table`] and
-//! [`screen`] show.
+//! [`groups`], [`processes`] and `recorders` read, [`points`], [`trend`] and [`forecast`] conclude
+//! (pure), [`observer`] puts it together, [`table`] and [`screen`] show.
 
 pub mod forecast;
 pub mod groups;
+mod names;
+pub mod observer;
 pub mod points;
 pub mod processes;
+mod recorders;
 pub mod screen;
 pub mod table;
-
-use std::collections::BTreeMap;
+pub mod trend;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use self::{
-    forecast::{Forecast, Sample},
-    groups::{Group, Groups, Pressure},
-    points::Choice,
-    processes::Swap,
-};
-use crate::kernel::files::{CgroupMounts, Root};
+pub use self::observer::Observer;
+use self::{forecast::Forecast, groups::Pressure, points::Choice};
+use crate::report::GrowthStack;
 
 /// Version of what `-o json` prints.
 const SCHEMA: u32 = 1;
-
-/// Readings kept of each cgroup: the width of a sparkline.
-const KEPT: usize = 60;
 
 /// What `oomwhy risk -o json` prints: one object a line.
 #[derive(Clone, Debug, Serialize)]
@@ -40,8 +36,40 @@ pub struct Outlook {
     pub kind: &'static str,
     /// When it was read, RFC 3339, UTC.
     pub time: Timestamp,
+    /// Likewise, `CLOCK_BOOTTIME`, as reports have it. ns.
+    pub boottime_ns: u64,
+    /// The growth recorder that was read; absent where none was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recorder: Option<RecorderSeen>,
+    /// Why none was, though one may run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recorder_unused: Option<String>,
     /// Most urgent first.
     pub cgroups: Vec<Risk>,
+}
+
+/// A growth recorder: `oomwhy watch --growth`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RecorderSeen {
+    /// The tracer, as it numbers itself.
+    pub pid: u64,
+    /// When it began.
+    pub since: Timestamp,
+    /// It records from this share of a limit on, percent.
+    pub above_percent: u64,
+    /// Others that run: of each cgroup the newest one that has it is read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub others: Option<usize>,
+}
+
+/// Where a cgroup's growth is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrowthSource {
+    /// The points of a growth recorder, and the readings.
+    Recorder,
+    /// The readings alone.
+    Readings,
 }
 
 /// One cgroup that has a limit.
@@ -60,9 +88,26 @@ pub struct Risk {
     pub reclaimable_bytes: Option<u64>,
     /// usage less reclaimable: what the limit must hold.
     pub need_bytes: u64,
+    /// Where the growth is from.
+    pub source: GrowthSource,
     /// How fast the need grows, bytes a second; negative where it shrinks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub growth_bytes_per_s: Option<i64>,
+    /// Likewise the usage, with what can be reclaimed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage_growth_bytes_per_s: Option<i64>,
+    /// The time over which both were measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub growth_over_s: Option<f64>,
+    /// The shape of its curve, as in a report.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub growth_kind: Option<&'static str>,
+    /// Since when usage has not fallen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub growing_since: Option<Timestamp>,
+    /// From where processes that are there have charged most, of late.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub growers: Vec<GrowthStack>,
     /// When the need would reach the limit; absent where it does not grow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_to_limit: Option<Forecast>,
@@ -98,72 +143,6 @@ impl Risk {
 #[expect(clippy::cast_precision_loss, reason = "a share for people")]
 fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 1.0 } else { part as f64 / whole as f64 }
-}
-
-/// Reads again and again, and remembers.
-#[derive(Debug)]
-pub struct Observer {
-    root: Root,
-    mounts: CgroupMounts,
-    samples: BTreeMap<String, Vec<Sample>>,
-}
-
-impl Observer {
-    /// Looks at the cgroups of this host.
-    pub fn new(root: Root, mounts: CgroupMounts) -> Self {
-        Self { root, mounts, samples: BTreeMap::new() }
-    }
-
-    /// Reads usage and limits; `at_ns` is any monotonic clock. Cgroups that are gone are forgotten.
-    pub fn sample(&mut self, at_ns: u64) -> Groups {
-        let groups = groups::read(&self.root, &self.mounts);
-        self.samples.retain(|path, _| groups.limited.iter().any(|group| group.path == *path));
-        for group in &groups.limited {
-            let samples = self.samples.entry(group.path.clone()).or_default();
-            samples.push(Sample { at_ns, need_bytes: group.need_bytes() });
-            if samples.len() > KEPT {
-                samples.remove(0);
-            }
-        }
-        groups
-    }
-
-    /// Reads once more and concludes.
-    pub fn outlook(&mut self, at_ns: u64, wanted: impl Fn(&str) -> bool) -> Outlook {
-        let swap = processes::swap(&self.root);
-        let groups = self.sample(at_ns);
-        let mut cgroups: Vec<Risk> = groups
-            .limited
-            .iter()
-            .filter(|group| wanted(&group.path))
-            .map(|group| self.risk(group, &groups.oom_groups, swap))
-            .collect();
-        cgroups.sort_by(|a, b| {
-            a.urgency().total_cmp(&b.urgency()).then(b.share().total_cmp(&a.share()))
-        });
-        Outlook { schema: SCHEMA, kind: "risk", time: Timestamp::now(), cgroups }
-    }
-
-    fn risk(&self, group: &Group, oom_groups: &[String], swap: Swap) -> Risk {
-        let samples = self.samples.get(&group.path).map_or(&[][..], Vec::as_slice);
-        let tasks = processes::below(&self.root, &group.directory);
-        let choice = points::choose(&tasks, group.totalpages(swap));
-        Risk {
-            path: group.path.clone(),
-            usage_bytes: group.usage_bytes,
-            limit_bytes: group.limit_bytes,
-            headroom_bytes: group.limit_bytes.saturating_sub(group.usage_bytes),
-            reclaimable_bytes: group.reclaimable_bytes,
-            need_bytes: group.need_bytes(),
-            growth_bytes_per_s: forecast::rate(samples),
-            time_to_limit: forecast::forecast(samples, group.limit_bytes),
-            swap_headroom_bytes: group.swap_headroom(swap),
-            pressure: group.pressure,
-            oom_kills: group.oom_kills,
-            next_victim: choice.map(|choice| choice.with_group(&group.path, oom_groups)),
-            history: samples.iter().map(|sample| sample.need_bytes).collect(),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -69,8 +69,9 @@ pub fn draw(frame: &mut Frame<'_>, outlook: &Outlook, rows: &mut TableState) {
     .areas(frame.area());
     let count = outlook.cgroups.len();
     let bold = Style::new().add_modifier(Modifier::BOLD);
+    let from = table::recorder(outlook).map_or(String::new(), |text| format!("; {text}"));
     frame.render_widget(
-        Line::styled(format!("oomwhy risk: {count} cgroups with a limit"), bold),
+        Line::styled(format!("oomwhy risk: {count} cgroups with a limit{from}"), bold),
         title,
     );
     let head = Row::new(["CGROUP", "NEED", "LIMIT", "", "FULL IN", "WOULD DIE"]).style(bold);
@@ -87,9 +88,12 @@ pub fn draw(frame: &mut Frame<'_>, outlook: &Outlook, rows: &mut TableState) {
     let table = Table::new(lines, widths).header(head).row_highlight_style(highlight);
     frame.render_stateful_widget(table, list, rows);
     if let Some(risk) = rows.selected().and_then(|selected| outlook.cgroups.get(selected)) {
+        let mut words = vec![Line::from(label_of(risk))];
+        words.extend(table::grown(risk, outlook).map(Line::from));
+        let height = u16::try_from(words.len()).unwrap_or(1);
         let [label, chart] =
-            Layout::vertical([Constraint::Length(1), Constraint::Min(1)]).areas(curve);
-        frame.render_widget(Paragraph::new(label_of(risk)), label);
+            Layout::vertical([Constraint::Length(height), Constraint::Min(1)]).areas(curve);
+        frame.render_widget(Paragraph::new(words), label);
         let spark = Sparkline::default().data(risk.history.clone()).max(risk.limit_bytes);
         frame.render_widget(
             spark.style(Style::new().fg(color(risk).unwrap_or(Color::Green))),

@@ -2,16 +2,18 @@
 
 use std::io::{self, Write};
 
-use super::{Outlook, Risk, forecast::Forecast};
+use super::{Outlook, RecorderSeen, Risk, forecast::Forecast};
 use crate::{
-    report,
+    report::{self, GrowthStack},
     sanitize::sanitize,
-    sink::text::{bytes, columns, elide},
+    sink::text::{bytes, columns, elide, frame_name, names, take_columns},
 };
 
 /// Widths but for the cgroup's, which takes what is left.
 const HEAD: [&str; 8] =
     ["USED", "LIMIT", "NEED", "LEFT", "GROWTH/s", "FULL IN", "PSI", "WOULD DIE"];
+/// Frames of a place.
+const FRAMES: usize = 3;
 /// The least that a cgroup's path gets.
 const PATH_COLUMNS: usize = 24;
 
@@ -36,7 +38,56 @@ pub fn lines(outlook: &Outlook, width: Option<usize>) -> Vec<String> {
     let room = width.map_or(longest, |width| width.saturating_sub(fixed).max(PATH_COLUMNS));
     let room = room.min(longest);
     let paths = std::iter::once("CGROUP".to_owned()).chain(outlook.cgroups.iter().map(path));
-    paths.zip(&rows).map(|(path, row)| line(&elide(&path, room), room, row, &widths)).collect()
+    let rows = paths.zip(&rows).map(|(path, row)| line(&elide(&path, room), room, row, &widths));
+    let grown =
+        std::iter::once(None).chain(outlook.cgroups.iter().map(|risk| grown(risk, outlook)));
+    let width = width.unwrap_or(usize::MAX);
+    let below = grown.map(|words| words.map(|words| cut(&format!("  {words}"), width)));
+    rows.zip(below).flat_map(|(row, below)| std::iter::once(row).chain(below)).collect()
+}
+
+/// Where the growth is from, if not from the readings alone; or why not from a recorder.
+pub fn recorder(outlook: &Outlook) -> Option<String> {
+    if let Some(why) = &outlook.recorder_unused {
+        return Some(format!("growth is from a few readings, not from a growth recorder: {why}"));
+    }
+    let RecorderSeen { pid, since, above_percent, others } = outlook.recorder.as_ref()?;
+    let others = others.map_or(String::new(), |others| {
+        format!(", and {others} more; of each cgroup the newest that has it is read")
+    });
+    Some(format!(
+        "growth is from the recorder of oomwhy[{pid}], since {since:.0}, where a limit is used to \
+         {above_percent} %{others}"
+    ))
+}
+
+/// "steady for 41 s; hog[97] 41 MiB: touch < run < main".
+pub(super) fn grown(risk: &Risk, outlook: &Outlook) -> Option<String> {
+    let kind = risk.growth_kind.filter(|kind| *kind != "unknown");
+    let kind = kind.map_or_else(|| "grows".to_owned(), |kind| kind.replace('_', " "));
+    let since = risk.growing_since?;
+    let lasts = outlook.time.duration_since(since).unsigned_abs();
+    let most = risk.growers.first().map_or(String::new(), |most| format!("; {}", grower(most)));
+    Some(format!("{kind} for {}{most}", seconds(lasts.as_secs_f64())))
+}
+
+fn grower(grower: &GrowthStack) -> String {
+    let who = grower.pid.map_or_else(
+        || "on behalf of others".to_owned(),
+        |pid| names::task(grower.comm.as_deref(), None, pid),
+    );
+    let frames = grower.user_stack.iter().flatten().take(FRAMES).map(frame_name);
+    let frames = frames.collect::<Vec<_>>().join(" < ");
+    let colon = if frames.is_empty() { "" } else { ": " };
+    format!("{who} {}{colon}{frames}", bytes(grower.bytes))
+}
+
+/// The begin of it, in so many columns.
+fn cut(text: &str, width: usize) -> String {
+    if columns(text) <= width {
+        return text.to_owned();
+    }
+    take_columns(text.chars(), width.saturating_sub(3)) + "..."
 }
 
 fn line(path: &str, room: usize, row: &[String; HEAD.len()], widths: &[usize]) -> String {

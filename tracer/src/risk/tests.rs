@@ -3,6 +3,10 @@
 use std::{fs, path::Path};
 
 use super::*;
+use crate::{
+    kernel::files::{CgroupMounts, Root},
+    report::Frame,
+};
 
 const STATUS: &str = "Name:\tapp\nUid:\t1000\t0\t0\t0\nVmPTE:\t 40 kB\nVmSwap:\t 8 kB\n\
     RssAnon:\t 20480 kB\nRssFile:\t 1024 kB\nRssShmem:\t 0 kB\n";
@@ -121,4 +125,73 @@ fn v1_limits_are_read_and_its_no_limit_is_none() {
     assert_eq!((risk.path.as_str(), risk.limit_bytes, risk.usage_bytes), ("/a", 16 << 20, 8 << 20));
     assert_eq!((risk.swap_headroom_bytes, risk.oom_kills), (Some(15 << 20), Some(2)));
     assert_eq!((risk.reclaimable_bytes, &risk.next_victim), (None, &None));
+}
+
+/// What a recorder told of the one cgroup.
+fn recorded() -> Outlook {
+    let (_folder, mut observer) = host();
+    let mut outlook = observer.outlook(0, |_| true);
+    let ago = |seconds| outlook.time - jiff::SignedDuration::from_secs(seconds);
+    let since = "2026-11-26T05:00:00Z".parse().unwrap();
+    outlook.recorder = Some(RecorderSeen { pid: 7, since, above_percent: 50, others: Some(1) });
+    let frame = |symbol: &str| Frame { symbol: Some(symbol.to_owned()), ..Frame::default() };
+    let growing_since = Some(ago(41));
+    let risk = &mut outlook.cgroups[0];
+    risk.source = GrowthSource::Recorder;
+    risk.growth_kind = Some("plateau_then_jump");
+    risk.growing_since = growing_since;
+    risk.growers = vec![GrowthStack {
+        bytes: 30 << 20,
+        pid: Some(72),
+        comm: Some("app\x1b".to_owned()),
+        user_stack: Some(["touch", "run", "main", "_start"].map(frame).to_vec()),
+        kernel_stack: None,
+    }];
+    outlook
+}
+
+#[test]
+fn who_grows_from_where_stands_below_the_row_as_wide_as_the_terminal() {
+    let outlook = recorded();
+    let lines = table::lines(&outlook, None);
+    let grown = "  plateau then jump for 41 s; app\\x1b[72] 30 MiB: touch < run < main";
+    assert_eq!(lines[2], grown);
+    let cut = &table::lines(&outlook, Some(40))[2];
+    assert_eq!(cut, "  plateau then jump for 41 s; app\\x1b...");
+    assert_eq!(
+        table::recorder(&outlook).as_deref(),
+        Some(
+            "growth is from the recorder of oomwhy[7], since 2026-11-26T05:00:00Z, where a limit is \
+             used to 50 %, and 1 more; of each cgroup the newest that has it is read"
+        )
+    );
+}
+
+#[test]
+fn the_screen_tells_who_grows_in_the_selected_one() {
+    let outlook = recorded();
+    let mut terminal = ratatui::Terminal::new(ratatui::backend::TestBackend::new(90, 16)).unwrap();
+    let mut rows = ratatui::widgets::TableState::default().with_selected(0);
+    terminal.draw(|frame| screen::draw(frame, &outlook, &mut rows)).unwrap();
+    let picture = terminal.backend().to_string();
+    assert!(picture.contains("[72] 30 MiB: touch < run < main"), "{picture}");
+    assert!(picture.contains("from the recorder of oomwhy[7]"), "{picture}");
+}
+
+#[test]
+fn keys_say_where_the_growth_is_from() {
+    let json = serde_json::to_value(recorded()).unwrap();
+    assert_eq!(json["recorder"]["above_percent"], 50);
+    let risk = &json["cgroups"][0];
+    assert_eq!((&risk["source"], &risk["growers"][0]["pid"]), (&"recorder".into(), &72.into()));
+    assert_eq!(risk["growers"][0]["user_stack"][0]["symbol"], "touch");
+    let (_folder, mut observer) = host();
+    observer.sample(0);
+    let outlook = observer.outlook(2_000_000_000, |_| true);
+    let json = serde_json::to_value(&outlook).unwrap();
+    let risk = &json["cgroups"][0];
+    assert_eq!((&risk["source"], &risk["growth_over_s"]), (&"readings".into(), &2.0.into()));
+    assert_eq!(risk["usage_growth_bytes_per_s"], 0);
+    assert!(risk["growers"].is_null() && json["recorder"].is_null());
+    assert_eq!(table::recorder(&outlook), None);
 }

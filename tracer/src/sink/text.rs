@@ -26,7 +26,8 @@ use jiff::{Timestamp, ZonedDateTime, tz::TimeZone};
 
 use self::layout::Block;
 pub(crate) use self::{
-    layout::{columns, elide},
+    growth::name as frame_name,
+    layout::{columns, elide, take_columns},
     units::bytes,
 };
 use super::{Sink, SinkError};

@@ -82,7 +82,8 @@ fn place(stack: &GrowthStack, total: u64, detail: Detail) -> (Vec<String>, Strin
     (std::iter::once(first).chain(frames).collect(), "  ".to_owned())
 }
 
-fn name(frame: &Frame) -> String {
+/// What a frame is called, as far as that is known.
+pub(crate) fn name(frame: &Frame) -> String {
     let base = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
     let place = || {
         let offset = frame.file_offset.map(|offset| format!("+{offset:#x}")).unwrap_or_default();

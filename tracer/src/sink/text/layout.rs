@@ -133,7 +133,7 @@ fn elide_path(text: &str, width: usize) -> Option<String> {
 }
 
 /// As much of a text as takes so many columns.
-pub(super) fn take_columns(characters: impl Iterator<Item = char>, width: usize) -> String {
+pub(crate) fn take_columns(characters: impl Iterator<Item = char>, width: usize) -> String {
     let mut used = 0;
     characters
         .take_while(|&character| {

@@ -1,0 +1,147 @@
+//! What `oomwhy risk` told by a growth recorder: compared with what then came, by the points of the
+//! report of the kill.
+
+use serde_json::Value;
+
+use super::check::{Check, number};
+use super::victims;
+
+/// The recorder's points are a second apart. ns.
+const POINT_NS: i64 = 1_000_000_000;
+/// A guest on a loaded host. ns.
+const SLACK_NS: i64 = 500_000_000;
+/// `MEMCG_CHARGE_BATCH` of each CPU. Bytes.
+const HELD_BACK: i64 = 2 * 64 * 4096;
+/// A hog that sleeps between two MiB does not keep its pace better than that, percent.
+const PACE_PERCENT: i64 = 20;
+/// Of what a place charged: what is not its own (page tables) and what each CPU holds back. Percent.
+const BYTES_PERCENT: i64 = 10;
+/// Where the hog takes memory.
+const FUNCTION: &str = "touch";
+
+/// One cgroup of an outlook, whose usage only grew until it was killed.
+pub(super) fn judge(check: &mut Check, outlook: &Value, risk: &Value, kills: &[Value]) {
+    if risk["source"] != "recorder" {
+        return;
+    }
+    let Some(kill) = kills.iter().find(|kill| kill["oom_memcg"]["path"] == risk["path"]) else {
+        return;
+    };
+    let at_ns = number(outlook, "boottime_ns");
+    let left_ns = number(kill, "boottime_ns") - at_ns;
+    let left_bytes = number(&kill["oom_memcg"], "usage_bytes") - number(risk, "usage_bytes");
+    check.equal("it was told before the kill", left_ns > POINT_NS, true);
+    on_the_curve(check, at_ns, risk, kill);
+    let pace = left_bytes * 1000 / (left_ns / 1_000_000).max(1);
+    for key in ["growth_bytes_per_s", "usage_growth_bytes_per_s"] {
+        check.near(key, number(risk, key), pace, pace * PACE_PERCENT / 100);
+    }
+    let whole = number(&kill["growth"]["rate_bytes_per_s"], "last_minute");
+    let told = number(risk, "growth_bytes_per_s");
+    check.near("growth, beside the report's own", told, whole, whole * PACE_PERCENT / 100);
+    in_time(check, &risk["time_to_limit"], left_ns);
+    grows(check, risk, kill);
+}
+
+/// memory.current as it was read is where the kernel's points before and after it are.
+fn on_the_curve(check: &mut Check, at_ns: i64, risk: &Value, kill: &Value) {
+    let curve = kill["growth"]["curve"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let behind = curve.partition_point(|point| number(point, "t_ns") < at_ns);
+    let usage = number(risk, "usage_bytes");
+    match (behind.checked_sub(1).and_then(|before| curve.get(before)), curve.get(behind)) {
+        (Some(before), Some(after)) => {
+            let [least, most] = [before, after].map(|point| number(point, "usage_bytes"));
+            let is_between = (least - HELD_BACK..=most + HELD_BACK).contains(&usage);
+            check.equal(&format!("{usage} is from {least} to {most}"), is_between, true);
+        }
+        _ => check.disagree(format!("the curve of {} points is not around it", curve.len())),
+    }
+}
+
+/// The kill came in the range that was told, but for the time that it may take the hog to get to run.
+#[expect(clippy::cast_possible_truncation, reason = "seconds to one digit")]
+fn in_time(check: &mut Check, forecast: &Value, left_ns: i64) {
+    let seconds = |key: &str| forecast[key].as_f64().map(|seconds| (seconds * 1e9) as i64);
+    match (seconds("earliest_s"), seconds("likely_s"), seconds("latest_s")) {
+        (Some(earliest), Some(likely), Some(latest)) => {
+            let range = earliest - SLACK_NS..=latest + SLACK_NS;
+            let is_in = range.contains(&left_ns);
+            check.equal(&format!("killed after {left_ns} ns, in {range:?}"), is_in, true);
+            check.near("likely_s in ns", likely, left_ns, left_ns * PACE_PERCENT / 100);
+        }
+        _ => check.disagree(format!("the range is not known: {forecast}")),
+    }
+}
+
+/// Most was charged by who was killed, in the function in which it grows.
+fn grows(check: &mut Check, risk: &Value, kill: &Value) {
+    let most = &risk["growers"][0];
+    let is_victim = victims(kill).any(|victim| victim["pid"] == most["pid"]);
+    check.equal("who grew most was killed", is_victim, true);
+    let frames = most["user_stack"].as_array().into_iter().flatten();
+    let mut symbols = frames.filter_map(|frame| frame["symbol"].as_str());
+    let is_named = symbols.any(|symbol| symbol.rsplit("::").next() == Some(FUNCTION));
+    check.equal(&format!("{FUNCTION} is in {}", most["user_stack"]), is_named, true);
+    let charged: i64 = risk["growers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|grower| grower["pid"] == most["pid"])
+        .map(|grower| number(grower, "bytes"))
+        .sum();
+    let usage = number(risk, "usage_bytes");
+    check.near("what it charged", charged, usage, usage * BYTES_PERCENT / 100);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const MIB: i64 = 1 << 20;
+
+    /// 10 MiB a second, to a limit of 60 MiB in second 6; told in second 3.
+    fn case() -> (Value, Value, Value) {
+        let point =
+            |second: i64| json!({ "t_ns": second * POINT_NS, "usage_bytes": second * 10 * MIB });
+        let curve: Vec<Value> = (0..=6).map(point).collect();
+        let frames = [json!({ "symbol": "hog::memory::touch" })];
+        let risk = json!({ "path": "/a", "source": "recorder", "usage_bytes": 30 * MIB,
+            "growth_bytes_per_s": 10 * MIB, "usage_growth_bytes_per_s": 10 * MIB,
+            "time_to_limit": { "likely_s": 3.0, "earliest_s": 2.9, "latest_s": 3.1 },
+            "growers": [{ "pid": 7, "bytes": 30 * MIB, "user_stack": frames }] });
+        let kill = json!({ "boottime_ns": 6 * POINT_NS, "victims": [{ "pid": 7 }],
+            "oom_memcg": { "path": "/a", "usage_bytes": 60 * MIB },
+            "growth": { "curve": curve, "rate_bytes_per_s": { "last_minute": 10 * MIB } } });
+        (json!({ "boottime_ns": 3 * POINT_NS }), risk, kill)
+    }
+
+    fn disagreements(change: impl FnOnce(&mut Value, &mut Value, &mut Value)) -> usize {
+        let (mut outlook, mut risk, mut kill) = case();
+        change(&mut outlook, &mut risk, &mut kill);
+        let mut check = Check::default();
+        judge(&mut check, &outlook, &risk, &[kill]);
+        check.disagreements.len()
+    }
+
+    #[test]
+    fn what_came_as_it_was_told_agrees() {
+        assert_eq!(disagreements(|_, _, _| ()), 0);
+    }
+
+    #[test]
+    fn each_thing_that_came_otherwise_is_found() {
+        assert_eq!(disagreements(|_, risk, _| risk["growth_bytes_per_s"] = json!(13 * MIB)), 2);
+        assert_eq!(disagreements(|_, risk, _| risk["usage_bytes"] = json!(19 * MIB)), 4);
+        assert_eq!(disagreements(|_, risk, _| risk["growers"][0]["pid"] = json!(8)), 1);
+        assert_eq!(disagreements(|_, risk, _| risk["growers"][0]["user_stack"] = json!([])), 1);
+        assert_eq!(disagreements(|_, risk, _| risk["growers"][0]["bytes"] = json!(20 * MIB)), 1);
+        assert_eq!(disagreements(|_, risk, _| risk["time_to_limit"]["likely_s"] = json!(4.0)), 1);
+        assert_eq!(disagreements(|_, risk, _| risk["time_to_limit"] = Value::Null), 1);
+        let late = |_: &mut Value, risk: &mut Value, _: &mut Value| {
+            risk["time_to_limit"]["earliest_s"] = json!(4.5);
+        };
+        assert_eq!(disagreements(late), 1);
+    }
+}

@@ -1,0 +1,73 @@
+//! What `oomwhy risk` tells while a growth recorder runs: when it will be over, and who grows where.
+
+use super::{HOG, ONE_KILL, WATCHER};
+use crate::plan::GUEST_OOMWHY;
+use crate::scenario::{Expected, Launched, Process, Scenario, Step, Until, Want, Watcher};
+use crate::workload::Work;
+
+const LEAKING: &str = "/leaking";
+
+pub(super) const ALL: &[Scenario] = &[Scenario {
+    name: "outlook",
+    steps: &[
+        Step::Cgroup { path: LEAKING, limits: &[("memory.max", "80M")] },
+        Step::Start {
+            process: Process {
+                cgroup: LEAKING,
+                // Five seconds.
+                pause_ms: Some(60),
+                work: Work::Anon { mib: 200 },
+                ..HOG
+            },
+            until: Until::Started,
+        },
+        Step::Rest { seconds: 2 },
+        Step::Run(AT_ONCE),
+        Step::Launch(TABLE),
+        Step::Launch(WITHOUT_RIGHTS),
+    ],
+    reports: &[Expected {
+        outcome: "killed",
+        count: (1, 1),
+        says: &[("growth.stacks[0].comm", Want::Text("hog"))],
+    }],
+    options: &["--growth", "--growth-above", "0%"],
+    ..ONE_KILL
+}];
+
+/// A single reading is enough: with another one it would take an hour.
+const AT_ONCE: Watcher = Watcher {
+    name: "risk",
+    args: &["risk", "-o", "json", "--cgroup", LEAKING, "--interval", "1h"],
+    ends: true,
+    lines: ("{\"schema\":1,\"type\":\"risk\"", 1, 1),
+    has: &["\"source\":\"recorder\"", "\"above_percent\":0", "\"growing_since\":"],
+    lacks: &["recorder_unused"],
+    ..WATCHER
+};
+
+const TABLE: Launched = Launched {
+    name: "risk_table",
+    launch: &[],
+    words: &[GUEST_OOMWHY, "risk", "--cgroup", LEAKING, "--interval", "1h"],
+    exit: "0",
+    lines: Some(4),
+    has: &["growth is from the recorder of oomwhy[", "\n/leaking ", " MiB: "],
+    lacks: &["CAP_SYS_ADMIN"],
+};
+
+/// Who may not look for the recorder is told so, and reads on.
+const WITHOUT_RIGHTS: Launched = Launched {
+    name: "risk_without_rights",
+    launch: &["--user", ""],
+    words: &[GUEST_OOMWHY, "risk", "-o", "json", "--cgroup", LEAKING, "--interval", "300ms"],
+    exit: "0",
+    lines: Some(2),
+    has: &[
+        "CAP_SYS_ADMIN",
+        "\"source\":\"readings\"",
+        "\"recorder_unused\":",
+        "\"time_to_limit\":",
+    ],
+    lacks: &["growing_since", "growers"],
+};

@@ -1,0 +1,225 @@
+//! Reads again and again, and concludes.
+
+use std::{collections::BTreeMap, fs};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    GrowthSource, Outlook, RecorderSeen, Risk, SCHEMA,
+    forecast::{self, BATCH_BYTES, Sample},
+    groups::{self, Group, Groups},
+    names::Names,
+    points,
+    processes::{self, Process, Swap},
+    recorders::{Open, Recorders},
+    trend::{Read, Trend, trend},
+};
+use crate::{
+    growth::Place,
+    kernel::files::{CgroupMounts, Root},
+    report::{GrowthStack, lossy},
+};
+
+/// Readings kept of each cgroup: the width of a sparkline.
+const KEPT: usize = 60;
+/// Places that a cgroup has in the outlook.
+const MOST_GROWERS: usize = 5;
+
+/// Remembers what it has read.
+#[derive(Debug)]
+pub struct Observer {
+    root: Root,
+    mounts: CgroupMounts,
+    pub(super) samples: BTreeMap<String, Vec<Sample>>,
+    recorders: Option<Recorders>,
+    names: Names,
+    page_bytes: u64,
+    /// memory.stat is brought up to date when the CPUs have this much to add to it.
+    stat_error_bytes: u64,
+}
+
+/// What all cgroups of one outlook have in common.
+struct Host<'a> {
+    time: Timestamp,
+    at_ns: u64,
+    swap: Swap,
+    oom_groups: &'a [String],
+    recorders: &'a [Open],
+}
+
+impl Observer {
+    /// Looks at the cgroups of this host.
+    pub fn new(root: Root, mounts: CgroupMounts) -> Self {
+        let stat = fs::read_to_string(root.path("/proc/stat")).unwrap_or_default();
+        let is_cpu = |line: &&str| {
+            line.strip_prefix("cpu")
+                .is_some_and(|rest| rest.starts_with(|it: char| it.is_ascii_digit()))
+        };
+        let cpus = u64::try_from(stat.lines().filter(is_cpu).count()).unwrap_or_default().max(1);
+        Self {
+            root,
+            mounts,
+            samples: BTreeMap::new(),
+            recorders: None,
+            names: Names::default(),
+            page_bytes: u64::try_from(rustix::param::page_size()).unwrap_or(4096),
+            stat_error_bytes: cpus * BATCH_BYTES,
+        }
+    }
+
+    /// Looks for growth recorders, too. Then `at_ns` must be their clock, `CLOCK_BOOTTIME`.
+    #[must_use]
+    pub fn with_recorders(self) -> Self {
+        Self { recorders: Some(Recorders::default()), ..self }
+    }
+
+    /// Reads usage and limits; `at_ns` is any monotonic clock. Cgroups that are gone are forgotten.
+    pub fn sample(&mut self, at_ns: u64) -> Groups {
+        let groups = groups::read(&self.root, &self.mounts);
+        self.samples.retain(|path, _| groups.limited.iter().any(|group| group.path == *path));
+        for group in &groups.limited {
+            let samples = self.samples.entry(group.path.clone()).or_default();
+            samples.push(sample(group, at_ns));
+            if samples.len() > KEPT {
+                samples.remove(0);
+            }
+        }
+        groups
+    }
+
+    /// Whether a single reading would tell how all those that are wanted grow.
+    pub fn is_recorded(&mut self, at_ns: u64, wanted: impl Fn(&str) -> bool) -> bool {
+        let open = self.open(at_ns);
+        if open.is_empty() {
+            return false;
+        }
+        let groups = groups::read(&self.root, &self.mounts);
+        let mut wanted = groups.limited.iter().filter(|group| wanted(&group.path));
+        wanted.all(|group| self.recorded(&open, group, &[sample(group, at_ns)]).is_some())
+    }
+
+    /// Reads once more and concludes.
+    pub fn outlook(&mut self, at_ns: u64, wanted: impl Fn(&str) -> bool) -> Outlook {
+        let time = Timestamp::now();
+        let swap = processes::swap(&self.root);
+        let groups = self.sample(at_ns);
+        // After the reading: what is charged meanwhile is in the points, which can be told apart.
+        let recorders = self.open(at_ns);
+        let oom_groups = &groups.oom_groups;
+        let host = Host { time, at_ns, swap, oom_groups, recorders: &recorders };
+        let wanted = groups.limited.iter().filter(|group| wanted(&group.path));
+        let mut cgroups: Vec<Risk> = wanted.map(|group| self.risk(group, &host)).collect();
+        cgroups.sort_by(|a, b| {
+            a.urgency().total_cmp(&b.urgency()).then(b.share().total_cmp(&a.share()))
+        });
+        let recorder = seen(&host);
+        drop(recorders);
+        let mut growers: Vec<&mut GrowthStack> =
+            cgroups.iter_mut().flat_map(|risk| &mut risk.growers).collect();
+        self.names.give(&mut growers);
+        let refused = self.recorders.as_ref().and_then(Recorders::refused);
+        let recorder_unused = refused.map(str::to_owned);
+        Outlook {
+            schema: SCHEMA,
+            kind: "risk",
+            time,
+            boottime_ns: at_ns,
+            recorder,
+            recorder_unused,
+            cgroups,
+        }
+    }
+
+    fn open(&mut self, at_ns: u64) -> Vec<Open> {
+        self.recorders.as_mut().map(|it| it.open(at_ns)).unwrap_or_default()
+    }
+
+    /// What the newest recorder that has this cgroup tells of it.
+    fn recorded<'a>(
+        &self,
+        open: &'a [Open],
+        group: &Group,
+        readings: &[Sample],
+    ) -> Option<(&'a Open, Trend)> {
+        let (open, curve) = open.iter().find_map(|open| Some((open, open.curve(group)?)))?;
+        let read = Read {
+            readings,
+            limit_bytes: group.limit_bytes,
+            page_bytes: self.page_bytes,
+            stat_error_bytes: self.stat_error_bytes,
+        };
+        Some((open, trend(&curve, read)?))
+    }
+
+    fn risk(&self, group: &Group, host: &Host<'_>) -> Risk {
+        let readings = self.samples.get(&group.path).map_or(&[][..], Vec::as_slice);
+        let tasks = processes::below(&self.root, &group.directory);
+        let choice = points::choose(&tasks, group.totalpages(host.swap));
+        let recorded = self.recorded(host.recorders, group, readings);
+        let (open, trend) = recorded.unzip();
+        let samples = trend.as_ref().map_or(readings, |trend| &trend.samples);
+        let history = trend.as_ref().map(|trend| trend.history.clone());
+        let since = trend.as_ref().and_then(|trend| trend.growing_since_ns);
+        Risk {
+            path: group.path.clone(),
+            usage_bytes: group.usage_bytes,
+            limit_bytes: group.limit_bytes,
+            headroom_bytes: group.limit_bytes.saturating_sub(group.usage_bytes),
+            reclaimable_bytes: group.reclaimable_bytes,
+            need_bytes: group.need_bytes(),
+            source: if trend.is_some() { GrowthSource::Recorder } else { GrowthSource::Readings },
+            growth_bytes_per_s: forecast::rate(samples),
+            usage_growth_bytes_per_s: forecast::usage_rate(samples),
+            growth_over_s: forecast::time(samples),
+            growth_kind: trend.as_ref().map(|trend| trend.kind),
+            growing_since: since.and_then(|since_ns| host.time(since_ns)),
+            growers: open.map(|open| self.growers(open.places(group), &tasks)).unwrap_or_default(),
+            time_to_limit: forecast::forecast(samples, group.limit_bytes),
+            swap_headroom_bytes: group.swap_headroom(host.swap),
+            pressure: group.pressure,
+            oom_kills: group.oom_kills,
+            next_victim: choice.map(|choice| choice.with_group(&group.path, host.oom_groups)),
+            history: history
+                .unwrap_or_else(|| readings.iter().map(|sample| sample.need_bytes).collect()),
+        }
+    }
+
+    /// Of processes that are there. Their frames have no names yet.
+    fn growers(&self, places: Vec<Place>, tasks: &[Process]) -> Vec<GrowthStack> {
+        let grower = |place: Place| {
+            let task = tasks.iter().find(|task| task.pid == place.tgid);
+            let comm = task.map_or_else(|| lossy(&place.comm).0, |task| task.comm.clone());
+            (task.is_some() || place.tgid == 0).then(|| GrowthStack {
+                bytes: place.pages * self.page_bytes,
+                pid: (place.tgid != 0).then_some(place.tgid),
+                comm: (place.tgid != 0).then_some(comm),
+                user_stack: (!place.user.is_empty()).then_some(place.user),
+                kernel_stack: None,
+            })
+        };
+        places.into_iter().filter_map(grower).take(MOST_GROWERS).collect()
+    }
+}
+
+impl Host<'_> {
+    /// The wall clock's time of a moment of `CLOCK_BOOTTIME`.
+    fn time(&self, at_ns: u64) -> Option<Timestamp> {
+        let ago = i64::try_from(self.at_ns.checked_sub(at_ns)?).ok()?;
+        self.time.checked_sub(SignedDuration::from_nanos(ago)).ok()
+    }
+}
+
+fn sample(group: &Group, at_ns: u64) -> Sample {
+    Sample { at_ns, usage_bytes: group.usage_bytes, need_bytes: group.need_bytes() }
+}
+
+fn seen(host: &Host<'_>) -> Option<RecorderSeen> {
+    let newest = host.recorders.first()?.running;
+    let others = host.recorders.len() - 1;
+    Some(RecorderSeen {
+        pid: newest.pid,
+        since: host.time(newest.started_ns)?,
+        above_percent: newest.above_percent,
+        others: (others > 0).then_some(others),
+    })
+}
