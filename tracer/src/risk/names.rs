@@ -15,8 +15,10 @@ const MOST_CHILDREN: usize = 4;
 /// What is kept is bounded.
 const MOST_KNOWN: usize = 16_384;
 
-/// An address: of whom, and where.
-type Address = (u32, u64);
+/// An address: of whom (an id may be used again: so with its start, ns), and where.
+type Address = (u32, u64, u64);
+/// When processes were started, ns, by id.
+type Started = BTreeMap<u32, u64>;
 
 /// What was looked up; `None` if it has no name.
 #[derive(Debug, Default)]
@@ -36,18 +38,24 @@ struct New {
 impl Names {
     /// Gives the frames their names, those of the first most surely.
     pub(super) fn give(&mut self, growers: &mut [&mut GrowthStack]) {
-        self.learn(&self.new_of(growers));
+        let processes = growers.iter().filter_map(|grower| pid(grower)).map(Process::now);
+        self.give_to(growers, &processes.map(|it| (it.pid, it.started_ns)).collect());
+    }
+
+    fn give_to(&mut self, growers: &mut [&mut GrowthStack], started: &Started) {
+        self.learn(&self.new_of(growers, started), started);
         for grower in growers {
             let pid = pid(grower);
             for frame in grower.user_stack.iter_mut().flatten() {
-                if let Some(Name { symbol, offset, file }) = self.known(pid, frame).cloned() {
+                let known = self.known(pid, frame, started).cloned();
+                if let Some(Name { symbol, offset, file }) = known {
                     *frame = Frame { symbol, offset, file, ..std::mem::take(frame) };
                 }
             }
         }
     }
 
-    fn new_of(&self, growers: &[&mut GrowthStack]) -> Vec<(u32, New)> {
+    fn new_of(&self, growers: &[&mut GrowthStack], started: &Started) -> Vec<(u32, New)> {
         let mut new: Vec<(u32, New)> = Vec::new();
         for grower in growers {
             let Some(pid) = pid(grower) else { continue };
@@ -63,7 +71,7 @@ impl Names {
                         new.places.insert(place);
                     }
                 } else if let Some(ip) = ip(frame)
-                    && !self.addresses.contains_key(&(pid, ip))
+                    && !self.addresses.contains_key(&address(pid, ip, started))
                 {
                     new.ips.insert(ip);
                 }
@@ -74,7 +82,7 @@ impl Names {
         new
     }
 
-    fn learn(&mut self, new: &[(u32, New)]) {
+    fn learn(&mut self, new: &[(u32, New)], started: &Started) {
         if self.places.len() + self.addresses.len() > MOST_KNOWN {
             self.places.clear();
             self.addresses.clear();
@@ -93,17 +101,22 @@ impl Names {
         for (pid, New { ips, .. }) in with_ips.take(MOST_CHILDREN) {
             let asked: Vec<u64> = ips.iter().copied().collect();
             let found = self.symbols.resolve(Process::now(*pid), None, &[], &asked).addresses;
-            self.addresses.extend(asked.into_iter().map(|ip| ((*pid, ip), None)));
-            self.addresses.extend(found.into_iter().map(|(ip, name)| ((*pid, ip), Some(name))));
+            let address = |ip| address(*pid, ip, started);
+            self.addresses.extend(asked.into_iter().map(|ip| (address(ip), None)));
+            self.addresses.extend(found.into_iter().map(|(ip, name)| (address(ip), Some(name))));
         }
     }
 
-    fn known(&self, pid: Option<u32>, frame: &Frame) -> Option<&Name> {
+    fn known(&self, pid: Option<u32>, frame: &Frame, started: &Started) -> Option<&Name> {
         match place(frame) {
             Some(place) => self.places.get(&place)?.as_ref(),
-            None => self.addresses.get(&(pid?, ip(frame)?))?.as_ref(),
+            None => self.addresses.get(&address(pid?, ip(frame)?, started))?.as_ref(),
         }
     }
+}
+
+fn address(pid: u32, ip: u64, started: &Started) -> Address {
+    (pid, started.get(&pid).copied().unwrap_or_default(), ip)
 }
 
 fn pid(grower: &GrowthStack) -> Option<u32> {
@@ -146,11 +159,16 @@ mod tests {
         let mut one = grower(pid, vec![in_file(1), ip.clone()]);
         let mut other = grower(pid, vec![in_file(2), in_file(1)]);
         let growers = &mut [&mut one, &mut other];
-        let new = names.new_of(growers);
+        let process = Process::now(std::process::id());
+        let started = [(process.pid, process.started_ns)].into();
+        let new = names.new_of(growers, &started);
         assert_eq!(new.len(), 1);
         assert_eq!((new[0].1.places.len(), new[0].1.ips.len()), (2, 1));
         names.give(growers);
-        assert!(names.new_of(growers).is_empty());
+        assert!(names.new_of(growers, &started).is_empty());
+        // Another one with the same id.
+        let later = [(process.pid, process.started_ns + 1)].into();
+        assert_eq!(names.new_of(growers, &later)[0].1.ips.len(), 1);
         assert_eq!(one.user_stack, Some(vec![in_file(1), ip]));
     }
 
@@ -159,12 +177,13 @@ mod tests {
         let mut names = Names::default();
         let name = |symbol: &str| Some(Name { symbol: Some(symbol.to_owned()), ..Name::default() });
         names.places.insert(place(&in_file(1)).unwrap(), name("grow"));
-        names.addresses.insert((7, 0x10), name("compiled"));
-        names.addresses.insert((8, 0x10), None);
+        let started = [(7, 100), (8, 100)].into();
+        names.addresses.insert((7, 100, 0x10), name("compiled"));
+        names.addresses.insert((8, 100, 0x10), None);
         let ip = Frame { ip: Some("0x10".to_owned()), ..Frame::default() };
         let mut one = grower(7, vec![in_file(1), ip.clone()]);
         let mut other = grower(8, vec![in_file(1), ip]);
-        names.give(&mut [&mut one, &mut other]);
+        names.give_to(&mut [&mut one, &mut other], &started);
         let symbols = |grower: &GrowthStack| {
             let frames = grower.user_stack.clone().unwrap_or_default();
             frames.into_iter().map(|frame| frame.symbol.unwrap_or_default()).collect::<Vec<_>>()
