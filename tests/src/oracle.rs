@@ -12,6 +12,7 @@ mod expected;
 mod growth;
 mod invocation;
 mod losses;
+mod memcg_stat;
 mod memory;
 mod outlooks;
 mod recorded;

@@ -16,7 +16,7 @@ use crate::{
     filter::Filter,
     fingerprint::fingerprint,
     gaps::{Gap, Gaps, Group, GroupGaps, Reading},
-    growth::Recorded,
+    growth::{Chosen, Recorded},
     host::Host,
     journal::{EARLY, LOSSES, Note, Unfinished, WHOLE},
     once::Telling,
@@ -71,8 +71,9 @@ pub trait FactSource {
     /// Called before an account is composed, also when it comes again to be closed: what is known
     /// by now of its tasks and their containers.
     fn enrich(&mut self, _account: &Account, _privacy: &Privacy, _findings: &mut Findings) {}
-    /// The choice was made in an invocation that a memcg's limit brought: what grew there before.
-    fn growth(&mut self, _seq: u64, _oom_memcg: u64, _at_ns: u64) -> Option<Box<Recorded>> {
+    /// The choice was made in an invocation that the limit of this memcg, by its id, brought: what grew
+    /// there before.
+    fn growth(&mut self, _seq: u64, _oom_memcg: u64, _chosen: Chosen) -> Option<Box<Recorded>> {
         None
     }
     /// A process grows near a limit.
@@ -182,8 +183,7 @@ impl Pipeline {
         // Before anything else takes time.
         let system = if is_global(&event.body) { facts.system(seq) } else { None };
         facts.note(&event);
-        let at_ns = event.boottime_ns;
-        let growth = memcg_of(&event.body).and_then(|memcg| facts.growth(seq, memcg, at_ns));
+        let growth = chosen(&event).and_then(|(memcg, chosen)| facts.growth(seq, memcg, chosen));
         if let Body::Grower(grower) = &event.body {
             facts.grows(grower.tgid);
         }
@@ -527,9 +527,13 @@ fn is_global(body: &Body) -> bool {
 }
 
 /// The memcg whose limit it was, where somebody was chosen.
-fn memcg_of(body: &Body) -> Option<u64> {
-    match body {
-        Body::Invocation(invocation) if invocation.choice_made => invocation.oom_memcg.as_ref()?.id,
+/// In which memcg a choice was made, and how that stood then.
+fn chosen(event: &Event) -> Option<(u64, Chosen)> {
+    match &event.body {
+        Body::Invocation(invocation) if invocation.choice_made => {
+            let memcg = invocation.oom_memcg.as_ref()?;
+            Some((memcg.id?, Chosen { at_ns: event.boottime_ns, memory: memcg.memory }))
+        }
         _ => None,
     }
 }

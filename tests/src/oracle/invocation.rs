@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::Case;
 use super::check::Check;
+use super::memcg_stat::stat;
 use crate::facts::Facts;
 use crate::kmsg::{Block, Kill};
 use crate::scenario::shown;
@@ -15,7 +16,7 @@ const PAGE_KIB: u64 = 4;
 
 /// What two CPUs may take in advance: MEMCG_CHARGE_BATCH, 64 pages, each.
 /// <https://github.com/torvalds/linux/blob/v6.12/include/linux/memcontrol.h>
-const STOCK_BYTES: i64 = 2 * 64 * 4096;
+pub(super) const STOCK_BYTES: i64 = 2 * 64 * 4096;
 
 /// Compares a report with the block of the kernel's log.
 pub(super) fn against_block(check: &mut Check, case: Case<'_>, report: &Value, block: &Block) {
@@ -98,52 +99,6 @@ fn memcg(check: &mut Check, case: Case<'_>, report: &Value, block: &Block) {
     }
     stat(check, case.facts, report, block);
 }
-
-/// Every item that the kernel printed, of those that are reported: freshly flushed, as it says.
-fn stat(check: &mut Check, facts: &Facts, report: &Value, block: &Block) {
-    let printed = STAT.iter().filter_map(|name| Some((name, *block.stat.get(*name)?)));
-    let reported = &report["oom_memcg"]["stat"];
-    if reported.is_null() {
-        let absent = printed.map(|(_, value)| value).next();
-        if let Some(kernel) = absent {
-            check.field(report, "/oom_memcg/stat", kernel);
-        }
-        return;
-    }
-    // For the few updates of a small memcg the kernel flushes nothing before it prints
-    // (memcg_vmstats_needs_flush, since 6.8): whoever flushes between the print and our reading then
-    // makes all the difference.
-    let is_unflushed = printed.clone().all(|(_, value)| value == 0);
-    let tolerance = if facts.tasks_hold_back_rss() { STAT_BYTES_HELD_BACK } else { 0 };
-    for (name, kernel) in printed {
-        let is_thp_in_pages = name.ends_with("_thp") && reported[name].is_null();
-        let kernel = i64::try_from(kernel).unwrap_or(i64::MAX);
-        match reported[name].as_i64() {
-            Some(_) if is_unflushed => {}
-            Some(value) => {
-                check.near(&format!("/oom_memcg/stat/{name}"), value, kernel, tolerance);
-            }
-            // 5.10 counts these in huge pages, whose size nobody tells.
-            None if is_thp_in_pages && facts.tasks_hold_back_rss() => {}
-            None => check.disagree(format!("/oom_memcg/stat/{name} is absent")),
-        }
-    }
-    check.equal("stat_is_stale", &report["oom_memcg"]["stat_is_stale"], &Value::Null);
-}
-
-/// What two CPUs hold back of a statistic where nothing flushes it (5.10): MEMCG_CHARGE_BATCH, 32
-/// pages, each. <https://github.com/torvalds/linux/blob/v5.10/include/linux/memcontrol.h>
-const STAT_BYTES_HELD_BACK: i64 = 2 * 32 * 4096;
-
-/// The statistics of a memcg that a report has.
-#[rustfmt::skip]
-pub(super) const STAT: &[&str] = &[
-    "anon", "file", "kernel", "kernel_stack", "pagetables", "sec_pagetables", "percpu", "sock",
-    "vmalloc", "shmem", "zswap", "zswapped", "file_mapped", "file_dirty", "file_writeback",
-    "swapcached", "anon_thp", "file_thp", "shmem_thp", "inactive_anon", "active_anon",
-    "inactive_file", "active_file", "unevictable", "slab_reclaimable", "slab_unreclaimable",
-    "hugetlb",
-];
 
 /// The usage is read when the choice is made and printed a little later; meanwhile a CPU may give
 /// back what it had taken in advance.

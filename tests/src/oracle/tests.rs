@@ -30,7 +30,7 @@ fn sleeper(pid: u32, uid: u32, oom_score_adj: i64) -> Value {
 fn stat() -> Value {
     let log = Log::parse(&kmsg());
     let stat = &log.blocks[0].stat;
-    let known = invocation::STAT.iter().filter_map(|name| Some((*name, stat.get(*name)?)));
+    let known = memcg_stat::STAT.iter().filter_map(|name| Some((*name, stat.get(*name)?)));
     known
         .map(|(name, value)| (name.to_owned(), json!(value)))
         .collect::<serde_json::Map<_, _>>()

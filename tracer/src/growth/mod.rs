@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::Frame;
+use crate::{events::Counter, report::Frame};
 
 pub use self::{
     kind::kind,
@@ -52,6 +52,15 @@ impl Recorded {
     pub fn kernel_ips(&self) -> BTreeSet<u64> {
         self.places.iter().flat_map(|place| place.kernel.iter().copied()).collect()
     }
+}
+
+/// When a process was chosen, and how its memcg stood then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// `CLOCK_BOOTTIME`, ns.
+    pub at_ns: u64,
+    /// Usage and limit of the memcg, where they are known.
+    pub memory: Option<Counter>,
 }
 
 /// Usage at one time. Pages.

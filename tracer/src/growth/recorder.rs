@@ -8,8 +8,8 @@ use std::{
 use oomwhy_common::growth::{Charged, Charger, UserStack};
 
 use super::{
-    Place, Recorded, Usage,
-    select::{Origin, Sum, by_user_stack, points, sums},
+    Chosen, Place, Recorded, Usage,
+    select::{Origin, Sum, by_user_stack, points, sums, until},
 };
 use crate::{
     clock,
@@ -84,18 +84,14 @@ impl Recorder {
         self.places(&sums, &self.stacks(&sums))
     }
 
-    /// What was recorded of a memcg until a process was chosen there (`CLOCK_BOOTTIME`), `None` if nothing
-    /// was.
-    pub fn read(&self, cgroup_id: u64, chosen_ns: u64) -> Option<Read> {
-        let late = clock::boottime_ns().saturating_sub(chosen_ns);
+    /// What was recorded of a memcg until a process was chosen there, `None` if nothing was.
+    pub fn read(&self, cgroup_id: u64, chosen: Chosen) -> Option<Read> {
+        let late = clock::boottime_ns().saturating_sub(chosen.at_ns);
         let late_ns = Some(late).filter(|&late| late > LATE_NS);
         let entries = self.maps.charged();
-        let sums = sums(&entries, cgroup_id, chosen_ns);
+        let sums = sums(&entries, cgroup_id, chosen.at_ns);
         let curve = self.curve(cgroup_id);
-        let curve: Vec<Usage> = match late_ns {
-            Some(_) => curve.into_iter().filter(|point| point.t_ns <= chosen_ns).collect(),
-            None => curve,
-        };
+        let curve = if late_ns.is_some() { until(curve, chosen) } else { curve };
         if curve.is_empty() && sums.is_empty() {
             return None;
         }

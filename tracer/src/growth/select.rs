@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use oomwhy_common::growth::{Charged, Charger, Curve, EPOCH_NS};
 
-use super::Usage;
+use super::{Chosen, Usage};
+use crate::events::Counter;
 
 /// The points of a curve, oldest first: those of the last hour, then those of the last minute,
 /// then the latest.
@@ -16,6 +17,17 @@ pub(super) fn points(curve: &Curve) -> Vec<Usage> {
         .map(|point| (point.t_ns, Usage { t_ns: point.t_ns, usage: point.usage, max: point.max }))
         .collect();
     by_time.into_values().collect()
+}
+
+/// A curve that goes on, as far as it was when a process was chosen: it ends with what the memcg used then.
+pub(super) fn until(mut curve: Vec<Usage>, chosen: Chosen) -> Vec<Usage> {
+    let Chosen { at_ns, memory } = chosen;
+    let n_points = curve.len();
+    curve.retain(|point| point.t_ns <= at_ns);
+    if let Some(Counter { usage, max }) = memory.filter(|_| curve.len() < n_points) {
+        curve.push(Usage { t_ns: at_ns, usage, max });
+    }
+    curve
 }
 
 /// Who charged from where: process, hashes of both stacks.
@@ -139,6 +151,22 @@ mod tests {
         assert_eq!([pages(7, 5), pages(7, 6), pages(7, 7), pages(8, 5)], [100, 64, 0, 0]);
         // Read when the next epoch has begun, and the one after it.
         assert_eq!([pages(7, 4), pages(7, 3)], [36, 0]);
+    }
+
+    #[test]
+    fn a_curve_that_went_on_ends_where_the_choice_was_made() {
+        let point = |t_ns| Usage { t_ns, usage: t_ns * 10, max: 100 };
+        let curve = || vec![point(1), point(5), point(9)];
+        let memory = Some(Counter { usage: 70, max: 100 });
+        let ends = |at_ns, memory| {
+            let curve = until(curve(), Chosen { at_ns, memory });
+            curve.iter().map(|point| (point.t_ns, point.usage)).collect::<Vec<_>>()
+        };
+        assert_eq!(ends(7, memory), [(1, 10), (5, 50), (7, 70)]);
+        assert_eq!(ends(7, None), [(1, 10), (5, 50)]);
+        // The latest charge was before it.
+        assert_eq!(ends(9, memory), [(1, 10), (5, 50), (9, 90)]);
+        assert_eq!(until(Vec::new(), Chosen { at_ns: 7, memory }), []);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{
     compose::Findings,
     enrich::{finder::Enrichment, privacy::Privacy, stack_finder::StackFinder},
     events::{Body, Event},
-    growth::{self, Recorded},
+    growth::{self, Chosen, Recorded},
     kernel_symbols::KernelSymbols,
     pipeline::FactSource,
     recording::Fact,
@@ -77,8 +77,8 @@ impl FactSource for Finder {
         }
     }
 
-    fn growth(&mut self, seq: u64, oom_memcg: u64, at_ns: u64) -> Option<Box<Recorded>> {
-        let growth::Read { recorded, growers } = self.growth.as_ref()?.read(oom_memcg, at_ns)?;
+    fn growth(&mut self, seq: u64, oom_memcg: u64, chosen: Chosen) -> Option<Box<Recorded>> {
+        let growth::Read { recorded, growers } = self.growth.as_ref()?.read(oom_memcg, chosen)?;
         self.stacks.grown(seq, &growers);
         let recorded = Box::new(recorded);
         self.found.push(Fact::Growth { seq, recorded: recorded.clone() });
