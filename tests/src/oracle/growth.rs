@@ -79,6 +79,15 @@ fn kind(check: &mut Check, scenario: &Scenario, victim: &str, report: &Value) {
     };
     check.equal("its kind", report["growth"]["kind"].as_str().unwrap_or_default(), kind);
     check.equal("the cause", report["verdict"]["cause"].as_str().unwrap_or_default(), cause);
+    if cause == "peaks" {
+        check.equal("it gives all back", says(report, "usage comes down again"), true);
+    }
+}
+
+/// Whether the verdict rests on this.
+fn says(report: &Value, what: &str) -> bool {
+    let evidence = report["verdict"]["evidence"].as_array().into_iter().flatten();
+    evidence.filter_map(Value::as_str).any(|line| line.starts_with(what))
 }
 
 /// The curve ends where the limit was hit.

@@ -28,7 +28,7 @@ pub(super) const ALL: &[Scenario] = &[
             with_64_mib("/saw"),
             with_64_mib("/jump"),
             shaped("leak", "/leak", Some(170), Work::Anon { mib: 200 }),
-            shaped("saw", "/saw", Some(40), Work::Saw { mib: 44, times: 6 }),
+            shaped("saw", "/saw", Some(120), Work::Saw { mib: 44, times: 2 }),
             shaped("jump", "/jump", None, Work::Jump { mib: 8, seconds: 11 }),
             Step::AwaitReports { outcome: "killed", count: 3 },
         ],

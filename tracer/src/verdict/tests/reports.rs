@@ -52,8 +52,12 @@ pub(super) fn cases() -> Vec<Case> {
     add("a level, then a jump", "burst", grown("plateau_then_jump"));
     add("grown steadily", "steady_growth", grown("steady"));
     add("grown and shrunk", "peaks", grown("sawtooth"));
-    add("comes down again", "peaks", sawtooth(&[40, 400, 60, 420, 50, 512]));
-    add("comes down less each time", "steady_growth", sawtooth(&[40, 200, 60, 320, 200, 512]));
+    add("comes down again", "peaks", sawtooth(&[40, 400, 60, 150, 300, 420, 50, 512]));
+    add(
+        "comes down less each time",
+        "steady_growth",
+        sawtooth(&[40, 200, 60, 100, 200, 320, 200, 512]),
+    );
     add("no shape", "one_process", grown("unknown"));
     add("plain", "one_process", memcg());
     add("v1, memory and swap", "one_process", v1());
