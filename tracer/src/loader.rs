@@ -9,6 +9,10 @@ use aya::{
     programs::{ProgramFd, ProgramType, links::FdLink},
     sys::{BpfHelper, is_helper_supported},
 };
+use aya_obj::{
+    EbpfSectionKind,
+    maps::{LegacyMap, bpf_map_def},
+};
 use oomwhy_common::{counters, event::kind, offsets::KernelOffsets, settings::Settings};
 use thiserror::Error;
 use zerocopy::IntoBytes;
@@ -344,6 +348,19 @@ impl Probes {
             Err(_) => None,
         }
     }
+}
+
+/// Makes a map that is in no BPF object.
+fn create_map(name: &str, def: bpf_map_def) -> Result<MapData, MapError> {
+    let map = aya_obj::Map::Legacy(LegacyMap {
+        def,
+        inner_def: None,
+        section_index: 0,
+        section_kind: EbpfSectionKind::Maps,
+        symbol_index: None,
+        data: Vec::new(),
+    });
+    MapData::create(map, name, None)
 }
 
 fn missing_map(name: &str) -> LoadError {

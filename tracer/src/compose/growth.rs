@@ -23,11 +23,13 @@ pub(super) fn growth(facts: Facts<'_>, names: &BTreeMap<i32, String>) -> Option<
         limit_bytes: Some(facts.bytes(usage.max)),
     };
     let curve: Vec<GrowthPoint> = recorded.curve.iter().map(point).collect();
+    let functions = Names::new(facts);
+    let stack = |place| stack(facts, place, names, &functions);
     Some(Growth {
         since: curve.first().and_then(|first| facts.time(first.t_ns)),
         rate_bytes_per_s: rates(&curve),
         kind: (!curve.is_empty()).then(|| kind(&recorded.curve).to_owned()),
-        stacks: recorded.places.iter().map(|place| stack(facts, place, names)).collect(),
+        stacks: recorded.places.iter().map(stack).collect(),
         unwound_share: share(recorded),
         curve,
     })
@@ -111,8 +113,12 @@ fn share(recorded: &Recorded) -> Option<f64> {
     (recorded.pages > 0).then(|| (share * 1000.0).round() / 1000.0)
 }
 
-fn stack(facts: Facts<'_>, place: &Place, names: &BTreeMap<i32, String>) -> GrowthStack {
-    let user = Names::new(facts, place.tgid);
+fn stack(
+    facts: Facts<'_>,
+    place: &Place,
+    names: &BTreeMap<i32, String>,
+    functions: &Names<'_>,
+) -> GrowthStack {
     // The name of the process, where the report has it; else that of the thread.
     let comm = names.get(&place.tgid).cloned().unwrap_or_else(|| lossy(&place.comm).0);
     GrowthStack {
@@ -120,39 +126,41 @@ fn stack(facts: Facts<'_>, place: &Place, names: &BTreeMap<i32, String>) -> Grow
         pid: (place.tgid != 0).then_some(place.tgid),
         comm: (place.tgid != 0).then_some(comm),
         user_stack: (!place.user.is_empty())
-            .then(|| place.user.iter().map(|frame| user.of(frame)).collect()),
+            .then(|| place.user.iter().map(|frame| functions.of(place.tgid, frame)).collect()),
         kernel_stack: (!place.kernel.is_empty())
             .then(|| kernel_frames(facts.findings, &place.kernel)),
     }
 }
 
-/// Names of one process' frames: addresses are its own, places in files everybody's.
+/// Names of frames: addresses are a process' own, places in files everybody's.
 struct Names<'a> {
     places: BTreeMap<(&'a str, u64), &'a Name>,
-    ips: BTreeMap<String, &'a Name>,
+    ips: BTreeMap<(i32, String), &'a Name>,
 }
 
 impl<'a> Names<'a> {
-    fn new(facts: Facts<'a>, pid: i32) -> Self {
-        let (seq, names) = (facts.account.seq, &facts.findings.user_names);
-        let all = names.range((seq, i32::MIN)..=(seq, i32::MAX));
-        let places = all.flat_map(|(_, names)| &names.places);
-        let ips = names.get(&(seq, pid)).into_iter().flat_map(|names| &names.addresses);
-        Self {
-            places: places
-                .map(|(place, name)| ((place.build_id.as_str(), place.file_offset), name))
-                .collect(),
-            ips: ips.map(|(ip, name)| (format!("{ip:#x}"), name)).collect(),
+    fn new(facts: Facts<'a>) -> Self {
+        let seq = facts.account.seq;
+        let mut names = Self { places: BTreeMap::new(), ips: BTreeMap::new() };
+        let found = facts.findings.user_names.range((seq, i32::MIN)..=(seq, i32::MAX));
+        for ((_, pid), found) in found {
+            let places = found.places.iter();
+            names.places.extend(
+                places.map(|(place, name)| ((place.build_id.as_str(), place.file_offset), name)),
+            );
+            let ips = found.addresses.iter();
+            names.ips.extend(ips.map(|(ip, name)| ((*pid, format!("{ip:#x}")), name)));
         }
+        names
     }
 
     /// The frame with its name, if it has none yet.
-    fn of(&self, frame: &Frame) -> Frame {
+    fn of(&self, pid: i32, frame: &Frame) -> Frame {
         let name = match frame {
             Frame { build_id: Some(build_id), file_offset: Some(offset), .. } => {
                 self.places.get(&(build_id.as_str(), *offset))
             }
-            Frame { ip: Some(ip), .. } => self.ips.get(ip),
+            Frame { ip: Some(ip), .. } => self.ips.get(&(pid, ip.clone())),
             _ => None,
         };
         let (Some(name), None) = (name, &frame.file) else {

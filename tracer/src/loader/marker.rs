@@ -5,18 +5,17 @@
 use std::{io, mem::offset_of};
 
 use aya::maps::{IterableMap as _, Map, MapData, MapError, MapInfo, loaded_maps};
-use aya_obj::{
-    EbpfSectionKind,
-    generated::bpf_map_type::BPF_MAP_TYPE_LRU_HASH,
-    maps::{LegacyMap, bpf_map_def},
-};
+use aya_obj::{generated::bpf_map_type::BPF_MAP_TYPE_LRU_HASH, maps::bpf_map_def};
 use oomwhy_common::{
     event::UserFrame,
     growth::{self, Charged, Charger, Curve, KernelStack, Point, UserStack},
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::growth::{GrowthMaps, Words};
+use super::{
+    create_map,
+    growth::{GrowthMaps, Words},
+};
 
 /// A name of the kernel has 15 bytes at most (`BPF_OBJ_NAME_LEN`).
 const NAME: &str = "oomwhy_recorder";
@@ -236,21 +235,14 @@ impl GrowthMaps {
 
 /// LRU: without rights nobody can make such a map.
 fn create() -> Result<MapData, MapError> {
-    let map = aya_obj::Map::Legacy(LegacyMap {
-        def: bpf_map_def {
-            map_type: BPF_MAP_TYPE_LRU_HASH as u32,
-            key_size: SIZES.0,
-            value_size: SIZES.1,
-            max_entries: 1,
-            ..bpf_map_def::default()
-        },
-        inner_def: None,
-        section_index: 0,
-        section_kind: EbpfSectionKind::Maps,
-        symbol_index: None,
-        data: Vec::new(),
-    });
-    MapData::create(map, NAME, None)
+    let map = bpf_map_def {
+        map_type: BPF_MAP_TYPE_LRU_HASH as u32,
+        key_size: SIZES.0,
+        value_size: SIZES.1,
+        max_entries: 1,
+        ..bpf_map_def::default()
+    };
+    create_map(NAME, map)
 }
 
 #[cfg(test)]

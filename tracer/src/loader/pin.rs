@@ -18,18 +18,14 @@ use aya::{
     maps::{HashMap as BpfHashMap, Map, MapData},
     pin::PinError as AyaPinError,
 };
-use aya_obj::{
-    EbpfSectionKind,
-    generated::bpf_map_type::BPF_MAP_TYPE_HASH,
-    maps::{LegacyMap, bpf_map_def},
-};
+use aya_obj::{generated::bpf_map_type::BPF_MAP_TYPE_HASH, maps::bpf_map_def};
 use oomwhy_common::settings::Settings;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open, statfs};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zerocopy::IntoBytes;
 
-use super::{LoadError, OBJECT, Probes, missing_map, other};
+use super::{LoadError, OBJECT, Probes, create_map, missing_map, other};
 use crate::{
     journal::{Entry, Journal, SLOT_BYTES, Slot, Slots},
     kernel::plan::Planned,
@@ -384,21 +380,14 @@ impl Slots for MapSlots {
 /// As large as the ring: what is taken out of the one has room in the other. Its memory is taken
 /// at once: when it is needed there is none left.
 fn create_journal(ring_bytes: u32) -> Result<MapData, LoadError> {
-    let map = aya_obj::Map::Legacy(LegacyMap {
-        def: bpf_map_def {
-            map_type: BPF_MAP_TYPE_HASH as u32,
-            key_size: 8,
-            value_size: 512,
-            max_entries: n_slots(ring_bytes),
-            ..bpf_map_def::default()
-        },
-        inner_def: None,
-        section_index: 0,
-        section_kind: EbpfSectionKind::Maps,
-        symbol_index: None,
-        data: Vec::new(),
-    });
-    MapData::create(map, JOURNAL, None).map_err(|error| other("make the journal", &error))
+    let map = bpf_map_def {
+        map_type: BPF_MAP_TYPE_HASH as u32,
+        key_size: 8,
+        value_size: 512,
+        max_entries: n_slots(ring_bytes),
+        ..bpf_map_def::default()
+    };
+    create_map(JOURNAL, map).map_err(|error| other("make the journal", &error))
 }
 
 const _: () = assert!(SLOT_BYTES == 512);
