@@ -5,10 +5,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::event::{COMM_LEN, USER_FRAMES, UserFrame};
 
-/// Points kept at [`FINE_NS`].
-pub const FINE_POINTS: usize = 64;
-/// Points kept at [`COARSE_NS`].
-pub const COARSE_POINTS: usize = 64;
+/// Points kept of the last minute, and as many of the last hour.
+pub const POINTS: usize = 64;
 /// Time between two points of the last minute. ns.
 pub const FINE_NS: u64 = 1_000_000_000;
 /// Time between two points of the last hour. ns.
@@ -44,20 +42,59 @@ pub struct Point {
     pub max: u64,
 }
 
+/// Usage at one time, where the limit does not matter.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Level {
+    /// As of [`Point`].
+    pub t_ns: u64,
+    /// As of [`Point`].
+    pub usage: u64,
+}
+
+/// The lowest and the highest usage of a time. What goes up and down faster than points are taken would
+/// show them by chance.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Extremes {
+    /// The first of the lowest.
+    pub low: Level,
+    /// The first of the highest.
+    pub high: Level,
+}
+
+/// A point, and what was between the one before it and itself.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Step {
+    /// Its end.
+    pub point: Point,
+    /// From the point before, both included.
+    pub extremes: Extremes,
+}
+
+/// The latest points that lie at least so far apart.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Ring {
+    /// Points ever put in.
+    pub n: u64,
+    /// Since the last one.
+    pub since: Extremes,
+    /// Point n is at n modulo their number.
+    pub steps: [Step; POINTS],
+}
+
 /// A memcg's usage over time, by its cgroup id.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct Curve {
     /// After the latest charge.
     pub latest: Point,
-    /// Points ever put into `fine`.
-    pub n_fine: u64,
-    /// Points ever put into `coarse`.
-    pub n_coarse: u64,
-    /// A ring: point n is at n modulo its length.
-    pub fine: [Point; FINE_POINTS],
-    /// Likewise.
-    pub coarse: [Point; COARSE_POINTS],
+    /// At [`FINE_NS`].
+    pub fine: Ring,
+    /// At [`COARSE_NS`].
+    pub coarse: Ring,
 }
 
 /// Who charges, and from where: the key of [`Charged`].
@@ -113,7 +150,7 @@ pub struct KernelStack {
 }
 
 const _: () = {
-    assert!(size_of::<Curve>() == 3112);
+    assert!(size_of::<Curve>() == 7272);
     assert!(size_of::<Charger>() == 40);
     assert!(size_of::<Charged>() == 72);
     assert!(size_of::<UserStack>() == 1040);

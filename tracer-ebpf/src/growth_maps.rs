@@ -10,7 +10,7 @@ use oomwhy_common::{
     growth::{COUNTERS, Charged, Charger, Curve, KernelStack, NEAR_LEVELS, UserStack},
 };
 
-/// Usage over time, by cgroup id: of cgroups near their limits. 800 KiB.
+/// Usage over time, by cgroup id: of cgroups near their limits. 1.8 MiB.
 #[map]
 pub(crate) static CURVES: LruHashMap<u64, Curve> = LruHashMap::with_max_entries(256, 0);
 

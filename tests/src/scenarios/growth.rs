@@ -26,14 +26,17 @@ pub(super) const ALL: &[Scenario] = &[
         steps: &[
             with_64_mib("/leak"),
             with_64_mib("/saw"),
+            with_64_mib("/fast-saw"),
             with_64_mib("/jump"),
             shaped("leak", "/leak", Some(170), Work::Anon { mib: 200 }),
             shaped("saw", "/saw", Some(120), Work::Saw { mib: 44, times: 2 }),
+            // Up and down once a second, as often as points are taken.
+            shaped("fast-saw", "/fast-saw", Some(20), Work::Saw { mib: 44, times: 12 }),
             shaped("jump", "/jump", None, Work::Jump { mib: 8, seconds: 11 }),
-            Step::AwaitReports { outcome: "killed", count: 3 },
+            Step::AwaitReports { outcome: "killed", count: 4 },
         ],
-        victims: &[("jump", 1), ("leak", 1), ("saw", 1)],
-        reports: &[Expected { count: (3, 3), ..RECORDED }],
+        victims: &[("fast-saw", 1), ("jump", 1), ("leak", 1), ("saw", 1)],
+        reports: &[Expected { count: (4, 4), ..RECORDED }],
         ..FROM_THE_START
     },
     // The limit is that of the level above, and is recorded from half of it on.

@@ -21,8 +21,8 @@ use aya_ebpf::{
 use oomwhy_common::{
     event::{GrowerEvent, MAX_LEVELS, kind},
     growth::{
-        self, COARSE_NS, COARSE_POINTS, Charged, EPOCH_NS, FINE_NS, FINE_POINTS, NEAR_LEVELS,
-        NO_LIMIT_PAGES, Point,
+        self, COARSE_NS, Charged, EPOCH_NS, Extremes, FINE_NS, Level, NEAR_LEVELS, NO_LIMIT_PAGES,
+        POINTS, Point, Ring, Step,
     },
 };
 
@@ -187,17 +187,29 @@ fn point(id: u64, point: Point) -> Option<()> {
     };
     // SAFETY: a live map value of plain numbers.
     let curve = unsafe { &mut *curve };
-    let last = (curve.n_fine.wrapping_sub(1) % FINE_POINTS as u64) as usize;
-    if curve.n_fine == 0 || point.t_ns.wrapping_sub(curve.fine.get(last)?.t_ns) >= FINE_NS {
-        *curve.fine.get_mut((curve.n_fine % FINE_POINTS as u64) as usize)? = point;
-        curve.n_fine += 1;
-    }
-    let last = (curve.n_coarse.wrapping_sub(1) % COARSE_POINTS as u64) as usize;
-    if curve.n_coarse == 0 || point.t_ns.wrapping_sub(curve.coarse.get(last)?.t_ns) >= COARSE_NS {
-        *curve.coarse.get_mut((curve.n_coarse % COARSE_POINTS as u64) as usize)? = point;
-        curve.n_coarse += 1;
-    }
+    put(&mut curve.fine, point, FINE_NS)?;
+    put(&mut curve.coarse, point, COARSE_NS)?;
     curve.latest = point;
+    Some(())
+}
+
+/// Keeps a point if it is due; until then what is lower or higher than all since the last one.
+#[inline(always)]
+fn put(ring: &mut Ring, point: Point, every_ns: u64) -> Option<()> {
+    let here = Level { t_ns: point.t_ns, usage: point.usage };
+    if here.usage < ring.since.low.usage || ring.n == 0 {
+        ring.since.low = here;
+    }
+    if here.usage > ring.since.high.usage || ring.n == 0 {
+        ring.since.high = here;
+    }
+    let last = (ring.n.wrapping_sub(1) % POINTS as u64) as usize;
+    if ring.n == 0 || point.t_ns.wrapping_sub(ring.steps.get(last)?.point.t_ns) >= every_ns {
+        let step = Step { point, extremes: ring.since };
+        *ring.steps.get_mut((ring.n % POINTS as u64) as usize)? = step;
+        ring.n += 1;
+        ring.since = Extremes { low: here, high: here };
+    }
     Some(())
 }
 

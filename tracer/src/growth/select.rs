@@ -2,21 +2,46 @@
 
 use std::collections::BTreeMap;
 
-use oomwhy_common::growth::{Charged, Charger, Curve, EPOCH_NS};
+use oomwhy_common::growth::{Charged, Charger, Curve, EPOCH_NS, Level, Point, Ring, Step};
 
 use super::{Chosen, Usage};
 use crate::events::Counter;
 
-/// The points of a curve, oldest first: those of the last hour, then those of the last minute,
-/// then the latest.
+/// The points of a curve, oldest first: those of the last hour, then those of the last minute, then the
+/// latest; with what was lower or higher than both points that it lies between.
 pub(super) fn points(curve: &Curve) -> Vec<Usage> {
-    let points = curve.coarse.iter().chain(&curve.fine).chain([&curve.latest]);
-    let points = points.filter(|point| point.t_ns != 0);
-    // By time: rings have no begin, and both may have the same point.
-    let by_time: BTreeMap<u64, Usage> = points
-        .map(|point| (point.t_ns, Usage { t_ns: point.t_ns, usage: point.usage, max: point.max }))
-        .collect();
+    let points = [&curve.coarse, &curve.fine].map(|ring| of_ring(ring, curve.latest));
+    // By time: both may have the same point.
+    let by_time: BTreeMap<u64, Usage> =
+        points.into_iter().flatten().map(|point| (point.t_ns, point)).collect();
     by_time.into_values().collect()
+}
+
+/// Those that were put in, and the latest.
+fn of_ring(ring: &Ring, latest: Point) -> Vec<Usage> {
+    let last = Step { point: latest, extremes: ring.since };
+    let steps = ring.steps.iter().chain([&last]).filter(|step| step.point.t_ns != 0);
+    // A ring has no begin.
+    let mut steps: Vec<&Step> = steps.collect();
+    steps.sort_by_key(|step| step.point.t_ns);
+    let before = steps.iter().skip(1).zip(&steps).flat_map(|(step, before)| outside(step, before));
+    let usage = |step: &&Step| Usage {
+        t_ns: step.point.t_ns,
+        usage: step.point.usage,
+        max: step.point.max,
+    };
+    steps.iter().map(usage).chain(before).collect()
+}
+
+/// What lies outside of what two points are.
+fn outside(step: &Step, before: &Step) -> impl Iterator<Item = Usage> {
+    let (one, other) = (before.point.usage, step.point.usage);
+    let max = step.point.max;
+    let (low, high) = (step.extremes.low, step.extremes.high);
+    let low = Some(low).filter(|low| low.usage < one.min(other));
+    let high = Some(high).filter(|high| high.usage > one.max(other));
+    let usage = move |Level { t_ns, usage }| Usage { t_ns, usage, max };
+    low.into_iter().chain(high).map(usage)
 }
 
 /// A curve that goes on, as far as it was when a process was chosen: it ends with what the memcg used then.
@@ -99,7 +124,7 @@ fn recent(charged: &Charged, epoch: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use oomwhy_common::growth::Point;
+    use oomwhy_common::growth::Extremes;
     use zerocopy::FromZeros as _;
 
     use super::*;
@@ -169,17 +194,52 @@ mod tests {
         assert_eq!(until(Vec::new(), Chosen { at_ns: 7, memory }), []);
     }
 
+    fn step(point: Point, low: Level, high: Level) -> Step {
+        Step { point, extremes: Extremes { low, high } }
+    }
+
+    fn point(t_ns: u64, usage: u64) -> Point {
+        Point { t_ns, usage, max: 100 }
+    }
+
+    fn level(t_ns: u64, usage: u64) -> Level {
+        Level { t_ns, usage }
+    }
+
+    fn seen(curve: &Curve) -> Vec<(u64, u64)> {
+        points(curve).iter().map(|point| (point.t_ns, point.usage)).collect()
+    }
+
     #[test]
     fn points_are_in_the_order_of_time_each_once() {
         let mut curve = Curve::new_zeroed();
-        let point = |t_ns| Point { t_ns, usage: t_ns * 2, max: 100 };
-        curve.coarse[0] = point(1);
-        curve.fine[0] = point(9);
-        curve.fine[1] = point(1);
-        curve.fine[2] = point(5);
-        curve.latest = point(9);
-        let points = points(&curve);
-        assert_eq!(points.iter().map(|point| point.t_ns).collect::<Vec<_>>(), [1, 5, 9]);
-        assert_eq!(points[2], Usage { t_ns: 9, usage: 18, max: 100 });
+        let even = |t_ns, usage| step(point(t_ns, usage), level(t_ns, usage), level(t_ns, usage));
+        curve.coarse.steps[0] = even(1, 2);
+        curve.fine.steps[0] = even(9, 18);
+        curve.fine.steps[1] = even(1, 2);
+        curve.fine.steps[2] = even(5, 10);
+        curve.latest = point(9, 18);
+        let since = Extremes { low: level(9, 18), high: level(9, 18) };
+        (curve.fine.since, curve.coarse.since) = (since, since);
+        assert_eq!(seen(&curve), [(1, 2), (5, 10), (9, 18)]);
+        assert_eq!(points(&curve)[2], Usage { t_ns: 9, usage: 18, max: 100 });
+        assert_eq!(seen(&Curve::new_zeroed()), []);
+    }
+
+    #[test]
+    fn what_was_lower_or_higher_than_the_points_around_it_is_one_too() {
+        let mut curve = Curve::new_zeroed();
+        let first = point(10, 40);
+        curve.fine.steps[0] = step(first, level(10, 40), level(10, 40));
+        // Up to 80, down to 5, and up again; then evenly.
+        curve.fine.steps[1] = step(point(20, 50), level(15, 5), level(14, 80));
+        curve.fine.steps[2] = step(point(30, 60), level(20, 50), level(30, 60));
+        // Not due yet: the fall is seen nevertheless.
+        curve.fine.since = Extremes { low: level(32, 3), high: level(33, 70) };
+        curve.latest = point(33, 70);
+        curve.coarse.steps[0] = curve.fine.steps[0];
+        curve.coarse.since = Extremes { low: level(32, 3), high: level(14, 80) };
+        let expected = [(10, 40), (14, 80), (15, 5), (20, 50), (30, 60), (32, 3), (33, 70)];
+        assert_eq!(seen(&curve), expected);
     }
 }

@@ -8,7 +8,9 @@ use aya::maps::{IterableMap as _, Map, MapData, MapError, MapInfo, loaded_maps};
 use aya_obj::{generated::bpf_map_type::BPF_MAP_TYPE_LRU_HASH, maps::bpf_map_def};
 use oomwhy_common::{
     event::UserFrame,
-    growth::{self, Charged, Charger, Curve, KernelStack, Point, UserStack},
+    growth::{
+        self, Charged, Charger, Curve, Extremes, KernelStack, Level, Point, Ring, Step, UserStack,
+    },
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -54,8 +56,16 @@ const FORMAT: u64 = fingerprint(&[
     offset_of!(Point, t_ns),
     offset_of!(Point, usage),
     offset_of!(Point, max),
-    growth::FINE_POINTS,
-    growth::COARSE_POINTS,
+    size_of::<Ring>(),
+    offset_of!(Ring, since),
+    offset_of!(Ring, steps),
+    offset_of!(Step, point),
+    offset_of!(Step, extremes),
+    offset_of!(Extremes, low),
+    offset_of!(Extremes, high),
+    offset_of!(Level, t_ns),
+    offset_of!(Level, usage),
+    growth::POINTS,
     size_of::<Charger>(),
     offset_of!(Charger, cgroup_id),
     offset_of!(Charger, tgid),

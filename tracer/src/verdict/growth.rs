@@ -57,8 +57,8 @@ pub(super) fn peaks(facts: &Facts<'_>) -> Option<Finding> {
     let meaning = match lows(growth) {
         Some(Lows { is_rising: true, .. }) => return None,
         Some(Lows { first_bytes, last_bytes, .. }) => format!(
-            "usage comes down again (low points: {} at first, {} at last): its peaks do not fit the \
-             limit, which is no leak",
+            "usage comes down again (lowest as recorded: {} at first, {} at last): its peaks do not \
+             fit the limit, which is no leak",
             units::bytes(first_bytes),
             units::bytes(last_bytes)
         ),
