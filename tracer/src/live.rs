@@ -27,7 +27,11 @@ use crate::{
     assemble::{Account, RUN_SETTLES_AFTER_NS},
     cgroup_paths::CgroupPaths,
     clock,
-    enrich::{finder::Enrichment, stack_finder::StackFinder, stacks::Answer},
+    enrich::{
+        finder::Enrichment,
+        stack_finder::StackFinder,
+        stacks::{Answer, Found},
+    },
     footprint,
     gaps::{self, Group},
     group_counter::GroupCounter,
@@ -254,10 +258,23 @@ impl Live {
         Ok(done)
     }
 
-    /// Names of frames in user space have come, or take too long.
+    /// Names of frames have come, or take too long.
     fn take_names(&mut self) -> Result<bool, LiveError> {
-        for Answer { seq, pid, names } in self.finder.stacks.stacks.answers() {
-            self.note(Fact::UserNames { seq, pid, names })?;
+        for Answer { seq, found } in self.finder.stacks.stacks.answers() {
+            match found {
+                Found::Process { pid, names } => {
+                    if let Ok(pid) = i32::try_from(pid) {
+                        self.note(Fact::UserNames { seq, pid, names })?;
+                    }
+                }
+                Found::Kernel(mut symbols) => {
+                    let known = &self.pipeline.findings_mut().symbols;
+                    symbols.retain(|ip, _| !known.contains_key(ip));
+                    for (ip, symbol) in symbols {
+                        self.note(Fact::Symbol { ip, symbol })?;
+                    }
+                }
+            }
         }
         for seq in self.finder.stacks.stacks.settled() {
             self.note(Fact::Settled { seq })?;

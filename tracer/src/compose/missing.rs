@@ -145,7 +145,11 @@ fn unfound_names(report: &mut OomReport, account: &Account, findings: &Findings)
     let trigger = report.trigger.as_ref().is_some_and(|it| has(&it.user_stack) && !came(it.pid));
     let mut victims = report.victims.iter();
     let victim = victims.any(|it| has(&it.user_stack) && !came(it.pid));
-    let fields = [(trigger, "trigger.user_stack.symbol"), (victim, "victims.user_stack.symbol")];
+    let fields = [
+        (trigger, "trigger.user_stack.symbol"),
+        (victim, "victims.user_stack.symbol"),
+        (has_unnamed_kernel(report), "growth.stacks.kernel_stack.symbol"),
+    ];
     for (_, field) in fields.into_iter().filter(|(is_late, _)| *is_late) {
         let why = "reading the symbols took too long; `oomwhy symbolize` does it later".to_owned();
         report.source.missing.push(Missing { field: field.to_owned(), why });
@@ -161,6 +165,15 @@ fn unfound_names(report: &mut OomReport, account: &Account, findings: &Findings)
         let field = "growth.stacks.user_stack.symbol".to_owned();
         report.source.missing.push(Missing { field, why });
     }
+}
+
+/// Whether no address in the kernel has a name where memory grew, though the trigger's have.
+fn has_unnamed_kernel(report: &OomReport) -> bool {
+    let named = |frame: &Frame| frame.symbol.is_some();
+    let mut triggers = report.trigger.iter().flat_map(|it| &it.kernel_stack).flatten();
+    let growth = report.growth.iter().flat_map(|growth| &growth.stacks);
+    let mut growth = growth.flat_map(|stack| &stack.kernel_stack).flatten().peekable();
+    triggers.any(named) && growth.peek().is_some() && !growth.any(named)
 }
 
 /// Processes that grew in frames of which none has a name.

@@ -1,6 +1,7 @@
-//! Names for stacks in user space, found on a thread of its own: a symbol table takes tens of
-//! milliseconds and a child, while the ring is drained. The report that a stack is for is closed when
-//! its names are there, or after [`PATIENCE`]: then its frames stay places in files.
+//! Names for stacks in user space, and for what the kernel did where memory grew, found on a thread of its
+//! own: a symbol table takes tens of milliseconds and a child, while the ring is drained. The report that a
+//! stack is for is closed when its names are there, or after [`PATIENCE`]: then its frames stay places in
+//! files, or addresses.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +17,9 @@ use tokio::sync::Notify;
 
 use super::growing::Growing;
 use crate::{
+    compose::Symbol,
     events::UserFrame,
+    kernel_symbols::KernelSymbols,
     user_symbols::{Hint, Name, Place, Process, UserNames, UserSymbols},
 };
 
@@ -44,30 +47,52 @@ enum Ask {
     Name(Question),
     /// They have grown, and a report is about it.
     Grown(Vec<Question>),
+    /// Addresses in the kernel.
+    Kernel {
+        seq: u64,
+        ips: Vec<u64>,
+    },
 }
 
-/// The names of a stack.
+/// What was found for an invocation.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// Number of the invocation.
+    /// Its number.
     pub seq: u64,
-    /// Process.
-    pub pid: i32,
-    /// The names.
-    pub names: UserNames,
+    /// What.
+    pub found: Found,
+}
+
+/// What was found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Names of a stack in user space.
+    Process {
+        /// Process.
+        pid: u32,
+        /// The names.
+        names: UserNames,
+    },
+    /// Symbols of addresses in the kernel; what has none is left out.
+    Kernel(BTreeMap<u64, Symbol>),
 }
 
 /// What both threads see.
 #[derive(Debug, Default)]
 struct Shared {
-    answers: Mutex<Vec<(u64, u32, UserNames)>>,
+    answers: Mutex<Vec<Answer>>,
     answered: Arc<Notify>,
     growing: Growing,
 }
 
 impl Shared {
-    fn answers(&self) -> MutexGuard<'_, Vec<(u64, u32, UserNames)>> {
+    fn answers(&self) -> MutexGuard<'_, Vec<Answer>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answer(&self, seq: u64, found: Found) {
+        self.answers().push(Answer { seq, found });
+        self.answered.notify_one();
     }
 }
 
@@ -135,6 +160,13 @@ impl Stacks {
         }
     }
 
+    /// Likewise for addresses in the kernel.
+    pub fn ask_kernel(&mut self, seq: u64, ips: Vec<u64>) {
+        if !ips.is_empty() {
+            self.wait_for(seq, 1, Ask::Kernel { seq, ips });
+        }
+    }
+
     fn wait_for(&mut self, seq: u64, answers: usize, ask: Ask) {
         if !self.send(ask) {
             return;
@@ -154,13 +186,12 @@ impl Stacks {
     /// What was found since the last time.
     pub fn answers(&mut self) -> Vec<Answer> {
         let answers = std::mem::take(&mut *self.shared.answers());
-        for (seq, ..) in &answers {
-            if let Some(open) = self.open.get_mut(seq) {
+        for answer in &answers {
+            if let Some(open) = self.open.get_mut(&answer.seq) {
                 open.count = open.count.saturating_sub(1);
             }
         }
-        let answer = |(seq, pid, names)| Some(Answer { seq, pid: i32::try_from(pid).ok()?, names });
-        answers.into_iter().filter_map(answer).collect()
+        answers
     }
 
     /// Invocations that need not be waited for any more: all was answered, or takes too long.
@@ -200,9 +231,9 @@ fn start(shared: Arc<Shared>) -> Option<SyncSender<Ask>> {
 
 fn run(questions: &Receiver<Ask>, shared: &Shared) {
     let answer = |question: &Question, names| {
-        shared.answers().push((question.seq, question.process.pid, names));
-        shared.answered.notify_one();
+        shared.answer(question.seq, Found::Process { pid: question.process.pid, names });
     };
+    let mut kernel = KernelSymbols::default();
     let mut symbols = UserSymbols::default();
     // Apart: those who grow are many, and must not push out the files of who dies.
     let mut growing = UserSymbols::default();
@@ -219,6 +250,7 @@ fn run(questions: &Receiver<Ask>, shared: &Shared) {
                 let names = names_of_growth(&mut growing, &questions);
                 questions.iter().zip(names).for_each(|(question, names)| answer(question, names));
             }
+            Ask::Kernel { seq, ips } => shared.answer(seq, Found::Kernel(kernel.resolve(&ips))),
         }
     }
 }
@@ -269,11 +301,8 @@ mod tests {
             assert!(answers.len() == 2 || stacks.settled().is_empty());
             thread::yield_now();
         }
-        let answer = Answer {
-            seq: 7,
-            pid: i32::try_from(process.pid).unwrap(),
-            names: UserNames::default(),
-        };
+        let found = Found::Process { pid: process.pid, names: UserNames::default() };
+        let answer = Answer { seq: 7, found };
         assert_eq!(answers.first(), Some(&answer));
         assert_eq!(stacks.settled(), [7]);
         assert!(stacks.settled().is_empty());
@@ -291,11 +320,30 @@ mod tests {
         let begin = Instant::now();
         let mut answered = BTreeSet::new();
         while answered.len() < 2 && begin.elapsed() < PATIENCE {
-            answered.extend(stacks.answers().into_iter().map(|answer| (answer.seq, answer.pid)));
+            answered.extend(stacks.answers().into_iter().map(|answer| match answer.found {
+                Found::Process { pid, .. } => (answer.seq, pid),
+                Found::Kernel(_) => panic!("nobody asked"),
+            }));
             thread::yield_now();
         }
-        let pid = i32::try_from(pid).unwrap();
         assert_eq!(answered, [(8, pid), (8, pid + 1)].into());
         assert_eq!(stacks.settled(), [8]);
+    }
+
+    #[test]
+    fn what_the_kernel_did_is_waited_for_like_the_rest() {
+        let mut stacks = Stacks::default();
+        stacks.ask_kernel(9, Vec::new());
+        assert!(stacks.new_seqs().is_empty());
+        stacks.ask_kernel(9, vec![0xffff_ffff_8100_0000]);
+        assert_eq!(stacks.new_seqs(), [9].into());
+        let begin = Instant::now();
+        let mut answers = Vec::new();
+        while answers.is_empty() && begin.elapsed() < PATIENCE {
+            answers = stacks.answers();
+            thread::yield_now();
+        }
+        assert_eq!(answers, [Answer { seq: 9, found: Found::Kernel(BTreeMap::new()) }]);
+        assert_eq!(stacks.settled(), [9]);
     }
 }

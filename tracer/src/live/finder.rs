@@ -31,9 +31,7 @@ pub(super) struct Finder {
 impl FactSource for Finder {
     fn find(&mut self, account: &Account, findings: &mut Findings) {
         let stack = account.invocation.as_ref().and_then(|it| it.kernel_stack.as_deref());
-        let mut ips = stack.unwrap_or_default().to_vec();
-        ips.extend(account.growth.iter().flat_map(|recorded| recorded.kernel_ips()));
-        for (ip, symbol) in self.symbols.resolve(&ips) {
+        for (ip, symbol) in self.symbols.resolve(stack.unwrap_or_default()) {
             if let Entry::Vacant(entry) = findings.symbols.entry(ip) {
                 self.found.push(Fact::Symbol { ip, symbol: symbol.clone() });
                 entry.insert(symbol);
@@ -80,6 +78,7 @@ impl FactSource for Finder {
     fn growth(&mut self, seq: u64, oom_memcg: u64, chosen: Chosen) -> Option<Box<Recorded>> {
         let growth::Read { recorded, growers } = self.growth.as_ref()?.read(oom_memcg, chosen)?;
         self.stacks.grown(seq, &growers);
+        self.stacks.stacks.ask_kernel(seq, recorded.kernel_ips().into_iter().collect());
         let recorded = Box::new(recorded);
         self.found.push(Fact::Growth { seq, recorded: recorded.clone() });
         Some(recorded)

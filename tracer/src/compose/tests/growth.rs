@@ -3,6 +3,7 @@
 use super::{Findings, compose, kill, parts::host, report};
 use crate::{
     assemble::Account,
+    compose::Symbol,
     events::{Invocation, Memcg},
     growth::{Place, Recorded, Usage},
     host::Host,
@@ -132,4 +133,26 @@ fn frames_get_the_names_that_were_found_for_their_process() {
     let missing =
         report.source.missing.iter().find(|it| it.field.starts_with("growth.stacks.user"));
     assert!(missing.unwrap().why.contains("of process 102: "), "{missing:?}");
+}
+
+#[test]
+fn addresses_in_the_kernel_that_got_no_name_in_time_are_told() {
+    let (of_trigger, of_growth) = (0xffff_ffff_8100_0000, 0xffff_ffff_8200_0000);
+    let mut recorded = recorded();
+    recorded.places = vec![Place { pages: 64, kernel: vec![of_growth], ..Place::default() }];
+    let mut account = grown(recorded);
+    account.invocation.as_mut().unwrap().kernel_stack = Some(vec![of_trigger]);
+    let symbol = |name: &str| Symbol { name: name.to_owned(), offset: 1, module: None };
+    let mut findings = Findings::default();
+    findings.names_asked.insert(account.seq);
+    let is_told = |findings: &Findings| {
+        let missing = compose(&account, &host(), findings).source.missing;
+        missing.iter().any(|it| it.field == "growth.stacks.kernel_stack.symbol")
+    };
+    // Nothing in the kernel has a name: those of the trigger are told for that.
+    assert!(!is_told(&findings));
+    findings.symbols.insert(of_trigger, symbol("out_of_memory"));
+    assert!(is_told(&findings));
+    findings.symbols.insert(of_growth, symbol("try_charge_memcg"));
+    assert!(!is_told(&findings));
 }
