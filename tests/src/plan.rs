@@ -203,7 +203,7 @@ const BOOTS: &[Boot] = &[
         name: "v1",
         cmdline: "swapaccount=1",
         swap_mib: 64,
-        scenarios: &["memcg_v1", "memcg_v1_swap", "disabled", "self_test_v1"],
+        scenarios: &["memcg_v1", "memcg_v1_swap", "disabled", "outlook_v1", "self_test_v1"],
         needs_cgroup_v1: true,
         ..PLAIN
     },

@@ -79,9 +79,37 @@ fn kind(check: &mut Check, scenario: &Scenario, victim: &str, report: &Value) {
     };
     check.equal("its kind", report["growth"]["kind"].as_str().unwrap_or_default(), kind);
     check.equal("the cause", report["verdict"]["cause"].as_str().unwrap_or_default(), cause);
-    if cause == "peaks" {
-        check.equal("it gives all back", says(report, "usage comes down again"), true);
+    match process.work {
+        Work::Saw { mib, times } => {
+            check.equal("it gives all back", says(report, "usage comes down again"), true);
+            check.equal("times that it came down", falls(curve, bytes(mib)), times);
+        }
+        Work::Jump { mib, .. } => {
+            // Before the jump, of which the second half of the time has nothing.
+            let half = t_ns(curve.first()) + span / 2;
+            let early = curve.iter().take_while(|point| t_ns(Some(point)) < half);
+            let level = early.filter_map(|point| point["usage_bytes"].as_i64()).max();
+            check.near("its level", level.unwrap_or_default(), bytes(mib), bytes(1));
+        }
+        _ => {}
     }
+}
+
+fn bytes(mib: usize) -> i64 {
+    i64::try_from(mib << 20).unwrap_or(i64::MAX)
+}
+
+/// How often usage fell from a peak of so many bytes to next to nothing: a huge page may stay for a while.
+fn falls(curve: &[Value], peak: i64) -> usize {
+    let (mut is_up, mut falls) = (false, 0);
+    for usage in curve.iter().filter_map(|point| point["usage_bytes"].as_i64()) {
+        if usage >= peak * 9 / 10 {
+            is_up = true;
+        } else if is_up && usage <= peak / 4 {
+            (is_up, falls) = (false, falls + 1);
+        }
+    }
+    falls
 }
 
 /// Whether the verdict rests on this.
@@ -172,6 +200,15 @@ mod tests {
         stacks[1]["comm"] = json!("other");
         stacks.pop();
         assert_eq!(disagreements(&json!(stacks)).len(), 3);
+    }
+
+    #[test]
+    fn only_falls_from_a_peak_to_the_ground_count() {
+        let curve = |usages: &[i64]| {
+            usages.iter().map(|usage| json!({ "usage_bytes": usage })).collect::<Vec<_>>()
+        };
+        assert_eq!(falls(&curve(&[0, 50, 100, 5, 90, 40, 25, 60, 3]), 100), 2);
+        assert_eq!(falls(&curve(&[0, 89, 5, 100, 26]), 100), 0);
     }
 
     #[test]

@@ -30,8 +30,8 @@ pub(super) const ALL: &[Scenario] = &[
             with_64_mib("/jump"),
             shaped("leak", "/leak", Some(170), Work::Anon { mib: 200 }),
             shaped("saw", "/saw", Some(120), Work::Saw { mib: 44, times: 2 }),
-            // Up and down once a second, as often as points are taken.
-            shaped("fast-saw", "/fast-saw", Some(20), Work::Saw { mib: 44, times: 12 }),
+            // Up and down about as often as points are taken.
+            shaped("fast-saw", "/fast-saw", Some(25), Work::Saw { mib: 44, times: 12 }),
             shaped("jump", "/jump", None, Work::Jump { mib: 8, seconds: 11 }),
             Step::AwaitReports { outcome: "killed", count: 4 },
         ],

@@ -2,15 +2,43 @@
 
 use super::{HOG, ONE_KILL, WATCHER};
 use crate::plan::GUEST_OOMWHY;
-use crate::scenario::{Expected, Launched, Process, Scenario, Step, Until, Want, Watcher};
+use crate::scenario::{
+    Expected, Hierarchy, Launched, Process, Scenario, Step, Until, Want, Watcher,
+};
 use crate::workload::Work;
 
 const LEAKING: &str = "/leaking";
 
-pub(super) const ALL: &[Scenario] = &[Scenario {
-    name: "outlook",
+pub(super) const ALL: &[Scenario] = &[
+    Scenario {
+        name: "outlook",
+        steps: &[Step::Cgroup { path: LEAKING, limits: &[("memory.max", "80M")] }, LEAKS],
+        ..FORETOLD
+    },
+    Scenario {
+        name: "outlook_v1",
+        hierarchy: Hierarchy::V1,
+        steps: &[
+            Step::Cgroup { path: LEAKING, limits: &[("memory.limit_in_bytes", "80M")] },
+            LEAKS,
+        ],
+        ..FORETOLD
+    },
+];
+
+const FORETOLD: Scenario = Scenario {
+    reports: &[Expected {
+        outcome: "killed",
+        count: (1, 1),
+        says: &[("growth.stacks[0].comm", Want::Text("hog"))],
+    }],
+    options: &["--growth", "--growth-above", "0%"],
+    ..ONE_KILL
+};
+
+const LEAKS: Step = Step::Repeat {
+    times: 1,
     steps: &[
-        Step::Cgroup { path: LEAKING, limits: &[("memory.max", "80M")] },
         Step::Start {
             process: Process {
                 cgroup: LEAKING,
@@ -26,14 +54,7 @@ pub(super) const ALL: &[Scenario] = &[Scenario {
         Step::Launch(TABLE),
         Step::Launch(WITHOUT_RIGHTS),
     ],
-    reports: &[Expected {
-        outcome: "killed",
-        count: (1, 1),
-        says: &[("growth.stacks[0].comm", Want::Text("hog"))],
-    }],
-    options: &["--growth", "--growth-above", "0%"],
-    ..ONE_KILL
-}];
+};
 
 /// A single reading is enough: with another one it would take an hour.
 const AT_ONCE: Watcher = Watcher {

@@ -187,15 +187,20 @@ fn point(id: u64, point: Point) -> Option<()> {
     };
     // SAFETY: a live map value of plain numbers.
     let curve = unsafe { &mut *curve };
-    put(&mut curve.fine, point, FINE_NS)?;
-    put(&mut curve.coarse, point, COARSE_NS)?;
+    put(&mut curve.fine, curve.latest, point, FINE_NS)?;
+    put(&mut curve.coarse, curve.latest, point, COARSE_NS)?;
     curve.latest = point;
     Some(())
 }
 
-/// Keeps a point if it is due; until then what is lower or higher than all since the last one.
+/// Keeps a point if it is due; until then what is lower or higher than all since the last one. Where nothing
+/// was charged for as long, the charge before is a point, too: usage has been no higher since then.
 #[inline(always)]
-fn put(ring: &mut Ring, point: Point, every_ns: u64) -> Option<()> {
+fn put(ring: &mut Ring, before: Point, point: Point, every_ns: u64) -> Option<()> {
+    if ring.n != 0 && point.t_ns.wrapping_sub(before.t_ns) >= every_ns && before.t_ns != last(ring)?
+    {
+        push(ring, before)?;
+    }
     let here = Level { t_ns: point.t_ns, usage: point.usage };
     if here.usage < ring.since.low.usage || ring.n == 0 {
         ring.since.low = here;
@@ -203,13 +208,25 @@ fn put(ring: &mut Ring, point: Point, every_ns: u64) -> Option<()> {
     if here.usage > ring.since.high.usage || ring.n == 0 {
         ring.since.high = here;
     }
-    let last = (ring.n.wrapping_sub(1) % POINTS as u64) as usize;
-    if ring.n == 0 || point.t_ns.wrapping_sub(ring.steps.get(last)?.point.t_ns) >= every_ns {
-        let step = Step { point, extremes: ring.since };
-        *ring.steps.get_mut((ring.n % POINTS as u64) as usize)? = step;
-        ring.n += 1;
-        ring.since = Extremes { low: here, high: here };
+    if ring.n == 0 || point.t_ns.wrapping_sub(last(ring)?) >= every_ns {
+        push(ring, point)?;
     }
+    Some(())
+}
+
+/// When the last point was put in.
+#[inline(always)]
+fn last(ring: &Ring) -> Option<u64> {
+    Some(ring.steps.get((ring.n.wrapping_sub(1) % POINTS as u64) as usize)?.point.t_ns)
+}
+
+#[inline(always)]
+fn push(ring: &mut Ring, point: Point) -> Option<()> {
+    let step = Step { point, extremes: ring.since };
+    *ring.steps.get_mut((ring.n % POINTS as u64) as usize)? = step;
+    ring.n += 1;
+    let here = Level { t_ns: point.t_ns, usage: point.usage };
+    ring.since = Extremes { low: here, high: here };
     Some(())
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Frame;
 
 /// What grew before the invocation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Growth {
     /// Start of the observation, RFC 3339, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,4 +70,97 @@ pub struct GrowthStack {
     /// Where in the kernel, innermost first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel_stack: Option<Vec<Frame>>,
+}
+
+impl Growth {
+    /// Its stacks, the most bytes first. Those of a process that go through the same functions are one,
+    /// wherever in them they were and whatever the kernel did there.
+    pub fn by_functions(&self) -> Vec<GrowthStack> {
+        let mut merged: Vec<GrowthStack> = Vec::new();
+        let mut stacks: Vec<&GrowthStack> = self.stacks.iter().collect();
+        stacks.sort_by_key(|stack| std::cmp::Reverse(stack.bytes));
+        for stack in stacks {
+            if let Some(known) = merged.iter_mut().find(|known| known.is_through_those_of(stack)) {
+                known.bytes = known.bytes.saturating_add(stack.bytes);
+            } else {
+                merged.push(stack.clone());
+            }
+        }
+        merged.sort_by_key(|stack| std::cmp::Reverse(stack.bytes));
+        merged
+    }
+}
+
+impl GrowthStack {
+    /// Its frames in user space, the kernel's where it has none; innermost first.
+    pub fn frames(&self) -> &[Frame] {
+        let user = self.user_stack.as_deref().filter(|frames| !frames.is_empty());
+        user.or(self.kernel_stack.as_deref()).unwrap_or_default()
+    }
+
+    fn is_through_those_of(&self, other: &Self) -> bool {
+        let is_one = |(one, other): (&Frame, &Frame)| {
+            if one.symbol.is_some() { one.symbol == other.symbol } else { one == other }
+        };
+        let (frames, others) = (self.frames(), other.frames());
+        (self.pid, &self.comm) == (other.pid, &other.comm)
+            && frames.len() == others.len()
+            && frames.iter().zip(others).all(is_one)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stacks_through_the_same_functions_of_a_process_are_one() {
+        let frame = |symbol: Option<&str>, offset| Frame {
+            symbol: symbol.map(str::to_owned),
+            offset: Some(offset),
+            ..Frame::default()
+        };
+        let stack = |pid, bytes, frames: &[Frame]| GrowthStack {
+            bytes,
+            pid: Some(pid),
+            comm: Some("app".to_owned()),
+            user_stack: Some(frames.to_vec()),
+            kernel_stack: None,
+        };
+        let (parse, main) = (|at| frame(Some("parse"), at), || frame(Some("main"), 1));
+        let growth = Growth {
+            stacks: vec![
+                stack(1, 30, &[parse(1), main()]),
+                stack(2, 25, &[parse(1), main()]),
+                stack(1, 20, &[main()]),
+                stack(1, 15, &[parse(2), main()]),
+                stack(1, 8, &[frame(None, 1)]),
+                stack(1, 7, &[frame(None, 2)]),
+            ],
+            ..Growth::default()
+        };
+        let merged = growth.by_functions();
+        let seen: Vec<_> = merged.iter().map(|stack| (stack.pid, stack.bytes)).collect();
+        assert_eq!(seen, [(Some(1), 45), (Some(2), 25), (Some(1), 20), (Some(1), 8), (Some(1), 7)]);
+        assert_eq!(merged[0].frames(), [parse(1), main()]);
+    }
+
+    #[test]
+    fn without_frames_in_user_space_those_in_the_kernel_count() {
+        let kernel = vec![Frame { symbol: Some("shmem_fault".to_owned()), ..Frame::default() }];
+        let stack = |user_stack, bytes| GrowthStack {
+            bytes,
+            pid: None,
+            comm: None,
+            user_stack,
+            kernel_stack: Some(kernel.clone()),
+        };
+        let growth = Growth {
+            stacks: vec![stack(None, 2), stack(Some(Vec::new()), 1)],
+            ..Growth::default()
+        };
+        let merged = growth.by_functions();
+        assert_eq!((merged.len(), merged[0].bytes), (1, 3));
+        assert_eq!(merged[0].frames(), kernel);
+    }
 }

@@ -175,8 +175,13 @@ fn common(facts: &Facts<'_>, holder: &Holder) -> Vec<String> {
     [kinds, swap, survives].into_iter().flatten().collect()
 }
 
-/// "grew by 2.1 MiB/s in the last minute, 300 KiB/s since ..."
+/// "grew by 2.1 MiB/s in the last minute, 300 KiB/s since ..."; what goes up and down has no pace, nor what
+/// was level before.
 fn pace(growth: &Growth) -> Option<String> {
+    let kind = growth.kind.as_deref().unwrap_or_default();
+    if kind == "sawtooth" || kind.starts_with("plateau") {
+        return None;
+    }
     let GrowthRate { last_minute, whole } = growth.rate_bytes_per_s.as_ref()?;
     let rate = |rate: Option<i64>| {
         let rate = u64::try_from(rate?).ok().filter(|rate| *rate > 0)?;

@@ -137,7 +137,10 @@ fn counters(facts: &Facts<'_>) -> impl Iterator<Item = (&'static str, u64, u64)>
 fn outlook(facts: &Facts<'_>) -> String {
     /// What people raise limits by.
     const STEP: u64 = 100 << 20;
-    let rate = facts.report.growth.as_ref().and_then(|growth| growth.rate_bytes_per_s.as_ref());
+    let growth = facts.report.growth.as_ref();
+    // What did not grow evenly before will not go on as it was on average.
+    let growth = growth.filter(|growth| growth.kind.as_deref() == Some("steady"));
+    let rate = growth.and_then(|growth| growth.rate_bytes_per_s.as_ref());
     let rate = rate.and_then(|rate| rate.last_minute.or(rate.whole));
     let Some(rate) = rate.and_then(|rate| u64::try_from(rate).ok()).filter(|rate| *rate > 0) else {
         return "is not known".to_owned();

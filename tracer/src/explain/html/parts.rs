@@ -254,7 +254,7 @@ const MOST_PLACES: usize = 12;
 
 /// The function that took it, often the libc's, and its caller.
 fn called(place: &growth::Place) -> String {
-    place.frames.iter().take(2).map(String::as_str).collect::<Vec<_>>().join(" < ")
+    place.functions.iter().take(2).map(String::as_str).collect::<Vec<_>>().join(" < ")
 }
 
 fn growth(grown: &Growth, zone: &TimeZone) -> Markup {

@@ -31,14 +31,21 @@ fn length(permille: u64, width: usize) -> usize {
     (permille * width + 500) / 1000
 }
 
-/// The curve in rows of columns, top row first: each column shows the latest point at or before it.
+/// The curve in rows of columns, top row first: each column shows the highest point of its time, the
+/// latest one before it where it has none.
 pub(super) fn chart(curve: &Curve, width: usize, rows: usize) -> Vec<String> {
     const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let mut points = curve.points.iter().peekable();
+    let mut latest = 0;
     let heights: Vec<usize> = (0..width)
         .map(|column| {
-            let across = column as u64 * 1000 / (width.max(2) as u64 - 1);
-            let point = curve.points.iter().rev().find(|point| point.across <= across);
-            length(point.map_or(0, |point| point.up), rows * 8)
+            let until = column as u64 * 1000 / (width.max(2) as u64 - 1);
+            let mut highest = None;
+            while let Some(point) = points.next_if(|point| point.across <= until) {
+                latest = point.up;
+                highest = highest.max(Some(point.up));
+            }
+            length(highest.unwrap_or(latest), rows * 8)
         })
         .collect();
     let row = |row: usize| {
@@ -79,5 +86,18 @@ mod tests {
             last_bytes: 1,
         };
         assert_eq!(chart(&curve, 3, 2), ["  █", " ██"]);
+    }
+
+    #[test]
+    fn a_peak_between_two_columns_is_not_lost() {
+        let point = |across, up| Point { across, up, limit: None };
+        let curve = Curve {
+            points: vec![point(0, 0), point(300, 1000), point(400, 500), point(1000, 1000)],
+            span: Duration::from_secs(1),
+            top_bytes: 1,
+            first_bytes: 0,
+            last_bytes: 1,
+        };
+        assert_eq!(chart(&curve, 5, 2), ["  █ █", "  ███"]);
     }
 }

@@ -217,6 +217,8 @@ pub(super) fn memory(page: &mut Page, report: &OomReport, zone: &TimeZone) {
 
 fn write_growth(page: &mut Page, growth: &Growth, zone: &TimeZone) {
     const CHART: usize = 64;
+    const PLACES: usize = 12;
+    const FUNCTIONS: usize = 6;
     if let Some(curve) = growth::curve(growth) {
         let top = units::bytes(curve.top_bytes);
         for (index, row) in chart(&curve, CHART, 4).iter().enumerate() {
@@ -231,21 +233,17 @@ fn write_growth(page: &mut Page, growth: &Growth, zone: &TimeZone) {
         page.note(&facts.join(", "));
     }
     let places = growth::places(growth);
-    if places.is_empty() {
-        return;
+    for place in places.iter().take(PLACES) {
+        let functions: Vec<&str> =
+            place.functions.iter().take(FUNCTIONS).map(String::as_str).collect();
+        let lead = format!("  {:>10} {:>5} ", place.size, place.share);
+        let whence = if functions.is_empty() { "" } else { ": " };
+        let sentence = format!("{}{whence}{}", place.process, functions.join(" < "));
+        page.words(&lead, Style::new(), &sentence);
     }
-    let mut table = Table::new(&[
-        ("taken", Kind::Number),
-        ("share", Kind::Number),
-        ("by", Kind::Number),
-        ("in", Kind::Text),
-    ]);
-    for place in places.iter().take(ROWS) {
-        let frames: Vec<&str> = place.frames.iter().take(6).map(String::as_str).collect();
-        let cells = [&place.size, &place.share, &place.process, &frames.join(" < ")];
-        table.row(Style::new(), cells.map(Clone::clone).to_vec());
+    if let Some(more @ 1..) = places.len().checked_sub(PLACES) {
+        page.note(&format!("and {more} more that took less"));
     }
-    page.table(&table);
 }
 
 /// What to change.

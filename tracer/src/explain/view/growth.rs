@@ -6,8 +6,8 @@ use jiff::tz::TimeZone;
 
 use super::{moment, percent, permille, safe, stacks::frame};
 use crate::{
-    report::{Growth, GrowthStack},
-    sink::text::{names, units},
+    report::{Frame, Growth, GrowthStack},
+    sink::text::{frame_name, layout::elide, names, units},
 };
 
 /// A point of the curve, both in thousandths of the picture.
@@ -76,18 +76,25 @@ pub(in crate::explain) struct Place {
     pub(in crate::explain) share: String,
     pub(in crate::explain) permille: u64,
     pub(in crate::explain) process: String,
-    /// User frames, innermost first; the kernel's where there is none.
+    /// Functions in user space, innermost first; the kernel's where there is none.
+    pub(in crate::explain) functions: Vec<String>,
+    /// The same with all that is known of them, of the stack with the most bytes.
     pub(in crate::explain) frames: Vec<String>,
+}
+
+/// What a frame is called, not longer than is read.
+fn function(frame: &Frame) -> String {
+    /// Names of templates have no end.
+    const COLUMNS: usize = 60;
+    elide(&frame_name(frame), COLUMNS)
 }
 
 /// The places, the largest first.
 pub(in crate::explain) fn places(growth: &Growth) -> Vec<Place> {
-    let total = growth.stacks.iter().map(|stack| stack.bytes).fold(0, u64::saturating_add);
-    let mut stacks: Vec<&GrowthStack> = growth.stacks.iter().collect();
-    stacks.sort_by_key(|stack| std::cmp::Reverse(stack.bytes));
-    let place = |stack: &&GrowthStack| {
+    let stacks = growth.by_functions();
+    let total = stacks.iter().map(|stack| stack.bytes).fold(0, u64::saturating_add);
+    let place = |stack: &GrowthStack| {
         let share = permille(stack.bytes, total).unwrap_or_default();
-        let user = stack.user_stack.as_ref().filter(|frames| !frames.is_empty());
         Place {
             size: units::bytes(stack.bytes),
             share: percent(share),
@@ -96,7 +103,8 @@ pub(in crate::explain) fn places(growth: &Growth) -> Vec<Place> {
                 || "on behalf of another cgroup".to_owned(),
                 |pid| names::task(stack.comm.as_deref(), None, pid),
             ),
-            frames: user.or(stack.kernel_stack.as_ref()).into_iter().flatten().map(frame).collect(),
+            functions: stack.frames().iter().map(function).collect(),
+            frames: stack.frames().iter().map(frame).collect(),
         }
     };
     stacks.iter().map(place).collect()

@@ -25,8 +25,9 @@ pub(super) fn write(block: &mut Block, report: &OomReport, detail: Detail) {
     };
     let mut section = block.section("growth");
     section.facts(curve(growth).into_iter().chain(pace(growth)));
-    let total = growth.stacks.iter().map(|stack| stack.bytes).fold(0, u64::saturating_add);
-    for stack in growth.stacks.iter().take(detail.rows(BRIEF)) {
+    let places = growth.by_functions();
+    let total = places.iter().map(|stack| stack.bytes).fold(0, u64::saturating_add);
+    for stack in places.iter().take(detail.rows(BRIEF)) {
         let (words, lead) = place(stack, total, detail);
         section.joined(&words, " < ", &lead, Style::new());
     }
@@ -41,15 +42,21 @@ fn curve(growth: &Growth) -> Option<String> {
     Some(format!("{} {from} to {to} in {span}", sparkline(&growth.curve, first.t_ns, span_ns)))
 }
 
-/// Usage at the end of each column's time, as a share of the most that usage or limit was.
+/// The highest usage of each column's time, as a share of the most that usage or limit was.
 fn sparkline(curve: &[GrowthPoint], since_ns: u64, span_ns: u64) -> String {
     let most = curve.iter().map(|point| point.usage_bytes.max(point.limit_bytes.unwrap_or(0)));
     let most = most.max().unwrap_or(1).max(1);
+    let mut points = curve.iter().peekable();
+    let mut latest = 0;
     let bar = |column: u64| {
         let until = u128::from(since_ns)
             + u128::from(span_ns) * u128::from(column + 1) / u128::from(COLUMNS);
-        let before = curve.iter().take_while(|point| u128::from(point.t_ns) <= until);
-        let usage = before.last().map_or(0, |point| point.usage_bytes);
+        let mut highest = None;
+        while let Some(point) = points.next_if(|point| u128::from(point.t_ns) <= until) {
+            latest = point.usage_bytes;
+            highest = highest.max(Some(latest));
+        }
+        let usage = highest.unwrap_or(latest);
         let step = u128::from(usage) * BARS.len() as u128 / (u128::from(most) + 1);
         BARS.get(usize::try_from(step).unwrap_or_default()).copied().unwrap_or(' ')
     };
@@ -75,9 +82,7 @@ fn place(stack: &GrowthStack, total: u64, detail: Detail) -> (Vec<String>, Strin
         |pid| names::task(stack.comm.as_deref(), None, pid),
     );
     let head = format!("{} ({percent} %) {process}", units::bytes(stack.bytes));
-    let user = stack.user_stack.as_ref().filter(|frames| !frames.is_empty());
-    let frames = user.or(stack.kernel_stack.as_ref()).into_iter().flatten();
-    let mut frames = frames.take(detail.rows(FRAMES)).map(name);
+    let mut frames = stack.frames().iter().take(detail.rows(FRAMES)).map(name);
     let first = frames.next().map_or_else(|| head.clone(), |frame| format!("{head}: {frame}"));
     (std::iter::once(first).chain(frames).collect(), "  ".to_owned())
 }
