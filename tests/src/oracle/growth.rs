@@ -82,7 +82,10 @@ fn kind(check: &mut Check, scenario: &Scenario, victim: &str, report: &Value) {
     match process.work {
         Work::Saw { mib, times } => {
             check.equal("it gives all back", says(report, "usage comes down again"), true);
-            check.equal("times that it came down", falls(curve, bytes(mib)), times);
+            // From the last peak it may fall and rise to the limit between two points.
+            let falls = falls(curve, bytes(mib));
+            let is_seen = falls == times || falls + 1 == times;
+            check.equal(&format!("it came down {times} times, here {falls}"), is_seen, true);
         }
         Work::Jump { mib, .. } => {
             // Before the jump, of which the second half of the time has nothing.
