@@ -6,6 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::events::Stat;
 
+/// Parts of `kernel`, the kernel's own memory of a memcg.
+pub const KERNEL_PARTS: [&str; 7] = [
+    "slab_unreclaimable",
+    "slab_reclaimable",
+    "kernel_stack",
+    "pagetables",
+    "sec_pagetables",
+    "percpu",
+    "vmalloc",
+];
+
 /// What one is counted in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -8,6 +8,8 @@ use super::victims;
 
 /// The recorder's points are a second apart. ns.
 const POINT_NS: i64 = 1_000_000_000;
+/// The hog charges more often than that, besides: where points are further apart it did not get to run. ns.
+const HELD_UP_NS: i64 = 1_200_000_000;
 /// A guest on a loaded host. ns.
 const SLACK_NS: i64 = 500_000_000;
 /// `MEMCG_CHARGE_BATCH` of each CPU. Bytes.
@@ -28,7 +30,7 @@ pub(super) fn judge(check: &mut Check, outlook: &Value, risk: &Value, kills: &[V
         return;
     };
     let at_ns = number(outlook, "boottime_ns");
-    let left_ns = number(kill, "boottime_ns") - at_ns;
+    let left_ns = number(kill, "boottime_ns") - at_ns - held_up_ns(at_ns, kill);
     let left_bytes = number(&kill["oom_memcg"], "usage_bytes") - number(risk, "usage_bytes");
     check.equal("it was told before the kill", left_ns > POINT_NS, true);
     on_the_curve(check, at_ns, risk, kill);
@@ -41,6 +43,14 @@ pub(super) fn judge(check: &mut Check, outlook: &Value, risk: &Value, kills: &[V
     check.near("growth, beside the report's own", told, whole, whole * PACE_PERCENT / 100);
     in_time(check, &risk["time_to_limit"], left_ns);
     grows(check, risk, kill);
+}
+
+/// How long the hog did not get to run after the outlook: nobody can foretell that.
+fn held_up_ns(at_ns: i64, kill: &Value) -> i64 {
+    let curve = kill["growth"]["curve"].as_array().into_iter().flatten();
+    let after = curve.map(|point| number(point, "t_ns")).filter(|&t_ns| t_ns >= at_ns);
+    let times: Vec<i64> = after.collect();
+    times.windows(2).map(|pair| (pair[1] - pair[0] - HELD_UP_NS).max(0)).sum()
 }
 
 /// memory.current as it was read is where the kernel's points before and after it are.
@@ -128,6 +138,23 @@ mod tests {
     #[test]
     fn what_came_as_it_was_told_agrees() {
         assert_eq!(disagreements(|_, _, _| ()), 0);
+    }
+
+    #[test]
+    fn what_nobody_can_foretell_is_not_held_against_it() {
+        let later = |_: &mut Value, _: &mut Value, kill: &mut Value| {
+            kill["boottime_ns"] = json!(9 * POINT_NS);
+            kill["growth"]["curve"][6]["t_ns"] = json!(9 * POINT_NS);
+        };
+        assert_eq!(disagreements(later), 0);
+        // Points all the way: it grew more slowly.
+        let slower = |_: &mut Value, _: &mut Value, kill: &mut Value| {
+            let point = |second_tenths: i64, mib: i64| json!({ "t_ns": second_tenths * POINT_NS / 10, "usage_bytes": mib * MIB });
+            kill["boottime_ns"] = json!(78 * POINT_NS / 10);
+            kill["growth"]["curve"] =
+                json!([point(30, 30), point(42, 37), point(54, 44), point(66, 51), point(78, 60)]);
+        };
+        assert_ne!(disagreements(slower), 0);
     }
 
     #[test]

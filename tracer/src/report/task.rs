@@ -232,6 +232,21 @@ pub struct Victim {
     pub shares_mm_with: Option<i32>,
 }
 
+impl Victim {
+    /// What is known of its memory: kinds and bytes.
+    pub fn memory(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let sizes = [
+            ("anon", self.anon_rss_bytes),
+            ("file", self.file_rss_bytes),
+            ("shmem", self.shmem_rss_bytes),
+            ("swap", self.swap_bytes),
+            ("page tables", self.pgtables_bytes),
+            ("virtual", self.total_vm_bytes),
+        ];
+        sizes.into_iter().filter_map(|(kind, size)| Some((kind, size?)))
+    }
+}
+
 /// What the reaper did to a victim's memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reaped {

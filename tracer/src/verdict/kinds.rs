@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::domain::percent;
 use crate::{
+    memcg_stat::KERNEL_PARTS,
     report::{OomReport, System},
     sink::text::units,
 };
@@ -25,18 +26,6 @@ pub(super) struct Kinds {
     /// Of that, by the kernel's names, the largest first.
     pub(super) kernel_parts: Vec<(&'static str, u64)>,
 }
-
-/// Parts of the kernel's own memory, as memory.stat names them. `sock` is not in `kernel`.
-const KERNEL_PARTS: [&str; 8] = [
-    "slab_unreclaimable",
-    "slab_reclaimable",
-    "kernel_stack",
-    "pagetables",
-    "sec_pagetables",
-    "percpu",
-    "vmalloc",
-    "sock",
-];
 
 impl Kinds {
     pub(super) fn of_memcg(report: &OomReport) -> Self {
@@ -78,7 +67,9 @@ fn of_stat(stat: &BTreeMap<String, u64>) -> Kinds {
     // The second name is that of cgroup v1.
     let either = |v2: &str, v1: &str| size(v2).or_else(|| size(v1));
     let shmem = size("shmem");
-    let parts = KERNEL_PARTS.into_iter().filter_map(|name| Some((name, size(name)?)));
+    // `sock` is not in `kernel`.
+    let parts = KERNEL_PARTS.into_iter().chain(["sock"]);
+    let parts = parts.filter_map(|name| Some((name, size(name)?)));
     let parts: Vec<_> = parts.collect();
     let sum = (!parts.is_empty()).then(|| total(parts.iter().map(|(_, size)| *size)));
     let with_sockets =

@@ -4,6 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::permille;
 use crate::{
+    memcg_stat::KERNEL_PARTS,
     report::{OomReport, System},
     sink::text::units,
 };
@@ -24,18 +25,8 @@ const WHOLES: [(&str, &[&str]); 6] = [
     ("rss", &["rss_huge"]),
     ("file", &["shmem", "file_mapped", "file_dirty", "file_writeback", "file_thp", "shmem_thp"]),
     ("cache", &["shmem", "mapped_file", "dirty", "writeback"]),
-    ("kernel", KERNEL),
+    ("kernel", &KERNEL_PARTS),
     ("sock", &[]),
-];
-
-const KERNEL: &[&str] = &[
-    "slab_unreclaimable",
-    "slab_reclaimable",
-    "kernel_stack",
-    "pagetables",
-    "sec_pagetables",
-    "percpu",
-    "vmalloc",
 ];
 
 /// The items, and what they are shares of.
@@ -53,7 +44,7 @@ fn of_stat(stat: &BTreeMap<String, u64>, usage: Option<u64>) -> Vec<Item> {
         WHOLES.iter().filter_map(|(name, parts)| Some((*name, size(name)?, *parts))).collect();
     // Kernels before 5.18 have no sum of their own memory: its parts stand for themselves.
     if !stat.contains_key("kernel") {
-        wholes.extend(KERNEL.iter().filter_map(|name| Some((*name, size(name)?, &[][..]))));
+        wholes.extend(KERNEL_PARTS.iter().filter_map(|name| Some((*name, size(name)?, &[][..]))));
     }
     wholes.sort_by_key(|(_, size, _)| Reverse(*size));
     let usage = usage

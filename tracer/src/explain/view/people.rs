@@ -61,16 +61,7 @@ fn pids(pid: i32, tid: Option<i32>, vpid: Option<i32>) -> String {
 }
 
 fn memory(victim: &Victim) -> Option<String> {
-    let sizes = [
-        ("anon", victim.anon_rss_bytes),
-        ("file", victim.file_rss_bytes),
-        ("shmem", victim.shmem_rss_bytes),
-        ("swap", victim.swap_bytes),
-        ("page tables", victim.pgtables_bytes),
-        ("virtual", victim.total_vm_bytes),
-    ];
-    let known = sizes.into_iter().filter_map(|(name, size)| Some((name, size?)));
-    let known = known.filter(|(_, size)| *size > 0);
+    let known = victim.memory().filter(|(_, size)| *size > 0);
     let told: Vec<String> =
         known.map(|(name, size)| format!("{name} {}", units::bytes(size))).collect();
     (!told.is_empty()).then(|| told.join(", "))

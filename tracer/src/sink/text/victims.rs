@@ -43,16 +43,7 @@ fn identity(victim: &Victim) -> impl Iterator<Item = String> {
 }
 
 fn memory(victim: &Victim) -> impl Iterator<Item = String> {
-    let sizes = [
-        ("anon", victim.anon_rss_bytes),
-        ("file", victim.file_rss_bytes),
-        ("shmem", victim.shmem_rss_bytes),
-        ("swap", victim.swap_bytes),
-        ("page tables", victim.pgtables_bytes),
-        ("virtual", victim.total_vm_bytes),
-    ];
-    let known = sizes.into_iter().filter_map(|(name, size)| Some((name, size?)));
-    known.map(|(name, size)| format!("{name} {}", units::bytes(size)))
+    victim.memory().map(|(name, size)| format!("{name} {}", units::bytes(size)))
 }
 
 fn write_cgroup(section: &mut Section<'_>, victim: &Victim) {
