@@ -14,7 +14,8 @@ use oomwhy_common::{
 #[map]
 pub(crate) static CURVES: LruHashMap<u64, Curve> = LruHashMap::with_max_entries(256, 0);
 
-/// What was charged, by process, place and CPU. 1.3 MiB with what the kernel adds.
+/// What was charged, by process, place and CPU. 1.3 MiB with what the kernel adds; the loader makes it larger
+/// on hosts with many CPUs.
 #[map]
 pub(crate) static CHARGED: LruHashMap<Charger, Charged> = LruHashMap::with_max_entries(8192, 0);
 

@@ -250,8 +250,8 @@ fn load(
     if !plan.programs.iter().any(|planned| planned.how == How::Kretprobe) {
         loader.map_max_entries("CALLS", 1);
     }
-    for name in growth::unused(plan) {
-        loader.map_max_entries(name, 1);
+    for (name, entries) in growth::sizes(&plan.programs, settings.possible_cpus) {
+        loader.map_max_entries(name, entries);
     }
     if let Some(bytes) = ring_bytes {
         loader.map_max_entries("RING", bytes);

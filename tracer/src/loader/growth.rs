@@ -9,7 +9,7 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{HashMap as BpfHashMap, Map, MapData, MapError, PerCpuArray},
+    maps::{HashMap as BpfHashMap, IterableMap as _, Map, MapData, MapError, PerCpuArray},
     programs::ProgramFd,
 };
 use oomwhy_common::growth::{self, Charged, Charger, Curve, KernelStack, UserStack};
@@ -18,15 +18,19 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::{LoadError, Probes, missing_map, other};
 use crate::{
     growth::HOOK,
-    kernel::plan::{How, Plan, Planned},
+    kernel::plan::{How, Planned},
     proc_file::ProcFile,
 };
 
 /// Those whose size is of no use without a recorder.
-const SIZED: [&str; 6] =
-    ["CURVES", "CHARGED", "USER_STACKS", "KERNEL_STACKS", "GROWERS", "CHARGES"];
-/// Entries of `CHARGED`: who reads it while it changes must come to an end.
-const MOST_CHARGERS: usize = 8192;
+const SIZED: [&str; 6] = ["CURVES", CHARGED, "USER_STACKS", "KERNEL_STACKS", "GROWERS", "CHARGES"];
+/// Where growth is counted.
+const CHARGED: &str = "CHARGED";
+/// Its entries on a small host: each CPU has entries of its own for a place.
+const CHARGERS: u32 = 8192;
+/// And for each CPU of a large one, which sets aside half of them (LOCAL_FREE_TARGET of
+/// kernel/bpf/bpf_lru_list.c).
+const CHARGERS_PER_CPU: u32 = 256;
 
 /// A map whose values are plain numbers.
 pub(super) type Words<const KEY: usize, const VALUE: usize> =
@@ -50,9 +54,12 @@ pub(super) fn program(ebpf: &Ebpf, plan: &[Planned]) -> Option<ProgramFd> {
     ebpf.program(name)?.fd().ok()?.try_clone().ok()
 }
 
-/// Maps that are as small as can be, without a recorder.
-pub(super) fn unused(plan: &Plan) -> &'static [&'static str] {
-    if plan.programs.iter().any(|planned| planned.hook == HOOK) { &[] } else { &SIZED }
+/// Maps that have another size than in the object: as small as can be without a recorder.
+pub(super) fn sizes(plan: &[Planned], possible_cpus: u32) -> Vec<(&'static str, u32)> {
+    if !plan.iter().any(|planned| planned.hook == HOOK) {
+        return SIZED.map(|name| (name, 1)).to_vec();
+    }
+    vec![(CHARGED, possible_cpus.saturating_mul(CHARGERS_PER_CPU).max(CHARGERS))]
 }
 
 impl Probes {
@@ -65,7 +72,7 @@ impl Probes {
         let mut take = |name| self.maps.remove(name).ok_or_else(|| missing_map(name));
         Ok(Some(GrowthMaps {
             curves: hash_map(take("CURVES")?).map_err(failed)?,
-            charged: hash_map(take("CHARGED")?).map_err(failed)?,
+            charged: hash_map(take(CHARGED)?).map_err(failed)?,
             user_stacks: hash_map(take("USER_STACKS")?).map_err(failed)?,
             kernel_stacks: hash_map(take("KERNEL_STACKS")?).map_err(failed)?,
             counters: take("GROWTH_COUNTERS")?.try_into().map_err(failed)?,
@@ -86,9 +93,11 @@ impl GrowthMaps {
     }
 
     /// Everything that was charged near a limit. Each key once: where one was pushed out while they were
-    /// read, the kernel began anew.
+    /// read, the kernel began anew; who reads what changes must come to an end.
     pub fn charged(&self) -> Vec<(Charger, Charged)> {
-        let entries: BTreeMap<_, _> = self.charged.iter().take(MOST_CHARGERS).flatten().collect();
+        let most = self.charged.map().info().map_or(CHARGERS, |info| info.max_entries());
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let entries: BTreeMap<_, _> = self.charged.iter().take(most).flatten().collect();
         let entry = |(key, value): ([u64; _], [u64; _])| {
             let key = Charger::read_from_bytes(key.as_bytes()).ok()?;
             Some((key, Charged::read_from_bytes(value.as_bytes()).ok()?))
@@ -129,5 +138,19 @@ impl GrowthMaps {
         };
         ProcFile::open(Path::new(&path)).ok()?.lines(see).ok()?;
         skipped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cpu_of_a_large_host_has_room_for_its_own_places() {
+        let planned = Planned { program: "counts", hook: HOOK, how: How::Fexit };
+        let of = |cpus| sizes(&[planned], cpus);
+        let sizes_of = [of(0), of(32), of(128)].concat();
+        assert_eq!(sizes_of, [8192, 8192, 32_768].map(|entries| ("CHARGED", entries)));
+        assert!(sizes(&[], 128).iter().all(|(_, entries)| *entries == 1));
     }
 }
