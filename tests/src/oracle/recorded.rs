@@ -18,10 +18,14 @@ const HELD_BACK: i64 = 2 * 64 * 4096;
 const PACE_PERCENT: i64 = 20;
 /// Of what a place charged: what is not its own (page tables) and what each CPU holds back. Percent.
 const BYTES_PERCENT: i64 = 10;
+/// What peaks that are alike may seem to grow by, bytes a second: a huge page may stay for a while.
+const LEVEL: i64 = 1 << 20;
+/// And no sooner than that is it foretold that they come to the limit, s.
+const NOT_SOON_S: f64 = 5.0;
 /// Where the hog takes memory.
 const FUNCTION: &str = "touch";
 
-/// One cgroup of an outlook, whose usage only grew until it was killed.
+/// One cgroup of an outlook, whose usage only grew until it was killed, or went up and down.
 pub(super) fn judge(check: &mut Check, outlook: &Value, risk: &Value, kills: &[Value]) {
     if risk["source"] != "recorder" {
         return;
@@ -29,6 +33,9 @@ pub(super) fn judge(check: &mut Check, outlook: &Value, risk: &Value, kills: &[V
     let Some(kill) = kills.iter().find(|kill| kill["oom_memcg"]["path"] == risk["path"]) else {
         return;
     };
+    if risk["growth_kind"] == "sawtooth" {
+        return level_peaks(check, risk);
+    }
     let at_ns = number(outlook, "boottime_ns");
     let left_ns = number(kill, "boottime_ns") - at_ns - held_up_ns(at_ns, kill);
     let left_bytes = number(&kill["oom_memcg"], "usage_bytes") - number(risk, "usage_bytes");
@@ -43,6 +50,14 @@ pub(super) fn judge(check: &mut Check, outlook: &Value, risk: &Value, kills: &[V
     check.near("growth, beside the report's own", told, whole, whole * PACE_PERCENT / 100);
     in_time(check, &risk["time_to_limit"], left_ns);
     grows(check, risk, kill);
+}
+
+/// It comes as high each time, until it takes all at once.
+fn level_peaks(check: &mut Check, risk: &Value) {
+    check.near("growth of its peaks", number(risk, "growth_bytes_per_s"), 0, LEVEL);
+    let soonest = risk["time_to_limit"]["earliest_s"].as_f64();
+    let is_near = soonest.is_some_and(|seconds| seconds < NOT_SOON_S);
+    check.equal(&format!("it is soon at the limit: {soonest:?}"), is_near, false);
 }
 
 /// How long the hog did not get to run after the outlook: nobody can foretell that.
@@ -155,6 +170,18 @@ mod tests {
                 json!([point(30, 30), point(42, 37), point(54, 44), point(66, 51), point(78, 60)]);
         };
         assert_ne!(disagreements(slower), 0);
+    }
+
+    #[test]
+    fn peaks_that_are_alike_are_not_said_to_grow() {
+        let saw = |growth: i64, earliest: f64| {
+            disagreements(|_, risk, _| {
+                risk["growth_kind"] = json!("sawtooth");
+                risk["growth_bytes_per_s"] = json!(growth);
+                risk["time_to_limit"]["earliest_s"] = json!(earliest);
+            })
+        };
+        assert_eq!([saw(-MIB / 2, 60.0), saw(4 * MIB, 60.0), saw(0, 0.4)], [0, 1, 1]);
     }
 
     #[test]

@@ -31,8 +31,11 @@ pub(super) const ALL: &[Scenario] = &[
             shaped("leak", "/leak", Some(170), Work::Anon { mib: 200 }),
             shaped("saw", "/saw", Some(120), Work::Saw { mib: 44, times: 2 }),
             // Up and down about as often as points are taken.
-            shaped("fast-saw", "/fast-saw", Some(25), Work::Saw { mib: 44, times: 12 }),
+            shaped("fast-saw", "/fast-saw", Some(25), Work::Saw { mib: 44, times: 15 }),
             shaped("jump", "/jump", None, Work::Jump { mib: 8, seconds: 11 }),
+            // What lasted less than ten seconds has no shape.
+            Step::Rest { seconds: 11 },
+            Step::Run(RISK_OF_SAW),
             Step::AwaitReports { outcome: "killed", count: 4 },
         ],
         victims: &[("fast-saw", 1), ("jump", 1), ("leak", 1), ("saw", 1)],
@@ -63,6 +66,17 @@ pub(super) const ALL: &[Scenario] = &[
         ..ONE_KILL
     },
 ];
+
+/// However near to its limit it is, and on its way up.
+const RISK_OF_SAW: Watcher = Watcher {
+    name: "risk",
+    args: &["risk", "-o", "json", "--cgroup", "/fast-saw", "--interval", "1h"],
+    ends: true,
+    lines: ("{\"schema\":1,\"type\":\"risk\"", 1, 1),
+    has: &["\"source\":\"recorder\"", "\"growth_kind\":\"sawtooth\""],
+    lacks: &["recorder_unused"],
+    ..WATCHER
+};
 
 const FROM_THE_START: Scenario =
     Scenario { options: &["--growth", "--growth-above", "0%"], ..ONE_KILL };

@@ -3,11 +3,12 @@
 //! `page_counter_try_charge` is the kernel's own sampler: it is called for every 64 pages that are
 //! charged to a memcg, and for every huge page. [`Recorder`] reads what the probe has kept when the
 //! OOM killer has chosen, and says which frames want names; the rest is pure: `select` takes what belongs to a memcg, `kind` names
-//! the shape of its curve.
+//! the shape of its curve, `teeth` finds its peaks and low points.
 
 mod kind;
 mod recorder;
 mod select;
+mod teeth;
 
 use std::collections::BTreeSet;
 
@@ -18,6 +19,7 @@ use crate::{events::Counter, report::Frame};
 pub use self::{
     kind::kind,
     recorder::{Charges, Grower, Read, Recorder},
+    teeth::{Tooth, teeth},
 };
 
 /// Where it is recorded.

@@ -2,10 +2,10 @@
 //!
 //! The points are of usage, each right after a charge. What is freed makes no point: the last one is
 //! memory.current, read now. Need is usage less what can be reclaimed, and that the readings tell: as
-//! it was in each, and before the first as it moved since.
+//! it was in each, and before the first as it moved since. Of what goes up and down only the peaks count.
 
 use super::forecast::{BATCH_BYTES, Sample, slope};
-use crate::growth::{Usage, kind};
+use crate::growth::{Tooth, Usage, kind, teeth};
 
 /// ns.
 const SECOND: u64 = 1_000_000_000;
@@ -57,8 +57,9 @@ pub fn trend(curve: &[Usage], read: Read<'_>) -> Option<Trend> {
         curve.iter().copied().take_while(|point| point.t_ns < now.at_ns).collect();
     points.push(now_point);
     let kind = kind(&points);
-    let window = window(&points, kind, ENOUGH_BYTES / page);
-    let (first, last) = (window.first()?, window.last()?);
+    let peaks = if kind == "sawtooth" { peaks(&points) } else { None };
+    let measured = peaks.unwrap_or_else(|| thinned(window(&points, kind, ENOUGH_BYTES / page)));
+    let (first, last) = (measured.first()?, measured.last()?);
     if last.t_ns - first.t_ns < SECOND {
         return None;
     }
@@ -70,7 +71,7 @@ pub fn trend(curve: &[Usage], read: Read<'_>) -> Option<Trend> {
         Sample { at_ns: point.t_ns, usage_bytes, need_bytes }
     };
     Some(Trend {
-        samples: thinned(window).iter().map(sample).collect(),
+        samples: measured.iter().map(sample).collect(),
         kind,
         growing_since_ns: growing_since(&points, BATCH_BYTES / page),
         history: seconds(&points).iter().map(|point| sample(point).need_bytes).collect(),
@@ -86,6 +87,17 @@ fn window<'a>(points: &'a [Usage], kind: &str, enough: u64) -> &'a [Usage] {
     let minute = points.get(first..).unwrap_or(points);
     let moved = minute.first().map_or(0, |first| now.usage.abs_diff(first.usage));
     if moved < enough && kind == "steady" { points } else { minute }
+}
+
+/// What goes up and down comes to its limit with a peak: these, and what is highest since. `None` where there
+/// are fewer than two.
+fn peaks(points: &[Usage]) -> Option<Vec<Usage>> {
+    let usages: Vec<u64> = points.iter().map(|point| point.usage).collect();
+    let peak = |tooth: &Tooth| points.get(tooth.peak).copied();
+    let mut peaks: Vec<Usage> = teeth(&usages).iter().filter_map(peak).collect();
+    let [_, .., Usage { usage: highest, .. }] = *peaks.as_slice() else { return None };
+    peaks.extend(points.last().map(|now| Usage { usage: now.usage.max(highest), ..*now }));
+    Some(thinned(&peaks))
 }
 
 /// Points that are far enough from each other for a step between them to be a pace.

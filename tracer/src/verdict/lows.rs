@@ -1,9 +1,11 @@
 //! The low points of a curve that goes up and down: whether all comes back. Pure.
 
-use crate::report::Growth;
+use crate::{
+    growth::{Tooth, teeth},
+    report::Growth,
+};
 
-/// What must lie between a high and a low point, and by what low points must differ to have moved; as a
-/// share of the curve's range.
+/// By what low points must differ to have moved; as a share of the curve's range.
 const MOVED_PERCENT: u64 = 25;
 
 /// The first low point and the last.
@@ -19,32 +21,12 @@ pub(super) struct Lows {
 pub(super) fn lows(growth: &Growth) -> Option<Lows> {
     let usages: Vec<u64> = growth.curve.iter().map(|point| point.usage_bytes).collect();
     let range = usages.iter().max()? - usages.iter().min()?;
-    let moved = u64::try_from(u128::from(range) * u128::from(MOVED_PERCENT) / 100).ok()?.max(1);
-    let lows = low_points(&usages, moved);
+    let low = |tooth: &Tooth| usages.get(tooth.low?).copied();
+    let lows: Vec<u64> = teeth(&usages).iter().filter_map(low).collect();
     let [first_bytes, .., last_bytes] = *lows.as_slice() else { return None };
-    let is_rising = last_bytes.saturating_sub(first_bytes) >= moved;
+    let rise = u128::from(last_bytes.saturating_sub(first_bytes));
+    let is_rising = rise > 0 && rise * 100 >= u128::from(range) * u128::from(MOVED_PERCENT);
     Some(Lows { first_bytes, last_bytes, is_rising })
-}
-
-/// Those after a fall by `moved` at least, and before such a rise.
-fn low_points(usages: &[u64], moved: u64) -> Vec<u64> {
-    let mut lows = Vec::new();
-    let mut high = 0;
-    let mut low: Option<u64> = None;
-    for &usage in usages {
-        match low {
-            None => {
-                high = usage.max(high);
-                low = (high - usage >= moved).then_some(usage);
-            }
-            Some(lowest) if usage.saturating_sub(lowest) >= moved => {
-                lows.push(lowest);
-                (high, low) = (usage, None);
-            }
-            Some(lowest) => low = Some(lowest.min(usage)),
-        }
-    }
-    lows
 }
 
 #[cfg(test)]

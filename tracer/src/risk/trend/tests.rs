@@ -128,3 +128,26 @@ fn less_than_a_second_and_points_after_the_reading_tell_nothing() {
     assert_eq!(told(&[(1000, 300)], &[(1000, 300, 0)]), None);
     assert_eq!(told(&[], &[(1000, 300, 0)]), None);
 }
+
+/// Up to a peak in four seconds, and down again in one.
+fn saw(peaks: &[u64]) -> Vec<(u64, u64)> {
+    let tooth = |(&peak, begin): (&u64, u64)| {
+        (0..=4).map(move |second| (1000 + begin * 5 + second, 100 + second * (peak - 100) / 4))
+    };
+    peaks.iter().zip(0..).flat_map(tooth).collect()
+}
+
+#[test]
+fn what_goes_up_and_down_grows_as_its_peaks_do() {
+    // In the middle of a rise, which tells nothing.
+    let flat = told(&saw(&[500, 500, 500, 500]), &[(1021, 200, 0)]).unwrap();
+    assert_eq!((flat.kind, rate(&flat.samples), likely(&flat)), ("sawtooth", Some(0), None));
+    let rising = told(&saw(&[500, 550, 600, 650]), &[(1021, 200, 0)]).unwrap();
+    assert_eq!(rising.kind, "sawtooth");
+    // From 500 MiB in second 4 to 650 in second 19, and not above that two seconds later.
+    assert_eq!(rate(&rising.samples), Some(150 * (1 << 20) / 17));
+    assert_eq!(likely(&rising), Some(42.4));
+    // Higher than ever.
+    let higher = told(&saw(&[500, 500, 500]), &[(1016, 800, 0)]).unwrap();
+    assert_eq!(higher.samples.last().unwrap().usage_bytes, 800 * MIB);
+}
