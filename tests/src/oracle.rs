@@ -170,7 +170,7 @@ fn one_kill(
     if let [(report, victim)] = mine.as_slice() {
         check.forbid(report);
         memory::victim(check, case.facts, report, victim, kill);
-        aftermath::judge(check, case.facts, report, victim);
+        aftermath::judge(check, case.facts, aftermath::Death { report, victim, reports });
         who::judge(check, case.facts, victim);
         stacks::judge(check, report, victim);
         who::judge(check, case.facts, &report["trigger"]);

@@ -12,8 +12,20 @@ const TOLERANCE_BYTES: i64 = 2 << 20;
 /// The workload that a tracer of processes holds on its way out for as long as it lives.
 const UNDEAD: &str = "undead";
 
+/// Victims whose deaths are nearer to each other than that may exit at the same time. ns.
+const COMPANY_NS: i64 = 100_000_000;
+
+/// A victim, its report, and all reports.
+#[derive(Clone, Copy)]
+pub(super) struct Death<'a> {
+    pub(super) report: &'a Value,
+    pub(super) victim: &'a Value,
+    pub(super) reports: &'a [Value],
+}
+
 /// Every victim is gone when its report is written, or is said to be stuck.
-pub(super) fn judge(check: &mut Check, facts: &Facts, report: &Value, victim: &Value) {
+pub(super) fn judge(check: &mut Check, facts: &Facts, death: Death<'_>) {
+    let victim = death.victim;
     if victim["comm"] == UNDEAD {
         check.equal(
             "exited_after_ns of one that is held",
@@ -23,7 +35,7 @@ pub(super) fn judge(check: &mut Check, facts: &Facts, report: &Value, victim: &V
         return;
     }
     let is_known = |key: &str| victim[key].as_i64().is_some_and(|ns| ns > 0);
-    let is_freed = is_known("freed_after_ns") || says_skipped(report, "victims[].freed_after_ns");
+    let is_freed = is_known("freed_after_ns") || says_skipped(death, "victims[].freed_after_ns");
     check.equal("freed_after_ns is known", is_freed, true);
     // Told early, an exit on another CPU can come before the mark.
     let is_optional = facts.tells_exits_early() && victim["exited_after_ns"].is_null();
@@ -36,16 +48,44 @@ pub(super) fn judge(check: &mut Check, facts: &Facts, report: &Value, victim: &V
         check.near("bytes that came back", back, resident, TOLERANCE_BYTES);
     } else if !check.is_locked_down()
         && is_known("freed_after_ns")
-        && !says_skipped(report, "victims[].freed_bytes")
+        && !says_skipped(death, "victims[].freed_bytes")
     {
         check.disagree("freed_bytes is absent".to_owned());
     }
 }
 
-/// The kernel does not run a probe on top of itself: two victims that exit on one CPU at the same
-/// time, one preempted by the other. It is rare, and the report says it.
-fn says_skipped(report: &Value, field: &str) -> bool {
+/// The kernel does not run a probe on top of itself: two processes that exit on one CPU at the same time,
+/// one preempted by the other. It is rare, and the report says it; here it is seen of victims only.
+fn says_skipped(death: Death<'_>, field: &str) -> bool {
+    let Death { report, reports, .. } = death;
     let mut missing = report["source"]["missing"].as_array().into_iter().flatten();
-    let has_company = report["victims"].as_array().is_some_and(|victims| victims.len() > 1);
-    has_company && missing.any(|entry| entry["field"] == field)
+    let at_ns = number(report, "boottime_ns");
+    let near = |other: &&Value| (number(other, "boottime_ns") - at_ns).abs() < COMPANY_NS;
+    let dead = reports.iter().filter(near).filter_map(|other| other["victims"].as_array());
+    dead.map(Vec::len).sum::<usize>() > 1 && missing.any(|entry| entry["field"] == field)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_skipped_probe_is_believed_where_others_died_at_the_same_time() {
+        let report = |at_ms: i64, victims: usize| {
+            json!({ "boottime_ns": at_ms * 1_000_000, "victims": vec![json!({}); victims],
+                "source": { "missing": [{ "field": "victims[].freed_bytes" }] } })
+        };
+        let believed = |reports: &[Value]| {
+            let death = Death { report: &reports[0], victim: &json!({}), reports };
+            says_skipped(death, "victims[].freed_bytes")
+        };
+        assert!(believed(&[report(1000, 2)]));
+        assert!(believed(&[report(1000, 1), report(1006, 1)]));
+        assert!(!believed(&[report(1000, 1), report(1200, 1)]));
+        let mut silent = report(1000, 2);
+        silent["source"] = json!({});
+        assert!(!believed(&[silent]));
+    }
 }

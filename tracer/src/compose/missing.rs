@@ -33,7 +33,7 @@ fn skipped(report: &mut OomReport, account: &Account) {
         report.source.missing.push(Missing {
             field: "victims[].freed_bytes".to_owned(),
             why:
-                "the kernel skips a probe that is interrupted by itself: another victim's exit on \
+                "the kernel skips a probe that is interrupted by itself: another process' exit on \
                   the same CPU"
                     .to_owned(),
         });
@@ -46,7 +46,7 @@ fn returning(report: &mut OomReport, account: &Account) {
         report.source.missing.push(Missing {
             field: "victims[].freed_after_ns".to_owned(),
             why: "its memory began to come back, and the end of that was not seen: it takes that \
-                  long, or the kernel skipped the probe, which another victim's exit on the same CPU \
+                  long, or the kernel skipped the probe, which another process' exit on the same CPU \
                   had interrupted"
                 .to_owned(),
         });
