@@ -107,6 +107,8 @@ pub(super) const ALL: &[Scenario] = &[
                 ],
             },
         ],
+        // It is held for ever, and looked at by the reaper after two seconds.
+        options: &["--close-after", "5s"],
         ..ONE_KILL
     },
     Scenario {
