@@ -142,7 +142,7 @@ fn invocation(bytes: &[u8], has: impl Fn(u64) -> bool + Copy) -> Result<Invocati
             .map(|frames| frames.copied().take_while(|&ip| ip != 0).collect()),
         user_stack: has(valid::USER_STACK)
             .then(|| event.user_stack.iter().take(event.user_frames as usize))
-            .map(|frames| frames.filter_map(user_frame).collect()),
+            .map(|frames| frames.map_while(user_frame).collect()),
     })
 }
 
@@ -162,13 +162,19 @@ fn whole_invocation(bytes: &[u8]) -> Result<InvocationEvent, Malformed> {
     Ok(event)
 }
 
+/// A frame; `None` behind the last one. An unwinder takes for a return address what lies where a frame
+/// pointer leads, whatever that is: what no address in user space can be ends the stack.
 pub(crate) fn user_frame(frame: &WireFrame) -> Option<UserFrame> {
+    /// x86-64 has 57 bits with five levels of page tables, half of them the kernel's; arm64 has 52.
+    const NO_ADDRESS: u64 = 1 << 56;
     match frame.status {
         1 => Some(UserFrame::File {
             build_id: hex(&frame.build_id),
             file_offset: frame.offset_or_ip,
         }),
-        2 => Some(UserFrame::Ip { ip: frame.offset_or_ip }),
+        2 if (1..NO_ADDRESS).contains(&frame.offset_or_ip) => {
+            Some(UserFrame::Ip { ip: frame.offset_or_ip })
+        }
         _ => None,
     }
 }

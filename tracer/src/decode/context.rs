@@ -22,7 +22,7 @@ pub(super) fn context(bytes: &[u8], has: impl Fn(u64) -> bool) -> Result<Context
         }
         context::PARENTS => Part::Parents(entries::<ParentEntry>(body)?.map(parent).collect()),
         context::USER_STACK => Part::UserStack(
-            entries(body)?.filter_map(|frame: WireFrame| user_frame(&frame)).collect(),
+            entries(body)?.map_while(|frame: WireFrame| user_frame(&frame)).collect(),
         ),
         part => Part::Unread(word(part)),
     };

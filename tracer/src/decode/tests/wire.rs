@@ -67,13 +67,15 @@ pub(super) fn invocation() -> InvocationEvent {
     event.considered = 40;
     event.choice_made = 1;
     event.kernel_frames = 4;
-    event.user_frames = 3;
+    event.user_frames = 4;
     event.message[..20].copy_from_slice(b"Out of memory\0stale!");
     // Behind a 0 the stack is over; what follows is of an earlier, deeper one.
     let frames = [0xffff_8000_0000_0010, 0xffff_8000_0000_0020, 0, 99];
     event.kernel_stack[..4].copy_from_slice(&frames);
-    for (frame, status) in event.user_stack.iter_mut().zip([1, 2, 0, 2]) {
-        *frame = UserFrame { status, build_id: [0xab; 20], offset_or_ip: 0x1234 };
+    // The third is no address: what an unwinder finds behind it is nothing either.
+    let frames = [(1, 0x1234), (2, 0x1234), (2, 0x0df3_c735_8948_000d), (2, 0x1234)];
+    for (frame, (status, offset_or_ip)) in event.user_stack.iter_mut().zip(frames) {
+        *frame = UserFrame { status, build_id: [0xab; 20], offset_or_ip };
     }
     event
 }
