@@ -1,15 +1,14 @@
 //! The guest's root file system: an uncompressed newc archive of static binaries. (Unpacking is
 //! what emulation is slow at, and nothing is gained by making the archive small.)
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::{self, ScopedJoinHandle};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use cpio::newc;
 use oomwhy_tests::matrix::Arch;
 use oomwhy_tests::plan::{BUSYBOX, GUEST_OOMWHY, GUEST_PATH, HOG, LAUNCHER, PASSWD, Plan};
@@ -47,25 +46,6 @@ pub(crate) struct Archives<'a> {
 impl<'a> Archives<'a> {
     pub(crate) const fn new(source: &'a Source) -> Self {
         Self { source, built: BTreeMap::new(), with_python: None }
-    }
-
-    /// Builds those for several architectures side by side: the end of each build is the work of one CPU.
-    pub(crate) fn build(&mut self, archs: &BTreeSet<Arch>) -> Result<()> {
-        if archs.len() < 2 || self.source.oomwhy.is_some() {
-            return Ok(());
-        }
-        let source = self.source;
-        let built: Result<Vec<(Arch, Initramfs)>> = thread::scope(|scope| {
-            let build = |&arch| (arch, scope.spawn(move || Initramfs::build(arch, source)));
-            let builds: Vec<_> = archs.iter().map(build).collect();
-            let joined = |(arch, build): (Arch, ScopedJoinHandle<'_, Result<Initramfs>>)| {
-                let built = build.join().map_err(|_| anyhow!("the build for {arch} panicked"))?;
-                Ok((arch, built?))
-            };
-            builds.into_iter().map(joined).collect()
-        });
-        self.built.extend(built?.into_iter().map(|(arch, built)| (arch, Arc::new(built))));
-        Ok(())
     }
 
     /// The archive for an architecture.

@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     thread::scope(|scope| {
         // The network beside the compiler. What cannot be had is told where it is used.
         scope.spawn(|| fetch(&kernels, &arguments.boots));
-        archives.build(&kernels.iter().map(|kernel| kernel.arch).collect())
+        kernels.iter().try_for_each(|kernel| archives.of(kernel.arch).map(drop))
     })?;
     let containers = containers::job(&kernels, &arguments.boots, &mut archives)?;
     let jobs = jobs(&kernels, &arguments.boots, &mut archives, &results)?;
