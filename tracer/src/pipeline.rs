@@ -526,7 +526,6 @@ fn is_global(body: &Body) -> bool {
     matches!(body, Body::Invocation(invocation) if invocation.is_memcg == Some(false))
 }
 
-/// The memcg whose limit it was, where somebody was chosen.
 /// In which memcg a choice was made, and how that stood then.
 fn chosen(event: &Event) -> Option<(u64, Chosen)> {
     match &event.body {

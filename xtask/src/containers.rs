@@ -55,14 +55,11 @@ pub(crate) fn job(
     boots: &[String],
     archives: &mut Archives<'_>,
 ) -> Result<Option<Job>> {
-    let Some(kernel) = kernel(kernels, boots) else { return Ok(None) };
-    Job::prepare(kernel, &*archives.of(kernel.arch)?).map(Some)
-}
-
-/// The one among these kernels that has the boot, where it is among these boots.
-pub(crate) fn kernel<'a>(kernels: &'a [Kernel], boots: &[String]) -> Option<&'a Kernel> {
     let is_chosen = boots.is_empty() || boots.iter().any(|boot| boot == BOOT);
-    kernels.iter().find(|kernel| kernel.name == KERNEL).filter(|_| is_chosen)
+    match kernels.iter().find(|kernel| kernel.name == KERNEL) {
+        Some(kernel) if is_chosen => Job::prepare(kernel, &*archives.of(kernel.arch)?).map(Some),
+        _ => Ok(None),
+    }
 }
 
 /// All that is fetched and built for the boot.

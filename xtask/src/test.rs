@@ -16,7 +16,7 @@ use oomwhy_tests::plan::{self, Boot, Plan};
 use crate::initramfs::{Archives, Initramfs, Source};
 use crate::kernels::{self, CachedKernel};
 use crate::vm::{Clock, Machine};
-use crate::{containers, debian_root, process, workspace};
+use crate::{containers, process, workspace};
 
 #[derive(clap::Args, Default)]
 pub(crate) struct Arguments {
@@ -43,11 +43,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let results = workspace::vm_results()?;
     let mut archives = Archives::new(&arguments.source);
-    thread::scope(|scope| {
-        // The network beside the compiler. What cannot be had is told where it is used.
-        scope.spawn(|| fetch(&kernels, &arguments.boots));
-        kernels.iter().try_for_each(|kernel| archives.of(kernel.arch).map(drop))
-    })?;
     let containers = containers::job(&kernels, &arguments.boots, &mut archives)?;
     let jobs = jobs(&kernels, &arguments.boots, &mut archives, &results)?;
     let mut queue: Vec<Box<dyn Fn() + Sync>> = Vec::new();
@@ -61,16 +56,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         judged => judged?,
     }
     compared
-}
-
-/// Puts into the cache what boots need.
-fn fetch(kernels: &[Kernel], boots: &[String]) {
-    for kernel in kernels {
-        let _ = kernels::cached(kernel);
-    }
-    if containers::kernel(kernels, boots).is_some() {
-        let _ = debian_root::cached();
-    }
 }
 
 /// One machine to boot.

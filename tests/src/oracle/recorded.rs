@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(disagreements(later), 0);
         // Points all the way: it grew more slowly.
         let slower = |_: &mut Value, _: &mut Value, kill: &mut Value| {
-            let point = |second_tenths: i64, mib: i64| json!({ "t_ns": second_tenths * POINT_NS / 10, "usage_bytes": mib * MIB });
+            let point = |tenths: i64, mib: i64| json!({ "t_ns": tenths * POINT_NS / 10, "usage_bytes": mib * MIB });
             kill["boottime_ns"] = json!(78 * POINT_NS / 10);
             kill["growth"]["curve"] =
                 json!([point(30, 30), point(42, 37), point(54, 44), point(66, 51), point(78, 60)]);

@@ -19,7 +19,7 @@ use crate::{events::Counter, report::Frame};
 pub use self::{
     kind::kind,
     recorder::{Charges, Grower, Read, Recorder},
-    teeth::{Tooth, teeth},
+    teeth::{Tooth, moved, teeth},
 };
 
 /// Where it is recorded.

@@ -1,7 +1,9 @@
 //! A curve that goes up and down: its peaks and its low points. Pure.
 
-/// What must lie between a peak and a low point, as a share of the curve's range.
-const MOVED_PERCENT: u64 = 25;
+/// By how much usage must have moved to count: a quarter of the curve's range, and something.
+pub fn moved(usages: &[u64]) -> Option<u64> {
+    Some(((usages.iter().max()? - usages.iter().min()?) / 4).max(1))
+}
 
 /// Once up and down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,11 +16,8 @@ pub struct Tooth {
 
 /// The peaks from which usage fell, and the low points from which it rose again.
 pub fn teeth(usages: &[u64]) -> Vec<Tooth> {
-    let (Some(least), Some(most)) = (usages.iter().min(), usages.iter().max()) else {
-        return Vec::new();
-    };
-    let moved = u128::from(most - least) * u128::from(MOVED_PERCENT) / 100;
-    let has_moved = |from: u64, to: u64| u128::from(to.saturating_sub(from)) >= moved.max(1);
+    let Some(moved) = moved(usages) else { return Vec::new() };
+    let has_moved = |from: u64, to: u64| to.saturating_sub(from) >= moved;
     let mut teeth = Vec::new();
     let mut peak = (0, 0);
     let mut low: Option<(u64, usize)> = None;

@@ -26,7 +26,7 @@ use jiff::{Timestamp, ZonedDateTime, tz::TimeZone};
 
 use self::layout::Block;
 pub(crate) use self::{
-    growth::name as frame_name,
+    growth::{highest, name as frame_name},
     layout::{columns, elide, take_columns},
     units::bytes,
 };

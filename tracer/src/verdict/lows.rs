@@ -1,12 +1,9 @@
 //! The low points of a curve that goes up and down: whether all comes back. Pure.
 
 use crate::{
-    growth::{Tooth, teeth},
+    growth::{Tooth, moved, teeth},
     report::Growth,
 };
-
-/// By what low points must differ to have moved; as a share of the curve's range.
-const MOVED_PERCENT: u64 = 25;
 
 /// The first low point and the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,12 +17,10 @@ pub(super) struct Lows {
 /// `None` where usage did not come down and go up again at least twice.
 pub(super) fn lows(growth: &Growth) -> Option<Lows> {
     let usages: Vec<u64> = growth.curve.iter().map(|point| point.usage_bytes).collect();
-    let range = usages.iter().max()? - usages.iter().min()?;
     let low = |tooth: &Tooth| usages.get(tooth.low?).copied();
     let lows: Vec<u64> = teeth(&usages).iter().filter_map(low).collect();
     let [first_bytes, .., last_bytes] = *lows.as_slice() else { return None };
-    let rise = u128::from(last_bytes.saturating_sub(first_bytes));
-    let is_rising = rise > 0 && rise * 100 >= u128::from(range) * u128::from(MOVED_PERCENT);
+    let is_rising = last_bytes.saturating_sub(first_bytes) >= moved(&usages)?;
     Some(Lows { first_bytes, last_bytes, is_rising })
 }
 

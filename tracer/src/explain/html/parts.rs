@@ -249,9 +249,6 @@ pub(super) fn memory(report: &OomReport, zone: &TimeZone) -> Markup {
     }
 }
 
-/// Places in the code that are listed; the flame graph has all.
-const MOST_PLACES: usize = 12;
-
 /// The function that took it, often the libc's, and its caller.
 fn called(place: &growth::Place) -> String {
     place.functions.iter().take(2).map(String::as_str).collect::<Vec<_>>().join(" < ")
@@ -264,7 +261,7 @@ fn growth(grown: &Growth, zone: &TimeZone) -> Markup {
         p.note { (growth::facts(grown, zone).join(", ")) }
         @if !places.is_empty() {
             h3 { "Taken by, and where in the code" }
-            @for place in places.iter().take(MOST_PLACES) {
+            @for place in places.iter().take(growth::MOST_PLACES) {
                 details.place {
                     summary {
                         (bar(place.permille, "used"))
@@ -274,7 +271,7 @@ fn growth(grown: &Growth, zone: &TimeZone) -> Markup {
                     ol.stack { @for frame in &place.frames { li { code { (frame) } } } }
                 }
             }
-            @if places.len() > MOST_PLACES { p.note { (places.len() - MOST_PLACES) " more took less" } }
+            @if places.len() > growth::MOST_PLACES { p.note { (places.len() - growth::MOST_PLACES) " more took less" } }
         }
     }
 }

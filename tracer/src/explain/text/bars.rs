@@ -1,6 +1,6 @@
 //! Bars and curves of block characters, readable without color.
 
-use crate::explain::view::growth::Curve;
+use crate::{explain::view::growth::Curve, sink::text::highest};
 
 /// A bar of so many columns: full blocks, then dots.
 pub(super) fn bar(permille: u64, width: usize) -> String {
@@ -35,19 +35,9 @@ fn length(permille: u64, width: usize) -> usize {
 /// latest one before it where it has none.
 pub(super) fn chart(curve: &Curve, width: usize, rows: usize) -> Vec<String> {
     const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let mut points = curve.points.iter().peekable();
-    let mut latest = 0;
-    let heights: Vec<usize> = (0..width)
-        .map(|column| {
-            let until = column as u64 * 1000 / (width.max(2) as u64 - 1);
-            let mut highest = None;
-            while let Some(point) = points.next_if(|point| point.across <= until) {
-                latest = point.up;
-                highest = highest.max(Some(point.up));
-            }
-            length(highest.unwrap_or(latest), rows * 8)
-        })
-        .collect();
+    let ends = (0..width).map(|column| column as u64 * 1000 / (width.max(2) as u64 - 1));
+    let points = curve.points.iter().map(|point| (point.across, point.up));
+    let heights: Vec<usize> = highest(points, ends).map(|up| length(up, rows * 8)).collect();
     let row = |row: usize| {
         let floor = (rows - 1 - row) * 8;
         let column = |height: &usize| EIGHTHS[height.saturating_sub(floor).min(8)];

@@ -217,7 +217,6 @@ pub(super) fn memory(page: &mut Page, report: &OomReport, zone: &TimeZone) {
 
 fn write_growth(page: &mut Page, growth: &Growth, zone: &TimeZone) {
     const CHART: usize = 64;
-    const PLACES: usize = 12;
     const FUNCTIONS: usize = 6;
     if let Some(curve) = growth::curve(growth) {
         let top = units::bytes(curve.top_bytes);
@@ -233,7 +232,7 @@ fn write_growth(page: &mut Page, growth: &Growth, zone: &TimeZone) {
         page.note(&facts.join(", "));
     }
     let places = growth::places(growth);
-    for place in places.iter().take(PLACES) {
+    for place in places.iter().take(growth::MOST_PLACES) {
         let functions: Vec<&str> =
             place.functions.iter().take(FUNCTIONS).map(String::as_str).collect();
         let lead = format!("  {:>10} {:>5} ", place.size, place.share);
@@ -241,7 +240,7 @@ fn write_growth(page: &mut Page, growth: &Growth, zone: &TimeZone) {
         let sentence = format!("{}{whence}{}", place.process, functions.join(" < "));
         page.words(&lead, Style::new(), &sentence);
     }
-    if let Some(more @ 1..) = places.len().checked_sub(PLACES) {
+    if let Some(more @ 1..) = places.len().checked_sub(growth::MOST_PLACES) {
         page.note(&format!("and {more} more that took less"));
     }
 }

@@ -82,6 +82,9 @@ pub(in crate::explain) struct Place {
     pub(in crate::explain) frames: Vec<String>,
 }
 
+/// Places that are listed; a flame graph has all.
+pub(in crate::explain) const MOST_PLACES: usize = 12;
+
 /// What a frame is called, not longer than is read.
 fn function(frame: &Frame) -> String {
     /// Names of templates have no end.

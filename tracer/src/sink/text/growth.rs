@@ -46,21 +46,33 @@ fn curve(growth: &Growth) -> Option<String> {
 fn sparkline(curve: &[GrowthPoint], since_ns: u64, span_ns: u64) -> String {
     let most = curve.iter().map(|point| point.usage_bytes.max(point.limit_bytes.unwrap_or(0)));
     let most = most.max().unwrap_or(1).max(1);
-    let mut points = curve.iter().peekable();
-    let mut latest = 0;
-    let bar = |column: u64| {
-        let until = u128::from(since_ns)
-            + u128::from(span_ns) * u128::from(column + 1) / u128::from(COLUMNS);
-        let mut highest = None;
-        while let Some(point) = points.next_if(|point| u128::from(point.t_ns) <= until) {
-            latest = point.usage_bytes;
-            highest = highest.max(Some(latest));
-        }
-        let usage = highest.unwrap_or(latest);
+    let ends = (1..=COLUMNS).map(|column| {
+        u128::from(since_ns) + u128::from(span_ns) * u128::from(column) / u128::from(COLUMNS)
+    });
+    let points = curve.iter().map(|point| (u128::from(point.t_ns), point.usage_bytes));
+    let bar = |usage: u64| {
         let step = u128::from(usage) * BARS.len() as u128 / (u128::from(most) + 1);
         BARS.get(usize::try_from(step).unwrap_or_default()).copied().unwrap_or(' ')
     };
-    (0..COLUMNS).map(bar).collect()
+    highest(points, ends).map(bar).collect()
+}
+
+/// The highest value of each column's time, the latest one before it where it has none. Points: time and
+/// value, oldest first. A column's time ends where it says.
+pub(crate) fn highest<T: PartialOrd>(
+    points: impl Iterator<Item = (T, u64)>,
+    ends: impl Iterator<Item = T>,
+) -> impl Iterator<Item = u64> {
+    let mut points = points.peekable();
+    let mut latest = 0;
+    ends.map(move |end| {
+        let mut highest = None;
+        while let Some((_, value)) = points.next_if(|(at, _)| *at <= end) {
+            latest = value;
+            highest = highest.max(Some(value));
+        }
+        highest.unwrap_or(latest)
+    })
 }
 
 fn pace(growth: &Growth) -> Vec<String> {
