@@ -3,10 +3,7 @@
 
 use jiff::tz::TimeZone;
 use libfuzzer_sys::fuzz_target;
-use oomwhy::{
-    explain::{Form, render},
-    report::Record,
-};
+use oomwhy::testing::{Form, Record, render};
 
 /// What stands between angle brackets in a page: that much and nothing else is ours.
 const ELEMENTS: &str = "html head meta title style body main article header section h1 h2 h3 p b i \

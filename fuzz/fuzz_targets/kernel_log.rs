@@ -4,10 +4,7 @@
 use std::collections::BTreeSet;
 
 use libfuzzer_sys::fuzz_target;
-use oomwhy::{
-    kmsg::{Context, Lines, Log},
-    report::OomReport,
-};
+use oomwhy::testing::{Context, Lines, Log, OomReport};
 
 fuzz_target!(|data: &[u8]| {
     let mut lines = Lines::new(data);

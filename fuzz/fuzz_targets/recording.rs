@@ -5,9 +5,7 @@
 use std::{cell::RefCell, fs, io, rc::Rc};
 
 use libfuzzer_sys::fuzz_target;
-use oomwhy::{
-    filter::Filter, pipeline::Pipeline, replay::replay, report::Record, sink::json::JsonSink,
-};
+use oomwhy::testing::{Filter, JsonSink, Pipeline, Record, replay};
 
 fuzz_target!(|data: &[u8]| {
     let path = format!("/dev/shm/oomwhy-fuzz-{}", std::process::id());

@@ -1,68 +1,48 @@
 //! oomwhy: why did the OOM killer kill that?
 //!
 //! ```text
-//! kernel hook -> probe -> emit | ring buffer | ring -> decode -> assemble -> enrich -> report -> sinks
-//! '----- tracer-ebpf -----'  '- tracer-common -'  '------------------ this crate ---------------'
+//! kernel hook -> probe -> emit | ring buffer | ring -> decode -> assemble -> enrich -> compose -> sinks
+//! '----- tracer-ebpf -----'  '- tracer-common -'  '------------------ this crate ----------------'
 //! ```
 //!
-//! Modules in the order in which data flows.
+//! The modules depend on each other in one direction: ARCHITECTURE.md has the order, and
+//! `cargo xtask ci` checks it.
 
-pub mod check;
-pub mod cli;
-pub mod command;
-pub mod exit;
+mod bpf;
+mod cli;
+mod commands;
+mod compose;
+mod enrich;
+mod fmt;
+mod growth;
+mod history;
+mod host;
+mod kmsg;
+mod model;
+mod output;
+mod pipeline;
+mod risk;
+mod symbolize;
 
-pub mod kernel;
-pub mod least_privilege;
-pub mod loader;
-pub mod permission;
-#[cfg(feature = "probe-log")]
-pub mod probe_log;
-pub mod ring;
+#[doc(hidden)]
+pub mod testing;
 
-pub mod decode;
-pub mod events;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
-pub mod assemble;
-pub mod gaps;
-pub mod journal;
-pub mod kmsg;
-pub mod once;
-pub mod recording;
+use clap::Parser;
 
-pub mod cgroup_paths;
-pub mod clock;
-pub mod enrich;
-pub mod group_counter;
-pub mod kernel_symbols;
-pub mod kill_counter;
-pub mod own_child;
-pub mod proc_file;
-pub mod system;
-pub mod user_symbols;
-pub mod victim_proc;
-
-pub mod compose;
-pub mod fingerprint;
-pub mod gfp;
-pub mod host;
-pub mod memcg_stat;
-pub mod report;
-pub mod verdict;
-
-pub mod filter;
-pub mod kernel_log;
-pub mod live;
-pub mod pipeline;
-pub mod replay;
-pub mod risk;
-pub mod self_test;
-
-pub mod sanitize;
-pub mod sink;
-
-pub mod explain;
-pub mod flame;
-pub mod footprint;
-pub mod growth;
-pub mod history;
+/// Parses the command line, runs the command, and returns its exit code. Errors go to stderr.
+pub fn main() -> ExitCode {
+    let Err(commands::Failure { exit, message }) = commands::run(cli::Cli::parse().command())
+    else {
+        return ExitCode::SUCCESS;
+    };
+    if !message.is_empty() {
+        // stderr may be closed; the exit code reports the failure as well.
+        let _ = writeln!(io::stderr(), "oomwhy: {message}");
+    }
+    exit.into()
+}

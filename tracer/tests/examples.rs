@@ -15,7 +15,7 @@ use std::{
 };
 
 use clap::{CommandFactory, Parser};
-use oomwhy::cli::Cli;
+use oomwhy::testing::Cli;
 use tempfile::tempdir;
 
 /// Commands whose examples are run; the others trace.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use oomwhy::history::store::{Limits, Store};
+use oomwhy::testing::{Limits, Store};
 use serde_json::Value;
 use tempfile::tempdir;
 

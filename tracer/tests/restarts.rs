@@ -14,18 +14,9 @@ use std::{
     rc::Rc,
 };
 
-use oomwhy::{
-    assemble::Account,
-    compose::Findings,
-    filter::Filter,
-    journal::{Entry, Journal, Slot, Slots},
-    once::{OnceOutput, Telling, told},
-    pipeline::{FactSource, Pipeline},
-    recording::{Fact, Frame, Recording, read},
-    sink::{
-        json::JsonSink,
-        text::{Detail, TextSink},
-    },
+use oomwhy::testing::{
+    Account, Detail, Entry, Fact, FactSource, Filter, Findings, Frame, Journal, JsonSink,
+    OnceOutput, Pipeline, Recording, Slot, Slots, Telling, TextSink, read, told,
 };
 use serde_json::Value;
 

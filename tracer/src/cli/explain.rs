@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 
 use super::{ColorArgs, Destination, DirArgs};
-use crate::explain::Form;
+use crate::output::explain::Form;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

@@ -3,7 +3,7 @@
 use oomwhy_common::event::{candidate, mm};
 
 use super::Facts;
-use crate::{
+use crate::model::{
     events::{Candidate, Memory},
     report::{self, Candidates, WhyNot, lossy},
 };

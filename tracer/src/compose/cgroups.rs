@@ -3,8 +3,10 @@
 use super::Facts;
 use crate::{
     enrich::container,
-    events::{CgroupPath, Counter, Invocation, Level, Levels, Memcg, Name},
-    report::{Cgroup, Home, LimitLevel, OomMemcg, OomReport, lossy},
+    model::{
+        events::{CgroupPath, Counter, Invocation, Level, Levels, Memcg, Name},
+        report::{Cgroup, Home, LimitLevel, OomMemcg, OomReport, lossy},
+    },
 };
 
 /// A limit in bytes, or that there is none.

@@ -4,11 +4,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{Facts, kernel_frames};
 use crate::{
-    events::Invocation,
-    growth::{HOOK, Place, Recorded, Usage, kind},
-    report::{Frame, Growth, GrowthPoint, GrowthRate, GrowthStack, Missing, lossy},
-    sink::text::units,
-    user_symbols::Name,
+    fmt::units,
+    growth::kind,
+    model::{
+        events::Invocation,
+        names::Name,
+        recorded_growth::{HOOK, Place, Recorded, Usage},
+        report::{Frame, Growth, GrowthPoint, GrowthRate, GrowthStack, Missing, lossy},
+    },
 };
 
 /// ns.

@@ -1,7 +1,7 @@
 //! What a report lacks that is made of `oom:mark_victim` alone.
 
-use crate::{
-    assemble::Account,
+use crate::model::{
+    account::Account,
     events::Mark,
     report::{Missing, OomReport, Parent, Who},
 };

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{
-    assemble::{Account, Aftermath, Stage},
-    compose::Findings,
+use crate::model::{
+    account::{Account, Stage},
+    aftermath::Aftermath,
+    facts::Findings,
     report::{Frame, Missing, OomReport, Outcome, Reason},
 };
 

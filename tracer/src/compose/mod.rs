@@ -2,63 +2,31 @@
 
 mod candidates;
 mod cgroups;
+pub(crate) mod fingerprint;
 mod growth;
 mod marks;
 mod missing;
+pub(crate) mod names;
 mod outcome;
 mod system;
+pub(crate) mod verdict;
 mod victims;
 mod who;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
-use crate::{
-    assemble::Account,
-    enrich::{metadata::ContainerNames, process::ProcessFiles},
+use crate::model::{
+    account::Account,
     events::{Invocation, Task, UserFrame},
+    facts::Findings,
     gfp,
     host::Host,
     memcg_stat,
+    names::named_frame,
     report::{Constraint, Frame, GfpMask, OomReport, Source, Trigger, lossy},
-    user_symbols::{Name, Place, UserNames},
 };
-
-/// A resolved kernel address.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Symbol {
-    /// Function.
-    pub name: String,
-    /// Bytes from its start.
-    pub offset: u64,
-    /// Module, for functions outside the kernel proper.
-    pub module: Option<String>,
-}
-
-/// Facts that userspace found out, besides the records. Kept in recordings.
-#[derive(Clone, Debug, Default)]
-pub struct Findings {
-    /// Kernel addresses.
-    pub symbols: BTreeMap<u64, Symbol>,
-    /// Paths of cgroups whose names the kernel did not let us read.
-    pub cgroup_paths: BTreeMap<u64, String>,
-    /// Names of users.
-    pub users: BTreeMap<u32, String>,
-    /// Names of containers by their ids, and of pods by their uids.
-    pub containers: BTreeMap<String, ContainerNames>,
-    /// What /proc told, by invocation and process.
-    pub processes: BTreeMap<(u64, i32), ProcessFiles>,
-    /// Names of frames in user space, by invocation and process.
-    pub user_names: BTreeMap<(u64, i32), UserNames>,
-    /// Invocations for which they were asked.
-    pub names_asked: BTreeSet<u64>,
-    /// `CLOCK_REALTIME` less `CLOCK_BOOTTIME`, where it has moved since the start. ns.
-    pub realtime_offset_ns: Option<i64>,
-    /// Records lost since the previous report.
-    pub drops: u64,
-}
 
 /// Everything that a part of the report is made from.
 #[derive(Clone, Copy)]
@@ -80,7 +48,7 @@ impl Facts<'_> {
 }
 
 /// Makes the report of one account.
-pub fn compose(account: &Account, host: &Host, findings: &Findings) -> OomReport {
+pub(crate) fn compose(account: &Account, host: &Host, findings: &Findings) -> OomReport {
     let facts = Facts { account, host, findings };
     let outcome = outcome::outcome(account, host);
     let started = account.invocation.as_ref().map_or(account.first_ns, |it| it.started_ns);
@@ -259,36 +227,7 @@ fn kernel_frame(findings: &Findings, ip: u64) -> Frame {
 /// Frames of the process `pid`, by its own names.
 fn user_frames(facts: Facts<'_>, pid: i32, frames: &[UserFrame]) -> Vec<Frame> {
     let names = facts.findings.user_names.get(&(facts.account.seq, pid));
-    frames.iter().map(|frame| user_frame(names, frame)).collect()
-}
-
-/// A frame as it is known before anybody has looked for its name.
-pub fn unnamed(frame: &UserFrame) -> Frame {
-    user_frame(None, frame)
-}
-
-fn user_frame(names: Option<&UserNames>, frame: &UserFrame) -> Frame {
-    let (name, place) = match frame {
-        UserFrame::File { build_id, file_offset } => {
-            let is_it = |(place, _): &&(Place, Name)| {
-                place.build_id == *build_id && place.file_offset == *file_offset
-            };
-            let name = names.and_then(|names| names.places.iter().find(is_it));
-            let place = Frame {
-                build_id: Some(build_id.clone()),
-                file_offset: Some(*file_offset),
-                ..Frame::default()
-            };
-            (name.map(|(_, name)| name), place)
-        }
-        UserFrame::Ip { ip } => {
-            let name = names.and_then(|names| names.addresses.iter().find(|(it, _)| it == ip));
-            let place = Frame { ip: Some(format!("{ip:#x}")), ..Frame::default() };
-            (name.map(|(_, name)| name), place)
-        }
-    };
-    let Name { symbol, offset, file } = name.cloned().unwrap_or_default();
-    Frame { symbol, offset, file, ..place }
+    frames.iter().map(|frame| named_frame(names, frame)).collect()
 }
 
 /// Same events, same id: boot, entry into `out_of_memory`, thread that entered.

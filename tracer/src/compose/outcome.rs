@@ -1,7 +1,7 @@
 //! How an invocation ended, and why that victim.
 
-use crate::{
-    assemble::Account,
+use crate::model::{
+    account::Account,
     events::{Chosen, End, Invocation},
     host::Host,
     report::{Constraint, Outcome, Reason},

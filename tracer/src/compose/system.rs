@@ -1,7 +1,7 @@
 //! The host's memory, with its age.
 
 use super::Facts;
-use crate::report::System;
+use crate::model::report::System;
 
 /// `started_ns`: entry into `out_of_memory`, `CLOCK_BOOTTIME`.
 pub(super) fn system(facts: Facts<'_>, started_ns: u64) -> Option<System> {

@@ -13,10 +13,11 @@ mod who;
 use serde_json::{Value, json};
 
 use self::parts::{account, candidate, candidates, choice, end, host, invocation, victim};
-use super::{Findings, compose};
-use crate::{
-    assemble::Account,
+use super::compose;
+use crate::model::{
+    account::Account,
     events::{Counter, Memcg, Name, Reclaimed, Repeats},
+    facts::Findings,
     report::{Missing, OomReport, Record, System},
 };
 

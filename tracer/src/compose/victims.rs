@@ -3,8 +3,8 @@
 use oomwhy_common::event::mm;
 
 use super::{Facts, cgroups, who};
-use crate::{
-    assemble::{Aftermath, is_left},
+use crate::model::{
+    aftermath::{Aftermath, is_left},
     events::{self, Memory},
     report::{Candidate, Candidates, Reaped, Victim, lossy},
 };

@@ -1,10 +1,11 @@
 //! Who trigger and victims are.
 
 use super::Facts;
-use crate::{
-    assemble::{Account, Stage, TaskContext},
+use crate::model::{
+    account::{Account, Stage},
     events::{self, Name, Task},
     report::{Missing, Parent, Who, hex, lossy},
+    task_context::TaskContext,
 };
 
 /// Who a process is, by what the probes read in its own context; what they did not, by what
@@ -86,7 +87,7 @@ fn note(
     whose: &str,
     pid: i32,
     context: Option<&TaskContext>,
-    host: &crate::host::Host,
+    host: &crate::model::host::Host,
 ) {
     let parts = [
         ("cmdline", context.is_some_and(|context| context.cmdline.is_some())),

@@ -5,7 +5,7 @@
 //! innermost one is meant. A runtime's own cgroup (`containerd.service`), and those of the helpers
 //! beside a container (`libpod-conmon-ID.scope`), are no containers.
 
-use crate::report::{Container, Home};
+use crate::model::report::{Container, Home};
 
 /// Names of container ids behind their runtime's prefix, in `PREFIX-ID.scope`, `PREFIX-ID` and
 /// `SLICE:PREFIX:ID`.
@@ -35,7 +35,7 @@ const PARENTS: &[(&str, &str)] = &[
 ];
 
 /// What a path says, from the root down: what is further in counts.
-pub fn home(path: &str) -> Home {
+pub(crate) fn home(path: &str) -> Home {
     let mut home = Home::default();
     let mut container = Container::default();
     let mut parent = "";

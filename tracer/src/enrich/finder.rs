@@ -7,11 +7,10 @@ use super::{
     privacy::Privacy,
     worker::{Known, Question, Worker},
 };
-use crate::{
-    assemble::Account,
-    compose::Findings,
+use crate::model::{
+    account::Account,
     events::{Body, Event, Name, Task},
-    recording::Fact,
+    facts::{Fact, Findings},
 };
 
 /// How long a report may wait for answers: the ring has room for a hundred kills meanwhile.
@@ -19,7 +18,7 @@ const PATIENCE: Duration = Duration::from_millis(20);
 
 /// What userspace finds out about tasks and their containers.
 #[derive(Debug)]
-pub struct Enrichment {
+pub(crate) struct Enrichment {
     worker: Worker,
     /// The probes read command lines: /proc need not be asked.
     has_context: bool,
@@ -29,17 +28,17 @@ pub struct Enrichment {
 
 impl Enrichment {
     /// `has_context`: the probes read command lines themselves.
-    pub fn new(worker: Worker, has_context: bool) -> Self {
+    pub(crate) fn new(worker: Worker, has_context: bool) -> Self {
         Self { worker, has_context, asked: BTreeSet::new() }
     }
 
     /// Looks at the containers that run already.
-    pub fn scan(&mut self, mount: PathBuf) {
+    pub(crate) fn scan(&mut self, mount: PathBuf) {
         self.worker.ask(Question::Scan(mount));
     }
 
     /// An event came in: what its report will want is looked up while the kernel goes on.
-    pub fn note(&mut self, event: &Event) {
+    pub(crate) fn note(&mut self, event: &Event) {
         match &event.body {
             Body::Path(path) if !path.truncated => {
                 let path = joined(&path.names);
@@ -67,7 +66,7 @@ impl Enrichment {
     }
 
     /// What was found for an account and is not in the findings yet.
-    pub fn find(
+    pub(crate) fn find(
         &mut self,
         account: &Account,
         privacy: &Privacy,
@@ -99,7 +98,7 @@ impl Enrichment {
     }
 
     /// A report is closed: nobody asks for its processes any more.
-    pub fn forget(&mut self, seq: u64) {
+    pub(crate) fn forget(&mut self, seq: u64) {
         self.worker.known(Duration::ZERO).processes.retain(|(of, _), _| *of != seq);
     }
 }
@@ -132,10 +131,10 @@ mod tests {
     use std::fs;
 
     use super::{Enrichment, Findings, Privacy, Worker};
-    use crate::{
-        assemble::Account,
+    use crate::model::{
+        account::Account,
         events::{Body, CgroupPath, Event, Name, Task, Victim},
-        recording::Fact,
+        facts::Fact,
     };
 
     fn event(seq: u64, body: Body) -> Event {

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::user_symbols::{Left, Process, files_of, is_same};
+use crate::symbolize::user::{Left, Process, files_of, is_same};
 
 /// Files that wait to be used: the executables and libraries of a few services.
 const MOST_FILES: usize = 64;
@@ -16,7 +16,7 @@ const MOST_PROCESSES: usize = 16;
 
 /// What was opened, and is kept for when it is asked for.
 #[derive(Debug, Default)]
-pub struct Growing(Mutex<Opened>);
+pub(crate) struct Growing(Mutex<Opened>);
 
 #[derive(Debug, Default)]
 struct Opened {
@@ -29,7 +29,7 @@ struct Opened {
 impl Growing {
     /// Opens what a process has mapped, and notes the way to what it writes of code that it makes. The
     /// oldest ones make room.
-    pub fn open(&self, pid: u32) {
+    pub(crate) fn open(&self, pid: u32) {
         let (files, left) = (files_of(pid), Left::of(pid));
         let mut opened = self.lock();
         for file in files {
@@ -41,12 +41,12 @@ impl Growing {
     }
 
     /// All files; none is left.
-    pub fn take_files(&self) -> VecDeque<(String, File)> {
+    pub(crate) fn take_files(&self) -> VecDeque<(String, File)> {
         std::mem::take(&mut self.lock().files)
     }
 
     /// Once more, before names are asked for: there may be more of it now. Not if its id is another's.
-    pub fn open_again(&self, pid: u32) {
+    pub(crate) fn open_again(&self, pid: u32) {
         let now = Process::now(pid);
         let is_another = |left: &Arc<Left>| left.process.pid == pid && left.process != now;
         if !self.lock().left.iter().any(is_another) {
@@ -55,7 +55,7 @@ impl Growing {
     }
 
     /// All ways to perf maps.
-    pub fn left(&self) -> Vec<Arc<Left>> {
+    pub(crate) fn left(&self) -> Vec<Arc<Left>> {
         self.lock().left.iter().map(Arc::clone).collect()
     }
 

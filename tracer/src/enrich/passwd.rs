@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::bounded;
+use crate::host::bounded;
 
 /// More than any file of people; directories of a company are elsewhere.
 const MOST_BYTES: u64 = 1 << 20;
 
 /// A user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
+pub(crate) struct User {
     /// Login name.
     pub name: String,
     /// Home directory.
@@ -17,7 +17,7 @@ pub struct User {
 }
 
 /// The first user with this id, as `getpwuid` has it.
-pub fn user(root: &Path, uid: u32) -> Option<User> {
+pub(crate) fn user(root: &Path, uid: u32) -> Option<User> {
     let content = bounded::read(&root.join("etc/passwd"), MOST_BYTES)?;
     String::from_utf8_lossy(&content).lines().find_map(|line| parse(line, uid))
 }

@@ -2,9 +2,9 @@
 
 use regex_lite::Regex;
 
-use super::process::ProcessFiles;
-use crate::{
+use crate::model::{
     events::{Body, Event, Name, Part},
+    facts::ProcessFiles,
     report::Missing,
 };
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use super::stacks::{MOST_GROWERS, Stacks};
 use crate::{
-    events::{Body, Context, Event, Name, Part, Task, UserFrame},
     growth::Grower,
-    user_symbols::{Hint, Process, Root, Writer},
+    model::events::{Body, Context, Event, Name, Part, Task, UserFrame},
+    symbolize::user::{Hint, Process, Root, Writer},
 };
 
 /// Processes that are remembered: those of a storm.
@@ -17,7 +17,7 @@ const MOST_ROOTS: usize = 64;
 
 /// Asks for the names of stacks.
 #[derive(Debug, Default)]
-pub struct StackFinder {
+pub(crate) struct StackFinder {
     /// The thread that finds them.
     pub stacks: Stacks,
     /// By invocation and process.
@@ -35,7 +35,7 @@ struct Seen {
 
 impl StackFinder {
     /// An event came in.
-    pub fn note(&mut self, event: &Event) {
+    pub(crate) fn note(&mut self, event: &Event) {
         let seq = event.seq;
         match &event.body {
             Body::Invocation(invocation) if invocation.choice_made => {
@@ -65,7 +65,7 @@ impl StackFinder {
     }
 
     /// These have grown, the most first: who still lives is opened first, who dies was before.
-    pub fn grown(&mut self, seq: u64, growers: &[Grower]) {
+    pub(crate) fn grown(&mut self, seq: u64, growers: &[Grower]) {
         for grower in growers.iter().take(MOST_GROWERS) {
             self.stacks.has_grown(grower.pid);
         }
@@ -74,7 +74,7 @@ impl StackFinder {
     }
 
     /// The reports of this invocation are told.
-    pub fn forget(&mut self, seq: u64) {
+    pub(crate) fn forget(&mut self, seq: u64) {
         self.seen.retain(|(of, _), _| *of != seq);
     }
 
@@ -134,7 +134,7 @@ fn path(names: &[Name]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::Parent;
+    use crate::model::events::Parent;
 
     fn event(seq: u64, tgid: i32, part: Part) -> Event {
         let context = Context { tgid, tid: tgid, truncated: false, part };

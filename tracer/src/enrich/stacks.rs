@@ -17,19 +17,23 @@ use tokio::sync::Notify;
 
 use super::growing::Growing;
 use crate::{
-    compose::Symbol,
-    events::UserFrame,
-    kernel_symbols::KernelSymbols,
-    user_symbols::{Hint, Name, Place, Process, UserNames, UserSymbols},
+    model::{
+        events::UserFrame,
+        names::{Name, Place, Symbol, UserNames},
+    },
+    symbolize::{
+        kernel::KernelSymbols,
+        user::{Hint, Process, UserSymbols},
+    },
 };
 
 /// How long the close of a report is put off for names: a loaded host takes its time over them, and
 /// for a victim that stays a report waits longer.
-pub const PATIENCE: Duration = Duration::from_secs(8);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
 /// Stacks that wait. In a storm those that do not fit stay without names.
 const MOST_QUESTIONS: usize = 64;
 /// Processes that have grown whose own addresses get names, those that grew most.
-pub const MOST_GROWERS: usize = 8;
+pub(crate) const MOST_GROWERS: usize = 8;
 
 /// A stack to be named.
 #[derive(Debug)]
@@ -56,7 +60,7 @@ enum Ask {
 
 /// What was found for an invocation.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// Its number.
     pub seq: u64,
     /// What.
@@ -65,7 +69,7 @@ pub struct Answer {
 
 /// What was found.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Found {
+pub(crate) enum Found {
     /// Names of a stack in user space.
     Process {
         /// Process.
@@ -105,7 +109,7 @@ struct Open {
 
 /// The thread, from outside.
 #[derive(Debug, Default)]
-pub struct Stacks {
+pub(crate) struct Stacks {
     shared: Arc<Shared>,
     questions: Option<SyncSender<Ask>>,
     open: BTreeMap<u64, Open>,
@@ -115,28 +119,34 @@ pub struct Stacks {
 
 impl Stacks {
     /// What is notified when there are answers.
-    pub fn answered(&self) -> Arc<Notify> {
+    pub(crate) fn answered(&self) -> Arc<Notify> {
         Arc::clone(&self.shared.answered)
     }
 
     /// Opens the files of a process that is going to die.
-    pub fn open(&mut self, process: Process) {
+    pub(crate) fn open(&mut self, process: Process) {
         self.send(Ask::Open(process));
     }
 
     /// Opens the files of a process that grows near a limit, at once: the thread may be busy for longer
     /// than the process lives.
-    pub fn grows(&self, pid: u32) {
+    pub(crate) fn grows(&self, pid: u32) {
         self.shared.growing.open(pid);
     }
 
     /// Once more, as it is going to be asked for.
-    pub fn has_grown(&self, pid: u32) {
+    pub(crate) fn has_grown(&self, pid: u32) {
         self.shared.growing.open_again(pid);
     }
 
     /// Asks for the names of a stack. A full queue is not waited for.
-    pub fn ask(&mut self, seq: u64, process: Process, hint: Option<Hint>, frames: &[UserFrame]) {
+    pub(crate) fn ask(
+        &mut self,
+        seq: u64,
+        process: Process,
+        hint: Option<Hint>,
+        frames: &[UserFrame],
+    ) {
         if !frames.is_empty() {
             let question = question(seq, process, hint, frames);
             self.wait_for(seq, 1, Ask::Name(question));
@@ -144,7 +154,7 @@ impl Stacks {
     }
 
     /// Likewise for frames from which processes have grown, by process id.
-    pub fn ask_grown<'a>(
+    pub(crate) fn ask_grown<'a>(
         &mut self,
         seq: u64,
         growers: impl IntoIterator<Item = (u32, &'a [UserFrame])>,
@@ -161,7 +171,7 @@ impl Stacks {
     }
 
     /// Likewise for addresses in the kernel.
-    pub fn ask_kernel(&mut self, seq: u64, ips: Vec<u64>) {
+    pub(crate) fn ask_kernel(&mut self, seq: u64, ips: Vec<u64>) {
         if !ips.is_empty() {
             self.wait_for(seq, 1, Ask::Kernel { seq, ips });
         }
@@ -179,12 +189,12 @@ impl Stacks {
     }
 
     /// Invocations whose names are being looked for, those that were not told before.
-    pub fn new_seqs(&mut self) -> BTreeSet<u64> {
+    pub(crate) fn new_seqs(&mut self) -> BTreeSet<u64> {
         std::mem::take(&mut self.new)
     }
 
     /// What was found since the last time.
-    pub fn answers(&mut self) -> Vec<Answer> {
+    pub(crate) fn answers(&mut self) -> Vec<Answer> {
         let answers = std::mem::take(&mut *self.shared.answers());
         for answer in &answers {
             if let Some(open) = self.open.get_mut(&answer.seq) {
@@ -195,7 +205,7 @@ impl Stacks {
     }
 
     /// Invocations that need not be waited for any more: all was answered, or takes too long.
-    pub fn settled(&mut self) -> Vec<u64> {
+    pub(crate) fn settled(&mut self) -> Vec<u64> {
         let settled = |_: &u64, open: &mut Open| open.count == 0 || open.since.elapsed() > PATIENCE;
         self.open.extract_if(.., settled).map(|(seq, _)| seq).collect()
     }

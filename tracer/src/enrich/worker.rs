@@ -15,11 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    container, metadata,
-    metadata::ContainerNames,
-    passwd,
-    process::{self, ProcessFiles},
+use super::{container, metadata, passwd};
+use crate::{
+    host::process,
+    model::{container_names::ContainerNames, facts::ProcessFiles},
 };
 
 /// Questions that wait. A container is made in some ms; they are answered faster.
@@ -34,7 +33,7 @@ const LOOK_AGAIN_AFTER: [Duration; 4] =
 
 /// A question.
 #[derive(Debug)]
-pub enum Question {
+pub(crate) enum Question {
     /// Which containers run already, by the cgroups below this mount point?
     Scan(PathBuf),
     /// Which container is this new cgroup's?
@@ -63,7 +62,7 @@ impl Question {
 
 /// What was found so far.
 #[derive(Debug, Default)]
-pub struct Known {
+pub(crate) struct Known {
     /// Names of containers by id and of pods by uid, each with the number of its question.
     containers: BTreeMap<String, (ContainerNames, u64)>,
     /// Users.
@@ -77,7 +76,7 @@ pub struct Known {
 
 impl Known {
     /// The names of a container or a pod.
-    pub fn container(&self, key: &str) -> Option<&ContainerNames> {
+    pub(crate) fn container(&self, key: &str) -> Option<&ContainerNames> {
         self.containers.get(key).map(|(names, _)| names)
     }
 
@@ -108,7 +107,7 @@ impl Shared {
 
 /// The thread, from outside.
 #[derive(Debug)]
-pub struct Worker {
+pub(crate) struct Worker {
     root: PathBuf,
     shared: Arc<Shared>,
     questions: Option<SyncSender<Question>>,
@@ -116,12 +115,12 @@ pub struct Worker {
 
 impl Worker {
     /// Looks below `root`. Nothing runs yet.
-    pub fn new(root: PathBuf) -> Self {
+    pub(crate) fn new(root: PathBuf) -> Self {
         Self { root, shared: Arc::default(), questions: None }
     }
 
     /// Asks. A full queue is not waited for.
-    pub fn ask(&mut self, question: Question) {
+    pub(crate) fn ask(&mut self, question: Question) {
         if self.questions.is_none() {
             self.questions = start(self.root.clone(), Arc::clone(&self.shared));
         }
@@ -137,7 +136,7 @@ impl Worker {
 
     /// What is known now, or as soon as the urgent questions are answered, but no later than
     /// `patience`; at once where more than a few wait.
-    pub fn known(&self, patience: Duration) -> MutexGuard<'_, Known> {
+    pub(crate) fn known(&self, patience: Duration) -> MutexGuard<'_, Known> {
         /// Questions of one kill, and some.
         const FEW: usize = 16;
         let known = self.shared.known();

@@ -7,16 +7,15 @@ use std::{
 
 use oomwhy_common::growth::{Charged, Charger, UserStack};
 
-use super::{
-    Chosen, Place, Recorded, Usage,
-    select::{Origin, Sum, by_user_stack, points, sums, until},
-};
+use super::select::{Origin, Sum, by_user_stack, points, sums, until};
 use crate::{
-    clock,
-    compose::unnamed,
-    decode::user_frame,
-    events::UserFrame,
-    loader::{growth::GrowthMaps, marker::Known},
+    bpf::{growth_maps::GrowthMaps, recorder_registry::Known},
+    host::clock,
+    model::{
+        events::{UserFrame, user_frame},
+        names::unnamed,
+        recorded_growth::{Chosen, Place, Recorded, Usage},
+    },
 };
 
 /// Places that a report has.
@@ -29,7 +28,7 @@ const LATE_NS: u64 = 1_000_000_000;
 const UNWOUND_FRAMES: usize = 3;
 
 /// What was read.
-pub struct Read {
+pub(crate) struct Read {
     /// For the report; its frames have no names yet.
     pub recorded: Recorded,
     /// Who grew most, and the frames that want names.
@@ -38,7 +37,7 @@ pub struct Read {
 
 /// A process that grew.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Grower {
+pub(crate) struct Grower {
     /// Process.
     pub pid: u32,
     /// Frames of all its places that are in the report, each once.
@@ -46,10 +45,10 @@ pub struct Grower {
 }
 
 /// Everything that was charged, at one time.
-pub struct Charges(Vec<(Charger, Charged)>);
+pub(crate) struct Charges(Vec<(Charger, Charged)>);
 
 /// Reads what the probe has kept.
-pub struct Recorder {
+pub(crate) struct Recorder {
     maps: GrowthMaps,
     /// Keeps its place in the list of those that run.
     known: Option<Known>,
@@ -57,35 +56,35 @@ pub struct Recorder {
 
 impl Recorder {
     /// Over these maps.
-    pub fn new(maps: GrowthMaps) -> Self {
+    pub(crate) fn new(maps: GrowthMaps) -> Self {
         Self { maps, known: None }
     }
 
     /// Lets `oomwhy risk` find it, as long as it is there.
-    pub fn make_known(&mut self, above_percent: u32) -> io::Result<()> {
+    pub(crate) fn make_known(&mut self, above_percent: u32) -> io::Result<()> {
         self.known = Some(self.maps.make_known(above_percent)?);
         Ok(())
     }
 
     /// The usage of a memcg over time, oldest first; empty if it was not recorded.
-    pub fn curve(&self, cgroup_id: u64) -> Vec<Usage> {
+    pub(crate) fn curve(&self, cgroup_id: u64) -> Vec<Usage> {
         self.maps.curve(cgroup_id).map(|curve| points(&curve)).unwrap_or_default()
     }
 
     /// What was charged anywhere, to be asked about many memcgs.
-    pub fn charged(&self) -> Charges {
+    pub(crate) fn charged(&self) -> Charges {
         Charges(self.maps.charged())
     }
 
     /// The places in user space from which most was charged to a memcg since the epoch before this one.
-    pub fn top(&self, charges: &Charges, cgroup_id: u64, count: usize) -> Vec<Place> {
+    pub(crate) fn top(&self, charges: &Charges, cgroup_id: u64, count: usize) -> Vec<Place> {
         let mut sums = by_user_stack(sums(&charges.0, cgroup_id, clock::boottime_ns()));
         sums.truncate(count);
         self.places(&sums, &self.stacks(&sums))
     }
 
     /// What was recorded of a memcg until a process was chosen there, `None` if nothing was.
-    pub fn read(&self, cgroup_id: u64, chosen: Chosen) -> Option<Read> {
+    pub(crate) fn read(&self, cgroup_id: u64, chosen: Chosen) -> Option<Read> {
         let late = clock::boottime_ns().saturating_sub(chosen.at_ns);
         let late_ns = Some(late).filter(|&late| late > LATE_NS);
         let entries = self.maps.charged();

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use oomwhy_common::growth::{Charged, Charger, Curve, EPOCH_NS, Level, Point, Ring, Step};
 
-use super::{Chosen, Usage};
-use crate::events::Counter;
+use crate::model::{
+    events::Counter,
+    recorded_growth::{Chosen, Usage},
+};
 
 /// The points of a curve, oldest first: those of the last hour, then those of the last minute, then the
 /// latest; with what was lower or higher than both points that it lies between.

@@ -16,7 +16,7 @@ use super::{HistoryError, directory::Directory, segment::Segment};
 const UNFINISHED: &str = ".tmp";
 
 /// Compresses a plain segment. When that fails, the plain one stays.
-pub fn compress(directory: &Directory, segment: &Segment) -> Result<(), HistoryError> {
+pub(crate) fn compress(directory: &Directory, segment: &Segment) -> Result<(), HistoryError> {
     let (plain, closed) = (segment.plain_name(), segment.compressed_name());
     let unfinished = closed.clone() + UNFINISHED;
     directory.remove(&unfinished)?;
@@ -41,6 +41,6 @@ fn copy(from: &File, mut to: &File) -> io::Result<()> {
 }
 
 /// Whether it is what is left of a compression that was interrupted.
-pub fn is_unfinished(name: &str) -> bool {
+pub(crate) fn is_unfinished(name: &str) -> bool {
     name.strip_suffix(UNFINISHED).is_some_and(|name| Segment::parse(name).is_some())
 }

@@ -22,14 +22,14 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
 
 /// An open directory.
 #[derive(Debug)]
-pub struct Directory {
+pub(crate) struct Directory {
     fd: OwnedFd,
     path: PathBuf,
 }
 
 /// A segment that is there, with its size.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub(crate) struct Listed {
     /// Its name.
     pub segment: Segment,
     /// Whether it is a regular file: nothing else is read, written or removed.
@@ -42,7 +42,7 @@ pub struct Listed {
 
 impl Directory {
     /// Opens one to read.
-    pub fn open(path: &Path) -> Result<Self, HistoryError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, HistoryError> {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(CWD, path, flags, Mode::empty());
         let fd = fd.map_err(|errno| HistoryError::open(path, errno))?;
@@ -50,7 +50,7 @@ impl Directory {
     }
 
     /// Opens one to write, and makes it and its parents where they are missing.
-    pub fn create(path: &Path) -> Result<Self, HistoryError> {
+    pub(crate) fn create(path: &Path) -> Result<Self, HistoryError> {
         let made = DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path);
         // Where it is there, opening it tells better what is wrong with it.
         if let Err(error) = made
@@ -78,7 +78,7 @@ impl Directory {
     }
 
     /// Takes the lock of the one who writes; it goes with the file that is returned.
-    pub fn lock(&self) -> Result<File, HistoryError> {
+    pub(crate) fn lock(&self) -> Result<File, HistoryError> {
         let flags = OFlags::CREATE | OFlags::RDWR;
         let file = self.open_at(LOCK, flags)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -89,12 +89,12 @@ impl Directory {
     }
 
     /// A file that must not be there yet, to append to.
-    pub fn begin(&self, name: &str) -> Result<File, HistoryError> {
+    pub(crate) fn begin(&self, name: &str) -> Result<File, HistoryError> {
         self.open_at(name, OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::APPEND)
     }
 
     /// A file to read; a regular one, for a FIFO would never end.
-    pub fn read(&self, name: &str) -> Result<File, HistoryError> {
+    pub(crate) fn read(&self, name: &str) -> Result<File, HistoryError> {
         let file = self.open_at(name, OFlags::RDONLY | OFlags::NONBLOCK)?;
         let kind = file.metadata().map_err(|error| self.failed(name, error))?.file_type();
         if kind.is_file() {
@@ -112,12 +112,12 @@ impl Directory {
     }
 
     /// Gives a file another name.
-    pub fn rename(&self, from: &str, to: &str) -> Result<(), HistoryError> {
+    pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), HistoryError> {
         rustix::fs::renameat(&self.fd, from, &self.fd, to).map_err(|errno| self.failed(to, errno))
     }
 
     /// Removes a file; one that is gone already is fine.
-    pub fn remove(&self, name: &str) -> Result<(), HistoryError> {
+    pub(crate) fn remove(&self, name: &str) -> Result<(), HistoryError> {
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(self.failed(name, errno)),
@@ -125,12 +125,12 @@ impl Directory {
     }
 
     /// Makes names that were added or taken away last.
-    pub fn sync(&self) -> Result<(), HistoryError> {
+    pub(crate) fn sync(&self) -> Result<(), HistoryError> {
         rustix::fs::fsync(&self.fd).map_err(|errno| self.failed(".", errno))
     }
 
     /// The names of all files.
-    pub fn names(&self) -> Result<Vec<String>, HistoryError> {
+    pub(crate) fn names(&self) -> Result<Vec<String>, HistoryError> {
         let failed = |errno| self.failed(".", errno);
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.fd).map_err(failed)? {
@@ -141,7 +141,7 @@ impl Directory {
 
     /// The segments, oldest first. One that is there both plain and compressed (it is being closed)
     /// comes once, compressed.
-    pub fn segments(&self) -> Result<Vec<Listed>, HistoryError> {
+    pub(crate) fn segments(&self) -> Result<Vec<Listed>, HistoryError> {
         let mut segments = Vec::new();
         for segment in self.names()?.iter().filter_map(|name| Segment::parse(name)) {
             let name = segment.file_name();

@@ -5,14 +5,14 @@ use std::{collections::HashMap, fmt::Write as _};
 use jiff::Timestamp;
 
 use super::scan::Found;
-use crate::fingerprint::kill;
+use crate::compose::fingerprint::kill;
 
 /// Kills from which on a rhythm can be spoken of.
 const RHYTHM_FROM: usize = 4;
 
 /// Kills with the same fingerprint.
 #[derive(Clone, Debug)]
-pub struct Group {
+pub(crate) struct Group {
     /// The fingerprint's part that says which kill.
     pub fingerprint: String,
     /// The latest one.
@@ -24,7 +24,7 @@ pub struct Group {
 }
 
 /// Groups records, the group with the latest kill last. What has no fingerprint is left out.
-pub fn group(found: Vec<Found>) -> Vec<Group> {
+pub(crate) fn group(found: Vec<Found>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     for found in found {
@@ -48,7 +48,7 @@ pub fn group(found: Vec<Found>) -> Vec<Group> {
 
 impl Group {
     /// "12 times in 24 h, every 31 min".
-    pub fn rhythm(&self) -> String {
+    pub(crate) fn rhythm(&self) -> String {
         let mut text: String =
             if self.count == 1 { "once".into() } else { format!("{} times", self.count) };
         if let (Some(first), Some(last), 2..) = (self.times.first(), self.times.last(), self.count)
@@ -64,7 +64,7 @@ impl Group {
 
     /// The median of the times between two kills, where it says something: most of them must be near
     /// it. Seconds.
-    pub fn interval(&self) -> Option<i64> {
+    pub(crate) fn interval(&self) -> Option<i64> {
         let pairs = self.times.iter().zip(self.times.iter().skip(1));
         let between: Vec<i64> = pairs.map(|(a, b)| b.as_second() - a.as_second()).collect();
         let interval = median(between.clone())?;

@@ -5,17 +5,17 @@
 //! decides which go. Reading: [`scan`] reads what a [`query`] asks for, as [`summary`]s; [`group`]
 //! finds what repeats. All file work goes through one [`directory`].
 
-pub mod compress;
-pub mod directory;
-pub mod group;
-pub mod query;
-pub mod scan;
-pub mod segment;
-pub mod short_id;
-pub mod store;
-pub mod summary;
-pub mod vacuum;
-pub mod when;
+pub(crate) mod compress;
+pub(crate) mod directory;
+pub(crate) mod group;
+pub(crate) mod query;
+pub(crate) mod scan;
+pub(crate) mod segment;
+pub(crate) mod short_id;
+pub(crate) mod store;
+pub(crate) mod summary;
+pub(crate) mod vacuum;
+pub(crate) mod when;
 
 use std::{
     io,
@@ -25,7 +25,7 @@ use std::{
 use thiserror::Error;
 
 /// Where the history lies unless another directory is named.
-pub const DEFAULT_DIR: &str = "/var/lib/oomwhy";
+pub(crate) const DEFAULT_DIR: &str = "/var/lib/oomwhy";
 
 /// Why the history cannot be used.
 #[derive(Debug, Error)]

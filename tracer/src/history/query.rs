@@ -10,11 +10,11 @@ use super::{
     short_id,
     summary::{Container, Summary, Task},
 };
-use crate::filter::{cgroup_glob, matches};
+use crate::pipeline::filter::{cgroup_glob, matches};
 
 /// What is asked for; everything when it is empty.
 #[derive(Clone, Debug, Default)]
-pub struct Query {
+pub(crate) struct Query {
     /// Processes or threads: victims or trigger.
     pub pids: Vec<i32>,
     /// Cgroups (limit owner, victim's, trigger's; and all below), or executables.
@@ -41,14 +41,14 @@ pub struct Query {
 
 /// A word with a slash.
 #[derive(Clone, Debug)]
-pub struct PathWord {
+pub(crate) struct PathWord {
     text: String,
     glob: GlobMatcher,
 }
 
 impl Query {
     /// Adds a word.
-    pub fn word(&mut self, word: &str) -> Result<(), globset::Error> {
+    pub(crate) fn word(&mut self, word: &str) -> Result<(), globset::Error> {
         if let Ok(pid) = word.parse()
             && word.bytes().all(|it| it.is_ascii_digit())
         {
@@ -62,7 +62,7 @@ impl Query {
     }
 
     /// Whether a record is wanted.
-    pub fn matches(&self, summary: &Summary) -> bool {
+    pub(crate) fn matches(&self, summary: &Summary) -> bool {
         let is_named = self.ids.iter().any(|word| has_id(summary, word));
         self.is_in_time(summary.time()) && (is_named || self.fits(summary))
     }
@@ -143,8 +143,8 @@ fn is_pod(container: &Container, word: &str) -> bool {
 mod tests {
     use super::Query;
     use crate::{
-        filter::cgroup_glob,
         history::summary::{Container, Memcg, Summary, Task},
+        pipeline::filter::cgroup_glob,
     };
 
     fn java() -> Summary {

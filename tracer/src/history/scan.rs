@@ -32,13 +32,13 @@ const THREADS_MAX: usize = 4;
 
 /// A history that is open to read.
 #[derive(Debug)]
-pub struct History {
+pub(crate) struct History {
     directory: Directory,
 }
 
 /// What was found, oldest first.
 #[derive(Debug, Default)]
-pub struct Findings {
+pub(crate) struct Findings {
     /// The records.
     pub found: Vec<Found>,
     /// What could not be read.
@@ -47,7 +47,7 @@ pub struct Findings {
 
 /// A record that matches, and where its line is.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub(crate) struct Found {
     /// What was read of it.
     pub summary: Summary,
     segment: Segment,
@@ -56,7 +56,7 @@ pub struct Found {
 
 /// What could not be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Skipped {
+pub(crate) struct Skipped {
     /// Lines, or ends of segments, that are damaged.
     pub damaged: u64,
     /// Records of a later version.
@@ -67,12 +67,12 @@ pub struct Skipped {
 
 impl History {
     /// Opens one.
-    pub fn open(path: &Path) -> Result<Self, HistoryError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, HistoryError> {
         Ok(Self { directory: Directory::open(path)? })
     }
 
     /// The records that match. Of a report that was stored again, the latest.
-    pub fn find(&self, query: &Query) -> Result<Findings, HistoryError> {
+    pub(crate) fn find(&self, query: &Query) -> Result<Findings, HistoryError> {
         let listed = self.directory.segments()?;
         let wanted: Vec<&Listed> = listed.iter().filter(|it| may_have(it, query)).collect();
         let mut all = Findings::default();
@@ -87,7 +87,7 @@ impl History {
 
     /// Passes on the lines of records, without their ends, in this order. A segment that was removed
     /// meanwhile takes its records along: they are not passed on.
-    pub fn lines<E>(
+    pub(crate) fn lines<E>(
         &self,
         found: &[Found],
         mut each: impl FnMut(&[u8]) -> Result<(), E>,
@@ -180,7 +180,7 @@ impl Skipped {
     }
 
     /// What was passed over, for people; nothing if nothing was.
-    pub fn say(&self) -> Option<String> {
+    pub(crate) fn say(&self) -> Option<String> {
         let count = |count: u64, one: &str, many: &str| match count {
             0 => None,
             1 => Some(format!("1 {one}")),

@@ -9,7 +9,7 @@ const BOOT_DIGITS: usize = 8;
 
 /// What a segment's name says.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Segment {
+pub(crate) struct Segment {
     /// The name, without what says that it is compressed.
     pub stem: String,
     /// When it was begun, to the millisecond.
@@ -20,7 +20,7 @@ pub struct Segment {
 
 impl Segment {
     /// The name of a segment that is begun now.
-    pub fn begun(start: Timestamp, boot_id: &str) -> Self {
+    pub(crate) fn begun(start: Timestamp, boot_id: &str) -> Self {
         let boot = boot_id.chars().filter(char::is_ascii_hexdigit);
         let boot: String = boot.chain(std::iter::repeat('0')).take(BOOT_DIGITS).collect();
         let stem = format!("{}-{}", start.strftime("%Y%m%dT%H%M%S%.3fZ"), boot.to_lowercase());
@@ -28,7 +28,7 @@ impl Segment {
     }
 
     /// What a file's name says; nothing for files that are none of ours.
-    pub fn parse(name: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
         let plain = name.strip_suffix(".gz");
         let stem = plain.unwrap_or(name).strip_suffix(".jsonl")?;
         let (start, boot) = stem.split_once('-')?;
@@ -43,17 +43,17 @@ impl Segment {
     }
 
     /// The name of its file.
-    pub fn file_name(&self) -> String {
+    pub(crate) fn file_name(&self) -> String {
         if self.is_compressed { self.compressed_name() } else { self.plain_name() }
     }
 
     /// While it is written.
-    pub fn plain_name(&self) -> String {
+    pub(crate) fn plain_name(&self) -> String {
         format!("{}.jsonl", self.stem)
     }
 
     /// When it is closed.
-    pub fn compressed_name(&self) -> String {
+    pub(crate) fn compressed_name(&self) -> String {
         format!("{}.jsonl.gz", self.stem)
     }
 }

@@ -3,7 +3,7 @@
 //! A report's id begins with the boot and a time: the beginning is the same for all of a boot. The
 //! short one is a hash of it, in letters from k to z: it can be told from a pid, and from the id.
 
-use crate::fingerprint::hash;
+use crate::compose::fingerprint::hash;
 
 /// Fewer letters are no id: too many names of programs would be.
 const SHORTEST: usize = 4;
@@ -22,7 +22,7 @@ pub fn short_id(id: &str) -> String {
 
 /// Whether a word names the report: the beginning of its short name or of its id, or of the id
 /// behind the boot.
-pub fn names(word: &str, id: &str) -> bool {
+pub(crate) fn names(word: &str, id: &str) -> bool {
     word.len() >= SHORTEST
         && (id.starts_with(word)
             || behind_boot(id).starts_with(word)

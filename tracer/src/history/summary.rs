@@ -4,12 +4,12 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::report::SCHEMA;
+use crate::model::report::SCHEMA;
 
 /// What is read of a record of any type.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// "oom", "gap" or "loss".
     #[serde(rename = "type")]
     pub kind: String,
@@ -50,7 +50,7 @@ pub struct Summary {
 /// A task.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-pub struct Task {
+pub(crate) struct Task {
     /// Process.
     pub pid: i32,
     /// Thread, where it differs.
@@ -72,7 +72,7 @@ pub struct Task {
 /// A memory cgroup.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-pub struct Memcg {
+pub(crate) struct Memcg {
     /// Its path; untrusted.
     pub path: Option<String>,
     /// Its bytes, where they are not UTF-8.
@@ -90,7 +90,7 @@ pub struct Memcg {
 /// A container.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-pub struct Container {
+pub(crate) struct Container {
     /// The runtime's id.
     pub id: Option<String>,
     /// Its name; untrusted.
@@ -106,14 +106,14 @@ pub struct Container {
 /// A verdict.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-pub struct Cause {
+pub(crate) struct Cause {
     /// The rule that matched.
     pub cause: String,
 }
 
 /// Why a line is not listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unread {
+pub(crate) enum Unread {
     /// It is no record.
     Damaged,
     /// A later oomwhy wrote it.
@@ -122,7 +122,7 @@ pub enum Unread {
 
 impl Summary {
     /// Reads a line.
-    pub fn parse(line: &[u8]) -> Result<Self, Unread> {
+    pub(crate) fn parse(line: &[u8]) -> Result<Self, Unread> {
         #[derive(Deserialize)]
         struct Version {
             schema: u32,
@@ -140,17 +140,17 @@ impl Summary {
     }
 
     /// When it belongs in the history.
-    pub fn time(&self) -> Option<Timestamp> {
+    pub(crate) fn time(&self) -> Option<Timestamp> {
         self.time.or(self.last).or(self.since)
     }
 
     /// The one who was selected, or the first who died.
-    pub fn victim(&self) -> Option<&Task> {
+    pub(crate) fn victim(&self) -> Option<&Task> {
         self.victims.iter().find(|victim| victim.chosen).or(self.victims.first())
     }
 
     /// Victims, then the trigger.
-    pub fn tasks(&self) -> impl Iterator<Item = &Task> {
+    pub(crate) fn tasks(&self) -> impl Iterator<Item = &Task> {
         self.victims.iter().chain(&self.trigger)
     }
 }

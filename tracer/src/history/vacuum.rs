@@ -6,7 +6,11 @@ use super::{directory::Listed, store::Limits};
 
 /// Of the closed segments, oldest first, those that go: all of the oldest that are too many for
 /// `max_use` once the next one is full, and all that are too old.
-pub fn to_remove<'a>(closed: &'a [Listed], limits: &Limits, now: Timestamp) -> Vec<&'a Listed> {
+pub(crate) fn to_remove<'a>(
+    closed: &'a [Listed],
+    limits: &Limits,
+    now: Timestamp,
+) -> Vec<&'a Listed> {
     let room = limits.max_use_bytes.saturating_sub(limits.segment_bytes());
     let mut used: u64 = closed.iter().map(|listed| listed.bytes).sum();
     let oldest = limits.max_age.and_then(|age| {

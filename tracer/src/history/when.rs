@@ -7,7 +7,7 @@ const HINT: &str =
 
 /// A moment: "2026-11-25 10:00" and the like in the local zone, RFC 3339 in its own, "@SECONDS"
 /// since 1970, or a time before now ("2 hours ago", "-2h", "2h").
-pub fn parse(text: &str, now: &ZonedDateTime) -> Result<Timestamp, String> {
+pub(crate) fn parse(text: &str, now: &ZonedDateTime) -> Result<Timestamp, String> {
     let text = text.trim();
     word(text, now)
         .or_else(|| seconds(text))

@@ -22,7 +22,7 @@ use super::{
     memcg::{Counter, Kind},
     tasks::Row,
 };
-use crate::report::{
+use crate::model::report::{
     Cgroup, Constraint, Frame, GfpMask, OomMemcg, OomReport, Outcome, Reason, Source, Tier,
     Trigger, lossy,
 };

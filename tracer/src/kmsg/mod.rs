@@ -22,7 +22,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-use crate::report::{Missing, OomReport};
+use crate::model::report::{Missing, OomReport};
 
 use self::{block::Block, compose::compose, reader::Reader};
 

@@ -7,7 +7,7 @@ mod real;
 mod shapes;
 
 use super::{Context, Log};
-use crate::report::OomReport;
+use crate::model::report::OomReport;
 
 /// Real reports of each kernel, and one made after the source of 4.19.
 const FIXTURES: [(&str, &str); 16] = [

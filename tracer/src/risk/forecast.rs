@@ -8,7 +8,7 @@ pub(super) const BATCH_BYTES: u64 = 64 * 4096;
 
 /// One reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// A monotonic clock, ns.
     pub at_ns: u64,
     /// What is charged.
@@ -19,14 +19,14 @@ pub struct Sample {
 
 impl Sample {
     /// What the kernel would take back before it kills.
-    pub fn reclaimable_bytes(&self) -> u64 {
+    pub(crate) fn reclaimable_bytes(&self) -> u64 {
         self.usage_bytes.saturating_sub(self.need_bytes)
     }
 }
 
 /// Seconds until the need reaches the limit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Forecast {
+pub(crate) struct Forecast {
     /// If it goes on as over all readings.
     pub likely_s: f64,
     /// If it goes on as in the fastest step between two readings, give or take a batch.
@@ -37,18 +37,18 @@ pub struct Forecast {
 }
 
 /// Growth of the need over all readings, bytes a second; `None` with fewer than two.
-pub fn rate(samples: &[Sample]) -> Option<i64> {
+pub(crate) fn rate(samples: &[Sample]) -> Option<i64> {
     rate_of(samples, need)
 }
 
 /// Likewise of the usage.
-pub fn usage_rate(samples: &[Sample]) -> Option<i64> {
+pub(crate) fn usage_rate(samples: &[Sample]) -> Option<i64> {
     rate_of(samples, |sample| sample.usage_bytes)
 }
 
 /// The time between the first and the last, seconds.
 #[expect(clippy::cast_precision_loss, reason = "rounded")]
-pub fn time(samples: &[Sample]) -> Option<f64> {
+pub(crate) fn time(samples: &[Sample]) -> Option<f64> {
     let ns = samples.last()?.at_ns.checked_sub(samples.first()?.at_ns).filter(|&ns| ns > 0)?;
     Some(tenths(ns as f64 / 1e9))
 }
@@ -64,7 +64,7 @@ fn need(sample: &Sample) -> u64 {
 }
 
 /// `None` where it does not grow, or too little to tell.
-pub fn forecast(samples: &[Sample], limit_bytes: u64) -> Option<Forecast> {
+pub(crate) fn forecast(samples: &[Sample], limit_bytes: u64) -> Option<Forecast> {
     let (first, last) = (samples.first()?, samples.last()?);
     if last.need_bytes < first.need_bytes.saturating_add(BATCH_BYTES) {
         return None;

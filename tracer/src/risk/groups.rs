@@ -9,14 +9,14 @@ use std::{
 use serde::Serialize;
 
 use super::processes::Swap;
-use crate::kernel::files::{CgroupMounts, Root};
+use crate::host::files::{CgroupMounts, Root};
 
 /// `PAGE_COUNTER_MAX` in bytes, rounded: what v1 shows for "no limit".
 const NO_LIMIT_V1: u64 = i64::MAX as u64 - 0xffff;
 
 /// What cgroupfs tells.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Groups {
+pub(crate) struct Groups {
     /// Those with a limit, parents before their children.
     pub limited: Vec<Group>,
     /// Paths of those with memory.oom.group, limit or not.
@@ -25,7 +25,7 @@ pub struct Groups {
 
 /// A cgroup whose limit is set.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Group {
+pub(crate) struct Group {
     /// Path from the root of its hierarchy.
     pub path: String,
     /// Its directory.
@@ -55,7 +55,7 @@ struct SwapLimit {
 
 /// Shares of time in which tasks waited for memory, percent over ten seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Pressure {
+pub(crate) struct Pressure {
     /// At least one did.
     pub some_avg10: f64,
     /// All of them did.
@@ -64,7 +64,7 @@ pub struct Pressure {
 
 impl Group {
     /// What the limit must hold: usage less what can be reclaimed.
-    pub fn need_bytes(&self) -> u64 {
+    pub(crate) fn need_bytes(&self) -> u64 {
         self.usage_bytes.saturating_sub(self.reclaimable_bytes.unwrap_or_default())
     }
 
@@ -87,7 +87,7 @@ impl Group {
 }
 
 /// Reads all of them.
-pub fn read(root: &Root, mounts: &CgroupMounts) -> Groups {
+pub(crate) fn read(root: &Root, mounts: &CgroupMounts) -> Groups {
     let mut groups = Groups::default();
     if let Some(mount) = &mounts.v2 {
         groups.walk(&root.path(&mount.to_string_lossy()), "/", group_v2);

@@ -5,30 +5,30 @@
 //! [`groups`], [`processes`] and `recorders` read, [`points`], [`trend`] and [`forecast`] conclude
 //! (pure), [`observer`] puts it together, [`table`] and [`screen`] show.
 
-pub mod forecast;
-pub mod groups;
+pub(crate) mod forecast;
+pub(crate) mod groups;
 mod names;
-pub mod observer;
-pub mod points;
-pub mod processes;
+pub(crate) mod observer;
+pub(crate) mod points;
+pub(crate) mod processes;
 mod recorders;
-pub mod screen;
-pub mod table;
-pub mod trend;
+pub(crate) mod screen;
+pub(crate) mod table;
+pub(crate) mod trend;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-pub use self::observer::Observer;
+pub(crate) use self::observer::Observer;
 use self::{forecast::Forecast, groups::Pressure, points::Choice};
-use crate::report::GrowthStack;
+use crate::model::report::GrowthStack;
 
 /// Version of what `-o json` prints.
 const SCHEMA: u32 = 1;
 
 /// What `oomwhy risk -o json` prints: one object a line.
 #[derive(Clone, Debug, Serialize)]
-pub struct Outlook {
+pub(crate) struct Outlook {
     /// Version of this shape: 1.
     pub schema: u32,
     /// "risk".
@@ -50,7 +50,7 @@ pub struct Outlook {
 
 /// A growth recorder: `oomwhy watch --growth`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RecorderSeen {
+pub(crate) struct RecorderSeen {
     /// The tracer, as it numbers itself.
     pub pid: u64,
     /// When it began.
@@ -65,7 +65,7 @@ pub struct RecorderSeen {
 /// Where a cgroup's growth is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum GrowthSource {
+pub(crate) enum GrowthSource {
     /// The points of a growth recorder, and the readings.
     Recorder,
     /// The readings alone.
@@ -74,7 +74,7 @@ pub enum GrowthSource {
 
 /// One cgroup that has a limit.
 #[derive(Clone, Debug, Serialize)]
-pub struct Risk {
+pub(crate) struct Risk {
     /// Path from the root of its hierarchy.
     pub path: String,
     /// memory.current.
@@ -130,7 +130,7 @@ pub struct Risk {
 
 impl Risk {
     /// Need as a share of the limit.
-    pub fn share(&self) -> f64 {
+    pub(crate) fn share(&self) -> f64 {
         share(self.need_bytes, self.limit_bytes)
     }
 

@@ -4,8 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    report::{Frame, GrowthStack},
-    user_symbols::{Name, Place, Process, UserSymbols, files_of},
+    model::{
+        names::{Name, Place},
+        report::{Frame, GrowthStack},
+    },
+    symbolize::user::{Process, UserSymbols, files_of},
 };
 
 /// Processes whose files are looked into at a time; the others' come with the next picture.

@@ -15,9 +15,11 @@ use super::{
     trend::{Read, Trend, trend},
 };
 use crate::{
-    growth::Place,
-    kernel::files::{CgroupMounts, Root},
-    report::{GrowthStack, lossy},
+    host::files::{CgroupMounts, Root},
+    model::{
+        recorded_growth::Place,
+        report::{GrowthStack, lossy},
+    },
 };
 
 /// Readings kept of each cgroup: the width of a sparkline.
@@ -27,7 +29,7 @@ const MOST_GROWERS: usize = 5;
 
 /// Remembers what it has read.
 #[derive(Debug)]
-pub struct Observer {
+pub(crate) struct Observer {
     root: Root,
     mounts: CgroupMounts,
     pub(super) samples: BTreeMap<String, Vec<Sample>>,
@@ -49,7 +51,7 @@ struct Host<'a> {
 
 impl Observer {
     /// Looks at the cgroups of this host.
-    pub fn new(root: Root, mounts: CgroupMounts) -> Self {
+    pub(crate) fn new(root: Root, mounts: CgroupMounts) -> Self {
         let stat = fs::read_to_string(root.path("/proc/stat")).unwrap_or_default();
         let is_cpu = |line: &&str| {
             line.strip_prefix("cpu")
@@ -69,12 +71,12 @@ impl Observer {
 
     /// Looks for growth recorders, too. Then `at_ns` must be their clock, `CLOCK_BOOTTIME`.
     #[must_use]
-    pub fn with_recorders(self) -> Self {
+    pub(crate) fn with_recorders(self) -> Self {
         Self { recorders: Some(Recorders::default()), ..self }
     }
 
     /// Reads usage and limits; `at_ns` is any monotonic clock. Cgroups that are gone are forgotten.
-    pub fn sample(&mut self, at_ns: u64) -> Groups {
+    pub(crate) fn sample(&mut self, at_ns: u64) -> Groups {
         let groups = groups::read(&self.root, &self.mounts);
         self.samples.retain(|path, _| groups.limited.iter().any(|group| group.path == *path));
         for group in &groups.limited {
@@ -88,7 +90,7 @@ impl Observer {
     }
 
     /// Whether a single reading would tell how all those that are wanted grow.
-    pub fn is_recorded(&mut self, at_ns: u64, wanted: impl Fn(&str) -> bool) -> bool {
+    pub(crate) fn is_recorded(&mut self, at_ns: u64, wanted: impl Fn(&str) -> bool) -> bool {
         let open = self.open(at_ns);
         if open.is_empty() {
             return false;
@@ -99,7 +101,7 @@ impl Observer {
     }
 
     /// Reads once more and concludes.
-    pub fn outlook(&mut self, at_ns: u64, wanted: impl Fn(&str) -> bool) -> Outlook {
+    pub(crate) fn outlook(&mut self, at_ns: u64, wanted: impl Fn(&str) -> bool) -> Outlook {
         let time = Timestamp::now();
         let swap = processes::swap(&self.root);
         let groups = self.sample(at_ns);

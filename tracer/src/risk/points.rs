@@ -12,7 +12,7 @@ const OOM_SCORE_ADJ_MIN: i64 = -1000;
 
 /// The one with the most points.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Choice {
+pub(crate) struct Choice {
     /// Process.
     pub pid: i32,
     /// Its name; untrusted.
@@ -37,7 +37,7 @@ pub struct Choice {
 }
 
 /// Points of a process, pages; `None` where it may not be killed.
-pub fn points(process: &Process, totalpages: u64) -> Option<i64> {
+pub(crate) fn points(process: &Process, totalpages: u64) -> Option<i64> {
     if process.pid == 1 || process.oom_score_adj == OOM_SCORE_ADJ_MIN {
         return None;
     }
@@ -47,7 +47,7 @@ pub fn points(process: &Process, totalpages: u64) -> Option<i64> {
 }
 
 /// The kernel's choice among these; of equals the last.
-pub fn choose(processes: &[Process], totalpages: u64) -> Option<Choice> {
+pub(crate) fn choose(processes: &[Process], totalpages: u64) -> Option<Choice> {
     let weighed: Vec<(i64, &Process)> = processes
         .iter()
         .filter_map(|process| Some((points(process, totalpages)?, process)))

@@ -3,11 +3,11 @@
 
 use std::{fs, path::Path};
 
-use crate::kernel::files::Root;
+use crate::host::files::Root;
 
 /// A process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Process {
+pub(crate) struct Process {
     /// Its id.
     pub pid: i32,
     /// Its name; untrusted.
@@ -24,7 +24,7 @@ pub struct Process {
 
 /// Memory of a process, bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// RssAnon, RssFile and RssShmem.
     pub rss_bytes: u64,
     /// VmSwap.
@@ -45,7 +45,7 @@ impl Memory {
 
 /// Swap of the host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Swap {
+pub(crate) struct Swap {
     /// SwapTotal.
     pub total_bytes: u64,
     /// SwapFree.
@@ -55,7 +55,7 @@ pub struct Swap {
 }
 
 /// Reads the host's swap.
-pub fn swap(root: &Root) -> Swap {
+pub(crate) fn swap(root: &Root) -> Swap {
     let meminfo = fs::read_to_string(root.path("/proc/meminfo")).unwrap_or_default();
     let swappiness = fs::read_to_string(root.path("/proc/sys/vm/swappiness")).unwrap_or_default();
     Swap {
@@ -68,7 +68,7 @@ pub fn swap(root: &Root) -> Swap {
 
 /// The processes of a cgroup's directory and of all below it, in the order in which the kernel
 /// walks them: a cgroup before its children.
-pub fn below(root: &Root, directory: &Path) -> Vec<Process> {
+pub(crate) fn below(root: &Root, directory: &Path) -> Vec<Process> {
     let mut processes = Vec::new();
     walk(root, directory, "", &mut processes);
     processes

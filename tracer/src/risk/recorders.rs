@@ -4,9 +4,10 @@ use std::cell::OnceCell;
 
 use super::groups::Group;
 use crate::{
-    growth::{Charges, Place, Recorder, Usage},
-    loader::marker::{Found, Running, find},
-    permission::is_denial,
+    bpf::recorder_registry::{Found, Running, find},
+    growth::{Charges, Recorder},
+    host::permission::is_denial,
+    model::recorded_growth::{Place, Usage},
 };
 
 /// One that began meanwhile is found after so long; one that has ended is noticed at once. ns.

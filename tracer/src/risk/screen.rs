@@ -12,7 +12,7 @@ use ratatui::{
 };
 
 use super::{Outlook, Risk, table};
-use crate::{sanitize::sanitize, sink::text::bytes};
+use crate::fmt::{sanitize::sanitize, units::bytes};
 
 /// A row is colored from this share of the limit on.
 const NEAR: f64 = 0.8;
@@ -20,7 +20,7 @@ const NEAR: f64 = 0.8;
 const VERY_NEAR: f64 = 0.95;
 
 /// Shows what `read` gives, anew each `interval`, until q, Esc or Ctrl-C.
-pub fn run(interval: Duration, mut read: impl FnMut() -> Outlook) -> io::Result<()> {
+pub(crate) fn run(interval: Duration, mut read: impl FnMut() -> Outlook) -> io::Result<()> {
     let mut terminal = ratatui::try_init()?;
     let result = show(&mut terminal, interval, &mut read);
     ratatui::try_restore()?;
@@ -59,7 +59,7 @@ fn show(
 }
 
 /// Draws one picture.
-pub fn draw(frame: &mut Frame<'_>, outlook: &Outlook, rows: &mut TableState) {
+pub(crate) fn draw(frame: &mut Frame<'_>, outlook: &Outlook, rows: &mut TableState) {
     let [title, list, curve, help] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Min(3),

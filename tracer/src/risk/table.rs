@@ -4,9 +4,13 @@ use std::io::{self, Write};
 
 use super::{Outlook, RecorderSeen, Risk, forecast::Forecast};
 use crate::{
-    report::{self, GrowthStack},
-    sanitize::sanitize,
-    sink::text::{bytes, columns, elide, frame_name, names, take_columns},
+    compose::names::{self},
+    fmt::{
+        layout::{columns, elide, take_columns},
+        sanitize::sanitize,
+        units::bytes,
+    },
+    model::report::{self, GrowthStack},
 };
 
 /// Widths but for the cgroup's, which takes what is left.
@@ -18,7 +22,11 @@ const FRAMES: usize = 3;
 const PATH_COLUMNS: usize = 24;
 
 /// Prints the table, `width` columns wide where that is known.
-pub fn write(out: &mut dyn Write, outlook: &Outlook, width: Option<usize>) -> io::Result<()> {
+pub(crate) fn write(
+    out: &mut dyn Write,
+    outlook: &Outlook,
+    width: Option<usize>,
+) -> io::Result<()> {
     for line in lines(outlook, width) {
         writeln!(out, "{line}")?;
     }
@@ -26,7 +34,7 @@ pub fn write(out: &mut dyn Write, outlook: &Outlook, width: Option<usize>) -> io
 }
 
 /// Its lines, the head first.
-pub fn lines(outlook: &Outlook, width: Option<usize>) -> Vec<String> {
+pub(crate) fn lines(outlook: &Outlook, width: Option<usize>) -> Vec<String> {
     let mut rows = vec![HEAD.map(str::to_owned)];
     rows.extend(outlook.cgroups.iter().map(cells));
     let widths: Vec<usize> = (0..HEAD.len())
@@ -47,7 +55,7 @@ pub fn lines(outlook: &Outlook, width: Option<usize>) -> Vec<String> {
 }
 
 /// Where the growth is from, if not from the readings alone; or why not from a recorder.
-pub fn recorder(outlook: &Outlook) -> Option<String> {
+pub(crate) fn recorder(outlook: &Outlook) -> Option<String> {
     if let Some(why) = &outlook.recorder_unused {
         return Some(format!("growth is from a few readings, not from a growth recorder: {why}"));
     }
@@ -76,7 +84,7 @@ fn grower(grower: &GrowthStack) -> String {
         || "on behalf of others".to_owned(),
         |pid| names::task(grower.comm.as_deref(), None, pid),
     );
-    let frames = grower.user_stack.iter().flatten().take(FRAMES).map(frame_name);
+    let frames = grower.user_stack.iter().flatten().take(FRAMES).map(names::frame);
     let frames = frames.collect::<Vec<_>>().join(" < ");
     let colon = if frames.is_empty() { "" } else { ": " };
     format!("{who} {}{colon}{frames}", bytes(grower.bytes))

@@ -4,8 +4,8 @@ use std::{fs, path::Path};
 
 use super::*;
 use crate::{
-    kernel::files::{CgroupMounts, Root},
-    report::Frame,
+    host::files::{CgroupMounts, Root},
+    model::report::Frame,
 };
 
 const STATUS: &str = "Name:\tapp\nUid:\t1000\t0\t0\t0\nVmPTE:\t 40 kB\nVmSwap:\t 8 kB\n\

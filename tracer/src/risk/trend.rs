@@ -5,7 +5,10 @@
 //! it was in each, and before the first as it moved since. Of what goes up and down only the peaks count.
 
 use super::forecast::{BATCH_BYTES, Sample, slope};
-use crate::growth::{Tooth, Usage, kind, teeth};
+use crate::{
+    growth::{Tooth, kind, teeth},
+    model::recorded_growth::Usage,
+};
 
 /// ns.
 const SECOND: u64 = 1_000_000_000;
@@ -22,7 +25,7 @@ const APART: u64 = 90_000_000;
 
 /// What a cgroup's points tell.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Trend {
+pub(crate) struct Trend {
     /// The time that growth is measured over.
     pub samples: Vec<Sample>,
     /// Shape of all its points.
@@ -35,7 +38,7 @@ pub struct Trend {
 
 /// What this cgroup is read as, besides its points.
 #[derive(Clone, Copy, Debug)]
-pub struct Read<'a> {
+pub(crate) struct Read<'a> {
     /// The readings, the last one now.
     pub readings: &'a [Sample],
     /// memory.max.
@@ -48,7 +51,7 @@ pub struct Read<'a> {
 
 /// What the points tell, oldest first; `None` where they are of less than a second, or where there is
 /// so much to reclaim that the need cannot be told without a second reading.
-pub fn trend(curve: &[Usage], read: Read<'_>) -> Option<Trend> {
+pub(crate) fn trend(curve: &[Usage], read: Read<'_>) -> Option<Trend> {
     let now = read.readings.last()?;
     let page = read.page_bytes.max(1);
     let now_point =

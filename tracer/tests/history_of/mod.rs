@@ -3,15 +3,9 @@
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
-use oomwhy::{
-    fingerprint::fingerprint,
-    history::{
-        short_id::short_id,
-        store::{Limits, Store},
-    },
-    report::{
-        Cgroup, Constraint, OomMemcg, OomReport, Outcome, Record, Source, Tier, Trigger, Victim,
-    },
+use oomwhy::testing::{
+    Cgroup, Constraint, Limits, OomMemcg, OomReport, Outcome, Record, Source, Store, Tier, Trigger,
+    Victim, fingerprint, short_id,
 };
 
 /// Kills of java, one an hour up to now, the latest with the short id "kxqz...", and one of postgres.

@@ -4,11 +4,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use oomwhy::{
-    host::Host,
-    recording::{Fact, Recorder},
-    report::Tier,
-};
+use oomwhy::testing::{Fact, Host, Recorder, Tier};
 use oomwhy_common::{
     event::{EndEvent, EventHeader, InvocationEvent, TaskFacts, VictimEvent, chosen, kind},
     valid,

@@ -1,14 +1,13 @@
 //! What the recorder had, in bytes and rates.
 
 use super::{Findings, compose, kill, parts::host, report};
-use crate::{
-    assemble::Account,
-    compose::Symbol,
+use crate::model::{
+    account::Account,
     events::{Invocation, Memcg},
-    growth::{Place, Recorded, Usage},
     host::Host,
+    names::{Name, Symbol, UserNames},
+    recorded_growth::{Place, Recorded, Usage},
     report::Frame,
-    user_symbols::{self, Name, UserNames},
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -115,7 +114,7 @@ fn frames_get_the_names_that_were_found_for_their_process() {
     recorded.places = vec![place(100, user.clone()), place(101, user), place(102, nameless)];
     let account = grown(recorded);
     let name = |symbol: &str| Name { symbol: Some(symbol.to_owned()), ..Name::default() };
-    let at = user_symbols::Place { build_id: "aa".to_owned(), file_offset: 16 };
+    let at = crate::model::names::Place { build_id: "aa".to_owned(), file_offset: 16 };
     let names =
         UserNames { places: vec![(at, name("grow"))], addresses: vec![(0x1f, name("made"))] };
     let mut findings = Findings::default();

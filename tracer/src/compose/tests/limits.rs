@@ -1,8 +1,8 @@
 //! The memcg whose limit was hit, and the limits up to the root.
 
 use super::{Findings, compose, kill, parts::host};
-use crate::{
-    assemble::Account,
+use crate::model::{
+    account::Account,
     events::{CgroupPath, Counter, Level, Levels, Memcg, Name},
     host::Host,
     report::{LimitLevel, OomReport},

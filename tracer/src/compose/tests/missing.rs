@@ -5,10 +5,7 @@ use super::{
     parts::{candidate, candidates},
     report,
 };
-use crate::{
-    assemble::{Account, TaskContext},
-    events::UserFrame,
-};
+use crate::model::{account::Account, events::UserFrame, task_context::TaskContext};
 
 fn why(account: &Account, field: &str) -> Option<String> {
     let missing = report(account).source.missing;

@@ -5,13 +5,13 @@ use super::{
     parts::{account, choice, end, host, invocation, task, victim},
     report,
 };
-use crate::{
-    assemble::Account,
-    compose::Findings,
+use crate::model::{
+    account::Account,
     events::{
         Chosen::{self, Aborted, Nobody, Task, Unknown},
         End, Invocation, Name,
     },
+    facts::Findings,
     report::{
         Constraint,
         Outcome::{self, AlreadyExiting, Killed, NoVictim, Reclaimed, VictimPending, WillFreeMem},

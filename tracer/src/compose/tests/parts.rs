@@ -2,8 +2,8 @@
 
 use oomwhy_common::event::candidate;
 
-use crate::{
-    assemble::Account,
+use crate::model::{
+    account::Account,
     events::{Candidate, Candidates, Chosen, Control, End, Invocation, Memory, Name, Task, Victim},
     host::Host,
     report::Tier,

@@ -7,7 +7,7 @@ use super::{
     parts::{MEMORY, PARTS, candidate, candidates, choice},
     report,
 };
-use crate::{
+use crate::model::{
     events,
     report::{Candidate, WhyNot},
 };

@@ -1,9 +1,9 @@
 //! The trigger's stacks, without what tracing itself puts on them.
 
 use super::{Findings, compose, kill, parts::host};
-use crate::{
-    compose::Symbol,
+use crate::model::{
     events::UserFrame,
+    names::Symbol,
     report::{Frame, Trigger},
 };
 

@@ -5,8 +5,9 @@ use super::{
     parts::{PARTS, candidate, candidates, host, task, victim},
     report,
 };
-use crate::{
-    assemble::{Account, Aftermath},
+use crate::model::{
+    account::Account,
+    aftermath::Aftermath,
     events::{self, Task},
     report::Victim,
 };

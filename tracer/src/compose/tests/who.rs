@@ -6,12 +6,14 @@ use super::{
     Findings, compose, kill,
     parts::{host, victim},
 };
-use crate::{
-    assemble::{Account, Stage, TaskContext},
-    enrich::{metadata::ContainerNames, process::ProcessFiles},
+use crate::model::{
+    account::{Account, Stage},
+    container_names::ContainerNames,
     events::{CgroupPath, Name, Parent, UserFrame},
+    facts::ProcessFiles,
+    names::{Place, UserNames},
     report::{Frame, OomReport},
-    user_symbols::{Place, UserNames},
+    task_context::TaskContext,
 };
 
 fn names(names: &[&[u8]]) -> Vec<Name> {
@@ -134,7 +136,7 @@ fn frames_have_the_names_of_their_own_process() {
     if let Some(invocation) = &mut account.invocation {
         invocation.user_stack = Some(frames);
     }
-    let named = |symbol: &str| crate::user_symbols::Name {
+    let named = |symbol: &str| crate::model::names::Name {
         symbol: Some(symbol.to_owned()),
         offset: Some(3),
         file: Some("/bin/app".to_owned()),

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::home;
-use crate::report::Container;
+use crate::model::report::Container;
 
 const ID: &str = "9e073649debeec6d511391c9ec7627ee67ce3a3fb508b0fa0437a97f8e58ba98";
 const UID: &str = "019c1fe8-0d92-4aa0-b61c-4df58bdde71c";

@@ -7,8 +7,8 @@ use std::{
 
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{ContainerNames, below};
-use crate::enrich::bounded;
+use super::below;
+use crate::{host::bounded, model::container_names::ContainerNames};
 
 /// A bundle's config.json is 10 to 100 KB.
 const MOST_BYTES: u64 = 1 << 20;

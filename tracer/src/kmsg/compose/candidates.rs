@@ -5,7 +5,7 @@ use super::{
     super::{block::release, bytes, tasks::Row},
     Facts,
 };
-use crate::report::{Candidate, Candidates, WhyNot, lossy};
+use crate::model::report::{Candidate, Candidates, WhyNot, lossy};
 
 /// As many as the other tiers list.
 const LISTED: usize = 32;

@@ -1,7 +1,7 @@
 //! What is absent, and why.
 
 use super::Facts;
-use crate::report::{Constraint, Missing, OomReport, Outcome};
+use crate::model::report::{Constraint, Missing, OomReport, Outcome};
 
 /// What the kernel's log never has.
 pub(crate) const NEVER: [&str; 8] = [

@@ -1,7 +1,7 @@
 //! The machine's memory, where it was nobody's limit.
 
 use super::{super::meminfo::MemInfo, Facts};
-use crate::report::{Node, System, Zone};
+use crate::model::report::{Node, System, Zone};
 
 pub(super) fn system(facts: Facts<'_>) -> Option<System> {
     let memory = facts.block.memory.as_ref().filter(|_| !facts.block.is_torn)?;

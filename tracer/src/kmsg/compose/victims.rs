@@ -4,7 +4,7 @@ use super::{
     super::{bytes, kill::Kill, tasks::Row},
     Facts, cgroup,
 };
-use crate::report::{Candidates, Reaped, Victim, lossy};
+use crate::model::report::{Candidates, Reaped, Victim, lossy};
 
 pub(super) fn victims(facts: Facts<'_>, candidates: Option<&Candidates>) -> Vec<Victim> {
     let kills = facts.block.kills.iter();

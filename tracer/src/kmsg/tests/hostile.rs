@@ -1,7 +1,7 @@
 //! Names that hold the kernel's own words.
 
 use super::{check_missing, fixture, only, reports};
-use crate::report::Outcome;
+use crate::model::report::Outcome;
 
 /// A kill in the shape of /dev/kmsg, by a task of this name in a cgroup of this one.
 fn raw(comm: &str, path: &str) -> String {

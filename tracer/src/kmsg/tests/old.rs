@@ -3,7 +3,7 @@
 use super::{check_missing, fixture, only, reports, reports_in};
 use crate::{
     kmsg::Context,
-    report::{Constraint, Reason},
+    model::report::{Constraint, Reason},
 };
 
 #[test]

@@ -1,7 +1,7 @@
 //! Every number of every real log, read again by other means: words and what stands beside them.
 
 use super::{FIXTURES, fixture, only};
-use crate::report::{Candidate, Constraint, OomReport, Outcome, Reason, Tier, Victim};
+use crate::model::report::{Candidate, Constraint, OomReport, Outcome, Reason, Tier, Victim};
 
 /// The words of the lines, without their times.
 fn lines(log: &str) -> impl Iterator<Item = &str> {

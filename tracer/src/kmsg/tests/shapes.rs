@@ -3,7 +3,7 @@
 use super::{check_missing, fixture, only, reports, reports_in};
 use crate::{
     kmsg::Context,
-    report::{Constraint, OomReport, Outcome, Reason},
+    model::report::{Constraint, OomReport, Outcome, Reason},
 };
 
 /// The words of each line with the time that stands before it.

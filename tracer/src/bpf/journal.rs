@@ -1,0 +1,286 @@
+//! What was taken out of the ring and is not told to its end, kept where a SIGKILL does not reach:
+//! in a pinned map. With it every kill is told once, whenever the tracer dies.
+//!
+//! The ring forgets a record when it is taken out, and a report is made of records that come over
+//! seconds. So a record is written here *before* the ring forgets it, and removed when all that
+//! it is part of has been told; the next tracer begins with what stands here. What was told is
+//! noted here too, right after it was written ([`crate::pipeline::delivery`]): records are removed before their
+//! note, so a report that was told is never made a second time.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    io,
+    rc::Rc,
+};
+
+use bytes::Bytes;
+use oomwhy_common::event::EventHeader;
+use serde::{Deserialize, Serialize};
+use zerocopy::FromBytes;
+
+use crate::model::{account::MOMENT, facts::Fact};
+
+/// Size of a value of the map.
+pub(crate) const SLOT_BYTES: usize = 512;
+/// A value of the map: kind u8, nothing, length of the whole entry u32, then a part of it.
+pub type Slot = [u8; SLOT_BYTES];
+
+const HEAD: usize = 8;
+const BODY: usize = SLOT_BYTES - HEAD;
+/// Slots that records leave free for notes: each batch of records can tell a few dozen reports.
+const RESERVED: usize = 96;
+/// Records find room as long as there are so many slots besides: twice the longest.
+const SHORT: usize = 24;
+
+const RECORD: u8 = 1;
+const FACT: u8 = 2;
+const INTENT: u8 = 3;
+const TOLD: u8 = 4;
+const ORIGIN: u8 = 5;
+
+/// Where slots are kept: a map, whose keys have no order.
+pub trait Slots {
+    /// Sets a slot.
+    fn put(&mut self, key: u64, slot: &Slot) -> io::Result<()>;
+    /// Frees a slot; one that is not there is free.
+    fn remove(&mut self, key: u64);
+    /// All that are set.
+    fn all(&self) -> io::Result<Vec<(u64, Slot)>>;
+}
+
+/// That something was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// What: see [`key_of`], or [`LOSSES`].
+    pub key: u64,
+    /// How far: [`EARLY`], [`WHOLE`]; of losses, how many.
+    pub mark: u64,
+}
+
+/// The report was told before its victims were gone.
+pub(crate) const EARLY: u64 = 1;
+/// The report was told to its end.
+pub(crate) const WHOLE: u64 = 2;
+/// Key of the losses.
+pub(crate) const LOSSES: u64 = u64::MAX;
+
+/// Where something is going to be written: in a file, whose size will tell whether it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Its device.
+    pub device: u64,
+    /// Its inode.
+    pub inode: u64,
+    /// Where in it.
+    pub offset: u64,
+    /// How many bytes.
+    pub length: u64,
+}
+
+/// One entry.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    /// Bytes of the ring.
+    Record(Bytes),
+    /// What userspace found besides.
+    Fact(Fact),
+    /// Is going to be told.
+    Intent(Note, Place),
+    /// Was told.
+    Told(Note),
+    /// How the probes were attached; only its owner knows what it says.
+    Origin(Vec<u8>),
+}
+
+/// What is not told to its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Numbers of invocations.
+    pub seqs: BTreeSet<u64>,
+    /// Time of the oldest of all their records, `CLOCK_BOOTTIME` ns; `None` if there is nothing.
+    pub since_ns: Option<u64>,
+}
+
+/// There is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// What an entry is part of, and so, until when it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum About {
+    Invocation(u64),
+    Moment(u64),
+    Losses,
+    Attempt,
+    Origin,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    n_slots: usize,
+    about: About,
+}
+
+/// The journal. Entries have numbers in the order in which they came.
+pub struct Journal {
+    slots: Box<dyn Slots>,
+    free: usize,
+    next: u64,
+    kept: BTreeMap<u64, Kept>,
+}
+
+/// A journal that the reader of the ring and the output share.
+pub(crate) type SharedJournal = Rc<RefCell<Journal>>;
+
+impl Journal {
+    /// Opens it, with what stands in it. An entry that was not written to its end is removed: what
+    /// it was made of is still where it came from.
+    pub fn open(slots: Box<dyn Slots>, capacity: usize) -> io::Result<(Self, Vec<Entry>)> {
+        let mut parts: BTreeMap<u64, BTreeMap<u64, Slot>> = BTreeMap::new();
+        for (key, slot) in slots.all()? {
+            parts.entry(key >> 16).or_default().insert(key & 0xffff, slot);
+        }
+        let next = parts.last_key_value().map_or(0, |(number, _)| number + 1);
+        let mut journal = Self { slots, free: capacity, next, kept: BTreeMap::new() };
+        let mut entries = Vec::new();
+        for (number, parts) in parts {
+            let entry = join(&parts).and_then(|(kind, bytes)| decode(kind, bytes));
+            let Some(entry) = entry else {
+                for part in parts.keys() {
+                    journal.slots.remove(number << 16 | part);
+                }
+                continue;
+            };
+            journal.free = journal.free.saturating_sub(parts.len());
+            journal.kept.insert(number, Kept { n_slots: parts.len(), about: about(&entry) });
+            entries.push(entry);
+        }
+        Ok((journal, entries))
+    }
+
+    /// Adds an entry. Of attempts only the latest is kept.
+    pub fn put(&mut self, entry: &Entry) -> Result<(), Full> {
+        let (kind, bytes) = encode(entry);
+        let n_slots = bytes.len().div_ceil(BODY).max(1);
+        let reserved =
+            if matches!(entry, Entry::Record(_) | Entry::Fact(_)) { RESERVED } else { 0 };
+        if self.free < n_slots + reserved {
+            return Err(Full);
+        }
+        if matches!(entry, Entry::Intent(..)) {
+            self.remove_where(|about, _| about == About::Attempt);
+        }
+        let number = self.next;
+        self.next += 1;
+        for (part, slot) in (0..).zip(split(kind, &bytes)) {
+            self.slots.put(number << 16 | part, &slot).map_err(|_| Full)?;
+        }
+        self.free -= n_slots;
+        self.kept.insert(number, Kept { n_slots, about: about(entry) });
+        Ok(())
+    }
+
+    /// Whether soon no further record finds room.
+    pub fn is_short(&self) -> bool {
+        self.free < RESERVED + SHORT
+    }
+
+    /// Removes what has been told to its end.
+    pub fn keep(&mut self, unfinished: &Unfinished) {
+        let losses = self.kept.iter().rev().find(|(_, kept)| kept.about == About::Losses);
+        let losses = losses.map(|(number, _)| *number);
+        self.remove_where(|about, number| match about {
+            About::Invocation(seq) => !unfinished.seqs.contains(&seq),
+            About::Moment(at_ns) => unfinished.since_ns.is_none_or(|since_ns| at_ns < since_ns),
+            About::Losses => losses != Some(number),
+            About::Attempt => true,
+            About::Origin => false,
+        });
+    }
+
+    /// In the order in which they came: the note that something was told goes after its records.
+    fn remove_where(&mut self, is_done: impl Fn(About, u64) -> bool) {
+        let done = self.kept.extract_if(.., |number, kept| is_done(kept.about, *number));
+        for (number, Kept { n_slots, .. }) in done {
+            for part in (0..).take(n_slots) {
+                self.slots.remove(number << 16 | part);
+            }
+            self.free += n_slots;
+        }
+    }
+}
+
+fn about(entry: &Entry) -> About {
+    let of = |seq: u64, at_ns: u64| {
+        if seq == 0 { About::Moment(at_ns) } else { About::Invocation(seq) }
+    };
+    match entry {
+        Entry::Record(record) => match EventHeader::read_from_prefix(record) {
+            Ok((header, _)) => of(header.seq, header.boottime_ns),
+            // Nobody can read it: it is told by being counted.
+            Err(_) => About::Moment(0),
+        },
+        Entry::Fact(Fact::System { seq, at_ns, .. }) => of(*seq, *at_ns),
+        Entry::Fact(_) => About::Moment(0),
+        Entry::Intent(..) => About::Attempt,
+        Entry::Told(Note { key: LOSSES, .. }) => About::Losses,
+        Entry::Told(Note { key, .. }) if key & MOMENT != 0 => About::Moment(key & !MOMENT),
+        Entry::Told(Note { key, .. }) => About::Invocation(*key),
+        Entry::Origin(_) => About::Origin,
+    }
+}
+
+/// The types serialize into plain objects: that cannot fail.
+fn encode(entry: &Entry) -> (u8, Vec<u8>) {
+    match entry {
+        Entry::Record(record) => (RECORD, record.to_vec()),
+        Entry::Fact(fact) => (FACT, serde_json::to_vec(fact).unwrap_or_default()),
+        Entry::Intent(note, place) => {
+            (INTENT, serde_json::to_vec(&(note, place)).unwrap_or_default())
+        }
+        Entry::Told(note) => (TOLD, serde_json::to_vec(note).unwrap_or_default()),
+        Entry::Origin(bytes) => (ORIGIN, bytes.clone()),
+    }
+}
+
+fn decode(kind: u8, bytes: Vec<u8>) -> Option<Entry> {
+    match kind {
+        RECORD => Some(Entry::Record(bytes.into())),
+        FACT => serde_json::from_slice(&bytes).ok().map(Entry::Fact),
+        INTENT => {
+            serde_json::from_slice(&bytes).ok().map(|(note, place)| Entry::Intent(note, place))
+        }
+        TOLD => serde_json::from_slice(&bytes).ok().map(Entry::Told),
+        ORIGIN => Some(Entry::Origin(bytes)),
+        _ => None,
+    }
+}
+
+fn split(kind: u8, bytes: &[u8]) -> impl Iterator<Item = Slot> {
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let parts = bytes.len().div_ceil(BODY).max(1);
+    (0..parts).map(move |part| {
+        let mut slot = [0; SLOT_BYTES];
+        let head = [[kind, 0, 0, 0], length].concat();
+        let body = bytes.iter().skip(part * BODY).take(BODY);
+        slot.iter_mut().zip(head.iter().chain(body)).for_each(|(to, from)| *to = *from);
+        slot
+    })
+}
+
+/// Puts an entry together; `None` where a part is missing.
+fn join(parts: &BTreeMap<u64, Slot>) -> Option<(u8, Vec<u8>)> {
+    let (head, _) = parts.get(&0)?.split_first_chunk::<HEAD>()?;
+    let [kind, _, _, _, length @ ..] = *head;
+    let length = usize::try_from(u32::from_le_bytes(length)).ok()?;
+    let is_whole = parts.len() == length.div_ceil(BODY).max(1)
+        && (0..).zip(parts.keys()).all(|(expected, part)| expected == *part);
+    let mut bytes: Vec<u8> =
+        parts.values().flat_map(|slot| slot.iter().skip(HEAD).copied()).collect();
+    bytes.truncate(length);
+    is_whole.then_some((kind, bytes))
+}
+
+#[cfg(test)]
+mod tests;

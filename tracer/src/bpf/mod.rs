@@ -1,0 +1,14 @@
+//! Which probes this host allows, and how they are loaded, attached, pinned and read. The only
+//! module that uses aya.
+
+pub(crate) mod growth_maps;
+pub(crate) mod journal;
+pub(crate) mod load;
+mod load_without_btf;
+#[cfg(feature = "probe-log")]
+mod log;
+pub(crate) mod pin;
+pub(crate) mod plan;
+mod programs;
+pub(crate) mod recorder_registry;
+pub(crate) mod ring;

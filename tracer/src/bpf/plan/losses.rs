@@ -1,0 +1,330 @@
+//! What each missing hook, offset or permission costs, in the report's own field names.
+//! Part of [`super`]: pure.
+
+use oomwhy_common::settings::Settings;
+
+use super::{Candidates, MissingField, hooks::Hooks};
+use crate::host::{
+    offsets::Resolved,
+    support::{HostFacts, MarkVictim},
+};
+
+/// Fields of the report by the offset they need. An offset not listed here costs none by itself:
+/// some kernels do without it, and the identity of tasks is not optional.
+#[rustfmt::skip]
+const BY_OFFSET: &[(&str, &[&str])] = &[
+    ("oc_memcg", &["oom_memcg", "limit_chain"]),
+    ("oc_nodemask", &["nodemask"]),
+    // One validity bit covers these five.
+    ("oc_gfp_mask", OOM_CONTROL),
+    ("oc_order", OOM_CONTROL),
+    ("oc_totalpages", OOM_CONTROL),
+    ("oc_chosen_points", OOM_CONTROL),
+    ("oc_constraint", OOM_CONTROL),
+    ("oc_chosen", &["victims.chosen", "victims.points"]),
+    ("task_flags", &["candidates.why_not"]),
+    ("task_mm", TASK_MEMORY),
+    ("task_signal", &["trigger.oom_score_adj", "candidates.oom_score_adj",
+                      "victims.oom_score_adj", "victims.vpid"]),
+    ("task_start_boottime", &["trigger.oom_score_adj", "victims.oom_score_adj",
+                              "victims.start_time"]),
+    ("task_cgroups", TASK_CGROUP),
+    ("task_vfork_done", &["candidates.why_not"]),
+    ("task_real_parent", &["candidates.why_not", "trigger.parents", "victims.parents"]),
+    ("task_mems_allowed", &["mems_allowed"]),
+    ("signal_nr_threads", &["candidates.why_not"]),
+    ("signal_oom_score_adj", &["trigger.oom_score_adj", "candidates.oom_score_adj",
+                               "victims.oom_score_adj"]),
+    ("signal_live", &["victims.exited_after_ns"]),
+    ("signal_oom_mm", &["candidates.why_not", "victims.exited_after_ns"]),
+    ("signal_pid_tgid", &["victims.vpid"]),
+    ("pid_level", &["victims.vpid"]),
+    ("pid_numbers", &["victims.vpid"]),
+    ("upid_size", &["victims.vpid"]),
+    ("upid_nr", &["victims.vpid"]),
+    ("mm_total_vm", TASK_MEMORY),
+    ("mm_pgtables_bytes", TASK_MEMORY),
+    ("mm_flags", &["candidates.why_not"]),
+    ("mm_rss_file", TASK_MEMORY),
+    ("mm_rss_anon", TASK_MEMORY),
+    ("mm_rss_swap", TASK_MEMORY),
+    ("mm_rss_shmem", TASK_MEMORY),
+    ("css_set_memory", TASK_CGROUP),
+    ("css_cgroup", TASK_CGROUP),
+    ("memcg_cgroup", &["oom_memcg.id", "oom_memcg.path"]),
+    ("memcg_memory", &["oom_memcg.usage_bytes", "oom_memcg.max_bytes", "limit_chain"]),
+    ("memcg_swap", MEMCG_SWAP),
+    ("memcg_oom_group", &["oom_memcg.oom_group"]),
+    ("counter_usage", &["oom_memcg.usage_bytes", "oom_memcg.max_bytes", "limit_chain"]),
+    ("counter_max", &["oom_memcg.usage_bytes", "oom_memcg.max_bytes", "limit_chain"]),
+    ("counter_high", &["limit_chain"]),
+    ("counter_low", &["limit_chain"]),
+    ("counter_min", &["limit_chain"]),
+    ("counter_parent", &["limit_chain"]),
+    ("cgroup_kn", ALL_CGROUPS),
+    ("kernfs_parent", PATHS),
+    ("kernfs_name", PATHS),
+    ("kernfs_id", ALL_CGROUPS),
+    ("signal_thread_head", LEADERLESS),
+    ("task_thread_node", LEADERLESS),
+    ("mm_arg_start", CMDLINES),
+    ("mm_arg_end", CMDLINES),
+    ("mm_exe_file", EXES),
+    ("file_dentry", EXES),
+    ("file_mnt", EXES),
+    ("dentry_parent", EXES),
+    ("dentry_name", EXES),
+    ("vfsmount_root", EXES),
+    ("mount_mnt", EXES),
+    ("mount_parent", EXES),
+    ("mount_mountpoint", EXES),
+];
+
+const CMDLINES: &[&str] = &["trigger.cmdline", "victims.cmdline"];
+const EXES: &[&str] = &["trigger.exe", "victims.exe"];
+
+const OOM_CONTROL: &[&str] = &["constraint", "totalpages", "trigger.gfp_mask", "trigger.order"];
+const TASK_MEMORY: &[&str] = &[
+    "candidates.anon_pages",
+    "candidates.file_pages",
+    "candidates.shmem_pages",
+    "candidates.swap_pages",
+    "candidates.pgtables_pages",
+    "victims.total_vm_bytes",
+    "victims.anon_rss_bytes",
+    "victims.file_rss_bytes",
+    "victims.shmem_rss_bytes",
+    "victims.swap_bytes",
+    "victims.pgtables_bytes",
+];
+const LEADERLESS: &[&str] = &["candidates (memory, where the leader has exited)"];
+const MEMCG_SWAP: &[&str] = &["oom_memcg.swap_usage_bytes", "oom_memcg.swap_max_bytes"];
+const TASK_CGROUP: &[&str] = &["trigger.cgroup", "victims.cgroup", "limit_chain"];
+const ALL_CGROUPS: &[&str] =
+    &["oom_memcg.id", "oom_memcg.path", "trigger.cgroup", "victims.cgroup"];
+const PATHS: &[&str] = &["oom_memcg.path", "trigger.cgroup.path", "victims.cgroup.path"];
+
+/// The fields gathered so far; a field is listed once, with the first reason.
+#[derive(Default)]
+struct Losses(Vec<MissingField>);
+
+impl Losses {
+    fn add(&mut self, fields: &[&str], why: &str) {
+        for field in fields {
+            if !self.0.iter().any(|known| known.field == *field) {
+                self.0.push(MissingField { field: (*field).to_owned(), why: why.to_owned() });
+            }
+        }
+    }
+}
+
+/// Everything that a report of this host will lack.
+pub(super) fn all(
+    offered: &Hooks,
+    facts: &HostFacts,
+    resolved: &Resolved,
+    candidates: Candidates,
+    settings: &Settings,
+) -> Vec<MissingField> {
+    let mut losses = Losses::default();
+    hooks(&mut losses, offered, facts, candidates);
+    offsets(&mut losses, resolved);
+    reads(&mut losses, offered, candidates, settings);
+    batches(&mut losses, resolved, settings);
+    stat(&mut losses, facts, resolved, settings);
+    nodes(&mut losses, facts);
+    after(&mut losses, offered);
+    symbols(&mut losses, facts);
+    losses.0
+}
+
+fn hooks(losses: &mut Losses, offered: &Hooks, facts: &HostFacts, candidates: Candidates) {
+    if candidates == Candidates::Nobody {
+        let [badness, evaluate] =
+            ["oom_badness", "oom_evaluate_task"].map(|it| offered.why_not(it));
+        losses.add(&["candidates"], &join(&[badness, evaluate]));
+    }
+    if !offered.has("oom_kill_process") {
+        let why = offered.why_not("oom_kill_process");
+        losses.add(&["message", "victims.chosen", "victims.points"], why);
+    }
+    if !offered.has("mem_cgroup_out_of_memory") {
+        let why = offered.why_not("mem_cgroup_out_of_memory");
+        losses.add(&["outcome"], &format!("{why}: `reclaimed` is not seen"));
+    }
+    let kill = "__oom_kill_process";
+    let why = offered.why_not(kill);
+    if !offered.has(kill) {
+        losses.add(&["outcome"], &format!("{why}: `already_exiting` is not told from `killed`"));
+    }
+    if !offered.has("mark_victim") {
+        let why = "oom:mark_victim is unknown in this kernel: only the chosen task is seen";
+        losses.add(&["victims.marked_at_ns"], why);
+        losses.add(TASK_MEMORY.get(5..).unwrap_or_default(), why);
+    } else if facts.btf.mark_victim == MarkVictim::Pid && !offered.has(kill) {
+        let why = format!("oom:mark_victim passes a thread id only, and {why}");
+        losses.add(TASK_MEMORY.get(5..).unwrap_or_default(), &why);
+        losses.add(&["victims.cgroup", "victims.vpid"], &why);
+    }
+}
+
+/// Reasons that are there, each once.
+fn join(reasons: &[&str]) -> String {
+    let mut told = reasons.to_vec();
+    told.retain(|why| !why.is_empty());
+    told.dedup();
+    told.join("; ")
+}
+
+fn offsets(losses: &mut Losses, resolved: &Resolved) {
+    for missing in &resolved.missing {
+        if let Some((_, fields)) = BY_OFFSET.iter().find(|(field, _)| *field == missing.field) {
+            losses.add(fields, &format!("not in the kernel's BTF: {}", missing.why));
+        }
+    }
+}
+
+/// What needs bpf_probe_read_kernel, or a typed pointer to the current task.
+fn reads(losses: &mut Losses, offered: &Hooks, candidates: Candidates, settings: &Settings) {
+    if settings.probe_read != 0 {
+        return;
+    }
+    let why = "lockdown=confidentiality: the kernel's strings and untyped pointers cannot be read";
+    losses.add(&["message", "victims.vpid", "nodemask"], why);
+    losses.add(&["limit_chain (below oom_memcg)"], why);
+    losses.add(LEADERLESS, why);
+    losses.add(EXES, why);
+    losses.add(
+        CMDLINES,
+        "lockdown=confidentiality: the helper that reads them is refused along with the kernel's",
+    );
+    if candidates == Candidates::EvaluateTask {
+        losses.add(&["candidates.points"], why);
+    }
+    if !offered.has("cgroup_mkdir") {
+        losses.add(PATHS, why);
+    }
+    if settings.current_task_btf == 0 {
+        let why = "lockdown=confidentiality, and this kernel lacks bpf_get_current_task_btf";
+        losses.add(&["trigger.oom_score_adj", "trigger.cgroup"], why);
+        losses.add(CMDLINES, why);
+        losses.add(&["trigger.parents", "victims.parents", "victims.user_stack"], why);
+    }
+}
+
+/// Where counters are per-CPU ones, what sits in the CPUs' batches is added; else numbers are
+/// those of the kernel's own log before 7.0, low or high by some pages per CPU.
+fn batches(losses: &mut Losses, resolved: &Resolved, settings: &Settings) {
+    if !resolved.has("per_cpu_counters") {
+        return;
+    }
+    let why = if settings.probe_read == 0 {
+        "lockdown=confidentiality: the kernel's approximate count, without its per-CPU parts"
+    } else if settings.per_cpu_offsets == 0 {
+        "kernel addresses are hidden (CAP_SYSLOG and kernel.kptr_restrict below 2 show them): the \
+         kernel's approximate count, without its per-CPU parts"
+    } else {
+        return;
+    };
+    losses.add(&[PER_CPU_SHARE], why);
+}
+
+/// The memcg's statistics: where they are, and what is where in them.
+fn stat(losses: &mut Losses, facts: &HostFacts, resolved: &Resolved, settings: &Settings) {
+    let is_found = resolved.has("memcg_vmstats_array")
+        || (resolved.has("memcg_vmstats") && resolved.has("vmstats_state"));
+    let why = if settings.probe_read == 0 {
+        "lockdown=confidentiality: arrays of the kernel cannot be read"
+    } else if !is_found {
+        "not in the kernel's BTF: where a memcg's statistics are"
+    } else if facts.btf.stat_table && settings.stat_places == 0 {
+        "kernel addresses are hidden (CAP_SYSLOG and kernel.kptr_restrict below 2 show them): this \
+         kernel's statistics cannot be told apart without"
+    } else {
+        return;
+    };
+    losses.add(&["oom_memcg.stat"], why);
+}
+
+/// Masks of nodes are read as far as their first word.
+fn nodes(losses: &mut Losses, facts: &HostFacts) {
+    const NODES_READ: u32 = 64;
+    if facts.possible_nodes.is_some_and(|nodes| nodes > NODES_READ) {
+        let why = "this host may have memory nodes above 63, which are not read";
+        losses.add(&["nodemask (nodes above 63)", "mems_allowed (nodes above 63)"], why);
+    }
+}
+
+/// What becomes of a victim.
+fn after(losses: &mut Losses, offered: &Hooks) {
+    let missing = |tracepoint: &str| !offered.has(tracepoint);
+    if missing("sched_process_exit") {
+        losses.add(&["victims.exited_after_ns"], "no tracepoint sched_process_exit");
+    }
+    if !offered.has("exit_mmap") {
+        losses.add(&["victims.freed_after_ns"], offered.why_not("exit_mmap"));
+    }
+    if missing("start_task_reaping") || missing("finish_task_reaping") {
+        losses.add(&["victims.reaped"], "no tracepoints of the oom reaper");
+    }
+    if missing("signal_deliver") {
+        let fields = ["victims.cmdline", "victims.exe", "victims.parents", "victims.user_stack"];
+        losses.add(&fields, "no tracepoint signal_deliver: victims are not met before they die");
+    }
+    if missing("signal_generate") {
+        let why = "no tracepoint signal_generate: who shares a victim's memory is not seen to die";
+        losses.add(&["victims.shares_mm_with"], why);
+    }
+}
+
+/// Names of kernel functions: where addresses are hidden, a stack is addresses only.
+fn symbols(losses: &mut Losses, facts: &HostFacts) {
+    if facts.kallsyms.per_cpu_offset.is_none() {
+        let why =
+            "kernel addresses are hidden (CAP_SYSLOG and kernel.kptr_restrict below 2 show them)";
+        losses.add(&["trigger.kernel_stack.symbol"], why);
+    }
+}
+
+/// Not a field but a part of some: it has a validity bit of its own.
+const PER_CPU_SHARE: &str = "victims (exact rss)";
+
+/// All that is read of a task's memory.
+pub(super) fn memory(why: &str) -> Vec<MissingField> {
+    let missing = |field: &&str| MissingField { field: (*field).to_owned(), why: why.to_owned() };
+    TASK_MEMORY.iter().map(missing).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use oomwhy_common::offsets::KernelOffsets;
+
+    use super::{super::IDENTITY, BY_OFFSET};
+
+    /// Offsets that some kernels do without: counters that are exact have no per-CPU parts, only cgroup
+    /// v1 has tasks that wait, and a memcg's statistics are in one of two places.
+    const FREE: &[&str] = &[
+        "per_cpu_counters",
+        "task_memcg_in_oom",
+        "task_memcg_oom_gfp_mask",
+        "task_memcg_oom_order",
+        // A caller that is dying is then told as one that found room.
+        "signal_flags",
+        // For the growth recorder, which says so itself.
+        "cgroup_memory",
+        "memcg_kmem",
+        "memcg_vmstats",
+        "memcg_vmstats_array",
+        "vmstats_state",
+    ];
+
+    #[test]
+    fn every_offset_has_its_fields_or_is_known_to_cost_none() {
+        for name in KernelOffsets::NAMES {
+            let rows = BY_OFFSET.iter().filter(|(offset, _)| offset == name).count();
+            let costs_none = IDENTITY.contains(name) || FREE.contains(name);
+            assert_eq!(rows, usize::from(!costs_none), "{name}");
+        }
+        assert_eq!(BY_OFFSET.len() + IDENTITY.len() + FREE.len(), KernelOffsets::NAMES.len());
+    }
+}

@@ -1,0 +1,285 @@
+//! How `oomwhy risk` finds the growth recorder of an `oomwhy watch --growth` that runs: by a map with a
+//! name of its own, which says where the others are and how they are laid out. It is gone with the
+//! tracer; nothing is pinned, and nobody is asked.
+
+use crate::bpf::{
+    growth_maps::{GrowthMaps, Words},
+    load::create_map,
+};
+use std::{io, mem::offset_of};
+
+use aya::maps::{IterableMap as _, Map, MapData, MapError, MapInfo, loaded_maps};
+use aya_obj::{generated::bpf_map_type::BPF_MAP_TYPE_LRU_HASH, maps::bpf_map_def};
+use oomwhy_common::{
+    event::UserFrame,
+    growth::{
+        self, Charged, Charger, Curve, Extremes, KernelStack, Level, Point, Ring, Step, UserStack,
+    },
+};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// A name of the kernel has 15 bytes at most (`BPF_OBJ_NAME_LEN`).
+const NAME: &str = "oomwhy_recorder";
+const WORDS: usize = 9;
+/// Bytes of a key, of the value.
+const SIZES: (u32, u32) = (8, 72);
+/// Raised when the maps mean something else in the same layout.
+const MEANING: usize = 1;
+/// Tracers that are read.
+const MOST: usize = 4;
+
+/// What is in the map, under the key 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+struct Marker {
+    /// [`FORMAT`] of who made it: nothing behind it can be read if it is another one.
+    format: u64,
+    pid: u64,
+    /// `CLOCK_BOOTTIME`, ns.
+    started_ns: u64,
+    above_percent: u64,
+    /// Ids of the maps.
+    maps: [u64; 5],
+}
+
+const _: () = assert!(size_of::<Marker>() == 72 && WORDS * 8 == 72);
+
+/// Two builds have the same one only if all that lies in the maps lies at the same place.
+const FORMAT: u64 = fingerprint(&[
+    MEANING,
+    size_of::<Marker>(),
+    size_of::<Curve>(),
+    offset_of!(Curve, latest),
+    offset_of!(Curve, fine),
+    offset_of!(Curve, coarse),
+    offset_of!(Point, t_ns),
+    offset_of!(Point, usage),
+    offset_of!(Point, max),
+    size_of::<Ring>(),
+    offset_of!(Ring, since),
+    offset_of!(Ring, steps),
+    offset_of!(Step, point),
+    offset_of!(Step, extremes),
+    offset_of!(Extremes, low),
+    offset_of!(Extremes, high),
+    offset_of!(Level, t_ns),
+    offset_of!(Level, usage),
+    growth::POINTS,
+    size_of::<Charger>(),
+    offset_of!(Charger, cgroup_id),
+    offset_of!(Charger, tgid),
+    offset_of!(Charger, user_stack),
+    offset_of!(Charger, kernel_stack),
+    size_of::<Charged>(),
+    offset_of!(Charged, epoch),
+    offset_of!(Charged, pages),
+    offset_of!(Charged, pages_before),
+    offset_of!(Charged, near),
+    offset_of!(Charged, comm),
+    (growth::EPOCH_NS / 1_000_000) as usize,
+    size_of::<UserStack>(),
+    offset_of!(UserStack, frames),
+    size_of::<UserFrame>(),
+    offset_of!(UserFrame, status),
+    offset_of!(UserFrame, build_id),
+    offset_of!(UserFrame, offset_or_ip),
+    size_of::<KernelStack>(),
+    growth::COUNTERS as usize,
+]);
+
+/// FNV-1a, a word at a time.
+const fn fingerprint(numbers: &[usize]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325;
+    let mut rest = numbers;
+    while let Some((&number, behind)) = rest.split_first() {
+        hash = (hash ^ number as u64).wrapping_mul(0x0100_0000_01b3);
+        rest = behind;
+    }
+    hash
+}
+
+/// A recorder that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Running {
+    /// The tracer, as it numbers itself.
+    pub pid: u64,
+    /// When it began, `CLOCK_BOOTTIME` ns.
+    pub started_ns: u64,
+    /// It records from this share of a limit on.
+    pub above_percent: u64,
+    id: u32,
+    maps: [u64; 5],
+}
+
+/// What is there.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Those that can be read, the newest first.
+    pub running: Vec<Running>,
+    /// Whether another build of oomwhy records, in a way that this one cannot read.
+    pub other_build: bool,
+}
+
+/// Looks for recorders among all maps of the host. The kernel shows those to CAP_SYS_ADMIN only.
+/// Without BPF in the kernel there is none.
+pub(crate) fn find() -> io::Result<Found> {
+    let mut found = Found::default();
+    for info in loaded_maps() {
+        let info = match info {
+            Ok(info) => info,
+            Err(error) => match errno(error) {
+                // Gone meanwhile.
+                error if error.kind() == io::ErrorKind::NotFound => continue,
+                error if error.kind() == io::ErrorKind::Unsupported => break,
+                error => return Err(error),
+            },
+        };
+        if info.name() != NAME.as_bytes() {
+            continue;
+        }
+        match read(&info) {
+            Ok(Some(marker)) => found.running.push(running(info.id(), marker)),
+            Ok(None) => found.other_build = true,
+            // Gone, or not written yet.
+            Err(_) => {}
+        }
+    }
+    found.running.sort_by_key(|running| std::cmp::Reverse(running.started_ns));
+    found.running.truncate(MOST);
+    Ok(found)
+}
+
+fn running(id: u32, marker: Marker) -> Running {
+    let Marker { pid, started_ns, above_percent, maps, .. } = marker;
+    Running { pid, started_ns, above_percent, id, maps }
+}
+
+/// `None` for that of another build.
+fn read(info: &MapInfo) -> Result<Option<Marker>, MapError> {
+    if (info.key_size(), info.value_size()) != SIZES {
+        return Ok(None);
+    }
+    let Map::LruHashMap(map) = Map::from_map_data(MapData::from_id(info.id())?)? else {
+        return Ok(None);
+    };
+    let map: Words<1, WORDS> = Map::LruHashMap(map).try_into()?;
+    Ok(understood(&map.get(&[0], 0)?))
+}
+
+fn understood(words: &[u64; WORDS]) -> Option<Marker> {
+    Marker::read_from_bytes(words.as_bytes()).ok().filter(|marker| marker.format == FORMAT)
+}
+
+fn errno(error: MapError) -> io::Error {
+    match error {
+        MapError::SyscallError(error) => error.io_error,
+        MapError::CreateError { io_error, .. } => io_error,
+        error => io::Error::other(error),
+    }
+}
+
+impl Running {
+    /// Opens its maps; `None` once it has ended. Who keeps them open keeps them from being freed, and
+    /// does not see that nobody writes them any more: so they are opened for each reading.
+    pub(crate) fn open(&self) -> Option<GrowthMaps> {
+        let info = MapInfo::from_id(self.id).ok()?;
+        let is_same = info.name() == NAME.as_bytes()
+            && read(&info).ok()?.map(|marker| running(self.id, marker)) == Some(*self);
+        let [curves, charged, user_stacks, kernel_stacks, counters] = self.maps;
+        is_same.then_some(())?;
+        Some(GrowthMaps {
+            curves: hash_map(curves)?,
+            charged: hash_map(charged)?,
+            user_stacks: hash_map(user_stacks)?,
+            kernel_stacks: hash_map(kernel_stacks)?,
+            counters: open(counters)?.try_into().ok()?,
+            program: None,
+        })
+    }
+}
+
+/// The sizes of keys and values are compared, and only who may use BPF can make a map of this type.
+fn hash_map<const KEY: usize, const VALUE: usize>(id: u64) -> Option<Words<KEY, VALUE>> {
+    match open(id)? {
+        map @ Map::LruHashMap(_) => map.try_into().ok(),
+        _ => None,
+    }
+}
+
+fn open(id: u64) -> Option<Map> {
+    Map::from_map_data(MapData::from_id(u32::try_from(id).ok()?).ok()?).ok()
+}
+
+/// Makes the recorder known, as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Known {
+    _map: Words<1, WORDS>,
+}
+
+impl GrowthMaps {
+    /// Makes it known that these maps are written, from a share of a limit on.
+    pub(crate) fn make_known(&self, above_percent: u32) -> io::Result<Known> {
+        let id = |map: &MapData| map.info().map(|info| u64::from(info.id())).map_err(errno);
+        let marker = Marker {
+            format: FORMAT,
+            pid: u64::from(std::process::id()),
+            started_ns: crate::host::clock::boottime_ns(),
+            above_percent: u64::from(above_percent),
+            maps: [
+                id(self.curves.map())?,
+                id(self.charged.map())?,
+                id(self.user_stacks.map())?,
+                id(self.kernel_stacks.map())?,
+                id(self.counters.map())?,
+            ],
+        };
+        let mut words = [0; WORDS];
+        words.as_mut_bytes().copy_from_slice(marker.as_bytes());
+        let map = create().and_then(Map::from_map_data).map_err(errno)?;
+        let mut map: Words<1, WORDS> = map.try_into().map_err(errno)?;
+        map.insert([0], words, 0).map_err(errno)?;
+        Ok(Known { _map: map })
+    }
+}
+
+/// LRU: without rights nobody can make such a map.
+fn create() -> Result<MapData, MapError> {
+    let map = bpf_map_def {
+        map_type: BPF_MAP_TYPE_LRU_HASH as u32,
+        key_size: SIZES.0,
+        value_size: SIZES.1,
+        max_entries: 1,
+        ..bpf_map_def::default()
+    };
+    create_map(NAME, map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_build_has_written_is_not_read() {
+        let mut words = [7; WORDS];
+        assert_eq!(understood(&words), None);
+        words[0] = FORMAT;
+        let marker = understood(&words).unwrap();
+        assert_eq!((marker.pid, marker.above_percent, marker.maps), (7, 7, [7; 5]));
+    }
+
+    #[test]
+    fn a_layout_that_differs_in_one_place_has_another_format() {
+        let layout = [MEANING, size_of::<Curve>(), offset_of!(Curve, fine)];
+        for place in 0..layout.len() {
+            let mut other = layout;
+            other[place] += 8;
+            assert_ne!(fingerprint(&layout), fingerprint(&other));
+        }
+        assert_ne!(fingerprint(&[8, 16]), fingerprint(&[16, 8]));
+    }
+
+    #[test]
+    fn the_kernel_takes_the_name_as_it_is() {
+        assert!(NAME.len() < 16 && NAME.bytes().all(|it| it.is_ascii_lowercase() || it == b'_'));
+    }
+}

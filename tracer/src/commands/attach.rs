@@ -1,0 +1,179 @@
+//! Which tier: looks at the host, plans, tries, and takes the next one where this one is refused.
+
+use super::{
+    Failure,
+    pinned::Pins,
+    watch::{talk, unusable_btf},
+    watch_log,
+};
+use crate::{
+    bpf::{
+        load::{self, LoadError, Probes},
+        pin::TakenOver,
+        plan::{Plan, Refusal, plan},
+    },
+    cli::WatchArgs,
+    commands::exit::Exit,
+    host::{
+        btf::{BtfError, KernelBtf},
+        files::{Lockdown, Root, btf_path},
+        offsets::{self, Resolved},
+        permission,
+        policy::Policy,
+        support::HostFacts,
+    },
+    model::report::Tier,
+};
+
+/// By which means the kernel is watched.
+pub(super) enum Watching {
+    /// Probes.
+    Probes(Box<Attached>),
+    /// The kernel's log, and why there are no probes.
+    KernelLog(Failure),
+}
+
+/// Probes, attached.
+pub(super) struct Attached {
+    pub(super) facts: HostFacts,
+    pub(super) plan: Plan,
+    pub(super) ours: Ours,
+    /// Better tiers that this host refuses.
+    pub(super) passed: Vec<Passed>,
+}
+
+/// Probes of this run alone, or such that outlive it.
+pub(super) enum Ours {
+    Own(Probes),
+    Pinned(TakenOver),
+}
+
+impl Ours {
+    pub(super) fn probes(&self) -> &Probes {
+        match self {
+            Self::Own(probes) => probes,
+            Self::Pinned(ours) => &ours.probes,
+        }
+    }
+
+    pub(super) fn into_probes(self) -> Probes {
+        match self {
+            Self::Own(probes) => probes,
+            Self::Pinned(ours) => ours.probes,
+        }
+    }
+}
+
+/// A tier that was not to be had.
+#[derive(Debug)]
+pub(super) struct Passed {
+    pub(super) tier: Tier,
+    pub(super) failure: Failure,
+}
+
+/// Attaches by the first tier that works, of those that were asked for.
+pub(super) fn attach(
+    root: &Root,
+    arguments: &WatchArgs,
+    mut pins: Option<&mut Pins>,
+) -> Result<Watching, Failure> {
+    let host = Looked::at(root, arguments)?;
+    let mut passed = Vec::new();
+    for &tier in arguments.attach.tiers() {
+        if tier == Tier::Kmsg {
+            break;
+        }
+        match host.attach(tier, arguments, pins.as_deref_mut(), root) {
+            Ok((plan, ours)) => {
+                let facts = host.facts;
+                return Ok(Watching::Probes(Box::new(Attached { facts, plan, ours, passed })));
+            }
+            Err(failure) => passed.push(Passed { tier, failure }),
+        }
+    }
+    // The best tier's reason is the one to mend.
+    match passed.into_iter().next() {
+        Some(first) if watch_log::is_a_way_out(arguments) => Ok(Watching::KernelLog(first.failure)),
+        Some(first) => Err(first.failure),
+        None => Err(Failure { exit: Exit::Usage, message: "--attach: no tier to try".to_owned() }),
+    }
+}
+
+/// What was seen of the host.
+struct Looked {
+    facts: HostFacts,
+    resolved: Resolved,
+    /// BTF with the ids of the hooks.
+    hooks: Vec<u8>,
+    /// Why there is no BTF.
+    no_btf: Option<Failure>,
+}
+
+impl Looked {
+    fn at(root: &Root, arguments: &WatchArgs) -> Result<Self, Failure> {
+        let btf = KernelBtf::open(&btf_path(root, arguments.btf.as_deref()));
+        let btf = match btf {
+            // What was given must be of use.
+            Err(error) if arguments.btf.is_some() => return Err(unusable_btf(&error)),
+            btf => btf,
+        };
+        let resolved = btf.as_ref().map_or_else(|_| Resolved::nothing(), offsets::resolve);
+        if arguments.output.verbose {
+            talk(resolved.to_string().trim_end());
+        }
+        let mut facts = HostFacts::collect(root, btf.as_ref().ok());
+        if load::probe_read_allowed() == Some(false) {
+            facts.lockdown = Lockdown::Confidentiality;
+        }
+        let hooks = btf.as_ref().map_or_else(|_| KernelBtf::no_hooks(), KernelBtf::hooks);
+        let no_btf = btf.err().map(|error: BtfError| unusable_btf(&error));
+        Ok(Self { facts, resolved, hooks, no_btf })
+    }
+
+    fn attach(
+        &self,
+        tier: Tier,
+        arguments: &WatchArgs,
+        pins: Option<&mut Pins>,
+        root: &Root,
+    ) -> Result<(Plan, Ours), Failure> {
+        if let (Some(failure), Tier::Fentry | Tier::Kprobe) = (&self.no_btf, tier) {
+            return Err(failure.clone());
+        }
+        let mut plan = plan(tier, &self.facts, &self.resolved).map_err(|it| unplanned(&it))?;
+        plan.settings.no_cmdlines = u32::from(arguments.privacy.no_cmdline);
+        if let Some(above) = arguments.growth_above_percent() {
+            plan = plan.with_growth(above, &self.facts, &self.resolved);
+        }
+        let offsets = &self.resolved.offsets;
+        let attach = || {
+            load::attach(&plan, offsets, &self.hooks, arguments.ring_size)
+                .map_err(|error| refused(&error, &self.facts, root))
+        };
+        let ours = match pins {
+            Some(pins) => Ours::Pinned(pins.probes(&plan.programs, attach)?),
+            None => Ours::Own(attach()?),
+        };
+        Ok((plan, ours))
+    }
+}
+
+fn unplanned(refusal: &Refusal) -> Failure {
+    let exit = if refusal.is_forbidden() { Exit::NotPermitted } else { Exit::Unavailable };
+    Failure { exit, ..Failure::unavailable(refusal) }
+}
+
+/// Says what is missing: "Operation not permitted" alone helps nobody.
+fn refused(error: &LoadError, facts: &HostFacts, root: &Root) -> Failure {
+    let LoadError::Refused { what, errno } = error else {
+        return Failure::unavailable(error);
+    };
+    if !permission::is_denial(errno) {
+        return Failure::unavailable(error);
+    }
+    let permission::Cause { why, mend } = permission::cause(facts, &Policy::collect(root));
+    Failure {
+        exit: Exit::NotPermitted,
+        message: format!("{why}, so the kernel refuses {what} ({errno}): {mend}"),
+    }
+}

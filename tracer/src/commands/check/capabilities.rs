@@ -1,0 +1,119 @@
+//! Capabilities: what each buys, and whether it is held.
+
+use serde::Serialize;
+
+use crate::host::{files::Privileges, policy::Policy};
+
+/// A capability.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Capability {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether we hold it.
+    pub held: Held,
+    /// What it buys.
+    pub buys: &'static str,
+}
+
+/// Whether a capability is held.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Held {
+    /// It is.
+    Yes,
+    /// No, but CAP_SYS_ADMIN stands in for it.
+    BySysAdmin,
+    /// No, and it would buy something.
+    No,
+    /// No, and it would buy nothing here.
+    NotNeeded,
+}
+
+type Row = (u32, &'static str, &'static str);
+
+/// In the order in which they are missed.
+const CAPABILITIES: [Row; 8] = [
+    (Privileges::BPF, "CAP_BPF", "loading BPF: any report by a probe"),
+    (Privileges::PERFMON, "CAP_PERFMON", "probes that read kernel memory: any report by a probe"),
+    (
+        Privileges::SYSLOG,
+        "CAP_SYSLOG",
+        "kernel addresses: names in stacks, memory.stat and exact rss since 6.2; the kernel's log",
+    ),
+    (
+        Privileges::SYS_PTRACE,
+        "CAP_SYS_PTRACE",
+        "executables and user stacks of other users' processes, from /proc",
+    ),
+    (
+        Privileges::DAC_READ_SEARCH,
+        "CAP_DAC_READ_SEARCH",
+        "files that only root may read: tracefs, container configurations",
+    ),
+    (
+        Privileges::CHECKPOINT_RESTORE,
+        "CAP_CHECKPOINT_RESTORE",
+        "user stacks in files that are deleted or in another mount namespace",
+    ),
+    (
+        Privileges::SYS_RESOURCE,
+        "CAP_SYS_RESOURCE",
+        "protecting oomwhy itself (oom_score_adj -1000); before 5.11 memory for BPF maps",
+    ),
+    (
+        Privileges::SYS_ADMIN,
+        "CAP_SYS_ADMIN",
+        "before 5.8 in place of CAP_BPF and CAP_PERFMON; kprobes where perf_event_paranoid is above 2",
+    ),
+];
+
+/// All of them.
+pub(super) fn all(held: Option<Privileges>, policy: &Policy) -> Vec<Capability> {
+    let one =
+        |&(number, name, buys): &Row| Capability { name, held: state(number, held, policy), buys };
+    CAPABILITIES.iter().map(one).collect()
+}
+
+fn state(number: u32, privileges: Option<Privileges>, policy: &Policy) -> Held {
+    let has = |number| privileges.is_some_and(|held| held.has(number));
+    let is_unknown_here = policy.last_capability.is_some_and(|last| number > last);
+    let sys_admin_does =
+        matches!(number, Privileges::BPF | Privileges::PERFMON | Privileges::CHECKPOINT_RESTORE);
+    if has(number) {
+        Held::Yes
+    } else if sys_admin_does && has(Privileges::SYS_ADMIN) {
+        Held::BySysAdmin
+    } else if is_unknown_here
+        || (number == Privileges::SYS_ADMIN && policy.knows_cap_bpf() != Some(false))
+    {
+        Held::NotNeeded
+    } else {
+        Held::No
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(bits: u64, last: u32) -> Vec<(&'static str, Held)> {
+        let privileges = Privileges { uid: 1000, capabilities: bits };
+        let policy = Policy { last_capability: Some(last), ..Policy::default() };
+        let all = all(Some(privileges), &policy);
+        all.into_iter().map(|capability| (capability.name, capability.held)).collect()
+    }
+
+    #[test]
+    fn sys_admin_stands_in_for_its_parts_and_is_wanted_before_5_8_only() {
+        let old = held(0, 37);
+        assert!(old.contains(&("CAP_BPF", Held::NotNeeded)));
+        assert!(old.contains(&("CAP_SYS_ADMIN", Held::No)));
+        let new = held(1 << Privileges::BPF, 40);
+        assert!(new.contains(&("CAP_BPF", Held::Yes)));
+        assert!(new.contains(&("CAP_PERFMON", Held::No)));
+        assert!(new.contains(&("CAP_SYS_ADMIN", Held::NotNeeded)));
+        let admin = held(1 << Privileges::SYS_ADMIN, 40);
+        assert!(admin.contains(&("CAP_PERFMON", Held::BySysAdmin)));
+        assert!(admin.contains(&("CAP_SYSLOG", Held::No)));
+    }
+}

@@ -1,0 +1,45 @@
+//! `oomwhy flame`: what grew, as a flame graph or a profile.
+
+use std::io::{self, BufReader, IsTerminal as _, Write as _};
+
+use super::{Failure, explain, open_output};
+use crate::{
+    cli::{FlameArgs, ProfileFormat},
+    commands::exit::Exit,
+    model::report::{OomReport, Record},
+    output::flame::{folded, pprof, svg},
+};
+
+/// Writes the profile of the last report that has one.
+pub(crate) fn flame(arguments: &FlameArgs) -> Result<(), Failure> {
+    let (name, input) = explain::open(&arguments.what, &arguments.dir.dir)?;
+    let mut found: Option<Box<OomReport>> = None;
+    explain::each_record(&name, BufReader::new(input), |record| {
+        if let Record::Oom(report) = record
+            && report.growth.as_ref().is_some_and(|growth| !growth.stacks.is_empty())
+        {
+            found = Some(report);
+        }
+    })?;
+    let report = found.ok_or_else(|| Failure {
+        exit: Exit::Failure,
+        message: format!("{name}: no report in it says what grew\nhint: `oomwhy watch --growth`"),
+    })?;
+    let profile = match arguments.output {
+        ProfileFormat::Svg => svg(&report),
+        ProfileFormat::Folded => Ok(folded(&report).into_bytes()),
+        ProfileFormat::Pprof => {
+            if arguments.to.path().is_none() && io::stdout().is_terminal() {
+                let message = "-o pprof is not text: name a --output-file".to_owned();
+                return Err(Failure { exit: Exit::Usage, message });
+            }
+            pprof(&report)
+        }
+    };
+    let profile = profile.map_err(|error| Failure::runtime(&error))?;
+    let mut to = open_output(&arguments.to, None)?;
+    match to.write_all(&profile).and_then(|()| to.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(|error| Failure::runtime(&error)),
+    }
+}

@@ -1,0 +1,109 @@
+//! `oomwhy list`.
+
+use std::io::{self, IsTerminal, Write};
+
+use anstream::AutoStream;
+use jiff::{Timestamp, tz::TimeZone};
+use serde::Serialize;
+
+use super::{Failure, cannot_write, find, write_lines};
+use crate::{
+    cli::{Color, ListArgs, ListFormat},
+    history::{
+        group::{self, Group},
+        scan::{Found, History},
+    },
+    output::text::list::{Layout, groups, records},
+};
+
+/// Lists what matches.
+pub(in crate::commands) fn list(arguments: &ListArgs) -> Result<(), Failure> {
+    let (history, found) = find(&arguments.dir.dir, &arguments.select, arguments.quiet)?;
+    let result = if arguments.group {
+        list_groups(arguments, found)
+    } else {
+        list_records(arguments, &history, &found)
+    };
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(|error| cannot_write("stdout".as_ref(), &error)),
+    }
+}
+
+fn list_records(arguments: &ListArgs, history: &History, found: &[Found]) -> io::Result<()> {
+    match arguments.output {
+        ListFormat::Table => {
+            let summaries = found.iter().map(|found| &found.summary);
+            write_table(&records(summaries, &layout(arguments)))
+        }
+        format => write_lines(history, found, format == ListFormat::Json, io::stdout().lock()),
+    }
+}
+
+fn list_groups(arguments: &ListArgs, mut found: Vec<Found>) -> io::Result<()> {
+    // Rhythms are told forwards, whatever the order of the groups.
+    if arguments.select.reverse {
+        found.reverse();
+    }
+    let mut all = group::group(found);
+    if arguments.select.reverse {
+        all.reverse();
+    }
+    let mut out = io::stdout().lock();
+    match arguments.output {
+        ListFormat::Table => write_table(&groups(&all, &layout(arguments))),
+        ListFormat::Json => {
+            let all: Vec<GroupLine<'_>> = all.iter().map(GroupLine::of).collect();
+            writeln!(out, "{}", serde_json::to_string(&all)?)
+        }
+        ListFormat::Jsonl => all.iter().try_for_each(|group| {
+            writeln!(out, "{}", serde_json::to_string(&GroupLine::of(group))?)
+        }),
+    }
+}
+
+/// A group as JSON; what is not known is absent.
+#[derive(Serialize)]
+struct GroupLine<'a> {
+    fingerprint: &'a str,
+    count: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last: Option<Timestamp>,
+    /// Median of the times between two, where there is a rhythm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    every_s: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latest_id: Option<&'a str>,
+}
+
+impl<'a> GroupLine<'a> {
+    fn of(group: &'a Group) -> Self {
+        Self {
+            fingerprint: &group.fingerprint,
+            count: group.count,
+            first: group.times.first().copied(),
+            last: group.times.last().copied(),
+            every_s: group.interval(),
+            latest_id: group.latest.summary.id.as_deref(),
+        }
+    }
+}
+
+fn layout(arguments: &ListArgs) -> Layout {
+    Layout { zone: TimeZone::system(), width: terminal_width(), has_legend: !arguments.no_legend }
+}
+
+/// Columns of the terminal; none where stdout is a file or a pipe, which take lines of any length.
+fn terminal_width() -> Option<usize> {
+    let stdout = io::stdout();
+    let size = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(&stdout))?.ok()?;
+    Some(usize::from(size.ws_col)).filter(|&columns| columns > 0)
+}
+
+fn write_table(text: &str) -> io::Result<()> {
+    let mut out = AutoStream::new(io::stdout(), Color::Auto.on_stdout());
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}

@@ -1,0 +1,240 @@
+//! The commands: each takes what the command line said and ends in an [`Exit`] code.
+
+mod attach;
+pub(crate) mod check;
+pub(crate) mod exit;
+pub(crate) mod explain;
+pub(crate) mod flame;
+mod history;
+mod pinned;
+pub(crate) mod risk;
+pub(crate) mod self_test;
+pub(crate) mod symbolize;
+pub(crate) mod watch;
+mod watch_log;
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    os::unix::fs::MetadataExt,
+    path::Path,
+};
+
+use anstream::AutoStream;
+use jiff::tz::TimeZone;
+use regex_lite::Regex;
+
+use crate::{
+    cli::{self, Command, Destination, Format, OutputArgs, PrivacyArgs, ReplayArgs, SelectArgs},
+    commands::exit::Exit,
+    enrich::privacy::Privacy,
+    host::btf::KernelBtf,
+    model::{events::Event, host::Host, report},
+    output::{
+        json::JsonSink,
+        store::StoreSink,
+        text::{Detail, TextSink},
+    },
+    pipeline::{
+        EventSink, Pipeline, PipelineError,
+        filter::{Filter, cgroup_glob},
+        replay::{self, ReplayError},
+        sink::SinkError,
+    },
+    symbolize::{kernel, user},
+};
+
+/// A command that failed: what to say, and with which code to exit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// The code.
+    pub exit: Exit,
+    /// For stderr; lower case, no period, with a hint where there is one.
+    pub message: String,
+}
+
+impl Failure {
+    /// Something went wrong.
+    pub(crate) fn runtime(error: &dyn std::error::Error) -> Self {
+        Self { exit: Exit::Failure, message: with_sources(error) }
+    }
+
+    /// The kernel lacks what is needed.
+    pub(crate) fn unavailable(error: &dyn std::error::Error) -> Self {
+        Self { exit: Exit::Unavailable, message: with_sources(error) }
+    }
+}
+
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text
+}
+
+/// Does what the command line says.
+pub(crate) fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Watch(arguments) => watch::watch(&arguments),
+        Command::Replay(arguments) => replay(&arguments),
+        Command::Explain(arguments) => explain::explain(&arguments),
+        Command::Flame(arguments) => flame::flame(&arguments),
+        Command::Risk(arguments) => risk::risk(&arguments),
+        Command::List(arguments) => history::list::list(&arguments),
+        Command::Show(arguments) => history::show(&arguments),
+        Command::Export(arguments) => history::export(&arguments),
+        Command::Unpin { dir } => {
+            let said = pinned::unpin(&dir)?;
+            // stderr is talk; nobody may be listening.
+            let _ = writeln!(io::stderr(), "{said}");
+            Ok(())
+        }
+        Command::Check(arguments) => check::command::check(&arguments),
+        Command::Schema => print(|out| {
+            serde_json::to_writer_pretty(&mut *out, &report::json_schema())?;
+            writeln!(out)
+        }),
+        Command::Symbolize(arguments) => symbolize::symbolize(&arguments),
+        Command::UserSymbols => {
+            let answered = user::answer(io::stdin().lock(), io::stdout().lock());
+            answered.map_err(|error| Failure::runtime(&error))
+        }
+        Command::KernelSymbols => {
+            let answered = kernel::answer(io::stdin().lock(), io::stdout().lock());
+            answered.map_err(|error| Failure::runtime(&error))
+        }
+        Command::SelfTestVictim { cgroup } => {
+            self_test::victim::main(&cgroup).map_err(|error| Failure::runtime(&error))
+        }
+        Command::ReducedBtf { file } => {
+            let reduced = KernelBtf::reduced(&file).map_err(|error| watch::unusable_btf(&error))?;
+            print(|out| out.write_all(&reduced))
+        }
+        Command::Man { dir: None } => print(|out| cli::write_man(out)),
+        Command::Man { dir: Some(dir) } => {
+            cli::write_man_pages(&dir).map_err(|error| cannot_write(&dir, &error))
+        }
+        Command::Completions { shell } => print(|out| {
+            cli::write_completions(shell, out);
+            Ok(())
+        }),
+    }
+}
+
+/// Prints something whole on stdout. It is made in memory first: clap_complete panics on a closed
+/// pipe.
+fn print(make: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+    let mut text = Vec::new();
+    make(&mut text).map_err(|error| Failure::runtime(&error))?;
+    match io::stdout().write_all(&text) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(|error| Failure::runtime(&error)),
+    }
+}
+
+/// A pipeline that ends where the command line says.
+fn pipeline(
+    host: Host,
+    output: &OutputArgs,
+    filter: Filter,
+    count: Option<u64>,
+    to: Box<dyn Write>,
+    store: Option<StoreSink>,
+) -> Pipeline {
+    let mut pipeline = Pipeline::new(host, filter, count);
+    // First: what is printed may end the run, when nobody reads it any more.
+    if let Some(store) = store {
+        pipeline.add_sink(store);
+    }
+    match output.output {
+        Format::Text => {
+            let out = AutoStream::new(to, output.color.choice(&output.to));
+            let detail = if output.verbose { Detail::Full } else { Detail::Brief };
+            pipeline.add_sink(TextSink::new(out, TimeZone::system(), detail));
+        }
+        Format::Json => pipeline.add_sink(JsonSink::new(to)),
+        Format::Events => pipeline.set_event_sink(EventLines { out: to }),
+    }
+    pipeline
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    let message = format!("cannot write {}: {error}", path.display());
+    Failure { exit: Exit::Failure, message }
+}
+
+/// stdout, or the file that `--output-file` names, which must not be the recording.
+fn open_output(to: &Destination, recording: Option<&Path>) -> Result<Box<dyn Write>, Failure> {
+    let Some(path) = to.path() else {
+        return Ok(Box::new(io::stdout()));
+    };
+    if recording.is_some_and(|recording| is_same(recording, path)) {
+        let message = format!("--output-file: {} is the recording itself", path.display());
+        return Err(Failure { exit: Exit::Usage, message });
+    }
+    let file = File::create(path).map_err(|error| cannot_write(path, &error))?;
+    Ok(Box::new(file))
+}
+
+/// Whether two names mean one file, there already or to be made. /dev/null and other devices may
+/// well be both.
+fn is_same(one: &Path, other: &Path) -> bool {
+    match (fs::metadata(one), fs::metadata(other)) {
+        (Ok(one), Ok(other)) => {
+            one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino())
+        }
+        (Err(_), Err(_)) => one == other,
+        _ => false,
+    }
+}
+
+fn filter(select: &SelectArgs) -> Result<Filter, Failure> {
+    let cgroup =
+        select.cgroup.as_deref().map(cgroup_glob).transpose().map_err(|error| Failure {
+            exit: Exit::Usage,
+            message: format!("--cgroup: {error}"),
+        })?;
+    Ok(Filter { cgroup, comm: select.comm.clone(), pids: select.pid.clone() })
+}
+
+fn privacy(arguments: &PrivacyArgs) -> Result<Privacy, Failure> {
+    let redact = arguments.redact.as_deref().map(Regex::new).transpose();
+    let redact = redact
+        .map_err(|error| Failure { exit: Exit::Usage, message: format!("--redact: {error}") })?;
+    Ok(Privacy { no_cmdline: arguments.no_cmdline, redact })
+}
+
+/// Events as JSON lines.
+struct EventLines<W> {
+    out: W,
+}
+
+impl<W: Write> EventSink for EventLines<W> {
+    fn event(&mut self, event: &Event) -> Result<(), SinkError> {
+        let mut line = serde_json::to_vec(event).map_err(SinkError::Encode)?;
+        line.push(b'\n');
+        self.out.write_all(&line)?;
+        Ok(self.out.flush()?)
+    }
+}
+
+/// `oomwhy replay FILE`.
+fn replay(arguments: &ReplayArgs) -> Result<(), Failure> {
+    let ReplayArgs { file, output, select, privacy } = arguments;
+    let filter = filter(select)?;
+    let privacy = self::privacy(privacy)?;
+    let to = open_output(&output.to, Some(file))?;
+    let make = |mut host: Host| {
+        host.missing.extend(privacy.missing(&host.missing));
+        let mut pipeline = pipeline(host, output, filter, select.count, to, None);
+        pipeline.set_privacy(privacy);
+        pipeline
+    };
+    match replay::replay(file, make) {
+        Err(ReplayError::Pipeline(PipelineError::Sink(SinkError::BrokenPipe))) => Ok(()),
+        result => result.map_err(|error| Failure::runtime(&error)),
+    }
+}

@@ -1,0 +1,134 @@
+//! `oomwhy risk`: who is near a limit, and who would be killed there.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    thread::sleep,
+    time::Duration,
+};
+
+use super::{Failure, open_output, watch::talk};
+use crate::{
+    cli::{OutlookFormat, RiskArgs},
+    commands::exit::Exit,
+    host::{
+        clock,
+        files::{Root, cgroup_mounts},
+    },
+    pipeline::filter::{cgroup_glob, matches},
+    risk::{Observer, Outlook, screen, table},
+};
+
+/// Readings in the time that growth is measured over.
+const READINGS: u32 = 4;
+
+/// Does what the command line says.
+pub(crate) fn risk(arguments: &RiskArgs) -> Result<(), Failure> {
+    let mut watch = Watch::new(arguments)?;
+    if arguments.watch && arguments.output == OutlookFormat::Table {
+        if !io::stdout().is_terminal() {
+            let message =
+                "--watch needs a terminal\nhint: -o json --watch prints one object a line";
+            return Err(Failure { exit: Exit::Usage, message: message.to_owned() });
+        }
+        let every = arguments.every();
+        return screen::run(every, || watch.read()).map_err(|error| Failure::runtime(&error));
+    }
+    watch.warm_up(arguments.every());
+    let mut out = open_output(&arguments.to, None)?;
+    let mut said = (None, None);
+    loop {
+        let outlook = watch.read();
+        let recorder = outlook.recorder.as_ref().map(|it| (it.pid, it.others));
+        let says = (recorder, outlook.recorder_unused.clone());
+        if said != says {
+            let ended = "no growth recorder runs any more: growth is from a few readings";
+            talk(&table::recorder(&outlook).unwrap_or_else(|| ended.to_owned()));
+            said = says;
+        }
+        if outlook.cgroups.is_empty() && !arguments.watch {
+            return Err(watch.nothing(arguments));
+        }
+        match print(&mut out, &outlook, arguments) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            result => result.map_err(|error| Failure::runtime(&error))?,
+        }
+        if !arguments.watch {
+            return Ok(());
+        }
+        sleep(arguments.every());
+    }
+}
+
+struct Watch {
+    observer: Observer,
+    has_mount: bool,
+    glob: Option<globset::GlobMatcher>,
+}
+
+impl Watch {
+    fn new(arguments: &RiskArgs) -> Result<Self, Failure> {
+        let glob = arguments.cgroup.as_deref().map(cgroup_glob).transpose();
+        let glob = glob.map_err(|error| Failure {
+            exit: Exit::Usage,
+            message: format!("--cgroup: {error}"),
+        })?;
+        let root = Root::default();
+        let mounts = cgroup_mounts(&root);
+        let has_mount = mounts.v2.is_some() || mounts.v1_memory.is_some();
+        let observer = Observer::new(root, mounts).with_recorders();
+        Ok(Self { observer, has_mount, glob })
+    }
+
+    /// Growth takes more than one reading, where no recorder has it.
+    fn warm_up(&mut self, during: Duration) {
+        let glob = self.glob.as_ref();
+        let wanted = |path: &str| is_wanted(glob, path);
+        if self.observer.is_recorded(clock::boottime_ns(), wanted) {
+            return;
+        }
+        for _ in 1..READINGS {
+            self.observer.sample(clock::boottime_ns());
+            sleep(during / (READINGS - 1));
+        }
+    }
+
+    fn read(&mut self) -> Outlook {
+        let glob = self.glob.as_ref();
+        self.observer.outlook(clock::boottime_ns(), |path| is_wanted(glob, path))
+    }
+
+    fn nothing(&self, arguments: &RiskArgs) -> Failure {
+        let message = match &arguments.cgroup {
+            _ if !self.has_mount => "no cgroup hierarchy with the memory controller is mounted\n\
+                hint: mount -t cgroup2 none /sys/fs/cgroup"
+                .to_owned(),
+            Some(glob) => format!("no cgroup with a memory limit matches {glob}"),
+            None => {
+                "no cgroup has a memory limit (memory.max, v1: memory.limit_in_bytes)".to_owned()
+            }
+        };
+        Failure { exit: Exit::Failure, message }
+    }
+}
+
+fn is_wanted(glob: Option<&globset::GlobMatcher>, path: &str) -> bool {
+    glob.is_none_or(|glob| matches(glob, path))
+}
+
+fn print(out: &mut dyn Write, outlook: &Outlook, arguments: &RiskArgs) -> io::Result<()> {
+    match arguments.output {
+        OutlookFormat::Table => {
+            let on_terminal = arguments.to.path().is_none() && io::stdout().is_terminal();
+            let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|_| on_terminal);
+            // A serial console does not know.
+            let columns = size.map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0);
+            table::write(out, outlook, columns)?;
+        }
+        OutlookFormat::Json => {
+            let mut line = serde_json::to_vec(outlook)?;
+            line.push(b'\n');
+            out.write_all(&line)?;
+        }
+    }
+    out.flush()
+}

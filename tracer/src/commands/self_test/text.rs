@@ -1,0 +1,36 @@
+//! How it went, for people.
+
+use std::fmt::Write as _;
+
+use super::{COMM, LIMIT_BYTES, SelfTest, verdict::Verdict};
+use crate::fmt::sanitize::sanitize;
+
+/// The text.
+pub(crate) fn text(test: &SelfTest) -> String {
+    let mut text = String::new();
+    let tier = test.tier.as_deref().unwrap_or("an unknown tier");
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
+        "made cgroup {} (v{}) with a limit of {} MiB, let {COMM} outgrow it, traced by {tier}",
+        sanitize(test.cgroup.as_bytes()),
+        test.cgroup_version,
+        LIMIT_BYTES >> 20,
+    );
+    for finding in &test.findings {
+        let mark = match finding.verdict {
+            Verdict::Agrees => "ok",
+            Verdict::Disagrees => "WRONG",
+            Verdict::NotTold => "-",
+        };
+        let reported =
+            finding.reported.as_deref().map_or("not told".into(), |it| sanitize(it.as_bytes()));
+        let done = sanitize(finding.done.as_bytes());
+        let what = if reported == done { done } else { format!("{reported} (was {done})") };
+        let _ = writeln!(text, "  {mark:6} {:24} {what}", finding.field);
+    }
+    let verdict =
+        if test.agrees { "the report agrees with what was done" } else { "the report is wrong" };
+    let _ = writeln!(text, "{verdict}; everything is removed ({} ms)", test.took_ms);
+    text
+}

@@ -1,0 +1,133 @@
+//! `oomwhy symbolize`: names for the user frames of reports, after the fact.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Write},
+    path::Path,
+};
+
+use serde_json::Value;
+
+use super::{Failure, open_output};
+use crate::{
+    cli::SymbolizeArgs,
+    commands::exit::Exit,
+    model::names::Place,
+    symbolize::user::{DEBUG_DIRECTORY, ElfFiles, name_places},
+};
+
+/// Does what the command line says.
+pub(crate) fn symbolize(arguments: &SymbolizeArgs) -> Result<(), Failure> {
+    let files = elf_files(arguments)?;
+    let input = open_input(&arguments.file)?;
+    let mut out = open_output(&arguments.to, Some(&arguments.file))?;
+    for (number, line) in (1..).zip(input.lines()) {
+        let line = line.map_err(|error| unreadable(&arguments.file, &error))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let mut report: Value = serde_json::from_str(&line).map_err(|error| {
+            let file = arguments.file.display();
+            let hint = "hint: one report a line, as oomwhy -o json prints them";
+            failure(format!("{file}, line {number}: {error}\n{hint}"))
+        })?;
+        name_frames(&mut report, &files);
+        match writeln!(out, "{report}").and_then(|()| out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            result => result.map_err(|error| Failure::runtime(&error))?,
+        }
+    }
+    Ok(())
+}
+
+fn failure(message: String) -> Failure {
+    Failure { exit: Exit::Failure, message }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    failure(format!("cannot read {}: {error}", path.display()))
+}
+
+fn open_input(path: &Path) -> Result<Box<dyn BufRead>, Failure> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+    Ok(Box::new(BufReader::new(file)))
+}
+
+fn elf_files(arguments: &SymbolizeArgs) -> Result<ElfFiles, Failure> {
+    let mut files = ElfFiles::default();
+    for path in &arguments.elf {
+        let shown = path.display().to_string();
+        if files.add(path, &shown).is_none() {
+            return Err(failure(format!(
+                "{shown} is no ELF file with a build id, or cannot be read"
+            )));
+        }
+    }
+    for directory in &arguments.debug_dir {
+        files.add_debug_directory(directory);
+    }
+    if arguments.debug_dir.is_empty() {
+        files.add_debug_directory(Path::new(DEBUG_DIRECTORY));
+    }
+    Ok(files)
+}
+
+/// Fills in what is not there: in every object that has a build id and an offset, wherever it stands.
+/// Keys that are not known here stay as they are.
+fn name_frames(value: &mut Value, files: &ElfFiles) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| name_frames(item, files)),
+        Value::Object(fields) => {
+            if let Some(place) = unnamed_place(fields)
+                && let Some(Some(name)) = name_places(files, &[place]).pop()
+            {
+                let mut fill = |key: &str, value: Option<Value>| {
+                    if let Some(value) = value {
+                        fields.entry(key).or_insert(value);
+                    }
+                };
+                fill("symbol", name.symbol.map(Value::from));
+                fill("offset", name.offset.map(Value::from));
+                fill("file", name.file.map(Value::from));
+            }
+            fields.values_mut().for_each(|field| name_frames(field, files));
+        }
+        _ => {}
+    }
+}
+
+fn unnamed_place(frame: &serde_json::Map<String, Value>) -> Option<Place> {
+    let build_id = frame.get("build_id")?.as_str()?.to_owned();
+    let file_offset = frame.get("file_offset")?.as_u64()?;
+    (!frame.contains_key("symbol")).then_some(Place { build_id, file_offset })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn frames_are_named_wherever_they_stand_and_the_rest_stays() {
+        let mut files = ElfFiles::default();
+        let build_id = files.add("/proc/self/exe".as_ref(), "/bin/app").unwrap();
+        let mut report = json!({
+            "later_key": 1,
+            "victims": [{ "user_stack": [
+                { "build_id": build_id, "file_offset": u64::MAX / 2 },
+                { "build_id": build_id, "file_offset": 1, "symbol": "known" },
+                { "build_id": "ff", "file_offset": 1 },
+            ] }],
+        });
+        name_frames(&mut report, &files);
+        let stack = &report["victims"][0]["user_stack"];
+        assert_eq!(stack[0]["file"], "/bin/app");
+        assert_eq!((&stack[1]["symbol"], &stack[1]["file"]), (&json!("known"), &Value::Null));
+        assert_eq!(stack[2], json!({ "build_id": "ff", "file_offset": 1 }));
+        assert_eq!(report["later_key"], 1);
+    }
+}

@@ -1,0 +1,419 @@
+//! `oomwhy watch`: look at the host, plan, attach, run.
+
+use std::{
+    cell::RefCell,
+    fs::File,
+    io::{self, Write},
+    path::PathBuf,
+    rc::Rc,
+    time::Duration,
+};
+
+use tokio::runtime::{self, Runtime};
+
+use super::{
+    Failure,
+    attach::{self, Attached, Ours, Passed, Watching},
+    pinned::{self, Pins},
+    watch_log,
+};
+use crate::{
+    bpf::{
+        load::Probes,
+        pin::TakenOver,
+        plan::{MissingField, Plan, without_counters},
+    },
+    cli::{Attach, StoreArgs, WatchArgs},
+    commands::exit::Exit,
+    enrich::{finder::Enrichment, privacy::Privacy, worker::Worker},
+    history::{DEFAULT_DIR, store::Limits},
+    host::{
+        btf::BtfError, cgroup_paths::CgroupPaths, clock, files::Root, group_counter::GroupCounter,
+        kill_counter::KillCounter, least_privilege::drop_capabilities, support::HostFacts,
+        system::SystemFiles,
+    },
+    model::{host::Host, recorded_growth::HOOK, report::Missing},
+    output::store::{Place, StoreSink},
+    pipeline::{
+        Pipeline, PipelineError, Stats,
+        delivery::{self, OnceOutput, Telling},
+        live::{CROSS_CHECK, Live, LiveError, Resume, protect_self},
+        recording::Recorder,
+        sink::SinkError,
+    },
+};
+
+/// How long a report waits for its victims to be gone: the reaper comes after 2 s, and tries for
+/// another.
+const CLOSE_AFTER: Duration = Duration::from_secs(10);
+
+/// Traces until a signal or until enough reports were written.
+pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
+    super::filter(&arguments.select)?;
+    let privacy = super::privacy(&arguments.privacy)?;
+    let root = Root::default();
+    if arguments.attach == Attach::Kmsg {
+        return watch_the_log(arguments, None);
+    }
+    let mut pins = arguments.pin.as_deref().map(|dir| Pins::find(dir, arguments)).transpose()?;
+    let to = match &pins {
+        Some(pins) => To::Once(pins.out.try_clone().map_err(|error| Failure::runtime(&error))?),
+        None => To::Plain(super::open_output(&arguments.output.to, arguments.record.as_deref())?),
+    };
+    let Attached { facts, plan, ours, passed } =
+        match attach::attach(&root, arguments, pins.as_mut())? {
+            Watching::Probes(attached) => *attached,
+            Watching::KernelLog(refusal) => return watch_the_log(arguments, Some(&refusal)),
+        };
+    if arguments.output.verbose {
+        talk_about(ours.probes());
+    }
+    protect_self();
+    let talkative = !arguments.output.quiet;
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::runtime(&error))?;
+    let count = arguments.select.count;
+    let mut watch = Watch { arguments, privacy, root, facts, plan, passed, count };
+    if let (Some(pins), Ours::Pinned(ours)) = (&pins, &ours)
+        && watch.run_out_all(pins, ours.since_ns, &runtime)?
+    {
+        return Ok(());
+    }
+    let (mut live, mut banner) = watch.live(ours, to, u64::MAX, true)?;
+    if let Err(error) = drop_capabilities(|| live.maps_are_readable()) {
+        talk(&format!("capabilities are kept: {error}"));
+    }
+    if let Some(dir) = &arguments.pin {
+        banner = format!("{banner}\npinned in {}", dir.display());
+    }
+    let result = runtime.block_on(live.run(|| {
+        if talkative {
+            talk(&banner);
+        }
+    }));
+    if talkative {
+        talk(&summary(live.pipeline().stats()));
+        if let Some(dir) = &arguments.pin {
+            let dir = dir.display();
+            talk(&format!("the probes stay attached: `oomwhy unpin {dir}` ends that"));
+        }
+    }
+    ended(result)
+}
+
+/// Without probes.
+fn watch_the_log(arguments: &WatchArgs, refusal: Option<&Failure>) -> Result<(), Failure> {
+    if arguments.pin.is_some() {
+        let message = "--attach kmsg: there are no probes to pin (--pin)".to_owned();
+        return Err(Failure { exit: Exit::Usage, message });
+    }
+    if arguments.growth {
+        if refusal.is_none() {
+            let message =
+                "--attach kmsg: there are no probes to record growth (--growth)".to_owned();
+            return Err(Failure { exit: Exit::Usage, message });
+        }
+        talk("growth is not recorded: there are no probes");
+    }
+    let filter = super::filter(&arguments.select)?;
+    let to = super::open_output(&arguments.output.to, None)?;
+    watch_log::watch(arguments, filter, to, refusal)
+}
+
+fn ended(result: Result<(), LiveError>) -> Result<(), Failure> {
+    match result {
+        Err(LiveError::Pipeline(PipelineError::Sink(SinkError::BrokenPipe))) => Ok(()),
+        result => result.map_err(|error| Failure::runtime(&error)),
+    }
+}
+
+/// Where reports go to.
+enum To {
+    /// Where this run's go.
+    Plain(Box<dyn Write>),
+    /// Where those of several runs go, which must know what was written.
+    Once(File),
+}
+
+/// What a run is made of.
+struct Watch<'a> {
+    arguments: &'a WatchArgs,
+    privacy: Privacy,
+    root: Root,
+    facts: HostFacts,
+    plan: Plan,
+    passed: Vec<Passed>,
+    count: Option<u64>,
+}
+
+impl Watch<'_> {
+    /// Reports what probes of other builds have seen before ours were attached, detaches and
+    /// removes them. Returns whether enough was reported.
+    fn run_out_all(
+        &mut self,
+        pins: &Pins,
+        since_ns: u64,
+        runtime: &Runtime,
+    ) -> Result<bool, Failure> {
+        for other in &pins.others {
+            let probes = other.take_over(&self.plan.programs);
+            let probes = probes.map_err(|error| pinned::failure(&error))?;
+            let out = pins.out.try_clone().map_err(|error| Failure::runtime(&error))?;
+            let (mut live, _) = self.live(Ours::Pinned(probes), To::Once(out), since_ns, false)?;
+            ended(runtime.block_on(live.run_out(|| other.detach().map_err(LiveError::from))))?;
+            let n_reports = live.pipeline().stats().reports;
+            if !self.arguments.output.quiet {
+                talk(&format!("{n_reports} OOM reports from the probes of another build"));
+            }
+            self.count = self.count.map(|count| count.saturating_sub(n_reports));
+            if self.count == Some(0) {
+                return Ok(true);
+            }
+            other.remove().map_err(|error| pinned::failure(&error))?;
+        }
+        Ok(false)
+    }
+
+    /// Ties a run together; with it comes what to say of it.
+    fn live(
+        &self,
+        ours: Ours,
+        to: To,
+        until_ns: u64,
+        is_last: bool,
+    ) -> Result<(Live, String), Failure> {
+        let Self { arguments, root, facts, plan, .. } = self;
+        let kill_counter = KillCounter::open(root);
+        let close_after = arguments.close_after.unwrap_or(CLOSE_AFTER);
+        let mut host = host(facts, plan, ours.probes(), close_after);
+        if !is_last && host.hooks.remove(HOOK).is_some() {
+            host.missing.push(foreign_growth());
+        }
+        host.missing.extend(self.passed.iter().map(passed_over));
+        host.missing.extend(kill_counter.as_ref().err().map(without_kill_counter));
+        let system = SystemFiles::open(root, host.page_size);
+        host.missing.extend(without_system(&system));
+        host.missing.extend(self.privacy.missing(&host.missing));
+        let recording = arguments.record.as_deref().filter(|_| is_last);
+        let recorder = recording.map(|path| Recorder::create(path, &host)).transpose();
+        let recorder = recorder.map_err(|error| Failure::runtime(&error))?;
+        let banner = banner(&host);
+        let realtime_offset_ns = host.realtime_offset_ns;
+        let cgroup_paths = cgroup_mount(facts).map(|mount| match plan.settings.probe_read {
+            // The probes cannot read names: all paths come from here, so it must be warm.
+            0 => CgroupPaths::scan(&mount),
+            _ => CgroupPaths::new(&mount),
+        });
+        let enrichment = enrichment(&host, facts);
+        let (probes, mut pipeline, left) = self.pipeline(host, ours, to, until_ns)?;
+        pipeline.set_privacy(self.privacy.clone());
+        let mut live =
+            Live::new(probes, pipeline, recorder, cgroup_paths, enrichment, realtime_offset_ns);
+        if let Some(left) = left {
+            live.resume(left);
+        }
+        if let Ok(files) = system {
+            live.watch_system(files);
+        }
+        if is_last
+            && let Some(error) = live.watch_growth().map_err(|error| Failure::runtime(&error))?
+        {
+            talk(&format!("`oomwhy risk` will not find the growth recorder: {error}"));
+        }
+        if let Ok(counter) = kill_counter {
+            live.cross_check(counter, arguments.cross_check.unwrap_or(CROSS_CHECK));
+        }
+        if let Some(mount) = cgroup_mount(facts) {
+            let counter = GroupCounter::new(&mount, memory_on_v2(facts) == Some(true));
+            // A pattern that is the path of a group.
+            let first = arguments.select.cgroup.as_deref().and_then(|path| counter.find(path));
+            live.cross_check_groups(counter, first.as_ref())
+                .map_err(|error| Failure::runtime(&error))?;
+        }
+        Ok((live, banner))
+    }
+
+    fn pipeline(
+        &self,
+        host: Host,
+        ours: Ours,
+        to: To,
+        until_ns: u64,
+    ) -> Result<(Probes, Pipeline, Option<Resume>), Failure> {
+        let Self { arguments, count, .. } = self;
+        let filter = super::filter(&arguments.select)?;
+        let store = start_store(&arguments.store, &host)?;
+        let make = |to| super::pipeline(host, &arguments.output, filter, *count, to, store);
+        let (ours, out) = match (ours, to) {
+            (Ours::Pinned(ours), To::Once(out)) => (ours, out),
+            (ours, To::Once(out)) => return Ok((ours.into_probes(), make(Box::new(out)), None)),
+            (ours, To::Plain(to)) => return Ok((ours.into_probes(), make(to), None)),
+        };
+        let TakenOver { probes, mut journal, entries, since_ns } = ours;
+        let told = delivery::told(&out, &entries, &mut journal);
+        let journal = Rc::new(RefCell::new(journal));
+        let telling = Telling::default();
+        let out = OnceOutput::new(out, Rc::clone(&telling), Rc::clone(&journal));
+        let mut pipeline = make(Box::new(out));
+        pipeline.say_what_is_told(telling);
+        Ok((probes, pipeline, Some(Resume { journal, entries, told, since_ns, until_ns })))
+    }
+}
+
+/// No BTF is the kernel's fault, bad BTF is somebody else's.
+pub(super) fn unusable_btf(error: &BtfError) -> Failure {
+    match error {
+        BtfError::Absent { .. } => Failure::unavailable(error),
+        _ => Failure::runtime(error),
+    }
+}
+
+/// What `--store` asks for.
+pub(super) fn start_store(
+    arguments: &StoreArgs,
+    host: &Host,
+) -> Result<Option<StoreSink>, Failure> {
+    if !arguments.store {
+        return Ok(None);
+    }
+    let default = Limits::default();
+    let place = Place {
+        path: arguments.dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DIR)),
+        limits: Limits {
+            max_use_bytes: arguments.max_use.unwrap_or(default.max_use_bytes),
+            max_age: arguments.max_age.or(default.max_age),
+        },
+        boot_id: host.boot_id.clone().unwrap_or_default(),
+    };
+    let store = StoreSink::start(place, Box::new(talk))
+        .map_err(|error| super::history::cannot_open(&error))?;
+    Ok(Some(store))
+}
+
+/// What people who look into a kernel want to know of the probes.
+fn talk_about(probes: &Probes) {
+    for (program, walked) in &probes.verified {
+        talk(&format!("{program}: {walked} instructions verified"));
+    }
+    for (planned, why) in &probes.failed {
+        talk(&format!("{}: {why}", planned.program));
+    }
+}
+
+fn host(facts: &HostFacts, plan: &Plan, probes: &Probes, close_after: Duration) -> Host {
+    let planned = plan.missing.iter().cloned().chain(without_counters(&probes.settings));
+    let planned = planned.map(|MissingField { field, why }| Missing { field, why });
+    let failed = probes.failed.iter().map(|(planned, why)| Missing {
+        field: format!("hook {}", planned.hook),
+        why: why.lines().next().unwrap_or_default().to_owned(),
+    });
+    Host {
+        boot_id: facts.boot_id.clone(),
+        hostname: facts.host.clone(),
+        kernel: facts.kernel.clone(),
+        page_size: facts.page_size,
+        realtime_offset_ns: clock::realtime_offset_ns(),
+        gfp_flags: facts.btf.gfp.clone(),
+        tier: plan.tier,
+        hooks: probes.hooks.clone(),
+        missing: planned.chain(failed).collect(),
+        memory_on_v2: memory_on_v2(facts),
+        memcg_stat: facts.btf.memcg_stat.clone(),
+        close_after_ns: u64::try_from(close_after.as_nanos()).unwrap_or(u64::MAX),
+    }
+}
+
+/// The memory controller is on one hierarchy only: where a v1 one is mounted, it is there.
+fn memory_on_v2(facts: &HostFacts) -> Option<bool> {
+    match (&facts.cgroups.v1_memory, &facts.cgroups.v2) {
+        (Some(_), _) => Some(false),
+        (None, Some(_)) => Some(true),
+        (None, None) => None,
+    }
+}
+
+/// A better tier that is not to be had is what the fields of the others are missing for.
+fn passed_over(passed: &Passed) -> Missing {
+    let field = format!("tier {}", passed.tier.name());
+    Missing { field, why: passed.failure.message.replace("\nhint: ", "; ") }
+}
+
+/// Only what this very build keeps in its maps is known to be what we take it for.
+fn foreign_growth() -> Missing {
+    Missing {
+        field: "growth".to_owned(),
+        why: "it was recorded by probes that this run replaces, whose maps are not read".to_owned(),
+    }
+}
+
+fn without_kill_counter(error: &io::Error) -> Missing {
+    Missing {
+        field: "gap".to_owned(),
+        why: format!("the kernel's count of kills, oom_kill in /proc/vmstat: {error}"),
+    }
+}
+
+fn without_system(files: &io::Result<SystemFiles>) -> Option<Missing> {
+    let missing = |field: &str, why| Some(Missing { field: field.to_owned(), why });
+    match files {
+        Err(error) => missing("system", format!("/proc/meminfo: {error}")),
+        Ok(files) if !files.has_zones() => {
+            missing("system.nodes", "/proc/zoneinfo cannot be read".to_owned())
+        }
+        Ok(_) => None,
+    }
+}
+
+fn cgroup_mount(facts: &HostFacts) -> Option<PathBuf> {
+    facts.cgroups.v1_memory.clone().or_else(|| facts.cgroups.v2.clone())
+}
+
+/// Looks things up on a thread of its own, beginning with the containers that run already.
+fn enrichment(host: &Host, facts: &HostFacts) -> Enrichment {
+    let has_context = host.hooks.contains_key("signal_deliver")
+        && !host.missing.iter().any(|missing| missing.field == "victims.cmdline");
+    let mut enrichment = Enrichment::new(Worker::new(PathBuf::from("/")), has_context);
+    if let Some(mount) = cgroup_mount(facts) {
+        enrichment.scan(mount);
+    }
+    enrichment
+}
+
+fn banner(host: &Host) -> String {
+    let kernel = host.kernel.as_deref().unwrap_or("this kernel");
+    let first = format!("Tracing OOM kills on {kernel} ({}). Ctrl-C to stop.", host.tier.name());
+    // Fields that one reason costs, in one line.
+    let mut told: Vec<&String> = Vec::new();
+    for Missing { why, .. } in &host.missing {
+        if !told.contains(&why) {
+            told.push(why);
+        }
+    }
+    let missing = told.into_iter().map(|why| {
+        let fields = host.missing.iter().filter(|missing| missing.why == *why);
+        let fields: Vec<&str> = fields.map(|missing| missing.field.as_str()).collect();
+        format!("not available: {} ({why})", fields.join(", "))
+    });
+    std::iter::once(first).chain(missing).collect::<Vec<_>>().join("\n")
+}
+
+pub(super) fn summary(stats: Stats) -> String {
+    let Stats { records, undecodable, lost, unseen, reports, filtered } = stats;
+    let parts = [
+        (true, format!("{reports} OOM report{}", if reports == 1 { "" } else { "s" })),
+        (filtered > 0, format!("{filtered} filtered out")),
+        (lost > 0, format!("{lost} records lost")),
+        (unseen > 0, format!("{unseen} kill{} not seen", if unseen == 1 { "" } else { "s" })),
+        (undecodable > 0, format!("{undecodable} of {records} records not understood")),
+    ];
+    let said: Vec<String> =
+        parts.into_iter().filter(|(said, _)| *said).map(|(_, part)| part).collect();
+    said.join(", ")
+}
+
+/// stderr is talk; nobody may be listening.
+pub(super) fn talk(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}

@@ -1,0 +1,221 @@
+//! What makes two kills the same kill again. Pure.
+//!
+//! `<kill>-<place>`: the limit owner, the executable and the cause; behind the dash the top frames
+//! of the victim's user stack, where they are known. The frames come apart because they are not
+//! caught every time, and because the allocation that finds no room is anybody's.
+
+use crate::model::report::{Constraint, Frame, OomReport, Victim};
+
+/// Frames that tell a place: deeper ones are the way to it.
+const FRAMES: usize = 3;
+/// Length of a hash: what a container's id is at least.
+const ID_DIGITS: usize = 32;
+
+/// The fingerprint; nothing for who was not killed.
+pub fn fingerprint(report: &OomReport) -> Option<String> {
+    let victim = report.victims.iter().find(|victim| victim.chosen).or(report.victims.first())?;
+    let executable = victim.who.exe.as_deref().or(victim.comm.as_deref())?;
+    let owner = match &report.oom_memcg {
+        Some(memcg) => lasting(memcg.cgroup.path.as_deref()?),
+        // The host's, if it is known to be nobody's.
+        None if matches!(report.constraint, None | Some(Constraint::Memcg)) => return None,
+        None => String::new(),
+    };
+    let cause = report
+        .verdict
+        .as_ref()
+        .map_or_else(|| report.constraint.map_or("", constraint), |verdict| verdict.cause.as_str());
+    let kill = hash([owner.as_str(), executable, cause]) >> 16;
+    let place = place(report, victim).map_or_else(String::new, |place| format!("-{place:08x}"));
+    Some(format!("{kill:012x}{place}"))
+}
+
+/// The part that says which kill it is, without the place.
+pub(crate) fn kill(fingerprint: &str) -> &str {
+    fingerprint.split_once('-').map_or(fingerprint, |(kill, _)| kill)
+}
+
+/// FNV-1a, 64 bits, each part ended: it must be the same in every version, which std's is not.
+pub(crate) fn hash<'a>(parts: impl IntoIterator<Item = &'a str>) -> u64 {
+    let bytes = parts.into_iter().flat_map(|part| part.bytes().chain([0xff]));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+fn constraint(constraint: Constraint) -> &'static str {
+    match constraint {
+        Constraint::None => "none",
+        Constraint::Cpuset => "cpuset",
+        Constraint::MemoryPolicy => "memory_policy",
+        Constraint::Memcg => "memcg",
+    }
+}
+
+/// A cgroup's path without what is new whenever a service is started: the id of a pod's container
+/// (the pod's own stays), the number of a transient scope.
+fn lasting(path: &str) -> String {
+    let mut in_pod = false;
+    let names = path.split('/').map(|name| {
+        let is_new = in_pod && has_id(name);
+        in_pod |= name.starts_with("pod") || name.contains("-pod");
+        match name.strip_suffix(".scope") {
+            _ if is_new => "*".to_owned(),
+            Some(scope) if scope.starts_with("run-") || scope.starts_with("session-") => {
+                scope.trim_end_matches(|it: char| it.is_ascii_hexdigit()).to_owned() + "*.scope"
+            }
+            _ => name.to_owned(),
+        }
+    });
+    names.collect::<Vec<_>>().join("/")
+}
+
+fn has_id(name: &str) -> bool {
+    name.split(|it: char| !it.is_ascii_hexdigit()).any(|run| run.len() >= ID_DIGITS)
+}
+
+/// The victim's stack; the trigger's where that is the victim. Only what outlives a restart:
+/// addresses do not.
+fn place(report: &OomReport, victim: &Victim) -> Option<u32> {
+    let trigger = report.trigger.as_ref().filter(|trigger| trigger.pid == victim.pid);
+    let stack = victim.user_stack.as_ref();
+    let stack = stack.or_else(|| trigger.and_then(|trigger| trigger.user_stack.as_ref()))?;
+    let frames: Vec<String> = stack.iter().take(FRAMES).filter_map(frame).collect();
+    let hash = hash(frames.iter().map(String::as_str));
+    // The upper half.
+    (!frames.is_empty()).then_some((hash >> 32) as u32)
+}
+
+fn frame(frame: &Frame) -> Option<String> {
+    if let Some(symbol) = &frame.symbol {
+        return Some(symbol.clone());
+    }
+    Some(format!("{}+{:x}", frame.build_id.as_deref()?, frame.file_offset?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{fingerprint, kill, lasting};
+    use crate::model::report::{
+        Cgroup, Constraint, Frame, OomMemcg, OomReport, Outcome, Source, Tier, Trigger, Verdict,
+        Victim,
+    };
+
+    const CONTAINER: &str = "4f9a0c5b1de24f9a0c5b1de24f9a0c5b1de24f9a0c5b1de24f9a0c5b1de2abcd";
+
+    fn report(path: &str, comm: &str) -> OomReport {
+        let mut report = OomReport::new("x".into(), Outcome::Killed, Source::new(Tier::Fentry));
+        report.constraint = Some(Constraint::Memcg);
+        let cgroup = Cgroup { path: Some(path.to_owned()), ..Cgroup::default() };
+        report.oom_memcg = Some(OomMemcg { cgroup, ..OomMemcg::default() });
+        report.trigger = Some(Trigger { pid: 7, ..Trigger::default() });
+        let victim = Victim { pid: 7, comm: Some(comm.to_owned()), ..Victim::default() };
+        report.victims = vec![Victim { chosen: true, ..victim }];
+        report
+    }
+
+    fn of(report: &OomReport) -> String {
+        fingerprint(report).unwrap()
+    }
+
+    #[test]
+    fn the_same_service_under_the_same_limit_is_the_same_kill() {
+        let before = report("/kubepods/pod7", "java");
+        let mut after = before.clone();
+        after.id = "y".to_owned();
+        after.victims[0].pid = 9;
+        assert_eq!(of(&before), of(&after));
+        assert_ne!(of(&before), of(&report("/kubepods/pod8", "java")));
+        assert_ne!(of(&before), of(&report("/kubepods/pod7", "node")));
+        // The same in every version: it is kept.
+        assert_eq!(of(&before), "e27cfa281846");
+    }
+
+    #[test]
+    fn a_cause_an_executable_and_a_host_wide_oom_tell_kills_apart() {
+        let plain = report("/a", "java");
+        let mut caused = plain.clone();
+        let (headline, cause) = (String::new(), "page_cache".to_owned());
+        caused.verdict =
+            Some(Verdict { headline, cause, evidence: vec![], advice: vec![], also: vec![] });
+        let mut other = plain.clone();
+        other.victims[0].who.exe = Some("/opt/jdk/bin/java".to_owned());
+        let mut global = plain.clone();
+        (global.oom_memcg, global.constraint) = (None, Some(Constraint::None));
+        let all = [of(&plain), of(&caused), of(&other), of(&global)];
+        assert_eq!(std::collections::BTreeSet::from(all).len(), 4);
+    }
+
+    #[test]
+    fn without_a_victim_or_with_an_unknown_owner_there_is_none() {
+        let mut nobody = report("/a", "java");
+        nobody.victims.clear();
+        assert_eq!(fingerprint(&nobody), None);
+        let mut nameless = report("/a", "java");
+        nameless.oom_memcg = Some(OomMemcg::default());
+        assert_eq!(fingerprint(&nameless), None);
+    }
+
+    #[test]
+    fn frames_tell_the_place_and_not_the_kill() {
+        let named = |name: &str| Frame { symbol: Some(name.to_owned()), ..Frame::default() };
+        let mut one = report("/a", "java");
+        let unknown = of(&one);
+        one.victims[0].user_stack = Some(["memset", "grow", "push", "main"].map(named).to_vec());
+        let mut other = one.clone();
+        other.victims[0].user_stack = Some(["memset", "grow", "push", "test"].map(named).to_vec());
+        // The fourth frame does not count.
+        assert_eq!(of(&one), of(&other));
+        other.victims[0].user_stack = Some(["memset", "read"].map(named).to_vec());
+        assert_ne!(of(&one), of(&other));
+        assert_eq!((kill(&of(&one)), kill(&of(&other))), (unknown.as_str(), unknown.as_str()));
+        // Addresses differ with every start.
+        let address = Frame { ip: Some("0x7f00".to_owned()), ..Frame::default() };
+        one.victims[0].user_stack = Some(vec![address]);
+        assert_eq!(of(&one), unknown);
+    }
+
+    #[test]
+    fn the_triggers_stack_counts_if_the_trigger_is_the_victim() {
+        let frame = |offset| Frame {
+            build_id: Some("ab12".to_owned()),
+            file_offset: Some(offset),
+            ..Frame::default()
+        };
+        let mut one = report("/a", "java");
+        one.trigger.as_mut().unwrap().user_stack = Some(vec![frame(0x10)]);
+        let same = of(&one);
+        assert!(same.contains('-'));
+        one.victims[0].pid = 8;
+        assert!(!of(&one).contains('-'));
+    }
+
+    #[test]
+    fn what_is_new_with_every_start_is_left_out() {
+        for (path, expected) in [
+            ("/system.slice/app.service".to_owned(), "/system.slice/app.service"),
+            (
+                format!("/kubepods/burstable/pod7c1f-aa/{CONTAINER}"),
+                "/kubepods/burstable/pod7c1f-aa/*",
+            ),
+            (
+                format!(
+                    "/kubepods.slice/kubepods-pod7c1f_aa.slice/cri-containerd-{CONTAINER}.scope"
+                ),
+                "/kubepods.slice/kubepods-pod7c1f_aa.slice/*",
+            ),
+            (
+                "/user.slice/user-0.slice/session-12.scope".to_owned(),
+                "/user.slice/user-0.slice/session-*.scope",
+            ),
+            ("/system.slice/run-u37.scope".to_owned(), "/system.slice/run-u*.scope"),
+            ("/system.slice/run-r0a1b2c.scope".to_owned(), "/system.slice/run-r*.scope"),
+            ("/".to_owned(), "/"),
+        ] {
+            assert_eq!(lasting(&path), expected);
+        }
+        // Docker starts a container again under its old id.
+        let docker = format!("/docker/{CONTAINER}");
+        assert_eq!(lasting(&docker), docker);
+    }
+}

@@ -1,0 +1,138 @@
+//! Why that one: asked for, forced, or weighed down by oom_score_adj.
+
+use super::{Finding, domain::place, facts::Facts};
+use crate::{
+    compose::names,
+    model::report::{Candidate, Reason},
+};
+
+/// Somebody asked for it.
+pub(super) fn sysrq(facts: &Facts<'_>) -> Option<Finding> {
+    if facts.report.reason != Some(Reason::Sysrq) {
+        return None;
+    }
+    let who = facts.victim().filter(|_| facts.killed());
+    let died = who.map_or_else(|| "nobody died".to_owned(), |who| format!("{who} died"));
+    let sentence =
+        format!("{died} because somebody pressed sysrq-f (or wrote f to /proc/sysrq-trigger)");
+    let note = "this says nothing about a shortage of memory".to_owned();
+    Some(Finding::new(sentence).evidence([note]))
+}
+
+/// vm.oom_kill_allocating_task.
+pub(super) fn allocating_task(facts: &Facts<'_>) -> Option<Finding> {
+    if !facts.is_shortage() || facts.report.reason != Some(Reason::AllocatingTask) {
+        return None;
+    }
+    let sentence = format!(
+        "{} died because it asked for memory, not because it had most: \
+         vm.oom_kill_allocating_task is set",
+        facts.victim().unwrap_or_else(|| facts.trigger())
+    );
+    let advice = "sysctl vm.oom_kill_allocating_task=0 has the kernel weigh all tasks".to_owned();
+    Some(Finding::new(sentence).advice([advice]))
+}
+
+/// Without the weights of oom_score_adj another one would have died.
+pub(super) fn oom_score_adj(facts: &Facts<'_>) -> Option<Finding> {
+    if !facts.is_shortage() || facts.report.reason == Some(Reason::AllocatingTask) {
+        return None;
+    }
+    let chosen = facts.chosen()?;
+    let others = facts.eligible().filter(|task| task.pid != chosen.pid);
+    let other = others.max_by_key(|task| own_points(task))?;
+    let margin = own_points(other)?.checked_sub(own_points(chosen)?).filter(|it| *it > 0)?;
+    let name = names::candidate(chosen);
+    let or_another = if facts.all_are_listed() { "" } else { " (or one that is not listed)" };
+    let sentence = format!(
+        "{name} was chosen only because of oom_score_adj: without it {}{or_another} would have \
+         died, by {}",
+        names::candidate(other),
+        facts.points(margin)
+    );
+    let sums = [chosen, other].map(sum);
+    let finding = Finding::new(sentence).evidence(sums.into_iter().flatten());
+    Some(finding.advice(change(facts, chosen, other)))
+}
+
+/// Points without the weight of oom_score_adj.
+fn own_points(task: &Candidate) -> Option<i64> {
+    task.points?.checked_sub(task.adj_pages?)
+}
+
+fn sum(task: &Candidate) -> Option<String> {
+    let (points, weight, adj) = (task.points?, task.adj_pages?, task.oom_score_adj?);
+    let sign = if weight < 0 { "-" } else { "+" };
+    Some(format!(
+        "{}: {points} points = {} {sign} {} for oom_score_adj {adj}",
+        names::candidate(task),
+        own_points(task)?,
+        weight.unsigned_abs()
+    ))
+}
+
+/// The smallest change of one oom_score_adj that would have had the other one chosen.
+fn change(facts: &Facts<'_>, chosen: &Candidate, other: &Candidate) -> Vec<String> {
+    let Some(weight) = facts.weight() else {
+        return Vec::new();
+    };
+    let lower = || {
+        // The best of those that are not chosen, as they stand.
+        let best = facts.eligible().filter(|task| task.pid != chosen.pid);
+        let best = best.max_by_key(|task| task.points)?;
+        let (own, points) = (own_points(chosen)?, best.points?);
+        let below = below(points.checked_sub(own)?, weight);
+        let adj = chosen.oom_score_adj.filter(|adj| i64::from(*adj) >= below)?;
+        let sum = own.saturating_add((below - 1).saturating_mul(weight));
+        (below > -1000).then(|| {
+            format!(
+                "oom_score_adj of {} from {adj} to below {below}: {} would have been chosen \
+                 ({own} + {} * {weight} = {sum}, below its {points})",
+                names::candidate(chosen),
+                names::candidate(best),
+                below - 1,
+            )
+        })
+    };
+    let raise = || {
+        let above = above(chosen.points?.checked_sub(own_points(other)?)?, weight);
+        let adj = other.oom_score_adj.filter(|adj| i64::from(*adj) <= above && *adj < 0)?;
+        (above < 1000).then(|| {
+            let name = names::candidate(other);
+            format!(
+                "oom_score_adj of {name} from {adj} to above {above} would have had it chosen \
+                 instead"
+            )
+        })
+    };
+    [lower(), raise()].into_iter().flatten().collect()
+}
+
+/// The smallest integer `a` with `a * weight >= points`: below it, the sum is less. Of equal sums
+/// the kernel takes the later task, so equal is not enough.
+pub(super) fn below(points: i64, weight: i64) -> i64 {
+    points.div_euclid(weight) + i64::from(points.rem_euclid(weight) > 0)
+}
+
+/// The largest integer `a` with `a * weight <= points`: above it, the sum is more.
+pub(super) fn above(points: i64, weight: i64) -> i64 {
+    points.div_euclid(weight)
+}
+
+/// memory.oom.group: all die together.
+pub(super) fn oom_group(facts: &Facts<'_>) -> Option<Finding> {
+    let memcg = facts.report.oom_memcg.as_ref().filter(|memcg| memcg.oom_group == Some(true))?;
+    let own = facts.report.victims.iter().filter(|victim| victim.shares_mm_with.is_none());
+    let count = own.count();
+    if !facts.is_shortage() || count < 2 {
+        return None;
+    }
+    let name = place(&memcg.cgroup)?;
+    let sentence = format!(
+        "memory.oom.group of {name} took {} more with {}",
+        count - 1,
+        facts.victim().unwrap_or_else(|| "the chosen one".to_owned())
+    );
+    let advice = format!("memory.oom.group 0 in {name} would have killed the chosen one alone");
+    Some(Finding::new(sentence).advice([advice]))
+}

@@ -1,0 +1,197 @@
+//! What /proc tells of a task that was just marked to die, for hosts where `oom:mark_victim` is all
+//! there is and passes little: read at once, for the task is gone in milliseconds.
+//!
+//! The cgroup is the victim's own, read from its own file: the task that runs at the mark is the
+//! trigger, which may live elsewhere.
+
+use std::{fs, os::unix::fs::MetadataExt, path::Path};
+
+use oomwhy_common::{
+    event::{EventHeader, MarkEvent, VictimEvent, kind, mm},
+    valid,
+};
+use zerocopy::{FromBytes as _, FromZeros as _};
+
+/// A task as /proc shows it; `None` where it is too late.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ProcTask {
+    /// Process.
+    pub tgid: i32,
+    /// Process id in the innermost pid namespace.
+    pub vpid: Option<i32>,
+    /// Name of the thread; untrusted.
+    pub comm: Vec<u8>,
+    /// Real uid.
+    pub uid: u32,
+    /// -1000 to 1000.
+    pub oom_score_adj: Option<i32>,
+    /// Its memory, while it has any.
+    pub memory: Option<ProcMemory>,
+    /// Path of its memory cgroup below the mount point.
+    pub cgroup: Option<String>,
+}
+
+/// Sizes in KiB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ProcMemory {
+    /// `VmSize`.
+    pub total_vm: u64,
+    /// `RssAnon`.
+    pub anon: u64,
+    /// `RssFile`.
+    pub file: u64,
+    /// `RssShmem`.
+    pub shmem: u64,
+    /// `VmSwap`.
+    pub swap: u64,
+    /// `VmPTE`.
+    pub pgtables: u64,
+}
+
+/// Reads a thread; `None` once it is gone.
+pub(crate) fn read(proc: &Path, tid: i32) -> Option<ProcTask> {
+    let folder = proc.join(tid.to_string());
+    // The most fleeting first.
+    let status = fs::read(folder.join("status")).ok()?;
+    let text = |name: &str| fs::read_to_string(folder.join(name)).ok();
+    let mut task = status_of(&String::from_utf8_lossy(&status))?;
+    task.comm = fs::read(folder.join("comm")).ok()?;
+    while task.comm.last() == Some(&b'\n') {
+        task.comm.pop();
+    }
+    task.oom_score_adj = text("oom_score_adj").and_then(|adj| adj.trim().parse().ok());
+    task.cgroup = text("cgroup").as_deref().and_then(cgroup_of);
+    Some(task)
+}
+
+/// What /proc/PID/status says.
+fn status_of(text: &str) -> Option<ProcTask> {
+    let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+    let first = |key: &str| value(key)?.split_whitespace().next();
+    let kib = |key: &str| value(key)?.strip_suffix(" kB")?.trim().parse::<u64>().ok();
+    let memory = || {
+        Some(ProcMemory {
+            total_vm: kib("VmSize:")?,
+            anon: kib("RssAnon:")?,
+            file: kib("RssFile:")?,
+            shmem: kib("RssShmem:")?,
+            swap: kib("VmSwap:")?,
+            pgtables: kib("VmPTE:")?,
+        })
+    };
+    Some(ProcTask {
+        tgid: first("Tgid:")?.parse().ok()?,
+        vpid: value("NStgid:").and_then(|ids| ids.split_whitespace().last()?.parse().ok()),
+        uid: first("Uid:")?.parse().ok()?,
+        memory: memory(),
+        ..ProcTask::default()
+    })
+}
+
+/// The path in /proc/PID/cgroup that the memory controller is at: a v1 hierarchy's, else the
+/// unified one's.
+fn cgroup_of(text: &str) -> Option<String> {
+    let lines = || text.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
+    let memory = lines().find(|(names, _)| names.split(',').any(|name| name == "memory"));
+    let unified = || lines().find(|(names, _)| names.is_empty());
+    let (_, path) = memory.or_else(unified)?;
+    // Where it was removed with a zombie in it.
+    Some(path.strip_suffix(" (deleted)").unwrap_or(path).to_owned())
+}
+
+/// Id of the cgroup at this path, while it is there.
+pub(crate) fn cgroup_id(mount: &Path, path: &str) -> Option<u64> {
+    fs::metadata(mount.join(path.trim_start_matches('/'))).map(|folder| folder.ino()).ok()
+}
+
+/// The mark, if the record is one without a victim.
+pub(crate) fn unfinished(record: &[u8]) -> Option<MarkEvent> {
+    let (header, _) = EventHeader::read_from_prefix(record).ok()?;
+    if header.kind != kind::MARK || header.valid & valid::MARK_TOLD != 0 {
+        return None;
+    }
+    let (mark, _) = MarkEvent::read_from_prefix(record).ok()?;
+    Some(mark)
+}
+
+/// The record that the kernel side would have written of the victim, of what the mark and /proc
+/// tell. `None` where nothing tells which process the thread belonged to. Pure.
+pub(crate) fn victim(
+    mark: &MarkEvent,
+    found: Option<&ProcTask>,
+    cgroup_id: Option<u64>,
+    page_size: u64,
+) -> Option<VictimEvent> {
+    let has = |bit| mark.header.valid & bit != 0;
+    let mut event = VictimEvent::new_zeroed();
+    let size = u32::try_from(size_of::<VictimEvent>()).ok()?;
+    event.header = EventHeader { kind: kind::VICTIM, size, valid: 0, ..mark.header };
+    let known = &mut event.header.valid;
+    let task = &mut event.task;
+    task.tid = mark.tid;
+    task.tgid = match found {
+        Some(found) => found.tgid,
+        None if has(valid::MARK_CURRENT) => mark.tgid,
+        None => return None,
+    };
+    if has(valid::MARK_FIELDS) || has(valid::MARK_CURRENT) {
+        (task.comm, task.uid) = (mark.comm, mark.uid);
+    } else if let Some(found) = found {
+        let name = found.comm.iter().take(task.comm.len() - 1);
+        task.comm.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
+        task.uid = found.uid;
+    }
+    let adj = found.and_then(|found| found.oom_score_adj);
+    if let Some(adj) = has(valid::MARK_FIELDS).then_some(mark.oom_score_adj).or(adj) {
+        task.oom_score_adj = adj;
+        *known |= valid::VICTIM_ADJ;
+    }
+    if let Some(id) = cgroup_id {
+        task.cgroup_id = id;
+        *known |= valid::VICTIM_CGROUP;
+    }
+    if let Some(vpid) = found.and_then(|found| found.vpid) {
+        event.vpid = vpid;
+        *known |= valid::VICTIM_VPID;
+    }
+    memory(&mut event, mark, found, page_size);
+    Some(event)
+}
+
+/// The sizes at the mark where the record has them, else those that /proc had a little later.
+fn memory(event: &mut VictimEvent, mark: &MarkEvent, found: Option<&ProcTask>, page_size: u64) {
+    let later = found.and_then(|found| found.memory);
+    let at_mark = (mark.header.valid & valid::MARK_FIELDS != 0).then_some(ProcMemory {
+        total_vm: mark.total_vm_kib,
+        anon: mark.anon_kib,
+        file: mark.file_kib,
+        shmem: mark.shmem_kib,
+        swap: later.map_or(0, |memory| memory.swap),
+        pgtables: mark.pgtables_kib,
+    });
+    let Some(memory) = at_mark.or(later) else {
+        return;
+    };
+    let page_kib = (page_size / 1024).max(1);
+    let pages = |kib: u64| i64::try_from(kib / page_kib).unwrap_or(i64::MAX);
+    event.total_vm = memory.total_vm / page_kib;
+    event.pgtables_bytes = memory.pgtables.saturating_mul(1024);
+    let parts = [
+        (mm::FILE, memory.file),
+        (mm::ANON, memory.anon),
+        (mm::SWAP, memory.swap),
+        (mm::SHMEM, memory.shmem),
+    ];
+    for (index, kib) in parts {
+        if let Some(count) = event.counts.get_mut(index) {
+            *count = pages(kib);
+        }
+    }
+    event.header.valid |= valid::VICTIM_MM;
+    if later.is_none() {
+        event.header.valid |= valid::VICTIM_NO_SWAP;
+    }
+}
+
+#[cfg(test)]
+mod tests;

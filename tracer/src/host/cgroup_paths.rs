@@ -1,0 +1,115 @@
+//! Cgroup id -> path, for hosts where the probes cannot read names (lockdown=confidentiality).
+//!
+//! The kernfs id of a cgroup is the inode number of its directory. A scan at start, then one
+//! directory per `cgroup_mkdir` event, keeps the map warm: the path is there when the cgroup is
+//! already gone.
+
+use std::{
+    collections::HashMap,
+    fs,
+    os::unix::fs::{DirEntryExt, MetadataExt},
+    path::{Path, PathBuf},
+};
+
+/// More cgroups than any host has; a bound all the same.
+const MAX_KNOWN: usize = 1 << 20;
+
+/// The map of one cgroup hierarchy.
+#[derive(Debug)]
+pub(crate) struct CgroupPaths {
+    mount: PathBuf,
+    known: HashMap<u64, String>,
+}
+
+impl CgroupPaths {
+    /// Knows nothing yet; scans when it is asked for the first time.
+    pub(crate) fn new(mount: &Path) -> Self {
+        Self { mount: mount.to_owned(), known: HashMap::new() }
+    }
+
+    /// Scans the hierarchy mounted at `mount`.
+    pub(crate) fn scan(mount: &Path) -> Self {
+        let mut paths = Self::new(mount);
+        paths.scan_all();
+        paths
+    }
+
+    /// A cgroup was made below `parent`.
+    pub(crate) fn made(&mut self, id: u64, parent: u64) {
+        if self.known.contains_key(&id) {
+            return;
+        }
+        if let Some(parent) = self.known.get(&parent).cloned() {
+            self.scan_children(&parent);
+        } else {
+            self.scan_all();
+        }
+    }
+
+    /// Where the hierarchy is mounted.
+    pub(crate) fn mount(&self) -> &Path {
+        &self.mount
+    }
+
+    /// The path of a cgroup.
+    pub(crate) fn get(&mut self, id: u64) -> Option<String> {
+        if !self.known.contains_key(&id) {
+            self.scan_all();
+        }
+        self.known.get(&id).cloned()
+    }
+
+    fn scan_all(&mut self) {
+        let Ok(root) = fs::metadata(&self.mount) else { return };
+        self.known.insert(root.ino(), "/".to_owned());
+        let mut todo = vec!["/".to_owned()];
+        while let Some(path) = todo.pop() {
+            todo.extend(self.scan_children(&path));
+        }
+    }
+
+    /// Notes the children of one cgroup; returns their paths.
+    fn scan_children(&mut self, parent: &str) -> Vec<String> {
+        // A cgroup that is gone meanwhile has no children to note.
+        let Ok(entries) = fs::read_dir(self.mount.join(parent.trim_start_matches('/'))) else {
+            return Vec::new();
+        };
+        let mut children = Vec::new();
+        for entry in entries.flatten() {
+            let is_cgroup = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if !is_cgroup || self.known.len() >= MAX_KNOWN {
+                continue;
+            }
+            let name = entry.file_name();
+            let path = format!("{}/{}", parent.trim_end_matches('/'), name.to_string_lossy());
+            self.known.insert(entry.ino(), path.clone());
+            children.push(path);
+        }
+        children
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::CgroupPaths;
+
+    #[test]
+    fn directories_are_known_by_inode_also_those_made_later_and_removed_again() {
+        let root = tempfile::tempdir().unwrap();
+        let pod = root.path().join("kubepods/pod1");
+        std::fs::create_dir_all(&pod).unwrap();
+        let id = |path: &std::path::Path| std::fs::metadata(path).unwrap().ino();
+        let mut paths = CgroupPaths::scan(root.path());
+        assert_eq!(paths.get(id(root.path())).as_deref(), Some("/"));
+        assert_eq!(paths.get(id(&pod)).as_deref(), Some("/kubepods/pod1"));
+        let container = pod.join("c");
+        std::fs::create_dir(&container).unwrap();
+        let (container_id, pod_id) = (id(&container), id(&pod));
+        paths.made(container_id, pod_id);
+        std::fs::remove_dir(&container).unwrap();
+        assert_eq!(paths.get(container_id).as_deref(), Some("/kubepods/pod1/c"));
+        assert_eq!(paths.get(u64::MAX), None);
+    }
+}

@@ -1,0 +1,72 @@
+//! A memory cgroup's own count of OOM kills: `oom_kill` in memory.events (cgroup v1:
+//! memory.oom_control, since 4.13).
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+/// A group whose counter is to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// kernfs id.
+    pub id: u64,
+    /// Path from the root of the hierarchy.
+    pub path: String,
+}
+
+/// Where the counters are.
+#[derive(Debug)]
+pub(crate) struct GroupCounter {
+    mount: PathBuf,
+    file: &'static str,
+}
+
+impl GroupCounter {
+    /// Those of the hierarchy that is mounted there.
+    pub(crate) fn new(mount: &Path, is_v2: bool) -> Self {
+        let file = if is_v2 { "memory.events" } else { "memory.oom_control" };
+        Self { mount: mount.to_owned(), file }
+    }
+
+    /// The group at a path.
+    pub(crate) fn find(&self, path: &str) -> Option<Group> {
+        let id = fs::metadata(self.directory(path)).ok()?.ino();
+        Some(Group { id, path: path.to_owned() })
+    }
+
+    /// Kills in a group since it was made; `None` where it is gone, or where another one has its
+    /// path.
+    pub(crate) fn read(&self, group: &Group) -> Option<u64> {
+        let directory = self.directory(&group.path);
+        if fs::metadata(&directory).ok()?.ino() != group.id {
+            return None;
+        }
+        let text = fs::read_to_string(directory.join(self.file)).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+    }
+
+    fn directory(&self, path: &str) -> PathBuf {
+        self.mount.join(path.trim_start_matches('/'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_is_that_of_the_group_and_of_no_other_with_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("a")).unwrap();
+        fs::write(folder.path().join("a/memory.events"), "oom 9\noom_kill 7\n").unwrap();
+        let counter = GroupCounter::new(folder.path(), true);
+        let group = counter.find("/a").unwrap();
+        assert_eq!(counter.read(&group), Some(7));
+        let other = Group { id: group.id + 1, ..group.clone() };
+        assert_eq!(counter.read(&other), None);
+        assert_eq!(counter.find("/b"), None);
+        assert_eq!(GroupCounter::new(folder.path(), false).read(&group), None);
+    }
+}

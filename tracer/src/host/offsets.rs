@@ -1,0 +1,295 @@
+//! BTF to [`KernelOffsets`]: one table says where each field is, on any kernel.
+//!
+//! A field that this kernel does not have is no error here; what a report loses by it is decided
+//! in [`super::plan`]. How a path is followed is in [`super::layout`].
+
+use std::fmt;
+
+use oomwhy_common::offsets::KernelOffsets;
+
+use super::{btf::KernelBtf, layout::Nowhere};
+
+/// How many bytes the probes load from a field.
+#[derive(Clone, Copy)]
+enum Load {
+    /// Exactly so many.
+    Bytes(u64),
+    /// The first so many of what may be longer.
+    First(u64),
+    /// None: the address itself is used, or the entry is no address at all.
+    None,
+}
+
+/// An entry of [`KernelOffsets`].
+struct Field {
+    name: &'static str,
+    load: Load,
+    /// Paths in the order of preference, as [`find`] reads them.
+    alternatives: &'static [&'static str],
+    slot: fn(&mut KernelOffsets) -> &mut u32,
+}
+
+/// Makes the table; `field` is checked against [`KernelOffsets`] at compile time.
+macro_rules! table {
+    ($($field:ident: $load:expr, $($alternative:literal)|+;)*) => {
+        &[$(Field {
+            name: stringify!($field),
+            load: $load,
+            alternatives: &[$($alternative),+],
+            slot: |offsets| &mut offsets.$field,
+        }),*]
+    };
+}
+
+const BOOL: Load = Load::Bytes(1);
+const I16: Load = Load::Bytes(2);
+const U32: Load = Load::Bytes(4);
+const U64: Load = Load::Bytes(8);
+const POINTER: Load = Load::Bytes(8);
+const EMBEDDED: Load = Load::None;
+
+/// The table. Members inside anonymous structs and unions are found without naming those.
+#[rustfmt::skip]
+const TABLE: &[Field] = table! {
+    oc_memcg:             POINTER, "oom_control.memcg";
+    oc_nodemask:          POINTER, "oom_control.nodemask";
+    oc_gfp_mask:          U32,     "oom_control.gfp_mask";
+    oc_order:             U32,     "oom_control.order";
+    oc_totalpages:        U64,     "oom_control.totalpages";
+    oc_chosen:            POINTER, "oom_control.chosen";
+    oc_chosen_points:     U64,     "oom_control.chosen_points";
+    oc_constraint:        U32,     "oom_control.constraint";
+    task_pid:             U32,     "task_struct.pid";
+    task_tgid:            U32,     "task_struct.tgid";
+    // TASK_COMM_LEN.
+    task_comm:            Load::First(16), "task_struct.comm";
+    task_flags:           U32,     "task_struct.flags";
+    task_mm:              POINTER, "task_struct.mm";
+    task_signal:          POINTER, "task_struct.signal";
+    task_real_cred:       POINTER, "task_struct.real_cred";
+    // real_start_time before 5.5.
+    task_start_boottime:  U64,     "task_struct.start_boottime" | "task_struct.real_start_time";
+    task_cgroups:         POINTER, "task_struct.cgroups";
+    task_vfork_done:      POINTER, "task_struct.vfork_done";
+    task_real_parent:     POINTER, "task_struct.real_parent";
+    task_mems_allowed:    Load::First(8), "task_struct.mems_allowed";
+    // With cgroup v1 only.
+    task_memcg_in_oom:    POINTER, "task_struct.memcg_in_oom";
+    signal_oom_score_adj: I16,     "signal_struct.oom_score_adj";
+    signal_nr_threads:    U32,     "signal_struct.nr_threads";
+    signal_live:          U32,     "signal_struct.live";
+    signal_oom_mm:        POINTER, "signal_struct.oom_mm";
+    signal_pid_tgid:      POINTER, "signal_struct.pids[PIDTYPE_TGID]";
+    pid_level:            U32,     "pid.level";
+    pid_numbers:          EMBEDDED, "pid.numbers";
+    upid_size:            Load::None, "sizeof(upid)";
+    upid_nr:              U32,     "upid.nr";
+    cred_uid:             U32,     "cred.uid";
+    mm_total_vm:          U64,     "mm_struct.total_vm";
+    mm_pgtables_bytes:    U64,     "mm_struct.pgtables_bytes";
+    // unsigned long; mm_flags_t, a bitmap, since 6.18: its first word has the same bits.
+    mm_flags:             Load::First(8), "mm_struct.flags";
+    // An array of atomic_long_t; of struct percpu_counter since 6.2.
+    mm_rss_file:          U64,     "mm_struct.rss_stat.count[MM_FILEPAGES].counter"
+                                 | "mm_struct.rss_stat[MM_FILEPAGES].count";
+    mm_rss_anon:          U64,     "mm_struct.rss_stat.count[MM_ANONPAGES].counter"
+                                 | "mm_struct.rss_stat[MM_ANONPAGES].count";
+    mm_rss_swap:          U64,     "mm_struct.rss_stat.count[MM_SWAPENTS].counter"
+                                 | "mm_struct.rss_stat[MM_SWAPENTS].count";
+    mm_rss_shmem:         U64,     "mm_struct.rss_stat.count[MM_SHMEMPAGES].counter"
+                                 | "mm_struct.rss_stat[MM_SHMEMPAGES].count";
+    per_cpu_counters:     POINTER, "mm_struct.rss_stat[0].counters - mm_struct.rss_stat[0].count";
+    css_set_memory:       POINTER, "css_set.subsys[memory_cgrp_id]";
+    css_cgroup:           POINTER, "cgroup_subsys_state.cgroup";
+    memcg_cgroup:         POINTER, "mem_cgroup.css.cgroup";
+    memcg_memory:         EMBEDDED, "mem_cgroup.memory";
+    memcg_swap:           EMBEDDED, "mem_cgroup.swap" | "mem_cgroup.memsw";
+    // With cgroup v1 only.
+    memcg_kmem:           EMBEDDED, "mem_cgroup.kmem";
+    memcg_oom_group:      BOOL,    "mem_cgroup.oom_group";
+    memcg_vmstats:        POINTER, "mem_cgroup.vmstats";
+    // An array in the memcg itself before 5.13.
+    memcg_vmstats_array:  EMBEDDED, "mem_cgroup.vmstats[0]";
+    vmstats_state:        EMBEDDED, "memcg_vmstats.state";
+    counter_usage:        U64,     "page_counter.usage";
+    counter_max:          U64,     "page_counter.max";
+    counter_high:         U64,     "page_counter.high";
+    counter_low:          U64,     "page_counter.low";
+    counter_min:          U64,     "page_counter.min";
+    counter_parent:       POINTER, "page_counter.parent";
+    cgroup_kn:            POINTER, "cgroup.kn";
+    // __parent since 6.15.
+    kernfs_parent:        POINTER, "kernfs_node.parent" | "kernfs_node.__parent";
+    kernfs_name:          POINTER, "kernfs_node.name";
+    kernfs_id:            U64,     "kernfs_node.id";
+    signal_flags:         U32,     "signal_struct.flags";
+    signal_thread_head:   EMBEDDED, "signal_struct.thread_head";
+    task_thread_node:     EMBEDDED, "task_struct.thread_node";
+    // With cgroup v1 only.
+    task_memcg_oom_gfp_mask: U32,  "task_struct.memcg_oom_gfp_mask";
+    task_memcg_oom_order: U32,     "task_struct.memcg_oom_order";
+    mm_arg_start:         U64,     "mm_struct.arg_start";
+    mm_arg_end:           U64,     "mm_struct.arg_end";
+    mm_exe_file:          POINTER, "mm_struct.exe_file";
+    file_dentry:          POINTER, "file.f_path.dentry";
+    file_mnt:             POINTER, "file.f_path.mnt";
+    dentry_parent:        POINTER, "dentry.d_parent";
+    dentry_name:          POINTER, "dentry.d_name.name";
+    vfsmount_root:        POINTER, "vfsmount.mnt_root";
+    mount_mnt:            EMBEDDED, "mount.mnt";
+    mount_parent:         POINTER, "mount.mnt_parent";
+    mount_mountpoint:     POINTER, "mount.mnt_mountpoint";
+    cgroup_memory:        POINTER, "cgroup.subsys[memory_cgrp_id]";
+};
+
+/// Named enums that indexes in the table come from.
+pub(super) const ENUMS: &[&str] = &["cgroup_subsys_id", "pid_type"];
+
+/// Where the running kernel keeps things, and how that was found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Resolved {
+    /// The table for the probes.
+    pub offsets: KernelOffsets,
+    /// Fields found.
+    pub matched: Vec<Match>,
+    /// Fields this kernel does not have.
+    pub missing: Vec<Missing>,
+}
+
+/// A field that was found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Match {
+    /// Name in [`KernelOffsets`].
+    pub field: &'static str,
+    /// The alternative that led to it.
+    pub alternative: &'static str,
+    /// What stands in the table.
+    pub offset: u32,
+}
+
+/// A field that was not found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Missing {
+    /// Name in [`KernelOffsets`].
+    pub field: &'static str,
+    /// One reason per alternative.
+    pub why: String,
+}
+
+impl Resolved {
+    /// What is known of a kernel without BTF.
+    pub(crate) fn nothing() -> Self {
+        let why = "there is no BTF of this kernel";
+        let missing = |field: &Field| Missing { field: field.name, why: why.to_owned() };
+        let missing = TABLE.iter().map(missing).collect();
+        Self { offsets: KernelOffsets::NONE, matched: Vec::new(), missing }
+    }
+
+    /// Whether a field, by its name in [`KernelOffsets`], was found.
+    pub(crate) fn has(&self, field: &str) -> bool {
+        self.matched.iter().any(|found| found.field == field)
+    }
+}
+
+/// A table of what was found where, and by which alternative; then what was not found.
+impl fmt::Display for Resolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.matched.iter().map(|found| found.field);
+        let names = names.chain(self.missing.iter().map(|missing| missing.field));
+        let width = names.map(str::len).max().unwrap_or_default();
+        for Match { field, alternative, offset } in &self.matched {
+            writeln!(f, "{field:width$} {offset:>6}  {alternative}")?;
+        }
+        for Missing { field, why } in &self.missing {
+            writeln!(f, "{field:width$} {:>6}  {why}", "-")?;
+        }
+        Ok(())
+    }
+}
+
+/// Looks every field up. Never fails: what is not there is listed as missing.
+pub(crate) fn resolve(btf: &KernelBtf) -> Resolved {
+    let mut resolved =
+        Resolved { offsets: KernelOffsets::NONE, matched: Vec::new(), missing: Vec::new() };
+    for field in TABLE {
+        match field.find(btf) {
+            Ok((alternative, offset)) => {
+                *(field.slot)(&mut resolved.offsets) = offset;
+                resolved.matched.push(Match { field: field.name, alternative, offset });
+            }
+            Err(why) => resolved.missing.push(Missing { field: field.name, why }),
+        }
+    }
+    resolved
+}
+
+impl Field {
+    fn find(&self, btf: &KernelBtf) -> Result<(&'static str, u32), String> {
+        let mut reasons = Vec::new();
+        for alternative in self.alternatives {
+            match find(btf, alternative, self.load) {
+                Ok(offset) => return Ok((alternative, offset)),
+                Err(why) => reasons.push(why.to_string()),
+            }
+        }
+        Err(reasons.join("; "))
+    }
+}
+
+/// Reads one alternative: a path, `sizeof(STRUCT)`, or the distance `PATH - PATH`.
+fn find(btf: &KernelBtf, alternative: &str, load: Load) -> Result<u32, Nowhere> {
+    if let Some(name) = alternative.strip_prefix("sizeof(").and_then(|s| s.strip_suffix(')')) {
+        return btf.size_of(name);
+    }
+    let Some((to, from)) = alternative.split_once(" - ") else {
+        return place(btf, alternative, load);
+    };
+    let from = btf.place(from)?.offset;
+    place(btf, to, load)?.checked_sub(from).ok_or_else(|| Nowhere::Damaged(to.to_owned()))
+}
+
+fn place(btf: &KernelBtf, path: &str, load: Load) -> Result<u32, Nowhere> {
+    let place = btf.place(path)?;
+    let fits = match load {
+        Load::Bytes(bytes) => place.size == bytes,
+        Load::First(bytes) => place.size >= bytes,
+        Load::None => true,
+    };
+    if !fits {
+        let expected = load.to_string();
+        return Err(Nowhere::Size { path: path.to_owned(), size: place.size, expected });
+    }
+    Ok(place.offset)
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "{bytes}"),
+            Self::First(bytes) => write!(f, "{bytes} or more"),
+            Self::None => write!(f, "any"),
+        }
+    }
+}
+
+/// The structs that paths of the table start with.
+pub(super) fn structs() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().flat_map(|field| field.alternatives).flat_map(|alternative| {
+        alternative.split(" - ").map(|path| {
+            let path = path.trim_start_matches("sizeof(");
+            path.split(['.', ')']).next().unwrap_or(path)
+        })
+    })
+}
+
+/// The members and enumerators that are named in them.
+pub(super) fn members() -> impl Iterator<Item = &'static str> {
+    TABLE
+        .iter()
+        .flat_map(|field| field.alternatives)
+        .flat_map(|alternative| alternative.split(['.', '[', ']', ' ', '-', '(', ')']))
+        .filter(|word| !word.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! A file of /proc that is read again and again: opened once, so that a read needs no memory and
+//! no path look-up, and line by line, so that a long one is never whole in memory.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Seek},
+    ops::ControlFlow,
+    path::Path,
+};
+
+/// What the kernel hands out at once.
+const BUFFER_BYTES: usize = 4096;
+
+/// The file, and memory to read it into.
+#[derive(Debug)]
+pub(crate) struct ProcFile {
+    reader: BufReader<File>,
+    line: Vec<u8>,
+}
+
+impl ProcFile {
+    /// Opens it.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let reader = BufReader::with_capacity(BUFFER_BYTES, File::open(path)?);
+        Ok(Self { reader, line: Vec::with_capacity(256) })
+    }
+
+    /// Shows each line as it is now, from the first on, without its end. A line that is not UTF-8
+    /// is left out.
+    pub(crate) fn lines(&mut self, mut see: impl FnMut(&str) -> ControlFlow<()>) -> io::Result<()> {
+        self.reader.rewind()?;
+        loop {
+            self.line.clear();
+            if self.reader.read_until(b'\n', &mut self.line)? == 0 {
+                return Ok(());
+            }
+            let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
+            if str::from_utf8(line).is_ok_and(|line| see(line).is_break()) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, ops::ControlFlow};
+
+    use super::ProcFile;
+
+    fn lines(file: &mut ProcFile, last: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        file.lines(|line| {
+            lines.push(line.to_owned());
+            if line == last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .unwrap();
+        lines
+    }
+
+    #[test]
+    fn every_read_begins_at_the_start_and_sees_what_is_there_now() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), b"a 1\n\xff\nb 2\nc 3").unwrap();
+        let mut open = ProcFile::open(file.path()).unwrap();
+        assert_eq!(lines(&mut open, ""), ["a 1", "b 2", "c 3"]);
+        assert_eq!(lines(&mut open, "b 2"), ["a 1", "b 2"]);
+        fs::write(file.path(), "a 2\n").unwrap();
+        assert_eq!(lines(&mut open, ""), ["a 2"]);
+        let long = "x".repeat(3 * super::BUFFER_BYTES);
+        fs::write(file.path(), &long).unwrap();
+        assert_eq!(lines(&mut open, ""), [long]);
+    }
+}

@@ -1,0 +1,101 @@
+//! A memcg's raw statistics -> items in bytes, by the names that the kernel's own report uses.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::events::Stat;
+
+/// Parts of `kernel`, the kernel's own memory of a memcg.
+pub(crate) const KERNEL_PARTS: [&str; 7] = [
+    "slab_unreclaimable",
+    "slab_reclaimable",
+    "kernel_stack",
+    "pagetables",
+    "sec_pagetables",
+    "percpu",
+    "vmalloc",
+];
+
+/// What one is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Pages.
+    Pages,
+    /// KiB.
+    Kib,
+    /// Bytes.
+    Bytes,
+}
+
+/// An item of this kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatItem {
+    /// As in memory.stat and in the kernel's log.
+    pub name: String,
+    /// Its value of `enum node_stat_item` or `memcg_stat_item`.
+    pub enumerator: u32,
+    /// What it is counted in.
+    pub unit: Unit,
+}
+
+/// The items in bytes. One that this kernel does not keep for memcgs is absent; a negative one is
+/// a race of per-CPU parts, which the kernel too shows as 0 (`memcg_page_state`).
+pub(crate) fn items(stat: &Stat, items: &[StatItem], page_size: u64) -> BTreeMap<String, u64> {
+    let known = items.iter().filter_map(|item| {
+        let count = stat.counters.get(place(stat, item.enumerator)?)?;
+        let count = u64::try_from(*count).unwrap_or_default();
+        let bytes = match item.unit {
+            Unit::Pages => count.saturating_mul(page_size),
+            Unit::Kib => count.saturating_mul(1024),
+            Unit::Bytes => count,
+        };
+        Some((item.name.clone(), bytes))
+    });
+    known.collect()
+}
+
+/// Since 6.11 a table leads from the enumerator to the counter; 0xff: not kept for memcgs.
+/// <https://github.com/torvalds/linux/blob/v6.12/mm/memcontrol.c>
+fn place(stat: &Stat, enumerator: u32) -> Option<usize> {
+    let enumerator = usize::try_from(enumerator).ok()?;
+    match &stat.places {
+        None => Some(enumerator),
+        Some(places) => {
+            places.get(enumerator).map(|&place| usize::from(place)).filter(|&place| place != 0xff)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(name: &str, enumerator: u32, unit: Unit) -> StatItem {
+        StatItem { name: name.to_owned(), enumerator, unit }
+    }
+
+    #[test]
+    fn each_item_has_its_unit_and_negative_ones_are_none() {
+        let stat = Stat { fresh: true, counters: vec![3, 5, 7, -1], places: None };
+        let wanted = [
+            item("anon", 0, Unit::Pages),
+            item("kernel_stack", 1, Unit::Kib),
+            item("percpu", 2, Unit::Bytes),
+            item("file", 3, Unit::Pages),
+            item("beyond", 4, Unit::Pages),
+        ];
+        let expected = [("anon", 12288), ("file", 0), ("kernel_stack", 5120), ("percpu", 7)];
+        let expected = expected.map(|(name, bytes)| (name.to_owned(), bytes));
+        assert_eq!(items(&stat, &wanted, 4096), BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn where_there_is_a_table_it_says_where_an_item_is() {
+        let stat = Stat { fresh: true, counters: vec![3, 5], places: Some(vec![0xff, 1, 0]) };
+        let wanted =
+            [item("a", 0, Unit::Bytes), item("b", 1, Unit::Bytes), item("c", 9, Unit::Bytes)];
+        assert_eq!(items(&stat, &wanted, 4096), BTreeMap::from([("b".to_owned(), 5)]));
+    }
+}

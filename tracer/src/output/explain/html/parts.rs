@@ -1,0 +1,325 @@
+//! The sections of the page.
+
+use jiff::tz::TimeZone;
+use maud::{Markup, html};
+
+use super::{chart::chart, flame::flame_graph};
+use crate::{
+    fmt::units,
+    model::report::{Growth, OomReport},
+    output::explain::view::{
+        self, Fact, candidates, growth, limits as chain, memory as kinds, people, percent, safe,
+        stacks as frames, timeline,
+    },
+};
+
+/// Rows of a list that are shown at once; more open on demand.
+const ROWS: usize = 16;
+
+pub(super) fn place_and_time(report: &OomReport, zone: &TimeZone) -> Markup {
+    html! {
+        @if let Some(time) = report.time { span { (view::moment(time, zone)) } }
+        @if let Some(host) = &report.host { span { "host " b { (safe(host)) } } }
+        @if let Some(kernel) = &report.kernel { span { "kernel " (safe(kernel)) } }
+        @if let Some(repeats) = report.repeats { span { (repeats) " times" } }
+    }
+}
+
+/// The verdict, and the first thing to change.
+pub(super) fn verdict(report: &OomReport) -> Markup {
+    let Some(verdict) = &report.verdict else { return html! {} };
+    html! {
+        section.verdict {
+            p.tags {
+                span.tag { (safe(&verdict.cause)) }
+                @for also in &verdict.also { span.tag.also { (safe(also)) } }
+            }
+            p.headline { (safe(&verdict.headline)) }
+            @if let Some(advice) = verdict.advice.first() {
+                p.advice { b { "To change: " } (safe(advice)) }
+            }
+        }
+    }
+}
+
+fn facts(facts: &[Fact]) -> Markup {
+    html! { dl { @for Fact { name, value } in facts { dt { (name) } dd { (value) } } } }
+}
+
+fn person(person: &people::Person, role: &str) -> Markup {
+    html! {
+        div.card {
+            h3 { (person.name) " " span.role { (role) } }
+            (facts(&person.facts))
+        }
+    }
+}
+
+/// The victims, the trigger, and how it went on.
+pub(super) fn who(report: &OomReport, zone: &TimeZone) -> Markup {
+    let mut victims = people::victims(report, zone);
+    let mut trigger = people::trigger(report);
+    let is_own = people::trigger_is_victim(report);
+    if let ([victim], true) = (victims.as_mut_slice(), is_own) {
+        victim.facts.extend(people::request(report));
+        trigger = None;
+    }
+    let role = |victim: &people::Person| match (victims.len() > 1 && victim.chosen, is_own) {
+        (true, _) => "chosen victim",
+        (false, true) if victims.len() == 1 => "victim, and the one that allocated",
+        (false, _) => "victim",
+    };
+    html! {
+        @if victims.is_empty() { p.note { "Nobody, or it is not known." } }
+        div.cards {
+            @for victim in victims.iter().take(2) { (person(victim, role(victim))) }
+            @if let Some(trigger) = &trigger { (person(trigger, "the task that allocated")) }
+        }
+        @if victims.len() > 2 {
+            details {
+                summary { (victims.len() - 2) " more victims" }
+                div.cards { @for victim in victims.iter().skip(2) { (person(victim, role(victim))) } }
+            }
+        }
+        (when(report))
+    }
+}
+
+fn when(report: &OomReport) -> Markup {
+    let moments = timeline::moments(report);
+    let class = |kind| match kind {
+        timeline::Kind::Plain => "plain",
+        timeline::Kind::Kill => "kill",
+        timeline::Kind::Back => "back",
+    };
+    html! {
+        @if moments.len() > 1 {
+            h3 { "How it went on" }
+            ol.timeline {
+                @for moment in moments.iter().take(4 * ROWS) {
+                    li class=(class(moment.kind)) {
+                        time { "+" (units::duration(moment.after)) } span { (moment.what) }
+                    }
+                }
+                @for stuck in timeline::stuck(report) { li.kill { time { "stuck" } span { (stuck) } } }
+            }
+        }
+    }
+}
+
+/// A bar that fills so much of its track.
+fn bar(permille: u64, class: &str) -> Markup {
+    html! {
+        div.track { div class=(format!("bar {class}")) style=(width(permille)) {} }
+    }
+}
+
+fn width(permille: u64) -> String {
+    format!("width:{}.{}%", permille / 10, permille % 10)
+}
+
+/// The chain of limits.
+pub(super) fn limits(report: &OomReport) -> Markup {
+    let levels = chain::chain(report);
+    let zones = chain::zones(report);
+    html! {
+        p { (chain::owner(report)) }
+        @if !levels.is_empty() {
+            div.chain {
+                @for level in &levels {
+                    div.level.hit[level.hit] {
+                        div.row {
+                            span.path { (path(&level.path)) @if level.hit { " " span.tag.hit { "hit" } } }
+                            span.size {
+                                (level.used.as_deref().unwrap_or("?"))
+                                span.dim { " of " (level.max.as_deref().unwrap_or("?")) }
+                                @if let (true, Some(share)) = (level.limited, level.permille) {
+                                    " · " (percent(share))
+                                }
+                            }
+                        }
+                        @if let (true, Some(share)) = (level.limited, level.permille) {
+                            (bar(share, if level.hit { "full" } else { "used" }))
+                        }
+                        @if !level.rest.is_empty() { p.note { (level.rest.join(", ")) } }
+                    }
+                }
+            }
+        }
+        @if report.limit_chain_truncated { p.note { "Levels above these are not recorded." } }
+        @if !zones.is_empty() {
+            div.scroll { table {
+                thead { tr { th { "zone" } th.num { "free" } th.num { "min" } th.num { "low" } th.num { "of" } } }
+                tbody { @for [name, free, min, low, all] in &zones {
+                    tr { td { (name) } td.num { (free) } td.num { (min) } td.num { (low) } td.num { (all) } }
+                } }
+            } }
+        }
+    }
+}
+
+/// A cgroup's path, whose last name is what tells it from the next level. The same elements for any
+/// path: what is in a name makes none.
+fn path(path: &str) -> Markup {
+    let name = path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(path);
+    let above = path.strip_suffix(name).unwrap_or_default();
+    html! { span.above { (above) } (name) }
+}
+
+/// The candidates.
+pub(super) fn why(report: &OomReport) -> Markup {
+    let rows = candidates::eligible(report);
+    let largest = rows.iter().map(candidates::Row::length).max().unwrap_or_default();
+    let excused = candidates::excused(report);
+    if report.candidates.is_none() {
+        return html! { p.note { "Nobody was weighed, or it was not seen." } };
+    }
+    html! {
+        p.note { (candidates::scale(report).join("; ")) }
+        @if !rows.is_empty() {
+            p.legend {
+                @for (index, part) in candidates::PARTS.iter().enumerate() {
+                    span { i class=(format!("part p{index}")) {} (part) }
+                }
+            }
+            (candidate_table(rows.get(..ROWS.min(rows.len())).unwrap_or_default(), largest))
+        }
+        @if rows.len() > ROWS {
+            details {
+                summary { (rows.len() - ROWS) " more with fewer points" }
+                (candidate_table(rows.get(ROWS..).unwrap_or_default(), largest))
+            }
+        }
+        @if !excused.is_empty() { p.note { "May not be killed: " (excused.join(", ")) } }
+    }
+}
+
+fn candidate_table(rows: &[candidates::Row<'_>], largest: i64) -> Markup {
+    let number = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), |it| it.to_string());
+    html! {
+        div.scroll { table.candidates {
+            thead { tr {
+                th.num { "#" } th { "task" } th.num { "points" }
+                @for part in candidates::PARTS { th.num { (part) } }
+                th.num { "adj" }
+            } }
+            @for row in rows {
+                tbody.chosen[row.task.chosen] {
+                    tr {
+                        td.num { (row.task.rank.map_or_else(|| "-".to_owned(), |rank| rank.to_string())) }
+                        td { (row.name) @if row.task.chosen { " " span.tag.hit { "chosen" } } }
+                        td.num { b { (number(row.task.points)) } }
+                        @for (name, part) in candidates::PARTS.iter().zip(row.parts) {
+                            td.num.zero[part == Some(0)] data-name=(name) { (number(part)) }
+                        }
+                        td.num.zero[row.task.oom_score_adj == Some(0)] data-name="adj" {
+                            (number(row.task.oom_score_adj.map(i64::from)))
+                        }
+                    }
+                    tr.bars { td {} td colspan="9" {
+                        div.track { @for (index, share) in row.permilles(largest).iter().enumerate() {
+                            @if *share > 0 { div class=(format!("bar part p{index}")) style=(width(*share)) {} }
+                        } }
+                        @if let Some(drift) = row.task.drift_pages { span.dim { "drift " (drift) " points" } }
+                    } }
+                }
+            }
+        } }
+    }
+}
+
+/// What the memory was, and how it grew.
+pub(super) fn memory(report: &OomReport, zone: &TimeZone) -> Markup {
+    let items = kinds::items(report);
+    html! {
+        @match &report.growth {
+            Some(grown) => { (growth(grown, zone)) (flame_graph(report)) }
+            None => p.note { "Growth was not recorded; this is what the memory was in the end." },
+        }
+        @if let Some(note) = kinds::note(report) { h3 { (note) } }
+        div.kinds {
+            @for item in &items {
+                div.kind-row.piece[item.is_part] {
+                    span.name { (item.name) }
+                    (bar(item.permille.unwrap_or_default(), if item.is_part { "open" } else { "used" }))
+                    span.size { (item.size) @if let Some(share) = item.permille { span.dim { " · " (percent(share)) } } }
+                }
+            }
+        }
+    }
+}
+
+/// The function that took it, often the libc's, and its caller.
+fn called(place: &growth::Place) -> String {
+    place.functions.iter().take(2).map(String::as_str).collect::<Vec<_>>().join(" < ")
+}
+
+fn growth(grown: &Growth, zone: &TimeZone) -> Markup {
+    let places = growth::places(grown);
+    html! {
+        @if let Some(curve) = growth::curve(grown) { (chart(&curve)) }
+        p.note { (growth::facts(grown, zone).join(", ")) }
+        @if !places.is_empty() {
+            h3 { "Taken by, and where in the code" }
+            @for place in places.iter().take(growth::MOST_PLACES) {
+                details.place {
+                    summary {
+                        (bar(place.permille, "used"))
+                        span.size { (place.size) span.dim { " · " (place.share) } }
+                        " " b { (place.process) } " " code { (called(place)) }
+                    }
+                    ol.stack { @for frame in &place.frames { li { code { (frame) } } } }
+                }
+            }
+            @if places.len() > growth::MOST_PLACES { p.note { (places.len() - growth::MOST_PLACES) " more took less" } }
+        }
+    }
+}
+
+/// What to change, and on what that rests.
+pub(super) fn change(report: &OomReport) -> Markup {
+    let Some(verdict) = &report.verdict else { return html! {} };
+    html! {
+        @if verdict.advice.is_empty() {
+            p.note { "Nothing follows from what is known." }
+        } @else {
+            ul.advice { @for advice in &verdict.advice { li { (safe(advice)) } } }
+        }
+        h3 { "It rests on" }
+        ul { @for evidence in &verdict.evidence { li { (safe(evidence)) } } }
+    }
+}
+
+/// Where the trigger and the victims were.
+pub(super) fn stacks(report: &OomReport) -> Markup {
+    let stacks = frames::stacks(report);
+    html! {
+        @if !stacks.is_empty() {
+            section {
+                h2 { "Stacks" }
+                @for stack in &stacks {
+                    details open[stack.frames.len() <= ROWS] {
+                        summary { (stack.title) }
+                        ol.stack { @for frame in &stack.frames { li { code { (frame) } } } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where it comes from, and what is not known.
+pub(super) fn source(report: &OomReport) -> Markup {
+    html! {
+        p.note { "Report " code { (safe(&report.id)) } ", seen by " (view::tier(report.source.tier)) "." }
+        @if let Some(drops @ 1..) = report.source.drops {
+            p.note { (drops) " kernel-side records were lost before this report." }
+        }
+        @if !report.source.missing.is_empty() {
+            h3 { "Not known" }
+            dl.missing { @for missing in &report.source.missing {
+                dt { (safe(&missing.field)) } dd { (safe(&missing.why)) }
+            } }
+        }
+    }
+}

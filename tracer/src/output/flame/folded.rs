@@ -1,0 +1,42 @@
+//! Folded stacks: one line a stack, outermost frame first, as flame graph tools take them.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use super::{Sample, samples};
+use crate::model::report::OomReport;
+
+/// `process;outer;...;inner bytes`, a line for each stack. Kernel frames end in `_[k]`.
+pub(crate) fn folded(report: &OomReport) -> String {
+    let mut text = String::new();
+    for line in lines(report) {
+        // Into a String: cannot fail.
+        let _ = writeln!(text, "{line}");
+    }
+    text
+}
+
+/// The lines, each stack once.
+pub(super) fn lines(report: &OomReport) -> Vec<String> {
+    let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+    let samples: Vec<Sample<'_>> = report.growth.iter().flat_map(samples).collect();
+    // A file may hold any numbers, and whoever adds these up must get through.
+    let most = u64::MAX / 2 / (samples.len() as u64).max(1);
+    for sample in samples {
+        *sums.entry(stack(&sample)).or_default() += sample.bytes.min(most);
+    }
+    sums.into_iter().map(|(stack, bytes)| format!("{stack} {bytes}")).collect()
+}
+
+fn stack(sample: &Sample<'_>) -> String {
+    let process = match sample.pid {
+        Some(pid) => format!("{}[{pid}]", sample.comm),
+        None => sample.comm.clone(),
+    };
+    let frames = sample.frames.iter().rev().map(|frame| {
+        let mark = if frame.is_kernel { "_[k]" } else { "" };
+        format!("{}{mark}", frame.name)
+    });
+    // A semicolon is what parts frames, a line's end what parts stacks.
+    let words = std::iter::once(process).chain(frames);
+    words.map(|word| word.replace(';', ":").replace('\n', " ")).collect::<Vec<_>>().join(";")
+}

@@ -1,0 +1,37 @@
+//! The flame graph, by inferno.
+
+use inferno::flamegraph::{self, Options, Palette, color::BasicPalette};
+
+use super::{folded::lines, title};
+use crate::model::report::OomReport;
+
+/// An SVG that needs nothing else; wide as the bytes.
+///
+/// # Errors
+/// Where there is nothing to draw.
+pub(crate) fn svg(report: &OomReport) -> std::io::Result<Vec<u8>> {
+    draw(report, false)
+}
+
+/// The same without its script: a picture in a page.
+///
+/// # Errors
+/// As of [`svg`].
+pub(crate) fn still(report: &OomReport) -> std::io::Result<Vec<u8>> {
+    draw(report, true)
+}
+
+fn draw(report: &OomReport, is_still: bool) -> std::io::Result<Vec<u8>> {
+    let lines = lines(report);
+    let mut options = Options::default();
+    options.title = title(report);
+    "bytes".clone_into(&mut options.count_name);
+    options.no_javascript = is_still;
+    options.colors = Palette::Basic(BasicPalette::Mem);
+    if lines.is_empty() {
+        return Err(std::io::Error::other("no stacks were recorded"));
+    }
+    let mut svg = Vec::new();
+    flamegraph::from_lines(&mut options, lines.iter().map(String::as_str), &mut svg)?;
+    Ok(svg)
+}

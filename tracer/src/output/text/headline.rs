@@ -1,0 +1,195 @@
+//! The first line or two: the essence of an invocation in words, a wording per outcome.
+
+use anstyle::{AnsiColor, Style};
+
+use crate::{
+    compose::names,
+    fmt::{
+        layout::{BODY, Block, columns, elide},
+        units,
+    },
+    model::report::{Candidate, Constraint, OomReport, Outcome, Reason, Trigger, Victim},
+};
+
+/// Somebody died.
+pub(super) const DEATH: Style = AnsiColor::Red.on_default().bold();
+/// Nobody died, but something is wrong.
+pub(super) const ALARM: Style = AnsiColor::Yellow.on_default().bold();
+
+/// Columns that a cgroup's path has at least; the sections below have it whole.
+const SHORTEST_PATH: usize = 20;
+
+/// A phrase with a path in it that gives way when there is no room.
+struct Phrase {
+    before: String,
+    path: Option<String>,
+    after: String,
+}
+
+impl From<String> for Phrase {
+    fn from(before: String) -> Self {
+        Self { before, path: None, after: String::new() }
+    }
+}
+
+impl Phrase {
+    fn fit(&self, width: usize) -> String {
+        let Self { before, path, after } = self;
+        let room = width.saturating_sub(columns(before) + columns(after));
+        let path = path.as_deref().unwrap_or_default();
+        format!("{before}{}{after}", elide(path, room.max(SHORTEST_PATH)))
+    }
+}
+
+/// Writes the headline: one line if it fits, else the essence and the cause on two.
+pub(super) fn write(block: &mut Block, report: &OomReport, time: &str) {
+    let style = match report.outcome {
+        Outcome::Killed | Outcome::WillFreeMem => DEATH,
+        _ => ALARM,
+    };
+    let mut essence = essence(report);
+    essence.before.insert_str(0, "OOM: ");
+    let Some(cause) = cause(report) else {
+        return block.words(time, style, &essence.fit(BODY));
+    };
+    let whole = format!("{}: {}", essence.fit(usize::MAX), cause.fit(usize::MAX));
+    if columns(&whole) <= BODY {
+        block.line(time, style, &whole);
+    } else {
+        block.words(time, style, &essence.fit(BODY));
+        block.words("", style, &cause.fit(BODY));
+    }
+}
+
+/// The whole of it as one sentence.
+pub(crate) fn sentence(report: &OomReport) -> String {
+    let essence = essence(report).fit(usize::MAX);
+    match cause(report) {
+        Some(cause) => format!("OOM: {essence}: {}", cause.fit(usize::MAX)),
+        None => format!("OOM: {essence}"),
+    }
+}
+
+fn essence(report: &OomReport) -> Phrase {
+    let times = times(report);
+    let text = match (report.outcome, report.victims.as_slice()) {
+        (Outcome::Killed, []) => "a kill, its victim unknown".to_owned(),
+        (Outcome::Killed, victims @ [first, ..]) => {
+            let chosen = victims.iter().find(|victim| victim.chosen).unwrap_or(first);
+            return killed(report, chosen);
+        }
+        (Outcome::WillFreeMem, [victim, ..]) => {
+            format!("{} was dying anyway, nobody selected", sized(victim))
+        }
+        (Outcome::WillFreeMem, []) => "the trigger was dying anyway".to_owned(),
+        (Outcome::AlreadyExiting, [victim, ..]) => {
+            format!("nobody shot, {} was already exiting", sized(victim))
+        }
+        (Outcome::AlreadyExiting, []) => {
+            let chosen = chosen(report).map_or("the chosen task".to_owned(), names::candidate);
+            format!("nobody killed, {chosen} was already exiting")
+        }
+        (Outcome::VictimPending, _) => {
+            format!("nobody killed, an earlier victim is still dying{times}")
+        }
+        (Outcome::NoVictim, _) => format!("nobody killed, no killable task{times}"),
+        (Outcome::Reclaimed, _) => format!("nobody killed, there was room again{times}"),
+        (Outcome::Disabled, _) => {
+            format!("nobody killed, the OOM killer is disabled: tasks wait{times}")
+        }
+        (Outcome::Unknown, _) => "the end of this invocation was not seen".to_owned(),
+    };
+    Phrase::from(text)
+}
+
+fn killed(report: &OomReport, chosen: &Victim) -> Phrase {
+    let count = report.victims.len();
+    let is_group = report.oom_memcg.as_ref().and_then(|memcg| memcg.oom_group) == Some(true);
+    if is_group && count > 1 {
+        let total = report.victims.iter().map(names::resident).sum::<Option<u64>>();
+        let total = total.map(|total| format!(" ({})", units::bytes(total))).unwrap_or_default();
+        let name = names::victim(chosen);
+        return format!("killed {count} processes by oom.group{total}, {name} chosen").into();
+    }
+    let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+    let path = place(report, chosen);
+    let joint = if path.is_some() { " in " } else { "" };
+    let before = format!("killed {}{others}{joint}", sized(chosen));
+    Phrase { before, path, after: String::new() }
+}
+
+fn sized(victim: &Victim) -> String {
+    let size = names::resident(victim).map(|size| format!(" ({})", units::bytes(size)));
+    format!("{}{}", names::victim(victim), size.unwrap_or_default())
+}
+
+/// Where the victim lived, unless that is where the limit was hit: the cause says it then.
+fn place(report: &OomReport, victim: &Victim) -> Option<String> {
+    let task_memcg = victim.cgroup.as_ref()?;
+    let is_same = report.oom_memcg.as_ref().is_some_and(|memcg| {
+        let same_id = memcg.cgroup.id.is_some() && memcg.cgroup.id == task_memcg.id;
+        same_id || (memcg.cgroup.path.is_some() && memcg.cgroup.path == task_memcg.path)
+    });
+    if is_same { None } else { names::cgroup(task_memcg) }
+}
+
+fn times(report: &OomReport) -> String {
+    let Some(repeats @ 2..) = report.repeats else {
+        return String::new();
+    };
+    let span = report.time.zip(report.repeats_until).map(|(from, to)| to.duration_since(from));
+    let span = span.and_then(|span| span.try_into().ok()).map(units::duration);
+    let span = span.map(|span| format!(" in {span}")).unwrap_or_default();
+    format!(" ({repeats} times{span})")
+}
+
+/// Whose memory ran out, and who asked for more.
+fn cause(report: &OomReport) -> Option<Phrase> {
+    if report.reason == Some(Reason::Sysrq) {
+        return Some("asked for with sysrq-f".to_owned().into());
+    }
+    let trigger = report.trigger.as_ref();
+    let act = trigger.map(|trigger| format!(" when {}", act(report, trigger)));
+    let act = act.unwrap_or_default();
+    if let Some(memcg) = &report.oom_memcg {
+        let path = names::cgroup(&memcg.cgroup).unwrap_or_else(|| "a cgroup".to_owned());
+        let size = memcg.max_bytes.map(|max| format!("{} ", units::bytes(max)));
+        let after = format!(" hit its {}limit{act}", size.unwrap_or_default());
+        return Some(Phrase { before: String::new(), path: Some(path), after });
+    }
+    let owner = trigger.map_or_else(|| "the trigger".to_owned(), names::trigger);
+    let domain = match report.constraint {
+        Some(Constraint::Memcg) => "a cgroup hit its limit".to_owned(),
+        Some(Constraint::None) => "host out of memory".to_owned(),
+        Some(Constraint::Cpuset) => {
+            return Some(format!("{owner} found the memory nodes of its cpuset full").into());
+        }
+        Some(Constraint::MemoryPolicy) => {
+            return Some(format!("{owner} found the nodes of its memory policy full").into());
+        }
+        None if trigger.is_some() => "memory ran out".to_owned(),
+        None => return None,
+    };
+    Some(format!("{domain}{act}").into())
+}
+
+/// What the trigger did: it allocated, unless its stack says that it lowered the limit.
+fn act(report: &OomReport, trigger: &Trigger) -> String {
+    let who = names::trigger(trigger);
+    let Some(frames) = &trigger.kernel_stack else {
+        return format!("{who} needed room");
+    };
+    let mut symbols = frames.iter().filter_map(|frame| frame.symbol.as_deref());
+    // https://github.com/torvalds/linux/blob/v6.12/mm/memcontrol.c (v2), mm/memcontrol-v1.c (v1).
+    if symbols.any(|symbol| matches!(symbol, "memory_max_write" | "mem_cgroup_resize_max")) {
+        return format!("{who} lowered it");
+    }
+    match report.reason {
+        Some(Reason::AllocatingTask) => format!("{who} allocated (oom_kill_allocating_task)"),
+        _ => format!("{who} allocated"),
+    }
+}
+
+fn chosen(report: &OomReport) -> Option<&Candidate> {
+    report.candidates.iter().flat_map(|candidates| &candidates.list).find(|task| task.chosen)
+}

@@ -1,0 +1,159 @@
+//! Unknown is not zero: what a clear bit covers is gone, and nothing else.
+
+use std::{collections::BTreeSet, mem::offset_of};
+
+use oomwhy_common::{
+    event::{CandidateEntry, CandidatesHead, EventHeader, candidate},
+    valid,
+};
+use serde_json::Value;
+use zerocopy::IntoBytes;
+
+use super::{
+    super::decode,
+    wire::{after, candidates, end, entry, invocation, levels, mark, reclaimed, stat, victim},
+};
+use crate::model::events::{Body, Candidate};
+
+/// Paths of all keys of the decoded record; list entries share one.
+fn keys(record: &[u8]) -> BTreeSet<String> {
+    fn collect(value: &Value, path: &str, into: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(map) => {
+                for (key, value) in map {
+                    let path = format!("{path}.{key}");
+                    collect(value, &path, into);
+                    into.insert(path);
+                }
+            }
+            Value::Array(list) => list.iter().for_each(|value| collect(value, path, into)),
+            _ => {}
+        }
+    }
+    let event = serde_json::to_value(decode(record).unwrap()).unwrap();
+    let mut into = BTreeSet::new();
+    collect(&event, "", &mut into);
+    into
+}
+
+/// Clears bits of the u64 at `position` and expects exactly `gone`, and what is below, to go.
+#[track_caller]
+fn check(record: &[u8], position: usize, bits: u64, gone: &str) {
+    let mut cleared = record.to_vec();
+    for (byte, mask) in cleared[position..].iter_mut().zip(bits.to_le_bytes()) {
+        *byte &= !mask;
+    }
+    let (before, after) = (keys(record), keys(&cleared));
+    let top: Vec<&str> = gone.split_whitespace().collect();
+    let below =
+        |path: &str| top.iter().any(|top| path == *top || path.starts_with(&format!("{top}.")));
+    let expected: BTreeSet<String> = before.iter().filter(|it| !below(it)).cloned().collect();
+    assert_eq!(after, expected, "bits {bits:#x}");
+    assert!(top.iter().all(|top| before.contains(*top)), "{gone}");
+}
+
+#[test]
+fn a_group_of_an_invocation_that_is_not_known_is_absent() {
+    let record = invocation();
+    for (bits, gone) in [
+        (valid::OOM_CONTROL, ".totalpages .chosen_points .gfp_mask .order .constraint"),
+        (valid::TRIGGER, ".trigger.start_boottime_ns .trigger.oom_score_adj"),
+        (valid::TRIGGER_CGROUP, ".trigger.cgroup_id"),
+        (valid::OOM_MEMCG, ".oom_memcg.memory"),
+        (valid::OOM_MEMCG_SWAP, ".oom_memcg.swap"),
+        (valid::OOM_GROUP, ".oom_memcg.oom_group"),
+        (valid::OOM_MEMCG_ID, ".oom_memcg.id"),
+        (valid::OOM_MEMCG | valid::OOM_MEMCG_ID, ".oom_memcg"),
+        (valid::DOMAIN, ".is_memcg"),
+        (valid::MESSAGE, ".message"),
+        (valid::NODEMASK, ".nodemask"),
+        (valid::MEMS_ALLOWED, ".mems_allowed"),
+        (valid::KERNEL_STACK, ".kernel_stack"),
+        (valid::USER_STACK, ".user_stack"),
+        (valid::CHOSEN, ".chosen"),
+        (
+            u64::MAX,
+            ".totalpages .chosen_points .gfp_mask .order .constraint .is_memcg .oom_memcg .message \
+             .nodemask .mems_allowed \
+             .kernel_stack .user_stack .chosen .trigger.start_boottime_ns .trigger.oom_score_adj \
+             .trigger.cgroup_id",
+        ),
+    ] {
+        check(record.as_bytes(), offset_of!(EventHeader, valid), bits, gone);
+    }
+}
+
+#[test]
+fn a_group_of_another_kind_that_is_not_known_is_absent() {
+    for (bits, gone) in [
+        (valid::VICTIM_TASK, ".start_boottime_ns"),
+        (valid::VICTIM_TASK | valid::VICTIM_ADJ, ".start_boottime_ns .oom_score_adj"),
+        (valid::VICTIM_NO_SWAP, ".without_swap"),
+        (valid::VICTIM_MM | valid::VICTIM_NO_SWAP, ".memory .without_swap"),
+        (valid::VICTIM_CGROUP, ".cgroup_id"),
+        (valid::VICTIM_MM, ".memory"),
+        (valid::VICTIM_PER_CPU, ".per_cpu"),
+        (valid::VICTIM_VPID, ".vpid"),
+    ] {
+        check(victim().as_bytes(), offset_of!(EventHeader, valid), bits, gone);
+    }
+    check(mark().as_bytes(), offset_of!(EventHeader, valid), valid::MARK_FIELDS, ".fields");
+    check(after().as_bytes(), offset_of!(EventHeader, valid), valid::AFTER_COUNTS, ".counts");
+    check(stat().as_bytes(), offset_of!(EventHeader, valid), valid::STAT_PLACES, ".places");
+    for (bits, gone) in [
+        (valid::TRIGGER, ".trigger.start_boottime_ns .trigger.oom_score_adj"),
+        (valid::TRIGGER_CGROUP, ".trigger.cgroup_id"),
+        (valid::OOM_MEMCG, ".oom_memcg.memory"),
+        (valid::OOM_MEMCG_SWAP, ".oom_memcg.swap"),
+        (valid::OOM_MEMCG_ID, ".oom_memcg.id"),
+    ] {
+        check(reclaimed().as_bytes(), offset_of!(EventHeader, valid), bits, gone);
+    }
+    let swap = valid::LEVELS_SWAP;
+    check(&levels(3), offset_of!(EventHeader, valid), swap, ".list.swap");
+    check(&levels(3), offset_of!(EventHeader, valid), valid::LEVELS_KMEM, ".list.kmem");
+}
+
+#[test]
+fn a_group_of_a_candidate_that_is_not_known_is_absent() {
+    let flags = size_of::<CandidatesHead>() + offset_of!(CandidateEntry, flags);
+    for (bits, gone) in [
+        (candidate::MM, ".list.counts .list.pgtables_bytes .list.total_vm"),
+        (candidate::UID, ".list.uid"),
+        (candidate::ADJ, ".list.oom_score_adj"),
+        (candidate::POINTS_RETURNED, ".list.points"),
+    ] {
+        check(&candidates(1), flags, bits.into(), gone);
+    }
+}
+
+#[test]
+fn a_candidate_is_refused_where_its_points_say_so_and_mean_something() {
+    let returned = candidate::POINTS_RETURNED;
+    for (points, flags, refused, known) in [
+        (i64::MIN, returned, true, Some(i64::MIN)),
+        (i64::MIN, 0, true, None),
+        (i64::MIN, candidate::POINTS_UNKNOWN, false, None),
+        (-7, returned, false, Some(-7)),
+        (0, 0, false, None),
+    ] {
+        let mut entry = entry(0);
+        (entry.points, entry.flags) = (points, flags);
+        let record = [&candidates(1)[..size_of::<CandidatesHead>()], entry.as_bytes()].concat();
+        let Body::Candidates(table) = decode(&record).unwrap().body else {
+            panic!("not candidates");
+        };
+        let [Candidate { refused: is, points: now, .. }] = table.list.as_slice() else {
+            panic!("not one candidate");
+        };
+        assert_eq!((*is, *now), (refused, known), "{points} {flags:#x}");
+    }
+}
+
+#[test]
+fn shots_that_were_not_counted_are_absent() {
+    let mut record = end();
+    record.shots = u32::MAX;
+    let keys = keys(record.as_bytes());
+    assert!(!keys.contains(".shots") && keys.contains(".kill_calls"));
+}

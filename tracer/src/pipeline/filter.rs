@@ -1,0 +1,112 @@
+//! Which reports the user wants to see. Pure.
+
+use globset::{GlobBuilder, GlobMatcher};
+
+use crate::model::report::{Cgroup, OomReport};
+
+/// All conditions must hold; an empty filter lets everything through.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Any cgroup of the report (oom_memcg, a victim's, the trigger's) matches, itself or by an
+    /// ancestor.
+    pub cgroup: Option<GlobMatcher>,
+    /// Name of a victim, of the chosen one or of the trigger.
+    pub comm: Option<String>,
+    /// Pid of a victim, of the chosen one or of the trigger.
+    pub pids: Vec<i32>,
+}
+
+/// Makes a matcher for cgroup paths; `*` does not cross a `/`, `**` does.
+pub(crate) fn cgroup_glob(pattern: &str) -> Result<GlobMatcher, globset::Error> {
+    let pattern = pattern.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(pattern);
+    let rooted =
+        if pattern.starts_with(['/', '*']) { pattern.to_owned() } else { format!("/{pattern}") };
+    GlobBuilder::new(&rooted).literal_separator(true).build().map(|glob| glob.compile_matcher())
+}
+
+impl Filter {
+    /// Whether the report is wanted.
+    pub fn passes(&self, report: &OomReport) -> bool {
+        self.cgroup.as_ref().is_none_or(|glob| cgroups(report).any(|path| matches(glob, path)))
+            && self.comm.as_deref().is_none_or(|comm| comms(report).any(|it| it == comm))
+            && (self.pids.is_empty() || pids(report).any(|pid| self.pids.contains(&pid)))
+    }
+}
+
+/// Whether a cgroup or one of its ancestors matches.
+pub(crate) fn matches(glob: &GlobMatcher, path: &str) -> bool {
+    std::path::Path::new(path).ancestors().any(|ancestor| glob.is_match(ancestor))
+}
+
+fn cgroups(report: &OomReport) -> impl Iterator<Item = &str> {
+    let oom_memcg = report.oom_memcg.as_ref().map(|memcg| &memcg.cgroup);
+    let trigger = report.trigger.as_ref().and_then(|trigger| trigger.cgroup.as_ref());
+    let victims = report.victims.iter().filter_map(|victim| victim.cgroup.as_ref());
+    let path = |cgroup: &Cgroup| cgroup.path.is_some();
+    oom_memcg
+        .into_iter()
+        .chain(trigger)
+        .chain(victims)
+        .filter(move |cgroup| path(cgroup))
+        .filter_map(|cgroup| cgroup.path.as_deref())
+}
+
+fn comms(report: &OomReport) -> impl Iterator<Item = &str> {
+    let trigger = report.trigger.iter().filter_map(|trigger| trigger.comm.as_deref());
+    let chosen = report.candidates.iter().flat_map(|table| &table.list);
+    let chosen = chosen.filter(|row| row.chosen).filter_map(|row| row.comm.as_deref());
+    trigger.chain(chosen).chain(report.victims.iter().filter_map(|it| it.comm.as_deref()))
+}
+
+fn pids(report: &OomReport) -> impl Iterator<Item = i32> {
+    let trigger = report.trigger.iter().map(|trigger| trigger.pid);
+    let chosen = report.candidates.iter().flat_map(|table| &table.list);
+    let chosen = chosen.filter(|row| row.chosen).map(|row| row.pid);
+    trigger.chain(chosen).chain(report.victims.iter().map(|victim| victim.pid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Filter, cgroup_glob};
+    use crate::model::report::{Cgroup, OomReport, Outcome, Source, Tier, Trigger, Victim};
+
+    fn report() -> OomReport {
+        let mut report = OomReport::new("x".into(), Outcome::Killed, Source::new(Tier::Fentry));
+        let path = Some("/kubepods/pod7/app".to_owned());
+        report.trigger = Some(Trigger { pid: 7, comm: Some("sh".into()), ..Trigger::default() });
+        report.victims.push(Victim {
+            pid: 42,
+            comm: Some("java".into()),
+            cgroup: Some(Cgroup { path, ..Cgroup::default() }),
+            ..Victim::default()
+        });
+        report
+    }
+
+    fn by_cgroup(pattern: &str) -> bool {
+        Filter { cgroup: Some(cgroup_glob(pattern).unwrap()), ..Filter::default() }
+            .passes(&report())
+    }
+
+    #[test]
+    fn a_cgroup_pattern_takes_the_cgroup_and_all_below_it() {
+        for pattern in ["/kubepods/pod7/app", "/kubepods", "kubepods/pod*", "/kubepods/", "**/app"]
+        {
+            assert!(by_cgroup(pattern), "{pattern}");
+        }
+        for pattern in ["/kube", "/pod7", "/kubepods/pod8", "/*/app"] {
+            assert!(!by_cgroup(pattern), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn names_and_pids_are_those_of_victims_and_trigger() {
+        let comm = |comm: &str| Filter { comm: Some(comm.to_owned()), ..Filter::default() };
+        let pid = |pid| Filter { pids: vec![pid], ..Filter::default() };
+        assert!(comm("java").passes(&report()) && comm("sh").passes(&report()));
+        assert!(!comm("jav").passes(&report()));
+        assert!(pid(42).passes(&report()) && pid(7).passes(&report()));
+        assert!(!pid(1).passes(&report()));
+        assert!(Filter::default().passes(&report()));
+    }
+}

@@ -1,0 +1,133 @@
+//! The same for memory cgroups: our count against `oom_kill` of a group's memory.events. Pure.
+//!
+//! That counter counts the victims that live in the group, whoever's limit was hit. On cgroup v2 it
+//! has those of the groups below as well; on v1 (memory.oom_control, since 4.13) it has not.
+//! Which group a victim lived in is known by its path, so where that is not known the victim may
+//! have been in any: what is counted here is the most that there can have been.
+
+use std::collections::BTreeMap;
+
+use super::{Gap, Gaps, Reading, kills};
+use crate::{
+    host::group_counter::Group,
+    model::{
+        account::Account,
+        report::{OomReport, Victim},
+    },
+    pipeline::assemble::Amid,
+};
+
+/// Groups that are watched at a time: the ones that were over their limit last.
+const MAX_GROUPS: usize = 64;
+
+#[derive(Debug, Default)]
+struct Watched {
+    path: String,
+    gaps: Gaps,
+    /// Number of the report in which it was over its limit last.
+    latest: u64,
+}
+
+/// Compares both counts, group by group.
+#[derive(Debug, Default)]
+pub(crate) struct GroupGaps {
+    is_hierarchical: bool,
+    n_reports: u64,
+    groups: BTreeMap<u64, Watched>,
+}
+
+impl GroupGaps {
+    /// `is_hierarchical`: a group's counter has the kills of the groups below it.
+    pub(crate) fn new(is_hierarchical: bool) -> Self {
+        Self { is_hierarchical, ..Self::default() }
+    }
+
+    /// Begins to watch a group, if it is not watched yet.
+    pub(crate) fn watch(&mut self, id: u64, path: &str) {
+        if self.groups.len() >= MAX_GROUPS && !self.groups.contains_key(&id) {
+            let oldest = self.groups.iter().min_by_key(|(_, group)| group.latest);
+            if let Some(oldest) = oldest.map(|(id, _)| *id) {
+                self.groups.remove(&oldest);
+            }
+        }
+        let group = self.groups.entry(id).or_default();
+        path.clone_into(&mut group.path);
+        group.latest = self.n_reports;
+    }
+
+    /// Counts the kills of an invocation, and watches the group whose limit was hit.
+    pub(crate) fn saw(&mut self, account: &Account, report: &OomReport) {
+        self.n_reports += 1;
+        if let Some(group) = oom_memcg(account, report) {
+            self.watch(group.id, &group.path);
+        }
+        let marked = || report.victims.iter().filter(|victim| victim.shares_mm_with.is_none());
+        let elsewhere = kills(account).saturating_sub(marked().count() as u64);
+        for group in self.groups.values_mut() {
+            let inside =
+                marked().filter(|victim| may_live_in(victim, &group.path, self.is_hierarchical));
+            let n_kills = inside.count() as u64 + elsewhere;
+            if n_kills > 0 {
+                group.gaps.saw(n_kills);
+            }
+        }
+    }
+
+    /// Notes kernel-side records that were lost.
+    pub(crate) fn lost(&mut self, records: u64) {
+        self.groups.values_mut().for_each(|group| group.gaps.lost(records));
+    }
+
+    /// Groups whose counter has not been read yet.
+    pub(crate) fn new_groups(&self) -> Vec<Group> {
+        self.those(|gaps| gaps.base.is_none())
+    }
+
+    /// Groups that are known, and whose counter is wanted again.
+    pub(crate) fn waiting(&self) -> Vec<Group> {
+        self.those(Gaps::is_waiting)
+    }
+
+    fn those(&self, which: impl Fn(&Gaps) -> bool) -> Vec<Group> {
+        let groups = self.groups.iter().filter(|(_, group)| which(&group.gaps));
+        groups.map(|(id, group)| Group { id: *id, path: group.path.clone() }).collect()
+    }
+
+    /// Compares; see [`Gaps::check`].
+    pub(crate) fn check(&mut self, id: u64, reading: Reading, amid: Amid) -> Option<Gap> {
+        self.groups.get_mut(&id)?.gaps.check(reading, amid)
+    }
+
+    /// Compares for the last time.
+    pub(crate) fn last_check(&mut self, id: u64, reading: Reading) -> Option<Gap> {
+        self.groups.get_mut(&id)?.gaps.last_check(reading)
+    }
+
+    /// A group is gone, and its counter with it.
+    pub(crate) fn forget(&mut self, id: u64) {
+        self.groups.remove(&id);
+    }
+}
+
+/// Whose limit was hit, if its place is known.
+fn oom_memcg(account: &Account, report: &OomReport) -> Option<Group> {
+    let id = account.oom_memcg_id();
+    let cgroup = &report.oom_memcg.as_ref()?.cgroup;
+    let path = cgroup.path.as_ref().filter(|_| id != 0 && !cgroup.path_truncated)?;
+    Some(Group { id, path: path.clone() })
+}
+
+fn may_live_in(victim: &Victim, path: &str, or_below: bool) -> bool {
+    let home = victim.cgroup.as_ref().filter(|cgroup| !cgroup.path_truncated);
+    let Some(home) = home.and_then(|cgroup| cgroup.path.as_deref()) else {
+        return true;
+    };
+    home == path
+        || (or_below
+            && home
+                .strip_prefix(path.trim_end_matches('/'))
+                .is_some_and(|rest| rest.starts_with('/')))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! Files that were written whole, torn, damaged, or by somebody else.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+use bytes::Bytes;
+
+use super::{Fact, Frame, MAGIC, MAX_FRAME, Recorder, Recording, RecordingError, read};
+use crate::model::{
+    gfp::GfpFlag,
+    host::Host,
+    names::Symbol,
+    report::{Missing, System, Tier},
+};
+
+fn host() -> Host {
+    Host {
+        boot_id: Some("8f0c0001-boot".to_owned()),
+        hostname: None,
+        kernel: Some("6.12.0".to_owned()),
+        page_size: 4096,
+        realtime_offset_ns: -1,
+        gfp_flags: vec![GfpFlag { name: "__GFP_IO".to_owned(), bit: 6 }],
+        tier: Tier::Fentry,
+        hooks: [("out_of_memory".to_owned(), "fentry".to_owned())].into(),
+        missing: vec![Missing {
+            field: "trigger.user_stack".to_owned(),
+            why: "no reason".to_owned(),
+        }],
+        memory_on_v2: Some(true),
+        memcg_stat: Vec::new(),
+        close_after_ns: 0,
+    }
+}
+
+/// Every kind of frame.
+fn frames() -> Vec<Frame> {
+    let symbol = Symbol { name: "out_of_memory".to_owned(), offset: 599, module: None };
+    let facts = [
+        Fact::Symbol { ip: u64::MAX, symbol },
+        Fact::CgroupPath { id: 1 << 60, path: "/a \"b\"\n".to_owned() },
+        Fact::System {
+            seq: 7,
+            at_ns: 8,
+            memory: Box::new(System { free_bytes: Some(0), ..System::default() }),
+        },
+        Fact::RealtimeOffset(i64::MIN),
+        Fact::Drops { count: 3, first_ns: 1, last_ns: 2 },
+        Fact::KillsCounted { kills: 5, at_ns: 8 },
+        Fact::Tick(9),
+        Fact::End,
+    ];
+    let records = [b"".as_slice(), b"oomwhy-rec2\n", &[0xff; 300]];
+    let records = records.map(|bytes| Frame::Record(Bytes::copy_from_slice(bytes)));
+    records.into_iter().chain(facts.map(Frame::Fact)).collect()
+}
+
+/// Writes all [`frames`] and returns where each ends, the host's first.
+fn record(path: &Path) -> Vec<usize> {
+    let length = || usize::try_from(fs::metadata(path).unwrap().len()).unwrap();
+    let mut recorder = Recorder::create(path, &host()).unwrap();
+    let mut ends = vec![length()];
+    for frame in frames() {
+        match frame {
+            Frame::Record(bytes) => recorder.record(&bytes).unwrap(),
+            Frame::Fact(fact) => recorder.fact(&fact).unwrap(),
+        }
+        ends.push(length());
+    }
+    ends
+}
+
+/// Reads a file of these bytes.
+fn read_bytes(bytes: &[u8]) -> Result<Recording, RecordingError> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), bytes).unwrap();
+    read(file.path())
+}
+
+fn recorded() -> (Vec<u8>, Vec<usize>) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let ends = record(file.path());
+    (fs::read(file.path()).unwrap(), ends)
+}
+
+/// The end of a recording is damaged: the frames before are there, and the damage is named.
+#[track_caller]
+fn check_damage(tail: &[u8], expected: &str) {
+    let (mut bytes, _) = recorded();
+    bytes.extend(tail);
+    let recording = read_bytes(&bytes).unwrap();
+    assert_eq!(recording.frames, frames());
+    let Some(RecordingError::Damaged { whole, what, .. }) = recording.damage else {
+        panic!("{expected}: no damage");
+    };
+    assert_eq!((whole, what.as_str()), (frames().len(), expected));
+}
+
+#[test]
+fn what_was_recorded_is_read_back() {
+    let (bytes, _) = recorded();
+    let recording = read_bytes(&bytes).unwrap();
+    assert_eq!(recording.host, host());
+    assert_eq!(recording.frames, frames());
+    assert!(recording.damage.is_none());
+}
+
+#[test]
+fn a_recording_cut_off_anywhere_gives_its_whole_frames_and_names_the_damage() {
+    let (bytes, ends) = recorded();
+    for length in 0..bytes.len() {
+        let whole = ends.iter().filter(|end| **end <= length).count();
+        match read_bytes(&bytes[..length]) {
+            Err(RecordingError::Foreign { .. }) => assert!(length < MAGIC.len(), "{length}"),
+            Err(RecordingError::Damaged { whole: frames, .. }) => {
+                assert!(length >= MAGIC.len() && whole == 0, "{length}");
+                assert_eq!(frames, 0, "{length}");
+            }
+            Err(error) => panic!("{length}: {error}"),
+            Ok(recording) => {
+                assert_eq!(recording.frames, frames()[..whole - 1], "{length}");
+                // A cut between two frames cannot be told from an end.
+                assert_eq!(recording.damage.is_none(), ends.contains(&length), "{length}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_of_somebody_else_is_refused_with_a_hint() {
+    for bytes in [
+        b"".as_slice(),
+        b"oomwhy",
+        b"oomwhy-rec1\n",
+        b"{\"type\":\"oom\",\"schema\":1}\n",
+        &[0; 4096],
+    ] {
+        let error = read_bytes(bytes).unwrap_err();
+        assert!(matches!(error, RecordingError::Foreign { .. }), "{error}");
+        assert!(error.to_string().contains("oomwhy --record FILE"), "{error}");
+    }
+    let error = read(Path::new("no/such/file")).unwrap_err();
+    assert!(error.to_string().starts_with("no/such/file: "), "{error}");
+    // What cannot be read is not called somebody else's.
+    let error = read(tempfile::tempdir().unwrap().path()).unwrap_err();
+    assert!(matches!(error, RecordingError::Io { .. }), "{error}");
+}
+
+#[test]
+fn a_recording_without_its_host_is_damaged_from_the_start() {
+    for (first, expected) in [
+        (b"".as_slice(), "the description of the host is missing"),
+        (&[1, 0, 0, 0, 0], "the description of the host is missing"),
+        (&[0, 2, 0, 0, 0, b'{', b'}'], "missing field `page_size`"),
+        (&[0, 9, 0, 0, 0, b'{'], "cut off in a frame"),
+    ] {
+        let error = read_bytes(&[MAGIC.as_slice(), first].concat()).unwrap_err();
+        let RecordingError::Damaged { whole, what, .. } = error else {
+            panic!("{error}");
+        };
+        assert!(whole == 0 && what.starts_with(expected), "{what}");
+    }
+}
+
+#[test]
+fn damage_behind_whole_frames_is_named() {
+    check_damage(&[1, 0xff, 0xff, 0xff, 0xff], "a frame of 4294967295 bytes");
+    let [a, b, c, d] = (MAX_FRAME + 1).to_le_bytes();
+    check_damage(&[1, a, b, c, d], "a frame of 1048577 bytes");
+    let [a, b, c, d] = MAX_FRAME.to_le_bytes();
+    check_damage(&[1, a, b, c, d, 0], "cut off in a frame");
+    check_damage(&[1, 0, 0], "cut off in a frame");
+    check_damage(&[7, 0, 0, 0, 0], "unknown frame kind 7");
+    // The host stands at the start only.
+    check_damage(&[0, 0, 0, 0, 0], "unknown frame kind 0");
+    check_damage(&[2, 1, 0, 0, 0, b'x'], "expected value at line 1 column 1");
+    check_damage(
+        &[&[2, 9, 0, 0, 0], b"\"unheard\"".as_slice()].concat(),
+        "unknown variant `unheard`, expected one of `symbol`, `cgroup_path`, `system`, `user`, `container`, `process`, `user_names`, `awaited`, `settled`, `growth`, `realtime_offset`, \
+         `drops`, `kills_counted`, `group_kills_counted`, `tick`, `resumed`, `pressed`, `end` at line 1 column 9",
+    );
+}
+
+#[test]
+fn a_recording_is_for_its_owner_only_and_replaces_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("kills.rec");
+    record(&path);
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let before = fs::read(&path).unwrap();
+    let error = Recorder::create(&path, &host()).unwrap_err();
+    assert!(error.to_string().ends_with("kills.rec: exists already; a recording replaces nothing"));
+    assert_eq!(fs::read(&path).unwrap(), before);
+    // What mktemp made.
+    fs::write(&path, "").unwrap();
+    drop(Recorder::create(&path, &host()).unwrap());
+    assert!(read(&path).unwrap().frames.is_empty());
+    Recorder::create(Path::new("/dev/null"), &host()).unwrap();
+    let error = Recorder::create(&directory.path().join("no/kills.rec"), &host()).unwrap_err();
+    assert!(error.to_string().contains("no/kills.rec: "), "{error}");
+}

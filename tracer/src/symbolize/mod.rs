@@ -1,0 +1,5 @@
+//! Names of addresses: functions of the kernel, and of programs.
+
+pub(crate) mod helper_process;
+pub(crate) mod kernel;
+pub(crate) mod user;

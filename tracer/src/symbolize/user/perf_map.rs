@@ -1,0 +1,89 @@
+//! What a just-in-time compiler says of its code: lines of `START SIZE NAME` in hex, in a file named
+//! by its process. Of functions that were made anew at the same place the latest counts.
+//! <https://github.com/torvalds/linux/blob/v6.12/tools/perf/Documentation/jit-interface.txt>
+
+use crate::model::names::Name;
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader, Read as _},
+    path::Path,
+};
+
+/// Bytes of the file that are looked at: a server that has run for months wrote a tenth of that.
+const MAX_BYTES: u64 = 256 << 20;
+/// Bytes kept of a name.
+const MAX_NAME: usize = 512;
+
+/// A name for each address that one of the files has one for, the first of them.
+pub(super) fn names(paths: &[impl AsRef<Path>], addresses: &[u64]) -> Vec<Option<Name>> {
+    let mut names = vec![None; addresses.len()];
+    for path in paths {
+        let found = names_in(path.as_ref(), addresses);
+        names.iter_mut().zip(found).for_each(|(name, found)| *name = name.take().or(found));
+    }
+    names
+}
+
+fn names_in(path: &Path, addresses: &[u64]) -> Vec<Option<Name>> {
+    let mut names = vec![None; addresses.len()];
+    let Ok(file) = File::open(path) else {
+        return names;
+    };
+    let mut lines = BufReader::new(file.take(MAX_BYTES));
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
+        if let Some((start, size, text)) = parse(&line) {
+            let slots = addresses.iter().zip(&mut names);
+            for (address, name) in slots {
+                if let Some(offset) = address.checked_sub(start).filter(|offset| *offset < size) {
+                    *name = Some(named(text, offset));
+                }
+            }
+        }
+        line.clear();
+    }
+    names
+}
+
+fn named(text: &[u8], offset: u64) -> Name {
+    let text = String::from_utf8_lossy(text.get(..MAX_NAME).unwrap_or(text)).into_owned();
+    Name { symbol: Some(text), offset: Some(offset), file: None }
+}
+
+fn parse(line: &[u8]) -> Option<(u64, u64, &[u8])> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let mut words = line.splitn(3, |&byte| byte == b' ');
+    let mut number = || {
+        let text = std::str::from_utf8(words.next()?).ok()?;
+        u64::from_str_radix(text.trim_start_matches("0x"), 16).ok()
+    };
+    let (start, size) = (number()?, number()?);
+    Some((start, size, words.next().filter(|name| !name.is_empty())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_name_counts_and_odd_lines_are_passed_over() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let lines = b"1000 20 LazyCompile:~old /a.js:1\nx\n\n1000 zz bad\n2000 10\n\
+                      1000 10 *new a b\n0x3000 0x8 py::f\nffffffffffffffff ffffffffffffffff end\n";
+        std::fs::write(file.path(), lines).unwrap();
+        let found = names(&[file.path()], &[0x1004, 0x1018, 0x2000, 0x3007, 0x3008]);
+        let expected = [
+            Some(named(b"*new a b", 4)),
+            Some(named(b"LazyCompile:~old /a.js:1", 0x18)),
+            None,
+            Some(named(b"py::f", 7)),
+            None,
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(names(&["/nowhere"], &[1]), [None]);
+        let own = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(own.path(), "3000 4 own\n").unwrap();
+        let found = names(&[own.path(), file.path()], &[0x3003, 0x3004]);
+        assert_eq!(found, [Some(named(b"own", 3)), Some(named(b"py::f", 4))]);
+    }
+}

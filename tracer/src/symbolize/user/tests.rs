@@ -1,0 +1,185 @@
+use super::{mapped::is_fixed, *};
+use crate::model::names::{Name, Place};
+
+/// This test's own executable, as a process that maps it would be seen.
+fn myself() -> (ElfFiles, String) {
+    let mut files = ElfFiles::default();
+    let build_id =
+        files.add("/proc/self/exe".as_ref(), "/bin/app").expect("rustc writes build ids");
+    (files, build_id)
+}
+
+#[inline(never)]
+extern "C" fn somewhere() -> u64 {
+    std::hint::black_box(7)
+}
+
+/// The offset in its file of a function of this process.
+fn offset_of(function: usize) -> u64 {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let number = |text: &str| usize::from_str_radix(text, 16).unwrap();
+    let line = maps.lines().find(|line| {
+        let (start, end) = line.split(' ').next().unwrap().split_once('-').unwrap();
+        (number(start)..number(end)).contains(&function)
+    });
+    let mut words = line.unwrap().split(' ');
+    let start = number(words.next().unwrap().split('-').next().unwrap());
+    (function - start + number(words.nth(1).unwrap())) as u64
+}
+
+#[test]
+fn a_place_is_named_by_its_file_and_function() {
+    let (files, build_id) = myself();
+    let start = offset_of(somewhere as extern "C" fn() -> u64 as usize);
+    let named = name_places(&files, &[Place { build_id, file_offset: start + 3 }]);
+    let [Some(name)] = named.as_slice() else { panic!("{named:?}") };
+    assert!(name.symbol.as_deref().is_some_and(|it| it.ends_with("somewhere")), "{name:?}");
+    assert_eq!((name.offset, name.file.as_deref()), (Some(3), Some("/bin/app")));
+    assert_eq!(somewhere(), 7);
+}
+
+#[test]
+fn a_place_without_a_symbol_keeps_its_file_and_an_unknown_file_has_no_name() {
+    let (files, build_id) = myself();
+    let beyond = Place { build_id, file_offset: u64::MAX / 2 };
+    let unknown = Place { build_id: "00".repeat(20), file_offset: 1 };
+    let hostile = Place { build_id: "../../etc/passwd".into(), file_offset: 1 };
+    let named = name_places(&files, &[beyond, unknown, hostile]);
+    let file_only = Name { file: Some("/bin/app".into()), ..Name::default() };
+    assert_eq!(named, [Some(file_only), None, None]);
+}
+
+#[test]
+fn symbols_that_were_stripped_off_are_found_by_build_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, build_id) = myself();
+    let (start, rest) = build_id.split_at(2);
+    let directory = folder.path().join(".build-id").join(start);
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::copy("/proc/self/exe", directory.join(format!("{rest}.debug"))).unwrap();
+    let mut files = ElfFiles::default();
+    files.add_debug_directory(folder.path());
+    let start = offset_of(somewhere as extern "C" fn() -> u64 as usize);
+    let named = name_places(&files, &[Place { build_id, file_offset: start }]);
+    let [Some(name)] = named.as_slice() else { panic!("{named:?}") };
+    assert!(name.symbol.as_deref().is_some_and(|it| it.ends_with("somewhere")), "{name:?}");
+    assert_eq!(name.file, None);
+}
+
+#[test]
+fn a_request_is_answered_on_stdout_whatever_is_in_it() {
+    let request = Request {
+        places: vec![Place { build_id: String::new(), file_offset: 0 }],
+        addresses: vec![
+            Address { ip: 1, in_file: None, fixed: Some(0) },
+            Address { ip: 2, in_file: Some((9, 9)), fixed: None },
+        ],
+        files: vec![Candidate { path: "/proc/self/maps".into(), shown: "x".into() }],
+        perf_maps: vec!["/nowhere".into()],
+    };
+    let Answer { places, addresses, build_ids } = child::look_up(&request);
+    assert_eq!((places, addresses, build_ids), (vec![None], vec![None, None], vec![None]));
+}
+
+/// A kernel that finds no build id (a page that is not in memory, a lock that is held) gives addresses.
+#[test]
+fn an_address_is_named_by_what_its_process_has_mapped() {
+    let mapped = Mapped::open(std::process::id()).unwrap();
+    let ip = somewhere as extern "C" fn() -> u64 as usize as u64;
+    let mut request = Request::about(&mapped, &[], &[ip + 1, 1]);
+    request.add_files(&mapped, &[], &VecDeque::new());
+    let answer = child::look_up(&request);
+    let [Some(name)] = answer.addresses.as_slice() else { panic!("{answer:?}") };
+    assert!(name.symbol.as_deref().is_some_and(|it| it.ends_with("somewhere")), "{name:?}");
+    assert_eq!(name.offset, Some(1));
+    assert!(name.file.as_deref().is_some_and(|it| it.starts_with('/')));
+}
+
+#[test]
+fn files_of_a_process_stay_open_only_while_it_is_the_same_one() {
+    let mut symbols = UserSymbols::default();
+    let pid = std::process::id();
+    symbols.open(Process { pid, started_ns: 0 });
+    assert!(symbols.processes.is_empty());
+    let started_ns = process::started_ns_of(pid).unwrap();
+    symbols.open(Process { pid, started_ns });
+    symbols.open(Process { pid, started_ns });
+    assert_eq!(symbols.processes.len(), 1);
+}
+
+#[test]
+fn an_executable_is_found_by_its_path_when_its_process_is_gone() {
+    let exe = std::env::current_exe().unwrap().to_string_lossy().into_owned();
+    let neighbor = Some(std::process::id());
+    let gone = Process { pid: u32::MAX, started_ns: 1 };
+    let left = Mapped::left(gone, &Hint { exe: exe.clone(), neighbor, ..Hint::default() });
+    assert_eq!(left.files.iter().take(2).map(|(path, _)| path).collect::<Vec<_>>(), [&exe, &exe]);
+    let left = Mapped::left(gone, &Hint { exe: "/dev/null".into(), ..Hint::default() });
+    assert!(left.files.is_empty());
+}
+
+/// In a container its path leads nowhere else.
+#[test]
+fn what_a_process_executed_and_wrote_is_found_below_its_own_root() {
+    let exe = std::env::current_exe().unwrap().to_string_lossy().into_owned();
+    let process = Process::now(std::process::id());
+    let root = Root::of(process);
+    let found = |root| Mapped::left(process, &Hint { exe: exe.clone(), root, ..Hint::default() });
+    assert_eq!((found(root).files.len(), found(None).files.len()), (2, 1));
+}
+
+/// An executable that is not moved names addresses of which nothing else is known; others do not.
+#[test]
+fn an_address_is_named_by_an_executable_that_is_always_at_the_same_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app");
+    let mut bytes = std::fs::read("/proc/self/exe").unwrap();
+    let is_found = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        is_fixed(&File::open(&path).unwrap())
+    };
+    // ET_EXEC, ET_DYN.
+    assert_eq!((is_found(&[0; 18]), is_found(&bytes[..4])), (false, false));
+    bytes[16] = 2;
+    assert!(is_found(&bytes));
+    bytes[16] = 3;
+    assert!(!is_found(&bytes));
+
+    let exe = std::env::current_exe().unwrap();
+    // nm comes with the linker. A mangled name has its length before it.
+    let symbols = std::process::Command::new("nm").arg(exe).output().unwrap();
+    let symbols = String::from_utf8(symbols.stdout).unwrap();
+    let line = symbols.lines().find(|line| line.contains("9somewhere") && line.contains(" t "));
+    let start = u64::from_str_radix(line.unwrap().split(' ').next().unwrap(), 16).unwrap();
+    let request = Request {
+        addresses: vec![Address { ip: start + 2, in_file: None, fixed: Some(0) }],
+        files: vec![Candidate { path: "/proc/self/exe".into(), shown: "/bin/app".into() }],
+        ..Request::default()
+    };
+    let answer = child::look_up(&request);
+    let [Some(name)] = answer.addresses.as_slice() else { panic!("{answer:?}") };
+    assert!(name.symbol.as_deref().is_some_and(|it| it.ends_with("somewhere")), "{name:?}");
+    assert_eq!((name.offset, name.file.as_deref()), (Some(2), Some("/bin/app")));
+}
+
+#[test]
+fn a_perf_map_that_is_left_counts_only_if_its_process_wrote_it() {
+    // No process has this id: `pid_max` is 4 Mi at most.
+    let pid = 5_000_000 + std::process::id();
+    let path = format!("/tmp/perf-{pid}.map");
+    std::fs::write(&path, "10 10 made\n").unwrap();
+    let uid = rustix::process::getuid().as_raw();
+    let now = crate::host::clock::boottime_ns();
+    let is_left = |started_ns, uid| {
+        let hint = Hint { writer: Some(Writer { uid, pid }), ..Hint::default() };
+        let left = Mapped::left(Process { pid, started_ns }, &hint);
+        let request = Request::about(&left, &[], &[0x18]);
+        let name = child::look_up(&request).addresses.pop().flatten();
+        name.and_then(|name| name.symbol).is_some_and(|symbol| symbol == "made")
+    };
+    let second = 1_000_000_000;
+    let found = [is_left(now - 60 * second, uid), is_left(now - 60 * second, uid + 1)];
+    let too_old = [is_left(now + 60 * second, uid), is_left(0, uid)];
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!((found, too_old), ([true, false], [false, false]));
+}
