@@ -54,14 +54,14 @@ pub trait Slots {
 pub struct Note {
     /// What: see [`key_of`], or [`LOSSES`].
     pub key: u64,
-    /// How far: [`EARLY`], [`WHOLE`]; of losses, how many.
+    /// How far: [`PROVISIONAL`], [`FINAL`]; of losses, how many.
     pub mark: u64,
 }
 
 /// The report was told before its victims were gone.
-pub(crate) const EARLY: u64 = 1;
+pub(crate) const PROVISIONAL: u64 = 1;
 /// The report was told to its end.
-pub(crate) const WHOLE: u64 = 2;
+pub(crate) const FINAL: u64 = 2;
 /// Key of the losses.
 pub(crate) const LOSSES: u64 = u64::MAX;
 

@@ -12,7 +12,7 @@ use super::{Failure, open_output};
 use crate::{
     cli::SymbolizeArgs,
     commands::exit::Exit,
-    model::names::Place,
+    model::names::FileOffset,
     symbolize::user::{DEBUG_DIRECTORY, ElfFiles, name_places},
 };
 
@@ -99,10 +99,10 @@ fn name_frames(value: &mut Value, files: &ElfFiles) {
     }
 }
 
-fn unnamed_place(frame: &serde_json::Map<String, Value>) -> Option<Place> {
+fn unnamed_place(frame: &serde_json::Map<String, Value>) -> Option<FileOffset> {
     let build_id = frame.get("build_id")?.as_str()?.to_owned();
     let file_offset = frame.get("file_offset")?.as_u64()?;
-    (!frame.contains_key("symbol")).then_some(Place { build_id, file_offset })
+    (!frame.contains_key("symbol")).then_some(FileOffset { build_id, file_offset })
 }
 
 #[cfg(test)]

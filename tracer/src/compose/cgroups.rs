@@ -5,7 +5,7 @@ use crate::{
     enrich::container,
     model::{
         events::{CgroupPath, Counter, Invocation, Level, Levels, Memcg, Name},
-        report::{Cgroup, Home, LimitLevel, OomMemcg, OomReport, lossy},
+        report::{Cgroup, CgroupOwner, LimitLevel, OomMemcg, OomReport, lossy},
     },
 };
 
@@ -44,7 +44,7 @@ pub(super) fn cgroup(facts: Facts<'_>, id: u64) -> Cgroup {
 }
 
 /// What a cgroup stands for: by its path, with the names that userspace found.
-pub(super) fn home(facts: Facts<'_>, cgroup: &Cgroup) -> Home {
+pub(super) fn home(facts: Facts<'_>, cgroup: &Cgroup) -> CgroupOwner {
     let mut home = cgroup.path.as_deref().map(container::home).unwrap_or_default();
     if let Some(container) = &mut home.container {
         let keys = [container.id.clone(), container.pod_uid.clone()];

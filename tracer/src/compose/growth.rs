@@ -9,7 +9,7 @@ use crate::{
     model::{
         events::Invocation,
         names::Name,
-        recorded_growth::{HOOK, Place, Recorded, Usage},
+        recorded_growth::{AllocationSite, HOOK, Recorded, Usage},
         report::{Frame, Growth, GrowthPoint, GrowthRate, GrowthStack, Missing, lossy},
     },
 };
@@ -118,7 +118,7 @@ fn share(recorded: &Recorded) -> Option<f64> {
 
 fn stack(
     facts: Facts<'_>,
-    place: &Place,
+    place: &AllocationSite,
     names: &BTreeMap<i32, String>,
     functions: &Names<'_>,
 ) -> GrowthStack {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     account::{Account, Stage},
-    aftermath::Aftermath,
     facts::Findings,
+    reap_and_exit::ReapAndExit,
     report::{Frame, Missing, OomReport, Outcome, Reason},
 };
 
@@ -30,7 +30,7 @@ fn skipped(report: &mut OomReport, account: &Account) {
                 .to_owned(),
         });
     }
-    if account.aftermath.values().any(Aftermath::began_unseen) {
+    if account.reap_and_exit.values().any(ReapAndExit::began_unseen) {
         report.source.missing.push(Missing {
             field: "victims[].freed_bytes".to_owned(),
             why:
@@ -43,7 +43,7 @@ fn skipped(report: &mut OomReport, account: &Account) {
 
 /// Memory that had begun to come back when the report was closed.
 fn returning(report: &mut OomReport, account: &Account) {
-    if account.is_overdue && account.aftermath.values().any(Aftermath::end_unseen) {
+    if account.is_overdue && account.reap_and_exit.values().any(ReapAndExit::end_unseen) {
         report.source.missing.push(Missing {
             field: "victims[].freed_after_ns".to_owned(),
             why: "its memory began to come back, and the end of that was not seen: it takes that \
@@ -138,7 +138,7 @@ fn unfound_files(report: &mut OomReport) {
 
 /// Stacks in user space of which no answer came while the report could wait for it.
 fn unfound_names(report: &mut OomReport, account: &Account, findings: &Findings) {
-    if account.stage == Stage::Killed || !findings.names_asked.contains(&account.seq) {
+    if account.stage == Stage::Provisional || !findings.names_asked.contains(&account.seq) {
         return;
     }
     let came = |pid| findings.user_names.contains_key(&(account.seq, pid));

@@ -3,7 +3,7 @@
 use crate::{
     fmt::{layout::elide, sanitize::sanitize, units},
     model::report::{
-        Candidate, Cgroup, Container, Frame, Home, Parent, Trigger, Victim, Who, original,
+        Candidate, Cgroup, CgroupOwner, Container, Frame, Parent, Trigger, Victim, Who, original,
     },
 };
 
@@ -87,8 +87,8 @@ pub(crate) fn parents(who: &Who) -> Vec<String> {
 
 /// Container, pod and unit, each with as much of its name as is known; ids shortened as their own
 /// tools do. A unit that is only the container's is not told.
-pub(crate) fn home(home: &Home) -> Vec<String> {
-    let Home { container, unit, slice: _ } = home;
+pub(crate) fn home(home: &CgroupOwner) -> Vec<String> {
+    let CgroupOwner { container, unit, slice: _ } = home;
     let safe = |text: &str| elide(&sanitize(text.as_bytes()), FACT);
     let Some(container) = container else {
         return unit.iter().map(|unit| format!("unit {}", safe(unit))).collect();

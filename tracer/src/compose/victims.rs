@@ -4,8 +4,8 @@ use oomwhy_common::event::mm;
 
 use super::{Facts, cgroups, who};
 use crate::model::{
-    aftermath::{Aftermath, is_left},
     events::{self, Memory},
+    reap_and_exit::{ReapAndExit, is_left},
     report::{Candidate, Candidates, Reaped, Victim, lossy},
 };
 
@@ -68,9 +68,9 @@ fn shared_with(facts: Facts<'_>, sharer: &events::Victim) -> Option<i32> {
 /// What became of a victim, in time since it was marked.
 fn become_of(facts: Facts<'_>, report: &mut Victim, marked_ns: u64, victim: &events::Victim) {
     let since = |time: Option<u64>| time.map(|time| time.saturating_sub(marked_ns));
-    let after = facts.account.aftermath.get(&victim.task.tgid);
+    let after = facts.account.reap_and_exit.get(&victim.task.tgid);
     let is_left = || is_left(victim, after, facts.host.visible());
-    let is_returning = after.is_some_and(Aftermath::end_unseen);
+    let is_returning = after.is_some_and(ReapAndExit::end_unseen);
     report.stuck = facts.account.is_overdue && !victim.shares_mm && !is_returning && is_left();
     let Some(after) = after else {
         return;
@@ -93,7 +93,7 @@ fn become_of(facts: Facts<'_>, report: &mut Victim, marked_ns: u64, victim: &eve
 }
 
 /// What the reaper gave back, where it was done before the victim's own exit came to it.
-fn reaped_pages(victim: &events::Victim, after: &Aftermath) -> Option<u64> {
+fn reaped_pages(victim: &events::Victim, after: &ReapAndExit) -> Option<u64> {
     let finished = after.reaping_finished_ns?;
     after.freeing_ns.filter(|&freeing| finished <= freeing)?;
     let before = resident(&victim.memory?.counts);

@@ -64,7 +64,7 @@ fn joined(names: &[Name]) -> Vec<u8> {
 pub(super) fn missing(facts: Facts<'_>) -> Vec<Missing> {
     let Account { invocation, victims, stage, .. } = facts.account;
     let made = invocation.as_ref().filter(|invocation| invocation.choice_made);
-    let Some(invocation) = made.filter(|_| *stage != Stage::Killed) else {
+    let Some(invocation) = made.filter(|_| *stage != Stage::Provisional) else {
         return Vec::new();
     };
     let mut missing = Vec::new();

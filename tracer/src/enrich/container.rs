@@ -5,7 +5,7 @@
 //! innermost one is meant. A runtime's own cgroup (`containerd.service`), and those of the helpers
 //! beside a container (`libpod-conmon-ID.scope`), are no containers.
 
-use crate::model::report::{Container, Home};
+use crate::model::report::{CgroupOwner, Container};
 
 /// Names of container ids behind their runtime's prefix, in `PREFIX-ID.scope`, `PREFIX-ID` and
 /// `SLICE:PREFIX:ID`.
@@ -35,8 +35,8 @@ const PARENTS: &[(&str, &str)] = &[
 ];
 
 /// What a path says, from the root down: what is further in counts.
-pub(crate) fn home(path: &str) -> Home {
-    let mut home = Home::default();
+pub(crate) fn home(path: &str) -> CgroupOwner {
+    let mut home = CgroupOwner::default();
     let mut container = Container::default();
     let mut parent = "";
     for name in path.split('/').filter(|name| !name.is_empty()) {

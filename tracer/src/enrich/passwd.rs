@@ -12,7 +12,7 @@ const MOST_BYTES: u64 = 1 << 20;
 pub(crate) struct User {
     /// Login name.
     pub name: String,
-    /// Home directory.
+    /// CgroupOwner directory.
     pub home: String,
 }
 

@@ -19,7 +19,7 @@ use super::growing::Growing;
 use crate::{
     model::{
         events::UserFrame,
-        names::{Name, Place, Symbol, UserNames},
+        names::{FileOffset, Name, Symbol, UserNames},
     },
     symbolize::{
         kernel::KernelSymbols,
@@ -41,7 +41,7 @@ struct Question {
     seq: u64,
     process: Process,
     hint: Option<Hint>,
-    places: Vec<Place>,
+    places: Vec<FileOffset>,
     ips: Vec<u64>,
 }
 
@@ -224,7 +224,7 @@ fn question(seq: u64, process: Process, hint: Option<Hint>, frames: &[UserFrame]
         match frame {
             UserFrame::File { build_id, file_offset } => question
                 .places
-                .push(Place { build_id: build_id.clone(), file_offset: *file_offset }),
+                .push(FileOffset { build_id: build_id.clone(), file_offset: *file_offset }),
             UserFrame::Ip { ip } => question.ips.push(*ip),
         }
     }
@@ -268,15 +268,15 @@ fn run(questions: &Receiver<Ask>, shared: &Shared) {
 /// Places are the same whoever is there: one question for all. Addresses are each process' own, and each
 /// may take a child of ours.
 fn names_of_growth(symbols: &mut UserSymbols, questions: &[Question]) -> Vec<UserNames> {
-    let places: BTreeSet<Place> =
+    let places: BTreeSet<FileOffset> =
         questions.iter().flat_map(|question| question.places.iter().cloned()).collect();
     let places = Vec::from_iter(places);
     let first = questions.first().map_or(0, |question| question.process.pid);
-    let known: BTreeMap<Place, Name> =
+    let known: BTreeMap<FileOffset, Name> =
         symbols.resolve(Process::now(first), None, &places, &[]).places.into_iter().collect();
     let mut names = |(number, question): (usize, &Question)| {
         let Question { process, places, ips, .. } = question;
-        let known = |place: &Place| Some((place.clone(), known.get(place)?.clone()));
+        let known = |place: &FileOffset| Some((place.clone(), known.get(place)?.clone()));
         let places = places.iter().filter_map(known).collect();
         let addresses = if ips.is_empty() || number >= MOST_GROWERS {
             Vec::new()

@@ -14,7 +14,7 @@ use crate::{
     model::{
         events::{UserFrame, user_frame},
         names::unnamed,
-        recorded_growth::{Chosen, Place, Recorded, Usage},
+        recorded_growth::{AllocationSite, Chosen, Recorded, Usage},
     },
 };
 
@@ -77,7 +77,12 @@ impl Recorder {
     }
 
     /// The places in user space from which most was charged to a memcg since the epoch before this one.
-    pub(crate) fn top(&self, charges: &Charges, cgroup_id: u64, count: usize) -> Vec<Place> {
+    pub(crate) fn top(
+        &self,
+        charges: &Charges,
+        cgroup_id: u64,
+        count: usize,
+    ) -> Vec<AllocationSite> {
         let mut sums = by_user_stack(sums(&charges.0, cgroup_id, clock::boottime_ns()));
         sums.truncate(count);
         self.places(&sums, &self.stacks(&sums))
@@ -121,12 +126,16 @@ impl Recorder {
         hashes.into_iter().filter(|&hash| hash != 0).filter_map(stack).collect()
     }
 
-    fn places(&self, sums: &[(Origin, Sum)], stacks: &BTreeMap<u64, Vec<UserFrame>>) -> Vec<Place> {
+    fn places(
+        &self,
+        sums: &[(Origin, Sum)],
+        stacks: &BTreeMap<u64, Vec<UserFrame>>,
+    ) -> Vec<AllocationSite> {
         let place = |(origin, sum): &(Origin, Sum)| {
             let user = stacks.get(&origin.user_stack).into_iter().flatten();
             let kernel = self.maps.kernel_stack(origin.kernel_stack);
             let kernel = kernel.iter().flat_map(|stack| stack.frames);
-            Place {
+            AllocationSite {
                 pages: sum.pages,
                 tgid: i32::try_from(origin.tgid).unwrap_or_default(),
                 comm: sum.comm.clone(),

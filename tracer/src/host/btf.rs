@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    io::{self, Cursor, Read, Seek},
+    io::{self, Read, Seek},
     mem,
     path::{Path, PathBuf},
 };
@@ -74,7 +74,7 @@ impl KernelBtf {
     /// Takes BTF that is in memory already.
     #[cfg(test)]
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, BtfError> {
-        Self::read(Cursor::new(bytes)).map_err(|damage| unusable("(memory)".as_ref(), damage))
+        Self::read(io::Cursor::new(bytes)).map_err(|damage| unusable("(memory)".as_ref(), damage))
     }
 
     /// What is kept of the BTF in a file, as BTF: 4 KB that say the same to us as the kernel's 5 MB.

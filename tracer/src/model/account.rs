@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{
-    aftermath::Aftermaths,
     events::{
         Candidates, CgroupPath, End, Invocation, Levels, Mark, Reclaimed, Repeats, Stat, Victim,
         Wait,
     },
+    reap_and_exit::ReapsAndExits,
     recorded_growth::Recorded,
     report::System,
     task_context::TaskContext,
@@ -27,11 +27,11 @@ pub(crate) const MOMENT: u64 = 1 << 63;
 pub enum Stage {
     /// Told once, as it is.
     #[default]
-    Whole,
+    Complete,
     /// The kill is told; what becomes of the victims is not known yet. The same account comes again.
-    Killed,
+    Provisional,
     /// The same account, with what became of the victims.
-    Closed,
+    Final,
 }
 
 /// What is known of one invocation.
@@ -68,7 +68,7 @@ pub struct Account {
     /// Who trigger and victims are, by process id.
     pub contexts: BTreeMap<i32, TaskContext>,
     /// What became of the victims.
-    pub aftermath: Aftermaths,
+    pub reap_and_exit: ReapsAndExits,
     /// The deadline passed, and some of them were not gone.
     pub is_overdue: bool,
     /// How far it has come.

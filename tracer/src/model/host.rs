@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    aftermath::Visible,
     gfp::GfpFlag,
     memcg_stat::StatItem,
+    reap_and_exit::Visible,
     report::{Missing, Tier},
 };
 

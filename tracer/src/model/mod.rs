@@ -1,7 +1,6 @@
 //! What crosses between the stages: kernel events, facts about the host, and the report. A leaf.
 
 pub(crate) mod account;
-pub(crate) mod aftermath;
 pub(crate) mod container_names;
 pub(crate) mod events;
 pub(crate) mod facts;
@@ -9,6 +8,7 @@ pub(crate) mod gfp;
 pub(crate) mod host;
 pub(crate) mod memcg_stat;
 pub(crate) mod names;
+pub(crate) mod reap_and_exit;
 pub(crate) mod recorded_growth;
 pub(crate) mod report;
 pub(crate) mod task_context;

@@ -17,7 +17,7 @@ pub struct Symbol {
 
 /// A place in a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Place {
+pub struct FileOffset {
     /// GNU build id, hex.
     pub build_id: String,
     /// Offset in the file, bytes.
@@ -42,7 +42,7 @@ pub struct Name {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserNames {
     /// Places.
-    pub places: Vec<(Place, Name)>,
+    pub places: Vec<(FileOffset, Name)>,
     /// Addresses.
     pub addresses: Vec<(u64, Name)>,
 }
@@ -55,7 +55,7 @@ pub(crate) fn unnamed(frame: &UserFrame) -> Frame {
 pub(crate) fn named_frame(names: Option<&UserNames>, frame: &UserFrame) -> Frame {
     let (name, place) = match frame {
         UserFrame::File { build_id, file_offset } => {
-            let is_it = |(place, _): &&(Place, Name)| {
+            let is_it = |(place, _): &&(FileOffset, Name)| {
                 place.build_id == *build_id && place.file_offset == *file_offset
             };
             let name = names.and_then(|names| names.places.iter().find(is_it));

@@ -15,7 +15,7 @@ pub struct Recorded {
     /// Its usage over time, oldest first.
     pub curve: Vec<Usage>,
     /// Who charged it and from where, the most first.
-    pub places: Vec<Place>,
+    pub places: Vec<AllocationSite>,
     /// Pages of all places, also of those that are left out.
     pub pages: u64,
     /// Pages of those whose user stack was unwound.
@@ -62,7 +62,7 @@ pub struct Usage {
 
 /// What one process charged from one place.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct AllocationSite {
     /// How much, in this epoch and the one before.
     pub pages: u64,
     /// The process; 0: charged on behalf of another memcg, by whoever ran.

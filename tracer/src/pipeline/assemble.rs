@@ -13,8 +13,8 @@ use crate::{
     bpf::journal::Unfinished,
     model::{
         account::{Account, Stage},
-        aftermath::Visible,
         events::{After, Body, Context, End, Event, Mark, Reclaimed, Repeats, Wait},
+        reap_and_exit::Visible,
         recorded_growth::Recorded,
         report::System,
     },
@@ -160,7 +160,7 @@ impl Assembler {
 
     fn close(&mut self, seq: u64) -> Option<Account> {
         let dying = self.dying.remove(&seq)?;
-        Some(Account { stage: Stage::Closed, ..dying.account })
+        Some(Account { stage: Stage::Final, ..dying.account })
     }
 
     /// Adds what the growth recorder had when an invocation made its choice.
@@ -197,7 +197,7 @@ impl Assembler {
         };
         let late = self.dying.extract_if(.., late).map(|(_, dying)| dying.account);
         done.extend(late.map(|account| Account {
-            stage: Stage::Closed,
+            stage: Stage::Final,
             is_overdue: account.is_left(visible),
             ..account
         }));
@@ -261,7 +261,7 @@ impl Assembler {
         done.extend(runs.filter(Run::has_news).map(|run| run.account));
         done.extend(std::mem::take(&mut self.reclaimed).into_values().map(|run| run.account));
         let dying = std::mem::take(&mut self.dying).into_values();
-        done.extend(dying.map(|dying| Account { stage: Stage::Closed, ..dying.account }));
+        done.extend(dying.map(|dying| Account { stage: Stage::Final, ..dying.account }));
         done.sort_by_key(|account| account.seq);
         done
     }
@@ -296,7 +296,7 @@ impl Assembler {
         if self.close_after_ns == 0 || is_over {
             return account;
         }
-        let account = Account { stage: Stage::Killed, ..account };
+        let account = Account { stage: Stage::Provisional, ..account };
         self.dying.insert(account.seq, Dying { account: account.clone(), since_ns: now });
         account
     }

@@ -127,7 +127,7 @@ mod tests {
     };
 
     use super::{OnceOutput, place, was_written};
-    use crate::bpf::journal::{Entry, Journal, Note, Slot, Slots, WHOLE};
+    use crate::bpf::journal::{Entry, FINAL, Journal, Note, Slot, Slots};
 
     /// Everything that was put, and nothing forgotten.
     struct Log(Rc<RefCell<Vec<(u64, Slot)>>>);
@@ -161,7 +161,7 @@ mod tests {
         out.flush().unwrap();
         assert!(slots.borrow().is_empty());
 
-        let note = Note { key: 7, mark: WHOLE };
+        let note = Note { key: 7, mark: FINAL };
         telling.set(Some(note));
         out.write_all(b"a re").unwrap();
         out.write_all(b"port\n").unwrap();

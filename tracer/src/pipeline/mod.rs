@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::{
-    bpf::journal::{EARLY, LOSSES, Note, Unfinished, WHOLE},
+    bpf::journal::{FINAL, LOSSES, Note, PROVISIONAL, Unfinished},
     compose::{compose, fingerprint::fingerprint, verdict::verdict},
     enrich::privacy::Privacy,
     host::group_counter::Group,
@@ -342,7 +342,7 @@ impl Pipeline {
             let Some(told) = self.told_before(&account) else {
                 continue;
             };
-            if account.stage == Stage::Closed {
+            if account.stage == Stage::Final {
                 self.findings.drops = self.told.get(&account.seq).copied().unwrap_or_default();
             } else {
                 self.gaps.saw_all_of(&account);
@@ -351,17 +351,17 @@ impl Pipeline {
             }
             facts.enrich(&account, &self.privacy, &mut self.findings);
             let report = compose(&account, &self.host, &self.findings);
-            if account.stage != Stage::Closed {
+            if account.stage != Stage::Final {
                 self.group_gaps.saw(&account, &report);
             }
-            if account.stage != Stage::Killed {
+            if account.stage != Stage::Provisional {
                 self.findings.processes.retain(|(seq, _), _| *seq != account.seq);
                 self.findings.user_names.retain(|(seq, _), _| *seq != account.seq);
                 self.findings.names_asked.remove(&account.seq);
             }
             if self.filter.passes(&report) {
                 self.tell(&account, told, report)?;
-            } else if account.stage != Stage::Closed {
+            } else if account.stage != Stage::Final {
                 self.stats.filtered += 1;
             }
         }
@@ -402,22 +402,22 @@ impl Pipeline {
         let record = concluded(report);
         match account.stage {
             // No more of them than are wanted, for each will be closed.
-            Stage::Killed if self.count.is_none_or(|count| self.n_told() < count) => {
+            Stage::Provisional if self.count.is_none_or(|count| self.n_told() < count) => {
                 self.told.insert(account.seq, self.findings.drops);
                 if told_before == 0 {
-                    self.telling(account.key(), EARLY);
+                    self.telling(account.key(), PROVISIONAL);
                     self.sinks.iter_mut().try_for_each(|sink| sink.early(&record))?;
                 }
             }
-            Stage::Killed => {}
-            Stage::Closed if self.told.remove(&account.seq).is_some() => {
+            Stage::Provisional => {}
+            Stage::Final if self.told.remove(&account.seq).is_some() => {
                 self.stats.reports += 1;
-                self.telling(account.key(), WHOLE);
+                self.telling(account.key(), FINAL);
                 self.sinks.iter_mut().try_for_each(|sink| sink.late(&record))?;
             }
-            Stage::Whole | Stage::Closed => {
+            Stage::Complete | Stage::Final => {
                 self.stats.reports += 1;
-                self.telling(account.key(), WHOLE);
+                self.telling(account.key(), FINAL);
                 self.write(&record)?;
             }
         }
@@ -428,11 +428,11 @@ impl Pipeline {
     /// run's to tell.
     fn told_before(&mut self, account: &Account) -> Option<u64> {
         let mark = self.told_before.get(&account.key()).copied().unwrap_or_default();
-        if mark == WHOLE && account.stage != Stage::Killed {
+        if mark == FINAL && account.stage != Stage::Provisional {
             // What comes again under the same number is news: a run that has become longer.
             self.told_before.remove(&account.key());
         }
-        (mark != WHOLE && self.told_times.contains(&account.started_ns())).then_some(mark)
+        (mark != FINAL && self.told_times.contains(&account.started_ns())).then_some(mark)
     }
 
     /// The next write tells this.

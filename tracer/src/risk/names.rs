@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     model::{
-        names::{Name, Place},
+        names::{FileOffset, Name},
         report::{Frame, GrowthStack},
     },
     symbolize::user::{Process, UserSymbols, files_of},
@@ -27,14 +27,14 @@ type Started = BTreeMap<u32, u64>;
 #[derive(Debug, Default)]
 pub(super) struct Names {
     symbols: UserSymbols,
-    places: BTreeMap<Place, Option<Name>>,
+    places: BTreeMap<FileOffset, Option<Name>>,
     addresses: BTreeMap<Address, Option<Name>>,
 }
 
 /// What is not known yet of a process.
 #[derive(Debug, Default)]
 struct New {
-    places: BTreeSet<Place>,
+    places: BTreeSet<FileOffset>,
     ips: BTreeSet<u64>,
 }
 
@@ -90,8 +90,8 @@ impl Names {
             self.places.clear();
             self.addresses.clear();
         }
-        let places: BTreeSet<&Place> = new.iter().flat_map(|(_, new)| &new.places).collect();
-        let places: Vec<Place> = places.into_iter().cloned().collect();
+        let places: BTreeSet<&FileOffset> = new.iter().flat_map(|(_, new)| &new.places).collect();
+        let places: Vec<FileOffset> = places.into_iter().cloned().collect();
         if let Some((first, _)) = new.first().filter(|_| !places.is_empty()) {
             for (pid, _) in new {
                 self.symbols.keep_files(files_of(*pid));
@@ -126,8 +126,8 @@ fn pid(grower: &GrowthStack) -> Option<u32> {
     grower.pid.and_then(|pid| u32::try_from(pid).ok())
 }
 
-fn place(frame: &Frame) -> Option<Place> {
-    Some(Place { build_id: frame.build_id.clone()?, file_offset: frame.file_offset? })
+fn place(frame: &Frame) -> Option<FileOffset> {
+    Some(FileOffset { build_id: frame.build_id.clone()?, file_offset: frame.file_offset? })
 }
 
 fn ip(frame: &Frame) -> Option<u64> {

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     host::files::{CgroupMounts, Root},
     model::{
-        recorded_growth::Place,
+        recorded_growth::AllocationSite,
         report::{GrowthStack, lossy},
     },
 };
@@ -187,8 +187,8 @@ impl Observer {
     }
 
     /// Of processes that are there. Their frames have no names yet.
-    fn growers(&self, places: Vec<Place>, tasks: &[Process]) -> Vec<GrowthStack> {
-        let grower = |place: Place| {
+    fn growers(&self, places: Vec<AllocationSite>, tasks: &[Process]) -> Vec<GrowthStack> {
+        let grower = |place: AllocationSite| {
             let task = tasks.iter().find(|task| task.pid == place.tgid);
             let comm = task.map_or_else(|| lossy(&place.comm).0, |task| task.comm.clone());
             (task.is_some() || place.tgid == 0).then(|| GrowthStack {

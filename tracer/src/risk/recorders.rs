@@ -7,7 +7,7 @@ use crate::{
     bpf::recorder_registry::{Found, Running, find},
     growth::{Charges, Recorder},
     host::permission::is_denial,
-    model::recorded_growth::{Place, Usage},
+    model::recorded_growth::{AllocationSite, Usage},
 };
 
 /// One that began meanwhile is found after so long; one that has ended is noticed at once. ns.
@@ -95,7 +95,7 @@ impl Open {
     }
 
     /// From where most was charged to it, in the last ten to twenty minutes.
-    pub(super) fn places(&self, group: &Group) -> Vec<Place> {
+    pub(super) fn places(&self, group: &Group) -> Vec<AllocationSite> {
         let charges = self.charges.get_or_init(|| self.recorder.charged());
         self.recorder.top(charges, group.id, MOST_PLACES)
     }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::{
-    BODY, EARLY, Entry, Full, Journal, LOSSES, Note, Place, Slot, Slots, Unfinished, WHOLE,
+    BODY, Entry, FINAL, Full, Journal, LOSSES, Note, PROVISIONAL, Place, Slot, Slots, Unfinished,
 };
 use crate::model::account::key_of;
 
@@ -82,9 +82,9 @@ fn what_is_not_told_is_there_again_in_its_order() {
         record(1, 10, 64),
         record(2, 20, BODY),
         record(2, 21, BODY + 1),
-        told(2, EARLY),
+        told(2, PROVISIONAL),
         record(0, 22, 5000),
-        Entry::Intent(Note { key: 1, mark: WHOLE }, place),
+        Entry::Intent(Note { key: 1, mark: FINAL }, place),
     ];
     for entry in &entries {
         journal.put(entry).unwrap();
@@ -117,7 +117,7 @@ fn records_leave_room_for_notes() {
     let full = (0..1000).find(|seq| journal.put(&record(*seq, 1, 64)) == Err(Full));
     assert!(full.is_some() && journal.is_short());
     for seq in 0..90 {
-        assert_eq!(journal.put(&told(seq, WHOLE)), Ok(()));
+        assert_eq!(journal.put(&told(seq, FINAL)), Ok(()));
     }
     journal.keep(&Unfinished::default());
     assert!(!journal.is_short());
@@ -146,12 +146,12 @@ proptest! {
         for record in &records {
             journal.put(record).unwrap();
         }
-        journal.put(&told(1, WHOLE)).unwrap();
+        journal.put(&told(1, FINAL)).unwrap();
         journal.keep(&Unfinished::default());
         *pinned.changes_left.borrow_mut() = None;
 
         let (_, found) = open(&pinned);
-        let is_told = found.contains(&told(1, WHOLE));
+        let is_told = found.contains(&told(1, FINAL));
         let n_records = found.len() - usize::from(is_told);
         // Before the note: a start of the records. After it: an end of them.
         let expected = if is_told { &records[records.len() - n_records..] } else { &records[..n_records] };

@@ -6,7 +6,7 @@ use crate::model::{
     events::{Invocation, Memcg},
     host::Host,
     names::{Name, Symbol, UserNames},
-    recorded_growth::{Place, Recorded, Usage},
+    recorded_growth::{AllocationSite, Recorded, Usage},
     report::Frame,
 };
 
@@ -17,8 +17,18 @@ fn recorded() -> Recorded {
     Recorded {
         curve: vec![usage(10, 100), usage(70, 700), usage(100, 1000)],
         places: vec![
-            Place { pages: 600, tgid: 100, comm: b"thread".to_vec(), ..Place::default() },
-            Place { pages: 64, tgid: 0, comm: b"swapper".to_vec(), ..Place::default() },
+            AllocationSite {
+                pages: 600,
+                tgid: 100,
+                comm: b"thread".to_vec(),
+                ..AllocationSite::default()
+            },
+            AllocationSite {
+                pages: 64,
+                tgid: 0,
+                comm: b"swapper".to_vec(),
+                ..AllocationSite::default()
+            },
         ],
         pages: 1000,
         unwound_pages: 250,
@@ -109,12 +119,12 @@ fn frames_get_the_names_that_were_found_for_their_process() {
     let user =
         vec![frame("aa"), frame("bb"), Frame { ip: Some("0x1f".to_owned()), ..Frame::default() }];
     let mut recorded = recorded();
-    let place = |tgid, user| Place { pages: 64, tgid, user, ..Place::default() };
+    let place = |tgid, user| AllocationSite { pages: 64, tgid, user, ..AllocationSite::default() };
     let nameless = vec![frame("bb"), user[2].clone()];
     recorded.places = vec![place(100, user.clone()), place(101, user), place(102, nameless)];
     let account = grown(recorded);
     let name = |symbol: &str| Name { symbol: Some(symbol.to_owned()), ..Name::default() };
-    let at = crate::model::names::Place { build_id: "aa".to_owned(), file_offset: 16 };
+    let at = crate::model::names::FileOffset { build_id: "aa".to_owned(), file_offset: 16 };
     let names =
         UserNames { places: vec![(at, name("grow"))], addresses: vec![(0x1f, name("made"))] };
     let mut findings = Findings::default();
@@ -138,7 +148,8 @@ fn frames_get_the_names_that_were_found_for_their_process() {
 fn addresses_in_the_kernel_that_got_no_name_in_time_are_told() {
     let (of_trigger, of_growth) = (0xffff_ffff_8100_0000, 0xffff_ffff_8200_0000);
     let mut recorded = recorded();
-    recorded.places = vec![Place { pages: 64, kernel: vec![of_growth], ..Place::default() }];
+    recorded.places =
+        vec![AllocationSite { pages: 64, kernel: vec![of_growth], ..AllocationSite::default() }];
     let mut account = grown(recorded);
     account.invocation.as_mut().unwrap().kernel_stack = Some(vec![of_trigger]);
     let symbol = |name: &str| Symbol { name: name.to_owned(), offset: 1, module: None };

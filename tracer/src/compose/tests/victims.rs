@@ -7,8 +7,8 @@ use super::{
 };
 use crate::model::{
     account::Account,
-    aftermath::Aftermath,
     events::{self, Task},
+    reap_and_exit::ReapAndExit,
     report::Victim,
 };
 
@@ -127,11 +127,11 @@ fn a_victim_has_its_row_its_time_and_its_place() {
 }
 
 /// A victim that was marked at 12 ms with 1000 + 50 + 100 resident pages (anon, shmem, file).
-fn died(after: Aftermath, is_overdue: bool) -> Victim {
+fn died(after: ReapAndExit, is_overdue: bool) -> Victim {
     let mut account = kill();
     account.victims[0].0 = 12_000_000;
     account.victims[0].1.mm = Some(1);
-    account.aftermath.insert(100, after);
+    account.reap_and_exit.insert(100, after);
     account.is_overdue = is_overdue;
     victim_of(&account)
 }
@@ -139,7 +139,7 @@ fn died(after: Aftermath, is_overdue: bool) -> Victim {
 #[test]
 fn what_became_of_a_victim_is_told_in_time_since_it_was_marked_and_in_bytes() {
     let victim = died(
-        Aftermath {
+        ReapAndExit {
             reaper_woken_ns: Some(2_012_000_000),
             reaping_started_ns: Some(2_013_000_000),
             reaping_finished_ns: Some(2_022_000_000),
@@ -147,7 +147,7 @@ fn what_became_of_a_victim_is_told_in_time_since_it_was_marked_and_in_bytes() {
             freeing_ns: Some(7_013_000_000),
             left: Some([100, -3, 200, 0]),
             freed_ns: Some(7_022_000_000),
-            ..Aftermath::default()
+            ..ReapAndExit::default()
         },
         false,
     );
@@ -164,16 +164,16 @@ fn what_became_of_a_victim_is_told_in_time_since_it_was_marked_and_in_bytes() {
 
 #[test]
 fn stuck_is_who_is_not_gone_at_the_deadline() {
-    let gone = Aftermath { exited_ns: Some(1), freed_ns: Some(2), ..Aftermath::default() };
-    let exited = Aftermath { exited_ns: Some(1), ..Aftermath::default() };
+    let gone = ReapAndExit { exited_ns: Some(1), freed_ns: Some(2), ..ReapAndExit::default() };
+    let exited = ReapAndExit { exited_ns: Some(1), ..ReapAndExit::default() };
     assert!(!died(gone, true).stuck);
     assert!(died(exited.clone(), true).stuck);
     assert!(!died(exited.clone(), false).stuck);
     // Its memory is on the way: no word about the end of that is no proof that it stays.
-    let returning = Aftermath { freeing_ns: Some(2), ..exited };
+    let returning = ReapAndExit { freeing_ns: Some(2), ..exited };
     assert!(!died(returning.clone(), true).stuck);
     let mut account = kill();
-    account.aftermath.insert(100, returning);
+    account.reap_and_exit.insert(100, returning);
     let unseen = |account: &Account| {
         let missing = report(account).source.missing;
         missing.iter().any(|missing| missing.field == "victims[].freed_after_ns")

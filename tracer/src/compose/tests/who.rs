@@ -11,7 +11,7 @@ use crate::model::{
     container_names::ContainerNames,
     events::{CgroupPath, Name, Parent, UserFrame},
     facts::ProcessFiles,
-    names::{Place, UserNames},
+    names::{FileOffset, UserNames},
     report::{Frame, OomReport},
     task_context::TaskContext,
 };
@@ -94,7 +94,7 @@ fn what_was_not_caught_is_missing_with_the_reason_once_the_report_is_closed() {
     assert_eq!(said.len(), 2, "{said:?}");
     assert!(said[0].starts_with("victims.cmdline: of 200: it was not in memory"), "{said:?}");
     assert!(said[1].starts_with("victims.exe: of 200: it had not met"), "{said:?}");
-    account.stage = Stage::Killed;
+    account.stage = Stage::Provisional;
     assert_eq!(missing(&account), [""; 0]);
 }
 
@@ -122,7 +122,7 @@ fn a_container_gets_the_names_that_were_found() {
 #[test]
 fn frames_have_the_names_of_their_own_process() {
     let mut account = kill();
-    let place = |file_offset| Place { build_id: "ab".to_owned(), file_offset };
+    let place = |file_offset| FileOffset { build_id: "ab".to_owned(), file_offset };
     let frames = vec![
         UserFrame::File { build_id: "ab".to_owned(), file_offset: 16 },
         UserFrame::Ip { ip: 16 },

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a cgroup stands for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Home {
+pub struct CgroupOwner {
     /// The container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<Container>,

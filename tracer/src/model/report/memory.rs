@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Home, is_false};
+use super::{CgroupOwner, is_false};
 
 /// A cgroup, as much of it as is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -33,7 +33,7 @@ pub struct OomMemcg {
     pub cgroup: Cgroup,
     /// The container, pod or unit whose limit it is.
     #[serde(flatten)]
-    pub home: Home,
+    pub home: CgroupOwner,
     /// memory.current.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage_bytes: Option<u64>,

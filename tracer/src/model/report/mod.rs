@@ -21,7 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use bytes::{hex, lossy, original};
-pub(crate) use container::{Container, Home};
+pub(crate) use container::{CgroupOwner, Container};
 pub(crate) use growth::{Growth, GrowthPoint, GrowthRate, GrowthStack};
 pub(crate) use memory::LimitLevel;
 pub use memory::{Cgroup, OomMemcg};

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cgroup, Frame, Home, Who, is_false};
+use super::{Cgroup, CgroupOwner, Frame, Who, is_false};
 
 /// The task whose allocation invoked the OOM killer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -30,7 +30,7 @@ pub struct Trigger {
     pub cgroup: Option<Cgroup>,
     /// Its container and unit.
     #[serde(flatten)]
-    pub home: Home,
+    pub home: CgroupOwner,
     /// What kind of memory it asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gfp_mask: Option<GfpMask>,
@@ -177,7 +177,7 @@ pub struct Victim {
     pub cgroup: Option<Cgroup>,
     /// Its container and unit.
     #[serde(flatten)]
-    pub home: Home,
+    pub home: CgroupOwner,
     /// It was selected; false for those that die with it.
     pub chosen: bool,
     /// oom_badness, pages.

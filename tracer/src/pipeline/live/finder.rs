@@ -69,7 +69,7 @@ impl FactSource for Finder {
 
     fn enrich(&mut self, account: &Account, privacy: &Privacy, findings: &mut Findings) {
         self.found.extend(self.enrichment.find(account, privacy, findings));
-        if account.stage != Stage::Killed {
+        if account.stage != Stage::Provisional {
             self.enrichment.forget(account.seq);
             self.stacks.forget(account.seq);
         }

@@ -6,7 +6,7 @@ use blazesym::symbolize::{Input, Symbolized, Symbolizer, source};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::{
-    model::names::{Name, Place},
+    model::names::{FileOffset, Name},
     symbolize::helper_process,
 };
 
@@ -48,7 +48,7 @@ pub(super) fn look_up(request: &Request) -> Answer {
 }
 
 /// A name for each place whose file is known: at least the file's.
-pub(crate) fn name_places(files: &ElfFiles, places: &[Place]) -> Vec<Option<Name>> {
+pub(crate) fn name_places(files: &ElfFiles, places: &[FileOffset]) -> Vec<Option<Name>> {
     let symbolizer = symbolizer();
     places.iter().map(|place| name_place(&symbolizer, files, place)).collect()
 }
@@ -58,7 +58,7 @@ fn symbolizer() -> Symbolizer {
     Symbolizer::builder().enable_code_info(false).enable_inlined_fns(false).build()
 }
 
-fn name_place(symbolizer: &Symbolizer, files: &ElfFiles, place: &Place) -> Option<Name> {
+fn name_place(symbolizer: &Symbolizer, files: &ElfFiles, place: &FileOffset) -> Option<Name> {
     let file = files.get(&place.build_id)?;
     let mut name =
         Name { file: Some(file.shown.clone()).filter(|it| !it.is_empty()), ..Name::default() };

@@ -29,7 +29,7 @@ use self::{
 };
 use crate::{
     host::process,
-    model::names::{Name, Place, UserNames},
+    model::names::{FileOffset, Name, UserNames},
     symbolize::helper_process,
 };
 
@@ -91,7 +91,7 @@ struct Kept {
 /// Names frames of processes that live, or lived a moment ago.
 #[derive(Debug, Default)]
 pub(crate) struct UserSymbols {
-    known: BTreeMap<Place, Name>,
+    known: BTreeMap<FileOffset, Name>,
     open: VecDeque<Kept>,
     processes: VecDeque<(Process, Mapped)>,
     /// Opened before anything was asked: as their process names them.
@@ -128,17 +128,17 @@ impl UserSymbols {
         &mut self,
         process: Process,
         hint: Option<&Hint>,
-        places: &[Place],
+        places: &[FileOffset],
         ips: &[u64],
     ) -> UserNames {
-        let new: Vec<Place> =
+        let new: Vec<FileOffset> =
             places.iter().filter(|place| !self.known.contains_key(place)).cloned().collect();
         let mut addresses = Vec::new();
         if !new.is_empty() || !ips.is_empty() {
             self.open(process);
             addresses = self.learn(process, hint, new, ips);
         }
-        let known = |place: &Place| Some((place.clone(), self.known.get(place)?.clone()));
+        let known = |place: &FileOffset| Some((place.clone(), self.known.get(place)?.clone()));
         UserNames { places: places.iter().filter_map(known).collect(), addresses }
     }
 
@@ -147,7 +147,7 @@ impl UserSymbols {
         &mut self,
         process: Process,
         hint: Option<&Hint>,
-        places: Vec<Place>,
+        places: Vec<FileOffset>,
         ips: &[u64],
     ) -> Vec<(u64, Name)> {
         if self.known.len() + places.len() > MAX_KNOWN {

@@ -1,6 +1,6 @@
 //! What is asked of the child, and what it answers.
 
-use crate::model::names::{Name, Place};
+use crate::model::names::{FileOffset, Name};
 use std::{collections::VecDeque, fs::File, os::fd::AsRawFd as _};
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use super::{
 /// What is asked of the child.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Request {
-    pub(super) places: Vec<Place>,
+    pub(super) places: Vec<FileOffset>,
     pub(super) addresses: Vec<Address>,
     pub(super) files: Vec<Candidate>,
     /// How to open them.

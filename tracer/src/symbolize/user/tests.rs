@@ -1,5 +1,5 @@
 use super::{mapped::is_fixed, *};
-use crate::model::names::{Name, Place};
+use crate::model::names::{FileOffset, Name};
 
 /// This test's own executable, as a process that maps it would be seen.
 fn myself() -> (ElfFiles, String) {
@@ -31,7 +31,7 @@ fn offset_of(function: usize) -> u64 {
 fn a_place_is_named_by_its_file_and_function() {
     let (files, build_id) = myself();
     let start = offset_of(somewhere as extern "C" fn() -> u64 as usize);
-    let named = name_places(&files, &[Place { build_id, file_offset: start + 3 }]);
+    let named = name_places(&files, &[FileOffset { build_id, file_offset: start + 3 }]);
     let [Some(name)] = named.as_slice() else { panic!("{named:?}") };
     assert!(name.symbol.as_deref().is_some_and(|it| it.ends_with("somewhere")), "{name:?}");
     assert_eq!((name.offset, name.file.as_deref()), (Some(3), Some("/bin/app")));
@@ -41,9 +41,9 @@ fn a_place_is_named_by_its_file_and_function() {
 #[test]
 fn a_place_without_a_symbol_keeps_its_file_and_an_unknown_file_has_no_name() {
     let (files, build_id) = myself();
-    let beyond = Place { build_id, file_offset: u64::MAX / 2 };
-    let unknown = Place { build_id: "00".repeat(20), file_offset: 1 };
-    let hostile = Place { build_id: "../../etc/passwd".into(), file_offset: 1 };
+    let beyond = FileOffset { build_id, file_offset: u64::MAX / 2 };
+    let unknown = FileOffset { build_id: "00".repeat(20), file_offset: 1 };
+    let hostile = FileOffset { build_id: "../../etc/passwd".into(), file_offset: 1 };
     let named = name_places(&files, &[beyond, unknown, hostile]);
     let file_only = Name { file: Some("/bin/app".into()), ..Name::default() };
     assert_eq!(named, [Some(file_only), None, None]);
@@ -60,7 +60,7 @@ fn symbols_that_were_stripped_off_are_found_by_build_id() {
     let mut files = ElfFiles::default();
     files.add_debug_directory(folder.path());
     let start = offset_of(somewhere as extern "C" fn() -> u64 as usize);
-    let named = name_places(&files, &[Place { build_id, file_offset: start }]);
+    let named = name_places(&files, &[FileOffset { build_id, file_offset: start }]);
     let [Some(name)] = named.as_slice() else { panic!("{named:?}") };
     assert!(name.symbol.as_deref().is_some_and(|it| it.ends_with("somewhere")), "{name:?}");
     assert_eq!(name.file, None);
@@ -69,7 +69,7 @@ fn symbols_that_were_stripped_off_are_found_by_build_id() {
 #[test]
 fn a_request_is_answered_on_stdout_whatever_is_in_it() {
     let request = Request {
-        places: vec![Place { build_id: String::new(), file_offset: 0 }],
+        places: vec![FileOffset { build_id: String::new(), file_offset: 0 }],
         addresses: vec![
             Address { ip: 1, in_file: None, fixed: Some(0) },
             Address { ip: 2, in_file: Some((9, 9)), fixed: None },

@@ -4,8 +4,8 @@ use super::script::{MS, after, end_of_kill, event, invocation, sharer, victim_wi
 use crate::{
     model::{
         account::{Account, Stage},
-        aftermath::Visible,
         events::AfterWhat::{Exited, Freed, ReapingFinished, ReapingStarted},
+        reap_and_exit::Visible,
     },
     pipeline::assemble::Assembler,
 };
@@ -31,12 +31,12 @@ fn a_kill_is_told_at_once_and_closed_when_its_victim_is_gone_and_its_memory_is_b
     // Which comes first depends on the kernel.
     for [first, second] in [[Exited, Freed], [Freed, Exited]] {
         let (mut assembler, told) = killed(ALL);
-        assert_eq!(stages(&told), [Stage::Killed]);
+        assert_eq!(stages(&told), [Stage::Provisional]);
         assert!(assembler.push(event(20, 0, after(first, 100, 1))).is_empty());
         assert!(assembler.is_waiting());
         let closed = assembler.push(event(30, 0, after(second, 100, 1)));
-        assert_eq!(stages(&closed), [Stage::Closed]);
-        let aftermath = &closed[0].aftermath[&100];
+        assert_eq!(stages(&closed), [Stage::Final]);
+        let aftermath = &closed[0].reap_and_exit[&100];
         let mut times = [aftermath.exited_ns, aftermath.freed_ns];
         times.sort_unstable();
         assert_eq!(times, [Some(20 * MS), Some(30 * MS)]);
@@ -53,7 +53,7 @@ fn what_happens_before_the_end_counts() {
     assembler.push(event(13, 0, after(Exited, 100, 1)));
     assembler.push(event(14, 1, after(Freed, 100, 1)));
     let told = assembler.push(event(15, 1, end_of_kill(1)));
-    assert_eq!(stages(&told), [Stage::Whole]);
+    assert_eq!(stages(&told), [Stage::Complete]);
     assert!(!assembler.is_waiting());
 }
 
@@ -65,11 +65,11 @@ fn one_that_stays_is_overdue_at_the_deadline_and_not_before() {
     assembler.push(event(2_200, 0, after(ReapingFinished, 0, 0)));
     assert!(assembler.due((13 + DEADLINE_MS - 1) * MS).is_empty());
     let closed = assembler.due((13 + DEADLINE_MS) * MS);
-    assert_eq!(stages(&closed), [Stage::Closed]);
+    assert_eq!(stages(&closed), [Stage::Final]);
     assert!(closed[0].is_overdue);
     // The first of several tries.
-    assert_eq!(closed[0].aftermath[&100].reaping_started_ns, Some(2_000 * MS));
-    assert_eq!(closed[0].aftermath[&100].reaping_finished_ns, Some(2_200 * MS));
+    assert_eq!(closed[0].reap_and_exit[&100].reaping_started_ns, Some(2_000 * MS));
+    assert_eq!(closed[0].reap_and_exit[&100].reaping_finished_ns, Some(2_200 * MS));
     assert!(!assembler.is_waiting());
 }
 
@@ -77,17 +77,17 @@ fn one_that_stays_is_overdue_at_the_deadline_and_not_before() {
 fn at_the_end_of_the_run_nobody_is_called_stuck() {
     let (mut assembler, _) = killed(ALL);
     let closed = assembler.finish();
-    assert_eq!(stages(&closed), [Stage::Closed]);
+    assert_eq!(stages(&closed), [Stage::Final]);
     assert!(!closed[0].is_overdue);
 }
 
 #[test]
 fn what_cannot_be_seen_is_not_waited_for() {
     let (_, told) = killed(Visible::default());
-    assert_eq!(stages(&told), [Stage::Whole]);
+    assert_eq!(stages(&told), [Stage::Complete]);
     let (mut assembler, told) = killed(Visible { exits: true, freeing: false });
-    assert_eq!(stages(&told), [Stage::Killed]);
-    assert_eq!(stages(&assembler.push(event(20, 0, after(Exited, 100, 0)))), [Stage::Closed]);
+    assert_eq!(stages(&told), [Stage::Provisional]);
+    assert_eq!(stages(&assembler.push(event(20, 0, after(Exited, 100, 0)))), [Stage::Final]);
 }
 
 #[test]
@@ -99,8 +99,8 @@ fn who_shares_a_victims_memory_gets_it_back_with_it_and_is_not_waited_for() {
     assembler.push(event(13, 1, end_of_kill(1)));
     assembler.push(event(20, 0, after(Exited, 100, 1)));
     let closed = assembler.push(event(30, 1, after(Freed, 100, 1)));
-    assert_eq!(stages(&closed), [Stage::Closed]);
-    assert_eq!(closed[0].aftermath[&101].freed_ns, Some(30 * MS));
+    assert_eq!(stages(&closed), [Stage::Final]);
+    assert_eq!(closed[0].reap_and_exit[&101].freed_ns, Some(30 * MS));
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn an_exit_that_went_unseen_is_not_waited_for_long() {
     assert!(assembler.push(event(20, 1, after(Freed, 100, 1))).is_empty());
     assert!(assembler.due((13 + 1_999) * MS).is_empty());
     let closed = assembler.due((13 + 2_000) * MS);
-    assert_eq!(stages(&closed), [Stage::Closed]);
+    assert_eq!(stages(&closed), [Stage::Final]);
     assert!(!closed[0].is_overdue);
 }
 
@@ -147,14 +147,14 @@ fn a_report_that_waits_for_names_is_closed_with_them_and_not_before() {
     assert!(assembler.push(event(30, 0, after(Freed, 100, 1))).is_empty());
     assert!(assembler.due(20_000 * MS).is_empty() && assembler.is_waiting());
     let closed = assembler.settle(1);
-    assert_eq!(closed.map(|account| account.stage), Some(Stage::Closed));
+    assert_eq!(closed.map(|account| account.stage), Some(Stage::Final));
     assert!(assembler.settle(1).is_none() && !assembler.is_waiting());
     // Names that come before the victim is gone put nothing off.
     let (mut assembler, _) = killed(ALL);
     assembler.wait_for(1);
     assert!(assembler.settle(1).is_none());
     assembler.push(event(20, 0, after(Exited, 100, 1)));
-    assert_eq!(stages(&assembler.push(event(30, 0, after(Freed, 100, 1)))), [Stage::Closed]);
+    assert_eq!(stages(&assembler.push(event(30, 0, after(Freed, 100, 1)))), [Stage::Final]);
 }
 
 #[test]
@@ -166,6 +166,6 @@ fn who_is_gone_at_the_end_is_told_at_once_and_closed_with_names() {
     assembler.push(event(13, 0, after(Exited, 100, 1)));
     assembler.push(event(14, 1, after(Freed, 100, 1)));
     let told = assembler.push(event(15, 1, end_of_kill(1)));
-    assert_eq!(stages(&told), [Stage::Killed]);
-    assert_eq!(assembler.settle(1).map(|account| account.stage), Some(Stage::Closed));
+    assert_eq!(stages(&told), [Stage::Provisional]);
+    assert_eq!(assembler.settle(1).map(|account| account.stage), Some(Stage::Final));
 }

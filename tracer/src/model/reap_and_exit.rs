@@ -11,7 +11,7 @@ use super::{
 
 /// What became of one victim. Times: `CLOCK_BOOTTIME` ns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Aftermath {
+pub struct ReapAndExit {
     /// The reaper was told to look at it.
     pub reaper_woken_ns: Option<u64>,
     /// The reaper began.
@@ -56,7 +56,7 @@ impl Account {
             .map(|victim| victim.task.tgid)
             .collect();
         for pid in &pids {
-            self.aftermath.entry(*pid).or_default().note(now, after);
+            self.reap_and_exit.entry(*pid).or_default().note(now, after);
         }
         !pids.is_empty()
     }
@@ -64,7 +64,7 @@ impl Account {
     /// Whether something can still become of a victim.
     pub(crate) fn is_dying(&self, visible: Visible) -> bool {
         let unseen = |(_, victim): &(u64, Victim)| {
-            let after = self.aftermath.get(&victim.task.tgid);
+            let after = self.reap_and_exit.get(&victim.task.tgid);
             !victim.shares_mm && after.is_none_or(|after| after.exited_ns.is_none())
         };
         self.is_left(visible) || (visible.exits && self.victims.iter().any(unseen))
@@ -76,7 +76,7 @@ impl Account {
         let awaited = self.victims.iter().map(|(_, victim)| victim);
         awaited
             .filter(|victim| !victim.shares_mm)
-            .any(|victim| is_left(victim, self.aftermath.get(&victim.task.tgid), visible))
+            .any(|victim| is_left(victim, self.reap_and_exit.get(&victim.task.tgid), visible))
     }
 }
 
@@ -84,14 +84,14 @@ impl Account {
 ///
 /// Memory that is back says that nobody runs on it any more. Its exit may go unseen: since 6.16 it
 /// is told before the memory goes, which on another CPU can be before the victim is marked.
-pub(crate) fn is_left(victim: &Victim, after: Option<&Aftermath>, visible: Visible) -> bool {
+pub(crate) fn is_left(victim: &Victim, after: Option<&ReapAndExit>, visible: Visible) -> bool {
     if visible.freeing && victim.mm.is_some() {
         return after.is_none_or(|after| after.freed_ns.is_none());
     }
     visible.exits && after.is_none_or(|after| after.exited_ns.is_none())
 }
 
-impl Aftermath {
+impl ReapAndExit {
     /// Whether its memory came back without a word about the begin of that: a program that runs on a
     /// CPU already is not run again on top of itself, which a preempted exit can ask for.
     /// <https://github.com/torvalds/linux/blob/v6.1/kernel/bpf/trampoline.c>, `__bpf_prog_enter`
@@ -125,4 +125,4 @@ impl Aftermath {
 }
 
 /// By the victim's process id.
-pub(crate) type Aftermaths = BTreeMap<i32, Aftermath>;
+pub(crate) type ReapsAndExits = BTreeMap<i32, ReapAndExit>;
