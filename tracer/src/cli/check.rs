@@ -6,21 +6,21 @@ use clap::{Args, ValueEnum, ValueHint};
 
 const EXAMPLES: &str = "\
 Examples:
-  oomwhy check                         what can be seen here, and how to see more
-  oomwhy check --self-test             a kill made for the purpose: is it seen
+  oomwhy check                         what oomwhy can see here, and how to see more
+  oomwhy check --self-test             make a test kill and compare its report
   oomwhy check -o json                 for other tools";
 
-/// What `check` takes.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct CheckArgs {
-    /// Make a real kill, and see whether it is reported as it was.
+    /// Make a real OOM kill and check its report.
     ///
-    /// Of a child of its own in a cgroup of its own with a limit of 16 MiB, made and removed. Exits with 0 if the
-    /// report agrees with what was done, 1 if not, 77 or 69 where it cannot be done.
+    /// Starts a child in a temporary cgroup limited to 16 MiB, lets it be OOM-killed, and removes
+    /// the cgroup. Exits with 0 if the report is right, 1 if not, and 77 or 69 if the test cannot
+    /// run.
     #[arg(long)]
     pub self_test: bool,
-    /// Format: text or json.
+    /// Print in this format: text or json.
     #[arg(
         short,
         long,
@@ -30,17 +30,16 @@ pub struct CheckArgs {
         hide_possible_values = true
     )]
     pub output: CheckFormat,
-    /// BTF of a kernel that does not bring its own.
+    /// Use this BTF file if the kernel has none in /sys/kernel/btf/vmlinux.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub btf: Option<PathBuf>,
 }
 
-/// Format of what `check` prints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum CheckFormat {
     /// For people.
     #[default]
     Text,
-    /// One JSON object, see docs/check.md.
+    /// One JSON object (docs/check.md).
     Json,
 }

@@ -1,4 +1,4 @@
-//! Where to print, and whether in color: what several commands take alike.
+//! `--output-file` and `--color`, which several commands share.
 
 use std::{
     io,
@@ -8,7 +8,6 @@ use std::{
 use anstream::{AutoStream, ColorChoice};
 use clap::{Args, ValueEnum, ValueHint};
 
-/// Where to print.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Destination {
     /// Print to FILE instead of stdout.
@@ -17,18 +16,16 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// The file, unless it is stdout.
     pub fn path(&self) -> Option<&Path> {
         self.output_file.as_deref()
     }
 }
 
-/// Whether to color.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct ColorArgs {
     /// Color text: auto, always or never.
     ///
-    /// auto: on a terminal, unless NO_COLOR is set.
+    /// auto colors on a terminal unless NO_COLOR is set.
     #[arg(
         long,
         hide_short_help = true,
@@ -41,7 +38,6 @@ pub struct ColorArgs {
 }
 
 impl ColorArgs {
-    /// Whether to color what goes there.
     pub fn choice(self, to: &Destination) -> ColorChoice {
         match self.color {
             Color::Auto if to.path().is_some() => ColorChoice::Never,
@@ -50,7 +46,6 @@ impl ColorArgs {
     }
 }
 
-/// When to color text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Color {
     /// On a terminal, unless NO_COLOR is set.
@@ -63,7 +58,6 @@ pub enum Color {
 }
 
 impl Color {
-    /// Whether to color what goes to stdout.
     pub fn on_stdout(self) -> ColorChoice {
         match self {
             Self::Always => ColorChoice::Always,

@@ -1,15 +1,15 @@
-//! Flags that take a duration.
+//! Options that take a duration, with their bounds.
 
 use std::time::Duration;
 
 use jiff::SignedDuration;
 
-/// `--cross-check`: how long an idle host may be left alone. "90s", "10min" or "1h 30m".
+/// `--cross-check`: the longest time between two comparisons. "90s", "10min" or "1h 30m".
 pub(super) fn cross_check(text: &str) -> Result<Duration, String> {
     within(text, Duration::from_secs(1), Duration::from_hours(24), "from 1s to 24h")
 }
 
-/// `--close-after`: how long a report waits for what becomes of its victims.
+/// `--close-after`: how long a report waits for its victims to exit.
 pub(super) fn close_after(text: &str) -> Result<Duration, String> {
     within(text, Duration::ZERO, Duration::from_mins(10), "from 0s to 10min")
 }
@@ -40,7 +40,7 @@ mod tests {
     use super::{close_after, cross_check};
 
     #[test]
-    fn durations_have_a_unit_and_bounds() {
+    fn durations_need_unit_and_bounds() {
         assert_eq!(cross_check("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(cross_check("10min"), Ok(Duration::from_mins(10)));
         assert_eq!(cross_check("1h 30m"), Ok(Duration::from_mins(90)));

@@ -9,27 +9,26 @@ use crate::output::explain::Form;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  oomwhy explain kxqz                        the one that `oomwhy list` calls kxqz...
-  oomwhy explain kills.jsonl                 all of a file
-  oomwhy explain kxqz -o html --output-file oom.html  a page to attach to an incident
-  dmesg | oomwhy explain -                   kills before anybody was watching
-  journalctl -k -b -1 | oomwhy explain -     those of the boot before";
+  oomwhy explain kxqz                        the report whose id starts with kxqz
+  oomwhy explain kills.jsonl                 every report of a file
+  oomwhy explain kxqz -o html --output-file oom.html  one page for the incident
+  dmesg | oomwhy explain -                   kills from before oomwhy ran
+  journalctl -k -b -1 | oomwhy explain -     kills of the previous boot";
 
-/// What `explain` takes.
 #[derive(Args, Clone, Debug)]
 pub struct ExplainArgs {
-    /// A file, `-` for stdin, or the ID of a report as `oomwhy list` shows it.
+    /// File, `-` for stdin, or the ID of a stored report (`oomwhy list`) [default: -].
     ///
-    /// A file holds a kernel's log or reports as JSON. What is no file is looked for in the history.
+    /// A file holds a kernel log, or reports as JSON. If no such file exists, the history is
+    /// searched for the ID.
     #[arg(value_name = "ID|FILE|-", value_hint = ValueHint::FilePath, default_value = "-",
         hide_default_value = true)]
     pub what: PathBuf,
-    /// Where to look for an ID.
     #[command(flatten)]
     pub dir: DirArgs,
-    /// Format: text, html or json.
+    /// Print in this format: text, html or json.
     ///
-    /// html: one page that needs nothing else. json: one object a line, with its verdict.
+    /// html prints one self-contained page. json prints one object per line, with its verdict.
     #[arg(
         short,
         long,
@@ -39,23 +38,20 @@ pub struct ExplainArgs {
         hide_possible_values = true
     )]
     pub output: AnswerFormat,
-    /// Where to print.
     #[command(flatten)]
     pub to: Destination,
-    /// Whether in color.
     #[command(flatten)]
     pub color: ColorArgs,
 }
 
-/// Format of a long answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum AnswerFormat {
-    /// For a terminal.
+    /// Text for a terminal.
     #[default]
     Text,
     /// One self-contained page.
     Html,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 

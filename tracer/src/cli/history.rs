@@ -1,4 +1,5 @@
-//! The history: what `watch --store`, `list`, `show` and `export` take.
+//! Options of the commands that write or read the history: `watch --store`, `list`, `show`,
+//! `export`.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -8,84 +9,102 @@ use jiff::{SignedDuration, Timestamp, ZonedDateTime};
 use super::{ColorArgs, Destination};
 use crate::history::{DEFAULT_DIR, when};
 
-/// Where the history is.
 #[derive(Args, Clone, Debug)]
 pub struct DirArgs {
-    /// Directory of the history.
+    /// Read the history in this directory.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, default_value = DEFAULT_DIR,
         env = "OOMWHY_DIR", hide_env_values = true)]
     pub dir: PathBuf,
 }
 
-/// What `watch` takes to remember.
 #[derive(Args, Clone, Debug, Default)]
 pub struct StoreArgs {
-    /// Keep the reports, for `oomwhy list`.
+    /// Store reports for `oomwhy list`, `show` and `export`.
     ///
-    /// In JSON lines below --dir, each on disk before the next is taken. Files are for root and the group of the directory.
+    /// They are JSON lines below --dir. Each one is on disk before the next is written. Root and
+    /// the directory's group can read them.
     #[arg(long)]
     pub store: bool,
-    /// Directory of the history [default: /var/lib/oomwhy].
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "store", hide_short_help = true)]
+    /// Store in this directory [default: /var/lib/oomwhy].
+    #[arg(
+        long,
+        value_name = "DIR",
+        value_hint = ValueHint::DirPath,
+        requires = "store",
+        hide_short_help = true
+    )]
     pub dir: Option<PathBuf>,
-    /// Most disk space that the history takes [default: 128MiB].
+    /// Limit the disk space of the history [default: 128MiB].
     ///
-    /// The oldest reports go first. 1MiB or more.
-    #[arg(long, value_name = "SIZE", value_parser = size, requires = "store", hide_short_help = true)]
+    /// The oldest reports are deleted first. 1MiB or more.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        value_parser = size,
+        requires = "store",
+        hide_short_help = true
+    )]
     pub max_use: Option<u64>,
-    /// Longest time that a report is kept [default: as long as there is room].
+    /// Delete reports older than this [default: keep while there is room].
     ///
-    /// E.g. 90d or 12 weeks. 1h or more.
-    #[arg(long, value_name = "DURATION", value_parser = age, requires = "store", hide_short_help = true)]
+    /// For example 90d or 12 weeks. 1h or more.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = age,
+        requires = "store",
+        hide_short_help = true
+    )]
     pub max_age: Option<Duration>,
 }
 
-/// Which records of the history.
+/// Filters. A report must pass all of them.
 #[derive(Args, Clone, Debug, Default)]
 pub struct MatchArgs {
-    /// A pid, a name (of a task, container, pod, or the beginning of an ID), a cgroup or executable.
+    /// Match a pid, a name (of a task, container or pod), the start of an ID, a cgroup or executable.
     ///
-    /// Digits are a pid of a victim or the trigger; a word with a slash is a cgroup (itself or above, `*` and `**` as in --cgroup), NAMESPACE/POD or an executable; anything else is a name.
-    /// Several words of one kind are alternatives; of different kinds, all must hold.
+    /// Digits match the pid of a victim or of the trigger. A word with a slash matches a cgroup or
+    /// one of its parents (`*` and `**` as in --cgroup), NAMESPACE/POD, or an executable. Any other
+    /// word matches a name. Words of one kind are alternatives; different kinds must all match.
     #[arg(value_name = "MATCH")]
     pub matches: Vec<String>,
-    /// Only if a victim or the trigger is one of these.
+    /// Select only kills of or by these processes.
     #[arg(short, long, value_name = "PID[,PID]", value_delimiter = ',',
         value_parser = value_parser!(i32).range(1..))]
     pub pid: Vec<i32>,
-    /// Only if a victim or the trigger has this name.
+    /// Select only kills of or by tasks with this name.
     #[arg(long, value_name = "NAME")]
     pub comm: Vec<String>,
-    /// Only kills that involve this cgroup, or one below it.
+    /// Select only kills that involve this cgroup or one below it.
     #[arg(long, value_name = "GLOB")]
     pub cgroup: Vec<String>,
-    /// Only if a victim or the trigger was in this container: its name, or its id's beginning.
+    /// Select only kills of or by tasks in this container: its name, or the start of its id.
     #[arg(long, value_name = "CONTAINER")]
     pub container: Vec<String>,
-    /// Only if a victim or the trigger was in this pod: [NAMESPACE/]NAME or uid.
+    /// Select only kills of or by tasks in this pod: [NAMESPACE/]NAME or uid.
     #[arg(long, value_name = "POD")]
     pub pod: Vec<String>,
-    /// Not before this time.
+    /// Select only reports since this time.
     ///
     /// "2026-11-25 10:00", 10:00, today, yesterday, "2 hours ago", 2h, RFC 3339 or @SECONDS.
     #[arg(short = 'S', long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
     pub since: Option<Timestamp>,
-    /// Not after this time.
+    /// Select only reports until this time.
     #[arg(short = 'U', long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
     pub until: Option<Timestamp>,
-    /// Newest first.
+    /// Print the newest first.
     #[arg(short, long)]
     pub reverse: bool,
-    /// Only the latest one.
+    /// Print only the newest report.
     #[arg(short = '1', conflicts_with = "lines")]
     pub latest: bool,
-    /// Only the latest N.
+    /// Print only the newest N reports.
     #[arg(short = 'n', long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     pub lines: Option<u64>,
 }
 
 impl MatchArgs {
-    /// How many of the latest are wanted.
+    /// How many of the newest reports are wanted.
     pub fn limit(&self) -> usize {
         let lines = if self.latest { Some(1) } else { self.lines };
         lines.map_or(usize::MAX, |lines| usize::try_from(lines).unwrap_or(usize::MAX))
@@ -94,30 +113,28 @@ impl MatchArgs {
 
 const LIST_EXAMPLES: &str = "\
 Examples:
-  oomwhy list                              every report, the newest last
-  oomwhy list java -S yesterday            who was called java and died since yesterday
-  oomwhy list --cgroup '/kubepods/**' -n 20  the latest 20 below /kubepods
-  oomwhy list --group -S '7 days ago'      what repeats, and how often
-  oomwhy list -o jsonl | jq .victims       whole reports, for other tools";
+  oomwhy list                              every report, newest last
+  oomwhy list java -S yesterday            kills of java since yesterday
+  oomwhy list --cgroup '/kubepods/**' -n 20  the newest 20 below /kubepods
+  oomwhy list --group -S '7 days ago'      which kills repeat, and how often
+  oomwhy list -o jsonl | jq .victims       full reports, for other tools";
 
-/// What `list` takes.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = LIST_EXAMPLES)]
 pub struct ListArgs {
-    /// Where.
     #[command(flatten)]
     pub dir: DirArgs,
-    /// Which.
     #[command(flatten)]
     pub select: MatchArgs,
-    /// One line per kind of kill: how many times, and how often.
+    /// Group by kind of kill and count.
     ///
-    /// Of one kind are kills of the same executable, under the same limit, for the same cause.
+    /// Kills are the same kind if executable, limit and cause match.
     #[arg(long)]
     pub group: bool,
-    /// Format: table, json or jsonl.
+    /// Print in this format: table, json or jsonl.
     ///
-    /// json: one array. jsonl: one object a line. Both have the whole reports, see `oomwhy schema`.
+    /// json prints one array, jsonl one object per line. Both have the full reports (`oomwhy
+    /// schema`).
     #[arg(
         short,
         long,
@@ -127,33 +144,31 @@ pub struct ListArgs {
         hide_possible_values = true
     )]
     pub output: ListFormat,
-    /// Leave the line of titles out.
+    /// Omit the header line.
     #[arg(long)]
     pub no_legend: bool,
-    /// Say nothing on stderr but errors.
+    /// Print only errors on stderr.
     #[arg(short, long)]
     pub quiet: bool,
 }
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
-  oomwhy show                 the latest report
-  oomwhy show kxqz            the one that `oomwhy list` calls kxqz...
+  oomwhy show                 the newest report
+  oomwhy show kxqz            the report whose id starts with kxqz
   oomwhy show -o json kxqz    as JSON";
 
-/// What `show` takes.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = SHOW_EXAMPLES)]
 pub struct ShowArgs {
-    /// Where.
     #[command(flatten)]
     pub dir: DirArgs,
-    /// The ID that `oomwhy list` shows, or its beginning; the latest report without it.
+    /// ID that `oomwhy list` shows, or its start [default: the newest report].
     ///
-    /// Whatever `oomwhy list` takes as MATCH will do, as long as one report matches.
+    /// Any MATCH of `oomwhy list` works if exactly one report matches.
     #[arg(value_name = "ID")]
     pub id: Option<String>,
-    /// Format: text or json.
+    /// Print in this format: text or json.
     #[arg(
         short,
         long,
@@ -163,33 +178,29 @@ pub struct ShowArgs {
         hide_possible_values = true
     )]
     pub output: ShowFormat,
-    /// Whether in color.
     #[command(flatten)]
     pub color: ColorArgs,
-    /// Show long lists whole.
+    /// Do not truncate long lists.
     #[arg(short, long)]
     pub verbose: bool,
 }
 
 const EXPORT_EXAMPLES: &str = "\
 Examples:
-  oomwhy export kxqz --output-file kill.json   one report, to be attached to an incident
-  oomwhy export -S today                       today's, one JSON object a line
-  oomwhy export -o json --comm java            all of java's, as one JSON array";
+  oomwhy export kxqz --output-file kill.json   one report, for the incident
+  oomwhy export -S today                       reports of today, one JSON object per line
+  oomwhy export -o json --comm java            all kills of java, as one JSON array";
 
-/// What `export` takes.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXPORT_EXAMPLES)]
 pub struct ExportArgs {
-    /// Where.
     #[command(flatten)]
     pub dir: DirArgs,
-    /// Which.
     #[command(flatten)]
     pub select: MatchArgs,
-    /// Format: jsonl or json.
+    /// Print in this format: jsonl or json.
     ///
-    /// jsonl: one object a line. json: one array.
+    /// jsonl prints one object per line, json one array.
     #[arg(
         short,
         long,
@@ -199,27 +210,24 @@ pub struct ExportArgs {
         hide_possible_values = true
     )]
     pub output: ExportFormat,
-    /// Where to print.
     #[command(flatten)]
     pub to: Destination,
-    /// Say nothing on stderr but errors.
+    /// Print only errors on stderr.
     #[arg(short, long)]
     pub quiet: bool,
 }
 
-/// Format of a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ListFormat {
-    /// A line for each, for people.
+    /// One line per report.
     #[default]
     Table,
     /// One array.
     Json,
-    /// One object a line.
+    /// One object per line.
     Jsonl,
 }
 
-/// Format of one report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ShowFormat {
     /// The block of text that `oomwhy watch` prints.
@@ -229,10 +237,9 @@ pub enum ShowFormat {
     Json,
 }
 
-/// Format for other tools.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ExportFormat {
-    /// One object a line.
+    /// One object per line.
     #[default]
     Jsonl,
     /// One array.
@@ -279,7 +286,7 @@ mod tests {
     use super::{age, size, time};
 
     #[test]
-    fn sizes_are_in_mib_or_more() {
+    fn size_accepts_mib_or_more() {
         for (text, expected) in
             [("1MiB", 1 << 20), ("512M", 512 << 20), ("2GiB", 2 << 30), ("1T", 1 << 40)]
         {
@@ -291,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn ages_have_a_unit() {
+    fn age_needs_unit() {
         for (text, hours) in
             [("1h", 1), ("90d", 90 * 24), ("12 weeks", 12 * 7 * 24), ("1d 12h", 36)]
         {
@@ -303,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn times_may_have_a_sign() {
+    fn time_accepts_sign() {
         assert!(time("-1h").unwrap() < time("now").unwrap());
     }
 }

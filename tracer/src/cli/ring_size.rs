@@ -1,8 +1,8 @@
-//! `--ring-size`: what the kernel accepts, said in a way that can be corrected.
+//! `--ring-size`: the sizes that the kernel accepts.
 
-/// Smallest ring: one full report must fit.
+/// One full report must fit. Bytes.
 const RING_MIN: u32 = 128 << 10;
-/// Largest ring that the kernel takes on every architecture.
+/// The kernel accepts no larger ring on some architectures. Bytes.
 const RING_MAX: u32 = 1 << 30;
 
 /// "524288", "512KiB" or "1MiB".
@@ -27,7 +27,7 @@ mod tests {
     use super::parse;
 
     #[test]
-    fn sizes_are_powers_of_two() {
+    fn size_must_be_power_of_two() {
         assert_eq!(parse("524288"), Ok(512 << 10));
         assert_eq!(parse("512KiB"), Ok(512 << 10));
         assert_eq!(parse("1MiB"), Ok(1 << 20));

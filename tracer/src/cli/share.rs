@@ -1,6 +1,6 @@
-//! A share: "50%".
+//! A share of a limit: "50%".
 
-/// Percent, 0 to 100.
+/// Returns percent, 0 to 100.
 pub(super) fn parse(text: &str) -> Result<u32, String> {
     let number = text.strip_suffix('%').unwrap_or(text).trim();
     match number.parse() {
@@ -14,7 +14,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_is_read_with_and_without_its_sign() {
+    fn share_parses_with_and_without_percent_sign() {
         assert_eq!([parse("50%"), parse("0"), parse("100 %")], [Ok(50), Ok(0), Ok(100)]);
         for wrong in ["101%", "-1%", "half", "", "%"] {
             assert!(parse(wrong).is_err(), "{wrong}");

@@ -8,7 +8,7 @@ use std::{
 
 use super::{Failure, open_output, watch::talk};
 use crate::{
-    cli::{OutlookFormat, RiskArgs},
+    cli::{RiskArgs, RiskFormat},
     commands::exit::Exit,
     host::{
         clock,
@@ -24,7 +24,7 @@ const READINGS: u32 = 4;
 /// Does what the command line says.
 pub(crate) fn risk(arguments: &RiskArgs) -> Result<(), Failure> {
     let mut watch = Watch::new(arguments)?;
-    if arguments.watch && arguments.output == OutlookFormat::Table {
+    if arguments.watch && arguments.output == RiskFormat::Table {
         if !io::stdout().is_terminal() {
             let message =
                 "--watch needs a terminal\nhint: -o json --watch prints one object a line";
@@ -117,14 +117,14 @@ fn is_wanted(glob: Option<&globset::GlobMatcher>, path: &str) -> bool {
 
 fn print(out: &mut dyn Write, outlook: &Outlook, arguments: &RiskArgs) -> io::Result<()> {
     match arguments.output {
-        OutlookFormat::Table => {
+        RiskFormat::Table => {
             let on_terminal = arguments.to.path().is_none() && io::stdout().is_terminal();
             let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|_| on_terminal);
             // A serial console does not know.
             let columns = size.map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0);
             table::write(out, outlook, columns)?;
         }
-        OutlookFormat::Json => {
+        RiskFormat::Json => {
             let mut line = serde_json::to_vec(outlook)?;
             line.push(b'\n');
             out.write_all(&line)?;
