@@ -69,7 +69,7 @@ Examples:
   oomwhy completions bash                  for /etc/bash_completion.d/oomwhy
   oomwhy completions zsh                   for a directory of $fpath, as _oomwhy";
 
-/// Shows who the OOM killer killed, whose memory limit was hit, and why that process was chosen.
+/// Shows who the OOM killer killed, whose limit was hit, and why that process.
 ///
 /// Attaches to the kernel's OOM killer and prints a report for every invocation: the victims, the
 /// task that triggered it, the limit that was hit, and every candidate with its points broken down.
@@ -104,9 +104,10 @@ pub enum Command {
     ///
     /// The output equals that of the live run, byte for byte.
     Replay(ReplayArgs),
-    /// Explain kills at length: who, whose limit, why that process, what grew, what to change.
+    /// Explain kills at length, also from a kernel log.
     ///
-    /// Reads reports printed by `-o json`, or the log of a kernel from 4.19 on, with any prefix that
+    /// Answers who, whose limit, why that process, what grew, and what to change. Reads reports
+    /// printed by `-o json`, or the log of a kernel from 4.19 on, with any prefix that
     /// dmesg, syslog or journalctl adds. Exits with 1 if it finds no kill. The page of `-o html` is
     /// self-contained: attach it to the incident.
     #[command(after_help = explain::EXAMPLES)]
@@ -116,9 +117,9 @@ pub enum Command {
     /// Needs a report of `oomwhy watch --growth`. Exits with 1 if there is none.
     #[command(after_help = flame::EXAMPLES)]
     Flame(FlameArgs),
-    /// Show cgroups near their limit, their growth, and the likely next victim.
+    /// Show cgroups near their limit and the likely next victim.
     ///
-    /// For each cgroup with a limit: its usage, how much of that can be reclaimed, when it reaches
+    /// For each cgroup with a limit: its usage, its growth, how much of that can be reclaimed, when it reaches
     /// the limit at the present rate, and whom the OOM killer would choose now, by the kernel's own
     /// points. Reads cgroupfs and /proc. Needs no BPF, and no root for your own processes.
     #[command(after_help = risk::EXAMPLES)]
@@ -131,9 +132,9 @@ pub enum Command {
     Show(ShowArgs),
     /// Print stored reports as JSON.
     Export(ExportArgs),
-    /// Detach the probes that `--pin DIR` left attached, and remove the pins.
+    /// Detach the probes that --pin left attached.
     ///
-    /// Unreported kills are lost.
+    /// Also removes the pins. Unreported kills are lost.
     #[command(after_help = UNPIN_EXAMPLES)]
     Unpin {
         /// Directory given to --pin.

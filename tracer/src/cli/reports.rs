@@ -6,7 +6,7 @@ use super::{ColorArgs, Destination};
 
 #[derive(Args, Clone, Debug, Default)]
 pub struct OutputArgs {
-    /// Print in this format: text, json or events.
+    /// Set the format: text, json or events.
     ///
     /// text prints a block per invocation. json prints one object per line; its keys are stable
     /// (`oomwhy schema`). events prints every decoded kernel event as it comes, for debugging.
@@ -63,12 +63,14 @@ pub struct SelectArgs {
 /// How command lines are shown. They can hold secrets.
 #[derive(Args, Clone, Debug, Default)]
 pub struct PrivacyArgs {
-    /// Omit command lines from every output, and from --record.
+    /// Omit command lines everywhere.
+    ///
+    /// From every output, and from --record.
     #[arg(long)]
     pub no_cmdline: bool,
-    /// Mask what matches REGEX in command lines, in every output.
+    /// Mask what matches REGEX in command lines.
     ///
-    /// The arguments are joined with blanks before the match. If the expression has a capture
+    /// Applies to every output. The arguments are joined with blanks before the match. If the expression has a capture
     /// group, only that group is masked, e.g. '--password[= ](\S+)'. --record is not masked.
     #[arg(long, value_name = "REGEX", allow_hyphen_values = true, conflicts_with = "no_cmdline")]
     pub redact: Option<String>,
