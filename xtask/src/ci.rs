@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use crate::toolchain::{EbpfToolchain, TARGET};
-use crate::{process, setup, test, workspace};
+use crate::{checks, process, setup, test, workspace};
 
 /// What is built for this machine.
 const HOST: [&str; 3] = ["--workspace", "--exclude", "oomwhy-ebpf"];
@@ -20,6 +20,7 @@ type Step = (&'static str, fn() -> Result<()>);
 const STEPS: &[Step] = &[
     ("setup", setup::for_ci),
     ("format", format),
+    ("checks", checks::run),
     ("clippy", clippy),
     ("clippy (eBPF)", clippy_ebpf),
     ("dependencies", dependencies),

@@ -11,7 +11,7 @@ use oomwhy_tests::plan::{self, Plan};
 
 use crate::initramfs::{Archives, Initramfs, Source};
 use crate::vm::{Clock, Machine};
-use crate::{kernels, process, workspace};
+use crate::{checks, kernels, process, workspace};
 
 /// The scenarios whose recordings and reports are kept.
 const KEPT: &[&str] =
@@ -57,6 +57,7 @@ fn reduce_btf(kernel: &Kernel, initramfs: &Initramfs, oomwhy: &Path, results: &P
     };
     machine.boot()?;
     let btf = machine.results.join("host_facts/btf/vmlinux");
+    checks::kernel_proto::record(&btf, &kernel.name)?;
     let reduced = process::output_bytes(Command::new(oomwhy).arg("reduced-btf").arg(btf))
         .with_context(|| format!("the BTF of kernel {} cannot be reduced", kernel.name))?;
     let target = workspace::root().join("tests/fixtures/btf").join(format!("{}.btf", kernel.name));

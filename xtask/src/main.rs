@@ -9,6 +9,7 @@ mod apt;
 mod apt_sources;
 mod bench;
 mod busybox;
+mod checks;
 mod ci;
 mod containers;
 mod debian_root;

@@ -88,7 +88,10 @@ fn reaper(what: u32, tid: i32) {
     });
 }
 
-// kernel-proto: include/trace/events/sched.h sched_process_exit(struct task_struct *p, ...)
+// kernel-proto (before 6.18): include/trace/events/sched.h sched_process_exit(
+//               struct task_struct *p)
+// kernel-proto (from 6.18): include/trace/events/sched.h sched_process_exit(
+//               struct task_struct *p, bool group_dead)
 #[btf_tracepoint]
 fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     exited::<Argument>(ctx.arg(0));

@@ -27,7 +27,8 @@ use crate::{
     record,
 };
 
-// kernel-proto: include/trace/events/oom.h mark_victim(struct task_struct *task, uid_t uid)
+// kernel-proto (from 5.10): include/trace/events/oom.h mark_victim(struct task_struct *task,
+//               uid_t uid)
 #[btf_tracepoint]
 fn alone_task(ctx: BtfTracePointContext) -> i32 {
     tell::<_, Argument>(&ctx, ctx.arg(0));
@@ -41,7 +42,8 @@ fn raw_alone_task(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-// kernel-proto: include/trace/events/oom.h mark_victim(int pid), before 6.9 and its back-ports
+// kernel-proto (before 5.10): include/trace/events/oom.h mark_victim(int pid)
+// It has had a task since 6.9, and since the stable releases that took this over.
 #[raw_tracepoint]
 fn raw_alone_pid(ctx: RawTracePointContext) -> i32 {
     let tid = ctx.arg::<i32>(0);
@@ -55,7 +57,7 @@ fn raw_alone_pid(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-// kernel-proto: the record of the same tracepoint
+// The record of the same tracepoint, which has no prototype.
 #[tracepoint]
 fn record_alone(ctx: TracePointContext) -> u32 {
     if let Some(record) = Object::<Untyped>::new(ctx.as_ptr().cast::<u8>().cast_const())

@@ -48,8 +48,8 @@ fn oom_evaluate_task_ret(ctx: FExitContext) -> i32 {
     0
 }
 
-// kernel-proto: long oom_badness(struct task_struct *p, ...)
-//               int oom_evaluate_task(struct task_struct *task, ...)
+// kernel-proto: mm/oom_kill.c long oom_badness(struct task_struct *p, unsigned long totalpages)
+// kernel-proto: mm/oom_kill.c int oom_evaluate_task(struct task_struct *task, void *arg)
 //
 // At either: who is weighed, for the return, which has no arguments.
 #[kprobe]
@@ -60,8 +60,8 @@ fn kprobe_candidate(ctx: ProbeContext) -> u32 {
     0
 }
 
-// kernel-proto: long oom_badness(...), or the part of it that the selection loop calls: a part may
-//               have other arguments, but it has the points
+// kernel-proto: mm/oom_kill.c long oom_badness(struct task_struct *p, unsigned long totalpages)
+// Or the part of it that the selection loop calls. It may have other arguments, but returns points.
 #[kretprobe]
 fn kretprobe_oom_badness(ctx: RetProbeContext) -> u32 {
     if let Some(state) = own_invocation()
@@ -72,7 +72,7 @@ fn kretprobe_oom_badness(ctx: RetProbeContext) -> u32 {
     0
 }
 
-// kernel-proto: int oom_evaluate_task(struct task_struct *task, void *arg)
+// kernel-proto: mm/oom_kill.c int oom_evaluate_task(struct task_struct *task, void *arg)
 #[kretprobe]
 fn kretprobe_oom_evaluate_task(_ctx: RetProbeContext) -> u32 {
     if let Some(state) = own_invocation()

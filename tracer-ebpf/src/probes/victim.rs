@@ -20,7 +20,8 @@ use crate::{
     record, threads,
 };
 
-// kernel-proto: mm/oom_kill.c void __oom_kill_process(struct task_struct *victim, const char *)
+// kernel-proto: mm/oom_kill.c void __oom_kill_process(struct task_struct *victim,
+//               const char *message)
 #[fentry]
 fn oom_kill_task(ctx: FEntryContext) -> i32 {
     if let Some(state) = own_invocation() {
@@ -60,7 +61,8 @@ fn shot<O: Origin>(state: &mut State, task: *const u8) {
     }
 }
 
-// kernel-proto: include/trace/events/oom.h mark_victim(struct task_struct *task, uid_t uid)
+// kernel-proto (from 5.10): include/trace/events/oom.h mark_victim(struct task_struct *task,
+//               uid_t uid)
 #[btf_tracepoint]
 fn mark_victim_task(ctx: BtfTracePointContext) -> i32 {
     probe_log!(&ctx, "mark_victim");
@@ -85,7 +87,8 @@ fn raw_mark_victim_task(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-// kernel-proto: include/trace/events/oom.h mark_victim(int pid), before 6.9 and its back-ports
+// kernel-proto (before 5.10): include/trace/events/oom.h mark_victim(int pid)
+// It has had a task since 6.9, and since the stable releases that took this over.
 #[btf_tracepoint]
 fn mark_victim_pid(ctx: BtfTracePointContext) -> i32 {
     if let Some(state) = own_invocation() {
