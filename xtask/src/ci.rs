@@ -89,7 +89,8 @@ fn clippy_ebpf() -> Result<()> {
 
 fn dependencies() -> Result<()> {
     // Without advisories: a new one must not break a commit that was good yesterday.
-    process::run(workspace::cargo().args(["deny", "check", "bans", "licenses", "sources"]))
+    process::run(workspace::cargo().args(["deny", "check", "bans", "licenses", "sources"]))?;
+    process::run(workspace::cargo().arg("machete"))
 }
 
 fn documentation() -> Result<()> {

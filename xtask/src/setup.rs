@@ -16,6 +16,7 @@ use crate::{process, python};
 const BPF_LINKER: Tool = Tool { name: "bpf-linker", version: "0.10.4" };
 const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2" };
 const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
+const CARGO_MACHETE: Tool = Tool { name: "cargo-machete", version: "0.9.2" };
 
 /// What building and the virtual machines need, by Debian's names. C++ and Go are those of programs
 /// whose stacks are tested.
@@ -69,7 +70,8 @@ pub(crate) fn for_ci() -> Result<()> {
     if EbpfToolchain::find() == Some(EbpfToolchain::Linked) && has_apt() {
         install_packages(&["rust-web-clippy"])?;
     }
-    install_tool(&CARGO_DENY)
+    install_tool(&CARGO_DENY)?;
+    install_tool(&CARGO_MACHETE)
 }
 
 /// What only `fuzz` needs: the sanitizers are the nightly's.
@@ -166,7 +168,8 @@ fn install_linked() -> Result<()> {
 fn install_tool(tool: &Tool) -> Result<()> {
     let Tool { name, version } = tool;
     let installed = process::output(Command::new(name).arg("--version")).unwrap_or_default();
-    if installed.split_whitespace().nth(1) == Some(version) {
+    // Most tools print their name before the version.
+    if installed.split_whitespace().last() == Some(version) {
         return Ok(());
     }
     println!("installing {name} {version}");
