@@ -59,7 +59,7 @@ pub struct Account<'a> {
 }
 
 /// Every disagreement; none if all is well.
-pub fn judge(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
+pub fn compare(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
     let log = Log::parse(account.kmsg);
     let all: Vec<Value> = report::objects(account.report).collect();
     let kills: Vec<Value> = all.iter().filter(|object| report::is_kill(object)).cloned().collect();
@@ -70,12 +70,12 @@ pub fn judge(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
     check.equal("oomwhy's exit code", account.exit.trim(), "0");
     premises(&mut check, scenario, account.facts, &log);
     check.equal("lines that are not JSON", n_malformed(account.report), 0);
-    watchers::judge(&mut check, scenario, account.watchers);
-    by_log::judge(&mut check, scenario, &log, &kills, account.watchers);
+    watchers::compare(&mut check, scenario, account.watchers);
+    by_log::compare(&mut check, scenario, &log, &kills, account.watchers);
     let case = Case { scenario, facts: account.facts };
-    tiers::judge(&mut check, case, &kills, account.watchers);
+    tiers::compare(&mut check, case, &kills, account.watchers);
     if scenario.is_lossy {
-        losses::judge(&mut check, case, &log, &all);
+        losses::compare(&mut check, case, &log, &all);
         return check.disagreements;
     }
     check.equal("reports of kills", kills.len(), log.n_invocations());
@@ -93,8 +93,8 @@ pub fn judge(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
     if TALLIED.contains(&scenario.name) {
         who::rate(&mut check, &kills);
     }
-    growth::judge(&mut check, scenario, &kills);
-    outlooks::judge(&mut check, account.watchers, &kills);
+    growth::compare(&mut check, scenario, &kills);
+    outlooks::compare(&mut check, account.watchers, &kills);
     for report in all.iter().filter(|report| report["outcome"] == "no_victim") {
         no_victim(&mut check, case, report, &log);
     }
@@ -170,10 +170,10 @@ fn one_kill(
     if let [(report, victim)] = mine.as_slice() {
         check.forbid(report);
         memory::victim(check, case.facts, report, victim, kill);
-        aftermath::judge(check, case.facts, aftermath::Death { report, victim, reports });
-        who::judge(check, case.facts, victim);
-        stacks::judge(check, report, victim);
-        who::judge(check, case.facts, &report["trigger"]);
+        aftermath::compare(check, case.facts, aftermath::Death { report, victim, reports });
+        who::compare(check, case.facts, victim);
+        stacks::compare(check, report, victim);
+        who::compare(check, case.facts, &report["trigger"]);
         check.field(report, "/message", kill.message.as_str());
         check.field(report, "/reason", invocation::reason(kill, block));
         check.field(report, "/source/drops", 0);

@@ -80,7 +80,7 @@ fn verdict(report: &Value) -> Vec<String> {
 
 fn verdict_on(report: &str, kmsg: &str, exit: &str) -> Vec<String> {
     let scenario = scenarios::find("memcg_v2").unwrap();
-    judge(scenario, &Account { facts: &facts(), kmsg, report, exit, watchers: &BTreeMap::new() })
+    compare(scenario, &Account { facts: &facts(), kmsg, report, exit, watchers: &BTreeMap::new() })
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn what_a_dying_task_gave_back_is_tolerated_on_old_kernels_only() {
             exit: "0",
             watchers: &BTreeMap::new(),
         };
-        judge(scenarios::find("memcg_v2").unwrap(), &account).len()
+        compare(scenarios::find("memcg_v2").unwrap(), &account).len()
     };
     assert_eq!(verdict_on_kernel("5.10.0-46", 31), 0);
     assert_eq!(verdict_on_kernel("5.10.0-46", 66), 1);
@@ -229,7 +229,7 @@ fn verdict_of(report: &Value, change: impl FnOnce(&mut Scenario, &mut Facts)) ->
     let watchers = BTreeMap::new();
     let account =
         Account { facts: &facts, kmsg: &kmsg, report: &report, exit: "0", watchers: &watchers };
-    judge(&scenario, &account)
+    compare(&scenario, &account)
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn swap_is_part_of_the_domain_up_to_its_limit() {
         let (report, watchers) = (report.to_string(), BTreeMap::new());
         let account =
             Account { facts: &facts, kmsg: &kmsg, report: &report, exit: "0", watchers: &watchers };
-        let disagreements = judge(scenarios::find("memcg_v2").unwrap(), &account);
+        let disagreements = compare(scenarios::find("memcg_v2").unwrap(), &account);
         disagreements.iter().any(|it| it.contains("/totalpages"))
     };
     assert!(!verdict(12288 + 100, 400, 1000));

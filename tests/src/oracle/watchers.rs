@@ -6,7 +6,7 @@ use super::check::Check;
 use crate::scenario::{Launched, Scenario, Step, Watcher};
 
 /// Each watcher ended well and printed what it shall.
-pub(super) fn judge(
+pub(super) fn compare(
     check: &mut Check,
     scenario: &Scenario,
     outputs: &BTreeMap<String, (String, String)>,
