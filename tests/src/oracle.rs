@@ -44,6 +44,9 @@ pub const BOOTS_VARIABLE: &str = "OOMWHY_VM_BOOTS";
 /// The file that says why a boot left no results.
 pub const BOOT_ERROR: &str = "boot-error.txt";
 
+/// The outcome of an invocation that found nobody to kill.
+const NO_VICTIM: &str = "no_victim";
+
 /// What a scenario left behind.
 pub struct Account<'a> {
     /// What the guest knows.
@@ -70,7 +73,7 @@ pub fn compare(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
     check.equal("oomwhy's exit code", account.exit.trim(), "0");
     premises(&mut check, scenario, account.facts, &log);
     check.equal("lines that are not JSON", n_malformed(account.report), 0);
-    watchers::compare(&mut check, scenario, account.watchers);
+    watchers::compare(&mut check, scenario, &log, account.watchers);
     by_log::compare(&mut check, scenario, &log, &kills, account.watchers);
     let case = Case { scenario, facts: account.facts };
     tiers::compare(&mut check, case, &kills, account.watchers);
@@ -79,7 +82,7 @@ pub fn compare(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
         return check.disagreements;
     }
     check.equal("reports of kills", kills.len(), log.n_invocations());
-    expected::reports(&mut check, scenario, &all);
+    expected::reports(&mut check, scenario, &log, &all);
     counts::memory_events(&mut check, scenario, account.facts, &log, &kills);
     for block in &log.blocks {
         for kill in &block.kills {
@@ -95,7 +98,7 @@ pub fn compare(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
     }
     growth::compare(&mut check, scenario, &kills);
     outlooks::compare(&mut check, account.watchers, &kills);
-    for report in all.iter().filter(|report| report["outcome"] == "no_victim") {
+    for report in all.iter().filter(|report| report["outcome"] == NO_VICTIM) {
         no_victim(&mut check, case, report, &log);
     }
     check.disagreements
@@ -192,7 +195,7 @@ fn one_kill(
 /// about the first, whose block is the one that fits.
 fn no_victim(check: &mut Check, case: Case<'_>, report: &Value, log: &Log) {
     let mut nearest = vec!["no block of the kernel's log has its trigger".to_owned()];
-    let blocks = log.blocks.iter().filter(|block| block.kills.is_empty());
+    let blocks = log.without_victim();
     let verdicts = blocks.filter(|block| invocation::is_trigger(report, block)).map(|block| {
         let mut check = Check::default();
         check.forbid(report);

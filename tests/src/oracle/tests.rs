@@ -303,3 +303,43 @@ fn a_candidate_that_may_not_be_killed_needs_the_reason_of_the_scenario() {
     assert_eq!(refused(&[("sleep", "vfork")]), Vec::<String>::new());
     assert_eq!(refused(&[("sleep", "oom_skip")]).len(), 2);
 }
+
+/// The log of `memcg_v2` with a second invocation by the same task, which finds nobody to kill, and
+/// the report of that invocation.
+fn retry() -> (String, Value) {
+    let kmsg = kmsg();
+    let block = kmsg.lines().filter(|line| {
+        !["oom-kill:", "Killed process", "oom_reaper"].iter().any(|word| line.contains(word))
+    });
+    let block: Vec<&str> = block.collect();
+    let mut quiet = report();
+    quiet["outcome"] = json!("no_victim");
+    for key in ["victims", "reason", "message"] {
+        quiet.as_object_mut().unwrap().remove(key);
+    }
+    for candidate in quiet["candidates"]["list"].as_array_mut().unwrap() {
+        candidate["chosen"] = json!(false);
+    }
+    (format!("{kmsg}\n{}\n", block.join("\n")), quiet)
+}
+
+#[test]
+fn retry_without_victim_is_accepted_if_the_log_has_it() {
+    let (log, quiet) = retry();
+    let both = format!("{}\n{quiet}\n", report());
+    assert_eq!(verdict_on(&both, &log, "0"), Vec::<String>::new());
+    let mut wrong = quiet.clone();
+    wrong["trigger"]["comm"] = json!("other");
+    let found = verdict_on(&format!("{}\n{wrong}\n", report()), &log, "0");
+    assert_eq!(found.len(), 1, "{found:?}");
+}
+
+#[test]
+fn retry_without_victim_is_found_if_log_or_report_lacks_it() {
+    let (log, quiet) = retry();
+    let one = report().to_string();
+    assert_eq!(verdict_on(&one, &log, "0").len(), 1);
+    let twice = format!("{one}\n{quiet}\n{quiet}\n");
+    assert_eq!(verdict_on(&twice, &log, "0").len(), 1);
+    assert_ne!(verdict_on(&format!("{one}\n{quiet}\n"), &kmsg(), "0"), Vec::<String>::new());
+}
