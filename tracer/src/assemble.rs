@@ -12,6 +12,8 @@ mod context;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use oomwhy_common::maps::RUN_ENDS_AFTER_NS;
+
 pub use self::{
     aftermath::{Aftermath, Aftermaths, Visible, is_left},
     context::TaskContext,
@@ -30,8 +32,6 @@ use crate::{
 pub const RUN_SETTLES_AFTER_NS: u64 = 1_000_000_000;
 /// A run that does not settle is reported after this time, and again at most this often. ns.
 pub const RUN_REPORTED_EVERY_NS: u64 = 10_000_000_000;
-/// Silence after which a run is over: the kernel side counts on in the same run until then. ns.
-const RUN_ENDS_AFTER_NS: u64 = 10_000_000_000;
 /// The exit of a victim whose memory is back is waited for no longer: it went unseen. ns.
 const EXIT_FOLLOWS_WITHIN_NS: u64 = 2_000_000_000;
 /// An invocation that is still open after this time has lost its end. Long, because the kernel may
