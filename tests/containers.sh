@@ -103,7 +103,7 @@ podman_kills() {
     say "podman has the image"
     podman="inside podman run --rm --network none --log-driver none"
     $podman --name hungry-python --memory 64m --volume /usr:/usr:ro localhost/hog:1 \
-        /usr/bin/python3 -X perf /grower.py 200
+        /usr/bin/python3 -X perf /leak.py 200
     ended hungry-python $?
     # Nothing but its addresses is known of it when it is gone: it shall take a while to go.
     $podman --name hungry-go --memory 256m localhost/hog:1 /bin/go 800
@@ -162,7 +162,7 @@ containerd_kills() {
         --annotation io.kubernetes.cri.sandbox-name=shop-0 \
         --annotation io.kubernetes.cri.sandbox-namespace=shop \
         --mount type=bind,src=/usr,dst=/usr,options=rbind:ro \
-        /image $NODE_ID /usr/bin/node --perf-basic-prof /grower.js 400
+        /image $NODE_ID /usr/bin/node --perf-basic-prof /leak.js 400
     ended hungry-node $?
     $B ln -s nowhere $ROOT/var/log/containers/queue-1_shop_worker-$RUST_ID.log
     $ctr --memory-limit $((64 * MIB)) --cgroup /kubepods/pod$POD_UID/$RUST_ID \

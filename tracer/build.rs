@@ -12,7 +12,7 @@ use object::{
 
 /// Of one day, because compilers differ in what the verifier must walk: with that of 2026-04-20
 /// `oom_kill_process` takes 292,000 instructions on 6.1, with this one 122,000.
-/// `xtask/src/toolchain.rs` installs it.
+/// `xtask/src/install/toolchain.rs` installs it.
 const NIGHTLY: &str = "nightly-2026-10-30";
 
 /// What to do when neither is there.

@@ -7,8 +7,8 @@ use crate::report;
 
 /// The reports, among the results of the boot.
 pub const REPORTS: &str = "reports.jsonl";
-/// oomwhy's stderr.
-pub const SAID: &str = "said.txt";
+/// The stderr of oomwhy, among the results of the boot.
+pub const STDERR: &str = "said.txt";
 
 /// A container that dies.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct Expected {
     /// The limit that it outgrows, MiB.
     limit_mib: u64,
     /// Functions of the trigger's user stack, innermost first, as their names begin.
-    grows_in: &'static [&'static str],
+    allocates_in: &'static [&'static str],
     /// The file of the innermost frame, where it is in one.
     file: Option<&'static str>,
     /// The thread that took the memory is the one that tells where the victim was: there is no other.
@@ -42,7 +42,7 @@ pub const EXPECTED: &[Expected] = &[
         image: Some("localhost/hog:1"),
         pod: None,
         limit_mib: 256,
-        grows_in: &["main.growInGo", "main.outerInGo", "main.main"],
+        allocates_in: &["main.growInGo", "main.outerInGo", "main.main"],
         file: Some("/bin/go"),
         has_one_thread: false,
     },
@@ -54,7 +54,7 @@ pub const EXPECTED: &[Expected] = &[
         image: Some("localhost/hog:1"),
         pod: None,
         limit_mib: 64,
-        grows_in: &[],
+        allocates_in: &[],
         file: Some("/usr/bin/python3.13"),
         has_one_thread: true,
     },
@@ -66,9 +66,9 @@ pub const EXPECTED: &[Expected] = &[
         image: Some("localhost/hog:1"),
         pod: None,
         limit_mib: 64,
-        grows_in: &[
-            "growing::Grower<int>::grow(unsigned long)",
-            "growing::outer(void*, unsigned long)",
+        allocates_in: &[
+            "leaking::Leak<int>::grow(unsigned long)",
+            "leaking::outer(void*, unsigned long)",
             "main",
         ],
         file: Some("/bin/cpp"),
@@ -81,7 +81,7 @@ pub const EXPECTED: &[Expected] = &[
         image: Some("registry.local/web:7"),
         pod: Some(("shop", "shop-0")),
         limit_mib: 128,
-        grows_in: &["JS:*growInNode"],
+        allocates_in: &["JS:*growInNode"],
         file: None,
         has_one_thread: false,
     },
@@ -92,7 +92,7 @@ pub const EXPECTED: &[Expected] = &[
         image: None,
         pod: Some(("shop", "queue-1")),
         limit_mib: 64,
-        grows_in: &["grower::grow_in_rust", "grower::main"],
+        allocates_in: &["leak::grow_in_rust", "leak::main"],
         file: Some("/bin/rust"),
         has_one_thread: true,
     },
@@ -103,16 +103,16 @@ pub const EXPECTED: &[Expected] = &[
         image: Some("hog:1"),
         pod: None,
         limit_mib: 512,
-        grows_in: &["grow_in_c", "outer_in_c", "grow", "main"],
+        allocates_in: &["grow_in_c", "outer_in_c", "grow", "main"],
         file: Some("/bin/c-static-pie"),
         has_one_thread: true,
     },
 ];
 
 /// What is wrong with the reports.
-pub fn judge(reports: &str) -> Vec<String> {
+pub fn compare(reports: &str) -> Vec<String> {
     let kills: Vec<Value> = report::objects(reports).filter(report::is_kill).collect();
-    let mut problems: Vec<String> = EXPECTED.iter().flat_map(|it| it.judge(&kills)).collect();
+    let mut problems: Vec<String> = EXPECTED.iter().flat_map(|it| it.compare(&kills)).collect();
     if kills.len() != EXPECTED.len() {
         problems.push(format!("{} kills are reported, not {}", kills.len(), EXPECTED.len()));
     }
@@ -120,7 +120,7 @@ pub fn judge(reports: &str) -> Vec<String> {
 }
 
 impl Expected {
-    fn judge(&self, kills: &[Value]) -> Vec<String> {
+    fn compare(&self, kills: &[Value]) -> Vec<String> {
         let Some(kill) = kills.iter().find(|kill| kill["victims"][0]["comm"] == self.comm) else {
             return vec![format!("no report of {} in a container of {}", self.comm, self.runtime)];
         };
@@ -171,7 +171,7 @@ impl Expected {
     }
 
     fn grew_in(&self, stack: &Value) -> bool {
-        let named = self.grows_in.iter().enumerate().all(|(index, function)| {
+        let named = self.allocates_in.iter().enumerate().all(|(index, function)| {
             let symbol = stack[index]["symbol"].as_str().unwrap_or_default();
             symbol.starts_with(function)
         });
@@ -183,7 +183,7 @@ impl Expected {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{EXPECTED, Expected, POD_UID, judge};
+    use super::{EXPECTED, Expected, POD_UID, compare};
 
     fn report(of: &Expected) -> Value {
         let mut container = json!({
@@ -198,7 +198,7 @@ mod tests {
             }
         }
         let frame = |symbol: &&str| json!({ "symbol": symbol, "file": of.file });
-        let functions = if of.grows_in.is_empty() { &[""] } else { of.grows_in };
+        let functions = if of.allocates_in.is_empty() { &[""] } else { of.allocates_in };
         let stack: Vec<Value> = functions.iter().map(frame).collect();
         let task = json!({ "comm": of.comm, "container": container, "user_stack": stack });
         json!({
@@ -209,7 +209,7 @@ mod tests {
 
     fn problems(reports: &[Value]) -> usize {
         let lines: Vec<String> = reports.iter().map(Value::to_string).collect();
-        judge(&lines.join("\n")).len()
+        compare(&lines.join("\n")).len()
     }
 
     #[test]

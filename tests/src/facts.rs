@@ -58,6 +58,29 @@ pub struct Facts {
     pub oom_kills_after: u64,
     /// What did not go as planned.
     pub problems: Vec<String>,
+    /// How long its parts took.
+    #[serde(default)]
+    pub seconds: Seconds,
+}
+
+/// The duration of the parts of a scenario, by the guest's clock.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub struct Seconds {
+    /// Until oomwhy traces.
+    pub start: f32,
+    /// Until all steps are done.
+    pub steps: f32,
+    /// Until all kills are reported.
+    pub reports: f32,
+    /// Until oomwhy has ended and the cgroups are removed.
+    pub end: f32,
+}
+
+impl Seconds {
+    /// All parts together.
+    pub fn total(&self) -> f32 {
+        self.start + self.steps + self.reports + self.end
+    }
 }
 
 impl Facts {

@@ -171,6 +171,11 @@ impl Log {
         self.blocks.iter().flat_map(|block| &block.kills).chain(&self.bare_kills)
     }
 
+    /// The invocations that found nobody to kill. The kernel prints a block of each.
+    pub fn without_victim(&self) -> impl Iterator<Item = &Block> {
+        self.blocks.iter().filter(|block| block.kills.is_empty())
+    }
+
     /// The number of invocations that killed.
     pub fn n_invocations(&self) -> usize {
         let with_block = self.blocks.iter().filter(|block| !block.kills.is_empty()).count();
@@ -178,9 +183,9 @@ impl Log {
     }
 }
 
-/// Where in a block the reader is.
+/// The part of a block that comes next.
 #[derive(Default)]
-enum Place {
+enum ParserState {
     #[default]
     Anywhere,
     /// Among the statistics.
@@ -192,7 +197,7 @@ enum Place {
 #[derive(Default)]
 struct Reader {
     log: Log,
-    place: Place,
+    state: ParserState,
 }
 
 impl Reader {
@@ -214,15 +219,15 @@ impl Reader {
     fn line(&mut self, line: &str) {
         if let Some(trigger) = lines::trigger(line) {
             self.log.blocks.push(Block { trigger, ..Block::default() });
-            self.place = Place::Anywhere;
+            self.state = ParserState::Anywhere;
         } else if let Some(kill) = lines::kill(line) {
             self.kill(kill);
         } else if let Some(reaped) = lines::reaped(line) {
             self.log.reaped.push(reaped);
         } else if let Some(block) = self.log.blocks.last_mut() {
-            let next = block_line(block, &self.place, line);
-            if let Some(place) = next {
-                self.place = place;
+            let next = block_line(block, &self.state, line);
+            if let Some(state) = next {
+                self.state = state;
             }
         }
     }
@@ -255,18 +260,18 @@ impl Block {
     }
 }
 
-/// Reads a line that only means something within a block; returns the new place if it changes.
-fn block_line(block: &mut Block, place: &Place, line: &str) -> Option<Place> {
+/// Reads a line that only means something within a block; returns the new state if it changes.
+fn block_line(block: &mut Block, state: &ParserState, line: &str) -> Option<ParserState> {
     if let Some(summary) = lines::summary(line) {
         block.summary = Some(summary);
-        return Some(Place::Anywhere);
+        return Some(ParserState::Anywhere);
     }
     if let Some(header) = lines::tasks_header(line) {
-        return Some(Place::Tasks(header));
+        return Some(ParserState::Tasks(header));
     }
     if let Some(path) = lines::stat_header(line) {
         block.stat_path = Some(path);
-        return Some(Place::Stat);
+        return Some(ParserState::Stat);
     }
     if let Some(tid) = lines::trigger_tid(line) {
         block.trigger.tid.get_or_insert(tid);
@@ -280,9 +285,9 @@ fn block_line(block: &mut Block, place: &Place, line: &str) -> Option<Place> {
         *block.present_kib.entry(node).or_default() += kib;
     } else if lines::is_group(line) {
         block.is_group = true;
-    } else if let (Place::Tasks(header), Some(_)) = (place, line.strip_prefix('[')) {
+    } else if let (ParserState::Tasks(header), Some(_)) = (state, line.strip_prefix('[')) {
         block.tasks.extend(lines::task(header, line));
-    } else if let (Place::Stat, Some((name, value))) = (place, lines::stat(line)) {
+    } else if let (ParserState::Stat, Some((name, value))) = (state, lines::stat(line)) {
         block.stat.insert(name, value);
     }
     None

@@ -44,6 +44,9 @@ pub const BOOTS_VARIABLE: &str = "OOMWHY_VM_BOOTS";
 /// The file that says why a boot left no results.
 pub const BOOT_ERROR: &str = "boot-error.txt";
 
+/// The outcome of an invocation that found nobody to kill.
+const NO_VICTIM: &str = "no_victim";
+
 /// What a scenario left behind.
 pub struct Account<'a> {
     /// What the guest knows.
@@ -59,7 +62,7 @@ pub struct Account<'a> {
 }
 
 /// Every disagreement; none if all is well.
-pub fn judge(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
+pub fn compare(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
     let log = Log::parse(account.kmsg);
     let all: Vec<Value> = report::objects(account.report).collect();
     let kills: Vec<Value> = all.iter().filter(|object| report::is_kill(object)).cloned().collect();
@@ -70,16 +73,16 @@ pub fn judge(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
     check.equal("oomwhy's exit code", account.exit.trim(), "0");
     premises(&mut check, scenario, account.facts, &log);
     check.equal("lines that are not JSON", n_malformed(account.report), 0);
-    watchers::judge(&mut check, scenario, account.watchers);
-    by_log::judge(&mut check, scenario, &log, &kills, account.watchers);
+    watchers::compare(&mut check, scenario, &log, account.watchers);
+    by_log::compare(&mut check, scenario, &log, &kills, account.watchers);
     let case = Case { scenario, facts: account.facts };
-    tiers::judge(&mut check, case, &kills, account.watchers);
+    tiers::compare(&mut check, case, &kills, account.watchers);
     if scenario.is_lossy {
-        losses::judge(&mut check, case, &log, &all);
+        losses::compare(&mut check, case, &log, &all);
         return check.disagreements;
     }
     check.equal("reports of kills", kills.len(), log.n_invocations());
-    expected::reports(&mut check, scenario, &all);
+    expected::reports(&mut check, scenario, &log, &all);
     counts::memory_events(&mut check, scenario, account.facts, &log, &kills);
     for block in &log.blocks {
         for kill in &block.kills {
@@ -93,9 +96,9 @@ pub fn judge(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
     if TALLIED.contains(&scenario.name) {
         who::rate(&mut check, &kills);
     }
-    growth::judge(&mut check, scenario, &kills);
-    outlooks::judge(&mut check, account.watchers, &kills);
-    for report in all.iter().filter(|report| report["outcome"] == "no_victim") {
+    growth::compare(&mut check, scenario, &kills);
+    outlooks::compare(&mut check, account.watchers, &kills);
+    for report in all.iter().filter(|report| report["outcome"] == NO_VICTIM) {
         no_victim(&mut check, case, report, &log);
     }
     check.disagreements
@@ -170,10 +173,10 @@ fn one_kill(
     if let [(report, victim)] = mine.as_slice() {
         check.forbid(report);
         memory::victim(check, case.facts, report, victim, kill);
-        aftermath::judge(check, case.facts, aftermath::Death { report, victim, reports });
-        who::judge(check, case.facts, victim);
-        stacks::judge(check, report, victim);
-        who::judge(check, case.facts, &report["trigger"]);
+        aftermath::compare(check, case.facts, aftermath::Death { report, victim, reports });
+        who::compare(check, case.facts, victim);
+        stacks::compare(check, report, victim);
+        who::compare(check, case.facts, &report["trigger"]);
         check.field(report, "/message", kill.message.as_str());
         check.field(report, "/reason", invocation::reason(kill, block));
         check.field(report, "/source/drops", 0);
@@ -192,7 +195,7 @@ fn one_kill(
 /// about the first, whose block is the one that fits.
 fn no_victim(check: &mut Check, case: Case<'_>, report: &Value, log: &Log) {
     let mut nearest = vec!["no block of the kernel's log has its trigger".to_owned()];
-    let blocks = log.blocks.iter().filter(|block| block.kills.is_empty());
+    let blocks = log.without_victim();
     let verdicts = blocks.filter(|block| invocation::is_trigger(report, block)).map(|block| {
         let mut check = Check::default();
         check.forbid(report);

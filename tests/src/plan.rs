@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::bench::Bench;
 use crate::matrix::Kernel;
 use crate::scenario::Scenario;
-use crate::scenarios;
+use crate::{scenarios, support};
 
 /// Where the plan lies in the guest.
 pub const GUEST_PATH: &str = "/plan.json";
@@ -193,7 +193,13 @@ const BOOTS: &[Boot] = &[
         memory_mib: 1024,
         // A disk, whose page cache is filled.
         swap_mib: 64,
-        scenarios: &["grown_below", "shapes", "taken", "taken_in_huge_pages", "outlook"],
+        scenarios: &[
+            "grown_below",
+            "shapes",
+            "alloc_fixed",
+            "alloc_fixed_in_huge_pages",
+            "outlook",
+        ],
         ..PLAIN
     },
     // Who runs it, and where.
@@ -234,6 +240,15 @@ pub fn boots(kernel: &Kernel, names: &[String]) -> impl Iterator<Item = &'static
         .filter(move |boot| names.is_empty() || names.iter().any(|name| name == boot.name))
 }
 
+/// How many comparisons `cargo xtask test` makes with the boots of a kernel.
+pub fn n_comparisons(kernel: &Kernel) -> usize {
+    let of_boot = |boot: &Boot| {
+        // The support table is compared with what the boot saw.
+        boot.scenarios_on(kernel).count() + usize::from(boot.name == support::BOOT)
+    };
+    boots(kernel, &[]).map(of_boot).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -253,7 +268,7 @@ mod tests {
         let needs = |names: &[&str]| {
             Plan::Scenarios(names.iter().copied().map(str::to_owned).collect()).needs_python()
         };
-        assert!(needs(&["memcg_v2", "taken"]) && needs(&["taken_in_huge_pages"]));
+        assert!(needs(&["memcg_v2", "alloc_fixed"]) && needs(&["alloc_fixed_in_huge_pages"]));
         assert!(!needs(&["stacks", "memcg_v2"]) && !Plan::HostFacts.needs_python());
     }
 

@@ -11,7 +11,7 @@ pub struct Program {
     /// Options of the compiler or of the interpreter.
     pub options: &'static [&'static str],
     /// The functions that it takes memory in, innermost first.
-    pub grows_in: &'static [&'static str],
+    pub allocates_in: &'static [&'static str],
     /// Likewise where it rests.
     pub rests_in: &'static [&'static str],
     /// What stands before the workload's words on its command line: the interpreter's.
@@ -33,60 +33,60 @@ const RESTS: &[&str] = &["rest_in_c"];
 pub const PROGRAMS: &[Program] = &[
     Program {
         name: "c-static",
-        source: "grower.c",
+        source: "leak.c",
         options: &["-static", "-no-pie", "-O0"],
-        grows_in: FRAME_POINTERS,
+        allocates_in: FRAME_POINTERS,
         rests_in: RESTS,
         words: &[],
     },
     Program {
         name: "c-static-pie",
-        source: "grower.c",
+        source: "leak.c",
         options: &["-static-pie", "-O0"],
-        grows_in: FRAME_POINTERS,
+        allocates_in: FRAME_POINTERS,
         rests_in: RESTS,
         words: &[],
     },
     Program {
         name: "c-dynamic",
-        source: "grower.c",
+        source: "leak.c",
         options: &["-pie", "-O0"],
-        grows_in: FRAME_POINTERS,
+        allocates_in: FRAME_POINTERS,
         rests_in: RESTS,
         words: &[],
     },
     // Where it was is known in any case, who called is not.
     Program {
         name: "c-no-fp",
-        source: "grower.c",
+        source: "leak.c",
         options: &["-static", "-no-pie", "-fomit-frame-pointer"],
-        grows_in: &["grow_in_c"],
+        allocates_in: &["grow_in_c"],
         rests_in: RESTS,
         words: &[],
     },
     Program {
         name: "c-made",
-        source: "grower.c",
+        source: "leak.c",
         options: &["-static-pie", "-DMADE"],
-        grows_in: &["made_at_run_time"],
+        allocates_in: &["made_at_run_time"],
         rests_in: RESTS,
         words: &[],
     },
     Program {
         name: "rust",
-        source: "grower.rs",
+        source: "leak.rs",
         options: RUST,
-        grows_in: &["grower::grow_in_rust", "grower::main"],
+        allocates_in: &["leak::grow_in_rust", "leak::main"],
         rests_in: &[],
         words: &[],
     },
     Program {
         name: "cpp",
-        source: "grower.cc",
+        source: "leak.cc",
         options: &["-static", "-no-pie", "-O0"],
-        grows_in: &[
-            "growing::Grower<int>::grow(unsigned long)",
-            "growing::outer(void*, unsigned long)",
+        allocates_in: &[
+            "leaking::Leak<int>::grow(unsigned long)",
+            "leaking::outer(void*, unsigned long)",
             "main",
         ],
         rests_in: &[],
@@ -96,59 +96,63 @@ pub const PROGRAMS: &[Program] = &[
     // what process they are of. For the containers: named only by who is there in time.
     Program {
         name: "go",
-        source: "grower.go",
+        source: "leak.go",
         options: &[],
-        grows_in: &["main.growInGo", "main.outerInGo", "main.main", "runtime.main"],
+        allocates_in: &["main.growInGo", "main.outerInGo", "main.main", "runtime.main"],
         rests_in: &[],
         words: &[],
     },
     Program {
-        name: "c-takes",
-        source: "taker.c",
-        options: TAKES,
-        grows_in: &["touch_pages", "until_killed", "main"],
+        name: "c-alloc",
+        source: "alloc_fixed.c",
+        options: ALLOC_FIXED,
+        allocates_in: &["touch_pages", "until_killed", "main"],
         rests_in: &[],
         words: &[],
     },
     Program {
-        name: "cpp-takes",
-        source: "taker.cpp",
-        options: TAKES,
-        grows_in: &[
-            "takes::touch_pages(char volatile*, unsigned long)",
-            "takes::until_killed()",
+        name: "cpp-alloc",
+        source: "alloc_fixed.cpp",
+        options: ALLOC_FIXED,
+        allocates_in: &[
+            "alloc_fixed::touch_pages(char volatile*, unsigned long)",
+            "alloc_fixed::until_killed()",
             "main",
         ],
         rests_in: &[],
         words: &[],
     },
     Program {
-        name: "rust-takes",
-        source: "taker.rs",
+        name: "rust-alloc",
+        source: "alloc_fixed.rs",
         options: RUST,
-        grows_in: &["taker::touch_pages", "taker::until_killed", "taker::main"],
+        allocates_in: &[
+            "alloc_fixed::touch_pages",
+            "alloc_fixed::until_killed",
+            "alloc_fixed::main",
+        ],
         rests_in: &[],
         words: &[],
     },
     Program {
-        name: "py-takes",
-        source: "taker.py",
+        name: "py-alloc",
+        source: "alloc_fixed.py",
         options: &[],
-        grows_in: &["py::until_killed:", "py::main:"],
+        allocates_in: &["py::until_killed:", "py::main:"],
         rests_in: &[],
         // Alone with what it finds, nothing written but its perf map.
-        words: &["-I", "-S", "-B", "-X", "perf", "/programs/taker.py"],
+        words: &["-I", "-S", "-B", "-X", "perf", "/programs/alloc_fixed.py"],
     },
 ];
 
-const TAKES: &[&str] = &["-static", "-O0"];
+const ALLOC_FIXED: &[&str] = &["-static", "-O0"];
 const RUST: &[&str] =
     &["-Copt-level=2", "-Ctarget-feature=+crt-static", "-Cforce-frame-pointers=yes"];
 
 /// The functions in which a program takes the amount that it is told: the same in each.
-pub fn takes_in(name: &str) -> Option<&'static [&'static str]> {
+pub fn allocating_functions(name: &str) -> Option<&'static [&'static str]> {
     match name {
-        "c-takes" => Some(&[
+        "c-alloc" => Some(&[
             "by_file",
             "by_mmap",
             "in_child",
@@ -158,8 +162,8 @@ pub fn takes_in(name: &str) -> Option<&'static [&'static str]> {
             "shared",
             "in_thread",
         ]),
-        "cpp-takes" => Some(&["by_new", "by_vector", "by_template", "in_method"]),
-        "rust-takes" => Some(&[
+        "cpp-alloc" => Some(&["by_new", "by_vector", "by_template", "in_method"]),
+        "rust-alloc" => Some(&[
             "by_disk",
             "by_mmap",
             "in_child",
@@ -172,7 +176,7 @@ pub fn takes_in(name: &str) -> Option<&'static [&'static str]> {
             "in_thread",
         ]),
         // All below copy_on_write is in_child's; the child calls it by what its parent had made.
-        "py-takes" => Some(&[
+        "py-alloc" => Some(&[
             "by_file",
             "by_mmap",
             "copy_on_write",

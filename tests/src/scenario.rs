@@ -23,8 +23,9 @@ pub struct Scenario {
     /// Candidates that may not be killed for another reason than their oom_score_adj: name and
     /// `why_not`.
     pub refused: &'static [(&'static str, &'static str)],
-    /// What the reports say beyond what the kernel's log says. An outcome that is not listed must
-    /// not come, but for `killed` and what comes or not by timing alone ([`BY_TIMING`]).
+    /// The content of reports beyond the kernel's log. An outcome that is not listed must not come,
+    /// except for `killed`, for `no_victim` if the log has such an invocation, and for outcomes that
+    /// depend on timing ([`BY_TIMING`]).
     pub reports: &'static [Expected],
     /// Options of oomwhy, besides those that every scenario has.
     pub options: &'static [&'static str],
@@ -34,7 +35,7 @@ pub struct Scenario {
     pub is_lossy: bool,
 }
 
-/// Outcomes that other members of a memcg may or may not meet while a victim dies.
+/// Outcomes of retries by other members of a memcg while a victim dies. The log has none of them.
 pub const BY_TIMING: &[&str] = &["victim_pending", "reclaimed"];
 
 impl Scenario {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::facts::file;
 use crate::matrix;
+use crate::page;
 use crate::report;
 use crate::scenario::{Means, Step};
 use crate::scenarios;
@@ -17,8 +18,10 @@ use crate::scenarios;
 pub const BOOT: &str = "tiers";
 const SCENARIO: &str = "tiers_memcg";
 
-const BEGIN: &str = "<!-- made by cargo xtask kernels-doc: begin -->\n";
-const END: &str = "<!-- made by cargo xtask kernels-doc: end -->\n";
+const MARKERS: [&str; 2] = [
+    "<!-- made by cargo xtask kernels-doc: begin -->\n",
+    "<!-- made by cargo xtask kernels-doc: end -->\n",
+];
 
 /// Columns, each with the keys of a report that it stands for.
 const GROUPS: &[(&str, &[&str])] = &[
@@ -58,7 +61,7 @@ const BY_PROC: &[&str] = &["victim", "its cgroup", "its memory"];
 /// Whether the table in docs/kernels.md is what this kernel's results make.
 pub fn check(results: &Path, kernel: &str) -> Result<()> {
     let text = fs::read_to_string(document())?;
-    let (_, table, _) = parts(&text)?;
+    let (_, table, _) = page::split(&text, MARKERS)?;
     for row in rows(results, kernel)? {
         ensure!(
             table.lines().any(|line| line == row),
@@ -72,7 +75,7 @@ pub fn check(results: &Path, kernel: &str) -> Result<()> {
 /// kernels whose rows were made.
 pub fn write(results: &Path) -> Result<Vec<String>> {
     let text = fs::read_to_string(document())?;
-    let (before, table, after) = parts(&text)?;
+    let (_, table, _) = page::split(&text, MARKERS)?;
     let (mut lines, mut made) = (header(), Vec::new());
     for kernel in matrix::kernels()? {
         if results.join(&kernel.name).join(BOOT).join(SCENARIO).exists() {
@@ -84,19 +87,12 @@ pub fn write(results: &Path) -> Result<Vec<String>> {
         }
     }
     let table = lines.join("\n") + "\n";
-    fs::write(document(), [before, BEGIN, &table, END, after].concat())?;
+    page::replace(&document(), MARKERS, &table)?;
     Ok(made)
 }
 
 fn document() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/kernels.md")
-}
-
-/// What is before the table, the table, and what is behind.
-fn parts(text: &str) -> Result<(&str, &str, &str)> {
-    let (before, rest) = text.split_once(BEGIN).context("docs/kernels.md has no table to fill")?;
-    let (table, after) = rest.split_once(END).context("the table in docs/kernels.md has no end")?;
-    Ok((before, table, after))
 }
 
 fn header() -> Vec<String> {
@@ -166,7 +162,7 @@ mod tests {
     #[test]
     fn the_document_has_a_table_with_every_kernel() {
         let text = fs::read_to_string(document()).unwrap();
-        let (_, table, _) = parts(&text).unwrap();
+        let (_, table, _) = page::split(&text, MARKERS).unwrap();
         for kernel in matrix::kernels().unwrap() {
             let start = format!("| {} |", kernel.name);
             assert_eq!(table.lines().filter(|line| line.starts_with(&start)).count(), 5, "{start}");

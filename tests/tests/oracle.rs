@@ -13,7 +13,7 @@ use oomwhy_tests::facts::{Facts, file};
 use oomwhy_tests::matrix::Gap;
 use oomwhy_tests::oracle::{
     Account, BOOT_ERROR, BOOTS_VARIABLE, Caught, KERNELS_VARIABLE, RESULTS_VARIABLE, TALLIED,
-    caught, judge,
+    caught, compare,
 };
 use oomwhy_tests::scenario::Step;
 use oomwhy_tests::{matrix, plan, report, scenarios, support};
@@ -123,5 +123,5 @@ fn disagreements(boot: &Path, name: &str) -> Result<Vec<String>> {
         exit: &read(file::EXIT)?,
         watchers: &watchers,
     };
-    Ok(judge(scenario, &account))
+    Ok(compare(scenario, &account))
 }

@@ -1,33 +1,20 @@
-//! oomwhy's chores. One file per verb; the files without a verb are what several verbs share:
-//! `process` (running programs), `workspace` (where things are), `toolchain` (the eBPF compiler),
-//! `apt` and `apt_sources` (kernels from Debian's archive), `initramfs`, `machine_type` and `vm`
-//! (virtual machines).
+//! The project's tasks.
+//!
+//! - `verbs/`: one file per verb
+//! - `install/`: what each verb needs (`needs.rs`), and how it is installed
+//! - `fetch/`: kernels and programs of Debian, in the cache
+//! - `vm/`: one boot of one kernel, and the guest's root file system
+//! - `checks/`: the rules of the source tree that no compiler checks
+//! - `process.rs` starts programs, `workspace.rs` has the directories and the builds
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore tells what it does")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task reports its progress")]
 
-mod apt;
-mod apt_sources;
-mod bench;
-mod busybox;
-mod ci;
-mod containers;
-mod debian_root;
-mod demo;
-mod fixtures;
-mod fuzz;
-mod guest_std;
-mod initramfs;
-mod kernels;
-mod kernels_doc;
-mod machine_type;
+mod checks;
+mod fetch;
+mod install;
 mod process;
-mod programs;
-mod python;
-mod setup;
-mod test;
-mod toolchain;
+mod verbs;
 mod vm;
-mod vm_command;
 mod workspace;
 
 use std::process::ExitCode;
@@ -35,7 +22,13 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-/// Chores of the oomwhy project.
+use install::needs;
+use verbs::{
+    bench, check, ci, containers, demo, fixtures, fuzz, kernels, kernels_doc, proof, test,
+    vm as vm_verb,
+};
+
+/// Builds, tests and measures oomwhy. Each verb first installs what it needs.
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", after_help = EXAMPLES)]
 struct Arguments {
@@ -45,16 +38,17 @@ struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  cargo xtask setup                     install what building and testing need
-  cargo xtask demo                      see a real OOM kill explained, in a virtual machine
-  cargo xtask test --kernel 6.12        unit tests, then real kills on one kernel
-  cargo xtask bench                     what oomwhy costs, against the limits of docs/overhead.md
+  cargo xtask demo                      explain a real OOM kill, in a virtual machine
+  cargo xtask test --kernel 6.12        run the unit tests, then real kills on one kernel
+  cargo xtask bench                     measure the costs, against the limits of docs/overhead.md
   cargo xtask vm --kernel 5.10 -- /oomwhy check
-  cargo xtask ci                        everything that CI runs";
+  cargo xtask check                     check the rules of the source tree
+  cargo xtask proof matrix              test all kernels three times, resumable
+  cargo xtask ci                        run all checks and tests, as CI does";
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Install what is missing on this machine (Debian or Ubuntu)
+    /// Install what building and testing need (Debian or Ubuntu)
     Setup,
     /// Fetch the kernels of tests/kernels.toml into the cache
     Kernels(kernels::Arguments),
@@ -62,24 +56,28 @@ enum Verb {
     Demo(demo::Arguments),
     /// Run the unit tests, then real OOM kills on every kernel
     Test(test::Arguments),
-    /// Let real containers run out of memory in a virtual machine, and see them named
+    /// Run real containers out of memory in a virtual machine, and compare the names in the reports
     Containers(containers::Arguments),
     /// Run one command in a virtual machine
-    Vm(vm_command::Arguments),
-    /// Measure what oomwhy costs, and fail when it is more than promised
+    Vm(vm_verb::Arguments),
+    /// Measure what oomwhy costs, and fail if a limit is exceeded
     Bench(bench::Arguments),
-    /// Feed anything at all to what reads files of others
+    /// Fuzz the readers of kernel logs, recordings and reports
     Fuzz(fuzz::Arguments),
     /// Write the support table of docs/kernels.md from the results of the last test
     KernelsDoc,
     /// Refresh tests/fixtures from virtual machines
     Fixtures(fixtures::Arguments),
+    /// Check the rules of the source tree that no compiler checks
+    Check(check::Arguments),
+    /// Run a proof that takes long, and write its result into the page that makes the promise
+    Proof(proof::Arguments),
     /// Run all checks and tests, as CI does
     Ci,
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().verb) {
+    match run(&Arguments::parse().verb) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -88,18 +86,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(verb: Verb) -> Result<()> {
+fn run(verb: &Verb) -> Result<()> {
+    install::install(&needs::of_verb(verb)?)?;
     match verb {
-        Verb::Setup => setup::run(),
-        Verb::Kernels(arguments) => kernels::run(&arguments),
-        Verb::Demo(arguments) => demo::run(&arguments),
-        Verb::Test(arguments) => test::run(&arguments),
-        Verb::Containers(arguments) => containers::run(&arguments),
-        Verb::Vm(arguments) => vm_command::run(&arguments),
-        Verb::Bench(arguments) => bench::run(&arguments),
-        Verb::Fuzz(arguments) => fuzz::run(&arguments),
+        Verb::Setup => Ok(()),
+        Verb::Kernels(arguments) => kernels::run(arguments),
+        Verb::Demo(arguments) => demo::run(arguments),
+        Verb::Test(arguments) => test::run(arguments),
+        Verb::Containers(arguments) => containers::run(arguments),
+        Verb::Vm(arguments) => vm_verb::run(arguments),
+        Verb::Bench(arguments) => bench::run(arguments),
+        Verb::Fuzz(arguments) => fuzz::run(arguments),
         Verb::KernelsDoc => kernels_doc::run(),
-        Verb::Fixtures(arguments) => fixtures::run(&arguments),
+        Verb::Fixtures(arguments) => fixtures::run(arguments),
+        Verb::Check(arguments) => check::run(arguments),
+        Verb::Proof(arguments) => proof::run(arguments),
         Verb::Ci => ci::run(),
     }
 }

@@ -1,4 +1,4 @@
-//! Where things are, and how the workspace is built.
+//! The directories of the workspace, and how it is built.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -8,23 +8,29 @@ use std::sync::OnceLock;
 use anyhow::{Context as _, Result};
 use oomwhy_tests::matrix::Arch;
 
-use crate::guest_std::GuestStd;
-use crate::machine_type::MachineType;
+use crate::install::GuestStd;
+use crate::install::needs::Program;
 use crate::process;
+use crate::vm::machine_type::MachineType;
 
-/// The workspace's root.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
 /// A cargo command in the workspace.
 pub(crate) fn cargo() -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| Program::Cargo.name().into());
+    let mut command = process::start(Path::new(&cargo));
     command.current_dir(root());
     command
 }
 
-/// Where cargo puts what it builds.
+/// Runs a command with another toolchain than the one that runs this program.
+pub(crate) fn forget_toolchain(command: &mut Command) {
+    command.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").env_remove("RUSTC");
+}
+
+/// The directory in which cargo builds.
 pub(crate) fn target_directory() -> Result<&'static Path> {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     if let Some(directory) = DIRECTORY.get() {
@@ -38,12 +44,12 @@ pub(crate) fn target_directory() -> Result<&'static Path> {
     Ok(DIRECTORY.get_or_init(|| directory.into()))
 }
 
-/// Where the virtual machines leave their results.
+/// The directory of the results of virtual machines.
 pub(crate) fn vm_results() -> Result<PathBuf> {
     Ok(target_directory()?.join("vm"))
 }
 
-/// What outlives `cargo clean`: the kernels.
+/// The directory of what outlives `cargo clean`, such as kernels.
 pub(crate) fn cache() -> Result<PathBuf> {
     let base = match env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()) {
         Some(directory) => directory.into(),
@@ -52,11 +58,10 @@ pub(crate) fn cache() -> Result<PathBuf> {
     Ok(base.join("oomwhy"))
 }
 
-/// So that the workload's stacks can be unwound and named.
+/// Options of rustc with which stacks can be unwound and named.
 pub(crate) const TRACEABLE: &[&str] = &["-C", "force-frame-pointers=yes", "-C", "strip=none"];
 
-/// Builds one binary statically, for a guest without libraries, with these options of the compiler
-/// besides, and returns its path.
+/// Builds one binary statically, for a guest without libraries, and returns its path.
 pub(crate) fn build_for_guest(
     arch: Arch,
     package: &str,
@@ -64,19 +69,22 @@ pub(crate) fn build_for_guest(
     options: &[&str],
 ) -> Result<PathBuf> {
     let MachineType { target, profile, linker, .. } = MachineType::of(arch);
-    // Not RUSTFLAGS, which would reach the eBPF build as well.
+    // RUSTFLAGS would reach the eBPF build as well.
     let variable = |setting: &str| {
         format!("CARGO_TARGET_{}_{setting}", target.to_uppercase().replace('-', "_"))
     };
-    let std = GuestStd::find(arch)?
-        .with_context(|| format!("nothing here builds for {arch} (cargo xtask setup)"))?;
-    let (mut command, place) = std.cargo();
+    let std = GuestStd::find(arch)?.with_context(|| {
+        format!("no standard library for {arch} is installed\nhint: cargo xtask setup")
+    })?;
+    let (mut command, library) = std.cargo()?;
+    process::require(Program::BpfLinker)?;
     command
         .args(["rustc", "--profile", profile, "--target", target])
         .args(["--package", package, "--bin", binary])
-        .env(variable("RUSTFLAGS"), format!("-C target-feature=+crt-static{place}"));
+        .env(variable("RUSTFLAGS"), format!("-C target-feature=+crt-static{library}"));
     if let Some(linker) = linker {
-        command.env(variable("LINKER"), linker);
+        process::require(*linker)?;
+        command.env(variable("LINKER"), linker.name());
     }
     command.arg("--").args(options);
     process::run(&mut command)?;

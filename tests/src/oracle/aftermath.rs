@@ -24,7 +24,7 @@ pub(super) struct Death<'a> {
 }
 
 /// Every victim is gone when its report is written, or is said to be stuck.
-pub(super) fn judge(check: &mut Check, facts: &Facts, death: Death<'_>) {
+pub(super) fn compare(check: &mut Check, facts: &Facts, death: Death<'_>) {
     let victim = death.victim;
     if victim["comm"] == UNDEAD {
         check.equal(

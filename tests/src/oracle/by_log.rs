@@ -38,7 +38,7 @@ const ALIKE: &[&str] = &[
 const CLOCKS_DIFFER_NS: i64 = 3_000_000_000;
 
 /// Each watcher of the log, if the scenario has one.
-pub(super) fn judge(
+pub(super) fn compare(
     check: &mut Check,
     scenario: &Scenario,
     log: &Log,

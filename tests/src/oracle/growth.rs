@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::check::Check;
-use crate::programs::takes_in;
+use crate::programs::allocating_functions;
 use crate::scenario::Scenario;
 use crate::workload::Work;
 
@@ -20,7 +20,7 @@ const OFF_BY_PERCENT: i64 = 5;
 const SHORT_NS: i64 = 10_000_000_000;
 
 /// Where growth was recorded.
-pub(super) fn judge(check: &mut Check, scenario: &Scenario, kills: &[Value]) {
+pub(super) fn compare(check: &mut Check, scenario: &Scenario, kills: &[Value]) {
     if !scenario.options.contains(&"--growth") {
         return;
     }
@@ -138,7 +138,7 @@ fn last_point(check: &mut Check, report: &Value) {
 fn taken(scenario: &Scenario, comm: &str) -> Option<(&'static [&'static str], i64)> {
     let process = scenario.processes().into_iter().find(|process| process.comm == comm)?;
     let Work::Become { mib, .. } = process.work else { return None };
-    Some((takes_in(comm)?, i64::try_from(mib).ok()?))
+    Some((allocating_functions(comm)?, i64::try_from(mib).ok()?))
 }
 
 /// Also of its children, which have its name.
@@ -165,8 +165,8 @@ fn names(stack: &Value, function: &str) -> bool {
     frames.filter_map(|frame| frame["symbol"].as_str()).any(|symbol| short(symbol) == function)
 }
 
-/// `by_template` of `void takes::by_template<double>(unsigned long)`, `by_small` of
-/// `py::by_small:/programs/taker.py`.
+/// `by_template` of `void alloc_fixed::by_template<double>(unsigned long)`, `by_small` of
+/// `py::by_small:/programs/alloc_fixed.py`.
 fn short(symbol: &str) -> &str {
     if let Some(python) = symbol.strip_prefix("py::") {
         return python.split(':').next().unwrap_or_default();
@@ -185,18 +185,18 @@ mod tests {
     fn disagreements(stacks: &Value) -> Vec<String> {
         let mut check = Check::default();
         let report = json!({ "growth": { "stacks": stacks } });
-        amounts(&mut check, &report, "c-takes", takes_in("c-takes").unwrap(), 100);
+        amounts(&mut check, &report, "c-alloc", allocating_functions("c-alloc").unwrap(), 100);
         check.disagreements
     }
 
     #[test]
     fn each_function_must_have_its_amount() {
         let stack = |function: &str, bytes| {
-            let symbol = format!("takes::{function}(int)");
-            json!({ "comm": "c-takes", "bytes": bytes,
+            let symbol = format!("alloc_fixed::{function}(int)");
+            json!({ "comm": "c-alloc", "bytes": bytes,
                 "user_stack": [{ "symbol": "touch" }, { "symbol": symbol }] })
         };
-        let functions = takes_in("c-takes").unwrap();
+        let functions = allocating_functions("c-alloc").unwrap();
         let mut stacks: Vec<Value> = functions.iter().map(|name| stack(name, 104)).collect();
         assert!(disagreements(&json!(stacks)).is_empty());
         stacks[0]["bytes"] = json!(106);
@@ -218,12 +218,12 @@ mod tests {
     fn a_function_of_any_language_is_known_by_its_short_name() {
         for (symbol, name) in [
             ("by_malloc", "by_malloc"),
-            ("taker::on_stack", "on_stack"),
-            ("py::by_small:/programs/taker.py", "by_small"),
-            ("py::<module>:/programs/taker.py", "<module>"),
+            ("alloc_fixed::on_stack", "on_stack"),
+            ("py::by_small:/programs/alloc_fixed.py", "by_small"),
+            ("py::<module>:/programs/alloc_fixed.py", "<module>"),
             ("py::kept.<locals>.by_any:/opt/a::b.py", "kept.<locals>.by_any"),
-            ("takes::Worker::in_method() const", "in_method"),
-            ("void takes::by_template<double>(unsigned long)", "by_template"),
+            ("alloc_fixed::Worker::in_method() const", "in_method"),
+            ("void alloc_fixed::by_template<double>(unsigned long)", "by_template"),
         ] {
             assert_eq!(short(symbol), name);
         }
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn a_leak_must_be_steady_and_what_is_over_at_once_a_burst() {
         let find = |name| scenarios::all().find(|scenario| scenario.name == name).unwrap();
-        let (shapes, taken) = (find("shapes"), find("taken"));
+        let (shapes, taken) = (find("shapes"), find("alloc_fixed"));
         let disagreements = |scenario, comm: &str, kind: &str, seconds: i64| {
             let t_ns = seconds * 1_000_000_000;
             let cause = if kind == "steady" { "steady_growth" } else { kind };
@@ -257,8 +257,8 @@ mod tests {
         };
         assert_eq!(disagreements(shapes, "leak", "steady", 12), 0);
         assert_eq!(disagreements(shapes, "leak", "burst", 12), 2);
-        assert_eq!(disagreements(taken, "c-takes", "burst", 3), 0);
-        assert_eq!(disagreements(taken, "c-takes", "unknown", 3), 2);
-        assert_eq!(disagreements(taken, "c-takes", "steady", 12), 0);
+        assert_eq!(disagreements(taken, "c-alloc", "burst", 3), 0);
+        assert_eq!(disagreements(taken, "c-alloc", "unknown", 3), 2);
+        assert_eq!(disagreements(taken, "c-alloc", "steady", 12), 0);
     }
 }

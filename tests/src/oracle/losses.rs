@@ -8,7 +8,7 @@ use crate::kmsg::Log;
 use crate::report;
 
 /// A loss was reported; every kill that was reported happened; the last one is reported whole.
-pub(super) fn judge(check: &mut Check, case: Case<'_>, log: &Log, all: &[Value]) {
+pub(super) fn compare(check: &mut Check, case: Case<'_>, log: &Log, all: &[Value]) {
     let kills: Vec<Value> = all.iter().filter(|object| report::is_kill(object)).cloned().collect();
     let lost = all.iter().filter(|record| record["type"] == "loss");
     let n_lost: u64 = lost.filter_map(|record| record["count"].as_u64()).sum();

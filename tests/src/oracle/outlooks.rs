@@ -15,7 +15,7 @@ use crate::report;
 const POINTS_TOLERANCE: i64 = 4 * HELD_BACK_PAGES;
 
 /// Each outlook is about a cgroup of a later kill.
-pub(super) fn judge(
+pub(super) fn compare(
     check: &mut Check,
     outputs: &BTreeMap<String, (String, String)>,
     kills: &[Value],
@@ -26,7 +26,7 @@ pub(super) fn judge(
             check.within(format!("outlook {name}"));
             for risk in outlook["cgroups"].as_array().into_iter().flatten() {
                 one(check, risk, kills);
-                recorded::judge(check, &outlook, risk, kills);
+                recorded::compare(check, &outlook, risk, kills);
             }
             check.leave();
         }

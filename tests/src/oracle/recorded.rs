@@ -26,7 +26,7 @@ const NOT_SOON_S: f64 = 5.0;
 const FUNCTION: &str = "touch";
 
 /// One cgroup of an outlook, whose usage only grew until it was killed, or went up and down.
-pub(super) fn judge(check: &mut Check, outlook: &Value, risk: &Value, kills: &[Value]) {
+pub(super) fn compare(check: &mut Check, outlook: &Value, risk: &Value, kills: &[Value]) {
     if risk["source"] != "recorder" {
         return;
     }
@@ -146,7 +146,7 @@ mod tests {
         let (mut outlook, mut risk, mut kill) = case();
         change(&mut outlook, &mut risk, &mut kill);
         let mut check = Check::default();
-        judge(&mut check, &outlook, &risk, &[kill]);
+        compare(&mut check, &outlook, &risk, &[kill]);
         check.disagreements.len()
     }
 

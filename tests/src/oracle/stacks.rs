@@ -6,14 +6,14 @@ use super::check::Check;
 use crate::programs::{PROGRAMS, Program};
 
 /// Compares the stacks of the trigger and of a victim of a kill.
-pub(super) fn judge(check: &mut Check, report: &Value, victim: &Value) {
+pub(super) fn compare(check: &mut Check, report: &Value, victim: &Value) {
     let trigger = &report["trigger"];
     if let Some(program) = program(trigger) {
-        names(check, "trigger", trigger, program, program.grows_in);
+        names(check, "trigger", trigger, program, program.allocates_in);
     }
     if let Some(program) = program(victim) {
         let is_trigger = victim["pid"] == trigger["pid"];
-        let functions = if is_trigger { program.grows_in } else { program.rests_in };
+        let functions = if is_trigger { program.allocates_in } else { program.rests_in };
         names(check, "victim", victim, program, functions);
     }
 }
@@ -65,7 +65,7 @@ mod tests {
 
     fn verdict(report: &Value) -> usize {
         let mut check = Check::default();
-        judge(&mut check, report, &report["victims"][0]);
+        compare(&mut check, report, &report["victims"][0]);
         check.disagreements.len()
     }
 
@@ -77,14 +77,14 @@ mod tests {
         };
         let right = json!({
             "trigger": { "comm": "rust", "pid": 1, "user_stack":
-                [frame("grower::grow_in_rust::h00", "/bin/rust"), frame("grower::main", "/bin/rust")] },
+                [frame("leak::grow_in_rust::h00", "/bin/rust"), frame("leak::main", "/bin/rust")] },
             "victims": [{ "comm": "c-static", "pid": 2, "user_stack":
                 [frame("rest_in_c", "/bin/c-static")] }],
         });
         assert_eq!(verdict(&right), 0);
         for (path, wrong) in [
             ("/trigger/user_stack/0", frame("rest_in_c", "/bin/c-static")),
-            ("/trigger/user_stack/0/symbol", json!("_ZN6grower12grow_in_rust17h00E")),
+            ("/trigger/user_stack/0/symbol", json!("_ZN4leak12grow_in_rust17h00E")),
             ("/trigger/user_stack/1/offset", Value::Null),
             ("/victims/0/user_stack/0/file", json!("/bin/rust")),
             ("/victims/0/user_stack/0/file_offset", Value::Null),
@@ -96,7 +96,7 @@ mod tests {
         }
         let mut own = right;
         own["victims"][0]["pid"] = json!(1);
-        let grown = program(&own["victims"][0]).unwrap().grows_in.len();
+        let grown = program(&own["victims"][0]).unwrap().allocates_in.len();
         assert_eq!(verdict(&own), grown, "it grew");
     }
 
@@ -106,7 +106,7 @@ mod tests {
             let [inner, outer] =
                 functions.map(|it| json!({ "symbol": format!("py::{it}:/x.py"), "ip": "0x1" }));
             let (memset, eval) = (json!({ "file": "/lib/libc" }), json!({ "symbol": "eval" }));
-            let task = json!({ "comm": "py-takes", "pid": 1,
+            let task = json!({ "comm": "py-alloc", "pid": 1,
                 "user_stack": [memset, inner, eval, outer] });
             verdict(&json!({ "trigger": task, "victims": [task] }))
         };

@@ -80,7 +80,7 @@ fn verdict(report: &Value) -> Vec<String> {
 
 fn verdict_on(report: &str, kmsg: &str, exit: &str) -> Vec<String> {
     let scenario = scenarios::find("memcg_v2").unwrap();
-    judge(scenario, &Account { facts: &facts(), kmsg, report, exit, watchers: &BTreeMap::new() })
+    compare(scenario, &Account { facts: &facts(), kmsg, report, exit, watchers: &BTreeMap::new() })
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn what_a_dying_task_gave_back_is_tolerated_on_old_kernels_only() {
             exit: "0",
             watchers: &BTreeMap::new(),
         };
-        judge(scenarios::find("memcg_v2").unwrap(), &account).len()
+        compare(scenarios::find("memcg_v2").unwrap(), &account).len()
     };
     assert_eq!(verdict_on_kernel("5.10.0-46", 31), 0);
     assert_eq!(verdict_on_kernel("5.10.0-46", 66), 1);
@@ -229,7 +229,7 @@ fn verdict_of(report: &Value, change: impl FnOnce(&mut Scenario, &mut Facts)) ->
     let watchers = BTreeMap::new();
     let account =
         Account { facts: &facts, kmsg: &kmsg, report: &report, exit: "0", watchers: &watchers };
-    judge(&scenario, &account)
+    compare(&scenario, &account)
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn swap_is_part_of_the_domain_up_to_its_limit() {
         let (report, watchers) = (report.to_string(), BTreeMap::new());
         let account =
             Account { facts: &facts, kmsg: &kmsg, report: &report, exit: "0", watchers: &watchers };
-        let disagreements = judge(scenarios::find("memcg_v2").unwrap(), &account);
+        let disagreements = compare(scenarios::find("memcg_v2").unwrap(), &account);
         disagreements.iter().any(|it| it.contains("/totalpages"))
     };
     assert!(!verdict(12288 + 100, 400, 1000));
@@ -302,4 +302,44 @@ fn a_candidate_that_may_not_be_killed_needs_the_reason_of_the_scenario() {
     };
     assert_eq!(refused(&[("sleep", "vfork")]), Vec::<String>::new());
     assert_eq!(refused(&[("sleep", "oom_skip")]).len(), 2);
+}
+
+/// The log of `memcg_v2` with a second invocation by the same task, which finds nobody to kill, and
+/// the report of that invocation.
+fn retry() -> (String, Value) {
+    let kmsg = kmsg();
+    let block = kmsg.lines().filter(|line| {
+        !["oom-kill:", "Killed process", "oom_reaper"].iter().any(|word| line.contains(word))
+    });
+    let block: Vec<&str> = block.collect();
+    let mut quiet = report();
+    quiet["outcome"] = json!("no_victim");
+    for key in ["victims", "reason", "message"] {
+        quiet.as_object_mut().unwrap().remove(key);
+    }
+    for candidate in quiet["candidates"]["list"].as_array_mut().unwrap() {
+        candidate["chosen"] = json!(false);
+    }
+    (format!("{kmsg}\n{}\n", block.join("\n")), quiet)
+}
+
+#[test]
+fn retry_without_victim_is_accepted_if_the_log_has_it() {
+    let (log, quiet) = retry();
+    let both = format!("{}\n{quiet}\n", report());
+    assert_eq!(verdict_on(&both, &log, "0"), Vec::<String>::new());
+    let mut wrong = quiet.clone();
+    wrong["trigger"]["comm"] = json!("other");
+    let found = verdict_on(&format!("{}\n{wrong}\n", report()), &log, "0");
+    assert_eq!(found.len(), 1, "{found:?}");
+}
+
+#[test]
+fn retry_without_victim_is_found_if_log_or_report_lacks_it() {
+    let (log, quiet) = retry();
+    let one = report().to_string();
+    assert_eq!(verdict_on(&one, &log, "0").len(), 1);
+    let twice = format!("{one}\n{quiet}\n{quiet}\n");
+    assert_eq!(verdict_on(&twice, &log, "0").len(), 1);
+    assert_ne!(verdict_on(&format!("{one}\n{quiet}\n"), &kmsg(), "0"), Vec::<String>::new());
 }

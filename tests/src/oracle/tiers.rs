@@ -84,7 +84,7 @@ const STOCK_BYTES: u64 = 2 * 64 * 4096;
 const HELD_BACK_BYTES: u64 = 64 * 4096;
 
 /// Compares what each watcher that stands for a tier has reported.
-pub(super) fn judge(
+pub(super) fn compare(
     check: &mut Check,
     case: Case<'_>,
     kills: &[Value],
@@ -110,13 +110,13 @@ fn one(check: &mut Check, means: Means, facts: &Facts, kills: &[Value], stdout: 
     for kill in kills {
         let victim = &kill["victims"][0]["pid"];
         match others.iter().find(|other| other["victims"][0]["pid"] == *victim) {
-            Some(other) => compare(check, means, facts, kill, other),
+            Some(other) => two_reports(check, means, facts, kill, other),
             None => check.disagree(format!("no report of victim {victim}")),
         }
     }
 }
 
-fn compare(check: &mut Check, means: Means, facts: &Facts, first: &Value, other: &Value) {
+fn two_reports(check: &mut Check, means: Means, facts: &Facts, first: &Value, other: &Value) {
     check.equal("source.tier", &other["source"]["tier"], &means.tier().into());
     check.equal("kernel stack", stack(other), stack(first));
     let told = leaves(other);

@@ -11,7 +11,7 @@ use crate::plan::PASSWD;
 /// What the probes keep of a command line.
 const CMDLINE_BYTES: usize = 1024;
 /// Compares command line, executable and ancestors of a victim or a trigger that was started.
-pub(super) fn judge(check: &mut Check, facts: &Facts, task: &Value) {
+pub(super) fn compare(check: &mut Check, facts: &Facts, task: &Value) {
     let is_tallied = TALLIED.contains(&facts.scenario.as_str());
     let is_asked = |key: &str| !is_tallied || !task[key].is_null();
     let started = facts.processes.iter().rev().find(|process| task["pid"] == process.pid);
@@ -112,7 +112,7 @@ pub(super) fn rate(check: &mut Check, reports: &[Value]) {
 mod tests {
     use serde_json::json;
 
-    use super::{CMDLINE_BYTES, Caught, Check, Facts, PARTS, Started, caught, judge, rate};
+    use super::{CMDLINE_BYTES, Caught, Check, Facts, PARTS, Started, caught, compare, rate};
 
     fn verdict(task: &serde_json::Value, last: &str) -> Vec<String> {
         let cmdline = ["/bin/hog", "anon", last].map(str::to_owned).to_vec();
@@ -126,7 +126,7 @@ mod tests {
             cmdline,
         };
         let mut check = Check::default();
-        judge(&mut check, &Facts { processes: vec![started], ..Facts::default() }, task);
+        compare(&mut check, &Facts { processes: vec![started], ..Facts::default() }, task);
         check.disagreements
     }
 

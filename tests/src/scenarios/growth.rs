@@ -11,14 +11,14 @@ const UNLIMITED_CONTAINER: &str = "/kubepods/pod9999/ctr-any";
 pub(super) const ALL: &[Scenario] = &[
     // Kinds of memory and languages.
     Scenario {
-        name: "taken",
-        steps: &[Step::Write { file: HUGE_PAGES, value: "never" }, TAKERS],
-        ..FOUR_TAKERS
+        name: "alloc_fixed",
+        steps: &[Step::Write { file: HUGE_PAGES, value: "never" }, ALL_PROGRAMS],
+        ..FOUR_PROGRAMS
     },
     Scenario {
-        name: "taken_in_huge_pages",
-        steps: &[Step::Write { file: HUGE_PAGES, value: "always" }, TAKERS],
-        ..FOUR_TAKERS
+        name: "alloc_fixed_in_huge_pages",
+        steps: &[Step::Write { file: HUGE_PAGES, value: "always" }, ALL_PROGRAMS],
+        ..FOUR_PROGRAMS
     },
     // Each way in which usage goes up before it hits the limit, side by side.
     Scenario {
@@ -81,8 +81,8 @@ const RISK_OF_SAW: Watcher = Watcher {
 const FROM_THE_START: Scenario =
     Scenario { options: &["--growth", "--growth-above", "0%"], ..ONE_KILL };
 
-const FOUR_TAKERS: Scenario = Scenario {
-    victims: &[("c-takes", 1), ("cpp-takes", 1), ("rust-takes", 1), ("py-takes", 1)],
+const FOUR_PROGRAMS: Scenario = Scenario {
+    victims: &[("c-alloc", 1), ("cpp-alloc", 1), ("rust-alloc", 1), ("py-alloc", 1)],
     reports: &[Expected { count: (4, 4), ..RECORDED }],
     ..FROM_THE_START
 };
@@ -98,25 +98,25 @@ const HOOK: (&str, Want) = ("source.hooks.page_counter_try_charge", Want::Text("
 
 /// One after the other, each with room for its kinds of memory and some more. Who grows and is gone while
 /// oomwhy is busy with the kill before may stay without names.
-const TAKERS: Step = Step::Repeat {
+const ALL_PROGRAMS: Step = Step::Repeat {
     times: 1,
     steps: &[
-        Step::Cgroup { path: "/taken/c", limits: &[("memory.max", "432M")] },
-        taker("c-takes", "/taken/c"),
+        Step::Cgroup { path: "/alloc/c", limits: &[("memory.max", "432M")] },
+        alloc_fixed("c-alloc", "/alloc/c"),
         reported(1),
-        Step::Cgroup { path: "/taken/cpp", limits: &[("memory.max", "256M")] },
-        taker("cpp-takes", "/taken/cpp"),
+        Step::Cgroup { path: "/alloc/cpp", limits: &[("memory.max", "256M")] },
+        alloc_fixed("cpp-alloc", "/alloc/cpp"),
         reported(2),
-        Step::Cgroup { path: "/taken/rust", limits: &[("memory.max", "512M")] },
-        taker("rust-takes", "/taken/rust"),
+        Step::Cgroup { path: "/alloc/rust", limits: &[("memory.max", "512M")] },
+        alloc_fixed("rust-alloc", "/alloc/rust"),
         reported(3),
-        Step::Cgroup { path: "/taken/py", limits: &[("memory.max", "384M")] },
-        taker("py-takes", "/taken/py"),
+        Step::Cgroup { path: "/alloc/py", limits: &[("memory.max", "384M")] },
+        alloc_fixed("py-alloc", "/alloc/py"),
     ],
 };
 
 /// So much in each of its functions, and what is left of the limit.
-const fn taker(name: &'static str, cgroup: &'static str) -> Step {
+const fn alloc_fixed(name: &'static str, cgroup: &'static str) -> Step {
     let work = Work::Become { program: number(name), mib: 48 };
     Step::Start { process: Process { comm: name, cgroup, work, ..HOG }, until: Until::Killed }
 }

@@ -66,8 +66,6 @@ pub(super) const ALL: &[Scenario] = &[
         name: "trigger_is_not_victim",
         steps: BYSTANDER_STEPS,
         victims: &[("big", 1)],
-        // When big is gone and its memory is not.
-        reports: &[Expected { outcome: "no_victim", count: (0, 2), says: &[] }],
         ..ONE_KILL
     },
 ];

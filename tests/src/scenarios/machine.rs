@@ -8,7 +8,7 @@ use crate::workload::Work;
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "global",
-        victims: &[("disposable", 1), ("grower", 1)],
+        victims: &[("disposable", 1), ("growing", 1)],
         steps: GLOBAL_STEPS,
         ..ONE_KILL
     },
@@ -187,7 +187,7 @@ const GLOBAL_STEPS: &[Step] = &[
     Step::Start { process: holder("disposable", 900), until: Until::Ready },
     Step::Start {
         process: Process {
-            comm: "grower",
+            comm: "growing",
             cgroup: "/machine",
             oom_score_adj: 50,
             work: Work::Anon { mib: 2048 },

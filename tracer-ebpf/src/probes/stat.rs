@@ -39,7 +39,8 @@ fn mem_cgroup_print_oom_meminfo_ret(ctx: FExitContext) -> i32 {
     0
 }
 
-// kernel-proto: as above; it is called for the memcg of the `oom_control`
+// kernel-proto: as above
+// The kernel calls it for the memcg of the `oom_control`.
 #[kretprobe]
 fn kretprobe_mem_cgroup_print_oom_meminfo(_ctx: RetProbeContext) -> u32 {
     if let Some(state) = own_invocation()

@@ -6,6 +6,7 @@ mod context;
 
 use oomwhy_common::event::{UserFrame as WireFrame, mm};
 use serde::{Serialize, Serializer};
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::report::hex;
 
@@ -495,4 +496,15 @@ pub(crate) fn user_frame(frame: &WireFrame) -> Option<UserFrame> {
         }
         _ => None,
     }
+}
+
+/// The struct at the start of a record, and the bytes that follow it.
+///
+/// A record of an older wire version may end before the struct does. The missing fields are 0, and
+/// their validity bits are clear.
+pub(crate) fn head<T: FromBytes + IntoBytes>(bytes: &[u8]) -> (T, &[u8]) {
+    let (known, rest) = bytes.split_at(bytes.len().min(size_of::<T>()));
+    let mut value = T::new_zeroed();
+    value.as_mut_bytes().iter_mut().zip(known).for_each(|(byte, &known)| *byte = known);
+    (value, rest)
 }

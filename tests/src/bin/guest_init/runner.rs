@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use oomwhy_tests::facts::{Facts, Started, file};
+use oomwhy_tests::facts::{Facts, Seconds, Started, file};
 use oomwhy_tests::plan::{GUEST_OOMWHY, HOG};
 use oomwhy_tests::report::{n_killed, objects};
 use oomwhy_tests::scenario::{Hierarchy, Process, Scenario, Step, Until, Watcher};
@@ -28,23 +28,26 @@ const TIME_TO_REPORT: Duration = Duration::from_secs(20);
 
 /// Runs a scenario and sends its results. What goes wrong in it is one of the results.
 pub(crate) fn run(scenario: &'static Scenario) -> Result<()> {
-    let start = Instant::now();
-    let passed = || format!("{:.1} s", start.elapsed().as_secs_f32());
+    let mut start = Instant::now();
+    let mut passed = || std::mem::replace(&mut start, Instant::now()).elapsed().as_secs_f32();
     let directory = results::directory(scenario.name)?;
     let log = KernelLog::follow()?;
     let tracer = Tracer::start(&directory, scenario.options)?;
     let mut stage = Stage::new(scenario, directory.clone(), tracer);
-    if stage.tracer.wait_ready() {
-        print!("  traced at {}", passed());
+    let is_ready = stage.tracer.wait_ready();
+    let mut seconds = Seconds { start: passed(), ..Seconds::default() };
+    if is_ready {
         stage.perform();
-        print!(", over at {}", passed());
+        seconds.steps = passed();
         stage.await_kills();
+        seconds.reports = passed();
     } else {
         stage.problem("oomwhy was not ready within a minute");
     }
-    print!(", reported at {}", passed());
-    let facts = stage.strike()?;
-    println!(", cleared at {}; reports: {:?}", passed(), outcomes(&directory.join(file::REPORT)));
+    let mut facts = stage.strike()?;
+    seconds.end = passed();
+    facts.seconds = seconds;
+    println!("  {seconds:.1?}; reports: {:?}", outcomes(&directory.join(file::REPORT)));
     fs::write(directory.join(file::KMSG), log.end()?)?;
     fs::write(directory.join(file::FACTS), serde_json::to_vec_pretty(&facts)?)?;
     results::send(&directory)

@@ -1,0 +1,38 @@
+//! Pages whose blocks between two marker lines are written by programs.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+/// What is before a block, the block, and what is after it; the markers belong to none of them.
+pub fn split<'a>(text: &'a str, [begin, end]: [&str; 2]) -> Result<(&'a str, &'a str, &'a str)> {
+    let lost = || format!("the page has lost a marker line: {begin:?} or {end:?}");
+    let (before, rest) = text.split_once(begin).with_context(lost)?;
+    let (block, after) = rest.split_once(end).with_context(lost)?;
+    Ok((before, block, after))
+}
+
+/// Replaces the block of a page.
+pub fn replace(path: &Path, [begin, end]: [&str; 2], block: &str) -> Result<()> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let (before, _, after) =
+        split(&text, [begin, end]).with_context(|| path.display().to_string())?;
+    fs::write(path, [before, begin, block, end, after].concat())
+        .with_context(|| format!("{} cannot be written", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn block_is_between_its_markers() {
+        let markers = ["<begin>\n", "<end>\n"];
+        let text = "text\n<begin>\nold\n<end>\nmore\n";
+        assert_eq!(split(text, markers).unwrap(), ("text\n", "old\n", "more\n"));
+        assert!(split("text", markers).is_err());
+        assert!(split("<end>\n<begin>\n", markers).is_err());
+    }
+}

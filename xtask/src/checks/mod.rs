@@ -1,0 +1,72 @@
+//! The rules of the source tree that no compiler checks. Each check is a file here and a line in
+//! [`ALL`].
+
+pub(crate) mod kernel_proto;
+mod order;
+mod width;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::workspace;
+
+/// A rule that the sources must follow.
+pub(crate) struct Check {
+    pub(crate) name: &'static str,
+    pub(crate) rule: &'static str,
+    /// Returns the violations, each as `FILE:LINE: what is wrong`.
+    pub(crate) run: fn() -> Result<Vec<String>>,
+}
+
+pub(crate) const ALL: &[Check] = &[
+    Check { name: "width", rule: "Markdown and comments wrap at 100 columns", run: width::run },
+    Check {
+        name: "order",
+        rule: "the entries of tracer/src use each other in the order of ARCHITECTURE.md",
+        run: order::run,
+    },
+    Check {
+        name: "kernel-proto",
+        rule: "the kernel-proto comment of a probe agrees with the BTF of every kernel",
+        run: kernel_proto::run,
+    },
+];
+
+/// Directories without sources of ours.
+const SKIPPED: &[&str] = &["target", "corpus", "artifacts", "fixtures"];
+
+/// A file of the source tree.
+struct Source {
+    /// Relative to the root of the tree.
+    path: PathBuf,
+    text: String,
+}
+
+/// All files below a directory of the workspace with one of these extensions, in order.
+fn sources(directory: &str, extensions: &[&str]) -> Result<Vec<Source>> {
+    sources_below(workspace::root(), Path::new(directory), extensions)
+}
+
+fn sources_below(root: &Path, directory: &Path, extensions: &[&str]) -> Result<Vec<Source>> {
+    let mut entries = fs::read_dir(root.join(directory))
+        .with_context(|| format!("{} cannot be read", root.join(directory).display()))?
+        .collect::<Result<Vec<_>, _>>()?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    let mut sources = Vec::new();
+    for entry in entries {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = directory.join(&name);
+        if entry.file_type()?.is_dir() {
+            if !name.starts_with('.') && !SKIPPED.contains(&name.as_str()) {
+                sources.extend(sources_below(root, &path, extensions)?);
+            }
+        } else if path.extension().is_some_and(|it| extensions.iter().any(|wanted| it == *wanted)) {
+            let text = fs::read_to_string(root.join(&path))
+                .with_context(|| format!("{} cannot be read", path.display()))?;
+            sources.push(Source { path, text });
+        }
+    }
+    Ok(sources)
+}

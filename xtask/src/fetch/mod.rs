@@ -1,0 +1,9 @@
+//! Fetches what the guests need from Debian's archive into the cache, once. Cached files are used
+//! without any network.
+
+pub(crate) mod busybox;
+pub(crate) mod debian_root;
+pub(crate) mod kernel;
+pub(crate) mod python;
+mod sources;
+pub(crate) mod suite;

@@ -1,0 +1,201 @@
+//! A Python whose frames can be walked: Debian's Python has frame pointers since 3.15. The cache
+//! has the files of its packages that the guest needs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use oomwhy_tests::matrix::Arch;
+use oomwhy_tests::programs;
+
+use super::suite::Suite;
+use crate::workspace;
+
+/// Tried in this order.
+const SUITES: [&str; 2] = ["forky", "sid"];
+/// A glob; the newest package that matches is used.
+const PACKAGE: &str = "python3.*-minimal";
+/// A compiler option of builds that have them.
+const FRAME_POINTERS: &str = "-fno-omit-frame-pointer";
+/// The files of its library that it reads at start, or finds its directory by.
+const LIBRARY: &[&str] =
+    &["os.py", "encodings/__init__.py", "encodings/aliases.py", "encodings/utf_8.py"];
+const MODULE: &str = "lib-dynload/mmap.";
+/// Directories of shared libraries: in the packages, and in the guest.
+const SHARED: [(&str, &str); 2] =
+    [("usr/lib64", "lib64"), ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu")];
+/// The file that lists the packages of a cached Python; written last.
+const CONTENTS: &str = "packages.txt";
+
+/// Its files, each with its path in the guest. Its C library is newer than the host's.
+pub(crate) fn files() -> Result<Vec<(PathBuf, String)>> {
+    let root = cached().context(
+        "a Python with frame pointers cannot be fetched\n\
+         hint: check the network and apt's sources with apt-get update",
+    )?;
+    let mut files = Vec::new();
+    collect(&root, "", &mut files)?;
+    Ok(files)
+}
+
+fn collect(directory: &Path, name: &str, files: &mut Vec<(PathBuf, String)>) -> Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let name = format!("{name}/{}", path.file_name().unwrap_or_default().display());
+        if path.is_dir() {
+            collect(&path, &name, files)?;
+        } else {
+            files.push((path, name));
+        }
+    }
+    Ok(())
+}
+
+/// The directory of its files, laid out as in the guest; fetched if needed.
+fn cached() -> Result<PathBuf> {
+    let directory = workspace::cache()?.join("python");
+    let (root, contents) = (directory.join("root"), directory.join(CONTENTS));
+    let wanted = format!("{PACKAGE}: {MODULE} {}\n", LIBRARY.join(" "));
+    if fs::read_to_string(&contents).is_ok_and(|it| it.starts_with(&wanted)) {
+        return Ok(root);
+    }
+    println!("fetching a Python with frame pointers from Debian (about 10 MB, once)");
+    let scratch = tempfile::tempdir().context("no temporary directory")?;
+    let mut errors = Vec::new();
+    for suite in SUITES {
+        let _ = fs::remove_dir_all(&root);
+        match fetch(suite, &scratch.path().join(suite), &root) {
+            Ok(package) => {
+                println!("{package} of Debian's {suite}");
+                fs::write(&contents, format!("{wanted}{suite}: {package}\n"))?;
+                return Ok(root);
+            }
+            Err(error) => errors.push(format!("{suite}: {error:#}")),
+        }
+    }
+    bail!("no {PACKAGE}:\n{}", errors.join("\n"))
+}
+
+fn fetch(suite: &str, scratch: &Path, root: &Path) -> Result<String> {
+    let suite = Suite::open(suite, Arch::Amd64, scratch)?;
+    let newest =
+        |glob: &str| suite.newest(glob)?.with_context(|| format!("it has no package {glob}"));
+    let (package, version) = newest(PACKAGE)?;
+    let python = package.strip_suffix("-minimal").context("a package by another name")?;
+    suite.unpack_with_dependencies(&[&package])?;
+    // One module is needed, but not the package's dependencies.
+    let (modules, its_version) = newest(&format!("lib{python}-stdlib"))?;
+    let unpacked = suite.unpack(&modules, &its_version)?;
+    lay_out(&unpacked, python, root)?;
+    Ok(format!("{package} {version}"))
+}
+
+fn lay_out(unpacked: &Path, python: &str, root: &Path) -> Result<()> {
+    let library = format!("usr/lib/{python}");
+    let there = unpacked.join(&library);
+    ensure!(has_frame_pointers(&there)?, "{python} is built without frame pointers");
+    let copy = |from: &Path, to: &str| -> Result<()> {
+        let to = root.join(to);
+        fs::create_dir_all(to.parent().unwrap_or(root))?;
+        fs::copy(from, &to).with_context(|| format!("{} is missing", from.display()))?;
+        Ok(())
+    };
+    let program = unpacked.join("usr/bin").join(python);
+    let path = programs::path(programs::number("py-alloc")).unwrap_or_default();
+    copy(&program, path.trim_start_matches('/'))?;
+    for name in LIBRARY {
+        copy(&there.join(name), &format!("{library}/{name}"))?;
+    }
+    let modules = names(&there.join("lib-dynload"))?;
+    let module = modules.iter().map(|name| format!("lib-dynload/{name}"));
+    let module = module.into_iter().find(|name| name.starts_with(MODULE)).context("no mmap")?;
+    copy(&there.join(&module), &format!("{library}/{module}"))?;
+    for (from, to) in linked(unpacked, &[program, there.join(&module)])? {
+        copy(&from, &to)?;
+    }
+    Ok(())
+}
+
+/// The libraries of these files, with those of the libraries: path, and path in the guest.
+fn linked(unpacked: &Path, files: &[PathBuf]) -> Result<BTreeMap<PathBuf, String>> {
+    let mut there = Vec::new();
+    for (from, to) in SHARED {
+        let from = unpacked.join(from);
+        there.extend(names(&from)?.into_iter().map(|name| (from.join(&name), to, name)));
+    }
+    let mut found = BTreeMap::new();
+    let mut next = files.to_vec();
+    while let Some(file) = next.pop() {
+        let bytes =
+            fs::read(&file).with_context(|| format!("{} cannot be read", file.display()))?;
+        // A file has the names of its libraries, each with a zero byte at its end.
+        let text = String::from_utf8_lossy(&bytes);
+        for (path, to, name) in &there {
+            if name.contains(".so")
+                && text.contains(&format!("{name}\0"))
+                && !found.contains_key(path)
+            {
+                found.insert(path.clone(), format!("{to}/{name}"));
+                next.push(path.clone());
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn names(directory: &Path) -> Result<Vec<String>> {
+    let entries = fs::read_dir(directory)
+        .with_context(|| format!("{} cannot be read", directory.display()))?;
+    entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}
+
+/// The settings of its build are a file of its library.
+fn has_frame_pointers(library: &Path) -> Result<bool> {
+    let settings = names(library)?.into_iter().filter(|name| name.starts_with("_sysconfigdata"));
+    let mut texts = settings.map(|name| fs::read_to_string(library.join(name)));
+    Ok(texts.any(|text| text.is_ok_and(|text| text.contains(FRAME_POINTERS))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interpreter_with_frame_pointers_is_taken_with_its_libraries() {
+        let unpacked = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = unpacked.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        for path in LIBRARY {
+            write(&format!("usr/lib/python3.99/{path}"), "");
+        }
+        write("usr/bin/python3.99", "\u{7f}ELF\0libc.so.6\0/lib64/ld-linux-x86-64.so.2\0");
+        write("usr/lib/python3.99/lib-dynload/mmap.so", "\0libz.so.1\0");
+        write("usr/lib64/ld-linux-x86-64.so.2", "");
+        for (name, linked_with) in
+            [("libc.so.6", ""), ("libz.so.1", "libm.so.6"), ("libm.so.6", "")]
+        {
+            write(&format!("usr/lib/x86_64-linux-gnu/{name}"), &format!("\0{linked_with}\0"));
+        }
+        write("usr/lib/x86_64-linux-gnu/libcrypto.so.3", "libz.so.1.3.2");
+        let settings = "usr/lib/python3.99/_sysconfigdata__linux.py";
+        let root = unpacked.path().join("root");
+        write(settings, "{'CFLAGS': '-O2'}");
+        assert!(lay_out(unpacked.path(), "python3.99", &root).is_err());
+        write(settings, "{'CFLAGS': '-O2 -fno-omit-frame-pointer'}");
+        lay_out(unpacked.path(), "python3.99", &root).unwrap();
+        let mut files = Vec::new();
+        collect(&root, "", &mut files).unwrap();
+        let names: Vec<&str> = files.iter().map(|(_, name)| name.as_str()).collect();
+        let libraries = ["libc.so.6", "libm.so.6", "libz.so.1"];
+        for library in libraries.map(|name| format!("/lib/x86_64-linux-gnu/{name}")) {
+            assert!(names.contains(&library.as_str()), "{library}: {names:?}");
+        }
+        assert!(names.contains(&"/bin/py-alloc") && names.contains(&"/lib64/ld-linux-x86-64.so.2"));
+        // Besides: the interpreter, its loader, and the module mmap.
+        assert_eq!(names.len(), LIBRARY.len() + libraries.len() + 3);
+    }
+}

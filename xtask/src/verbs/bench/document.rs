@@ -1,0 +1,36 @@
+//! The tables in docs/overhead.md, each between two markers; the text around it is written by hand.
+
+use anyhow::Result;
+use oomwhy_tests::page;
+
+use crate::workspace;
+
+const FILE: &str = "docs/overhead.md";
+
+#[derive(Clone, Copy)]
+pub(crate) enum Part {
+    /// The table of `cargo xtask bench`.
+    Kills,
+    /// The table of `cargo xtask bench --faults`.
+    Faults,
+}
+
+impl Part {
+    /// The lines around the table.
+    fn markers(self) -> [String; 2] {
+        let command = match self {
+            Self::Kills => "cargo xtask bench --write",
+            Self::Faults => "cargo xtask bench --faults --write",
+        };
+        ["begin", "end"].map(|mark| format!("<!-- {command}: {mark} -->\n"))
+    }
+}
+
+/// Replaces a table.
+pub(crate) fn update(part: Part, table: &str) -> Result<()> {
+    let [begin, end] = part.markers();
+    let table = format!("\n{}\n\n", table.trim());
+    page::replace(&workspace::root().join(FILE), [&begin, &end], &table)?;
+    println!("{FILE} has the new table");
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! The verb `fuzz`: feeds random input to the readers of files that anybody may have written. New
+//! inputs are stored in fuzz/corpus, failing ones in fuzz/artifacts.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use clap::builder::PossibleValuesParser;
+
+use crate::install::NIGHTLY;
+use crate::install::needs::Program;
+use crate::{process, workspace};
+
+/// More than any input needs, because inputs are read in pieces.
+const MEMORY_MIB: u32 = 512;
+
+/// A program of fuzz/fuzz_targets. Its first inputs are the files below `seeds` with this
+/// extension, or their lines.
+struct Target {
+    name: &'static str,
+    seeds: &'static str,
+    extension: &'static str,
+    by_line: bool,
+}
+
+const TARGETS: &[Target] = &[
+    Target { name: "kernel_log", seeds: "tests/fixtures/kmsg", extension: "txt", by_line: false },
+    Target { name: "recording", seeds: "tests/fixtures/wire", extension: "rec", by_line: false },
+    Target { name: "explanation", seeds: "tests/fixtures/wire", extension: "jsonl", by_line: true },
+];
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Run only this target (may be given several times)
+    #[arg(
+        long = "target",
+        value_parser = PossibleValuesParser::new(TARGETS.iter().map(|it| it.name))
+    )]
+    targets: Vec<String>,
+    /// Run each target for this many seconds
+    #[arg(long, default_value_t = 60)]
+    seconds: u32,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let is_wanted = |target: &&Target| {
+        arguments.targets.is_empty() || arguments.targets.iter().any(|name| name == target.name)
+    };
+    for target in TARGETS.iter().filter(is_wanted) {
+        println!("\n=== {}", target.name);
+        let corpus = workspace::root().join("fuzz/corpus").join(target.name);
+        fs::create_dir_all(&corpus)?;
+        let n_seeds = copy_seeds(target, &workspace::root().join(target.seeds), &corpus)?;
+        ensure!(n_seeds > 0, "{} has no .{}", target.seeds, target.extension);
+        process::run(&mut fuzz(target, arguments.seconds)?)?;
+    }
+    Ok(())
+}
+
+fn fuzz(target: &Target, seconds: u32) -> Result<Command> {
+    process::require(Program::CargoFuzz)?;
+    let mut command = process::command(Program::Cargo)?;
+    workspace::forget_toolchain(&mut command);
+    command
+        .current_dir(workspace::root())
+        .env("RUSTUP_TOOLCHAIN", NIGHTLY)
+        .args(["fuzz", "run", target.name, "--"])
+        .arg(format!("-max_total_time={seconds}"))
+        .arg(format!("-rss_limit_mb={MEMORY_MIB}"));
+    Ok(command)
+}
+
+/// Copies the first inputs and returns their number.
+fn copy_seeds(target: &Target, from: &Path, corpus: &Path) -> Result<usize> {
+    let mut n_seeds = 0;
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            n_seeds += copy_seeds(target, &path, corpus)?;
+        } else if path.extension().is_some_and(|it| it == target.extension) {
+            let content = fs::read(&path)?;
+            let separator = |byte: &u8| target.by_line && *byte == b'\n';
+            for seed in content.split(separator).filter(|seed| !seed.is_empty()) {
+                n_seeds += 1;
+                let relative = path.strip_prefix(workspace::root()).unwrap_or(&path);
+                let name = relative.to_string_lossy().replace('/', "-");
+                fs::write(corpus.join(format!("{name}-{n_seeds}")), seed)?;
+            }
+        }
+    }
+    Ok(n_seeds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fuzz_program_is_a_target() {
+        let folder = workspace::root().join("fuzz/fuzz_targets");
+        let mut programs: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+            .collect();
+        programs.sort();
+        let mut targets: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+        targets.sort_unstable();
+        assert_eq!(programs, targets);
+    }
+}

@@ -1,0 +1,189 @@
+//! The verb `test`: unit tests, then each kernel's boots, then the comparison of oomwhy's reports
+//! with the kernel's log. A kernel that cannot be booted fails its tests; it does not skip them.
+
+use std::fs;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use anyhow::{Result, anyhow, bail};
+use oomwhy_tests::matrix::{self, Kernel};
+use oomwhy_tests::oracle::{BOOT_ERROR, BOOTS_VARIABLE, KERNELS_VARIABLE, RESULTS_VARIABLE};
+use oomwhy_tests::plan::{self, Boot, Plan};
+
+use super::containers;
+use crate::fetch::kernel::{self, CachedKernel};
+use crate::install::needs::Program;
+use crate::vm::Machine;
+use crate::vm::initramfs::{Archives, Initramfs, Source};
+use crate::vm::timing::Timings;
+use crate::{process, workspace};
+
+#[derive(clap::Args, Default)]
+pub(crate) struct Arguments {
+    /// Boot only this kernel (may be given several times)
+    #[arg(long = "kernel")]
+    kernels: Vec<String>,
+    /// Run only this boot, by its name in tests/src/plan.rs (may be given several times)
+    #[arg(long = "boot")]
+    boots: Vec<String>,
+    /// Skip the unit tests
+    #[arg(long)]
+    vm_only: bool,
+    /// Run this many virtual machines at once [default: one per CPU, at most 8]
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZero<usize>>,
+    #[command(flatten)]
+    source: Source,
+}
+
+impl Arguments {
+    /// The kernels to boot.
+    pub(crate) fn kernels(&self) -> Result<Vec<Kernel>> {
+        matrix::select(&self.kernels)
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let kernels = arguments.kernels()?;
+    if !arguments.vm_only {
+        process::require(Program::BpfLinker)?;
+        process::run(workspace::cargo().args(["test", "--workspace", "--exclude", "oomwhy-ebpf"]))?;
+    }
+    let mut archives = Archives::new(arguments.source.clone());
+    boot_and_compare(&kernels, &arguments.boots, &mut archives, arguments.jobs)
+}
+
+/// Boots these kernels, and compares oomwhy's reports with the kernels' logs.
+pub(crate) fn boot_and_compare(
+    kernels: &[Kernel],
+    boots: &[String],
+    archives: &mut Archives,
+    jobs: Option<NonZero<usize>>,
+) -> Result<()> {
+    let results = workspace::vm_results()?;
+    let containers = containers::job(kernels, boots, archives)?;
+    let all = prepare(kernels, boots, archives, &results)?;
+    let timings = Timings::default();
+    let mut queue: Vec<Box<dyn Fn() + Sync>> = Vec::new();
+    // The longest boot is the first one.
+    queue.extend(containers.iter().map(|job| Box::new(|| job.run(&timings)) as _));
+    queue.extend(all.iter().map(|job| Box::new(|| job.run(&timings)) as _));
+    run_all(&queue, jobs.map_or_else(default_jobs, NonZero::get));
+    let compared = compare(kernels, boots, &results);
+    timings.print();
+    match containers.iter().try_for_each(containers::Job::check) {
+        Err(error) if compared.is_err() => eprintln!("{error:#}"),
+        checked => checked?,
+    }
+    compared
+}
+
+struct Job {
+    /// The kernel, or why it cannot be fetched.
+    image: Arc<Result<CachedKernel>>,
+    boot: &'static Boot,
+    plan: Plan,
+    initramfs: Arc<Initramfs>,
+    results: PathBuf,
+}
+
+/// Fetches and builds everything that the boots need.
+fn prepare(
+    kernels: &[Kernel],
+    boots: &[String],
+    archives: &mut Archives,
+    results: &Path,
+) -> Result<Vec<Job>> {
+    let mut jobs = Vec::new();
+    for kernel in kernels {
+        let image = Arc::new(kernel::cached(kernel));
+        for boot in plan::boots(kernel, boots) {
+            let names = boot.scenarios_on(kernel).map(str::to_owned).collect();
+            let plan = Plan::Scenarios(names);
+            jobs.push(Job {
+                image: Arc::clone(&image),
+                boot,
+                initramfs: archives.of_plan(kernel.arch, &plan)?,
+                plan,
+                results: results.join(&kernel.name).join(boot.name),
+            });
+        }
+    }
+    Ok(jobs)
+}
+
+/// A machine keeps one CPU of the host busy, however many CPUs it has. More than eight machines
+/// would need more memory than most hosts have.
+fn default_jobs() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get).min(8)
+}
+
+fn run_all(queue: &[Box<dyn Fn() + Sync + '_>], n_at_once: usize) {
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..n_at_once.min(queue.len()) {
+            scope.spawn(|| {
+                while let Some(job) = queue.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    job();
+                }
+            });
+        }
+    });
+}
+
+impl Job {
+    /// Boots; an error is stored for the comparison.
+    fn run(&self, timings: &Timings) {
+        keep_error(&self.results, || self.boot(timings));
+    }
+
+    fn boot(&self, timings: &Timings) -> Result<()> {
+        let boot = self.boot;
+        let kernel = (*self.image).as_ref().map_err(|error| anyhow!("{error:#}"))?;
+        let booted = Machine {
+            memory_mib: boot.memory_mib,
+            cmdline: boot.cmdline,
+            qemu_args: boot.qemu_args,
+            swap_mib: boot.swap_mib,
+            ..Machine::new(kernel, &self.initramfs, &self.plan, self.results.clone())
+        }
+        .boot()?;
+        timings.boot(&kernel.name, boot.name, booted.seconds);
+        timings.scenarios(&kernel.name, &self.results);
+        let retried = if booted.retried { ", on the second attempt" } else { "" };
+        println!("{kernel}, boot {}: {:.1} s{retried}", boot.name, booted.seconds);
+        Ok(())
+    }
+}
+
+/// Runs a boot, and stores its error among the results.
+pub(crate) fn keep_error(results: &Path, boot: impl FnOnce() -> Result<()>) {
+    // Results of an earlier run must not be taken for results of this one.
+    let _ = fs::remove_dir_all(results);
+    if let Err(error) = boot() {
+        eprintln!("{}: {error:#}", results.display());
+        let kept = fs::create_dir_all(results)
+            .and_then(|()| fs::write(results.join(BOOT_ERROR), format!("{error:#}\n")));
+        if let Err(error) = kept {
+            // The comparison fails if there are no results.
+            eprintln!("{}: {error}", results.display());
+        }
+    }
+}
+
+fn compare(kernels: &[Kernel], boots: &[String], results: &Path) -> Result<()> {
+    let names: Vec<&str> = kernels.iter().map(|kernel| kernel.name.as_str()).collect();
+    let mut oracle = workspace::cargo();
+    oracle
+        .args(["test", "--package", "oomwhy-tests", "--test", "oracle"])
+        .env(RESULTS_VARIABLE, results)
+        .env(KERNELS_VARIABLE, names.join(","))
+        .env(BOOTS_VARIABLE, boots.join(","));
+    if process::run(&mut oracle).is_err() {
+        bail!("oomwhy and the kernel disagree, see above (results: {})", results.display());
+    }
+    Ok(())
+}

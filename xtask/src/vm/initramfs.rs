@@ -1,0 +1,166 @@
+//! The guest's root file system: an uncompressed newc archive of static binaries. It is not
+//! compressed, because unpacking is slow under emulation.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use cpio::newc;
+use oomwhy_tests::matrix::Arch;
+use oomwhy_tests::plan::{BUSYBOX, GUEST_OOMWHY, GUEST_PATH, HOG, LAUNCHER, PASSWD, Plan};
+use oomwhy_tests::programs::{PROGRAMS, source_path};
+
+use super::programs;
+use crate::fetch::{busybox, python};
+use crate::workspace;
+
+const DIRECTORY: u32 = 0o040_755;
+const PROGRAM: u32 = 0o100_755;
+const SYMLINK: u32 = 0o120_777;
+const FILE: u32 = 0o100_644;
+
+/// The archive that all boots share.
+#[derive(Clone)]
+pub(crate) struct Initramfs {
+    archive: Vec<u8>,
+    oomwhy_bytes: u64,
+}
+
+/// The oomwhy that goes into the guest.
+#[derive(clap::Args, Clone, Default)]
+pub(crate) struct Source {
+    /// Use this static oomwhy instead of building one
+    #[arg(long, value_name = "FILE")]
+    oomwhy: Option<PathBuf>,
+}
+
+/// The archives of several architectures, each built on its first use.
+pub(crate) struct Archives {
+    source: Source,
+    built: BTreeMap<Arch, Arc<Initramfs>>,
+    with_python: Option<Arc<Initramfs>>,
+}
+
+impl Archives {
+    pub(crate) const fn new(source: Source) -> Self {
+        Self { source, built: BTreeMap::new(), with_python: None }
+    }
+
+    /// The archive for an architecture.
+    pub(crate) fn of(&mut self, arch: Arch) -> Result<Arc<Initramfs>> {
+        let is_first = self.built.is_empty();
+        match self.built.entry(arch) {
+            Entry::Occupied(built) => Ok(Arc::clone(built.get())),
+            Entry::Vacant(entry) => {
+                ensure!(
+                    is_first || self.source.oomwhy.is_none(),
+                    "--oomwhy is a program of one architecture\n\
+                     hint: select kernels of that architecture with --kernel"
+                );
+                Ok(Arc::clone(entry.insert(Arc::new(Initramfs::build(arch, &self.source)?))))
+            }
+        }
+    }
+
+    /// The archive for an architecture and a plan.
+    pub(crate) fn of_plan(&mut self, arch: Arch, plan: &Plan) -> Result<Arc<Initramfs>> {
+        let initramfs = self.of(arch)?;
+        if !plan.needs_python() {
+            return Ok(initramfs);
+        }
+        if let Some(made) = &self.with_python {
+            return Ok(Arc::clone(made));
+        }
+        let mut initramfs = (*initramfs).clone();
+        initramfs.add_python()?;
+        Ok(Arc::clone(self.with_python.insert(Arc::new(initramfs))))
+    }
+}
+
+impl Initramfs {
+    /// Builds the binaries for an architecture and packs them.
+    pub(crate) fn build(arch: Arch, source: &Source) -> Result<Self> {
+        println!("building oomwhy and the guest's init, statically, for {arch}");
+        let oomwhy = match &source.oomwhy {
+            Some(oomwhy) => oomwhy.clone(),
+            None => workspace::build_for_guest(arch, "oomwhy", "oomwhy", &[])?,
+        };
+        let init =
+            workspace::build_for_guest(arch, "oomwhy-tests", "guest-init", workspace::TRACEABLE)?;
+        let mut archive = Vec::new();
+        for name in ["bin", "dev", "etc", "proc", "sys", "tmp", "results"] {
+            add(&mut archive, name, DIRECTORY, b"")?;
+        }
+        add(&mut archive, "init", PROGRAM, &read(&init)?)?;
+        add(&mut archive, HOG, SYMLINK, b"/init")?;
+        add(&mut archive, LAUNCHER, SYMLINK, b"/init")?;
+        add(&mut archive, "etc/passwd", FILE, PASSWD)?;
+        add(&mut archive, BUSYBOX, PROGRAM, &read(&busybox::cached(arch)?)?)?;
+        let oomwhy = read(&oomwhy)?;
+        add(&mut archive, GUEST_OOMWHY, PROGRAM, &oomwhy)?;
+        let mut initramfs = Self { archive, oomwhy_bytes: oomwhy.len() as u64 };
+        // The kernels of another architecture do not run their scenarios.
+        if arch == Arch::Amd64 {
+            for (program, target) in programs::build()? {
+                initramfs.add_file(&program, &target)?;
+            }
+        }
+        Ok(initramfs)
+    }
+
+    /// The size of the static oomwhy in it.
+    pub(crate) const fn oomwhy_bytes(&self) -> u64 {
+        self.oomwhy_bytes
+    }
+
+    /// Adds a file of the host.
+    pub(crate) fn add_file(&mut self, source: &Path, target: &str) -> Result<()> {
+        let parents: Vec<PathBuf> = Path::new(target.trim_start_matches('/'))
+            .ancestors()
+            .skip(1)
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .map(Path::to_owned)
+            .collect();
+        for parent in parents.iter().rev() {
+            add(&mut self.archive, &parent.to_string_lossy(), DIRECTORY, b"")?;
+        }
+        add(&mut self.archive, target, PROGRAM, &read(source)?)
+    }
+
+    /// Adds Python and its programs. Its C library replaces the host's: of two files with one name
+    /// the later one counts (init/initramfs.c).
+    pub(crate) fn add_python(&mut self) -> Result<()> {
+        for (file, target) in python::files()? {
+            self.add_file(&file, &target)?;
+        }
+        for program in PROGRAMS.iter().filter(|program| program.is_interpreted()) {
+            self.add_file(&programs::source(program), &source_path(program))?;
+        }
+        Ok(())
+    }
+
+    /// The whole archive for one boot.
+    pub(crate) fn with_plan(&self, plan: &Plan) -> Result<Vec<u8>> {
+        let mut archive = self.archive.clone();
+        add(&mut archive, GUEST_PATH, PROGRAM, &serde_json::to_vec(plan)?)?;
+        newc::trailer(&mut archive)?;
+        Ok(archive)
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
+}
+
+fn add(archive: &mut Vec<u8>, name: &str, mode: u32, content: &[u8]) -> Result<()> {
+    let mut file = newc::Builder::new(name.trim_start_matches('/'))
+        .mode(mode)
+        .write(archive, u32::try_from(content.len())?);
+    file.write_all(content)?;
+    file.finish()?;
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! A verb installs what it needs, at its start: each one runs on a machine on which one program is
+//! missing. The machine is this one with another PATH. Its `apt-get` and `cargo` install nothing:
+//! they write down what they were asked for, and fail.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, iter};
+
+/// What building and booting machines of this architecture takes: program, and what installs it.
+const COMMON: &[(&str, &str)] =
+    &[("cc", "gcc"), ("bpf-linker", "bpf-linker"), ("apt-cache", "apt"), ("dpkg", "dpkg")];
+const AMD64: &[(&str, &str)] =
+    &[("c++", "g++"), ("go", "golang-go"), ("qemu-system-x86_64", "qemu-system-x86")];
+const ARM64: &[(&str, &str)] = &[
+    ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
+    ("qemu-system-aarch64", "qemu-system-arm"),
+];
+
+/// Each verb, with what it needs.
+fn verbs() -> Vec<(&'static [&'static str], Vec<(&'static str, &'static str)>)> {
+    vec![
+        (&["setup"], [COMMON, AMD64, ARM64].concat()),
+        (&["demo"], [COMMON, AMD64].concat()),
+        (&["demo", "--kernel", "6.12-arm64"], [COMMON, ARM64].concat()),
+        (&["test"], [COMMON, AMD64, ARM64].concat()),
+        (&["test", "--kernel", "6.12", "--vm-only"], [COMMON, AMD64].concat()),
+        (&["containers"], [COMMON, AMD64].concat()),
+        (&["vm", "--", "/oomwhy"], [COMMON, AMD64].concat()),
+        (&["bench", "--faults"], [COMMON, AMD64, &[("bpftrace", "bpftrace")]].concat()),
+        (&["bench", "--faults", "--no-bpftrace"], [COMMON, AMD64].concat()),
+        (&["fuzz"], vec![COMMON[0], COMMON[1], ("cargo-fuzz", "cargo-fuzz")]),
+        (&["fixtures", "--btf"], [COMMON, AMD64, ARM64].concat()),
+        (&["kernels"], COMMON[2..].to_vec()),
+        (&["proof", "matrix"], [COMMON, AMD64, ARM64, &[("git", "git")]].concat()),
+    ]
+}
+
+/// A PATH, a cache and a log of what was asked for.
+struct Machine {
+    directory: tempfile::TempDir,
+}
+
+impl Machine {
+    /// A machine with the programs of this one, except for one.
+    fn without(missing: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let bin = directory.path().join("bin");
+        fs::create_dir(&bin).unwrap();
+        let log = directory.path().join("log");
+        for stub in ["apt-get", "cargo", "sudo", "qemu-system-x86_64", "qemu-system-aarch64"] {
+            // `apt-get update` passes, so that the installation is asked for.
+            let script = format!(
+                "#!/bin/sh\necho \"{stub} $*\" >>{}\ncase \"$*\" in *update*) ;; *) exit 1 ;; esac\n",
+                log.display()
+            );
+            fs::write(bin.join(stub), script).unwrap();
+            fs::set_permissions(bin.join(stub), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        for program in
+            ["bpf-linker", "cargo-fuzz", "cargo-deny", "bpftrace", "aarch64-linux-gnu-gcc"]
+        {
+            // A program of the right version, whether or not this machine has it.
+            let version = "case $0 in *linker) v=0.10.4 ;; *fuzz) v=0.13.2 ;; *) v=0.20.2 ;; esac";
+            fs::write(bin.join(program), format!("#!/bin/sh\n{version}\necho \"x $v\"\n")).unwrap();
+            fs::set_permissions(bin.join(program), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        for program in ["cc", "c++", "go", "apt-cache", "dpkg", "git", "sh", "dpkg-query", "rustup"]
+        {
+            let found = on_path(program).unwrap_or_else(|| PathBuf::from("/bin/true"));
+            symlink(found, bin.join(program)).unwrap();
+        }
+        let _ = fs::remove_file(bin.join(missing));
+        Self { directory }
+    }
+
+    /// Runs a verb, and returns what the machine was asked for and what the verb printed.
+    fn run(&self, arguments: &[&str]) -> (String, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+            .args(arguments)
+            .env("PATH", self.directory.path().join("bin"))
+            .env("XDG_CACHE_HOME", self.directory.path().join("cache"))
+            .env("CARGO", self.directory.path().join("bin/cargo"))
+            .output()
+            .unwrap();
+        assert!(!output.status.success(), "{arguments:?} passed on a machine that has nothing");
+        let log = fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
+        (log, String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    }
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap();
+    env::split_paths(&path).map(|it| it.join(program)).find(|it| Path::new(it).is_file())
+}
+
+/// Whether one of these commands asks for the installation of something.
+fn asks_for(log: &str, what: &str) -> bool {
+    let installs = log.lines().filter(|line| line.contains(" install "));
+    installs.flat_map(str::split_whitespace).any(|word| word == what)
+}
+
+#[test]
+fn missing_program_is_installed_by_every_verb_that_needs_it() {
+    for (verb, needs) in verbs() {
+        for (program, installed_by) in needs {
+            let (log, printed) = Machine::without(program).run(verb);
+            assert!(
+                asks_for(&log, installed_by),
+                "{verb:?} does not install {installed_by} for {program}: {log}{printed}"
+            );
+        }
+    }
+}
+
+#[test]
+fn program_of_other_architecture_is_not_installed() {
+    let verbs = verbs().into_iter().filter(|(_, needs)| !needs.is_empty());
+    for (verb, needs) in verbs {
+        for (program, installed_by) in iter::chain(AMD64, ARM64) {
+            if needs.iter().any(|(needed, _)| needed == program) || verb[0] == "kernels" {
+                continue;
+            }
+            let (log, printed) = Machine::without(program).run(verb);
+            assert!(
+                !asks_for(&log, installed_by),
+                "{verb:?} installs {installed_by}: {log}{printed}"
+            );
+        }
+    }
+}
