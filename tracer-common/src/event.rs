@@ -3,7 +3,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Record kinds, the values of `EventHeader::kind`. Kind 15 was never recorded.
+/// Record kinds, the values of `EventHeader::kind`. Kind 15 is not in use.
 pub mod kind {
     /// The record is an [`super::InvocationEvent`].
     pub const INVOCATION: u32 = 1;
