@@ -3,7 +3,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Record kinds, the values of `EventHeader::kind`. Kind 15 was never recorded.
+/// Record kinds, the values of `EventHeader::kind`. Kind 15 is not in use.
 pub mod kind {
     /// The record is an [`super::InvocationEvent`].
     pub const INVOCATION: u32 = 1;
@@ -209,6 +209,9 @@ pub struct CandidatesHead {
     /// Tasks that the kernel evaluated, recorded or not.
     pub considered: u32,
 }
+
+/// Size of a [`CandidateEntry`] in the oldest wire version, bytes.
+pub const OLDEST_CANDIDATE_BYTES: usize = 96;
 
 /// One task that the kernel evaluated. Amounts are in pages unless stated otherwise.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
@@ -471,6 +474,9 @@ pub struct LevelsHead {
     /// 1 if there are more levels up to the root.
     pub truncated: u32,
 }
+
+/// Size of a [`LevelEntry`] in the oldest wire version, bytes.
+pub const OLDEST_LEVEL_BYTES: usize = 72;
 
 /// The `page_counter`s of one level, pages.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]

@@ -13,10 +13,11 @@
 //! Recordings and pinned maps outlive the build that wrote them, so both carry [`WIRE_VERSION`].
 //! A newer build reads every version back to [`OLDEST_WIRE_VERSION`]. Changes follow these rules:
 //!
-//! - A new field is appended to the struct that ends a record. The reader fills what an older
+//! - A new field is appended to the struct that ends a record, or to `CandidateEntry` or
+//!   `LevelEntry`, whose size follows from the length of the record. The reader fills what an older
 //!   record does not have with zeros, and a new validity bit says whether the field was written.
-//! - `InvocationEvent`, the heads of lists (`...Head`) and the entries of lists keep their size,
-//!   because other bytes follow them. A new field uses their `reserved` word or a new record kind.
+//! - `InvocationEvent`, `ParentEntry`, `UserFrame` and the heads of lists (`...Head`) keep their
+//!   size, because other bytes follow them. A new field uses a `reserved` word or a new kind.
 //! - Bits and numbers that were ever written keep their meaning.
 //! - A change that breaks one of these rules raises [`WIRE_VERSION`], and the reader converts.
 #![no_std]

@@ -9,9 +9,9 @@ mod context;
 use oomwhy_common::{
     event::{
         CandidateEntry, CandidatesHead, CgroupEvent, EndEvent, EventHeader, GrowingProcessEvent,
-        InvocationEvent, LevelEntry, LevelsHead, MarkEvent, MemcgFacts, PathHead, ReclaimedEvent,
-        RepeatsEvent, StatEvent, TaskFacts, VictimEvent, VictimGoneEvent, WaitEvent, candidate,
-        chosen, kind, victim_gone,
+        InvocationEvent, LevelEntry, LevelsHead, MarkEvent, MemcgFacts, OLDEST_CANDIDATE_BYTES,
+        OLDEST_LEVEL_BYTES, PathHead, ReclaimedEvent, RepeatsEvent, StatEvent, TaskFacts,
+        VictimEvent, VictimGoneEvent, WaitEvent, candidate, chosen, kind, victim_gone,
     },
     valid,
 };
@@ -48,10 +48,10 @@ pub(crate) enum Malformed {
 pub(crate) fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
     let (header, _) = EventHeader::read_from_prefix(bytes)
         .map_err(|_| Malformed::Short { length: bytes.len() })?;
-    // A record that is shorter than it says is damaged; only one that says so is an older one.
-    if bytes.len() < header.size as usize {
-        return Err(Malformed::Short { length: bytes.len() });
-    }
+    // A record that is shorter than its header says is damaged. If the header says so too, it is
+    // an older one.
+    let size = (header.size as usize).max(size_of::<EventHeader>());
+    let bytes = bytes.get(..size).ok_or(Malformed::Short { length: bytes.len() })?;
     let has = |bit| header.valid & bit != 0;
     let body = match header.kind {
         kind::INVOCATION => Body::Invocation(Box::new(invocation(bytes, has))),
@@ -74,12 +74,20 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
     Ok(Event { boottime_ns: header.boottime_ns, cpu: header.cpu, seq: header.seq, body })
 }
 
-/// `count` structs at the start of `bytes`.
-fn list<T: FromBytes + IntoBytes>(bytes: &[u8], count: u32) -> Result<Vec<T>, Malformed> {
-    let short = Malformed::Count { announced: count };
-    let wanted = (count as usize).checked_mul(size_of::<T>()).ok_or_else(|| short.clone())?;
-    let entries = bytes.get(..wanted).ok_or_else(|| short.clone())?;
-    Ok(entries.chunks_exact(size_of::<T>()).map(|entry| head(entry).0).collect())
+/// `count` structs that fill `bytes`. Their size follows from the length, since another wire
+/// version may have more or fewer fields. `oldest` is their size in the oldest version, bytes.
+fn list<T>(bytes: &[u8], count: u32, oldest: usize) -> Result<Vec<T>, Malformed>
+where
+    T: FromBytes + IntoBytes,
+{
+    let n = count as usize;
+    let Some(size) = bytes.len().checked_div(n) else {
+        return Ok(Vec::new());
+    };
+    if size < oldest || size * n != bytes.len() {
+        return Err(Malformed::Count { announced: count });
+    }
+    Ok(bytes.chunks_exact(size).map(|entry| head(entry).0).collect())
 }
 
 /// Bytes up to the first NUL: what is behind it is stale.
@@ -142,7 +150,7 @@ fn invocation(bytes: &[u8], has: impl Fn(u64) -> bool + Copy) -> Invocation {
 
 fn candidates(bytes: &[u8]) -> Result<Candidates, Malformed> {
     let (event, rest) = head::<CandidatesHead>(bytes);
-    let list = list::<CandidateEntry>(rest, event.recorded)?;
+    let list = list::<CandidateEntry>(rest, event.recorded, OLDEST_CANDIDATE_BYTES)?;
     Ok(Candidates { considered: event.considered, list: list.iter().map(candidate).collect() })
 }
 
@@ -203,7 +211,7 @@ fn levels(bytes: &[u8], has: impl Fn(u64) -> bool) -> Result<Levels, Malformed> 
     };
     Ok(Levels {
         cgroup_id: event.cgroup_id,
-        list: list::<LevelEntry>(rest, event.recorded)?.iter().map(level).collect(),
+        list: list(rest, event.recorded, OLDEST_LEVEL_BYTES)?.iter().map(level).collect(),
         truncated: event.truncated != 0,
     })
 }

@@ -4,9 +4,10 @@ use oomwhy_common::{
     event::{ContextHead, ParentEntry, UserFrame as WireFrame, context},
     valid,
 };
+use zerocopy::{FromBytes, IntoBytes};
 
-use super::{Malformed, head, list, name, names_from_leaf};
-use crate::model::events::{Context, Name, Parent, Part, user_frame};
+use super::{Malformed, name, names_from_leaf};
+use crate::model::events::{Context, Name, Parent, Part, head, user_frame};
 
 pub(super) fn context(bytes: &[u8], has: impl Fn(u64) -> bool) -> Result<Context, Malformed> {
     let (event, rest) = head::<ContextHead>(bytes);
@@ -20,9 +21,9 @@ pub(super) fn context(bytes: &[u8], has: impl Fn(u64) -> bool) -> Result<Context
             truncated |= cut_off;
             Part::Exe(names)
         }
-        context::PARENTS => Part::Parents(entries::<ParentEntry>(body)?.map(parent).collect()),
+        context::PARENTS => Part::Parents(entries(body).map(parent).collect()),
         context::USER_STACK => Part::UserStack(
-            entries(body)?.map_while(|frame: WireFrame| user_frame(&frame)).collect(),
+            entries(body).map_while(|frame: WireFrame| user_frame(&frame)).collect(),
         ),
         part => Part::Unread(word(part)),
     };
@@ -45,13 +46,9 @@ fn arguments(bytes: &[u8]) -> Vec<Name> {
     bytes.split(|&byte| byte == 0).map(|argument| Name(argument.to_vec())).collect()
 }
 
-/// As many as there are bytes for.
-fn entries<T>(body: &[u8]) -> Result<impl Iterator<Item = T>, Malformed>
-where
-    T: zerocopy::FromBytes + zerocopy::IntoBytes,
-{
-    let count = u32::try_from(body.len() / size_of::<T>()).unwrap_or_default();
-    Ok(list::<T>(body, count)?.into_iter())
+/// As many entries as there are bytes for.
+fn entries<T: FromBytes + IntoBytes>(body: &[u8]) -> impl Iterator<Item = T> {
+    body.chunks_exact(size_of::<T>()).map(|entry| head(entry).0)
 }
 
 fn parent(entry: ParentEntry) -> Parent {

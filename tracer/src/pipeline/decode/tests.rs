@@ -7,10 +7,13 @@ mod wire;
 
 use std::mem::offset_of;
 
-use oomwhy_common::event::{CandidatesHead, ContextHead, EventHeader, LevelsHead, PathHead, kind};
+use oomwhy_common::event::{
+    CandidateEntry, CandidatesHead, ContextHead, EventHeader, LevelsHead, PathHead, kind,
+};
+use zerocopy::IntoBytes as _;
 
-use self::wire::{candidates, header, levels, path, records};
-use super::{Malformed, decode};
+use self::wire::{candidates, entry, header, levels, path, records};
+use super::{Malformed, decode, head, list};
 
 #[test]
 fn a_record_cut_off_anywhere_is_malformed_and_not_half_an_event() {
@@ -23,14 +26,20 @@ fn a_record_cut_off_anywhere_is_malformed_and_not_half_an_event() {
     }
 }
 
-/// The record as a version wrote it whose struct was `length` bytes long. It knew none of the
-/// optional groups.
+/// The record as a version wrote it whose struct was `length` bytes long, without optional groups.
 fn older(record: &[u8], length: usize) -> Vec<u8> {
-    let mut older = record[..length].to_vec();
-    let (valid, size) = (offset_of!(EventHeader, valid), offset_of!(EventHeader, size));
-    older[valid..valid + 8].fill(0);
-    older[size..size + 4].copy_from_slice(&u32::try_from(length).unwrap().to_le_bytes());
+    let mut older = resized(record, length);
+    older[offset_of!(EventHeader, valid)..][..8].fill(0);
     older
+}
+
+/// The record cut off or filled with zeros, with a header that says so.
+fn resized(record: &[u8], length: usize) -> Vec<u8> {
+    let mut resized = record.to_vec();
+    resized.resize(length, 0);
+    let size = u32::try_from(length).unwrap();
+    resized[offset_of!(EventHeader, size)..][..4].copy_from_slice(&size.to_le_bytes());
+    resized
 }
 
 #[test]
@@ -46,10 +55,29 @@ fn record_of_older_version_is_filled_with_zeros() {
         };
         for length in size_of::<EventHeader>()..=fixed {
             let older = older(&record, length);
-            let padded = [older.as_slice(), &[0; 4096]].concat();
+            let padded = resized(&older, record.len());
             assert!(decode(&older).is_ok(), "{name}, {length} bytes");
             assert_eq!(decode(&older), decode(&padded), "{name}, {length} bytes");
         }
+    }
+}
+
+#[test]
+fn entries_of_another_version_are_read_as_far_as_they_are_known() {
+    let (entry, oldest) = (entry(3).as_bytes().to_vec(), 88);
+    for size in [oldest, entry.len(), entry.len() + 8] {
+        let mut bytes = entry.clone();
+        bytes.resize(size, 0xa5);
+        let (known, _) = head::<CandidateEntry>(&bytes);
+        let entries = list::<CandidateEntry>(&bytes.repeat(3), 3, oldest).unwrap();
+        assert_eq!(entries.len(), 3);
+        assert!(entries.iter().all(|it| it.as_bytes() == known.as_bytes()), "{size}");
+    }
+    let older = list::<CandidateEntry>(&entry[..oldest], 1, oldest).unwrap();
+    assert_eq!((older[0].order, &older[0].comm[8..]), (3, &[0; 8][..]));
+    for (size, count) in [(oldest - 8, 1), (oldest * 2 - 1, 2), (oldest * 2, 3)] {
+        let error = list::<CandidateEntry>(&vec![1; size], count, oldest).unwrap_err();
+        assert_eq!(error, Malformed::Count { announced: count }, "{size}");
     }
 }
 
