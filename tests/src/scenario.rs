@@ -27,6 +27,9 @@ pub struct Scenario {
     /// except for `killed`, for `no_victim` if the log has such an invocation, and for outcomes that
     /// depend on timing ([`BY_TIMING`]).
     pub reports: &'static [Expected],
+    /// Content of the report of one victim's kill: its name, and paths and values like those of
+    /// [`Expected::says`].
+    pub kills: &'static [(&'static str, &'static [(&'static str, Want)])],
     /// Options of oomwhy, besides those that every scenario has.
     pub options: &'static [&'static str],
     /// Takes away what oomwhy leaves pinned.

@@ -55,6 +55,7 @@ const ONE_KILL: Scenario = Scenario {
     silent_victims: &[],
     refused: &[],
     reports: &[],
+    kills: &[],
     options: &[],
     unpin: None,
     is_lossy: false,

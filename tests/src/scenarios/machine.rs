@@ -1,5 +1,6 @@
 //! The machine runs out, or a part of it.
 
+use super::by_log::{SETTLE, by_log};
 use super::outcomes::GREEDY;
 use super::{HOG, ONE_KILL, SLEEPER};
 use crate::scenario::{Expected, Process, Scenario, Step, Until, Want};
@@ -47,7 +48,9 @@ pub(super) const ALL: &[Scenario] = &[
             MACHINE,
             Step::Start { process: holder("holder", 0), until: Until::Ready },
             Step::Start { process: holder("disposable", 900), until: Until::Ready },
+            by_log(1),
             Step::Write { file: "/proc/sysrq-trigger", value: "f" },
+            SETTLE,
         ],
         reports: &[Expected {
             outcome: "killed",

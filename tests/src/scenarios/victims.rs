@@ -1,6 +1,6 @@
 //! Who dies, and in which shape.
 
-use super::{CONTAINER, CONTAINER_OF_48_MIB, HOG, IMMORTAL, ONE_KILL, SLEEPER, START_HOG};
+use super::{CONTAINER, CONTAINER_OF_48_MIB, HOG, IMMORTAL, ONE_KILL, SLEEPER, START_HOG, WATCHER};
 use crate::scenario::{Expected, Process, Scenario, Step, Until, Want, Watcher};
 use crate::workload::Work;
 
@@ -33,12 +33,11 @@ pub(super) const ALL: &[Scenario] = &[
             Step::Run(Watcher {
                 name: "risk",
                 args: &["risk", "-o", "json", "--cgroup", "/foretold", "--interval", "300ms"],
-                replays: false,
                 ends: true,
                 lines: ("{\"schema\":1,\"type\":\"risk\"", 1, 1),
                 has: &["\"comm\":\"growing\"", "time_to_limit"],
                 lacks: &["biggest"],
-                tier: None,
+                ..WATCHER
             }),
         ],
         ..ONE_KILL
@@ -113,41 +112,29 @@ pub(super) const ALL: &[Scenario] = &[
         }],
         ..ONE_KILL
     },
+    // In the namespaces in between, the nested one is the third and the second process. Then the
+    // machine's init becomes a member, which the kernel never kills.
     Scenario {
         name: "pid_namespace",
         steps: &[
             CONTAINER_OF_48_MIB,
             Step::Start { process: Process { pid_namespaces: 1, ..HOG }, until: Until::Killed },
-            // In the namespaces in between it is the third and the second.
             Step::Start {
                 process: Process { comm: "nested", pid_namespaces: 3, ..HOG },
                 until: Until::Killed,
             },
-        ],
-        victims: &[("hog", 1), ("nested", 1)],
-        reports: &[Expected {
-            outcome: "killed",
-            count: (2, 2),
-            says: &[("victims[0].vpid", Want::Number(1)), ("trigger.pid", Want::AtLeast(2))],
-        }],
-        ..ONE_KILL
-    },
-    // The machine's init is a member, and passed over.
-    Scenario {
-        name: "init_is_passed_over",
-        steps: &[
-            CONTAINER_OF_48_MIB,
             Step::Write {
                 file: "/sys/fs/cgroup/kubepods/pod1234/ctr-app/cgroup.procs",
                 value: "1",
             },
-            START_HOG,
+            Step::Start { process: Process { comm: "beside-init", ..HOG }, until: Until::Killed },
         ],
-        reports: &[Expected {
-            outcome: "killed",
-            count: (1, 1),
-            says: &[("candidates.list[init]", Want::Absent)],
-        }],
+        victims: &[("hog", 1), ("nested", 1), ("beside-init", 1)],
+        kills: &[
+            ("hog", &[("victims[0].vpid", Want::Number(1)), ("trigger.pid", Want::AtLeast(2))]),
+            ("nested", &[("victims[0].vpid", Want::Number(1)), ("trigger.pid", Want::AtLeast(2))]),
+            ("beside-init", &[("candidates.list[init]", Want::Absent)]),
+        ],
         ..ONE_KILL
     },
 ];
