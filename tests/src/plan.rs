@@ -1,4 +1,4 @@
-//! What one boot shall do: the plan that the host puts into the initramfs and PID 1 reads.
+//! The work of one boot: the plan that the host puts into the initramfs and PID 1 reads.
 
 use serde::{Deserialize, Serialize};
 
@@ -129,7 +129,7 @@ const BOOTS: &[Boot] = &[
             "trigger_is_not_victim",
             "oom_group",
             "leader_exited",
-            "foretold",
+            "next_victim",
             "vfork_child",
             "pid_namespace",
             "hostile_comm",
@@ -158,7 +158,7 @@ const BOOTS: &[Boot] = &[
             "shapes",
             "alloc_fixed",
             "alloc_fixed_in_huge_pages",
-            "outlook",
+            "forecast",
         ],
         ..PLAIN
     },
@@ -207,7 +207,7 @@ const BOOTS: &[Boot] = &[
         name: "v1",
         cmdline: "swapaccount=1",
         swap_mib: 64,
-        scenarios: &["memcg_v1", "memcg_v1_swap", "disabled", "outlook_v1", "self_test_v1"],
+        scenarios: &["memcg_v1", "memcg_v1_swap", "disabled", "forecast_v1", "self_test_v1"],
         needs_cgroup_v1: true,
         ..PLAIN
     },

@@ -1,13 +1,13 @@
-//! The scenarios: every situation in which oomwhy must tell what the kernel did, by theme.
+//! The scenarios, by theme: every situation in which oomwhy must report what the kernel did.
 
 mod by_log;
+mod forecast;
 mod growth;
 mod hosts;
 mod limits;
 mod machine;
 mod names;
 mod outcomes;
-mod outlook;
 mod pins;
 mod stacks;
 mod storms;
@@ -33,7 +33,7 @@ const THEMES: &[&[Scenario]] = &[
     tiers::ALL,
     hosts::ALL,
     growth::ALL,
-    outlook::ALL,
+    forecast::ALL,
 ];
 
 /// All of them.

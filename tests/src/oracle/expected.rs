@@ -15,9 +15,9 @@ const BY_TIMING_PER_VICTIM: usize = 2;
 
 /// Compares number and content of the reports of each outcome.
 ///
-/// A task that retries its allocation while a victim's memory is still charged finds nobody else to
-/// kill. Whether that happens is up to timing, but the kernel's log has it. So a scenario that does
-/// not list `no_victim` has as many of these reports as the log explains.
+/// A task that retries its allocation while a victim's memory is still charged finds no other task
+/// to kill. Whether that happens is up to timing, but the kernel's log has it. So a scenario that
+/// does not list `no_victim` has as many of these reports as the log explains.
 pub(super) fn reports(check: &mut Check, scenario: &Scenario, log: &Log, reports: &[Value]) {
     let mut by_outcome: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
     for report in reports.iter().filter(|report| report["type"] == "oom") {

@@ -96,8 +96,8 @@ const RECORDED: Expected = Expected {
 
 const HOOK: (&str, Want) = ("source.hooks.page_counter_try_charge", Want::Text("fexit"));
 
-/// One after the other, each with room for its kinds of memory and some more. Who grows and is gone while
-/// oomwhy is busy with the kill before may stay without names.
+/// One after the other, each with room for its kinds of memory and some more. Who grows and is gone
+/// while oomwhy is busy with the kill before may stay without names.
 const ALL_PROGRAMS: Step = Step::Repeat {
     times: 1,
     steps: &[

@@ -94,8 +94,8 @@ const NESTED_STEPS: &[Step] = &[
     Step::Start { process: Process { cgroup: "/parent/child", ..HOG }, until: Until::Killed },
 ];
 
-/// 16 levels: with the root, as many as are told. Not longer than a line of the kernel's log
-/// may be.
+/// 16 levels: with the root, as many as a report has. Not longer than a line of the kernel's log
+/// can be.
 const DEEP: &str = concat!(
     "/level-01-of-a-deep-hierarchy-of-slices.slice",
     "/level-02-of-a-deep-hierarchy-of-slices.slice",

@@ -152,7 +152,7 @@ pub(super) const ALL: &[Scenario] = &[
         }],
         ..ONE_KILL
     },
-    // A tmpfs with a policy: whoever writes to it allocates by that policy.
+    // A tmpfs with a policy: a write to it allocates by that policy.
     Scenario {
         name: "memory_policy",
         steps: &[

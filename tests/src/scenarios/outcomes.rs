@@ -51,7 +51,7 @@ pub(super) const ALL: &[Scenario] = &[
         ],
         ..ONE_KILL
     },
-    // The kernel kills nobody, prints nothing, and lets the process wait until there is room.
+    // The kernel kills no process, prints nothing, and lets the process wait until there is room.
     Scenario {
         name: "disabled",
         hierarchy: Hierarchy::V1,
@@ -96,7 +96,7 @@ pub(super) const ALL: &[Scenario] = &[
                 process: Process { cgroup: "/immortals", work: Work::Anon { mib: 12 }, ..IMMORTAL },
                 until: Until::OutOfMemory { times: 60 },
             },
-            // Then it gets what it wants, and is no more in the way of whoever detaches probes.
+            // Then its allocations succeed, so that it does not delay the detaching of probes.
             Step::Write { file: "/sys/fs/cgroup/immortals/memory.max", value: "max" },
         ],
         victims: &[],

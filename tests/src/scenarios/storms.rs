@@ -97,8 +97,8 @@ pub(super) const ALL: &[Scenario] = &[
         }],
         ..ONE_KILL
     },
-    // As many as a big host has. Forking takes most of the time: two kernels must do. The victim need
-    // not fill the machine for it.
+    // As many as a big host has. Forking takes most of the time: two kernels must do. The victim
+    // need not fill the machine for it.
     Scenario {
         name: "multitude",
         steps: &[
@@ -135,8 +135,8 @@ pub(super) const ALL: &[Scenario] = &[
         }],
         ..ONE_KILL
     },
-    // oomwhy does not get to run for a while, and has little room meanwhile: what does not fit is
-    // told as a loss, and what comes after it is whole.
+    // oomwhy is stopped for a while and its ring is small: records that do not fit are reported as
+    // lost, and later reports are complete.
     Scenario {
         name: "small_ring",
         options: &["--ring-size", "128KiB"],
@@ -178,8 +178,8 @@ pub(super) const ALL: &[Scenario] = &[
                 name: "events",
                 args: &["-o", "events"],
                 replays: true,
-                // Seven records of each kill, one of its trigger, four of each victim and three of its
-                // end; more where one finds room in between.
+                // Seven records of each kill, one of its trigger, four of each victim and three of
+                // its end; more where one finds room in between.
                 lines: ("{\"boottime_ns\"", 30, 40),
                 has: &["\"hog\"", "\"other\"", "[\"kubepods\",\"pod1234\",\"ctr-app\"]"],
                 ..EVERYTHING

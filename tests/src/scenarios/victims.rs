@@ -7,14 +7,14 @@ use crate::workload::Work;
 pub(super) const ALL: &[Scenario] = &[
     // Who is next, asked while it grows: not yet the biggest.
     Scenario {
-        name: "foretold",
+        name: "next_victim",
         victims: &[("growing", 1)],
         steps: &[
-            Step::Cgroup { path: "/foretold", limits: &[("memory.max", "96M")] },
+            Step::Cgroup { path: "/next-victim", limits: &[("memory.max", "96M")] },
             Step::Start {
                 process: Process {
                     comm: "biggest",
-                    cgroup: "/foretold",
+                    cgroup: "/next-victim",
                     work: Work::Anon { mib: 40 },
                     ..SLEEPER
                 },
@@ -23,7 +23,7 @@ pub(super) const ALL: &[Scenario] = &[
             Step::Start {
                 process: Process {
                     comm: "growing",
-                    cgroup: "/foretold",
+                    cgroup: "/next-victim",
                     oom_score_adj: 800,
                     pause_ms: Some(40),
                     ..HOG
@@ -32,7 +32,7 @@ pub(super) const ALL: &[Scenario] = &[
             },
             Step::Run(Watcher {
                 name: "risk",
-                args: &["risk", "-o", "json", "--cgroup", "/foretold", "--interval", "300ms"],
+                args: &["risk", "-o", "json", "--cgroup", "/next-victim", "--interval", "300ms"],
                 ends: true,
                 lines: ("{\"schema\":1,\"type\":\"risk\"", 1, 1),
                 has: &["\"comm\":\"growing\"", "time_to_limit"],
