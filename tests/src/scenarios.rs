@@ -14,7 +14,7 @@ mod storms;
 mod tiers;
 mod victims;
 
-use crate::scenario::{Hierarchy, Process, Scenario, Step, Until, Watcher};
+use crate::scenario::{Expected, Hierarchy, Process, Scenario, Step, Until, Want, Watcher};
 use crate::workload::Work;
 
 /// The container-like cgroup that most scenarios use.
@@ -60,6 +60,24 @@ const ONE_KILL: Scenario = Scenario {
     unpin: None,
     is_lossy: false,
 };
+
+/// One report of a kill, and its content.
+const fn killed_once(says: &'static [(&'static str, Want)]) -> Expected {
+    Expected { outcome: "killed", count: (1, 1), says }
+}
+
+/// Starts a process that allocates and then sleeps.
+const fn start_holder(comm: &'static str, cgroup: &'static str, mib: usize) -> Step {
+    Step::Start {
+        process: Process { comm, cgroup, work: Work::Anon { mib }, ..SLEEPER },
+        until: Until::Ready,
+    }
+}
+
+/// Starts a hog that the kernel prefers to every other process.
+const fn start_preferred(cgroup: &'static str, work: Work, until: Until) -> Step {
+    Step::Start { process: Process { cgroup, oom_score_adj: 1000, work, ..HOG }, until }
+}
 
 const WATCHER: Watcher = Watcher {
     name: "",

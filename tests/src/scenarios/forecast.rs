@@ -1,10 +1,8 @@
 //! `oomwhy risk` while a growth recorder runs: the time to the limit, and the growing processes.
 
-use super::{HOG, ONE_KILL, WATCHER};
+use super::{HOG, ONE_KILL, WATCHER, killed_once};
 use crate::plan::GUEST_OOMWHY;
-use crate::scenario::{
-    Expected, Hierarchy, Launched, Process, Scenario, Step, Until, Want, Watcher,
-};
+use crate::scenario::{Hierarchy, Launched, Process, Scenario, Step, Until, Want, Watcher};
 use crate::workload::Work;
 
 const LEAKING: &str = "/leaking";
@@ -27,11 +25,7 @@ pub(super) const ALL: &[Scenario] = &[
 ];
 
 const FORECAST: Scenario = Scenario {
-    reports: &[Expected {
-        outcome: "killed",
-        count: (1, 1),
-        says: &[("growth.stacks[0].comm", Want::Text("hog"))],
-    }],
+    reports: &[killed_once(&[("growth.stacks[0].comm", Want::Text("hog"))])],
     options: &["--growth", "--growth-above", "0%"],
     ..ONE_KILL
 };

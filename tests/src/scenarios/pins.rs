@@ -1,7 +1,7 @@
 //! Probes that outlive the tracer: whenever it dies, every kill is reported once.
 
-use super::{CONTAINER_OF_48_MIB, HOG, ONE_KILL, START_HOG};
-use crate::scenario::{Expected, Process, Program, Scenario, Step, Until, Want};
+use super::{CONTAINER_OF_48_MIB, HOG, ONE_KILL, START_HOG, killed_once};
+use crate::scenario::{Process, Program, Scenario, Step, Until, Want};
 
 const OOMWHY: &str = "/oomwhy";
 const DIR: &str = "/sys/fs/bpf/oomwhy";
@@ -139,14 +139,10 @@ pub(super) const ALL: &[Scenario] = &[
             Step::StartTracer,
             Step::AwaitReports { outcome: "killed", count: 1 },
         ],
-        reports: &[Expected {
-            outcome: "killed",
-            count: (1, 1),
-            says: &[
-                ("growth.stacks[0].comm", Want::Text("hog")),
-                ("growth.kind", Want::Text("burst")),
-            ],
-        }],
+        reports: &[killed_once(&[
+            ("growth.stacks[0].comm", Want::Text("hog")),
+            ("growth.kind", Want::Text("burst")),
+        ])],
         options: &["--pin", DIR, "--growth", "--growth-above", "0%"],
         ..PINNED
     },

@@ -2,8 +2,9 @@
 
 use super::{
     CONTAINER, CONTAINER_OF_48_MIB, HOG, ONE_KILL, SLEEPER, START_HOG, START_SLEEPER, WATCHER,
+    killed_once, start_preferred,
 };
-use crate::scenario::{Expected, Process, Scenario, Step, Until, Want, Watcher};
+use crate::scenario::{Process, Scenario, Step, Until, Want, Watcher};
 use crate::workload::Work;
 
 pub(super) const ALL: &[Scenario] = &[
@@ -76,25 +77,13 @@ pub(super) const ALL: &[Scenario] = &[
                 },
                 until: Until::Ready,
             },
-            Step::Start {
-                process: Process {
-                    cgroup: "/crowd",
-                    oom_score_adj: 1000,
-                    work: Work::Anon { mib: 512 },
-                    ..HOG
-                },
-                until: Until::Killed,
-            },
+            start_preferred("/crowd", Work::Anon { mib: 512 }, Until::Killed),
         ],
-        reports: &[Expected {
-            outcome: "killed",
-            count: (1, 1),
-            says: &[
-                ("candidates.considered", Want::Number(2002)),
-                ("candidates.recorded", Want::Number(32)),
-                ("candidates.list[0].comm", Want::Text("hog")),
-            ],
-        }],
+        reports: &[killed_once(&[
+            ("candidates.considered", Want::Number(2002)),
+            ("candidates.recorded", Want::Number(32)),
+            ("candidates.list[0].comm", Want::Text("hog")),
+        ])],
         ..ONE_KILL
     },
     // As many as a big host has. Forking takes most of the time: two kernels must do. The victim
@@ -112,27 +101,15 @@ pub(super) const ALL: &[Scenario] = &[
                 },
                 until: Until::Ready,
             },
-            Step::Start {
-                process: Process {
-                    cgroup: "/multitude",
-                    oom_score_adj: 1000,
-                    work: Work::Anon { mib: 8 },
-                    ..HOG
-                },
-                until: Until::Ready,
-            },
+            start_preferred("/multitude", Work::Anon { mib: 8 }, Until::Ready),
             Step::Write { file: "/proc/sysrq-trigger", value: "f" },
         ],
-        reports: &[Expected {
-            outcome: "killed",
-            count: (1, 1),
-            says: &[
-                // They, the first of them, the hog; and the machine's own processes.
-                ("candidates.considered", Want::AtLeast(10_002)),
-                ("candidates.recorded", Want::Number(32)),
-                ("candidates.list[0].comm", Want::Text("hog")),
-            ],
-        }],
+        reports: &[killed_once(&[
+            // They, the first of them, the hog; and the machine's own processes.
+            ("candidates.considered", Want::AtLeast(10_002)),
+            ("candidates.recorded", Want::Number(32)),
+            ("candidates.list[0].comm", Want::Text("hog")),
+        ])],
         ..ONE_KILL
     },
     // oomwhy is stopped for a while and its ring is small: records that do not fit are reported as

@@ -1,7 +1,10 @@
 //! Who dies, and in which shape.
 
-use super::{CONTAINER, CONTAINER_OF_48_MIB, HOG, IMMORTAL, ONE_KILL, SLEEPER, START_HOG, WATCHER};
-use crate::scenario::{Expected, Process, Scenario, Step, Until, Want, Watcher};
+use super::{
+    CONTAINER, CONTAINER_OF_48_MIB, HOG, IMMORTAL, ONE_KILL, SLEEPER, START_HOG, WATCHER,
+    killed_once, start_holder,
+};
+use crate::scenario::{Process, Scenario, Step, Until, Want, Watcher};
 use crate::workload::Work;
 
 pub(super) const ALL: &[Scenario] = &[
@@ -11,15 +14,7 @@ pub(super) const ALL: &[Scenario] = &[
         victims: &[("growing", 1)],
         steps: &[
             Step::Cgroup { path: "/next-victim", limits: &[("memory.max", "96M")] },
-            Step::Start {
-                process: Process {
-                    comm: "biggest",
-                    cgroup: "/next-victim",
-                    work: Work::Anon { mib: 40 },
-                    ..SLEEPER
-                },
-                until: Until::Ready,
-            },
+            start_holder("biggest", "/next-victim", 40),
             Step::Start {
                 process: Process {
                     comm: "growing",
@@ -46,18 +41,14 @@ pub(super) const ALL: &[Scenario] = &[
         name: "oom_group",
         steps: GROUP_STEPS,
         victims: &[("hog", 1), ("helper", 1), ("sleeper", 1)],
-        reports: &[Expected {
-            outcome: "killed",
-            count: (1, 1),
-            says: &[
-                ("oom_memcg.oom_group", Want::Is(true)),
-                ("victims[hog].chosen", Want::Is(true)),
-                ("victims[helper].chosen", Want::Is(false)),
-                ("victims[sleeper].chosen", Want::Is(false)),
-                ("victims[spared]", Want::Absent),
-                ("victims[3]", Want::Absent),
-            ],
-        }],
+        reports: &[killed_once(&[
+            ("oom_memcg.oom_group", Want::Is(true)),
+            ("victims[hog].chosen", Want::Is(true)),
+            ("victims[helper].chosen", Want::Is(false)),
+            ("victims[sleeper].chosen", Want::Is(false)),
+            ("victims[spared]", Want::Absent),
+            ("victims[3]", Want::Absent),
+        ])],
         ..ONE_KILL
     },
     // The log's "Killed process" has the thread that has the memory, with its name.
@@ -71,17 +62,13 @@ pub(super) const ALL: &[Scenario] = &[
             },
         ],
         victims: &[("second", 1)],
-        reports: &[Expected {
-            outcome: "killed",
-            count: (1, 1),
-            says: &[
-                ("victims[second].tid", Want::AtLeast(1)),
-                ("victims[second].chosen", Want::Is(true)),
-                ("victims[second].vpid", Want::Absent),
-                // Its leader has no memory any more.
-                ("candidates.list[second].anon_pages", Want::AtLeast(1)),
-            ],
-        }],
+        reports: &[killed_once(&[
+            ("victims[second].tid", Want::AtLeast(1)),
+            ("victims[second].chosen", Want::Is(true)),
+            ("victims[second].vpid", Want::Absent),
+            // Its leader has no memory any more.
+            ("candidates.list[second].anon_pages", Want::AtLeast(1)),
+        ])],
         ..ONE_KILL
     },
     // The child dies with its parent, for it runs in the same memory: without a line in the log,
@@ -98,18 +85,14 @@ pub(super) const ALL: &[Scenario] = &[
         victims: &[("parent", 1)],
         silent_victims: &[("vfork-child", 1)],
         refused: &[("vfork-child", "vfork")],
-        reports: &[Expected {
-            outcome: "killed",
-            count: (1, 1),
-            says: &[
-                ("victims[parent].shares_mm_with", Want::Absent),
-                ("victims[vfork-child].shares_mm_with", Want::AtLeast(2)),
-                ("victims[vfork-child].chosen", Want::Is(false)),
-                ("victims[vfork-child].anon_rss_bytes", Want::Absent),
-                ("victims[vfork-child].stuck", Want::Absent),
-                ("victims[2]", Want::Absent),
-            ],
-        }],
+        reports: &[killed_once(&[
+            ("victims[parent].shares_mm_with", Want::Absent),
+            ("victims[vfork-child].shares_mm_with", Want::AtLeast(2)),
+            ("victims[vfork-child].chosen", Want::Is(false)),
+            ("victims[vfork-child].anon_rss_bytes", Want::Absent),
+            ("victims[vfork-child].stuck", Want::Absent),
+            ("victims[2]", Want::Absent),
+        ])],
         ..ONE_KILL
     },
     // In the namespaces in between, the nested one is the third and the second process. Then the
