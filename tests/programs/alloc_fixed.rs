@@ -1,8 +1,8 @@
-//! Takes the same amount, as many MiB as its last argument says, in each of several functions, one kind
-//! of memory in each; then memory without end. See alloc_fixed.c.
+//! Takes the same amount, as many MiB as its last argument says, in each of several functions, one
+//! kind of memory in each; then memory without end. See alloc_fixed.c.
 //!
-//! No function is inlined or left by a jump to the next, and none but `touch_pages` touches a page: a
-//! function that a fault interrupts is named by where it stands, its callers by their frames.
+//! No function is inlined or left by a jump to the next, and none but `touch_pages` touches a page:
+//! a function that a fault interrupts is named by where it stands, its callers by their frames.
 
 use std::ffi::c_void;
 use std::fs::File;

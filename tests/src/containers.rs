@@ -26,7 +26,8 @@ pub struct Expected {
     allocates_in: &'static [&'static str],
     /// The file of the innermost frame, where it is in one.
     file: Option<&'static str>,
-    /// The thread that took the memory is the one that tells where the victim was: there is no other.
+    /// The thread that took the memory is the one that tells where the victim was: there is no
+    /// other.
     has_one_thread: bool,
 }
 
@@ -46,7 +47,8 @@ pub const EXPECTED: &[Expected] = &[
         file: Some("/bin/go"),
         has_one_thread: false,
     },
-    // Debian's interpreter has no frame pointers: where it was is known, which function called is not.
+    // Debian's interpreter has no frame pointers: where it was is known, which function called is
+    // not.
     Expected {
         comm: "python3",
         runtime: "podman",
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_without_a_name_or_a_function_is_found() {
+    fn container_without_name_or_function_is_found() {
         let right: Vec<Value> = EXPECTED.iter().map(report).collect();
         assert_eq!(problems(&right), 0);
         for (path, wrong) in [
@@ -228,8 +230,8 @@ mod tests {
             ("/victims/0/user_stack", json!([])),
         ] {
             let mut reports = right.clone();
-            let place = reports.iter_mut().rev().find_map(|report| report.pointer_mut(path));
-            *place.unwrap() = wrong;
+            let value = reports.iter_mut().rev().find_map(|report| report.pointer_mut(path));
+            *value.unwrap() = wrong;
             assert_eq!(problems(&reports), 1, "{path}");
         }
         let (_, rest) = right.split_first().unwrap();

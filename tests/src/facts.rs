@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernels_with_split_counters_are_told_by_their_release() {
+    fn split_counters_follow_from_release() {
         let splits = |release: &str| {
             Facts { kernel_release: release.to_owned(), ..Facts::default() }.tasks_hold_back_rss()
         };

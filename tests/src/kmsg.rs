@@ -171,7 +171,7 @@ impl Log {
         self.blocks.iter().flat_map(|block| &block.kills).chain(&self.bare_kills)
     }
 
-    /// The invocations that found nobody to kill. The kernel prints a block of each.
+    /// The invocations that found no task to kill. The kernel prints a block of each.
     pub fn without_victim(&self) -> impl Iterator<Item = &Block> {
         self.blocks.iter().filter(|block| block.kills.is_empty())
     }

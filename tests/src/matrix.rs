@@ -27,7 +27,7 @@ pub struct Kernel {
     pub cgroup_v1: bool,
     /// What is special about it.
     pub note: String,
-    /// Scenarios in which less can be told on this kernel, by name.
+    /// Known gaps of reports on this kernel, by scenario.
     #[serde(default)]
     pub gaps: BTreeMap<String, Gap>,
 }
@@ -59,7 +59,7 @@ impl fmt::Display for Arch {
     }
 }
 
-/// What cannot be told. A gap that is closed is an error too, so that none outlives its cause.
+/// A gap of the reports. A gap that is closed is an error too, so that none outlives its cause.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gap {
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_matrix_is_read_and_its_names_are_unique() {
+    fn kernel_names_are_unique() {
         let mut names: Vec<String> =
             kernels().unwrap().into_iter().map(|kernel| kernel.name).collect();
         let n_kernels = names.len();
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_explains_what_is_about_it_and_nothing_else() {
+    fn gap_explains_only_its_own_disagreements() {
         let gap = Gap { about: "(second)".into(), why: String::new() };
         let explains =
             |found: &[&str]| gap.explains(&found.iter().map(|&it| it.into()).collect::<Vec<_>>());
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn every_scenario_that_is_named_is_there() {
+    fn scenario_named_in_matrix_exists() {
         for kernel in kernels().unwrap() {
             for name in kernel.gaps.keys().chain(&kernel.scenarios) {
                 assert!(crate::scenarios::find(name).is_some(), "{}: {name}", kernel.name);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_kernel_is_refused_by_name() {
+    fn unknown_kernel_is_refused_by_name() {
         let error = select(&["2.4".to_owned()]).unwrap_err().to_string();
         assert!(error.contains("no kernel \"2.4\""), "{error}");
     }

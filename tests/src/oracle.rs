@@ -1,7 +1,7 @@
-//! The verdict on one scenario: does oomwhy tell what the kernel told?
+//! Compares one scenario's reports with the kernel's log.
 //!
 //! Everything here is pure: texts in, disagreements out. A field that oomwhy leaves out is a
-//! disagreement too, for on every kernel of the matrix all of them can be known.
+//! disagreement too, because every kernel of the matrix provides all of them.
 
 mod aftermath;
 mod by_log;
@@ -9,12 +9,12 @@ mod candidates;
 mod check;
 mod counts;
 mod expected;
+mod forecasts;
 mod growth;
 mod invocation;
 mod losses;
 mod memcg_stat;
 mod memory;
-mod outlooks;
 mod recorded;
 mod stacks;
 #[cfg(test)]
@@ -44,7 +44,7 @@ pub const BOOTS_VARIABLE: &str = "OOMWHY_VM_BOOTS";
 /// The file that says why a boot left no results.
 pub const BOOT_ERROR: &str = "boot-error.txt";
 
-/// The outcome of an invocation that found nobody to kill.
+/// The outcome of an invocation that found no task to kill.
 const NO_VICTIM: &str = "no_victim";
 
 /// What a scenario left behind.
@@ -97,7 +97,7 @@ pub fn compare(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
         who::rate(&mut check, &kills);
     }
     growth::compare(&mut check, scenario, &kills);
-    outlooks::compare(&mut check, account.watchers, &kills);
+    forecasts::compare(&mut check, account.watchers, &kills);
     for report in all.iter().filter(|report| report["outcome"] == NO_VICTIM) {
         no_victim(&mut check, case, report, &log);
     }

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn deliveries_arrive_and_a_torn_last_one_is_left_out() {
+    fn torn_last_delivery_is_skipped() {
         let scratch = std::env::temp_dir().join(format!("oomwhy-outbox-{}", std::process::id()));
         let (from, to) = (scratch.join("from"), scratch.join("to"));
         fs::create_dir_all(from.join("a/deep")).unwrap();

@@ -1,4 +1,4 @@
-//! What one boot shall do: the plan that the host puts into the initramfs and PID 1 reads.
+//! The work of one boot: the plan that the host puts into the initramfs and PID 1 reads.
 
 use serde::{Deserialize, Serialize};
 
@@ -99,8 +99,10 @@ const PLAIN: Boot = Boot {
     kernels: &[],
 };
 
+/// The longest boots first: those that run side by side then end together. A boot takes three
+/// seconds before its first scenario, so scenarios that fit the same machine share one.
 const BOOTS: &[Boot] = &[
-    // The longest first: what runs side by side then ends together.
+    // Many kills, and probes that outlive the tracer.
     Boot {
         name: "storms",
         memory_mib: 768,
@@ -111,6 +113,10 @@ const BOOTS: &[Boot] = &[
             "two_at_once",
             "small_ring",
             "many_in_a_row",
+            "restarts",
+            "left_behind",
+            "grown_meanwhile",
+            "secrets",
         ],
         ..PLAIN
     },
@@ -123,23 +129,40 @@ const BOOTS: &[Boot] = &[
             "trigger_is_not_victim",
             "oom_group",
             "leader_exited",
-            "foretold",
+            "next_victim",
             "vfork_child",
             "pid_namespace",
-            "init_is_passed_over",
             "hostile_comm",
-            "hostile_cgroup",
-            "long_names",
             "kmsg_tier",
             "already_exiting",
             "lowered_limit",
             "no_victim",
+            // Functions in user space.
+            "stacks",
+            "stacks_of_two",
+            // With few capabilities, in a container, by itself.
+            "self_test",
+            "privileges",
+            "container",
         ],
         ..PLAIN
     },
-    // Functions in user space.
-    Boot { name: "stacks", scenarios: &["stacks", "stacks_of_two"], ..PLAIN },
-    // Ten thousand processes take half a minute to make: on the oldest kernel and the newest.
+    // Which memory grew, and in which functions.
+    Boot {
+        name: "growth",
+        memory_mib: 1024,
+        // A disk, whose page cache is filled.
+        swap_mib: 64,
+        scenarios: &[
+            "grown_below",
+            "shapes",
+            "alloc_fixed",
+            "alloc_fixed_in_huge_pages",
+            "forecast",
+        ],
+        ..PLAIN
+    },
+    // 10,000 processes take half a minute to start, so only the oldest and the newest kernel do it.
     Boot {
         name: "multitude",
         memory_mib: 3072,
@@ -147,14 +170,7 @@ const BOOTS: &[Boot] = &[
         kernels: &["5.10", "7.3"],
         ..PLAIN
     },
-    // Probes that outlive the tracer.
-    Boot {
-        name: "pins",
-        memory_mib: 768,
-        scenarios: &["restarts", "left_behind", "grown_meanwhile", "secrets"],
-        ..PLAIN
-    },
-    // The machine runs out: what is left of it is little.
+    // Kills of the whole machine, which has little memory.
     Boot {
         name: "machine",
         memory_mib: 384,
@@ -163,7 +179,6 @@ const BOOTS: &[Boot] = &[
         // Those without swap first.
         scenarios: &[
             "sysrq",
-            "kmsg_tier_global",
             "global",
             "will_free_mem",
             "allocating_task",
@@ -187,29 +202,12 @@ const BOOTS: &[Boot] = &[
         scenarios: &["cpuset", "memory_policy"],
         ..PLAIN
     },
-    // What grew, and from where.
-    Boot {
-        name: "growth",
-        memory_mib: 1024,
-        // A disk, whose page cache is filled.
-        swap_mib: 64,
-        scenarios: &[
-            "grown_below",
-            "shapes",
-            "alloc_fixed",
-            "alloc_fixed_in_huge_pages",
-            "outlook",
-        ],
-        ..PLAIN
-    },
-    // Who runs it, and where.
-    Boot { name: "hosts", scenarios: &["self_test", "privileges", "container"], ..PLAIN },
     // A controller belongs to one hierarchy at a time, so v1 has a boot of its own.
     Boot {
         name: "v1",
         cmdline: "swapaccount=1",
         swap_mib: 64,
-        scenarios: &["memcg_v1", "memcg_v1_swap", "disabled", "outlook_v1", "self_test_v1"],
+        scenarios: &["memcg_v1", "memcg_v1_swap", "disabled", "forecast_v1", "self_test_v1"],
         needs_cgroup_v1: true,
         ..PLAIN
     },
@@ -240,6 +238,11 @@ pub fn boots(kernel: &Kernel, names: &[String]) -> impl Iterator<Item = &'static
         .filter(move |boot| names.is_empty() || names.iter().any(|name| name == boot.name))
 }
 
+/// The place of a boot in the list of all boots, which is in the order of their duration.
+pub fn rank(boot: &Boot) -> Option<usize> {
+    BOOTS.iter().position(|it| it.name == boot.name)
+}
+
 /// How many comparisons `cargo xtask test` makes with the boots of a kernel.
 pub fn n_comparisons(kernel: &Kernel) -> usize {
     let of_boot = |boot: &Boot| {
@@ -256,7 +259,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_boot_for_some_kernels_only_names_kernels_that_there_are() {
+    fn boot_for_some_kernels_names_known_kernels() {
         let known = crate::matrix::kernels().unwrap();
         for name in BOOTS.iter().flat_map(|boot| boot.kernels) {
             assert!(known.iter().any(|kernel| kernel.name == *name), "{name}");
@@ -264,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interpreter_is_needed_where_a_program_of_its_language_is_started() {
+    fn plan_with_python_program_needs_python() {
         let needs = |names: &[&str]| {
             Plan::Scenarios(names.iter().copied().map(str::to_owned).collect()).needs_python()
         };
@@ -273,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn every_scenario_has_exactly_one_boot() {
+    fn scenario_is_in_exactly_one_boot() {
         let booted: Vec<&str> = BOOTS.iter().flat_map(|boot| boot.scenarios).copied().collect();
         let known: BTreeSet<&str> = scenarios::all().map(|scenario| scenario.name).collect();
         assert_eq!(booted.len(), known.len());

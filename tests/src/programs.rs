@@ -1,5 +1,5 @@
-//! Small programs whose stacks have names that a test knows: built by the host, one way each, or run by an
-//! interpreter that bears their name.
+//! Small programs whose functions are known to the tests: built by the host, each in another way,
+//! or run by an interpreter that has their name.
 
 /// One of them.
 #[derive(Debug)]
@@ -10,11 +10,11 @@ pub struct Program {
     pub source: &'static str,
     /// Options of the compiler or of the interpreter.
     pub options: &'static [&'static str],
-    /// The functions that it takes memory in, innermost first.
+    /// The functions that it allocates in, innermost first.
     pub allocates_in: &'static [&'static str],
-    /// Likewise where it rests.
+    /// The functions that it waits in, likewise.
     pub rests_in: &'static [&'static str],
-    /// What stands before the workload's words on its command line: the interpreter's.
+    /// The interpreter's part of its command line, before the workload's.
     pub words: &'static [&'static str],
 }
 
@@ -25,7 +25,7 @@ impl Program {
     }
 }
 
-/// Unoptimized code has frame pointers, in functions that call nobody too.
+/// Unoptimized code has frame pointers, even in functions that call no other function.
 const FRAME_POINTERS: &[&str] = &["grow_in_c", "outer_in_c", "grow", "main"];
 const RESTS: &[&str] = &["rest_in_c"];
 
@@ -92,8 +92,8 @@ pub const PROGRAMS: &[Program] = &[
         rests_in: &[],
         words: &[],
     },
-    // Go's linker leaves no build id where the kernel looks for one: all that is known is addresses, and
-    // what process they are of. For the containers: named only by who is there in time.
+    // Go's linker writes no build id where the kernel looks for one, so only addresses are known.
+    // The containers test it: functions have names only if they are looked up in time.
     Program {
         name: "go",
         source: "leak.go",
@@ -149,7 +149,7 @@ const ALLOC_FIXED: &[&str] = &["-static", "-O0"];
 const RUST: &[&str] =
     &["-Copt-level=2", "-Ctarget-feature=+crt-static", "-Cforce-frame-pointers=yes"];
 
-/// The functions in which a program takes the amount that it is told: the same in each.
+/// The functions in which a program allocates the amount of its last argument, each.
 pub fn allocating_functions(name: &str) -> Option<&'static [&'static str]> {
     match name {
         "c-alloc" => Some(&[
@@ -190,7 +190,7 @@ pub fn allocating_functions(name: &str) -> Option<&'static [&'static str]> {
     }
 }
 
-/// The number of a program, by which a workload becomes it; beyond them all for one that there is not.
+/// The number of a program, by which a workload becomes it; out of range if there is none.
 pub const fn number(name: &str) -> usize {
     let mut number = 0;
     while number < PROGRAMS.len() {
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_are_found_by_name() {
+    fn program_is_found_by_name() {
         for (index, program) in PROGRAMS.iter().enumerate() {
             assert_eq!(number(program.name), index);
             assert!(path(index).is_some_and(|path| path.ends_with(program.name)));

@@ -24,9 +24,12 @@ pub struct Scenario {
     /// `why_not`.
     pub refused: &'static [(&'static str, &'static str)],
     /// The content of reports beyond the kernel's log. An outcome that is not listed must not come,
-    /// except for `killed`, for `no_victim` if the log has such an invocation, and for outcomes that
-    /// depend on timing ([`BY_TIMING`]).
+    /// except for `killed`, for `no_victim` if the log has such an invocation, and for outcomes
+    /// that depend on timing ([`BY_TIMING`]).
     pub reports: &'static [Expected],
+    /// Content of the report of one victim's kill: its name, and paths and values like those of
+    /// [`Expected::says`].
+    pub kills: &'static [(&'static str, &'static [(&'static str, Want)])],
     /// Options of oomwhy, besides those that every scenario has.
     pub options: &'static [&'static str],
     /// Takes away what oomwhy leaves pinned.
@@ -39,7 +42,7 @@ pub struct Scenario {
 pub const BY_TIMING: &[&str] = &["victim_pending", "reclaimed"];
 
 impl Scenario {
-    /// How many processes the kernel shall have killed in the end.
+    /// The number of processes that the kernel must have killed in the end.
     pub fn n_kills(&self) -> u64 {
         self.victims.iter().map(|(_, count)| *count as u64).sum()
     }
@@ -157,7 +160,7 @@ pub enum Step {
     PauseTracer,
     /// Let it go on.
     ResumeTracer,
-    /// Kill oomwhy with SIGKILL, at a moment that nobody chose.
+    /// Kill oomwhy with SIGKILL, at a random moment.
     KillTracer {
         /// Within this time, at random, ms.
         within_ms: u64,
@@ -389,7 +392,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_byte_is_written_with_its_code_and_a_stray_percent_is_itself() {
+    fn percent_code_is_a_byte_and_stray_percent_is_itself() {
         assert_eq!(bytes("a%0Ab%ff%"), b"a\nb\xff%");
         assert_eq!(bytes("100%, %zz"), b"100%, %zz");
         assert_eq!(shown("a%FFb"), "a\u{fffd}b");

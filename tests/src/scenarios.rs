@@ -1,20 +1,20 @@
-//! The scenarios: every situation in which oomwhy must tell what the kernel did, by theme.
+//! The scenarios, by theme: every situation in which oomwhy must report what the kernel did.
 
 mod by_log;
+mod forecast;
 mod growth;
 mod hosts;
 mod limits;
 mod machine;
 mod names;
 mod outcomes;
-mod outlook;
 mod pins;
 mod stacks;
 mod storms;
 mod tiers;
 mod victims;
 
-use crate::scenario::{Hierarchy, Process, Scenario, Step, Until, Watcher};
+use crate::scenario::{Expected, Hierarchy, Process, Scenario, Step, Until, Want, Watcher};
 use crate::workload::Work;
 
 /// The container-like cgroup that most scenarios use.
@@ -33,7 +33,7 @@ const THEMES: &[&[Scenario]] = &[
     tiers::ALL,
     hosts::ALL,
     growth::ALL,
-    outlook::ALL,
+    forecast::ALL,
 ];
 
 /// All of them.
@@ -55,10 +55,29 @@ const ONE_KILL: Scenario = Scenario {
     silent_victims: &[],
     refused: &[],
     reports: &[],
+    kills: &[],
     options: &[],
     unpin: None,
     is_lossy: false,
 };
+
+/// One report of a kill, and its content.
+const fn killed_once(says: &'static [(&'static str, Want)]) -> Expected {
+    Expected { outcome: "killed", count: (1, 1), says }
+}
+
+/// Starts a process that allocates and then sleeps.
+const fn start_holder(comm: &'static str, cgroup: &'static str, mib: usize) -> Step {
+    Step::Start {
+        process: Process { comm, cgroup, work: Work::Anon { mib }, ..SLEEPER },
+        until: Until::Ready,
+    }
+}
+
+/// Starts a hog that the kernel prefers to every other process.
+const fn start_preferred(cgroup: &'static str, work: Work, until: Until) -> Step {
+    Step::Start { process: Process { cgroup, oom_score_adj: 1000, work, ..HOG }, until }
+}
 
 const WATCHER: Watcher = Watcher {
     name: "",

@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cell_says_what_the_report_has() {
+    fn cell_shows_what_report_has() {
         let whole = json!({"victims": [{"cgroup": {"id": "1", "path": "/a"}}]});
         let keys = ["/victims/0/cgroup/id", "/victims/0/cgroup/path"];
         assert_eq!(cell(&whole, "its cgroup", &keys), "yes");
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document_has_a_table_with_every_kernel() {
+    fn document_has_rows_of_every_kernel() {
         let text = fs::read_to_string(document()).unwrap();
         let (_, table, _) = page::split(&text, MARKERS).unwrap();
         for kernel in matrix::kernels().unwrap() {

@@ -76,8 +76,8 @@ pub enum Work {
         /// How much, MiB; of one that takes several kinds, of each.
         mib: usize,
     },
-    /// Touch anonymous memory MiB by MiB and give it back, again and again; then touch memory without
-    /// end.
+    /// Touch anonymous memory MiB by MiB and give it back, again and again; then touch memory
+    /// without end.
     Saw {
         /// How much.
         mib: usize,
@@ -91,7 +91,8 @@ pub enum Work {
         /// How long it rests.
         seconds: usize,
     },
-    /// Fault in anonymous pages one by one, of blocks of 64 KiB, and note begin and end in [`FAULTS_NOTED`].
+    /// Fault in anonymous pages one by one, of blocks of 64 KiB, and note begin and end in
+    /// [`FAULTS_NOTED`].
     Faults {
         /// How much.
         mib: usize,
@@ -238,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_line_is_read_back_as_it_was_written() {
+    fn command_line_is_read_back_as_written() {
         let works = [
             Work::Sleep,
             Work::Anon { mib: 3 },

@@ -22,6 +22,10 @@ pub(crate) fn cargo() -> Command {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| Program::Cargo.name().into());
     let mut command = process::start(Path::new(&cargo));
     command.current_dir(root());
+    if env::var_os("CI").is_some() {
+        // What is built once needs no data for the next build.
+        command.env("CARGO_INCREMENTAL", "0");
+    }
     command
 }
 

@@ -2,6 +2,8 @@
 //! missing. The machine is this one with another PATH. Its `apt-get` and `cargo` install nothing:
 //! they write down what they were asked for, and fail.
 
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a failure fails the test")]
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -9,17 +11,20 @@ use std::process::Command;
 use std::{env, iter};
 
 /// What building and booting machines of this architecture takes: program, and what installs it.
-const COMMON: &[(&str, &str)] =
+const COMMON: &[Needed] =
     &[("cc", "gcc"), ("bpf-linker", "bpf-linker"), ("apt-cache", "apt"), ("dpkg", "dpkg")];
-const AMD64: &[(&str, &str)] =
+const AMD64: &[Needed] =
     &[("c++", "g++"), ("go", "golang-go"), ("qemu-system-x86_64", "qemu-system-x86")];
-const ARM64: &[(&str, &str)] = &[
+const ARM64: &[Needed] = &[
     ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
     ("qemu-system-aarch64", "qemu-system-arm"),
 ];
 
+/// A program, and what installs it.
+type Needed = (&'static str, &'static str);
+
 /// Each verb, with what it needs.
-fn verbs() -> Vec<(&'static [&'static str], Vec<(&'static str, &'static str)>)> {
+fn verbs() -> Vec<(&'static [&'static str], Vec<Needed>)> {
     vec![
         (&["setup"], [COMMON, AMD64, ARM64].concat()),
         (&["demo"], [COMMON, AMD64].concat()),

@@ -1,4 +1,4 @@
-//! What became of a victim: it went, and its memory came back, as much as it had.
+//! The end of a victim: it exited and released its memory.
 
 use serde_json::Value;
 
@@ -54,8 +54,9 @@ pub(super) fn compare(check: &mut Check, facts: &Facts, death: Death<'_>) {
     }
 }
 
-/// The kernel does not run a probe on top of itself: two processes that exit on one CPU at the same time,
-/// one preempted by the other. It is rare, and the report says it; here it is seen of victims only.
+/// The kernel does not run a probe on top of itself: two processes that exit on one CPU at the same
+/// time, one preempted by the other. It is rare, and the report says it; here it is seen of victims
+/// only.
 fn says_skipped(death: Death<'_>, field: &str) -> bool {
     let Death { report, reports, .. } = death;
     let mut missing = report["source"]["missing"].as_array().into_iter().flatten();
@@ -72,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_skipped_probe_is_believed_where_others_died_at_the_same_time() {
+    fn skipped_probe_is_accepted_if_others_died_too() {
         let report = |at_ms: i64, victims: usize| {
             json!({ "boottime_ns": at_ms * 1_000_000, "victims": vec![json!({}); victims],
                 "source": { "missing": [{ "field": "victims[].freed_bytes" }] } })

@@ -33,8 +33,9 @@ const ALIKE: &[&str] = &[
     "/oom_memcg/swap_max_bytes",
 ];
 
-/// Off by so much at the most: the log's clock starts a little earlier in a boot than CLOCK_BOOTTIME,
-/// on an emulated arm64 by a third of a second, on a busy host by more than one. ns.
+/// Off by so much at the most: the log's clock starts a little earlier in a boot than
+/// CLOCK_BOOTTIME, on an emulated arm64 by a third of a second, on a busy host by more than one.
+/// ns.
 const CLOCKS_DIFFER_NS: i64 = 3_000_000_000;
 
 /// Each watcher of the log, if the scenario has one.

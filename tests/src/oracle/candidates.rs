@@ -12,10 +12,10 @@ const RSS_PARTS: [&str; 3] = ["anon_pages", "file_pages", "shmem_pages"];
 const SUMMANDS: [&str; 6] =
     ["anon_pages", "file_pages", "shmem_pages", "swap_pages", "pgtables_pages", "adj_pages"];
 
-/// What a task of the guest's may touch between the weighing and the printing: those that are not held
-/// still meanwhile are the tracer, which gives back the code that it does not run and takes it again (it
-/// has not 2,048 pages), and PID 1, which reads what it says (16 pages a fault, and the counter moves by
-/// 32).
+/// What a task of the guest's may touch between the weighing and the printing: those that are not
+/// held still meanwhile are the tracer, which gives back the code that it does not run and takes it
+/// again (it has not 2,048 pages), and PID 1, which reads what it says (16 pages a fault, and the
+/// counter moves by 32).
 fn faulted_meanwhile(comm: &str) -> i64 {
     match comm {
         "oomwhy" | "oomwhy-names" => 2048,
@@ -31,7 +31,7 @@ const LIST_LIMIT: usize = 32;
 /// could have been chosen is in the table.
 pub(super) fn against_table(check: &mut Check, case: Case<'_>, report: &Value, block: &Block) {
     if report["reason"] == "allocating_task" {
-        // Nobody was weighed, so there is nothing to tell of the tasks that the kernel prints.
+        // No task was evaluated, so there are no candidates for the tasks that the kernel prints.
         check.equal("candidates", &report["candidates"], &Value::Null);
         return;
     }
@@ -133,7 +133,7 @@ fn resident(
     let part_tolerance = part_tolerance(case, drifting) + moved;
     let sum_tolerance = moved
         + match (candidate["points"].is_i64(), case.facts.swap_pages) {
-            // Nothing tells how far the parts are off.
+            // The drift of the parts is unknown.
             (false, _) => 4 * part_tolerance,
             (true, 0) => 0,
             // A page is counted in swap before it is no longer counted in memory.

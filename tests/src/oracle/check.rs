@@ -1,4 +1,4 @@
-//! Collecting disagreements, each with the place where it was found.
+//! Collects disagreements, each with the part of the report that it is about.
 
 use std::fmt::Debug;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 #[derive(Default)]
 pub(super) struct Check {
     pub(super) disagreements: Vec<String>,
-    place: Option<String>,
+    part: Option<String>,
     /// Keys that the report leaves out because lockdown=confidentiality forbids to read them, and
     /// says so.
     forbidden: Vec<String>,
@@ -17,13 +17,13 @@ pub(super) struct Check {
 
 impl Check {
     /// What follows is about this.
-    pub(super) fn within(&mut self, place: String) {
-        self.place = Some(place);
+    pub(super) fn within(&mut self, part: String) {
+        self.part = Some(part);
     }
 
     /// What follows is about the whole again.
     pub(super) fn leave(&mut self) {
-        self.place = None;
+        self.part = None;
     }
 
     /// Takes over what the report must not know. No other reason for an absent key is accepted.
@@ -59,8 +59,8 @@ impl Check {
     }
 
     pub(super) fn disagree(&mut self, what: String) {
-        self.disagreements.push(match &self.place {
-            Some(place) => format!("{place}: {what}"),
+        self.disagreements.push(match &self.part {
+            Some(part) => format!("{part}: {what}"),
             None => what,
         });
     }

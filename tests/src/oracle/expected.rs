@@ -15,14 +15,15 @@ const BY_TIMING_PER_VICTIM: usize = 2;
 
 /// Compares number and content of the reports of each outcome.
 ///
-/// A task that retries its allocation while a victim's memory is still charged finds nobody else to
-/// kill. Whether that happens is up to timing, but the kernel's log has it. So a scenario that does
-/// not list `no_victim` has as many of these reports as the log explains.
+/// A task that retries its allocation while a victim's memory is still charged finds no other task
+/// to kill. Whether that happens is up to timing, but the kernel's log has it. So a scenario that
+/// does not list `no_victim` has as many of these reports as the log explains.
 pub(super) fn reports(check: &mut Check, scenario: &Scenario, log: &Log, reports: &[Value]) {
     let mut by_outcome: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
     for report in reports.iter().filter(|report| report["type"] == "oom") {
         by_outcome.entry(report["outcome"].as_str().unwrap_or_default()).or_default().push(report);
     }
+    kills(check, scenario, by_outcome.get("killed").map_or(&[], Vec::as_slice));
     for expected in scenario.reports {
         let found = by_outcome.remove(expected.outcome).unwrap_or_default();
         one_outcome(check, expected, &found);
@@ -69,15 +70,28 @@ fn one_outcome(check: &mut Check, expected: &Expected, found: &[&Value]) {
         ));
     }
     for report in found {
-        for (path, want) in expected.says {
-            let value = find(report, path);
-            if !is_wanted(value, *want) {
-                let shown = value.map_or("absent".to_owned(), Value::to_string);
-                check.disagree(format!(
-                    "{outcome} {}: {path} is {shown}, not {want:?}",
-                    report["id"]
-                ));
-            }
+        content(check, report, expected.says);
+    }
+}
+
+/// The report of each of these victims has what the scenario says.
+fn kills(check: &mut Check, scenario: &Scenario, killed: &[&Value]) {
+    for (victim, says) in scenario.kills {
+        let is_of = |report: &&&Value| report["victims"][0]["comm"] == shown(victim).as_str();
+        match killed.iter().find(is_of) {
+            Some(report) => content(check, report, says),
+            None => check.disagree(format!("no report has {victim} as its first victim")),
+        }
+    }
+}
+
+fn content(check: &mut Check, report: &Value, says: &[(&str, Want)]) {
+    for (path, want) in says {
+        let value = find(report, path);
+        if !is_wanted(value, *want) {
+            let shown = value.map_or("absent".to_owned(), Value::to_string);
+            let (outcome, id) = (&report["outcome"], &report["id"]);
+            check.disagree(format!("{outcome} {id}: {path} is {shown}, not {want:?}"));
         }
     }
 }
@@ -123,6 +137,20 @@ mod tests {
         for absent in ["victims[c]", "victims[2]", "victims[a].cgroup.id", "x", "victims[b].x"] {
             assert_eq!(find(&report, absent), None, "{absent}");
         }
+    }
+
+    #[test]
+    fn report_of_victim_is_found_and_compared() {
+        let of_log = crate::scenarios::find("hostile_comm").unwrap();
+        let scenario = Scenario { kills: &[("a%0a", &[("uid", Want::Number(7))])], ..*of_log };
+        let disagreements = |comm: &str, uid: i64| {
+            let mut check = Check::default();
+            kills(&mut check, &scenario, &[&json!({ "victims": [{ "comm": comm }], "uid": uid })]);
+            check.disagreements.len()
+        };
+        assert_eq!(disagreements("a\n", 7), 0);
+        assert_eq!(disagreements("a\n", 8), 1);
+        assert_eq!(disagreements("b", 7), 1);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What grew: the amounts are those that the workload took, in the functions in which it took them.
+//! Growth: each function of the workload must have the amount that it allocated.
 
 use serde_json::Value;
 
@@ -54,7 +54,7 @@ fn is_refused(report: &Value) -> bool {
         })
 }
 
-/// Whether the report says that nobody was there when the process was chosen.
+/// Whether the report says that no tracer was running when the process was chosen.
 fn is_late(report: &Value) -> bool {
     let missing = report["source"]["missing"].as_array().into_iter().flatten();
     let mut whys = missing.filter(|it| it["field"] == "growth.stacks");
@@ -102,7 +102,8 @@ fn bytes(mib: usize) -> i64 {
     i64::try_from(mib << 20).unwrap_or(i64::MAX)
 }
 
-/// How often usage fell from a peak of so many bytes to next to nothing: a huge page may stay for a while.
+/// How often usage fell from a peak of so many bytes to next to nothing: a huge page may stay for a
+/// while.
 fn falls(curve: &[Value], peak: i64) -> usize {
     let (mut is_up, mut falls) = (false, 0);
     for usage in curve.iter().filter_map(|point| point["usage_bytes"].as_i64()) {
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn each_function_must_have_its_amount() {
+    fn function_with_wrong_amount_is_found() {
         let stack = |function: &str, bytes| {
             let symbol = format!("alloc_fixed::{function}(int)");
             json!({ "comm": "c-alloc", "bytes": bytes,
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn only_falls_from_a_peak_to_the_ground_count() {
+    fn only_full_falls_are_counted() {
         let curve = |usages: &[i64]| {
             usages.iter().map(|usage| json!({ "usage_bytes": usage })).collect::<Vec<_>>()
         };
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_of_any_language_is_known_by_its_short_name() {
+    fn function_of_any_language_has_short_name() {
         for (symbol, name) in [
             ("by_malloc", "by_malloc"),
             ("alloc_fixed::on_stack", "on_stack"),
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn without_growth_the_right_reason_must_be_given() {
+    fn missing_growth_needs_the_right_reason() {
         let refused = |constraint: &str, why: &str| {
             is_refused(&json!({ "constraint": constraint,
                 "source": { "missing": [{ "field": "growth", "why": why }] } }))
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leak_must_be_steady_and_what_is_over_at_once_a_burst() {
+    fn leak_is_steady_and_short_growth_is_burst() {
         let find = |name| scenarios::all().find(|scenario| scenario.name == name).unwrap();
         let (shapes, taken) = (find("shapes"), find("alloc_fixed"));
         let disagreements = |scenario, comm: &str, kind: &str, seconds: i64| {

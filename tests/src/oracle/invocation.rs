@@ -59,7 +59,7 @@ fn trigger(check: &mut Check, report: &Value, block: &Block) {
     }
 }
 
-/// The order of the names is this kernel's own, which nobody may ask for under lockdown.
+/// The order of the names is this kernel's own, which cannot be read under lockdown.
 fn gfp_names(check: &mut Check, report: &Value, kernel: &[String]) {
     let pointer = "/trigger/gfp_mask/names";
     let names = report.pointer(pointer).and_then(Value::as_array);

@@ -1,4 +1,4 @@
-//! Records were lost: every loss is told, and what comes after it is whole again.
+//! Records were lost: every loss must be reported, and later reports must be complete.
 
 use serde_json::Value;
 
@@ -14,10 +14,14 @@ pub(super) fn compare(check: &mut Check, case: Case<'_>, log: &Log, all: &[Value
     let n_lost: u64 = lost.filter_map(|record| record["count"].as_u64()).sum();
     check.equal("records were lost", n_lost > 0, true);
     check.equal("kills were lost", kills.len() < log.n_invocations(), true);
-    for place in [None, Some("/lost")] {
+    for cgroup in [None, Some("/lost")] {
         let mut gaps = all.iter().filter(|record| record["type"] == "gap");
-        let is_there = gaps.any(|gap| gap["cgroup"]["path"].as_str() == place);
-        check.equal(&format!("a gap is told of {}", place.unwrap_or("the host")), is_there, true);
+        let is_there = gaps.any(|gap| gap["cgroup"]["path"].as_str() == cgroup);
+        check.equal(
+            &format!("a gap is reported of {}", cgroup.unwrap_or("the host")),
+            is_there,
+            true,
+        );
     }
     for victim in kills.iter().flat_map(victims) {
         let is_real = log.kills().any(|kill| is_of(victim, kill));

@@ -28,7 +28,7 @@ pub(super) fn stat(check: &mut Check, facts: &Facts, report: &Value, block: &Blo
             Some(value) => {
                 check.near(&format!("/oom_memcg/stat/{name}"), value, kernel, tolerance);
             }
-            // 5.10 counts these in huge pages, whose size nobody tells.
+            // 5.10 counts these in huge pages, and no file has their size.
             None if is_thp_in_pages && facts.tasks_hold_back_rss() => {}
             None => check.disagree(format!("/oom_memcg/stat/{name} is absent")),
         }
@@ -37,9 +37,9 @@ pub(super) fn stat(check: &mut Check, facts: &Facts, report: &Value, block: &Blo
 }
 
 /// For the few updates of a small memcg the kernel flushes nothing before it prints
-/// (memcg_vmstats_needs_flush, since 6.8), nor where another CPU is at it: whoever flushes between the
-/// print and our reading then makes all the difference. Then what was printed is nothing, or far from what
-/// is used, and what is reported is all that is used.
+/// (memcg_vmstats_needs_flush, since 6.8), nor where another CPU is at it: whoever flushes between
+/// the print and our reading then makes all the difference. Then what was printed is nothing, or
+/// far from what is used, and what is reported is all that is used.
 fn is_unflushed(report: &Value, block: &Block) -> bool {
     let all = STAT.iter().filter_map(|name| block.stat.get(*name));
     if all.clone().all(|value| *value == 0) {
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn old_ones_were_printed_only_if_those_that_are_reported_are_all_that_is_used() {
+    fn old_counters_are_accepted_only_if_no_other_is_used() {
         assert!(is_unflushed(&reported(100), &printed(60)));
         assert!(!is_unflushed(&reported(90), &printed(60)));
         assert!(!is_unflushed(&reported(100), &printed(99)));

@@ -71,7 +71,7 @@ fn resident(check: &mut Check, facts: &Facts, report: &Value, victim: &Value, ki
         check.near(part, reported, kernel, tolerance);
     }
     let row = candidates(report).find(|candidate| candidate["pid"] == victim["pid"]);
-    // Nobody was weighed: nothing tells how far the parts are off.
+    // No task was evaluated, so the drift of the parts is unknown.
     if let (true, Some(row)) = (drifting, row) {
         let drift = number(row, "drift_pages") * PAGE_BYTES;
         let sum = reported.iter().sum::<i64>() + drift;

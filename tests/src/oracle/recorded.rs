@@ -1,5 +1,5 @@
-//! What `oomwhy risk` told by a growth recorder: compared with what then came, by the points of the
-//! report of the kill.
+//! What `oomwhy risk` predicted by a growth recorder: compared with what then came, by the points
+//! of the report of the kill.
 
 use serde_json::Value;
 
@@ -8,7 +8,8 @@ use super::victims;
 
 /// The recorder's points are a second apart. ns.
 const POINT_NS: i64 = 1_000_000_000;
-/// The hog charges more often than that, besides: where points are further apart it did not get to run. ns.
+/// The hog charges more often than that, besides: where points are further apart it did not get to
+/// run. ns.
 const HELD_UP_NS: i64 = 1_200_000_000;
 /// A guest on a loaded host. ns.
 const SLACK_NS: i64 = 500_000_000;
@@ -16,17 +17,17 @@ const SLACK_NS: i64 = 500_000_000;
 const HELD_BACK: i64 = 2 * 64 * 4096;
 /// A hog that sleeps between two MiB does not keep its pace better than that, percent.
 const PACE_PERCENT: i64 = 20;
-/// Of what a place charged: what is not its own (page tables) and what each CPU holds back. Percent.
+/// Tolerance for a function's charges, percent: page tables, and what each CPU holds back.
 const BYTES_PERCENT: i64 = 10;
 /// What peaks that are alike may seem to grow by, bytes a second: a huge page may stay for a while.
 const LEVEL: i64 = 1 << 20;
-/// And no sooner than that is it foretold that they come to the limit, s.
+/// Seconds to the limit that are predicted for them, at least.
 const NOT_SOON_S: f64 = 5.0;
 /// Where the hog takes memory.
 const FUNCTION: &str = "touch";
 
-/// One cgroup of an outlook, whose usage only grew until it was killed, or went up and down.
-pub(super) fn compare(check: &mut Check, outlook: &Value, risk: &Value, kills: &[Value]) {
+/// Compares one cgroup of a forecast. Its usage only grew until the kill, or went up and down.
+pub(super) fn compare(check: &mut Check, forecast: &Value, risk: &Value, kills: &[Value]) {
     if risk["source"] != "recorder" {
         return;
     }
@@ -36,18 +37,18 @@ pub(super) fn compare(check: &mut Check, outlook: &Value, risk: &Value, kills: &
     if risk["growth_kind"] == "sawtooth" {
         return level_peaks(check, risk);
     }
-    let at_ns = number(outlook, "boottime_ns");
+    let at_ns = number(forecast, "boottime_ns");
     let left_ns = number(kill, "boottime_ns") - at_ns - held_up_ns(at_ns, kill);
     let left_bytes = number(&kill["oom_memcg"], "usage_bytes") - number(risk, "usage_bytes");
-    check.equal("it was told before the kill", left_ns > POINT_NS, true);
+    check.equal("it was predicted before the kill", left_ns > POINT_NS, true);
     on_the_curve(check, at_ns, risk, kill);
     let pace = left_bytes * 1000 / (left_ns / 1_000_000).max(1);
     for key in ["growth_bytes_per_s", "usage_growth_bytes_per_s"] {
         check.near(key, number(risk, key), pace, pace * PACE_PERCENT / 100);
     }
     let whole = number(&kill["growth"]["rate_bytes_per_s"], "last_minute");
-    let told = number(risk, "growth_bytes_per_s");
-    check.near("growth, beside the report's own", told, whole, whole * PACE_PERCENT / 100);
+    let predicted = number(risk, "growth_bytes_per_s");
+    check.near("growth, beside the report's own", predicted, whole, whole * PACE_PERCENT / 100);
     in_time(check, &risk["time_to_limit"], left_ns);
     grows(check, risk, kill);
 }
@@ -60,7 +61,7 @@ fn level_peaks(check: &mut Check, risk: &Value) {
     check.equal(&format!("it is soon at the limit: {soonest:?}"), is_near, false);
 }
 
-/// How long the hog did not get to run after the outlook: nobody can foretell that.
+/// How long the hog did not get to run after the forecast, which is unforeseeable.
 fn held_up_ns(at_ns: i64, kill: &Value) -> i64 {
     let curve = kill["growth"]["curve"].as_array().into_iter().flatten();
     let after = curve.map(|point| number(point, "t_ns")).filter(|&t_ns| t_ns >= at_ns);
@@ -83,7 +84,7 @@ fn on_the_curve(check: &mut Check, at_ns: i64, risk: &Value, kill: &Value) {
     }
 }
 
-/// The kill came in the range that was told, but for the time that it may take the hog to get to run.
+/// The kill must come in the predicted range, plus the time in which the hog did not get to run.
 #[expect(clippy::cast_possible_truncation, reason = "seconds to one digit")]
 fn in_time(check: &mut Check, forecast: &Value, left_ns: i64) {
     let seconds = |key: &str| forecast[key].as_f64().map(|seconds| (seconds * 1e9) as i64);
@@ -126,7 +127,7 @@ mod tests {
 
     const MIB: i64 = 1 << 20;
 
-    /// 10 MiB a second, to a limit of 60 MiB in second 6; told in second 3.
+    /// 10 MiB a second, to a limit of 60 MiB in second 6; predicted in second 3.
     fn case() -> (Value, Value, Value) {
         let point =
             |second: i64| json!({ "t_ns": second * POINT_NS, "usage_bytes": second * 10 * MIB });
@@ -143,20 +144,20 @@ mod tests {
     }
 
     fn disagreements(change: impl FnOnce(&mut Value, &mut Value, &mut Value)) -> usize {
-        let (mut outlook, mut risk, mut kill) = case();
-        change(&mut outlook, &mut risk, &mut kill);
+        let (mut forecast, mut risk, mut kill) = case();
+        change(&mut forecast, &mut risk, &mut kill);
         let mut check = Check::default();
-        compare(&mut check, &outlook, &risk, &[kill]);
+        compare(&mut check, &forecast, &risk, &[kill]);
         check.disagreements.len()
     }
 
     #[test]
-    fn what_came_as_it_was_told_agrees() {
+    fn forecast_that_came_true_agrees() {
         assert_eq!(disagreements(|_, _, _| ()), 0);
     }
 
     #[test]
-    fn what_nobody_can_foretell_is_not_held_against_it() {
+    fn unforeseeable_delay_is_accepted() {
         let later = |_: &mut Value, _: &mut Value, kill: &mut Value| {
             kill["boottime_ns"] = json!(9 * POINT_NS);
             kill["growth"]["curve"][6]["t_ns"] = json!(9 * POINT_NS);
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn peaks_that_are_alike_are_not_said_to_grow() {
+    fn equal_peaks_have_no_growth() {
         let saw = |growth: i64, earliest: f64| {
             disagreements(|_, risk, _| {
                 risk["growth_kind"] = json!("sawtooth");
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn each_thing_that_came_otherwise_is_found() {
+    fn forecast_that_failed_is_found() {
         assert_eq!(disagreements(|_, risk, _| risk["growth_bytes_per_s"] = json!(13 * MIB)), 2);
         assert_eq!(disagreements(|_, risk, _| risk["usage_bytes"] = json!(19 * MIB)), 4);
         assert_eq!(disagreements(|_, risk, _| risk["growers"][0]["pid"] = json!(8)), 1);

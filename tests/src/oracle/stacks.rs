@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_of_another_program_or_without_a_place_is_found() {
+    fn wrong_function_or_file_is_found() {
         let frame = |symbol: &str, file: &str| {
             json!({ "symbol": symbol, "offset": 1, "file": file, "build_id": "00",
                 "file_offset": 4096 })
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn functions_of_an_interpreter_are_found_between_its_own_in_their_order() {
+    fn interpreted_functions_are_found_in_order() {
         let verdict = |functions: [&str; 2]| {
             let [inner, outer] =
                 functions.map(|it| json!({ "symbol": format!("py::{it}:/x.py"), "ip": "0x1" }));

@@ -84,7 +84,7 @@ fn verdict_on(report: &str, kmsg: &str, exit: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_right_report_passes() {
+fn right_report_passes() {
     assert_eq!(verdict(&report()), Vec::<String>::new());
 }
 
@@ -106,7 +106,7 @@ fn leaves(value: &Value, pointer: &str, found: &mut Vec<String>) {
 }
 
 #[test]
-fn any_wrong_value_is_found() {
+fn wrong_value_is_found() {
     let mut pointers = Vec::new();
     leaves(&report(), "", &mut pointers);
     assert!(pointers.len() > 60);
@@ -132,7 +132,7 @@ fn any_wrong_value_is_found() {
 }
 
 #[test]
-fn any_missing_value_is_found() {
+fn missing_value_is_found() {
     let mut pointers = Vec::new();
     leaves(&report(), "", &mut pointers);
     let optional = ["/source/tier"];
@@ -145,7 +145,7 @@ fn any_missing_value_is_found() {
 }
 
 #[test]
-fn a_missing_a_second_and_a_foreign_report_are_found() {
+fn missing_second_or_foreign_report_is_found() {
     let right = report();
     let mut foreign = report();
     foreign["victims"][0]["pid"] = json!(999);
@@ -155,14 +155,14 @@ fn a_missing_a_second_and_a_foreign_report_are_found() {
 }
 
 #[test]
-fn another_exit_code_and_noise_on_stdout_are_found() {
+fn wrong_exit_code_or_stdout_noise_is_found() {
     let right = format!("{}\n", report());
     assert_ne!(verdict_on(&right, &kmsg(), "1"), Vec::<String>::new());
     assert_ne!(verdict_on(&format!("{right}hello\n"), &kmsg(), "0"), Vec::<String>::new());
 }
 
 #[test]
-fn a_kill_whose_block_the_kernel_did_not_print_is_compared_with_its_line() {
+fn kill_without_block_is_compared_with_its_line() {
     let kmsg = kmsg();
     let bare = kmsg.lines().last().unwrap();
     assert_eq!(verdict_on(&report().to_string(), bare, "0"), Vec::<String>::new());
@@ -172,7 +172,7 @@ fn a_kill_whose_block_the_kernel_did_not_print_is_compared_with_its_line() {
 }
 
 #[test]
-fn exact_counters_get_no_tolerance() {
+fn exact_counter_has_no_tolerance() {
     let mut exact = report();
     for candidate in exact["candidates"]["list"].as_array_mut().unwrap() {
         let drift = candidate["drift_pages"].as_i64().unwrap();
@@ -183,7 +183,7 @@ fn exact_counters_get_no_tolerance() {
 }
 
 #[test]
-fn what_a_dying_task_gave_back_is_tolerated_on_old_kernels_only() {
+fn memory_of_dying_task_is_tolerated_on_old_kernels_only() {
     let kmsg = kmsg();
     let bare = kmsg.lines().last().unwrap();
     let verdict_on_kernel = |release: &str, pages_off: i64| {
@@ -233,7 +233,7 @@ fn verdict_of(report: &Value, change: impl FnOnce(&mut Scenario, &mut Facts)) ->
 }
 
 #[test]
-fn a_victim_without_a_line_is_found_unless_the_scenario_has_it() {
+fn victim_without_line_is_found_unless_scenario_has_it() {
     let mut report = report();
     let sharer = json!({ "pid": 9, "comm": "sharer" });
     report["victims"].as_array_mut().unwrap().push(sharer);
@@ -243,7 +243,7 @@ fn a_victim_without_a_line_is_found_unless_the_scenario_has_it() {
 }
 
 #[test]
-fn an_outcome_that_the_scenario_does_not_have_is_found() {
+fn outcome_that_scenario_lacks_is_found() {
     let quiet = |outcome: &str| {
         let quiet = json!({ "type": "oom", "outcome": outcome, "trigger": { "pid": 1 } });
         verdict_on(&format!("{}\n{quiet}\n", report()), &kmsg(), "0")
@@ -254,7 +254,7 @@ fn an_outcome_that_the_scenario_does_not_have_is_found() {
 }
 
 #[test]
-fn a_counter_that_counts_other_kills_is_found() {
+fn wrong_kill_counter_is_found() {
     let counted = |kills: u64| {
         verdict_of(&report(), |_, facts| {
             facts.cgroups[0].events.insert("oom_kill".into(), kills);
@@ -265,7 +265,7 @@ fn a_counter_that_counts_other_kills_is_found() {
 }
 
 #[test]
-fn swap_is_part_of_the_domain_up_to_its_limit() {
+fn swap_is_part_of_domain_up_to_its_limit() {
     let verdict = |totalpages: u64, limit_kib: u64, machine_pages: u64| {
         let mut report = report();
         report["totalpages"] = json!(totalpages);
@@ -289,7 +289,7 @@ fn swap_is_part_of_the_domain_up_to_its_limit() {
 }
 
 #[test]
-fn a_candidate_that_may_not_be_killed_needs_the_reason_of_the_scenario() {
+fn refused_candidate_needs_the_reason_of_the_scenario() {
     let mut report = report();
     report["candidates"]["list"][1]["eligible"] = json!(false);
     report["candidates"]["list"][1]["why_not"] = json!("vfork");
@@ -304,8 +304,8 @@ fn a_candidate_that_may_not_be_killed_needs_the_reason_of_the_scenario() {
     assert_eq!(refused(&[("sleep", "oom_skip")]).len(), 2);
 }
 
-/// The log of `memcg_v2` with a second invocation by the same task, which finds nobody to kill, and
-/// the report of that invocation.
+/// The log of `memcg_v2` with a second invocation by the same task, which finds no task to kill,
+/// and the report of that invocation.
 fn retry() -> (String, Value) {
     let kmsg = kmsg();
     let block = kmsg.lines().filter(|line| {

@@ -1,5 +1,5 @@
-//! The same kill by another tier: what it tells is what the first oomwhy told, what is beyond it is
-//! not there, and whatever else is absent is named in `source.missing`.
+//! The same kill by another tier: its values equal those of the first oomwhy, values beyond the
+//! tier are absent, and every other absence is named in `source.missing`.
 
 use std::collections::BTreeMap;
 
@@ -16,9 +16,8 @@ const NOT_COMPARED: &[&str] = &[
     "id",
     "time",
     "boottime_ns",
-    "source",
     "system",
-    // By the clock of each: how far it is from the wall's is read once, at the start.
+    // Each tracer reads the offset of its clock once, at its start.
     "victims.start_time",
     "victims.age_ns",
     "trigger.start_time",
@@ -28,32 +27,25 @@ const NOT_COMPARED: &[&str] = &[
     "victims.freed_after_ns",
     "victims.freed_bytes",
     "victims.reaped",
+];
+
+/// Values that are not compared either, and that only one of the two may have.
+const APART: &[&str] = &[
+    "source",
     // Compared by its symbols.
     "trigger.kernel_stack",
-    // Found by each in its own time.
+    // Each tracer looks them up in its own time.
     "trigger.user_stack.symbol",
     "trigger.user_stack.offset",
     "trigger.user_stack.file",
     // Its files are looked up for one tracer at a time on a CPU; the other has addresses.
     "victims.user_stack",
-    // Concluded from the rest.
+    // Derived from the other values.
     "verdict",
     "fingerprint",
 ];
 
-/// What one may lack that the other has.
-const APART: &[&str] = &[
-    "source",
-    "trigger.kernel_stack",
-    "trigger.user_stack.symbol",
-    "trigger.user_stack.offset",
-    "trigger.user_stack.file",
-    "victims.user_stack",
-    "verdict",
-    "fingerprint",
-];
-
-/// What nobody tells who sees victims only.
+/// Values that a tier cannot have if it sees victims only.
 const BEYOND_TRACEPOINT: &[&str] = &[
     "reason",
     "constraint",
@@ -119,19 +111,19 @@ fn one(check: &mut Check, means: Means, facts: &Facts, kills: &[Value], stdout: 
 fn two_reports(check: &mut Check, means: Means, facts: &Facts, first: &Value, other: &Value) {
     check.equal("source.tier", &other["source"]["tier"], &means.tier().into());
     check.equal("kernel stack", stack(other), stack(first));
-    let told = leaves(other);
+    let others = leaves(other);
     let known = leaves(first);
     // An exit on another CPU can come before the mark: each tracer sees it, or not.
     let early: &[&str] = if facts.tells_exits_early() { &["victims.exited_after_ns"] } else { &[] };
     let is_apart = |path: &str| is_in(path, APART) || is_in(path, early);
     for (path, value) in known.iter().filter(|(path, _)| !is_apart(path)) {
-        let Some(found) = told.get(path) else {
+        let Some(found) = others.get(path) else {
             if !is_named(other, path) {
                 check.disagree(format!("{path} is absent, and source.missing does not say why"));
             }
             continue;
         };
-        // It cannot be left out of the report; source.missing says that nobody knows.
+        // The report always has it; source.missing says that it is unknown.
         if plain(path) == "victims.chosen" && is_named(other, path) {
             continue;
         }
@@ -141,12 +133,12 @@ fn two_reports(check: &mut Check, means: Means, facts: &Facts, first: &Value, ot
             check.disagree(format!("{path} is {found}; the fentry tier has {value}"));
         }
     }
-    for (path, found) in told.iter().filter(|(path, _)| !known.contains_key(*path)) {
-        // Instead of the place in a file that the kernel did not look up.
+    for (path, found) in others.iter().filter(|(path, _)| !known.contains_key(*path)) {
+        // The kernel did not look up the file, so there is an address instead.
         let is_instead = plain(path) == "trigger.user_stack.ip"
             && is_named(other, "trigger.user_stack.build_id");
-        // What the first one lacks, e.g. an exit that came before its mark.
-        if !is_instead && !is_in(path, NOT_COMPARED) {
+        // A value that the first one does not have, e.g. of an exit before its mark.
+        if !(is_instead || is_in(path, NOT_COMPARED) || is_in(path, APART)) {
             check.disagree(format!("{path} is {found}; the fentry tier has none"));
         }
     }
@@ -224,7 +216,7 @@ fn plain(path: &str) -> String {
     plain + rest
 }
 
-/// Every value by its path; entries of a list by their process, else by their place.
+/// Every value by its path; entries of a list by their process, else by their index.
 fn leaves(value: &Value) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
     collect(String::new(), value, &mut found);
@@ -287,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_report_by_kprobes_is_fine() {
+    fn same_report_by_kprobes_agrees() {
         let mut other = as_kprobe();
         assert_eq!(verdict(Means::Kprobe, &other), [""; 0]);
         // Where the probe sits, what a charge batch holds, and what the tracer itself takes.
@@ -298,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_differs_is_told() {
+    fn difference_is_found() {
         for (pointer, value) in [
             ("/totalpages", json!(13)),
             ("/victims/0/comm", json!("dog")),
@@ -318,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_the_tracepoint_is_nothing_and_each_absence_has_its_reason() {
+    fn absence_in_tracepoint_tier_needs_reason() {
         let mut other = first();
         other["source"] = json!({"tier": "tracepoint", "missing": [
             {"field": "totalpages"}, {"field": "oom_memcg"}, {"field": "candidates"}]});
@@ -333,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_lose_the_keys_of_their_lists() {
+    fn plain_path_has_no_list_keys() {
         assert_eq!(plain("victims[12].cgroup.path"), "victims.cgroup.path");
         assert!(is_in("victims[12].cgroup.path", &["victims.cgroup"]));
         assert!(!is_in("victims[12].cgroups", &["victims.cgroup"]));

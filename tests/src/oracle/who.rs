@@ -1,4 +1,4 @@
-//! Who died: the guest knows what it started.
+//! Compares the identity of victims with what the guest started.
 
 use std::slice;
 
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_a_missing_and_a_cut_command_line_are_found() {
+    fn wrong_command_line_is_found() {
         let right = json!({"pid": 7, "cmdline": ["/bin/hog", "anon", "200"], "exe": "/init",
             "parents": [{"pid": 3}, {"pid": 1}]});
         assert_eq!(verdict(&right, "200"), Vec::<String>::new());
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_caught_is_counted() {
+    fn caught_parts_are_counted() {
         let reports = [json!({"victims": [{"cmdline": []}, {}], "trigger": {"cmdline": ["a"]}})];
         let all = caught(&reports);
         assert_eq!(all[0], Caught { part: "victims.cmdline", caught: 1, all: 2 });

@@ -1,10 +1,13 @@
-//! What the kernel's log alone gives, beside the tracer that is compared with it anyway.
+//! Reports from the kernel's log alone, beside those of the probes.
 
-use super::{CONTAINER, CONTAINER_OF_48_MIB, HOG, ONE_KILL, SLEEPER, START_HOG, START_SLEEPER};
+use super::storms::A_KILL;
+use super::{
+    CONTAINER, CONTAINER_OF_48_MIB, HOG, ONE_KILL, SLEEPER, START_HOG, START_SLEEPER, WATCHER,
+};
 use crate::scenario::{Process, Scenario, Step, Until, Watcher};
-use crate::workload::Work;
 
 pub(super) const ALL: &[Scenario] = &[
+    // `sysrq` has a kill of the whole machine by the log.
     Scenario {
         name: "kmsg_tier",
         victims: &[("hog", 2), ("member", 1), ("a%0Ab,pid=1", 1)],
@@ -30,41 +33,19 @@ pub(super) const ALL: &[Scenario] = &[
         ],
         ..ONE_KILL
     },
-    Scenario {
-        name: "kmsg_tier_global",
-        victims: &[("disposable", 1)],
-        steps: &[
-            Step::Cgroup { path: "/machine", limits: &[] },
-            Step::Start {
-                process: Process {
-                    comm: "disposable",
-                    cgroup: "/machine",
-                    oom_score_adj: 900,
-                    work: Work::Anon { mib: 40 },
-                    ..SLEEPER
-                },
-                until: Until::Ready,
-            },
-            by_log(1),
-            Step::Write { file: "/proc/sysrq-trigger", value: "f" },
-            SETTLE,
-        ],
-        ..ONE_KILL
-    },
 ];
 
-/// The log's reader waits a moment for members of a group.
-const SETTLE: Step = Step::Rest { seconds: 1 };
+/// The reader of the log waits a moment for other members of a group.
+pub(super) const SETTLE: Step = Step::Rest { seconds: 1 };
 
-const fn by_log(kills: usize) -> Step {
+/// One more oomwhy, which reads the log and reports this many kills.
+pub(super) const fn by_log(kills: usize) -> Step {
     Step::Watch(Watcher {
         name: "by-log",
         args: &["--attach", "kmsg", "-o", "json"],
-        replays: false,
-        ends: false,
-        lines: ("{\"type\":\"oom\"", kills, kills),
+        lines: (A_KILL, kills, kills),
         has: &["\"tier\":\"kmsg\""],
         lacks: &["\"limit_chain\":"],
-        tier: None,
+        ..WATCHER
     })
 }

@@ -1,6 +1,6 @@
 //! What grew, and from where: known amounts in known functions.
 
-use super::{HOG, ONE_KILL, WATCHER};
+use super::{HOG, ONE_KILL, WATCHER, killed_once};
 use crate::programs::number;
 use crate::scenario::{Expected, Process, Scenario, Step, Until, Want, Watcher};
 use crate::workload::Work;
@@ -88,16 +88,13 @@ const FOUR_PROGRAMS: Scenario = Scenario {
 };
 
 /// What is recorded of every kill.
-const RECORDED: Expected = Expected {
-    outcome: "killed",
-    count: (1, 1),
-    says: &[("growth.curve[0].limit_bytes", Want::AtLeast(64 << 20)), HOOK],
-};
+const RECORDED: Expected =
+    killed_once(&[("growth.curve[0].limit_bytes", Want::AtLeast(64 << 20)), HOOK]);
 
 const HOOK: (&str, Want) = ("source.hooks.page_counter_try_charge", Want::Text("fexit"));
 
-/// One after the other, each with room for its kinds of memory and some more. Who grows and is gone while
-/// oomwhy is busy with the kill before may stay without names.
+/// One after the other, each with room for its kinds of memory and some more. Who grows and is gone
+/// while oomwhy is busy with the kill before may stay without names.
 const ALL_PROGRAMS: Step = Step::Repeat {
     times: 1,
     steps: &[

@@ -2,8 +2,9 @@
 
 use super::{
     CONTAINER, CONTAINER_OF_48_MIB, HOG, IMMORTAL, ONE_KILL, SLEEPER, START_HOG, START_SLEEPER,
+    killed_once, start_holder,
 };
-use crate::scenario::{Expected, Hierarchy, Process, Scenario, Step, Until, Want};
+use crate::scenario::{Hierarchy, Process, Scenario, Step, Until, Want};
 use crate::workload::Work;
 
 pub(super) const ALL: &[Scenario] = &[
@@ -22,16 +23,12 @@ pub(super) const ALL: &[Scenario] = &[
             START_SLEEPER,
             START_HOG,
         ],
-        reports: &[Expected {
-            outcome: "killed",
-            count: (1, 1),
-            says: &[
-                ("oom_memcg.max_bytes", Want::Number(32 << 20)),
-                ("oom_memcg.memsw_max_bytes", Want::Number(48 << 20)),
-                ("limit_chain[0].memsw_max_bytes", Want::Number(48 << 20)),
-                ("victims[hog].swap_bytes", Want::AtLeast(8 << 20)),
-            ],
-        }],
+        reports: &[killed_once(&[
+            ("oom_memcg.max_bytes", Want::Number(32 << 20)),
+            ("oom_memcg.memsw_max_bytes", Want::Number(48 << 20)),
+            ("limit_chain[0].memsw_max_bytes", Want::Number(48 << 20)),
+            ("victims[hog].swap_bytes", Want::AtLeast(8 << 20)),
+        ])],
         ..ONE_KILL
     },
     Scenario {
@@ -45,19 +42,15 @@ pub(super) const ALL: &[Scenario] = &[
             START_SLEEPER,
             START_HOG,
         ],
-        reports: &[Expected {
-            outcome: "killed",
-            count: (1, 1),
-            says: &[
-                ("totalpages", Want::Number(48 << 8)),
-                ("oom_memcg.swap_max_bytes", Want::Number(16 << 20)),
-                ("oom_memcg.swap_usage_bytes", Want::AtLeast(8 << 20)),
-                ("limit_chain[0].swap_max_bytes", Want::Number(16 << 20)),
-                ("limit_chain[1].swap_no_limit", Want::Is(true)),
-                ("candidates.list[hog].swap_pages", Want::AtLeast(8 << 8)),
-                ("victims[hog].swap_bytes", Want::AtLeast(8 << 20)),
-            ],
-        }],
+        reports: &[killed_once(&[
+            ("totalpages", Want::Number(48 << 8)),
+            ("oom_memcg.swap_max_bytes", Want::Number(16 << 20)),
+            ("oom_memcg.swap_usage_bytes", Want::AtLeast(8 << 20)),
+            ("limit_chain[0].swap_max_bytes", Want::Number(16 << 20)),
+            ("limit_chain[1].swap_no_limit", Want::Is(true)),
+            ("candidates.list[hog].swap_pages", Want::AtLeast(8 << 8)),
+            ("victims[hog].swap_bytes", Want::AtLeast(8 << 20)),
+        ])],
         ..ONE_KILL
     },
     Scenario { name: "nested_limit", steps: NESTED_STEPS, ..ONE_KILL },
@@ -94,8 +87,8 @@ const NESTED_STEPS: &[Step] = &[
     Step::Start { process: Process { cgroup: "/parent/child", ..HOG }, until: Until::Killed },
 ];
 
-/// 16 levels: with the root, as many as are told. Not longer than a line of the kernel's log
-/// may be.
+/// 16 levels: with the root, as many as a report has. Not longer than a line of the kernel's log
+/// can be.
 const DEEP: &str = concat!(
     "/level-01-of-a-deep-hierarchy-of-slices.slice",
     "/level-02-of-a-deep-hierarchy-of-slices.slice",
@@ -123,15 +116,7 @@ const DEEP_STEPS: &[Step] = &[
 /// A small process asks for the page too many, a big one that sleeps dies for it.
 const BYSTANDER_STEPS: &[Step] = &[
     Step::Cgroup { path: "/shared", limits: &[("memory.max", "160M")] },
-    Step::Start {
-        process: Process {
-            comm: "big",
-            cgroup: "/shared",
-            work: Work::Anon { mib: 110 },
-            ..SLEEPER
-        },
-        until: Until::Ready,
-    },
+    start_holder("big", "/shared", 110),
     Step::Start {
         process: Process {
             comm: "small",

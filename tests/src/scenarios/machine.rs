@@ -1,7 +1,8 @@
 //! The machine runs out, or a part of it.
 
+use super::by_log::{SETTLE, by_log};
 use super::outcomes::GREEDY;
-use super::{HOG, ONE_KILL, SLEEPER};
+use super::{HOG, ONE_KILL, SLEEPER, killed_once, start_preferred};
 use crate::scenario::{Expected, Process, Scenario, Step, Until, Want};
 use crate::workload::Work;
 
@@ -26,16 +27,12 @@ pub(super) const ALL: &[Scenario] = &[
                 until: Until::Killed,
             },
         ],
-        reports: &[Expected {
-            outcome: "killed",
-            count: (1, 1),
-            says: &[
-                ("reason", Want::Text("allocating_task")),
-                ("constraint", Want::Text("none")),
-                ("candidates", Want::Absent),
-                ("victims[greedy].points", Want::Absent),
-            ],
-        }],
+        reports: &[killed_once(&[
+            ("reason", Want::Text("allocating_task")),
+            ("constraint", Want::Text("none")),
+            ("candidates", Want::Absent),
+            ("victims[greedy].points", Want::Absent),
+        ])],
         // Nobody's limit: it says why there is no growth.
         options: &["--growth"],
         ..ONE_KILL
@@ -47,18 +44,16 @@ pub(super) const ALL: &[Scenario] = &[
             MACHINE,
             Step::Start { process: holder("holder", 0), until: Until::Ready },
             Step::Start { process: holder("disposable", 900), until: Until::Ready },
+            by_log(1),
             Step::Write { file: "/proc/sysrq-trigger", value: "f" },
+            SETTLE,
         ],
-        reports: &[Expected {
-            outcome: "killed",
-            count: (1, 1),
-            says: &[
-                ("reason", Want::Text("sysrq")),
-                ("trigger.order", Want::Number(-1)),
-                ("trigger.user_stack", Want::Absent),
-                ("victims[disposable].chosen", Want::Is(true)),
-            ],
-        }],
+        reports: &[killed_once(&[
+            ("reason", Want::Text("sysrq")),
+            ("trigger.order", Want::Number(-1)),
+            ("trigger.user_stack", Want::Absent),
+            ("victims[disposable].chosen", Want::Is(true)),
+        ])],
         ..ONE_KILL
     },
     // The victim's memory stays for two seconds; the one that waits for it is killed meanwhile,
@@ -81,18 +76,14 @@ pub(super) const ALL: &[Scenario] = &[
             },
         ],
         reports: &[
-            Expected {
-                outcome: "killed",
-                count: (1, 1),
-                says: &[
-                    ("trigger.comm", Want::Text("greedy")),
-                    // It is held on its way out; its memory is not, after two seconds.
-                    ("victims[undead].stuck", Want::Is(true)),
-                    ("victims[undead].freed_after_ns", Want::Absent),
-                    ("victims[undead].reaped.started_after_ns", Want::AtLeast(1_900_000_000)),
-                    ("victims[undead].reaped.finished_after_ns", Want::AtLeast(1_900_000_000)),
-                ],
-            },
+            killed_once(&[
+                ("trigger.comm", Want::Text("greedy")),
+                // It is held on its way out; its memory is not, after two seconds.
+                ("victims[undead].stuck", Want::Is(true)),
+                ("victims[undead].freed_after_ns", Want::Absent),
+                ("victims[undead].reaped.started_after_ns", Want::AtLeast(1_900_000_000)),
+                ("victims[undead].reaped.finished_after_ns", Want::AtLeast(1_900_000_000)),
+            ]),
             Expected {
                 outcome: "will_free_mem",
                 // On a machine that is busy with other things it may come back too late.
@@ -121,15 +112,11 @@ pub(super) const ALL: &[Scenario] = &[
             Step::Start { process: holder("holder", 0), until: Until::Ready },
             Step::Start { process: Process { cgroup: "/machine", ..GREEDY }, until: Until::Killed },
         ],
-        reports: &[Expected {
-            outcome: "killed",
-            count: (1, 1),
-            says: &[
-                ("constraint", Want::Text("none")),
-                // How much of it is in swap is up to reclaim.
-                ("victims[greedy].swap_bytes", Want::AtLeast(64 << 10)),
-            ],
-        }],
+        reports: &[killed_once(&[
+            ("constraint", Want::Text("none")),
+            // How much of it is in swap is up to reclaim.
+            ("victims[greedy].swap_bytes", Want::AtLeast(64 << 10)),
+        ])],
         ..ONE_KILL
     },
     Scenario {
@@ -142,34 +129,24 @@ pub(super) const ALL: &[Scenario] = &[
                 until: Until::Killed,
             },
         ],
-        reports: &[Expected {
-            outcome: "killed",
-            count: (1, 1),
-            says: &[("constraint", Want::Text("cpuset")), ("oom_memcg", Want::Absent)],
-        }],
+        reports: &[killed_once(&[
+            ("constraint", Want::Text("cpuset")),
+            ("oom_memcg", Want::Absent),
+        ])],
         ..ONE_KILL
     },
-    // A tmpfs with a policy: whoever writes to it allocates by that policy.
+    // A tmpfs with a policy: a write to it allocates by that policy.
     Scenario {
         name: "memory_policy",
         steps: &[
             MACHINE,
             Step::Mount { kind: "tmpfs", target: "/tmp", options: "mpol=bind:1,size=2g" },
-            Step::Start {
-                process: Process {
-                    cgroup: "/machine",
-                    oom_score_adj: 1000,
-                    work: Work::Shmem { mib: 2000 },
-                    ..HOG
-                },
-                until: Until::Killed,
-            },
+            start_preferred("/machine", Work::Shmem { mib: 2000 }, Until::Killed),
         ],
-        reports: &[Expected {
-            outcome: "killed",
-            count: (1, 1),
-            says: &[("constraint", Want::Text("memory_policy")), ("oom_memcg", Want::Absent)],
-        }],
+        reports: &[killed_once(&[
+            ("constraint", Want::Text("memory_policy")),
+            ("oom_memcg", Want::Absent),
+        ])],
         ..ONE_KILL
     },
 ];

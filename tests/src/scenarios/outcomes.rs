@@ -1,7 +1,7 @@
 //! How an invocation can end other than with a kill, and why a victim was taken other than by its
 //! points.
 
-use super::{HOG, IMMORTAL, ONE_KILL, SLEEPER};
+use super::{HOG, IMMORTAL, ONE_KILL, SLEEPER, killed_once, start_holder};
 use crate::scenario::{Expected, Hierarchy, Process, Scenario, Step, Until, Want};
 use crate::workload::Work;
 
@@ -51,7 +51,7 @@ pub(super) const ALL: &[Scenario] = &[
         ],
         ..ONE_KILL
     },
-    // The kernel kills nobody, prints nothing, and lets the process wait until there is room.
+    // The kernel kills no process, prints nothing, and lets the process wait until there is room.
     Scenario {
         name: "disabled",
         hierarchy: Hierarchy::V1,
@@ -96,7 +96,7 @@ pub(super) const ALL: &[Scenario] = &[
                 process: Process { cgroup: "/immortals", work: Work::Anon { mib: 12 }, ..IMMORTAL },
                 until: Until::OutOfMemory { times: 60 },
             },
-            // Then it gets what it wants, and is no more in the way of whoever detaches probes.
+            // Then its allocations succeed, so that it does not delay the detaching of probes.
             Step::Write { file: "/sys/fs/cgroup/immortals/memory.max", value: "max" },
         ],
         victims: &[],
@@ -120,15 +120,7 @@ pub(super) const ALL: &[Scenario] = &[
         name: "lowered_limit",
         steps: &[
             Step::Cgroup { path: "/lowered", limits: &[] },
-            Step::Start {
-                process: Process {
-                    comm: "big",
-                    cgroup: "/lowered",
-                    work: Work::Anon { mib: 100 },
-                    ..SLEEPER
-                },
-                until: Until::Ready,
-            },
+            start_holder("big", "/lowered", 100),
             Step::Start {
                 process: Process { cgroup: "/lowered", work: Work::Anon { mib: 50 }, ..IMMORTAL },
                 until: Until::Ready,
@@ -137,16 +129,12 @@ pub(super) const ALL: &[Scenario] = &[
         ],
         victims: &[("big", 1)],
         reports: &[
-            Expected {
-                outcome: "killed",
-                count: (1, 1),
-                says: &[
-                    ("trigger.comm", Want::Text("init")),
-                    ("trigger.cgroup.path", Want::Text("/")),
-                    ("oom_memcg.max_bytes", Want::Number(32 << 20)),
-                    ("oom_memcg.usage_bytes", Want::AtLeast(150 << 20)),
-                ],
-            },
+            killed_once(&[
+                ("trigger.comm", Want::Text("init")),
+                ("trigger.cgroup.path", Want::Text("/")),
+                ("oom_memcg.max_bytes", Want::Number(32 << 20)),
+                ("oom_memcg.usage_bytes", Want::AtLeast(150 << 20)),
+            ]),
             Expected {
                 outcome: "no_victim",
                 count: (1, 1),

@@ -1,13 +1,13 @@
 //! Probes that outlive the tracer: whenever it dies, every kill is reported once.
 
-use super::{CONTAINER_OF_48_MIB, HOG, ONE_KILL, START_HOG};
-use crate::scenario::{Expected, Process, Program, Scenario, Step, Until, Want};
+use super::{CONTAINER_OF_48_MIB, HOG, ONE_KILL, START_HOG, killed_once};
+use crate::scenario::{Process, Program, Scenario, Step, Until, Want};
 
 const OOMWHY: &str = "/oomwhy";
 const DIR: &str = "/sys/fs/bpf/oomwhy";
 
-/// Each kill has a cgroup of its own, which makes it a whole invocation: whoever joins while the kernel is
-/// between the weighing and the printing is in its table, and in no choice.
+/// Each kill has a cgroup of its own, which makes it a whole invocation: whoever joins while the
+/// kernel is between the weighing and the printing is in its table, and in no choice.
 const fn cgroup(path: &'static str) -> Step {
     Step::Cgroup { path, limits: &[("memory.max", "4M")] }
 }
@@ -28,7 +28,8 @@ const PINNED: Scenario = Scenario {
     ..ONE_KILL
 };
 
-/// Pins other probes besides, some that read no command lines and some that do, and leaves them alone.
+/// Pins other probes besides, some that read no command lines and some that do, and leaves them
+/// alone.
 const LEAVE_TWO: &str = r#"
 for options in "--pin /sys/fs/bpf/secretive --no-cmdline" "--pin /sys/fs/bpf/open"; do
     >/tmp/said # what the one before said must not pass for what this one says
@@ -79,7 +80,7 @@ pub(super) const ALL: &[Scenario] = &[
         ..PINNED
     },
     // What another build has left is reported to its end, and replaced; what cannot be read is
-    // refused, with the mend.
+    // refused, with a hint.
     Scenario {
         name: "left_behind",
         victims: &[("hog", 4)],
@@ -127,7 +128,7 @@ pub(super) const ALL: &[Scenario] = &[
         ],
         ..PINNED
     },
-    // What grew while nobody was there is read late, and said to be.
+    // Growth without a running tracer is read late, and the report says so.
     Scenario {
         name: "grown_meanwhile",
         steps: &[
@@ -138,18 +139,14 @@ pub(super) const ALL: &[Scenario] = &[
             Step::StartTracer,
             Step::AwaitReports { outcome: "killed", count: 1 },
         ],
-        reports: &[Expected {
-            outcome: "killed",
-            count: (1, 1),
-            says: &[
-                ("growth.stacks[0].comm", Want::Text("hog")),
-                ("growth.kind", Want::Text("burst")),
-            ],
-        }],
+        reports: &[killed_once(&[
+            ("growth.stacks[0].comm", Want::Text("hog")),
+            ("growth.kind", Want::Text("burst")),
+        ])],
         options: &["--pin", DIR, "--growth", "--growth-above", "0%"],
         ..PINNED
     },
-    // No secret lies in a ring that nobody reads.
+    // A ring without a reader holds no secrets.
     Scenario {
         name: "secrets",
         steps: &[

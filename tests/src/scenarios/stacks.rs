@@ -7,7 +7,8 @@ use crate::workload::Work;
 
 const ROOM: Step = Step::Cgroup { path: "/grown", limits: &[("memory.max", "48M")] };
 
-/// Programs lie somewhere else each time, as on any host; the other scenarios do without, for speed.
+/// Programs lie somewhere else each time, as on any host; the other scenarios do without, for
+/// speed.
 const SOMEWHERE: Step = Step::Write { file: "/proc/sys/kernel/randomize_va_space", value: "2" };
 
 const fn leak(name: &'static str, mib: usize, oom_score_adj: i16, until: Until) -> Step {
@@ -50,8 +51,8 @@ pub(super) const ALL: &[Scenario] = &[
         ..ONE_KILL
     },
     // The trigger's frames are of its own program, the victim's of another. The victim's memory may
-    // still be charged when nothing of it is left to reap (on 7.3, 26 ms later), so the trigger must
-    // not be killable.
+    // still be charged when nothing of it is left to reap (on 7.3, 26 ms later), so the trigger
+    // must not be killable.
     Scenario {
         name: "stacks_of_two",
         steps: &[

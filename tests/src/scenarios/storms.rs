@@ -2,8 +2,9 @@
 
 use super::{
     CONTAINER, CONTAINER_OF_48_MIB, HOG, ONE_KILL, SLEEPER, START_HOG, START_SLEEPER, WATCHER,
+    killed_once, start_preferred,
 };
-use crate::scenario::{Expected, Process, Scenario, Step, Until, Want, Watcher};
+use crate::scenario::{Process, Scenario, Step, Until, Want, Watcher};
 use crate::workload::Work;
 
 pub(super) const ALL: &[Scenario] = &[
@@ -76,29 +77,17 @@ pub(super) const ALL: &[Scenario] = &[
                 },
                 until: Until::Ready,
             },
-            Step::Start {
-                process: Process {
-                    cgroup: "/crowd",
-                    oom_score_adj: 1000,
-                    work: Work::Anon { mib: 512 },
-                    ..HOG
-                },
-                until: Until::Killed,
-            },
+            start_preferred("/crowd", Work::Anon { mib: 512 }, Until::Killed),
         ],
-        reports: &[Expected {
-            outcome: "killed",
-            count: (1, 1),
-            says: &[
-                ("candidates.considered", Want::Number(2002)),
-                ("candidates.recorded", Want::Number(32)),
-                ("candidates.list[0].comm", Want::Text("hog")),
-            ],
-        }],
+        reports: &[killed_once(&[
+            ("candidates.considered", Want::Number(2002)),
+            ("candidates.recorded", Want::Number(32)),
+            ("candidates.list[0].comm", Want::Text("hog")),
+        ])],
         ..ONE_KILL
     },
-    // As many as a big host has. Forking takes most of the time: two kernels must do. The victim need
-    // not fill the machine for it.
+    // As many as a big host has. Forking takes most of the time: two kernels must do. The victim
+    // need not fill the machine for it.
     Scenario {
         name: "multitude",
         steps: &[
@@ -112,31 +101,19 @@ pub(super) const ALL: &[Scenario] = &[
                 },
                 until: Until::Ready,
             },
-            Step::Start {
-                process: Process {
-                    cgroup: "/multitude",
-                    oom_score_adj: 1000,
-                    work: Work::Anon { mib: 8 },
-                    ..HOG
-                },
-                until: Until::Ready,
-            },
+            start_preferred("/multitude", Work::Anon { mib: 8 }, Until::Ready),
             Step::Write { file: "/proc/sysrq-trigger", value: "f" },
         ],
-        reports: &[Expected {
-            outcome: "killed",
-            count: (1, 1),
-            says: &[
-                // They, the first of them, the hog; and the machine's own processes.
-                ("candidates.considered", Want::AtLeast(10_002)),
-                ("candidates.recorded", Want::Number(32)),
-                ("candidates.list[0].comm", Want::Text("hog")),
-            ],
-        }],
+        reports: &[killed_once(&[
+            // They, the first of them, the hog; and the machine's own processes.
+            ("candidates.considered", Want::AtLeast(10_002)),
+            ("candidates.recorded", Want::Number(32)),
+            ("candidates.list[0].comm", Want::Text("hog")),
+        ])],
         ..ONE_KILL
     },
-    // oomwhy does not get to run for a while, and has little room meanwhile: what does not fit is
-    // told as a loss, and what comes after it is whole.
+    // oomwhy is stopped for a while and its ring is small: records that do not fit are reported as
+    // lost, and later reports are complete.
     Scenario {
         name: "small_ring",
         options: &["--ring-size", "128KiB"],
@@ -178,8 +155,8 @@ pub(super) const ALL: &[Scenario] = &[
                 name: "events",
                 args: &["-o", "events"],
                 replays: true,
-                // Seven records of each kill, one of its trigger, four of each victim and three of its
-                // end; more where one finds room in between.
+                // Seven records of each kill, one of its trigger, four of each victim and three of
+                // its end; more where one finds room in between.
                 lines: ("{\"boottime_ns\"", 30, 40),
                 has: &["\"hog\"", "\"other\"", "[\"kubepods\",\"pod1234\",\"ctr-app\"]"],
                 ..EVERYTHING

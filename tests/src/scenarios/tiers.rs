@@ -50,7 +50,7 @@ pub(super) const ALL: &[Scenario] = &[
             }),
             KPROBE,
             HIDE_BTF,
-            // Nothing tells what the tracepoint passes.
+            // Nothing describes the record of the tracepoint.
             Step::Refused { args: &["--attach", "tracepoint"], code: 69, says: "mount -t tracefs" },
             CONTAINER_OF_48_MIB,
             START_SLEEPER,

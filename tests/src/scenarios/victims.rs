@@ -1,29 +1,24 @@
 //! Who dies, and in which shape.
 
-use super::{CONTAINER, CONTAINER_OF_48_MIB, HOG, IMMORTAL, ONE_KILL, SLEEPER, START_HOG};
-use crate::scenario::{Expected, Process, Scenario, Step, Until, Want, Watcher};
+use super::{
+    CONTAINER, CONTAINER_OF_48_MIB, HOG, IMMORTAL, ONE_KILL, SLEEPER, START_HOG, WATCHER,
+    killed_once, start_holder,
+};
+use crate::scenario::{Process, Scenario, Step, Until, Want, Watcher};
 use crate::workload::Work;
 
 pub(super) const ALL: &[Scenario] = &[
     // Who is next, asked while it grows: not yet the biggest.
     Scenario {
-        name: "foretold",
+        name: "next_victim",
         victims: &[("growing", 1)],
         steps: &[
-            Step::Cgroup { path: "/foretold", limits: &[("memory.max", "96M")] },
-            Step::Start {
-                process: Process {
-                    comm: "biggest",
-                    cgroup: "/foretold",
-                    work: Work::Anon { mib: 40 },
-                    ..SLEEPER
-                },
-                until: Until::Ready,
-            },
+            Step::Cgroup { path: "/next-victim", limits: &[("memory.max", "96M")] },
+            start_holder("biggest", "/next-victim", 40),
             Step::Start {
                 process: Process {
                     comm: "growing",
-                    cgroup: "/foretold",
+                    cgroup: "/next-victim",
                     oom_score_adj: 800,
                     pause_ms: Some(40),
                     ..HOG
@@ -32,13 +27,12 @@ pub(super) const ALL: &[Scenario] = &[
             },
             Step::Run(Watcher {
                 name: "risk",
-                args: &["risk", "-o", "json", "--cgroup", "/foretold", "--interval", "300ms"],
-                replays: false,
+                args: &["risk", "-o", "json", "--cgroup", "/next-victim", "--interval", "300ms"],
                 ends: true,
                 lines: ("{\"schema\":1,\"type\":\"risk\"", 1, 1),
                 has: &["\"comm\":\"growing\"", "time_to_limit"],
                 lacks: &["biggest"],
-                tier: None,
+                ..WATCHER
             }),
         ],
         ..ONE_KILL
@@ -47,18 +41,14 @@ pub(super) const ALL: &[Scenario] = &[
         name: "oom_group",
         steps: GROUP_STEPS,
         victims: &[("hog", 1), ("helper", 1), ("sleeper", 1)],
-        reports: &[Expected {
-            outcome: "killed",
-            count: (1, 1),
-            says: &[
-                ("oom_memcg.oom_group", Want::Is(true)),
-                ("victims[hog].chosen", Want::Is(true)),
-                ("victims[helper].chosen", Want::Is(false)),
-                ("victims[sleeper].chosen", Want::Is(false)),
-                ("victims[spared]", Want::Absent),
-                ("victims[3]", Want::Absent),
-            ],
-        }],
+        reports: &[killed_once(&[
+            ("oom_memcg.oom_group", Want::Is(true)),
+            ("victims[hog].chosen", Want::Is(true)),
+            ("victims[helper].chosen", Want::Is(false)),
+            ("victims[sleeper].chosen", Want::Is(false)),
+            ("victims[spared]", Want::Absent),
+            ("victims[3]", Want::Absent),
+        ])],
         ..ONE_KILL
     },
     // The log's "Killed process" has the thread that has the memory, with its name.
@@ -72,17 +62,13 @@ pub(super) const ALL: &[Scenario] = &[
             },
         ],
         victims: &[("second", 1)],
-        reports: &[Expected {
-            outcome: "killed",
-            count: (1, 1),
-            says: &[
-                ("victims[second].tid", Want::AtLeast(1)),
-                ("victims[second].chosen", Want::Is(true)),
-                ("victims[second].vpid", Want::Absent),
-                // Its leader has no memory any more.
-                ("candidates.list[second].anon_pages", Want::AtLeast(1)),
-            ],
-        }],
+        reports: &[killed_once(&[
+            ("victims[second].tid", Want::AtLeast(1)),
+            ("victims[second].chosen", Want::Is(true)),
+            ("victims[second].vpid", Want::Absent),
+            // Its leader has no memory any more.
+            ("candidates.list[second].anon_pages", Want::AtLeast(1)),
+        ])],
         ..ONE_KILL
     },
     // The child dies with its parent, for it runs in the same memory: without a line in the log,
@@ -99,55 +85,39 @@ pub(super) const ALL: &[Scenario] = &[
         victims: &[("parent", 1)],
         silent_victims: &[("vfork-child", 1)],
         refused: &[("vfork-child", "vfork")],
-        reports: &[Expected {
-            outcome: "killed",
-            count: (1, 1),
-            says: &[
-                ("victims[parent].shares_mm_with", Want::Absent),
-                ("victims[vfork-child].shares_mm_with", Want::AtLeast(2)),
-                ("victims[vfork-child].chosen", Want::Is(false)),
-                ("victims[vfork-child].anon_rss_bytes", Want::Absent),
-                ("victims[vfork-child].stuck", Want::Absent),
-                ("victims[2]", Want::Absent),
-            ],
-        }],
+        reports: &[killed_once(&[
+            ("victims[parent].shares_mm_with", Want::Absent),
+            ("victims[vfork-child].shares_mm_with", Want::AtLeast(2)),
+            ("victims[vfork-child].chosen", Want::Is(false)),
+            ("victims[vfork-child].anon_rss_bytes", Want::Absent),
+            ("victims[vfork-child].stuck", Want::Absent),
+            ("victims[2]", Want::Absent),
+        ])],
         ..ONE_KILL
     },
+    // In the namespaces in between, the nested one is the third and the second process. Then the
+    // machine's init becomes a member, which the kernel never kills.
     Scenario {
         name: "pid_namespace",
         steps: &[
             CONTAINER_OF_48_MIB,
             Step::Start { process: Process { pid_namespaces: 1, ..HOG }, until: Until::Killed },
-            // In the namespaces in between it is the third and the second.
             Step::Start {
                 process: Process { comm: "nested", pid_namespaces: 3, ..HOG },
                 until: Until::Killed,
             },
-        ],
-        victims: &[("hog", 1), ("nested", 1)],
-        reports: &[Expected {
-            outcome: "killed",
-            count: (2, 2),
-            says: &[("victims[0].vpid", Want::Number(1)), ("trigger.pid", Want::AtLeast(2))],
-        }],
-        ..ONE_KILL
-    },
-    // The machine's init is a member, and passed over.
-    Scenario {
-        name: "init_is_passed_over",
-        steps: &[
-            CONTAINER_OF_48_MIB,
             Step::Write {
                 file: "/sys/fs/cgroup/kubepods/pod1234/ctr-app/cgroup.procs",
                 value: "1",
             },
-            START_HOG,
+            Step::Start { process: Process { comm: "beside-init", ..HOG }, until: Until::Killed },
         ],
-        reports: &[Expected {
-            outcome: "killed",
-            count: (1, 1),
-            says: &[("candidates.list[init]", Want::Absent)],
-        }],
+        victims: &[("hog", 1), ("nested", 1), ("beside-init", 1)],
+        kills: &[
+            ("hog", &[("victims[0].vpid", Want::Number(1)), ("trigger.pid", Want::AtLeast(2))]),
+            ("nested", &[("victims[0].vpid", Want::Number(1)), ("trigger.pid", Want::AtLeast(2))]),
+            ("beside-init", &[("candidates.list[init]", Want::Absent)]),
+        ],
         ..ONE_KILL
     },
 ];

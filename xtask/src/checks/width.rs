@@ -1,5 +1,5 @@
-//! Markdown and comment lines of Rust wrap at 100 columns. Tables, code blocks and words that cannot
-//! be broken, such as URLs, may be longer.
+//! Markdown and comment lines of Rust wrap at 100 columns. Tables, code blocks and words that
+//! cannot be broken, such as URLs, may be longer.
 
 use anyhow::Result;
 

@@ -27,7 +27,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     for check in checks::ALL.iter().filter(is_wanted) {
         let problems = (check.run)()?;
         println!("{}: {} ({} problems)", check.name, check.rule, problems.len());
-        problems.iter().for_each(|problem| println!("  {problem}"));
+        for problem in &problems {
+            println!("  {problem}");
+        }
         n_problems += problems.len();
     }
     if n_problems > 0 {

@@ -97,8 +97,8 @@ impl Job {
             format!("if=none,id=debian,format=raw,readonly=on,file={}", self.disk.display());
         let booted = Machine {
             memory_mib: MEMORY_MIB,
-            // One CPU: two would take turns of 100 ms (`TCG_KICK_PERIOD`). The other one would see a
-            // process only after its death, unlike on a real machine with two CPUs.
+            // One CPU: two would take turns of 100 ms (`TCG_KICK_PERIOD`). The other one would see
+            // a process only after its death, unlike on a real machine with two CPUs.
             qemu_args: &[
                 "-smp",
                 "1",

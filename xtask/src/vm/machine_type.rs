@@ -34,8 +34,8 @@ const AMD64: MachineType = MachineType {
     results: &["-serial", "file:FILE"],
 };
 
-/// `virt` has one serial port of its own, so the other one is a PCI card. The architecture's own way
-/// of signing pointers is slow to emulate.
+/// `virt` has one serial port of its own, so the other one is a PCI card. The architecture's own
+/// way of signing pointers is slow to emulate.
 const ARM64: MachineType = MachineType {
     debian: "arm64",
     target: "aarch64-unknown-linux-gnu",

@@ -89,7 +89,7 @@ fn set_up(workload: &Workload) -> Result<()> {
     if let Some(comm) = &workload.comm {
         fs::write("/proc/self/comm", bytes(comm)).context("the name cannot be set")?;
     }
-    // It can be killed from here on, by the name it shall have.
+    // From here on it can be killed, so it has its name already.
     if let Some(cgroup) = &workload.cgroup {
         let cgroup = bytes(cgroup);
         fs::write(Path::new(OsStr::from_bytes(&cgroup)).join("cgroup.procs"), "0")

@@ -31,12 +31,12 @@ impl KernelLog {
             .context("/dev/kmsg cannot be opened")?;
         file.seek(SeekFrom::End(0))?;
         let is_over = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&is_over);
+        let over = Arc::clone(&is_over);
         let reader = thread::spawn(move || {
             let mut records = Vec::new();
             loop {
                 // Asked before the last reading, not after it.
-                let is_last = told.load(Ordering::Acquire);
+                let is_last = over.load(Ordering::Acquire);
                 read(&mut file, &mut records)?;
                 if is_last {
                     return Ok(records);

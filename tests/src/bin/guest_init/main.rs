@@ -1,13 +1,9 @@
 //! PID 1 of the virtual machine; under any other name or pid it is the workload.
 //!
 //! It mounts what is needed, carries out the plan, sends the results, and powers off. Whatever
-//! happens it powers off: the host tells a complete run by the end marker alone.
+//! happens it powers off: only the end marker shows the host that the run is complete.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "the console is the only way to tell"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the console is the only output")]
 
 mod bench;
 mod cgroup;
@@ -76,9 +72,9 @@ fn run() -> Result<()> {
     }
 }
 
-/// Programs always at the same addresses: QEMU translates code anew wherever else it lies, which was more
-/// than half of a storm. And grace periods by interrupts instead of waiting for ticks: cgroups are made,
-/// joined and removed by the hundred. What is measured is measured without.
+/// Programs always at the same addresses: QEMU translates code anew wherever else it lies, which
+/// was more than half of a storm. And grace periods by interrupts instead of waiting for ticks:
+/// cgroups are made, joined and removed by the hundred. What is measured is measured without.
 const FOR_SPEED: [(&str, &str); 2] =
     [("/proc/sys/kernel/randomize_va_space", "0"), ("/sys/kernel/rcu_expedited", "1")];
 

@@ -262,9 +262,9 @@ impl Stage {
     }
 
     fn n_score_reads(&self) -> u64 {
-        let told = self.facts.processes.iter().map(|process| reads_file(process.pid));
+        let paths = self.facts.processes.iter().map(|process| reads_file(process.pid));
         let counts =
-            told.filter_map(|path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());
+            paths.filter_map(|path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());
         counts.sum()
     }
 
@@ -279,7 +279,7 @@ impl Stage {
             self.problem(format!("the kernel killed {} of {wanted}", n_oom_kills() - before));
         }
         if self.scenario.is_lossy {
-            // How many are told is open, but the last one is, when all is known of it.
+            // The number of reports is open, but the last kill is reported when it is complete.
             wait::until(TIME_TO_REPORT, || self.is_last_reported());
             return;
         }
@@ -383,7 +383,7 @@ fn numbered(path: &str, round: u32) -> String {
     path.replace("{n}", &round.to_string())
 }
 
-/// How many reports there are by now, for whoever reads the console.
+/// The number of reports by now, for the console.
 fn outcomes(reports: &Path) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::<String, usize>::new();
     for report in objects(&fs::read_to_string(reports).unwrap_or_default()) {

@@ -38,7 +38,7 @@ impl Tracer {
     pub(crate) fn start(directory: &Path, options: &[&str]) -> Result<Self> {
         let recording = directory.join(file::RECORDING).display().to_string();
         let mut args = vec!["-o", "json"];
-        // A recording is of one run, and whoever pins wants more of them.
+        // A recording is of one run, and pinned probes outlive it.
         if !options.contains(&"--pin") {
             args.extend(["--record", recording.as_str()]);
         }

@@ -29,7 +29,7 @@ pub(crate) struct Proof {
     /// The names of its steps. Only complete steps are not repeated.
     steps: fn(&Arguments) -> Result<Vec<String>>,
     /// Prepares the steps, and returns what runs one of them.
-    prepare: fn() -> Result<Runner>,
+    prepare: fn() -> Runner,
     /// The text for the page.
     render: fn(&State) -> Result<String>,
 }
@@ -83,10 +83,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             continue;
         }
         println!("\n=== {} of {}: {step}", index + 1, steps.len());
-        let run = match &mut runner {
-            Some(run) => run,
-            None => runner.insert((proof.prepare)()?),
-        };
+        let run = runner.get_or_insert_with(proof.prepare);
         let figures = run(step).or_else(|error| {
             // The promise is about steps in a row, so the next run starts from the beginning.
             let _ = fs::remove_file(&path);

@@ -69,8 +69,8 @@ pub(super) fn measure(sleepers: &[usize], repeats: u32) -> Result<Counts> {
     Ok(Counts { cells, programs, storms })
 }
 
-/// The same kills without oomwhy and with it, in turns: a kill takes longer the more there were, 15 % in
-/// a boot.
+/// The same kills without oomwhy and with it, in turns: a kill takes longer the more there were, 15
+/// % in a boot.
 fn storms(arena: &Arena) -> Result<Vec<Storm>> {
     arena.set_limit()?;
     let mut storms = Vec::new();

@@ -1,5 +1,5 @@
-//! Instructions of a program that does nothing but fault in anonymous pages, with the growth recorder,
-//! without, and with other tools.
+//! Instructions of a program that does nothing but fault in anonymous pages, with the growth
+//! recorder, without, and with other tools.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -20,7 +20,8 @@ const GROUP: &str = "/faults";
 /// Far above what is taken.
 const LIMIT: &str = "1G";
 const HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
-/// A tool's first probe says that it is ready; the others follow. The guest's time, which costs little.
+/// A tool's first probe says that it is ready; the others follow. The guest's time, which costs
+/// little.
 const REST_IS_ATTACHED: Duration = Duration::from_secs(2);
 
 /// Measures each way.

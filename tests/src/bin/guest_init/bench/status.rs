@@ -1,4 +1,4 @@
-//! What /proc tells of a process: its memory and how often it slept.
+//! A process in /proc: its memory, and how often it slept.
 
 use std::fs;
 use std::path::Path;
@@ -51,5 +51,5 @@ fn number(status: &str, key: &str) -> Result<u64> {
     status
         .lines()
         .find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse().ok())
-        .with_context(|| format!("the kernel tells no {key}"))
+        .with_context(|| format!("the kernel has no {key}"))
 }

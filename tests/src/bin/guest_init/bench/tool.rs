@@ -131,7 +131,7 @@ pub(super) fn marker() -> Result<File> {
         .with_context(|| format!("{} cannot be opened", trace::MARKER))
 }
 
-/// Marks in the trace that a line was read now. Long ones would be cut; the start tells enough.
+/// Marks in the trace that a line was read now. Long lines would be cut, so only the start is used.
 pub(super) fn note(marker: &mut File, line: &[u8]) {
     let line = &line[..line.len().min(400)];
     let _ = marker.write_all(line);

@@ -39,8 +39,8 @@ pub(super) fn run_in_new_pid_namespace(workload: Workload) -> Result<()> {
     Ok(())
 }
 
-/// Forks a crowd in hundreds: a shell looks at all of its children when it makes one more. Each waits
-/// at a gate that nobody opens; a hundred that is complete says so.
+/// Forks a crowd in hundreds: a shell looks at all of its children when it makes one more. Each
+/// waits at a gate that nobody opens; a hundred that is complete says so.
 const CROWD: &str = r"
     mkfifo=$1 hundreds=$2 ready=$3
     for pipe in gate done; do $mkfifo mkfifo /tmp/$pipe-$$; done
@@ -91,7 +91,7 @@ pub(super) fn hold_in_vfork(mib: usize, pause: Duration) -> Result<()> {
         .name("vfork-child".to_owned())
         .spawn(|| Command::new(PROGRAM).spawn())?;
     // The event is there when the child stands at the gate, and is never answered.
-    let _held = gate.read_events().context("nobody came to the gate")?;
+    let _held = gate.read_events().context("no process came to the gate")?;
     let memory = memory::touch(mib, pause);
     rest();
     hint::black_box((memory, gate));

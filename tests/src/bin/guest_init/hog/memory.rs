@@ -13,8 +13,8 @@ use super::rest;
 const MIB: usize = 1 << 20;
 const PAGE: usize = 4096;
 
-/// Touches anonymous memory MiB by MiB. Each fault is in this function, which stacks show: of one that has
-/// memset(3) do it, that has no frame of its own, they show the caller alone.
+/// Touches anonymous memory MiB by MiB. Each fault is in this function, which stacks show: of one
+/// that has memset(3) do it, that has no frame of its own, they show the caller alone.
 #[inline(never)]
 pub(super) fn touch(mib: usize, pause: Duration) -> Vec<u8> {
     // One mapping, faulted in piece by piece.

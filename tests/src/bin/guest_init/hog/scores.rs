@@ -16,14 +16,14 @@ const READS_IN_A_ROW: u64 = 50;
 /// Reads each process' oom_score, for ever.
 pub(super) fn read() -> Result<()> {
     let path = reads_file(process::id());
-    let told = File::create(&path).with_context(|| format!("{path} cannot be made"))?;
+    let output = File::create(&path).with_context(|| format!("{path} cannot be made"))?;
     let mut n_reads = 0;
     let mut is_ready = false;
     loop {
         for process in fs::read_dir("/proc")?.filter_map(Result::ok) {
             if let Ok(score) = File::open(process.path().join("oom_score")) {
                 n_reads += read_again(&score);
-                told.write_all_at(format!("{n_reads}\n").as_bytes(), 0)?;
+                output.write_all_at(format!("{n_reads}\n").as_bytes(), 0)?;
             }
             if !is_ready && n_reads >= READS_BEFORE_READY {
                 is_ready = true;

@@ -1,37 +1,31 @@
-//! What `oomwhy risk` tells while a growth recorder runs: when it will be over, and who grows where.
+//! `oomwhy risk` while a growth recorder runs: the time to the limit, and the growing processes.
 
-use super::{HOG, ONE_KILL, WATCHER};
+use super::{HOG, ONE_KILL, WATCHER, killed_once};
 use crate::plan::GUEST_OOMWHY;
-use crate::scenario::{
-    Expected, Hierarchy, Launched, Process, Scenario, Step, Until, Want, Watcher,
-};
+use crate::scenario::{Hierarchy, Launched, Process, Scenario, Step, Until, Want, Watcher};
 use crate::workload::Work;
 
 const LEAKING: &str = "/leaking";
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
-        name: "outlook",
+        name: "forecast",
         steps: &[Step::Cgroup { path: LEAKING, limits: &[("memory.max", "80M")] }, LEAKS],
-        ..FORETOLD
+        ..FORECAST
     },
     Scenario {
-        name: "outlook_v1",
+        name: "forecast_v1",
         hierarchy: Hierarchy::V1,
         steps: &[
             Step::Cgroup { path: LEAKING, limits: &[("memory.limit_in_bytes", "80M")] },
             LEAKS,
         ],
-        ..FORETOLD
+        ..FORECAST
     },
 ];
 
-const FORETOLD: Scenario = Scenario {
-    reports: &[Expected {
-        outcome: "killed",
-        count: (1, 1),
-        says: &[("growth.stacks[0].comm", Want::Text("hog"))],
-    }],
+const FORECAST: Scenario = Scenario {
+    reports: &[killed_once(&[("growth.stacks[0].comm", Want::Text("hog"))])],
     options: &["--growth", "--growth-above", "0%"],
     ..ONE_KILL
 };
@@ -77,7 +71,7 @@ const TABLE: Launched = Launched {
     lacks: &["CAP_SYS_ADMIN"],
 };
 
-/// Who may not look for the recorder is told so, and reads on.
+/// Without the rights to look for the recorder, it says so and uses readings.
 const WITHOUT_RIGHTS: Launched = Launched {
     name: "risk_without_rights",
     launch: &["--user", ""],
