@@ -1,39 +1,31 @@
 //! Cgroups: ids and paths, the memcg whose limit was hit, the limits up to the root.
 
-use super::Facts;
+use super::{
+    Facts,
+    limits::{Filling, Limit},
+};
 use crate::{
     enrich::container,
     model::{
         events::{CgroupPath, Counter, Invocation, Level, Levels, Memcg, Name},
+        names::cgroup_path,
         report::{Cgroup, CgroupOwner, LimitLevel, OomMemcg, OomReport, lossy},
     },
 };
 
-/// A limit in bytes, or that there is none.
-#[derive(Default)]
-struct Limit {
-    bytes: Option<u64>,
-    none: bool,
-}
-
-/// A counter: how full, of how much.
-#[derive(Default)]
-struct Filling {
-    usage: Option<u64>,
-    max: Limit,
-}
-
-/// `PAGE_COUNTER_MAX` is `LONG_MAX / PAGE_SIZE` pages: "max".
 fn limit(facts: Facts<'_>, pages: u64) -> Limit {
-    let none = pages >= i64::MAX.unsigned_abs() / facts.host.page_size.max(1);
-    Limit { bytes: (!none).then(|| facts.bytes(pages)), none }
+    Limit::from_pages(pages, facts.host.page_size)
+}
+
+fn filling(facts: Facts<'_>, counter: Counter) -> Filling {
+    Filling { usage_bytes: Some(facts.bytes(counter.usage)), limit: limit(facts, counter.max) }
 }
 
 /// A cgroup by its id.
 pub(super) fn cgroup(facts: Facts<'_>, id: u64) -> Cgroup {
     let mut cgroup = Cgroup { id: Some(id.to_string()), ..Cgroup::default() };
     if let Some(path) = facts.account.paths.get(&id) {
-        let (text, hex) = lossy(&joined(&path.names));
+        let (text, hex) = lossy(&cgroup_path(&path.names));
         cgroup.path = Some(text);
         cgroup.path_hex = hex;
         cgroup.path_truncated = path.truncated;
@@ -57,35 +49,19 @@ pub(super) fn home(facts: Facts<'_>, cgroup: &Cgroup) -> CgroupOwner {
     home
 }
 
-/// "/" for the root, else each name behind a "/".
-fn joined(names: &[Name]) -> Vec<u8> {
-    if names.is_empty() {
-        return b"/".to_vec();
-    }
-    names.iter().flat_map(|name| [b"/".as_slice(), &name.0]).flatten().copied().collect()
-}
-
 pub(super) fn oom_memcg(facts: Facts<'_>, memcg: &Memcg) -> OomMemcg {
     let [swap, memsw] = swap_and_memsw(facts, memcg.swap);
+    let memory = memcg.memory.map(|memory| filling(facts, memory)).unwrap_or_default();
     let cgroup = memcg.id.map(|id| cgroup(facts, id)).unwrap_or_default();
     let mut report = OomMemcg {
         home: home(facts, &cgroup),
         cgroup,
-        swap_usage_bytes: swap.usage,
-        swap_max_bytes: swap.max.bytes,
-        swap_no_limit: swap.max.none,
-        memsw_usage_bytes: memsw.usage,
-        memsw_max_bytes: memsw.max.bytes,
-        memsw_no_limit: memsw.max.none,
         oom_group: memcg.oom_group,
         ..OomMemcg::default()
     };
-    if let Some(memory) = memcg.memory {
-        let max = limit(facts, memory.max);
-        report.usage_bytes = Some(facts.bytes(memory.usage));
-        report.max_bytes = max.bytes;
-        report.no_limit = max.none;
-    }
+    (report.usage_bytes, report.max_bytes, report.no_limit) = memory.fields();
+    (report.swap_usage_bytes, report.swap_max_bytes, report.swap_no_limit) = swap.fields();
+    (report.memsw_usage_bytes, report.memsw_max_bytes, report.memsw_no_limit) = memsw.fields();
     report
 }
 
@@ -141,7 +117,7 @@ fn level_cgroup(
     let Some(depth) = names.len().checked_sub(index) else {
         return Cgroup::default();
     };
-    let (text, hex) = lossy(&joined(names.get(..depth).unwrap_or_default()));
+    let (text, hex) = lossy(&cgroup_path(names.get(..depth).unwrap_or_default()));
     Cgroup { path: Some(text), path_hex: hex, ..Cgroup::default() }
 }
 
@@ -161,45 +137,35 @@ fn hit_level(facts: Facts<'_>, levels: &Levels, invocation: &Invocation) -> Opti
 }
 
 fn limit_level(facts: Facts<'_>, level: &Level) -> LimitLevel {
-    let (max, high) = (limit(facts, level.memory.max), limit(facts, level.high));
-    let (low, min) = (limit(facts, level.low), limit(facts, level.min));
+    let [high, low, min] = [level.high, level.low, level.min].map(|pages| limit(facts, pages));
     let [swap, memsw] = swap_and_memsw(facts, level.swap);
     // The unified hierarchy has the counter and does not use it.
     let kmem = level.kmem.filter(|_| facts.host.memory_on_v2 == Some(false));
-    let kmem_max = kmem.map(|kmem| limit(facts, kmem.max)).unwrap_or_default();
-    LimitLevel {
-        kmem_usage_bytes: kmem.map(|kmem| facts.bytes(kmem.usage)),
-        kmem_max_bytes: kmem_max.bytes,
-        kmem_no_limit: kmem_max.none,
-        usage_bytes: Some(facts.bytes(level.memory.usage)),
-        max_bytes: max.bytes,
-        no_limit: max.none,
+    let kmem = kmem.map(|kmem| filling(facts, kmem)).unwrap_or_default();
+    let mut report = LimitLevel {
         high_bytes: high.bytes,
-        high_no_limit: high.none,
+        high_no_limit: high.is_none,
         low_bytes: low.bytes,
-        low_no_limit: low.none,
+        low_no_limit: low.is_none,
         min_bytes: min.bytes,
-        min_no_limit: min.none,
-        swap_usage_bytes: swap.usage,
-        swap_max_bytes: swap.max.bytes,
-        swap_no_limit: swap.max.none,
-        memsw_usage_bytes: memsw.usage,
-        memsw_max_bytes: memsw.max.bytes,
-        memsw_no_limit: memsw.max.none,
+        min_no_limit: min.is_none,
         ..LimitLevel::default()
-    }
+    };
+    let memory = filling(facts, level.memory);
+    (report.usage_bytes, report.max_bytes, report.no_limit) = memory.fields();
+    (report.kmem_usage_bytes, report.kmem_max_bytes, report.kmem_no_limit) = kmem.fields();
+    (report.swap_usage_bytes, report.swap_max_bytes, report.swap_no_limit) = swap.fields();
+    (report.memsw_usage_bytes, report.memsw_max_bytes, report.memsw_no_limit) = memsw.fields();
+    report
 }
 
-/// The second counter of a memcg is one or the other; where the hierarchy is not known, neither.
+/// The second counter of a memcg is swap on cgroup v2, memory and swap together on v1. Where the
+/// hierarchy is not known, it is neither.
 fn swap_and_memsw(facts: Facts<'_>, counter: Option<Counter>) -> [Filling; 2] {
-    let filling = counter.map(|counter| Filling {
-        usage: Some(facts.bytes(counter.usage)),
-        max: limit(facts, counter.max),
-    });
-    let filling = filling.unwrap_or_default();
+    let second = counter.map(|counter| filling(facts, counter)).unwrap_or_default();
     match facts.host.memory_on_v2 {
-        Some(true) => [filling, Filling::default()],
-        Some(false) => [Filling::default(), filling],
+        Some(true) => [second, Filling::default()],
+        Some(false) => [Filling::default(), second],
         None => Default::default(),
     }
 }

@@ -9,7 +9,12 @@ use crate::model::{
     report::{Frame, Missing, OomReport, Outcome, Reason},
 };
 
-/// All of it.
+/// A field that is absent, and why.
+pub(crate) fn missing(field: impl Into<String>, why: impl Into<String>) -> Missing {
+    Missing { field: field.into(), why: why.into() }
+}
+
+/// Adds all of it to the report.
 pub(super) fn finish(report: &mut OomReport, account: &Account, findings: &Findings) {
     skipped(report, account);
     returning(report, account);

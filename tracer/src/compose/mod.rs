@@ -1,14 +1,17 @@
 //! An account and the facts around it -> the report. Pure; kernel units become bytes here.
 
+pub(crate) mod badness;
 mod candidates;
 mod cgroups;
 pub(crate) mod fingerprint;
 mod growth;
+pub(crate) mod limits;
 mod marks;
-mod missing;
+pub(crate) mod memory_kinds;
+pub(crate) mod missing;
 pub(crate) mod names;
 mod outcome;
-mod system;
+pub(crate) mod ranking;
 pub(crate) mod verdict;
 mod victims;
 mod who;
@@ -25,7 +28,7 @@ use crate::model::{
     host::Host,
     memcg_stat,
     names::named_frame,
-    report::{Constraint, Frame, GfpMask, OomReport, Source, Trigger, lossy},
+    report::{Constraint, Frame, GfpMask, OomReport, Source, System, Trigger, lossy},
 };
 
 /// Everything that a part of the report is made from.
@@ -78,7 +81,7 @@ pub(crate) fn compose(account: &Account, host: &Host, findings: &Findings) -> Oo
         report.waited_ns =
             account.wait_ended_ns.map(|ended| ended.saturating_sub(account.first_ns));
     }
-    report.system = system::system(facts, started);
+    report.system = system(facts, started);
     report.candidates = candidates::candidates(facts);
     report.victims = victims::victims(facts, report.candidates.as_ref());
     report.source.missing.extend(who::missing(facts));
@@ -89,6 +92,13 @@ pub(crate) fn compose(account: &Account, host: &Host, findings: &Findings) -> Oo
         None => missing::finish(&mut report, account, findings),
     }
     report
+}
+
+/// The host's memory, with its age since the entry into `out_of_memory`.
+fn system(facts: Facts<'_>, started_ns: u64) -> Option<System> {
+    let (at_ns, memory) = facts.account.system.as_ref()?;
+    let age_ns = at_ns.checked_sub(started_ns);
+    Some(System { time: facts.time(*at_ns), age_ns, ..memory.clone() })
 }
 
 /// Names of processes, by pid.

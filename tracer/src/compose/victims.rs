@@ -2,7 +2,7 @@
 
 use oomwhy_common::event::mm;
 
-use super::{Facts, cgroups, who};
+use super::{Facts, candidates, cgroups, who};
 use crate::model::{
     events::{self, Memory},
     reap_and_exit::{ReapAndExit, is_left},
@@ -163,11 +163,8 @@ fn kernel_counts_exactly(facts: Facts<'_>, candidates: Option<&Candidates>) -> b
 
 /// The points of a row that has no parts, minus the parts of its victim. Pages.
 fn drift_of(facts: Facts<'_>, row: &Candidate, victim: &events::Victim) -> Option<i64> {
-    let memory = victim.memory?;
-    let pgtables = memory.pgtables_bytes / facts.host.page_size.max(1);
-    let counts = sum(&memory.counts.map(|pages| pages.max(0)));
-    let parts = counts.saturating_add(i64::try_from(pgtables).ok()?).saturating_add(row.adj_pages?);
-    Some(row.points?.saturating_sub(parts))
+    let counted = candidates::counted(victim.memory?, facts.host.page_size)?;
+    row.points?.checked_sub(counted.points(row.adj_pages?)?)
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use super::Facts;
 use crate::model::{
     account::{Account, Stage},
-    events::{self, Name, Task},
+    events::{self, Task},
+    names::joined_path,
     report::{Missing, Parent, Who, hex, lossy},
     task_context::TaskContext,
 };
@@ -43,7 +44,7 @@ fn fill(who: &mut Who, context: &TaskContext) {
         who.cmdline_truncated = *truncated;
     }
     if let Some((names, truncated)) = &context.exe {
-        let (path, path_hex) = lossy(&joined(names));
+        let (path, path_hex) = lossy(&joined_path(names));
         who.exe = Some(path);
         who.exe_hex = path_hex;
         who.exe_truncated = *truncated;
@@ -53,11 +54,6 @@ fn fill(who: &mut Who, context: &TaskContext) {
         Parent { pid: parent.tgid, comm, comm_hex }
     };
     who.parents = context.parents.as_ref().map(|parents| parents.iter().map(parent).collect());
-}
-
-/// Each name behind a "/".
-fn joined(names: &[Name]) -> Vec<u8> {
-    names.iter().flat_map(|name| [b"/".as_slice(), &name.0]).flatten().copied().collect()
 }
 
 /// What the probes would have told of the tasks of a closed report, and did not: each field once.

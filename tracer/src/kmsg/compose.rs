@@ -22,13 +22,13 @@ use super::{
     memcg::{Counter, Kind},
     tasks::Row,
 };
-use crate::model::report::{
-    Cgroup, Constraint, Frame, GfpMask, OomMemcg, OomReport, Outcome, Reason, Source, Tier,
-    Trigger, lossy,
+use crate::{
+    compose::limits::{Filling, Limit},
+    model::report::{
+        Cgroup, Constraint, Frame, GfpMask, OomMemcg, OomReport, Outcome, Reason, Source, Tier,
+        Trigger, lossy,
+    },
 };
-
-/// `PAGE_COUNTER_MAX`, the kernel's "no limit", in KiB, with the largest pages there are (64 KiB).
-const NO_LIMIT_KIB: u64 = (i64::MAX as u64 >> 16) << 6;
 
 /// Everything that a part of the report is made from.
 #[derive(Clone, Copy)]
@@ -266,29 +266,17 @@ fn oom_memcg(facts: Facts<'_>, constraint: Option<Constraint>) -> Option<OomMemc
 }
 
 fn fill(memcg: &mut OomMemcg, counters: &BTreeMap<Kind, Counter>) {
-    let limit = |counter: &Counter| {
-        let none = counter.limit_kib >= NO_LIMIT_KIB;
-        ((!none).then(|| counter.limit_kib.checked_mul(1024)).flatten(), none)
+    let fields = |kind| {
+        let filling = counters.get(&kind).map(|counter| Filling {
+            usage_bytes: counter.usage_kib.checked_mul(1024),
+            limit: Limit::from_kib(counter.limit_kib),
+        });
+        filling.unwrap_or_default().fields()
     };
-    for (kind, counter) in counters {
-        let usage = counter.usage_kib.checked_mul(1024);
-        let (max, none) = limit(counter);
-        let slots = match kind {
-            Kind::Memory => (&mut memcg.usage_bytes, &mut memcg.max_bytes, &mut memcg.no_limit),
-            Kind::Swap => {
-                (&mut memcg.swap_usage_bytes, &mut memcg.swap_max_bytes, &mut memcg.swap_no_limit)
-            }
-            Kind::Memsw => (
-                &mut memcg.memsw_usage_bytes,
-                &mut memcg.memsw_max_bytes,
-                &mut memcg.memsw_no_limit,
-            ),
-            Kind::Kmem => {
-                (&mut memcg.kmem_usage_bytes, &mut memcg.kmem_max_bytes, &mut memcg.kmem_no_limit)
-            }
-        };
-        (*slots.0, *slots.1, *slots.2) = (usage, max, none);
-    }
+    (memcg.usage_bytes, memcg.max_bytes, memcg.no_limit) = fields(Kind::Memory);
+    (memcg.swap_usage_bytes, memcg.swap_max_bytes, memcg.swap_no_limit) = fields(Kind::Swap);
+    (memcg.memsw_usage_bytes, memcg.memsw_max_bytes, memcg.memsw_no_limit) = fields(Kind::Memsw);
+    (memcg.kmem_usage_bytes, memcg.kmem_max_bytes, memcg.kmem_no_limit) = fields(Kind::Kmem);
 }
 
 fn cgroup(path: &str) -> Cgroup {

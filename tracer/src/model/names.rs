@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{events::UserFrame, report::Frame};
+use super::{
+    events::{self, UserFrame},
+    report::Frame,
+};
 
 /// A resolved kernel address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +48,16 @@ pub struct UserNames {
     pub places: Vec<(FileOffset, Name)>,
     /// Addresses.
     pub addresses: Vec<(u64, Name)>,
+}
+
+/// The path of a cgroup, from its names below the root: "/" for the root itself.
+pub(crate) fn cgroup_path(names: &[events::Name]) -> Vec<u8> {
+    if names.is_empty() { b"/".to_vec() } else { joined_path(names) }
+}
+
+/// Each name behind a "/"; nothing for no names.
+pub(crate) fn joined_path(names: &[events::Name]) -> Vec<u8> {
+    names.iter().flat_map(|name| [b"/".as_slice(), &name.0]).flatten().copied().collect()
 }
 
 /// A frame as it is known before anybody has looked for its name.

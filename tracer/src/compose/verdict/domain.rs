@@ -1,8 +1,7 @@
 //! The domain that ran out: a memcg or the host, its size, and what its memory was.
 
-use super::kinds::Kinds;
 use crate::{
-    compose::names,
+    compose::{memory_kinds::MemoryKinds, names},
     fmt::{layout::elide, units},
     model::report::{Cgroup, Constraint, OomReport},
 };
@@ -19,7 +18,7 @@ pub(super) struct Domain {
     /// Memory and swap together.
     pub(super) with_swap_bytes: Option<u64>,
     /// What the memory was.
-    pub(super) kinds: Kinds,
+    pub(super) kinds: MemoryKinds,
     pub(super) is_memcg: bool,
 }
 
@@ -45,7 +44,7 @@ impl Domain {
             size_bytes: memcg.and_then(|memcg| memcg.max_bytes),
             used_bytes: usage,
             with_swap_bytes: usage.map(|usage| usage.saturating_add(swapped.unwrap_or_default())),
-            kinds: Kinds::of_memcg(report),
+            kinds: MemoryKinds::of_memcg(report),
             is_memcg: true,
         }
     }
@@ -64,7 +63,7 @@ impl Domain {
                 .zip(system.and_then(|system| system.free_bytes))
                 .map(|(total, free)| total.saturating_sub(free)),
             with_swap_bytes: pages.or(size),
-            kinds: Kinds::of_host(report),
+            kinds: MemoryKinds::of_host(report),
             is_memcg: false,
         }
     }
@@ -87,6 +86,26 @@ impl Domain {
         let whole =
             if self.is_memcg { self.used_bytes.or(self.size_bytes) } else { self.size_bytes };
         whole.filter(|whole| *whole > 0)
+    }
+
+    /// "anon 63.9 MiB (99 %)" of those that matter, the largest first.
+    pub(super) fn memory_shares(&self) -> Option<String> {
+        let (kinds, whole) = (&self.kinds, self.whole()?);
+        let named = [
+            ("anon", kinds.anon),
+            ("tmpfs and shared memory", kinds.shmem),
+            ("page cache", kinds.cache),
+            ("kernel", kinds.kernel),
+        ];
+        let mut known: Vec<(&str, u64)> =
+            named.into_iter().filter_map(|(name, size)| Some((name, size?))).collect();
+        known.retain(|(_, size)| *size > 0 && *size >= whole / 100);
+        known.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
+        let told = known.iter().map(|(name, size)| {
+            format!("{name} {} ({})", units::bytes(*size), percent(*size, whole))
+        });
+        let told: Vec<String> = told.collect();
+        (!told.is_empty()).then(|| format!("its memory was {}", told.join(", ")))
     }
 
     /// Whether a kind is most of the domain's memory.

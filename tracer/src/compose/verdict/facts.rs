@@ -2,7 +2,7 @@
 
 use super::{domain::Domain, limit::SETTERS};
 use crate::{
-    compose::names,
+    compose::{badness::adj_unit, names},
     fmt::units,
     model::report::{Candidate, Constraint, Frame, LimitLevel, OomReport, Outcome, Reason, Tier},
 };
@@ -132,8 +132,7 @@ impl<'a> Facts<'a> {
 
     /// Points of one unit of oom_score_adj.
     pub(super) fn weight(&self) -> Option<i64> {
-        let weight = self.report.totalpages? / 1000;
-        i64::try_from(weight).ok().filter(|weight| *weight > 0)
+        adj_unit(self.report.totalpages?).filter(|weight| *weight > 0)
     }
 
     /// What the failed allocation asked for, bytes.

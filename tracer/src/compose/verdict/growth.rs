@@ -4,12 +4,12 @@ use super::{
     Finding,
     domain::percent,
     facts::{Facts, Holder},
-    kinds::total,
     limit,
     lows::{Lows, lows},
     place,
 };
 use crate::{
+    compose::memory_kinds::total,
     fmt::units,
     model::report::{Growth, GrowthRate},
 };

@@ -93,7 +93,7 @@ fn nearest(levels: &[LimitLevel]) -> Option<(&LimitLevel, u64)> {
 
 /// What the memory was, by its shares.
 pub(super) fn kinds(facts: &Facts<'_>) -> Option<String> {
-    facts.domain.kinds.told(facts.domain.whole()?)
+    facts.domain.memory_shares()
 }
 
 /// The smallest limit under which this allocation would have gone through: a bound, for what would

@@ -11,7 +11,6 @@ mod domain;
 mod facts;
 mod growth;
 mod host;
-mod kinds;
 mod limit;
 mod lows;
 mod memory;

@@ -1,11 +1,17 @@
-//! The table of tasks as candidates. Points are not in the log: they are reckoned again as
-//! `oom_badness` does, from what the table has.
+//! The table of tasks as candidates. Points are not in the log: they are recomputed from what the
+//! table has.
 
 use super::{
     super::{block::release, bytes, tasks::Row},
     Facts,
 };
-use crate::model::report::{Candidate, Candidates, WhyNot, lossy};
+use crate::{
+    compose::{
+        badness::{self, CountedPages, OOM_SCORE_ADJ_MIN},
+        ranking::rank,
+    },
+    model::report::{Candidate, Candidates, WhyNot, lossy},
+};
 
 /// As many as the other tiers list.
 const LISTED: usize = 32;
@@ -16,21 +22,9 @@ pub(super) fn candidates(facts: Facts<'_>) -> Option<Candidates> {
     if table.rows.is_empty() {
         return None;
     }
-    let mut list: Vec<(usize, Candidate)> =
-        table.rows.iter().map(|row| candidate(facts, row)).enumerate().collect();
-    let is_ranked = list.iter().all(|(_, row)| !row.eligible || row.points.is_some());
-    // Of equal points the kernel takes the later one.
-    list.sort_by_key(|(order, row)| match row.points {
-        _ if !row.eligible => (2, 0, *order),
-        Some(points) if is_ranked => (0, points.saturating_neg(), usize::MAX - order),
-        _ => (usize::from(!row.chosen), 0, *order),
-    });
-    let mut list: Vec<Candidate> = list.into_iter().map(|(_, row)| row).collect();
-    if is_ranked {
-        for (rank, row) in (1..).zip(list.iter_mut().filter(|row| row.eligible)) {
-            row.rank = Some(rank);
-        }
-    }
+    let rows: Vec<Candidate> = table.rows.iter().map(|row| candidate(facts, row)).collect();
+    let is_ranked = rows.iter().all(|row| !row.eligible || row.points.is_some());
+    let mut list = if is_ranked { rank((0..).zip(rows).collect()) } else { chosen_first(rows) };
     let chosen = list.iter().position(|row| row.chosen).filter(|at| *at >= LISTED);
     if let Some(chosen) = chosen {
         list.swap(chosen, LISTED - 1);
@@ -39,10 +33,16 @@ pub(super) fn candidates(facts: Facts<'_>) -> Option<Candidates> {
     Some(Candidates { considered: table.count, recorded: list.len() as u64, list })
 }
 
+/// The kernel's order, in which the chosen one comes first and those that may not be killed last.
+fn chosen_first(mut rows: Vec<Candidate>) -> Vec<Candidate> {
+    rows.sort_by_key(|row| (!row.eligible, row.eligible && !row.chosen));
+    rows
+}
+
 fn candidate(facts: Facts<'_>, row: &Row) -> Candidate {
     let why_not = match row {
         Row { tgid: 1, .. } => Some(WhyNot::Init),
-        Row { oom_score_adj: -1000, .. } => Some(WhyNot::OomScoreAdjMin),
+        Row { oom_score_adj: OOM_SCORE_ADJ_MIN, .. } => Some(WhyNot::OomScoreAdjMin),
         _ => None,
     };
     let eligible = why_not.is_none();
@@ -60,7 +60,9 @@ fn candidate(facts: Facts<'_>, row: &Row) -> Candidate {
         shmem_pages: part(2),
         rss_pages: row.rss_parts.is_none().then(|| pages(row.rss)).flatten(),
         swap_pages: pages(row.swapents),
-        pgtables_pages: facts.page_size.and_then(|size| pages(row.pgtables_bytes / size)),
+        pgtables_pages: facts
+            .page_size
+            .and_then(|size| badness::whole_pages(row.pgtables_bytes, size)),
         oom_score_adj: Some(row.oom_score_adj),
         total_vm_bytes: facts.bytes(row.total_vm),
         eligible,
@@ -76,24 +78,27 @@ fn candidate(facts: Facts<'_>, row: &Row) -> Candidate {
     candidate
 }
 
-/// `oom_score_adj * (totalpages / 1000)`; of 0 it is 0, whatever the size of the domain.
+/// Of an oom_score_adj of 0 it is 0, whatever the size of the domain.
 fn adj_pages(facts: Facts<'_>, oom_score_adj: i32) -> Option<i64> {
-    match (oom_score_adj, facts.totalpages) {
-        (0, _) => Some(0),
-        (adj, totalpages) => i64::from(adj).checked_mul(i64::try_from(totalpages? / 1000).ok()?),
+    match oom_score_adj {
+        0 => Some(0),
+        adj => badness::adj_pages(adj, facts.totalpages?),
     }
 }
 
 fn points(facts: Facts<'_>, row: &Row, candidate: &Candidate) -> Option<i64> {
-    let rss = i64::try_from(row.rss).ok()?;
-    let memory = rss.checked_add(candidate.swap_pages?)?.checked_add(candidate.pgtables_pages?)?;
-    let sum = memory.checked_add(candidate.adj_pages?)?;
+    let sum = counted(candidate, i64::try_from(row.rss).ok()?)?.points(candidate.adj_pages?)?;
     match is_signed(facts) {
         _ if sum > 0 => Some(sum),
         Some(true) => Some(sum),
         Some(false) => Some(1),
         None => None,
     }
+}
+
+fn counted(candidate: &Candidate, rss: i64) -> Option<CountedPages> {
+    let Candidate { swap_pages, pgtables_pages, .. } = *candidate;
+    Some(CountedPages { rss, swap: swap_pages?, pgtables: pgtables_pages? })
 }
 
 /// Since 5.9 (9066e5cfb73c) points can be negative; before, 1 was the least. Of a log without a
@@ -105,14 +110,7 @@ fn is_signed(facts: Facts<'_>) -> Option<bool> {
 
 /// The parts can have moved between the sum and its parts.
 fn drift(row: &Candidate) -> Option<i64> {
-    let parts = [
-        row.anon_pages?,
-        row.file_pages?,
-        row.shmem_pages?,
-        row.swap_pages?,
-        row.pgtables_pages?,
-        row.adj_pages?,
-    ];
-    let sum = parts.iter().try_fold(0_i64, |sum, part| sum.checked_add(*part))?;
-    row.points?.checked_sub(sum).filter(|drift| *drift != 0)
+    let parts = [row.anon_pages?, row.file_pages?, row.shmem_pages?];
+    let rss = parts.into_iter().try_fold(0_i64, i64::checked_add)?;
+    badness::drift(row.points?, counted(row, rss)?.points(row.adj_pages?)?)
 }

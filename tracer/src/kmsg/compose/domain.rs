@@ -1,9 +1,7 @@
 //! The size of the domain that ran out, as the kernel reckons it, where the log has its parts.
 
-use super::{
-    super::{Context, block::Block, lines::Names, memcg::Kind},
-    NO_LIMIT_KIB,
-};
+use super::super::{Context, block::Block, lines::Names, memcg::Kind};
+use crate::compose::limits::NO_LIMIT_KIB;
 
 /// Bytes of a page: a log has it where one size stands in two units.
 pub(super) fn page_size(block: &Block, context: &Context) -> Option<u64> {
