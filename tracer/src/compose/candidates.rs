@@ -1,9 +1,9 @@
-//! The candidate table: each task weighed, its points and what they are made of.
+//! The candidate table: each task that the kernel evaluated, its points and their parts.
 
 use oomwhy_common::event::{candidate, mm};
 
 use super::{
-    Facts,
+    ComposeContext,
     badness::{self, CountedPages, OOM_SCORE_ADJ_MIN},
     ranking::rank,
 };
@@ -12,20 +12,19 @@ use crate::model::{
     report::{self, Candidates, WhyNot, lossy},
 };
 
-/// The table, best first; those that may not be killed at the end, in the kernel's order.
-pub(super) fn candidates(facts: Facts<'_>) -> Option<Candidates> {
-    let weighed = facts.account.candidates.as_ref()?;
-    let rows = weighed.list.iter().map(|task| (u64::from(task.order), row(facts, task)));
+pub(super) fn candidates(context: ComposeContext<'_>) -> Option<Candidates> {
+    let evaluated = context.account.candidates.as_ref()?;
+    let rows = evaluated.list.iter().map(|task| (u64::from(task.order), row(context, task)));
     let list = rank(rows.collect());
     Some(Candidates {
-        considered: u64::from(weighed.considered),
+        considered: u64::from(evaluated.considered),
         recorded: list.len() as u64,
         list,
     })
 }
 
-fn row(facts: Facts<'_>, task: &Candidate) -> report::Candidate {
-    let invocation = facts.account.invocation.as_ref();
+fn row(context: ComposeContext<'_>, task: &Candidate) -> report::Candidate {
+    let invocation = context.account.invocation.as_ref();
     let control = invocation.and_then(|invocation| invocation.control.as_ref());
     let chosen = invocation
         .filter(|invocation| invocation.choice_made)
@@ -50,10 +49,10 @@ fn row(facts: Facts<'_>, task: &Candidate) -> report::Candidate {
         ..report::Candidate::default()
     };
     if let Some(memory) = task.memory {
-        fill_memory(facts, &mut row, memory);
+        fill_memory(context, &mut row, memory);
     }
     if eligible {
-        let counted = task.memory.and_then(|memory| counted(memory, facts.host.page_size));
+        let counted = task.memory.and_then(|memory| counted(memory, context.host.page_size));
         let recomputed = counted.zip(adj_pages).and_then(|(counted, adj)| counted.points(adj));
         let kernels =
             task.points.or_else(|| control.filter(|_| chosen).map(|control| control.chosen_points));
@@ -81,17 +80,17 @@ pub(super) fn counted(memory: Memory, page_size: u64) -> Option<CountedPages> {
     })
 }
 
-fn fill_memory(facts: Facts<'_>, row: &mut report::Candidate, memory: Memory) {
+fn fill_memory(context: ComposeContext<'_>, row: &mut report::Candidate, memory: Memory) {
     let count = positive(memory.counts);
     row.anon_pages = Some(count(mm::ANON));
     row.file_pages = Some(count(mm::FILE));
     row.shmem_pages = Some(count(mm::SHMEM));
     row.swap_pages = Some(count(mm::SWAP));
-    row.pgtables_pages = badness::whole_pages(memory.pgtables_bytes, facts.host.page_size);
-    row.total_vm_bytes = Some(facts.bytes(memory.total_vm));
+    row.pgtables_pages = badness::whole_pages(memory.pgtables_bytes, context.host.page_size);
+    row.total_vm_bytes = Some(context.bytes(memory.total_vm));
 }
 
-/// The reasons of `oom_badness`, in its own order.
+/// The first reason for which `oom_badness` returns `LONG_MIN`, in the order of its checks.
 fn why_not(task: &Candidate) -> WhyNot {
     let has = |bit| task.flags & bit != 0;
     if has(candidate::INIT) {
