@@ -123,7 +123,11 @@ fn level_cgroup(
 
 /// The level whose memcg is the oom_memcg: it is as many levels above the first one as its path is
 /// shorter.
-fn hit_level(context: ComposeContext<'_>, levels: &Levels, invocation: &Invocation) -> Option<usize> {
+fn hit_level(
+    context: ComposeContext<'_>,
+    levels: &Levels,
+    invocation: &Invocation,
+) -> Option<usize> {
     let id = invocation.oom_memcg.as_ref()?.id?;
     if id == levels.cgroup_id {
         return Some(0);

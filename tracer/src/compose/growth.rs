@@ -147,9 +147,9 @@ impl<'a> FrameNames<'a> {
         let found = context.findings.user_names.range((seq, i32::MIN)..=(seq, i32::MAX));
         for ((_, pid), found) in found {
             let offsets = found.places.iter();
-            names.offsets.extend(
-                offsets.map(|(at, name)| ((at.build_id.as_str(), at.file_offset), name)),
-            );
+            names
+                .offsets
+                .extend(offsets.map(|(at, name)| ((at.build_id.as_str(), at.file_offset), name)));
             let ips = found.addresses.iter();
             names.ips.extend(ips.map(|(ip, name)| ((*pid, format!("{ip:#x}")), name)));
         }

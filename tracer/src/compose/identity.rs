@@ -77,13 +77,7 @@ pub(super) fn unread(context: ComposeContext<'_>) -> Vec<Missing> {
 }
 
 /// Notes the parts that were not read of a process; `key` is its place in the report.
-fn note(
-    noted: &mut Vec<Missing>,
-    key: &str,
-    pid: i32,
-    context: Option<&TaskContext>,
-    host: &Host,
-) {
+fn note(noted: &mut Vec<Missing>, key: &str, pid: i32, context: Option<&TaskContext>, host: &Host) {
     let parts = [
         ("cmdline", context.is_some_and(|context| context.cmdline.is_some())),
         ("exe", context.is_some_and(|context| context.exe.is_some())),

@@ -70,7 +70,8 @@ pub(crate) fn compose(account: &Account, host: &Host, findings: &Findings) -> Oo
     report.kernel.clone_from(&host.kernel);
     report.page_size = Some(host.page_size);
     report.repeats = account.repeats.as_ref().map(|repeats| repeats.count);
-    report.repeats_until = account.repeats.as_ref().and_then(|repeats| context.time(repeats.last_ns));
+    report.repeats_until =
+        account.repeats.as_ref().and_then(|repeats| context.time(repeats.last_ns));
     if let Some(invocation) = &account.invocation {
         describe(&mut report, context, invocation);
     } else if let Some(reclaimed) = &account.reclaimed {
@@ -138,7 +139,8 @@ fn describe(report: &mut OomReport, context: ComposeContext<'_>, invocation: &In
     trigger.user_stack =
         invocation.user_stack.as_deref().map(|frames| user_frames(context, pid, frames));
     report.trigger = Some(trigger);
-    report.oom_memcg = invocation.oom_memcg.as_ref().map(|memcg| cgroups::oom_memcg(context, memcg));
+    report.oom_memcg =
+        invocation.oom_memcg.as_ref().map(|memcg| cgroups::oom_memcg(context, memcg));
     if let (Some(memcg), Some(stat)) = (&mut report.oom_memcg, &context.account.stat) {
         let page_size = context.host.page_size;
         memcg.stat = Some(memcg_stat::items(stat, &context.host.memcg_stat, page_size));

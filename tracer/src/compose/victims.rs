@@ -66,7 +66,12 @@ fn shared_with(context: ComposeContext<'_>, sharer: &events::Victim) -> Option<i
 }
 
 /// How a victim exited, in time since it was marked.
-fn fill_exit(context: ComposeContext<'_>, report: &mut Victim, marked_ns: u64, victim: &events::Victim) {
+fn fill_exit(
+    context: ComposeContext<'_>,
+    report: &mut Victim,
+    marked_ns: u64,
+    victim: &events::Victim,
+) {
     let since = |time: Option<u64>| time.map(|time| time.saturating_sub(marked_ns));
     let after = context.account.reap_and_exit.get(&victim.task.tgid);
     let is_left = || is_left(victim, after, context.host.visible());
@@ -118,7 +123,12 @@ fn is_chosen(context: ComposeContext<'_>, tgid: i32) -> bool {
     chosen.is_some_and(|chosen| chosen.tgid == tgid)
 }
 
-fn fill_memory(context: ComposeContext<'_>, report: &mut Victim, memory: Memory, batches: [i64; mm::COUNT]) {
+fn fill_memory(
+    context: ComposeContext<'_>,
+    report: &mut Victim,
+    memory: Memory,
+    batches: [i64; mm::COUNT],
+) {
     let bytes = |index: usize| {
         let count = memory.counts.get(index).copied().unwrap_or_default();
         let batch = batches.get(index).copied().unwrap_or_default();

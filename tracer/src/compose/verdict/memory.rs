@@ -19,8 +19,8 @@ pub(super) fn kernel(input: &VerdictInput<'_>) -> Option<Finding> {
         .take(3)
         .map(|(name, size)| format!("{name} {}", units::bytes(*size)))
         .collect();
-    let parts = (!largest_parts.is_empty())
-        .then(|| format!("of that, {}", largest_parts.join(", ")));
+    let parts =
+        (!largest_parts.is_empty()).then(|| format!("of that, {}", largest_parts.join(", ")));
     let largest = kinds.kernel_parts.first().map(|(name, _)| kernel_advice(name).to_owned());
     Some(finding.evidence(parts).advice(largest).advice(limit::raise(input)))
 }

@@ -140,10 +140,7 @@ fn of_kind(stat: &[(&str, u64)]) -> OomReport {
 
 fn protected() -> OomReport {
     let mut report = of_kind(&[("anon", 220), ("file", 200), ("file_dirty", 10)]);
-    let own = LimitLevel {
-        min_bytes: Some(300 * MIB),
-        ..level(CONTAINER, 505 * MIB, None)
-    };
+    let own = LimitLevel { min_bytes: Some(300 * MIB), ..level(CONTAINER, 505 * MIB, None) };
     report.limit_chain.iter_mut().for_each(|chain| chain.insert(0, own.clone()));
     report
 }
