@@ -40,8 +40,8 @@ fn add_skipped_probes(report: &mut OomReport, account: &Account) {
         add(report, "candidates", why);
     }
     if account.reap_and_exit.values().any(ReapAndExit::began_unseen) {
-        let why = "the kernel skips a probe that is interrupted by itself: another process' exit on \
-                   the same CPU";
+        let why = "the kernel skips a probe that is interrupted by itself: another process' exit \
+                   on the same CPU";
         add(report, "victims[].freed_bytes", why);
     }
 }

@@ -72,7 +72,7 @@ impl Serialize for Name {
 }
 
 /// Identity of a task.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Task {
     /// Process.
     pub tgid: i32,
@@ -94,7 +94,7 @@ pub struct Task {
 }
 
 /// One run of the OOM killer.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Invocation {
     /// Entry into `out_of_memory`, `CLOCK_BOOTTIME` ns.
     pub started_ns: u64,

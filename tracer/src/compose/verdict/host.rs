@@ -96,8 +96,11 @@ pub(super) fn node_full(input: &VerdictInput<'_>) -> Option<Finding> {
 
 /// Bytes that were free above the low watermarks of nodes that may not be used, and those nodes.
 fn elsewhere(input: &VerdictInput<'_>, allowed: Option<&[u32]>) -> Option<(u64, String)> {
-    let allowed = allowed.filter(|_| input.figures_are_of_the_moment())?;
-    let nodes = input.report.system.as_ref()?.nodes.as_ref()?;
+    if !input.figures_are_of_the_moment() {
+        return None;
+    }
+    let (allowed, system) = (allowed?, input.report.system.as_ref()?);
+    let nodes = system.nodes.as_ref()?;
     let spare = |node: &Node| {
         total(node.zones.iter().map(|zone| zone.free_bytes.saturating_sub(zone.low_bytes)))
     };

@@ -35,7 +35,7 @@ impl Reader {
         }
     }
 
-    /// Handles a record. If a newline in a name seems to have broken it, its lines are joined first.
+    /// Handles a record. If a newline in a name seems to have broken it, its lines are joined.
     fn record(&mut self, record: Record) {
         let Some(mut held) = self.held.take() else {
             if is_broken(&record.text) && !record.is_rest {

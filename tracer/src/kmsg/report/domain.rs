@@ -51,8 +51,8 @@ pub(super) fn totalpages(
     }
 }
 
-/// The limit, and the swap that may be used with it. The log does not contain the size of the host's
-/// swap.
+/// The limit, and the swap that may be used with it. The log does not contain the size of the
+/// host's swap.
 fn of_memcg(block: &Block, context: &Context, page_kib: u64) -> Option<u64> {
     let limit = |kind: CounterKind| block.counters.get(&kind).map(|counter| counter.limit_kib);
     let memory = limit(CounterKind::Memory).filter(|limit| *limit < NO_LIMIT_KIB)?;
