@@ -45,3 +45,34 @@ pub(crate) fn adj_pages(oom_score_adj: impl Into<i64>, totalpages: u64) -> Optio
 pub(crate) fn drift(points: i64, recomputed: i64) -> Option<i64> {
     points.checked_sub(recomputed).filter(|drift| *drift != 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_are_sum_of_memory_and_adjustment() {
+        let memory = CountedPages { rss: 2560, swap: 1, pgtables: 2 };
+        assert_eq!(memory.points(1200), Some(3763));
+        assert_eq!(memory.points(-6000), Some(-3437));
+        assert_eq!(memory.points(i64::MAX), None);
+    }
+
+    #[test]
+    fn adjustment_is_divided_before_it_is_multiplied() {
+        assert_eq!(adj_pages(1000, 1999), Some(1000));
+        assert_eq!(adj_pages(OOM_SCORE_ADJ_MIN, 12_288), Some(-12_000));
+        assert_eq!(adj_pages(1000, u64::MAX), None);
+    }
+
+    #[test]
+    fn page_tables_are_rounded_down() {
+        assert_eq!(whole_pages(8191, 4096), Some(1));
+        assert_eq!(whole_pages(1, 0), None);
+    }
+
+    #[test]
+    fn drift_of_equal_points_is_none() {
+        assert_eq!((drift(7, 7), drift(7, 9), drift(i64::MIN, 1)), (None, Some(-2), None));
+    }
+}

@@ -43,3 +43,20 @@ impl Filling {
         (self.usage_bytes, self.limit.bytes, self.limit.is_none)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limit_of_page_counter_max_is_none_with_any_page_size() {
+        for page_size in [4096, 16384, 65536] {
+            let max = i64::MAX.unsigned_abs() / page_size;
+            assert!(Limit::from_pages(max, page_size).is_none);
+            assert!(Limit::from_kib(max * (page_size / 1024)).is_none);
+            assert_eq!(Limit::from_pages(max - 1, page_size).bytes, Some((max - 1) * page_size));
+        }
+        let limit = Limit::from_kib(64);
+        assert_eq!((limit.bytes, limit.is_none), (Some(65536), false));
+    }
+}

@@ -122,3 +122,17 @@ fn largest_first(mut parts: Vec<(&'static str, u64)>) -> Vec<(&'static str, u64)
 pub(crate) fn total(sizes: impl Iterator<Item = u64>) -> u64 {
     sizes.fold(0, u64::saturating_add)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shmem_is_not_counted_as_page_cache() {
+        let stat: BTreeMap<String, u64> =
+            [("file", 500), ("shmem", 400), ("anon", 90)].map(|(k, v)| (k.to_owned(), v)).into();
+        assert_eq!(addends(&stat), [("shmem", 400), ("file", 100), ("anon", 90)]);
+        let kinds = of_stat(&stat);
+        assert_eq!((kinds.cache, kinds.shmem, kinds.kernel), (Some(100), Some(400), None));
+    }
+}

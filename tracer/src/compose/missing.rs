@@ -66,10 +66,10 @@ fn is_choice_unseen(report: &OomReport, account: &Account) -> bool {
 }
 
 fn add_lost_records(report: &mut OomReport, account: &Account) {
+    const WHY: &str = "its record was lost: the ring was full";
     if account.reclaimed.is_some() || account.wait.is_some() {
         return;
     }
-    const WHY: &str = "its record was lost: the ring was full";
     if account.invocation.is_none() {
         add(report, "trigger", WHY);
     }

@@ -20,3 +20,24 @@ pub(crate) fn rank(mut candidates: Vec<(u64, Candidate)>) -> Vec<Candidate> {
     }
     ranked
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn candidates_without_points_rank_behind_those_with_points() {
+        let candidate =
+            |pid, points, eligible| Candidate { pid, points, eligible, ..Candidate::default() };
+        let rows = [
+            candidate(1, None, false),
+            candidate(2, None, true),
+            candidate(3, Some(-5), true),
+            candidate(4, Some(9), true),
+            candidate(5, Some(9), true),
+        ];
+        let ranked = rank((0..).zip(rows).collect());
+        let order: Vec<(i32, Option<u32>)> = ranked.iter().map(|row| (row.pid, row.rank)).collect();
+        assert_eq!(order, [(5, Some(1)), (4, Some(2)), (3, Some(3)), (2, Some(4)), (1, None)]);
+    }
+}
