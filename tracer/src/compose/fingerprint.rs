@@ -149,9 +149,9 @@ mod tests {
 
     #[test]
     fn fingerprint_without_victim_or_owner_is_none() {
-        let mut nobody = report("/a", "java");
-        nobody.victims.clear();
-        assert_eq!(fingerprint(&nobody), None);
+        let mut without_victim = report("/a", "java");
+        without_victim.victims.clear();
+        assert_eq!(fingerprint(&without_victim), None);
         let mut nameless = report("/a", "java");
         nameless.oom_memcg = Some(OomMemcg::default());
         assert_eq!(fingerprint(&nameless), None);

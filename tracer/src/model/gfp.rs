@@ -1,11 +1,11 @@
 //! A gfp_mask and the names the kernel's log prints for it (`%pGg`). Pure.
 //!
-//! The kernel walks a table: combinations such as GFP_KERNEL first, then single flags. It prints each
-//! entry whose bits are all set and removes these bits; the remaining bits are printed as hex.
+//! The kernel walks a table: combinations such as GFP_KERNEL first, then single flags. It prints
+//! each entry whose bits are all set and removes these bits; the remaining bits are printed as hex.
 //!
-//! The bits differ between kernels, so they are passed as a list of flags; combinations are computed
-//! from it. Two orders exist: up to 6.13 single flags have an order of their own, since 6.14 they
-//! are ordered by bit.
+//! The bits differ between kernels, so they are passed as a list of flags; combinations are
+//! computed from it. Two orders exist: up to 6.13 single flags have an order of their own, since
+//! 6.14 they are ordered by bit.
 //! <https://github.com/torvalds/linux/blob/v6.12/include/trace/events/mmflags.h>
 //! <https://github.com/torvalds/linux/blob/v6.18/include/trace/events/mmflags.h>
 

@@ -19,7 +19,7 @@ pub(super) fn sysrq(input: &VerdictInput<'_>) -> Option<Finding> {
     Some(Finding::new(sentence).evidence([note]))
 }
 
-/// vm.oom_kill_allocating_task.
+/// The sysctl vm.oom_kill_allocating_task is set: the trigger itself was chosen.
 pub(super) fn allocating_task(input: &VerdictInput<'_>) -> Option<Finding> {
     if !input.is_shortage() || input.report.reason != Some(Reason::AllocatingTask) {
         return None;

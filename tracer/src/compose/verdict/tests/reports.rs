@@ -72,7 +72,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// One process has most of a container's 512 MiB.
+/// One process holds most of a container's 512 MiB.
 fn memcg() -> OomReport {
     let mut report = fixtures::memcg_kill();
     report.limit_chain = Some(vec![
