@@ -1,44 +1,39 @@
-//! The candidate table: each task weighed, its points and what they are made of.
+//! The candidate table: each task that the kernel evaluated, its points and their parts.
 
 use oomwhy_common::event::{candidate, mm};
 
-use super::Facts;
+use super::{
+    ComposeContext,
+    badness::{self, CountedPages, OOM_SCORE_ADJ_MIN},
+    ranking::rank,
+};
 use crate::model::{
     events::{Candidate, Memory},
     report::{self, Candidates, WhyNot, lossy},
 };
 
-/// The table, best first; those that may not be killed at the end, in the kernel's order.
-pub(super) fn candidates(facts: Facts<'_>) -> Option<Candidates> {
-    let weighed = facts.account.candidates.as_ref()?;
-    let mut list: Vec<(u32, report::Candidate)> =
-        weighed.list.iter().map(|task| (task.order, row(facts, task))).collect();
-    // Of equal points the kernel takes the later one.
-    list.sort_by_key(|(order, row)| match row.points {
-        Some(points) if row.eligible => (0, points.saturating_neg(), u32::MAX - order),
-        _ if row.eligible => (1, 0, *order),
-        _ => (2, 0, *order),
-    });
-    let mut list: Vec<report::Candidate> = list.into_iter().map(|(_, row)| row).collect();
-    for (rank, row) in (1..).zip(list.iter_mut().filter(|row| row.eligible)) {
-        row.rank = Some(rank);
-    }
+pub(super) fn candidates(context: ComposeContext<'_>) -> Option<Candidates> {
+    let evaluated = context.account.candidates.as_ref()?;
+    let rows = evaluated.list.iter().map(|task| (u64::from(task.order), row(context, task)));
+    let list = rank(rows.collect());
     Some(Candidates {
-        considered: u64::from(weighed.considered),
+        considered: u64::from(evaluated.considered),
         recorded: list.len() as u64,
         list,
     })
 }
 
-fn row(facts: Facts<'_>, task: &Candidate) -> report::Candidate {
-    let invocation = facts.account.invocation.as_ref();
+fn row(context: ComposeContext<'_>, task: &Candidate) -> report::Candidate {
+    let invocation = context.account.invocation.as_ref();
     let control = invocation.and_then(|invocation| invocation.control.as_ref());
     let chosen = invocation
         .filter(|invocation| invocation.choice_made)
         .and_then(|invocation| invocation.chosen.as_ref())
         .is_some_and(|chosen| chosen.tgid == task.tgid);
     let eligible = !task.refused && task.points != Some(i64::MIN);
-    let adj_pages = adj_pages(task.oom_score_adj, control.map(|control| control.totalpages));
+    let adj_pages = control
+        .zip(task.oom_score_adj)
+        .and_then(|(control, adj)| badness::adj_pages(adj, control.totalpages));
     let (comm, comm_hex) = lossy(&task.comm.0);
     let mut row = report::Candidate {
         pid: task.tgid,
@@ -53,49 +48,54 @@ fn row(facts: Facts<'_>, task: &Candidate) -> report::Candidate {
         chosen,
         ..report::Candidate::default()
     };
-    let parts = task.memory.map(|memory| fill_memory(facts, &mut row, memory));
+    if let Some(memory) = task.memory {
+        fill_memory(context, &mut row, memory);
+    }
     if eligible {
-        let sum = parts.zip(adj_pages).map(|(parts, adj)| parts.saturating_add(adj));
+        let counted = task.memory.and_then(|memory| counted(memory, context.host.page_size));
+        let recomputed = counted.zip(adj_pages).and_then(|(counted, adj)| counted.points(adj));
         let kernels =
             task.points.or_else(|| control.filter(|_| chosen).map(|control| control.chosen_points));
         // 5.10 returns the points where no probe sees them; their inputs are exact there.
-        row.points = kernels.or(sum);
-        row.drift_pages = kernels
-            .zip(sum)
-            .map(|(points, sum)| points.saturating_sub(sum))
-            .filter(|&drift| drift != 0);
+        row.points = kernels.or(recomputed);
+        row.drift_pages =
+            kernels.zip(recomputed).and_then(|(points, sum)| badness::drift(points, sum));
     }
     row
 }
 
-/// `oom_score_adj * (totalpages / 1000)`, the division first: `oom_badness`.
-fn adj_pages(oom_score_adj: Option<i32>, totalpages: Option<u64>) -> Option<i64> {
-    let unit = i64::try_from(totalpages? / 1000).ok()?;
-    Some(i64::from(oom_score_adj?).saturating_mul(unit))
+/// A count below 0 reads as 0 in the kernel, too: `percpu_counter_read_positive()`.
+fn positive(counts: [i64; mm::COUNT]) -> impl Fn(usize) -> i64 {
+    move |index| counts.get(index).copied().unwrap_or_default().max(0)
 }
 
-/// Fills the memory columns; returns their sum, pages.
-fn fill_memory(facts: Facts<'_>, row: &mut report::Candidate, memory: Memory) -> i64 {
-    // A shared part below 0 reads as 0: percpu_counter_read_positive().
-    let counts = memory.counts.map(|pages| pages.max(0));
-    let count = |index: usize| counts.get(index).copied().unwrap_or_default();
-    let page_size = facts.host.page_size.max(1);
-    let pgtables = i64::try_from(memory.pgtables_bytes / page_size).unwrap_or(i64::MAX);
+/// What `oom_badness` adds up.
+pub(super) fn counted(memory: Memory, page_size: u64) -> Option<CountedPages> {
+    let count = positive(memory.counts);
+    let parts = [mm::ANON, mm::FILE, mm::SHMEM].map(&count);
+    Some(CountedPages {
+        rss: parts.into_iter().try_fold(0_i64, i64::checked_add)?,
+        swap: count(mm::SWAP),
+        pgtables: badness::whole_pages(memory.pgtables_bytes, page_size)?,
+    })
+}
+
+fn fill_memory(context: ComposeContext<'_>, row: &mut report::Candidate, memory: Memory) {
+    let count = positive(memory.counts);
     row.anon_pages = Some(count(mm::ANON));
     row.file_pages = Some(count(mm::FILE));
     row.shmem_pages = Some(count(mm::SHMEM));
     row.swap_pages = Some(count(mm::SWAP));
-    row.pgtables_pages = Some(pgtables);
-    row.total_vm_bytes = Some(facts.bytes(memory.total_vm));
-    counts.iter().fold(pgtables, |sum, &pages| sum.saturating_add(pages))
+    row.pgtables_pages = badness::whole_pages(memory.pgtables_bytes, context.host.page_size);
+    row.total_vm_bytes = Some(context.bytes(memory.total_vm));
 }
 
-/// The reasons of `oom_badness`, in its own order.
+/// The first reason for which `oom_badness` returns `LONG_MIN`, in the order of its checks.
 fn why_not(task: &Candidate) -> WhyNot {
     let has = |bit| task.flags & bit != 0;
     if has(candidate::INIT) {
         WhyNot::Init
-    } else if task.oom_score_adj == Some(-1000) {
+    } else if task.oom_score_adj == Some(OOM_SCORE_ADJ_MIN) {
         WhyNot::OomScoreAdjMin
     } else if has(candidate::OOM_SKIP) {
         WhyNot::OomSkip

@@ -1,23 +1,24 @@
-//! What makes two kills the same kill again. Pure.
+//! The fingerprint by which kills of the same kind are grouped. Pure.
 //!
-//! `<kill>-<place>`: the limit owner, the executable and the cause; behind the dash the top frames
-//! of the victim's user stack, where they are known. The frames come apart because they are not
-//! caught every time, and because the allocation that finds no room is anybody's.
+//! `<kill>-<stack>`: `<kill>` is a hash of the limit's owner, the executable and the cause;
+//! `<stack>` is a hash of the top frames of the victim's user stack, if they are known. The frames
+//! are hashed apart because they are not caught every time, and because the allocation that fails
+//! can be any of the process' allocations.
 
 use crate::model::report::{Constraint, Frame, OomReport, Victim};
 
-/// Frames that tell a place: deeper ones are the way to it.
+/// Frames that identify an allocation; deeper ones are its callers.
 const FRAMES: usize = 3;
-/// Length of a hash: what a container's id is at least.
+/// The least hex digits of a container's id.
 const ID_DIGITS: usize = 32;
 
-/// The fingerprint; nothing for who was not killed.
+/// The fingerprint; `None` if no process was killed or the owner of the limit is not known.
 pub fn fingerprint(report: &OomReport) -> Option<String> {
     let victim = report.victims.iter().find(|victim| victim.chosen).or(report.victims.first())?;
     let executable = victim.who.exe.as_deref().or(victim.comm.as_deref())?;
     let owner = match &report.oom_memcg {
-        Some(memcg) => lasting(memcg.cgroup.path.as_deref()?),
-        // The host's, if it is known to be nobody's.
+        Some(memcg) => lasting_path(memcg.cgroup.path.as_deref()?),
+        // The host, but only if it is known that no memory cgroup was at its limit.
         None if matches!(report.constraint, None | Some(Constraint::Memcg)) => return None,
         None => String::new(),
     };
@@ -26,16 +27,17 @@ pub fn fingerprint(report: &OomReport) -> Option<String> {
         .as_ref()
         .map_or_else(|| report.constraint.map_or("", constraint), |verdict| verdict.cause.as_str());
     let kill = hash([owner.as_str(), executable, cause]) >> 16;
-    let place = place(report, victim).map_or_else(String::new, |place| format!("-{place:08x}"));
-    Some(format!("{kill:012x}{place}"))
+    let stack = stack_hash(report, victim).map_or_else(String::new, |hash| format!("-{hash:08x}"));
+    Some(format!("{kill:012x}{stack}"))
 }
 
-/// The part that says which kill it is, without the place.
+/// The part of a fingerprint without the stack.
 pub(crate) fn kill(fingerprint: &str) -> &str {
     fingerprint.split_once('-').map_or(fingerprint, |(kill, _)| kill)
 }
 
-/// FNV-1a, 64 bits, each part ended: it must be the same in every version, which std's is not.
+/// FNV-1a, 64 bits, with an end mark behind each part. It must be the same in every version, which
+/// the hasher of std is not.
 pub(crate) fn hash<'a>(parts: impl IntoIterator<Item = &'a str>) -> u64 {
     let bytes = parts.into_iter().flat_map(|part| part.bytes().chain([0xff]));
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -52,9 +54,9 @@ fn constraint(constraint: Constraint) -> &'static str {
     }
 }
 
-/// A cgroup's path without what is new whenever a service is started: the id of a pod's container
-/// (the pod's own stays), the number of a transient scope.
-fn lasting(path: &str) -> String {
+/// A cgroup's path without the parts that change with every start of a service: the id of a pod's
+/// container (the pod's own id stays), the number of a transient scope.
+fn lasting_path(path: &str) -> String {
     let mut in_pod = false;
     let names = path.split('/').map(|name| {
         let is_new = in_pod && has_id(name);
@@ -74,16 +76,15 @@ fn has_id(name: &str) -> bool {
     name.split(|it: char| !it.is_ascii_hexdigit()).any(|run| run.len() >= ID_DIGITS)
 }
 
-/// The victim's stack; the trigger's where that is the victim. Only what outlives a restart:
-/// addresses do not.
-fn place(report: &OomReport, victim: &Victim) -> Option<u32> {
+/// A hash of the victim's stack, or of the trigger's if that is the victim. Frames count only if
+/// they are the same after a restart, which addresses are not.
+fn stack_hash(report: &OomReport, victim: &Victim) -> Option<u32> {
     let trigger = report.trigger.as_ref().filter(|trigger| trigger.pid == victim.pid);
-    let stack = victim.user_stack.as_ref();
-    let stack = stack.or_else(|| trigger.and_then(|trigger| trigger.user_stack.as_ref()))?;
+    let of_trigger = trigger.and_then(|trigger| trigger.user_stack.as_ref());
+    let stack = victim.user_stack.as_ref().or(of_trigger)?;
     let frames: Vec<String> = stack.iter().take(FRAMES).filter_map(frame).collect();
-    let hash = hash(frames.iter().map(String::as_str));
-    // The upper half.
-    (!frames.is_empty()).then_some((hash >> 32) as u32)
+    let upper_half = hash(frames.iter().map(String::as_str)) >> 32;
+    (!frames.is_empty()).then_some(upper_half as u32)
 }
 
 fn frame(frame: &Frame) -> Option<String> {
@@ -95,7 +96,7 @@ fn frame(frame: &Frame) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{fingerprint, kill, lasting};
+    use super::{fingerprint, kill, lasting_path};
     use crate::model::report::{
         Cgroup, Constraint, Frame, OomMemcg, OomReport, Outcome, Source, Tier, Trigger, Verdict,
         Victim,
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_service_under_the_same_limit_is_the_same_kill() {
+    fn fingerprint_of_same_service_and_limit_is_equal() {
         let before = report("/kubepods/pod7", "java");
         let mut after = before.clone();
         after.id = "y".to_owned();
@@ -127,12 +128,12 @@ mod tests {
         assert_eq!(of(&before), of(&after));
         assert_ne!(of(&before), of(&report("/kubepods/pod8", "java")));
         assert_ne!(of(&before), of(&report("/kubepods/pod7", "node")));
-        // The same in every version: it is kept.
+        // The same in every version: histories contain it.
         assert_eq!(of(&before), "e27cfa281846");
     }
 
     #[test]
-    fn a_cause_an_executable_and_a_host_wide_oom_tell_kills_apart() {
+    fn fingerprint_differs_by_cause_executable_and_owner() {
         let plain = report("/a", "java");
         let mut caused = plain.clone();
         let (headline, cause) = (String::new(), "page_cache".to_owned());
@@ -147,17 +148,17 @@ mod tests {
     }
 
     #[test]
-    fn without_a_victim_or_with_an_unknown_owner_there_is_none() {
-        let mut nobody = report("/a", "java");
-        nobody.victims.clear();
-        assert_eq!(fingerprint(&nobody), None);
+    fn fingerprint_without_victim_or_owner_is_none() {
+        let mut without_victim = report("/a", "java");
+        without_victim.victims.clear();
+        assert_eq!(fingerprint(&without_victim), None);
         let mut nameless = report("/a", "java");
         nameless.oom_memcg = Some(OomMemcg::default());
         assert_eq!(fingerprint(&nameless), None);
     }
 
     #[test]
-    fn frames_tell_the_place_and_not_the_kill() {
+    fn frames_change_only_the_stack_part() {
         let named = |name: &str| Frame { symbol: Some(name.to_owned()), ..Frame::default() };
         let mut one = report("/a", "java");
         let unknown = of(&one);
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_triggers_stack_counts_if_the_trigger_is_the_victim() {
+    fn stack_of_trigger_counts_if_it_is_the_victim() {
         let frame = |offset| Frame {
             build_id: Some("ab12".to_owned()),
             file_offset: Some(offset),
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_new_with_every_start_is_left_out() {
+    fn lasting_path_leaves_out_ids_of_each_start() {
         for (path, expected) in [
             ("/system.slice/app.service".to_owned(), "/system.slice/app.service"),
             (
@@ -212,10 +213,10 @@ mod tests {
             ("/system.slice/run-r0a1b2c.scope".to_owned(), "/system.slice/run-r*.scope"),
             ("/".to_owned(), "/"),
         ] {
-            assert_eq!(lasting(&path), expected);
+            assert_eq!(lasting_path(&path), expected);
         }
         // Docker starts a container again under its old id.
         let docker = format!("/docker/{CONTAINER}");
-        assert_eq!(lasting(&docker), docker);
+        assert_eq!(lasting_path(&docker), docker);
     }
 }

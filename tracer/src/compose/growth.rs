@@ -1,8 +1,8 @@
-//! What grew before memory ran out.
+//! The growth of the memory cgroup before it ran out of memory.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Facts, kernel_frames};
+use super::{ComposeContext, kernel_frames, missing::missing};
 use crate::{
     fmt::units,
     growth::kind,
@@ -14,22 +14,22 @@ use crate::{
     },
 };
 
-/// ns.
-const MINUTE: u64 = 60_000_000_000;
+const MINUTE_NS: u64 = 60_000_000_000;
 
-/// What the recorder had; `None` where it did not run, or saw nothing of this memcg.
-pub(super) fn growth(facts: Facts<'_>, names: &BTreeMap<i32, String>) -> Option<Growth> {
-    let recorded = facts.account.growth.as_ref()?;
+/// The growth as it was recorded; `None` if the recorder did not run, or saw nothing of this
+/// memcg.
+pub(super) fn growth(context: ComposeContext<'_>, names: &BTreeMap<i32, String>) -> Option<Growth> {
+    let recorded = context.account.growth.as_ref()?;
     let point = |usage: &Usage| GrowthPoint {
         t_ns: usage.t_ns,
-        usage_bytes: facts.bytes(usage.usage),
-        limit_bytes: Some(facts.bytes(usage.max)),
+        usage_bytes: context.bytes(usage.usage),
+        limit_bytes: Some(context.bytes(usage.max)),
     };
     let curve: Vec<GrowthPoint> = recorded.curve.iter().map(point).collect();
-    let functions = Names::new(facts);
-    let stack = |place| stack(facts, place, names, &functions);
+    let functions = FrameNames::new(context);
+    let stack = |site| stack(context, site, names, &functions);
     Some(Growth {
-        since: curve.first().and_then(|first| facts.time(first.t_ns)),
+        since: curve.first().and_then(|first| context.time(first.t_ns)),
         rate_bytes_per_s: rates(&curve),
         kind: (!curve.is_empty()).then(|| kind(&recorded.curve).to_owned()),
         stacks: recorded.places.iter().map(stack).collect(),
@@ -38,16 +38,15 @@ pub(super) fn growth(facts: Facts<'_>, names: &BTreeMap<i32, String>) -> Option<
     })
 }
 
-/// What the recorder did not have, though it ran.
-pub(super) fn missing(facts: Facts<'_>) -> Vec<Missing> {
-    let missing = |field: &str, why: String| Missing { field: field.to_owned(), why };
-    if let Some(recorded) = &facts.account.growth {
+/// What is missing from the growth although the recorder ran.
+pub(super) fn unrecorded(context: ComposeContext<'_>) -> Vec<Missing> {
+    if let Some(recorded) = &context.account.growth {
         let whys = [no_room(recorded), skipped(recorded), late(recorded)];
         return whys.into_iter().flatten().map(|why| missing("growth.stacks", why)).collect();
     }
-    let is_recorded = facts.host.hooks.contains_key(HOOK);
-    let invocation = facts.account.invocation.as_ref().filter(|_| is_recorded);
-    invocation.map(|it| missing("growth", not_recorded(it).to_owned())).into_iter().collect()
+    let is_recorded = context.host.hooks.contains_key(HOOK);
+    let invocation = context.account.invocation.as_ref().filter(|_| is_recorded);
+    invocation.map(|it| missing("growth", not_recorded(it))).into_iter().collect()
 }
 
 fn no_room(recorded: &Recorded) -> Option<String> {
@@ -94,7 +93,7 @@ fn not_recorded(invocation: &Invocation) -> &'static str {
 
 fn rates(curve: &[GrowthPoint]) -> Option<GrowthRate> {
     let last = curve.last()?;
-    let recent = curve.iter().find(|point| last.t_ns - point.t_ns <= MINUTE);
+    let recent = curve.iter().find(|point| last.t_ns - point.t_ns <= MINUTE_NS);
     let whole = rate(curve.first()?, last);
     whole.map(|whole| GrowthRate {
         last_minute: recent.and_then(|first| rate(first, last)),
@@ -102,7 +101,7 @@ fn rates(curve: &[GrowthPoint]) -> Option<GrowthRate> {
     })
 }
 
-/// Bytes a second; `None` within the same moment.
+/// Bytes per second; `None` if both points are of the same time.
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a rounded rate")]
 fn rate(from: &GrowthPoint, to: &GrowthPoint) -> Option<i64> {
     let ns = to.t_ns.checked_sub(from.t_ns).filter(|&ns| ns > 0)?;
@@ -117,40 +116,40 @@ fn share(recorded: &Recorded) -> Option<f64> {
 }
 
 fn stack(
-    facts: Facts<'_>,
-    place: &AllocationSite,
+    context: ComposeContext<'_>,
+    site: &AllocationSite,
     names: &BTreeMap<i32, String>,
-    functions: &Names<'_>,
+    functions: &FrameNames<'_>,
 ) -> GrowthStack {
-    // The name of the process, where the report has it; else that of the thread.
-    let comm = names.get(&place.tgid).cloned().unwrap_or_else(|| lossy(&place.comm).0);
+    // The name of the process if the report has it, else that of the thread.
+    let comm = names.get(&site.tgid).cloned().unwrap_or_else(|| lossy(&site.comm).0);
     GrowthStack {
-        bytes: facts.bytes(place.pages),
-        pid: (place.tgid != 0).then_some(place.tgid),
-        comm: (place.tgid != 0).then_some(comm),
-        user_stack: (!place.user.is_empty())
-            .then(|| place.user.iter().map(|frame| functions.of(place.tgid, frame)).collect()),
-        kernel_stack: (!place.kernel.is_empty())
-            .then(|| kernel_frames(facts.findings, &place.kernel)),
+        bytes: context.bytes(site.pages),
+        pid: (site.tgid != 0).then_some(site.tgid),
+        comm: (site.tgid != 0).then_some(comm),
+        user_stack: (!site.user.is_empty())
+            .then(|| site.user.iter().map(|frame| functions.of(site.tgid, frame)).collect()),
+        kernel_stack: (!site.kernel.is_empty())
+            .then(|| kernel_frames(context.findings, &site.kernel)),
     }
 }
 
-/// Names of frames: addresses are a process' own, places in files everybody's.
-struct Names<'a> {
-    places: BTreeMap<(&'a str, u64), &'a Name>,
+/// Names of frames. An address belongs to one process, an offset in a file is the same for all.
+struct FrameNames<'a> {
+    offsets: BTreeMap<(&'a str, u64), &'a Name>,
     ips: BTreeMap<(i32, String), &'a Name>,
 }
 
-impl<'a> Names<'a> {
-    fn new(facts: Facts<'a>) -> Self {
-        let seq = facts.account.seq;
-        let mut names = Self { places: BTreeMap::new(), ips: BTreeMap::new() };
-        let found = facts.findings.user_names.range((seq, i32::MIN)..=(seq, i32::MAX));
+impl<'a> FrameNames<'a> {
+    fn new(context: ComposeContext<'a>) -> Self {
+        let seq = context.account.seq;
+        let mut names = Self { offsets: BTreeMap::new(), ips: BTreeMap::new() };
+        let found = context.findings.user_names.range((seq, i32::MIN)..=(seq, i32::MAX));
         for ((_, pid), found) in found {
-            let places = found.places.iter();
-            names.places.extend(
-                places.map(|(place, name)| ((place.build_id.as_str(), place.file_offset), name)),
-            );
+            let offsets = found.places.iter();
+            names
+                .offsets
+                .extend(offsets.map(|(at, name)| ((at.build_id.as_str(), at.file_offset), name)));
             let ips = found.addresses.iter();
             names.ips.extend(ips.map(|(ip, name)| ((*pid, format!("{ip:#x}")), name)));
         }
@@ -161,7 +160,7 @@ impl<'a> Names<'a> {
     fn of(&self, pid: i32, frame: &Frame) -> Frame {
         let name = match frame {
             Frame { build_id: Some(build_id), file_offset: Some(offset), .. } => {
-                self.places.get(&(build_id.as_str(), *offset))
+                self.offsets.get(&(build_id.as_str(), *offset))
             }
             Frame { ip: Some(ip), .. } => self.ips.get(&(pid, ip.clone())),
             _ => None,

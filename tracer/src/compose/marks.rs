@@ -1,47 +1,46 @@
-//! What a report lacks that is made of `oom:mark_victim` alone.
+//! What is missing from a report that is made of `oom:mark_victim` alone.
 
+use super::missing::missing;
 use crate::model::{
     account::Account,
     events::Mark,
     report::{Missing, OomReport, Parent, Who},
 };
 
-/// Names what /proc did not tell any more, or what was lost.
-pub(super) fn finish_missing(report: &mut OomReport, account: &Account, mark: &Mark) {
-    let mut lacks = |field: &str, why: String| {
-        report.source.missing.push(Missing { field: field.to_owned(), why });
-    };
+/// Names what was lost, and what /proc no longer had.
+pub(super) fn add_missing(report: &mut OomReport, account: &Account, mark: &Mark) {
+    let mut note = |field: &str, why: String| report.source.missing.push(missing(field, why));
     if account.invocation.is_none() {
-        lacks("trigger", "its record was lost: the ring was full".to_owned());
+        note("trigger", "its record was lost: the ring was full".to_owned());
     }
     let Some((_, victim)) = account.victims.first() else {
         let gone = "was gone before /proc told who it was";
-        lacks("victims", format!("oom:mark_victim passed thread {}, which {gone}", mark.tid));
+        note("victims", format!("oom:mark_victim passed thread {}, which {gone}", mark.tid));
         return;
     };
     let late = |what: &str| format!("{what} was gone before /proc could be read");
     if victim.memory.is_none() {
         for part in ["total_vm", "anon_rss", "file_rss", "shmem_rss", "swap", "pgtables"] {
-            lacks(&format!("victims.{part}_bytes"), late("the victim's memory"));
+            note(&format!("victims.{part}_bytes"), late("the victim's memory"));
         }
     } else if victim.without_swap {
-        lacks("victims.swap_bytes", late("the victim's memory"));
+        note("victims.swap_bytes", late("the victim's memory"));
     }
     if victim.task.cgroup_id.is_none() {
-        lacks("victims.cgroup", late("the victim"));
+        note("victims.cgroup", late("the victim"));
     }
     if victim.task.oom_score_adj.is_none() {
-        lacks("victims.oom_score_adj", late("the victim"));
+        note("victims.oom_score_adj", late("the victim"));
     }
     let trigger = report.trigger.as_ref().map(|trigger| ("trigger", &trigger.who));
     let victim = report.victims.first().map(|victim| ("victims", &victim.who));
-    let unknown: Vec<Missing> =
-        trigger.into_iter().chain(victim).flat_map(|(whose, who)| unknown(whose, who)).collect();
+    let processes = trigger.into_iter().chain(victim);
+    let unknown: Vec<Missing> = processes.flat_map(|(key, who)| unknown(key, who)).collect();
     report.source.missing.extend(unknown);
 }
 
-/// What /proc did not tell of a process: nothing of it was taken in the kernel.
-fn unknown(whose: &str, who: &Who) -> Vec<Missing> {
+/// The parts of a process' identity that /proc no longer had: the probe reads none of them.
+fn unknown(key: &str, who: &Who) -> Vec<Missing> {
     let is_whole = |parents: &Vec<Parent>| parents.last().is_some_and(|last| last.pid == 1);
     let parts = [
         ("user", who.user.is_some()),
@@ -51,10 +50,7 @@ fn unknown(whose: &str, who: &Who) -> Vec<Missing> {
         ("age_ns", who.age_ns.is_some()),
         ("parents", who.parents.as_ref().is_some_and(is_whole)),
     ];
+    let why = "it was gone before /proc could be read, as far as /proc says it";
     let absent = parts.into_iter().filter(|(_, is_known)| !is_known);
-    let missing = absent.map(|(part, _)| Missing {
-        field: format!("{whose}.{part}"),
-        why: "it was gone before /proc could be read, as far as /proc says it".to_owned(),
-    });
-    missing.collect()
+    absent.map(|(part, _)| missing(format!("{key}.{part}"), why)).collect()
 }

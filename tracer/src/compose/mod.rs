@@ -1,17 +1,23 @@
-//! An account and the facts around it -> the report. Pure; kernel units become bytes here.
+//! Composes the report of an account. Pure; kernel units become bytes here.
+//!
+//! `badness`, `ranking`, `limits`, `memory_kinds` and `missing` serve the kernel log as a source,
+//! too (`kmsg/`).
 
+pub(crate) mod badness;
 mod candidates;
 mod cgroups;
 pub(crate) mod fingerprint;
 mod growth;
+mod identity;
+pub(crate) mod limits;
 mod marks;
-mod missing;
+pub(crate) mod memory_kinds;
+pub(crate) mod missing;
 pub(crate) mod names;
 mod outcome;
-mod system;
+pub(crate) mod ranking;
 pub(crate) mod verdict;
 mod victims;
-mod who;
 
 use std::collections::BTreeMap;
 
@@ -25,18 +31,18 @@ use crate::model::{
     host::Host,
     memcg_stat,
     names::named_frame,
-    report::{Constraint, Frame, GfpMask, OomReport, Source, Trigger, lossy},
+    report::{Constraint, Frame, GfpMask, OomReport, Source, System, Trigger, lossy},
 };
 
-/// Everything that a part of the report is made from.
+/// The input of every part of the report.
 #[derive(Clone, Copy)]
-struct Facts<'a> {
+struct ComposeContext<'a> {
     account: &'a Account,
     host: &'a Host,
     findings: &'a Findings,
 }
 
-impl Facts<'_> {
+impl ComposeContext<'_> {
     fn bytes(&self, pages: u64) -> u64 {
         pages.saturating_mul(self.host.page_size)
     }
@@ -45,64 +51,76 @@ impl Facts<'_> {
         let offset = self.findings.realtime_offset_ns.unwrap_or(self.host.realtime_offset_ns);
         Timestamp::from_nanosecond(i128::from(boottime_ns) + i128::from(offset)).ok()
     }
+
+    /// The entry into `out_of_memory`, or the first record of the account. `CLOCK_BOOTTIME`, ns.
+    fn started_ns(&self) -> u64 {
+        self.account.invocation.as_ref().map_or(self.account.first_ns, |it| it.started_ns)
+    }
 }
 
-/// Makes the report of one account.
 pub(crate) fn compose(account: &Account, host: &Host, findings: &Findings) -> OomReport {
-    let facts = Facts { account, host, findings };
+    let context = ComposeContext { account, host, findings };
     let outcome = outcome::outcome(account, host);
-    let started = account.invocation.as_ref().map_or(account.first_ns, |it| it.started_ns);
-    let mut report = OomReport::new(id(host, account, started), outcome, source(facts));
-    report.time = facts.time(started);
+    let started = context.started_ns();
+    let mut report = OomReport::new(id(host, account, started), outcome, source(context));
+    report.time = context.time(started);
     report.boottime_ns = Some(started);
     report.boot_id.clone_from(&host.boot_id);
     report.host.clone_from(&host.hostname);
     report.kernel.clone_from(&host.kernel);
     report.page_size = Some(host.page_size);
     report.repeats = account.repeats.as_ref().map(|repeats| repeats.count);
-    report.repeats_until = account.repeats.as_ref().and_then(|repeats| facts.time(repeats.last_ns));
+    report.repeats_until =
+        account.repeats.as_ref().and_then(|repeats| context.time(repeats.last_ns));
     if let Some(invocation) = &account.invocation {
-        describe(&mut report, facts, invocation);
+        describe(&mut report, context, invocation);
     } else if let Some(reclaimed) = &account.reclaimed {
         report.repeats = (reclaimed.count > 1).then_some(reclaimed.count);
-        let trigger = trigger(facts, &reclaimed.trigger);
+        let trigger = trigger(context, &reclaimed.trigger);
         report.trigger =
-            Some(request(facts, trigger, Some(reclaimed.gfp_mask), Some(reclaimed.order)));
-        report.oom_memcg = Some(cgroups::oom_memcg(facts, &reclaimed.oom_memcg));
+            Some(request(context, trigger, Some(reclaimed.gfp_mask), Some(reclaimed.order)));
+        report.oom_memcg = Some(cgroups::oom_memcg(context, &reclaimed.oom_memcg));
         report.constraint = Some(Constraint::Memcg);
     } else if let Some(wait) = &account.wait {
-        let trigger = trigger(facts, &wait.trigger);
-        report.trigger = Some(request(facts, trigger, wait.gfp_mask, wait.order));
-        report.oom_memcg = Some(cgroups::oom_memcg(facts, &wait.oom_memcg));
+        let trigger = trigger(context, &wait.trigger);
+        report.trigger = Some(request(context, trigger, wait.gfp_mask, wait.order));
+        report.oom_memcg = Some(cgroups::oom_memcg(context, &wait.oom_memcg));
         report.constraint = Some(Constraint::Memcg);
         report.waited_ns =
             account.wait_ended_ns.map(|ended| ended.saturating_sub(account.first_ns));
     }
-    report.system = system::system(facts, started);
-    report.candidates = candidates::candidates(facts);
-    report.victims = victims::victims(facts, report.candidates.as_ref());
-    report.source.missing.extend(who::missing(facts));
-    report.growth = growth::growth(facts, &names(&report));
-    report.source.missing.extend(growth::missing(facts));
+    report.system = system(context, started);
+    report.candidates = candidates::candidates(context);
+    report.victims = victims::victims(context, report.candidates.as_ref());
+    report.source.missing.extend(identity::unread(context));
+    report.growth = growth::growth(context, &names(&report));
+    report.source.missing.extend(growth::unrecorded(context));
     match &account.mark {
-        Some(mark) => marks::finish_missing(&mut report, account, mark),
-        None => missing::finish(&mut report, account, findings),
+        Some(mark) => marks::add_missing(&mut report, account, mark),
+        None => missing::add_missing(&mut report, account, findings),
     }
     report
 }
 
-/// Names of processes, by pid.
-fn names(report: &OomReport) -> BTreeMap<i32, String> {
-    let victims = report.victims.iter().map(|victim| (victim.pid, victim.comm.clone()));
-    let candidates = report.candidates.iter().flat_map(|candidates| &candidates.list);
-    let candidates = candidates.map(|candidate| (candidate.pid, candidate.comm.clone()));
-    candidates.chain(victims).filter_map(|(pid, comm)| Some((pid, comm?))).collect()
+/// The host's memory, with its age since the entry into `out_of_memory`.
+fn system(context: ComposeContext<'_>, started_ns: u64) -> Option<System> {
+    let (at_ns, memory) = context.account.system.as_ref()?;
+    let age_ns = at_ns.checked_sub(started_ns);
+    Some(System { time: context.time(*at_ns), age_ns, ..memory.clone() })
 }
 
-/// What the invocation record says.
-fn describe(report: &mut OomReport, facts: Facts<'_>, invocation: &Invocation) {
+/// Names of processes by pid; a victim's own name replaces that of its candidate.
+fn names(report: &OomReport) -> BTreeMap<i32, String> {
+    let victims = report.victims.iter().map(|victim| (victim.pid, &victim.comm));
+    let rows = report.candidates.iter().flat_map(|candidates| &candidates.list);
+    let named = rows.map(|row| (row.pid, &row.comm)).chain(victims);
+    named.filter_map(|(pid, comm)| Some((pid, comm.clone()?))).collect()
+}
+
+/// Fills in the fields that come from the invocation record.
+fn describe(report: &mut OomReport, context: ComposeContext<'_>, invocation: &Invocation) {
     let control = invocation.control.as_ref();
-    report.reason = outcome::reason(facts.account, invocation);
+    report.reason = outcome::reason(context.account, invocation);
     report.constraint = control.and_then(|control| outcome::constraint(control.constraint));
     report.nodemask = invocation.nodemask.filter(|&nodes| nodes != 0).map(nodes);
     report.mems_allowed = invocation.mems_allowed.map(nodes);
@@ -110,31 +128,32 @@ fn describe(report: &mut OomReport, facts: Facts<'_>, invocation: &Invocation) {
     report.totalpages =
         control.map(|control| control.totalpages).filter(|&totalpages| totalpages != 0);
     let mut trigger = request(
-        facts,
-        trigger(facts, &invocation.trigger),
+        context,
+        trigger(context, &invocation.trigger),
         control.map(|control| control.gfp_mask),
         control.map(|control| control.order),
     );
     trigger.kernel_stack =
-        invocation.kernel_stack.as_ref().map(|frames| kernel_frames(facts.findings, frames));
+        invocation.kernel_stack.as_ref().map(|frames| kernel_frames(context.findings, frames));
     let pid = invocation.trigger.tgid;
     trigger.user_stack =
-        invocation.user_stack.as_deref().map(|frames| user_frames(facts, pid, frames));
+        invocation.user_stack.as_deref().map(|frames| user_frames(context, pid, frames));
     report.trigger = Some(trigger);
-    report.oom_memcg = invocation.oom_memcg.as_ref().map(|memcg| cgroups::oom_memcg(facts, memcg));
-    if let (Some(memcg), Some(stat)) = (&mut report.oom_memcg, &facts.account.stat) {
-        let page_size = facts.host.page_size;
-        memcg.stat = Some(memcg_stat::items(stat, &facts.host.memcg_stat, page_size));
+    report.oom_memcg =
+        invocation.oom_memcg.as_ref().map(|memcg| cgroups::oom_memcg(context, memcg));
+    if let (Some(memcg), Some(stat)) = (&mut report.oom_memcg, &context.account.stat) {
+        let page_size = context.host.page_size;
+        memcg.stat = Some(memcg_stat::items(stat, &context.host.memcg_stat, page_size));
         memcg.stat_is_stale = !stat.fresh;
     }
-    if let Some(levels) = &facts.account.levels {
-        report.limit_chain = Some(cgroups::limit_chain(facts, levels, invocation));
+    if let Some(levels) = &context.account.levels {
+        report.limit_chain = Some(cgroups::limit_chain(context, levels, invocation));
         report.limit_chain_truncated = levels.truncated;
         cgroups::fill_kmem(report);
     }
 }
 
-/// Nodes as the kernel prints them: "0-1,3".
+/// Memory nodes as the kernel prints them: "0-1,3".
 fn nodes(mask: u64) -> String {
     let mut ranges = Vec::new();
     let mut node = 0_u32;
@@ -147,9 +166,9 @@ fn nodes(mask: u64) -> String {
     ranges.join(",")
 }
 
-fn trigger(facts: Facts<'_>, task: &Task) -> Trigger {
+fn trigger(context: ComposeContext<'_>, task: &Task) -> Trigger {
     let (comm, comm_hex) = lossy(&task.comm.0);
-    let cgroup = task.cgroup_id.map(|id| cgroups::cgroup(facts, id));
+    let cgroup = task.cgroup_id.map(|id| cgroups::cgroup(context, id));
     Trigger {
         pid: task.tgid,
         tid: (task.tid != task.tgid).then_some(task.tid),
@@ -157,28 +176,28 @@ fn trigger(facts: Facts<'_>, task: &Task) -> Trigger {
         comm_hex,
         uid: Some(task.uid),
         oom_score_adj: task.oom_score_adj,
-        home: cgroup.as_ref().map(|cgroup| cgroups::home(facts, cgroup)).unwrap_or_default(),
+        home: cgroup.as_ref().map(|cgroup| cgroups::home(context, cgroup)).unwrap_or_default(),
         cgroup,
-        who: who::who(facts, task),
+        who: identity::identity(context, task),
         ..Trigger::default()
     }
 }
 
-/// What the trigger asked for.
+/// Adds the allocation that the trigger asked for.
 fn request(
-    facts: Facts<'_>,
+    context: ComposeContext<'_>,
     trigger: Trigger,
     gfp_mask: Option<u32>,
     order: Option<i32>,
 ) -> Trigger {
-    let names = |value| gfp::names(value, &facts.host.gfp_flags);
-    let gfp_mask = gfp_mask.map(|value| GfpMask { value, names: names(value) });
-    Trigger { gfp_mask, order, ..trigger }
+    let names = |value| gfp::names(value, &context.host.gfp_flags);
+    let named = gfp_mask.map(|value| GfpMask { value, names: names(value) });
+    Trigger { gfp_mask: named, order, ..trigger }
 }
 
-/// The trigger's frames without ours: our programs come first, and where a function is hooked,
-/// its trampoline stands between it and its caller, followed by the call site in the function's
-/// first bytes, i.e. by the same function once more.
+/// The trigger's frames without those of the tracer. Its programs come first. If a function is
+/// hooked, its trampoline stands between it and its caller, followed by the call site in the
+/// function's first bytes, that is, by the same function once more.
 fn kernel_frames(findings: &Findings, frames: &[u64]) -> Vec<Frame> {
     let mut kept: Vec<Frame> = Vec::new();
     let mut behind_trampoline = false;
@@ -200,7 +219,7 @@ fn kernel_frames(findings: &Findings, frames: &[u64]) -> Vec<Frame> {
     kept
 }
 
-/// Frames that are there because somebody traces.
+/// Whether a function is on the stack only because of tracing.
 fn is_ours(name: &str) -> bool {
     const STARTS: [&str; 6] = [
         "bpf_trampoline_",
@@ -224,28 +243,28 @@ fn kernel_frame(findings: &Findings, ip: u64) -> Frame {
     }
 }
 
-/// Frames of the process `pid`, by its own names.
-fn user_frames(facts: Facts<'_>, pid: i32, frames: &[UserFrame]) -> Vec<Frame> {
-    let names = facts.findings.user_names.get(&(facts.account.seq, pid));
+/// User frames with the names that were found for this process.
+fn user_frames(context: ComposeContext<'_>, pid: i32, frames: &[UserFrame]) -> Vec<Frame> {
+    let names = context.findings.user_names.get(&(context.account.seq, pid));
     frames.iter().map(|frame| named_frame(names, frame)).collect()
 }
 
-/// Same events, same id: boot, entry into `out_of_memory`, thread that entered.
+/// The same events give the same id: boot, entry into `out_of_memory`, thread that entered.
 fn id(host: &Host, account: &Account, started_ns: u64) -> String {
     let boot = host.boot_id.as_deref().unwrap_or("unknown-boot");
-    let trigger = account.invocation.as_ref().map(|invocation| &invocation.trigger);
-    let trigger = trigger.or(account.reclaimed.as_ref().map(|reclaimed| &reclaimed.trigger));
-    let trigger = trigger.or(account.wait.as_ref().map(|wait| &wait.trigger));
-    let tid = trigger.map_or(0, |task| task.tid);
+    let of_invocation = account.invocation.as_ref().map(|invocation| &invocation.trigger);
+    let of_reclaimed = account.reclaimed.as_ref().map(|reclaimed| &reclaimed.trigger);
+    let of_wait = account.wait.as_ref().map(|wait| &wait.trigger);
+    let tid = of_invocation.or(of_reclaimed).or(of_wait).map_or(0, |task| task.tid);
     format!("{boot}-{started_ns:016x}-{tid}")
 }
 
-fn source(facts: Facts<'_>) -> Source {
+fn source(context: ComposeContext<'_>) -> Source {
     Source {
-        hooks: facts.host.hooks.clone(),
-        missing: facts.host.missing.clone(),
-        drops: Some(facts.findings.drops),
-        ..Source::new(facts.host.tier)
+        hooks: context.host.hooks.clone(),
+        missing: context.host.missing.clone(),
+        drops: Some(context.findings.drops),
+        ..Source::new(context.host.tier)
     }
 }
 

@@ -1,4 +1,4 @@
-//! How an invocation ended, and why that victim.
+//! The outcome of an invocation, and the reason for its choice.
 
 use crate::model::{
     account::Account,
@@ -25,14 +25,14 @@ pub(super) fn outcome(account: &Account, host: &Host) -> Outcome {
     if account.wait.is_some() {
         return Outcome::Disabled;
     }
-    // As far as anyone can tell: the plan has noted in source.missing what cannot be.
+    // Whether the victim was dying anyway is not known; source.missing says so.
     if account.mark.is_some() {
         return Outcome::Killed;
     }
     match &account.end {
         Some(end) => ended(end, host.hooks.contains_key("mark_victim")),
-        // The end was lost. A marked victim was killed, as far as anyone can tell; one that was
-        // marked though nobody was chosen was dying anyway.
+        // The end was lost. A marked victim was probably killed; one that was marked although no
+        // process was chosen was dying anyway.
         None if account.victims.is_empty() => Outcome::Unknown,
         None => match &account.invocation {
             Some(invocation) if !invocation.choice_made => Outcome::WillFreeMem,
@@ -43,13 +43,13 @@ pub(super) fn outcome(account: &Account, host: &Host) -> Outcome {
 
 fn ended(end: &End, marks_seen: bool) -> Outcome {
     match (end.kill_calls, end.victims) {
-        // Without the hook on mark_victim it is not known whether anybody was marked.
+        // Without the hook on mark_victim it is not known whether a task was marked.
         (_, 0) if !marks_seen && end.kill_calls > 0 => Outcome::Unknown,
         // Marked without oom_kill_process: task_will_free_mem(current).
         (0, 1..) => Outcome::WillFreeMem,
-        // Entered, nobody marked: "is already exiting. Skip killing the task".
+        // Entered, no task marked: "is already exiting. Skip killing the task".
         (1.., 0) => Outcome::AlreadyExiting,
-        // Marked, but __oom_kill_process was not called: the chosen one is dying by itself.
+        // Marked, but __oom_kill_process was not called: the chosen task was exiting by itself.
         (1.., 1..) if end.shots == Some(0) => Outcome::AlreadyExiting,
         (1.., 1..) => Outcome::Killed,
         (0, 0) => match end.chosen {
@@ -57,13 +57,13 @@ fn ended(end: &End, marks_seen: bool) -> Outcome {
             Chosen::Nobody if end.selected => Outcome::NoVictim,
             // Before any selection: a notifier freed memory, or the allocation may not kill.
             Chosen::Nobody if marks_seen => Outcome::Reclaimed,
-            // Or the trigger was marked, which nobody saw.
+            // Or the trigger was marked, which no hook saw.
             Chosen::Nobody | Chosen::Task | Chosen::Unknown => Outcome::Unknown,
         },
     }
 }
 
-/// `None` when nobody was chosen.
+/// `None` if no process was chosen.
 pub(super) fn reason(account: &Account, invocation: &Invocation) -> Option<Reason> {
     let control = invocation.control.as_ref()?;
     if control.order == -1 {
@@ -75,9 +75,9 @@ pub(super) fn reason(account: &Account, invocation: &Invocation) -> Option<Reaso
     let chosen = invocation.chosen.as_ref()?;
     let words = invocation.message.as_ref().map(|words| words.0.as_slice());
     let by_words = words == Some(b"Out of memory (oom_kill_allocating_task)");
-    let unweighed = account.candidates.is_none() && invocation.considered == 0;
-    let itself = chosen.tgid == invocation.trigger.tgid && control.chosen_points == 0;
-    if by_words || (words.is_none() && unweighed && itself) {
+    let has_candidates = account.candidates.is_some() || invocation.considered > 0;
+    let is_trigger = chosen.tgid == invocation.trigger.tgid && control.chosen_points == 0;
+    if by_words || (words.is_none() && !has_candidates && is_trigger) {
         return Some(Reason::AllocatingTask);
     }
     Some(Reason::Selection)

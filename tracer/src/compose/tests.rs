@@ -1,6 +1,7 @@
-//! Accounts, and what a report makes of them.
+//! Reports of small accounts.
 
 mod growth;
+mod identity;
 mod limits;
 mod missing;
 mod outcomes;
@@ -8,7 +9,6 @@ mod parts;
 mod points;
 mod stacks;
 mod victims;
-mod who;
 
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ fn kill() -> Account {
 }
 
 #[test]
-fn records_that_were_lost_are_named() {
+fn lost_records_are_named_as_missing() {
     let lost = |account: &Account| -> Vec<String> {
         let missing = report(account).source.missing;
         missing.into_iter().map(|it| it.field).collect()
@@ -80,7 +80,7 @@ fn records_that_were_lost_are_named() {
 }
 
 #[test]
-fn what_is_not_known_is_no_key() {
+fn unknown_values_have_no_key() {
     let mut account = kill();
     account.invocation.as_mut().unwrap().control = None;
     let task = &mut account.victims[0].1;
@@ -112,7 +112,7 @@ fn what_is_not_known_is_no_key() {
 }
 
 #[test]
-fn times_are_of_the_wall_clock_as_it_stood_then() {
+fn times_follow_wall_clock_of_the_kill() {
     let mut account = kill();
     account.repeats = Some(Repeats { count: 3, last_ns: 3_000_000_000 });
     let mut findings = Findings::default();
@@ -131,7 +131,7 @@ fn times_are_of_the_wall_clock_as_it_stood_then() {
 }
 
 #[test]
-fn the_same_account_has_the_same_id_and_another_one_another() {
+fn id_depends_on_invocation_only() {
     let id = |account: &Account| report(account).id;
     assert_eq!(id(&kill()), "boot-000000012a05f200-101");
     let mut amended = kill();
@@ -146,7 +146,7 @@ fn the_same_account_has_the_same_id_and_another_one_another() {
 }
 
 #[test]
-fn a_call_that_found_room_again_has_a_trigger_and_a_memcg_but_no_choice() {
+fn reclaimed_report_has_trigger_and_memcg_without_choice() {
     let reclaimed = Reclaimed {
         trigger: invocation().trigger,
         oom_memcg: Memcg {
@@ -174,7 +174,7 @@ fn a_call_that_found_room_again_has_a_trigger_and_a_memcg_but_no_choice() {
 }
 
 #[test]
-fn the_hosts_memory_is_as_old_as_the_time_since_the_entry() {
+fn system_age_is_time_since_entry() {
     let mut account = kill();
     assert_eq!(json(&account).get("system"), None);
     let memory = System { free_bytes: Some(0), ..System::default() };
@@ -188,7 +188,7 @@ fn the_hosts_memory_is_as_old_as_the_time_since_the_entry() {
 }
 
 #[test]
-fn untrusted_bytes_are_whole() {
+fn name_that_is_not_utf8_keeps_its_bytes() {
     let mut account = kill();
     let invocation = account.invocation.as_mut().unwrap();
     invocation.trigger.comm = Name(b"a\xffb\n\x1b[31m".to_vec());
@@ -199,7 +199,7 @@ fn untrusted_bytes_are_whole() {
 }
 
 #[test]
-fn nodes_are_written_as_the_kernel_writes_them() {
+fn nodes_are_printed_as_kernel_ranges() {
     for (mask, expected) in [
         (0b1, "0"),
         (0b11, "0-1"),

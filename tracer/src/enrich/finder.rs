@@ -9,8 +9,10 @@ use super::{
 };
 use crate::model::{
     account::Account,
-    events::{Body, Event, Name, Task},
+    events::{Body, CgroupPath, Event, Task},
     facts::{Fact, Findings},
+    names::cgroup_path,
+    report::lossy,
 };
 
 /// How long a report may wait for answers: the ring has room for a hundred kills meanwhile.
@@ -41,7 +43,7 @@ impl Enrichment {
     pub(crate) fn note(&mut self, event: &Event) {
         match &event.body {
             Body::Path(path) if !path.truncated => {
-                let path = joined(&path.names);
+                let path = text(path);
                 if container::home(&path).container.is_some() {
                     let is_new = event.seq == 0;
                     let question = if is_new { Question::Made } else { Question::Container };
@@ -104,7 +106,7 @@ impl Enrichment {
 }
 
 fn containers(account: &Account, findings: &mut Findings, known: &Known, found: &mut Vec<Fact>) {
-    let paths = account.paths.values().map(|path| joined(&path.names));
+    let paths = account.paths.values().map(text);
     let by_id = account.cgroup_ids().into_iter();
     let by_id = by_id.filter_map(|id| findings.cgroup_paths.get(&id).cloned());
     let paths: Vec<String> = paths.chain(by_id).collect();
@@ -121,9 +123,8 @@ fn containers(account: &Account, findings: &mut Findings, known: &Known, found: 
     }
 }
 
-fn joined(names: &[Name]) -> String {
-    let names: Vec<_> = names.iter().map(|name| String::from_utf8_lossy(&name.0)).collect();
-    format!("/{}", names.join("/"))
+fn text(path: &CgroupPath) -> String {
+    lossy(&cgroup_path(&path.names)).0
 }
 
 #[cfg(test)]

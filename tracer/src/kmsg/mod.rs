@@ -1,35 +1,25 @@
-//! The kernel's own account of its OOM kills, read from its log: of any version from 4.19 on, live
-//! from /dev/kmsg or from text that somebody kept. Pure and total: any bytes in, reports out, in
-//! bounded memory; what the log does not say for certain is absent.
+//! Reports of OOM kills that are read from the kernel log: of any version from 4.19 on, live from
+//! /dev/kmsg or from a saved text. Pure and total: any bytes in, reports out, in bounded memory.
+//! What the log does not say for certain is absent.
 //!
 //! ```text
 //! line -> record (prefixes off) -> lines (one parser per kind) -> block (one invocation) -> report
+//! '-------------------------------- parser/ -----------------------------------------'  report/
 //! ```
 
-mod block;
-mod bytes;
-mod compose;
-mod date;
-mod kill;
-mod lines;
-mod memcg;
-mod meminfo;
-mod reader;
-mod record;
-mod tasks;
-mod text;
+mod parser;
+mod report;
 
 #[cfg(test)]
 mod tests;
 
+use self::parser::{block::Block, reader::Reader};
 use crate::model::report::{Missing, OomReport};
 
-use self::{block::Block, compose::compose, reader::Reader};
+pub use self::parser::text::Lines;
+pub(crate) use self::report::NEVER;
 
-pub(crate) use compose::NEVER;
-pub use text::Lines;
-
-/// What is known besides the log; nothing where somebody else kept it.
+/// What is known besides the log; nothing if the log is of another machine.
 #[derive(Clone, Debug, Default)]
 pub struct Context {
     /// Bytes of a page.
@@ -38,15 +28,15 @@ pub struct Context {
     pub swap_total_bytes: Option<u64>,
     /// /proc/sys/kernel/random/boot_id.
     pub boot_id: Option<String>,
-    /// Host name.
+    /// The host's name, for records that do not contain one.
     pub host: Option<String>,
-    /// Kernel release.
+    /// The kernel's release, for logs that do not contain it.
     pub kernel: Option<String>,
     /// `CLOCK_REALTIME` less the log's clock. ns.
     pub log_offset_ns: Option<i64>,
     /// `CLOCK_REALTIME` less `CLOCK_BOOTTIME`. ns.
     pub realtime_offset_ns: Option<i64>,
-    /// Fields that this host cannot give by better means, and why.
+    /// Fields that a better tier would have, and why this host does not support it.
     pub missing: Vec<Missing>,
 }
 
@@ -58,47 +48,46 @@ pub struct Log {
 }
 
 impl Log {
-    /// An empty one.
+    /// A log of which nothing has been read yet.
     pub fn new(context: Context) -> Self {
         Self { context, reader: Reader::default() }
     }
 
-    /// What is known besides the log; for clocks that are set meanwhile.
+    /// Gives access to the context: the clocks may be set while the log is read.
     pub fn context_mut(&mut self) -> &mut Context {
         &mut self.context
     }
 
-    /// Takes a line.
+    /// Reads one line.
     pub fn line(&mut self, line: &[u8]) {
         self.reader.line(line);
     }
 
-    /// Reports of which nothing more is expected in this log.
+    /// Takes out the reports for which no more lines are expected in this log.
     pub fn done(&mut self) -> Vec<OomReport> {
-        let blocks = std::iter::from_fn(|| self.reader.next_done());
-        let blocks: Vec<Block> = blocks.collect();
+        let blocks: Vec<Block> = std::iter::from_fn(|| self.reader.next_done()).collect();
         self.reports(&blocks)
     }
 
-    /// Reports before the latest one: live, none of them gets longer.
+    /// Takes out all reports but the latest one: in a live log, only that one still gets lines.
     pub fn before_last(&mut self) -> Vec<OomReport> {
         let blocks: Vec<Block> = std::iter::from_fn(|| self.reader.next_before_last()).collect();
         self.reports(&blocks)
     }
 
-    /// What is left.
+    /// Takes out the remaining reports at the end of the log.
     pub fn finish(&mut self) -> Vec<OomReport> {
         let blocks: Vec<Block> = self.reader.finish().collect();
         self.reports(&blocks)
     }
 
-    /// Whether something is being read, and whether all of it came to an end.
+    /// `None` if no invocation is being read; else whether all of them were read to their ends.
     pub fn pending(&self) -> Option<bool> {
         self.reader.pending()
     }
 
     fn reports(&self, blocks: &[Block]) -> Vec<OomReport> {
-        let blocks = blocks.iter().filter(|block| block.is_invocation());
-        blocks.map(|block| compose(block, &self.context)).collect()
+        let invocations = blocks.iter().filter(|block| block.is_invocation());
+        invocations.map(|block| report::compose(block, &self.context)).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! The parser against real logs of each kernel, and against bad ones.
+//! Real logs of each kernel, and hostile ones.
 
 mod hostile;
 mod old;
@@ -9,7 +9,7 @@ mod shapes;
 use super::{Context, Log};
 use crate::model::report::OomReport;
 
-/// Real reports of each kernel, and one made after the source of 4.19.
+/// Real reports of each kernel, and one that was written by hand after the source of 4.19.
 const FIXTURES: [(&str, &str); 16] = [
     ("4.19-memcg-v1", include_str!("../../../tests/fixtures/kmsg/4.19-memcg-v1.txt")),
     ("5.10-global", include_str!("../../../tests/fixtures/kmsg/5.10-global.txt")),
@@ -57,6 +57,6 @@ fn only(text: impl AsRef<[u8]>) -> OomReport {
 #[track_caller]
 fn check_missing(report: &OomReport, field: &str, words: &str) {
     let missing = &report.source.missing;
-    let is_said = missing.iter().any(|it| it.field == field && it.why.contains(words));
-    assert!(is_said, "{field}: {missing:#?}");
+    let is_named = missing.iter().any(|it| it.field == field && it.why.contains(words));
+    assert!(is_named, "{field}: {missing:#?}");
 }

@@ -73,7 +73,7 @@ impl Serialize for Name {
 }
 
 /// Identity of a task.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Task {
     /// Process.
     pub tgid: i32,
@@ -95,7 +95,7 @@ pub struct Task {
 }
 
 /// One run of the OOM killer.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Invocation {
     /// Entry into `out_of_memory`, `CLOCK_BOOTTIME` ns.
     pub started_ns: u64,

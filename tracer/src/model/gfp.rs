@@ -1,9 +1,11 @@
 //! A gfp_mask and the names the kernel's log prints for it (`%pGg`). Pure.
 //!
-//! The kernel walks a table: combinations such as GFP_KERNEL first, then single flags; each entry
-//! whose bits are all set is printed and its bits removed; what is left over is printed as hex. Bits
-//! differ between kernels, so they come in as a list of flags; combinations are computed from it.
-//! Two orders exist: up to 6.13 single flags come in an order of their own, since 6.14 by bit.
+//! The kernel walks a table: combinations such as GFP_KERNEL first, then single flags. It prints
+//! each entry whose bits are all set and removes these bits; the remaining bits are printed as hex.
+//!
+//! The bits differ between kernels, so they are passed as a list of flags; combinations are
+//! computed from it. Two orders exist: up to 6.13 single flags have an order of their own, since
+//! 6.14 they are ordered by bit.
 //! <https://github.com/torvalds/linux/blob/v6.12/include/trace/events/mmflags.h>
 //! <https://github.com/torvalds/linux/blob/v6.18/include/trace/events/mmflags.h>
 
@@ -12,9 +14,9 @@ use serde::{Deserialize, Serialize};
 /// A single flag of this kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GfpFlag {
-    /// Its name; any of `DIRECT_RECLAIM`, `__GFP_DIRECT_RECLAIM` and `___GFP_DIRECT_RECLAIM_BIT`.
+    /// The name: any of `DIRECT_RECLAIM`, `__GFP_DIRECT_RECLAIM` and `___GFP_DIRECT_RECLAIM_BIT`.
     pub name: String,
-    /// Number of its bit, from 0.
+    /// The number of the bit, from 0.
     pub bit: u32,
 }
 
@@ -81,9 +83,9 @@ struct Table<'a> {
 impl Table<'_> {
     /// Every name with its bits, in the kernel's order.
     fn entries(&self) -> Vec<(String, u32)> {
-        let middle = if self.is_old() { OLD_ORDER } else { NEW_ORDER };
+        let order = if self.is_old() { OLD_ORDER } else { NEW_ORDER };
         let combinations = COMBINATIONS.iter().map(|&(name, parts)| (name.into(), self.sum(parts)));
-        let middle = middle.split(' ').map(|name| match name.strip_prefix("GFP_") {
+        let middle = order.split(' ').map(|name| match name.strip_prefix("GFP_") {
             Some(zone) => (name.to_owned(), self.sum(zone)),
             None => (format!("__GFP_{name}"), self.sum(name)),
         });
@@ -100,7 +102,7 @@ impl Table<'_> {
         position("ATOMIC").is_some() || position("COMP") < position("ZERO")
     }
 
-    /// Bits of a combination; 0, which matches nothing, when one of its parts is not known.
+    /// Bits of a combination; 0, which matches nothing, if one of its parts is not known.
     fn sum(&self, parts: &str) -> u32 {
         parts.split(' ').try_fold(0, |sum, part| Some(sum | self.part(part)?)).unwrap_or(0)
     }
@@ -135,9 +137,9 @@ fn bit(flag: &GfpFlag) -> u32 {
 }
 
 fn short_name(name: &str) -> &str {
-    let name = name.trim_start_matches('_');
-    let name = name.strip_prefix("GFP_").unwrap_or(name);
-    name.strip_suffix("_BIT").unwrap_or(name)
+    let trimmed = name.trim_start_matches('_');
+    let short = trimmed.strip_prefix("GFP_").unwrap_or(trimmed);
+    short.strip_suffix("_BIT").unwrap_or(short)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A memcg's raw statistics -> items in bytes, by the names that the kernel's own report uses.
+//! Converts a memcg's raw statistics to bytes, by the names of memory.stat.
 
 use std::collections::BTreeMap;
 
@@ -17,34 +17,34 @@ pub(crate) const KERNEL_PARTS: [&str; 7] = [
     "vmalloc",
 ];
 
-/// What one is counted in.
+/// The unit of a statistic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
-    /// Pages.
+    /// Of the kernel's page size.
     Pages,
-    /// KiB.
+    /// 1024 bytes.
     Kib,
-    /// Bytes.
+    /// Bytes, without conversion.
     Bytes,
 }
 
-/// An item of this kernel.
+/// A statistic that this kernel keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatItem {
-    /// As in memory.stat and in the kernel's log.
+    /// The name in memory.stat and in the kernel log.
     pub name: String,
     /// Its value of `enum node_stat_item` or `memcg_stat_item`.
     pub enumerator: u32,
-    /// What it is counted in.
+    /// The unit of its counter.
     pub unit: Unit,
 }
 
-/// The items in bytes. One that this kernel does not keep for memcgs is absent; a negative one is
-/// a race of per-CPU parts, which the kernel too shows as 0 (`memcg_page_state`).
+/// The items in bytes. An item that this kernel does not keep for memcgs is absent. A negative one
+/// is a race of per-CPU parts; it becomes 0, as in the kernel (`memcg_page_state`).
 pub(crate) fn items(stat: &Stat, items: &[StatItem], page_size: u64) -> BTreeMap<String, u64> {
     let known = items.iter().filter_map(|item| {
-        let count = stat.counters.get(place(stat, item.enumerator)?)?;
+        let count = stat.counters.get(index(stat, item.enumerator)?)?;
         let count = u64::try_from(*count).unwrap_or_default();
         let bytes = match item.unit {
             Unit::Pages => count.saturating_mul(page_size),
@@ -56,14 +56,15 @@ pub(crate) fn items(stat: &Stat, items: &[StatItem], page_size: u64) -> BTreeMap
     known.collect()
 }
 
-/// Since 6.11 a table leads from the enumerator to the counter; 0xff: not kept for memcgs.
+/// The index of a counter. Since 6.11 a table maps the enumerator to it; 0xff means that the item
+/// is not kept for memcgs.
 /// <https://github.com/torvalds/linux/blob/v6.12/mm/memcontrol.c>
-fn place(stat: &Stat, enumerator: u32) -> Option<usize> {
+fn index(stat: &Stat, enumerator: u32) -> Option<usize> {
     let enumerator = usize::try_from(enumerator).ok()?;
     match &stat.places {
         None => Some(enumerator),
         Some(places) => {
-            places.get(enumerator).map(|&place| usize::from(place)).filter(|&place| place != 0xff)
+            places.get(enumerator).map(|&index| usize::from(index)).filter(|&index| index != 0xff)
         }
     }
 }
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn each_item_has_its_unit_and_negative_ones_are_none() {
+    fn items_are_bytes_and_negative_ones_zero() {
         let stat = Stat { fresh: true, counters: vec![3, 5, 7, -1], places: None };
         let wanted = [
             item("anon", 0, Unit::Pages),
@@ -86,13 +87,13 @@ mod tests {
             item("file", 3, Unit::Pages),
             item("beyond", 4, Unit::Pages),
         ];
-        let expected = [("anon", 12288), ("file", 0), ("kernel_stack", 5120), ("percpu", 7)];
-        let expected = expected.map(|(name, bytes)| (name.to_owned(), bytes));
+        let expected = [("anon", 12288), ("file", 0), ("kernel_stack", 5120), ("percpu", 7)]
+            .map(|(name, bytes)| (name.to_owned(), bytes));
         assert_eq!(items(&stat, &wanted, 4096), BTreeMap::from(expected));
     }
 
     #[test]
-    fn where_there_is_a_table_it_says_where_an_item_is() {
+    fn items_are_found_through_index_table() {
         let stat = Stat { fresh: true, counters: vec![3, 5], places: Some(vec![0xff, 1, 0]) };
         let wanted =
             [item("a", 0, Unit::Bytes), item("b", 1, Unit::Bytes), item("c", 9, Unit::Bytes)];

@@ -9,10 +9,10 @@ use std::{
 use serde::Serialize;
 
 use super::processes::Swap;
-use crate::host::files::{CgroupMounts, Root};
-
-/// `PAGE_COUNTER_MAX` in bytes, rounded: what v1 shows for "no limit".
-const NO_LIMIT_V1: u64 = i64::MAX as u64 - 0xffff;
+use crate::{
+    compose::limits::NO_LIMIT_BYTES,
+    host::files::{CgroupMounts, Root},
+};
 
 /// What cgroupfs tells.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -144,7 +144,7 @@ fn group_v2(directory: &Path) -> Option<Group> {
 
 fn group_v1(directory: &Path) -> Option<Group> {
     let limit_bytes =
-        number(directory, "memory.limit_in_bytes").filter(|&limit| limit < NO_LIMIT_V1)?;
+        number(directory, "memory.limit_in_bytes").filter(|&limit| limit < NO_LIMIT_BYTES)?;
     // Memory and swap together: what is above the memory limit is swap.
     let both = number(directory, "memory.memsw.limit_in_bytes");
     let swap = both.zip(number(directory, "memory.memsw.usage_in_bytes"));
@@ -159,7 +159,7 @@ fn group_v1(directory: &Path) -> Option<Group> {
         ),
         swap: swap.map(|(limit, usage)| SwapLimit {
             usage_bytes: usage.saturating_sub(usage_bytes),
-            limit_bytes: (limit < NO_LIMIT_V1).then(|| limit.saturating_sub(limit_bytes)),
+            limit_bytes: (limit < NO_LIMIT_BYTES).then(|| limit.saturating_sub(limit_bytes)),
         }),
         oom_kills: text(directory, "memory.oom_control").and_then(|text| keyed(&text, "oom_kill")),
         ..Group::default()

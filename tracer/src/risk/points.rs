@@ -1,14 +1,10 @@
-//! Whom the OOM killer would choose: `oom_badness()` over the tasks of a memcg. Pure.
-//!
-//! mm/oom_kill.c, the same from 5.10 to 7.3: resident pages, swap entries and page tables, in pages,
-//! plus `oom_score_adj * (totalpages / 1000)`; the most points die.
+//! Which task of a memcg the OOM killer would choose. Pure; `compose/badness.rs` says what a point
+//! is.
 
 use serde::Serialize;
 
 use super::processes::Process;
-
-/// `OOM_SCORE_ADJ_MIN`: never killed.
-const OOM_SCORE_ADJ_MIN: i64 = -1000;
+use crate::compose::badness::{self, OOM_SCORE_ADJ_MIN};
 
 /// The one with the most points.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -38,12 +34,10 @@ pub(crate) struct Choice {
 
 /// Points of a process, pages; `None` where it may not be killed.
 pub(crate) fn points(process: &Process, totalpages: u64) -> Option<i64> {
-    if process.pid == 1 || process.oom_score_adj == OOM_SCORE_ADJ_MIN {
+    if process.pid == 1 || process.oom_score_adj == i64::from(OOM_SCORE_ADJ_MIN) {
         return None;
     }
-    let unit = i64::try_from(totalpages / 1000).ok()?;
-    let pages = i64::try_from(process.memory?.pages()).ok()?;
-    Some(pages.saturating_add(process.oom_score_adj.saturating_mul(unit)))
+    process.memory?.counted()?.points(badness::adj_pages(process.oom_score_adj, totalpages)?)
 }
 
 /// The kernel's choice among these; of equals the last.

@@ -3,7 +3,10 @@
 
 use std::{fs, path::Path};
 
-use crate::host::files::Root;
+use crate::{
+    compose::badness::{CountedPages, whole_pages},
+    host::files::Root,
+};
 
 /// A process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,12 +37,14 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Pages, as `oom_badness` adds them up.
-    pub(super) fn pages(self) -> u64 {
-        let page_bytes = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
-        self.rss_bytes / page_bytes
-            + self.swap_bytes / page_bytes
-            + self.pgtables_bytes / page_bytes
+    pub(super) fn counted(self) -> Option<CountedPages> {
+        let page_size = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
+        let pages = |bytes| whole_pages(bytes, page_size);
+        Some(CountedPages {
+            rss: pages(self.rss_bytes)?,
+            swap: pages(self.swap_bytes)?,
+            pgtables: pages(self.pgtables_bytes)?,
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the recorder had, in bytes and rates.
+//! Recorded growth in bytes and rates.
 
 use super::{Findings, compose, kill, parts::host, report};
 use crate::model::{
@@ -44,7 +44,7 @@ fn grown(recorded: Recorded) -> Account {
 }
 
 #[test]
-fn pages_become_bytes_and_points_rates() {
+fn growth_curve_has_bytes_and_rates() {
     let growth = report(&grown(recorded())).growth.unwrap();
     let usages: Vec<u64> = growth.curve.iter().map(|point| point.usage_bytes).collect();
     assert_eq!(usages, [409_600, 2_867_200, 4_096_000]);
@@ -56,7 +56,7 @@ fn pages_become_bytes_and_points_rates() {
 }
 
 #[test]
-fn a_process_has_its_own_name_and_what_is_nobodys_has_none() {
+fn growth_stack_has_name_of_its_process() {
     let report = report(&grown(recorded()));
     let victim = report.victims.first().unwrap();
     let [own, behalf] = report.growth.unwrap().stacks.try_into().unwrap();
@@ -65,7 +65,7 @@ fn a_process_has_its_own_name_and_what_is_nobodys_has_none() {
 }
 
 #[test]
-fn what_found_no_room_is_said() {
+fn growth_losses_are_missing() {
     let missing = |recorded| {
         let missing = report(&grown(recorded)).source.missing;
         missing.into_iter().filter(|it| it.field == "growth.stacks").count()
@@ -79,14 +79,14 @@ fn what_found_no_room_is_said() {
 }
 
 #[test]
-fn without_a_recorder_there_is_no_key() {
+fn growth_without_recorder_is_absent() {
     let report = report(&kill());
     assert_eq!(report.growth, None);
     assert!(report.source.missing.iter().all(|missing| missing.field != "growth"));
 }
 
 #[test]
-fn where_nothing_was_recorded_it_is_said_why() {
+fn growth_that_was_not_recorded_has_reason() {
     const MEMCG: Memcg = Memcg { id: Some(7), memory: None, swap: None, oom_group: None };
     let host = Host {
         hooks: [("page_counter_try_charge".to_owned(), "fexit".to_owned())].into(),
@@ -110,7 +110,7 @@ fn where_nothing_was_recorded_it_is_said_why() {
 }
 
 #[test]
-fn frames_get_the_names_that_were_found_for_their_process() {
+fn growth_frames_have_names_of_their_process() {
     let frame = |build_id: &str| Frame {
         build_id: Some(build_id.to_owned()),
         file_offset: Some(16),
@@ -119,9 +119,9 @@ fn frames_get_the_names_that_were_found_for_their_process() {
     let user =
         vec![frame("aa"), frame("bb"), Frame { ip: Some("0x1f".to_owned()), ..Frame::default() }];
     let mut recorded = recorded();
-    let place = |tgid, user| AllocationSite { pages: 64, tgid, user, ..AllocationSite::default() };
+    let site = |tgid, user| AllocationSite { pages: 64, tgid, user, ..AllocationSite::default() };
     let nameless = vec![frame("bb"), user[2].clone()];
-    recorded.places = vec![place(100, user.clone()), place(101, user), place(102, nameless)];
+    recorded.places = vec![site(100, user.clone()), site(101, user), site(102, nameless)];
     let account = grown(recorded);
     let name = |symbol: &str| Name { symbol: Some(symbol.to_owned()), ..Name::default() };
     let at = crate::model::names::FileOffset { build_id: "aa".to_owned(), file_offset: 16 };
@@ -137,7 +137,7 @@ fn frames_get_the_names_that_were_found_for_their_process() {
         frames.map(|frame| frame.symbol.as_deref()).collect::<Vec<_>>()
     };
     assert_eq!(named(0), [Some("grow"), None, Some("made")]);
-    // A place is the same for all, an address is not.
+    // An offset in a file has the same name in all processes, an address does not.
     assert_eq!(named(1), [Some("grow"), None, None]);
     let missing =
         report.source.missing.iter().find(|it| it.field.starts_with("growth.stacks.user"));
@@ -145,7 +145,7 @@ fn frames_get_the_names_that_were_found_for_their_process() {
 }
 
 #[test]
-fn addresses_in_the_kernel_that_got_no_name_in_time_are_told() {
+fn kernel_addresses_without_name_are_missing() {
     let (of_trigger, of_growth) = (0xffff_ffff_8100_0000, 0xffff_ffff_8200_0000);
     let mut recorded = recorded();
     recorded.places =
@@ -155,14 +155,14 @@ fn addresses_in_the_kernel_that_got_no_name_in_time_are_told() {
     let symbol = |name: &str| Symbol { name: name.to_owned(), offset: 1, module: None };
     let mut findings = Findings::default();
     findings.names_asked.insert(account.seq);
-    let is_told = |findings: &Findings| {
+    let is_missing = |findings: &Findings| {
         let missing = compose(&account, &host(), findings).source.missing;
         missing.iter().any(|it| it.field == "growth.stacks.kernel_stack.symbol")
     };
-    // Nothing in the kernel has a name: those of the trigger are told for that.
-    assert!(!is_told(&findings));
+    // No address in the kernel has a name: then the trigger's stack is missing its symbols.
+    assert!(!is_missing(&findings));
     findings.symbols.insert(of_trigger, symbol("out_of_memory"));
-    assert!(is_told(&findings));
+    assert!(is_missing(&findings));
     findings.symbols.insert(of_growth, symbol("try_charge_memcg"));
-    assert!(!is_told(&findings));
+    assert!(!is_missing(&findings));
 }

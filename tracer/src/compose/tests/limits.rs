@@ -17,8 +17,8 @@ const POD: u64 = 3;
 const APP: u64 = 4;
 
 fn path(id: u64, names: &str, truncated: bool) -> CgroupPath {
-    let names = names.split('/').filter(|name| !name.is_empty());
-    CgroupPath { id, names: names.map(|name| Name(name.as_bytes().to_vec())).collect(), truncated }
+    let parts = names.split('/').filter(|name| !name.is_empty());
+    CgroupPath { id, names: parts.map(|name| Name(name.as_bytes().to_vec())).collect(), truncated }
 }
 
 fn level(max: u64) -> Level {
@@ -67,7 +67,7 @@ fn paths(chain: &[LimitLevel]) -> Vec<Option<&str>> {
 }
 
 #[test]
-fn the_level_that_was_hit_is_that_of_the_oom_memcg() {
+fn hit_level_is_level_of_oom_memcg() {
     let app = path(APP, "/kubepods/pod/app", false);
     for (oom_memcg, its_path, hit) in [
         (APP, "/kubepods/pod/app", 0),
@@ -87,7 +87,7 @@ fn the_level_that_was_hit_is_that_of_the_oom_memcg() {
 }
 
 #[test]
-fn no_level_is_said_to_be_hit_where_paths_are_not_whole() {
+fn hit_level_is_unknown_with_truncated_paths() {
     let app = path(APP, "/kubepods/pod/app", false);
     let cut = path(APP, "/pod/app", true);
     let pod = path(POD, "/kubepods/pod", false);
@@ -105,7 +105,7 @@ fn no_level_is_said_to_be_hit_where_paths_are_not_whole() {
 }
 
 #[test]
-fn paths_that_userspace_found_serve_as_well() {
+fn hit_level_is_found_by_paths_of_userspace() {
     let mut findings = Findings::default();
     let app = "/kubepods/pod/app".to_owned();
     findings.cgroup_paths.insert(APP, app.clone());
@@ -118,13 +118,13 @@ fn paths_that_userspace_found_serve_as_well() {
 }
 
 #[test]
-fn a_chain_longer_than_its_path_has_levels_without_a_name() {
+fn levels_beyond_the_path_have_no_name() {
     let chain = chain(&account(APP, &[path(APP, "/app", false)]));
     assert_eq!(paths(&chain), [Some("/app"), Some("/"), None, None]);
 }
 
 #[test]
-fn a_global_kill_hits_no_level() {
+fn global_kill_hits_no_level() {
     let mut account = account(APP, &[]);
     account.invocation.as_mut().unwrap().oom_memcg = None;
     account.levels.as_mut().unwrap().truncated = true;
@@ -135,7 +135,7 @@ fn a_global_kill_hits_no_level() {
 }
 
 #[test]
-fn no_limit_is_said_and_not_a_number() {
+fn unlimited_counter_has_flag_and_no_number() {
     let chain = chain(&account(APP, &[]));
     let (leaf, root) = (&chain[0], &chain[3]);
     assert_eq!((leaf.max_bytes, leaf.no_limit), (Some(20 * 4096), false));
@@ -156,7 +156,7 @@ fn no_limit_is_said_and_not_a_number() {
 }
 
 #[test]
-fn the_second_counter_is_swap_on_v2_and_memory_and_swap_on_v1() {
+fn second_counter_is_swap_on_v2_and_memsw_on_v1() {
     let account = account(APP, &[]);
     for (memory_on_v2, swap, memsw) in [
         (Some(true), Some(3 * 4096), None),
@@ -174,7 +174,7 @@ fn the_second_counter_is_swap_on_v2_and_memory_and_swap_on_v1() {
 }
 
 #[test]
-fn what_was_left_is_told_where_there_is_a_limit_that_was_not_hit() {
+fn headroom_is_known_for_limits_that_were_not_hit() {
     let account =
         account(POD, &[path(APP, "kubepods/pod/app", false), path(POD, "kubepods/pod", false)]);
     let room = chain(&account).iter().map(|level| level.headroom_bytes).collect::<Vec<_>>();
@@ -182,7 +182,7 @@ fn what_was_left_is_told_where_there_is_a_limit_that_was_not_hit() {
 }
 
 #[test]
-fn what_the_kernel_uses_itself_is_counted_apart_on_cgroup_v1_only() {
+fn kmem_is_reported_on_cgroup_v1_only() {
     let account = account(APP, &[]);
     for (memory_on_v2, usage, no_limit) in
         [(Some(false), Some(3 * 4096), true), (Some(true), None, false), (None, None, false)]

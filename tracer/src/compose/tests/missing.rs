@@ -1,4 +1,4 @@
-//! What a report lacks though the host could give it.
+//! Fields that are missing although the host can provide them.
 
 use super::{
     kill,
@@ -13,28 +13,28 @@ fn why(account: &Account, field: &str) -> Option<String> {
 }
 
 #[test]
-fn memory_of_a_thread_that_was_not_found_is_missing_with_the_process() {
+fn memory_of_leaderless_process_is_missing() {
     let mut account = kill();
     let mut leaderless = candidate(100, 0, 5000);
     leaderless.memory = None;
     account.candidates = Some(candidates(vec![leaderless.clone(), candidate(200, 1, 10)]));
     let missing = why(&account, "candidates.anon_pages").unwrap();
     assert!(missing.contains("process 100 "), "{missing}");
-    // Who may not be killed anyway has a reason of its own.
+    // A process that may not be killed has a reason of its own.
     leaderless.refused = true;
     account.candidates = Some(candidates(vec![leaderless]));
     assert_eq!(why(&account, "candidates.anon_pages"), None);
 }
 
 #[test]
-fn where_nobody_was_weighed_nothing_tells_how_exact_the_kernel_is() {
+fn exact_rss_without_candidates_is_missing() {
     let mut account = kill();
     account.victims[0].1.per_cpu = Some([0, 3, 0, -3]);
     account.candidates = Some(candidates(vec![candidate(100, 0, 10)]));
     assert_eq!(why(&account, "victims (exact rss)"), None);
     account.candidates = None;
     assert!(why(&account, "victims (exact rss)").is_some());
-    // Nothing is held back, or that cannot be known: then the host says so.
+    // The batches are empty, or not readable: then the host names them.
     for batches in [Some([0; 4]), None] {
         account.victims[0].1.per_cpu = batches;
         assert_eq!(why(&account, "victims (exact rss)"), None);
@@ -42,7 +42,7 @@ fn where_nobody_was_weighed_nothing_tells_how_exact_the_kernel_is() {
 }
 
 #[test]
-fn a_stack_of_bare_addresses_says_why_whosever_it_is() {
+fn stack_of_bare_addresses_has_reason() {
     const TRIGGER: &str = "trigger.user_stack.build_id";
     const VICTIM: &str = "victims[].user_stack.file_offset";
     let bare = || Some(vec![UserFrame::Ip { ip: 16 }]);

@@ -1,4 +1,4 @@
-//! How it ended, and why that one: as tables.
+//! Outcomes and reasons, as tables.
 
 use super::{
     compose, kill,
@@ -24,16 +24,16 @@ fn outcome(end: End) -> Outcome {
 }
 
 #[test]
-fn the_outcome_follows_from_calls_shots_and_marks() {
+fn outcome_follows_from_calls_kills_and_marks() {
     for (kill_calls, shots, victims, expected) in [
         (1, Some(1), 1, Killed),
         (1, None, 1, Killed),
         (1, Some(4), 4, Killed),
-        // Found nobody to shoot: find_lock_task_mm() failed.
+        // No thread with memory was left: find_lock_task_mm() failed.
         (1, Some(1), 0, AlreadyExiting),
         (1, Some(0), 0, AlreadyExiting),
         (1, None, 0, AlreadyExiting),
-        // Marked, not shot: it is dying by itself.
+        // Marked, not killed: it was exiting by itself.
         (1, Some(0), 1, AlreadyExiting),
         (0, Some(0), 1, WillFreeMem),
         (0, None, 1, WillFreeMem),
@@ -49,7 +49,7 @@ fn the_outcome_follows_from_calls_shots_and_marks() {
 }
 
 #[test]
-fn the_outcome_of_an_invocation_that_touched_nobody_follows_from_the_choice() {
+fn outcome_without_marks_follows_from_choice() {
     for (chosen, selected, expected) in [
         (Aborted, true, VictimPending),
         (Aborted, false, VictimPending),
@@ -67,7 +67,7 @@ fn the_outcome_of_an_invocation_that_touched_nobody_follows_from_the_choice() {
 }
 
 #[test]
-fn without_the_end_the_outcome_is_what_the_other_records_say() {
+fn outcome_without_end_follows_from_other_records() {
     let lost = |invocation: Option<Invocation>, victims| {
         let account = Account { invocation, victims, ..Account::default() };
         report(&account).outcome
@@ -75,14 +75,14 @@ fn without_the_end_the_outcome_is_what_the_other_records_say() {
     let marked = || vec![(1, victim(100))];
     assert_eq!(lost(Some(choice(100)), marked()), Killed);
     assert_eq!(lost(None, marked()), Killed);
-    // Nobody was chosen, so it was not shot.
+    // No process was chosen, so it was not killed.
     assert_eq!(lost(Some(invocation()), marked()), WillFreeMem);
     assert_eq!(lost(Some(choice(100)), Vec::new()), Outcome::Unknown);
     assert_eq!(lost(None, Vec::new()), Outcome::Unknown);
 }
 
 #[test]
-fn without_the_hook_on_mark_victim_nobody_is_said_to_have_been_spared() {
+fn outcome_without_mark_victim_hook_is_unknown() {
     let mut host = host();
     host.hooks.clear();
     let nobody = |selected| End { chosen: Nobody, selected, ..end(0, 0) };
@@ -108,30 +108,30 @@ fn check_reason(change: impl FnOnce(&mut Invocation), expected: Option<Reason>) 
 }
 
 #[test]
-fn the_reason_follows_from_order_words_and_weighing() {
+fn reason_follows_from_order_message_and_candidates() {
     let order = |it: &mut Invocation, order| it.control.as_mut().unwrap().order = order;
     let points = |it: &mut Invocation, points| it.control.as_mut().unwrap().chosen_points = points;
     check_reason(|_| {}, Some(Selection));
     check_reason(|it| order(it, -1), Some(Sysrq));
     let words = b"Out of memory (oom_kill_allocating_task)";
     check_reason(|it| it.message = Some(Name(words.to_vec())), Some(AllocatingTask));
-    // Under lockdown the words are hidden: it was not weighed, has no points, and chose itself.
-    let unweighed = |it: &mut Invocation| {
+    // Under lockdown the message is hidden: no candidates, no points, and the trigger chosen.
+    let by_itself = |it: &mut Invocation| {
         it.message = None;
         it.considered = 0;
         points(it, 0);
     };
-    check_reason(unweighed, Some(AllocatingTask));
-    let weighed: [fn(&mut Invocation); 4] = [
+    check_reason(by_itself, Some(AllocatingTask));
+    let by_selection: [fn(&mut Invocation); 4] = [
         |it| it.message = Some(Name(b"Memory cgroup out of memory".to_vec())),
         |it| it.considered = 3,
         |it| it.control.as_mut().unwrap().chosen_points = 12,
         |it| it.chosen = Some(task(7)),
     ];
-    for change in weighed {
+    for change in by_selection {
         check_reason(
             |it| {
-                unweighed(it);
+                by_itself(it);
                 change(it);
             },
             Some(Selection),
@@ -143,7 +143,7 @@ fn the_reason_follows_from_order_words_and_weighing() {
 }
 
 #[test]
-fn the_constraint_is_a_word_and_an_unknown_one_is_absent() {
+fn constraint_that_is_unknown_is_absent() {
     for (value, expected) in [
         (0, Some(Constraint::None)),
         (1, Some(Constraint::Cpuset)),

@@ -30,15 +30,7 @@ pub(super) fn host() -> Host {
 }
 
 pub(super) fn task(tgid: i32) -> Task {
-    Task {
-        tgid,
-        tid: tgid,
-        comm: Name(b"java".to_vec()),
-        uid: 1000,
-        start_boottime_ns: None,
-        oom_score_adj: None,
-        cgroup_id: None,
-    }
+    Task { tgid, tid: tgid, comm: Name(b"java".to_vec()), uid: 1000, ..Task::default() }
 }
 
 /// Triggered by thread 101 of process 100; totalpages 100000.
@@ -54,15 +46,7 @@ pub(super) fn invocation() -> Invocation {
             constraint: 3,
         }),
         is_memcg: Some(true),
-        oom_memcg: None,
-        chosen: None,
-        considered: 0,
-        choice_made: false,
-        nodemask: None,
-        mems_allowed: None,
-        message: None,
-        kernel_stack: None,
-        user_stack: None,
+        ..Invocation::default()
     }
 }
 

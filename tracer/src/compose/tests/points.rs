@@ -41,7 +41,7 @@ fn check_sum(row: &Candidate) {
 }
 
 #[test]
-fn points_are_the_sum_of_the_parts_the_adjustment_and_what_drifted() {
+fn points_are_sum_of_parts_adjustment_and_drift() {
     for (points, adj, adj_pages, drift) in [
         (PARTS, 0, 0, None),
         (PARTS + 40, 0, 0, Some(40)),
@@ -60,7 +60,7 @@ fn points_are_the_sum_of_the_parts_the_adjustment_and_what_drifted() {
 }
 
 #[test]
-fn the_adjustment_is_divided_first_as_the_kernel_does() {
+fn adjustment_divides_before_it_multiplies() {
     for (totalpages, adj, expected) in
         [(999, 1000, 0), (1000, 1, 1), (131_071, -999, -130_869), (0, 1000, 0)]
     {
@@ -75,7 +75,7 @@ fn the_adjustment_is_divided_first_as_the_kernel_does() {
 }
 
 #[test]
-fn a_counter_below_zero_reads_as_zero_as_in_the_kernel() {
+fn negative_counter_reads_as_zero() {
     let mut candidate = candidate(7, 0, 1353);
     candidate.memory = Some(events::Memory { counts: [-100, 1000, 200, -50], ..MEMORY });
     let row = row(candidate);
@@ -85,7 +85,7 @@ fn a_counter_below_zero_reads_as_zero_as_in_the_kernel() {
 }
 
 #[test]
-fn points_the_kernel_did_not_show_are_the_sum_but_for_the_chosen_ones_own() {
+fn points_that_were_not_seen_are_recomputed() {
     let unseen = |tgid| events::Candidate {
         points: None,
         flags: 0,
@@ -108,7 +108,7 @@ fn points_the_kernel_did_not_show_are_the_sum_but_for_the_chosen_ones_own() {
 }
 
 #[test]
-fn who_may_not_be_killed_has_no_points_and_the_reason_the_kernel_had() {
+fn ineligible_candidate_has_reason_and_no_points() {
     for (flags, adj, expected) in [
         (flag::INIT | flag::NO_MM, -1000, WhyNot::Init),
         (flag::OOM_SKIP | flag::VFORK, -1000, WhyNot::OomScoreAdjMin),
@@ -117,7 +117,7 @@ fn who_may_not_be_killed_has_no_points_and_the_reason_the_kernel_had() {
         (flag::VFORK, -999, WhyNot::Vfork),
         (flag::VICTIM, 0, WhyNot::Unknown),
     ] {
-        // Seen by its points, or (5.10) by what oom_badness asks.
+        // Refused by its points, or (5.10) by the inputs of oom_badness.
         for points in [Some(i64::MIN), None] {
             let row = row(events::Candidate {
                 points,
@@ -137,7 +137,7 @@ fn who_may_not_be_killed_has_no_points_and_the_reason_the_kernel_had() {
 }
 
 #[test]
-fn the_best_come_first_and_of_equal_points_the_later_one() {
+fn candidates_with_equal_points_rank_later_one_first() {
     let list = [
         (1, i64::MIN),
         (2, 50),
@@ -162,7 +162,7 @@ fn the_best_come_first_and_of_equal_points_the_later_one() {
 }
 
 #[test]
-fn the_table_says_how_many_were_weighed_and_how_many_are_listed() {
+fn candidates_have_counts_of_evaluated_and_listed() {
     let table = report(&kill()).candidates.unwrap();
     assert_eq!((table.considered, table.recorded), (7, 1));
     let row = &table.list[0];

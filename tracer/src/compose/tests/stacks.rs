@@ -38,7 +38,7 @@ fn check(stack: &[&str], expected: &[&str]) {
 }
 
 #[test]
-fn programs_and_trampolines_leave_no_trace_in_a_kernel_stack() {
+fn kernel_stack_omits_programs_and_trampolines() {
     check(
         &[
             "bpf_prog_0123456789abcdef_oom_kill_process+1200",
@@ -62,10 +62,10 @@ fn programs_and_trampolines_leave_no_trace_in_a_kernel_stack() {
 }
 
 #[test]
-fn frames_that_are_alike_stay_where_nobody_traces() {
+fn kernel_stack_keeps_recursion() {
     let recursion = ["shrink_node+7", "shrink_node+7", "?", "?", "xfs_alloc+1"];
     check(&recursion, &recursion);
-    // Who stands behind a trampoline and is another function was called by it.
+    // A different function behind a trampoline is its caller.
     let stack = ["a+1", "bpf_trampoline_1+2", "b+3", "a+4"];
     check(&stack, &["a+1", "b+3", "a+4"]);
     check(&["?", "bpf_trampoline_1+2", "?"], &["?", "?"]);
@@ -74,7 +74,7 @@ fn frames_that_are_alike_stay_where_nobody_traces() {
 }
 
 #[test]
-fn a_frame_has_as_much_as_is_known() {
+fn frame_without_symbol_has_address() {
     let trigger = trigger(&["xfs_alloc+1", "?"]);
     let frames = trigger.kernel_stack.unwrap();
     assert_eq!(frames[0].ip.as_deref(), Some("0xffffffff81000000"));
@@ -85,7 +85,7 @@ fn a_frame_has_as_much_as_is_known() {
 }
 
 #[test]
-fn a_user_frame_is_a_place_in_a_file_or_an_address() {
+fn user_frame_is_file_offset_or_address() {
     let mut account = kill();
     account.invocation.as_mut().unwrap().user_stack = Some(vec![
         UserFrame::File { build_id: "abcd".to_owned(), file_offset: 4096 },

@@ -1,4 +1,4 @@
-//! Victims and their memory: with or without what sits in the per-CPU batches.
+//! Victims and their memory, with or without the per-CPU batches.
 
 use super::{
     Findings, compose, kill,
@@ -38,7 +38,7 @@ fn pages(victim: &Victim) -> [u64; 4] {
 }
 
 #[test]
-fn batches_count_where_the_kernels_own_points_count_them() {
+fn batches_are_added_if_kernel_points_include_them() {
     let (plain, exact) = ([100, 1000, 200, 50], [101, 1020, 198, 62]);
     for (chosen_drift, other_drift, batches, expected) in [
         // 6.12: its points leave the batches out.
@@ -47,7 +47,7 @@ fn batches_count_where_the_kernels_own_points_count_them() {
         // 7.3: they have them.
         (31, 0, Some(BATCHES), exact),
         (31, 5, Some(BATCHES), exact),
-        // It ran meanwhile, or its batches cancel out: what the others say.
+        // It ran meanwhile, or its batches cancel out: the others decide.
         (30, 0, Some(BATCHES), exact),
         (0, 5, Some([1, 20, -2, -19]), [101, 1020, 198, 31]),
         (0, 0, Some([1, 20, -2, -19]), plain),
@@ -62,7 +62,7 @@ fn batches_count_where_the_kernels_own_points_count_them() {
 }
 
 #[test]
-fn the_parts_of_a_chosen_one_whose_leader_has_exited_are_those_of_its_victim() {
+fn points_of_leaderless_process_come_from_victim() {
     let leaderless = |drift: i64| {
         let mut account = account(drift, 0, Some(BATCHES));
         let rows = &mut account.candidates.as_mut().unwrap().list;
@@ -75,7 +75,7 @@ fn the_parts_of_a_chosen_one_whose_leader_has_exited_are_those_of_its_victim() {
 }
 
 #[test]
-fn a_sum_below_zero_is_zero() {
+fn negative_sum_is_zero() {
     let mut account = account(31, 0, Some(BATCHES));
     let memory = account.victims[0].1.memory.as_mut().unwrap();
     memory.counts = [-5, 0, 1, -12];
@@ -83,7 +83,7 @@ fn a_sum_below_zero_is_zero() {
 }
 
 #[test]
-fn without_candidates_the_counts_are_plain() {
+fn victim_without_candidates_has_plain_counts() {
     let mut account = account(31, 31, Some(BATCHES));
     account.candidates = None;
     let victim = victim_of(&account);
@@ -92,7 +92,7 @@ fn without_candidates_the_counts_are_plain() {
 }
 
 #[test]
-fn a_victim_has_its_row_its_time_and_its_place() {
+fn victim_has_points_time_and_cgroup() {
     let mut account = account(0, 0, None);
     let other = events::Victim {
         task: Task {
@@ -137,7 +137,7 @@ fn died(after: ReapAndExit, is_overdue: bool) -> Victim {
 }
 
 #[test]
-fn what_became_of_a_victim_is_told_in_time_since_it_was_marked_and_in_bytes() {
+fn exit_of_victim_is_relative_to_its_mark() {
     let victim = died(
         ReapAndExit {
             reaper_woken_ns: Some(2_012_000_000),
@@ -163,13 +163,13 @@ fn what_became_of_a_victim_is_told_in_time_since_it_was_marked_and_in_bytes() {
 }
 
 #[test]
-fn stuck_is_who_is_not_gone_at_the_deadline() {
+fn victim_that_stays_until_deadline_is_stuck() {
     let gone = ReapAndExit { exited_ns: Some(1), freed_ns: Some(2), ..ReapAndExit::default() };
     let exited = ReapAndExit { exited_ns: Some(1), ..ReapAndExit::default() };
     assert!(!died(gone, true).stuck);
     assert!(died(exited.clone(), true).stuck);
     assert!(!died(exited.clone(), false).stuck);
-    // Its memory is on the way: no word about the end of that is no proof that it stays.
+    // Its memory is being freed; that the end of it was not seen does not prove that it stays.
     let returning = ReapAndExit { freeing_ns: Some(2), ..exited };
     assert!(!died(returning.clone(), true).stuck);
     let mut account = kill();
@@ -187,7 +187,7 @@ fn stuck_is_who_is_not_gone_at_the_deadline() {
 }
 
 #[test]
-fn who_shares_a_victims_memory_is_told_with_whom_and_without_memory_of_its_own() {
+fn mm_sharer_has_no_memory_of_its_own() {
     let mut account = kill();
     account.victims[0].1.mm = Some(1);
     let sharer = events::Victim {

@@ -1,17 +1,17 @@
-//! Why that one: asked for, forced, or weighed down by oom_score_adj.
+//! Reasons for the choice: sysrq, a sysctl, oom_score_adj, memory.oom.group.
 
-use super::{Finding, domain::place, facts::Facts};
+use super::{Finding, domain::cgroup_name, input::VerdictInput};
 use crate::{
     compose::names,
     model::report::{Candidate, Reason},
 };
 
-/// Somebody asked for it.
-pub(super) fn sysrq(facts: &Facts<'_>) -> Option<Finding> {
-    if facts.report.reason != Some(Reason::Sysrq) {
+/// A user triggered the OOM killer by sysrq.
+pub(super) fn sysrq(input: &VerdictInput<'_>) -> Option<Finding> {
+    if input.report.reason != Some(Reason::Sysrq) {
         return None;
     }
-    let who = facts.victim().filter(|_| facts.killed());
+    let who = input.victim().filter(|_| input.killed());
     let died = who.map_or_else(|| "nobody died".to_owned(), |who| format!("{who} died"));
     let sentence =
         format!("{died} because somebody pressed sysrq-f (or wrote f to /proc/sysrq-trigger)");
@@ -19,40 +19,40 @@ pub(super) fn sysrq(facts: &Facts<'_>) -> Option<Finding> {
     Some(Finding::new(sentence).evidence([note]))
 }
 
-/// vm.oom_kill_allocating_task.
-pub(super) fn allocating_task(facts: &Facts<'_>) -> Option<Finding> {
-    if !facts.is_shortage() || facts.report.reason != Some(Reason::AllocatingTask) {
+/// The sysctl vm.oom_kill_allocating_task is set: the trigger itself was chosen.
+pub(super) fn allocating_task(input: &VerdictInput<'_>) -> Option<Finding> {
+    if !input.is_shortage() || input.report.reason != Some(Reason::AllocatingTask) {
         return None;
     }
     let sentence = format!(
         "{} died because it asked for memory, not because it had most: \
          vm.oom_kill_allocating_task is set",
-        facts.victim().unwrap_or_else(|| facts.trigger())
+        input.victim().unwrap_or_else(|| input.trigger())
     );
     let advice = "sysctl vm.oom_kill_allocating_task=0 has the kernel weigh all tasks".to_owned();
     Some(Finding::new(sentence).advice([advice]))
 }
 
-/// Without the weights of oom_score_adj another one would have died.
-pub(super) fn oom_score_adj(facts: &Facts<'_>) -> Option<Finding> {
-    if !facts.is_shortage() || facts.report.reason == Some(Reason::AllocatingTask) {
+/// Without oom_score_adj another process would have been chosen.
+pub(super) fn oom_score_adj(input: &VerdictInput<'_>) -> Option<Finding> {
+    if !input.is_shortage() || input.report.reason == Some(Reason::AllocatingTask) {
         return None;
     }
-    let chosen = facts.chosen()?;
-    let others = facts.eligible().filter(|task| task.pid != chosen.pid);
+    let chosen = input.chosen()?;
+    let others = input.eligible().filter(|task| task.pid != chosen.pid);
     let other = others.max_by_key(|task| own_points(task))?;
     let margin = own_points(other)?.checked_sub(own_points(chosen)?).filter(|it| *it > 0)?;
     let name = names::candidate(chosen);
-    let or_another = if facts.all_are_listed() { "" } else { " (or one that is not listed)" };
+    let or_another = if input.all_are_listed() { "" } else { " (or one that is not listed)" };
     let sentence = format!(
         "{name} was chosen only because of oom_score_adj: without it {}{or_another} would have \
          died, by {}",
         names::candidate(other),
-        facts.points(margin)
+        input.points(margin)
     );
     let sums = [chosen, other].map(sum);
     let finding = Finding::new(sentence).evidence(sums.into_iter().flatten());
-    Some(finding.advice(change(facts, chosen, other)))
+    Some(finding.advice(change(input, chosen, other)))
 }
 
 /// Points without the weight of oom_score_adj.
@@ -71,15 +71,15 @@ fn sum(task: &Candidate) -> Option<String> {
     ))
 }
 
-/// The smallest change of one oom_score_adj that would have had the other one chosen.
-fn change(facts: &Facts<'_>, chosen: &Candidate, other: &Candidate) -> Vec<String> {
-    let Some(weight) = facts.weight() else {
+/// The smallest changes of one oom_score_adj with which another process would have been chosen.
+fn change(input: &VerdictInput<'_>, chosen: &Candidate, other: &Candidate) -> Vec<String> {
+    let Some(weight) = input.weight() else {
         return Vec::new();
     };
     let lower = || {
-        // The best of those that are not chosen, as they stand.
-        let best = facts.eligible().filter(|task| task.pid != chosen.pid);
-        let best = best.max_by_key(|task| task.points)?;
+        // The best of the others with the oom_score_adj that they have.
+        let others = input.eligible().filter(|task| task.pid != chosen.pid);
+        let best = others.max_by_key(|task| task.points)?;
         let (own, points) = (own_points(chosen)?, best.points?);
         let below = below(points.checked_sub(own)?, weight);
         let adj = chosen.oom_score_adj.filter(|adj| i64::from(*adj) >= below)?;
@@ -119,19 +119,19 @@ pub(super) fn above(points: i64, weight: i64) -> i64 {
     points.div_euclid(weight)
 }
 
-/// memory.oom.group: all die together.
-pub(super) fn oom_group(facts: &Facts<'_>) -> Option<Finding> {
-    let memcg = facts.report.oom_memcg.as_ref().filter(|memcg| memcg.oom_group == Some(true))?;
-    let own = facts.report.victims.iter().filter(|victim| victim.shares_mm_with.is_none());
-    let count = own.count();
-    if !facts.is_shortage() || count < 2 {
+/// memory.oom.group: all processes of a cgroup die together.
+pub(super) fn oom_group(input: &VerdictInput<'_>) -> Option<Finding> {
+    let memcg = input.report.oom_memcg.as_ref().filter(|memcg| memcg.oom_group == Some(true))?;
+    let victims = input.report.victims.iter();
+    let count = victims.filter(|victim| victim.shares_mm_with.is_none()).count();
+    if !input.is_shortage() || count < 2 {
         return None;
     }
-    let name = place(&memcg.cgroup)?;
+    let name = cgroup_name(&memcg.cgroup)?;
     let sentence = format!(
         "memory.oom.group of {name} took {} more with {}",
         count - 1,
-        facts.victim().unwrap_or_else(|| "the chosen one".to_owned())
+        input.victim().unwrap_or_else(|| "the chosen one".to_owned())
     );
     let advice = format!("memory.oom.group 0 in {name} would have killed the chosen one alone");
     Some(Finding::new(sentence).advice([advice]))

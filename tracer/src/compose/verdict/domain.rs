@@ -1,25 +1,22 @@
-//! The domain that ran out: a memcg or the host, its size, and what its memory was.
+//! The domain that ran out of memory: a memcg or the host, its size, and its kinds of memory.
 
-use super::kinds::Kinds;
 use crate::{
-    compose::names,
+    compose::{memory_kinds::MemoryKinds, names},
     fmt::{layout::elide, units},
     model::report::{Cgroup, Constraint, OomReport},
 };
 
-/// What ran out of memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Domain {
-    /// As the subject of a sentence; absent where not even that is known.
+    /// As the subject of a sentence.
     pub(super) name: Option<String>,
-    /// What it may use: memory.max, or RAM.
+    /// memory.max, or the RAM of the host.
     pub(super) size_bytes: Option<u64>,
-    /// What it used of that. Of the host only what the figures say, which are later.
+    /// How much of that it used. The figures of the host are of a later time.
     pub(super) used_bytes: Option<u64>,
     /// Memory and swap together.
     pub(super) with_swap_bytes: Option<u64>,
-    /// What the memory was.
-    pub(super) kinds: Kinds,
+    pub(super) kinds: MemoryKinds,
     pub(super) is_memcg: bool,
 }
 
@@ -41,11 +38,11 @@ impl Domain {
             memcg.swap_usage_bytes.or(v1)
         });
         Self {
-            name: memcg.and_then(|memcg| place(&memcg.cgroup)),
+            name: memcg.and_then(|memcg| cgroup_name(&memcg.cgroup)),
             size_bytes: memcg.and_then(|memcg| memcg.max_bytes),
             used_bytes: usage,
             with_swap_bytes: usage.map(|usage| usage.saturating_add(swapped.unwrap_or_default())),
-            kinds: Kinds::of_memcg(report),
+            kinds: MemoryKinds::of_memcg(report),
             is_memcg: true,
         }
     }
@@ -64,13 +61,13 @@ impl Domain {
                 .zip(system.and_then(|system| system.free_bytes))
                 .map(|(total, free)| total.saturating_sub(free)),
             with_swap_bytes: pages.or(size),
-            kinds: Kinds::of_host(report),
+            kinds: MemoryKinds::of_host(report),
             is_memcg: false,
         }
     }
 
-    /// "/pod used 64 MiB of 64 MiB", as much of it as is known. Not of the host, whose figures are
-    /// of a later time.
+    /// "/pod used 64 MiB of 64 MiB", or as much of it as is known. `None` for the host: its figures
+    /// are of a later time.
     pub(super) fn filling(&self) -> Option<String> {
         let name = self.name.as_deref().filter(|_| self.is_memcg)?;
         let size = self.size_bytes.map(units::bytes);
@@ -82,21 +79,42 @@ impl Domain {
         }
     }
 
-    /// What a share is a share of: what a memcg used, what the host has.
+    /// The whole that shares refer to: the usage of a memcg, the size of the host.
     pub(super) fn whole(&self) -> Option<u64> {
         let whole =
             if self.is_memcg { self.used_bytes.or(self.size_bytes) } else { self.size_bytes };
         whole.filter(|whole| *whole > 0)
     }
 
-    /// Whether a kind is most of the domain's memory.
+    /// "its memory was anon 63.9 MiB (99 %), ...": kinds of at least a hundredth, the largest
+    /// first.
+    pub(super) fn memory_shares(&self) -> Option<String> {
+        let (kinds, whole) = (&self.kinds, self.whole()?);
+        let named = [
+            ("anon", kinds.anon),
+            ("tmpfs and shared memory", kinds.shmem),
+            ("page cache", kinds.cache),
+            ("kernel", kinds.kernel),
+        ];
+        let mut known: Vec<(&str, u64)> =
+            named.into_iter().filter_map(|(name, size)| Some((name, size?))).collect();
+        known.retain(|(_, size)| *size > 0 && *size >= whole / 100);
+        known.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
+        let share = |(name, size): &(&str, u64)| {
+            format!("{name} {} ({})", units::bytes(*size), percent(*size, whole))
+        };
+        let shares: Vec<String> = known.iter().map(share).collect();
+        (!shares.is_empty()).then(|| format!("its memory was {}", shares.join(", ")))
+    }
+
+    /// Whether this is at least half of the domain's memory.
     pub(super) fn is_mostly(&self, bytes: u64) -> bool {
         self.whole().is_some_and(|whole| bytes >= whole.div_ceil(2))
     }
 }
 
-/// A cgroup's path in a sentence: long ones lose their middle, the report has them whole.
-pub(super) fn place(cgroup: &Cgroup) -> Option<String> {
+/// A cgroup's path in a sentence. A long one loses its middle; the report has all of it.
+pub(super) fn cgroup_name(cgroup: &Cgroup) -> Option<String> {
     const COLUMNS: usize = 60;
     names::cgroup(cgroup).map(|path| elide(&path, COLUMNS))
 }

@@ -1,27 +1,26 @@
-//! What to conclude: from a report to one sentence, the facts it rests on and the smallest change
-//! that would have avoided this kill. Pure.
+//! The verdict on a report: one sentence, its evidence, and the smallest change that would have
+//! avoided this kill. Pure.
 //!
-//! Fixed rules in a fixed order (`RULES`; docs/verdicts.md has them in words). Every rule that
-//! holds says its part; the first one is the cause. A report that fits no rule is told so, and
-//! whatever the report does not know is not concluded from.
+//! Fixed rules are checked in a fixed order (`RULES`; docs/verdicts.md describes them). Every rule
+//! that holds adds a finding; the first one is the cause. If no rule holds, the verdict says so.
+//! Nothing is concluded from what the report does not know.
 
-mod bloodless;
+mod allocation_site;
 mod choice;
 mod domain;
-mod facts;
 mod growth;
 mod host;
-mod kinds;
+mod input;
 mod limit;
-mod lows;
 mod memory;
-mod place;
+mod no_victim;
+mod troughs;
 mod unknown;
 
-use self::facts::Facts;
+use self::input::VerdictInput;
 use crate::model::report::{OomReport, Verdict};
 
-/// What one rule has to say.
+/// The contribution of one rule that holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Finding {
     /// One sentence, without a period.
@@ -48,55 +47,54 @@ impl Finding {
     }
 }
 
-/// A rule: what it says, if it holds.
-type Rule = fn(&Facts<'_>) -> Option<Finding>;
+/// A rule: its finding, if it holds.
+type Rule = fn(&VerdictInput<'_>) -> Option<Finding>;
 
 /// All rules. The first that holds is the cause.
 const RULES: [(&str, Rule); 27] = [
-    // Nobody was shot.
-    ("disabled", bloodless::disabled),
-    ("reclaimed", bloodless::reclaimed),
-    ("victim_pending", bloodless::victim_pending),
-    ("already_exiting", bloodless::already_exiting),
-    ("will_free_mem", bloodless::will_free_mem),
-    ("no_killable_task", bloodless::no_killable_task),
-    // Somebody asked for it.
+    // No process was killed.
+    ("disabled", no_victim::disabled),
+    ("reclaimed", no_victim::reclaimed),
+    ("victim_pending", no_victim::victim_pending),
+    ("already_exiting", no_victim::already_exiting),
+    ("will_free_mem", no_victim::will_free_mem),
+    ("no_killable_task", no_victim::no_killable_task),
+    // A user caused the kill.
     ("sysrq", choice::sysrq),
     ("limit_lowered", limit::lowered),
-    // Memory is there, but not for this request.
+    // Memory was free, but not for this allocation.
     ("fragmentation", host::fragmentation),
     ("node_full", host::node_full),
-    // Memory that no kill gives back.
+    // Memory that no kill frees.
     ("hugetlb", host::hugetlb),
     ("kernel_memory", memory::kernel),
     ("shared_memory", memory::shared),
     ("page_cache", memory::page_cache),
     ("protected_memory", memory::protected),
-    // Whose limit, and why that one.
+    // The owner of the limit, and the reason for the choice.
     ("parent_limit", limit::parent),
     ("allocating_task", choice::allocating_task),
     ("oom_score_adj", choice::oom_score_adj),
-    // What grew.
+    // The processes that grew.
     ("burst", growth::burst),
     ("steady_growth", growth::steady),
     ("peaks", growth::peaks),
     ("one_process", growth::one_process),
     ("many_processes", growth::many_processes),
     ("host_short", host::short),
-    // What made it worse.
+    // Aggravating circumstances.
     ("oom_group", choice::oom_group),
     ("swap_full", memory::swap_full),
-    ("stuck_victim", bloodless::stuck),
+    ("stuck_victim", no_victim::stuck),
 ];
 
 /// The cause of a report that fits no rule.
 const UNKNOWN: &str = "unknown";
 
-/// Concludes from a report.
 pub(crate) fn verdict(report: &OomReport) -> Verdict {
-    let facts = Facts::new(report);
-    let mut findings = RULES.iter().filter_map(|(name, rule)| Some((*name, rule(&facts)?)));
-    let (cause, first) = findings.next().unwrap_or_else(|| (UNKNOWN, unknown::unknown(&facts)));
+    let input = VerdictInput::new(report);
+    let mut findings = RULES.iter().filter_map(|(name, rule)| Some((*name, rule(&input)?)));
+    let (cause, first) = findings.next().unwrap_or_else(|| (UNKNOWN, unknown::unknown(&input)));
     let mut verdict = Verdict {
         headline: first.sentence,
         cause: cause.to_owned(),
@@ -110,14 +108,14 @@ pub(crate) fn verdict(report: &OomReport) -> Verdict {
         verdict.evidence.extend(finding.evidence);
         verdict.advice.extend(finding.advice);
     }
-    verdict.evidence.extend(facts.request());
-    without_twins(&mut verdict.evidence);
-    without_twins(&mut verdict.advice);
+    verdict.evidence.extend(input.request());
+    remove_duplicates(&mut verdict.evidence);
+    remove_duplicates(&mut verdict.advice);
     verdict
 }
 
-/// Two rules may rest on the same fact.
-fn without_twins(lines: &mut Vec<String>) {
+/// Two rules may add the same sentence.
+fn remove_duplicates(lines: &mut Vec<String>) {
     let mut seen = std::collections::HashSet::new();
     lines.retain(|line| seen.insert(line.clone()));
 }

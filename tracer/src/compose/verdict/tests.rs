@@ -1,4 +1,4 @@
-//! One small report per rule; what must not be concluded; the rules and their page.
+//! One small report per rule, conclusions that must not be drawn, and the page of the rules.
 
 mod reports;
 
@@ -13,7 +13,7 @@ use crate::{
     output::fixtures,
 };
 
-fn told(case: &Case) -> String {
+fn text_of(case: &Case) -> String {
     let verdict = verdict(&case.report);
     let mut text = format!("## {}: {}\n{}\n", case.name, verdict.cause, verdict.headline);
     for (mark, lines) in [("also", verdict.also), ("-", verdict.evidence), ("=>", verdict.advice)] {
@@ -26,20 +26,20 @@ fn told(case: &Case) -> String {
 }
 
 #[test]
-fn each_small_report_gets_its_cause() {
+fn small_report_of_each_rule_gets_its_cause() {
     for case in cases() {
-        assert_eq!(verdict(&case.report).cause, case.cause, "{}", told(&case));
+        assert_eq!(verdict(&case.report).cause, case.cause, "{}", text_of(&case));
     }
 }
 
 #[test]
 fn verdicts_are_as_reviewed() {
-    let all: Vec<String> = cases().iter().map(told).collect();
+    let all: Vec<String> = cases().iter().map(text_of).collect();
     insta::assert_snapshot!(all.join("\n"));
 }
 
 #[test]
-fn each_rule_has_a_report_in_which_it_holds() {
+fn each_rule_holds_in_some_report() {
     let held: BTreeSet<String> = cases()
         .iter()
         .map(|case| verdict(&case.report))
@@ -52,7 +52,7 @@ fn each_rule_has_a_report_in_which_it_holds() {
 }
 
 #[test]
-fn the_page_has_the_rules_of_the_code_in_their_order() {
+fn page_lists_rules_in_order_of_code() {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/verdicts.md");
     let page = std::fs::read_to_string(page).unwrap();
     let row = |line: &str| line.strip_prefix("| `")?.split('`').next().map(str::to_owned);
@@ -62,7 +62,7 @@ fn the_page_has_the_rules_of_the_code_in_their_order() {
 }
 
 #[test]
-fn every_report_gets_one_clean_sentence() {
+fn every_report_gets_clean_sentences() {
     for (name, record) in fixtures::all() {
         let Record::Oom(report) = record else { continue };
         let verdict = verdict(&report);
@@ -75,7 +75,7 @@ fn every_report_gets_one_clean_sentence() {
 }
 
 #[test]
-fn figures_read_after_memory_came_back_prove_nothing() {
+fn figures_read_after_memory_was_freed_prove_nothing() {
     let case = cases().into_iter().find(|case| case.cause == "fragmentation").unwrap();
     let mut late = case.report.clone();
     let system = late.system.take().unwrap();
@@ -88,7 +88,7 @@ fn figures_read_after_memory_came_back_prove_nothing() {
 }
 
 #[test]
-fn who_may_not_be_killed_is_not_named_as_the_one_that_would_have_died() {
+fn ineligible_candidate_is_not_named_as_alternative() {
     let case = cases().into_iter().find(|case| case.cause == "oom_score_adj").unwrap();
     let mut report = case.report;
     for task in report.candidates.iter_mut().flat_map(|all| &mut all.list) {
@@ -105,7 +105,10 @@ proptest! {
 
     /// The advised oom_score_adj is the first that changes the order.
     #[test]
-    fn advised_weights_turn_the_choice(points in -2_000_000_000_i64..2_000_000_000, weight in 1_i64..5_000_000) {
+    fn advised_oom_score_adj_changes_the_choice(
+        points in -2_000_000_000_i64..2_000_000_000,
+        weight in 1_i64..5_000_000,
+    ) {
         let below = choice::below(points, weight);
         prop_assert!((below - 1) * weight < points && below * weight >= points);
         let above = choice::above(points, weight);

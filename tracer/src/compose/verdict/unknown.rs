@@ -1,20 +1,19 @@
-//! No rule fits: say so, and what is known all the same.
+//! The finding for a report that fits no rule.
 
-use super::{Finding, facts::Facts, limit};
+use super::{Finding, input::VerdictInput, limit};
 use crate::model::report::{Outcome, Tier};
 
-/// What is said of a report that fits no rule.
-pub(super) fn unknown(facts: &Facts<'_>) -> Finding {
-    let report = facts.report;
+pub(super) fn unknown(input: &VerdictInput<'_>) -> Finding {
+    let report = input.report;
     if report.outcome == Outcome::Unknown {
         let sentence = "how this invocation ended was not seen, so nothing follows".to_owned();
-        return Finding::new(sentence).evidence(facts.domain.filling());
+        return Finding::new(sentence).evidence(input.domain.filling());
     }
-    let what = match facts.victim() {
+    let what = match input.victim() {
         Some(victim) => format!("{victim} was killed"),
         None => "somebody was killed".to_owned(),
     };
-    let why = match (facts.domain.name.as_deref(), facts.domain.whole()) {
+    let why = match (input.domain.name.as_deref(), input.domain.whole()) {
         (None, _) => "what ran out of memory is not known".to_owned(),
         (Some(name), None) => format!("what filled {name} is not known"),
         (Some(name), Some(_)) => format!("nothing stands out in {name}, so no rule fits"),
@@ -25,8 +24,8 @@ pub(super) fn unknown(facts: &Facts<'_>) -> Finding {
         Tier::Kmsg => Some("only the kernel's log was read"),
     };
     Finding::new(format!("{what}; {why}"))
-        .evidence(facts.domain.filling())
-        .evidence(limit::kinds(facts))
+        .evidence(input.domain.filling())
+        .evidence(limit::kinds(input))
         .evidence(seen.map(str::to_owned))
-        .advice(limit::raise(facts))
+        .advice(limit::raise(input))
 }

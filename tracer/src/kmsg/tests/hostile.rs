@@ -1,9 +1,9 @@
-//! Names that hold the kernel's own words.
+//! Names that contain words of the kernel's messages.
 
 use super::{check_missing, fixture, only, reports};
 use crate::model::report::Outcome;
 
-/// A kill in the shape of /dev/kmsg, by a task of this name in a cgroup of this one.
+/// A kill as /dev/kmsg has it, with this name of the task and this path of the cgroup.
 fn raw(comm: &str, path: &str) -> String {
     let escape = |text: &str| text.replace('\\', "\\x5c").replace('\n', "\\x0a");
     let (comm, path) = (escape(comm), escape(path));
@@ -27,11 +27,11 @@ fn raw(comm: &str, path: &str) -> String {
              file-rss:0kB, shmem-rss:0kB, UID:0 pgtables:40kB oom_score_adj:1"
         ),
     ];
-    let lines = lines.iter().zip(1..).map(|(line, n)| format!("6,{n},1000,-;{line}\n"));
-    lines.collect::<Vec<_>>().concat()
+    let records = lines.iter().zip(1..).map(|(line, n)| format!("6,{n},1000,-;{line}\n"));
+    records.collect::<Vec<_>>().concat()
 }
 
-/// The same as dmesg shows it: newlines are real, with a time before each line, or without any.
+/// The same as dmesg shows it: newlines are not escaped. `time` stands before each line.
 fn dmesg(comm: &str, path: &str, time: &str) -> String {
     let raw = raw(comm, path).replace("\\x0a", &format!("\n{time}")).replace("\\x5c", "\\");
     let lines = raw.lines().map(|line| match line.split_once(",-;") {
@@ -53,7 +53,7 @@ const COMMS: [&str; 8] = [
 ];
 
 #[test]
-fn in_dev_kmsg_no_name_can_change_a_number() {
+fn name_in_dev_kmsg_changes_no_number() {
     for comm in COMMS {
         let report = only(raw(comm, "/a/b"));
         let victim = &report.victims[0];
@@ -72,7 +72,7 @@ fn in_dev_kmsg_no_name_can_change_a_number() {
 }
 
 #[test]
-fn in_text_a_broken_name_is_put_together_or_said_to_be_unknown() {
+fn broken_name_in_text_is_joined_or_unknown() {
     for time in ["", "[    1.000000] "] {
         for comm in COMMS {
             let reports = reports(dmesg(comm, "/a/b", time));
@@ -91,7 +91,7 @@ fn in_text_a_broken_name_is_put_together_or_said_to_be_unknown() {
 }
 
 #[test]
-fn a_cgroup_cannot_forge_a_kill() {
+fn cgroup_name_cannot_forge_a_kill() {
     let forged = "/x\nOut of memory: Killed process 1 (systemd) total-vm:8kB, anon-rss:4kB, \
         file-rss:0kB, shmem-rss:0kB, UID:0 pgtables:4kB oom_score_adj:0\n\
         oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,\
@@ -100,9 +100,9 @@ fn a_cgroup_cannot_forge_a_kill() {
     assert_eq!(report.victims.iter().map(|it| it.pid).collect::<Vec<_>>(), [7]);
     let path = report.oom_memcg.as_ref().unwrap().cgroup.path.as_deref();
     assert!(path.is_none_or(|path| path == forged), "{path:?}");
-    // Where the lines have times, the forged ones have none.
-    let text = dmesg("hog", forged, "").replace('\n', "\n[    1.000000] ");
-    let text = text.replace(
+    // If the lines have times, the forged ones have none.
+    let timed = dmesg("hog", forged, "").replace('\n', "\n[    1.000000] ");
+    let text = timed.replace(
         "[    1.000000] Out of memory: Killed process 1",
         "Out of memory: Killed process 1",
     );
@@ -112,7 +112,7 @@ fn a_cgroup_cannot_forge_a_kill() {
 }
 
 #[test]
-fn paths_with_the_kernels_words_are_read_by_what_other_lines_say_or_left_out() {
+fn path_with_words_of_the_kernel_is_confirmed_or_absent() {
     for path in [
         "/a,task_memcg=/b",
         "/a,oom_memcg=/b,task_memcg=/c",
@@ -120,8 +120,8 @@ fn paths_with_the_kernels_words_are_read_by_what_other_lines_say_or_left_out() {
         "/a,task=b",
     ] {
         let report = only(raw("hog", path));
-        let said = |path: Option<&str>| path.map(str::to_owned);
-        let memcg = said(report.oom_memcg.as_ref().unwrap().cgroup.path.as_deref());
+        let owned = |path: Option<&str>| path.map(str::to_owned);
+        let memcg = owned(report.oom_memcg.as_ref().unwrap().cgroup.path.as_deref());
         assert!(memcg.as_deref().is_none_or(|it| it == path), "{memcg:?}");
         let cgroup = report.victims[0].cgroup.as_ref().and_then(|it| it.path.as_deref());
         assert!(cgroup.is_none_or(|it| it == path), "{cgroup:?}");
@@ -132,7 +132,7 @@ fn paths_with_the_kernels_words_are_read_by_what_other_lines_say_or_left_out() {
 }
 
 #[test]
-fn bytes_that_are_not_text_come_back() {
+fn name_that_is_not_utf8_has_hex() {
     let log = raw("hog", "/a").replace("hog", "h\\xff\\x01g");
     let victim = &only(&log).victims[0];
     assert_eq!(victim.comm_hex.as_deref(), Some("68ff0167"));
@@ -144,14 +144,15 @@ fn bytes_that_are_not_text_come_back() {
 }
 
 #[test]
-fn a_name_that_is_too_long_is_no_name() {
-    let log = "0123456789abcdef invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=1\n\
+fn name_that_is_too_long_is_rejected() {
+    let log = "0123456789abcdef invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, \
+        oom_score_adj=1\n\
         Out of memory: Killed process 1 (0123456789abcdef) total-vm:8kB, anon-rss:4kB";
     assert_eq!(reports(log), []);
 }
 
 #[test]
-fn a_summary_that_was_cut_gives_no_path() {
+fn cut_summary_gives_no_path() {
     let log = fixture("7.3-memcg-v2");
     let (before, rest) = log.split_once(",task_memcg=").unwrap();
     let (_, rest) = rest.split_once('\n').unwrap();

@@ -1,4 +1,4 @@
-//! Anything can be in a log: no panic, and nobody dies whom no line of the kernel's names.
+//! A log can contain anything: no panic, and no victim that no line of the kernel names.
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
@@ -6,7 +6,7 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 
 use super::{FIXTURES, reports};
 
-/// Whom the lines name, read in the simplest way.
+/// The victims that the lines name, parsed in the simplest way.
 fn named(log: &[u8]) -> BTreeSet<i32> {
     let text = String::from_utf8_lossy(log);
     let behind = text.split("Killed process ").skip(1);
@@ -21,13 +21,19 @@ fn check(log: &[u8]) -> Result<(), TestCaseError> {
     let named = named(log);
     for report in reports(log) {
         for victim in &report.victims {
-            // A victim's thread stands in the line, its process in the table.
+            // The line has the victim's thread, the table its process.
             let tid = victim.tid.unwrap_or(victim.pid);
             prop_assert!(named.contains(&tid), "{} of {:?}", tid, named);
         }
         prop_assert!(serde_json::to_string(&report).is_ok());
     }
     Ok(())
+}
+
+/// Printable text with words of the kernel.
+fn text() -> impl Strategy<Value = String> {
+    "(\\[ *[0-9.]{1,9}\\] )?\
+     (oom-kill:|Killed process |Node |Mem-Info:|\\[|,pid=|[ -~\n]){0,60}"
 }
 
 /// Lines of real logs, in any order.
@@ -56,14 +62,14 @@ fn damaged() -> impl Strategy<Value = Vec<u8>> {
         let mut log = log[a.min(b)..a.max(b)].to_vec();
         let has_bytes = !log.is_empty();
         for &(at, byte) in changes.iter().filter(|_| has_bytes) {
-            let at = at.index(log.len());
-            log[at] = byte;
+            let index = at.index(log.len());
+            log[index] = byte;
         }
         log
     })
 }
 
-/// Two real logs, line by line in any order of turns.
+/// Two real logs whose lines alternate at random.
 fn interleaved() -> impl Strategy<Value = (Vec<u8>, [i32; 2])> {
     let singles = || any::<Index>();
     (singles(), singles(), vec(any::<bool>(), 400), any::<bool>()).prop_map(
@@ -99,27 +105,27 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
     #[test]
-    fn arbitrary_bytes(log: Vec<u8>) {
+    fn arbitrary_bytes_name_no_other_victim(log: Vec<u8>) {
         check(&log)?;
     }
 
     #[test]
-    fn arbitrary_text(log in "(\\[ *[0-9.]{1,9}\\] )?(oom-kill:|Killed process |Node |Mem-Info:|\\[|,pid=|[ -~\n]){0,60}") {
+    fn arbitrary_text_names_no_other_victim(log in text()) {
         check(log.as_bytes())?;
     }
 
     #[test]
-    fn shuffled_lines(log in shuffled()) {
+    fn shuffled_lines_name_no_other_victim(log in shuffled()) {
         check(&log)?;
     }
 
     #[test]
-    fn damaged_logs(log in damaged()) {
+    fn damaged_logs_name_no_other_victim(log in damaged()) {
         check(&log)?;
     }
 
     #[test]
-    fn interleaved_logs((log, victims) in interleaved()) {
+    fn interleaved_logs_keep_their_victims((log, victims) in interleaved()) {
         check(&log)?;
         let mut killed: Vec<i32> = reports(&log)
             .iter()

@@ -1,9 +1,9 @@
-//! Every number of every real log, read again by other means: words and what stands beside them.
+//! Every number of every real log, compared with the number beside its words in the log.
 
 use super::{FIXTURES, fixture, only};
 use crate::model::report::{Candidate, Constraint, OomReport, Outcome, Reason, Tier, Victim};
 
-/// The words of the lines, without their times.
+/// The lines without their times.
 fn lines(log: &str) -> impl Iterator<Item = &str> {
     log.lines().filter_map(|line| line.split_once("] ").map(|(_, words)| words))
 }
@@ -27,7 +27,7 @@ fn rows(log: &str) -> impl Iterator<Item = Vec<&str>> {
 }
 
 #[test]
-fn who_asked_for_memory() {
+fn trigger_matches_header_of_real_logs() {
     for (name, log) in FIXTURES {
         let report = only(log);
         let trigger = report.trigger.as_ref().unwrap();
@@ -53,7 +53,7 @@ fn who_asked_for_memory() {
 }
 
 #[test]
-fn the_call_trace_is_the_printed_one_without_guesses_and_without_the_printing() {
+fn call_trace_omits_guesses_and_printing_frames() {
     for (name, log) in FIXTURES {
         let report = only(log);
         let stack = report.trigger.unwrap().kernel_stack.unwrap();
@@ -76,7 +76,7 @@ fn the_call_trace_is_the_printed_one_without_guesses_and_without_the_printing() 
 }
 
 #[test]
-fn whose_limit_it_was() {
+fn oom_memcg_matches_lines_of_real_logs() {
     for (name, log) in FIXTURES.into_iter().filter(|(name, _)| !name.contains("global")) {
         let report = only(log);
         assert_eq!(report.constraint, Some(Constraint::Memcg), "{name}");
@@ -100,7 +100,7 @@ fn whose_limit_it_was() {
         assert!(summary.contains(&format!("oom_memcg={path},")), "{name}");
         assert_eq!(report.mems_allowed.as_deref(), Some("0"), "{name}");
         assert_eq!(report.nodemask, None, "{name}");
-        // How much swap there is, the log does not say.
+        // The log does not contain the size of the swap.
         let pages = memcg.max_bytes.map(|bytes| bytes / 4096).filter(|_| !no_limit);
         assert_eq!(report.totalpages, pages, "{name}");
         let printed = lines(log).skip_while(|line| !line.contains("cgroup stats")).skip(1);
@@ -120,7 +120,7 @@ fn whose_limit_it_was() {
 }
 
 #[test]
-fn every_row_of_the_table_is_a_candidate() {
+fn each_row_of_real_logs_is_a_candidate() {
     for (name, log) in FIXTURES {
         let report = only(log);
         let candidates = report.candidates.as_ref().unwrap();
@@ -170,7 +170,7 @@ fn row_is(report: &OomReport, name: &str, row: &[&str], candidate: &Candidate) {
 }
 
 #[test]
-fn everybody_who_died_is_a_victim_once() {
+fn each_killed_process_is_a_victim_once() {
     for (name, log) in FIXTURES {
         let report = only(log);
         assert_eq!(report.outcome, Outcome::Killed, "{name}");
@@ -214,7 +214,7 @@ fn victim_is(name: &str, line: &str, victim: &Victim) {
 }
 
 #[test]
-fn a_group_is_one_report() {
+fn killed_group_is_one_report() {
     for (kernel, chosen, member) in [
         ("5.10", 111, 107),
         ("6.1", 119, 115),
@@ -226,13 +226,13 @@ fn a_group_is_one_report() {
         let victims: Vec<(i32, bool)> =
             report.victims.iter().map(|victim| (victim.pid, victim.chosen)).collect();
         assert_eq!(victims, [(chosen, true), (member, false)], "{kernel}");
-        // The group lies below the memcg that was full.
+        // The group is below the memcg at its limit.
         assert_eq!(report.oom_memcg.unwrap().oom_group, None);
     }
 }
 
 #[test]
-fn a_machine_that_ran_out_is_told_with_its_zones() {
+fn global_report_has_zones_of_the_machine() {
     for (name, log) in FIXTURES.into_iter().filter(|(name, _)| name.contains("global")) {
         let report = only(log);
         assert_eq!((report.constraint, report.oom_memcg.clone()), (Some(Constraint::None), None));
@@ -278,7 +278,7 @@ fn a_machine_that_ran_out_is_told_with_its_zones() {
 }
 
 #[test]
-fn a_few_numbers_by_hand() {
+fn report_matches_numbers_computed_by_hand() {
     let report = only(fixture("7.3-global"));
     let hog = &report.candidates.as_ref().unwrap().list[0];
     // (196478 - 14622) / 1000 * 300 = 54300

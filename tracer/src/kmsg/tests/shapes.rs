@@ -1,4 +1,4 @@
-//! One log in all the shapes in which people have it: whole, cut, prefixed, of many kills.
+//! Logs with prefixes, cut logs, logs of many kills, and logs of several CPUs.
 
 use super::{check_missing, fixture, only, reports, reports_in};
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     model::report::{Constraint, OomReport, Outcome, Reason},
 };
 
-/// The words of each line with the time that stands before it.
+/// The time and the words of each line.
 fn lines(log: &str) -> impl Iterator<Item = (&str, &str)> {
     log.lines().filter_map(|line| line.strip_prefix('[')?.split_once("] "))
 }
@@ -16,7 +16,7 @@ fn with_prefix(log: &str, prefix: impl Fn(&str) -> String) -> String {
     lines.collect::<Vec<_>>().concat()
 }
 
-/// Without what a prefix may add or take.
+/// Removes the fields that depend on the prefix.
 fn bare(mut report: OomReport) -> OomReport {
     (report.id, report.time, report.host) = (String::new(), None, None);
     report.source.missing.retain(|missing| missing.field != "time");
@@ -24,7 +24,7 @@ fn bare(mut report: OomReport) -> OomReport {
 }
 
 #[test]
-fn whatever_stands_before_the_lines_the_report_is_the_same() {
+fn report_does_not_depend_on_prefixes() {
     let raw = |time: &str| format!("6,1,{},-;", time.trim().replace('.', ""));
     for name in ["5.10-global", "6.1-memcg-v2", "7.3-memcg-v2", "6.12-oom-group"] {
         let expected = bare(only(fixture(name)));
@@ -47,7 +47,7 @@ fn whatever_stands_before_the_lines_the_report_is_the_same() {
 }
 
 #[test]
-fn time_and_host_are_those_of_the_log_and_never_guessed() {
+fn time_and_host_come_from_the_log() {
     let log = with_prefix(fixture("7.3-memcg-v2"), |_| {
         "2025-11-25T17:00:00+0100 box kernel: ".to_owned()
     });
@@ -70,7 +70,7 @@ fn time_and_host_are_those_of_the_log_and_never_guessed() {
 }
 
 #[test]
-fn many_kills_are_many_reports_in_their_order() {
+fn many_kills_are_reported_in_order() {
     let mut log = String::new();
     for _ in 0..20 {
         log += fixture("5.10-memcg-v2");
@@ -86,7 +86,7 @@ fn many_kills_are_many_reports_in_their_order() {
 }
 
 #[test]
-fn a_kill_whose_report_was_kept_back_is_told_with_what_is_known() {
+fn kill_without_header_is_reported() {
     let line = "[  1.5] Memory cgroup out of memory: Killed process 7 (a b) total-vm:8kB, \
         anon-rss:4kB, file-rss:0kB, shmem-rss:0kB, UID:7 pgtables:40kB oom_score_adj:-5";
     let report = only(line);
@@ -103,7 +103,7 @@ fn a_kill_whose_report_was_kept_back_is_told_with_what_is_known() {
 }
 
 #[test]
-fn a_kept_back_kill_is_not_given_to_the_report_before_it() {
+fn kill_without_header_is_not_added_to_earlier_report() {
     let killed = |pid: i32| {
         format!(
             "[   99.5] Memory cgroup out of memory: Killed process {pid} (b) total-vm:8kB, \
@@ -124,7 +124,7 @@ fn a_kept_back_kill_is_not_given_to_the_report_before_it() {
 }
 
 #[test]
-fn a_log_that_begins_or_ends_within_a_report_gives_what_is_left() {
+fn cut_log_gives_the_rest_of_the_report() {
     let log = fixture("7.3-memcg-v2");
     let n_lines = log.lines().count();
     for cut in 0..n_lines {
@@ -140,45 +140,42 @@ fn a_log_that_begins_or_ends_within_a_report_gives_what_is_left() {
     }
 }
 
+/// Lines of both in turns, then the rest of the longer one.
+fn alternate(
+    mut left: impl Iterator<Item = String>,
+    mut right: impl Iterator<Item = String>,
+) -> String {
+    let pairs = std::iter::from_fn(|| {
+        let pair = [left.next(), right.next()];
+        pair.iter().any(Option::is_some).then_some(pair)
+    });
+    pairs.flatten().flatten().collect()
+}
+
 #[test]
-fn invocations_of_two_tasks_are_told_apart_by_their_callers() {
+fn interleaved_invocations_are_split_by_caller() {
     let (left, right) = (fixture("5.10-memcg-v2"), fixture("7.3-memcg-v2"));
     let line = |caller: &'static str| {
         move |(time, words): (&str, &str)| format!("[{time}][  {caller}] {words}\n")
     };
-    let mut left_lines = lines(left).map(line("T95"));
-    let mut right_lines = lines(right).map(line("T118"));
-    let mut log = String::new();
-    loop {
-        match (left_lines.next(), right_lines.next()) {
-            (None, None) => break,
-            (a, b) => log.extend([a, b].into_iter().flatten()),
-        }
-    }
+    let log = alternate(lines(left).map(line("T95")), lines(right).map(line("T118")));
     let reports: Vec<OomReport> = reports(log).into_iter().map(bare).collect();
     assert_eq!(reports, [bare(only(left)), bare(only(right))]);
 }
 
 #[test]
-fn without_callers_what_may_be_mixed_is_left_out() {
+fn interleaved_invocations_without_callers_omit_mixed_fields() {
     let (left, right) = (fixture("5.10-memcg-v2"), fixture("7.3-memcg-v2"));
-    let mut log = String::new();
-    let mut left = left.lines();
-    let mut right = right.lines();
-    loop {
-        match (left.next(), right.next()) {
-            (None, None) => break,
-            (a, b) => log.extend([a, b].into_iter().flatten().map(|line| format!("{line}\n"))),
-        }
-    }
+    let line = |line: &str| format!("{line}\n");
+    let log = alternate(left.lines().map(line), right.lines().map(line));
     let reports = reports(log);
     let victims: Vec<i32> =
         reports.iter().flat_map(|report| &report.victims).map(|victim| victim.pid).collect();
     assert_eq!(victims, [95, 118]);
-    let torn = reports
-        .iter()
-        .find(|report| !report.source.missing.iter().all(|it| !it.why.contains("whose")));
-    let torn = torn.unwrap();
+    let is_torn = |report: &&OomReport| {
+        report.source.missing.iter().any(|missing| missing.why.contains("whose"))
+    };
+    let torn = reports.iter().find(is_torn).unwrap();
     assert!(torn.candidates.is_none() && torn.oom_memcg.is_none() && torn.victims.is_empty());
     for report in &reports {
         let table = report.candidates.iter().flat_map(|table| &table.list);
@@ -188,7 +185,7 @@ fn without_callers_what_may_be_mixed_is_left_out() {
 }
 
 #[test]
-fn a_trace_of_another_cpu_is_not_the_triggers() {
+fn trace_of_another_cpu_is_left_out() {
     let foreign = "[    7.812000] CPU: 1 PID: 5 Comm: other Not tainted 7.3.4 #1\n\
         [    7.812000] Call Trace:\n[    7.812000]  foreign+0x1/0x2\n";
     let log = fixture("7.3-memcg-v2");
@@ -197,21 +194,21 @@ fn a_trace_of_another_cpu_is_not_the_triggers() {
     assert_eq!(report.victims[0].pid, 118);
     let stack = report.trigger.as_ref().and_then(|trigger| trigger.kernel_stack.as_ref());
     assert_eq!(stack, None);
-    // What comes behind the report is not part of it.
+    // A trace after the report is not part of it.
     let report = only(format!("{log}{foreign}"));
     assert!(report.trigger.unwrap().kernel_stack.is_some());
 }
 
 #[test]
-fn nobody_to_kill_somebody_gone_and_sysrq_are_outcomes() {
+fn outcome_follows_from_last_line() {
     let log = fixture("7.3-memcg-v2");
     let head = log.split("[    7.816611]").next().unwrap();
     let report = only(format!("{head}[    7.816700] Out of memory and no killable processes...\n"));
     assert_eq!((report.outcome, report.victims.len()), (Outcome::NoVictim, 0));
     assert_eq!(report.candidates.as_ref().unwrap().considered, 3);
     let head = log.split("[    7.818049]").next().unwrap();
-    let gone = "[    7.818049] Memory cgroup out of memory: OOM victim 118 (hog) is already exiting. \
-        Skip killing the task\n";
+    let gone = "[    7.818049] Memory cgroup out of memory: OOM victim 118 (hog) is already \
+        exiting. Skip killing the task\n";
     let report = only(format!("{head}{gone}"));
     assert_eq!((report.outcome, report.victims.len()), (Outcome::AlreadyExiting, 0));
     assert!(report.candidates.unwrap().list[0].chosen);
@@ -223,7 +220,7 @@ fn nobody_to_kill_somebody_gone_and_sysrq_are_outcomes() {
 }
 
 #[test]
-fn a_domain_of_nodes_is_the_sum_of_theirs() {
+fn totalpages_of_nodes_is_their_sum() {
     let log = fixture("7.3-global");
     let policy =
         log.replace("CONSTRAINT_NONE,nodemask=(null)", "CONSTRAINT_MEMORY_POLICY,nodemask=1");
@@ -236,7 +233,7 @@ fn a_domain_of_nodes_is_the_sum_of_theirs() {
 }
 
 #[test]
-fn a_statistic_that_may_have_lost_digits_is_left_out() {
+fn statistic_that_may_be_cut_is_left_out() {
     let items: String =
         (10..99).map(|n| format!("item_{n} 4567\\x0a")).collect::<Vec<_>>().concat();
     let log = |length: usize| {
@@ -257,14 +254,14 @@ fn a_statistic_that_may_have_lost_digits_is_left_out() {
 }
 
 #[test]
-fn a_log_without_kills_has_no_reports() {
+fn log_without_kills_has_no_reports() {
     for log in ["", "\n\n", "[    1.0] hello\n", "Mem-Info:\nactive_anon:1 inactive_anon:2\n"] {
         assert_eq!(reports(log), [], "{log:?}");
     }
 }
 
 #[test]
-fn the_same_lines_give_the_same_id() {
+fn same_lines_give_same_id() {
     let ids: Vec<String> =
         reports(fixture("7.3-memcg-v2").repeat(2)).into_iter().map(|it| it.id).collect();
     assert_eq!(ids[0], ids[1]);
@@ -273,9 +270,9 @@ fn the_same_lines_give_the_same_id() {
     assert_eq!(only(&bare).id, only(&bare).id);
 }
 
-/// A `read` of /dev/zero into memory that is not there yet, as 6.18 printed it.
+/// A `read` of /dev/zero into memory that is not populated yet, as 6.18 printed it.
 #[test]
-fn a_fault_in_a_system_call_has_its_registers_in_the_middle_of_the_trace() {
+fn trace_continues_behind_registers_of_a_fault() {
     const IN_A_CALL: [&str; 10] = [
         "RIP: 0010:read_zero+0x77/0xd0",
         "Code: 48 c7 c0 f2 ff ff ff 48 0f 45 c3 5b 5d 41 5c 41 5d 41 5e 41 5f 31 d2 31 c9 31 f6",

@@ -1,4 +1,4 @@
-//! Against lines of real kernel logs.
+//! Compared with lines of real kernel logs.
 
 use super::{GfpFlag, names, sort_by_format};
 
@@ -29,7 +29,7 @@ fn by_format() -> Vec<GfpFlag> {
 }
 
 #[test]
-fn names_are_those_of_the_kernel_log() {
+fn gfp_names_match_kernel_logs() {
     for (flags, mask, expected) in [
         (with_atomic(), 0xcc0, "GFP_KERNEL"),
         (by_bit(), 0xcc0, "GFP_KERNEL"),
@@ -44,7 +44,7 @@ fn names_are_those_of_the_kernel_log() {
 }
 
 #[test]
-fn combinations_follow_the_bits_of_the_kernel() {
+fn gfp_combinations_follow_bits_of_kernel() {
     for (flags, mask, expected) in [
         (with_atomic(), 0xa20, "GFP_ATOMIC"),
         (by_bit(), 0x820, "GFP_ATOMIC"),
@@ -66,14 +66,14 @@ fn combinations_follow_the_bits_of_the_kernel() {
 }
 
 #[test]
-fn bits_without_a_name_are_hex() {
+fn gfp_bits_without_name_are_hex() {
     assert_eq!(names(0x8000_0cc0, &by_bit()).join("|"), "GFP_KERNEL|0x80000000");
     assert_eq!(names(0xcc0, &[]), ["0xcc0"]);
     assert!(names(0, &by_bit()).is_empty());
 }
 
 #[test]
-fn no_bit_is_lost_or_named_twice() {
+fn each_gfp_bit_is_named_once() {
     let flags = by_bit();
     for mask in (0..24).map(|bit| 1 << bit) {
         assert_eq!(names(mask, &flags).len(), 1, "{mask:#x}");

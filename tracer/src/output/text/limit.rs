@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anstyle::Style;
 
 use crate::{
-    compose::names,
+    compose::{memory_kinds, names},
     fmt::{
         layout::{Block, Section, WIDTH},
         table::{Kind, Table, UNKNOWN},
@@ -87,20 +87,9 @@ fn largest(stat: &BTreeMap<String, u64>) -> Vec<String> {
     /// Below a hundredth of the whole nothing is worth a place.
     const SHARE: u64 = 100;
     const SHOWN: usize = 5;
-    // `file` has `shmem` in it, `kernel` all of the kernel's own.
-    let kinds = ["anon", "file", "shmem", "kernel", "sock"];
-    let size = |kind: &str| stat.get(kind).copied();
-    let shmem = size("shmem").unwrap_or_default();
-    let mut sizes: Vec<(&str, u64)> = kinds
-        .into_iter()
-        .filter_map(|kind| Some((kind, size(kind)?)))
-        .map(|(kind, bytes)| {
-            (kind, if kind == "file" { bytes.saturating_sub(shmem) } else { bytes })
-        })
-        .collect();
+    let mut sizes = memory_kinds::addends(stat);
     let whole: u64 = sizes.iter().map(|(_, bytes)| bytes).sum();
     sizes.retain(|(_, bytes)| *bytes > 0 && *bytes >= whole / SHARE);
-    sizes.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
     let shown = sizes.iter().take(SHOWN);
     shown.map(|(kind, bytes)| format!("{kind} {}", units::bytes(*bytes))).collect()
 }

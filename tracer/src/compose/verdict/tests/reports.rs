@@ -1,4 +1,4 @@
-//! The small reports: each is the plain one with what its rule is about.
+//! The small reports: the plain one, changed so that one rule holds.
 
 use crate::{
     model::report::{
@@ -46,8 +46,8 @@ pub(super) fn cases() -> Vec<Case> {
     add("memory.min below", "protected_memory", protected());
     add("a pod's limit", "parent_limit", parents());
     add("the sysctl is set", "allocating_task", allocating());
-    add("a weight of its own", "oom_score_adj", weighed(0, 900));
-    add("the other is spared", "oom_score_adj", weighed(-800, 0));
+    add("a weight of its own", "oom_score_adj", with_oom_score_adj(0, 900));
+    add("the other is spared", "oom_score_adj", with_oom_score_adj(-800, 0));
     add("grown at once", "burst", grown("burst"));
     add("a level, then a jump", "burst", grown("plateau_then_jump"));
     add("grown steadily", "steady_growth", grown("steady"));
@@ -72,7 +72,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// One process has most of a container's 512 MiB.
+/// One process holds most of a container's 512 MiB.
 fn memcg() -> OomReport {
     let mut report = fixtures::memcg_kill();
     report.limit_chain = Some(vec![
@@ -93,7 +93,7 @@ fn v1() -> OomReport {
     report
 }
 
-/// As v1 often has it: what was charged ahead was given back before the choice.
+/// As often on v1: memory that was charged ahead was uncharged before the choice.
 fn below() -> OomReport {
     let mut report = memcg();
     report.oom_memcg.iter_mut().for_each(|memcg| memcg.usage_bytes = Some(511 * MIB));
@@ -130,9 +130,9 @@ fn lowered() -> OomReport {
 /// memory.stat in MiB, and no candidate of any size.
 fn of_kind(stat: &[(&str, u64)]) -> OomReport {
     let mut report = memcg();
-    let stat = stat.iter().map(|(name, size)| ((*name).to_owned(), size * MIB)).collect();
+    let items = stat.iter().map(|(name, size)| ((*name).to_owned(), size * MIB));
     if let Some(memcg) = &mut report.oom_memcg {
-        memcg.stat = Some(stat);
+        memcg.stat = Some(items.collect());
     }
     report.candidates = Some(ranked(1, vec![candidate("java", 4242, [900, 20, 0, 0, 9], 0, 131)]));
     report
@@ -140,16 +140,17 @@ fn of_kind(stat: &[(&str, u64)]) -> OomReport {
 
 fn protected() -> OomReport {
     let mut report = of_kind(&[("anon", 220), ("file", 200), ("file_dirty", 10)]);
-    let own = level(CONTAINER, 505 * MIB, None);
-    let own = LimitLevel { min_bytes: Some(300 * MIB), ..own };
+    let own = LimitLevel { min_bytes: Some(300 * MIB), ..level(CONTAINER, 505 * MIB, None) };
     report.limit_chain.iter_mut().for_each(|chain| chain.insert(0, own.clone()));
     report
 }
 
 fn parents() -> OomReport {
     let mut report = memcg();
-    let own = level(CONTAINER, 474 * MIB, Some(512 * MIB));
-    let own = LimitLevel { headroom_bytes: Some(38 * MIB), ..own };
+    let own = LimitLevel {
+        headroom_bytes: Some(38 * MIB),
+        ..level(CONTAINER, 474 * MIB, Some(512 * MIB))
+    };
     report.limit_chain.iter_mut().for_each(|chain| chain.insert(0, own.clone()));
     report
 }
@@ -158,8 +159,8 @@ fn allocating() -> OomReport {
     OomReport { reason: Some(Reason::AllocatingTask), candidates: None, ..memcg() }
 }
 
-/// Two of like size: the smaller one was chosen for somebody's oom_score_adj.
-fn weighed(adj_of_postgres: i32, adj_of_java: i32) -> OomReport {
+/// Two of similar size: the smaller one was chosen because of an oom_score_adj.
+fn with_oom_score_adj(adj_of_postgres: i32, adj_of_java: i32) -> OomReport {
     let mut report = memcg();
     report.candidates = Some(ranked(
         2,
@@ -184,7 +185,7 @@ fn grown(kind: &str) -> OomReport {
     OomReport { growth: Some(growth), ..memcg() }
 }
 
-/// Usage in MiB, and where it was taken.
+/// Usage in MiB, with its allocation sites.
 fn sawtooth(usages: &[u64]) -> OomReport {
     let mut report = grown("sawtooth");
     if let Some(growth) = &mut report.growth {
@@ -198,12 +199,12 @@ fn sawtooth(usages: &[u64]) -> OomReport {
             })
             .collect();
         growth.stacks =
-            vec![taken(300, &["memset", "parse", "handle", "main"]), taken(90, &["log"])];
+            vec![allocated(300, &["memset", "parse", "handle", "main"]), allocated(90, &["log"])];
     }
     report
 }
 
-fn taken(mib: u64, functions: &[&str]) -> GrowthStack {
+fn allocated(mib: u64, functions: &[&str]) -> GrowthStack {
     let frame = |name: &&str| Frame { symbol: Some((*name).to_owned()), ..Frame::default() };
     GrowthStack {
         bytes: mib * MIB,
@@ -243,7 +244,7 @@ fn stuck() -> OomReport {
     report
 }
 
-/// A host on which many have a little.
+/// A host on which each of many processes has a little memory.
 fn host() -> OomReport {
     let mut report = fixtures::global_kill();
     let small = (0..3).map(|index| candidate("app", 900 + index, [90_000, 0, 0, 0, 90], 0, 4063));
@@ -253,7 +254,8 @@ fn host() -> OomReport {
     report
 }
 
-/// The figures were read 1 ms after the entry, the victim was marked after 2 and gone after 5 ms.
+/// The figures were read 1 ms after the entry; the victim was marked after 2 ms and had exited
+/// after 5 ms.
 fn at_the_moment(mut report: OomReport) -> OomReport {
     let start = report.boottime_ns.unwrap_or(0);
     report.system = report.system.map(|system| System { age_ns: Some(1_000_000), ..system });

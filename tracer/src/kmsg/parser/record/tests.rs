@@ -13,7 +13,7 @@ fn one(line: &str) -> Record {
 const WORDS: &str = "hog invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL)";
 
 #[test]
-fn whatever_stands_before_them_the_kernels_words_are_found() {
+fn known_prefixes_are_removed() {
     for prefix in [
         "",
         "6,446,2162402,-;",
@@ -44,7 +44,7 @@ fn whatever_stands_before_them_the_kernels_words_are_found() {
 }
 
 #[test]
-fn rows_and_frames_are_not_taken_for_prefixes() {
+fn rows_and_frames_are_not_prefixes() {
     for line in ["[    115]     0   115      567 sleep", "[  pid  ]   uid", " dump_stack+0x6b/0x83"]
     {
         assert_eq!(one(line).text, line);
@@ -53,7 +53,7 @@ fn rows_and_frames_are_not_taken_for_prefixes() {
 }
 
 #[test]
-fn what_other_programs_log_is_not_the_kernels() {
+fn lines_of_other_programs_are_skipped() {
     for line in [
         "Nov 25 17:00:00 host app[12]: Out of memory: Killed process 1 (init) total-vm:1kB",
         "2025-11-25T17:00:00+00:00 host app: Out of memory: Killed process 1 (init) total-vm:1kB",
@@ -63,7 +63,7 @@ fn what_other_programs_log_is_not_the_kernels() {
 }
 
 #[test]
-fn times_are_known_where_the_log_has_them_whole() {
+fn time_is_known_if_the_log_has_all_of_it() {
     assert_eq!(one("6,446,2162402,-;x").stamp.log_ns, Some(2_162_402_000));
     assert_eq!(one("[    2.162402] x").stamp.log_ns, Some(2_162_402_000));
     for (line, ns) in [
@@ -93,14 +93,14 @@ fn host_and_caller_are_kept() {
 }
 
 #[test]
-fn escapes_of_dev_kmsg_are_undone_and_its_dictionary_is_left_out() {
+fn escapes_of_dev_kmsg_are_undone_and_dictionary_is_skipped() {
     let records = read("6,1,1,-;a\\x0ab\\x5cx41\\xzz\n SUBSYSTEM=memory\n6,2,1,c;c");
     let texts: Vec<&str> = records.iter().map(|record| record.text.as_str()).collect();
     assert_eq!(texts, ["a\nb\\x41\\xzz", "c"]);
 }
 
 #[test]
-fn a_line_without_a_prefix_among_lines_with_one_goes_on_with_the_last() {
+fn line_without_prefix_continues_the_record_before() {
     let rest: Vec<bool> = read("a\n[    1.000000] b\nc\n[    2.000000] d")
         .iter()
         .map(|record| record.is_rest)

@@ -1,11 +1,13 @@
-//! The size of the domain that ran out, as the kernel reckons it, where the log has its parts.
+//! The size of the domain that ran out of memory, computed as the kernel does, if the log has the
+//! parts.
 
-use super::{
-    super::{Context, block::Block, lines::Names, memcg::Kind},
-    NO_LIMIT_KIB,
+use super::super::{
+    Context,
+    parser::{block::Block, lines::SummaryNames, memcg::CounterKind},
 };
+use crate::compose::limits::NO_LIMIT_KIB;
 
-/// Bytes of a page: a log has it where one size stands in two units.
+/// Bytes of a page: known if the log has one size in two units.
 pub(super) fn page_size(block: &Block, context: &Context) -> Option<u64> {
     let free_list = block.memory.as_ref().and_then(|memory| memory.page_kib);
     let found = free_list.or_else(|| by_virtual_size(block)).map(|kib| kib.saturating_mul(1024));
@@ -26,7 +28,7 @@ fn by_virtual_size(block: &Block) -> Option<u64> {
 pub(super) fn totalpages(
     block: &Block,
     context: &Context,
-    names: &Names,
+    names: &SummaryNames,
     page_size: Option<u64>,
 ) -> Option<u64> {
     let page_kib = page_size? / 1024;
@@ -49,16 +51,16 @@ pub(super) fn totalpages(
     }
 }
 
-/// The limit, and the swap that may be used with it: of the host's swap the log does not say how
-/// much there is.
+/// The limit, and the swap that may be used with it. The log does not contain the size of the
+/// host's swap.
 fn of_memcg(block: &Block, context: &Context, page_kib: u64) -> Option<u64> {
-    let limit = |kind: Kind| block.counters.get(&kind).map(|counter| counter.limit_kib);
-    let memory = limit(Kind::Memory).filter(|limit| *limit < NO_LIMIT_KIB)?;
-    let memsw = limit(Kind::Memsw).map(|both| both.saturating_sub(memory));
-    let may_swap = limit(Kind::Swap).or(memsw);
+    let limit = |kind: CounterKind| block.counters.get(&kind).map(|counter| counter.limit_kib);
+    let memory = limit(CounterKind::Memory).filter(|limit| *limit < NO_LIMIT_KIB)?;
+    let memsw = limit(CounterKind::Memsw).map(|both| both.saturating_sub(memory));
+    let may_swap = limit(CounterKind::Swap).or(memsw);
     let swap = match (may_swap, context.swap_total_bytes) {
         (Some(0), _) | (_, Some(0)) => 0,
-        // With swap, vm.swappiness or the memcg's own counts as well.
+        // With swap, vm.swappiness or the memcg's swappiness counts as well.
         _ => return None,
     };
     Some((memory + swap) / page_kib)
@@ -70,9 +72,8 @@ fn of_machine(block: &Block, nodes: Option<&str>, page_kib: u64) -> Option<u64> 
     let pages = match nodes {
         None => memory.ram_pages?.checked_sub(memory.reserved_pages?)?,
         Some(nodes) => {
-            let nodes = list(nodes)?;
             let mut sum = 0_u64;
-            for node in nodes {
+            for node in parse_nodes(nodes)? {
                 let mut zones = memory.zones.iter().filter(|zone| zone.node == node).peekable();
                 zones.peek()?;
                 sum = zones.try_fold(sum, |sum, zone| sum.checked_add(zone.present))?;
@@ -84,7 +85,7 @@ fn of_machine(block: &Block, nodes: Option<&str>, page_kib: u64) -> Option<u64> 
 }
 
 /// `0-1,3`
-fn list(text: &str) -> Option<Vec<u32>> {
+fn parse_nodes(text: &str) -> Option<Vec<u32>> {
     let mut nodes = Vec::new();
     for range in text.split(',') {
         let (first, last) = range.split_once('-').unwrap_or((range, range));

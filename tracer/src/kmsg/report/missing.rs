@@ -1,9 +1,12 @@
-//! What is absent, and why.
+//! What is missing from a report that was read from the log, and why.
 
-use super::Facts;
-use crate::model::report::{Constraint, Missing, OomReport, Outcome};
+use super::ReportInput;
+use crate::{
+    compose::missing as compose,
+    model::report::{Constraint, OomReport, Outcome},
+};
 
-/// What the kernel's log never has.
+/// Fields that the kernel log never contains.
 pub(crate) const NEVER: [&str; 8] = [
     "limit_chain",
     "oom_memcg.id",
@@ -15,58 +18,59 @@ pub(crate) const NEVER: [&str; 8] = [
     "victims.start_time",
 ];
 
-const NO_HEADER: &str = "this log has no header of the report: the kernel writes ten reports in five \
-    seconds at most, and of further kills one line";
+const NO_HEADER: &str = "this log has no header of the report: the kernel writes ten reports in \
+    five seconds at most, and of further kills one line";
+const NO_TABLE: &str = "the table of tasks is not in this log";
 
-/// Names all of it.
-pub(super) fn note(report: &mut OomReport, facts: Facts<'_>) {
-    let mut missing = Vec::new();
-    let mut note = |field: &str, why: &str| {
-        missing.push(Missing { field: field.to_owned(), why: why.to_owned() });
-    };
+pub(super) fn add_missing(report: &mut OomReport, input: ReportInput<'_>) {
+    let mut missing = std::mem::take(&mut report.source.missing);
+    let mut note = |field: &str, why: &str| missing.push(compose::missing(field, why));
     for field in NEVER {
         note(field, "the kernel's log does not have it");
     }
-    torn(&mut note, facts);
-    time(&mut note, report, facts);
-    who(&mut note, report, facts);
-    weighed(&mut note, report, facts);
-    report.source.missing.append(&mut missing);
-    report.source.missing.sort();
-    report.source.missing.dedup();
+    note_mixed(&mut note, input);
+    note_time(&mut note, report, input);
+    note_trigger(&mut note, report, input);
+    note_names(&mut note, report, input);
+    note_domain(&mut note, report, input);
+    note_candidates(&mut note, report, input);
+    missing.sort();
+    missing.dedup();
+    report.source.missing = missing;
 }
 
-fn torn(note: &mut dyn FnMut(&str, &str), facts: Facts<'_>) {
-    if facts.block.is_torn {
+/// Fields whose lines may belong to another invocation.
+fn note_mixed(note: &mut dyn FnMut(&str, &str), input: ReportInput<'_>) {
+    if input.block.is_torn {
         let why = "another report had begun and not ended before this one: which lines are whose \
                    is not certain";
         for field in ["oom_memcg", "candidates", "system", "trigger", "victims"] {
             note(field, why);
         }
     }
-    for field in &facts.block.mixed {
+    for field in &input.block.mixed {
         note(field, "this log has it twice, and differently: lines of others are between them");
     }
 }
 
-fn time(note: &mut dyn FnMut(&str, &str), report: &OomReport, facts: Facts<'_>) {
+fn note_time(note: &mut dyn FnMut(&str, &str), report: &OomReport, input: ReportInput<'_>) {
     if report.time.is_some() {
         return;
     }
-    match &facts.block.stamp.vague {
+    match &input.block.stamp.vague {
         Some(date) => note(
             "time",
             &format!("the log says {date:?}, and not in which time zone, or of which year"),
         ),
-        None if facts.block.stamp.log_ns.is_some() => {
+        None if input.block.stamp.log_ns.is_some() => {
             note("time", "the log says only how long after the start of the kernel it was");
         }
         None => note("time", "this log has no times"),
     }
 }
 
-fn who(note: &mut dyn FnMut(&str, &str), report: &OomReport, facts: Facts<'_>) {
-    let block = facts.block;
+fn note_trigger(note: &mut dyn FnMut(&str, &str), report: &OomReport, input: ReportInput<'_>) {
+    let block = input.block;
     let no_cpu = "the line with the process id of the one who invoked it is not in this log";
     match &report.trigger {
         None if block.header.is_none() => note("trigger", NO_HEADER),
@@ -86,7 +90,11 @@ fn who(note: &mut dyn FnMut(&str, &str), report: &OomReport, facts: Facts<'_>) {
             }
         }
     }
-    let is_broken = block.summary.is_some() && facts.names.task_memcg.is_none();
+}
+
+fn note_names(note: &mut dyn FnMut(&str, &str), report: &OomReport, input: ReportInput<'_>) {
+    let block = input.block;
+    let is_broken = block.summary.is_some() && input.names.task_memcg.is_none();
     if is_broken {
         let why = "a name in the line \"oom-kill:\" has its words in it, or a newline";
         for field in ["oom_memcg.path", "victims.cgroup", "mems_allowed"] {
@@ -113,13 +121,13 @@ fn who(note: &mut dyn FnMut(&str, &str), report: &OomReport, facts: Facts<'_>) {
             "victims.tid",
             "the log names the thread that has the memory, and no table its process",
         );
-        note("victims.swap_bytes", "the table of tasks is not in this log");
-        note("victims.points", "the table of tasks is not in this log");
+        note("victims.swap_bytes", NO_TABLE);
+        note("victims.points", NO_TABLE);
     }
 }
 
-fn weighed(note: &mut dyn FnMut(&str, &str), report: &OomReport, facts: Facts<'_>) {
-    let block = facts.block;
+fn note_domain(note: &mut dyn FnMut(&str, &str), report: &OomReport, input: ReportInput<'_>) {
+    let block = input.block;
     if report.page_size.is_none() {
         note("page_size", "no size stands in this log in pages and in KiB");
     }
@@ -131,15 +139,13 @@ fn weighed(note: &mut dyn FnMut(&str, &str), report: &OomReport, facts: Facts<'_
         };
         note("totalpages", why);
     }
+}
+
+fn note_candidates(note: &mut dyn FnMut(&str, &str), report: &OomReport, input: ReportInput<'_>) {
+    let block = input.block;
     match &report.candidates {
-        None => note(
-            "candidates",
-            if block.header.is_none() {
-                NO_HEADER
-            } else {
-                "the table of tasks is not in this log"
-            },
-        ),
+        None if block.header.is_none() => note("candidates", NO_HEADER),
+        None => note("candidates", NO_TABLE),
         Some(candidates) => {
             if candidates.list.iter().any(|row| row.eligible && row.points.is_none()) {
                 note("candidates.points", "oom_score_adj counts in parts of totalpages");

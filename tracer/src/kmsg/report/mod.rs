@@ -1,11 +1,13 @@
-//! A block of the log -> the report. KiB and pages become bytes here.
+//! Composes the report of a block of the log. KiB and pages become bytes here. What it shares with
+//! the reports from BPF is in `compose/`.
 
 mod candidates;
 mod domain;
 mod missing;
-pub(crate) use missing::NEVER;
 mod system;
 mod victims;
+
+pub(crate) use self::missing::NEVER;
 
 use std::{
     collections::BTreeMap,
@@ -16,47 +18,48 @@ use jiff::Timestamp;
 
 use super::{
     Context,
-    block::Block,
-    bytes,
-    lines::Names,
-    memcg::{Counter, Kind},
-    tasks::Row,
+    parser::{
+        block::Block,
+        bytes,
+        lines::{SummaryNames, TraceFrame},
+        memcg::{Counter, CounterKind},
+        tasks::TaskRow,
+    },
 };
-use crate::model::report::{
-    Cgroup, Constraint, Frame, GfpMask, OomMemcg, OomReport, Outcome, Reason, Source, Tier,
-    Trigger, lossy,
+use crate::{
+    compose::limits::{Filling, Limit},
+    model::report::{
+        Cgroup, Constraint, Frame, GfpMask, OomMemcg, OomReport, Outcome, Reason, Source, Tier,
+        Trigger, lossy,
+    },
 };
 
-/// `PAGE_COUNTER_MAX`, the kernel's "no limit", in KiB, with the largest pages there are (64 KiB).
-const NO_LIMIT_KIB: u64 = (i64::MAX as u64 >> 16) << 6;
-
-/// Everything that a part of the report is made from.
+/// The input of every part of the report.
 #[derive(Clone, Copy)]
-struct Facts<'a> {
+struct ReportInput<'a> {
     block: &'a Block,
     context: &'a Context,
-    names: &'a Names,
+    names: &'a SummaryNames,
     page_size: Option<u64>,
     totalpages: Option<u64>,
 }
 
-impl Facts<'_> {
+impl ReportInput<'_> {
     fn bytes(self, pages: u64) -> Option<u64> {
         pages.checked_mul(self.page_size?)
     }
 
-    /// Whether the lines of this field may be those of another invocation.
+    /// Whether the lines of this field may belong to another invocation.
     fn is_mixed(self, field: &str) -> bool {
         self.block.is_torn || self.block.mixed.contains(&field)
     }
 }
 
-/// Makes the report.
 pub(super) fn compose(block: &Block, context: &Context) -> OomReport {
     let names = names(block);
     let page_size = domain::page_size(block, context);
     let totalpages = domain::totalpages(block, context, &names, page_size);
-    let facts = Facts { block, context, names: &names, page_size, totalpages };
+    let input = ReportInput { block, context, names: &names, page_size, totalpages };
     let mut report = OomReport::new(id(block, context), outcome(block), source(context));
     report.time = time(block, context);
     report.boottime_ns = boottime_ns(report.time, context);
@@ -71,33 +74,33 @@ pub(super) fn compose(block: &Block, context: &Context) -> OomReport {
     report.nodemask = nodemask(block);
     report.mems_allowed = names.mems_allowed.clone().filter(|nodes| nodes != "(null)");
     report.totalpages = totalpages;
-    report.trigger = trigger(facts);
-    report.oom_memcg = oom_memcg(facts, report.constraint);
-    report.system = system::system(facts);
-    report.candidates = candidates::candidates(facts);
-    report.victims = victims::victims(facts, report.candidates.as_ref());
-    missing::note(&mut report, facts);
+    report.trigger = trigger(input);
+    report.oom_memcg = oom_memcg(input, report.constraint);
+    report.system = system::system(input);
+    report.candidates = candidates::candidates(input);
+    report.victims = victims::victims(input, report.candidates.as_ref());
+    missing::add_missing(&mut report, input);
     report
 }
 
-/// The names of the summary, with the help of the lines around it.
-fn names(block: &Block) -> Names {
+/// The names in the summary, with the help of the lines around it.
+fn names(block: &Block) -> SummaryNames {
     let Some(summary) = block.summary.as_ref().filter(|_| !block.is_torn) else {
-        return Names::default();
+        return SummaryNames::default();
     };
     let row = block.table.as_ref().and_then(|table| table.process(summary.pid));
-    let comm = row.map(|row: &Row| row.comm.as_str());
+    let comm = row.map(|row: &TaskRow| row.comm.as_str());
     let names = summary.names(comm, block.stat_path.as_deref());
-    // Where it was put together from pieces, the glue may be wrong.
+    // If it was joined from several lines, what joins them may be wrong.
     let is_proven = names.oom_memcg.is_some() && names.oom_memcg == block.stat_path;
     let is_glued = |path: &String| block.summary_is_joined && path.contains('\n');
     if block.summary_is_joined && !is_proven {
-        return Names::default();
+        return SummaryNames::default();
     }
-    Names { task_memcg: names.task_memcg.clone().filter(|path| !is_glued(path)), ..names }
+    SummaryNames { task_memcg: names.task_memcg.clone().filter(|path| !is_glued(path)), ..names }
 }
 
-/// The entry into the OOM killer is when its first line was written.
+/// The time of the first line stands for the entry into the OOM killer.
 fn time(block: &Block, context: &Context) -> Option<Timestamp> {
     let by_log = || {
         let ns = i128::from(block.stamp.log_ns?) + i128::from(context.log_offset_ns?);
@@ -111,19 +114,19 @@ fn boottime_ns(time: Option<Timestamp>, context: &Context) -> Option<u64> {
     u64::try_from(ns).ok()
 }
 
-/// Same lines, same id: boot, time of the log's clock, thread.
+/// The same lines give the same id: boot, time of the log's clock, thread.
 fn id(block: &Block, context: &Context) -> String {
     let boot = context.boot_id.as_deref().unwrap_or("unknown-boot");
-    let tid = block.cpu.as_ref().map(|cpu| cpu.tid);
-    let tid = tid.or(block.chosen()).or(block.kills.first().map(|(kill, _)| kill.tid));
-    let wall = block.stamp.wall.map(Timestamp::as_nanosecond);
-    let wall = wall.and_then(|wall| u64::try_from(wall).ok());
-    let when = block.stamp.log_ns.or(wall).unwrap_or_else(|| fingerprint(block));
-    format!("{boot}-{when:016x}-{}", tid.unwrap_or_default())
+    let trigger = block.cpu.as_ref().map(|cpu| cpu.tid);
+    let first_killed = block.kills.first().map(|(kill, _)| kill.tid);
+    let tid = trigger.or(block.chosen()).or(first_killed).unwrap_or_default();
+    let wall_ns = block.stamp.wall.and_then(|wall| u64::try_from(wall.as_nanosecond()).ok());
+    let started = block.stamp.log_ns.or(wall_ns).unwrap_or_else(|| content_hash(block));
+    format!("{boot}-{started:016x}-{tid}")
 }
 
-/// For a log without times.
-fn fingerprint(block: &Block) -> u64 {
+/// Stands for the time in a log without times.
+fn content_hash(block: &Block) -> u64 {
     let mut hasher = DefaultHasher::new();
     let header = block.header.as_ref().map(|header| (&header.comm, header.gfp_mask));
     (header, &block.stat, block.stamp.vague.as_ref()).hash(&mut hasher);
@@ -143,21 +146,21 @@ fn outcome(block: &Block) -> Outcome {
         Outcome::Killed
     } else if block.exiting.is_some() {
         Outcome::AlreadyExiting
-    } else if block.found_nobody {
+    } else if block.found_no_victim {
         Outcome::NoVictim
     } else {
         Outcome::Unknown
     }
 }
 
-/// `None` when nobody was chosen, or it is not known.
+/// `None` if no process was chosen, or if that is not known.
 fn reason(block: &Block) -> Option<Reason> {
     if block.header.as_ref().is_some_and(|header| header.order == -1) {
         return Some(Reason::Sysrq);
     }
     match message(block)? {
         "Out of memory (oom_kill_allocating_task)" => Some(Reason::AllocatingTask),
-        // Of sysrq only the header tells.
+        // Only the header shows whether it was sysrq.
         "Out of memory" if block.header.is_none() => None,
         _ => Some(Reason::Selection),
     }
@@ -196,18 +199,18 @@ fn nodemask(block: &Block) -> Option<String> {
     (is_list && !nodes.is_empty()).then_some(nodes)
 }
 
-fn trigger(facts: Facts<'_>) -> Option<Trigger> {
-    let block = facts.block;
+fn trigger(input: ReportInput<'_>) -> Option<Trigger> {
+    let block = input.block;
     let header = block.header.as_ref()?;
-    let cpu = block.cpu.as_ref().filter(|_| !facts.is_mixed("trigger.pid"))?;
-    let table = block.table.as_ref().filter(|_| !facts.is_mixed("candidates"));
+    let cpu = block.cpu.as_ref().filter(|_| !input.is_mixed("trigger.pid"))?;
+    let table = block.table.as_ref().filter(|_| !input.is_mixed("candidates"));
     let by_thread = table.and_then(|table| table.find(cpu.tid));
     let row = by_thread.or_else(|| table.and_then(|table| table.process(cpu.tid)));
     let pid = row.map_or(cpu.tid, |row| row.tgid);
     let is_same = cpu.comm.as_ref().is_none_or(|comm| *comm == header.comm)
         && by_thread.is_none_or(|row| row.comm == header.comm);
     let (comm, comm_hex) = lossy(&bytes::bytes(&header.comm));
-    let has_stack = !block.stack.is_empty() && !facts.is_mixed("trigger.kernel_stack");
+    let has_stack = !block.stack.is_empty() && !input.is_mixed("trigger.kernel_stack");
     Some(Trigger {
         pid,
         tid: (cpu.tid != pid).then_some(cpu.tid),
@@ -222,73 +225,69 @@ fn trigger(facts: Facts<'_>) -> Option<Trigger> {
     })
 }
 
-/// Without guesses of the unwinder, and without the frames that are there because it prints.
+/// The call trace without guesses of the unwinder and without the frames that print it.
 fn stack(block: &Block) -> Vec<Frame> {
-    let printing = ["dump_stack", "dump_header", "show_stack", "dump_backtrace", "__dump_stack"];
-    let is_printing = |symbol: &str| {
-        let function = symbol.split('.').next().unwrap_or(symbol);
-        printing.contains(&function) || function == "dump_stack_lvl"
+    const PRINTING: [&str; 6] = [
+        "dump_stack",
+        "dump_stack_lvl",
+        "dump_header",
+        "show_stack",
+        "dump_backtrace",
+        "__dump_stack",
+    ];
+    let is_printing = |frame: &&TraceFrame| {
+        // GCC appends ".isra.0" and the like.
+        let function = frame.symbol.split('.').next().unwrap_or(&frame.symbol);
+        PRINTING.contains(&function)
     };
-    let frames = block.stack.iter().filter(|frame| !frame.is_guess);
-    let frames = frames.skip_while(|frame| is_printing(&frame.symbol));
-    let frame = |frame: &super::lines::TraceFrame| Frame {
+    let certain = block.stack.iter().filter(|frame| !frame.is_guess);
+    let frame = |frame: &TraceFrame| Frame {
         symbol: Some(frame.symbol.clone()),
         offset: Some(frame.offset),
         module: frame.module.clone(),
         ..Frame::default()
     };
-    frames.map(frame).collect()
+    certain.skip_while(is_printing).map(frame).collect()
 }
 
-fn oom_memcg(facts: Facts<'_>, constraint: Option<Constraint>) -> Option<OomMemcg> {
-    let block = facts.block;
+fn oom_memcg(input: ReportInput<'_>, constraint: Option<Constraint>) -> Option<OomMemcg> {
+    let block = input.block;
     if constraint != Some(Constraint::Memcg) || block.is_torn {
         return None;
     }
     let paths = [
-        facts.names.oom_memcg.as_ref(),
+        input.names.oom_memcg.as_ref(),
         block.limit_of.as_ref().map(|(_, path)| path),
         block.stat_path.as_ref(),
     ];
-    let path = paths.into_iter().flatten().next().filter(|_| !facts.is_mixed("oom_memcg.path"));
+    let path = paths.into_iter().flatten().next().filter(|_| !input.is_mixed("oom_memcg.path"));
     let mut memcg = OomMemcg {
         cgroup: path.map(|path| cgroup(path)).unwrap_or_default(),
         oom_group: block.group.as_ref().filter(|group| Some(*group) == path).map(|_| true),
         ..OomMemcg::default()
     };
-    if !facts.is_mixed("oom_memcg.usage_bytes") {
+    if !input.is_mixed("oom_memcg.usage_bytes") {
         fill(&mut memcg, &block.counters);
     }
-    let has_stat = !block.stat.is_empty() && !facts.is_mixed("oom_memcg.stat");
+    let has_stat = !block.stat.is_empty() && !input.is_mixed("oom_memcg.stat");
     memcg.stat = has_stat.then(|| block.whole_stat().0);
     let is_known = memcg != OomMemcg::default();
     is_known.then_some(memcg)
 }
 
-fn fill(memcg: &mut OomMemcg, counters: &BTreeMap<Kind, Counter>) {
-    let limit = |counter: &Counter| {
-        let none = counter.limit_kib >= NO_LIMIT_KIB;
-        ((!none).then(|| counter.limit_kib.checked_mul(1024)).flatten(), none)
+fn fill(memcg: &mut OomMemcg, counters: &BTreeMap<CounterKind, Counter>) {
+    let fields = |kind| {
+        let filling = counters.get(&kind).map(|counter| Filling {
+            usage_bytes: counter.usage_kib.checked_mul(1024),
+            limit: Limit::from_kib(counter.limit_kib),
+        });
+        filling.unwrap_or_default().fields()
     };
-    for (kind, counter) in counters {
-        let usage = counter.usage_kib.checked_mul(1024);
-        let (max, none) = limit(counter);
-        let slots = match kind {
-            Kind::Memory => (&mut memcg.usage_bytes, &mut memcg.max_bytes, &mut memcg.no_limit),
-            Kind::Swap => {
-                (&mut memcg.swap_usage_bytes, &mut memcg.swap_max_bytes, &mut memcg.swap_no_limit)
-            }
-            Kind::Memsw => (
-                &mut memcg.memsw_usage_bytes,
-                &mut memcg.memsw_max_bytes,
-                &mut memcg.memsw_no_limit,
-            ),
-            Kind::Kmem => {
-                (&mut memcg.kmem_usage_bytes, &mut memcg.kmem_max_bytes, &mut memcg.kmem_no_limit)
-            }
-        };
-        (*slots.0, *slots.1, *slots.2) = (usage, max, none);
-    }
+    (memcg.usage_bytes, memcg.max_bytes, memcg.no_limit) = fields(CounterKind::Memory);
+    (memcg.swap_usage_bytes, memcg.swap_max_bytes, memcg.swap_no_limit) = fields(CounterKind::Swap);
+    (memcg.memsw_usage_bytes, memcg.memsw_max_bytes, memcg.memsw_no_limit) =
+        fields(CounterKind::Memsw);
+    (memcg.kmem_usage_bytes, memcg.kmem_max_bytes, memcg.kmem_no_limit) = fields(CounterKind::Kmem);
 }
 
 fn cgroup(path: &str) -> Cgroup {

@@ -5,39 +5,38 @@ use super::{
     record::digits,
 };
 
-/// Rows that are kept; more are counted. A row is about 150 bytes.
-const ROWS: usize = 8192;
+/// Rows that are kept; more are only counted. A row takes about 150 bytes.
+const MAX_ROWS: usize = 8192;
 
-/// The table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Table {
+pub(crate) struct Table {
     columns: Vec<String>,
-    pub(super) rows: Vec<Row>,
-    pub(super) count: u64,
+    pub(crate) rows: Vec<TaskRow>,
+    pub(crate) count: u64,
     /// A row could not be read.
-    pub(super) is_damaged: bool,
+    pub(crate) is_damaged: bool,
 }
 
-/// One task. Pages, unless it says otherwise.
+/// One task. Sizes are in pages, unless the name says otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Row {
+pub(crate) struct TaskRow {
     /// The thread that has the memory.
-    pub(super) tid: i32,
-    pub(super) tgid: i32,
-    pub(super) uid: u32,
-    pub(super) total_vm: u64,
-    pub(super) rss: u64,
+    pub(crate) tid: i32,
+    pub(crate) tgid: i32,
+    pub(crate) uid: u32,
+    pub(crate) total_vm: u64,
+    pub(crate) rss: u64,
     /// anon, file, shmem: since 6.8.
-    pub(super) rss_parts: Option<[u64; 3]>,
-    pub(super) pgtables_bytes: u64,
-    pub(super) swapents: u64,
-    pub(super) oom_score_adj: i32,
-    pub(super) comm: String,
+    pub(crate) rss_parts: Option<[u64; 3]>,
+    pub(crate) pgtables_bytes: u64,
+    pub(crate) swapents: u64,
+    pub(crate) oom_score_adj: i32,
+    pub(crate) comm: String,
 }
 
 impl Table {
     /// `[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name`
-    pub(super) fn header(line: &str) -> Option<Self> {
+    pub(crate) fn header(line: &str) -> Option<Self> {
         let (pid, columns) = line.strip_prefix('[')?.split_once(']')?;
         let columns: Vec<String> = columns.split_whitespace().map(str::to_owned).collect();
         let known = ["uid", "tgid", "total_vm", "rss", "pgtables_bytes", "swapents"];
@@ -47,8 +46,8 @@ impl Table {
             .then(|| Self { columns, ..Self::default() })
     }
 
-    /// Takes a line; false where it is not a row.
-    pub(super) fn row(&mut self, line: &str) -> bool {
+    /// Parses a line; false if it is not a row.
+    pub(crate) fn row(&mut self, line: &str) -> bool {
         let Some((tid, rest)) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')) else {
             return false;
         };
@@ -57,15 +56,15 @@ impl Table {
         };
         self.count += 1;
         match self.read(tid, rest) {
-            Some(row) if self.rows.len() < ROWS => self.rows.push(row),
+            Some(row) if self.rows.len() < MAX_ROWS => self.rows.push(row),
             Some(_) => {}
             None => self.is_damaged = true,
         }
         true
     }
 
-    fn read(&self, tid: i32, mut rest: &str) -> Option<Row> {
-        let mut row = Row { tid, ..Row::default() };
+    fn read(&self, tid: i32, mut rest: &str) -> Option<TaskRow> {
+        let mut row = TaskRow { tid, ..TaskRow::default() };
         let mut parts = [None; 3];
         for column in &self.columns {
             if column == "name" {
@@ -94,8 +93,8 @@ impl Table {
         Some(row)
     }
 
-    /// A name that a newline broke goes on in this line.
-    pub(super) fn continue_name(&mut self, line: &str) -> bool {
+    /// Appends a line to the last name, which a newline broke; false if it does not fit.
+    pub(crate) fn continue_name(&mut self, line: &str) -> bool {
         let Some(last) = self.rows.last_mut() else {
             return false;
         };
@@ -105,13 +104,13 @@ impl Table {
         fits
     }
 
-    /// Bytes of a page, where two numbers of one task tell: KiB of one line, pages of the other.
-    pub(super) fn find(&self, tid: i32) -> Option<&Row> {
+    /// The row of a thread.
+    pub(crate) fn find(&self, tid: i32) -> Option<&TaskRow> {
         self.rows.iter().find(|row| row.tid == tid)
     }
 
     /// The row of a process.
-    pub(super) fn process(&self, tgid: i32) -> Option<&Row> {
+    pub(crate) fn process(&self, tgid: i32) -> Option<&TaskRow> {
         self.rows.iter().find(|row| row.tgid == tgid)
     }
 }

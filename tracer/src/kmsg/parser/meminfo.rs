@@ -1,48 +1,46 @@
-//! "Mem-Info:" and what follows: the machine's memory when it ran out.
+//! "Mem-Info:" and the lines after it: the machine's memory when it ran out.
 
 use std::collections::BTreeMap;
 
 use super::{kill::kib, record::digits};
 
-/// Nodes and zones that are kept.
-const ZONES: usize = 4096;
-/// Sums that are kept.
-const PAIRS: usize = 64;
+/// Zones and sums that are kept; more are ignored.
+const MAX_ZONES: usize = 4096;
+const MAX_PAIRS: usize = 64;
 
-/// What was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct MemInfo {
+pub(crate) struct MemInfo {
     /// By name, as in "active_anon". Pages.
-    pub(super) pages: BTreeMap<String, u64>,
-    pub(super) zones: Vec<ZoneLine>,
-    /// Of all nodes.
-    pub(super) kernel_stack_kib: Option<u64>,
-    pub(super) hugetlb_kib: Option<u64>,
-    pub(super) ram_pages: Option<u64>,
-    pub(super) reserved_pages: Option<u64>,
-    pub(super) swap_free_kib: Option<u64>,
-    pub(super) swap_total_kib: Option<u64>,
+    pub(crate) pages: BTreeMap<String, u64>,
+    pub(crate) zones: Vec<ZoneLine>,
+    /// The sum of all nodes.
+    pub(crate) kernel_stack_kib: Option<u64>,
+    pub(crate) hugetlb_kib: Option<u64>,
+    pub(crate) ram_pages: Option<u64>,
+    pub(crate) reserved_pages: Option<u64>,
+    pub(crate) swap_free_kib: Option<u64>,
+    pub(crate) swap_total_kib: Option<u64>,
     /// The smallest block of a free list. KiB.
-    pub(super) page_kib: Option<u64>,
+    pub(crate) page_kib: Option<u64>,
     has_nodes: bool,
 }
 
 /// `Node 0 DMA32 free:15192kB boost:0kB min:15832kB ...`. KiB.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct ZoneLine {
-    pub(super) node: u32,
-    pub(super) name: String,
-    pub(super) free: u64,
-    pub(super) min: u64,
-    pub(super) low: u64,
-    pub(super) high: u64,
-    pub(super) present: u64,
-    pub(super) managed: u64,
+pub(crate) struct ZoneLine {
+    pub(crate) node: u32,
+    pub(crate) name: String,
+    pub(crate) free: u64,
+    pub(crate) min: u64,
+    pub(crate) low: u64,
+    pub(crate) high: u64,
+    pub(crate) present: u64,
+    pub(crate) managed: u64,
 }
 
 impl MemInfo {
-    /// Takes a line; false where it is none of these.
-    pub(super) fn line(&mut self, line: &str) -> bool {
+    /// Parses a line; false if it is none of these.
+    pub(crate) fn line(&mut self, line: &str) -> bool {
         if let Some(rest) = line.strip_prefix("Node ") {
             self.has_nodes = true;
             let node = rest.split_once(' ');
@@ -77,13 +75,13 @@ impl MemInfo {
             .split_whitespace()
             .map(|pair| pair.split_once(':').and_then(|(key, value)| Some((key, digits(value)?))))
             .collect();
-        let pairs = pairs.filter(|pairs| !pairs.is_empty() && !self.has_nodes);
-        for (key, value) in pairs.iter().flatten() {
-            if self.pages.len() < PAIRS {
+        let totals = pairs.filter(|pairs| !pairs.is_empty() && !self.has_nodes);
+        for (key, value) in totals.iter().flatten() {
+            if self.pages.len() < MAX_PAIRS {
                 self.pages.insert((*key).to_owned(), *value);
             }
         }
-        pairs.is_some()
+        totals.is_some()
     }
 
     fn node(&mut self, node: &str, rest: &str) -> Option<()> {
@@ -93,7 +91,7 @@ impl MemInfo {
             words.filter_map(|word| word.split_once(':')).find(|(name, _)| *name == key)
         };
         let size = |key: &str| fact(key).and_then(|(_, value)| kib(value));
-        // Of zones up to 5.10, of nodes since.
+        // Up to 5.10 each zone has this, later each node.
         if let Some(stack) = size("kernel_stack") {
             self.kernel_stack_kib = Some(self.kernel_stack_kib.unwrap_or(0).checked_add(stack)?);
         }
@@ -117,7 +115,7 @@ impl MemInfo {
                 present: size("present")?,
                 managed: size("managed")?,
             };
-            (self.zones.len() < ZONES).then(|| self.zones.push(zone))?;
+            (self.zones.len() < MAX_ZONES).then(|| self.zones.push(zone))?;
         }
         Some(())
     }

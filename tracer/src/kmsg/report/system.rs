@@ -1,16 +1,16 @@
-//! The machine's memory, where it was nobody's limit.
+//! The machine's memory, which the kernel prints if no memory cgroup was at its limit.
 
-use super::{super::meminfo::MemInfo, Facts};
+use super::{super::parser::meminfo::MemInfo, ReportInput};
 use crate::model::report::{Node, System, Zone};
 
-pub(super) fn system(facts: Facts<'_>) -> Option<System> {
-    let memory = facts.block.memory.as_ref().filter(|_| !facts.block.is_torn)?;
-    let pages = |name: &str| memory.pages.get(name).and_then(|pages| facts.bytes(*pages));
+pub(super) fn system(input: ReportInput<'_>) -> Option<System> {
+    let memory = input.block.memory.as_ref().filter(|_| !input.block.is_torn)?;
+    let pages = |name: &str| memory.pages.get(name).and_then(|pages| input.bytes(*pages));
     let kib = |size: Option<u64>| size?.checked_mul(1024);
     let ram = memory.ram_pages.zip(memory.reserved_pages);
     let files = pages("active_file").zip(pages("inactive_file"));
     let system = System {
-        total_bytes: ram.and_then(|(all, kept)| facts.bytes(all.checked_sub(kept)?)),
+        total_bytes: ram.and_then(|(all, kept)| input.bytes(all.checked_sub(kept)?)),
         free_bytes: pages("free"),
         file_bytes: files.and_then(|(active, inactive)| active.checked_add(inactive)),
         shmem_bytes: pages("shmem"),

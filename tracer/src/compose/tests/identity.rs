@@ -1,4 +1,4 @@
-//! Who trigger and victims are.
+//! Identity of trigger and victims.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ fn java() -> TaskContext {
     }
 }
 
-/// With the hook that tells of victims.
+/// With the hook that reads the context of victims.
 fn report(account: &Account, findings: &Findings) -> OomReport {
     let mut host = host();
     host.hooks.insert("signal_deliver".to_owned(), "tp_btf".to_owned());
@@ -38,7 +38,7 @@ fn report(account: &Account, findings: &Findings) -> OomReport {
 }
 
 #[test]
-fn the_trigger_and_a_victim_that_are_one_process_are_told_alike() {
+fn trigger_that_is_victim_has_same_identity() {
     let mut account = kill();
     account.contexts.insert(100, java());
     let mut findings = Findings::default();
@@ -58,7 +58,7 @@ fn the_trigger_and_a_victim_that_are_one_process_are_told_alike() {
 }
 
 #[test]
-fn arguments_that_are_not_text_have_their_bytes_in_hex() {
+fn arguments_that_are_not_utf8_have_hex() {
     let mut account = kill();
     let cmdline = Some((names(&[b"a", b"\xff"]), true));
     account.contexts.insert(100, TaskContext { cmdline, ..TaskContext::default() });
@@ -69,7 +69,7 @@ fn arguments_that_are_not_text_have_their_bytes_in_hex() {
 }
 
 #[test]
-fn what_the_probes_did_not_read_may_come_from_proc() {
+fn identity_that_was_not_read_comes_from_proc() {
     let account = kill();
     let files = ProcessFiles { cmdline: Some(vec!["java".to_owned()]), exe: None };
     let findings = Findings {
@@ -81,7 +81,7 @@ fn what_the_probes_did_not_read_may_come_from_proc() {
 }
 
 #[test]
-fn what_was_not_caught_is_missing_with_the_reason_once_the_report_is_closed() {
+fn identity_that_was_not_read_is_missing_when_closed() {
     let mut account = kill();
     account.victims.push((9_001, victim(200)));
     account.contexts.insert(100, java());
@@ -90,16 +90,16 @@ fn what_was_not_caught_is_missing_with_the_reason_once_the_report_is_closed() {
         let missing = report(account, &Findings::default()).source.missing;
         missing.into_iter().map(|it| format!("{}: {}", it.field, it.why)).collect::<Vec<_>>()
     };
-    let said = missing(&account);
-    assert_eq!(said.len(), 2, "{said:?}");
-    assert!(said[0].starts_with("victims.cmdline: of 200: it was not in memory"), "{said:?}");
-    assert!(said[1].starts_with("victims.exe: of 200: it had not met"), "{said:?}");
+    let reasons = missing(&account);
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    assert!(reasons[0].starts_with("victims.cmdline: of 200: it was not in memory"), "{reasons:?}");
+    assert!(reasons[1].starts_with("victims.exe: of 200: it had not met"), "{reasons:?}");
     account.stage = Stage::Provisional;
     assert_eq!(missing(&account), [""; 0]);
 }
 
 #[test]
-fn a_container_gets_the_names_that_were_found() {
+fn container_has_names_that_were_found() {
     let mut account = kill();
     let id = "ab".repeat(32);
     account.victims[0].1.task.cgroup_id = Some(5);
@@ -120,9 +120,9 @@ fn a_container_gets_the_names_that_were_found() {
 }
 
 #[test]
-fn frames_have_the_names_of_their_own_process() {
+fn user_frames_have_names_of_their_process() {
     let mut account = kill();
-    let place = |file_offset| FileOffset { build_id: "ab".to_owned(), file_offset };
+    let at = |file_offset| FileOffset { build_id: "ab".to_owned(), file_offset };
     let frames = vec![
         UserFrame::File { build_id: "ab".to_owned(), file_offset: 16 },
         UserFrame::Ip { ip: 16 },
@@ -142,7 +142,7 @@ fn frames_have_the_names_of_their_own_process() {
         file: Some("/bin/app".to_owned()),
     };
     let names = |symbol: &str| UserNames {
-        places: vec![(place(16), named(symbol)), (place(17), named("elsewhere"))],
+        places: vec![(at(16), named(symbol)), (at(17), named("elsewhere"))],
         addresses: vec![(16, named(symbol))],
     };
     let mut findings = Findings::default();

@@ -2,16 +2,14 @@
 
 use super::{kill::kib, record::digits};
 
-/// One of a memcg's counters. KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Counter {
-    pub(super) usage_kib: u64,
-    pub(super) limit_kib: u64,
+pub(crate) struct Counter {
+    pub(crate) usage_kib: u64,
+    pub(crate) limit_kib: u64,
 }
 
-/// Which one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(crate) enum CounterKind {
     Memory,
     /// cgroup v2.
     Swap,
@@ -22,13 +20,13 @@ pub(super) enum Kind {
 }
 
 /// `memory: usage 49152kB, limit 49152kB, failcnt 19`
-pub(super) fn counter(line: &str) -> Option<(Kind, Counter)> {
+pub(crate) fn counter(line: &str) -> Option<(CounterKind, Counter)> {
     let (name, rest) = line.split_once(": usage ")?;
     let kind = match name {
-        "memory" => Kind::Memory,
-        "swap" => Kind::Swap,
-        "memory+swap" => Kind::Memsw,
-        "kmem" => Kind::Kmem,
+        "memory" => CounterKind::Memory,
+        "swap" => CounterKind::Swap,
+        "memory+swap" => CounterKind::Memsw,
+        "kmem" => CounterKind::Kmem,
         _ => return None,
     };
     let (usage, rest) = rest.split_once(", limit ")?;
@@ -39,22 +37,22 @@ pub(super) fn counter(line: &str) -> Option<(Kind, Counter)> {
 
 /// `Memory cgroup stats for /kubepods/pod1234:`, with the statistics behind it up to 5.1:
 /// `... /a: cache:0KB rss:4096KB ...`.
-pub(super) fn header(line: &str) -> Option<(String, Vec<(String, u64)>)> {
+pub(crate) fn header(line: &str) -> Option<(String, Vec<(String, u64)>)> {
     let rest = line.strip_prefix("Memory cgroup stats for ")?;
     if let Some((path, items)) = rest.rsplit_once(": cache:") {
-        let items = format!("cache:{items}");
-        let items = items.split_whitespace().map(|item| {
+        let parse = |item: &str| {
             let (name, size) = item.split_once(':')?;
             Some((name.to_owned(), kib(size)?.checked_mul(1024)?))
-        });
-        return Some((path.to_owned(), items.collect::<Option<_>>()?));
+        };
+        let parsed = format!("cache:{items}").split_whitespace().map(parse).collect::<Option<_>>();
+        return Some((path.to_owned(), parsed?));
     }
-    // Nothing behind the path: a line of its own.
+    // Each statistic has a line of its own.
     Some((rest.strip_suffix(':')?.to_owned(), Vec::new()))
 }
 
 /// `anon 50012160`: bytes, or events.
-pub(super) fn item(line: &str) -> Option<(&str, u64)> {
+pub(crate) fn item(line: &str) -> Option<(&str, u64)> {
     let (name, value) = line.split_once(' ')?;
     let is_name =
         name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');

@@ -1,19 +1,19 @@
-//! What the rules ask of a report: the domain that ran out, who held how much, who was chosen.
+//! The input of the rules: a report, the domain that ran out of memory, and what several rules
+//! derive from them.
 
 use super::{domain::Domain, limit::SETTERS};
 use crate::{
-    compose::names,
+    compose::{badness::adj_unit, names},
     fmt::units,
     model::report::{Candidate, Constraint, Frame, LimitLevel, OomReport, Outcome, Reason, Tier},
 };
 
-/// A report, with what several rules ask of it.
-pub(super) struct Facts<'a> {
+pub(super) struct VerdictInput<'a> {
     pub(super) report: &'a OomReport,
     pub(super) domain: Domain,
 }
 
-/// A process and the memory that is its alone to give back.
+/// A process and the memory that its end would free.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Holder {
     pub(super) name: String,
@@ -29,7 +29,7 @@ impl Holder {
     }
 }
 
-impl<'a> Facts<'a> {
+impl<'a> VerdictInput<'a> {
     pub(super) fn new(report: &'a OomReport) -> Self {
         Self { report, domain: Domain::of(report) }
     }
@@ -38,13 +38,13 @@ impl<'a> Facts<'a> {
         self.report.outcome == Outcome::Killed
     }
 
-    /// The host, or some of its nodes; `false` too where that is not known.
+    /// Whether the host, or some of its nodes, ran out of memory; `false` if that is not known.
     pub(super) fn is_global(&self) -> bool {
         self.report.oom_memcg.is_none()
             && self.report.constraint.is_some_and(|constraint| constraint != Constraint::Memcg)
     }
 
-    /// Whether the killer was called for want of memory: not when somebody pressed a key.
+    /// Whether a process was killed for a shortage of memory, and not by sysrq.
     pub(super) fn is_shortage(&self) -> bool {
         self.killed() && self.report.reason != Some(Reason::Sysrq)
     }
@@ -72,7 +72,7 @@ impl<'a> Facts<'a> {
         self.candidates().find(|task| task.chosen)
     }
 
-    /// Whether all tasks that were weighed are in the list.
+    /// Whether the list has all tasks that the kernel evaluated.
     pub(super) fn all_are_listed(&self) -> bool {
         self.report
             .candidates
@@ -80,7 +80,7 @@ impl<'a> Facts<'a> {
             .is_some_and(|candidates| candidates.recorded >= candidates.considered)
     }
 
-    /// Whoever died: the chosen one, else the first of the victims.
+    /// The chosen victim, else the first one.
     pub(super) fn victim(&self) -> Option<String> {
         let victims = &self.report.victims;
         let victim = victims.iter().find(|victim| victim.chosen).or(victims.first());
@@ -121,7 +121,7 @@ impl<'a> Facts<'a> {
         holders
     }
 
-    /// Bytes of one point.
+    /// "1200 points (4.7 MiB)"
     pub(super) fn points(&self, points: i64) -> String {
         let size = self.report.page_size.map(|page| points.unsigned_abs().saturating_mul(page));
         match size {
@@ -132,18 +132,17 @@ impl<'a> Facts<'a> {
 
     /// Points of one unit of oom_score_adj.
     pub(super) fn weight(&self) -> Option<i64> {
-        let weight = self.report.totalpages? / 1000;
-        i64::try_from(weight).ok().filter(|weight| *weight > 0)
+        adj_unit(self.report.totalpages?).filter(|weight| *weight > 0)
     }
 
-    /// What the failed allocation asked for, bytes.
+    /// Size of the failed allocation.
     pub(super) fn request_bytes(&self) -> Option<u64> {
         let order = u32::try_from(self.report.trigger.as_ref()?.order?).ok()?;
         1_u64.checked_shl(order)?.checked_mul(self.report.page_size?)
     }
 
     pub(super) fn request(&self) -> Option<String> {
-        // Who sets a limit asks for nothing.
+        // A task that sets a limit asks for no memory.
         if self.was_in(&SETTERS) {
             return None;
         }
@@ -152,7 +151,7 @@ impl<'a> Facts<'a> {
         Some(format!("{} asked for {size} (order {order})", self.trigger()))
     }
 
-    /// A function that the trigger was in.
+    /// Whether the trigger was in one of these functions.
     pub(super) fn was_in(&self, functions: &[&str]) -> bool {
         let frames = self.report.trigger.iter().filter_map(|it| it.kernel_stack.as_ref()).flatten();
         frames.filter_map(|frame: &Frame| frame.symbol.as_deref()).any(|it| functions.contains(&it))
@@ -161,24 +160,23 @@ impl<'a> Facts<'a> {
     /// Levels below the one that was hit, leaf first; for a global OOM all of them.
     pub(super) fn levels_below(&self) -> &'a [LimitLevel] {
         let chain = self.report.limit_chain.as_deref().unwrap_or_default();
-        let hit = chain.iter().position(|level| level.hit);
-        match hit {
+        match chain.iter().position(|level| level.hit) {
             Some(hit) => chain.get(..hit).unwrap_or_default(),
             None if self.report.oom_memcg.is_none() => chain,
             None => &[],
         }
     }
 
-    /// Whether the host's figures were read before any victim gave memory back: later ones don't
-    /// say how it was. `false` where that is not known.
+    /// Whether the host's figures were read before any victim freed memory: later figures do not
+    /// show the shortage. `false` if that is not known.
     pub(super) fn figures_are_of_the_moment(&self) -> bool {
         // The kernel prints its own before it kills.
         if self.report.source.tier == Tier::Kmsg {
             return self.report.system.is_some();
         }
-        let read = self.report.system.as_ref().and_then(|system| system.age_ns);
+        let age = self.report.system.as_ref().and_then(|system| system.age_ns);
         let read_ns =
-            read.zip(self.report.boottime_ns).map(|(age, start)| start.saturating_add(age));
+            age.zip(self.report.boottime_ns).map(|(age, start)| start.saturating_add(age));
         let mut back = self.report.victims.iter().map(|victim| {
             let marked = victim.marked_at_ns?;
             let reaped = victim.reaped.as_ref().and_then(|reaped| reaped.started_after_ns);

@@ -1,58 +1,56 @@
-//! A line of a kernel log, without what stands before the kernel's own words: /dev/kmsg's numbers,
-//! dmesg's times in all its formats, the prefixes of syslog and of journalctl.
+//! A line of a kernel log without its prefix: the numbers of /dev/kmsg, the times of dmesg in all
+//! formats, the prefixes of syslog and of journalctl.
 
 use jiff::Timestamp;
 
 use super::{bytes, date, date::Date};
 
-/// What the log says of when something was.
+/// The times that the log has of a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Stamp {
-    /// The log's own clock, which starts with the kernel. ns.
-    pub(super) log_ns: Option<u64>,
-    /// The wall clock.
-    pub(super) wall: Option<Timestamp>,
-    /// A date without a time zone or without a year, as the log has it.
-    pub(super) vague: Option<String>,
+pub(crate) struct Stamp {
+    /// The log's own clock, which starts with the kernel.
+    pub(crate) log_ns: Option<u64>,
+    pub(crate) wall: Option<Timestamp>,
+    /// A date without a time zone or without a year, as the log shows it.
+    pub(crate) vague: Option<String>,
 }
 
-/// One record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Record {
-    pub(super) stamp: Stamp,
-    /// Who wrote it to its syslog.
-    pub(super) host: Option<String>,
-    /// Who called printk, as "T123" (a task) or "C1" (a CPU in an interrupt).
-    pub(super) caller: Option<String>,
-    /// It goes on with the record before: no line of the kernel's begins here.
-    pub(super) is_rest: bool,
-    /// The kernel's words; newlines in it are part of them.
-    pub(super) text: String,
+pub(crate) struct Record {
+    pub(crate) stamp: Stamp,
+    /// The host in the prefix of syslog.
+    pub(crate) host: Option<String>,
+    /// The caller of printk: "T123" (a task) or "C1" (a CPU in an interrupt).
+    pub(crate) caller: Option<String>,
+    /// It continues the record before it: no line of the kernel begins here.
+    pub(crate) is_rest: bool,
+    /// The text of the kernel, which can contain newlines.
+    pub(crate) text: String,
 }
 
-/// Reads records; what a line is can depend on the lines before it.
+/// Parses records; the meaning of a line can depend on the lines before it.
 #[derive(Debug, Default)]
-pub(super) struct Records {
+pub(crate) struct Records {
     has_prefixes: bool,
     is_raw: bool,
 }
 
 impl Records {
-    /// Whether these are /dev/kmsg's own, in which a newline in a name is escaped.
-    pub(super) fn is_raw(&self) -> bool {
+    /// Whether these are records of /dev/kmsg, in which a newline in a name is escaped.
+    pub(crate) fn is_raw(&self) -> bool {
         self.is_raw
     }
 
-    /// The record of a line; `None` for a line that is not the kernel's.
-    pub(super) fn line(&mut self, line: &[u8]) -> Option<Record> {
-        let text = bytes::text(line);
-        let text = text.trim_end_matches(['\r', '\n']);
+    /// The record of a line; `None` if the kernel did not print it.
+    pub(crate) fn line(&mut self, line: &[u8]) -> Option<Record> {
+        let decoded = bytes::text(line);
+        let text = decoded.trim_end_matches(['\r', '\n']);
         if let Some(record) = raw(text) {
             (self.is_raw, self.has_prefixes) = (true, true);
             return Some(record);
         }
         if self.is_raw && text.starts_with(' ') {
-            // Keys and values that belong to the record before.
+            // The dictionary of the record before.
             return None;
         }
         let mut record = Record::default();
@@ -83,7 +81,7 @@ fn raw(line: &str) -> Option<Record> {
     Some(Record { stamp, caller, text: unescape(text), ..Record::default() })
 }
 
-/// /dev/kmsg writes what is not printable ASCII, and a backslash, as \xNN.
+/// /dev/kmsg escapes a backslash and all that is not printable ASCII as \xNN.
 fn unescape(text: &str) -> String {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -97,7 +95,7 @@ fn unescape(text: &str) -> String {
     bytes::text(&plain)
 }
 
-/// Without `<6>`, or `kern  :warn  : `.
+/// Removes `<6>`, or `kern  :warn  : `.
 fn level(text: &str) -> &str {
     let angle = text.strip_prefix('<').and_then(|rest| rest.split_once('>'));
     if let Some((_, rest)) = angle.filter(|(level, _)| digits(level).is_some()) {
@@ -149,37 +147,40 @@ fn tagged<'a>(text: &'a str, record: &mut Record) -> Option<&'a str> {
         return Some(rest);
     }
     let (host, rest) = text.split_once(' ')?;
-    let rest = rest.strip_prefix("kernel: ").or_else(|| rest.strip_prefix("kernel - - - "))?;
+    let words = rest.strip_prefix("kernel: ").or_else(|| rest.strip_prefix("kernel - - - "))?;
     record.host = Some(host.to_owned());
-    Some(rest)
+    Some(words)
 }
 
 /// `[   12.345678] `, `[Tue Nov 25 17:00:00 2025] ` and the like, with printk's caller behind it.
 fn bracket<'a>(text: &'a str, record: &mut Record) -> Option<&'a str> {
-    let (inside, rest) = text.strip_prefix('[')?.split_once(']')?;
-    let inside = inside.split('<').next().unwrap_or_default().trim();
-    if let Some(log_ns) = date::seconds(inside) {
+    let (inside, behind) = text.strip_prefix('[')?.split_once(']')?;
+    let time = inside.split('<').next().unwrap_or_default().trim();
+    if let Some(log_ns) = date::seconds(time) {
         record.stamp.log_ns = Some(log_ns);
-    } else if date::is_dmesg_date(inside) {
-        record.stamp.vague = Some(inside.to_owned());
-    } else if !date::is_dmesg_delta(inside) {
+    } else if date::is_dmesg_date(time) {
+        record.stamp.vague = Some(time.to_owned());
+    } else if !date::is_dmesg_delta(time) {
         return None;
     }
-    let rest = rest.strip_prefix(' ').unwrap_or(rest);
-    let Some((caller, behind)) = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'))
-    else {
+    let rest = behind.strip_prefix(' ').unwrap_or(behind);
+    let Some((caller, words)) = caller(rest) else {
         return Some(rest);
     };
-    let caller = caller.trim();
-    if caller.strip_prefix(['T', 'C']).and_then(digits).is_none() {
-        return Some(rest);
-    }
     record.caller = Some(caller.to_owned());
-    Some(behind.strip_prefix(' ').unwrap_or(behind))
+    Some(words.strip_prefix(' ').unwrap_or(words))
 }
 
-/// A number of nothing but digits.
-pub(super) fn digits(text: &str) -> Option<u64> {
+/// `[  T118]`, and the text behind it.
+fn caller(text: &str) -> Option<(&str, &str)> {
+    let (inside, words) = text.strip_prefix('[')?.split_once(']')?;
+    let caller = inside.trim();
+    digits(caller.strip_prefix(['T', 'C'])?)?;
+    Some((caller, words))
+}
+
+/// A number that consists of digits only.
+pub(crate) fn digits(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 

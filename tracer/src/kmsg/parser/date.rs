@@ -1,4 +1,4 @@
-//! The dates that stand before a line of a log. Only those with a time zone say when it was.
+//! The dates before the lines of a log. Only a date with a time zone is a point in time.
 
 use jiff::Timestamp;
 
@@ -8,15 +8,15 @@ const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
-/// A date, and whether the name of a program must follow.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Date {
-    pub(super) stamp: Stamp,
-    pub(super) is_tagged: bool,
+pub(crate) struct Date {
+    pub(crate) stamp: Stamp,
+    /// The name of a program must follow.
+    pub(crate) is_tagged: bool,
 }
 
-/// The date that a line begins with, and the rest.
-pub(super) fn date(text: &str) -> Option<(Date, &str)> {
+/// The date at the beginning of a line, and the rest of the line.
+pub(crate) fn date(text: &str) -> Option<(Date, &str)> {
     iso(text).or_else(|| syslog(text)).or_else(|| full(text)).or_else(|| unix(text))
 }
 
@@ -53,8 +53,8 @@ fn full(text: &str) -> Option<(Date, &str)> {
         return None;
     }
     let wall = (zone == "UTC").then(|| format!("{date}T{time}Z").parse().ok()).flatten();
-    let said = format!("{date} {time} {zone}");
-    Some((Date { stamp: stamp(wall, &said), is_tagged: true }, rest))
+    let shown = format!("{date} {time} {zone}");
+    Some((Date { stamp: stamp(wall, &shown), is_tagged: true }, rest))
 }
 
 /// journalctl's `short-unix`: `1764090000.123456 host kernel: `.
@@ -65,8 +65,8 @@ fn unix(text: &str) -> Option<(Date, &str)> {
     Some((Date { stamp: stamp(wall, number), is_tagged: true }, rest))
 }
 
-fn stamp(wall: Option<Timestamp>, said: &str) -> Stamp {
-    Stamp { log_ns: None, wall, vague: wall.is_none().then(|| said.to_owned()) }
+fn stamp(wall: Option<Timestamp>, shown: &str) -> Stamp {
+    Stamp { log_ns: None, wall, vague: wall.is_none().then(|| shown.to_owned()) }
 }
 
 /// `17:00:00`, `17:00:00.123456`
@@ -76,16 +76,16 @@ fn is_time(text: &str) -> bool {
     fields.len() == 3 && fields.iter().chain([&parts]).all(|field| digits(field).is_some())
 }
 
-/// `12.345678`, as ns.
-pub(super) fn seconds(text: &str) -> Option<u64> {
+/// Nanoseconds of `12.345678`.
+pub(crate) fn seconds(text: &str) -> Option<u64> {
     let (whole, parts) = text.split_once('.')?;
     let places = u32::try_from(parts.len()).ok().filter(|places| (1..=9).contains(places))?;
     let parts = digits(parts)?.checked_mul(10_u64.pow(9 - places))?;
     digits(whole)?.checked_mul(1_000_000_000)?.checked_add(parts)
 }
 
-/// dmesg -T: `Tue Nov 25 17:00:00 2025`; and once in a while of --reltime: `Nov25 17:00`.
-pub(super) fn is_dmesg_date(text: &str) -> bool {
+/// dmesg -T: `Tue Nov 25 17:00:00 2025`; and --reltime, once a minute: `Nov25 17:00`.
+pub(crate) fn is_dmesg_date(text: &str) -> bool {
     let words: Vec<&str> = text.split_whitespace().collect();
     match words.as_slice() {
         [day, month, date, time, year] => {
@@ -100,6 +100,6 @@ pub(super) fn is_dmesg_date(text: &str) -> bool {
 }
 
 /// dmesg --reltime: `+0.000004`.
-pub(super) fn is_dmesg_delta(text: &str) -> bool {
+pub(crate) fn is_dmesg_delta(text: &str) -> bool {
     text.strip_prefix('+').is_some_and(|delta| seconds(delta).is_some())
 }

@@ -1,8 +1,8 @@
-//! From lines to invocations.
+//! Assigns lines to invocations.
 //!
-//! The kernel holds oom_lock while it writes of an invocation, so two of them never overlap in one
-//! log; what others write meanwhile stands between their lines. Where the log names printk's
-//! callers, each invocation takes its own caller's lines only.
+//! The kernel holds oom_lock while it prints an invocation, so two of them never overlap in one
+//! log. Lines of other subsystems can stand between their lines. If the log has printk's callers,
+//! each invocation gets only the lines of its own caller.
 
 use std::collections::VecDeque;
 
@@ -13,14 +13,13 @@ use super::{
     tasks::Table,
 };
 
-/// Invocations that are kept for their victims' reaper, which comes two seconds later.
-const KEPT: usize = 16;
-/// Lines that a name of newlines can break one line into.
-const PARTS: usize = 16;
+/// Invocations that are kept for the lines of the OOM reaper, which starts two seconds later.
+const MAX_BLOCKS: usize = 16;
+/// A name of 15 newlines breaks one line into this many.
+const MAX_PARTS: usize = 16;
 
-/// Reads a log.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
+pub(crate) struct Reader {
     records: Records,
     /// In the order of their first lines.
     blocks: VecDeque<Block>,
@@ -30,14 +29,13 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Takes one line of the log.
-    pub(super) fn line(&mut self, line: &[u8]) {
+    pub(crate) fn line(&mut self, line: &[u8]) {
         if let Some(record) = self.records.line(line) {
             self.record(record);
         }
     }
 
-    /// Takes the record of a line, or puts it together with the lines that it was broken into.
+    /// Handles a record. If a newline in a name seems to have broken it, its lines are joined.
     fn record(&mut self, record: Record) {
         let Some(mut held) = self.held.take() else {
             if is_broken(&record.text) && !record.is_rest {
@@ -48,12 +46,12 @@ impl Reader {
             }
             return;
         };
-        if !record.is_rest && is_anchor(&record.text) || self.parts >= PARTS {
+        if !record.is_rest && is_anchor(&record.text) || self.parts >= MAX_PARTS {
             self.whole(&held, false);
             self.record(record);
             return;
         }
-        // /dev/kmsg keeps newlines within a record: there a line is cut only where it is too long.
+        // /dev/kmsg keeps newlines within a record: there, a line is cut only if it is too long.
         let glue = if self.records.is_raw() { "" } else { "\n" };
         held.text = format!("{}{glue}{}", held.text, record.text);
         if is_broken(&held.text) {
@@ -65,7 +63,7 @@ impl Reader {
     }
 
     fn whole(&mut self, record: &Record, is_joined: bool) {
-        // A line with a name in it is one line, whatever the name is.
+        // A line that contains a name is one line, whatever the name contains.
         if is_anchor(&record.text) || has_path(&record.text) || record.text.starts_with('[') {
             self.text(&record.text, record, is_joined);
             return;
@@ -83,7 +81,7 @@ impl Reader {
                 block.line(line, record);
             }
         } else if let Some(header) = lines::header(line) {
-            // Who is not done yet could be the one that the lines to come are about.
+            // The next lines could still belong to an invocation that has not ended.
             let is_torn = self.block_of(record).is_some_and(|block| !block.is_ended());
             let block = self.begin(record);
             block.header = Some(header);
@@ -118,7 +116,7 @@ impl Reader {
         }
     }
 
-    /// The invocation that a record can belong to.
+    /// The latest invocation that a record can belong to.
     fn block_of(&mut self, record: &Record) -> Option<&mut Block> {
         let mut blocks = self.blocks.iter_mut().rev();
         blocks.find(|block| block.caller == record.caller && block.host == record.host)
@@ -130,32 +128,32 @@ impl Reader {
         &mut self.blocks[last]
     }
 
-    /// Takes out an invocation that nothing more is expected of, the oldest first.
-    pub(super) fn next_done(&mut self) -> Option<Block> {
-        (self.blocks.len() > KEPT).then(|| self.blocks.pop_front())?
+    /// Takes out an invocation for which no more lines are expected, the oldest first.
+    pub(crate) fn next_done(&mut self) -> Option<Block> {
+        (self.blocks.len() > MAX_BLOCKS).then(|| self.blocks.pop_front())?
     }
 
-    /// What is left at the end of the log.
-    pub(super) fn finish(&mut self) -> impl Iterator<Item = Block> + use<> {
+    /// Takes out the remaining invocations at the end of the log.
+    pub(crate) fn finish(&mut self) -> impl Iterator<Item = Block> + use<> {
         if let Some(held) = self.held.take() {
             self.whole(&held, false);
         }
         std::mem::take(&mut self.blocks).into_iter()
     }
 
-    /// Whether there is one, and whether all of them have been read to their ends.
-    pub(super) fn pending(&self) -> Option<bool> {
+    /// `None` if no invocation is being read; else whether all of them were read to their ends.
+    pub(crate) fn pending(&self) -> Option<bool> {
         let is_whole = |block: &Block| block.is_complete();
         (!self.blocks.is_empty()).then(|| self.held.is_none() && self.blocks.iter().all(is_whole))
     }
 
-    /// The oldest, if another one has begun behind it.
-    pub(super) fn next_before_last(&mut self) -> Option<Block> {
+    /// Takes out the oldest invocation, if another one has begun after it.
+    pub(crate) fn next_before_last(&mut self) -> Option<Block> {
         (self.blocks.len() > 1).then(|| self.blocks.pop_front())?
     }
 }
 
-/// Lines with the name of a task in them, which must be read whole.
+/// Whether a line contains the name of a task, so that a newline does not end it.
 fn is_anchor(line: &str) -> bool {
     lines::header(line).is_some()
         || lines::cpu(line).is_some()
@@ -166,7 +164,7 @@ fn is_anchor(line: &str) -> bool {
         || kill::reaped(line).is_some()
 }
 
-/// Lines with the name of a cgroup in them, likewise.
+/// Whether a line contains the path of a cgroup.
 fn has_path(line: &str) -> bool {
     memcg::header(line).is_some() || lines::group(line).is_some() || lines::limit_of(line).is_some()
 }
@@ -176,8 +174,8 @@ fn is_broken(line: &str) -> bool {
     is_half || kill::is_broken(line)
 }
 
-/// Lines that only the OOM killer writes: where the log begins behind the header, or where the
-/// kernel keeps it back.
+/// Whether only the OOM killer prints such a line. The header can be missing because the log begins
+/// after it, or because the kernel limits the rate of reports.
 fn begins_bare(line: &str) -> bool {
     kill::request(line).is_some()
         || kill::exiting(line).is_some()

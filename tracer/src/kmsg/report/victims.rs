@@ -1,37 +1,37 @@
-//! Who was killed.
+//! The killed processes.
 
 use super::{
-    super::{bytes, kill::Kill, tasks::Row},
-    Facts, cgroup,
+    super::parser::{bytes, kill::Kill, tasks::TaskRow},
+    ReportInput, cgroup,
 };
 use crate::model::report::{Candidates, Reaped, Victim, lossy};
 
-pub(super) fn victims(facts: Facts<'_>, candidates: Option<&Candidates>) -> Vec<Victim> {
-    let kills = facts.block.kills.iter();
-    kills.map(|(kill, killed_ns)| victim(facts, candidates, kill, *killed_ns)).collect()
+pub(super) fn victims(input: ReportInput<'_>, candidates: Option<&Candidates>) -> Vec<Victim> {
+    let kills = input.block.kills.iter();
+    kills.map(|(kill, killed_ns)| victim(input, candidates, kill, *killed_ns)).collect()
 }
 
 fn victim(
-    facts: Facts<'_>,
+    input: ReportInput<'_>,
     candidates: Option<&Candidates>,
     kill: &Kill,
     killed_ns: Option<u64>,
 ) -> Victim {
-    let block = facts.block;
-    let table = block.table.as_ref().filter(|_| !facts.is_mixed("candidates"));
-    let row = table.and_then(|table| table.find(kill.tid));
-    // Another task of that id, or a name that was cut.
-    let row = row.filter(|row| row.comm == kill.comm || row.comm.is_empty());
+    let block = input.block;
+    let table = block.table.as_ref().filter(|_| !input.is_mixed("candidates"));
+    let is_same = |row: &&TaskRow| row.comm == kill.comm || row.comm.is_empty();
+    // A different name is that of another task with this id.
+    let row = table.and_then(|table| table.find(kill.tid)).filter(is_same);
     let pid = row.map_or(kill.tid, |row| row.tgid);
     let chosen = block.chosen();
-    // The others of a group die behind the one that was chosen.
+    // The other members of a group are killed after the chosen one.
     let is_first = block.kills.first().is_some_and(|(first, _)| first.tid == kill.tid);
     let is_chosen = chosen.map_or(is_first, |it| it == pid);
     let listed = candidates.and_then(|table| table.list.iter().find(|row| row.pid == pid));
     let (comm, comm_hex) = lossy(&bytes::bytes(&kill.comm));
     let kib = |size: Option<u64>| size?.checked_mul(1024);
-    let task_memcg = facts.names.task_memcg.as_ref();
-    let task_memcg = task_memcg.or(block.limit_of.as_ref().map(|(path, _)| path));
+    let of_limit = block.limit_of.as_ref().map(|(path, _)| path);
+    let task_memcg = input.names.task_memcg.as_ref().or(of_limit);
     Victim {
         pid,
         tid: (kill.tid != pid).then_some(kill.tid),
@@ -46,15 +46,15 @@ fn victim(
         anon_rss_bytes: kib(kill.anon_kib),
         file_rss_bytes: kib(kill.file_kib),
         shmem_rss_bytes: kib(kill.shmem_kib),
-        swap_bytes: row.and_then(|row| facts.bytes(row.swapents)),
+        swap_bytes: row.and_then(|row| input.bytes(row.swapents)),
         pgtables_bytes: pgtables_bytes(kill, row),
-        reaped: reaped(facts, kill, killed_ns),
+        reaped: reaped(input, kill, killed_ns),
         ..Victim::default()
     }
 }
 
-/// 5.4 prints bytes and calls them kB (mended in 5.5, 941f762bcb27): the table has both in bytes.
-fn pgtables_bytes(kill: &Kill, row: Option<&Row>) -> Option<u64> {
+/// 5.4 prints bytes and calls them kB (fixed in 5.5, 941f762bcb27); the table of tasks is in bytes.
+fn pgtables_bytes(kill: &Kill, row: Option<&TaskRow>) -> Option<u64> {
     let printed = kill.pgtables_kib;
     match row {
         Some(row) if printed == Some(row.pgtables_bytes) => printed,
@@ -63,8 +63,8 @@ fn pgtables_bytes(kill: &Kill, row: Option<&Row>) -> Option<u64> {
     }
 }
 
-fn reaped(facts: Facts<'_>, kill: &Kill, killed_ns: Option<u64>) -> Option<Reaped> {
-    let mut reaped = facts.block.reaped.iter();
+fn reaped(input: ReportInput<'_>, kill: &Kill, killed_ns: Option<u64>) -> Option<Reaped> {
+    let mut reaped = input.block.reaped.iter();
     let (reaping, at_ns) = reaped.find(|(reaping, _)| reaping.tid == kill.tid)?;
     let before = [kill.anon_kib, kill.file_kib, kill.shmem_kib];
     let before: Option<u64> = before.into_iter().sum();
