@@ -187,7 +187,7 @@ fn a_recording_that_was_cut_off_gives_what_is_whole_and_then_the_damage() {
     let victims: Vec<&Value> = outcomes.iter().map(|it| &it["victims"][0]["pid"]).collect();
     assert_eq!(victims, [100, 200]);
     assert_eq!(outcomes[1]["source"]["missing"][0]["field"], "outcome");
-    let expected = format!("oomwhy: {cut}: damaged after 5 whole records: cut off in a frame");
+    let expected = format!("oomwhy: {cut}: damaged after 5 complete records: cut off in a frame");
     assert!(err.starts_with(&expected) && err.lines().count() == 1, "{err}");
 }
 

@@ -50,7 +50,8 @@ pub enum Body {
     /// What the oom_memcg's memory was.
     Stat(Stat),
     /// What became of a victim.
-    After(After),
+    #[serde(rename = "after")]
+    VictimGone(VictimGone),
     /// A task waits because the OOM killer of its memcg is disabled.
     Wait(Box<Wait>),
     /// A task was marked to die, and no more is hooked.
@@ -58,7 +59,8 @@ pub enum Body {
     /// Part of who the trigger or a victim is.
     Context(Context),
     /// A process grows in a memcg near its limit.
-    Grower(Grower),
+    #[serde(rename = "grower")]
+    GrowingProcess(GrowingProcess),
 }
 
 /// Bytes from the kernel that should be text; untrusted, maybe not UTF-8.
@@ -318,7 +320,8 @@ pub struct End {
     pub kill_calls: u32,
     /// Entries into `__oom_kill_process`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub shots: Option<u32>,
+    #[serde(rename = "shots")]
+    pub oom_kill_calls: Option<u32>,
     /// `mark_victim` seen.
     pub victims: u32,
     /// The selection was reached.
@@ -377,9 +380,10 @@ pub struct Stat {
 
 /// What became of a victim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct After {
+pub struct VictimGone {
     /// What happened.
-    pub what: AfterWhat,
+    #[serde(rename = "what")]
+    pub step: VictimGoneStep,
     /// The process, where it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tgid: Option<i32>,
@@ -396,7 +400,7 @@ pub struct After {
 /// Stages of a victim's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum AfterWhat {
+pub enum VictimGoneStep {
     /// The reaper shall look at it.
     ReaperWoken,
     /// The reaper began.
@@ -466,7 +470,7 @@ pub struct MarkFields {
 
 /// A process grows in a memcg near its limit; told once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Grower {
+pub struct GrowingProcess {
     /// The process.
     pub tgid: i32,
 }

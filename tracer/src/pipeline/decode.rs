@@ -19,9 +19,9 @@ use thiserror::Error;
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::model::events::{
-    After, AfterWhat, Body, Candidate, Candidates, CgroupMade, CgroupPath, Chosen, Control,
-    Counter, End, Event, Grower, Invocation, Level, Levels, Mark, MarkFields, Memcg, Memory, Name,
-    Reclaimed, Repeats, Stat, Task, Victim, Wait, user_frame,
+    Body, Candidate, Candidates, CgroupMade, CgroupPath, Chosen, Control, Counter, End, Event,
+    GrowingProcess, Invocation, Level, Levels, Mark, MarkFields, Memcg, Memory, Name, Reclaimed,
+    Repeats, Stat, Task, Victim, VictimGone, VictimGoneStep, Wait, user_frame,
 };
 use crate::model::wire::head;
 
@@ -65,9 +65,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
         kind::RECLAIMED => Body::Reclaimed(Box::new(reclaimed(bytes, has))),
         kind::CGROUP => Body::CgroupMade(cgroup_made(bytes)),
         kind::STAT => Body::Stat(stat(bytes, has)),
-        kind::VICTIM_GONE => Body::After(after(bytes, has)),
+        kind::VICTIM_GONE => Body::VictimGone(victim_gone(bytes, has)),
         kind::WAIT => Body::Wait(Box::new(wait(bytes, has))),
-        kind::GROWING_PROCESS => Body::Grower(grower(bytes)),
+        kind::GROWING_PROCESS => Body::GrowingProcess(growing_process(bytes)),
         kind::MARK => Body::Mark(mark(bytes, has)),
         kind::CONTEXT => Body::Context(context::context(bytes, has)?),
         unknown => return Err(Malformed::UnknownKind(unknown)),
@@ -256,7 +256,7 @@ fn end(bytes: &[u8]) -> End {
             _ => Chosen::Unknown,
         },
         kill_calls: event.kill_calls,
-        shots: (event.oom_kill_calls != u32::MAX).then_some(event.oom_kill_calls),
+        oom_kill_calls: (event.oom_kill_calls != u32::MAX).then_some(event.oom_kill_calls),
         victims: event.victims,
         selected: event.selected != 0,
     }
@@ -278,9 +278,9 @@ fn reclaimed(bytes: &[u8], has: impl Fn(u64) -> bool + Copy) -> Reclaimed {
     }
 }
 
-fn grower(bytes: &[u8]) -> Grower {
+fn growing_process(bytes: &[u8]) -> GrowingProcess {
     let (event, _) = head::<GrowingProcessEvent>(bytes);
-    Grower { tgid: event.tgid }
+    GrowingProcess { tgid: event.tgid }
 }
 
 fn cgroup_made(bytes: &[u8]) -> CgroupMade {
@@ -297,18 +297,18 @@ fn stat(bytes: &[u8], has: impl Fn(u64) -> bool) -> Stat {
     }
 }
 
-fn after(bytes: &[u8], has: impl Fn(u64) -> bool) -> After {
+fn victim_gone(bytes: &[u8], has: impl Fn(u64) -> bool) -> VictimGone {
     let (event, _) = head::<VictimGoneEvent>(bytes);
-    After {
-        what: match event.step {
-            victim_gone::REAPER_WOKEN => AfterWhat::ReaperWoken,
-            victim_gone::REAPING_STARTED => AfterWhat::ReapingStarted,
-            victim_gone::REAPING_FINISHED => AfterWhat::ReapingFinished,
-            victim_gone::REAPING_SKIPPED => AfterWhat::ReapingSkipped,
-            victim_gone::EXITED => AfterWhat::Exited,
-            victim_gone::FREEING => AfterWhat::Freeing,
-            victim_gone::FREED => AfterWhat::Freed,
-            _ => AfterWhat::Unknown,
+    VictimGone {
+        step: match event.step {
+            victim_gone::REAPER_WOKEN => VictimGoneStep::ReaperWoken,
+            victim_gone::REAPING_STARTED => VictimGoneStep::ReapingStarted,
+            victim_gone::REAPING_FINISHED => VictimGoneStep::ReapingFinished,
+            victim_gone::REAPING_SKIPPED => VictimGoneStep::ReapingSkipped,
+            victim_gone::EXITED => VictimGoneStep::Exited,
+            victim_gone::FREEING => VictimGoneStep::Freeing,
+            victim_gone::FREED => VictimGoneStep::Freed,
+            _ => VictimGoneStep::Unknown,
         },
         tgid: (event.tgid != 0).then_some(event.tgid),
         tid: event.tid,

@@ -3,7 +3,7 @@
 use oomwhy_common::event::candidate;
 
 use crate::model::{
-    account::Account,
+    account::InvocationAccount,
     events::{Candidate, Candidates, Chosen, Control, End, Invocation, Memory, Name, Task, Victim},
     host::Host,
     report::Tier,
@@ -78,11 +78,23 @@ pub(super) fn choice(tgid: i32) -> Invocation {
 }
 
 pub(super) fn end(kill_calls: u32, victims: u32) -> End {
-    End { result: true, chosen: Chosen::Task, kill_calls, shots: None, victims, selected: true }
+    End {
+        result: true,
+        chosen: Chosen::Task,
+        kill_calls,
+        oom_kill_calls: None,
+        victims,
+        selected: true,
+    }
 }
 
-pub(super) fn account(invocation: Invocation, end: End) -> Account {
-    Account { seq: 1, invocation: Some(invocation), end: Some(end), ..Account::default() }
+pub(super) fn account(invocation: Invocation, end: End) -> InvocationAccount {
+    InvocationAccount {
+        seq: 1,
+        invocation: Some(invocation),
+        end: Some(end),
+        ..InvocationAccount::default()
+    }
 }
 
 /// file 100, anon 1000, swap 200, shmem 50 and 3 pages of page tables: 1353.
