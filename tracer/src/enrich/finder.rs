@@ -134,7 +134,7 @@ mod tests {
     use super::{Enrichment, Findings, Privacy, Worker};
     use crate::model::{
         account::{Account, InvocationAccount},
-        events::{Body, CgroupPath, Event, Name, Task, Victim},
+        events::{Body, CgroupPath, Event, Name, Task, samples},
         facts::Fact,
     };
 
@@ -158,23 +158,13 @@ mod tests {
         write("proc/7/cmdline", "java\0--token=x\0");
 
         let task = Task {
-            tgid: 7,
-            tid: 7,
             comm: Name(b"java".to_vec()),
             uid: 1000,
             start_boottime_ns: Some(5),
-            oom_score_adj: None,
             cgroup_id: Some(3),
+            ..samples::task(7)
         };
-        let victim = Victim {
-            task,
-            vpid: None,
-            memory: None,
-            per_cpu: None,
-            mm: None,
-            shares_mm: false,
-            without_swap: false,
-        };
+        let victim = samples::victim(task);
         let names = ["docker".to_owned(), id.clone()].map(|name| Name(name.into_bytes())).to_vec();
         let path = CgroupPath { id: 3, names, truncated: false };
         let account = Account::from(InvocationAccount {

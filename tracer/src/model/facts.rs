@@ -119,7 +119,8 @@ pub enum Fact {
         /// When it was read, `CLOCK_BOOTTIME` ns.
         at_ns: u64,
     },
-    /// Time passed without a record, so whatever was due by then (`CLOCK_BOOTTIME` ns) was reported.
+    /// Time passed without a record, so whatever was due by then (`CLOCK_BOOTTIME` ns) was
+    /// reported.
     Tick(u64),
     /// The run continues another one (`--pin`).
     Resumed {

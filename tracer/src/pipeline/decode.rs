@@ -1,4 +1,5 @@
-//! Bytes of the ring -> [`Event`]. Pure and total: never panics, never invents.
+//! Turns the bytes of a record into an [`Event`]. Pure and total: it never panics, and an unknown
+//! value stays unknown.
 //!
 //! A record of a newer wire version may be longer: it is read as far as it is known. A record of an
 //! older one may be shorter: [`head`] fills the fields that it does not have with zeros. An unknown
@@ -18,12 +19,14 @@ use oomwhy_common::{
 use thiserror::Error;
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::model::events::{
-    Body, Candidate, Candidates, CgroupMade, CgroupPath, Chosen, Control, Counter, End, Event,
-    GrowingProcess, Invocation, Level, Levels, Mark, MarkFields, Memcg, Memory, Name, Reclaimed,
-    Repeats, Stat, Task, Victim, VictimGone, VictimGoneStep, Wait, user_frame,
+use crate::model::{
+    events::{
+        Body, Candidate, Candidates, CgroupMade, CgroupPath, Chosen, Control, Counter, End, Event,
+        GrowingProcess, Invocation, Level, Levels, Mark, MarkFields, Memcg, Memory, Name,
+        Reclaimed, Repeats, Stat, Task, Victim, VictimGone, VictimGoneStep, Wait, user_frame,
+    },
+    wire::head,
 };
-use crate::model::wire::head;
 
 /// Why bytes are not an event.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -31,16 +34,16 @@ pub(crate) enum Malformed {
     /// Shorter than a header, or than the length in its header.
     #[error("record is cut off after {length} bytes")]
     Short {
-        /// Bytes that are there.
+        /// Length of the record in bytes.
         length: usize,
     },
-    /// A kind that this build does not know.
+    /// This build does not know the kind of the record.
     #[error("unknown record kind {0}")]
     UnknownKind(u32),
     /// A count inside the record points past its end.
     #[error("record announces {announced} entries, more than it holds")]
     Count {
-        /// Entries announced.
+        /// The count in the record.
         announced: u32,
     },
 }
@@ -75,7 +78,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
     Ok(Event { boottime_ns: header.boottime_ns, cpu: header.cpu, seq: header.seq, body })
 }
 
-/// `count` structs at the start of `bytes`.
+/// Reads `count` structs from the start of `bytes`.
 fn list<T: FromBytes + IntoBytes>(bytes: &[u8], count: u32) -> Result<Vec<T>, Malformed> {
     let short = Malformed::Count { announced: count };
     let wanted = (count as usize).checked_mul(size_of::<T>()).ok_or_else(|| short.clone())?;
@@ -83,7 +86,7 @@ fn list<T: FromBytes + IntoBytes>(bytes: &[u8], count: u32) -> Result<Vec<T>, Ma
     Ok(entries.chunks_exact(size_of::<T>()).map(|entry| head(entry).0).collect())
 }
 
-/// Bytes up to the first NUL: what is behind it is stale.
+/// Bytes up to the first NUL. The bytes after it are stale.
 fn name(bytes: &[u8]) -> Name {
     Name(bytes.split(|&byte| byte == 0).next().unwrap_or_default().to_vec())
 }

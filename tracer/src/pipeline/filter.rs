@@ -17,9 +17,9 @@ pub struct Filter {
 
 /// Makes a matcher for cgroup paths. `*` does not match a `/`, `**` does.
 pub(crate) fn cgroup_glob(pattern: &str) -> Result<GlobMatcher, globset::Error> {
-    let pattern = pattern.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(pattern);
+    let trimmed = pattern.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(pattern);
     let rooted =
-        if pattern.starts_with(['/', '*']) { pattern.to_owned() } else { format!("/{pattern}") };
+        if trimmed.starts_with(['/', '*']) { trimmed.to_owned() } else { format!("/{trimmed}") };
     GlobBuilder::new(&rooted).literal_separator(true).build().map(|glob| glob.compile_matcher())
 }
 

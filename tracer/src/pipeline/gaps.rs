@@ -4,12 +4,12 @@
 //! The kernel counts in `__oom_kill_process`, once for every call that finds memory to free. It
 //! counts the first victim of a memory.oom.group twice, and does not count processes that die only
 //! because they share a victim's memory. So this compares calls, not victims. A call that found
-//! nothing to free is counted here but not in the kernel. That hides one missed kill, but only until
-//! the next comparison, which starts from zero.
+//! nothing to free is counted here but not in the kernel. That hides one missed kill, but only
+//! until the next comparison, which starts from zero.
 //!
-//! A kill in flight is no gap: the kernel counts it before it marks the victim, and the records come
-//! later. So nothing is concluded while an invocation kills, and a difference is reported only if no
-//! kill has arrived for a while that explains it.
+//! A kill in flight is no gap: the kernel counts it before it marks the victim, and the records
+//! come later. So nothing is concluded while an invocation kills, and a difference is reported only
+//! if no kill has arrived for a while that explains it.
 
 mod groups;
 
@@ -138,8 +138,8 @@ impl Gaps {
         (unexplained && has_settled(first, reading)).then(|| self.gap(base, first, reading))
     }
 
-    /// The gap at the first reading that showed it. Kills that were counted since then may still be in
-    /// flight, so they are left for the next time.
+    /// The gap at the first reading that showed it. Kills that were counted since then may still be
+    /// in flight, so they are left for the next time.
     fn gap(&mut self, base: Reading, first: Reading, now: Reading) -> Gap {
         let gap = Gap {
             expected: first.kills - base.kills,

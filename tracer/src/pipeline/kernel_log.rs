@@ -26,7 +26,8 @@ use crate::{
 /// The device of the kernel log.
 pub(crate) const DEVICE: &str = "/dev/kmsg";
 
-/// Buffer for one record, bytes. A read returns one record; the kernel's own buffer is half of this.
+/// Buffer for one record, bytes. A read returns one record; the kernel's own buffer is half of
+/// this.
 const RECORD: usize = 16 * 1024;
 /// A kill is reported this long after its line, because the lines of a group's members follow.
 const SETTLES_AFTER: Duration = Duration::from_millis(300);
@@ -221,9 +222,9 @@ impl Follower {
         Ok(false)
     }
 
-    /// The log's clock starts with the kernel, cannot be set, and stands still while the host sleeps.
-    /// The last record was written a moment ago, so its time shows the drift, unless this process
-    /// did not get to run.
+    /// The log's clock starts with the kernel, cannot be set, and stands still while the host
+    /// sleeps. The last record was written a moment ago, so its time shows the drift, unless this
+    /// process did not get to run.
     fn set_clocks(&mut self, last_ns: Option<u64>) {
         let realtime_offset = clock::realtime_offset_ns();
         let boottime = i64::try_from(clock::boottime_ns()).unwrap_or(i64::MAX);

@@ -160,8 +160,8 @@ impl Live {
         self.facts.system = Some(files);
     }
 
-    /// Reads what the growth recorder keeps, when memory runs out. Returns an error if `oomwhy risk`
-    /// will not find the recorder.
+    /// Reads what the growth recorder keeps, when memory runs out. Returns an error if `oomwhy
+    /// risk` will not find the recorder.
     pub(crate) fn watch_growth(&mut self) -> Result<Option<io::Error>, LiveError> {
         let above_percent = self.probes.settings.growth_above_percent;
         self.facts.growth = self.probes.take_growth()?.map(growth::Recorder::new);
@@ -215,7 +215,9 @@ impl Live {
                 batch = ring.next_batch(&mut keep) => self.handle_batch(&batch?)?,
                 () = answered.notified() => self.handle_names()?,
                 _ = ticks.tick(), if self.pipeline.is_waiting() => self.tick(&mut ring)?,
-                () = quiet_since(self.worked_at), if self.worked_at.is_some() => self.release_memory(),
+                () = quiet_since(self.worked_at), if self.worked_at.is_some() => {
+                    self.release_memory()
+                }
                 _ = cross_checks.tick(), if self.kill_counter.is_some() => self.tick(&mut ring)?,
                 () = either(&mut interrupt, &mut terminate) => break StopReason::Signalled,
             };
@@ -345,8 +347,8 @@ impl Live {
         Ok(done)
     }
 
-    /// Handles everything that waits for time to pass: runs of invocations without a victim, victims
-    /// that are not gone, and comparisons with the kernel's count of kills.
+    /// Handles everything that waits for time to pass: runs of invocations without a victim,
+    /// victims that are not gone, and comparisons with the kernel's count of kills.
     fn tick(&mut self, ring: &mut Ring) -> Result<bool, LiveError> {
         if self.drain(ring)? {
             return Ok(true);

@@ -199,9 +199,12 @@ fn first_line() -> String {
 fn wire_version(reader: &mut impl BufRead) -> io::Result<Option<u32>> {
     let mut line = Vec::new();
     reader.take(MAX_FIRST_LINE).read_until(b'\n', &mut line)?;
-    let digits = line.strip_prefix(MAGIC.as_bytes()).and_then(|rest| rest.strip_suffix(b"\n"));
-    let digits = digits.filter(|digits| digits.iter().all(u8::is_ascii_digit));
-    Ok(digits.and_then(|digits| str::from_utf8(digits).ok()?.parse().ok()))
+    let version = line
+        .strip_prefix(MAGIC.as_bytes())
+        .and_then(|rest| rest.strip_suffix(b"\n"))
+        .filter(|digits| digits.iter().all(u8::is_ascii_digit))
+        .and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
+    Ok(version)
 }
 
 /// `Ok(None)` at a clean end.
@@ -211,8 +214,8 @@ fn next_frame(reader: &mut impl Read) -> Result<Option<(u8, Vec<u8>)>, String> {
     let &[kind, ref length @ ..] = head.as_slice() else {
         return Ok(None);
     };
-    let length = <[u8; 4]>::try_from(length).map_err(|_| "cut off in a frame".to_owned())?;
-    let length = u32::from_le_bytes(length);
+    let bytes = <[u8; 4]>::try_from(length).map_err(|_| "cut off in a frame".to_owned())?;
+    let length = u32::from_le_bytes(bytes);
     if length > MAX_FRAME {
         return Err(format!("a frame of {length} bytes"));
     }

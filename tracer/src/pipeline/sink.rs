@@ -5,6 +5,7 @@
 
 use std::io::{self, Write};
 
+use serde::Serialize;
 use thiserror::Error;
 
 use super::dedup_writer::CurrentNote;
@@ -61,11 +62,19 @@ impl EventOutput {
     }
 
     fn write(&mut self, event: &Event) -> Result<(), SinkError> {
-        let mut line = serde_json::to_vec(event).map_err(SinkError::Encode)?;
-        line.push(b'\n');
-        self.out.write_all(&line)?;
-        Ok(self.out.flush()?)
+        write_json_line(&mut self.out, event)
     }
+}
+
+/// Writes a value as one line of JSON with one call, and flushes it.
+pub(crate) fn write_json_line(
+    out: &mut impl Write,
+    value: &impl Serialize,
+) -> Result<(), SinkError> {
+    let mut line = serde_json::to_vec(value).map_err(SinkError::Encode)?;
+    line.push(b'\n');
+    out.write_all(&line)?;
+    Ok(out.flush()?)
 }
 
 /// Every output of a run.

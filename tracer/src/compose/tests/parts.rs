@@ -4,7 +4,10 @@ use oomwhy_common::event::candidate;
 
 use crate::model::{
     account::InvocationAccount,
-    events::{Candidate, Candidates, Chosen, Control, End, Invocation, Memory, Name, Task, Victim},
+    events::{
+        Candidate, Candidates, Chosen, Control, End, Invocation, Memory, Name, Task, Victim,
+        samples,
+    },
     host::Host,
     report::Tier,
 };
@@ -30,22 +33,13 @@ pub(super) fn host() -> Host {
 }
 
 pub(super) fn task(tgid: i32) -> Task {
-    Task {
-        tgid,
-        tid: tgid,
-        comm: Name(b"java".to_vec()),
-        uid: 1000,
-        start_boottime_ns: None,
-        oom_score_adj: None,
-        cgroup_id: None,
-    }
+    Task { comm: Name(b"java".to_vec()), uid: 1000, ..samples::task(tgid) }
 }
 
 /// Triggered by thread 101 of process 100; totalpages 100000.
 pub(super) fn invocation() -> Invocation {
     Invocation {
         started_ns: 5_000_000_000,
-        trigger: Task { tid: 101, ..task(100) },
         control: Some(Control {
             totalpages: 100_000,
             chosen_points: 1500,
@@ -53,16 +47,7 @@ pub(super) fn invocation() -> Invocation {
             order: 0,
             constraint: 3,
         }),
-        is_memcg: Some(true),
-        oom_memcg: None,
-        chosen: None,
-        considered: 0,
-        choice_made: false,
-        nodemask: None,
-        mems_allowed: None,
-        message: None,
-        kernel_stack: None,
-        user_stack: None,
+        ..samples::invocation(Task { tid: 101, ..task(100) })
     }
 }
 
@@ -124,13 +109,5 @@ pub(super) fn candidates(list: Vec<Candidate>) -> Candidates {
 }
 
 pub(super) fn victim(tgid: i32) -> Victim {
-    Victim {
-        task: task(tgid),
-        vpid: None,
-        memory: Some(MEMORY),
-        per_cpu: None,
-        mm: None,
-        shares_mm: false,
-        without_swap: false,
-    }
+    Victim { memory: Some(MEMORY), ..samples::victim(task(tgid)) }
 }

@@ -6,7 +6,7 @@ mod script;
 
 use self::script::{
     Step::{self, Due, Finish, Say},
-    bystander, chosen, end_of_kill, invocation, reclaimed, victim, will_free_mem,
+    candidates, chosen, end_of_kill, invocation, reclaimed, victim, will_free_mem,
 };
 use crate::{
     model::{account::Account, report::System},
@@ -24,7 +24,7 @@ fn kill_is_reported_when_its_end_arrives() {
     check(
         vec![
             Say(10, 1, invocation()),
-            Say(11, 1, bystander()),
+            Say(11, 1, candidates()),
             Say(12, 1, victim(100)),
             Say(13, 1, end_of_kill(1)),
             Finish,
@@ -149,7 +149,7 @@ fn invocation_with_lost_records_is_still_an_account() {
         vec![Say(10, 1, victim(100)), Say(11, 1, end_of_kill(1))],
         &["11: #1 since 10, victims 100@10, end"],
     );
-    check(vec![Say(10, 1, bystander()), Finish], &["finish: #1 since 10, candidates"]);
+    check(vec![Say(10, 1, candidates()), Finish], &["finish: #1 since 10, candidates"]);
     // Invocations 2 to 4 left no record, so they have no account.
     check(
         vec![Say(10, 1, chosen()), Say(20, 5, chosen()), Say(21, 5, end_of_kill(0))],

@@ -1,9 +1,9 @@
 //! Compares the kills in each memory cgroup with `oom_kill` in its memory.events. Pure.
 //!
 //! That counter counts the victims that live in the group, no matter whose limit was hit. On cgroup
-//! v2 it includes those of the groups below; on v1 (memory.oom_control, since 4.13) it does not. The
-//! group of a victim is known by its path. If the path is unknown, the victim may have been in any
-//! group, so the count here is an upper bound.
+//! v2 it includes those of the groups below; on v1 (memory.oom_control, since 4.13) it does not.
+//! The group of a victim is known by its path. If the path is unknown, the victim may have been in
+//! any group, so the count here is an upper bound.
 
 use std::collections::BTreeMap;
 

@@ -51,8 +51,8 @@ fn frames() -> Vec<Frame> {
         Fact::Tick(9),
         Fact::End,
     ];
-    let records = [b"".as_slice(), b"oomwhy-rec2\n", &[0xff; 300]];
-    let records = records.map(|bytes| Frame::Record(Bytes::copy_from_slice(bytes)));
+    let records = [b"".as_slice(), b"oomwhy-rec2\n", &[0xff; 300]]
+        .map(|bytes| Frame::Record(Bytes::copy_from_slice(bytes)));
     records.into_iter().chain(facts.map(Frame::Fact)).collect()
 }
 

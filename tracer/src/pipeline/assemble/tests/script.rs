@@ -4,8 +4,9 @@ use crate::{
     model::{
         account::{Account, InvocationAccount},
         events::{
-            Body, Candidates, CgroupMade, Chosen, End, Event, Invocation, Memcg, Name, Reclaimed,
-            Repeats, Task, Victim, VictimGone, VictimGoneStep, Wait,
+            Body, Candidates, CgroupMade, Chosen, End, Event, Invocation, Reclaimed, Repeats,
+            Victim, VictimGone, VictimGoneStep, Wait,
+            samples::{self, memcg, task},
         },
     },
     pipeline::assemble::Assembler,
@@ -33,8 +34,7 @@ pub(super) fn run(script: Vec<Step>) -> Vec<String> {
             Step::Due(ms) => (ms.to_string(), assembler.due(ms * MS)),
             Step::Finish => ("finish".to_owned(), assembler.finish()),
         };
-        let accounts = accounts.iter().map(line);
-        lines.extend(accounts.map(|account| format!("{when}: {account}")));
+        lines.extend(accounts.iter().map(|account| format!("{when}: {}", line(account))));
     }
     lines
 }
@@ -74,39 +74,10 @@ fn parts(account: &InvocationAccount) -> String {
     parts
 }
 
-fn task(tgid: i32) -> Task {
-    Task {
-        tgid,
-        tid: tgid,
-        comm: Name::default(),
-        uid: 0,
-        start_boottime_ns: None,
-        oom_score_adj: None,
-        cgroup_id: None,
-    }
-}
-
-fn memcg(id: u64) -> Memcg {
-    Memcg { id: Some(id), memory: None, swap: None, oom_group: None }
-}
-
 /// An invocation by the limit of this memcg that ends without a choice.
 pub(super) fn invocation_of(oom_memcg: u64) -> Body {
-    Body::Invocation(Box::new(Invocation {
-        started_ns: 0,
-        trigger: task(1),
-        control: None,
-        is_memcg: Some(true),
-        oom_memcg: Some(memcg(oom_memcg)),
-        chosen: None,
-        considered: 0,
-        choice_made: false,
-        nodemask: None,
-        mems_allowed: None,
-        message: None,
-        kernel_stack: None,
-        user_stack: None,
-    }))
+    let oom_memcg = Some(memcg(oom_memcg));
+    Body::Invocation(Box::new(Invocation { oom_memcg, ..samples::invocation(task(1)) }))
 }
 
 pub(super) fn invocation() -> Body {
@@ -123,20 +94,12 @@ pub(super) fn chosen() -> Body {
     Body::Invocation(invocation)
 }
 
-pub(super) fn bystander() -> Body {
+pub(super) fn candidates() -> Body {
     Body::Candidates(Candidates { considered: 1, list: Vec::new() })
 }
 
 pub(super) fn victim(tgid: i32) -> Body {
-    Body::Victim(Box::new(Victim {
-        task: task(tgid),
-        vpid: None,
-        memory: None,
-        per_cpu: None,
-        mm: None,
-        shares_mm: false,
-        without_swap: false,
-    }))
+    Body::Victim(Box::new(samples::victim(task(tgid))))
 }
 
 fn changed(body: Body, change: impl FnOnce(&mut Victim)) -> Body {

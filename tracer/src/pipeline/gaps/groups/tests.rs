@@ -5,7 +5,10 @@ use crate::{
     host::group_counter::Group,
     model::{
         account::{Account, InvocationAccount},
-        events::{Chosen, End, Invocation, Memcg, Name, Task},
+        events::{
+            Chosen, End, Invocation,
+            samples::{invocation, memcg, task},
+        },
         report::{Cgroup, OomMemcg, OomReport, Outcome, Source, Tier, Victim},
     },
     pipeline::assemble::InFlight,
@@ -23,9 +26,8 @@ fn kill(homes: &[Option<&str>], oom_kill_calls: u32) -> (Account, OomReport) {
         victims: u32::try_from(homes.len()).unwrap(),
         selected: true,
     };
-    let memcg = Memcg { id: Some(7), memory: None, swap: None, oom_group: None };
     let account = InvocationAccount {
-        invocation: Some(Invocation { oom_memcg: Some(memcg), ..invocation() }),
+        invocation: Some(Invocation { oom_memcg: Some(memcg(7)), ..invocation(task(1)) }),
         end: Some(end),
         ..InvocationAccount::default()
     };
@@ -35,33 +37,6 @@ fn kill(homes: &[Option<&str>], oom_kill_calls: u32) -> (Account, OomReport) {
     report.victims =
         homes.iter().map(|home| Victim { cgroup: home.map(cgroup), ..Victim::default() }).collect();
     (account.into(), report)
-}
-
-fn invocation() -> Invocation {
-    let trigger = Task {
-        tgid: 1,
-        tid: 1,
-        comm: Name::default(),
-        uid: 0,
-        start_boottime_ns: None,
-        oom_score_adj: None,
-        cgroup_id: None,
-    };
-    Invocation {
-        started_ns: 0,
-        trigger,
-        control: None,
-        is_memcg: Some(true),
-        oom_memcg: None,
-        chosen: None,
-        considered: 1,
-        choice_made: true,
-        nodemask: None,
-        mems_allowed: None,
-        message: None,
-        kernel_stack: None,
-        user_stack: None,
-    }
 }
 
 /// A first kill makes the group known. Then the kernel counts `counted` more while `seen` are
