@@ -224,3 +224,18 @@ fn recording_is_for_its_owner_only_and_replaces_no_file() {
     let error = Writer::create(&directory.path().join("no/kills.rec"), &host()).unwrap_err();
     assert!(error.to_string().contains("no/kills.rec: "), "{error}");
 }
+
+/// Recordings and pinned journals keep facts under these names.
+#[test]
+fn renamed_facts_keep_their_persisted_names() {
+    let resumed = Fact::Resumed { reported: [(7, 2)].into(), since_ns: 1, until_ns: 9 };
+    for (fact, expected) in [
+        (Fact::NamesAwaited { seq: 7 }, r#"{"awaited":{"seq":7}}"#),
+        (Fact::NamesReady { seq: 7 }, r#"{"settled":{"seq":7}}"#),
+        (Fact::Flushed, r#""pressed""#),
+        (resumed, r#"{"resumed":{"told":{"7":2},"since_ns":1,"until_ns":9}}"#),
+    ] {
+        assert_eq!(serde_json::to_string(&fact).unwrap(), expected);
+        assert_eq!(serde_json::from_str::<Fact>(expected).unwrap(), fact);
+    }
+}
