@@ -2,7 +2,7 @@
 
 use super::{ComposeContext, missing::missing};
 use crate::model::{
-    account::{Account, Stage},
+    account::{InvocationAccount, Stage},
     events::{self, Task},
     host::Host,
     names::joined_path,
@@ -56,7 +56,7 @@ fn fill(who: &mut Who, read: &TaskContext) {
 /// The fields of a closed report that the probes read of other tasks and did not read of these.
 /// Each field is named once.
 pub(super) fn unread(context: ComposeContext<'_>) -> Vec<Missing> {
-    let Account { invocation, victims, contexts, stage, .. } = context.account;
+    let InvocationAccount { invocation, victims, contexts, stage, .. } = context.account;
     let made_choice = invocation.as_ref().filter(|invocation| invocation.choice_made);
     let Some(invocation) = made_choice.filter(|_| *stage != Stage::Provisional) else {
         return Vec::new();

@@ -2,13 +2,13 @@
 
 use super::missing::missing;
 use crate::model::{
-    account::Account,
-    events::Mark,
+    account::MarkAccount,
     report::{Missing, OomReport, Parent, Who},
 };
 
 /// Names what was lost, and what /proc no longer had.
-pub(super) fn add_missing(report: &mut OomReport, account: &Account, mark: &Mark) {
+pub(super) fn add_missing(report: &mut OomReport, account: &MarkAccount) {
+    let MarkAccount { mark, invocation: account } = account;
     let mut note = |field: &str, why: String| report.source.missing.push(missing(field, why));
     if account.invocation.is_none() {
         note("trigger", "its record was lost: the ring was full".to_owned());

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    account::{Account, Stage},
+    account::{InvocationAccount, Stage},
     facts::Findings,
     reap_and_exit::ReapAndExit,
     report::{Frame, Missing, OomReport, Outcome, Reason},
@@ -14,7 +14,11 @@ pub(crate) fn missing(field: impl Into<String>, why: impl Into<String>) -> Missi
     Missing { field: field.into(), why: why.into() }
 }
 
-pub(super) fn add_missing(report: &mut OomReport, account: &Account, findings: &Findings) {
+pub(super) fn add_missing(
+    report: &mut OomReport,
+    account: &InvocationAccount,
+    findings: &Findings,
+) {
     add_skipped_probes(report, account);
     add_unfinished_frees(report, account);
     add_lost_records(report, account);
@@ -33,7 +37,7 @@ fn is_named(report: &OomReport, field: &str) -> bool {
 }
 
 /// Probes that the kernel did not run.
-fn add_skipped_probes(report: &mut OomReport, account: &Account) {
+fn add_skipped_probes(report: &mut OomReport, account: &InvocationAccount) {
     if is_choice_unseen(report, account) {
         let why = "the kernel skips a probe that is interrupted by itself: a read of \
                    /proc/PID/oom_score on the same CPU";
@@ -47,7 +51,7 @@ fn add_skipped_probes(report: &mut OomReport, account: &Account) {
 }
 
 /// Memory that was being freed when the report was closed.
-fn add_unfinished_frees(report: &mut OomReport, account: &Account) {
+fn add_unfinished_frees(report: &mut OomReport, account: &InvocationAccount) {
     if account.is_overdue && account.reap_and_exit.values().any(ReapAndExit::end_unseen) {
         let why = "its memory began to come back, and the end of that was not seen: it takes that \
                    long, or the kernel skipped the probe, which another process' exit on the same \
@@ -57,7 +61,7 @@ fn add_unfinished_frees(report: &mut OomReport, account: &Account) {
 }
 
 /// Whether the probe of candidates, though it is attached, saw nothing of a choice that was made.
-fn is_choice_unseen(report: &OomReport, account: &Account) -> bool {
+fn is_choice_unseen(report: &OomReport, account: &InvocationAccount) -> bool {
     account.invocation.as_ref().is_some_and(|it| it.considered == 0)
         && !is_named(report, "candidates")
         && report.outcome == Outcome::Killed
@@ -65,11 +69,8 @@ fn is_choice_unseen(report: &OomReport, account: &Account) -> bool {
         && report.candidates.is_none()
 }
 
-fn add_lost_records(report: &mut OomReport, account: &Account) {
+fn add_lost_records(report: &mut OomReport, account: &InvocationAccount) {
     const WHY: &str = "its record was lost: the ring was full";
-    if account.reclaimed.is_some() || account.wait.is_some() {
-        return;
-    }
     if account.invocation.is_none() {
         add(report, "trigger", WHY);
     }
@@ -128,7 +129,7 @@ fn add_unknown_files(report: &mut OomReport) {
 }
 
 /// User stacks whose symbols were not found while the report could wait for them.
-fn add_unknown_names(report: &mut OomReport, account: &Account, findings: &Findings) {
+fn add_unknown_names(report: &mut OomReport, account: &InvocationAccount, findings: &Findings) {
     if account.stage == Stage::Provisional || !findings.names_asked.contains(&account.seq) {
         return;
     }
@@ -180,7 +181,7 @@ fn unnamed_growing_processes(report: &OomReport) -> Vec<String> {
 
 /// Without candidates there are no points that show whether this kernel adds the per-CPU batches
 /// of the counters.
-fn add_inexact_victims(report: &mut OomReport, account: &Account) {
+fn add_inexact_victims(report: &mut OomReport, account: &InvocationAccount) {
     const FIELD: &str = "victims (exact rss)";
     let has_batches = |batches: [i64; 4]| batches.iter().any(|&pages| pages != 0);
     let mut victims = account.victims.iter().map(|(_, victim)| victim);

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::model::{
-    account::Account,
+    account::{Account, InvocationAccount, ReclaimedAccount, WaitAccount},
     events::{Invocation, Task, UserFrame},
     facts::Findings,
     gfp,
@@ -37,7 +37,7 @@ use crate::model::{
 /// The input of every part of the report.
 #[derive(Clone, Copy)]
 struct ComposeContext<'a> {
-    account: &'a Account,
+    account: &'a InvocationAccount,
     host: &'a Host,
     findings: &'a Findings,
 }
@@ -59,9 +59,12 @@ impl ComposeContext<'_> {
 }
 
 pub(crate) fn compose(account: &Account, host: &Host, findings: &Findings) -> OomReport {
-    let context = ComposeContext { account, host, findings };
+    // A wait and a reclaim have no part that belongs to an invocation.
+    let nothing = InvocationAccount::new(account.seq(), account.first_ns());
+    let invocation = account.invocation().unwrap_or(&nothing);
+    let context = ComposeContext { account: invocation, host, findings };
     let outcome = outcome::outcome(account, host);
-    let started = context.started_ns();
+    let started = account.started_ns();
     let mut report = OomReport::new(id(host, account, started), outcome, source(context));
     report.time = context.time(started);
     report.boottime_ns = Some(started);
@@ -69,25 +72,30 @@ pub(crate) fn compose(account: &Account, host: &Host, findings: &Findings) -> Oo
     report.host.clone_from(&host.hostname);
     report.kernel.clone_from(&host.kernel);
     report.page_size = Some(host.page_size);
-    report.repeats = account.repeats.as_ref().map(|repeats| repeats.count);
-    report.repeats_until =
-        account.repeats.as_ref().and_then(|repeats| context.time(repeats.last_ns));
-    if let Some(invocation) = &account.invocation {
-        describe(&mut report, context, invocation);
-    } else if let Some(reclaimed) = &account.reclaimed {
-        report.repeats = (reclaimed.count > 1).then_some(reclaimed.count);
-        let trigger = trigger(context, &reclaimed.trigger);
-        report.trigger =
-            Some(request(context, trigger, Some(reclaimed.gfp_mask), Some(reclaimed.order)));
-        report.oom_memcg = Some(cgroups::oom_memcg(context, &reclaimed.oom_memcg));
-        report.constraint = Some(Constraint::Memcg);
-    } else if let Some(wait) = &account.wait {
-        let trigger = trigger(context, &wait.trigger);
-        report.trigger = Some(request(context, trigger, wait.gfp_mask, wait.order));
-        report.oom_memcg = Some(cgroups::oom_memcg(context, &wait.oom_memcg));
-        report.constraint = Some(Constraint::Memcg);
-        report.waited_ns =
-            account.wait_ended_ns.map(|ended| ended.saturating_sub(account.first_ns));
+    let repeats = invocation.repeats.as_ref();
+    report.repeats = repeats.map(|repeats| repeats.count);
+    report.repeats_until = repeats.and_then(|repeats| context.time(repeats.last_ns));
+    match account {
+        Account::Invocation(_) | Account::Mark(_) => {
+            if let Some(record) = &invocation.invocation {
+                describe(&mut report, context, record);
+            }
+        }
+        Account::Reclaimed(ReclaimedAccount { reclaimed, .. }) => {
+            report.repeats = (reclaimed.count > 1).then_some(reclaimed.count);
+            let trigger = trigger(context, &reclaimed.trigger);
+            report.trigger =
+                Some(request(context, trigger, Some(reclaimed.gfp_mask), Some(reclaimed.order)));
+            report.oom_memcg = Some(cgroups::oom_memcg(context, &reclaimed.oom_memcg));
+            report.constraint = Some(Constraint::Memcg);
+        }
+        Account::Wait(WaitAccount { first_ns, wait, ended_ns }) => {
+            let trigger = trigger(context, &wait.trigger);
+            report.trigger = Some(request(context, trigger, wait.gfp_mask, wait.order));
+            report.oom_memcg = Some(cgroups::oom_memcg(context, &wait.oom_memcg));
+            report.constraint = Some(Constraint::Memcg);
+            report.waited_ns = ended_ns.map(|ended| ended.saturating_sub(*first_ns));
+        }
     }
     report.system = system(context, started);
     report.candidates = candidates::candidates(context);
@@ -95,9 +103,10 @@ pub(crate) fn compose(account: &Account, host: &Host, findings: &Findings) -> Oo
     report.source.missing.extend(identity::unread(context));
     report.growth = growth::growth(context, &names(&report));
     report.source.missing.extend(growth::unrecorded(context));
-    match &account.mark {
-        Some(mark) => marks::add_missing(&mut report, account, mark),
-        None => missing::add_missing(&mut report, account, findings),
+    match account {
+        Account::Invocation(account) => missing::add_missing(&mut report, account, findings),
+        Account::Mark(account) => marks::add_missing(&mut report, account),
+        Account::Reclaimed(_) | Account::Wait(_) => {}
     }
     report
 }
@@ -252,10 +261,7 @@ fn user_frames(context: ComposeContext<'_>, pid: i32, frames: &[UserFrame]) -> V
 /// The same events give the same id: boot, entry into `out_of_memory`, thread that entered.
 fn id(host: &Host, account: &Account, started_ns: u64) -> String {
     let boot = host.boot_id.as_deref().unwrap_or("unknown-boot");
-    let of_invocation = account.invocation.as_ref().map(|invocation| &invocation.trigger);
-    let of_reclaimed = account.reclaimed.as_ref().map(|reclaimed| &reclaimed.trigger);
-    let of_wait = account.wait.as_ref().map(|wait| &wait.trigger);
-    let tid = of_invocation.or(of_reclaimed).or(of_wait).map_or(0, |task| task.tid);
+    let tid = account.trigger().map_or(0, |task| task.tid);
     format!("{boot}-{started_ns:016x}-{tid}")
 }
 

@@ -12,7 +12,7 @@ use oomwhy_common::{
 };
 use zerocopy::{FromBytes as _, FromZeros as _};
 
-use crate::model::events::head;
+use crate::model::wire::head;
 
 /// A task as /proc shows it; `None` where it is too late.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

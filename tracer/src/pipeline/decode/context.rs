@@ -1,4 +1,4 @@
-//! Who a task is.
+//! Decodes the details of a task.
 
 use oomwhy_common::{
     event::{ContextHead, ParentEntry, UserFrame as WireFrame, context},
@@ -7,7 +7,10 @@ use oomwhy_common::{
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{Malformed, name, names_from_leaf};
-use crate::model::events::{Context, Name, Parent, Part, head, user_frame};
+use crate::model::{
+    events::{Context, Name, Parent, Part, user_frame},
+    wire::head,
+};
 
 pub(super) fn context(bytes: &[u8], has: impl Fn(u64) -> bool) -> Result<Context, Malformed> {
     let (event, rest) = head::<ContextHead>(bytes);
@@ -40,10 +43,10 @@ fn word(part: u32) -> &'static str {
     }
 }
 
-/// Each with its NUL; the last one without, where it is cut off or was overwritten.
+/// Each argument ends with a NUL. The last one has none if it is cut off or was overwritten.
 fn arguments(bytes: &[u8]) -> Vec<Name> {
-    let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
-    bytes.split(|&byte| byte == 0).map(|argument| Name(argument.to_vec())).collect()
+    let arguments = bytes.strip_suffix(b"\0").unwrap_or(bytes);
+    arguments.split(|&byte| byte == 0).map(|argument| Name(argument.to_vec())).collect()
 }
 
 /// As many entries as there are bytes for.

@@ -26,8 +26,8 @@ pub(crate) struct Resume {
     pub journal: SharedJournal,
     /// What stands in it.
     pub entries: Vec<Entry>,
-    /// What was told already, by key.
-    pub told: BTreeMap<u64, u64>,
+    /// How far earlier runs reported each account, by key.
+    pub reported: BTreeMap<u64, u64>,
     /// Invocations that began before are not this run's, `CLOCK_BOOTTIME` ns.
     pub since_ns: u64,
     /// Nor those that began then or later.
@@ -61,7 +61,7 @@ impl Live {
         let mut is_done = self.take_left(&mut ring)?;
         while !is_done
             && begin.elapsed() < OVERLAP_AT_MOST
-            && (begin.elapsed() < OVERLAP || self.pipeline.is_amid())
+            && (begin.elapsed() < OVERLAP || self.pipeline.has_open_invocation())
         {
             sleep(Duration::from_millis(20)).await;
             is_done = self.drain(&mut ring)?;
@@ -94,12 +94,12 @@ impl Live {
         let Some(left) = self.kept.as_mut().and_then(|kept| kept.left.take()) else {
             return Ok(false);
         };
-        let Resume { entries, told, since_ns, until_ns, .. } = left;
-        self.note(Fact::Resumed { told, since_ns, until_ns })?;
+        let Resume { entries, reported, since_ns, until_ns, .. } = left;
+        self.note(Fact::Resumed { reported, since_ns, until_ns })?;
         self.note_clock()?;
         self.note_losses()?;
         // How much memory there is now says nothing about kills of a while ago.
-        let system = self.finder.system.take();
+        let system = self.facts.system.take();
         let latest = entries.iter().rev().find_map(|entry| match entry {
             Entry::Record(record) => Some(record),
             _ => None,
@@ -110,19 +110,19 @@ impl Live {
         }
         for entry in entries {
             match entry {
-                Entry::Record(record) if self.take_one(&record)? => return Ok(true),
+                Entry::Record(record) if self.handle_record(&record)? => return Ok(true),
                 Entry::Fact(fact) => self.note(fact)?,
                 _ => {}
             }
         }
-        let is_done = self.forget_told()? || self.drain(ring)?;
-        self.finder.system = system;
+        let is_done = self.forget_reported()? || self.drain(ring)?;
+        self.facts.system = system;
         Ok(is_done)
     }
 
     /// What has been told to its end need not be kept any longer. Where little room is left, all
     /// is told as it is. Returns whether enough was reported.
-    pub(super) fn forget_told(&mut self) -> Result<bool, LiveError> {
+    pub(super) fn forget_reported(&mut self) -> Result<bool, LiveError> {
         let Some(Kept { journal, is_too_small, .. }) = &self.kept else {
             return Ok(false);
         };
@@ -132,9 +132,9 @@ impl Live {
         if !journal.borrow().is_short() {
             return Ok(false);
         }
-        self.note(Fact::Pressed)?;
-        let pressed = self.pipeline.press();
-        if self.report(pressed)? {
+        self.note(Fact::Flushed)?;
+        let flushed = self.pipeline.flush();
+        if self.report(flushed)? {
             return Ok(true);
         }
         journal.borrow_mut().keep(&self.pipeline.unfinished());
