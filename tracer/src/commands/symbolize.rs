@@ -13,7 +13,7 @@ use crate::{
     cli::SymbolizeArgs,
     commands::exit::Exit,
     model::names::FileOffset,
-    symbolize::user::{DEBUG_DIRECTORY, ElfFiles, name_places},
+    symbolize::user::{DEBUG_DIRECTORY, ElfFiles, name_offsets},
 };
 
 /// Does what the command line says.
@@ -82,7 +82,7 @@ fn name_frames(value: &mut Value, files: &ElfFiles) {
         Value::Array(items) => items.iter_mut().for_each(|item| name_frames(item, files)),
         Value::Object(fields) => {
             if let Some(place) = unnamed_place(fields)
-                && let Some(Some(name)) = name_places(files, &[place]).pop()
+                && let Some(Some(name)) = name_offsets(files, &[place]).pop()
             {
                 let mut fill = |key: &str, value: Option<Value>| {
                     if let Some(value) = value {

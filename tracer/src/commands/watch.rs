@@ -6,6 +6,7 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -25,7 +26,7 @@ use crate::{
     },
     cli::{Attach, StoreArgs, WatchArgs},
     commands::exit::Exit,
-    enrich::{finder::Enrichment, privacy::Privacy, worker::Worker},
+    enrich::{enrichment::Enrichment, lookup::Lookup, privacy::Privacy},
     history::{DEFAULT_DIR, store::Limits},
     host::{
         btf::BtfError, cgroup_paths::CgroupPaths, clock, files::Root, group_counter::GroupCounter,
@@ -33,7 +34,7 @@ use crate::{
         system::SystemFiles,
     },
     model::{host::Host, recorded_growth::HOOK, report::Missing},
-    output::store::{Place, StoreSink},
+    output::store::{StoreConfig, StoreSink},
     pipeline::{
         Pipeline, PipelineError, Stats,
         delivery::{self, OnceOutput, Telling},
@@ -279,7 +280,7 @@ pub(super) fn start_store(
         return Ok(None);
     }
     let default = Limits::default();
-    let place = Place {
+    let config = StoreConfig {
         path: arguments.dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DIR)),
         limits: Limits {
             max_use_bytes: arguments.max_use.unwrap_or(default.max_use_bytes),
@@ -287,7 +288,7 @@ pub(super) fn start_store(
         },
         boot_id: host.boot_id.clone().unwrap_or_default(),
     };
-    let store = StoreSink::start(place, Box::new(talk))
+    let store = StoreSink::start(config, Arc::new(talk))
         .map_err(|error| super::history::cannot_open(&error))?;
     Ok(Some(store))
 }
@@ -374,7 +375,7 @@ fn cgroup_mount(facts: &HostFacts) -> Option<PathBuf> {
 fn enrichment(host: &Host, facts: &HostFacts) -> Enrichment {
     let has_context = host.hooks.contains_key("signal_deliver")
         && !host.missing.iter().any(|missing| missing.field == "victims.cmdline");
-    let mut enrichment = Enrichment::new(Worker::new(PathBuf::from("/")), has_context);
+    let mut enrichment = Enrichment::new(Lookup::new(PathBuf::from("/")), has_context);
     if let Some(mount) = cgroup_mount(facts) {
         enrichment.scan(mount);
     }

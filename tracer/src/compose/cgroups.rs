@@ -45,7 +45,7 @@ pub(super) fn cgroup(facts: Facts<'_>, id: u64) -> Cgroup {
 
 /// What a cgroup stands for: by its path, with the names that userspace found.
 pub(super) fn home(facts: Facts<'_>, cgroup: &Cgroup) -> CgroupOwner {
-    let mut home = cgroup.path.as_deref().map(container::home).unwrap_or_default();
+    let mut home = cgroup.path.as_deref().map(container::cgroup_owner).unwrap_or_default();
     if let Some(container) = &mut home.container {
         let keys = [container.id.clone(), container.pod_uid.clone()];
         for key in keys.iter().flatten() {

@@ -30,9 +30,9 @@ use crate::{
         ring::Ring,
     },
     enrich::{
-        finder::Enrichment,
-        stack_finder::StackFinder,
-        stacks::{Answer, Found},
+        enrichment::Enrichment,
+        stack_symbolizer::StackSymbolizer,
+        symbol_requests::{FoundNames, SymbolAnswer},
         victim_proc,
     },
     growth,
@@ -123,7 +123,7 @@ impl Live {
     ) -> Self {
         let symbols = KernelSymbols::default();
         let memory_on_v2 = pipeline.host().memory_on_v2 == Some(true);
-        let stacks = StackFinder::default();
+        let stacks = StackSymbolizer::default();
         let found = Vec::new();
         let finder =
             Finder { symbols, enrichment, stacks, cgroup_paths, system: None, growth: None, found };
@@ -194,7 +194,7 @@ impl Live {
         // The only thing that wakes an idle host.
         let mut cross_checks = interval_at(Instant::now() + self.cross_check, self.cross_check);
         cross_checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let answered = self.finder.stacks.stacks.answered();
+        let answered = self.finder.stacks.requests.answered();
         let mut keep = self.keeper();
         let mut done = self.take_left(&mut ring)?;
         self.count_kills()?;
@@ -259,7 +259,7 @@ impl Live {
         }
         let accounts = self.pipeline.take(record, &mut self.finder)?;
         let done = self.report(accounts)?;
-        for seq in self.finder.stacks.stacks.new_seqs() {
+        for seq in self.finder.stacks.requests.newly_awaited() {
             self.note(Fact::Awaited { seq })?;
         }
         Ok(done)
@@ -267,14 +267,14 @@ impl Live {
 
     /// Names of frames have come, or take too long.
     fn take_names(&mut self) -> Result<bool, LiveError> {
-        for Answer { seq, found } in self.finder.stacks.stacks.answers() {
+        for SymbolAnswer { seq, found } in self.finder.stacks.requests.answers() {
             match found {
-                Found::Process { pid, names } => {
+                FoundNames::Process { pid, names } => {
                     if let Ok(pid) = i32::try_from(pid) {
                         self.note(Fact::UserNames { seq, pid, names })?;
                     }
                 }
-                Found::Kernel(mut symbols) => {
+                FoundNames::Kernel(mut symbols) => {
                     let known = &self.pipeline.findings_mut().symbols;
                     symbols.retain(|ip, _| !known.contains_key(ip));
                     for (ip, symbol) in symbols {
@@ -283,7 +283,7 @@ impl Live {
                 }
             }
         }
-        for seq in self.finder.stacks.stacks.settled() {
+        for seq in self.finder.stacks.requests.names_ready() {
             self.note(Fact::Settled { seq })?;
             let accounts = self.pipeline.settle(seq);
             if self.report(accounts)? {

@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 
 use crate::{
-    enrich::{finder::Enrichment, privacy::Privacy, stack_finder::StackFinder},
+    enrich::{enrichment::Enrichment, privacy::Privacy, stack_symbolizer::StackSymbolizer},
     growth::{self},
     host::{cgroup_paths::CgroupPaths, clock, system::SystemFiles},
     model::{
@@ -21,7 +21,7 @@ use crate::{
 pub(super) struct Finder {
     pub(super) symbols: KernelSymbols,
     pub(super) enrichment: Enrichment,
-    pub(super) stacks: StackFinder,
+    pub(super) stacks: StackSymbolizer,
     pub(super) cgroup_paths: Option<CgroupPaths>,
     pub(super) system: Option<SystemFiles>,
     pub(super) growth: Option<growth::Recorder>,
@@ -76,9 +76,9 @@ impl FactSource for Finder {
     }
 
     fn growth(&mut self, seq: u64, oom_memcg: u64, chosen: Chosen) -> Option<Box<Recorded>> {
-        let growth::Read { recorded, growers } = self.growth.as_ref()?.read(oom_memcg, chosen)?;
-        self.stacks.grown(seq, &growers);
-        self.stacks.stacks.ask_kernel(seq, recorded.kernel_ips().into_iter().collect());
+        let growth::Read { recorded, growing } = self.growth.as_ref()?.read(oom_memcg, chosen)?;
+        self.stacks.ask_growing(seq, &growing);
+        self.stacks.requests.ask_kernel(seq, recorded.kernel_ips().into_iter().collect());
         let recorded = Box::new(recorded);
         self.found.push(Fact::Growth { seq, recorded: recorded.clone() });
         Some(recorded)
@@ -86,7 +86,7 @@ impl FactSource for Finder {
 
     fn grows(&mut self, tgid: i32) {
         if let Ok(pid) = u32::try_from(tgid) {
-            self.stacks.stacks.grows(pid);
+            self.stacks.requests.open_growing(pid);
         }
     }
 }
