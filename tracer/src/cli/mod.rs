@@ -8,9 +8,9 @@ mod durations;
 mod explain;
 mod flame;
 mod history;
-mod ring_size;
 mod risk;
 mod share;
+mod sizes;
 mod symbolize;
 
 use std::{
@@ -264,7 +264,7 @@ pub struct WatchArgs {
     ///
     /// In bytes, KiB or MiB, a power of two. A ring that is too small loses records when many kills come at once; every loss is counted
     /// and reported. The memory is taken at the start and locked.
-    #[arg(long, hide_short_help = true, value_name = "SIZE", value_parser = ring_size::parse)]
+    #[arg(long, hide_short_help = true, value_name = "SIZE", value_parser = sizes::ring_size)]
     pub ring_size: Option<u32>,
     /// Longest time between comparisons with the kernel's own count of kills [default: 10min].
     ///

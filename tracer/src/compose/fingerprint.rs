@@ -4,7 +4,10 @@
 //! of the victim's user stack, where they are known. The frames come apart because they are not
 //! caught every time, and because the allocation that finds no room is anybody's.
 
-use crate::model::report::{Constraint, Frame, OomReport, Victim};
+use crate::model::{
+    fnv,
+    report::{Constraint, Frame, OomReport, Victim},
+};
 
 /// Frames that tell a place: deeper ones are the way to it.
 const FRAMES: usize = 3;
@@ -35,12 +38,9 @@ pub(crate) fn kill(fingerprint: &str) -> &str {
     fingerprint.split_once('-').map_or(fingerprint, |(kill, _)| kill)
 }
 
-/// FNV-1a, 64 bits, each part ended: it must be the same in every version, which std's is not.
+/// A hash that is the same in every version. The byte after each part is in no UTF-8 text.
 pub(crate) fn hash<'a>(parts: impl IntoIterator<Item = &'a str>) -> u64 {
-    let bytes = parts.into_iter().flat_map(|part| part.bytes().chain([0xff]));
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    fnv::hash(parts.into_iter().flat_map(|part| part.bytes().chain([0xff])))
 }
 
 fn constraint(constraint: Constraint) -> &'static str {

@@ -59,7 +59,7 @@ enum SymbolRequest {
 /// Names that were found for an invocation.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SymbolAnswer {
-    /// The invocation.
+    /// The invocation whose report waits for them.
     pub seq: u64,
     pub found: FoundNames,
 }

@@ -21,7 +21,7 @@ pub(crate) struct ProcTask {
     pub vpid: Option<i32>,
     /// Name of the thread, untrusted.
     pub comm: Vec<u8>,
-    /// Real uid.
+    /// The real user id.
     pub uid: u32,
     /// -1000 to 1000.
     pub oom_score_adj: Option<i32>,
