@@ -171,15 +171,7 @@ mod tests {
             oom_score_adj: None,
             cgroup_id: Some(3),
         };
-        let victim = Victim {
-            task,
-            vpid: None,
-            memory: None,
-            per_cpu: None,
-            mm: None,
-            shares_mm: false,
-            without_swap: false,
-        };
+        let victim = Victim::of(task);
         let names = ["docker".to_owned(), id.clone()].map(|name| Name(name.into_bytes())).to_vec();
         let path = CgroupPath { id: 3, names, truncated: false };
         let account = Account {

@@ -1,9 +1,9 @@
 //! What /proc has of a task that was just marked as a victim. On hosts where only the tracepoint
-//! `oom:mark_victim` is available, the event has few fields. The files are read at once, because the
-//! task is gone in milliseconds.
+//! `oom:mark_victim` is available, the event has few fields. The files are read at once, because
+//! the task is gone in milliseconds.
 //!
-//! The cgroup comes from the victim's own file. The task that runs at the mark is the trigger, which
-//! may be in another cgroup.
+//! The cgroup comes from the victim's own file. The task that runs at the mark is the trigger,
+//! which may be in another cgroup.
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
@@ -108,8 +108,8 @@ pub(crate) fn unfinished(record: &[u8]) -> Option<MarkEvent> {
     Some(mark)
 }
 
-/// The victim record that the probes would have written, made from the mark and /proc. `None` if the
-/// thread's process is unknown. Pure.
+/// The victim record that the probes would have written, made from the mark and /proc. `None` if
+/// the thread's process is unknown. Pure.
 pub(crate) fn victim(
     mark: &MarkEvent,
     found: Option<&ProcTask>,

@@ -1,10 +1,10 @@
 //! The history: reports as JSON lines in files below one directory, written by one process and read
 //! by any number of others (docs/history.md).
 //!
-//! For writing, [`store`] appends reports, [`segment`] names the files, [`compress`] compresses closed
-//! ones, and [`vacuum`] selects those to remove. For reading, [`scan`] finds the records that match
-//! a [`query`] and reads a [`summary`] of each, and [`group`] groups kills that repeat. All files are
-//! opened by [`directory`].
+//! For writing, [`store`] appends reports, [`segment`] names the files, [`compress`] compresses
+//! closed ones, and [`vacuum`] selects those to remove. For reading, [`scan`] finds the records
+//! that match a [`query`] and reads a [`summary`] of each, and [`group`] groups kills that repeat.
+//! All files are opened by [`directory`].
 
 pub(crate) mod compress;
 pub(crate) mod directory;
@@ -72,8 +72,8 @@ impl HistoryError {
         Self::Open { path: path.to_owned(), source: source.into() }
     }
 
-    /// Whether a later attempt may succeed with the same arguments: a full or read-only file system,
-    /// or a disk error.
+    /// Whether a later attempt may succeed with the same arguments: a full or read-only file
+    /// system, or a disk error.
     pub fn may_pass(&self) -> bool {
         use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         match self {

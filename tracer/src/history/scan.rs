@@ -1,7 +1,7 @@
 //! Reads the history, while another process may write it.
 //!
-//! No content of a file stops the reading: damaged lines and those of a later version are counted. A
-//! last line without its newline is being written, or was cut off, and is skipped.
+//! No content of a file stops the reading: damaged lines and those of a later version are counted.
+//! A last line without its newline is being written, or was cut off, and is skipped.
 
 use std::{
     collections::HashMap,
@@ -210,8 +210,9 @@ fn read_up_to(from: impl Read) -> (Vec<u8>, bool) {
     (content, is_complete)
 }
 
-/// Whether a segment can have records in the time range. No record is later than the last write. But
-/// records can be earlier than the segment: a task can wait for hours before its report is closed.
+/// Whether a segment can have records in the time range. No record is later than the last write.
+/// But records can be earlier than the segment: a task can wait for hours before its report is
+/// closed.
 fn may_have(listed: &ListedSegment, query: &Query) -> bool {
     query.since.is_none_or(|since| listed.modified >= since.as_second())
 }

@@ -1,7 +1,8 @@
 //! Short ids of reports, for people to type. Pure.
 //!
-//! A report's id begins with the boot and a time, so the ids of one boot begin alike. The short id is
-//! a hash of the id in letters from k to z, so that it cannot be mistaken for a pid or the id itself.
+//! A report's id begins with the boot and a time, so the ids of one boot begin alike. The short id
+//! is a hash of the id in letters from k to z, so that it cannot be mistaken for a pid or the id
+//! itself.
 
 use crate::compose::fingerprint::hash;
 

@@ -307,6 +307,22 @@ pub struct Victim {
     pub without_swap: bool,
 }
 
+#[cfg(test)]
+impl Victim {
+    /// A victim of which nothing else is known.
+    pub(crate) fn of(task: Task) -> Self {
+        Self {
+            task,
+            vpid: None,
+            memory: None,
+            per_cpu: None,
+            mm: None,
+            shares_mm: false,
+            without_swap: false,
+        }
+    }
+}
+
 /// `out_of_memory` returned.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct End {

@@ -183,14 +183,14 @@ mod tests {
 
     #[test]
     fn run_child_that_ignores_its_input_is_read() {
-        let output = run(shell("exec 0<&-; echo yes"), &[0; 1 << 20], PATIENCE).unwrap();
+        let output = run(shell("exec 0<&-; echo yes"), &vec![0; 1 << 20], PATIENCE).unwrap();
         assert_eq!(output, b"yes\n");
     }
 
     #[test]
     fn run_hung_child_ends_at_the_deadline() {
         let begin = Instant::now();
-        let error = run(shell("exec sleep 1000"), &[0; 1 << 20], Duration::from_millis(50));
+        let error = run(shell("exec sleep 1000"), &vec![0; 1 << 20], Duration::from_millis(50));
         assert_eq!(error.unwrap_err().kind(), ErrorKind::TimedOut);
         assert!(begin.elapsed() < PATIENCE);
     }

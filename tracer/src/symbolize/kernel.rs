@@ -1,8 +1,8 @@
 //! Names for addresses of the kernel, from /proc/kallsyms, read by blazesym.
 //!
-//! blazesym keeps the whole symbol table in memory: 5 to 15 MB that a tracer must not hold on a host
-//! that is short of memory. So a helper process reads it, and its responses are kept. OOM stacks are
-//! much alike, so a helper is needed only for a new address.
+//! blazesym keeps the whole symbol table in memory: 5 to 15 MB that a tracer must not hold on a
+//! host that is short of memory. So a helper process reads it, and its responses are kept. OOM
+//! stacks are much alike, so a helper is needed only for a new address.
 
 use std::{collections::BTreeMap, io};
 

@@ -101,17 +101,13 @@ pub(super) fn cannot_open(error: &HistoryError) -> Failure {
 }
 
 fn no_match(path: &Path, words: &[impl AsRef<str>], quiet: bool) -> Failure {
-    let mut message = String::new();
-    if !quiet {
-        message = format!("no report in {} matches", path.display());
-        let min = short_id::MIN_LENGTH;
-        let mut words = words.iter().map(AsRef::as_ref);
-        if let Some(word) = words.find(|word| word.len() < min && !is_number(word)) {
-            message +=
-                &format!("\nhint: the beginning of an ID has at least {min} letters: {word}");
-        }
-    }
-    Failure { exit: Exit::Failure, message }
+    let min = short_id::MIN_LENGTH;
+    let mut words = words.iter().map(AsRef::as_ref);
+    let hint = words
+        .find(|word| word.len() < min && !word.contains('/') && !is_number(word))
+        .map(|word| format!("\nhint: the beginning of an ID has at least {min} letters: {word}"));
+    let message = format!("no report in {} matches{}", path.display(), hint.unwrap_or_default());
+    Failure { exit: Exit::Failure, message: if quiet { String::new() } else { message } }
 }
 
 fn is_number(word: &str) -> bool {

@@ -19,8 +19,8 @@ use crate::{
 /// Matches that are listed if there is more than one.
 const MAX_LISTED: usize = 10;
 
-/// The report that a word names, and its line. Without a word, the latest report. If the word is the
-/// beginning of an id, its other meanings do not count.
+/// The report that a word names, and its line. Without a word, the latest report. If the word is
+/// the beginning of an id, its other meanings do not count.
 pub(in crate::commands) fn pick(
     path: &Path,
     word: Option<&str>,

@@ -100,7 +100,8 @@ proptest! {
         packed: bool,
     ) {
         let directory = tempdir().unwrap();
-        let mut content = (0..20).map(|index| line(&index.to_string())).collect::<Vec<_>>().concat();
+        let lines: Vec<Vec<u8>> = (0..20).map(|index| line(&index.to_string())).collect();
+        let mut content = lines.concat();
         if packed {
             let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
             encoder.write_all(&content).unwrap();

@@ -1,5 +1,5 @@
-//! The executable mappings of a running process, from /proc/PID: which address belongs to which file,
-//! the files themselves, and the perf maps that just-in-time compilers wrote about the rest.
+//! The executable mappings of a running process, from /proc/PID: which address belongs to which
+//! file, the files themselves, and the perf maps that just-in-time compilers wrote about the rest.
 
 use std::{
     collections::BTreeSet,
@@ -176,8 +176,8 @@ fn mapping(line: &str) -> Option<Mapping> {
     let number = |text| u64::from_str_radix(text, 16).ok();
     let offset = number(words.next()?)?;
     let path = words.nth(2)?.trim_start();
-    // A removed file cannot be opened by its path any more. `//anon` and `[heap]` are memory without
-    // a file. `[vdso]` and the like are pages of the kernel, not code of the process.
+    // A removed file cannot be opened by its path any more. `//anon` and `[heap]` are memory
+    // without a file. `[vdso]` and the like are pages of the kernel, not code of the process.
     let is_file = path.starts_with('/') && !path.ends_with(" (deleted)");
     let is_memory = path.is_empty() || path.starts_with("[anon") || path == "[heap]";
     (permissions.as_bytes().get(2) == Some(&b'x') && (is_file || is_memory)).then(|| Mapping {

@@ -1,10 +1,10 @@
-//! Names for frames in user space, from the symbol tables of ELF files, read by blazesym, and from the
-//! perf maps of just-in-time compilers.
+//! Names for frames in user space, from the symbol tables of ELF files, read by blazesym, and from
+//! the perf maps of just-in-time compilers.
 //!
 //! A frame is an offset in a file with a build id. So it can get its name when the process is gone,
-//! on this host or on another (`oomwhy symbolize`). But the file may be gone too. So the files that a
-//! process has mapped are opened as soon as it is known to be a victim, and they stay open for the
-//! next report.
+//! on this host or on another (`oomwhy symbolize`). But the file may be gone too. So the files that
+//! a process has mapped are opened as soon as it is known to be a victim, and they stay open for
+//! the next report.
 //!
 //! As for the kernel's symbols, a helper process does the work: a symbol table can have any size,
 //! and the victim may have prepared the file.

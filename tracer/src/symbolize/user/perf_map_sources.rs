@@ -1,5 +1,5 @@
-//! Finds the perf maps of a process while it runs, because names are asked for when it is gone. A map
-//! may be written after that.
+//! Finds the perf maps of a process while it runs, because names are asked for when it is gone. A
+//! map may be written after that.
 
 use std::{
     fs::{self, File},
@@ -13,8 +13,8 @@ use crate::host::process;
 /// Ancestors whose perf maps are used. A longer chain of forks is cut.
 const MAX_FORKS: usize = 3;
 
-/// The perf maps of a process: its own, then those of the processes it was forked from. After fork(2),
-/// a runtime does not write again about code that it had generated before.
+/// The perf maps of a process: its own, then those of the processes it was forked from. After
+/// fork(2), a runtime does not write again about code that it had generated before.
 #[derive(Debug)]
 pub(crate) struct PerfMapSources {
     pub process: Process,
@@ -102,8 +102,8 @@ impl ProcessMemory {
         self.begins == child.begins && !self.begins.contains(&0)
     }
 
-    /// Does not keep the process' root: that would keep the file systems of containers mounted, also
-    /// for processes without a perf map.
+    /// Does not keep the process' root: that would keep the file systems of containers mounted,
+    /// also for processes without a perf map.
     fn map(self) -> Map {
         let Self { process, perf_map_writer, .. } = self;
         let hint = |root| ProcessHint { root, perf_map_writer, ..ProcessHint::default() };
@@ -130,7 +130,8 @@ mod tests {
 
     use super::*;
 
-    /// A shell, and the process id of another that it forked. Both run until stdin of the first ends.
+    /// A shell, and the process id of another that it forked. Both run until stdin of the first
+    /// ends.
     fn shells() -> (Child, u32) {
         let mut shell = Command::new("sh");
         shell.args(["-c", "exec 3<&0; (read end <&3) & echo $!; read end"]);

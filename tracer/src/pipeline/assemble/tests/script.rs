@@ -123,15 +123,7 @@ pub(super) fn bystander() -> Body {
 }
 
 pub(super) fn victim(tgid: i32) -> Body {
-    Body::Victim(Box::new(Victim {
-        task: task(tgid),
-        vpid: None,
-        memory: None,
-        per_cpu: None,
-        mm: None,
-        shares_mm: false,
-        without_swap: false,
-    }))
+    Body::Victim(Box::new(Victim::of(task(tgid))))
 }
 
 fn changed(body: Body, change: impl FnOnce(&mut Victim)) -> Body {
