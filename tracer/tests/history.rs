@@ -1,4 +1,4 @@
-//! `list`, `show`, `export` as their users meet them.
+//! `list`, `show` and `export`, run as commands.
 #![expect(
     clippy::unwrap_used,
     reason = "clippy excuses #[test] functions, not the helpers of an integration test"
@@ -15,7 +15,7 @@ use std::{
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
-/// stdout and stderr of a run with this history that must end with this code.
+/// Runs a command with this history, which must exit with this code. Returns stdout and stderr.
 #[track_caller]
 fn run(directory: &TempDir, line: &str, code: i32) -> (String, String) {
     let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_oomwhy"));
@@ -32,13 +32,13 @@ fn history() -> TempDir {
     directory
 }
 
-/// The victims of a list, in its order.
+/// The victims in a list, in its order.
 fn victims(out: &str) -> Vec<&str> {
     out.lines().skip(1).map(|line| line.split_whitespace().nth(3).unwrap()).collect()
 }
 
 #[test]
-fn a_list_has_titles_and_the_newest_last() {
+fn list_has_titles_and_the_newest_report_last() {
     let history = history();
     let (out, err) = run(&history, "list", 0);
     let titles = "TIME ID VICTIM PID LIMIT-OWNER CONTAINER USAGE/MAX CAUSE";
@@ -53,7 +53,7 @@ fn a_list_has_titles_and_the_newest_last() {
 }
 
 #[test]
-fn what_is_listed_can_be_chosen() {
+fn list_with_a_filter_shows_only_matches() {
     let history = history();
     for (flags, count) in [
         ("", 13),
@@ -82,7 +82,7 @@ fn what_is_listed_can_be_chosen() {
 }
 
 #[test]
-fn nothing_that_matches_is_code_1_with_a_word_about_it() {
+fn no_match_exits_with_1_and_a_message() {
     let history = history();
     for line in ["list nobody", "export nobody", "show nobody", "list -S now -p 1"] {
         let (out, err) = run(&history, line, 1);
@@ -92,11 +92,30 @@ fn nothing_that_matches_is_code_1_with_a_word_about_it() {
     }
     assert_eq!(run(&history, "list -q nobody", 1), (String::new(), String::new()));
     let (_, err) = run(&history, "list --dir /nonexistent/oomwhy", 1);
-    assert!(err.contains("no history in /nonexistent/oomwhy: `oomwhy watch --store`"), "{err}");
+    assert!(
+        err.contains("no history in /nonexistent/oomwhy\nhint: `oomwhy watch --store`"),
+        "{err}"
+    );
 }
 
 #[test]
-fn wrong_usage_is_code_2_with_an_example() {
+fn show_of_a_too_short_id_names_the_minimum() {
+    let history = history();
+    let (_, err) = run(&history, "show kx", 1);
+    assert!(err.contains("hint: the beginning of an ID has at least 4 letters: kx"), "{err}");
+    assert!(!run(&history, "show 7", 1).1.contains("hint"), "a pid can be short");
+}
+
+#[test]
+fn directory_without_a_history_is_not_searched() {
+    let directory = tempdir().unwrap();
+    fs::write(directory.path().join("passwd"), "").unwrap();
+    let (_, err) = run(&directory, "list", 1);
+    assert!(err.starts_with("oomwhy: no history in ") && err.contains("\nhint: "), "{err}");
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_an_example() {
     let history = history();
     for (line, words) in [
         ("list -S tuesday", "2 hours ago"),
@@ -107,6 +126,7 @@ fn wrong_usage_is_code_2_with_an_example() {
         ("list -o text", "'text'"),
         ("watch --max-use 3GiB", "--store"),
         ("watch --store --max-use 3", "512MiB"),
+        ("watch --store --max-use 100KiB", "1MiB or more"),
         ("watch --store --max-age 3", "90d"),
     ] {
         let (out, err) = run(&history, line, 2);
@@ -115,7 +135,7 @@ fn wrong_usage_is_code_2_with_an_example() {
 }
 
 #[test]
-fn json_is_whole_reports_as_they_were_stored() {
+fn json_output_has_reports_as_stored() {
     let history = history();
     let (lines, _) = run(&history, "list -o jsonl", 0);
     let reports: Vec<Value> = lines.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
@@ -132,7 +152,7 @@ fn json_is_whole_reports_as_they_were_stored() {
 }
 
 #[test]
-fn one_report_is_shown_by_any_of_its_names() {
+fn show_accepts_any_id_of_a_report() {
     let history = history();
     let (latest, _) = run(&history, "show", 0);
     assert!(latest.contains("killed java[4242]"), "{latest}");
@@ -141,12 +161,12 @@ fn one_report_is_shown_by_any_of_its_names() {
     for name in ["kxqz", &id, &id["boot-".len()..]] {
         assert_eq!(run(&history, &format!("show {name}"), 0).0, latest, "{name}");
     }
-    // One of its name: that is enough.
+    // Only one report has this name.
     assert!(run(&history, "show postgres", 0).0.contains("killed postgres[4242]"));
 }
 
 #[test]
-fn a_name_of_several_is_refused_with_all_of_them() {
+fn show_of_an_ambiguous_name_lists_the_matches() {
     let history = history();
     for (word, count) in [("java", 12), ("boot", 13), ("4242", 13)] {
         let (out, err) = run(&history, &format!("show {word}"), 1);
@@ -159,7 +179,7 @@ fn a_name_of_several_is_refused_with_all_of_them() {
 }
 
 #[test]
-fn what_repeats_is_said_with_its_rhythm() {
+fn group_of_regular_kills_has_an_interval() {
     let history = history();
     let (out, _) = run(&history, "list --group", 0);
     assert!(out.contains("12 times in 11 h, every 60 min"), "{out}");
@@ -172,7 +192,7 @@ fn what_repeats_is_said_with_its_rhythm() {
 }
 
 #[test]
-fn what_cannot_be_read_is_said_once_and_the_rest_is_listed() {
+fn unreadable_lines_are_counted_once_and_others_listed() {
     let history = history();
     let file = segment(history.path());
     let mut content = fs::read(&file).unwrap();
@@ -184,9 +204,9 @@ fn what_cannot_be_read_is_said_once_and_the_rest_is_listed() {
     assert_eq!(run(&history, "list -q", 0).1, "");
 }
 
-/// As root there is nothing that may not be read.
+/// Root may read everything, so the test checks nothing as root.
 #[test]
-fn a_history_that_may_not_be_read_is_code_77() {
+fn unreadable_history_exits_with_77() {
     let history = history();
     fs::set_permissions(history.path(), Permissions::from_mode(0o000)).unwrap();
     if fs::read_dir(history.path()).is_err() {

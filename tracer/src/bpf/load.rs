@@ -24,7 +24,10 @@ use thiserror::Error;
 use zerocopy::{FromBytes as _, IntoBytes};
 
 use super::{growth_maps, load_without_btf, programs};
-use crate::bpf::plan::{How, Plan, Planned};
+use crate::{
+    bpf::plan::{How, Plan, Planned},
+    fmt::errors::with_sources,
+};
 
 /// The programs, built from `tracer-ebpf` by `build.rs`.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/oomwhy"));
@@ -255,13 +258,7 @@ fn load(
 }
 
 pub(super) fn other(what: &str, error: &dyn std::error::Error) -> LoadError {
-    let mut why = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        why = format!("{why}: {inner}");
-        source = inner.source();
-    }
-    LoadError::Other { what: what.to_owned(), why }
+    LoadError::Other { what: what.to_owned(), why: with_sources(error) }
 }
 
 impl Probes {

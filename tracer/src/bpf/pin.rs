@@ -25,10 +25,13 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zerocopy::IntoBytes;
 
-use crate::bpf::{
-    journal::{Entry, Journal, SLOT_BYTES, Slot, Slots},
-    load::{LoadError, OBJECT, Probes, create_map, missing_map, other},
-    plan::Planned,
+use crate::{
+    bpf::{
+        journal::{Entry, Journal, SLOT_BYTES, Slot, Slots},
+        load::{LoadError, OBJECT, Probes, create_map, missing_map, other},
+        plan::Planned,
+    },
+    model::fnv,
 };
 
 /// The version in the folders of builds that had one number for pins and another for recordings.
@@ -453,7 +456,7 @@ fn names(path: &Path) -> io::Result<Vec<String>> {
 /// may hold no secret, whoever takes them over. So are those that record growth.
 fn object(wanted: Wanted) -> u64 {
     let growth = wanted.growth_above_percent.map_or(0, |percent| u64::from(percent) + 1);
-    fnv(OBJECT) ^ u64::from(wanted.no_cmdlines) ^ (growth << 1)
+    fnv::hash(OBJECT.iter().copied()) ^ u64::from(wanted.no_cmdlines) ^ (growth << 1)
 }
 
 /// Settings that an older version kept are fewer; the rest was off.
@@ -463,13 +466,6 @@ fn settings(kept: &[u8]) -> Settings {
         *byte = *kept;
     }
     settings
-}
-
-/// FNV-1a: two builds must come to the same hash, which std does not promise.
-fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 #[cfg(test)]
@@ -563,7 +559,7 @@ mod tests {
         let fields = (counters::DROPPED, counters::FIRST_DROP_NS, counters::LAST_DROP_NS);
         let layouts = format!("{sizes:?} {fields:?}");
         assert_eq!(
-            (WIRE_VERSION, fnv(layouts.as_bytes())),
+            (WIRE_VERSION, fnv::hash(layouts.bytes())),
             (3, 9_886_945_367_234_405_888),
             "{layouts}"
         );

@@ -2,11 +2,15 @@
 //! name of its own, which says where the others are and how they are laid out. It is gone with the
 //! tracer; nothing is pinned, and nobody is asked.
 
-use crate::bpf::{
-    growth_maps::{GrowthMaps, Words},
-    load::create_map,
-};
 use std::{io, mem::offset_of};
+
+use crate::{
+    bpf::{
+        growth_maps::{GrowthMaps, Words},
+        load::create_map,
+    },
+    model::fnv,
+};
 
 use aya::maps::{IterableMap as _, Map, MapData, MapError, MapInfo, loaded_maps};
 use aya_obj::{generated::bpf_map_type::BPF_MAP_TYPE_LRU_HASH, maps::bpf_map_def};
@@ -87,12 +91,11 @@ const FORMAT: u64 = fingerprint(&[
     growth::COUNTERS as usize,
 ]);
 
-/// FNV-1a, a word at a time.
 const fn fingerprint(numbers: &[usize]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325;
+    let mut hash = fnv::START;
     let mut rest = numbers;
     while let Some((&number, behind)) = rest.split_first() {
-        hash = (hash ^ number as u64).wrapping_mul(0x0100_0000_01b3);
+        hash = fnv::add(hash, number as u64);
         rest = behind;
     }
     hash

@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum, ValueHint, value_parser};
 use jiff::{SignedDuration, Timestamp, ZonedDateTime};
 
-use super::{ColorArgs, Destination};
+use super::{ColorArgs, Destination, sizes};
 use crate::history::{DEFAULT_DIR, when};
 
 #[derive(Args, Clone, Debug)]
@@ -40,7 +40,7 @@ pub struct StoreArgs {
     #[arg(
         long,
         value_name = "SIZE",
-        value_parser = size,
+        value_parser = sizes::max_use,
         requires = "store",
         hide_short_help = true
     )]
@@ -250,23 +250,6 @@ fn time(text: &str) -> Result<Timestamp, String> {
     when::parse(text, &ZonedDateTime::now())
 }
 
-/// Bytes: "512MiB", "2GiB".
-fn size(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|it: char| it.is_ascii_alphabetic());
-    let shift = match text.get(digits.len()..) {
-        Some("MiB" | "M") => 20,
-        Some("GiB" | "G") => 30,
-        Some("TiB" | "T") => 40,
-        _ => return Err("write it as MiB or GiB, e.g. 512MiB".to_owned()),
-    };
-    let number: u64 = digits.trim_end().parse().map_err(|_| "not a number".to_owned())?;
-    match number.checked_mul(1 << shift) {
-        Some(bytes @ 1..) => Ok(bytes),
-        Some(0) => Err("must be 1MiB or more".to_owned()),
-        None => Err("too large".to_owned()),
-    }
-}
-
 /// "90d", "12 weeks"; a day has 24 hours.
 fn age(text: &str) -> Result<Duration, String> {
     let hint = || "write it with a unit, e.g. 90d or 12 weeks; 1h or more".to_owned();
@@ -283,19 +266,7 @@ fn age(text: &str) -> Result<Duration, String> {
 mod tests {
     use std::time::Duration;
 
-    use super::{age, size, time};
-
-    #[test]
-    fn size_accepts_mib_or_more() {
-        for (text, expected) in
-            [("1MiB", 1 << 20), ("512M", 512 << 20), ("2GiB", 2 << 30), ("1T", 1 << 40)]
-        {
-            assert_eq!(size(text), Ok(expected));
-        }
-        for wrong in ["", "5", "4KiB", "0MiB", "-1MiB", "1.5GiB", "1 kB", "99999999999TiB", "MiB"] {
-            assert!(size(wrong).is_err(), "{wrong}");
-        }
-    }
+    use super::{age, time};
 
     #[test]
     fn age_needs_unit() {

@@ -10,9 +10,9 @@ mod flame;
 mod history;
 mod replay;
 mod reports;
-mod ring_size;
 mod risk;
 mod share;
+mod sizes;
 mod symbolize;
 mod watch;
 

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::{OutputArgs, PrivacyArgs, SelectArgs, StoreArgs, durations, ring_size, share};
+use super::{OutputArgs, PrivacyArgs, SelectArgs, StoreArgs, durations, share, sizes};
 use crate::model::report::Tier;
 
 const WATCH_EXAMPLES: &str = "\
@@ -86,7 +86,7 @@ pub struct WatchArgs {
     /// A power of two, in bytes, KiB or MiB. If the ring is too small, records are lost when many
     /// kills come at once; every loss is counted and reported. The memory is allocated at the start
     /// and locked.
-    #[arg(long, hide_short_help = true, value_name = "SIZE", value_parser = ring_size::parse)]
+    #[arg(long, hide_short_help = true, value_name = "SIZE", value_parser = sizes::ring_size)]
     pub ring_size: Option<u32>,
     /// Compare with the kernel's own count of kills at least this often [default: 10min].
     ///

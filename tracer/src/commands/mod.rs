@@ -27,6 +27,7 @@ use crate::{
     cli::{self, Command, Destination, PrivacyArgs, ReplayArgs, SelectArgs},
     commands::exit::Exit,
     enrich::privacy::Privacy,
+    fmt::errors::with_sources,
     host::btf::KernelBtf,
     model::{host::Host, report},
     pipeline::{
@@ -57,16 +58,6 @@ impl Failure {
     pub(crate) fn unavailable(error: &dyn std::error::Error) -> Self {
         Self { exit: Exit::Unavailable, message: with_sources(error) }
     }
-}
-
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text = format!("{text}: {inner}");
-        source = inner.source();
-    }
-    text
 }
 
 /// Does what the command line says.

@@ -1,6 +1,6 @@
 //! Builds the outputs of a run from the command line. A new sink is added here.
 
-use std::{io::Write, path::PathBuf};
+use std::{io::Write, path::PathBuf, sync::Arc};
 
 use anstream::AutoStream;
 use jiff::tz::TimeZone;
@@ -12,7 +12,7 @@ use crate::{
     model::host::Host,
     output::{
         json::JsonSink,
-        store::{Place, StoreSink},
+        store::{StoreConfig, StoreSink},
         text::{Detail, TextSink},
     },
     pipeline::sink::{EventOutput, Outputs},
@@ -44,7 +44,7 @@ pub(super) fn outputs(
 
 fn start_store(arguments: &StoreArgs, host: &Host) -> Result<StoreSink, Failure> {
     let default = Limits::default();
-    let place = Place {
+    let config = StoreConfig {
         path: arguments.dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DIR)),
         limits: Limits {
             max_use_bytes: arguments.max_use.unwrap_or(default.max_use_bytes),
@@ -52,5 +52,5 @@ fn start_store(arguments: &StoreArgs, host: &Host) -> Result<StoreSink, Failure>
         },
         boot_id: host.boot_id.clone().unwrap_or_default(),
     };
-    StoreSink::start(place, Box::new(talk)).map_err(|error| super::history::cannot_open(&error))
+    StoreSink::start(config, Arc::new(talk)).map_err(|error| super::history::cannot_open(&error))
 }

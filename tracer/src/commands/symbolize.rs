@@ -1,4 +1,4 @@
-//! `oomwhy symbolize`: names for the user frames of reports, after the fact.
+//! `oomwhy symbolize`: adds names to the user frames of stored reports.
 
 use std::{
     fs::File,
@@ -13,10 +13,9 @@ use crate::{
     cli::SymbolizeArgs,
     commands::exit::Exit,
     model::names::FileOffset,
-    symbolize::user::{DEBUG_DIRECTORY, ElfFiles, name_places},
+    symbolize::user::{DEBUG_DIRECTORY, ElfFiles, name_offsets},
 };
 
-/// Does what the command line says.
 pub(crate) fn symbolize(arguments: &SymbolizeArgs) -> Result<(), Failure> {
     let files = elf_files(arguments)?;
     let input = open_input(&arguments.file)?;
@@ -28,8 +27,8 @@ pub(crate) fn symbolize(arguments: &SymbolizeArgs) -> Result<(), Failure> {
         }
         let mut report: Value = serde_json::from_str(&line).map_err(|error| {
             let file = arguments.file.display();
-            let hint = "hint: one report a line, as oomwhy -o json prints them";
-            failure(format!("{file}, line {number}: {error}\n{hint}"))
+            let hint = "hint: give one report per line, as `oomwhy -o json` prints them";
+            failure(format!("cannot parse {file}, line {number}: {error}\n{hint}"))
         })?;
         name_frames(&mut report, &files);
         match writeln!(out, "{report}").and_then(|()| out.flush()) {
@@ -62,7 +61,8 @@ fn elf_files(arguments: &SymbolizeArgs) -> Result<ElfFiles, Failure> {
         let shown = path.display().to_string();
         if files.add(path, &shown).is_none() {
             return Err(failure(format!(
-                "{shown} is no ELF file with a build id, or cannot be read"
+                "cannot read a build id from the ELF file {shown}\n\
+                 hint: link the program with --build-id, and name the file that ran"
             )));
         }
     }
@@ -75,14 +75,14 @@ fn elf_files(arguments: &SymbolizeArgs) -> Result<ElfFiles, Failure> {
     Ok(files)
 }
 
-/// Fills in what is not there: in every object that has a build id and an offset, wherever it stands.
-/// Keys that are not known here stay as they are.
+/// Adds missing names to every object with a build id and a file offset, at any depth. Other keys
+/// stay as they are.
 fn name_frames(value: &mut Value, files: &ElfFiles) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| name_frames(item, files)),
         Value::Object(fields) => {
-            if let Some(place) = unnamed_place(fields)
-                && let Some(Some(name)) = name_places(files, &[place]).pop()
+            if let Some(offset) = unnamed_offset(fields)
+                && let Some(Some(name)) = name_offsets(files, &[offset]).pop()
             {
                 let mut fill = |key: &str, value: Option<Value>| {
                     if let Some(value) = value {
@@ -99,7 +99,7 @@ fn name_frames(value: &mut Value, files: &ElfFiles) {
     }
 }
 
-fn unnamed_place(frame: &serde_json::Map<String, Value>) -> Option<FileOffset> {
+fn unnamed_offset(frame: &serde_json::Map<String, Value>) -> Option<FileOffset> {
     let build_id = frame.get("build_id")?.as_str()?.to_owned();
     let file_offset = frame.get("file_offset")?.as_u64()?;
     (!frame.contains_key("symbol")).then_some(FileOffset { build_id, file_offset })
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_are_named_wherever_they_stand_and_the_rest_stays() {
+    fn frames_at_any_depth_get_names_and_other_keys_stay() {
         let mut files = ElfFiles::default();
         let build_id = files.add("/proc/self/exe".as_ref(), "/bin/app").unwrap();
         let mut report = json!({

@@ -26,7 +26,7 @@ use crate::{
     },
     cli::{Attach, WatchArgs},
     commands::exit::Exit,
-    enrich::{finder::Enrichment, privacy::Privacy, worker::Worker},
+    enrich::{enrichment::Enrichment, lookup::Lookup, privacy::Privacy},
     host::{
         btf::BtfError, cgroup_paths::CgroupPaths, clock, files::Root, group_counter::GroupCounter,
         kill_counter::KillCounter, least_privilege::drop_capabilities, support::HostFacts,
@@ -356,7 +356,7 @@ fn cgroup_mount(facts: &HostFacts) -> Option<PathBuf> {
 fn enrichment(host: &Host, facts: &HostFacts) -> Enrichment {
     let has_context = host.hooks.contains_key("signal_deliver")
         && !host.missing.iter().any(|missing| missing.field == "victims.cmdline");
-    let mut enrichment = Enrichment::new(Worker::new(PathBuf::from("/")), has_context);
+    let mut enrichment = Enrichment::new(Lookup::new(PathBuf::from("/")), has_context);
     if let Some(mount) = cgroup_mount(facts) {
         enrichment.scan(mount);
     }

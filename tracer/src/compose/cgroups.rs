@@ -37,7 +37,7 @@ pub(super) fn cgroup(context: ComposeContext<'_>, id: u64) -> Cgroup {
 /// The container, unit or slice that a cgroup belongs to: by its path, with the names that
 /// userspace found.
 pub(super) fn home(context: ComposeContext<'_>, cgroup: &Cgroup) -> CgroupOwner {
-    let mut home = cgroup.path.as_deref().map(container::home).unwrap_or_default();
+    let mut home = cgroup.path.as_deref().map(container::cgroup_owner).unwrap_or_default();
     if let Some(container) = &mut home.container {
         let keys = [container.id.clone(), container.pod_uid.clone()];
         for key in keys.iter().flatten() {

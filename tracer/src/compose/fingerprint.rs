@@ -5,7 +5,10 @@
 //! are hashed apart because they are not caught every time, and because the allocation that fails
 //! can be any of the process' allocations.
 
-use crate::model::report::{Constraint, Frame, OomReport, Victim};
+use crate::model::{
+    fnv,
+    report::{Constraint, Frame, OomReport, Victim},
+};
 
 /// Frames that identify an allocation; deeper ones are its callers.
 const FRAMES: usize = 3;
@@ -36,13 +39,9 @@ pub(crate) fn kill(fingerprint: &str) -> &str {
     fingerprint.split_once('-').map_or(fingerprint, |(kill, _)| kill)
 }
 
-/// FNV-1a, 64 bits, with an end mark behind each part. It must be the same in every version, which
-/// the hasher of std is not.
+/// A hash that is the same in every version. The byte after each part is in no UTF-8 text.
 pub(crate) fn hash<'a>(parts: impl IntoIterator<Item = &'a str>) -> u64 {
-    let bytes = parts.into_iter().flat_map(|part| part.bytes().chain([0xff]));
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    fnv::hash(parts.into_iter().flat_map(|part| part.bytes().chain([0xff])))
 }
 
 fn constraint(constraint: Constraint) -> &'static str {

@@ -1,13 +1,13 @@
 //! A cgroup's path -> container, pod, systemd unit. Pure.
 //!
 //! Each runtime names the cgroups of its containers in its own way, by two drivers: `cgroupfs`
-//! (plain directories) and `systemd` (slices and scopes). Where containers are nested, the
-//! innermost one is meant. A runtime's own cgroup (`containerd.service`), and those of the helpers
-//! beside a container (`libpod-conmon-ID.scope`), are no containers.
+//! (plain directories) and `systemd` (slices and scopes). If containers are nested, the innermost
+//! one counts. The cgroups of a runtime itself (`containerd.service`) and of its helper processes
+//! (`libpod-conmon-ID.scope`) are not containers.
 
 use crate::model::report::{CgroupOwner, Container};
 
-/// Names of container ids behind their runtime's prefix, in `PREFIX-ID.scope`, `PREFIX-ID` and
+/// Prefix and runtime: an id follows the prefix in `PREFIX-ID.scope`, `PREFIX-ID` and
 /// `SLICE:PREFIX:ID`.
 const PREFIXES: &[(&str, &str)] = &[
     ("docker", "docker"),
@@ -17,7 +17,7 @@ const PREFIXES: &[(&str, &str)] = &[
     ("libpod", "podman"),
 ];
 
-/// Names that the OCI runtimes give by themselves, to containers that may be called anything.
+/// Prefixes that OCI runtimes use by default. The container's name can be anything.
 const NAMED: &[(&str, &str)] = &[("runc", "runc"), ("crun", "crun")];
 
 /// Directories of the cgroupfs driver, whose children are containers of that runtime.
@@ -34,9 +34,9 @@ const PARENTS: &[(&str, &str)] = &[
     ("garden", "garden"),
 ];
 
-/// What a path says, from the root down: what is further in counts.
-pub(crate) fn home(path: &str) -> CgroupOwner {
-    let mut home = CgroupOwner::default();
+/// Container, pod and unit of the cgroup at this path. The innermost name counts.
+pub(crate) fn cgroup_owner(path: &str) -> CgroupOwner {
+    let mut owner = CgroupOwner::default();
     let mut container = Container::default();
     let mut parent = "";
     for name in path.split('/').filter(|name| !name.is_empty()) {
@@ -50,17 +50,17 @@ pub(crate) fn home(path: &str) -> CgroupOwner {
             container.id = Some(id.to_owned());
         }
         match name.rsplit_once('.') {
-            Some((_, "slice")) => home.slice = Some(name.to_owned()),
-            Some((_, "service" | "scope")) => home.unit = Some(name.to_owned()),
+            Some((_, "slice")) => owner.slice = Some(name.to_owned()),
+            Some((_, "service" | "scope")) => owner.unit = Some(name.to_owned()),
             _ => {}
         }
         parent = name;
     }
-    home.container = Some(container).filter(|container| *container != Container::default());
-    home
+    owner.container = Some(container).filter(|container| *container != Container::default());
+    owner
 }
 
-/// A container's runtime, as far as the name tells, and its id.
+/// A container's runtime, where the name shows it, and its id.
 fn runtime_and_id<'a>(name: &'a str, parent: &str) -> Option<(Option<&'static str>, &'a str)> {
     if let Some(found) = machine(name).or_else(|| lxc(name)) {
         return Some(found);
@@ -86,7 +86,7 @@ fn runtime_and_id<'a>(name: &'a str, parent: &str) -> Option<(Option<&'static st
     }
     let runtime = PARENTS.iter().find(|(known, _)| *known == parent).map(|(_, runtime)| *runtime);
     match runtime {
-        // What lives here may be called anything.
+        // Containers below these directories can have any name.
         Some("lxc" | "garden") => Some((runtime, name)),
         Some("buildkit") if name.len() >= 25 => Some((runtime, name)),
         _ if is_id(name) => Some((runtime, name)),
@@ -94,7 +94,7 @@ fn runtime_and_id<'a>(name: &'a str, parent: &str) -> Option<(Option<&'static st
     }
 }
 
-/// The id of every runtime that makes up its own: 32 random bytes in hex.
+/// Whether it is a generated id: 32 random bytes in hex, for every runtime that generates ids.
 fn is_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
@@ -107,7 +107,7 @@ fn ecs_task(name: &str) -> Option<&str> {
     (is_task && is_number).then_some(name)
 }
 
-/// systemd-machined's: a container of systemd-nspawn, or a virtual machine of libvirt.
+/// A machine of systemd-machined: a container of systemd-nspawn, or a virtual machine of libvirt.
 fn machine(name: &str) -> Option<(Option<&'static str>, &str)> {
     if let Some(name) = name.strip_prefix("systemd-nspawn@") {
         let name = name.strip_suffix(".service").filter(|name| !name.is_empty())?;
@@ -123,23 +123,23 @@ fn machine(name: &str) -> Option<(Option<&'static str>, &str)> {
     Some((Some(runtime), name))
 }
 
-/// LXC, LXD and Incus; `lxc.monitor.NAME` is what watches it.
+/// LXC, LXD and Incus. `lxc.monitor.NAME` is the helper process that watches the container.
 fn lxc(name: &str) -> Option<(Option<&'static str>, &str)> {
     let name = name.strip_prefix("lxc.payload.").filter(|name| !name.is_empty())?;
     Some((Some("lxc"), name))
 }
 
-/// `podUID`, or `...-podUID.slice` with `_` for `-`, also in front of a colon.
+/// `podUID`, or `...-podUID.slice` with `_` for `-`. A colon and more may follow.
 fn pod_uid(name: &str) -> Option<String> {
-    let name = name.split_once(':').map_or(name, |(slice, _)| slice);
-    let uid = match name.strip_suffix(".slice") {
+    let before_colon = name.split_once(':').map_or(name, |(before, _)| before);
+    let uid = match before_colon.strip_suffix(".slice") {
         Some(slice) => slice.rsplit_once("-pod")?.1,
-        None => name.strip_prefix("pod")?,
+        None => before_colon.strip_prefix("pod")?,
     };
     is_uid(uid).then(|| uid.replace('_', "-"))
 }
 
-/// A UUID; that of a static pod is a hash, and has no dashes.
+/// Whether it is a UUID. The uid of a static pod is a hash and has no dashes.
 fn is_uid(text: &str) -> bool {
     let is_hex = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
     let parts: Vec<&str> = text.split(['-', '_']).collect();
@@ -147,7 +147,7 @@ fn is_uid(text: &str) -> bool {
     matches!(lengths.as_slice(), [32] | [8, 4, 4, 4, 12]) && parts.into_iter().all(is_hex)
 }
 
-/// Quality of service of a pod; guaranteed ones are not told by a name.
+/// Quality of service of a pod. The names of guaranteed pods do not mention it.
 fn qos(name: &str, parent: &str) -> &'static str {
     let has = |class: &str| name.contains(&format!("-{class}-pod")) || parent == class;
     match () {

@@ -1,16 +1,16 @@
-//! What is known of a task besides what the kernel says at the event: the container, the pod and
-//! the unit that its cgroup stands for, and their names; its user; what /proc still has.
+//! What is known of a task besides what the kernel reports with the event: the container, pod and
+//! unit that its cgroup stands for, their names, its user, and what /proc has of it.
 //!
-//! [`worker`] looks things up on a thread of its own, [`stacks`] names of functions on another: the
-//! ring is drained meanwhile.
+//! [`lookup`] reads files on a worker's thread, and [`symbol_requests`] finds the names of
+//! functions on another, so that the main loop can drain the ring meanwhile.
 
 pub(crate) mod container;
-pub(crate) mod finder;
-pub(crate) mod growing;
+pub(crate) mod enrichment;
+pub(crate) mod growing_process;
+pub(crate) mod lookup;
 pub(crate) mod metadata;
 pub(crate) mod passwd;
 pub(crate) mod privacy;
-pub(crate) mod stack_finder;
-pub(crate) mod stacks;
+pub(crate) mod stack_symbolizer;
+pub(crate) mod symbol_requests;
 pub(crate) mod victim_proc;
-pub(crate) mod worker;

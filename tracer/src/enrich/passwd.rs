@@ -4,21 +4,18 @@ use std::path::Path;
 
 use crate::host::bounded;
 
-/// More than any file of people; directories of a company are elsewhere.
-const MOST_BYTES: u64 = 1 << 20;
+/// More than any local file. The users of a company are in a directory service instead.
+const MAX_BYTES: u64 = 1 << 20;
 
-/// A user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct User {
-    /// Login name.
     pub name: String,
-    /// CgroupOwner directory.
     pub home: String,
 }
 
-/// The first user with this id, as `getpwuid` has it.
+/// The first user with this id, as getpwuid(3) does it.
 pub(crate) fn user(root: &Path, uid: u32) -> Option<User> {
-    let content = bounded::read(&root.join("etc/passwd"), MOST_BYTES)?;
+    let content = bounded::read(&root.join("etc/passwd"), MAX_BYTES)?;
     String::from_utf8_lossy(&content).lines().find_map(|line| parse(line, uid))
 }
 
@@ -38,7 +35,7 @@ mod tests {
     use super::{User, user};
 
     #[test]
-    fn users_are_found_by_id_and_odd_lines_are_passed_over() {
+    fn user_is_found_by_id_and_malformed_lines_are_skipped() {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(user(root.path(), 0), None);
         fs::create_dir(root.path().join("etc")).unwrap();

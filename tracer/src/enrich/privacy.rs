@@ -1,4 +1,4 @@
-//! Command lines can hold secrets: they are left out, or masked, before anything else sees them.
+//! Command lines can hold secrets. They are left out or masked before anything else reads them.
 
 use regex_lite::Regex;
 
@@ -8,31 +8,31 @@ use crate::model::{
     report::Missing,
 };
 
-/// What stands for what was masked.
+/// Replaces what is masked.
 const MASK: &str = "***";
 
-/// What happens to command lines.
+/// How command lines are treated.
 #[derive(Clone, Debug, Default)]
 pub struct Privacy {
-    /// They are left out.
+    /// Leave them out.
     pub no_cmdline: bool,
-    /// Matches of this in them are masked: the first group of it, where it has one.
+    /// Mask what this matches, or only its first capture group if it has one.
     pub redact: Option<Regex>,
 }
 
 impl Privacy {
-    /// What reports lack by it, besides what they lack anyway.
+    /// The fields that reports miss because of this, except those in `known`.
     pub fn missing(&self, known: &[Missing]) -> Vec<Missing> {
         let fields = ["trigger.cmdline", "victims.cmdline"].into_iter();
-        let fields = fields.filter(|field| !known.iter().any(|it| it.field == *field));
+        let new_fields = fields.filter(|field| !known.iter().any(|it| it.field == *field));
         let missing = |field: &str| Missing {
             field: field.to_owned(),
             why: "left out: --no-cmdline".to_owned(),
         };
-        fields.filter(|_| self.no_cmdline).map(missing).collect()
+        new_fields.filter(|_| self.no_cmdline).map(missing).collect()
     }
 
-    /// Whether the event may be seen at all; a command line in it is masked.
+    /// Masks the command line in an event. `false`: the event must be dropped.
     pub fn passes(&self, event: &mut Event) -> bool {
         let Body::Context(context) = &mut event.body else {
             return true;
@@ -45,7 +45,7 @@ impl Privacy {
                 arguments.iter().map(|it| String::from_utf8_lossy(&it.0).into_owned()).collect();
             let masked = masked(redact, &texts);
             for ((argument, text), masked) in arguments.iter_mut().zip(texts).zip(masked) {
-                // What was not touched keeps its bytes.
+                // An argument without a match keeps its bytes, which may not be UTF-8.
                 if masked != text {
                     *argument = Name(masked.into_bytes());
                 }
@@ -54,7 +54,7 @@ impl Privacy {
         !self.no_cmdline
     }
 
-    /// The same for what /proc told.
+    /// Does the same to a command line from /proc.
     pub fn clean(&self, mut files: ProcessFiles) -> ProcessFiles {
         files.cmdline = files.cmdline.filter(|_| !self.no_cmdline);
         if let (Some(redact), Some(arguments)) = (&self.redact, &mut files.cmdline) {
@@ -64,13 +64,16 @@ impl Privacy {
     }
 }
 
-/// Looks for matches in the line as a shell shows it, with blanks between arguments: an option and
-/// its value may be two of them.
+/// Matches the line with a blank between arguments, because an option and its value may be two
+/// arguments.
 fn masked(redact: &Regex, arguments: &[String]) -> Vec<String> {
     let line = arguments.join(" ");
-    let mut ranges = redact.captures_iter(&line).filter_map(|found| found.get(1).or(found.get(0)));
-    let mut ranges: Vec<_> = ranges.by_ref().map(|found| found.range()).collect();
-    ranges.retain(|range| !range.is_empty());
+    let ranges: Vec<_> = redact
+        .captures_iter(&line)
+        .filter_map(|found| found.get(1).or(found.get(0)))
+        .map(|found| found.range())
+        .filter(|range| !range.is_empty())
+        .collect();
     let mut start = 0;
     let mut results = Vec::new();
     for argument in arguments {
@@ -103,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn matches_are_masked_also_across_arguments() {
+    fn match_across_arguments_is_masked() {
         check(r"--password=\S+", "db|--password=x|-v", "db|***|-v");
         check(r"--password[= ](\S+)", "db|--password=x|-v", "db|--password=***|-v");
         check(r"--password[= ](\S+)", "db|--password|x|-v", "db|--password|***|-v");
@@ -115,7 +118,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_that_matches_is_left(words in prop::collection::vec("[a-c ä]{0,5}", 1..5)) {
+        fn random_arguments_keep_no_match(words in prop::collection::vec("[a-c ä]{0,5}", 1..5)) {
             let redact = Regex::new("[ab]").unwrap();
             let found = masked(&redact, &words);
             prop_assert_eq!(found.len(), words.len());

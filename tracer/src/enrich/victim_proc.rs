@@ -1,8 +1,9 @@
-//! What /proc tells of a task that was just marked to die, for hosts where `oom:mark_victim` is all
-//! there is and passes little: read at once, for the task is gone in milliseconds.
+//! What /proc has of a task that was just marked as a victim. On hosts where only the tracepoint
+//! `oom:mark_victim` is available, the event has few fields. The files are read at once, because
+//! the task is gone in milliseconds.
 //!
-//! The cgroup is the victim's own, read from its own file: the task that runs at the mark is the
-//! trigger, which may live elsewhere.
+//! The cgroup comes from the victim's own file. The task that runs at the mark is the trigger,
+//! which may be in another cgroup.
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
@@ -14,46 +15,39 @@ use zerocopy::{FromBytes as _, FromZeros as _};
 
 use crate::model::wire::head;
 
-/// A task as /proc shows it; `None` where it is too late.
+/// A task as /proc shows it. A field is `None` if it was read too late.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProcTask {
-    /// Process.
     pub tgid: i32,
     /// Process id in the innermost pid namespace.
     pub vpid: Option<i32>,
-    /// Name of the thread; untrusted.
+    /// Name of the thread, untrusted.
     pub comm: Vec<u8>,
-    /// Real uid.
+    /// The real user id.
     pub uid: u32,
     /// -1000 to 1000.
     pub oom_score_adj: Option<i32>,
-    /// Its memory, while it has any.
+    /// `None` once the task has released its memory.
     pub memory: Option<ProcMemory>,
     /// Path of its memory cgroup below the mount point.
     pub cgroup: Option<String>,
 }
 
-/// Sizes in KiB.
+/// Sizes in KiB, from the lines `VmSize`, `RssAnon`, `RssFile`, `RssShmem`, `VmSwap` and `VmPTE`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProcMemory {
-    /// `VmSize`.
     pub total_vm: u64,
-    /// `RssAnon`.
     pub anon: u64,
-    /// `RssFile`.
     pub file: u64,
-    /// `RssShmem`.
     pub shmem: u64,
-    /// `VmSwap`.
     pub swap: u64,
-    /// `VmPTE`.
     pub pgtables: u64,
 }
 
-/// Reads a thread; `None` once it is gone.
+/// Reads a thread. `None` once it is gone.
 pub(crate) fn read(proc: &Path, tid: i32) -> Option<ProcTask> {
     let folder = proc.join(tid.to_string());
-    // The most fleeting first.
+    // First the file that loses its content first.
     let status = fs::read(folder.join("status")).ok()?;
     let text = |name: &str| fs::read_to_string(folder.join(name)).ok();
     let mut task = status_of(&String::from_utf8_lossy(&status))?;
@@ -66,7 +60,7 @@ pub(crate) fn read(proc: &Path, tid: i32) -> Option<ProcTask> {
     Some(task)
 }
 
-/// What /proc/PID/status says.
+/// Parses /proc/PID/status.
 fn status_of(text: &str) -> Option<ProcTask> {
     let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
     let first = |key: &str| value(key)?.split_whitespace().next();
@@ -90,23 +84,23 @@ fn status_of(text: &str) -> Option<ProcTask> {
     })
 }
 
-/// The path in /proc/PID/cgroup that the memory controller is at: a v1 hierarchy's, else the
-/// unified one's.
+/// The path of the memory cgroup in /proc/PID/cgroup: in a v1 hierarchy with the memory controller,
+/// else in the unified one.
 fn cgroup_of(text: &str) -> Option<String> {
     let lines = || text.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
     let memory = lines().find(|(names, _)| names.split(',').any(|name| name == "memory"));
     let unified = || lines().find(|(names, _)| names.is_empty());
     let (_, path) = memory.or_else(unified)?;
-    // Where it was removed with a zombie in it.
+    // A cgroup that was removed with a zombie in it.
     Some(path.strip_suffix(" (deleted)").unwrap_or(path).to_owned())
 }
 
-/// Id of the cgroup at this path, while it is there.
+/// Id of the cgroup at this path. `None` once it is removed.
 pub(crate) fn cgroup_id(mount: &Path, path: &str) -> Option<u64> {
     fs::metadata(mount.join(path.trim_start_matches('/'))).map(|folder| folder.ino()).ok()
 }
 
-/// The mark, if the record is one without a victim.
+/// The mark in this record, if no victim record comes for it.
 pub(crate) fn unfinished(record: &[u8]) -> Option<MarkEvent> {
     let (header, _) = EventHeader::read_from_prefix(record).ok()?;
     if header.kind != kind::MARK || header.valid & valid::mark::VICTIM_REPORTED != 0 {
@@ -115,8 +109,8 @@ pub(crate) fn unfinished(record: &[u8]) -> Option<MarkEvent> {
     Some(head::<MarkEvent>(record).0)
 }
 
-/// The record that the kernel side would have written of the victim, of what the mark and /proc
-/// tell. `None` where nothing tells which process the thread belonged to. Pure.
+/// The victim record that the probes would have written, made from the mark and /proc. `None` if
+/// the thread's process is unknown. Pure.
 pub(crate) fn victim(
     mark: &MarkEvent,
     found: Option<&ProcTask>,
@@ -159,7 +153,7 @@ pub(crate) fn victim(
     Some(event)
 }
 
-/// The sizes at the mark where the record has them, else those that /proc had a little later.
+/// Sizes at the mark if the record has them, else those that /proc had a little later.
 fn memory(event: &mut VictimEvent, mark: &MarkEvent, found: Option<&ProcTask>, page_size: u64) {
     let later = found.and_then(|found| found.memory);
     let at_mark = (mark.header.valid & valid::mark::FIELDS != 0).then_some(ProcMemory {

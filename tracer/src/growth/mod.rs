@@ -12,6 +12,6 @@ mod shape;
 
 pub(crate) use self::{
     peaks::{Tooth, moved, teeth},
-    recorder::{Charges, Grower, Read, Recorder},
+    recorder::{Charges, GrowingProcess, Read, Recorder},
     shape::kind,
 };

@@ -31,16 +31,15 @@ const UNWOUND_FRAMES: usize = 3;
 pub(crate) struct Read {
     /// For the report; its frames have no names yet.
     pub recorded: Recorded,
-    /// Who grew most, and the frames that want names.
-    pub growers: Vec<Grower>,
+    /// The processes that grew most, and the frames that need names.
+    pub growing: Vec<GrowingProcess>,
 }
 
 /// A process that grew.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Grower {
-    /// Process.
+pub(crate) struct GrowingProcess {
     pub pid: u32,
-    /// Frames of all its places that are in the report, each once.
+    /// Frames of all its allocation sites in the report, each once.
     pub frames: Vec<UserFrame>,
 }
 
@@ -117,7 +116,7 @@ impl Recorder {
             late_ns,
             places: self.places(&sums, &stacks),
         };
-        Some(Read { recorded, growers: growers(&sums, &stacks) })
+        Some(Read { recorded, growing: growing_processes(&sums, &stacks) })
     }
 
     fn stacks(&self, sums: &[(Origin, Sum)]) -> BTreeMap<u64, Vec<UserFrame>> {
@@ -147,23 +146,26 @@ impl Recorder {
     }
 }
 
-/// Of the places that a report has, those who grew most first.
-fn growers(sums: &[(Origin, Sum)], stacks: &BTreeMap<u64, Vec<UserFrame>>) -> Vec<Grower> {
-    let mut growers: Vec<Grower> = Vec::new();
+/// The processes of the allocation sites in a report, the ones that grew most first.
+fn growing_processes(
+    sums: &[(Origin, Sum)],
+    stacks: &BTreeMap<u64, Vec<UserFrame>>,
+) -> Vec<GrowingProcess> {
+    let mut growing: Vec<GrowingProcess> = Vec::new();
     for (origin, _) in sums.iter().take(MOST_PLACES) {
         let Some(pid) = u32::try_from(origin.tgid).ok().filter(|&pid| pid != 0) else { continue };
         let frames = stacks.get(&origin.user_stack).into_iter().flatten().cloned();
-        if let Some(known) = growers.iter_mut().find(|known| known.pid == pid) {
+        if let Some(known) = growing.iter_mut().find(|known| known.pid == pid) {
             known.frames.extend(frames);
         } else {
-            growers.push(Grower { pid, frames: frames.collect() });
+            growing.push(GrowingProcess { pid, frames: frames.collect() });
         }
     }
-    for grower in &mut growers {
-        grower.frames.sort_unstable();
-        grower.frames.dedup();
+    for process in &mut growing {
+        process.frames.sort_unstable();
+        process.frames.dedup();
     }
-    growers
+    growing
 }
 
 fn frames(stack: &UserStack) -> Vec<UserFrame> {
@@ -175,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_asked_about_once_with_the_frames_of_all_its_places() {
+    fn process_with_two_sites_is_listed_once_with_all_frames() {
         let ip = |ip| UserFrame::Ip { ip };
         let stacks = [(1, vec![ip(10), ip(30)]), (2, vec![ip(20), ip(30)])].into();
         let sum = |tgid, user_stack| {
@@ -184,10 +186,10 @@ mod tests {
         };
         // Nobody's memory is not asked about.
         let sums = [sum(7, 1), sum(0, 0), sum(8, 2), sum(7, 2), sum(9, 1), sum(10, 1), sum(11, 1)];
-        let growers = growers(&sums, &stacks);
-        let pids: Vec<u32> = growers.iter().map(|grower| grower.pid).collect();
+        let growing = growing_processes(&sums, &stacks);
+        let pids: Vec<u32> = growing.iter().map(|process| process.pid).collect();
         assert_eq!(pids, [7, 8, 9, 10, 11]);
-        assert_eq!(growers[0].frames, [ip(10), ip(20), ip(30)]);
-        assert_eq!(growers[1].frames, [ip(20), ip(30)]);
+        assert_eq!(growing[0].frames, [ip(10), ip(20), ip(30)]);
+        assert_eq!(growing[1].frames, [ip(20), ip(30)]);
     }
 }

@@ -1,7 +1,7 @@
-//! Closed segments are compressed: gzip, which zgrep, zcat and jq's friends read.
+//! Compresses closed segments with gzip, so that zcat(1) and zgrep(1) read them.
 //!
-//! The compressed one is made under a name that no reader looks at, and takes its place once it is
-//! whole and on disk: a reader sees the segment at any moment.
+//! The compressed file is written under a name that readers ignore, and renamed once it is complete
+//! and on disk. So a reader finds each segment at any moment.
 
 use std::{
     fs::{File, FileTimes},
@@ -12,10 +12,10 @@ use flate2::{Compression, bufread::GzEncoder};
 
 use super::{HistoryError, directory::Directory, segment::Segment};
 
-/// What a file has behind its name while it is made.
+/// Ends the name of a file that is not complete yet.
 const UNFINISHED: &str = ".tmp";
 
-/// Compresses a plain segment. When that fails, the plain one stays.
+/// Compresses a plain segment. If that fails, the plain file stays.
 pub(crate) fn compress(directory: &Directory, segment: &Segment) -> Result<(), HistoryError> {
     let (plain, closed) = (segment.plain_name(), segment.compressed_name());
     let unfinished = closed.clone() + UNFINISHED;
@@ -31,7 +31,7 @@ pub(crate) fn compress(directory: &Directory, segment: &Segment) -> Result<(), H
     directory.remove(&plain)
 }
 
-/// With the time of the last report, by which readers know whether they need it.
+/// Keeps the time of the last report: readers skip a file if it is too old for their query.
 fn copy(from: &File, mut to: &File) -> io::Result<()> {
     let modified = from.metadata()?.modified()?;
     let mut encoder = GzEncoder::new(BufReader::new(from), Compression::default());
@@ -40,7 +40,7 @@ fn copy(from: &File, mut to: &File) -> io::Result<()> {
     to.sync_all()
 }
 
-/// Whether it is what is left of a compression that was interrupted.
+/// Whether the file was left by an interrupted compression.
 pub(crate) fn is_unfinished(name: &str) -> bool {
     name.strip_suffix(UNFINISHED).is_some_and(|name| Segment::parse(name).is_some())
 }

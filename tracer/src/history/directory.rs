@@ -1,5 +1,5 @@
-//! The directory of a history, held open: every file is opened relative to it, by a name that is
-//! ours, and never through a symlink.
+//! The directory of a history, held open. Every file is opened relative to it, by a name that this
+//! program makes, and never through a symlink.
 
 use std::{
     fs::{DirBuilder, File},
@@ -15,44 +15,42 @@ use rustix::{
 
 use super::{HistoryError, segment::Segment};
 
-/// The file whose lock says that somebody writes.
+/// The writer holds a lock on this file.
 const LOCK: &str = "lock";
 const DIRECTORY_MODE: u32 = 0o750;
 const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
 
-/// An open directory.
 #[derive(Debug)]
 pub(crate) struct Directory {
     fd: OwnedFd,
     path: PathBuf,
 }
 
-/// A segment that is there, with its size.
+/// A segment in the directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Listed {
-    /// Its name.
+pub(crate) struct ListedSegment {
     pub segment: Segment,
-    /// Whether it is a regular file: nothing else is read, written or removed.
+    /// Whether it is a regular file. Nothing else is read, written or removed.
     pub is_file: bool,
     /// Bytes on disk.
     pub bytes: u64,
-    /// When it was last written to, seconds since 1970.
+    /// Time of the last write, seconds since 1970.
     pub modified: i64,
 }
 
 impl Directory {
-    /// Opens one to read.
+    /// Opens a directory for reading.
     pub(crate) fn open(path: &Path) -> Result<Self, HistoryError> {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(CWD, path, flags, Mode::empty());
-        let fd = fd.map_err(|errno| HistoryError::open(path, errno))?;
+        let fd = rustix::fs::openat(CWD, path, flags, Mode::empty())
+            .map_err(|errno| HistoryError::open(path, errno))?;
         Ok(Self { fd, path: path.to_owned() })
     }
 
-    /// Opens one to write, and makes it and its parents where they are missing.
+    /// Opens a directory for writing. Creates it and its parents if they do not exist.
     pub(crate) fn create(path: &Path) -> Result<Self, HistoryError> {
         let made = DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path);
-        // Where it is there, opening it tells better what is wrong with it.
+        // If it exists, opening it gives a better error.
         if let Err(error) = made
             && !path.is_dir()
         {
@@ -63,21 +61,21 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Whoever can put files there could make us read or write his.
+    /// Another user who can put files there could make this process read or write their files.
     fn check_owner(&self) -> Result<(), HistoryError> {
         let stat = rustix::fs::fstat(&self.fd).map_err(|errno| self.failed(".", errno))?;
         let owner = rustix::process::geteuid().as_raw();
         let why = if stat.st_uid != owner && stat.st_uid != 0 {
-            "it belongs to another user (chown it)"
+            "it belongs to another user\nhint: change its owner with chown"
         } else if stat.st_mode & 0o002 != 0 {
-            "everybody may write to it (chmod o-w)"
+            "everybody may write to it\nhint: chmod o-w"
         } else {
             return Ok(());
         };
         Err(HistoryError::Unsafe { path: self.path.clone(), why })
     }
 
-    /// Takes the lock of the one who writes; it goes with the file that is returned.
+    /// Takes the lock of the writer. It is held as long as the returned file is open.
     pub(crate) fn lock(&self) -> Result<File, HistoryError> {
         let flags = OFlags::CREATE | OFlags::RDWR;
         let file = self.open_at(LOCK, flags)?;
@@ -88,12 +86,12 @@ impl Directory {
         }
     }
 
-    /// A file that must not be there yet, to append to.
+    /// Creates a file for appending. Fails if it exists.
     pub(crate) fn begin(&self, name: &str) -> Result<File, HistoryError> {
         self.open_at(name, OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::APPEND)
     }
 
-    /// A file to read; a regular one, for a FIFO would never end.
+    /// Opens a regular file for reading. Reading from a FIFO might never end.
     pub(crate) fn read(&self, name: &str) -> Result<File, HistoryError> {
         let file = self.open_at(name, OFlags::RDONLY | OFlags::NONBLOCK)?;
         let kind = file.metadata().map_err(|error| self.failed(name, error))?.file_type();
@@ -106,17 +104,17 @@ impl Directory {
     }
 
     fn open_at(&self, name: &str, flags: OFlags) -> Result<File, HistoryError> {
-        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&self.fd, name, flags, FILE_MODE);
-        Ok(File::from(fd.map_err(|errno| self.failed(name, errno))?))
+        let safe_flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.fd, name, safe_flags, FILE_MODE)
+            .map_err(|errno| self.failed(name, errno))?;
+        Ok(File::from(fd))
     }
 
-    /// Gives a file another name.
     pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), HistoryError> {
         rustix::fs::renameat(&self.fd, from, &self.fd, to).map_err(|errno| self.failed(to, errno))
     }
 
-    /// Removes a file; one that is gone already is fine.
+    /// Removes a file. Succeeds if it does not exist.
     pub(crate) fn remove(&self, name: &str) -> Result<(), HistoryError> {
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -124,12 +122,18 @@ impl Directory {
         }
     }
 
-    /// Makes names that were added or taken away last.
+    /// Makes created, renamed and removed names durable.
     pub(crate) fn sync(&self) -> Result<(), HistoryError> {
         rustix::fs::fsync(&self.fd).map_err(|errno| self.failed(".", errno))
     }
 
-    /// The names of all files.
+    /// Whether a history was ever written here.
+    pub(super) fn has_history(&self) -> Result<bool, HistoryError> {
+        let is_part = |name: &String| name == LOCK || Segment::parse(name).is_some();
+        Ok(self.names()?.iter().any(is_part))
+    }
+
+    /// The names of all files that are UTF-8: those of a history are.
     pub(crate) fn names(&self) -> Result<Vec<String>, HistoryError> {
         let failed = |errno| self.failed(".", errno);
         let mut names = Vec::new();
@@ -139,31 +143,36 @@ impl Directory {
         Ok(names)
     }
 
-    /// The segments, oldest first. One that is there both plain and compressed (it is being closed)
-    /// comes once, compressed.
-    pub(crate) fn segments(&self) -> Result<Vec<Listed>, HistoryError> {
+    /// The segments, oldest first. A segment that is both plain and compressed (it is being closed)
+    /// is listed once, compressed.
+    pub(crate) fn segments(&self) -> Result<Vec<ListedSegment>, HistoryError> {
         let mut segments = Vec::new();
         for segment in self.names()?.iter().filter_map(|name| Segment::parse(name)) {
             let name = segment.file_name();
             match rustix::fs::statat(&self.fd, &name, AtFlags::SYMLINK_NOFOLLOW) {
-                // Removed or renamed since.
+                // It was removed or renamed meanwhile.
                 Err(Errno::NOENT) => {}
                 Err(errno) => return Err(self.failed(&name, errno)),
                 Ok(stat) => {
                     let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
                     let bytes = u64::try_from(stat.st_size).unwrap_or(0);
-                    segments.push(Listed { segment, is_file, bytes, modified: stat.st_mtime });
+                    segments.push(ListedSegment {
+                        segment,
+                        is_file,
+                        bytes,
+                        modified: stat.st_mtime,
+                    });
                 }
             }
         }
-        // Of one stem, `false` (plain) sorts before `true`; the later one stays.
+        // For the same stem, a plain segment sorts before the compressed one. The later one stays.
         segments.sort_by(|a, b| b.segment.cmp(&a.segment));
         segments.dedup_by(|later, kept| later.segment.stem == kept.segment.stem);
         segments.reverse();
         Ok(segments)
     }
 
-    /// What went wrong with a file.
+    /// The error for a file in this directory.
     pub(super) fn failed(&self, name: &str, source: impl Into<io::Error>) -> HistoryError {
         HistoryError::Segment {
             path: self.path.clone(),

@@ -1,45 +1,45 @@
-//! Kills that repeat. Pure.
+//! Groups kills that repeat. Pure.
 
 use std::{collections::HashMap, fmt::Write as _};
 
 use jiff::Timestamp;
 
-use super::scan::Found;
+use super::scan::FoundRecord;
 use crate::compose::fingerprint::kill;
 
-/// Kills from which on a rhythm can be spoken of.
-const RHYTHM_FROM: usize = 4;
+/// A group with fewer kills has no interval.
+const MIN_REGULAR: usize = 4;
 
 /// Kills with the same fingerprint.
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
-    /// The fingerprint's part that says which kill.
+    /// The part of the fingerprint that does not depend on the allocation site.
     pub fingerprint: String,
-    /// The latest one.
-    pub latest: Found,
-    /// When each was, oldest first.
+    pub latest: FoundRecord,
+    /// Times of the kills, oldest first.
     pub times: Vec<Timestamp>,
-    /// How many there are; not all may have a time.
+    /// Number of kills. Some may have no time.
     pub count: usize,
 }
 
-/// Groups records, the group with the latest kill last. What has no fingerprint is left out.
-pub(crate) fn group(found: Vec<Found>) -> Vec<Group> {
+/// Groups records. The group with the latest kill is last. Records without a fingerprint are left
+/// out.
+pub(crate) fn group(records: Vec<FoundRecord>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    let mut places: HashMap<String, usize> = HashMap::new();
-    for found in found {
-        let Some(fingerprint) = found.summary.fingerprint.as_deref().map(kill) else {
+    let mut indexes: HashMap<String, usize> = HashMap::new();
+    for record in records {
+        let Some(fingerprint) = record.summary.fingerprint.as_deref().map(kill) else {
             continue;
         };
-        let place = *places.entry(fingerprint.to_owned()).or_insert_with(|| {
+        let index = *indexes.entry(fingerprint.to_owned()).or_insert_with(|| {
             let fingerprint = fingerprint.to_owned();
-            groups.push(Group { fingerprint, latest: found.clone(), times: vec![], count: 0 });
+            groups.push(Group { fingerprint, latest: record.clone(), times: vec![], count: 0 });
             groups.len() - 1
         });
-        if let Some(group) = groups.get_mut(place) {
-            group.times.extend(found.summary.time());
+        if let Some(group) = groups.get_mut(index) {
+            group.times.extend(record.summary.time());
             group.count += 1;
-            group.latest = found;
+            group.latest = record;
         }
     }
     groups.sort_by_key(|group| group.times.last().copied());
@@ -62,14 +62,15 @@ impl Group {
         text
     }
 
-    /// The median of the times between two kills, where it says something: most of them must be near
-    /// it. Seconds.
+    /// Median time between two kills in seconds, if the kills are regular: half of the times must
+    /// be within a quarter of it.
     pub(crate) fn interval(&self) -> Option<i64> {
         let pairs = self.times.iter().zip(self.times.iter().skip(1));
         let between: Vec<i64> = pairs.map(|(a, b)| b.as_second() - a.as_second()).collect();
         let interval = median(between.clone())?;
-        let off = median(between.iter().map(|it| (it - interval).abs()).collect())?;
-        let is_regular = self.times.len() >= RHYTHM_FROM && interval > 0 && off * 4 <= interval;
+        let deviation = median(between.iter().map(|it| (it - interval).abs()).collect())?;
+        let is_regular =
+            self.times.len() >= MIN_REGULAR && interval > 0 && deviation * 4 <= interval;
         is_regular.then_some(interval)
     }
 }
@@ -79,7 +80,7 @@ fn median(mut values: Vec<i64>) -> Option<i64> {
     values.get(values.len() / 2).copied()
 }
 
-/// A time to two digits or so, rounded: "45 s", "31 min", "24 h", "12 days".
+/// A rounded duration with about two digits: "45 s", "31 min", "24 h", "12 days".
 fn span(seconds: i64) -> String {
     let rounded = |unit: i64| (seconds + unit / 2) / unit;
     match seconds {
@@ -95,13 +96,13 @@ mod tests {
     use jiff::{SignedDuration, Timestamp};
 
     use super::{Group, group, span};
-    use crate::history::{scan::Found, summary::Summary};
+    use crate::history::{scan::FoundRecord, summary::Summary};
 
-    fn kills(fingerprint: &str, seconds: &[i64]) -> Vec<Found> {
+    fn kills(fingerprint: &str, seconds: &[i64]) -> Vec<FoundRecord> {
         let kill = |second: &i64| {
             let time = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(*second);
             let fingerprint = Some(fingerprint.to_owned());
-            Found::unstored(Summary { time: Some(time), fingerprint, ..Summary::default() })
+            FoundRecord::unstored(Summary { time: Some(time), fingerprint, ..Summary::default() })
         };
         seconds.iter().map(kill).collect()
     }
@@ -113,11 +114,11 @@ mod tests {
     }
 
     #[test]
-    fn repeats_are_counted_and_every_is_said_only_of_a_rhythm() {
+    fn rhythm_of_irregular_kills_has_no_interval() {
         let regular: Vec<i64> = (0..12).map(|n| n * 1_860 + n % 3 * 40).collect();
         assert_eq!(rhythm(&regular), "12 times in 6 h, every 32 min");
         assert_eq!(rhythm(&[0, 60, 120, 180]), "4 times in 3 min, every 60 s");
-        // One long pause does not break a rhythm.
+        // One long pause leaves the kills regular.
         assert_eq!(rhythm(&[0, 600, 1_200, 90_000, 90_600]), "5 times in 25 h, every 10 min");
         assert_eq!(rhythm(&[0]), "once");
         assert_eq!(rhythm(&[0, 600]), "2 times in 10 min");
@@ -127,11 +128,11 @@ mod tests {
     }
 
     #[test]
-    fn the_group_with_the_latest_kill_is_last_and_the_place_does_not_count() {
+    fn group_ignores_the_site_and_sorts_by_the_latest_kill() {
         let mut found = kills("b", &[50]);
         found.extend(kills("a-1", &[10]));
         found.extend(kills("a-2", &[90]));
-        found.push(Found::unstored(Summary::default()));
+        found.push(FoundRecord::unstored(Summary::default()));
         let groups = group(found);
         let names: Vec<(&str, usize)> = groups
             .iter()
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_rounded() {
+    fn span_is_rounded_to_two_digits() {
         for (seconds, expected) in [
             (0, "0 s"),
             (119, "119 s"),

@@ -1,9 +1,10 @@
-//! The history: reports in JSON lines under a directory, written by one `oomwhy`, read by any number
-//! (docs/history.md).
+//! The history: reports as JSON lines in files below one directory, written by one process and read
+//! by any number of others (docs/history.md).
 //!
-//! Writing: [`store`] appends, [`segment`] names the files, [`compress`] closes them, [`vacuum`]
-//! decides which go. Reading: [`scan`] reads what a [`query`] asks for, as [`summary`]s; [`group`]
-//! finds what repeats. All file work goes through one [`directory`].
+//! For writing, [`store`] appends reports, [`segment`] names the files, [`compress`] compresses
+//! closed ones, and [`vacuum`] selects those to remove. For reading, [`scan`] finds the records
+//! that match a [`query`] and reads a [`summary`] of each, and [`group`] groups kills that repeat.
+//! All files are opened by [`directory`].
 
 pub(crate) mod compress;
 pub(crate) mod directory;
@@ -24,43 +25,43 @@ use std::{
 
 use thiserror::Error;
 
-/// Where the history lies unless another directory is named.
+/// Directory of the history unless --dir is given.
 pub(crate) const DEFAULT_DIR: &str = "/var/lib/oomwhy";
 
 /// Why the history cannot be used.
 #[derive(Debug, Error)]
 pub enum HistoryError {
-    /// The directory cannot be made or opened.
+    /// The directory cannot be created or opened.
     #[error("cannot open the history {}", path.display())]
     Open {
-        /// The directory.
         path: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },
-    /// Two writers would tear each other's segments.
-    #[error("another oomwhy writes to {} already: give this one its own with --dir", path.display())]
-    Locked {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// Somebody else could put files of his own there.
+    /// The directory does not exist, or has no file of a history.
+    #[error(
+        "no history in {}\nhint: `oomwhy watch --store` keeps one; --dir names another directory",
+        path.display()
+    )]
+    Absent { path: PathBuf },
+    /// Two writers would damage each other's segments.
+    #[error(
+        "another oomwhy writes to the history {}\nhint: name another directory with --dir",
+        path.display()
+    )]
+    Locked { path: PathBuf },
+    /// Another user could put files there.
     #[error("{} is not safe for a history: {why}", path.display())]
     Unsafe {
-        /// The directory.
         path: PathBuf,
-        /// What must be mended.
+        /// The problem, with a hint.
         why: &'static str,
     },
-    /// A segment cannot be read or written.
-    #[error("history: {}/{name}", path.display())]
+    /// A file of the history cannot be read or written.
+    #[error("cannot use the history file {}/{name}", path.display())]
     Segment {
-        /// The directory.
         path: PathBuf,
-        /// The file in it.
         name: String,
-        /// Why.
         #[source]
         source: io::Error,
     },
@@ -71,8 +72,8 @@ impl HistoryError {
         Self::Open { path: path.to_owned(), source: source.into() }
     }
 
-    /// Whether it may pass without anybody changing what was asked for: a full or read-only file
-    /// system, an ailing disk.
+    /// Whether a later attempt may succeed with the same arguments: a full or read-only file
+    /// system, or a disk error.
     pub fn may_pass(&self) -> bool {
         use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         match self {
@@ -80,7 +81,7 @@ impl HistoryError {
                 matches!(source.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
                     || source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
             }
-            Self::Locked { .. } | Self::Unsafe { .. } => false,
+            Self::Absent { .. } | Self::Locked { .. } | Self::Unsafe { .. } => false,
         }
     }
 }

@@ -1,7 +1,8 @@
-//! Which records of the history are wanted. Pure.
+//! Selects records of the history. Pure.
 //!
-//! A word says by its form what it is: digits are a pid, with a `/` it is a cgroup or an executable,
-//! anything else a name. Words of one kind are alternatives; different kinds must all hold.
+//! The form of a word decides what it means: digits are a pid, a word with a `/` is a cgroup or an
+//! executable, and anything else is a name. Words of the same kind are alternatives. A record must
+//! match one word of each kind.
 
 use globset::GlobMatcher;
 use jiff::Timestamp;
@@ -12,30 +13,28 @@ use super::{
 };
 use crate::pipeline::filter::{cgroup_glob, matches};
 
-/// What is asked for; everything when it is empty.
+/// An empty query matches everything.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Query {
-    /// Processes or threads: victims or trigger.
+    /// Process or thread ids of victims or of the trigger.
     pub pids: Vec<i32>,
-    /// Cgroups (limit owner, victim's, trigger's; and all below), or executables.
+    /// Cgroups of the limit, of a victim or of the trigger, and all below; or executables.
     pub paths: Vec<PathWord>,
-    /// Names of tasks, containers or pods, or ids of reports.
+    /// Names of tasks, containers or pods, or the beginnings of report ids.
     pub names: Vec<String>,
-    /// Words that are taken as ids besides what their form says.
+    /// Words that may be report ids besides what their form means.
     pub ids: Vec<String>,
-    /// Processes or threads, as a flag says.
+    /// Process or thread ids from --pid.
     pub pid_flags: Vec<i32>,
-    /// Names of tasks.
     pub comms: Vec<String>,
-    /// Cgroups.
     pub cgroups: Vec<GlobMatcher>,
-    /// Names or beginnings of ids of containers.
+    /// Names of containers, or the beginnings of their ids.
     pub containers: Vec<String>,
     /// Names, `NAMESPACE/NAME` or uids of pods.
     pub pods: Vec<String>,
-    /// Not before.
+    /// Records at this time match too.
     pub since: Option<Timestamp>,
-    /// Not after.
+    /// Records at this time match too.
     pub until: Option<Timestamp>,
 }
 
@@ -47,7 +46,7 @@ pub(crate) struct PathWord {
 }
 
 impl Query {
-    /// Adds a word.
+    /// Adds a word, by its form.
     pub(crate) fn word(&mut self, word: &str) -> Result<(), globset::Error> {
         if let Ok(pid) = word.parse()
             && word.bytes().all(|it| it.is_ascii_digit())
@@ -61,7 +60,6 @@ impl Query {
         Ok(())
     }
 
-    /// Whether a record is wanted.
     pub(crate) fn matches(&self, summary: &Summary) -> bool {
         let is_named = self.ids.iter().any(|word| has_id(summary, word));
         self.is_in_time(summary.time()) && (is_named || self.fits(summary))
@@ -82,8 +80,8 @@ impl Query {
     }
 
     fn is_in_time(&self, time: Option<Timestamp>) -> bool {
-        let since = self.since.is_none_or(|since| time.is_some_and(|time| time >= since));
-        since && self.until.is_none_or(|until| time.is_some_and(|time| time <= until))
+        let is_late = self.since.is_none_or(|since| time.is_some_and(|time| time >= since));
+        is_late && self.until.is_none_or(|until| time.is_some_and(|time| time <= until))
     }
 }
 
@@ -125,7 +123,7 @@ fn containers(summary: &Summary) -> impl Iterator<Item = &Container> {
 }
 
 fn is_container(container: &Container, word: &str) -> bool {
-    // Docker's own short ids have 12 digits; fewer than 4 are no id.
+    // Docker's short ids have 12 digits. Fewer than 4 do not name a container.
     let is_id = |id: &str| word.len() >= 4 && id.starts_with(word);
     container.name.as_deref() == Some(word) || container.id.as_deref().is_some_and(is_id)
 }
@@ -182,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_says_by_its_form_what_it_is() {
+    fn word_matches_by_its_form() {
         for words in [
             "",
             "4242",
@@ -225,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_say_what_a_word_is() {
+    fn flag_matches_only_its_kind() {
         let matches = |set: fn(&mut Query)| {
             let mut query = Query::default();
             set(&mut query);
@@ -242,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ends_of_a_range_are_in_it_and_what_has_no_time_is_not() {
+    fn time_range_includes_both_ends_and_excludes_records_without_time() {
         let at =
             |second: i64| java().time.map(|time| time + jiff::SignedDuration::from_secs(second));
         for (since, until, expected) in [

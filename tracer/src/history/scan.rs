@@ -1,7 +1,7 @@
-//! Reads the history, while somebody may be writing it.
+//! Reads the history, while another process may write it.
 //!
-//! Nothing that is found in a file ends the reading: what is damaged or of a later version is
-//! counted. A last line without its end is torn, or being written: it is passed over.
+//! No content of a file stops the reading: damaged lines and those of a later version are counted.
+//! A last line without its newline is being written, or was cut off, and is skipped.
 
 use std::{
     collections::HashMap,
@@ -18,78 +18,82 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::{
     HistoryError,
-    directory::{Directory, Listed},
+    directory::{Directory, ListedSegment},
     query::Query,
     segment::Segment,
-    store::SEGMENT_BYTES_MAX,
-    summary::{Summary, Unread},
+    store::MAX_SEGMENT_BYTES,
+    summary::{Summary, UnreadableLine},
 };
 
-/// A segment that unpacks to more than this was not written by us: it must not fill our memory.
-const CONTENT_MAX: u64 = 32 * SEGMENT_BYTES_MAX;
-/// More threads do not help: the disk is one.
-const THREADS_MAX: usize = 4;
+/// A segment with more content than this was not written by this program, and is cut.
+const MAX_CONTENT_BYTES: u64 = 32 * MAX_SEGMENT_BYTES;
+/// More threads do not help, because they share one disk.
+const MAX_THREADS: usize = 4;
 
-/// A history that is open to read.
+/// A history that is open for reading.
 #[derive(Debug)]
 pub(crate) struct History {
     directory: Directory,
 }
 
-/// What was found, oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct Findings {
-    /// The records.
-    pub found: Vec<Found>,
-    /// What could not be read.
+pub(crate) struct SearchResult {
+    /// The records that match, oldest first.
+    pub found: Vec<FoundRecord>,
     pub skipped: Skipped,
 }
 
-/// A record that matches, and where its line is.
+/// A record that matches, and the position of its line.
 #[derive(Clone, Debug)]
-pub(crate) struct Found {
-    /// What was read of it.
+pub(crate) struct FoundRecord {
     pub summary: Summary,
     segment: Segment,
     line: Range<usize>,
 }
 
-/// What could not be read.
+/// Counts of what could not be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Skipped {
-    /// Lines, or ends of segments, that are damaged.
+    /// Damaged lines, or ends of segments.
     pub damaged: u64,
     /// Records of a later version.
     pub newer: u64,
-    /// Segments that are no files, or may not be read.
+    /// Segments that are not regular files, or may not be read.
     pub unreadable: u64,
 }
 
 impl History {
-    /// Opens one.
+    /// Opens the history in a directory. Fails with [`HistoryError::Absent`] if there is none.
     pub(crate) fn open(path: &Path) -> Result<Self, HistoryError> {
-        Ok(Self { directory: Directory::open(path)? })
+        let absent = || HistoryError::Absent { path: path.to_owned() };
+        let directory = match Directory::open(path) {
+            Err(HistoryError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Err(absent());
+            }
+            opened => opened?,
+        };
+        if directory.has_history()? { Ok(Self { directory }) } else { Err(absent()) }
     }
 
-    /// The records that match. Of a report that was stored again, the latest.
-    pub(crate) fn find(&self, query: &Query) -> Result<Findings, HistoryError> {
+    /// The records that match. If a report was stored several times, the latest record counts.
+    pub(crate) fn find(&self, query: &Query) -> Result<SearchResult, HistoryError> {
         let listed = self.directory.segments()?;
-        let wanted: Vec<&Listed> = listed.iter().filter(|it| may_have(it, query)).collect();
-        let mut all = Findings::default();
+        let wanted: Vec<&ListedSegment> = listed.iter().filter(|it| may_have(it, query)).collect();
+        let mut result = SearchResult::default();
         for part in self.read_all(&wanted, query) {
-            all.found.extend(part.found);
-            all.skipped.add(part.skipped);
+            result.found.extend(part.found);
+            result.skipped.add(part.skipped);
         }
-        all.found = latest(all.found);
-        all.found.sort_by_key(|found| found.summary.time().unwrap_or(found.segment.start));
-        Ok(all)
+        result.found = latest(result.found);
+        result.found.sort_by_key(|found| found.summary.time().unwrap_or(found.segment.start));
+        Ok(result)
     }
 
-    /// Passes on the lines of records, without their ends, in this order. A segment that was removed
-    /// meanwhile takes its records along: they are not passed on.
+    /// Calls `each` with the lines of records, in this order and without newlines. Records in a
+    /// segment that was removed meanwhile are left out.
     pub(crate) fn lines<E>(
         &self,
-        found: &[Found],
+        found: &[FoundRecord],
         mut each: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut open: Option<(&str, Vec<u8>)> = None;
@@ -106,8 +110,8 @@ impl History {
         Ok(())
     }
 
-    /// Reads segments side by side; in their order.
-    fn read_all(&self, listed: &[&Listed], query: &Query) -> Vec<Findings> {
+    /// Searches segments in parallel. Returns the results in the order of the segments.
+    fn read_all(&self, listed: &[&ListedSegment], query: &Query) -> Vec<SearchResult> {
         let next = AtomicUsize::new(0);
         let work = || {
             let mut done = Vec::new();
@@ -119,12 +123,12 @@ impl History {
                 done.push((index, self.read(listed, query)));
             }
         };
-        let n_threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let n_threads = n_threads.min(THREADS_MAX).min(listed.len());
-        let mut parts: Vec<(usize, Findings)> = thread::scope(|scope| {
+        let n_cpus = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let n_threads = n_cpus.min(MAX_THREADS).min(listed.len());
+        let mut parts: Vec<(usize, SearchResult)> = thread::scope(|scope| {
             let others: Vec<_> = (1..n_threads).map(|_| scope.spawn(work)).collect();
             let own = work();
-            // Joining fails only where the thread panicked: its share is missing then.
+            // Joining fails only if the thread panicked. Then its results are missing.
             own.into_iter()
                 .chain(others.into_iter().flat_map(|it| it.join().unwrap_or_default()))
                 .collect()
@@ -133,20 +137,20 @@ impl History {
         parts.into_iter().map(|(_, part)| part).collect()
     }
 
-    fn read(&self, listed: &Listed, query: &Query) -> Findings {
-        let mut findings = Findings::default();
+    fn read(&self, listed: &ListedSegment, query: &Query) -> SearchResult {
+        let mut result = SearchResult::default();
         match self.content(&listed.segment) {
-            Ok((content, is_whole)) => {
-                search(&content, &listed.segment, query, &mut findings);
-                findings.skipped.damaged += u64::from(!is_whole);
+            Ok((content, is_complete)) => {
+                search(&content, &listed.segment, query, &mut result);
+                result.skipped.damaged += u64::from(!is_complete);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(_) => findings.skipped.unreadable += 1,
+            Err(_) => result.skipped.unreadable += 1,
         }
-        findings
+        result
     }
 
-    /// What is in a segment, and whether that is all.
+    /// The content of a segment, and whether it is complete.
     fn content(&self, segment: &Segment) -> io::Result<(Vec<u8>, bool)> {
         let (file, is_compressed) = self.open_segment(segment)?;
         if is_compressed {
@@ -156,7 +160,7 @@ impl History {
         }
     }
 
-    /// Opens a segment by the name it has now: it may have been closed since it was listed.
+    /// Opens a segment by its current name: it may have been closed after it was listed.
     fn open_segment(&self, segment: &Segment) -> io::Result<(File, bool)> {
         let open = |name: &str| match self.directory.read(name) {
             Ok(file) => Ok(file),
@@ -179,8 +183,8 @@ impl Skipped {
         self.unreadable += other.unreadable;
     }
 
-    /// What was passed over, for people; nothing if nothing was.
-    pub(crate) fn say(&self) -> Option<String> {
+    /// A sentence for people. `None` if nothing was skipped.
+    pub(crate) fn message(&self) -> Option<String> {
         let count = |count: u64, one: &str, many: &str| match count {
             0 => None,
             1 => Some(format!("1 {one}")),
@@ -198,21 +202,22 @@ impl Skipped {
     }
 }
 
-/// As much as there is, and whether nothing went wrong.
+/// Everything that can be read, and whether that is complete.
 fn read_up_to(from: impl Read) -> (Vec<u8>, bool) {
     let mut content = Vec::new();
-    let is_whole = from.take(CONTENT_MAX).read_to_end(&mut content).is_ok();
-    let is_whole = is_whole && (content.len() as u64) < CONTENT_MAX;
-    (content, is_whole)
+    let has_end = from.take(MAX_CONTENT_BYTES).read_to_end(&mut content).is_ok();
+    let is_complete = has_end && (content.len() as u64) < MAX_CONTENT_BYTES;
+    (content, is_complete)
 }
 
-/// Whether a segment can have records of the range: none is later than its last line. It may well
-/// have some that are earlier than its start: a task can wait for hours before its report is closed.
-fn may_have(listed: &Listed, query: &Query) -> bool {
+/// Whether a segment can have records in the time range. No record is later than the last write.
+/// But records can be earlier than the segment: a task can wait for hours before its report is
+/// closed.
+fn may_have(listed: &ListedSegment, query: &Query) -> bool {
     query.since.is_none_or(|since| listed.modified >= since.as_second())
 }
 
-fn search(content: &[u8], segment: &Segment, query: &Query, into: &mut Findings) {
+fn search(content: &[u8], segment: &Segment, query: &Query, into: &mut SearchResult) {
     let mut start = 0;
     while let Some(rest) = content.get(start..).filter(|rest| !rest.is_empty()) {
         let end = memchr::memchr(b'\n', rest);
@@ -221,31 +226,33 @@ fn search(content: &[u8], segment: &Segment, query: &Query, into: &mut Findings)
         start = range.end + 1;
         match Summary::parse(line) {
             Ok(summary) if query.matches(&summary) => {
-                into.found.push(Found { summary, segment: segment.clone(), line: range });
+                into.found.push(FoundRecord { summary, segment: segment.clone(), line: range });
             }
             Ok(_) => {}
-            Err(Unread::Newer) => into.skipped.newer += 1,
-            // Torn, or being written.
-            Err(Unread::Damaged) if end.is_none() => {}
-            Err(Unread::Damaged) => into.skipped.damaged += 1,
+            Err(UnreadableLine::Newer) => into.skipped.newer += 1,
+            // It is being written, or was cut off.
+            Err(UnreadableLine::Damaged) if end.is_none() => {}
+            Err(UnreadableLine::Damaged) => into.skipped.damaged += 1,
         }
     }
 }
 
-/// Without what was stored again later under the same id.
-fn latest(found: Vec<Found>) -> Vec<Found> {
-    let ids = found.iter().enumerate();
-    let ids = ids.filter_map(|(index, found)| Some((found.summary.id.clone()?, index)));
-    let last: HashMap<String, usize> = ids.collect();
-    let is_last = |(index, found): &(usize, Found)| {
+/// Drops records that were stored again later under the same id.
+fn latest(found: Vec<FoundRecord>) -> Vec<FoundRecord> {
+    let last: HashMap<String, usize> = found
+        .iter()
+        .enumerate()
+        .filter_map(|(index, found)| Some((found.summary.id.clone()?, index)))
+        .collect();
+    let is_last = |(index, found): &(usize, FoundRecord)| {
         found.summary.id.as_ref().is_none_or(|id| last.get(id) == Some(index))
     };
     found.into_iter().enumerate().filter(is_last).map(|(_, found)| found).collect()
 }
 
 #[cfg(test)]
-impl Found {
-    /// For tests of what is made of summaries alone.
+impl FoundRecord {
+    /// For tests that need only the summary.
     pub(crate) fn unstored(summary: Summary) -> Self {
         Self { summary, segment: Segment::begun(jiff::Timestamp::UNIX_EPOCH, ""), line: 0..0 }
     }

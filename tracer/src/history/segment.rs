@@ -1,33 +1,33 @@
-//! The names of segments: `<start>-<boot>.jsonl`, `.jsonl.gz` once closed. Pure.
+//! The names of segments: `<start>-<boot>.jsonl`, or `.jsonl.gz` once closed. Pure.
 //!
-//! The start comes first, in UTC and as wide as any other, so that names sort by time.
+//! The start comes first, in UTC and with a fixed width, so that names sort by time.
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
-/// Digits of the boot id that a name has: enough to tell the boots of one machine apart.
+/// Digits of the boot id in a name: enough to distinguish the boots of one machine.
 const BOOT_DIGITS: usize = 8;
 
-/// What a segment's name says.
+/// A segment, as its name describes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Segment {
-    /// The name, without what says that it is compressed.
+    /// The name without `.jsonl` and `.gz`.
     pub stem: String,
-    /// When it was begun, to the millisecond.
+    /// Time of its creation, to the millisecond.
     pub start: Timestamp,
-    /// Closed: nothing is added any more.
+    /// It is closed, so nothing is appended any more.
     pub is_compressed: bool,
 }
 
 impl Segment {
-    /// The name of a segment that is begun now.
+    /// A new segment.
     pub(crate) fn begun(start: Timestamp, boot_id: &str) -> Self {
-        let boot = boot_id.chars().filter(char::is_ascii_hexdigit);
-        let boot: String = boot.chain(std::iter::repeat('0')).take(BOOT_DIGITS).collect();
+        let digits = boot_id.chars().filter(char::is_ascii_hexdigit);
+        let boot: String = digits.chain(std::iter::repeat('0')).take(BOOT_DIGITS).collect();
         let stem = format!("{}-{}", start.strftime("%Y%m%dT%H%M%S%.3fZ"), boot.to_lowercase());
         Self { stem, start, is_compressed: false }
     }
 
-    /// What a file's name says; nothing for files that are none of ours.
+    /// Parses the name of a file. `None` if it is not a segment.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         let plain = name.strip_suffix(".gz");
         let stem = plain.unwrap_or(name).strip_suffix(".jsonl")?;
@@ -37,22 +37,22 @@ impl Segment {
         if !is_boot || start.len() != 20 {
             return None;
         }
-        let start = DateTime::strptime("%Y%m%dT%H%M%S%.fZ", start).ok()?;
-        let start = start.to_zoned_datetime(TimeZone::UTC).ok()?.timestamp();
+        let utc = DateTime::strptime("%Y%m%dT%H%M%S%.fZ", start).ok()?;
+        let start = utc.to_zoned_datetime(TimeZone::UTC).ok()?.timestamp();
         Some(Self { stem: stem.to_owned(), start, is_compressed: plain.is_some() })
     }
 
-    /// The name of its file.
+    /// The name that its file has now.
     pub(crate) fn file_name(&self) -> String {
         if self.is_compressed { self.compressed_name() } else { self.plain_name() }
     }
 
-    /// While it is written.
+    /// The name of its file until it is compressed.
     pub(crate) fn plain_name(&self) -> String {
         format!("{}.jsonl", self.stem)
     }
 
-    /// When it is closed.
+    /// The name of its file once it is compressed.
     pub(crate) fn compressed_name(&self) -> String {
         format!("{}.jsonl.gz", self.stem)
     }
@@ -65,7 +65,7 @@ mod tests {
     use super::Segment;
 
     #[test]
-    fn a_name_says_when_and_which_boot_and_is_read_again() {
+    fn name_has_start_and_boot_and_can_be_parsed() {
         let start: Timestamp = "2026-11-23T09:21:07.123Z".parse().unwrap();
         let mut segment = Segment::begun(start, "2F0e7d5c-3f5f-4b52-9a50-6f9d1f9a2a11");
         assert_eq!(segment.file_name(), "20261123T092107.123Z-2f0e7d5c.jsonl");
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn names_sort_by_time() {
+    fn later_segment_sorts_after_earlier() {
         let start: Timestamp = "2026-12-31T23:59:59.9Z".parse().unwrap();
         let mut earlier = Segment::begun(start, "ff").file_name();
         for step in [1.millisecond(), 100.milliseconds(), 1.second(), 9.hours(), 24.hours()] {
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn other_files_are_none_of_ours() {
+    fn parse_other_file_is_none() {
         for name in [
             "",
             "lock",

@@ -1,15 +1,16 @@
-//! Short names of reports, to be typed. Pure.
+//! Short ids of reports, for people to type. Pure.
 //!
-//! A report's id begins with the boot and a time: the beginning is the same for all of a boot. The
-//! short one is a hash of it, in letters from k to z: it can be told from a pid, and from the id.
+//! A report's id begins with the boot and a time, so the ids of one boot begin alike. The short id
+//! is a hash of the id in letters from k to z, so that it cannot be mistaken for a pid or the id
+//! itself.
 
 use crate::compose::fingerprint::hash;
 
-/// Fewer letters are no id: too many names of programs would be.
-const SHORTEST: usize = 4;
+/// A shorter word is not an id: too many names of programs would be one.
+pub(crate) const MIN_LENGTH: usize = 4;
 const LETTERS: u32 = 8;
 
-/// The short name of the report with this id: eight letters.
+/// The short id of the report with this id: eight letters.
 pub fn short_id(id: &str) -> String {
     let hash = hash([id]);
     let letters = (0..LETTERS).map(|index| {
@@ -20,17 +21,17 @@ pub fn short_id(id: &str) -> String {
     letters.collect()
 }
 
-/// Whether a word names the report: the beginning of its short name or of its id, or of the id
-/// behind the boot.
+/// Whether a word names the report: it is the beginning of its short id, of its id, or of the id
+/// without the boot.
 pub(crate) fn names(word: &str, id: &str) -> bool {
-    word.len() >= SHORTEST
+    word.len() >= MIN_LENGTH
         && (id.starts_with(word)
-            || behind_boot(id).starts_with(word)
+            || without_boot(id).starts_with(word)
             || short_id(id).starts_with(word))
 }
 
-/// `<time>-<tid>` of `<boot id>-<time>-<tid>`; the boot id has dashes itself.
-fn behind_boot(id: &str) -> &str {
+/// `<time>-<tid>` of `<boot id>-<time>-<tid>`. The boot id contains dashes.
+fn without_boot(id: &str) -> &str {
     let dash = id.rmatch_indices('-').nth(1);
     dash.and_then(|(at, _)| id.get(at + 1..)).unwrap_or(id)
 }
@@ -42,7 +43,7 @@ mod tests {
     const ID: &str = "2f0e7d5c-3f5f-4b52-9a50-6f9d1f9a2a11-0000000210f0a1b2-4251";
 
     #[test]
-    fn a_short_id_is_eight_letters_and_stays_what_it_is() {
+    fn short_id_has_eight_letters_and_never_changes() {
         let short = short_id(ID);
         assert!(short.len() == 8 && short.bytes().all(|it| (b'k'..=b'z').contains(&it)), "{short}");
         assert_eq!(short, SHORT);
@@ -52,7 +53,7 @@ mod tests {
     const SHORT: &str = "krmmspom";
 
     #[test]
-    fn a_report_is_named_by_the_beginning_of_any_of_its_names() {
+    fn word_names_a_report_if_one_of_its_ids_begins_with_it() {
         for word in
             [ID, "2f0e", "2f0e7d5c-3f5f", "0000000210f0a1b2-4251", "0000", SHORT, &SHORT[..4]]
         {

@@ -1,7 +1,7 @@
-//! Appends reports to the history: one write and one fsync each.
+//! Appends reports to the history, with one write and one fsync each.
 //!
-//! What was stored stays: a line that could not be written whole is cut off again, and where even
-//! that fails the next one goes to another segment, so that nothing is ever glued to it.
+//! A line that could not be written completely is cut off again. If even that fails, the next line
+//! goes to a new segment, so that it does not continue the incomplete one.
 
 use std::{
     fs::File,
@@ -20,19 +20,19 @@ use super::{
     vacuum::to_remove,
 };
 
-/// What a segment is closed after, however small it is: ranges of time skip whole segments.
-const SEGMENT_AGE: Duration = Duration::from_hours(24);
-/// The largest segment: a reader holds one in memory.
-pub(super) const SEGMENT_BYTES_MAX: u64 = 8 << 20;
-/// One report must fit.
-const SEGMENT_BYTES_MIN: u64 = 64 << 10;
+/// A segment is closed at this age, however small it is: queries for a time range skip segments.
+const MAX_SEGMENT_AGE: Duration = Duration::from_hours(24);
+/// A reader holds a whole segment in memory.
+pub(super) const MAX_SEGMENT_BYTES: u64 = 8 << 20;
+/// Room for one large report.
+const MIN_SEGMENT_BYTES: u64 = 64 << 10;
 
-/// How much is kept.
+/// How many reports are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of all segments together.
+    /// Size of all segments together, bytes.
     pub max_use_bytes: u64,
-    /// Age of the last report of a segment; none: as old as there is room for.
+    /// Age of the last report in a segment. `None`: no limit.
     pub max_age: Option<Duration>,
 }
 
@@ -43,33 +43,32 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The size at which a segment is closed: an eighth of all, as journald has it.
+    /// The size at which a segment is closed: an eighth of all, as in journald.
     pub fn segment_bytes(&self) -> u64 {
-        (self.max_use_bytes / 8).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
+        (self.max_use_bytes / 8).clamp(MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES)
     }
 }
 
-/// A history that is open to write. Only one can be, per directory.
+/// A history that is open for writing, by one process at a time.
 #[derive(Debug)]
 pub struct Store {
     directory: Directory,
     limits: Limits,
     boot_id: String,
-    current: Option<Current>,
-    /// Held as long as the store is.
+    current: Option<OpenSegment>,
     _lock: File,
 }
 
-/// The segment that is written.
 #[derive(Debug)]
-struct Current {
+struct OpenSegment {
     segment: Segment,
     file: File,
     bytes: u64,
 }
 
 impl Store {
-    /// Opens or makes a history, closes what a run before left open, and removes what is too much.
+    /// Opens or creates a history, closes the segment of the previous run, and removes what exceeds
+    /// the limits.
     pub fn open(
         path: &Path,
         limits: Limits,
@@ -84,7 +83,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Adds one line, with its end. A segment begins with its first line.
+    /// Appends one line, given with its newline. A segment is created for its first line.
     pub fn append(&mut self, line: &[u8], now: Timestamp) -> Result<(), HistoryError> {
         let added = line.len() as u64;
         let limit = self.limits.segment_bytes();
@@ -97,22 +96,22 @@ impl Store {
         };
         let name = current.segment.plain_name();
         let result = current.append(line).map_err(|error| self.directory.failed(&name, error));
-        // A torn one is left to itself.
+        // If it still ends with an incomplete line, nothing is appended to it any more.
         if result.is_ok() || current.cut_back().is_ok() {
             self.current = Some(current);
         }
         result
     }
 
-    /// Names are by the millisecond: who comes in the same one takes the next.
-    fn begin(&self, now: Timestamp) -> Result<Current, HistoryError> {
+    /// A name has milliseconds. If it is taken, the next millisecond is used.
+    fn begin(&self, now: Timestamp) -> Result<OpenSegment, HistoryError> {
         let mut start = now;
         loop {
             let segment = Segment::begun(start, &self.boot_id);
             match self.directory.begin(&segment.plain_name()) {
                 Ok(file) => {
                     self.directory.sync()?;
-                    return Ok(Current { segment, file, bytes: 0 });
+                    return Ok(OpenSegment { segment, file, bytes: 0 });
                 }
                 Err(HistoryError::Segment { source, .. })
                     if source.kind() == io::ErrorKind::AlreadyExists =>
@@ -124,14 +123,14 @@ impl Store {
         }
     }
 
-    /// Closes the current segment. Where there is no room to compress it, it stays as it is.
+    /// Closes the current segment. If there is no room to compress it, it stays plain.
     fn close(&mut self, now: Timestamp) {
         self.current = None;
-        // Whatever cannot be tidied is no reason not to store.
+        // A failure does not stop storing.
         let _ = self.tidy(now);
     }
 
-    /// Compresses and removes. Only when no segment is being written: we are the only writer.
+    /// Compresses and removes segments. The caller must not have a segment open.
     fn tidy(&self, now: Timestamp) -> Result<(), HistoryError> {
         for name in self.directory.names()?.iter().filter(|name| compress::is_unfinished(name)) {
             self.directory.remove(name)?;
@@ -141,11 +140,11 @@ impl Store {
             if !listed.is_file {
                 continue;
             }
-            // A compressed one may have its plain one beside it: interrupted between the two names.
+            // If compression was interrupted at the end, the plain file still exists.
             if listed.segment.is_compressed || listed.bytes == 0 {
                 self.directory.remove(&plain)?;
             } else {
-                // It stays plain and can be read: the next one to tidy tries again.
+                // If this fails, it stays plain and readable, and the next call tries again.
                 let _ = compress(&self.directory, &listed.segment);
             }
         }
@@ -156,16 +155,16 @@ impl Store {
     }
 }
 
-impl Current {
+impl OpenSegment {
     fn is_full(&self, added: u64, limit: u64, now: Timestamp) -> bool {
         let age = now.duration_since(self.segment.start).unsigned_abs();
-        self.bytes > 0 && (self.bytes + added > limit || age > SEGMENT_AGE)
+        self.bytes > 0 && (self.bytes + added > limit || age > MAX_SEGMENT_AGE)
     }
 
     fn append(&mut self, line: &[u8]) -> io::Result<()> {
         let written = self.file.write(line)?;
         if written < line.len() {
-            // The rest of what fits was written: the disk is full.
+            // A short write: the disk is full.
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.file.sync_data()?;
@@ -173,7 +172,7 @@ impl Current {
         Ok(())
     }
 
-    /// Takes back what was written of a line that did not become whole.
+    /// Removes an incomplete line.
     fn cut_back(&self) -> io::Result<()> {
         self.file.set_len(self.bytes)
     }

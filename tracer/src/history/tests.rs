@@ -1,4 +1,4 @@
-//! Writing and reading together: what was stored is found, whatever happens in between.
+//! Writes and reads a history: stored reports are found, whatever happens meanwhile.
 
 mod attacks;
 mod damage;
@@ -15,21 +15,21 @@ use tempfile::{TempDir, tempdir};
 use super::{
     HistoryError,
     query::Query,
-    scan::{Findings, History},
+    scan::{History, SearchResult},
     store::{Limits, Store},
 };
 
-/// Seconds after the day on which all tests begin.
+/// So many seconds after the time at which all tests begin.
 fn at(second: i64) -> Timestamp {
     "2020-11-23T09:21:07Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(second)
 }
 
-/// A report as short as it can be, and its id.
+/// The shortest possible report with this id.
 fn line(id: &str) -> Vec<u8> {
     sized_line(id, 0)
 }
 
-/// The same, this much longer.
+/// The same, longer by `more` bytes.
 fn sized_line(id: &str, more: usize) -> Vec<u8> {
     let message = "x".repeat(more);
     format!(r#"{{"type":"oom","schema":1,"id":"{id}","message":"{message}","victims":[]}}"#)
@@ -43,17 +43,16 @@ fn open(directory: &TempDir) -> Store {
     Store::open(directory.path(), Limits::default(), "2f0e7d5c-3f5f", at(0)).unwrap()
 }
 
-fn find(path: &Path) -> Findings {
+fn find(path: &Path) -> SearchResult {
     History::open(path).unwrap().find(&Query::default()).unwrap()
 }
 
-/// The ids of everything that is found.
+/// The ids of all records.
 fn ids(path: &Path) -> Vec<String> {
     let found = find(path).found;
     found.into_iter().map(|found| found.summary.id.unwrap()).collect()
 }
 
-/// The segments that are there.
 fn segments(path: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
     let mut paths: Vec<PathBuf> =

@@ -1,30 +1,30 @@
-//! Which segments go. Pure.
+//! Selects the segments to remove. Pure.
 
 use jiff::Timestamp;
 
-use super::{directory::Listed, store::Limits};
+use super::{directory::ListedSegment, store::Limits};
 
-/// Of the closed segments, oldest first, those that go: all of the oldest that are too many for
-/// `max_use` once the next one is full, and all that are too old.
+/// Selects from the closed segments, given oldest first: all that are too old, and the oldest ones
+/// that must make room for one more full segment within `max_use_bytes`.
 pub(crate) fn to_remove<'a>(
-    closed: &'a [Listed],
+    closed: &'a [ListedSegment],
     limits: &Limits,
     now: Timestamp,
-) -> Vec<&'a Listed> {
+) -> Vec<&'a ListedSegment> {
     let room = limits.max_use_bytes.saturating_sub(limits.segment_bytes());
     let mut used: u64 = closed.iter().map(|listed| listed.bytes).sum();
     let oldest = limits.max_age.and_then(|age| {
         now.as_second().checked_sub(i64::try_from(age.as_secs()).unwrap_or(i64::MAX))
     });
-    let mut goes = |listed: &&Listed| {
+    let mut must_go = |listed: &&ListedSegment| {
         let is_old = oldest.is_some_and(|oldest| listed.modified < oldest);
-        let goes = is_old || used > room;
-        if goes {
+        let is_removed = is_old || used > room;
+        if is_removed {
             used = used.saturating_sub(listed.bytes);
         }
-        goes
+        is_removed
     };
-    closed.iter().filter(|listed| listed.is_file).filter(|listed| goes(listed)).collect()
+    closed.iter().filter(|listed| listed.is_file).filter(|listed| must_go(listed)).collect()
 }
 
 #[cfg(test)]
@@ -34,15 +34,15 @@ mod tests {
     use jiff::Timestamp;
 
     use super::to_remove;
-    use crate::history::{directory::Listed, segment::Segment, store::Limits};
+    use crate::history::{directory::ListedSegment, segment::Segment, store::Limits};
 
-    /// Segments of these sizes, one a day, the last one now.
-    fn segments(now: Timestamp, sizes: &[u64]) -> Vec<Listed> {
+    /// Segments of these sizes, one per day, the last one of today.
+    fn segments(now: Timestamp, sizes: &[u64]) -> Vec<ListedSegment> {
         let days = (0..sizes.len()).rev();
         let listed = days.zip(sizes).map(|(days, &bytes)| {
             let end = now - Duration::from_hours(24 * days as u64);
             let segment = Segment::begun(end, "00");
-            Listed { segment, is_file: true, bytes, modified: end.as_second() }
+            ListedSegment { segment, is_file: true, bytes, modified: end.as_second() }
         });
         listed.collect()
     }
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_go_until_there_is_room_for_one_more() {
+    fn oldest_segments_are_removed_until_one_more_fits() {
         let mib = |count: u64| count << 20;
         let sizes = [mib(3); 4];
         assert_eq!(n_removed(&sizes, mib(16), None), 0);
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_old_goes_whatever_its_size() {
+    fn old_segment_is_removed_whatever_its_size() {
         let days = |days: u64| Some(Duration::from_hours(24 * days));
         assert_eq!(n_removed(&[1; 5], 16 << 20, days(10)), 0);
         assert_eq!(n_removed(&[1; 5], 16 << 20, days(2)), 2);

@@ -1,19 +1,19 @@
-//! Times as people write them. Pure: the present comes in.
+//! Parses times as people write them. Pure: the caller passes the current time.
 
 use jiff::{Span, Timestamp, ZonedDateTime, civil};
 
 const HINT: &str =
-    "write e.g. \"2026-11-25 10:00\", 10:00, today, yesterday, \"2 hours ago\" or 2h";
+    "not a time; write e.g. \"2026-11-25 10:00\", 10:00, today, yesterday, \"2 hours ago\" or 2h";
 
-/// A moment: "2026-11-25 10:00" and the like in the local zone, RFC 3339 in its own, "@SECONDS"
-/// since 1970, or a time before now ("2 hours ago", "-2h", "2h").
+/// Parses a time in the local zone ("2026-11-25 10:00"), RFC 3339, "@SECONDS" since 1970, or a time
+/// before now ("2 hours ago", "-2h", "2h").
 pub(crate) fn parse(text: &str, now: &ZonedDateTime) -> Result<Timestamp, String> {
-    let text = text.trim();
-    word(text, now)
-        .or_else(|| seconds(text))
-        .or_else(|| text.parse().ok())
-        .or_else(|| local(text, now))
-        .or_else(|| before(text, now))
+    let trimmed = text.trim();
+    word(trimmed, now)
+        .or_else(|| seconds(trimmed))
+        .or_else(|| trimmed.parse().ok())
+        .or_else(|| local(trimmed, now))
+        .or_else(|| before(trimmed, now))
         .ok_or_else(|| HINT.to_owned())
 }
 
@@ -39,7 +39,7 @@ fn local(text: &str, now: &ZonedDateTime) -> Option<Timestamp> {
     Some(moment.to_zoned_datetime(now.time_zone().clone()).ok()?.timestamp())
 }
 
-/// A span without a sign is in the past too, as kubectl has it: nothing was stored in the future.
+/// A span without a sign is in the past too, as in kubectl: nothing was stored in the future.
 fn before(text: &str, now: &ZonedDateTime) -> Option<Timestamp> {
     let span: Span = text.parse().ok()?;
     let past = if span.is_negative() { span } else { span.negate() };
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn people_and_machines_write_times_in_many_ways() {
+    fn parse_accepts_times_of_people_and_machines() {
         for (text, expected) in [
             ("now", "2026-11-25T16:30:15Z"),
             ("today", "2026-11-24T23:00:00Z"),
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_told_with_an_example() {
+    fn parse_invalid_time_fails_with_an_example() {
         for text in ["", "tuesday", "+1h", "2026-13-01", "25:00", "1767225600", "@x", "10", "-"] {
             assert!(parse(text, &now()).unwrap_err().contains("e.g."), "{text}");
         }
@@ -95,7 +95,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_is_too_odd(text in "\\PC{0,24}") {
+        fn parse_random_text_does_not_panic(text in "\\PC{0,24}") {
             let _ = parse(&text, &now());
         }
     }

@@ -25,6 +25,7 @@ pub(crate) mod proc_file;
 pub(crate) mod process;
 pub(crate) mod support;
 pub(crate) mod system;
+pub(crate) mod worker;
 
 #[cfg(test)]
 pub(crate) mod fixtures;

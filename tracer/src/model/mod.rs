@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod container_names;
 pub(crate) mod events;
 pub(crate) mod facts;
+pub(crate) mod fnv;
 pub(crate) mod gfp;
 pub(crate) mod host;
 pub(crate) mod memcg_stat;

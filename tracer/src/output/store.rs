@@ -1,83 +1,63 @@
-//! Into the history, by a thread of its own: a disk that is slow, as disks are when memory is short,
-//! must not keep the ring from being drained.
+//! Stores reports in the history, on a worker's thread: when memory is short, disks are slow, and a
+//! slow disk must not keep the main loop from draining the ring.
 //!
-//! What cannot be stored is said on stderr once, and once more when storing works again: the other
-//! outputs are not held up, and every further report is a new try.
+//! If storing fails, stderr says so once, and once more when it works again. The other outputs go
+//! on, and every further report is a new attempt.
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
-    },
-    thread::{self, JoinHandle},
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
 use crate::{
+    fmt::errors::with_sources,
     history::{
         HistoryError,
         store::{Limits, Store},
     },
+    host::worker::{Work, Worker},
     model::report::Record,
     pipeline::sink::{Sink, SinkError},
 };
 
-/// Lines that wait for the disk. A report is some KiB: 2 MiB or so at the worst.
-const QUEUE: usize = 256;
-/// Bytes of the thread's stack; locked memory, where memory is locked.
-const STACK_BYTES: usize = 256 << 10;
+/// Reports that wait for the disk. A report has some KiB, so they take about 2 MiB at most.
+const MAX_QUEUED: usize = 256;
+/// How long the end of a run waits for the disk.
+const EXIT_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Where and how much.
+/// Where reports are stored, and how many.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
-    /// The directory.
+pub(crate) struct StoreConfig {
+    /// Directory of the history.
     pub path: PathBuf,
-    /// How much is kept.
     pub limits: Limits,
     /// The boot whose reports are stored.
     pub boot_id: String,
 }
 
-/// What is said to the user.
-pub(crate) type Talk = Box<dyn Fn(&str) + Send>;
+/// Prints a line on stderr.
+pub(crate) type LogStderr = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Writes closed records to the history.
-#[derive(Debug)]
 pub(crate) struct StoreSink {
-    queue: Option<SyncSender<Vec<u8>>>,
-    /// Lines for which the queue had no room.
-    overflow: Arc<AtomicU64>,
-    thread: Option<JoinHandle<()>>,
+    worker: Worker<Vec<u8>>,
+    log: LogStderr,
 }
 
 impl StoreSink {
-    /// Opens the history. Fails at what will not pass by itself; a full disk may.
-    pub(crate) fn start(place: Place, talk: Talk) -> Result<Self, HistoryError> {
-        let writer = Writer::start(place, talk)?;
-        let (queue, lines) = sync_channel(QUEUE);
-        let overflow = Arc::new(AtomicU64::new(0));
-        let overflow_there = Arc::clone(&overflow);
-        let path = writer.place.path.clone();
-        let thread = thread::Builder::new()
-            .name("oomwhy-history".to_owned())
-            .stack_size(STACK_BYTES)
-            .spawn(move || writer.run(&lines, &overflow_there))
+    /// Opens the history. Fails if that will not work later either. A full disk is no such error.
+    pub(crate) fn start(config: StoreConfig, log: LogStderr) -> Result<Self, HistoryError> {
+        let path = config.path.clone();
+        let writer = Writer::start(config, Arc::clone(&log))?;
+        let worker = Worker::start("oomwhy-history", MAX_QUEUED, writer)
             .map_err(|source| HistoryError::Open { path, source })?;
-        Ok(Self { queue: Some(queue), overflow, thread: Some(thread) })
+        Ok(Self { worker, log })
     }
 }
 
 impl Sink for StoreSink {
     fn write(&mut self, record: &Record) -> Result<(), SinkError> {
-        let line = line(record)?;
-        if let Some(queue) = &self.queue
-            && let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = queue.try_send(line)
-        {
-            self.overflow.fetch_add(1, Ordering::Relaxed);
-        }
+        // The worker reports what finds no room.
+        self.worker.send(line(record)?);
         Ok(())
     }
 }
@@ -89,28 +69,48 @@ fn line(record: &Record) -> Result<Vec<u8>, SinkError> {
 }
 
 impl Drop for StoreSink {
-    /// Waits until everything is stored.
+    /// Waits until everything is stored. A disk that hangs is not waited for.
     fn drop(&mut self) {
-        self.queue = None;
-        if let Some(thread) = self.thread.take() {
-            // It fails only if the thread panicked: nothing is left to be done then.
-            let _ = thread.join();
+        if !self.worker.finish(EXIT_DEADLINE) {
+            let seconds = EXIT_DEADLINE.as_secs();
+            (self.log)(&format!(
+                "history: the last reports may be missing, the disk took longer than {seconds} s"
+            ));
         }
     }
 }
 
 /// The thread's side.
 struct Writer {
-    place: Place,
+    config: StoreConfig,
     store: Option<Store>,
-    /// Lines that could not be stored since it last worked, plus one for the word about it.
-    failed: u64,
-    talk: Talk,
+    /// Reports that were not stored since storing failed. `None` while it works.
+    lost: Option<u64>,
+    log: LogStderr,
+}
+
+impl Work<Vec<u8>> for Writer {
+    fn handle(&mut self, line: Vec<u8>) {
+        match self.store(&line) {
+            Ok(()) => self.recover(),
+            Err(error) => self.fail(&error, 1),
+        }
+    }
+
+    fn on_dropped(&mut self, count: u64) {
+        (self.log)(&format!("history: {count} reports not stored: the disk is too slow"));
+    }
+
+    fn on_end(&mut self) {
+        if let Some(lost @ 1..) = self.lost {
+            (self.log)(&format!("history: {lost} reports were not stored"));
+        }
+    }
 }
 
 impl Writer {
-    fn start(place: Place, talk: Talk) -> Result<Self, HistoryError> {
-        let mut writer = Self { place, store: None, failed: 0, talk };
+    fn start(config: StoreConfig, log: LogStderr) -> Result<Self, HistoryError> {
+        let mut writer = Self { config, store: None, lost: None, log };
         match writer.open() {
             Err(error) if error.may_pass() => writer.fail(&error, 0),
             opened => opened?,
@@ -118,35 +118,9 @@ impl Writer {
         Ok(writer)
     }
 
-    fn run(mut self, lines: &Receiver<Vec<u8>>, overflow: &AtomicU64) {
-        for line in lines {
-            self.take(&line);
-            match overflow.swap(0, Ordering::Relaxed) {
-                0 => {}
-                count => (self.talk)(&format!(
-                    "history: {count} reports not stored: the disk is too slow"
-                )),
-            }
-        }
-        self.finish();
-    }
-
-    fn take(&mut self, line: &[u8]) {
-        match self.store(line) {
-            Ok(()) => self.recover(),
-            Err(error) => self.fail(&error, 1),
-        }
-    }
-
-    fn finish(&self) {
-        if self.failed > 1 {
-            (self.talk)(&format!("history: {} reports were not stored", self.failed - 1));
-        }
-    }
-
     fn open(&mut self) -> Result<(), HistoryError> {
         if self.store.is_none() {
-            let Place { path, limits, boot_id } = &self.place;
+            let StoreConfig { path, limits, boot_id } = &self.config;
             self.store = Some(Store::open(path, limits.clone(), boot_id, Timestamp::now())?);
         }
         Ok(())
@@ -160,33 +134,21 @@ impl Writer {
         }
     }
 
-    fn fail(&mut self, error: &HistoryError, lines: u64) {
-        if self.failed == 0 {
-            self.failed = 1;
-            let why = with_source(error);
-            (self.talk)(&format!(
-                "{why}; reports are printed, and storing is tried again with each"
+    fn fail(&mut self, error: &HistoryError, n_reports: u64) {
+        if self.lost.is_none() {
+            let why = with_sources(error);
+            (self.log)(&format!(
+                "{why}; reports are still printed, and each is a new attempt to store"
             ));
         }
-        self.failed += lines;
+        *self.lost.get_or_insert(0) += n_reports;
     }
 
     fn recover(&mut self) {
-        if self.failed > 0 {
-            let (path, lost) = (&self.place.path, self.failed - 1);
-            (self.talk)(&format!(
-                "history: {} takes reports again, {lost} were not stored",
-                path.display()
-            ));
-            self.failed = 0;
+        if let Some(lost) = self.lost.take() {
+            let path = self.config.path.display();
+            (self.log)(&format!("history: {path} takes reports again, {lost} were not stored"));
         }
-    }
-}
-
-fn with_source(error: &HistoryError) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
     }
 }
 

@@ -30,9 +30,9 @@ use crate::{
         ring::Ring,
     },
     enrich::{
-        finder::Enrichment,
-        stack_finder::StackFinder,
-        stacks::{Answer, Found},
+        enrichment::Enrichment,
+        stack_symbolizer::StackSymbolizer,
+        symbol_requests::{FoundNames, SymbolAnswer},
         victim_proc,
     },
     growth,
@@ -123,7 +123,7 @@ impl Live {
     ) -> Self {
         let symbols = KernelSymbols::default();
         let memory_on_v2 = pipeline.host().memory_on_v2 == Some(true);
-        let stacks = StackFinder::default();
+        let stacks = StackSymbolizer::default();
         let found = Vec::new();
         let facts = LiveFacts {
             symbols,
@@ -201,7 +201,7 @@ impl Live {
         // The only thing that wakes an idle host.
         let mut cross_checks = interval_at(Instant::now() + self.cross_check, self.cross_check);
         cross_checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let answered = self.facts.stacks.stacks.answered();
+        let answered = self.facts.stacks.requests.answered();
         let mut keep = self.keeper();
         let mut done = self.take_left(&mut ring)?;
         self.count_kills()?;
@@ -269,7 +269,7 @@ impl Live {
         }
         let accounts = self.pipeline.handle_record(record, &mut self.facts)?;
         let done = self.report(accounts)?;
-        for seq in self.facts.stacks.stacks.new_seqs() {
+        for seq in self.facts.stacks.requests.newly_awaited() {
             self.note(Fact::NamesAwaited { seq })?;
         }
         Ok(done)
@@ -278,14 +278,14 @@ impl Live {
     /// Adds the names of frames that were found. Closes the reports that waited for them or have
     /// waited too long.
     fn handle_names(&mut self) -> Result<bool, LiveError> {
-        for Answer { seq, found } in self.facts.stacks.stacks.answers() {
+        for SymbolAnswer { seq, found } in self.facts.stacks.requests.answers() {
             match found {
-                Found::Process { pid, names } => {
+                FoundNames::Process { pid, names } => {
                     if let Ok(pid) = i32::try_from(pid) {
                         self.note(Fact::UserNames { seq, pid, names })?;
                     }
                 }
-                Found::Kernel(mut symbols) => {
+                FoundNames::Kernel(mut symbols) => {
                     let known = &self.pipeline.findings().symbols;
                     symbols.retain(|ip, _| !known.contains_key(ip));
                     for (ip, symbol) in symbols {
@@ -294,7 +294,7 @@ impl Live {
                 }
             }
         }
-        for seq in self.facts.stacks.stacks.settled() {
+        for seq in self.facts.stacks.requests.names_ready() {
             self.note(Fact::NamesReady { seq })?;
             let accounts = self.pipeline.names_ready(seq);
             if self.report(accounts)? {

@@ -1,8 +1,8 @@
-//! Names for addresses of the kernel, by blazesym over /proc/kallsyms.
+//! Names for addresses of the kernel, from /proc/kallsyms, read by blazesym.
 //!
-//! blazesym keeps the whole symbol table once it has read it: 5 to 15 MB that a tracer must not
-//! hold on a host that is short of memory. So a short-lived child of ours reads it, and answers are
-//! kept: OOM stacks are much alike, and a child is needed only for an address never seen.
+//! blazesym keeps the whole symbol table in memory: 5 to 15 MB that a tracer must not hold on a
+//! host that is short of memory. So a helper process reads it, and its responses are kept. OOM
+//! stacks are much alike, so a helper is needed only for a new address.
 
 use std::{collections::BTreeMap, io};
 
@@ -10,61 +10,53 @@ use blazesym::{
     MaybeDefault,
     symbolize::{Input, Symbolized, Symbolizer, source},
 };
-use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::{model::names::Symbol, symbolize::helper_process};
 
-/// Known addresses; bounded, the kernel has few ways into the OOM killer.
+/// Addresses that are kept. The kernel has few ways into the OOM killer.
 const MAX_KNOWN: usize = 4096;
-/// The hidden command by which the child is started.
-pub(crate) const CHILD_COMMAND: &str = "kernel-symbols";
-/// Seconds of CPU that the child may take: it must never hold up the next report for long.
-const CHILD_SECONDS: u64 = 10;
+/// The hidden command of the helper process.
+pub(crate) const HELPER_COMMAND: &str = "kernel-symbols";
 
-/// Resolves addresses of the running kernel.
+/// The symbols of the running kernel that were asked for so far.
 #[derive(Debug, Default)]
 pub(crate) struct KernelSymbols {
     known: BTreeMap<u64, Option<Symbol>>,
 }
 
 impl KernelSymbols {
-    /// The symbols of `ips`; those without one are left out.
+    /// The symbols of `ips`. Addresses without one are left out.
     pub(crate) fn resolve(&mut self, ips: &[u64]) -> BTreeMap<u64, Symbol> {
         let unknown: Vec<u64> =
             ips.iter().copied().filter(|ip| !self.known.contains_key(ip)).collect();
         if !unknown.is_empty() {
-            self.learn(&unknown);
+            self.ask(&unknown);
         }
         let known = |&ip: &u64| Some((ip, self.known.get(&ip)?.clone()?));
         ips.iter().filter_map(known).collect()
     }
 
-    /// Without a child (no memory for one) the report has addresses, and the next one tries again.
-    fn learn(&mut self, ips: &[u64]) {
+    /// Without a helper (no memory for one), the report has addresses, and the next report tries
+    /// again.
+    fn ask(&mut self, ips: &[u64]) {
         if self.known.len() + ips.len() > MAX_KNOWN {
             self.known.clear();
         }
-        if let Ok(symbols) = helper_process::ask::<Vec<Option<Symbol>>>(CHILD_COMMAND, &ips) {
+        if let Ok(symbols) = helper_process::ask::<Vec<Option<Symbol>>>(HELPER_COMMAND, &ips) {
             self.known.extend(ips.iter().copied().zip(symbols));
         }
     }
 }
 
-/// The child: addresses on stdin, symbols on stdout, both JSON lists.
-pub(crate) fn answer(input: impl io::Read, mut output: impl io::Write) -> io::Result<()> {
-    helper_process::take_name();
-    let limit = Rlimit { current: Some(CHILD_SECONDS), maximum: Some(CHILD_SECONDS) };
-    // A bound on damage, not a condition.
-    let _ = setrlimit(Resource::Cpu, limit);
-    let ips: Vec<u64> = serde_json::from_reader(input)?;
-    serde_json::to_writer(&mut output, &look_up(&ips))?;
-    output.flush()
+/// The helper process: a list of addresses on stdin, a list of symbols on stdout.
+pub(crate) fn answer(input: impl io::Read, output: impl io::Write) -> io::Result<()> {
+    helper_process::serve(input, output, |ips: &Vec<u64>| look_up(ips))
 }
 
-/// One symbol per address. Without readable kallsyms (kptr_restrict, no CAP_SYSLOG): none.
+/// One symbol per address. If kallsyms shows no addresses (kptr_restrict, no CAP_SYSLOG), none.
 fn look_up(ips: &[u64]) -> Vec<Option<Symbol>> {
     let source = source::Source::Kernel(source::Kernel {
-        // Addresses and names are enough; vmlinux with DWARF is rarely there and costs memory.
+        // Names are enough. A vmlinux with DWARF is rarely there and costs memory.
         vmlinux: MaybeDefault::None,
         debug_syms: false,
         ..source::Kernel::default()

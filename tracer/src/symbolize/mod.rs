@@ -1,4 +1,4 @@
-//! Names of addresses: functions of the kernel, and of programs.
+//! Names of addresses: functions of the kernel and of programs.
 
 pub(crate) mod helper_process;
 pub(crate) mod kernel;

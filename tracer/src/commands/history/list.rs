@@ -11,12 +11,11 @@ use crate::{
     cli::{Color, ListArgs, ListFormat},
     history::{
         group::{self, Group},
-        scan::{Found, History},
+        scan::{FoundRecord, History},
     },
     output::text::list::{Layout, groups, records},
 };
 
-/// Lists what matches.
 pub(in crate::commands) fn list(arguments: &ListArgs) -> Result<(), Failure> {
     let (history, found) = find(&arguments.dir.dir, &arguments.select, arguments.quiet)?;
     let result = if arguments.group {
@@ -30,7 +29,7 @@ pub(in crate::commands) fn list(arguments: &ListArgs) -> Result<(), Failure> {
     }
 }
 
-fn list_records(arguments: &ListArgs, history: &History, found: &[Found]) -> io::Result<()> {
+fn list_records(arguments: &ListArgs, history: &History, found: &[FoundRecord]) -> io::Result<()> {
     match arguments.output {
         ListFormat::Table => {
             let summaries = found.iter().map(|found| &found.summary);
@@ -40,8 +39,8 @@ fn list_records(arguments: &ListArgs, history: &History, found: &[Found]) -> io:
     }
 }
 
-fn list_groups(arguments: &ListArgs, mut found: Vec<Found>) -> io::Result<()> {
-    // Rhythms are told forwards, whatever the order of the groups.
+fn list_groups(arguments: &ListArgs, mut found: Vec<FoundRecord>) -> io::Result<()> {
+    // An interval is computed from the oldest kill to the newest, whatever the order of the list.
     if arguments.select.reverse {
         found.reverse();
     }
@@ -62,7 +61,7 @@ fn list_groups(arguments: &ListArgs, mut found: Vec<Found>) -> io::Result<()> {
     }
 }
 
-/// A group as JSON; what is not known is absent.
+/// A group as JSON. Unknown values are absent.
 #[derive(Serialize)]
 struct GroupLine<'a> {
     fingerprint: &'a str,
@@ -71,7 +70,7 @@ struct GroupLine<'a> {
     first: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<Timestamp>,
-    /// Median of the times between two, where there is a rhythm.
+    /// Median time between two kills, if they are regular.
     #[serde(skip_serializing_if = "Option::is_none")]
     every_s: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,7 +94,7 @@ fn layout(arguments: &ListArgs) -> Layout {
     Layout { zone: TimeZone::system(), width: terminal_width(), has_legend: !arguments.no_legend }
 }
 
-/// Columns of the terminal; none where stdout is a file or a pipe, which take lines of any length.
+/// Columns of the terminal. `None` if stdout is a file or a pipe, which take lines of any length.
 fn terminal_width() -> Option<usize> {
     let stdout = io::stdout();
     let size = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(&stdout))?.ok()?;

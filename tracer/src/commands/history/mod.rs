@@ -1,4 +1,4 @@
-//! `oomwhy list`, `show`, `export`: what `watch --store` has kept.
+//! `oomwhy list`, `show` and `export`: reports that `watch --store` has stored.
 
 pub(super) mod list;
 pub(super) mod pick;
@@ -18,7 +18,8 @@ use crate::{
     history::{
         HistoryError,
         query::Query,
-        scan::{Found, History, Skipped},
+        scan::{FoundRecord, History, Skipped},
+        short_id,
     },
     output::text::{Detail, TextSink},
     pipeline::{
@@ -62,16 +63,20 @@ pub(super) fn export(arguments: &ExportArgs) -> Result<(), Failure> {
     }
 }
 
-/// The records that are asked for, in the order asked for.
-fn find(path: &Path, select: &MatchArgs, quiet: bool) -> Result<(History, Vec<Found>), Failure> {
+/// The records that match, in the order that the arguments ask for.
+fn find(
+    path: &Path,
+    select: &MatchArgs,
+    quiet: bool,
+) -> Result<(History, Vec<FoundRecord>), Failure> {
     let query = query(select)?;
     let history = open(path)?;
-    let findings = history.find(&query).map_err(|error| Failure::runtime(&error))?;
-    say_skipped(findings.skipped, quiet);
-    let mut found = findings.found;
+    let result = history.find(&query).map_err(|error| Failure::runtime(&error))?;
+    log_skipped(result.skipped, quiet);
+    let mut found = result.found;
     found.drain(..found.len().saturating_sub(select.limit()));
     if found.is_empty() {
-        return Err(no_match(path, quiet));
+        return Err(no_match(path, &select.matches, quiet));
     }
     if select.reverse {
         found.reverse();
@@ -80,37 +85,39 @@ fn find(path: &Path, select: &MatchArgs, quiet: bool) -> Result<(History, Vec<Fo
 }
 
 fn open(path: &Path) -> Result<History, Failure> {
-    History::open(path).map_err(|error| match &error {
-        HistoryError::Open { source, .. } if source.kind() == io::ErrorKind::NotFound => Failure {
-            exit: Exit::Failure,
-            message: format!("no history in {}: `oomwhy watch --store` keeps one", path.display()),
-        },
-        _ => cannot_open(&error),
-    })
+    History::open(path).map_err(|error| cannot_open(&error))
 }
 
-/// A history that cannot be opened: not permitted is told from the rest.
+/// A history that cannot be opened. A missing permission has its own exit code.
 pub(super) fn cannot_open(error: &HistoryError) -> Failure {
     let mut failure = Failure::runtime(error);
     if let HistoryError::Open { source, .. } | HistoryError::Segment { source, .. } = error
         && source.kind() == io::ErrorKind::PermissionDenied
     {
         failure.exit = Exit::NotPermitted;
-        failure.message += " (run as root, or name another directory with --dir)";
+        failure.message += "\nhint: run as root, or name another directory with --dir";
     }
     failure
 }
 
-fn no_match(path: &Path, quiet: bool) -> Failure {
-    let message =
-        if quiet { String::new() } else { format!("no report in {} matches", path.display()) };
-    Failure { exit: Exit::Failure, message }
+fn no_match(path: &Path, words: &[impl AsRef<str>], quiet: bool) -> Failure {
+    let min = short_id::MIN_LENGTH;
+    let mut words = words.iter().map(AsRef::as_ref);
+    let hint = words
+        .find(|word| word.len() < min && !word.contains('/') && !is_number(word))
+        .map(|word| format!("\nhint: the beginning of an ID has at least {min} letters: {word}"));
+    let message = format!("no report in {} matches{}", path.display(), hint.unwrap_or_default());
+    Failure { exit: Exit::Failure, message: if quiet { String::new() } else { message } }
 }
 
-/// Once, whatever there is of it; stderr is talk.
-fn say_skipped(skipped: Skipped, quiet: bool) {
-    if let Some(words) = skipped.say().filter(|_| !quiet) {
-        let _ = writeln!(io::stderr(), "oomwhy: {words}");
+fn is_number(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Logs once per command what was skipped. A closed stderr is ignored.
+fn log_skipped(skipped: Skipped, quiet: bool) {
+    if let Some(message) = skipped.message().filter(|_| !quiet) {
+        let _ = writeln!(io::stderr(), "oomwhy: {message}");
     }
 }
 
@@ -137,10 +144,10 @@ fn query(select: &MatchArgs) -> Result<Query, Failure> {
     Ok(query)
 }
 
-/// The lines as they were stored, one a line or as one array.
+/// Writes the lines as they were stored, or as one JSON array.
 fn write_lines(
     history: &History,
-    found: &[Found],
+    found: &[FoundRecord],
     as_array: bool,
     out: impl Write,
 ) -> io::Result<()> {
@@ -152,7 +159,7 @@ fn write_lines(
         before = joint;
         out.write_all(line)
     })?;
-    // All of them may be gone by now.
+    // All records may have been removed meanwhile.
     if before == start {
         out.write_all(start.as_bytes())?;
     }

@@ -1,26 +1,26 @@
-//! One report of the history, by a word.
+//! Finds one report of the history by a word.
 
 use std::path::Path;
 
 use jiff::tz::TimeZone;
 
-use super::{Failure, no_match, open, say_skipped};
+use super::{Failure, log_skipped, no_match, open};
 use crate::{
     commands::exit::Exit,
     history::{
         query::Query,
-        scan::{Found, History},
+        scan::{FoundRecord, History},
         short_id,
     },
     model::report::Record,
     output::text::list::brief,
 };
 
-/// Matches that are listed when there are too many.
-const LISTED: usize = 10;
+/// Matches that are listed if there is more than one.
+const MAX_LISTED: usize = 10;
 
-/// The report that a word names, and its line; the latest one without a word. An id is stronger than
-/// anything else a word could mean.
+/// The report that a word names, and its line. Without a word, the latest report. If the word is
+/// the beginning of an id, its other meanings do not count.
 pub(in crate::commands) fn pick(
     path: &Path,
     word: Option<&str>,
@@ -33,37 +33,40 @@ pub(in crate::commands) fn pick(
         query.ids = vec![word.to_owned()];
     }
     let history = open(path)?;
-    let findings = history.find(&query).map_err(|error| Failure::runtime(&error))?;
-    say_skipped(findings.skipped, false);
-    let mut found = findings.found;
+    let result = history.find(&query).map_err(|error| Failure::runtime(&error))?;
+    log_skipped(result.skipped, false);
+    let mut found = result.found;
     found.retain(|found| found.summary.id.is_some());
     let Some(word) = word else {
-        return read(&history, found.last().ok_or_else(|| no_match(path, false))?);
+        return read(&history, found.last().ok_or_else(|| no_match(path, &[""; 0], false))?);
     };
-    let named =
-        |found: &Found| found.summary.id.as_deref().is_some_and(|id| short_id::names(word, id));
+    let named = |found: &FoundRecord| {
+        found.summary.id.as_deref().is_some_and(|id| short_id::names(word, id))
+    };
     if found.iter().any(named) {
         found.retain(named);
     }
     match found.as_slice() {
-        [] => Err(no_match(path, false)),
+        [] => Err(no_match(path, &[word], false)),
         [only] => read(&history, only),
         several => Err(ambiguous(word, several)),
     }
 }
 
-fn ambiguous(word: &str, several: &[Found]) -> Failure {
+fn ambiguous(word: &str, several: &[FoundRecord]) -> Failure {
     let zone = TimeZone::system();
     let first = format!("{} reports match {word}, name one of them:", several.len());
-    let lines = several.iter().rev().take(LISTED);
-    let lines = lines.map(|found| format!("  {}", brief(&found.summary, &zone)));
-    let more = several.len().saturating_sub(LISTED);
-    let more = (more > 0).then(|| format!("  ... and {more} older ones"));
-    let text: Vec<String> = std::iter::once(first).chain(lines).chain(more).collect();
-    Failure { exit: Exit::Failure, message: text.join("\n") }
+    let line = |found: &FoundRecord| format!("  {}", brief(&found.summary, &zone));
+    let mut lines = vec![first];
+    lines.extend(several.iter().rev().take(MAX_LISTED).map(line));
+    let n_more = several.len().saturating_sub(MAX_LISTED);
+    if n_more > 0 {
+        lines.push(format!("  ... and {n_more} older ones"));
+    }
+    Failure { exit: Exit::Failure, message: lines.join("\n") }
 }
 
-fn read(history: &History, found: &Found) -> Result<(Record, Vec<u8>), Failure> {
+fn read(history: &History, found: &FoundRecord) -> Result<(Record, Vec<u8>), Failure> {
     let mut stored = Vec::new();
     let one = std::slice::from_ref(found);
     history.lines(one, |line| {

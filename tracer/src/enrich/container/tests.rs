@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::home;
+use super::cgroup_owner;
 use crate::model::report::Container;
 
 const ID: &str = "9e073649debeec6d511391c9ec7627ee67ce3a3fb508b0fa0437a97f8e58ba98";
@@ -17,14 +17,14 @@ fn path(template: &str) -> String {
 
 /// "runtime id", "-" for what is not known.
 fn container(path: &str) -> Option<String> {
-    let Container { runtime, id, .. } = home(path).container?;
+    let Container { runtime, id, .. } = cgroup_owner(path).container?;
     let word = |word: Option<String>| word.unwrap_or_else(|| "-".to_owned());
     Some(format!("{} {}", word(runtime), word(id)))
 }
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
-fn containers_of_all_runtimes_are_found() {
+fn path_of_each_runtime_gives_its_container() {
     for (template, expected) in [
         ("/docker/$ID", "docker $ID"),
         ("/system.slice/docker-$ID.scope", "docker $ID"),
@@ -105,7 +105,7 @@ fn containers_of_all_runtimes_are_found() {
 }
 
 #[test]
-fn of_nested_containers_the_innermost_counts() {
+fn nested_containers_give_the_innermost() {
     let outer = "0".repeat(64);
     for template in ["/docker/OUTER/docker/$ID", "/docker/OUTER/system.slice/docker-$ID.scope"] {
         let nested = path(template).replace("OUTER", &outer);
@@ -113,12 +113,12 @@ fn of_nested_containers_the_innermost_counts() {
     }
     // A cluster whose nodes are containers: the pod's own cgroup is not in the node's container.
     let pod = path("/docker/OUTER/kubelet/kubepods/burstable/pod$UID").replace("OUTER", &outer);
-    let found = home(&pod).container.unwrap();
+    let found = cgroup_owner(&pod).container.unwrap();
     assert_eq!((found.id, found.pod_uid.as_deref()), (None, Some(UID)));
 }
 
 #[test]
-fn what_is_beside_a_container_is_none() {
+fn cgroup_of_a_runtime_helper_is_not_a_container() {
     for template in [
         "/",
         "",
@@ -140,12 +140,12 @@ fn what_is_beside_a_container_is_none() {
         "/podinfo",
         "/system.slice/foo-podcast.slice",
     ] {
-        assert_eq!(home(&path(template)).container, None, "{template}");
+        assert_eq!(cgroup_owner(&path(template)).container, None, "{template}");
     }
 }
 
 #[test]
-fn pods_are_known_by_uid_and_quality_of_service() {
+fn pod_path_gives_uid_and_quality_of_service() {
     for (template, qos) in [
         ("/kubepods/burstable/pod$UID/$ID", "burstable"),
         ("/kubepods/besteffort/pod$UID", "besteffort"),
@@ -155,17 +155,17 @@ fn pods_are_known_by_uid_and_quality_of_service() {
         ("/k/kubelet-kubepods-besteffort-pod$UID_.slice/cri-containerd-$ID.scope", "besteffort"),
         ("/kubepods-burstable-pod$UID_.slice:cri-containerd:$ID", "burstable"),
     ] {
-        let found = home(&path(template)).container.unwrap();
+        let found = cgroup_owner(&path(template)).container.unwrap();
         assert_eq!(found.pod_uid.as_deref(), Some(UID), "{template}");
         assert_eq!(found.qos.as_deref(), Some(qos), "{template}");
         assert_eq!(found.id.is_some(), template.contains("$ID"), "{template}");
     }
     let statics = format!("/kubepods/burstable/pod{STATIC_UID}/{ID}");
-    assert_eq!(home(&statics).container.unwrap().pod_uid.as_deref(), Some(STATIC_UID));
+    assert_eq!(cgroup_owner(&statics).container.unwrap().pod_uid.as_deref(), Some(STATIC_UID));
 }
 
 #[test]
-fn units_and_slices_are_the_innermost_ones() {
+fn nested_units_and_slices_give_the_innermost() {
     for (path, unit, slice) in [
         ("/system.slice/postgresql.service", "postgresql.service", "system.slice"),
         (
@@ -187,15 +187,15 @@ fn units_and_slices_are_the_innermost_ones() {
         ("/kubepods/pod1", "", ""),
         ("/init.scope", "init.scope", ""),
     ] {
-        let home = home(path);
-        assert_eq!(home.unit.unwrap_or_default(), unit, "{path}");
-        assert_eq!(home.slice.unwrap_or_default(), slice, "{path}");
+        let owner = cgroup_owner(path);
+        assert_eq!(owner.unit.unwrap_or_default(), unit, "{path}");
+        assert_eq!(owner.slice.unwrap_or_default(), slice, "{path}");
     }
 }
 
 proptest! {
     #[test]
-    fn nothing_is_said_that_is_not_in_the_path(
+    fn random_path_gives_only_names_from_the_path(
         names in prop::collection::vec(
             prop_oneof![
                 Just(format!("docker-{ID}.scope")),
@@ -211,9 +211,9 @@ proptest! {
         ),
     ) {
         let path = names.join("/");
-        let home = home(&path);
-        let container = home.container.unwrap_or_default();
-        let parts = [container.id, home.unit, home.slice];
+        let owner = cgroup_owner(&path);
+        let container = owner.container.unwrap_or_default();
+        let parts = [container.id, owner.unit, owner.slice];
         for part in parts.into_iter().flatten() {
             prop_assert!(!part.is_empty() && path.contains(&part), "{part:?} in {path:?}");
         }

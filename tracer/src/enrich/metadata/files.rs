@@ -1,4 +1,4 @@
-//! The files, one function per kind.
+//! The files of container runtimes, one function per kind of file.
 
 use std::{
     collections::BTreeMap,
@@ -11,13 +11,13 @@ use super::below;
 use crate::{host::bounded, model::container_names::ContainerNames};
 
 /// A bundle's config.json is 10 to 100 KB.
-const MOST_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 /// podman's list of all containers.
-const MOST_BYTES_OF_LIST: u64 = 4 << 20;
+const MAX_LIST_BYTES: u64 = 4 << 20;
 /// Namespaces of containerd: one to a handful.
-const MOST_NAMESPACES: usize = 32;
+const MAX_NAMESPACES: usize = 32;
 /// Containers of one host: some hundreds.
-const MOST_LOGS: usize = 16_384;
+const MAX_LOGS: usize = 16_384;
 
 /// State directories of containerd, whose children are namespaces.
 const CONTAINERD: &[&str] = &[
@@ -30,8 +30,8 @@ const CONTAINERD: &[&str] = &[
 const CONTAINERS: [&str; 4] =
     ["overlay-containers", "vfs-containers", "btrfs-containers", "zfs-containers"];
 
-fn json<T: DeserializeOwned>(path: &Path, most: u64) -> Option<T> {
-    serde_json::from_slice(&bounded::read(path, most)?).ok()
+fn json<T: DeserializeOwned>(path: &Path, max_bytes: u64) -> Option<T> {
+    serde_json::from_slice(&bounded::read(path, max_bytes)?).ok()
 }
 
 /// The OCI bundle of a container: the annotations in its config.json.
@@ -43,7 +43,7 @@ pub(super) fn bundle(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option
     }
     let mut bundles = bundles(root, id, user);
     let (runtime, config): (_, Config) =
-        bundles.find_map(|(runtime, path)| Some((runtime, json(&path, MOST_BYTES)?)))?;
+        bundles.find_map(|(runtime, path)| Some((runtime, json(&path, MAX_BYTES)?)))?;
     let find = |keys: &[&str]| keys.iter().find_map(|key| config.annotations.get(*key).cloned());
     Some(ContainerNames {
         name: find(&[
@@ -60,7 +60,7 @@ pub(super) fn bundle(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option
         pod: find(&["io.kubernetes.cri.sandbox-name", "io.kubernetes.pod.name"]),
         namespace: find(&["io.kubernetes.cri.sandbox-namespace", "io.kubernetes.pod.namespace"]),
         pod_uid: find(&["io.kubernetes.cri.sandbox-uid", "io.kubernetes.pod.uid"]),
-        // podman and CRI-O keep theirs in the same places.
+        // podman and CRI-O keep their bundles in the same places.
         runtime: match runtime {
             Some(runtime) => Some(runtime.to_owned()),
             None => find(&["io.kubernetes.cri-o.ImageName"]).map(|_| "cri-o".to_owned()),
@@ -68,7 +68,7 @@ pub(super) fn bundle(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option
     })
 }
 
-/// Where it may be; with the runtime, where that follows.
+/// Paths where the bundle may be, with the runtime if the path implies it.
 fn bundles(
     root: &Path,
     id: &str,
@@ -76,9 +76,9 @@ fn bundles(
 ) -> impl Iterator<Item = (Option<&'static str>, PathBuf)> {
     let namespaces = CONTAINERD.iter().flat_map(move |state| {
         let state = root.join(state);
-        let names: Vec<String> = bounded::names(&state, MOST_NAMESPACES).collect();
+        let names: Vec<String> = bounded::names(&state, MAX_NAMESPACES).collect();
         names.into_iter().map(move |name| {
-            // Docker's, in its own containerd or in the host's.
+            // The namespace of Docker, in its own containerd or in the host's.
             let runtime = if name == "moby" { "docker" } else { "containerd" };
             (runtime, state.join(name))
         })
@@ -111,7 +111,7 @@ pub(super) fn docker(root: &Path, id: &str) -> Option<ContainerNames> {
         labels: Option<BTreeMap<String, String>>,
     }
     let path = root.join("var/lib/docker/containers").join(id).join("config.v2.json");
-    let container: Container = json(&path, MOST_BYTES)?;
+    let container: Container = json(&path, MAX_BYTES)?;
     let (image, labels) = container.config.map(|it| (it.image, it.labels)).unwrap_or_default();
     let label = |key: &str| labels.as_ref().and_then(|labels| labels.get(key).cloned());
     let name = container.name.map(|name| name.trim_start_matches('/').to_owned());
@@ -149,7 +149,7 @@ pub(super) fn listed(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option
             ["containers.json", "volatile-containers.json"].map(|list| directory.join(list))
         })
     });
-    let mut lists = lists.filter_map(|path| json::<Vec<Listed>>(&path, MOST_BYTES_OF_LIST));
+    let mut lists = lists.filter_map(|path| json::<Vec<Listed>>(&path, MAX_LIST_BYTES));
     let found = lists.find_map(|list| list.into_iter().find(|container| container.id == id))?;
     let metadata: Option<Metadata> = serde_json::from_str(&found.metadata).ok();
     Some(ContainerNames {
@@ -163,7 +163,7 @@ pub(super) fn listed(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option
 pub(super) fn kubelet_log(root: &Path, id: &str) -> Option<ContainerNames> {
     let ending = format!("-{id}.log");
     let directory = root.join("var/log/containers");
-    let log = bounded::names(&directory, MOST_LOGS).find(|name| name.ends_with(&ending))?;
+    let log = bounded::names(&directory, MAX_LOGS).find(|name| name.ends_with(&ending))?;
     let mut parts = log.strip_suffix(&ending)?.split('_').map(str::to_owned);
     Some(ContainerNames {
         pod: parts.next(),
@@ -177,7 +177,7 @@ pub(super) fn kubelet_log(root: &Path, id: &str) -> Option<ContainerNames> {
 pub(super) fn pod_log(root: &Path, uid: &str) -> Option<ContainerNames> {
     let ending = format!("_{uid}");
     let directory = root.join("var/log/pods");
-    let log = bounded::names(&directory, MOST_LOGS).find(|name| name.ends_with(&ending))?;
+    let log = bounded::names(&directory, MAX_LOGS).find(|name| name.ends_with(&ending))?;
     let (namespace, pod) = log.strip_suffix(&ending)?.split_once('_')?;
     Some(ContainerNames {
         pod: Some(pod.to_owned()),

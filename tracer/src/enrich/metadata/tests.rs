@@ -17,7 +17,7 @@ fn write(root: &Path, path: &str, content: &str) {
 /// "name image pod namespace runtime", "-" for what is not known.
 fn found(root: &Path, path: &str) -> String {
     let path = path.replace("$ID", ID);
-    let container = container::home(&path).container.unwrap();
+    let container = container::cgroup_owner(&path).container.unwrap();
     let ContainerNames { name, image, pod, namespace, runtime, .. } =
         look_up(root, &container, &path);
     let parts = [name, image, pod, namespace, runtime];
@@ -25,7 +25,7 @@ fn found(root: &Path, path: &str) -> String {
 }
 
 #[test]
-fn names_come_from_what_each_runtime_leaves() {
+fn look_up_reads_the_files_of_each_runtime() {
     let cri = r#"{"ociVersion":"1.1.0","annotations":{
         "io.kubernetes.cri.container-type":"container",
         "io.kubernetes.cri.container-name":"app",
@@ -79,7 +79,7 @@ fn names_come_from_what_each_runtime_leaves() {
 }
 
 #[test]
-fn a_list_is_read_whatever_the_storage_driver() {
+fn listed_container_is_found_under_each_storage_driver() {
     let podman = format!(
         r#"[{{"id":"0","names":["other"]}},{{"id":"{ID}","names":["hungry"],
         "metadata":"{{\"image-name\":\"localhost/hog:latest\",\"name\":\"hungry\"}}"}}]"#
@@ -98,14 +98,14 @@ fn a_list_is_read_whatever_the_storage_driver() {
     }
 }
 
-/// Files of a runtime are written one after the other: who sees the first of them looks again.
+/// A runtime writes its files one after the other: after the first of them, a retry finds more.
 #[test]
-fn a_bundle_without_annotations_tells_its_runtime_and_no_name() {
+fn bundle_without_annotations_gives_runtime_without_name() {
     let root = tempfile::tempdir().unwrap();
     let bundle = "run/containerd/io.containerd.runtime.v2.task/k8s.io/$ID/config.json";
     write(root.path(), bundle, r#"{"ociVersion":"1.1.0"}"#);
     let path = format!("/kubepods/pod{UID}/{ID}");
-    let container = container::home(&path).container.unwrap();
+    let container = container::cgroup_owner(&path).container.unwrap();
     let names = look_up(root.path(), &container, &path);
     assert!(names.is_empty());
     let mut filled = container.clone();
@@ -114,7 +114,7 @@ fn a_bundle_without_annotations_tells_its_runtime_and_no_name() {
 }
 
 #[test]
-fn a_users_containers_are_found_in_their_home() {
+fn rootless_container_is_found_in_the_home_directory() {
     let root = tempfile::tempdir().unwrap();
     write(root.path(), "etc/passwd", "me:x:1000:1000::/home/me:/bin/sh\n");
     let list = format!(r#"[{{"id":"{ID}","names":["mine"]}}]"#);
@@ -127,7 +127,7 @@ fn a_users_containers_are_found_in_their_home() {
 }
 
 #[test]
-fn what_is_broken_or_too_long_is_no_name() {
+fn damaged_or_oversized_file_gives_no_name() {
     let root = tempfile::tempdir().unwrap();
     let file = "var/lib/docker/containers/$ID/config.v2.json";
     for content in ["", "{", "[]", r#"{"Name":7}"#, &"x".repeat((1 << 20) + 1)] {
@@ -137,6 +137,6 @@ fn what_is_broken_or_too_long_is_no_name() {
     write(root.path(), file, &format!(r#"{{"Name":"/{}"}}"#, "ä".repeat(300)));
     assert_eq!(found(root.path(), "/docker/$ID"), format!("{} - - - docker", "ä".repeat(256)));
     // An id that is no plain name never becomes part of a path.
-    let outside = container::home("/lxc/..").container.unwrap();
+    let outside = container::cgroup_owner("/lxc/..").container.unwrap();
     assert!(look_up(root.path(), &outside, "/lxc/..").is_empty());
 }

@@ -32,7 +32,7 @@ fn found() -> ProcTask {
 }
 
 #[test]
-fn a_bare_thread_id_is_completed_from_proc() {
+fn mark_with_only_a_thread_id_is_completed_from_proc() {
     let event = victim(&mark(0), Some(&found()), Some(99), 4096).expect("a victim");
     assert_eq!((event.header.kind, event.header.seq), (kind::VICTIM, 7));
     assert_eq!((event.task.tgid, event.task.tid, event.task.uid, event.vpid), (40, 41, 1000, 1));
@@ -45,7 +45,7 @@ fn a_bare_thread_id_is_completed_from_proc() {
 }
 
 #[test]
-fn what_the_record_has_is_of_the_moment_and_goes_first() {
+fn mark_with_fields_overrides_proc() {
     let event = victim(&with_fields(), Some(&found()), None, 4096).expect("a victim");
     assert_eq!((&event.task.comm[..6], event.task.uid), (&b"hog-2\0"[..], 1001));
     assert_eq!((event.task.oom_score_adj, event.total_vm), (-5, 1024));
@@ -54,7 +54,7 @@ fn what_the_record_has_is_of_the_moment_and_goes_first() {
 }
 
 #[test]
-fn what_came_too_late_is_not_known() {
+fn task_gone_before_reading_leaves_fields_unknown() {
     // Which process was it a thread of?
     assert!(victim(&mark(0), None, None, 4096).is_none());
     assert!(victim(&with_fields(), None, None, 4096).is_none());
@@ -71,7 +71,7 @@ fn what_came_too_late_is_not_known() {
 }
 
 #[test]
-fn a_zombie_has_no_memory() {
+fn zombie_status_has_no_memory() {
     let status = STATUS.lines().filter(|line| !line.starts_with("Vm")).collect::<Vec<_>>();
     let task = status_of(&status.join("\n")).expect("a status");
     assert_eq!((task.tgid, task.memory), (40, None));
@@ -79,7 +79,7 @@ fn a_zombie_has_no_memory() {
 }
 
 #[test]
-fn the_memory_cgroup_is_found_in_either_hierarchy() {
+fn memory_cgroup_is_found_in_v1_and_v2() {
     for (text, path) in [
         ("0::/a/b\n", Some("/a/b")),
         ("5:cpu,cpuacct:/c\n4:memory:/m\n0::/u\n", Some("/m")),
@@ -93,7 +93,7 @@ fn the_memory_cgroup_is_found_in_either_hierarchy() {
 }
 
 #[test]
-fn only_marks_without_a_victim_are_completed() {
+fn mark_with_a_victim_is_not_completed() {
     let unfinished = |event: &MarkEvent| unfinished(event.as_bytes()).is_some();
     assert!(unfinished(&mark(0)) && unfinished(&with_fields()));
     assert!(!unfinished(&mark(valid::mark::VICTIM_REPORTED)));
@@ -104,7 +104,7 @@ fn only_marks_without_a_victim_are_completed() {
 }
 
 #[test]
-fn this_process_can_be_read() {
+fn own_process_is_read() {
     let id = i32::try_from(std::process::id()).expect("a pid");
     let task = read("/proc".as_ref(), id).expect("we live");
     assert_eq!(task.tgid, id);

@@ -1,4 +1,4 @@
-//! Directories and files that others have prepared.
+//! Directories and files that another user has prepared.
 
 use std::{
     fs::{self, Permissions},
@@ -12,7 +12,7 @@ use super::{HistoryError, Limits, Store, at, find, ids, line, open, tempdir};
 const PLAIN: &str = "20201123T092107.000Z-2f0e7d5c.jsonl";
 
 #[test]
-fn two_writers_of_one_directory_are_refused() {
+fn second_writer_of_a_directory_is_refused() {
     let directory = tempdir().unwrap();
     let first = open(&directory);
     let second = Store::open(directory.path(), Limits::default(), "", at(0)).unwrap_err();
@@ -23,7 +23,7 @@ fn two_writers_of_one_directory_are_refused() {
 }
 
 #[test]
-fn a_symlink_in_a_segments_place_is_not_followed() {
+fn symlink_named_like_a_segment_is_not_followed() {
     let (directory, outside) = (tempdir().unwrap(), tempdir().unwrap());
     let target = outside.path().join("precious");
     fs::write(&target, line("theirs")).unwrap();
@@ -41,7 +41,7 @@ fn a_symlink_in_a_segments_place_is_not_followed() {
 }
 
 #[test]
-fn a_symlink_in_place_of_the_lock_is_refused() {
+fn symlink_named_like_the_lock_is_refused() {
     let (directory, outside) = (tempdir().unwrap(), tempdir().unwrap());
     symlink(outside.path().join("made"), directory.path().join("lock")).unwrap();
     Store::open(directory.path(), Limits::default(), "", at(0)).unwrap_err();
@@ -49,7 +49,7 @@ fn a_symlink_in_place_of_the_lock_is_refused() {
 }
 
 #[test]
-fn a_symlink_where_the_compressed_one_is_made_is_replaced() {
+fn symlink_named_like_the_unfinished_file_is_replaced() {
     let (directory, outside) = (tempdir().unwrap(), tempdir().unwrap());
     let target = outside.path().join("precious");
     fs::write(&target, "theirs").unwrap();
@@ -61,7 +61,7 @@ fn a_symlink_where_the_compressed_one_is_made_is_replaced() {
 }
 
 #[test]
-fn a_fifo_or_a_directory_does_not_hold_anybody_up() {
+fn fifo_or_directory_named_like_a_segment_is_skipped() {
     let directory = tempdir().unwrap();
     let fifo = directory.path().join(PLAIN);
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
@@ -72,7 +72,7 @@ fn a_fifo_or_a_directory_does_not_hold_anybody_up() {
 }
 
 #[test]
-fn a_directory_that_anybody_may_write_to_is_refused() {
+fn world_writable_directory_is_refused() {
     let directory = tempdir().unwrap();
     fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).unwrap();
     let error = Store::open(directory.path(), Limits::default(), "", at(0)).unwrap_err();
@@ -81,7 +81,7 @@ fn a_directory_that_anybody_may_write_to_is_refused() {
 }
 
 #[test]
-fn no_boot_id_is_a_path() {
+fn boot_id_with_slashes_stays_in_the_directory() {
     let directory = tempdir().unwrap();
     let mut store = Store::open(directory.path(), Limits::default(), "../../etc/x", at(0)).unwrap();
     store.append(&line("a"), at(0)).unwrap();
@@ -89,7 +89,7 @@ fn no_boot_id_is_a_path() {
 }
 
 #[test]
-fn a_file_in_place_of_the_directory_is_told() {
+fn file_instead_of_a_directory_fails() {
     let directory = tempdir().unwrap();
     let path = directory.path().join("file");
     fs::write(&path, "").unwrap();

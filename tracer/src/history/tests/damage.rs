@@ -1,4 +1,4 @@
-//! Files that are not as they were written, and disks that do not take any more.
+//! Damaged files and full disks.
 
 use std::{fs, io::Write, process::Command};
 
@@ -12,7 +12,7 @@ const PLAIN: &str = "20201123T092107.000Z-2f0e7d5c.jsonl";
 const CLOSED: &str = "20201123T092107.000Z-2f0e7d5c.jsonl.gz";
 
 #[test]
-fn a_file_cut_at_any_byte_gives_every_whole_record_before_the_cut() {
+fn file_cut_at_any_byte_gives_every_complete_record_before() {
     let content = ["a", "b", "c"].map(line).concat();
     let ends: Vec<usize> =
         content.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).collect();
@@ -21,15 +21,15 @@ fn a_file_cut_at_any_byte_gives_every_whole_record_before_the_cut() {
     for cut in 0..=content.len() {
         fs::write(&file, &content[..cut]).unwrap();
         let findings = find(directory.path());
-        // A record is whole without its newline.
-        let n_whole = ends.iter().filter(|end| **end <= cut).count();
-        assert_eq!(findings.found.len(), n_whole, "cut at {cut}");
+        // A record is complete without its newline.
+        let n_complete = ends.iter().filter(|end| **end <= cut).count();
+        assert_eq!(findings.found.len(), n_complete, "cut at {cut}");
         assert_eq!(findings.skipped, Skipped::default(), "cut at {cut}");
     }
 }
 
 #[test]
-fn a_torn_line_is_not_glued_to_the_next_run() {
+fn incomplete_line_is_not_continued_by_the_next_run() {
     let content = ["a", "b"].map(line).concat();
     for cut in 0..content.len() {
         let directory = tempdir().unwrap();
@@ -37,33 +37,34 @@ fn a_torn_line_is_not_glued_to_the_next_run() {
         let mut store = open(&directory);
         store.append(&line("new"), at(5)).unwrap();
         let found = ids(directory.path());
-        let whole = usize::from(cut + 1 >= line("a").len()) + usize::from(cut + 1 >= content.len());
-        assert_eq!(found.len(), whole + 1, "cut at {cut}: {found:?}");
+        let n_complete =
+            usize::from(cut + 1 >= line("a").len()) + usize::from(cut + 1 >= content.len());
+        assert_eq!(found.len(), n_complete + 1, "cut at {cut}: {found:?}");
         assert_eq!(found.last().unwrap(), "new");
     }
 }
 
 #[test]
-fn a_closed_segment_that_is_cut_gives_what_can_be_unpacked() {
+fn cut_compressed_segment_gives_every_record_before_the_cut() {
     let directory = tempdir().unwrap();
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(&["a", "b", "c"].map(line).concat()).unwrap();
     let packed = encoder.finish().unwrap();
-    let mut most = 0;
+    let mut max_found = 0;
     for cut in 0..packed.len() {
         fs::write(directory.path().join(CLOSED), &packed[..cut]).unwrap();
         let findings = find(directory.path());
-        most = most.max(findings.found.len());
+        max_found = max_found.max(findings.found.len());
         assert_eq!(findings.skipped.damaged, 1, "cut at {cut}");
     }
-    // Cut in the check sum, all is there already.
-    assert_eq!(most, 3);
+    // A cut in the checksum leaves all records.
+    assert_eq!(max_found, 3);
     fs::write(directory.path().join(CLOSED), &packed).unwrap();
     assert_eq!(ids(directory.path()), ["a", "b", "c"]);
 }
 
 #[test]
-fn damaged_lines_and_newer_records_are_counted_and_the_others_found() {
+fn damaged_and_newer_lines_are_counted_and_others_found() {
     let directory = tempdir().unwrap();
     let newer = b"{\"type\":\"oom\",\"schema\":2,\"id\":7}\n".to_vec();
     let foreign = b"not json at all\n".to_vec();
@@ -74,16 +75,16 @@ fn damaged_lines_and_newer_records_are_counted_and_the_others_found() {
     assert_eq!(findings.found.len(), 3);
     assert_eq!(findings.skipped, Skipped { damaged: 2, newer: 2, unreadable: 0 });
     let words = "skipped 2 damaged lines, 2 records of a newer oomwhy";
-    assert_eq!(findings.skipped.say().as_deref(), Some(words));
+    assert_eq!(findings.skipped.message().as_deref(), Some(words));
 }
 
 #[test]
-fn leftovers_of_an_interrupted_compression_do_no_harm() {
+fn interrupted_compression_is_cleaned_up() {
     let directory = tempdir().unwrap();
     let path = directory.path();
     open(&directory).append(&line("a"), at(0)).unwrap();
     drop(open(&directory));
-    // Interrupted before the plain one was removed: it is there once.
+    // Interrupted before the plain file was removed: its report is found once.
     fs::write(path.join(PLAIN), line("a")).unwrap();
     fs::write(path.join(format!("{CLOSED}.tmp")), b"half").unwrap();
     assert_eq!(find(path).found.len(), 1);
@@ -94,9 +95,13 @@ fn leftovers_of_an_interrupted_compression_do_no_harm() {
 
 proptest! {
     #[test]
-    fn flipped_bits_cost_no_more_than_what_they_hit(flips in proptest::collection::vec(0..2_000_usize, 1..9), packed: bool) {
+    fn flipped_bits_damage_only_their_lines(
+        flips in proptest::collection::vec(0..2_000_usize, 1..9),
+        packed: bool,
+    ) {
         let directory = tempdir().unwrap();
-        let mut content = (0..20).map(|index| line(&index.to_string())).collect::<Vec<_>>().concat();
+        let lines: Vec<Vec<u8>> = (0..20).map(|index| line(&index.to_string())).collect();
+        let mut content = lines.concat();
         if packed {
             let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
             encoder.write_all(&content).unwrap();
@@ -108,28 +113,28 @@ proptest! {
         }
         fs::write(directory.path().join(if packed { CLOSED } else { PLAIN }), &content).unwrap();
         let findings = find(directory.path());
-        // Each flip damages a line, or two where it hits what is between.
+        // Each flip damages a line, or two if it hits the newline between them.
         prop_assert!(packed || findings.found.len() + 2 * flips.len() >= 20);
-        // A new run takes it as it is, and stores.
+        // A new run can still store.
         open(&directory).append(&line("new"), at(5)).unwrap();
-        prop_assert!(ids_that_are(directory.path()).contains(&"new".to_owned()));
+        prop_assert!(existing_ids(directory.path()).contains(&"new".to_owned()));
     }
 
     #[test]
-    fn no_content_is_too_odd(content: Vec<u8>, packed: bool) {
+    fn random_content_does_not_panic(content: Vec<u8>, packed: bool) {
         let directory = tempdir().unwrap();
         fs::write(directory.path().join(if packed { CLOSED } else { PLAIN }), &content).unwrap();
         find(directory.path());
     }
 }
 
-fn ids_that_are(path: &std::path::Path) -> Vec<String> {
+fn existing_ids(path: &std::path::Path) -> Vec<String> {
     find(path).found.into_iter().filter_map(|found| found.summary.id).collect()
 }
 
-/// Needs root, for the file system; the guest runs it where the tests do not have it.
+/// Needs root to mount a file system. Without root, the test does nothing; the guest has root.
 #[test]
-fn a_full_disk_loses_nothing_that_was_stored_and_takes_more_when_there_is_room() {
+fn full_disk_keeps_stored_reports_and_takes_more_when_there_is_room() {
     let directory = tempdir().unwrap();
     let path = directory.path();
     let mounted = Command::new("mount")
@@ -159,7 +164,7 @@ fn a_full_disk_loses_nothing_that_was_stored_and_takes_more_when_there_is_room()
         assert!(fs::read(segments(path).last().unwrap()).unwrap().ends_with(b"\n"));
     }
     fs::write(path.join("ballast"), "").unwrap();
-    // A shorter one may still fit; then make room.
+    // Fill it with shorter reports too, then make room.
     while store.append(&line("short"), at(stored)).is_ok() {}
     let full = find(path).found.len();
     let first = segments(path)[0].clone();

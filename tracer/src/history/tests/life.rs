@@ -1,4 +1,4 @@
-//! From the first report to the one that is too old.
+//! The life of a segment, from its first report until it is removed.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use super::{
 const SMALL: Limits = Limits { max_use_bytes: 512 << 10, max_age: None };
 
 #[test]
-fn what_is_stored_is_found_oldest_first_and_word_for_word() {
+fn stored_reports_are_found_oldest_first_and_unchanged() {
     let directory = tempdir().unwrap();
     let mut store = open(&directory);
     for (id, second) in [("a", 0), ("b", 1), ("c", 2)] {
@@ -35,7 +35,7 @@ fn what_is_stored_is_found_oldest_first_and_word_for_word() {
 }
 
 #[test]
-fn files_are_for_their_owner_and_group() {
+fn files_are_readable_by_owner_and_group_only() {
     let outer = tempdir().unwrap();
     let path = outer.path().join("var/lib/oomwhy");
     let mut store = Store::open(&path, Limits::default(), "", at(0)).unwrap();
@@ -46,7 +46,7 @@ fn files_are_for_their_owner_and_group() {
 }
 
 #[test]
-fn a_run_begins_a_segment_and_closes_those_of_the_runs_before() {
+fn new_run_begins_a_segment_and_compresses_earlier_ones() {
     let directory = tempdir().unwrap();
     for (run, id) in ["a", "b", "c"].iter().enumerate() {
         let mut store = open(&directory);
@@ -68,14 +68,14 @@ fn a_run_begins_a_segment_and_closes_those_of_the_runs_before() {
 }
 
 #[test]
-fn a_run_without_a_report_leaves_nothing() {
+fn run_without_a_report_leaves_no_segment() {
     let directory = tempdir().unwrap();
     drop(open(&directory));
     assert!(segments(directory.path()).is_empty());
 }
 
 #[test]
-fn segments_are_closed_when_they_are_large_or_a_day_old() {
+fn large_or_day_old_segment_is_closed() {
     let directory = tempdir().unwrap();
     let mut store = Store::open(directory.path(), SMALL, "", at(0)).unwrap();
     for index in 0..7 {
@@ -88,7 +88,7 @@ fn segments_are_closed_when_they_are_large_or_a_day_old() {
 }
 
 #[test]
-fn the_oldest_go_when_there_is_too_much() {
+fn oldest_segments_are_removed_when_the_limit_is_reached() {
     let directory = tempdir().unwrap();
     let mut store = Store::open(directory.path(), SMALL, "", at(0)).unwrap();
     let mut random = 1_u64;
@@ -119,12 +119,12 @@ fn the_oldest_go_when_there_is_too_much() {
 }
 
 #[test]
-fn what_is_too_old_goes_at_the_start() {
+fn too_old_segment_is_removed_at_the_start() {
     let directory = tempdir().unwrap();
     let mut store = open(&directory);
     store.append(&line("a"), at(0)).unwrap();
     drop(store);
-    // Ages are those of the files.
+    // The age is that of the file, which was written now.
     let limits = Limits { max_age: Some(Duration::from_hours(24)), ..Limits::default() };
     let now = jiff::Timestamp::now();
     drop(
@@ -136,7 +136,7 @@ fn what_is_too_old_goes_at_the_start() {
 }
 
 #[test]
-fn of_a_report_that_comes_again_the_latest_counts() {
+fn report_stored_twice_is_found_once_as_stored_last() {
     let directory = tempdir().unwrap();
     let mut store = open(&directory);
     store.append(&sized_line("a", 1), at(0)).unwrap();
@@ -161,7 +161,7 @@ fn of_a_report_that_comes_again_the_latest_counts() {
 }
 
 #[test]
-fn a_range_of_time_skips_segments_and_loses_nothing() {
+fn time_range_query_finds_all_its_records() {
     let directory = tempdir().unwrap();
     let timed = |second: i64| {
         format!(
@@ -191,9 +191,9 @@ fn a_range_of_time_skips_segments_and_loses_nothing() {
     assert_eq!(between(0, 0), 1);
 }
 
-/// Segments are begun, closed and renamed under the reader: no report is missed, and none is seen twice.
+/// The writer creates, closes and renames segments meanwhile. No report is missed or seen twice.
 #[test]
-fn a_reader_sees_every_report_that_was_stored_before_it_began() {
+fn concurrent_reader_sees_every_report_stored_before() {
     let directory = tempdir().unwrap();
     let path = directory.path();
     let is_done = AtomicBool::new(false);
@@ -215,7 +215,7 @@ fn a_reader_sees_every_report_that_was_stored_before_it_began() {
                 continue;
             }
             let findings = find(path);
-            assert_eq!(findings.skipped, super::super::scan::Skipped::default());
+            assert_eq!(findings.skipped, crate::history::scan::Skipped::default());
             let n_found = findings.found.len();
             let last = findings.found.last().unwrap().summary.id.clone().unwrap();
             assert!(n_found >= before, "{n_found} of {before}");

@@ -1,4 +1,4 @@
-//! What is stored, and what is said when it cannot be.
+//! Which records are stored, and what stderr says when they cannot be.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::tempdir;
 
-use super::{Limits, Place, StoreSink, Writer, line};
+use super::{Limits, StoreConfig, StoreSink, Work, Writer, line};
 use crate::{
     history::{query::Query, scan::History},
     model::report::{OomReport, Record},
@@ -17,23 +17,23 @@ use crate::{
     pipeline::sink::Sink,
 };
 
-fn place(path: &Path) -> Place {
-    Place { path: path.to_owned(), limits: Limits::default(), boot_id: "00".to_owned() }
+fn config(path: &Path) -> StoreConfig {
+    StoreConfig { path: path.to_owned(), limits: Limits::default(), boot_id: "00".to_owned() }
 }
 
-/// Takes records one after another with `between` before each; what was said.
-fn take(path: &Path, records: &[Record], mut between: impl FnMut(usize)) -> Vec<String> {
-    let said = Arc::new(Mutex::new(Vec::new()));
-    let says = Arc::clone(&said);
-    let talk = Box::new(move |text: &str| says.lock().unwrap().push(text.to_owned()));
-    let mut writer = Writer::start(place(path), talk).unwrap();
+/// Stores records one after another, with `before` before each. Returns what stderr says.
+fn store_all(path: &Path, records: &[Record], mut before: impl FnMut(usize)) -> Vec<String> {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let logged = Arc::clone(&lines);
+    let log = Arc::new(move |text: &str| logged.lock().unwrap().push(text.to_owned()));
+    let mut writer = Writer::start(config(path), log).unwrap();
     for (index, record) in records.iter().enumerate() {
-        between(index);
-        writer.take(&line(record).unwrap());
+        before(index);
+        writer.handle(line(record).unwrap());
     }
-    writer.finish();
-    let said = said.lock().unwrap();
-    said.clone()
+    writer.on_end();
+    let lines = lines.lock().unwrap();
+    lines.clone()
 }
 
 fn n_found(path: &Path) -> usize {
@@ -52,10 +52,10 @@ fn records() -> Vec<Record> {
 }
 
 #[test]
-fn every_closed_record_is_stored_word_for_word() {
+fn closed_records_are_stored_unchanged() {
     let directory = tempdir().unwrap();
     let records = records();
-    let mut sink = StoreSink::start(place(directory.path()), Box::new(|_| {})).unwrap();
+    let mut sink = StoreSink::start(config(directory.path()), Arc::new(|_: &str| {})).unwrap();
     for record in &records {
         sink.provisional(record).unwrap();
         sink.update(record).unwrap();
@@ -74,7 +74,7 @@ fn every_closed_record_is_stored_word_for_word() {
     assert!(records.iter().all(|record| stored.contains(record)));
 }
 
-/// Each of them takes more than a page: none fits behind another in a page that is there.
+/// Each takes more than a page, so none fits into the rest of the previous one's page.
 fn large_records() -> Vec<Record> {
     let large = |index| {
         let report = fixtures::memcg_kill();
@@ -87,9 +87,9 @@ fn large_records() -> Vec<Record> {
     records
 }
 
-/// Needs root for the file system, and passes without a word where there is none.
+/// Needs root to mount a file system. Without root, the test does nothing.
 #[test]
-fn a_full_disk_is_said_once_and_so_is_its_recovery() {
+fn full_disk_is_logged_once_and_its_recovery_once() {
     let directory = tempdir().unwrap();
     let path = directory.path();
     if !mount(path, "size=256k,mode=0700") {
@@ -97,46 +97,46 @@ fn a_full_disk_is_said_once_and_so_is_its_recovery() {
     }
     let records = large_records();
     let ballast = path.join("ballast");
-    let said = take(path, &records, |index| match index {
+    let logged = store_all(path, &records, |index| match index {
         2 => {
-            // Whatever there is room for.
+            // Fails once the disk is full, which is what it is for.
             let _ = fs::write(&ballast, vec![0; 256 << 10]);
         }
         7 => fs::remove_file(&ballast).unwrap(),
         _ => {}
     });
-    assert_eq!(said.len(), 2, "{said:?}");
+    assert_eq!(logged.len(), 2, "{logged:?}");
     assert!(
-        said[0].contains("No space left on device") || said[0].contains("no storage space"),
-        "{said:?}"
+        logged[0].contains("No space left on device") || logged[0].contains("no storage space"),
+        "{logged:?}"
     );
-    assert!(said[0].contains("tried again"), "{said:?}");
-    assert!(said[1].contains("takes reports again, 5 were not stored"), "{said:?}");
+    assert!(logged[0].contains("new attempt"), "{logged:?}");
+    assert!(logged[1].contains("takes reports again, 5 were not stored"), "{logged:?}");
     assert_eq!(n_found(path), records.len() - 5);
     unmount(path);
 }
 
 #[test]
-fn a_read_only_file_system_is_said_once_and_survived() {
+fn read_only_file_system_is_logged_once_and_survived() {
     let directory = tempdir().unwrap();
     let path = directory.path();
     if !mount(path, "size=1m,mode=0700,ro") {
         return;
     }
     let records = records();
-    let said = take(path, &records, |_| {});
-    assert_eq!(said.len(), 2, "{said:?}");
-    assert!(said[0].contains("Read-only file system"), "{said:?}");
-    assert_eq!(said[1], format!("history: {} reports were not stored", records.len()));
+    let logged = store_all(path, &records, |_| {});
+    assert_eq!(logged.len(), 2, "{logged:?}");
+    assert!(logged[0].contains("Read-only file system"), "{logged:?}");
+    assert_eq!(logged[1], format!("history: {} reports were not stored", records.len()));
     unmount(path);
 }
 
 #[test]
-fn what_will_not_pass_is_an_error_at_the_start() {
+fn permanent_error_at_the_start_fails() {
     let directory = tempdir().unwrap();
     let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
-    StoreSink::start(place(&file), Box::new(|_| {})).unwrap_err();
+    assert!(StoreSink::start(config(&file), Arc::new(|_: &str| {})).is_err());
 }
 
 fn mount(path: &Path, options: &str) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 
 use crate::{
-    enrich::{finder::Enrichment, privacy::Privacy, stack_finder::StackFinder},
+    enrich::{enrichment::Enrichment, privacy::Privacy, stack_symbolizer::StackSymbolizer},
     growth,
     host::{cgroup_paths::CgroupPaths, clock, system::SystemFiles},
     model::{
@@ -21,7 +21,7 @@ use crate::{
 pub(super) struct LiveFacts {
     pub(super) symbols: KernelSymbols,
     pub(super) enrichment: Enrichment,
-    pub(super) stacks: StackFinder,
+    pub(super) stacks: StackSymbolizer,
     pub(super) cgroup_paths: Option<CgroupPaths>,
     pub(super) system: Option<SystemFiles>,
     pub(super) growth: Option<growth::Recorder>,
@@ -80,9 +80,9 @@ impl FactSource for LiveFacts {
     }
 
     fn growth(&mut self, seq: u64, oom_memcg: u64, chosen: Chosen) -> Option<Box<Recorded>> {
-        let growth::Read { recorded, growers } = self.growth.as_ref()?.read(oom_memcg, chosen)?;
-        self.stacks.grown(seq, &growers);
-        self.stacks.stacks.ask_kernel(seq, recorded.kernel_ips().into_iter().collect());
+        let growth::Read { recorded, growing } = self.growth.as_ref()?.read(oom_memcg, chosen)?;
+        self.stacks.ask_growing(seq, &growing);
+        self.stacks.requests.ask_kernel(seq, recorded.kernel_ips().into_iter().collect());
         let recorded = Box::new(recorded);
         self.found.push(Fact::Growth { seq, recorded: recorded.clone() });
         Some(recorded)
@@ -90,7 +90,7 @@ impl FactSource for LiveFacts {
 
     fn growing_process(&mut self, tgid: i32) {
         if let Ok(pid) = u32::try_from(tgid) {
-            self.stacks.stacks.grows(pid);
+            self.stacks.requests.open_growing(pid);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! ELF files by their build id.
+//! ELF files, found by build id.
 
 use std::{
     collections::BTreeMap,
@@ -9,32 +9,30 @@ use blazesym::helper::read_elf_build_id;
 
 use crate::model::report::hex;
 
-/// Where distributions put symbols that were stripped off.
+/// Where distributions put the symbols that they stripped from programs.
 pub(crate) const DEBUG_DIRECTORY: &str = "/usr/lib/debug";
 
-/// Files with a build id.
 #[derive(Debug, Default)]
 pub(crate) struct ElfFiles {
     by_build_id: BTreeMap<String, ElfFile>,
     debug_directories: Vec<PathBuf>,
 }
 
-/// One of them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ElfFile {
-    /// As its process names it; empty where only its symbols are known.
+    /// Path by which its process has mapped it. Empty if only its symbols are known.
     pub shown: String,
-    /// Where its symbols are, the file itself first.
+    /// Files that may have its symbols, the file itself first.
     pub paths: Vec<PathBuf>,
 }
 
 impl ElfFiles {
-    /// Looks into this directory too, for `.build-id/ab/cdef.debug`.
+    /// Looks for `.build-id/ab/cdef.debug` in this directory too.
     pub(crate) fn add_debug_directory(&mut self, directory: &Path) {
         self.debug_directories.push(directory.to_owned());
     }
 
-    /// Adds a file. Its build id, hex; `None` where it has none, or is no ELF file.
+    /// Adds a file and returns its build id in hex. `None` if it has none or is not an ELF file.
     pub(crate) fn add(&mut self, path: &Path, shown: &str) -> Option<String> {
         let build_id = hex(&read_elf_build_id(path).ok()??);
         let file = self.by_build_id.entry(build_id.clone()).or_default();
@@ -45,7 +43,7 @@ impl ElfFiles {
         Some(build_id)
     }
 
-    /// The file of a build id, and what debug directories have of it.
+    /// The file with a build id, and its symbols in the debug directories.
     pub(crate) fn get(&self, build_id: &str) -> Option<ElfFile> {
         let mut file = self.by_build_id.get(build_id).cloned().unwrap_or_default();
         let debug = self.debug_directories.iter().filter_map(|it| debug_file(it, build_id));
@@ -56,7 +54,7 @@ impl ElfFiles {
 
 fn debug_file(directory: &Path, build_id: &str) -> Option<PathBuf> {
     let (start, rest) = build_id.split_at_checked(2)?;
-    // A build id names a file here: nothing but hex may get there.
+    // It becomes part of a path, so nothing but hex is accepted.
     let is_hex = build_id.bytes().all(|byte| byte.is_ascii_hexdigit());
     let path = directory.join(".build-id").join(start).join(format!("{rest}.debug"));
     (is_hex && path.exists()).then_some(path)

@@ -1,7 +1,8 @@
-//! What a process has mapped that may be executed, from /proc/PID while it is there: which address
-//! belongs to which file, the files, and what a just-in-time compiler wrote about the rest.
+//! The executable mappings of a running process, from /proc/PID: which address belongs to which
+//! file, the files themselves, and the perf maps that just-in-time compilers wrote about the rest.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::Read as _,
     ops::Range,
@@ -11,91 +12,88 @@ use std::{
 
 use rustix::fs::OFlags;
 
-use super::{Hint, Left, Process, Root, Writer};
+use super::{PerfMapSources, PerfMapWriter, Process, ProcessHint, ProcessRoot};
 use crate::host::clock;
 
 /// More files with code than most processes have.
 const MAX_FILES: usize = 48;
-/// Mappings with code that are kept.
+/// Executable mappings that are kept.
 const MAX_RANGES: usize = 1024;
-/// Times of files are as coarse as the timer. ns.
+/// Times of files are as coarse as the timer interrupt: up to 10 ms.
 const TIMER_NS: i128 = 10_000_000;
-/// Bytes of the list of mappings that are looked at.
+/// Bytes of the list of mappings that are read.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// The code that a process has mapped.
+/// The code of a process.
 #[derive(Debug, Default)]
 pub(super) struct Mapped {
-    /// As the process names each, and the file.
+    /// With the path by which the process has mapped each.
     pub(super) files: Vec<(String, File)>,
-    /// /tmp/perf-PID.map, as its process sees it; behind it those of whom it was forked from.
+    /// /tmp/perf-PID.map below the process' root, then those of the processes it was forked from.
     pub(super) perf_maps: Vec<File>,
-    /// Of an executable that is not moved when it is loaded: its index in `files`. Only where it is not
-    /// known what was mapped.
+    /// Index in `files` of an executable that is loaded at a fixed address. Only set if the
+    /// mappings are not known.
     pub(super) fixed: Option<usize>,
     ranges: Vec<Mapping>,
 }
 
-/// Addresses, and what is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Mapping {
     range: Range<u64>,
-    /// Where in its file it begins, bytes.
+    /// Offset in the file where the mapping begins, bytes.
     offset: u64,
-    /// Path of the file; empty for memory without one.
+    /// Path of the file. Empty for memory without one.
     path: String,
 }
 
-/// Where an address is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Located {
     /// In a file: its index in [`Mapped::files`], and the offset, bytes.
     File(usize, u64),
-    /// In memory without a file: code that was made at run time; or it is not known what was there.
+    /// In memory without a file: code that was generated at run time, or mappings are not known.
     Elsewhere,
 }
 
 impl Mapped {
-    /// `None` where the process has given back its memory or may not be looked at.
+    /// `None` if the process has released its memory or may not be read.
     pub(super) fn open(pid: u32) -> Option<Self> {
         let mut maps = Vec::new();
         let list = File::open(format!("/proc/{pid}/maps")).ok()?;
         list.take(MAX_BYTES).read_to_end(&mut maps).ok()?;
-        let ranges = code(&String::from_utf8_lossy(&maps));
+        let ranges = executable_mappings(&String::from_utf8_lossy(&maps));
         if ranges.is_empty() {
             return None;
         }
-        let mut paths: Vec<&str> = ranges.iter().map(|mapping| mapping.path.as_str()).collect();
-        paths.sort_unstable();
-        paths.dedup();
-        let paths = paths.into_iter().filter(|path| !path.is_empty()).take(MAX_FILES);
+        let paths: BTreeSet<&str> = ranges.iter().map(|mapping| mapping.path.as_str()).collect();
+        let named_paths = paths.into_iter().filter(|path| !path.is_empty()).take(MAX_FILES);
         let open = |path: &str| Some((path.to_owned(), open_below(pid, path)?));
-        let files = paths.filter_map(open).collect();
+        let files = named_paths.filter_map(open).collect();
         let has_made_code = ranges.iter().any(|mapping| mapping.path.is_empty());
         let perf_maps = if has_made_code { perf_maps(pid) } else { Vec::new() };
         Some(Self { files, perf_maps, fixed: None, ranges })
     }
 
-    /// What may be left of it when it has given back its memory, or is gone: its executable by its path,
-    /// libraries that its parent has mapped too, its perf map. Which file it was is told by build id.
-    pub(super) fn left(process: Process, hint: &Hint) -> Self {
-        let Hint { exe, root, neighbor, .. } = hint;
+    /// What can be found of a process that has released its memory: its executable by its path,
+    /// libraries that its parent has mapped too, and its perf map. The build id of a frame then
+    /// shows which file it belongs to.
+    pub(super) fn after_exit(process: Process, hint: &ProcessHint) -> Self {
+        let ProcessHint { exe, root, neighbor, .. } = hint;
         let own = root.as_ref().and_then(|root| root.open(exe));
         let fixed = own.as_ref().is_some_and(is_fixed).then_some(0);
         let near = neighbor.and_then(|pid| open_below(pid, exe));
         let here = open_regular(exe.as_ref());
-        let found = own.into_iter().chain(near).chain(here);
-        let mut files: Vec<(String, File)> = found.map(|file| (exe.clone(), file)).collect();
+        let executables = own.into_iter().chain(near).chain(here);
+        let mut files: Vec<(String, File)> = executables.map(|it| (exe.clone(), it)).collect();
         files.extend(neighbor.and_then(Self::open).unwrap_or_default().files);
-        let perf_maps = perf_map_left(process, hint).into_iter().collect();
+        let perf_maps = perf_map_after_exit(process, hint).into_iter().collect();
         Self { files, perf_maps, fixed, ranges: Vec::new() }
     }
 
-    /// Where an address is, if there is code.
+    /// Where an address is. `None` if there is no code.
     pub(super) fn locate(&self, address: u64) -> Option<Located> {
-        let mapping = self.ranges.iter().find(|mapping| mapping.range.contains(&address));
-        let Some(mapping) = mapping else {
-            // It may have been made since.
+        let found = self.ranges.iter().find(|mapping| mapping.range.contains(&address));
+        let Some(mapping) = found else {
+            // The code may have been generated after the list was read.
             let may_be = self.ranges.is_empty() || !self.perf_maps.is_empty();
             return may_be.then_some(Located::Elsewhere);
         };
@@ -107,12 +105,12 @@ impl Mapped {
     }
 }
 
-/// Opens a file as a process sees it, which may live in a mount namespace of its own.
+/// Opens a file below a process' root, which may be in another mount namespace.
 pub(super) fn open_below(pid: u32, path: &str) -> Option<File> {
-    Root::now(pid)?.open(path)
+    ProcessRoot::now(pid)?.open(path)
 }
 
-/// Whether the kernel loads it where its headers say: `ET_EXEC` of elf(5).
+/// Whether the kernel loads it at the address in its headers: `ET_EXEC` of elf(5).
 pub(super) fn is_fixed(file: &File) -> bool {
     const LITTLE_ENDIAN: u8 = 1;
     let mut start = [0; 18];
@@ -122,12 +120,12 @@ pub(super) fn is_fixed(file: &File) -> bool {
         && start[16..] == [2, 0]
 }
 
-/// Opens a regular file.
+/// Opens a regular file in this process' mount namespace.
 pub(super) fn open_regular(path: &Path) -> Option<File> {
     if !fs::metadata(path).ok()?.is_file() {
         return None;
     }
-    // It may have become something else meanwhile.
+    // It may have been replaced by a pipe meanwhile.
     let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).ok()?;
     let file = File::options().read(true).custom_flags(nonblock).open(path).ok()?;
     file.metadata().ok()?.is_file().then_some(file)
@@ -135,13 +133,13 @@ pub(super) fn open_regular(path: &Path) -> Option<File> {
 
 fn perf_maps(pid: u32) -> Vec<File> {
     let mut maps: Vec<File> = perf_map(pid).into_iter().collect();
-    if let Some(left) = Left::of(pid) {
-        maps.extend(left.perf_maps_before());
+    if let Some(sources) = PerfMapSources::of(pid) {
+        maps.extend(sources.ancestor_perf_maps());
     }
     maps
 }
 
-/// Its name has the process id that the process itself knows.
+/// The name has the process id in the process' own pid namespace.
 fn perf_map(pid: u32) -> Option<File> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
@@ -149,10 +147,10 @@ fn perf_map(pid: u32) -> Option<File> {
     open_below(pid, &format!("/tmp/perf-{own}.map"))
 }
 
-/// The perf map of a process that is gone: written by its user, after it was started. Elsewhere than
-/// below its own root only where its process id is the same there.
-pub(super) fn perf_map_left(process: Process, hint: &Hint) -> Option<File> {
-    let Writer { uid, pid } = hint.writer?;
+/// The perf map of a process that may be gone. Its user must have written it after the process
+/// started. Outside of the process' own root, it counts only if its process id is the same there.
+pub(super) fn perf_map_after_exit(process: Process, hint: &ProcessHint) -> Option<File> {
+    let PerfMapWriter { uid, pid } = hint.perf_map_writer?;
     let path = format!("/tmp/perf-{pid}.map");
     let elsewhere = || {
         let near = hint.neighbor.and_then(|pid| open_below(pid, &path));
@@ -166,8 +164,7 @@ pub(super) fn perf_map_left(process: Process, hint: &Hint) -> Option<File> {
     (meta.uid() == uid && process.started_ns > 0 && written + TIMER_NS >= started).then_some(file)
 }
 
-/// Mappings that may be executed.
-fn code(maps: &str) -> Vec<Mapping> {
+fn executable_mappings(maps: &str) -> Vec<Mapping> {
     maps.lines().filter_map(mapping).take(MAX_RANGES).collect()
 }
 
@@ -179,8 +176,8 @@ fn mapping(line: &str) -> Option<Mapping> {
     let number = |text| u64::from_str_radix(text, 16).ok();
     let offset = number(words.next()?)?;
     let path = words.nth(2)?.trim_start();
-    // A file that was removed is not to be had under its name any more; `//anon` and the like have
-    // none, as `[heap]` has not. The kernel's own pages are nobody's code.
+    // A removed file cannot be opened by its path any more. `//anon` and `[heap]` are memory
+    // without a file. `[vdso]` and the like are pages of the kernel, not code of the process.
     let is_file = path.starts_with('/') && !path.ends_with(" (deleted)");
     let is_memory = path.is_empty() || path.starts_with("[anon") || path == "[heap]";
     (permissions.as_bytes().get(2) == Some(&b'x') && (is_file || is_memory)).then(|| Mapping {
@@ -204,26 +201,27 @@ mod tests {
         broken\n";
 
     #[test]
-    fn code_is_found_with_its_files() {
-        let found: Vec<String> = code(MAPS).into_iter().map(|mapping| mapping.path).collect();
+    fn executable_mappings_are_listed_with_their_files() {
+        let found: Vec<String> =
+            executable_mappings(MAPS).into_iter().map(|mapping| mapping.path).collect();
         assert_eq!(found, ["/usr/bin/app", "/lib/with a blank.so", ""]);
     }
 
     #[test]
-    fn an_address_is_in_a_file_or_in_memory_or_nowhere() {
+    fn locate_address_gives_file_or_memory_or_none() {
         let null = || File::open("/dev/null").unwrap();
         let files = vec![("/usr/bin/app".to_owned(), null())];
-        let mapped = Mapped { files, ranges: code(MAPS), ..Mapped::default() };
+        let mapped = Mapped { files, ranges: executable_mappings(MAPS), ..Mapped::default() };
         assert_eq!(mapped.locate(0x55d0_c000_2010), Some(Located::File(0, 0x2010)));
         assert_eq!(mapped.locate(0x7f00_0000_2000), Some(Located::Elsewhere));
-        // Its file could not be opened; no code; not mapped.
+        // In turn: its file could not be opened, it is not executable, it is not mapped.
         for address in [0x7f00_0000_0000, 0x55d0_c000_0000, 0x7f00_0000_3000] {
             assert_eq!(mapped.locate(address), None, "{address:#x}");
         }
     }
 
     #[test]
-    fn nobody_has_nothing_mapped_and_a_pipe_is_no_file() {
+    fn open_without_process_or_regular_file_gives_none() {
         assert!(Mapped::open(u32::MAX).is_none());
         assert!(Mapped::open(std::process::id()).is_some_and(|mapped| !mapped.files.is_empty()));
         assert!(open_regular("/dev/null".as_ref()).is_none());

@@ -1,19 +1,20 @@
-//! Names for frames in user space, by blazesym over the symbol tables of ELF files, and from the perf
-//! maps of just-in-time compilers.
+//! Names for frames in user space, from the symbol tables of ELF files, read by blazesym, and from
+//! the perf maps of just-in-time compilers.
 //!
-//! A frame is a place in a file, by build id and offset, so it can be named when the process is gone,
-//! here or elsewhere (`oomwhy symbolize`). What may be gone is the file: those that a process maps are
-//! opened as soon as it is known that it is going to die, and stay open for the next time.
+//! A frame is an offset in a file with a build id. So it can get its name when the process is gone,
+//! on this host or on another (`oomwhy symbolize`). But the file may be gone too. So the files that
+//! a process has mapped are opened as soon as it is known to be a victim, and they stay open for
+//! the next report.
 //!
-//! As with the kernel's symbols, a short-lived child with a limit of its own does the work: a symbol
-//! table can be of any size, and the file is whatever the victim made it.
+//! As for the kernel's symbols, a helper process does the work: a symbol table can have any size,
+//! and the victim may have prepared the file.
 
-mod child;
 mod elf_files;
-mod left;
+mod helper;
 mod mapped;
 mod perf_map;
-mod question;
+mod perf_map_sources;
+mod request;
 mod root;
 
 use std::{
@@ -25,7 +26,7 @@ use std::{
 
 use self::{
     mapped::Mapped,
-    question::{Address, Answer, Candidate, Request},
+    request::{Address, Candidate, Request, Response},
 };
 use crate::{
     host::process,
@@ -34,84 +35,82 @@ use crate::{
 };
 
 pub(crate) use self::{
-    child::{answer, name_places},
     elf_files::{DEBUG_DIRECTORY, ElfFiles},
-    left::Left,
-    root::Root,
+    helper::{answer, name_offsets},
+    perf_map_sources::PerfMapSources,
+    root::ProcessRoot,
 };
 
-/// The hidden command by which the child is started.
-pub(crate) const CHILD_COMMAND: &str = "user-symbols";
+/// The hidden command of the helper process.
+pub(crate) const HELPER_COMMAND: &str = "user-symbols";
 /// Files kept open: the executables and libraries of a few services.
 const MAX_OPEN: usize = 64;
-/// Processes whose files are kept open, until they are named.
+/// Processes whose files are kept open until their frames are named.
 const MAX_PROCESSES: usize = 4;
-/// Known places; bounded, stacks at a limit are much alike.
+/// Named offsets that are kept. Stacks at a limit are much alike.
 const MAX_KNOWN: usize = 4096;
 
-/// A process: its id alone may be another's meanwhile.
+/// A process. Its id alone may belong to another one meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Process {
-    /// Process id, as /proc has it.
     pub pid: u32,
-    /// Its start, `CLOCK_BOOTTIME` ns.
+    /// When it started, `CLOCK_BOOTTIME` ns.
     pub started_ns: u64,
 }
 
-/// Where code of a process may be found when the process is gone.
+/// Where the code of a process may be found when the process is gone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Hint {
+pub(crate) struct ProcessHint {
     /// Path of its executable, in its own mount namespace.
     pub exe: String,
-    /// Its root directory, opened while it was there.
-    pub root: Option<Root>,
-    /// A process that may live in the same one: its parent.
+    /// Its root directory, opened while it ran.
+    pub root: Option<ProcessRoot>,
+    /// A process that may have the same mount namespace: its parent.
     pub neighbor: Option<u32>,
-    /// By whom its perf map is written.
-    pub writer: Option<Writer>,
+    pub perf_map_writer: Option<PerfMapWriter>,
 }
 
-/// The process as the one that writes a perf map.
+/// Identifies the perf map that a process writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Writer {
-    /// Its user, as the host numbers them.
+pub(crate) struct PerfMapWriter {
+    /// Owner of the file, as the host numbers users.
     pub uid: u32,
-    /// Its process id in its own pid namespace: the file has it in its name.
+    /// Process id in its own pid namespace, which is part of the file's name.
     pub pid: u32,
 }
 
 /// A file that is kept open.
 #[derive(Debug)]
-struct Kept {
+struct OpenFile {
     build_id: String,
+    /// Path by which a process has mapped it.
     shown: String,
     file: File,
 }
 
-/// Names frames of processes that live, or lived a moment ago.
+/// Names frames of processes that run, or ran a moment ago.
 #[derive(Debug, Default)]
 pub(crate) struct UserSymbols {
     known: BTreeMap<FileOffset, Name>,
-    open: VecDeque<Kept>,
+    open: VecDeque<OpenFile>,
     processes: VecDeque<(Process, Mapped)>,
-    /// Opened before anything was asked: as their process names them.
+    /// Opened before anything was asked, with the path by which a process has mapped each.
     early: VecDeque<(String, File)>,
-    /// Kept likewise.
-    left: Vec<Arc<Left>>,
+    perf_maps: Vec<Arc<PerfMapSources>>,
 }
 
 impl Process {
-    /// The one that has this id now; one that is gone is none that can be read.
+    /// The process that has this id now. If there is none, the result matches no process.
     pub(crate) fn now(pid: u32) -> Self {
         Self { pid, started_ns: process::started_ns_of(pid).unwrap_or_default() }
     }
 }
 
 impl UserSymbols {
-    /// Opens what a process has mapped: its frames will be asked for when it is gone.
+    /// Opens what a process has mapped, because its frames will be asked for when it is gone.
     pub(crate) fn open(&mut self, process: Process) {
         let Some(mapped) = Mapped::open(process.pid) else { return };
-        // Asked last: the id may be used again at any moment.
+        // Checked last: the id may be reused at any moment.
         if !process::is_same(process.pid, process.started_ns) {
             return;
         }
@@ -122,82 +121,80 @@ impl UserSymbols {
         self.processes.push_back((process, mapped));
     }
 
-    /// The names of `places` and of the addresses `ips` of a process. What cannot be named is left
-    /// out. Takes tens of milliseconds when something is new.
+    /// The names of `offsets`, and of the addresses `ips` of a process. What has no name is left
+    /// out. This takes tens of milliseconds if something is new.
     pub(crate) fn resolve(
         &mut self,
         process: Process,
-        hint: Option<&Hint>,
-        places: &[FileOffset],
+        hint: Option<&ProcessHint>,
+        offsets: &[FileOffset],
         ips: &[u64],
     ) -> UserNames {
         let new: Vec<FileOffset> =
-            places.iter().filter(|place| !self.known.contains_key(place)).cloned().collect();
+            offsets.iter().filter(|offset| !self.known.contains_key(offset)).cloned().collect();
         let mut addresses = Vec::new();
         if !new.is_empty() || !ips.is_empty() {
             self.open(process);
-            addresses = self.learn(process, hint, new, ips);
+            addresses = self.ask(process, hint, new, ips);
         }
-        let known = |place: &FileOffset| Some((place.clone(), self.known.get(place)?.clone()));
-        UserNames { places: places.iter().filter_map(known).collect(), addresses }
+        let named = |offset: &FileOffset| Some((offset.clone(), self.known.get(offset)?.clone()));
+        UserNames { places: offsets.iter().filter_map(named).collect(), addresses }
     }
 
-    /// Without a child (no memory for one) the frames stay places, and can be named later.
-    fn learn(
+    /// Without a helper (no memory for one), frames stay offsets, and can get a name later.
+    fn ask(
         &mut self,
         process: Process,
-        hint: Option<&Hint>,
-        places: Vec<FileOffset>,
+        hint: Option<&ProcessHint>,
+        offsets: Vec<FileOffset>,
         ips: &[u64],
     ) -> Vec<(u64, Name)> {
-        if self.known.len() + places.len() > MAX_KNOWN {
+        if self.known.len() + offsets.len() > MAX_KNOWN {
             self.known.clear();
         }
-        let gone;
+        let after_exit;
         let known = self.processes.iter().find(|(known, _)| *known == process);
         let mapped = if let Some((_, mapped)) = known {
             mapped
         } else {
-            gone = hint.map(|hint| Mapped::left(process, hint)).unwrap_or_default();
-            &gone
+            after_exit = hint.map(|hint| Mapped::after_exit(process, hint)).unwrap_or_default();
+            &after_exit
         };
-        let left = self.left.iter().find(|left| left.process == process);
-        let left: Vec<File> = left.into_iter().flat_map(|left| left.perf_maps()).collect();
+        let sources = self.perf_maps.iter().find(|sources| sources.process == process);
+        let perf_maps: Vec<File> = sources.into_iter().flat_map(|it| it.perf_maps()).collect();
         let early = Vec::from(std::mem::take(&mut self.early));
-        let mut request = Request::about(mapped, &left, ips);
+        let mut request = Request::for_addresses(mapped, &perf_maps, ips);
         request.add_files(mapped, &early, &self.open);
-        request.places = places;
-        if request.is_empty() {
-            self.early = early.into();
-            return Vec::new();
-        }
-        let Ok(answer) = helper_process::ask::<Answer>(CHILD_COMMAND, &request) else {
+        request.offsets = offsets;
+        let response = if request.is_empty() {
+            None
+        } else {
+            helper_process::ask::<Response>(HELPER_COMMAND, &request).ok()
+        };
+        let Some(response) = response else {
             self.early = early.into();
             return Vec::new();
         };
-        let new = mapped.files.iter().chain(&early).zip(answer.build_ids);
-        let new: Vec<Kept> = new
-            .filter_map(|((shown, file), build_id)| {
-                let file = file.try_clone().ok()?;
-                Some(Kept { build_id: build_id?, shown: shown.clone(), file })
-            })
-            .collect();
-        for file in new {
+        let asked = mapped.files.iter().chain(&early).zip(response.build_ids);
+        let identified = asked.filter_map(|((shown, file), build_id)| {
+            let file = file.try_clone().ok()?;
+            Some(OpenFile { build_id: build_id?, shown: shown.clone(), file })
+        });
+        for file in identified.collect::<Vec<_>>() {
             self.keep(file);
         }
-        let named = request.places.into_iter().zip(answer.places);
-        self.known.extend(named.filter_map(|(place, name)| Some((place, name?))));
-        let named = request.addresses.into_iter().zip(answer.addresses);
-        named.filter_map(|(address, name)| Some((address.ip, name?))).collect()
+        let named = request.offsets.into_iter().zip(response.offsets);
+        self.known.extend(named.filter_map(|(offset, name)| Some((offset, name?))));
+        let addresses = request.addresses.into_iter().zip(response.addresses);
+        addresses.filter_map(|(address, name)| Some((address.ip, name?))).collect()
     }
 
-    /// Keeps files that were opened while their process was there ([`files_of`]), for places that are
-    /// asked for next.
+    /// Keeps files that were opened while their process ran ([`files_of`]), for the next request.
     pub(crate) fn keep_files(&mut self, files: impl IntoIterator<Item = (String, File)>) {
         for (shown, file) in files {
-            let kept = self.open.iter().map(|kept| &kept.file);
-            let mut there = kept.chain(self.early.iter().map(|(_, file)| file));
-            if there.any(|other| is_same(other, &file)) {
+            let open = self.open.iter().map(|open| &open.file);
+            let mut kept = open.chain(self.early.iter().map(|(_, file)| file));
+            if kept.any(|other| is_same(other, &file)) {
                 continue;
             }
             if self.early.len() >= MAX_OPEN {
@@ -207,19 +204,19 @@ impl UserSymbols {
         }
     }
 
-    /// Keeps ways to perf maps likewise, instead of those that were kept before.
-    pub(crate) fn keep_left(&mut self, left: Vec<Arc<Left>>) {
-        self.left = left;
+    /// Keeps the perf maps of processes, instead of those that were kept before.
+    pub(crate) fn keep_perf_maps(&mut self, perf_maps: Vec<Arc<PerfMapSources>>) {
+        self.perf_maps = perf_maps;
     }
 
-    /// The process of which something was kept, by its id; else the one that has it now.
+    /// The process with this id whose perf maps are kept, else the one that has the id now.
     pub(crate) fn process(&self, pid: u32) -> Process {
-        let mut kept = self.left.iter().map(|left| left.process);
+        let mut kept = self.perf_maps.iter().map(|sources| sources.process);
         kept.find(|process| process.pid == pid).unwrap_or_else(|| Process::now(pid))
     }
 
-    fn keep(&mut self, file: Kept) {
-        if self.open.iter().any(|kept| kept.build_id == file.build_id) {
+    fn keep(&mut self, file: OpenFile) {
+        if self.open.iter().any(|open| open.build_id == file.build_id) {
             return;
         }
         if self.open.len() >= MAX_OPEN {
@@ -229,7 +226,7 @@ impl UserSymbols {
     }
 }
 
-/// The files that a process has mapped, as it names them. None once it is gone.
+/// The files that a process has mapped, with the path of each. Empty once it is gone.
 pub(crate) fn files_of(pid: u32) -> Vec<(String, File)> {
     Mapped::open(pid).unwrap_or_default().files
 }

@@ -1,20 +1,21 @@
-//! What a just-in-time compiler says of its code: lines of `START SIZE NAME` in hex, in a file named
-//! by its process. Of functions that were made anew at the same place the latest counts.
+//! Perf maps, in which just-in-time compilers describe their code: lines of `START SIZE NAME`, the
+//! numbers in hex. If code at an address was compiled again, the latest line counts.
 //! <https://github.com/torvalds/linux/blob/v6.12/tools/perf/Documentation/jit-interface.txt>
 
-use crate::model::names::Name;
 use std::{
     fs::File,
     io::{BufRead as _, BufReader, Read as _},
     path::Path,
 };
 
-/// Bytes of the file that are looked at: a server that has run for months wrote a tenth of that.
-const MAX_BYTES: u64 = 256 << 20;
-/// Bytes kept of a name.
-const MAX_NAME: usize = 512;
+use crate::model::names::Name;
 
-/// A name for each address that one of the files has one for, the first of them.
+/// Bytes of a file that are read. A server that has run for months wrote a tenth of that.
+const MAX_BYTES: u64 = 256 << 20;
+/// Longer names are cut.
+const MAX_NAME_BYTES: usize = 512;
+
+/// The name of each address, from the first file that has one.
 pub(super) fn names(paths: &[impl AsRef<Path>], addresses: &[u64]) -> Vec<Option<Name>> {
     let mut names = vec![None; addresses.len()];
     for path in paths {
@@ -46,7 +47,7 @@ fn names_in(path: &Path, addresses: &[u64]) -> Vec<Option<Name>> {
 }
 
 fn named(text: &[u8], offset: u64) -> Name {
-    let text = String::from_utf8_lossy(text.get(..MAX_NAME).unwrap_or(text)).into_owned();
+    let text = String::from_utf8_lossy(text.get(..MAX_NAME_BYTES).unwrap_or(text)).into_owned();
     Name { symbol: Some(text), offset: Some(offset), file: None }
 }
 
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_latest_name_counts_and_odd_lines_are_passed_over() {
+    fn address_with_several_names_gets_the_latest_and_malformed_lines_are_skipped() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let lines = b"1000 20 LazyCompile:~old /a.js:1\nx\n\n1000 zz bad\n2000 10\n\
                       1000 10 *new a b\n0x3000 0x8 py::f\nffffffffffffffff ffffffffffffffff end\n";

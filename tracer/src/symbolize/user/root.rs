@@ -1,5 +1,5 @@
-//! A process's root directory: what it calls `/`, in a mount namespace of its own perhaps. Once opened
-//! it is there, and its files with it, when the process is gone.
+//! A process' root directory, which may be in another mount namespace. While it is held open, its
+//! files can be opened, even when the process is gone.
 
 use std::{
     fs::File,
@@ -12,27 +12,27 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 use super::Process;
 use crate::host::process;
 
-/// One of them. Whoever keeps it keeps its file system from being given back.
+/// A root directory that is held open. This keeps its file system mounted.
 #[derive(Clone, Debug)]
-pub(crate) struct Root(Arc<OwnedFd>);
+pub(crate) struct ProcessRoot(Arc<OwnedFd>);
 
-impl Root {
-    /// That of a process which is there; it loses it after its memory. Two system calls.
+impl ProcessRoot {
+    /// Of a running process, which loses it after its memory. Two system calls.
     pub(crate) fn of(process: Process) -> Option<Self> {
         let root = Self::now(process.pid)?;
-        // Asked last: the id may be used again at any moment.
+        // Checked last: the id may be reused at any moment.
         process::is_same(process.pid, process.started_ns).then_some(root)
     }
 
-    /// That of who has this id now.
+    /// Of the process that has this id now.
     pub(super) fn now(pid: u32) -> Option<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = open(format!("/proc/{pid}/root"), flags, Mode::empty()).ok()?;
         Some(Self(Arc::new(root)))
     }
 
-    /// Opens a regular file below it, where its links lead too. Never a pipe or a device: opening those
-    /// can block.
+    /// Opens a regular file below it. Symlinks are followed below it too. A pipe or a device is not
+    /// opened, because that can block.
     pub(super) fn open(&self, path: &str) -> Option<File> {
         let find = OFlags::PATH | OFlags::CLOEXEC;
         let found = openat2(&*self.0, path, find, Mode::empty(), ResolveFlags::IN_ROOT).ok()?;
@@ -42,14 +42,14 @@ impl Root {
     }
 }
 
-/// The same directory, not an equal one.
-impl PartialEq for Root {
+/// The same handle, not merely the same directory.
+impl PartialEq for ProcessRoot {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-impl Eq for Root {}
+impl Eq for ProcessRoot {}
 
 #[cfg(test)]
 mod tests {
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_found_below_a_root_and_links_do_not_lead_out_of_it() {
+    fn open_below_a_root_follows_links_without_leaving_it() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("etc")).unwrap();
         std::fs::write(directory.path().join("etc/here"), "1").unwrap();
@@ -71,7 +71,7 @@ mod tests {
         link("/etc/passwd", "outside");
         link("/dev/null", "device");
         let root = open(directory.path(), OFlags::PATH, Mode::empty()).unwrap();
-        let root = Root(Arc::new(root));
+        let root = ProcessRoot(Arc::new(root));
         for (path, is_found) in [
             ("/etc/here", true),
             ("/inside", true),
@@ -82,14 +82,14 @@ mod tests {
         ] {
             assert_eq!(root.open(path).is_some(), is_found, "{path}");
         }
-        let root = Root::of(myself()).unwrap();
+        let root = ProcessRoot::of(myself()).unwrap();
         assert!(root.open("/etc/passwd").is_some() && root.open("/dev/null").is_none());
     }
 
     #[test]
-    fn a_process_that_is_another_by_now_has_no_root() {
+    fn root_of_a_reused_process_id_is_none() {
         let Process { pid, started_ns } = myself();
-        assert!(Root::of(Process { pid, started_ns }).is_some());
-        assert!(Root::of(Process { pid, started_ns: started_ns / 2 }).is_none());
+        assert!(ProcessRoot::of(Process { pid, started_ns }).is_some());
+        assert!(ProcessRoot::of(Process { pid, started_ns: started_ns / 2 }).is_none());
     }
 }

@@ -1,7 +1,7 @@
 use super::{mapped::is_fixed, *};
 use crate::model::names::{FileOffset, Name};
 
-/// This test's own executable, as a process that maps it would be seen.
+/// The test's executable, as if a process had mapped it as /bin/app.
 fn myself() -> (ElfFiles, String) {
     let mut files = ElfFiles::default();
     let build_id =
@@ -28,10 +28,10 @@ fn offset_of(function: usize) -> u64 {
 }
 
 #[test]
-fn a_place_is_named_by_its_file_and_function() {
+fn offset_in_a_known_file_gets_function_and_file() {
     let (files, build_id) = myself();
     let start = offset_of(somewhere as extern "C" fn() -> u64 as usize);
-    let named = name_places(&files, &[FileOffset { build_id, file_offset: start + 3 }]);
+    let named = name_offsets(&files, &[FileOffset { build_id, file_offset: start + 3 }]);
     let [Some(name)] = named.as_slice() else { panic!("{named:?}") };
     assert!(name.symbol.as_deref().is_some_and(|it| it.ends_with("somewhere")), "{name:?}");
     assert_eq!((name.offset, name.file.as_deref()), (Some(3), Some("/bin/app")));
@@ -39,18 +39,18 @@ fn a_place_is_named_by_its_file_and_function() {
 }
 
 #[test]
-fn a_place_without_a_symbol_keeps_its_file_and_an_unknown_file_has_no_name() {
+fn offset_without_symbol_gets_file_and_unknown_file_gets_none() {
     let (files, build_id) = myself();
     let beyond = FileOffset { build_id, file_offset: u64::MAX / 2 };
     let unknown = FileOffset { build_id: "00".repeat(20), file_offset: 1 };
     let hostile = FileOffset { build_id: "../../etc/passwd".into(), file_offset: 1 };
-    let named = name_places(&files, &[beyond, unknown, hostile]);
+    let named = name_offsets(&files, &[beyond, unknown, hostile]);
     let file_only = Name { file: Some("/bin/app".into()), ..Name::default() };
     assert_eq!(named, [Some(file_only), None, None]);
 }
 
 #[test]
-fn symbols_that_were_stripped_off_are_found_by_build_id() {
+fn stripped_file_gets_symbols_from_the_debug_directory() {
     let folder = tempfile::tempdir().unwrap();
     let (_, build_id) = myself();
     let (start, rest) = build_id.split_at(2);
@@ -60,16 +60,16 @@ fn symbols_that_were_stripped_off_are_found_by_build_id() {
     let mut files = ElfFiles::default();
     files.add_debug_directory(folder.path());
     let start = offset_of(somewhere as extern "C" fn() -> u64 as usize);
-    let named = name_places(&files, &[FileOffset { build_id, file_offset: start }]);
+    let named = name_offsets(&files, &[FileOffset { build_id, file_offset: start }]);
     let [Some(name)] = named.as_slice() else { panic!("{named:?}") };
     assert!(name.symbol.as_deref().is_some_and(|it| it.ends_with("somewhere")), "{name:?}");
     assert_eq!(name.file, None);
 }
 
 #[test]
-fn a_request_is_answered_on_stdout_whatever_is_in_it() {
+fn request_with_hostile_content_is_answered() {
     let request = Request {
-        places: vec![FileOffset { build_id: String::new(), file_offset: 0 }],
+        offsets: vec![FileOffset { build_id: String::new(), file_offset: 0 }],
         addresses: vec![
             Address { ip: 1, in_file: None, fixed: Some(0) },
             Address { ip: 2, in_file: Some((9, 9)), fixed: None },
@@ -77,18 +77,18 @@ fn a_request_is_answered_on_stdout_whatever_is_in_it() {
         files: vec![Candidate { path: "/proc/self/maps".into(), shown: "x".into() }],
         perf_maps: vec!["/nowhere".into()],
     };
-    let Answer { places, addresses, build_ids } = child::look_up(&request);
-    assert_eq!((places, addresses, build_ids), (vec![None], vec![None, None], vec![None]));
+    let Response { offsets, addresses, build_ids } = helper::look_up(&request);
+    assert_eq!((offsets, addresses, build_ids), (vec![None], vec![None, None], vec![None]));
 }
 
-/// A kernel that finds no build id (a page that is not in memory, a lock that is held) gives addresses.
+/// If the kernel finds no build id (a page is not in memory, a lock is held), it gives an address.
 #[test]
-fn an_address_is_named_by_what_its_process_has_mapped() {
+fn address_in_a_mapped_file_gets_function_and_file() {
     let mapped = Mapped::open(std::process::id()).unwrap();
     let ip = somewhere as extern "C" fn() -> u64 as usize as u64;
-    let mut request = Request::about(&mapped, &[], &[ip + 1, 1]);
+    let mut request = Request::for_addresses(&mapped, &[], &[ip + 1, 1]);
     request.add_files(&mapped, &[], &VecDeque::new());
-    let answer = child::look_up(&request);
+    let answer = helper::look_up(&request);
     let [Some(name)] = answer.addresses.as_slice() else { panic!("{answer:?}") };
     assert!(name.symbol.as_deref().is_some_and(|it| it.ends_with("somewhere")), "{name:?}");
     assert_eq!(name.offset, Some(1));
@@ -96,7 +96,7 @@ fn an_address_is_named_by_what_its_process_has_mapped() {
 }
 
 #[test]
-fn files_of_a_process_stay_open_only_while_it_is_the_same_one() {
+fn open_keeps_a_process_only_if_its_start_matches() {
     let mut symbols = UserSymbols::default();
     let pid = std::process::id();
     symbols.open(Process { pid, started_ns: 0 });
@@ -108,29 +108,35 @@ fn files_of_a_process_stay_open_only_while_it_is_the_same_one() {
 }
 
 #[test]
-fn an_executable_is_found_by_its_path_when_its_process_is_gone() {
+fn executable_of_an_exited_process_is_found_by_path() {
     let exe = std::env::current_exe().unwrap().to_string_lossy().into_owned();
     let neighbor = Some(std::process::id());
     let gone = Process { pid: u32::MAX, started_ns: 1 };
-    let left = Mapped::left(gone, &Hint { exe: exe.clone(), neighbor, ..Hint::default() });
-    assert_eq!(left.files.iter().take(2).map(|(path, _)| path).collect::<Vec<_>>(), [&exe, &exe]);
-    let left = Mapped::left(gone, &Hint { exe: "/dev/null".into(), ..Hint::default() });
-    assert!(left.files.is_empty());
+    let hint = ProcessHint { exe: exe.clone(), neighbor, ..ProcessHint::default() };
+    let mapped = Mapped::after_exit(gone, &hint);
+    assert_eq!(mapped.files.iter().take(2).map(|(path, _)| path).collect::<Vec<_>>(), [&exe, &exe]);
+    let device = ProcessHint { exe: "/dev/null".into(), ..ProcessHint::default() };
+    assert!(Mapped::after_exit(gone, &device).files.is_empty());
 }
 
-/// In a container its path leads nowhere else.
+/// The paths of a container lead to its files only below its own root.
 #[test]
-fn what_a_process_executed_and_wrote_is_found_below_its_own_root() {
+fn executable_of_a_process_is_found_below_its_own_root() {
     let exe = std::env::current_exe().unwrap().to_string_lossy().into_owned();
     let process = Process::now(std::process::id());
-    let root = Root::of(process);
-    let found = |root| Mapped::left(process, &Hint { exe: exe.clone(), root, ..Hint::default() });
+    let root = ProcessRoot::of(process);
+    let found = |root| {
+        Mapped::after_exit(
+            process,
+            &ProcessHint { exe: exe.clone(), root, ..ProcessHint::default() },
+        )
+    };
     assert_eq!((found(root).files.len(), found(None).files.len()), (2, 1));
 }
 
-/// An executable that is not moved names addresses of which nothing else is known; others do not.
+/// A fixed executable gives names to addresses of which nothing else is known. Others do not.
 #[test]
-fn an_address_is_named_by_an_executable_that_is_always_at_the_same_place() {
+fn address_in_a_fixed_executable_gets_its_function() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app");
     let mut bytes = std::fs::read("/proc/self/exe").unwrap();
@@ -156,30 +162,33 @@ fn an_address_is_named_by_an_executable_that_is_always_at_the_same_place() {
         files: vec![Candidate { path: "/proc/self/exe".into(), shown: "/bin/app".into() }],
         ..Request::default()
     };
-    let answer = child::look_up(&request);
+    let answer = helper::look_up(&request);
     let [Some(name)] = answer.addresses.as_slice() else { panic!("{answer:?}") };
     assert!(name.symbol.as_deref().is_some_and(|it| it.ends_with("somewhere")), "{name:?}");
     assert_eq!((name.offset, name.file.as_deref()), (Some(2), Some("/bin/app")));
 }
 
 #[test]
-fn a_perf_map_that_is_left_counts_only_if_its_process_wrote_it() {
+fn perf_map_after_exit_counts_only_if_its_process_wrote_it() {
     // No process has this id: `pid_max` is 4 Mi at most.
     let pid = 5_000_000 + std::process::id();
     let path = format!("/tmp/perf-{pid}.map");
     std::fs::write(&path, "10 10 made\n").unwrap();
     let uid = rustix::process::getuid().as_raw();
     let now = crate::host::clock::boottime_ns();
-    let is_left = |started_ns, uid| {
-        let hint = Hint { writer: Some(Writer { uid, pid }), ..Hint::default() };
-        let left = Mapped::left(Process { pid, started_ns }, &hint);
-        let request = Request::about(&left, &[], &[0x18]);
-        let name = child::look_up(&request).addresses.pop().flatten();
+    let is_found = |started_ns, uid| {
+        let hint = ProcessHint {
+            perf_map_writer: Some(PerfMapWriter { uid, pid }),
+            ..ProcessHint::default()
+        };
+        let mapped = Mapped::after_exit(Process { pid, started_ns }, &hint);
+        let request = Request::for_addresses(&mapped, &[], &[0x18]);
+        let name = helper::look_up(&request).addresses.pop().flatten();
         name.and_then(|name| name.symbol).is_some_and(|symbol| symbol == "made")
     };
     let second = 1_000_000_000;
-    let found = [is_left(now - 60 * second, uid), is_left(now - 60 * second, uid + 1)];
-    let too_old = [is_left(now + 60 * second, uid), is_left(0, uid)];
+    let found = [is_found(now - 60 * second, uid), is_found(now - 60 * second, uid + 1)];
+    let too_old = [is_found(now + 60 * second, uid), is_found(0, uid)];
     std::fs::remove_file(&path).unwrap();
     assert_eq!((found, too_old), ([true, false], [false, false]));
 }

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use super::{Layout, groups, records};
 use crate::{
     compose::fingerprint::fingerprint,
-    history::{group::group, scan::Found, summary::Summary},
+    history::{group::group, scan::FoundRecord, summary::Summary},
     model::report::{Container, Record, Verdict},
     output::fixtures,
 };
@@ -67,6 +67,6 @@ fn nothing_untrusted_reaches_the_terminal() {
 
 #[test]
 fn kinds_of_kills_have_a_line_each() {
-    let found: Vec<Found> = summaries().into_iter().map(Found::unstored).collect();
+    let found: Vec<FoundRecord> = summaries().into_iter().map(FoundRecord::unstored).collect();
     insta::assert_snapshot!("groups", plain(&groups(&group(found), &layout(None))));
 }

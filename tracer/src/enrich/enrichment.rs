@@ -1,11 +1,11 @@
-//! Asks the [`Worker`] as events come, and takes its answers when a report is made.
+//! Asks [`Lookup`] as events come, and turns its answers into facts when a report is made.
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use super::{
     container,
+    lookup::{Lookup, LookupRequest, LookupResults},
     privacy::Privacy,
-    worker::{Known, Question, Worker},
 };
 use crate::model::{
     account::Account,
@@ -15,68 +15,69 @@ use crate::model::{
     report::lossy,
 };
 
-/// How long a report may wait for answers: the ring has room for a hundred kills meanwhile.
+/// How long a report waits for answers. The ring has room for the records of a hundred kills
+/// meanwhile.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// What userspace finds out about tasks and their containers.
+/// Finds facts about tasks and their containers.
 #[derive(Debug)]
 pub(crate) struct Enrichment {
-    worker: Worker,
-    /// The probes read command lines: /proc need not be asked.
+    lookup: Lookup,
+    /// The probes read command lines, so /proc is not read.
     has_context: bool,
-    /// Users whose names were looked for.
-    asked: BTreeSet<u32>,
+    asked_users: BTreeSet<u32>,
 }
 
 impl Enrichment {
-    /// `has_context`: the probes read command lines themselves.
-    pub(crate) fn new(worker: Worker, has_context: bool) -> Self {
-        Self { worker, has_context, asked: BTreeSet::new() }
+    /// `has_context`: the probes read command lines.
+    pub(crate) fn new(lookup: Lookup, has_context: bool) -> Self {
+        Self { lookup, has_context, asked_users: BTreeSet::new() }
     }
 
-    /// Looks at the containers that run already.
+    /// Asks for the names of the containers that run already.
     pub(crate) fn scan(&mut self, mount: PathBuf) {
-        self.worker.ask(Question::Scan(mount));
+        self.lookup.ask(LookupRequest::Scan(mount));
     }
 
-    /// An event came in: what its report will want is looked up while the kernel goes on.
+    /// Asks for what the report on this event will need, while the kernel goes on.
     pub(crate) fn note(&mut self, event: &Event) {
         match &event.body {
             Body::Path(path) if !path.truncated => {
                 let path = text(path);
-                if container::home(&path).container.is_some() {
+                if container::cgroup_owner(&path).container.is_some() {
                     let is_new = event.seq == 0;
-                    let question = if is_new { Question::Made } else { Question::Container };
-                    self.worker.ask(question(path));
+                    let request =
+                        if is_new { LookupRequest::NewCgroup } else { LookupRequest::Container };
+                    self.lookup.ask(request(path));
                 }
             }
             Body::Invocation(invocation) if invocation.choice_made => {
-                self.task(event.seq, &invocation.trigger);
+                self.ask_task(event.seq, &invocation.trigger);
             }
-            Body::Victim(victim) => self.task(event.seq, &victim.task),
+            Body::Victim(victim) => self.ask_task(event.seq, &victim.task),
             _ => {}
         }
     }
 
-    fn task(&mut self, seq: u64, task: &Task) {
-        if self.asked.insert(task.uid) {
-            self.worker.ask(Question::User(task.uid));
+    fn ask_task(&mut self, seq: u64, task: &Task) {
+        if self.asked_users.insert(task.uid) {
+            self.lookup.ask(LookupRequest::User(task.uid));
         }
         if let Some(started_ns) = task.start_boottime_ns.filter(|_| !self.has_context) {
-            self.worker.ask(Question::Process { seq, pid: task.tgid, started_ns });
+            self.lookup.ask(LookupRequest::Process { seq, pid: task.tgid, started_ns });
         }
     }
 
-    /// What was found for an account and is not in the findings yet.
+    /// What was found for an account and is not in the findings yet. Adds it to the findings.
     pub(crate) fn find(
         &mut self,
         account: &Account,
         privacy: &Privacy,
         findings: &mut Findings,
     ) -> Vec<Fact> {
-        let known = self.worker.known(PATIENCE);
+        let known = self.lookup.results(PATIENCE);
         let mut found = Vec::new();
-        containers(account, findings, &known, &mut found);
+        find_containers(account, findings, &known, &mut found);
         let invocation = account.invocation();
         let victims = invocation.into_iter().flat_map(|it| &it.victims);
         let trigger = invocation.and_then(|it| it.invocation.as_ref()).map(|it| &it.trigger);
@@ -100,18 +101,23 @@ impl Enrichment {
         found
     }
 
-    /// A report is closed: nobody asks for its processes any more.
+    /// Drops what was found for the processes of this invocation: its report is closed.
     pub(crate) fn forget(&mut self, seq: u64) {
-        self.worker.known(Duration::ZERO).processes.retain(|(of, _), _| *of != seq);
+        self.lookup.results(Duration::ZERO).processes.retain(|(of, _), _| *of != seq);
     }
 }
 
-fn containers(account: &Account, findings: &mut Findings, known: &Known, found: &mut Vec<Fact>) {
+fn find_containers(
+    account: &Account,
+    findings: &mut Findings,
+    known: &LookupResults,
+    found: &mut Vec<Fact>,
+) {
     let paths = account.invocation().into_iter().flat_map(|it| it.paths.values()).map(text);
-    let by_id = account.cgroup_ids().into_iter();
-    let by_id = by_id.filter_map(|id| findings.cgroup_paths.get(&id).cloned());
-    let paths: Vec<String> = paths.chain(by_id).collect();
-    for container in paths.iter().filter_map(|path| container::home(path).container) {
+    let ids = account.cgroup_ids().into_iter();
+    let paths_by_id = ids.filter_map(|id| findings.cgroup_paths.get(&id).cloned());
+    let paths: Vec<String> = paths.chain(paths_by_id).collect();
+    for container in paths.iter().filter_map(|path| container::cgroup_owner(path).container) {
         for key in [container.id, container.pod_uid].into_iter().flatten() {
             if findings.containers.contains_key(&key) {
                 continue;
@@ -132,7 +138,7 @@ fn text(path: &CgroupPath) -> String {
 mod tests {
     use std::fs;
 
-    use super::{Enrichment, Findings, Privacy, Worker};
+    use super::{Enrichment, Findings, Lookup, Privacy};
     use crate::model::{
         account::{Account, InvocationAccount},
         events::{Body, CgroupPath, Event, Name, Task, samples},
@@ -144,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_events_ask_for_is_found_once_and_kept_as_facts() {
+    fn find_after_events_returns_each_fact_once() {
         let root = tempfile::tempdir().unwrap();
         let write = |path: &str, content: &str| {
             let path = root.path().join(path);
@@ -174,14 +180,14 @@ mod tests {
             paths: [(3, path.clone())].into(),
             ..InvocationAccount::default()
         });
-        let mut enrichment = Enrichment::new(Worker::new(root.path().to_owned()), false);
+        let mut enrichment = Enrichment::new(Lookup::new(root.path().to_owned()), false);
         enrichment.note(&event(9, Body::Path(path)));
         enrichment.note(&event(9, Body::Victim(Box::new(victim))));
         let redact = regex_lite::Regex::new(r"token=(\S+)").unwrap();
         let privacy = Privacy { no_cmdline: false, redact: Some(redact) };
         let mut findings = Findings::default();
         let mut found = Vec::new();
-        // On a busy machine the answers may be later than a report would wait for them.
+        // On a loaded host the answers may come later than a report waits for them.
         while found.len() < 3 {
             found.extend(enrichment.find(&account, &privacy, &mut findings));
         }

@@ -1,58 +1,57 @@
-//! What is asked of the child, and what it answers.
+//! What the helper process is asked, and what it responds.
 
-use crate::model::names::{FileOffset, Name};
 use std::{collections::VecDeque, fs::File, os::fd::AsRawFd as _};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Kept, is_same,
+    OpenFile, is_same,
     mapped::{Located, Mapped},
 };
+use crate::model::names::{FileOffset, Name};
 
-/// What is asked of the child.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Request {
-    pub(super) places: Vec<FileOffset>,
+    pub(super) offsets: Vec<FileOffset>,
     pub(super) addresses: Vec<Address>,
     pub(super) files: Vec<Candidate>,
-    /// How to open them.
+    /// Paths by which the helper can open them.
     pub(super) perf_maps: Vec<String>,
 }
 
-/// An address, and where it is.
+/// An address that the kernel did not report as an offset in a file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Address {
     pub(super) ip: u64,
-    /// Index of its file, and the offset in it; `None` in memory without a file.
+    /// Index of its file and the offset in it. `None` in memory without a file.
     pub(super) in_file: Option<(usize, u64)>,
-    /// Index of an executable whose code is where its symbols say, and may be this.
+    /// Index of an executable that is loaded at a fixed address, and may contain this one.
     #[serde(default)]
     pub(super) fixed: Option<usize>,
 }
 
-/// A file that may be the one of a place.
+/// A file that may belong to one of the offsets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Candidate {
-    /// How to open it.
+    /// Path by which the helper can open it.
     pub(super) path: String,
-    /// As its process names it.
+    /// Path by which its process has mapped it.
     pub(super) shown: String,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Answer {
-    pub(super) places: Vec<Option<Name>>,
+pub(super) struct Response {
+    pub(super) offsets: Vec<Option<Name>>,
     pub(super) addresses: Vec<Option<Name>>,
-    /// Build ids of the files, in their order.
+    /// Of the files, in their order.
     pub(super) build_ids: Vec<Option<String>>,
 }
 
 impl Request {
-    /// About addresses of a process, by what it has mapped, and by perf maps that were kept of it.
-    pub(super) fn about(mapped: &Mapped, left: &[File], ips: &[u64]) -> Self {
+    /// Asks for addresses of a process, given what it has mapped and the perf maps kept of it.
+    pub(super) fn for_addresses(mapped: &Mapped, kept_maps: &[File], ips: &[u64]) -> Self {
         let now = &mapped.perf_maps;
-        let before = left.iter().filter(|file| !now.iter().any(|other| is_same(file, other)));
+        let before = kept_maps.iter().filter(|file| !now.iter().any(|other| is_same(file, other)));
         let perf_maps: Vec<String> = now.iter().chain(before).map(own_path).collect();
         let address = |&ip: &u64| {
             let in_file = match mapped.locate(ip)? {
@@ -67,26 +66,26 @@ impl Request {
         Self { addresses, perf_maps, ..Self::default() }
     }
 
-    /// What the process has mapped comes first.
+    /// Adds the files that may be needed. Those that the process has mapped come first, because
+    /// the indexes of its addresses count them.
     pub(super) fn add_files(
         &mut self,
         mapped: &Mapped,
         early: &[(String, File)],
-        open: &VecDeque<Kept>,
+        open: &VecDeque<OpenFile>,
     ) {
-        let kept = open.iter().map(|kept| candidate(&kept.file, &kept.shown));
-        let files = mapped.files.iter().chain(early);
-        let files = files.map(|(shown, file)| candidate(file, shown));
-        self.files = files.chain(kept).collect();
+        let mapped = mapped.files.iter().chain(early).map(|(shown, file)| candidate(file, shown));
+        let open = open.iter().map(|open| candidate(&open.file, &open.shown));
+        self.files = mapped.chain(open).collect();
     }
 
-    /// Nothing that could be named.
+    /// Nothing in it could get a name.
     pub(super) const fn is_empty(&self) -> bool {
-        self.places.is_empty() && self.addresses.is_empty()
+        self.offsets.is_empty() && self.addresses.is_empty()
     }
 }
 
-/// A file of ours, as the child can open it.
+/// A file that this process has open, as the helper can open it.
 fn candidate(file: &File, shown: &str) -> Candidate {
     Candidate { path: own_path(file), shown: shown.to_owned() }
 }

@@ -1,0 +1,111 @@
+//! Files of processes that grow near a limit, opened at the first sign of growth: when the limit is
+//! hit, or while names are looked up, the processes may be gone.
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::symbolize::user::{PerfMapSources, Process, files_of, is_same};
+
+/// Files that wait to be used: the executables and libraries of a few services.
+const MAX_FILES: usize = 64;
+/// Processes whose perf maps are kept.
+const MAX_PROCESSES: usize = 16;
+
+/// Shared with the thread that looks up names.
+#[derive(Debug, Default)]
+pub(crate) struct GrowingProcessFiles(Mutex<OpenedFiles>);
+
+#[derive(Debug, Default)]
+struct OpenedFiles {
+    /// With the path by which a process has mapped it.
+    files: VecDeque<(String, File)>,
+    /// One for each process id.
+    perf_maps: VecDeque<Arc<PerfMapSources>>,
+}
+
+impl GrowingProcessFiles {
+    /// Opens the files that a process has mapped, and finds its perf maps. The oldest files make
+    /// room.
+    pub(crate) fn open(&self, pid: u32) {
+        let (files, perf_maps) = (files_of(pid), PerfMapSources::of(pid));
+        let mut opened = self.lock();
+        for file in files {
+            opened.add_file(file);
+        }
+        if let Some(perf_maps) = perf_maps {
+            opened.add_perf_maps(perf_maps);
+        }
+    }
+
+    /// Removes and returns all files.
+    pub(crate) fn take_files(&self) -> VecDeque<(String, File)> {
+        std::mem::take(&mut self.lock().files)
+    }
+
+    /// Opens again what a process has mapped, since it may be more by now. Does nothing if its id
+    /// belongs to another process.
+    pub(crate) fn reopen(&self, pid: u32) {
+        let now = Process::now(pid);
+        let is_another = |of: &Arc<PerfMapSources>| of.process.pid == pid && of.process != now;
+        if !self.lock().perf_maps.iter().any(is_another) {
+            self.open(pid);
+        }
+    }
+
+    pub(crate) fn perf_maps(&self) -> Vec<Arc<PerfMapSources>> {
+        self.lock().perf_maps.iter().map(Arc::clone).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, OpenedFiles> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OpenedFiles {
+    fn add_file(&mut self, (shown, file): (String, File)) {
+        if self.files.iter().any(|(_, other)| is_same(other, &file)) {
+            return;
+        }
+        if self.files.len() >= MAX_FILES {
+            self.files.pop_front();
+        }
+        self.files.push_back((shown, file));
+    }
+
+    fn add_perf_maps(&mut self, new: PerfMapSources) {
+        let known = self.perf_maps.iter().position(|old| old.process.pid == new.process.pid);
+        let merged = match known.and_then(|known| self.perf_maps.remove(known)) {
+            Some(old) => new.with_ancestors_of(&old),
+            None => new,
+        };
+        if self.perf_maps.len() >= MAX_PROCESSES {
+            self.perf_maps.pop_front();
+        }
+        self.perf_maps.push_back(Arc::new(merged));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_twice_keeps_each_file_once_and_none_of_a_dead_process() {
+        let files = GrowingProcessFiles::default();
+        files.open(u32::MAX);
+        assert!(files.take_files().is_empty() && files.perf_maps().is_empty());
+        files.open(std::process::id());
+        files.open(std::process::id());
+        let own = std::env::current_exe().unwrap();
+        let found = files.take_files();
+        let n_own = found.iter().filter(|(shown, _)| own.as_os_str() == shown.as_str()).count();
+        assert_eq!(n_own, 1, "{found:?}");
+        assert!(files.take_files().is_empty());
+        assert_eq!(files.perf_maps().len(), 1);
+        files.reopen(std::process::id());
+        assert!(files.perf_maps().len() == 1 && !files.take_files().is_empty());
+    }
+}

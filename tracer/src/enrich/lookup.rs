@@ -1,0 +1,299 @@
+//! Names of containers, pods and users, and what /proc has of a process, looked up on a worker's
+//! thread.
+//!
+//! The thread starts with the first request. If its queue is full, a request is not answered, and
+//! the report has no name there.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, MutexGuard},
+    time::{Duration, Instant},
+};
+
+use super::{container, metadata, passwd};
+use crate::{
+    host::{
+        process,
+        worker::{Answers, Work, Worker},
+    },
+    model::{container_names::ContainerNames, facts::ProcessFiles},
+};
+
+/// Requests that wait. Making a container takes milliseconds; answering takes less.
+const MAX_REQUESTS: usize = 1024;
+/// Containers whose names are kept, the latest ones: those that run, and many that ran.
+const MAX_CONTAINERS: usize = 4096;
+/// Cgroups that are visited at the start.
+const MAX_CGROUPS: usize = 1 << 16;
+/// More unanswered requests than one kill makes: a report does not wait for them.
+const MAX_AWAITED: usize = 16;
+/// Delays before a new cgroup is looked up, each after the one before: some runtimes write their
+/// files after they made the cgroup.
+const LOOKUP_DELAYS: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(50), Duration::from_millis(500), Duration::from_secs(3)];
+
+#[derive(Debug)]
+pub(crate) enum LookupRequest {
+    /// Names of the containers that run already: those with a cgroup below this mount point.
+    Scan(PathBuf),
+    /// Names of the container that this new cgroup is for.
+    NewCgroup(String),
+    /// Names of the container that this cgroup is for. A report waits for them.
+    Container(String),
+    /// Name of a user. A report waits for it.
+    User(u32),
+    /// What /proc has of a process. A report waits for it.
+    Process {
+        /// The invocation that the report is about.
+        seq: u64,
+        pid: i32,
+        /// When the process started, `CLOCK_BOOTTIME` ns.
+        started_ns: u64,
+    },
+}
+
+impl LookupRequest {
+    /// Whether a report waits for the answer.
+    fn is_awaited(&self) -> bool {
+        !matches!(self, Self::Scan(_) | Self::NewCgroup(_))
+    }
+}
+
+/// Everything that was found so far.
+#[derive(Debug, Default)]
+pub(crate) struct LookupResults {
+    /// By container id and by pod uid. The number grows with each insertion.
+    containers: BTreeMap<String, (ContainerNames, u64)>,
+    /// `None` where the host has no name for the user.
+    pub users: BTreeMap<u32, Option<String>>,
+    /// By invocation and process. The caller removes what its report has used.
+    pub processes: BTreeMap<(u64, i32), ProcessFiles>,
+    /// Requests that a report waits for and that have no answer yet.
+    n_awaited: usize,
+    n_inserted: u64,
+}
+
+impl LookupResults {
+    /// The names of a container, by its id, or of a pod, by its uid.
+    pub(crate) fn container(&self, key: &str) -> Option<&ContainerNames> {
+        self.containers.get(key).map(|(names, _)| names)
+    }
+
+    fn insert_container(&mut self, key: String, names: ContainerNames) {
+        self.n_inserted += 1;
+        if self.containers.len() >= MAX_CONTAINERS && !self.containers.contains_key(&key) {
+            let oldest = self.containers.iter().min_by_key(|(_, (_, number))| *number);
+            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
+                self.containers.remove(&oldest);
+            }
+        }
+        self.containers.insert(key, (names, self.n_inserted));
+    }
+}
+
+/// Asks the thread, and reads what it has found.
+#[derive(Debug)]
+pub(crate) struct Lookup {
+    root: PathBuf,
+    results: Arc<Answers<LookupResults>>,
+    worker: Option<Worker<LookupRequest>>,
+}
+
+impl Lookup {
+    /// Reads files below `root`. No thread runs yet.
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { root, results: Arc::default(), worker: None }
+    }
+
+    /// Sends a request, and does not wait for anything.
+    pub(crate) fn ask(&mut self, request: LookupRequest) {
+        let is_awaited = request.is_awaited();
+        if is_awaited {
+            self.results.lock().n_awaited += 1;
+        }
+        if !self.send(request) && is_awaited {
+            self.results.lock().n_awaited -= 1;
+        }
+    }
+
+    /// If the host does not allow another thread, reports have no such names.
+    fn send(&mut self, request: LookupRequest) -> bool {
+        if self.worker.is_none() {
+            let (root, results) = (self.root.clone(), Arc::clone(&self.results));
+            let thread = LookupThread { root, results, retries: VecDeque::new() };
+            self.worker = Worker::start("oomwhy-lookup", MAX_REQUESTS, thread).ok();
+        }
+        self.worker.as_ref().is_some_and(|worker| worker.send(request))
+    }
+
+    /// What is known, as soon as all awaited requests are answered, and after `patience` at the
+    /// latest. If more than [`MAX_AWAITED`] are unanswered (a burst of kills), it does not wait.
+    pub(crate) fn results(&self, patience: Duration) -> MutexGuard<'_, LookupResults> {
+        self.results.wait_while(patience, |results| (1..=MAX_AWAITED).contains(&results.n_awaited))
+    }
+}
+
+struct LookupThread {
+    root: PathBuf,
+    results: Arc<Answers<LookupResults>>,
+    /// New cgroups without a name so far: when to look again, for which time, and the path.
+    retries: VecDeque<(Instant, usize, String)>,
+}
+
+impl Work<LookupRequest> for LookupThread {
+    fn handle(&mut self, request: LookupRequest) {
+        let is_awaited = request.is_awaited();
+        match request {
+            LookupRequest::Scan(mount) => self.scan(&mount),
+            LookupRequest::NewCgroup(path) => self.look_up_new(0, path),
+            LookupRequest::Container(path) => {
+                self.look_up(&path);
+            }
+            LookupRequest::User(uid) => {
+                let name = passwd::user(&self.root, uid).map(|user| user.name);
+                self.results.lock().users.insert(uid, name);
+            }
+            LookupRequest::Process { seq, pid, started_ns } => {
+                if let Some(files) = process::read(&self.root, pid, started_ns) {
+                    self.results.lock().processes.insert((seq, pid), files);
+                }
+            }
+        }
+        if is_awaited {
+            self.results.change(|results| results.n_awaited = results.n_awaited.saturating_sub(1));
+        }
+    }
+
+    fn next_time(&self) -> Option<Instant> {
+        self.retries.iter().map(|(when, ..)| *when).min()
+    }
+
+    fn on_time(&mut self) {
+        let now = Instant::now();
+        for (when, attempt, path) in std::mem::take(&mut self.retries) {
+            if when <= now {
+                self.look_up_new(attempt, path);
+            } else {
+                self.retries.push_back((when, attempt, path));
+            }
+        }
+    }
+}
+
+impl LookupThread {
+    fn scan(&self, mount: &Path) {
+        let mut todo = VecDeque::from([String::new()]);
+        for _ in 0..MAX_CGROUPS {
+            let Some(path) = todo.pop_front() else { return };
+            self.look_up(&path);
+            // A cgroup that was removed meanwhile has no children.
+            let entries = fs::read_dir(mount.join(path.trim_start_matches('/')));
+            for entry in entries.into_iter().flatten().flatten() {
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    todo.push_back(format!("{path}/{}", entry.file_name().to_string_lossy()));
+                }
+            }
+        }
+    }
+
+    /// Whether that is settled: the names are known now, or the cgroup is not a container's.
+    fn look_up(&self, path: &str) -> bool {
+        let Some(found) = container::cgroup_owner(path).container else {
+            return true;
+        };
+        let key = found.id.clone().or_else(|| found.pod_uid.clone());
+        let Some(key) = key else { return true };
+        if self.results.lock().container(&key).is_some() {
+            return true;
+        }
+        let names = metadata::look_up(&self.root, &found, path);
+        if names.is_empty() {
+            return false;
+        }
+        let mut results = self.results.lock();
+        let pod = names.of_pod();
+        let uid = found.pod_uid.or_else(|| names.pod_uid.clone()).filter(|uid| *uid != key);
+        if let Some(uid) = uid.filter(|_| !pod.is_empty()) {
+            results.insert_container(uid, pod);
+        }
+        results.insert_container(key, names);
+        true
+    }
+
+    fn look_up_new(&mut self, attempt: usize, path: String) {
+        let next = LOOKUP_DELAYS.get(attempt + 1);
+        if self.look_up(&path) || self.retries.len() >= MAX_REQUESTS {
+            return;
+        }
+        if let Some(delay) = next {
+            self.retries.push_back((Instant::now() + *delay, attempt + 1, path));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        time::{Duration, Instant},
+    };
+
+    use super::{ContainerNames, Lookup, LookupRequest, LookupResults, MAX_CONTAINERS};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn named(name: &str) -> ContainerNames {
+        ContainerNames { name: Some(name.to_owned()), ..ContainerNames::default() }
+    }
+
+    #[test]
+    fn new_container_with_late_files_keeps_its_name_after_they_are_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let id = "ab".repeat(32);
+        let path = format!("/system.slice/docker-{id}.scope");
+        let mut lookup = Lookup::new(root.path().to_owned());
+        lookup.ask(LookupRequest::NewCgroup(path.clone()));
+        lookup.ask(LookupRequest::User(0));
+        assert_eq!(lookup.results(PATIENCE).users.get(&0), Some(&None));
+        let directory = root.path().join("var/lib/docker/containers").join(&id);
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("config.v2.json"), r#"{"Name":"/hog"}"#).unwrap();
+        let begin = Instant::now();
+        while lookup.results(PATIENCE).container(&id).is_none() && begin.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        fs::remove_dir_all(&directory).unwrap();
+        lookup.ask(LookupRequest::Container(path));
+        let hog = ContainerNames { runtime: Some("docker".to_owned()), ..named("hog") };
+        assert_eq!(lookup.results(PATIENCE).container(&id), Some(&hog));
+    }
+
+    #[test]
+    fn scan_running_container_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let id = "cd".repeat(32);
+        let cgroup = format!("sys/fs/cgroup/kubepods/burstable/podx/{id}");
+        fs::create_dir_all(root.path().join(cgroup)).unwrap();
+        let logs = root.path().join("var/log/containers");
+        fs::create_dir_all(&logs).unwrap();
+        fs::write(logs.join(format!("web_shop_app-{id}.log")), "").unwrap();
+        let mut lookup = Lookup::new(root.path().to_owned());
+        lookup.ask(LookupRequest::Scan(root.path().join("sys/fs/cgroup")));
+        lookup.ask(LookupRequest::User(0));
+        let results = lookup.results(PATIENCE);
+        let pod = results.container(&id).and_then(|names| names.pod.as_deref());
+        assert_eq!(pod, Some("web"));
+    }
+
+    #[test]
+    fn insert_too_many_containers_drops_the_oldest() {
+        let mut results = LookupResults::default();
+        for number in 0..MAX_CONTAINERS + 2 {
+            results.insert_container(number.to_string(), named("x"));
+        }
+        assert_eq!(results.containers.len(), MAX_CONTAINERS);
+        assert!(results.container("1").is_none() && results.container("2").is_some());
+    }
+}

@@ -1,0 +1,43 @@
+//! Errors as one line of text.
+
+use std::error::Error;
+
+/// An error and its sources, separated by colons. A source that the line ends with already is left
+/// out: some errors print their source themselves.
+pub(crate) fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        if !text.ends_with(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        source = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use thiserror::Error;
+
+    use super::with_sources;
+
+    #[derive(Debug, Error)]
+    #[error("{text}")]
+    struct Outer {
+        text: &'static str,
+        source: io::Error,
+    }
+
+    #[test]
+    fn error_with_source_shows_each_text_once() {
+        let source = || io::Error::other("disk is full");
+        let outer = Outer { text: "cannot write a.json", source: source() };
+        assert_eq!(with_sources(&outer), "cannot write a.json: disk is full");
+        let repeating = Outer { text: "cannot write: disk is full", source: source() };
+        assert_eq!(with_sources(&repeating), "cannot write: disk is full");
+    }
+}
