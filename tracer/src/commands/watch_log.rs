@@ -93,12 +93,13 @@ pub(super) fn watch(
     }
 }
 
-/// One line: why there are no probes, and what that costs.
+/// Why there are no probes, and what that costs.
 fn fallback(refusal: &Failure) -> String {
     let why = refusal.message.lines().next().unwrap_or_default();
     format!(
-        "no probes ({why}); reading the kernel's log instead: it has no chain of limits, points \
-         are reckoned again, and of more than ten kills in 5 s it has a line each"
+        "no probes ({why}); reading the kernel log instead: limits of parent cgroups are not \
+         known, points are recomputed, and if more than ten kills happen in 5 s, only one line \
+         per kill is available"
     )
 }
 

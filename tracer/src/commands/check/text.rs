@@ -29,7 +29,7 @@ pub(crate) fn text(check: &Check) -> String {
     section(&mut page, "capabilities", check.capabilities.iter().map(capability_line));
     section(&mut page, "host", host_lines(check));
     section(&mut page, "why not, and what mends it", reasons.lines());
-    let notes = check.notes.iter().map(|note| ("-  ".to_owned(), note.to_string()));
+    let notes = check.notes.iter().map(|note| ("-  ".to_owned(), note.clone()));
     section(&mut page, "notes", notes);
     page.finish()
 }
@@ -98,7 +98,8 @@ fn group_line(group: &Group, check: &Check, reasons: &mut Reasons) -> Line {
     numbers.extend(refused.map(|lack| reasons.number(lack)));
     numbers.sort_unstable();
     numbers.dedup();
-    let notes: String = numbers.iter().map(|number| format!("[{number}]")).collect();
+    let marks: Vec<String> = numbers.iter().map(|number| format!("[{number}]")).collect();
+    let notes = marks.concat();
     let (mark, how) = match group.tier {
         Some(tier) if group.missing.is_empty() => ("yes", tier.name().to_owned()),
         Some(tier) => ("part", format!("{} {notes}", tier.name())),

@@ -5,12 +5,9 @@ use anstyle::Style;
 use super::{Detail, section, who};
 use crate::{
     compose::names,
-    fmt::{
-        page::{Page, Section},
-        units,
-    },
-    model::report::{Frame, GfpMask, OomReport, Trigger},
-    output::view::stacks,
+    fmt::page::{Page, Section},
+    model::report::{Frame, OomReport, Trigger},
+    output::view::{Fact, processes, stacks},
 };
 
 /// Writes the trigger.
@@ -27,11 +24,12 @@ pub(super) fn write(block: &mut Page, report: &OomReport, detail: Detail) {
     if let Some(path) = trigger.cgroup.as_ref().and_then(names::cgroup) {
         lines.joined("in ", &[path], "", Style::new());
     }
-    let is_shown = report.victims.iter().any(|victim| victim.home == trigger.home);
-    if !is_shown {
+    let owner_is_shown = report.victims.iter().any(|victim| victim.home == trigger.home);
+    if !owner_is_shown {
         lines.facts(names::home(&trigger.home));
     }
-    lines.facts(request(trigger, report.page_size));
+    let request = processes::request(report);
+    lines.facts(request.iter().map(|Fact { name, value }| format!("{name} {value}")));
     write_stack(&mut lines, "kernel: ", trigger.kernel_stack.as_deref());
     write_stack(&mut lines, "user: ", trigger.user_stack.as_deref());
 }
@@ -45,20 +43,6 @@ fn identity(trigger: &Trigger) -> impl Iterator<Item = String> {
         oom_score_adj.map(|adj| format!("oom_score_adj {adj}")),
     ];
     facts.into_iter().flatten()
-}
-
-fn request(trigger: &Trigger, page_size: Option<u64>) -> impl Iterator<Item = String> {
-    let gfp = trigger.gfp_mask.as_ref().map(|GfpMask { value, names }| match names.as_slice() {
-        [] => format!("gfp_mask {value:#x}"),
-        names => format!("gfp_mask {value:#x} {}", names.join("|")),
-    });
-    let order = trigger.order.filter(|order| *order >= 0).map(|order| {
-        let shift = u32::try_from(order).ok();
-        let size = page_size.zip(shift).and_then(|(page, shift)| page.checked_shl(shift));
-        let size = size.map(|size| format!(" ({})", units::bytes(size)));
-        format!("order {order}{}", size.unwrap_or_default())
-    });
-    [gfp, order].into_iter().flatten()
 }
 
 /// A stack, innermost first; nothing is left out.

@@ -68,7 +68,7 @@ pub(crate) fn curve(growth: &Growth) -> Option<Curve> {
 }
 
 /// The rates are over a minute and over all; over all only where the curve is shorter.
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// Its shape and pace.
 pub(crate) fn pace(growth: &Growth) -> Vec<String> {
