@@ -265,6 +265,9 @@ fn without_probes_the_log_is_read_and_it_is_said_why() {
         check_report(&report, &cgroup, pid);
         let missing = report["source"]["missing"].as_array().unwrap();
         assert!(missing.iter().any(|it| it["field"] == "probes"), "{missing:?}");
-        assert!(said.lines().any(|line| line.contains("no probes") && line.contains("instead")));
+        // The message is wrapped.
+        let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        let message = words.split("Tracing").next().unwrap();
+        assert!(message.contains("no probes (") && message.contains("instead:"), "{said}");
     }
 }

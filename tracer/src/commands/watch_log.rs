@@ -10,6 +10,7 @@ use std::{
 use super::{
     Failure,
     outputs::outputs,
+    startup,
     watch::{summary, talk},
 };
 use crate::{
@@ -63,15 +64,12 @@ pub(super) fn watch(
     };
     let talkative = !arguments.output.quiet;
     if let Some(refusal) = refusal.filter(|_| talkative) {
-        talk(&fallback(refusal));
+        talk(&startup::wrapped(&fallback(refusal), startup::width()));
     }
     protect_self();
     let context = context(refusal, arguments.growth);
     let host = host(&context);
-    let banner = format!(
-        "Tracing OOM kills on {} (kmsg). Ctrl-C to stop.",
-        host.kernel.as_deref().unwrap_or("this kernel")
-    );
+    let banner = startup::headline(&host);
     let outputs = outputs(&arguments.output, to, Some((&arguments.store, &host)))?;
     let count = arguments.select.count;
     let config = PipelineConfig { filter, count, ..PipelineConfig::new(host, outputs) };
@@ -98,12 +96,13 @@ pub(super) fn watch(
     }
 }
 
-/// One line: why there are no probes, and what that costs.
+/// Why there are no probes, and what that costs.
 fn fallback(refusal: &Failure) -> String {
     let why = refusal.message.lines().next().unwrap_or_default();
     format!(
-        "no probes ({why}); reading the kernel's log instead: it has no chain of limits, points \
-         are reckoned again, and of more than ten kills in 5 s it has a line each"
+        "no probes ({why}); reading the kernel log instead: limits of parent cgroups are not \
+         known, points are recomputed, and if more than ten kills happen in 5 s, only one line \
+         per kill is available"
     )
 }
 

@@ -42,17 +42,6 @@ impl MemoryKinds {
     }
 }
 
-/// The kinds of a `memory.stat` of cgroup v2 that add up to the whole, the largest first. There,
-/// `file` includes `shmem`, and `kernel` does not include `sock`.
-pub(crate) fn addends(stat: &BTreeMap<String, u64>) -> Vec<(&'static str, u64)> {
-    let kinds = ["anon", "file", "shmem", "kernel", "sock"];
-    let without_shmem = |(kind, bytes)| match kind {
-        "file" => (kind, less_shmem(stat, bytes)),
-        _ => (kind, bytes),
-    };
-    largest_first(sizes(stat, kinds).into_iter().map(without_shmem).collect())
-}
-
 /// Page cache of files on disk: the kernel counts tmpfs and shared memory as files as well.
 fn less_shmem(stat: &BTreeMap<String, u64>, file_bytes: u64) -> u64 {
     file_bytes.saturating_sub(stat.get("shmem").copied().unwrap_or_default())
@@ -131,7 +120,6 @@ mod tests {
     fn shmem_is_not_counted_as_page_cache() {
         let stat: BTreeMap<String, u64> =
             [("file", 500), ("shmem", 400), ("anon", 90)].map(|(k, v)| (k.to_owned(), v)).into();
-        assert_eq!(addends(&stat), [("shmem", 400), ("file", 100), ("anon", 90)]);
         let kinds = of_stat(&stat);
         assert_eq!((kinds.cache, kinds.shmem, kinds.kernel), (Some(100), Some(400), None));
     }

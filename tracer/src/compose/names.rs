@@ -1,9 +1,10 @@
 //! Names of tasks, cgroups and limits in text. All untrusted strings are sanitized here.
 
 use crate::{
-    fmt::{layout::elide, sanitize::sanitize, units},
+    fmt::{sanitize::sanitize, units, width::elide},
     model::report::{
-        Candidate, Cgroup, CgroupOwner, Container, Frame, Parent, Trigger, Victim, Who, original,
+        Candidate, Cgroup, CgroupOwner, Container, Frame, GrowthStack, Parent, Trigger, Victim,
+        Who, original,
     },
 };
 
@@ -122,15 +123,55 @@ pub(crate) fn limit(bytes: Option<u64>, is_unlimited: bool) -> Option<String> {
     if is_unlimited { Some("no limit".to_owned()) } else { bytes.map(units::bytes) }
 }
 
-/// A frame by its symbol, else by its file and offset, else by its address.
+/// Columns of a frame: a mangled or hostile symbol must not take a screen.
+const FRAME: usize = 60;
+
+/// A frame by its function, else by its place in a file, else by its address.
 pub(crate) fn frame(frame: &Frame) -> String {
-    let base = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
-    let location = || {
+    safe_frame(frame.symbol.clone(), frame, file(frame).map(base))
+}
+
+/// "function (libc.so.6)".
+pub(crate) fn frame_in_file(frame: &Frame) -> String {
+    let file = frame.file.as_deref().or(frame.module.as_deref()).map(base);
+    elide(&safe_frame(symbol_in(frame, file, ""), frame, file), FRAME)
+}
+
+/// "function+0x1f (/lib/libc.so.6)".
+pub(crate) fn whole_frame(frame: &Frame) -> String {
+    let offset = frame.offset.map(|offset| format!("+{offset:#x}")).unwrap_or_default();
+    let object = file(frame);
+    safe_frame(symbol_in(frame, object, &offset), frame, object)
+}
+
+fn symbol_in(frame: &Frame, file: Option<&str>, offset: &str) -> Option<String> {
+    let symbol = frame.symbol.as_deref()?;
+    let in_file = file.map(|file| format!(" ({file})")).unwrap_or_default();
+    Some(format!("{symbol}{offset}{in_file}"))
+}
+
+fn safe_frame(symbol: Option<String>, frame: &Frame, file: Option<&str>) -> String {
+    let place = || {
         let offset = frame.file_offset.map(|offset| format!("+{offset:#x}")).unwrap_or_default();
         let build = || Some(format!("build {:.12}", frame.build_id.as_deref()?));
-        let file = frame.file.as_deref().map(base).or_else(build)?;
-        Some(format!("{file}{offset}"))
+        Some(format!("{}{offset}", file.map(str::to_owned).or_else(build)?))
     };
-    let name = frame.symbol.clone().or_else(location).or_else(|| frame.ip.clone());
+    let name = symbol.or_else(place).or_else(|| frame.ip.clone());
     name.map_or_else(|| "(not known)".to_owned(), |name| sanitize(name.as_bytes()))
+}
+
+fn file(frame: &Frame) -> Option<&str> {
+    frame.module.as_deref().or(frame.file.as_deref())
+}
+
+fn base(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Who charged the memory of a stack.
+pub(crate) fn allocator(stack: &GrowthStack) -> String {
+    stack.pid.map_or_else(
+        || "on behalf of another cgroup".to_owned(),
+        |pid| task(stack.comm.as_deref(), None, pid),
+    )
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     compose::{memory_kinds::MemoryKinds, names},
-    fmt::{layout::elide, units},
+    fmt::{units, width::elide},
     model::report::{Cgroup, Constraint, OomReport},
 };
 

@@ -3,7 +3,7 @@
 use super::ReportInput;
 use crate::{
     compose::missing as compose,
-    model::report::{Constraint, OomReport, Outcome},
+    model::report::{Constraint, NOT_IN_LOG, OomReport, Outcome},
 };
 
 /// Fields that the kernel log never contains.
@@ -26,7 +26,7 @@ pub(super) fn add_missing(report: &mut OomReport, input: ReportInput<'_>) {
     let mut missing = std::mem::take(&mut report.source.missing);
     let mut note = |field: &str, why: &str| missing.push(compose::missing(field, why));
     for field in NEVER {
-        note(field, "the kernel's log does not have it");
+        note(field, NOT_IN_LOG);
     }
     note_mixed(&mut note, input);
     note_time(&mut note, report, input);
