@@ -9,6 +9,7 @@ mod history;
 mod pinned;
 pub(crate) mod risk;
 pub(crate) mod self_test;
+mod startup;
 pub(crate) mod symbolize;
 pub(crate) mod watch;
 mod watch_log;

@@ -16,6 +16,7 @@ use crate::{
     },
     cli::{Destination, Format, WatchArgs},
     commands::exit::Exit,
+    fmt::units::count,
     host::clock,
 };
 
@@ -86,7 +87,9 @@ pub(super) fn unpin(path: &Path) -> Result<String, Failure> {
             exit: Exit::Failure,
             message: format!("nothing of oomwhy is pinned in {}", path.display()),
         }),
-        n_programs => Ok(format!("{n_programs} programs detached; nothing is left in there")),
+        n_programs => {
+            Ok(format!("{} detached; nothing is left in there", count(n_programs, "program")))
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
         files::{Root, cgroup_mounts},
     },
     pipeline::filter::{cgroup_glob, matches},
-    risk::{Observer, Outlook, screen, table},
+    risk::{Observer, RiskReport, screen, table},
 };
 
 /// Readings in the time that growth is measured over.
@@ -37,18 +37,18 @@ pub(crate) fn risk(arguments: &RiskArgs) -> Result<(), Failure> {
     let mut out = open_output(&arguments.to, None)?;
     let mut said = (None, None);
     loop {
-        let outlook = watch.read();
-        let recorder = outlook.recorder.as_ref().map(|it| (it.pid, it.others));
-        let says = (recorder, outlook.recorder_unused.clone());
+        let report = watch.read();
+        let recorder = report.recorder.as_ref().map(|it| (it.pid, it.others));
+        let says = (recorder, report.recorder_unused.clone());
         if said != says {
             let ended = "no growth recorder runs any more: growth is from a few readings";
-            talk(&table::recorder(&outlook).unwrap_or_else(|| ended.to_owned()));
+            talk(&table::recorder(&report).unwrap_or_else(|| ended.to_owned()));
             said = says;
         }
-        if outlook.cgroups.is_empty() && !arguments.watch {
+        if report.cgroups.is_empty() && !arguments.watch {
             return Err(watch.nothing(arguments));
         }
-        match print(&mut out, &outlook, arguments) {
+        match print(&mut out, &report, arguments) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             result => result.map_err(|error| Failure::runtime(&error))?,
         }
@@ -92,9 +92,9 @@ impl Watch {
         }
     }
 
-    fn read(&mut self) -> Outlook {
+    fn read(&mut self) -> RiskReport {
         let glob = self.glob.as_ref();
-        self.observer.outlook(clock::boottime_ns(), |path| is_wanted(glob, path))
+        self.observer.report(clock::boottime_ns(), |path| is_wanted(glob, path))
     }
 
     fn nothing(&self, arguments: &RiskArgs) -> Failure {
@@ -115,17 +115,17 @@ fn is_wanted(glob: Option<&globset::GlobMatcher>, path: &str) -> bool {
     glob.is_none_or(|glob| matches(glob, path))
 }
 
-fn print(out: &mut dyn Write, outlook: &Outlook, arguments: &RiskArgs) -> io::Result<()> {
+fn print(out: &mut dyn Write, report: &RiskReport, arguments: &RiskArgs) -> io::Result<()> {
     match arguments.output {
         RiskFormat::Table => {
             let on_terminal = arguments.to.path().is_none() && io::stdout().is_terminal();
             let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|_| on_terminal);
             // A serial console does not know.
             let columns = size.map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0);
-            table::write(out, outlook, columns)?;
+            table::write(out, report, columns)?;
         }
         RiskFormat::Json => {
-            let mut line = serde_json::to_vec(outlook)?;
+            let mut line = serde_json::to_vec(report)?;
             line.push(b'\n');
             out.write_all(&line)?;
         }

@@ -15,7 +15,7 @@ use super::{
     Failure,
     attach::{self, Attached, Ours, Passed, Watching},
     pinned::{self, Pins},
-    watch_log,
+    startup, watch_log,
 };
 use crate::{
     bpf::{
@@ -26,6 +26,7 @@ use crate::{
     cli::{Attach, StoreArgs, WatchArgs},
     commands::exit::Exit,
     enrich::{finder::Enrichment, privacy::Privacy, worker::Worker},
+    fmt::units::count,
     history::{DEFAULT_DIR, store::Limits},
     host::{
         btf::BtfError, cgroup_paths::CgroupPaths, clock, files::Root, group_counter::GroupCounter,
@@ -165,7 +166,10 @@ impl Watch<'_> {
             ended(runtime.block_on(live.run_out(|| other.detach().map_err(LiveError::from))))?;
             let n_reports = live.pipeline().stats().reports;
             if !self.arguments.output.quiet {
-                talk(&format!("{n_reports} OOM reports from the probes of another build"));
+                talk(&format!(
+                    "{} from the probes of another build",
+                    count(n_reports, "OOM report")
+                ));
             }
             self.count = self.count.map(|count| count.saturating_sub(n_reports));
             if self.count == Some(0) {
@@ -199,7 +203,7 @@ impl Watch<'_> {
         let recording = arguments.record.as_deref().filter(|_| is_last);
         let recorder = recording.map(|path| Recorder::create(path, &host)).transpose();
         let recorder = recorder.map_err(|error| Failure::runtime(&error))?;
-        let banner = banner(&host);
+        let banner = self.banner(&host);
         let realtime_offset_ns = host.realtime_offset_ns;
         let cgroup_paths = cgroup_mount(facts).map(|mount| match plan.settings.probe_read {
             // The probes cannot read names: all paths come from here, so it must be warm.
@@ -233,6 +237,10 @@ impl Watch<'_> {
                 .map_err(|error| Failure::runtime(&error))?;
         }
         Ok((live, banner))
+    }
+
+    fn banner(&self, host: &Host) -> String {
+        startup::banner(host, &self.passed, self.arguments.output.verbose, startup::width())
     }
 
     fn pipeline(
@@ -381,36 +389,18 @@ fn enrichment(host: &Host, facts: &HostFacts) -> Enrichment {
     enrichment
 }
 
-fn banner(host: &Host) -> String {
-    let kernel = host.kernel.as_deref().unwrap_or("this kernel");
-    let first = format!("Tracing OOM kills on {kernel} ({}). Ctrl-C to stop.", host.tier.name());
-    // Fields that one reason costs, in one line.
-    let mut told: Vec<&String> = Vec::new();
-    for Missing { why, .. } in &host.missing {
-        if !told.contains(&why) {
-            told.push(why);
-        }
-    }
-    let missing = told.into_iter().map(|why| {
-        let fields = host.missing.iter().filter(|missing| missing.why == *why);
-        let fields: Vec<&str> = fields.map(|missing| missing.field.as_str()).collect();
-        format!("not available: {} ({why})", fields.join(", "))
-    });
-    std::iter::once(first).chain(missing).collect::<Vec<_>>().join("\n")
-}
-
 pub(super) fn summary(stats: Stats) -> String {
     let Stats { records, undecodable, lost, unseen, reports, filtered } = stats;
     let parts = [
-        (true, format!("{reports} OOM report{}", if reports == 1 { "" } else { "s" })),
+        (true, count(reports, "OOM report")),
         (filtered > 0, format!("{filtered} filtered out")),
-        (lost > 0, format!("{lost} records lost")),
-        (unseen > 0, format!("{unseen} kill{} not seen", if unseen == 1 { "" } else { "s" })),
-        (undecodable > 0, format!("{undecodable} of {records} records not understood")),
+        (lost > 0, format!("{} lost", count(lost, "record"))),
+        (unseen > 0, format!("{} not seen", count(unseen, "kill"))),
+        (undecodable > 0, format!("{undecodable} of {} not understood", count(records, "record"))),
     ];
-    let said: Vec<String> =
-        parts.into_iter().filter(|(said, _)| *said).map(|(_, part)| part).collect();
-    said.join(", ")
+    let shown: Vec<String> =
+        parts.into_iter().filter(|(is_shown, _)| *is_shown).map(|(_, part)| part).collect();
+    shown.join(", ")
 }
 
 /// stderr is talk; nobody may be listening.

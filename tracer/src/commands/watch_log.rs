@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Failure,
+    Failure, startup,
     watch::{summary, talk},
 };
 use crate::{
@@ -62,15 +62,12 @@ pub(super) fn watch(
     };
     let talkative = !arguments.output.quiet;
     if let Some(refusal) = refusal.filter(|_| talkative) {
-        talk(&fallback(refusal));
+        talk(&startup::wrapped(&fallback(refusal), startup::width()));
     }
     protect_self();
     let context = context(refusal, arguments.growth);
     let host = host(&context);
-    let banner = format!(
-        "Tracing OOM kills on {} (kmsg). Ctrl-C to stop.",
-        host.kernel.as_deref().unwrap_or("this kernel")
-    );
+    let banner = startup::headline(&host);
     let store = super::watch::start_store(&arguments.store, &host)?;
     let count = arguments.select.count;
     let pipeline = super::pipeline(host, &arguments.output, filter, count, to, store);

@@ -1,18 +1,19 @@
-//! How tasks, cgroups and sizes are called in text. The only place that reads untrusted strings.
+//! Names of tasks, cgroups and limits in text. All untrusted strings are sanitized here.
 
 use crate::{
-    fmt::{layout::elide, sanitize::sanitize, units},
+    fmt::{sanitize::sanitize, units, width::elide},
     model::report::{
-        Candidate, Cgroup, CgroupOwner, Container, Frame, Parent, Trigger, Victim, Who, original,
+        Candidate, Cgroup, CgroupOwner, Container, Frame, GrowthStack, Parent, Trigger, Victim,
+        Who, original,
     },
 };
 
-/// Columns of a name: a comm of 15 bytes that are all escaped would take a line of its own.
+/// Columns of a task's name: 15 escaped bytes would fill a line.
 const NAME: usize = 24;
-/// Columns of a name of a container, an image, a pod: the end tells most.
+/// Columns of the name of a container, an image or a pod.
 const FACT: usize = 56;
 
-/// "java[4242]", or "pid 4242" for one whose name is not known.
+/// "java[4242]", or "pid 4242" if the name is not known.
 pub(crate) fn task(comm: Option<&str>, hex: Option<&str>, pid: i32) -> String {
     match comm {
         Some(comm) => format!("{}[{pid}]", self::comm(comm, hex)),
@@ -20,37 +21,32 @@ pub(crate) fn task(comm: Option<&str>, hex: Option<&str>, pid: i32) -> String {
     }
 }
 
-/// A task's name, safe and not too long.
+/// A task's name, sanitized and cut.
 pub(crate) fn comm(comm: &str, hex: Option<&str>) -> String {
     elide(&sanitize(&original(comm, hex)), NAME)
 }
 
-/// The victim's name.
 pub(crate) fn victim(victim: &Victim) -> String {
     task(victim.comm.as_deref(), victim.comm_hex.as_deref(), victim.pid)
 }
 
-/// The trigger's name.
 pub(crate) fn trigger(trigger: &Trigger) -> String {
     task(trigger.comm.as_deref(), trigger.comm_hex.as_deref(), trigger.pid)
 }
 
-/// The candidate's name.
 pub(crate) fn candidate(candidate: &Candidate) -> String {
     task(candidate.comm.as_deref(), candidate.comm_hex.as_deref(), candidate.pid)
 }
 
-/// The cgroup's path, or its id where the path is not known.
+/// The cgroup's path, or its id if the path is not known.
 pub(crate) fn cgroup(cgroup: &Cgroup) -> Option<String> {
     let Cgroup { id, path, path_hex, path_truncated } = cgroup;
-    let path = path.as_deref().map(|path| {
-        let path = sanitize(&original(path, path_hex.as_deref()));
-        if *path_truncated { format!("...{path}") } else { path }
-    });
-    path.or_else(|| id.as_deref().map(|id| format!("cgroup id {}", sanitize(id.as_bytes()))))
+    let safe = path.as_deref().map(|path| sanitize(&original(path, path_hex.as_deref())));
+    let marked = safe.map(|path| if *path_truncated { format!("...{path}") } else { path });
+    marked.or_else(|| id.as_deref().map(|id| format!("cgroup id {}", sanitize(id.as_bytes()))))
 }
 
-/// A command line as a shell shows it, safe.
+/// A command line as a shell shows it, sanitized.
 pub(crate) fn cmdline(who: &Who) -> Option<String> {
     let arguments = who.cmdline.as_ref()?;
     let hex = who.cmdline_hex.as_deref().unwrap_or_default();
@@ -64,13 +60,12 @@ pub(crate) fn cmdline(who: &Who) -> Option<String> {
     Some(format!("{}{more}", words.join(" ")))
 }
 
-/// Executable, safe.
 pub(crate) fn exe(who: &Who) -> Option<String> {
     let path = sanitize(&original(who.exe.as_deref()?, who.exe_hex.as_deref()));
     Some(if who.exe_truncated { format!("...{path}") } else { path })
 }
 
-/// "user app" or "uid 1000".
+/// "uid 1000 (app)", or as much of it as is known.
 pub(crate) fn user(who: &Who, uid: Option<u32>) -> Option<String> {
     let name = who.user.as_deref().map(|name| elide(&sanitize(name.as_bytes()), NAME));
     match (name, uid) {
@@ -79,14 +74,14 @@ pub(crate) fn user(who: &Who, uid: Option<u32>) -> Option<String> {
     }
 }
 
-/// Ancestors, nearest first.
+/// The ancestors, nearest first.
 pub(crate) fn parents(who: &Who) -> Vec<String> {
     let name = |parent: &Parent| task(Some(&parent.comm), parent.comm_hex.as_deref(), parent.pid);
     who.parents.iter().flatten().map(name).collect()
 }
 
-/// Container, pod and unit, each with as much of its name as is known; ids shortened as their own
-/// tools do. A unit that is only the container's is not told.
+/// Container, image and pod, or the unit if there is no container. Ids are shortened as the tools
+/// of the runtimes do.
 pub(crate) fn home(home: &CgroupOwner) -> Vec<String> {
     let CgroupOwner { container, unit, slice: _ } = home;
     let safe = |text: &str| elide(&sanitize(text.as_bytes()), FACT);
@@ -99,14 +94,15 @@ pub(crate) fn home(home: &CgroupOwner) -> Vec<String> {
         (Some(name), Some(id)) => Some(format!("{} ({})", safe(name), safe(id))),
         (name, id) => name.or(id).map(safe),
     };
-    let runtime = runtime.as_deref().map(|runtime| format!(" by {}", safe(runtime)));
-    let pod_name = match (namespace, pod) {
-        (Some(namespace), Some(pod)) => Some(format!("pod {}/{}", safe(namespace), safe(pod))),
-        (_, pod) => pod.as_deref().map(|pod| format!("pod {}", safe(pod))),
+    let by = runtime.as_deref().map(|runtime| format!(" by {}", safe(runtime)));
+    let pod_name = match (namespace, pod.as_deref().or(pod_uid.as_deref())) {
+        (Some(namespace), Some(name)) if pod.is_some() => {
+            Some(format!("pod {}/{}", safe(namespace), safe(name)))
+        }
+        (_, name) => name.map(|name| format!("pod {}", safe(name))),
     };
-    let pod_name = pod_name.or_else(|| Some(format!("pod {}", safe(pod_uid.as_deref()?))));
     let facts = [
-        called.map(|called| format!("container {called}{}", runtime.unwrap_or_default())),
+        called.map(|called| format!("container {called}{}", by.unwrap_or_default())),
         image.as_deref().map(|image| format!("image {}", safe(image))),
         pod_name.map(|pod| match qos {
             Some(qos) => format!("{pod} ({})", safe(qos)),
@@ -116,26 +112,66 @@ pub(crate) fn home(home: &CgroupOwner) -> Vec<String> {
     facts.into_iter().flatten().collect()
 }
 
-/// Resident memory of a victim, when all of its parts are known.
+/// Resident memory of a victim, if all of its parts are known.
 pub(crate) fn resident(victim: &Victim) -> Option<u64> {
     let Victim { anon_rss_bytes, file_rss_bytes, shmem_rss_bytes, .. } = victim;
     Some((*anon_rss_bytes)?.saturating_add((*file_rss_bytes)?).saturating_add((*shmem_rss_bytes)?))
 }
 
-/// A limit: its size, "no limit", or nothing when it is not known.
+/// A limit: its size, "no limit", or `None` if it is not known.
 pub(crate) fn limit(bytes: Option<u64>, is_unlimited: bool) -> Option<String> {
     if is_unlimited { Some("no limit".to_owned()) } else { bytes.map(units::bytes) }
 }
 
-/// What a frame is called, as far as that is known.
+/// Columns of a frame: a mangled or hostile symbol must not take a screen.
+const FRAME: usize = 60;
+
+/// A frame by its function, else by its place in a file, else by its address.
 pub(crate) fn frame(frame: &Frame) -> String {
-    let base = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+    safe_frame(frame.symbol.clone(), frame, file(frame).map(base))
+}
+
+/// "function (libc.so.6)".
+pub(crate) fn frame_in_file(frame: &Frame) -> String {
+    let file = frame.file.as_deref().or(frame.module.as_deref()).map(base);
+    elide(&safe_frame(symbol_in(frame, file, ""), frame, file), FRAME)
+}
+
+/// "function+0x1f (/lib/libc.so.6)".
+pub(crate) fn whole_frame(frame: &Frame) -> String {
+    let offset = frame.offset.map(|offset| format!("+{offset:#x}")).unwrap_or_default();
+    let object = file(frame);
+    safe_frame(symbol_in(frame, object, &offset), frame, object)
+}
+
+fn symbol_in(frame: &Frame, file: Option<&str>, offset: &str) -> Option<String> {
+    let symbol = frame.symbol.as_deref()?;
+    let in_file = file.map(|file| format!(" ({file})")).unwrap_or_default();
+    Some(format!("{symbol}{offset}{in_file}"))
+}
+
+fn safe_frame(symbol: Option<String>, frame: &Frame, file: Option<&str>) -> String {
     let place = || {
         let offset = frame.file_offset.map(|offset| format!("+{offset:#x}")).unwrap_or_default();
-        let file = frame.file.as_deref().map(base);
-        let file = file.or_else(|| Some(format!("build {:.12}", frame.build_id.as_deref()?)))?;
-        Some(format!("{file}{offset}"))
+        let build = || Some(format!("build {:.12}", frame.build_id.as_deref()?));
+        Some(format!("{}{offset}", file.map(str::to_owned).or_else(build)?))
     };
-    let name = frame.symbol.clone().or_else(place).or_else(|| frame.ip.clone());
+    let name = symbol.or_else(place).or_else(|| frame.ip.clone());
     name.map_or_else(|| "(not known)".to_owned(), |name| sanitize(name.as_bytes()))
+}
+
+fn file(frame: &Frame) -> Option<&str> {
+    frame.module.as_deref().or(frame.file.as_deref())
+}
+
+fn base(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Who charged the memory of a stack.
+pub(crate) fn allocator(stack: &GrowthStack) -> String {
+    stack.pid.map_or_else(
+        || "on behalf of another cgroup".to_owned(),
+        |pid| task(stack.comm.as_deref(), None, pid),
+    )
 }

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_acts_on_a_terminal_or_hides_is_visible() {
+    fn control_and_hidden_characters_are_escaped() {
         for (bytes, expected) in [
             (&b"java"[..], "java"),
             (b"\x1b]52;c;AAAA\x07", "\\x1b]52;c;AAAA\\x07"),

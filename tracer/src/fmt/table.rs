@@ -1,17 +1,29 @@
-//! Aligned columns.
+//! Tables whose columns are aligned, and dropped where they say nothing.
 
 use anstyle::Style;
 
-use super::layout::{columns, elide};
+use super::{
+    width::{columns, cut, elide},
+    wrap::wrap,
+};
 
 /// Shown for what is not known.
 pub(crate) const UNKNOWN: &str = "-";
+
+/// Columns that a shortened text keeps: of a path, its last name or so.
+const MIN_TEXT: usize = 16;
 
 /// A table whose columns are as wide as their content.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     columns: Vec<Column>,
-    rows: Vec<(Style, Vec<String>)>,
+    rows: Vec<Row>,
+}
+
+#[derive(Debug)]
+enum Row {
+    Cells(Style, Vec<String>),
+    Note(String),
 }
 
 #[derive(Debug)]
@@ -20,41 +32,39 @@ struct Column {
     kind: Kind,
 }
 
-/// How a column behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A number that is always shown.
     Number,
-    /// A number whose column is left out when every row says the same one of these.
+    /// A number whose column is left out if every row has the same one of these.
     Optional(&'static [&'static str]),
-    /// Text; the one of the table that gives way when there is no room.
+    /// Text; the first such column is shortened if the table is too wide.
     Text,
     /// Text that is shown whole.
     Word,
 }
 
 impl Table {
-    /// A table without rows.
     pub(crate) fn new(columns: &[(&'static str, Kind)]) -> Self {
-        let columns = columns.iter().map(|&(title, kind)| Column { title, kind }).collect();
-        Self { columns, rows: Vec::new() }
+        let column = |&(title, kind): &(&'static str, Kind)| Column { title, kind };
+        Self { columns: columns.iter().map(column).collect(), rows: Vec::new() }
     }
 
     /// Adds a row of as many cells as there are columns.
     pub(crate) fn row(&mut self, style: Style, cells: Vec<String>) {
-        self.rows.push((style, cells));
+        self.rows.push(Row::Cells(style, cells));
     }
 
-    /// Number of rows.
-    pub(crate) fn len(&self) -> usize {
-        self.rows.len()
+    /// Adds a line below the last row, over all columns.
+    pub(crate) fn note(&mut self, text: String) {
+        self.rows.push(Row::Note(text));
     }
 
-    /// The lines, title line first, none wider than `width`: columns for which there is no room even
-    /// with the text shortened go on a line of their own, with their titles.
+    /// The lines, title line first, none wider than `width`. Columns that do not fit even with the
+    /// text shortened go on lines of their own, with their titles.
     pub(crate) fn lines(&self, width: usize) -> Vec<(Style, String)> {
         let shown: Vec<usize> =
-            (0..self.columns.len()).filter(|&index| self.says_anything(index)).collect();
+            (0..self.columns.len()).filter(|&index| self.is_shown(index)).collect();
         let widths = self.widths(&shown, width);
         let mut end = 0;
         let fits = widths.iter().take_while(|&&column| {
@@ -64,10 +74,17 @@ impl Table {
         let (inside, outside) = shown.split_at(fits.count());
         let titles = self.columns.iter().map(|column| column.title.to_owned()).collect::<Vec<_>>();
         let mut lines = vec![(Style::new().dimmed(), self.aligned(&titles, inside, &widths))];
-        for (style, cells) in &self.rows {
-            lines.push((*style, self.aligned(cells, inside, &widths)));
-            if !outside.is_empty() {
-                lines.push((*style, self.titled(cells, outside)));
+        for row in &self.rows {
+            match row {
+                Row::Cells(style, cells) => {
+                    lines.push((*style, self.aligned(cells, inside, &widths)));
+                    if !outside.is_empty() {
+                        let titled = wrap(&self.titled(cells, outside), " ", "    ", width);
+                        lines
+                            .extend(titled.iter().map(|line| (*style, line.trim_end().to_owned())));
+                    }
+                }
+                Row::Note(text) => lines.push((Style::new(), cut(text, width))),
             }
         }
         lines
@@ -85,18 +102,23 @@ impl Table {
         aligned.collect::<Vec<_>>().join(" ").trim_end().to_owned()
     }
 
-    fn titled(&self, cells: &[String], shown: &[usize]) -> String {
-        shown.iter().fold(String::from("   "), |line, &index| {
+    fn titled(&self, cells: &[String], shown: &[usize]) -> Vec<String> {
+        let cell = |&index: &usize| {
             let title = self.columns.get(index).map_or("", |column| column.title);
-            format!("{line} {title} {}", cells.get(index).map_or("", String::as_str))
-        })
+            format!("{title} {}", cells.get(index).map_or("", String::as_str))
+        };
+        shown.iter().map(cell).collect()
     }
 
     fn cells(&self, index: usize) -> impl Iterator<Item = &str> {
-        self.rows.iter().filter_map(move |(_, cells)| cells.get(index)).map(String::as_str)
+        let cells = self.rows.iter().filter_map(|row| match row {
+            Row::Cells(_, cells) => Some(cells),
+            Row::Note(_) => None,
+        });
+        cells.filter_map(move |cells| cells.get(index)).map(String::as_str)
     }
 
-    fn says_anything(&self, index: usize) -> bool {
+    fn is_shown(&self, index: usize) -> bool {
         match self.columns.get(index).map(|column| column.kind) {
             Some(Kind::Optional(trivial)) => !trivial
                 .iter()
@@ -118,7 +140,8 @@ impl Table {
             self.columns.get(index).is_some_and(|column| column.kind == Kind::Text)
         });
         if let Some(text_width) = text.and_then(|position| widths.get_mut(position)) {
-            *text_width = text_width.saturating_sub(excess).max(7);
+            let least = MIN_TEXT.min(*text_width);
+            *text_width = text_width.saturating_sub(excess).max(least);
         }
         widths
     }
@@ -131,7 +154,7 @@ mod tests {
     use super::{Kind, Table};
 
     #[test]
-    fn columns_align_and_text_gives_way() {
+    fn columns_align_and_text_column_shrinks() {
         let mut table = Table::new(&[
             ("pid", Kind::Number),
             ("swap", Kind::Optional(&["0"])),
@@ -141,12 +164,12 @@ mod tests {
             let cells = [pid, "0", comm].map(str::to_owned).to_vec();
             table.row(Style::new(), cells);
         }
-        let lines: Vec<String> = table.lines(16).into_iter().map(|(_, line)| line).collect();
-        assert_eq!(lines, [" pid comm", "   7 a-...indeed", "4242 java"]);
+        let lines: Vec<String> = table.lines(21).into_iter().map(|(_, line)| line).collect();
+        assert_eq!(lines, [" pid comm", "   7 a-ve...me-indeed", "4242 java"]);
     }
 
     #[test]
-    fn columns_without_room_go_on_a_line_of_their_own() {
+    fn columns_without_room_get_their_own_line() {
         let mut table =
             Table::new(&[("a", Kind::Number), ("b", Kind::Number), ("c", Kind::Number)]);
         table.row(Style::new(), ["1234", "567", "89"].map(str::to_owned).to_vec());

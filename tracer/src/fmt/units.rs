@@ -1,6 +1,6 @@
-//! Sizes and durations for people.
+//! Sizes, durations, shares and counts in text.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
@@ -36,11 +36,37 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
+/// A share of a thousand: "64 %", "0.4 %".
+pub(crate) fn percent(permille: u64) -> String {
+    match (permille / 10, permille % 10) {
+        (whole @ 0..10, tenth @ 1..) => format!("{whole}.{tenth} %"),
+        (whole, _) => format!("{whole} %"),
+    }
+}
+
+/// "1 task", "2 tasks", "2 processes".
+pub(crate) fn count(number: impl Display, noun: &str) -> String {
+    let digits = number.to_string();
+    let ending = match digits.as_str() {
+        "1" => "",
+        _ if noun.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{digits} {noun}{ending}")
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::{bytes, duration};
+    use super::{bytes, count, duration};
+
+    #[test]
+    fn nouns_have_a_plural_unless_there_is_one() {
+        assert_eq!(count(0, "task"), "0 tasks");
+        assert_eq!(count(1, "process"), "1 process");
+        assert_eq!(count(2, "process"), "2 processes");
+    }
 
     #[test]
     fn sizes_are_iec_with_one_decimal() {

@@ -1,11 +1,11 @@
 //! Reports for the tests of the sinks, one per kind of invocation.
 
-mod bloodless;
 mod extreme;
 mod growth;
+mod no_victim;
 pub(crate) mod parts;
 
-use self::bloodless::{
+use self::no_victim::{
     already_exiting, no_victim, reclaimed, unshot, victim_pending, will_free_mem,
 };
 use self::parts::{

@@ -1,11 +1,13 @@
 //! What people and other tools read: short text, JSON, the long answer and flame graphs. An output
-//! shows what is in a record. It looks nothing up and decides nothing.
+//! shows what is in a record. It looks nothing up and decides nothing. `view` makes the parts of a
+//! report ready to be shown, once for all forms.
 
 pub(crate) mod explain;
 pub(crate) mod flame;
 pub(crate) mod json;
 pub(crate) mod store;
 pub(crate) mod text;
+pub(crate) mod view;
 
 #[cfg(test)]
 pub(crate) mod fixtures;

@@ -28,7 +28,7 @@ const SCHEMA: u32 = 1;
 
 /// What `oomwhy risk -o json` prints: one object a line.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Outlook {
+pub(crate) struct RiskReport {
     /// Version of this shape: 1.
     pub schema: u32,
     /// "risk".

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    GrowthSource, Outlook, RecorderSeen, Risk, SCHEMA,
+    GrowthSource, RecorderSeen, Risk, RiskReport, SCHEMA,
     forecast::{self, BATCH_BYTES, Sample},
     groups::{self, Group, Groups},
     names::Names,
@@ -24,7 +24,7 @@ use crate::{
 
 /// Readings kept of each cgroup: the width of a sparkline.
 const KEPT: usize = 60;
-/// Places that a cgroup has in the outlook.
+/// Places that a cgroup has in the report.
 const MOST_GROWERS: usize = 5;
 
 /// Remembers what it has read.
@@ -40,7 +40,7 @@ pub(crate) struct Observer {
     stat_error_bytes: u64,
 }
 
-/// What all cgroups of one outlook have in common.
+/// What all cgroups of one report have in common.
 struct Host<'a> {
     time: Timestamp,
     at_ns: u64,
@@ -101,7 +101,7 @@ impl Observer {
     }
 
     /// Reads once more and concludes.
-    pub(crate) fn outlook(&mut self, at_ns: u64, wanted: impl Fn(&str) -> bool) -> Outlook {
+    pub(crate) fn report(&mut self, at_ns: u64, wanted: impl Fn(&str) -> bool) -> RiskReport {
         let time = Timestamp::now();
         let swap = processes::swap(&self.root);
         let groups = self.sample(at_ns);
@@ -121,7 +121,7 @@ impl Observer {
         self.names.give(&mut growers);
         let refused = self.recorders.as_ref().and_then(Recorders::refused);
         let recorder_unused = refused.map(str::to_owned);
-        Outlook {
+        RiskReport {
             schema: SCHEMA,
             kind: "risk",
             time,

@@ -1,4 +1,5 @@
-//! The outlook live, on the whole screen: a row a cgroup, with a sparkline of its need.
+//! The risk report live, on the whole screen: a row per cgroup, and a chart of the need of the
+//! selected one.
 
 use std::{io, time::Duration};
 
@@ -11,16 +12,19 @@ use ratatui::{
     widgets::{Cell, Paragraph, Row, Sparkline, Table, TableState},
 };
 
-use super::{Outlook, Risk, table};
-use crate::fmt::{sanitize::sanitize, units::bytes};
+use super::{Risk, RiskReport, table};
+use crate::fmt::{
+    sanitize::sanitize,
+    units::{bytes, count},
+};
 
-/// A row is colored from this share of the limit on.
+/// A row is yellow from this share of the limit on.
 const NEAR: f64 = 0.8;
-/// And so from this.
+/// A row is red from this share on.
 const VERY_NEAR: f64 = 0.95;
 
 /// Shows what `read` gives, anew each `interval`, until q, Esc or Ctrl-C.
-pub(crate) fn run(interval: Duration, mut read: impl FnMut() -> Outlook) -> io::Result<()> {
+pub(crate) fn run(interval: Duration, mut read: impl FnMut() -> RiskReport) -> io::Result<()> {
     let mut terminal = ratatui::try_init()?;
     let result = show(&mut terminal, interval, &mut read);
     ratatui::try_restore()?;
@@ -30,14 +34,14 @@ pub(crate) fn run(interval: Duration, mut read: impl FnMut() -> Outlook) -> io::
 fn show(
     terminal: &mut DefaultTerminal,
     interval: Duration,
-    read: &mut impl FnMut() -> Outlook,
+    read: &mut impl FnMut() -> RiskReport,
 ) -> io::Result<()> {
     let mut rows = TableState::default().with_selected(0);
     loop {
-        let outlook = read();
+        let report = read();
         let until = std::time::Instant::now() + interval;
         loop {
-            terminal.draw(|frame| draw(frame, &outlook, &mut rows))?;
+            terminal.draw(|frame| draw(frame, &report, &mut rows))?;
             let left = until.saturating_duration_since(std::time::Instant::now());
             if left.is_zero() || !event::poll(left)? {
                 break;
@@ -58,8 +62,7 @@ fn show(
     }
 }
 
-/// Draws one picture.
-pub(crate) fn draw(frame: &mut Frame<'_>, outlook: &Outlook, rows: &mut TableState) {
+pub(crate) fn draw(frame: &mut Frame<'_>, report: &RiskReport, rows: &mut TableState) {
     let [title, list, curve, help] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Min(3),
@@ -67,11 +70,11 @@ pub(crate) fn draw(frame: &mut Frame<'_>, outlook: &Outlook, rows: &mut TableSta
         Constraint::Length(1),
     ])
     .areas(frame.area());
-    let count = outlook.cgroups.len();
+    let cgroups = count(report.cgroups.len(), "cgroup");
     let bold = Style::new().add_modifier(Modifier::BOLD);
-    let from = table::recorder(outlook).map_or(String::new(), |text| format!("; {text}"));
+    let from = table::recorder(report).map_or(String::new(), |text| format!("; {text}"));
     frame.render_widget(
-        Line::styled(format!("oomwhy risk: {count} cgroups with a limit{from}"), bold),
+        Line::styled(format!("oomwhy risk: {cgroups} with a limit{from}"), bold),
         title,
     );
     let head = Row::new(["CGROUP", "NEED", "LIMIT", "", "FULL IN", "WOULD DIE"]).style(bold);
@@ -83,13 +86,13 @@ pub(crate) fn draw(frame: &mut Frame<'_>, outlook: &Outlook, rows: &mut TableSta
         Constraint::Length(22),
         Constraint::Fill(2),
     ];
-    let lines = outlook.cgroups.iter().map(row);
+    let lines = report.cgroups.iter().map(row);
     let highlight = Style::new().add_modifier(Modifier::REVERSED);
     let table = Table::new(lines, widths).header(head).row_highlight_style(highlight);
     frame.render_stateful_widget(table, list, rows);
-    if let Some(risk) = rows.selected().and_then(|selected| outlook.cgroups.get(selected)) {
+    if let Some(risk) = rows.selected().and_then(|selected| report.cgroups.get(selected)) {
         let mut words = vec![Line::from(label_of(risk))];
-        words.extend(table::grown(risk, outlook).map(Line::from));
+        words.extend(table::grown(risk, report).map(Line::from));
         let height = u16::try_from(words.len()).unwrap_or(1);
         let [label, chart] =
             Layout::vertical([Constraint::Length(height), Constraint::Min(1)]).areas(curve);

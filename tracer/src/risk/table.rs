@@ -1,127 +1,101 @@
-//! The outlook as a table for people.
+//! The risk report as a table for people.
 
 use std::io::{self, Write};
 
-use super::{Outlook, RecorderSeen, Risk, forecast::Forecast};
+use anstyle::Style;
+
+use super::{RecorderSeen, Risk, RiskReport, forecast::Forecast};
 use crate::{
-    compose::names::{self},
+    compose::names,
     fmt::{
-        layout::{columns, elide, take_columns},
         sanitize::sanitize,
+        table::{Kind, Table, UNKNOWN},
         units::bytes,
     },
-    model::report::{self, GrowthStack},
+    model::report::GrowthStack,
 };
 
-/// Widths but for the cgroup's, which takes what is left.
-const HEAD: [&str; 8] =
-    ["USED", "LIMIT", "NEED", "LEFT", "GROWTH/s", "FULL IN", "PSI", "WOULD DIE"];
-/// Frames of a place.
+/// Functions that a growing process is shown with.
 const FRAMES: usize = 3;
-/// The least that a cgroup's path gets.
-const PATH_COLUMNS: usize = 24;
 
 /// Prints the table, `width` columns wide where that is known.
 pub(crate) fn write(
     out: &mut dyn Write,
-    outlook: &Outlook,
+    report: &RiskReport,
     width: Option<usize>,
 ) -> io::Result<()> {
-    for line in lines(outlook, width) {
+    for line in lines(report, width) {
         writeln!(out, "{line}")?;
     }
     Ok(())
 }
 
 /// Its lines, the head first.
-pub(crate) fn lines(outlook: &Outlook, width: Option<usize>) -> Vec<String> {
-    let mut rows = vec![HEAD.map(str::to_owned)];
-    rows.extend(outlook.cgroups.iter().map(cells));
-    let widths: Vec<usize> = (0..HEAD.len())
-        .map(|column| rows.iter().map(|row| columns(&row[column])).max().unwrap_or_default())
-        .collect();
-    let fixed = widths.iter().sum::<usize>() + widths.len();
-    let longest = outlook.cgroups.iter().map(|risk| columns(&path(risk))).max();
-    let longest = longest.unwrap_or_default().max("CGROUP".len());
-    let room = width.map_or(longest, |width| width.saturating_sub(fixed).max(PATH_COLUMNS));
-    let room = room.min(longest);
-    let paths = std::iter::once("CGROUP".to_owned()).chain(outlook.cgroups.iter().map(path));
-    let rows = paths.zip(&rows).map(|(path, row)| line(&elide(&path, room), room, row, &widths));
-    let grown =
-        std::iter::once(None).chain(outlook.cgroups.iter().map(|risk| grown(risk, outlook)));
-    let width = width.unwrap_or(usize::MAX);
-    let below = grown.map(|words| words.map(|words| cut(&format!("  {words}"), width)));
-    rows.zip(below).flat_map(|(row, below)| std::iter::once(row).chain(below)).collect()
+pub(crate) fn lines(report: &RiskReport, width: Option<usize>) -> Vec<String> {
+    let mut table = Table::new(&[
+        ("CGROUP", Kind::Text),
+        ("USED", Kind::Number),
+        ("LIMIT", Kind::Number),
+        ("NEED", Kind::Number),
+        ("LEFT", Kind::Number),
+        ("GROWTH/s", Kind::Number),
+        ("FULL IN", Kind::Number),
+        ("PSI", Kind::Number),
+        ("WOULD DIE", Kind::Word),
+    ]);
+    for risk in &report.cgroups {
+        table.row(Style::new(), cells(risk));
+        if let Some(grown) = grown(risk, report) {
+            table.note(format!("  {grown}"));
+        }
+    }
+    table.lines(width.unwrap_or(usize::MAX)).into_iter().map(|(_, line)| line).collect()
 }
 
 /// Where the growth is from, if not from the readings alone; or why not from a recorder.
-pub(crate) fn recorder(outlook: &Outlook) -> Option<String> {
-    if let Some(why) = &outlook.recorder_unused {
+pub(crate) fn recorder(report: &RiskReport) -> Option<String> {
+    if let Some(why) = &report.recorder_unused {
         return Some(format!("growth is from a few readings, not from a growth recorder: {why}"));
     }
-    let RecorderSeen { pid, since, above_percent, others } = outlook.recorder.as_ref()?;
-    let others = others.map_or(String::new(), |others| {
+    let RecorderSeen { pid, since, above_percent, others } = report.recorder.as_ref()?;
+    let more = others.map_or(String::new(), |others| {
         format!(", and {others} more; of each cgroup the newest that has it is read")
     });
     Some(format!(
         "growth is from the recorder of oomwhy[{pid}], since {since:.0}, where a limit is used to \
-         {above_percent} %{others}"
+         {above_percent} %{more}"
     ))
 }
 
 /// "steady for 41 s; hog[97] 41 MiB: touch < run < main".
-pub(super) fn grown(risk: &Risk, outlook: &Outlook) -> Option<String> {
+pub(super) fn grown(risk: &Risk, report: &RiskReport) -> Option<String> {
     let kind = risk.growth_kind.filter(|kind| *kind != "unknown");
-    let kind = kind.map_or_else(|| "grows".to_owned(), |kind| kind.replace('_', " "));
+    let shape = kind.map_or_else(|| "grows".to_owned(), |kind| kind.replace('_', " "));
     let since = risk.growing_since?;
-    let lasts = outlook.time.duration_since(since).unsigned_abs();
-    let most = risk.growers.first().map_or(String::new(), |most| format!("; {}", grower(most)));
-    Some(format!("{kind} for {}{most}", seconds(lasts.as_secs_f64())))
+    let lasts = report.time.duration_since(since).unsigned_abs();
+    let largest = risk.growers.first().map(growing_process);
+    let process = largest.map(|process| format!("; {process}")).unwrap_or_default();
+    Some(format!("{shape} for {}{process}", seconds(lasts.as_secs_f64())))
 }
 
-fn grower(grower: &GrowthStack) -> String {
-    let who = grower.pid.map_or_else(
-        || "on behalf of others".to_owned(),
-        |pid| names::task(grower.comm.as_deref(), None, pid),
-    );
-    let frames = grower.user_stack.iter().flatten().take(FRAMES).map(names::frame);
-    let frames = frames.collect::<Vec<_>>().join(" < ");
-    let colon = if frames.is_empty() { "" } else { ": " };
-    format!("{who} {}{colon}{frames}", bytes(grower.bytes))
+fn growing_process(stack: &GrowthStack) -> String {
+    let frames = stack.user_stack.iter().flatten().take(FRAMES).map(names::frame);
+    let functions = frames.collect::<Vec<_>>().join(" < ");
+    let colon = if functions.is_empty() { "" } else { ": " };
+    format!("{} {}{colon}{functions}", names::allocator(stack), bytes(stack.bytes))
 }
 
-/// The begin of it, in so many columns.
-fn cut(text: &str, width: usize) -> String {
-    if columns(text) <= width {
-        return text.to_owned();
-    }
-    take_columns(text.chars(), width.saturating_sub(3)) + "..."
-}
-
-fn line(path: &str, room: usize, row: &[String; HEAD.len()], widths: &[usize]) -> String {
-    let mut words = vec![format!("{path}{}", " ".repeat(room.saturating_sub(columns(path))))];
-    for (index, (cell, width)) in row.iter().zip(widths).enumerate() {
-        // All but the last are numbers.
-        let is_text = index + 1 == HEAD.len();
-        let padding = if is_text { 0 } else { width.saturating_sub(columns(cell)) };
-        words.push(format!("{}{cell}", " ".repeat(padding)));
-    }
-    words.join(" ").trim_end().to_owned()
-}
-
-fn path(risk: &Risk) -> String {
-    sanitize(risk.path.as_bytes())
-}
-
-fn cells(risk: &Risk) -> [String; HEAD.len()] {
-    [
+fn cells(risk: &Risk) -> Vec<String> {
+    let unknown = || UNKNOWN.to_owned();
+    vec![
+        sanitize(risk.path.as_bytes()),
         bytes(risk.usage_bytes),
         bytes(risk.limit_bytes),
         percent(risk.share()),
         bytes(risk.headroom_bytes),
-        risk.growth_bytes_per_s.map_or_else(|| "-".to_owned(), growth),
-        risk.time_to_limit.as_ref().map_or_else(|| "-".to_owned(), time),
-        risk.pressure.map_or_else(|| "-".to_owned(), |it| format!("{:.0}%", it.some_avg10)),
+        risk.growth_bytes_per_s.map_or_else(unknown, growth),
+        risk.time_to_limit.as_ref().map_or_else(unknown, time),
+        risk.pressure.map_or_else(unknown, |it| format!("{:.0}%", it.some_avg10)),
         victim(risk),
     ]
 }
@@ -164,10 +138,10 @@ pub(super) fn victim(risk: &Risk) -> String {
     let Some(choice) = &risk.next_victim else {
         return "nobody may be killed".to_owned();
     };
-    let name = sanitize(&report::original(&choice.comm, None));
+    let name = names::task(Some(&choice.comm), None, choice.pid);
     let equals = choice.equals.map_or(String::new(), |equals| format!(", 1 of {}", equals + 1));
     let group = if choice.kills_group.is_some() { ", all its group" } else { "" };
-    format!("{name}[{}] {}{equals}{group}", choice.pid, bytes(choice.rss_bytes))
+    format!("{name} {}{equals}{group}", bytes(choice.rss_bytes))
 }
 
 #[cfg(test)]
@@ -175,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_short_and_say_how_sure_they_are() {
+    fn forecast_has_its_range_unless_it_is_certain() {
         let forecast = |likely_s, earliest_s, latest_s| Forecast { likely_s, earliest_s, latest_s };
         assert_eq!(time(&forecast(12.4, 12.4, Some(12.4))), "12 s");
         assert_eq!(time(&forecast(12.0, 9.0, Some(240.0))), "12 s (9 s to 4 min)");

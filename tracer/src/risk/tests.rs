@@ -48,10 +48,10 @@ fn host() -> (tempfile::TempDir, Observer) {
 }
 
 #[test]
-fn a_cgroup_with_a_limit_is_described_and_its_next_victim_named() {
+fn cgroup_with_a_limit_has_its_figures_and_next_victim() {
     let (_folder, mut observer) = host();
-    let outlook = observer.outlook(0, |_| true);
-    let [risk] = outlook.cgroups.as_slice() else { panic!("{outlook:?}") };
+    let report = observer.report(0, |_| true);
+    let [risk] = report.cgroups.as_slice() else { panic!("{report:?}") };
     assert_eq!(
         (risk.path.as_str(), risk.limit_bytes, risk.headroom_bytes),
         ("/pod", 64 << 20, 16 << 20)
@@ -67,40 +67,40 @@ fn a_cgroup_with_a_limit_is_described_and_its_next_victim_named() {
 }
 
 #[test]
-fn growth_is_seen_in_the_second_reading_and_forgotten_with_the_cgroup() {
+fn growth_appears_with_the_second_reading_and_goes_with_the_cgroup() {
     let (folder, mut observer) = host();
     observer.sample(0);
     let current = folder.path().join("sys/fs/cgroup/pod/memory.current");
     fs::write(&current, (54_u64 << 20).to_string()).unwrap();
-    let outlook = observer.outlook(1_000_000_000, |_| true);
-    let risk = &outlook.cgroups[0];
+    let report = observer.report(1_000_000_000, |_| true);
+    let risk = &report.cgroups[0];
     assert_eq!(risk.growth_bytes_per_s, Some(6 << 20));
     // 64 MiB less 47 MiB at 6 MiB a second.
     assert_eq!(risk.time_to_limit.as_ref().map(table::time).as_deref(), Some("3 s"));
     fs::write(folder.path().join("sys/fs/cgroup/pod/memory.max"), "max").unwrap();
-    assert!(observer.outlook(2_000_000_000, |_| true).cgroups.is_empty());
+    assert!(observer.report(2_000_000_000, |_| true).cgroups.is_empty());
     assert!(observer.samples.is_empty());
 }
 
 #[test]
-fn the_table_is_as_wide_as_the_terminal_and_escapes_names() {
+fn table_escapes_names() {
     let (_folder, mut observer) = host();
-    let outlook = observer.outlook(0, |path| path == "/pod");
-    insta::assert_snapshot!(table::lines(&outlook, None).join("\n"), @r"
+    let report = observer.report(0, |path| path == "/pod");
+    insta::assert_snapshot!(table::lines(&report, None).join("\n"), @r"
     CGROUP   USED  LIMIT NEED   LEFT GROWTH/s FULL IN PSI WOULD DIE
     /pod   48 MiB 64 MiB  64% 16 MiB        -       - 12% app\x1b[2J[72] 21 MiB, all its group
     ");
-    assert!(observer.outlook(0, |_| false).cgroups.is_empty());
+    assert!(observer.report(0, |_| false).cgroups.is_empty());
 }
 
 #[test]
-fn the_screen_shows_the_rows_and_the_curve_of_the_selected_one() {
+fn screen_shows_the_rows_and_the_curve_of_the_selected_cgroup() {
     let (_folder, mut observer) = host();
-    let outlook = observer.outlook(0, |_| true);
+    let report = observer.report(0, |_| true);
     let backend = ratatui::backend::TestBackend::new(90, 16);
     let mut terminal = ratatui::Terminal::new(backend).unwrap();
     let mut rows = ratatui::widgets::TableState::default().with_selected(0);
-    terminal.draw(|frame| screen::draw(frame, &outlook, &mut rows)).unwrap();
+    terminal.draw(|frame| screen::draw(frame, &report, &mut rows)).unwrap();
     let picture = terminal.backend().to_string();
     for words in ["/pod", "41 MiB", "64 MiB", "app\\x1b[2J[72]", "7 MiB can be reclaimed"] {
         assert!(picture.contains(words), "{words}: {picture}");
@@ -108,7 +108,7 @@ fn the_screen_shows_the_rows_and_the_curve_of_the_selected_one() {
 }
 
 #[test]
-fn v1_limits_are_read_and_its_no_limit_is_none() {
+fn v1_limits_are_read_and_unlimited_is_absent() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let group = "sys/fs/cgroup/memory/a";
@@ -120,23 +120,23 @@ fn v1_limits_are_read_and_its_no_limit_is_none() {
     file(root, "sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
     file(root, "proc/meminfo", "SwapTotal:  1048576 kB\nSwapFree:   1048576 kB\n");
     let mounts = CgroupMounts { v2: None, v1_memory: Some("/sys/fs/cgroup/memory".into()) };
-    let outlook = Observer::new(Root::new(root), mounts).outlook(0, |_| true);
-    let [risk] = outlook.cgroups.as_slice() else { panic!("{outlook:?}") };
+    let report = Observer::new(Root::new(root), mounts).report(0, |_| true);
+    let [risk] = report.cgroups.as_slice() else { panic!("{report:?}") };
     assert_eq!((risk.path.as_str(), risk.limit_bytes, risk.usage_bytes), ("/a", 16 << 20, 8 << 20));
     assert_eq!((risk.swap_headroom_bytes, risk.oom_kills), (Some(15 << 20), Some(2)));
     assert_eq!((risk.reclaimable_bytes, &risk.next_victim), (None, &None));
 }
 
-/// What a recorder told of the one cgroup.
-fn recorded() -> Outlook {
+/// With the growth of the one cgroup from a recorder.
+fn recorded() -> RiskReport {
     let (_folder, mut observer) = host();
-    let mut outlook = observer.outlook(0, |_| true);
-    let ago = |seconds| outlook.time - jiff::SignedDuration::from_secs(seconds);
+    let mut report = observer.report(0, |_| true);
+    let ago = |seconds| report.time - jiff::SignedDuration::from_secs(seconds);
     let since = "2026-11-26T05:00:00Z".parse().unwrap();
-    outlook.recorder = Some(RecorderSeen { pid: 7, since, above_percent: 50, others: Some(1) });
+    report.recorder = Some(RecorderSeen { pid: 7, since, above_percent: 50, others: Some(1) });
     let frame = |symbol: &str| Frame { symbol: Some(symbol.to_owned()), ..Frame::default() };
     let growing_since = Some(ago(41));
-    let risk = &mut outlook.cgroups[0];
+    let risk = &mut report.cgroups[0];
     risk.source = GrowthSource::Recorder;
     risk.growth_kind = Some("plateau_then_jump");
     risk.growing_since = growing_since;
@@ -147,19 +147,22 @@ fn recorded() -> Outlook {
         user_stack: Some(["touch", "run", "main", "_start"].map(frame).to_vec()),
         kernel_stack: None,
     }];
-    outlook
+    report
 }
 
 #[test]
-fn who_grows_from_where_stands_below_the_row_as_wide_as_the_terminal() {
-    let outlook = recorded();
-    let lines = table::lines(&outlook, None);
+fn growing_process_stands_below_its_row_within_the_terminal() {
+    let report = recorded();
+    let lines = table::lines(&report, None);
     let grown = "  plateau then jump for 41 s; app\\x1b[72] 30 MiB: touch < run < main";
     assert_eq!(lines[2], grown);
-    let cut = &table::lines(&outlook, Some(40))[2];
-    assert_eq!(cut, "  plateau then jump for 41 s; app\\x1b...");
+    let narrow = table::lines(&report, Some(40));
+    assert!(narrow.contains(&"  plateau then jump for 41 s; app\\x1b...".to_owned()), "{narrow:?}");
+    assert!(narrow.iter().all(|line| line.len() <= 40), "{narrow:?}");
+    let whole = narrow.join("");
+    assert!(whole.contains("WOULD DIE app") && whole.contains("its group"), "{narrow:?}");
     assert_eq!(
-        table::recorder(&outlook).as_deref(),
+        table::recorder(&report).as_deref(),
         Some(
             "growth is from the recorder of oomwhy[7], since 2026-11-26T05:00:00Z, where a limit is \
              used to 50 %, and 1 more; of each cgroup the newest that has it is read"
@@ -168,18 +171,18 @@ fn who_grows_from_where_stands_below_the_row_as_wide_as_the_terminal() {
 }
 
 #[test]
-fn the_screen_tells_who_grows_in_the_selected_one() {
-    let outlook = recorded();
+fn screen_shows_the_growing_process_of_the_selected_cgroup() {
+    let report = recorded();
     let mut terminal = ratatui::Terminal::new(ratatui::backend::TestBackend::new(90, 16)).unwrap();
     let mut rows = ratatui::widgets::TableState::default().with_selected(0);
-    terminal.draw(|frame| screen::draw(frame, &outlook, &mut rows)).unwrap();
+    terminal.draw(|frame| screen::draw(frame, &report, &mut rows)).unwrap();
     let picture = terminal.backend().to_string();
     assert!(picture.contains("[72] 30 MiB: touch < run < main"), "{picture}");
     assert!(picture.contains("from the recorder of oomwhy[7]"), "{picture}");
 }
 
 #[test]
-fn keys_say_where_the_growth_is_from() {
+fn json_has_the_source_of_the_growth() {
     let json = serde_json::to_value(recorded()).unwrap();
     assert_eq!(json["recorder"]["above_percent"], 50);
     let risk = &json["cgroups"][0];
@@ -187,11 +190,11 @@ fn keys_say_where_the_growth_is_from() {
     assert_eq!(risk["growers"][0]["user_stack"][0]["symbol"], "touch");
     let (_folder, mut observer) = host();
     observer.sample(0);
-    let outlook = observer.outlook(2_000_000_000, |_| true);
-    let json = serde_json::to_value(&outlook).unwrap();
+    let report = observer.report(2_000_000_000, |_| true);
+    let json = serde_json::to_value(&report).unwrap();
     let risk = &json["cgroups"][0];
     assert_eq!((&risk["source"], &risk["growth_over_s"]), (&"readings".into(), &2.0.into()));
     assert_eq!(risk["usage_growth_bytes_per_s"], 0);
     assert!(risk["growers"].is_null() && json["recorder"].is_null());
-    assert_eq!(table::recorder(&outlook), None);
+    assert_eq!(table::recorder(&report), None);
 }

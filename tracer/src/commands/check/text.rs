@@ -1,7 +1,7 @@
 //! The answer for people: one line per hook and per group of fields, each reason once, as a
-//! numbered note with its mend.
+//! numbered note with its fix.
 
-use std::fmt::Write as _;
+use anstyle::Style;
 
 use super::{
     Check,
@@ -11,37 +11,40 @@ use super::{
     lack::Lack,
     questions::Question,
 };
-use crate::{fmt::sanitize::sanitize, host::policy::Access, model::report::Tier};
-
-/// Columns of a line.
-const WIDTH: usize = 96;
+use crate::{
+    fmt::{page::Page, sanitize::sanitize, width},
+    host::policy::Access,
+};
 
 /// The text of an answer.
 pub(crate) fn text(check: &Check) -> String {
     let mut reasons = Reasons::default();
-    let mut text = headline(check);
-    section(&mut text, "hooks", check.hooks.iter().map(|hook| hook_line(hook, &mut reasons)));
-    section(
-        &mut text,
-        "fields",
-        check.fields.iter().map(|group| group_line(group, check, &mut reasons)),
-    );
-    section(&mut text, "a kill here would tell", check.questions.iter().flat_map(question_lines));
-    section(&mut text, "capabilities", check.capabilities.iter().map(capability_line));
-    section(&mut text, "host", host_lines(check));
-    section(&mut text, "why not, and what mends it", reasons.lines());
-    section(&mut text, "notes", check.notes.iter().flat_map(|note| wrap("-  ", note)));
-    text
+    let mut page = Page::new(width::PAGE);
+    page.words("", Style::new(), &headline(check));
+    section(&mut page, "hooks", check.hooks.iter().map(|hook| hook_line(hook, &mut reasons)));
+    let groups = check.fields.iter().map(|group| group_line(group, check, &mut reasons));
+    section(&mut page, "fields", groups);
+    let questions = check.questions.iter().flat_map(question_lines);
+    section(&mut page, "a kill here would tell", questions);
+    section(&mut page, "capabilities", check.capabilities.iter().map(capability_line));
+    section(&mut page, "host", host_lines(check));
+    section(&mut page, "why not, and what mends it", reasons.lines());
+    let notes = check.notes.iter().map(|note| ("-  ".to_owned(), note.to_string()));
+    section(&mut page, "notes", notes);
+    page.finish()
 }
 
-fn section(text: &mut String, title: &str, lines: impl IntoIterator<Item = String>) {
-    let mut lines = lines.into_iter().peekable();
-    if lines.peek().is_some() {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "\n{title}");
+/// The left of a line, and the words behind it that wrap.
+type Line = (String, String);
+
+fn section(page: &mut Page, title: &str, lines: impl IntoIterator<Item = Line>) {
+    let mut rest = lines.into_iter().peekable();
+    if rest.peek().is_some() {
+        page.empty_line();
+        page.line(Style::new(), title);
     }
-    for line in lines {
-        let _ = writeln!(text, "  {}", line.trim_end());
+    for (lead, words) in rest {
+        page.words(&format!("  {lead}"), Style::new(), &words);
     }
 }
 
@@ -49,20 +52,10 @@ fn headline(check: &Check) -> String {
     let kernel = check.kernel.as_deref().map_or("this kernel".into(), |it| sanitize(it.as_bytes()));
     let verdict = match (check.tier, check.full) {
         (None, _) => "nothing can be traced".to_owned(),
-        (Some(tier), true) => format!("the full report is to be had ({})", word(tier)),
-        (Some(tier), false) => format!("a report with gaps is to be had ({})", word(tier)),
+        (Some(tier), true) => format!("the full report is to be had ({})", tier.name()),
+        (Some(tier), false) => format!("a report with gaps is to be had ({})", tier.name()),
     };
-    format!("oomwhy {} on {kernel} ({}): {verdict}\n", check.version, check.arch)
-}
-
-/// The name of a tier, as `--attach` takes it.
-fn word(tier: Tier) -> &'static str {
-    match tier {
-        Tier::Fentry => "fentry",
-        Tier::Kprobe => "kprobe",
-        Tier::Tracepoint => "tracepoint",
-        Tier::Kmsg => "kmsg",
-    }
+    format!("oomwhy {} on {kernel} ({}): {verdict}", check.version, check.arch)
 }
 
 /// Reasons, each once, numbered.
@@ -78,39 +71,38 @@ impl Reasons {
         }) + 1
     }
 
-    fn lines(self) -> Vec<String> {
-        let lines = self.0.into_iter().enumerate().flat_map(|(index, lack)| {
-            let mut lines = wrap(&format!("[{}] ", index + 1), &sanitize(lack.why.as_bytes()));
-            let mend = lack.mend.as_deref().unwrap_or("another kernel");
-            lines.extend(wrap("    mend: ", mend));
-            lines
-        });
-        lines.collect()
+    fn lines(self) -> impl Iterator<Item = Line> {
+        self.0.into_iter().enumerate().flat_map(|(index, lack)| {
+            let mend = lack.mend.unwrap_or_else(|| "another kernel".to_owned());
+            let why = sanitize(lack.why.as_bytes());
+            [(format!("[{}] ", index + 1), why), ("    mend: ".to_owned(), mend)]
+        })
     }
 }
 
-fn hook_line(hook: &Hook, reasons: &mut Reasons) -> String {
+fn hook_line(hook: &Hook, reasons: &mut Reasons) -> Line {
     let (mark, how) = match &hook.status {
         Status::Available { how, .. } => ("yes", how.clone()),
-        Status::NotNeeded { why } => return format!("-    {:29} not needed: {why}", hook.name),
+        Status::NotNeeded { why } => {
+            return (format!("-    {:29} ", hook.name), format!("not needed: {why}"));
+        }
         Status::Missing(lack) => ("no", format!("[{}]", reasons.number(lack))),
     };
-    format!("{mark:4} {:29} {how:13} {}", hook.name, hook.gives)
+    (format!("{mark:4} {:29} {how:13} ", hook.name), hook.gives.to_string())
 }
 
-fn group_line(group: &Group, check: &Check, reasons: &mut Reasons) -> String {
+fn group_line(group: &Group, check: &Check, reasons: &mut Reasons) -> Line {
     let mut numbers: Vec<usize> =
         group.missing.iter().map(|missing| reasons.number(&missing.lack)).collect();
     let refused = check.refused.as_ref().filter(|_| group.tier.is_none());
     numbers.extend(refused.map(|lack| reasons.number(lack)));
     numbers.sort_unstable();
     numbers.dedup();
-    let numbers: Vec<String> = numbers.iter().map(|number| format!("[{number}]")).collect();
-    let numbers = numbers.concat();
+    let notes: String = numbers.iter().map(|number| format!("[{number}]")).collect();
     let (mark, how) = match group.tier {
-        Some(tier) if group.missing.is_empty() => ("yes", word(tier).to_owned()),
-        Some(tier) => ("part", format!("{} {numbers}", word(tier))),
-        None => ("no", numbers),
+        Some(tier) if group.missing.is_empty() => ("yes", tier.name().to_owned()),
+        Some(tier) => ("part", format!("{} {notes}", tier.name())),
+        None => ("no", notes),
     };
     let without: Vec<&str> = group.missing.iter().map(|missing| missing.field.as_str()).collect();
     let without = match without.as_slice() {
@@ -119,31 +111,29 @@ fn group_line(group: &Group, check: &Check, reasons: &mut Reasons) -> String {
         [first, rest @ ..] => format!(", without {first} and {} more", rest.len()),
     };
     let question = group.question;
-    format!("{mark:4} {:12} {question}  {how:13} {}{without}", group.name, group.about)
+    let lead = format!("{mark:4} {:12} {question}  {how:13} ", group.name);
+    (lead, format!("{}{without}", group.about))
 }
 
-fn question_lines(question: &Question) -> Vec<String> {
-    let mut lines = vec![format!("{} {}", question.question, question.asks)];
-    if !question.tells.is_empty() {
-        lines.extend(wrap("    yes: ", &question.tells.join("; ")));
-    }
-    if !question.does_not_tell.is_empty() {
-        lines.extend(wrap("    no:  ", &question.does_not_tell.join("; ")));
-    }
-    lines
+fn question_lines(question: &Question) -> impl Iterator<Item = Line> {
+    let first = (format!("{} ", question.question), question.asks.to_string());
+    let yes = ("    yes: ".to_owned(), question.tells.join("; "));
+    let no = ("    no:  ".to_owned(), question.does_not_tell.join("; "));
+    let answers = [yes, no].into_iter().filter(|(_, answers)| !answers.is_empty());
+    std::iter::once(first).chain(answers)
 }
 
-fn capability_line(capability: &Capability) -> String {
+fn capability_line(capability: &Capability) -> Line {
     let held = match capability.held {
         Held::Yes => "yes",
         Held::BySysAdmin => "yes*",
         Held::No => "no",
         Held::NotNeeded => "-",
     };
-    format!("{held:4} {:22} {}", capability.name, capability.buys)
+    (format!("{held:4} {:22} ", capability.name), capability.buys.to_string())
 }
 
-fn host_lines(check: &Check) -> Vec<String> {
+fn host_lines(check: &Check) -> impl Iterator<Item = Line> {
     let settings = &check.settings;
     let number =
         |value: Option<i32>| value.map_or("not shown".to_owned(), |value| value.to_string());
@@ -168,7 +158,7 @@ fn host_lines(check: &Check) -> Vec<String> {
         ("ring", format!("{} KiB", check.ring_bytes / 1024)),
         ("RLIMIT_MEMLOCK", memlock),
     ];
-    rows.into_iter().map(|(name, value)| format!("{name:33} {value}")).collect()
+    rows.into_iter().map(|(name, value)| (format!("{name:33} "), value))
 }
 
 fn cgroups(check: &Check) -> String {
@@ -195,21 +185,4 @@ fn access(access: &Access) -> String {
         Access::Denied { path, why } => format!("{}: {why}", shown(path)),
         Access::Absent => "not there".to_owned(),
     }
-}
-
-/// Words behind a label, the lines that follow below the first word.
-fn wrap(label: &str, words: &str) -> Vec<String> {
-    let mut lines = vec![label.to_owned()];
-    for word in words.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.len() + word.len() < WIDTH => {
-                if !line.ends_with(' ') {
-                    line.push(' ');
-                }
-                line.push_str(word);
-            }
-            _ => lines.push(format!("{}{word}", " ".repeat(label.len()))),
-        }
-    }
-    lines
 }

@@ -165,7 +165,7 @@ fn read_the_log(trial: &mut Trial) {
     trial.tier = Some(Tier::Kmsg);
     let missing = |field: &str| MissingField {
         field: field.to_owned(),
-        why: "the kernel's log does not have it".to_owned(),
+        why: crate::model::report::NOT_IN_LOG.to_owned(),
     };
     trial.missing = NEVER.into_iter().map(missing).collect();
 }

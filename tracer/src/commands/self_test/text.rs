@@ -1,11 +1,10 @@
-//! How it went, for people.
+//! The result of a self-test as text.
 
 use std::fmt::Write as _;
 
 use super::{COMM, LIMIT_BYTES, SelfTest, verdict::Verdict};
 use crate::fmt::sanitize::sanitize;
 
-/// The text.
 pub(crate) fn text(test: &SelfTest) -> String {
     let mut text = String::new();
     let tier = test.tier.as_deref().unwrap_or("an unknown tier");
@@ -24,7 +23,7 @@ pub(crate) fn text(test: &SelfTest) -> String {
             Verdict::NotTold => "-",
         };
         let reported =
-            finding.reported.as_deref().map_or("not told".into(), |it| sanitize(it.as_bytes()));
+            finding.reported.as_deref().map_or("not reported".into(), |it| sanitize(it.as_bytes()));
         let done = sanitize(finding.done.as_bytes());
         let what = if reported == done { done } else { format!("{reported} (was {done})") };
         let _ = writeln!(text, "  {mark:6} {:24} {what}", finding.field);

@@ -3,7 +3,7 @@
 use super::kinds::Kinds;
 use crate::{
     compose::names,
-    fmt::{layout::elide, units},
+    fmt::{units, width::elide},
     model::report::{Cgroup, Constraint, OomReport},
 };
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::domain::percent;
 use crate::{
-    fmt::{layout::elide, sanitize::sanitize, units},
+    fmt::{sanitize::sanitize, units, width::elide},
     model::report::{Frame, Growth, GrowthStack},
 };
 

@@ -1,7 +1,7 @@
 //! What is absent, and why.
 
 use super::Facts;
-use crate::model::report::{Constraint, Missing, OomReport, Outcome};
+use crate::model::report::{Constraint, Missing, NOT_IN_LOG, OomReport, Outcome};
 
 /// What the kernel's log never has.
 pub(crate) const NEVER: [&str; 8] = [
@@ -25,7 +25,7 @@ pub(super) fn note(report: &mut OomReport, facts: Facts<'_>) {
         missing.push(Missing { field: field.to_owned(), why: why.to_owned() });
     };
     for field in NEVER {
-        note(field, "the kernel's log does not have it");
+        note(field, NOT_IN_LOG);
     }
     torn(&mut note, facts);
     time(&mut note, report, facts);

@@ -26,7 +26,7 @@ pub(crate) use growth::{Growth, GrowthPoint, GrowthRate, GrowthStack};
 pub(crate) use memory::LimitLevel;
 pub use memory::{Cgroup, OomMemcg};
 pub(crate) use schema::json_schema;
-pub(crate) use source::Missing;
+pub(crate) use source::{Missing, NOT_IN_LOG};
 pub use source::{Source, Tier};
 pub(crate) use stack::Frame;
 pub(crate) use system::{Node, System, Zone};

@@ -54,6 +54,9 @@ impl Tier {
     }
 }
 
+/// Why a field is absent that the kernel's log never has.
+pub(crate) const NOT_IN_LOG: &str = "the kernel's log does not have it";
+
 /// A field that is absent, and why.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Missing {
@@ -61,4 +64,12 @@ pub struct Missing {
     pub field: String,
     /// The reason, for a person.
     pub why: String,
+}
+
+impl Missing {
+    /// Whether every report of its tier lacks the field, or it names a tier that was refused.
+    pub(crate) fn is_of_tier(&self) -> bool {
+        [&self.field, &self.why].iter().any(|text| text.starts_with("tier "))
+            || self.why == NOT_IN_LOG
+    }
 }

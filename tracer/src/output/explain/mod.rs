@@ -1,11 +1,11 @@
-//! The long answer to the five questions: who, whose limit, why that one, what grew, what to change.
+//! The long answer to the five questions: who, whose limit, why that one, what grew, what to
+//! change.
 //!
-//! `view` takes the parts of a report and makes them ready to be shown, once for both forms: text
-//! for a terminal, and one HTML page to attach to an incident. Nothing is looked up here.
+//! Two forms of the same: text for a terminal, and one HTML page to attach to an incident. Nothing
+//! is looked up here.
 
 mod html;
 mod text;
-mod view;
 
 use std::io::Write;
 
@@ -13,11 +13,12 @@ use jiff::tz::TimeZone;
 
 use crate::{
     compose::verdict::verdict,
+    fmt::width,
     model::report::{OomReport, Record},
     pipeline::sink::{Sink, SinkError},
 };
 
-/// In which form.
+/// The forms that long answers are written in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Form {
     /// For a terminal, with color escapes: wrap the output in an `anstream::AutoStream`.
@@ -58,7 +59,7 @@ impl<W: Write> LongSink<W> {
         Ok(match self.form {
             Form::Text if is_first => text::record(record, &self.zone),
             Form::Text => {
-                format!("\n{}\n{}", "─".repeat(text::WIDTH), text::record(record, &self.zone))
+                format!("\n{}\n{}", "─".repeat(width::PAGE), text::record(record, &self.zone))
             }
             Form::Html if is_first => {
                 html::head(record, &self.zone) + &html::record(record, &self.zone)?

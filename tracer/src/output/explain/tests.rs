@@ -1,11 +1,11 @@
-//! Both forms of every kind of report, and names that mean harm.
+//! Both forms of every kind of report, and hostile names.
 
 use jiff::tz::TimeZone;
 use proptest::prelude::{ProptestConfig, any, prop_assert, proptest};
 
 use super::{Form, render};
 use crate::{
-    fmt::layout::columns,
+    fmt::width::columns,
     model::report::{
         Frame, Growth, GrowthPoint, GrowthRate, GrowthStack, Missing, OomReport, Record, lossy,
     },
@@ -54,7 +54,7 @@ fn grown() -> OomReport {
 }
 
 #[test]
-fn the_long_text_is_as_reviewed() {
+fn text_matches_its_snapshots() {
     for (name, report) in [
         ("memcg_kill", fixtures::memcg_kill()),
         ("grown", grown()),
@@ -93,7 +93,7 @@ fn lines_are_under_100_columns_and_without_foreign_escapes() {
 }
 
 #[test]
-fn the_five_questions_come_in_order() {
+fn five_questions_come_in_order() {
     let text = plain(&one(grown()));
     let page = long(&one(grown()), Form::Html);
     for whole in [text, page] {
@@ -110,7 +110,7 @@ fn the_five_questions_come_in_order() {
 }
 
 #[test]
-fn growth_is_drawn_and_its_places_are_named() {
+fn growth_is_drawn_with_its_functions() {
     let text = plain(&one(grown()));
     assert!(text.contains("█") && text.contains("200 MiB to 500 MiB in 60 min"), "{text}");
     assert!(text.contains("parse<Batch> < main"), "{text}");
@@ -119,7 +119,7 @@ fn growth_is_drawn_and_its_places_are_named() {
 }
 
 #[test]
-fn the_page_is_one_and_fetches_nothing() {
+fn page_is_one_document_and_fetches_nothing() {
     let records: Vec<Record> = fixtures::all().into_iter().map(|(_, record)| record).collect();
     let page = long(&records, Form::Html);
     assert_eq!(page.matches("<!DOCTYPE").count(), 1);
@@ -137,18 +137,18 @@ fn the_page_is_one_and_fetches_nothing() {
 }
 
 #[test]
-fn the_json_on_the_page_is_the_report() {
+fn json_on_the_page_is_the_report() {
     let record = Record::Oom(Box::new(fixtures::concluded(fixtures::hostile())));
     let page = long(std::slice::from_ref(&record), Form::Html);
     let json = page.split("<pre class=\"json\">").nth(1).unwrap().split("</pre>").next().unwrap();
-    let json = json.replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">");
-    let json = json.replace("&amp;", "&");
-    assert!(json.is_ascii());
-    assert_eq!(serde_json::from_str::<Record>(&json).unwrap(), record);
+    let quoted = json.replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">");
+    let plain = quoted.replace("&amp;", "&");
+    assert!(plain.is_ascii());
+    assert_eq!(serde_json::from_str::<Record>(&plain).unwrap(), record);
 }
 
 #[test]
-fn a_report_without_a_verdict_gets_one_and_one_that_has_it_keeps_it() {
+fn report_without_a_verdict_gets_one_and_a_stored_verdict_is_kept() {
     let json = long(&one(fixtures::memcg_kill()), Form::Json);
     let verdict = |json: &str| match serde_json::from_str::<Record>(json).unwrap() {
         Record::Oom(report) => report.verdict.unwrap(),
@@ -247,7 +247,7 @@ fn markup_in_names_stays_text() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Any bytes: as many tags as with harmless ones, no control byte, lines as wide as they may be.
+    /// Any bytes: as many tags as with harmless ones, no control byte, and lines within the width.
     #[test]
     fn any_bytes_in_names_stay_text(bytes in proptest::collection::vec(any::<u8>(), 1..40)) {
         let report = full_of(&bytes);
@@ -264,7 +264,11 @@ proptest! {
 
     /// Whatever numbers a file holds, nothing panics.
     #[test]
-    fn numbers_of_any_size_are_told(number in any::<u64>(), signed in any::<i64>(), order in any::<i32>()) {
+    fn numbers_of_any_size_render(
+        number in any::<u64>(),
+        signed in any::<i64>(),
+        order in any::<i32>(),
+    ) {
         let mut report = grown();
         report.page_size = Some(number);
         report.totalpages = Some(number);
@@ -290,10 +294,12 @@ proptest! {
         if let Some(memcg) = &mut report.oom_memcg {
             memcg.usage_bytes = Some(number);
             memcg.swap_usage_bytes = Some(number);
-            memcg.stat = Some([("anon".to_owned(), number), ("kernel".to_owned(), number), ("sock".to_owned(), number)].into());
+            let kinds = ["anon", "kernel", "sock"];
+            memcg.stat = Some(kinds.map(|kind| (kind.to_owned(), number)).into());
         }
         if let Some(growth) = &mut report.growth {
-            growth.rate_bytes_per_s = Some(GrowthRate { last_minute: Some(signed), whole: Some(signed) });
+            let rate = GrowthRate { last_minute: Some(signed), whole: Some(signed) };
+            growth.rate_bytes_per_s = Some(rate);
             growth.curve.iter_mut().for_each(|point| point.usage_bytes = number);
             growth.curve.truncate(5);
             growth.stacks.iter_mut().for_each(|stack| stack.bytes = number);

@@ -19,10 +19,10 @@ pub(crate) fn folded(report: &OomReport) -> String {
 pub(super) fn lines(report: &OomReport) -> Vec<String> {
     let mut sums: BTreeMap<String, u64> = BTreeMap::new();
     let samples: Vec<Sample<'_>> = report.growth.iter().flat_map(samples).collect();
-    // A file may hold any numbers, and whoever adds these up must get through.
-    let most = u64::MAX / 2 / (samples.len() as u64).max(1);
+    // A file may hold any numbers, and a reader's sum of them must not overflow.
+    let max = u64::MAX / 2 / (samples.len() as u64).max(1);
     for sample in samples {
-        *sums.entry(stack(&sample)).or_default() += sample.bytes.min(most);
+        *sums.entry(stack(&sample)).or_default() += sample.bytes.min(max);
     }
     sums.into_iter().map(|(stack, bytes)| format!("{stack} {bytes}")).collect()
 }
@@ -36,7 +36,7 @@ fn stack(sample: &Sample<'_>) -> String {
         let mark = if frame.is_kernel { "_[k]" } else { "" };
         format!("{}{mark}", frame.name)
     });
-    // A semicolon is what parts frames, a line's end what parts stacks.
+    // A semicolon separates frames, a line's end stacks.
     let words = std::iter::once(process).chain(frames);
     words.map(|word| word.replace(';', ":").replace('\n', " ")).collect::<Vec<_>>().join(";")
 }

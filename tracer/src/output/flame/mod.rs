@@ -19,7 +19,7 @@ use crate::{
     model::report::{Frame, Growth, GrowthStack, OomReport},
 };
 
-/// Bytes that were charged from one place.
+/// Bytes that were charged by one stack.
 struct Sample<'a> {
     bytes: u64,
     comm: String,
@@ -53,31 +53,21 @@ fn sample(stack: &GrowthStack) -> Sample<'_> {
     }
 }
 
-/// "function", else "file+0x1f00", else an address.
 fn named(frame: &Frame, is_kernel: bool) -> Named<'_> {
-    let base = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
-    let place = || {
-        let offset = frame.file_offset.map(|offset| format!("+{offset:#x}")).unwrap_or_default();
-        let file = frame.module.as_deref().or(frame.file.as_deref()).map(base);
-        let file = file.or_else(|| Some(format!("build {:.12}", frame.build_id.as_deref()?)))?;
-        Some(format!("{file}{offset}"))
-    };
-    let name = frame.symbol.clone().or_else(place).or_else(|| frame.ip.clone());
-    let name = name.map_or_else(|| "(not known)".to_owned(), |name| sanitize(name.as_bytes()));
-    Named { name, is_kernel, frame }
+    Named { name: names::frame(frame), is_kernel, frame }
 }
 
 /// "What grew before the OOM kill of java[4242], limit 512 MiB of /kubepods/pod1".
 fn title(report: &OomReport) -> String {
-    let victim = report.victims.first();
-    let victim = victim.map(|victim| format!(" before the OOM kill of {}", names::victim(victim)));
     let memcg = report.oom_memcg.as_ref();
-    let limit = memcg.and_then(|memcg| memcg.max_bytes).map(units::bytes);
-    let limit = limit.map(|limit| format!(", limit {limit}"));
+    let max_bytes = memcg.and_then(|memcg| memcg.max_bytes);
     let path = memcg.and_then(|memcg| memcg.cgroup.path.as_deref());
-    let path = path.map(|path| format!(" of {}", sanitize(path.as_bytes())));
-    let [victim, limit, path] = [victim, limit, path].map(Option::unwrap_or_default);
-    format!("What grew{victim}{limit}{path}")
+    let parts = [
+        report.victims.first().map(|it| format!(" before the OOM kill of {}", names::victim(it))),
+        max_bytes.map(|max| format!(", limit {}", units::bytes(max))),
+        path.map(|path| format!(" of {}", sanitize(path.as_bytes()))),
+    ];
+    format!("What grew{}", parts.map(Option::unwrap_or_default).concat())
 }
 
 #[cfg(test)]

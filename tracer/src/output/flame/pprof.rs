@@ -112,7 +112,7 @@ struct Function {
 /// The profile: samples of bytes, with `process` and `pid` as labels.
 ///
 /// # Errors
-/// None that memory can give.
+/// Never: it writes into memory.
 pub(crate) fn pprof(report: &OomReport) -> io::Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(&profile(report).encode_to_vec())?;
@@ -181,14 +181,13 @@ impl Tables {
 
     fn location(&mut self, named: &Named<'_>) -> u64 {
         let Named { name, frame, .. } = named;
-        let file = file(named);
         let mapping_id = self.mapping_of(named);
-        let address = address(frame);
+        let address = address_of(frame);
         let key = (name.clone(), mapping_id, address);
         if let Some(id) = self.location_ids.get(&key) {
             return *id;
         }
-        let function_id = self.function(name, &file);
+        let function_id = self.function(name, &file(named));
         let id = next(self.locations.len());
         let line = vec![Line { function_id }];
         self.locations.push(Location { id, mapping_id, address, line });
@@ -238,7 +237,7 @@ fn file(named: &Named<'_>) -> String {
 }
 
 /// Offset in the file, else the address.
-fn address(frame: &Frame) -> u64 {
+fn address_of(frame: &Frame) -> u64 {
     let ip = || u64::from_str_radix(frame.ip.as_deref()?.strip_prefix("0x")?, 16).ok();
     frame.file_offset.or_else(ip).unwrap_or_default()
 }

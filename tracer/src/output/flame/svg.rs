@@ -22,16 +22,16 @@ pub(crate) fn still(report: &OomReport) -> std::io::Result<Vec<u8>> {
 }
 
 fn draw(report: &OomReport, is_still: bool) -> std::io::Result<Vec<u8>> {
-    let lines = lines(report);
+    let stacks = lines(report);
     let mut options = Options::default();
     options.title = title(report);
     "bytes".clone_into(&mut options.count_name);
     options.no_javascript = is_still;
     options.colors = Palette::Basic(BasicPalette::Mem);
-    if lines.is_empty() {
+    if stacks.is_empty() {
         return Err(std::io::Error::other("no stacks were recorded"));
     }
     let mut svg = Vec::new();
-    flamegraph::from_lines(&mut options, lines.iter().map(String::as_str), &mut svg)?;
+    flamegraph::from_lines(&mut options, stacks.iter().map(String::as_str), &mut svg)?;
     Ok(svg)
 }

@@ -58,7 +58,7 @@ fn folded_stacks_begin_outside_and_end_in_the_kernel() {
 }
 
 #[test]
-fn the_svg_has_the_title_the_unit_and_escaped_names() {
+fn svg_has_title_unit_and_escaped_names() {
     let svg = String::from_utf8(svg(&report()).unwrap()).unwrap();
     assert!(svg.contains("What grew before the OOM kill of "), "{svg}");
     assert!(svg.contains("bytes"), "{svg}");
@@ -74,7 +74,7 @@ fn without_growth_there_is_nothing_to_draw() {
 }
 
 #[test]
-fn a_profile_is_gzipped_and_has_its_names_once() {
+fn pprof_is_gzipped_and_has_each_name_once() {
     let mut raw = Vec::new();
     GzDecoder::new(pprof(&report()).unwrap().as_slice()).read_to_end(&mut raw).unwrap();
     let count = |text: &str| raw.windows(text.len()).filter(|it| *it == text.as_bytes()).count();

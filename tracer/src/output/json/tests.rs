@@ -31,7 +31,7 @@ fn line(record: &Record) -> String {
 }
 
 #[test]
-fn records_are_as_recorded() {
+fn records_match_their_snapshots() {
     for (name, record) in fixtures::all() {
         let value: Value = serde_json::from_str(&line(&record)).unwrap();
         // The others differ in bulk or in a word only.
@@ -42,7 +42,7 @@ fn records_are_as_recorded() {
 }
 
 #[test]
-fn a_record_is_one_line_and_comes_back_the_same() {
+fn record_is_one_line_and_reads_back_the_same() {
     for (name, record) in fixtures::all() {
         let line = line(&record);
         assert_eq!(line.find('\n'), Some(line.len() - 1), "{name}");
@@ -51,7 +51,7 @@ fn a_record_is_one_line_and_comes_back_the_same() {
 }
 
 #[test]
-fn nothing_unknown_is_null() {
+fn unknown_values_are_absent_not_null() {
     fn check(value: &Value) {
         match value {
             Value::Null => panic!("null"),
@@ -66,7 +66,7 @@ fn nothing_unknown_is_null() {
 }
 
 #[test]
-fn the_parts_of_every_candidate_add_up_to_its_points() {
+fn parts_of_each_candidate_add_up_to_its_points() {
     let reports: [OomReport; 3] =
         [fixtures::memcg_kill(), fixtures::global_kill(), fixtures::huge()];
     for candidate in reports.iter().flat_map(|it| &it.candidates).flat_map(|it| &it.list) {
@@ -85,7 +85,7 @@ fn the_parts_of_every_candidate_add_up_to_its_points() {
 }
 
 #[test]
-fn keys_that_a_later_version_adds_are_ignored() {
+fn keys_of_a_later_version_are_ignored() {
     let mut value: Value = serde_json::from_str(&line(&fixtures::all()[0].1)).unwrap();
     value["a_new_key"] = Value::from(1);
     value["trigger"]["another"] = Value::from("x");

@@ -2,18 +2,20 @@
 
 use anstyle::{AnsiColor, Style};
 
+use super::{BODY, section};
 use crate::{
     compose::names,
     fmt::{
-        layout::{BODY, Block, columns, elide},
+        page::Page,
         units,
+        width::{columns, elide},
     },
     model::report::{Candidate, Constraint, OomReport, Outcome, Reason, Trigger, Victim},
 };
 
-/// Somebody died.
-pub(super) const DEATH: Style = AnsiColor::Red.on_default().bold();
-/// Nobody died, but something is wrong.
+/// Of a headline where somebody died.
+const DEATH: Style = AnsiColor::Red.on_default().bold();
+/// Of one where nobody died, but something is wrong.
 pub(super) const ALARM: Style = AnsiColor::Yellow.on_default().bold();
 
 /// Columns that a cgroup's path has at least; the sections below have it whole.
@@ -36,38 +38,37 @@ impl Phrase {
     fn fit(&self, width: usize) -> String {
         let Self { before, path, after } = self;
         let room = width.saturating_sub(columns(before) + columns(after));
-        let path = path.as_deref().unwrap_or_default();
-        format!("{before}{}{after}", elide(path, room.max(SHORTEST_PATH)))
+        let short = elide(path.as_deref().unwrap_or_default(), room.max(SHORTEST_PATH));
+        format!("{before}{short}{after}")
     }
 }
 
 /// Writes the headline: one line if it fits, else the essence and the cause on two.
-pub(super) fn write(block: &mut Block, report: &OomReport, time: &str) {
-    let style = match report.outcome {
+pub(super) fn write(block: &mut Page, report: &OomReport, time: &str) {
+    let whole = sentence(report);
+    let mut lines = section(block, time);
+    if columns(&whole) <= BODY {
+        return lines.line(style(report), &whole);
+    }
+    let mut what = essence(report);
+    what.before.insert_str(0, "OOM: ");
+    for phrase in std::iter::once(what).chain(cause(report)) {
+        lines.words("", style(report), &phrase.fit(BODY));
+    }
+}
+
+pub(crate) fn style(report: &OomReport) -> Style {
+    match report.outcome {
         Outcome::Killed | Outcome::WillFreeMem => DEATH,
         _ => ALARM,
-    };
-    let mut essence = essence(report);
-    essence.before.insert_str(0, "OOM: ");
-    let Some(cause) = cause(report) else {
-        return block.words(time, style, &essence.fit(BODY));
-    };
-    let whole = format!("{}: {}", essence.fit(usize::MAX), cause.fit(usize::MAX));
-    if columns(&whole) <= BODY {
-        block.line(time, style, &whole);
-    } else {
-        block.words(time, style, &essence.fit(BODY));
-        block.words("", style, &cause.fit(BODY));
     }
 }
 
 /// The whole of it as one sentence.
 pub(crate) fn sentence(report: &OomReport) -> String {
-    let essence = essence(report).fit(usize::MAX);
-    match cause(report) {
-        Some(cause) => format!("OOM: {essence}: {}", cause.fit(usize::MAX)),
-        None => format!("OOM: {essence}"),
-    }
+    let phrases = std::iter::once(essence(report)).chain(cause(report));
+    let whole: Vec<String> = phrases.map(|phrase| phrase.fit(usize::MAX)).collect();
+    format!("OOM: {}", whole.join(": "))
 }
 
 fn essence(report: &OomReport) -> Phrase {
@@ -86,8 +87,8 @@ fn essence(report: &OomReport) -> Phrase {
             format!("nobody shot, {} was already exiting", sized(victim))
         }
         (Outcome::AlreadyExiting, []) => {
-            let chosen = chosen(report).map_or("the chosen task".to_owned(), names::candidate);
-            format!("nobody killed, {chosen} was already exiting")
+            let name = chosen(report).map_or("the chosen task".to_owned(), names::candidate);
+            format!("nobody killed, {name} was already exiting")
         }
         (Outcome::VictimPending, _) => {
             format!("nobody killed, an earlier victim is still dying{times}")
@@ -107,9 +108,10 @@ fn killed(report: &OomReport, chosen: &Victim) -> Phrase {
     let is_group = report.oom_memcg.as_ref().and_then(|memcg| memcg.oom_group) == Some(true);
     if is_group && count > 1 {
         let total = report.victims.iter().map(names::resident).sum::<Option<u64>>();
-        let total = total.map(|total| format!(" ({})", units::bytes(total))).unwrap_or_default();
+        let size = total.map(|total| format!(" ({})", units::bytes(total))).unwrap_or_default();
         let name = names::victim(chosen);
-        return format!("killed {count} processes by oom.group{total}, {name} chosen").into();
+        let processes = units::count(count, "process");
+        return format!("killed {processes} by oom.group{size}, {name} chosen").into();
     }
     let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
     let path = place(report, chosen);
@@ -138,9 +140,11 @@ fn times(report: &OomReport) -> String {
         return String::new();
     };
     let span = report.time.zip(report.repeats_until).map(|(from, to)| to.duration_since(from));
-    let span = span.and_then(|span| span.try_into().ok()).map(units::duration);
-    let span = span.map(|span| format!(" in {span}")).unwrap_or_default();
-    format!(" ({repeats} times{span})")
+    let in_span = span
+        .and_then(|span| span.try_into().ok())
+        .map(|span| format!(" in {}", units::duration(span)))
+        .unwrap_or_default();
+    format!(" ({repeats} times{in_span})")
 }
 
 /// Whose memory ran out, and who asked for more.
@@ -149,8 +153,7 @@ fn cause(report: &OomReport) -> Option<Phrase> {
         return Some("asked for with sysrq-f".to_owned().into());
     }
     let trigger = report.trigger.as_ref();
-    let act = trigger.map(|trigger| format!(" when {}", act(report, trigger)));
-    let act = act.unwrap_or_default();
+    let act = trigger.map(|trigger| format!(" when {}", act(report, trigger))).unwrap_or_default();
     if let Some(memcg) = &report.oom_memcg {
         let path = names::cgroup(&memcg.cgroup).unwrap_or_else(|| "a cgroup".to_owned());
         let size = memcg.max_bytes.map(|max| format!("{} ", units::bytes(max)));

@@ -1,25 +1,30 @@
 //! Whose limit was hit: the oom_memcg, and the chain of limits up to the root.
 
-use std::collections::BTreeMap;
-
 use anstyle::Style;
 
+use super::section;
 use crate::{
     compose::names,
     fmt::{
-        layout::{Block, Section, WIDTH},
+        page::{Page, Section},
         table::{Kind, Table, UNKNOWN},
         units,
     },
-    model::report::{Constraint, LimitLevel, OomMemcg, OomReport},
+    model::report::{LimitLevel, OomMemcg, OomReport},
+    output::view::{limits, memory},
 };
 
+/// Kinds of memory that are shown.
+const KINDS: usize = 5;
+/// Thousandths below which a kind is not shown.
+const HUNDREDTH: u64 = 10;
+
 /// Writes the limits.
-pub(super) fn write(block: &mut Block, report: &OomReport) {
-    let mut section = block.section("limit");
+pub(super) fn write(block: &mut Page, report: &OomReport) {
+    let mut lines = section(block, "limit");
     match &report.oom_memcg {
-        Some(memcg) => write_memcg(&mut section, memcg),
-        None => section.facts(domain(report)),
+        Some(memcg) => write_memcg(&mut lines, memcg),
+        None => lines.facts(limits::domain(report).map(|domain| format!("no cgroup's: {domain}"))),
     }
     let Some(chain) = report.limit_chain.as_deref().filter(|chain| !chain.is_empty()) else {
         return;
@@ -28,23 +33,11 @@ pub(super) fn write(block: &mut Block, report: &OomReport) {
     let mark = is_hit.then(|| "> is the level that was hit".to_owned());
     let cut = report.limit_chain_truncated.then(|| "levels above are not recorded".to_owned());
     let what = "all limits up to the root".to_owned();
-    section.facts([Some(what), mark, cut].into_iter().flatten());
-    block.table(&chain_table(chain).lines(WIDTH));
+    lines.facts([Some(what), mark, cut].into_iter().flatten());
+    block.table("", &chain_table(chain));
 }
 
-/// What ran out when it was not a memcg: its size, which is nobody's usage.
-fn domain(report: &OomReport) -> Option<String> {
-    let size = report.totalpages?.saturating_mul(report.page_size?);
-    let what = match report.constraint? {
-        Constraint::None => "no cgroup's: the host's RAM and swap",
-        Constraint::Cpuset => "no cgroup's: the cpuset's memory nodes and all swap",
-        Constraint::MemoryPolicy => "no cgroup's: the policy's memory nodes and all swap",
-        Constraint::Memcg => return None,
-    };
-    Some(format!("{what}, {}", units::bytes(size)))
-}
-
-fn write_memcg(section: &mut Section<'_>, memcg: &OomMemcg) {
+fn write_memcg(lines: &mut Section<'_>, memcg: &OomMemcg) {
     let OomMemcg {
         cgroup,
         home,
@@ -64,52 +57,36 @@ fn write_memcg(section: &mut Section<'_>, memcg: &OomMemcg) {
         stat,
         stat_is_stale,
     } = memcg;
+    let own = if limits::was_raised(memcg) {
+        let usage = usage_bytes.map(|usage| format!("{} used; ", units::bytes(usage)));
+        Some(format!("{}its limit has been raised to max since", usage.unwrap_or_default()))
+    } else {
+        filling("", *usage_bytes, *max_bytes, *no_limit)
+    };
     let facts = [
-        filling("", *usage_bytes, *max_bytes, *no_limit),
+        own,
         filling("swap ", *swap_usage_bytes, *swap_max_bytes, *swap_no_limit),
         filling("memory and swap ", *memsw_usage_bytes, *memsw_max_bytes, *memsw_no_limit),
         filling("kernel memory ", *kmem_usage_bytes, *kmem_max_bytes, *kmem_no_limit),
         oom_group.map(|group| format!("oom.group {}", if group { "on" } else { "off" })),
     ];
-    section.facts(facts.into_iter().flatten());
+    lines.facts(facts.into_iter().flatten());
     if let Some(path) = names::cgroup(cgroup) {
-        section.joined(&[path], "", "of ", Style::new());
+        lines.joined("of ", &[path], "", Style::new());
     }
-    section.facts(names::home(home));
+    lines.facts(names::home(home));
     if let Some(stat) = stat {
         let stale = stat_is_stale.then(|| "up to 2 s old".to_owned());
-        section.facts(largest(stat).into_iter().chain(stale));
+        let kinds = memory::largest(&memory::of_stat(stat, *usage_bytes), KINDS, HUNDREDTH);
+        lines.facts(kinds.into_iter().chain(stale));
     }
-}
-
-/// What the memory was: the kinds that add up to it, the largest first.
-fn largest(stat: &BTreeMap<String, u64>) -> Vec<String> {
-    /// Below a hundredth of the whole nothing is worth a place.
-    const SHARE: u64 = 100;
-    const SHOWN: usize = 5;
-    // `file` has `shmem` in it, `kernel` all of the kernel's own.
-    let kinds = ["anon", "file", "shmem", "kernel", "sock"];
-    let size = |kind: &str| stat.get(kind).copied();
-    let shmem = size("shmem").unwrap_or_default();
-    let mut sizes: Vec<(&str, u64)> = kinds
-        .into_iter()
-        .filter_map(|kind| Some((kind, size(kind)?)))
-        .map(|(kind, bytes)| {
-            (kind, if kind == "file" { bytes.saturating_sub(shmem) } else { bytes })
-        })
-        .collect();
-    let whole: u64 = sizes.iter().map(|(_, bytes)| bytes).sum();
-    sizes.retain(|(_, bytes)| *bytes > 0 && *bytes >= whole / SHARE);
-    sizes.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
-    let shown = sizes.iter().take(SHOWN);
-    shown.map(|(kind, bytes)| format!("{kind} {}", units::bytes(*bytes))).collect()
 }
 
 /// "498.1 MiB of 512 MiB", as much of it as is known.
 fn filling(what: &str, usage: Option<u64>, max: Option<u64>, no_limit: bool) -> Option<String> {
     let text = match (usage.map(units::bytes), names::limit(max, no_limit)) {
         _ if max == Some(0) && usage.unwrap_or(0) == 0 => format!("no {what}allowed"),
-        (Some(usage), Some(_)) if no_limit => format!("{what}{usage}, without limit"),
+        (Some(usage), Some(_)) if no_limit => format!("{what}{usage} (no limit)"),
         (Some(usage), Some(max)) => format!("{what}{usage} of {max}"),
         (Some(usage), None) => format!("{what}{usage}"),
         (None, Some(_)) if no_limit => format!("{what}without limit"),

@@ -7,10 +7,10 @@ use super::headline::ALARM;
 use crate::{
     compose::names,
     fmt::{
-        layout::paint,
+        page::paint,
         sanitize::sanitize,
         table::{Kind, Table, UNKNOWN},
-        units,
+        units::{self, count},
     },
     history::{
         group::Group,
@@ -26,9 +26,9 @@ const ID_DIGITS: usize = 12;
 /// How a list is laid out.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
-    /// Times are shown in it.
+    /// Times are shown in this zone.
     pub zone: TimeZone,
-    /// Columns there are, on a terminal.
+    /// Columns of the terminal, if it is one.
     pub width: Option<usize>,
     /// Whether the titles are shown.
     pub has_legend: bool,
@@ -177,7 +177,7 @@ fn cause(record: &Summary) -> Option<String> {
     let cause = || Some(sanitize(record.verdict.as_ref()?.cause.as_bytes()));
     match record.kind.as_str() {
         "gap" => Some(format!("{} of {} kills seen", record.seen, record.expected)),
-        "loss" => Some(format!("{} kernel-side records lost", record.count)),
+        "loss" => Some(format!("{} lost", count(record.count, "kernel-side record"))),
         _ => cause(),
     }
 }

@@ -1,98 +1,55 @@
 //! The host's memory when it ran out: what is free, which zones are short, who has the rest.
 
-use std::{cmp::Reverse, time::Duration};
+use std::time::Duration;
 
-use anstyle::Style;
-
-use super::Detail;
+use super::{Detail, section};
 use crate::{
     fmt::{
-        layout::{Block, Section},
-        sanitize::sanitize,
+        page::{Page, Section},
         units,
     },
-    model::report::{OomReport, System, Zone},
+    model::report::{OomReport, System},
+    output::view::{
+        limits::{ZoneRow, zones},
+        memory::{free_of, largest, of_host, swap},
+    },
 };
 
-/// Zones and consumers that are shown.
-const BRIEF: usize = 4;
+/// Zones that are shown.
+const BRIEF_ROWS: usize = 4;
+/// Kinds of memory that are shown.
+const BRIEF_KINDS: usize = 5;
 
 /// Writes the figures.
-pub(super) fn write(block: &mut Block, report: &OomReport, detail: Detail) {
+pub(super) fn write(block: &mut Page, report: &OomReport, detail: Detail) {
     let Some(system) = &report.system else {
         return;
     };
-    let mut section = block.section("system");
-    section.facts(free(system));
-    write_zones(&mut section, system, detail);
-    section.facts(consumers(system, detail));
-}
-
-fn free(system: &System) -> impl Iterator<Item = String> {
-    let of = |total: Option<u64>| {
-        total.map(|total| format!(" of {}", units::bytes(total))).unwrap_or_default()
-    };
-    let free = system.free_bytes.map(units::bytes);
-    let free = free.map(|free| format!("free {free}{}", of(system.total_bytes)));
-    let swap = match (system.swap_free_bytes, system.swap_total_bytes) {
-        (_, Some(0)) => Some("no swap".to_owned()),
-        (Some(free), total) => Some(format!("swap free {}{}", units::bytes(free), of(total))),
-        (None, _) => None,
-    };
+    let mut lines = section(block, "system");
+    let free = system.free_bytes.map(|free| free_of(free, system.total_bytes));
     let age = system.age_ns.map(Duration::from_nanos);
-    let age = age.map(|age| format!("read {} later", units::duration(age)));
-    [free, swap, age].into_iter().flatten()
+    let read = age.map(|age| format!("read {} later", units::duration(age)));
+    lines.facts([free, swap(system), read].into_iter().flatten());
+    write_zones(&mut lines, system, detail);
+    lines.facts(largest(&of_host(system), detail.rows(BRIEF_KINDS), 0));
 }
 
 /// The zones that are short of memory; on demand all of them.
-fn write_zones(section: &mut Section<'_>, system: &System, detail: Detail) {
-    let nodes = system.nodes.iter().flatten();
-    let zones: Vec<(u32, &Zone)> =
-        nodes.flat_map(|node| node.zones.iter().map(|zone| (node.node, zone))).collect();
-    if zones.is_empty() {
+fn write_zones(lines: &mut Section<'_>, system: &System, detail: Detail) {
+    let rows = zones(system);
+    if rows.is_empty() {
         return;
     }
-    let is_short = |zone: &Zone| zone.free_bytes < zone.low_bytes;
-    let shown = zones.iter().filter(|(_, zone)| detail == Detail::Full || is_short(zone));
-    for (node, zone) in shown.take(detail.rows(BRIEF)) {
-        let Zone { name, free_bytes, min_bytes, low_bytes, .. } = zone;
-        let under = match free_bytes {
-            free if free < min_bytes => ", below min",
-            free if free < low_bytes => ", below low",
-            _ => "",
-        };
-        let [free, min, low] = [free_bytes, min_bytes, low_bytes].map(|size| units::bytes(*size));
-        let name = sanitize(name.as_bytes());
-        let line = format!("node {node} {name}: free {free}, min {min}, low {low}{under}");
-        section.joined(&[line], "", "", Style::new());
+    let is_shown = |zone: &&ZoneRow| detail == Detail::Full || zone.below.is_some();
+    for zone in rows.iter().filter(is_shown).take(detail.rows(BRIEF_ROWS)) {
+        let ZoneRow { name, sizes: [free, min, low, _], below } = zone;
+        let mark = below.map(|mark| format!(", below {mark}")).unwrap_or_default();
+        lines.facts([format!("{name}: free {free}, min {min}, low {low}{mark}")]);
     }
-    let short = zones.iter().filter(|(_, zone)| is_short(zone)).count();
-    let more = short.saturating_sub(detail.rows(BRIEF));
+    let short = rows.iter().filter(|zone| zone.below.is_some()).count();
     if short == 0 {
-        section.facts(["no zone is below its low watermark".to_owned()]);
-    } else if more > 0 {
-        section.facts([format!("{more} more zones below their low watermark")]);
+        lines.facts(["no zone is below its low watermark".to_owned()]);
+    } else if let more @ 1.. = short.saturating_sub(detail.rows(BRIEF_ROWS)) {
+        lines.facts([format!("{} below the low watermark", units::count(more, "more zone"))]);
     }
-}
-
-/// Who has the memory, most first.
-fn consumers(system: &System, detail: Detail) -> Vec<String> {
-    let slab = [system.slab_reclaimable_bytes, system.slab_unreclaimable_bytes];
-    let slab = slab.into_iter().sum::<Option<u64>>();
-    let mut consumers: Vec<(&str, u64)> = [
-        ("anon", system.anon_bytes),
-        ("file", system.file_bytes),
-        ("shmem", system.shmem_bytes),
-        ("slab", slab),
-        ("page tables", system.page_tables_bytes),
-        ("kernel stacks", system.kernel_stack_bytes),
-        ("per-CPU", system.percpu_bytes),
-        ("hugetlb", system.hugetlb_bytes),
-    ]
-    .into_iter()
-    .filter_map(|(name, size)| size.filter(|size| *size > 0).map(|size| (name, size)))
-    .collect();
-    consumers.sort_by_key(|(_, size)| Reverse(*size));
-    consumers.truncate(detail.rows(BRIEF));
-    consumers.iter().map(|(name, size)| format!("{name} {}", units::bytes(*size))).collect()
 }

@@ -4,8 +4,8 @@ use jiff::tz::{TimeZone, offset};
 
 use super::{Detail, TextSink};
 use crate::{
-    fmt::layout,
-    model::report::Record,
+    fmt::width,
+    model::report::{Frame, Missing, OomReport, Record, Source, Tier},
     output::fixtures,
     pipeline::sink::{Sink, SinkError},
 };
@@ -22,7 +22,7 @@ fn plain(text: &str) -> String {
 }
 
 #[test]
-fn blocks_are_as_recorded() {
+fn blocks_match_their_snapshots() {
     for (name, record) in fixtures::all() {
         insta::assert_snapshot!(name, plain(&render(&record, Detail::Brief)));
     }
@@ -33,7 +33,7 @@ fn no_line_is_wider_than_79_columns() {
     for (name, record) in fixtures::all() {
         for detail in [Detail::Brief, Detail::Full] {
             for line in plain(&render(&record, detail)).lines() {
-                assert!(layout::columns(line) <= 79, "{name}: {line}");
+                assert!(width::columns(line) <= 79, "{name}: {line}");
             }
         }
     }
@@ -56,7 +56,7 @@ fn only_our_own_escapes_reach_the_terminal() {
 }
 
 #[test]
-fn everything_recorded_is_shown_on_demand() {
+fn full_detail_shows_all_candidates() {
     let record = Record::Oom(Box::new(fixtures::global_kill()));
     let brief = plain(&render(&record, Detail::Brief));
     let full = plain(&render(&record, Detail::Full));
@@ -64,7 +64,7 @@ fn everything_recorded_is_shown_on_demand() {
 }
 
 #[test]
-fn a_closed_pipe_is_told_from_other_failures() {
+fn closed_pipe_differs_from_other_failures() {
     struct Broken(std::io::ErrorKind);
     impl std::io::Write for Broken {
         fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
@@ -80,43 +80,75 @@ fn a_closed_pipe_is_told_from_other_failures() {
     assert!(matches!(write(std::io::ErrorKind::StorageFull), Err(SinkError::Write(_))));
 }
 
-#[test]
-fn a_command_line_that_comes_after_the_block_is_told_behind_it_and_once() {
-    let closed = fixtures::memcg_kill();
-    let mut told = closed.clone();
-    told.victims[0].who.cmdline = None;
-    let later = |told: &crate::model::report::OomReport| {
-        let mut out = Vec::new();
-        let mut sink = TextSink::new(&mut out, TimeZone::UTC, Detail::Brief);
-        sink.early(&Record::Oom(Box::new(told.clone()))).unwrap();
-        sink.late(&Record::Oom(Box::new(closed.clone()))).unwrap();
-        drop(sink);
-        plain(std::str::from_utf8(&out).unwrap()).matches("runs /usr/bin/java").count()
-    };
-    assert_eq!(later(&told), 1);
-    assert_eq!(later(&closed), 1);
+/// What the sink prints of a report that is written provisionally and then in its final form.
+fn provisional_and_final(provisional: &OomReport, last: &OomReport) -> String {
+    let mut out = Vec::new();
+    let mut sink = TextSink::new(&mut out, TimeZone::UTC, Detail::Brief);
+    sink.early(&Record::Oom(Box::new(provisional.clone()))).unwrap();
+    sink.late(&Record::Oom(Box::new(last.clone()))).unwrap();
+    drop(sink);
+    plain(std::str::from_utf8(&out).unwrap())
 }
 
 #[test]
-fn functions_that_come_after_the_block_are_told_behind_it_and_once() {
-    let mut closed = fixtures::memcg_kill();
-    let frame = crate::model::report::Frame {
+fn command_line_found_after_the_kill_is_printed_once_and_the_age_not_again() {
+    let last = fixtures::memcg_kill();
+    let mut provisional = last.clone();
+    provisional.victims[0].who.cmdline = None;
+    for first in [&provisional, &last] {
+        let text = provisional_and_final(first, &last);
+        assert_eq!(text.matches("runs /usr/bin/java").count(), 1, "{text}");
+        let started = text.lines().filter(|line| line.contains("started "));
+        let of_victim = started.filter(|line| line.contains("before"));
+        assert_eq!(of_victim.count(), ages(&provisional), "{text}");
+    }
+}
+
+/// Processes of a report whose age the text shows.
+fn ages(report: &OomReport) -> usize {
+    let record = Record::Oom(Box::new(report.clone()));
+    plain(&render(&record, Detail::Brief)).matches("started ").count()
+}
+
+#[test]
+fn functions_found_after_the_kill_are_printed_once() {
+    let mut last = fixtures::memcg_kill();
+    let frame = Frame {
         symbol: Some("grow_in_c".to_owned()),
         file: Some("/bin/app".to_owned()),
-        ..crate::model::report::Frame::default()
+        ..Frame::default()
     };
-    closed.trigger.as_mut().unwrap().user_stack = Some(vec![frame]);
-    let mut told = closed.clone();
-    let stack = told.trigger.as_mut().unwrap().user_stack.as_mut().unwrap();
+    last.trigger.as_mut().unwrap().user_stack = Some(vec![frame]);
+    let mut provisional = last.clone();
+    let stack = provisional.trigger.as_mut().unwrap().user_stack.as_mut().unwrap();
     (stack[0].symbol, stack[0].ip) = (None, Some("0x10".to_owned()));
-    let later = |told: &crate::model::report::OomReport| {
-        let mut out = Vec::new();
-        let mut sink = TextSink::new(&mut out, TimeZone::UTC, Detail::Brief);
-        sink.early(&Record::Oom(Box::new(told.clone()))).unwrap();
-        sink.late(&Record::Oom(Box::new(closed.clone()))).unwrap();
-        drop(sink);
-        plain(std::str::from_utf8(&out).unwrap()).matches("grow_in_c (app)").count()
+    for first in [&provisional, &last] {
+        let text = provisional_and_final(first, &last);
+        assert_eq!(text.matches("grow_in_c (app)").count(), 1, "{text}");
+    }
+}
+
+#[test]
+fn missing_fields_of_the_tier_are_counted_and_listed_on_demand() {
+    let mut report = fixtures::memcg_kill();
+    let missing = |field: &str, why: &str| Missing { field: field.into(), why: why.into() };
+    let of_tier = "tier tracepoint: oom:mark_victim alone tells who is marked to die, no more";
+    report.source = Source {
+        missing: vec![
+            missing("limit_chain", of_tier),
+            missing("candidates", of_tier),
+            missing("tier fentry", "the policy forbids it"),
+            missing("growth", "--growth was not given"),
+        ],
+        ..Source::new(Tier::Tracepoint)
     };
-    assert_eq!(later(&told), 1);
-    assert_eq!(later(&closed), 1);
+    let record = Record::Oom(Box::new(report));
+    let brief = plain(&render(&record, Detail::Brief));
+    assert!(brief.contains("growth: --growth was not given"), "{brief}");
+    assert!(brief.contains("2 fields that tier tracepoint does not have"), "{brief}");
+    assert!(!brief.contains("limit_chain") && !brief.contains("tier fentry"), "{brief}");
+    let full = plain(&render(&record, Detail::Full));
+    for field in ["limit_chain, candidates: tier", "tier fentry: the policy", "growth: "] {
+        assert!(full.contains(field), "{full}");
+    }
 }

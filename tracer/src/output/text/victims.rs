@@ -2,13 +2,13 @@
 
 use anstyle::Style;
 
-use super::{Detail, who};
+use super::{Detail, section, who};
 use crate::{
     compose::names,
     fmt::{
-        layout::{Block, Section, WIDTH},
+        page::{Page, Section},
         table::{Kind, Table, UNKNOWN},
-        units,
+        units::{self, count},
     },
     model::report::{OomReport, Victim},
 };
@@ -16,19 +16,19 @@ use crate::{
 const BRIEF_ROWS: usize = 10;
 
 /// Writes the victims.
-pub(super) fn write(block: &mut Block, report: &OomReport, detail: Detail) {
+pub(super) fn write(block: &mut Page, report: &OomReport, detail: Detail) {
     match report.victims.as_slice() {
         [] => {}
-        [victim] => write_one(&mut block.section("victim"), victim, detail),
+        [victim] => write_one(&mut section(block, "victim"), victim, detail),
         victims => write_many(block, victims, detail),
     }
 }
 
-fn write_one(section: &mut Section<'_>, victim: &Victim, detail: Detail) {
-    section.facts(identity(victim));
-    who::write(section, &victim.who, detail);
-    write_cgroup(section, victim);
-    section.facts(memory(victim));
+fn write_one(lines: &mut Section<'_>, victim: &Victim, detail: Detail) {
+    lines.facts(identity(victim));
+    who::write(lines, &victim.who, true, detail);
+    write_cgroup(lines, victim);
+    lines.facts(memory(victim));
 }
 
 fn identity(victim: &Victim) -> impl Iterator<Item = String> {
@@ -39,7 +39,7 @@ fn identity(victim: &Victim) -> impl Iterator<Item = String> {
         vpid.map(|vpid| format!("pid {vpid} in its namespace")),
         names::user(who, *uid),
         oom_score_adj.map(|adj| format!("oom_score_adj {adj}")),
-        points.map(|points| format!("{points} points")),
+        points.map(|points| count(points, "point")),
     ];
     facts.into_iter().flatten()
 }
@@ -48,14 +48,14 @@ fn memory(victim: &Victim) -> impl Iterator<Item = String> {
     victim.memory().map(|(name, size)| format!("{name} {}", units::bytes(size)))
 }
 
-fn write_cgroup(section: &mut Section<'_>, victim: &Victim) {
+fn write_cgroup(lines: &mut Section<'_>, victim: &Victim) {
     if let Some(path) = victim.cgroup.as_ref().and_then(names::cgroup) {
-        section.joined(&[path], "", "in ", Style::new());
+        lines.joined("in ", &[path], "", Style::new());
     }
-    section.facts(names::home(&victim.home));
+    lines.facts(names::home(&victim.home));
 }
 
-fn write_many(block: &mut Block, victims: &[Victim], detail: Detail) {
+fn write_many(block: &mut Page, victims: &[Victim], detail: Detail) {
     let mut table = Table::new(&[
         ("", Kind::Number),
         ("pid", Kind::Number),
@@ -72,16 +72,16 @@ fn write_many(block: &mut Block, victims: &[Victim], detail: Detail) {
         let style = if victim.chosen { Style::new().bold() } else { Style::new() };
         table.row(style, cells(victim));
     }
-    let mut section = block.section("victims");
+    let mut lines = section(block, "victims");
     let hidden = victims.len().saturating_sub(detail.rows(BRIEF_ROWS));
     let hidden = (hidden > 0).then(|| format!("{hidden} not shown (-v)"));
-    let count = format!("{} processes, > is the chosen one", victims.len());
-    section.facts([Some(count), hidden].into_iter().flatten());
+    let processes = format!("{}, > is the chosen one", count(victims.len(), "process"));
+    lines.facts([Some(processes), hidden].into_iter().flatten());
     if let Some(chosen) = victims.iter().find(|victim| victim.chosen) {
-        who::write(&mut section, &chosen.who, detail);
-        write_cgroup(&mut section, chosen);
+        who::write(&mut lines, &chosen.who, true, detail);
+        write_cgroup(&mut lines, chosen);
     }
-    block.table(&table.lines(WIDTH));
+    block.table("", &table);
 }
 
 fn cells(victim: &Victim) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::{fmt::units, output::explain::view::growth::Curve};
+use crate::{fmt::units, output::view::growth::Curve};
 
 const WIDTH: u64 = 720;
 const HEIGHT: u64 = 180;
@@ -22,10 +22,11 @@ pub(super) fn chart(curve: &Curve) -> Markup {
     let span = units::duration(curve.span);
     html! {
         figure.chart {
-            svg viewBox=(format!("0 -4 {WIDTH} {}", HEIGHT + 8)) preserveAspectRatio="none" role="img"
+            svg viewBox=(format!("0 -4 {WIDTH} {}", HEIGHT + 8))
+                preserveAspectRatio="none" role="img"
                 aria-label=(format!("Usage from {first} to {last} in {span}")) {
-                @for quarter in 1..4 {
-                    line.grid x1="0" x2=(WIDTH) y1=(quarter * HEIGHT / 4) y2=(quarter * HEIGHT / 4) {}
+                @for y in (1..4).map(|quarter| quarter * HEIGHT / 4) {
+                    line.grid x1="0" x2=(WIDTH) y1=(y) y2=(y) {}
                 }
                 path.area d=(area) {}
                 polyline.usage points=(line.join(" ")) {}

@@ -1,5 +1,5 @@
 //! The long answer as one HTML page: no script, nothing from elsewhere, light and dark, for a phone
-//! and for paper. `maud` escapes every string that is put in; [`super::view`] has made them safe to
+//! and for paper. `maud` escapes every string that is put in; `output/view` has made them safe to
 //! read before.
 
 mod chart;
@@ -64,6 +64,13 @@ fn plain(text: &str) -> String {
 
 fn oom(report: &OomReport, zone: &TimeZone, json: &str) -> Markup {
     let is_death = matches!(report.outcome, Outcome::Killed | Outcome::WillFreeMem);
+    let answers = [
+        ("Who was killed, and by whose allocation?", parts::who(report, zone)),
+        ("Whose limit was hit?", parts::limits(report)),
+        ("Why that one?", parts::why(report)),
+        ("What grew?", parts::memory(report, zone)),
+        ("What to change?", parts::change(report)),
+    ];
     html! {
         article {
             header.death[is_death].warn[!is_death] {
@@ -72,11 +79,9 @@ fn oom(report: &OomReport, zone: &TimeZone, json: &str) -> Markup {
                 p.meta { (parts::place_and_time(report, zone)) }
             }
             (parts::verdict(report))
-            section { h2 { span.number { "1" } "Who was killed, and by whose allocation?" } (parts::who(report, zone)) }
-            section { h2 { span.number { "2" } "Whose limit was hit?" } (parts::limits(report)) }
-            section { h2 { span.number { "3" } "Why that one?" } (parts::why(report)) }
-            section { h2 { span.number { "4" } "What grew?" } (parts::memory(report, zone)) }
-            section { h2 { span.number { "5" } "What to change?" } (parts::change(report)) }
+            @for (index, (question, answer)) in answers.iter().enumerate() {
+                section { h2 { span.number { (index + 1) } (question) } (answer) }
+            }
             (parts::stacks(report))
             section.quiet {
                 h2 { "Source" }

@@ -5,10 +5,10 @@ use maud::{Markup, html};
 
 use super::{chart::chart, flame::flame_graph};
 use crate::{
-    fmt::units,
+    fmt::units::{self, count, percent},
     model::report::{Growth, OomReport},
-    output::explain::view::{
-        self, Fact, candidates, growth, limits as chain, memory as kinds, people, percent, safe,
+    output::view::{
+        self, Fact, candidates, growth, limits as chain, memory as kinds, missing, processes, safe,
         stacks as frames, timeline,
     },
 };
@@ -21,7 +21,7 @@ pub(super) fn place_and_time(report: &OomReport, zone: &TimeZone) -> Markup {
         @if let Some(time) = report.time { span { (view::moment(time, zone)) } }
         @if let Some(host) = &report.host { span { "host " b { (safe(host)) } } }
         @if let Some(kernel) = &report.kernel { span { "kernel " (safe(kernel)) } }
-        @if let Some(repeats) = report.repeats { span { (repeats) " times" } }
+        @if let Some(repeats) = report.repeats { span { (count(repeats, "time")) } }
     }
 }
 
@@ -46,25 +46,26 @@ fn facts(facts: &[Fact]) -> Markup {
     html! { dl { @for Fact { name, value } in facts { dt { (name) } dd { (value) } } } }
 }
 
-fn person(person: &people::Person, role: &str) -> Markup {
+fn process(process: &processes::ProcessView, role: &str) -> Markup {
     html! {
         div.card {
-            h3 { (person.name) " " span.role { (role) } }
-            (facts(&person.facts))
+            h3 { (process.name) " " span.role { (role) } }
+            (facts(&process.facts))
         }
     }
 }
 
 /// The victims, the trigger, and how it went on.
 pub(super) fn who(report: &OomReport, zone: &TimeZone) -> Markup {
-    let mut victims = people::victims(report, zone);
-    let mut trigger = people::trigger(report);
-    let is_own = people::trigger_is_victim(report);
+    let mut victims = processes::victims(report, zone);
+    let mut trigger = processes::trigger(report);
+    let is_own = processes::trigger_is_victim(report);
     if let ([victim], true) = (victims.as_mut_slice(), is_own) {
-        victim.facts.extend(people::request(report));
+        victim.facts.extend(processes::request(report));
         trigger = None;
     }
-    let role = |victim: &people::Person| match (victims.len() > 1 && victim.chosen, is_own) {
+    let role = |victim: &processes::ProcessView| match (victims.len() > 1 && victim.chosen, is_own)
+    {
         (true, _) => "chosen victim",
         (false, true) if victims.len() == 1 => "victim, and the one that allocated",
         (false, _) => "victim",
@@ -72,13 +73,15 @@ pub(super) fn who(report: &OomReport, zone: &TimeZone) -> Markup {
     html! {
         @if victims.is_empty() { p.note { "Nobody, or it is not known." } }
         div.cards {
-            @for victim in victims.iter().take(2) { (person(victim, role(victim))) }
-            @if let Some(trigger) = &trigger { (person(trigger, "the task that allocated")) }
+            @for victim in victims.iter().take(2) { (process(victim, role(victim))) }
+            @if let Some(trigger) = &trigger { (process(trigger, "the task that allocated")) }
         }
         @if victims.len() > 2 {
             details {
-                summary { (victims.len() - 2) " more victims" }
-                div.cards { @for victim in victims.iter().skip(2) { (person(victim, role(victim))) } }
+                summary { (count(victims.len() - 2, "more victim")) }
+                div.cards {
+                    @for victim in victims.iter().skip(2) { (process(victim, role(victim))) }
+                }
             }
         }
         (when(report))
@@ -88,9 +91,9 @@ pub(super) fn who(report: &OomReport, zone: &TimeZone) -> Markup {
 fn when(report: &OomReport) -> Markup {
     let moments = timeline::moments(report);
     let class = |kind| match kind {
-        timeline::Kind::Plain => "plain",
-        timeline::Kind::Kill => "kill",
-        timeline::Kind::Back => "back",
+        timeline::MomentKind::Plain => "plain",
+        timeline::MomentKind::Kill => "kill",
+        timeline::MomentKind::Back => "back",
     };
     html! {
         @if moments.len() > 1 {
@@ -101,7 +104,9 @@ fn when(report: &OomReport) -> Markup {
                         time { "+" (units::duration(moment.after)) } span { (moment.what) }
                     }
                 }
-                @for stuck in timeline::stuck(report) { li.kill { time { "stuck" } span { (stuck) } } }
+                @for stuck in timeline::stuck(report) {
+                    li.kill { time { "stuck" } span { (stuck) } }
+                }
             }
         }
     }
@@ -121,7 +126,7 @@ fn width(permille: u64) -> String {
 /// The chain of limits.
 pub(super) fn limits(report: &OomReport) -> Markup {
     let levels = chain::chain(report);
-    let zones = chain::zones(report);
+    let zones = report.system.as_ref().map(chain::zones).unwrap_or_default();
     html! {
         p { (chain::owner(report)) }
         @if !levels.is_empty() {
@@ -129,7 +134,10 @@ pub(super) fn limits(report: &OomReport) -> Markup {
                 @for level in &levels {
                     div.level.hit[level.hit] {
                         div.row {
-                            span.path { (path(&level.path)) @if level.hit { " " span.tag.hit { "hit" } } }
+                            span.path {
+                                (path(&level.path))
+                                @if level.hit { " " span.tag.hit { "hit" } }
+                            }
                             span.size {
                                 (level.used.as_deref().unwrap_or("?"))
                                 span.dim { " of " (level.max.as_deref().unwrap_or("?")) }
@@ -149,30 +157,31 @@ pub(super) fn limits(report: &OomReport) -> Markup {
         @if report.limit_chain_truncated { p.note { "Levels above these are not recorded." } }
         @if !zones.is_empty() {
             div.scroll { table {
-                thead { tr { th { "zone" } th.num { "free" } th.num { "min" } th.num { "low" } th.num { "of" } } }
-                tbody { @for [name, free, min, low, all] in &zones {
-                    tr { td { (name) } td.num { (free) } td.num { (min) } td.num { (low) } td.num { (all) } }
+                thead { tr {
+                    th { "zone" }
+                    @for size in ["free", "min", "low", "of"] { th.num { (size) } }
+                } }
+                tbody { @for zone in &zones {
+                    tr { td { (zone.name) } @for size in &zone.sizes { td.num { (size) } } }
                 } }
             } }
         }
     }
 }
 
-/// A cgroup's path, whose last name is what tells it from the next level. The same elements for any
-/// path: what is in a name makes none.
+/// A cgroup's path, its last name apart. The elements are the same for any path: a name makes none.
 fn path(path: &str) -> Markup {
     let name = path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(path);
     let above = path.strip_suffix(name).unwrap_or_default();
     html! { span.above { (above) } (name) }
 }
 
-/// The candidates.
 pub(super) fn why(report: &OomReport) -> Markup {
     let rows = candidates::eligible(report);
-    let largest = rows.iter().map(candidates::Row::length).max().unwrap_or_default();
-    let excused = candidates::excused(report);
+    let largest = candidates::largest(&rows);
+    let others = candidates::ineligible(report);
     if report.candidates.is_none() {
-        return html! { p.note { "Nobody was weighed, or it was not seen." } };
+        return html! { p.note { "No task was evaluated, or it was not seen." } };
     }
     html! {
         p.note { (candidates::scale(report).join("; ")) }
@@ -190,12 +199,12 @@ pub(super) fn why(report: &OomReport) -> Markup {
                 (candidate_table(rows.get(ROWS..).unwrap_or_default(), largest))
             }
         }
-        @if !excused.is_empty() { p.note { "May not be killed: " (excused.join(", ")) } }
+        @if !others.is_empty() { p.note { "May not be killed: " (others.join(", ")) } }
     }
 }
 
-fn candidate_table(rows: &[candidates::Row<'_>], largest: i64) -> Markup {
-    let number = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), |it| it.to_string());
+fn candidate_table(rows: &[candidates::CandidateRow<'_>], largest: i64) -> Markup {
+    let number = candidates::number;
     html! {
         div.scroll { table.candidates {
             thead { tr {
@@ -206,7 +215,7 @@ fn candidate_table(rows: &[candidates::Row<'_>], largest: i64) -> Markup {
             @for row in rows {
                 tbody.chosen[row.task.chosen] {
                     tr {
-                        td.num { (row.task.rank.map_or_else(|| "-".to_owned(), |rank| rank.to_string())) }
+                        td.num { (number(row.task.rank.map(i64::from))) }
                         td { (row.name) @if row.task.chosen { " " span.tag.hit { "chosen" } } }
                         td.num { b { (number(row.task.points)) } }
                         @for (name, part) in candidates::PARTS.iter().zip(row.parts) {
@@ -217,10 +226,10 @@ fn candidate_table(rows: &[candidates::Row<'_>], largest: i64) -> Markup {
                         }
                     }
                     tr.bars { td {} td colspan="9" {
-                        div.track { @for (index, share) in row.permilles(largest).iter().enumerate() {
-                            @if *share > 0 { div class=(format!("bar part p{index}")) style=(width(*share)) {} }
-                        } }
-                        @if let Some(drift) = row.task.drift_pages { span.dim { "drift " (drift) " points" } }
+                        (stacked(&row.permilles(largest)))
+                        @if let Some(drift) = row.task.drift_pages {
+                            span.dim { "drift " (count(drift, "point")) }
+                        }
                     } }
                 }
             }
@@ -228,21 +237,34 @@ fn candidate_table(rows: &[candidates::Row<'_>], largest: i64) -> Markup {
     }
 }
 
+fn stacked(permilles: &[u64]) -> Markup {
+    let class = |index: usize| format!("bar part p{index}");
+    html! {
+        div.track { @for (index, share) in permilles.iter().enumerate() {
+            @if *share > 0 { div class=(class(index)) style=(width(*share)) {} }
+        } }
+    }
+}
+
 /// What the memory was, and how it grew.
 pub(super) fn memory(report: &OomReport, zone: &TimeZone) -> Markup {
     let items = kinds::items(report);
+    let class = |is_part: bool| if is_part { "open" } else { "used" };
     html! {
         @match &report.growth {
             Some(grown) => { (growth(grown, zone)) (flame_graph(report)) }
-            None => p.note { "Growth was not recorded; this is what the memory was in the end." },
+            None => p.note { (kinds::without_growth(&items)) },
         }
-        @if let Some(note) = kinds::note(report) { h3 { (note) } }
+        @if let (false, Some(note)) = (items.is_empty(), kinds::note(report)) { h3 { (note) } }
         div.kinds {
             @for item in &items {
                 div.kind-row.piece[item.is_part] {
                     span.name { (item.name) }
-                    (bar(item.permille.unwrap_or_default(), if item.is_part { "open" } else { "used" }))
-                    span.size { (item.size) @if let Some(share) = item.permille { span.dim { " · " (percent(share)) } } }
+                    (bar(item.permille.unwrap_or_default(), class(item.is_part)))
+                    span.size {
+                        (item.size)
+                        @if let Some(share) = item.permille { span.dim { " · " (percent(share)) } }
+                    }
                 }
             }
         }
@@ -250,28 +272,30 @@ pub(super) fn memory(report: &OomReport, zone: &TimeZone) -> Markup {
 }
 
 /// The function that took it, often the libc's, and its caller.
-fn called(place: &growth::Place) -> String {
-    place.functions.iter().take(2).map(String::as_str).collect::<Vec<_>>().join(" < ")
+fn called(row: &growth::AllocationRow) -> String {
+    row.functions.iter().take(2).map(String::as_str).collect::<Vec<_>>().join(" < ")
 }
 
 fn growth(grown: &Growth, zone: &TimeZone) -> Markup {
-    let places = growth::places(grown);
+    let rows = growth::allocations(grown);
     html! {
         @if let Some(curve) = growth::curve(grown) { (chart(&curve)) }
         p.note { (growth::facts(grown, zone).join(", ")) }
-        @if !places.is_empty() {
+        @if !rows.is_empty() {
             h3 { "Taken by, and where in the code" }
-            @for place in places.iter().take(growth::MOST_PLACES) {
+            @for row in rows.iter().take(growth::MAX_ROWS) {
                 details.place {
                     summary {
-                        (bar(place.permille, "used"))
-                        span.size { (place.size) span.dim { " · " (place.share) } }
-                        " " b { (place.process) } " " code { (called(place)) }
+                        (bar(row.permille, "used"))
+                        span.size { (row.size) span.dim { " · " (row.share) } }
+                        " " b { (row.process) } " " code { (called(row)) }
                     }
-                    ol.stack { @for frame in &place.frames { li { code { (frame) } } } }
+                    ol.stack { @for frame in &row.frames { li { code { (frame) } } } }
                 }
             }
-            @if places.len() > growth::MOST_PLACES { p.note { (places.len() - growth::MOST_PLACES) " more took less" } }
+            @if rows.len() > growth::MAX_ROWS {
+                p.note { (rows.len() - growth::MAX_ROWS) " more took less" }
+            }
         }
     }
 }
@@ -311,14 +335,14 @@ pub(super) fn stacks(report: &OomReport) -> Markup {
 /// Where it comes from, and what is not known.
 pub(super) fn source(report: &OomReport) -> Markup {
     html! {
-        p.note { "Report " code { (safe(&report.id)) } ", seen by " (view::tier(report.source.tier)) "." }
-        @if let Some(drops @ 1..) = report.source.drops {
-            p.note { (drops) " kernel-side records were lost before this report." }
+        p.note {
+            "Report " code { (safe(&report.id)) } ", seen by " (report.source.tier.name()) "."
         }
+        @if let Some(drops) = view::drops(&report.source) { p.note { (drops) } }
         @if !report.source.missing.is_empty() {
             h3 { "Not known" }
-            dl.missing { @for missing in &report.source.missing {
-                dt { (safe(&missing.field)) } dd { (safe(&missing.why)) }
+            dl.missing { @for group in missing::groups(&report.source) {
+                dt { (group.fields) } dd { (group.why) }
             } }
         }
     }

@@ -1,49 +1,42 @@
 //! The long answer as text, under 100 columns: the five questions in order.
 
-mod bars;
-mod page;
 mod sections;
 
 use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 
-use self::page::Page;
-pub(super) use self::page::WIDTH;
-use super::view;
 use crate::{
-    model::report::{GapReport, LossReport, OomReport, Outcome, Record},
-    output::text::headline,
+    fmt::{page::Page, width},
+    model::report::{OomReport, Record},
+    output::{text::headline, view},
 };
 
 /// One record.
 pub(super) fn record(record: &Record, zone: &TimeZone) -> String {
+    let mut page = Page::new(width::PAGE);
+    let warning = AnsiColor::Yellow.on_default().bold();
     match record {
-        Record::Oom(report) => oom(report, zone),
-        Record::Gap(gap) => gap_sentence(gap, zone),
-        Record::Loss(loss) => loss_sentence(loss, zone),
+        Record::Oom(report) => oom(&mut page, report, zone),
+        Record::Gap(gap) => page.words("", warning, &view::gap(gap, zone)),
+        Record::Loss(loss) => page.words("", warning, &view::loss(loss, zone)),
     }
+    page.finish()
 }
 
-fn oom(report: &OomReport, zone: &TimeZone) -> String {
-    let mut page = Page::default();
-    let style = match report.outcome {
-        Outcome::Killed | Outcome::WillFreeMem => AnsiColor::Red.on_default().bold(),
-        _ => AnsiColor::Yellow.on_default().bold(),
-    };
-    page.sentence(style, &headline::sentence(report));
-    page.sentence(Style::new().dimmed(), &place_and_time(report, zone));
+fn oom(page: &mut Page, report: &OomReport, zone: &TimeZone) {
+    page.words("", headline::style(report), &headline::sentence(report));
+    page.words("", Style::new().dimmed(), &place_and_time(report, zone));
     if let Some(verdict) = &report.verdict {
-        page.gap();
-        page.sentence(Style::new().bold(), &view::safe(&verdict.headline));
+        page.empty_line();
+        page.words("", Style::new().bold(), &view::safe(&verdict.headline));
     }
-    sections::who(&mut page, report, zone);
-    sections::limit(&mut page, report);
-    sections::why(&mut page, report);
-    sections::memory(&mut page, report, zone);
-    sections::change(&mut page, report);
-    sections::stacks(&mut page, report);
-    sections::source(&mut page, report);
-    page.finish()
+    sections::who(page, report, zone);
+    sections::limit(page, report);
+    sections::why(page, report);
+    sections::memory(page, report, zone);
+    sections::change(page, report);
+    sections::stacks(page, report);
+    sections::source(page, report);
 }
 
 fn place_and_time(report: &OomReport, zone: &TimeZone) -> String {
@@ -53,22 +46,4 @@ fn place_and_time(report: &OomReport, zone: &TimeZone) -> String {
         report.kernel.as_deref().map(|kernel| format!("kernel {}", view::safe(kernel))),
     ];
     facts.into_iter().flatten().collect::<Vec<_>>().join(", ")
-}
-
-fn gap_sentence(gap: &GapReport, zone: &TimeZone) -> String {
-    let GapReport { expected, seen, since, .. } = gap;
-    let mut page = Page::default();
-    let since = view::moment(*since, zone);
-    let text =
-        format!("gap: the kernel counted {expected} OOM kills since {since}, {seen} were seen");
-    page.sentence(AnsiColor::Yellow.on_default().bold(), &text);
-    page.finish()
-}
-
-fn loss_sentence(loss: &LossReport, zone: &TimeZone) -> String {
-    let mut page = Page::default();
-    let first = view::moment(loss.first, zone);
-    let text = format!("loss: {} kernel-side records since {first}", loss.count);
-    page.sentence(AnsiColor::Yellow.on_default().bold(), &text);
-    page.finish()
 }

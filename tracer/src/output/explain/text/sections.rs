@@ -3,63 +3,81 @@
 use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 
-use super::{
-    bars::{GLYPHS, bar, chart, stacked},
-    page::Page,
-};
 use crate::{
     fmt::{
+        chart::{GLYPHS, bar},
+        page::Page,
         table::{Kind, Table, UNKNOWN},
         units,
     },
     model::report::{Growth, OomReport, Outcome},
-    output::{
-        explain::view::{
-            self, candidates, growth, limits, memory as kinds, people, stacks as frames, timeline,
-        },
-        text::candidates::{PART_COLUMNS, part_cells, points, rank},
+    output::view::{
+        self, Fact, candidates, growth, limits, memory, missing, processes, stacks, timeline,
     },
 };
 
+const INDENT: &str = "  ";
+/// Columns before the value of a fact.
+const FACT: usize = 19;
+/// Columns of a bar.
 const BAR: usize = 20;
 /// Rows of long lists; the JSON has them all.
 const ROWS: usize = 16;
 
-fn marked(is_marked: bool) -> Style {
-    if is_marked { Style::new().bold() } else { Style::new() }
+/// One of the questions.
+fn heading(page: &mut Page, heading: &str) {
+    page.empty_line();
+    page.line(AnsiColor::Cyan.on_default().bold(), heading);
+}
+
+fn note(page: &mut Page, sentence: &str) {
+    page.words(INDENT, Style::new().dimmed(), sentence);
+}
+
+fn bold(page: &mut Page, line: &str) {
+    page.words(INDENT, Style::new().bold(), line);
+}
+
+fn more(page: &mut Page, shown: usize, all: usize, what: &str) {
+    if let Some(more @ 1..) = all.checked_sub(shown) {
+        note(page, &format!("and {more} more{what}"));
+    }
+}
+
+fn facts(page: &mut Page, facts: &[Fact]) {
+    for Fact { name, value } in facts {
+        page.section(&format!("{INDENT}{name}"), FACT).words("", Style::new(), value);
+    }
 }
 
 /// Who was killed, by whose allocation, and how it went on.
 pub(super) fn who(page: &mut Page, report: &OomReport, zone: &TimeZone) {
-    page.heading("1. Who was killed, and by whose allocation?");
-    let victims = people::victims(report, zone);
+    heading(page, "1. Who was killed, and by whose allocation?");
+    let victims = processes::victims(report, zone);
     if victims.is_empty() {
         let nobody = match report.outcome {
             Outcome::Killed | Outcome::Unknown => "Who is not known.",
             _ => "Nobody.",
         };
-        page.note(nobody);
+        note(page, nobody);
     }
     for (index, victim) in victims.iter().take(ROWS).enumerate() {
-        let note = if victims.len() > 1 && victim.chosen { " (chosen)" } else { "" };
-        page.line(Style::new().bold(), &format!("  {}{note}", victim.name));
+        let chosen = if victims.len() > 1 && victim.chosen { " (chosen)" } else { "" };
+        bold(page, &format!("{}{chosen}", victim.name));
         // The first one in full, of the others what they are.
-        let facts = if index == 0 { &victim.facts[..] } else { brief(&victim.facts) };
-        page.facts(facts);
+        facts(page, if index == 0 { &victim.facts } else { brief(&victim.facts) });
     }
-    if let Some(more @ 1..) = victims.len().checked_sub(ROWS) {
-        page.note(&format!("and {more} more"));
-    }
-    if let Some(trigger) = people::trigger(report) {
-        let is_own = people::trigger_is_victim(report);
+    more(page, ROWS, victims.len(), "");
+    if let Some(trigger) = processes::trigger(report) {
+        let is_own = processes::trigger_is_victim(report);
         let whose = if is_own { "its own" } else { trigger.name.as_str() };
-        page.line(Style::new().bold(), &format!("  by an allocation of {whose}"));
-        page.facts(&if is_own { people::request(report) } else { trigger.facts });
+        bold(page, &format!("by an allocation of {whose}"));
+        facts(page, &if is_own { processes::request(report) } else { trigger.facts });
     }
     write_timeline(page, report);
 }
 
-fn brief(facts: &[view::Fact]) -> &[view::Fact] {
+fn brief(facts: &[Fact]) -> &[Fact] {
     let memory = facts.iter().position(|fact| fact.name == "memory");
     memory.and_then(|memory| facts.get(memory..)).unwrap_or_default()
 }
@@ -67,20 +85,18 @@ fn brief(facts: &[view::Fact]) -> &[view::Fact] {
 fn write_timeline(page: &mut Page, report: &OomReport) {
     let moments = timeline::moments(report);
     if moments.len() > 1 {
-        page.line(Style::new().bold(), "  how it went on");
+        bold(page, "how it went on");
     }
     for moment in moments.iter().take(if moments.len() > 1 { ROWS } else { 0 }) {
         let style = match moment.kind {
-            timeline::Kind::Plain => Style::new(),
-            timeline::Kind::Kill => AnsiColor::Red.on_default(),
-            timeline::Kind::Back => AnsiColor::Green.on_default(),
+            timeline::MomentKind::Plain => Style::new(),
+            timeline::MomentKind::Kill => AnsiColor::Red.on_default(),
+            timeline::MomentKind::Back => AnsiColor::Green.on_default(),
         };
         let time = format!("+{}", units::duration(moment.after));
         page.words(&format!("  {time:>10}  "), style, &moment.what);
     }
-    if let Some(more @ 1..) = moments.len().checked_sub(ROWS) {
-        page.note(&format!("and {more} more events"));
-    }
+    more(page, ROWS, moments.len(), " events");
     for stuck in timeline::stuck(report) {
         page.words("       stuck  ", AnsiColor::Red.on_default(), &stuck);
     }
@@ -88,8 +104,8 @@ fn write_timeline(page: &mut Page, report: &OomReport) {
 
 /// Whose limit was hit.
 pub(super) fn limit(page: &mut Page, report: &OomReport) {
-    page.heading("2. Whose limit was hit?");
-    page.words("  ", Style::new(), &limits::owner(report));
+    heading(page, "2. Whose limit was hit?");
+    page.words(INDENT, Style::new(), &limits::owner(report));
     let chain = limits::chain(report);
     let mut table = Table::new(&[
         ("", Kind::Number),
@@ -102,28 +118,29 @@ pub(super) fn limit(page: &mut Page, report: &OomReport) {
     for level in &chain {
         let unknown = || UNKNOWN.to_owned();
         let share = level.permille.filter(|_| level.limited);
+        let style = if level.hit { Style::new().bold() } else { Style::new() };
         table.row(
-            marked(level.hit),
+            style,
             vec![
                 if level.hit { ">" } else { "" }.to_owned(),
                 level.used.clone().unwrap_or_else(unknown),
                 level.max.clone().unwrap_or_else(unknown),
                 share.map_or_else(|| " ".repeat(BAR), |share| bar(share, BAR)),
-                share.map_or_else(String::new, view::percent),
+                share.map_or_else(String::new, units::percent),
                 level.path.clone(),
             ],
         );
     }
     if !chain.is_empty() {
-        page.table(&table);
+        page.table(INDENT, &table);
     }
     for level in chain.iter().filter(|level| !level.rest.is_empty()) {
-        page.note(&format!("{}: {}", level.path, level.rest.join(", ")));
+        note(page, &format!("{}: {}", level.path, level.rest.join(", ")));
     }
     if report.limit_chain_truncated {
-        page.note("levels above these are not recorded");
+        note(page, "levels above these are not recorded");
     }
-    let zones = limits::zones(report);
+    let zones = report.system.as_ref().map(limits::zones).unwrap_or_default();
     if !zones.is_empty() {
         let mut table = Table::new(&[
             ("zone", Kind::Text),
@@ -133,70 +150,50 @@ pub(super) fn limit(page: &mut Page, report: &OomReport) {
             ("of", Kind::Number),
         ]);
         for zone in zones {
-            table.row(Style::new(), zone.to_vec());
+            let name = std::iter::once(zone.name);
+            table.row(Style::new(), name.chain(zone.sizes).collect());
         }
-        page.table(&table);
+        page.table(INDENT, &table);
     }
 }
 
 /// Why that one.
 pub(super) fn why(page: &mut Page, report: &OomReport) {
-    page.heading("3. Why that one?");
-    let rows = candidates::eligible(report);
+    heading(page, "3. Why that one?");
     if report.candidates.is_none() {
-        page.note("Nobody was weighed, or it was not seen.");
+        note(page, "No task was evaluated, or it was not seen.");
         return;
     }
-    page.note(&candidates::scale(report).join("; "));
-    let shown: Vec<&candidates::Row<'_>> = rows
-        .iter()
-        .enumerate()
-        .filter(|(at, row)| *at < ROWS || row.task.chosen)
-        .map(|it| it.1)
-        .collect();
-    if !shown.is_empty() {
-        page.table(&candidate_table(&shown));
+    note(page, &candidates::scale(report).join("; "));
+    let all = candidates::eligible(report);
+    let n_eligible = all.len();
+    let rows = candidates::brief(all, ROWS);
+    if !rows.is_empty() {
+        page.table(INDENT, &candidates::table(&rows, BAR));
         let legend = candidates::PARTS.iter().zip(GLYPHS);
         let legend: Vec<String> = legend.map(|(part, glyph)| format!("{glyph} {part}")).collect();
-        page.note(&legend.join("  "));
+        note(page, &legend.join("  "));
     }
-    if let Some(more @ 1..) = rows.len().checked_sub(shown.len()) {
-        page.note(&format!("{more} more with fewer points"));
+    more(page, rows.len(), n_eligible, " with fewer points");
+    let others = candidates::ineligible(report);
+    if !others.is_empty() {
+        note(page, &format!("May not be killed: {}", others.join(", ")));
     }
-    let excused = candidates::excused(report);
-    if !excused.is_empty() {
-        page.note(&format!("May not be killed: {}", excused.join(", ")));
-    }
-}
-
-fn candidate_table(rows: &[&candidates::Row<'_>]) -> Table {
-    let first =
-        [("#", Kind::Number), ("task", Kind::Text), ("points", Kind::Number), ("", Kind::Number)];
-    let mut table = Table::new(&[first.as_slice(), &PART_COLUMNS].concat());
-    let largest = rows.iter().map(|row| row.length()).max().unwrap_or_default();
-    for row in rows {
-        let mut cells = vec![
-            rank(row.task),
-            row.name.clone(),
-            points(row.task),
-            stacked(&row.permilles(largest), BAR),
-        ];
-        cells.extend(part_cells(row.task));
-        table.row(marked(row.task.chosen), cells);
-    }
-    table
 }
 
 /// What grew: what the memory was, and where it was recorded how it came.
 pub(super) fn memory(page: &mut Page, report: &OomReport, zone: &TimeZone) {
-    page.heading("4. What grew?");
-    if let Some(growth) = &report.growth {
-        write_growth(page, growth, zone);
-    } else {
-        page.note("Growth was not recorded; this is what the memory was in the end.");
+    heading(page, "4. What grew?");
+    let items = memory::items(report);
+    match &report.growth {
+        Some(growth) => write_growth(page, growth, zone),
+        None => note(page, memory::without_growth(&items)),
     }
-    if let Some(note) = kinds::note(report) {
-        page.note(&format!("{note}:"));
+    if items.is_empty() {
+        return;
+    }
+    if let Some(of) = memory::note(report) {
+        note(page, &format!("{of}:"));
     }
     let mut table = Table::new(&[
         ("", Kind::Text),
@@ -204,17 +201,14 @@ pub(super) fn memory(page: &mut Page, report: &OomReport, zone: &TimeZone) {
         ("", Kind::Number),
         ("share", Kind::Number),
     ]);
-    let items = kinds::items(report);
     for item in &items {
         let name = if item.is_part { format!("  {}", item.name) } else { item.name.clone() };
         let bar = item.permille.map_or_else(String::new, |share| bar(share, BAR));
-        let share = item.permille.map_or_else(String::new, view::percent);
+        let share = item.permille.map_or_else(String::new, units::percent);
         let style = if item.is_part { Style::new().dimmed() } else { Style::new() };
         table.row(style, vec![name, item.size.clone(), bar, share]);
     }
-    if !items.is_empty() {
-        page.table(&table);
-    }
+    page.table(INDENT, &table);
 }
 
 fn write_growth(page: &mut Page, growth: &Growth, zone: &TimeZone) {
@@ -222,61 +216,53 @@ fn write_growth(page: &mut Page, growth: &Growth, zone: &TimeZone) {
     const FUNCTIONS: usize = 6;
     if let Some(curve) = growth::curve(growth) {
         let top = units::bytes(curve.top_bytes);
-        for (index, row) in chart(&curve, CHART, 4).iter().enumerate() {
+        for (index, row) in curve.rows(CHART, 4).iter().enumerate() {
             let label = if index == 0 { top.as_str() } else { "" };
             page.line(Style::new(), &format!("  {label:>10} {row}"));
         }
-        let [first, last] = [curve.first_bytes, curve.last_bytes].map(units::bytes);
-        page.note(&format!("           {first} to {last} in {}", units::duration(curve.span)));
+        note(page, &format!("           {}", curve.summary()));
     }
     let facts = growth::facts(growth, zone);
     if !facts.is_empty() {
-        page.note(&facts.join(", "));
+        note(page, &facts.join(", "));
     }
-    let places = growth::places(growth);
-    for place in places.iter().take(growth::MOST_PLACES) {
-        let functions: Vec<&str> =
-            place.functions.iter().take(FUNCTIONS).map(String::as_str).collect();
-        let lead = format!("  {:>10} {:>5} ", place.size, place.share);
-        let whence = if functions.is_empty() { "" } else { ": " };
-        let sentence = format!("{}{whence}{}", place.process, functions.join(" < "));
-        page.words(&lead, Style::new(), &sentence);
+    let rows = growth::allocations(growth);
+    for row in rows.iter().take(growth::MAX_ROWS) {
+        let lead = format!("  {:>10} {:>5} ", row.size, row.share);
+        page.words(&lead, Style::new(), &row.words(FUNCTIONS).join(" < "));
     }
-    if let Some(more @ 1..) = places.len().checked_sub(growth::MOST_PLACES) {
-        page.note(&format!("and {more} more that took less"));
-    }
+    more(page, growth::MAX_ROWS, rows.len(), " that took less");
 }
 
 /// What to change.
 pub(super) fn change(page: &mut Page, report: &OomReport) {
-    page.heading("5. What to change?");
+    heading(page, "5. What to change?");
     let Some(verdict) = &report.verdict else {
         return;
     };
-    let also = verdict.also.iter().map(|also| view::safe(also));
-    let also: Vec<String> = also.collect();
-    let also = if also.is_empty() { String::new() } else { format!(" (also {})", also.join(", ")) };
+    let also: Vec<String> = verdict.also.iter().map(|also| view::safe(also)).collect();
+    let more = if also.is_empty() { String::new() } else { format!(" (also {})", also.join(", ")) };
     if verdict.advice.is_empty() {
-        page.note("Nothing follows from what is known.");
+        note(page, "Nothing follows from what is known.");
     }
     for advice in &verdict.advice {
-        page.item("*", Style::new().bold(), &view::safe(advice));
+        page.words("  * ", Style::new().bold(), &view::safe(advice));
     }
-    page.note(&format!("Cause: {}{also}. It rests on:", view::safe(&verdict.cause)));
+    note(page, &format!("Cause: {}{more}. It rests on:", view::safe(&verdict.cause)));
     for evidence in &verdict.evidence {
-        page.item("-", Style::new(), &view::safe(evidence));
+        page.words("  - ", Style::new(), &view::safe(evidence));
     }
 }
 
 /// Where the trigger and the victims were.
 pub(super) fn stacks(page: &mut Page, report: &OomReport) {
-    let stacks = frames::stacks(report);
-    if stacks.is_empty() {
+    let all = stacks::stacks(report);
+    if all.is_empty() {
         return;
     }
-    page.heading("Stacks");
-    for stack in stacks {
-        page.words("  ", Style::new().bold(), &stack.title);
+    heading(page, "Stacks");
+    for stack in all {
+        bold(page, &stack.title);
         for frame in &stack.frames {
             page.words("      ", Style::new(), frame);
         }
@@ -285,13 +271,13 @@ pub(super) fn stacks(page: &mut Page, report: &OomReport) {
 
 /// Where it comes from, and what is not known.
 pub(super) fn source(page: &mut Page, report: &OomReport) {
-    page.heading("Source");
-    let tier = view::tier(report.source.tier);
-    page.note(&format!("report {}, seen by {tier}", view::safe(&report.id)));
-    for missing in &report.source.missing {
-        page.note(&format!("missing {}: {}", view::safe(&missing.field), view::safe(&missing.why)));
+    heading(page, "Source");
+    let tier = report.source.tier.name();
+    note(page, &format!("report {}, seen by {tier}", view::safe(&report.id)));
+    for missing::MissingGroup { fields, why } in missing::groups(&report.source) {
+        note(page, &format!("missing {fields}: {why}"));
     }
-    if let Some(drops @ 1..) = report.source.drops {
-        page.note(&format!("{drops} kernel-side records were lost before this report"));
+    if let Some(drops) = view::drops(&report.source) {
+        note(page, &drops);
     }
 }

@@ -42,7 +42,7 @@ fn plain(text: &str) -> String {
 }
 
 #[test]
-fn every_kind_of_record_has_a_line() {
+fn every_record_has_a_line() {
     let text = plain(&records(summaries().iter(), &layout(None)));
     insta::assert_snapshot!("records", text);
     assert_eq!(text.lines().count(), summaries().len() + 1);
@@ -52,7 +52,7 @@ fn every_kind_of_record_has_a_line() {
 }
 
 #[test]
-fn on_a_narrow_terminal_paths_give_way() {
+fn paths_are_shortened_on_a_narrow_terminal() {
     let text = plain(&records(summaries().iter().take(3), &layout(Some(110))));
     insta::assert_snapshot!("narrow", text);
     assert!(text.lines().all(|line| line.len() <= 110));
@@ -66,7 +66,7 @@ fn nothing_untrusted_reaches_the_terminal() {
 }
 
 #[test]
-fn kinds_of_kills_have_a_line_each() {
+fn groups_have_a_line_each() {
     let found: Vec<Found> = summaries().into_iter().map(Found::unstored).collect();
     insta::assert_snapshot!("groups", plain(&groups(&group(found), &layout(None))));
 }

@@ -8,36 +8,40 @@ use super::{Fact, fact, moment, safe};
 use crate::{
     compose::names,
     fmt::units,
-    model::report::{OomReport, Trigger, Victim},
+    model::report::{CgroupOwner, OomReport, Trigger, Victim, Who},
 };
 
 /// A process and what is known of it.
 #[derive(Clone, Debug)]
-pub(in crate::output::explain) struct Person {
-    pub(in crate::output::explain) name: String,
-    pub(in crate::output::explain) chosen: bool,
-    pub(in crate::output::explain) facts: Vec<Fact>,
+pub(crate) struct ProcessView {
+    pub(crate) name: String,
+    pub(crate) chosen: bool,
+    pub(crate) facts: Vec<Fact>,
 }
 
 /// The victims, the chosen one first.
-pub(in crate::output::explain) fn victims(report: &OomReport, zone: &TimeZone) -> Vec<Person> {
+pub(crate) fn victims(report: &OomReport, zone: &TimeZone) -> Vec<ProcessView> {
     let mut victims: Vec<&Victim> = report.victims.iter().collect();
     victims.sort_by_key(|victim| !victim.chosen);
-    victims.into_iter().map(|victim| person(report, victim, zone)).collect()
+    victims.into_iter().map(|victim| process(report, victim, zone)).collect()
 }
 
-fn person(report: &OomReport, victim: &Victim, zone: &TimeZone) -> Person {
+fn process(report: &OomReport, victim: &Victim, zone: &TimeZone) -> ProcessView {
     let started = victim.who.start_time.map(|start| {
         let age = report.time.map(|time| time.duration_since(start));
-        let age = age.and_then(|age| Duration::try_from(age).ok()).map(units::duration);
-        let age = age.map(|age| format!(", {age} before")).unwrap_or_default();
-        format!("{}{age}", moment(start, zone))
+        let before = age
+            .and_then(|age| Duration::try_from(age).ok())
+            .map(|age| format!(", {} before", units::duration(age)))
+            .unwrap_or_default();
+        format!("{}{before}", moment(start, zone))
     });
     let facts = [
-        fact("command line", victim.who.cmdline.as_deref().map(cmdline)),
-        fact("executable", victim.who.exe.as_deref().map(safe)),
+        fact("command line", names::cmdline(&victim.who)),
+        fact("executable", names::exe(&victim.who)),
+        fact("parents", parents(&victim.who)),
+        fact("runs in", owner(&victim.home)),
         fact("cgroup", victim.cgroup.as_ref().and_then(names::cgroup)),
-        fact("user", victim.uid.map(|uid| format!("uid {uid}"))),
+        fact("user", names::user(&victim.who, victim.uid)),
         fact("started", started),
         fact("pid", Some(pids(victim.pid, victim.tid, victim.vpid))),
         fact("oom_score_adj", victim.oom_score_adj.map(|adj| adj.to_string())),
@@ -45,7 +49,7 @@ fn person(report: &OomReport, victim: &Victim, zone: &TimeZone) -> Person {
         fact("memory", memory(victim)),
         fact("shares memory with", victim.shares_mm_with.map(|pid| format!("pid {pid}"))),
     ];
-    Person {
+    ProcessView {
         name: names::victim(victim),
         chosen: victim.chosen,
         facts: facts.into_iter().flatten().collect(),
@@ -63,23 +67,25 @@ fn pids(pid: i32, tid: Option<i32>, vpid: Option<i32>) -> String {
 
 fn memory(victim: &Victim) -> Option<String> {
     let known = victim.memory().filter(|(_, size)| *size > 0);
-    let told: Vec<String> =
+    let sizes: Vec<String> =
         known.map(|(name, size)| format!("{name} {}", units::bytes(size))).collect();
-    (!told.is_empty()).then(|| told.join(", "))
+    (!sizes.is_empty()).then(|| sizes.join(", "))
 }
 
-/// The trigger.
-pub(in crate::output::explain) fn trigger(report: &OomReport) -> Option<Person> {
+pub(crate) fn trigger(report: &OomReport) -> Option<ProcessView> {
     let trigger = report.trigger.as_ref()?;
     let Trigger { pid, tid, uid, oom_score_adj, cgroup, .. } = trigger;
     let facts = [
-        fact("command line", trigger.who.cmdline.as_deref().map(cmdline)),
+        fact("command line", names::cmdline(&trigger.who)),
+        fact("executable", names::exe(&trigger.who)),
+        fact("parents", parents(&trigger.who)),
+        fact("runs in", owner(&trigger.home)),
         fact("cgroup", cgroup.as_ref().and_then(names::cgroup)),
-        fact("user", uid.map(|uid| format!("uid {uid}"))),
+        fact("user", names::user(&trigger.who, *uid)),
         fact("pid", Some(pids(*pid, *tid, None))),
         fact("oom_score_adj", oom_score_adj.map(|adj| adj.to_string())),
     ];
-    Some(Person {
+    Some(ProcessView {
         name: names::trigger(trigger),
         chosen: false,
         facts: facts.into_iter().flatten().chain(request(report)).collect(),
@@ -87,14 +93,14 @@ pub(in crate::output::explain) fn trigger(report: &OomReport) -> Option<Person> 
 }
 
 /// What the trigger asked for.
-pub(in crate::output::explain) fn request(report: &OomReport) -> Vec<Fact> {
+pub(crate) fn request(report: &OomReport) -> Vec<Fact> {
     let Some(Trigger { order, gfp_mask, .. }) = &report.trigger else { return Vec::new() };
     let size = order
         .and_then(|order| u32::try_from(order).ok())
         .and_then(|order| 1_u64.checked_shl(order)?.checked_mul(report.page_size?));
     let asked = order.filter(|order| *order >= 0).map(|order| {
-        let size = size.map(|size| format!("{}, ", units::bytes(size))).unwrap_or_default();
-        format!("{size}order {order}")
+        let bytes = size.map(|size| format!("{}, ", units::bytes(size))).unwrap_or_default();
+        format!("{bytes}order {order}")
     });
     let mask = gfp_mask.as_ref().map(|mask| {
         format!("{:#x} {}", mask.value, safe(&mask.names.join("|"))).trim_end().to_owned()
@@ -103,16 +109,18 @@ pub(in crate::output::explain) fn request(report: &OomReport) -> Vec<Fact> {
 }
 
 /// Whether the trigger is one of the victims.
-pub(in crate::output::explain) fn trigger_is_victim(report: &OomReport) -> bool {
+pub(crate) fn trigger_is_victim(report: &OomReport) -> bool {
     let pid = report.trigger.as_ref().map(|trigger| trigger.pid);
     report.victims.iter().any(|victim| Some(victim.pid) == pid)
 }
 
-/// As a shell would take it, roughly: words with blanks in them are quoted.
-fn cmdline(words: &[String]) -> String {
-    let quoted = words.iter().map(|word| {
-        let needs_quotes = word.contains(' ') || word.is_empty();
-        if needs_quotes { format!("'{}'", safe(word)) } else { safe(word) }
-    });
-    quoted.collect::<Vec<_>>().join(" ")
+fn parents(who: &Who) -> Option<String> {
+    let parents = names::parents(who);
+    (!parents.is_empty()).then(|| parents.join(" < "))
+}
+
+/// Container, pod, unit.
+fn owner(home: &CgroupOwner) -> Option<String> {
+    let facts = names::home(home);
+    (!facts.is_empty()).then(|| facts.join(", "))
 }

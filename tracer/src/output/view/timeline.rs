@@ -5,28 +5,26 @@ use std::time::Duration;
 use crate::{
     compose::names,
     fmt::units,
-    model::report::{OomReport, Victim},
+    model::report::{OomReport, Tier, Victim},
 };
 
-/// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::output::explain) struct Moment {
+pub(crate) struct Moment {
     /// Since the entry into out_of_memory.
-    pub(in crate::output::explain) after: Duration,
-    pub(in crate::output::explain) what: String,
-    pub(in crate::output::explain) kind: Kind,
+    pub(crate) after: Duration,
+    pub(crate) what: String,
+    pub(crate) kind: MomentKind,
 }
 
-/// What it is, for its color.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::output::explain) enum Kind {
+pub(crate) enum MomentKind {
     Plain,
     Kill,
     Back,
 }
 
 /// What happened, in order of time.
-pub(in crate::output::explain) fn moments(report: &OomReport) -> Vec<Moment> {
+pub(crate) fn moments(report: &OomReport) -> Vec<Moment> {
     let Some(start) = report.boottime_ns else {
         return Vec::new();
     };
@@ -34,10 +32,13 @@ pub(in crate::output::explain) fn moments(report: &OomReport) -> Vec<Moment> {
     let mut add = |after_ns: u64, what: String, kind| {
         moments.push(Moment { after: Duration::from_nanos(after_ns), what, kind });
     };
-    let who = report.trigger.as_ref().map_or_else(|| "a task".to_owned(), names::trigger);
-    add(0, format!("{who} entered out_of_memory"), Kind::Plain);
+    // The tracepoint sees the mark alone.
+    if report.source.tier != Tier::Tracepoint {
+        let task = report.trigger.as_ref().map_or_else(|| "a task".to_owned(), names::trigger);
+        add(0, format!("{task} entered out_of_memory"), MomentKind::Plain);
+    }
     if let Some(age) = report.system.as_ref().and_then(|system| system.age_ns) {
-        add(age, "the host's figures were read".to_owned(), Kind::Plain);
+        add(age, "the host's figures were read".to_owned(), MomentKind::Plain);
     }
     for victim in report.victims.iter().filter(|victim| victim.shares_mm_with.is_none()) {
         let Some(marked) = victim.marked_at_ns.and_then(|marked| marked.checked_sub(start)) else {
@@ -52,32 +53,32 @@ pub(in crate::output::explain) fn moments(report: &OomReport) -> Vec<Moment> {
 }
 
 /// What became of a victim, ns since it was marked.
-fn fate(victim: &Victim) -> impl Iterator<Item = (u64, String, Kind)> + use<> {
+fn fate(victim: &Victim) -> impl Iterator<Item = (u64, String, MomentKind)> + use<> {
     let reaped = victim.reaped.as_ref();
     let size = |bytes: Option<u64>| bytes.map_or_else(|| "its memory".to_owned(), units::bytes);
     let skipped = reaped.and_then(|reaped| reaped.skipped) == Some(true);
     let events = [
-        Some((0, "was marked and killed".to_owned(), Kind::Kill)),
+        Some((0, "was marked and killed".to_owned(), MomentKind::Kill)),
         reaped
             .and_then(|reaped| reaped.started_after_ns)
-            .map(|ns| (ns, "is being reaped".to_owned(), Kind::Plain)),
+            .map(|ns| (ns, "is being reaped".to_owned(), MomentKind::Plain)),
         reaped
             .and_then(|reaped| Some((reaped.finished_after_ns?, reaped.bytes)))
-            .map(|(ns, bytes)| (ns, format!("was reaped: {} back", size(bytes)), Kind::Back)),
+            .map(|(ns, bytes)| (ns, format!("was reaped: {} back", size(bytes)), MomentKind::Back)),
         reaped
             .and_then(|reaped| reaped.woken_after_ns)
             .filter(|_| skipped)
-            .map(|ns| (ns, "was left alone by the reaper".to_owned(), Kind::Plain)),
-        victim.exited_after_ns.map(|ns| (ns, "exited".to_owned(), Kind::Plain)),
+            .map(|ns| (ns, "was left alone by the reaper".to_owned(), MomentKind::Plain)),
+        victim.exited_after_ns.map(|ns| (ns, "exited".to_owned(), MomentKind::Plain)),
         victim
             .freed_after_ns
-            .map(|ns| (ns, format!("gave back {}", size(victim.freed_bytes)), Kind::Back)),
+            .map(|ns| (ns, format!("gave back {}", size(victim.freed_bytes)), MomentKind::Back)),
     ];
     events.into_iter().flatten()
 }
 
-/// Who is still there.
-pub(in crate::output::explain) fn stuck(report: &OomReport) -> Vec<String> {
+/// Victims that were not gone at the end.
+pub(crate) fn stuck(report: &OomReport) -> Vec<String> {
     let stuck = report.victims.iter().filter(|victim| victim.stuck);
     stuck
         .map(|victim| format!("{} was not gone when this was written", names::victim(victim)))

@@ -1,54 +1,77 @@
-//! What became of the victims, told when their report is closed: a line behind the block that told
-//! the kill.
+//! What became of the victims, printed when their report is closed: lines behind the block that
+//! reported the kill.
 
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Detail, trigger, who};
+use super::{Detail, section, trigger, who};
 use crate::{
     compose::names,
-    fmt::{layout::Block, units},
+    fmt::{
+        page::Page,
+        units::{self, count},
+        width,
+    },
     model::report::{OomReport, Victim},
 };
 
 /// Victims that get a line of their own.
-const LINES: usize = 4;
+const BRIEF_ROWS: usize = 4;
 
-/// What was not known when the kill was told, and is told now.
+/// What a report has, so that it need not be printed again.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Later {
-    /// Command lines of victims.
-    pub(super) who: bool,
-    /// Functions of the trigger.
-    pub(super) stack: bool,
+pub(super) struct Known {
+    /// Command lines of all victims.
+    cmdlines: bool,
+    /// When all victims were started.
+    ages: bool,
+    /// Functions of the trigger in user space.
+    stack: bool,
 }
 
-/// The lines; empty where nothing is known.
-pub(super) fn block(report: &OomReport, later: Later) -> String {
-    let mut told: Vec<&Victim> =
-        report.victims.iter().filter(|victim| victim.shares_mm_with.is_none()).collect();
-    // Who is stuck is what people must see.
-    told.sort_by_key(|victim| !victim.stuck);
-    let mut block = Block::default();
-    for victim in told.iter().take(LINES) {
-        let style = if victim.stuck { AnsiColor::Red.on_default() } else { Style::new() };
-        block.words("after", style, &sentence(victim));
-        if later.who {
-            who::write(&mut block.section(""), &victim.who, Detail::Brief);
+impl Known {
+    pub(super) fn of(report: &OomReport) -> Self {
+        let stack = report.trigger.as_ref().and_then(|trigger| trigger.user_stack.as_deref());
+        Self {
+            cmdlines: report.victims.iter().all(|victim| victim.who.cmdline.is_some()),
+            ages: report.victims.iter().all(|victim| victim.who.age_ns.is_some()),
+            stack: stack.unwrap_or_default().iter().any(|frame| frame.symbol.is_some()),
         }
     }
-    if let Some(more @ 1..) = told.len().checked_sub(LINES) {
-        let stuck = told.iter().skip(LINES).filter(|victim| victim.stuck).count();
-        let text = format!("{more} more victims, {stuck} of them not gone");
-        block.words("after", Style::new(), &text);
+}
+
+/// The lines; empty where nothing is known. `reported`: what the block has shown.
+pub(super) fn block(report: &OomReport, reported: Known) -> String {
+    let mut victims: Vec<&Victim> =
+        report.victims.iter().filter(|victim| victim.shares_mm_with.is_none()).collect();
+    if victims.is_empty() {
+        return String::new();
     }
-    if let Some(trigger) = report.trigger.as_ref().filter(|_| later.stack) {
-        let mut section = block.section("stack");
+    // Stuck victims are what people must see.
+    victims.sort_by_key(|victim| !victim.stuck);
+    let mut block = Page::new(width::REPORT);
+    for victim in victims.iter().take(BRIEF_ROWS) {
+        let style = if victim.stuck { AnsiColor::Red.on_default() } else { Style::new() };
+        let mut lines = section(&mut block, "after");
+        lines.words("", style, &sentence(victim));
+        if !reported.cmdlines {
+            who::write(&mut lines, &victim.who, !reported.ages, Detail::Brief);
+        }
+    }
+    if let Some(more @ 1..) = victims.len().checked_sub(BRIEF_ROWS) {
+        let stuck = victims.iter().skip(BRIEF_ROWS).filter(|victim| victim.stuck).count();
+        let text = format!("{}, {stuck} of them not gone", count(more, "more victim"));
+        section(&mut block, "after").words("", Style::new(), &text);
+    }
+    let has_stack = !reported.stack && Known::of(report).stack;
+    if let Some(trigger) = report.trigger.as_ref().filter(|_| has_stack) {
         let lead = format!("{}: ", names::trigger(trigger));
-        trigger::write_stack(&mut section, &lead, trigger.user_stack.as_deref());
+        let stack = trigger.user_stack.as_deref();
+        trigger::write_stack(&mut section(&mut block, "stack"), &lead, stack);
     }
-    if told.is_empty() { String::new() } else { block.finish() }
+    block.empty_line();
+    block.finish()
 }
 
 fn sentence(victim: &Victim) -> String {
@@ -91,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_victim_that_went_is_told_with_its_times() {
+    fn victim_that_is_gone_has_its_times() {
         let went = Victim {
             exited_after_ns: Some(12_000_000),
             freed_after_ns: Some(34_000_000),
@@ -102,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_victim_that_stays_is_stuck_though_its_memory_was_reaped() {
+    fn victim_that_stays_is_stuck_though_it_was_reaped() {
         let reaped = Reaped {
             finished_after_ns: Some(2_040_000_000),
             bytes: Some(47 << 20),

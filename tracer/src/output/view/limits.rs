@@ -4,33 +4,32 @@ use super::permille;
 use crate::{
     compose::names,
     fmt::units,
-    model::report::{Constraint, LimitLevel, OomReport},
+    model::report::{Constraint, LimitLevel, OomMemcg, OomReport, System, Zone},
 };
 
-/// One level of the chain.
+/// A level of the chain of limits.
 #[derive(Clone, Debug)]
-pub(in crate::output::explain) struct Level {
-    pub(in crate::output::explain) path: String,
-    pub(in crate::output::explain) used: Option<String>,
+pub(crate) struct LimitRow {
+    pub(crate) path: String,
+    pub(crate) used: Option<String>,
     /// "512 MiB", "no limit"
-    pub(in crate::output::explain) max: Option<String>,
+    pub(crate) max: Option<String>,
     /// How full it was; of levels without a limit how large beside the largest.
-    pub(in crate::output::explain) permille: Option<u64>,
-    pub(in crate::output::explain) limited: bool,
-    pub(in crate::output::explain) hit: bool,
+    pub(crate) permille: Option<u64>,
+    pub(crate) limited: bool,
+    pub(crate) hit: bool,
     /// What else is set: high, low, min, swap.
-    pub(in crate::output::explain) rest: Vec<String>,
+    pub(crate) rest: Vec<String>,
 }
 
 /// The chain, leaf first; of a report without one what is known of the oom_memcg.
-pub(in crate::output::explain) fn chain(report: &OomReport) -> Vec<Level> {
-    let levels = report.limit_chain.clone().filter(|chain| !chain.is_empty());
-    let levels = levels.or_else(|| Some(vec![own(report)?])).unwrap_or_default();
+pub(crate) fn chain(report: &OomReport) -> Vec<LimitRow> {
+    let known = report.limit_chain.clone().filter(|chain| !chain.is_empty());
+    let levels = known.or_else(|| Some(vec![own(report)?])).unwrap_or_default();
     let largest = levels.iter().filter_map(|level| level.usage_bytes).max().unwrap_or_default();
     levels.iter().map(|level| shown(level, largest)).collect()
 }
 
-/// The oom_memcg as a level.
 fn own(report: &OomReport) -> Option<LimitLevel> {
     let memcg = report.oom_memcg.as_ref()?;
     Some(LimitLevel {
@@ -49,9 +48,9 @@ fn own(report: &OomReport) -> Option<LimitLevel> {
     })
 }
 
-fn shown(level: &LimitLevel, largest: u64) -> Level {
+fn shown(level: &LimitLevel, largest: u64) -> LimitRow {
     let whole = level.max_bytes.filter(|_| !level.no_limit);
-    Level {
+    LimitRow {
         path: names::cgroup(&level.cgroup).unwrap_or_else(|| "(path not known)".to_owned()),
         used: level.usage_bytes.map(units::bytes),
         max: names::limit(level.max_bytes, level.no_limit),
@@ -88,42 +87,65 @@ fn rest(level: &LimitLevel) -> Vec<String> {
 }
 
 /// In a sentence: whose limit, or what ran out.
-pub(in crate::output::explain) fn owner(report: &OomReport) -> String {
+pub(crate) fn owner(report: &OomReport) -> String {
     if let Some(memcg) = &report.oom_memcg {
         let path = names::cgroup(&memcg.cgroup).unwrap_or_else(|| "a cgroup".to_owned());
-        let limit = names::limit(memcg.max_bytes, memcg.no_limit);
-        let limit = limit.map(|limit| format!(", {limit}")).unwrap_or_default();
+        if was_raised(memcg) {
+            return format!("The limit of {path}, which has been raised to max since.");
+        }
+        let max = memcg.max_bytes.map(|max| format!(", {}", units::bytes(max)));
+        let limit = max.unwrap_or_default();
         let group =
             if memcg.oom_group == Some(true) { "; memory.oom.group kills all of it" } else { "" };
         return format!("The limit of {path}{limit}{group}.");
     }
-    let size = report.totalpages.zip(report.page_size);
-    let size = size.map(|(pages, page)| format!(", {}", units::bytes(pages.saturating_mul(page))));
-    let size = size.unwrap_or_default();
-    match report.constraint {
-        Some(Constraint::Memcg) => "A cgroup's limit; which one is not known.".to_owned(),
-        Some(Constraint::None) => format!("Nobody's limit: the host's RAM and swap{size}."),
-        Some(Constraint::Cpuset) => {
-            format!("Nobody's limit: the cpuset's memory nodes and swap{size}.")
-        }
-        Some(Constraint::MemoryPolicy) => {
-            format!("Nobody's limit: the policy's memory nodes and swap{size}.")
-        }
-        None => "Not known.".to_owned(),
+    match (report.constraint, domain(report)) {
+        (Some(Constraint::Memcg), _) => "A cgroup's limit; which one is not known.".to_owned(),
+        (Some(_), Some(domain)) => format!("No cgroup's: {domain}."),
+        _ => "Not known.".to_owned(),
     }
 }
 
-/// The host's zones: what was free beside the watermarks.
-pub(in crate::output::explain) fn zones(report: &OomReport) -> Vec<[String; 5]> {
-    let nodes = report.system.iter().filter_map(|system| system.nodes.as_ref()).flatten();
+/// What ran out where no cgroup's limit was hit, with its size.
+pub(crate) fn domain(report: &OomReport) -> Option<String> {
+    let what = match report.constraint? {
+        Constraint::None => "the host's RAM and swap",
+        Constraint::Cpuset => "the cpuset's memory nodes and all swap",
+        Constraint::MemoryPolicy => "the policy's memory nodes and all swap",
+        Constraint::Memcg => return None,
+    };
+    let pages = report.totalpages.zip(report.page_size);
+    let size = pages.map(|(pages, page)| format!(", {}", units::bytes(pages.saturating_mul(page))));
+    Some(format!("{what}{}", size.unwrap_or_default()))
+}
+
+/// Whether the cgroup that hit its limit has none by now: the report was made after a write of
+/// "max" to memory.max. (Of cgroup v1, the limit of memory and swap may have been the one.)
+pub(crate) fn was_raised(memcg: &OomMemcg) -> bool {
+    memcg.no_limit && memcg.memsw_max_bytes.is_none() && memcg.kmem_max_bytes.is_none()
+}
+
+/// A zone of the host's memory: what was free beside the watermarks.
+pub(crate) struct ZoneRow {
+    pub(crate) name: String,
+    /// Free, min, low, managed.
+    pub(crate) sizes: [String; 4],
+    /// The watermark that it is below.
+    pub(crate) below: Option<&'static str>,
+}
+
+pub(crate) fn zones(system: &System) -> Vec<ZoneRow> {
+    let nodes = system.nodes.iter().flatten();
     let zones = nodes.flat_map(|node| node.zones.iter().map(move |zone| (node.node, zone)));
-    zones
-        .map(|(node, zone)| {
-            let name = format!("node {node} {}", super::safe(&zone.name));
-            let [free, min, low, all] =
-                [zone.free_bytes, zone.min_bytes, zone.low_bytes, zone.managed_bytes]
-                    .map(units::bytes);
-            [name, free, min, low, all]
-        })
-        .collect()
+    let row = |(node, zone): (u32, &Zone)| {
+        let Zone { name, free_bytes, min_bytes, low_bytes, managed_bytes, .. } = zone;
+        let below = match free_bytes {
+            free if free < min_bytes => Some("min"),
+            free if free < low_bytes => Some("low"),
+            _ => None,
+        };
+        let sizes = [free_bytes, min_bytes, low_bytes, managed_bytes].map(|it| units::bytes(*it));
+        ZoneRow { name: format!("node {node} {}", super::safe(name)), sizes, below }
+    };
+    zones.map(row).collect()
 }

@@ -1,0 +1,82 @@
+//! The parts of a report, ready to be shown in any form: named, in order, with their shares. Every
+//! untrusted byte has passed through [`crate::fmt::sanitize`] here; HTML escapes on top of that.
+
+pub(crate) mod candidates;
+pub(crate) mod growth;
+pub(crate) mod limits;
+pub(crate) mod memory;
+pub(crate) mod missing;
+pub(crate) mod processes;
+pub(crate) mod stacks;
+pub(crate) mod timeline;
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use crate::{
+    fmt::{sanitize::sanitize, units::count},
+    model::report::{GapReport, LossReport, Source, Tier},
+};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fact {
+    pub(crate) name: &'static str,
+    pub(crate) value: String,
+}
+
+pub(crate) fn fact(name: &'static str, value: Option<String>) -> Option<Fact> {
+    value.map(|value| Fact { name, value })
+}
+
+/// A share in thousandths, at most 1000; `None` of an empty whole.
+pub(crate) fn permille(part: u64, whole: u64) -> Option<u64> {
+    let share = (u128::from(part) * 1000).checked_div(u128::from(whole))?;
+    Some(u64::try_from(share).unwrap_or(u64::MAX).min(1000))
+}
+
+pub(crate) fn safe(text: &str) -> String {
+    sanitize(text.as_bytes())
+}
+
+/// A day and time with the offset from UTC.
+pub(crate) fn moment(time: Timestamp, zone: &TimeZone) -> String {
+    local(time, zone, "%F %T%.3f %:z")
+}
+
+pub(crate) fn gap(gap: &GapReport, zone: &TimeZone) -> String {
+    let GapReport { expected, seen, since, drops, cgroup, .. } = gap;
+    let kills = count(expected, "OOM kill");
+    let path = cgroup.as_ref().and_then(|cgroup| cgroup.path.as_deref());
+    let place = path.map(|path| format!(" in {}", safe(path))).unwrap_or_default();
+    let since = local(*since, zone, "%F %T");
+    let why = match drops {
+        None => String::new(),
+        Some(0) => "; no record was lost, the probes did not see the others".to_owned(),
+        Some(1) => "; 1 record was lost (see --ring-size)".to_owned(),
+        Some(drops) => format!("; {drops} records were lost (see --ring-size)"),
+    };
+    format!("gap: the kernel counted {kills}{place} since {since}, {seen} of them were seen{why}")
+}
+
+pub(crate) fn loss(loss: &LossReport, zone: &TimeZone) -> String {
+    let first = local(loss.first, zone, "%F %T");
+    match loss.tier {
+        Some(Tier::Kmsg) => format!(
+            "loss: {} of the kernel's log since {first}, overwritten before they were read",
+            count(loss.count, "record")
+        ),
+        _ => format!(
+            "loss: {} since {first}, the ring was full (see --ring-size)",
+            count(loss.count, "kernel-side record")
+        ),
+    }
+}
+
+/// What a report lost before it, if it did.
+pub(crate) fn drops(source: &Source) -> Option<String> {
+    let drops = source.drops.filter(|drops| *drops > 0)?;
+    Some(format!("{} lost since the last report: the ring was full", count(drops, "record")))
+}
+
+fn local(time: Timestamp, zone: &TimeZone, format: &str) -> String {
+    time.to_zoned_datetime(zone.clone()).strftime(format).to_string()
+}
