@@ -1,4 +1,4 @@
-//! What the growth recorder had of a memcg when the OOM killer chose. Kept in recordings.
+//! The recorded growth of a memcg when the OOM killer chose a victim. Part of recordings.
 
 use std::collections::BTreeSet;
 
@@ -6,71 +6,73 @@ use serde::{Deserialize, Serialize};
 
 use super::{events::Counter, report::Frame};
 
-/// Where it is recorded.
+/// The hook of the recorder: every charge to a memcg passes through it.
 pub(crate) const HOOK: &str = "page_counter_try_charge";
 
-/// What was recorded of a memcg. Kept in recordings.
+/// The recorded growth of a memcg. Part of recordings, so the names in JSON do not change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
-    /// Its usage over time, oldest first.
+    /// Usage over time, oldest first.
     pub curve: Vec<Usage>,
-    /// Who charged it and from where, the most first.
-    pub places: Vec<AllocationSite>,
-    /// Pages of all places, also of those that are left out.
+    /// What was charged per process and stack, largest first.
+    #[serde(rename = "places")]
+    pub sites: Vec<AllocationSite>,
+    /// Pages of all allocation sites, including those that were left out.
     pub pages: u64,
-    /// Pages of those whose user stack was unwound.
+    /// Pages of the sites whose user stack was unwound.
     pub unwound_pages: u64,
-    /// Places that were pushed out of the map since the start, of all memcgs.
+    /// Sites of all memcgs that newer ones pushed out of the map since the start.
     pub pushed_out: u64,
-    /// Charges and stacks that found no room since the start, of all memcgs.
+    /// Charges and stacks of all memcgs that did not fit into the maps since the start.
     pub dropped: u64,
-    /// Calls that the kernel did not show the probe since the start, of all counters; `None` where it does
-    /// not count them.
+    /// Calls for all counters that the kernel did not pass to the probe since the start; `None` if
+    /// the kernel does not count them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<u64>,
-    /// It was read so long after the choice that it is more than what there was then; ns.
+    /// The delay of the reading, if it was so long that the sums include charges after the choice.
+    /// ns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late_ns: Option<u64>,
 }
 
 impl Recorded {
-    /// Addresses in the kernel, each once.
+    /// The addresses of all kernel frames.
     pub fn kernel_ips(&self) -> BTreeSet<u64> {
-        self.places.iter().flat_map(|place| place.kernel.iter().copied()).collect()
+        self.sites.iter().flat_map(|site| site.kernel.iter().copied()).collect()
     }
 }
 
-/// When a process was chosen, and how its memcg stood then.
+/// The moment at which a process was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chosen {
     /// `CLOCK_BOOTTIME`, ns.
     pub at_ns: u64,
-    /// Usage and limit of the memcg, where they are known.
+    /// Usage and limit of its memcg, if known.
     pub memory: Option<Counter>,
 }
 
-/// Usage at one time. Pages.
+/// A point of the usage curve. Pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// `CLOCK_BOOTTIME`, ns.
     pub t_ns: u64,
-    /// Of the memcg and those below it.
+    /// Includes the memcgs below.
     pub usage: u64,
-    /// Its limit.
+    /// The limit at that time.
     pub max: u64,
 }
 
-/// What one process charged from one place.
+/// The pages that one process charged from one stack.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AllocationSite {
-    /// How much, in this epoch and the one before.
+    /// Charged in the epoch of the choice and in the one before.
     pub pages: u64,
-    /// The process; 0: charged on behalf of another memcg, by whoever ran.
+    /// 0 if the memory was charged to another memcg than that of the running task.
     pub tgid: i32,
     /// The task's name; untrusted.
     pub comm: Vec<u8>,
     /// Innermost first; empty where there is none. Names come later ([`Grower`]), into the findings.
     pub user: Vec<Frame>,
-    /// Innermost first.
+    /// Addresses, innermost first.
     pub kernel: Vec<u64>,
 }

@@ -1,7 +1,7 @@
 //! The low points of a curve that goes up and down: whether all comes back. Pure.
 
 use crate::{
-    growth::{Tooth, moved, teeth},
+    growth::{Cycle, cycles, hysteresis},
     model::report::Growth,
 };
 
@@ -17,10 +17,10 @@ pub(super) struct Lows {
 /// `None` where usage did not come down and go up again at least twice.
 pub(super) fn lows(growth: &Growth) -> Option<Lows> {
     let usages: Vec<u64> = growth.curve.iter().map(|point| point.usage_bytes).collect();
-    let low = |tooth: &Tooth| usages.get(tooth.low?).copied();
-    let lows: Vec<u64> = teeth(&usages).iter().filter_map(low).collect();
+    let low = |cycle: &Cycle| usages.get(cycle.trough?).copied();
+    let lows: Vec<u64> = cycles(&usages).iter().filter_map(low).collect();
     let [first_bytes, .., last_bytes] = *lows.as_slice() else { return None };
-    let is_rising = last_bytes.saturating_sub(first_bytes) >= moved(&usages)?;
+    let is_rising = last_bytes.saturating_sub(first_bytes) >= hysteresis(&usages)?;
     Some(Lows { first_bytes, last_bytes, is_rising })
 }
 
