@@ -17,10 +17,7 @@ use oomwhy_common::{
     valid,
 };
 use thiserror::Error;
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, MissedTickBehavior, interval, interval_at, sleep, sleep_until},
-};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep, sleep_until};
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use crate::{
@@ -49,6 +46,7 @@ use crate::{
         assemble::RUN_SETTLES_AFTER_NS,
         gaps::{self},
         recording::{Recorder, RecordingError},
+        stop_signals::StopSignals,
     },
     symbolize::kernel::KernelSymbols,
 };
@@ -182,8 +180,7 @@ impl Live {
     /// Runs until a signal, or until enough reports were written. `ready` is called once
     /// everything listens.
     pub(crate) async fn run(&mut self, ready: impl FnOnce()) -> Result<(), LiveError> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
+        let mut stop = StopSignals::new()?;
         let mut ring = Ring::new(self.probes.take_ring()?)?;
         #[cfg(feature = "probe-log")]
         let _printing = self.probes.take_log()?.map(|log| tokio::spawn(log.print()));
@@ -210,7 +207,7 @@ impl Live {
                 _ = ticks.tick(), if self.pipeline.is_waiting() => self.tick(&mut ring)?,
                 () = quiet_since(self.worked_at), if self.worked_at.is_some() => self.rest(),
                 _ = cross_checks.tick(), if self.kill_counter.is_some() => self.tick(&mut ring)?,
-                () = either(&mut interrupt, &mut terminate) => break Ending::Asked,
+                () = stop.received() => break Ending::Asked,
             };
         };
         if ending == Ending::Asked {
@@ -477,13 +474,6 @@ fn header<T>(kind: u32, seq: u64, boottime_ns: u64) -> EventHeader {
 /// Over when nothing has happened for a while.
 async fn quiet_since(worked_at: Option<Instant>) {
     sleep_until(worked_at.unwrap_or_else(Instant::now) + RESTS_AFTER).await;
-}
-
-async fn either(interrupt: &mut Signal, terminate: &mut Signal) {
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
 }
 
 /// Makes the tracer the last one the OOM killer would take. Best effort: needs CAP_SYS_RESOURCE.

@@ -11,6 +11,7 @@ pub(crate) mod live;
 pub(crate) mod recording;
 pub(crate) mod replay;
 pub(crate) mod sink;
+pub(crate) mod stop_signals;
 
 use std::{collections::BTreeMap, ops::Range};
 

@@ -11,12 +11,14 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
     process::{Child, ChildStderr, Command},
-    signal::unix::{SignalKind, signal},
     time::timeout,
 };
 
 use super::{COMM, TestKill, VICTIM_COMMAND, temporary_cgroup::TemporaryCgroup};
-use crate::commands::{Failure, exit::Exit};
+use crate::{
+    commands::{Failure, exit::Exit},
+    pipeline::stop_signals::StopSignals,
+};
 
 /// The start of the line that a tracer prints when it sees every kill from now on.
 const READY: &str = "Tracing OOM kills";
@@ -31,14 +33,10 @@ const TIME_TO_REPORT: Duration = Duration::from_secs(15);
 pub(super) async fn unless_interrupted<T>(
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
-        return Err(failed("cannot wait for signals"));
-    };
+    let mut stop = StopSignals::new().map_err(|error| cannot("wait for signals", &error))?;
     tokio::select! {
         result = work => result,
-        _ = interrupt.recv() => Err(failed("interrupted; child and cgroup were removed")),
-        _ = terminate.recv() => Err(failed("terminated; child and cgroup were removed")),
+        () = stop.received() => Err(failed("stopped by a signal; child and cgroup were removed")),
     }
 }
 

@@ -30,8 +30,10 @@ pub struct Cgroup {
 /// The memcg whose limit was hit.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OomMemcg {
+    /// The cgroup itself.
     #[serde(flatten)]
     pub cgroup: Cgroup,
+    /// The container, pod or unit that has the limit.
     #[serde(flatten)]
     pub home: CgroupOwner,
     /// Usage: memory.current (v1: memory.usage_in_bytes), bytes.
@@ -85,6 +87,7 @@ pub struct OomMemcg {
 /// A level of the limit chain.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LimitLevel {
+    /// The cgroup of this level.
     #[serde(flatten)]
     pub cgroup: Cgroup,
     /// Usage: memory.current (v1: memory.usage_in_bytes), bytes.

@@ -28,6 +28,7 @@ pub struct Trigger {
     /// The memory cgroup of the task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<Cgroup>,
+    /// The container and the systemd unit of the task.
     #[serde(flatten)]
     pub home: CgroupOwner,
     /// The flags of the allocation.
@@ -42,6 +43,7 @@ pub struct Trigger {
     /// The user stack, innermost frame first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_stack: Option<Vec<Frame>>,
+    /// Command line, executable, user and parents of the process.
     #[serde(flatten)]
     pub who: Who,
 }
@@ -169,11 +171,13 @@ pub struct Victim {
     /// The real user id in the initial user namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
+    /// Command line, executable, user and parents of the process.
     #[serde(flatten)]
     pub who: Who,
     /// The memory cgroup of the process (task_memcg in the kernel log).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<Cgroup>,
+    /// The container and the systemd unit of the task.
     #[serde(flatten)]
     pub home: CgroupOwner,
     /// True for the process that the kernel chose; false for those killed with it.
