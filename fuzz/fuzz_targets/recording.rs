@@ -1,5 +1,5 @@
-//! `oomwhy replay FILE` reads a file that anybody may have written. Its records replace those of the
-//! kernel.
+//! `oomwhy replay FILE` reads a file that anybody may have written. Its records replace those of
+//! the kernel.
 #![no_main]
 
 use std::{cell::RefCell, fs, io, rc::Rc};
