@@ -1,15 +1,15 @@
-//! `oomwhy explain FILE -o html` makes a page of a report that somebody else wrote.
+//! `oomwhy explain FILE -o html` makes a page of a report that anybody may have written.
 #![no_main]
 
 use jiff::tz::TimeZone;
 use libfuzzer_sys::fuzz_target;
 use oomwhy::testing::{Form, Record, render};
 
-/// What stands between angle brackets in a page: that much and nothing else is ours.
+/// The elements of a page. Anything else would come from the report.
 const ELEMENTS: &str = "html head meta title style body main article header section h1 h2 h3 p b i \
     span div dl dt dd ul ol li time code pre details summary table thead tbody tr th td figure \
     figcaption svg path polyline line img";
-/// The flame graph: in an image nothing runs, and nothing is fetched.
+/// The flame graph. Within an image, browsers run no script and fetch nothing.
 const IMAGE: &str = "data:image/svg+xml,";
 
 fuzz_target!(|data: &[u8]| {
@@ -21,13 +21,13 @@ fuzz_target!(|data: &[u8]| {
         if form == Form::Html {
             check(&page);
         } else {
-            // Colors begin with an escape; nothing else may.
+            // Only colors may start with an escape character.
             assert!(!page.replace("\u{1b}[", "").chars().any(|it| it.is_control() && it != '\n'));
         }
     }
 });
 
-/// Only elements of ours, and no attribute that runs or fetches anything.
+/// A page has only known elements, and no attribute that runs or fetches anything.
 fn check(page: &str) {
     let (_, body) = page.split_once("</head>").unwrap();
     for tag in body.split('<').skip(1) {

@@ -1,4 +1,5 @@
-//! The parser of kernel logs takes what anybody writes into a log, or pipes into `oomwhy explain`.
+//! The parser of kernel logs reads what anybody may have written to a log, or piped into
+//! `oomwhy explain`.
 #![no_main]
 
 use std::collections::BTreeSet;
@@ -16,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
     check(&log.finish(), data);
 });
 
-/// Only whom a line names is a victim, and every report has a JSON form.
+/// Every victim is named in a line of the log, and every report can be written as JSON.
 fn check(reports: &[OomReport], data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let named: BTreeSet<i32> = text
@@ -25,7 +26,7 @@ fn check(reports: &[OomReport], data: &[u8]) {
         .filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
         .collect();
     for report in reports {
-        // /dev/kmsg's escapes can spell the words.
+        // The escapes of /dev/kmsg can form these words.
         if !text.contains("\\x") {
             for victim in &report.victims {
                 assert!(named.contains(&victim.tid.unwrap_or(victim.pid)), "{victim:?}");

@@ -1,5 +1,5 @@
-//! `oomwhy replay FILE` reads a file that may have come from elsewhere, and the records in it are
-//! what the pipeline would otherwise get from the kernel.
+//! `oomwhy replay FILE` reads a file that anybody may have written. Its records replace those of
+//! the kernel.
 #![no_main]
 
 use std::{cell::RefCell, fs, io, rc::Rc};
@@ -11,7 +11,7 @@ fuzz_target!(|data: &[u8]| {
     let path = format!("/dev/shm/oomwhy-fuzz-{}", std::process::id());
     fs::write(&path, data).unwrap();
     let out = Shared::default();
-    // Damage is an answer too.
+    // An error is a valid result.
     let _ = replay(path.as_ref(), |host| {
         let mut outputs = Outputs::default();
         outputs.add(JsonSink::new(out.clone()));
@@ -22,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// What the sink wrote, to be read when the pipeline is gone.
+/// The output of the sink. It outlives the pipeline.
 #[derive(Clone, Default)]
 struct Shared(Rc<RefCell<Vec<u8>>>);
 

@@ -1,6 +1,7 @@
-//! The binary as its users meet it: what it says, where, and with which exit code.
+//! The binary as users see it: its output on both streams, and its exit codes.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "clippy excuses #[test] functions, not the helpers of an integration test"
 )]
 
@@ -19,7 +20,7 @@ use tempfile::{TempDir, tempdir};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_oomwhy");
 
-/// stdout and stderr of a run that must end with this code.
+/// Runs oomwhy, which must exit with this code. Returns stdout and stderr.
 #[track_caller]
 fn run(arguments: &[&str], code: i32) -> (String, String) {
     let mut command = assert_cmd::Command::new(BINARY);
@@ -32,7 +33,7 @@ fn run(arguments: &[&str], code: i32) -> (String, String) {
 }
 
 #[test]
-fn a_directory_that_cannot_hold_pins_is_refused_before_anything_is_done() {
+fn pin_directory_outside_bpffs_is_refused() {
     let folder = tempdir().unwrap();
     let dir = folder.path().to_str().unwrap();
     check_refusal(&["--pin", dir], 2, "is not on a BPF file system");
@@ -42,7 +43,7 @@ fn a_directory_that_cannot_hold_pins_is_refused_before_anything_is_done() {
     assert!(err.contains("hint: `mount -t bpf bpf /sys/fs/bpf`"), "{err}");
 }
 
-/// A refusal: the code, nothing on stdout, and a first line on stderr with these words.
+/// Checks a refusal: the exit code, an empty stdout, and these words in the first line on stderr.
 #[track_caller]
 fn check_refusal(arguments: &[&str], code: i32, words: &str) {
     let (out, err) = run(arguments, code);
@@ -55,7 +56,7 @@ fn check_refusal(arguments: &[&str], code: i32, words: &str) {
     assert!(ours, "{arguments:?}: {err}");
 }
 
-/// Like `oomwhy ... | true`: success without a word.
+/// Like `oomwhy ... | true`: oomwhy exits with 0 and prints nothing on stderr.
 #[track_caller]
 fn check_closed_pipe(arguments: &[&str]) {
     let (reader, writer) = pipe().unwrap();
@@ -67,7 +68,8 @@ fn check_closed_pipe(arguments: &[&str]) {
     assert!(output.stderr.is_empty(), "{arguments:?}: {output:?}");
 }
 
-/// A directory with recordings of two kills: whole, and cut off in the second.
+/// A directory with recordings of two kills, one complete and one cut off in the second kill, and
+/// another file.
 fn recordings() -> TempDir {
     let directory = tempdir().unwrap();
     let whole = directory.path().join("whole.rec");
@@ -90,7 +92,7 @@ fn reports(out: &str) -> Vec<Value> {
 }
 
 #[test]
-fn version_and_help_are_data() {
+fn version_and_help_are_printed_on_stdout() {
     let (out, err) = run(&["--version"], 0);
     assert_eq!(out, concat!("oomwhy ", env!("CARGO_PKG_VERSION"), "\n"));
     assert_eq!(err, "");
@@ -102,7 +104,7 @@ fn version_and_help_are_data() {
 }
 
 #[test]
-fn wrong_usage_is_told_with_code_2() {
+fn wrong_usage_exits_with_2() {
     for (arguments, words) in [
         (["--frobnicate"].as_slice(), "'--frobnicate'"),
         (&["-o", "xml"], "'xml'"),
@@ -119,7 +121,7 @@ fn wrong_usage_is_told_with_code_2() {
 }
 
 #[test]
-fn what_fails_is_told_in_one_line_with_code_1() {
+fn failure_is_one_line_and_exits_with_1() {
     let directory = recordings();
     let (foreign, whole) = (name(&directory, "foreign"), name(&directory, "whole.rec"));
     let nowhere = name(&directory, "no/x");
@@ -134,7 +136,7 @@ fn what_fails_is_told_in_one_line_with_code_1() {
 }
 
 #[test]
-fn a_kernel_without_btf_is_told_with_code_69() {
+fn missing_btf_exits_with_69() {
     let directory = recordings();
     let nowhere = name(&directory, "no/btf");
     let (out, err) = run(&["--btf", &nowhere], 69);
@@ -147,7 +149,7 @@ fn a_kernel_without_btf_is_told_with_code_69() {
 }
 
 #[test]
-fn reduced_btf_is_what_the_fixtures_are_made_of() {
+fn reduced_btf_of_fixture_equals_fixture() {
     let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/btf/6.12.btf");
     let command = Command::new(BINARY).args(["reduced-btf", fixture]).output().unwrap();
     assert!(command.status.success() && command.stdout == fs::read(fixture).unwrap());
@@ -158,7 +160,7 @@ fn reduced_btf_is_what_the_fixtures_are_made_of() {
 }
 
 #[test]
-fn a_recording_is_reported_again_to_stdout_or_to_a_file() {
+fn recording_is_replayed_to_stdout_or_file() {
     let directory = recordings();
     let whole = name(&directory, "whole.rec");
     let (out, err) = run(&["replay", &whole, "-o", "json"], 0);
@@ -180,7 +182,7 @@ fn a_recording_is_reported_again_to_stdout_or_to_a_file() {
 }
 
 #[test]
-fn a_recording_that_was_cut_off_gives_what_is_whole_and_then_the_damage() {
+fn truncated_recording_gives_complete_records_then_error() {
     let directory = recordings();
     let cut = name(&directory, "cut.rec");
     let (out, err) = run(&["replay", &cut, "-o", "json"], 1);
@@ -193,7 +195,7 @@ fn a_recording_that_was_cut_off_gives_what_is_whole_and_then_the_damage() {
 }
 
 #[test]
-fn the_recording_is_never_overwritten_by_the_output() {
+fn recording_is_not_overwritten_by_output() {
     let directory = recordings();
     let whole = name(&directory, "whole.rec");
     let link = name(&directory, "link.rec");
@@ -212,7 +214,7 @@ fn the_recording_is_never_overwritten_by_the_output() {
 }
 
 #[test]
-fn kills_that_the_kernel_counted_and_nobody_saw_are_told_once() {
+fn unseen_kills_are_reported_once_as_gap() {
     let directory = tempdir().unwrap();
     let file = name(&directory, "gap.rec");
     recorded::two_kills_of_four(file.as_ref());
@@ -232,19 +234,17 @@ fn kills_that_the_kernel_counted_and_nobody_saw_are_told_once() {
     let text = words.join(" ");
     assert!(text.contains("gap: the kernel counted 4 OOM kills since"), "{text}");
     assert!(text.contains("2 of them were seen; 6 records were lost"), "{text}");
-    // Who wants to see some kills only is told of the gap all the same.
+    // A filter does not apply to the gap.
     let (out, _) = run(&["replay", &file, "-o", "json", "--comm", "nobody"], 0);
     let types: Vec<Value> = reports(&out).iter().map(|record| record["type"].clone()).collect();
     assert_eq!(types, ["loss", "gap"]);
 }
 
 #[test]
-fn every_key_of_the_schema_is_explained_in_the_documentation() {
-    /// Settled names of what is not emitted yet.
-    const RESERVED: [&str; 5] = ["Container", "Growth", "GrowthPoint", "GrowthRate", "GrowthStack"];
+fn every_key_of_schema_is_documented() {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/record.md");
     let page = fs::read_to_string(page).unwrap();
-    // What stands between backticks: every other piece.
+    // Every other piece is between backticks.
     let code = page.split('`').skip(1).step_by(2);
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let words: HashSet<&str> =
@@ -254,9 +254,6 @@ fn every_key_of_the_schema_is_explained_in_the_documentation() {
     let mut checked = 0;
     for (name, definition) in schema["$defs"].as_object().unwrap() {
         let Some(keys) = definition["properties"].as_object() else { continue };
-        if RESERVED.contains(&name.as_str()) {
-            continue;
-        }
         for key in keys.keys() {
             let is_a_limits = key.ends_with("_no_limit") && words.contains("_no_limit");
             assert!(words.contains(key.as_str()) || is_a_limits, "{name}.{key}");
@@ -267,7 +264,7 @@ fn every_key_of_the_schema_is_explained_in_the_documentation() {
 }
 
 #[test]
-fn a_reader_that_leaves_is_no_failure() {
+fn closed_pipe_exits_with_0() {
     let directory = recordings();
     let whole = name(&directory, "whole.rec");
     for arguments in [
@@ -283,41 +280,50 @@ fn a_reader_that_leaves_is_no_failure() {
     }
 }
 
-/// Runs on hosts that permit tracing, on those that refuse it, and on those that cannot.
+/// Runs on hosts that allow tracing, that refuse it and that do not support it.
 #[test]
-fn watching_says_that_it_traces_or_why_it_cannot() {
+fn watch_prints_that_it_traces_or_why_not() {
+    for stop in [Signal::INT, Signal::HUP] {
+        check_watch(stop);
+    }
+}
+
+/// Starts oomwhy and, once it traces, stops it with a signal.
+#[track_caller]
+fn check_watch(stop: Signal) {
     let mut child = Command::new(BINARY)
         .args(["watch", "-o", "json", "--count", "1"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut said = String::new();
+    let mut messages = String::new();
     for line in BufReader::new(child.stderr.take().unwrap()).lines() {
         let line = line.unwrap();
         if line.starts_with("Tracing OOM kills") {
-            kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+            kill_process(Pid::from_child(&child), stop).unwrap();
         }
-        said.extend([&line, "\n"]);
+        messages.extend([&line, "\n"]);
     }
     let output = child.wait_with_output().unwrap();
-    assert!(!said.contains("panicked"), "{said}");
+    assert!(!messages.contains("panicked"), "{messages}");
     let expected = match output.status.code() {
         Some(0) => "Ctrl-C to stop",
         Some(77) => "oomwhy: the kernel does not permit",
         Some(69) => "oomwhy: ",
-        code => panic!("{code:?}: {said}"),
+        code => panic!("{stop:?}, {code:?}: {messages}"),
     };
-    assert!(said.contains(expected), "{said}");
+    assert!(messages.contains(expected), "{messages}");
     assert!(expected.starts_with("Ctrl") || output.stdout.is_empty());
-    assert!(output.status.code() != Some(77) || said.contains("\nhint: "), "{said}");
+    let has_hint = messages.contains("\nhint: ");
+    assert!(output.status.code() != Some(77) || has_hint, "{messages}");
 }
 
 fn kmsg(name: &str) -> String {
     format!("{}/../tests/fixtures/kmsg/{name}.txt", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What `explain` makes of this on its stdin.
+/// Runs `explain` with this input on stdin.
 fn explain(arguments: &[&str], input: &[u8], code: i32) -> (String, String) {
     let mut command = assert_cmd::Command::new(BINARY);
     let assert = command.arg("explain").args(arguments).write_stdin(input).assert().code(code);
@@ -327,7 +333,7 @@ fn explain(arguments: &[&str], input: &[u8], code: i32) -> (String, String) {
 }
 
 #[test]
-fn a_kernel_log_and_our_own_reports_are_explained() {
+fn kernel_log_and_reports_are_explained() {
     let log = fs::read(kmsg("7.3-memcg-v2")).unwrap();
     let (json, err) = explain(&["-", "-o", "json"], &log, 0);
     assert_eq!(err, "");
@@ -335,7 +341,7 @@ fn a_kernel_log_and_our_own_reports_are_explained() {
     assert_eq!(report["victims"][0]["pid"], 118);
     let (text, _) = explain(&["-"], &log, 0);
     assert!(text.contains("killed hog[118]") && text.contains("seen by kmsg"), "{text}");
-    // One object, lines of them, or a pretty one: the same text again.
+    // One object per line or pretty-printed: the text is the same.
     let pretty = serde_json::to_string_pretty(&report).unwrap();
     for input in [json.as_str(), &pretty, &format!("\n {json}")] {
         assert_eq!(explain(&[], input.as_bytes(), 0).0, text);
@@ -347,7 +353,7 @@ fn a_kernel_log_and_our_own_reports_are_explained() {
 }
 
 #[test]
-fn what_has_no_kill_in_it_is_told_with_code_1() {
+fn input_without_kill_exits_with_1() {
     for (input, words) in [
         (b"".as_slice(), "no OOM kill"),
         (b"[    1.0] hello\n", "no OOM kill"),
@@ -358,8 +364,9 @@ fn what_has_no_kill_in_it_is_told_with_code_1() {
     ] {
         let (out, err) = explain(&["-"], input, 1);
         assert_eq!(out, "");
-        assert!(err.starts_with("oomwhy: stdin: ") && err.contains(words), "{err}");
-        assert_eq!(err.lines().count(), 1, "{err}");
+        let (first, rest) = err.split_once('\n').unwrap();
+        assert!(first.starts_with("oomwhy: stdin ") && first.contains(words), "{err}");
+        assert!(rest.lines().all(|line| line.starts_with("hint: ")), "{err}");
     }
     check_refusal(&["explain", "/nowhere/x"], 1, "cannot read /nowhere/x: No such file");
     check_refusal(&["explain", "/"], 1, "cannot read /: Is a directory");

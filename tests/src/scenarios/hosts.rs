@@ -105,8 +105,8 @@ pub(super) const ALL: &[Scenario] = &[
                 launch: &["--container"],
                 words: &[GUEST_OOMWHY, "check", "--self-test"],
                 exit: "77",
-                lines: Some(1),
-                has: &["no self-test: "],
+                lines: Some(2),
+                has: &["no self-test: ", "\nhint: "],
                 lacks: &[],
             }),
             Step::WatchAs {
@@ -136,7 +136,7 @@ const SELF_TEST: Launched = Launched {
         "ok     victims.anon_rss_bytes ",
         "the report agrees with what was done",
     ],
-    lacks: &["WRONG", "not told"],
+    lacks: &["WRONG", "not reported"],
 };
 
 /// A line that names what is missing and what mends it, and one for the way out, the kernel's log.

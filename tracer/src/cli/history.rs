@@ -61,7 +61,7 @@ pub struct StoreArgs {
 /// Filters. A report must pass all of them.
 #[derive(Args, Clone, Debug, Default)]
 pub struct MatchArgs {
-    /// Match a pid, a name (of a task, container or pod), the start of an ID, a cgroup or executable.
+    /// Match a pid, a name (of task, container or pod), the start of an ID, a cgroup or executable.
     ///
     /// Digits match the pid of a victim or of the trigger. A word with a slash matches a cgroup or
     /// one of its parents (`*` and `**` as in --cgroup), NAMESPACE/POD, or an executable. Any other

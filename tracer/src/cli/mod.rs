@@ -119,9 +119,10 @@ pub enum Command {
     Flame(FlameArgs),
     /// Show cgroups near their limit and the likely next victim.
     ///
-    /// For each cgroup with a limit: its usage, its growth, how much of that can be reclaimed, when it reaches
-    /// the limit at the present rate, and whom the OOM killer would choose now, by the kernel's own
-    /// points. Reads cgroupfs and /proc. Needs no BPF, and no root for your own processes.
+    /// For each cgroup with a limit: its usage, its growth, how much of that can be reclaimed, when
+    /// it reaches the limit at the present rate, and the process that the OOM killer would choose
+    /// now, by the kernel's own points. Reads cgroupfs and /proc. Needs no BPF. For your own
+    /// processes it needs no root.
     #[command(after_help = risk::EXAMPLES)]
     Risk(RiskArgs),
     /// List stored reports, newest last.

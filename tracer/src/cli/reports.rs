@@ -70,8 +70,9 @@ pub struct PrivacyArgs {
     pub no_cmdline: bool,
     /// Mask what matches REGEX in command lines.
     ///
-    /// Applies to every output. The arguments are joined with blanks before the match. If the expression has a capture
-    /// group, only that group is masked, e.g. '--password[= ](\S+)'. --record is not masked.
+    /// Applies to every output. The arguments are joined with blanks before the match. If the
+    /// expression has a capture group, only that group is masked, e.g. '--password[= ](\S+)'.
+    /// --record is not masked.
     #[arg(long, value_name = "REGEX", allow_hyphen_values = true, conflicts_with = "no_cmdline")]
     pub redact: Option<String>,
 }

@@ -19,12 +19,12 @@ fn watch(line: &str) -> WatchArgs {
 }
 
 #[test]
-fn the_definition_is_consistent() {
+fn definition_is_consistent() {
     <Cli as CommandFactory>::command().debug_assert();
 }
 
 #[test]
-fn watch_is_what_is_done_without_a_command() {
+fn no_command_means_watch() {
     for line in ["-o json --count 3 -p 1,22", "watch -o json --count 3 -p 1 -p 22"] {
         let args = watch(line);
         assert_eq!(args.output.output, Format::Json);
@@ -37,7 +37,7 @@ fn watch_is_what_is_done_without_a_command() {
 }
 
 #[test]
-fn replay_takes_the_same_output_flags() {
+fn replay_accepts_output_flags() {
     let Ok(Command::Replay(args)) = parse("replay kills.rec -o events --comm java -v") else {
         panic!("not replay");
     };
@@ -48,7 +48,7 @@ fn replay_takes_the_same_output_flags() {
 }
 
 #[test]
-fn an_expression_may_begin_like_an_option() {
+fn redact_expression_may_start_with_hyphens() {
     for line in ["--redact --password=\\S+ -o json", "--redact=--password=\\S+ -o json"] {
         let args = watch(line);
         assert_eq!(args.privacy.redact.as_deref(), Some("--password=\\S+"));
@@ -57,7 +57,7 @@ fn an_expression_may_begin_like_an_option() {
 }
 
 #[test]
-fn wrong_usage_is_told_from_failure() {
+fn wrong_usage_exits_with_2() {
     for line in ["-o xml", "-p 0", "-p x", "--count 0", "replay", "nonsense", "--ring-size 3"] {
         let error = parse(line).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{line}");
@@ -67,7 +67,7 @@ fn wrong_usage_is_told_from_failure() {
 }
 
 #[test]
-fn the_short_help_fits_a_screen() {
+fn short_help_fits_a_screen() {
     let mut command = <Cli as CommandFactory>::command().term_width(80);
     let help = command.render_help().to_string();
     insta::assert_snapshot!("short_help", help);
@@ -76,13 +76,13 @@ fn the_short_help_fits_a_screen() {
 }
 
 #[test]
-fn the_long_help_is_as_recorded() {
+fn long_help_equals_snapshot() {
     let mut command = <Cli as CommandFactory>::command().term_width(80);
     insta::assert_snapshot!("long_help", command.render_long_help().to_string());
 }
 
 #[test]
-fn manual_page_and_completions_are_made_of_the_same_definition() {
+fn man_page_and_completions_have_all_options() {
     let mut man = Vec::new();
     write_man(&mut man).unwrap();
     let mut bash = Vec::new();

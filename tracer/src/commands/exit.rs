@@ -1,19 +1,19 @@
-//! Exit codes: what scripts and service managers decide by.
+//! The exit codes, on which scripts and service managers rely.
 
 use std::process::ExitCode;
 
-/// How a command ended.
+/// The exit code of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Done; also after SIGINT, SIGTERM and a closed pipe.
+    /// Success, also after a stop signal and a closed pipe.
     Ok = 0,
-    /// Failed, or nothing matched.
+    /// The command failed, or nothing matched.
     Failure = 1,
-    /// Wrong usage.
+    /// The command line is invalid.
     Usage = 2,
-    /// The kernel lacks what is needed (EX_UNAVAILABLE).
+    /// The kernel lacks a required feature (EX_UNAVAILABLE).
     Unavailable = 69,
-    /// Not permitted (EX_NOPERM).
+    /// A permission is missing (EX_NOPERM).
     NotPermitted = 77,
 }
 

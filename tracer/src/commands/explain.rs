@@ -1,4 +1,4 @@
-//! `oomwhy explain`: reports of what somebody else kept, a kernel's log or our own JSON.
+//! `oomwhy explain`: explains the kills in a kernel log or in reports of oomwhy.
 
 use std::{
     cell::Cell,
@@ -21,53 +21,56 @@ use crate::{
     pipeline::sink::{Sink, SinkError},
 };
 
-/// The longest report as JSON that is read. Bytes.
-const LONGEST: u64 = 64 << 20;
+/// The maximum length of a report in JSON, bytes. A longer one is an error.
+const MAX_REPORT_BYTES: u64 = 64 << 20;
 
-/// Explains every kill of a file.
 pub(crate) fn explain(arguments: &ExplainArgs) -> Result<(), Failure> {
     let (name, input) = open(&arguments.what, &arguments.dir.dir)?;
     let mut sink = sink(arguments)?;
     let mut input = BufReader::with_capacity(64 * 1024, input);
     let start = input.fill_buf().map_err(|error| unreadable(&name, &error))?;
     let first = start.iter().find(|byte| !byte.is_ascii_whitespace());
-    let told = match first {
+    let count = match first {
         Some(b'{') => records(&name, input, &mut sink),
         _ => log(&name, input, &mut sink),
     };
-    match told {
-        Ok(0) => Err(failure(format!("{name}: there is no OOM kill in it"))),
+    match count {
+        Ok(0) => Err(failure(format!(
+            "{name} contains no OOM kill\nhint: pass a kernel log (dmesg, journalctl -k) or JSON \
+             of oomwhy"
+        ))),
         Ok(_) => match sink.finish() {
             Err(SinkError::BrokenPipe) => Ok(()),
             result => result.map_err(|error| Failure::runtime(&error)),
         },
-        Err(Stop::ReaderLeft) => Ok(()),
+        Err(Stop::ClosedPipe) => Ok(()),
         Err(Stop::Failed(failure)) => Err(failure),
     }
 }
 
-/// Why no more is told.
+/// Why reading stops early.
 enum Stop {
-    /// Whoever read what we print is gone.
-    ReaderLeft,
+    /// The reader of the output has closed the pipe.
+    ClosedPipe,
     Failed(Failure),
 }
 
 impl From<SinkError> for Stop {
     fn from(error: SinkError) -> Self {
         match error {
-            SinkError::BrokenPipe => Self::ReaderLeft,
+            SinkError::BrokenPipe => Self::ClosedPipe,
             error => Self::Failed(Failure::runtime(&error)),
         }
     }
 }
 
-/// stdin, a file, or what the history has under this name where there is no such file.
+/// Opens stdin, a file or, if there is no such file, a report of the history.
 pub(super) fn open(what: &Path, history: &Path) -> Result<(String, Box<dyn Read>), Failure> {
     if what == Path::new("-") {
         let stdin = io::stdin();
         if stdin.is_terminal() {
-            let message = "nothing to explain: name a FILE, or `dmesg | oomwhy explain -`";
+            let message = "stdin is a terminal: nothing to read\nhint: name a FILE, or use \
+                           `dmesg | oomwhy explain -`";
             return Err(Failure { exit: Exit::Usage, message: message.to_owned() });
         }
         return Ok(("stdin".to_owned(), Box::new(stdin)));
@@ -75,13 +78,14 @@ pub(super) fn open(what: &Path, history: &Path) -> Result<(String, Box<dyn Read>
     let name = what.display().to_string();
     match File::open(what) {
         Ok(file) => Ok((name, Box::new(file))),
-        // A path is none of a report's names.
+        // A name with a slash can only be a path.
         Err(error) if error.kind() == io::ErrorKind::NotFound && !name.contains('/') => {
-            let picked = history::pick::pick(history, Some(&name));
-            let (_, line) = picked.map_err(|Failure { exit, message }| Failure {
-                exit,
-                message: format!("{name} is no file, and {message}"),
-            })?;
+            let (_, line) = history::pick::pick(history, Some(&name)).map_err(
+                |Failure { exit, message }| Failure {
+                    exit,
+                    message: format!("there is no file {name}, and {message}"),
+                },
+            )?;
             Ok((name, Box::new(io::Cursor::new(line))))
         }
         Err(error) => Err(unreadable(&name, &error)),
@@ -98,27 +102,26 @@ fn sink(arguments: &ExplainArgs) -> Result<LongSink<Box<dyn Write>>, Failure> {
     Ok(LongSink::new(out, form, TimeZone::system()))
 }
 
-/// Tells the kills of a kernel's log; how many.
+/// Explains the kills in a kernel log; returns how many.
 fn log(name: &str, input: impl BufRead, sink: &mut dyn Sink) -> Result<u64, Stop> {
     let mut lines = Lines::new(input);
     let mut log = Log::new(Context::default());
     let mut count = 0;
-    let mut tell = |reports: Vec<OomReport>| {
+    let mut write = |reports: Vec<OomReport>| {
         count += reports.len() as u64;
-        let mut reports = reports.into_iter();
-        reports.try_for_each(|report| sink.write(&Record::Oom(Box::new(report))))
+        reports.into_iter().try_for_each(|report| sink.write(&Record::Oom(Box::new(report))))
     };
     while let Some(line) =
         lines.next_line().map_err(|error| Stop::Failed(unreadable(name, &error)))?
     {
         log.line(line);
-        tell(log.done())?;
+        write(log.done())?;
     }
-    tell(log.finish())?;
+    write(log.finish())?;
     Ok(count)
 }
 
-/// Tells reports once more; how many.
+/// Explains the reports in JSON; returns how many.
 fn records(name: &str, input: impl BufRead, sink: &mut dyn Sink) -> Result<u64, Stop> {
     let mut count = 0;
     read_records(name, input, |record| {
@@ -129,18 +132,18 @@ fn records(name: &str, input: impl BufRead, sink: &mut dyn Sink) -> Result<u64, 
     Ok(count)
 }
 
-/// Shows every record of a file.
+/// Calls `handle` with every record of a file.
 pub(super) fn each_record(
     name: &str,
     input: impl BufRead,
-    mut take: impl FnMut(Record),
+    mut handle: impl FnMut(Record),
 ) -> Result<(), Failure> {
     let read = read_records(name, input, |record| {
-        take(record);
+        handle(record);
         Ok(())
     });
     match read {
-        Ok(()) | Err(Stop::ReaderLeft) => Ok(()),
+        Ok(()) | Err(Stop::ClosedPipe) => Ok(()),
         Err(Stop::Failed(failure)) => Err(failure),
     }
 }
@@ -148,21 +151,21 @@ pub(super) fn each_record(
 fn read_records(
     name: &str,
     input: impl BufRead,
-    mut take: impl FnMut(Record) -> Result<(), Stop>,
+    mut handle: impl FnMut(Record) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
-    let left = Rc::new(Cell::new(LONGEST));
+    let left = Rc::new(Cell::new(MAX_REPORT_BYTES));
     let limited = BufReader::new(Limited { input, left: Rc::clone(&left) });
     for record in serde_json::Deserializer::from_reader(limited).into_iter::<Record>() {
         let record = record.map_err(|error| {
-            Stop::Failed(failure(format!("{name}: not a report of oomwhy: {error}")))
+            Stop::Failed(failure(format!("{name} is not a report of oomwhy: {error}")))
         })?;
-        left.set(LONGEST);
-        take(record)?;
+        left.set(MAX_REPORT_BYTES);
+        handle(record)?;
     }
     Ok(())
 }
 
-/// Input of which no more than so much is read at a time.
+/// Fails when `left` bytes have been read. The reader of the records resets it for each one.
 struct Limited<R> {
     input: R,
     left: Rc<Cell<u64>>,
@@ -173,7 +176,7 @@ impl<R: Read> Read for Limited<R> {
         let length = self.input.read(buffer)?;
         match self.left.get().checked_sub(length as u64) {
             Some(left) => self.left.set(left),
-            None => return Err(io::Error::other("it is longer than 64 MiB")),
+            None => return Err(io::Error::other("longer than 64 MiB")),
         }
         Ok(length)
     }

@@ -1,4 +1,4 @@
-//! `oomwhy flame`: what grew, as a flame graph or a profile.
+//! `oomwhy flame`: the growth of a report as a flame graph or a profile.
 
 use std::io::{self, BufReader, IsTerminal as _, Write as _};
 
@@ -10,7 +10,7 @@ use crate::{
     output::flame::{folded, pprof, svg},
 };
 
-/// Writes the profile of the last report that has one.
+/// Writes the profile of the last report that has growth with stacks.
 pub(crate) fn flame(arguments: &FlameArgs) -> Result<(), Failure> {
     let (name, input) = explain::open(&arguments.what, &arguments.dir.dir)?;
     let mut found: Option<Box<OomReport>> = None;
@@ -23,14 +23,18 @@ pub(crate) fn flame(arguments: &FlameArgs) -> Result<(), Failure> {
     })?;
     let report = found.ok_or_else(|| Failure {
         exit: Exit::Failure,
-        message: format!("{name}: no report in it says what grew\nhint: `oomwhy watch --growth`"),
+        message: format!(
+            "{name} has no report with growth\nhint: record it with `oomwhy watch --growth`"
+        ),
     })?;
     let profile = match arguments.output {
         ProfileFormat::Svg => svg(&report),
         ProfileFormat::Folded => Ok(folded(&report).into_bytes()),
         ProfileFormat::Pprof => {
             if arguments.to.path().is_none() && io::stdout().is_terminal() {
-                let message = "-o pprof is not text: name a --output-file".to_owned();
+                let message = "-o pprof is binary: not written to a terminal\nhint: name a file \
+                               with --output-file"
+                    .to_owned();
                 return Err(Failure { exit: Exit::Usage, message });
             }
             pprof(&report)

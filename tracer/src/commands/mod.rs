@@ -1,4 +1,4 @@
-//! The commands: each takes what the command line said and ends in an [`Exit`] code.
+//! The commands, one module each. Each runs with its arguments and ends with an [`Exit`] code.
 
 mod attach;
 pub(crate) mod check;
@@ -40,28 +40,28 @@ use crate::{
     symbolize::{kernel, user},
 };
 
-/// A command that failed: what to say, and with which code to exit.
+/// A failed command: the message and the exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// The code.
     pub exit: Exit,
-    /// For stderr; lower case, no period, with a hint where there is one.
+    /// For stderr: what failed, on what and why, in lower case without a period. If there is a fix,
+    /// a line `hint: ...` follows.
     pub message: String,
 }
 
 impl Failure {
-    /// Something went wrong.
+    /// An error during the run, with exit code 1.
     pub(crate) fn runtime(error: &dyn std::error::Error) -> Self {
         Self { exit: Exit::Failure, message: with_sources(error) }
     }
 
-    /// The kernel lacks what is needed.
+    /// A kernel that lacks a required feature.
     pub(crate) fn unavailable(error: &dyn std::error::Error) -> Self {
         Self { exit: Exit::Unavailable, message: with_sources(error) }
     }
 }
 
-/// Does what the command line says.
+/// Runs a command.
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Watch(arguments) => watch::watch(&arguments),
@@ -110,8 +110,8 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
-/// Prints something whole on stdout. It is made in memory first: clap_complete panics on a closed
-/// pipe.
+/// Prints the output of `make` on stdout. It is built in memory first, because clap_complete panics
+/// on a closed pipe.
 fn print(make: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
     let mut text = Vec::new();
     make(&mut text).map_err(|error| Failure::runtime(&error))?;
@@ -126,7 +126,7 @@ fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     Failure { exit: Exit::Failure, message }
 }
 
-/// stdout, or the file that `--output-file` names, which must not be the recording.
+/// Opens stdout, or the file of `--output-file`, which must not be the recording.
 fn open_output(to: &Destination, recording: Option<&Path>) -> Result<Box<dyn Write>, Failure> {
     let Some(path) = to.path() else {
         return Ok(Box::new(io::stdout()));
@@ -139,8 +139,8 @@ fn open_output(to: &Destination, recording: Option<&Path>) -> Result<Box<dyn Wri
     Ok(Box::new(file))
 }
 
-/// Whether two names mean one file, there already or to be made. /dev/null and other devices may
-/// well be both.
+/// Whether two paths are the same file, existing or not. Devices such as /dev/null may be used
+/// twice.
 fn is_same(one: &Path, other: &Path) -> bool {
     match (fs::metadata(one), fs::metadata(other)) {
         (Ok(one), Ok(other)) => {

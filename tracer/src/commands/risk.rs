@@ -1,4 +1,4 @@
-//! `oomwhy risk`: who is near a limit, and who would be killed there.
+//! `oomwhy risk`: cgroups near their limit, and the likely next victim.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -18,16 +18,15 @@ use crate::{
     risk::{Observer, RiskReport, screen, table},
 };
 
-/// Readings in the time that growth is measured over.
+/// Readings within `--interval`.
 const READINGS: u32 = 4;
 
-/// Does what the command line says.
 pub(crate) fn risk(arguments: &RiskArgs) -> Result<(), Failure> {
     let mut watch = Watch::new(arguments)?;
     if arguments.watch && arguments.output == RiskFormat::Table {
         if !io::stdout().is_terminal() {
             let message =
-                "--watch needs a terminal\nhint: -o json --watch prints one object a line";
+                "--watch needs a terminal\nhint: `-o json --watch` prints one object per line";
             return Err(Failure { exit: Exit::Usage, message: message.to_owned() });
         }
         let every = arguments.every();
@@ -35,15 +34,15 @@ pub(crate) fn risk(arguments: &RiskArgs) -> Result<(), Failure> {
     }
     watch.warm_up(arguments.every());
     let mut out = open_output(&arguments.to, None)?;
-    let mut said = (None, None);
+    let mut reported = (None, None);
     loop {
         let report = watch.read();
         let recorder = report.recorder.as_ref().map(|it| (it.pid, it.others));
-        let says = (recorder, report.recorder_unused.clone());
-        if said != says {
-            let ended = "no growth recorder runs any more: growth is from a few readings";
+        let source = (recorder, report.recorder_unused.clone());
+        if reported != source {
+            let ended = "no growth recorder is running any more: growth is from a few readings";
             talk(&table::recorder(&report).unwrap_or_else(|| ended.to_owned()));
-            said = says;
+            reported = source;
         }
         if report.cgroups.is_empty() && !arguments.watch {
             return Err(watch.nothing(arguments));
@@ -67,10 +66,8 @@ struct Watch {
 
 impl Watch {
     fn new(arguments: &RiskArgs) -> Result<Self, Failure> {
-        let glob = arguments.cgroup.as_deref().map(cgroup_glob).transpose();
-        let glob = glob.map_err(|error| Failure {
-            exit: Exit::Usage,
-            message: format!("--cgroup: {error}"),
+        let glob = arguments.cgroup.as_deref().map(cgroup_glob).transpose().map_err(|error| {
+            Failure { exit: Exit::Usage, message: format!("--cgroup: {error}") }
         })?;
         let root = Root::default();
         let mounts = cgroup_mounts(&root);
@@ -79,7 +76,7 @@ impl Watch {
         Ok(Self { observer, has_mount, glob })
     }
 
-    /// Growth takes more than one reading, where no recorder has it.
+    /// Takes the readings that growth needs if no recorder has it.
     fn warm_up(&mut self, during: Duration) {
         let glob = self.glob.as_ref();
         let wanted = |path: &str| is_wanted(glob, path);
@@ -100,11 +97,11 @@ impl Watch {
     fn nothing(&self, arguments: &RiskArgs) -> Failure {
         let message = match &arguments.cgroup {
             _ if !self.has_mount => "no cgroup hierarchy with the memory controller is mounted\n\
-                hint: mount -t cgroup2 none /sys/fs/cgroup"
+                hint: `mount -t cgroup2 none /sys/fs/cgroup`"
                 .to_owned(),
             Some(glob) => format!("no cgroup with a memory limit matches {glob}"),
             None => {
-                "no cgroup has a memory limit (memory.max, v1: memory.limit_in_bytes)".to_owned()
+                "no cgroup has a memory limit (memory.max; v1: memory.limit_in_bytes)".to_owned()
             }
         };
         Failure { exit: Exit::Failure, message }
@@ -120,7 +117,7 @@ fn print(out: &mut dyn Write, report: &RiskReport, arguments: &RiskArgs) -> io::
         RiskFormat::Table => {
             let on_terminal = arguments.to.path().is_none() && io::stdout().is_terminal();
             let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|_| on_terminal);
-            // A serial console does not know.
+            // A serial console reports 0 columns.
             let columns = size.map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0);
             table::write(out, report, columns)?;
         }

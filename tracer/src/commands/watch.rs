@@ -1,4 +1,4 @@
-//! `oomwhy watch`: look at the host, plan, attach, run.
+//! `oomwhy watch`: inspects the host, plans, attaches and runs.
 
 use std::{
     cell::RefCell,
@@ -43,11 +43,11 @@ use crate::{
     },
 };
 
-/// How long a report waits for its victims to be gone: the reaper comes after 2 s, and tries for
-/// another.
+/// How long a report waits for its victims to exit. The OOM reaper starts after 2 s and may retry
+/// for another second.
 const CLOSE_AFTER: Duration = Duration::from_secs(10);
 
-/// Traces until a signal or until enough reports were written.
+/// Traces until a signal or until `--count` is reached.
 pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     super::filter(&arguments.select)?;
     let privacy = super::privacy(&arguments.privacy)?;
@@ -103,19 +103,17 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     ended(result)
 }
 
-/// Without probes.
 fn watch_the_log(arguments: &WatchArgs, refusal: Option<&Failure>) -> Result<(), Failure> {
     if arguments.pin.is_some() {
-        let message = "--attach kmsg: there are no probes to pin (--pin)".to_owned();
+        let message = "--pin needs probes, and --attach kmsg has none".to_owned();
         return Err(Failure { exit: Exit::Usage, message });
     }
     if arguments.growth {
         if refusal.is_none() {
-            let message =
-                "--attach kmsg: there are no probes to record growth (--growth)".to_owned();
+            let message = "--growth needs probes, and --attach kmsg has none".to_owned();
             return Err(Failure { exit: Exit::Usage, message });
         }
-        talk("growth is not recorded: there are no probes");
+        talk("growth is not recorded, because there are no probes");
     }
     let filter = super::filter(&arguments.select)?;
     let to = super::open_output(&arguments.output.to, None)?;
@@ -129,15 +127,15 @@ fn ended(result: Result<(), LiveError>) -> Result<(), Failure> {
     }
 }
 
-/// Where reports go to.
+/// The destination of the reports.
 enum To {
-    /// Where this run's go.
+    /// The output of this run only.
     Plain(Box<dyn Write>),
-    /// Where those of several runs go, which must know what was written.
+    /// The output of several runs, in which each report is written once.
     Once(File),
 }
 
-/// What a run is made of.
+/// The parts of a run.
 struct Watch<'a> {
     arguments: &'a WatchArgs,
     privacy: Privacy,
@@ -274,7 +272,7 @@ impl Watch<'_> {
     }
 }
 
-/// No BTF is the kernel's fault, bad BTF is somebody else's.
+/// A missing BTF is a missing kernel feature. A broken one is a failure.
 pub(super) fn unusable_btf(error: &BtfError) -> Failure {
     match error {
         BtfError::Absent { .. } => Failure::unavailable(error),
@@ -282,7 +280,7 @@ pub(super) fn unusable_btf(error: &BtfError) -> Failure {
     }
 }
 
-/// What people who look into a kernel want to know of the probes.
+/// Prints how the probes were loaded, for --verbose.
 fn talk_about(probes: &Probes) {
     for (program, walked) in &probes.verified {
         talk(&format!("{program}: {walked} instructions verified"));
@@ -315,7 +313,7 @@ fn host(facts: &HostFacts, plan: &Plan, probes: &Probes, close_after: Duration) 
     }
 }
 
-/// The memory controller is on one hierarchy only: where a v1 one is mounted, it is there.
+/// The memory controller is on one hierarchy only: on v1 if a v1 one is mounted.
 fn memory_on_v2(facts: &HostFacts) -> Option<bool> {
     match (&facts.cgroups.v1_memory, &facts.cgroups.v2) {
         (Some(_), _) => Some(false),
@@ -360,7 +358,7 @@ fn cgroup_mount(facts: &HostFacts) -> Option<PathBuf> {
     facts.cgroups.v1_memory.clone().or_else(|| facts.cgroups.v2.clone())
 }
 
-/// Looks things up on a thread of its own, beginning with the containers that run already.
+/// Starts the look-ups, first of all containers that are already running.
 fn enrichment(host: &Host, facts: &HostFacts) -> Enrichment {
     let has_context = host.hooks.contains_key("signal_deliver")
         && !host.missing.iter().any(|missing| missing.field == "victims.cmdline");
@@ -385,7 +383,7 @@ pub(super) fn summary(stats: Stats) -> String {
     shown.join(", ")
 }
 
-/// stderr is talk; nobody may be listening.
+/// Prints a diagnostic on stderr. Ignores errors, because nobody may be reading it.
 pub(super) fn talk(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }

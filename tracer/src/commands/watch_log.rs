@@ -1,4 +1,4 @@
-//! `oomwhy watch` by the kernel's log: where BPF is refused, or where it is asked for.
+//! `oomwhy watch` with the kernel log, if BPF is refused or if the kmsg tier is requested.
 
 use std::{
     collections::BTreeMap,
@@ -31,8 +31,7 @@ use crate::{
     },
 };
 
-/// Whether the log will do where the probes are refused: what asks for the probes is not served
-/// by anything else.
+/// Whether the kernel log may replace refused probes. It cannot if an option needs probes.
 pub(super) fn is_a_way_out(arguments: &WatchArgs) -> bool {
     arguments.attach == Attach::Auto
         && arguments.btf.is_none()
@@ -41,7 +40,7 @@ pub(super) fn is_a_way_out(arguments: &WatchArgs) -> bool {
         && arguments.output.output != Format::Events
 }
 
-/// Follows the kernel's log until a signal or until enough reports were written. `refusal`: why
+/// Follows the kernel log until a signal or until `--count` is reached. `refusal` is the reason why
 /// there are no probes.
 pub(super) fn watch(
     arguments: &WatchArgs,
@@ -50,15 +49,15 @@ pub(super) fn watch(
     refusal: Option<&Failure>,
 ) -> Result<(), Failure> {
     if arguments.record.is_some() || arguments.output.output == Format::Events {
-        let message = "--attach kmsg: there are no events to record or to print, only reports";
+        let message = "--attach kmsg has no events for --record and -o events, only reports";
         return Err(Failure { exit: Exit::Usage, message: message.to_owned() });
     }
     let device = match (KernelLog::open(Path::new(DEVICE), arguments.backlog), refusal) {
         (Ok(device), _) => device,
-        (Err(error), None) => return Err(closed(&error)),
-        // The probes are what was wanted.
+        (Err(error), None) => return Err(unreadable(&error)),
+        // The user wanted the probes, so their refusal comes first.
         (Err(error), Some(refusal)) => {
-            let message = format!("{}\n{}", refusal.message, closed(&error).message);
+            let message = format!("{}\n{}", refusal.message, unreadable(&error).message);
             return Err(Failure { message, exit: refusal.exit });
         }
     };
@@ -106,8 +105,8 @@ fn fallback(refusal: &Failure) -> String {
     )
 }
 
-/// Why the log cannot be read, and the mend.
-fn closed(error: &io::Error) -> Failure {
+/// The kernel log cannot be read.
+fn unreadable(error: &io::Error) -> Failure {
     let (exit, hint) = match error.kind() {
         ErrorKind::PermissionDenied => (
             Exit::NotPermitted,

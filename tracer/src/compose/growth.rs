@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{ComposeContext, kernel_frames, missing::missing};
 use crate::{
     fmt::units,
-    growth::kind,
+    growth::shape,
     model::{
         events::Invocation,
         names::Name,
@@ -31,8 +31,8 @@ pub(super) fn growth(context: ComposeContext<'_>, names: &BTreeMap<i32, String>)
     Some(Growth {
         since: curve.first().and_then(|first| context.time(first.t_ns)),
         rate_bytes_per_s: rates(&curve),
-        kind: (!curve.is_empty()).then(|| kind(&recorded.curve).to_owned()),
-        stacks: recorded.places.iter().map(stack).collect(),
+        kind: (!curve.is_empty()).then(|| shape(&recorded.curve).name().to_owned()),
+        stacks: recorded.sites.iter().map(stack).collect(),
         unwound_share: share(recorded),
         curve,
     })

@@ -1,9 +1,10 @@
-//! What grew before memory ran out, as the growth recorder has it (`watch --growth`).
+//! What grew before memory ran out, from the growth recorder (`watch --growth`).
 //!
-//! `page_counter_try_charge` is the kernel's own sampler: it is called for every 64 pages that are
-//! charged to a memcg, and for every huge page. [`Recorder`] reads what the probe has kept when the
-//! OOM killer has chosen, and says which frames want names; the rest is pure: `select` takes what belongs to a memcg, `kind` names
-//! the shape of its curve, `teeth` finds its peaks and low points.
+//! The kernel calls `page_counter_try_charge` for every 64 pages that are charged to a memcg, and
+//! for every huge page. A probe there keeps the usage and the stacks in maps. [`Recorder`] reads
+//! them after the OOM killer has chosen a victim, and lists the frames that need names. The rest is
+//! pure: `select` picks the data of one memcg, `shape` classifies its curve, and `peaks` finds the
+//! peaks and troughs.
 
 mod peaks;
 mod recorder;
@@ -11,7 +12,7 @@ mod select;
 mod shape;
 
 pub(crate) use self::{
-    peaks::{Tooth, moved, teeth},
+    peaks::{Cycle, cycles, hysteresis},
     recorder::{Charges, GrowingProcess, Read, Recorder},
-    shape::kind,
+    shape::{GrowthShape, shape},
 };

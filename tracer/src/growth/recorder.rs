@@ -1,4 +1,4 @@
-//! Reads the recorder's maps. Nothing is read while nothing happens.
+//! Reads the maps of the growth recorder, only when a report needs them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,18 +18,18 @@ use crate::{
     },
 };
 
-/// Places that a report has.
+/// Allocation sites in a report.
 const MOST_PLACES: usize = 50;
-/// What is read later than this after the choice is no longer what there was then: oomwhy was busy, or not
-/// there. ns.
+/// A reading this long after the choice includes later charges: oomwhy was busy, or not running.
+/// ns.
 const LATE_NS: u64 = 1_000_000_000;
-/// A stack with fewer frames was hardly unwound: the one that runs, its caller, and where the thread
-/// began are three.
+/// A stack with fewer frames was not unwound. The running function, its caller and the start of the
+/// thread are three.
 const UNWOUND_FRAMES: usize = 3;
 
-/// What was read.
+/// The growth of one memcg.
 pub(crate) struct Read {
-    /// For the report; its frames have no names yet.
+    /// For the report. Its frames have no names yet.
     pub recorded: Recorded,
     /// The processes that grew most, and the frames that need names.
     pub growing: Vec<GrowingProcess>,
@@ -43,23 +43,22 @@ pub(crate) struct GrowingProcess {
     pub frames: Vec<UserFrame>,
 }
 
-/// Everything that was charged, at one time.
+/// What was charged to all memcgs, read at one time.
 pub(crate) struct Charges(Vec<(Charger, Charged)>);
 
-/// Reads what the probe has kept.
+/// The maps that the growth probe fills.
 pub(crate) struct Recorder {
     maps: GrowthMaps,
-    /// Keeps its place in the list of those that run.
+    /// Keeps the recorder registered for `oomwhy risk`.
     known: Option<Known>,
 }
 
 impl Recorder {
-    /// Over these maps.
     pub(crate) fn new(maps: GrowthMaps) -> Self {
         Self { maps, known: None }
     }
 
-    /// Lets `oomwhy risk` find it, as long as it is there.
+    /// Lets `oomwhy risk` find this recorder until it is dropped.
     pub(crate) fn make_known(&mut self, above_percent: u32) -> io::Result<()> {
         self.known = Some(self.maps.make_known(above_percent)?);
         Ok(())
@@ -70,12 +69,12 @@ impl Recorder {
         self.maps.curve(cgroup_id).map(|curve| points(&curve)).unwrap_or_default()
     }
 
-    /// What was charged anywhere, to be asked about many memcgs.
+    /// Reads what was charged to all memcgs, for [`Self::top`].
     pub(crate) fn charged(&self) -> Charges {
         Charges(self.maps.charged())
     }
 
-    /// The places in user space from which most was charged to a memcg since the epoch before this one.
+    /// The user stacks that charged most to a memcg in this epoch and the one before.
     pub(crate) fn top(
         &self,
         charges: &Charges,
@@ -84,17 +83,19 @@ impl Recorder {
     ) -> Vec<AllocationSite> {
         let mut sums = by_user_stack(sums(&charges.0, cgroup_id, clock::boottime_ns()));
         sums.truncate(count);
-        self.places(&sums, &self.stacks(&sums))
+        self.sites(&sums, &self.stacks(&sums))
     }
 
-    /// What was recorded of a memcg until a process was chosen there, `None` if nothing was.
+    /// The growth of a memcg until a process was chosen there; `None` if nothing was recorded.
     pub(crate) fn read(&self, cgroup_id: u64, chosen: Chosen) -> Option<Read> {
-        let late = clock::boottime_ns().saturating_sub(chosen.at_ns);
-        let late_ns = Some(late).filter(|&late| late > LATE_NS);
+        let delay_ns = clock::boottime_ns().saturating_sub(chosen.at_ns);
+        let late_ns = Some(delay_ns).filter(|&delay| delay > LATE_NS);
         let entries = self.maps.charged();
         let sums = sums(&entries, cgroup_id, chosen.at_ns);
-        let curve = self.curve(cgroup_id);
-        let curve = if late_ns.is_some() { until(curve, chosen) } else { curve };
+        let mut curve = self.curve(cgroup_id);
+        if late_ns.is_some() {
+            curve = until(curve, chosen);
+        }
         if curve.is_empty() && sums.is_empty() {
             return None;
         }
@@ -114,7 +115,7 @@ impl Recorder {
             dropped,
             skipped: self.maps.skipped(),
             late_ns,
-            places: self.places(&sums, &stacks),
+            sites: self.sites(&sums, &stacks),
         };
         Some(Read { recorded, growing: growing_processes(&sums, &stacks) })
     }
@@ -125,24 +126,24 @@ impl Recorder {
         hashes.into_iter().filter(|&hash| hash != 0).filter_map(stack).collect()
     }
 
-    fn places(
+    fn sites(
         &self,
         sums: &[(Origin, Sum)],
         stacks: &BTreeMap<u64, Vec<UserFrame>>,
     ) -> Vec<AllocationSite> {
-        let place = |(origin, sum): &(Origin, Sum)| {
+        let site = |(origin, sum): &(Origin, Sum)| {
             let user = stacks.get(&origin.user_stack).into_iter().flatten();
-            let kernel = self.maps.kernel_stack(origin.kernel_stack);
-            let kernel = kernel.iter().flat_map(|stack| stack.frames);
+            let kernel_stack = self.maps.kernel_stack(origin.kernel_stack);
+            let kernel_frames = kernel_stack.iter().flat_map(|stack| stack.frames);
             AllocationSite {
                 pages: sum.pages,
                 tgid: i32::try_from(origin.tgid).unwrap_or_default(),
                 comm: sum.comm.clone(),
                 user: user.map(unnamed).collect(),
-                kernel: kernel.take_while(|&ip| ip != 0).collect(),
+                kernel: kernel_frames.take_while(|&ip| ip != 0).collect(),
             }
         };
-        sums.iter().take(MOST_PLACES).map(place).collect()
+        sums.iter().take(MOST_PLACES).map(site).collect()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the maps hold -> what belongs to one memcg. Pure.
+//! Picks the data of one memcg from what the maps hold. Pure.
 
 use std::collections::BTreeMap;
 
@@ -9,22 +9,22 @@ use crate::model::{
     recorded_growth::{Chosen, Usage},
 };
 
-/// The points of a curve, oldest first: those of the last hour, then those of the last minute, then the
-/// latest; with what was lower or higher than both points that it lies between.
+/// The points of a curve, oldest first: those of the last hour, those of the last minute, and the
+/// latest. An extreme outside the two points around it is a point of its own.
 pub(super) fn points(curve: &Curve) -> Vec<Usage> {
     let points = [&curve.coarse, &curve.fine].map(|ring| of_ring(ring, curve.latest));
-    // By time: both may have the same point.
+    // Both rings may have the same point.
     let by_time: BTreeMap<u64, Usage> =
         points.into_iter().flatten().map(|point| (point.t_ns, point)).collect();
     by_time.into_values().collect()
 }
 
-/// Those that were put in, and the latest.
+/// The points of a ring and the latest point, with the extremes between them.
 fn of_ring(ring: &Ring, latest: Point) -> Vec<Usage> {
     let last = Step { point: latest, extremes: ring.since };
-    let steps = ring.steps.iter().chain([&last]).filter(|step| step.point.t_ns != 0);
-    // A ring has no begin.
-    let mut steps: Vec<&Step> = steps.collect();
+    let mut steps: Vec<&Step> =
+        ring.steps.iter().chain([&last]).filter(|step| step.point.t_ns != 0).collect();
+    // The oldest step may be anywhere in a ring.
     steps.sort_by_key(|step| step.point.t_ns);
     let before = steps.iter().skip(1).zip(&steps).flat_map(|(step, before)| outside(step, before));
     let usage = |step: &&Step| Usage {
@@ -35,18 +35,18 @@ fn of_ring(ring: &Ring, latest: Point) -> Vec<Usage> {
     steps.iter().map(usage).chain(before).collect()
 }
 
-/// What lies outside of what two points are.
+/// The extremes between two points that are lower or higher than both.
 fn outside(step: &Step, before: &Step) -> impl Iterator<Item = Usage> {
     let (one, other) = (before.point.usage, step.point.usage);
     let max = step.point.max;
-    let (low, high) = (step.extremes.low, step.extremes.high);
-    let low = Some(low).filter(|low| low.usage < one.min(other));
-    let high = Some(high).filter(|high| high.usage > one.max(other));
+    let low = Some(step.extremes.low).filter(|low| low.usage < one.min(other));
+    let high = Some(step.extremes.high).filter(|high| high.usage > one.max(other));
     let usage = move |Level { t_ns, usage }| Usage { t_ns, usage, max };
     low.into_iter().chain(high).map(usage)
 }
 
-/// A curve that goes on, as far as it was when a process was chosen: it ends with what the memcg used then.
+/// Cuts off the points after a process was chosen. The curve then ends with the usage of that
+/// moment.
 pub(super) fn until(mut curve: Vec<Usage>, chosen: Chosen) -> Vec<Usage> {
     let Chosen { at_ns, memory } = chosen;
     let n_points = curve.len();
@@ -57,7 +57,7 @@ pub(super) fn until(mut curve: Vec<Usage>, chosen: Chosen) -> Vec<Usage> {
     curve
 }
 
-/// Who charged from where: process, hashes of both stacks.
+/// A process and the hashes of the two stacks from which it charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Origin {
     pub(super) tgid: u64,
@@ -65,15 +65,15 @@ pub(super) struct Origin {
     pub(super) kernel_stack: u64,
 }
 
-/// What one origin charged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sum {
     pub(super) pages: u64,
     pub(super) comm: Vec<u8>,
 }
 
-/// What was charged below `cgroup_id` in the epoch of `chosen_ns` and the one before, the most first. Where
-/// it is read late, that is all of that epoch.
+/// Sums what was charged below `cgroup_id` in the epoch of `chosen_ns` and in the one before,
+/// largest first. The maps keep no time within an epoch, so a late reading includes the charges
+/// after `chosen_ns`.
 pub(super) fn sums(
     entries: &[(Charger, Charged)],
     cgroup_id: u64,
@@ -94,12 +94,10 @@ pub(super) fn sums(
         let sum = sums.entry(origin).or_insert_with(|| Sum { pages: 0, comm: comm.to_vec() });
         sum.pages += pages;
     }
-    let mut sums: Vec<_> = sums.into_iter().collect();
-    sums.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.pages));
-    sums
+    largest_first(sums)
 }
 
-/// The same whatever the kernel did there, the most first.
+/// Merges origins that differ only in the kernel stack, largest first.
 pub(super) fn by_user_stack(sums: Vec<(Origin, Sum)>) -> Vec<(Origin, Sum)> {
     let mut merged: BTreeMap<Origin, Sum> = BTreeMap::new();
     for (origin, sum) in sums {
@@ -110,9 +108,13 @@ pub(super) fn by_user_stack(sums: Vec<(Origin, Sum)>) -> Vec<(Origin, Sum)> {
             merged.insert(origin, sum);
         }
     }
-    let mut merged: Vec<_> = merged.into_iter().collect();
-    merged.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.pages));
-    merged
+    largest_first(merged)
+}
+
+fn largest_first(sums: BTreeMap<Origin, Sum>) -> Vec<(Origin, Sum)> {
+    let mut sorted: Vec<_> = sums.into_iter().collect();
+    sorted.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.pages));
+    sorted
 }
 
 fn recent(charged: &Charged, epoch: u64) -> u64 {
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cpus_of_a_place_are_one_and_the_largest_place_is_first() {
+    fn charges_of_all_cpus_are_summed_largest_first() {
         let entries = [
             (charger(10, 1, 0), charged(5, 64, 0)),
             (charger(10, 2, 0), charged(5, 64, 36)),
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_in_user_space_is_one_whatever_the_kernel_does_for_it() {
+    fn user_stack_with_two_kernel_stacks_is_one_origin() {
         let other = Charger { kernel_stack: 2, ..charger(10, 1, 0) };
         let entries = [
             (charger(10, 2, 0), charged(5, 150, 0)),
@@ -170,18 +172,18 @@ mod tests {
     }
 
     #[test]
-    fn old_growth_fades_and_other_memcgs_do_not_count() {
+    fn charges_of_old_epochs_and_other_memcgs_are_ignored() {
         let entries = [(charger(10, 1, 0), charged(5, 64, 36))];
         let pages = |cgroup, epoch: u64| {
             sums(&entries, cgroup, epoch * EPOCH_NS).iter().map(|(_, sum)| sum.pages).sum::<u64>()
         };
         assert_eq!([pages(7, 5), pages(7, 6), pages(7, 7), pages(8, 5)], [100, 64, 0, 0]);
-        // Read when the next epoch has begun, and the one after it.
+        // Read one epoch and two epochs later.
         assert_eq!([pages(7, 4), pages(7, 3)], [36, 0]);
     }
 
     #[test]
-    fn a_curve_that_went_on_ends_where_the_choice_was_made() {
+    fn curve_ends_when_process_was_chosen() {
         let point = |t_ns| Usage { t_ns, usage: t_ns * 10, max: 100 };
         let curve = || vec![point(1), point(5), point(9)];
         let memory = Some(Counter { usage: 70, max: 100 });
@@ -191,7 +193,7 @@ mod tests {
         };
         assert_eq!(ends(7, memory), [(1, 10), (5, 50), (7, 70)]);
         assert_eq!(ends(7, None), [(1, 10), (5, 50)]);
-        // The latest charge was before it.
+        // The latest charge came before the choice.
         assert_eq!(ends(9, memory), [(1, 10), (5, 50), (9, 90)]);
         assert_eq!(until(Vec::new(), Chosen { at_ns: 7, memory }), []);
     }
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn points_are_in_the_order_of_time_each_once() {
+    fn points_are_sorted_by_time_and_unique() {
         let mut curve = Curve::new_zeroed();
         let even = |t_ns, usage| step(point(t_ns, usage), level(t_ns, usage), level(t_ns, usage));
         curve.coarse.steps[0] = even(1, 2);
@@ -229,14 +231,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_lower_or_higher_than_the_points_around_it_is_one_too() {
+    fn extreme_outside_its_points_becomes_a_point() {
         let mut curve = Curve::new_zeroed();
         let first = point(10, 40);
         curve.fine.steps[0] = step(first, level(10, 40), level(10, 40));
         // Up to 80, down to 5, and up again; then evenly.
         curve.fine.steps[1] = step(point(20, 50), level(15, 5), level(14, 80));
         curve.fine.steps[2] = step(point(30, 60), level(20, 50), level(30, 60));
-        // Not due yet: the fall is seen nevertheless.
+        // The next step is not due yet, but the fall is included.
         curve.fine.since = Extremes { low: level(32, 3), high: level(33, 70) };
         curve.latest = point(33, 70);
         curve.coarse.steps[0] = curve.fine.steps[0];

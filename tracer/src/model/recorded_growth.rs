@@ -1,4 +1,4 @@
-//! The recorded growth of a memcg at the moment of the choice. Recordings contain it.
+//! The recorded growth of a memcg when the OOM killer chose a victim. Part of recordings.
 
 use std::collections::BTreeSet;
 
@@ -6,71 +6,73 @@ use serde::{Deserialize, Serialize};
 
 use super::{events::Counter, report::Frame};
 
-/// The kernel function at which growth is recorded.
+/// The hook of the recorder: every charge to a memcg passes through it.
 pub(crate) const HOOK: &str = "page_counter_try_charge";
 
-/// The recorded growth of a memcg.
+/// The recorded growth of a memcg. Part of recordings, so the names in JSON do not change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
-    /// Its usage over time, oldest first.
+    /// Usage over time, oldest first.
     pub curve: Vec<Usage>,
-    /// Allocation sites, the largest first.
-    pub places: Vec<AllocationSite>,
-    /// Pages of all allocation sites, including those that are left out.
+    /// What was charged per process and stack, largest first.
+    #[serde(rename = "places")]
+    pub sites: Vec<AllocationSite>,
+    /// Pages of all allocation sites, including those that were left out.
     pub pages: u64,
     /// Pages of the sites whose user stack was unwound.
     pub unwound_pages: u64,
-    /// Sites that were evicted from the map since the start, of all memcgs.
+    /// Sites of all memcgs that newer ones pushed out of the map since the start.
     pub pushed_out: u64,
-    /// Charges and stacks for which there was no room since the start, of all memcgs.
+    /// Charges and stacks of all memcgs that did not fit into the maps since the start.
     pub dropped: u64,
-    /// Calls for which the kernel skipped the probe since the start, of all counters; `None` if it
-    /// does not count them.
+    /// Calls for all counters that the kernel did not pass to the probe since the start; `None` if
+    /// the kernel does not count them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<u64>,
-    /// Time between the choice and the reading, if it is so long that later charges count, too. ns.
+    /// The delay of the reading, if it was so long that the sums include charges after the choice.
+    /// ns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late_ns: Option<u64>,
 }
 
 impl Recorded {
-    /// The addresses in the kernel.
+    /// The addresses of all kernel frames.
     pub fn kernel_ips(&self) -> BTreeSet<u64> {
-        self.places.iter().flat_map(|place| place.kernel.iter().copied()).collect()
+        self.sites.iter().flat_map(|site| site.kernel.iter().copied()).collect()
     }
 }
 
-/// The moment of a choice, and the counter of the memcg then.
+/// The moment at which a process was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chosen {
     /// `CLOCK_BOOTTIME`, ns.
     pub at_ns: u64,
-    /// Usage and limit of the memcg.
+    /// Usage and limit of its memcg, if known.
     pub memory: Option<Counter>,
 }
 
-/// Usage at one moment. Pages.
+/// A point of the usage curve. Pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// `CLOCK_BOOTTIME`, ns.
     pub t_ns: u64,
-    /// Usage of the memcg and of those below it.
+    /// Includes the memcgs below.
     pub usage: u64,
-    /// The limit.
+    /// The limit at that time.
     pub max: u64,
 }
 
-/// The charges of one process from one stack.
+/// The pages that one process charged from one stack.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AllocationSite {
-    /// Charged pages, in this epoch and the one before.
+    /// Charged in the epoch of the choice and in the one before.
     pub pages: u64,
-    /// The process; 0 for charges on behalf of another memcg, by whatever task ran.
+    /// 0 if the memory was charged to another memcg than that of the running task.
     pub tgid: i32,
     /// The task's name; untrusted.
     pub comm: Vec<u8>,
-    /// Innermost first; empty if there is none. Names come later, in the findings.
+    /// Innermost first; empty where there is none. Names come later ([`Grower`]), into the findings.
     pub user: Vec<Frame>,
-    /// Innermost first.
+    /// Addresses, innermost first.
     pub kernel: Vec<u64>,
 }

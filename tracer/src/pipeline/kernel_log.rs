@@ -12,7 +12,6 @@ use std::{
 use rustix::{fs::OFlags, io::Errno};
 use tokio::{
     io::unix::AsyncFd,
-    signal::unix::{SignalKind, signal},
     time::{Instant, sleep_until},
 };
 
@@ -20,7 +19,7 @@ use crate::{
     host::clock,
     kmsg::Log,
     model::{facts::Fact, report::OomReport},
-    pipeline::{Pipeline, live::LiveError},
+    pipeline::{Pipeline, live::LiveError, stop_signals::StopSignals},
 };
 
 /// The device of the kernel log.
@@ -161,16 +160,14 @@ impl Follower {
 
     /// Runs until a signal, or until the wanted number of reports was written.
     pub(crate) async fn run(&mut self, ready: impl FnOnce()) -> Result<(), LiveError> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
+        let mut stop = StopSignals::new()?;
         ready();
         loop {
             let due = self.due.map_or_else(Instant::now, |(due, _)| due);
             let is_done = tokio::select! {
                 batch = next_batch(&mut self.device, &mut self.log) => self.handle_batch(&batch?)?,
                 () = sleep_until(due), if self.due.is_some() => self.report_pending()?,
-                _ = interrupt.recv() => break,
-                _ = terminate.recv() => break,
+                () = stop.received() => break,
             };
             if is_done {
                 return Ok(());

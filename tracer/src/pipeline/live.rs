@@ -17,10 +17,7 @@ use oomwhy_common::{
     valid,
 };
 use thiserror::Error;
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, MissedTickBehavior, interval, interval_at, sleep, sleep_until},
-};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep, sleep_until};
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use crate::{
@@ -49,6 +46,7 @@ use crate::{
         assemble::RUN_SETTLES_AFTER_NS,
         gaps,
         recording::{self, RecordingError},
+        stop_signals::StopSignals,
     },
     symbolize::kernel::KernelSymbols,
 };
@@ -189,8 +187,7 @@ impl Live {
     /// Runs until a signal, or until the wanted number of reports was written. Calls `ready` once
     /// it listens to everything.
     pub(crate) async fn run(&mut self, ready: impl FnOnce()) -> Result<(), LiveError> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
+        let mut stop = StopSignals::new()?;
         let mut ring = Ring::new(self.probes.take_ring()?)?;
         #[cfg(feature = "probe-log")]
         let _printing = self.probes.take_log()?.map(|log| tokio::spawn(log.print()));
@@ -219,7 +216,7 @@ impl Live {
                     self.release_memory()
                 }
                 _ = cross_checks.tick(), if self.kill_counter.is_some() => self.tick(&mut ring)?,
-                () = either(&mut interrupt, &mut terminate) => break StopReason::Signalled,
+                () = stop.received() => break StopReason::Signalled,
             };
         };
         if reason == StopReason::Signalled {
@@ -490,13 +487,6 @@ fn header<T>(kind: u32, seq: u64, boottime_ns: u64) -> EventHeader {
 /// Returns after [`RELEASES_MEMORY_AFTER`] without a record.
 async fn quiet_since(worked_at: Option<Instant>) {
     sleep_until(worked_at.unwrap_or_else(Instant::now) + RELEASES_MEMORY_AFTER).await;
-}
-
-async fn either(interrupt: &mut Signal, terminate: &mut Signal) {
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
 }
 
 /// Makes the tracer the last process that the OOM killer chooses. Best effort: this needs

@@ -14,6 +14,7 @@ pub(crate) mod live;
 pub(crate) mod recording;
 pub(crate) mod replay;
 pub(crate) mod sink;
+pub(crate) mod stop_signals;
 
 use bytes::Bytes;
 use thiserror::Error;

@@ -1,24 +1,23 @@
-//! When a limit would be reached, from a few readings. Pure.
+//! Predicts from a few readings when a limit will be reached. Pure.
 
 use serde::Serialize;
 
-/// memory.current is exact but for what CPUs have charged in advance: one batch, `MEMCG_CHARGE_BATCH`,
-/// 64 pages of 4 KiB. What moves by less has not grown.
+/// `MEMCG_CHARGE_BATCH`, 64 pages of 4 KiB: CPUs charge this much in advance, so memory.current may
+/// be too high by it. A smaller rise is not growth.
 pub(super) const BATCH_BYTES: u64 = 64 * 4096;
 
-/// One reading.
+/// One reading of a cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sample {
-    /// A monotonic clock, ns.
+    /// Time on a monotonic clock, ns.
     pub at_ns: u64,
-    /// What is charged.
     pub usage_bytes: u64,
-    /// What the limit must hold: usage without what can be reclaimed.
+    /// Usage minus reclaimable memory: what the limit must hold.
     pub need_bytes: u64,
 }
 
 impl Sample {
-    /// What the kernel would take back before it kills.
+    /// What the kernel would reclaim before it kills.
     pub(crate) fn reclaimable_bytes(&self) -> u64 {
         self.usage_bytes.saturating_sub(self.need_bytes)
     }
@@ -27,26 +26,27 @@ impl Sample {
 /// Seconds until the need reaches the limit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Forecast {
-    /// If it goes on as over all readings.
+    /// At the average growth over all readings.
     pub likely_s: f64,
-    /// If it goes on as in the fastest step between two readings, give or take a batch.
+    /// At the growth of the fastest step between two readings, plus a batch.
     pub earliest_s: f64,
-    /// If it goes on as in the slowest; absent where one of them did not grow, or by no more than that.
+    /// At the growth of the slowest step, minus a batch; absent if a step grew by no more than a
+    /// batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest_s: Option<f64>,
 }
 
-/// Growth of the need over all readings, bytes a second; `None` with fewer than two.
+/// Growth of the need over all readings, bytes per second; `None` with fewer than two.
 pub(crate) fn rate(samples: &[Sample]) -> Option<i64> {
     rate_of(samples, need)
 }
 
-/// Likewise of the usage.
+/// Growth of the usage over all readings, bytes per second; `None` with fewer than two.
 pub(crate) fn usage_rate(samples: &[Sample]) -> Option<i64> {
     rate_of(samples, |sample| sample.usage_bytes)
 }
 
-/// The time between the first and the last, seconds.
+/// The time from the first reading to the last, seconds.
 #[expect(clippy::cast_precision_loss, reason = "rounded")]
 pub(crate) fn time(samples: &[Sample]) -> Option<f64> {
     let ns = samples.last()?.at_ns.checked_sub(samples.first()?.at_ns).filter(|&ns| ns > 0)?;
@@ -55,7 +55,7 @@ pub(crate) fn time(samples: &[Sample]) -> Option<f64> {
 
 fn rate_of(samples: &[Sample], bytes: impl Fn(&Sample) -> u64) -> Option<i64> {
     let slope = slope(samples.first()?, samples.last()?, bytes)?;
-    #[expect(clippy::cast_possible_truncation, reason = "bytes a second, rounded")]
+    #[expect(clippy::cast_possible_truncation, reason = "bytes per second, rounded")]
     Some(slope.round() as i64)
 }
 
@@ -63,7 +63,7 @@ fn need(sample: &Sample) -> u64 {
     sample.need_bytes
 }
 
-/// `None` where it does not grow, or too little to tell.
+/// `None` if the need grew by less than a batch.
 pub(crate) fn forecast(samples: &[Sample], limit_bytes: u64) -> Option<Forecast> {
     let (first, last) = (samples.first()?, samples.last()?);
     if last.need_bytes < first.need_bytes.saturating_add(BATCH_BYTES) {
@@ -83,8 +83,8 @@ pub(crate) fn forecast(samples: &[Sample], limit_bytes: u64) -> Option<Forecast>
     })
 }
 
-/// Bytes a second between two readings, at least and at most: each may be just before a batch or just
-/// after it.
+/// The lowest and the highest possible growth between two readings, bytes per second: each reading
+/// may be just before or just after a batch.
 #[expect(clippy::cast_precision_loss, reason = "an estimate")]
 fn paces(from: &Sample, to: &Sample) -> Option<(f64, f64)> {
     let pace = slope(from, to, need)?;
@@ -92,7 +92,7 @@ fn paces(from: &Sample, to: &Sample) -> Option<(f64, f64)> {
     Some((pace - batch, pace + batch))
 }
 
-/// Bytes a second between two readings.
+/// The growth between two readings, bytes per second.
 #[expect(clippy::cast_precision_loss, reason = "an estimate")]
 pub(super) fn slope(from: &Sample, to: &Sample, bytes: impl Fn(&Sample) -> u64) -> Option<f64> {
     let ns = to.at_ns.checked_sub(from.at_ns).filter(|&ns| ns > 0)?;
@@ -115,8 +115,8 @@ mod tests {
     }
 
     fn samples(needs: &[u64]) -> Vec<Sample> {
-        let needs = needs.iter().zip(0..);
-        needs.map(|(need, second)| sample(second * 1_000_000_000, need * MIB)).collect()
+        let sample = |(need, second): (&u64, u64)| sample(second * 1_000_000_000, need * MIB);
+        needs.iter().zip(0..).map(sample).collect()
     }
 
     #[test]
@@ -130,14 +130,14 @@ mod tests {
     }
 
     #[test]
-    fn uneven_growth_has_a_wide_one_and_a_pause_has_no_latest() {
+    fn uneven_growth_has_a_wide_range_and_a_pause_no_latest() {
         let uneven = forecast(&samples(&[10, 11, 30]), 100 * MIB).unwrap();
         assert_eq!((uneven.likely_s, uneven.earliest_s, uneven.latest_s), (7.0, 3.6, Some(93.3)));
         assert_eq!(forecast(&samples(&[10, 10, 30]), 100 * MIB).unwrap().latest_s, None);
     }
 
     #[test]
-    fn what_does_not_grow_has_no_forecast() {
+    fn need_without_growth_has_no_forecast() {
         assert_eq!(forecast(&samples(&[30, 40, 20]), 100 * MIB), None);
         assert_eq!(forecast(&samples(&[30, 30]), 100 * MIB), None);
         assert_eq!(rate(&samples(&[40, 20])), Some(-(20 << 20)));
@@ -146,14 +146,14 @@ mod tests {
     }
 
     #[test]
-    fn one_reading_and_two_at_once_tell_nothing() {
+    fn one_reading_or_two_at_once_give_no_forecast() {
         assert_eq!((rate(&samples(&[10])), forecast(&samples(&[10]), MIB)), (None, None));
         let at_once = [sample(5, 0), sample(5, MIB)];
         assert_eq!((rate(&at_once), forecast(&at_once, MIB)), (None, None));
     }
 
     #[test]
-    fn a_limit_that_is_reached_is_reached_now() {
+    fn need_above_limit_is_forecast_as_now() {
         let now = Forecast { likely_s: 0.0, earliest_s: 0.0, latest_s: Some(0.0) };
         assert_eq!(forecast(&samples(&[10, 20]), 15 * MIB), Some(now));
     }

@@ -1,4 +1,4 @@
-//! Cgroups that have a limit, as cgroupfs shows them; v2 and the memory controller of v1.
+//! Reads the cgroups that have a limit from cgroupfs: v2, and the memory controller of v1.
 
 use std::{
     fs,
@@ -14,31 +14,30 @@ use crate::{
     host::files::{CgroupMounts, Root},
 };
 
-/// What cgroupfs tells.
+/// The cgroups of this host.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Groups {
-    /// Those with a limit, parents before their children.
+    /// Cgroups with a limit, parents before their children.
     pub limited: Vec<Group>,
-    /// Paths of those with memory.oom.group, limit or not.
+    /// Paths of the cgroups with memory.oom.group, with or without a limit.
     pub oom_groups: Vec<String>,
 }
 
-/// A cgroup whose limit is set.
+/// A cgroup that has a limit.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Group {
     /// Path from the root of its hierarchy.
     pub path: String,
-    /// Its directory.
     pub directory: PathBuf,
-    /// The kernel's id of it: the directory's inode.
+    /// The kernel's id of the cgroup: the inode of its directory.
     pub id: u64,
     /// memory.current.
     pub usage_bytes: u64,
     /// memory.max.
     pub limit_bytes: u64,
-    /// What the kernel takes back before it kills: clean file cache and slab.
+    /// What the kernel reclaims before it kills: clean file cache and slab.
     pub reclaimable_bytes: Option<u64>,
-    /// memory.swap.max less memory.swap.current; `None` where there is no such limit.
+    /// memory.swap.max and memory.swap.current; `None` without swap accounting.
     swap: Option<SwapLimit>,
     /// memory.pressure.
     pub pressure: Option<Pressure>,
@@ -49,33 +48,33 @@ pub(crate) struct Group {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct SwapLimit {
     usage_bytes: u64,
-    /// `None`: all that the host has.
+    /// `None` allows all swap of the host.
     limit_bytes: Option<u64>,
 }
 
 /// Shares of time in which tasks waited for memory, percent over ten seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Pressure {
-    /// At least one did.
+    /// At least one task waited.
     pub some_avg10: f64,
-    /// All of them did.
+    /// All tasks waited.
     pub full_avg10: f64,
 }
 
 impl Group {
-    /// What the limit must hold: usage less what can be reclaimed.
+    /// Usage minus reclaimable memory: what the limit must hold.
     pub(crate) fn need_bytes(&self) -> u64 {
         self.usage_bytes.saturating_sub(self.reclaimable_bytes.unwrap_or_default())
     }
 
-    /// Swap that is left to it.
+    /// Swap that the cgroup may still use.
     pub(super) fn swap_headroom(&self, host: Swap) -> Option<u64> {
         let swap = self.swap?;
         let own = swap.limit_bytes.map_or(u64::MAX, |limit| limit.saturating_sub(swap.usage_bytes));
         Some(own.min(host.free_bytes))
     }
 
-    /// `mem_cgroup_get_max`: the limit and the swap that may be used, pages.
+    /// `mem_cgroup_get_max`: the limit plus the usable swap, pages.
     pub(super) fn totalpages(&self, host: Swap) -> u64 {
         let swap = self
             .swap
@@ -86,7 +85,6 @@ impl Group {
     }
 }
 
-/// Reads all of them.
 pub(crate) fn read(root: &Root, mounts: &CgroupMounts) -> Groups {
     let mut groups = Groups::default();
     if let Some(mount) = &mounts.v2 {
@@ -101,7 +99,7 @@ pub(crate) fn read(root: &Root, mounts: &CgroupMounts) -> Groups {
 impl Groups {
     fn walk(&mut self, directory: &Path, path: &str, read: fn(&Path) -> Option<Group>) {
         if let Some(group) = read(directory) {
-            // One that is gone meanwhile has none, and no other has this one.
+            // No cgroup has the id 0: it stands for one that has just been removed.
             let id = fs::metadata(directory).map_or(0, |directory| directory.ino());
             let (path, directory) = (path.to_owned(), directory.to_owned());
             self.limited.push(Group { path, directory, id, ..group });
@@ -109,7 +107,7 @@ impl Groups {
         if number(directory, "memory.oom.group") == Some(1) {
             self.oom_groups.push(path.to_owned());
         }
-        // A cgroup that is gone meanwhile has no children.
+        // The cgroup may have been removed since.
         let Ok(entries) = fs::read_dir(directory) else { return };
         for entry in entries.flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -145,7 +143,7 @@ fn group_v2(directory: &Path) -> Option<Group> {
 fn group_v1(directory: &Path) -> Option<Group> {
     let limit_bytes =
         number(directory, "memory.limit_in_bytes").filter(|&limit| limit < NO_LIMIT_BYTES)?;
-    // Memory and swap together: what is above the memory limit is swap.
+    // memsw counts memory and swap together, so the part above the memory limit is swap.
     let both = number(directory, "memory.memsw.limit_in_bytes");
     let swap = both.zip(number(directory, "memory.memsw.usage_in_bytes"));
     let usage_bytes = number(directory, "memory.usage_in_bytes")?;
@@ -166,8 +164,8 @@ fn group_v1(directory: &Path) -> Option<Group> {
     })
 }
 
-/// Some lines of memory.stat less others; a line that this kernel does not have counts nothing, but
-/// the file cache must be there.
+/// The sum of some lines of memory.stat minus others. Lines that this kernel lacks count as 0;
+/// without the first one, the file cache, the sum is unknown.
 fn reclaimable(directory: &Path, plus: [&str; 3], minus: [&str; 2]) -> Option<u64> {
     let stat = text(directory, "memory.stat")?;
     let sum = |keys: &[&str]| keys.iter().filter_map(|key| keyed(&stat, key)).sum::<u64>();
@@ -188,12 +186,12 @@ fn text(directory: &Path, file: &str) -> Option<String> {
     fs::read_to_string(directory.join(file)).ok()
 }
 
-/// A file with one number; `None` for "max" and where there is no such file.
+/// The number in a file; `None` for "max" and if the file is missing.
 fn number(directory: &Path, file: &str) -> Option<u64> {
     text(directory, file)?.trim().parse().ok()
 }
 
-/// The number behind a key in a file of `key number` lines.
+/// The number of a key in a file of `key number` lines.
 fn keyed(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| {
         let (name, value) = line.split_once(' ')?;

@@ -1,9 +1,10 @@
-//! Who is next: cgroups near their limit, how fast they grow, and whom the OOM killer would take
-//! there now. From cgroupfs and /proc alone, without BPF and without a daemon; where a growth recorder
-//! runs, from the points that it took in the kernel.
+//! Cgroups near their limit, how fast they grow, and which process the OOM killer would choose now.
 //!
-//! [`groups`], [`processes`] and `recorders` read, [`points`], [`trend`] and [`forecast`] conclude
-//! (pure), [`observer`] puts it together, [`table`] and [`screen`] show.
+//! Reads cgroupfs and /proc, without BPF and without a daemon. If a growth recorder runs, growth
+//! comes from the points that it took in the kernel.
+//!
+//! [`groups`], [`processes`] and `recorders` read. [`points`], [`trend`] and [`forecast`] compute
+//! (pure). [`observer`] combines them. [`table`] and [`screen`] print.
 
 pub(crate) mod forecast;
 pub(crate) mod groups;
@@ -23,25 +24,24 @@ pub(crate) use self::observer::Observer;
 use self::{forecast::Forecast, groups::Pressure, points::Choice};
 use crate::model::report::GrowthStack;
 
-/// Version of what `-o json` prints.
+/// Version of the output of `-o json`.
 const SCHEMA: u32 = 1;
 
-/// What `oomwhy risk -o json` prints: one object a line.
+/// One line of `oomwhy risk -o json`. docs/risk.md describes the keys.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct RiskReport {
-    /// Version of this shape: 1.
     pub schema: u32,
     /// "risk".
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// When it was read, RFC 3339, UTC.
+    /// The time of the reading, RFC 3339, UTC.
     pub time: Timestamp,
-    /// Likewise, `CLOCK_BOOTTIME`, as reports have it. ns.
+    /// The time of the reading on `CLOCK_BOOTTIME`, as in reports. ns.
     pub boottime_ns: u64,
-    /// The growth recorder that was read; absent where none was.
+    /// The growth recorder that was read; absent if none was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recorder: Option<RecorderSeen>,
-    /// Why none was, though one may run.
+    /// Why no recorder was read, although one may be running.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recorder_unused: Option<String>,
     /// Most urgent first.
@@ -51,28 +51,28 @@ pub(crate) struct RiskReport {
 /// A growth recorder: `oomwhy watch --growth`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct RecorderSeen {
-    /// The tracer, as it numbers itself.
+    /// The tracer, in its own pid namespace.
     pub pid: u64,
-    /// When it began.
+    /// When the recorder started.
     pub since: Timestamp,
-    /// It records from this share of a limit on, percent.
+    /// It records cgroups above this share of their limit. Percent.
     pub above_percent: u64,
-    /// Others that run: of each cgroup the newest one that has it is read.
+    /// How many more run. Of those that have a cgroup, the newest is read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub others: Option<usize>,
 }
 
-/// Where a cgroup's growth is from.
+/// The source of a cgroup's growth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum GrowthSource {
-    /// The points of a growth recorder, and the readings.
+    /// The points of a growth recorder and the readings.
     Recorder,
-    /// The readings alone.
+    /// The readings only.
     Readings,
 }
 
-/// One cgroup that has a limit.
+/// A cgroup that has a limit.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Risk {
     /// Path from the root of its hierarchy.
@@ -81,46 +81,45 @@ pub(crate) struct Risk {
     pub usage_bytes: u64,
     /// memory.max.
     pub limit_bytes: u64,
-    /// What is left below it.
+    /// Limit minus usage.
     pub headroom_bytes: u64,
-    /// File cache and slab that the kernel would take back before it kills.
+    /// File cache and slab that the kernel would reclaim before it kills.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reclaimable_bytes: Option<u64>,
-    /// usage less reclaimable: what the limit must hold.
+    /// Usage minus reclaimable: what the limit must hold.
     pub need_bytes: u64,
-    /// Where the growth is from.
     pub source: GrowthSource,
-    /// How fast the need grows, bytes a second; negative where it shrinks.
+    /// Growth of the need, bytes per second; negative if it shrinks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub growth_bytes_per_s: Option<i64>,
-    /// Likewise the usage, with what can be reclaimed.
+    /// Growth of the usage, bytes per second, including reclaimable memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage_growth_bytes_per_s: Option<i64>,
     /// The time over which both were measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub growth_over_s: Option<f64>,
-    /// The shape of its curve, as in a report.
+    /// The shape of the usage curve, as in a report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub growth_kind: Option<&'static str>,
     /// Since when usage has not fallen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub growing_since: Option<Timestamp>,
-    /// From where processes that are there have charged most, of late.
+    /// The stacks from which running processes charged most recently, largest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub growers: Vec<GrowthStack>,
-    /// When the need would reach the limit; absent where it does not grow.
+    /// When the need would reach the limit; absent if it does not grow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_to_limit: Option<Forecast>,
-    /// Swap it may still use.
+    /// Swap that the cgroup may still use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap_headroom_bytes: Option<u64>,
-    /// How much its tasks wait for memory, where the kernel tells.
+    /// How much its tasks wait for memory; absent without PSI.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pressure: Option<Pressure>,
-    /// Kills in it so far, oom_kill of memory.events.
+    /// Kills so far: oom_kill of memory.events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_kills: Option<u64>,
-    /// Whom the kernel would choose now; absent where nobody may be killed.
+    /// The process that the kernel would choose now; absent if none may be killed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_victim: Option<Choice>,
     /// The need at each reading so far, for a sparkline.
@@ -134,13 +133,13 @@ impl Risk {
         share(self.need_bytes, self.limit_bytes)
     }
 
-    /// Seconds to the limit; infinite where it does not grow.
+    /// Seconds to the limit; infinite if the need does not grow.
     fn urgency(&self) -> f64 {
         self.time_to_limit.as_ref().map_or(f64::INFINITY, |forecast| forecast.likely_s)
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a share for people")]
+#[expect(clippy::cast_precision_loss, reason = "a share, shown rounded")]
 fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 1.0 } else { part as f64 / whole as f64 }
 }

@@ -1,5 +1,7 @@
-//! Names for the functions in which processes grow. They live, so their files are there; a child looks
-//! once into those of all of them, and what it has found is kept.
+//! Names the functions of growing processes.
+//!
+//! The processes are running, so their files can be read. One helper process looks up the frames of
+//! all of them, and the results are cached.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,45 +13,46 @@ use crate::{
     symbolize::user::{Process, UserSymbols, files_of},
 };
 
-/// Processes whose files are looked into at a time; the others' come with the next picture.
-const MOST_PROCESSES: usize = 16;
-/// Processes whose addresses (of just-in-time compilers) are looked up at a time: each takes a child.
-const MOST_CHILDREN: usize = 4;
-/// What is kept is bounded.
-const MOST_KNOWN: usize = 16_384;
+/// Processes whose frames are looked up for one report. The others follow in later reports.
+const MAX_PROCESSES: usize = 16;
+/// Processes whose addresses (of just-in-time compilers) are looked up for one report. Each needs a
+/// helper process of its own.
+const MAX_HELPERS: usize = 4;
+/// Cached results. Beyond that, the cache is cleared.
+const MAX_CACHED: usize = 16_384;
 
-/// An address: of whom (an id may be used again: so with its start, ns), and where.
+/// Process id, start time of the process in ns (an id may be reused), and address.
 type Address = (u32, u64, u64);
-/// When processes were started, ns, by id.
+/// Start times of processes in ns, by process id.
 type Started = BTreeMap<u32, u64>;
 
-/// What was looked up; `None` if it has no name.
+/// The cached results; `None` if the lookup found no name.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     symbols: UserSymbols,
-    places: BTreeMap<FileOffset, Option<Name>>,
+    offsets: BTreeMap<FileOffset, Option<Name>>,
     addresses: BTreeMap<Address, Option<Name>>,
 }
 
-/// What is not known yet of a process.
+/// The frames of a process that were not looked up yet.
 #[derive(Debug, Default)]
-struct New {
-    places: BTreeSet<FileOffset>,
+struct Unknown {
+    offsets: BTreeSet<FileOffset>,
     ips: BTreeSet<u64>,
 }
 
 impl Names {
-    /// Gives the frames their names, those of the first most surely.
-    pub(super) fn give(&mut self, growers: &mut [&mut GrowthStack]) {
-        let processes = growers.iter().filter_map(|grower| pid(grower)).map(Process::now);
-        self.give_to(growers, &processes.map(|it| (it.pid, it.started_ns)).collect());
+    /// Names the frames. The first processes come first if not all can be looked up at once.
+    pub(super) fn name(&mut self, stacks: &mut [&mut GrowthStack]) {
+        let processes = stacks.iter().filter_map(|stack| pid(stack)).map(Process::now);
+        self.name_started(stacks, &processes.map(|it| (it.pid, it.started_ns)).collect());
     }
 
-    fn give_to(&mut self, growers: &mut [&mut GrowthStack], started: &Started) {
-        self.learn(&self.new_of(growers, started), started);
-        for grower in growers {
-            let pid = pid(grower);
-            for frame in grower.user_stack.iter_mut().flatten() {
+    fn name_started(&mut self, stacks: &mut [&mut GrowthStack], started: &Started) {
+        self.look_up(&self.unknown(stacks, started), started);
+        for stack in stacks {
+            let pid = pid(stack);
+            for frame in stack.user_stack.iter_mut().flatten() {
                 let known = self.known(pid, frame, started).cloned();
                 if let Some(Name { symbol, offset, file }) = known {
                     *frame = Frame { symbol, offset, file, ..std::mem::take(frame) };
@@ -58,50 +61,51 @@ impl Names {
         }
     }
 
-    fn new_of(&self, growers: &[&mut GrowthStack], started: &Started) -> Vec<(u32, New)> {
-        let mut new: Vec<(u32, New)> = Vec::new();
-        for grower in growers {
-            let Some(pid) = pid(grower) else { continue };
-            let index = new.iter().position(|(known, _)| *known == pid);
-            let index = index.unwrap_or_else(|| {
-                new.push((pid, New::default()));
-                new.len() - 1
+    fn unknown(&self, stacks: &[&mut GrowthStack], started: &Started) -> Vec<(u32, Unknown)> {
+        let mut processes: Vec<(u32, Unknown)> = Vec::new();
+        for stack in stacks {
+            let Some(pid) = pid(stack) else { continue };
+            let known = processes.iter().position(|(known, _)| *known == pid);
+            let index = known.unwrap_or_else(|| {
+                processes.push((pid, Unknown::default()));
+                processes.len() - 1
             });
-            let Some((_, new)) = new.get_mut(index) else { continue };
-            for frame in grower.user_stack.iter().flatten() {
-                if let Some(place) = place(frame) {
-                    if !self.places.contains_key(&place) {
-                        new.places.insert(place);
+            let Some((_, unknown)) = processes.get_mut(index) else { continue };
+            for frame in stack.user_stack.iter().flatten() {
+                if let Some(offset) = file_offset(frame) {
+                    if !self.offsets.contains_key(&offset) {
+                        unknown.offsets.insert(offset);
                     }
                 } else if let Some(ip) = ip(frame)
                     && !self.addresses.contains_key(&address(pid, ip, started))
                 {
-                    new.ips.insert(ip);
+                    unknown.ips.insert(ip);
                 }
             }
         }
-        new.retain(|(_, new)| !new.places.is_empty() || !new.ips.is_empty());
-        new.truncate(MOST_PROCESSES);
-        new
+        processes.retain(|(_, unknown)| !unknown.offsets.is_empty() || !unknown.ips.is_empty());
+        processes.truncate(MAX_PROCESSES);
+        processes
     }
 
-    fn learn(&mut self, new: &[(u32, New)], started: &Started) {
-        if self.places.len() + self.addresses.len() > MOST_KNOWN {
-            self.places.clear();
+    fn look_up(&mut self, processes: &[(u32, Unknown)], started: &Started) {
+        if self.offsets.len() + self.addresses.len() > MAX_CACHED {
+            self.offsets.clear();
             self.addresses.clear();
         }
-        let places: BTreeSet<&FileOffset> = new.iter().flat_map(|(_, new)| &new.places).collect();
-        let places: Vec<FileOffset> = places.into_iter().cloned().collect();
-        if let Some((first, _)) = new.first().filter(|_| !places.is_empty()) {
-            for (pid, _) in new {
+        let unique: BTreeSet<&FileOffset> =
+            processes.iter().flat_map(|(_, unknown)| &unknown.offsets).collect();
+        let offsets: Vec<FileOffset> = unique.into_iter().cloned().collect();
+        if let Some((first, _)) = processes.first().filter(|_| !offsets.is_empty()) {
+            for (pid, _) in processes {
                 self.symbols.keep_files(files_of(*pid));
             }
-            let found = self.symbols.resolve(Process::now(*first), None, &places, &[]).places;
-            self.places.extend(places.into_iter().map(|place| (place, None)));
-            self.places.extend(found.into_iter().map(|(place, name)| (place, Some(name))));
+            let found = self.symbols.resolve(Process::now(*first), None, &offsets, &[]).places;
+            self.offsets.extend(offsets.into_iter().map(|offset| (offset, None)));
+            self.offsets.extend(found.into_iter().map(|(offset, name)| (offset, Some(name))));
         }
-        let with_ips = new.iter().filter(|(_, new)| !new.ips.is_empty());
-        for (pid, New { ips, .. }) in with_ips.take(MOST_CHILDREN) {
+        let with_ips = processes.iter().filter(|(_, unknown)| !unknown.ips.is_empty());
+        for (pid, Unknown { ips, .. }) in with_ips.take(MAX_HELPERS) {
             let asked: Vec<u64> = ips.iter().copied().collect();
             let found = self.symbols.resolve(Process::now(*pid), None, &[], &asked).addresses;
             let address = |ip| address(*pid, ip, started);
@@ -111,8 +115,8 @@ impl Names {
     }
 
     fn known(&self, pid: Option<u32>, frame: &Frame, started: &Started) -> Option<&Name> {
-        match place(frame) {
-            Some(place) => self.places.get(&place)?.as_ref(),
+        match file_offset(frame) {
+            Some(offset) => self.offsets.get(&offset)?.as_ref(),
             None => self.addresses.get(&address(pid?, ip(frame)?, started))?.as_ref(),
         }
     }
@@ -122,11 +126,11 @@ fn address(pid: u32, ip: u64, started: &Started) -> Address {
     (pid, started.get(&pid).copied().unwrap_or_default(), ip)
 }
 
-fn pid(grower: &GrowthStack) -> Option<u32> {
-    grower.pid.and_then(|pid| u32::try_from(pid).ok())
+fn pid(stack: &GrowthStack) -> Option<u32> {
+    stack.pid.and_then(|pid| u32::try_from(pid).ok())
 }
 
-fn place(frame: &Frame) -> Option<FileOffset> {
+fn file_offset(frame: &Frame) -> Option<FileOffset> {
     Some(FileOffset { build_id: frame.build_id.clone()?, file_offset: frame.file_offset? })
 }
 
@@ -138,7 +142,7 @@ fn ip(frame: &Frame) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn grower(pid: i32, frames: Vec<Frame>) -> GrowthStack {
+    fn stack(pid: i32, frames: Vec<Frame>) -> GrowthStack {
         GrowthStack {
             bytes: 4096,
             pid: Some(pid),
@@ -153,42 +157,42 @@ mod tests {
         Frame { build_id, file_offset: Some(file_offset), ..Frame::default() }
     }
 
-    /// This test's own executable has no hidden command: nothing is named, and that is kept.
+    /// The test executable has no command to look up symbols, so every lookup fails.
     #[test]
-    fn what_has_no_name_is_asked_for_once() {
+    fn failed_lookup_is_not_repeated() {
         let mut names = Names::default();
         let pid = i32::try_from(std::process::id()).unwrap();
         let ip = Frame { ip: Some("0x10".to_owned()), ..Frame::default() };
-        let mut one = grower(pid, vec![in_file(1), ip.clone()]);
-        let mut other = grower(pid, vec![in_file(2), in_file(1)]);
-        let growers = &mut [&mut one, &mut other];
+        let mut one = stack(pid, vec![in_file(1), ip.clone()]);
+        let mut other = stack(pid, vec![in_file(2), in_file(1)]);
+        let stacks = &mut [&mut one, &mut other];
         let process = Process::now(std::process::id());
         let started = [(process.pid, process.started_ns)].into();
-        let new = names.new_of(growers, &started);
-        assert_eq!(new.len(), 1);
-        assert_eq!((new[0].1.places.len(), new[0].1.ips.len()), (2, 1));
-        names.give(growers);
-        assert!(names.new_of(growers, &started).is_empty());
-        // Another one with the same id.
+        let unknown = names.unknown(stacks, &started);
+        assert_eq!(unknown.len(), 1);
+        assert_eq!((unknown[0].1.offsets.len(), unknown[0].1.ips.len()), (2, 1));
+        names.name(stacks);
+        assert!(names.unknown(stacks, &started).is_empty());
+        // Another process reuses the id.
         let later = [(process.pid, process.started_ns + 1)].into();
-        assert_eq!(names.new_of(growers, &later)[0].1.ips.len(), 1);
+        assert_eq!(names.unknown(stacks, &later)[0].1.ips.len(), 1);
         assert_eq!(one.user_stack, Some(vec![in_file(1), ip]));
     }
 
     #[test]
-    fn a_place_is_the_same_for_all_and_an_address_each_ones_own() {
+    fn file_offset_is_named_for_all_processes_address_for_one() {
         let mut names = Names::default();
         let name = |symbol: &str| Some(Name { symbol: Some(symbol.to_owned()), ..Name::default() });
-        names.places.insert(place(&in_file(1)).unwrap(), name("grow"));
+        names.offsets.insert(file_offset(&in_file(1)).unwrap(), name("grow"));
         let started = [(7, 100), (8, 100)].into();
         names.addresses.insert((7, 100, 0x10), name("compiled"));
         names.addresses.insert((8, 100, 0x10), None);
         let ip = Frame { ip: Some("0x10".to_owned()), ..Frame::default() };
-        let mut one = grower(7, vec![in_file(1), ip.clone()]);
-        let mut other = grower(8, vec![in_file(1), ip]);
-        names.give_to(&mut [&mut one, &mut other], &started);
-        let symbols = |grower: &GrowthStack| {
-            let frames = grower.user_stack.clone().unwrap_or_default();
+        let mut one = stack(7, vec![in_file(1), ip.clone()]);
+        let mut other = stack(8, vec![in_file(1), ip]);
+        names.name_started(&mut [&mut one, &mut other], &started);
+        let symbols = |stack: &GrowthStack| {
+            let frames = stack.user_stack.clone().unwrap_or_default();
             frames.into_iter().map(|frame| frame.symbol.unwrap_or_default()).collect::<Vec<_>>()
         };
         assert_eq!(symbols(&one), ["grow", "compiled"]);

@@ -1,4 +1,4 @@
-//! Reads again and again, and concludes.
+//! Reads the cgroups repeatedly and builds the report.
 
 use std::{collections::BTreeMap, fs};
 
@@ -22,12 +22,12 @@ use crate::{
     },
 };
 
-/// Readings kept of each cgroup: the width of a sparkline.
-const KEPT: usize = 60;
-/// Places that a cgroup has in the report.
-const MOST_GROWERS: usize = 5;
+/// Readings kept per cgroup: the width of a sparkline.
+const MAX_READINGS: usize = 60;
+/// Allocation sites per cgroup in the report.
+const MAX_GROWING: usize = 5;
 
-/// Remembers what it has read.
+/// Keeps the readings and the names of functions from one report to the next.
 #[derive(Debug)]
 pub(crate) struct Observer {
     root: Root,
@@ -36,11 +36,12 @@ pub(crate) struct Observer {
     recorders: Option<Recorders>,
     names: Names,
     page_bytes: u64,
-    /// memory.stat is brought up to date when the CPUs have this much to add to it.
+    /// The kernel updates memory.stat when the CPUs have this much to add, so it may lag behind by
+    /// that.
     stat_error_bytes: u64,
 }
 
-/// What all cgroups of one report have in common.
+/// The part of a reading that all cgroups share.
 struct Host<'a> {
     time: Timestamp,
     at_ns: u64,
@@ -50,7 +51,7 @@ struct Host<'a> {
 }
 
 impl Observer {
-    /// Looks at the cgroups of this host.
+    /// Observes the cgroups below these mounts.
     pub(crate) fn new(root: Root, mounts: CgroupMounts) -> Self {
         let stat = fs::read_to_string(root.path("/proc/stat")).unwrap_or_default();
         let is_cpu = |line: &&str| {
@@ -69,27 +70,29 @@ impl Observer {
         }
     }
 
-    /// Looks for growth recorders, too. Then `at_ns` must be their clock, `CLOCK_BOOTTIME`.
+    /// Also reads growth recorders. Then every `at_ns` must be a time of `CLOCK_BOOTTIME`, which
+    /// they use.
     #[must_use]
     pub(crate) fn with_recorders(self) -> Self {
         Self { recorders: Some(Recorders::default()), ..self }
     }
 
-    /// Reads usage and limits; `at_ns` is any monotonic clock. Cgroups that are gone are forgotten.
+    /// Reads usage and limits at `at_ns`, a time of any monotonic clock, and drops the readings of
+    /// removed cgroups.
     pub(crate) fn sample(&mut self, at_ns: u64) -> Groups {
         let groups = groups::read(&self.root, &self.mounts);
         self.samples.retain(|path, _| groups.limited.iter().any(|group| group.path == *path));
         for group in &groups.limited {
             let samples = self.samples.entry(group.path.clone()).or_default();
             samples.push(sample(group, at_ns));
-            if samples.len() > KEPT {
+            if samples.len() > MAX_READINGS {
                 samples.remove(0);
             }
         }
         groups
     }
 
-    /// Whether a single reading would tell how all those that are wanted grow.
+    /// Whether the recorders have the growth of all wanted cgroups, so that one reading is enough.
     pub(crate) fn is_recorded(&mut self, at_ns: u64, wanted: impl Fn(&str) -> bool) -> bool {
         let open = self.open(at_ns);
         if open.is_empty() {
@@ -100,12 +103,12 @@ impl Observer {
         wanted.all(|group| self.recorded(&open, group, &[sample(group, at_ns)]).is_some())
     }
 
-    /// Reads once more and concludes.
+    /// Takes another reading and builds the report from all readings.
     pub(crate) fn report(&mut self, at_ns: u64, wanted: impl Fn(&str) -> bool) -> RiskReport {
         let time = Timestamp::now();
         let swap = processes::swap(&self.root);
         let groups = self.sample(at_ns);
-        // After the reading: what is charged meanwhile is in the points, which can be told apart.
+        // Opened after the reading: later charges make later points, which `trend` ignores.
         let recorders = self.open(at_ns);
         let oom_groups = &groups.oom_groups;
         let host = Host { time, at_ns, swap, oom_groups, recorders: &recorders };
@@ -116,9 +119,9 @@ impl Observer {
         });
         let recorder = seen(&host);
         drop(recorders);
-        let mut growers: Vec<&mut GrowthStack> =
+        let mut stacks: Vec<&mut GrowthStack> =
             cgroups.iter_mut().flat_map(|risk| &mut risk.growers).collect();
-        self.names.give(&mut growers);
+        self.names.name(&mut stacks);
         let refused = self.recorders.as_ref().and_then(Recorders::refused);
         let recorder_unused = refused.map(str::to_owned);
         RiskReport {
@@ -136,7 +139,7 @@ impl Observer {
         self.recorders.as_mut().map(|it| it.open(at_ns)).unwrap_or_default()
     }
 
-    /// What the newest recorder that has this cgroup tells of it.
+    /// The growth of a cgroup, from the newest recorder that has it.
     fn recorded<'a>(
         &self,
         open: &'a [Open],
@@ -173,9 +176,9 @@ impl Observer {
             growth_bytes_per_s: forecast::rate(samples),
             usage_growth_bytes_per_s: forecast::usage_rate(samples),
             growth_over_s: forecast::time(samples),
-            growth_kind: trend.as_ref().map(|trend| trend.kind),
+            growth_kind: trend.as_ref().map(|trend| trend.shape.name()),
             growing_since: since.and_then(|since_ns| host.time(since_ns)),
-            growers: open.map(|open| self.growers(open.places(group), &tasks)).unwrap_or_default(),
+            growers: open.map(|open| self.growing(open.sites(group), &tasks)).unwrap_or_default(),
             time_to_limit: forecast::forecast(samples, group.limit_bytes),
             swap_headroom_bytes: group.swap_headroom(host.swap),
             pressure: group.pressure,
@@ -186,25 +189,25 @@ impl Observer {
         }
     }
 
-    /// Of processes that are there. Their frames have no names yet.
-    fn growers(&self, places: Vec<AllocationSite>, tasks: &[Process]) -> Vec<GrowthStack> {
-        let grower = |place: AllocationSite| {
-            let task = tasks.iter().find(|task| task.pid == place.tgid);
-            let comm = task.map_or_else(|| lossy(&place.comm).0, |task| task.comm.clone());
-            (task.is_some() || place.tgid == 0).then(|| GrowthStack {
-                bytes: place.pages * self.page_bytes,
-                pid: (place.tgid != 0).then_some(place.tgid),
-                comm: (place.tgid != 0).then_some(comm),
-                user_stack: (!place.user.is_empty()).then_some(place.user),
+    /// The allocation sites of running processes. Their frames have no names yet.
+    fn growing(&self, sites: Vec<AllocationSite>, tasks: &[Process]) -> Vec<GrowthStack> {
+        let stack = |site: AllocationSite| {
+            let task = tasks.iter().find(|task| task.pid == site.tgid);
+            let comm = task.map_or_else(|| lossy(&site.comm).0, |task| task.comm.clone());
+            (task.is_some() || site.tgid == 0).then(|| GrowthStack {
+                bytes: site.pages * self.page_bytes,
+                pid: (site.tgid != 0).then_some(site.tgid),
+                comm: (site.tgid != 0).then_some(comm),
+                user_stack: (!site.user.is_empty()).then_some(site.user),
                 kernel_stack: None,
             })
         };
-        places.into_iter().filter_map(grower).take(MOST_GROWERS).collect()
+        sites.into_iter().filter_map(stack).take(MAX_GROWING).collect()
     }
 }
 
 impl Host<'_> {
-    /// The wall clock's time of a moment of `CLOCK_BOOTTIME`.
+    /// Converts a time of `CLOCK_BOOTTIME` to wall-clock time.
     fn time(&self, at_ns: u64) -> Option<Timestamp> {
         let ago = i64::try_from(self.at_ns.checked_sub(at_ns)?).ok()?;
         self.time.checked_sub(SignedDuration::from_nanos(ago)).ok()

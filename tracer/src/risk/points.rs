@@ -6,12 +6,11 @@ use serde::Serialize;
 use super::processes::Process;
 use crate::compose::badness::{self, OOM_SCORE_ADJ_MIN};
 
-/// The one with the most points.
+/// The process with the most points.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Choice {
-    /// Process.
     pub pid: i32,
-    /// Its name; untrusted.
+    /// The task's name; untrusted.
     pub comm: String,
     /// Real user id.
     pub uid: u32,
@@ -19,15 +18,14 @@ pub(crate) struct Choice {
     pub points: i64,
     /// -1000 to 1000.
     pub oom_score_adj: i64,
-    /// Resident memory.
     pub rss_bytes: u64,
-    /// Others with as many points: the kernel takes the one that it sees last.
+    /// How many other processes have as many points. The kernel chooses the last one it sees.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub equals: Option<usize>,
-    /// memory.oom.group is set here: everything below dies with it.
+    /// The cgroup whose memory.oom.group kills all processes below it as well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kills_group: Option<String>,
-    /// Where it lives, from the cgroup whose limit it is.
+    /// The path of its cgroup, relative to the one that has the limit.
     #[serde(skip)]
     pub cgroup: String,
 }
@@ -40,19 +38,19 @@ pub(crate) fn points(process: &Process, totalpages: u64) -> Option<i64> {
     process.memory?.counted()?.points(badness::adj_pages(process.oom_score_adj, totalpages)?)
 }
 
-/// The kernel's choice among these; of equals the last.
+/// The kernel's choice: the most points, and the last of several with equal points.
 pub(crate) fn choose(processes: &[Process], totalpages: u64) -> Option<Choice> {
-    let weighed: Vec<(i64, &Process)> = processes
+    let evaluated: Vec<(i64, &Process)> = processes
         .iter()
         .filter_map(|process| Some((points(process, totalpages)?, process)))
         .collect();
-    let &(most, chosen) = weighed.iter().max_by_key(|(points, _)| *points)?;
-    let equals = weighed.iter().filter(|(points, _)| *points == most).count() - 1;
+    let &(max_points, chosen) = evaluated.iter().max_by_key(|(points, _)| *points)?;
+    let equals = evaluated.iter().filter(|(points, _)| *points == max_points).count() - 1;
     Some(Choice {
         pid: chosen.pid,
         comm: chosen.comm.clone(),
         uid: chosen.uid,
-        points: most,
+        points: max_points,
         oom_score_adj: chosen.oom_score_adj,
         rss_bytes: chosen.memory.map_or(0, |memory| memory.rss_bytes),
         equals: (equals > 0).then_some(equals),
@@ -62,8 +60,8 @@ pub(crate) fn choose(processes: &[Process], totalpages: u64) -> Option<Choice> {
 }
 
 impl Choice {
-    /// Notes whether others die with it: the highest cgroup from the chosen one's up to the one whose
-    /// limit is hit that has memory.oom.group (`mem_cgroup_get_oom_group`).
+    /// Sets `kills_group` to the highest cgroup with memory.oom.group between the process and the
+    /// limit (`mem_cgroup_get_oom_group`).
     pub(super) fn with_group(mut self, limit: &str, oom_groups: &[String]) -> Self {
         let cgroup = format!("{}{}", limit.trim_end_matches('/'), self.cgroup);
         let is_between = |path: &&String| is_below(&cgroup, path) && is_below(path, limit);
@@ -73,7 +71,7 @@ impl Choice {
     }
 }
 
-/// Whether a cgroup is another one or below it.
+/// Whether a cgroup is `ancestor` or below it.
 pub(super) fn is_below(path: &str, ancestor: &str) -> bool {
     ancestor == "/"
         || path.strip_prefix(ancestor).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -97,14 +95,14 @@ mod tests {
     }
 
     #[test]
-    fn points_are_the_kernels_sum() {
+    fn points_equal_oom_badness() {
         // 48 MiB of limit: 12,288 pages, 12 a point of oom_score_adj.
         assert_eq!(points(&process(2, 10, 100), 12_288), Some(2560 + 1 + 2 + 1200));
         assert_eq!(points(&process(2, 10, -500), 12_288), Some(2563 - 6000));
     }
 
     #[test]
-    fn who_may_not_be_killed_is_not_chosen() {
+    fn unkillable_process_is_not_chosen() {
         let kernel_thread = Process { memory: None, ..process(2, 0, 0) };
         for untouchable in [process(1, 90, 0), process(5, 90, -1000), kernel_thread] {
             assert_eq!(points(&untouchable, 1000), None);
@@ -113,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_points_are_chosen_and_of_equals_the_last() {
+    fn last_process_with_most_points_is_chosen() {
         let choice =
             choose(&[process(2, 10, 0), process(3, 10, 0), process(4, 5, 0)], 12_288).unwrap();
         assert_eq!((choice.pid, choice.equals, choice.rss_bytes), (3, Some(1), 10 << 20));
@@ -122,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_group_below_the_limit_dies_with_it() {
+    fn highest_oom_group_below_limit_is_killed() {
         let choice = choose(&[process(2, 10, 0)], 12_288).unwrap();
         let groups = ["/x", "/x/a", "/x/a/b/c", "/x/z"].map(str::to_owned);
         let kills = |limit: &str| choice.clone().with_group(limit, &groups).kills_group;
@@ -131,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_compared_by_whole_names() {
+    fn is_below_compares_whole_names() {
         assert!(is_below("/a/b", "/a") && is_below("/a", "/a") && is_below("/a", "/"));
         assert!(!is_below("/ab", "/a") && !is_below("/a", "/a/b"));
     }

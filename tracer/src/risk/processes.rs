@@ -1,5 +1,5 @@
-//! The processes of a cgroup and of those below it, with what `oom_badness` asks of them, from
-//! /proc. A process that ends meanwhile is left out.
+//! Reads the processes of a cgroup and of those below it from /proc, with the inputs of
+//! `oom_badness`. Processes that exit during the reading are left out.
 
 use std::{fs, path::Path};
 
@@ -8,20 +8,19 @@ use crate::{
     host::files::Root,
 };
 
-/// A process.
+/// A process with the inputs of `oom_badness`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Process {
-    /// Its id.
     pub pid: i32,
-    /// Its name; untrusted.
+    /// The task's name; untrusted.
     pub comm: String,
     /// Real user id.
     pub uid: u32,
     /// -1000 to 1000.
     pub oom_score_adj: i64,
-    /// `None` for kernel threads and processes that have given back everything.
+    /// `None` for kernel threads and for processes that have released their memory.
     pub memory: Option<Memory>,
-    /// Path of its cgroup, from the directory that was asked for.
+    /// The path of its cgroup, relative to the requested directory.
     pub cgroup: String,
 }
 
@@ -55,11 +54,10 @@ pub(crate) struct Swap {
     pub total_bytes: u64,
     /// SwapFree.
     pub free_bytes: u64,
-    /// vm.swappiness: with 0 the kernel does not count swap in.
+    /// vm.swappiness. With 0 the kernel does not count swap into `totalpages`.
     pub swappiness: u64,
 }
 
-/// Reads the host's swap.
 pub(crate) fn swap(root: &Root) -> Swap {
     let meminfo = fs::read_to_string(root.path("/proc/meminfo")).unwrap_or_default();
     let swappiness = fs::read_to_string(root.path("/proc/sys/vm/swappiness")).unwrap_or_default();
@@ -71,8 +69,8 @@ pub(crate) fn swap(root: &Root) -> Swap {
     }
 }
 
-/// The processes of a cgroup's directory and of all below it, in the order in which the kernel
-/// walks them: a cgroup before its children.
+/// The processes of a cgroup and of all cgroups below it, in the order of the kernel's walk: a
+/// cgroup before its children.
 pub(crate) fn below(root: &Root, directory: &Path) -> Vec<Process> {
     let mut processes = Vec::new();
     walk(root, directory, "", &mut processes);
@@ -106,7 +104,7 @@ fn process(root: &Root, pid: i32) -> Option<Process> {
     })
 }
 
-/// The name as it is; /proc/PID/status escapes it.
+/// The unescaped name. /proc/PID/status escapes it.
 fn comm(root: &Root, pid: i32) -> Option<String> {
     let bytes = fs::read(root.path(&format!("/proc/{pid}/comm"))).ok()?;
     Some(String::from_utf8_lossy(bytes.strip_suffix(b"\n").unwrap_or(&bytes)).into_owned())
@@ -117,7 +115,8 @@ fn status(root: &Root, path: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Where the leader has exited, another thread still has the memory (`find_lock_task_mm`).
+/// If the thread group leader has exited, another thread still has the memory
+/// (`find_lock_task_mm`).
 fn memory_of_a_thread(root: &Root, pid: i32) -> Option<Memory> {
     let threads = fs::read_dir(root.path(&format!("/proc/{pid}/task"))).ok()?;
     threads.flatten().find_map(|thread| {
@@ -134,7 +133,7 @@ fn memory(status: &str) -> Option<Memory> {
     })
 }
 
-/// Bytes of a line `Key:    1234 kB`.
+/// The bytes in a line like `Key:    1234 kB`.
 fn kib(text: &str, key: &str) -> Option<u64> {
     let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
     value.trim().strip_suffix("kB")?.trim_end().parse::<u64>().ok()?.checked_mul(1024)

@@ -1,4 +1,5 @@
-//! The growth recorders that run on this host (`oomwhy watch --growth`), and what they have of a cgroup.
+//! The growth recorders that run on this host (`oomwhy watch --growth`), and their data of a
+//! cgroup.
 
 use std::cell::OnceCell;
 
@@ -10,21 +11,22 @@ use crate::{
     model::recorded_growth::{AllocationSite, Usage},
 };
 
-/// One that began meanwhile is found after so long; one that has ended is noticed at once. ns.
+/// How often to look for new recorders, ns. A recorder that has exited is noticed at once.
 const LOOK_EVERY: u64 = 10_000_000_000;
-/// Places of a cgroup that are looked at, for a few of processes that are still there.
-const MOST_PLACES: usize = 32;
+/// Allocation sites to read per cgroup. Some belong to processes that have exited.
+const MAX_SITES: usize = 32;
 
-/// Those that are known, none of them kept open.
+/// The known recorders. Their maps are reopened on every reading, because a held map stays alive
+/// after its tracer exits.
 #[derive(Debug, Default)]
 pub(super) struct Recorders {
     running: Vec<Running>,
-    /// Why one that may run is not used.
+    /// Why a recorder that may be running is not used.
     refused: Option<String>,
     looked_ns: Option<u64>,
 }
 
-/// One of them, for one reading.
+/// A recorder that is open for one reading.
 pub(super) struct Open {
     pub(super) running: Running,
     recorder: Recorder,
@@ -32,7 +34,7 @@ pub(super) struct Open {
 }
 
 impl Recorders {
-    /// Those that run now, the newest first.
+    /// Opens the recorders that run now, newest first.
     pub(super) fn open(&mut self, at_ns: u64) -> Vec<Open> {
         let is_due = self.looked_ns.is_none_or(|last| at_ns.saturating_sub(last) >= LOOK_EVERY);
         if is_due {
@@ -47,7 +49,7 @@ impl Recorders {
         self.open_known()
     }
 
-    /// Why there is none, if one may run nevertheless.
+    /// Why no recorder is used, although one may be running.
     pub(super) fn refused(&self) -> Option<&str> {
         self.refused.as_deref().filter(|_| self.running.is_empty())
     }
@@ -59,15 +61,15 @@ impl Recorders {
             Ok(Found { running, other_build }) => {
                 self.running = running;
                 self.refused = other_build.then(|| {
-                    "the one that runs is of another build of oomwhy, which lays its maps out \
-                     differently"
+                    "the running recorder is another build of oomwhy, and its maps have another \
+                     layout"
                         .to_owned()
                 });
             }
             Err(error) => {
                 self.running.clear();
                 self.refused = Some(if is_denial(&error) {
-                    format!("the kernel shows BPF maps to CAP_SYS_ADMIN only: {error}")
+                    format!("the kernel shows BPF maps only with CAP_SYS_ADMIN: {error}")
                 } else {
                     format!("the kernel does not show its BPF maps: {error}")
                 });
@@ -85,8 +87,8 @@ impl Recorders {
 }
 
 impl Open {
-    /// The points of a cgroup, oldest first; `None` where it has none, or has come so far below the
-    /// share of its limit from which on it gets them that the last one may be old.
+    /// The points of a cgroup, oldest first; `None` if it has none. Below `above_percent` of its
+    /// limit a cgroup gets no new points, so those that it has may be old.
     pub(super) fn curve(&self, group: &Group) -> Option<Vec<Usage>> {
         let is_near = u128::from(group.usage_bytes) * 100
             >= u128::from(group.limit_bytes) * u128::from(self.running.above_percent);
@@ -94,9 +96,9 @@ impl Open {
         (!curve.is_empty()).then_some(curve)
     }
 
-    /// From where most was charged to it, in the last ten to twenty minutes.
-    pub(super) fn places(&self, group: &Group) -> Vec<AllocationSite> {
+    /// The user stacks that charged most to a cgroup in the last ten to twenty minutes.
+    pub(super) fn sites(&self, group: &Group) -> Vec<AllocationSite> {
         let charges = self.charges.get_or_init(|| self.recorder.charged());
-        self.recorder.top(charges, group.id, MOST_PLACES)
+        self.recorder.top(charges, group.id, MAX_SITES)
     }
 }

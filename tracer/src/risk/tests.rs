@@ -28,7 +28,8 @@ fn host() -> (tempfile::TempDir, Observer) {
     file(root, &format!("{pod}/memory.swap.current"), "0\n");
     file(root, &format!("{pod}/memory.oom.group"), "0\n");
     file(root, &format!("{pod}/memory.events"), "oom 4\noom_kill 3\n");
-    let stat = "anon 1\ninactive_file 4194304\nactive_file 4194304\nfile_dirty 1048576\nslab_reclaimable 0\n";
+    let stat = "anon 1\ninactive_file 4194304\nactive_file 4194304\nfile_dirty 1048576\n\
+        slab_reclaimable 0\n";
     file(root, &format!("{pod}/memory.stat"), stat);
     let psi = "some avg10=12.50 avg60=1.00 total=1\nfull avg10=3.25 avg60=0.00 total=1\n";
     file(root, &format!("{pod}/memory.pressure"), psi);
@@ -60,7 +61,7 @@ fn cgroup_with_a_limit_has_its_figures_and_next_victim() {
     assert_eq!((risk.swap_headroom_bytes, risk.oom_kills), (Some(512 << 10), Some(3)));
     assert_eq!(risk.pressure, Some(Pressure { some_avg10: 12.5, full_avg10: 3.25 }));
     let choice = risk.next_victim.as_ref().unwrap();
-    // 21 MiB resident, 2 pages of swap, 10 of page tables; the limit and 1 MiB of swap: 16,640 pages.
+    // 21 MiB resident, 2 pages of swap, 10 of page tables. Limit and 1 MiB of swap: 16,640 pages.
     assert_eq!((choice.pid, choice.uid, choice.points), (72, 1000, 5376 + 2 + 10 + 500 * 16));
     assert_eq!(choice.kills_group.as_deref(), Some("/pod/ctr"));
     assert_eq!((risk.growth_bytes_per_s, &risk.time_to_limit), (None, &None));
@@ -164,8 +165,8 @@ fn growing_process_stands_below_its_row_within_the_terminal() {
     assert_eq!(
         table::recorder(&report).as_deref(),
         Some(
-            "growth is from the recorder of oomwhy[7], since 2026-11-26T05:00:00Z, where a limit is \
-             used to 50 %, and 1 more; of each cgroup the newest that has it is read"
+            "growth is from the recorder of oomwhy[7], since 2026-11-26T05:00:00Z, where a limit \
+             is used to 50 %, and 1 more; of each cgroup the newest that has it is read"
         )
     );
 }

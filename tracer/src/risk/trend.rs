@@ -1,56 +1,56 @@
-//! How a cgroup's need moves, from the points that the growth recorder took in the kernel. Pure.
+//! The growth of a cgroup's need, from the points of the growth recorder in the kernel. Pure.
 //!
-//! The points are of usage, each right after a charge. What is freed makes no point: the last one is
-//! memory.current, read now. Need is usage less what can be reclaimed, and that the readings tell: as
-//! it was in each, and before the first as it moved since. Of what goes up and down only the peaks count.
+//! A point is the usage right after a charge. Freed memory makes no point, so the last point is
+//! memory.current from the reading. Need is usage minus reclaimable memory, which only the readings
+//! have. Before the first reading, reclaimable memory is assumed to change at the rate between the
+//! readings. Of a sawtooth only the peaks count.
 
 use super::forecast::{BATCH_BYTES, Sample, slope};
 use crate::{
-    growth::{Tooth, kind, teeth},
+    growth::{Cycle, GrowthShape, cycles, shape},
     model::recorded_growth::Usage,
 };
 
-/// ns.
-const SECOND: u64 = 1_000_000_000;
-/// ns.
-const MINUTE: u64 = 60 * SECOND;
-/// Steps that a time is cut into at most, to tell the slowest from the fastest.
-const STEPS: u64 = 60;
-/// A rise of less within a minute is too near to the size of one charge: sixteen batches.
-const ENOUGH_BYTES: u64 = 16 * BATCH_BYTES;
-/// What can be reclaimed does not count up to this part of the rise: it is all that it can have moved.
+const SECOND_NS: u64 = 1_000_000_000;
+const MINUTE_NS: u64 = 60 * SECOND_NS;
+/// Maximum number of steps between the points of a sample, of which the slowest and the fastest
+/// give the range of the forecast.
+const MAX_STEPS: u64 = 60;
+/// A smaller rise within a minute is too close to the size of one charge: sixteen batches.
+const MIN_RISE_BYTES: u64 = 16 * BATCH_BYTES;
+/// Reclaimable memory below this part of the rise (an eighth) may count as constant: it cannot have
+/// changed by more than itself.
 const SMALL_PART: u64 = 8;
-/// Readings that are nearer to each other do not tell how anything moves. ns.
-const APART: u64 = 90_000_000;
+/// Minimum distance of two readings from which to compute a rate. ns.
+const MIN_DISTANCE_NS: u64 = 90_000_000;
 
-/// What a cgroup's points tell.
+/// The growth of a cgroup, from its points.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Trend {
-    /// The time that growth is measured over.
+    /// The points from which to compute the growth.
     pub samples: Vec<Sample>,
-    /// Shape of all its points.
-    pub kind: &'static str,
-    /// Since when it has not fallen; `None` where it has not risen. `CLOCK_BOOTTIME`, ns.
+    /// The shape of all points.
+    pub shape: GrowthShape,
+    /// When usage last stopped falling; `None` if it has not risen since. `CLOCK_BOOTTIME`, ns.
     pub growing_since_ns: Option<u64>,
-    /// Need at the end of each of the last sixty seconds, as far back as it is known.
+    /// The need at the end of each of the last sixty seconds, as far back as it is known. Bytes.
     pub history: Vec<u64>,
 }
 
-/// What this cgroup is read as, besides its points.
+/// What cgroupfs shows of the cgroup.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Read<'a> {
-    /// The readings, the last one now.
+    /// Oldest first; the last one is the current reading.
     pub readings: &'a [Sample],
     /// memory.max.
     pub limit_bytes: u64,
-    /// Bytes of a page.
     pub page_bytes: u64,
-    /// By how much memory.stat may be off.
+    /// By how much memory.stat may lag behind.
     pub stat_error_bytes: u64,
 }
 
-/// What the points tell, oldest first; `None` where they are of less than a second, or where there is
-/// so much to reclaim that the need cannot be told without a second reading.
+/// The growth from these points, oldest first. `None` if they span less than a second, or if so
+/// much memory is reclaimable that the need is unknown without a second reading.
 pub(crate) fn trend(curve: &[Usage], read: Read<'_>) -> Option<Trend> {
     let now = read.readings.last()?;
     let page = read.page_bytes.max(1);
@@ -59,11 +59,11 @@ pub(crate) fn trend(curve: &[Usage], read: Read<'_>) -> Option<Trend> {
     let mut points: Vec<Usage> =
         curve.iter().copied().take_while(|point| point.t_ns < now.at_ns).collect();
     points.push(now_point);
-    let kind = kind(&points);
-    let peaks = if kind == "sawtooth" { peaks(&points) } else { None };
-    let measured = peaks.unwrap_or_else(|| thinned(window(&points, kind, ENOUGH_BYTES / page)));
+    let shape = shape(&points);
+    let peaks = if shape == GrowthShape::Sawtooth { peaks(&points) } else { None };
+    let measured = peaks.unwrap_or_else(|| thinned(window(&points, shape, MIN_RISE_BYTES / page)));
     let (first, last) = (measured.first()?, measured.last()?);
-    if last.t_ns - first.t_ns < SECOND {
+    if last.t_ns - first.t_ns < SECOND_NS {
         return None;
     }
     let rise_bytes = last.usage.saturating_sub(first.usage) * page;
@@ -75,38 +75,39 @@ pub(crate) fn trend(curve: &[Usage], read: Read<'_>) -> Option<Trend> {
     };
     Some(Trend {
         samples: measured.iter().map(sample).collect(),
-        kind,
+        shape,
         growing_since_ns: growing_since(&points, BATCH_BYTES / page),
         history: seconds(&points).iter().map(|point| sample(point).need_bytes).collect(),
     })
 }
 
-/// The last minute; all of the last hour where it rises evenly, but in a minute by next to nothing.
-fn window<'a>(points: &'a [Usage], kind: &str, enough: u64) -> &'a [Usage] {
+/// The points of the last minute. If usage moved by less than `min_rise` pages in that minute and
+/// the whole curve is steady, all points.
+fn window(points: &[Usage], shape: GrowthShape, min_rise: u64) -> &[Usage] {
     let Some(now) = points.last() else { return points };
-    let begin = now.t_ns.saturating_sub(MINUTE);
-    // From the last point before it: usage stayed as it was, or fell.
+    let begin = now.t_ns.saturating_sub(MINUTE_NS);
+    // Includes the last point before that minute: usage did not rise until the next point.
     let first = points.partition_point(|point| point.t_ns <= begin).saturating_sub(1);
     let minute = points.get(first..).unwrap_or(points);
     let moved = minute.first().map_or(0, |first| now.usage.abs_diff(first.usage));
-    if moved < enough && kind == "steady" { points } else { minute }
+    if moved < min_rise && shape == GrowthShape::Steady { points } else { minute }
 }
 
-/// What goes up and down comes to its limit with a peak: these, and what is highest since. `None` where there
-/// are fewer than two.
+/// The peaks of a sawtooth, which hits its limit at a peak. The current usage counts as the newest
+/// peak, or the last peak if that is higher. `None` with fewer than two peaks.
 fn peaks(points: &[Usage]) -> Option<Vec<Usage>> {
     let usages: Vec<u64> = points.iter().map(|point| point.usage).collect();
-    let peak = |tooth: &Tooth| points.get(tooth.peak).copied();
-    let mut peaks: Vec<Usage> = teeth(&usages).iter().filter_map(peak).collect();
+    let peak = |cycle: &Cycle| points.get(cycle.peak).copied();
+    let mut peaks: Vec<Usage> = cycles(&usages).iter().filter_map(peak).collect();
     let [_, .., Usage { usage: highest, .. }] = *peaks.as_slice() else { return None };
     peaks.extend(points.last().map(|now| Usage { usage: now.usage.max(highest), ..*now }));
     Some(thinned(&peaks))
 }
 
-/// Points that are far enough from each other for a step between them to be a pace.
+/// Drops points that are less than a second or less than a sixtieth of the whole time apart.
 fn thinned(points: &[Usage]) -> Vec<Usage> {
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return Vec::new() };
-    let step = ((last.t_ns - first.t_ns) / STEPS).max(SECOND);
+    let step = ((last.t_ns - first.t_ns) / MAX_STEPS).max(SECOND_NS);
     let mut kept = vec![*first];
     for point in points {
         if kept.last().is_some_and(|before| point.t_ns - before.t_ns >= step) {
@@ -114,7 +115,7 @@ fn thinned(points: &[Usage]) -> Vec<Usage> {
         }
     }
     if kept.last() != Some(last) {
-        // The last step is of up to two.
+        // The last step may be up to twice as long.
         if kept.len() > 1 {
             kept.pop();
         }
@@ -123,7 +124,7 @@ fn thinned(points: &[Usage]) -> Vec<Usage> {
     kept
 }
 
-/// From when on it has risen, but for what may be one batch.
+/// When the current rise began. A fall of up to one batch does not end a rise.
 fn growing_since(points: &[Usage], batch: u64) -> Option<u64> {
     let last = points.last()?;
     let mut lowest = last.usage;
@@ -140,10 +141,10 @@ fn growing_since(points: &[Usage], batch: u64) -> Option<u64> {
     (foot + 1 < rise.len()).then(|| rise[foot].t_ns)
 }
 
-/// The state at the end of each of the last sixty seconds.
+/// The usage at the end of each of the last sixty seconds.
 fn seconds(points: &[Usage]) -> Vec<Usage> {
     let Some(now) = points.last() else { return Vec::new() };
-    let ends = (0..60).rev().filter_map(|ago| now.t_ns.checked_sub(ago * SECOND));
+    let ends = (0..60).rev().filter_map(|ago| now.t_ns.checked_sub(ago * SECOND_NS));
     let at = |end: u64| {
         let before = points.partition_point(|point| point.t_ns <= end).checked_sub(1)?;
         Some(Usage { t_ns: end, ..*points.get(before)? })
@@ -151,20 +152,20 @@ fn seconds(points: &[Usage]) -> Vec<Usage> {
     ends.filter_map(at).collect()
 }
 
-/// What could be reclaimed at any time.
+/// Reclaimable memory over time.
 struct Reclaimable<'a> {
     readings: &'a [Sample],
-    /// Bytes a second, before the first reading.
+    /// The assumed change before the first reading, bytes per second.
     slope: f64,
 }
 
 impl<'a> Reclaimable<'a> {
-    /// `None` where it matters and is not known.
+    /// `None` if the change is unknown and too large to ignore.
     fn new(read: Read<'a>, rise_bytes: u64) -> Option<Self> {
         let readings = read.readings;
         let (first, last) = (readings.first()?, readings.last()?);
         let moved = first.reclaimable_bytes().abs_diff(last.reclaimable_bytes());
-        let slope = if last.at_ns - first.at_ns >= APART {
+        let slope = if last.at_ns - first.at_ns >= MIN_DISTANCE_NS {
             slope(first, last, Sample::reclaimable_bytes)
                 .filter(|_| moved > read.stat_error_bytes)
                 .unwrap_or_default()
@@ -183,9 +184,8 @@ impl<'a> Reclaimable<'a> {
         reason = "an estimate, not below zero"
     )]
     fn at(&self, t_ns: u64) -> u64 {
-        let next = self.readings.iter().position(|reading| reading.at_ns >= t_ns);
-        let next = next.and_then(|next| Some((next, self.readings.get(next)?)));
-        match next {
+        let mut readings = self.readings.iter().enumerate();
+        match readings.find(|(_, reading)| reading.at_ns >= t_ns) {
             None => self.readings.last().map_or(0, Sample::reclaimable_bytes),
             Some((0, first)) => {
                 let ago = (first.at_ns - t_ns) as f64 / 1e9;

@@ -1,8 +1,10 @@
-//! `oomwhy check --self-test`: a real OOM kill of a child of our own in a cgroup of our own, traced by
-//! another oomwhy as anyone would start it, and its report compared with what was done.
+//! `oomwhy check --self-test`: proves that a real OOM kill is reported correctly.
+//!
+//! Starts a child in a temporary cgroup and a second oomwhy as tracer, lets the kernel kill the
+//! child, and compares the report with what was done.
 
-mod act;
-mod own_cgroup;
+mod temporary_cgroup;
+mod test_kill;
 pub(crate) mod text;
 mod verdict;
 pub(crate) mod victim;
@@ -17,59 +19,58 @@ use crate::{
 };
 pub(crate) use verdict::Finding;
 
-/// The limit of the cgroup.
 const LIMIT_BYTES: u64 = 16 << 20;
-/// The name of the child.
 const COMM: &str = "oomwhy-victim";
-/// The hidden command by which the child is started.
+/// The hidden command of the child.
 pub(crate) const VICTIM_COMMAND: &str = "self-test-victim";
 
-/// How a self-test went; its JSON is described in docs/check.md.
+/// The result of a self-test. docs/check.md describes its JSON.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct SelfTest {
-    /// Version of the contract.
+    /// The version of the contract.
     pub schema: u32,
     /// "self_test".
     pub r#type: &'static str,
-    /// Whether the report agrees with what was done.
+    /// True if the report agrees with what was done.
     pub agrees: bool,
     /// The tier that reported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tier: Option<String>,
-    /// From the first step until everything was removed, ms.
+    /// The time from the start until everything was removed, ms.
     pub took_ms: u64,
-    /// What was done and what was reported of it.
+    /// What was done and what was reported, field by field.
     pub findings: Vec<Finding>,
-    /// Version of the cgroups it was done with.
+    /// 1 or 2.
     pub cgroup_version: u8,
-    /// The cgroup that was made, below its mount.
+    /// The path of the temporary cgroup below its mount.
     pub cgroup: String,
-    /// The report.
+    /// The report of the tracer.
     pub report: Value,
 }
 
-/// What was done.
+/// What was done. The report must agree with it.
 #[derive(Clone, Debug)]
-struct Deed {
+struct TestKill {
     pid: u32,
     uid: u32,
     cgroup: String,
     cgroup_version: u8,
 }
 
-/// Runs it. Whatever happens, child and cgroup are gone afterwards.
+/// Runs the self-test. Child and cgroup are removed even if it fails.
 pub(crate) fn run(root: &Root) -> Result<SelfTest, Failure> {
     let start = std::time::Instant::now();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::runtime(&error))?;
-    let cgroup = own_cgroup::OwnCgroup::make(root, &support::cgroups(root), LIMIT_BYTES)?;
-    let acted = runtime.block_on(act::unless_interrupted(act::act(&cgroup)));
+    let cgroup =
+        temporary_cgroup::TemporaryCgroup::make(root, &support::cgroups(root), LIMIT_BYTES)?;
+    let killed = runtime.block_on(test_kill::unless_interrupted(test_kill::run(&cgroup)));
     let removed = cgroup.remove();
-    let (deed, report) = acted?;
+    let (test_kill, report) = killed?;
     removed.map_err(|error| Failure { exit: Exit::Failure, message: error })?;
-    let findings = verdict::compare(&deed, &report);
+    let findings = verdict::compare(&test_kill, &report);
     Ok(SelfTest {
         schema: SCHEMA,
         r#type: "self_test",
@@ -77,8 +78,8 @@ pub(crate) fn run(root: &Root) -> Result<SelfTest, Failure> {
         tier: report.pointer("/source/tier").and_then(Value::as_str).map(str::to_owned),
         took_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
         findings,
-        cgroup_version: deed.cgroup_version,
-        cgroup: deed.cgroup,
+        cgroup_version: test_kill.cgroup_version,
+        cgroup: test_kill.cgroup,
         report,
     })
 }

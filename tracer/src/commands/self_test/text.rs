@@ -11,7 +11,7 @@ pub(crate) fn text(test: &SelfTest) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
-        "made cgroup {} (v{}) with a limit of {} MiB, let {COMM} outgrow it, traced by {tier}",
+        "made cgroup {} (v{}) limited to {} MiB, let {COMM} exceed it, traced by {tier}",
         sanitize(test.cgroup.as_bytes()),
         test.cgroup_version,
         LIMIT_BYTES >> 20,
@@ -20,7 +20,7 @@ pub(crate) fn text(test: &SelfTest) -> String {
         let mark = match finding.verdict {
             Verdict::Agrees => "ok",
             Verdict::Disagrees => "WRONG",
-            Verdict::NotTold => "-",
+            Verdict::NotReported => "-",
         };
         let reported =
             finding.reported.as_deref().map_or("not reported".into(), |it| sanitize(it.as_bytes()));
@@ -30,6 +30,6 @@ pub(crate) fn text(test: &SelfTest) -> String {
     }
     let verdict =
         if test.agrees { "the report agrees with what was done" } else { "the report is wrong" };
-    let _ = writeln!(text, "{verdict}; everything is removed ({} ms)", test.took_ms);
+    let _ = writeln!(text, "{verdict}; child and cgroup were removed ({} ms)", test.took_ms);
     text
 }

@@ -1,4 +1,4 @@
-//! The child: joins the cgroup, waits for the word, allocates until it is killed.
+//! The child: joins the cgroup, waits for a byte on stdin, and allocates until it is killed.
 
 use std::{
     fs,
@@ -14,22 +14,22 @@ use rustix::{
 
 use super::LIMIT_BYTES;
 
-/// Several times the limit: one that gets all of it was not killed.
+/// Several times the limit. A child that gets all of it was not killed.
 const CHUNKS: u64 = 8 * LIMIT_BYTES / CHUNK_BYTES;
 const CHUNK_BYTES: u64 = 1 << 20;
 
-/// Ends by SIGKILL if all is well.
+/// Returns only if the child was not killed.
 pub(crate) fn main(cgroup: &Path) -> io::Result<()> {
-    // Before anyone else; an oomwhy that protects itself hands -1000 down.
+    // The child must be chosen before others. It may inherit -1000 from oomwhy.
     fs::write("/proc/self/oom_score_adj", "1000")?;
     thread::set_name(c"oomwhy-victim")?;
     fs::write(cgroup.join("cgroup.procs"), "0")?;
-    let mut word = [0];
-    if io::stdin().read(&mut word)? == 0 {
-        // Whoever started us is gone.
+    let mut start = [0];
+    if io::stdin().read(&mut start)? == 0 {
+        // The parent has exited.
         return Ok(());
     }
-    // Swap would put off the end. Not permitted to everyone.
+    // Swap would delay the kill. The call fails without the privilege, which is harmless.
     let _ = mlockall(MlockAllFlags::FUTURE);
     let mut memory = Vec::new();
     for _ in 0..CHUNKS {

@@ -16,7 +16,7 @@ fn recorded() -> Recorded {
     let usage = |second: u64, usage| Usage { t_ns: second * SECOND, usage, max: 1000 };
     Recorded {
         curve: vec![usage(10, 100), usage(70, 700), usage(100, 1000)],
-        places: vec![
+        sites: vec![
             AllocationSite {
                 pages: 600,
                 tgid: 100,
@@ -121,7 +121,7 @@ fn growth_frames_have_names_of_their_process() {
     let mut recorded = recorded();
     let site = |tgid, user| AllocationSite { pages: 64, tgid, user, ..AllocationSite::default() };
     let nameless = vec![frame("bb"), user[2].clone()];
-    recorded.places = vec![site(100, user.clone()), site(101, user), site(102, nameless)];
+    recorded.sites = vec![site(100, user.clone()), site(101, user), site(102, nameless)];
     let account = grown(recorded);
     let name = |symbol: &str| Name { symbol: Some(symbol.to_owned()), ..Name::default() };
     let at = crate::model::names::FileOffset { build_id: "aa".to_owned(), file_offset: 16 };
@@ -148,7 +148,7 @@ fn growth_frames_have_names_of_their_process() {
 fn kernel_addresses_without_name_are_missing() {
     let (of_trigger, of_growth) = (0xffff_ffff_8100_0000, 0xffff_ffff_8200_0000);
     let mut recorded = recorded();
-    recorded.places =
+    recorded.sites =
         vec![AllocationSite { pages: 64, kernel: vec![of_growth], ..AllocationSite::default() }];
     let mut account = grown(recorded);
     account.invocation.as_mut().unwrap().kernel_stack = Some(vec![of_trigger]);

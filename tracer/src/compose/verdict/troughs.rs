@@ -1,7 +1,7 @@
 //! The troughs of a curve that goes up and down: they rise if some memory is never freed. Pure.
 
 use crate::{
-    growth::{Tooth, moved, teeth},
+    growth::{Cycle, cycles, hysteresis},
     model::report::Growth,
 };
 
@@ -17,10 +17,10 @@ pub(super) struct Troughs {
 /// `None` if usage did not fall and rise again at least twice.
 pub(super) fn troughs(growth: &Growth) -> Option<Troughs> {
     let usages: Vec<u64> = growth.curve.iter().map(|point| point.usage_bytes).collect();
-    let low = |tooth: &Tooth| usages.get(tooth.low?).copied();
-    let troughs: Vec<u64> = teeth(&usages).iter().filter_map(low).collect();
+    let low = |cycle: &Cycle| usages.get(cycle.trough?).copied();
+    let troughs: Vec<u64> = cycles(&usages).iter().filter_map(low).collect();
     let [first_bytes, .., last_bytes] = *troughs.as_slice() else { return None };
-    let is_rising = last_bytes.saturating_sub(first_bytes) >= moved(&usages)?;
+    let is_rising = last_bytes.saturating_sub(first_bytes) >= hysteresis(&usages)?;
     Some(Troughs { first_bytes, last_bytes, is_rising })
 }
 

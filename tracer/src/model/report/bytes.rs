@@ -1,8 +1,8 @@
-//! Untrusted bytes in JSON: whole, as text, with hex beside it when text alone would lose something.
+//! Untrusted bytes in JSON: as text, and as hex beside it if the text would lose something.
 
 use std::fmt::Write;
 
-/// Text for a key such as `comm`, and hex for `comm_hex` when the bytes are not valid UTF-8.
+/// Text for a key such as `comm`, and hex for `comm_hex` if the bytes are not valid UTF-8.
 pub(crate) fn lossy(bytes: &[u8]) -> (String, Option<String>) {
     match std::str::from_utf8(bytes) {
         Ok(text) => (text.to_owned(), None),
@@ -10,7 +10,7 @@ pub(crate) fn lossy(bytes: &[u8]) -> (String, Option<String>) {
     }
 }
 
-/// The bytes that [`lossy`] was given; those of the text when the hex is not hex.
+/// The bytes that [`lossy`] was given; the bytes of the text if `hex` is not valid hex.
 pub(crate) fn original(text: &str, hex: Option<&str>) -> Vec<u8> {
     hex.and_then(unhex).unwrap_or_else(|| text.as_bytes().to_vec())
 }
@@ -35,7 +35,7 @@ mod tests {
     use super::{lossy, original};
 
     #[test]
-    fn text_comes_back_as_the_bytes_it_was_made_of() {
+    fn original_returns_the_bytes_given_to_lossy() {
         for bytes in [b"java".as_slice(), b"", b"a\xffb\n", "käse".as_bytes(), b"\xf0\x9f"] {
             let (text, hex) = lossy(bytes);
             assert_eq!(original(&text, hex.as_deref()), bytes);

@@ -1,15 +1,15 @@
-//! Where a task or a limit is at home: container, pod, systemd unit.
+//! The owner of a cgroup: container, pod or systemd unit.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a cgroup stands for.
+/// The container or systemd unit that a cgroup belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CgroupOwner {
-    /// The container.
+    /// The container or pod of the cgroup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<Container>,
-    /// The innermost systemd unit that is a service or a scope.
+    /// The innermost systemd service or scope.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
     /// The innermost systemd slice.
@@ -17,31 +17,31 @@ pub struct CgroupOwner {
     pub slice: Option<String>,
 }
 
-/// A container, or the pod that it is in.
+/// A container, or the pod that contains it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Container {
-    /// Runtime, e.g. "containerd".
+    /// The container runtime, e.g. "containerd".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime: Option<String>,
-    /// The runtime's id.
+    /// The container's id, given by the runtime.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Name; untrusted.
+    /// The container's name; untrusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Image; untrusted.
+    /// The container's image; untrusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// Kubernetes pod; untrusted.
+    /// The name of the Kubernetes pod; untrusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
-    /// The pod's namespace; untrusted.
+    /// The namespace of the pod; untrusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Kubernetes pod uid.
+    /// The uid of the Kubernetes pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
-    /// The pod's quality of service: guaranteed, burstable, besteffort.
+    /// The pod's quality of service: guaranteed, burstable or besteffort.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qos: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What grew before the invocation.
+//! The growth before an invocation.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -6,37 +6,37 @@ use serde::{Deserialize, Serialize};
 
 use super::Frame;
 
-/// What grew before the invocation.
+/// The growth of the memory that ran out, before the invocation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Growth {
-    /// Start of the observation, RFC 3339, UTC.
+    /// When the recording starts, RFC 3339, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub since: Option<Timestamp>,
-    /// How fast usage grew.
+    /// The growth of the usage, bytes per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_bytes_per_s: Option<GrowthRate>,
-    /// Shape of the curve.
+    /// The shape of the curve: steady, burst, plateau_then_jump, sawtooth or unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// Usage over time.
+    /// The usage over time, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub curve: Vec<GrowthPoint>,
-    /// Who touched the memory.
+    /// The bytes charged per process and stack, largest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stacks: Vec<GrowthStack>,
-    /// Share of the bytes whose stack was unwound, 0 to 1.
+    /// The share of the bytes whose user stack was unwound, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unwound_share: Option<f64>,
 }
 
-/// How fast usage grew, bytes per second.
+/// The growth of the usage, bytes per second.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GrowthRate {
-    /// In the last minute.
+    /// Growth in the last minute, bytes per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_minute: Option<i64>,
-    /// Over the whole curve.
+    /// Growth over the whole curve, bytes per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub whole: Option<i64>,
 }
@@ -44,43 +44,43 @@ pub struct GrowthRate {
 /// A point of the usage curve.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GrowthPoint {
-    /// CLOCK_BOOTTIME, ns.
+    /// The time on CLOCK_BOOTTIME, ns.
     pub t_ns: u64,
-    /// Usage then.
+    /// The usage at that time.
     pub usage_bytes: u64,
-    /// Limit then.
+    /// The limit at that time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_bytes: Option<u64>,
 }
 
-/// Bytes charged by one process from one place.
+/// The bytes that one process charged from one stack.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GrowthStack {
-    /// Charged.
+    /// Bytes charged.
     pub bytes: u64,
-    /// Process; absent where the memory was charged on behalf of another cgroup than the task's.
+    /// Process id (tgid); absent if the memory was charged to another cgroup than the task's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<i32>,
-    /// Its name; untrusted.
+    /// The name of the task; untrusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comm: Option<String>,
-    /// Where in user space, innermost first.
+    /// The stack in user space, innermost frame first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_stack: Option<Vec<Frame>>,
-    /// Where in the kernel, innermost first.
+    /// The stack in the kernel, innermost frame first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel_stack: Option<Vec<Frame>>,
 }
 
 impl Growth {
-    /// Its stacks, the most bytes first. Those of a process that go through the same functions are one,
-    /// wherever in them they were and whatever the kernel did there.
+    /// The stacks, largest first. Stacks of one process through the same functions are merged, even
+    /// if their offsets or their kernel stacks differ.
     pub fn by_functions(&self) -> Vec<GrowthStack> {
         let mut merged: Vec<GrowthStack> = Vec::new();
         let mut stacks: Vec<&GrowthStack> = self.stacks.iter().collect();
         stacks.sort_by_key(|stack| std::cmp::Reverse(stack.bytes));
         for stack in stacks {
-            if let Some(known) = merged.iter_mut().find(|known| known.is_through_those_of(stack)) {
+            if let Some(known) = merged.iter_mut().find(|known| known.has_same_functions(stack)) {
                 known.bytes = known.bytes.saturating_add(stack.bytes);
             } else {
                 merged.push(stack.clone());
@@ -92,20 +92,20 @@ impl Growth {
 }
 
 impl GrowthStack {
-    /// Its frames in user space, the kernel's where it has none; innermost first.
+    /// The frames in user space, or in the kernel if there are none; innermost first.
     pub fn frames(&self) -> &[Frame] {
         let user = self.user_stack.as_deref().filter(|frames| !frames.is_empty());
         user.or(self.kernel_stack.as_deref()).unwrap_or_default()
     }
 
-    fn is_through_those_of(&self, other: &Self) -> bool {
-        let is_one = |(one, other): (&Frame, &Frame)| {
+    fn has_same_functions(&self, other: &Self) -> bool {
+        let is_same = |(one, other): (&Frame, &Frame)| {
             if one.symbol.is_some() { one.symbol == other.symbol } else { one == other }
         };
         let (frames, others) = (self.frames(), other.frames());
         (self.pid, &self.comm) == (other.pid, &other.comm)
             && frames.len() == others.len()
-            && frames.iter().zip(others).all(is_one)
+            && frames.iter().zip(others).all(is_same)
     }
 }
 
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stacks_through_the_same_functions_of_a_process_are_one() {
+    fn stacks_of_a_process_through_same_functions_are_merged() {
         let frame = |symbol: Option<&str>, offset| Frame {
             symbol: symbol.map(str::to_owned),
             offset: Some(offset),
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn without_frames_in_user_space_those_in_the_kernel_count() {
+    fn stack_without_user_frames_uses_kernel_frames() {
         let kernel = vec![Frame { symbol: Some("shmem_fault".to_owned()), ..Frame::default() }];
         let stack = |user_stack, bytes| GrowthStack {
             bytes,

@@ -1,5 +1,7 @@
-//! Cgroups and their limits. A limit `K_bytes` that is set to "max" is absent, with `K_no_limit: true`
-//! beside it (`no_limit` for `max_bytes`); absent without that flag means not known.
+//! Cgroups and their limits.
+//!
+//! If a limit is set to "max", its key `K_bytes` is absent and `K_no_limit` is true (`no_limit` for
+//! `max_bytes`). If both keys are absent, the limit is unknown.
 
 use std::collections::BTreeMap;
 
@@ -8,19 +10,19 @@ use serde::{Deserialize, Serialize};
 
 use super::{CgroupOwner, is_false};
 
-/// A cgroup, as much of it as is known.
+/// A cgroup. Unknown parts are absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Cgroup {
-    /// kernfs id, decimal; a string because it can pass 2^53.
+    /// The kernfs id, decimal. It is a string because it can exceed 2^53.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Path from the root of the hierarchy, "/" for the root itself.
+    /// The path from the root of the hierarchy; "/" for the root itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// The path's bytes in hex, when they are not valid UTF-8.
+    /// The bytes of the path in hex, if they are not valid UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_hex: Option<String>,
-    /// The path has more levels above than were recorded.
+    /// Levels are missing at the start of the path, because it has more than were recorded.
     #[serde(default, skip_serializing_if = "is_false")]
     pub path_truncated: bool,
 }
@@ -28,122 +30,123 @@ pub struct Cgroup {
 /// The memcg whose limit was hit.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OomMemcg {
-    /// Which one.
+    /// The cgroup itself.
     #[serde(flatten)]
     pub cgroup: Cgroup,
-    /// The container, pod or unit whose limit it is.
+    /// The container, pod or unit that has the limit.
     #[serde(flatten)]
     pub home: CgroupOwner,
-    /// memory.current.
+    /// Usage: memory.current (v1: memory.usage_in_bytes), bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage_bytes: Option<u64>,
-    /// memory.max.
+    /// Limit: memory.max (v1: memory.limit_in_bytes), bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_bytes: Option<u64>,
-    /// memory.max is "max".
+    /// True if memory.max is "max".
     #[serde(default, skip_serializing_if = "is_false")]
     pub no_limit: bool,
-    /// memory.swap.current.
+    /// Swap usage: memory.swap.current, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap_usage_bytes: Option<u64>,
-    /// memory.swap.max.
+    /// Swap limit: memory.swap.max, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap_max_bytes: Option<u64>,
-    /// memory.swap.max is "max".
+    /// True if memory.swap.max is "max".
     #[serde(default, skip_serializing_if = "is_false")]
     pub swap_no_limit: bool,
-    /// cgroup v1 only: memory.memsw.usage_in_bytes, memory and swap together.
+    /// cgroup v1 only: usage of memory and swap together, memory.memsw.usage_in_bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memsw_usage_bytes: Option<u64>,
-    /// cgroup v1 only: memory.memsw.limit_in_bytes.
+    /// cgroup v1 only: limit of memory and swap together, memory.memsw.limit_in_bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memsw_max_bytes: Option<u64>,
-    /// cgroup v1 only: there is no memsw limit.
+    /// cgroup v1 only: true if memory and swap together have no limit.
     #[serde(default, skip_serializing_if = "is_false")]
     pub memsw_no_limit: bool,
-    /// cgroup v1 only: memory.kmem.usage_in_bytes, what the kernel itself uses for it.
+    /// cgroup v1 only: kernel memory charged to the cgroup, memory.kmem.usage_in_bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kmem_usage_bytes: Option<u64>,
-    /// cgroup v1 only: memory.kmem.limit_in_bytes.
+    /// cgroup v1 only: limit of the kernel memory, memory.kmem.limit_in_bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kmem_max_bytes: Option<u64>,
-    /// cgroup v1 only: there is no kmem limit.
+    /// cgroup v1 only: true if the kernel memory has no limit.
     #[serde(default, skip_serializing_if = "is_false")]
     pub kmem_no_limit: bool,
-    /// memory.oom.group: kill all of it, or one process.
+    /// memory.oom.group: true if all processes of the cgroup are killed together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_group: Option<bool>,
-    /// memory.stat before anybody was killed, bytes.
+    /// memory.stat before the kill, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stat: Option<BTreeMap<String, u64>>,
-    /// `stat` is as old as the kernel's latest flush, up to 2 s: it printed no report of its own.
+    /// True if `stat` may be up to 2 s old, as of the kernel's latest flush, because the kernel
+    /// printed no report of its own.
     #[serde(default, skip_serializing_if = "is_false")]
     pub stat_is_stale: bool,
 }
 
-/// One level of the limit chain.
+/// A level of the limit chain.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LimitLevel {
-    /// Which one.
+    /// The cgroup of this level.
     #[serde(flatten)]
     pub cgroup: Cgroup,
-    /// memory.current.
+    /// Usage: memory.current (v1: memory.usage_in_bytes), bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage_bytes: Option<u64>,
-    /// memory.max.
+    /// Limit: memory.max (v1: memory.limit_in_bytes), bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_bytes: Option<u64>,
-    /// memory.max is "max".
+    /// True if memory.max is "max".
     #[serde(default, skip_serializing_if = "is_false")]
     pub no_limit: bool,
-    /// memory.high.
+    /// Throttling limit: memory.high, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub high_bytes: Option<u64>,
-    /// memory.high is "max".
+    /// True if memory.high is "max".
     #[serde(default, skip_serializing_if = "is_false")]
     pub high_no_limit: bool,
-    /// memory.low.
+    /// Best-effort protection: memory.low, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub low_bytes: Option<u64>,
-    /// memory.low is "max": all of it is protected.
+    /// True if memory.low is "max", so all usage is protected.
     #[serde(default, skip_serializing_if = "is_false")]
     pub low_no_limit: bool,
-    /// memory.min.
+    /// Hard protection: memory.min, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_bytes: Option<u64>,
-    /// memory.min is "max": all of it is protected.
+    /// True if memory.min is "max", so all usage is protected.
     #[serde(default, skip_serializing_if = "is_false")]
     pub min_no_limit: bool,
-    /// memory.swap.current.
+    /// Swap usage: memory.swap.current, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap_usage_bytes: Option<u64>,
-    /// memory.swap.max.
+    /// Swap limit: memory.swap.max, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap_max_bytes: Option<u64>,
-    /// memory.swap.max is "max".
+    /// True if memory.swap.max is "max".
     #[serde(default, skip_serializing_if = "is_false")]
     pub swap_no_limit: bool,
-    /// cgroup v1 only: memory.memsw.usage_in_bytes, memory and swap together.
+    /// cgroup v1 only: usage of memory and swap together, memory.memsw.usage_in_bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memsw_usage_bytes: Option<u64>,
-    /// cgroup v1 only: memory.memsw.limit_in_bytes.
+    /// cgroup v1 only: limit of memory and swap together, memory.memsw.limit_in_bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memsw_max_bytes: Option<u64>,
-    /// cgroup v1 only: there is no memsw limit.
+    /// cgroup v1 only: true if memory and swap together have no limit.
     #[serde(default, skip_serializing_if = "is_false")]
     pub memsw_no_limit: bool,
-    /// cgroup v1 only: memory.kmem.usage_in_bytes, what the kernel itself uses for it.
+    /// cgroup v1 only: kernel memory charged to the cgroup, memory.kmem.usage_in_bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kmem_usage_bytes: Option<u64>,
-    /// cgroup v1 only: memory.kmem.limit_in_bytes.
+    /// cgroup v1 only: limit of the kernel memory, memory.kmem.limit_in_bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kmem_max_bytes: Option<u64>,
-    /// cgroup v1 only: there is no kmem limit.
+    /// cgroup v1 only: true if the kernel memory has no limit.
     #[serde(default, skip_serializing_if = "is_false")]
     pub kmem_no_limit: bool,
-    /// What was left below memory.max; absent where there is no limit, and where it was hit.
+    /// memory.max minus usage, bytes; absent without a limit, and at the level that was hit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub headroom_bytes: Option<u64>,
-    /// This is the level whose limit was hit.
+    /// True for the level whose limit was hit.
     pub hit: bool,
 }

@@ -1,8 +1,9 @@
-//! The public model: what `-o json` prints and other tools build on (docs/record.md).
+//! The public model: the output of `-o json`, on which other tools rely (docs/record.md).
 //!
-//! Schema 1: keys may be added, never renamed or changed in meaning. What is not known is an absent
-//! key, never null and never 0. Bytes, RFC 3339 times and pages (candidates only) are the units;
-//! nothing here converts, looks up or prints.
+//! Schema 1: keys may be added, but never renamed or changed in meaning. An unknown value is an
+//! absent key, never null and never 0. Units are bytes, RFC 3339 times, and pages (only for
+//! candidates). Nothing here converts, looks up or prints. The doc comments are the descriptions
+//! that `oomwhy schema` prints.
 
 mod bytes;
 mod container;
@@ -35,113 +36,114 @@ pub use task::{Trigger, Victim};
 pub(crate) use verdict::Verdict;
 pub(crate) use who::{Parent, Who};
 
-/// Version of the contract, `schema` in every record.
+/// The version of the contract: `schema` in every record.
 pub(crate) const SCHEMA: u32 = 1;
 
-/// One record of the stream: one object, one line.
+/// One record: a JSON object on a line of its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Record {
     /// One invocation of the OOM killer.
     Oom(Box<OomReport>),
-    /// The kernel counted kills that were not seen.
+    /// The kernel counted kills that oomwhy did not see.
     Gap(GapReport),
-    /// Kernel-side records were lost because the ring was full.
+    /// Kernel-side records were lost because the ring buffer was full.
     Loss(LossReport),
 }
 
-/// The account of one invocation of the OOM killer.
+/// One invocation of the OOM killer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OomReport {
-    /// Version of this contract: 1.
+    /// The version of this contract: 1.
     pub schema: u32,
-    /// Sortable and stable: the same events give the same id.
+    /// The id of the report. Ids sort by time, and the same events give the same id.
     pub id: String,
-    /// Entry into out_of_memory, RFC 3339, UTC.
+    /// When the kernel entered out_of_memory, RFC 3339, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub time: Option<Timestamp>,
-    /// The same moment on CLOCK_BOOTTIME, ns.
+    /// The same time on CLOCK_BOOTTIME, ns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boottime_ns: Option<u64>,
-    /// /proc/sys/kernel/random/boot_id.
+    /// The id of this boot: /proc/sys/kernel/random/boot_id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot_id: Option<String>,
-    /// Host name.
+    /// The host name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// Kernel release.
+    /// The kernel release.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
     /// How the invocation ended.
     pub outcome: Outcome,
-    /// Why this victim: by selection, because it allocated, or because sysrq asked.
+    /// Why the kernel chose this victim.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// Invocations folded into this report, the first included; absent for a single one.
+    /// The number of invocations that this report stands for; absent for a single one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeats: Option<u64>,
-    /// End of the last of the folded invocations, RFC 3339, UTC.
+    /// When the last of the repeated invocations ended, RFC 3339, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub repeats_until: Option<Timestamp>,
-    /// The domain that ran out of memory.
+    /// The domain that ran out of memory: host, memory cgroup, cpuset or memory policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub constraint: Option<Constraint>,
-    /// The kernel's words, e.g. "Memory cgroup out of memory".
+    /// The kernel's message, e.g. "Memory cgroup out of memory".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The nodes that the allocation was bound to, as in "0-1"; absent where it was not bound.
+    /// The nodes that the allocation was bound to, e.g. "0-1"; absent if it was not bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodemask: Option<String>,
-    /// The nodes that the trigger may use.
+    /// The nodes that the triggering task may use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mems_allowed: Option<String>,
-    /// Outcome `disabled` only: how long the trigger waited; absent while it still does. ns.
+    /// Outcome `disabled` only: how long the triggering task waited, ns; absent while it waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waited_ns: Option<u64>,
-    /// Size of the domain (limit plus usable swap, or RAM plus swap), not anyone's usage. Pages.
+    /// The size of the domain, pages: limit plus usable swap, or RAM plus swap. It is not a usage.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub totalpages: Option<u64>,
-    /// Bytes of a page.
+    /// The page size, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub page_size: Option<u64>,
     /// The task whose allocation invoked the OOM killer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trigger: Option<Trigger>,
-    /// The memcg whose limit was hit; absent for a global OOM.
+    /// The memory cgroup whose limit was hit; absent if the host ran out of memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_memcg: Option<OomMemcg>,
-    /// Limits from the chosen task's memcg (the oom_memcg when nobody was chosen) up to the root.
+    /// The limits from the memory cgroup of the chosen task up to the root. If no task was chosen,
+    /// the chain starts at oom_memcg.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_chain: Option<Vec<LimitLevel>>,
-    /// The chain has more levels than were recorded.
+    /// True if the chain has more levels than were recorded.
     #[serde(default, skip_serializing_if = "is_false")]
     pub limit_chain_truncated: bool,
-    /// The host's memory; absent where a memcg's limit was hit.
+    /// The memory of the host; absent if the limit of a memory cgroup was hit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<System>,
-    /// The tasks that were weighed.
+    /// The tasks that the kernel evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidates: Option<Candidates>,
-    /// Processes marked to die; empty when there was none.
+    /// The processes that the kernel killed; empty if there were none.
     pub victims: Vec<Victim>,
-    /// What grew before the invocation.
+    /// The growth of the memory before the invocation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub growth: Option<Growth>,
-    /// What to conclude.
+    /// The conclusions from the facts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
-    /// The same for kills of the same executable, under the same limit, for the same cause; behind a
-    /// dash where in the program, if that is known.
+    /// The kind of kill. Kills of the same executable, under the same limit and for the same cause
+    /// have the same fingerprint. The part after the dash stands for the allocation site, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
-    /// Where all this comes from, and what could not be known.
+    /// How the report was obtained, and what it lacks.
     pub source: Source,
 }
 
 impl OomReport {
-    /// A report that knows nothing but how the invocation ended.
+    /// A report with only the outcome.
     pub fn new(id: String, outcome: Outcome, source: Source) -> Self {
         Self {
             schema: SCHEMA,
@@ -183,35 +185,35 @@ impl OomReport {
 pub enum Outcome {
     /// At least one process was killed.
     Killed,
-    /// A task was chosen, but it was exiting already: nobody was shot.
+    /// A task was chosen, but it was already exiting, so no process was killed.
     AlreadyExiting,
-    /// The trigger was dying anyway: marked without a selection.
+    /// The triggering task was already dying, so it was marked without a selection.
     WillFreeMem,
-    /// An earlier victim is still dying: the killer waits for it.
+    /// An earlier victim is still dying, so the OOM killer waits for it.
     VictimPending,
-    /// No killable task.
+    /// No task could be killed.
     NoVictim,
-    /// The memcg had room again: nothing to do.
+    /// The memory cgroup was below its limit again, so no process was killed.
     Reclaimed,
-    /// cgroup v1 with memory.oom_control = 1: the task waits, nobody is killed.
+    /// cgroup v1 with memory.oom_control = 1: the task waits, and no process is killed.
     Disabled,
-    /// The record of the end was lost (`source.missing` says so).
+    /// The outcome was not observed (`source.missing` has the reason).
     Unknown,
 }
 
-/// Why this victim.
+/// Why the kernel chose this victim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// The candidate with the most points.
+    /// It was the candidate with the most points.
     Selection,
-    /// vm.oom_kill_allocating_task: the trigger itself.
+    /// vm.oom_kill_allocating_task is set, so the triggering task was chosen.
     AllocatingTask,
-    /// Asked for with sysrq-f.
+    /// The kill was requested with sysrq-f.
     Sysrq,
 }
 
-/// `enum oom_constraint`: the domain that ran out.
+/// The domain that ran out of memory (`enum oom_constraint`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Constraint {
@@ -225,57 +227,57 @@ pub enum Constraint {
     Memcg,
 }
 
-/// The kernel counted kills that were not seen.
+/// The kernel counted kills that oomwhy did not see.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GapReport {
-    /// Version of this contract: 1.
+    /// The version of this contract: 1.
     pub schema: u32,
-    /// When the gap was noticed, RFC 3339, UTC.
+    /// When the gap was detected, RFC 3339, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub time: Option<Timestamp>,
-    /// Host name.
+    /// The host name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// /proc/sys/kernel/random/boot_id.
+    /// The id of this boot: /proc/sys/kernel/random/boot_id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot_id: Option<String>,
-    /// The memory cgroup whose counter it was; absent: the host's.
+    /// The memory cgroup whose counter shows the gap; absent for the counter of the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<Cgroup>,
-    /// Kills the kernel counted (the first victim of a memory.oom.group twice).
+    /// Kills that the kernel counted. It counts the first victim of a memory.oom.group twice.
     pub expected: u64,
-    /// Of these, kills that were seen, reported or filtered out.
+    /// Kills among them that oomwhy saw, reported or filtered out.
     pub seen: u64,
-    /// Kernel-side records lost in the same time; 0: what was not seen went past the probes.
+    /// Kernel-side records lost in the same time. With 0, the missing kills bypassed the probes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drops: Option<u64>,
-    /// Start of the time both were counted in, RFC 3339, UTC.
+    /// When the counting started, RFC 3339, UTC.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub since: Timestamp,
 }
 
-/// Kernel-side records were lost because the ring was full, or records of the kernel's log because
-/// it was overwritten.
+/// Kernel-side records were lost because the ring buffer was full, or records of the kernel log
+/// because they were overwritten.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LossReport {
-    /// Version of this contract: 1.
+    /// The version of this contract: 1.
     pub schema: u32,
-    /// "kmsg" where it was the kernel's log; absent for the ring.
+    /// "kmsg" for the kernel log; absent for the ring buffer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier: Option<Tier>,
-    /// Host name.
+    /// The host name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// /proc/sys/kernel/random/boot_id.
+    /// The id of this boot: /proc/sys/kernel/random/boot_id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot_id: Option<String>,
-    /// Records lost.
+    /// The number of lost records.
     pub count: u64,
-    /// When the loss was first noticed, RFC 3339, UTC.
+    /// When the loss was first detected, RFC 3339, UTC.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub first: Timestamp,
-    /// When it was last noticed, RFC 3339, UTC.
+    /// When the loss was last detected, RFC 3339, UTC.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub last: Timestamp,
 }

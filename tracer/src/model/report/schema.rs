@@ -1,4 +1,4 @@
-//! The JSON Schema of the records, made of the types themselves.
+//! The JSON Schema of the records, generated from the types.
 
 use schemars::{
     Schema,
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Record;
 
-/// The JSON Schema of [`Record`], as it is written: what is not known is absent, never null.
+/// The JSON Schema of [`Record`] as it is written: an unknown value is absent, never null.
 pub(crate) fn json_schema() -> Schema {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     let mut schema = settings.into_generator().into_root_schema_for::<Record>();
@@ -42,7 +42,7 @@ mod tests {
     use super::json_schema;
 
     #[test]
-    fn nothing_may_be_null_and_every_key_is_explained() {
+    fn schema_has_no_null_and_describes_every_key() {
         let schema = json_schema();
         assert!(!schema.as_value().to_string().contains("\"null\""));
         let definitions = schema.get("$defs").and_then(|all| all.as_object()).unwrap();
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_always_there_is_required() {
+    fn only_keys_of_every_report_are_required() {
         let schema = json_schema();
         let required = schema.pointer("/$defs/OomReport/required").unwrap();
         assert_eq!(required.to_string(), r#"["schema","id","outcome","victims","source"]"#);

@@ -1,19 +1,19 @@
-//! Where a report comes from, and what could not be known.
+//! How a report was obtained, and what it lacks.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Where a report comes from.
+/// How a report was obtained, and what it lacks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Source {
-    /// The means by which the kernel was observed.
+    /// How the kernel was observed.
     pub tier: Tier,
-    /// Hook: how it is attached.
+    /// The attached hooks, each with its method.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hooks: BTreeMap<String, String>,
-    /// Absent fields, each with the reason.
+    /// The missing fields, each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<Missing>,
     /// Kernel-side records lost since the previous report.
@@ -22,13 +22,13 @@ pub struct Source {
 }
 
 impl Source {
-    /// A source with nothing missing and nothing counted yet.
+    /// A source without missing fields and lost records.
     pub fn new(tier: Tier) -> Self {
         Self { tier, hooks: BTreeMap::new(), missing: Vec::new(), drops: None }
     }
 }
 
-/// The means by which the kernel was observed, best first.
+/// How the kernel was observed, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Tier {
@@ -36,14 +36,14 @@ pub enum Tier {
     Fentry,
     /// Kprobes.
     Kprobe,
-    /// The tracepoint oom:mark_victim alone.
+    /// Only the tracepoint oom:mark_victim.
     Tracepoint,
     /// The kernel log, without BPF.
     Kmsg,
 }
 
 impl Tier {
-    /// As reports and `--attach` have it.
+    /// The name in reports and in `--attach`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fentry => "fentry",
@@ -57,12 +57,12 @@ impl Tier {
 /// Why a field is absent that the kernel's log never has.
 pub(crate) const NOT_IN_LOG: &str = "the kernel's log does not have it";
 
-/// A field that is absent, and why.
+/// A field that is missing, and why.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Missing {
-    /// Path of the key, e.g. "trigger.user_stack".
+    /// The path of the key, e.g. "trigger.user_stack".
     pub field: String,
-    /// The reason, for a person.
+    /// The reason, as text.
     pub why: String,
 }
 

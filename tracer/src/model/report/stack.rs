@@ -1,30 +1,30 @@
-//! A frame of a stack, kernel or user.
+//! A frame of a kernel or user stack.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One frame, innermost first in its stack; as much of it as is known.
+/// A frame of a stack. Unknown parts are absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Frame {
-    /// Address, hex with 0x; a string because it can pass 2^53.
+    /// The address, hex with 0x. It is a string because it can exceed 2^53.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ip: Option<String>,
-    /// Function.
+    /// The name of the function.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub symbol: Option<String>,
-    /// Bytes from the function's start.
+    /// The offset from the start of the function, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
-    /// Kernel module (kernel frames; absent for the kernel proper).
+    /// The kernel module; absent for user frames and for the kernel itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub module: Option<String>,
-    /// Executable or library (user frames).
+    /// The executable or library of a user frame.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// The file's GNU build id, hex.
+    /// The GNU build id of the file, hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub build_id: Option<String>,
-    /// Offset in the file, for symbolizing elsewhere. Bytes.
+    /// The offset in the file, bytes, with which `oomwhy symbolize` finds the name later.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file_offset: Option<u64>,
 }

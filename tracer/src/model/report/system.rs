@@ -1,100 +1,100 @@
-//! The host's memory, for an invocation that was nobody's limit.
+//! The memory of the host, if no limit of a memory cgroup was hit.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What /proc/meminfo and /proc/zoneinfo say, read right after the choice was made: the victim may
-/// have given memory back by then.
+/// The memory of the host from /proc/meminfo and /proc/zoneinfo. It is read right after the choice,
+/// so the victim may already have released memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct System {
-    /// When it was read, RFC 3339, UTC.
+    /// The time of the reading, RFC 3339, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub time: Option<Timestamp>,
-    /// How long after the entry into out_of_memory that was, ns.
+    /// The time from the entry into out_of_memory to the reading, ns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_ns: Option<u64>,
-    /// MemTotal.
+    /// Usable RAM: MemTotal, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total_bytes: Option<u64>,
-    /// MemFree.
+    /// Free memory: MemFree, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub free_bytes: Option<u64>,
-    /// MemAvailable: the kernel's estimate of what can be had without swapping.
+    /// The kernel's estimate of the memory available without swapping: MemAvailable, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub available_bytes: Option<u64>,
-    /// AnonPages: anonymous memory that is mapped.
+    /// Mapped anonymous memory: AnonPages, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub anon_bytes: Option<u64>,
-    /// Active(file) and Inactive(file): page cache of files, without shmem.
+    /// Page cache without shared memory: Active(file) plus Inactive(file), bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file_bytes: Option<u64>,
-    /// Shmem: tmpfs and shared memory.
+    /// Shared memory and tmpfs: Shmem, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shmem_bytes: Option<u64>,
-    /// Unevictable: locked, or on a ramfs.
+    /// Locked memory and ramfs: Unevictable, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unevictable_bytes: Option<u64>,
-    /// SReclaimable: slab that can be given back.
+    /// Reclaimable slab: SReclaimable, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slab_reclaimable_bytes: Option<u64>,
-    /// SUnreclaim: slab that cannot.
+    /// Unreclaimable slab: SUnreclaim, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slab_unreclaimable_bytes: Option<u64>,
-    /// KernelStack.
+    /// Kernel stacks: KernelStack, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel_stack_bytes: Option<u64>,
-    /// PageTables.
+    /// Page tables: PageTables, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub page_tables_bytes: Option<u64>,
-    /// Percpu.
+    /// Per-CPU allocations: Percpu, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percpu_bytes: Option<u64>,
-    /// Hugetlb: huge pages set aside, in use or not.
+    /// Reserved huge pages, in use or not: Hugetlb, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hugetlb_bytes: Option<u64>,
-    /// SwapTotal.
+    /// Total swap: SwapTotal, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap_total_bytes: Option<u64>,
-    /// SwapFree.
+    /// Free swap: SwapFree, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap_free_bytes: Option<u64>,
-    /// CommitLimit.
+    /// Limit of the committed memory: CommitLimit, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit_limit_bytes: Option<u64>,
-    /// Committed_AS.
+    /// Committed memory: Committed_AS, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub committed_bytes: Option<u64>,
-    /// The memory nodes.
+    /// The memory (NUMA) nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes: Option<Vec<Node>>,
 }
 
-/// A memory node.
+/// A memory (NUMA) node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Node {
-    /// Its number.
+    /// The number of the node.
     pub node: u32,
-    /// Free in all its zones.
+    /// Free memory of all its zones, bytes.
     pub free_bytes: u64,
-    /// Its zones that have memory.
+    /// The zones of the node that have memory.
     pub zones: Vec<Zone>,
 }
 
 /// A zone of a memory node, with its watermarks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Zone {
-    /// "DMA", "DMA32", "Normal", "Movable".
+    /// The name of the zone: "DMA", "DMA32", "Normal" or "Movable".
     pub name: String,
-    /// Free.
+    /// Free memory of the zone, bytes.
     pub free_bytes: u64,
-    /// An ordinary allocation must leave so much free.
+    /// The min watermark, bytes. An ordinary allocation must leave this much free.
     pub min_bytes: u64,
-    /// Below this, kswapd is woken.
+    /// The low watermark, bytes. Below it, the kernel wakes kswapd.
     pub low_bytes: u64,
-    /// Up to this, kswapd reclaims.
+    /// The high watermark, bytes. kswapd reclaims up to it.
     pub high_bytes: u64,
-    /// What the page allocator has in all.
+    /// The memory that the page allocator manages, bytes.
     pub managed_bytes: u64,
 }

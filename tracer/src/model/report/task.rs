@@ -1,4 +1,4 @@
-//! The tasks of an invocation: its trigger, its candidates, its victims.
+//! The tasks of an invocation: trigger, candidates and victims.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,126 +8,128 @@ use super::{Cgroup, CgroupOwner, Frame, Who, is_false};
 /// The task whose allocation invoked the OOM killer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Trigger {
-    /// Process (tgid), host pid namespace.
+    /// Process id (tgid) in the host's pid namespace.
     pub pid: i32,
-    /// Thread, where it differs from the process.
+    /// Thread id, if it differs from the process id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tid: Option<i32>,
-    /// Name of the thread; untrusted.
+    /// The name of the thread; untrusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comm: Option<String>,
-    /// The name's bytes in hex, when they are not valid UTF-8.
+    /// The bytes of the name in hex, if they are not valid UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comm_hex: Option<String>,
-    /// Real user id, initial user namespace.
+    /// The real user id in the initial user namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    /// -1000 to 1000.
+    /// oom_score_adj, -1000 to 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_score_adj: Option<i32>,
-    /// The memcg it lives in.
+    /// The memory cgroup of the task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<Cgroup>,
-    /// Its container and unit.
+    /// The container and the systemd unit of the task.
     #[serde(flatten)]
     pub home: CgroupOwner,
-    /// What kind of memory it asked for.
+    /// The flags of the allocation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gfp_mask: Option<GfpMask>,
-    /// It asked for 2^order pages; -1 for sysrq-f.
+    /// The order of the allocation: it requested 2^order pages. -1 for sysrq-f.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<i32>,
-    /// Its stack in the kernel, innermost first.
+    /// The kernel stack, innermost frame first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel_stack: Option<Vec<Frame>>,
-    /// Its stack in user space, innermost first.
+    /// The user stack, innermost frame first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_stack: Option<Vec<Frame>>,
-    /// Command line, executable, user, parents.
+    /// Command line, executable, user and parents of the process.
     #[serde(flatten)]
     pub who: Who,
 }
 
-/// A gfp_mask and its names as the kernel's log prints them.
+/// The flags of an allocation (gfp_mask), named as in the kernel log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GfpMask {
-    /// The mask.
+    /// The numeric value of the mask.
     pub value: u32,
-    /// GFP_* and __GFP_* names; what has no name is hex. Absent when the kernel's bits are not known.
+    /// GFP_* and __GFP_* names; bits without a name are hex. Absent if the bits of this kernel are
+    /// unknown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
 }
 
-/// The tasks that were weighed.
+/// The tasks that the kernel evaluated.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Candidates {
-    /// Tasks weighed.
+    /// The number of tasks that the kernel evaluated.
     pub considered: u64,
-    /// Tasks listed here: those with the most points.
+    /// The number of tasks in the list. They are those with the most points.
     pub recorded: u64,
-    /// Best first; those that may not be killed at the end.
+    /// The tasks by points, highest first. Tasks that may not be killed come last.
     pub list: Vec<Candidate>,
 }
 
-/// One task that was weighed. points = anon + file + shmem + swap + pgtables + adj (+ drift), pages.
+/// A task that the kernel evaluated. points = anon + file + shmem + swap + pgtables + adj (+
+/// drift), all in pages.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Candidate {
-    /// Place among the eligible, from 1; absent for those that are not.
+    /// The rank among the eligible tasks, from 1; absent for the others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rank: Option<u32>,
-    /// Process (tgid), host pid namespace.
+    /// Process id (tgid) in the host's pid namespace.
     pub pid: i32,
-    /// Thread, where it differs from the process.
+    /// Thread id, if it differs from the process id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tid: Option<i32>,
-    /// Name; untrusted.
+    /// The name of the task; untrusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comm: Option<String>,
-    /// The name's bytes in hex, when they are not valid UTF-8.
+    /// The bytes of the name in hex, if they are not valid UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comm_hex: Option<String>,
-    /// Real user id, initial user namespace.
+    /// The real user id in the initial user namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    /// oom_badness, pages; absent for those that may not be killed.
+    /// oom_badness, pages; absent for tasks that may not be killed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub points: Option<i64>,
-    /// Resident anonymous pages.
+    /// Resident anonymous memory, pages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub anon_pages: Option<i64>,
-    /// Resident file pages.
+    /// Resident file memory, pages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file_pages: Option<i64>,
-    /// Resident shared memory and tmpfs pages.
+    /// Resident shared memory and tmpfs, pages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shmem_pages: Option<i64>,
-    /// Resident pages of all three kinds, where only their sum is known.
+    /// Resident memory, pages, if only the sum of the three kinds is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rss_pages: Option<i64>,
-    /// Swap entries.
+    /// Swap entries, pages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap_pages: Option<i64>,
-    /// Page tables, in pages.
+    /// Page tables, pages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pgtables_pages: Option<i64>,
-    /// -1000 to 1000.
+    /// oom_score_adj, -1000 to 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_score_adj: Option<i32>,
-    /// Weight of oom_score_adj: oom_score_adj * (totalpages / 1000), pages.
+    /// The points from oom_score_adj: oom_score_adj * (totalpages / 1000), pages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adj_pages: Option<i64>,
-    /// points minus the sum of its parts, pages: the kernel's counters are approximate. Absent when 0.
+    /// points minus the sum of the parts, pages, due to approximate counters. Absent if 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drift_pages: Option<i64>,
-    /// Virtual size.
+    /// The virtual size, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total_vm_bytes: Option<u64>,
-    /// It may be killed.
+    /// True if the task may be killed.
     pub eligible: bool,
-    /// Why it may not be.
+    /// Why the task may not be killed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why_not: Option<WhyNot>,
-    /// This is the one that was chosen.
+    /// True for the task that the kernel chose.
     pub chosen: bool,
 }
 
@@ -137,103 +139,103 @@ pub struct Candidate {
 pub enum WhyNot {
     /// oom_score_adj is -1000.
     OomScoreAdjMin,
-    /// The global init.
+    /// The task is the init process of the host.
     Init,
-    /// It has no memory of its own (any more).
+    /// The task has no memory of its own, or has released it.
     NoMm,
-    /// Its memory was already reaped.
+    /// The memory of the task was already reaped.
     OomSkip,
-    /// It runs on its parent's memory.
+    /// The task uses the memory of its parent (vfork).
     Vfork,
-    /// The kernel refused, and nothing that was recorded says why.
+    /// The kernel skipped the task, and the recorded facts do not show why.
     Unknown,
 }
 
-/// A process that was marked to die.
+/// A process that the kernel killed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Victim {
-    /// Process (tgid), host pid namespace.
+    /// Process id (tgid) in the host's pid namespace.
     pub pid: i32,
-    /// Thread that was marked, where it differs from the process.
+    /// Id of the marked thread, if it differs from the process id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tid: Option<i32>,
-    /// Process id in its own pid namespace, where that differs.
+    /// Process id in the pid namespace of the process, if it differs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vpid: Option<i32>,
-    /// Name; untrusted.
+    /// The name of the task; untrusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comm: Option<String>,
-    /// The name's bytes in hex, when they are not valid UTF-8.
+    /// The bytes of the name in hex, if they are not valid UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comm_hex: Option<String>,
-    /// Real user id, initial user namespace.
+    /// The real user id in the initial user namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    /// Command line, executable, user, parents.
+    /// Command line, executable, user and parents of the process.
     #[serde(flatten)]
     pub who: Who,
-    /// The memcg it lives in: task_memcg.
+    /// The memory cgroup of the process (task_memcg in the kernel log).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<Cgroup>,
-    /// Its container and unit.
+    /// The container and the systemd unit of the task.
     #[serde(flatten)]
     pub home: CgroupOwner,
-    /// It was selected; false for those that die with it.
+    /// True for the process that the kernel chose; false for those killed with it.
     pub chosen: bool,
     /// oom_badness, pages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub points: Option<i64>,
-    /// -1000 to 1000.
+    /// oom_score_adj, -1000 to 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_score_adj: Option<i32>,
-    /// Virtual size.
+    /// The virtual size, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total_vm_bytes: Option<u64>,
-    /// Resident anonymous memory.
+    /// Resident anonymous memory, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub anon_rss_bytes: Option<u64>,
-    /// Resident file pages.
+    /// Resident file memory, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file_rss_bytes: Option<u64>,
-    /// Resident shared memory and tmpfs.
+    /// Resident shared memory and tmpfs, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shmem_rss_bytes: Option<u64>,
-    /// Swapped out.
+    /// Swapped-out memory, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap_bytes: Option<u64>,
-    /// Page tables.
+    /// Page tables, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pgtables_bytes: Option<u64>,
-    /// Its stack in user space, innermost first.
+    /// The user stack, innermost frame first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_stack: Option<Vec<Frame>>,
-    /// When it was marked, CLOCK_BOOTTIME, ns.
+    /// When the process was marked as a victim, CLOCK_BOOTTIME, ns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub marked_at_ns: Option<u64>,
-    /// From then to its exit, ns.
+    /// The time from marking to exit, ns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exited_after_ns: Option<u64>,
-    /// What the reaper did.
+    /// What the OOM reaper did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reaped: Option<Reaped>,
-    /// From marking to the return of its memory, ns.
+    /// The time from marking until its memory was released, ns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freed_after_ns: Option<u64>,
-    /// Resident memory that its own exit gave back, bytes.
+    /// Resident memory that its own exit released, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freed_bytes: Option<u64>,
-    /// Its memory was not back (where that cannot be seen: it had not exited) when the report was closed
-    /// for being late.
+    /// True if the memory was not released before the deadline of the report. If the release cannot
+    /// be observed, true if the process had not exited.
     #[serde(default, skip_serializing_if = "is_false")]
     pub stuck: bool,
-    /// It shares the memory of this victim, and was killed for that: without a line in the kernel's
-    /// log. Its memory is told there.
+    /// The pid of the victim whose memory this process shares. It was killed for that reason,
+    /// without a line in the kernel log. The memory is listed with that victim.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shares_mm_with: Option<i32>,
 }
 
 impl Victim {
-    /// What is known of its memory: kinds and bytes.
+    /// The known parts of its memory: kind and bytes.
     pub fn memory(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let sizes = [
             ("anon", self.anon_rss_bytes),
@@ -247,23 +249,23 @@ impl Victim {
     }
 }
 
-/// What the reaper did to a victim's memory.
+/// What the OOM reaper did to the memory of a victim.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reaped {
-    /// From marking until it was told to look at it, ns.
+    /// The time from marking until the reaper was woken, ns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub woken_after_ns: Option<u64>,
-    /// From marking to its start, ns.
+    /// The time from marking until the reaper started, ns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_after_ns: Option<u64>,
-    /// From marking to its end, ns.
+    /// The time from marking until the reaper finished, ns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_after_ns: Option<u64>,
-    /// It left the memory to somebody else.
+    /// True if the reaper skipped the process and left the memory to its exit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<bool>,
-    /// Resident memory that it gave back: what was there when the victim was marked, less what was
-    /// left when the victim's own exit came to it.
+    /// Resident memory that the reaper released, bytes: the memory at marking minus what was left
+    /// for the exit of the process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
 }

@@ -1,22 +1,22 @@
-//! What to conclude.
+//! The conclusions of a report.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What to conclude, from fixed rules over the facts.
+/// The conclusions that fixed rules draw from the facts (docs/verdicts.md).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
-    /// One sentence.
+    /// The conclusion in one sentence.
     pub headline: String,
-    /// The rule that holds, the first in the order of docs/verdicts.md; `unknown` when none does.
+    /// The first rule of docs/verdicts.md that applies; `unknown` if none does.
     pub cause: String,
-    /// Further rules that hold.
+    /// The other rules that apply.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<String>,
-    /// Facts it rests on.
+    /// The facts that support the conclusion.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<String>,
-    /// What to change.
+    /// Proposed changes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub advice: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Who a process is.
+//! The identity of a process.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -6,38 +6,38 @@ use serde::{Deserialize, Serialize};
 
 use super::is_false;
 
-/// Who a process is, as much of it as is known.
+/// The identity of a process. Unknown parts are absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Who {
-    /// Name of its user, by this host's /etc/passwd.
+    /// The name of its user, from the /etc/passwd of this host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// Command line; untrusted.
+    /// The command line, one element per argument; untrusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cmdline: Option<Vec<String>>,
-    /// The bytes of each argument in hex, when one of them is not valid UTF-8.
+    /// The bytes of each argument in hex, if one of them is not valid UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cmdline_hex: Option<Vec<String>>,
-    /// The command line goes on.
+    /// True if the command line is longer than what was recorded.
     #[serde(default, skip_serializing_if = "is_false")]
     pub cmdline_truncated: bool,
-    /// Executable, in its own mount namespace; untrusted.
+    /// The path of the executable in the mount namespace of the process; untrusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exe: Option<String>,
-    /// The path's bytes in hex, when they are not valid UTF-8.
+    /// The bytes of that path in hex, if they are not valid UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exe_hex: Option<String>,
-    /// The path has more levels above than were recorded.
+    /// True if levels are missing at the start of the path, because it has more than were recorded.
     #[serde(default, skip_serializing_if = "is_false")]
     pub exe_truncated: bool,
-    /// When it was started, RFC 3339, UTC.
+    /// When the process started, RFC 3339, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub start_time: Option<Timestamp>,
-    /// How long it had run when the invocation began, ns.
+    /// The age of the process at the start of the invocation, ns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_ns: Option<u64>,
-    /// Its ancestors, nearest first.
+    /// The ancestors of the process, nearest first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parents: Option<Vec<Parent>>,
 }
@@ -45,11 +45,11 @@ pub struct Who {
 /// An ancestor of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Parent {
-    /// Process (tgid), host pid namespace.
+    /// Process id (tgid) in the host's pid namespace.
     pub pid: i32,
-    /// Name; untrusted.
+    /// The name of the task; untrusted.
     pub comm: String,
-    /// The name's bytes in hex, when they are not valid UTF-8.
+    /// The bytes of the name in hex, if they are not valid UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comm_hex: Option<String>,
 }

@@ -2,9 +2,9 @@ use serde_json::json;
 
 use super::*;
 
-fn deed() -> Deed {
+fn test_kill() -> TestKill {
     let cgroup = "/slice/oomwhy-self-test-7".to_owned();
-    Deed { pid: 8, uid: 0, cgroup, cgroup_version: 2 }
+    TestKill { pid: 8, uid: 0, cgroup, cgroup_version: 2 }
 }
 
 fn report() -> Value {
@@ -21,12 +21,12 @@ fn report() -> Value {
 }
 
 fn disagreements(report: &Value) -> Vec<&'static str> {
-    let findings = compare(&deed(), report).into_iter();
+    let findings = compare(&test_kill(), report).into_iter();
     findings.filter(|finding| !finding.agrees()).map(|finding| finding.field).collect()
 }
 
 #[test]
-fn a_report_of_what_was_done_agrees() {
+fn correct_report_agrees() {
     assert_eq!(disagreements(&report()), [""; 0]);
     let mut inside = report();
     inside["victims"][0]["pid"] = json!(4711);
@@ -35,7 +35,7 @@ fn a_report_of_what_was_done_agrees() {
 }
 
 #[test]
-fn each_fact_can_disagree() {
+fn wrong_field_disagrees() {
     for (pointer, value, field) in [
         ("/outcome", json!("no_victim"), "outcome"),
         ("/victims/0/pid", json!(9), "victims.pid"),
@@ -54,7 +54,7 @@ fn each_fact_can_disagree() {
 }
 
 #[test]
-fn what_is_absent_must_be_named_as_missing() {
+fn absent_field_must_be_listed_as_missing() {
     let mut bare = report();
     bare.as_object_mut().unwrap().remove("oom_memcg");
     assert_eq!(disagreements(&bare), ["oom_memcg.path", "oom_memcg.max_bytes"]);

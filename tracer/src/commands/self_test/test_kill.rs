@@ -1,4 +1,4 @@
-//! The deed: a tracer as `oomwhy -o json --count 1`, then the child, then the report.
+//! Kills a child while a tracer runs as `oomwhy -o json --count 1`, and reads its report.
 
 use std::{
     future::Future,
@@ -11,56 +11,55 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
     process::{Child, ChildStderr, Command},
-    signal::unix::{SignalKind, signal},
     time::timeout,
 };
 
-use super::{COMM, Deed, VICTIM_COMMAND, own_cgroup::OwnCgroup};
-use crate::commands::{Failure, exit::Exit};
+use super::{COMM, TestKill, VICTIM_COMMAND, temporary_cgroup::TemporaryCgroup};
+use crate::{
+    commands::{Failure, exit::Exit},
+    pipeline::stop_signals::StopSignals,
+};
 
-/// How the banner of a tracer begins that sees every kill from now on.
+/// The start of the line that a tracer prints when it sees every kill from now on.
 const READY: &str = "Tracing OOM kills";
-const OURSELVES: &str = "/proc/self/exe";
+const OWN_EXECUTABLE: &str = "/proc/self/exe";
 
-/// Ample for emulated machines; real ones take a tenth of it.
+/// Enough for emulated machines. Real ones need a tenth of it.
 const TIME_TO_START: Duration = Duration::from_secs(30);
 const TIME_TO_DIE: Duration = Duration::from_secs(20);
 const TIME_TO_REPORT: Duration = Duration::from_secs(15);
 
-/// What happens unless somebody interrupts; children are killed when it is dropped.
+/// Runs `work` until a signal arrives. Dropping it kills its children.
 pub(super) async fn unless_interrupted<T>(
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
-        return Err(failed("signals cannot be waited for"));
-    };
+    let mut stop = StopSignals::new().map_err(|error| cannot("wait for signals", &error))?;
     tokio::select! {
         result = work => result,
-        _ = interrupt.recv() => Err(failed("interrupted; what was made is removed")),
-        _ = terminate.recv() => Err(failed("terminated; what was made is removed")),
+        () = stop.received() => Err(failed("stopped by a signal; child and cgroup were removed")),
     }
 }
 
-/// Does it. Returns what was done and the report of it.
-pub(super) async fn act(cgroup: &OwnCgroup) -> Result<(Deed, Value), Failure> {
+/// Kills the child. Returns what was done and the report of it.
+pub(super) async fn run(cgroup: &TemporaryCgroup) -> Result<(TestKill, Value), Failure> {
     let mut tracer = tracer().map_err(|error| cannot("start a tracer", &error))?;
     ready(&mut tracer).await?;
     let mut victim = victim(cgroup).map_err(|error| cannot("start the child", &error))?;
-    let pid = victim.id().ok_or_else(|| failed("the child ended at once"))?;
+    let pid = victim.id().ok_or_else(|| failed("the child exited at once"))?;
     let ended = kill(&mut victim).await?;
     let lines = tracer.stdout.take().map(|stdout| BufReader::new(stdout).lines());
     let report = report(lines).await?;
     if let Some(code) = ended.code() {
-        return Err(failed(&format!("the child was not killed, it ended with code {code}")));
+        return Err(failed(&format!("the child was not killed but exited with code {code}")));
     }
     let uid = rustix::process::geteuid().as_raw();
-    let deed = Deed { pid, uid, cgroup: cgroup.path.clone(), cgroup_version: cgroup.version };
-    Ok((deed, report))
+    let test_kill =
+        TestKill { pid, uid, cgroup: cgroup.path.clone(), cgroup_version: cgroup.version };
+    Ok((test_kill, report))
 }
 
 fn tracer() -> io::Result<Child> {
-    Command::new(OURSELVES)
+    Command::new(OWN_EXECUTABLE)
         .args(["watch", "-o", "json", "--count", "1", "--close-after", "1s", "--comm", COMM])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -69,7 +68,7 @@ fn tracer() -> io::Result<Child> {
         .spawn()
 }
 
-/// Waits for the banner. A tracer that ends instead says why nothing can be traced here.
+/// Waits until the tracer is ready. If it exits instead, its stderr has the reason.
 async fn ready(tracer: &mut Child) -> Result<(), Failure> {
     let Some(stderr) = tracer.stderr.take() else {
         return Err(failed("the tracer has no stderr"));
@@ -78,41 +77,42 @@ async fn ready(tracer: &mut Child) -> Result<(), Failure> {
     match timeout(TIME_TO_START, banner(&mut lines)).await {
         Err(_) => Err(failed("the tracer was not ready in time")),
         Ok(Ok(())) => {
-            // What else it says must not fill the pipe.
+            // Keep reading, so that further messages do not fill the pipe.
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
             Ok(())
         }
-        Ok(Err(said)) => {
-            let status = tracer.wait().await.map_err(|error| cannot("wait", &error))?;
-            Err(nothing_traced(status, &said))
+        Ok(Err(stderr)) => {
+            let status =
+                tracer.wait().await.map_err(|error| cannot("wait for the tracer", &error))?;
+            Err(nothing_traced(status, &stderr))
         }
     }
 }
 
 async fn banner(lines: &mut Lines<BufReader<ChildStderr>>) -> Result<(), String> {
-    let mut said = Vec::new();
+    let mut messages = Vec::new();
     while let Ok(Some(line)) = lines.next_line().await {
         if line.starts_with(READY) {
             return Ok(());
         }
-        said.push(line);
+        messages.push(line);
     }
-    Err(said.join("\n"))
+    Err(messages.join("\n"))
 }
 
-/// The tracer's own words and its own code.
-fn nothing_traced(status: ExitStatus, said: &str) -> Failure {
+/// The message and the exit code of the tracer.
+fn nothing_traced(status: ExitStatus, stderr: &str) -> Failure {
     let exit = match status.code() {
         Some(69) => Exit::Unavailable,
         Some(77) => Exit::NotPermitted,
         _ => Exit::Failure,
     };
-    let said = said.strip_prefix("oomwhy: ").unwrap_or(said);
-    Failure { exit, message: format!("no self-test, nothing can be traced here: {said}") }
+    let reason = stderr.strip_prefix("oomwhy: ").unwrap_or(stderr);
+    Failure { exit, message: format!("no self-test: the tracer does not start: {reason}") }
 }
 
-fn victim(cgroup: &OwnCgroup) -> io::Result<Child> {
-    Command::new(OURSELVES)
+fn victim(cgroup: &TemporaryCgroup) -> io::Result<Child> {
+    Command::new(OWN_EXECUTABLE)
         .arg(VICTIM_COMMAND)
         .arg(&cgroup.directory)
         .stdin(Stdio::piped())
@@ -122,10 +122,10 @@ fn victim(cgroup: &OwnCgroup) -> io::Result<Child> {
         .spawn()
 }
 
-/// Gives the word and waits for the end.
+/// Lets the child allocate and waits for its end.
 async fn kill(victim: &mut Child) -> Result<ExitStatus, Failure> {
     if let Some(mut stdin) = victim.stdin.take() {
-        // One that is gone already is told by its end.
+        // If the child has already exited, its exit status shows why.
         let _ = stdin.write_all(b"\n").await;
     }
     match timeout(TIME_TO_DIE, victim.wait()).await {
@@ -151,7 +151,7 @@ async fn report(
     };
     match timeout(TIME_TO_REPORT, found).await {
         Ok(Some(report)) => Ok(report),
-        _ => Err(failed("the child died, and no report came")),
+        _ => Err(failed("the child was killed, but the tracer reported nothing")),
     }
 }
 
