@@ -3,6 +3,7 @@
 use crate::model::{
     account::Account,
     events::{Chosen, End, Invocation},
+    hook::Hook,
     host::Host,
     report::{Constraint, Outcome, Reason},
 };
@@ -30,7 +31,7 @@ pub(super) fn outcome(account: &Account, host: &Host) -> Outcome {
         return Outcome::Killed;
     }
     match &account.end {
-        Some(end) => ended(end, host.hooks.contains_key("mark_victim")),
+        Some(end) => ended(end, host.has_hook(Hook::MarkVictim)),
         // The end was lost. A marked victim was killed, as far as anyone can tell; one that was
         // marked though nobody was chosen was dying anyway.
         None if account.victims.is_empty() => Outcome::Unknown,

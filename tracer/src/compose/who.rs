@@ -4,6 +4,7 @@ use super::Facts;
 use crate::model::{
     account::{Account, Stage},
     events::{self, Name, Task},
+    hook::Hook,
     report::{Missing, Parent, Who, hex, lossy},
     task_context::TaskContext,
 };
@@ -68,7 +69,7 @@ pub(super) fn missing(facts: Facts<'_>) -> Vec<Missing> {
         return Vec::new();
     };
     let mut missing = Vec::new();
-    if facts.host.hooks.contains_key("signal_deliver") {
+    if facts.host.has_hook(Hook::SignalDeliver) {
         let victims = victims.iter().map(|(_, victim)| victim.task.tgid);
         for pid in victims {
             let context = facts.account.contexts.get(&pid);

@@ -17,7 +17,7 @@ use std::{
 
 use super::{container, metadata, passwd};
 use crate::{
-    host::process,
+    host::procfs::process,
     model::{container_names::ContainerNames, facts::ProcessFiles},
 };
 

@@ -9,7 +9,7 @@ use oomwhy_common::growth::{Charged, Charger, UserStack};
 
 use super::select::{Origin, Sum, by_user_stack, points, sums, until};
 use crate::{
-    bpf::{growth_maps::GrowthMaps, recorder_registry::Known},
+    bpf::{growth_maps::GrowthMaps, recorder_registry::Registration},
     host::clock,
     model::{
         events::{UserFrame, user_frame},
@@ -51,7 +51,7 @@ pub(crate) struct Charges(Vec<(Charger, Charged)>);
 pub(crate) struct Recorder {
     maps: GrowthMaps,
     /// Keeps its place in the list of those that run.
-    known: Option<Known>,
+    known: Option<Registration>,
 }
 
 impl Recorder {
@@ -61,8 +61,8 @@ impl Recorder {
     }
 
     /// Lets `oomwhy risk` find it, as long as it is there.
-    pub(crate) fn make_known(&mut self, above_percent: u32) -> io::Result<()> {
-        self.known = Some(self.maps.make_known(above_percent)?);
+    pub(crate) fn register(&mut self, above_percent: u32) -> io::Result<()> {
+        self.known = Some(self.maps.register(above_percent)?);
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     gfp::GfpFlag,
+    hook::Hook,
     memcg_stat::StatItem,
     reap_and_exit::Visible,
     report::{Missing, Tier},
@@ -46,8 +47,8 @@ impl Host {
     /// What can be seen to become of victims: that for which there is a hook.
     pub fn visible(&self) -> Visible {
         Visible {
-            exits: self.hooks.contains_key("sched_process_exit"),
-            freeing: self.hooks.contains_key("exit_mmap"),
+            exits: self.has_hook(Hook::SchedProcessExit),
+            freeing: self.has_hook(Hook::ExitMmap),
         }
     }
 }

@@ -6,9 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{events::Counter, report::Frame};
 
-/// Where it is recorded.
-pub(crate) const HOOK: &str = "page_counter_try_charge";
-
 /// What was recorded of a memcg. Kept in recordings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {

@@ -37,11 +37,12 @@ use crate::{
     },
     growth,
     host::{
-        cgroup_paths::CgroupPaths,
+        cgroupfs::{
+            kill_counter::{Group, GroupCounter},
+            paths::CgroupPaths,
+        },
         clock, footprint,
-        group_counter::{Group, GroupCounter},
-        kill_counter::KillCounter,
-        system::SystemFiles,
+        procfs::{kill_counter::KillCounter, system::SystemFiles},
     },
     model::{account::Account, facts::Fact},
     pipeline::{
@@ -158,7 +159,7 @@ impl Live {
     pub(crate) fn watch_growth(&mut self) -> Result<Option<io::Error>, LiveError> {
         let above_percent = self.probes.settings.growth_above_percent;
         self.finder.growth = self.probes.take_growth()?.map(growth::Recorder::new);
-        let known = self.finder.growth.as_mut().map(|it| it.make_known(above_percent));
+        let known = self.finder.growth.as_mut().map(|it| it.register(above_percent));
         Ok(known.and_then(Result::err))
     }
 
@@ -199,7 +200,7 @@ impl Live {
         let mut done = self.take_left(&mut ring)?;
         self.count_kills()?;
         ready();
-        footprint::give_back();
+        footprint::trim();
         let ending = loop {
             if done {
                 break Ending::Enough;
@@ -231,7 +232,7 @@ impl Live {
 
     /// What the work took is given back. Nothing is done by it.
     fn rest(&mut self) -> bool {
-        footprint::give_back();
+        footprint::trim();
         self.worked_at = None;
         false
     }

@@ -22,7 +22,7 @@ use crate::{
     bpf::journal::{FINAL, LOSSES, Note, PROVISIONAL, Unfinished},
     compose::{compose, fingerprint::fingerprint, verdict::verdict},
     enrich::privacy::Privacy,
-    host::group_counter::Group,
+    host::cgroupfs::kill_counter::Group,
     model::{
         account::{Account, Stage},
         events::{Body, Event},

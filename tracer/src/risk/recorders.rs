@@ -4,9 +4,9 @@ use std::cell::OnceCell;
 
 use super::groups::Group;
 use crate::{
-    bpf::recorder_registry::{Found, Running, find},
+    bpf::recorder_registry::{Registered, RunningRecorder, find},
     growth::{Charges, Recorder},
-    host::permission::is_denial,
+    host::capabilities::denial::is_denial,
     model::recorded_growth::{AllocationSite, Usage},
 };
 
@@ -18,7 +18,7 @@ const MOST_PLACES: usize = 32;
 /// Those that are known, none of them kept open.
 #[derive(Debug, Default)]
 pub(super) struct Recorders {
-    running: Vec<Running>,
+    running: Vec<RunningRecorder>,
     /// Why one that may run is not used.
     refused: Option<String>,
     looked_ns: Option<u64>,
@@ -26,7 +26,7 @@ pub(super) struct Recorders {
 
 /// One of them, for one reading.
 pub(super) struct Open {
-    pub(super) running: Running,
+    pub(super) running: RunningRecorder,
     recorder: Recorder,
     charges: OnceCell<Charges>,
 }
@@ -56,7 +56,7 @@ impl Recorders {
         self.looked_ns = Some(at_ns);
         self.refused = None;
         match find() {
-            Ok(Found { running, other_build }) => {
+            Ok(Registered { running, other_build }) => {
                 self.running = running;
                 self.refused = other_build.then(|| {
                     "the one that runs is of another build of oomwhy, which lays its maps out \
@@ -76,7 +76,7 @@ impl Recorders {
     }
 
     fn open_known(&self) -> Vec<Open> {
-        let open = |running: &Running| {
+        let open = |running: &RunningRecorder| {
             let recorder = Recorder::new(running.open()?);
             Some(Open { running: *running, recorder, charges: OnceCell::new() })
         };

@@ -1,5 +1,5 @@
-//! The answer for people: one line per hook and per group of fields, each reason once, as a
-//! numbered note with its mend.
+//! The text form: one line per hook and per group of fields, each reason once, as a numbered note
+//! with its fix.
 
 use std::fmt::Write as _;
 
@@ -7,9 +7,9 @@ use super::{
     Check,
     capabilities::{Capability, Held},
     groups::Group,
-    hooks::{Hook, Status},
-    lack::Lack,
+    hooks::{HookStatus, Status},
     questions::Question,
+    unavailable::Unavailable,
 };
 use crate::{fmt::sanitize::sanitize, host::policy::Access, model::report::Tier};
 
@@ -26,10 +26,14 @@ pub(crate) fn text(check: &Check) -> String {
         "fields",
         check.fields.iter().map(|group| group_line(group, check, &mut reasons)),
     );
-    section(&mut text, "a kill here would tell", check.questions.iter().flat_map(question_lines));
+    section(
+        &mut text,
+        "the report of a kill here answers",
+        check.questions.iter().flat_map(question_lines),
+    );
     section(&mut text, "capabilities", check.capabilities.iter().map(capability_line));
     section(&mut text, "host", host_lines(check));
-    section(&mut text, "why not, and what mends it", reasons.lines());
+    section(&mut text, "why not, and how to fix it", reasons.lines());
     section(&mut text, "notes", check.notes.iter().flat_map(|note| wrap("-  ", note)));
     text
 }
@@ -49,8 +53,8 @@ fn headline(check: &Check) -> String {
     let kernel = check.kernel.as_deref().map_or("this kernel".into(), |it| sanitize(it.as_bytes()));
     let verdict = match (check.tier, check.full) {
         (None, _) => "nothing can be traced".to_owned(),
-        (Some(tier), true) => format!("the full report is to be had ({})", word(tier)),
-        (Some(tier), false) => format!("a report with gaps is to be had ({})", word(tier)),
+        (Some(tier), true) => format!("the full report is available ({})", word(tier)),
+        (Some(tier), false) => format!("a report with gaps is available ({})", word(tier)),
     };
     format!("oomwhy {} on {kernel} ({}): {verdict}\n", check.version, check.arch)
 }
@@ -67,10 +71,10 @@ fn word(tier: Tier) -> &'static str {
 
 /// Reasons, each once, numbered.
 #[derive(Default)]
-struct Reasons(Vec<Lack>);
+struct Reasons(Vec<Unavailable>);
 
 impl Reasons {
-    fn number(&mut self, lack: &Lack) -> usize {
+    fn number(&mut self, lack: &Unavailable) -> usize {
         let known = self.0.iter().position(|known| known == lack);
         known.unwrap_or_else(|| {
             self.0.push(lack.clone());
@@ -81,26 +85,28 @@ impl Reasons {
     fn lines(self) -> Vec<String> {
         let lines = self.0.into_iter().enumerate().flat_map(|(index, lack)| {
             let mut lines = wrap(&format!("[{}] ", index + 1), &sanitize(lack.why.as_bytes()));
-            let mend = lack.mend.as_deref().unwrap_or("another kernel");
-            lines.extend(wrap("    mend: ", mend));
+            let fix = lack.fix.as_deref().unwrap_or("another kernel");
+            lines.extend(wrap("    fix: ", fix));
             lines
         });
         lines.collect()
     }
 }
 
-fn hook_line(hook: &Hook, reasons: &mut Reasons) -> String {
+fn hook_line(hook: &HookStatus, reasons: &mut Reasons) -> String {
     let (mark, how) = match &hook.status {
         Status::Available { how, .. } => ("yes", how.clone()),
-        Status::NotNeeded { why } => return format!("-    {:29} not needed: {why}", hook.name),
+        Status::NotNeeded { why } => {
+            return format!("-    {:29} not needed: {why}", hook.hook.key());
+        }
         Status::Missing(lack) => ("no", format!("[{}]", reasons.number(lack))),
     };
-    format!("{mark:4} {:29} {how:13} {}", hook.name, hook.gives)
+    format!("{mark:4} {:29} {how:13} {}", hook.hook.key(), hook.gives)
 }
 
 fn group_line(group: &Group, check: &Check, reasons: &mut Reasons) -> String {
     let mut numbers: Vec<usize> =
-        group.missing.iter().map(|missing| reasons.number(&missing.lack)).collect();
+        group.missing.iter().map(|missing| reasons.number(&missing.reason)).collect();
     let refused = check.refused.as_ref().filter(|_| group.tier.is_none());
     numbers.extend(refused.map(|lack| reasons.number(lack)));
     numbers.sort_unstable();
@@ -146,13 +152,13 @@ fn capability_line(capability: &Capability) -> String {
 fn host_lines(check: &Check) -> Vec<String> {
     let settings = &check.settings;
     let number =
-        |value: Option<i32>| value.map_or("not shown".to_owned(), |value| value.to_string());
+        |value: Option<i32>| value.map_or("not visible".to_owned(), |value| value.to_string());
     let lockdown = format!("{:?}", check.lockdown).to_lowercase();
     let memlock = settings
         .memlock_bytes
         .map_or("unlimited".to_owned(), |bytes| format!("{} KiB", bytes / 1024));
     let btf = if check.btf.usable { "" } else { ", not usable" };
-    let uid = check.uid.map_or("not known".to_owned(), |uid| uid.to_string());
+    let uid = check.uid.map_or("unknown".to_owned(), |uid| uid.to_string());
     let rows = [
         ("user", format!("uid {uid}")),
         ("lockdown", lockdown),
@@ -181,7 +187,7 @@ fn cgroups(check: &Check) -> String {
         .into_iter()
         .flatten()
         .collect();
-    let paths = if check.cgroups.paths { "paths are told" } else { "paths are not told" };
+    let paths = if check.cgroups.paths { "paths are known" } else { "paths are not known" };
     match mounted.as_slice() {
         [] => format!("not mounted; {paths}"),
         mounted => format!("{}; {paths}", mounted.join(", ")),

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     commands::{Failure, exit::Exit},
-    host::{files::Root, support},
+    host::files::{Root, cgroup_mounts},
     model::report::SCHEMA,
 };
 pub(crate) use verdict::Finding;
@@ -64,7 +64,7 @@ pub(crate) fn run(root: &Root) -> Result<SelfTest, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::runtime(&error))?;
-    let cgroup = own_cgroup::OwnCgroup::make(root, &support::cgroups(root), LIMIT_BYTES)?;
+    let cgroup = own_cgroup::OwnCgroup::make(root, &cgroup_mounts(root), LIMIT_BYTES)?;
     let acted = runtime.block_on(act::unless_interrupted(act::act(&cgroup)));
     let removed = cgroup.remove();
     let (deed, report) = acted?;

@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use crate::{
     enrich::{finder::Enrichment, privacy::Privacy, stack_finder::StackFinder},
     growth::{self},
-    host::{cgroup_paths::CgroupPaths, clock, system::SystemFiles},
+    host::{cgroupfs::paths::CgroupPaths, clock, procfs::system::SystemFiles},
     model::{
         account::{Account, Stage},
         events::{Body, Event},

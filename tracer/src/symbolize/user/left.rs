@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{Hint, Process, Root, Writer, mapped::perf_map_left};
-use crate::host::process;
+use crate::host::procfs::process;
 
 /// A child of a child that goes by the code of a third: more than that is not looked at.
 const MAX_FORKS: usize = 3;

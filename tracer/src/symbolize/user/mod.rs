@@ -28,7 +28,7 @@ use self::{
     question::{Address, Answer, Candidate, Request},
 };
 use crate::{
-    host::process,
+    host::procfs::process,
     model::names::{FileOffset, Name, UserNames},
     symbolize::helper_process,
 };

@@ -10,7 +10,7 @@ use std::{
 use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 
 use super::Process;
-use crate::host::process;
+use crate::host::procfs::process;
 
 /// One of them. Whoever keeps it keeps its file system from being given back.
 #[derive(Clone, Debug)]

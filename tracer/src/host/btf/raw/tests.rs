@@ -73,7 +73,7 @@ fn every_kind() -> Vec<(u32, Vec<u32>)> {
 }
 
 #[test]
-fn what_does_not_begin_like_btf_of_this_machine_is_refused() {
+fn other_file_or_byte_order_is_refused() {
     let whole = file(&[], &[0]);
     assert!(open(&whole).is_ok());
     let mut swapped = whole.clone();
@@ -86,7 +86,7 @@ fn what_does_not_begin_like_btf_of_this_machine_is_refused() {
 }
 
 #[test]
-fn sections_are_where_the_header_says() {
+fn sections_follow_the_header() {
     let types = bytes(&words_of(kind::PTR, 0, &[]));
     // A header of a later version may be longer.
     let file = file_with(HEADER_BYTES + 8, 4, &types, b"\0a\0");
@@ -101,7 +101,7 @@ fn sections_are_where_the_header_says() {
 }
 
 #[test]
-fn every_type_is_walked_whatever_its_length() {
+fn types_of_every_length_are_walked() {
     let kinds = every_kind();
     let types: Vec<u32> = kinds.iter().flat_map(|(_, words)| words.clone()).collect();
     let file = file(&bytes(&types), &[0]);
@@ -130,14 +130,14 @@ fn id_of(index: usize) -> u32 {
 }
 
 #[test]
-fn a_kind_of_the_future_is_named() {
+fn unknown_kind_is_named_in_the_error() {
     let types = [words_of(kind::PTR, 0, &[]), words_of(20, 0, &[])].concat();
     let damage = heads(&file(&bytes(&types), &[0])).unwrap_err();
     assert!(matches!(damage, Damage::UnknownKind { id: 2, kind: 20 }), "{damage}");
 }
 
 #[test]
-fn a_type_that_is_cut_off_is_damage() {
+fn cut_off_type_is_an_error() {
     let types = bytes(&words_of(kind::STRUCT, 1, &[1, 2, 3]));
     for length in 1..types.len() {
         let cut = file(&types[..length], &[]);
@@ -147,7 +147,7 @@ fn a_type_that_is_cut_off_is_damage() {
 }
 
 #[test]
-fn strings_are_seen_whole_across_chunks() {
+fn strings_are_complete_across_chunks() {
     let texts: Vec<String> = (0..3 * CHUNK_BYTES / 10).map(|n| format!("string_{n}")).collect();
     let mut section = vec![0];
     let mut expected = vec![(0, String::new())];
@@ -161,7 +161,7 @@ fn strings_are_seen_whole_across_chunks() {
 }
 
 #[test]
-fn a_string_without_an_end_is_damage() {
+fn string_without_end_is_an_error() {
     for section in [b"\0abc".to_vec(), vec![b'x'; 2 * CHUNK_BYTES]] {
         let result = strings(&file(&[], &section));
         assert!(matches!(result, Err(Damage::Cut(_))), "{result:?}");
@@ -169,7 +169,7 @@ fn a_string_without_an_end_is_damage() {
 }
 
 #[test]
-fn a_head_counts_the_parts_that_are_left() {
+fn head_counts_the_remaining_parts() {
     for (kind, words, parts) in [
         (kind::STRUCT, 6, 2),
         (kind::UNION, 3, 1),

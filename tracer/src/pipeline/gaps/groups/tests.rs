@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    host::group_counter::Group,
+    host::cgroupfs::kill_counter::Group,
     model::{
         events::{Chosen, End, Invocation, Memcg, Task},
         report::{Cgroup, OomMemcg, Outcome, Source, Tier},
