@@ -55,8 +55,8 @@ pub(crate) enum LoadError {
 /// The attached programs. Dropping it detaches them.
 #[derive(Debug)]
 pub(crate) struct Probes {
-    /// The object that they were loaded from, if it holds a link or a log. It is as big as everything
-    /// else together.
+    /// The object that they were loaded from, if it holds a link or a log. It is as big as
+    /// everything else together.
     #[cfg_attr(not(feature = "probe-log"), expect(dead_code, reason = "only held, for its links"))]
     pub(super) ebpf: Option<Ebpf>,
     pub(super) maps: BTreeMap<String, Map>,
@@ -205,8 +205,8 @@ fn verified(ebpf: &Ebpf) -> Vec<(String, u32)> {
     ebpf.programs().filter_map(verified).collect()
 }
 
-/// Tries whether programs may call bpf_probe_read_kernel. lockdown=confidentiality forbids it, but is
-/// visible only if securityfs is mounted. `None` if the attempt is not conclusive.
+/// Tries whether programs may call bpf_probe_read_kernel. lockdown=confidentiality forbids it, but
+/// is visible only if securityfs is mounted. `None` if the attempt is not conclusive.
 pub(crate) fn probe_read_allowed() -> Option<bool> {
     // A tracing program cannot be tried without a target. Kprobe programs have the same helpers.
     is_helper_supported(ProgramType::KProbe, BpfHelper::BPF_FUNC_probe_read_kernel).ok()
@@ -297,8 +297,8 @@ impl Probes {
         let mut counters: PerCpuArray<_, u64> =
             map.try_into().map_err(|error: MapError| other("open the counters", &error))?;
         let failed = |error: MapError| other("read the counters", &error);
-        // Reset before the drops are counted, so that each drop is after the `first` of this reading
-        // or of the next one.
+        // Reset before the drops are counted, so that each drop is after the `first` of this
+        // reading or of the next one.
         let first = counters.get(&counters::FIRST_DROP_NS, 0).map_err(failed)?;
         let first_ns = first.iter().copied().filter(|&ns| ns != 0).min();
         if first_ns.is_some()

@@ -127,7 +127,7 @@ enum Candidates {
     BadnessPart,
     /// `oom_evaluate_task`; the points are summed up from their parts.
     EvaluateTask,
-    Nobody,
+    Unavailable,
 }
 
 /// Offsets of what every record of a task begins with. Without them a task cannot be named.
@@ -202,7 +202,7 @@ fn candidates(tier: Tier, hooks: &AttachableHooks, facts: &HostFacts) -> Candida
         // If kallsyms cannot be read, the hook that always fires is the safer one.
         _ if evaluate_task => Candidates::EvaluateTask,
         None if badness => Candidates::Badness,
-        _ => Candidates::Nobody,
+        _ => Candidates::Unavailable,
     }
 }
 

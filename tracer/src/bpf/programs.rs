@@ -82,8 +82,8 @@ fn load(program: &mut Program, btf: &Btf, planned: Planned, symbol: &str) -> Res
     loaded.map_err(|error| program_error(planned.program, error))
 }
 
-/// Attaches a loaded program to a symbol of the kernel. It stays attached as long as the link lives.
-/// `None`: as long as the program lives, because its link cannot be pinned.
+/// Attaches a loaded program to a symbol of the kernel. It stays attached as long as the link
+/// lives. `None`: as long as the program lives, because its link cannot be pinned.
 pub(super) fn attach(
     ebpf: &mut Ebpf,
     planned: Planned,

@@ -1,5 +1,5 @@
-//! How `oomwhy risk` finds the growth recorder of a running `oomwhy watch --growth`: by a map with a
-//! fixed name, whose value has the ids and the layout of the recorder's maps. The kernel frees it
+//! How `oomwhy risk` finds the growth recorder of a running `oomwhy watch --growth`: by a map with
+//! a fixed name, whose value has the ids and the layout of the recorder's maps. The kernel frees it
 //! when the tracer ends, so nothing is pinned and no socket is needed.
 
 use std::{io, mem::offset_of};
@@ -180,8 +180,8 @@ fn errno(error: MapError) -> io::Error {
 }
 
 impl RunningRecorder {
-    /// Opens its maps; `None` if it has ended. Opened maps are not freed when the tracer ends, which
-    /// would hide that nothing writes to them. So they are opened for each reading.
+    /// Opens its maps; `None` if it has ended. Opened maps are not freed when the tracer ends,
+    /// which would hide that nothing writes to them. So they are opened for each reading.
     pub(crate) fn open(&self) -> Option<GrowthMaps> {
         let info = MapInfo::from_id(self.id).ok()?;
         let is_same = info.name() == NAME.as_bytes()

@@ -1,5 +1,5 @@
-//! Attaches the best tier that the host allows: reads the facts, plans a tier, tries it, and goes on
-//! with the next one if it is refused.
+//! Attaches the best tier that the host allows: reads the facts, plans a tier, tries it, and goes
+//! on with the next one if it is refused.
 
 use super::{
     Failure,

@@ -106,7 +106,7 @@ pub(crate) enum BtfSource {
     /// A file, for a kernel that has none. It has the offsets of fields, but nothing to attach to.
     Given,
     #[default]
-    Nobody,
+    Absent,
 }
 
 /// Facts about this host. A fact that could not be found out is `None` or has a variant for that.
@@ -145,7 +145,7 @@ impl HostFacts {
         let btf_source = match btf {
             Some(_) if files::has_btf(root) => BtfSource::Kernel,
             Some(_) => BtfSource::Given,
-            None => BtfSource::Nobody,
+            None => BtfSource::Absent,
         };
         let mut btf = btf.map(|btf| BtfFacts::collect(btf, hooks)).unwrap_or_default();
         if let Some(format) = GFP_FORMATS.iter().find_map(|path| root.line(path)) {
@@ -264,7 +264,7 @@ mod tests {
     fn empty_host_has_no_facts_and_no_defaults() {
         let facts = HostFacts::collect(&Root::new("/nonexistent"), None, fixtures::HOOKS);
         assert_eq!(facts.btf, BtfFacts::default());
-        assert_eq!((facts.btf_source, facts.kprobes), (BtfSource::Nobody, false));
+        assert_eq!((facts.btf_source, facts.kprobes), (BtfSource::Absent, false));
         assert_eq!((facts.perf_event_paranoid, facts.mark_format), (None, None));
         assert_eq!(facts.kallsyms, Kallsyms::default());
         assert_eq!(facts.lockdown, Lockdown::Unknown);
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn this_host_has_facts() {
+    fn facts_of_this_host_are_read() {
         let facts = HostFacts::collect(&Root::default(), None, fixtures::HOOKS);
         assert!(facts.page_size.is_power_of_two());
         assert!(facts.possible_cpus.is_some_and(|count| count > 0));

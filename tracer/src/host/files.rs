@@ -1,5 +1,5 @@
-//! Reads small files of /proc and /sys. A file that is absent or cannot be parsed is `None`, never a
-//! default.
+//! Reads small files of /proc and /sys. A file that is absent or cannot be parsed is `None`, never
+//! a default.
 
 use std::{
     fs, io,
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn lockdown_is_what_stands_in_brackets() {
+    fn lockdown_mode_is_the_one_in_brackets() {
         for (text, mode) in [
             ("[none] integrity confidentiality\n", Lockdown::None),
             ("none [integrity] confidentiality\n", Lockdown::Integrity),
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_kprobes_need_is_read() {
+    fn settings_for_kprobes_are_read() {
         let (_folder, root) = root_with("/proc/sys/kernel/perf_event_paranoid", "-1\n");
         assert_eq!(perf_event_paranoid(&root), Some(-1));
         assert_eq!((has_kprobes(&root), has_btf(&root)), (false, false));

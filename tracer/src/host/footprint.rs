@@ -16,7 +16,8 @@ pub(crate) fn trim() {
 
 /// Does nothing if the allocator is not glibc's.
 fn trim_heap() {
-    // SAFETY: takes no pointer, may be called at any time from any thread, touches free memory only.
+    // SAFETY: takes no pointer, may be called at any time from any thread, touches free memory
+    // only.
     #[cfg(target_env = "gnu")]
     unsafe {
         libc::malloc_trim(0);

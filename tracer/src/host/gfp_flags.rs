@@ -1,5 +1,5 @@
-//! The flags of a `gfp_mask` on this kernel. They are facts for [`crate::model::gfp`], which decodes
-//! masks. Recordings have the list, so a replay decodes a mask as its kernel would.
+//! The flags of a `gfp_mask` on this kernel. They are facts for [`crate::model::gfp`], which
+//! decodes masks. Recordings have the list, so a replay decodes a mask as its kernel would.
 
 use super::btf::KernelBtf;
 use crate::model::gfp::GfpFlag;

@@ -1,6 +1,6 @@
-//! One walk through /proc/kallsyms. It has 5 to 10 MB, of which a few lines matter. The kernel needs
-//! longer to make them than for everything else that is read at start, so reading ends as soon as
-//! these lines must have been seen.
+//! One walk through /proc/kallsyms. It has 5 to 10 MB, of which a few lines matter. The kernel
+//! needs longer to make them than for everything else that is read at start, so reading ends as
+//! soon as these lines must have been seen.
 
 use std::{
     collections::BTreeMap,
@@ -46,7 +46,8 @@ impl Kallsyms {
     }
 
     /// The symbol at which a function is entered with the arguments of its source: its name, or
-    /// that with a suffix that leaves the arguments as they are (`.llvm.` of a link-time optimizer).
+    /// that with a suffix that leaves the arguments as they are (`.llvm.` of a link-time
+    /// optimizer).
     pub(crate) fn whole(&self, function: Hook) -> Option<&str> {
         let plain = self.symbols(function).find(|symbol| !symbol.contains('.'));
         plain.or_else(|| self.symbols(function).find(|symbol| symbol.contains(LINK_TIME)))

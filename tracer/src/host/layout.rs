@@ -1,5 +1,5 @@
-//! Resolves a path such as `signal_struct.pids[PIDTYPE_TGID]` through the kernel's BTF to an offset.
-//! The paths are in [`super::offsets`].
+//! Resolves a path such as `signal_struct.pids[PIDTYPE_TGID]` through the kernel's BTF to an
+//! offset. The paths are in [`super::offsets`].
 
 use btf_rs::{BtfType, Member, Struct, Type};
 
@@ -10,8 +10,8 @@ const MAX_NESTING: u32 = 16;
 /// Supported kernels are 64-bit only.
 const POINTER_BYTES: u64 = 8;
 
-/// Enumerators that the BTF of some kernels does not have, because pahole keeps an enum only if debug
-/// info uses it. No kernel configuration changes these values.
+/// Enumerators that the BTF of some kernels does not have, because pahole keeps an enum only if
+/// debug info uses it. No kernel configuration changes these values.
 const ENUMERATORS: &[(&str, u32)] = &[
     // https://github.com/torvalds/linux/blob/v5.10/include/linux/mm_types_task.h
     ("MM_FILEPAGES", 0),

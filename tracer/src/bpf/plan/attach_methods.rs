@@ -143,7 +143,7 @@ fn kprobes(facts: &HostFacts) -> Result<(), Refusal> {
             fix: "`--attach fentry` does without both",
         });
     }
-    if facts.btf_source == BtfSource::Nobody {
+    if facts.btf_source == BtfSource::Absent {
         return Err(Refusal::Unsupported {
             what: "there is no BTF of this kernel to find its fields by",
             fix: "give it with --btf FILE; `--attach tracepoint` does without",

@@ -176,7 +176,7 @@ fn hooks(
     facts: &HostFacts,
     candidates: Candidates,
 ) {
-    if candidates == Candidates::Nobody {
+    if candidates == Candidates::Unavailable {
         let reasons = [Hook::OomBadness, Hook::OomEvaluateTask].map(|it| attachable.why_not(it));
         losses.add(Hook::OomBadness.spec().lost_without, &join(&reasons));
     }

@@ -69,7 +69,7 @@ fn of_candidates(hooks: &AttachableHooks, candidates: Candidates) -> Vec<Planned
         Candidates::Badness => (Hook::OomBadness, Hook::OomBadness),
         Candidates::BadnessPart => (Hook::OomBadness, Hook::OomEvaluateTask),
         Candidates::EvaluateTask => (Hook::OomEvaluateTask, Hook::OomEvaluateTask),
-        Candidates::Nobody => return Vec::new(),
+        Candidates::Unavailable => return Vec::new(),
     };
     let programs = |hook| of_hook(hooks, hook, MarkVictim::Absent);
     let returns = programs(at_return).filter(|planned| planned.kind.is_return());

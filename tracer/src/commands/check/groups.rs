@@ -1,4 +1,5 @@
-//! One line per group of report fields: whether it is complete, or which fields are missing and why.
+//! One line per group of report fields: whether it is complete, or which fields are missing and
+//! why.
 
 use serde::Serialize;
 

@@ -7,8 +7,8 @@ pub(super) fn all(facts: &HostFacts, policy: &Policy) -> Vec<String> {
     let notes = [
         (
             policy.panic_on_oom.is_some_and(|value| value > 0),
-            "vm.panic_on_oom is set: the kernel panics instead of killing, and nothing is reported; \
-             `sysctl vm.panic_on_oom=0`",
+            "vm.panic_on_oom is set: the kernel panics instead of killing, and nothing is \
+             reported; `sysctl vm.panic_on_oom=0`",
         ),
         (
             policy.first_pid_namespace == Some(false),

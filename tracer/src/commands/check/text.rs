@@ -74,18 +74,18 @@ fn word(tier: Tier) -> &'static str {
 struct Reasons(Vec<Unavailable>);
 
 impl Reasons {
-    fn number(&mut self, lack: &Unavailable) -> usize {
-        let known = self.0.iter().position(|known| known == lack);
+    fn number(&mut self, missing: &Unavailable) -> usize {
+        let known = self.0.iter().position(|known| known == missing);
         known.unwrap_or_else(|| {
-            self.0.push(lack.clone());
+            self.0.push(missing.clone());
             self.0.len() - 1
         }) + 1
     }
 
     fn lines(self) -> Vec<String> {
-        let lines = self.0.into_iter().enumerate().flat_map(|(index, lack)| {
-            let mut lines = wrap(&format!("[{}] ", index + 1), &sanitize(lack.why.as_bytes()));
-            let fix = lack.fix.as_deref().unwrap_or("another kernel");
+        let lines = self.0.into_iter().enumerate().flat_map(|(index, missing)| {
+            let mut lines = wrap(&format!("[{}] ", index + 1), &sanitize(missing.why.as_bytes()));
+            let fix = missing.fix.as_deref().unwrap_or("another kernel");
             lines.extend(wrap("    fix: ", fix));
             lines
         });
@@ -99,7 +99,7 @@ fn hook_line(hook: &HookStatus, reasons: &mut Reasons) -> String {
         Status::NotNeeded { why } => {
             return format!("-    {:29} not needed: {why}", hook.hook.key());
         }
-        Status::Missing(lack) => ("no", format!("[{}]", reasons.number(lack))),
+        Status::Missing(missing) => ("no", format!("[{}]", reasons.number(missing))),
     };
     format!("{mark:4} {:29} {how:13} {}", hook.hook.key(), hook.gives)
 }
@@ -108,7 +108,7 @@ fn group_line(group: &Group, check: &Check, reasons: &mut Reasons) -> String {
     let mut numbers: Vec<usize> =
         group.missing.iter().map(|missing| reasons.number(&missing.reason)).collect();
     let refused = check.refused.as_ref().filter(|_| group.tier.is_none());
-    numbers.extend(refused.map(|lack| reasons.number(lack)));
+    numbers.extend(refused.map(|missing| reasons.number(missing)));
     numbers.sort_unstable();
     numbers.dedup();
     let numbers: Vec<String> = numbers.iter().map(|number| format!("[{number}]")).collect();

@@ -1,5 +1,5 @@
-//! Loads and attaches the programs as `oomwhy watch` would, and detaches them at once. Some facts are
-//! known only after trying.
+//! Loads and attaches the programs as `oomwhy watch` would, and detaches them at once. Some facts
+//! are known only after trying.
 
 use std::{
     collections::BTreeMap,

@@ -1,5 +1,5 @@
-//! BTF for aya, which uses it only to turn the name of a hook into its id. It has the kernel's ids and
-//! nothing but the hooks.
+//! BTF for aya, which uses it only to turn the name of a hook into its id. It has the kernel's ids
+//! and nothing but the hooks.
 
 use super::{
     raw::{HEAD_BYTES, kind},

@@ -1,5 +1,5 @@
-//! A file of /proc that is read many times. It is opened once, so that a read needs no memory and no
-//! path look-up, and is read by line, so that a long file is never in memory as a whole.
+//! A file of /proc that is read many times. It is opened once, so that a read needs no memory and
+//! no path look-up, and is read by line, so that a long file is never in memory as a whole.
 
 use std::{
     fs::File,

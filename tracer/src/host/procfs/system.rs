@@ -2,8 +2,8 @@
 //! /proc/zoneinfo.
 //!
 //! The parsers are our own, because they keep a dozen numbers and no text, distinguish unknown from
-//! zero, and allocate nothing while there is no memory. Each file is read once at the start, so that
-//! the kernel has its buffers by then, too.
+//! zero, and allocate nothing while there is no memory. Each file is read once at the start, so
+//! that the kernel has its buffers by then, too.
 
 mod meminfo;
 mod zoneinfo;

@@ -158,7 +158,7 @@ fn refusal_names_what_forbids_kprobes() {
     assert!(forbidden && why.contains("lockdown=confidentiality"), "{why}");
     let (forbidden, why) = forbid(&|facts| facts.kprobes = false);
     assert!(!forbidden && why.contains("CONFIG_KPROBE_EVENTS"), "{why}");
-    let (forbidden, why) = forbid(&|facts| facts.btf_source = BtfSource::Nobody);
+    let (forbidden, why) = forbid(&|facts| facts.btf_source = BtfSource::Absent);
     assert!(!forbidden && why.contains("--btf FILE"), "{why}");
     let (forbidden, why) = forbid(&|facts| facts.privileges = user(1 << Privileges::PERFMON));
     assert!(forbidden && why.contains("perf_event_paranoid"), "{why}");
@@ -210,7 +210,7 @@ fn tracepoint_tier_uses_the_best_program_kind() {
     facts.btf.mark_victim = MarkVictim::Pid;
     assert_eq!(only_program(&facts, &resolved), ("raw_alone_pid", ProgramKind::RawTp, 0, ABSENT));
     facts.btf = BtfFacts::default();
-    facts.btf_source = BtfSource::Nobody;
+    facts.btf_source = BtfSource::Absent;
     let layout = MarkLayout { pid: 8, ..MarkLayout::NONE };
     facts.mark_format = Some(MarkFormat { layout });
     let nothing = Resolved::nothing();
@@ -222,7 +222,7 @@ fn record_of_tracepoint_needs_tracefs_and_perf_events() {
     let nothing = Resolved::nothing();
     let (mut facts, _) = shown("6.12");
     facts.btf = BtfFacts::default();
-    facts.btf_source = BtfSource::Nobody;
+    facts.btf_source = BtfSource::Absent;
     let (forbidden, why) = refused(Tier::Tracepoint, &facts, &nothing);
     assert!(!forbidden && why.contains("mount -t tracefs"), "{why}");
     facts.mark_format = Some(MarkFormat { layout: MarkLayout::NONE });
