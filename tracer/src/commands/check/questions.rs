@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::groups::Group;
 
 #[derive(Clone, Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the keys of the JSON")]
 pub(crate) struct Question {
     pub question: char,
     pub asks: &'static str,

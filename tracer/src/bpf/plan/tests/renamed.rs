@@ -32,7 +32,7 @@ fn btf(name: &str) -> Vec<u8> {
 fn collect(name: &str, hooks: &[WantedHook]) -> (HostFacts, Resolved) {
     let btf = KernelBtf::from_bytes(&btf(name), hooks).expect("valid BTF");
     let functions = ["out_of_memory", "oom_badness", "mem_cgroup_out_of_memory", name];
-    let symbols: String = functions.iter().map(|name| format!("1 t {name}\n")).collect();
+    let symbols = functions.map(|name| ["1 t ", name, "\n"].concat()).concat();
     let folder = tempfile::tempdir().expect("a folder");
     fs::create_dir(folder.path().join("proc")).expect("a folder");
     fs::write(folder.path().join("proc/kallsyms"), symbols).expect("a file");
