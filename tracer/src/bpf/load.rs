@@ -32,7 +32,9 @@ pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_
 #[derive(Debug, Error)]
 pub(crate) enum LoadError {
     /// The kernel or its policy refuses BPF.
-    #[error("the kernel refuses {what}: {errno}")]
+    #[error(
+        "the kernel refuses {what}: {errno}\nhint: `oomwhy check` shows what this host supports"
+    )]
     Refused {
         /// A program or map.
         what: String,

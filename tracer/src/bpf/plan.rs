@@ -8,6 +8,8 @@
 
 use std::collections::BTreeMap;
 
+use oomwhy_common::settings::{MarkLayout, Settings};
+
 use self::attach_methods::AttachableHooks;
 use crate::{
     bpf::hooks::{HOOKS, ProgramKind},
@@ -18,7 +20,6 @@ use crate::{
     },
     model::{hook::Hook, report::Tier},
 };
-use oomwhy_common::settings::{MarkLayout, Settings};
 
 mod attach_methods;
 mod growth;
@@ -220,7 +221,7 @@ fn settings(
     let typed_counters = typed_loads && (resolved.has("per_cpu_counters") || !probe_read);
     Settings {
         per_cpu_offsets: facts.kallsyms.per_cpu_offset.unwrap_or_default(),
-        stat_places: facts.kallsyms.stat_places.unwrap_or_default(),
+        stat_places: facts.kallsyms.stats_index.unwrap_or_default(),
         possible_cpus: facts.possible_cpus.unwrap_or_default(),
         typed_loads: u32::from(typed_loads),
         probe_read: u32::from(probe_read),

@@ -37,7 +37,7 @@ pub(crate) struct Kallsyms {
     /// Address of `__per_cpu_offset`; `None` if the kernel hides it from us.
     pub per_cpu_offset: Option<u64>,
     /// Address of `mem_cgroup_stats_index`; `None` if it is hidden from us or was not looked for.
-    pub stat_places: Option<u64>,
+    pub stats_index: Option<u64>,
 }
 
 impl Kallsyms {
@@ -94,7 +94,7 @@ fn scan_lines(
                 address_seen = true;
             }
             Some((address, b"mem_cgroup_stats_index")) if stat_table => {
-                symbols.stat_places = parse_address(address);
+                symbols.stats_index = parse_address(address);
                 table_seen = true;
             }
             Some((_, name)) => functions.note(name),
@@ -218,8 +218,8 @@ mod tests {
     fn table_of_statistics_is_waited_for_if_the_kernel_has_one() {
         let text = "1 T _etext\n2 D __per_cpu_offset\n3 d mem_cgroup_stats_index\n";
         let with = scan_lines(text.as_bytes(), true, HOOKS).expect("bytes can be read");
-        assert_eq!(with.stat_places, Some(3));
-        assert_eq!(scanned(text).stat_places, None);
+        assert_eq!(with.stats_index, Some(3));
+        assert_eq!(scanned(text).stats_index, None);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(super) fn on(series: &str) -> (HostFacts, Resolved) {
             is_read: true,
             functions: BTreeMap::new(),
             per_cpu_offset: Some(0xffff_ffff_8200_0000),
-            stat_places: Some(0xffff_ffff_8200_1000),
+            stats_index: Some(0xffff_ffff_8200_1000),
         },
         lockdown: Lockdown::None,
         possible_cpus: Some(2),

@@ -29,7 +29,7 @@ fn facts(series: &str) -> HostFacts {
             is_read: true,
             functions: split_badness.into_iter().collect(),
             per_cpu_offset: Some(0xffff_ffff_8200_0000),
-            stat_places: Some(0xffff_ffff_8200_1000),
+            stats_index: Some(0xffff_ffff_8200_1000),
         },
         lockdown: Lockdown::None,
         possible_cpus: Some(2),
@@ -96,7 +96,7 @@ fn lockdown_names_every_missing_permission() {
     let check = checked(&facts, &attached(&facts));
     assert_eq!(check.exit, Exit::NotPermitted);
     assert!(fixes(&check).iter().all(|fix| fix.starts_with("boot without lockdown")));
-    facts.kallsyms.stat_places = None;
+    facts.kallsyms.stats_index = None;
     facts.kallsyms.per_cpu_offset = None;
     let check = checked(&facts, &attached(&facts));
     let both = |fix: &&str| fix.contains("lockdown") && fix.contains("CAP_SYSLOG");

@@ -68,7 +68,7 @@ type Change = (&'static str, fn(&mut HostFacts));
 const CHANGES: [Change; 2] = [
     ("hold CAP_SYSLOG (root has it) and `sysctl kernel.kptr_restrict=1`", |facts| {
         facts.kallsyms.per_cpu_offset = Some(1);
-        facts.kallsyms.stat_places = Some(1);
+        facts.kallsyms.stats_index = Some(1);
     }),
     (
         "boot without lockdown=confidentiality (integrity, the mode of Secure Boot, is enough)",
