@@ -147,13 +147,13 @@ impl HostFacts {
             Some(_) => BtfSource::Given,
             None => BtfSource::Absent,
         };
-        let mut btf = btf.map(|btf| BtfFacts::collect(btf, hooks)).unwrap_or_default();
+        let mut btf_facts = btf.map(|btf| BtfFacts::collect(btf, hooks)).unwrap_or_default();
         if let Some(format) = GFP_FORMATS.iter().find_map(|path| root.line(path)) {
-            crate::model::gfp::sort_by_format(&mut btf.gfp, &format);
+            crate::model::gfp::sort_by_format(&mut btf_facts.gfp, &format);
         }
         Self {
-            kallsyms: kallsyms::scan(root, btf.stat_table, hooks),
-            btf,
+            kallsyms: kallsyms::scan(root, btf_facts.stat_table, hooks),
+            btf: btf_facts,
             btf_source,
             kprobes: files::has_kprobes(root),
             perf_event_paranoid: files::perf_event_paranoid(root),

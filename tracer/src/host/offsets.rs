@@ -270,8 +270,8 @@ impl fmt::Display for Load {
 pub(super) fn structs() -> impl Iterator<Item = &'static str> {
     TABLE.iter().flat_map(|field| field.alternatives).flat_map(|alternative| {
         alternative.split(" - ").map(|path| {
-            let path = path.trim_start_matches("sizeof(");
-            path.split(['.', ')']).next().unwrap_or(path)
+            let start = path.trim_start_matches("sizeof(");
+            start.split(['.', ')']).next().unwrap_or(start)
         })
     })
 }

@@ -107,8 +107,11 @@ fn kprobe_symbol<'a>(facts: &'a HostFacts, spec: &HookSpec) -> Result<Option<&'a
 
 fn tracepoint(tier: Tier, facts: &HostFacts, hook: Hook) -> Result<Attachable, String> {
     let is_understood = hook != Hook::MarkVictim || facts.btf.mark_victim != MarkVictim::Absent;
-    let name = facts.btf.name(hook).filter(|_| is_understood);
-    let name = name.ok_or_else(|| format!("no tracepoint {} that is known", hook.key()))?;
+    let name = facts
+        .btf
+        .name(hook)
+        .filter(|_| is_understood)
+        .ok_or_else(|| format!("no tracepoint {} that is known", hook.key()))?;
     let method = match (tier, facts.btf_source) {
         (Tier::Fentry, _) | (_, BtfSource::Kernel) => AttachMethod::TypedTracepoint,
         _ => AttachMethod::RawTracepoint,

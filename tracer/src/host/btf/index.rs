@@ -133,6 +133,6 @@ impl Index {
         let slot = usize::try_from(before / STRIDE).map_err(|_| Damage::Type(id))?;
         let at = *self.positions.get(slot).ok_or(Damage::Type(id))?;
         let steps = before % STRIDE;
-        raw.read_behind(id - steps, at, steps)
+        raw.read_after(id - steps, at, steps)
     }
 }

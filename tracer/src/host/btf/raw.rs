@@ -202,7 +202,7 @@ impl<R: Read + Seek> Raw<R> {
     }
 
     /// The type `steps` after the one at this position.
-    pub(super) fn read_behind(&mut self, id: u32, at: u64, steps: u32) -> Result<Type, Damage> {
+    pub(super) fn read_after(&mut self, id: u32, at: u64, steps: u32) -> Result<Type, Damage> {
         let mut at = at;
         for step in 0..steps {
             (_, at) = self.head(id + step, at)?;

@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use super::*;
 
-/// A type's words: name, kind and number of parts, size or id, and what follows.
+/// The words of a type: name, kind and number of parts, size or id, then the parts.
 fn words_of(kind: u32, parts: u32, extra: &[u32]) -> Vec<u32> {
     [&[1, kind << 24 | parts, 7], extra].concat()
 }
@@ -13,7 +13,7 @@ fn bytes(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_ne_bytes()).collect()
 }
 
-/// A file; the sections stand at these distances behind a header of this length.
+/// A file with a header of this length and a gap before its sections.
 fn file_with(header_len: usize, gap: usize, types: &[u8], strings: &[u8]) -> Vec<u8> {
     let mut file = [&MAGIC.to_ne_bytes()[..], &[VERSION, 0]].concat();
     let lengths = [header_len, gap, types.len(), gap + types.len(), strings.len()];
@@ -45,7 +45,7 @@ fn heads(file: &[u8]) -> Result<Vec<(u32, u64, u32)>, Damage> {
     Ok(seen)
 }
 
-/// One of every kind, with as many words behind its head as the format says.
+/// A type of every kind, with the number of words after its head that the format defines.
 fn every_kind() -> Vec<(u32, Vec<u32>)> {
     let extra = |kind, parts, words: usize| (kind, words_of(kind, parts, &vec![9; words]));
     vec![
@@ -113,7 +113,7 @@ fn types_of_every_length_are_walked() {
         let id = u32::try_from(index).unwrap() + 1;
         assert_eq!(seen[index], (id, at, *kind));
         // Straight, and by walking from the first one.
-        for read in [raw.read(id, at), raw.read_behind(first.0, first.1, id - 1)] {
+        for read in [raw.read(id, at), raw.read_after(first.0, first.1, id - 1)] {
             let Type { head, extra } = read.unwrap();
             assert_eq!([head.name, head.info, head.points_at], words[..3]);
             assert_eq!(extra, words[3..]);
@@ -121,8 +121,8 @@ fn types_of_every_length_are_walked() {
         at += 4 * words.len() as u64;
     }
     assert_eq!(seen.len(), kinds.len());
-    let behind = raw.read_behind(1, first.1, id_of(seen.len()));
-    assert!(matches!(behind, Err(Damage::Type(20))), "{:?}", behind.err());
+    let after_last = raw.read_after(1, first.1, id_of(seen.len()));
+    assert!(matches!(after_last, Err(Damage::Type(20))), "{:?}", after_last.err());
 }
 
 fn id_of(index: usize) -> u32 {

@@ -32,9 +32,8 @@ impl Zones {
             line.strip_prefix("Node ").and_then(|it| it.split_once(", zone"))
         {
             self.close();
-            let node = node.trim().parse().ok();
             let named = |node| Current { node, name: name.trim().to_owned(), ..Current::default() };
-            self.current = node.map(named);
+            self.current = node.trim().parse().ok().map(named);
             return;
         }
         let Some(zone) = &mut self.current else {
