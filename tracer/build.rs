@@ -1,5 +1,5 @@
-//! Builds the eBPF programs (`tracer-ebpf`) into `OUT_DIR/oomwhy`, with whichever toolchain this
-//! machine has: a dated nightly of rustup's with rust-src, or one with a prebuilt `core` for BPF.
+//! Builds the eBPF programs (`tracer-ebpf`) into `OUT_DIR/oomwhy`. It uses the toolchain that this
+//! machine has: a dated nightly of rustup with rust-src, or one with a prebuilt `core` for BPF.
 
 use std::{env, fs, path::Path, process::Command};
 
@@ -10,12 +10,12 @@ use object::{
     elf::SHT_STRTAB,
 };
 
-/// Of one day, because compilers differ in what the verifier must walk: with that of 2026-04-20
-/// `oom_kill_process` takes 292,000 instructions on 6.1, with this one 122,000.
-/// `xtask/src/install/toolchain.rs` installs it.
+/// A fixed date, because compilers differ in the number of instructions that the verifier walks.
+/// For `oom_kill_process` on 6.1 it is 292,000 with the nightly of 2026-04-20, 122,000 with this
+/// one. `xtask/src/install/toolchain.rs` installs it.
 const NIGHTLY: &str = "nightly-2026-10-30";
 
-/// What to do when neither is there.
+/// Printed if neither toolchain is there.
 const HINT: &str = "\
 no toolchain here can compile for BPF. Either of these makes one:
   rustup toolchain install nightly-2026-10-30 --component rust-src
@@ -25,14 +25,14 @@ and the linker, for both:
   cargo install bpf-linker --version 0.10.4 --locked
 (`cargo xtask setup` does all of it on Debian and Ubuntu)";
 
-/// Where it says how long its parts are, by which the kernel's verifier could quote our sources.
+/// The section with the source lines that the kernel's verifier could quote.
 const BTF_EXT: &[u8] = b".BTF.ext";
 
-/// How the names of sections begin that nobody reads.
+/// Prefixes of the sections that nothing reads.
 const DROPPED: [&[u8]; 3] = [b".debug_", b".rel.debug_", b".rel.BTF"];
 
-/// aya-build's own: set to 1 it builds nothing. What only looks at our sources (clippy, rustdoc) needs
-/// no programs.
+/// aya-build's own: set to 1 it builds nothing. What only looks at our sources (clippy, rustdoc)
+/// needs no programs.
 const SKIP: &str = "AYA_BUILD_SKIP";
 
 fn main() -> anyhow::Result<()> {
@@ -62,24 +62,25 @@ fn main() -> anyhow::Result<()> {
     strip_dwarf(&object)
 }
 
-/// Drops the DWARF, which rustc makes on the way to BTF and nobody reads: it is nine tenths of the
-/// object, and aya would parse its 20,000 relocations at every start.
+/// Drops the DWARF, which rustc needs only to make BTF. It is nine tenths of the object, and aya
+/// would parse its 20,000 relocations at every start.
 fn strip_dwarf(object: &Path) -> anyhow::Result<()> {
     let content = fs::read(object)?;
     let mut elf = Builder::read(content.as_slice())?;
     for section in &mut elf.sections {
-        // Offsets in .BTF and .BTF.ext are final without their relocations; libbpf and aya ignore
+        // Offsets in .BTF and .BTF.ext are final without their relocations. libbpf and aya ignore
         // those, aya after parsing them.
         section.delete = DROPPED.iter().any(|start| section.name.starts_with(start));
         if let (BTF_EXT, SectionData::Data(data)) = (&*section.name, &mut section.data)
             && env::var_os("CARGO_FEATURE_PROBE_LOG").is_none()
         {
-            let without = without_lines(data).context(".BTF.ext is not as it is known")?;
+            let without =
+                without_lines(data).context(".BTF.ext of the BPF object has an unknown layout")?;
             *data = without.into();
         }
     }
     elf.delete_orphans();
-    // LLVM keeps all names in one table; the writer wants those of sections in one of their own.
+    // LLVM keeps all names in one table. The writer needs a separate table for names of sections.
     let names = elf.sections.add();
     names.name = b".shstrtab".as_slice().into();
     names.sh_type = SHT_STRTAB;
@@ -89,15 +90,16 @@ fn strip_dwarf(object: &Path) -> anyhow::Result<()> {
     fs::write(object, stripped).with_context(|| format!("write {}", object.display()))
 }
 
-/// `.BTF.ext` without the line of each instruction, nine tenths of it: only a verifier that refuses
-/// a program quotes them, and every start would hand them to the kernel. A header of six u32 and up
-/// (magic and flags, its length, offset and length of the functions, of the lines), then
-/// the parts, offsets from the header's end.
+/// Drops the line of each instruction from `.BTF.ext`, which is nine tenths of it. Only a verifier
+/// that refuses a program quotes them, and every start would pass them to the kernel.
+///
+/// The section has a header of six or more u32 (magic and flags, its length, offset and length of
+/// the functions, of the lines). Then the parts follow, at offsets from the end of the header.
 fn without_lines(section: &[u8]) -> Option<Vec<u8>> {
     let word = |at: usize| Some(u32::from_le_bytes(*section.get(at..)?.first_chunk()?));
     let [header, functions_at, functions, lines_at, lines] =
         [word(4)?, word(8)?, word(12)?, word(16)?, word(20)?];
-    // Relocations would come behind; rustc makes none.
+    // Relocations would follow, but rustc makes none.
     let has_relocations = header >= 32 && word(28)? != 0;
     if has_relocations || functions_at != 0 || lines_at != functions {
         return None;

@@ -40,7 +40,7 @@ pub(super) const ALL: &[Scenario] = &[
                 words: &[GUEST_OOMWHY, "check"],
                 exit: "77",
                 lines: None,
-                has: &["without trigger.kernel_stack.symbol", "mend: hold CAP_SYSLOG"],
+                has: &["without trigger.kernel_stack.symbol", "fix: hold CAP_SYSLOG"],
                 lacks: &["CAP_BPF is not held"],
             }),
             Step::Launch(Launched {
@@ -49,8 +49,8 @@ pub(super) const ALL: &[Scenario] = &[
                 words: &[GUEST_OOMWHY, "check"],
                 exit: "0",
                 lines: None,
-                has: &["the full report is to be had", "CAP_SYS_RESOURCE is not held"],
-                lacks: &["mend: "],
+                has: &["the full report is available", "CAP_SYS_RESOURCE is not held"],
+                lacks: &["fix: "],
             }),
             Step::WatchAs {
                 launch: &["--user", "bpf,perfmon,syslog,sys_ptrace"],
@@ -93,12 +93,12 @@ pub(super) const ALL: &[Scenario] = &[
                 exit: "0",
                 lines: None,
                 has: &[
-                    "the full report is to be had",
+                    "the full report is available",
                     "run with --pid=host",
                     "run with --cgroupns=host",
                     "mount -t tracefs none /sys/kernel/tracing",
                 ],
-                lacks: &["mend: "],
+                lacks: &["fix: "],
             }),
             Step::Launch(Launched {
                 name: "self_test_in_container",
@@ -139,14 +139,14 @@ const SELF_TEST: Launched = Launched {
     lacks: &["WRONG", "not reported"],
 };
 
-/// A line that names what is missing and what mends it, and one for the way out, the kernel's log.
+/// A line that names what is missing, one with the fix, and those for the kernel log instead.
 const fn refused(
     name: &'static str,
     launch: &'static [&'static str],
     has: &'static [&'static str],
 ) -> Step {
     let words = &[GUEST_OOMWHY];
-    Step::Launch(Launched { name, launch, words, exit: "77", lines: Some(3), has, lacks: &[] })
+    Step::Launch(Launched { name, launch, words, exit: "77", lines: Some(4), has, lacks: &[] })
 }
 
 /// The whole of the one kill, for a program.

@@ -1,5 +1,5 @@
-//! aya lives here and in [`crate::bpf::ring`]: loads the programs, sets their constants, attaches the
-//! plan, reads the counters.
+//! Loads the programs, sets their constants, attaches them according to the plan, and reads the
+//! counters.
 
 use std::collections::BTreeMap;
 
@@ -23,82 +23,82 @@ use oomwhy_common::{
 use thiserror::Error;
 use zerocopy::{FromBytes as _, IntoBytes};
 
-use super::{growth_maps, load_without_btf, programs};
-use crate::{
-    bpf::plan::{How, Plan, Planned},
-    fmt::errors::with_sources,
+use super::{
+    growth_maps,
+    hooks::ProgramKind,
+    load_without_btf,
+    plan::{Plan, Planned},
+    programs,
 };
+
+use crate::fmt::errors::with_sources;
 
 /// The programs, built from `tracer-ebpf` by `build.rs`.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/oomwhy"));
 
-/// Why the probes do not run.
+/// Why the programs could not be loaded, attached or read.
 #[derive(Debug, Error)]
 pub(crate) enum LoadError {
-    /// The kernel or its policy refuses BPF: with the errno.
-    #[error("the kernel refuses {what}: {errno}")]
+    /// The kernel or its policy refuses BPF.
+    #[error(
+        "the kernel refuses {what}: {errno}\nhint: `oomwhy check` shows what this host supports"
+    )]
     Refused {
-        /// Which program or map.
+        /// A program or map.
         what: String,
-        /// What it said.
         errno: std::io::Error,
     },
-    /// The verifier rejects a program: a bug of ours, or a kernel that we do not know.
-    #[error("the kernel's verifier rejects {program}\n{log}")]
+    /// A bug of oomwhy, or a kernel that it was not tested on.
+    #[error(
+        "the kernel's verifier rejects {program}\nhint: `--attach auto` uses another \
+         tier if there is one; please report this log\n{log}"
+    )]
     Verifier {
-        /// Which program.
         program: &'static str,
-        /// The end of its log.
+        /// The end of the verifier's log.
         log: String,
     },
-    /// Anything else, with what was being done.
     #[error("cannot {what}: {why}")]
-    Other {
-        /// What was being done.
-        what: String,
-        /// What went wrong.
-        why: String,
-    },
+    Other { what: String, why: String },
 }
 
-/// The probes, attached. Dropping it detaches them.
+/// The attached programs. Dropping it detaches them.
 #[derive(Debug)]
 pub(crate) struct Probes {
-    /// The object they were loaded from, where it holds a link or a log; it is as big as all else.
-    #[cfg_attr(not(feature = "probe-log"), expect(dead_code, reason = "held, not asked"))]
+    /// The object that they were loaded from, if it holds a link or a log. It is as big as
+    /// everything else together.
+    #[cfg_attr(not(feature = "probe-log"), expect(dead_code, reason = "only held, for its links"))]
     pub(super) ebpf: Option<Ebpf>,
-    /// Its maps.
     pub(super) maps: BTreeMap<String, Map>,
-    /// Program: what attaches it, if that can be pinned.
+    /// Per program the link, if that can be pinned.
     pub(super) links: Vec<(&'static str, Option<FdLink>)>,
-    /// The growth recorder's program, whose skipped calls the kernel counts.
+    /// The program of the growth recorder, whose skipped calls the kernel counts.
     pub(super) growth: Option<ProgramFd>,
-    /// Hook: how it is attached.
+    /// Per key of a hook how it is attached, as in `source.hooks`.
     pub hooks: BTreeMap<String, String>,
-    /// What the verifier made of each program: (program, instructions it walked), where the kernel
-    /// tells (5.16 and later).
+    /// Per program the number of instructions that the verifier walked, since 5.16.
     pub verified: Vec<(String, u32)>,
-    /// Optional hooks that could not be attached: program and reason.
+    /// Programs of optional hooks that could not be attached, each with the reason.
     pub failed: Vec<(Planned, String)>,
-    /// The verifier rejected one of them.
+    /// Whether the verifier rejected one of them.
     pub(super) rejected: bool,
-    /// What the probes were loaded with, in the end.
+    /// The settings that the programs were loaded with, after all attempts.
     pub settings: Settings,
 }
 
-/// What the per-CPU counters say, summed up.
+/// The sums of the per-CPU counters of lost records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Losses {
-    /// Records that found no room.
+    /// Records for which the ring had no room.
     pub count: u64,
-    /// The first since they were asked for the time before, `CLOCK_BOOTTIME` ns; 0 for none.
+    /// The first loss since the previous reading, `CLOCK_BOOTTIME` ns; 0 for none.
     pub first_ns: u64,
-    /// The latest, `CLOCK_BOOTTIME` ns; 0 for none.
+    /// The latest loss, `CLOCK_BOOTTIME` ns; 0 for none.
     pub last_ns: u64,
 }
 
-/// Loads and attaches what the plan says: with plain loads as far as this kernel's verifier takes
-/// them, which only trying tells. `hooks` is BTF with the ids of the hooks.
+/// Loads and attaches the programs of the plan. It tries plain loads first, because only trying
+/// shows which of them this kernel's verifier accepts. `hooks` is BTF with the ids of the hooks.
 pub(crate) fn attach(
     plan: &Plan,
     offsets: &KernelOffsets,
@@ -109,8 +109,7 @@ pub(crate) fn attach(
         .map_err(|error| other("read the kernel's BTF", &error))?;
     let mut best = None;
     for settings in attempts(plan.settings) {
-        let probes = attach_with(plan, &settings, offsets, &btf, ring_bytes);
-        match probes {
+        match attach_with(plan, &settings, offsets, &btf, ring_bytes) {
             Ok(probes) if !probes.rejected => return Ok(probes),
             Err(error @ LoadError::Refused { .. }) => return Err(error),
             result => best = Some(better(best, result)),
@@ -119,7 +118,7 @@ pub(crate) fn attach(
     best.unwrap_or_else(|| Err(missing_map("RING")))
 }
 
-/// From the cheapest way to read kernel memory to the one that every verifier takes.
+/// From the cheapest way to read kernel memory to the one that every verifier accepts.
 fn attempts(settings: Settings) -> Vec<Settings> {
     let counters = Settings { typed_counters: 0, ..settings };
     let mut attempts = vec![settings];
@@ -135,7 +134,7 @@ fn attempts(settings: Settings) -> Vec<Settings> {
     attempts
 }
 
-/// The one of two attempts that hooks more.
+/// The attempt that attached more programs.
 fn better(
     best: Option<Result<Probes, LoadError>>,
     next: Result<Probes, LoadError>,
@@ -155,21 +154,22 @@ fn attach_with(
     ring_bytes: Option<u32>,
 ) -> Result<Probes, LoadError> {
     let mut ebpf = load(plan, settings, offsets, ring_bytes)?;
-    let mut loaded = programs::load_all(&mut ebpf, btf, &plan.programs);
+    let mut loaded = programs::load_all(&mut ebpf, btf, plan);
     let mut hooks = BTreeMap::new();
     let mut failed = Vec::new();
     let mut rejected = false;
     let mut links = Vec::new();
     for &planned in &plan.programs {
-        let result = loaded.remove(planned.program).unwrap_or_else(|| Err(programs::lost(planned)));
-        let symbol = plan.symbols.get(planned.hook).map_or(planned.hook, String::as_str);
+        let result =
+            loaded.remove(planned.program).unwrap_or_else(|| Err(programs::not_in_object(planned)));
+        let symbol = plan.symbol(planned.hook);
         match result.and_then(|()| programs::attach(&mut ebpf, planned, symbol)) {
             Ok(link) => {
                 links.push((planned.program, link));
-                let how = described(planned, symbol);
+                let how = describe(planned, symbol);
                 hooks
-                    .entry(planned.hook.to_owned())
-                    .and_modify(|others: &mut String| also(others, &how))
+                    .entry(planned.hook.key().to_owned())
+                    .and_modify(|others: &mut String| append(others, &how))
                     .or_insert(how);
             }
             Err(error) if is_essential(planned, plan) => return Err(error),
@@ -179,16 +179,22 @@ fn attach_with(
             }
         }
     }
-    let names: Vec<String> = ebpf.maps().map(|(name, _)| name.to_owned()).collect();
-    // The log's own stays where aya-log looks for it.
-    let names = names.into_iter().filter(|name| name != "AYA_LOGS");
-    let maps = names.filter_map(|name| ebpf.take_map(&name).map(|map| (name, map)));
-    let maps = maps.collect();
+    let maps = take_maps(&mut ebpf);
     let verified = verified(&ebpf);
     let growth = growth_maps::program(&ebpf, &plan.programs);
     let is_needed = cfg!(feature = "probe-log") || links.iter().any(|(_, link)| link.is_none());
     let ebpf = is_needed.then_some(ebpf);
     Ok(Probes { ebpf, maps, links, growth, hooks, verified, failed, rejected, settings: *settings })
+}
+
+fn take_maps(ebpf: &mut Ebpf) -> BTreeMap<String, Map> {
+    let names: Vec<String> = ebpf.maps().map(|(name, _)| name.to_owned()).collect();
+    names
+        .into_iter()
+        // aya-log looks for this one in the object.
+        .filter(|name| name != "AYA_LOGS")
+        .filter_map(|name| ebpf.take_map(&name).map(|map| (name, map)))
+        .collect()
 }
 
 fn verified(ebpf: &Ebpf) -> Vec<(String, u32)> {
@@ -199,30 +205,30 @@ fn verified(ebpf: &Ebpf) -> Vec<(String, u32)> {
     ebpf.programs().filter_map(verified).collect()
 }
 
-/// Whether probes may call bpf_probe_read_kernel, by trying: lockdown=confidentiality forbids it,
-/// and shows only where securityfs is mounted. `None` where trying tells nothing.
+/// Tries whether programs may call bpf_probe_read_kernel. lockdown=confidentiality forbids it, but
+/// is visible only if securityfs is mounted. `None` if the attempt is not conclusive.
 pub(crate) fn probe_read_allowed() -> Option<bool> {
-    // Tracing programs cannot be tried without a target; kprobe programs have the same helpers.
+    // A tracing program cannot be tried without a target. Kprobe programs have the same helpers.
     is_helper_supported(ProgramType::KProbe, BpfHelper::BPF_FUNC_probe_read_kernel).ok()
 }
 
-/// Without these no invocation is seen at all; in the tracepoint tier, nobody.
+/// Without it no invocation is seen at all, or in the tracepoint tier no victim.
 fn is_essential(planned: Planned, plan: &Plan) -> bool {
-    planned.hook == "out_of_memory" || plan.programs.len() == 1
+    planned.hook.spec().is_essential || plan.programs.len() == 1
 }
 
-/// One more way in which a hook is attached, unless another program has it already.
-fn also(others: &mut String, how: &str) {
+/// Adds a way in which a hook is attached, unless another program has it already.
+fn append(others: &mut String, how: &str) {
     if others.split('+').all(|other| other != how) {
         others.push('+');
         others.push_str(how);
     }
 }
 
-/// How a hook is attached, and to what if that has another name.
-fn described(planned: Planned, symbol: &str) -> String {
-    let how = planned.how.word();
-    if symbol == planned.hook { how.to_owned() } else { format!("{how}({symbol})") }
+/// How a hook is attached, and to which symbol if that is not its key.
+fn describe(planned: Planned, symbol: &str) -> String {
+    let how = planned.kind.word();
+    if symbol == planned.hook.key() { how.to_owned() } else { format!("{how}({symbol})") }
 }
 
 fn load(
@@ -232,15 +238,16 @@ fn load(
     ring_bytes: Option<u32>,
 ) -> Result<Ebpf, LoadError> {
     let mut loader = load_without_btf::ebpf_loader();
-    // Field offsets are ours: no relocation against the kernel's BTF, no second copy of it.
+    // Offsets are resolved in userspace, so nothing is relocated against the kernel's BTF, and no
+    // second copy of it is needed.
     loader.btf(None).override_global("OFFSETS", offsets.as_bytes(), true).override_global(
         "SETTINGS",
         settings.as_bytes(),
         true,
     );
     loader.override_global("MARK_LAYOUT", plan.mark_layout.as_bytes(), true);
-    // Only kretprobes need to know what their calls were given.
-    if !plan.programs.iter().any(|planned| planned.how == How::Kretprobe) {
+    // Only kretprobes need the arguments of their calls.
+    if !plan.programs.iter().any(|planned| planned.kind == ProgramKind::Kretprobe) {
         loader.map_max_entries("CALLS", 1);
     }
     for (name, entries) in growth_maps::sizes(&plan.programs, settings.possible_cpus) {
@@ -262,32 +269,30 @@ pub(super) fn other(what: &str, error: &dyn std::error::Error) -> LoadError {
 }
 
 impl Probes {
-    /// Takes the ring out; once.
+    /// Takes the ring; succeeds once.
     pub(crate) fn take_ring(&mut self) -> Result<RingBuf<MapData>, LoadError> {
         let map = self.maps.remove("RING").ok_or_else(|| missing_map("RING"))?;
         RingBuf::try_from(map).map_err(|error| other("open the ring", &error))
     }
 
-    /// The log of the probes; once. Probes that were taken over have none.
+    /// Takes the log of the probes; once. Probes that were taken over have none.
     #[cfg(feature = "probe-log")]
     pub fn take_log(&mut self) -> std::io::Result<Option<crate::bpf::log::ProbeLog>> {
         self.ebpf.as_mut().map(crate::bpf::log::ProbeLog::new).transpose()
     }
 
-    /// Whether this process may read the maps.
     pub(crate) fn maps_are_readable(&self) -> bool {
         let counters = self.maps.get("COUNTERS").and_then(|map| PerCpuArray::try_from(map).ok());
         counters.is_some_and(|counters: PerCpuArray<_, u64>| counters.get(&0, 0).is_ok())
     }
 
-    /// Records lost so far.
     pub(crate) fn losses(&mut self) -> Result<Losses, LoadError> {
         let map = self.maps.get_mut("COUNTERS").ok_or_else(|| missing_map("COUNTERS"))?;
         let mut counters: PerCpuArray<_, u64> =
             map.try_into().map_err(|error: MapError| other("open the counters", &error))?;
         let failed = |error: MapError| other("read the counters", &error);
-        // Taken away before the drops are counted, so that each is behind the `first` it is told
-        // with or the next one.
+        // Reset before the drops are counted, so that each drop is after the `first` of this
+        // reading or of the next one.
         let first = counters.get(&counters::FIRST_DROP_NS, 0).map_err(failed)?;
         let first_ns = first.iter().copied().filter(|&ns| ns != 0).min();
         if first_ns.is_some()
@@ -308,7 +313,7 @@ impl Probes {
         Ok(losses)
     }
 
-    /// The run of a memcg (0: global) as it stands now.
+    /// The current run of a memcg (0: global).
     pub(crate) fn quiet_run(&self, oom_memcg: u64) -> Option<QuietRun> {
         let map = self.maps.get("QUIET_RUNS")?;
         let runs: BpfHashMap<_, u64, [u64; size_of::<QuietRun>() / 8]> = map.try_into().ok()?;
@@ -317,8 +322,8 @@ impl Probes {
 }
 
 impl Probes {
-    /// When a thread's wait for a memcg whose OOM killer is disabled ended, `CLOCK_BOOTTIME` ns.
-    /// `None` while it waits. One that was pushed out of the map, or has died waiting, has ended.
+    /// When a thread stopped to wait for a memcg whose OOM killer is disabled, `CLOCK_BOOTTIME` ns.
+    /// `None` while it waits. A thread that is no longer in the map (evicted or dead) has stopped.
     pub(crate) fn wait_ended(&self, tid: i32, now_ns: u64) -> Option<u64> {
         let waiting = self.maps.get("WAITING")?;
         let waiting: BpfHashMap<_, u64, [u64; size_of::<Wait>() / 8]> = waiting.try_into().ok()?;
@@ -334,7 +339,7 @@ impl Probes {
     }
 }
 
-/// Makes a map that is in no BPF object.
+/// Creates a map that is in no BPF object.
 pub(super) fn create_map(name: &str, def: bpf_map_def) -> Result<MapData, MapError> {
     let map = aya_obj::Map::Legacy(LegacyMap {
         def,
@@ -347,9 +352,10 @@ pub(super) fn create_map(name: &str, def: bpf_map_def) -> Result<MapData, MapErr
     MapData::create(map, name, None)
 }
 
+/// Why the BPF object does not have a program or map.
+pub(super) const NOT_IN_OBJECT: &str =
+    "it is not in the BPF object\nhint: this build of oomwhy is incomplete, use another one";
+
 pub(super) fn missing_map(name: &str) -> LoadError {
-    LoadError::Other {
-        what: format!("find map {name}"),
-        why: "it is not in the BPF object: a build error".to_owned(),
-    }
+    LoadError::Other { what: format!("find map {name}"), why: NOT_IN_OBJECT.to_owned() }
 }

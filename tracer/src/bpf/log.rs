@@ -15,20 +15,20 @@ impl Log for Stderr {
     }
 
     fn log(&self, record: &Record<'_>) {
-        // stderr is talk; nobody may be listening.
+        // stderr may be closed, and losing a diagnostic is no error.
         let _ = writeln!(io::stderr(), "probe: {}", record.args());
     }
 
     fn flush(&self) {}
 }
 
-/// The log's ring, to be read beside the events'.
+/// The ring of the log, which is read beside the one of the events.
 pub struct ProbeLog {
     logger: AsyncFd<EbpfLogger<&'static dyn Log>>,
 }
 
 impl ProbeLog {
-    /// Takes the log's map out of the loaded object.
+    /// Takes the map of the log out of the loaded object.
     pub fn new(ebpf: &mut Ebpf) -> io::Result<Self> {
         // A second call finds the logger in place.
         let _ = log::set_logger(&Stderr).map(|()| log::set_max_level(LevelFilter::Trace));
@@ -38,7 +38,7 @@ impl ProbeLog {
         Ok(Self { logger })
     }
 
-    /// Prints lines as they come, for ever.
+    /// Prints lines until the tracer ends.
     pub async fn print(mut self) -> io::Result<()> {
         loop {
             let mut ready = self.logger.readable_mut().await?;

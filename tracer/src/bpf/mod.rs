@@ -1,7 +1,8 @@
-//! Which probes this host allows, and how they are loaded, attached, pinned and read. The only
-//! module that uses aya.
+//! The programs: which of them this host allows ([`hooks`], [`plan`]), and how they are loaded,
+//! attached, pinned and read. The only module that uses aya.
 
 pub(crate) mod growth_maps;
+pub(crate) mod hooks;
 pub(crate) mod journal;
 pub(crate) mod load;
 mod load_without_btf;

@@ -1,156 +1,113 @@
-//! Facts to a plan: which probes are attached where, how the probes are set, and which fields a
-//! report will lack, each with the reason. Pure: no I/O, no clock, no environment.
+//! Turns the facts of a host into a plan: which programs are attached where, the settings of the
+//! probes, and which report fields will be missing, each with the reason. Pure: no I/O, no clock,
+//! no environment.
 //!
-//! One plan per tier; the caller takes the best that is neither refused here nor by the kernel.
-//! Within one, what is missing costs its own fields only, and a function that has no trampoline may
-//! have a kprobe ([`hooks`]). A plan is refused where nobody could be reported dead.
+//! There is one plan per tier. The caller uses the best one that neither this module nor the kernel
+//! refuses. A missing hook costs only its own fields, and a function without a trampoline may get a
+//! kprobe ([`attach_methods`]). A plan is refused if no report could name a victim.
 
 use std::collections::BTreeMap;
 
 use oomwhy_common::settings::{MarkLayout, Settings};
-use serde::Serialize;
 
-use self::hooks::Hooks;
+use self::attach_methods::AttachableHooks;
 use crate::{
+    bpf::hooks::{HOOKS, ProgramKind},
     host::{
+        facts::{HostFacts, MarkVictim},
         files::Lockdown,
         offsets::Resolved,
-        support::{HostFacts, MarkVictim},
     },
-    model::report::Tier,
+    model::{hook::Hook, report::Tier},
 };
 
-mod alone;
+mod attach_methods;
 mod growth;
-pub(crate) mod hooks;
 mod losses;
 mod programs;
+mod tracepoint_only;
 
 /// Why a tier cannot work on this host. The caller falls back to another one.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// The frame of everything is missing.
+    /// Every other probe asks first whether it runs inside `out_of_memory`.
     #[error(
         "the kernel's BTF has no function out_of_memory\nhint: is --btf FILE the BTF of this very \
          kernel? `--attach tracepoint` does without"
     )]
     NoInvocation,
-    /// Hooks that would name a victim are all missing.
+    /// All hooks that would name a victim are missing.
     #[error(
         "no victim could be named: neither oom:mark_victim nor oom_kill_process can be hooked\n\
          hint: `--attach kmsg` reads the kernel's log instead"
     )]
     NoVictim,
-    /// A task cannot be told from another.
+    /// The ids of a task cannot be read.
     #[error(
         "no victim could be named: {field} is not where the kernel's BTF should have it ({why})\n\
          hint: `--attach kmsg` reads the kernel's log instead"
     )]
     NoIdentity {
-        /// Name of the offset.
+        /// Its name in the table of offsets.
         field: &'static str,
-        /// Why it was not found.
         why: String,
     },
-    /// The kernel has not what the tier needs.
-    #[error("{what}\nhint: {mend}")]
-    Lacking {
-        /// What is missing.
-        what: &'static str,
-        /// What helps.
-        mend: &'static str,
-    },
-    /// The kernel has it, and keeps it from us.
-    #[error("{what}\nhint: {mend}")]
-    Forbidden {
-        /// What forbids it.
-        what: &'static str,
-        /// What helps.
-        mend: &'static str,
-    },
+    /// The kernel does not have what the tier needs.
+    #[error("{what}\nhint: {fix}")]
+    Unsupported { what: &'static str, fix: &'static str },
+    /// The kernel has it, but a setting or a missing capability forbids it.
+    #[error("{what}\nhint: {fix}")]
+    Forbidden { what: &'static str, fix: &'static str },
 }
 
 impl Refusal {
-    /// Whether it is a matter of permission, not of what the kernel has.
+    /// Whether a permission is missing, not something in the kernel.
     pub(crate) fn is_forbidden(&self) -> bool {
         matches!(self, Self::Forbidden { .. })
     }
 }
 
-/// How a program is attached.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum How {
-    /// At a function's entry, by trampoline.
-    Fentry,
-    /// At its return.
-    Fexit,
-    /// At a tracepoint, with typed arguments.
-    TpBtf,
-    /// At a function's entry, by breakpoint.
-    Kprobe,
-    /// At its return.
-    Kretprobe,
-    /// At a tracepoint, with the arguments as they are.
-    RawTp,
-    /// At a tracepoint, with its record.
-    Tracepoint,
-}
-
-impl How {
-    /// As reports have it.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Fentry => "fentry",
-            Self::Fexit => "fexit",
-            Self::TpBtf => "tp_btf",
-            Self::Kprobe => "kprobe",
-            Self::Kretprobe => "kretprobe",
-            Self::RawTp => "raw_tp",
-            Self::Tracepoint => "tracepoint",
-        }
-    }
-}
-
 /// One program to attach.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Planned {
-    /// Name of the program in the BPF object.
+    /// Its name in the BPF object.
     pub program: &'static str,
-    /// Kernel function or tracepoint.
-    pub hook: &'static str,
-    /// How.
-    pub how: How,
+    pub hook: Hook,
+    pub kind: ProgramKind,
 }
 
 /// A field that no report of this host will have.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct MissingField {
     /// As in the report: `trigger.cgroup`.
     pub field: String,
-    /// Why it is missing, and the remedy where there is one.
+    /// Why it is missing, and the fix if there is one.
     pub why: String,
 }
 
-/// What to load and attach, and what to expect of it.
+/// What to load and attach, and which fields reports will not have.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// The means by which the kernel is observed, as far as it goes.
     pub tier: Tier,
-    /// Programs, in the order in which they are attached.
+    /// In the order in which they are attached.
     pub programs: Vec<Planned>,
-    /// Kernel symbols of hooks that have another than their name, for kprobes.
-    pub symbols: BTreeMap<&'static str, String>,
-    /// Switches for the probes.
+    /// The names in this kernel of hooks whose name is not their key.
+    pub symbols: BTreeMap<Hook, String>,
     pub settings: Settings,
-    /// Where the record of `oom:mark_victim` has its fields, where that is what is read.
+    /// Where the record of `oom:mark_victim` has its fields, if a program reads that record.
     pub mark_layout: MarkLayout,
-    /// What reports will lack.
     pub missing: Vec<MissingField>,
 }
 
-/// What reports lack besides, where the probes could not be loaded with plain loads of the rss
-/// counters, as on 5.10, and no other way to read them is allowed.
+impl Plan {
+    /// The name of a hook in this kernel.
+    pub(crate) fn symbol(&self, hook: Hook) -> &str {
+        self.symbols.get(&hook).map_or(hook.key(), String::as_str)
+    }
+}
+
+/// The fields that are missing too if the probes were loaded without plain loads of the rss
+/// counters (as on 5.10) and no other way to read them is allowed.
 pub(crate) fn without_counters(loaded: &Settings) -> Vec<MissingField> {
     if loaded.typed_counters != 0 || loaded.probe_read != 0 {
         return Vec::new();
@@ -160,39 +117,39 @@ pub(crate) fn without_counters(loaded: &Settings) -> Vec<MissingField> {
     losses::memory(why)
 }
 
-/// Who hands candidates over.
+/// Which hook reports the candidates.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Candidates {
     /// `oom_badness`, whose return value is the points.
     Badness,
-    /// The part of `oom_badness` that the selection loop calls has the points, `oom_evaluate_task`
-    /// the task: kprobes only, for BTF does not know the part.
+    /// The part of `oom_badness` that the selection loop calls returns the points, and
+    /// `oom_evaluate_task` has the task. Only a kprobe can do this, because BTF has no entry for
+    /// the part.
     BadnessPart,
     /// `oom_evaluate_task`; the points are summed up from their parts.
     EvaluateTask,
-    /// Nobody.
-    Nobody,
+    Unavailable,
 }
 
-/// Offsets without which a task cannot be named: what every record of a task begins with.
+/// Offsets of what every record of a task begins with. Without them a task cannot be named.
 const IDENTITY: [&str; 5] = ["task_tgid", "task_pid", "task_comm", "task_real_cred", "cred_uid"];
 
 /// Plans one tier for this host.
 pub(crate) fn plan(tier: Tier, facts: &HostFacts, resolved: &Resolved) -> Result<Plan, Refusal> {
     match tier {
-        Tier::Fentry | Tier::Kprobe => whole(tier, facts, resolved),
-        Tier::Tracepoint => alone::plan(facts, resolved),
-        Tier::Kmsg => Err(Refusal::Lacking {
+        Tier::Fentry | Tier::Kprobe => invocations(tier, facts, resolved),
+        Tier::Tracepoint => tracepoint_only::plan(facts, resolved),
+        Tier::Kmsg => Err(Refusal::Unsupported {
             what: "the kernel's log is read without any probe",
-            mend: "`--attach kmsg`",
+            fix: "`--attach kmsg`",
         }),
     }
 }
 
-/// The plan of a tier that sees whole invocations.
-fn whole(tier: Tier, facts: &HostFacts, resolved: &Resolved) -> Result<Plan, Refusal> {
-    hooks::permitted(tier, facts)?;
-    let hooks = Hooks::of(tier, facts);
+/// Plans a tier that sees whole invocations.
+fn invocations(tier: Tier, facts: &HostFacts, resolved: &Resolved) -> Result<Plan, Refusal> {
+    attach_methods::permitted(tier, facts)?;
+    let hooks = AttachableHooks::of(tier, facts);
     refuse(&hooks, facts, resolved)?;
     let candidates = candidates(tier, &hooks, facts);
     let settings = settings(tier, &hooks, facts, resolved);
@@ -206,65 +163,71 @@ fn whole(tier: Tier, facts: &HostFacts, resolved: &Resolved) -> Result<Plan, Ref
     })
 }
 
-fn refuse(hooks: &Hooks, facts: &HostFacts, resolved: &Resolved) -> Result<(), Refusal> {
-    // Every other hook asks first whether it is inside an invocation.
-    if !hooks.has("out_of_memory") {
+fn refuse(hooks: &AttachableHooks, facts: &HostFacts, resolved: &Resolved) -> Result<(), Refusal> {
+    if HOOKS.iter().any(|spec| spec.is_essential && !hooks.has(spec.hook)) {
         return Err(Refusal::NoInvocation);
     }
-    let chosen_is_read = hooks.has("oom_kill_process") && resolved.has("oc_chosen");
+    let chosen_is_read = hooks.has(Hook::OomKillProcess) && resolved.has("oc_chosen");
     if !chosen_is_read && !victim_is_described(hooks, facts) {
         return Err(Refusal::NoVictim);
     }
     nameless(resolved).map_or(Ok(()), Err)
 }
 
-/// Why tasks cannot be named by what BTF tells.
+/// Why tasks cannot be named with the offsets that BTF has.
 fn nameless(resolved: &Resolved) -> Option<Refusal> {
     let missing = resolved.missing.iter().find(|missing| IDENTITY.contains(&missing.field))?;
     Some(Refusal::NoIdentity { field: missing.field, why: missing.why.clone() })
 }
 
-/// Whether each victim is described as it is marked: the old layout of the tracepoint passes a
-/// bare thread id, and needs `__oom_kill_process` for the rest.
-fn victim_is_described(hooks: &Hooks, facts: &HostFacts) -> bool {
-    hooks.has("mark_victim")
+/// Whether a hook describes each victim when it is marked. The old layout of the tracepoint passes
+/// a thread id only; `__oom_kill_process` has the rest.
+fn victim_is_described(hooks: &AttachableHooks, facts: &HostFacts) -> bool {
+    hooks.has(Hook::MarkVictim)
         && match facts.btf.mark_victim {
             MarkVictim::Task => true,
-            MarkVictim::Pid => hooks.has("__oom_kill_process"),
+            MarkVictim::Pid => hooks.has(Hook::KillProcess),
             MarkVictim::Absent => false,
         }
 }
 
-fn candidates(tier: Tier, hooks: &Hooks, facts: &HostFacts) -> Candidates {
-    let badness = hooks.has("oom_badness");
-    let evaluate_task = hooks.has("oom_evaluate_task");
-    let part = || tier == Tier::Kprobe && facts.kallsyms.changed("oom_badness").is_some();
-    match facts.kallsyms.badness_is_split {
+fn candidates(tier: Tier, hooks: &AttachableHooks, facts: &HostFacts) -> Candidates {
+    let badness = hooks.has(Hook::OomBadness);
+    let evaluate_task = hooks.has(Hook::OomEvaluateTask);
+    let part = || tier == Tier::Kprobe && facts.kallsyms.changed(Hook::OomBadness).is_some();
+    // If the compiler split the function, the selection loop calls the part, and a hook at the
+    // function itself never fires.
+    match facts.kallsyms.is_split(Hook::OomBadness) {
         Some(false) if badness => Candidates::Badness,
         Some(true) if evaluate_task && part() => Candidates::BadnessPart,
-        // Where kallsyms cannot be read, the hook that always fires is the safer one.
+        // If kallsyms cannot be read, the hook that always fires is the safer one.
         _ if evaluate_task => Candidates::EvaluateTask,
         None if badness => Candidates::Badness,
-        _ => Candidates::Nobody,
+        _ => Candidates::Unavailable,
     }
 }
 
-fn settings(tier: Tier, hooks: &Hooks, facts: &HostFacts, resolved: &Resolved) -> Settings {
-    // Unknown counts as allowed: lockdown is shown in securityfs only, and rare.
+fn settings(
+    tier: Tier,
+    hooks: &AttachableHooks,
+    facts: &HostFacts,
+    resolved: &Resolved,
+) -> Settings {
+    // Unknown counts as allowed: lockdown is rare, and only securityfs shows it.
     let probe_read = facts.lockdown != Lockdown::Confidentiality;
     let typed_loads = tier == Tier::Fentry;
-    // An array of a typedef, as it was before 6.2, is what no verifier of that time follows. Trying
-    // would cost a start that loads everything twice; without the other way it is tried all the same.
+    // Before 6.2 the counters are an array of a typedef, which no verifier of that time follows.
+    // Trying costs a second load of all programs, so it is done only if there is no other way.
     let typed_counters = typed_loads && (resolved.has("per_cpu_counters") || !probe_read);
     Settings {
         per_cpu_offsets: facts.kallsyms.per_cpu_offset.unwrap_or_default(),
-        stat_fields: facts.kallsyms.stat_places.unwrap_or_default(),
+        stat_fields: facts.kallsyms.stats_index.unwrap_or_default(),
         possible_cpus: facts.possible_cpus.unwrap_or_default(),
         typed_loads: u32::from(typed_loads),
         probe_read: u32::from(probe_read),
-        // Of use for typed loads only; a kernel without BTF refuses it.
+        // Only typed loads use it, and a kernel without BTF refuses it.
         current_task_btf: u32::from(typed_loads && facts.btf.current_task_btf),
-        kill_task_hooked: u32::from(hooks.has("__oom_kill_process")),
+        kill_task_hooked: u32::from(hooks.has(Hook::KillProcess)),
         victim_by_pid: u32::from(facts.btf.mark_victim == MarkVictim::Pid),
         typed_counters: u32::from(typed_counters),
         growth_above_percent: 0,

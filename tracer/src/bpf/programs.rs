@@ -1,5 +1,5 @@
-//! The programs one by one: loaded side by side, since nearly all of the start-up time is the
-//! kernel's verifier; attached in the plan's order.
+//! Loads and attaches single programs. They are loaded in parallel, because the kernel's verifier
+//! takes nearly all of the start-up time, and attached in the order of the plan.
 
 use std::{
     collections::BTreeMap,
@@ -16,28 +16,31 @@ use aya::{
 };
 
 use crate::bpf::{
-    load::{LoadError, other},
-    plan::{How, Planned},
+    hooks::ProgramKind,
+    load::{LoadError, NOT_IN_OBJECT, other},
+    plan::{Plan, Planned},
 };
 
-/// More verifiers at once would be of no use: the costliest program takes a third of the time.
+/// More threads would not help: the costliest program takes a third of the time.
 const MAX_WORKERS: usize = 3;
 
-/// Loads the planned programs. What became of each, by program.
+/// Loads the planned programs. Returns the result of each.
 pub(super) fn load_all(
     ebpf: &mut Ebpf,
     btf: &Btf,
-    plan: &[Planned],
+    plan: &Plan,
 ) -> BTreeMap<&'static str, Result<(), LoadError>> {
-    let planned = |name: &str| plan.iter().copied().find(|planned| planned.program == name);
+    let planned =
+        |name: &str| plan.programs.iter().copied().find(|planned| planned.program == name);
     let programs = ebpf.programs_mut();
-    let jobs = programs.filter_map(|(name, program)| Some((planned(name)?, program)));
-    let jobs = Mutex::new(jobs.collect::<Vec<_>>());
-    let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let jobs = programs.filter_map(|(name, program)| Some((planned(name)?, program))).collect();
+    let queue: Mutex<Vec<(Planned, &mut Program)>> = Mutex::new(jobs);
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
     let work = || {
         let mut done = Vec::new();
         while let Some((planned, program)) = next() {
-            done.push((planned.program, load(program, btf, planned)));
+            let symbol = plan.symbol(planned.hook);
+            done.push((planned.program, load(program, btf, planned, symbol)));
         }
         done
     };
@@ -45,64 +48,69 @@ pub(super) fn load_all(
     thread::scope(|scope| {
         let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
         let mut done = work();
-        // A worker cannot panic; if one did, its programs count as not loaded.
+        // A thread cannot panic. If one did, its programs would count as not loaded.
         done.extend(others.into_iter().filter_map(|worker| worker.join().ok()).flatten());
         done.into_iter().collect()
     })
 }
 
-/// A program that is planned but was not loaded.
-pub(super) fn lost(planned: Planned) -> LoadError {
+/// The error of a planned program that the BPF object does not have.
+pub(super) fn not_in_object(planned: Planned) -> LoadError {
     LoadError::Other {
         what: format!("load program {}", planned.program),
-        why: "it is not in the BPF object: a build error".to_owned(),
+        why: NOT_IN_OBJECT.to_owned(),
     }
 }
 
-fn load(program: &mut Program, btf: &Btf, planned: Planned) -> Result<(), LoadError> {
-    let Planned { program: name, hook, how } = planned;
-    let loaded = match how {
-        How::Fentry => <&mut FEntry>::try_from(program).and_then(|program| program.load(hook, btf)),
-        How::Fexit => <&mut FExit>::try_from(program).and_then(|program| program.load(hook, btf)),
-        How::TpBtf => {
-            <&mut BtfTracePoint>::try_from(program).and_then(|program| program.load(hook, btf))
+fn load(program: &mut Program, btf: &Btf, planned: Planned, symbol: &str) -> Result<(), LoadError> {
+    let loaded = match planned.kind {
+        ProgramKind::Fentry => {
+            <&mut FEntry>::try_from(program).and_then(|program| program.load(symbol, btf))
         }
-        How::Kprobe | How::Kretprobe => <&mut KProbe>::try_from(program).and_then(KProbe::load),
-        How::RawTp => <&mut RawTracePoint>::try_from(program).and_then(RawTracePoint::load),
-        How::Tracepoint => <&mut TracePoint>::try_from(program).and_then(TracePoint::load),
+        ProgramKind::Fexit => {
+            <&mut FExit>::try_from(program).and_then(|program| program.load(symbol, btf))
+        }
+        ProgramKind::TpBtf => {
+            <&mut BtfTracePoint>::try_from(program).and_then(|program| program.load(symbol, btf))
+        }
+        ProgramKind::Kprobe | ProgramKind::Kretprobe => {
+            <&mut KProbe>::try_from(program).and_then(KProbe::load)
+        }
+        ProgramKind::RawTp => <&mut RawTracePoint>::try_from(program).and_then(RawTracePoint::load),
+        ProgramKind::Tracepoint => <&mut TracePoint>::try_from(program).and_then(TracePoint::load),
     };
-    loaded.map_err(|error| program_error(name, error))
+    loaded.map_err(|error| program_error(planned.program, error))
 }
 
-/// Attaches a loaded program, a kprobe to this symbol, as long as the link lives; `None`: as long as
-/// the program does, for a link that cannot be pinned.
+/// Attaches a loaded program to a symbol of the kernel. It stays attached as long as the link
+/// lives. `None`: as long as the program lives, because its link cannot be pinned.
 pub(super) fn attach(
     ebpf: &mut Ebpf,
     planned: Planned,
     symbol: &str,
 ) -> Result<Option<FdLink>, LoadError> {
-    let program = ebpf.program_mut(planned.program).ok_or_else(|| lost(planned))?;
-    let attached = match planned.how {
-        How::Fentry => <&mut FEntry>::try_from(program).and_then(|program| {
+    let program = ebpf.program_mut(planned.program).ok_or_else(|| not_in_object(planned))?;
+    let attached = match planned.kind {
+        ProgramKind::Fentry => <&mut FEntry>::try_from(program).and_then(|program| {
             let link = program.attach()?;
             program.take_link(link).map(FdLink::from).map(Some)
         }),
-        How::Fexit => <&mut FExit>::try_from(program).and_then(|program| {
+        ProgramKind::Fexit => <&mut FExit>::try_from(program).and_then(|program| {
             let link = program.attach()?;
             program.take_link(link).map(FdLink::from).map(Some)
         }),
-        How::TpBtf => <&mut BtfTracePoint>::try_from(program).and_then(|program| {
+        ProgramKind::TpBtf => <&mut BtfTracePoint>::try_from(program).and_then(|program| {
             let link = program.attach()?;
             program.take_link(link).map(FdLink::from).map(Some)
         }),
-        How::RawTp => <&mut RawTracePoint>::try_from(program).and_then(|program| {
-            let link = program.attach(planned.hook)?;
+        ProgramKind::RawTp => <&mut RawTracePoint>::try_from(program).and_then(|program| {
+            let link = program.attach(symbol)?;
             program.take_link(link).map(FdLink::from).map(Some)
         }),
-        How::Kprobe | How::Kretprobe => <&mut KProbe>::try_from(program)
+        ProgramKind::Kprobe | ProgramKind::Kretprobe => <&mut KProbe>::try_from(program)
             .and_then(|program| program.attach(symbol, 0).map(|_| None)),
-        How::Tracepoint => <&mut TracePoint>::try_from(program)
-            .and_then(|program| program.attach("oom", planned.hook).map(|_| None)),
+        ProgramKind::Tracepoint => <&mut TracePoint>::try_from(program)
+            .and_then(|program| program.attach("oom", symbol).map(|_| None)),
     };
     attached.map_err(|error| program_error(planned.program, error))
 }

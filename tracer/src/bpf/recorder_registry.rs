@@ -1,6 +1,6 @@
-//! How `oomwhy risk` finds the growth recorder of an `oomwhy watch --growth` that runs: by a map with a
-//! name of its own, which says where the others are and how they are laid out. It is gone with the
-//! tracer; nothing is pinned, and nobody is asked.
+//! How `oomwhy risk` finds the growth recorder of a running `oomwhy watch --growth`: by a map with
+//! a fixed name, whose value has the ids and the layout of the recorder's maps. The kernel frees it
+//! when the tracer ends, so nothing is pinned and no socket is needed.
 
 use std::{io, mem::offset_of};
 
@@ -22,33 +22,33 @@ use oomwhy_common::{
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// A name of the kernel has 15 bytes at most (`BPF_OBJ_NAME_LEN`).
+/// At most 15 bytes (`BPF_OBJ_NAME_LEN`).
 const NAME: &str = "oomwhy_recorder";
 const WORDS: usize = 9;
-/// Bytes of a key, of the value.
+/// Bytes of the key and of the value.
 const SIZES: (u32, u32) = (8, 72);
-/// Raised when the maps mean something else in the same layout.
+/// Raised if the meaning of the maps changes but not their layout.
 const MEANING: usize = 1;
-/// Tracers that are read.
-const MOST: usize = 4;
+/// Further tracers are ignored.
+const MAX_RECORDERS: usize = 4;
 
-/// What is in the map, under the key 0.
+/// The value of the map, under the key 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 struct Marker {
-    /// [`FORMAT`] of who made it: nothing behind it can be read if it is another one.
+    /// The [`FORMAT`] of the build that wrote it. If it is another one, the rest is not read.
     format: u64,
     pid: u64,
     /// `CLOCK_BOOTTIME`, ns.
     started_ns: u64,
     above_percent: u64,
-    /// Ids of the maps.
+    /// Ids of the recorder's maps.
     maps: [u64; 5],
 }
 
 const _: () = assert!(size_of::<Marker>() == 72 && WORDS * 8 == 72);
 
-/// Two builds have the same one only if all that lies in the maps lies at the same place.
+/// Two builds have the same value only if the layouts of all maps are the same.
 const FORMAT: u64 = fingerprint(&[
     MEANING,
     size_of::<Marker>(),
@@ -94,44 +94,44 @@ const FORMAT: u64 = fingerprint(&[
 const fn fingerprint(numbers: &[usize]) -> u64 {
     let mut hash = fnv::START;
     let mut rest = numbers;
-    while let Some((&number, behind)) = rest.split_first() {
+    while let Some((&number, after)) = rest.split_first() {
         hash = fnv::add(hash, number as u64);
-        rest = behind;
+        rest = after;
     }
     hash
 }
 
-/// A recorder that runs.
+/// A growth recorder of a running tracer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Running {
-    /// The tracer, as it numbers itself.
+pub(crate) struct RunningRecorder {
+    /// The tracer's process id in its own pid namespace.
     pub pid: u64,
-    /// When it began, `CLOCK_BOOTTIME` ns.
+    /// `CLOCK_BOOTTIME` ns.
     pub started_ns: u64,
-    /// It records from this share of a limit on.
+    /// It records cgroups above this percentage of their limit.
     pub above_percent: u64,
     id: u32,
     maps: [u64; 5],
 }
 
-/// What is there.
+/// The recorders of this host.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Found {
-    /// Those that can be read, the newest first.
-    pub running: Vec<Running>,
-    /// Whether another build of oomwhy records, in a way that this one cannot read.
+pub(crate) struct Registered {
+    /// The readable ones, newest first.
+    pub running: Vec<RunningRecorder>,
+    /// Whether another build of oomwhy records with a layout that this one cannot read.
     pub other_build: bool,
 }
 
-/// Looks for recorders among all maps of the host. The kernel shows those to CAP_SYS_ADMIN only.
-/// Without BPF in the kernel there is none.
-pub(crate) fn find() -> io::Result<Found> {
-    let mut found = Found::default();
+/// Looks for recorders among all maps of the host, which the kernel shows to CAP_SYS_ADMIN only. A
+/// kernel without BPF has none.
+pub(crate) fn find() -> io::Result<Registered> {
+    let mut found = Registered::default();
     for info in loaded_maps() {
         let info = match info {
             Ok(info) => info,
             Err(error) => match errno(error) {
-                // Gone meanwhile.
+                // The map was freed meanwhile.
                 error if error.kind() == io::ErrorKind::NotFound => continue,
                 error if error.kind() == io::ErrorKind::Unsupported => break,
                 error => return Err(error),
@@ -143,21 +143,21 @@ pub(crate) fn find() -> io::Result<Found> {
         match read(&info) {
             Ok(Some(marker)) => found.running.push(running(info.id(), marker)),
             Ok(None) => found.other_build = true,
-            // Gone, or not written yet.
+            // The map was freed, or is not written yet.
             Err(_) => {}
         }
     }
     found.running.sort_by_key(|running| std::cmp::Reverse(running.started_ns));
-    found.running.truncate(MOST);
+    found.running.truncate(MAX_RECORDERS);
     Ok(found)
 }
 
-fn running(id: u32, marker: Marker) -> Running {
+fn running(id: u32, marker: Marker) -> RunningRecorder {
     let Marker { pid, started_ns, above_percent, maps, .. } = marker;
-    Running { pid, started_ns, above_percent, id, maps }
+    RunningRecorder { pid, started_ns, above_percent, id, maps }
 }
 
-/// `None` for that of another build.
+/// `None` if another build wrote it.
 fn read(info: &MapInfo) -> Result<Option<Marker>, MapError> {
     if (info.key_size(), info.value_size()) != SIZES {
         return Ok(None);
@@ -181,9 +181,9 @@ fn errno(error: MapError) -> io::Error {
     }
 }
 
-impl Running {
-    /// Opens its maps; `None` once it has ended. Who keeps them open keeps them from being freed, and
-    /// does not see that nobody writes them any more: so they are opened for each reading.
+impl RunningRecorder {
+    /// Opens its maps; `None` if it has ended. Opened maps are not freed when the tracer ends,
+    /// which would hide that nothing writes to them. So they are opened for each reading.
     pub(crate) fn open(&self) -> Option<GrowthMaps> {
         let info = MapInfo::from_id(self.id).ok()?;
         let is_same = info.name() == NAME.as_bytes()
@@ -201,7 +201,7 @@ impl Running {
     }
 }
 
-/// The sizes of keys and values are compared, and only who may use BPF can make a map of this type.
+/// The sizes of keys and values are compared, and creating a map of this type needs CAP_BPF.
 fn hash_map<const KEY: usize, const VALUE: usize>(id: u64) -> Option<Words<KEY, VALUE>> {
     match open(id)? {
         map @ Map::LruHashMap(_) => map.try_into().ok(),
@@ -213,15 +213,16 @@ fn open(id: u64) -> Option<Map> {
     Map::from_map_data(MapData::from_id(u32::try_from(id).ok()?).ok()?).ok()
 }
 
-/// Makes the recorder known, as long as this lives.
+/// Other processes find the recorder as long as this lives.
 #[derive(Debug)]
-pub(crate) struct Known {
+pub(crate) struct Registration {
     _map: Words<1, WORDS>,
 }
 
 impl GrowthMaps {
-    /// Makes it known that these maps are written, from a share of a limit on.
-    pub(crate) fn make_known(&self, above_percent: u32) -> io::Result<Known> {
+    /// Registers the recorder, which writes these maps for cgroups above this percentage of their
+    /// limit.
+    pub(crate) fn register(&self, above_percent: u32) -> io::Result<Registration> {
         let id = |map: &MapData| map.info().map(|info| u64::from(info.id())).map_err(errno);
         let marker = Marker {
             format: FORMAT,
@@ -241,11 +242,11 @@ impl GrowthMaps {
         let map = create().and_then(Map::from_map_data).map_err(errno)?;
         let mut map: Words<1, WORDS> = map.try_into().map_err(errno)?;
         map.insert([0], words, 0).map_err(errno)?;
-        Ok(Known { _map: map })
+        Ok(Registration { _map: map })
     }
 }
 
-/// LRU: without rights nobody can make such a map.
+/// An LRU map, because creating one needs CAP_BPF.
 fn create() -> Result<MapData, MapError> {
     let map = bpf_map_def {
         map_type: BPF_MAP_TYPE_LRU_HASH as u32,
@@ -262,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_another_build_has_written_is_not_read() {
+    fn marker_of_another_build_is_not_read() {
         let mut words = [7; WORDS];
         assert_eq!(understood(&words), None);
         words[0] = FORMAT;
@@ -271,18 +272,18 @@ mod tests {
     }
 
     #[test]
-    fn a_layout_that_differs_in_one_place_has_another_format() {
+    fn layout_with_one_difference_has_another_format() {
         let layout = [MEANING, size_of::<Curve>(), offset_of!(Curve, fine)];
-        for place in 0..layout.len() {
+        for index in 0..layout.len() {
             let mut other = layout;
-            other[place] += 8;
+            other[index] += 8;
             assert_ne!(fingerprint(&layout), fingerprint(&other));
         }
         assert_ne!(fingerprint(&[8, 16]), fingerprint(&[16, 8]));
     }
 
     #[test]
-    fn the_kernel_takes_the_name_as_it_is() {
+    fn map_name_is_valid_for_the_kernel() {
         assert!(NAME.len() < 16 && NAME.bytes().all(|it| it.is_ascii_lowercase() || it == b'_'));
     }
 }

@@ -1,4 +1,4 @@
-//! The ring's records, as they become readable; nothing polls.
+//! Reads records from the ring when they become readable. Nothing polls.
 
 use std::io;
 
@@ -6,10 +6,10 @@ use aya::maps::{MapData, RingBuf, ring_buf::RingBufItem};
 use bytes::Bytes;
 use tokio::io::unix::AsyncFd;
 
-/// Records copied out at once: what is processed in between leaves the ring room.
+/// Records that are copied at once. Processing them between batches leaves the ring room.
 const BATCH: usize = 256;
 
-/// The consumer side of the ring.
+/// The consumer of the ring.
 pub(crate) struct Ring {
     ring: AsyncFd<RingBuf<MapData>>,
 }
@@ -21,24 +21,24 @@ impl Ring {
         Ok(Self { ring: AsyncFd::new(ring)? })
     }
 
-    /// Waits for records; returns at least one, unless the wake-up was spurious or the first one
-    /// was not taken.
+    /// Waits for records. Returns at least one, unless the wake-up was spurious or `keep` left the
+    /// first one in the ring.
     pub(crate) async fn next_batch(&mut self, keep: Keep<'_>) -> io::Result<Vec<Bytes>> {
         let mut ready = self.ring.readable_mut().await?;
         let (batch, is_emptied) = copy_batch(ready.get_inner_mut(), keep);
-        // Only an emptied ring may be waited for: its next wake-up comes with the next record.
+        // Only an emptied ring wakes the tracer again, with its next record.
         if is_emptied {
             ready.clear_ready();
         }
         Ok(batch)
     }
 
-    /// What is there now, without waiting.
+    /// The records that are there now, without waiting.
     pub(crate) fn drain(&mut self, keep: Keep<'_>) -> Vec<Bytes> {
         copy_batch(self.ring.get_mut(), keep).0
     }
 
-    /// Leaves the first record out if it is this one.
+    /// Skips the first record if it is this one.
     pub(crate) fn skip(&mut self, known: &[u8]) {
         if let Some(record) = self.ring.get_mut().next()
             && *record != *known
@@ -48,10 +48,10 @@ impl Ring {
     }
 }
 
-/// Is shown each record before the ring forgets it; false: it stays in the ring.
+/// Called with each record before it leaves the ring. If it returns false, the record stays.
 pub(crate) type Keep<'a> = &'a mut dyn FnMut(&[u8]) -> bool;
 
-/// Records, and whether these were all.
+/// Up to [`BATCH`] records, and whether the ring is empty now.
 fn copy_batch(ring: &mut RingBuf<MapData>, keep: Keep<'_>) -> (Vec<Bytes>, bool) {
     let mut batch = Vec::new();
     while batch.len() < BATCH {
@@ -67,7 +67,7 @@ fn copy_batch(ring: &mut RingBuf<MapData>, keep: Keep<'_>) -> (Vec<Bytes>, bool)
     (batch, false)
 }
 
-/// What is dropped is taken out.
+/// Dropping an item would remove it from the ring.
 fn leave(record: RingBufItem<'_>) {
     std::mem::forget(record);
 }

@@ -1,4 +1,5 @@
-//! Which tier: looks at the host, plans, tries, and takes the next one where this one is refused.
+//! Attaches the best tier that the host allows: reads the facts, plans a tier, tries it, and goes
+//! on with the next one if it is refused.
 
 use super::{
     Failure,
@@ -8,6 +9,7 @@ use super::{
 };
 use crate::{
     bpf::{
+        hooks,
         load::{self, LoadError, Probes},
         pin::TakenOver,
         plan::{Plan, Refusal, plan},
@@ -16,33 +18,31 @@ use crate::{
     commands::exit::Exit,
     host::{
         btf::{BtfError, KernelBtf},
+        capabilities::denial::{self, Denial},
+        facts::HostFacts,
         files::{Lockdown, Root, btf_path},
         offsets::{self, Resolved},
-        permission,
         policy::Policy,
-        support::HostFacts,
     },
     model::report::Tier,
 };
 
-/// By which means the kernel is watched.
+/// How the kernel is watched.
 pub(super) enum Watching {
-    /// Probes.
     Probes(Box<Attached>),
-    /// The kernel's log, and why there are no probes.
+    /// The kernel log, with the reason why there are no probes.
     KernelLog(Failure),
 }
 
-/// Probes, attached.
 pub(super) struct Attached {
     pub(super) facts: HostFacts,
     pub(super) plan: Plan,
     pub(super) ours: Ours,
-    /// Better tiers that this host refuses.
+    /// Better tiers that were refused.
     pub(super) passed: Vec<Passed>,
 }
 
-/// Probes of this run alone, or such that outlive it.
+/// Probes of this run, or pinned probes that outlive it.
 pub(super) enum Ours {
     Own(Probes),
     Pinned(TakenOver),
@@ -64,20 +64,20 @@ impl Ours {
     }
 }
 
-/// A tier that was not to be had.
+/// A tier that was refused.
 #[derive(Debug)]
 pub(super) struct Passed {
     pub(super) tier: Tier,
     pub(super) failure: Failure,
 }
 
-/// Attaches by the first tier that works, of those that were asked for.
+/// Attaches the first tier that works, of those that `--attach` allows.
 pub(super) fn attach(
     root: &Root,
     arguments: &WatchArgs,
     mut pins: Option<&mut Pins>,
 ) -> Result<Watching, Failure> {
-    let host = Looked::at(root, arguments)?;
+    let host = Examined::host(root, arguments)?;
     let mut passed = Vec::new();
     for &tier in arguments.attach.tiers() {
         if tier == Tier::Kmsg {
@@ -91,16 +91,18 @@ pub(super) fn attach(
             Err(failure) => passed.push(Passed { tier, failure }),
         }
     }
-    // The best tier's reason is the one to mend.
+    // The reason of the best tier is the one to fix.
     match passed.into_iter().next() {
         Some(first) if watch_log::is_a_way_out(arguments) => Ok(Watching::KernelLog(first.failure)),
         Some(first) => Err(first.failure),
-        None => Err(Failure { exit: Exit::Usage, message: "--attach: no tier to try".to_owned() }),
+        None => Err(Failure { exit: Exit::Usage, message: NO_TIER.to_owned() }),
     }
 }
 
-/// What was seen of the host.
-struct Looked {
+const NO_TIER: &str = "--attach: no tier to try\nhint: `--attach auto` tries all of them";
+
+/// The facts of the host.
+struct Examined {
     facts: HostFacts,
     resolved: Resolved,
     /// BTF with the ids of the hooks.
@@ -109,19 +111,19 @@ struct Looked {
     no_btf: Option<Failure>,
 }
 
-impl Looked {
-    fn at(root: &Root, arguments: &WatchArgs) -> Result<Self, Failure> {
-        let btf = KernelBtf::open(&btf_path(root, arguments.btf.as_deref()));
-        let btf = match btf {
-            // What was given must be of use.
-            Err(error) if arguments.btf.is_some() => return Err(unusable_btf(&error)),
-            btf => btf,
-        };
+impl Examined {
+    fn host(root: &Root, arguments: &WatchArgs) -> Result<Self, Failure> {
+        let wanted = hooks::wanted();
+        let btf = KernelBtf::open(&btf_path(root, arguments.btf.as_deref()), &wanted);
+        // A file that was given must be usable.
+        if let (Err(error), Some(_)) = (&btf, &arguments.btf) {
+            return Err(unusable_btf(error));
+        }
         let resolved = btf.as_ref().map_or_else(|_| Resolved::nothing(), offsets::resolve);
         if arguments.output.verbose {
             talk(resolved.to_string().trim_end());
         }
-        let mut facts = HostFacts::collect(root, btf.as_ref().ok());
+        let mut facts = HostFacts::collect(root, btf.as_ref().ok(), &wanted);
         if load::probe_read_allowed() == Some(false) {
             facts.lockdown = Lockdown::Confidentiality;
         }
@@ -163,17 +165,17 @@ fn unplanned(refusal: &Refusal) -> Failure {
     Failure { exit, ..Failure::unavailable(refusal) }
 }
 
-/// Says what is missing: "Operation not permitted" alone helps nobody.
+/// Explains a denial: "Operation not permitted" alone does not name the missing permission.
 fn refused(error: &LoadError, facts: &HostFacts, root: &Root) -> Failure {
     let LoadError::Refused { what, errno } = error else {
         return Failure::unavailable(error);
     };
-    if !permission::is_denial(errno) {
+    if !denial::is_denial(errno) {
         return Failure::unavailable(error);
     }
-    let permission::Cause { why, mend } = permission::cause(facts, &Policy::collect(root));
+    let Denial { why, fix } = denial::explain(facts, &Policy::collect(root));
     Failure {
         exit: Exit::NotPermitted,
-        message: format!("{why}, so the kernel refuses {what} ({errno}): {mend}"),
+        message: format!("{why}, so the kernel refuses {what} ({errno})\nhint: {fix}"),
     }
 }

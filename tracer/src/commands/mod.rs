@@ -25,6 +25,7 @@ use std::{
 use regex_lite::Regex;
 
 use crate::{
+    bpf::hooks,
     cli::{self, Command, Destination, PrivacyArgs, ReplayArgs, SelectArgs},
     commands::exit::Exit,
     enrich::privacy::Privacy,
@@ -96,7 +97,8 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
             self_test::victim::main(&cgroup).map_err(|error| Failure::runtime(&error))
         }
         Command::ReducedBtf { file } => {
-            let reduced = KernelBtf::reduced(&file).map_err(|error| watch::unusable_btf(&error))?;
+            let reduced = KernelBtf::reduced(&file, &hooks::wanted())
+                .map_err(|error| watch::unusable_btf(&error))?;
             print(|out| out.write_all(&reduced))
         }
         Command::Man { dir: None } => print(|out| cli::write_man(out)),

@@ -29,11 +29,15 @@ use crate::{
     enrich::{enrichment::Enrichment, lookup::Lookup, privacy::Privacy},
     fmt::units::count,
     host::{
-        btf::BtfError, cgroup_paths::CgroupPaths, clock, files::Root, group_counter::GroupCounter,
-        kill_counter::KillCounter, least_privilege::drop_capabilities, support::HostFacts,
-        system::SystemFiles,
+        btf::BtfError,
+        capabilities::drop::drop_capabilities,
+        cgroupfs::{kill_counter::GroupCounter, paths::CgroupPaths},
+        clock,
+        facts::HostFacts,
+        files::Root,
+        procfs::{kill_counter::KillCounter, system::SystemFiles},
     },
-    model::{host::Host, recorded_growth::HOOK, report::Missing},
+    model::{hook::Hook, host::Host, report::Missing},
     pipeline::{
         Pipeline, PipelineConfig, PipelineError, Stats,
         dedup_writer::{CurrentNote, DedupWriter, reported_before},
@@ -189,7 +193,7 @@ impl Watch<'_> {
         let kill_counter = KillCounter::open(root);
         let close_after = arguments.close_after.unwrap_or(CLOSE_AFTER);
         let mut host = host(facts, plan, ours.probes(), close_after);
-        if !is_last && host.hooks.remove(HOOK).is_some() {
+        if !is_last && host.hooks.remove(Hook::PageCounterTryCharge.key()).is_some() {
             host.missing.push(foreign_growth());
         }
         host.missing.extend(self.passed.iter().map(passed_over));
@@ -294,7 +298,7 @@ fn host(facts: &HostFacts, plan: &Plan, probes: &Probes, close_after: Duration) 
     let planned = plan.missing.iter().cloned().chain(without_counters(&probes.settings));
     let planned = planned.map(|MissingField { field, why }| Missing { field, why });
     let failed = probes.failed.iter().map(|(planned, why)| Missing {
-        field: format!("hook {}", planned.hook),
+        field: format!("hook {}", planned.hook.key()),
         why: why.lines().next().unwrap_or_default().to_owned(),
     });
     Host {
@@ -360,7 +364,7 @@ fn cgroup_mount(facts: &HostFacts) -> Option<PathBuf> {
 
 /// Starts the look-ups, first of all containers that are already running.
 fn enrichment(host: &Host, facts: &HostFacts) -> Enrichment {
-    let has_context = host.hooks.contains_key("signal_deliver")
+    let has_context = host.has_hook(Hook::SignalDeliver)
         && !host.missing.iter().any(|missing| missing.field == "victims.cmdline");
     let mut enrichment = Enrichment::new(Lookup::new(PathBuf::from("/")), has_context);
     if let Some(mount) = cgroup_mount(facts) {

@@ -8,8 +8,9 @@ use crate::{
     growth::shape,
     model::{
         events::Invocation,
+        hook::Hook,
         names::Name,
-        recorded_growth::{AllocationSite, HOOK, Recorded, Usage},
+        recorded_growth::{AllocationSite, Recorded, Usage},
         report::{Frame, Growth, GrowthPoint, GrowthRate, GrowthStack, Missing, lossy},
     },
 };
@@ -44,7 +45,7 @@ pub(super) fn unrecorded(context: ComposeContext<'_>) -> Vec<Missing> {
         let whys = [no_room(recorded), skipped(recorded), late(recorded)];
         return whys.into_iter().flatten().map(|why| missing("growth.stacks", why)).collect();
     }
-    let is_recorded = context.host.hooks.contains_key(HOOK);
+    let is_recorded = context.host.has_hook(Hook::PageCounterTryCharge);
     let invocation = context.account.invocation.as_ref().filter(|_| is_recorded);
     invocation.map(|it| missing("growth", not_recorded(it))).into_iter().collect()
 }

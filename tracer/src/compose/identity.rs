@@ -4,6 +4,7 @@ use super::{ComposeContext, missing::missing};
 use crate::model::{
     account::{InvocationAccount, Stage},
     events::{self, Task},
+    hook::Hook,
     host::Host,
     names::joined_path,
     report::{Missing, Parent, Who, hex, lossy},
@@ -62,7 +63,7 @@ pub(super) fn unread(context: ComposeContext<'_>) -> Vec<Missing> {
         return Vec::new();
     };
     let mut missing = Vec::new();
-    if context.host.hooks.contains_key("signal_deliver") {
+    if context.host.has_hook(Hook::SignalDeliver) {
         for (_, victim) in victims {
             let pid = victim.task.tgid;
             note(&mut missing, "victims", pid, contexts.get(&pid), context.host);

@@ -3,6 +3,7 @@
 use crate::model::{
     account::{Account, InvocationAccount},
     events::{Chosen, End, Invocation},
+    hook::Hook,
     host::Host,
     report::{Constraint, Outcome, Reason},
 };
@@ -27,7 +28,7 @@ pub(super) fn outcome(account: &Account, host: &Host) -> Outcome {
         Account::Mark(_) => return Outcome::Killed,
     };
     match &account.end {
-        Some(end) => ended(end, host.hooks.contains_key("mark_victim")),
+        Some(end) => ended(end, host.has_hook(Hook::MarkVictim)),
         // The end was lost. A marked victim was probably killed; one that was marked although no
         // process was chosen was dying anyway.
         None if account.victims.is_empty() => Outcome::Unknown,

@@ -15,7 +15,7 @@ use std::{
 use super::{container, metadata, passwd};
 use crate::{
     host::{
-        process,
+        procfs::process,
         worker::{Answers, Work, Worker},
     },
     model::{container_names::ContainerNames, facts::ProcessFiles},

@@ -9,7 +9,7 @@ use oomwhy_common::growth::{Charged, Charger, UserStack};
 
 use super::select::{Origin, Sum, by_user_stack, points, sums, until};
 use crate::{
-    bpf::{growth_maps::GrowthMaps, recorder_registry::Known},
+    bpf::{growth_maps::GrowthMaps, recorder_registry::Registration},
     host::clock,
     model::{
         events::{UserFrame, user_frame},
@@ -50,17 +50,17 @@ pub(crate) struct Charges(Vec<(Charger, Charged)>);
 pub(crate) struct Recorder {
     maps: GrowthMaps,
     /// Keeps the recorder registered for `oomwhy risk`.
-    known: Option<Known>,
+    registration: Option<Registration>,
 }
 
 impl Recorder {
     pub(crate) fn new(maps: GrowthMaps) -> Self {
-        Self { maps, known: None }
+        Self { maps, registration: None }
     }
 
     /// Lets `oomwhy risk` find this recorder until it is dropped.
-    pub(crate) fn make_known(&mut self, above_percent: u32) -> io::Result<()> {
-        self.known = Some(self.maps.make_known(above_percent)?);
+    pub(crate) fn register(&mut self, above_percent: u32) -> io::Result<()> {
+        self.registration = Some(self.maps.register(above_percent)?);
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! Files that others wrote: regular ones only, and not more of them than is sane.
+//! Reads files that other programs wrote: regular files only, and of limited size.
 
 use std::{
     fs::{self, File},
@@ -9,22 +9,22 @@ use std::{
 
 use rustix::fs::OFlags;
 
-/// The content of a file of at most `most` bytes. A fifo does not block, a larger file is refused:
-/// what is not whole cannot be understood.
-pub(crate) fn read(path: &Path, most: u64) -> Option<Vec<u8>> {
+/// The content of a file of at most `max` bytes. A larger file is refused, because a part of it
+/// cannot be parsed. A fifo does not block.
+pub(crate) fn read(path: &Path, max: u64) -> Option<Vec<u8>> {
     let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).ok()?;
     let file = File::options().read(true).custom_flags(nonblock).open(path).ok()?;
     if !file.metadata().ok()?.is_file() {
         return None;
     }
     let mut content = Vec::new();
-    file.take(most + 1).read_to_end(&mut content).ok()?;
-    (content.len() as u64 <= most).then_some(content)
+    file.take(max + 1).read_to_end(&mut content).ok()?;
+    (content.len() as u64 <= max).then_some(content)
 }
 
-/// Names in a directory, not more than `most`.
-pub(crate) fn names(directory: &Path, most: usize) -> impl Iterator<Item = String> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten().take(most);
+/// The first `max` names in a directory.
+pub(crate) fn names(directory: &Path, max: usize) -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten().take(max);
     entries.filter_map(|entry| entry.file_name().into_string().ok())
 }
 
@@ -35,7 +35,7 @@ mod tests {
     use super::read;
 
     #[test]
-    fn only_small_regular_files_are_read() {
+    fn large_or_special_file_is_not_read() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("file");
         fs::write(&file, "12345").unwrap();

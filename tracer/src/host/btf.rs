@@ -1,7 +1,7 @@
 //! Reads the kernel's BTF in one streamed pass and keeps the few types that oomwhy asks for.
 //!
-//! Not the whole: 80,000 to 200,000 parsed types cost tens of megabytes on a host that may be
-//! short of memory. `raw` walks the file, `index` finds, `reduce` keeps, btf-rs resolves.
+//! All of its 80,000 to 200,000 types would cost tens of megabytes on a host that may be short of
+//! memory. `raw` walks the file, `index` finds types, `reduce` copies them, btf-rs resolves paths.
 
 use std::{
     fs::File,
@@ -15,6 +15,8 @@ use raw::Damage;
 use reduce::{Reduced, reduce};
 use skeleton::skeleton;
 
+use super::facts::WantedHook;
+
 mod index;
 pub(crate) mod raw;
 mod reduce;
@@ -24,38 +26,31 @@ mod write;
 /// Where the kernel shows its own BTF.
 pub(crate) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
-/// Longest chain of typedefs and qualifiers that is followed: a damaged file may have a loop.
+/// The longest chain of typedefs and qualifiers that is followed. A damaged file may have a loop.
 const MAX_CHAIN: usize = 32;
 
 /// Why there is no BTF to work with.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BtfError {
-    /// No such file.
     #[error(
         "no kernel BTF at {}\nhint: the kernel needs CONFIG_DEBUG_INFO_BTF=y, or give the BTF of \
          this very kernel with --btf FILE",
         path.display()
     )]
-    Absent {
-        /// The file looked for.
-        path: PathBuf,
-    },
-    /// There, but it cannot be read.
-    #[error("cannot read kernel BTF from {}", path.display())]
-    Unreadable {
-        /// The file that was read.
-        path: PathBuf,
-        /// What went wrong.
-        source: io::Error,
-    },
-    /// Not BTF, or damaged.
-    #[error("cannot parse kernel BTF from {}", path.display())]
-    Unparsable {
-        /// The file that was parsed.
-        path: PathBuf,
-        /// What went wrong.
-        source: Damage,
-    },
+    Absent { path: PathBuf },
+    #[error(
+        "cannot read kernel BTF from {}: {error}\nhint: run as root, or give a readable file with \
+         --btf FILE",
+        path.display()
+    )]
+    Unreadable { path: PathBuf, error: io::Error },
+    /// The file is not BTF, or damaged.
+    #[error(
+        "cannot parse kernel BTF from {}: {damage}\nhint: give the BTF of this very kernel with \
+         --btf FILE",
+        path.display()
+    )]
+    Unparsable { path: PathBuf, damage: Damage },
 }
 
 /// The kernel's types, as far as `wanted_names` and `wanted_members` name them.
@@ -66,51 +61,51 @@ pub(crate) struct KernelBtf {
 
 impl KernelBtf {
     /// Reads the BTF of the running kernel, or of a file that stands in for it.
-    pub(crate) fn open(path: &Path) -> Result<Self, BtfError> {
+    pub(crate) fn open(path: &Path, hooks: &[WantedHook]) -> Result<Self, BtfError> {
         let file = File::open(path).map_err(Damage::Read);
-        file.and_then(Self::read).map_err(|damage| unusable(path, damage))
+        file.and_then(|file| Self::read(file, hooks)).map_err(|damage| unusable(path, damage))
     }
 
-    /// Takes BTF that is in memory already.
     #[cfg(test)]
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, BtfError> {
-        Self::read(io::Cursor::new(bytes)).map_err(|damage| unusable("(memory)".as_ref(), damage))
+    pub(crate) fn from_bytes(bytes: &[u8], hooks: &[WantedHook]) -> Result<Self, BtfError> {
+        Self::read(io::Cursor::new(bytes), hooks)
+            .map_err(|damage| unusable("(memory)".as_ref(), damage))
     }
 
-    /// What is kept of the BTF in a file, as BTF: 4 KB that say the same to us as the kernel's 5 MB.
-    pub(crate) fn reduced(path: &Path) -> Result<Vec<u8>, BtfError> {
+    /// The wanted part of the BTF in a file, as BTF: 4 KB of 5 MB.
+    pub(crate) fn reduced(path: &Path, hooks: &[WantedHook]) -> Result<Vec<u8>, BtfError> {
         let file = File::open(path).map_err(Damage::Read);
-        let reduced = file.and_then(reduce).map_err(|damage| unusable(path, damage))?;
-        Ok(reduced.bytes)
+        let reduced = file.and_then(|file| reduce(file, hooks));
+        Ok(reduced.map_err(|damage| unusable(path, damage))?.bytes)
     }
 
-    fn read(source: impl Read + Seek) -> Result<Self, Damage> {
-        let mut reduced = reduce(source)?;
+    fn read(source: impl Read + Seek, hooks: &[WantedHook]) -> Result<Self, Damage> {
+        let mut reduced = reduce(source, hooks)?;
         let btf = Btf::from_bytes(&mem::take(&mut reduced.bytes))?;
         Ok(Self { btf, reduced })
     }
 
-    /// BTF in which only the ids of functions and tracepoints are true: what aya needs of it.
+    /// BTF with the kernel's ids of the hooks and nothing else, which is all that aya needs.
     pub(crate) fn hooks(&self) -> Vec<u8> {
         skeleton(&self.reduced.hooks)
     }
 
-    /// The same of a kernel without BTF.
+    /// The same for a kernel without BTF.
     pub(crate) fn no_hooks() -> Vec<u8> {
         skeleton(&[])
     }
 
-    /// Whether a function of this name can be hooked through BTF.
+    /// Whether a trampoline can be attached to a function of this name.
     pub(crate) fn has_function(&self, name: &str) -> bool {
         self.reduced.hooks.iter().any(|hook| hook.is_function(name))
     }
 
-    /// Value of an enumerator of a wanted or an anonymous enum.
+    /// The value of an enumerator of a wanted or an anonymous enum.
     pub(crate) fn enumerator(&self, name: &str) -> Option<u32> {
         self.reduced.enumerators.get(name).copied()
     }
 
-    /// All indexed enumerators whose name starts like this.
+    /// The kept enumerators whose names have this prefix.
     pub(crate) fn enumerators(&self, prefix: &str) -> impl Iterator<Item = (&str, u32)> {
         self.reduced
             .enumerators
@@ -119,19 +114,16 @@ impl KernelBtf {
             .map(|(name, value)| (name.as_str(), *value))
     }
 
-    /// Ids of the structs and unions of this name.
     pub(super) fn structs(&self, name: &str) -> &[u32] {
         self.reduced.structs.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// The type behind a typedef's name.
     pub(super) fn typedef(&self, name: &str) -> Option<Type> {
         self.plain(*self.reduced.typedefs.get(name)?)
     }
 
     /// A type without the typedefs, qualifiers and tags around it.
-    pub(super) fn plain(&self, id: u32) -> Option<Type> {
-        let mut id = id;
+    pub(super) fn plain(&self, mut id: u32) -> Option<Type> {
         for _ in 0..MAX_CHAIN {
             id = match self.btf.resolve_type_by_id(id).ok()? {
                 Type::Typedef(inner) => inner.get_type_id()?,
@@ -151,15 +143,15 @@ impl KernelBtf {
     }
 }
 
-/// Only a file that cannot be opened or read at all is no damage of the BTF in it.
+/// A file that cannot be opened or read has an error of its own: its BTF may be fine.
 fn unusable(path: &Path, damage: Damage) -> BtfError {
     let path = path.to_owned();
     match damage {
         Damage::Read(source) if source.kind() == io::ErrorKind::NotFound => {
             BtfError::Absent { path }
         }
-        Damage::Read(source) => BtfError::Unreadable { path, source },
-        source => BtfError::Unparsable { path, source },
+        Damage::Read(error) => BtfError::Unreadable { path, error },
+        damage => BtfError::Unparsable { path, damage },
     }
 }
 
@@ -169,27 +161,29 @@ mod tests {
     use crate::host::{fixtures, offsets};
 
     #[test]
-    fn no_file_and_no_btf_are_told_apart() {
-        let absent = KernelBtf::open("/nonexistent/btf".as_ref()).err().map(|e| e.to_string());
+    fn absent_unreadable_and_unparsable_files_have_errors_of_their_own() {
+        let absent = KernelBtf::open("/nonexistent/btf".as_ref(), &[]).err().map(|e| e.to_string());
         assert!(absent.is_some_and(|text| text.contains("hint: the kernel needs CONFIG_DEBUG")));
-        let folder = KernelBtf::open("/".as_ref()).err();
+        let folder = KernelBtf::open("/".as_ref(), &[]).err();
         assert!(matches!(folder, Some(BtfError::Unreadable { .. })));
-        let text = KernelBtf::open(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").as_ref());
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let text = KernelBtf::open(path.as_ref(), &[]);
         assert!(matches!(text.err(), Some(BtfError::Unparsable { .. })));
     }
 
     #[test]
-    fn a_cut_or_damaged_btf_never_panics() {
+    fn cut_or_damaged_btf_never_panics() {
         let whole = fixture_bytes("7.3");
         // A step that meets every byte of the words it is made of, in turn.
         for length in (0..whole.len()).step_by(7) {
             let cut = whole.get(..length).unwrap_or_default();
-            let _ = KernelBtf::from_bytes(cut).map(|btf| offsets::resolve(&btf));
+            let _ = KernelBtf::from_bytes(cut, fixtures::HOOKS).map(|btf| offsets::resolve(&btf));
         }
         for index in (0..whole.len()).step_by(7) {
             let mut damaged = whole.clone();
             damaged[index] ^= 0xff;
-            let _ = KernelBtf::from_bytes(&damaged).map(|btf| offsets::resolve(&btf));
+            let _ =
+                KernelBtf::from_bytes(&damaged, fixtures::HOOKS).map(|btf| offsets::resolve(&btf));
         }
     }
 

@@ -1,4 +1,4 @@
-//! The two clocks: records carry `CLOCK_BOOTTIME`, reports the wall clock.
+//! Clocks. Records have `CLOCK_BOOTTIME`, reports the wall clock.
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
@@ -7,12 +7,12 @@ pub(crate) fn boottime_ns() -> u64 {
     u64::try_from(nanoseconds(clock_gettime(ClockId::Boottime))).unwrap_or_default()
 }
 
-/// `CLOCK_MONOTONIC`, which stands still while the host sleeps. ns.
+/// `CLOCK_MONOTONIC`, which stops while the host is suspended; ns.
 pub(crate) fn monotonic_ns() -> u64 {
     u64::try_from(nanoseconds(clock_gettime(ClockId::Monotonic))).unwrap_or_default()
 }
 
-/// `CLOCK_REALTIME` less `CLOCK_BOOTTIME`, ns.
+/// `CLOCK_REALTIME` minus `CLOCK_BOOTTIME`, ns.
 pub(crate) fn realtime_offset_ns() -> i64 {
     let boottime = nanoseconds(clock_gettime(ClockId::Boottime));
     nanoseconds(clock_gettime(ClockId::Realtime)).saturating_sub(boottime)

@@ -1,5 +1,5 @@
-//! The host's small files: what stands in /proc and /sys, read and parsed, nothing concluded.
-//! A file that is not there or says nothing intelligible is `None`, never a default.
+//! Reads small files of /proc and /sys. A file that is absent or cannot be parsed is `None`, never
+//! a default.
 
 use std::{
     fs, io,
@@ -9,7 +9,7 @@ use std::{
 
 use serde::Serialize;
 
-/// What the paths of /proc and /sys start with: `/`, or a folder that a test made.
+/// The folder that /proc and /sys are in: `/`, or one that a test made.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Root(PathBuf);
 
@@ -20,7 +20,6 @@ impl Default for Root {
 }
 
 impl Root {
-    /// Everything is read below this folder.
     #[cfg(test)]
     pub(crate) fn new(folder: impl Into<PathBuf>) -> Self {
         Self(folder.into())
@@ -31,11 +30,11 @@ impl Root {
         self.0.join(path.trim_start_matches('/'))
     }
 
-    /// A small file, trimmed; `None` where it is absent or empty.
+    /// A small file, trimmed; `None` if it is absent or empty.
     pub(crate) fn line(&self, path: &str) -> Option<String> {
         let text = self.text(path).ok()?;
-        let text = text.trim();
-        (!text.is_empty()).then(|| text.to_owned())
+        let line = text.trim();
+        (!line.is_empty()).then(|| line.to_owned())
     }
 
     fn text(&self, path: &str) -> io::Result<String> {
@@ -44,21 +43,20 @@ impl Root {
     }
 }
 
-/// How much the kernel protects itself from root.
+/// The kernel's lockdown mode, which protects it from root.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Lockdown {
-    /// Not at all.
     None,
-    /// Root may not change the kernel. BPF is not affected.
+    /// Root may not change the kernel. BPF works as usual.
     Integrity,
-    /// Nor read its memory: BPF may not call bpf_probe_read_kernel.
+    /// Root may not read its memory either: BPF may not call bpf_probe_read_kernel.
     Confidentiality,
-    /// Not shown: no lockdown in this kernel, or securityfs is not mounted.
+    /// This kernel has no lockdown, or securityfs is not mounted.
     Unknown,
 }
 
-/// Reads the mode that stands in brackets: `none [integrity] confidentiality`.
+/// The current mode is in brackets: `none [integrity] confidentiality`.
 pub(super) fn lockdown(root: &Root) -> Lockdown {
     let line = root.line("/sys/kernel/security/lockdown").unwrap_or_default();
     let mode = line.split_whitespace().find_map(|word| word.strip_prefix('[')?.strip_suffix(']'));
@@ -70,12 +68,12 @@ pub(super) fn lockdown(root: &Root) -> Lockdown {
     }
 }
 
-/// Number of CPU ids up to the highest possible one: the used entries of per-CPU tables.
+/// The highest possible CPU id plus one: the used entries of per-CPU tables.
 pub(super) fn possible_cpus(root: &Root) -> Option<u32> {
     possible(root, "cpu")
 }
 
-/// The same for memory nodes; `None` on a kernel without NUMA, too.
+/// The same for memory nodes; also `None` on a kernel without NUMA.
 pub(super) fn possible_nodes(root: &Root) -> Option<u32> {
     possible(root, "node")
 }
@@ -85,31 +83,27 @@ fn possible(root: &Root, what: &str) -> Option<u32> {
     line.split([',', '-']).filter_map(|id| id.parse::<u32>().ok()).max()?.checked_add(1)
 }
 
-/// Who we are: real facts of this process, not what its user should be able to do.
+/// The effective user and capabilities of this process.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Privileges {
-    /// Effective user id.
     pub uid: u32,
-    /// Effective capabilities, bit by number.
+    /// Bit N is capability N.
     pub capabilities: u64,
 }
 
 impl Privileges {
-    /// `CAP_DAC_READ_SEARCH`: reads files of others.
+    /// Reads files of other users.
     pub(crate) const DAC_READ_SEARCH: u32 = 2;
-    /// `CAP_SYS_PTRACE`: reads what /proc shows of others.
+    /// Reads everything that /proc shows of other users' processes.
     pub(crate) const SYS_PTRACE: u32 = 19;
-    /// `CAP_SYS_ADMIN`.
     pub(crate) const SYS_ADMIN: u32 = 21;
-    /// `CAP_SYS_RESOURCE`: locks memory, lowers oom_score_adj.
+    /// Locks memory, lowers oom_score_adj.
     pub(crate) const SYS_RESOURCE: u32 = 24;
-    /// `CAP_SYSLOG`: shows kernel addresses, reads /dev/kmsg.
+    /// Shows kernel addresses, reads /dev/kmsg.
     pub(crate) const SYSLOG: u32 = 34;
-    /// `CAP_PERFMON`.
     pub(crate) const PERFMON: u32 = 38;
-    /// `CAP_BPF`.
     pub(crate) const BPF: u32 = 39;
-    /// `CAP_CHECKPOINT_RESTORE`: reads /proc/PID/map_files.
+    /// Reads /proc/PID/map_files.
     pub(crate) const CHECKPOINT_RESTORE: u32 = 40;
 
     /// Whether the capability of this number is effective.
@@ -127,16 +121,15 @@ pub(super) fn privileges(root: &Root) -> Option<Privileges> {
     Some(Privileges { uid, capabilities })
 }
 
-/// Where cgroups are mounted.
+/// Mount points of cgroups.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub(crate) struct CgroupMounts {
-    /// The unified hierarchy.
     pub v2: Option<PathBuf>,
     /// The v1 hierarchy of the memory controller.
     pub v1_memory: Option<PathBuf>,
 }
 
-/// Finds them in the mounts of this process.
+/// Finds them among the mounts of this process.
 pub(crate) fn cgroup_mounts(root: &Root) -> CgroupMounts {
     let mut mounts = CgroupMounts::default();
     for line in root.text("/proc/self/mountinfo").unwrap_or_default().lines() {
@@ -146,9 +139,9 @@ pub(crate) fn cgroup_mounts(root: &Root) -> CgroupMounts {
         let Some(point) = mount.split(' ').nth(4) else {
             continue;
         };
-        let mut file_system = file_system.split(' ');
-        let kind = file_system.next();
-        let options = file_system.nth(1).unwrap_or_default();
+        let mut words = file_system.split(' ');
+        let kind = words.next();
+        let options = words.nth(1).unwrap_or_default();
         if kind == Some("cgroup2") {
             mounts.v2.get_or_insert_with(|| unescape(point));
         } else if kind == Some("cgroup") && options.split(',').any(|option| option == "memory") {
@@ -158,7 +151,7 @@ pub(crate) fn cgroup_mounts(root: &Root) -> CgroupMounts {
     mounts
 }
 
-/// The kernel writes blanks and backslashes in paths as `\040`.
+/// The kernel writes blanks and backslashes in paths in octal, as `\040`.
 fn unescape(text: &str) -> PathBuf {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -172,22 +165,22 @@ fn unescape(text: &str) -> PathBuf {
     PathBuf::from(std::ffi::OsString::from_vec(bytes))
 }
 
-/// `kernel.perf_event_paranoid`: from 3 on (Debian, Ubuntu) only `CAP_SYS_ADMIN` opens perf events.
+/// From 3 on (Debian, Ubuntu) only `CAP_SYS_ADMIN` opens perf events.
 pub(super) fn perf_event_paranoid(root: &Root) -> Option<i32> {
     root.line("/proc/sys/kernel/perf_event_paranoid")?.parse().ok()
 }
 
-/// Whether the kernel lets perf events be kprobes: the way to attach them without tracefs.
+/// Whether a kprobe can be attached as a perf event, which needs no tracefs.
 pub(super) fn has_kprobes(root: &Root) -> bool {
     root.line("/sys/bus/event_source/devices/kprobe/type").is_some()
 }
 
-/// Whether the kernel shows BTF of its own.
+/// Whether the kernel has BTF of its own.
 pub(super) fn has_btf(root: &Root) -> bool {
     root.path(super::btf::KERNEL_BTF).is_file()
 }
 
-/// The file to take BTF from: the one given, else the kernel's own.
+/// The file that BTF is read from: the given one, or the kernel's own.
 pub(crate) fn btf_path(root: &Root, given: Option<&Path>) -> PathBuf {
     given.map_or_else(|| root.path(super::btf::KERNEL_BTF), Path::to_owned)
 }
@@ -206,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn lockdown_is_what_stands_in_brackets() {
+    fn lockdown_mode_is_the_one_in_brackets() {
         for (text, mode) in [
             ("[none] integrity confidentiality\n", Lockdown::None),
             ("none [integrity] confidentiality\n", Lockdown::Integrity),
@@ -220,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_kprobes_need_is_read() {
+    fn settings_for_kprobes_are_read() {
         let (_folder, root) = root_with("/proc/sys/kernel/perf_event_paranoid", "-1\n");
         assert_eq!(perf_event_paranoid(&root), Some(-1));
         assert_eq!((has_kprobes(&root), has_btf(&root)), (false, false));

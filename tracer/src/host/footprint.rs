@@ -1,5 +1,5 @@
-//! Gives back the memory that start-up took, for a process that then sits in a few hundred kilobytes for
-//! months: what glibc keeps of the heap, and the pages of the program itself that only start-up ran.
+//! Returns the memory of the start-up to the kernel: what glibc keeps of the heap, and the pages of
+//! the program that only start-up ran. The tracer then needs a few hundred kilobytes for months.
 #![expect(unsafe_code, reason = "malloc_trim(3) and madvise(2) have no safe wrappers")]
 
 use std::ffi::c_void;
@@ -8,35 +8,36 @@ use std::ops::Range;
 
 use rustix::mm::{Advice, madvise};
 
-/// Returns to the kernel what is not needed while nothing happens.
-pub(crate) fn give_back() {
-    give_back_heap();
-    give_back_program();
+/// Returns all memory that is not needed while nothing happens.
+pub(crate) fn trim() {
+    trim_heap();
+    drop_clean_pages();
 }
 
-/// Nothing where the allocator is not glibc's.
-fn give_back_heap() {
-    // SAFETY: takes no pointer, may be called at any time from any thread, touches free memory only.
+/// Does nothing if the allocator is not glibc's.
+fn trim_heap() {
+    // SAFETY: takes no pointer, may be called at any time from any thread, touches free memory
+    // only.
     #[cfg(target_env = "gnu")]
     unsafe {
         libc::malloc_trim(0);
     }
 }
 
-/// Code and constants: whoever needs a page again finds it in the page cache, or in the file, as
-/// after any reclaim.
-fn give_back_program() {
+/// Drops the pages of code and constants. A page that is needed again comes from the page cache or
+/// the file, as after any reclaim.
+fn drop_clean_pages() {
     let program = fs::read_link("/proc/self/exe").unwrap_or_default();
-    // Without procfs, or replaced meanwhile: nothing is given back.
+    // Without procfs, or if the file was replaced meanwhile, nothing is dropped.
     let smaps = fs::read_to_string("/proc/self/smaps").unwrap_or_default();
     for pages in clean_pages(&smaps, &program.to_string_lossy()) {
-        // SAFETY: a mapping of a file that nobody can write through and in which no page is our own
-        // copy: what is read there afterwards is the same, from the file.
+        // SAFETY: the mapping of a file is read-only and has no private page, so reading it again
+        // gives the same bytes, from the file.
         let _ = unsafe { madvise(pages.start as *mut c_void, pages.len(), Advice::LinuxDontNeed) };
     }
 }
 
-/// Where a file is mapped read-only, and no page has been changed since (as relocations do), by
+/// The read-only mappings of a file of which no page was changed (as relocations do), from
 /// /proc/PID/smaps.
 fn clean_pages<'a>(smaps: &'a str, file: &'a str) -> impl Iterator<Item = Range<usize>> + 'a {
     let mut mapping = None;
@@ -77,7 +78,7 @@ Anonymous:             0 kB
 ";
 
     #[test]
-    fn only_unchanged_pages_of_the_program_that_nobody_can_write_are_given_back() {
+    fn only_unchanged_read_only_pages_of_the_program_are_dropped() {
         let mut given = clean_pages(SMAPS, "/bin/oomwhy");
         assert_eq!(given.next(), Some(0x0040_0000..0x0050_0000));
         assert_eq!(given.next(), None);
@@ -85,8 +86,8 @@ Anonymous:             0 kB
     }
 
     #[test]
-    fn what_was_given_back_is_there_when_it_is_needed() {
-        give_back();
+    fn program_still_works_after_trim() {
+        trim();
         assert_eq!(clean_pages(SMAPS, "/bin/oomwhy").count(), 1);
     }
 }

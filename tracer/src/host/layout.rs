@@ -1,5 +1,5 @@
-//! Follows a path such as `signal_struct.pids[PIDTYPE_TGID]` through the kernel's BTF to an
-//! offset. Which paths are followed is [`super::offsets`]' business.
+//! Resolves a path such as `signal_struct.pids[PIDTYPE_TGID]` through the kernel's BTF to an
+//! offset. The paths are in [`super::offsets`].
 
 use btf_rs::{BtfType, Member, Struct, Type};
 
@@ -7,11 +7,11 @@ use super::btf::KernelBtf;
 
 /// Deepest nesting of anonymous structs and unions that is searched.
 const MAX_NESTING: u32 = 16;
-/// Size of a kernel pointer: BPF trampolines and ours are 64-bit only.
+/// Supported kernels are 64-bit only.
 const POINTER_BYTES: u64 = 8;
 
-/// Enumerators for kernels whose BTF lacks them: pahole keeps an enum only where debug info uses
-/// it. Only values that no kernel configuration changes stand here.
+/// Enumerators that the BTF of some kernels does not have, because pahole keeps an enum only if
+/// debug info uses it. No kernel configuration changes these values.
 const ENUMERATORS: &[(&str, u32)] = &[
     // https://github.com/torvalds/linux/blob/v5.10/include/linux/mm_types_task.h
     ("MM_FILEPAGES", 0),
@@ -22,54 +22,48 @@ const ENUMERATORS: &[(&str, u32)] = &[
     ("PIDTYPE_TGID", 1),
 ];
 
-/// A place inside a struct.
+/// Where a field is inside a struct.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Place {
+pub(crate) struct FieldLocation {
     /// Bytes from the start of the outermost struct.
     pub offset: u32,
-    /// Bytes of the type found there; 0 for a flexible array.
+    /// Bytes of its type; 0 for a flexible array.
     pub size: u64,
 }
 
-/// Why a path leads nowhere on this kernel.
+/// Why a path cannot be resolved on this kernel.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub(crate) enum Nowhere {
-    /// The struct is not in the BTF.
+pub(crate) enum LayoutError {
     #[error("no struct {0}")]
     Struct(String),
-    /// The struct has no such member.
     #[error("no member {member} in {parent}")]
     Member {
-        /// Path up to the struct.
+        /// The path up to the struct.
         parent: String,
-        /// What was looked for.
         member: String,
     },
-    /// Part of a path that should be a struct, or should be an array, is not.
+    /// A part of the path is not a struct or not an array.
     #[error("{0} is not {1}")]
     Kind(String, &'static str),
-    /// An index that is neither a number nor an enumerator.
+    /// An index is neither a number nor an enumerator.
     #[error("no enumerator {0}")]
     Enumerator(String),
-    /// An index behind the end.
     #[error("index {index} is behind the end of {parent}")]
     Index {
-        /// Path up to the array.
+        /// The path up to the array.
         parent: String,
-        /// The index.
         index: u32,
     },
-    /// A bit field: no byte offset, no plain load.
+    /// A bit field has no byte offset and cannot be loaded.
     #[error("{0} is a bit field")]
     BitField(String),
-    /// Not the size that the probes load.
+    /// The probes load another size.
     #[error("{path} has {size} bytes, not {expected}")]
     Size {
-        /// The whole path.
         path: String,
-        /// Size in BTF.
+        /// The size in BTF, bytes.
         size: u64,
-        /// Size that is loaded.
+        /// The size that is loaded, bytes.
         expected: String,
     },
     /// The BTF contradicts itself.
@@ -77,36 +71,36 @@ pub(crate) enum Nowhere {
     Damaged(String),
 }
 
-/// A member of a struct or of an anonymous one in it.
-struct Found {
+/// A member of a struct, or of an anonymous struct in it.
+struct FoundMember {
     bits: u32,
     id: u32,
     is_bit_field: bool,
 }
 
 impl KernelBtf {
-    /// Size of a struct.
-    pub(crate) fn size_of(&self, name: &str) -> Result<u32, Nowhere> {
-        let id = self.structs(name).first().ok_or_else(|| Nowhere::Struct(name.to_owned()))?;
-        let size = self.size(*id).ok_or_else(|| Nowhere::Damaged(name.to_owned()))?;
-        u32::try_from(size).map_err(|_| Nowhere::Damaged(name.to_owned()))
+    /// Bytes of a struct.
+    pub(crate) fn size_of(&self, name: &str) -> Result<u32, LayoutError> {
+        let id = self.structs(name).first().ok_or_else(|| LayoutError::Struct(name.to_owned()))?;
+        let size = self.size(*id).ok_or_else(|| LayoutError::Damaged(name.to_owned()))?;
+        u32::try_from(size).map_err(|_| LayoutError::Damaged(name.to_owned()))
     }
 
-    /// Where `struct.member`, `struct.member[INDEX].member`... is.
-    pub(crate) fn place(&self, path: &str) -> Result<Place, Nowhere> {
+    /// Resolves `struct.member`, `struct.member[INDEX].member` and so on.
+    pub(crate) fn locate(&self, path: &str) -> Result<FieldLocation, LayoutError> {
         let (root, rest) = path.split_once('.').unwrap_or((path, ""));
-        let mut why = Nowhere::Struct(root.to_owned());
-        // Where several structs share a name, the one that has the members is meant.
+        let mut why = LayoutError::Struct(root.to_owned());
+        // If several structs have this name, the one that has the members is meant.
         for id in self.structs(root) {
             match self.walk(*id, root, rest) {
-                Ok(place) => return Ok(place),
+                Ok(location) => return Ok(location),
                 Err(error) => why = error,
             }
         }
         Err(why)
     }
 
-    fn walk(&self, root: u32, name: &str, steps: &str) -> Result<Place, Nowhere> {
+    fn walk(&self, root: u32, name: &str, steps: &str) -> Result<FieldLocation, LayoutError> {
         let mut walked = name.to_owned();
         let (mut bits, mut id) = (0_u32, root);
         for step in steps.split('.') {
@@ -114,7 +108,7 @@ impl KernelBtf {
             let found = self.member(id, &walked, member)?;
             walked = format!("{walked}.{member}");
             if found.is_bit_field || !found.bits.is_multiple_of(8) {
-                return Err(Nowhere::BitField(walked));
+                return Err(LayoutError::BitField(walked));
             }
             (bits, id) = (add(bits, found.bits, &walked)?, found.id);
             if let Some(index) = index {
@@ -123,24 +117,26 @@ impl KernelBtf {
                 (bits, id) = (add(bits, element_bits, &walked)?, element);
             }
         }
-        let size = self.size(id).ok_or(Nowhere::Damaged(walked))?;
-        Ok(Place { offset: bits / 8, size })
+        let size = self.size(id).ok_or(LayoutError::Damaged(walked))?;
+        Ok(FieldLocation { offset: bits / 8, size })
     }
 
-    /// Finds a member, also one of an anonymous struct or union inside.
-    fn member(&self, id: u32, parent: &str, name: &str) -> Result<Found, Nowhere> {
+    /// Finds a member, also in anonymous structs and unions.
+    fn member(&self, id: u32, parent: &str, name: &str) -> Result<FoundMember, LayoutError> {
         let Some(Type::Struct(inside) | Type::Union(inside)) = self.plain(id) else {
-            return Err(Nowhere::Kind(parent.to_owned(), "a struct"));
+            return Err(LayoutError::Kind(parent.to_owned(), "a struct"));
         };
-        self.search(&inside, name, MAX_NESTING)
-            .ok_or_else(|| Nowhere::Member { parent: parent.to_owned(), member: name.to_owned() })
+        self.search(&inside, name, MAX_NESTING).ok_or_else(|| LayoutError::Member {
+            parent: parent.to_owned(),
+            member: name.to_owned(),
+        })
     }
 
-    fn search(&self, inside: &Struct, name: &str, nesting: u32) -> Option<Found> {
+    fn search(&self, inside: &Struct, name: &str, nesting: u32) -> Option<FoundMember> {
         inside.members.iter().find_map(|member| {
             let own = self.name(member);
             if own == name {
-                return Some(Found {
+                return Some(FoundMember {
                     bits: member.bit_offset(),
                     id: member.get_type_id()?,
                     is_bit_field: member.bitfield_size().is_some_and(|bits| bits > 0),
@@ -150,26 +146,26 @@ impl KernelBtf {
         })
     }
 
-    fn descend(&self, member: &Member, name: &str, nesting: u32) -> Option<Found> {
+    fn descend(&self, member: &Member, name: &str, nesting: u32) -> Option<FoundMember> {
         let (Type::Struct(inside) | Type::Union(inside)) = self.plain(member.get_type_id()?)?
         else {
             return None;
         };
         let found = self.search(&inside, name, nesting - 1)?;
-        Some(Found { bits: found.bits.checked_add(member.bit_offset())?, ..found })
+        Some(FoundMember { bits: found.bits.checked_add(member.bit_offset())?, ..found })
     }
 
-    /// Bits up to an element of an array, and the element's type.
-    fn element(&self, id: u32, parent: &str, index: &str) -> Result<(u32, u32), Nowhere> {
+    /// The bits before an element of an array, and the type of the element.
+    fn element(&self, id: u32, parent: &str, index: &str) -> Result<(u32, u32), LayoutError> {
         let Some(Type::Array(array)) = self.plain(id) else {
-            return Err(Nowhere::Kind(parent.to_owned(), "an array"));
+            return Err(LayoutError::Kind(parent.to_owned(), "an array"));
         };
-        let damaged = || Nowhere::Damaged(parent.to_owned());
+        let damaged = || LayoutError::Damaged(parent.to_owned());
         let element = array.get_type_id().ok_or_else(damaged)?;
         let index = self.index_value(index)?;
-        // A length of 0 is a flexible array: the kernel alone knows its end.
+        // A length of 0 is a flexible array, whose end is not in BTF.
         if array.len() > 0 && index as usize >= array.len() {
-            return Err(Nowhere::Index { parent: parent.to_owned(), index });
+            return Err(LayoutError::Index { parent: parent.to_owned(), index });
         }
         let bits = self
             .size(element)
@@ -178,15 +174,15 @@ impl KernelBtf {
         Ok((bits.ok_or_else(damaged)?, element))
     }
 
-    fn index_value(&self, text: &str) -> Result<u32, Nowhere> {
+    fn index_value(&self, text: &str) -> Result<u32, LayoutError> {
         text.parse()
             .ok()
             .or_else(|| self.enumerator(text))
             .or_else(|| Some(ENUMERATORS.iter().find(|(name, _)| *name == text)?.1))
-            .ok_or_else(|| Nowhere::Enumerator(text.to_owned()))
+            .ok_or_else(|| LayoutError::Enumerator(text.to_owned()))
     }
 
-    /// Bytes of a type; `None` where it has no size.
+    /// Bytes of a type; `None` if it has no size.
     fn size(&self, id: u32) -> Option<u64> {
         let mut count = 1_u64;
         let mut plain = self.plain(id)?;
@@ -210,7 +206,7 @@ impl KernelBtf {
     }
 }
 
-/// `pids[PIDTYPE_TGID]` into its name and index.
+/// Splits `pids[PIDTYPE_TGID]` into its name and index.
 fn split_index(step: &str) -> (&str, Option<&str>) {
     match step.strip_suffix(']').and_then(|step| step.split_once('[')) {
         Some((member, index)) => (member, Some(index)),
@@ -218,6 +214,6 @@ fn split_index(step: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn add(bits: u32, more: u32, walked: &str) -> Result<u32, Nowhere> {
-    bits.checked_add(more).ok_or_else(|| Nowhere::Damaged(walked.to_owned()))
+fn add(bits: u32, more: u32, walked: &str) -> Result<u32, LayoutError> {
+    bits.checked_add(more).ok_or_else(|| LayoutError::Damaged(walked.to_owned()))
 }

@@ -1,30 +1,29 @@
-//! The tracepoint `oom:mark_victim` as tracefs describes it: which fields its record has, and where.
+//! Parses the format of the tracepoint `oom:mark_victim` in tracefs: the fields of its record, and
+//! where they are.
 
 use oomwhy_common::{offsets::ABSENT, settings::MarkLayout};
 
 use super::files::Root;
 
-/// Where the description is; tracefs was mounted in debugfs before 4.1, and still is on many hosts.
+/// tracefs was mounted in debugfs before 4.1, and still is on many hosts.
 const FILES: [&str; 2] = [
     "/sys/kernel/tracing/events/oom/mark_victim/format",
     "/sys/kernel/debug/tracing/events/oom/mark_victim/format",
 ];
 
-/// What the record of the tracepoint has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct MarkFormat {
-    /// For the probes.
     pub layout: MarkLayout,
 }
 
 impl MarkFormat {
-    /// The record says more than a thread id: since 6.9, and stable kernels of 2025.
+    /// Whether the record has more than a thread id: since 6.9, and on stable kernels of 2025.
     pub(crate) fn has_fields(&self) -> bool {
         self.layout.comm != ABSENT
     }
 }
 
-/// Reads it; `None` where tracefs is not mounted, or not for us to read.
+/// `None` if tracefs is not mounted or not readable.
 pub(super) fn read(root: &Root) -> Option<MarkFormat> {
     FILES.iter().find_map(|path| parse(&root.line(path)?))
 }
@@ -45,16 +44,24 @@ fn parse(text: &str) -> Option<MarkFormat> {
         oom_score_adj: find("oom_score_adj", 2),
         reserved: 0,
     };
-    // All or nothing: one validity bit covers them.
-    let others = [layout.comm, layout.total_vm, layout.anon_rss, layout.file_rss];
-    let others = others.into_iter().chain([layout.shmem_rss, layout.uid]);
-    if others.chain([layout.pgtables, layout.oom_score_adj]).any(|offset| offset == ABSENT) {
+    // All or none, because one validity bit covers them.
+    let others = [
+        layout.comm,
+        layout.total_vm,
+        layout.anon_rss,
+        layout.file_rss,
+        layout.shmem_rss,
+        layout.uid,
+        layout.pgtables,
+        layout.oom_score_adj,
+    ];
+    if others.contains(&ABSENT) {
         layout = MarkLayout { pid, ..MarkLayout::NONE };
     }
     Some(MarkFormat { layout })
 }
 
-/// Offset of a field of this size: `field:int pid; offset:8; size:4; signed:1;`.
+/// The offset of a field with this size, in a line `field:int pid; offset:8; size:4; signed:1;`.
 fn field(text: &str, name: &str, size: u32) -> Option<u32> {
     text.lines().find_map(|line| {
         let mut parts = line.trim().strip_prefix("field:")?.split(';').map(str::trim);
@@ -84,7 +91,7 @@ mod tests {
         \tfield:short oom_score_adj;\toffset:64;\tsize:2;\tsigned:1;\n";
 
     #[test]
-    fn both_layouts_are_understood() {
+    fn both_layouts_are_parsed() {
         let old = parse(OLD).expect("a thread id");
         assert_eq!(old.layout, MarkLayout { pid: 8, ..MarkLayout::NONE });
         assert!(!old.has_fields());
@@ -94,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_another_size_are_not_ours() {
+    fn fields_of_another_size_are_ignored() {
         let text = [OLD, NEW]
             .concat()
             .replace("oom_score_adj;\toffset:64;\tsize:2", "oom_score_adj;\toffset:64;\tsize:4");
@@ -104,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_found_where_tracefs_is_mounted() {
+    fn format_is_found_in_both_mount_points() {
         let folder = tempfile::tempdir().expect("a folder");
         let root = Root::new(folder.path());
         assert_eq!(read(&root), None);

@@ -1,30 +1,28 @@
-//! What the running kernel offers, in the order in which it is asked: its BTF ([`btf`], [`layout`]),
-//! where it keeps what the probes read ([`offsets`]), the other facts of this host ([`support`],
-//! with [`files`], [`policy`], [`kallsyms`], [`mark_format`], [`gfp`] and [`memcg_stat`]), and what follows from them ([`plan`], pure).
+//! What this machine is. Facts only: what follows from them is decided in `bpf/plan.rs`, and
+//! `oomwhy check` shows it.
 //!
-//! Nothing here loads or attaches; that is the loader's.
+//! - [`facts`]: all facts together, from the modules below.
+//! - [`btf`], [`layout`], [`offsets`]: the kernel's types, and where it keeps each field.
+//! - [`kallsyms`], [`mark_format`], [`gfp_flags`], [`memcg_stat_items`]: names and formats.
+//! - [`files`], [`policy`], [`capabilities`]: settings, mounts and permissions.
+//! - [`procfs`], [`cgroupfs`]: files that are read again while oomwhy runs.
 
 pub(crate) mod bounded;
 pub(crate) mod btf;
-pub(crate) mod cgroup_paths;
+pub(crate) mod capabilities;
+pub(crate) mod cgroupfs;
 pub(crate) mod clock;
+pub(crate) mod facts;
 pub(crate) mod files;
 pub(crate) mod footprint;
-pub(crate) mod gfp;
-pub(crate) mod group_counter;
+pub(crate) mod gfp_flags;
 pub(crate) mod kallsyms;
-pub(crate) mod kill_counter;
 pub(crate) mod layout;
-pub(crate) mod least_privilege;
 pub(crate) mod mark_format;
-pub(crate) mod memcg_stat;
+pub(crate) mod memcg_stat_items;
 pub(crate) mod offsets;
-pub(crate) mod permission;
 pub(crate) mod policy;
-pub(crate) mod proc_file;
-pub(crate) mod process;
-pub(crate) mod support;
-pub(crate) mod system;
+pub(crate) mod procfs;
 pub(crate) mod worker;
 
 #[cfg(test)]
@@ -32,27 +30,29 @@ pub(crate) mod fixtures;
 
 use std::collections::HashSet;
 
-/// Every name of a BTF type that a module here asks for: [`btf::KernelBtf`] keeps these.
-fn wanted_names() -> HashSet<&'static str> {
+use facts::WantedHook;
+
+/// The names of BTF types that a module here asks for. [`btf::KernelBtf`] keeps only these.
+fn wanted_names(hooks: &[WantedHook]) -> HashSet<String> {
     offsets::structs()
         .chain(offsets::ENUMS.iter().copied())
-        .chain(support::FUNCTIONS.iter().copied())
-        .chain(support::typedefs())
-        .chain(support::TYPES.iter().copied())
-        .chain(memcg_stat::ENUMS.iter().copied())
-        .chain(gfp::STRUCTS.iter().copied())
+        .chain(facts::TYPES.iter().copied())
+        .chain(memcg_stat_items::ENUMS.iter().copied())
+        .chain(gfp_flags::STRUCTS.iter().copied())
+        .map(str::to_owned)
+        .chain(hooks.iter().flat_map(WantedHook::btf_names))
         .collect()
 }
 
-/// Every name of a member or enumerator, and no others either.
+/// The names of members and enumerators, likewise.
 fn wanted_members() -> impl Iterator<Item = &'static str> {
     offsets::members()
-        .chain(support::ENUMERATORS.iter().copied())
-        .chain(gfp::MEMBERS.iter().copied())
-        .chain(memcg_stat::enumerators())
+        .chain(facts::ENUMERATORS.iter().copied())
+        .chain(gfp_flags::MEMBERS.iter().copied())
+        .chain(memcg_stat_items::enumerators())
 }
 
-/// Enumerators that are wanted by how they begin.
+/// Whether an enumerator is wanted because of the beginning of its name.
 fn is_wanted_prefix(name: &[u8]) -> bool {
-    name.starts_with(gfp::ENUMERATORS.as_bytes())
+    name.starts_with(gfp_flags::ENUMERATORS.as_bytes())
 }

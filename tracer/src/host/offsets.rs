@@ -1,35 +1,34 @@
-//! BTF to [`KernelOffsets`]: one table says where each field is, on any kernel.
+//! BTF to [`KernelOffsets`]: one table has the path of each field on every kernel.
 //!
-//! A field that this kernel does not have is no error here; what a report loses by it is decided
-//! in [`super::plan`]. How a path is followed is in [`super::layout`].
+//! A field that this kernel does not have is no error here. What a report loses without it is in
+//! `bpf/plan/losses.rs`. Paths are resolved in [`super::layout`].
 
 use std::fmt;
 
 use oomwhy_common::offsets::KernelOffsets;
 
-use super::{btf::KernelBtf, layout::Nowhere};
+use super::{btf::KernelBtf, layout::LayoutError};
 
-/// How many bytes the probes load from a field.
+/// The bytes that the probes load from a field.
 #[derive(Clone, Copy)]
 enum Load {
     /// Exactly so many.
     Bytes(u64),
-    /// The first so many of what may be longer.
+    /// The first bytes of a field that may be longer.
     First(u64),
-    /// None: the address itself is used, or the entry is no address at all.
+    /// The address itself is used, or the entry is not an address.
     None,
 }
 
-/// An entry of [`KernelOffsets`].
 struct Field {
     name: &'static str,
     load: Load,
-    /// Paths in the order of preference, as [`find`] reads them.
+    /// Paths, the preferred one first, in the syntax of [`find`].
     alternatives: &'static [&'static str],
     slot: fn(&mut KernelOffsets) -> &mut u32,
 }
 
-/// Makes the table; `field` is checked against [`KernelOffsets`] at compile time.
+/// `field` is checked against [`KernelOffsets`] at compile time.
 macro_rules! table {
     ($($field:ident: $load:expr, $($alternative:literal)|+;)*) => {
         &[$(Field {
@@ -48,7 +47,7 @@ const U64: Load = Load::Bytes(8);
 const POINTER: Load = Load::Bytes(8);
 const EMBEDDED: Load = Load::None;
 
-/// The table. Members inside anonymous structs and unions are found without naming those.
+/// Members of anonymous structs and unions are found without a name for those.
 #[rustfmt::skip]
 const TABLE: &[Field] = table! {
     oc_memcg:             POINTER, "oom_control.memcg";
@@ -142,47 +141,42 @@ const TABLE: &[Field] = table! {
     cgroup_memory:        POINTER, "cgroup.subsys[memory_cgrp_id]";
 };
 
-/// Named enums that indexes in the table come from.
+/// The enums of the indexes in the table.
 pub(super) const ENUMS: &[&str] = &["cgroup_subsys_id", "pid_type"];
 
-/// Where the running kernel keeps things, and how that was found.
+/// The offsets of a kernel, and the paths that led to them.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Resolved {
-    /// The table for the probes.
     pub offsets: KernelOffsets,
-    /// Fields found.
     pub matched: Vec<Match>,
-    /// Fields this kernel does not have.
     pub missing: Vec<Missing>,
 }
 
-/// A field that was found.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Match {
-    /// Name in [`KernelOffsets`].
     pub field: &'static str,
-    /// The alternative that led to it.
+    /// The path that led to it.
     pub alternative: &'static str,
-    /// What stands in the table.
     pub offset: u32,
 }
 
-/// A field that was not found.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Missing {
-    /// Name in [`KernelOffsets`].
     pub field: &'static str,
-    /// One reason per alternative.
+    /// The reason per path.
     pub why: String,
 }
 
 impl Resolved {
-    /// What is known of a kernel without BTF.
+    /// No offset, for a kernel without BTF.
     pub(crate) fn nothing() -> Self {
         let why = "there is no BTF of this kernel";
         let missing = |field: &Field| Missing { field: field.name, why: why.to_owned() };
-        let missing = TABLE.iter().map(missing).collect();
-        Self { offsets: KernelOffsets::NONE, matched: Vec::new(), missing }
+        Self {
+            offsets: KernelOffsets::NONE,
+            matched: Vec::new(),
+            missing: TABLE.iter().map(missing).collect(),
+        }
     }
 
     /// Whether a field, by its name in [`KernelOffsets`], was found.
@@ -191,12 +185,12 @@ impl Resolved {
     }
 }
 
-/// A table of what was found where, and by which alternative; then what was not found.
+/// A table of the fields that were found, each with offset and path, then of those that were not.
 impl fmt::Display for Resolved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.matched.iter().map(|found| found.field);
-        let names = names.chain(self.missing.iter().map(|missing| missing.field));
-        let width = names.map(str::len).max().unwrap_or_default();
+        let matched = self.matched.iter().map(|found| found.field);
+        let missing = self.missing.iter().map(|missing| missing.field);
+        let width = matched.chain(missing).map(str::len).max().unwrap_or_default();
         for Match { field, alternative, offset } in &self.matched {
             writeln!(f, "{field:width$} {offset:>6}  {alternative}")?;
         }
@@ -207,7 +201,7 @@ impl fmt::Display for Resolved {
     }
 }
 
-/// Looks every field up. Never fails: what is not there is listed as missing.
+/// Looks up every field. A field that this kernel does not have is listed as missing.
 pub(crate) fn resolve(btf: &KernelBtf) -> Resolved {
     let mut resolved =
         Resolved { offsets: KernelOffsets::NONE, matched: Vec::new(), missing: Vec::new() };
@@ -236,30 +230,30 @@ impl Field {
     }
 }
 
-/// Reads one alternative: a path, `sizeof(STRUCT)`, or the distance `PATH - PATH`.
-fn find(btf: &KernelBtf, alternative: &str, load: Load) -> Result<u32, Nowhere> {
+/// Resolves a path, `sizeof(STRUCT)`, or the distance `PATH - PATH`.
+fn find(btf: &KernelBtf, alternative: &str, load: Load) -> Result<u32, LayoutError> {
     if let Some(name) = alternative.strip_prefix("sizeof(").and_then(|s| s.strip_suffix(')')) {
         return btf.size_of(name);
     }
     let Some((to, from)) = alternative.split_once(" - ") else {
-        return place(btf, alternative, load);
+        return locate(btf, alternative, load);
     };
-    let from = btf.place(from)?.offset;
-    place(btf, to, load)?.checked_sub(from).ok_or_else(|| Nowhere::Damaged(to.to_owned()))
+    let start = btf.locate(from)?.offset;
+    locate(btf, to, load)?.checked_sub(start).ok_or_else(|| LayoutError::Damaged(to.to_owned()))
 }
 
-fn place(btf: &KernelBtf, path: &str, load: Load) -> Result<u32, Nowhere> {
-    let place = btf.place(path)?;
+fn locate(btf: &KernelBtf, path: &str, load: Load) -> Result<u32, LayoutError> {
+    let location = btf.locate(path)?;
     let fits = match load {
-        Load::Bytes(bytes) => place.size == bytes,
-        Load::First(bytes) => place.size >= bytes,
+        Load::Bytes(bytes) => location.size == bytes,
+        Load::First(bytes) => location.size >= bytes,
         Load::None => true,
     };
     if !fits {
         let expected = load.to_string();
-        return Err(Nowhere::Size { path: path.to_owned(), size: place.size, expected });
+        return Err(LayoutError::Size { path: path.to_owned(), size: location.size, expected });
     }
-    Ok(place.offset)
+    Ok(location.offset)
 }
 
 impl fmt::Display for Load {
@@ -276,13 +270,13 @@ impl fmt::Display for Load {
 pub(super) fn structs() -> impl Iterator<Item = &'static str> {
     TABLE.iter().flat_map(|field| field.alternatives).flat_map(|alternative| {
         alternative.split(" - ").map(|path| {
-            let path = path.trim_start_matches("sizeof(");
-            path.split(['.', ')']).next().unwrap_or(path)
+            let start = path.trim_start_matches("sizeof(");
+            start.split(['.', ')']).next().unwrap_or(start)
         })
     })
 }
 
-/// The members and enumerators that are named in them.
+/// The members and enumerators in these paths.
 pub(super) fn members() -> impl Iterator<Item = &'static str> {
     TABLE
         .iter()

@@ -1,5 +1,5 @@
-//! What the host's settings allow, beside the kernel's abilities: sysctls, limits, namespaces,
-//! mounts. Facts only; read by `oomwhy check` and when something was refused.
+//! Settings of the host: sysctls, limits, namespaces, mounts. `oomwhy check` shows them, and they
+//! explain why the kernel refused something.
 
 use std::{fs::File, io, path::PathBuf};
 
@@ -8,87 +8,78 @@ use serde::Serialize;
 
 use super::files::{Privileges, Root};
 
-/// Inode numbers of the namespaces that a machine boots with (include/uapi/linux/nsfs.h).
+/// The namespaces that a machine boots with (include/uapi/linux/nsfs.h).
 const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 const FIRST_CGROUP_NAMESPACE: &str = "cgroup:[4026531835]";
 
-/// Where tracefs is, today and before 4.1.
+/// Mount points of tracefs, today and before 4.1.
 const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 const MARK_VICTIM_FORMAT: &str = "events/oom/mark_victim/format";
 
-/// Settings of this host. `None`: not shown, or this kernel has no such setting.
+/// `None`: the setting is not visible, or this kernel does not have it.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub(crate) struct Policy {
-    /// kernel.perf_event_paranoid: kprobes by perf_event_open need 1 or less, or CAP_PERFMON; 3 (Debian)
-    /// and 4 (Ubuntu) want CAP_SYS_ADMIN.
+    /// kernel.perf_event_paranoid: kprobes by perf_event_open need 1 or less, or CAP_PERFMON. 3
+    /// (Debian) and 4 (Ubuntu) require CAP_SYS_ADMIN.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub perf_event_paranoid: Option<i32>,
     /// kernel.kptr_restrict: 2 hides kernel addresses from everyone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kptr_restrict: Option<i32>,
-    /// kernel.unprivileged_bpf_disabled: 1 and 2 want CAP_BPF for all of bpf(2).
+    /// kernel.unprivileged_bpf_disabled: 1 and 2 require CAP_BPF for all of bpf(2).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unprivileged_bpf_disabled: Option<i32>,
     /// net.core.bpf_jit_enable: 0 leaves the kernel without trampolines. Only root can read it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bpf_jit_enable: Option<i32>,
-    /// kernel.dmesg_restrict: 1 wants CAP_SYSLOG to read the kernel's log.
+    /// kernel.dmesg_restrict: 1 requires CAP_SYSLOG to read the kernel log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dmesg_restrict: Option<i32>,
     /// vm.panic_on_oom: the kernel panics instead of killing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub panic_on_oom: Option<i32>,
-    /// Highest capability of this kernel: 39 is CAP_BPF (5.8).
+    /// The highest capability of this kernel: 39 is CAP_BPF (5.8).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_capability: Option<u32>,
     /// RLIMIT_MEMLOCK, bytes; absent if there is no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memlock_bytes: Option<u64>,
-    /// Whether /dev/kmsg can be read.
+    /// /dev/kmsg.
     pub kmsg: Access,
-    /// Whether formats of tracepoints can be read.
+    /// The formats of tracepoints.
     pub tracefs: Access,
-    /// Whether we are in the pid namespace that the machine booted with.
+    /// Whether oomwhy runs in the pid namespace that the machine booted with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_pid_namespace: Option<bool>,
-    /// The same of the cgroup namespace.
+    /// The same for the cgroup namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_cgroup_namespace: Option<bool>,
-    /// Whether capabilities are those of a user namespace, which count for nothing here.
+    /// Whether the capabilities are those of a user namespace, which the kernel ignores for BPF.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_user_namespace: Option<bool>,
 }
 
-/// Whether something can be read.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(tag = "access", rename_all = "snake_case")]
 pub(crate) enum Access {
-    /// It can.
     Readable {
-        /// Where.
         path: PathBuf,
     },
-    /// It is there and cannot.
     Denied {
-        /// Where.
         path: PathBuf,
-        /// What the kernel says.
         why: String,
     },
-    /// It is not there.
     #[default]
     Absent,
 }
 
 impl Access {
-    /// Whether it can be read.
     pub(crate) fn is_readable(&self) -> bool {
         matches!(self, Self::Readable { .. })
     }
 }
 
 impl Policy {
-    /// Looks around.
     pub(crate) fn collect(root: &Root) -> Self {
         let setting = |path: &str| root.line(path)?.parse().ok();
         Self {
@@ -121,20 +112,20 @@ fn is_first(root: &Root, link: &str, first: &str) -> Option<bool> {
     Some(target.as_os_str() == first)
 }
 
-/// Only outside of user namespaces all ids are themselves.
+/// Outside of user namespaces every id is mapped to itself.
 fn is_identity(map: &str) -> bool {
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// Opening it asks for the permission; reading it would take a line from nobody.
+/// Opening it is enough to find out whether it is permitted.
 fn kmsg(root: &Root) -> Access {
     access(root.path("/dev/kmsg"))
 }
 
 fn tracefs(root: &Root) -> Access {
-    let places = TRACEFS.map(|mount| root.path(mount).join(MARK_VICTIM_FORMAT));
-    let found = places.map(access).into_iter();
-    found
+    TRACEFS
+        .map(|mount| access(root.path(mount).join(MARK_VICTIM_FORMAT)))
+        .into_iter()
         .filter(|access| *access != Access::Absent)
         .min_by_key(|access| !access.is_readable())
         .unwrap_or_default()
@@ -155,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_are_read_where_they_are_shown() {
+    fn visible_settings_are_read() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::new(folder.path());
         let put = |path: &str, text: &str| {
@@ -178,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn this_host_has_settings() {
+    fn settings_of_this_host_are_read() {
         let policy = Policy::collect(&Root::default());
         assert!(policy.last_capability.is_some() && policy.first_pid_namespace.is_some());
     }

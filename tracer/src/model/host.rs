@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     gfp::GfpFlag,
+    hook::Hook,
     memcg_stat::StatItem,
     reap_and_exit::Visible,
     report::{Missing, Tier},
@@ -46,8 +47,8 @@ impl Host {
     /// Which steps of a victim's end have a hook on this host.
     pub fn visible(&self) -> Visible {
         Visible {
-            exits: self.hooks.contains_key("sched_process_exit"),
-            freeing: self.hooks.contains_key("exit_mmap"),
+            exits: self.has_hook(Hook::SchedProcessExit),
+            freeing: self.has_hook(Hook::ExitMmap),
         }
     }
 }

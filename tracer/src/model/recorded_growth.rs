@@ -6,9 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{events::Counter, report::Frame};
 
-/// The hook of the recorder: every charge to a memcg passes through it.
-pub(crate) const HOOK: &str = "page_counter_try_charge";
-
 /// The recorded growth of a memcg. Part of recordings, so the names in JSON do not change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {

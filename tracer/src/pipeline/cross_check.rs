@@ -5,7 +5,7 @@ use super::{
     gaps::{Gap, Gaps, GroupGaps, Reading},
 };
 use crate::{
-    host::group_counter::Group,
+    host::cgroupfs::kill_counter::Group,
     model::{account::Account, report::OomReport},
 };
 

@@ -34,11 +34,12 @@ use crate::{
     },
     growth,
     host::{
-        cgroup_paths::CgroupPaths,
+        cgroupfs::{
+            kill_counter::{Group, GroupCounter},
+            paths::CgroupPaths,
+        },
         clock, footprint,
-        group_counter::{Group, GroupCounter},
-        kill_counter::KillCounter,
-        system::SystemFiles,
+        procfs::{kill_counter::KillCounter, system::SystemFiles},
     },
     model::{account::Account, facts::Fact},
     pipeline::{
@@ -163,7 +164,7 @@ impl Live {
     pub(crate) fn watch_growth(&mut self) -> Result<Option<io::Error>, LiveError> {
         let above_percent = self.probes.settings.growth_above_percent;
         self.facts.growth = self.probes.take_growth()?.map(growth::Recorder::new);
-        let known = self.facts.growth.as_mut().map(|it| it.make_known(above_percent));
+        let known = self.facts.growth.as_mut().map(|it| it.register(above_percent));
         Ok(known.and_then(Result::err))
     }
 
@@ -203,7 +204,7 @@ impl Live {
         let mut done = self.take_left(&mut ring)?;
         self.count_kills()?;
         ready();
-        footprint::give_back();
+        footprint::trim();
         let reason = loop {
             if done {
                 break StopReason::CountReached;
@@ -238,7 +239,7 @@ impl Live {
 
     /// Returns freed memory to the kernel. Sends no report.
     fn release_memory(&mut self) -> bool {
-        footprint::give_back();
+        footprint::trim();
         self.worked_at = None;
         false
     }

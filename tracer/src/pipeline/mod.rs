@@ -23,7 +23,7 @@ use crate::{
     bpf::journal::{LOSSES, Note, Unfinished},
     compose::compose,
     enrich::privacy::Privacy,
-    host::group_counter::Group,
+    host::cgroupfs::kill_counter::Group,
     model::{
         account::{Account, Stage},
         events::{Body, Event},

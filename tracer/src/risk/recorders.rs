@@ -5,9 +5,9 @@ use std::cell::OnceCell;
 
 use super::groups::Group;
 use crate::{
-    bpf::recorder_registry::{Found, Running, find},
+    bpf::recorder_registry::{Registered, RunningRecorder, find},
     growth::{Charges, Recorder},
-    host::permission::is_denial,
+    host::capabilities::denial::is_denial,
     model::recorded_growth::{AllocationSite, Usage},
 };
 
@@ -20,7 +20,7 @@ const MAX_SITES: usize = 32;
 /// after its tracer exits.
 #[derive(Debug, Default)]
 pub(super) struct Recorders {
-    running: Vec<Running>,
+    running: Vec<RunningRecorder>,
     /// Why a recorder that may be running is not used.
     refused: Option<String>,
     looked_ns: Option<u64>,
@@ -28,7 +28,7 @@ pub(super) struct Recorders {
 
 /// A recorder that is open for one reading.
 pub(super) struct Open {
-    pub(super) running: Running,
+    pub(super) running: RunningRecorder,
     recorder: Recorder,
     charges: OnceCell<Charges>,
 }
@@ -58,7 +58,7 @@ impl Recorders {
         self.looked_ns = Some(at_ns);
         self.refused = None;
         match find() {
-            Ok(Found { running, other_build }) => {
+            Ok(Registered { running, other_build }) => {
                 self.running = running;
                 self.refused = other_build.then(|| {
                     "the running recorder is another build of oomwhy, and its maps have another \
@@ -78,7 +78,7 @@ impl Recorders {
     }
 
     fn open_known(&self) -> Vec<Open> {
-        let open = |running: &Running| {
+        let open = |running: &RunningRecorder| {
             let recorder = Recorder::new(running.open()?);
             Some(Open { running: *running, recorder, charges: OnceCell::new() })
         };

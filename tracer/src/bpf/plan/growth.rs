@@ -1,15 +1,14 @@
-//! The growth recorder, for those who ask for it. Part of [`super`]: pure.
+//! The growth recorder (`--growth`). Part of [`super`]: pure.
 
-use super::{
-    How, MissingField, Plan, Planned,
-    hooks::{Hooks, Means},
-};
+use super::{MissingField, Plan, Planned, attach_methods::AttachableHooks, programs};
 use crate::{
-    host::{offsets::Resolved, support::HostFacts},
-    model::{recorded_growth::HOOK, report::Tier},
+    host::{facts::HostFacts, offsets::Resolved},
+    model::{hook::Hook, report::Tier},
 };
 
-/// Offsets without which a memcg is not told from another, or not found.
+const HOOK: Hook = Hook::PageCounterTryCharge;
+
+/// Offsets that the recorder needs to find the memcg that is charged.
 const NEEDED: [&str; 10] = [
     "memcg_memory",
     "memcg_cgroup",
@@ -24,7 +23,8 @@ const NEEDED: [&str; 10] = [
 ];
 
 impl Plan {
-    /// Adds the recorder, or why there is none. `above_percent`: from which share of a limit on.
+    /// Adds the recorder, or the reason why there is none. It records cgroups whose usage is above
+    /// `above_percent` of their limit.
     #[must_use]
     pub(crate) fn with_growth(
         mut self,
@@ -33,18 +33,22 @@ impl Plan {
         resolved: &Resolved,
     ) -> Self {
         match self.recorder(facts, resolved) {
-            Ok(programs) => {
-                self.programs.extend(programs);
+            Ok(recorder) => {
+                self.programs.extend(recorder);
                 self.settings.growth_above_percent = above_percent;
             }
-            Err(why) => self.missing.push(MissingField { field: "growth".to_owned(), why }),
+            Err(why) => {
+                let missing =
+                    |field: &&str| MissingField { field: (*field).to_owned(), why: why.clone() };
+                self.missing.extend(HOOK.spec().lost_without.iter().map(missing));
+            }
         }
         self
     }
 
     fn recorder(&self, facts: &HostFacts, resolved: &Resolved) -> Result<Vec<Planned>, String> {
         if !matches!(self.tier, Tier::Fentry | Tier::Kprobe) {
-            return Err(format!("it is recorded at {HOOK}, which takes fentry or kprobe"));
+            return Err(format!("it is recorded at {}, which takes fentry or kprobe", HOOK.key()));
         }
         if self.settings.probe_read == 0 {
             return Err(
@@ -54,17 +58,11 @@ impl Plan {
         if let Some(field) = NEEDED.iter().find(|field| !resolved.has(field)) {
             return Err(format!("{field} is not where the kernel's BTF should have it"));
         }
-        let hooks = Hooks::of(self.tier, facts);
-        let planned = |program, how| Planned { program, hook: HOOK, how };
-        match hooks.means(HOOK) {
-            Some(Means::Trampoline) => Ok(vec![planned("page_counter_try_charge_ret", How::Fexit)]),
-            // The return first: an entry without one would fill a map.
-            Some(Means::Kprobe) => Ok(vec![
-                planned("kretprobe_page_counter_try_charge", How::Kretprobe),
-                planned("kprobe_page_counter_try_charge", How::Kprobe),
-            ]),
-            _ => Err(hooks.why_not(HOOK).to_owned()),
+        let hooks = AttachableHooks::of(self.tier, facts);
+        if !hooks.has(HOOK) {
+            return Err(hooks.why_not(HOOK).to_owned());
         }
+        Ok(programs::of_hook(&hooks, HOOK, facts.btf.mark_victim).collect())
     }
 }
 
@@ -72,17 +70,17 @@ impl Plan {
 mod tests {
     use super::super::{
         plan,
-        tests::{forget, missing, on, programs_of},
+        tests::{forget, missing, on, programs_of, show_symbols},
     };
     use super::*;
-    use crate::host::{files::Lockdown, fixtures, support::FUNCTIONS};
+    use crate::host::{files::Lockdown, fixtures};
 
     fn recorded(tier: Tier, facts: &HostFacts, resolved: &Resolved) -> Plan {
         plan(tier, facts, resolved).unwrap().with_growth(50, facts, resolved)
     }
 
     #[test]
-    fn every_kernel_has_the_recorder_and_the_share_reaches_the_probe() {
+    fn recorder_is_planned_on_every_kernel_with_its_share() {
         for series in fixtures::SERIES {
             let (facts, resolved) = on(series);
             let plan = recorded(Tier::Fentry, &facts, &resolved);
@@ -93,11 +91,9 @@ mod tests {
     }
 
     #[test]
-    fn a_kprobe_tier_hooks_the_return_before_the_entry() {
+    fn kprobe_tier_attaches_return_before_entry() {
         let (mut facts, resolved) = on("6.12");
-        for name in FUNCTIONS.iter().filter(|name| facts.btf.has(name)) {
-            facts.kallsyms.functions.insert(name, vec![(*name).to_owned()]);
-        }
+        show_symbols(&mut facts);
         let plan = recorded(Tier::Kprobe, &facts, &resolved);
         let programs = programs_of(&plan);
         assert_eq!(
@@ -107,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn without_what_it_needs_it_is_said_to_be_missing() {
+    fn recorder_without_its_needs_is_missing_with_a_reason() {
         let is_missing = |tier, facts: &HostFacts, resolved: &Resolved| {
             let plan = recorded(tier, facts, resolved);
             let is_planned = plan.programs.iter().any(|planned| planned.hook == HOOK);
@@ -120,7 +116,7 @@ mod tests {
         let locked = HostFacts { lockdown: Lockdown::Confidentiality, ..facts.clone() };
         assert!(is_missing(Tier::Fentry, &locked, &resolved));
         let mut inlined = facts.clone();
-        inlined.btf.functions.remove(HOOK);
+        inlined.btf.functions.remove(&HOOK);
         assert!(is_missing(Tier::Fentry, &inlined, &resolved));
         forget(&mut resolved, "cgroup_memory");
         assert!(is_missing(Tier::Fentry, &facts, &resolved));

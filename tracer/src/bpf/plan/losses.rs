@@ -1,16 +1,19 @@
-//! What each missing hook, offset or permission costs, in the report's own field names.
-//! Part of [`super`]: pure.
+//! The report fields that a missing hook, offset or permission costs. Part of [`super`]: pure.
 
 use oomwhy_common::settings::Settings;
 
-use super::{Candidates, MissingField, hooks::Hooks};
-use crate::host::{
-    offsets::Resolved,
-    support::{HostFacts, MarkVictim},
+use super::{Candidates, MissingField, attach_methods::AttachableHooks};
+use crate::{
+    bpf::hooks::Why,
+    host::{
+        facts::{HostFacts, MarkVictim},
+        offsets::Resolved,
+    },
+    model::hook::Hook,
 };
 
-/// Fields of the report by the offset they need. An offset not listed here costs none by itself:
-/// some kernels do without it, and the identity of tasks is not optional.
+/// Fields of the report by the offset they need. An offset that is not listed here costs no field:
+/// either some kernels work without it, or a plan needs it (`IDENTITY`).
 #[rustfmt::skip]
 const BY_OFFSET: &[(&str, &[&str])] = &[
     ("oc_memcg", &["oom_memcg", "limit_chain"]),
@@ -116,64 +119,87 @@ impl Losses {
             }
         }
     }
+
+    /// Adds the fields of a hook if it cannot be attached.
+    fn without(&mut self, hook: Hook, attachable: &AttachableHooks) {
+        if attachable.has(hook) {
+            return;
+        }
+        let spec = hook.spec();
+        let not_attached = attachable.why_not(hook);
+        match spec.lost_because {
+            Why::NotAttached => self.add(spec.lost_without, not_attached),
+            Why::NotAttachedAnd(so) => {
+                self.add(spec.lost_without, &format!("{not_attached}: {so}"));
+            }
+            Why::Text(why) => self.add(spec.lost_without, why),
+        }
+    }
 }
 
-/// Everything that a report of this host will lack.
+/// Hooks of what becomes of a victim, and of the memory of the cgroup.
+const AFTER_THE_DECISION: [Hook; 7] = [
+    Hook::MemCgroupPrintOomMeminfo,
+    Hook::SchedProcessExit,
+    Hook::ExitMmap,
+    Hook::StartTaskReaping,
+    Hook::FinishTaskReaping,
+    Hook::SignalDeliver,
+    Hook::SignalGenerate,
+];
+
+/// Every field that the reports of this host will not have.
 pub(super) fn all(
-    offered: &Hooks,
+    attachable: &AttachableHooks,
     facts: &HostFacts,
     resolved: &Resolved,
     candidates: Candidates,
     settings: &Settings,
 ) -> Vec<MissingField> {
     let mut losses = Losses::default();
-    hooks(&mut losses, offered, facts, candidates);
+    hooks(&mut losses, attachable, facts, candidates);
     offsets(&mut losses, resolved);
-    reads(&mut losses, offered, candidates, settings);
+    reads(&mut losses, attachable, candidates, settings);
     batches(&mut losses, resolved, settings);
     stat(&mut losses, facts, resolved, settings);
     nodes(&mut losses, facts);
-    after(&mut losses, offered);
+    for hook in AFTER_THE_DECISION {
+        losses.without(hook, attachable);
+    }
     symbols(&mut losses, facts);
     losses.0
 }
 
-fn hooks(losses: &mut Losses, offered: &Hooks, facts: &HostFacts, candidates: Candidates) {
-    if candidates == Candidates::Nobody {
-        let [badness, evaluate] =
-            ["oom_badness", "oom_evaluate_task"].map(|it| offered.why_not(it));
-        losses.add(&["candidates"], &join(&[badness, evaluate]));
+fn hooks(
+    losses: &mut Losses,
+    attachable: &AttachableHooks,
+    facts: &HostFacts,
+    candidates: Candidates,
+) {
+    if candidates == Candidates::Unavailable {
+        let reasons = [Hook::OomBadness, Hook::OomEvaluateTask].map(|it| attachable.why_not(it));
+        losses.add(Hook::OomBadness.spec().lost_without, &join(&reasons));
     }
-    if !offered.has("oom_kill_process") {
-        let why = offered.why_not("oom_kill_process");
-        losses.add(&["message", "victims.chosen", "victims.points"], why);
+    for hook in
+        [Hook::OomKillProcess, Hook::MemCgroupOutOfMemory, Hook::KillProcess, Hook::MarkVictim]
+    {
+        losses.without(hook, attachable);
     }
-    if !offered.has("mem_cgroup_out_of_memory") {
-        let why = offered.why_not("mem_cgroup_out_of_memory");
-        losses.add(&["outcome"], &format!("{why}: `reclaimed` is not seen"));
-    }
-    let kill = "__oom_kill_process";
-    let why = offered.why_not(kill);
-    if !offered.has(kill) {
-        losses.add(&["outcome"], &format!("{why}: `already_exiting` is not told from `killed`"));
-    }
-    if !offered.has("mark_victim") {
-        let why = "oom:mark_victim is unknown in this kernel: only the chosen task is seen";
-        losses.add(&["victims.marked_at_ns"], why);
-        losses.add(TASK_MEMORY.get(5..).unwrap_or_default(), why);
-    } else if facts.btf.mark_victim == MarkVictim::Pid && !offered.has(kill) {
+    let passes_pid = facts.btf.mark_victim == MarkVictim::Pid && attachable.has(Hook::MarkVictim);
+    if passes_pid && !attachable.has(Hook::KillProcess) {
+        let why = attachable.why_not(Hook::KillProcess);
         let why = format!("oom:mark_victim passes a thread id only, and {why}");
         losses.add(TASK_MEMORY.get(5..).unwrap_or_default(), &why);
         losses.add(&["victims.cgroup", "victims.vpid"], &why);
     }
 }
 
-/// Reasons that are there, each once.
+/// The reasons that are not empty, each once.
 fn join(reasons: &[&str]) -> String {
-    let mut told = reasons.to_vec();
-    told.retain(|why| !why.is_empty());
-    told.dedup();
-    told.join("; ")
+    let mut given = reasons.to_vec();
+    given.retain(|why| !why.is_empty());
+    given.dedup();
+    given.join("; ")
 }
 
 fn offsets(losses: &mut Losses, resolved: &Resolved) {
@@ -184,8 +210,13 @@ fn offsets(losses: &mut Losses, resolved: &Resolved) {
     }
 }
 
-/// What needs bpf_probe_read_kernel, or a typed pointer to the current task.
-fn reads(losses: &mut Losses, offered: &Hooks, candidates: Candidates, settings: &Settings) {
+/// Adds the fields that need bpf_probe_read_kernel, or a typed pointer to the current task.
+fn reads(
+    losses: &mut Losses,
+    attachable: &AttachableHooks,
+    candidates: Candidates,
+    settings: &Settings,
+) {
     if settings.probe_read != 0 {
         return;
     }
@@ -201,8 +232,8 @@ fn reads(losses: &mut Losses, offered: &Hooks, candidates: Candidates, settings:
     if candidates == Candidates::EvaluateTask {
         losses.add(&["candidates.points"], why);
     }
-    if !offered.has("cgroup_mkdir") {
-        losses.add(PATHS, why);
+    if !attachable.has(Hook::CgroupMkdir) {
+        losses.add(Hook::CgroupMkdir.spec().lost_without, why);
     }
     if settings.current_task_btf == 0 {
         let why = "lockdown=confidentiality, and this kernel lacks bpf_get_current_task_btf";
@@ -212,8 +243,8 @@ fn reads(losses: &mut Losses, offered: &Hooks, candidates: Candidates, settings:
     }
 }
 
-/// Where counters are per-CPU ones, what sits in the CPUs' batches is added; else numbers are
-/// those of the kernel's own log before 7.0, low or high by some pages per CPU.
+/// The rss counters have per-CPU batches since 6.2. Without them, the numbers are those of the
+/// kernel's own log before 7.0, which are low or high by some pages per CPU.
 fn batches(losses: &mut Losses, resolved: &Resolved, settings: &Settings) {
     if !resolved.has("per_cpu_counters") {
         return;
@@ -229,7 +260,7 @@ fn batches(losses: &mut Losses, resolved: &Resolved, settings: &Settings) {
     losses.add(&[PER_CPU_SHARE], why);
 }
 
-/// The memcg's statistics: where they are, and what is where in them.
+/// The statistics of the memcg need their address and the place of each item.
 fn stat(losses: &mut Losses, facts: &HostFacts, resolved: &Resolved, settings: &Settings) {
     let is_found = resolved.has("memcg_vmstats_array")
         || (resolved.has("memcg_vmstats") && resolved.has("vmstats_state"));
@@ -246,7 +277,7 @@ fn stat(losses: &mut Losses, facts: &HostFacts, resolved: &Resolved, settings: &
     losses.add(&["oom_memcg.stat"], why);
 }
 
-/// Masks of nodes are read as far as their first word.
+/// The probes read only the first word of a node mask.
 fn nodes(losses: &mut Losses, facts: &HostFacts) {
     const NODES_READ: u32 = 64;
     if facts.possible_nodes.is_some_and(|nodes| nodes > NODES_READ) {
@@ -255,29 +286,7 @@ fn nodes(losses: &mut Losses, facts: &HostFacts) {
     }
 }
 
-/// What becomes of a victim.
-fn after(losses: &mut Losses, offered: &Hooks) {
-    let missing = |tracepoint: &str| !offered.has(tracepoint);
-    if missing("sched_process_exit") {
-        losses.add(&["victims.exited_after_ns"], "no tracepoint sched_process_exit");
-    }
-    if !offered.has("exit_mmap") {
-        losses.add(&["victims.freed_after_ns"], offered.why_not("exit_mmap"));
-    }
-    if missing("start_task_reaping") || missing("finish_task_reaping") {
-        losses.add(&["victims.reaped"], "no tracepoints of the oom reaper");
-    }
-    if missing("signal_deliver") {
-        let fields = ["victims.cmdline", "victims.exe", "victims.parents", "victims.user_stack"];
-        losses.add(&fields, "no tracepoint signal_deliver: victims are not met before they die");
-    }
-    if missing("signal_generate") {
-        let why = "no tracepoint signal_generate: who shares a victim's memory is not seen to die";
-        losses.add(&["victims.shares_mm_with"], why);
-    }
-}
-
-/// Names of kernel functions: where addresses are hidden, a stack is addresses only.
+/// If kernel addresses are hidden, the frames of a stack have no names.
 fn symbols(losses: &mut Losses, facts: &HostFacts) {
     if facts.kallsyms.per_cpu_offset.is_none() {
         let why =
@@ -286,10 +295,10 @@ fn symbols(losses: &mut Losses, facts: &HostFacts) {
     }
 }
 
-/// Not a field but a part of some: it has a validity bit of its own.
+/// Not a field but a part of some, with a validity bit of its own.
 const PER_CPU_SHARE: &str = "victims (exact rss)";
 
-/// All that is read of a task's memory.
+/// Every field of a task's memory.
 pub(super) fn memory(why: &str) -> Vec<MissingField> {
     let missing = |field: &&str| MissingField { field: (*field).to_owned(), why: why.to_owned() };
     TASK_MEMORY.iter().map(missing).collect()
@@ -301,16 +310,16 @@ mod tests {
 
     use super::{super::IDENTITY, BY_OFFSET};
 
-    /// Offsets that some kernels do without: counters that are exact have no per-CPU parts, only cgroup
-    /// v1 has tasks that wait, and a memcg's statistics are in one of two places.
+    /// Offsets that some kernels do not have: exact counters have no per-CPU parts, only cgroup v1
+    /// has tasks that wait, and the statistics of a memcg are in one of two places.
     const FREE: &[&str] = &[
         "per_cpu_counters",
         "task_memcg_in_oom",
         "task_memcg_oom_gfp_mask",
         "task_memcg_oom_order",
-        // A caller that is dying is then told as one that found room.
+        // A caller that is dying is then reported as one that found room.
         "signal_flags",
-        // For the growth recorder, which says so itself.
+        // For the growth recorder, which has a reason of its own.
         "cgroup_memory",
         "memcg_kmem",
         "memcg_vmstats",
@@ -319,7 +328,7 @@ mod tests {
     ];
 
     #[test]
-    fn every_offset_has_its_fields_or_is_known_to_cost_none() {
+    fn offset_has_fields_or_is_listed_as_free() {
         for name in KernelOffsets::NAMES {
             let rows = BY_OFFSET.iter().filter(|(offset, _)| offset == name).count();
             let costs_none = IDENTITY.contains(name) || FREE.contains(name);

@@ -1,181 +1,78 @@
-//! Hooks to programs: each has one per means. Part of [`super`]: pure.
+//! Hooks to programs, in the order in which they are attached. Part of [`super`]: pure.
 
 use oomwhy_common::settings::Settings;
 
-use super::{
-    Candidates, How, Planned,
-    hooks::{Hooks, Means},
+use super::{Candidates, Planned, attach_methods::AttachableHooks};
+use crate::{
+    bpf::hooks::Program,
+    host::facts::{HostFacts, MarkVictim},
+    model::hook::Hook,
 };
-use crate::host::support::{HostFacts, MarkVictim};
 
-/// The programs at a function's entry: hook, by trampoline, by kprobe. Empty: none is needed.
-const ENTRY: &[(&str, &str, &str)] = &[
-    ("out_of_memory", "out_of_memory", "kprobe_out_of_memory"),
-    ("oom_kill_process", "oom_kill_process", "kprobe_oom_kill_process"),
-    ("__oom_kill_process", "oom_kill_task", "kprobe_oom_kill_task"),
-    ("mem_cgroup_out_of_memory", "", "kprobe_mem_cgroup_out_of_memory"),
-    (
-        "mem_cgroup_oom_synchronize",
-        "mem_cgroup_oom_synchronize",
-        "kprobe_mem_cgroup_oom_synchronize",
-    ),
-    ("exit_mmap", "exit_mmap", "kprobe_exit_mmap"),
-    ("oom_badness", "", "kprobe_candidate"),
-    ("oom_evaluate_task", "", "kprobe_candidate"),
+/// The inner hooks come first: an invocation that begins during the attaching is then seen as a
+/// whole or not at all, because the entry of `out_of_memory` opens it.
+const BEFORE_CANDIDATES: [Hook; 3] = [Hook::MarkVictim, Hook::KillProcess, Hook::OomKillProcess];
+const AFTER_CANDIDATES: [Hook; 13] = [
+    Hook::CgroupMkdir,
+    Hook::MemCgroupPrintOomMeminfo,
+    Hook::SignalGenerate,
+    Hook::SignalDeliver,
+    Hook::WakeReaper,
+    Hook::StartTaskReaping,
+    Hook::FinishTaskReaping,
+    Hook::SkipTaskReaping,
+    Hook::SchedProcessExit,
+    Hook::ExitMmap,
+    Hook::MemCgroupOomSynchronize,
+    Hook::OutOfMemory,
+    Hook::MemCgroupOutOfMemory,
 ];
 
-/// The programs at its return, likewise.
-const RETURN: &[(&str, &str, &str)] = &[
-    ("out_of_memory", "out_of_memory_ret", "kretprobe_out_of_memory"),
-    (
-        "mem_cgroup_out_of_memory",
-        "mem_cgroup_out_of_memory_ret",
-        "kretprobe_mem_cgroup_out_of_memory",
-    ),
-    (
-        "mem_cgroup_oom_synchronize",
-        "mem_cgroup_oom_synchronize_ret",
-        "kretprobe_mem_cgroup_oom_synchronize",
-    ),
-    (
-        "mem_cgroup_print_oom_meminfo",
-        "mem_cgroup_print_oom_meminfo_ret",
-        "kretprobe_mem_cgroup_print_oom_meminfo",
-    ),
-    ("exit_mmap", "exit_mmap_ret", "kretprobe_exit_mmap"),
-    ("oom_badness", "oom_badness_ret", "kretprobe_oom_badness"),
-    ("oom_evaluate_task", "oom_evaluate_task_ret", "kretprobe_oom_evaluate_task"),
-];
-
-/// The programs at a tracepoint: with typed arguments, with raw ones.
-const TRACEPOINT: &[(&str, &str, &str)] = &[
-    ("cgroup_mkdir", "cgroup_mkdir", "raw_cgroup_mkdir"),
-    ("signal_generate", "signal_generate", "raw_signal_generate"),
-    ("signal_deliver", "signal_deliver", "raw_signal_deliver"),
-    ("wake_reaper", "wake_reaper", "raw_wake_reaper"),
-    ("start_task_reaping", "start_task_reaping", "raw_start_task_reaping"),
-    ("finish_task_reaping", "finish_task_reaping", "raw_finish_task_reaping"),
-    ("skip_task_reaping", "skip_task_reaping", "raw_skip_task_reaping"),
-    ("sched_process_exit", "sched_process_exit", "raw_sched_process_exit"),
-];
-
-/// The list while it is made.
-struct List<'a> {
-    hooks: &'a Hooks,
-    programs: Vec<Planned>,
-}
-
-impl List<'_> {
-    fn entry(&mut self, hook: &str) {
-        self.function(ENTRY, hook, How::Fentry, How::Kprobe);
-    }
-
-    /// The second program at the choice.
-    fn places(&mut self) {
-        let table =
-            [("oom_kill_process", "oom_kill_process_limits", "kprobe_oom_kill_process_limits")];
-        self.function(&table, "oom_kill_process", How::Fentry, How::Kprobe);
-    }
-
-    fn exit(&mut self, hook: &str) {
-        self.function(RETURN, hook, How::Fexit, How::Kretprobe);
-    }
-
-    fn function(
-        &mut self,
-        table: &[(&'static str, &'static str, &'static str)],
-        hook: &str,
-        by_trampoline: How,
-        by_kprobe: How,
-    ) {
-        let Some(&(hook, trampoline, kprobe)) = table.iter().find(|(name, ..)| *name == hook)
-        else {
-            return;
-        };
-        match self.hooks.means(hook) {
-            Some(Means::Trampoline) => self.push(trampoline, hook, by_trampoline),
-            Some(Means::Kprobe) => self.push(kprobe, hook, by_kprobe),
-            _ => {}
-        }
-    }
-
-    fn tracepoint(&mut self, table: &[(&'static str, &'static str, &'static str)], hook: &str) {
-        let Some(&(hook, typed, raw)) = table.iter().find(|(name, ..)| *name == hook) else {
-            return;
-        };
-        match self.hooks.means(hook) {
-            Some(Means::TypedTracepoint) => self.push(typed, hook, How::TpBtf),
-            Some(Means::RawTracepoint) => self.push(raw, hook, How::RawTp),
-            _ => {}
-        }
-    }
-
-    fn push(&mut self, program: &'static str, hook: &'static str, how: How) {
-        if !program.is_empty() {
-            self.programs.push(Planned { program, hook, how });
-        }
-    }
-}
-
-/// All of them, in the order in which they are attached.
+/// The programs of all hooks that can be attached.
 pub(super) fn all(
-    hooks: &Hooks,
+    hooks: &AttachableHooks,
     facts: &HostFacts,
     candidates: Candidates,
     settings: &Settings,
 ) -> Vec<Planned> {
-    let mut list = List { hooks, programs: Vec::new() };
-    // Inner hooks first: an invocation that begins while we attach is then seen whole or not at
-    // all, since out_of_memory's entry opens the frame.
-    match facts.btf.mark_victim {
-        MarkVictim::Task => list.tracepoint(
-            &[("mark_victim", "mark_victim_task", "raw_mark_victim_task")],
-            "mark_victim",
-        ),
-        MarkVictim::Pid => list.tracepoint(
-            &[("mark_victim", "mark_victim_pid", "raw_mark_victim_pid")],
-            "mark_victim",
-        ),
-        MarkVictim::Absent => {}
+    let mark_victim = facts.btf.mark_victim;
+    let is_readable =
+        |hook: &Hook| *hook != Hook::MemCgroupPrintOomMeminfo || settings.probe_read != 0;
+    let mut programs = Vec::new();
+    for hook in BEFORE_CANDIDATES {
+        programs.extend(of_hook(hooks, hook, mark_victim));
     }
-    list.entry("__oom_kill_process");
-    list.entry("oom_kill_process");
-    list.places();
-    match candidates {
-        Candidates::Badness => {
-            list.exit("oom_badness");
-            list.entry("oom_badness");
-        }
-        Candidates::BadnessPart => {
-            list.exit("oom_badness");
-            list.entry("oom_evaluate_task");
-        }
-        Candidates::EvaluateTask => {
-            list.exit("oom_evaluate_task");
-            list.entry("oom_evaluate_task");
-        }
-        Candidates::Nobody => {}
+    programs.extend(of_candidates(hooks, candidates));
+    for hook in AFTER_CANDIDATES.into_iter().filter(is_readable) {
+        programs.extend(of_hook(hooks, hook, mark_victim));
     }
-    list.tracepoint(TRACEPOINT, "cgroup_mkdir");
-    around(&mut list, settings);
-    list.exit("out_of_memory");
-    list.entry("out_of_memory");
-    list.exit("mem_cgroup_out_of_memory");
-    list.entry("mem_cgroup_out_of_memory");
-    list.programs
+    programs
 }
 
-/// What is told besides the decision itself: what the memory was, who dies along, what becomes of
-/// the victims, who waits.
-fn around(list: &mut List<'_>, settings: &Settings) {
-    if settings.probe_read != 0 {
-        list.exit("mem_cgroup_print_oom_meminfo");
-    }
-    for (name, ..) in TRACEPOINT.iter().filter(|(name, ..)| *name != "cgroup_mkdir") {
-        list.tracepoint(TRACEPOINT, name);
-    }
-    for function in ["exit_mmap", "mem_cgroup_oom_synchronize"] {
-        list.exit(function);
-        list.entry(function);
-    }
+/// The programs of one hook, by the method that this host has for it.
+pub(super) fn of_hook(
+    hooks: &AttachableHooks,
+    hook: Hook,
+    mark_victim: MarkVictim,
+) -> impl Iterator<Item = Planned> {
+    let method = hooks.method(hook);
+    let fits = move |program: &&Program| {
+        method.is_some_and(|method| program.kind.is_for(method)) && program.fits(mark_victim)
+    };
+    let planned =
+        move |program: &Program| Planned { program: program.name, hook, kind: program.kind };
+    hook.spec().programs.iter().filter(fits).map(planned)
+}
+
+fn of_candidates(hooks: &AttachableHooks, candidates: Candidates) -> Vec<Planned> {
+    let (at_return, at_entry) = match candidates {
+        Candidates::Badness => (Hook::OomBadness, Hook::OomBadness),
+        Candidates::BadnessPart => (Hook::OomBadness, Hook::OomEvaluateTask),
+        Candidates::EvaluateTask => (Hook::OomEvaluateTask, Hook::OomEvaluateTask),
+        Candidates::Unavailable => return Vec::new(),
+    };
+    let programs = |hook| of_hook(hooks, hook, MarkVictim::Absent);
+    let returns = programs(at_return).filter(|planned| planned.kind.is_return());
+    let entries = programs(at_entry).filter(|planned| !planned.kind.is_return());
+    returns.chain(entries).collect()
 }

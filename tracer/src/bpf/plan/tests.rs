@@ -1,11 +1,14 @@
-//! One fact flipped at a time.
+//! Plans of a host with one fact changed at a time.
 
 use super::*;
-use crate::host::{
-    files, fixtures,
-    kallsyms::Kallsyms,
-    offsets,
-    support::{BtfFacts, BtfSource, FUNCTIONS},
+use crate::{
+    bpf::hooks::wanted,
+    host::{
+        facts::{BtfFacts, BtfSource, HookKind},
+        files, fixtures,
+        kallsyms::Kallsyms,
+        offsets,
+    },
 };
 
 /// A kernel like 6.12 on which nothing is missing.
@@ -14,18 +17,18 @@ fn ideal() -> (HostFacts, Resolved) {
 }
 
 pub(super) fn on(series: &str) -> (HostFacts, Resolved) {
-    let btf = fixtures::btf(series);
-    let facts = HostFacts {
-        btf: BtfFacts::collect(&btf),
+    let btf = fixtures::btf_with(series, &wanted());
+    let mut facts = HostFacts {
+        btf: BtfFacts::collect(&btf, &wanted()),
         btf_source: BtfSource::Kernel,
         kprobes: true,
         perf_event_paranoid: Some(3),
         mark_format: None,
         kallsyms: Kallsyms {
+            is_read: true,
             functions: BTreeMap::new(),
-            badness_is_split: Some(series.starts_with("5.10")),
             per_cpu_offset: Some(0xffff_ffff_8200_0000),
-            stat_places: Some(0xffff_ffff_8200_1000),
+            stats_index: Some(0xffff_ffff_8200_1000),
         },
         lockdown: Lockdown::None,
         possible_cpus: Some(2),
@@ -37,7 +40,26 @@ pub(super) fn on(series: &str) -> (HostFacts, Resolved) {
         host: None,
         page_size: 4096,
     };
+    if series.starts_with("5.10") {
+        split_badness(&mut facts);
+    }
     (facts, offsets::resolve(&btf))
+}
+
+/// What the compiler of 5.10 does.
+fn split_badness(facts: &mut HostFacts) {
+    let symbols = ["oom_badness", "oom_badness.part.0"].map(str::to_owned).to_vec();
+    facts.kallsyms.functions.insert(Hook::OomBadness, symbols);
+}
+
+/// The symbols of all functions that BTF has.
+pub(super) fn show_symbols(facts: &mut HostFacts) {
+    let functions = HOOKS.iter().filter(|spec| spec.kind == HookKind::Function);
+    for hook in functions.map(|spec| spec.hook) {
+        if let Some(name) = facts.btf.name(hook) {
+            facts.kallsyms.functions.entry(hook).or_insert_with(|| vec![name.to_owned()]);
+        }
+    }
 }
 
 fn planned(facts: &HostFacts, resolved: &Resolved) -> Plan {
@@ -58,7 +80,7 @@ pub(super) fn forget(resolved: &mut Resolved, field: &'static str) {
 }
 
 #[test]
-fn nothing_is_missing_where_the_kernel_has_everything() {
+fn ideal_kernel_has_every_program_and_field() {
     let (facts, resolved) = ideal();
     let plan = planned(&facts, &resolved);
     assert_eq!(missing(&plan), [""; 0]);
@@ -94,7 +116,7 @@ fn nothing_is_missing_where_the_kernel_has_everything() {
 }
 
 #[test]
-fn every_supported_kernel_has_a_plan_that_lacks_nothing() {
+fn supported_kernels_miss_no_field() {
     for series in fixtures::SERIES {
         let (facts, resolved) = on(series);
         assert_eq!(missing(&planned(&facts, &resolved)), [""; 0], "{series}");
@@ -102,39 +124,39 @@ fn every_supported_kernel_has_a_plan_that_lacks_nothing() {
 }
 
 #[test]
-fn the_way_a_program_is_attached_follows_from_its_name() {
+fn kind_of_program_follows_from_its_name() {
     for series in fixtures::SERIES {
         let (mut facts, resolved) = on(series);
         facts.lockdown = Lockdown::Confidentiality;
         for planned in planned(&facts, &resolved).programs {
-            let how = match planned.program {
-                name if name.ends_with("_ret") => How::Fexit,
+            let kind = match planned.program {
+                name if name.ends_with("_ret") => ProgramKind::Fexit,
                 "mark_victim_task" | "mark_victim_pid" | "cgroup_mkdir" | "signal_generate"
-                | "signal_deliver" | "sched_process_exit" | "wake_reaper" => How::TpBtf,
-                name if name.ends_with("_task_reaping") => How::TpBtf,
-                _ => How::Fentry,
+                | "signal_deliver" | "sched_process_exit" | "wake_reaper" => ProgramKind::TpBtf,
+                name if name.ends_with("_task_reaping") => ProgramKind::TpBtf,
+                _ => ProgramKind::Fentry,
             };
-            assert_eq!(planned.how, how, "{series}: {}", planned.program);
+            assert_eq!(planned.kind, kind, "{series}: {}", planned.program);
         }
     }
 }
 
 #[test]
-fn without_out_of_memory_there_is_no_plan() {
+fn plan_without_out_of_memory_is_refused() {
     let (mut facts, resolved) = ideal();
-    facts.btf.functions.remove("out_of_memory");
+    facts.btf.functions.remove(&Hook::OutOfMemory);
     assert_eq!(plan(Tier::Fentry, &facts, &resolved).err(), Some(Refusal::NoInvocation));
 }
 
 #[test]
-fn without_btf_there_is_no_plan() {
+fn plan_without_btf_is_refused() {
     let (mut facts, resolved) = ideal();
     facts.btf = BtfFacts::default();
     assert!(matches!(plan(Tier::Fentry, &facts, &resolved).err(), Some(Refusal::NoInvocation)));
 }
 
 #[test]
-fn the_chosen_task_is_a_victim_where_mark_victim_is_unknown() {
+fn chosen_task_is_the_victim_if_mark_victim_is_unknown() {
     let (mut facts, mut resolved) = ideal();
     facts.btf.mark_victim = MarkVictim::Absent;
     let made = planned(&facts, &resolved);
@@ -147,9 +169,9 @@ fn the_chosen_task_is_a_victim_where_mark_victim_is_unknown() {
 }
 
 #[test]
-fn without_oom_kill_process_the_choice_is_not_known() {
+fn choice_is_missing_without_oom_kill_process() {
     let (mut facts, resolved) = ideal();
-    facts.btf.functions.remove("oom_kill_process");
+    facts.btf.functions.remove(&Hook::OomKillProcess);
     let made = planned(&facts, &resolved);
     assert_eq!(missing(&made), ["message", "victims.chosen", "victims.points"]);
     assert!(!programs_of(&made).contains(&"oom_kill_process"));
@@ -159,7 +181,7 @@ fn without_oom_kill_process_the_choice_is_not_known() {
 }
 
 #[test]
-fn a_task_that_cannot_be_named_is_no_report() {
+fn plan_without_identity_of_tasks_is_refused() {
     for field in IDENTITY {
         let (facts, mut resolved) = ideal();
         forget(&mut resolved, field);
@@ -172,26 +194,26 @@ fn a_task_that_cannot_be_named_is_no_report() {
 }
 
 #[test]
-fn the_old_mark_victim_is_completed_by_oom_kill_task() {
+fn old_mark_victim_needs_oom_kill_task() {
     let (mut facts, resolved) = ideal();
     facts.btf.mark_victim = MarkVictim::Pid;
     let made = planned(&facts, &resolved);
     assert_eq!(programs_of(&made).get(..2), Some(&["mark_victim_pid", "oom_kill_task"][..]));
     assert_eq!((made.settings.victim_by_pid, missing(&made)), (1, vec![]));
 
-    facts.btf.functions.remove("__oom_kill_process");
+    facts.btf.functions.remove(&Hook::KillProcess);
     let made = planned(&facts, &resolved);
     assert!(!programs_of(&made).contains(&"oom_kill_task"));
     assert!(missing(&made).contains(&"outcome"));
     assert!(missing(&made).contains(&"victims.cgroup"));
     assert!(missing(&made).contains(&"victims.anon_rss_bytes"));
 
-    facts.btf.functions.remove("oom_kill_process");
+    facts.btf.functions.remove(&Hook::OomKillProcess);
     assert_eq!(plan(Tier::Fentry, &facts, &resolved).err(), Some(Refusal::NoVictim));
 }
 
 #[test]
-fn candidates_come_from_whichever_hook_fires() {
+fn candidates_come_from_the_hook_that_fires() {
     let (mut facts, resolved) = ideal();
     let hook = |facts: &HostFacts| {
         let plan = planned(facts, &resolved);
@@ -203,24 +225,24 @@ fn candidates_come_from_whichever_hook_fires() {
         (seen, missing(&plan).contains(&"candidates"))
     };
     assert_eq!(hook(&facts), (vec!["oom_badness_ret"], false));
-    facts.kallsyms.badness_is_split = Some(true);
+    split_badness(&mut facts);
     assert_eq!(hook(&facts), (vec!["oom_evaluate_task_ret"], false));
-    facts.kallsyms.badness_is_split = None;
+    facts.kallsyms.is_read = false;
     assert_eq!(hook(&facts), (vec!["oom_evaluate_task_ret"], false));
-    facts.btf.functions.remove("oom_evaluate_task");
+    facts.btf.functions.remove(&Hook::OomEvaluateTask);
     assert_eq!(hook(&facts), (vec!["oom_badness_ret"], false));
-    facts.kallsyms.badness_is_split = Some(true);
+    facts.kallsyms.is_read = true;
     assert_eq!(hook(&facts), (vec![], true));
-    facts.kallsyms.badness_is_split = Some(false);
+    facts.kallsyms.functions.clear();
     assert_eq!(hook(&facts), (vec!["oom_badness_ret"], false));
-    facts.btf.functions.remove("oom_badness");
+    facts.btf.functions.remove(&Hook::OomBadness);
     assert_eq!(hook(&facts), (vec![], true));
 }
 
 #[test]
-fn without_oom_kill_task_shots_are_not_counted() {
+fn outcome_is_missing_without_oom_kill_task() {
     let (mut facts, resolved) = ideal();
-    facts.btf.functions.remove("__oom_kill_process");
+    facts.btf.functions.remove(&Hook::KillProcess);
     let plan = planned(&facts, &resolved);
     assert_eq!(plan.settings.kill_task_hooked, 0);
     assert_eq!(missing(&plan), ["outcome"]);
@@ -228,9 +250,9 @@ fn without_oom_kill_task_shots_are_not_counted() {
 }
 
 #[test]
-fn without_mem_cgroup_out_of_memory_reclaimed_is_not_seen() {
+fn outcome_is_missing_without_mem_cgroup_out_of_memory() {
     let (mut facts, resolved) = ideal();
-    facts.btf.functions.remove("mem_cgroup_out_of_memory");
+    facts.btf.functions.remove(&Hook::MemCgroupOutOfMemory);
     let plan = planned(&facts, &resolved);
     assert_eq!(missing(&plan), ["outcome"]);
     assert!(!programs_of(&plan).contains(&"mem_cgroup_out_of_memory_ret"));
@@ -265,14 +287,14 @@ fn confidentiality_costs_strings_and_untyped_pointers() {
 fn confidentiality_without_cgroup_mkdir_costs_paths() {
     let (mut facts, resolved) = ideal();
     facts.lockdown = Lockdown::Confidentiality;
-    facts.btf.tracepoints.remove("cgroup_mkdir");
+    facts.btf.tracepoints.remove(&Hook::CgroupMkdir);
     let plan = planned(&facts, &resolved);
     assert!(!programs_of(&plan).contains(&"cgroup_mkdir"));
     assert!(missing(&plan).contains(&"oom_memcg.path"));
 }
 
 #[test]
-fn confidentiality_without_a_typed_current_task_costs_the_trigger_part_of_its_facts() {
+fn confidentiality_without_typed_current_task_costs_trigger_fields() {
     let (mut facts, resolved) = ideal();
     facts.lockdown = Lockdown::Confidentiality;
     facts.btf.current_task_btf = false;
@@ -295,19 +317,19 @@ fn integrity_and_unknown_lockdown_cost_nothing() {
 }
 
 #[test]
-fn hidden_addresses_cost_names_and_exactness_where_counters_are_per_cpu() {
+fn hidden_addresses_cost_names_and_exact_per_cpu_counters() {
     let names = "trigger.kernel_stack.symbol";
-    for (series, lacks) in [("6.1", &[names][..]), ("6.12", &["victims (exact rss)", names][..])] {
+    for (series, fields) in [("6.1", &[names][..]), ("6.12", &["victims (exact rss)", names][..])] {
         let (mut facts, resolved) = on(series);
         facts.kallsyms.per_cpu_offset = None;
         let plan = planned(&facts, &resolved);
         assert_eq!(plan.settings.per_cpu_offsets, 0);
-        assert_eq!(missing(&plan), lacks, "{series}");
+        assert_eq!(missing(&plan), fields, "{series}");
     }
 }
 
 #[test]
-fn a_missing_offset_costs_its_own_fields_only() {
+fn missing_offset_costs_its_own_fields_only() {
     let (facts, mut resolved) = ideal();
     forget(&mut resolved, "kernfs_name");
     let plan = planned(&facts, &resolved);
@@ -317,9 +339,9 @@ fn a_missing_offset_costs_its_own_fields_only() {
 }
 
 #[test]
-fn without_signal_deliver_victims_are_not_met() {
+fn victim_processes_are_unknown_without_signal_deliver() {
     let (mut facts, resolved) = ideal();
-    facts.btf.tracepoints.remove("signal_deliver");
+    facts.btf.tracepoints.remove(&Hook::SignalDeliver);
     let plan = planned(&facts, &resolved);
     assert!(!programs_of(&plan).contains(&"signal_deliver"));
     assert_eq!(
@@ -328,4 +350,5 @@ fn without_signal_deliver_victims_are_not_met() {
     );
 }
 
+mod renamed;
 mod tiers;

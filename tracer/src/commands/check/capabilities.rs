@@ -1,38 +1,30 @@
-//! Capabilities: what each buys, and whether it is held.
+//! Capabilities: whether each is held, and what it is for.
 
 use serde::Serialize;
 
 use crate::host::{files::Privileges, policy::Policy};
 
-/// A capability.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Capability {
-    /// Its name.
     pub name: &'static str,
-    /// Whether we hold it.
     pub held: Held,
-    /// What it buys.
+    /// What it is for.
     pub buys: &'static str,
 }
 
-/// Whether a capability is held.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Held {
-    /// It is.
     Yes,
-    /// No, but CAP_SYS_ADMIN stands in for it.
+    /// No, but CAP_SYS_ADMIN includes it.
     BySysAdmin,
-    /// No, and it would buy something.
     No,
-    /// No, and it would buy nothing here.
+    /// No, and it would change nothing on this host.
     NotNeeded,
 }
 
-type Row = (u32, &'static str, &'static str);
-
-/// In the order in which they are missed.
-const CAPABILITIES: [Row; 8] = [
+/// The most important first.
+const CAPABILITIES: [(u32, &str, &str); 8] = [
     (Privileges::BPF, "CAP_BPF", "loading BPF: any report by a probe"),
     (Privileges::PERFMON, "CAP_PERFMON", "probes that read kernel memory: any report by a probe"),
     (
@@ -63,15 +55,15 @@ const CAPABILITIES: [Row; 8] = [
     (
         Privileges::SYS_ADMIN,
         "CAP_SYS_ADMIN",
-        "before 5.8 in place of CAP_BPF and CAP_PERFMON; kprobes where perf_event_paranoid is above 2",
+        "before 5.8 in place of CAP_BPF and CAP_PERFMON; kprobes where perf_event_paranoid is \
+         above 2",
     ),
 ];
 
-/// All of them.
 pub(super) fn all(held: Option<Privileges>, policy: &Policy) -> Vec<Capability> {
-    let one =
-        |&(number, name, buys): &Row| Capability { name, held: state(number, held, policy), buys };
-    CAPABILITIES.iter().map(one).collect()
+    let capability =
+        |(number, name, buys)| Capability { name, held: state(number, held, policy), buys };
+    CAPABILITIES.into_iter().map(capability).collect()
 }
 
 fn state(number: u32, privileges: Option<Privileges>, policy: &Policy) -> Held {
@@ -104,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn sys_admin_stands_in_for_its_parts_and_is_wanted_before_5_8_only() {
+    fn sys_admin_includes_its_parts_and_is_needed_before_5_8_only() {
         let old = held(0, 37);
         assert!(old.contains(&("CAP_BPF", Held::NotNeeded)));
         assert!(old.contains(&("CAP_SYS_ADMIN", Held::No)));

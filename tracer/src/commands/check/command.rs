@@ -1,4 +1,4 @@
-//! `oomwhy check`: what this host supports, and why not; `--self-test`: a real kill.
+//! The command `oomwhy check`, with and without `--self-test`.
 
 use crate::{
     cli::{CheckArgs, CheckFormat},
@@ -14,37 +14,37 @@ use crate::{
     },
 };
 
-/// Prints the answer; the exit code says it too.
+/// Prints the result. The exit code has it as well.
 pub(crate) fn check(arguments: &CheckArgs) -> Result<(), Failure> {
     let root = Root::default();
     if arguments.self_test {
         let test = self_test::run(&root)?;
-        say(arguments, &test, self_test::text::text)?;
+        print(arguments, &test, self_test::text::text)?;
         return end(if test.agrees { Exit::Ok } else { Exit::Failure });
     }
     let policy = Policy::collect(&root);
     let btf_file = btf_path(&root, arguments.btf.as_deref());
     let (facts, trial) = trial::run(&root, &policy, &btf_file);
-    let check = check::judge(&facts, &policy, &trial);
-    say(arguments, &check, text::text)?;
+    let check = check::evaluate(&facts, &policy, &trial);
+    print(arguments, &check, text::text)?;
     end(check.exit)
 }
 
-fn say<T: serde::Serialize>(
+fn print<T: serde::Serialize>(
     arguments: &CheckArgs,
-    answer: &T,
+    result: &T,
     text: impl Fn(&T) -> String,
 ) -> Result<(), Failure> {
-    let said = match arguments.output {
-        CheckFormat::Text => text(answer),
-        CheckFormat::Json => serde_json::to_string(answer)
+    let output = match arguments.output {
+        CheckFormat::Text => text(result),
+        CheckFormat::Json => serde_json::to_string(result)
             .map(|line| line + "\n")
             .map_err(|error| Failure::runtime(&error))?,
     };
-    crate::commands::print(|out| out.write_all(said.as_bytes()))
+    crate::commands::print(|out| out.write_all(output.as_bytes()))
 }
 
-/// The answer has said it all.
+/// Ends without a message, because the result has it.
 fn end(exit: Exit) -> Result<(), Failure> {
     match exit {
         Exit::Ok => Ok(()),

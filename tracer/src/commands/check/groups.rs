@@ -1,29 +1,29 @@
-//! One line per group of the report's fields: all there, or which are not and why.
+//! One line per group of report fields: whether it is complete, or which fields are missing and
+//! why.
 
 use serde::Serialize;
 
 use super::{
-    lack::{self, Lack},
     trial::Trial,
+    unavailable::{self, Unavailable},
 };
-use crate::{host::support::HostFacts, model::report::Tier};
+use crate::{
+    host::{facts::HostFacts, files::Privileges},
+    model::report::Tier,
+};
 
-/// The group of cgroup ids and paths.
 pub(super) const CGROUPS: &str = "cgroups";
 
-/// Fields that are known together.
+/// Fields that are available together.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Group {
-    /// Its name.
     pub name: &'static str,
-    /// The question that it answers: W, L, Y or G (see [`super::Question`]).
+    /// The question that it belongs to: W, L, Y or G (see [`super::Question`]).
     pub question: char,
-    /// What it is, in words.
     pub about: &'static str,
-    /// The tier that gives it; absent where nothing does.
+    /// The tier that has it; absent if no tier has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tier: Option<Tier>,
-    /// Which of its fields are missing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<MissingField>,
 }
@@ -31,25 +31,22 @@ pub(crate) struct Group {
 /// A field that no report will have.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct MissingField {
-    /// As in the report.
     pub field: String,
-    /// Why, and what mends it.
     #[serde(flatten)]
-    pub lack: Lack,
+    pub reason: Unavailable,
 }
 
 impl Group {
-    /// Whether nothing of it is missing.
-    pub(crate) fn is_whole(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.tier.is_some() && self.missing.is_empty()
     }
 }
 
-/// A group: name, question, what it is, and how the names of its fields begin. The longest
-/// beginning decides.
-type Row = (&'static str, char, &'static str, &'static [&'static str]);
+/// The name of a group, its question, what it is, and prefixes of its fields. The longest prefix
+/// decides.
+type GroupRow = (&'static str, char, &'static str, &'static [&'static str]);
 
-const GROUPS: &[Row] = &[
+const GROUPS: &[GroupRow] = &[
     ("victims", 'W', "who was killed, with its memory", &["victims"]),
     ("trigger", 'W', "whose allocation it was", &["trigger"]),
     (
@@ -85,58 +82,58 @@ const GROUPS: &[Row] = &[
     ),
 ];
 
-/// All of them.
 pub(super) fn all(facts: &HostFacts, trial: &Trial) -> Vec<Group> {
-    let groups = GROUPS.iter().map(|&(name, question, about, _)| {
-        let missing = trial
-            .missing
-            .iter()
-            .filter(|missing| of(&missing.field).map(|row| row.0) == Some(name))
-            .map(|missing| MissingField {
-                field: missing.field.clone(),
-                // Without probes, whoever refused them is to blame.
-                lack: trial
-                    .refused
-                    .clone()
-                    .unwrap_or_else(|| lack::of_field(&missing.field, &missing.why, &trial.others)),
-            })
-            .collect();
-        Group { name, question, about, tier: trial.tier, missing }
-    });
-    let mut groups: Vec<Group> = groups.collect();
+    let mut groups: Vec<Group> = GROUPS
+        .iter()
+        .map(|&(name, question, about, _)| {
+            let missing = missing_of(name, trial);
+            Group { name, question, about, tier: trial.tier, missing }
+        })
+        .collect();
     if let Some(group) = groups.iter_mut().find(|group| group.name == "victims") {
-        group.missing.extend(others_in_proc(facts, trial));
+        group.missing.extend(executables_of_others(facts, trial));
     }
     groups
 }
 
-/// What /proc shows of processes of other users.
-fn others_in_proc(facts: &HostFacts, trial: &Trial) -> Option<MissingField> {
-    use crate::host::files::Privileges;
+fn missing_of(group: &str, trial: &Trial) -> Vec<MissingField> {
+    let of_group = trial.missing.iter().filter(|missing| group_of(&missing.field) == Some(group));
+    let missing = of_group.map(|missing| MissingField {
+        field: missing.field.clone(),
+        // Without any probe, the reason is why the probes were refused.
+        reason: trial.refused.clone().unwrap_or_else(|| {
+            unavailable::of_field(&missing.field, &missing.why, &trial.alternatives)
+        }),
+    });
+    missing.collect()
+}
+
+/// Without the capability /proc hides the executables of other users' processes.
+fn executables_of_others(facts: &HostFacts, trial: &Trial) -> Option<MissingField> {
     let held = facts.privileges?;
     let is_blind = trial.tier.is_some() && !held.has(Privileges::SYS_PTRACE);
     is_blind.then(|| MissingField {
         field: "victims.exe".to_owned(),
-        lack: Lack::permission(
+        reason: Unavailable::permission(
             "CAP_SYS_PTRACE is not held: executables of other users' processes are hidden",
             "hold CAP_SYS_PTRACE (root has it)",
         ),
     })
 }
 
-fn of(field: &str) -> Option<&'static Row> {
-    let length = |row: &Row| {
-        let beginnings = row.3.iter().filter(|beginning| begins(field, beginning));
-        beginnings.map(|beginning| beginning.len()).max()
+/// The name of the group that a field belongs to.
+fn group_of(field: &str) -> Option<&'static str> {
+    let length = |prefixes: &[&str]| {
+        prefixes.iter().filter(|prefix| is_below(field, prefix)).map(|prefix| prefix.len()).max()
     };
-    let rows = GROUPS.iter().filter_map(|row| Some((length(row)?, row)));
-    rows.max_by_key(|(length, _)| *length).map(|(_, row)| row)
+    let matches = GROUPS.iter().filter_map(|(name, .., prefixes)| Some((length(prefixes)?, *name)));
+    matches.max_by_key(|(length, _)| *length).map(|(_, name)| name)
 }
 
 /// Whether `field` is this one or below it: `victims (exact rss)` and `victims.uid` are below
 /// `victims`, `victimsize` is not.
-fn begins(field: &str, beginning: &str) -> bool {
-    let rest = field.strip_prefix(beginning);
+fn is_below(field: &str, prefix: &str) -> bool {
+    let rest = field.strip_prefix(prefix);
     rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_alphanumeric() || next == '_'))
 }
 
@@ -145,8 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_belongs_to_the_group_that_names_it_most_exactly() {
-        let name = |field: &str| of(field).map(|row| row.0);
+    fn field_belongs_to_group_with_longest_prefix() {
         for (field, group) in [
             ("victims.anon_rss_bytes", "victims"),
             ("victims (exact rss)", "victims"),
@@ -158,8 +154,8 @@ mod tests {
             ("limit_chain (below oom_memcg)", "limit"),
             ("system.nodes", "host memory"),
         ] {
-            assert_eq!(name(field), Some(group), "{field}");
+            assert_eq!(group_of(field), Some(group), "{field}");
         }
-        assert_eq!(name("victimsize"), None);
+        assert_eq!(group_of("victimsize"), None);
     }
 }

@@ -1,130 +1,118 @@
-//! One line per hook: how it is attached, that it is not needed, or why it is not there.
+//! One line per hook: how it is attached, that it is not needed, or why it is not available.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{
-    lack::{self, Lack, Lacks},
     trial::Trial,
+    unavailable::{self, MissingReason, Unavailable},
 };
-use crate::{host::support::HostFacts, model::report::Tier};
+use crate::{
+    bpf::hooks::HOOKS,
+    host::facts::HostFacts,
+    model::{hook::Hook, report::Tier},
+};
 
 /// A hook of the kernel.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Hook {
-    /// Function or tracepoint.
-    pub name: &'static str,
-    /// What it gives.
+pub(crate) struct HookStatus {
+    #[serde(rename = "name", serialize_with = "key")]
+    pub hook: Hook,
+    /// What it contributes to a report.
     pub gives: &'static str,
-    /// Whether it is there.
     #[serde(flatten)]
     pub status: Status,
 }
 
-/// Whether a hook is there.
+/// Whether a hook can be attached.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub(crate) enum Status {
-    /// It was attached, for a moment.
+    /// It was attached for a moment.
     Available {
-        /// By which tier.
         tier: Tier,
-        /// By which programs: "fentry+fexit".
+        /// The kinds of its programs: "fentry+fexit".
         how: String,
     },
-    /// Another hook or this kernel does without.
+    /// Another hook replaces it, or this host has no use for it.
     NotNeeded {
-        /// Why.
         why: &'static str,
     },
-    /// It cannot be had.
-    Missing(Lack),
+    Missing(Unavailable),
 }
 
-impl Hook {
-    /// What it lacks.
-    pub(super) fn lack(&self) -> Option<&Lack> {
+impl HookStatus {
+    pub(super) fn missing(&self) -> Option<&Unavailable> {
         match &self.status {
-            Status::Missing(lack) => Some(lack),
+            Status::Missing(missing) => Some(missing),
             _ => None,
         }
     }
 }
 
-/// Every hook, in the order in which an invocation passes them, and what it gives.
-const HOOKS: &[(&str, &str)] = &[
-    ("out_of_memory", "begin and end, trigger, constraint, outcome"),
-    ("mem_cgroup_out_of_memory", "calls that found room again"),
-    ("mem_cgroup_oom_synchronize", "tasks that wait (cgroup v1)"),
-    ("oom_evaluate_task", "candidates, points summed up"),
-    ("oom_badness", "candidates with the kernel's points"),
-    ("oom_kill_process", "the choice, message, limits, stacks"),
-    ("mem_cgroup_print_oom_meminfo", "memory.stat of the oom_memcg"),
-    ("__oom_kill_process", "each victim before it is killed"),
-    ("mark_victim", "each victim"),
-    ("signal_generate", "who shares a victim's memory"),
-    ("wake_reaper", "memory back: the reaper is woken"),
-    ("start_task_reaping", "memory back: it starts"),
-    ("finish_task_reaping", "memory back: it is done"),
-    ("skip_task_reaping", "memory back: it gives up"),
-    ("sched_process_exit", "exit of a victim"),
-    ("exit_mmap", "memory back: all of it"),
-    ("signal_deliver", "who each victim is: command line, executable, stack"),
-    ("cgroup_mkdir", "names of containers; paths by id, under lockdown"),
-];
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn key<S: Serializer>(hook: &Hook, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(hook.key())
+}
 
-/// All of them.
-pub(super) fn all(facts: &HostFacts, trial: &Trial) -> Vec<Hook> {
+pub(super) fn all(facts: &HostFacts, trial: &Trial) -> Vec<HookStatus> {
     HOOKS
         .iter()
-        .map(|&(name, gives)| Hook { name, gives, status: status(name, facts, trial) })
+        .filter(|spec| !spec.summary.is_empty())
+        .map(|spec| HookStatus {
+            hook: spec.hook,
+            gives: spec.summary,
+            status: status(spec.hook, facts, trial),
+        })
         .collect()
 }
 
-fn status(name: &'static str, facts: &HostFacts, trial: &Trial) -> Status {
-    if let (Some(tier), Some(how)) = (trial.tier, trial.hooks.get(name)) {
+fn status(hook: Hook, facts: &HostFacts, trial: &Trial) -> Status {
+    if let (Some(tier), Some(how)) = (trial.tier, trial.hooks.get(hook.key())) {
         return Status::Available { tier, how: how.clone() };
     }
-    if let Some((_, lack)) = trial.failed.iter().find(|(hook, _)| hook == name) {
-        return Status::Missing(lack.clone());
+    if let Some((_, missing)) = trial.failed.iter().find(|(failed, _)| *failed == hook) {
+        return Status::Missing(missing.clone());
     }
-    if !trial.is_planned(name) {
-        if let Some(why) = not_needed(name, facts, trial) {
+    if !trial.is_planned(hook) {
+        if let Some(why) = not_needed(hook, facts, trial) {
             return Status::NotNeeded { why };
         }
         if trial.has_plan() {
-            return Status::Missing(lack::of_hook(name, &absent(name, facts), &trial.others));
+            let why = why_not_planned(hook, facts);
+            return Status::Missing(unavailable::of_hook(hook, why, &trial.alternatives));
         }
     }
-    let unknown = || Lack::kernel("it was not tried");
-    Status::Missing(trial.refused.clone().unwrap_or_else(unknown))
+    let untried = || Unavailable::kernel("it was not tried");
+    Status::Missing(trial.refused.clone().unwrap_or_else(untried))
 }
 
-fn not_needed(name: &str, facts: &HostFacts, trial: &Trial) -> Option<&'static str> {
-    match name {
-        "oom_evaluate_task" if trial.is_planned("oom_badness") => Some("oom_badness tells more"),
-        "oom_badness" if trial.is_planned("oom_evaluate_task") => {
+fn not_needed(hook: Hook, facts: &HostFacts, trial: &Trial) -> Option<&'static str> {
+    match hook {
+        Hook::OomEvaluateTask if trial.is_planned(Hook::OomBadness) => {
+            Some("oom_badness tells more")
+        }
+        Hook::OomBadness if trial.is_planned(Hook::OomEvaluateTask) => {
             Some("the compiler split it, oom_evaluate_task is asked")
         }
-        // An inlined one would be missed; without the controller nobody waits.
-        "mem_cgroup_oom_synchronize" if facts.cgroups.v1_memory.is_none() => {
+        // No task waits without the controller. If the controller is there, an inlined function
+        // is missing.
+        Hook::MemCgroupOomSynchronize if facts.cgroups.v1_memory.is_none() => {
             Some("no cgroup v1 memory controller")
         }
         _ => None,
     }
 }
 
-fn absent(name: &str, facts: &HostFacts) -> String {
-    let exists = facts.btf.has(name) || facts.btf.has_tracepoint(name);
-    let why = if exists {
+fn why_not_planned(hook: Hook, facts: &HostFacts) -> &'static str {
+    if facts.btf.name(hook).is_some() {
         "of no use here: what it gives cannot be read"
     } else {
         "not in the kernel's BTF: inlined or renamed"
-    };
-    why.to_owned()
+    }
 }
 
-/// What an attempt to attach one hook ended with.
-pub(super) fn failure(error: &str) -> Lack {
+/// The reason of a program that could not be attached.
+pub(super) fn failure(error: &str) -> Unavailable {
     let why = error.lines().next().unwrap_or_default().to_owned();
-    Lack { why, mend: None, lacks: Lacks::Kernel }
+    Unavailable { why, fix: None, reason: MissingReason::Kernel }
 }

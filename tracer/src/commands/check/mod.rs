@@ -1,115 +1,98 @@
-//! What this host offers, and why not: the answer of `oomwhy check`. Pure from [`HostFacts`],
-//! [`Policy`] and what the trial told; only [`trial`] touches the kernel.
+//! `oomwhy check`: what is available on this host, what is not, and how to fix it. Only [`trial`]
+//! touches the kernel. The rest is pure and works on [`HostFacts`], [`Policy`] and the trial.
 //!
-//! The plan is pure, so what *would* be there is asked of it too: a field that comes back once
-//! addresses are shown lacks a permission, and the changed fact is what mends it (`lack`).
+//! The plan is pure too, so it can be made for a changed host: a field that comes back once kernel
+//! addresses are visible misses a permission, and the changed fact is its fix ([`unavailable`]).
 
 mod capabilities;
 pub(crate) mod command;
 mod groups;
 mod hooks;
-mod lack;
 mod notes;
 mod questions;
 pub(crate) mod text;
 pub(crate) mod trial;
+mod unavailable;
 
 use serde::{Serialize, Serializer};
 
 use crate::{
     commands::exit::Exit,
     host::{
+        facts::HostFacts,
         files::{CgroupMounts, Lockdown},
         policy::Policy,
-        support::HostFacts,
     },
     model::report::{SCHEMA, Tier},
 };
 pub(crate) use capabilities::Capability;
 pub(crate) use groups::Group;
-pub(crate) use hooks::Hook;
-pub(crate) use lack::{Lack, Lacks};
+pub(crate) use hooks::HookStatus;
 pub(crate) use questions::Question;
 use trial::Trial;
+use unavailable::{MissingReason, Unavailable};
 
-/// The whole answer; its JSON is described in docs/check.md.
+/// The result. docs/check.md describes its JSON.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Check {
-    /// Version of the contract.
     pub schema: u32,
-    /// "check".
     pub r#type: &'static str,
-    /// Version of oomwhy.
     pub version: &'static str,
-    /// Kernel release.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
-    /// Architecture of this binary.
+    /// The architecture of this binary.
     pub arch: &'static str,
-    /// Whether the full report is to be had.
+    /// Whether the full report is available.
     pub full: bool,
-    /// The exit code.
     #[serde(serialize_with = "code")]
     pub exit: Exit,
-    /// The tier that `--attach auto` takes; absent where nothing can be traced.
+    /// The tier that `--attach auto` uses; absent if nothing can be traced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tier: Option<Tier>,
     /// Why nothing can be traced.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub refused: Option<Lack>,
-    /// One per hook.
-    pub hooks: Vec<Hook>,
-    /// One per group of the report's fields.
+    pub refused: Option<Unavailable>,
+    pub hooks: Vec<HookStatus>,
+    /// Groups of report fields.
     pub fields: Vec<Group>,
-    /// What a kill would tell, and what not.
+    /// What the report of a kill answers, and what not.
     pub questions: Vec<Question>,
-    /// What we may do.
     pub capabilities: Vec<Capability>,
-    /// Effective user id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    /// The kernel's lockdown mode.
     pub lockdown: Lockdown,
-    /// Where BTF comes from.
     pub btf: Btf,
-    /// Cgroups.
     pub cgroups: Cgroups,
-    /// Bytes of the ring that is made.
+    /// The size of the ring.
     pub ring_bytes: u32,
-    /// Settings.
     pub settings: Policy,
-    /// What else is worth knowing before it happens.
+    /// Other advice for this host.
     pub notes: Vec<String>,
 }
 
-/// Where BTF comes from.
+/// The source of BTF.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Btf {
-    /// The file.
     pub path: String,
-    /// Whether it is what it should be.
+    /// Whether it has the functions of a kernel.
     pub usable: bool,
 }
 
-/// Cgroups of this host.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Cgroups {
-    /// Where they are mounted.
     #[serde(flatten)]
     pub mounts: CgroupMounts,
-    /// Version whose memory controller is in use.
+    /// The cgroup version that has the memory controller.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_version: Option<u8>,
-    /// Whether paths can be told, by the probes or from the mount.
+    /// Whether reports have cgroup paths, from the probes or from the mount.
     pub paths: bool,
 }
 
-/// What follows from everything.
-pub(crate) fn judge(facts: &HostFacts, policy: &Policy, trial: &Trial) -> Check {
+pub(crate) fn evaluate(facts: &HostFacts, policy: &Policy, trial: &Trial) -> Check {
     let hooks = hooks::all(facts, trial);
     let fields = groups::all(facts, trial);
-    let lacks = lacks(&hooks, &fields, trial);
-    let exit = exit(&lacks);
+    let exit = exit(&missing_reasons(&hooks, &fields, trial));
     Check {
         schema: SCHEMA,
         r#type: "check",
@@ -137,22 +120,23 @@ pub(crate) fn judge(facts: &HostFacts, policy: &Policy, trial: &Trial) -> Check 
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn code<S: Serializer>(exit: &Exit, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u8(*exit as u8)
 }
 
-fn lacks<'a>(hooks: &'a [Hook], fields: &'a [Group], trial: &'a Trial) -> Vec<&'a Lack> {
-    let hooks = hooks.iter().filter_map(Hook::lack);
-    let fields = fields.iter().flat_map(|group| &group.missing).map(|missing| &missing.lack);
-    trial.refused.iter().chain(hooks).chain(fields).collect()
+fn missing_reasons(hooks: &[HookStatus], fields: &[Group], trial: &Trial) -> Vec<MissingReason> {
+    let of_hooks = hooks.iter().filter_map(HookStatus::missing);
+    let of_fields = fields.iter().flat_map(|group| &group.missing).map(|missing| &missing.reason);
+    let all = trial.refused.iter().chain(of_hooks).chain(of_fields);
+    all.map(|missing| missing.reason).collect()
 }
 
-/// A permission comes first: with it, another check tells whether the kernel would do.
-fn exit(lacks: &[&Lack]) -> Exit {
-    if lacks.is_empty() {
+/// Permissions come first: with them, another check shows whether the kernel is supported.
+fn exit(missing: &[MissingReason]) -> Exit {
+    if missing.is_empty() {
         Exit::Ok
-    } else if lacks.iter().any(|lack| lack.lacks == Lacks::Permission) {
+    } else if missing.contains(&MissingReason::Permission) {
         Exit::NotPermitted
     } else {
         Exit::Unavailable
@@ -166,7 +150,7 @@ fn cgroups(facts: &HostFacts, fields: &[Group]) -> Cgroups {
         (None, Some(_)) => Some(2),
         (None, None) => None,
     };
-    let paths = fields.iter().any(|group| group.name == groups::CGROUPS && group.is_whole());
+    let paths = fields.iter().any(|group| group.name == groups::CGROUPS && group.is_complete());
     Cgroups { mounts, memory_version, paths }
 }
 

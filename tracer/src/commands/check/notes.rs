@@ -1,15 +1,14 @@
-//! What is worth knowing before it happens: of containers, panics, mounts. No reason to fail.
+//! Advice about containers, panics and mounts. It does not change the exit code.
 
-use crate::host::{files::Privileges, policy::Policy, support::HostFacts};
+use crate::host::{facts::HostFacts, files::Privileges, policy::Policy};
 
-/// All that apply.
 pub(super) fn all(facts: &HostFacts, policy: &Policy) -> Vec<String> {
     let has = |capability| facts.privileges.is_some_and(|held| held.has(capability));
     let notes = [
         (
             policy.panic_on_oom.is_some_and(|value| value > 0),
-            "vm.panic_on_oom is set: the kernel panics instead of killing, and nothing is reported; \
-             `sysctl vm.panic_on_oom=0`",
+            "vm.panic_on_oom is set: the kernel panics instead of killing, and nothing is \
+             reported; `sysctl vm.panic_on_oom=0`",
         ),
         (
             policy.first_pid_namespace == Some(false),
@@ -18,8 +17,8 @@ pub(super) fn all(facts: &HostFacts, policy: &Policy) -> Vec<String> {
         ),
         (
             policy.first_cgroup_namespace == Some(false),
-            "in a cgroup namespace: reports have the host's paths, this container's own mount shows \
-             others; run with --cgroupns=host to see the same",
+            "in a cgroup namespace: reports have the host's paths, this container's own mount \
+             shows others; run with --cgroupns=host to see the same",
         ),
         (
             facts.cgroups.v2.is_none() && facts.cgroups.v1_memory.is_none(),
@@ -28,8 +27,8 @@ pub(super) fn all(facts: &HostFacts, policy: &Policy) -> Vec<String> {
         ),
         (
             !policy.tracefs.is_readable(),
-            "tracefs cannot be read: flags of a gfp_mask are listed by bit, not in the order of the \
-             kernel's log; as root, `mount -t tracefs none /sys/kernel/tracing`",
+            "tracefs cannot be read: flags of a gfp_mask are listed by bit, not in the order of \
+             the kernel's log; as root, `mount -t tracefs none /sys/kernel/tracing`",
         ),
         (
             !has(Privileges::SYS_RESOURCE),
@@ -41,6 +40,6 @@ pub(super) fn all(facts: &HostFacts, policy: &Policy) -> Vec<String> {
              `sysctl net.core.bpf_jit_enable=1`",
         ),
     ];
-    let said = notes.into_iter().filter(|(applies, _)| *applies);
-    said.map(|(_, note)| note.to_owned()).collect()
+    let applicable = notes.into_iter().filter(|(applies, _)| *applies);
+    applicable.map(|(_, note)| note.to_owned()).collect()
 }

@@ -1,19 +1,17 @@
-//! What a kill on this host would tell, and what not, by the five questions.
+//! The five questions, and which of them the report of a kill on this host answers.
 
 use serde::Serialize;
 
 use super::groups::Group;
 
-/// One of the five questions.
 #[derive(Clone, Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the keys of the JSON")]
 pub(crate) struct Question {
-    /// Its letter.
     pub question: char,
-    /// In words.
     pub asks: &'static str,
     /// What a report answers.
     pub tells: Vec<&'static str>,
-    /// What it would and does not.
+    /// What it does not answer on this host.
     pub does_not_tell: Vec<String>,
 }
 
@@ -25,22 +23,22 @@ const QUESTIONS: [(char, &str); 5] = [
     ('C', "what to change?"),
 ];
 
-/// All five.
 pub(super) fn all(groups: &[Group]) -> Vec<Question> {
     QUESTIONS.iter().map(|&(question, asks)| answer(question, asks, groups)).collect()
 }
 
 fn answer(question: char, asks: &'static str, groups: &[Group]) -> Question {
-    let mine = || groups.iter().filter(move |group| group.question == question);
-    let tells = mine().filter(|group| group.tier.is_some()).map(|group| group.about);
-    let lost = mine().filter(|group| group.tier.is_none()).map(|group| group.about.to_owned());
-    let partly = mine().filter(|group| group.tier.is_some());
-    let fields = partly.flat_map(|group| &group.missing).map(|missing| missing.field.clone());
+    let (available, lost): (Vec<&Group>, Vec<&Group>) = groups
+        .iter()
+        .filter(|group| group.question == question)
+        .partition(|group| group.tier.is_some());
+    let fields =
+        available.iter().flat_map(|group| &group.missing).map(|missing| missing.field.clone());
     let mut question = Question {
         question,
         asks,
-        tells: tells.collect(),
-        does_not_tell: lost.chain(fields).collect(),
+        tells: available.iter().map(|group| group.about).collect(),
+        does_not_tell: lost.iter().map(|group| group.about.to_owned()).chain(fields).collect(),
     };
     if question.question == 'C' {
         conclude(&mut question, groups);
@@ -48,7 +46,7 @@ fn answer(question: char, asks: &'static str, groups: &[Group]) -> Question {
     question
 }
 
-/// What to change follows from whose limit it was and who was weighed.
+/// What to change follows from the limit and from the candidates.
 fn conclude(question: &mut Question, groups: &[Group]) {
     let known = |name: &str| groups.iter().any(|group| group.name == name && group.tier.is_some());
     for (name, about) in [

@@ -1,32 +1,35 @@
-//! One host changed at a time: the verdict, whose fault it is, the mend.
+//! A host with one fact changed at a time: the exit code, the missing reason and the fix.
 
 use std::path::Path;
 
 use super::*;
 use crate::{
-    bpf::plan::plan,
+    bpf::{hooks::wanted, plan::plan},
     host::{
+        facts::{BtfFacts, BtfSource},
         files::Privileges,
         fixtures,
         kallsyms::Kallsyms,
         offsets,
-        support::{BtfFacts, BtfSource},
     },
+    model::hook::Hook,
 };
 
 /// A host on which nothing is missing.
 fn facts(series: &str) -> HostFacts {
+    let part = || (Hook::OomBadness, vec!["oom_badness.part.0".to_owned()]);
+    let split_badness = series.starts_with("5.10").then(part);
     HostFacts {
-        btf: BtfFacts::collect(&fixtures::btf(series)),
+        btf: BtfFacts::collect(&fixtures::btf_with(series, &wanted()), &wanted()),
         btf_source: BtfSource::Kernel,
         kprobes: true,
         perf_event_paranoid: Some(3),
         mark_format: None,
         kallsyms: Kallsyms {
-            functions: std::collections::BTreeMap::new(),
-            badness_is_split: Some(series.starts_with("5.10")),
+            is_read: true,
+            functions: split_badness.into_iter().collect(),
             per_cpu_offset: Some(0xffff_ffff_8200_0000),
-            stat_places: Some(0xffff_ffff_8200_1000),
+            stats_index: Some(0xffff_ffff_8200_1000),
         },
         lockdown: Lockdown::None,
         possible_cpus: Some(2),
@@ -45,26 +48,26 @@ fn attached(facts: &HostFacts) -> Trial {
     let resolved = offsets::resolve(&fixtures::btf(facts.kernel.as_deref().unwrap()));
     let plan = plan(Tier::Fentry, facts, &resolved).unwrap();
     let mut trial = trial::nothing(Path::new("/sys/kernel/btf/vmlinux"));
-    trial.others = lack::otherwise(facts, &resolved);
+    trial.alternatives = unavailable::alternatives(facts, &resolved);
     trial.tier = Some(Tier::Fentry);
     trial.planned = Some(plan.programs.iter().map(|planned| planned.hook).collect());
-    let hooks = plan.programs.iter().map(|planned| (planned.hook.to_owned(), "fentry".to_owned()));
-    trial.hooks = hooks.collect();
+    let hooks = plan.programs.iter().map(|planned| planned.hook.key().to_owned());
+    trial.hooks = hooks.map(|key| (key, "fentry".to_owned())).collect();
     trial.missing = plan.missing;
     trial
 }
 
 fn checked(facts: &HostFacts, trial: &Trial) -> Check {
-    judge(facts, &Policy::default(), trial)
+    evaluate(facts, &Policy::default(), trial)
 }
 
-fn mends(check: &Check) -> Vec<&str> {
+fn fixes(check: &Check) -> Vec<&str> {
     let fields = check.fields.iter().flat_map(|group| &group.missing);
-    fields.filter_map(|missing| missing.lack.mend.as_deref()).collect()
+    fields.filter_map(|missing| missing.reason.fix.as_deref()).collect()
 }
 
 #[test]
-fn the_full_report_is_to_be_had_on_every_kernel() {
+fn full_report_is_available_on_every_kernel() {
     for series in ["5.10", "6.1", "6.12", "6.18", "7.3"] {
         let mut facts = facts(series);
         if matches!(series, "5.10" | "6.1") {
@@ -78,47 +81,47 @@ fn the_full_report_is_to_be_had_on_every_kernel() {
 }
 
 #[test]
-fn hidden_addresses_lack_a_permission_and_name_it() {
+fn hidden_addresses_name_the_missing_permission() {
     let mut facts = facts("6.12");
-    facts.kallsyms = Kallsyms { badness_is_split: Some(false), ..Kallsyms::default() };
+    facts.kallsyms = Kallsyms { is_read: true, ..Kallsyms::default() };
     let check = checked(&facts, &attached(&facts));
     assert_eq!(check.exit, Exit::NotPermitted);
-    assert!(!mends(&check).is_empty() && mends(&check).iter().all(|it| it.contains("CAP_SYSLOG")));
+    assert!(!fixes(&check).is_empty() && fixes(&check).iter().all(|it| it.contains("CAP_SYSLOG")));
 }
 
 #[test]
-fn lockdown_lacks_a_permission_and_more_facts_that_lack_are_all_named() {
+fn lockdown_names_every_missing_permission() {
     let mut facts = facts("6.12");
     facts.lockdown = Lockdown::Confidentiality;
     let check = checked(&facts, &attached(&facts));
     assert_eq!(check.exit, Exit::NotPermitted);
-    assert!(mends(&check).iter().all(|mend| mend.starts_with("boot without lockdown")));
-    facts.kallsyms.stat_places = None;
+    assert!(fixes(&check).iter().all(|fix| fix.starts_with("boot without lockdown")));
+    facts.kallsyms.stats_index = None;
     facts.kallsyms.per_cpu_offset = None;
     let check = checked(&facts, &attached(&facts));
-    let both = |mend: &&str| mend.contains("lockdown") && mend.contains("CAP_SYSLOG");
-    assert!(mends(&check).iter().any(both), "{:?}", mends(&check));
+    let both = |fix: &&str| fix.contains("lockdown") && fix.contains("CAP_SYSLOG");
+    assert!(fixes(&check).iter().any(both), "{:?}", fixes(&check));
 }
 
 #[test]
-fn what_only_another_kernel_has_ends_with_69() {
+fn unsupported_hook_ends_with_69() {
     let mut facts = facts("6.12");
-    facts.btf.functions.remove("exit_mmap");
+    facts.btf.functions.remove(&Hook::ExitMmap);
     let check = checked(&facts, &attached(&facts));
     assert_eq!(check.exit, Exit::Unavailable);
-    assert_eq!(mends(&check), [""; 0]);
+    assert_eq!(fixes(&check), [""; 0]);
     let said = text::text(&check);
-    assert!(said.contains("mend: another kernel"), "{said}");
+    assert!(said.contains("fix: another kernel"), "{said}");
     assert!(said.contains("without victims.freed_after_ns"), "{said}");
 }
 
 #[test]
-fn a_refusal_is_said_once_and_nothing_is_told() {
+fn refusal_is_printed_once_and_no_question_is_answered() {
     let facts = facts("6.12");
     let mut trial = attached(&facts);
     trial.tier = None;
     trial.hooks.clear();
-    trial.refused = Some(Lack::permission("CAP_BPF is not held", "sudo"));
+    trial.refused = Some(Unavailable::permission("CAP_BPF is not held", "sudo"));
     let check = checked(&facts, &trial);
     assert_eq!((check.exit, check.full), (Exit::NotPermitted, false));
     let said = text::text(&check);
@@ -128,19 +131,19 @@ fn a_refusal_is_said_once_and_nothing_is_told() {
 }
 
 #[test]
-fn a_hook_that_could_not_be_attached_is_missing_alone() {
+fn hook_that_cannot_be_attached_is_missing_alone() {
     let facts = facts("6.12");
     let mut trial = attached(&facts);
     trial.hooks.remove("exit_mmap");
-    trial.failed = vec![("exit_mmap".to_owned(), hooks::failure("rejected\nlog"))];
+    trial.failed = vec![(Hook::ExitMmap, hooks::failure("rejected\nlog"))];
     let check = checked(&facts, &trial);
-    let missing: Vec<_> = check.hooks.iter().filter(|hook| hook.lack().is_some()).collect();
-    assert!(matches!(missing.as_slice(), [hook] if hook.name == "exit_mmap"));
+    let missing: Vec<_> = check.hooks.iter().filter(|hook| hook.missing().is_some()).collect();
+    assert!(matches!(missing.as_slice(), [status] if status.hook == Hook::ExitMmap));
     assert_eq!(check.exit, Exit::Unavailable);
 }
 
 #[test]
-fn nothing_that_a_host_says_reaches_the_terminal_unescaped() {
+fn text_of_the_host_is_escaped() {
     let mut facts = facts("6.12");
     facts.cgroups.v2 = Some("/mnt/\u{1b}[2J".into());
     facts.kernel = Some("6.12".to_owned());
@@ -149,14 +152,15 @@ fn nothing_that_a_host_says_reaches_the_terminal_unescaped() {
 }
 
 #[test]
-fn every_field_that_a_plan_can_miss_has_a_group() {
+fn field_of_every_plan_has_a_group() {
     for series in fixtures::SERIES {
         let mut bare = facts(series);
         bare.kernel = Some((*series).to_owned());
         bare.lockdown = Lockdown::Confidentiality;
         bare.kallsyms = Kallsyms::default();
         bare.btf.tracepoints.clear();
-        bare.btf.functions.retain(|name| ["out_of_memory", "oom_kill_process"].contains(name));
+        let kept = [Hook::OutOfMemory, Hook::OomKillProcess];
+        bare.btf.functions.retain(|hook, _| kept.contains(hook));
         let trial = attached(&bare);
         let grouped: usize =
             groups::all(&bare, &trial).iter().map(|group| group.missing.len()).sum();

@@ -1,5 +1,5 @@
-//! The answer for people: one line per hook and per group of fields, each reason once, as a
-//! numbered note with its fix.
+//! The text form: one line per hook and per group of fields, each reason once, as a numbered note
+//! with its fix.
 
 use anstyle::Style;
 
@@ -7,9 +7,9 @@ use super::{
     Check,
     capabilities::{Capability, Held},
     groups::Group,
-    hooks::{Hook, Status},
-    lack::Lack,
+    hooks::{HookStatus, Status},
     questions::Question,
+    unavailable::Unavailable,
 };
 use crate::{
     fmt::{page::Page, sanitize::sanitize, width},
@@ -25,10 +25,10 @@ pub(crate) fn text(check: &Check) -> String {
     let groups = check.fields.iter().map(|group| group_line(group, check, &mut reasons));
     section(&mut page, "fields", groups);
     let questions = check.questions.iter().flat_map(question_lines);
-    section(&mut page, "a kill here would tell", questions);
+    section(&mut page, "the report of a kill here answers", questions);
     section(&mut page, "capabilities", check.capabilities.iter().map(capability_line));
     section(&mut page, "host", host_lines(check));
-    section(&mut page, "why not, and what mends it", reasons.lines());
+    section(&mut page, "why not, and how to fix it", reasons.lines());
     let notes = check.notes.iter().map(|note| ("-  ".to_owned(), note.clone()));
     section(&mut page, "notes", notes);
     page.finish()
@@ -52,50 +52,50 @@ fn headline(check: &Check) -> String {
     let kernel = check.kernel.as_deref().map_or("this kernel".into(), |it| sanitize(it.as_bytes()));
     let verdict = match (check.tier, check.full) {
         (None, _) => "nothing can be traced".to_owned(),
-        (Some(tier), true) => format!("the full report is to be had ({})", tier.name()),
-        (Some(tier), false) => format!("a report with gaps is to be had ({})", tier.name()),
+        (Some(tier), true) => format!("the full report is available ({})", tier.name()),
+        (Some(tier), false) => format!("a report with gaps is available ({})", tier.name()),
     };
     format!("oomwhy {} on {kernel} ({}): {verdict}", check.version, check.arch)
 }
 
 /// Reasons, each once, numbered.
 #[derive(Default)]
-struct Reasons(Vec<Lack>);
+struct Reasons(Vec<Unavailable>);
 
 impl Reasons {
-    fn number(&mut self, lack: &Lack) -> usize {
-        let known = self.0.iter().position(|known| known == lack);
+    fn number(&mut self, missing: &Unavailable) -> usize {
+        let known = self.0.iter().position(|known| known == missing);
         known.unwrap_or_else(|| {
-            self.0.push(lack.clone());
+            self.0.push(missing.clone());
             self.0.len() - 1
         }) + 1
     }
 
     fn lines(self) -> impl Iterator<Item = Line> {
-        self.0.into_iter().enumerate().flat_map(|(index, lack)| {
-            let mend = lack.mend.unwrap_or_else(|| "another kernel".to_owned());
-            let why = sanitize(lack.why.as_bytes());
-            [(format!("[{}] ", index + 1), why), ("    mend: ".to_owned(), mend)]
+        self.0.into_iter().enumerate().flat_map(|(index, missing)| {
+            let fix = missing.fix.unwrap_or_else(|| "another kernel".to_owned());
+            let why = sanitize(missing.why.as_bytes());
+            [(format!("[{}] ", index + 1), why), ("    fix: ".to_owned(), fix)]
         })
     }
 }
 
-fn hook_line(hook: &Hook, reasons: &mut Reasons) -> Line {
+fn hook_line(hook: &HookStatus, reasons: &mut Reasons) -> Line {
     let (mark, how) = match &hook.status {
         Status::Available { how, .. } => ("yes", how.clone()),
         Status::NotNeeded { why } => {
-            return (format!("-    {:29} ", hook.name), format!("not needed: {why}"));
+            return (format!("-    {:29} ", hook.hook.key()), format!("not needed: {why}"));
         }
-        Status::Missing(lack) => ("no", format!("[{}]", reasons.number(lack))),
+        Status::Missing(missing) => ("no", format!("[{}]", reasons.number(missing))),
     };
-    (format!("{mark:4} {:29} {how:13} ", hook.name), hook.gives.to_string())
+    (format!("{mark:4} {:29} {how:13} ", hook.hook.key()), hook.gives.to_string())
 }
 
 fn group_line(group: &Group, check: &Check, reasons: &mut Reasons) -> Line {
     let mut numbers: Vec<usize> =
-        group.missing.iter().map(|missing| reasons.number(&missing.lack)).collect();
+        group.missing.iter().map(|missing| reasons.number(&missing.reason)).collect();
     let refused = check.refused.as_ref().filter(|_| group.tier.is_none());
-    numbers.extend(refused.map(|lack| reasons.number(lack)));
+    numbers.extend(refused.map(|missing| reasons.number(missing)));
     numbers.sort_unstable();
     numbers.dedup();
     let marks: Vec<String> = numbers.iter().map(|number| format!("[{number}]")).collect();
@@ -137,13 +137,13 @@ fn capability_line(capability: &Capability) -> Line {
 fn host_lines(check: &Check) -> impl Iterator<Item = Line> {
     let settings = &check.settings;
     let number =
-        |value: Option<i32>| value.map_or("not shown".to_owned(), |value| value.to_string());
+        |value: Option<i32>| value.map_or("not visible".to_owned(), |value| value.to_string());
     let lockdown = format!("{:?}", check.lockdown).to_lowercase();
     let memlock = settings
         .memlock_bytes
         .map_or("unlimited".to_owned(), |bytes| format!("{} KiB", bytes / 1024));
     let btf = if check.btf.usable { "" } else { ", not usable" };
-    let uid = check.uid.map_or("not known".to_owned(), |uid| uid.to_string());
+    let uid = check.uid.map_or("unknown".to_owned(), |uid| uid.to_string());
     let rows = [
         ("user", format!("uid {uid}")),
         ("lockdown", lockdown),
@@ -172,7 +172,7 @@ fn cgroups(check: &Check) -> String {
         .into_iter()
         .flatten()
         .collect();
-    let paths = if check.cgroups.paths { "paths are told" } else { "paths are not told" };
+    let paths = if check.cgroups.paths { "paths are known" } else { "paths are not known" };
     match mounted.as_slice() {
         [] => format!("not mounted; {paths}"),
         mounted => format!("{}; {paths}", mounted.join(", ")),

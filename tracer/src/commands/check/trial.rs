@@ -1,5 +1,5 @@
-//! What only trying tells: the programs are loaded and attached as `oomwhy watch` would, and
-//! detached at once.
+//! Loads and attaches the programs as `oomwhy watch` would, and detaches them at once. Some facts
+//! are known only after trying.
 
 use std::{
     collections::BTreeMap,
@@ -10,63 +10,59 @@ use oomwhy_common::maps::RING_BYTES;
 
 use super::{
     hooks,
-    lack::{self, Lack, Otherwise},
+    unavailable::{self, Alternative, Unavailable},
 };
 use crate::{
     bpf::{
+        hooks::wanted,
         load::{self, LoadError, Probes},
         plan::{MissingField, Plan, plan, without_counters},
     },
     host::{
         btf::KernelBtf,
+        capabilities::denial::{self, Denial},
+        facts::HostFacts,
         files::{Lockdown, Root},
-        kill_counter::KillCounter,
         offsets::{self, Resolved},
-        permission,
         policy::Policy,
-        support::HostFacts,
-        system::SystemFiles,
+        procfs::{kill_counter::KillCounter, system::SystemFiles},
     },
     kmsg::NEVER,
-    model::report::Tier,
+    model::{hook::Hook, report::Tier},
 };
 
-/// How the attempt went.
+/// The result of the attempt.
 pub(crate) struct Trial {
-    /// Where BTF was looked for.
+    /// The file that BTF was read from.
     pub btf_file: PathBuf,
-    /// The tier that worked.
     pub tier: Option<Tier>,
-    /// Hook: how it was attached.
+    /// Per key of a hook how it was attached.
     pub hooks: BTreeMap<String, String>,
-    /// Hooks that could not be attached.
-    pub failed: Vec<(String, Lack)>,
-    /// Fields that no report will have.
+    pub failed: Vec<(Hook, Unavailable)>,
     pub missing: Vec<MissingField>,
-    /// Why nothing could be attached.
-    pub refused: Option<Lack>,
-    /// Bytes of the ring that is made.
+    /// Why a tier could not be attached; the best tier's reason.
+    pub refused: Option<Unavailable>,
     pub ring_bytes: u32,
-    pub(super) others: Vec<Otherwise>,
-    pub(super) planned: Option<Vec<&'static str>>,
+    pub(super) alternatives: Vec<Alternative>,
+    /// The hooks of the plan.
+    pub(super) planned: Option<Vec<Hook>>,
 }
 
 impl Trial {
-    /// Whether a program was meant to be attached there.
-    pub(super) fn is_planned(&self, hook: &str) -> bool {
+    pub(super) fn is_planned(&self, hook: Hook) -> bool {
         self.planned.as_ref().is_some_and(|planned| planned.contains(&hook))
     }
 
-    /// Whether there was a plan at all.
     pub(super) fn has_plan(&self) -> bool {
         self.planned.is_some()
     }
 }
 
-/// Looks at the host and tries.
+/// Reads the facts of the host and tries each tier.
 pub(crate) fn run(root: &Root, policy: &Policy, btf_file: &Path) -> (HostFacts, Trial) {
-    let btf = KernelBtf::open(btf_file);
-    let mut facts = HostFacts::collect(root, btf.as_ref().ok());
+    let wanted = wanted();
+    let btf = KernelBtf::open(btf_file, &wanted);
+    let mut facts = HostFacts::collect(root, btf.as_ref().ok(), &wanted);
     if load::probe_read_allowed() == Some(false) {
         facts.lockdown = Lockdown::Confidentiality;
     }
@@ -74,8 +70,8 @@ pub(crate) fn run(root: &Root, policy: &Policy, btf_file: &Path) -> (HostFacts, 
     let resolved = btf.as_ref().map_or_else(|_| Resolved::nothing(), offsets::resolve);
     let hooks = btf.as_ref().map_or_else(|_| KernelBtf::no_hooks(), KernelBtf::hooks);
     trial.refused = btf.as_ref().err().map(|error| unusable(error));
-    trial.others = lack::otherwise(&facts, &resolved);
-    // Without BTF only the last of them is of use.
+    trial.alternatives = unavailable::alternatives(&facts, &resolved);
+    // Without BTF only the last of them works.
     let tiers = [Tier::Fentry, Tier::Kprobe, Tier::Tracepoint];
     for tier in tiers.into_iter().skip(if btf.is_ok() { 0 } else { 2 }) {
         if trial.tier.is_none() {
@@ -98,16 +94,16 @@ pub(super) fn nothing(btf_file: &Path) -> Trial {
         missing: Vec::new(),
         refused: None,
         ring_bytes: RING_BYTES,
-        others: Vec::new(),
+        alternatives: Vec::new(),
         planned: None,
     }
 }
 
-fn unusable(error: &dyn std::error::Error) -> Lack {
+fn unusable(error: &dyn std::error::Error) -> Unavailable {
     let text = error.to_string();
     let why = text.lines().next().unwrap_or_default();
-    let mend = "a kernel with CONFIG_DEBUG_INFO_BTF=y, or the BTF of this very kernel: --btf FILE";
-    Lack { mend: Some(mend.to_owned()), ..Lack::kernel(why) }
+    let fix = "a kernel with CONFIG_DEBUG_INFO_BTF=y, or the BTF of this very kernel: --btf FILE";
+    Unavailable { fix: Some(fix.to_owned()), ..Unavailable::kernel(why) }
 }
 
 fn attempt(
@@ -118,7 +114,7 @@ fn attempt(
     resolved: &Resolved,
     hooks: &[u8],
 ) {
-    // The best tier's reason is the one to mend.
+    // The reason of the best tier is the one to fix.
     let plan = match plan(tier, facts, resolved) {
         Ok(plan) => plan,
         Err(refusal) => {
@@ -143,24 +139,23 @@ fn succeeded(trial: &mut Trial, plan: Plan, probes: &Probes) {
     trial.tier = Some(plan.tier);
     trial.hooks.clone_from(&probes.hooks);
     let failed = probes.failed.iter();
-    trial.failed =
-        failed.map(|(planned, why)| (planned.hook.to_owned(), hooks::failure(why))).collect();
+    trial.failed = failed.map(|(planned, why)| (planned.hook, hooks::failure(why))).collect();
     trial.missing = plan.missing;
     trial.missing.extend(without_counters(&probes.settings));
 }
 
-fn refused(error: &LoadError, facts: &HostFacts, policy: &Policy) -> Lack {
+fn refused(error: &LoadError, facts: &HostFacts, policy: &Policy) -> Unavailable {
     match error {
-        LoadError::Refused { what, errno } if permission::is_denial(errno) => {
-            let permission::Cause { why, mend } = permission::cause(facts, policy);
-            Lack::permission(format!("{why}: {what} is refused ({errno})"), mend)
+        LoadError::Refused { what, errno } if denial::is_denial(errno) => {
+            let Denial { why, fix } = denial::explain(facts, policy);
+            Unavailable::permission(format!("{why}: {what} is refused ({errno})"), fix)
         }
         _ => hooks::failure(&error.to_string()),
     }
 }
 
-/// What `--attach auto` does where there are no probes. What the log lacks, it lacks because they
-/// were refused.
+/// Does what `--attach auto` does without probes. Fields that the log does not have are missing
+/// because the probes were refused.
 fn read_the_log(trial: &mut Trial) {
     trial.tier = Some(Tier::Kmsg);
     let missing = |field: &str| MissingField {
@@ -170,7 +165,7 @@ fn read_the_log(trial: &mut Trial) {
     trial.missing = NEVER.into_iter().map(missing).collect();
 }
 
-/// Files that are read beside the probes.
+/// Fields from files of /proc that cannot be read.
 fn files(root: &Root, page_size: u64) -> Vec<MissingField> {
     let missing = |field: &str, why| MissingField { field: field.to_owned(), why };
     let counter = KillCounter::open(root).err().map(|error| {

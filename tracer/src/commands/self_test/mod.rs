@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     commands::{Failure, exit::Exit},
-    host::{files::Root, support},
+    host::files::{Root, cgroup_mounts},
     model::report::SCHEMA,
 };
 pub(crate) use verdict::Finding;
@@ -64,8 +64,7 @@ pub(crate) fn run(root: &Root) -> Result<SelfTest, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::runtime(&error))?;
-    let cgroup =
-        temporary_cgroup::TemporaryCgroup::make(root, &support::cgroups(root), LIMIT_BYTES)?;
+    let cgroup = temporary_cgroup::TemporaryCgroup::make(root, &cgroup_mounts(root), LIMIT_BYTES)?;
     let killed = runtime.block_on(test_kill::unless_interrupted(test_kill::run(&cgroup)));
     let removed = cgroup.remove();
     let (test_kill, report) = killed?;

@@ -1,18 +1,17 @@
-//! Where in the kernel's BTF the wanted names and types are.
+//! Finds the wanted names and types in the kernel's BTF.
 
 use std::io::{Read, Seek};
 
 use super::raw::{Damage, Head, Raw, Type, kind};
-use crate::host::{is_wanted_prefix, wanted_members, wanted_names};
+use crate::host::{facts::WantedHook, is_wanted_prefix, wanted_members, wanted_names};
 
-/// A position is kept for every so many types; those between are reached by walking.
+/// One of so many types has its position kept. The others are reached by walking from there.
 const STRIDE: u32 = 32;
 
-/// A string that is wanted.
 struct Name {
     offset: u32,
     text: String,
-    /// A type's, not only a member's.
+    /// Whether it is the name of a type, not only of a member.
     is_root: bool,
 }
 
@@ -20,9 +19,14 @@ struct Name {
 pub(super) struct Names(Vec<Name>);
 
 impl Names {
-    pub(super) fn scan<R: Read + Seek>(raw: &mut Raw<R>) -> Result<Self, Damage> {
-        let roots = wanted_names();
-        let by_length = ByLength::new(roots.iter().copied().chain(wanted_members()));
+    pub(super) fn scan<R: Read + Seek>(
+        raw: &mut Raw<R>,
+        hooks: &[WantedHook],
+    ) -> Result<Self, Damage> {
+        let roots = wanted_names(hooks);
+        let members = wanted_members().map(|member| -> &str { member });
+        let wanted: Vec<&str> = members.chain(roots.iter().map(String::as_str)).collect();
+        let by_length = ByLength::new(&wanted);
         let mut names = Vec::new();
         raw.each_string(|offset, bytes| {
             if (by_length.has(bytes) || is_wanted_prefix(bytes))
@@ -48,8 +52,8 @@ impl Names {
         self.get(offset).is_some_and(|name| name.is_root)
     }
 
-    /// Where the string stands among the wanted ones when they follow each other behind an empty
-    /// one; 0 where it is not wanted.
+    /// The offset of a string in a section that has only the wanted strings, after an empty one;
+    /// 0 if the string is not wanted.
     pub(super) fn kept(&self, offset: u32) -> u32 {
         let mut kept = 1;
         for name in &self.0 {
@@ -67,14 +71,14 @@ impl Names {
     }
 }
 
-/// Names by their length: nearly all of the kernel's 100,000 are told from ours by it and the
-/// first byte.
-struct ByLength(Vec<Vec<&'static [u8]>>);
+/// The wanted names by length. Length and first byte already exclude nearly all of the kernel's
+/// 100,000 names.
+struct ByLength<'a>(Vec<Vec<&'a [u8]>>);
 
-impl ByLength {
-    fn new(names: impl Iterator<Item = &'static str>) -> Self {
+impl<'a> ByLength<'a> {
+    fn new(names: &[&'a str]) -> Self {
         let mut by_length: Vec<Vec<&[u8]>> = Vec::new();
-        for name in names.map(str::as_bytes) {
+        for name in names.iter().map(|name| name.as_bytes()) {
             if by_length.len() <= name.len() {
                 by_length.resize(name.len() + 1, Vec::new());
             }
@@ -93,14 +97,13 @@ impl ByLength {
     }
 }
 
-/// A type that is asked for by name.
+/// A type that is wanted by name.
 pub(super) struct Root {
     pub(super) id: u32,
     pub(super) at: u64,
     pub(super) head: Head,
 }
 
-/// Where types are.
 pub(super) struct Index {
     positions: Vec<u64>,
     pub(super) roots: Vec<Root>,
@@ -130,6 +133,6 @@ impl Index {
         let slot = usize::try_from(before / STRIDE).map_err(|_| Damage::Type(id))?;
         let at = *self.positions.get(slot).ok_or(Damage::Type(id))?;
         let steps = before % STRIDE;
-        raw.read_behind(id - steps, at, steps)
+        raw.read_after(id - steps, at, steps)
     }
 }

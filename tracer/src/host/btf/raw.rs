@@ -1,5 +1,4 @@
-//! BTF as it stands in the file, walked in chunks: nothing here holds more than one of them.
-//! What is kept of it is `reduce`'s business.
+//! Walks the types and strings of a BTF file. Only one chunk of it is in memory at a time.
 //! Format: <https://docs.kernel.org/bpf/btf.html>.
 
 use std::{
@@ -7,42 +6,38 @@ use std::{
     ops::Range,
 };
 
-/// The kernel hands out at most a page per read, so longer chunks save little. Longer than any name,
-/// and below malloc's threshold for a mapping of its own, which rises for good when one is freed.
+/// The kernel returns at most a page per read, so longer chunks save little. A chunk is longer than
+/// any name, and shorter than malloc's threshold for a separate mapping, which rises permanently
+/// when such a mapping is freed.
 const CHUNK_BYTES: usize = 16 * 1024;
 
 pub(super) const MAGIC: u16 = 0xeb9f;
 pub(super) const VERSION: u8 = 1;
 pub(super) const HEADER_BYTES: usize = 24;
-/// Words at the head of each type: name, info, and a size or another type's id.
+/// Each type begins with three words: name, info, and a size or the id of another type.
 pub(super) const HEAD_BYTES: usize = 12;
-/// A word.
 const WORD_BYTES: usize = size_of::<u32>();
 
-/// Why bytes are no usable BTF.
+/// Why a file is not usable BTF.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Damage {
-    /// The source failed.
     #[error("it cannot be read")]
     Read(#[from] io::Error),
-    /// The first bytes are not those of BTF for this machine.
     #[error("this is not BTF of version {VERSION} in this machine's byte order")]
     NotBtf,
-    /// Something reaches behind the end.
+    /// A section, type or string extends beyond the end.
     #[error("it is cut off or damaged at byte {0}")]
     Cut(u64),
-    /// A kind that came after this program.
     #[error("type {id} has the unknown kind {kind}: a newer oomwhy may know it")]
     UnknownKind {
-        /// The type.
         id: u32,
         /// BTF_KIND_*.
         kind: u32,
     },
-    /// What was picked out of it makes no sense.
+    /// btf-rs cannot parse the copied types.
     #[error(transparent)]
     Picked(#[from] btf_rs::Error),
-    /// A type refers to one that is not there, or that has no place there.
+    /// A type refers to one that does not exist or has the wrong kind.
     #[error("type {0} is missing or is not what it is used as")]
     Type(u32),
 }
@@ -70,18 +65,18 @@ pub(super) mod kind {
     pub(in crate::host::btf) const ENUM64: u32 = 19;
 }
 
-/// The head of a type.
+/// The first three words of a type.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Head {
-    /// Where its name stands among the strings; 0 for none.
+    /// The offset of its name in the strings; 0 for none.
     pub(super) name: u32,
-    /// Kind, number of parts, a flag.
+    /// Kind, number of parts, and a flag.
     pub(super) info: u32,
-    /// Id of another type; of structs, enums and numbers the size.
+    /// The id of another type, or the size of a struct, enum or number.
     pub(super) points_at: u32,
 }
 
-/// A type: its head, and the words behind it.
+/// A type with the words after its head.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Type {
     pub(super) head: Head,
@@ -93,7 +88,7 @@ impl Head {
         self.info >> 24 & 0x1f
     }
 
-    /// Bytes behind the head; `None` for an unknown kind.
+    /// The number of bytes after the head; `None` for an unknown kind.
     fn extra_bytes(self) -> Option<usize> {
         let parts = usize::try_from(self.info & 0xffff).ok()?;
         let words = match self.kind() {
@@ -115,7 +110,7 @@ impl Head {
         Some(words * WORD_BYTES)
     }
 
-    /// Sets the number of parts to what so many words behind the head are.
+    /// Sets the number of parts that this number of words after the head has.
     pub(super) fn set_parts(&mut self, words: usize) {
         let parts = match self.kind() {
             kind::STRUCT | kind::UNION => words / 3,
@@ -136,7 +131,7 @@ fn words(bytes: &[u8]) -> impl Iterator<Item = u32> {
     bytes.as_chunks().0.iter().map(|word| u32::from_ne_bytes(*word))
 }
 
-/// A BTF file: where its sections are, and a window on them.
+/// A BTF file with the ranges of its sections.
 pub(super) struct Raw<R> {
     window: Window<R>,
     types: Range<u64>,
@@ -164,7 +159,7 @@ impl<R: Read + Seek> Raw<R> {
         Ok(Self { window, types: section(type_off, type_len), strings: section(str_off, str_len) })
     }
 
-    /// Shows every string, with its offset, in order.
+    /// Calls `see` with every string and its offset, in order.
     pub(super) fn each_string(&mut self, mut see: impl FnMut(u32, &[u8])) -> Result<(), Damage> {
         let Range { start, end } = self.strings;
         let mut at = start;
@@ -181,7 +176,7 @@ impl<R: Read + Seek> Raw<R> {
         Ok(())
     }
 
-    /// Shows the head of every type, with its id and position, in order.
+    /// Calls `see` with the head of every type, its id and its position, in order.
     pub(super) fn each_head(&mut self, mut see: impl FnMut(u32, u64, Head)) -> Result<(), Damage> {
         let Range { start, end } = self.types;
         let mut at = start;
@@ -197,7 +192,7 @@ impl<R: Read + Seek> Raw<R> {
         Ok(())
     }
 
-    /// The type at a position where one of that id begins.
+    /// The type with this id, which begins at this position.
     pub(super) fn read(&mut self, id: u32, at: u64) -> Result<Type, Damage> {
         let (head, next) = self.head(id, at)?;
         let at = at + HEAD_BYTES as u64;
@@ -206,8 +201,8 @@ impl<R: Read + Seek> Raw<R> {
         Ok(Type { head, extra })
     }
 
-    /// The type `steps` behind the one at a position.
-    pub(super) fn read_behind(&mut self, id: u32, at: u64, steps: u32) -> Result<Type, Damage> {
+    /// The type `steps` after the one at this position.
+    pub(super) fn read_after(&mut self, id: u32, at: u64, steps: u32) -> Result<Type, Damage> {
         let mut at = at;
         for step in 0..steps {
             (_, at) = self.head(id + step, at)?;
@@ -218,7 +213,7 @@ impl<R: Read + Seek> Raw<R> {
         self.read(id + steps, at)
     }
 
-    /// The head at a position, and where the next type begins.
+    /// The head at a position, and the position of the next type.
     fn head(&mut self, id: u32, at: u64) -> Result<(Head, u64), Damage> {
         let bytes = self.window.get(at, HEAD_BYTES)?;
         let head = Head::read(bytes).ok_or(Damage::Cut(at))?;
@@ -231,13 +226,13 @@ impl<R: Read + Seek> Raw<R> {
 /// The part of the file that is in memory.
 struct Window<R> {
     source: R,
-    /// Position of the first byte.
+    /// The position of its first byte.
     start: u64,
     bytes: Vec<u8>,
 }
 
 impl<R: Read + Seek> Window<R> {
-    /// `len` bytes from position `at` on.
+    /// `len` bytes from position `at`.
     fn get(&mut self, at: u64, len: usize) -> Result<&[u8], Damage> {
         let mut range = self.range(at, len);
         if range.end > self.bytes.len() {
@@ -247,7 +242,7 @@ impl<R: Read + Seek> Window<R> {
         self.bytes.get(range).ok_or(Damage::Cut(at))
     }
 
-    /// A chunk from `at` on that does not reach behind `end`.
+    /// A chunk from position `at`, up to `end` at most.
     fn all(&mut self, at: u64, end: u64) -> Result<&[u8], Damage> {
         self.refill(at, CHUNK_BYTES)?;
         let rest = usize::try_from(end - at).unwrap_or(usize::MAX);
@@ -255,7 +250,7 @@ impl<R: Read + Seek> Window<R> {
         self.bytes.get(..len).ok_or(Damage::Cut(at))
     }
 
-    /// Where `at` is in memory; a range behind the end where it is not.
+    /// The index of position `at` in the chunk; beyond its end if it is not in memory.
     fn range(&self, at: u64, len: usize) -> Range<usize> {
         at.checked_sub(self.start)
             .and_then(|start| usize::try_from(start).ok())

@@ -1,10 +1,10 @@
-//! Copies the few types that oomwhy asks for, with what they are made of, out of the kernel's
-//! BTF: a few KB that btf-rs then resolves paths in, instead of 80,000 to 200,000 types.
+//! Copies the few types that oomwhy asks for out of the kernel's BTF, with the types they consist
+//! of. btf-rs then resolves paths in a few KB instead of 80,000 to 200,000 types.
 //!
-//! What is kept: the wanted structs with their wanted members, also where those sit in anonymous
-//! ones; wanted enumerators; wanted typedefs; wanted functions without their prototypes. Pointers
-//! lead on to wanted structs and to function prototypes only. Reduced again it stays what it is:
-//! the tests' fixtures are made here.
+//! It keeps the wanted structs with their wanted members (also members of anonymous structs), and
+//! the wanted enumerators, typedefs and functions, the latter without prototypes. It follows
+//! pointers only to wanted structs and to function prototypes. Reducing the result again changes
+//! nothing. The BTF fixtures of the tests are made here.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,25 +17,25 @@ use super::{
     skeleton::Hook,
     write,
 };
+use crate::host::facts::WantedHook;
 
-/// What was asked for.
 #[derive(Default)]
 pub(super) struct Reduced {
-    /// BTF, with ids of its own.
+    /// BTF with new ids.
     pub(super) bytes: Vec<u8>,
-    /// Structs and unions by name. Several: unrelated drivers reuse names.
+    /// Structs and unions by name; several, because unrelated drivers reuse names.
     pub(super) structs: HashMap<String, Vec<u32>>,
     pub(super) typedefs: HashMap<String, u32>,
-    /// Of the wanted and of all anonymous enums.
+    /// The enumerators of wanted and of all anonymous enums.
     pub(super) enumerators: HashMap<String, u32>,
-    /// What programs can be attached to, with the kernel's own ids.
+    /// Functions and tracepoints, with the kernel's own ids.
     pub(super) hooks: Vec<Hook>,
 }
 
-/// Reads BTF once from end to end, and then again what is kept.
-pub(super) fn reduce<R: Read + Seek>(source: R) -> Result<Reduced, Damage> {
+/// Reads BTF once from end to end, and then again the types that it keeps.
+pub(super) fn reduce<R: Read + Seek>(source: R, hooks: &[WantedHook]) -> Result<Reduced, Damage> {
     let mut raw = Raw::open(source)?;
-    let names = Names::scan(&mut raw)?;
+    let names = Names::scan(&mut raw, hooks)?;
     let index = Index::scan(&mut raw, &names)?;
     let mut target = Target {
         raw,
@@ -68,24 +68,24 @@ pub(super) fn reduce<R: Read + Seek>(source: R) -> Result<Reduced, Damage> {
     Ok(reduced)
 }
 
-/// The types that are kept, in the order of their new ids.
+/// The kept types, in the order of their new ids.
 struct Target<'a, R> {
     raw: Raw<R>,
     names: &'a Names,
     index: &'a Index,
-    /// New ids by the kernel's.
+    /// New ids by the kernel's ids.
     ids: BTreeMap<u32, u32>,
     types: Vec<Type>,
-    /// New id of one without parameters, for all functions.
+    /// The new id of a prototype without parameters, which all functions share.
     prototype: Option<u32>,
 }
 
 impl<R: Read + Seek> Target<'_, R> {
-    /// Copies a type and what it is made of; its new id.
+    /// Copies a type and the types it consists of, and returns its new id.
     fn copy(&mut self, id: u32) -> Result<u32, Damage> {
         let mut waiting = Vec::new();
         let new = self.refer(id, &mut waiting);
-        // No recursion: a damaged file may be nested without end.
+        // No recursion, because a damaged file may be nested without end.
         while let Some(id) = waiting.pop() {
             let old = self.index.read(&mut self.raw, id)?;
             let copy = self.convert(old, &mut waiting)?;
@@ -96,7 +96,7 @@ impl<R: Read + Seek> Target<'_, R> {
         Ok(new)
     }
 
-    /// The new id of a type; it waits to be copied if it was not yet.
+    /// The new id of a type. If it was not copied yet, it is added to `waiting`.
     fn refer(&mut self, id: u32, waiting: &mut Vec<u32>) -> u32 {
         if let Some(known) = self.ids.get(&id) {
             return *known;
@@ -107,7 +107,7 @@ impl<R: Read + Seek> Target<'_, R> {
         new
     }
 
-    /// Adds a type that none of the kernel's refers to; its id.
+    /// Adds a type to which none of the kernel's types refers, and returns its id.
     fn add(&mut self, new: Type) -> u32 {
         self.types.push(new);
         u32::try_from(self.types.len()).unwrap_or(u32::MAX)
@@ -132,7 +132,7 @@ impl<R: Read + Seek> Target<'_, R> {
                 head.points_at = self.refer(head.points_at, waiting);
             }
             kind::ARRAY => {
-                // The type of the index is nobody's business.
+                // Nothing reads the type of the index.
                 if let [element, index, _len] = extra.as_mut_slice() {
                     (*element, *index) = (self.refer(*element, waiting), 0);
                 }
@@ -163,7 +163,7 @@ impl<R: Read + Seek> Target<'_, R> {
         kept
     }
 
-    /// Everything else becomes void.
+    /// A pointer to a type that is not kept becomes a pointer to void.
     fn pointee(&mut self, id: u32, waiting: &mut Vec<u32>) -> Result<u32, Damage> {
         const MAX_CHAIN: usize = 32;
         let mut plain = id;
@@ -212,14 +212,14 @@ mod tests {
     use std::{fs, io::Cursor};
 
     use super::reduce;
-    use crate::host::fixtures;
+    use crate::host::fixtures::{self, HOOKS};
 
     #[test]
-    fn what_is_reduced_loses_nothing_when_it_is_reduced_again() {
+    fn reduced_btf_stays_the_same_if_reduced_again() {
         for series in fixtures::SERIES {
             let fixture = fs::read(fixtures::path(series)).unwrap();
-            let once = reduce(Cursor::new(&fixture)).unwrap();
-            let twice = reduce(Cursor::new(&once.bytes)).unwrap();
+            let once = reduce(Cursor::new(&fixture), HOOKS).unwrap();
+            let twice = reduce(Cursor::new(&once.bytes), HOOKS).unwrap();
             assert!(twice.bytes == once.bytes, "{series}");
             assert_eq!(twice.enumerators, once.enumerators, "{series}");
             assert_eq!(twice.hooks.len(), once.hooks.len(), "{series}");

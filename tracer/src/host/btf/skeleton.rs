@@ -1,15 +1,15 @@
-//! BTF for aya, which wants all of the kernel's only to turn the name of a hook into its id: the
-//! same ids, and nothing but the hooks.
+//! BTF for aya, which uses it only to turn the name of a hook into its id. It has the kernel's ids
+//! and nothing but the hooks.
 
 use super::{
     raw::{HEAD_BYTES, kind},
     write,
 };
 
-/// Something that a program can be attached to.
+/// A function or tracepoint that a program can be attached to.
 #[derive(Clone, Debug)]
 pub(super) struct Hook {
-    /// The kernel's.
+    /// The kernel's id.
     id: u32,
     kind: u32,
     name: String,
@@ -32,8 +32,8 @@ impl Hook {
     }
 }
 
-/// The skeleton. All zeroes is a type of kind 0, which aya reads as a type that is unknown to it:
-/// pages of zeroes cost nothing until they are written.
+/// All other types are zeroes, which aya reads as an unknown type. Pages of zeroes need no memory
+/// until they are written.
 pub(super) fn skeleton(hooks: &[Hook]) -> Vec<u8> {
     let last = hooks.iter().map(|hook| hook.id).max().unwrap_or_default();
     let types_len = usize::try_from(last).unwrap_or_default() * HEAD_BYTES;
@@ -54,8 +54,8 @@ pub(super) fn skeleton(hooks: &[Hook]) -> Vec<u8> {
 }
 
 fn put(bytes: &mut [u8], at: usize, what: &[u8]) {
-    if let Some(place) = bytes.get_mut(at..at + what.len()) {
-        place.copy_from_slice(what);
+    if let Some(target) = bytes.get_mut(at..at + what.len()) {
+        target.copy_from_slice(what);
     }
 }
 
@@ -68,7 +68,7 @@ mod tests {
         u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap())
     }
 
-    /// Kind and name of the type of this id.
+    /// The kind and name of the type with this id.
     fn named(bytes: &[u8], id: usize) -> (u32, &str) {
         let at = HEADER_BYTES + (id - 1) * HEAD_BYTES;
         let strings = HEADER_BYTES + usize::try_from(word(bytes, 16)).unwrap();
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn hooks_have_the_kernels_ids_and_everything_else_is_void() {
+    fn hooks_have_the_kernels_ids_and_other_types_are_void() {
         let hooks = [
             Hook::typedef(3, "btf_trace_mark_victim".to_owned()),
             Hook::function(1, "out_of_memory".to_owned()),
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn without_hooks_there_is_a_header_and_the_empty_string() {
+    fn skeleton_without_hooks_has_header_and_empty_string() {
         let bytes = skeleton(&[]);
         assert_eq!(bytes.len(), HEADER_BYTES + 1);
         assert!(Hook::function(1, "a".to_owned()).is_function("a"));

@@ -1,11 +1,11 @@
-//! Makes BTF.
+//! Writes BTF.
 
 use super::{
     index::Names,
     raw::{HEADER_BYTES, MAGIC, Type, VERSION},
 };
 
-/// BTF of these types, the first of which has id 1, and of all `names`.
+/// BTF with these types, the first of which has id 1, and with all `names`.
 pub(super) fn btf(types: &[Type], names: &Names) -> Vec<u8> {
     let mut section = Vec::new();
     for Type { head, extra } in types {
@@ -19,7 +19,7 @@ pub(super) fn btf(types: &[Type], names: &Names) -> Vec<u8> {
     bytes
 }
 
-/// Strings as BTF has them: the first is empty.
+/// The strings of BTF; the first one is empty.
 pub(super) fn strings<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<u8> {
     let mut strings = vec![0];
     for text in texts {
@@ -29,7 +29,7 @@ pub(super) fn strings<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<u8> {
     strings
 }
 
-/// The header, for strings that follow the types.
+/// The header, if the strings follow the types.
 pub(super) fn header(types_len: usize, strings_len: usize) -> Vec<u8> {
     let word = |len: usize| u32::try_from(len).unwrap_or(u32::MAX).to_ne_bytes();
     let mut header = MAGIC.to_ne_bytes().to_vec();

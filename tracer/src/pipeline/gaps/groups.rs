@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::{Gap, Gaps, Reading, kills};
 use crate::{
-    host::group_counter::Group,
+    host::cgroupfs::kill_counter::Group,
     model::{
         account::Account,
         report::{OomReport, Victim},

@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use crate::{
     enrich::{enrichment::Enrichment, privacy::Privacy, stack_symbolizer::StackSymbolizer},
     growth,
-    host::{cgroup_paths::CgroupPaths, clock, system::SystemFiles},
+    host::{cgroupfs::paths::CgroupPaths, clock, procfs::system::SystemFiles},
     model::{
         account::{Account, Stage},
         events::{Body, Event},

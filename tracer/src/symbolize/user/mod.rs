@@ -29,7 +29,7 @@ use self::{
     request::{Address, Candidate, Request, Response},
 };
 use crate::{
-    host::process,
+    host::procfs::process,
     model::names::{FileOffset, Name, UserNames},
     symbolize::helper_process,
 };

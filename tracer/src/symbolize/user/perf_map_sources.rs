@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{PerfMapWriter, Process, ProcessHint, ProcessRoot, mapped::perf_map_after_exit};
-use crate::host::process;
+use crate::host::procfs::process;
 
 /// Ancestors whose perf maps are used. A longer chain of forks is cut.
 const MAX_FORKS: usize = 3;

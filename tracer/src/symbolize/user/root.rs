@@ -10,7 +10,7 @@ use std::{
 use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 
 use super::Process;
-use crate::host::process;
+use crate::host::procfs::process;
 
 /// A root directory that is held open. This keeps its file system mounted.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use super::*;
 
-/// A type's words: name, kind and number of parts, size or id, and what follows.
+/// The words of a type: name, kind and number of parts, size or id, then the parts.
 fn words_of(kind: u32, parts: u32, extra: &[u32]) -> Vec<u32> {
     [&[1, kind << 24 | parts, 7], extra].concat()
 }
@@ -13,7 +13,7 @@ fn bytes(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_ne_bytes()).collect()
 }
 
-/// A file; the sections stand at these distances behind a header of this length.
+/// A file with a header of this length and a gap before its sections.
 fn file_with(header_len: usize, gap: usize, types: &[u8], strings: &[u8]) -> Vec<u8> {
     let mut file = [&MAGIC.to_ne_bytes()[..], &[VERSION, 0]].concat();
     let lengths = [header_len, gap, types.len(), gap + types.len(), strings.len()];
@@ -45,7 +45,7 @@ fn heads(file: &[u8]) -> Result<Vec<(u32, u64, u32)>, Damage> {
     Ok(seen)
 }
 
-/// One of every kind, with as many words behind its head as the format says.
+/// A type of every kind, with the number of words after its head that the format defines.
 fn every_kind() -> Vec<(u32, Vec<u32>)> {
     let extra = |kind, parts, words: usize| (kind, words_of(kind, parts, &vec![9; words]));
     vec![
@@ -73,7 +73,7 @@ fn every_kind() -> Vec<(u32, Vec<u32>)> {
 }
 
 #[test]
-fn what_does_not_begin_like_btf_of_this_machine_is_refused() {
+fn other_file_or_byte_order_is_refused() {
     let whole = file(&[], &[0]);
     assert!(open(&whole).is_ok());
     let mut swapped = whole.clone();
@@ -86,7 +86,7 @@ fn what_does_not_begin_like_btf_of_this_machine_is_refused() {
 }
 
 #[test]
-fn sections_are_where_the_header_says() {
+fn sections_follow_the_header() {
     let types = bytes(&words_of(kind::PTR, 0, &[]));
     // A header of a later version may be longer.
     let file = file_with(HEADER_BYTES + 8, 4, &types, b"\0a\0");
@@ -101,7 +101,7 @@ fn sections_are_where_the_header_says() {
 }
 
 #[test]
-fn every_type_is_walked_whatever_its_length() {
+fn types_of_every_length_are_walked() {
     let kinds = every_kind();
     let types: Vec<u32> = kinds.iter().flat_map(|(_, words)| words.clone()).collect();
     let file = file(&bytes(&types), &[0]);
@@ -113,7 +113,7 @@ fn every_type_is_walked_whatever_its_length() {
         let id = u32::try_from(index).unwrap() + 1;
         assert_eq!(seen[index], (id, at, *kind));
         // Straight, and by walking from the first one.
-        for read in [raw.read(id, at), raw.read_behind(first.0, first.1, id - 1)] {
+        for read in [raw.read(id, at), raw.read_after(first.0, first.1, id - 1)] {
             let Type { head, extra } = read.unwrap();
             assert_eq!([head.name, head.info, head.points_at], words[..3]);
             assert_eq!(extra, words[3..]);
@@ -121,8 +121,8 @@ fn every_type_is_walked_whatever_its_length() {
         at += 4 * words.len() as u64;
     }
     assert_eq!(seen.len(), kinds.len());
-    let behind = raw.read_behind(1, first.1, id_of(seen.len()));
-    assert!(matches!(behind, Err(Damage::Type(20))), "{:?}", behind.err());
+    let after_last = raw.read_after(1, first.1, id_of(seen.len()));
+    assert!(matches!(after_last, Err(Damage::Type(20))), "{:?}", after_last.err());
 }
 
 fn id_of(index: usize) -> u32 {
@@ -130,14 +130,14 @@ fn id_of(index: usize) -> u32 {
 }
 
 #[test]
-fn a_kind_of_the_future_is_named() {
+fn unknown_kind_is_named_in_the_error() {
     let types = [words_of(kind::PTR, 0, &[]), words_of(20, 0, &[])].concat();
     let damage = heads(&file(&bytes(&types), &[0])).unwrap_err();
     assert!(matches!(damage, Damage::UnknownKind { id: 2, kind: 20 }), "{damage}");
 }
 
 #[test]
-fn a_type_that_is_cut_off_is_damage() {
+fn cut_off_type_is_an_error() {
     let types = bytes(&words_of(kind::STRUCT, 1, &[1, 2, 3]));
     for length in 1..types.len() {
         let cut = file(&types[..length], &[]);
@@ -147,7 +147,7 @@ fn a_type_that_is_cut_off_is_damage() {
 }
 
 #[test]
-fn strings_are_seen_whole_across_chunks() {
+fn strings_are_complete_across_chunks() {
     let texts: Vec<String> = (0..3 * CHUNK_BYTES / 10).map(|n| format!("string_{n}")).collect();
     let mut section = vec![0];
     let mut expected = vec![(0, String::new())];
@@ -161,7 +161,7 @@ fn strings_are_seen_whole_across_chunks() {
 }
 
 #[test]
-fn a_string_without_an_end_is_damage() {
+fn string_without_end_is_an_error() {
     for section in [b"\0abc".to_vec(), vec![b'x'; 2 * CHUNK_BYTES]] {
         let result = strings(&file(&[], &section));
         assert!(matches!(result, Err(Damage::Cut(_))), "{result:?}");
@@ -169,7 +169,7 @@ fn a_string_without_an_end_is_damage() {
 }
 
 #[test]
-fn a_head_counts_the_parts_that_are_left() {
+fn head_counts_the_remaining_parts() {
     for (kind, words, parts) in [
         (kind::STRUCT, 6, 2),
         (kind::UNION, 3, 1),

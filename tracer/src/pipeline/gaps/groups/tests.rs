@@ -2,7 +2,7 @@
 
 use super::{GroupGaps, MAX_GROUPS, Reading, may_live_in};
 use crate::{
-    host::group_counter::Group,
+    host::cgroupfs::kill_counter::Group,
     model::{
         account::{Account, InvocationAccount},
         events::{

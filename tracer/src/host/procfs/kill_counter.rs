@@ -2,19 +2,19 @@
 
 use std::{io, ops::ControlFlow};
 
-use crate::host::{files::Root, proc_file::ProcFile};
+use super::file::ProcFile;
+use crate::host::files::Root;
 
 const FILE: &str = "/proc/vmstat";
 
-/// The counter, ready to be read.
 #[derive(Debug)]
 pub(crate) struct KillCounter {
     file: ProcFile,
 }
 
 impl KillCounter {
-    /// Opens it; an error where it is hidden, or where this kernel has no such counter (before
-    /// 4.13, or without CONFIG_VM_EVENT_COUNTERS).
+    /// Fails if the file is hidden or this kernel has no such counter (before 4.13, or without
+    /// CONFIG_VM_EVENT_COUNTERS).
     pub(crate) fn open(root: &Root) -> io::Result<Self> {
         let mut counter = Self { file: ProcFile::open(&root.path(FILE))? };
         let no_such_counter = || io::Error::from(io::ErrorKind::NotFound);
@@ -43,7 +43,7 @@ mod tests {
     use crate::host::files::Root;
 
     #[test]
-    fn the_counter_is_read_as_it_stands_now() {
+    fn counter_is_read_anew_each_time() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::new(folder.path());
         assert!(KillCounter::open(&root).is_err());
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn this_host_has_one() {
+    fn counter_of_this_host_is_readable() {
         assert!(KillCounter::open(&Root::default()).is_ok());
     }
 }

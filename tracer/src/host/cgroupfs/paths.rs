@@ -1,8 +1,8 @@
-//! Cgroup id -> path, for hosts where the probes cannot read names (lockdown=confidentiality).
+//! Maps cgroup ids to paths, for hosts where the probes cannot read names
+//! (lockdown=confidentiality).
 //!
-//! The kernfs id of a cgroup is the inode number of its directory. A scan at start, then one
-//! directory per `cgroup_mkdir` event, keeps the map warm: the path is there when the cgroup is
-//! already gone.
+//! The id of a cgroup is the inode number of its directory. The hierarchy is scanned at the start,
+//! then one directory per `cgroup_mkdir` event, so the path is known when the cgroup is gone.
 
 use std::{
     collections::HashMap,
@@ -11,10 +11,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// More cgroups than any host has; a bound all the same.
+/// More cgroups than any host has. Further ones are not remembered.
 const MAX_KNOWN: usize = 1 << 20;
 
-/// The map of one cgroup hierarchy.
+/// The paths of one cgroup hierarchy.
 #[derive(Debug)]
 pub(crate) struct CgroupPaths {
     mount: PathBuf,
@@ -22,19 +22,18 @@ pub(crate) struct CgroupPaths {
 }
 
 impl CgroupPaths {
-    /// Knows nothing yet; scans when it is asked for the first time.
+    /// Empty; the first look-up scans the hierarchy.
     pub(crate) fn new(mount: &Path) -> Self {
         Self { mount: mount.to_owned(), known: HashMap::new() }
     }
 
-    /// Scans the hierarchy mounted at `mount`.
     pub(crate) fn scan(mount: &Path) -> Self {
         let mut paths = Self::new(mount);
         paths.scan_all();
         paths
     }
 
-    /// A cgroup was made below `parent`.
+    /// Adds a cgroup that was made below `parent`.
     pub(crate) fn made(&mut self, id: u64, parent: u64) {
         if self.known.contains_key(&id) {
             return;
@@ -46,12 +45,10 @@ impl CgroupPaths {
         }
     }
 
-    /// Where the hierarchy is mounted.
     pub(crate) fn mount(&self) -> &Path {
         &self.mount
     }
 
-    /// The path of a cgroup.
     pub(crate) fn get(&mut self, id: u64) -> Option<String> {
         if !self.known.contains_key(&id) {
             self.scan_all();
@@ -68,9 +65,9 @@ impl CgroupPaths {
         }
     }
 
-    /// Notes the children of one cgroup; returns their paths.
+    /// Adds the children of one cgroup and returns their paths.
     fn scan_children(&mut self, parent: &str) -> Vec<String> {
-        // A cgroup that is gone meanwhile has no children to note.
+        // The cgroup may be gone meanwhile.
         let Ok(entries) = fs::read_dir(self.mount.join(parent.trim_start_matches('/'))) else {
             return Vec::new();
         };
@@ -96,7 +93,7 @@ mod tests {
     use super::CgroupPaths;
 
     #[test]
-    fn directories_are_known_by_inode_also_those_made_later_and_removed_again() {
+    fn path_is_found_by_inode_even_after_the_cgroup_is_removed() {
         let root = tempfile::tempdir().unwrap();
         let pod = root.path().join("kubepods/pod1");
         std::fs::create_dir_all(&pod).unwrap();

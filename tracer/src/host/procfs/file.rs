@@ -1,5 +1,5 @@
-//! A file of /proc that is read again and again: opened once, so that a read needs no memory and
-//! no path look-up, and line by line, so that a long one is never whole in memory.
+//! A file of /proc that is read many times. It is opened once, so that a read needs no memory and
+//! no path look-up, and is read by line, so that a long file is never in memory as a whole.
 
 use std::{
     fs::File,
@@ -8,10 +8,9 @@ use std::{
     path::Path,
 };
 
-/// What the kernel hands out at once.
+/// The kernel returns at most so many at once.
 const BUFFER_BYTES: usize = 4096;
 
-/// The file, and memory to read it into.
 #[derive(Debug)]
 pub(crate) struct ProcFile {
     reader: BufReader<File>,
@@ -19,14 +18,13 @@ pub(crate) struct ProcFile {
 }
 
 impl ProcFile {
-    /// Opens it.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let reader = BufReader::with_capacity(BUFFER_BYTES, File::open(path)?);
         Ok(Self { reader, line: Vec::with_capacity(256) })
     }
 
-    /// Shows each line as it is now, from the first on, without its end. A line that is not UTF-8
-    /// is left out.
+    /// Reads the file from its start and calls `see` with each line, without the line end. A line
+    /// that is not UTF-8 is skipped.
     pub(crate) fn lines(&mut self, mut see: impl FnMut(&str) -> ControlFlow<()>) -> io::Result<()> {
         self.reader.rewind()?;
         loop {
@@ -59,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn every_read_begins_at_the_start_and_sees_what_is_there_now() {
+    fn each_read_starts_at_the_beginning_with_current_content() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), b"a 1\n\xff\nb 2\nc 3").unwrap();
         let mut open = ProcFile::open(file.path()).unwrap();

@@ -1,36 +1,33 @@
-//! The host's memory at the moment of an OOM that was nobody's limit: /proc/meminfo and
+//! The host's memory at the moment of an OOM that no cgroup limit caused: /proc/meminfo and
 //! /proc/zoneinfo.
 //!
-//! The parsers are ours: they keep a dozen numbers and no text, tell unknown from zero, and ask for
-//! no memory while there is none. What is opened is read once at the start, so that the kernel has
-//! its buffers by then, too.
+//! The parsers are our own, because they keep a dozen numbers and no text, distinguish unknown from
+//! zero, and allocate nothing while there is no memory. Each file is read once at the start, so
+//! that the kernel has its buffers by then, too.
 
 mod meminfo;
 mod zoneinfo;
 
 use std::{io, ops::ControlFlow};
 
-use crate::{
-    host::{files::Root, proc_file::ProcFile},
-    model::report::System,
-};
+use crate::{host::files::Root, model::report::System};
 
 use self::zoneinfo::Zones;
+use super::file::ProcFile;
 
 const MEMINFO: &str = "/proc/meminfo";
 const ZONEINFO: &str = "/proc/zoneinfo";
 
-/// The files, ready to be read.
 #[derive(Debug)]
 pub(crate) struct SystemFiles {
     meminfo: ProcFile,
-    /// `None` where it is hidden.
+    /// `None` if it is hidden.
     zoneinfo: Option<ProcFile>,
     page_size: u64,
 }
 
 impl SystemFiles {
-    /// Opens them; an error where not even /proc/meminfo can be read.
+    /// Fails if /proc/meminfo cannot be read.
     pub(crate) fn open(root: &Root, page_size: u64) -> io::Result<Self> {
         let meminfo = ProcFile::open(&root.path(MEMINFO))?;
         let zoneinfo = ProcFile::open(&root.path(ZONEINFO)).ok();
@@ -39,12 +36,10 @@ impl SystemFiles {
         Ok(files)
     }
 
-    /// Whether the zones can be read.
     pub(crate) fn has_zones(&self) -> bool {
         self.zoneinfo.is_some()
     }
 
-    /// What they say now.
     pub(crate) fn read(&mut self) -> io::Result<System> {
         let mut system = System::default();
         let mut zones = Zones::new(self.page_size);

@@ -1,9 +1,10 @@
 use super::*;
 use crate::host::{
+    facts::{BtfFacts, BtfSource},
     files::CgroupMounts,
     kallsyms::Kallsyms,
-    support::{BtfFacts, BtfSource, FUNCTIONS},
 };
+use crate::model::hook::Hook;
 
 const BPF: u64 = 1 << Privileges::BPF;
 const PERFMON: u64 = 1 << Privileges::PERFMON;
@@ -13,7 +14,7 @@ const SYS_RESOURCE: u64 = 1 << Privileges::SYS_RESOURCE;
 fn facts(capabilities: u64) -> HostFacts {
     HostFacts {
         btf: BtfFacts {
-            functions: FUNCTIONS.iter().copied().collect(),
+            functions: [(Hook::OutOfMemory, "out_of_memory")].into(),
             current_task_btf: true,
             ..BtfFacts::default()
         },
@@ -39,33 +40,33 @@ fn policy() -> Policy {
 }
 
 #[track_caller]
-fn check(facts: &HostFacts, policy: &Policy, why: &str, mend: &str) {
-    let cause = cause(facts, policy);
-    assert!(cause.why.starts_with(why), "{cause:?}");
-    assert!(cause.mend.contains(mend), "{cause:?}");
+fn check(facts: &HostFacts, policy: &Policy, why: &str, fix: &str) {
+    let denial = explain(facts, policy);
+    assert!(denial.why.starts_with(why), "{denial:?}");
+    assert!(denial.fix.contains(fix), "{denial:?}");
 }
 
 #[test]
-fn a_missing_capability_is_named() {
+fn missing_capability_is_named() {
     check(&facts(0), &policy(), "CAP_BPF and CAP_PERFMON are not held", "setcap");
     check(&facts(BPF), &policy(), "CAP_PERFMON is not held", "setcap");
     check(&facts(PERFMON), &policy(), "CAP_BPF is not held", "setcap");
 }
 
 #[test]
-fn before_5_8_it_is_sys_admin() {
+fn sys_admin_is_named_before_5_8() {
     let old = Policy { last_capability: Some(37), ..policy() };
     check(&facts(0), &old, "CAP_SYS_ADMIN is not held", "sudo");
 }
 
 #[test]
-fn a_user_namespace_has_capabilities_that_do_not_count() {
+fn capabilities_of_user_namespace_do_not_count() {
     let policy = Policy { in_user_namespace: Some(true), ..policy() };
     check(&facts(u64::MAX), &policy, "the capabilities are those of a user namespace", "rootful");
 }
 
 #[test]
-fn locked_memory_is_named_where_the_kernel_counts_it() {
+fn memlock_is_named_if_the_kernel_counts_maps() {
     let mut old = facts(BPF | PERFMON);
     old.btf.current_task_btf = false;
     check(&old, &policy(), "RLIMIT_MEMLOCK is 64 KiB", "ulimit -l unlimited");
@@ -76,15 +77,15 @@ fn locked_memory_is_named_where_the_kernel_counts_it() {
 }
 
 #[test]
-fn what_is_left_is_policy_and_names_the_lockdown_mode() {
+fn other_denials_are_policy_with_the_lockdown_mode() {
     for capabilities in [BPF | PERFMON, SYS_ADMIN] {
-        let said = cause(&facts(capabilities), &policy()).why;
-        assert!(said.contains("lockdown is integrity"), "{said}");
+        let why = explain(&facts(capabilities), &policy()).why;
+        assert!(why.contains("lockdown is integrity"), "{why}");
     }
 }
 
 #[test]
-fn both_errnos_are_denials() {
+fn eperm_and_eacces_are_denials() {
     assert!(is_denial(&io::Error::from_raw_os_error(1)));
     assert!(is_denial(&io::Error::from_raw_os_error(13)));
     assert!(!is_denial(&io::Error::from_raw_os_error(22)));

@@ -1,26 +1,26 @@
-//! Once everything is attached, the capabilities that loading took are given up: what is left reads,
-//! and cannot change the host.
+//! Drops the capabilities that only loading needed, once everything is attached. The rest can read,
+//! but not change the host.
 
 use std::io;
 
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
-/// What reports still take: kernel addresses for the child that names them, and what /proc shows of
+/// Reports still need kernel addresses, for the child that names them, and what /proc shows of
 /// other users' processes.
 const KEPT: CapabilitySet = CapabilitySet::SYSLOG
     .union(CapabilitySet::SYS_PTRACE)
     .union(CapabilitySet::DAC_READ_SEARCH)
     .union(CapabilitySet::CHECKPOINT_RESTORE);
 
-/// What maps take besides on kernels before 5.19, where unprivileged_bpf_disabled forbids all of
-/// bpf(2), also on maps that are open.
+/// Maps need one of these before 5.19, where unprivileged_bpf_disabled forbids all of bpf(2), even
+/// on maps that are open.
 const MAPS: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::SYS_ADMIN);
 
-/// Gives up what is not needed any more, for this thread and those that it starts.
-/// `maps_are_readable` is asked without: only trying tells.
+/// Drops the capabilities of this thread and of those that it starts. `maps_are_readable` is tried
+/// without them: there is no other way to know.
 pub(crate) fn drop_capabilities(maps_are_readable: impl FnOnce() -> bool) -> io::Result<()> {
     let held = capabilities(None)?;
-    // Not yet permitted alone: what proves to be needed can be taken back.
+    // Still permitted, so that a capability that proves to be needed can be taken back.
     set_capabilities(None, reduced(held, KEPT, held.permitted))?;
     let kept = if maps_are_readable() { KEPT } else { KEPT | least(held.permitted & MAPS) };
     Ok(set_capabilities(None, reduced(held, kept, kept))?)
@@ -38,7 +38,7 @@ fn reduced(
     }
 }
 
-/// CAP_SYS_ADMIN only where it must stand in for CAP_BPF.
+/// CAP_SYS_ADMIN only if there is no CAP_BPF.
 fn least(held: CapabilitySet) -> CapabilitySet {
     if held.contains(CapabilitySet::BPF) { CapabilitySet::BPF } else { held }
 }
@@ -48,14 +48,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn maps_keep_cap_bpf_and_sys_admin_only_in_its_place() {
+    fn maps_keep_cap_bpf_or_sys_admin_without_it() {
         assert_eq!(least(MAPS), CapabilitySet::BPF);
         assert_eq!(least(CapabilitySet::SYS_ADMIN), CapabilitySet::SYS_ADMIN);
         assert_eq!(least(CapabilitySet::empty()), CapabilitySet::empty());
     }
 
     #[test]
-    fn nothing_is_gained() {
+    fn reduced_sets_gain_nothing() {
         let held = CapabilitySets {
             effective: CapabilitySet::empty(),
             permitted: CapabilitySet::SYSLOG | CapabilitySet::KILL,
@@ -69,9 +69,9 @@ mod tests {
         );
     }
 
-    /// In a thread of its own: capabilities are a thread's.
+    /// In a thread of its own, because each thread has capabilities of its own.
     #[test]
-    fn capabilities_are_given_up_and_those_of_maps_kept_where_they_are_needed() {
+    fn dropped_capabilities_exclude_those_that_maps_need() {
         for readable in [true, false] {
             let left = std::thread::spawn(move || {
                 let before = capabilities(None).unwrap().permitted;

@@ -1,8 +1,7 @@
-//! /proc/zoneinfo, line by line. Pages become bytes.
+//! Parses /proc/zoneinfo by line. Pages become bytes.
 
 use crate::model::report::{Node, Zone};
 
-/// Zones, as far as they were read.
 #[derive(Debug)]
 pub(super) struct Zones {
     page_size: u64,
@@ -10,7 +9,7 @@ pub(super) struct Zones {
     current: Option<Current>,
 }
 
-/// The zone that is being read. Pages.
+/// The zone that is being read; in pages.
 #[derive(Debug, Default)]
 struct Current {
     node: u32,
@@ -27,15 +26,14 @@ impl Zones {
         Self { page_size, nodes: Vec::new(), current: None }
     }
 
-    /// "Node 0, zone   Normal", then among others "  pages free     3840", "        min      19".
+    /// "Node 0, zone   Normal", then, among others, "  pages free     3840", "        min      19".
     pub(super) fn line(&mut self, line: &str) {
         if let Some((node, name)) =
             line.strip_prefix("Node ").and_then(|it| it.split_once(", zone"))
         {
             self.close();
-            let node = node.trim().parse().ok();
             let named = |node| Current { node, name: name.trim().to_owned(), ..Current::default() };
-            self.current = node.map(named);
+            self.current = node.trim().parse().ok().map(named);
             return;
         }
         let Some(zone) = &mut self.current else {
@@ -57,13 +55,13 @@ impl Zones {
         *slot = value.trim().parse().ok();
     }
 
-    /// The nodes with their zones that have memory.
+    /// The nodes, each with the zones that have memory.
     pub(super) fn finish(mut self) -> Vec<Node> {
         self.close();
         self.nodes
     }
 
-    /// A zone of which something is not known is left out.
+    /// A zone with an unknown value is left out.
     fn close(&mut self) -> Option<()> {
         let zone = self.current.take()?;
         let bytes = |pages: u64| pages.saturating_mul(self.page_size);

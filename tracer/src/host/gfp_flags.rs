@@ -1,14 +1,13 @@
-//! Which flags a `gfp_mask` has on this kernel: facts for [`crate::model::gfp`], which decodes masks.
-//! Recordings carry the list, so that a mask is decoded by the kernel it came from.
+//! The flags of a `gfp_mask` on this kernel. They are facts for [`crate::model::gfp`], which
+//! decodes masks. Recordings have the list, so a replay decodes a mask as its kernel would.
 
 use super::btf::KernelBtf;
 use crate::model::gfp::GfpFlag;
 
-/// Structs whose members tell which macros a kernel without the enum has.
+/// A kernel without the enum is recognized by members of these structs.
 pub(super) const STRUCTS: &[&str] = &["task_struct"];
-/// Those members.
 pub(super) const MEMBERS: &[&str] = &["__state", "lockdep_depth"];
-/// How the enumerators begin that name bits.
+/// The prefix of enumerators that number bits.
 pub(super) const ENUMERATORS: &str = "___GFP_";
 
 /// Bits 0 to 22 of kernels that have macros only (before 6.10), from 5.10 on.
@@ -20,7 +19,7 @@ const MACROS: [&str; 23] = [
     "MEMALLOC", "COMP", "NOMEMALLOC", "HARDWALL", "THISNODE", "ACCOUNT",
 ];
 
-/// The bits that have a name, lowest first. A bit that is not listed is not known.
+/// The bits with a known name, lowest first.
 pub(super) fn flags(btf: &KernelBtf) -> Vec<GfpFlag> {
     let mut flags = from_enum(btf);
     if flags.is_empty() {
@@ -37,20 +36,20 @@ fn from_enum(btf: &KernelBtf) -> Vec<GfpFlag> {
         .filter_map(|(name, bit)| {
             Some((name.strip_prefix(ENUMERATORS)?.strip_suffix("_BIT")?, bit))
         })
-        // The end of the enum and the gaps in it.
+        // Markers of the end of the enum and of gaps.
         .filter(|(name, _)| *name != "LAST" && !name.starts_with("UNUSED"))
         .map(|(name, bit)| flag(name, bit))
         .collect()
 }
 
-/// Macros are not in BTF. Bit 23 tells by what else came, or is configured, with it; the higher
-/// ones moved with the configuration and stay unknown.
+/// Macros are not in BTF. Bit 23 follows from a member that came, or is configured, with it. Higher
+/// bits depend on the configuration and stay unknown.
 fn from_macros(btf: &KernelBtf) -> Vec<GfpFlag> {
     let mut flags: Vec<_> = (0..).zip(MACROS).map(|(bit, name)| flag(name, bit)).collect();
-    if btf.place("task_struct.__state").is_ok() {
+    if btf.locate("task_struct.__state").is_ok() {
         // Both since 5.14.
         flags.push(flag("ZEROTAGS", 23));
-    } else if btf.place("task_struct.lockdep_depth").is_ok() {
+    } else if btf.locate("task_struct.lockdep_depth").is_ok() {
         flags.push(flag("NOLOCKDEP", 23));
     }
     flags
@@ -71,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn bits_that_never_moved_have_the_same_name_everywhere() {
+    fn stable_bits_have_the_same_name_on_every_kernel() {
         for series in fixtures::SERIES {
             assert_eq!(named(series, 6).as_deref(), Some("__GFP_IO"), "{series}");
             assert_eq!(named(series, 7).as_deref(), Some("__GFP_FS"), "{series}");
@@ -81,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn bit_9_was_atomic_and_is_unused() {
+    fn bit_9_is_atomic_on_old_kernels_only() {
         assert_eq!(named("6.1", 9).as_deref(), Some("__GFP_ATOMIC"));
         for series in ["6.12", "6.18", "7.3"] {
             assert_eq!(named(series, 9), None, "{series}");
@@ -89,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn bit_23_is_known_from_facts_only() {
+    fn bit_23_follows_from_members() {
         assert_eq!(named("5.10", 23), None, "no lockdep in this one");
         for series in ["6.1", "6.12", "6.18", "7.3"] {
             assert_eq!(named(series, 23).as_deref(), Some("__GFP_ZEROTAGS"), "{series}");
@@ -97,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn no_end_marker_becomes_a_flag() {
+    fn end_marker_is_no_flag() {
         for series in fixtures::SERIES {
             for flag in flags(&fixtures::btf(series)) {
                 assert!(flag.bit < 32 && !flag.name.contains("LAST"), "{series}: {flag:?}");

@@ -1,33 +1,34 @@
-//! /proc/PID, for what the probes did not read: it may be too late, and says so by being empty.
+//! /proc/PID, for what the probes did not read. A process may be gone, so each value is optional.
 
 use std::{fs, path::Path};
 
-use super::bounded;
-use crate::model::{events::Name, facts::ProcessFiles};
+use crate::{host::bounded, model::facts::ProcessFiles};
 
-/// As much as the kernel side keeps, and some more.
-const MOST_BYTES: u64 = 1 << 16;
-/// ns in a clock tick of /proc: `USER_HZ` is 100 on every architecture that we run on.
+/// Larger files are not read. The probes keep less of a command line.
+const MAX_BYTES: u64 = 1 << 16;
+/// ns in a clock tick of /proc: `USER_HZ` is 100 on all supported architectures.
 const TICK_NS: u64 = 10_000_000;
 
-/// Whether the process is still the one that was started then (`CLOCK_BOOTTIME` ns).
+/// Whether the process is still the one that started at this time (`CLOCK_BOOTTIME` ns), and not
+/// another one with its id.
 pub(crate) fn is_same(pid: u32, started_ns: u64) -> bool {
     started_ns_of(pid).is_some_and(|ns| ns / TICK_NS == started_ns / TICK_NS)
 }
 
-/// When a process was started, as exact as /proc has it: `CLOCK_BOOTTIME` ns.
+/// The start time of a process, rounded down to a tick: `CLOCK_BOOTTIME` ns.
 pub(crate) fn started_ns_of(pid: u32) -> Option<u64> {
-    let stat = bounded::read(format!("/proc/{pid}/stat").as_ref(), MOST_BYTES)?;
+    let stat = bounded::read(format!("/proc/{pid}/stat").as_ref(), MAX_BYTES)?;
     Some(start_ticks(&stat)? * TICK_NS)
 }
 
-/// Reads it, if the process is still the one that was started then (`CLOCK_BOOTTIME` ns).
+/// Reads command line and executable, if the process is still the one that started at this time
+/// (`CLOCK_BOOTTIME` ns).
 pub(crate) fn read(root: &Path, pid: i32, started_ns: u64) -> Option<ProcessFiles> {
     let directory = root.join("proc").join(pid.to_string());
-    let cmdline = bounded::read(&directory.join("cmdline"), MOST_BYTES);
+    let cmdline = bounded::read(&directory.join("cmdline"), MAX_BYTES);
     let exe = fs::read_link(directory.join("exe")).ok();
-    // Asked last: the id may be used again at any moment.
-    let stat = bounded::read(&directory.join("stat"), MOST_BYTES)?;
+    // Read last, because another process may get the id at any moment.
+    let stat = bounded::read(&directory.join("stat"), MAX_BYTES)?;
     let files = ProcessFiles {
         cmdline: cmdline.filter(|bytes| !bytes.is_empty()).map(|bytes| arguments(&bytes)),
         exe: exe.map(|path| path.to_string_lossy().into_owned()),
@@ -37,10 +38,11 @@ pub(crate) fn read(root: &Path, pid: i32, started_ns: u64) -> Option<ProcessFile
 }
 
 fn arguments(bytes: &[u8]) -> Vec<String> {
-    let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
-    let arguments = bytes.split(|&byte| byte == 0);
-    arguments
-        .map(|argument| String::from_utf8_lossy(&Name(argument.to_vec()).0).into_owned())
+    bytes
+        .strip_suffix(b"\0")
+        .unwrap_or(bytes)
+        .split(|&byte| byte == 0)
+        .map(|argument| String::from_utf8_lossy(argument).into_owned())
         .collect()
 }
 
@@ -48,12 +50,12 @@ fn start_ticks(stat: &[u8]) -> Option<u64> {
     field(stat, 22)
 }
 
-/// A number of /proc/PID/stat, by its place in proc(5), from 4 on; the name, field 2, may hold spaces and
-/// parentheses.
+/// A number of /proc/PID/stat, by its place in proc(5), from 4 on. Field 2, the name, may hold
+/// spaces and parentheses.
 pub(crate) fn field(stat: &[u8], number: usize) -> Option<u64> {
     let stat = String::from_utf8_lossy(stat);
-    let (_, behind) = stat.rsplit_once(')')?;
-    behind.split_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
+    let (_, after_name) = stat.rsplit_once(')')?;
+    after_name.split_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -63,7 +65,7 @@ mod tests {
     use super::{ProcessFiles, read};
 
     #[test]
-    fn a_process_is_read_only_while_it_is_the_same_one() {
+    fn process_with_another_start_time_is_not_read() {
         let root = tempfile::tempdir().unwrap();
         let directory = root.path().join("proc/42");
         fs::create_dir_all(&directory).unwrap();

@@ -1,4 +1,4 @@
-//! Files as kernels write them, damaged ones, and this host's.
+//! Files as kernels write them, damaged files, and those of this host.
 
 use std::fs;
 
@@ -77,7 +77,6 @@ Node 1, zone   Normal
         managed  100
 ";
 
-/// What is read of files with these texts.
 fn read(meminfo: &str, zoneinfo: Option<&str>) -> System {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("proc")).unwrap();
@@ -101,7 +100,7 @@ fn zone(name: &str, [free, min, low, high, managed]: [u64; 5]) -> Zone {
 }
 
 #[test]
-fn sizes_are_bytes() {
+fn meminfo_sizes_become_bytes() {
     let kib = |kib: u64| Some(kib * 1024);
     let expected = System {
         total_bytes: kib(487_636),
@@ -127,7 +126,7 @@ fn sizes_are_bytes() {
 }
 
 #[test]
-fn zones_that_have_memory_are_listed_by_node() {
+fn zones_with_memory_are_listed_by_node() {
     let dma = zone("DMA", [483, 89, 111, 133, 3840]);
     let dma32 = zone("DMA32", [1918, 2735, 3418, 4101, 118_069]);
     let first = Node { node: 0, free_bytes: (483 + 1918) * 4096, zones: vec![dma, dma32] };
@@ -137,7 +136,7 @@ fn zones_that_have_memory_are_listed_by_node() {
 }
 
 #[test]
-fn what_is_not_there_or_not_a_number_is_not_known() {
+fn absent_or_unparsable_values_are_unknown() {
     assert_eq!(read("", None), System::default());
     assert_eq!(
         read("MemFree: x kB\nMemTotal: 5\nShmem\nSwapFree: -1 kB\n", None),
@@ -154,7 +153,7 @@ fn what_is_not_there_or_not_a_number_is_not_known() {
 }
 
 #[test]
-fn this_host_has_memory() {
+fn memory_of_this_host_is_plausible() {
     let mut files = SystemFiles::open(&Root::default(), 4096).unwrap();
     let system = files.read().unwrap();
     assert!(system.free_bytes < system.total_bytes && system.anon_bytes > Some(0));

@@ -1,10 +1,10 @@
-//! Which statistics this kernel keeps of a memcg, and where: facts for [`crate::model::memcg_stat`].
-//! Recordings carry the list.
+//! The statistics that this kernel keeps of a memcg, and the number of each. They are facts for
+//! [`crate::model::memcg_stat`]; recordings have the list.
 
 use super::btf::KernelBtf;
 use crate::model::memcg_stat::{StatItem, Unit};
 
-/// The enums that number them. (In 5.10 `NR_PAGETABLE` is a third one's, and no memcg statistic.)
+/// The enums that number them. (In 5.10 `NR_PAGETABLE` is in a third enum and no memcg statistic.)
 pub(super) const ENUMS: &[&str] = &["node_stat_item", "memcg_stat_item"];
 
 /// Name in memory.stat, enumerator, unit; in the order of the kernel's own table.
@@ -20,7 +20,7 @@ const ITEMS: &[(&str, &str, Unit)] = &[
     ("percpu",             "MEMCG_PERCPU_B",          Unit::Bytes),
     ("sock",               "MEMCG_SOCK",              Unit::Pages),
     ("vmalloc",            "MEMCG_VMALLOC",           Unit::Pages),
-    // Its name in 7.x.
+    // Its enumerator in 7.x.
     ("vmalloc",            "NR_VMALLOC",              Unit::Pages),
     ("shmem",              "NR_SHMEM",                Unit::Pages),
     ("zswap",              "MEMCG_ZSWAP_B",           Unit::Bytes),
@@ -42,18 +42,16 @@ const ITEMS: &[(&str, &str, Unit)] = &[
     ("hugetlb",            "NR_HUGETLB",              Unit::Pages),
 ];
 
-/// Before 5.11 these count huge pages, whose size BTF does not tell; the counters were in the memcg
-/// itself until 5.13, which BTF does.
+/// Before 5.11 these count huge pages, whose size is not in BTF. Such a kernel is recognized by
+/// counters in the memcg itself, where they were until 5.13.
 const IN_HUGE_PAGES: [&str; 3] = ["anon_thp", "file_thp", "shmem_thp"];
 
-/// The enumerators that [`items`] asks for.
 pub(super) fn enumerators() -> impl Iterator<Item = &'static str> {
     ITEMS.iter().map(|(_, enumerator, _)| *enumerator)
 }
 
-/// The items that this kernel keeps.
 pub(super) fn items(btf: &KernelBtf) -> Vec<StatItem> {
-    let in_memcg = btf.place("mem_cgroup.vmstats[0]").is_ok();
+    let in_memcg = btf.locate("mem_cgroup.vmstats[0]").is_ok();
     let known = ITEMS.iter().filter(|(name, ..)| !(in_memcg && IN_HUGE_PAGES.contains(name)));
     known
         .filter_map(|&(name, enumerator, unit)| {
@@ -63,10 +61,10 @@ pub(super) fn items(btf: &KernelBtf) -> Vec<StatItem> {
         .collect()
 }
 
-/// Whether the kernel keeps fewer counters than it has numbers for them: then a table of its own,
-/// `mem_cgroup_stats_index`, says which is where.
+/// Whether the kernel keeps fewer counters than it has numbers. Then its table
+/// `mem_cgroup_stats_index` has the place of each.
 pub(super) fn has_table(btf: &KernelBtf, items: &[StatItem]) -> bool {
-    let Ok(state) = btf.place("memcg_vmstats.state") else {
+    let Ok(state) = btf.locate("memcg_vmstats.state") else {
         return false;
     };
     let counters = state.size / size_of::<i64>() as u64;
@@ -84,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_items_of_every_kernel_have_the_numbers_that_bpftool_shows() {
+    fn items_have_the_numbers_that_bpftool_shows() {
         for (name, expected) in [
             ("anon", [Some(17); 6]),
             ("kernel", [None, None, Some(47), Some(51), Some(55), Some(72)]),
@@ -100,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn newer_kernels_have_a_table() {
+    fn kernels_since_6_12_have_a_table() {
         let has_table = |series| {
             let btf = fixtures::btf(series);
             has_table(&btf, &items(&btf))

@@ -1,4 +1,4 @@
-//! A memory cgroup's own count of OOM kills: `oom_kill` in memory.events (cgroup v1:
+//! The kernel's count of OOM kills per memory cgroup: `oom_kill` in memory.events (cgroup v1:
 //! memory.oom_control, since 4.13).
 
 use std::{
@@ -7,16 +7,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A group whose counter is to be read.
+/// A cgroup that has a counter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// kernfs id.
+    /// The inode number of its directory.
     pub id: u64,
     /// Path from the root of the hierarchy.
     pub path: String,
 }
 
-/// Where the counters are.
 #[derive(Debug)]
 pub(crate) struct GroupCounter {
     mount: PathBuf,
@@ -24,20 +23,18 @@ pub(crate) struct GroupCounter {
 }
 
 impl GroupCounter {
-    /// Those of the hierarchy that is mounted there.
+    /// The counters of the hierarchy that is mounted at `mount`.
     pub(crate) fn new(mount: &Path, is_v2: bool) -> Self {
         let file = if is_v2 { "memory.events" } else { "memory.oom_control" };
         Self { mount: mount.to_owned(), file }
     }
 
-    /// The group at a path.
     pub(crate) fn find(&self, path: &str) -> Option<Group> {
         let id = fs::metadata(self.directory(path)).ok()?.ino();
         Some(Group { id, path: path.to_owned() })
     }
 
-    /// Kills in a group since it was made; `None` where it is gone, or where another one has its
-    /// path.
+    /// Kills since the group was made. `None` if it is gone or another group has its path.
     pub(crate) fn read(&self, group: &Group) -> Option<u64> {
         let directory = self.directory(&group.path);
         if fs::metadata(&directory).ok()?.ino() != group.id {
@@ -57,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_counter_is_that_of_the_group_and_of_no_other_with_its_path() {
+    fn counter_of_another_group_with_the_same_path_is_not_read() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("a")).unwrap();
         fs::write(folder.path().join("a/memory.events"), "oom 9\noom_kill 7\n").unwrap();

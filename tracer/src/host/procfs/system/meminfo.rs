@@ -2,7 +2,7 @@
 
 use crate::model::report::System;
 
-/// Notes what the line says, if it is wanted.
+/// Stores the value of a line if it is wanted.
 pub(super) fn line(system: &mut System, line: &str) {
     let Some((key, value)) = line.split_once(':') else {
         return;
@@ -13,7 +13,7 @@ pub(super) fn line(system: &mut System, line: &str) {
         "MemFree" => &mut system.free_bytes,
         "MemAvailable" => &mut system.available_bytes,
         "AnonPages" => &mut system.anon_bytes,
-        // Both lists, or nothing.
+        // The sum of both lists, or nothing.
         "Active(file)" => &mut system.file_bytes,
         "Inactive(file)" => {
             system.file_bytes = system.file_bytes.zip(bytes).map(|(a, b)| a.saturating_add(b));
@@ -36,7 +36,7 @@ pub(super) fn line(system: &mut System, line: &str) {
     *slot = bytes;
 }
 
-/// "kB" are KiB.
+/// The kernel writes "kB" for KiB.
 fn bytes(value: &str) -> Option<u64> {
     value.trim().strip_suffix("kB")?.trim_end().parse::<u64>().ok()?.checked_mul(1024)
 }

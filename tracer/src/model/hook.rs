@@ -1,0 +1,63 @@
+//! The places in the kernel where programs are attached. How each is found and which programs it
+//! gets is in `bpf/hooks.rs`.
+
+use super::host::Host;
+
+/// A kernel function or tracepoint.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Hook {
+    OutOfMemory,
+    MemCgroupOutOfMemory,
+    MemCgroupOomSynchronize,
+    OomEvaluateTask,
+    OomBadness,
+    OomKillProcess,
+    MemCgroupPrintOomMeminfo,
+    /// `__oom_kill_process`
+    KillProcess,
+    MarkVictim,
+    SignalGenerate,
+    WakeReaper,
+    StartTaskReaping,
+    FinishTaskReaping,
+    SkipTaskReaping,
+    SchedProcessExit,
+    ExitMmap,
+    SignalDeliver,
+    CgroupMkdir,
+    PageCounterTryCharge,
+}
+
+impl Hook {
+    /// The key in `source.hooks`. It stays the same if the kernel renames the function.
+    pub(crate) const fn key(self) -> &'static str {
+        match self {
+            Self::OutOfMemory => "out_of_memory",
+            Self::MemCgroupOutOfMemory => "mem_cgroup_out_of_memory",
+            Self::MemCgroupOomSynchronize => "mem_cgroup_oom_synchronize",
+            Self::OomEvaluateTask => "oom_evaluate_task",
+            Self::OomBadness => "oom_badness",
+            Self::OomKillProcess => "oom_kill_process",
+            Self::MemCgroupPrintOomMeminfo => "mem_cgroup_print_oom_meminfo",
+            Self::KillProcess => "__oom_kill_process",
+            Self::MarkVictim => "mark_victim",
+            Self::SignalGenerate => "signal_generate",
+            Self::WakeReaper => "wake_reaper",
+            Self::StartTaskReaping => "start_task_reaping",
+            Self::FinishTaskReaping => "finish_task_reaping",
+            Self::SkipTaskReaping => "skip_task_reaping",
+            Self::SchedProcessExit => "sched_process_exit",
+            Self::ExitMmap => "exit_mmap",
+            Self::SignalDeliver => "signal_deliver",
+            Self::CgroupMkdir => "cgroup_mkdir",
+            Self::PageCounterTryCharge => "page_counter_try_charge",
+        }
+    }
+}
+
+impl Host {
+    /// Whether a program is attached there.
+    pub(crate) fn has_hook(&self, hook: Hook) -> bool {
+        self.hooks.contains_key(hook.key())
+    }
+}
