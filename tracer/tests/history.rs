@@ -1,4 +1,4 @@
-//! `list`, `show`, `export` as their users meet them.
+//! Runs `list`, `show` and `export` as a user does.
 #![expect(
     clippy::unwrap_used,
     reason = "clippy excuses #[test] functions, not the helpers of an integration test"
@@ -15,7 +15,7 @@ use std::{
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
-/// stdout and stderr of a run with this history that must end with this code.
+/// Runs oomwhy with this history, checks its exit code, and returns stdout and stderr.
 #[track_caller]
 fn run(directory: &TempDir, line: &str, code: i32) -> (String, String) {
     let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_oomwhy"));
@@ -141,7 +141,7 @@ fn one_report_is_shown_by_any_of_its_names() {
     for name in ["kxqz", &id, &id["boot-".len()..]] {
         assert_eq!(run(&history, &format!("show {name}"), 0).0, latest, "{name}");
     }
-    // One of its name: that is enough.
+    // Only one victim has this name, so it selects a report.
     assert!(run(&history, "show postgres", 0).0.contains("killed postgres[4242]"));
 }
 
@@ -184,7 +184,7 @@ fn what_cannot_be_read_is_said_once_and_the_rest_is_listed() {
     assert_eq!(run(&history, "list -q", 0).1, "");
 }
 
-/// As root there is nothing that may not be read.
+/// If the test runs as root, it proves nothing, because root can read everything.
 #[test]
 fn a_history_that_may_not_be_read_is_code_77() {
     let history = history();

@@ -1,6 +1,6 @@
-//! A tracer that dies at every moment there is, over recordings of real kills: what all of its
-//! lives print together has each kill once. The ring and the map are made of memory here; the
-//! journal, the pipeline and the output are the real ones.
+//! Ends a tracer at many moments in recordings of real kills, and restarts it: all runs together
+//! must print each kill once. The ring and the map are in memory here. The journal, the pipeline
+//! and the output are the real ones.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
@@ -20,14 +20,14 @@ use oomwhy::testing::{
 };
 use serde_json::Value;
 
-/// How a life ends.
+/// The panic that ends a run.
 struct Death;
 
-/// The map. The tracer dies at one of its changes, just before or just after it.
+/// The map. The tracer ends at one of its changes, just before or just after it.
 #[derive(Clone, Default)]
 struct Map {
     slots: Rc<RefCell<BTreeMap<u64, Slot>>>,
-    /// Changes that this life has left; `None`: it does not die.
+    /// The changes that remain until this run ends; `None` if it completes.
     left: Rc<Cell<Option<u32>>>,
     dies_after: Rc<Cell<bool>>,
     n_changes: Rc<Cell<u32>>,
@@ -73,18 +73,18 @@ impl FactSource for Nobody {
     fn find(&mut self, _: &Account, _: &mut Findings) {}
 }
 
-/// What outlives the tracer.
+/// The state that outlives the tracer.
 struct World<'a> {
     recording: &'a Recording,
     map: Map,
-    /// Frames that the ring has forgotten.
+    /// The number of frames that the ring has dropped.
     forgotten: Cell<usize>,
     out: PathBuf,
     is_text: bool,
 }
 
 impl World<'_> {
-    /// One life; false if it ended early.
+    /// One run of the tracer. Returns false if it ended early.
     fn live(&self, dies: Option<(u32, bool)>) -> bool {
         self.map.left.set(dies.map(|(changes, _)| changes));
         self.map.dies_after.set(dies.is_some_and(|(_, after)| after));
@@ -169,7 +169,7 @@ impl World<'_> {
     }
 }
 
-/// The kills that were told, each as often as it was: id and victims; or the lines that name one.
+/// The printed kills, with repetitions: id and victims, or the lines that name a kill.
 fn kills(out: &Path, is_text: bool) -> Vec<String> {
     let printed = fs::read_to_string(out).unwrap();
     let mut kills: Vec<String> = if is_text {
@@ -189,8 +189,8 @@ fn world<'a>(recording: &'a Recording, folder: &Path, name: &str, is_text: bool)
     World { recording, map: Map::default(), forgotten: Cell::new(0), out, is_text }
 }
 
-/// Dies once at any of so many moments of each recording, and goes on until the end; then again
-/// and again, after ever more changes.
+/// Ends the tracer once at each of some moments of each recording, and restarts it. Then ends and
+/// restarts it repeatedly, each time after more changes.
 fn check(is_text: bool) {
     const MOMENTS: u32 = 40;
     let folder = tempfile::tempdir().unwrap();

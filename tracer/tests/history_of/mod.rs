@@ -1,4 +1,4 @@
-//! A history as the examples of the help and the tests of the commands want it.
+//! Makes a history for the examples of the help and for the tests of the commands.
 
 use std::path::Path;
 
@@ -8,7 +8,8 @@ use oomwhy::testing::{
     Victim, fingerprint, short_id,
 };
 
-/// Kills of java, one an hour up to now, the latest with the short id "kxqz...", and one of postgres.
+/// Kills of java, one per hour until now, the newest with the short id "kxqz...", and one of
+/// postgres.
 pub(crate) fn today(path: &Path) {
     let now = Timestamp::now();
     let mut store = Store::open(path, Limits::default(), "", now).unwrap();
@@ -30,7 +31,7 @@ pub(crate) fn today(path: &Path) {
     add(report(named("kxqz"), now, "java", "/kubepods/pod7"));
 }
 
-/// An id whose short one begins so.
+/// An id whose short form starts with this text.
 fn named(start: &str) -> String {
     let mut ids = (0_u64..).map(|number| format!("boot-{number:016x}-8"));
     ids.find(|id| short_id(id).starts_with(start)).unwrap()
