@@ -1,31 +1,31 @@
 #!/bin/busybox sh
 # Runs in the virtual machine of `cargo xtask containers`: unpacks a Debian root file system from the
-# disk, starts oomwhy and the runtimes in it, and lets containers of each outgrow their limits. Each is
-# removed at once. What dies how is said in tests/src/containers.rs, which judges the reports.
+# disk, starts oomwhy and the runtimes in it, and runs containers that exceed their limits. Each
+# container is removed at once. tests/src/containers.rs compares the reports.
 set -u
 B=/bin/busybox
 ROOT=/root # later the root of all mounts, and where this script is
 RESULTS=/results
 PROGRAMS="c-static-pie cpp go rust"
-# As Kubernetes would choose them.
+# Ids in the format of Kubernetes.
 POD_UID=0b1d7a8e-5c3f-4e2a-9d64-7f80a1b2c3d4
 NODE_ID=c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7
 RUST_ID=d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8d8
 MIB=1048576
 
-say() {
+log() {
     read -r up _ </proc/uptime
     echo "### $up s: $*"
 }
 
-# Waits until a command succeeds; without what it tells there is no going on.
+# Waits until a command succeeds. Ends the script if that takes two minutes.
 await() {
     read -r begin _ </proc/uptime
     until "$@" >/dev/null 2>&1; do
         read -r now _ </proc/uptime
         if [ $((${now%.*} - ${begin%.*})) -gt 120 ]; then
-            say "problem: not within two minutes: $*"
-            $B tail -n 20 $ROOT/*.log $RESULTS/said.txt
+            log "problem: not within two minutes: $*"
+            $B tail -n 20 $ROOT/*.log $RESULTS/stderr.txt
             exit 1
         fi
         $B sleep 0.2
@@ -55,13 +55,13 @@ file_system() {
     [ -e $ROOT/usr/bin/sh ] || $B ln -s busybox $ROOT/usr/bin/sh
     $B ip link set lo up
     $B cp /oomwhy $ROOT/oomwhy
-    # As an initramfs does it: paths of programs in containers end at the root of all mounts.
+    # An initramfs does the same. Paths of programs in containers end at the root of all mounts.
     cd $ROOT || exit 1
     $B mount --move . /
     ROOT=.
 }
 
-# An image of the programs; interpreters and libraries come from a mount of /usr.
+# Makes an image of the programs. Interpreters and libraries come from a mount of /usr.
 image() {
     image=$ROOT/image
     for directory in bin etc proc sys dev tmp usr; do
@@ -76,9 +76,9 @@ image() {
     $B tar -c -C $image -f $ROOT/image.tar .
 }
 
-# A runtime may leave through any of its threads: what counts is how the program ended.
+# Logs how a container ended.
 ended() {
-    say "$1 ended: $2"
+    log "$1 ended: $2"
 }
 
 containerd_start() {
@@ -98,14 +98,14 @@ podman_kills() {
         >$ROOT/etc/containers/storage.conf
     printf '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "none"\nruntime = "crun"\n' \
         >$ROOT/etc/containers/containers.conf
-    say podman
+    log podman
     inside podman import -q /image.tar localhost/hog:1
-    say "podman has the image"
+    log "podman has the image"
     podman="inside podman run --rm --network none --log-driver none"
     $podman --name hungry-python --memory 64m --volume /usr:/usr:ro localhost/hog:1 \
         /usr/bin/python3 -X perf /leak.py 200
     ended hungry-python $?
-    # Nothing but its addresses is known of it when it is gone: it shall take a while to go.
+    # Only addresses are known of this program after its exit, so its exit must take a while.
     $podman --name hungry-go --memory 256m localhost/hog:1 /bin/go 800
     ended hungry-go $?
 }
@@ -115,7 +115,7 @@ as_user() {
         $B chroot $ROOT /usr/bin/busybox su -s /bin/sh app -c "$*"
 }
 
-# Without root: in a cgroup that is the user's own, as systemd gives it to a session.
+# Runs podman without root, in a cgroup that the user owns, as in a session of systemd.
 rootless_kill() {
     own=/sys/fs/cgroup
     for name in user.slice user-1000.slice user@1000.service; do
@@ -129,9 +129,9 @@ rootless_kill() {
     $B mkdir -p $config $ROOT/run/user/1000
     printf '[storage]\ndriver = "vfs"\n[storage.options.vfs]\nignore_chown_errors = "true"\n' >$config/storage.conf
     $B chown -R 1000:1000 $own $ROOT/home/app $ROOT/run/user/1000
-    say "podman of a user"
+    log "podman of a user"
     (
-        # The user can move processes within, not into it.
+        # The user can move processes within this cgroup, but not into it.
         echo 0 >$own/session/cgroup.procs
         as_user podman import -q /image.tar localhost/hog:1
         as_user podman run --rm --network none --log-driver none --name hungry-user --memory 64m \
@@ -141,20 +141,20 @@ rootless_kill() {
     )
 }
 
-# The classic: a limit of 512 MB, and a program that allocates on.
+# The most common case: a limit of 512 MB, and a program that allocates more.
 docker_kill() {
     await inside docker version
-    say docker
+    log docker
     inside docker import /image.tar hog:1 >/dev/null
-    say "docker has the image"
+    log "docker has the image"
     inside docker run --rm --name hungry-docker --memory 512m --network none hog:1 /bin/c-static-pie 2000
     ended hungry-docker $?
 }
 
-# As the kubelet's runtime starts them: in a pod's cgroup, with what it knows in annotations; or with
-# nothing but the name of the kubelet's link to the log.
+# Starts containers as the kubelet's runtime does, in a pod's cgroup: one with annotations, and one
+# whose names are only in the name of the kubelet's link to the log.
 containerd_kills() {
-    say containerd
+    log containerd
     ctr="inside ctr --namespace k8s.io run --rm --rootfs"
     $ctr --memory-limit $((128 * MIB)) --cgroup /kubepods/burstable/pod$POD_UID/$NODE_ID \
         --annotation io.kubernetes.cri.container-name=web \
@@ -170,23 +170,23 @@ containerd_kills() {
     ended hungry-rust $?
 }
 
-say "unpacking"
+log "unpacking"
 file_system
 image
-say "unpacked"
-# It shares the only CPU with who dies, and shall get it at once, as on a machine where another one is
-# free: it must look at a process before that has given everything back.
+log "unpacked"
+# oomwhy must read a process before the process has released everything. On a machine with a free CPU
+# it does so at once. Here it shares the only CPU with the victim, so it gets a real-time priority.
 AT_ONCE='import os; os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)); os.execv("/oomwhy", ["oomwhy", "-o", "json"])'
-inside python3 -c "$AT_ONCE" >$RESULTS/reports.jsonl 2>$RESULTS/said.txt &
-await $B grep -q "^Tracing" $RESULTS/said.txt
-say "oomwhy is ready"
+inside python3 -c "$AT_ONCE" >$RESULTS/reports.jsonl 2>$RESULTS/stderr.txt &
+await $B grep -q "^Tracing" $RESULTS/stderr.txt
+log "oomwhy is ready"
 containerd_start
 docker_start
 podman_kills
 rootless_kill
 containerd_kills
 docker_kill
-# The last report is written some time after the death that it tells.
+# The last report is written some time after the kill.
 await $B grep -q '"hungry-docker"' $RESULTS/reports.jsonl
 $B killall -INT oomwhy
 wait_for_end() { ! $B pidof oomwhy; }
@@ -194,4 +194,4 @@ await wait_for_end
 for log in containerd dockerd; do
     $B cp $ROOT/$log.log $RESULTS/
 done
-say "end"
+log "end"

@@ -1,6 +1,6 @@
-/* Takes the same amount, as many MiB as its last argument says, in each of several functions, one kind
- * of memory in each; then memory without end. None but touch_pages touches a page: a function that a
- * fault interrupts is named by where it stands, its callers by their frames. */
+/* Allocates the same amount (the last argument, MiB) in each of several functions, each another kind
+ * of memory. Then it allocates without end. Only touch_pages touches pages: the instruction pointer
+ * names the function that faults, and frame pointers name its callers. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>
@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #define PAGE 4096
-/* Below the size from which malloc takes a mapping for each. */
+/* Less than the size from which malloc makes a mapping for each block. */
 #define BLOCK ((size_t)64 << 10)
 #define MIB ((size_t)1 << 20)
 #define DISK "/dev/nvme0n1"
@@ -49,12 +49,13 @@ static char *by_mmap(void) {
     return memory;
 }
 
-/* All of it within one call of the kernel, whose wrapper has no frame: who calls it does not show. */
+/* The kernel charges all of it within one system call. Its wrapper has no frame, so its caller is not
+ * in the stack. */
 static void populated(void) { mapped(amount, MAP_PRIVATE | MAP_POPULATE); }
 
 static void by_populate(void) { populated(); }
 
-/* Deeper than frames are kept, so it is its own caller. */
+/* Deeper than the recorded frames, so every recorded caller is this function. */
 static void on_stack(size_t left) {
     volatile char frame[BLOCK];
     touch_pages(frame, BLOCK);
@@ -67,7 +68,7 @@ static void *in_thread(void *memory) {
     return NULL;
 }
 
-/* What was its parent's: each page is copied. */
+/* The memory of the parent: the kernel copies each page. */
 static void in_child(char *memory) { touch_pages(memory, amount); }
 
 static void shared(void) { touch_pages(mapped(amount, MAP_SHARED), amount); }
@@ -78,7 +79,7 @@ static void read_block(int file) {
         give_up(DISK);
 }
 
-/* The page cache of a disk, which can be reclaimed: what was charged for it counts all the same. */
+/* The page cache of a disk. It can be reclaimed, but its charges are counted. */
 static void by_file(void) {
     int file = open(DISK, O_RDONLY);
     for (size_t left = amount; left > 0; left -= BLOCK)
@@ -90,7 +91,7 @@ static void until_killed(void) {
         touch_pages(mapped(MIB, MAP_PRIVATE), MIB);
 }
 
-/* Waits until the child has written. It lives as long as this process does. */
+/* Waits until the child has written. The child lives as long as this process. */
 static void copy_on_write(char *memory) {
     int done[2];
     char byte = 0;
@@ -118,7 +119,7 @@ int main(int argc, char **argv) {
     stack.rlim_cur = amount + 8 * MIB;
     if (setrlimit(RLIMIT_STACK, &stack) != 0)
         give_up("setrlimit");
-    /* A thread takes the limit for its own stack. */
+    /* The limit would be the size of each thread's stack. */
     pthread_attr_t small;
     pthread_attr_init(&small);
     pthread_attr_setstacksize(&small, 4 * BLOCK);

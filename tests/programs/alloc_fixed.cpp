@@ -1,5 +1,5 @@
-// Takes the same amount, as many MiB as its last argument says, in each of several functions, then
-// memory without end. See alloc_fixed.c.
+// Allocates the same amount (the last argument, MiB) in each of several functions, then without end.
+// See alloc_fixed.c.
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
@@ -10,7 +10,7 @@
 namespace alloc_fixed {
 
 constexpr std::size_t page = 4096;
-// Below the size from which malloc takes a mapping for each.
+// Less than the size from which malloc makes a mapping for each block.
 constexpr std::size_t block = 64 << 10;
 constexpr std::size_t mib = 1 << 20;
 
@@ -24,7 +24,7 @@ void by_new(std::size_t bytes) {
         touch_pages(new char[block], block);
 }
 
-// The library writes: it fills what it has made.
+// The library fills the memory that it allocates.
 void by_vector(std::size_t bytes) { new std::vector<char>(bytes); }
 
 template <typename T> void by_template(std::size_t bytes) {
@@ -36,7 +36,7 @@ struct Worker {
     void in_method() const { touch_pages(new char[bytes], bytes); }
 };
 
-// In large blocks: malloc touches the first page of each.
+// The blocks are large, because malloc touches the first page of each.
 void until_killed() {
     for (;;)
         touch_pages(new char[8 * mib], 8 * mib);

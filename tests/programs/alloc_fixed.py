@@ -1,10 +1,10 @@
-"""Takes the same amount, as many MiB as its last argument says, in each of several functions, one kind
-of memory each; then memory without end. See alloc_fixed.c.
+"""Allocates the same amount (the last argument, MiB) in each of several functions, each another kind
+of memory, then without end. See alloc_fixed.c.
 
-By `-X perf` each function has a frame of its own with a name, between those of an interpreter with
-frame pointers. Two kinds are missing: the stack, of which a call takes what the interpreter likes, so
-that no known number of bytes can be asked for; and MAP_POPULATE, where all is charged within the C
-library's mmap, which uses the register of the frame pointer for something else.
+With `-X perf` each function has its own frame with a name, between frames of an interpreter with
+frame pointers. Two kinds of memory are missing. The size of a call's stack is unknown. MAP_POPULATE
+charges everything within the C library's mmap, which uses the register of the frame pointer for
+another purpose.
 """
 
 import _thread
@@ -17,8 +17,8 @@ MIB = 1 << 20
 BLOCK = 64 << 10
 DISK = "/dev/nvme0n1"
 
-# A bytes object of 207 takes 240 (sys.getsizeof), of which 68 fit into a pool of 16 KiB, as many as with
-# no other size; and the list has 8 for each.
+# A bytes object of 207 bytes takes 240 bytes (sys.getsizeof). 68 of them fit into a pool of 16 KiB and
+# leave less room than any other size. The list has 8 bytes for each object.
 SMALL = 207
 SMALL_TAKES = (16 << 10) / 68 + 8
 
@@ -33,7 +33,7 @@ def mapped(amount, flags):
 
 
 def by_small(amount):
-    """The interpreter's own allocator makes room."""
+    """Allocates with the interpreter's own allocator."""
     kept = [None] * int(amount / SMALL_TAKES)
     for at in range(len(kept)):
         kept[at] = bytes(SMALL)
@@ -41,7 +41,7 @@ def by_small(amount):
 
 
 def by_large(amount):
-    """malloc makes a mapping, and the C library fills it."""
+    """Allocates with a mapping of malloc, which the C library fills."""
     return b"x" * amount
 
 
@@ -58,7 +58,7 @@ def shared(amount):
 
 
 def by_file(amount):
-    """The page cache of a disk."""
+    """Fills the page cache of a disk."""
     disk = os.open(DISK, os.O_RDONLY)
     block = bytearray(BLOCK)
     for _ in range(amount // BLOCK):
@@ -71,7 +71,8 @@ def in_thread(memory, done):
 
 
 def in_child(memory):
-    """What was its parent's: each page is copied. The child's perf map has this, not who calls it."""
+    """Writes to the parent's memory, so the kernel copies each page. The child's perf map has this
+    function, but not its callers."""
     touch_pages(memory)
 
 
@@ -83,7 +84,7 @@ def until_killed():
 
 
 def copy_on_write(memory):
-    """Waits until the child has written. It lives as long as this process does."""
+    """Waits until the child has written. The child lives as long as this process."""
     done, end = os.pipe(), os.pipe()
     if os.fork() == 0:
         in_child(memory)

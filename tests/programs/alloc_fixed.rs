@@ -1,8 +1,8 @@
-//! Takes the same amount, as many MiB as its last argument says, in each of several functions, one
-//! kind of memory in each; then memory without end. See alloc_fixed.c.
+//! Allocates the same amount (the last argument, MiB) in each of several functions, each another
+//! kind of memory. Then it allocates without end. See alloc_fixed.c.
 //!
-//! No function is inlined or left by a jump to the next, and none but `touch_pages` touches a page:
-//! a function that a fault interrupts is named by where it stands, its callers by their frames.
+//! No function is inlined or ends with a jump to another one. Only `touch_pages` touches pages: the
+//! instruction pointer names the function that faults, and frame pointers name its callers.
 
 use std::ffi::c_void;
 use std::fs::File;
@@ -12,7 +12,7 @@ use std::mem::MaybeUninit;
 use std::{env, io, process, ptr, slice, thread};
 
 const PAGE: usize = 4096;
-/// Below the size from which malloc takes a mapping for each.
+/// Less than the size from which malloc makes a mapping for each block.
 const BLOCK: usize = 64 << 10;
 const MIB: usize = 1 << 20;
 const DISK: &str = "/dev/nvme0n1";
@@ -54,7 +54,7 @@ fn touch_pages(memory: &mut Memory) {
 #[inline(never)]
 fn mapped(bytes: usize, flags: i32) -> &'static mut Memory {
     let flags = flags | MAP_ANONYMOUS;
-    // SAFETY: new memory, which stays.
+    // SAFETY: the mapping is new, and it is never unmapped.
     unsafe {
         let memory = mmap(ptr::null_mut(), bytes, PROT_READ_WRITE, flags, -1, 0);
         assert!(memory.addr() != usize::MAX, "mmap: {}", io::Error::last_os_error());
@@ -62,7 +62,7 @@ fn mapped(bytes: usize, flags: i32) -> &'static mut Memory {
     }
 }
 
-/// From the heap: malloc moves the break.
+/// Allocates from the heap: malloc moves the break.
 #[inline(never)]
 fn by_small_vecs(amount: usize) -> Vec<Vec<u8>> {
     let mut blocks = Vec::new();
@@ -74,7 +74,7 @@ fn by_small_vecs(amount: usize) -> Vec<Vec<u8>> {
     blocks
 }
 
-/// malloc takes a mapping for it.
+/// Allocates a block that is so large that malloc makes a mapping for it.
 #[inline(never)]
 fn by_large_vec(amount: usize) -> Vec<u8> {
     let mut block = Vec::with_capacity(amount);
@@ -89,13 +89,14 @@ fn by_mmap(amount: usize) -> &'static mut Memory {
     memory
 }
 
-/// All of it within one call of the kernel, whose wrapper has no frame: who calls it does not show.
+/// The kernel charges all of it within one system call. Its wrapper has no frame, so its caller is
+/// not in the stack.
 #[inline(never)]
 fn by_populate(amount: usize) {
     black_box(mapped(amount, MAP_PRIVATE | MAP_POPULATE));
 }
 
-/// Deeper than frames are kept, so it is its own caller.
+/// Recurses deeper than the recorded frames, so every recorded caller is this function.
 #[inline(never)]
 fn on_stack(left: usize) {
     let mut frame = [MaybeUninit::<u8>::uninit(); BLOCK];
@@ -112,7 +113,7 @@ fn in_thread(memory: &mut Memory) {
     black_box(memory);
 }
 
-/// What was its parent's: each page is copied.
+/// Writes to the parent's memory: the kernel copies each page.
 #[inline(never)]
 fn in_child(memory: &mut Memory) {
     touch_pages(memory);
@@ -126,7 +127,7 @@ fn shared(amount: usize) {
     black_box(memory);
 }
 
-/// The page cache of a disk.
+/// Fills the page cache of a disk.
 #[inline(never)]
 fn by_disk(amount: usize) {
     let mut disk = File::open(DISK).expect(DISK);
@@ -136,7 +137,7 @@ fn by_disk(amount: usize) {
     }
 }
 
-/// The page cache of a file system in memory: a file that is gone when it is closed.
+/// Fills the page cache of a file system in memory, with a file that is gone when it is closed.
 #[inline(never)]
 fn by_tmpfs(amount: usize) -> File {
     let path = format!("/tmp/alloc-{}", process::id());
@@ -149,7 +150,7 @@ fn by_tmpfs(amount: usize) -> File {
     file
 }
 
-/// The call itself has no frame: who makes it does not show.
+/// The wrapper of the system call has no frame, so its caller is not in the stack.
 #[inline(never)]
 fn read(file: &mut File, block: &mut [u8]) {
     assert_eq!(file.read(black_box(block)).expect("read"), BLOCK);
@@ -160,13 +161,13 @@ fn write(file: &mut File, block: &[u8]) {
     assert_eq!(file.write(black_box(block)).expect("write"), BLOCK);
 }
 
-/// Waits until the child has written. It lives as long as this process does.
+/// Waits until the child has written. The child lives as long as this process.
 fn copy_on_write(memory: &mut Memory) {
     let (mut done, mut end) = io::pipe().expect("pipe");
-    // SAFETY: there is one thread.
+    // SAFETY: the process has one thread.
     match unsafe { fork() } {
         0 => {
-            // SAFETY: neither touches memory.
+            // SAFETY: neither call touches memory.
             unsafe { prctl(PR_SET_PDEATHSIG, SIGKILL) };
             in_child(memory);
             end.write_all(b".").expect("write");
@@ -186,10 +187,10 @@ fn until_killed() {
     }
 }
 
-/// Lets the stack grow so far.
+/// Sets the maximum size of the stack.
 fn allow_stack(bytes: usize) {
     let mut limits = [0, 0];
-    // SAFETY: numbers go in and out.
+    // SAFETY: the calls take and return numbers only.
     let is_set = unsafe {
         getrlimit(RLIMIT_STACK, &mut limits);
         limits[0] = bytes as u64;

@@ -1,5 +1,5 @@
-/* Takes as many MiB as its last argument says, in functions that a stack shall name, then rests.
- * With -DMADE the loop is code that was made at run time, named by a perf map. */
+/* Allocates in functions that a stack must name (the last argument, MiB), then sleeps. With -DMADE the
+ * loop is machine code that was made at run time, which a perf map names. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 
 #define PAGE 4096
 #define CALLED __attribute__((noinline, noclone))
-/* Something is left to do behind a call: else it would be a jump, and not in the stack. */
+/* An instruction after a call. Without it the call would be a jump, and not in the stack. */
 #define BEHIND __asm__ volatile("" ::: "memory")
 
 #ifdef MADE

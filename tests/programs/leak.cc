@@ -1,4 +1,4 @@
-// Takes as many MiB as its last argument says, in functions whose names have to be demangled, then rests.
+// Allocates in functions whose names must be demangled (the last argument, MiB), then sleeps.
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
@@ -20,7 +20,7 @@ template <typename Word> struct Leak {
 
 __attribute__((noinline)) void outer(void *memory, std::size_t bytes) {
     Leak<int>{static_cast<volatile int *>(memory)}.grow(bytes);
-    // Something is left to do behind a call: else it would be a jump, and not in the stack.
+    // An instruction after a call. Without it the call would be a jump, and not in the stack.
     __asm__ volatile("" ::: "memory");
 }
 

@@ -1,4 +1,4 @@
-// Takes as many MiB as its last argument says, in a function that a stack shall name, then rests.
+// Allocates in a function that a stack must name (the last argument, MiB), then sleeps.
 package main
 
 import (

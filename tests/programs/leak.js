@@ -1,4 +1,4 @@
-// Takes as many MiB as its last argument says, in a function that a stack shall name.
+// Allocates in a function that a stack must name (the last argument, MiB).
 'use strict';
 
 const PAGE = 4096;
@@ -7,7 +7,7 @@ function growInNode(memory) {
   for (let at = 0; at < memory.length; at += PAGE) memory[at] = 1;
 }
 
-// Until it is machine code of its own: before, it is data of the interpreter.
+// Call the function until it is compiled to machine code. Before, it is data of the interpreter.
 const small = new Uint8Array(PAGE);
 for (let turn = 0; turn < 30000; turn++) growInNode(small);
 

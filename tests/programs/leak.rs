@@ -1,4 +1,4 @@
-//! Takes as many MiB as its last argument says, in a function that a stack shall name, then rests.
+//! Allocates in a function that a stack must name (the last argument, MiB), then sleeps.
 
 #[inline(never)]
 fn grow_in_rust(memory: &mut [u8]) {
@@ -9,7 +9,7 @@ fn grow_in_rust(memory: &mut [u8]) {
 
 fn main() {
     let mib: usize = std::env::args().next_back().and_then(|mib| mib.parse().ok()).unwrap_or(0);
-    // Zeroed by the kernel, when it is touched.
+    // The kernel zeroes the memory when it is touched.
     let mut memory = vec![0_u8; mib << 20];
     grow_in_rust(&mut memory);
     println!("ready");

@@ -1,48 +1,48 @@
-//! What a boot of `cargo xtask bench` measures, as the guest hands it to the host.
+//! The measurements of one boot of `cargo xtask bench`, as the guest sends them to the host.
 //!
-//! The guest only measures; what follows from the numbers (slopes, medians, limits) is worked out
-//! on the host, so that raw numbers can be kept and looked at again. The guest's clock advances by
-//! 1 ns per instruction: its nanoseconds are instructions.
+//! The guest only measures. The host computes slopes, medians and limits, so the raw numbers can be
+//! stored and evaluated again. The guest's clock advances by 1 ns per instruction, so its
+//! nanoseconds are instructions.
 
 use serde::{Deserialize, Serialize};
 
-/// The file that [`Counts`] comes in.
+/// The file that contains [`Counts`].
 pub const COUNTS_FILE: &str = "counts.json";
-/// The file that [`Comparison`] comes in.
+/// The file that contains [`Comparison`].
 pub const COMPARISON_FILE: &str = "comparison.json";
 
-/// The file that [`Faults`] comes in.
+/// The file that contains [`Faults`].
 pub const FAULTS_FILE: &str = "faults.json";
 
-/// What one boot measures.
+/// The measurement of one boot.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub enum Bench {
     /// Instructions of an invocation, with oomwhy and without.
     Counts {
-        /// How many sleeping candidates there are beside the victim, in ascending order.
+        /// The numbers of sleeping candidates beside the victim, in ascending order.
         sleepers: Vec<usize>,
         /// Kills per cell of the table.
         repeats: u32,
     },
-    /// Instructions of page faults, with the growth recorder and without, and with what else would
-    /// count them.
+    /// Instructions of page faults with the growth recorder, without it, and with other tools that
+    /// count page faults.
     Faults {
-        /// How much memory is faulted in.
+        /// The memory that is faulted in.
         mib: usize,
-        /// Runs of each.
+        /// The number of runs with each tool.
         repeats: u32,
-        /// The others.
+        /// The other tools.
         tools: Vec<Tool>,
     },
-    /// Start, memory, wake-ups and latency of tools that do the same.
+    /// Start, memory, wake-ups and latency of tools that report OOM kills.
     Comparison {
-        /// The tools.
+        /// All tools, oomwhy among them.
         tools: Vec<Tool>,
-        /// Starts of each.
+        /// The number of starts of each tool.
         starts: u32,
-        /// Kills that each reports.
+        /// The number of kills that each tool reports.
         kills: u32,
-        /// How long each is left alone, guest's time.
+        /// How long each tool is idle, by the guest's clock.
         idle_seconds: u64,
     },
 }
@@ -52,17 +52,17 @@ pub enum Bench {
 pub struct Tool {
     /// Its name in the table.
     pub name: String,
-    /// How it is started.
+    /// The program and its arguments.
     pub argv: Vec<String>,
-    /// Its stdout: some say nothing on a pipe until they end.
+    /// The kind of its stdout. Some tools print nothing to a pipe until they end.
     pub stdout: Stdout,
-    /// What the line contains that says that it traces.
+    /// A part of the line that it prints when it traces.
     pub ready: String,
-    /// What the line contains that reports a kill.
+    /// A part of the line that reports a kill.
     pub report: String,
 }
 
-/// What a tool writes to.
+/// The kind of file that a tool writes to.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub enum Stdout {
     /// A pipe, as in a service or before `jq`.
@@ -74,49 +74,49 @@ pub enum Stdout {
 /// The result of [`Bench::Faults`].
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Faults {
-    /// One for each way.
+    /// One cell per observer.
     pub cells: Vec<FaultCell>,
 }
 
-/// Who looks on while a program faults.
+/// The tool that observes a program while it faults.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub enum Onlooker {
-    /// Nobody, right after the boot.
-    NobodyYet,
+pub enum Observer {
+    /// No tool, right after the boot.
+    NoneAfterBoot,
     /// oomwhy without the recorder.
     Plain,
-    /// The recorder; the program's group is not near its limit.
+    /// The recorder. The program's cgroup is not near its limit.
     Far,
-    /// The same beside [`GROUPS`] more.
+    /// Like `Far`, with [`GROUPS`] more cgroups.
     FarAmongMany,
-    /// The recorder; the group is near its limit.
+    /// The recorder. The program's cgroup is near its limit.
     Near,
     /// Another tool.
     Tool(String),
-    /// Nobody, at the end: a young system does more besides.
-    Nobody,
+    /// No tool, at the end. Right after the boot the system is still busy with other work.
+    NoneAtEnd,
 }
 
-/// Memory cgroups with a limit that none of them is near.
+/// The number of memory cgroups that are far from their limit.
 pub const GROUPS: usize = 2000;
 
 /// Runs of the program that faults.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct FaultCell {
-    /// Who looks on.
-    pub onlooker: Onlooker,
-    /// How much memory was faulted in.
+    /// The tool that observed the runs.
+    pub observer: Observer,
+    /// The memory that was faulted in.
     pub mib: usize,
     /// Instructions of each run.
     pub instructions: Vec<u64>,
-    /// What the onlooker's BPF maps take, as the kernel says in /proc/PID/fdinfo (`memlock`).
+    /// The size of the observer's BPF maps: `memlock` in /proc/PID/fdinfo.
     pub map_bytes: Option<u64>,
 }
 
 /// The result of [`Bench::Counts`].
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Counts {
-    /// One per number of candidates, setting and tracer.
+    /// One cell per number of candidates, kernel setting and tracer.
     pub cells: Vec<Cell>,
     /// The share of each BPF program in one invocation, per number of candidates.
     pub programs: Vec<Program>,
@@ -127,20 +127,20 @@ pub struct Counts {
 /// Kills one after the other, without a pause.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct Storm {
-    /// Who traces.
+    /// The tracer of the storm.
     pub tracer: StormTracer,
-    /// How many kills.
+    /// The number of kills.
     pub kills: u32,
     /// From the start of the first victim to the end of the last, instructions.
     pub instructions: u64,
 }
 
-/// Who traces a storm.
+/// The tracer of a storm, and when it runs.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum StormTracer {
-    /// Nobody.
+    /// No tracer.
     None,
-    /// oomwhy, whose own work waits until the storm is over, as if another CPU did it.
+    /// oomwhy, stopped until the storm is over, as if another CPU did its work.
     Elsewhere,
     /// oomwhy, which takes its time from the only CPU.
     SameCpu,
@@ -151,35 +151,36 @@ pub enum StormTracer {
 pub struct Program {
     /// Its name.
     pub name: String,
-    /// Tasks that were weighed.
+    /// The number of tasks that the kernel evaluated.
     pub candidates: usize,
     /// How often it ran.
     pub runs: u64,
-    /// What it took, with what reading the clock takes (some 60 per run), without the trampoline.
+    /// Its instructions, including those that read the clock (about 60 per run), without the
+    /// trampoline.
     pub instructions: u64,
 }
 
 /// Invocations under the same conditions.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Cell {
-    /// Tasks that are weighed.
+    /// The number of tasks that the kernel evaluates.
     pub candidates: usize,
-    /// What the kernel itself printed about it.
+    /// The part of its report that the kernel printed.
     pub printed: Printed,
     /// Whether oomwhy ran.
     pub traced: bool,
-    /// One per kill.
+    /// One run per kill.
     pub runs: Vec<Run>,
 }
 
-/// What the kernel prints about an invocation.
+/// The part of its report that the kernel prints about an invocation.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Printed {
-    /// One line: there were ten reports within five seconds already.
+    /// One line, because ten reports were printed in the last five seconds.
     Line,
-    /// Its report without the table of tasks: vm.oom_dump_tasks = 0.
+    /// The report without the table of tasks: vm.oom_dump_tasks = 0.
     Report,
-    /// All of it: vm.oom_dump_tasks = 1, the default.
+    /// The complete report: vm.oom_dump_tasks = 1, the default.
     Tasks,
 }
 
@@ -188,53 +189,53 @@ pub enum Printed {
 pub struct Run {
     /// Instructions until the victim is marked.
     pub to_mark: u64,
-    /// Instructions until the trigger goes on: everything that hooks on the invocation's return do
-    /// is in it.
-    pub whole: u64,
+    /// Instructions until the trigger continues. This includes the hooks on the invocation's
+    /// return.
+    pub total: u64,
 }
 
 /// The result of [`Bench::Comparison`].
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Comparison {
-    /// One per tool.
+    /// One measurement per tool.
     pub tools: Vec<Measured>,
-    /// From the begin of the invocation until a reader of /dev/kmsg has the line "Killed process".
+    /// From the start of the invocation until a reader of /dev/kmsg has the line "Killed process".
     pub kmsg_latencies_ns: Vec<u64>,
 }
 
-/// What was measured of one tool.
+/// The measurements of one tool.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Measured {
     /// Its name.
     pub name: String,
-    /// From exec to the line that says that it traces.
+    /// From exec to the line that reports that it traces.
     pub starts_ns: Vec<u64>,
-    /// The program's own part of the last start; the kernel counts in steps of 10 ms.
+    /// The user time of the last start. The kernel counts in steps of 10 ms.
     pub start_user_ns: u64,
-    /// The kernel's part of it.
+    /// The system time of the last start.
     pub start_system_ns: u64,
-    /// Once it traces.
+    /// Its memory once it traces.
     pub memory_ready: Memory,
-    /// Once it has reported the kills.
+    /// Its memory once it has reported the kills.
     pub memory_after_kills: Memory,
-    /// Voluntary context switches of all its threads while nothing happened.
+    /// Voluntary context switches of all its threads while the machine was idle.
     pub idle_wakeups: u64,
-    /// How many kills there were.
+    /// The number of kills.
     pub kills: u32,
-    /// From the begin of the invocation until the reader has the line, for the kills reported. Some
-    /// tools print before the victim is marked, so the mark is no begin.
+    /// From the start of the invocation until the reader has the line, for each reported kill. Some
+    /// tools print before the victim is marked, so the time does not start at the mark.
     pub latencies_ns: Vec<u64>,
-    /// Of as many kills, how many lines came before its end when stdout was a pipe.
+    /// The number of kills that it reported before its end when stdout was a pipe.
     pub lines_on_pipe: u32,
 }
 
-/// What /proc/PID/status says.
+/// Values of /proc/PID/status.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub struct Memory {
-    /// VmRSS.
+    /// The value of VmRSS.
     pub resident_bytes: u64,
-    /// RssAnon.
+    /// The value of RssAnon.
     pub anon_bytes: u64,
-    /// VmHWM.
+    /// The value of VmHWM.
     pub peak_bytes: u64,
 }

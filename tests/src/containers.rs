@@ -1,5 +1,5 @@
-//! What the containers of `tests/containers.sh` must be called in the reports of their kills, and
-//! where in them the memory was taken.
+//! The names that the containers of `tests/containers.sh` must have in the reports of their kills,
+//! and the functions that allocated the memory.
 
 use serde_json::Value;
 
@@ -8,9 +8,9 @@ use crate::report;
 /// The reports, among the results of the boot.
 pub const REPORTS: &str = "reports.jsonl";
 /// The stderr of oomwhy, among the results of the boot.
-pub const STDERR: &str = "said.txt";
+pub const STDERR: &str = "stderr.txt";
 
-/// A container that dies.
+/// A container that exceeds its limit.
 #[derive(Debug)]
 pub struct Expected {
     /// The name of its program.
@@ -18,23 +18,22 @@ pub struct Expected {
     runtime: &'static str,
     name: &'static str,
     image: Option<&'static str>,
-    /// Namespace and pod.
+    /// The Kubernetes namespace and the pod.
     pod: Option<(&'static str, &'static str)>,
-    /// The limit that it outgrows, MiB.
+    /// The limit that it exceeds, MiB.
     limit_mib: u64,
     /// Functions of the trigger's user stack, innermost first, as their names begin.
     allocates_in: &'static [&'static str],
-    /// The file of the innermost frame, where it is in one.
+    /// The file of the innermost frame, if the frame is in a file.
     file: Option<&'static str>,
-    /// The thread that took the memory is the one that tells where the victim was: there is no
-    /// other.
+    /// Whether the process has one thread, so the victim's stack is that of the allocating thread.
     has_one_thread: bool,
 }
 
 /// The pod's uid in the script.
 const POD_UID: &str = "0b1d7a8e-5c3f-4e2a-9d64-7f80a1b2c3d4";
 
-/// All of them.
+/// Every container that the script starts.
 pub const EXPECTED: &[Expected] = &[
     Expected {
         comm: "go",
@@ -47,8 +46,8 @@ pub const EXPECTED: &[Expected] = &[
         file: Some("/bin/go"),
         has_one_thread: false,
     },
-    // Debian's interpreter has no frame pointers: where it was is known, which function called is
-    // not.
+    // Debian's interpreter has no frame pointers, so the innermost function is known, but not its
+    // caller.
     Expected {
         comm: "python3",
         runtime: "podman",
@@ -60,7 +59,7 @@ pub const EXPECTED: &[Expected] = &[
         file: Some("/usr/bin/python3.13"),
         has_one_thread: true,
     },
-    // Without root.
+    // This container runs without root.
     Expected {
         comm: "cpp",
         runtime: "podman",
@@ -111,7 +110,7 @@ pub const EXPECTED: &[Expected] = &[
     },
 ];
 
-/// What is wrong with the reports.
+/// The differences between the reports and [`EXPECTED`].
 pub fn compare(reports: &str) -> Vec<String> {
     let kills: Vec<Value> = report::objects(reports).filter(report::is_kill).collect();
     let mut problems: Vec<String> = EXPECTED.iter().flat_map(|it| it.compare(&kills)).collect();
@@ -150,20 +149,20 @@ impl Expected {
     }
 
     fn is(&self, container: &Value) -> bool {
-        let says = |key: &str, value: Option<&str>| container[key].as_str() == value;
+        let has = |key: &str, value: Option<&str>| container[key].as_str() == value;
         let (namespace, pod) = self.pod.unzip();
         let is_id = |id: &str| id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-        says("name", Some(self.name))
-            && says("image", self.image)
-            && says("runtime", Some(self.runtime))
-            && says("namespace", namespace)
-            && says("pod", pod)
-            && says("pod_uid", self.pod.map(|_| POD_UID))
+        has("name", Some(self.name))
+            && has("image", self.image)
+            && has("runtime", Some(self.runtime))
+            && has("namespace", namespace)
+            && has("pod", pod)
+            && has("pod_uid", self.pod.map(|_| POD_UID))
             && container["id"].as_str().is_some_and(is_id)
     }
 
-    /// Go's addresses are named only if somebody looks before it is gone (once in some runs nobody
-    /// does): then no frame has a name, and the report says why there are addresses only.
+    /// Go's addresses get names only if oomwhy looks them up before the process is gone. If it is
+    /// too late, which happens in some runs, no frame has a name and the report has the reason.
     fn is_too_late(&self, kill: &Value, stack: &Value) -> bool {
         let frames = stack.as_array().map(Vec::as_slice).unwrap_or_default();
         let is_bare = |frame: &Value| frame["ip"].is_string() && frame["symbol"].is_null();

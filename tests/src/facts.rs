@@ -1,4 +1,5 @@
-//! What the guest knows about a scenario besides the two accounts that are compared.
+//! The facts that the guest collects about a scenario, in addition to the kernel's log and the
+//! report.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +7,17 @@ use serde::{Deserialize, Serialize};
 
 /// The file names of one scenario's results.
 pub mod file {
-    /// [`super::Facts`].
+    /// The file that contains [`super::Facts`].
     pub const FACTS: &str = "facts.json";
-    /// Raw records of /dev/kmsg.
+    /// The raw records of /dev/kmsg.
     pub const KMSG: &str = "kmsg.txt";
-    /// oomwhy's stdout.
+    /// The stdout of oomwhy.
     pub const REPORT: &str = "report.jsonl";
-    /// oomwhy's stderr.
+    /// The stderr of oomwhy.
     pub const STDERR: &str = "stderr.txt";
-    /// oomwhy's exit code, or what ended it.
+    /// The exit code of oomwhy, or the signal that ended it.
     pub const EXIT: &str = "exit.txt";
-    /// oomwhy's recording.
+    /// The recording of oomwhy.
     pub const RECORDING: &str = "recording.rec";
 
     /// The stdout of a watcher.
@@ -29,7 +30,7 @@ pub mod file {
         format!("watcher-{name}.err")
     }
 
-    /// The exit code of a watcher, or what ended it.
+    /// The exit code of a watcher, or the signal that ended it.
     pub fn watcher_exit(name: &str) -> String {
         format!("watcher-{name}.exit")
     }
@@ -40,15 +41,16 @@ pub mod file {
 pub struct Facts {
     /// The scenario's name.
     pub scenario: String,
-    /// `uname -r`.
+    /// The output of `uname -r`.
     pub kernel_release: String,
-    /// The machine's swap, pages.
+    /// The machine's swap in pages.
     #[serde(default)]
     pub swap_pages: u64,
-    /// How many oom_scores were read before [`crate::scenario::Step::AwaitScoreReads`] was over.
+    /// The number of oom_scores that were read until [`crate::scenario::Step::AwaitScoreReads`]
+    /// ended.
     #[serde(default)]
     pub score_reads: u64,
-    /// What was started.
+    /// The processes that were started.
     pub processes: Vec<Started>,
     /// The cgroups that were made.
     pub cgroups: Vec<Cgroup>,
@@ -56,9 +58,9 @@ pub struct Facts {
     pub oom_kills_before: u64,
     /// The same counter at its end.
     pub oom_kills_after: u64,
-    /// What did not go as planned.
+    /// The steps that did not go as planned.
     pub problems: Vec<String>,
-    /// How long its parts took.
+    /// The duration of its parts.
     #[serde(default)]
     pub seconds: Seconds,
 }
@@ -66,39 +68,38 @@ pub struct Facts {
 /// The duration of the parts of a scenario, by the guest's clock.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub struct Seconds {
-    /// Until oomwhy traces.
+    /// The time until oomwhy traces.
     pub start: f32,
-    /// Until all steps are done.
+    /// The time until all steps are done.
     pub steps: f32,
-    /// Until all kills are reported.
+    /// The time until all kills are reported.
     pub reports: f32,
-    /// Until oomwhy has ended and the cgroups are removed.
+    /// The time until oomwhy has ended and the cgroups are removed.
     pub end: f32,
 }
 
 impl Seconds {
-    /// All parts together.
+    /// The sum of all parts.
     pub fn total(&self) -> f32 {
         self.start + self.steps + self.reports + self.end
     }
 }
 
 impl Facts {
-    /// Whether each task of this kernel keeps back a part of the counters of its memory
-    /// (`SPLIT_RSS_COUNTING`, up to 6.1; per-CPU batches took its place in 6.2).
+    /// Whether each task of this kernel holds back a part of the counters of its memory
+    /// (`SPLIT_RSS_COUNTING`, up to 6.1; per-CPU batches replaced it in 6.2).
     pub fn tasks_hold_back_rss(&self) -> bool {
         self.release().is_some_and(|release| release < (6, 2))
     }
 
-    /// Whether this kernel's OOM killer adds the per-CPU batches to the counters, which nobody else
-    /// does (7.0).
+    /// Whether only this kernel's OOM killer adds the per-CPU batches to the counters (since 7.0).
     pub fn oom_killer_sums_exactly(&self) -> bool {
         self.release().is_some_and(|release| release >= (7, 0))
     }
 
-    /// Whether `sched_process_exit` comes before the memory of a process is given back (since 6.16,
-    /// commit 3e816361e94a).
-    pub fn tells_exits_early(&self) -> bool {
+    /// Whether `sched_process_exit` fires before a process releases its memory (since 6.16, commit
+    /// 3e816361e94a).
+    pub fn exit_precedes_release(&self) -> bool {
         self.release().is_some_and(|release| release >= (6, 16))
     }
 
@@ -132,7 +133,7 @@ pub struct Started {
 /// A cgroup of the scenario.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Cgroup {
-    /// Its path below the mount point, as the scenario has it.
+    /// Its path below the mount point, as in the scenario.
     pub path: String,
     /// The inode of its directory, which is its id.
     pub inode: u64,

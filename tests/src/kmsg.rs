@@ -1,8 +1,8 @@
-//! The kernel's own account of its OOM kills, read from its log. This is the oracle: it serves
-//! the tests only and knows nothing of oomwhy.
+//! Reads the kernel's own description of its OOM kills from its log. This parser is the oracle: it
+//! serves the tests only and shares no code with oomwhy.
 //!
 //! An invocation that kills prints a block, from "invoked oom-killer" to "Killed process". The
-//! kernel prints ten blocks in five seconds at most; the line "Killed process" is never left out.
+//! kernel prints at most ten blocks in five seconds. It always prints the line "Killed process".
 
 mod lines;
 mod record;
@@ -11,48 +11,47 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-/// What a piece of the log says about OOM kills.
+/// The OOM kills in a part of the log.
 #[derive(Debug, Default)]
 pub struct Log {
-    /// The blocks, in order.
+    /// The blocks in the order of the log.
     pub blocks: Vec<Block>,
     /// Kills whose block was not printed.
     pub bare_kills: Vec<Kill>,
-    /// The reaper's successes.
+    /// The processes that the reaper reaped.
     pub reaped: Vec<Reaped>,
     /// The thread of each line "Killed process", of which one process can have two.
     pub kill_lines: Vec<u32>,
 }
 
-/// What is printed of one invocation.
+/// The printed report of one invocation.
 #[derive(Debug, Default)]
 pub struct Block {
-    /// Who asked for memory.
+    /// The task that asked for memory.
     pub trigger: Trigger,
     /// The counters of the memcg that is full, by name ("memory", "swap", "memory+swap", "kmem").
     pub counters: BTreeMap<String, Counter>,
-    /// Whose statistics follow.
+    /// The path of the memcg that the statistics belong to.
     pub stat_path: Option<String>,
     /// The memcg's statistics.
     pub stat: BTreeMap<String, u64>,
-    /// The machine's pages, and those of them that are reserved (printed if it is the machine
-    /// that ran out).
+    /// The machine's pages, reserved ones included. Printed if the whole machine ran out of memory.
     pub ram_pages: Option<u64>,
-    /// See `ram_pages`.
+    /// The machine's reserved pages. Printed under the same condition.
     pub reserved_pages: Option<u64>,
-    /// What is present of each node, in KiB (printed as the above).
+    /// The present memory of each node, KiB. Printed under the same condition.
     pub present_kib: BTreeMap<u32, u64>,
     /// The table of tasks.
     pub tasks: Vec<TaskRow>,
     /// The line that begins with "oom-kill:".
     pub summary: Option<Summary>,
-    /// Whether the victim's whole cgroup dies.
+    /// Whether the kernel kills the victim's whole cgroup.
     pub is_group: bool,
-    /// Everyone killed, once.
+    /// The killed processes, each once.
     pub kills: Vec<Kill>,
 }
 
-/// The header.
+/// The header of a block.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Trigger {
     /// Its name.
@@ -61,7 +60,7 @@ pub struct Trigger {
     pub tid: Option<u32>,
     /// The request's flags.
     pub gfp_mask: u64,
-    /// Their names.
+    /// The names of the flags.
     pub gfp_names: Vec<String>,
     /// The request's size, as a power of two of pages.
     pub order: i64,
@@ -72,11 +71,11 @@ pub struct Trigger {
 /// One counter of a memcg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counter {
-    /// What is charged.
+    /// The charged memory.
     pub usage_kib: u64,
     /// The limit.
     pub limit_kib: u64,
-    /// How often it was hit.
+    /// The number of times that the limit was hit.
     pub failcnt: u64,
 }
 
@@ -87,21 +86,21 @@ pub struct TaskRow {
     pub tid: u32,
     /// The process id.
     pub tgid: u32,
-    /// The user.
+    /// The user's id.
     pub uid: u32,
     /// The size of the address space.
     pub total_vm: u64,
     /// Resident pages.
     pub rss: u64,
-    /// Their parts (anon, file, shmem), printed since 6.8.
+    /// The parts of `rss` (anon, file, shmem), printed since 6.8.
     pub rss_parts: Option<[u64; 3]>,
-    /// Page tables.
+    /// The size of the page tables.
     pub pgtables_bytes: u64,
-    /// Swap entries.
+    /// The number of swap entries.
     pub swapents: u64,
     /// The oom_score_adj.
     pub oom_score_adj: i64,
-    /// The name.
+    /// The name of the task.
     pub comm: String,
 }
 
@@ -114,9 +113,9 @@ pub struct Summary {
     pub nodemask: Option<Vec<u32>>,
     /// The nodes that the trigger's cpuset allows.
     pub mems_allowed: Vec<u32>,
-    /// Whose limit was hit; none if it was the machine's.
+    /// The memcg whose limit was hit; none if the machine ran out of memory.
     pub oom_memcg: Option<String>,
-    /// Where the victim lives.
+    /// The victim's memcg.
     pub task_memcg: String,
     /// The victim's name.
     pub comm: String,
@@ -129,7 +128,7 @@ pub struct Summary {
 /// The line "Killed process".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kill {
-    /// What stands before it.
+    /// The text before "Killed process".
     pub message: String,
     /// The id of the thread that had the memory.
     pub tid: u32,
@@ -166,7 +165,7 @@ impl Log {
         reader.log
     }
 
-    /// Everyone killed.
+    /// All killed processes.
     pub fn kills(&self) -> impl Iterator<Item = &Kill> {
         self.blocks.iter().flat_map(|block| &block.kills).chain(&self.bare_kills)
     }
@@ -183,7 +182,7 @@ impl Log {
     }
 }
 
-/// The part of a block that comes next.
+/// The part of a block that the parser expects next.
 #[derive(Default)]
 enum ParserState {
     #[default]
@@ -201,7 +200,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// A record is one line, if names in it are taken for what they are, or many.
+    /// Reads a record. A newline in it can separate lines, or be part of a task's name.
     fn record(&mut self, text: &str) {
         let names_a_task = lines::trigger(text).is_some()
             || lines::trigger_tid(text).is_some()
@@ -235,7 +234,7 @@ impl Reader {
     fn kill(&mut self, kill: Kill) {
         self.log.kill_lines.push(kill.tid);
         match self.log.blocks.last_mut().filter(|block| block.is_about(&kill)) {
-            // The first victim of a group is killed twice.
+            // The kernel kills the first victim of a group twice.
             Some(block) if block.kills.iter().any(|known| known.tid == kill.tid) => {}
             Some(block) => block.kills.push(kill),
             None => self.log.bare_kills.push(kill),
@@ -245,7 +244,7 @@ impl Reader {
 
 impl Block {
     fn is_about(&self, kill: &Kill) -> bool {
-        // Another thread of the victim may have its memory.
+        // The line can name another thread of the victim, which has the memory.
         let is_of = |tgid: u32| {
             kill.tid == tgid
                 || self.tasks.iter().any(|task| task.tgid == tgid && task.tid == kill.tid)
@@ -254,13 +253,13 @@ impl Block {
             _ if self.is_group => true,
             Some(summary) if self.kills.is_empty() => is_of(summary.pid),
             Some(_) => false,
-            // A path can be too long for the line that sums up.
+            // Without a summary, a path was too long for its line.
             None => self.kills.is_empty() && self.tasks.iter().any(|task| task.tid == kill.tid),
         }
     }
 }
 
-/// Reads a line that only means something within a block; returns the new state if it changes.
+/// Reads a line that has a meaning only within a block. Returns the new state if it changes.
 fn block_line(block: &mut Block, state: &ParserState, line: &str) -> Option<ParserState> {
     if let Some(summary) = lines::summary(line) {
         block.summary = Some(summary);

@@ -1,10 +1,10 @@
-//! What the virtual machine and the host share, and the oracle that checks the results.
+//! The code that the virtual machine and the host share, and the oracle that checks the results.
 //!
-//! The flow: `cargo xtask test` boots each kernel of `kernels.toml` with a [`plan`]; the guest
-//! (`src/bin/guest_init`) provokes the real OOM kills of the [`scenarios`], sends what was seen
-//! through the [`outbox`], and powers off. On the host [`kmsg`] reads the kernel's own account of
-//! the same kills, and [`oracle`] compares it with oomwhy's reports. README.md says which scenario
-//! proves what.
+//! `cargo xtask test` boots each kernel of `kernels.toml` with a [`plan`]. The guest
+//! (`src/bin/guest_init`) provokes the real OOM kills of the [`scenarios`], sends the results
+//! through the [`outbox`], and powers off. On the host [`kmsg`] reads the kernel's log of the same
+//! kills, and [`oracle`] compares it with oomwhy's reports. README.md lists the proof of each
+//! scenario.
 
 pub mod bench;
 pub mod containers;

@@ -14,18 +14,18 @@ pub struct Kernel {
     pub name: String,
     /// Debian suites to look in; the first that has the package gives it.
     pub suites: Vec<String>,
-    /// A glob over package names; the newest version that matches is taken.
+    /// A glob over package names. The newest version that matches is used.
     pub package: String,
     /// Its architecture.
     #[serde(default)]
     pub arch: Arch,
-    /// The only scenarios it runs; all if empty.
+    /// The scenarios that it runs; all if empty.
     #[serde(default)]
     pub scenarios: Vec<String>,
-    /// Whether the v1 memory controller is there.
+    /// Whether it has the v1 memory controller.
     #[serde(default)]
     pub cgroup_v1: bool,
-    /// What is special about it.
+    /// The reason why it is in the matrix.
     pub note: String,
     /// Known gaps of reports on this kernel, by scenario.
     #[serde(default)]
@@ -59,18 +59,18 @@ impl fmt::Display for Arch {
     }
 }
 
-/// A gap of the reports. A gap that is closed is an error too, so that none outlives its cause.
+/// A known gap of the reports. A gap that no longer exists is an error, so the list stays true.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gap {
-    /// A word that is in every disagreement between oomwhy and the kernel.
+    /// A word that each disagreement between oomwhy and the kernel contains.
     pub about: String,
     /// The cause.
     pub why: String,
 }
 
 impl Gap {
-    /// Whether the disagreements are those that are known.
+    /// Whether all disagreements belong to this gap.
     pub fn explains(&self, disagreements: &[String]) -> bool {
         !disagreements.is_empty() && disagreements.iter().all(|it| it.contains(&self.about))
     }

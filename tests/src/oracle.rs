@@ -1,16 +1,17 @@
 //! Compares one scenario's reports with the kernel's log.
 //!
-//! Everything here is pure: texts in, disagreements out. A field that oomwhy leaves out is a
-//! disagreement too, because every kernel of the matrix provides all of them.
+//! Everything here is pure: it reads texts and returns disagreements. A field that oomwhy leaves
+//! out is a disagreement too, because every kernel of the matrix provides all fields.
 
-mod aftermath;
 mod by_log;
 mod candidates;
 mod check;
 mod counts;
+mod exit_and_reap;
 mod expected;
 mod forecasts;
 mod growth;
+mod identity;
 mod invocation;
 mod losses;
 mod memcg_stat;
@@ -21,7 +22,6 @@ mod stacks;
 mod tests;
 mod tiers;
 mod watchers;
-mod who;
 
 use std::collections::BTreeMap;
 
@@ -33,35 +33,35 @@ use crate::report;
 use crate::scenario::{Scenario, Step, shown};
 use check::Check;
 
-pub use who::{Caught, TALLIED, caught};
+pub use identity::{COUNTED, Coverage, coverage};
 
-/// Names the directory with the virtual machines' results.
+/// The variable that names the directory with the virtual machines' results.
 pub const RESULTS_VARIABLE: &str = "OOMWHY_VM_RESULTS";
-/// Names the kernels that were asked for, with commas between.
+/// The variable that names the selected kernels, separated by commas.
 pub const KERNELS_VARIABLE: &str = "OOMWHY_VM_KERNELS";
-/// Names the boots that were asked for, likewise.
+/// The variable that names the selected boots, separated by commas.
 pub const BOOTS_VARIABLE: &str = "OOMWHY_VM_BOOTS";
-/// The file that says why a boot left no results.
+/// The file with the reason why a boot has no results.
 pub const BOOT_ERROR: &str = "boot-error.txt";
 
 /// The outcome of an invocation that found no task to kill.
 const NO_VICTIM: &str = "no_victim";
 
-/// What a scenario left behind.
+/// The results of a scenario.
 pub struct Account<'a> {
-    /// What the guest knows.
+    /// The facts that the guest collected.
     pub facts: &'a Facts,
-    /// Raw records of /dev/kmsg.
+    /// The raw records of /dev/kmsg.
     pub kmsg: &'a str,
-    /// oomwhy's stdout.
+    /// The stdout of oomwhy.
     pub report: &'a str,
-    /// oomwhy's exit code.
+    /// The exit code of oomwhy.
     pub exit: &'a str,
     /// The stdout and the exit code of each watcher, by name.
     pub watchers: &'a BTreeMap<String, (String, String)>,
 }
 
-/// Every disagreement; none if all is well.
+/// Returns every disagreement.
 pub fn compare(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
     let log = Log::parse(account.kmsg);
     let all: Vec<Value> = report::objects(account.report).collect();
@@ -93,8 +93,8 @@ pub fn compare(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
         one_kill(&mut check, case, &kills, kill, None);
     }
     silent_victims(&mut check, scenario, &log, &kills);
-    if TALLIED.contains(&scenario.name) {
-        who::rate(&mut check, &kills);
+    if COUNTED.contains(&scenario.name) {
+        identity::rate(&mut check, &kills);
     }
     growth::compare(&mut check, scenario, &kills);
     forecasts::compare(&mut check, account.watchers, &kills);
@@ -104,14 +104,14 @@ pub fn compare(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
     check.disagreements
 }
 
-/// What every comparison may have to know.
+/// The input that every comparison may need.
 #[derive(Clone, Copy)]
 struct Case<'a> {
     scenario: &'a Scenario,
     facts: &'a Facts,
 }
 
-/// The scenario must have gone as its table says, or the comparison proves nothing.
+/// Checks that the scenario ran as its table describes. Otherwise the comparison proves nothing.
 fn premises(check: &mut Check, scenario: &Scenario, facts: &Facts, log: &Log) {
     let counted = facts.oom_kills_after.saturating_sub(facts.oom_kills_before);
     check.equal("kills by /proc/vmstat", counted, log.kill_lines.len() as u64);
@@ -131,7 +131,7 @@ fn premises(check: &mut Check, scenario: &Scenario, facts: &Facts, log: &Log) {
     }
 }
 
-/// Each name as often as it comes, in order.
+/// Each name, repeated by its count, in order.
 fn names(table: &[(&str, usize)]) -> Vec<String> {
     let each = table.iter().flat_map(|(name, count)| vec![shown(name); *count]);
     let mut names: Vec<String> = each.collect();
@@ -139,7 +139,7 @@ fn names(table: &[(&str, usize)]) -> Vec<String> {
     names
 }
 
-/// Victims that the kernel's log does not name.
+/// Checks the victims that the kernel's log does not name.
 fn silent_victims(check: &mut Check, scenario: &Scenario, log: &Log, kills: &[Value]) {
     let silent = kills
         .iter()
@@ -173,10 +173,10 @@ fn one_kill(
     if let [(report, victim)] = mine.as_slice() {
         check.forbid(report);
         memory::victim(check, case.facts, report, victim, kill);
-        aftermath::compare(check, case.facts, aftermath::Death { report, victim, reports });
-        who::compare(check, case.facts, victim);
+        exit_and_reap::compare(check, case.facts, exit_and_reap::Death { report, victim, reports });
+        identity::compare(check, case.facts, victim);
         stacks::compare(check, report, victim);
-        who::compare(check, case.facts, &report["trigger"]);
+        identity::compare(check, case.facts, &report["trigger"]);
         check.field(report, "/message", kill.message.as_str());
         check.field(report, "/reason", invocation::reason(kill, block));
         check.field(report, "/source/drops", 0);
@@ -191,15 +191,15 @@ fn one_kill(
     check.leave();
 }
 
-/// An invocation without anybody to kill prints a block as well; of a run of them, the report is
-/// about the first, whose block is the one that fits.
+/// Compares the report of an invocation that found no task to kill, which prints a block as well.
+/// The report of several such invocations describes the first one, so its block fits best.
 fn no_victim(check: &mut Check, case: Case<'_>, report: &Value, log: &Log) {
     let mut nearest = vec!["no block of the kernel's log has its trigger".to_owned()];
     let blocks = log.without_victim();
     let verdicts = blocks.filter(|block| invocation::is_trigger(report, block)).map(|block| {
         let mut check = Check::default();
         check.forbid(report);
-        // It is written at the end, when an earlier victim may have given back more.
+        // The report is written at the end, when an earlier victim may have released more memory.
         check.memory_shrinks();
         invocation::against_block(&mut check, case, report, block);
         candidates::against_table(&mut check, case, report, block);
@@ -217,7 +217,7 @@ fn victims(report: &Value) -> impl Iterator<Item = &Value> {
     report["victims"].as_array().into_iter().flatten()
 }
 
-/// The log gives the thread that has the memory; the report gives it where it is not the leader.
+/// The log names the thread that has the memory. The report names it if it is not the leader.
 fn is_of(victim: &Value, kill: &Kill) -> bool {
     let id = if victim["tid"].is_null() { &victim["pid"] } else { &victim["tid"] };
     *id == kill.tid || victim["pid"] == kill.tid

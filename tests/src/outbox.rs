@@ -1,7 +1,7 @@
-//! How files leave the guest: archives on the second serial port, one per delivery.
+//! Sends files out of the guest: archives on the second serial port, one per delivery.
 //!
-//! Each delivery is a newc cpio archive in a gzip member of its own, so that what was delivered
-//! before a crash can still be read, and `zcat serial1 | cpio -t` shows it.
+//! Each delivery is a newc cpio archive in its own gzip member, so the deliveries before a crash
+//! can be read, and `zcat serial1 | cpio -t` lists them.
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read, Write};
@@ -44,7 +44,7 @@ fn send_directory(archive: &mut impl Write, root: &Path, directory: &Path) -> Re
     Ok(())
 }
 
-/// Unpacks every delivery that arrived whole; returns how many did.
+/// Unpacks every complete delivery, and returns their number.
 pub fn unpack(serial: impl Read, target: &Path) -> Result<usize> {
     let mut serial = BufReader::new(serial);
     let mut n_deliveries = 0;

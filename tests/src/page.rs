@@ -1,11 +1,11 @@
-//! Pages whose blocks between two marker lines are written by programs.
+//! Reads and replaces blocks of Markdown pages that programs write between two marker lines.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-/// What is before a block, the block, and what is after it; the markers belong to none of them.
+/// The texts before a block, of the block, and after it. None contains the markers.
 pub fn split<'a>(text: &'a str, [begin, end]: [&str; 2]) -> Result<(&'a str, &'a str, &'a str)> {
     let lost = || format!("the page has lost a marker line: {begin:?} or {end:?}");
     let (before, rest) = text.split_once(begin).with_context(lost)?;

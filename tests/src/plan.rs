@@ -7,27 +7,27 @@ use crate::matrix::Kernel;
 use crate::scenario::Scenario;
 use crate::{scenarios, support};
 
-/// Where the plan lies in the guest.
+/// The path of the plan in the guest.
 pub const GUEST_PATH: &str = "/plan.json";
-/// Where oomwhy lies in the guest.
+/// The path of oomwhy in the guest.
 pub const GUEST_OOMWHY: &str = "/oomwhy";
-/// A static busybox in the guest, for what takes a tool.
+/// The path of a static busybox in the guest.
 pub const BUSYBOX: &str = "/bin/busybox";
-/// The disk for swap: the cloud kernels have no other driver built in.
+/// The disk for swap. It is an NVMe disk because the cloud kernels have no other driver built in.
 pub const SWAP_DEVICE: &str = "/dev/nvme0n1";
-/// Where the workload lies in the guest.
+/// The path of the workload in the guest.
 pub const HOG: &str = "/bin/hog";
-/// The program that runs another as somebody else.
+/// The program that runs another one as a plain user or in a container.
 pub const LAUNCHER: &str = "/bin/launch";
 /// The guest's users.
 pub const PASSWD: &[u8] = b"root:x:0:0:root:/:/bin/sh\napp:x:1000:1000::/:/bin/sh\n";
-/// The cgroup of what runs as in a container.
+/// The cgroup of programs that run as in a container.
 pub const BOX: &str = "/box";
 /// The console line after which the guest's own output begins.
 pub const CONSOLE_BEGIN: &str = "### guest ready";
 /// The file that proves that the guest reached the end of its plan.
 pub const END_MARKER: &str = "end";
-/// The file that says why the plan could not be carried out.
+/// The file with the reason why the plan could not be carried out.
 pub const ERROR_FILE: &str = "error.txt";
 
 /// The work of one boot.
@@ -35,23 +35,23 @@ pub const ERROR_FILE: &str = "error.txt";
 pub enum Plan {
     /// Run these scenarios, one after another.
     Scenarios(Vec<String>),
-    /// Carry out what this kernel says about itself.
+    /// Copy the facts of this kernel: BTF, symbols, formats of tracepoints.
     HostFacts,
     /// Show one kill live on the console.
     Demo {
         /// Reports as JSON instead of text.
         json: bool,
-        /// Whether somebody watches on a terminal.
+        /// Whether the console is a terminal.
         color: bool,
     },
-    /// Measure what oomwhy costs.
+    /// Measure the costs of oomwhy.
     Bench(Bench),
     /// Run one command on the console.
     Command(Vec<String>),
 }
 
 impl Plan {
-    /// Whether a program that it starts is a Python's.
+    /// Whether it starts a Python program.
     pub fn needs_python(&self) -> bool {
         let Self::Scenarios(names) = self else { return false };
         let scenarios = names.iter().filter_map(|name| scenarios::find(name));
@@ -67,17 +67,17 @@ pub struct Boot {
     pub name: &'static str,
     /// The machine's memory.
     pub memory_mib: u32,
-    /// What is added to the kernel's command line.
+    /// Parameters that are added to the kernel's command line.
     pub cmdline: &'static str,
-    /// What is added to QEMU's.
+    /// Arguments that are added to QEMU's command line.
     pub qemu_args: &'static [&'static str],
     /// The size of a disk that scenarios may use for swap, [`SWAP_DEVICE`].
     pub swap_mib: u64,
-    /// The scenarios it runs.
+    /// The scenarios that it runs.
     pub scenarios: &'static [&'static str],
     /// Whether it needs the v1 memory controller.
     needs_cgroup_v1: bool,
-    /// The only kernels that get it, by name; all if empty.
+    /// The names of the kernels that get it; all if empty.
     kernels: &'static [&'static str],
 }
 
@@ -88,10 +88,12 @@ impl Boot {
     }
 }
 
+/// Without mitigations of CPU bugs the emulation takes 4 % less CPU time. `tiers` keeps them, so
+/// that every attach method is tested with them.
 const PLAIN: Boot = Boot {
     name: "",
     memory_mib: 512,
-    cmdline: "",
+    cmdline: "mitigations=off",
     qemu_args: &[],
     swap_mib: 0,
     scenarios: &[],
@@ -99,8 +101,8 @@ const PLAIN: Boot = Boot {
     kernels: &[],
 };
 
-/// The longest boots first: those that run side by side then end together. A boot takes three
-/// seconds before its first scenario, so scenarios that fit the same machine share one.
+/// The longest boots are first, so boots that run side by side end at about the same time. A boot
+/// takes three seconds before its first scenario, so scenarios with the same machine share one.
 const BOOTS: &[Boot] = &[
     // Many kills, and probes that outlive the tracer.
     Boot {
@@ -137,21 +139,21 @@ const BOOTS: &[Boot] = &[
             "already_exiting",
             "lowered_limit",
             "no_victim",
-            // Functions in user space.
+            // User stacks.
             "stacks",
             "stacks_of_two",
-            // With few capabilities, in a container, by itself.
+            // Privileges, container, self-test.
             "self_test",
             "privileges",
             "container",
         ],
         ..PLAIN
     },
-    // Which memory grew, and in which functions.
+    // The growth of memory, per function.
     Boot {
         name: "growth",
         memory_mib: 1024,
-        // A disk, whose page cache is filled.
+        // A program fills the page cache of a disk.
         swap_mib: 64,
         scenarios: &[
             "grown_below",
@@ -170,13 +172,13 @@ const BOOTS: &[Boot] = &[
         kernels: &["5.10", "7.3"],
         ..PLAIN
     },
-    // Kills of the whole machine, which has little memory.
+    // Kills because the whole machine, which has little memory, runs out of it.
     Boot {
         name: "machine",
         memory_mib: 384,
-        cmdline: "swapaccount=1",
+        cmdline: "mitigations=off swapaccount=1",
         swap_mib: 64,
-        // Those without swap first.
+        // The scenarios without swap are first.
         scenarios: &[
             "sysrq",
             "global",
@@ -202,16 +204,16 @@ const BOOTS: &[Boot] = &[
         scenarios: &["cpuset", "memory_policy"],
         ..PLAIN
     },
-    // A controller belongs to one hierarchy at a time, so v1 has a boot of its own.
+    // A controller belongs to one hierarchy at a time, so v1 has its own boot.
     Boot {
         name: "v1",
-        cmdline: "swapaccount=1",
+        cmdline: "mitigations=off swapaccount=1",
         swap_mib: 64,
         scenarios: &["memcg_v1", "memcg_v1_swap", "disabled", "forecast_v1", "self_test_v1"],
         needs_cgroup_v1: true,
         ..PLAIN
     },
-    // Integrity is what secure boot turns on: all tiers work.
+    // Secure boot sets lockdown=integrity, with which all tiers work.
     Boot {
         name: "tiers",
         memory_mib: 768,
@@ -221,13 +223,13 @@ const BOOTS: &[Boot] = &[
     },
     Boot {
         name: "lockdown",
-        cmdline: "lockdown=confidentiality",
+        cmdline: "mitigations=off lockdown=confidentiality",
         scenarios: &["lockdown"],
         ..PLAIN
     },
 ];
 
-/// The boots that one kernel gets, of those with these names, or of all if none is named.
+/// The boots of a kernel: those with these names, or all if none is named.
 pub fn boots(kernel: &Kernel, names: &[String]) -> impl Iterator<Item = &'static Boot> {
     let cgroup_v1 = kernel.cgroup_v1;
     BOOTS
@@ -238,15 +240,15 @@ pub fn boots(kernel: &Kernel, names: &[String]) -> impl Iterator<Item = &'static
         .filter(move |boot| names.is_empty() || names.iter().any(|name| name == boot.name))
 }
 
-/// The place of a boot in the list of all boots, which is in the order of their duration.
+/// The index of a boot in the list of all boots, which is in the order of their duration.
 pub fn rank(boot: &Boot) -> Option<usize> {
     BOOTS.iter().position(|it| it.name == boot.name)
 }
 
-/// How many comparisons `cargo xtask test` makes with the boots of a kernel.
+/// The number of comparisons that `cargo xtask test` makes with the boots of a kernel.
 pub fn n_comparisons(kernel: &Kernel) -> usize {
     let of_boot = |boot: &Boot| {
-        // The support table is compared with what the boot saw.
+        // The support table is compared with the results of this boot.
         boot.scenarios_on(kernel).count() + usize::from(boot.name == support::BOOT)
     };
     boots(kernel, &[]).map(of_boot).sum()

@@ -1,10 +1,10 @@
-//! Small programs whose functions are known to the tests: built by the host, each in another way,
-//! or run by an interpreter that has their name.
+//! Small programs whose functions the tests know. The host builds each in another way, or an
+//! interpreter runs them under their name.
 
-/// One of them.
+/// A program whose functions are known.
 #[derive(Debug)]
 pub struct Program {
-    /// Its name: what ps shows, and the file below /bin in the guest.
+    /// Its name, which ps shows, and its file below /bin in the guest.
     pub name: &'static str,
     /// Its source, in `tests/programs`.
     pub source: &'static str,
@@ -12,14 +12,15 @@ pub struct Program {
     pub options: &'static [&'static str],
     /// The functions that it allocates in, innermost first.
     pub allocates_in: &'static [&'static str],
-    /// The functions that it waits in, likewise.
+    /// The functions that it waits in, innermost first.
     pub rests_in: &'static [&'static str],
-    /// The interpreter's part of its command line, before the workload's.
+    /// The interpreter's part of its command line, before the workload's part.
     pub words: &'static [&'static str],
 }
 
 impl Program {
-    /// Whether it is run by an interpreter: between its functions' frames are those of that one.
+    /// Whether an interpreter runs it, with frames of the interpreter between those of its
+    /// functions.
     pub const fn is_interpreted(&self) -> bool {
         !self.words.is_empty()
     }
@@ -29,7 +30,7 @@ impl Program {
 const FRAME_POINTERS: &[&str] = &["grow_in_c", "outer_in_c", "grow", "main"];
 const RESTS: &[&str] = &["rest_in_c"];
 
-/// All of them.
+/// Every program.
 pub const PROGRAMS: &[Program] = &[
     Program {
         name: "c-static",
@@ -55,7 +56,7 @@ pub const PROGRAMS: &[Program] = &[
         rests_in: RESTS,
         words: &[],
     },
-    // Where it was is known in any case, who called is not.
+    // Without frame pointers the innermost function is known, but not its caller.
     Program {
         name: "c-no-fp",
         source: "leak.c",
@@ -92,8 +93,8 @@ pub const PROGRAMS: &[Program] = &[
         rests_in: &[],
         words: &[],
     },
-    // Go's linker writes no build id where the kernel looks for one, so only addresses are known.
-    // The containers test it: functions have names only if they are looked up in time.
+    // Go's linker writes no build id where the kernel looks for one, so the stack has addresses
+    // only. Functions get names only if they are looked up in time, which the containers test.
     Program {
         name: "go",
         source: "leak.go",
@@ -140,7 +141,7 @@ pub const PROGRAMS: &[Program] = &[
         options: &[],
         allocates_in: &["py::until_killed:", "py::main:"],
         rests_in: &[],
-        // Alone with what it finds, nothing written but its perf map.
+        // Isolated from the environment and from other modules; writes only its perf map.
         words: &["-I", "-S", "-B", "-X", "perf", "/programs/alloc_fixed.py"],
     },
 ];
@@ -149,7 +150,7 @@ const ALLOC_FIXED: &[&str] = &["-static", "-O0"];
 const RUST: &[&str] =
     &["-Copt-level=2", "-Ctarget-feature=+crt-static", "-Cforce-frame-pointers=yes"];
 
-/// The functions in which a program allocates the amount of its last argument, each.
+/// The functions in which a program allocates, each the amount of its last argument.
 pub fn allocating_functions(name: &str) -> Option<&'static [&'static str]> {
     match name {
         "c-alloc" => Some(&[
@@ -175,7 +176,8 @@ pub fn allocating_functions(name: &str) -> Option<&'static [&'static str]> {
             "shared",
             "in_thread",
         ]),
-        // All below copy_on_write is in_child's; the child calls it by what its parent had made.
+        // All memory below copy_on_write belongs to in_child, which the child calls through the
+        // parent's perf trampoline.
         "py-alloc" => Some(&[
             "by_file",
             "by_mmap",
@@ -190,7 +192,7 @@ pub fn allocating_functions(name: &str) -> Option<&'static [&'static str]> {
     }
 }
 
-/// The number of a program, by which a workload becomes it; out of range if there is none.
+/// The number of a program, with which a workload becomes it; out of range if there is none.
 pub const fn number(name: &str) -> usize {
     let mut number = 0;
     while number < PROGRAMS.len() {
@@ -210,12 +212,12 @@ const fn same(one: &[u8], other: &[u8]) -> bool {
     at == one.len() && at == other.len()
 }
 
-/// Where the source of an interpreted program lies in the guest.
+/// The path of an interpreted program's source in the guest.
 pub fn source_path(program: &Program) -> String {
     format!("/programs/{}", program.source)
 }
 
-/// Where a program lies in the guest.
+/// The path of a program in the guest.
 pub fn path(number: usize) -> Option<String> {
     Some(format!("/bin/{}", PROGRAMS.get(number)?.name))
 }

@@ -1,4 +1,4 @@
-//! oomwhy's JSON, read as any other tool would read it: by its documented keys (docs/record.md).
+//! Reads oomwhy's JSON as any other tool does: by its documented keys (docs/record.md).
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ pub fn is_kill(object: &Value) -> bool {
     object["type"] == "oom" && object["outcome"] == "killed"
 }
 
-/// How many processes the reports say were killed.
+/// The number of killed processes in the reports.
 pub fn n_killed(jsonl: &str) -> u64 {
     objects(jsonl)
         .filter(is_kill)

@@ -1,44 +1,45 @@
-//! The language of the scenarios: which cgroups, which processes, who dies, what is reported.
+//! The types of scenarios: cgroups, processes, victims, expected reports.
 //!
-//! A scenario is data. The guest runs it (`src/bin/guest_init/runner.rs`), the host knows from the
-//! same table what to expect of it.
+//! A scenario is data. The guest runs it (`src/bin/guest_init/runner.rs`), and the host compares
+//! the results with the same table.
 //!
-//! Names of cgroups and processes can hold any byte: `%XX` in a text is one, see [`bytes`].
+//! Names of cgroups and processes can contain any byte. `%XX` in a text is one byte, see [`bytes`].
 
 use crate::workload::Work;
 
-/// One situation that ends in invocations of the OOM killer.
+/// A situation that ends in invocations of the OOM killer.
 #[derive(Debug)]
 pub struct Scenario {
     /// Its name, in tests and in result directories.
     pub name: &'static str,
-    /// Which cgroup hierarchy carries the memory controller.
+    /// The cgroup hierarchy that has the memory controller.
     pub hierarchy: Hierarchy,
-    /// What is done.
+    /// The steps that the guest takes.
     pub steps: &'static [Step],
-    /// Who dies with a line in the kernel's log: name, and how many of that name.
+    /// The victims with a line in the kernel's log: name, and number of victims with that name.
     pub victims: &'static [(&'static str, usize)],
-    /// Who is a victim in the reports without such a line, likewise.
+    /// The victims in the reports without such a line: name and number.
     pub silent_victims: &'static [(&'static str, usize)],
-    /// Candidates that may not be killed for another reason than their oom_score_adj: name and
+    /// Candidates that may not be killed, for another reason than their oom_score_adj: name and
     /// `why_not`.
     pub refused: &'static [(&'static str, &'static str)],
-    /// The content of reports beyond the kernel's log. An outcome that is not listed must not come,
-    /// except for `killed`, for `no_victim` if the log has such an invocation, and for outcomes
-    /// that depend on timing ([`BY_TIMING`]).
+    /// The content of reports beyond the kernel's log. An outcome that is not listed must not
+    /// occur, except for `killed`, for `no_victim` if the log has such an invocation, and for
+    /// outcomes that depend on timing ([`BY_TIMING`]).
     pub reports: &'static [Expected],
-    /// Content of the report of one victim's kill: its name, and paths and values like those of
+    /// The content of the report of one victim's kill: its name, and paths and values like those of
     /// [`Expected::says`].
     pub kills: &'static [(&'static str, &'static [(&'static str, Want)])],
-    /// Options of oomwhy, besides those that every scenario has.
+    /// The options of oomwhy, in addition to those that every scenario has.
     pub options: &'static [&'static str],
-    /// Takes away what oomwhy leaves pinned.
+    /// The program that removes the probes that oomwhy leaves pinned.
     pub unpin: Option<Program>,
-    /// Whether records are lost, so that not every kill has a whole report.
+    /// Whether records are lost, so not every kill has a complete report.
     pub is_lossy: bool,
 }
 
-/// Outcomes of retries by other members of a memcg while a victim dies. The log has none of them.
+/// The outcomes of retries by other members of a memcg while a victim dies. The log does not have
+/// them.
 pub const BY_TIMING: &[&str] = &["victim_pending", "reclaimed"];
 
 impl Scenario {
@@ -62,19 +63,19 @@ fn started_in(steps: &'static [Step]) -> Vec<&'static Process> {
     steps.iter().flat_map(of_step).collect()
 }
 
-/// Reports of one outcome.
+/// The expected reports of one outcome.
 #[derive(Debug)]
 pub struct Expected {
     /// Their outcome.
     pub outcome: &'static str,
-    /// How many there are: at least, at most.
+    /// The number of reports: minimum, maximum.
     pub count: (usize, usize),
-    /// What each of them says: a path like `victims[hog].vpid` or `limit_chain[0].max_bytes` (by
-    /// name or by index in a list), and the value.
+    /// The content of each report: a path like `victims[hog].vpid` or `limit_chain[0].max_bytes`
+    /// (by name or by index in a list), and the value.
     pub says: &'static [(&'static str, Want)],
 }
 
-/// A value of a report.
+/// The expected value at a path of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
     /// This text.
@@ -83,23 +84,23 @@ pub enum Want {
     Number(i64),
     /// This number or more.
     AtLeast(i64),
-    /// A yes or a no.
+    /// This boolean.
     Is(bool),
-    /// Not there.
+    /// No value: the key is absent.
     Absent,
 }
 
-/// Where the memory controller lives.
+/// The hierarchy of the memory controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hierarchy {
     /// One unified hierarchy.
     V2,
-    /// A v1 memory hierarchy beside an empty unified one, as systemd's hybrid layout has it.
+    /// A v1 memory hierarchy beside an empty unified one, as in systemd's hybrid layout.
     V1,
 }
 
 impl Hierarchy {
-    /// Where it is mounted.
+    /// The directory on which it is mounted.
     pub const fn mount_point(self) -> &'static str {
         match self {
             Self::V2 => "/sys/fs/cgroup",
@@ -108,28 +109,28 @@ impl Hierarchy {
     }
 }
 
-/// One step.
+/// A step of a scenario.
 #[derive(Debug)]
 pub enum Step {
     /// Make a cgroup, with its parents, and write its limits.
     Cgroup {
         /// Its path below the hierarchy's mount point, with a leading slash.
         path: &'static str,
-        /// File name and value.
+        /// The limits: file name and value.
         limits: &'static [(&'static str, &'static str)],
     },
-    /// Do steps several times; `{n}` in the path of a cgroup is the number of the round.
+    /// Repeat steps. `{n}` in the path of a cgroup stands for the number of the round.
     Repeat {
-        /// How often.
+        /// The number of rounds.
         times: u32,
-        /// The steps.
+        /// The steps of one round.
         steps: &'static [Step],
     },
     /// Start a process and wait for it.
     Start {
-        /// Who.
+        /// The process to start.
         process: Process,
-        /// What to wait for before the next step.
+        /// The condition that must hold before the next step.
         until: Until,
     },
     /// Remove an empty cgroup.
@@ -137,75 +138,75 @@ pub enum Step {
         /// Its path.
         path: &'static str,
     },
-    /// Wait until the workloads that read oom_scores have read so many.
+    /// Wait until the workloads that read oom_scores have read this many.
     AwaitScoreReads {
-        /// How many, all of them together.
+        /// The number of reads of all workloads together.
         count: u64,
     },
-    /// Wait until oomwhy has written so many reports of an outcome.
+    /// Wait until oomwhy has written this many reports of an outcome.
     AwaitReports {
-        /// The outcome.
+        /// The outcome of the reports.
         outcome: &'static str,
-        /// How many, since the scenario began.
+        /// The number of reports since the scenario began.
         count: usize,
     },
-    /// Let some time pass.
+    /// Wait for some time.
     Rest {
-        /// How much.
+        /// The time in seconds.
         seconds: u64,
     },
-    /// Use the disk as swap, until the end.
+    /// Use the disk as swap until the scenario ends.
     Swap,
-    /// Stop oomwhy with a signal, as if it did not get to run.
+    /// Stop oomwhy with a signal, as if it had no CPU time.
     PauseTracer,
-    /// Let it go on.
+    /// Continue oomwhy.
     ResumeTracer,
     /// Kill oomwhy with SIGKILL, at a random moment.
     KillTracer {
-        /// Within this time, at random, ms.
+        /// The upper limit of the random time, ms.
         within_ms: u64,
-        /// Whether that time begins when it traces; else it may die while it starts.
+        /// Whether the time begins when oomwhy traces. Otherwise it may be killed while it starts.
         once_ready: bool,
     },
-    /// Start oomwhy again, with the same options; its output is appended.
+    /// Start oomwhy again with the same options. Its output is appended.
     StartTracer,
-    /// Run a program that must end so.
+    /// Run a program, and check how it ends.
     Program(Program),
-    /// Start one more oomwhy; the next step of another kind waits until it traces.
+    /// Start another oomwhy. The next step of another kind waits until it traces.
     Watch(Watcher),
     /// Run another command of oomwhy to its end.
     Run(Watcher),
-    /// Run oomwhy to its end, which must be this: it refuses.
+    /// Run oomwhy with options that it must refuse.
     Refused {
         /// Its options.
         args: &'static [&'static str],
         /// Its exit code.
         code: i32,
-        /// What is in its stderr.
+        /// A part of its stderr.
         says: &'static str,
     },
     /// Copy a file.
     Copy {
-        /// Which.
+        /// The path of the file.
         from: &'static str,
-        /// Where to.
+        /// The path of the copy.
         to: &'static str,
     },
-    /// Unmount a file system, for good.
+    /// Unmount a file system. It is not mounted again.
     Unmount {
-        /// Where it is mounted.
+        /// The directory on which it is mounted.
         target: &'static str,
     },
-    /// The same with options of the launcher: as a plain user, or as in a container.
+    /// Start another oomwhy with options of the launcher: as a plain user, or as in a container.
     WatchAs {
-        /// The options.
+        /// The options of the launcher.
         launch: &'static [&'static str],
-        /// The watcher.
+        /// The oomwhy to start.
         watcher: Watcher,
     },
-    /// Run any program to its end, by the launcher if there are options for it.
+    /// Run any program to its end, through the launcher if there are options for it.
     Launch(Launched),
-    /// Mount a file system over a directory, until the end.
+    /// Mount a file system over a directory until the scenario ends.
     Mount {
         /// Its type.
         kind: &'static str,
@@ -214,11 +215,11 @@ pub enum Step {
         /// Its options.
         options: &'static str,
     },
-    /// Write to a file of the kernel; settings below /proc/sys are put back at the end.
+    /// Write to a file of the kernel. Settings below /proc/sys are restored at the end.
     Write {
-        /// Its path.
+        /// The path of the file.
         file: &'static str,
-        /// What is written.
+        /// The text to write.
         value: &'static str,
     },
 }
@@ -226,15 +227,15 @@ pub enum Step {
 /// A program that runs and ends.
 #[derive(Clone, Copy, Debug)]
 pub struct Program {
-    /// It and its arguments.
+    /// The program and its arguments.
     pub argv: &'static [&'static str],
     /// Its exit code.
     pub code: i32,
-    /// What it says, on stdout or stderr.
+    /// A text that it prints on stdout or stderr.
     pub says: &'static str,
 }
 
-/// A program that ends by itself, and what it says.
+/// A program that ends by itself, and its expected output.
 #[derive(Debug)]
 pub struct Launched {
     /// Its name in the results.
@@ -245,53 +246,52 @@ pub struct Launched {
     pub words: &'static [&'static str],
     /// Its exit code.
     pub exit: &'static str,
-    /// How many lines it says on both streams, if that matters.
+    /// The number of lines that it prints on both streams; `None` if any number is right.
     pub lines: Option<usize>,
-    /// What it says.
+    /// Texts that its output must have.
     pub has: &'static [&'static str],
-    /// What it does not say.
-    pub lacks: &'static [&'static str],
+    /// Texts that its output must not have.
+    pub has_not: &'static [&'static str],
 }
 
-/// One more oomwhy beside the one that is compared with the kernel's log, with what it prints.
+/// An oomwhy beside the one that is compared with the kernel's log, and its expected output.
 #[derive(Debug)]
 pub struct Watcher {
     /// Its name in the results.
     pub name: &'static str,
-    /// Its options; `{pid:NAME}` is the id of a process that was started.
+    /// Its options. `{pid:NAME}` stands for the id of a process that was started.
     pub args: &'static [&'static str],
-    /// Whether it replays the recording in the end, which starts faster, and sees the same.
+    /// Whether it replays the recording at the end. A replay has the same events and starts faster.
     pub replays: bool,
-    /// Whether it ends by itself once it has reported enough.
+    /// Whether it ends by itself, with `--count`.
     pub ends: bool,
-    /// How many lines of its stdout begin so: at least, at most.
+    /// The start of lines of its stdout, and the minimum and maximum number of such lines.
     pub lines: (&'static str, usize, usize),
-    /// What its stdout has.
+    /// Texts that its stdout must have.
     pub has: &'static [&'static str],
-    /// What it has not.
-    pub lacks: &'static [&'static str],
-    /// The tier it watches by, whose reports are compared with those of the first oomwhy; `None`
-    /// where they are not.
-    pub tier: Option<Means>,
+    /// Texts that its stdout must not have.
+    pub has_not: &'static [&'static str],
+    /// How it attaches. Its reports are compared with those of the first oomwhy, unless `None`.
+    pub attach: Option<AttachMethod>,
 }
 
-/// By which means a watcher watches the kernel.
+/// How a watcher attaches to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Means {
-    /// Trampolines, like the first one.
+pub enum AttachMethod {
+    /// Trampolines, like the first oomwhy.
     Fentry,
     /// Kprobes, with the kernel's own BTF.
     Kprobe,
-    /// Kprobes on a kernel that shows no BTF, with a file instead.
+    /// Kprobes on a kernel without BTF, with a BTF file instead.
     KprobeWithFile,
     /// The tracepoint, with BTF.
     Tracepoint,
-    /// The record of the tracepoint: no BTF.
+    /// The record of the tracepoint, without BTF.
     Record,
 }
 
-impl Means {
-    /// `source.tier` of its reports.
+impl AttachMethod {
+    /// The value of `source.tier` in its reports.
     pub const fn tier(self) -> &'static str {
         match self {
             Self::Fentry => "fentry",
@@ -315,37 +315,37 @@ impl Means {
 /// A process to start.
 #[derive(Debug)]
 pub struct Process {
-    /// Its name: what ps shows.
+    /// Its name, which ps shows.
     pub comm: &'static str,
-    /// The cgroup it joins before it does anything; the root if empty.
+    /// The cgroup that it joins first; the root if empty.
     pub cgroup: &'static str,
     /// Its oom_score_adj.
     pub oom_score_adj: i16,
     /// Its user.
     pub uid: u32,
-    /// A pause between two MiB.
+    /// The pause after each MiB, ms.
     pub pause_ms: Option<u64>,
-    /// How many pid namespaces deep it is; it is the first of the innermost.
+    /// The depth of its pid namespace. It is the first process of the innermost one.
     pub pid_namespaces: u32,
-    /// What it does.
+    /// The work that it does.
     pub work: Work,
 }
 
-/// What ends a step that starts a process.
+/// The condition that ends a step that starts a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
-    /// Nothing: the next step comes at once.
+    /// No condition: the next step follows immediately.
     Started,
     /// The process holds its memory and sleeps.
     Ready,
-    /// It waits for its memcg, whose OOM killer is disabled (cgroup v1, `under_oom` of
+    /// The process waits for its memcg, whose OOM killer is disabled (cgroup v1, `under_oom` of
     /// memory.oom_control).
     Waiting,
     /// The process is dead.
     Killed,
-    /// Its cgroup has been out of memory so many times (`oom` of memory.events).
+    /// Its cgroup was out of memory this many times (`oom` of memory.events).
     OutOfMemory {
-        /// How many times.
+        /// The number of times.
         times: u64,
     },
 }
@@ -371,7 +371,7 @@ pub fn bytes(text: &str) -> Vec<u8> {
 }
 
 impl Step {
-    /// The oomwhy that it starts besides the one that is compared, if it does.
+    /// The watcher that it starts, if any.
     pub fn watcher(&self) -> Option<&Watcher> {
         match self {
             Self::Watch(watcher) | Self::Run(watcher) | Self::WatchAs { watcher, .. } => {
@@ -382,7 +382,7 @@ impl Step {
     }
 }
 
-/// What a text of a scenario looks like where bytes that are not UTF-8 cannot be shown.
+/// A text of a scenario as UTF-8, with replacement characters for other bytes.
 pub fn shown(text: &str) -> String {
     String::from_utf8_lossy(&bytes(text)).into_owned()
 }

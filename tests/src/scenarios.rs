@@ -1,4 +1,4 @@
-//! The scenarios, by theme: every situation in which oomwhy must report what the kernel did.
+//! The scenarios, by theme: each is a situation whose kills oomwhy must report correctly.
 
 mod by_log;
 mod forecast;
@@ -36,7 +36,7 @@ const THEMES: &[&[Scenario]] = &[
     forecast::ALL,
 ];
 
-/// All of them.
+/// All scenarios.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
     THEMES.iter().copied().flatten()
 }
@@ -46,7 +46,7 @@ pub fn find(name: &str) -> Option<&'static Scenario> {
     all().find(|scenario| scenario.name == name)
 }
 
-/// What most scenarios have in common: a hog dies once, by a limit of the unified hierarchy.
+/// The common part of most scenarios: a limit of the unified hierarchy kills a hog once.
 const ONE_KILL: Scenario = Scenario {
     name: "",
     hierarchy: Hierarchy::V2,
@@ -61,7 +61,7 @@ const ONE_KILL: Scenario = Scenario {
     is_lossy: false,
 };
 
-/// One report of a kill, and its content.
+/// Expects one report of a kill with this content.
 const fn killed_once(says: &'static [(&'static str, Want)]) -> Expected {
     Expected { outcome: "killed", count: (1, 1), says }
 }
@@ -86,8 +86,8 @@ const WATCHER: Watcher = Watcher {
     ends: false,
     lines: ("", 0, usize::MAX),
     has: &[],
-    lacks: &[],
-    tier: None,
+    has_not: &[],
+    attach: None,
 };
 
 const SLEEPER: Process = Process {
@@ -103,7 +103,7 @@ const SLEEPER: Process = Process {
 const HOG: Process =
     Process { comm: "hog", oom_score_adj: 100, work: Work::Anon { mib: 200 }, ..SLEEPER };
 
-/// Never killed: it asks and waits.
+/// A process that is never killed: it asks for memory and waits.
 const IMMORTAL: Process = Process { comm: "immortal", oom_score_adj: -1000, ..HOG };
 
 const CONTAINER_OF_48_MIB: Step =

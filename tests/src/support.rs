@@ -1,5 +1,5 @@
-//! The support table of docs/kernels.md, kernel by tier by group of fields: made of what each tier
-//! reported of the same kill, never by hand (`cargo xtask kernels-doc`).
+//! The support table of docs/kernels.md: kernels, tiers and groups of fields.
+//! `cargo xtask kernels-doc` writes it from the reports of each tier on the same kill.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use crate::facts::file;
 use crate::matrix;
 use crate::page;
 use crate::report;
-use crate::scenario::{Means, Step};
+use crate::scenario::{AttachMethod, Step};
 use crate::scenarios;
 
-/// The boot whose results it is made of.
+/// The boot that has the results for the table.
 pub const BOOT: &str = "tiers";
 const SCENARIO: &str = "tiers_memcg";
 
@@ -55,24 +55,24 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("its end", &["/victims/0/freed_after_ns"]),
 ];
 
-/// Groups that /proc completes.
+/// Groups whose fields can come from /proc.
 const BY_PROC: &[&str] = &["victim", "its cgroup", "its memory"];
 
-/// Whether the table in docs/kernels.md is what this kernel's results make.
+/// Checks that the table in docs/kernels.md agrees with this kernel's results.
 pub fn check(results: &Path, kernel: &str) -> Result<()> {
     let text = fs::read_to_string(document())?;
     let (_, table, _) = page::split(&text, MARKERS)?;
     for row in rows(results, kernel)? {
         ensure!(
             table.lines().any(|line| line == row),
-            "docs/kernels.md has not the row\n  {row}\n(cargo xtask kernels-doc)"
+            "docs/kernels.md does not have the row\n  {row}\nhint: cargo xtask kernels-doc"
         );
     }
     Ok(())
 }
 
-/// Writes the table: the rows of the kernels that have results, the others as they are. Returns the
-/// kernels whose rows were made.
+/// Writes the rows of the kernels that have results, and keeps the other rows. Returns the kernels
+/// whose rows were written.
 pub fn write(results: &Path) -> Result<Vec<String>> {
     let text = fs::read_to_string(document())?;
     let (_, table, _) = page::split(&text, MARKERS)?;
@@ -101,34 +101,34 @@ fn header() -> Vec<String> {
     vec![first, "|---".repeat(GROUPS.len() + 2) + "|"]
 }
 
-/// One row per means.
+/// One row per attach method.
 fn rows(results: &Path, kernel: &str) -> Result<Vec<String>> {
     let directory = results.join(kernel).join(BOOT).join(SCENARIO);
     let scenario = scenarios::find(SCENARIO).context("the scenario is gone")?;
-    let mut sources = vec![(Means::Fentry, file::REPORT.to_owned())];
+    let mut sources = vec![(AttachMethod::Fentry, file::REPORT.to_owned())];
     for step in scenario.steps {
         if let Step::Watch(watcher) = step
-            && let Some(means) = watcher.tier
+            && let Some(attach) = watcher.attach
         {
-            sources.push((means, file::watcher_stdout(watcher.name)));
+            sources.push((attach, file::watcher_stdout(watcher.name)));
         }
     }
-    sources.into_iter().map(|(means, name)| row(kernel, means, &directory.join(name))).collect()
+    sources.into_iter().map(|(attach, name)| row(kernel, attach, &directory.join(name))).collect()
 }
 
-fn row(kernel: &str, means: Means, path: &Path) -> Result<String> {
+fn row(kernel: &str, attach: AttachMethod, path: &Path) -> Result<String> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let kill = report::objects(&text).find(report::is_kill);
     let kill = kill.with_context(|| format!("{}: no report of a kill", path.display()))?;
     let cells: Vec<&str> = GROUPS.iter().map(|(name, keys)| cell(&kill, name, keys)).collect();
-    Ok(format!("| {kernel} | {} | {} |", means.name(), cells.join(" | ")))
+    Ok(format!("| {kernel} | {} | {} |", attach.name(), cells.join(" | ")))
 }
 
 fn cell(report: &Value, group: &str, keys: &[&str]) -> &'static str {
-    // Whether /proc is read in time is not the same each time.
+    // Whether /proc is read in time varies between runs.
     let is_of_proc = BY_PROC.contains(&group) && is_missing(report, "victims (as of the mark)");
-    let is_home = group == "its cgroup" && is_missing(report, "victims.start_time");
-    if is_of_proc || is_home {
+    let is_cgroup_of_proc = group == "its cgroup" && is_missing(report, "victims.start_time");
+    if is_of_proc || is_cgroup_of_proc {
         "/proc"
     } else if keys.iter().all(|key| report.pointer(key).is_some()) {
         "yes"
@@ -150,9 +150,9 @@ mod tests {
 
     #[test]
     fn cell_shows_what_report_has() {
-        let whole = json!({"victims": [{"cgroup": {"id": "1", "path": "/a"}}]});
+        let complete = json!({"victims": [{"cgroup": {"id": "1", "path": "/a"}}]});
         let keys = ["/victims/0/cgroup/id", "/victims/0/cgroup/path"];
-        assert_eq!(cell(&whole, "its cgroup", &keys), "yes");
+        assert_eq!(cell(&complete, "its cgroup", &keys), "yes");
         assert_eq!(cell(&json!({"victims": []}), "its cgroup", &keys), "-");
         let of_proc = json!({"source": {"missing": [{"field": "victims (as of the mark)"}]}});
         assert_eq!(cell(&of_proc, "its cgroup", &keys), "/proc");

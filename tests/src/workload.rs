@@ -7,97 +7,98 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::programs::{self, PROGRAMS};
 
-/// What a workload prints once it has its memory.
+/// The line that a workload prints when it has its memory.
 pub const READY: &str = "ready";
 
-/// Where [`Work::Faults`] says "begin" and "end": it stands in the kernel's trace, with the time.
+/// The file to which [`Work::Faults`] writes "begin" and "end". The kernel's trace then has both
+/// with their time.
 pub const FAULTS_NOTED: &str = "/sys/kernel/tracing/trace_marker";
 
-/// Where a workload that reads oom_scores says how many it has read.
+/// The file to which a workload that reads oom_scores writes the number of reads.
 pub fn reads_file(pid: u32) -> String {
     format!("/tmp/reads-{pid}")
 }
 
-/// What it does.
+/// The work of a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
     /// Nothing.
     Sleep,
     /// Touch anonymous memory, MiB by MiB.
     Anon {
-        /// How much.
+        /// The amount.
         mib: usize,
     },
     /// Write a file on a tmpfs, MiB by MiB.
     Shmem {
-        /// How much.
+        /// The amount.
         mib: usize,
     },
     /// Start many small processes.
     Children {
-        /// How many.
+        /// The number of processes.
         count: usize,
-        /// How much anonymous memory each of them touches.
+        /// The anonymous memory that each of them touches.
         mib: usize,
     },
-    /// Touch anonymous memory in a second thread, once the first has ended.
+    /// Touch anonymous memory in a second thread after the first has ended.
     SecondThread {
-        /// How much.
+        /// The amount.
         mib: usize,
     },
-    /// Touch anonymous memory, and have a child (`vfork-child`) that never gets through exec: the
-    /// memory is that of both.
+    /// Touch anonymous memory, and start a child (`vfork-child`) that never completes exec, so both
+    /// share the memory.
     VforkChild {
-        /// How much.
+        /// The amount.
         mib: usize,
     },
-    /// Kill a child (`undead`) that has touched memory, and keep it from giving that back: it
-    /// stops on its way out, as a traced process does. Cgroup and oom_score_adj are the child's.
+    /// Kill a child (`undead`) that has touched memory, and keep it from releasing the memory: it
+    /// stops while it exits, as a traced process does. Cgroup and oom_score_adj are the child's.
     Undead {
-        /// How much.
+        /// The amount.
         mib: usize,
     },
-    /// Start a child (`undead`) that will stop on its way out when it is killed, then one
-    /// (`greedy`) that touches memory without end, and kill that one as soon as the first has
-    /// stopped. Cgroup and oom_score_adj are the children's; `greedy` has an oom_score_adj of 0.
+    /// Start a child (`undead`) that stops while it exits when it is killed. Then start a child
+    /// (`greedy`) that touches memory without end, and kill `greedy` when `undead` has stopped.
+    /// Cgroup and oom_score_adj are the children's; `greedy` has an oom_score_adj of 0.
     KillGreedy {
-        /// How much the first one has.
+        /// The memory of `undead`.
         mib: usize,
     },
-    /// Be the first of many processes that do nothing: a shell, whose forks are cheap.
+    /// Become a shell, whose forks are cheap, and fork many processes that do nothing.
     Crowd {
-        /// How many the others are: a multiple of 100.
+        /// The number of the other processes, a multiple of 100.
         count: usize,
     },
-    /// Become one of the programs with known functions, which takes so much memory.
+    /// Become one of the programs with known functions.
     Become {
-        /// Its number, in [`crate::programs::PROGRAMS`].
+        /// Its number in [`crate::programs::PROGRAMS`].
         program: usize,
-        /// How much, MiB; of one that takes several kinds, of each.
+        /// The amount of memory, MiB, of each kind that it allocates.
         mib: usize,
     },
-    /// Touch anonymous memory MiB by MiB and give it back, again and again; then touch memory
-    /// without end.
+    /// Touch anonymous memory MiB by MiB and release it, several times. Then touch memory without
+    /// end.
     Saw {
-        /// How much.
+        /// The amount per round.
         mib: usize,
-        /// How often.
+        /// The number of rounds.
         times: usize,
     },
-    /// Touch anonymous memory, rest, then touch memory without end.
+    /// Touch anonymous memory, sleep, then touch memory without end.
     Jump {
-        /// How much at first.
+        /// The amount before the sleep.
         mib: usize,
-        /// How long it rests.
+        /// The duration of the sleep.
         seconds: usize,
     },
-    /// Fault in anonymous pages one by one, of blocks of 64 KiB, and note begin and end in
+    /// Fault in anonymous pages one by one, in blocks of 64 KiB, and note start and end in
     /// [`FAULTS_NOTED`].
     Faults {
-        /// How much.
+        /// The amount.
         mib: usize,
     },
-    /// Read every process' oom_score, again and again, and say how often in [`reads_file`].
+    /// Read every process' oom_score in a loop, and write the number of reads to [`reads_file`].
     ReadScores,
 }
 
@@ -110,7 +111,7 @@ impl Work {
         }
     }
 
-    /// What stands before the workload's words on the command line in the end: an interpreter's.
+    /// An interpreter's words on the final command line, before the workload's.
     pub fn words_before(self) -> &'static [&'static str] {
         match self {
             Self::Become { program, .. } => PROGRAMS.get(program).map_or(&[], |it| it.words),
@@ -140,7 +141,7 @@ impl Work {
         std::iter::once(name.to_owned()).chain(numbers).collect()
     }
 
-    /// Reads them: the first is there, the others come one by one.
+    /// Parses its words: `name` is the first, and `number` reads the next one.
     fn parse(name: &str, mut number: impl FnMut() -> Result<usize>) -> Result<Self> {
         Ok(match name {
             "sleep" => Self::Sleep,
@@ -162,27 +163,27 @@ impl Work {
     }
 }
 
-/// One workload. Names may hold `%XX` for any byte ([`crate::scenario::bytes`]).
+/// A workload. Names may contain `%XX` for any byte ([`crate::scenario::bytes`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
     /// The directory of the cgroup to join.
     pub cgroup: Option<String>,
     /// Its oom_score_adj.
     pub oom_score_adj: Option<i16>,
-    /// Its name, if not that of the program.
+    /// Its name, if it differs from that of the program.
     pub comm: Option<String>,
-    /// Its user, if not root.
+    /// Its user; root if `None`.
     pub uid: Option<u32>,
-    /// A pause between two MiB, so that people can watch.
+    /// The pause after each MiB, ms.
     pub pause_ms: Option<u64>,
-    /// How deep its pid namespace is below that of whoever starts it; it is the first of that one.
+    /// The depth of its pid namespace below its parent's. It is the first process of its namespace.
     pub pid_namespaces: u32,
-    /// What it does.
+    /// The work that it does.
     pub work: Work,
 }
 
 impl Workload {
-    /// A workload that changes nothing of what it inherits.
+    /// A workload that changes none of its inherited attributes.
     pub const fn new(work: Work) -> Self {
         Self {
             cgroup: None,

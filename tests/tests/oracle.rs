@@ -1,5 +1,5 @@
-//! One test per kernel and scenario: what oomwhy reported in the virtual machine against what that
-//! kernel logged. `cargo xtask test` boots the machines first and runs this afterwards.
+//! One test per kernel and scenario: compares oomwhy's reports in the virtual machine with the
+//! kernel's log. `cargo xtask test` boots the machines first and runs this afterwards.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -12,22 +12,22 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use oomwhy_tests::facts::{Facts, file};
 use oomwhy_tests::matrix::Gap;
 use oomwhy_tests::oracle::{
-    Account, BOOT_ERROR, BOOTS_VARIABLE, Caught, KERNELS_VARIABLE, RESULTS_VARIABLE, TALLIED,
-    caught, compare,
+    Account, BOOT_ERROR, BOOTS_VARIABLE, COUNTED, Coverage, KERNELS_VARIABLE, RESULTS_VARIABLE,
+    compare, coverage,
 };
 use oomwhy_tests::scenario::Step;
 use oomwhy_tests::{matrix, plan, report, scenarios, support};
 
-/// How often it was caught who a victim was.
-const CAUGHT: &str = "caught.txt";
-/// One wrong assumption can make a hundred of them.
+/// The file with the share of tasks that have each part of their identity.
+const COVERAGE: &str = "coverage.txt";
+/// One wrong assumption can cause a hundred disagreements.
 const DISAGREEMENTS_SHOWN: usize = 20;
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::from_args();
     let trials = match env::var_os(RESULTS_VARIABLE) {
         Some(results) => trials(Path::new(&results))?,
-        // Not booting is no failure of a plain `cargo test`, and no success either.
+        // A plain `cargo test` boots nothing, which is neither a failure nor a success.
         None => vec![
             Trial::test("real OOM kills (run by cargo xtask test)", || Ok(()))
                 .with_ignored_flag(true),
@@ -108,13 +108,14 @@ fn disagreements(boot: &Path, name: &str) -> Result<Vec<String>> {
         }
     }
     let report = read(file::REPORT)?;
-    if TALLIED.contains(&name) {
+    if COUNTED.contains(&name) {
         let kills: Vec<_> = report::objects(&report).filter(report::is_kill).collect();
-        let counts = caught(&kills);
-        let line = |Caught { part, caught, all }: &Caught| format!("{part} {caught} of {all}");
+        let counts = coverage(&kills);
+        let line =
+            |Coverage { part, present, all }: &Coverage| format!("{part} {present} of {all}");
         let text = counts.iter().map(line).collect::<Vec<_>>().join(", ");
         writeln!(io::stdout(), "{}, {name}: {text}", facts.kernel_release)?;
-        fs::write(boot.join(name).join(CAUGHT), text + "\n")?;
+        fs::write(boot.join(name).join(COVERAGE), text + "\n")?;
     }
     let account = Account {
         facts: &facts,

@@ -1,5 +1,5 @@
-//! The examples that `--help` shows: each is a command line that is understood, and those that need
-//! neither root nor a kernel do what they say.
+//! Tests the examples of `--help`: each parses, and those that need neither root nor a kernel have
+//! the described effect.
 #![expect(
     clippy::unwrap_used,
     reason = "clippy excuses #[test] functions, not the helpers of an integration test"
@@ -18,11 +18,11 @@ use clap::{CommandFactory, Parser};
 use oomwhy::testing::Cli;
 use tempfile::tempdir;
 
-/// Commands whose examples are run; the others trace.
+/// Commands whose examples are run. The other commands trace.
 const RUN: &[&str] =
     &["replay", "explain", "list", "show", "export", "schema", "man", "completions"];
 const LOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/kmsg/6.12-memcg-v2.txt");
-/// Commands that other processes of oomwhy call, and clap's own.
+/// Commands for oomwhy's helper processes, and clap's own commands.
 const INTERNAL: &[&str] =
     &["kernel-symbols", "user-symbols", "reduced-btf", "self-test-victim", "help"];
 
@@ -41,13 +41,13 @@ fn examples(command: &clap::Command) -> Vec<String> {
     lines.map(str::to_owned).collect()
 }
 
-/// The part of an example that is typed: two spaces end it.
+/// The part of an example that a user types. Two spaces end it.
 fn typed(line: &str) -> &str {
     let line = line.trim_start();
     line.split_once("  ").map_or(line, |(typed, _)| typed)
 }
 
-/// The words of a line as a shell has them; what is before or behind a pipe belongs to others.
+/// The words of a line as in a shell, without commands of other programs before or after a pipe.
 fn words(line: &str) -> Vec<String> {
     let own = line.split(" | ").find(|part| part.starts_with("oomwhy")).unwrap();
     let mut words = vec![String::new()];
@@ -75,7 +75,7 @@ fn every_command_has_examples_and_explains_them() {
             assert!(line.len() <= 90, "{line}");
             let start =
                 if command == "oomwhy" { command.clone() } else { format!("oomwhy {command}") };
-            // A pipe may end in ours.
+            // oomwhy can be the last command of a pipe.
             assert!(typed(&line).contains(&start), "{command}: {line}");
         }
     }
@@ -120,7 +120,7 @@ fn run(directory: &Path, line: &str, words: &[String]) {
         .args(words.get(1..).unwrap())
         .current_dir(directory)
         .env("OOMWHY_DIR", directory.join("history"))
-        // What others pipe in is a kernel's log.
+        // The input of a pipe is a kernel's log.
         .stdin(if line.contains(" | oomwhy") {
             File::open(LOG).unwrap().into()
         } else {

@@ -1,6 +1,6 @@
-//! Snapshots of the JSON of all fixtures, as far as no other test compares it byte for byte: the
-//! reports of kernel logs, and verdict and fingerprint of recordings. recordings.rs compares the
-//! rest of a recording's reports. A refactoring must not change these snapshots.
+//! Snapshots of the JSON that no other test compares byte for byte: the reports of kernel logs, and
+//! verdict and fingerprint of recordings. recordings.rs compares the rest of a recording's reports.
+//! A refactoring must not change these snapshots.
 #![expect(clippy::unwrap_used, reason = "clippy excuses #[test] functions, not their helpers")]
 
 use std::{
@@ -50,7 +50,7 @@ fn recording_verdict_json_is_unchanged_to_the_byte() {
     for recording in recordings {
         let name = recording.iter().skip(recording.iter().count() - 2).collect::<PathBuf>();
         for report in json("replay", &recording).lines() {
-            // The fingerprint stands between the verdict and the source.
+            // The fingerprint is between the verdict and the source.
             let (_, rest) = report.split_once(",\"verdict\":").unwrap();
             let (verdict, _) = rest.rsplit_once(",\"source\":").unwrap();
             verdicts.push(format!("{}: {verdict}", name.display()));

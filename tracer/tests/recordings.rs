@@ -1,5 +1,6 @@
-//! Recordings of real kills on real kernels (`cargo xtask fixtures` refreshes them): what was
-//! reported live comes out of a replay byte for byte. Decode to sinks, without a kernel.
+//! Replays recordings of real kills on real kernels (`cargo xtask fixtures` refreshes them): a
+//! replay must print the live reports byte for byte. Tests everything from decode to sinks without
+//! a kernel.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
@@ -38,7 +39,7 @@ fn a_replay_says_byte_for_byte_what_the_live_run_said() {
     }
 }
 
-/// The lines without their verdicts, which follow from the rest: a rule may change, a recording not.
+/// The lines without their verdicts, which are derived: a rule may change, a recording does not.
 fn facts(lines: &str) -> Vec<String> {
     let facts = lines.lines().map(|line| {
         let parts = line

@@ -1,6 +1,6 @@
-//! A verb installs what it needs, at its start: each one runs on a machine on which one program is
-//! missing. The machine is this one with another PATH. Its `apt-get` and `cargo` install nothing:
-//! they write down what they were asked for, and fail.
+//! Tests that each verb installs its needs: runs it on a machine on which one program is missing.
+//! The machine is this one with another PATH. Its `apt-get` and `cargo` install nothing: they log
+//! their arguments and fail.
 
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a failure fails the test")]
 
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, iter};
 
-/// What building and booting machines of this architecture takes: program, and what installs it.
+/// The needs of builds and boots for an architecture: program, and package that provides it.
 const COMMON: &[Needed] =
     &[("cc", "gcc"), ("bpf-linker", "bpf-linker"), ("apt-cache", "apt"), ("dpkg", "dpkg")];
 const AMD64: &[Needed] =
@@ -20,10 +20,10 @@ const ARM64: &[Needed] = &[
     ("qemu-system-aarch64", "qemu-system-arm"),
 ];
 
-/// A program, and what installs it.
+/// A program, and the package or crate that provides it.
 type Needed = (&'static str, &'static str);
 
-/// Each verb, with what it needs.
+/// Each verb with its needs.
 fn verbs() -> Vec<(&'static [&'static str], Vec<Needed>)> {
     vec![
         (&["setup"], [COMMON, AMD64, ARM64].concat()),
@@ -42,7 +42,7 @@ fn verbs() -> Vec<(&'static [&'static str], Vec<Needed>)> {
     ]
 }
 
-/// A PATH, a cache and a log of what was asked for.
+/// A PATH, a cache, and a log of requested installations.
 struct Machine {
     directory: tempfile::TempDir,
 }
@@ -55,7 +55,7 @@ impl Machine {
         fs::create_dir(&bin).unwrap();
         let log = directory.path().join("log");
         for stub in ["apt-get", "cargo", "sudo", "qemu-system-x86_64", "qemu-system-aarch64"] {
-            // `apt-get update` passes, so that the installation is asked for.
+            // `apt-get update` passes, so the verb continues with the installation.
             let script = format!(
                 "#!/bin/sh\necho \"{stub} $*\" >>{}\ncase \"$*\" in *update*) ;; *) exit 1 ;; esac\n",
                 log.display()
@@ -80,7 +80,7 @@ impl Machine {
         Self { directory }
     }
 
-    /// Runs a verb, and returns what the machine was asked for and what the verb printed.
+    /// Runs a verb, and returns the log and the output of the verb.
     fn run(&self, arguments: &[&str]) -> (String, String) {
         let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
             .args(arguments)
@@ -100,7 +100,7 @@ fn on_path(program: &str) -> Option<PathBuf> {
     env::split_paths(&path).map(|it| it.join(program)).find(|it| Path::new(it).is_file())
 }
 
-/// Whether one of these commands asks for the installation of something.
+/// Whether one of these commands requests the installation of a package.
 fn asks_for(log: &str, what: &str) -> bool {
     let installs = log.lines().filter(|line| line.contains(" install "));
     installs.flat_map(str::split_whitespace).any(|word| word == what)

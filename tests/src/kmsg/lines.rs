@@ -1,5 +1,5 @@
-//! One function per kind of line. Names in a line can hold any character, so each line is cut at
-//! the fixed words nearest to its end.
+//! One function per kind of line. Names in a line can contain any character, so each function
+//! splits its line at the fixed words nearest to the end.
 
 use std::str::FromStr;
 
@@ -57,7 +57,7 @@ pub(super) fn stat(line: &str) -> Option<(String, u64)> {
     Some((name.to_owned(), value.parse().ok()?))
 }
 
-/// `[  pid  ]   uid  tgid total_vm      rss ... name`: the columns behind the first.
+/// `[  pid  ]   uid  tgid total_vm      rss ... name`: the columns after the first.
 pub(super) fn tasks_header(line: &str) -> Option<Vec<String>> {
     let (pid, columns) = line.strip_prefix('[')?.split_once(']')?;
     (pid.trim() == "pid").then(|| columns.split_whitespace().map(str::to_owned).collect())
@@ -108,7 +108,7 @@ pub(super) fn summary(line: &str) -> Option<Summary> {
     let (constraint, rest) = rest.split_once(',')?;
     let nodes = |name: &str| {
         let (_, nodes) = rest.split_once(name)?;
-        // A list has commas of its own; what follows it begins with a letter.
+        // A list contains commas. The next key starts with a letter.
         let end = nodes.find(|c: char| !c.is_ascii_digit() && c != '-' && c != ',')?;
         node_list(nodes[..end].trim_end_matches(','))
     };

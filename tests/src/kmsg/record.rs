@@ -1,9 +1,11 @@
-//! From records to texts: /dev/kmsg's "6,446,2162402,-;text" and dmesg's "[    2.162402] text".
+//! Extracts the text of records: "6,446,2162402,-;text" of /dev/kmsg, "[    2.162402] text" of
+//! dmesg.
 
-/// The texts of the records. One can hold several lines, of the kernel's or of a task's name.
+/// The texts of the records. A text can have several lines, because the kernel printed them or
+/// because a task's name has a newline.
 pub(super) fn texts(text: &str) -> impl Iterator<Item = String> {
     text.lines()
-        // Keys and values that belong to the record before.
+        // Such a line has a key and a value of the record before.
         .filter(|line| !line.starts_with(' '))
         .map(|line| match raw(line) {
             Some(message) => unescape(message),
@@ -26,7 +28,7 @@ fn stamped(line: &str) -> Option<&str> {
     Some(message.strip_prefix(' ').unwrap_or(message))
 }
 
-/// The kernel writes what is not printable as \xNN, and so a backslash too.
+/// The kernel prints a byte that is not printable, or a backslash, as \xNN.
 fn unescape(message: &str) -> String {
     let mut bytes = Vec::with_capacity(message.len());
     let mut rest = message;

@@ -9,7 +9,7 @@ macro_rules! log {
 }
 
 #[test]
-fn every_kernel_prints_a_whole_block() {
+fn block_of_every_kernel_is_complete() {
     let logs = [
         ("5.10", log!("5.10-memcg-v2")),
         ("6.1", log!("6.1-memcg-v2")),
@@ -34,7 +34,7 @@ fn every_kernel_prints_a_whole_block() {
 }
 
 #[test]
-fn a_header_is_read_whole() {
+fn header_is_read_completely() {
     let log = log!("7.3-global");
     let expected = Trigger {
         comm: "hog".into(),
@@ -48,7 +48,7 @@ fn a_header_is_read_whole() {
 }
 
 #[test]
-fn a_global_oom_has_no_oom_memcg() {
+fn global_oom_has_no_oom_memcg() {
     for log in [log!("5.10-global"), log!("6.1-global"), log!("6.12-global"), log!("6.18-global")] {
         let summary = log.blocks[0].summary.as_ref().unwrap();
         assert_eq!((summary.constraint.as_str(), &summary.oom_memcg), ("NONE", &None));
@@ -59,7 +59,7 @@ fn a_global_oom_has_no_oom_memcg() {
 }
 
 #[test]
-fn both_layouts_of_the_table_are_read() {
+fn task_table_of_either_layout_is_read() {
     let short = &log!("5.10-memcg-v2").blocks[0].tasks[2];
     let expected = TaskRow {
         tid: 95,
@@ -81,7 +81,7 @@ fn both_layouts_of_the_table_are_read() {
 }
 
 #[test]
-fn the_kill_line_is_read_whole() {
+fn kill_line_is_read_completely() {
     let expected = Kill {
         message: "Memory cgroup out of memory".into(),
         tid: 118,
@@ -96,7 +96,7 @@ fn the_kill_line_is_read_whole() {
 }
 
 #[test]
-fn members_of_a_group_are_counted_once() {
+fn member_of_group_is_counted_once() {
     for log in [log!("5.10-oom-group"), log!("6.1-oom-group"), log!("7.3-oom-group")] {
         assert!(log.blocks[0].is_group);
         assert_eq!(log.blocks[0].kills.len(), 2);
@@ -105,7 +105,7 @@ fn members_of_a_group_are_counted_once() {
 }
 
 #[test]
-fn names_may_hold_the_words_the_kernel_uses() {
+fn name_with_words_of_the_kernel_is_read() {
     let kill = lines::kill(
         "Out of memory: Killed process 5 (a) total-vm:1) total-vm:8kB, anon-rss:4kB, \
          file-rss:0kB, shmem-rss:0kB, UID:7 pgtables:4kB oom_score_adj:-5",
@@ -120,7 +120,7 @@ fn names_may_hold_the_words_the_kernel_uses() {
 }
 
 #[test]
-fn a_kill_without_its_block_is_a_kill() {
+fn kill_without_block_is_counted() {
     let log = Log::parse(
         "[    1.0] Memory cgroup out of memory: Killed process 5 (a) total-vm:8kB, \
          anon-rss:4kB, file-rss:0kB, shmem-rss:0kB, UID:7 pgtables:4kB oom_score_adj:0\n\
@@ -131,7 +131,7 @@ fn a_kill_without_its_block_is_a_kill() {
 }
 
 #[test]
-fn a_name_with_a_newline_does_not_end_its_line() {
+fn name_with_newline_does_not_end_its_line() {
     let log = Log::parse(
         "6,1,1,-;a\\x0ab invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=1\n\
          6,2,1,-;CPU: 0 PID: 7 Comm: a\\x0ab Not tainted\n\
@@ -149,7 +149,7 @@ fn a_name_with_a_newline_does_not_end_its_line() {
 }
 
 #[test]
-fn a_kill_belongs_to_a_block_whose_summary_was_too_long_to_be_printed() {
+fn kill_belongs_to_block_without_summary() {
     let block = "a invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0\n\
          [  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name\n\
          [      7]     0     7      567      361    40960        0             1 a\n";
@@ -164,7 +164,7 @@ fn a_kill_belongs_to_a_block_whose_summary_was_too_long_to_be_printed() {
 }
 
 #[test]
-fn nodes_are_read_from_lists_and_their_memory_from_their_zones() {
+fn nodes_are_read_from_lists_and_zones() {
     let summary = |nodes: &str| {
         lines::summary(&format!(
             "oom-kill:constraint=CONSTRAINT_CPUSET,nodemask={nodes},cpuset=/a,mems_allowed=0-1,3,\

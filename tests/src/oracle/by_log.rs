@@ -1,5 +1,5 @@
-//! A watcher that reads the kernel's log: its reports against what the log says, number by number,
-//! read here by other means; and against the tracer's own report of the same kill.
+//! Compares the reports of a watcher that reads the kernel's log with the log, which another parser
+//! reads here, and with the tracer's report of the same kill.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ use crate::kmsg::{Block, Kill, Log, TaskRow};
 use crate::report;
 use crate::scenario::{Scenario, Step};
 
-/// What both tiers must say alike of a kill.
-const ALIKE: &[&str] = &[
+/// Values that must be the same in both tiers.
+const SAME: &[&str] = &[
     "/outcome",
     "/reason",
     "/constraint",
@@ -33,12 +33,12 @@ const ALIKE: &[&str] = &[
     "/oom_memcg/swap_max_bytes",
 ];
 
-/// Off by so much at the most: the log's clock starts a little earlier in a boot than
-/// CLOCK_BOOTTIME, on an emulated arm64 by a third of a second, on a busy host by more than one.
-/// ns.
+/// The largest accepted difference of the two clocks, ns. The log's clock starts a little earlier
+/// in a boot than CLOCK_BOOTTIME: by a third of a second on an emulated arm64, by more than one
+/// second on a busy host.
 const CLOCKS_DIFFER_NS: i64 = 3_000_000_000;
 
-/// Each watcher of the log, if the scenario has one.
+/// Compares each watcher of the log.
 pub(super) fn compare(
     check: &mut Check,
     scenario: &Scenario,
@@ -120,18 +120,19 @@ fn against_block(check: &mut Check, report: &Value, block: &Block) {
         let list = report["candidates"]["list"].as_array().into_iter().flatten();
         match list.into_iter().find(|candidate| candidate["pid"] == row.tgid) {
             Some(candidate) => against_row(check, candidate, row, unit),
-            // Only the first 32 are listed.
+            // A report lists only the first 32 candidates.
             None if block.tasks.len() > 32 => {}
             None => check.disagree(format!("candidate {} is not listed", row.tgid)),
         }
     }
 }
 
-/// Where the kernel cut its record of them, the last one is left out.
+/// Compares the statistics. If the kernel truncated their record, the report leaves the last one
+/// out.
 fn stat(check: &mut Check, report: &Value, block: &Block) {
     let reported = report["oom_memcg"]["stat"].as_object().cloned().unwrap_or_default();
-    let lacks = block.stat.iter().filter(|(name, _)| !reported.contains_key(*name)).count();
-    check.near("statistics left out", i64::try_from(lacks).unwrap_or(i64::MAX), 0, 1);
+    let missing = block.stat.iter().filter(|(name, _)| !reported.contains_key(*name)).count();
+    check.near("statistics left out", i64::try_from(missing).unwrap_or(i64::MAX), 0, 1);
     for (name, value) in &reported {
         check.equal(name, value.as_u64(), block.stat.get(name).copied());
     }
@@ -158,7 +159,7 @@ fn against_row(check: &mut Check, candidate: &Value, row: &TaskRow, unit: Option
 }
 
 fn against_tracer(check: &mut Check, report: &Value, own: &Value) {
-    for pointer in ALIKE {
+    for pointer in SAME {
         check.equal(pointer, report.pointer(pointer), own.pointer(pointer));
     }
     let ids = |report: &Value| {

@@ -1,4 +1,5 @@
-//! The candidate table: against the kernel's table of tasks, and against its own arithmetic.
+//! Compares the candidates with the kernel's table of tasks, and their points with the sum of
+//! parts.
 
 use serde_json::Value;
 
@@ -12,9 +13,9 @@ const RSS_PARTS: [&str; 3] = ["anon_pages", "file_pages", "shmem_pages"];
 const SUMMANDS: [&str; 6] =
     ["anon_pages", "file_pages", "shmem_pages", "swap_pages", "pgtables_pages", "adj_pages"];
 
-/// What a task of the guest's may touch between the weighing and the printing: those that are not
-/// held still meanwhile are the tracer, which gives back the code that it does not run and takes it
-/// again (it has not 2,048 pages), and PID 1, which reads what it says (16 pages a fault, and the
+/// The pages that a task may touch between the kernel's evaluation and its print. Two tasks run
+/// meanwhile: the tracer, which drops the code that it does not run and faults it in again (it has
+/// less than 2,048 pages), and PID 1, which reads the tracer's output (16 pages a fault, and the
 /// counter moves by 32).
 fn faulted_meanwhile(comm: &str) -> i64 {
     match comm {
@@ -24,18 +25,18 @@ fn faulted_meanwhile(comm: &str) -> i64 {
     }
 }
 
-/// How many candidates a report has room for.
+/// The number of candidates that a report has room for.
 const LIST_LIMIT: usize = 32;
 
-/// Every task of the kernel's table is a candidate with the same figures, and every candidate that
-/// could have been chosen is in the table.
+/// Checks that every task of the kernel's table is a candidate with the same figures, and that
+/// every candidate that could have been chosen is in the table.
 pub(super) fn against_table(check: &mut Check, case: Case<'_>, report: &Value, block: &Block) {
     if report["reason"] == "allocating_task" {
         // No task was evaluated, so there are no candidates for the tasks that the kernel prints.
         check.equal("candidates", &report["candidates"], &Value::Null);
         return;
     }
-    // Only who reads oom_score without end can keep the probe busy.
+    // Only tasks that read oom_score all the time can keep the probe busy.
     if was_skipped(report) && case.scenario.name == "score_readers" {
         return;
     }
@@ -55,7 +56,7 @@ pub(super) fn against_table(check: &mut Check, case: Case<'_>, report: &Value, b
             }
         }
     }
-    // Besides those of the table, only tasks without memory are weighed.
+    // The kernel evaluates the tasks of the table and tasks without memory.
     let considered = number(&report["candidates"], "considered");
     let n_tasks = i64::try_from(block.tasks.len()).unwrap_or(i64::MAX);
     check.equal("all tasks of the kernel's table are considered", considered >= n_tasks, true);
@@ -66,8 +67,8 @@ pub(super) fn against_table(check: &mut Check, case: Case<'_>, report: &Value, b
     }
 }
 
-/// Whether a full list has no room for a task: it may not be killed, or has no more points than
-/// the last of the list.
+/// Whether a full list has no room for a task: the task may not be killed, or its points are at
+/// most those of the last entry.
 fn is_left_out(report: &Value, row: &TaskRow) -> bool {
     let unit = report["totalpages"].as_i64().unwrap_or_default() / 1000;
     let pages = row.rss + row.swapents + row.pgtables_bytes / 4096;
@@ -96,7 +97,7 @@ fn one(check: &mut Check, case: Case<'_>, candidate: &Value, row: &TaskRow, drif
         return;
     }
     let faulted = faulted_meanwhile(&row.comm);
-    // Swap moves only where there is some.
+    // Pages move to swap only if the machine has swap.
     let tolerance = if case.facts.swap_pages > 0 { part_tolerance(case, drifting) } else { 0 };
     let swap_pages = number(candidate, "swap_pages");
     check.near(&format!("{name}: swap_pages"), swap_pages, signed(row.swapents), tolerance);
@@ -115,13 +116,13 @@ fn one(check: &mut Check, case: Case<'_>, candidate: &Value, row: &TaskRow, drif
     resident(check, case, &name, candidate, row, (drifting, faulted));
 }
 
-/// What a part may be off by: what CPUs hold back, or what kswapd takes between the weighing and
-/// the printing.
+/// The tolerance of a part: the pages that CPUs hold back, or that kswapd reclaims between the
+/// kernel's evaluation and its print.
 fn part_tolerance(case: Case<'_>, drifting: bool) -> i64 {
     if drifting || case.facts.swap_pages > 0 { HELD_BACK_PAGES } else { 0 }
 }
 
-/// What is in memory, and in swap if there is any: pages move from one to the other.
+/// Compares the pages in memory, and those in swap if there is any. Pages move between the two.
 fn resident(
     check: &mut Check,
     case: Case<'_>,
@@ -136,7 +137,7 @@ fn resident(
             // The drift of the parts is unknown.
             (false, _) => 4 * part_tolerance,
             (true, 0) => 0,
-            // A page is counted in swap before it is no longer counted in memory.
+            // For a moment the kernel counts a page both in swap and in memory.
             (true, _) => part_tolerance,
         };
     let sum = RSS_PARTS.iter().map(|part| number(candidate, part)).sum::<i64>()
@@ -150,7 +151,8 @@ fn resident(
     }
 }
 
-/// The kernel does not run a probe on top of itself, and the report says so.
+/// Whether the report names candidates that a probe missed: the kernel does not run a probe on top
+/// of itself.
 fn was_skipped(report: &Value) -> bool {
     let mut missing = report["source"]["missing"].as_array().into_iter().flatten();
     report["candidates"].is_null()
@@ -160,7 +162,7 @@ fn was_skipped(report: &Value) -> bool {
         })
 }
 
-/// The points add up, and the chosen one has the most.
+/// Checks that the points add up, and that the chosen task has the most points.
 pub(super) fn arithmetic(check: &mut Check, report: &Value) {
     if report["reason"] == "allocating_task" || was_skipped(report) {
         return;
@@ -174,10 +176,10 @@ pub(super) fn arithmetic(check: &mut Check, report: &Value) {
         check.disagree("/totalpages is absent".to_owned());
         return;
     };
-    let mut most = i64::MIN;
+    let mut max = i64::MIN;
     for candidate in candidates(report).filter(|candidate| candidate["eligible"] == true) {
         let name = format!("candidate {}", candidate["pid"]);
-        most = most.max(candidate["points"].as_i64().unwrap_or(most));
+        max = max.max(candidate["points"].as_i64().unwrap_or(max));
         if !has_numbers(check, &name, candidate, &["points", "oom_score_adj"])
             || !has_numbers(check, &name, candidate, &SUMMANDS)
         {
@@ -194,8 +196,8 @@ pub(super) fn arithmetic(check: &mut Check, report: &Value) {
         candidates(report).filter(|candidate| candidate["chosen"] == true).collect();
     check.equal("chosen candidates", chosen.len(), 1);
     for candidate in chosen {
-        if most != i64::MIN {
-            check.near("the chosen candidate's points", number(candidate, "points"), most, 0);
+        if max != i64::MIN {
+            check.near("the chosen candidate's points", number(candidate, "points"), max, 0);
         }
         let is_victim = super::victims(report).any(|victim| victim["pid"] == candidate["pid"]);
         check.equal("the chosen candidate is a victim", is_victim, true);

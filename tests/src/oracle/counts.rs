@@ -1,4 +1,4 @@
-//! The kernel's counters of kills.
+//! Compares the kernel's counters of kills.
 
 use serde_json::Value;
 
@@ -8,7 +8,8 @@ use crate::facts::Facts;
 use crate::kmsg::Log;
 use crate::scenario::{Hierarchy, Scenario, shown};
 
-/// `oom_kill` of memory.events: the lines "Killed process" about victims in the cgroup or below it.
+/// Compares `oom_kill` of memory.events with the number of lines "Killed process" for victims in
+/// the cgroup or below it.
 pub(super) fn memory_events(
     check: &mut Check,
     scenario: &Scenario,
@@ -17,7 +18,7 @@ pub(super) fn memory_events(
     reports: &[Value],
 ) {
     if scenario.hierarchy != Hierarchy::V2 {
-        return; // There the counter is of the cgroup alone.
+        return; // In v1 the counter does not include child cgroups.
     }
     for cgroup in &facts.cgroups {
         let n_of_that_name = facts.cgroups.iter().filter(|other| other.path == cgroup.path).count();

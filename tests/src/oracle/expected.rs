@@ -9,8 +9,8 @@ use super::check::Check;
 use crate::kmsg::Log;
 use crate::scenario::{BY_TIMING, Expected, Scenario, Want, shown};
 
-/// The number of reports that depend on timing, for each victim: one of tasks that wait while it
-/// dies, and one of tasks that find room when it is gone.
+/// The maximum number of reports per victim that depend on timing: one of tasks that wait while it
+/// dies, and one of tasks that find memory when it is gone.
 const BY_TIMING_PER_VICTIM: usize = 2;
 
 /// Compares number and content of the reports of each outcome.
@@ -44,7 +44,7 @@ pub(super) fn reports(check: &mut Check, scenario: &Scenario, log: &Log, reports
     }
 }
 
-/// One report is about one invocation or more, if they follow each other.
+/// Checks the number of reports. A report can describe several consecutive invocations.
 fn as_the_log_has(check: &mut Check, reports: &[&Value], n_invocations: usize) {
     let is_explained = reports.len() <= n_invocations && reports.is_empty() == (n_invocations == 0);
     if !is_explained {
@@ -61,20 +61,17 @@ fn n_victims(reports: &[Value]) -> usize {
 }
 
 fn one_outcome(check: &mut Check, expected: &Expected, found: &[&Value]) {
-    let (least, most) = expected.count;
+    let (min, max) = expected.count;
     let outcome = expected.outcome;
-    if !(least..=most).contains(&found.len()) {
-        check.disagree(format!(
-            "{} reports of outcome {outcome}, not {least} to {most}",
-            found.len()
-        ));
+    if !(min..=max).contains(&found.len()) {
+        check.disagree(format!("{} reports of outcome {outcome}, not {min} to {max}", found.len()));
     }
     for report in found {
         content(check, report, expected.says);
     }
 }
 
-/// The report of each of these victims has what the scenario says.
+/// Checks that the report of each listed victim has the expected content.
 fn kills(check: &mut Check, scenario: &Scenario, killed: &[&Value]) {
     for (victim, says) in scenario.kills {
         let is_of = |report: &&&Value| report["victims"][0]["comm"] == shown(victim).as_str();

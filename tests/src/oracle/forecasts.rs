@@ -10,11 +10,11 @@ use super::memory::{HELD_BACK_PAGES, PAGE_BYTES, candidates};
 use super::{recorded, victims};
 use crate::report;
 
-/// /proc and the kernel's sum read the same counters, approximately: three of them, and swap; the
-/// page tables grow with the memory, by far less.
+/// /proc and the kernel's sum read approximate values of the same four counters, three of memory
+/// and one of swap. The page tables grow with the memory, by far less.
 const POINTS_TOLERANCE: i64 = 4 * HELD_BACK_PAGES;
 
-/// Each forecast must be about a cgroup of a later kill.
+/// Checks that a later kill is in the cgroup of each forecast.
 pub(super) fn compare(
     check: &mut Check,
     outputs: &BTreeMap<String, (String, String)>,
@@ -47,7 +47,7 @@ fn one(check: &mut Check, risk: &Value, kills: &[Value]) {
             let points = number(predicted, "points") - number(predicted, "rss_bytes") / PAGE_BYTES;
             let rss = ["anon_pages", "file_pages", "shmem_pages"].iter();
             let kernel = number(row, "points") - rss.map(|part| number(row, part)).sum::<i64>();
-            check.near("its points besides resident pages", points, kernel, POINTS_TOLERANCE);
+            check.near("its points without resident pages", points, kernel, POINTS_TOLERANCE);
         }
         None => check.disagree("the predicted victim is no candidate".to_owned()),
     }

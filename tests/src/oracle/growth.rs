@@ -1,4 +1,4 @@
-//! Growth: each function of the workload must have the amount that it allocated.
+//! Compares growth: each function of the workload must have the amount that it allocated.
 
 use serde_json::Value;
 
@@ -7,19 +7,19 @@ use crate::programs::allocating_functions;
 use crate::scenario::Scenario;
 use crate::workload::Work;
 
-/// `MEMCG_CHARGE_BATCH`: what a CPU charges at once and may not have used yet. Bytes.
+/// `MEMCG_CHARGE_BATCH`, bytes: a CPU charges this much at once and may not have used it yet.
 const BATCH: i64 = 64 * 4096;
 /// CPUs of a virtual machine.
 const CPUS: i64 = 2;
-/// Functions that take blocks from the heap.
+/// Functions that allocate blocks from the heap.
 const SMALL_BLOCKS: [&str; 3] = ["by_malloc", "by_new", "by_small_vecs"];
-/// Share of the amount by which the profile may be off, percent.
+/// The tolerance of the profile, percent of the amount.
 const OFF_BY_PERCENT: i64 = 5;
 
-/// Time of less has no shape but that of a burst, ns.
+/// Growth that takes less time than this is a burst, ns.
 const SHORT_NS: i64 = 10_000_000_000;
 
-/// Where growth was recorded.
+/// Compares the growth of each kill, if the scenario records growth.
 pub(super) fn compare(check: &mut Check, scenario: &Scenario, kills: &[Value]) {
     if !scenario.options.contains(&"--growth") {
         return;
@@ -33,17 +33,17 @@ pub(super) fn compare(check: &mut Check, scenario: &Scenario, kills: &[Value]) {
         }
         last_point(check, report);
         if scenario.options.contains(&"--pin") {
-            check.equal("it is said to be read late", is_late(report), true);
+            check.equal("it is reported as read late", is_late(report), true);
         }
         kind(check, scenario, victim, report);
-        if let Some((functions, mib)) = taken(scenario, victim) {
+        if let Some((functions, mib)) = allocated(scenario, victim) {
             amounts(check, report, victim, functions, mib << 20);
         }
         check.leave();
     }
 }
 
-/// Whether there is none for a reason that the report gives and that is the right one.
+/// Whether growth is missing, and the report has the right reason.
 fn is_refused(report: &Value) -> bool {
     let missing = report["source"]["missing"].as_array().into_iter().flatten();
     let why = missing.filter(|it| it["field"] == "growth").find_map(|it| it["why"].as_str());
@@ -54,15 +54,16 @@ fn is_refused(report: &Value) -> bool {
         })
 }
 
-/// Whether the report says that no tracer was running when the process was chosen.
+/// Whether the report states that no tracer was running when the process was chosen.
 fn is_late(report: &Value) -> bool {
     let missing = report["source"]["missing"].as_array().into_iter().flatten();
     let mut whys = missing.filter(|it| it["field"] == "growth.stacks");
     whys.any(|it| it["why"].as_str().is_some_and(|why| why.starts_with("the recorder was read ")))
 }
 
-/// Who pauses between two MiB grows steadily, if for long enough, and who is done within seconds at
-/// once; but for those whose work is to grow otherwise.
+/// Compares the shape. A process that pauses between two MiB grows steadily if it takes long
+/// enough. A process that ends within seconds grows in a burst. Some workloads define another
+/// shape.
 fn kind(check: &mut Check, scenario: &Scenario, victim: &str, report: &Value) {
     let processes = scenario.processes();
     let Some(process) = processes.iter().find(|process| process.comm == victim) else { return };
@@ -73,7 +74,7 @@ fn kind(check: &mut Check, scenario: &Scenario, victim: &str, report: &Value) {
         (Work::Saw { .. }, _) => ("sawtooth", "peaks"),
         (Work::Jump { .. }, _) => ("plateau_then_jump", "burst"),
         (_, Some(_)) if span >= SHORT_NS => ("steady", "steady_growth"),
-        // Recorded from the start, so that it has all of the limit to rise to.
+        // With 0% the recording starts with the process, so the curve rises from 0 to the limit.
         _ if scenario.options.contains(&"0%") && span < SHORT_NS => ("burst", "burst"),
         _ => return,
     };
@@ -81,14 +82,14 @@ fn kind(check: &mut Check, scenario: &Scenario, victim: &str, report: &Value) {
     check.equal("the cause", report["verdict"]["cause"].as_str().unwrap_or_default(), cause);
     match process.work {
         Work::Saw { mib, times } => {
-            check.equal("it gives all back", says(report, "usage comes down again"), true);
-            // From the last peak it may fall and rise to the limit between two points.
+            check.equal("it releases all", has_evidence(report, "usage comes down again"), true);
+            // After the last peak the usage may fall and reach the limit between two points.
             let falls = falls(curve, bytes(mib));
             let is_seen = falls == times || falls + 1 == times;
             check.equal(&format!("it came down {times} times, here {falls}"), is_seen, true);
         }
         Work::Jump { mib, .. } => {
-            // Before the jump, of which the second half of the time has nothing.
+            // The points before the jump are in the first half of the time.
             let half = t_ns(curve.first()) + span / 2;
             let early = curve.iter().take_while(|point| t_ns(Some(point)) < half);
             let level = early.filter_map(|point| point["usage_bytes"].as_i64()).max();
@@ -102,8 +103,8 @@ fn bytes(mib: usize) -> i64 {
     i64::try_from(mib << 20).unwrap_or(i64::MAX)
 }
 
-/// How often usage fell from a peak of so many bytes to next to nothing: a huge page may stay for a
-/// while.
+/// The number of times that usage fell from a peak of this size to almost nothing. A huge page may
+/// stay for a while.
 fn falls(curve: &[Value], peak: i64) -> usize {
     let (mut is_up, mut falls) = (false, 0);
     for usage in curve.iter().filter_map(|point| point["usage_bytes"].as_i64()) {
@@ -116,13 +117,13 @@ fn falls(curve: &[Value], peak: i64) -> usize {
     falls
 }
 
-/// Whether the verdict rests on this.
-fn says(report: &Value, what: &str) -> bool {
+/// Whether the evidence of the verdict contains a text.
+fn has_evidence(report: &Value, what: &str) -> bool {
     let evidence = report["verdict"]["evidence"].as_array().into_iter().flatten();
     evidence.filter_map(Value::as_str).any(|line| line.starts_with(what))
 }
 
-/// The curve ends where the limit was hit.
+/// Checks that the curve ends at the usage that hit the limit.
 fn last_point(check: &mut Check, report: &Value) {
     let last = report["growth"]["curve"].as_array().and_then(|curve| curve.last());
     let usage = |value: &Value, name: &str| value[name].as_i64();
@@ -135,14 +136,14 @@ fn last_point(check: &mut Check, report: &Value) {
     }
 }
 
-/// The functions in which a process takes so many MiB each.
-fn taken(scenario: &Scenario, comm: &str) -> Option<(&'static [&'static str], i64)> {
+/// The functions in which a process allocates, and the amount of each, MiB.
+fn allocated(scenario: &Scenario, comm: &str) -> Option<(&'static [&'static str], i64)> {
     let process = scenario.processes().into_iter().find(|process| process.comm == comm)?;
     let Work::Become { mib, .. } = process.work else { return None };
     Some((allocating_functions(comm)?, i64::try_from(mib).ok()?))
 }
 
-/// Also of its children, which have its name.
+/// Compares the amounts of the victim and of its children, which have its name.
 fn amounts(check: &mut Check, report: &Value, victim: &str, functions: &[&str], bytes: i64) {
     let mut stacks = report["growth"]["stacks"].as_array().cloned().unwrap_or_default();
     stacks.retain(|stack| stack["comm"] == victim);
@@ -154,7 +155,8 @@ fn amounts(check: &mut Check, report: &Value, victim: &str, functions: &[&str], 
     }
 }
 
-/// malloc writes between small blocks, and has no frame pointers: who called it is not seen.
+/// Whether the innermost frame is in malloc, which writes between small blocks and has no frame
+/// pointers, so its caller is not in the stack.
 fn is_mallocs(stack: &Value, function: &str) -> bool {
     let innermost = stack["user_stack"][0]["symbol"].as_str().unwrap_or_default();
     SMALL_BLOCKS.contains(&function) && innermost.contains("malloc")
@@ -166,8 +168,8 @@ fn names(stack: &Value, function: &str) -> bool {
     frames.filter_map(|frame| frame["symbol"].as_str()).any(|symbol| short(symbol) == function)
 }
 
-/// `by_template` of `void alloc_fixed::by_template<double>(unsigned long)`, `by_small` of
-/// `py::by_small:/programs/alloc_fixed.py`.
+/// Shortens a symbol: `by_template` of `void alloc_fixed::by_template<double>(unsigned long)`,
+/// `by_small` of `py::by_small:/programs/alloc_fixed.py`.
 fn short(symbol: &str) -> &str {
     if let Some(python) = symbol.strip_prefix("py::") {
         return python.split(':').next().unwrap_or_default();
@@ -246,7 +248,7 @@ mod tests {
     #[test]
     fn leak_is_steady_and_short_growth_is_burst() {
         let find = |name| scenarios::all().find(|scenario| scenario.name == name).unwrap();
-        let (shapes, taken) = (find("shapes"), find("alloc_fixed"));
+        let (shapes, allocations) = (find("shapes"), find("alloc_fixed"));
         let disagreements = |scenario, comm: &str, kind: &str, seconds: i64| {
             let t_ns = seconds * 1_000_000_000;
             let cause = if kind == "steady" { "steady_growth" } else { kind };
@@ -258,8 +260,8 @@ mod tests {
         };
         assert_eq!(disagreements(shapes, "leak", "steady", 12), 0);
         assert_eq!(disagreements(shapes, "leak", "burst", 12), 2);
-        assert_eq!(disagreements(taken, "c-alloc", "burst", 3), 0);
-        assert_eq!(disagreements(taken, "c-alloc", "unknown", 3), 2);
-        assert_eq!(disagreements(taken, "c-alloc", "steady", 12), 0);
+        assert_eq!(disagreements(allocations, "c-alloc", "burst", 3), 0);
+        assert_eq!(disagreements(allocations, "c-alloc", "unknown", 3), 2);
+        assert_eq!(disagreements(allocations, "c-alloc", "steady", 12), 0);
     }
 }

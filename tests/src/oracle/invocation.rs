@@ -1,4 +1,4 @@
-//! The invocation: trigger, constraint, memcgs.
+//! Compares the invocation: trigger, constraint, memcgs.
 
 use serde_json::{Value, json};
 
@@ -9,12 +9,12 @@ use crate::facts::Facts;
 use crate::kmsg::{Block, Kill};
 use crate::scenario::shown;
 
-/// What a v2 counter without a limit prints, in KiB.
+/// The printed limit of a v2 counter without a limit, KiB.
 const NO_LIMIT_KIB: u64 = 9_007_199_254_740_988;
 
 const PAGE_KIB: u64 = 4;
 
-/// What two CPUs may take in advance: MEMCG_CHARGE_BATCH, 64 pages, each.
+/// Memory that two CPUs may charge in advance: each MEMCG_CHARGE_BATCH, 64 pages.
 /// <https://github.com/torvalds/linux/blob/v6.12/include/linux/memcontrol.h>
 pub(super) const STOCK_BYTES: i64 = 2 * 64 * 4096;
 
@@ -25,7 +25,7 @@ pub(super) fn against_block(check: &mut Check, case: Case<'_>, report: &Value, b
     totalpages(check, case.facts, report, block);
 }
 
-/// Why that victim, by the kernel's words.
+/// The reason for the choice of the victim, from the kernel's words.
 pub(super) fn reason(kill: &Kill, block: Option<&Block>) -> &'static str {
     if kill.message.ends_with("(oom_kill_allocating_task)") {
         "allocating_task"
@@ -59,7 +59,8 @@ fn trigger(check: &mut Check, report: &Value, block: &Block) {
     }
 }
 
-/// The order of the names is this kernel's own, which cannot be read under lockdown.
+/// Compares the names of the flags. Under lockdown their order is unknown, because it differs
+/// between kernels and cannot be read.
 fn gfp_names(check: &mut Check, report: &Value, kernel: &[String]) {
     let pointer = "/trigger/gfp_mask/names";
     let names = report.pointer(pointer).and_then(Value::as_array);
@@ -71,7 +72,7 @@ fn gfp_names(check: &mut Check, report: &Value, kernel: &[String]) {
     }
 }
 
-/// Compares with the line "oom-kill:", unless a path made it too long to be printed whole.
+/// Compares with the line "oom-kill:", unless a long path made the kernel truncate it.
 pub(super) fn against_summary(check: &mut Check, report: &Value, victim: &Value, block: &Block) {
     let Some(summary) = &block.summary else {
         return;
@@ -81,7 +82,7 @@ pub(super) fn against_summary(check: &mut Check, report: &Value, victim: &Value,
         Some(path) => check.field(report, "/oom_memcg/path", path.as_str()),
         None => check.equal("oom_memcg", &report["oom_memcg"], &Value::Null),
     }
-    // In a group the summary is about the chosen one only.
+    // In a group the summary describes the chosen task only.
     if victim["pid"] == summary.pid {
         check.field(victim, "/uid", summary.uid);
         check.field(victim, "/chosen", true);
@@ -100,18 +101,19 @@ fn memcg(check: &mut Check, case: Case<'_>, report: &Value, block: &Block) {
     stat(check, case.facts, report, block);
 }
 
-/// The usage is read when the choice is made and printed a little later; meanwhile a CPU may give
-/// back what it had taken in advance.
+/// Compares the usage. The probe reads it when the victim is chosen, and the kernel prints it a
+/// little later. In between a CPU may return memory that it charged in advance.
 fn usage(check: &mut Check, report: &Value, kernel: u64) {
     let pointer = "/oom_memcg/usage_bytes";
     let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     match report.pointer(pointer).and_then(Value::as_u64) {
         Some(reported) => check.usage(pointer, signed(reported), signed(kernel), STOCK_BYTES),
-        None => check.disagree(format!("{pointer} is absent; the kernel says {kernel}")),
+        None => check.disagree(format!("{pointer} is absent, but {kernel} in the log")),
     }
 }
 
-/// The size of the domain: the limit, some nodes, or the machine; and the swap that it may use.
+/// Compares the size of the domain (the limit, some nodes, or the machine) plus the swap that it
+/// may use.
 fn totalpages(check: &mut Check, facts: &Facts, report: &Value, block: &Block) {
     match of_memcg(block).or_else(|| of_nodes(block)).or_else(|| of_machine(block)) {
         Some(Domain { memory, swap_at_most }) => {
@@ -127,7 +129,7 @@ struct Domain {
     swap_at_most: Option<u64>,
 }
 
-/// `mem_cgroup_get_max()`; v1 limits memory and swap together.
+/// The result of `mem_cgroup_get_max()`. v1 limits memory and swap together.
 fn of_memcg(block: &Block) -> Option<Domain> {
     let limit = |name: &str| Some(block.counters.get(name)?.limit_kib / PAGE_KIB);
     let memory = limit("memory")?;
@@ -135,7 +137,7 @@ fn of_memcg(block: &Block) -> Option<Domain> {
     Some(Domain { memory, swap_at_most: limit("swap").or(together) })
 }
 
-/// `constrained_alloc()` for a cpuset or a memory policy.
+/// The result of `constrained_alloc()` for a cpuset or a memory policy.
 fn of_nodes(block: &Block) -> Option<Domain> {
     let summary = block.summary.as_ref()?;
     let nodes = match summary.constraint.as_str() {
@@ -151,7 +153,7 @@ fn of_machine(block: &Block) -> Option<Domain> {
     Some(Domain { memory: block.ram_pages? - block.reserved_pages?, swap_at_most: None })
 }
 
-/// Cgroups are named by id as well; the guest has seen their inodes.
+/// Compares the ids of cgroups with the inodes that the guest read.
 pub(super) fn cgroup_ids(check: &mut Check, report: &Value, victim: &Value, facts: &Facts) {
     for (what, cgroup) in [("oom_memcg", &report["oom_memcg"]), ("victim", &victim["cgroup"])] {
         let known = facts.cgroups.iter().rev();

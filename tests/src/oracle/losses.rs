@@ -1,4 +1,4 @@
-//! Records were lost: every loss must be reported, and later reports must be complete.
+//! Checks scenarios in which records are lost: losses are reported, later reports are complete.
 
 use serde_json::Value;
 
@@ -7,7 +7,8 @@ use super::{Case, is_of, one_kill, victims};
 use crate::kmsg::Log;
 use crate::report;
 
-/// A loss was reported; every kill that was reported happened; the last one is reported whole.
+/// Checks that a loss was reported, that every reported kill happened, and that the last report is
+/// complete.
 pub(super) fn compare(check: &mut Check, case: Case<'_>, log: &Log, all: &[Value]) {
     let kills: Vec<Value> = all.iter().filter(|object| report::is_kill(object)).cloned().collect();
     let lost = all.iter().filter(|record| record["type"] == "loss");

@@ -1,4 +1,4 @@
-//! The statistics of a memcg, and when the kernel prints older ones than those that are reported.
+//! Compares the statistics of a memcg. Sometimes the kernel prints older ones than the report has.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use super::invocation::STOCK_BYTES;
 use crate::facts::Facts;
 use crate::kmsg::Block;
 
-/// Every item that the kernel printed, of those that are reported: freshly flushed, as it says.
+/// Compares every item that the kernel printed and that reports have.
 pub(super) fn stat(check: &mut Check, facts: &Facts, report: &Value, block: &Block) {
     let printed = STAT.iter().filter_map(|name| Some((name, *block.stat.get(*name)?)));
     let reported = &report["oom_memcg"]["stat"];
@@ -36,10 +36,10 @@ pub(super) fn stat(check: &mut Check, facts: &Facts, report: &Value, block: &Blo
     check.equal("stat_is_stale", &report["oom_memcg"]["stat_is_stale"], &Value::Null);
 }
 
-/// For the few updates of a small memcg the kernel flushes nothing before it prints
-/// (memcg_vmstats_needs_flush, since 6.8), nor where another CPU is at it: whoever flushes between
-/// the print and our reading then makes all the difference. Then what was printed is nothing, or
-/// far from what is used, and what is reported is all that is used.
+/// Whether the kernel printed statistics that it had not flushed. Before it prints, it flushes
+/// nothing if a memcg has few updates (memcg_vmstats_needs_flush, since 6.8) or if another CPU is
+/// flushing. If a flush follows between the print and the probe, the reported statistics add up to
+/// the usage, while the printed ones are 0 or far from it.
 fn is_unflushed(report: &Value, block: &Block) -> bool {
     let all = STAT.iter().filter_map(|name| block.stat.get(*name));
     if all.clone().all(|value| *value == 0) {
@@ -54,14 +54,15 @@ fn is_unflushed(report: &Value, block: &Block) -> bool {
         && off(reported).is_some_and(|off| off <= STOCK_BYTES.unsigned_abs())
 }
 
-/// What a memcg's usage is made of.
+/// The parts of a memcg's usage.
 const PARTS_OF_USAGE: [&str; 3] = ["anon", "file", "kernel"];
 
-/// More than CPUs charge ahead, and than a small memcg has.
+/// More than CPUs charge in advance, and more than a small memcg has, bytes.
 const FAR_BYTES: u64 = 8 << 20;
 
-/// What two CPUs hold back of a statistic where nothing flushes it (5.10): MEMCG_CHARGE_BATCH, 32
-/// pages, each. <https://github.com/torvalds/linux/blob/v5.10/include/linux/memcontrol.h>
+/// The part of a statistic that two CPUs hold back on 5.10, where nothing flushes it: each
+/// MEMCG_CHARGE_BATCH, 32 pages.
+/// <https://github.com/torvalds/linux/blob/v5.10/include/linux/memcontrol.h>
 const STAT_BYTES_HELD_BACK: i64 = 2 * 32 * 4096;
 
 /// The statistics of a memcg that a report has.

@@ -1,11 +1,11 @@
-//! The victim's memory, and how exact the kernel's own figures are.
+//! Compares the victim's memory, with tolerances that depend on how exact the kernel's figures are.
 //!
-//! Up to 6.x the OOM killer and its log read the same figures as any tracer does. From 7.0 on both
-//! read exact sums of counters that everybody else sees as approximations; then the parts may be
-//! off by what the CPUs hold back, but the sum must be exact once `drift_pages` is added.
+//! Up to 6.x the OOM killer and its log read the same figures as any tracer. From 7.0 on both read
+//! exact sums of counters, while a tracer reads approximations. Then the parts may differ by what
+//! the CPUs hold back, but the sum must be exact once `drift_pages` is added.
 //!
-//! Up to 6.1 a task gives what it holds back to its memory's counters when it exits; killed, it
-//! can get that far on another CPU between the moment it is marked and the line that is printed.
+//! Up to 6.1 a task adds what it holds back to the counters of its memory when it exits. A killed
+//! task may do that on another CPU between its mark and the kernel's print.
 
 use serde_json::Value;
 
@@ -15,19 +15,19 @@ use crate::kmsg::Kill;
 
 pub(super) const PAGE_BYTES: i64 = 4096;
 
-/// What two CPUs may hold back of one counter: percpu_counter_batch, 32 pages, each.
+/// The part of one counter that two CPUs may hold back: each percpu_counter_batch, 32 pages.
 /// <https://github.com/torvalds/linux/blob/v6.12/lib/percpu_counter.c>
 pub(super) const HELD_BACK_PAGES: i64 = 64;
 
-/// What a task may hold back of one counter: it gives back with the event after the one that passes
-/// TASK_RSS_EVENTS_THRESH, 64.
+/// The part of one counter that a task may hold back: it adds it to the counter at the first event
+/// after TASK_RSS_EVENTS_THRESH, 64.
 /// <https://github.com/torvalds/linux/blob/v6.1/mm/memory.c>
 const TASK_HOLDS_BACK_PAGES: i64 = 65;
 
 const PARTS: [&str; 3] = ["anon_rss_bytes", "file_rss_bytes", "shmem_rss_bytes"];
 
-/// Whether this kernel's OOM killer knows more exactly than a tracer can. A report of tasks that
-/// may not be killed has no points that would tell.
+/// Whether this kernel's OOM killer reads more exact values than a tracer can. A report whose tasks
+/// may not be killed has no points that show the difference.
 pub(super) fn is_drifting(facts: &Facts, report: &Value) -> bool {
     facts.oom_killer_sums_exactly()
         || candidates(report).any(|candidate| number(candidate, "drift_pages") != 0)

@@ -1,29 +1,29 @@
-//! What `oomwhy risk` predicted by a growth recorder: compared with what then came, by the points
-//! of the report of the kill.
+//! Compares a forecast of `oomwhy risk` that used a growth recorder with the kill that followed, by
+//! the points of the curve in the kill's report.
 
 use serde_json::Value;
 
 use super::check::{Check, number};
 use super::victims;
 
-/// The recorder's points are a second apart. ns.
+/// The time between two points of the recorder, ns.
 const POINT_NS: i64 = 1_000_000_000;
-/// The hog charges more often than that, besides: where points are further apart it did not get to
-/// run. ns.
+/// If two points are further apart than this, the hog did not run in between, ns. It charges more
+/// often.
 const HELD_UP_NS: i64 = 1_200_000_000;
-/// A guest on a loaded host. ns.
+/// The tolerance of times on a loaded host, ns.
 const SLACK_NS: i64 = 500_000_000;
-/// `MEMCG_CHARGE_BATCH` of each CPU. Bytes.
+/// `MEMCG_CHARGE_BATCH` of each CPU, bytes.
 const HELD_BACK: i64 = 2 * 64 * 4096;
-/// A hog that sleeps between two MiB does not keep its pace better than that, percent.
+/// The tolerance of the growth rate of a hog that sleeps between two MiB, percent.
 const PACE_PERCENT: i64 = 20;
-/// Tolerance for a function's charges, percent: page tables, and what each CPU holds back.
+/// The tolerance of a function's charges, percent: page tables, and pages that CPUs hold back.
 const BYTES_PERCENT: i64 = 10;
-/// What peaks that are alike may seem to grow by, bytes a second: a huge page may stay for a while.
+/// The tolerance of the growth of equal peaks, bytes per second. A huge page may stay for a while.
 const LEVEL: i64 = 1 << 20;
-/// Seconds to the limit that are predicted for them, at least.
+/// The shortest accepted forecast for equal peaks, s.
 const NOT_SOON_S: f64 = 5.0;
-/// Where the hog takes memory.
+/// The function in which the hog allocates.
 const FUNCTION: &str = "touch";
 
 /// Compares one cgroup of a forecast. Its usage only grew until the kill, or went up and down.
@@ -46,14 +46,14 @@ pub(super) fn compare(check: &mut Check, forecast: &Value, risk: &Value, kills: 
     for key in ["growth_bytes_per_s", "usage_growth_bytes_per_s"] {
         check.near(key, number(risk, key), pace, pace * PACE_PERCENT / 100);
     }
-    let whole = number(&kill["growth"]["rate_bytes_per_s"], "last_minute");
+    let own = number(&kill["growth"]["rate_bytes_per_s"], "last_minute");
     let predicted = number(risk, "growth_bytes_per_s");
-    check.near("growth, beside the report's own", predicted, whole, whole * PACE_PERCENT / 100);
+    check.near("growth, beside the report's own", predicted, own, own * PACE_PERCENT / 100);
     in_time(check, &risk["time_to_limit"], left_ns);
     grows(check, risk, kill);
 }
 
-/// It comes as high each time, until it takes all at once.
+/// Checks the forecast of equal peaks: no growth, and the limit is not near.
 fn level_peaks(check: &mut Check, risk: &Value) {
     check.near("growth of its peaks", number(risk, "growth_bytes_per_s"), 0, LEVEL);
     let soonest = risk["time_to_limit"]["earliest_s"].as_f64();
@@ -61,7 +61,7 @@ fn level_peaks(check: &mut Check, risk: &Value) {
     check.equal(&format!("it is soon at the limit: {soonest:?}"), is_near, false);
 }
 
-/// How long the hog did not get to run after the forecast, which is unforeseeable.
+/// The time in which the hog did not run after the forecast, which cannot be predicted.
 fn held_up_ns(at_ns: i64, kill: &Value) -> i64 {
     let curve = kill["growth"]["curve"].as_array().into_iter().flatten();
     let after = curve.map(|point| number(point, "t_ns")).filter(|&t_ns| t_ns >= at_ns);
@@ -69,22 +69,22 @@ fn held_up_ns(at_ns: i64, kill: &Value) -> i64 {
     times.windows(2).map(|pair| (pair[1] - pair[0] - HELD_UP_NS).max(0)).sum()
 }
 
-/// memory.current as it was read is where the kernel's points before and after it are.
+/// Checks that the usage of the forecast is between the points before and after it.
 fn on_the_curve(check: &mut Check, at_ns: i64, risk: &Value, kill: &Value) {
     let curve = kill["growth"]["curve"].as_array().map(Vec::as_slice).unwrap_or_default();
     let behind = curve.partition_point(|point| number(point, "t_ns") < at_ns);
     let usage = number(risk, "usage_bytes");
     match (behind.checked_sub(1).and_then(|before| curve.get(before)), curve.get(behind)) {
         (Some(before), Some(after)) => {
-            let [least, most] = [before, after].map(|point| number(point, "usage_bytes"));
-            let is_between = (least - HELD_BACK..=most + HELD_BACK).contains(&usage);
-            check.equal(&format!("{usage} is from {least} to {most}"), is_between, true);
+            let [min, max] = [before, after].map(|point| number(point, "usage_bytes"));
+            let is_between = (min - HELD_BACK..=max + HELD_BACK).contains(&usage);
+            check.equal(&format!("{usage} is from {min} to {max}"), is_between, true);
         }
         _ => check.disagree(format!("the curve of {} points is not around it", curve.len())),
     }
 }
 
-/// The kill must come in the predicted range, plus the time in which the hog did not get to run.
+/// Checks that the kill is in the predicted range, plus the time in which the hog did not run.
 #[expect(clippy::cast_possible_truncation, reason = "seconds to one digit")]
 fn in_time(check: &mut Check, forecast: &Value, left_ns: i64) {
     let seconds = |key: &str| forecast[key].as_f64().map(|seconds| (seconds * 1e9) as i64);
@@ -99,24 +99,24 @@ fn in_time(check: &mut Check, forecast: &Value, left_ns: i64) {
     }
 }
 
-/// Most was charged by who was killed, in the function in which it grows.
+/// Checks that the killed process charged the most, in the function in which it allocates.
 fn grows(check: &mut Check, risk: &Value, kill: &Value) {
-    let most = &risk["growers"][0];
-    let is_victim = victims(kill).any(|victim| victim["pid"] == most["pid"]);
-    check.equal("who grew most was killed", is_victim, true);
-    let frames = most["user_stack"].as_array().into_iter().flatten();
+    let first = &risk["growers"][0];
+    let is_victim = victims(kill).any(|victim| victim["pid"] == first["pid"]);
+    check.equal("the process that grew most was killed", is_victim, true);
+    let frames = first["user_stack"].as_array().into_iter().flatten();
     let mut symbols = frames.filter_map(|frame| frame["symbol"].as_str());
     let is_named = symbols.any(|symbol| symbol.rsplit("::").next() == Some(FUNCTION));
-    check.equal(&format!("{FUNCTION} is in {}", most["user_stack"]), is_named, true);
+    check.equal(&format!("{FUNCTION} is in {}", first["user_stack"]), is_named, true);
     let charged: i64 = risk["growers"]
         .as_array()
         .into_iter()
         .flatten()
-        .filter(|grower| grower["pid"] == most["pid"])
-        .map(|grower| number(grower, "bytes"))
+        .filter(|site| site["pid"] == first["pid"])
+        .map(|site| number(site, "bytes"))
         .sum();
     let usage = number(risk, "usage_bytes");
-    check.near("what it charged", charged, usage, usage * BYTES_PERCENT / 100);
+    check.near("bytes that it charged", charged, usage, usage * BYTES_PERCENT / 100);
 }
 
 #[cfg(test)]
@@ -127,7 +127,7 @@ mod tests {
 
     const MIB: i64 = 1 << 20;
 
-    /// 10 MiB a second, to a limit of 60 MiB in second 6; predicted in second 3.
+    /// Growth of 10 MiB per second to a limit of 60 MiB in second 6, predicted in second 3.
     fn case() -> (Value, Value, Value) {
         let point =
             |second: i64| json!({ "t_ns": second * POINT_NS, "usage_bytes": second * 10 * MIB });
@@ -163,7 +163,7 @@ mod tests {
             kill["growth"]["curve"][6]["t_ns"] = json!(9 * POINT_NS);
         };
         assert_eq!(disagreements(later), 0);
-        // Points all the way: it grew more slowly.
+        // The points have no gap, so the hog ran all the time and grew more slowly.
         let slower = |_: &mut Value, _: &mut Value, kill: &mut Value| {
             let point = |tenths: i64, mib: i64| json!({ "t_ns": tenths * POINT_NS / 10, "usage_bytes": mib * MIB });
             kill["boottime_ns"] = json!(78 * POINT_NS / 10);

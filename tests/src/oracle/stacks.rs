@@ -1,4 +1,4 @@
-//! Stacks in user space: the functions of programs that were built for this.
+//! Compares user stacks with the functions of the test programs.
 
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ fn program(task: &Value) -> Option<&'static Program> {
     PROGRAMS.iter().find(|program| task["comm"] == program.name)
 }
 
-/// Its innermost frames are in these functions. A hash may follow a name.
+/// Checks that the innermost frames are in these functions. A hash may follow a name.
 fn names(check: &mut Check, whose: &str, task: &Value, program: &Program, functions: &[&str]) {
     let frames = task["user_stack"].as_array().map(Vec::as_slice).unwrap_or_default();
     if program.is_interpreted() {
@@ -43,13 +43,14 @@ fn names(check: &mut Check, whose: &str, task: &Value, program: &Program, functi
     }
 }
 
-/// In this order, with frames of their interpreter between them.
+/// Checks that the functions are in the stack in this order, with frames of the interpreter
+/// between.
 fn among_others(check: &mut Check, whose: &str, frames: &[Value], functions: &[&str]) {
     let symbols: Vec<&str> = frames.iter().filter_map(|it| it["symbol"].as_str()).collect();
     let mut rest = symbols.iter();
     let is_next = |function: &&str| rest.any(|symbol| symbol.starts_with(function));
     if !functions.iter().all(is_next) {
-        check.disagree(format!("{whose}: {symbols:?} has not {functions:?} in this order"));
+        check.disagree(format!("{whose}: {symbols:?} does not have {functions:?} in this order"));
     }
 }
 

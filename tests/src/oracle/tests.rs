@@ -1,4 +1,4 @@
-//! A right report passes; every wrong or missing number is found.
+//! Tests of the oracle: a right report passes, and every wrong or missing number is found.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::facts::Cgroup;
 use crate::scenarios;
 
-/// The log of a 7.3 kernel, made to fit the scenario `memcg_v2`.
+/// The log of a 7.3 kernel, changed to fit the scenario `memcg_v2`.
 fn kmsg() -> String {
     include_str!("../../fixtures/kmsg/7.3-memcg-v2.txt").replace("/pod.slice/ctr1", "/pod/ctr")
 }
@@ -16,7 +16,7 @@ fn facts() -> Facts {
     Facts { oom_kills_before: 3, oom_kills_after: 4, cgroups: vec![cgroup], ..Facts::default() }
 }
 
-/// A sleeper's row; the kernel's exact sum is 361 pages, of which 41 are held back by CPUs.
+/// A sleeper's row. The kernel's exact sum is 361 pages, of which CPUs hold back 41.
 fn sleeper(pid: u32, uid: u32, oom_score_adj: i64) -> Value {
     json!({
         "pid": pid, "comm": "sleep", "uid": uid, "eligible": true, "chosen": false,
@@ -26,7 +26,7 @@ fn sleeper(pid: u32, uid: u32, oom_score_adj: i64) -> Value {
     })
 }
 
-/// The statistics in the log, as far as reports have them.
+/// The statistics of the log that reports have.
 fn stat() -> Value {
     let log = Log::parse(&kmsg());
     let stat = &log.blocks[0].stat;
@@ -115,12 +115,12 @@ fn wrong_value_is_found() {
         let value = wrong.pointer_mut(pointer).unwrap();
         *value = match &value {
             Value::Bool(flag) => Value::Bool(!*flag),
-            // That it happened is what can be known, not when.
+            // The oracle can check that it happened, not when.
             Value::Number(_) if pointer.ends_with("_after_ns") => json!(0),
             Value::Number(number) if pointer.ends_with("/freed_bytes") => {
                 json!(number.as_i64().unwrap() + (4 << 20))
             }
-            // More than any tolerance that a field has.
+            // The change is larger than the tolerance of any field.
             Value::Number(number) if pointer.ends_with("/usage_bytes") => {
                 json!(number.as_i64().unwrap() + (1 << 20))
             }
@@ -219,7 +219,7 @@ fn memory_of_dying_task_is_tolerated_on_old_kernels_only() {
     assert_eq!(verdict_on_kernel("6.12.1", 1), 1);
 }
 
-/// The verdict of a scenario that is `memcg_v2` but for these changes.
+/// The disagreements in the scenario `memcg_v2` with some changes.
 fn verdict_of(report: &Value, change: impl FnOnce(&mut Scenario, &mut Facts)) -> Vec<String> {
     let known = scenarios::find("memcg_v2").unwrap();
     let mut scenario = Scenario { ..*known };
@@ -243,7 +243,7 @@ fn victim_without_line_is_found_unless_scenario_has_it() {
 }
 
 #[test]
-fn outcome_that_scenario_lacks_is_found() {
+fn outcome_that_scenario_does_not_list_is_found() {
     let quiet = |outcome: &str| {
         let quiet = json!({ "type": "oom", "outcome": outcome, "trigger": { "pid": 1 } });
         verdict_on(&format!("{}\n{quiet}\n", report()), &kmsg(), "0")
@@ -270,7 +270,7 @@ fn swap_is_part_of_domain_up_to_its_limit() {
         let mut report = report();
         report["totalpages"] = json!(totalpages);
         for candidate in report["candidates"]["list"].as_array_mut().unwrap() {
-            candidate["oom_score_adj"] = json!(0); // So that no weight changes.
+            candidate["oom_score_adj"] = json!(0); // Then no points change.
         }
         let kmsg = kmsg().replace(
             "swap: usage 0kB, limit 0kB",
@@ -335,7 +335,7 @@ fn retry_without_victim_is_accepted_if_the_log_has_it() {
 }
 
 #[test]
-fn retry_without_victim_is_found_if_log_or_report_lacks_it() {
+fn retry_without_victim_is_found_if_log_or_report_does_not_have_it() {
     let (log, quiet) = retry();
     let one = report().to_string();
     assert_eq!(verdict_on(&one, &log, "0").len(), 1);

@@ -1,5 +1,5 @@
-//! The same kill by another tier: its values equal those of the first oomwhy, values beyond the
-//! tier are absent, and every other absence is named in `source.missing`.
+//! Compares the reports of two tiers on the same kill. The values are equal, values beyond the tier
+//! are absent, and `source.missing` names every other absent value.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use super::Case;
 use super::check::Check;
 use crate::facts::Facts;
 use crate::report;
-use crate::scenario::{Means, Step};
+use crate::scenario::{AttachMethod, Step};
 
-/// Of the moment, or of the tracer itself.
+/// Values that depend on the moment or on the tracer itself.
 const NOT_COMPARED: &[&str] = &[
     "id",
     "time",
     "boottime_ns",
     "system",
-    // Each tracer reads the offset of its clock once, at its start.
+    // Each tracer reads the offset of its clock once, when it starts.
     "victims.start_time",
     "victims.age_ns",
     "trigger.start_time",
@@ -29,23 +29,23 @@ const NOT_COMPARED: &[&str] = &[
     "victims.reaped",
 ];
 
-/// Values that are not compared either, and that only one of the two may have.
-const APART: &[&str] = &[
+/// Values that are not compared and that only one of the two reports may have.
+const OPTIONAL: &[&str] = &[
     "source",
-    // Compared by its symbols.
+    // The stack is compared by its symbols.
     "trigger.kernel_stack",
-    // Each tracer looks them up in its own time.
+    // Each tracer looks symbols up at another time.
     "trigger.user_stack.symbol",
     "trigger.user_stack.offset",
     "trigger.user_stack.file",
-    // Its files are looked up for one tracer at a time on a CPU; the other has addresses.
+    // The kernel looks up files for one tracer at a time per CPU. The other one has addresses.
     "victims.user_stack",
-    // Derived from the other values.
+    // The verdict is derived from the other values.
     "verdict",
     "fingerprint",
 ];
 
-/// Values that a tier cannot have if it sees victims only.
+/// Values that a tier does not have if it sees victims only.
 const BEYOND_TRACEPOINT: &[&str] = &[
     "reason",
     "constraint",
@@ -66,16 +66,16 @@ const BEYOND_TRACEPOINT: &[&str] = &[
     "victims.reaped",
 ];
 
-/// Memory that a process has already given up, or still takes, when /proc is read.
+/// Memory that a process released or allocated before /proc is read, bytes.
 const LATER_BYTES: u64 = 2 << 20;
 
-/// What two CPUs hold back of a counter.
+/// The part of a counter that two CPUs hold back, bytes.
 const STOCK_BYTES: u64 = 2 * 64 * 4096;
 
-/// What a task keeps back of a counter of its memory (`TASK_RSS_EVENTS_THRESH` in mm/memory.c).
+/// The part of a counter that a task holds back, bytes (`TASK_RSS_EVENTS_THRESH` in mm/memory.c).
 const HELD_BACK_BYTES: u64 = 64 * 4096;
 
-/// Compares what each watcher that stands for a tier has reported.
+/// Compares the reports of each watcher that stands for a tier.
 pub(super) fn compare(
     check: &mut Check,
     case: Case<'_>,
@@ -84,16 +84,16 @@ pub(super) fn compare(
 ) {
     for step in case.scenario.steps {
         if let Step::Watch(watcher) = step
-            && let (Some(means), Some((stdout, _))) = (watcher.tier, outputs.get(watcher.name))
+            && let (Some(attach), Some((stdout, _))) = (watcher.attach, outputs.get(watcher.name))
         {
-            check.within(format!("tier {}", means.name()));
-            one(check, means, case.facts, kills, stdout);
+            check.within(format!("tier {}", attach.name()));
+            one(check, attach, case.facts, kills, stdout);
             check.leave();
         }
     }
 }
 
-fn one(check: &mut Check, means: Means, facts: &Facts, kills: &[Value], stdout: &str) {
+fn one(check: &mut Check, attach: AttachMethod, facts: &Facts, kills: &[Value], stdout: &str) {
     let all: Vec<Value> = report::objects(stdout).collect();
     let others: Vec<&Value> = all.iter().filter(|object| report::is_kill(object)).collect();
     check.equal("reports of kills", others.len(), kills.len());
@@ -102,49 +102,56 @@ fn one(check: &mut Check, means: Means, facts: &Facts, kills: &[Value], stdout: 
     for kill in kills {
         let victim = &kill["victims"][0]["pid"];
         match others.iter().find(|other| other["victims"][0]["pid"] == *victim) {
-            Some(other) => two_reports(check, means, facts, kill, other),
+            Some(other) => two_reports(check, attach, facts, kill, other),
             None => check.disagree(format!("no report of victim {victim}")),
         }
     }
 }
 
-fn two_reports(check: &mut Check, means: Means, facts: &Facts, first: &Value, other: &Value) {
-    check.equal("source.tier", &other["source"]["tier"], &means.tier().into());
+fn two_reports(
+    check: &mut Check,
+    attach: AttachMethod,
+    facts: &Facts,
+    first: &Value,
+    other: &Value,
+) {
+    check.equal("source.tier", &other["source"]["tier"], &attach.tier().into());
     check.equal("kernel stack", stack(other), stack(first));
     let others = leaves(other);
     let known = leaves(first);
-    // An exit on another CPU can come before the mark: each tracer sees it, or not.
-    let early: &[&str] = if facts.tells_exits_early() { &["victims.exited_after_ns"] } else { &[] };
-    let is_apart = |path: &str| is_in(path, APART) || is_in(path, early);
-    for (path, value) in known.iter().filter(|(path, _)| !is_apart(path)) {
+    // An exit on another CPU can precede the mark. Each tracer may see it or not.
+    let early: &[&str] =
+        if facts.exit_precedes_release() { &["victims.exited_after_ns"] } else { &[] };
+    let is_optional = |path: &str| is_in(path, OPTIONAL) || is_in(path, early);
+    for (path, value) in known.iter().filter(|(path, _)| !is_optional(path)) {
         let Some(found) = others.get(path) else {
             if !is_named(other, path) {
-                check.disagree(format!("{path} is absent, and source.missing does not say why"));
+                check.disagree(format!("{path} is absent, and source.missing has no reason"));
             }
             continue;
         };
-        // The report always has it; source.missing says that it is unknown.
+        // The report always has this key. source.missing marks it as unknown.
         if plain(path) == "victims.chosen" && is_named(other, path) {
             continue;
         }
-        if is_beyond(means, path) {
+        if is_beyond(attach, path) {
             check.disagree(format!("{path} is {found}: it is beyond this tier"));
-        } else if !is_in(path, NOT_COMPARED) && !agrees(means, facts, path, value, found, first) {
+        } else if !is_in(path, NOT_COMPARED) && !agrees(attach, facts, path, value, found, first) {
             check.disagree(format!("{path} is {found}; the fentry tier has {value}"));
         }
     }
     for (path, found) in others.iter().filter(|(path, _)| !known.contains_key(*path)) {
-        // The kernel did not look up the file, so there is an address instead.
+        // The kernel did not look up the file, so the report has an address instead.
         let is_instead = plain(path) == "trigger.user_stack.ip"
             && is_named(other, "trigger.user_stack.build_id");
-        // A value that the first one does not have, e.g. of an exit before its mark.
-        if !(is_instead || is_in(path, NOT_COMPARED) || is_in(path, APART)) {
+        // The first report does not have this value, e.g. because of an exit before the mark.
+        if !(is_instead || is_in(path, NOT_COMPARED) || is_in(path, OPTIONAL)) {
             check.disagree(format!("{path} is {found}; the fentry tier has none"));
         }
     }
 }
 
-/// From the OOM killer's entry on: what comes before is where the probe sits.
+/// The stack from the OOM killer's entry on. The frames before depend on the probe.
 fn stack(report: &Value) -> Vec<&str> {
     let frames = report["trigger"]["kernel_stack"].as_array().into_iter().flatten();
     let symbols = frames.map(|frame| frame["symbol"].as_str().unwrap_or("?"));
@@ -152,7 +159,7 @@ fn stack(report: &Value) -> Vec<&str> {
 }
 
 fn agrees(
-    means: Means,
+    attach: AttachMethod,
     facts: &Facts,
     path: &str,
     value: &Value,
@@ -166,19 +173,19 @@ fn agrees(
         return false;
     };
     let key = plain(path);
-    let tolerance = match means.tier() {
+    let tolerance = match attach.tier() {
         "tracepoint" if key.ends_with("_bytes") => LATER_BYTES,
         _ if key.ends_with("usage_bytes") => STOCK_BYTES,
-        // SIGKILL comes before the mark: on another CPU the victim may be adding up already.
+        // SIGKILL precedes the mark, so on another CPU the victim may already exit and add up.
         _ if key.ends_with("rss_bytes") && facts.tasks_hold_back_rss() => HELD_BACK_BYTES,
-        // The tracers themselves run meanwhile.
+        // The tracers run between the two readings.
         _ if is_of_tracer(path, first) => u64::MAX,
         _ => 0,
     };
     value.abs_diff(found) <= tolerance
 }
 
-/// Whether it is about a candidate that is an oomwhy.
+/// Whether the value belongs to a candidate that is an oomwhy.
 fn is_of_tracer(path: &str, first: &Value) -> bool {
     let pid = path.strip_prefix("candidates.list[").and_then(|rest| rest.split(']').next());
     let rows = first["candidates"]["list"].as_array().into_iter().flatten();
@@ -187,11 +194,11 @@ fn is_of_tracer(path: &str, first: &Value) -> bool {
     rows.any(|row| row["comm"].as_str().is_some_and(|comm| comm.starts_with("oomwhy")))
 }
 
-fn is_beyond(means: Means, path: &str) -> bool {
-    means.tier() == "tracepoint" && is_in(path, BEYOND_TRACEPOINT)
+fn is_beyond(attach: AttachMethod, path: &str) -> bool {
+    attach.tier() == "tracepoint" && is_in(path, BEYOND_TRACEPOINT)
 }
 
-/// Whether `source.missing` has the field, or what it is a part of.
+/// Whether `source.missing` names the field, or an object that contains it.
 fn is_named(report: &Value, path: &str) -> bool {
     let missing = report["source"]["missing"].as_array().into_iter().flatten();
     let fields: Vec<&str> = missing.filter_map(|entry| entry["field"].as_str()).collect();
@@ -216,7 +223,7 @@ fn plain(path: &str) -> String {
     plain + rest
 }
 
-/// Every value by its path; entries of a list by their process, else by their index.
+/// Every value by its path. The path of a list entry has its process, or else its index.
 fn leaves(value: &Value) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
     collect(String::new(), value, &mut found);
@@ -266,9 +273,9 @@ mod tests {
         })
     }
 
-    fn verdict(means: Means, other: &Value) -> Vec<String> {
+    fn verdict(attach: AttachMethod, other: &Value) -> Vec<String> {
         let mut check = Check::default();
-        one(&mut check, means, &Facts::default(), &[first()], &other.to_string());
+        one(&mut check, attach, &Facts::default(), &[first()], &other.to_string());
         check.disagreements
     }
 
@@ -281,12 +288,12 @@ mod tests {
     #[test]
     fn same_report_by_kprobes_agrees() {
         let mut other = as_kprobe();
-        assert_eq!(verdict(Means::Kprobe, &other), [""; 0]);
-        // Where the probe sits, what a charge batch holds, and what the tracer itself takes.
+        assert_eq!(verdict(AttachMethod::Kprobe, &other), [""; 0]);
+        // These values depend on the probe, on a charge batch, and on the tracer itself.
         other["trigger"]["kernel_stack"].as_array_mut().unwrap().remove(0);
         other["oom_memcg"]["usage_bytes"] = 8192.into();
         other["candidates"]["list"][0]["anon_pages"] = 4.into();
-        assert_eq!(verdict(Means::Kprobe, &other), [""; 0]);
+        assert_eq!(verdict(AttachMethod::Kprobe, &other), [""; 0]);
     }
 
     #[test]
@@ -301,12 +308,12 @@ mod tests {
         ] {
             let mut other = as_kprobe();
             *other.pointer_mut(pointer).unwrap() = value;
-            assert_eq!(verdict(Means::Kprobe, &other).len(), 1, "{pointer}");
+            assert_eq!(verdict(AttachMethod::Kprobe, &other).len(), 1, "{pointer}");
         }
         let mut other = as_kprobe();
         other["victims"][0]["new"] = 1.into();
         other["victims"][0].as_object_mut().unwrap().remove("uid");
-        assert_eq!(verdict(Means::Kprobe, &other).len(), 2);
+        assert_eq!(verdict(AttachMethod::Kprobe, &other).len(), 2);
     }
 
     #[test]
@@ -314,14 +321,14 @@ mod tests {
         let mut other = first();
         other["source"] = json!({"tier": "tracepoint", "missing": [
             {"field": "totalpages"}, {"field": "oom_memcg"}, {"field": "candidates"}]});
-        assert_eq!(verdict(Means::Tracepoint, &other).len(), 8);
+        assert_eq!(verdict(AttachMethod::Tracepoint, &other).len(), 8);
         for key in ["totalpages", "oom_memcg", "candidates"] {
             other.as_object_mut().unwrap().remove(key);
         }
         other["victims"][0]["anon_rss_bytes"] = 24576.into();
-        assert_eq!(verdict(Means::Tracepoint, &other), [""; 0]);
+        assert_eq!(verdict(AttachMethod::Tracepoint, &other), [""; 0]);
         other["source"]["missing"] = json!([]);
-        assert!(verdict(Means::Tracepoint, &other).len() > 3);
+        assert!(verdict(AttachMethod::Tracepoint, &other).len() > 3);
     }
 
     #[test]

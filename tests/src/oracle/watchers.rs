@@ -20,8 +20,8 @@ pub(super) fn compare(
         if let Step::Launch(run) = step {
             check.within(format!("program {}", run.name));
             match outputs.get(run.name) {
-                Some((said, exit)) => ran(check, run, said, exit),
-                None => check.disagree("it left nothing".to_owned()),
+                Some((output, exit)) => program(check, run, output, exit),
+                None => check.disagree("it has no results".to_owned()),
             }
             check.leave();
         }
@@ -29,45 +29,45 @@ pub(super) fn compare(
             check.within(format!("watcher {}", watcher.name));
             match outputs.get(watcher.name) {
                 Some((stdout, exit)) => one(check, watcher, log, stdout, exit),
-                None => check.disagree("it left nothing".to_owned()),
+                None => check.disagree("it has no results".to_owned()),
             }
             check.leave();
         }
     }
 }
 
-fn ran(check: &mut Check, run: &Launched, said: &str, exit: &str) {
+fn program(check: &mut Check, run: &Launched, output: &str, exit: &str) {
     check.equal("exit code", exit.trim(), run.exit);
     if let Some(lines) = run.lines {
-        check.equal("lines", said.lines().count(), lines);
+        check.equal("lines", output.lines().count(), lines);
     }
-    has_and_lacks(check, said, run.has, run.lacks);
+    texts(check, output, run.has, run.has_not);
 }
 
-fn has_and_lacks(check: &mut Check, said: &str, has: &[&str], lacks: &[&str]) {
+fn texts(check: &mut Check, output: &str, has: &[&str], has_not: &[&str]) {
     let before = check.disagreements.len();
-    for (texts, wanted) in [(has, true), (lacks, false)] {
+    for (texts, wanted) in [(has, true), (has_not, false)] {
         for text in texts {
-            check.equal(&format!("it has {text:?}"), said.contains(text), wanted);
+            check.equal(&format!("it has {text:?}"), output.contains(text), wanted);
         }
     }
     if check.disagreements.len() > before {
-        check.disagree(format!("it said: {}", said.trim_end()));
+        check.disagree(format!("its output: {}", output.trim_end()));
     }
 }
 
 fn one(check: &mut Check, watcher: &Watcher, log: &Log, stdout: &str, exit: &str) {
     check.equal("exit code", exit.trim(), "0");
-    let (start, least, most) = watcher.lines;
+    let (start, min, max) = watcher.lines;
     let lines = stdout.lines().filter(|line| line.starts_with(start));
     let n_lines = lines.filter(|line| !depends_on_timing(log, line)).count();
-    if !(least..=most).contains(&n_lines) {
-        check.disagree(format!("{n_lines} lines begin with {start:?}, not {least} to {most}"));
+    if !(min..=max).contains(&n_lines) {
+        check.disagree(format!("{n_lines} lines begin with {start:?}, not {min} to {max}"));
     }
-    has_and_lacks(check, stdout, watcher.has, watcher.lacks);
+    texts(check, stdout, watcher.has, watcher.has_not);
 }
 
-/// Whether a line is the report of a retry that the kernel may or may not make.
+/// Whether a line is the report of a retry that depends on timing.
 fn depends_on_timing(log: &Log, line: &str) -> bool {
     let report: Value = serde_json::from_str(line).unwrap_or_default();
     let outcome = report["outcome"].as_str().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Reports from the kernel's log alone, beside those of the probes.
+//! Compares reports from the kernel's log alone with those of the probes.
 
 use super::storms::A_KILL;
 use super::{
@@ -7,7 +7,7 @@ use super::{
 use crate::scenario::{Process, Scenario, Step, Until, Watcher};
 
 pub(super) const ALL: &[Scenario] = &[
-    // `sysrq` has a kill of the whole machine by the log.
+    // The scenario `sysrq` tests a kill of the whole machine.
     Scenario {
         name: "kmsg_tier",
         victims: &[("hog", 2), ("member", 1), ("a%0Ab,pid=1", 1)],
@@ -38,14 +38,14 @@ pub(super) const ALL: &[Scenario] = &[
 /// The reader of the log waits a moment for other members of a group.
 pub(super) const SETTLE: Step = Step::Rest { seconds: 1 };
 
-/// One more oomwhy, which reads the log and reports this many kills.
+/// Starts an oomwhy that reads the log and reports this many kills.
 pub(super) const fn by_log(kills: usize) -> Step {
     Step::Watch(Watcher {
         name: "by-log",
         args: &["--attach", "kmsg", "-o", "json"],
         lines: (A_KILL, kills, kills),
         has: &["\"tier\":\"kmsg\""],
-        lacks: &["\"limit_chain\":"],
+        has_not: &["\"limit_chain\":"],
         ..WATCHER
     })
 }

@@ -36,7 +36,7 @@ const LEAKS: Step = Step::Repeat {
         Step::Start {
             process: Process {
                 cgroup: LEAKING,
-                // Five seconds.
+                // The growth takes five seconds.
                 pause_ms: Some(60),
                 work: Work::Anon { mib: 200 },
                 ..HOG
@@ -50,14 +50,14 @@ const LEAKS: Step = Step::Repeat {
     ],
 };
 
-/// A single reading is enough: with another one it would take an hour.
+/// With an interval of an hour, `risk` must use the recorder: its first reading is the only one.
 const AT_ONCE: Watcher = Watcher {
     name: "risk",
     args: &["risk", "-o", "json", "--cgroup", LEAKING, "--interval", "1h"],
     ends: true,
     lines: ("{\"schema\":1,\"type\":\"risk\"", 1, 1),
     has: &["\"source\":\"recorder\"", "\"above_percent\":0", "\"growing_since\":"],
-    lacks: &["recorder_unused"],
+    has_not: &["recorder_unused"],
     ..WATCHER
 };
 
@@ -68,10 +68,10 @@ const TABLE: Launched = Launched {
     exit: "0",
     lines: Some(4),
     has: &["growth is from the recorder of oomwhy[", "\n/leaking ", " MiB: "],
-    lacks: &["CAP_SYS_ADMIN"],
+    has_not: &["CAP_SYS_ADMIN"],
 };
 
-/// Without the rights to look for the recorder, it says so and uses readings.
+/// Without the rights to find the recorder, `risk` prints a hint and uses readings.
 const WITHOUT_RIGHTS: Launched = Launched {
     name: "risk_without_rights",
     launch: &["--user", ""],
@@ -84,5 +84,5 @@ const WITHOUT_RIGHTS: Launched = Launched {
         "\"recorder_unused\":",
         "\"time_to_limit\":",
     ],
-    lacks: &["growing_since", "growers"],
+    has_not: &["growing_since", "growers"],
 };

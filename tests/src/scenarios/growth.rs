@@ -1,4 +1,4 @@
-//! What grew, and from where: known amounts in known functions.
+//! The growth before a kill: known amounts in known functions.
 
 use super::{HOG, ONE_KILL, WATCHER, killed_once};
 use crate::programs::number;
@@ -9,7 +9,7 @@ const POD: &str = "/kubepods/pod9999";
 const UNLIMITED_CONTAINER: &str = "/kubepods/pod9999/ctr-any";
 
 pub(super) const ALL: &[Scenario] = &[
-    // Kinds of memory and languages.
+    // Every kind of memory, in several languages.
     Scenario {
         name: "alloc_fixed",
         steps: &[Step::Write { file: HUGE_PAGES, value: "never" }, ALL_PROGRAMS],
@@ -20,7 +20,7 @@ pub(super) const ALL: &[Scenario] = &[
         steps: &[Step::Write { file: HUGE_PAGES, value: "always" }, ALL_PROGRAMS],
         ..FOUR_PROGRAMS
     },
-    // Each way in which usage goes up before it hits the limit, side by side.
+    // Each shape of growth before the limit is hit, side by side.
     Scenario {
         name: "shapes",
         steps: &[
@@ -30,10 +30,10 @@ pub(super) const ALL: &[Scenario] = &[
             with_64_mib("/jump"),
             shaped("leak", "/leak", Some(170), Work::Anon { mib: 200 }),
             shaped("saw", "/saw", Some(120), Work::Saw { mib: 44, times: 2 }),
-            // Up and down about as often as points are taken.
+            // The usage rises and falls about as often as the recorder adds a point.
             shaped("fast-saw", "/fast-saw", Some(25), Work::Saw { mib: 44, times: 15 }),
             shaped("jump", "/jump", None, Work::Jump { mib: 8, seconds: 11 }),
-            // What lasted less than ten seconds has no shape.
+            // Growth of less than ten seconds has no shape.
             Step::Rest { seconds: 11 },
             Step::Run(RISK_OF_SAW),
             Step::AwaitReports { outcome: "killed", count: 4 },
@@ -42,7 +42,7 @@ pub(super) const ALL: &[Scenario] = &[
         reports: &[Expected { count: (4, 4), ..RECORDED }],
         ..FROM_THE_START
     },
-    // The limit is that of the level above, and is recorded from half of it on.
+    // The limit of the parent is hit, and growth is recorded from half of that limit on.
     Scenario {
         name: "grown_below",
         steps: &[
@@ -67,14 +67,14 @@ pub(super) const ALL: &[Scenario] = &[
     },
 ];
 
-/// However near to its limit it is, and on its way up.
+/// `risk` does not count the current rise of a sawtooth as growth, even near the limit.
 const RISK_OF_SAW: Watcher = Watcher {
     name: "risk",
     args: &["risk", "-o", "json", "--cgroup", "/fast-saw", "--interval", "1h"],
     ends: true,
     lines: ("{\"schema\":1,\"type\":\"risk\"", 1, 1),
     has: &["\"source\":\"recorder\"", "\"growth_kind\":\"sawtooth\""],
-    lacks: &["recorder_unused"],
+    has_not: &["recorder_unused"],
     ..WATCHER
 };
 
@@ -87,14 +87,14 @@ const FOUR_PROGRAMS: Scenario = Scenario {
     ..FROM_THE_START
 };
 
-/// What is recorded of every kill.
+/// The recorded values of every kill.
 const RECORDED: Expected =
     killed_once(&[("growth.curve[0].limit_bytes", Want::AtLeast(64 << 20)), HOOK]);
 
 const HOOK: (&str, Want) = ("source.hooks.page_counter_try_charge", Want::Text("fexit"));
 
-/// One after the other, each with room for its kinds of memory and some more. Who grows and is gone
-/// while oomwhy is busy with the kill before may stay without names.
+/// Programs one after the other, each with a limit that fits its kinds of memory. If a program
+/// grows and exits while oomwhy is busy with the kill before, its functions may have no names.
 const ALL_PROGRAMS: Step = Step::Repeat {
     times: 1,
     steps: &[
@@ -112,7 +112,7 @@ const ALL_PROGRAMS: Step = Step::Repeat {
     ],
 };
 
-/// So much in each of its functions, and what is left of the limit.
+/// Starts a program that allocates this amount in each of its functions, and then up to the limit.
 const fn alloc_fixed(name: &'static str, cgroup: &'static str) -> Step {
     let work = Work::Become { program: number(name), mib: 48 };
     Step::Start { process: Process { comm: name, cgroup, work, ..HOG }, until: Until::Killed }
@@ -122,7 +122,7 @@ const fn reported(count: usize) -> Step {
     Step::AwaitReports { outcome: "killed", count }
 }
 
-/// The same by kprobes.
+/// The same kill traced by kprobes.
 const BY_KPROBE: Watcher = Watcher {
     name: "kprobe",
     args: &["-o", "json", "--attach", "kprobe", "--growth", "--count", "1"],

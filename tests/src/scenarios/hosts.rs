@@ -1,4 +1,4 @@
-//! Who runs oomwhy, and where: with few capabilities, in a container, testing itself.
+//! Privileges and environments of oomwhy: few capabilities, a container, the self-test.
 
 use super::storms::A_KILL;
 use super::{CONTAINER_OF_48_MIB, ONE_KILL, START_HOG, START_SLEEPER, WATCHER};
@@ -9,7 +9,7 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "self_test",
         victims: &[("oomwhy-victim", 1)],
-        // The parent hands the memory controller on.
+        // The parent enables the memory controller for its children.
         steps: &[CONTAINER_OF_48_MIB, Step::Launch(SELF_TEST)],
         ..ONE_KILL
     },
@@ -35,23 +35,19 @@ pub(super) const ALL: &[Scenario] = &[
             ),
             refused("no_bpf", &["--user", "perfmon"], &["oomwhy: CAP_BPF is not held", "setcap"]),
             Step::Launch(Launched {
-                name: "check_no_syslog",
-                launch: &["--user", "bpf,perfmon,sys_ptrace"],
-                words: &[GUEST_OOMWHY, "check"],
                 exit: "77",
-                lines: None,
-                has: &["without trigger.kernel_stack.symbol", "fix: hold CAP_SYSLOG"],
-                lacks: &["CAP_BPF is not held"],
+                has_not: &["CAP_BPF is not held"],
+                ..check(
+                    "check_no_syslog",
+                    &["--user", "bpf,perfmon,sys_ptrace"],
+                    &["without trigger.kernel_stack.symbol", "fix: hold CAP_SYSLOG"],
+                )
             }),
-            Step::Launch(Launched {
-                name: "check_all",
-                launch: &["--user", "bpf,perfmon,syslog,sys_ptrace"],
-                words: &[GUEST_OOMWHY, "check"],
-                exit: "0",
-                lines: None,
-                has: &["the full report is available", "CAP_SYS_RESOURCE is not held"],
-                lacks: &["fix: "],
-            }),
+            Step::Launch(check(
+                "check_all",
+                &["--user", "bpf,perfmon,syslog,sys_ptrace"],
+                &["the full report is available", "CAP_SYS_RESOURCE is not held"],
+            )),
             Step::WatchAs {
                 launch: &["--user", "bpf,perfmon,syslog,sys_ptrace"],
                 watcher: reports("needed", &["\"symbol\":\"out_of_memory\""], &[NO_SYMBOLS]),
@@ -61,7 +57,7 @@ pub(super) const ALL: &[Scenario] = &[
                 watcher: reports("least", &[NO_SYMBOLS], &["\"symbol\":\"out_of_memory\""]),
             },
             CONTAINER_OF_48_MIB,
-            // What was needed to attach is given up.
+            // After it attached, oomwhy drops the capabilities that it needed for that.
             Step::Launch(Launched {
                 name: "given_up",
                 launch: &[],
@@ -74,7 +70,7 @@ pub(super) const ALL: &[Scenario] = &[
                 exit: "0",
                 lines: Some(3),
                 has: &["400080004\n"],
-                lacks: &["ffff"],
+                has_not: &["ffff"],
             }),
             START_SLEEPER,
             START_HOG,
@@ -86,20 +82,16 @@ pub(super) const ALL: &[Scenario] = &[
         steps: &[
             CONTAINER_OF_48_MIB,
             Step::Cgroup { path: BOX, limits: &[] },
-            Step::Launch(Launched {
-                name: "check_in_container",
-                launch: &["--container"],
-                words: &[GUEST_OOMWHY, "check"],
-                exit: "0",
-                lines: None,
-                has: &[
+            Step::Launch(check(
+                "check_in_container",
+                &["--container"],
+                &[
                     "the full report is available",
                     "run with --pid=host",
                     "run with --cgroupns=host",
                     "mount -t tracefs none /sys/kernel/tracing",
                 ],
-                lacks: &["fix: "],
-            }),
+            )),
             Step::Launch(Launched {
                 name: "self_test_in_container",
                 launch: &["--container"],
@@ -107,7 +99,7 @@ pub(super) const ALL: &[Scenario] = &[
                 exit: "77",
                 lines: Some(2),
                 has: &["no self-test: ", "\nhint: "],
-                lacks: &[],
+                has_not: &[],
             }),
             Step::WatchAs {
                 launch: &["--container"],
@@ -136,24 +128,34 @@ const SELF_TEST: Launched = Launched {
         "ok     victims.anon_rss_bytes ",
         "the report agrees with what was done",
     ],
-    lacks: &["WRONG", "not reported"],
+    has_not: &["WRONG", "not reported"],
 };
 
-/// A line that names what is missing, one with the fix, and those for the kernel log instead.
+/// Runs `oomwhy check`, which must find nothing to fix.
+const fn check(
+    name: &'static str,
+    launch: &'static [&'static str],
+    has: &'static [&'static str],
+) -> Launched {
+    let (words, has_not) = (&[GUEST_OOMWHY, "check"], &["fix: "]);
+    Launched { name, launch, words, exit: "0", lines: None, has, has_not }
+}
+
+/// Expects lines that name the missing capability, the fix, and the alternative: the kernel's log.
 const fn refused(
     name: &'static str,
     launch: &'static [&'static str],
     has: &'static [&'static str],
 ) -> Step {
     let words = &[GUEST_OOMWHY];
-    Step::Launch(Launched { name, launch, words, exit: "77", lines: Some(4), has, lacks: &[] })
+    Step::Launch(Launched { name, launch, words, exit: "77", lines: Some(4), has, has_not: &[] })
 }
 
-/// The whole of the one kill, for a program.
+/// Expects the complete report of one kill as JSON.
 const fn reports(
     name: &'static str,
     has: &'static [&'static str],
-    lacks: &'static [&'static str],
+    has_not: &'static [&'static str],
 ) -> Watcher {
-    Watcher { name, args: &["-o", "json"], lines: (A_KILL, 1, 1), has, lacks, ..WATCHER }
+    Watcher { name, args: &["-o", "json"], lines: (A_KILL, 1, 1), has, has_not, ..WATCHER }
 }

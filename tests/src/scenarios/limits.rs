@@ -1,4 +1,4 @@
-//! Whose limit is hit, and where the victim lives.
+//! Limits that are hit, and victims at or below them.
 
 use super::{
     CONTAINER, CONTAINER_OF_48_MIB, HOG, IMMORTAL, ONE_KILL, SLEEPER, START_HOG, START_SLEEPER,
@@ -10,7 +10,7 @@ use crate::workload::Work;
 pub(super) const ALL: &[Scenario] = &[
     Scenario { name: "memcg_v2", steps: CONTAINER_V2_STEPS, ..ONE_KILL },
     Scenario { name: "memcg_v1", hierarchy: Hierarchy::V1, steps: CONTAINER_V1_STEPS, ..ONE_KILL },
-    // What is hit is the limit of memory and swap together.
+    // The limit of memory and swap together is hit.
     Scenario {
         name: "memcg_v1_swap",
         hierarchy: Hierarchy::V1,
@@ -68,7 +68,7 @@ const START_SLEEPER_OF_USER: Step = Step::Start {
     until: Until::Ready,
 };
 
-/// A container with two innocent sleepers and one process that outgrows the limit.
+/// A container with two sleepers and one process that exceeds the limit.
 const CONTAINER_V2_STEPS: &[Step] =
     &[CONTAINER_OF_48_MIB, START_SLEEPER, START_SLEEPER_OF_USER, START_HOG];
 
@@ -79,7 +79,7 @@ const CONTAINER_V1_STEPS: &[Step] = &[
     START_HOG,
 ];
 
-/// The limit that is hit is the parent's, while the victim's own is far away.
+/// The parent's limit is hit, while the usage is far below the victim's own limit.
 const NESTED_STEPS: &[Step] = &[
     Step::Cgroup { path: "/parent", limits: &[("memory.max", "64M")] },
     Step::Cgroup { path: "/parent/child", limits: &[("memory.max", "500M")] },
@@ -87,8 +87,8 @@ const NESTED_STEPS: &[Step] = &[
     Step::Start { process: Process { cgroup: "/parent/child", ..HOG }, until: Until::Killed },
 ];
 
-/// 16 levels: with the root, as many as a report has. Not longer than a line of the kernel's log
-/// can be.
+/// A path of 16 levels. With the root it has as many levels as a report. It still fits into a line
+/// of the kernel's log.
 const DEEP: &str = concat!(
     "/level-01-of-a-deep-hierarchy-of-slices.slice",
     "/level-02-of-a-deep-hierarchy-of-slices.slice",
@@ -113,7 +113,7 @@ const DEEP_STEPS: &[Step] = &[
     Step::Start { process: Process { cgroup: DEEP, ..HOG }, until: Until::Killed },
 ];
 
-/// A small process asks for the page too many, a big one that sleeps dies for it.
+/// A small process asks for the page that exceeds the limit, and a big one that sleeps is killed.
 const BYSTANDER_STEPS: &[Step] = &[
     Step::Cgroup { path: "/shared", limits: &[("memory.max", "160M")] },
     start_holder("big", "/shared", 110),
@@ -121,8 +121,8 @@ const BYSTANDER_STEPS: &[Step] = &[
         process: Process {
             comm: "small",
             cgroup: "/shared",
-            // Not killable: it goes on to ask for memory while big dies, and when big is gone but
-            // its memory is not yet given back, the kernel would take small as well.
+            // Not killable: it asks for memory while big dies. If big is gone but its memory is not
+            // yet released, the kernel would kill small as well.
             uid: 1234,
             work: Work::Anon { mib: 60 },
             ..IMMORTAL

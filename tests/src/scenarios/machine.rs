@@ -1,4 +1,4 @@
-//! The machine runs out, or a part of it.
+//! The whole machine, or some of its nodes, run out of memory.
 
 use super::by_log::{SETTLE, by_log};
 use super::outcomes::GREEDY;
@@ -20,7 +20,7 @@ pub(super) const ALL: &[Scenario] = &[
             OVERCOMMIT,
             Step::Write { file: "/proc/sys/vm/oom_kill_allocating_task", value: "1" },
             MACHINE,
-            // More points than the one that allocates, and not asked.
+            // It has more points than the allocating task, which the kernel kills instead.
             Step::Start { process: holder("holder", 900), until: Until::Ready },
             Step::Start {
                 process: Process { cgroup: "/machine", oom_score_adj: 0, ..GREEDY },
@@ -33,7 +33,7 @@ pub(super) const ALL: &[Scenario] = &[
             ("candidates", Want::Absent),
             ("victims[greedy].points", Want::Absent),
         ])],
-        // Nobody's limit: it says why there is no growth.
+        // No limit is hit, so the report has the reason why there is no growth.
         options: &["--growth"],
         ..ONE_KILL
     },
@@ -56,8 +56,8 @@ pub(super) const ALL: &[Scenario] = &[
         ])],
         ..ONE_KILL
     },
-    // The victim's memory stays for two seconds; the one that waits for it is killed meanwhile,
-    // by somebody else, and comes to the OOM killer as a dying task.
+    // The victim's memory stays for two seconds. Meanwhile another process kills the task that
+    // waits for it, so that task enters the OOM killer while it is dying.
     Scenario {
         name: "will_free_mem",
         victims: &[("undead", 1)],
@@ -78,7 +78,7 @@ pub(super) const ALL: &[Scenario] = &[
         reports: &[
             killed_once(&[
                 ("trigger.comm", Want::Text("greedy")),
-                // It is held on its way out; its memory is not, after two seconds.
+                // Its exit is blocked, but the reaper releases its memory after two seconds.
                 ("victims[undead].stuck", Want::Is(true)),
                 ("victims[undead].freed_after_ns", Want::Absent),
                 ("victims[undead].reaped.started_after_ns", Want::AtLeast(1_900_000_000)),
@@ -86,7 +86,7 @@ pub(super) const ALL: &[Scenario] = &[
             ]),
             Expected {
                 outcome: "will_free_mem",
-                // On a machine that is busy with other things it may come back too late.
+                // On a busy machine the report may come too late.
                 count: (0, 1),
                 says: &[
                     ("reason", Want::Absent),
@@ -98,7 +98,7 @@ pub(super) const ALL: &[Scenario] = &[
                 ],
             },
         ],
-        // It is held for ever, and looked at by the reaper after two seconds.
+        // Its exit is blocked for ever, and the reaper looks at it after two seconds.
         options: &["--close-after", "5s"],
         ..ONE_KILL
     },
@@ -114,7 +114,7 @@ pub(super) const ALL: &[Scenario] = &[
         ],
         reports: &[killed_once(&[
             ("constraint", Want::Text("none")),
-            // How much of it is in swap is up to reclaim.
+            // Reclaim decides how much of it is in swap.
             ("victims[greedy].swap_bytes", Want::AtLeast(64 << 10)),
         ])],
         ..ONE_KILL
@@ -135,7 +135,7 @@ pub(super) const ALL: &[Scenario] = &[
         ])],
         ..ONE_KILL
     },
-    // A tmpfs with a policy: a write to it allocates by that policy.
+    // A write to a tmpfs with a memory policy allocates by that policy.
     Scenario {
         name: "memory_policy",
         steps: &[
@@ -155,8 +155,8 @@ pub(super) const OVERCOMMIT: Step =
     Step::Write { file: "/proc/sys/vm/overcommit_memory", value: "1" };
 pub(super) const MACHINE: Step = Step::Cgroup { path: "/machine", limits: &[] };
 
-/// The first victim is small but has a high oom_score_adj and is not the trigger; freeing it is not
-/// enough, so the one that grows is the second.
+/// The first victim is small, but has a high oom_score_adj, and it is not the trigger. Its memory
+/// is not enough, so the growing process is the second victim.
 const GLOBAL_STEPS: &[Step] = &[
     OVERCOMMIT,
     MACHINE,

@@ -17,7 +17,7 @@ pub(super) const ALL: &[Scenario] = &[Scenario {
         },
         Step::Cgroup { path: HOSTILE_PATH, limits: &[("memory.max", "32M")] },
         Step::Start { process: Process { cgroup: HOSTILE_PATH, ..HOG }, until: Until::Killed },
-        // Too long for a line of the kernel's log.
+        // The path is too long for a line of the kernel's log.
         Step::Cgroup { path: LONG_PATH, limits: &[("memory.max", "32M")] },
         Step::Start {
             process: Process { comm: "long-path", cgroup: LONG_PATH, ..HOG },

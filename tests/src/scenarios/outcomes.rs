@@ -1,4 +1,4 @@
-//! How an invocation can end other than with a kill, and why a victim was taken other than by its
+//! Invocations that end without a kill, and victims that were chosen for another reason than
 //! points.
 
 use super::{HOG, IMMORTAL, ONE_KILL, SLEEPER, killed_once, start_holder};
@@ -6,8 +6,8 @@ use crate::scenario::{Expected, Hierarchy, Process, Scenario, Step, Until, Want}
 use crate::workload::Work;
 
 pub(super) const ALL: &[Scenario] = &[
-    // Chosen is one that was killed by somebody else and does not go. It is marked, and the kernel
-    // waits for it until the reaper has taken its memory, two seconds later.
+    // The kernel chooses a process that another process killed and that does not exit. It is
+    // marked, and the kernel waits until the reaper has reaped its memory, two seconds later.
     Scenario {
         name: "already_exiting",
         steps: &[
@@ -51,7 +51,7 @@ pub(super) const ALL: &[Scenario] = &[
         ],
         ..ONE_KILL
     },
-    // The kernel kills no process, prints nothing, and lets the process wait until there is room.
+    // The kernel kills no process, prints nothing, and lets the process wait for memory.
     Scenario {
         name: "disabled",
         hierarchy: Hierarchy::V1,
@@ -73,7 +73,7 @@ pub(super) const ALL: &[Scenario] = &[
         victims: &[],
         reports: &[Expected {
             outcome: "disabled",
-            // When it begins to wait, and when it has stopped.
+            // One report when it begins to wait, one when it stops.
             count: (2, 2),
             says: &[
                 ("constraint", Want::Text("memcg")),
@@ -87,7 +87,7 @@ pub(super) const ALL: &[Scenario] = &[
         }],
         ..ONE_KILL
     },
-    // The kernel asks again and again, and prints its whole report each time.
+    // The kernel retries, and prints its complete report each time.
     Scenario {
         name: "no_victim",
         steps: &[
@@ -96,7 +96,7 @@ pub(super) const ALL: &[Scenario] = &[
                 process: Process { cgroup: "/immortals", work: Work::Anon { mib: 12 }, ..IMMORTAL },
                 until: Until::OutOfMemory { times: 60 },
             },
-            // Then its allocations succeed, so that it does not delay the detaching of probes.
+            // Its allocations succeed again, so it does not delay the detaching of probes.
             Step::Write { file: "/sys/fs/cgroup/immortals/memory.max", value: "max" },
         ],
         victims: &[],
@@ -115,7 +115,8 @@ pub(super) const ALL: &[Scenario] = &[
         }],
         ..ONE_KILL
     },
-    // Whoever lowers the limit is the trigger, and no member. One member dies, the other can't.
+    // The task that lowers the limit is the trigger, and not a member. One member is killed, the
+    // other is not killable.
     Scenario {
         name: "lowered_limit",
         steps: &[
@@ -145,6 +146,6 @@ pub(super) const ALL: &[Scenario] = &[
     },
 ];
 
-/// The machine's memory, which all but a few processes may ask for.
+/// A process that asks for the memory of the whole machine.
 pub(super) const GREEDY: Process =
     Process { comm: "greedy", work: Work::Anon { mib: 1 << 20 }, ..HOG };

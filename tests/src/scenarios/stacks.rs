@@ -1,4 +1,4 @@
-//! Who touched the memory: programs that were built for it, one way each.
+//! The user stacks of programs with known functions, each built in another way.
 
 use super::{ONE_KILL, Scenario, Step};
 use crate::programs::number;
@@ -7,8 +7,7 @@ use crate::workload::Work;
 
 const ROOM: Step = Step::Cgroup { path: "/grown", limits: &[("memory.max", "48M")] };
 
-/// Programs lie somewhere else each time, as on any host; the other scenarios do without, for
-/// speed.
+/// Randomizes the addresses of programs, as on any host. The other scenarios do not, for speed.
 const SOMEWHERE: Step = Step::Write { file: "/proc/sys/kernel/randomize_va_space", value: "2" };
 
 const fn leak(name: &'static str, mib: usize, oom_score_adj: i16, until: Until) -> Step {
@@ -25,7 +24,7 @@ const fn leak(name: &'static str, mib: usize, oom_score_adj: i16, until: Until) 
 }
 
 pub(super) const ALL: &[Scenario] = &[
-    // Each is its own trigger.
+    // Each program is its own trigger.
     Scenario {
         name: "stacks",
         steps: &[
@@ -50,9 +49,9 @@ pub(super) const ALL: &[Scenario] = &[
         ],
         ..ONE_KILL
     },
-    // The trigger's frames are of its own program, the victim's of another. The victim's memory may
-    // still be charged when nothing of it is left to reap (on 7.3, 26 ms later), so the trigger
-    // must not be killable.
+    // The trigger's frames are in another program than the victim's. The victim's memory may still
+    // be charged when nothing of it is left to reap (on 7.3, 26 ms later), so the trigger must not
+    // be killable.
     Scenario {
         name: "stacks_of_two",
         steps: &[

@@ -1,4 +1,4 @@
-//! Many kills, many tasks, many watchers, and little time or room.
+//! Many kills, many tasks, many watchers, a small ring.
 
 use super::{
     CONTAINER, CONTAINER_OF_48_MIB, HOG, ONE_KILL, SLEEPER, START_HOG, START_SLEEPER, WATCHER,
@@ -8,8 +8,8 @@ use crate::scenario::{Process, Scenario, Step, Until, Want, Watcher};
 use crate::workload::Work;
 
 pub(super) const ALL: &[Scenario] = &[
-    // More kills than the kernel's own report is willing to print, each in a cgroup that is gone
-    // before anyone could look at it.
+    // More kills than the kernel's rate limit lets it print, each in a cgroup that is gone before a
+    // program could look at it.
     Scenario {
         name: "many_in_a_row",
         victims: &[("brief", 500)],
@@ -26,7 +26,7 @@ pub(super) const ALL: &[Scenario] = &[
         }],
         ..ONE_KILL
     },
-    // The kernel lets one in at a time; the other one's kill must not get mixed up with it.
+    // The kernel admits one invocation at a time. The two kills must not be mixed up.
     Scenario {
         name: "two_at_once",
         victims: &[("left", 5), ("right", 5)],
@@ -47,7 +47,7 @@ pub(super) const ALL: &[Scenario] = &[
         }],
         ..ONE_KILL
     },
-    // Whoever reads oom_score has the kernel weigh tasks, at the same time and without its lock.
+    // A read of oom_score makes the kernel evaluate tasks, concurrently and without oom_lock.
     Scenario {
         name: "score_readers",
         victims: &[("hog", 3)],
@@ -63,7 +63,7 @@ pub(super) const ALL: &[Scenario] = &[
         ],
         ..ONE_KILL
     },
-    // Far more candidates than a report has room for.
+    // There are far more candidates than a report has room for.
     Scenario {
         name: "crowd",
         steps: &[
@@ -86,8 +86,8 @@ pub(super) const ALL: &[Scenario] = &[
         ])],
         ..ONE_KILL
     },
-    // As many as a big host has. Forking takes most of the time: two kernels must do. The victim
-    // need not fill the machine for it.
+    // As many processes as on a big host. The forks take most of the time, so only two kernels run
+    // this. The victim does not have to fill the machine.
     Scenario {
         name: "multitude",
         steps: &[
@@ -105,14 +105,14 @@ pub(super) const ALL: &[Scenario] = &[
             Step::Write { file: "/proc/sysrq-trigger", value: "f" },
         ],
         reports: &[killed_once(&[
-            // They, the first of them, the hog; and the machine's own processes.
+            // The crowd, its shell, the hog, and the machine's own processes.
             ("candidates.considered", Want::AtLeast(10_002)),
             ("candidates.recorded", Want::Number(32)),
             ("candidates.list[0].comm", Want::Text("hog")),
         ])],
         ..ONE_KILL
     },
-    // oomwhy is stopped for a while and its ring is small: records that do not fit are reported as
+    // oomwhy is stopped for a while and its ring is small. Records that do not fit are reported as
     // lost, and later reports are complete.
     Scenario {
         name: "small_ring",
@@ -122,7 +122,7 @@ pub(super) const ALL: &[Scenario] = &[
         steps: &[
             CONTAINER_OF_48_MIB,
             Step::Cgroup { path: "/lost", limits: &[("memory.max", "4M")] },
-            // From then on its own count is compared.
+            // From then on the number of records is compared.
             Step::Start {
                 process: Process { comm: "lost", cgroup: "/lost", ..HOG },
                 until: Until::Killed,
@@ -137,7 +137,7 @@ pub(super) const ALL: &[Scenario] = &[
                 }],
             },
             Step::ResumeTracer,
-            // Until the kernel is willing to print a whole report again.
+            // Wait until the kernel's rate limit lets it print a complete report again.
             Step::Rest { seconds: 6 },
             START_SLEEPER,
             START_HOG,
@@ -155,8 +155,8 @@ pub(super) const ALL: &[Scenario] = &[
                 name: "events",
                 args: &["-o", "events"],
                 replays: true,
-                // Seven records of each kill, one of its trigger, four of each victim and three of
-                // its end; more where one finds room in between.
+                // Each kill has 15 records: seven of the invocation, one of its trigger, four of
+                // its victim and three of the victim's end. A retry in between adds more.
                 lines: ("{\"boottime_ns\"", 30, 40),
                 has: &["\"hog\"", "\"other\"", "[\"kubepods\",\"pod1234\",\"ctr-app\"]"],
                 ..EVERYTHING
@@ -165,7 +165,7 @@ pub(super) const ALL: &[Scenario] = &[
                 name: "without-command-lines",
                 args: &["-o", "json", "--no-cmdline"],
                 has: &["/init", "\"parents\""],
-                lacks: &["/bin/hog", "\"cmdline\""],
+                has_not: &["/bin/hog", "\"cmdline\""],
                 ..EVERYTHING
             }),
             Step::Watch(Watcher {
@@ -181,7 +181,7 @@ pub(super) const ALL: &[Scenario] = &[
                 ends: true,
                 lines: (A_KILL, 1, 1),
                 has: &["hog"],
-                lacks: &["other"],
+                has_not: &["other"],
                 ..EVERYTHING
             }),
             Step::Watch(Watcher {
@@ -199,24 +199,8 @@ pub(super) const ALL: &[Scenario] = &[
                 ],
                 ..EVERYTHING
             }),
-            Step::Watch(Watcher {
-                name: "cgroup",
-                args: &["-o", "json", "--cgroup", "/kubepods/*"],
-                replays: true,
-                lines: (A_KILL, 1, 1),
-                has: &["hog"],
-                lacks: &["other"],
-                ..EVERYTHING
-            }),
-            Step::Watch(Watcher {
-                name: "comm",
-                args: &["-o", "json", "--comm", "other"],
-                replays: true,
-                lines: (A_KILL, 1, 1),
-                has: &["other"],
-                lacks: &["\"hog\""],
-                ..EVERYTHING
-            }),
+            filter("cgroup", &["-o", "json", "--cgroup", "/kubepods/*"], &["hog"], &["other"]),
+            filter("comm", &["-o", "json", "--comm", "other"], &["other"], &["\"hog\""]),
             Step::Watch(Watcher {
                 name: "pid-of-a-bystander",
                 args: &["-o", "json", "-p", "{pid:sleeper}"],
@@ -241,7 +225,7 @@ pub(super) const ALL: &[Scenario] = &[
                 args: &["show", "--dir", HISTORY, "/elsewhere"],
                 lines: ("victim   ", 1, 1),
                 has: &["killed other[", "/elsewhere"],
-                lacks: &["hog["],
+                has_not: &["hog["],
                 ..EVERYTHING
             }),
         ],
@@ -249,13 +233,24 @@ pub(super) const ALL: &[Scenario] = &[
     },
 ];
 
-/// Where one watcher keeps its reports.
+/// The directory in which one watcher stores its reports.
 const HISTORY: &str = "/run/history";
 
-/// How a report begins, as JSON.
+/// The start of a report as JSON.
 pub(super) const A_KILL: &str = "{\"type\":\"oom\"";
 
 const EVERYTHING: Watcher = Watcher { lines: (A_KILL, 2, 2), ..WATCHER };
+
+/// Starts an oomwhy with a filter that one of the two kills matches.
+const fn filter(
+    name: &'static str,
+    args: &'static [&'static str],
+    has: &'static [&'static str],
+    has_not: &'static [&'static str],
+) -> Step {
+    let lines = (A_KILL, 1, 1);
+    Step::Watch(Watcher { name, args, replays: true, lines, has, has_not, ..WATCHER })
+}
 
 const fn reader(comm: &'static str) -> Process {
     Process { comm, cgroup: "/", oom_score_adj: -1000, work: Work::ReadScores, ..SLEEPER }

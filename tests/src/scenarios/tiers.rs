@@ -1,8 +1,8 @@
-//! The same kill seen by every tier side by side, and hosts that have not all of them.
+//! The same kill traced by every tier side by side, and hosts without some tiers.
 
 use super::machine::{MACHINE, holder};
 use super::{CONTAINER_OF_48_MIB, ONE_KILL, START_HOG, START_SLEEPER, WATCHER};
-use crate::scenario::{Means, Scenario, Step, Until, Watcher};
+use crate::scenario::{AttachMethod, Scenario, Step, Until, Watcher};
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
@@ -35,22 +35,17 @@ pub(super) const ALL: &[Scenario] = &[
         ],
         ..ONE_KILL
     },
-    // The last one of its boot: nothing is mounted again.
+    // This must be the last scenario of its boot, because nothing is mounted again.
     Scenario {
         name: "nothing_mounted",
         steps: &[
             Step::Unmount { target: "/sys/kernel/tracing" },
             Step::Unmount { target: "/sys/kernel/debug" },
             Step::Unmount { target: "/sys/fs/bpf" },
-            Step::Watch(Watcher {
-                name: "fentry",
-                args: &["-o", "json"],
-                tier: Some(Means::Fentry),
-                ..WATCHER
-            }),
+            tier("fentry", &["-o", "json"], AttachMethod::Fentry),
             KPROBE,
             HIDE_BTF,
-            // Nothing describes the record of the tracepoint.
+            // Without tracefs no file describes the record of the tracepoint.
             Step::Refused { args: &["--attach", "tracepoint"], code: 69, says: "mount -t tracefs" },
             CONTAINER_OF_48_MIB,
             START_SLEEPER,
@@ -70,43 +65,30 @@ pub(super) const ALL: &[Scenario] = &[
             START_SLEEPER,
             START_HOG,
         ],
-        // Nor can growth be recorded, and it says so.
+        // Growth cannot be recorded either, and the report has the reason.
         options: &["--growth"],
         ..ONE_KILL
     },
 ];
 
-const KPROBE: Step = Step::Watch(Watcher {
-    name: "kprobe",
-    args: &["-o", "json", "--attach", "kprobe"],
-    tier: Some(Means::Kprobe),
-    ..WATCHER
-});
+const KPROBE: Step = tier("kprobe", &["-o", "json", "--attach", "kprobe"], AttachMethod::Kprobe);
 
-const TRACEPOINT: Step = Step::Watch(Watcher {
-    name: "tracepoint",
-    args: &["-o", "json", "--attach", "tracepoint"],
-    tier: Some(Means::Tracepoint),
-    ..WATCHER
-});
+const TRACEPOINT: Step =
+    tier("tracepoint", &["-o", "json", "--attach", "tracepoint"], AttachMethod::Tracepoint);
 
 const COPY_BTF: Step = Step::Copy { from: "/sys/kernel/btf/vmlinux", to: "/tmp/btf" };
 
-/// A kernel without BTF looks like this.
+/// Hides the kernel's BTF, as on a kernel without BTF.
 const HIDE_BTF: Step = Step::Mount { kind: "tmpfs", target: "/sys/kernel/btf", options: "" };
 
-/// What it can do is found out: kprobes, and tracepoints without types.
-const WITH_FILE: Step = Step::Watch(Watcher {
-    name: "with-file",
-    args: &["-o", "json", "--btf", "/tmp/btf"],
-    tier: Some(Means::KprobeWithFile),
-    ..WATCHER
-});
+/// Without the kernel's BTF, but with a file, oomwhy uses kprobes and tracepoints without types.
+const WITH_FILE: Step =
+    tier("with-file", &["-o", "json", "--btf", "/tmp/btf"], AttachMethod::KprobeWithFile);
 
-/// Likewise: the record of the tracepoint.
-const RECORD: Step = Step::Watch(Watcher {
-    name: "record",
-    args: &["-o", "json"],
-    tier: Some(Means::Record),
-    ..WATCHER
-});
+/// Without any BTF, oomwhy uses the record of the tracepoint.
+const RECORD: Step = tier("record", &["-o", "json"], AttachMethod::Record);
+
+/// Starts an oomwhy whose reports are compared with those of the first one.
+const fn tier(name: &'static str, args: &'static [&'static str], attach: AttachMethod) -> Step {
+    Step::Watch(Watcher { name, args, attach: Some(attach), ..WATCHER })
+}

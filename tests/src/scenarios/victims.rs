@@ -1,4 +1,4 @@
-//! Who dies, and in which shape.
+//! The kinds of victims: groups, threads without a leader, vfork children, nested pid namespaces.
 
 use super::{
     CONTAINER, CONTAINER_OF_48_MIB, HOG, IMMORTAL, ONE_KILL, SLEEPER, START_HOG, WATCHER,
@@ -8,7 +8,7 @@ use crate::scenario::{Process, Scenario, Step, Until, Want, Watcher};
 use crate::workload::Work;
 
 pub(super) const ALL: &[Scenario] = &[
-    // Who is next, asked while it grows: not yet the biggest.
+    // `risk` names the next victim while the usage grows, before it is the biggest process.
     Scenario {
         name: "next_victim",
         victims: &[("growing", 1)],
@@ -31,7 +31,7 @@ pub(super) const ALL: &[Scenario] = &[
                 ends: true,
                 lines: ("{\"schema\":1,\"type\":\"risk\"", 1, 1),
                 has: &["\"comm\":\"growing\"", "time_to_limit"],
-                lacks: &["biggest"],
+                has_not: &["biggest"],
                 ..WATCHER
             }),
         ],
@@ -51,7 +51,7 @@ pub(super) const ALL: &[Scenario] = &[
         ])],
         ..ONE_KILL
     },
-    // The log's "Killed process" has the thread that has the memory, with its name.
+    // The log's line "Killed process" names the thread that has the memory.
     Scenario {
         name: "leader_exited",
         steps: &[
@@ -66,12 +66,12 @@ pub(super) const ALL: &[Scenario] = &[
             ("victims[second].tid", Want::AtLeast(1)),
             ("victims[second].chosen", Want::Is(true)),
             ("victims[second].vpid", Want::Absent),
-            // Its leader has no memory any more.
+            // The leader has exited and has no memory.
             ("candidates.list[second].anon_pages", Want::AtLeast(1)),
         ])],
         ..ONE_KILL
     },
-    // The child dies with its parent, for it runs in the same memory: without a line in the log,
+    // The child shares the memory of its parent and is killed with it, without a line in the log
     // and without a mark.
     Scenario {
         name: "vfork_child",
@@ -95,7 +95,7 @@ pub(super) const ALL: &[Scenario] = &[
         ])],
         ..ONE_KILL
     },
-    // In the namespaces in between, the nested one is the third and the second process. Then the
+    // The nested process is the third and the second process of the namespaces in between. Then the
     // machine's init becomes a member, which the kernel never kills.
     Scenario {
         name: "pid_namespace",
@@ -122,7 +122,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
 ];
 
-/// All members die but the one that is exempt.
+/// The kernel kills all members except the one that is exempt.
 const GROUP_STEPS: &[Step] = &[
     Step::Cgroup { path: CONTAINER, limits: &[("memory.max", "48M"), ("memory.oom.group", "1")] },
     Step::Start { process: SLEEPER, until: Until::Ready },

@@ -83,7 +83,7 @@ fn collect(path: &Path, text: &str, claims: &mut Vec<Claim>, problems: &mut Vec<
     }
 }
 
-/// Reads what stands behind [`MARK`].
+/// Parses the text after [`MARK`].
 fn claim(location: &str, comment: &str) -> Result<Claim> {
     let (kernels, prototype) = comment.split_once(':').context("no colon")?;
     let kernels = kernels.trim().trim_start_matches('(').trim_end_matches(')');

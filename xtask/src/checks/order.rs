@@ -1,5 +1,5 @@
 //! The entries of `tracer/src` use each other in one direction: each may use those before it in the
-//! list of ARCHITECTURE.md. And one of them alone uses aya.
+//! list of ARCHITECTURE.md. Only one entry uses aya.
 
 use std::fs;
 use std::path::Path;

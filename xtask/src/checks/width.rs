@@ -61,7 +61,7 @@ fn too_long<'a>(
         .collect()
 }
 
-/// Whether a line has a place for a break, so that what comes before and after it fits.
+/// Whether a line has a space at which it can be broken into two lines that fit.
 fn can_be_wrapped(prose: &str) -> bool {
     let prose = prose.trim_start_matches([' ', '-', '*', '>']);
     let is_unbreakable = |word: &&str| word.contains("://") || word.contains("](");

@@ -30,7 +30,7 @@ pub(crate) fn cached(arch: Arch) -> Result<PathBuf> {
     let unpacked = suite.unpack(&package, &version)?;
     let program = PATHS.map(|path| unpacked.join(path)).into_iter().find(|it| it.exists());
     fs::create_dir_all(&directory)?;
-    // Renamed when complete, so that an interrupted copy is not taken for the program.
+    // Renamed when complete, so an interrupted copy leaves no file with the final name.
     let partial = directory.join("busybox.part");
     fs::copy(program.with_context(|| format!("{package} has no busybox"))?, &partial)?;
     fs::rename(&partial, &target)?;

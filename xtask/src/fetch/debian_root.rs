@@ -54,7 +54,7 @@ pub(crate) fn cached() -> Result<PathBuf> {
     }
     println!("fetching {} from Debian's {SUITE} (about 150 MB, once)", PACKAGES.join(", "));
     fs::create_dir_all(&directory)?;
-    // Renamed when complete, so that an interrupted run is not taken for the whole.
+    // Renamed when complete, so an interrupted run leaves no file with the final name.
     let partial = directory.join("debian.tar.part");
     make(&partial).context(
         "the containers' file system cannot be built\n\

@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn interpreter_with_frame_pointers_is_taken_with_its_libraries() {
+    fn interpreter_with_frame_pointers_is_cached_with_its_libraries() {
         let unpacked = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {
             let path = unpacked.path().join(path);
@@ -195,7 +195,7 @@ mod tests {
             assert!(names.contains(&library.as_str()), "{library}: {names:?}");
         }
         assert!(names.contains(&"/bin/py-alloc") && names.contains(&"/lib64/ld-linux-x86-64.so.2"));
-        // Besides: the interpreter, its loader, and the module mmap.
+        // The other three files are the interpreter, its loader, and the module mmap.
         assert_eq!(names.len(), LIBRARY.len() + libraries.len() + 3);
     }
 }

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn archive_of_others_is_ignored() {
+    fn foreign_archive_is_ignored() {
         assert_eq!(found(Archive::Main, "deb http://deb.invalid/node_20.x nodistro main"), None);
         assert_eq!(found(Archive::Main, "deb http://archive.invalid/ubuntu noble main"), None);
     }

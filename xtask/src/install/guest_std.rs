@@ -68,7 +68,7 @@ pub(crate) fn install_from_debian(arch: Arch) -> Result<()> {
             continue;
         }
         let rustlib = suite.unpack(PACKAGE, &version)?.join("usr/lib/rustlib");
-        // Renamed when complete, so that an interrupted copy is not taken for the library.
+        // Renamed when complete, so an interrupted copy leaves no directory with the final name.
         let partial = target.with_extension("part");
         let _ = fs::remove_dir_all(&partial);
         fs::create_dir_all(&partial)?;

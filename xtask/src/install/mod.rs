@@ -172,5 +172,12 @@ fn install_tool(tool: &Tool) -> Result<()> {
     }
     println!("installing {name} {}", tool.version);
     let mut cargo = process::command(Program::Cargo)?;
-    process::run(cargo.args(["install", "--locked", name, "--version", tool.version]))
+    cargo.args(["install", "--locked", name, "--version", tool.version]);
+    // A tool runs for seconds, but takes minutes to build. With fewer optimizations the build of
+    // cargo-machete takes 124 instead of 171 seconds of CPU time.
+    cargo
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+    process::run(&mut cargo)
 }

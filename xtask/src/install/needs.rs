@@ -199,7 +199,7 @@ pub(crate) fn of_verb(verb: &Verb) -> Result<Vec<Need>> {
         }
         Verb::Fuzz(_) => vec![Need::Linker, Need::Probes, Need::Fuzzer],
         Verb::Fixtures(arguments) if arguments.boots() => {
-            // The host reduces the BTF that the guests leave, with an oomwhy of its own.
+            // The host's build of oomwhy reduces the BTF that the guests send.
             let mut needs = of_kernels(&arguments.kernels()?);
             needs.extend(machines([Arch::Amd64]));
             needs
@@ -214,12 +214,12 @@ pub(crate) fn of_verb(verb: &Verb) -> Result<Vec<Need>> {
     })
 }
 
-/// What building and booting these kernels' machines takes.
+/// The needs of builds and boots for these kernels.
 pub(crate) fn of_kernels(kernels: &[Kernel]) -> Vec<Need> {
     machines(kernels.iter().map(|kernel| kernel.arch))
 }
 
-/// What building and booting machines takes, of these architectures and no other.
+/// The needs of builds and boots for these architectures only.
 fn machines(arches: impl IntoIterator<Item = Arch>) -> Vec<Need> {
     let mut needs = vec![Need::Linker, Need::Probes, Need::DebianArchive];
     for arch in arches {

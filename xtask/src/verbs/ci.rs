@@ -27,16 +27,16 @@ pub(super) struct Step {
 pub(super) const STEPS: &[Step] = &[
     Step { name: "format", needs: || Ok(vec![]), run: format },
     Step { name: "check", needs: || Ok(vec![]), run: || check::run(&check::Arguments::default()) },
+    Step {
+        name: "dependencies",
+        needs: || Ok(vec![Need::Linker, Need::DependencyCheck]),
+        run: dependencies,
+    },
     Step { name: "clippy", needs: || Ok(vec![Need::Linker]), run: clippy },
     Step {
         name: "clippy (eBPF)",
         needs: || Ok(vec![Need::Linker, Need::Probes, Need::ProbeLints]),
         run: clippy_ebpf,
-    },
-    Step {
-        name: "dependencies",
-        needs: || Ok(vec![Need::Linker, Need::DependencyCheck]),
-        run: dependencies,
     },
     Step { name: "documentation", needs: || Ok(vec![Need::Linker]), run: documentation },
     Step {

@@ -1,4 +1,4 @@
-//! The verb `fuzz`: feeds random input to the readers of files that anybody may have written. New
+//! The verb `fuzz`: feeds random input to the readers of files from untrusted sources. New
 //! inputs are stored in fuzz/corpus, failing ones in fuzz/artifacts.
 
 use std::fs;

@@ -64,6 +64,8 @@ pub(crate) fn boot_and_compare(
     jobs: Option<NonZero<usize>>,
 ) -> Result<()> {
     let results = workspace::vm_results()?;
+    let has_boots = |kernel: &&Kernel| plan::boots(kernel, boots).next().is_some();
+    archives.build(&kernels.iter().filter(has_boots).map(|kernel| kernel.arch).collect())?;
     let containers = containers::job(kernels, boots, archives)?;
     let all = prepare(kernels, boots, archives, &results)?;
     let timings = Timings::default();
@@ -164,7 +166,7 @@ impl Job {
 
 /// Runs a boot, and stores its error among the results.
 pub(crate) fn keep_error(results: &Path, boot: impl FnOnce() -> Result<()>) {
-    // Results of an earlier run must not be taken for results of this one.
+    // The comparison must not read results of an earlier run.
     let _ = fs::remove_dir_all(results);
     if let Err(error) = boot() {
         eprintln!("{}: {error:#}", results.display());
@@ -181,7 +183,9 @@ fn compare(kernels: &[Kernel], boots: &[String], results: &Path) -> Result<()> {
     let names: Vec<&str> = kernels.iter().map(|kernel| kernel.name.as_str()).collect();
     let mut oracle = workspace::cargo();
     oracle
-        .args(["test", "--package", "oomwhy-tests", "--test", "oracle"])
+        // Selects the same packages as the unit tests, so the dependencies have the same features
+        // and are not built again.
+        .args(["test", "--workspace", "--exclude", "oomwhy-ebpf", "--test", "oracle"])
         .env(RESULTS_VARIABLE, results)
         .env(KERNELS_VARIABLE, names.join(","))
         .env(BOOTS_VARIABLE, boots.join(","));

@@ -1,14 +1,15 @@
 //! The guest's root file system: an uncompressed newc archive of static binaries. It is not
 //! compressed, because unpacking is slow under emulation.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use cpio::newc;
 use oomwhy_tests::matrix::Arch;
 use oomwhy_tests::plan::{BUSYBOX, GUEST_OOMWHY, GUEST_PATH, HOG, LAUNCHER, PASSWD, Plan};
@@ -30,7 +31,7 @@ pub(crate) struct Initramfs {
     oomwhy_bytes: u64,
 }
 
-/// The oomwhy that goes into the guest.
+/// The oomwhy for the guest.
 #[derive(clap::Args, Clone, Default)]
 pub(crate) struct Source {
     /// Use this static oomwhy instead of building one
@@ -48,6 +49,30 @@ pub(crate) struct Archives {
 impl Archives {
     pub(crate) const fn new(source: Source) -> Self {
         Self { source, built: BTreeMap::new(), with_python: None }
+    }
+
+    /// Builds the archives for these architectures at the same time. Each build ends with a link of
+    /// one thread, which takes about a minute.
+    pub(crate) fn build(&mut self, archs: &BTreeSet<Arch>) -> Result<()> {
+        let source = &self.source;
+        if source.oomwhy.is_some() {
+            // `of` refuses a second architecture.
+            return Ok(());
+        }
+        let built = thread::scope(|scope| {
+            let builds: Vec<_> = archs
+                .iter()
+                .filter(|arch| !self.built.contains_key(arch))
+                .map(|&arch| (arch, scope.spawn(move || Initramfs::build(arch, source))))
+                .collect();
+            let joined = builds.into_iter().map(|(arch, build)| {
+                let initramfs = build.join().map_err(|_| anyhow!("the build for {arch} panicked"));
+                anyhow::Ok((arch, Arc::new(initramfs??)))
+            });
+            joined.collect::<Result<Vec<_>>>()
+        })?;
+        self.built.extend(built);
+        Ok(())
     }
 
     /// The archive for an architecture.
@@ -143,7 +168,7 @@ impl Initramfs {
         Ok(())
     }
 
-    /// The whole archive for one boot.
+    /// The complete archive for one boot.
     pub(crate) fn with_plan(&self, plan: &Plan) -> Result<Vec<u8>> {
         let mut archive = self.archive.clone();
         add(&mut archive, GUEST_PATH, PROGRAM, &serde_json::to_vec(plan)?)?;

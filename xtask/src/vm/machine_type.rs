@@ -18,7 +18,7 @@ pub(crate) struct MachineType {
     pub(crate) qemu_args: &'static [&'static str],
     /// The kernel's console, for its command line.
     pub(crate) console: &'static str,
-    /// The device that carries the results out; `FILE` stands for their file. The guest's init
+    /// The device for the results; `FILE` stands for their file. The guest's init
     /// knows its name (tests/src/bin/guest_init/results.rs).
     results: &'static [&'static str],
 }
@@ -34,7 +34,7 @@ const AMD64: MachineType = MachineType {
     results: &["-serial", "file:FILE"],
 };
 
-/// `virt` has one serial port of its own, so the other one is a PCI card. The architecture's own
+/// `virt` has only one serial port, so the other one is a PCI card. The architecture's own
 /// way of signing pointers is slow to emulate.
 const ARM64: MachineType = MachineType {
     debian: "arm64",

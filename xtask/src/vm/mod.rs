@@ -1,5 +1,5 @@
-//! One boot of one kernel under QEMU: the plan goes in with the initramfs, the results come out of
-//! the second serial port.
+//! Boots one kernel under QEMU. The plan is in the initramfs, and the guest sends its results
+//! through the second serial port.
 //!
 //! Everything is emulated (no KVM), so it runs on any machine. One thread emulates both CPUs of the
 //! guest. That costs no time, and the kernel does not patch code while another CPU runs it: with

@@ -1,4 +1,4 @@
-//! How long boots and scenarios took, so that the slow ones are seen.
+//! Measures the durations of boots and scenarios, and prints the slow ones.
 
 use std::fs;
 use std::path::Path;

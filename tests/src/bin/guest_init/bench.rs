@@ -1,4 +1,4 @@
-//! Measures what oomwhy costs, in a guest whose clock counts instructions.
+//! Measures the costs of oomwhy, in a guest whose clock counts instructions.
 
 mod comparison;
 mod counts;
@@ -15,7 +15,7 @@ use oomwhy_tests::bench::{Bench, COMPARISON_FILE, COUNTS_FILE, FAULTS_FILE};
 
 use crate::results;
 
-/// Measures and leaves the numbers in the results.
+/// Measures, and stores the numbers in the results.
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Counts { sleepers, repeats } => {

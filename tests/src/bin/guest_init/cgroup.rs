@@ -1,4 +1,4 @@
-//! Making and removing the cgroups of a scenario.
+//! Makes and removes the cgroups of a scenario.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -52,7 +52,7 @@ pub(crate) fn make(
     Ok(cgroup)
 }
 
-/// The counters that the kernel keeps of what happened at a cgroup's limit.
+/// The kernel's counters of events at a cgroup's limit.
 pub(crate) fn events(hierarchy: Hierarchy, path: &str) -> BTreeMap<String, u64> {
     let name = match hierarchy {
         Hierarchy::V2 => "memory.events",
@@ -67,7 +67,7 @@ pub(crate) fn events(hierarchy: Hierarchy, path: &str) -> BTreeMap<String, u64> 
         .collect()
 }
 
-/// Kills who is left in a cgroup and removes it.
+/// Kills the processes in a cgroup and removes it.
 pub(crate) fn clear(hierarchy: Hierarchy, path: &str) -> Result<()> {
     let members = fs::read_to_string(directory(hierarchy, path).join("cgroup.procs"))?;
     for pid in members.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)) {
@@ -80,8 +80,8 @@ pub(crate) fn clear(hierarchy: Hierarchy, path: &str) -> Result<()> {
     remove(hierarchy, path)
 }
 
-/// Removes a cgroup; a victim that was reaped a moment ago may still hold it, and ten thousand
-/// processes take a while to go.
+/// Removes a cgroup. It waits, because a victim that was just reaped may still be in the cgroup,
+/// and ten thousand processes take a while to exit.
 pub(crate) fn remove(hierarchy: Hierarchy, path: &str) -> Result<()> {
     let directory = directory(hierarchy, path);
     let removed = wait::until(Duration::from_mins(1), || fs::remove_dir(&directory).is_ok());

@@ -1,4 +1,4 @@
-//! The demonstration: one container outgrows its limit while oomwhy watches, live on the console.
+//! The demonstration: a container exceeds its limit while oomwhy traces, live on the console.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Child, Command, Stdio};
@@ -14,7 +14,7 @@ use oomwhy_tests::workload::{Work, Workload};
 
 use crate::{cgroup, tracer, wait};
 
-/// Runs it.
+/// Runs the demonstration.
 pub(crate) fn run(json: bool, color: bool) -> Result<()> {
     let flags: &[&str] = if json { &["-o", "json"] } else { &[] };
     println!("$ oomwhy {}", flags.join(" "));
@@ -24,9 +24,9 @@ pub(crate) fn run(json: bool, color: bool) -> Result<()> {
         command.env("CLICOLOR_FORCE", "1");
     }
     let mut oomwhy = command.spawn().context("oomwhy cannot be started")?;
-    let said = forward(oomwhy.stderr.take());
+    let stderr = forward(oomwhy.stderr.take());
     let reported = forward(oomwhy.stdout.take());
-    await_line(&said, Duration::from_secs(20), tracer::READY_LINE);
+    await_line(&stderr, Duration::from_secs(20), tracer::READY_LINE);
 
     println!("(a container is made: {CONTAINER}, memory.max 48 MiB, three processes)");
     cgroup::make(Hierarchy::V2, CONTAINER, &[("memory.max", "48M")])?;
@@ -67,7 +67,7 @@ fn start(comm: &str, oom_score_adj: i16, work: Work) -> Result<Child> {
         .with_context(|| format!("{comm} cannot be started"))
 }
 
-/// Copies a stream to the console line by line; each line is also to be received.
+/// Copies a stream to the console line by line, and sends each line to the receiver.
 fn forward(stream: Option<impl Read + Send + 'static>) -> Receiver<String> {
     let (sender, lines) = mpsc::channel();
     if let Some(stream) = stream {

@@ -1,4 +1,4 @@
-//! The workload: a process that takes memory in a chosen way.
+//! The workload: a process that allocates memory in a chosen way.
 
 mod children;
 mod faults;
@@ -22,7 +22,7 @@ use oomwhy_tests::scenario::bytes;
 use oomwhy_tests::workload::{READY, Work, Workload};
 use rustix::process::Uid;
 
-/// The program `hog`.
+/// The entry point of the program `hog`.
 pub(crate) fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -73,7 +73,7 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-/// The program gets the same command line, behind its interpreter's own.
+/// Becomes a program, which gets the same command line after the words of its interpreter.
 fn becomes(work: Work, program: usize) -> Result<()> {
     let path = programs::path(program).context("no such program")?;
     let mut command = Command::new(path);
@@ -89,7 +89,7 @@ fn set_up(workload: &Workload) -> Result<()> {
     if let Some(comm) = &workload.comm {
         fs::write("/proc/self/comm", bytes(comm)).context("the name cannot be set")?;
     }
-    // From here on it can be killed, so it has its name already.
+    // From here on the workload can be killed, so its name is already set.
     if let Some(cgroup) = &workload.cgroup {
         let cgroup = bytes(cgroup);
         fs::write(Path::new(OsStr::from_bytes(&cgroup)).join("cgroup.procs"), "0")
@@ -97,14 +97,14 @@ fn set_up(workload: &Workload) -> Result<()> {
     }
     if let Some(uid) = workload.uid {
         let uid = Uid::from_raw(uid);
-        // Per thread, which is the process as long as there is only one.
+        // The call changes the thread, which is the process as long as it has one thread.
         rustix::thread::set_thread_res_uid(uid, uid, uid).context("the user cannot be set")?;
     }
     Ok(())
 }
 
 fn ready() {
-    // Whoever has seen enough may have closed the pipe.
+    // The reader may have closed the pipe.
     let mut stdout = std::io::stdout();
     let _ = writeln!(stdout, "{READY}").and_then(|()| stdout.flush());
 }

@@ -1,5 +1,5 @@
-//! What a kernel says about itself, for tests that need no kernel: its BTF, the names of its
-//! symbols, the formats of the tracepoints around the OOM killer.
+//! Collects the facts of a kernel for tests that need no kernel: its BTF, the names of its symbols,
+//! the formats of the tracepoints around the OOM killer.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -19,7 +19,7 @@ const TRACEPOINTS: &[&str] = &[
     "vmscan/mm_vmscan_memcg_reclaim_begin",
 ];
 
-/// Leaves all of it in the results.
+/// Stores all facts in the results.
 pub(crate) fn collect() -> Result<()> {
     let directory = results::directory("host_facts")?;
     fs::create_dir_all(directory.join("btf"))?;
@@ -38,7 +38,7 @@ fn copy(source: &str, target: &Path) -> Result<()> {
     fs::write(target, content).with_context(|| format!("{} cannot be written", target.display()))
 }
 
-/// Symbols by kind and name; the addresses change with every boot.
+/// The symbols by kind and name, without addresses, which change with every boot.
 fn symbols() -> Result<String> {
     let kallsyms = fs::read_to_string("/proc/kallsyms").context("kallsyms cannot be read")?;
     let mut symbols = String::new();

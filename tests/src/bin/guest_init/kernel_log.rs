@@ -1,4 +1,4 @@
-//! The kernel's own account: the records of /dev/kmsg from one moment on.
+//! Reads the records of /dev/kmsg from one moment on.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
@@ -11,17 +11,17 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use rustix::io::Errno;
 
-/// How often the log is read: its ring must not run over meanwhile.
+/// The interval of reads, short enough that the log's ring does not overflow.
 const READ_EVERY: Duration = Duration::from_millis(50);
 
-/// Reads along, from one moment on.
+/// A thread that reads the kernel's log.
 pub(crate) struct KernelLog {
     reader: JoinHandle<Result<Vec<u8>>>,
     is_over: Arc<AtomicBool>,
 }
 
 impl KernelLog {
-    /// Begins at the log's end.
+    /// Starts at the end of the log.
     pub(crate) fn follow() -> Result<Self> {
         let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits())?;
         let mut file = OpenOptions::new()
@@ -35,7 +35,7 @@ impl KernelLog {
         let reader = thread::spawn(move || {
             let mut records = Vec::new();
             loop {
-                // Asked before the last reading, not after it.
+                // The flag is read before the last read of the log, not after it.
                 let is_last = over.load(Ordering::Acquire);
                 read(&mut file, &mut records)?;
                 if is_last {
@@ -47,14 +47,14 @@ impl KernelLog {
         Ok(Self { reader, is_over })
     }
 
-    /// Every record since then, as /dev/kmsg writes them.
+    /// Ends the thread, and returns every record since the start in the format of /dev/kmsg.
     pub(crate) fn end(self) -> Result<Vec<u8>> {
         self.is_over.store(true, Ordering::Release);
         self.reader.join().unwrap_or_else(|_| bail!("the reader of /dev/kmsg panicked"))
     }
 }
 
-/// Reads what is there.
+/// Reads the available records.
 fn read(file: &mut File, records: &mut Vec<u8>) -> Result<()> {
     let mut record = vec![0; 16 * 1024];
     loop {
@@ -62,7 +62,7 @@ fn read(file: &mut File, records: &mut Vec<u8>) -> Result<()> {
             Ok(0) => return Ok(()),
             Ok(length) => records.extend_from_slice(&record[..length]),
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-            // The ring was overrun; the next read goes on behind the gap.
+            // The ring overflowed. The next read continues after the gap.
             Err(error) if error.raw_os_error() == Some(Errno::PIPE.raw_os_error()) => {}
             Err(error) => return Err(error).context("/dev/kmsg cannot be read"),
         }

@@ -1,5 +1,5 @@
-//! Runs a program as somebody else: as a plain user with exactly some capabilities, or as in a
-//! container. `/bin/launch [--user CAPABILITIES] [--container] -- PROGRAM ARGS`.
+//! Runs a program as a plain user with some capabilities, or as in a container:
+//! `/bin/launch [--user CAPABILITIES] [--container] -- PROGRAM ARGS`.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitCode};
@@ -19,10 +19,10 @@ use crate::mounts;
 
 const CONTAINER: &str = "--container";
 const USER: &str = "--user";
-/// Who it is without root.
+/// The id of the plain user.
 const PLAIN_USER: u32 = 1000;
 
-/// The program, or the launcher that will become it, if there are options.
+/// The command that starts the program, or the launcher if there are options.
 pub(crate) fn command(options: &[&str], program: &str, args: &[&str]) -> Command {
     if options.is_empty() {
         let mut command = Command::new(program);
@@ -39,7 +39,8 @@ pub(crate) fn spawn(options: &[&str], mut command: Command) -> Result<Child> {
     if options.contains(&CONTAINER) { in_new_pid_namespace(command) } else { Ok(command.spawn()?) }
 }
 
-/// A thread's children are the first of the pid namespace that it made.
+/// Starts a command as the first process of a new pid namespace. A thread makes the namespace,
+/// because only later children of the thread are in it.
 pub(crate) fn in_new_pid_namespace(mut command: Command) -> Result<Child> {
     let spawn = move || {
         unshare(CloneFlags::CLONE_NEWPID).context("there are no pid namespaces")?;
@@ -51,7 +52,7 @@ pub(crate) fn in_new_pid_namespace(mut command: Command) -> Result<Child> {
     }
 }
 
-/// The program `launch`.
+/// The entry point of the program `launch`.
 pub(crate) fn main() -> ExitCode {
     if let Err(error) = run() {
         eprintln!("launch: {error:#}");
@@ -59,7 +60,7 @@ pub(crate) fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Returns only if something goes wrong.
+/// Becomes the program. Returns only if that fails.
 fn run() -> Result<()> {
     let words: Vec<String> = env::args().skip(1).collect();
     let end = words.iter().position(|word| word == "--").context("no -- before the program")?;
@@ -68,14 +69,14 @@ fn run() -> Result<()> {
         contain()?;
     }
     if let Some(index) = options.iter().position(|option| option == USER) {
-        become_user(options.get(index + 1).context("whose capabilities?")?)?;
+        become_user(options.get(index + 1).context("--user needs a list of capabilities")?)?;
     }
     let (name, args) = program.split_first().context("no program")?;
     Err(Command::new(name).args(args).exec()).with_context(|| format!("{name} cannot be started"))
 }
 
-/// What a container engine does by default: own mounts, /sys and the cgroups read-only, no tracefs,
-/// no debugfs, no bpffs. The pid namespace is the parent's doing.
+/// Does what a container engine does by default: own mounts, /sys and the cgroups read-only, no
+/// tracefs, no debugfs, no bpffs. The parent makes the pid namespace.
 fn contain() -> Result<()> {
     fs::write(format!("/sys/fs/cgroup{BOX}/cgroup.procs"), "0").context("the box is missing")?;
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWCGROUP)?;
@@ -93,11 +94,11 @@ fn contain() -> Result<()> {
     Ok(())
 }
 
-/// Leaves root with these capabilities, which programs that it starts keep.
+/// Becomes the plain user with these capabilities, which started programs inherit.
 fn become_user(names: &str) -> Result<()> {
     let names = names.split(',').filter(|name| !name.is_empty());
     let set = names.map(capability).collect::<Result<CapabilitySet>>()?;
-    // Before 5.11 memory of BPF maps counts against it: what systemd's LimitMEMLOCK= is for.
+    // Before 5.11 the memory of BPF maps counts against this limit (systemd: LimitMEMLOCK=).
     setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None })?;
     set_keep_capabilities(true)?;
     let (uid, gid) = (Uid::from_raw(PLAIN_USER), Gid::from_raw(PLAIN_USER));

@@ -1,7 +1,7 @@
-//! PID 1 of the virtual machine; under any other name or pid it is the workload.
+//! PID 1 of the virtual machine. Under any other name or pid it is the workload.
 //!
-//! It mounts what is needed, carries out the plan, sends the results, and powers off. Whatever
-//! happens it powers off: only the end marker shows the host that the run is complete.
+//! It mounts file systems, carries out the plan, sends the results, and powers off. It powers off
+//! after an error too: only the end marker shows the host that the run is complete.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the console is the only output")]
 
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     if env::args_os().next().is_some_and(|name| name == LAUNCHER) {
         return launch::main();
     }
-    // A workload can be the first of a pid namespace of its own.
+    // A workload can be the first process of its own pid namespace.
     let is_workload = env::args_os().next().is_some_and(|name| name == HOG);
     if is_workload || !rustix::process::getpid().is_init() {
         return hog::main();
@@ -72,9 +72,10 @@ fn run() -> Result<()> {
     }
 }
 
-/// Programs always at the same addresses: QEMU translates code anew wherever else it lies, which
-/// was more than half of a storm. And grace periods by interrupts instead of waiting for ticks:
-/// cgroups are made, joined and removed by the hundred. What is measured is measured without.
+/// Settings that make the emulation faster. Programs always get the same addresses, because QEMU
+/// translates code again at each new address, which took more than half of a storm. Grace periods
+/// use interrupts instead of waiting for ticks, because hundreds of cgroups are made and removed.
+/// Measurements do without these settings.
 const FOR_SPEED: [(&str, &str); 2] =
     [("/proc/sys/kernel/randomize_va_space", "0"), ("/sys/kernel/rcu_expedited", "1")];
 
@@ -90,7 +91,7 @@ fn run_scenarios(names: &[String]) -> Result<()> {
             mounts::cgroup(scenario.hierarchy)?;
             mounted = Some(scenario.hierarchy);
         }
-        ensure!(mounted == Some(scenario.hierarchy), "{name} needs a boot of its own");
+        ensure!(mounted == Some(scenario.hierarchy), "{name} needs a boot with its hierarchy");
         let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
         println!("scenario {name} at {} s", uptime.split(' ').next().unwrap_or_default());
         runner::run(scenario).with_context(|| format!("scenario {name}"))?;
@@ -100,7 +101,7 @@ fn run_scenarios(names: &[String]) -> Result<()> {
 
 fn run_command(argv: &[String]) -> Result<()> {
     mounts::cgroup(Hierarchy::V2)?;
-    // As an init system does it.
+    // An init system does the same.
     fs::write("/sys/fs/cgroup/cgroup.subtree_control", "+memory")?;
     let (program, args) = argv.split_first().context("the plan names no command")?;
     let status = Command::new(program)

@@ -1,4 +1,4 @@
-//! The file systems of the guest.
+//! Mounts the file systems of the guest.
 
 use std::ffi::CString;
 use std::fs;
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use oomwhy_tests::scenario::Hierarchy;
 use rustix::mount::{MountFlags, UnmountFlags};
 
-/// What every plan needs.
+/// Mounts the file systems that every plan needs.
 pub(crate) fn base() -> Result<()> {
     mount("proc", "/proc", "")?;
     mount("sysfs", "/sys", "")?;
@@ -18,7 +18,7 @@ pub(crate) fn base() -> Result<()> {
     mount("bpf", "/sys/fs/bpf", "")
 }
 
-/// The cgroup hierarchy, where a distribution would mount it.
+/// Mounts the cgroup hierarchy where a distribution mounts it.
 pub(crate) fn cgroup(hierarchy: Hierarchy) -> Result<()> {
     match hierarchy {
         Hierarchy::V2 => mount("cgroup2", hierarchy.mount_point(), ""),
@@ -32,14 +32,14 @@ pub(crate) fn cgroup(hierarchy: Hierarchy) -> Result<()> {
 
 /// Mounts a file system.
 pub(crate) fn mount(kind: &str, target: &str, data: &str) -> Result<()> {
-    // Directories of sysfs and procfs are there already and cannot be made.
+    // Directories of sysfs and procfs exist already and cannot be made.
     let _ = fs::create_dir_all(target);
     let data = (!data.is_empty()).then(|| CString::new(data)).transpose()?;
     rustix::mount::mount("none", target, kind, MountFlags::empty(), data.as_deref())
         .with_context(|| format!("{kind} cannot be mounted on {target}"))
 }
 
-/// Takes it away again.
+/// Unmounts a file system.
 pub(crate) fn unmount(target: &str) -> Result<()> {
     rustix::mount::unmount(target, UnmountFlags::DETACH)
         .with_context(|| format!("{target} cannot be unmounted"))

@@ -1,11 +1,11 @@
-//! Programs that a scenario runs besides.
+//! Runs the programs of a scenario.
 
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use oomwhy_tests::scenario::Program;
 
-/// Runs one; it must end as the scenario says.
+/// Runs a program, and checks its exit code and output.
 pub(crate) fn run(program: &Program) -> Result<()> {
     let Program { argv, code, says } = program;
     let (path, args) = argv.split_first().context("the step names no program")?;
@@ -14,11 +14,11 @@ pub(crate) fn run(program: &Program) -> Result<()> {
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("{path} cannot be started"))?;
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
+    let printed = [output.stdout, output.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed);
     ensure!(
-        output.status.code() == Some(*code) && said.contains(says),
-        "{} ended with {}, not {code}, and said {said:?}",
+        output.status.code() == Some(*code) && printed.contains(says),
+        "{} ended with {}, not {code}, and printed {printed:?}",
         argv.join(" "),
         output.status
     );

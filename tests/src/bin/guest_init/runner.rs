@@ -1,4 +1,4 @@
-//! Runs one scenario: oomwhy watches, the steps provoke the kills, both accounts are kept.
+//! Runs one scenario: starts oomwhy, provokes the kills, stores the reports and the kernel's log.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,10 +23,10 @@ use crate::{cgroup, mounts, program, results, wait};
 
 const TIME_TO_DIE: Duration = Duration::from_mins(1);
 const TIME_TO_READ: Duration = Duration::from_mins(1);
-/// A report waits ten seconds for a victim that stays.
+/// The time limit for reports. A report waits ten seconds for a victim that does not exit.
 const TIME_TO_REPORT: Duration = Duration::from_secs(20);
 
-/// Runs a scenario and sends its results. What goes wrong in it is one of the results.
+/// Runs a scenario and sends its results, which include its errors.
 pub(crate) fn run(scenario: &'static Scenario) -> Result<()> {
     let mut start = Instant::now();
     let mut passed = || std::mem::replace(&mut start, Instant::now()).elapsed().as_secs_f32();
@@ -154,7 +154,7 @@ impl Stage {
         Ok(())
     }
 
-    /// The steps that are about oomwhy and other programs.
+    /// Takes the steps that start or control oomwhy and other programs.
     fn drive(&mut self, step: &'static Step) -> Result<()> {
         match step {
             Step::PauseTracer => self.tracer.signal(Signal::STOP)?,
@@ -185,7 +185,8 @@ impl Stage {
         Ok(())
     }
 
-    /// Runs one to its end. What the watchers leave that end may be what it looks at.
+    /// Runs a command of oomwhy to its end. It may read files of watchers, so those that end by
+    /// themselves must have ended.
     fn run(&mut self, command: &'static Watcher) -> Result<()> {
         let ending = self.watchers.iter_mut().filter(|(watcher, _)| watcher.ends);
         ending.for_each(|(_, tracer)| tracer.wait_ended());
@@ -206,7 +207,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Watchers start side by side; what comes next comes when all of them trace.
+    /// Waits until all watchers, which start side by side, trace.
     fn await_watchers(&mut self) -> Result<()> {
         for (watcher, tracer) in &mut self.watchers {
             ensure!(tracer.has_been_ready(), "watcher {} is not ready", watcher.name);
@@ -214,7 +215,7 @@ impl Stage {
         Ok(())
     }
 
-    /// An argument with `{pid:NAME}` filled in.
+    /// Replaces `{pid:NAME}` in an argument.
     fn with_pid(&self, arg: &str) -> Result<String> {
         let Some(name) = arg.strip_prefix("{pid:").and_then(|rest| rest.strip_suffix('}')) else {
             return Ok(arg.to_owned());
@@ -269,7 +270,7 @@ impl Stage {
     }
 
     fn await_kills(&mut self) {
-        // One that was started again may be about to begin.
+        // A tracer that was started again may not trace yet.
         if !self.tracer.wait_ready() {
             self.problem("oomwhy was not ready again");
         }
@@ -279,7 +280,7 @@ impl Stage {
             self.problem(format!("the kernel killed {} of {wanted}", n_oom_kills() - before));
         }
         if self.scenario.is_lossy {
-            // The number of reports is open, but the last kill is reported when it is complete.
+            // The number of reports is unknown, but the report of the last kill is the last one.
             wait::until(TIME_TO_REPORT, || self.is_last_reported());
             return;
         }
@@ -310,7 +311,7 @@ impl Stage {
         fs::write(&path, ended + "\n").with_context(|| format!("{} is not kept", path.display()))
     }
 
-    /// Ends every oomwhy and clears the stage for the next scenario.
+    /// Ends every oomwhy, and removes processes and cgroups for the next scenario.
     fn strike(mut self) -> Result<Facts> {
         for (watcher, mut tracer) in std::mem::take(&mut self.watchers) {
             if watcher.ends {
@@ -334,7 +335,7 @@ impl Stage {
             let _ = process.kill();
             let _ = process.wait();
         }
-        // Children come after their parents, and go before them.
+        // Child cgroups come after their parents, and are removed before them.
         let paths: Vec<String> =
             self.facts.cgroups.iter().rev().map(|cgroup| cgroup.path.clone()).collect();
         for path in paths {
@@ -345,7 +346,7 @@ impl Stage {
                 }
             }
         }
-        // Children of workloads became those of PID 1.
+        // Orphans of workloads became children of PID 1.
         while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
         if let Err(error) = self.settings.restore() {
             self.facts.problems.push(format!("{error:#}"));
@@ -358,7 +359,7 @@ fn below(hierarchy: Hierarchy, path: &str) -> String {
     format!("{}{path}", hierarchy.mount_point())
 }
 
-/// As /proc has it in the end.
+/// The final command line in /proc.
 fn cmdline(workload: &Workload) -> Vec<String> {
     let words = [HOG].into_iter().chain(workload.work.words_before().iter().copied());
     words.map(str::to_owned).chain(workload.args()).collect()
@@ -370,12 +371,12 @@ fn random_up_to(limit_ms: u64) -> Result<Duration> {
     Ok(Duration::from_micros(u64::from_le_bytes(bytes) % (limit_ms * 1000 + 1)))
 }
 
-/// oomwhy must end with this code and these words.
+/// Checks that oomwhy ends with this code and prints this text.
 fn refused(args: &[&str], code: i32, says: &str) -> Result<()> {
     let output = Command::new(GUEST_OOMWHY).args(args).stdin(Stdio::null()).output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let is_so = output.status.code() == Some(code) && said.contains(says);
-    ensure!(is_so, "{args:?} ended with {}: {said}", tracer::describe(output.status));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let is_refused = output.status.code() == Some(code) && stderr.contains(says);
+    ensure!(is_refused, "{args:?} ended with {}: {stderr}", tracer::describe(output.status));
     Ok(())
 }
 
@@ -383,7 +384,7 @@ fn numbered(path: &str, round: u32) -> String {
     path.replace("{n}", &round.to_string())
 }
 
-/// The number of reports by now, for the console.
+/// The number of reports of each outcome so far, for the console.
 fn outcomes(reports: &Path) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::<String, usize>::new();
     for report in objects(&fs::read_to_string(reports).unwrap_or_default()) {
@@ -394,7 +395,7 @@ fn outcomes(reports: &Path) -> BTreeMap<String, usize> {
 }
 
 fn await_ready(child: &mut Child) -> bool {
-    // The pipe closes when the child dies, so this ends in any case.
+    // The pipe is closed when the child dies, so the loop ends in any case.
     let Some(stdout) = child.stdout.take() else {
         return false;
     };
@@ -406,7 +407,7 @@ fn n_oom_kills() -> u64 {
     vmstat.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok()).unwrap_or_default()
 }
 
-/// Swap in use or not, pages of 4 KiB.
+/// The size of the swap, used or not, pages of 4 KiB.
 fn n_swap_pages() -> u64 {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kib =

@@ -1,4 +1,4 @@
-//! What a scenario changes of the machine for its own time.
+//! Changes settings of the machine for one scenario.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,19 +9,19 @@ use oomwhy_tests::plan::{BUSYBOX, SWAP_DEVICE};
 
 use crate::mounts;
 
-/// What is to be undone.
+/// A change to undo.
 enum Change {
     Setting(PathBuf, Vec<u8>),
     Mount(&'static str),
     Swap,
 }
 
-/// The changes, oldest first.
+/// The changes of a scenario, oldest first.
 #[derive(Default)]
 pub(crate) struct Settings(Vec<Change>);
 
 impl Settings {
-    /// Writes to a file; remembers what it held if it is a setting.
+    /// Writes to a file. If the file is a setting, its old content is restored later.
     pub(crate) fn write(&mut self, file: &Path, value: &str) -> Result<()> {
         if file.starts_with("/proc/sys") {
             self.0.push(Change::Setting(file.to_owned(), fs::read(file)?));
@@ -62,7 +62,7 @@ fn write(file: &Path, value: &[u8]) -> Result<()> {
 
 fn busybox(args: &[&str]) -> Result<()> {
     let output = Command::new(BUSYBOX).args(args).output().context("there is no busybox")?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.success(), "{} failed: {said}", args.join(" "));
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "{} failed: {stderr}", args.join(" "));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! oomwhy as the guest runs it: its flags, when it is ready, how it is ended.
+//! Starts oomwhy in the guest, waits until it is ready, and ends it.
 
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt as _;
@@ -14,31 +14,32 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{launch, wait};
 
-/// What oomwhy says on stderr once every kill will be seen.
+/// The line that oomwhy prints to stderr when it traces.
 pub(crate) const READY_LINE: &str = "Tracing OOM kills";
 
 const TIME_TO_START: Duration = Duration::from_mins(1);
-/// The kernel lets go of a trampoline when each of its tasks has slept once or been in user space
-/// (synchronize_rcu_tasks), which one that is refused memory over and over hardly does.
+/// The time limit for an exit of oomwhy. The kernel frees a trampoline when each of its tasks has
+/// slept or entered user space (synchronize_rcu_tasks). A task whose allocations keep failing
+/// hardly does that.
 const TIME_TO_END: Duration = Duration::from_mins(1);
 
-/// A running oomwhy whose output goes to files of a directory.
+/// A running oomwhy that writes its output to files of a directory.
 pub(crate) struct Tracer {
     process: Child,
     args: Vec<String>,
     stdout: PathBuf,
     stderr: PathBuf,
     was_ready: bool,
-    /// Where the stderr of this process begins in the file.
+    /// The offset in the file at which the stderr of this process begins.
     stderr_begin: usize,
 }
 
 impl Tracer {
-    /// Starts the one that is compared with the kernel's log, with these options besides.
+    /// Starts the oomwhy that is compared with the kernel's log, with additional options.
     pub(crate) fn start(directory: &Path, options: &[&str]) -> Result<Self> {
         let recording = directory.join(file::RECORDING).display().to_string();
         let mut args = vec!["-o", "json"];
-        // A recording is of one run, and pinned probes outlive it.
+        // A recording covers one run, and pinned probes outlive a run.
         if !options.contains(&"--pin") {
             args.extend(["--record", recording.as_str()]);
         }
@@ -46,7 +47,7 @@ impl Tracer {
         Self::spawn(&[], &args, &directory.join(file::REPORT), directory.join(file::STDERR))
     }
 
-    /// Starts one more, by the launcher if it is given options.
+    /// Starts another oomwhy, through the launcher if there are options for it.
     pub(crate) fn watch(
         directory: &Path,
         name: &str,
@@ -68,7 +69,7 @@ impl Tracer {
         Ok(Self { process, args, stdout, stderr, was_ready: false, stderr_begin: 0 })
     }
 
-    /// Kills it as nothing can prevent.
+    /// Kills it with SIGKILL.
     pub(crate) fn kill(&mut self) -> Result<()> {
         ensure!(!self.has_ended(), "oomwhy had ended by itself");
         self.process.kill()?;
@@ -89,20 +90,20 @@ impl Tracer {
         Ok(kill_process(pid.context("a process without an id")?, signal)?)
     }
 
-    /// Waits until it traces; false if it ended or never said so.
+    /// Waits until it traces. Returns false if it ended or did not print the line.
     pub(crate) fn wait_ready(&mut self) -> bool {
         let (stderr, begin) = (self.stderr.clone(), self.stderr_begin);
         let is_ready = || {
-            let said = fs::read(&stderr).unwrap_or_default();
-            let said = String::from_utf8_lossy(said.get(begin..).unwrap_or_default());
-            said.lines().any(|line| line.starts_with(READY_LINE))
+            let bytes = fs::read(&stderr).unwrap_or_default();
+            let printed = String::from_utf8_lossy(bytes.get(begin..).unwrap_or_default());
+            printed.lines().any(|line| line.starts_with(READY_LINE))
         };
         self.was_ready =
             wait::until(TIME_TO_START, || is_ready() || self.has_ended()) && is_ready();
         self.was_ready
     }
 
-    /// The same, but one that was ready once may have ended since.
+    /// Waits until it traces, or has traced and ended since.
     pub(crate) fn has_been_ready(&mut self) -> bool {
         self.was_ready || self.wait_ready()
     }
@@ -116,7 +117,7 @@ impl Tracer {
         !matches!(self.process.try_wait(), Ok(None))
     }
 
-    /// Interrupts it as Ctrl-C does and says how it ended.
+    /// Interrupts it as Ctrl-C does, and returns its exit code or signal.
     pub(crate) fn stop(&mut self) -> Result<String> {
         if let Some(status) = self.process.try_wait()? {
             return Ok(describe(status));
@@ -125,7 +126,7 @@ impl Tracer {
     }
 }
 
-/// Replays the recording of the one that is compared, and says how that ended.
+/// Replays the recording of the oomwhy that is compared, and returns the exit code or signal.
 pub(crate) fn replay(directory: &Path, name: &str, args: &[String]) -> Result<String> {
     let recording = directory.join(file::RECORDING).display().to_string();
     let args: Vec<&str> =
@@ -135,7 +136,7 @@ pub(crate) fn replay(directory: &Path, name: &str, args: &[String]) -> Result<St
     replay.stop()
 }
 
-/// What it prints is appended.
+/// Starts oomwhy. Its output is appended to the files.
 fn start(launch: &[&str], args: &[String], stdout: &Path, stderr: &Path) -> Result<Child> {
     let append = |path: &Path| File::options().append(true).create(true).open(path);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -144,12 +145,12 @@ fn start(launch: &[&str], args: &[String], stdout: &Path, stderr: &Path) -> Resu
     launch::spawn(launch, command).context("oomwhy cannot be started")
 }
 
-/// Runs a program to its end and says how it ended; what it says on either stream goes to one file.
+/// Runs a program to its end, and returns its exit code or signal. Both streams go to one file.
 pub(crate) fn run(directory: &Path, run: &Launched) -> Result<String> {
-    let said = File::create(directory.join(file::watcher_stdout(run.name)))?;
+    let output = File::create(directory.join(file::watcher_stdout(run.name)))?;
     let (program, args) = run.words.split_first().context("no program")?;
     let mut command = launch::command(run.launch, program, args);
-    command.stdin(Stdio::null()).stderr(said.try_clone()?).stdout(said);
+    command.stdin(Stdio::null()).stderr(output.try_clone()?).stdout(output);
     let mut process = launch::spawn(run.launch, command)?;
     if wait::until(TIME_TO_START, || !matches!(process.try_wait(), Ok(None))) {
         return Ok(describe(process.wait()?));
@@ -157,7 +158,7 @@ pub(crate) fn run(directory: &Path, run: &Launched) -> Result<String> {
     interrupt(&mut process)
 }
 
-/// Interrupts a process as Ctrl-C does and says how it ended: its exit code, or what happened.
+/// Interrupts a process as Ctrl-C does, and returns its exit code or signal.
 pub(crate) fn interrupt(process: &mut Child) -> Result<String> {
     if let Some(status) = process.try_wait()? {
         return Ok(format!("ended early: {}", describe(status)));
@@ -172,7 +173,7 @@ pub(crate) fn interrupt(process: &mut Child) -> Result<String> {
     Ok(describe(process.wait()?))
 }
 
-/// The exit code, or the signal.
+/// The exit code or the signal as text.
 pub(crate) fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => code.to_string(),

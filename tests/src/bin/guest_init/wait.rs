@@ -1,12 +1,12 @@
-//! Waiting for a condition, with a limit.
+//! Waits for a condition, with a time limit.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Polls until the condition holds; false if it did not within the time.
+/// Polls until the condition holds. Returns false if it did not hold in time.
 pub(crate) fn until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     const LONGEST: Duration = Duration::from_millis(10);
-    // What comes soon is seen soon; who waits long does not get in the way of what it waits for.
+    // The pause grows: a short wait ends soon, and a long wait takes little CPU time.
     let mut pause = Duration::from_millis(1);
     let start = Instant::now();
     loop {

@@ -47,7 +47,7 @@ pub(crate) struct Row {
 
 impl Row {
     pub(crate) fn added(&self) -> f64 {
-        self.with.whole - self.without.whole
+        self.with.total - self.without.total
     }
 }
 
@@ -55,8 +55,8 @@ impl Row {
 #[derive(Clone, Copy)]
 pub(crate) struct Median {
     pub(crate) to_mark: f64,
-    pub(crate) whole: f64,
-    /// Largest less smallest of `whole`.
+    pub(crate) total: f64,
+    /// Largest less smallest of `total`.
     pub(crate) spread: f64,
 }
 
@@ -97,7 +97,7 @@ impl Costs {
     pub(crate) fn default_ratio(&self, candidates: RangeInclusive<usize>) -> f64 {
         let rows = self.rows.iter().filter(|row| row.printed == Printed::Tasks);
         let rows = rows.filter(|row| candidates.contains(&row.candidates));
-        rows.map(|row| row.with.whole / row.without.whole).fold(f64::NAN, f64::max)
+        rows.map(|row| row.with.total / row.without.total).fold(f64::NAN, f64::max)
     }
 
     /// The start time of oomwhy relative to oomkill's; NaN if one of them was not measured.
@@ -147,7 +147,7 @@ fn candidate(rows: &[Row]) -> Result<Candidate> {
     let (bare, dumped) = (of(Printed::Line), of(Printed::Tasks));
     let n = bare.len();
     ensure!(n >= 2 && dumped.len() == n, "a slope needs two numbers of candidates (--sleepers)");
-    let alone = |row: &Row| row.without.whole;
+    let alone = |row: &Row| row.without.total;
     Ok(Candidate {
         bare: slope(bare[0], bare[n - 1], alone),
         dumped: slope(dumped[0], dumped[n - 1], alone),
@@ -167,11 +167,11 @@ fn median_of(cell: &Cell) -> Result<Median> {
         values.sort_unstable();
         values
     };
-    let whole = sorted(|run| run.whole);
+    let totals = sorted(|run| run.total);
     Ok(Median {
         to_mark: percentile(&sorted(|run| run.to_mark), 50),
-        whole: percentile(&whole, 50),
-        spread: percentile(&whole, 100) - percentile(&whole, 0),
+        total: percentile(&totals, 50),
+        spread: percentile(&totals, 100) - percentile(&totals, 0),
     })
 }
 

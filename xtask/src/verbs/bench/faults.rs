@@ -1,10 +1,10 @@
 //! The cost of the growth recorder for a program that only faults in pages, compared with other
-//! tools that show where memory goes.
+//! tools that show which code allocates memory.
 
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result, bail};
-use oomwhy_tests::bench::{FaultCell, Faults, GROUPS, Onlooker};
+use oomwhy_tests::bench::{FaultCell, Faults, GROUPS, Observer};
 
 const PAGE_BYTES: usize = 4096;
 /// The allowed ratio for a cgroup that is far from its limit.
@@ -13,7 +13,7 @@ const FAR: f64 = 1.01;
 const NEAR: f64 = 1.03;
 
 pub(crate) fn render(release: &str, faults: &Faults) -> Result<String> {
-    let base = per_fault(cell(faults, &Onlooker::Nobody)?);
+    let base = per_fault(cell(faults, &Observer::NoneAtEnd)?);
     let mut out = format!("### Linux {release}\n\n");
     // Writing to a string cannot fail.
     let _ = writeln!(out, "| tracer | instructions per fault | as long as without | limit | |");
@@ -22,18 +22,18 @@ pub(crate) fn render(release: &str, faults: &Faults) -> Result<String> {
     let others = faults
         .cells
         .iter()
-        .filter(|cell| !matches!(cell.onlooker, Onlooker::Nobody | Onlooker::NobodyYet));
+        .filter(|cell| !matches!(cell.observer, Observer::NoneAtEnd | Observer::NoneAfterBoot));
     for cell in others {
-        let (per_fault, name) = (per_fault(cell), name(&cell.onlooker));
+        let (per_fault, name) = (per_fault(cell), name(&cell.observer));
         let ratio = per_fault / base;
-        let promise = limit(&cell.onlooker).map_or_else(
+        let promise = limit(&cell.observer).map_or_else(
             || "| |".to_owned(),
             |limit| format!("{limit} x | {} |", if ratio <= limit { "kept" } else { "**missed**" }),
         );
         let _ = writeln!(out, "| {name} | {per_fault:.0} | {ratio:.4} x | {promise}");
     }
-    let young = per_fault(cell(faults, &Onlooker::NobodyYet)?);
-    let [plain, near] = [map_bytes(faults, &Onlooker::Plain)?, map_bytes(faults, &Onlooker::Near)?];
+    let young = per_fault(cell(faults, &Observer::NoneAfterBoot)?);
+    let [plain, near] = [map_bytes(faults, &Observer::Plain)?, map_bytes(faults, &Observer::Near)?];
     let _ = writeln!(
         out,
         "\nRight after the boot the same runs took {young:.0} without any tracer, so the base of the\n\
@@ -47,45 +47,45 @@ pub(crate) fn render(release: &str, faults: &Faults) -> Result<String> {
 
 /// Fails if a limit is exceeded.
 pub(crate) fn check(release: &str, faults: &Faults) -> Result<()> {
-    let base = per_fault(cell(faults, &Onlooker::Nobody)?);
-    for onlooker in [Onlooker::Far, Onlooker::FarAmongMany, Onlooker::Near] {
-        let ratio = per_fault(cell(faults, &onlooker)?) / base;
-        let limit = limit(&onlooker).unwrap_or_default();
+    let base = per_fault(cell(faults, &Observer::NoneAtEnd)?);
+    for observer in [Observer::Far, Observer::FarAmongMany, Observer::Near] {
+        let ratio = per_fault(cell(faults, &observer)?) / base;
+        let limit = limit(&observer).unwrap_or_default();
         if ratio.is_nan() || ratio > limit {
-            bail!("faults on {release}, {}: {ratio:.4} x, the limit is {limit}", name(&onlooker));
+            bail!("faults on {release}, {}: {ratio:.4} x, the limit is {limit}", name(&observer));
         }
     }
     Ok(())
 }
 
-fn name(onlooker: &Onlooker) -> String {
-    match onlooker {
-        Onlooker::NobodyYet | Onlooker::Nobody => "none".to_owned(),
-        Onlooker::Plain => "oomwhy".to_owned(),
-        Onlooker::Far => "oomwhy --growth, no limit near".to_owned(),
-        Onlooker::FarAmongMany => format!("the same among {GROUPS} groups with limits"),
-        Onlooker::Near => "oomwhy --growth, recorded, with both stacks".to_owned(),
-        Onlooker::Tool(name) => name.clone(),
+fn name(observer: &Observer) -> String {
+    match observer {
+        Observer::NoneAfterBoot | Observer::NoneAtEnd => "none".to_owned(),
+        Observer::Plain => "oomwhy".to_owned(),
+        Observer::Far => "oomwhy --growth, no limit near".to_owned(),
+        Observer::FarAmongMany => format!("the same among {GROUPS} groups with limits"),
+        Observer::Near => "oomwhy --growth, recorded, with both stacks".to_owned(),
+        Observer::Tool(name) => name.clone(),
     }
 }
 
-const fn limit(onlooker: &Onlooker) -> Option<f64> {
-    match onlooker {
-        Onlooker::Far | Onlooker::FarAmongMany => Some(FAR),
-        Onlooker::Near => Some(NEAR),
+const fn limit(observer: &Observer) -> Option<f64> {
+    match observer {
+        Observer::Far | Observer::FarAmongMany => Some(FAR),
+        Observer::Near => Some(NEAR),
         _ => None,
     }
 }
 
-fn cell<'a>(faults: &'a Faults, onlooker: &Onlooker) -> Result<&'a FaultCell> {
+fn cell<'a>(faults: &'a Faults, observer: &Observer) -> Result<&'a FaultCell> {
     let mut cells = faults.cells.iter();
     cells
-        .find(|cell| cell.onlooker == *onlooker)
-        .with_context(|| format!("{onlooker:?} was not measured"))
+        .find(|cell| cell.observer == *observer)
+        .with_context(|| format!("{observer:?} was not measured"))
 }
 
-fn map_bytes(faults: &Faults, onlooker: &Onlooker) -> Result<u64> {
-    cell(faults, onlooker)?.map_bytes.context("the maps were not measured")
+fn map_bytes(faults: &Faults, observer: &Observer) -> Result<u64> {
+    cell(faults, observer)?.map_bytes.context("the maps were not measured")
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
@@ -108,21 +108,21 @@ mod tests {
 
     fn faults(near: u64) -> Faults {
         let pages = 256;
-        let cell = |onlooker, per_fault: u64| FaultCell {
-            onlooker,
+        let cell = |observer, per_fault: u64| FaultCell {
+            observer,
             mib: 1,
             instructions: vec![per_fault * pages, per_fault * pages, 9_999_999],
             map_bytes: Some(1 << 20),
         };
         Faults {
             cells: vec![
-                cell(Onlooker::NobodyYet, 8000),
-                cell(Onlooker::Plain, 1000),
-                cell(Onlooker::Far, 1005),
-                cell(Onlooker::Near, near),
-                cell(Onlooker::Tool("others".to_owned()), 3000),
-                cell(Onlooker::FarAmongMany, 1005),
-                cell(Onlooker::Nobody, 1000),
+                cell(Observer::NoneAfterBoot, 8000),
+                cell(Observer::Plain, 1000),
+                cell(Observer::Far, 1005),
+                cell(Observer::Near, near),
+                cell(Observer::Tool("others".to_owned()), 3000),
+                cell(Observer::FarAmongMany, 1005),
+                cell(Observer::NoneAtEnd, 1000),
             ],
         }
     }

@@ -76,8 +76,8 @@ fn bpftrace_script() -> Result<Packed> {
     Ok(Packed { tool, program: Some(BPFTRACE_PROGRAM), script: Some(script) })
 }
 
-/// The usual ways to see where memory goes: a name, and a program of bpftrace. All count by process
-/// and user stack, as the growth recorder does.
+/// The usual ways to see which code allocates memory: a name, and a program of bpftrace. All count
+/// by process and user stack, as the growth recorder does.
 const COUNTERS: [(&str, &str); 4] = [
     ("page faults", "software:page-faults:1 { @[pid, ustack] = count(); }"),
     ("one page fault in 64", "software:page-faults:64 { @[pid, ustack] = count(); }"),

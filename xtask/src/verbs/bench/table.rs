@@ -116,12 +116,12 @@ fn invocation(out: &mut String, row: &Row) -> std::fmt::Result {
     writeln!(
         out,
         "| {candidates} | {printed} | {} ({}) | {} ({}) | {} ({:+.1} %) | {} |",
-        number(without.whole),
+        number(without.total),
         number(without.to_mark),
-        number(with.whole),
+        number(with.total),
         number(with.to_mark),
         number(added),
-        100.0 * added / without.whole,
+        100.0 * added / without.total,
         number(without.spread.max(with.spread)),
     )
 }
@@ -160,7 +160,7 @@ fn delay(latency: &Latency) -> String {
     format!("{:.2} | {:.2} | {n}", p50_ns / 1e6, p99_ns / 1e6)
 }
 
-/// Thousands apart; digits behind the point for small numbers only.
+/// Prints a number with separators between thousands. Only small numbers have decimals.
 fn number(value: f64) -> String {
     if value.abs() < 100.0 && value.fract() != 0.0 {
         return format!("{value:.2}");

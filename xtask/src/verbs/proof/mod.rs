@@ -112,7 +112,7 @@ impl State {
 
     fn store(&self, path: &PathBuf) -> Result<()> {
         fs::create_dir_all(path.parent().context("the cache has no directory")?)?;
-        // Renamed when complete, so that an interrupted write does not lose earlier steps.
+        // Renamed when complete, so an interrupted write does not lose earlier steps.
         let partial = path.with_extension("part");
         fs::write(&partial, serde_json::to_vec_pretty(self)?)?;
         fs::rename(&partial, path).with_context(|| format!("{} cannot be written", path.display()))

@@ -1,4 +1,4 @@
-//! oomwhy beside tools that do the same: each alone, one after another, in the same boot.
+//! Compares oomwhy with other tools that report OOM kills, one after another in the same boot.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -13,28 +13,28 @@ use super::kills::{Arena, PAUSE};
 use super::tool::{Running, marker, note};
 use super::{status, trace};
 
-/// Rounded to microseconds when it is printed, which is enough here.
+/// The kernel prints this clock rounded to microseconds, which is enough here.
 const CLOCK: &str = "mono";
 const MARK: &str = "mark_victim";
-/// The last one before a mark is the last event before the OOM killer.
+/// The last event before the OOM killer.
 const RECLAIM_END: &str = "mm_vmscan_memcg_reclaim_end";
-/// What a write to trace_marker is called in the trace.
+/// The name of a write to trace_marker in the trace.
 const LINE: &str = "tracing_mark_write";
 const KMSG_LINE: &str = "Killed process";
 const TIME_TO_REPORT: Duration = Duration::from_secs(3);
-/// Nothing is to come from the start any more when the idle time begins.
+/// The pause after which the start has no more effects on the idle time.
 const TIME_TO_SETTLE: Duration = Duration::from_secs(2);
-/// Kills that show whether a tool says anything on a pipe.
+/// The number of kills for the test of a tool's output to a pipe.
 const KILLS_ON_PIPE: u32 = 5;
 
-/// How much is measured of each.
+/// The number of measurements of each tool.
 pub(super) struct Effort {
     pub(super) starts: u32,
     pub(super) kills: u32,
     pub(super) idle_seconds: u64,
 }
 
-/// Measures all of them.
+/// Measures all tools.
 pub(super) fn measure(tools: &[Tool], effort: &Effort) -> Result<Comparison> {
     trace::start(CLOCK, &["vmscan/mm_vmscan_memcg_reclaim_end", "oom/mark_victim"])?;
     let arena = Arena::new("/bench")?;
@@ -86,10 +86,10 @@ fn measure_one(tool: &Tool, arena: &Arena, effort: &Effort) -> Result<Measured> 
     })
 }
 
-/// Of [`KILLS_ON_PIPE`] kills, how many a tool reports on a pipe before it ends.
+/// The number of kills, of [`KILLS_ON_PIPE`], that a tool reports to a pipe before it ends.
 fn lines_on_pipe(tool: &Tool, arena: &Arena) -> Result<u32> {
     let tool = Tool { stdout: Stdout::Pipe, ..tool.clone() };
-    // It may not even say on a pipe that it is ready.
+    // Its line that it is ready may not arrive on a pipe either.
     let running = Running::spawn(&tool)?;
     running.await_line(&tool.ready, Duration::from_secs(10));
     let mut n_lines = 0;
@@ -102,7 +102,7 @@ fn lines_on_pipe(tool: &Tool, arena: &Arena) -> Result<u32> {
     Ok(n_lines)
 }
 
-/// The same kills as a reader of the kernel's log sees them.
+/// Measures the latency of a reader of the kernel's log.
 fn kmsg_latencies(arena: &Arena, kills: u32) -> Result<Vec<u64>> {
     let lines = follow_kmsg()?;
     trace::clear()?;
@@ -125,7 +125,7 @@ fn follow_kmsg() -> Result<Receiver<()>> {
             let text = String::from_utf8_lossy(&record[..length]);
             if text.contains(KMSG_LINE) {
                 note(&mut marker, text.as_bytes());
-                // Nobody waits for more of them: the thread has nothing to do any longer.
+                // The receiver is gone, so the thread has no more work.
                 if sender.send(()).is_err() {
                     return;
                 }
@@ -135,7 +135,8 @@ fn follow_kmsg() -> Result<Receiver<()>> {
     Ok(lines)
 }
 
-/// From the begin of each invocation to the first line about it, which comes before the next one.
+/// The time from the start of each invocation to its first line, which precedes the next
+/// invocation.
 fn latencies(report: &str) -> Result<Vec<u64>> {
     let events = trace::read()?;
     let marks = (0..events.len()).filter(|&index| events[index].name == MARK);
@@ -158,7 +159,7 @@ fn latencies(report: &str) -> Result<Vec<u64>> {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a few seconds at most, and never less than none"
+    reason = "a few seconds at most, and never negative"
 )]
 fn nanoseconds(seconds: f64) -> u64 {
     (seconds.max(0.0) * 1e9).round() as u64

@@ -1,9 +1,11 @@
-//! Instructions of an invocation, with and without oomwhy, for several numbers of candidates.
+//! Counts the instructions of an invocation, with and without oomwhy, for several numbers of
+//! candidates.
 //!
-//! From the end of the last reclaim, which is the last trace event before the OOM killer, to the
-//! mark of the victim and on to what the victim, which is the trigger too, does next: one more
-//! reclaim, or its SIGKILL. oomwhy waits in an idle cgroup meanwhile: on one CPU
-//! its own work would otherwise stand in the middle of what is measured. Waking it is included.
+//! A measurement starts at the end of the last reclaim, which is the last trace event before the
+//! OOM killer. It has two ends: the mark of the victim, and the next event of the victim, which is
+//! the trigger too (one more reclaim, or its SIGKILL). The guest has one CPU, so oomwhy's own work
+//! would be part of the measurement. Therefore oomwhy waits in an idle cgroup. Its wake-up is
+//! included.
 
 use std::fs;
 use std::thread;
@@ -20,20 +22,20 @@ use super::tool::Running;
 use super::{programs, trace};
 use crate::{cgroup, tracer};
 
-/// Counts instructions under -icount, and is printed without being rounded to microseconds.
+/// Counts instructions under -icount. The kernel prints it without rounding to microseconds.
 pub(super) const CLOCK: &str = "x86-tsc";
 const RECLAIM_END: &str = "mm_vmscan_memcg_reclaim_end";
-/// Kills of a storm.
+/// The number of kills of a storm.
 const KILLS: u32 = 100;
-/// Storms of each kind.
+/// The number of storms of each kind.
 const STORMS: u32 = 5;
-/// In the first line of a report, and in no other.
+/// A text that only the first line of a report contains.
 const REPORT: &str = " OOM: ";
 const TIME_TO_REPORT: Duration = Duration::from_secs(30);
 const NEXT: [&str; 2] = ["mm_vmscan_memcg_reclaim_begin", "signal_deliver"];
 const MARK: &str = "mark_victim";
 
-/// Measures all of it.
+/// Measures invocations, programs and storms.
 pub(super) fn measure(sleepers: &[usize], repeats: u32) -> Result<Counts> {
     trace::filter("signal/signal_deliver", "sig == 9")?;
     trace::start(
@@ -69,8 +71,8 @@ pub(super) fn measure(sleepers: &[usize], repeats: u32) -> Result<Counts> {
     Ok(Counts { cells, programs, storms })
 }
 
-/// The same kills without oomwhy and with it, in turns: a kill takes longer the more there were, 15
-/// % in a boot.
+/// Measures the same kills without oomwhy and with it, in turns, because kills take longer in the
+/// course of a boot (15 %).
 fn storms(arena: &Arena) -> Result<Vec<Storm>> {
     arena.set_limit()?;
     let mut storms = Vec::new();
@@ -78,7 +80,7 @@ fn storms(arena: &Arena) -> Result<Vec<Storm>> {
         arena.kill()?;
         storms.push(storm(arena, StormTracer::None, None)?);
         let oomwhy = start_beside()?;
-        // The first report has a child process read the kernel's symbols, once.
+        // For the first report a helper process reads the kernel's symbols, once.
         arena.kill()?;
         await_reports(Some(&oomwhy), 1)?;
         for tracer in [StormTracer::Elsewhere, StormTracer::SameCpu] {
@@ -90,10 +92,10 @@ fn storms(arena: &Arena) -> Result<Vec<Storm>> {
 }
 
 fn storm(arena: &Arena, tracer: StormTracer, oomwhy: Option<&Running>) -> Result<Storm> {
-    // What the kernel prints of the first ten would differ.
+    // Otherwise the kernel would print the complete reports of the first ten kills.
     let printed = arena.silence_kernel()?;
     await_reports(oomwhy, printed)?;
-    // A stopped process is not even woken; its ring holds all of the storm.
+    // A stopped process is not woken, and its ring has room for the storm.
     let waits = oomwhy.filter(|_| tracer == StormTracer::Elsewhere);
     waits.map_or(Ok(()), |oomwhy| oomwhy.signal(Signal::STOP))?;
     let start = Instant::now();
@@ -105,7 +107,7 @@ fn storm(arena: &Arena, tracer: StormTracer, oomwhy: Option<&Running>) -> Result
     Ok(Storm { tracer, kills: KILLS, instructions })
 }
 
-/// Waits until so many more kills are reported.
+/// Waits until this many more kills are reported.
 fn await_reports(oomwhy: Option<&Running>, count: u32) -> Result<()> {
     for _ in 0..oomwhy.map_or(0, |_| count) {
         let is_told = oomwhy.is_some_and(|it| it.await_line(REPORT, TIME_TO_REPORT));
@@ -146,11 +148,11 @@ fn cell(arena: &Arena, printed: Printed, traced: bool, repeats: u32) -> Result<C
             Duration::ZERO
         }
         Printed::Report | Printed::Tasks => {
-            Arena::let_kernel_speak();
+            Arena::await_kernel_reports();
             PAUSE
         }
     };
-    // The first one after a change warms caches of the kernel (slabs, BPF's memory).
+    // The first kill after a change fills caches of the kernel (slabs, memory of BPF).
     thread::sleep(pause);
     arena.kill()?;
     let mut runs = Vec::new();
@@ -164,7 +166,7 @@ fn cell(arena: &Arena, printed: Printed, traced: bool, repeats: u32) -> Result<C
     Ok(Cell { candidates, printed, traced, runs })
 }
 
-/// Reads the times of the one kill that was traced.
+/// Reads the times of the kill that was traced.
 fn run() -> Result<Run> {
     let events = trace::read()?;
     let marks = events.iter().filter(|event| event.name == MARK).count();
@@ -179,7 +181,7 @@ fn run() -> Result<Run> {
     let begin = time(reclaimed, RECLAIM_END)?;
     Ok(Run {
         to_mark: span(begin, time(after.first(), MARK)?),
-        whole: span(begin, time(next, "event after the kill")?),
+        total: span(begin, time(next, "event after the kill")?),
     })
 }
 

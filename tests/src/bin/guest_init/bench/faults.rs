@@ -1,12 +1,12 @@
-//! Instructions of a program that does nothing but fault in anonymous pages, with the growth
-//! recorder, without, and with other tools.
+//! Counts the instructions of a program that only faults in anonymous pages, with the growth
+//! recorder, without it, and with other tools.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use std::{fs, thread};
 
 use anyhow::{Context as _, Result, ensure};
-use oomwhy_tests::bench::{FaultCell, Faults, GROUPS, Onlooker, Stdout, Tool};
+use oomwhy_tests::bench::{FaultCell, Faults, GROUPS, Observer, Stdout, Tool};
 use oomwhy_tests::plan::{GUEST_OOMWHY, HOG};
 use oomwhy_tests::scenario::Hierarchy;
 use oomwhy_tests::workload::{Work, Workload};
@@ -17,53 +17,53 @@ use super::trace;
 use crate::{cgroup, tracer};
 
 const GROUP: &str = "/faults";
-/// Far above what is taken.
+/// A limit far above the memory that the program allocates.
 const LIMIT: &str = "1G";
 const HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
-/// A tool's first probe says that it is ready; the others follow. The guest's time, which costs
-/// little.
+/// After a tool reports that it is ready, it may still attach probes. Idle time of the guest is
+/// skipped, so this costs little.
 const REST_IS_ATTACHED: Duration = Duration::from_secs(2);
 
-/// Measures each way.
+/// Measures each observer.
 pub(super) fn measure(mib: usize, repeats: u32, tools: &[Tool]) -> Result<Faults> {
     fs::write(HUGE_PAGES, "never").context("huge pages cannot be turned off")?;
     cgroup::make(Hierarchy::V2, GROUP, &[("memory.max", LIMIT)])?;
     trace::start(CLOCK, &[])?;
     let mut cells = Vec::new();
-    let mut cell = |onlooker: Onlooker, tool: Option<&Tool>| {
-        measure_one(onlooker, tool, mib, repeats).map(|cell| cells.push(cell))
+    let mut cell = |observer: Observer, tool: Option<&Tool>| {
+        measure_one(observer, tool, mib, repeats).map(|cell| cells.push(cell))
     };
-    cell(Onlooker::NobodyYet, None)?;
-    cell(Onlooker::Plain, Some(&oomwhy(&[])))?;
+    cell(Observer::NoneAfterBoot, None)?;
+    cell(Observer::Plain, Some(&oomwhy(&[])))?;
     let far = oomwhy(&["--growth", "--growth-above", "50%"]);
-    cell(Onlooker::Far, Some(&far))?;
-    cell(Onlooker::Near, Some(&oomwhy(&["--growth", "--growth-above", "0%"])))?;
+    cell(Observer::Far, Some(&far))?;
+    cell(Observer::Near, Some(&oomwhy(&["--growth", "--growth-above", "0%"])))?;
     for tool in tools {
-        cell(Onlooker::Tool(tool.name.clone()), Some(tool))?;
+        cell(Observer::Tool(tool.name.clone()), Some(tool))?;
     }
     for number in 0..GROUPS {
         cgroup::make(Hierarchy::V2, &format!("/many/{number}"), &[("memory.max", LIMIT)])?;
     }
-    cell(Onlooker::FarAmongMany, Some(&far))?;
-    cell(Onlooker::Nobody, None)?;
+    cell(Observer::FarAmongMany, Some(&far))?;
+    cell(Observer::NoneAtEnd, None)?;
     Ok(Faults { cells })
 }
 
 fn measure_one(
-    onlooker: Onlooker,
+    observer: Observer,
     tool: Option<&Tool>,
     mib: usize,
     repeats: u32,
 ) -> Result<FaultCell> {
     let running = tool.map(Running::start).transpose()?;
     thread::sleep(REST_IS_ATTACHED);
-    // The first one warms caches.
+    // The first run fills caches.
     run(mib)?;
     let instructions: Vec<u64> = (0..repeats).map(|_| run(mib)).collect::<Result<_>>()?;
     let map_bytes = running.as_ref().map(|running| map_bytes(running.pid())).transpose()?;
-    println!("{onlooker:?}: {instructions:?}, maps {map_bytes:?}");
+    println!("{observer:?}: {instructions:?}, maps {map_bytes:?}");
     running.map_or(Ok(()), Running::stop)?;
-    Ok(FaultCell { onlooker, mib, instructions, map_bytes })
+    Ok(FaultCell { observer, mib, instructions, map_bytes })
 }
 
 fn oomwhy(options: &[&str]) -> Tool {
@@ -77,11 +77,11 @@ fn oomwhy(options: &[&str]) -> Tool {
     }
 }
 
-/// Of all maps that a process has open, each once.
+/// The size of all maps that a process has open, each counted once.
 fn map_bytes(pid: u32) -> Result<u64> {
     let mut maps = std::collections::BTreeMap::new();
     for file in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-        // It may be closed by now.
+        // The file may be closed by now.
         let info = fs::read_to_string(file?.path()).unwrap_or_default();
         let number = |key: &str| {
             let value = info.lines().find_map(|line| line.strip_prefix(key))?;
@@ -95,7 +95,7 @@ fn map_bytes(pid: u32) -> Result<u64> {
     Ok(maps.values().sum())
 }
 
-/// From begin to end, ticks.
+/// Runs the program, and returns the time between its two notes, ticks.
 fn run(mib: usize) -> Result<u64> {
     let directory = cgroup::directory(Hierarchy::V2, GROUP).display().to_string();
     let workload = Workload { cgroup: Some(directory), ..Workload::new(Work::Faults { mib }) };

@@ -1,4 +1,4 @@
-//! OOM kills to measure: one process outgrows the limit of one cgroup, as often as is asked.
+//! Provokes OOM kills to measure: a process exceeds the limit of a cgroup.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -13,16 +13,16 @@ use oomwhy_tests::workload::{READY, Work, Workload};
 
 use crate::cgroup;
 
-/// The kernel prints 10 reports in 5 s: with this between two kills every one is printed.
+/// The kernel prints at most 10 reports in 5 s. With this pause after each kill it prints all.
 pub(super) const PAUSE: Duration = Duration::from_millis(800);
 const REPORTS_PRINTED: u32 = 10;
-/// After this much silence the kernel counts its reports anew.
+/// If the kernel prints no report for this time, its rate limit starts again.
 const SILENCE: Duration = Duration::from_secs(6);
-/// What the hog may take before the limit is hit.
+/// The memory that the hog can allocate before the limit is hit.
 const ROOM_BYTES: u64 = 8 << 20;
 const HOG_MIB: usize = 32;
 
-/// From so many sleepers on they are a crowd of forks, which have no program of their own.
+/// From this number of sleepers on they are forks of a shell, without an exec.
 const CROWD: usize = 2000;
 
 /// A cgroup in which kills happen.
@@ -42,10 +42,10 @@ impl Arena {
         if count == 0 {
             return Ok(());
         }
-        // The parent of the others sleeps as well.
+        // The parent of the other processes sleeps as well.
         let work = match count {
             1 => Work::Sleep,
-            // Forks of a shell are cheap; it comes on top of the hundreds, so there is one more.
+            // Forks of a shell are cheap. The shell is one more process than the hundreds.
             _ if count >= CROWD => Work::Crowd { count: count - count % 100 },
             _ => Work::Children { count: count - 1, mib: 0 },
         };
@@ -53,18 +53,18 @@ impl Arena {
         let mut parent = self.start(work, 0, Stdio::piped())?;
         let stdout = parent.stdout.take().context("no pipe to the sleepers")?;
         self.parents.push(parent);
-        // It says so once, for all of them.
+        // It prints the line once, for all of them.
         let is_ready = BufReader::new(stdout).lines().map_while(Result::ok).any(|it| it == READY);
         ensure!(is_ready, "the {count} sleepers did not start");
         Ok(())
     }
 
-    /// How many processes there are, without the hog.
+    /// The number of processes without the hog.
     pub(super) fn n_processes(&self) -> Result<usize> {
         Ok(fs::read_to_string(self.directory.join("cgroup.procs"))?.lines().count())
     }
 
-    /// Has the limit leave little room beside what the sleepers hold.
+    /// Sets the limit slightly above the memory of the sleepers.
     pub(super) fn set_limit(&self) -> Result<()> {
         let current = fs::read_to_string(self.directory.join("memory.current"))?;
         let limit = current.trim().parse::<u64>()? + ROOM_BYTES;
@@ -75,23 +75,23 @@ impl Arena {
         Ok(fs::write(self.directory.join("memory.max"), "max")?)
     }
 
-    /// Has the kernel print its reports again.
-    pub(super) fn let_kernel_speak() {
+    /// Waits until the kernel prints its reports again.
+    pub(super) fn await_kernel_reports() {
         thread::sleep(SILENCE);
     }
 
-    /// Has the kernel print so much that it keeps silent about the next kills (for 4 s or so). How
-    /// many kills it took.
+    /// Kills until the kernel's rate limit suppresses the next reports (for about 4 s). Returns the
+    /// number of kills.
     pub(super) fn silence_kernel(&self) -> Result<u32> {
-        Self::let_kernel_speak();
+        Self::await_kernel_reports();
         (0..REPORTS_PRINTED).try_for_each(|_| self.kill())?;
         Ok(REPORTS_PRINTED)
     }
 
-    /// One OOM kill; returns when the victim is dead.
+    /// Provokes one OOM kill, and returns when the victim is dead.
     pub(super) fn kill(&self) -> Result<()> {
         let mut hog = self.start(Work::Anon { mib: HOG_MIB }, 1000, Stdio::null())?;
-        // Not by asking again and again: the time until the next question would be measured.
+        // Polling would add the time until the next poll to the measurement.
         let status = hog.wait()?;
         ensure!(!status.success(), "the hog was not killed");
         Ok(())

@@ -1,6 +1,7 @@
-//! What each BPF program of a process costs, by the kernel's own statistics.
+//! The cost of each BPF program of a process, from the kernel's own statistics.
 //!
-//! They read a clock twice per run, so they are on for one kill only, and none that is compared.
+//! The statistics read a clock twice per run, so they are on only for one kill that is not
+//! compared.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +9,7 @@ use std::fs;
 use anyhow::{Context as _, Result};
 use oomwhy_tests::bench::Program;
 
-/// The programs' share of what happens meanwhile.
+/// The share of each program in the work of a closure.
 pub(super) fn during(
     pid: u32,
     candidates: usize,
@@ -36,7 +37,7 @@ fn switch(value: &str) -> Result<()> {
         .context("the kernel keeps no statistics of BPF programs")
 }
 
-/// Runs and nanoseconds, by the programs' tags.
+/// The runs and nanoseconds of programs, by tag.
 fn by_tag(pid: u32) -> Result<BTreeMap<String, (u64, u64)>> {
     let mut programs = BTreeMap::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
@@ -52,7 +53,7 @@ fn by_tag(pid: u32) -> Result<BTreeMap<String, (u64, u64)>> {
     Ok(programs)
 }
 
-/// Names of all loaded programs by their tags: kallsyms has `bpf_prog_TAG_NAME`.
+/// The names of all loaded programs by tag: kallsyms has `bpf_prog_TAG_NAME`.
 fn names() -> Result<BTreeMap<String, String>> {
     let symbols = fs::read_to_string("/proc/kallsyms").context("kallsyms cannot be read")?;
     let programs = symbols.lines().filter_map(|line| {

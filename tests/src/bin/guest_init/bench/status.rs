@@ -1,4 +1,4 @@
-//! A process in /proc: its memory, and how often it slept.
+//! Reads the memory, context switches and CPU times of a process from /proc.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use oomwhy_tests::bench::Memory;
 
-/// Its memory now.
+/// The current memory of a process.
 pub(super) fn memory(pid: u32) -> Result<Memory> {
     let status = read(Path::new(&format!("/proc/{pid}/status")))?;
     let bytes = |key| Ok::<u64, anyhow::Error>(number(&status, key)? * 1024);
@@ -17,7 +17,7 @@ pub(super) fn memory(pid: u32) -> Result<Memory> {
     })
 }
 
-/// Voluntary context switches of all of its threads so far: each ends with a wake-up.
+/// The voluntary context switches of all threads so far. Each ends with a wake-up.
 pub(super) fn voluntary_switches(pid: u32) -> Result<u64> {
     let mut sum = 0;
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -27,9 +27,9 @@ pub(super) fn voluntary_switches(pid: u32) -> Result<u64> {
     Ok(sum)
 }
 
-/// CPU time so far: its own, and the kernel's on its behalf.
+/// The user time and the system time so far, ns.
 pub(super) fn cpu_times(pid: u32) -> Result<(u64, u64)> {
-    /// How long one of USER_HZ takes.
+    /// The duration of one tick of USER_HZ.
     const TICK_NS: u64 = 10_000_000;
 
     let stat = read(Path::new(&format!("/proc/{pid}/stat")))?;

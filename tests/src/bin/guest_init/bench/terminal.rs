@@ -1,4 +1,4 @@
-//! A terminal for tools that buffer what they print when it goes to a pipe.
+//! A terminal for tools that buffer their output to a pipe.
 
 use std::fs::File;
 use std::path::Path;
@@ -9,7 +9,7 @@ use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
 
 const DEVPTS: &str = "/dev/pts";
 
-/// Opens one: its controlling end, which is read, and its user's end.
+/// Opens a terminal, and returns the controlling end, which is read, and the end for the tool.
 pub(super) fn open() -> Result<(File, File)> {
     mount()?;
     let controller =

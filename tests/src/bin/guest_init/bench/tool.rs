@@ -1,6 +1,7 @@
-//! A tool under measurement: started, watched until it is ready, read line by line, ended.
+//! A tool under measurement: starts it, waits until it is ready, reads its lines, ends it.
 //!
-//! The reader notes each line in the kernel's trace, where the kills are too: one clock for both.
+//! The reader notes each line in the kernel's trace, which has the kills too, so both have the same
+//! clock.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read, Write as _};
@@ -18,32 +19,32 @@ use crate::tracer;
 
 const TIME_TO_START: Duration = Duration::from_mins(1);
 
-/// A tool that runs.
+/// A running tool.
 pub(super) struct Running {
     process: Child,
     lines: Receiver<String>,
-    /// From exec to readiness.
+    /// The time from exec until it is ready, ns.
     pub(super) started_ns: u64,
 }
 
 impl Running {
-    /// Starts it and waits until it traces.
+    /// Starts a tool and waits until it traces.
     pub(super) fn start(tool: &Tool) -> Result<Self> {
         let start = Instant::now();
         let mut running = Self::spawn(tool)?;
-        let mut said = Vec::new();
+        let mut printed = Vec::new();
         while let Ok(line) = running.lines.recv_timeout(TIME_TO_START) {
             if line.contains(&tool.ready) {
                 running.started_ns = u64::try_from(start.elapsed().as_nanos())?;
                 return Ok(running);
             }
-            said.push(line);
+            printed.push(line);
         }
         let ended = tracer::interrupt(&mut running.process)?;
-        bail!("{} did not get ready ({ended}); it said:\n{}", tool.name, said.join("\n"))
+        bail!("{} did not get ready ({ended}); it printed:\n{}", tool.name, printed.join("\n"))
     }
 
-    /// Starts it without waiting.
+    /// Starts a tool without waiting.
     pub(super) fn spawn(tool: &Tool) -> Result<Self> {
         let (program, args) = tool.argv.split_first().context("a tool without a name")?;
         let mut command = Command::new(program);
@@ -83,7 +84,7 @@ impl Running {
         self.process.id()
     }
 
-    /// Waits for a line with this in it; false if none came in time.
+    /// Waits for a line that contains this text. Returns false if none came in time.
     pub(super) fn await_line(&self, content: &str, limit: Duration) -> bool {
         let start = Instant::now();
         while let Ok(line) = self.lines.recv_timeout(limit.saturating_sub(start.elapsed())) {
@@ -107,13 +108,13 @@ impl Running {
     }
 }
 
-/// Copies a stream line by line; each line is a mark in the trace first.
+/// Copies a stream line by line, and first notes each line in the trace.
 fn follow(stream: impl Read + Send + 'static, lines: Sender<String>) -> Result<()> {
     let mut marker = marker()?;
     thread::spawn(move || {
         let mut stream = BufReader::new(stream);
         let mut line = Vec::new();
-        // A terminal that was hung up fails instead of ending.
+        // A read of a closed terminal fails instead of returning 0.
         while matches!(stream.read_until(b'\n', &mut line), Ok(length) if length > 0) {
             note(&mut marker, &line);
             let _ = lines.send(String::from_utf8_lossy(&line).trim_end().to_owned());
@@ -123,7 +124,7 @@ fn follow(stream: impl Read + Send + 'static, lines: Sender<String>) -> Result<(
     Ok(())
 }
 
-/// Where a mark in the trace is written.
+/// Opens the file that adds notes to the trace.
 pub(super) fn marker() -> Result<File> {
     fs::OpenOptions::new()
         .write(true)
@@ -131,7 +132,8 @@ pub(super) fn marker() -> Result<File> {
         .with_context(|| format!("{} cannot be opened", trace::MARKER))
 }
 
-/// Marks in the trace that a line was read now. Long lines would be cut, so only the start is used.
+/// Notes in the trace that a line was read. The kernel would truncate a long line, so the note has
+/// only its start.
 pub(super) fn note(marker: &mut File, line: &[u8]) {
     let line = &line[..line.len().min(400)];
     let _ = marker.write_all(line);

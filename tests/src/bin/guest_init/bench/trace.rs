@@ -1,27 +1,27 @@
-//! The stopwatch: trace events of the kernel itself, read back as text.
+//! Measures time with the kernel's trace events, which are read back as text.
 //!
-//! Only static trace events: a kprobe on a function that carries one of our trampolines would
-//! change what the trampoline costs.
+//! Only static trace events are used. A kprobe on a function with one of oomwhy's trampolines would
+//! change the cost of the trampoline.
 
 use std::fs;
 
 use anyhow::{Context as _, Result};
 
 const TRACEFS: &str = "/sys/kernel/tracing";
-/// What is written here stands in the trace, with the time of the write.
+/// A write to this file adds an event to the trace, with the time of the write.
 pub(super) const MARKER: &str = "/sys/kernel/tracing/trace_marker";
 
-/// One line of the trace.
+/// An event: one line of the trace.
 #[derive(Debug)]
 pub(super) struct Event {
-    /// In units of the clock.
+    /// The time in units of the clock.
     pub(super) time: f64,
     pub(super) name: String,
-    /// What follows the name.
+    /// The text after the name.
     pub(super) fields: String,
 }
 
-/// Starts tracing these events (`system/name`), timed by this clock.
+/// Starts tracing these events (`system/name`) with this clock.
 pub(super) fn start(clock: &str, events: &[&str]) -> Result<()> {
     write("trace_clock", clock)?;
     for event in events {
@@ -30,24 +30,24 @@ pub(super) fn start(clock: &str, events: &[&str]) -> Result<()> {
     write("tracing_on", "1")
 }
 
-/// Only what matches is traced of this event.
+/// Sets a filter for an event.
 pub(super) fn filter(event: &str, filter: &str) -> Result<()> {
     write(&format!("events/{event}/filter"), filter)
 }
 
-/// Forgets what was traced.
+/// Clears the trace.
 pub(super) fn clear() -> Result<()> {
     write("trace", "")
 }
 
-/// Everything that was traced since, in the order of time.
+/// The events since the last [`clear`], in the order of time.
 pub(super) fn read() -> Result<Vec<Event>> {
     let path = format!("{TRACEFS}/trace");
     let text = fs::read_to_string(&path).with_context(|| format!("{path} cannot be read"))?;
     Ok(text.lines().filter_map(parse).collect())
 }
 
-/// `  hog-71   [000] .....  12.345678: mark_victim: pid=71 ...`
+/// Parses `  hog-71   [000] .....  12.345678: mark_victim: pid=71 ...`.
 fn parse(line: &str) -> Option<Event> {
     let (head, event) = line.split_once(": ")?;
     let (name, fields) = event.split_once(':')?;

@@ -1,4 +1,4 @@
-//! Children of a workload.
+//! Starts the children of a workload.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,30 +17,30 @@ use super::{memory, rest};
 
 /// Starts many small processes and waits until all of them are ready.
 pub(super) fn start(count: usize, mib: usize) -> Result<()> {
-    let (said, stdout) = std::io::pipe()?;
+    let (output, stdout) = std::io::pipe()?;
     for _ in 0..count {
         let mut child = command(&Workload::new(Work::Anon { mib }));
         child.stdout(stdout.try_clone()?).spawn().context("a child failed")?;
     }
     drop(stdout);
-    let n_ready = BufReader::new(said).lines().map_while(Result::ok).take(count).count();
+    let n_ready = BufReader::new(output).lines().map_while(Result::ok).take(count).count();
     ensure!(n_ready == count, "{n_ready} of {count} children got ready");
     Ok(())
 }
 
-/// Runs the workload as the first of a new pid namespace, and ends when it does.
+/// Runs the workload as the first process of a new pid namespace, and ends when it ends.
 pub(super) fn run_in_new_pid_namespace(workload: Workload) -> Result<()> {
-    // It is this one's children that are in it.
+    // Only the children of this process are in the new namespace.
     unshare(CloneFlags::CLONE_NEWPID).context("there are no pid namespaces")?;
     let inner = Workload { pid_namespaces: workload.pid_namespaces - 1, ..workload };
-    // Under this name it is no init, whatever its id is.
+    // Under this name it runs as a workload, although its pid is 1.
     let mut child = Command::new(HOG).args(inner.args()).stdin(Stdio::null()).spawn()?;
     child.wait()?;
     Ok(())
 }
 
-/// Forks a crowd in hundreds: a shell looks at all of its children when it makes one more. Each
-/// waits at a gate that nobody opens; a hundred that is complete says so.
+/// Forks processes in hundreds, because a shell looks at all of its children for each fork. Each
+/// process waits for a FIFO that is never opened. Each complete hundred prints a line.
 const CROWD: &str = r"
     mkfifo=$1 hundreds=$2 ready=$3
     for pipe in gate done; do $mkfifo mkfifo /tmp/$pipe-$$; done
@@ -60,7 +60,7 @@ const CROWD: &str = r"
     read _ <&4
 ";
 
-/// Becomes a shell with so many children that do nothing.
+/// Becomes a shell with this many children that do nothing.
 pub(super) fn become_crowd(count: usize) -> Result<()> {
     ensure!(count.is_multiple_of(100), "a crowd comes in hundreds");
     let hundreds = (count / 100).to_string();
@@ -69,14 +69,14 @@ pub(super) fn become_crowd(count: usize) -> Result<()> {
     Err(shell.exec()).context("there is no busybox")
 }
 
-/// A workload as a child of this one.
+/// The command that starts a workload as a child of this process.
 pub(super) fn command(workload: &Workload) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.args(workload.args()).stdin(Stdio::null());
     command
 }
 
-/// Touches memory and starts a child that is held while it opens its program: until then it runs
+/// Touches memory and starts a child that is blocked while it opens its program. Until then it runs
 /// in its parent's memory, and the thread that started it waits.
 pub(super) fn hold_in_vfork(mib: usize, pause: Duration) -> Result<()> {
     const PROGRAM: &str = "/tmp/never-opened";
@@ -86,12 +86,12 @@ pub(super) fn hold_in_vfork(mib: usize, pause: Duration) -> Result<()> {
         .context("fanotify is missing")?;
     gate.mark(MarkFlags::FAN_MARK_ADD, MaskFlags::FAN_OPEN_PERM, rustix::fs::CWD, Some(PROGRAM))
         .context("opening cannot be watched")?;
-    // The child has the name of the thread.
+    // The child inherits the name of the thread.
     thread::Builder::new()
         .name("vfork-child".to_owned())
         .spawn(|| Command::new(PROGRAM).spawn())?;
-    // The event is there when the child stands at the gate, and is never answered.
-    let _held = gate.read_events().context("no process came to the gate")?;
+    // The event arrives when the child opens its program, and is never answered.
+    let _blocked = gate.read_events().context("no process opened the program")?;
     let memory = memory::touch(mib, pause);
     rest();
     hint::black_box((memory, gate));

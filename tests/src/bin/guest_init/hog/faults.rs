@@ -1,4 +1,4 @@
-//! Page faults that are counted, one after the other.
+//! Causes page faults that are counted, one after the other.
 
 use std::fs::File;
 use std::hint;
@@ -9,10 +9,11 @@ use oomwhy_tests::workload::FAULTS_NOTED;
 
 const MIB: usize = 1 << 20;
 const PAGE: usize = 4096;
-/// Below the size from which malloc takes a mapping for each.
+/// Less than the size from which malloc makes a mapping for each block.
 const SMALL: usize = 64 << 10;
 
-/// Notes in the kernel's trace when faults begin and end. In blocks, for those who count malloc.
+/// Notes in the kernel's trace when faults start and end. The memory is allocated in blocks, so
+/// tools that count malloc see it.
 pub(super) fn note(mib: usize) -> Result<()> {
     let mut blocks = Vec::with_capacity(mib * (MIB / SMALL));
     let mut trace = File::options().write(true).open(FAULTS_NOTED)?;
@@ -27,7 +28,7 @@ pub(super) fn note(mib: usize) -> Result<()> {
     Ok(())
 }
 
-/// Grows a vector that has the room, page by page.
+/// Fills the capacity of a vector, page by page.
 #[inline(never)]
 fn touch(block: &mut Vec<u8>, size: usize, fill: u8) {
     while block.len() < size {

@@ -1,4 +1,4 @@
-//! Taking memory.
+//! Allocates memory.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -13,11 +13,11 @@ use super::rest;
 const MIB: usize = 1 << 20;
 const PAGE: usize = 4096;
 
-/// Touches anonymous memory MiB by MiB. Each fault is in this function, which stacks show: of one
-/// that has memset(3) do it, that has no frame of its own, they show the caller alone.
+/// Touches anonymous memory MiB by MiB. Each fault is in this function, so stacks show it.
+/// memset(3) has no frame, so of a function that calls it stacks show only the caller.
 #[inline(never)]
 pub(super) fn touch(mib: usize, pause: Duration) -> Vec<u8> {
-    // One mapping, faulted in piece by piece.
+    // The memory is one mapping that is faulted in piece by piece.
     let mut memory: Vec<u8> = Vec::with_capacity(mib * MIB);
     for n_touched in 0..mib {
         let piece = memory.spare_capacity_mut().iter_mut().skip(n_touched * MIB).take(MIB);
@@ -30,7 +30,7 @@ pub(super) fn touch(mib: usize, pause: Duration) -> Vec<u8> {
     memory
 }
 
-/// Touches memory and gives it back, so many times; then touches until it is killed.
+/// Touches memory and releases it, several times. Then touches memory until it is killed.
 pub(super) fn saw(mib: usize, times: usize, pause: Duration) {
     for _ in 0..times {
         drop(touch(mib, pause));
@@ -38,7 +38,7 @@ pub(super) fn saw(mib: usize, times: usize, pause: Duration) {
     touch_until_killed();
 }
 
-/// Touches memory, rests, and then touches until it is killed.
+/// Touches memory, sleeps, and then touches memory until it is killed.
 pub(super) fn jump(mib: usize, rest: Duration, pause: Duration) {
     let memory = touch(mib, pause);
     thread::sleep(rest);
@@ -65,10 +65,10 @@ pub(super) fn write_file(mib: usize, pause: Duration) -> Result<()> {
     Ok(())
 }
 
-/// Leaves the memory to a second thread and ends the first, which is the process' leader.
+/// Touches memory in a second thread, and ends the first one, which is the leader of the process.
 pub(super) fn touch_in_second_thread(mib: usize, pause: Duration) -> Result<()> {
     thread::Builder::new().name("second".to_owned()).spawn(move || {
-        // The leader is a zombie as soon as it has made its forbidden call.
+        // The leader becomes a zombie when it makes its forbidden call.
         while std::fs::read_to_string(format!("/proc/{0}/task/{0}/stat", std::process::id()))
             .is_ok_and(|stat| !stat.contains(") Z "))
         {
@@ -78,8 +78,8 @@ pub(super) fn touch_in_second_thread(mib: usize, pause: Duration) -> Result<()> 
         rest();
         hint::black_box(memory);
     })?;
-    // In this mode the kernel ends the thread, not the process, at its first call but read, write
-    // and exit.
+    // In this mode the kernel ends the thread, not the process, at its first system call other than
+    // read, write and exit.
     set_secure_computing_mode(SecureComputingMode::Strict)
         .context("the leader's calls cannot be forbidden")?;
     let _ = gettid();

@@ -1,4 +1,4 @@
-//! Reading oom_score: the kernel weighs a task for it, outside of any invocation.
+//! Reads oom_score, for which the kernel evaluates a task outside of any invocation.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
@@ -10,10 +10,10 @@ use oomwhy_tests::workload::reads_file;
 use super::ready;
 
 const READS_BEFORE_READY: u64 = 1000;
-/// Of one process, before the next one: opening a file costs more than reading it.
+/// The number of reads of one process before the next one, because an open costs more than a read.
 const READS_IN_A_ROW: u64 = 50;
 
-/// Reads each process' oom_score, for ever.
+/// Reads each process' oom_score in an endless loop.
 pub(super) fn read() -> Result<()> {
     let path = reads_file(process::id());
     let output = File::create(&path).with_context(|| format!("{path} cannot be made"))?;
@@ -33,7 +33,7 @@ pub(super) fn read() -> Result<()> {
     }
 }
 
-/// Reads one process' score several times, for as long as it lives. Returns how often.
+/// Reads one process' score several times while it lives. Returns the number of reads.
 fn read_again(score: &File) -> u64 {
     let mut text = [0; 16];
     let reads = (0..READS_IN_A_ROW).map_while(|_| score.read_at(&mut text, 0).ok());

@@ -1,5 +1,5 @@
-//! Processes that were killed and do not go: whoever traces a process may hold it on its way out,
-//! with all its memory.
+//! Processes that were killed and do not exit: a ptrace tracer can stop a process while it exits,
+//! before it releases its memory.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
@@ -13,10 +13,10 @@ use oomwhy_tests::workload::{READY, Work, Workload};
 
 use super::{children, rest};
 
-/// More than any guest has.
+/// More memory than any guest has.
 const WITHOUT_END_MIB: usize = 1 << 20;
 
-/// Kills a child and holds it for as long as this process lives.
+/// Kills a child, and blocks its exit as long as this process lives.
 pub(super) fn kill_and_hold(workload: &Workload, mib: usize) -> Result<()> {
     let undead = start_traced(workload, mib)?;
     kill(undead, Signal::SIGKILL)?;
@@ -25,8 +25,8 @@ pub(super) fn kill_and_hold(workload: &Workload, mib: usize) -> Result<()> {
     Ok(())
 }
 
-/// Has a child that the OOM killer will take and that does not go; and another one whose
-/// allocation waits for that, and which is killed meanwhile.
+/// Starts a child that the OOM killer will kill and that does not exit, and another one whose
+/// allocation waits for that exit and which is killed meanwhile.
 pub(super) fn kill_greedy(workload: &Workload, mib: usize) -> Result<()> {
     let undead = start_traced(workload, mib)?;
     let greedy = Workload {
@@ -43,7 +43,7 @@ pub(super) fn kill_greedy(workload: &Workload, mib: usize) -> Result<()> {
     Ok(())
 }
 
-/// A child with memory that will stop on its way out.
+/// Starts a child with memory that will stop while it exits.
 fn start_traced(workload: &Workload, mib: usize) -> Result<Pid> {
     let undead =
         Workload { comm: Some("undead".to_owned()), work: Work::Anon { mib }, ..workload.clone() };

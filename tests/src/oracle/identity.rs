@@ -1,4 +1,4 @@
-//! Compares the identity of victims with what the guest started.
+//! Compares the identity of victims with the processes that the guest started.
 
 use std::slice;
 
@@ -8,26 +8,27 @@ use super::check::Check;
 use crate::facts::{Facts, Started};
 use crate::plan::PASSWD;
 
-/// What the probes keep of a command line.
+/// The length at which the probes truncate a command line.
 const CMDLINE_BYTES: usize = 1024;
+
 /// Compares command line, executable and ancestors of a victim or a trigger that was started.
 pub(super) fn compare(check: &mut Check, facts: &Facts, task: &Value) {
-    let is_tallied = TALLIED.contains(&facts.scenario.as_str());
-    let is_asked = |key: &str| !is_tallied || !task[key].is_null();
+    let is_counted = COUNTED.contains(&facts.scenario.as_str());
+    let is_required = |key: &str| !is_counted || !task[key].is_null();
     let started = facts.processes.iter().rev().find(|process| task["pid"] == process.pid);
     let Some(started) = started.filter(|started| !started.cmdline.is_empty()) else {
         return;
     };
     match task["cmdline"].as_array() {
         Some(arguments) => cmdline(check, task, started, arguments),
-        None if is_asked("cmdline") => check.field(task, "/cmdline", started.cmdline.clone()),
+        None if is_required("cmdline") => check.field(task, "/cmdline", started.cmdline.clone()),
         None => {}
     }
-    if is_asked("exe") {
+    if is_required("exe") {
         check.field(task, "/exe", started.exe.as_str());
     }
     user(check, task, started.uid);
-    if !is_asked("parents") {
+    if !is_required("parents") {
         return;
     }
     match task["parents"].as_array().map(Vec::as_slice) {
@@ -36,14 +37,14 @@ pub(super) fn compare(check: &mut Check, facts: &Facts, task: &Value) {
     }
 }
 
-/// By the guest's /etc/passwd.
+/// Compares the user's name with the guest's /etc/passwd.
 fn user(check: &mut Check, task: &Value, uid: u32) {
     let users = str::from_utf8(PASSWD).unwrap_or_default();
     let uid = uid.to_string();
     let line = users.lines().find(|line| line.split(':').nth(2) == Some(&uid));
     let name = line.and_then(|line| line.split(':').next());
     let reported = task["user"].as_str();
-    // It is looked up for a report, which does not wait for long.
+    // The name is optional, because the report waits only for a short time for its look-up.
     if reported.is_some() {
         check.equal("the user", &reported, &name);
     }
@@ -51,19 +52,19 @@ fn user(check: &mut Check, task: &Value, uid: u32) {
 
 fn cmdline(check: &mut Check, task: &Value, started: &Started, arguments: &[Value]) {
     let reported: Vec<&str> = arguments.iter().filter_map(Value::as_str).collect();
-    let (reported, whole) = (reported.join("\0"), started.cmdline.join("\0"));
-    // Each argument has its NUL.
-    let is_cut = whole.len() + 1 > CMDLINE_BYTES;
-    let kept = if is_cut { whole.get(..CMDLINE_BYTES).unwrap_or(&whole) } else { &whole };
+    let (reported, full) = (reported.join("\0"), started.cmdline.join("\0"));
+    // Each argument has a NUL at its end.
+    let is_truncated = full.len() + 1 > CMDLINE_BYTES;
+    let kept = if is_truncated { full.get(..CMDLINE_BYTES).unwrap_or(&full) } else { &full };
     check.equal("the command line", reported.as_str(), kept);
-    check.equal("cmdline_truncated", task["cmdline_truncated"] == true, is_cut);
+    check.equal("cmdline_truncated", task["cmdline_truncated"] == true, is_truncated);
 }
 
-/// Scenarios with enough kills for a rate: there a part may be missing now and then.
-pub const TALLIED: &[&str] = &["many_in_a_row"];
-/// Of a hundred, how many are caught at least.
-const CAUGHT_OF_100: usize = 99;
-/// What is counted.
+/// Scenarios with enough kills for a rate, in which a part may be missing now and then.
+pub const COUNTED: &[&str] = &["many_in_a_row"];
+/// The minimum share of tasks that have a part, percent.
+const MIN_PERCENT: usize = 99;
+/// The parts of an identity that are counted.
 const PARTS: &[&str] = &[
     "victims.cmdline",
     "victims.exe",
@@ -75,35 +76,35 @@ const PARTS: &[&str] = &[
     "trigger.parents",
 ];
 
-/// How often a part of who it was is there.
+/// The number of tasks that have a part of their identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Caught {
+pub struct Coverage {
     /// The part, as in `source.missing`.
     pub part: &'static str,
-    /// How many have it.
-    pub caught: usize,
-    /// How many there are.
+    /// The number of tasks that have the part.
+    pub present: usize,
+    /// The number of all tasks.
     pub all: usize,
 }
 
 /// Counts the parts of victims and triggers of kills.
-pub fn caught(reports: &[Value]) -> Vec<Caught> {
+pub fn coverage(reports: &[Value]) -> Vec<Coverage> {
     let count = |part: &'static str| {
-        let (whose, key) = part.split_once('.').unwrap_or_default();
-        let tasks = reports.iter().map(|report| &report[whose]);
+        let (role, key) = part.split_once('.').unwrap_or_default();
+        let tasks = reports.iter().map(|report| &report[role]);
         let tasks: Vec<&Value> =
             tasks.flat_map(|it| it.as_array().map_or(slice::from_ref(it), Vec::as_slice)).collect();
-        let caught = tasks.iter().filter(|task| !task[key].is_null()).count();
-        Caught { part, caught, all: tasks.len() }
+        let present = tasks.iter().filter(|task| !task[key].is_null()).count();
+        Coverage { part, present, all: tasks.len() }
     };
     PARTS.iter().map(|part| count(part)).collect()
 }
 
-/// Nearly all are caught.
+/// Checks that nearly all tasks have each part.
 pub(super) fn rate(check: &mut Check, reports: &[Value]) {
-    for Caught { part, caught, all } in caught(reports) {
-        if all == 0 || caught * 100 < all * CAUGHT_OF_100 {
-            check.disagree(format!("{part} of {caught} of {all}"));
+    for Coverage { part, present, all } in coverage(reports) {
+        if all == 0 || present * 100 < all * MIN_PERCENT {
+            check.disagree(format!("{part} of {present} of {all}"));
         }
     }
 }
@@ -112,7 +113,7 @@ pub(super) fn rate(check: &mut Check, reports: &[Value]) {
 mod tests {
     use serde_json::json;
 
-    use super::{CMDLINE_BYTES, Caught, Check, Facts, PARTS, Started, caught, compare, rate};
+    use super::{CMDLINE_BYTES, Check, Coverage, Facts, PARTS, Started, compare, coverage, rate};
 
     fn verdict(task: &serde_json::Value, last: &str) -> Vec<String> {
         let cmdline = ["/bin/hog", "anon", last].map(str::to_owned).to_vec();
@@ -156,11 +157,11 @@ mod tests {
     }
 
     #[test]
-    fn caught_parts_are_counted() {
+    fn present_parts_are_counted() {
         let reports = [json!({"victims": [{"cmdline": []}, {}], "trigger": {"cmdline": ["a"]}})];
-        let all = caught(&reports);
-        assert_eq!(all[0], Caught { part: "victims.cmdline", caught: 1, all: 2 });
-        assert_eq!(all[5], Caught { part: "trigger.cmdline", caught: 1, all: 1 });
+        let all = coverage(&reports);
+        assert_eq!(all[0], Coverage { part: "victims.cmdline", present: 1, all: 2 });
+        assert_eq!(all[5], Coverage { part: "trigger.cmdline", present: 1, all: 1 });
         let mut check = Check::default();
         rate(&mut check, &reports);
         assert_eq!(check.disagreements.len(), PARTS.len() - 1);

@@ -1,18 +1,18 @@
-//! The end of a victim: it exited and released its memory.
+//! Compares the end of a victim: it exited and released its memory.
 
 use serde_json::Value;
 
 use super::check::{Check, number};
 use crate::facts::Facts;
 
-/// Its counters are approximate at both ends: what two CPUs hold back of three of them, and what
-/// it still took before it noticed that it was dead.
+/// The counters are approximate at both ends: two CPUs hold back a part of three counters, and the
+/// victim may allocate memory until it handles SIGKILL.
 const TOLERANCE_BYTES: i64 = 2 << 20;
 
-/// The workload that a tracer of processes holds on its way out for as long as it lives.
+/// The workload whose exit is blocked by a ptrace tracer as long as the tracer lives.
 const UNDEAD: &str = "undead";
 
-/// Victims whose deaths are nearer to each other than that may exit at the same time. ns.
+/// Two victims that die within this time may exit at the same time, ns.
 const COMPANY_NS: i64 = 100_000_000;
 
 /// A victim, its report, and all reports.
@@ -23,7 +23,7 @@ pub(super) struct Death<'a> {
     pub(super) reports: &'a [Value],
 }
 
-/// Every victim is gone when its report is written, or is said to be stuck.
+/// Checks that each victim is gone when its report is written, or is reported as stuck.
 pub(super) fn compare(check: &mut Check, facts: &Facts, death: Death<'_>) {
     let victim = death.victim;
     if victim["comm"] == UNDEAD {
@@ -35,10 +35,10 @@ pub(super) fn compare(check: &mut Check, facts: &Facts, death: Death<'_>) {
         return;
     }
     let is_known = |key: &str| victim[key].as_i64().is_some_and(|ns| ns > 0);
-    let is_freed = is_known("freed_after_ns") || says_skipped(death, "victims[].freed_after_ns");
+    let is_freed = is_known("freed_after_ns") || is_skipped(death, "victims[].freed_after_ns");
     check.equal("freed_after_ns is known", is_freed, true);
-    // Told early, an exit on another CPU can come before the mark.
-    let is_optional = facts.tells_exits_early() && victim["exited_after_ns"].is_null();
+    // If the exit precedes the release of memory, it can precede the mark on another CPU.
+    let is_optional = facts.exit_precedes_release() && victim["exited_after_ns"].is_null();
     check.equal("exited_after_ns is known", is_optional || is_known("exited_after_ns"), true);
     check.equal("stuck", &victim["stuck"], &Value::Null);
     if victim["freed_bytes"].is_i64() && victim["anon_rss_bytes"].is_i64() {
@@ -48,16 +48,16 @@ pub(super) fn compare(check: &mut Check, facts: &Facts, death: Death<'_>) {
         check.near("bytes that came back", back, resident, TOLERANCE_BYTES);
     } else if !check.is_locked_down()
         && is_known("freed_after_ns")
-        && !says_skipped(death, "victims[].freed_bytes")
+        && !is_skipped(death, "victims[].freed_bytes")
     {
         check.disagree("freed_bytes is absent".to_owned());
     }
 }
 
-/// The kernel does not run a probe on top of itself: two processes that exit on one CPU at the same
-/// time, one preempted by the other. It is rare, and the report says it; here it is seen of victims
-/// only.
-fn says_skipped(death: Death<'_>, field: &str) -> bool {
+/// Whether the report names a skipped probe as the reason for a missing field, and other victims
+/// died at about the same time. The kernel does not run a probe on top of itself, so if an exiting
+/// process preempts another one in the probe, one of the two exits is not seen.
+fn is_skipped(death: Death<'_>, field: &str) -> bool {
     let Death { report, reports, .. } = death;
     let mut missing = report["source"]["missing"].as_array().into_iter().flatten();
     let at_ns = number(report, "boottime_ns");
@@ -78,15 +78,15 @@ mod tests {
             json!({ "boottime_ns": at_ms * 1_000_000, "victims": vec![json!({}); victims],
                 "source": { "missing": [{ "field": "victims[].freed_bytes" }] } })
         };
-        let believed = |reports: &[Value]| {
+        let is_accepted = |reports: &[Value]| {
             let death = Death { report: &reports[0], victim: &json!({}), reports };
-            says_skipped(death, "victims[].freed_bytes")
+            is_skipped(death, "victims[].freed_bytes")
         };
-        assert!(believed(&[report(1000, 2)]));
-        assert!(believed(&[report(1000, 1), report(1006, 1)]));
-        assert!(!believed(&[report(1000, 1), report(1200, 1)]));
-        let mut silent = report(1000, 2);
-        silent["source"] = json!({});
-        assert!(!believed(&[silent]));
+        assert!(is_accepted(&[report(1000, 2)]));
+        assert!(is_accepted(&[report(1000, 1), report(1006, 1)]));
+        assert!(!is_accepted(&[report(1000, 1), report(1200, 1)]));
+        let mut without_reason = report(1000, 2);
+        without_reason["source"] = json!({});
+        assert!(!is_accepted(&[without_reason]));
     }
 }
