@@ -1,583 +1,592 @@
-//! One `repr(C)` struct per record. Sizes are multiples of 8, no implicit padding
+//! The records: one `repr(C)` struct per kind. Sizes are multiples of 8, without implicit padding
 //! (`IntoBytes` proves it at compile time).
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Record kinds: `EventHeader::kind`.
+/// Record kinds, the values of `EventHeader::kind`. Kind 15 is not in use.
 pub mod kind {
-    /// [`super::InvocationEvent`].
+    /// The record is an [`super::InvocationEvent`].
     pub const INVOCATION: u32 = 1;
-    /// [`super::CandidatesHead`], then that many [`super::CandidateEntry`].
+    /// A [`super::CandidatesHead`], then `recorded` entries of [`super::CandidateEntry`].
     pub const CANDIDATES: u32 = 2;
-    /// [`super::PathHead`], then that many bytes of names.
+    /// A [`super::PathHead`], then `len` bytes of names.
     pub const PATH: u32 = 3;
-    /// [`super::VictimEvent`].
+    /// The record is a [`super::VictimEvent`].
     pub const VICTIM: u32 = 4;
-    /// [`super::EndEvent`].
+    /// The record is an [`super::EndEvent`].
     pub const END: u32 = 5;
-    /// [`super::LevelsHead`], then that many [`super::LevelEntry`].
+    /// A [`super::LevelsHead`], then `recorded` entries of [`super::LevelEntry`].
     pub const LEVELS: u32 = 6;
-    /// [`super::RepeatsEvent`].
+    /// The record is a [`super::RepeatsEvent`].
     pub const REPEATS: u32 = 7;
-    /// [`super::ReclaimedEvent`].
+    /// The record is a [`super::ReclaimedEvent`].
     pub const RECLAIMED: u32 = 8;
-    /// [`super::CgroupEvent`].
+    /// The record is a [`super::CgroupEvent`].
     pub const CGROUP: u32 = 9;
-    /// [`super::StatEvent`].
+    /// The record is a [`super::StatEvent`].
     pub const STAT: u32 = 10;
-    /// [`super::AfterEvent`].
-    pub const AFTER: u32 = 11;
-    /// [`super::WaitEvent`].
+    /// The record is a [`super::VictimGoneEvent`].
+    pub const VICTIM_GONE: u32 = 11;
+    /// The record is a [`super::WaitEvent`].
     pub const WAIT: u32 = 12;
-    /// [`super::ContextHead`], then that many bytes.
+    /// A [`super::ContextHead`], then `len` bytes.
     pub const CONTEXT: u32 = 13;
-    /// [`super::GrowerEvent`].
-    pub const GROWER: u32 = 14;
-    /// [`super::MarkEvent`].
+    /// The record is a [`super::GrowingProcessEvent`].
+    pub const GROWING_PROCESS: u32 = 14;
+    /// The record is a [`super::MarkEvent`].
     pub const MARK: u32 = 16;
-    /// The highest of them.
+    /// The highest kind in use.
     pub const LAST: u32 = MARK;
 }
 
-/// Length of `task_struct.comm`, `TASK_COMM_LEN`. Bytes behind the first NUL are stale.
+/// Length of `task_struct.comm` (`TASK_COMM_LEN`), bytes. What follows the first NUL is stale.
 pub const COMM_LEN: usize = 16;
-/// Frames kept of a kernel stack.
+/// Innermost frames of a kernel stack that are kept.
 pub const KERNEL_FRAMES: usize = 64;
-/// Frames kept of a user stack.
+/// Innermost frames of a user stack that are kept.
 pub const USER_FRAMES: usize = 32;
-/// Bytes kept of the kernel's message ("Memory cgroup out of memory").
+/// Bytes of the kernel's message ("Memory cgroup out of memory") that are kept.
 pub const MESSAGE_LEN: usize = 64;
-/// Candidates kept of one invocation: the ones with the most points.
+/// Candidates of one invocation that are kept: those with the most points.
 pub const MAX_CANDIDATES: usize = 32;
-/// Levels of a cgroup hierarchy that are kept, leaf first: 16, and the root.
+/// Levels of a cgroup hierarchy that are kept, leaf first: 16 and the root.
 pub const MAX_LEVELS: usize = 17;
-/// Bytes of a path record's names.
+/// Bytes of names in a path record.
 pub const PATH_BYTES: usize = 4096;
-/// Longest name of one cgroup with its NUL: `NAME_MAX` + 1.
+/// Longest name of one cgroup with its NUL (`NAME_MAX` + 1), bytes.
 pub const NAME_LEN: usize = 256;
-/// Counters kept of a memcg's statistics: more than any kernel has (7.3: 57).
+/// Counters of a memcg's statistics that are kept: more than any kernel has (7.3: 57).
 pub const STAT_COUNTERS: usize = 64;
-/// Entries kept of the kernel's table of their places: more than any kernel has (7.3: 75).
-pub const STAT_PLACES: usize = 128;
-/// Bytes of one part of a task's context: a command line, a path.
+/// Entries of the kernel's table that maps statistics to counters: more than any kernel has
+/// (7.3: 75).
+pub const STAT_FIELDS: usize = 128;
+/// Bytes of one part of a task's context (a command line, a path) that are kept.
 pub const CONTEXT_BYTES: usize = 1024;
-/// Ancestors kept of a task, its parent first.
+/// Ancestors of a task that are kept, its parent first.
 pub const PARENTS: usize = 8;
-/// Order of `mm_struct` counters in [`VictimEvent::counts`]: the kernel's `MM_FILEPAGES`...
+
+/// Indexes of the `mm_struct.rss_stat` counters in arrays such as [`VictimEvent::counts`].
 pub mod mm {
-    /// `MM_FILEPAGES`.
+    /// Resident file pages, the kernel's `MM_FILEPAGES`.
     pub const FILE: usize = 0;
-    /// `MM_ANONPAGES`.
+    /// Resident anonymous pages, the kernel's `MM_ANONPAGES`.
     pub const ANON: usize = 1;
-    /// `MM_SWAPENTS`.
+    /// Swapped-out pages, the kernel's `MM_SWAPENTS`.
     pub const SWAP: usize = 2;
-    /// `MM_SHMEMPAGES`.
+    /// Resident shared memory pages, the kernel's `MM_SHMEMPAGES`.
     pub const SHMEM: usize = 3;
-    /// Number of counters.
+    /// Number of these counters.
     pub const COUNT: usize = 4;
 }
 
-/// First bytes of every record.
+/// The header at the start of every record.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct EventHeader {
-    /// `CLOCK_BOOTTIME` when the record was written, ns.
+    /// Time at which the record was written, `CLOCK_BOOTTIME` ns.
     pub boottime_ns: u64,
-    /// Number of the invocation since the probes were loaded, from 1; same in all its records.
+    /// Number of the invocation, counted from 1 since the probes were loaded. All records of one
+    /// invocation have the same number.
     pub seq: u64,
-    /// Bits of [`crate::valid`].
+    /// Validity bits, see [`crate::valid`].
     pub valid: u64,
-    /// One of [`kind`].
+    /// Kind of the record, one of [`kind`].
     pub kind: u32,
-    /// Length of the whole record, bytes.
+    /// Length of the whole record with this header, bytes.
     pub size: u32,
-    /// CPU that wrote it.
+    /// CPU that wrote the record.
     pub cpu: u32,
-    /// Nothing; keeps the size a multiple of 8.
+    /// Always 0; keeps the size a multiple of 8.
     pub reserved: u32,
 }
 
-/// Identity of a task.
+/// Who a task is, and how the OOM killer may treat it.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct TaskFacts {
-    /// `task_struct.start_boottime`, ns: with the tgid it survives pid reuse.
+    /// `task_struct.start_boottime`, ns. Together with the tgid it stays unique if a pid is reused.
     pub start_boottime_ns: u64,
-    /// `kernfs_node.id` of the task's memory cgroup.
+    /// `kernfs_node.id` of the memory cgroup that the task is in.
     pub cgroup_id: u64,
-    /// `task_struct.tgid`.
+    /// Process id, `task_struct.tgid`.
     pub tgid: i32,
-    /// `task_struct.pid`: the thread.
+    /// Thread id, `task_struct.pid`.
     pub tid: i32,
-    /// `cred.uid`, in the initial user namespace.
+    /// Real user id in the initial user namespace, `cred.uid`.
     pub uid: u32,
-    /// `signal_struct.oom_score_adj`.
+    /// Value of `signal_struct.oom_score_adj`, -1000 to 1000.
     pub oom_score_adj: i32,
-    /// `task_struct.comm`.
+    /// Name of the thread, `task_struct.comm`.
     pub comm: [u8; COMM_LEN],
 }
 
-/// The memcg whose limit was hit. Pages.
+/// The memcg whose limit was hit. All amounts are in pages.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct MemcgFacts {
-    /// `kernfs_node.id`.
+    /// Id of the cgroup, `kernfs_node.id`.
     pub id: u64,
-    /// `mem_cgroup.memory.usage`.
+    /// Memory in use, `mem_cgroup.memory.usage`.
     pub usage: u64,
-    /// `mem_cgroup.memory.max`.
+    /// Memory limit, `mem_cgroup.memory.max`.
     pub max: u64,
-    /// `mem_cgroup.swap.usage` (cgroup v1: `memsw`, memory and swap together).
+    /// Swap in use, `mem_cgroup.swap.usage` (cgroup v1: `memsw`, memory and swap together).
     pub swap_usage: u64,
-    /// `mem_cgroup.swap.max` (cgroup v1: `memsw`).
+    /// Swap limit, `mem_cgroup.swap.max` (cgroup v1: `memsw`).
     pub swap_max: u64,
-    /// `mem_cgroup.oom_group`: 0 or 1.
+    /// Value of `mem_cgroup.oom_group`, 0 or 1.
     pub oom_group: u64,
 }
 
-/// One run of the OOM killer, as of the moment the choice was made (`oom_kill_process` entry),
-/// or as it ends when nobody was chosen (`out_of_memory` return).
+/// One run of the OOM killer as of the choice (`oom_kill_process` entry). If no task was chosen, as
+/// of its end (`out_of_memory` return).
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct InvocationEvent {
-    /// Kind [`kind::INVOCATION`].
+    /// Header of kind [`kind::INVOCATION`].
     pub header: EventHeader,
-    /// `CLOCK_BOOTTIME` at entry into `out_of_memory`, ns.
+    /// Entry into `out_of_memory`, `CLOCK_BOOTTIME` ns.
     pub started_ns: u64,
-    /// `oom_control.totalpages`: size of the domain, not anyone's usage. Pages.
+    /// Size of the OOM domain in pages, not its usage, `oom_control.totalpages`.
     pub totalpages: u64,
-    /// `oom_control.chosen_points`. Pages.
+    /// Points of the chosen task in pages, `oom_control.chosen_points`.
     pub chosen_points: i64,
-    /// Current: the task whose allocation invoked the OOM killer.
+    /// The current task, whose allocation invoked the OOM killer.
     pub trigger: TaskFacts,
-    /// `oom_control.chosen`.
+    /// The task that the kernel chose, `oom_control.chosen`.
     pub chosen: TaskFacts,
-    /// `oom_control.memcg`.
+    /// The memcg whose limit was hit, `oom_control.memcg`.
     pub oom_memcg: MemcgFacts,
-    /// `oom_control.nodemask`: bit n for node n, as far as node 63. 0: none given.
+    /// Bit n for node n up to node 63, `oom_control.nodemask`. 0 if the allocation has no mask.
     pub nodemask: u64,
-    /// `task_struct.mems_allowed` of current, likewise.
+    /// Bit n for node n up to node 63, `task_struct.mems_allowed` of the trigger.
     pub mems_allowed: u64,
-    /// `oom_control.gfp_mask`.
+    /// Flags of the allocation, `oom_control.gfp_mask`.
     pub gfp_mask: u32,
-    /// `oom_control.order`; -1 for sysrq-f.
+    /// Order of the allocation, `oom_control.order`. -1 for sysrq-f.
     pub order: i32,
-    /// `oom_control.constraint`: `enum oom_constraint`.
+    /// An `enum oom_constraint`, `oom_control.constraint`.
     pub constraint: u32,
-    /// Tasks weighed in this invocation, listed or not.
+    /// Tasks that the kernel evaluated in this invocation, recorded or not.
     pub considered: u32,
-    /// 1 when the record was written at `oom_kill_process` entry: the killer meant to kill.
+    /// 1 if the record was written at `oom_kill_process` entry, so the kernel intended to kill.
     pub choice_made: u32,
-    /// Frames in `kernel_stack`.
+    /// Number of frames in `kernel_stack`.
     pub kernel_frames: u32,
-    /// Frames in `user_stack`.
+    /// Number of frames in `user_stack`.
     pub user_frames: u32,
-    /// Nothing; keeps the size a multiple of 8.
+    /// Always 0; keeps the size a multiple of 8.
     pub reserved: u32,
-    /// Second argument of `oom_kill_process`, NUL-terminated.
+    /// NUL-terminated second argument of `oom_kill_process`.
     pub message: [u8; MESSAGE_LEN],
-    /// Return addresses of current in the kernel, innermost first.
+    /// Return addresses of the trigger in the kernel, innermost first.
     pub kernel_stack: [u64; KERNEL_FRAMES],
-    /// Return addresses of current in user space, innermost first. The record ends behind the last
-    /// of the `user_frames` that there are.
+    /// Return addresses of the trigger in user space, innermost first. The record ends behind the
+    /// last of `user_frames` frames, so no field can follow this one.
     pub user_stack: [UserFrame; USER_FRAMES],
 }
 
-/// `struct bpf_stack_build_id`.
+/// One frame of a user stack, the kernel's `struct bpf_stack_build_id`.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct UserFrame {
-    /// `BPF_STACK_BUILD_ID_*`: 0 empty, 1 valid (build id and file offset), 2 ip only.
+    /// `BPF_STACK_BUILD_ID_*`: 0 empty, 1 valid (build id and file offset), 2 address only.
     pub status: i32,
-    /// The file's GNU build id.
+    /// GNU build id of the file.
     pub build_id: [u8; 20],
-    /// File offset (status 1) or address (status 2).
+    /// File offset in bytes (status 1) or address (status 2).
     pub offset_or_ip: u64,
 }
 
-/// Head of the candidate table.
+/// Head of the table of candidates.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct CandidatesHead {
-    /// Kind [`kind::CANDIDATES`].
+    /// Header of kind [`kind::CANDIDATES`].
     pub header: EventHeader,
-    /// Entries that follow.
+    /// Number of entries that follow.
     pub recorded: u32,
-    /// Tasks weighed.
+    /// Tasks that the kernel evaluated, recorded or not.
     pub considered: u32,
 }
 
-/// One task that was weighed. Pages unless said otherwise.
+/// One task that the kernel evaluated. Amounts are in pages unless stated otherwise.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct CandidateEntry {
-    /// What `oom_badness` returned, `LONG_MIN` for a task that must not be killed.
+    /// Return value of `oom_badness`: `LONG_MIN` for a task that must not be killed.
     pub points: i64,
-    /// `mm_struct.rss_stat` counters, index [`mm`].
+    /// Counters of `mm_struct.rss_stat`, index [`mm`].
     pub counts: [i64; mm::COUNT],
-    /// `mm_struct.pgtables_bytes`. Bytes.
+    /// Page tables in bytes, `mm_struct.pgtables_bytes`.
     pub pgtables_bytes: u64,
-    /// `mm_struct.total_vm`.
+    /// Virtual size, `mm_struct.total_vm`.
     pub total_vm: u64,
-    /// Bits of [`candidate`]: what is known of this entry, and why it may not be eligible.
+    /// Bits of [`candidate`]: which fields are known, and why the task may not be eligible.
     pub flags: u32,
-    /// `task_struct.tgid`.
+    /// Process id, `task_struct.tgid`.
     pub tgid: i32,
-    /// `task_struct.pid`.
+    /// Thread id, `task_struct.pid`.
     pub tid: i32,
-    /// `cred.uid`.
+    /// Real user id in the initial user namespace, `cred.uid`.
     pub uid: u32,
-    /// `signal_struct.oom_score_adj`.
+    /// Value of `signal_struct.oom_score_adj`, -1000 to 1000.
     pub oom_score_adj: i32,
-    /// Position in the order in which the kernel weighed them, from 0.
+    /// Position in the order in which the kernel evaluated the tasks, from 0.
     pub order: u32,
-    /// `task_struct.comm`.
+    /// Name of the thread, `task_struct.comm`.
     pub comm: [u8; COMM_LEN],
 }
 
 /// Bits of [`CandidateEntry::flags`].
 pub mod candidate {
-    /// `counts`, `pgtables_bytes`, `total_vm` were read.
+    /// `counts`, `pgtables_bytes` and `total_vm` were read.
     pub const MM: u32 = 1 << 0;
-    /// `uid` was read.
+    /// The field `uid` was read.
     pub const UID: u32 = 1 << 1;
-    /// `oom_score_adj` was read.
+    /// The field `oom_score_adj` was read.
     pub const ADJ: u32 = 1 << 2;
-    /// `points` is what the kernel returned; without it they are the sum of the parts read.
+    /// `points` is the kernel's return value. Without this bit the probe recomputed it from the
+    /// fields that it read.
     pub const POINTS_RETURNED: u32 = 1 << 3;
-    /// `points` means nothing: neither returned nor computable.
+    /// `points` means nothing: the kernel did not return it and an input could not be read.
     pub const POINTS_UNKNOWN: u32 = 1 << 4;
-    /// tgid 1 of the initial pid namespace: the global init.
+    /// The task is the global init: tgid 1 of the initial pid namespace.
     pub const INIT: u32 = 1 << 6;
-    /// `MMF_OOM_SKIP`: its memory was already reaped.
+    /// The memory of the task was already reaped, `MMF_OOM_SKIP`.
     pub const OOM_SKIP: u32 = 1 << 7;
-    /// It runs on the memory of its parent, which waits for it: `in_vfork`.
+    /// The task runs on the memory of its parent, which waits for it, `in_vfork`.
     pub const VFORK: u32 = 1 << 8;
-    /// The leader has no mm: it has exited, other threads may live. With [`MM`], `tid`, `comm` and the
-    /// memory are those of the first that has it.
+    /// The leader has no mm: it has exited, but other threads may live. If [`MM`] is set too,
+    /// `tid`, `comm` and the memory are those of the first thread that has an mm.
     pub const NO_MM: u32 = 1 << 9;
-    /// `signal_struct.oom_mm` set: already a victim.
+    /// The task is already a victim: `signal_struct.oom_mm` is set.
     pub const VICTIM: u32 = 1 << 10;
 }
 
-/// Head of a cgroup's path; behind it `len` bytes: the names, leaf first, each with its NUL.
+/// Head of a cgroup's path. `len` bytes follow: the names, leaf first, each with its NUL.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct PathHead {
-    /// Kind [`kind::PATH`].
+    /// Header of kind [`kind::PATH`].
     pub header: EventHeader,
-    /// `kernfs_node.id` of the cgroup.
+    /// Id of the cgroup, `kernfs_node.id`.
     pub cgroup_id: u64,
-    /// Bytes that follow.
+    /// Number of bytes that follow.
     pub len: u32,
-    /// 1 when the path has more levels or bytes than are kept.
+    /// 1 if the path has more levels or bytes than are kept.
     pub truncated: u32,
 }
 
-/// A task was marked to die (`oom:mark_victim`).
+/// A task was marked as a victim (`oom:mark_victim`).
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct VictimEvent {
-    /// Kind [`kind::VICTIM`].
+    /// Header of kind [`kind::VICTIM`].
     pub header: EventHeader,
-    /// The task that was marked: a thread with the mm, not always the leader.
+    /// The thread that was marked. It has the mm, but it is not always the leader.
     pub task: TaskFacts,
-    /// `mm_struct.total_vm`. Pages.
+    /// Virtual size in pages, `mm_struct.total_vm`.
     pub total_vm: u64,
-    /// `mm_struct.rss_stat` counters as a plain read gives them, index [`mm`]. Pages.
+    /// Counters of `mm_struct.rss_stat` from a plain read, pages, index [`mm`].
     pub counts: [i64; mm::COUNT],
-    /// What sits in the counters' per-CPU batches besides. Pages.
+    /// Amounts that are still in the per-CPU batches of these counters, pages, index [`mm`].
     pub per_cpu: [i64; mm::COUNT],
-    /// `mm_struct.pgtables_bytes`. Bytes.
+    /// Page tables in bytes, `mm_struct.pgtables_bytes`.
     pub pgtables_bytes: u64,
-    /// `mm_struct` address: same for processes that share it. An identity, not shown. 0: not known.
+    /// Address of the `mm_struct`, equal for processes that share it. It is an identity and is
+    /// never shown. 0 if unknown.
     pub mm: u64,
-    /// tgid in the task's own pid namespace.
+    /// Process id in the innermost pid namespace of the task.
     pub vpid: i32,
-    /// Nothing; keeps the size a multiple of 8.
+    /// Always 0; keeps the size a multiple of 8.
     pub reserved: u32,
 }
 
-/// Statistics of oom_memcg before anybody was killed.
+/// Statistics of oom_memcg before any task is killed.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct StatEvent {
-    /// Kind [`kind::STAT`].
+    /// Header of kind [`kind::STAT`].
     pub header: EventHeader,
-    /// 1: read as the kernel's own report was printed, which flushes them first. 0: as old as the
-    /// latest flush.
+    /// 1 if the statistics were read while the kernel printed its own report, for which it flushes
+    /// them. 0 if they are as old as the latest flush.
     pub fresh: u32,
-    /// Nothing; keeps the size a multiple of 8.
+    /// Always 0; keeps the size a multiple of 8.
     pub reserved: u32,
-    /// `memcg_vmstats.state` (5.10: `mem_cgroup.vmstats`), in the units of each.
+    /// Counters of `memcg_vmstats.state` (5.10: `mem_cgroup.vmstats`), each in its own unit.
     pub counters: [i64; STAT_COUNTERS],
-    /// `mem_cgroup_stats_index`: place in `counters` by `enum node_stat_item` and
-    /// `memcg_stat_item`. Without [`crate::valid::STAT_PLACES`] the enumerator itself is the place.
-    pub places: [u8; STAT_PLACES],
+    /// The kernel's `mem_cgroup_stats_index`: the index into `counters` of each `enum
+    /// node_stat_item` and `memcg_stat_item`. Without [`crate::valid::stat::FIELDS`] the enumerator
+    /// itself is the index.
+    pub fields: [u8; STAT_FIELDS],
 }
 
-/// What became of a victim after it was marked. Not under `oom_lock`.
+/// One step of a victim's end: the reaper works on it, it exits, or its memory is freed. Recorded
+/// without `oom_lock`.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
-pub struct AfterEvent {
-    /// Kind [`kind::AFTER`]; `seq` is that of the invocation, 0 where only the thread is known.
+pub struct VictimGoneEvent {
+    /// Header of kind [`kind::VICTIM_GONE`]. `seq` is 0 if only the thread is known.
     pub header: EventHeader,
-    /// One of [`after`].
-    pub what: u32,
-    /// The victim, where `seq` is known or it exits.
+    /// The step that was reached, one of [`victim_gone`].
+    pub step: u32,
+    /// Process id of the victim. 0 if only the thread is known.
     pub tgid: i32,
-    /// The thread that was marked, or that exits.
+    /// Id of the thread that was marked or that exits.
     pub tid: i32,
-    /// Nothing; keeps the size a multiple of 8.
+    /// Always 0; keeps the size a multiple of 8.
     pub reserved: u32,
-    /// `mm_struct` address, where `seq` is known.
+    /// Address of the `mm_struct`. 0 if `seq` is 0.
     pub mm: u64,
-    /// `mm_struct.rss_stat` counters then, index [`mm`]. Pages.
+    /// Counters of `mm_struct.rss_stat` at that time, pages, index [`mm`].
     pub counts: [i64; mm::COUNT],
 }
 
-/// Values of [`AfterEvent::what`].
-pub mod after {
-    /// `oom:wake_reaper`: the reaper shall look at it.
+/// Values of [`VictimGoneEvent::step`].
+pub mod victim_gone {
+    /// The victim was queued for the reaper, `oom:wake_reaper`.
     pub const REAPER_WOKEN: u32 = 1;
-    /// `oom:start_task_reaping`.
+    /// The reaper starts, `oom:start_task_reaping`.
     pub const REAPING_STARTED: u32 = 2;
-    /// `oom:finish_task_reaping`.
+    /// The reaper has finished, `oom:finish_task_reaping`.
     pub const REAPING_FINISHED: u32 = 3;
-    /// `oom:skip_task_reaping`: somebody else frees it.
+    /// The reaper skips the victim because its memory is freed elsewhere, `oom:skip_task_reaping`.
     pub const REAPING_SKIPPED: u32 = 4;
-    /// `sched:sched_process_exit` of its last thread.
+    /// The last thread of the victim exits, `sched:sched_process_exit`.
     pub const EXITED: u32 = 5;
-    /// `exit_mmap` begins: nobody uses the memory any more.
+    /// `exit_mmap` begins: no task uses the memory any more.
     pub const FREEING: u32 = 6;
-    /// `exit_mmap` returned: the memory is back.
+    /// `exit_mmap` returned: the memory is free again.
     pub const FREED: u32 = 7;
 }
 
-/// A task waits because its memcg's OOM killer is disabled (cgroup v1, `memory.oom_control` 1):
-/// `mem_cgroup_oom_synchronize`. `seq` is 0.
+/// A task waits in `mem_cgroup_oom_synchronize` because the OOM killer of its memcg is disabled
+/// (cgroup v1, `memory.oom_control` 1). `seq` is 0.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct WaitEvent {
-    /// Kind [`kind::WAIT`].
+    /// Header of kind [`kind::WAIT`].
     pub header: EventHeader,
-    /// Current.
+    /// The current task, which asked for memory.
     pub trigger: TaskFacts,
-    /// `task_struct.memcg_in_oom`.
+    /// The memcg over its limit, `task_struct.memcg_in_oom`.
     pub oom_memcg: MemcgFacts,
-    /// 1: it stopped waiting.
+    /// 1 if the task stopped waiting. Only userspace writes such records.
     pub ended: u16,
-    /// `task_struct.memcg_oom_order`.
+    /// Order of the allocation, `task_struct.memcg_oom_order`.
     pub order: i16,
-    /// `task_struct.memcg_oom_gfp_mask`.
+    /// Flags of the allocation, `task_struct.memcg_oom_gfp_mask`.
     pub gfp_mask: u32,
 }
 
-/// Head of one part of what a task was, read in its own context; behind it `len` bytes. Without
-/// [`crate::valid::CONTEXT_READ`] it was tried and could not be read.
+/// Head of one part of a task's context, read while that task runs. `len` bytes follow. Without
+/// [`crate::valid::context::READ`] the probe tried to read the part and failed.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct ContextHead {
-    /// Kind [`kind::CONTEXT`].
+    /// Header of kind [`kind::CONTEXT`].
     pub header: EventHeader,
-    /// `task_struct.tgid` of current.
+    /// Process id of the current task, `task_struct.tgid`.
     pub tgid: i32,
-    /// `task_struct.pid` of current.
+    /// Thread id of the current task, `task_struct.pid`.
     pub tid: i32,
-    /// One of [`context`].
+    /// Which part follows, one of [`context`].
     pub part: u32,
-    /// Bytes that follow.
+    /// Number of bytes that follow.
     pub len: u32,
-    /// 1 when there is more of it than is kept.
+    /// 1 if the part is longer than what is kept.
     pub truncated: u32,
-    /// Nothing; keeps the size a multiple of 8.
+    /// Always 0; keeps the size a multiple of 8.
     pub reserved: u32,
 }
 
 /// Values of [`ContextHead::part`].
 pub mod context {
-    /// The bytes from `mm_struct.arg_start` on: arguments, each with its NUL.
+    /// The command line: the bytes from `mm_struct.arg_start` on, arguments each with their NUL.
     pub const CMDLINE: u32 = 1;
-    /// The path of `mm_struct.exe_file`: names, leaf first, each with its NUL.
+    /// The path of the executable, `mm_struct.exe_file`: names, leaf first, each with its NUL.
     pub const EXE: u32 = 2;
-    /// `task_struct.real_parent` and on: [`super::ParentEntry`], nearest first.
+    /// The ancestors by `task_struct.real_parent`, as [`super::ParentEntry`], nearest first.
     pub const PARENTS: u32 = 3;
-    /// The stack in user space: [`super::UserFrame`], innermost first. Of victims only; the
-    /// trigger's is in its [`super::InvocationEvent`].
+    /// The user stack as [`super::UserFrame`], innermost first. Only for victims: the user stack of
+    /// the trigger is in the [`super::InvocationEvent`].
     pub const USER_STACK: u32 = 4;
 }
 
-/// An ancestor of a task.
+/// One ancestor of a task.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct ParentEntry {
-    /// `task_struct.tgid`.
+    /// Process id, `task_struct.tgid`.
     pub tgid: i32,
-    /// Nothing; keeps the size a multiple of 8.
+    /// Always 0; keeps the size a multiple of 8.
     pub reserved: u32,
-    /// `task_struct.comm`.
+    /// Name of the thread, `task_struct.comm`.
     pub comm: [u8; COMM_LEN],
 }
 
-/// `out_of_memory` returned after something had been written for this invocation.
+/// `out_of_memory` returned after at least one record of this invocation was written.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct EndEvent {
-    /// Kind [`kind::END`].
+    /// Header of kind [`kind::END`].
     pub header: EventHeader,
-    /// `out_of_memory`'s return value, masked to a bool.
+    /// Return value of `out_of_memory`, 0 or 1.
     pub result: u32,
-    /// One of [`chosen`].
+    /// State of the choice, one of [`chosen`].
     pub chosen: u32,
-    /// Entries into `oom_kill_process`.
+    /// Number of entries into `oom_kill_process`.
     pub kill_calls: u32,
-    /// `mark_victim` seen.
+    /// Number of `oom:mark_victim` events.
     pub victims: u32,
-    /// 1 when totalpages was computed: the selection was reached.
+    /// 1 if the kernel computed `totalpages`, so it reached the selection.
     pub selected: u32,
-    /// Entries into `__oom_kill_process`; `u32::MAX` where it is not hooked.
-    pub shots: u32,
+    /// Number of entries into `__oom_kill_process`. `u32::MAX` if that function is not hooked.
+    pub oom_kill_calls: u32,
 }
 
 /// Values of [`EndEvent::chosen`]: `oom_control.chosen` when `out_of_memory` returns.
 pub mod chosen {
-    /// NULL.
+    /// NULL: no task was chosen.
     pub const NOBODY: u32 = 0;
-    /// A task.
+    /// A pointer to a task.
     pub const TASK: u32 = 1;
-    /// `(void *)-1`: the selection was aborted, an earlier victim is still dying.
+    /// `(void *)-1`: the selection was aborted because an earlier victim is still dying.
     pub const ABORTED: u32 = 2;
-    /// The field could not be read.
+    /// The probe could not read the field.
     pub const UNKNOWN: u32 = 3;
 }
 
-/// Head of the limit chain, leaf first.
+/// Head of the chain of limits from a cgroup up to the root.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct LevelsHead {
-    /// Kind [`kind::LEVELS`].
+    /// Header of kind [`kind::LEVELS`].
     pub header: EventHeader,
-    /// `kernfs_node.id` of the first level's cgroup.
+    /// `kernfs_node.id` of the cgroup of the first level.
     pub cgroup_id: u64,
-    /// Entries that follow.
+    /// Number of entries that follow, leaf first.
     pub recorded: u32,
-    /// 1 when there are more levels up to the root.
+    /// 1 if there are more levels up to the root.
     pub truncated: u32,
 }
 
-/// One level's `page_counter`s, pages.
+/// The `page_counter`s of one level, pages.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct LevelEntry {
-    /// `memory.usage`.
+    /// Memory in use, `memory.usage`.
     pub usage: u64,
-    /// `memory.max`.
+    /// Memory limit, `memory.max`.
     pub max: u64,
-    /// `memory.high`.
+    /// Throttling limit, `memory.high`.
     pub high: u64,
-    /// `memory.low`.
+    /// Best-effort protection, `memory.low`.
     pub low: u64,
-    /// `memory.min`.
+    /// Hard protection, `memory.min`.
     pub min: u64,
-    /// `swap.usage` (v1: memsw).
+    /// Swap in use, `swap.usage` (cgroup v1: `memsw`).
     pub swap_usage: u64,
-    /// `swap.max` (v1: memsw).
+    /// Swap limit, `swap.max` (cgroup v1: `memsw`).
     pub swap_max: u64,
-    /// `kmem.usage` (v1 only).
+    /// Kernel memory in use, `kmem.usage` (cgroup v1 only).
     pub kmem_usage: u64,
-    /// `kmem.max` (v1 only).
+    /// Kernel memory limit, `kmem.max` (cgroup v1 only).
     pub kmem_max: u64,
 }
 
-/// Invocations in a row that ended alike, without a victim, for the same memcg.
+/// Consecutive invocations for the same memcg that ended alike, without a victim.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct RepeatsEvent {
-    /// Kind [`kind::REPEATS`]; `seq` is that of the run's first invocation.
+    /// Header of kind [`kind::REPEATS`]. `seq` is that of the first invocation of the run.
     pub header: EventHeader,
-    /// Invocations in the run so far, the first included.
+    /// Number of invocations in the run so far, including the first.
     pub count: u64,
-    /// Return of the latest one, `CLOCK_BOOTTIME`, ns.
+    /// Return of the latest invocation, `CLOCK_BOOTTIME` ns.
     pub last_ns: u64,
 }
 
-/// `mem_cgroup_out_of_memory` returned without an invocation: there was room again. (A caller that is
-/// dying itself returns so as well, and is not told.) `seq` is 0. Only the first of a run, then at every power of two of `count`.
+/// `mem_cgroup_out_of_memory` returned without an invocation: usage is below the limit again.
+///
+/// Recorded for the first such call of a run, then whenever `count` is a power of two. A call of a
+/// dying task returns the same way and is not recorded. `seq` is 0.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct ReclaimedEvent {
-    /// Kind [`kind::RECLAIMED`].
+    /// Header of kind [`kind::RECLAIMED`].
     pub header: EventHeader,
-    /// Current.
+    /// The current task, which asked for memory.
     pub trigger: TaskFacts,
-    /// The memcg that was over its limit.
+    /// The memcg that had been over its limit.
     pub oom_memcg: MemcgFacts,
-    /// Such returns in a row for this memcg, this one included.
+    /// Number of such calls in a row for this memcg, including this one.
     pub count: u64,
-    /// Third argument.
+    /// Order of the allocation, the third argument.
     pub order: i32,
-    /// Second argument.
+    /// Flags of the allocation, the second argument.
     pub gfp_mask: u32,
 }
 
-/// A cgroup was made (only emitted where paths cannot be read in the kernel). `seq` is 0.
+/// A cgroup was created. Emitted only if the probes cannot read paths. `seq` is 0.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct CgroupEvent {
-    /// Kind [`kind::CGROUP`].
+    /// Header of kind [`kind::CGROUP`].
     pub header: EventHeader,
     /// `kernfs_node.id` of the new cgroup.
     pub id: u64,
-    /// `kernfs_node.id` of its parent.
+    /// `kernfs_node.id` of the parent cgroup.
     pub parent_id: u64,
 }
 
-/// `oom:mark_victim`, where nothing else is hooked: the last record of its `seq`. Every other record
-/// of a victim is one of many in an invocation; here it is all there is.
+/// `oom:mark_victim` if nothing else is hooked: the last record of its `seq`. In the other tiers a
+/// victim is one of many records of an invocation; here the mark is the whole event.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct MarkEvent {
-    /// Kind [`kind::MARK`].
+    /// Header of kind [`kind::MARK`].
     pub header: EventHeader,
-    /// Virtual size. KiB.
+    /// Virtual size of the victim.
     pub total_vm_kib: u64,
-    /// KiB.
+    /// Resident anonymous memory.
     pub anon_kib: u64,
-    /// KiB.
+    /// Resident pages of files.
     pub file_kib: u64,
-    /// KiB.
+    /// Resident shared memory.
     pub shmem_kib: u64,
-    /// KiB.
+    /// Memory of page tables.
     pub pgtables_kib: u64,
-    /// `kernfs_node.id` of its cgroup in the unified hierarchy, where it is current.
+    /// `kernfs_node.id` of its cgroup in the unified hierarchy, if it is the current task.
     pub cgroup_id: u64,
-    /// The thread that was marked.
+    /// Id of the thread that was marked.
     pub tid: i32,
-    /// Its process.
+    /// Process id, if the marked thread is the current task.
     pub tgid: i32,
-    /// Real uid.
+    /// Real user id of the process.
     pub uid: u32,
-    /// -1000 to 1000.
+    /// Value of oom_score_adj, -1000 to 1000.
     pub oom_score_adj: i32,
-    /// Its name.
+    /// Name of the thread.
     pub comm: [u8; COMM_LEN],
 }
 
-/// A process grows in a memcg near its limit: said once, so that userspace can look at its files while
-/// it is there. `seq` is 0.
+/// A process allocates memory in a memcg near its limit. Emitted once per process, so that
+/// userspace opens its files while it lives. `seq` is 0.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
-pub struct GrowerEvent {
-    /// Kind [`kind::GROWER`].
+pub struct GrowingProcessEvent {
+    /// Header of kind [`kind::GROWING_PROCESS`].
     pub header: EventHeader,
-    /// The process.
+    /// Id of the growing process.
     pub tgid: i32,
-    /// Nothing.
+    /// Always 0; keeps the size a multiple of 8.
     pub reserved: u32,
 }
 
 const _: () = {
-    assert!(size_of::<GrowerEvent>() == 48);
+    assert!(size_of::<GrowingProcessEvent>() == 48);
     assert!(size_of::<EventHeader>() == 40);
     assert!(size_of::<TaskFacts>() == 48);
     assert!(size_of::<MemcgFacts>() == 48);
@@ -590,7 +599,7 @@ const _: () = {
     assert!(size_of::<EndEvent>() == 64);
     assert!(size_of::<RepeatsEvent>() == 56);
     assert!(size_of::<StatEvent>() == 688);
-    assert!(size_of::<AfterEvent>() == 96);
+    assert!(size_of::<VictimGoneEvent>() == 96);
     assert!(size_of::<WaitEvent>() == 144);
     assert!(size_of::<MarkEvent>() == 120);
     assert!(size_of::<ContextHead>() == 64);

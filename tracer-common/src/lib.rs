@@ -1,18 +1,37 @@
 //! The wire between the kernel half (`tracer-ebpf`, which writes it) and the userspace half
-//! (`tracer`, which reads it). Both sides compile this very file.
+//! (`tracer`, which reads it). Both halves compile these very files.
 //!
-//! Plain old data only: fixed-size integers and byte arrays, no logic, no text. Kernel units
-//! (pages, kernel enum values) as the kernel has them; userspace gives them names and bytes.
-//! The wire is private to one build of oomwhy; the promise to other tools is the JSON report.
+//! Plain old data only: fixed-size integers and byte arrays, no logic, no text. Numbers stay in
+//! kernel units (pages, kernel enum values); userspace converts them to names and bytes.
 //!
-//! A record is an [`event::EventHeader`] followed by the body its `kind` names. Records of one
-//! invocation carry the same `seq`. A group of fields that may be unknown has a bit in
-//! [`valid`]: where the bit is clear, the bytes mean nothing (they are not a zero).
+//! A record is an [`event::EventHeader`] followed by the body that its `kind` names. Records of one
+//! invocation carry the same `seq`. Each group of fields that may be unknown has a bit in
+//! [`valid`]. If the bit is clear, the bytes mean nothing: they are not a zero.
+//!
+//! # The wire is persistent
+//!
+//! Recordings and pinned maps outlive the build that wrote them, so both carry [`WIRE_VERSION`].
+//! A newer build reads every version back to [`OLDEST_WIRE_VERSION`]. Changes follow these rules:
+//!
+//! - A new field is appended to the struct that ends a record. The reader fills what an older
+//!   record does not have with zeros, and a new validity bit says whether the field was written.
+//! - `InvocationEvent`, the heads of lists (`...Head`) and the entries of lists keep their size,
+//!   because other bytes follow them. A new field uses their `reserved` word or a new record kind.
+//! - Bits and numbers that were ever written keep their meaning.
+//! - A change that breaks one of these rules raises [`WIRE_VERSION`], and the reader converts.
 #![no_std]
+
+/// Version of the records, counters and map values. Recordings have it in their first line, pins in
+/// the name of their folder.
+pub const WIRE_VERSION: u32 = 3;
+/// Oldest version that this build reads. The records of versions 2 and 3 have the same layout;
+/// with version 3, recordings and pins began to use one number.
+pub const OLDEST_WIRE_VERSION: u32 = 2;
 
 pub mod counters;
 pub mod event;
 pub mod growth;
+pub mod maps;
 pub mod offsets;
 pub mod settings;
 pub mod valid;

@@ -1,70 +1,72 @@
-//! What userspace decides before load; frozen in `.rodata`, so the verifier prunes by it.
+//! Settings of the probes. Userspace decides them before it loads the programs and freezes them in
+//! `.rodata`, so the verifier prunes the branches that they rule out.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::offsets::ABSENT;
 
-/// Switches of the probes. Set once by the loader, read-only afterwards.
+/// Switches and addresses, read-only once the programs are loaded.
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct Settings {
-    /// Address of the kernel's `__per_cpu_offset` array (kallsyms); 0 where it is hidden.
+    /// Address of the kernel's `__per_cpu_offset` array (kallsyms). 0 if kallsyms hides it.
     pub per_cpu_offsets: u64,
-    /// Address of the kernel's `mem_cgroup_stats_index` (kallsyms); 0 where it has none, or hides it.
-    pub stat_places: u64,
-    /// Highest possible CPU id and one: entries of that array in use.
+    /// Address of the kernel's `mem_cgroup_stats_index` (kallsyms). 0 if this kernel has no such
+    /// table or kallsyms hides it.
+    pub stat_fields: u64,
+    /// Highest possible CPU id plus one: the entries of `__per_cpu_offset` in use.
     pub possible_cpus: u32,
-    /// 1: plain loads through typed pointers (fentry, fexit, tp_btf); 0: bpf_probe_read_kernel.
+    /// 1: plain loads through typed pointers (fentry, fexit, tp_btf). 0: `bpf_probe_read_kernel`.
     pub typed_loads: u32,
-    /// 1: bpf_probe_read_kernel may be called (it may not under lockdown=confidentiality).
+    /// 1: probes may call `bpf_probe_read_kernel`. lockdown=confidentiality forbids it.
     pub probe_read: u32,
-    /// 1: the kernel has bpf_get_current_task_btf (5.11+), a typed pointer to current.
+    /// 1: the kernel has `bpf_get_current_task_btf` (5.11+), which returns a typed pointer.
     pub current_task_btf: u32,
-    /// 1: `__oom_kill_process` is hooked, so `EndEvent::shots` counts.
+    /// 1: `__oom_kill_process` is hooked, so `EndEvent::oom_kill_calls` is counted.
     pub kill_task_hooked: u32,
-    /// 1: `mark_victim` passes a bare pid; the victim is described at `__oom_kill_process`.
+    /// 1: `mark_victim` passes a bare pid, so the victim is read at `__oom_kill_process`.
     pub victim_by_pid: u32,
-    /// 1: plain loads reach the rss counters too (5.10's verifier does not follow their typedef).
+    /// 1: plain loads reach the rss counters too. 5.10's verifier does not follow their typedef.
     pub typed_counters: u32,
-    /// Growth is recorded where usage is above this share of a limit, percent.
+    /// Growth is recorded if usage is at or above this share of a limit, percent.
     pub growth_above_percent: u32,
     /// 1: command lines, which may hold secrets, are not read.
     pub no_cmdlines: u32,
-    /// Nothing.
+    /// Always 0; keeps the size a multiple of 8.
     pub reserved: u32,
 }
 
 const _: () = assert!(size_of::<Settings>() == 56);
 
-/// Where the record of the tracepoint `oom:mark_victim` has its fields, as tracefs says; bytes from
-/// its start, or [`ABSENT`].
+/// Offsets of the fields in the record of the tracepoint `oom:mark_victim`, from tracefs. Bytes
+/// from the start of the record, or [`ABSENT`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct MarkLayout {
-    /// Thread id, `int`.
+    /// Id of the marked thread, `int`.
     pub pid: u32,
-    /// `__data_loc char[]`.
+    /// Name of the thread, `__data_loc char[]`.
     pub comm: u32,
-    /// KiB, `unsigned long`.
+    /// Virtual size in KiB, `unsigned long`.
     pub total_vm: u32,
-    /// KiB, `unsigned long`.
+    /// Anonymous memory in KiB, `unsigned long`.
     pub anon_rss: u32,
-    /// KiB, `unsigned long`.
+    /// Resident file pages in KiB, `unsigned long`.
     pub file_rss: u32,
-    /// KiB, `unsigned long`.
+    /// Resident shared memory in KiB, `unsigned long`.
     pub shmem_rss: u32,
-    /// `uid_t`.
+    /// Real user id, `uid_t`.
     pub uid: u32,
-    /// KiB, `unsigned long`.
+    /// Page tables in KiB, `unsigned long`.
     pub pgtables: u32,
-    /// `short`.
+    /// The task's oom_score_adj, `short`.
     pub oom_score_adj: u32,
-    /// Nothing.
+    /// Always 0; keeps the size a multiple of 8.
     pub reserved: u32,
 }
 
 impl MarkLayout {
-    /// A record of which nothing is known.
+    /// The layout of a record whose fields are all unknown.
     pub const NONE: Self = Self {
         pid: ABSENT,
         comm: ABSENT,

@@ -1,73 +1,112 @@
-//! Validity bits: one per optional group of fields, in `EventHeader::valid`.
+//! Validity bits of `EventHeader::valid`: one per group of fields that may be unknown, one module
+//! per record or part of a record.
 //!
-//! Unknown is not zero: a probe sets a bit only after every field of the group was read.
+//! Unknown is not zero: a probe sets a bit only after it has read every field of the group.
+//!
+//! A bit is unique within its record, and a part that several records share uses the same bits in
+//! all of them. Different records may use the same bit: `mark::VICTIM_REPORTED` and `context::READ`
+//! are both bit 36. Recordings store these bits, so a bit never changes its value.
 
-/// `InvocationEvent::totalpages`, `gfp_mask`, `order`, `constraint`.
-pub const OOM_CONTROL: u64 = 1 << 0;
-/// `InvocationEvent::trigger`'s `start_boottime_ns` and `oom_score_adj`.
-pub const TRIGGER: u64 = 1 << 1;
-/// `InvocationEvent::trigger.cgroup_id`.
-pub const TRIGGER_CGROUP: u64 = 1 << 2;
-/// `InvocationEvent::oom_memcg`: set only when a memcg's limit was hit and its counters read.
-pub const OOM_MEMCG: u64 = 1 << 3;
-/// `InvocationEvent::oom_memcg`'s `swap_usage` and `swap_max`.
-pub const OOM_MEMCG_SWAP: u64 = 1 << 4;
-/// `InvocationEvent::oom_memcg.oom_group`.
-pub const OOM_GROUP: u64 = 1 << 5;
-/// `InvocationEvent::message`.
-pub const MESSAGE: u64 = 1 << 6;
-/// `InvocationEvent::kernel_stack`.
-pub const KERNEL_STACK: u64 = 1 << 7;
-/// `InvocationEvent::user_stack`.
-pub const USER_STACK: u64 = 1 << 8;
-/// `InvocationEvent::chosen` and `chosen_points`: a task was chosen.
-pub const CHOSEN: u64 = 1 << 9;
-/// The oom_memcg pointer itself was read (whether null or not): the kind of OOM is known.
-pub const DOMAIN: u64 = 1 << 10;
-/// `InvocationEvent::oom_memcg.id`, apart from its counters.
-pub const OOM_MEMCG_ID: u64 = 1 << 11;
-/// `InvocationEvent::nodemask`.
-pub const NODEMASK: u64 = 1 << 12;
-/// `InvocationEvent::mems_allowed`.
-pub const MEMS_ALLOWED: u64 = 1 << 13;
+/// The task whose allocation invoked the OOM killer: `trigger` of `InvocationEvent`,
+/// `ReclaimedEvent` and `WaitEvent`.
+pub mod trigger {
+    /// `start_boottime_ns` and `oom_score_adj` of the trigger.
+    pub const TASK: u64 = 1 << 1;
+    /// `cgroup_id` of the trigger.
+    pub const CGROUP: u64 = 1 << 2;
+}
 
-/// `VictimEvent::task.cgroup_id`.
-pub const VICTIM_CGROUP: u64 = 1 << 16;
-/// `VictimEvent`'s `total_vm`, `counts` and `pgtables_bytes`.
-pub const VICTIM_MM: u64 = 1 << 17;
-/// `VictimEvent::per_cpu`: the parts of the counters that sit in per-CPU batches.
-pub const VICTIM_PER_CPU: u64 = 1 << 18;
-/// `VictimEvent::vpid`.
-pub const VICTIM_VPID: u64 = 1 << 19;
-/// `VictimEvent::task`'s `start_boottime_ns` and `oom_score_adj`.
-pub const VICTIM_TASK: u64 = 1 << 20;
-/// Not marked: killed because it shares the memory of the victim before it.
-pub const VICTIM_SHARES_MM: u64 = 1 << 21;
+/// The memcg whose limit was hit: `oom_memcg` of `InvocationEvent`, `ReclaimedEvent` and
+/// `WaitEvent`.
+pub mod oom_memcg {
+    /// `usage` and `max`. Set only if a memcg's limit was hit and its counters were read.
+    pub const COUNTERS: u64 = 1 << 3;
+    /// The pair `swap_usage` and `swap_max`.
+    pub const SWAP: u64 = 1 << 4;
+    /// The flag `oom_group` of the memcg.
+    pub const OOM_GROUP: u64 = 1 << 5;
+    /// The pointer to the memcg was read, null or not, so the kind of OOM is known.
+    pub const POINTER: u64 = 1 << 10;
+    /// The `id` of the memcg, which can be known without its counters.
+    pub const ID: u64 = 1 << 11;
+}
 
-/// `VictimEvent::counts` without swap, though [`VICTIM_MM`] is set.
-pub const VICTIM_NO_SWAP: u64 = 1 << 22;
-/// `VictimEvent::task`'s `oom_score_adj` alone.
-pub const VICTIM_ADJ: u64 = 1 << 23;
+/// Groups of `InvocationEvent`, besides [`trigger`] and [`oom_memcg`].
+pub mod invocation {
+    /// `totalpages`, `chosen_points`, `gfp_mask`, `order` and `constraint`.
+    pub const OOM_CONTROL: u64 = 1 << 0;
+    /// The kernel's `message` for this kill.
+    pub const MESSAGE: u64 = 1 << 6;
+    /// The array `kernel_stack` and its length.
+    pub const KERNEL_STACK: u64 = 1 << 7;
+    /// The array `user_stack` and its length.
+    pub const USER_STACK: u64 = 1 << 8;
+    /// `chosen`: the kernel chose a task, and its identity was read.
+    pub const CHOSEN: u64 = 1 << 9;
+    /// The `nodemask` of the allocation.
+    pub const NODEMASK: u64 = 1 << 12;
+    /// The `mems_allowed` of the trigger.
+    pub const MEMS_ALLOWED: u64 = 1 << 13;
+}
 
-/// `LevelsEvent`'s `swap_usage` and `swap_max`.
-pub const LEVELS_SWAP: u64 = 1 << 24;
-/// `LevelsEvent`'s `kmem_usage` and `kmem_max`.
-pub const LEVELS_KMEM: u64 = 1 << 25;
+/// Groups of `VictimEvent`.
+pub mod victim {
+    /// `cgroup_id` of the victim.
+    pub const CGROUP: u64 = 1 << 16;
+    /// `total_vm`, `counts` and `pgtables_bytes`.
+    pub const MM: u64 = 1 << 17;
+    /// `per_cpu`: the parts of the counters that are still in per-CPU batches.
+    pub const PER_CPU: u64 = 1 << 18;
+    /// `vpid`: the process id in the innermost pid namespace.
+    pub const VPID: u64 = 1 << 19;
+    /// `start_boottime_ns` and `oom_score_adj` of the victim.
+    pub const TASK: u64 = 1 << 20;
+    /// The task was not marked: it is killed because it shares the memory of the latest victim.
+    pub const SHARES_MM: u64 = 1 << 21;
+    /// `counts` has no swap, although [`MM`] is set.
+    pub const NO_SWAP: u64 = 1 << 22;
+    /// `oom_score_adj` of the victim is known without the rest of [`TASK`].
+    pub const ADJ: u64 = 1 << 23;
+}
 
-/// `StatEvent::places`.
-pub const STAT_PLACES: u64 = 1 << 28;
+/// Groups of every `LevelEntry` behind a `LevelsHead`.
+pub mod levels {
+    /// The pair `swap_usage` and `swap_max`.
+    pub const SWAP: u64 = 1 << 24;
+    /// The pair `kmem_usage` and `kmem_max`.
+    pub const KMEM: u64 = 1 << 25;
+}
 
-/// `WaitEvent`'s `gfp_mask` and `order`.
-pub const WAIT_REQUEST: u64 = 1 << 30;
-/// A `VictimEvent` of the marked task went before the `MarkEvent`.
-pub const MARK_TOLD: u64 = 1 << 36;
-/// `MarkEvent::comm`, `uid`, `oom_score_adj` and all sizes.
-pub const MARK_FIELDS: u64 = 1 << 37;
-/// `MarkEvent::tgid`, `comm`, `uid` and `cgroup_id`: the marked task is current.
-pub const MARK_CURRENT: u64 = 1 << 38;
+/// Groups of `StatEvent`.
+pub mod stat {
+    /// `fields`: the kernel's table of the indexes into `counters`.
+    pub const FIELDS: u64 = 1 << 28;
+}
 
-/// `AfterEvent::counts`.
-pub const AFTER_COUNTS: u64 = 1 << 32;
+/// Groups of `WaitEvent`, besides [`trigger`] and [`oom_memcg`].
+pub mod wait {
+    /// The pair `gfp_mask` and `order`.
+    pub const REQUEST: u64 = 1 << 30;
+}
 
-/// The bytes behind a `ContextHead`.
-pub const CONTEXT_READ: u64 = 1 << 36;
+/// Groups of `VictimGoneEvent`.
+pub mod victim_gone {
+    /// `counts`: the memory that the victim still has.
+    pub const COUNTS: u64 = 1 << 32;
+}
+
+/// Groups of `MarkEvent`.
+pub mod mark {
+    /// A `VictimEvent` of the marked task precedes this record.
+    pub const VICTIM_REPORTED: u64 = 1 << 36;
+    /// `comm`, `uid`, `oom_score_adj` and all sizes.
+    pub const FIELDS: u64 = 1 << 37;
+    /// `tgid`, `comm`, `uid` and `cgroup_id`: the marked task is the current one.
+    pub const CURRENT: u64 = 1 << 38;
+}
+
+/// Groups of `ContextHead`.
+pub mod context {
+    /// The bytes behind the head were read.
+    pub const READ: u64 = 1 << 36;
+}

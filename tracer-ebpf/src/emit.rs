@@ -1,4 +1,5 @@
-//! Into the ring, or into the drop counters. Nothing else writes to userspace.
+//! Writes records into the ring buffer, or counts them as dropped. Nothing else sends data to
+//! userspace.
 #![expect(unsafe_code, reason = "calls the ring buffer helper and updates per-CPU counters")]
 
 use aya_ebpf::helpers::generated::{
@@ -11,32 +12,30 @@ use oomwhy_common::{
 
 use zerocopy::FromZeros;
 
-use crate::maps::{COUNTERS, RING};
+use crate::maps::{COUNTERS, RING, increment};
 
-/// `CLOCK_BOOTTIME`, ns.
+/// The current time, `CLOCK_BOOTTIME` ns.
 #[inline(always)]
 pub(crate) fn now() -> u64 {
     // SAFETY: the helper has no preconditions.
     unsafe { bpf_ktime_get_boot_ns() }
 }
 
-/// A header for a record of `size` bytes. `now` is [`now`], taken once for records that belong
-/// together: it costs as much as a short record does.
+/// The CPU that runs the probe.
 #[inline(always)]
-pub(crate) fn header(kind: u32, seq: u64, now: u64, valid: u64, size: usize) -> EventHeader {
-    EventHeader {
-        boottime_ns: now,
-        seq,
-        valid,
-        kind,
-        size: size as u32,
-        // SAFETY: the helper has no preconditions.
-        cpu: unsafe { bpf_get_smp_processor_id() },
-        reserved: 0,
-    }
+pub(crate) fn cpu() -> u32 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_get_smp_processor_id() }
 }
 
-/// Writes the record that starts at `header` and is `header.size` bytes long, or counts the drop.
+/// A header for a record of `size` bytes. The caller passes `now` so that records that belong
+/// together take the time once: that costs as much as a short record.
+#[inline(always)]
+pub(crate) fn header(kind: u32, seq: u64, now: u64, valid: u64, size: usize) -> EventHeader {
+    EventHeader { boottime_ns: now, seq, valid, kind, size: size as u32, cpu: cpu(), reserved: 0 }
+}
+
+/// Writes the first `size` bytes of `record`, which starts with its header, or counts the drop.
 ///
 /// verifier: `size` is passed beside the header because a value read back from a map is unbounded.
 #[inline(always)]
@@ -56,8 +55,8 @@ pub(crate) fn record<T>(record: &T, size: usize, kind: u32) {
     }
 }
 
-/// Builds a record in the ring itself, for probes that run without `oom_lock` and so have no
-/// scratch area. `fill` gets zeroed memory and returns the validity bits.
+/// Builds a record in the ring buffer itself, for probes that run without `oom_lock` and so have
+/// no scratch area. `fill` gets zeroed memory and returns the validity bits.
 #[inline(always)]
 pub(crate) fn reserved<T: FromZeros + 'static>(
     kind: u32,
@@ -80,7 +79,7 @@ pub(crate) fn reserved<T: FromZeros + 'static>(
 #[inline(always)]
 fn count_drop(kind: u32) {
     const _: () = assert!(counters::DROPPED + kind::LAST < counters::FIRST_DROP_NS);
-    add(counters::DROPPED + kind, 1);
+    increment(&COUNTERS, counters::DROPPED + kind);
     let now = now();
     if let Some(first) = COUNTERS.get_ptr_mut(counters::FIRST_DROP_NS) {
         // SAFETY: this CPU's own slot of a per-CPU array.
@@ -92,14 +91,5 @@ fn count_drop(kind: u32) {
     if let Some(last) = COUNTERS.get_ptr_mut(counters::LAST_DROP_NS) {
         // SAFETY: this CPU's own slot of a per-CPU array.
         unsafe { *last = now };
-    }
-}
-
-/// Adds to a per-CPU counter.
-#[inline(always)]
-fn add(counter: u32, amount: u64) {
-    if let Some(value) = COUNTERS.get_ptr_mut(counter) {
-        // SAFETY: this CPU's own slot of a per-CPU array.
-        unsafe { *value += amount };
     }
 }

@@ -1,10 +1,10 @@
-//! The only file that reads kernel memory: one pointer type, one load.
+//! Reads kernel memory. No other file does: one pointer type, one load.
 //!
 //! Two back ends behind the same getter, chosen by a frozen constant, so that the verifier prunes
 //! the other one and one object serves every tier:
-//! - typed: a plain load through a pointer whose BTF type the verifier knows. No helper, so it
-//!   works under lockdown=confidentiality, and a bad pointer reads as 0 instead of a fault.
-//! - untyped: `bpf_probe_read_kernel`, which a bad pointer makes fail.
+//! - typed: a plain load through a pointer whose BTF type the verifier knows. It needs no helper,
+//!   so it works under lockdown=confidentiality. A bad pointer reads as 0 instead of a fault.
+//! - untyped: `bpf_probe_read_kernel`, which fails on a bad pointer.
 #![expect(unsafe_code, reason = "reads kernel memory; nothing else in this crate does")]
 
 use core::{marker::PhantomData, mem::MaybeUninit, ptr};
@@ -21,17 +21,19 @@ use oomwhy_common::{
     settings::{MarkLayout, Settings},
 };
 
-/// Set by the loader, frozen before load.
+use crate::maps::read_volatile;
+
+/// Offsets of this kernel. The loader sets and freezes them before it loads the programs.
 // SAFETY: the name is unique in this object; the loader finds the table by it.
 #[unsafe(no_mangle)]
 static OFFSETS: KernelOffsets = KernelOffsets::NONE;
 
-/// Set by the loader, frozen before load.
+/// Switches of this run. The loader sets and freezes them before it loads the programs.
 // SAFETY: as for OFFSETS.
 #[unsafe(no_mangle)]
 static SETTINGS: Settings = Settings {
     per_cpu_offsets: 0,
-    stat_places: 0,
+    stat_fields: 0,
     possible_cpus: 0,
     typed_loads: 0,
     probe_read: 0,
@@ -44,19 +46,19 @@ static SETTINGS: Settings = Settings {
     reserved: 0,
 };
 
-/// Set by the loader, frozen before load.
+/// Layout of a tracepoint's record. The loader sets and freezes it before it loads the programs.
 // SAFETY: as for OFFSETS.
 #[unsafe(no_mangle)]
 static MARK_LAYOUT: MarkLayout = MarkLayout::NONE;
 
-/// Where the record of `oom:mark_victim` has its fields.
+/// Offsets of the fields in the record of `oom:mark_victim`.
 #[inline(always)]
 pub(crate) fn mark_layout() -> MarkLayout {
     // SAFETY: a read of a live, aligned static.
     unsafe { ptr::read_volatile(&raw const MARK_LAYOUT) }
 }
 
-/// Reads one setting. Volatile, or LLVM would fold the value of this file into the program.
+/// Reads one setting. Volatile, because LLVM would fold the value in this file into the program.
 macro_rules! setting {
     ($field:ident) => {{
         // SAFETY: a read of a live, aligned static.
@@ -75,7 +77,7 @@ macro_rules! offset {
 }
 pub(crate) use offset;
 
-/// The entry at `position` of the table, in bytes; volatile for the same reason.
+/// The table's entry at byte `position`. Volatile for the same reason as `setting!`.
 #[inline(always)]
 #[expect(clippy::cast_ptr_alignment, reason = "every field of the table is a u32")]
 pub(crate) fn offset_at(position: usize) -> u32 {
@@ -84,13 +86,13 @@ pub(crate) fn offset_at(position: usize) -> u32 {
     unsafe { ptr::read_volatile(entry) }
 }
 
-/// How pointers of one origin may be read.
+/// Where a pointer comes from, which decides how it may be read.
 pub(crate) trait Origin: Copy {
     /// Whether the verifier knows the pointer's type.
     fn typed() -> bool;
 }
 
-/// An argument of the hooked function, or reached from one through typed fields.
+/// An argument of the hooked function, or a pointer reached from one through typed fields.
 #[derive(Clone, Copy)]
 pub(crate) struct Argument;
 
@@ -101,7 +103,7 @@ impl Origin for Argument {
     }
 }
 
-/// The current task, or reached from it.
+/// The current task, or a pointer reached from it through typed fields.
 #[derive(Clone, Copy)]
 pub(crate) struct Current;
 
@@ -123,7 +125,7 @@ impl Origin for Untyped {
     }
 }
 
-/// A non-null pointer to a kernel object. It cannot be dereferenced outside this file.
+/// A non-null pointer to a kernel object. Only this file can dereference it.
 #[derive(Clone, Copy)]
 pub(crate) struct Object<O> {
     base: *const u8,
@@ -131,7 +133,7 @@ pub(crate) struct Object<O> {
 }
 
 impl<O: Origin> Object<O> {
-    /// `None` for a null pointer.
+    /// Wraps a pointer; `None` if it is null.
     #[inline(always)]
     pub(crate) fn new(base: *const u8) -> Option<Self> {
         if base.is_null() {
@@ -140,13 +142,13 @@ impl<O: Origin> Object<O> {
         Some(Self { base, origin: PhantomData })
     }
 
-    /// The address, as an identity.
+    /// The address of the object, as an identity.
     #[inline(always)]
     pub(crate) fn address(self) -> u64 {
         self.base as u64
     }
 
-    /// The same object as one whose type the verifier lost, e.g. the container of a member.
+    /// The same object without its type, e.g. to get to the container of a member.
     #[inline(always)]
     pub(crate) fn untyped(self) -> Object<Untyped> {
         Object { base: self.base, origin: PhantomData }
@@ -170,13 +172,13 @@ impl<O: Origin> Object<O> {
         }
     }
 
-    /// Follows the pointer at `offset`; `None` where it is null.
+    /// Follows the pointer at `offset`; `None` if it is null.
     #[inline(always)]
     pub(crate) fn follow(self, offset: u32) -> Option<Self> {
         Self::new(self.get::<*const u8>(offset)?)
     }
 
-    /// The address `bytes` further on.
+    /// The address that is `bytes` further on.
     #[inline(always)]
     pub(crate) fn at(self, bytes: u32) -> Self {
         Self { base: self.base.wrapping_add(bytes as usize), origin: PhantomData }
@@ -193,16 +195,16 @@ impl<O: Origin> Object<O> {
 }
 
 impl Object<Untyped> {
-    /// The object in which this one is embedded, `bytes` from its start.
+    /// The object that embeds this one `bytes` from its start.
     #[inline(always)]
     pub(crate) fn container(self, bytes: u32) -> Self {
         Self { base: self.base.wrapping_sub(bytes as usize), origin: PhantomData }
     }
 }
 
-/// Reads any kernel address; `None` where there is nothing to read.
+/// Reads any kernel address; `None` if the read fails.
 ///
-/// verifier: the result is read back volatile. LLVM would else hoist the read of the stack slot
+/// verifier: the result is read back volatile. Otherwise LLVM hoists the read of the stack slot
 /// above the call, onto paths where kernels before 6.3 see it as not initialized.
 #[inline(always)]
 fn probe_read<T: Copy>(field: *const T) -> Option<T> {
@@ -218,7 +220,7 @@ fn probe_read<T: Copy>(field: *const T) -> Option<T> {
     Some(unsafe { ptr::read_volatile(value.as_ptr()) })
 }
 
-/// The task that runs.
+/// The current task, as an object.
 #[inline(always)]
 pub(crate) fn current() -> Option<Object<Current>> {
     let task = if setting!(current_task_btf) != 0 {
@@ -230,14 +232,14 @@ pub(crate) fn current() -> Option<Object<Current>> {
     Object::new(task)
 }
 
-/// Address of the task that runs, as an identity.
+/// Address of the current task, as an identity.
 #[inline(always)]
 pub(crate) fn current_address() -> u64 {
     // SAFETY: the helper has no preconditions.
     unsafe { bpf_get_current_task() }
 }
 
-/// Whether the kernel allows reads through pointers whose type the verifier does not know.
+/// Whether this kernel allows reads through pointers whose type the verifier does not know.
 #[inline(always)]
 pub(crate) fn untyped_reads_allowed() -> bool {
     setting!(probe_read) != 0
@@ -249,7 +251,7 @@ pub(crate) fn typed_counters() -> bool {
     setting!(typed_counters) != 0
 }
 
-/// From which share of a limit on growth is recorded, percent.
+/// The share of a limit at or above which growth is recorded, percent.
 #[inline(always)]
 pub(crate) fn growth_above_percent() -> u64 {
     u64::from(setting!(growth_above_percent))
@@ -273,9 +275,10 @@ pub(crate) fn victim_by_pid() -> bool {
     setting!(victim_by_pid) != 0
 }
 
-/// Copies the NUL-terminated string at `source` into `target`; its length with the NUL.
+/// Copies the NUL-terminated string at `source` into `target`. Returns its length with the NUL.
 ///
-/// `char *` has no BTF type that plain loads could use: refused under lockdown=confidentiality.
+/// `char *` has no BTF type that plain loads could use, so this fails under
+/// lockdown=confidentiality.
 ///
 /// # Safety
 /// `target` must be valid for writes of `room` bytes.
@@ -293,9 +296,11 @@ pub(crate) unsafe fn read_string(source: *const u8, target: *mut u8, room: u32) 
     Some(length as u32)
 }
 
-/// Copies as many bytes as `len` says, as far as `target` has room, of the current task's own memory
-/// at `source`. Never faults: a page that is not there makes it fail. Not where kernel memory must not
-/// be read: aya then replaces the helper by the one that reads either, which is refused as well.
+/// Copies up to `len` bytes of the current task's own memory at `source` into `target`. It never
+/// faults: it fails if a page is not present.
+///
+/// It also fails if kernel memory must not be read: aya then replaces the helper by the one that
+/// reads either kind of memory, which the kernel refuses as well.
 #[inline(always)]
 pub(crate) fn read_user<const N: usize>(
     target: &mut [u8; N],
@@ -305,38 +310,38 @@ pub(crate) fn read_user<const N: usize>(
     if setting!(probe_read) == 0 {
         return None;
     }
-    // SAFETY: a live, aligned field; volatile, so that the verifier sees one bounded number.
-    let len = unsafe { ptr::read_volatile(len) }.min(N as u32);
+    // verifier: volatile, so that it sees one bounded number.
+    let len = read_volatile(len).min(N as u32);
     // SAFETY: the helper writes `len` bytes into `target` and checks `source`.
     let status =
         unsafe { bpf_probe_read_user(target.as_mut_ptr().cast(), len, source as *const _) };
     (status == 0 && len > 0).then_some(())
 }
 
-/// Copies `target`'s size of kernel memory at `source`.
+/// Fills `target` with the kernel memory at `source`. Fails if `source` is 0.
 #[inline(always)]
 pub(crate) fn copy_block<T>(target: &mut T, source: u64) -> Option<()> {
     if source == 0 || setting!(probe_read) == 0 {
         return None;
     }
     let size = size_of::<T>() as u32;
-    // SAFETY: the helper writes `size` bytes into `target` and checks `source`; a record's arrays of
-    // integers are valid for any bytes.
+    // SAFETY: the helper writes `size` bytes into `target` and checks `source`; the arrays of
+    // integers in records are valid for any bytes.
     let status =
         unsafe { bpf_probe_read_kernel(ptr::from_mut(target).cast(), size, source as *const _) };
     (status == 0).then_some(())
 }
 
-/// Address of the kernel's table of the places of a memcg's statistics; 0 where there is none.
+/// Address of the kernel's table that maps a memcg's statistics to counters. 0 if unknown.
 #[inline(always)]
-pub(crate) fn stat_places() -> u64 {
-    setting!(stat_places)
+pub(crate) fn stat_fields() -> u64 {
+    setting!(stat_fields)
 }
 
-/// Sum over all CPUs of an `s32 __percpu *` counter's batches; `None` where it can't be known.
+/// Sum over all CPUs of the batches of an `s32 __percpu *` counter. `None` if it is unknown.
 #[inline(always)]
 pub(crate) fn per_cpu_sum(counters: u64) -> Option<i64> {
-    /// Hosts with more CPUs go without: the loop must be bounded.
+    /// On hosts with more CPUs the sum stays unknown, because the loop must be bounded.
     const MAX_CPUS: u32 = 512;
     let offsets = setting!(per_cpu_offsets);
     let cpus = setting!(possible_cpus);

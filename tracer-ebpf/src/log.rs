@@ -1,7 +1,7 @@
-//! Debug log of the probes, through aya-log. Compiled in with the feature `log` only: in a release
-//! a probe reports facts, not text.
+//! Debug log of the probes through aya-log, compiled in with the feature `log` only. A release
+//! build reports facts and no text.
 
-/// Logs one line about the probe that runs.
+/// Logs one line about the running probe.
 #[cfg(feature = "log")]
 macro_rules! probe_log {
     ($ctx:expr, $($argument:tt)*) => {
@@ -9,7 +9,7 @@ macro_rules! probe_log {
     };
 }
 
-/// Nothing.
+/// Logs nothing: the feature `log` is off.
 #[cfg(not(feature = "log"))]
 macro_rules! probe_log {
     ($ctx:expr, $($argument:tt)*) => {{

@@ -1,11 +1,11 @@
-//! oomwhy's probes on the OOM path: facts only, bounded work, no policy, no text.
+//! oomwhy's probes on the OOM path. They report facts only: bounded work, no policy, no text.
 //!
 //! `out_of_memory` is always called under the kernel's `oom_lock`, so at most one invocation runs
-//! at a time and one global scratch area ([`maps::STATE`]) serves all of its hooks. A per-CPU one
-//! would be wrong: the scan reschedules between two hooks and can migrate.
+//! at a time and one global scratch area ([`maps::STATE`]) serves all of its hooks. A per-CPU area
+//! would be wrong: the scan of the tasks reschedules between two hooks and can migrate.
 //!
-//! Reading order: [`kernel`] (how kernel memory is read), [`objects`] (what is read),
-//! [`maps`], [`emit`], then the probes, one file per stage of an invocation.
+//! Reading order: [`probes`] lists what is hooked and where. [`kernel`] shows how kernel memory is
+//! read and [`objects`] which fields. [`maps`], [`record`] and [`emit`] show how it gets out.
 #![no_std]
 #![no_main]
 #![expect(
@@ -14,13 +14,13 @@
 )]
 #![allow(
     clippy::needless_range_loop,
-    reason = "verifier: an index has a bound that it sees, an iterator's end pointer has none"
+    reason = "verifier: it sees the bound of an index; the end pointer of an iterator has none"
 )]
 #![allow(
     linker_messages,
-    reason = "bpf-linker looks for the compiler's LLVM first, and says so where it takes its own"
+    reason = "bpf-linker looks for the compiler's LLVM first and reports when it uses its own"
 )]
-#![expect(clippy::needless_pass_by_value, reason = "the shape of a program that aya's macros want")]
+#![expect(clippy::needless_pass_by_value, reason = "aya's macros require this shape of a program")]
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
@@ -29,14 +29,13 @@
 )]
 
 mod emit;
-mod growth_maps;
-mod growth_stacks;
 mod kernel;
 mod log;
 mod maps;
 mod objects;
 mod probes;
 mod record;
+mod stacks;
 mod threads;
 
 #[cfg(target_arch = "bpf")]
@@ -46,7 +45,7 @@ fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
-#[expect(unsafe_code, reason = "the section attribute is how the kernel learns the license")]
+#[expect(unsafe_code, reason = "the kernel reads the license from this section")]
 // SAFETY: the kernel reads this section as a NUL-terminated string.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]

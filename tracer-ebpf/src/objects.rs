@@ -1,5 +1,5 @@
-//! What is read of each kernel object: one getter per field, in kernel units. Safe code only;
-//! [`crate::kernel`] does the loads.
+//! The fields that are read of each kernel object: one getter per field, in kernel units. Safe
+//! code only; [`crate::kernel`] does the loads.
 
 use oomwhy_common::{
     event::{COMM_LEN, mm},
@@ -8,7 +8,7 @@ use oomwhy_common::{
 
 use crate::kernel::{self, Object, Origin, Untyped, offset};
 
-/// `struct task_struct`.
+/// Fields of `struct task_struct`.
 pub(crate) mod task {
     use super::{ABSENT, COMM_LEN, Object, Origin, offset};
 
@@ -42,7 +42,7 @@ pub(crate) mod task {
         task.get::<u32>(offset!(task_flags)).is_some_and(|flags| flags & PF_KTHREAD != 0)
     }
 
-    /// Whether it exits, or was sent SIGKILL: `task_is_dying`.
+    /// Whether the task exits or was sent SIGKILL, as in `task_is_dying`.
     #[inline(always)]
     pub(crate) fn is_dying<O: Origin>(task: Object<O>) -> bool {
         let has = |flags: Option<u32>, flag: u32| flags.is_some_and(|flags| flags & flag != 0);
@@ -55,7 +55,7 @@ pub(crate) mod task {
         task.get(offset!(task_start_boottime))
     }
 
-    /// Whether it runs on its parent's memory: `in_vfork`.
+    /// Whether the task runs on its parent's memory, as in `in_vfork`.
     #[inline(always)]
     pub(crate) fn in_vfork<O: Origin>(task: Object<O>) -> bool {
         if task.get::<u64>(offset!(task_vfork_done)).is_none_or(|done| done == 0) {
@@ -65,7 +65,7 @@ pub(crate) mod task {
         parent.is_some() && parent == mm(task).map(Object::address)
     }
 
-    /// Real uid in the initial user namespace, as the kernel's log prints it.
+    /// Real user id in the initial user namespace, as the kernel's log prints it.
     #[inline(always)]
     pub(crate) fn uid<O: Origin>(task: Object<O>) -> Option<u32> {
         task.follow(offset!(task_real_cred))?.get(offset!(cred_uid))
@@ -87,13 +87,13 @@ pub(crate) mod task {
         Some(i32::from(adj))
     }
 
-    /// Threads of its process, those that have exited but were not reaped included.
+    /// Number of threads of the process, including those that exited but were not reaped.
     #[inline(always)]
     pub(crate) fn thread_count<O: Origin>(task: Object<O>) -> Option<i32> {
         signal(task)?.get(offset!(signal_nr_threads))
     }
 
-    /// Whether it is a victim already: `tsk_is_oom_victim`.
+    /// Whether the task is already a victim, as in `tsk_is_oom_victim`.
     #[inline(always)]
     pub(crate) fn is_victim<O: Origin>(task: Object<O>) -> bool {
         signal(task)
@@ -101,46 +101,46 @@ pub(crate) mod task {
             .is_some_and(|mm| mm != 0)
     }
 
-    /// The process that made it, or adopted it.
+    /// The process that created the task, or adopted it.
     #[inline(always)]
     pub(crate) fn real_parent<O: Origin>(task: Object<O>) -> Option<Object<O>> {
         task.follow(offset!(task_real_parent))
     }
 
-    /// Threads of its process that have not begun to exit.
+    /// Number of threads of the process that have not begun to exit.
     #[inline(always)]
     pub(crate) fn live_threads<O: Origin>(task: Object<O>) -> Option<i32> {
         signal(task)?.get(offset!(signal_live))
     }
 
-    /// Bit n for node n, as far as node 63.
+    /// Nodes on which the task may allocate: bit n for node n, up to node 63.
     #[inline(always)]
     pub(crate) fn mems_allowed<O: Origin>(task: Object<O>) -> Option<u64> {
         task.get(offset!(task_mems_allowed))
     }
 
-    /// The memcg over its limit that it could not get memory from (cgroup v1).
+    /// The memcg over its limit from which the task got no memory (cgroup v1).
     #[inline(always)]
     pub(crate) fn memcg_in_oom<O: Origin>(task: Object<O>) -> Option<Object<O>> {
         task.follow(offset!(task_memcg_in_oom))
     }
 
-    /// The memory controller's state of its cgroup: `task->cgroups->subsys[memory]`.
+    /// The memory controller's state of the task's cgroup, `task->cgroups->subsys[memory]`.
     #[inline(always)]
     pub(crate) fn memory_css<O: Origin>(task: Object<O>) -> Option<Object<O>> {
         task.follow(offset!(task_cgroups))?.follow(offset!(css_set_memory))
     }
 
-    /// The cgroup that its memory is charged to.
+    /// The cgroup to which the task's memory is charged.
     #[inline(always)]
     pub(crate) fn memory_cgroup<O: Origin>(task: Object<O>) -> Option<Object<O>> {
         memory_css(task)?.follow(offset!(css_cgroup))
     }
 
-    /// tgid in its own, the innermost pid namespace.
+    /// Process id in the innermost pid namespace of the task.
     #[inline(always)]
     pub(crate) fn vpid<O: Origin>(task: Object<O>) -> Option<i32> {
-        /// `MAX_PID_NS_LEVEL`.
+        /// The kernel's `MAX_PID_NS_LEVEL`.
         const MAX_LEVEL: u32 = 32;
         let size = offset!(upid_size);
         let numbers = offset!(pid_numbers);
@@ -158,7 +158,7 @@ pub(crate) mod task {
     }
 }
 
-/// `struct mm_struct`. Counters in pages.
+/// Fields of `struct mm_struct`. Counters are in pages.
 pub(crate) mod memory {
     use super::{Object, Origin, Untyped, kernel, mm, offset};
 
@@ -174,7 +174,7 @@ pub(crate) mod memory {
         }
     }
 
-    /// A counter; on kernels with per-CPU counters their shared part, which can be negative.
+    /// One counter. On kernels with per-CPU counters its shared part, which can be negative.
     #[inline(always)]
     pub(crate) fn count<O: Origin>(memory: Object<O>, index: usize) -> Option<i64> {
         if kernel::typed_counters() {
@@ -184,7 +184,16 @@ pub(crate) mod memory {
         }
     }
 
-    /// What sits in the per-CPU batches of a counter besides.
+    /// Fills in all counters, index [`mm`].
+    #[inline(always)]
+    pub(crate) fn counts<O: Origin>(into: &mut [i64; mm::COUNT], memory: Object<O>) -> Option<()> {
+        for index in 0..mm::COUNT {
+            into[index] = count(memory, index)?;
+        }
+        Some(())
+    }
+
+    /// The amount that is still in the per-CPU batches of a counter.
     #[inline(always)]
     pub(crate) fn per_cpu<O: Origin>(memory: Object<O>, index: usize) -> Option<i64> {
         let counter = memory.member(counter_offset(index))?;
@@ -196,25 +205,24 @@ pub(crate) mod memory {
         memory.get(offset!(mm_total_vm))
     }
 
-    /// Bytes.
     #[inline(always)]
     pub(crate) fn pgtables_bytes<O: Origin>(memory: Object<O>) -> Option<u64> {
         memory.get(offset!(mm_pgtables_bytes))
     }
 
-    /// Where its arguments begin in user space.
+    /// Address in user space at which the command line begins.
     #[inline(always)]
     pub(crate) fn arg_start<O: Origin>(memory: Object<O>) -> Option<u64> {
         memory.get(offset!(mm_arg_start))
     }
 
-    /// Where they end.
+    /// Address in user space at which the command line ends.
     #[inline(always)]
     pub(crate) fn arg_end<O: Origin>(memory: Object<O>) -> Option<u64> {
         memory.get(offset!(mm_arg_end))
     }
 
-    /// What it executes.
+    /// The file that the process executes.
     #[inline(always)]
     pub(crate) fn exe_file<O: Origin>(memory: Object<O>) -> Option<Object<Untyped>> {
         memory.untyped().follow(offset!(mm_exe_file))
@@ -226,7 +234,7 @@ pub(crate) mod memory {
     }
 }
 
-/// `struct mem_cgroup` and its `page_counter`s. Pages.
+/// Fields of `struct mem_cgroup` and its `page_counter`s, in pages.
 pub(crate) mod memcg {
     use super::{Object, Origin, offset};
 
@@ -240,13 +248,13 @@ pub(crate) mod memcg {
         memcg.member(offset!(memcg_memory))
     }
 
-    /// `swap`, on cgroup v1 `memsw`: a union.
+    /// The counter of swap; on cgroup v1 that of `memsw`, a union with it.
     #[inline(always)]
     pub(crate) fn swap<O: Origin>(memcg: Object<O>) -> Option<Object<O>> {
         memcg.member(offset!(memcg_swap))
     }
 
-    /// What the kernel itself uses for it, on cgroup v1.
+    /// The counter of kernel memory, on cgroup v1.
     #[inline(always)]
     pub(crate) fn kmem<O: Origin>(memcg: Object<O>) -> Option<Object<O>> {
         memcg.member(offset!(memcg_kmem))
@@ -257,7 +265,7 @@ pub(crate) mod memcg {
         memcg.get::<u8>(offset!(memcg_oom_group)).map(|flag| flag != 0)
     }
 
-    /// Where its statistics are, as an address.
+    /// Address of the memcg's statistics.
     #[inline(always)]
     pub(crate) fn stat_counters<O: Origin>(memcg: Object<O>) -> Option<u64> {
         if let Some(array) = memcg.member(offset!(memcg_vmstats_array)) {
@@ -278,7 +286,7 @@ pub(crate) mod memcg {
     }
 }
 
-/// `struct file` and the `dentry`s and mounts of its path.
+/// Fields of `struct file` and of the `dentry`s and mounts of its path.
 pub(crate) mod file {
     use super::{ABSENT, Object, Untyped, offset};
 
@@ -287,7 +295,7 @@ pub(crate) mod file {
         file.follow(offset!(file_dentry))
     }
 
-    /// Its `struct mount`, around the `vfsmount` that it points to.
+    /// The `struct mount` around the `vfsmount` to which the file points.
     #[inline(always)]
     pub(crate) fn mount(file: Object<Untyped>) -> Option<Object<Untyped>> {
         let inside = offset!(mount_mnt);
@@ -303,32 +311,32 @@ pub(crate) mod file {
         dentry.get(offset!(dentry_name))
     }
 
-    /// The directory above; of a root, itself.
+    /// The parent directory. A root is its own parent.
     #[inline(always)]
     pub(crate) fn parent(dentry: Object<Untyped>) -> Option<Object<Untyped>> {
         dentry.follow(offset!(dentry_parent))
     }
 
-    /// What is mounted: the topmost directory that it shows.
+    /// The topmost directory of a mount.
     #[inline(always)]
     pub(crate) fn root_of(mount: Object<Untyped>) -> Option<Object<Untyped>> {
         mount.member(offset!(mount_mnt))?.follow(offset!(vfsmount_root))
     }
 
-    /// The mount that it is on; of the first of a namespace, itself.
+    /// The mount on which this one is mounted. The first of a namespace is on itself.
     #[inline(always)]
     pub(crate) fn mount_above(mount: Object<Untyped>) -> Option<Object<Untyped>> {
         mount.follow(offset!(mount_parent))
     }
 
-    /// The directory that it is on.
+    /// The directory on which this one is mounted.
     #[inline(always)]
     pub(crate) fn mounted_on(mount: Object<Untyped>) -> Option<Object<Untyped>> {
         mount.follow(offset!(mount_mountpoint))
     }
 }
 
-/// `struct cgroup` and the `kernfs_node`s of its path.
+/// Fields of `struct cgroup` and of the `kernfs_node`s of its path.
 pub(crate) mod cgroup {
     use super::{Object, Origin, offset};
 
@@ -337,20 +345,20 @@ pub(crate) mod cgroup {
         cgroup.follow(offset!(cgroup_kn))
     }
 
-    /// The memory controller's state of it, as an address.
+    /// Address of the memory controller's state of the cgroup.
     #[inline(always)]
     pub(crate) fn memory<O: Origin>(cgroup: Object<O>) -> Option<u64> {
         cgroup.get(offset!(cgroup_memory))
     }
 
-    /// `kernfs_node.id`: the inode number of the cgroup's directory.
+    /// The inode number of the cgroup's directory, `kernfs_node.id`.
     #[inline(always)]
     pub(crate) fn id<O: Origin>(cgroup: Object<O>) -> Option<u64> {
         node(cgroup)?.get(offset!(kernfs_id))
     }
 }
 
-/// `struct oom_control`.
+/// Fields of `struct oom_control`.
 pub(crate) mod oom_control {
     use super::{Object, Origin, Untyped, offset};
 
@@ -359,7 +367,7 @@ pub(crate) mod oom_control {
         oc.get(offset!(oc_totalpages))
     }
 
-    /// `None`: not known. `Some(None)`: not a memcg's OOM.
+    /// `None` if the field is unknown, `Some(None)` for a global OOM.
     #[inline(always)]
     #[expect(clippy::option_option, reason = "unknown and none are two answers")]
     pub(crate) fn memcg<O: Origin>(oc: Object<O>) -> Option<Option<Object<O>>> {
@@ -367,7 +375,7 @@ pub(crate) mod oom_control {
         Some(Object::new(memcg))
     }
 
-    /// The nodes that the allocation is bound to, bit n for node n as far as node 63; 0: not bound.
+    /// Nodes to which the allocation is bound: bit n for node n, up to node 63. 0 if not bound.
     #[inline(always)]
     pub(crate) fn nodemask<O: Origin>(oc: Object<O>) -> Option<u64> {
         let mask: *const u8 = oc.get(offset!(oc_nodemask))?;
@@ -375,7 +383,7 @@ pub(crate) mod oom_control {
         Object::<Untyped>::new(mask).map_or(Some(0), |mask| mask.get(0))
     }
 
-    /// The raw pointer: may be null or -1.
+    /// The raw pointer, which may be null or -1.
     #[inline(always)]
     pub(crate) fn chosen<O: Origin>(oc: Object<O>) -> Option<*const u8> {
         oc.get(offset!(oc_chosen))

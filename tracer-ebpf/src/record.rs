@@ -1,12 +1,12 @@
-//! Fills the records that more than one probe writes: task identity, memcg counters, paths, the
-//! limit chain.
+//! Fills the records that more than one probe writes: task identity, memcg counters, victims,
+//! paths, the chain of limits.
 #![expect(unsafe_code, reason = "hands map memory to the string helper")]
 
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
 use oomwhy_common::{
     event::{
         LevelEntry, LevelsHead, MAX_LEVELS, MemcgFacts, NAME_LEN, PATH_BYTES, PathHead, TaskFacts,
-        kind,
+        VictimEvent, kind,
     },
     valid,
 };
@@ -14,12 +14,12 @@ use oomwhy_common::{
 use crate::{
     emit,
     kernel::{self, Object, Origin, offset},
-    maps::{Levels, Path},
+    maps::{Levels, Path, State, read_volatile},
     objects::{cgroup, memcg, task},
 };
 
-/// Current, by helpers that every kernel has, completed through its task.
-/// Returns the validity bits `TRIGGER` and `TRIGGER_CGROUP`.
+/// Fills in the current task, by helpers that every kernel has and then through its task.
+/// Returns bits of [`valid::trigger`].
 #[inline(always)]
 pub(crate) fn trigger(facts: &mut TaskFacts) -> u64 {
     let pid_tgid = bpf_get_current_pid_tgid();
@@ -35,16 +35,16 @@ pub(crate) fn trigger(facts: &mut TaskFacts) -> u64 {
     {
         facts.start_boottime_ns = start;
         facts.oom_score_adj = adj;
-        known |= valid::TRIGGER;
+        known |= valid::trigger::TASK;
     }
     if let Some(id) = task::memory_cgroup(current).and_then(cgroup::id) {
         facts.cgroup_id = id;
-        known |= valid::TRIGGER_CGROUP;
+        known |= valid::trigger::CGROUP;
     }
     known
 }
 
-/// Another task: whether its identity (pid, comm, uid), the minimum, was read.
+/// Fills in pid, name and uid of another task, without which no record about it makes sense.
 #[inline(always)]
 pub(crate) fn identity<O: Origin>(facts: &mut TaskFacts, of: Object<O>) -> Option<()> {
     facts.tgid = task::tgid(of)?;
@@ -54,48 +54,75 @@ pub(crate) fn identity<O: Origin>(facts: &mut TaskFacts, of: Object<O>) -> Optio
     Some(())
 }
 
-/// Start and oom_score_adj of another task: whether both were read.
+/// Fills in start time and oom_score_adj of another task.
 #[inline(always)]
-pub(crate) fn circumstances<O: Origin>(facts: &mut TaskFacts, of: Object<O>) -> Option<()> {
+pub(crate) fn start_and_adj<O: Origin>(facts: &mut TaskFacts, of: Object<O>) -> Option<()> {
     facts.start_boottime_ns = task::start_boottime(of)?;
     facts.oom_score_adj = task::oom_score_adj(of)?;
     Some(())
 }
 
-/// Id of another task's memory cgroup: whether it was read.
+/// Fills in the id of another task's memory cgroup.
 #[inline(always)]
-pub(crate) fn home<O: Origin>(facts: &mut TaskFacts, of: Object<O>) -> Option<()> {
+pub(crate) fn cgroup_id<O: Origin>(facts: &mut TaskFacts, of: Object<O>) -> Option<()> {
     facts.cgroup_id = task::memory_cgroup(of).and_then(cgroup::id)?;
     Some(())
 }
 
-/// Id and counters of a memcg. Returns the `OOM_*` validity bits.
+/// Fills in id and counters of a memcg. Returns bits of [`valid::oom_memcg`].
 #[inline(always)]
 pub(crate) fn memcg<O: Origin>(facts: &mut MemcgFacts, of: Object<O>) -> u64 {
     let mut known = 0;
     if let Some(id) = memcg::cgroup(of).and_then(cgroup::id) {
         facts.id = id;
-        known |= valid::OOM_MEMCG_ID;
+        known |= valid::oom_memcg::ID;
     }
     if let Some(counter) = memcg::memory(of)
         && let (Some(usage), Some(max)) = (memcg::usage(counter), memcg::max(counter))
     {
         facts.usage = usage;
         facts.max = max;
-        known |= valid::OOM_MEMCG;
+        known |= valid::oom_memcg::COUNTERS;
     }
     if let Some(counter) = memcg::swap(of)
         && let (Some(usage), Some(max)) = (memcg::usage(counter), memcg::max(counter))
     {
         facts.swap_usage = usage;
         facts.swap_max = max;
-        known |= valid::OOM_MEMCG_SWAP;
+        known |= valid::oom_memcg::SWAP;
     }
     if let Some(group) = memcg::oom_group(of) {
         facts.oom_group = u64::from(group);
-        known |= valid::OOM_GROUP;
+        known |= valid::oom_memcg::OOM_GROUP;
     }
     known
+}
+
+/// Fills in all of `victim` that describes the task rather than its memory. Returns bits of
+/// [`valid::victim`].
+#[inline(always)]
+pub(crate) fn victim_task<O: Origin>(victim: &mut VictimEvent, of: Object<O>) -> Option<u64> {
+    identity(&mut victim.task, of)?;
+    let mut known = 0;
+    if start_and_adj(&mut victim.task, of).is_some() {
+        known |= valid::victim::TASK;
+    }
+    if cgroup_id(&mut victim.task, of).is_some() {
+        known |= valid::victim::CGROUP;
+    }
+    if let Some(vpid) = task::vpid(of) {
+        victim.vpid = vpid;
+        known |= valid::victim::VPID;
+    }
+    Some(known)
+}
+
+/// Emits the victim that stands in the scratch area.
+#[inline(always)]
+pub(crate) fn victim(state: &mut State, now: u64, known: u64) {
+    let size = size_of::<VictimEvent>();
+    state.victim.header = emit::header(kind::VICTIM, state.seq, now, known, size);
+    emit::record(&state.victim, size, kind::VICTIM);
 }
 
 /// Emits the path of a cgroup: names from the leaf up, each with its NUL.
@@ -109,8 +136,8 @@ pub(crate) fn path<O: Origin>(path: &mut Path, seq: u64, now: u64, of: Object<O>
     if names(path, node).is_none() {
         return;
     }
-    // The name that went past the end is cut off with the path: `truncated` says so.
-    let len = forgotten(&path.head.len).min(PATH_BYTES as u32);
+    // If the last name exceeds PATH_BYTES, the path is cut there and `truncated` stays 1.
+    let len = read_volatile(&path.head.len).min(PATH_BYTES as u32);
     let size = size_of::<PathHead>() + len as usize;
     path.head.header = emit::header(kind::PATH, seq, now, 0, size);
     path.head.cgroup_id = id;
@@ -118,7 +145,7 @@ pub(crate) fn path<O: Origin>(path: &mut Path, seq: u64, now: u64, of: Object<O>
     emit::record(path, size, kind::PATH);
 }
 
-/// Copies the names; `len` and `truncated` of the head tell how far.
+/// Copies the names. `len` and `truncated` of the head show how far it got.
 #[inline(always)]
 fn names<O: Origin>(path: &mut Path, mut node: Object<O>) -> Option<()> {
     let mut len = 0_usize;
@@ -145,17 +172,7 @@ fn names<O: Origin>(path: &mut Path, mut node: Object<O>) -> Option<()> {
     Some(())
 }
 
-/// A number that was left in map memory, as one of which the verifier knows nothing any more.
-///
-/// verifier: a count kept in a register has one range for each exit of the loop that made it, and
-/// all that follows is walked again for each of them.
-#[inline(always)]
-pub(crate) fn forgotten<T: Copy>(value: &T) -> T {
-    // SAFETY: a live, aligned field.
-    unsafe { core::ptr::read_volatile(value) }
-}
-
-/// Emits the limits from `of` up to the root, as far as there are `page_counter` parents.
+/// Emits the limits from `of` up to the root, along the parents of its `page_counter`s.
 #[inline(always)]
 pub(crate) fn levels<O: Origin>(
     levels: &mut Levels,
@@ -166,11 +183,11 @@ pub(crate) fn levels<O: Origin>(
 ) {
     levels.head.recorded = 0;
     levels.head.truncated = 1;
-    levels.head.header.valid = valid::LEVELS_SWAP | valid::LEVELS_KMEM;
+    levels.head.header.valid = valid::levels::SWAP | valid::levels::KMEM;
     if counters(levels, of).is_none() {
         return;
     }
-    let recorded = forgotten(&levels.head.recorded).min(MAX_LEVELS as u32);
+    let recorded = read_volatile(&levels.head.recorded).min(MAX_LEVELS as u32);
     let size = size_of::<LevelsHead>() + recorded as usize * size_of::<LevelEntry>();
     let known = levels.head.header.valid;
     levels.head.header = emit::header(kind::LEVELS, seq, now, known, size);
@@ -178,7 +195,7 @@ pub(crate) fn levels<O: Origin>(
     emit::record(levels, size, kind::LEVELS);
 }
 
-/// Copies the counters of each level; the head tells how many, and what is known of them.
+/// Copies the counters of each level. The head holds their number and validity bits.
 #[inline(always)]
 fn counters<O: Origin>(levels: &mut Levels, of: Object<O>) -> Option<()> {
     let mut memory = memcg::memory(of)?;
@@ -188,10 +205,10 @@ fn counters<O: Origin>(levels: &mut Levels, of: Object<O>) -> Option<()> {
         let entry = levels.list.get_mut(index)?;
         memory_level(entry, memory)?;
         if swap.and_then(|counter| swap_level(entry, counter)).is_none() {
-            levels.head.header.valid &= !valid::LEVELS_SWAP;
+            levels.head.header.valid &= !valid::levels::SWAP;
         }
         if kmem.and_then(|counter| kmem_level(entry, counter)).is_none() {
-            levels.head.header.valid &= !valid::LEVELS_KMEM;
+            levels.head.header.valid &= !valid::levels::KMEM;
         }
         levels.head.recorded = index as u32 + 1;
         let Some(parent) = memory.follow(offset!(counter_parent)) else {
@@ -205,7 +222,6 @@ fn counters<O: Origin>(levels: &mut Levels, of: Object<O>) -> Option<()> {
     Some(())
 }
 
-/// One level's memory counter.
 #[inline(always)]
 fn memory_level<O: Origin>(entry: &mut LevelEntry, counter: Object<O>) -> Option<()> {
     entry.usage = memcg::usage(counter)?;
@@ -216,7 +232,6 @@ fn memory_level<O: Origin>(entry: &mut LevelEntry, counter: Object<O>) -> Option
     Some(())
 }
 
-/// One level's swap counter.
 #[inline(always)]
 fn swap_level<O: Origin>(entry: &mut LevelEntry, counter: Object<O>) -> Option<()> {
     entry.swap_usage = memcg::usage(counter)?;
@@ -224,7 +239,6 @@ fn swap_level<O: Origin>(entry: &mut LevelEntry, counter: Object<O>) -> Option<(
     Some(())
 }
 
-/// One level's kmem counter.
 #[inline(always)]
 fn kmem_level<O: Origin>(entry: &mut LevelEntry, counter: Object<O>) -> Option<()> {
     entry.kmem_usage = memcg::usage(counter)?;

@@ -1,4 +1,4 @@
-//! Which thread of a process has its memory: what `find_lock_task_mm` finds.
+//! Finds the thread of a process that still has its memory, as `find_lock_task_mm` does.
 
 use oomwhy_common::offsets::ABSENT;
 
@@ -7,17 +7,17 @@ use crate::{
     objects::task,
 };
 
-/// Threads that are looked at. A leader that has exited stays on the list, any other thread leaves
-/// it: those behind the leader are alive, most of the time.
+/// Threads that are examined. A leader that has exited stays on the list and any other thread
+/// leaves it, so the threads behind the leader are usually alive.
 const MAX_THREADS: usize = 16;
 
-/// The first thread with memory of a process whose leader has none; `None` where none is found.
+/// The first thread with memory in a process whose leader has none. `None` if none is found.
 ///
-/// No typed load comes from a list's node to the object that it is embedded in.
+/// The result is untyped: a typed load cannot get from a list node to the object around it.
 #[inline(always)]
 pub(crate) fn with_memory<O: Origin>(leader: Object<O>) -> Option<Object<Untyped>> {
-    let place = offset!(task_thread_node);
-    if place == ABSENT {
+    let node_offset = offset!(task_thread_node);
+    if node_offset == ABSENT {
         return None;
     }
     let head = task::signal(leader)?.member(offset!(signal_thread_head))?.untyped();
@@ -28,7 +28,7 @@ pub(crate) fn with_memory<O: Origin>(leader: Object<O>) -> Option<Object<Untyped
         if node.address() == head.address() {
             return None;
         }
-        let thread = node.container(place);
+        let thread = node.container(node_offset);
         if task::mm(thread).is_some() {
             return Some(thread);
         }

@@ -1,9 +1,9 @@
-//! A task was weighed: `oom_badness` returned its points, or `oom_evaluate_task` returned where
-//! the selection loop calls a split clone of `oom_badness` that no probe sees (5.10).
+//! The kernel evaluated a task: `oom_badness` returned its points. On kernels whose selection loop
+//! calls a split clone of `oom_badness` that no probe sees (5.10), `oom_evaluate_task` returned.
 //!
-//! The list keeps the [`MAX_CANDIDATES`] with the most points. A tie with the best is always listed,
-//! since the kernel's own selection takes the later one: the chosen one is never lost. Those that must not be killed
-//! are listed while there is room.
+//! The list keeps the [`MAX_CANDIDATES`] tasks with the most points. A tie with the best is always
+//! listed, because the kernel chooses the later one of two equal tasks: so the chosen task is never
+//! lost. Tasks that must not be killed are listed while there is room.
 
 use aya_ebpf::{
     macros::{fexit, kprobe, kretprobe},
@@ -18,9 +18,9 @@ use crate::{
     threads,
 };
 
-/// What `oom_badness` returns for a task that must not be killed.
+/// The return value of `oom_badness` for a task that must not be killed.
 const LONG_MIN: i64 = i64::MIN;
-/// `OOM_SCORE_ADJ_MIN`.
+/// The kernel's `OOM_SCORE_ADJ_MIN`: never kill.
 const OOM_SCORE_ADJ_MIN: i32 = -1000;
 
 // kernel-proto: mm/oom_kill.c long oom_badness(struct task_struct *p, unsigned long totalpages)
@@ -32,7 +32,7 @@ fn oom_badness_ret(ctx: FExitContext) -> i32 {
     {
         // Slot 2 is the return value: behind the two arguments.
         let points = ctx.arg::<u64>(2) as i64;
-        weigh(state, task, points, candidate::POINTS_RETURNED);
+        evaluated(state, task, points, candidate::POINTS_RETURNED);
     }
     0
 }
@@ -43,7 +43,7 @@ fn oom_evaluate_task_ret(ctx: FExitContext) -> i32 {
     if let Some(state) = own_invocation()
         && let Some(task) = Object::<Argument>::new(ctx.arg(0))
     {
-        estimated(state, task, ctx.arg(1));
+        recomputed(state, task, ctx.arg(1));
     }
     0
 }
@@ -51,11 +51,11 @@ fn oom_evaluate_task_ret(ctx: FExitContext) -> i32 {
 // kernel-proto: long oom_badness(struct task_struct *p, ...)
 //               int oom_evaluate_task(struct task_struct *task, ...)
 //
-// At either: who is weighed, for the return, which has no arguments.
+// At either entry: keeps the task for the return, which has no arguments.
 #[kprobe]
 fn kprobe_candidate(ctx: ProbeContext) -> u32 {
     if let Some(state) = own_invocation() {
-        state.weighed = ctx.arg(0).unwrap_or_default();
+        state.evaluated_task = ctx.arg(0).unwrap_or_default();
     }
     0
 }
@@ -65,9 +65,9 @@ fn kprobe_candidate(ctx: ProbeContext) -> u32 {
 #[kretprobe]
 fn kretprobe_oom_badness(ctx: RetProbeContext) -> u32 {
     if let Some(state) = own_invocation()
-        && let Some(task) = weighed(state)
+        && let Some(task) = take_evaluated_task(state)
     {
-        weigh(state, task, ctx.ret(), candidate::POINTS_RETURNED);
+        evaluated(state, task, ctx.ret(), candidate::POINTS_RETURNED);
     }
     0
 }
@@ -76,57 +76,63 @@ fn kretprobe_oom_badness(ctx: RetProbeContext) -> u32 {
 #[kretprobe]
 fn kretprobe_oom_evaluate_task(_ctx: RetProbeContext) -> u32 {
     if let Some(state) = own_invocation()
-        && let Some(task) = weighed(state)
+        && let Some(task) = take_evaluated_task(state)
     {
         let oc = state.oom_control as *const u8;
-        estimated(state, task, oc);
+        recomputed(state, task, oc);
     }
     0
 }
 
-/// The task that the latest entry was about, once.
+/// Takes the task of the latest entry: a second return must not see it again.
 #[inline(always)]
-fn weighed(state: &mut State) -> Option<Object<Untyped>> {
-    let task = state.weighed as *const u8;
-    state.weighed = 0;
+fn take_evaluated_task(state: &mut State) -> Option<Object<Untyped>> {
+    let task = state.evaluated_task as *const u8;
+    state.evaluated_task = 0;
     Object::new(task)
 }
 
+/// Lists a task whose points no probe sees.
 #[inline(always)]
-fn estimated<O: Origin>(state: &mut State, task: Object<O>, oc: *const u8) {
-    if is_passed_over(task) {
+fn recomputed<O: Origin>(state: &mut State, task: Object<O>, oc: *const u8) {
+    if is_skipped(task) {
         return;
     }
     let totalpages = oom_control::from_void(oc).and_then(oom_control::totalpages);
-    let (points, flags) = estimate(task, totalpages);
-    weigh(state, task, points, flags);
+    let (points, flags) = points(task, totalpages);
+    evaluated(state, task, points, flags);
 }
 
-/// Tasks that `oom_evaluate_task` lets pass without weighing them: kernel threads, init, and
-/// victims of an earlier invocation.
+/// Whether `oom_evaluate_task` skips the task without asking for its points: kernel threads, init
+/// and victims of an earlier invocation.
 #[inline(always)]
-fn is_passed_over<O: Origin>(task: Object<O>) -> bool {
+fn is_skipped<O: Origin>(task: Object<O>) -> bool {
     task::is_kthread(task) || task::tgid(task) == Some(1) || task::is_victim(task)
 }
 
-/// The points of a task from the inputs of `oom_badness`, which is the same in every kernel.
+/// Recomputes the points of a task as `oom_badness` does in every supported kernel. Returns them
+/// with bits of [`candidate`].
 #[inline(always)]
-fn estimate<O: Origin>(of: Object<O>, totalpages: Option<u64>) -> (i64, u32) {
+fn points<O: Origin>(of: Object<O>, totalpages: Option<u64>) -> (i64, u32) {
     if let Some(mm) = task::mm(of) {
-        return score(of, mm, totalpages);
+        return points_of_thread(of, mm, totalpages);
     }
     if let Some(thread) = threads::with_memory(of)
         && let Some(mm) = task::mm(thread)
     {
-        return score(thread, mm, totalpages);
+        return points_of_thread(thread, mm, totalpages);
     }
-    // Its memory is gone, or is that of a thread that is not found.
-    let alone = task::thread_count(of) == Some(1);
-    (LONG_MIN, if alone { 0 } else { candidate::POINTS_UNKNOWN })
+    // The memory is gone, or a thread that was not found has it.
+    let is_only_thread = task::thread_count(of) == Some(1);
+    (LONG_MIN, if is_only_thread { 0 } else { candidate::POINTS_UNKNOWN })
 }
 
 #[inline(always)]
-fn score<O: Origin>(of: Object<O>, mm: Object<O>, totalpages: Option<u64>) -> (i64, u32) {
+fn points_of_thread<O: Origin>(
+    of: Object<O>,
+    mm: Object<O>,
+    totalpages: Option<u64>,
+) -> (i64, u32) {
     let adj = task::oom_score_adj(of).unwrap_or_default();
     if adj == OOM_SCORE_ADJ_MIN || memory::oom_skip(mm) || task::in_vfork(of) {
         return (LONG_MIN, 0);
@@ -141,8 +147,9 @@ fn score<O: Origin>(of: Object<O>, mm: Object<O>, totalpages: Option<u64>) -> (i
     }
 }
 
+/// Lists an evaluated task if it is worth a slot. `flags` are bits of [`candidate`].
 #[inline(always)]
-fn weigh<O: Origin>(state: &mut State, task: Object<O>, points: i64, flags: u32) {
+fn evaluated<O: Origin>(state: &mut State, task: Object<O>, points: i64, flags: u32) {
     let order = state.candidates.head.considered;
     state.candidates.head.considered = order + 1;
     let is_best = points != LONG_MIN && points >= state.best_points;
@@ -157,13 +164,13 @@ fn weigh<O: Origin>(state: &mut State, task: Object<O>, points: i64, flags: u32)
     } else if is_best || points > least {
         state.least_slot
     } else {
-        // Hundreds of equal tasks are common: a tie with the least is not worth its place.
+        // Hundreds of equal tasks are common: a tie with the lowest is not worth a slot.
         return;
     };
     // verifier: MAX_CANDIDATES is a power of two, the mask bounds the index.
     let slot = slot as usize & (MAX_CANDIDATES - 1);
     fill(&mut state.candidates.list[slot], task, points, flags, order);
-    // An entry that took the place of an equal one changes nothing.
+    // An entry that replaced an equal one leaves the lowest points as they were.
     let is_full = recorded + 1 >= MAX_CANDIDATES as u32;
     if is_full && !(recorded >= MAX_CANDIDATES as u32 && points == least) {
         find_least(state);
@@ -205,29 +212,27 @@ fn fill<O: Origin>(
     entry.flags = flags;
 }
 
-/// The thread that is weighed for its process. Returns what is known of it.
+/// Fills in the thread that stands for its process. Returns bits of [`candidate`].
 #[inline(always)]
 fn thread<O: Origin>(entry: &mut CandidateEntry, of: Object<O>, is_refused: bool) -> u32 {
     entry.tid = task::tid(of).unwrap_or_default();
     entry.comm = task::comm(of).unwrap_or_default();
     let known = if fill_memory(entry, of).is_some() { candidate::MM } else { 0 };
-    if is_refused { known | why_not(of) } else { known }
+    if is_refused { known | reasons_against(of) } else { known }
 }
 
 #[inline(always)]
 fn fill_memory<O: Origin>(entry: &mut CandidateEntry, of: Object<O>) -> Option<()> {
     let mm = task::mm(of)?;
-    for index in 0..mm::COUNT {
-        entry.counts[index] = memory::count(mm, index)?;
-    }
+    memory::counts(&mut entry.counts, mm)?;
     entry.pgtables_bytes = memory::pgtables_bytes(mm)?;
     entry.total_vm = memory::total_vm(mm)?;
     Some(())
 }
 
-/// Facts by which `oom_badness` refuses a task; userspace draws the conclusion.
+/// Facts for which `oom_badness` refuses a task, as bits of [`candidate`].
 #[inline(always)]
-fn why_not<O: Origin>(of: Object<O>) -> u32 {
+fn reasons_against<O: Origin>(of: Object<O>) -> u32 {
     let mut flags = 0;
     if task::in_vfork(of) {
         flags |= candidate::VFORK;
@@ -241,7 +246,7 @@ fn why_not<O: Origin>(of: Object<O>) -> u32 {
     flags
 }
 
-/// Finds the listed candidate to be replaced next: fewest points, of those the oldest.
+/// Finds the listed candidate to replace next: the oldest one of those with the fewest points.
 #[inline(always)]
 fn find_least(state: &mut State) {
     let mut least_points = i64::MAX;

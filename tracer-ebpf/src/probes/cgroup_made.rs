@@ -1,6 +1,8 @@
-//! `cgroup:cgroup_mkdir`: a container may be starting. Userspace looks up its names at once, for when
-//! it is killed they are gone. The path goes out; where names cannot be read in the kernel
-//! (lockdown=confidentiality) the ids, which keep userspace's map of cgroup paths warm.
+//! `cgroup:cgroup_mkdir`: a container may be starting. Userspace looks up its names at once,
+//! because they are gone when it is killed.
+//!
+//! Emits the path of the cgroup. If names cannot be read in the kernel (lockdown=confidentiality),
+//! it emits the ids instead, which keep userspace's map of cgroup paths up to date.
 #![expect(unsafe_code, reason = "borrows the scratch area of new cgroups")]
 
 use aya_ebpf::{
@@ -20,19 +22,19 @@ use crate::{
 // kernel-proto: include/trace/events/cgroup.h cgroup_mkdir(struct cgroup *cgrp, const char *path)
 #[btf_tracepoint]
 fn cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {
-    let _ = made::<Argument>(ctx.arg(0));
+    let _ = created::<Argument>(ctx.arg(0));
     0
 }
 
 // kernel-proto: as above
 #[raw_tracepoint]
 fn raw_cgroup_mkdir(ctx: RawTracePointContext) -> i32 {
-    let _ = made::<Untyped>(ctx.arg(0));
+    let _ = created::<Untyped>(ctx.arg(0));
     0
 }
 
 #[inline(always)]
-fn made<O: Origin>(cgroup: *const u8) -> Option<()> {
+fn created<O: Origin>(cgroup: *const u8) -> Option<()> {
     let cgroup = Object::<O>::new(cgroup)?;
     if kernel::untyped_reads_allowed() {
         let path = NEW_CGROUP.get_ptr_mut(0)?;

@@ -1,38 +1,35 @@
-//! `oom_kill_process`: the choice is made. The invocation's record is written here, before
-//! anybody is killed; or at the end of an invocation in which nobody was chosen.
-#![expect(unsafe_code, reason = "hands map memory to the stack and string helpers")]
+//! `oom_kill_process`: the kernel has chosen. The invocation's record is written here, before any
+//! task is killed, or at the end of an invocation in which no task was chosen.
+#![expect(unsafe_code, reason = "hands map memory to the string helper")]
 
 use core::mem::offset_of;
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{BPF_F_USER_BUILD_ID, BPF_F_USER_STACK},
-    helpers::generated::bpf_get_stack,
     macros::{fentry, kprobe},
     programs::{FEntryContext, ProbeContext},
 };
 use oomwhy_common::{
     event::{
-        CandidateEntry, CandidatesHead, InvocationEvent, KERNEL_FRAMES, MESSAGE_LEN, USER_FRAMES,
-        UserFrame, kind,
+        CandidateEntry, CandidatesHead, InvocationEvent, MESSAGE_LEN, USER_FRAMES, UserFrame, kind,
     },
     valid,
 };
 
-use super::{invocation, places};
+use super::{invocation, paths_and_limits};
 use crate::{
     emit,
     kernel::{self, Argument, Object, Origin, Untyped, offset},
     log::probe_log,
-    maps::{Candidates, State, own_invocation},
+    maps::{Candidates, State, own_invocation, read_volatile},
     objects::{oom_control, task},
-    record,
+    record, stacks,
 };
 
 // kernel-proto: mm/oom_kill.c void oom_kill_process(struct oom_control *oc, const char *message)
 #[fentry]
 fn oom_kill_process(ctx: FEntryContext) -> i32 {
-    choose::<_, Argument>(&ctx, ctx.arg(0), ctx.arg(1));
+    chose::<_, Argument>(&ctx, ctx.arg(0), ctx.arg(1));
     0
 }
 
@@ -40,16 +37,16 @@ fn oom_kill_process(ctx: FEntryContext) -> i32 {
 #[kprobe]
 fn kprobe_oom_kill_process(ctx: ProbeContext) -> u32 {
     if let (Some(oc), Some(message)) = (ctx.arg(0), ctx.arg(1)) {
-        choose::<_, Untyped>(&ctx, oc, message);
+        chose::<_, Untyped>(&ctx, oc, message);
     }
     0
 }
 
 #[inline(always)]
-fn choose<C: EbpfContext, O: Origin>(ctx: &C, oc: *const u8, message: *const u8) -> Option<()> {
+fn chose<C: EbpfContext, O: Origin>(ctx: &C, oc: *const u8, message: *const u8) -> Option<()> {
     let state = own_invocation()?;
     let oc = Object::<O>::new(oc)?;
-    probe_log!(ctx, "oom_kill_process, {} weighed", state.candidates.head.considered);
+    probe_log!(ctx, "oom_kill_process, {} evaluated", state.candidates.head.considered);
     state.kill_calls += 1;
     state.oom_memcg = oom_control::memcg(oc).flatten().map_or(0, Object::address);
     invocation::end_run(state, oc);
@@ -57,8 +54,8 @@ fn choose<C: EbpfContext, O: Origin>(ctx: &C, oc: *const u8, message: *const u8)
     Some(())
 }
 
-/// Emits the invocation and its candidates. `message` is there when a choice was made: then a
-/// program of its own tells the paths and limits.
+/// Emits the invocation and its candidates. `message` is `Some` if the kernel chose: then
+/// [`paths_and_limits`] emits the rest in a program of its own.
 #[inline(always)]
 pub(super) fn emit<C: EbpfContext, O: Origin>(
     ctx: &C,
@@ -68,56 +65,57 @@ pub(super) fn emit<C: EbpfContext, O: Origin>(
 ) {
     let now = emit::now();
     let event = &mut state.invocation;
-    // What is not known of this invocation must not be what was known of the one before.
+    // Fields that stay unknown must not keep the values of the previous invocation.
     event.trigger.cgroup_id = 0;
     event.oom_memcg.id = 0;
     event.chosen.cgroup_id = 0;
     let mut known = record::trigger(&mut event.trigger);
     known |= control(event, oc);
-    known |= stacks(ctx, event);
+    known |= trigger_stacks(ctx, event);
     event.started_ns = state.started_ns;
     event.considered = state.candidates.head.considered;
     event.choice_made = u32::from(message.is_some());
     if let Some(message) = message {
-        known |= words(event, message);
+        known |= copy_message(event, message);
         known |= chosen(event, oc);
     }
     emit_invocation(event, state.seq, now, known);
     emit_candidates(&mut state.candidates, state.seq, now);
     if message.is_none() {
-        places::emit(state, oc, None);
+        paths_and_limits::emit(state, oc, None);
     }
 }
 
-/// Emits the invocation, without the empty end of the user stack.
+/// Emits the invocation without the empty end of the user stack.
 #[inline(always)]
 pub(super) fn emit_invocation(event: &mut InvocationEvent, seq: u64, now: u64, known: u64) {
-    let frames = record::forgotten(&event.user_frames).min(USER_FRAMES as u32) as usize;
+    let frames = read_volatile(&event.user_frames).min(USER_FRAMES as u32) as usize;
     let size = offset_of!(InvocationEvent, user_stack) + frames * size_of::<UserFrame>();
     event.header = emit::header(kind::INVOCATION, seq, now, known, size);
     emit::record(event, size, kind::INVOCATION);
 }
 
-/// Who was chosen. Returns the validity bits.
+/// Fills in the chosen task. Returns bits of [`valid::invocation`].
 #[inline(always)]
 fn chosen<O: Origin>(event: &mut InvocationEvent, oc: Object<O>) -> u64 {
     let Some(chosen) = oom_control::chosen(oc).and_then(Object::<O>::new) else {
         return 0;
     };
-    let _ = record::home(&mut event.chosen, chosen);
-    if record::identity(&mut event.chosen, chosen).is_some() { valid::CHOSEN } else { 0 }
+    let _ = record::cgroup_id(&mut event.chosen, chosen);
+    record::identity(&mut event.chosen, chosen).map_or(0, |()| valid::invocation::CHOSEN)
 }
 
-/// The kernel's words for this kill.
+/// Copies the kernel's message for this kill. Returns bits of [`valid::invocation`].
 #[inline(always)]
-fn words(event: &mut InvocationEvent, message: *const u8) -> u64 {
+fn copy_message(event: &mut InvocationEvent, message: *const u8) -> u64 {
     // SAFETY: `event.message` is MESSAGE_LEN bytes long.
     let copied =
         unsafe { kernel::read_string(message, event.message.as_mut_ptr(), MESSAGE_LEN as u32) };
-    if copied.is_some() { valid::MESSAGE } else { 0 }
+    copied.map_or(0, |_| valid::invocation::MESSAGE)
 }
 
-/// What `oom_control` says. Returns the validity bits.
+/// Fills in the fields of `oom_control`. Returns bits of [`valid::invocation`] and
+/// [`valid::oom_memcg`].
 #[inline(always)]
 fn control<O: Origin>(event: &mut InvocationEvent, oc: Object<O>) -> u64 {
     let mut known = 0;
@@ -133,18 +131,18 @@ fn control<O: Origin>(event: &mut InvocationEvent, oc: Object<O>) -> u64 {
         event.order = order;
         event.constraint = constraint;
         event.chosen_points = points;
-        known |= valid::OOM_CONTROL;
+        known |= valid::invocation::OOM_CONTROL;
     }
     if let Some(nodes) = oom_control::nodemask(oc) {
         event.nodemask = nodes;
-        known |= valid::NODEMASK;
+        known |= valid::invocation::NODEMASK;
     }
     if let Some(nodes) = kernel::current().and_then(task::mems_allowed) {
         event.mems_allowed = nodes;
-        known |= valid::MEMS_ALLOWED;
+        known |= valid::invocation::MEMS_ALLOWED;
     }
     if let Some(memcg) = oom_control::memcg(oc) {
-        known |= valid::DOMAIN;
+        known |= valid::oom_memcg::POINTER;
         if let Some(memcg) = memcg {
             known |= record::memcg(&mut event.oom_memcg, memcg);
         }
@@ -152,33 +150,24 @@ fn control<O: Origin>(event: &mut InvocationEvent, oc: Object<O>) -> u64 {
     known
 }
 
-/// The trigger's stacks, straight into the record. Returns the validity bits.
+/// Unwinds the trigger's stacks into the record. Returns bits of [`valid::invocation`].
 #[inline(always)]
-pub(super) fn stacks<C: EbpfContext>(ctx: &C, event: &mut InvocationEvent) -> u64 {
-    const KERNEL_BYTES: u32 = (KERNEL_FRAMES * size_of::<u64>()) as u32;
-    const USER_BYTES: u32 = (USER_FRAMES * size_of::<UserFrame>()) as u32;
+pub(super) fn trigger_stacks<C: EbpfContext>(ctx: &C, event: &mut InvocationEvent) -> u64 {
     let mut known = 0;
     event.kernel_frames = 0;
     event.user_frames = 0;
-    let kernel_stack = event.kernel_stack.as_mut_ptr().cast();
-    // SAFETY: the helper writes at most the given size, that of the array.
-    let written = unsafe { bpf_get_stack(ctx.as_ptr(), kernel_stack, KERNEL_BYTES, 0) };
-    if written > 0 {
-        event.kernel_frames = written as u32 / size_of::<u64>() as u32;
-        known |= valid::KERNEL_STACK;
+    if let Some(bytes) = stacks::kernel(ctx, &mut event.kernel_stack) {
+        event.kernel_frames = bytes as u32 / size_of::<u64>() as u32;
+        known |= valid::invocation::KERNEL_STACK;
     }
-    let flags = u64::from(BPF_F_USER_STACK | BPF_F_USER_BUILD_ID);
-    let user_stack = event.user_stack.as_mut_ptr().cast();
-    // SAFETY: as above.
-    let written = unsafe { bpf_get_stack(ctx.as_ptr(), user_stack, USER_BYTES, flags) };
-    if written > 0 {
-        event.user_frames = written as u32 / size_of::<UserFrame>() as u32;
-        known |= valid::USER_STACK;
+    if let Some(bytes) = stacks::user(ctx, &mut event.user_stack) {
+        event.user_frames = bytes as u32 / size_of::<UserFrame>() as u32;
+        known |= valid::invocation::USER_STACK;
     }
     known
 }
 
-/// Emits the candidate table.
+/// Emits the table of candidates.
 #[inline(always)]
 fn emit_candidates(candidates: &mut Candidates, seq: u64, now: u64) {
     let recorded = candidates.head.recorded as usize;

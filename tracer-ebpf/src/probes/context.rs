@@ -1,11 +1,11 @@
-//! Who a task is, read in its own context: the trigger's when the first one is shot, a victim's when
-//! it meets its SIGKILL. Its memory is still whole then: /proc/PID/cmdline is empty a few ms later.
-#![expect(unsafe_code, reason = "hands scratch memory to the stack helper")]
+//! The context of a task: command line, executable, parents, user stack. It is read while the task
+//! runs: the trigger's at the first `__oom_kill_process`, a victim's when SIGKILL is delivered to
+//! it. The victim still has all its memory then; /proc/PID/cmdline is empty a few ms later.
+#![expect(unsafe_code, reason = "hands scratch memory to the string helper")]
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{BPF_F_USER_BUILD_ID, BPF_F_USER_STACK},
-    helpers::{bpf_get_current_pid_tgid, generated::bpf_get_stack},
+    helpers::bpf_get_current_pid_tgid,
     macros::{btf_tracepoint, raw_tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext},
 };
@@ -14,15 +14,16 @@ use oomwhy_common::{
     valid,
 };
 
+use super::SIGKILL;
 use crate::{
     emit,
     kernel::{self, Current, Object},
-    maps::{self, CONTEXT, Context, MARKED, Marked, State},
+    maps::{self, CONTEXT, Context, State, VICTIM_MMS, VictimMm, read_volatile},
     objects::{file, memory, task},
-    record,
+    stacks,
 };
 
-/// Names and mounts of a path that are walked.
+/// Names and mounts of a path that are walked; a longer path is truncated.
 const MAX_STEPS: usize = 24;
 
 // kernel-proto: include/trace/events/signal.h signal_deliver(int sig, struct kernel_siginfo *info,
@@ -30,7 +31,7 @@ const MAX_STEPS: usize = 24;
 #[btf_tracepoint]
 fn signal_deliver(ctx: BtfTracePointContext) -> i32 {
     if ctx.arg::<i32>(0) == SIGKILL {
-        let _ = victim(&ctx);
+        let _ = sigkill_delivered(&ctx);
     }
     0
 }
@@ -39,26 +40,25 @@ fn signal_deliver(ctx: BtfTracePointContext) -> i32 {
 #[raw_tracepoint]
 fn raw_signal_deliver(ctx: RawTracePointContext) -> i32 {
     if ctx.arg::<i32>(0) == SIGKILL {
-        let _ = victim(&ctx);
+        let _ = sigkill_delivered(&ctx);
     }
     0
 }
 
-const SIGKILL: i32 = 9;
-
-/// Runs with interrupts off (the caller holds `siglock`), so a scratch area per CPU is race-free.
+/// SIGKILL is delivered to the current task. Interrupts are off (the caller holds `siglock`), so a
+/// scratch area per CPU is race-free.
 #[inline(always)]
-fn victim<C: EbpfContext>(ctx: &C) -> Option<()> {
+fn sigkill_delivered<C: EbpfContext>(ctx: &C) -> Option<()> {
     let current = kernel::current()?;
     let memory = task::mm(current)?;
-    let marked = MARKED.get_ptr_mut(memory.address())?;
-    let known = maps::load(marked);
-    if is_victim(known) {
-        // Each thread of a victim meets the signal: one of them tells.
-        if known.met != 0 {
+    let entry = VICTIM_MMS.get_ptr_mut(memory.address())?;
+    let victim = maps::load(entry);
+    if is_victim(victim) {
+        // The signal is delivered to each thread of a victim; the first one emits the context.
+        if victim.sigkill_delivered != 0 {
             return None;
         }
-        maps::store(marked, Marked { met: 1, ..known });
+        maps::store(entry, VictimMm { sigkill_delivered: 1, ..victim });
     } else if !is_leader() {
         return None;
     }
@@ -66,39 +66,40 @@ fn victim<C: EbpfContext>(ctx: &C) -> Option<()> {
     // SAFETY: this CPU's own slot, and nobody else runs here; see above.
     let scratch = unsafe { &mut *scratch };
     let now = emit::now();
-    cmdline(scratch, known.seq, now, memory);
-    exe(scratch, known.seq, now, memory);
-    parents(scratch, known.seq, now, current);
-    user_stack(ctx, scratch, known.seq, now);
+    cmdline(scratch, victim.seq, now, memory);
+    exe(scratch, victim.seq, now, memory);
+    parents(scratch, victim.seq, now, current);
+    user_stack(ctx, scratch, victim.seq, now);
     Some(())
 }
 
-/// Whether current is of the process that was marked, not one that shares its memory.
+/// Whether the current process was marked, rather than one that shares its memory.
 #[inline(always)]
-fn is_victim(marked: Marked) -> bool {
-    (bpf_get_current_pid_tgid() >> 32) as i32 == marked.tgid
+fn is_victim(victim: VictimMm) -> bool {
+    (bpf_get_current_pid_tgid() >> 32) as i32 == victim.tgid
 }
 
-/// Of a process that shares a victim's memory, the first thread tells.
+/// Whether the current task is the leader, which emits the context of a process that shares a
+/// victim's memory.
 #[inline(always)]
 fn is_leader() -> bool {
     let pid_tgid = bpf_get_current_pid_tgid();
     (pid_tgid >> 32) as i32 == pid_tgid as i32
 }
 
-/// The trigger, under `oom_lock`, when the first one is shot. A trigger that is the chosen one will
-/// meet its SIGKILL at once, and tells the rest there.
+/// Emits the trigger's context, under `oom_lock`, at the first `__oom_kill_process`. If the trigger
+/// is the chosen task, SIGKILL is delivered to it at once and the rest is emitted there.
 #[inline(always)]
 pub(super) fn trigger(state: &mut State) {
     let invocation = &state.invocation;
-    let is_chosen = invocation.header.valid & valid::CHOSEN != 0
+    let is_chosen = invocation.header.valid & valid::invocation::CHOSEN != 0
         && invocation.chosen.tgid == invocation.trigger.tgid;
     let (seq, now) = (state.seq, emit::now());
     let scratch = &mut state.context;
     let Some(current) = kernel::current() else {
         return;
     };
-    // A kernel thread has none.
+    // A kernel thread has no memory of its own.
     let Some(memory) = task::mm(current) else {
         return;
     };
@@ -109,13 +110,13 @@ pub(super) fn trigger(state: &mut State) {
     }
 }
 
-/// Emits the part that stands in the scratch area, `len` bytes of it.
+/// Emits the part in the scratch area, `head.len` bytes of it.
 #[inline(always)]
 fn emit(scratch: &mut Context, seq: u64, now: u64, part: u32, is_read: bool) {
     let pid_tgid = bpf_get_current_pid_tgid();
-    let len = record::forgotten(&scratch.head.len).min(CONTEXT_BYTES as u32);
+    let len = read_volatile(&scratch.head.len).min(CONTEXT_BYTES as u32);
     let size = size_of::<ContextHead>() + len as usize;
-    let known = if is_read { valid::CONTEXT_READ } else { 0 };
+    let known = if is_read { valid::context::READ } else { 0 };
     scratch.head.header = emit::header(kind::CONTEXT, seq, now, known, size);
     scratch.head.tgid = (pid_tgid >> 32) as i32;
     scratch.head.tid = pid_tgid as i32;
@@ -126,23 +127,23 @@ fn emit(scratch: &mut Context, seq: u64, now: u64, part: u32, is_read: bool) {
 
 #[inline(always)]
 fn cmdline(scratch: &mut Context, seq: u64, now: u64, memory: Object<Current>) {
-    // In a pinned ring it would lie until somebody reads it.
+    // In a pinned ring buffer a secret would stay until a tracer reads it.
     if !kernel::cmdlines_allowed() {
         return;
     }
     let (Some(start), Some(end)) = (memory::arg_start(memory), memory::arg_end(memory)) else {
         return;
     };
-    let whole = end.saturating_sub(start);
-    scratch.head.truncated = u32::from(whole > CONTEXT_BYTES as u64);
-    scratch.head.len = whole.min(CONTEXT_BYTES as u64) as u32;
+    let length = end.saturating_sub(start);
+    scratch.head.truncated = u32::from(length > CONTEXT_BYTES as u64);
+    scratch.head.len = length.min(CONTEXT_BYTES as u64) as u32;
     let mut is_read = kernel::read_user(&mut scratch.body, start, &scratch.head.len).is_some();
     if !is_read {
-        // Its later page may have been reclaimed: what is on the first one is better than nothing.
+        // A later page may have been reclaimed: the part on the first page is better than nothing.
         const PAGE: u64 = 4096;
         let on_page = PAGE - (start & (PAGE - 1));
         scratch.head.truncated = 1;
-        scratch.head.len = whole.min(on_page).min(CONTEXT_BYTES as u64) as u32;
+        scratch.head.len = length.min(on_page).min(CONTEXT_BYTES as u64) as u32;
         is_read = kernel::read_user(&mut scratch.body, start, &scratch.head.len).is_some();
     }
     if !is_read {
@@ -180,9 +181,9 @@ fn path(scratch: &mut Context, memory: Object<Current>) -> Option<()> {
             mount = above;
             continue;
         }
-        // verifier: the mask bounds the index; `body` has room for one name behind CONTEXT_BYTES. The
-        // length is read back, so that all ways through the loop look alike.
-        let start = record::forgotten(&scratch.head.len) as usize & (CONTEXT_BYTES - 1);
+        // verifier: the mask bounds the index; `body` has room for one name behind CONTEXT_BYTES.
+        // The length is read back, so that all paths through the loop look alike.
+        let start = read_volatile(&scratch.head.len) as usize & (CONTEXT_BYTES - 1);
         // SAFETY: `start` + NAME_LEN is within `body`.
         let copied = unsafe {
             kernel::read_string(
@@ -215,7 +216,7 @@ fn ancestors(scratch: &mut Context, of: Object<Current>) -> Option<()> {
     for index in 0..PARENTS {
         task = task::real_parent(task)?;
         let tgid = task::tgid(task)?;
-        // The idle task is the parent of init, and its own.
+        // The idle task is the parent of init and of itself.
         if tgid == 0 {
             scratch.head.truncated = 0;
             break;
@@ -230,11 +231,9 @@ fn ancestors(scratch: &mut Context, of: Object<Current>) -> Option<()> {
 
 #[inline(always)]
 fn user_stack<C: EbpfContext>(ctx: &C, scratch: &mut Context, seq: u64, now: u64) {
-    let flags = u64::from(BPF_F_USER_STACK | BPF_F_USER_BUILD_ID);
-    let body = scratch.body.as_mut_ptr().cast();
-    // SAFETY: the helper writes at most the given size, which `body` has.
-    let written = unsafe { bpf_get_stack(ctx.as_ptr(), body, CONTEXT_BYTES as u32, flags) };
-    scratch.head.len = if written > 0 { written as u32 } else { 0 };
+    let body = scratch.body.first_chunk_mut::<CONTEXT_BYTES>();
+    let written = body.and_then(|body| stacks::user_bytes(ctx, body));
+    scratch.head.len = written.unwrap_or_default() as u32;
     scratch.head.truncated = 0;
-    emit(scratch, seq, now, context::USER_STACK, written > 0);
+    emit(scratch, seq, now, context::USER_STACK, written.is_some());
 }

@@ -1,29 +1,27 @@
 //! `out_of_memory`: an invocation begins and ends.
 //!
-//! Nothing is emitted at entry: one write to memory.max below usage makes tens of thousands of
-//! invocations for one kill. At the return of one without a victim, the first of a run is
-//! emitted in full, the others are counted.
+//! Nothing is emitted at entry: one write to memory.max below usage causes tens of thousands of
+//! invocations for one kill. Of a run of invocations without a victim, the first is emitted in full
+//! at its return and the others are counted.
 
 use aya_ebpf::{
     EbpfContext,
     macros::{fentry, fexit, kprobe, kretprobe},
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
-use oomwhy_common::event::{EndEvent, RepeatsEvent, chosen, kind};
+use oomwhy_common::{
+    event::{EndEvent, RepeatsEvent, chosen, kind},
+    maps::{QuietRun, RUN_ENDS_AFTER_NS},
+};
 
 use super::{choice, stat};
 use crate::{
     emit,
     kernel::{self, Argument, Object, Origin, Untyped},
     log::probe_log,
-    maps::{INVOKED, QUIET_RUNS, QuietRun, State, own_invocation, state},
+    maps::{INVOKED, QUIET_RUNS, State, load, own_invocation, read_volatile, state, store},
     objects::{cgroup, memcg, oom_control},
-    record,
 };
-
-/// A run of invocations without a victim is over after this much silence: what comes then is
-/// news again.
-pub(super) const RUN_ENDS_AFTER_NS: u64 = 10_000_000_000;
 
 // kernel-proto: mm/oom_kill.c bool out_of_memory(struct oom_control *oc)
 #[fentry]
@@ -53,18 +51,18 @@ fn begin<O: Origin>(oc: *const u8) -> Option<()> {
     state.best_points = i64::MIN;
     state.kill_calls = 0;
     state.victims = 0;
-    state.shots = 0;
+    state.oom_kill_calls = 0;
     state.marked = 0;
     state.stat_stage = 0;
     state.oom_memcg = 0;
     state.oom_control = oc as u64;
-    state.weighed = 0;
+    state.evaluated_task = 0;
     state.candidates.head.recorded = 0;
     state.candidates.head.considered = 0;
     let oc = Object::<O>::new(oc)?;
     if !matches!(oom_control::memcg(oc), Some(None)) {
-        // An insert into an LRU map fails only without memory: then the call is told as one that
-        // found room, which its own kill contradicts.
+        // An insert into an LRU map fails only for lack of memory. Then the call is reported as one
+        // without an invocation, which its own kill contradicts.
         let _ = INVOKED.insert(task, 0, 0);
     }
     Some(())
@@ -75,7 +73,7 @@ fn begin<O: Origin>(oc: *const u8) -> Option<()> {
 fn out_of_memory_ret(ctx: FExitContext) -> i32 {
     if let Some(state) = own_invocation() {
         probe_log!(&ctx, "out_of_memory returns, {} victims", state.victims);
-        // Slot 1 is the return value: behind the one argument; bpf_get_func_ret would need 5.17.
+        // Slot 1, behind the one argument, is the return value. bpf_get_func_ret would need 5.17.
         end::<_, Argument>(&ctx, state, ctx.arg(0), ctx.arg::<u64>(1));
         state.task = 0;
     }
@@ -110,17 +108,17 @@ fn end<C: EbpfContext, O: Origin>(
     if state.kill_calls == 0 {
         choice::emit(ctx, state, oc, None);
     }
-    // Where nobody was shot it has not gone out yet.
+    // Without a call of `__oom_kill_process` the statistics were not emitted yet.
     stat::emit_filled(state);
     state.end.header = emit::header(kind::END, state.seq, emit::now(), 0, size_of::<EndEvent>());
     emit::record(&state.end, size_of::<EndEvent>(), kind::END);
     Some(())
 }
 
-/// How the invocation ended, as facts, into the record.
+/// Writes into the record how the invocation ended.
 ///
-/// verifier: there they are forgotten; kept as values, each way in which it can end would be
-/// carried through all that follows.
+/// verifier: read back from there, the facts are opaque. Kept as values, each way in which an
+/// invocation can end would be walked through all that follows.
 #[inline(always)]
 fn ending<O: Origin>(state: &mut State, oc: Object<O>, result: u8) {
     let chosen = match oom_control::chosen(oc) {
@@ -136,10 +134,10 @@ fn ending<O: Origin>(state: &mut State, oc: Object<O>, result: u8) {
     end.kill_calls = state.kill_calls;
     end.victims = state.victims;
     end.selected = u32::from(totalpages != 0);
-    end.shots = if kernel::kill_task_hooked() { state.shots } else { u32::MAX };
+    end.oom_kill_calls = if kernel::kill_task_hooked() { state.oom_kill_calls } else { u32::MAX };
 }
 
-/// Cgroup id of the memcg whose limit was hit; 0 for a global OOM (no cgroup has that id).
+/// Cgroup id of the memcg whose limit was hit. 0 for a global OOM: no cgroup has that id.
 #[inline(always)]
 pub(super) fn oom_memcg_id<O: Origin>(oc: Object<O>) -> u64 {
     oom_control::memcg(oc)
@@ -149,43 +147,43 @@ pub(super) fn oom_memcg_id<O: Origin>(oc: Object<O>) -> u64 {
         .unwrap_or_default()
 }
 
-/// Counts an invocation without a victim. True when it starts a run; otherwise it was counted in
-/// the run, which is emitted at every power of two.
+/// Counts an invocation without a victim. True if it starts a run. Otherwise it was added to the
+/// run, whose count is emitted at every power of two.
 #[inline(always)]
 fn first_of_run(state: &mut State, memcg: u64) -> bool {
     let now = emit::now();
     let [chosen, selected, result] =
-        [&state.end.chosen, &state.end.selected, &state.end.result].map(record::forgotten);
+        [&state.end.chosen, &state.end.selected, &state.end.result].map(read_volatile);
     let ending = u64::from(chosen) << 8 | u64::from(selected) << 1 | u64::from(result);
     if let Some(run) = QUIET_RUNS.get_ptr_mut(memcg) {
-        let mut counted = crate::maps::load(run);
+        let mut counted = load(run);
         if counted.ending == ending && now.saturating_sub(counted.last_ns) < RUN_ENDS_AFTER_NS {
             counted.count += 1;
             counted.last_ns = now;
-            crate::maps::store(run, counted);
+            store(run, counted);
             if counted.count.is_power_of_two() {
                 repeats(state, &counted);
             }
             return false;
         }
-        // Another ending, or long ago: what the old run counted goes out.
+        // Another ending, or too long ago: emits the count of the old run.
         if counted.count > 1 {
             repeats(state, &counted);
         }
     }
     let run = QuietRun { seq: state.seq, ending, count: 1, last_ns: now };
-    // A full map evicts the oldest run; an insert into an LRU map fails only without memory, and
-    // then this run's next invocation is emitted in full again.
+    // A full map evicts the oldest run. An insert into an LRU map fails only for lack of memory;
+    // then the next invocation of this run is emitted in full again.
     let _ = QUIET_RUNS.insert(memcg, run, 0);
     true
 }
 
-/// Ends the run of a memcg, because something else happened to it: what was counted goes out.
+/// Ends the run of a memcg in which a task is killed, and emits its count.
 #[inline(always)]
 pub(super) fn end_run<O: Origin>(state: &mut State, oc: Object<O>) {
     let memcg = oom_memcg_id(oc);
     if let Some(run) = QUIET_RUNS.get_ptr_mut(memcg) {
-        let counted = crate::maps::load(run);
+        let counted = load(run);
         if counted.count > 1 {
             repeats(state, &counted);
         }

@@ -1,8 +1,8 @@
-//! `mem_cgroup_out_of_memory`: the way into `out_of_memory` for a memcg over its limit, and the
-//! calls that return without an invocation because there is room again.
+//! `mem_cgroup_out_of_memory`: calls `out_of_memory` for a memcg over its limit. Some calls return
+//! without an invocation because usage is below the limit again.
 //!
-//! Not under `oom_lock` at the return, so no scratch area here: the record is built in the
-//! ring itself.
+//! At the return `oom_lock` is not held, so there is no scratch area: the record is built in the
+//! ring buffer itself.
 
 use aya_ebpf::{
     macros::{fexit, kprobe, kretprobe},
@@ -10,27 +10,27 @@ use aya_ebpf::{
 };
 use oomwhy_common::{
     event::{ReclaimedEvent, kind},
+    maps::{QuietRun, RUN_ENDS_AFTER_NS},
     valid,
 };
 
-use super::invocation::RUN_ENDS_AFTER_NS;
 use crate::{
     emit,
     kernel::{self, Argument, Object, Origin, Untyped},
-    maps::{CALLS, Call, INVOKED, QUIET_RUNS, QuietRun},
+    maps::{CALLS, Call, INVOKED, QUIET_RUNS, load, store},
     objects::{cgroup, memcg, task},
     record,
 };
 
-/// `QuietRun::ending` of calls without an invocation; no ending of an invocation has this value.
+/// `QuietRun::ending` of calls without an invocation. No ending of an invocation has this value.
 const NO_INVOCATION: u64 = 1 << 32;
 
 // kernel-proto: mm/memcontrol.c bool mem_cgroup_out_of_memory(struct mem_cgroup *memcg,
 //               gfp_t gfp_mask, int order)
 #[fexit]
 fn mem_cgroup_out_of_memory_ret(ctx: FExitContext) -> i32 {
-    // The note that this task's call led to an invocation is taken away; without one it did not.
-    // A caller that is dying need not find room: it may take what it asks for.
+    // INVOKED has an entry if this task's call led to an invocation. A dying task may exceed the
+    // limit, so the return of its call does not mean that usage is below the limit.
     if INVOKED.remove(kernel::current_address()).is_err()
         && !kernel::current().is_some_and(task::is_dying)
         && let Some(memcg) = Object::<Argument>::new(ctx.arg(0))
@@ -44,7 +44,7 @@ fn mem_cgroup_out_of_memory_ret(ctx: FExitContext) -> i32 {
 #[kprobe]
 fn kprobe_mem_cgroup_out_of_memory(ctx: ProbeContext) -> u32 {
     if let (Some(object), Some(gfp_mask), Some(order)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2)) {
-        // Without memory for it, this call is not seen to find room.
+        // If the insert fails for lack of memory, this call is not seen to return.
         let _ = CALLS.insert(kernel::current_address(), Call { object, gfp_mask, order }, 0);
     }
     0
@@ -56,7 +56,7 @@ fn kretprobe_mem_cgroup_out_of_memory(_ctx: RetProbeContext) -> u32 {
     let task = kernel::current_address();
     let invoked = INVOKED.remove(task).is_ok();
     if let Some(call) = CALLS.get_ptr_mut(task) {
-        let Call { object, gfp_mask, order } = crate::maps::load(call);
+        let Call { object, gfp_mask, order } = load(call);
         let _ = CALLS.remove(task);
         if !invoked
             && !kernel::current().is_some_and(task::is_dying)
@@ -81,23 +81,23 @@ fn no_invocation<O: Origin>(memcg: Object<O>, gfp_mask: u32, order: i32) -> Opti
         event.gfp_mask = gfp_mask;
         event.order = order;
         event.count = count;
-        known | valid::DOMAIN
+        known | valid::oom_memcg::POINTER
     });
     Some(())
 }
 
-/// Counts one more call without an invocation for this memcg.
+/// Counts one more call without an invocation for this memcg. Returns the calls in the run.
 #[inline(always)]
 fn count(memcg: u64) -> u64 {
-    // Its own key space: the run of invocations of the same memcg goes on.
+    // A key space of its own, so that the run of invocations of the same memcg continues.
     let key = memcg | 1 << 63;
     let now = emit::now();
     if let Some(run) = QUIET_RUNS.get_ptr_mut(key) {
-        let mut counted = crate::maps::load(run);
+        let mut counted = load(run);
         if now.saturating_sub(counted.last_ns) < RUN_ENDS_AFTER_NS {
             counted.count += 1;
             counted.last_ns = now;
-            crate::maps::store(run, counted);
+            store(run, counted);
             return counted.count;
         }
     }

@@ -1,10 +1,11 @@
-//! What oom_memcg's memory was, before anybody is killed.
+//! The statistics of the oom_memcg's memory, before any task is killed.
 //!
-//! The kernel flushes a memcg's statistics when it prints its report, and reads them then: so do we,
-//! as `mem_cgroup_print_oom_meminfo` returns. Where that report is suppressed, they are read as they
-//! are, as old as the latest flush, when the first victim is shot.
+//! The kernel flushes a memcg's statistics when it prints its report and reads them then. The probe
+//! does the same, as `mem_cgroup_print_oom_meminfo` returns. If that report is suppressed, the
+//! statistics are read at the first `__oom_kill_process`, as old as the latest flush.
 //!
-//! The counters go out raw, with the kernel's own table of which is where: userspace names them.
+//! The counters are emitted raw, with the kernel's own table of their indexes. Userspace gives them
+//! names.
 
 use aya_ebpf::{
     macros::{fexit, kretprobe},
@@ -22,15 +23,15 @@ use crate::{
     objects::{memcg, oom_control},
 };
 
-/// `State::stat_stage`: filled.
+/// `State::stat_stage` once the record is filled.
 const FILLED: u32 = 1;
-/// `State::stat_stage`: emitted.
+/// `State::stat_stage` once the record is emitted.
 const EMITTED: u32 = 2;
 
 // kernel-proto: mm/memcontrol.c void mem_cgroup_print_oom_meminfo(struct mem_cgroup *memcg)
 #[fexit]
 fn mem_cgroup_print_oom_meminfo_ret(ctx: FExitContext) -> i32 {
-    // Nothing is emitted here: a group without a killable task makes thousands of such reports.
+    // Nothing is emitted here: a memcg without a killable task causes thousands of such reports.
     if let Some(state) = own_invocation()
         && let Some(memcg) = Object::<Argument>::new(ctx.arg(0))
     {
@@ -39,7 +40,7 @@ fn mem_cgroup_print_oom_meminfo_ret(ctx: FExitContext) -> i32 {
     0
 }
 
-// kernel-proto: as above; it is called for the memcg of the `oom_control`
+// kernel-proto: as above; the kernel calls it for the memcg of the `oom_control`
 #[kretprobe]
 fn kretprobe_mem_cgroup_print_oom_meminfo(_ctx: RetProbeContext) -> u32 {
     if let Some(state) = own_invocation()
@@ -51,9 +52,9 @@ fn kretprobe_mem_cgroup_print_oom_meminfo(_ctx: RetProbeContext) -> u32 {
     0
 }
 
-/// Before the first shot: emits what was read, or what can be read now.
+/// Emits the statistics before a task is killed. Reads them now if that was not done yet.
 #[inline(always)]
-pub(super) fn before_shot(state: &mut State) {
+pub(super) fn before_kill(state: &mut State) {
     if state.stat_stage == 0
         && let Some(memcg) = Object::<Untyped>::new(state.oom_memcg as *const u8)
     {
@@ -62,7 +63,7 @@ pub(super) fn before_shot(state: &mut State) {
     emit_filled(state);
 }
 
-/// Emits what was read, once.
+/// Emits the statistics if they were read, once per invocation.
 #[inline(always)]
 pub(super) fn emit_filled(state: &mut State) {
     if state.stat_stage != FILLED {
@@ -86,8 +87,8 @@ fn fill<O: Origin>(state: &mut State, memcg: Object<O>, fresh: u32) {
     if kernel::copy_block(&mut stat.counters, counters).is_none() {
         return;
     }
-    if kernel::copy_block(&mut stat.places, kernel::stat_places()).is_some() {
-        stat.header.valid = valid::STAT_PLACES;
+    if kernel::copy_block(&mut stat.fields, kernel::stat_fields()).is_some() {
+        stat.header.valid = valid::stat::FIELDS;
     }
     state.stat_stage = FILLED;
 }

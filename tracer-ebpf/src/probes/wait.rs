@@ -1,5 +1,5 @@
-//! `mem_cgroup_oom_synchronize`: a task waits because its memcg's OOM killer is disabled (cgroup v1,
-//! `memory.oom_control` 1). Nobody is killed, and the kernel says nothing.
+//! `mem_cgroup_oom_synchronize`: a task waits because the OOM killer of its memcg is disabled
+//! (cgroup v1, `memory.oom_control` 1). No task is killed, and the kernel logs nothing.
 
 use aya_ebpf::{
     helpers::bpf_get_current_pid_tgid,
@@ -8,19 +8,17 @@ use aya_ebpf::{
 };
 use oomwhy_common::{
     event::{WaitEvent, kind},
+    maps::{WAIT_CONTINUES_WITHIN_NS, Wait},
     valid,
 };
 
 use crate::{
     emit,
     kernel::{self, Current, Object, offset},
-    maps::{WAITING, Wait},
+    maps::{WAITING, load, store},
     objects::task,
     record,
 };
-
-/// A task that comes back so soon has found no room when it was woken: it still waits.
-const WAIT_GOES_ON_WITHIN_NS: u64 = 1_000_000_000;
 
 // kernel-proto: mm/memcontrol.c bool mem_cgroup_oom_synchronize(bool handle)
 #[fentry]
@@ -52,7 +50,7 @@ fn kretprobe_mem_cgroup_oom_synchronize(_ctx: RetProbeContext) -> u32 {
 
 #[inline(always)]
 fn entered(handle: u64) {
-    // Without `handle` it only clears what an earlier fault left.
+    // Without `handle` the function only clears the state of an earlier fault.
     if handle as u8 != 0
         && let Some(memcg) = kernel::current().and_then(task::memcg_in_oom)
     {
@@ -63,33 +61,33 @@ fn entered(handle: u64) {
 #[inline(always)]
 fn left() {
     if let Some(wait) = WAITING.get_ptr_mut(tid()) {
-        let ended = Wait { inside: 0, last_ns: emit::now(), ..crate::maps::load(wait) };
-        crate::maps::store(wait, ended);
+        let ended = Wait { inside: 0, last_ns: emit::now(), ..load(wait) };
+        store(wait, ended);
     }
 }
 
-/// Only the begin is emitted: each uncharge wakes all who wait. That it is over, userspace reads
-/// from the map.
+/// Emits the begin of a wait. The end is not emitted, because each uncharge wakes all waiting
+/// tasks: userspace reads it from the map.
 #[inline(always)]
 fn begin(memcg: Object<Current>) {
     let now = emit::now();
     if let Some(wait) = WAITING.get_ptr_mut(tid()) {
-        let known = crate::maps::load(wait);
-        if now.saturating_sub(known.last_ns) < WAIT_GOES_ON_WITHIN_NS {
-            crate::maps::store(wait, Wait { inside: 1, last_ns: now, ..known });
+        let known = load(wait);
+        if now.saturating_sub(known.last_ns) < WAIT_CONTINUES_WITHIN_NS {
+            store(wait, Wait { inside: 1, last_ns: now, ..known });
             return;
         }
     }
     let _ = WAITING.insert(tid(), Wait { since_ns: now, last_ns: now, inside: 1 }, 0);
     emit::reserved(kind::WAIT, 0, |event: &mut WaitEvent| {
-        // verifier: in this order; in the other one LLVM spills a register that 5.10 knows to be
-        // empty.
+        // verifier: in this order. In the other one LLVM spills a register of which 5.10 knows that
+        // it is empty.
         let known = record::memcg(&mut event.oom_memcg, memcg.untyped());
-        known | record::trigger(&mut event.trigger) | request(event) | valid::DOMAIN
+        known | record::trigger(&mut event.trigger) | request(event) | valid::oom_memcg::POINTER
     });
 }
 
-/// What it had asked for. Returns the validity bit.
+/// Fills in the allocation. Returns bits of [`valid::wait`].
 #[inline(always)]
 fn request(event: &mut WaitEvent) -> u64 {
     let Some(current) = kernel::current() else {
@@ -102,7 +100,7 @@ fn request(event: &mut WaitEvent) -> u64 {
         (Some(gfp_mask), Some(order)) => {
             event.gfp_mask = gfp_mask;
             event.order = order as i16;
-            valid::WAIT_REQUEST
+            valid::wait::REQUEST
         }
         _ => 0,
     }

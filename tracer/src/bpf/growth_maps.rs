@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Those whose size is of no use without a recorder.
-const SIZED: [&str; 6] = ["CURVES", CHARGED, "USER_STACKS", "KERNEL_STACKS", "GROWERS", "CHARGES"];
+const SIZED: [&str; 6] = ["CURVES", CHARGED, "USER_STACKS", "KERNEL_STACKS", "GROWING", "CHARGES"];
 /// Where growth is counted.
 const CHARGED: &str = "CHARGED";
 /// Its entries on a small host: each CPU has entries of its own for a place.

@@ -13,9 +13,15 @@ use aya_obj::{
     EbpfSectionKind,
     maps::{LegacyMap, bpf_map_def},
 };
-use oomwhy_common::{counters, event::kind, offsets::KernelOffsets, settings::Settings};
+use oomwhy_common::{
+    counters,
+    event::kind,
+    maps::{QuietRun, WAIT_CONTINUES_WITHIN_NS, Wait},
+    offsets::KernelOffsets,
+    settings::Settings,
+};
 use thiserror::Error;
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes as _, IntoBytes};
 
 use super::{growth_maps, load_without_btf, programs};
 use crate::bpf::plan::{How, Plan, Planned};
@@ -75,17 +81,6 @@ pub(crate) struct Probes {
     pub(super) rejected: bool,
     /// What the probes were loaded with, in the end.
     pub settings: Settings,
-}
-
-/// A run of invocations without a victim, as the kernel side keeps it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct QuietRun {
-    /// Number of the first.
-    pub seq: u64,
-    /// How many.
-    pub count: u64,
-    /// Return of the latest, `CLOCK_BOOTTIME` ns.
-    pub last_ns: u64,
 }
 
 /// What the per-CPU counters say, summed up.
@@ -319,24 +314,21 @@ impl Probes {
     /// The run of a memcg (0: global) as it stands now.
     pub(crate) fn quiet_run(&self, oom_memcg: u64) -> Option<QuietRun> {
         let map = self.maps.get("QUIET_RUNS")?;
-        let runs: BpfHashMap<_, u64, [u64; 4]> = map.try_into().ok()?;
-        let [seq, _ending, count, last_ns] = runs.get(&oom_memcg, 0).ok()?;
-        Some(QuietRun { seq, count, last_ns })
+        let runs: BpfHashMap<_, u64, [u64; size_of::<QuietRun>() / 8]> = map.try_into().ok()?;
+        QuietRun::read_from_bytes(runs.get(&oom_memcg, 0).ok()?.as_bytes()).ok()
     }
 }
-
-/// A task that came out of its wait and did not go back in for so long waits no longer. ns.
-const WAIT_GOES_ON_WITHIN_NS: u64 = 1_000_000_000;
 
 impl Probes {
     /// When a thread's wait for a memcg whose OOM killer is disabled ended, `CLOCK_BOOTTIME` ns.
     /// `None` while it waits. One that was pushed out of the map, or has died waiting, has ended.
     pub(crate) fn wait_ended(&self, tid: i32, now_ns: u64) -> Option<u64> {
         let waiting = self.maps.get("WAITING")?;
-        let waiting: BpfHashMap<_, u64, [u64; 3]> = waiting.try_into().ok()?;
+        let waiting: BpfHashMap<_, u64, [u64; size_of::<Wait>() / 8]> = waiting.try_into().ok()?;
         match waiting.get(&u64::try_from(tid).ok()?, 0) {
-            Ok([_since, last_ns, inside]) => {
-                let is_over = now_ns.saturating_sub(last_ns) >= WAIT_GOES_ON_WITHIN_NS;
+            Ok(words) => {
+                let Wait { last_ns, inside, .. } = Wait::read_from_bytes(words.as_bytes()).ok()?;
+                let is_over = now_ns.saturating_sub(last_ns) >= WAIT_CONTINUES_WITHIN_NS;
                 (inside == 0 && is_over).then_some(last_ns)
             }
             Err(MapError::KeyNotFound) => Some(now_ns),

@@ -2,9 +2,9 @@
 //! from there by the next one. Links keep their programs, programs keep their maps, so the ring
 //! goes on filling while nobody reads it, and the numbers go on too.
 //!
-//! Below the directory there is one folder per set of probes, whose name says what it is:
-//! `oomwhy-FORMAT-OBJECT-RING`: the format of what userspace reads, a hash of the BPF object, the
-//! size of the ring. It is made under another name and renamed when it is complete: what is found
+//! Below the directory there is one folder per set of probes. Its name,
+//! `oomwhy-VERSION-OBJECT-RING`, holds the wire version, a hash of the BPF object and the size of
+//! the ring in bytes. It is made under another name and renamed when it is complete: what is found
 //! under its own name is whole.
 
 use std::{
@@ -19,7 +19,7 @@ use aya::{
     pin::PinError as AyaPinError,
 };
 use aya_obj::{generated::bpf_map_type::BPF_MAP_TYPE_HASH, maps::bpf_map_def};
-use oomwhy_common::settings::Settings;
+use oomwhy_common::{OLDEST_WIRE_VERSION, WIRE_VERSION, settings::Settings};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open, statfs};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -31,10 +31,9 @@ use crate::bpf::{
     plan::Planned,
 };
 
-/// What another version must agree on to read what this one left: records, counters, journal.
-/// Raised when a layout in `tracer-common`, in [`crate::bpf::journal`] or in `tracer-ebpf`'s maps
-/// changes in any other way than by a record that older versions do not know.
-const FORMAT: u32 = 1;
+/// The version in the folders of builds that had one number for pins and another for recordings.
+/// Its maps have the layout of wire version 2. The journal has had one layout so far.
+const FIRST_PIN_VERSION: u32 = 1;
 const READY: &str = "oomwhy-";
 const MAKING: &str = "making-";
 const JOURNAL: &str = "JOURNAL";
@@ -147,7 +146,7 @@ impl PinDir {
         let mut ours = None;
         let mut others = Vec::new();
         for path in self.folders(READY)? {
-            let Some(layout) = Layout::parse(&path).filter(|layout| layout.format == FORMAT) else {
+            let Some(layout) = Layout::parse(&path).filter(|layout| layout.is_readable()) else {
                 return Err(PinError::Unreadable { path, dir: self.path.clone() });
             };
             let is_ours = layout.object == object(wanted)
@@ -197,25 +196,30 @@ pub(crate) struct Wanted {
 /// What the name of a folder says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Layout {
-    format: u32,
+    version: u32,
     object: u64,
     ring_bytes: u32,
 }
 
 impl Layout {
     fn name(self) -> String {
-        let Self { format, object, ring_bytes } = self;
-        format!("{READY}{format}-{object:016x}-{ring_bytes}")
+        let Self { version, object, ring_bytes } = self;
+        format!("{READY}{version}-{object:016x}-{ring_bytes}")
     }
 
     fn parse(path: &Path) -> Option<Self> {
         let mut parts = path.file_name()?.to_str()?.strip_prefix(READY)?.split('-');
         let layout = Self {
-            format: parts.next()?.parse().ok()?,
+            version: parts.next()?.parse().ok()?,
             object: u64::from_str_radix(parts.next()?, 16).ok()?,
             ring_bytes: parts.next()?.parse().ok()?,
         };
         parts.next().is_none().then_some(layout)
+    }
+
+    fn is_readable(self) -> bool {
+        self.version == FIRST_PIN_VERSION
+            || (OLDEST_WIRE_VERSION..=WIRE_VERSION).contains(&self.version)
     }
 }
 
@@ -260,8 +264,8 @@ impl Probes {
         let ring = self.maps.get("RING").ok_or_else(|| missing_map("RING"))?;
         let Map::RingBuf(ring) = ring else { return Err(missing_map("RING").into()) };
         let info = ring.info().map_err(|error| other("look at the ring", &error))?;
-        let layout =
-            Layout { format: FORMAT, object: object(wanted), ring_bytes: info.max_entries() };
+        let ring_bytes = info.max_entries();
+        let layout = Layout { version: WIRE_VERSION, object: object(wanted), ring_bytes };
         let path = dir.path.join(layout.name());
         let making = dir.path.join(format!("{MAKING}{}", layout.name()));
         let made = self.pin_into(&making, layout.ring_bytes, since_ns).and_then(|()| {
@@ -473,27 +477,35 @@ mod tests {
     use std::path::Path;
 
     use oomwhy_common::{
-        counters,
+        WIRE_VERSION, counters,
         event::{
-            AfterEvent, CandidateEntry, CandidatesHead, CgroupEvent, ContextHead, EndEvent,
-            EventHeader, InvocationEvent, LevelEntry, LevelsHead, ParentEntry, PathHead,
-            ReclaimedEvent, RepeatsEvent, StatEvent, VictimEvent, WaitEvent,
+            CandidateEntry, CandidatesHead, CgroupEvent, ContextHead, EndEvent, EventHeader,
+            GrowingProcessEvent, InvocationEvent, LevelEntry, LevelsHead, MarkEvent, ParentEntry,
+            PathHead, ReclaimedEvent, RepeatsEvent, StatEvent, VictimEvent, VictimGoneEvent,
+            WaitEvent,
         },
+        maps::{QuietRun, Wait},
+        settings::Settings,
     };
-
-    use oomwhy_common::settings::Settings;
     use zerocopy::IntoBytes as _;
 
-    use super::{FORMAT, Layout, PinDir, PinError, Wanted, fnv, object, settings};
+    use super::{Layout, PinDir, PinError, Wanted, fnv, object, settings};
 
     #[test]
     fn the_name_of_a_folder_says_what_is_in_it() {
-        let layout = Layout { format: 1, object: 0xfeed, ring_bytes: 524_288 };
+        let layout = Layout { version: 1, object: 0xfeed, ring_bytes: 524_288 };
         assert_eq!(layout.name(), "oomwhy-1-000000000000feed-524288");
         assert_eq!(Layout::parse(Path::new("/x").join(layout.name()).as_path()), Some(layout));
         for foreign in ["oomwhy-", "oomwhy-x-0-1", "oomwhy-1-0", "oomwhy-1-0-1-2", "else-1-0-1"] {
             assert_eq!(Layout::parse(Path::new(foreign)), None, "{foreign}");
         }
+    }
+
+    #[test]
+    fn pins_of_older_versions_are_readable() {
+        let is_readable = |version| Layout { version, object: 1, ring_bytes: 4096 }.is_readable();
+        assert!([1, 2, WIRE_VERSION].into_iter().all(is_readable));
+        assert!(![0, WIRE_VERSION + 1].into_iter().any(is_readable));
     }
 
     #[test]
@@ -521,10 +533,10 @@ mod tests {
         assert_eq!(object(any_ring), objects[0]);
     }
 
-    /// Who changes one of these makes what older versions have left unreadable, and says so by
-    /// raising the format.
+    /// A field that is appended as [`oomwhy_common`] describes changes the hash only. Any other
+    /// change of a layout raises the wire version too.
     #[test]
-    fn the_format_is_that_of_these_layouts() {
+    fn wire_version_belongs_to_these_layouts() {
         let sizes = [
             size_of::<EventHeader>(),
             size_of::<InvocationEvent>(),
@@ -539,14 +551,22 @@ mod tests {
             size_of::<ReclaimedEvent>(),
             size_of::<CgroupEvent>(),
             size_of::<StatEvent>(),
-            size_of::<AfterEvent>(),
+            size_of::<VictimGoneEvent>(),
             size_of::<WaitEvent>(),
             size_of::<ContextHead>(),
             size_of::<ParentEntry>(),
+            size_of::<MarkEvent>(),
+            size_of::<GrowingProcessEvent>(),
+            size_of::<QuietRun>(),
+            size_of::<Wait>(),
         ];
         let fields = (counters::DROPPED, counters::FIRST_DROP_NS, counters::LAST_DROP_NS);
         let layouts = format!("{sizes:?} {fields:?}");
-        assert_eq!((FORMAT, fnv(layouts.as_bytes())), (1, 2_801_340_229_910_200_732), "{layouts}");
+        assert_eq!(
+            (WIRE_VERSION, fnv(layouts.as_bytes())),
+            (3, 9_886_945_367_234_405_888),
+            "{layouts}"
+        );
     }
 
     #[test]

@@ -258,7 +258,7 @@ fn settings(tier: Tier, hooks: &Hooks, facts: &HostFacts, resolved: &Resolved) -
     let typed_counters = typed_loads && (resolved.has("per_cpu_counters") || !probe_read);
     Settings {
         per_cpu_offsets: facts.kallsyms.per_cpu_offset.unwrap_or_default(),
-        stat_places: facts.kallsyms.stat_places.unwrap_or_default(),
+        stat_fields: facts.kallsyms.stat_places.unwrap_or_default(),
         possible_cpus: facts.possible_cpus.unwrap_or_default(),
         typed_loads: u32::from(typed_loads),
         probe_read: u32::from(probe_read),

@@ -12,6 +12,8 @@ use oomwhy_common::{
 };
 use zerocopy::{FromBytes as _, FromZeros as _};
 
+use crate::model::wire::head;
+
 /// A task as /proc shows it; `None` where it is too late.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProcTask {
@@ -107,11 +109,10 @@ pub(crate) fn cgroup_id(mount: &Path, path: &str) -> Option<u64> {
 /// The mark, if the record is one without a victim.
 pub(crate) fn unfinished(record: &[u8]) -> Option<MarkEvent> {
     let (header, _) = EventHeader::read_from_prefix(record).ok()?;
-    if header.kind != kind::MARK || header.valid & valid::MARK_TOLD != 0 {
+    if header.kind != kind::MARK || header.valid & valid::mark::VICTIM_REPORTED != 0 {
         return None;
     }
-    let (mark, _) = MarkEvent::read_from_prefix(record).ok()?;
-    Some(mark)
+    Some(head::<MarkEvent>(record).0)
 }
 
 /// The record that the kernel side would have written of the victim, of what the mark and /proc
@@ -131,10 +132,10 @@ pub(crate) fn victim(
     task.tid = mark.tid;
     task.tgid = match found {
         Some(found) => found.tgid,
-        None if has(valid::MARK_CURRENT) => mark.tgid,
+        None if has(valid::mark::CURRENT) => mark.tgid,
         None => return None,
     };
-    if has(valid::MARK_FIELDS) || has(valid::MARK_CURRENT) {
+    if has(valid::mark::FIELDS) || has(valid::mark::CURRENT) {
         (task.comm, task.uid) = (mark.comm, mark.uid);
     } else if let Some(found) = found {
         let name = found.comm.iter().take(task.comm.len() - 1);
@@ -142,17 +143,17 @@ pub(crate) fn victim(
         task.uid = found.uid;
     }
     let adj = found.and_then(|found| found.oom_score_adj);
-    if let Some(adj) = has(valid::MARK_FIELDS).then_some(mark.oom_score_adj).or(adj) {
+    if let Some(adj) = has(valid::mark::FIELDS).then_some(mark.oom_score_adj).or(adj) {
         task.oom_score_adj = adj;
-        *known |= valid::VICTIM_ADJ;
+        *known |= valid::victim::ADJ;
     }
     if let Some(id) = cgroup_id {
         task.cgroup_id = id;
-        *known |= valid::VICTIM_CGROUP;
+        *known |= valid::victim::CGROUP;
     }
     if let Some(vpid) = found.and_then(|found| found.vpid) {
         event.vpid = vpid;
-        *known |= valid::VICTIM_VPID;
+        *known |= valid::victim::VPID;
     }
     memory(&mut event, mark, found, page_size);
     Some(event)
@@ -161,7 +162,7 @@ pub(crate) fn victim(
 /// The sizes at the mark where the record has them, else those that /proc had a little later.
 fn memory(event: &mut VictimEvent, mark: &MarkEvent, found: Option<&ProcTask>, page_size: u64) {
     let later = found.and_then(|found| found.memory);
-    let at_mark = (mark.header.valid & valid::MARK_FIELDS != 0).then_some(ProcMemory {
+    let at_mark = (mark.header.valid & valid::mark::FIELDS != 0).then_some(ProcMemory {
         total_vm: mark.total_vm_kib,
         anon: mark.anon_kib,
         file: mark.file_kib,
@@ -187,9 +188,9 @@ fn memory(event: &mut VictimEvent, mark: &MarkEvent, found: Option<&ProcTask>, p
             *count = pages(kib);
         }
     }
-    event.header.valid |= valid::VICTIM_MM;
+    event.header.valid |= valid::victim::MM;
     if later.is_none() {
-        event.header.valid |= valid::VICTIM_NO_SWAP;
+        event.header.valid |= valid::victim::NO_SWAP;
     }
 }
 

@@ -480,8 +480,8 @@ pub struct CgroupMade {
     pub parent_id: u64,
 }
 
-/// A frame; `None` behind the last one. An unwinder takes for a return address what lies where a frame
-/// pointer leads, whatever that is: what no address in user space can be ends the stack.
+/// A frame; `None` behind the last one. The kernel's unwinder follows frame pointers, which may
+/// lead anywhere, so the stack ends at the first value that cannot be an address in user space.
 pub(crate) fn user_frame(frame: &WireFrame) -> Option<UserFrame> {
     /// x86-64 has 57 bits with five levels of page tables, half of them the kernel's; arm64 has 52.
     const NO_ADDRESS: u64 = 1 << 56;

@@ -12,3 +12,4 @@ pub(crate) mod reap_and_exit;
 pub(crate) mod recorded_growth;
 pub(crate) mod report;
 pub(crate) mod task_context;
+pub(crate) mod wire;

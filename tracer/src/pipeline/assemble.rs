@@ -9,6 +9,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use oomwhy_common::maps::RUN_ENDS_AFTER_NS;
+
 use crate::{
     bpf::journal::Unfinished,
     model::{
@@ -24,8 +26,6 @@ use crate::{
 pub(crate) const RUN_SETTLES_AFTER_NS: u64 = 1_000_000_000;
 /// A run that does not settle is reported after this time, and again at most this often. ns.
 pub(crate) const RUN_REPORTED_EVERY_NS: u64 = 10_000_000_000;
-/// Silence after which a run is over: the kernel side counts on in the same run until then. ns.
-const RUN_ENDS_AFTER_NS: u64 = 10_000_000_000;
 /// The exit of a victim whose memory is back is waited for no longer: it went unseen. ns.
 const EXIT_FOLLOWS_WITHIN_NS: u64 = 2_000_000_000;
 

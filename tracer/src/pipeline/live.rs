@@ -300,7 +300,7 @@ impl Live {
         };
         let found = victim_proc::read("/proc".as_ref(), mark.tid);
         // The kernel's own word, where the memory controller is in the unified hierarchy.
-        let is_current = mark.header.valid & valid::MARK_CURRENT != 0;
+        let is_current = mark.header.valid & valid::mark::CURRENT != 0;
         let mut cgroup_id = (is_current && self.memory_on_v2).then_some(mark.cgroup_id);
         if let Some(path) = found.as_ref().and_then(|found| found.cgroup.as_ref())
             && let Some(paths) = &self.finder.cgroup_paths

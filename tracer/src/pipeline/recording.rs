@@ -1,22 +1,26 @@
 //! Recordings: the raw records of a live run, with the facts that userspace found besides, so
 //! that a replay makes the same reports byte for byte.
 //!
-//! A file is a magic line, then frames: kind u8, length u32 (little endian), that many bytes.
-//! The first frame is the [`Host`]. Facts are JSON; records are the ring's bytes.
+//! A file is a first line with the wire version, then frames: kind u8, length u32 (little endian),
+//! that many bytes. The first frame is the [`Host`]. Facts are JSON; records are the ring's bytes.
 
 use std::{
     fs::File,
-    io::{self, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
+use oomwhy_common::{OLDEST_WIRE_VERSION, WIRE_VERSION};
 use serde::Serialize;
 use thiserror::Error;
 
 use crate::model::{facts::Fact, host::Host};
 
-const MAGIC: &[u8; 12] = b"oomwhy-rec2\n";
+/// Start of the first line. The wire version in decimal and a newline follow.
+const MAGIC: &str = "oomwhy-rec";
+/// No first line is longer, in bytes.
+const MAX_FIRST_LINE: u64 = 16;
 const HOST: u8 = 0;
 const RECORD: u8 = 1;
 const FACT: u8 = 2;
@@ -55,6 +59,17 @@ pub enum RecordingError {
         /// Which file.
         path: PathBuf,
     },
+    /// Its wire version is none that this build reads.
+    #[error(
+        "{}: cannot read wire version {version}; this oomwhy reads {OLDEST_WIRE_VERSION} to \
+         {WIRE_VERSION}\nhint: replay it with the oomwhy that recorded it", path.display()
+    )]
+    Version {
+        /// Path of the file.
+        path: PathBuf,
+        /// Version in its first line.
+        version: u32,
+    },
     /// It ends in the middle of a frame, or a frame is damaged.
     #[error("{}: damaged after {whole} whole records: {what}; what comes before was used",
         path.display())]
@@ -88,8 +103,8 @@ impl Recorder {
             return Err(RecordingError::Exists { path: path.to_owned() });
         }
         let mut recorder = Self { file, path: path.to_owned() };
-        let magic = recorder.file.write_all(MAGIC);
-        magic.map_err(|source| io_error(path, source))?;
+        let first_line = recorder.file.write_all(first_line().as_bytes());
+        first_line.map_err(|source| io_error(path, source))?;
         recorder.frame(HOST, &json(host))?;
         Ok(recorder)
     }
@@ -141,14 +156,11 @@ pub struct Recording {
 pub fn read(path: &Path) -> Result<Recording, RecordingError> {
     let file = File::open(path).map_err(|source| io_error(path, source))?;
     let mut reader = BufReader::new(file);
-    let foreign = || RecordingError::Foreign { path: path.to_owned() };
-    let mut magic = [0; MAGIC.len()];
-    reader.read_exact(&mut magic).map_err(|source| match source.kind() {
-        io::ErrorKind::UnexpectedEof => foreign(),
-        _ => io_error(path, source),
-    })?;
-    if &magic != MAGIC {
-        return Err(foreign());
+    let version = wire_version(&mut reader)
+        .map_err(|source| io_error(path, source))?
+        .ok_or_else(|| RecordingError::Foreign { path: path.to_owned() })?;
+    if !(OLDEST_WIRE_VERSION..=WIRE_VERSION).contains(&version) {
+        return Err(RecordingError::Version { path: path.to_owned(), version });
     }
     let damaged = |whole, what| RecordingError::Damaged { path: path.to_owned(), whole, what };
     let host = match next_frame(&mut reader) {
@@ -172,6 +184,19 @@ pub fn read(path: &Path) -> Result<Recording, RecordingError> {
         }
     }
     Ok(recording)
+}
+
+fn first_line() -> String {
+    format!("{MAGIC}{WIRE_VERSION}\n")
+}
+
+/// Reads the first line. `Ok(None)` if it is not that of a recording.
+fn wire_version(reader: &mut impl BufRead) -> io::Result<Option<u32>> {
+    let mut line = Vec::new();
+    reader.take(MAX_FIRST_LINE).read_until(b'\n', &mut line)?;
+    let digits = line.strip_prefix(MAGIC.as_bytes()).and_then(|rest| rest.strip_suffix(b"\n"));
+    let digits = digits.filter(|digits| digits.iter().all(u8::is_ascii_digit));
+    Ok(digits.and_then(|digits| str::from_utf8(digits).ok()?.parse().ok()))
 }
 
 /// `Ok(None)` at a clean end.

@@ -63,7 +63,7 @@ fn kill(recorder: &mut Recorder, seq: u64, tgid: i32) {
 
     let mut invocation = InvocationEvent::new_zeroed();
     invocation.header = header(kind::INVOCATION, seq, size_of::<InvocationEvent>());
-    invocation.header.valid = valid::OOM_CONTROL | valid::CHOSEN;
+    invocation.header.valid = valid::invocation::OOM_CONTROL | valid::invocation::CHOSEN;
     invocation.started_ns = seq * 1_000_000_000;
     (invocation.trigger, invocation.chosen) = (task, task);
     invocation.choice_made = 1;
@@ -77,7 +77,7 @@ fn kill(recorder: &mut Recorder, seq: u64, tgid: i32) {
     let mut end = EndEvent::new_zeroed();
     end.header = header(kind::END, seq, size_of::<EndEvent>());
     (end.result, end.chosen, end.selected) = (1, chosen::TASK, 1);
-    (end.kill_calls, end.victims, end.shots) = (1, 1, 1);
+    (end.kill_calls, end.victims, end.oom_kill_calls) = (1, 1, 1);
     recorder.record(end.as_bytes()).unwrap();
 }
 

@@ -45,10 +45,10 @@ const BEYOND: &[&str] = &[
 pub(super) fn plan(facts: &HostFacts, resolved: &Resolved) -> Result<Plan, Refusal> {
     let how = means(facts, resolved)?;
     let program = match (how, facts.btf.mark_victim) {
-        (How::TpBtf, _) => "alone_task",
-        (How::RawTp, MarkVictim::Task) => "raw_alone_task",
-        (How::RawTp, _) => "raw_alone_pid",
-        _ => "record_alone",
+        (How::TpBtf, _) => "tracepoint_task",
+        (How::RawTp, MarkVictim::Task) => "raw_tracepoint_task",
+        (How::RawTp, _) => "raw_tracepoint_pid",
+        _ => "tracepoint_record",
     };
     let layout = facts.mark_format.filter(|_| how == How::Tracepoint);
     let has_fields = match layout {
@@ -117,7 +117,7 @@ fn missing(program: &str, has_fields: bool) -> Vec<MissingField> {
     for field in BEYOND {
         add(field, why);
     }
-    if matches!(program, "record_alone" | "raw_alone_pid") {
+    if matches!(program, "tracepoint_record" | "raw_tracepoint_pid") {
         add("victims.start_time", "oom:mark_victim passes none, and /proc has it in ticks only");
     }
     if !has_fields {
@@ -125,7 +125,7 @@ fn missing(program: &str, has_fields: bool) -> Vec<MissingField> {
                    unless the victim is the trigger";
         add("victims (as of the mark)", why);
     }
-    if program == "record_alone" {
+    if program == "tracepoint_record" {
         let why = "there is no BTF of this kernel; give it with --btf FILE";
         add("trigger.oom_score_adj", why);
         add("trigger.cgroup", why);

@@ -73,7 +73,7 @@ impl List<'_> {
     /// The second program at the choice.
     fn places(&mut self) {
         let table =
-            [("oom_kill_process", "oom_kill_process_places", "kprobe_oom_kill_process_places")];
+            [("oom_kill_process", "oom_kill_process_limits", "kprobe_oom_kill_process_limits")];
         self.function(&table, "oom_kill_process", How::Fentry, How::Kprobe);
     }
 

@@ -68,7 +68,7 @@ fn nothing_is_missing_where_the_kernel_has_everything() {
             "mark_victim_task",
             "oom_kill_task",
             "oom_kill_process",
-            "oom_kill_process_places",
+            "oom_kill_process_limits",
             "oom_badness_ret",
             "cgroup_mkdir",
             "mem_cgroup_print_oom_meminfo_ret",

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use oomwhy_common::maps::RING_BYTES;
+
 use super::{
     hooks,
     lack::{self, Lack, Otherwise},
@@ -28,9 +30,6 @@ use crate::{
     kmsg::NEVER,
     model::report::Tier,
 };
-
-/// Bytes of the ring where `--ring-size` says nothing (`RING` in tracer-ebpf/src/maps.rs).
-const RING_BYTES: u32 = 512 << 10;
 
 /// How the attempt went.
 pub(crate) struct Trial {

@@ -16,7 +16,7 @@ fn mark(known: u64) -> MarkEvent {
 }
 
 fn with_fields() -> MarkEvent {
-    let mut mark = mark(valid::MARK_FIELDS);
+    let mut mark = mark(valid::mark::FIELDS);
     mark.comm[..5].copy_from_slice(b"hog-2");
     (mark.uid, mark.oom_score_adj, mark.total_vm_kib) = (1001, -5, 4096);
     (mark.anon_kib, mark.file_kib, mark.shmem_kib, mark.pgtables_kib) = (128, 12, 0, 48);
@@ -40,7 +40,7 @@ fn a_bare_thread_id_is_completed_from_proc() {
     assert_eq!((event.task.cgroup_id, event.total_vm, event.pgtables_bytes), (99, 512, 44 << 10));
     assert_eq!(event.counts[mm::ANON], 16);
     assert_eq!(event.counts[mm::SWAP], 4);
-    let all = valid::VICTIM_ADJ | valid::VICTIM_CGROUP | valid::VICTIM_VPID | valid::VICTIM_MM;
+    let all = valid::victim::ADJ | valid::victim::CGROUP | valid::victim::VPID | valid::victim::MM;
     assert_eq!(event.header.valid, all);
 }
 
@@ -50,7 +50,7 @@ fn what_the_record_has_is_of_the_moment_and_goes_first() {
     assert_eq!((&event.task.comm[..6], event.task.uid), (&b"hog-2\0"[..], 1001));
     assert_eq!((event.task.oom_score_adj, event.total_vm), (-5, 1024));
     assert_eq!((event.counts[mm::ANON], event.counts[mm::SWAP]), (32, 4));
-    assert_eq!(event.header.valid & (valid::VICTIM_CGROUP | valid::VICTIM_NO_SWAP), 0);
+    assert_eq!(event.header.valid & (valid::victim::CGROUP | valid::victim::NO_SWAP), 0);
 }
 
 #[test]
@@ -59,15 +59,15 @@ fn what_came_too_late_is_not_known() {
     assert!(victim(&mark(0), None, None, 4096).is_none());
     assert!(victim(&with_fields(), None, None, 4096).is_none());
     let mut itself = with_fields();
-    itself.header.valid |= valid::MARK_CURRENT;
+    itself.header.valid |= valid::mark::CURRENT;
     itself.tgid = 40;
     let event = victim(&itself, None, None, 4096).expect("a victim");
-    let known = valid::VICTIM_ADJ | valid::VICTIM_MM | valid::VICTIM_NO_SWAP;
+    let known = valid::victim::ADJ | valid::victim::MM | valid::victim::NO_SWAP;
     assert_eq!((event.task.tgid, event.header.valid), (40, known));
     // Its memory was gone, it was not.
     let dead = ProcTask { memory: None, ..found() };
     let event = victim(&mark(0), Some(&dead), None, 4096).expect("a victim");
-    assert_eq!(event.header.valid & valid::VICTIM_MM, 0);
+    assert_eq!(event.header.valid & valid::victim::MM, 0);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn the_memory_cgroup_is_found_in_either_hierarchy() {
 fn only_marks_without_a_victim_are_completed() {
     let unfinished = |event: &MarkEvent| unfinished(event.as_bytes()).is_some();
     assert!(unfinished(&mark(0)) && unfinished(&with_fields()));
-    assert!(!unfinished(&mark(valid::MARK_TOLD)));
+    assert!(!unfinished(&mark(valid::mark::VICTIM_REPORTED)));
     let mut other = mark(0);
     other.header.kind = kind::END;
     assert!(!unfinished(&other));

@@ -9,11 +9,11 @@ use super::{Malformed, head, list, name, names_from_leaf};
 use crate::model::events::{Context, Name, Parent, Part, user_frame};
 
 pub(super) fn context(bytes: &[u8], has: impl Fn(u64) -> bool) -> Result<Context, Malformed> {
-    let (event, rest) = head::<ContextHead>(bytes)?;
+    let (event, rest) = head::<ContextHead>(bytes);
     let body = rest.get(..event.len as usize).ok_or(Malformed::Count { announced: event.len })?;
     let mut truncated = event.truncated != 0;
     let part = match event.part {
-        part if !has(valid::CONTEXT_READ) => Part::Unread(word(part)),
+        part if !has(valid::context::READ) => Part::Unread(word(part)),
         context::CMDLINE => Part::Cmdline(arguments(body)),
         context::EXE => {
             let (names, cut_off) = names_from_leaf(body);
@@ -48,7 +48,7 @@ fn arguments(bytes: &[u8]) -> Vec<Name> {
 /// As many as there are bytes for.
 fn entries<T>(body: &[u8]) -> Result<impl Iterator<Item = T>, Malformed>
 where
-    T: zerocopy::FromBytes + zerocopy::KnownLayout + zerocopy::Immutable,
+    T: zerocopy::FromBytes + zerocopy::IntoBytes,
 {
     let count = u32::try_from(body.len() / size_of::<T>()).unwrap_or_default();
     Ok(list::<T>(body, count)?.into_iter())

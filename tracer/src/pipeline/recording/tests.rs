@@ -4,7 +4,9 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use bytes::Bytes;
 
-use super::{Fact, Frame, MAGIC, MAX_FRAME, Recorder, Recording, RecordingError, read};
+use oomwhy_common::WIRE_VERSION;
+
+use super::{Fact, Frame, MAX_FRAME, Recorder, Recording, RecordingError, first_line, read};
 use crate::model::{
     gfp::GfpFlag,
     host::Host,
@@ -110,9 +112,9 @@ fn a_recording_cut_off_anywhere_gives_its_whole_frames_and_names_the_damage() {
     for length in 0..bytes.len() {
         let whole = ends.iter().filter(|end| **end <= length).count();
         match read_bytes(&bytes[..length]) {
-            Err(RecordingError::Foreign { .. }) => assert!(length < MAGIC.len(), "{length}"),
+            Err(RecordingError::Foreign { .. }) => assert!(length < first_line().len(), "{length}"),
             Err(RecordingError::Damaged { whole: frames, .. }) => {
-                assert!(length >= MAGIC.len() && whole == 0, "{length}");
+                assert!(length >= first_line().len() && whole == 0, "{length}");
                 assert_eq!(frames, 0, "{length}");
             }
             Err(error) => panic!("{length}: {error}"),
@@ -130,7 +132,10 @@ fn a_file_of_somebody_else_is_refused_with_a_hint() {
     for bytes in [
         b"".as_slice(),
         b"oomwhy",
-        b"oomwhy-rec1\n",
+        b"oomwhy-rec\n",
+        b"oomwhy-rec+3\n",
+        b"oomwhy-rec3",
+        b"oomwhy-rec99999999999999999999\n",
         b"{\"type\":\"oom\",\"schema\":1}\n",
         &[0; 4096],
     ] {
@@ -146,6 +151,23 @@ fn a_file_of_somebody_else_is_refused_with_a_hint() {
 }
 
 #[test]
+fn recording_of_older_version_is_read() {
+    let (bytes, _) = recorded();
+    let frames_of = |bytes: &[u8]| read_bytes(bytes).unwrap().frames;
+    let older = [b"oomwhy-rec2\n", &bytes[first_line().len()..]].concat();
+    assert_eq!(frames_of(&older), frames_of(&bytes));
+}
+
+#[test]
+fn recording_of_unknown_version_is_refused_with_a_hint() {
+    for version in [0, 1, WIRE_VERSION + 1, 1000] {
+        let error = read_bytes(format!("oomwhy-rec{version}\n").as_bytes()).unwrap_err();
+        assert!(matches!(error, RecordingError::Version { version: it, .. } if it == version));
+        assert!(error.to_string().contains("hint: replay it with"), "{error}");
+    }
+}
+
+#[test]
 fn a_recording_without_its_host_is_damaged_from_the_start() {
     for (first, expected) in [
         (b"".as_slice(), "the description of the host is missing"),
@@ -153,7 +175,7 @@ fn a_recording_without_its_host_is_damaged_from_the_start() {
         (&[0, 2, 0, 0, 0, b'{', b'}'], "missing field `page_size`"),
         (&[0, 9, 0, 0, 0, b'{'], "cut off in a frame"),
     ] {
-        let error = read_bytes(&[MAGIC.as_slice(), first].concat()).unwrap_err();
+        let error = read_bytes(&[first_line().as_bytes(), first].concat()).unwrap_err();
         let RecordingError::Damaged { whole, what, .. } = error else {
             panic!("{error}");
         };

@@ -191,20 +191,20 @@ fn the_tracepoint_alone_is_read_by_the_best_means_there_are() {
         (planned.program, planned.how, plan.settings.typed_loads, plan.mark_layout.pid)
     };
     let (mut facts, resolved) = shown("6.12");
-    assert_eq!(alone(&facts, &resolved), ("alone_task", How::TpBtf, 1, ABSENT));
+    assert_eq!(alone(&facts, &resolved), ("tracepoint_task", How::TpBtf, 1, ABSENT));
     facts.lockdown = Lockdown::Confidentiality;
-    assert_eq!(alone(&facts, &resolved), ("alone_task", How::TpBtf, 1, ABSENT));
+    assert_eq!(alone(&facts, &resolved), ("tracepoint_task", How::TpBtf, 1, ABSENT));
     facts.lockdown = Lockdown::None;
     facts.btf_source = BtfSource::Given;
-    assert_eq!(alone(&facts, &resolved), ("raw_alone_task", How::RawTp, 0, ABSENT));
+    assert_eq!(alone(&facts, &resolved), ("raw_tracepoint_task", How::RawTp, 0, ABSENT));
     facts.btf.mark_victim = MarkVictim::Pid;
-    assert_eq!(alone(&facts, &resolved), ("raw_alone_pid", How::RawTp, 0, ABSENT));
+    assert_eq!(alone(&facts, &resolved), ("raw_tracepoint_pid", How::RawTp, 0, ABSENT));
     facts.btf = BtfFacts::default();
     facts.btf_source = BtfSource::Nobody;
     let layout = MarkLayout { pid: 8, ..MarkLayout::NONE };
     facts.mark_format = Some(MarkFormat { layout });
     let nothing = Resolved::nothing();
-    assert_eq!(alone(&facts, &nothing), ("record_alone", How::Tracepoint, 0, 8));
+    assert_eq!(alone(&facts, &nothing), ("tracepoint_record", How::Tracepoint, 0, 8));
 }
 
 #[test]

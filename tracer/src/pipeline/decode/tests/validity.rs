@@ -56,21 +56,21 @@ fn check(record: &[u8], position: usize, bits: u64, gone: &str) {
 fn a_group_of_an_invocation_that_is_not_known_is_absent() {
     let record = invocation();
     for (bits, gone) in [
-        (valid::OOM_CONTROL, ".totalpages .chosen_points .gfp_mask .order .constraint"),
-        (valid::TRIGGER, ".trigger.start_boottime_ns .trigger.oom_score_adj"),
-        (valid::TRIGGER_CGROUP, ".trigger.cgroup_id"),
-        (valid::OOM_MEMCG, ".oom_memcg.memory"),
-        (valid::OOM_MEMCG_SWAP, ".oom_memcg.swap"),
-        (valid::OOM_GROUP, ".oom_memcg.oom_group"),
-        (valid::OOM_MEMCG_ID, ".oom_memcg.id"),
-        (valid::OOM_MEMCG | valid::OOM_MEMCG_ID, ".oom_memcg"),
-        (valid::DOMAIN, ".is_memcg"),
-        (valid::MESSAGE, ".message"),
-        (valid::NODEMASK, ".nodemask"),
-        (valid::MEMS_ALLOWED, ".mems_allowed"),
-        (valid::KERNEL_STACK, ".kernel_stack"),
-        (valid::USER_STACK, ".user_stack"),
-        (valid::CHOSEN, ".chosen"),
+        (valid::invocation::OOM_CONTROL, ".totalpages .chosen_points .gfp_mask .order .constraint"),
+        (valid::trigger::TASK, ".trigger.start_boottime_ns .trigger.oom_score_adj"),
+        (valid::trigger::CGROUP, ".trigger.cgroup_id"),
+        (valid::oom_memcg::COUNTERS, ".oom_memcg.memory"),
+        (valid::oom_memcg::SWAP, ".oom_memcg.swap"),
+        (valid::oom_memcg::OOM_GROUP, ".oom_memcg.oom_group"),
+        (valid::oom_memcg::ID, ".oom_memcg.id"),
+        (valid::oom_memcg::COUNTERS | valid::oom_memcg::ID, ".oom_memcg"),
+        (valid::oom_memcg::POINTER, ".is_memcg"),
+        (valid::invocation::MESSAGE, ".message"),
+        (valid::invocation::NODEMASK, ".nodemask"),
+        (valid::invocation::MEMS_ALLOWED, ".mems_allowed"),
+        (valid::invocation::KERNEL_STACK, ".kernel_stack"),
+        (valid::invocation::USER_STACK, ".user_stack"),
+        (valid::invocation::CHOSEN, ".chosen"),
         (
             u64::MAX,
             ".totalpages .chosen_points .gfp_mask .order .constraint .is_memcg .oom_memcg .message \
@@ -86,32 +86,33 @@ fn a_group_of_an_invocation_that_is_not_known_is_absent() {
 #[test]
 fn a_group_of_another_kind_that_is_not_known_is_absent() {
     for (bits, gone) in [
-        (valid::VICTIM_TASK, ".start_boottime_ns"),
-        (valid::VICTIM_TASK | valid::VICTIM_ADJ, ".start_boottime_ns .oom_score_adj"),
-        (valid::VICTIM_NO_SWAP, ".without_swap"),
-        (valid::VICTIM_MM | valid::VICTIM_NO_SWAP, ".memory .without_swap"),
-        (valid::VICTIM_CGROUP, ".cgroup_id"),
-        (valid::VICTIM_MM, ".memory"),
-        (valid::VICTIM_PER_CPU, ".per_cpu"),
-        (valid::VICTIM_VPID, ".vpid"),
+        (valid::victim::TASK, ".start_boottime_ns"),
+        (valid::victim::TASK | valid::victim::ADJ, ".start_boottime_ns .oom_score_adj"),
+        (valid::victim::NO_SWAP, ".without_swap"),
+        (valid::victim::MM | valid::victim::NO_SWAP, ".memory .without_swap"),
+        (valid::victim::CGROUP, ".cgroup_id"),
+        (valid::victim::MM, ".memory"),
+        (valid::victim::PER_CPU, ".per_cpu"),
+        (valid::victim::VPID, ".vpid"),
     ] {
         check(victim().as_bytes(), offset_of!(EventHeader, valid), bits, gone);
     }
-    check(mark().as_bytes(), offset_of!(EventHeader, valid), valid::MARK_FIELDS, ".fields");
-    check(after().as_bytes(), offset_of!(EventHeader, valid), valid::AFTER_COUNTS, ".counts");
-    check(stat().as_bytes(), offset_of!(EventHeader, valid), valid::STAT_PLACES, ".places");
+    check(mark().as_bytes(), offset_of!(EventHeader, valid), valid::mark::FIELDS, ".fields");
+    let counts = valid::victim_gone::COUNTS;
+    check(after().as_bytes(), offset_of!(EventHeader, valid), counts, ".counts");
+    check(stat().as_bytes(), offset_of!(EventHeader, valid), valid::stat::FIELDS, ".places");
     for (bits, gone) in [
-        (valid::TRIGGER, ".trigger.start_boottime_ns .trigger.oom_score_adj"),
-        (valid::TRIGGER_CGROUP, ".trigger.cgroup_id"),
-        (valid::OOM_MEMCG, ".oom_memcg.memory"),
-        (valid::OOM_MEMCG_SWAP, ".oom_memcg.swap"),
-        (valid::OOM_MEMCG_ID, ".oom_memcg.id"),
+        (valid::trigger::TASK, ".trigger.start_boottime_ns .trigger.oom_score_adj"),
+        (valid::trigger::CGROUP, ".trigger.cgroup_id"),
+        (valid::oom_memcg::COUNTERS, ".oom_memcg.memory"),
+        (valid::oom_memcg::SWAP, ".oom_memcg.swap"),
+        (valid::oom_memcg::ID, ".oom_memcg.id"),
     ] {
         check(reclaimed().as_bytes(), offset_of!(EventHeader, valid), bits, gone);
     }
-    let swap = valid::LEVELS_SWAP;
+    let swap = valid::levels::SWAP;
     check(&levels(3), offset_of!(EventHeader, valid), swap, ".list.swap");
-    check(&levels(3), offset_of!(EventHeader, valid), valid::LEVELS_KMEM, ".list.kmem");
+    check(&levels(3), offset_of!(EventHeader, valid), valid::levels::KMEM, ".list.kmem");
 }
 
 #[test]
@@ -153,7 +154,7 @@ fn a_candidate_is_refused_where_its_points_say_so_and_mean_something() {
 #[test]
 fn shots_that_were_not_counted_are_absent() {
     let mut record = end();
-    record.shots = u32::MAX;
+    record.oom_kill_calls = u32::MAX;
     let keys = keys(record.as_bytes());
     assert!(!keys.contains(".shots") && keys.contains(".kill_calls"));
 }

@@ -131,7 +131,7 @@ fn the_bytes_of_an_end_are_these() {
         1, 0, 0, 0, 0, 0, 0, 0, // cpu, reserved
         1, 0, 0, 0, 1, 0, 0, 0, // result, chosen
         2, 0, 0, 0, 3, 0, 0, 0, // kill_calls, victims
-        1, 0, 0, 0, 4, 0, 0, 0, // selected, shots
+        1, 0, 0, 0, 4, 0, 0, 0, // selected, oom_kill_calls
     ];
     assert_eq!(end().as_bytes(), golden);
     assert_eq!(decoded(golden), decoded(end().as_bytes()));

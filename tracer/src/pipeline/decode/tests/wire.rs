@@ -3,10 +3,10 @@
 use std::mem::offset_of;
 
 use oomwhy_common::event::{
-    AfterEvent, CandidateEntry, CandidatesHead, CgroupEvent, ContextHead, EndEvent, EventHeader,
+    CandidateEntry, CandidatesHead, CgroupEvent, ContextHead, EndEvent, EventHeader,
     InvocationEvent, LevelEntry, LevelsHead, MarkEvent, MemcgFacts, ParentEntry, PathHead,
-    ReclaimedEvent, RepeatsEvent, StatEvent, TaskFacts, UserFrame, VictimEvent, WaitEvent, after,
-    candidate, chosen, context, kind,
+    ReclaimedEvent, RepeatsEvent, StatEvent, TaskFacts, UserFrame, VictimEvent, VictimGoneEvent,
+    WaitEvent, candidate, chosen, context, kind, victim_gone,
 };
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -97,8 +97,9 @@ pub(super) fn entry(order: u32) -> CandidateEntry {
 }
 
 pub(super) fn candidates(count: u32) -> Vec<u8> {
+    let entries = count as usize * size_of::<CandidateEntry>();
     let head = CandidatesHead {
-        header: event_header(kind::CANDIDATES, 0),
+        header: event_header(kind::CANDIDATES, 8 + entries),
         recorded: count,
         considered: 77,
     };
@@ -109,7 +110,7 @@ pub(super) fn candidates(count: u32) -> Vec<u8> {
 /// Names leaf first, each with its NUL.
 pub(super) fn path(names: &[u8]) -> Vec<u8> {
     let head = PathHead {
-        header: event_header(kind::PATH, names.len()),
+        header: event_header(kind::PATH, 16 + names.len()),
         cgroup_id: 4711,
         len: u32::try_from(names.len()).unwrap(),
         truncated: 0,
@@ -118,8 +119,9 @@ pub(super) fn path(names: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn levels(count: u32) -> Vec<u8> {
+    let entries = count as usize * size_of::<LevelEntry>();
     let head = LevelsHead {
-        header: event_header(kind::LEVELS, 0),
+        header: event_header(kind::LEVELS, 16 + entries),
         cgroup_id: 4711,
         recorded: count,
         truncated: 1,
@@ -161,7 +163,7 @@ pub(super) fn end() -> EndEvent {
         kill_calls: 2,
         victims: 3,
         selected: 1,
-        shots: 4,
+        oom_kill_calls: 4,
     }
 }
 
@@ -189,14 +191,14 @@ pub(super) fn stat() -> StatEvent {
     event.header = header_of::<StatEvent>(kind::STAT);
     event.fresh = 1;
     event.counters[..2].copy_from_slice(&[41, -42]);
-    event.places[..2].copy_from_slice(&[1, 0xff]);
+    event.fields[..2].copy_from_slice(&[1, 0xff]);
     event
 }
 
-pub(super) fn after() -> AfterEvent {
-    AfterEvent {
-        header: header_of::<AfterEvent>(kind::AFTER),
-        what: after::FREEING,
+pub(super) fn after() -> VictimGoneEvent {
+    VictimGoneEvent {
+        header: header_of::<VictimGoneEvent>(kind::VICTIM_GONE),
+        step: victim_gone::FREEING,
         tgid: 200,
         tid: 201,
         reserved: 0,
@@ -254,7 +256,10 @@ pub(super) fn parents() -> Vec<u8> {
 /// Without the empty end of the user stack.
 pub(super) fn as_sent(event: &InvocationEvent) -> Vec<u8> {
     let frames = event.user_frames as usize * size_of::<UserFrame>();
-    event.as_bytes()[..offset_of!(InvocationEvent, user_stack) + frames].to_vec()
+    let length = offset_of!(InvocationEvent, user_stack) + frames;
+    let mut event = *event;
+    event.header.size = u32::try_from(length).unwrap();
+    event.as_bytes()[..length].to_vec()
 }
 
 /// One record of every kind.

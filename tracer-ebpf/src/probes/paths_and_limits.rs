@@ -1,7 +1,8 @@
-//! `oom_kill_process`, once more: the paths and limits of who takes part.
+//! `oom_kill_process`, a second program: the cgroup paths and limits of the oom_memcg, the chosen
+//! task and the trigger.
 //!
-//! verifier: a program of its own, for in the one that writes the invocation's record all of this
-//! would be walked again for each way in which a field of the record can be absent.
+//! verifier: in the program that writes the invocation's record, the verifier would walk all of
+//! this again for each way in which a field of the record can be absent.
 
 use aya_ebpf::{
     macros::{fentry, kprobe},
@@ -12,21 +13,21 @@ use super::invocation;
 use crate::{
     emit,
     kernel::{self, Argument, Object, Origin, Untyped, offset},
-    maps::{State, own_invocation},
+    maps::{State, own_invocation, read_volatile},
     objects::{cgroup, memcg, oom_control, task},
-    record::{self, forgotten},
+    record,
 };
 
 // kernel-proto: mm/oom_kill.c void oom_kill_process(struct oom_control *oc, const char *message)
 #[fentry]
-fn oom_kill_process_places(ctx: FEntryContext) -> i32 {
+fn oom_kill_process_limits(ctx: FEntryContext) -> i32 {
     chosen::<Argument>(ctx.arg(0));
     0
 }
 
 // kernel-proto: as above
 #[kprobe]
-fn kprobe_oom_kill_process_places(ctx: ProbeContext) -> u32 {
+fn kprobe_oom_kill_process_limits(ctx: ProbeContext) -> u32 {
     if let Some(oc) = ctx.arg(0) {
         chosen::<Untyped>(oc);
     }
@@ -41,8 +42,8 @@ fn chosen<O: Origin>(oc: *const u8) -> Option<()> {
     Some(())
 }
 
-/// Emits the paths of oom_memcg, chosen and trigger, each cgroup once, and the limits of the chosen
-/// task's cgroup; without one, those of oom_memcg.
+/// Emits the paths of the oom_memcg, the chosen task and the trigger, each cgroup once. Emits the
+/// limits of the chosen task's cgroup or, if no task was chosen, of the oom_memcg.
 #[inline(always)]
 pub(super) fn emit<O: Origin>(state: &mut State, oc: Object<O>, chosen: Option<Object<O>>) {
     let now = emit::now();
@@ -53,14 +54,14 @@ pub(super) fn emit<O: Origin>(state: &mut State, oc: Object<O>, chosen: Option<O
     state.trigger_memcg =
         kernel::current().and_then(task::memory_cgroup).and_then(cgroup::id).unwrap_or_default();
     let [task_memcg, oom_memcg, trigger_memcg] =
-        [&state.task_memcg, &state.oom_memcg_id, &state.trigger_memcg].map(forgotten);
-    // Where the chosen task lives in oom_memcg itself, its limits are at hand as typed pointers.
-    let at_hand = chosen.is_none() || task_memcg == oom_memcg || !kernel::untyped_reads_allowed();
+        [&state.task_memcg, &state.oom_memcg_id, &state.trigger_memcg].map(read_volatile);
+    // If the chosen task is in the oom_memcg itself, typed pointers lead to its limits.
+    let is_typed = chosen.is_none() || task_memcg == oom_memcg || !kernel::untyped_reads_allowed();
     if let Some(memcg) = oom_control::memcg(oc).flatten() {
         if let Some(cgroup) = memcg::cgroup(memcg) {
             record::path(&mut state.path, seq, now, cgroup);
         }
-        if at_hand {
+        if is_typed {
             record::levels(&mut state.levels, seq, now, oom_memcg, memcg);
         }
     }
@@ -70,7 +71,7 @@ pub(super) fn emit<O: Origin>(state: &mut State, oc: Object<O>, chosen: Option<O
         if let Some(cgroup) = css.follow(offset!(css_cgroup)) {
             record::path(&mut state.path, seq, now, cgroup);
         }
-        // The css is the first member of its mem_cgroup; the verifier doesn't know that.
+        // The css is the first member of its mem_cgroup, but the verifier does not know that.
         if kernel::untyped_reads_allowed() {
             record::levels(&mut state.levels, seq, now, task_memcg, css.untyped());
         }

@@ -1,50 +1,53 @@
-//! `page_counter_try_charge`: memory grows, 64 pages or a huge page at a time. Attached only when
-//! growth is recorded.
+//! `page_counter_try_charge`: memory grows, 64 pages or a huge page at a time. Attached only with
+//! `--growth`.
 //!
-//! The kernel charges the counter of one memcg and walks up from there. What has no limit, or is far
-//! from it, costs that walk and no more. Runs without `oom_lock`, on any CPU, also in interrupts.
+//! The kernel charges the counter of one memcg and walks up from there. If no limit on the way is
+//! near, the probe does only that walk. Runs without `oom_lock`, on any CPU, also in interrupts.
 #![expect(
     clippy::needless_borrows_for_generic_args,
-    reason = "verifier: what is passed by itself is copied to the stack, which has 512 bytes"
+    reason = "verifier: a value passed by itself is copied to the stack, which has 512 bytes"
 )]
-#![expect(unsafe_code, reason = "calls helpers with map memory, counts in map values")]
+#![expect(unsafe_code, reason = "borrows map values")]
+
+mod maps;
+mod stacks;
 
 use aya_ebpf::{
     EbpfContext,
     bindings::BPF_NOEXIST,
-    helpers::{
-        bpf_get_current_comm, bpf_get_current_pid_tgid, generated::bpf_get_smp_processor_id,
-    },
+    helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid},
     macros::{fexit, kprobe, kretprobe},
     programs::{FExitContext, ProbeContext, RetProbeContext},
 };
 use oomwhy_common::{
-    event::{GrowerEvent, MAX_LEVELS, kind},
+    event::{GrowingProcessEvent, MAX_LEVELS, kind},
     growth::{
         self, COARSE_NS, Charged, EPOCH_NS, Extremes, FINE_NS, Level, NEAR_LEVELS, NO_LIMIT_PAGES,
         POINTS, Point, Ring, Step,
     },
 };
 
+use self::maps::{
+    CHARGED, CHARGES, CURVES, Charge, GROWING, NO_CURVE, REPORTED_NS, SCRATCH, Scratch,
+};
 use crate::{
     emit,
-    growth_maps::{CHARGED, CHARGES, CURVES, GROWERS, NO_CURVE, SCRATCH, Scratch, TOLD_NS},
-    growth_stacks::{bump, stacks},
     kernel::{self, Argument, Object, Origin, Untyped, offset},
-    maps::RING,
+    maps::{RING, load, store},
     objects::{cgroup, memcg, task},
 };
 
-/// Userspace is not told of growing processes faster than this: each costs it a look at /proc.
-const TELL_EVERY_NS: u64 = 100_000_000;
-/// Nor where more than this part of the ring waits to be read.
-const TELL_BELOW: u64 = 8;
+/// Shortest time between two reports of growing processes, ns: each costs userspace a read of
+/// /proc.
+const REPORT_EVERY_NS: u64 = 100_000_000;
+/// No growing process is reported while more than one `MAX_UNREAD_PART`th of the ring is unread.
+const MAX_UNREAD_PART: u64 = 8;
 
 // kernel-proto: mm/page_counter.c bool page_counter_try_charge(struct page_counter *counter,
 //               unsigned long nr_pages, struct page_counter **fail)
 #[fexit]
 fn page_counter_try_charge_ret(ctx: FExitContext) -> i32 {
-    // Slot 3 is the return value, a bool: its upper bytes are garbage.
+    // Slot 3 is the return value, a bool whose upper bytes are garbage.
     if ctx.arg::<u64>(3) as u8 != 0
         && let Some(counter) = Object::<Argument>::new(ctx.arg(0))
         && is_near_limit(counter)
@@ -59,9 +62,9 @@ fn page_counter_try_charge_ret(ctx: FExitContext) -> i32 {
 fn kprobe_page_counter_try_charge(ctx: ProbeContext) -> u32 {
     if let (Some(counter), Some(pages)) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1))
         && Object::<Untyped>::new(counter as *const u8).is_some_and(is_near_limit)
-        && CHARGES.insert(kernel::current_address(), [counter, pages], 0).is_err()
+        && CHARGES.insert(kernel::current_address(), Charge { counter, pages }, 0).is_err()
     {
-        bump(growth::DROPPED);
+        stacks::count(growth::DROPPED);
     }
     0
 }
@@ -71,7 +74,7 @@ fn kprobe_page_counter_try_charge(ctx: ProbeContext) -> u32 {
 fn kretprobe_page_counter_try_charge(ctx: RetProbeContext) -> u32 {
     let task = kernel::current_address();
     if let Some(call) = CHARGES.get_ptr_mut(task) {
-        let [counter, pages] = crate::maps::load(call);
+        let Charge { counter, pages } = load(call);
         let _ = CHARGES.remove(task);
         if ctx.ret::<u64>() as u8 != 0
             && let Some(counter) = Object::<Untyped>::new(counter as *const u8)
@@ -82,7 +85,7 @@ fn kretprobe_page_counter_try_charge(ctx: RetProbeContext) -> u32 {
     0
 }
 
-/// Whether a limit from here to the root is so near that growth is recorded.
+/// Whether usage is near a limit anywhere from here to the root, so that growth is recorded.
 #[inline(always)]
 fn is_near_limit<O: Origin>(leaf: Object<O>) -> bool {
     let mut counter = leaf;
@@ -101,7 +104,7 @@ fn is_near_limit<O: Origin>(leaf: Object<O>) -> bool {
     false
 }
 
-/// Pages.
+/// Whether usage is near this limit. Both are in pages.
 #[inline(always)]
 fn is_near(usage: u64, max: u64) -> bool {
     max < NO_LIMIT_PAGES && usage.wrapping_mul(100) >= max * kernel::growth_above_percent()
@@ -127,18 +130,17 @@ where
     let tgid = if is_own { bpf_get_current_pid_tgid() >> 32 } else { 0 };
     scratch.key.cgroup_id = leaf;
     scratch.key.tgid = tgid;
-    // SAFETY: the helper has no preconditions.
-    scratch.key.cpu = u64::from(unsafe { bpf_get_smp_processor_id() });
-    stacks(ctx, scratch, tgid);
+    scratch.key.cpu = u64::from(emit::cpu());
+    stacks::unwind(ctx, scratch, tgid);
     count(scratch, pages, now / EPOCH_NS);
     if tgid != 0 {
-        tell(tgid, now);
+        report(tgid, now);
     }
     Some(())
 }
 
-/// Id of the cgroup of what would be a memcg if this were its memory counter. `None` if it is another
-/// one, of swap, kmem or huge pages: nothing else points back to the same address.
+/// Cgroup id of the memcg around a counter, if the counter is its memory counter. `None` for the
+/// counters of swap, kmem or huge pages: only a memcg's cgroup points back to the same address.
 #[inline(always)]
 fn identity(memcg: Object<Untyped>) -> Option<u64> {
     let cgroup = memcg::cgroup(memcg)?;
@@ -149,8 +151,8 @@ fn identity(memcg: Object<Untyped>) -> Option<u64> {
     cgroup::id(cgroup)
 }
 
-/// A point for each level near its limit, whose ids stay in the scratch area. `leaf_id` is that of the
-/// lowest one.
+/// Adds a point for each level near its limit and keeps the ids of these levels in the scratch
+/// area. `leaf_id` is the id of the lowest level.
 #[inline(always)]
 fn points<O: Origin>(scratch: &mut Scratch, leaf: Object<O>, leaf_id: u64, now: u64) -> Option<()> {
     let mut counter = leaf;
@@ -172,7 +174,7 @@ fn points<O: Origin>(scratch: &mut Scratch, leaf: Object<O>, leaf_id: u64, now: 
     None
 }
 
-/// Puts a point into the rings that are due. CPUs that come here at once may put one twice.
+/// Adds a point to the rings that are due. Two CPUs at the same time may add one twice.
 #[inline(always)]
 fn point(id: u64, point: Point) -> Option<()> {
     let curve = if let Some(curve) = CURVES.get_ptr_mut(id) {
@@ -181,7 +183,7 @@ fn point(id: u64, point: Point) -> Option<()> {
         let empty = NO_CURVE.get_ptr(0)?;
         // SAFETY: a live map value that nobody writes.
         let empty = unsafe { &*empty };
-        // Without memory for it, or if another CPU was faster, the next line tells.
+        // If there is no memory or another CPU was faster, the lookup below shows it.
         let _ = CURVES.insert(id, empty, u64::from(BPF_NOEXIST));
         CURVES.get_ptr_mut(id)?
     };
@@ -193,15 +195,16 @@ fn point(id: u64, point: Point) -> Option<()> {
     Some(())
 }
 
-/// Keeps a point if it is due; until then what is lower or higher than all since the last one. Where nothing
-/// was charged for as long, the charge before is a point, too: usage has been no higher since then.
+/// Adds a point if it is due; until then keeps the lowest and highest usage since the last point.
+/// If nothing was charged for that long, the previous charge becomes a point too: usage has not
+/// been higher since.
 #[inline(always)]
 fn put(ring: &mut Ring, before: Point, point: Point, every_ns: u64) -> Option<()> {
     if ring.n != 0 && point.t_ns.wrapping_sub(before.t_ns) >= every_ns && before.t_ns != last(ring)?
     {
         push(ring, before)?;
     }
-    let here = Level { t_ns: point.t_ns, usage: point.usage };
+    let here = level(point);
     if here.usage < ring.since.low.usage || ring.n == 0 {
         ring.since.low = here;
     }
@@ -214,7 +217,12 @@ fn put(ring: &mut Ring, before: Point, point: Point, every_ns: u64) -> Option<()
     Some(())
 }
 
-/// When the last point was put in.
+#[inline(always)]
+fn level(point: Point) -> Level {
+    Level { t_ns: point.t_ns, usage: point.usage }
+}
+
+/// Time of the last point of the ring.
 #[inline(always)]
 fn last(ring: &Ring) -> Option<u64> {
     Some(ring.steps.get((ring.n.wrapping_sub(1) % POINTS as u64) as usize)?.point.t_ns)
@@ -225,12 +233,12 @@ fn push(ring: &mut Ring, point: Point) -> Option<()> {
     let step = Step { point, extremes: ring.since };
     *ring.steps.get_mut((ring.n % POINTS as u64) as usize)? = step;
     ring.n += 1;
-    let here = Level { t_ns: point.t_ns, usage: point.usage };
+    let here = level(point);
     ring.since = Extremes { low: here, high: here };
     Some(())
 }
 
-/// Adds the pages to what the key has.
+/// Adds the pages to those of the key in the scratch area.
 #[inline(always)]
 fn count(scratch: &mut Scratch, pages: u64, epoch: u64) {
     if let Some(known) = CHARGED.get_ptr_mut(scratch.key) {
@@ -248,13 +256,13 @@ fn count(scratch: &mut Scratch, pages: u64, epoch: u64) {
         comm: bpf_get_current_comm().unwrap_or_default(),
     };
     if CHARGED.insert(scratch.key, &scratch.new, u64::from(BPF_NOEXIST)).is_ok() {
-        bump(growth::NEW);
+        stacks::count(growth::NEW);
     } else {
-        bump(growth::DROPPED);
+        stacks::count(growth::DROPPED);
     }
 }
 
-/// Only this CPU adds to it.
+/// Adds pages to an entry. Only this CPU adds to it, because the CPU is part of the key.
 #[inline(always)]
 fn add(known: &mut Charged, pages: u64, epoch: u64) {
     if known.epoch != epoch {
@@ -265,25 +273,25 @@ fn add(known: &mut Charged, pages: u64, epoch: u64) {
     known.pages += pages;
 }
 
-/// Tells userspace that the process that runs grows; once, and not too many at a time.
+/// Reports that the current process grows, once per process and not too often.
 #[inline(always)]
-fn tell(tgid: u64, now: u64) -> Option<()> {
+fn report(tgid: u64, now: u64) -> Option<()> {
     let mm = kernel::current().and_then(task::mm)?.address();
     let key = [mm, tgid];
-    if GROWERS.get_ptr(key).is_some() {
+    if GROWING.get_ptr(key).is_some() {
         return None;
     }
-    // While nobody reads it the ring is for kills. 0: BPF_RB_AVAIL_DATA, 1: BPF_RB_RING_SIZE.
-    if RING.query(0) > RING.query(1) / TELL_BELOW {
+    // While nobody reads the ring it is for kills. 0: BPF_RB_AVAIL_DATA, 1: BPF_RB_RING_SIZE.
+    if RING.query(0) > RING.query(1) / MAX_UNREAD_PART {
         return None;
     }
-    let last = TOLD_NS.get_ptr_mut(0)?;
-    if now.wrapping_sub(crate::maps::load(last)) < TELL_EVERY_NS {
+    let reported_ns = REPORTED_NS.get_ptr_mut(0)?;
+    if now.wrapping_sub(load(reported_ns)) < REPORT_EVERY_NS {
         return None;
     }
-    crate::maps::store(last, now);
-    let _ = GROWERS.insert(key, now, 0);
-    emit::reserved(kind::GROWER, 0, |event: &mut GrowerEvent| {
+    store(reported_ns, now);
+    let _ = GROWING.insert(key, now, 0);
+    emit::reserved(kind::GROWING_PROCESS, 0, |event: &mut GrowingProcessEvent| {
         event.tgid = tgid as i32;
         0
     });

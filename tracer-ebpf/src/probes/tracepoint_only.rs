@@ -1,7 +1,7 @@
-//! `oom:mark_victim` where nothing else is hooked: who is marked to die, and by whose allocation,
-//! for the task that runs is inside `out_of_memory`.
+//! The tracepoint tier: `oom:mark_victim` is the only hook. It shows the victim, and the current
+//! task is the trigger, because it is inside `out_of_memory`.
 //!
-//! All callers of `mark_oom_victim` hold `oom_lock`, so the scratch area serves here too.
+//! All callers of `mark_oom_victim` hold `oom_lock`, so the global scratch area serves here too.
 #![expect(unsafe_code, reason = "calls helpers, one of them with record memory")]
 
 use aya_ebpf::{
@@ -14,7 +14,7 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
 };
 use oomwhy_common::{
-    event::{COMM_LEN, MarkEvent, VictimEvent, kind},
+    event::{COMM_LEN, MarkEvent, kind},
     valid,
 };
 
@@ -22,32 +22,32 @@ use super::{choice, victim};
 use crate::{
     emit,
     kernel::{self, Argument, Object, Origin, Untyped},
-    maps::{State, state},
+    maps::{State, read_volatile, state},
     objects::{cgroup, task},
     record,
 };
 
 // kernel-proto: include/trace/events/oom.h mark_victim(struct task_struct *task, uid_t uid)
 #[btf_tracepoint]
-fn alone_task(ctx: BtfTracePointContext) -> i32 {
-    tell::<_, Argument>(&ctx, ctx.arg(0));
+fn tracepoint_task(ctx: BtfTracePointContext) -> i32 {
+    mark_task::<_, Argument>(&ctx, ctx.arg(0));
     0
 }
 
 // kernel-proto: as above
 #[raw_tracepoint]
-fn raw_alone_task(ctx: RawTracePointContext) -> i32 {
-    tell::<_, Untyped>(&ctx, ctx.arg(0));
+fn raw_tracepoint_task(ctx: RawTracePointContext) -> i32 {
+    mark_task::<_, Untyped>(&ctx, ctx.arg(0));
     0
 }
 
 // kernel-proto: include/trace/events/oom.h mark_victim(int pid), before 6.9 and its back-ports
 #[raw_tracepoint]
-fn raw_alone_pid(ctx: RawTracePointContext) -> i32 {
+fn raw_tracepoint_pid(ctx: RawTracePointContext) -> i32 {
     let tid = ctx.arg::<i32>(0);
     if let Some(state) = begin(&ctx) {
         let known = match kernel::current() {
-            Some(current) if tid == current_tid() => described(state, current),
+            Some(current) if tid == current_tid() => victim(state, current),
             _ => 0,
         };
         mark(state, tid, |_| known);
@@ -57,7 +57,7 @@ fn raw_alone_pid(ctx: RawTracePointContext) -> i32 {
 
 // kernel-proto: the record of the same tracepoint
 #[tracepoint]
-fn record_alone(ctx: TracePointContext) -> u32 {
+fn tracepoint_record(ctx: TracePointContext) -> u32 {
     if let Some(record) = Object::<Untyped>::new(ctx.as_ptr().cast::<u8>().cast_const())
         && let Some(tid) = record.get::<i32>(kernel::mark_layout().pid)
         && let Some(state) = begin(&ctx)
@@ -65,11 +65,11 @@ fn record_alone(ctx: TracePointContext) -> u32 {
         mark(state, tid, |event| {
             let mut known = 0;
             if tid == current_tid() {
-                itself(event);
-                known |= valid::MARK_CURRENT;
+                current_task(event);
+                known |= valid::mark::CURRENT;
             }
             if fields(event, record).is_some() {
-                known |= valid::MARK_FIELDS;
+                known |= valid::mark::FIELDS;
             }
             known
         });
@@ -78,16 +78,16 @@ fn record_alone(ctx: TracePointContext) -> u32 {
 }
 
 #[inline(always)]
-fn tell<C: EbpfContext, O: Origin>(ctx: &C, of: *const u8) -> Option<()> {
+fn mark_task<C: EbpfContext, O: Origin>(ctx: &C, of: *const u8) -> Option<()> {
     let task = Object::<O>::new(of)?;
     let tid = task::tid(task)?;
     let state = begin(ctx)?;
-    let known = described(state, task);
+    let known = victim(state, task);
     mark(state, tid, |_| known);
     Some(())
 }
 
-/// The trigger: all that is known of the invocation.
+/// Emits the invocation, of which only the trigger is known.
 #[inline(always)]
 fn begin<C: EbpfContext>(ctx: &C) -> Option<&'static mut State> {
     let state = state()?;
@@ -95,7 +95,7 @@ fn begin<C: EbpfContext>(ctx: &C) -> Option<&'static mut State> {
     state.seq += 1;
     let event = &mut state.invocation;
     event.trigger.cgroup_id = 0;
-    let known = record::trigger(&mut event.trigger) | choice::stacks(ctx, event);
+    let known = record::trigger(&mut event.trigger) | choice::trigger_stacks(ctx, event);
     event.started_ns = now;
     event.considered = 0;
     event.choice_made = 0;
@@ -103,29 +103,28 @@ fn begin<C: EbpfContext>(ctx: &C) -> Option<&'static mut State> {
     Some(state)
 }
 
-/// Emits the victim and where it lives. Returns the validity bit of the mark.
+/// Emits the victim and the cgroup paths. Returns bits of [`valid::mark`].
 #[inline(always)]
-fn described<O: Origin>(state: &mut State, of: Object<O>) -> u64 {
+fn victim<O: Origin>(state: &mut State, of: Object<O>) -> u64 {
     state.victim.task.cgroup_id = 0;
     let Some(known) = victim::describe(&mut state.victim, of) else {
         return 0;
     };
     let now = emit::now();
-    let size = size_of::<VictimEvent>();
-    state.victim.header = emit::header(kind::VICTIM, state.seq, now, known, size);
-    emit::record(&state.victim, size, kind::VICTIM);
+    record::victim(state, now, known);
     if let Some(cgroup) = task::memory_cgroup(of) {
         record::path(&mut state.path, state.seq, now, cgroup);
     }
-    let home = record::forgotten(&state.victim.task.cgroup_id);
+    let victim_cgroup = read_volatile(&state.victim.task.cgroup_id);
     if let Some(cgroup) = kernel::current().and_then(task::memory_cgroup)
-        && cgroup::id(cgroup).is_some_and(|id| id != home)
+        && cgroup::id(cgroup).is_some_and(|id| id != victim_cgroup)
     {
         record::path(&mut state.path, state.seq, now, cgroup);
     }
-    valid::MARK_TOLD
+    valid::mark::VICTIM_REPORTED
 }
 
+/// Emits the mark, the last record of the invocation. `fill` returns bits of [`valid::mark`].
 #[inline(always)]
 fn mark(state: &State, tid: i32, fill: impl FnOnce(&mut MarkEvent) -> u64) {
     emit::reserved(kind::MARK, state.seq, |event: &mut MarkEvent| {
@@ -139,9 +138,9 @@ fn current_tid() -> i32 {
     bpf_get_current_pid_tgid() as i32
 }
 
-/// The marked task is current.
+/// Fills in what helpers show of the current task, which is the marked one.
 #[inline(always)]
-fn itself(event: &mut MarkEvent) {
+fn current_task(event: &mut MarkEvent) {
     event.tgid = (bpf_get_current_pid_tgid() >> 32) as i32;
     event.uid = bpf_get_current_uid_gid() as u32;
     event.comm = bpf_get_current_comm().unwrap_or_default();
@@ -149,7 +148,7 @@ fn itself(event: &mut MarkEvent) {
     event.cgroup_id = unsafe { bpf_get_current_cgroup_id() };
 }
 
-/// The other fields of the record, where it has them.
+/// Copies the other fields of the tracepoint's record. `None` if it lacks one of them.
 #[inline(always)]
 fn fields(event: &mut MarkEvent, record: Object<Untyped>) -> Option<()> {
     let layout = kernel::mark_layout();
@@ -161,8 +160,8 @@ fn fields(event: &mut MarkEvent, record: Object<Untyped>) -> Option<()> {
     event.uid = record.get(layout.uid)?;
     event.oom_score_adj = record.get::<i16>(layout.oom_score_adj)?.into();
     // __data_loc: offset in the lower half, length in the upper one.
-    let place = record.get::<u32>(layout.comm)? & 0xffff;
-    let comm = record.at(place).address() as *const u8;
+    let offset = record.get::<u32>(layout.comm)? & 0xffff;
+    let comm = record.at(offset).address() as *const u8;
     // SAFETY: `event.comm` is COMM_LEN bytes long.
     unsafe { kernel::read_string(comm, event.comm.as_mut_ptr(), COMM_LEN as u32) }?;
     Some(())

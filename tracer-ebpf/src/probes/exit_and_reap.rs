@@ -1,7 +1,7 @@
-//! What becomes of a victim: the reaper looks at it, it exits, its memory comes back.
+//! The end of a victim: the reaper works on it, it exits, its memory is freed.
 //!
-//! Not under `oom_lock`, and reached by tasks that nobody wants to kill: who is no victim ends at
-//! the first question.
+//! These hooks run without `oom_lock`, and tasks that are no victims reach them too: for those the
+//! first check ends the probe.
 
 use aya_ebpf::{
     macros::{btf_tracepoint, fentry, fexit, kprobe, kretprobe, raw_tracepoint},
@@ -11,78 +11,78 @@ use aya_ebpf::{
     },
 };
 use oomwhy_common::{
-    event::{AfterEvent, after, kind, mm},
+    event::{VictimGoneEvent, kind, victim_gone},
     valid,
 };
 
 use crate::{
     emit,
     kernel::{self, Argument, Object, Origin, Untyped},
-    maps::{CALLS, Call, MARKED, Marked},
+    maps::{CALLS, Call, VICTIM_MMS, VictimMm, load},
     objects::{memory, task},
 };
 
 // kernel-proto: include/trace/events/oom.h wake_reaper(int pid)
 #[btf_tracepoint]
 fn wake_reaper(ctx: BtfTracePointContext) -> i32 {
-    reaper(after::REAPER_WOKEN, ctx.arg(0));
+    reaper(victim_gone::REAPER_WOKEN, ctx.arg(0));
     0
 }
 
 // kernel-proto: as above
 #[raw_tracepoint]
 fn raw_wake_reaper(ctx: RawTracePointContext) -> i32 {
-    reaper(after::REAPER_WOKEN, ctx.arg(0));
+    reaper(victim_gone::REAPER_WOKEN, ctx.arg(0));
     0
 }
 
 // kernel-proto: include/trace/events/oom.h start_task_reaping(int pid)
 #[btf_tracepoint]
 fn start_task_reaping(ctx: BtfTracePointContext) -> i32 {
-    reaper(after::REAPING_STARTED, ctx.arg(0));
+    reaper(victim_gone::REAPING_STARTED, ctx.arg(0));
     0
 }
 
 // kernel-proto: as above
 #[raw_tracepoint]
 fn raw_start_task_reaping(ctx: RawTracePointContext) -> i32 {
-    reaper(after::REAPING_STARTED, ctx.arg(0));
+    reaper(victim_gone::REAPING_STARTED, ctx.arg(0));
     0
 }
 
 // kernel-proto: include/trace/events/oom.h finish_task_reaping(int pid)
 #[btf_tracepoint]
 fn finish_task_reaping(ctx: BtfTracePointContext) -> i32 {
-    reaper(after::REAPING_FINISHED, ctx.arg(0));
+    reaper(victim_gone::REAPING_FINISHED, ctx.arg(0));
     0
 }
 
 // kernel-proto: as above
 #[raw_tracepoint]
 fn raw_finish_task_reaping(ctx: RawTracePointContext) -> i32 {
-    reaper(after::REAPING_FINISHED, ctx.arg(0));
+    reaper(victim_gone::REAPING_FINISHED, ctx.arg(0));
     0
 }
 
 // kernel-proto: include/trace/events/oom.h skip_task_reaping(int pid)
 #[btf_tracepoint]
 fn skip_task_reaping(ctx: BtfTracePointContext) -> i32 {
-    reaper(after::REAPING_SKIPPED, ctx.arg(0));
+    reaper(victim_gone::REAPING_SKIPPED, ctx.arg(0));
     0
 }
 
 // kernel-proto: as above
 #[raw_tracepoint]
 fn raw_skip_task_reaping(ctx: RawTracePointContext) -> i32 {
-    reaper(after::REAPING_SKIPPED, ctx.arg(0));
+    reaper(victim_gone::REAPING_SKIPPED, ctx.arg(0));
     0
 }
 
-/// The tracepoints pass the id of a thread, nothing else.
+/// Emits a step of the reaper. The tracepoints pass nothing but the id of a thread.
 #[inline(always)]
-fn reaper(what: u32, tid: i32) {
-    emit::reserved(kind::AFTER, 0, |event: &mut AfterEvent| {
-        event.what = what;
+fn reaper(step: u32, tid: i32) {
+    emit::reserved(kind::VICTIM_GONE, 0, |event: &mut VictimGoneEvent| {
+        event.step = step;
         event.tid = tid;
         0
     });
@@ -108,8 +108,8 @@ fn exited<O: Origin>(task: *const u8) {
         && task::is_victim(task)
         && task::live_threads(task) == Some(0)
     {
-        emit::reserved(kind::AFTER, 0, |event: &mut AfterEvent| {
-            event.what = after::EXITED;
+        emit::reserved(kind::VICTIM_GONE, 0, |event: &mut VictimGoneEvent| {
+            event.step = victim_gone::EXITED;
             event.tgid = task::tgid(task).unwrap_or_default();
             event.tid = task::tid(task).unwrap_or_default();
             0
@@ -120,10 +120,8 @@ fn exited<O: Origin>(task: *const u8) {
 // kernel-proto: mm/mmap.c void exit_mmap(struct mm_struct *mm)
 #[fentry]
 fn exit_mmap(ctx: FEntryContext) -> i32 {
-    if let Some(memory) = Object::<Argument>::new(ctx.arg(0))
-        && let Some(marked) = MARKED.get_ptr_mut(memory.address())
-    {
-        freeing(after::FREEING, crate::maps::load(marked), memory);
+    if let Some(memory) = Object::<Argument>::new(ctx.arg(0)) {
+        freeing(victim_gone::FREEING, memory);
     }
     0
 }
@@ -131,16 +129,14 @@ fn exit_mmap(ctx: FEntryContext) -> i32 {
 // kernel-proto: as above
 #[fexit]
 fn exit_mmap_ret(ctx: FExitContext) -> i32 {
-    if let Some(memory) = Object::<Argument>::new(ctx.arg(0))
-        && let Some(marked) = MARKED.get_ptr_mut(memory.address())
-    {
-        freeing(after::FREED, crate::maps::load(marked), memory);
-        let _ = MARKED.remove(memory.address());
+    if let Some(memory) = Object::<Argument>::new(ctx.arg(0)) {
+        freed(memory);
     }
     0
 }
 
-/// Key in [`CALLS`] of this task's call of `exit_mmap`: tasks are aligned, so no other call has it.
+/// Key in [`CALLS`] of this task's call of `exit_mmap`. Tasks are aligned, so no call of another
+/// function has an odd key.
 #[inline(always)]
 fn call_key() -> u64 {
     kernel::current_address() | 1
@@ -150,11 +146,10 @@ fn call_key() -> u64 {
 #[kprobe]
 fn kprobe_exit_mmap(ctx: ProbeContext) -> u32 {
     if let Some(memory) = ctx.arg(0).and_then(Object::<Untyped>::new)
-        && let Some(marked) = MARKED.get_ptr_mut(memory.address())
+        && freeing(victim_gone::FREEING, memory).is_some()
     {
-        freeing(after::FREEING, crate::maps::load(marked), memory);
         let call = Call { object: memory.address(), gfp_mask: 0, order: 0 };
-        // Without memory for it, this victim's memory is not seen to be back.
+        // If the insert fails for lack of memory, this victim's memory is not seen to be freed.
         let _ = CALLS.insert(call_key(), call, 0);
     }
     0
@@ -164,33 +159,33 @@ fn kprobe_exit_mmap(ctx: ProbeContext) -> u32 {
 #[kretprobe]
 fn kretprobe_exit_mmap(_ctx: RetProbeContext) -> u32 {
     if let Some(call) = CALLS.get_ptr_mut(call_key()) {
-        let Call { object, .. } = crate::maps::load(call);
+        let Call { object, .. } = load(call);
         let _ = CALLS.remove(call_key());
-        if let Some(memory) = Object::<Untyped>::new(object as *const u8)
-            && let Some(marked) = MARKED.get_ptr_mut(object)
-        {
-            freeing(after::FREED, crate::maps::load(marked), memory);
-            let _ = MARKED.remove(object);
+        if let Some(memory) = Object::<Untyped>::new(object as *const u8) {
+            freed(memory);
         }
     }
     0
 }
 
 #[inline(always)]
-fn freeing<O: Origin>(what: u32, marked: Marked, memory: Object<O>) {
-    emit::reserved(kind::AFTER, marked.seq, |event: &mut AfterEvent| {
-        event.what = what;
-        event.tgid = marked.tgid;
-        event.tid = marked.tid;
-        event.mm = memory.address();
-        if counts(event, memory).is_some() { valid::AFTER_COUNTS } else { 0 }
-    });
+fn freed<O: Origin>(memory: Object<O>) {
+    if freeing(victim_gone::FREED, memory).is_some() {
+        let _ = VICTIM_MMS.remove(memory.address());
+    }
 }
 
+/// Emits a step of `exit_mmap`. `None` if the memory is not a victim's.
 #[inline(always)]
-fn counts<O: Origin>(event: &mut AfterEvent, memory: Object<O>) -> Option<()> {
-    for index in 0..mm::COUNT {
-        event.counts[index] = memory::count(memory, index)?;
-    }
+fn freeing<O: Origin>(step: u32, memory: Object<O>) -> Option<()> {
+    let VictimMm { seq, tgid, tid, .. } = load(VICTIM_MMS.get_ptr_mut(memory.address())?);
+    emit::reserved(kind::VICTIM_GONE, seq, |event: &mut VictimGoneEvent| {
+        event.step = step;
+        event.tgid = tgid;
+        event.tid = tid;
+        event.mm = memory.address();
+        let counts = memory::counts(&mut event.counts, memory);
+        counts.map_or(0, |()| valid::victim_gone::COUNTS)
+    });
     Some(())
 }
