@@ -151,7 +151,14 @@ const BOOTS: &[Boot] = &[
     Boot {
         name: "pins",
         memory_mib: 768,
-        scenarios: &["restarts", "left_behind", "grown_meanwhile", "secrets"],
+        scenarios: &[
+            "restarts",
+            "upgrades",
+            "left_behind",
+            "pinned_tier",
+            "grown_meanwhile",
+            "secrets",
+        ],
         ..PLAIN
     },
     // The machine runs out: what is left of it is little.

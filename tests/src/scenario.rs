@@ -163,8 +163,15 @@ pub enum Step {
         /// Whether that time begins when it traces; else it may die while it starts.
         once_ready: bool,
     },
+    /// Stop oomwhy with a signal as a service manager does, once it traces.
+    StopTracer,
     /// Start oomwhy again, with the same options; its output is appended.
     StartTracer,
+    /// Make a copy of oomwhy whose probes differ from those of this one, as another build's do.
+    OtherBuild {
+        /// Its path.
+        path: &'static str,
+    },
     /// Run a program that must end so.
     Program(Program),
     /// Start one more oomwhy; the next step of another kind waits until it traces.

@@ -109,7 +109,8 @@ impl World<'_> {
             pipeline.add_sink(JsonSink::new(out));
         }
         pipeline.say_what_is_told(telling);
-        pipeline.learn(Fact::Resumed { told, since_ns: 0, until_ns: u64::MAX }).unwrap();
+        let (since_ns, until_ns, handed_over) = (0, u64::MAX, Vec::new());
+        pipeline.learn(Fact::Resumed { told, since_ns, until_ns, handed_over }).unwrap();
         self.take_left(&mut pipeline, entries);
         journal.borrow_mut().keep(&pipeline.unfinished());
         while let Some(frame) = self.recording.frames.get(self.forgotten.get()) {

@@ -1,7 +1,6 @@
 //! `oomwhy watch`: look at the host, plan, attach, run.
 
 use std::{
-    cell::RefCell,
     fs::File,
     io::{self, Write},
     path::PathBuf,
@@ -13,15 +12,14 @@ use tokio::runtime::{self, Runtime};
 
 use super::{
     Failure,
-    attach::{self, Attached, Ours, Passed, Watching},
+    attach::{self, Attached, Ours, Watching},
     pinned::{self, Pins},
     watch_log,
 };
 use crate::{
     bpf::{
         load::Probes,
-        pin::TakenOver,
-        plan::{MissingField, Plan, without_counters},
+        pin::{Attachment, TakenOver},
     },
     cli::{Attach, StoreArgs, WatchArgs},
     commands::exit::Exit,
@@ -37,7 +35,7 @@ use crate::{
     pipeline::{
         Pipeline, PipelineError, Stats,
         delivery::{self, OnceOutput, Telling},
-        live::{CROSS_CHECK, Live, LiveError, Resume, protect_self},
+        live::{CROSS_CHECK, Heir, Live, LiveError, Resume, protect_self},
         recording::Recorder,
         sink::SinkError,
     },
@@ -60,7 +58,7 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
         Some(pins) => To::Once(pins.out.try_clone().map_err(|error| Failure::runtime(&error))?),
         None => To::Plain(super::open_output(&arguments.output.to, arguments.record.as_deref())?),
     };
-    let Attached { facts, plan, ours, passed } =
+    let Attached { facts, attachment, ours } =
         match attach::attach(&root, arguments, pins.as_mut())? {
             Watching::Probes(attached) => *attached,
             Watching::KernelLog(refusal) => return watch_the_log(arguments, Some(&refusal)),
@@ -75,13 +73,13 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::runtime(&error))?;
     let count = arguments.select.count;
-    let mut watch = Watch { arguments, privacy, root, facts, plan, passed, count };
-    if let (Some(pins), Ours::Pinned(ours)) = (&pins, &ours)
-        && watch.run_out_all(pins, ours.since_ns, &runtime)?
+    let mut watch = Watch { arguments, privacy, root, facts, attachment, count };
+    if let (Some(pins), Ours::Pinned(ours)) = (&mut pins, &ours)
+        && watch.run_out_all(pins, ours, &runtime)?
     {
         return Ok(());
     }
-    let (mut live, mut banner) = watch.live(ours, to, u64::MAX, true)?;
+    let (mut live, mut banner) = watch.live(ours, to, None)?;
     if let Err(error) = drop_capabilities(|| live.maps_are_readable()) {
         talk(&format!("capabilities are kept: {error}"));
     }
@@ -143,55 +141,51 @@ struct Watch<'a> {
     privacy: Privacy,
     root: Root,
     facts: HostFacts,
-    plan: Plan,
-    passed: Vec<Passed>,
+    attachment: Attachment,
     count: Option<u64>,
 }
 
 impl Watch<'_> {
-    /// Reports what probes of other builds have seen before ours were attached, detaches and
-    /// removes them. Returns whether enough was reported.
+    /// Reports what older probes saw before their successors were attached, detaches and removes
+    /// them. Returns whether enough was reported.
     fn run_out_all(
         &mut self,
-        pins: &Pins,
-        since_ns: u64,
+        pins: &mut Pins,
+        ours: &TakenOver,
         runtime: &Runtime,
     ) -> Result<bool, Failure> {
-        for other in &pins.others {
-            let probes = other.take_over(&self.plan.programs);
-            let probes = probes.map_err(|error| pinned::failure(&error))?;
+        let mut others = std::mem::take(&mut pins.others).into_iter().peekable();
+        while let Some(other) = others.next() {
+            let heir = others.peek().unwrap_or(ours);
+            let heir = Heir { journal: Rc::clone(&heir.journal), since_ns: heir.since_ns };
+            let folder = other.folder();
             let out = pins.out.try_clone().map_err(|error| Failure::runtime(&error))?;
-            let (mut live, _) = self.live(Ours::Pinned(probes), To::Once(out), since_ns, false)?;
-            ended(runtime.block_on(live.run_out(|| other.detach().map_err(LiveError::from))))?;
+            let (mut live, _) = self.live(Ours::Pinned(other), To::Once(out), Some(heir))?;
+            ended(runtime.block_on(live.run_out(|| folder.detach().map_err(LiveError::from))))?;
             let n_reports = live.pipeline().stats().reports;
             if !self.arguments.output.quiet {
-                talk(&format!("{n_reports} OOM reports from the probes of another build"));
+                talk(&format!("{n_reports} OOM reports from the probes that this run replaces"));
             }
             self.count = self.count.map(|count| count.saturating_sub(n_reports));
             if self.count == Some(0) {
                 return Ok(true);
             }
-            other.remove().map_err(|error| pinned::failure(&error))?;
+            folder.remove().map_err(|error| pinned::failure(&error))?;
         }
         Ok(false)
     }
 
     /// Ties a run together; with it comes what to say of it.
-    fn live(
-        &self,
-        ours: Ours,
-        to: To,
-        until_ns: u64,
-        is_last: bool,
-    ) -> Result<(Live, String), Failure> {
-        let Self { arguments, root, facts, plan, .. } = self;
+    fn live(&self, ours: Ours, to: To, heir: Option<Heir>) -> Result<(Live, String), Failure> {
+        let Self { arguments, root, facts, .. } = self;
+        let is_last = heir.is_none();
         let kill_counter = KillCounter::open(root);
         let close_after = arguments.close_after.unwrap_or(CLOSE_AFTER);
-        let mut host = host(facts, plan, ours.probes(), close_after);
+        let attachment = ours.attachment().unwrap_or(&self.attachment);
+        let mut host = host(facts, attachment, ours.probes(), close_after);
         if !is_last && host.hooks.remove(HOOK).is_some() {
             host.missing.push(foreign_growth());
         }
-        host.missing.extend(self.passed.iter().map(passed_over));
         host.missing.extend(kill_counter.as_ref().err().map(without_kill_counter));
         let system = SystemFiles::open(root, host.page_size);
         host.missing.extend(without_system(&system));
@@ -201,13 +195,14 @@ impl Watch<'_> {
         let recorder = recorder.map_err(|error| Failure::runtime(&error))?;
         let banner = banner(&host);
         let realtime_offset_ns = host.realtime_offset_ns;
-        let cgroup_paths = cgroup_mount(facts).map(|mount| match plan.settings.probe_read {
-            // The probes cannot read names: all paths come from here, so it must be warm.
-            0 => CgroupPaths::scan(&mount),
-            _ => CgroupPaths::new(&mount),
-        });
+        let cgroup_paths =
+            cgroup_mount(facts).map(|mount| match ours.probes().settings.probe_read {
+                // The probes cannot read names: all paths come from here, so it must be warm.
+                0 => CgroupPaths::scan(&mount),
+                _ => CgroupPaths::new(&mount),
+            });
         let enrichment = enrichment(&host, facts);
-        let (probes, mut pipeline, left) = self.pipeline(host, ours, to, until_ns)?;
+        let (probes, mut pipeline, left) = self.pipeline(host, ours, to, heir)?;
         pipeline.set_privacy(self.privacy.clone());
         let mut live =
             Live::new(probes, pipeline, recorder, cgroup_paths, enrichment, realtime_offset_ns);
@@ -240,7 +235,7 @@ impl Watch<'_> {
         host: Host,
         ours: Ours,
         to: To,
-        until_ns: u64,
+        heir: Option<Heir>,
     ) -> Result<(Probes, Pipeline, Option<Resume>), Failure> {
         let Self { arguments, count, .. } = self;
         let filter = super::filter(&arguments.select)?;
@@ -251,14 +246,13 @@ impl Watch<'_> {
             (ours, To::Once(out)) => return Ok((ours.into_probes(), make(Box::new(out)), None)),
             (ours, To::Plain(to)) => return Ok((ours.into_probes(), make(to), None)),
         };
-        let TakenOver { probes, mut journal, entries, since_ns } = ours;
-        let told = delivery::told(&out, &entries, &mut journal);
-        let journal = Rc::new(RefCell::new(journal));
+        let TakenOver { probes, journal, entries, since_ns, .. } = ours;
+        let told = delivery::told(&out, &entries, &mut journal.borrow_mut());
         let telling = Telling::default();
         let out = OnceOutput::new(out, Rc::clone(&telling), Rc::clone(&journal));
         let mut pipeline = make(Box::new(out));
         pipeline.say_what_is_told(telling);
-        Ok((probes, pipeline, Some(Resume { journal, entries, told, since_ns, until_ns })))
+        Ok((probes, pipeline, Some(Resume { journal, entries, told, since_ns, heir })))
     }
 }
 
@@ -302,13 +296,12 @@ fn talk_about(probes: &Probes) {
     }
 }
 
-fn host(facts: &HostFacts, plan: &Plan, probes: &Probes, close_after: Duration) -> Host {
-    let planned = plan.missing.iter().cloned().chain(without_counters(&probes.settings));
-    let planned = planned.map(|MissingField { field, why }| Missing { field, why });
-    let failed = probes.failed.iter().map(|(planned, why)| Missing {
-        field: format!("hook {}", planned.hook),
-        why: why.lines().next().unwrap_or_default().to_owned(),
-    });
+fn host(
+    facts: &HostFacts,
+    attachment: &Attachment,
+    probes: &Probes,
+    close_after: Duration,
+) -> Host {
     Host {
         boot_id: facts.boot_id.clone(),
         hostname: facts.host.clone(),
@@ -316,9 +309,9 @@ fn host(facts: &HostFacts, plan: &Plan, probes: &Probes, close_after: Duration) 
         page_size: facts.page_size,
         realtime_offset_ns: clock::realtime_offset_ns(),
         gfp_flags: facts.btf.gfp.clone(),
-        tier: plan.tier,
+        tier: attachment.tier,
         hooks: probes.hooks.clone(),
-        missing: planned.chain(failed).collect(),
+        missing: attachment.missing.clone(),
         memory_on_v2: memory_on_v2(facts),
         memcg_stat: facts.btf.memcg_stat.clone(),
         close_after_ns: u64::try_from(close_after.as_nanos()).unwrap_or(u64::MAX),
@@ -332,12 +325,6 @@ fn memory_on_v2(facts: &HostFacts) -> Option<bool> {
         (None, Some(_)) => Some(true),
         (None, None) => None,
     }
-}
-
-/// A better tier that is not to be had is what the fields of the others are missing for.
-fn passed_over(passed: &Passed) -> Missing {
-    let field = format!("tier {}", passed.tier.name());
-    Missing { field, why: passed.failure.message.replace("\nhint: ", "; ") }
 }
 
 /// Only what this very build keeps in its maps is known to be what we take it for.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     container_names::ContainerNames,
+    handover::Kill,
     names::{Symbol, UserNames},
     recorded_growth::Recorded,
     report::System,
@@ -128,6 +129,9 @@ pub enum Fact {
         since_ns: u64,
         /// Invocations that began then or later are another one's.
         until_ns: u64,
+        /// Kills that the probes before these report.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        handed_over: Vec<Kill>,
     },
     /// There was no room to keep more: what was not told to its end was told as it was, but for
     /// what had not ended.

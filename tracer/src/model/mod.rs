@@ -5,6 +5,7 @@ pub(crate) mod container_names;
 pub(crate) mod events;
 pub(crate) mod facts;
 pub(crate) mod gfp;
+pub(crate) mod handover;
 pub(crate) mod host;
 pub(crate) mod memcg_stat;
 pub(crate) mod names;

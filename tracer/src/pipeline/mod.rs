@@ -12,7 +12,7 @@ pub(crate) mod recording;
 pub(crate) mod replay;
 pub(crate) mod sink;
 
-use std::{collections::BTreeMap, ops::Range};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -27,6 +27,7 @@ use crate::{
         account::{Account, Stage},
         events::{Body, Event},
         facts::{Fact, Findings},
+        handover::Share,
         host::Host,
         recorded_growth::{Chosen, Recorded},
         report::{Cgroup, GapReport, LossReport, OomReport, Record, SCHEMA, System, Tier},
@@ -105,8 +106,8 @@ pub struct Pipeline {
     told: BTreeMap<u64, u64>,
     /// What another run told before this one, by key, and how far.
     told_before: BTreeMap<u64, u64>,
-    /// Invocations that began in this time are told; `CLOCK_BOOTTIME` ns.
-    told_times: Range<u64>,
+    /// What these probes report, if they are pinned and others were attached beside them.
+    share: Share,
     /// It goes on where another run ended, and another one will where it ends: an invocation that
     /// has not ended is left to that one.
     is_resumed: bool,
@@ -135,7 +136,7 @@ impl Pipeline {
             findings: Findings::default(),
             told: BTreeMap::new(),
             told_before: BTreeMap::new(),
-            told_times: 0..u64::MAX,
+            share: Share::default(),
             is_resumed: false,
             telling: None,
             lost_before: 0,
@@ -241,6 +242,11 @@ impl Pipeline {
         self.assembler.unfinished()
     }
 
+    /// What these probes report.
+    pub(crate) fn share(&self) -> &Share {
+        &self.share
+    }
+
     /// Whether an invocation has begun whose end has not come.
     pub fn is_amid(&self) -> bool {
         self.assembler.amid() != Amid::Nothing
@@ -317,12 +323,12 @@ impl Pipeline {
             Fact::GroupKillsCounted { id, path, kills: Some(kills), at_ns } => {
                 self.group_counted(Group { id, path }, Reading { kills, at_ns })?;
             }
-            Fact::Resumed { told, since_ns, until_ns } => {
+            Fact::Resumed { told, since_ns, until_ns, handed_over } => {
                 // Probes that are going to be removed have no next run.
                 self.is_resumed = until_ns == u64::MAX;
                 self.lost_before = told.get(&LOSSES).copied().unwrap_or_default();
                 self.told_before = told;
-                self.told_times = since_ns..until_ns;
+                self.share = Share { since_ns, until_ns, handed_over };
             }
             Fact::Settled { .. } | Fact::Tick(_) | Fact::Pressed | Fact::End => {}
         }
@@ -432,7 +438,7 @@ impl Pipeline {
             // What comes again under the same number is news: a run that has become longer.
             self.told_before.remove(&account.key());
         }
-        (mark != FINAL && self.told_times.contains(&account.started_ns())).then_some(mark)
+        (mark != FINAL && self.share.has(account)).then_some(mark)
     }
 
     /// The next write tells this.
