@@ -5,7 +5,7 @@
 use std::{cell::RefCell, fs, io, rc::Rc};
 
 use libfuzzer_sys::fuzz_target;
-use oomwhy::testing::{Filter, JsonSink, Pipeline, Record, replay};
+use oomwhy::testing::{JsonSink, Outputs, Pipeline, PipelineConfig, Record, replay};
 
 fuzz_target!(|data: &[u8]| {
     let path = format!("/dev/shm/oomwhy-fuzz-{}", std::process::id());
@@ -13,9 +13,9 @@ fuzz_target!(|data: &[u8]| {
     let out = Shared::default();
     // Damage is an answer too.
     let _ = replay(path.as_ref(), |host| {
-        let mut pipeline = Pipeline::new(host, Filter::default(), None);
-        pipeline.add_sink(JsonSink::new(out.clone()));
-        pipeline
+        let mut outputs = Outputs::default();
+        outputs.add(JsonSink::new(out.clone()));
+        Pipeline::new(PipelineConfig::new(host, outputs))
     });
     for line in out.0.borrow().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         serde_json::from_slice::<Record>(line).unwrap();

@@ -23,10 +23,10 @@ pub use crate::{
         text::{Detail, TextSink},
     },
     pipeline::{
-        FactSource, Pipeline,
-        delivery::{OnceOutput, Telling, told},
-        filter::Filter,
-        recording::{Frame, Recorder, Recording, read},
+        FactSource, Pipeline, PipelineConfig,
+        dedup_writer::{CurrentNote, DedupWriter, reported_before},
+        recording::{Frame, Recording, Writer as RecordingWriter, read},
         replay::replay,
+        sink::Outputs,
     },
 };

@@ -1,6 +1,6 @@
-//! A tracer that dies at every moment there is, over recordings of real kills: what all of its
-//! lives print together has each kill once. The ring and the map are made of memory here; the
-//! journal, the pipeline and the output are the real ones.
+//! Kills the tracer at many moments of recordings of real kills, and starts it again: all of its
+//! runs together print each kill once. The ring and the map are in memory here; the journal, the
+//! pipeline and the output are the real ones.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
@@ -15,19 +15,23 @@ use std::{
 };
 
 use oomwhy::testing::{
-    Account, Detail, Entry, Fact, FactSource, Filter, Findings, Frame, Journal, JsonSink,
-    OnceOutput, Pipeline, Recording, Slot, Slots, Telling, TextSink, read, told,
+    Account, CurrentNote, DedupWriter, Detail, Entry, Fact, FactSource, Findings, Frame, Journal,
+    JsonSink, Outputs, Pipeline, PipelineConfig, Recording, Slot, Slots, TextSink, read,
+    reported_before,
 };
 use serde_json::Value;
 
-/// How a life ends.
+/// Number of moments at which the tracer dies once, for each recording.
+const MOMENTS: u32 = 40;
+
+/// The panic that ends a run.
 struct Death;
 
-/// The map. The tracer dies at one of its changes, just before or just after it.
+/// The pinned map. The tracer dies at one of its changes, just before or just after it.
 #[derive(Clone, Default)]
 struct Map {
     slots: Rc<RefCell<BTreeMap<u64, Slot>>>,
-    /// Changes that this life has left; `None`: it does not die.
+    /// Number of changes before this run dies; `None` if it does not.
     left: Rc<Cell<Option<u32>>>,
     dies_after: Rc<Cell<bool>>,
     n_changes: Rc<Cell<u32>>,
@@ -67,24 +71,24 @@ impl Slots for Map {
     }
 }
 
-struct Nobody;
+struct NoSource;
 
-impl FactSource for Nobody {
+impl FactSource for NoSource {
     fn find(&mut self, _: &Account, _: &mut Findings) {}
 }
 
-/// What outlives the tracer.
+/// Everything that outlives a run.
 struct World<'a> {
     recording: &'a Recording,
     map: Map,
-    /// Frames that the ring has forgotten.
+    /// Number of frames that the ring has forgotten.
     forgotten: Cell<usize>,
     out: PathBuf,
     is_text: bool,
 }
 
 impl World<'_> {
-    /// One life; false if it ended early.
+    /// One run of the tracer; returns false if it died.
     fn live(&self, dies: Option<(u32, bool)>) -> bool {
         self.map.left.set(dies.map(|(changes, _)| changes));
         self.map.dies_after.set(dies.is_some_and(|(_, after)| after));
@@ -98,19 +102,21 @@ impl World<'_> {
     fn run(&self) {
         let out = File::options().append(true).create(true).open(&self.out).unwrap();
         let (mut journal, entries) = Journal::open(Box::new(self.map.clone()), 1024).unwrap();
-        let told = told(&out, &entries, &mut journal);
+        let reported = reported_before(&out, &entries, &mut journal);
         let journal = Rc::new(RefCell::new(journal));
-        let telling = Telling::default();
-        let out = OnceOutput::new(out, Rc::clone(&telling), Rc::clone(&journal));
-        let mut pipeline = Pipeline::new(self.recording.host.clone(), Filter::default(), None);
+        let note = CurrentNote::default();
+        let out = DedupWriter::new(out, Rc::clone(&note), Rc::clone(&journal));
+        let mut outputs = Outputs::default();
         if self.is_text {
-            pipeline.add_sink(TextSink::new(out, jiff::tz::TimeZone::UTC, Detail::Brief));
+            outputs.add(TextSink::new(out, jiff::tz::TimeZone::UTC, Detail::Brief));
         } else {
-            pipeline.add_sink(JsonSink::new(out));
+            outputs.add(JsonSink::new(out));
         }
-        pipeline.say_what_is_told(telling);
+        outputs.set_current_note(note);
+        let config = PipelineConfig::new(self.recording.host.clone(), outputs);
+        let mut pipeline = Pipeline::new(config);
         let (since_ns, until_ns, handed_over) = (0, u64::MAX, Vec::new());
-        pipeline.learn(Fact::Resumed { told, since_ns, until_ns, handed_over }).unwrap();
+        pipeline.learn(Fact::Resumed { reported, since_ns, until_ns, handed_over }).unwrap();
         self.take_left(&mut pipeline, entries);
         journal.borrow_mut().keep(&pipeline.unfinished());
         while let Some(frame) = self.recording.frames.get(self.forgotten.get()) {
@@ -118,7 +124,7 @@ impl World<'_> {
                 Frame::Record(record) => {
                     journal.borrow_mut().put(&Entry::Record(record.clone())).unwrap();
                     self.forget();
-                    pipeline.take(record, &mut Nobody).unwrap()
+                    pipeline.handle_record(record, &mut NoSource).unwrap()
                 }
                 Frame::Fact(fact) => {
                     self.forget();
@@ -134,11 +140,11 @@ impl World<'_> {
                     }
                 }
             };
-            pipeline.report(accounts, &mut Nobody).unwrap();
+            pipeline.report(accounts, &mut NoSource).unwrap();
             journal.borrow_mut().keep(&pipeline.unfinished());
         }
         let left = pipeline.finish();
-        pipeline.report(left, &mut Nobody).unwrap();
+        pipeline.report(left, &mut NoSource).unwrap();
         journal.borrow_mut().keep(&pipeline.unfinished());
     }
 
@@ -156,8 +162,8 @@ impl World<'_> {
         for entry in entries {
             match entry {
                 Entry::Record(record) => {
-                    let accounts = pipeline.take(&record, &mut Nobody).unwrap();
-                    pipeline.report(accounts, &mut Nobody).unwrap();
+                    let accounts = pipeline.handle_record(&record, &mut NoSource).unwrap();
+                    pipeline.report(accounts, &mut NoSource).unwrap();
                 }
                 Entry::Fact(fact) => pipeline.learn(fact).unwrap(),
                 _ => {}
@@ -170,7 +176,7 @@ impl World<'_> {
     }
 }
 
-/// The kills that were told, each as often as it was: id and victims; or the lines that name one.
+/// Every printed kill: its id and victims, or the text lines that name it.
 fn kills(out: &Path, is_text: bool) -> Vec<String> {
     let printed = fs::read_to_string(out).unwrap();
     let mut kills: Vec<String> = if is_text {
@@ -190,10 +196,9 @@ fn world<'a>(recording: &'a Recording, folder: &Path, name: &str, is_text: bool)
     World { recording, map: Map::default(), forgotten: Cell::new(0), out, is_text }
 }
 
-/// Dies once at any of so many moments of each recording, and goes on until the end; then again
-/// and again, after ever more changes.
+/// For each recording, lets the tracer die once at one of [`MOMENTS`] moments and continues to the
+/// end; then lets it die again and again, after more changes each time.
 fn check(is_text: bool) {
-    const MOMENTS: u32 = 40;
     let folder = tempfile::tempdir().unwrap();
     let wire = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/wire/6.12");
     let mut n_kills = 0;
@@ -236,11 +241,11 @@ fn check(is_text: bool) {
 }
 
 #[test]
-fn every_kill_is_told_once_as_json_whenever_the_tracer_dies() {
+fn kill_is_printed_once_as_json_whenever_tracer_dies() {
     check(false);
 }
 
 #[test]
-fn every_kill_is_told_once_as_text_whenever_the_tracer_dies() {
+fn kill_is_printed_once_as_text_whenever_tracer_dies() {
     check(true);
 }

@@ -1,11 +1,11 @@
-//! What was taken out of the ring and is not told to its end, kept where a SIGKILL does not reach:
-//! in a pinned map. With it every kill is told once, whenever the tracer dies.
+//! Records that were read from the ring and whose report is not final, kept in a pinned map, which
+//! outlives a SIGKILL. With it every kill is reported once, whenever the tracer dies.
 //!
-//! The ring forgets a record when it is taken out, and a report is made of records that come over
-//! seconds. So a record is written here *before* the ring forgets it, and removed when all that
-//! it is part of has been told; the next tracer begins with what stands here. What was told is
-//! noted here too, right after it was written ([`crate::pipeline::delivery`]): records are removed before their
-//! note, so a report that was told is never made a second time.
+//! The ring forgets a record when it is read, and a report is made of records that come over
+//! seconds. So a record is written here *before* the ring forgets it, and removed when its report
+//! is final; the next tracer begins with what it finds here. A note is written here right after
+//! each report ([`crate::pipeline::dedup_writer`]). Records are removed before their note, so no
+//! report is made twice.
 
 use std::{
     cell::RefCell,
@@ -23,99 +23,99 @@ use crate::model::{account::MOMENT, facts::Fact, handover::Kill};
 
 /// Size of a value of the map.
 pub(crate) const SLOT_BYTES: usize = 512;
-/// A value of the map: kind u8, nothing, length of the whole entry u32, then a part of it.
+/// A value of the map: kind u8, 3 unused bytes, length of the whole entry u32, a part of the entry.
 pub type Slot = [u8; SLOT_BYTES];
 
 const HEAD: usize = 8;
 const BODY: usize = SLOT_BYTES - HEAD;
-/// Slots that records leave free for notes: each batch of records can tell a few dozen reports.
+/// Slots that records leave free for notes: a batch of records can complete a few dozen reports.
 const RESERVED: usize = 96;
-/// Records find room as long as there are so many slots besides: twice the longest.
+/// Slots that must be free besides, so that a further record has room: twice the longest record.
 const SHORT: usize = 24;
 
 const RECORD: u8 = 1;
 const FACT: u8 = 2;
 const INTENT: u8 = 3;
-const TOLD: u8 = 4;
+const REPORTED: u8 = 4;
 const ORIGIN: u8 = 5;
 const HANDED_OVER: u8 = 6;
 
-/// Where slots are kept: a map, whose keys have no order.
+/// Stores slots. It is a map, whose keys have no order.
 pub trait Slots {
-    /// Sets a slot.
+    /// Sets the slot of this key.
     fn put(&mut self, key: u64, slot: &Slot) -> io::Result<()>;
-    /// Frees a slot; one that is not there is free.
+    /// Frees the slot of this key, if it is set.
     fn remove(&mut self, key: u64);
-    /// All that are set.
+    /// All slots that are set.
     fn all(&self) -> io::Result<Vec<(u64, Slot)>>;
 }
 
-/// That something was told.
+/// Notes that a report was delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
-    /// What: see [`key_of`], or [`LOSSES`].
+    /// Which report: see [`key_of`](crate::model::account::key_of), or [`LOSSES`].
     pub key: u64,
-    /// How far: [`PROVISIONAL`], [`FINAL`]; of losses, how many.
+    /// How far: [`PROVISIONAL`] or [`FINAL`]; for losses, the number of lost records.
     pub mark: u64,
 }
 
-/// The report was told before its victims were gone.
+/// The report was delivered before its victims were gone.
 pub(crate) const PROVISIONAL: u64 = 1;
-/// The report was told to its end.
+/// The report was delivered in its final form.
 pub(crate) const FINAL: u64 = 2;
-/// Key of the losses.
+/// Key of reports on lost records.
 pub(crate) const LOSSES: u64 = u64::MAX;
 
-/// Where something is going to be written: in a file, whose size will tell whether it was.
+/// The part of a file that is about to be written. The file's size shows later whether it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
-    /// Its device.
+pub struct WriteIntent {
+    /// Device number of the file.
     pub device: u64,
-    /// Its inode.
+    /// Inode number of the file.
     pub inode: u64,
-    /// Where in it.
+    /// Offset in the file, bytes.
     pub offset: u64,
-    /// How many bytes.
+    /// Length of the write, bytes.
     pub length: u64,
 }
 
-/// One entry.
+/// An entry of the journal.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Entry {
-    /// Bytes of the ring.
+    /// A record of the ring, unchanged.
     Record(Bytes),
-    /// What userspace found besides.
+    /// A fact that userspace found.
     Fact(Fact),
-    /// Is going to be told.
-    Intent(Note, Place),
-    /// Was told.
-    Told(Note),
-    /// How the probes were attached; only its owner knows what it says.
+    /// A report is about to be written.
+    Intent(Note, WriteIntent),
+    /// A report was written.
+    Reported(Note),
+    /// How the probes were attached, in the encoding of [`crate::bpf::pin`].
     Origin(Vec<u8>),
     /// A kill that the probes before these report.
     HandedOver(Kill),
 }
 
-/// What is not told to its end.
+/// The accounts that are not reported to their end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unfinished {
-    /// Numbers of invocations.
+    /// Sequence numbers of invocations.
     pub seqs: BTreeSet<u64>,
-    /// Time of the oldest of all their records, `CLOCK_BOOTTIME` ns; `None` if there is nothing.
+    /// Time of the oldest of all their records, `CLOCK_BOOTTIME` ns; `None` without accounts.
     pub since_ns: Option<u64>,
 }
 
-/// There is no room.
+/// The journal has no room for the entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
-/// What an entry is part of, and so, until when it is kept.
+/// The subject of an entry. It determines how long the entry is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum About {
     Invocation(u64),
     Moment(u64),
     Losses,
-    Attempt,
+    Intent,
     Origin,
 }
 
@@ -125,7 +125,7 @@ struct Kept {
     about: About,
 }
 
-/// The journal. Entries have numbers in the order in which they came.
+/// The journal. Entries are numbered in the order in which they came.
 pub struct Journal {
     slots: Box<dyn Slots>,
     free: usize,
@@ -138,8 +138,8 @@ pub struct Journal {
 pub(crate) type SharedJournal = Rc<RefCell<Journal>>;
 
 impl Journal {
-    /// Opens it, with what stands in it. An entry that was not written to its end is removed: what
-    /// it was made of is still where it came from.
+    /// Opens a journal and returns its entries. Removes an entry that is not complete: its record
+    /// is still in the ring.
     pub fn open(slots: Box<dyn Slots>, capacity: usize) -> io::Result<(Self, Vec<Entry>)> {
         let mut parts: BTreeMap<u64, BTreeMap<u64, Slot>> = BTreeMap::new();
         for (key, slot) in slots.all()? {
@@ -167,7 +167,7 @@ impl Journal {
         Ok((journal, entries))
     }
 
-    /// Adds an entry. Of attempts only the latest is kept.
+    /// Adds an entry. An intent replaces the one before.
     pub fn put(&mut self, entry: &Entry) -> Result<(), Full> {
         let (kind, bytes) = encode(entry);
         let n_slots = bytes.len().div_ceil(BODY).max(1);
@@ -177,7 +177,7 @@ impl Journal {
             return Err(Full);
         }
         if matches!(entry, Entry::Intent(..)) {
-            self.remove_where(|about, _| about == About::Attempt);
+            self.remove_where(|about, _| about == About::Intent);
         }
         let number = self.next;
         self.next += 1;
@@ -203,25 +203,26 @@ impl Journal {
         &self.handed_over
     }
 
-    /// Whether soon no further record finds room.
+    /// Whether further records will soon have no room.
     pub fn is_short(&self) -> bool {
         self.free < RESERVED + SHORT
     }
 
-    /// Removes what has been told to its end.
+    /// Removes all entries but those of unfinished accounts.
     pub fn keep(&mut self, unfinished: &Unfinished) {
-        let losses = self.kept.iter().rev().find(|(_, kept)| kept.about == About::Losses);
-        let losses = losses.map(|(number, _)| *number);
+        let mut latest_first = self.kept.iter().rev();
+        let latest_losses = latest_first.find(|(_, kept)| kept.about == About::Losses);
+        let losses = latest_losses.map(|(number, _)| *number);
         self.remove_where(|about, number| match about {
             About::Invocation(seq) => !unfinished.seqs.contains(&seq),
             About::Moment(at_ns) => unfinished.since_ns.is_none_or(|since_ns| at_ns < since_ns),
             About::Losses => losses != Some(number),
-            About::Attempt => true,
+            About::Intent => true,
             About::Origin => false,
         });
     }
 
-    /// In the order in which they came: the note that something was told goes after its records.
+    /// Removes entries in the order in which they came, so that a note goes after its records.
     fn remove_where(&mut self, is_done: impl Fn(About, u64) -> bool) {
         let done = self.kept.extract_if(.., |number, kept| is_done(kept.about, *number));
         for (number, Kept { n_slots, .. }) in done {
@@ -240,28 +241,28 @@ fn about(entry: &Entry) -> About {
     match entry {
         Entry::Record(record) => match EventHeader::read_from_prefix(record) {
             Ok((header, _)) => of(header.seq, header.boottime_ns),
-            // Nobody can read it: it is told by being counted.
+            // An unreadable record is only counted.
             Err(_) => About::Moment(0),
         },
         Entry::Fact(Fact::System { seq, at_ns, .. }) => of(*seq, *at_ns),
         Entry::Fact(_) => About::Moment(0),
-        Entry::Intent(..) => About::Attempt,
-        Entry::Told(Note { key: LOSSES, .. }) => About::Losses,
-        Entry::Told(Note { key, .. }) if key & MOMENT != 0 => About::Moment(key & !MOMENT),
-        Entry::Told(Note { key, .. }) => About::Invocation(*key),
+        Entry::Intent(..) => About::Intent,
+        Entry::Reported(Note { key: LOSSES, .. }) => About::Losses,
+        Entry::Reported(Note { key, .. }) if key & MOMENT != 0 => About::Moment(key & !MOMENT),
+        Entry::Reported(Note { key, .. }) => About::Invocation(*key),
         Entry::Origin(_) | Entry::HandedOver(_) => About::Origin,
     }
 }
 
-/// The types serialize into plain objects: that cannot fail.
+/// All of these types serialize into plain objects, which cannot fail.
 fn encode(entry: &Entry) -> (u8, Vec<u8>) {
     match entry {
         Entry::Record(record) => (RECORD, record.to_vec()),
         Entry::Fact(fact) => (FACT, serde_json::to_vec(fact).unwrap_or_default()),
-        Entry::Intent(note, place) => {
-            (INTENT, serde_json::to_vec(&(note, place)).unwrap_or_default())
+        Entry::Intent(note, intent) => {
+            (INTENT, serde_json::to_vec(&(note, intent)).unwrap_or_default())
         }
-        Entry::Told(note) => (TOLD, serde_json::to_vec(note).unwrap_or_default()),
+        Entry::Reported(note) => (REPORTED, serde_json::to_vec(note).unwrap_or_default()),
         Entry::Origin(bytes) => (ORIGIN, bytes.clone()),
         Entry::HandedOver(kill) => (HANDED_OVER, serde_json::to_vec(kill).unwrap_or_default()),
     }
@@ -272,9 +273,9 @@ fn decode(kind: u8, bytes: Vec<u8>) -> Option<Entry> {
         RECORD => Some(Entry::Record(bytes.into())),
         FACT => serde_json::from_slice(&bytes).ok().map(Entry::Fact),
         INTENT => {
-            serde_json::from_slice(&bytes).ok().map(|(note, place)| Entry::Intent(note, place))
+            serde_json::from_slice(&bytes).ok().map(|(note, intent)| Entry::Intent(note, intent))
         }
-        TOLD => serde_json::from_slice(&bytes).ok().map(Entry::Told),
+        REPORTED => serde_json::from_slice(&bytes).ok().map(Entry::Reported),
         ORIGIN => Some(Entry::Origin(bytes)),
         HANDED_OVER => serde_json::from_slice(&bytes).ok().map(Entry::HandedOver),
         _ => None,

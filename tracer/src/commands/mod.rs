@@ -6,6 +6,7 @@ pub(crate) mod exit;
 pub(crate) mod explain;
 pub(crate) mod flame;
 mod history;
+mod outputs;
 mod pinned;
 pub(crate) mod risk;
 pub(crate) mod self_test;
@@ -20,23 +21,16 @@ use std::{
     path::Path,
 };
 
-use anstream::AutoStream;
-use jiff::tz::TimeZone;
 use regex_lite::Regex;
 
 use crate::{
-    cli::{self, Command, Destination, Format, OutputArgs, PrivacyArgs, ReplayArgs, SelectArgs},
+    cli::{self, Command, Destination, PrivacyArgs, ReplayArgs, SelectArgs},
     commands::exit::Exit,
     enrich::privacy::Privacy,
     host::btf::KernelBtf,
-    model::{events::Event, host::Host, report},
-    output::{
-        json::JsonSink,
-        store::StoreSink,
-        text::{Detail, TextSink},
-    },
+    model::{host::Host, report},
     pipeline::{
-        EventSink, Pipeline, PipelineError,
+        Pipeline, PipelineConfig, PipelineError,
         filter::{Filter, cgroup_glob},
         replay::{self, ReplayError},
         sink::SinkError,
@@ -135,32 +129,6 @@ fn print(make: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Fail
     }
 }
 
-/// A pipeline that ends where the command line says.
-fn pipeline(
-    host: Host,
-    output: &OutputArgs,
-    filter: Filter,
-    count: Option<u64>,
-    to: Box<dyn Write>,
-    store: Option<StoreSink>,
-) -> Pipeline {
-    let mut pipeline = Pipeline::new(host, filter, count);
-    // First: what is printed may end the run, when nobody reads it any more.
-    if let Some(store) = store {
-        pipeline.add_sink(store);
-    }
-    match output.output {
-        Format::Text => {
-            let out = AutoStream::new(to, output.color.choice(&output.to));
-            let detail = if output.verbose { Detail::Full } else { Detail::Brief };
-            pipeline.add_sink(TextSink::new(out, TimeZone::system(), detail));
-        }
-        Format::Json => pipeline.add_sink(JsonSink::new(to)),
-        Format::Events => pipeline.set_event_sink(EventLines { out: to }),
-    }
-    pipeline
-}
-
 fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     let message = format!("cannot write {}: {error}", path.display());
     Failure { exit: Exit::Failure, message }
@@ -207,33 +175,18 @@ fn privacy(arguments: &PrivacyArgs) -> Result<Privacy, Failure> {
     Ok(Privacy { no_cmdline: arguments.no_cmdline, redact })
 }
 
-/// Events as JSON lines.
-struct EventLines<W> {
-    out: W,
-}
-
-impl<W: Write> EventSink for EventLines<W> {
-    fn event(&mut self, event: &Event) -> Result<(), SinkError> {
-        let mut line = serde_json::to_vec(event).map_err(SinkError::Encode)?;
-        line.push(b'\n');
-        self.out.write_all(&line)?;
-        Ok(self.out.flush()?)
-    }
-}
-
 /// `oomwhy replay FILE`.
 fn replay(arguments: &ReplayArgs) -> Result<(), Failure> {
     let ReplayArgs { file, output, select, privacy } = arguments;
     let filter = filter(select)?;
     let privacy = self::privacy(privacy)?;
     let to = open_output(&output.to, Some(file))?;
-    let make = |mut host: Host| {
+    let outputs = outputs::outputs(output, to, None)?;
+    let pipeline = |mut host: Host| {
         host.missing.extend(privacy.missing(&host.missing));
-        let mut pipeline = pipeline(host, output, filter, select.count, to, None);
-        pipeline.set_privacy(privacy);
-        pipeline
+        Pipeline::new(PipelineConfig { host, outputs, filter, count: select.count, privacy })
     };
-    match replay::replay(file, make) {
+    match replay::replay(file, pipeline) {
         Err(ReplayError::Pipeline(PipelineError::Sink(SinkError::BrokenPipe))) => Ok(()),
         result => result.map_err(|error| Failure::runtime(&error)),
     }

@@ -13,6 +13,7 @@ use tokio::runtime::{self, Runtime};
 use super::{
     Failure,
     attach::{self, Attached, Ours, Watching},
+    outputs::outputs,
     pinned::{self, Pins},
     watch_log,
 };
@@ -21,22 +22,20 @@ use crate::{
         load::Probes,
         pin::{Attachment, TakenOver},
     },
-    cli::{Attach, StoreArgs, WatchArgs},
+    cli::{Attach, WatchArgs},
     commands::exit::Exit,
     enrich::{finder::Enrichment, privacy::Privacy, worker::Worker},
-    history::{DEFAULT_DIR, store::Limits},
     host::{
         btf::BtfError, cgroup_paths::CgroupPaths, clock, files::Root, group_counter::GroupCounter,
         kill_counter::KillCounter, least_privilege::drop_capabilities, support::HostFacts,
         system::SystemFiles,
     },
     model::{host::Host, recorded_growth::HOOK, report::Missing},
-    output::store::{Place, StoreSink},
     pipeline::{
-        Pipeline, PipelineError, Stats,
-        delivery::{self, OnceOutput, Telling},
+        Pipeline, PipelineConfig, PipelineError, Stats,
+        dedup_writer::{CurrentNote, DedupWriter, reported_before},
         live::{CROSS_CHECK, Heir, Live, LiveError, Resume, protect_self},
-        recording::Recorder,
+        recording,
         sink::SinkError,
     },
 };
@@ -191,8 +190,10 @@ impl Watch<'_> {
         host.missing.extend(without_system(&system));
         host.missing.extend(self.privacy.missing(&host.missing));
         let recording = arguments.record.as_deref().filter(|_| is_last);
-        let recorder = recording.map(|path| Recorder::create(path, &host)).transpose();
-        let recorder = recorder.map_err(|error| Failure::runtime(&error))?;
+        let writer = recording
+            .map(|path| recording::Writer::create(path, &host))
+            .transpose()
+            .map_err(|error| Failure::runtime(&error))?;
         let banner = banner(&host);
         let realtime_offset_ns = host.realtime_offset_ns;
         let cgroup_paths =
@@ -202,12 +203,11 @@ impl Watch<'_> {
                 _ => CgroupPaths::new(&mount),
             });
         let enrichment = enrichment(&host, facts);
-        let (probes, mut pipeline, left) = self.pipeline(host, ours, to, heir)?;
-        pipeline.set_privacy(self.privacy.clone());
+        let (probes, pipeline, resume) = self.pipeline(host, ours, to, heir)?;
         let mut live =
-            Live::new(probes, pipeline, recorder, cgroup_paths, enrichment, realtime_offset_ns);
-        if let Some(left) = left {
-            live.resume(left);
+            Live::new(probes, pipeline, writer, cgroup_paths, enrichment, realtime_offset_ns);
+        if let Some(resume) = resume {
+            live.resume(resume);
         }
         if let Ok(files) = system {
             live.watch_system(files);
@@ -237,22 +237,26 @@ impl Watch<'_> {
         to: To,
         heir: Option<Heir>,
     ) -> Result<(Probes, Pipeline, Option<Resume>), Failure> {
-        let Self { arguments, count, .. } = self;
+        let Self { arguments, count, privacy, .. } = self;
         let filter = super::filter(&arguments.select)?;
-        let store = start_store(&arguments.store, &host)?;
-        let make = |to| super::pipeline(host, &arguments.output, filter, *count, to, store);
-        let (ours, out) = match (ours, to) {
-            (Ours::Pinned(ours), To::Once(out)) => (ours, out),
-            (ours, To::Once(out)) => return Ok((ours.into_probes(), make(Box::new(out)), None)),
-            (ours, To::Plain(to)) => return Ok((ours.into_probes(), make(to), None)),
+        let outputs = |to| outputs(&arguments.output, to, Some((&arguments.store, &host)));
+        let (probes, outputs, resume) = match (ours, to) {
+            (Ours::Pinned(ours), To::Once(out)) => {
+                let TakenOver { probes, journal, entries, since_ns, .. } = ours;
+                let reported = reported_before(&out, &entries, &mut journal.borrow_mut());
+                let note = CurrentNote::default();
+                let writer = DedupWriter::new(out, Rc::clone(&note), Rc::clone(&journal));
+                let mut outputs = outputs(Box::new(writer))?;
+                outputs.set_current_note(note);
+                let resume = Resume { journal, entries, reported, since_ns, heir };
+                (probes, outputs, Some(resume))
+            }
+            (ours, To::Once(out)) => (ours.into_probes(), outputs(Box::new(out))?, None),
+            (ours, To::Plain(to)) => (ours.into_probes(), outputs(to)?, None),
         };
-        let TakenOver { probes, journal, entries, since_ns, .. } = ours;
-        let told = delivery::told(&out, &entries, &mut journal.borrow_mut());
-        let telling = Telling::default();
-        let out = OnceOutput::new(out, Rc::clone(&telling), Rc::clone(&journal));
-        let mut pipeline = make(Box::new(out));
-        pipeline.say_what_is_told(telling);
-        Ok((probes, pipeline, Some(Resume { journal, entries, told, since_ns, heir })))
+        let (count, privacy) = (*count, privacy.clone());
+        let config = PipelineConfig { host, outputs, filter, count, privacy };
+        Ok((probes, Pipeline::new(config), resume))
     }
 }
 
@@ -262,28 +266,6 @@ pub(super) fn unusable_btf(error: &BtfError) -> Failure {
         BtfError::Absent { .. } => Failure::unavailable(error),
         _ => Failure::runtime(error),
     }
-}
-
-/// What `--store` asks for.
-pub(super) fn start_store(
-    arguments: &StoreArgs,
-    host: &Host,
-) -> Result<Option<StoreSink>, Failure> {
-    if !arguments.store {
-        return Ok(None);
-    }
-    let default = Limits::default();
-    let place = Place {
-        path: arguments.dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DIR)),
-        limits: Limits {
-            max_use_bytes: arguments.max_use.unwrap_or(default.max_use_bytes),
-            max_age: arguments.max_age.or(default.max_age),
-        },
-        boot_id: host.boot_id.clone().unwrap_or_default(),
-    };
-    let store = StoreSink::start(place, Box::new(talk))
-        .map_err(|error| super::history::cannot_open(&error))?;
-    Ok(Some(store))
 }
 
 /// What people who look into a kernel want to know of the probes.

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     Failure,
+    outputs::outputs,
     watch::{summary, talk},
 };
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
         report::{Missing, Tier},
     },
     pipeline::{
-        PipelineError,
+        Pipeline, PipelineConfig, PipelineError,
         filter::Filter,
         kernel_log::{DEVICE, Follower, KernelLog},
         live::{LiveError, protect_self},
@@ -71,9 +72,10 @@ pub(super) fn watch(
         "Tracing OOM kills on {} (kmsg). Ctrl-C to stop.",
         host.kernel.as_deref().unwrap_or("this kernel")
     );
-    let store = super::watch::start_store(&arguments.store, &host)?;
+    let outputs = outputs(&arguments.output, to, Some((&arguments.store, &host)))?;
     let count = arguments.select.count;
-    let pipeline = super::pipeline(host, &arguments.output, filter, count, to, store);
+    let config = PipelineConfig { filter, count, ..PipelineConfig::new(host, outputs) };
+    let pipeline = Pipeline::new(config);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::runtime(&error))?;
     let log = Log::new(context);

@@ -1,13 +1,13 @@
 //! What a report lacks that is made of `oom:mark_victim` alone.
 
 use crate::model::{
-    account::Account,
-    events::Mark,
+    account::MarkAccount,
     report::{Missing, OomReport, Parent, Who},
 };
 
 /// Names what /proc did not tell any more, or what was lost.
-pub(super) fn finish_missing(report: &mut OomReport, account: &Account, mark: &Mark) {
+pub(super) fn finish_missing(report: &mut OomReport, account: &MarkAccount) {
+    let MarkAccount { mark, invocation: account } = account;
     let mut lacks = |field: &str, why: String| {
         report.source.missing.push(Missing { field: field.to_owned(), why });
     };

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    account::{Account, Stage},
+    account::{InvocationAccount, Stage},
     facts::Findings,
     reap_and_exit::ReapAndExit,
     report::{Frame, Missing, OomReport, Outcome, Reason},
 };
 
 /// All of it.
-pub(super) fn finish(report: &mut OomReport, account: &Account, findings: &Findings) {
+pub(super) fn finish(report: &mut OomReport, account: &InvocationAccount, findings: &Findings) {
     skipped(report, account);
     returning(report, account);
     lost(report, account);
@@ -21,7 +21,7 @@ pub(super) fn finish(report: &mut OomReport, account: &Account, findings: &Findi
 }
 
 /// A probe that did not run.
-fn skipped(report: &mut OomReport, account: &Account) {
+fn skipped(report: &mut OomReport, account: &InvocationAccount) {
     if chose_unseen(report, account) {
         report.source.missing.push(Missing {
             field: "candidates".to_owned(),
@@ -42,7 +42,7 @@ fn skipped(report: &mut OomReport, account: &Account) {
 }
 
 /// Memory that had begun to come back when the report was closed.
-fn returning(report: &mut OomReport, account: &Account) {
+fn returning(report: &mut OomReport, account: &InvocationAccount) {
     if account.is_overdue && account.reap_and_exit.values().any(ReapAndExit::end_unseen) {
         report.source.missing.push(Missing {
             field: "victims[].freed_after_ns".to_owned(),
@@ -55,7 +55,7 @@ fn returning(report: &mut OomReport, account: &Account) {
 }
 
 /// Whether a choice was made of which the probe of candidates saw nothing, though it is attached.
-fn chose_unseen(report: &OomReport, account: &Account) -> bool {
+fn chose_unseen(report: &OomReport, account: &InvocationAccount) -> bool {
     let unseen = account.invocation.as_ref().is_some_and(|it| it.considered == 0);
     let is_named = report.source.missing.iter().any(|missing| missing.field == "candidates");
     unseen
@@ -66,7 +66,7 @@ fn chose_unseen(report: &OomReport, account: &Account) -> bool {
 }
 
 /// Records that were lost.
-fn lost(report: &mut OomReport, account: &Account) {
+fn lost(report: &mut OomReport, account: &InvocationAccount) {
     let victims_lost =
         account.end.as_ref().map_or(0, |end| end.victims.saturating_sub(account.marks));
     let missing = &mut report.source.missing;
@@ -76,27 +76,25 @@ fn lost(report: &mut OomReport, account: &Account) {
             why: "its record was lost: the ring was full".to_owned(),
         });
     };
-    if account.reclaimed.is_none() && account.wait.is_none() {
-        if account.invocation.is_none() {
-            lost("trigger");
-        }
-        let considered =
-            account.invocation.as_ref().is_some_and(|invocation| invocation.considered > 0);
-        if considered && account.candidates.is_none() {
-            lost("candidates");
-        }
-        if account.end.is_none() {
-            lost("outcome");
-        }
-        if report.outcome == Outcome::Killed && account.victims.is_empty() {
-            lost("victims");
-        } else if victims_lost > 0 && !account.victims.is_empty() {
-            let marked = account.marks + victims_lost;
-            missing.push(Missing {
-                field: "victims".to_owned(),
-                why: format!("{victims_lost} of {marked} records were lost: the ring was full"),
-            });
-        }
+    if account.invocation.is_none() {
+        lost("trigger");
+    }
+    let considered =
+        account.invocation.as_ref().is_some_and(|invocation| invocation.considered > 0);
+    if considered && account.candidates.is_none() {
+        lost("candidates");
+    }
+    if account.end.is_none() {
+        lost("outcome");
+    }
+    if report.outcome == Outcome::Killed && account.victims.is_empty() {
+        lost("victims");
+    } else if victims_lost > 0 && !account.victims.is_empty() {
+        let marked = account.marks + victims_lost;
+        missing.push(Missing {
+            field: "victims".to_owned(),
+            why: format!("{victims_lost} of {marked} records were lost: the ring was full"),
+        });
     }
 }
 
@@ -137,7 +135,7 @@ fn unfound_files(report: &mut OomReport) {
 }
 
 /// Stacks in user space of which no answer came while the report could wait for it.
-fn unfound_names(report: &mut OomReport, account: &Account, findings: &Findings) {
+fn unfound_names(report: &mut OomReport, account: &InvocationAccount, findings: &Findings) {
     if account.stage == Stage::Provisional || !findings.names_asked.contains(&account.seq) {
         return;
     }
@@ -191,7 +189,7 @@ fn unnamed_growers(report: &OomReport) -> BTreeSet<i32> {
 }
 
 /// Nobody was weighed, so no points tell whether this kernel adds what CPUs hold back.
-fn inexact_victims(report: &mut OomReport, account: &Account) {
+fn inexact_victims(report: &mut OomReport, account: &InvocationAccount) {
     const FIELD: &str = "victims (exact rss)";
     let holds_back = |batches: [i64; 4]| batches.iter().any(|&pages| pages != 0);
     let mut victims = account.victims.iter().map(|(_, victim)| victim);

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::model::{
-    account::Account,
+    account::{Account, InvocationAccount, ReclaimedAccount, WaitAccount},
     events::{Invocation, Task, UserFrame},
     facts::Findings,
     gfp,
@@ -31,7 +31,7 @@ use crate::model::{
 /// Everything that a part of the report is made from.
 #[derive(Clone, Copy)]
 struct Facts<'a> {
-    account: &'a Account,
+    account: &'a InvocationAccount,
     host: &'a Host,
     findings: &'a Findings,
 }
@@ -49,9 +49,12 @@ impl Facts<'_> {
 
 /// Makes the report of one account.
 pub(crate) fn compose(account: &Account, host: &Host, findings: &Findings) -> OomReport {
-    let facts = Facts { account, host, findings };
+    // Of a wait or a reclaim, every part that belongs to an invocation is absent.
+    let nothing = InvocationAccount::new(account.seq(), account.first_ns());
+    let invocation = account.invocation().unwrap_or(&nothing);
+    let facts = Facts { account: invocation, host, findings };
     let outcome = outcome::outcome(account, host);
-    let started = account.invocation.as_ref().map_or(account.first_ns, |it| it.started_ns);
+    let started = account.started_ns();
     let mut report = OomReport::new(id(host, account, started), outcome, source(facts));
     report.time = facts.time(started);
     report.boottime_ns = Some(started);
@@ -59,24 +62,30 @@ pub(crate) fn compose(account: &Account, host: &Host, findings: &Findings) -> Oo
     report.host.clone_from(&host.hostname);
     report.kernel.clone_from(&host.kernel);
     report.page_size = Some(host.page_size);
-    report.repeats = account.repeats.as_ref().map(|repeats| repeats.count);
-    report.repeats_until = account.repeats.as_ref().and_then(|repeats| facts.time(repeats.last_ns));
-    if let Some(invocation) = &account.invocation {
-        describe(&mut report, facts, invocation);
-    } else if let Some(reclaimed) = &account.reclaimed {
-        report.repeats = (reclaimed.count > 1).then_some(reclaimed.count);
-        let trigger = trigger(facts, &reclaimed.trigger);
-        report.trigger =
-            Some(request(facts, trigger, Some(reclaimed.gfp_mask), Some(reclaimed.order)));
-        report.oom_memcg = Some(cgroups::oom_memcg(facts, &reclaimed.oom_memcg));
-        report.constraint = Some(Constraint::Memcg);
-    } else if let Some(wait) = &account.wait {
-        let trigger = trigger(facts, &wait.trigger);
-        report.trigger = Some(request(facts, trigger, wait.gfp_mask, wait.order));
-        report.oom_memcg = Some(cgroups::oom_memcg(facts, &wait.oom_memcg));
-        report.constraint = Some(Constraint::Memcg);
-        report.waited_ns =
-            account.wait_ended_ns.map(|ended| ended.saturating_sub(account.first_ns));
+    let repeats = invocation.repeats.as_ref();
+    report.repeats = repeats.map(|repeats| repeats.count);
+    report.repeats_until = repeats.and_then(|repeats| facts.time(repeats.last_ns));
+    match account {
+        Account::Invocation(_) | Account::Mark(_) => {
+            if let Some(record) = &invocation.invocation {
+                describe(&mut report, facts, record);
+            }
+        }
+        Account::Reclaimed(ReclaimedAccount { reclaimed, .. }) => {
+            report.repeats = (reclaimed.count > 1).then_some(reclaimed.count);
+            let trigger = trigger(facts, &reclaimed.trigger);
+            report.trigger =
+                Some(request(facts, trigger, Some(reclaimed.gfp_mask), Some(reclaimed.order)));
+            report.oom_memcg = Some(cgroups::oom_memcg(facts, &reclaimed.oom_memcg));
+            report.constraint = Some(Constraint::Memcg);
+        }
+        Account::Wait(WaitAccount { first_ns, wait, ended_ns }) => {
+            let trigger = trigger(facts, &wait.trigger);
+            report.trigger = Some(request(facts, trigger, wait.gfp_mask, wait.order));
+            report.oom_memcg = Some(cgroups::oom_memcg(facts, &wait.oom_memcg));
+            report.constraint = Some(Constraint::Memcg);
+            report.waited_ns = ended_ns.map(|ended| ended.saturating_sub(*first_ns));
+        }
     }
     report.system = system::system(facts, started);
     report.candidates = candidates::candidates(facts);
@@ -84,9 +93,10 @@ pub(crate) fn compose(account: &Account, host: &Host, findings: &Findings) -> Oo
     report.source.missing.extend(who::missing(facts));
     report.growth = growth::growth(facts, &names(&report));
     report.source.missing.extend(growth::missing(facts));
-    match &account.mark {
-        Some(mark) => marks::finish_missing(&mut report, account, mark),
-        None => missing::finish(&mut report, account, findings),
+    match account {
+        Account::Invocation(account) => missing::finish(&mut report, account, findings),
+        Account::Mark(account) => marks::finish_missing(&mut report, account),
+        Account::Reclaimed(_) | Account::Wait(_) => {}
     }
     report
 }
@@ -233,10 +243,7 @@ fn user_frames(facts: Facts<'_>, pid: i32, frames: &[UserFrame]) -> Vec<Frame> {
 /// Same events, same id: boot, entry into `out_of_memory`, thread that entered.
 fn id(host: &Host, account: &Account, started_ns: u64) -> String {
     let boot = host.boot_id.as_deref().unwrap_or("unknown-boot");
-    let trigger = account.invocation.as_ref().map(|invocation| &invocation.trigger);
-    let trigger = trigger.or(account.reclaimed.as_ref().map(|reclaimed| &reclaimed.trigger));
-    let trigger = trigger.or(account.wait.as_ref().map(|wait| &wait.trigger));
-    let tid = trigger.map_or(0, |task| task.tid);
+    let tid = account.trigger().map_or(0, |task| task.tid);
     format!("{boot}-{started_ns:016x}-{tid}")
 }
 

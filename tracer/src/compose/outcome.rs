@@ -1,7 +1,7 @@
 //! How an invocation ended, and why that victim.
 
 use crate::model::{
-    account::Account,
+    account::{Account, InvocationAccount},
     events::{Chosen, End, Invocation},
     host::Host,
     report::{Constraint, Outcome, Reason},
@@ -19,16 +19,13 @@ pub(super) fn constraint(value: u32) -> Option<Constraint> {
 }
 
 pub(super) fn outcome(account: &Account, host: &Host) -> Outcome {
-    if account.reclaimed.is_some() {
-        return Outcome::Reclaimed;
-    }
-    if account.wait.is_some() {
-        return Outcome::Disabled;
-    }
-    // As far as anyone can tell: the plan has noted in source.missing what cannot be.
-    if account.mark.is_some() {
-        return Outcome::Killed;
-    }
+    let account = match account {
+        Account::Invocation(account) => account,
+        Account::Reclaimed(_) => return Outcome::Reclaimed,
+        Account::Wait(_) => return Outcome::Disabled,
+        // The plan has noted in source.missing which other outcomes cannot be seen.
+        Account::Mark(_) => return Outcome::Killed,
+    };
     match &account.end {
         Some(end) => ended(end, host.hooks.contains_key("mark_victim")),
         // The end was lost. A marked victim was killed, as far as anyone can tell; one that was
@@ -50,7 +47,7 @@ fn ended(end: &End, marks_seen: bool) -> Outcome {
         // Entered, nobody marked: "is already exiting. Skip killing the task".
         (1.., 0) => Outcome::AlreadyExiting,
         // Marked, but __oom_kill_process was not called: the chosen one is dying by itself.
-        (1.., 1..) if end.shots == Some(0) => Outcome::AlreadyExiting,
+        (1.., 1..) if end.oom_kill_calls == Some(0) => Outcome::AlreadyExiting,
         (1.., 1..) => Outcome::Killed,
         (0, 0) => match end.chosen {
             Chosen::Aborted => Outcome::VictimPending,
@@ -64,7 +61,7 @@ fn ended(end: &End, marks_seen: bool) -> Outcome {
 }
 
 /// `None` when nobody was chosen.
-pub(super) fn reason(account: &Account, invocation: &Invocation) -> Option<Reason> {
+pub(super) fn reason(account: &InvocationAccount, invocation: &Invocation) -> Option<Reason> {
     let control = invocation.control.as_ref()?;
     if control.order == -1 {
         return Some(Reason::Sysrq);

@@ -13,25 +13,33 @@ mod who;
 use serde_json::{Value, json};
 
 use self::parts::{account, candidate, candidates, choice, end, host, invocation, victim};
-use super::compose;
 use crate::model::{
-    account::Account,
+    account::{Account, InvocationAccount, ReclaimedAccount},
     events::{Counter, Memcg, Name, Reclaimed, Repeats},
     facts::Findings,
+    host::Host,
     report::{Missing, OomReport, Record, System},
 };
 
-fn report(account: &Account) -> OomReport {
+fn compose(account: &InvocationAccount, host: &Host, findings: &Findings) -> OomReport {
+    super::compose(&account.clone().into(), host, findings)
+}
+
+fn report(account: &InvocationAccount) -> OomReport {
     compose(account, &host(), &Findings::default())
 }
 
-fn json(account: &Account) -> Value {
-    serde_json::to_value(Record::Oom(Box::new(report(account)))).unwrap()
+fn json(account: &InvocationAccount) -> Value {
+    json_of(report(account))
+}
+
+fn json_of(report: OomReport) -> Value {
+    serde_json::to_value(Record::Oom(Box::new(report))).unwrap()
 }
 
 /// A kill with nothing lost.
-fn kill() -> Account {
-    Account {
+fn kill() -> InvocationAccount {
+    InvocationAccount {
         candidates: Some(candidates(vec![candidate(100, 0, 1500)])),
         victims: vec![(9_000, victim(100))],
         marks: 1,
@@ -41,12 +49,12 @@ fn kill() -> Account {
 
 #[test]
 fn records_that_were_lost_are_named() {
-    let lost = |account: &Account| -> Vec<String> {
+    let lost = |account: &InvocationAccount| -> Vec<String> {
         let missing = report(account).source.missing;
         missing.into_iter().map(|it| it.field).collect()
     };
     let whole = kill();
-    let without = |change: fn(&mut Account)| {
+    let without = |change: fn(&mut InvocationAccount)| {
         let mut account = whole.clone();
         change(&mut account);
         lost(&account)
@@ -68,13 +76,13 @@ fn records_that_were_lost_are_named() {
     let [missing] = group(3).try_into().unwrap();
     assert_eq!(missing.field, "victims");
     assert_eq!(missing.why, "1 of 4 records were lost: the ring was full");
-    let nothing = lost(&Account::default());
+    let nothing = lost(&InvocationAccount::default());
     assert_eq!(nothing, ["trigger", "outcome"]);
     // What the host cannot give comes first and stays.
     let mut host = host();
     host.missing =
         vec![Missing { field: "trigger.user_stack".to_owned(), why: "lockdown".to_owned() }];
-    let report = compose(&Account::default(), &host, &Findings::default());
+    let report = compose(&InvocationAccount::default(), &host, &Findings::default());
     assert_eq!(report.source.missing.first(), host.missing.first());
     assert_eq!(report.source.missing.len(), 3);
 }
@@ -108,7 +116,7 @@ fn what_is_not_known_is_no_key() {
         assert_eq!(report.pointer(absent), None, "{absent}");
     }
     assert!(!report.to_string().contains("null"), "{report}");
-    assert_eq!(json(&Account::default())["victims"], json!([]));
+    assert_eq!(json(&InvocationAccount::default())["victims"], json!([]));
 }
 
 #[test]
@@ -132,7 +140,7 @@ fn times_are_of_the_wall_clock_as_it_stood_then() {
 
 #[test]
 fn the_same_account_has_the_same_id_and_another_one_another() {
-    let id = |account: &Account| report(account).id;
+    let id = |account: &InvocationAccount| report(account).id;
     assert_eq!(id(&kill()), "boot-000000012a05f200-101");
     let mut amended = kill();
     amended.repeats = Some(Repeats { count: 9, last_ns: 1 });
@@ -141,7 +149,7 @@ fn the_same_account_has_the_same_id_and_another_one_another() {
     later.invocation.as_mut().unwrap().started_ns += 1;
     assert!(id(&later) > id(&kill()));
     // Without the invocation's record: its first record is what is left.
-    let left = Account { first_ns: 16, ..Account::default() };
+    let left = InvocationAccount { first_ns: 16, ..InvocationAccount::default() };
     assert_eq!(id(&left), "boot-0000000000000010-0");
 }
 
@@ -159,8 +167,12 @@ fn a_call_that_found_room_again_has_a_trigger_and_a_memcg_but_no_choice() {
         order: 3,
         count: 1,
     };
-    let mut account = Account { reclaimed: Some(reclaimed), first_ns: 16, ..Account::default() };
-    let report = json(&account);
+    let json = |reclaimed: &Reclaimed| {
+        let reclaimed = Box::new(reclaimed.clone());
+        let account = Account::Reclaimed(ReclaimedAccount { first_ns: 16, reclaimed });
+        json_of(super::compose(&account, &host(), &Findings::default()))
+    };
+    let report = json(&reclaimed);
     assert_eq!(report["outcome"], "reclaimed");
     assert_eq!(report["constraint"], "memcg");
     assert_eq!(report["oom_memcg"]["max_bytes"], 8192);
@@ -169,8 +181,7 @@ fn a_call_that_found_room_again_has_a_trigger_and_a_memcg_but_no_choice() {
     assert_eq!(report["trigger"]["order"], 3);
     assert_eq!(report["source"].get("missing"), None);
     assert_eq!(report.get("repeats"), None);
-    account.reclaimed.as_mut().unwrap().count = 8;
-    assert_eq!(json(&account)["repeats"], 8);
+    assert_eq!(json(&Reclaimed { count: 8, ..reclaimed })["repeats"], 8);
 }
 
 #[test]

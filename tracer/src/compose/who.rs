@@ -2,7 +2,7 @@
 
 use super::Facts;
 use crate::model::{
-    account::{Account, Stage},
+    account::{InvocationAccount, Stage},
     events::{self, Name, Task},
     report::{Missing, Parent, Who, hex, lossy},
     task_context::TaskContext,
@@ -62,7 +62,7 @@ fn joined(names: &[Name]) -> Vec<u8> {
 
 /// What the probes would have told of the tasks of a closed report, and did not: each field once.
 pub(super) fn missing(facts: Facts<'_>) -> Vec<Missing> {
-    let Account { invocation, victims, stage, .. } = facts.account;
+    let InvocationAccount { invocation, victims, stage, .. } = facts.account;
     let made = invocation.as_ref().filter(|invocation| invocation.choice_made);
     let Some(invocation) = made.filter(|_| *stage != Stage::Provisional) else {
         return Vec::new();

@@ -75,16 +75,17 @@ impl Enrichment {
         let known = self.worker.known(PATIENCE);
         let mut found = Vec::new();
         containers(account, findings, &known, &mut found);
-        let victims = account.victims.iter().map(|(_, victim)| &victim.task);
-        let trigger = account.invocation.as_ref().map(|invocation| &invocation.trigger);
-        for task in victims.chain(trigger) {
+        let invocation = account.invocation();
+        let victims = invocation.into_iter().flat_map(|it| &it.victims);
+        let trigger = invocation.and_then(|it| it.invocation.as_ref()).map(|it| &it.trigger);
+        for task in victims.map(|(_, victim)| &victim.task).chain(trigger) {
             if let Some(Some(name)) = known.users.get(&task.uid)
                 && !findings.users.contains_key(&task.uid)
             {
                 found.push(Fact::User { uid: task.uid, name: name.clone() });
                 findings.users.insert(task.uid, name.clone());
             }
-            let key = (account.seq, task.tgid);
+            let key = (account.seq(), task.tgid);
             if let Some(files) = known.processes.get(&key)
                 && !findings.processes.contains_key(&key)
             {
@@ -104,10 +105,10 @@ impl Enrichment {
 }
 
 fn containers(account: &Account, findings: &mut Findings, known: &Known, found: &mut Vec<Fact>) {
-    let paths = account.paths.values().map(|path| joined(&path.names));
+    let paths = account.invocation().into_iter().flat_map(|it| it.paths.values());
     let by_id = account.cgroup_ids().into_iter();
     let by_id = by_id.filter_map(|id| findings.cgroup_paths.get(&id).cloned());
-    let paths: Vec<String> = paths.chain(by_id).collect();
+    let paths: Vec<String> = paths.map(|path| joined(&path.names)).chain(by_id).collect();
     for container in paths.iter().filter_map(|path| container::home(path).container) {
         for key in [container.id, container.pod_uid].into_iter().flatten() {
             if findings.containers.contains_key(&key) {
@@ -132,8 +133,8 @@ mod tests {
 
     use super::{Enrichment, Findings, Privacy, Worker};
     use crate::model::{
-        account::Account,
-        events::{Body, CgroupPath, Event, Name, Task, Victim},
+        account::{Account, InvocationAccount},
+        events::{Body, CgroupPath, Event, Name, Task, samples},
         facts::Fact,
     };
 
@@ -157,31 +158,21 @@ mod tests {
         write("proc/7/cmdline", "java\0--token=x\0");
 
         let task = Task {
-            tgid: 7,
-            tid: 7,
             comm: Name(b"java".to_vec()),
             uid: 1000,
             start_boottime_ns: Some(5),
-            oom_score_adj: None,
             cgroup_id: Some(3),
+            ..samples::task(7)
         };
-        let victim = Victim {
-            task,
-            vpid: None,
-            memory: None,
-            per_cpu: None,
-            mm: None,
-            shares_mm: false,
-            without_swap: false,
-        };
+        let victim = samples::victim(task);
         let names = ["docker".to_owned(), id.clone()].map(|name| Name(name.into_bytes())).to_vec();
         let path = CgroupPath { id: 3, names, truncated: false };
-        let account = Account {
+        let account = Account::from(InvocationAccount {
             seq: 9,
             victims: vec![(1, victim.clone())],
             paths: [(3, path.clone())].into(),
-            ..Account::default()
-        };
+            ..InvocationAccount::default()
+        });
         let mut enrichment = Enrichment::new(Worker::new(root.path().to_owned()), false);
         enrichment.note(&event(9, Body::Path(path)));
         enrichment.note(&event(9, Body::Victim(Box::new(victim))));

@@ -1,11 +1,11 @@
-//! What is known of one invocation, stitched together from its events.
+//! What one report is made of, stitched together from its events.
 
 use std::collections::BTreeMap;
 
 use super::{
     events::{
-        Candidates, CgroupPath, End, Invocation, Levels, Mark, Reclaimed, Repeats, Stat, Victim,
-        Wait,
+        Candidates, CgroupPath, End, Invocation, Levels, Mark, Memcg, Reclaimed, Repeats, Stat,
+        Task, Victim, Wait,
     },
     reap_and_exit::ReapsAndExits,
     recorded_growth::Recorded,
@@ -19,126 +19,225 @@ const OPEN_CLOSES_AFTER_NS: u64 = 120_000_000_000;
 /// The same once it has killed: then the kernel prints no more than a line for each victim. ns.
 const KILLING_CLOSES_AFTER_NS: u64 = 10_000_000_000;
 
-/// Marks keys of what is no invocation: the other bits are its time.
+/// Marks the keys of accounts without a sequence number: the other bits are their time.
 pub(crate) const MOMENT: u64 = 1 << 63;
 
 /// How far an account has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stage {
-    /// Told once, as it is.
+    /// Reported once, with everything that will ever be known.
     #[default]
     Complete,
-    /// The kill is told; what becomes of the victims is not known yet. The same account comes again.
+    /// The kill is reported, but its victims are not gone yet. The same account follows as
+    /// [`Stage::Final`].
     Provisional,
-    /// The same account, with what became of the victims.
+    /// The account that was provisional before, with what became of the victims.
     Final,
 }
 
-/// What is known of one invocation.
+/// What one report is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Account {
+    /// An invocation of the OOM killer.
+    Invocation(Box<InvocationAccount>),
+    /// A victim on a host where `oom:mark_victim` is the only hook.
+    Mark(Box<MarkAccount>),
+    /// A memcg that found room again before the OOM killer made a choice.
+    Reclaimed(ReclaimedAccount),
+    /// A task that waits because the OOM killer of its memcg is disabled.
+    Wait(WaitAccount),
+}
+
+/// What is known of one invocation. A part whose record was lost, or that this host cannot give,
+/// is absent.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Account {
-    /// Its number.
+pub struct InvocationAccount {
+    /// Sequence number of the invocation; 0 if the probes did not see it begin.
     pub seq: u64,
-    /// The choice, or how it ended without one.
+    /// Time of the first record, `CLOCK_BOOTTIME` ns.
+    pub first_ns: u64,
+    /// The choice, or how the invocation ended without one.
     pub invocation: Option<Invocation>,
-    /// Who was weighed.
+    /// The tasks that the kernel evaluated.
     pub candidates: Option<Candidates>,
-    /// Where the cgroups are, by id.
+    /// Paths of cgroups, by kernfs id.
     pub paths: BTreeMap<u64, CgroupPath>,
     /// The limits of the chosen task's (else the oom_memcg's) cgroup.
     pub levels: Option<Levels>,
-    /// Who was marked, one per process, in order, each with the time.
+    /// The marked tasks in order, one per process, each with its time (`CLOCK_BOOTTIME` ns).
     pub victims: Vec<(u64, Victim)>,
-    /// Records of victims, also of one that two threads of a process were marked by.
+    /// Number of victim records. A process that was marked by two of its threads counts twice.
     pub marks: u32,
-    /// How it ended; `None` when that record was lost.
+    /// Return of `out_of_memory`; `None` if its record was lost.
     pub end: Option<End>,
-    /// More invocations that ended in the same way, this one included.
+    /// Invocations in a row that ended in the same way, this one included.
     pub repeats: Option<Repeats>,
-    /// A call that found room again, without an invocation.
-    pub reclaimed: Option<Reclaimed>,
-    /// What the oom_memcg's memory was.
+    /// Statistics of the oom_memcg.
     pub stat: Option<Stat>,
-    /// A mark that is all there is: nothing else is hooked.
-    pub mark: Option<Mark>,
-    /// A task that waits, without an invocation.
-    pub wait: Option<Wait>,
-    /// When it stopped to wait, `CLOCK_BOOTTIME` ns.
-    pub wait_ended_ns: Option<u64>,
-    /// Who trigger and victims are, by process id.
+    /// Command lines and other details of the trigger and the victims, by process id.
     pub contexts: BTreeMap<i32, TaskContext>,
     /// What became of the victims.
     pub reap_and_exit: ReapsAndExits,
-    /// The deadline passed, and some of them were not gone.
+    /// The deadline passed before all victims were gone.
     pub is_overdue: bool,
-    /// How far it has come.
+    /// How far the account has come.
     pub stage: Stage,
-    /// The host's memory, and when it was read, `CLOCK_BOOTTIME` ns.
+    /// The host's memory, and when it was read (`CLOCK_BOOTTIME` ns).
     pub system: Option<(u64, System)>,
-    /// What grew in the memcg before.
+    /// Recorded growth of the oom_memcg before the choice.
     pub growth: Option<Box<Recorded>>,
-    /// Time of the first record, `CLOCK_BOOTTIME` ns.
+}
+
+/// What is known of a victim from `oom:mark_victim` alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MarkAccount {
+    /// The mark itself.
+    pub mark: Mark,
+    /// The trigger, and the victim as /proc describes it.
+    pub invocation: InvocationAccount,
+}
+
+/// Calls into the memcg OOM path that found room again, without an invocation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReclaimedAccount {
+    /// Time of the first call, `CLOCK_BOOTTIME` ns.
     pub first_ns: u64,
+    /// The latest call, with the number of calls so far.
+    pub reclaimed: Box<Reclaimed>,
+}
+
+/// A task that waits, without an invocation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WaitAccount {
+    /// When it began to wait, `CLOCK_BOOTTIME` ns.
+    pub first_ns: u64,
+    /// The record of its beginning.
+    pub wait: Box<Wait>,
+    /// When it stopped to wait, `CLOCK_BOOTTIME` ns; `None` while it waits.
+    pub ended_ns: Option<u64>,
 }
 
 impl Account {
+    /// What is known of the invocation, if there is one.
+    pub fn invocation(&self) -> Option<&InvocationAccount> {
+        match self {
+            Self::Invocation(account) => Some(account),
+            Self::Mark(account) => Some(&account.invocation),
+            Self::Reclaimed(_) | Self::Wait(_) => None,
+        }
+    }
+
+    /// Sequence number of the invocation; 0 without one.
+    pub fn seq(&self) -> u64 {
+        self.invocation().map_or(0, |account| account.seq)
+    }
+
+    /// Time of the first record, `CLOCK_BOOTTIME` ns.
+    pub fn first_ns(&self) -> u64 {
+        match self {
+            Self::Invocation(account) => account.first_ns,
+            Self::Mark(account) => account.invocation.first_ns,
+            Self::Reclaimed(account) => account.first_ns,
+            Self::Wait(account) => account.first_ns,
+        }
+    }
+
+    /// How far the account has come.
+    pub fn stage(&self) -> Stage {
+        self.invocation().map_or(Stage::Complete, |account| account.stage)
+    }
+
+    /// The key of its report: the sequence number, else the time.
+    pub fn key(&self) -> u64 {
+        key_of(self.seq(), self.first_ns())
+    }
+
+    /// Entry into `out_of_memory`, else the time of the first record. `CLOCK_BOOTTIME` ns.
+    pub fn started_ns(&self) -> u64 {
+        let invocation = self.invocation().and_then(|account| account.invocation.as_ref());
+        invocation.map_or(self.first_ns(), |invocation| invocation.started_ns)
+    }
+
+    /// The task that ran out of memory, if its record was not lost.
+    pub fn trigger(&self) -> Option<&Task> {
+        match self {
+            Self::Reclaimed(account) => Some(&account.reclaimed.trigger),
+            Self::Wait(account) => Some(&account.wait.trigger),
+            Self::Invocation(_) | Self::Mark(_) => {
+                Some(&self.invocation()?.invocation.as_ref()?.trigger)
+            }
+        }
+    }
+
+    /// Id of the memcg whose limit was hit; 0 for a global OOM, as in the kernel-side map, and
+    /// without an invocation.
+    pub fn oom_memcg_id(&self) -> u64 {
+        self.invocation().map_or(0, InvocationAccount::oom_memcg_id)
+    }
+
+    /// Ids of every cgroup that the report names.
+    pub fn cgroup_ids(&self) -> Vec<u64> {
+        match self {
+            Self::Invocation(account) => account.cgroup_ids(),
+            Self::Mark(account) => account.invocation.cgroup_ids(),
+            Self::Reclaimed(account) => {
+                ids(&account.reclaimed.trigger, Some(&account.reclaimed.oom_memcg)).collect()
+            }
+            Self::Wait(account) => {
+                ids(&account.wait.trigger, Some(&account.wait.oom_memcg)).collect()
+            }
+        }
+    }
+}
+
+impl From<InvocationAccount> for Account {
+    fn from(account: InvocationAccount) -> Self {
+        Self::Invocation(Box::new(account))
+    }
+}
+
+fn ids<'a>(trigger: &'a Task, oom_memcg: Option<&'a Memcg>) -> impl Iterator<Item = u64> + 'a {
+    trigger.cgroup_id.into_iter().chain(oom_memcg.and_then(|memcg| memcg.id))
+}
+
+impl InvocationAccount {
     pub(crate) fn new(seq: u64, first_ns: u64) -> Self {
         Self { seq, first_ns, ..Self::default() }
     }
 
-    /// Every cgroup that it names.
-    pub fn cgroup_ids(&self) -> Vec<u64> {
+    fn cgroup_ids(&self) -> Vec<u64> {
         let victims = self.victims.iter().filter_map(|(_, victim)| victim.task.cgroup_id);
-        let mut ids: Vec<u64> = victims.collect();
-        ids.extend(self.levels.as_ref().map(|levels| levels.cgroup_id));
-        if let Some(invocation) = &self.invocation {
-            ids.extend(invocation.trigger.cgroup_id);
-            ids.extend(invocation.oom_memcg.as_ref().and_then(|memcg| memcg.id));
-        }
-        if let Some(reclaimed) = &self.reclaimed {
-            ids.extend(reclaimed.trigger.cgroup_id);
-            ids.extend(reclaimed.oom_memcg.id);
-        }
-        if let Some(wait) = &self.wait {
-            ids.extend(wait.trigger.cgroup_id);
-            ids.extend(wait.oom_memcg.id);
-        }
-        ids
+        let invocation = self.invocation.iter();
+        victims
+            .chain(self.levels.as_ref().map(|levels| levels.cgroup_id))
+            .chain(invocation.flat_map(|it| ids(&it.trigger, it.oom_memcg.as_ref())))
+            .collect()
     }
 
-    /// Nobody was marked, and the end says so: more of the same may follow.
+    /// Id of the memcg whose limit was hit; 0 for a global OOM, as in the kernel-side map.
+    pub(crate) fn oom_memcg_id(&self) -> u64 {
+        let memcg = self.invocation.as_ref().and_then(|invocation| invocation.oom_memcg.as_ref());
+        memcg.and_then(|memcg| memcg.id).unwrap_or_default()
+    }
+
+    /// Whether the end was seen and no task was marked. More invocations of the same kind may
+    /// follow.
     pub(crate) fn is_quiet(&self) -> bool {
         let quiet_end =
             self.end.as_ref().is_some_and(|end| end.kill_calls == 0 && end.victims == 0);
         quiet_end && self.victims.is_empty()
     }
 
-    /// Whether an open one is not going to end.
+    /// Whether the record of the end is overdue and must have been lost.
     pub(crate) fn has_lost_its_end(&self, now_ns: u64) -> bool {
         let after_kill =
             self.victims.last().map(|(marked_ns, _)| (*marked_ns, KILLING_CLOSES_AFTER_NS));
-        let (since_ns, patience) = after_kill.unwrap_or((self.first_ns, OPEN_CLOSES_AFTER_NS));
-        now_ns.saturating_sub(since_ns) >= patience
-    }
-
-    /// What it is told by: its number, else its time.
-    pub fn key(&self) -> u64 {
-        key_of(self.seq, self.first_ns)
-    }
-
-    /// Entry into `out_of_memory`, else the first sign of it, `CLOCK_BOOTTIME` ns.
-    pub fn started_ns(&self) -> u64 {
-        self.invocation.as_ref().map_or(self.first_ns, |invocation| invocation.started_ns)
-    }
-
-    /// Id of the memcg whose limit was hit; 0 for a global OOM, as in the kernel-side map.
-    pub fn oom_memcg_id(&self) -> u64 {
-        let memcg = self.invocation.as_ref().and_then(|invocation| invocation.oom_memcg.as_ref());
-        memcg.and_then(|memcg| memcg.id).unwrap_or_default()
+        let (since_ns, patience_ns) = after_kill.unwrap_or((self.first_ns, OPEN_CLOSES_AFTER_NS));
+        now_ns.saturating_sub(since_ns) >= patience_ns
     }
 }
 
-/// Key of what has this number, or, without one, began at this time.
+/// Key of a report with this sequence number or, without one, that began at this time.
 pub(crate) fn key_of(seq: u64, first_ns: u64) -> u64 {
     if seq == 0 { first_ns | MOMENT } else { seq }
 }

@@ -1,8 +1,11 @@
-//! What the probes said, decoded: kernel facts in kernel units, unknown as `None`.
+//! Decoded records of the probes: kernel facts in kernel units, unknown as `None`.
 //!
-//! One type per record of the wire. They are also what `-o events` prints.
+//! There is one type per record of the wire. `-o events` prints them, so their serialized names
+//! stay.
 
 mod context;
+#[cfg(test)]
+pub(crate) mod samples;
 
 use oomwhy_common::event::{UserFrame as WireFrame, mm};
 use serde::{Serialize, Serializer};
@@ -14,51 +17,50 @@ pub(crate) use self::context::{Context, Parent, Part};
 /// One decoded record.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Event {
-    /// `CLOCK_BOOTTIME` when the probe wrote it, ns.
+    /// When the probe wrote it, `CLOCK_BOOTTIME` ns.
     pub boottime_ns: u64,
-    /// CPU that wrote it.
     pub cpu: u32,
-    /// Number of the invocation it belongs to; 0 for none.
+    /// Sequence number of the invocation that it belongs to; 0 for none.
     pub seq: u64,
-    /// What it says.
     #[serde(flatten)]
     pub body: Body,
 }
 
-/// What an event says.
+/// Content of an event.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Body {
-    /// The killer made its choice, or ended without one.
+    /// The OOM killer made its choice, or ended without one.
     Invocation(Box<Invocation>),
-    /// Who was weighed.
+    /// The tasks that the kernel evaluated.
     Candidates(Candidates),
-    /// Where a cgroup is.
+    /// Path of a cgroup.
     Path(CgroupPath),
     /// Limits from a cgroup up to the root.
     Levels(Levels),
     /// A task was marked to die.
     Victim(Box<Victim>),
-    /// `out_of_memory` returned.
     End(End),
     /// Invocations in a row without a victim.
     Repeats(Repeats),
-    /// A memcg had room again: no invocation.
+    /// A memcg had room again, so there was no invocation.
     Reclaimed(Box<Reclaimed>),
     /// A cgroup was made.
     CgroupMade(CgroupMade),
-    /// What the oom_memcg's memory was.
+    /// Statistics of the oom_memcg.
     Stat(Stat),
-    /// What became of a victim.
-    After(After),
+    /// A step of a victim's end.
+    #[serde(rename = "after")]
+    VictimGone(VictimGone),
     /// A task waits because the OOM killer of its memcg is disabled.
     Wait(Box<Wait>),
-    /// A task was marked to die, and no more is hooked.
+    /// A task was marked to die on a host where nothing else is hooked.
     Mark(Mark),
-    /// Part of who the trigger or a victim is.
+    /// A part of the details of the trigger or a victim.
     Context(Context),
     /// A process grows in a memcg near its limit.
-    Grower(Grower),
+    #[serde(rename = "grower")]
+    GrowingProcess(GrowingProcess),
 }
 
 /// Bytes from the kernel that should be text; untrusted, maybe not UTF-8.
@@ -74,21 +76,18 @@ impl Serialize for Name {
 /// Identity of a task.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Task {
-    /// Process.
     pub tgid: i32,
-    /// Thread.
     pub tid: i32,
-    /// Name of the thread.
     pub comm: Name,
     /// Real uid in the initial user namespace.
     pub uid: u32,
-    /// `start_boottime`, ns.
+    /// `task_struct.start_boottime`, ns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_boottime_ns: Option<u64>,
-    /// -1000 to 1000.
+    /// From -1000 to 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_score_adj: Option<i32>,
-    /// Id of its memory cgroup.
+    /// kernfs id of its memory cgroup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup_id: Option<u64>,
 }
@@ -98,34 +97,33 @@ pub struct Task {
 pub struct Invocation {
     /// Entry into `out_of_memory`, `CLOCK_BOOTTIME` ns.
     pub started_ns: u64,
-    /// Current.
+    /// The current task.
     pub trigger: Task,
-    /// `oom_control`.
     #[serde(flatten)]
     pub control: Option<Control>,
     /// Whether a memcg's limit was hit (false: global); `None` when that could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_memcg: Option<bool>,
-    /// Whose limit.
+    /// The memcg whose limit was hit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_memcg: Option<Memcg>,
-    /// Who was chosen.
+    /// The chosen task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chosen: Option<Task>,
-    /// Tasks weighed.
+    /// Number of tasks that the kernel evaluated.
     pub considered: u32,
-    /// Written at `oom_kill_process` entry: the killer meant to kill.
+    /// Written at the entry of `oom_kill_process`, so the killer meant to kill.
     pub choice_made: bool,
-    /// The nodes that the allocation is bound to, bit n for node n; 0: not bound.
+    /// The nodes that the allocation is bound to, bit n for node n; 0 if it is not bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodemask: Option<u64>,
-    /// The nodes that current may use.
+    /// The nodes that the current task may use, bit n for node n.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mems_allowed: Option<u64>,
-    /// The kernel's words.
+    /// The message that the kernel logs before the name of the victim.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<Name>,
-    /// Addresses, innermost first.
+    /// Addresses in the kernel, innermost first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel_stack: Option<Vec<u64>>,
     /// Frames, innermost first.
@@ -133,25 +131,24 @@ pub struct Invocation {
     pub user_stack: Option<Vec<UserFrame>>,
 }
 
-/// `struct oom_control`. Pages.
+/// Parts of `struct oom_control`. Sizes are in pages.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Control {
-    /// Size of the domain.
+    /// Size of the domain in pages.
     pub totalpages: u64,
-    /// Points of the chosen one so far.
+    /// Points of the task that is chosen so far.
     pub chosen_points: i64,
-    /// What was asked for.
+    /// Flags of the request.
     pub gfp_mask: u32,
-    /// 2^order pages; -1 for sysrq-f.
+    /// The request is for 2^order pages; -1 for sysrq-f.
     pub order: i32,
-    /// `enum oom_constraint`.
+    /// Value of `enum oom_constraint`.
     pub constraint: u32,
 }
 
-/// A memory cgroup and its counters. Pages.
+/// A memory cgroup and its counters. Sizes are in pages.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Memcg {
-    /// kernfs id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<u64>,
     /// memory usage and max.
@@ -160,17 +157,14 @@ pub struct Memcg {
     /// swap (v1: memsw) usage and max.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap: Option<Counter>,
-    /// memory.oom.group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_group: Option<bool>,
 }
 
-/// A `page_counter`. Pages.
+/// A `page_counter`, in pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Counter {
-    /// Charged.
     pub usage: u64,
-    /// Limit.
     pub max: u64,
 }
 
@@ -178,73 +172,63 @@ pub struct Counter {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(untagged)]
 pub enum UserFrame {
-    /// The file is known.
+    /// A frame in a file with a build id.
     File {
-        /// GNU build id, hex.
+        /// GNU build id in hex.
         build_id: String,
         /// Offset in the file.
         file_offset: u64,
     },
-    /// Only the address is.
-    Ip {
-        /// Address.
-        ip: u64,
-    },
+    /// A frame of which only the address is known.
+    Ip { ip: u64 },
 }
 
 /// The candidate table.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Candidates {
-    /// Tasks weighed.
+    /// Number of tasks that the kernel evaluated.
     pub considered: u32,
-    /// Those that are listed, in no particular order.
+    /// The recorded tasks, in no particular order.
     pub list: Vec<Candidate>,
 }
 
-/// One task that was weighed. Pages unless said otherwise.
+/// A task that the kernel evaluated. Sizes are in pages unless said otherwise.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Candidate {
-    /// Process.
     pub tgid: i32,
-    /// Thread.
     pub tid: i32,
-    /// Name.
     pub comm: Name,
-    /// Real uid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
     /// What `oom_badness` returned; `i64::MIN` for a task that must not be killed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub points: Option<i64>,
-    /// Whether the task must not be killed, where `points` is not what the kernel returned.
+    /// Whether the task must not be killed, if `points` is not what the kernel returned.
     pub refused: bool,
-    /// Its memory.
     #[serde(flatten)]
     pub memory: Option<Memory>,
-    /// -1000 to 1000.
+    /// From -1000 to 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_score_adj: Option<i32>,
     /// Bits of `oomwhy_common::event::candidate`.
     pub flags: u32,
-    /// Position in the kernel's order of weighing.
+    /// Position in the kernel's order of evaluation.
     pub order: u32,
 }
 
-/// What an `mm_struct` counts. Pages unless said otherwise.
+/// Counters of an `mm_struct`. Sizes are in pages unless said otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Memory {
-    /// Index `oomwhy_common::event::mm`.
+    /// Pages by kind; the index is in `oomwhy_common::event::mm`.
     pub counts: [i64; mm::COUNT],
-    /// Bytes.
     pub pgtables_bytes: u64,
-    /// Virtual size.
+    /// Virtual size in pages.
     pub total_vm: u64,
 }
 
-/// Where a cgroup is.
+/// Path of a cgroup.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CgroupPath {
-    /// kernfs id.
     pub id: u64,
     /// Names from the root down; empty for the root.
     pub names: Vec<Name>,
@@ -255,7 +239,7 @@ pub struct CgroupPath {
 /// Limits from a cgroup up to the root.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Levels {
-    /// kernfs id of the first one's cgroup.
+    /// kernfs id of the first level's cgroup.
     pub cgroup_id: u64,
     /// From the leaf up.
     pub list: Vec<Level>,
@@ -263,16 +247,13 @@ pub struct Levels {
     pub truncated: bool,
 }
 
-/// Limits of one cgroup. Pages.
+/// Limits of one cgroup, in pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Level {
     /// memory usage and max.
     pub memory: Counter,
-    /// memory.high
     pub high: u64,
-    /// memory.low
     pub low: u64,
-    /// memory.min
     pub min: u64,
     /// swap (v1: memsw) usage and max.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -285,43 +266,40 @@ pub struct Level {
 /// A task that was marked to die.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Victim {
-    /// Who.
     #[serde(flatten)]
     pub task: Task,
-    /// tgid in its own pid namespace.
+    /// Process id in its own pid namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vpid: Option<i32>,
     /// Its memory by a plain read of the counters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
-    /// What the counters' per-CPU batches hold besides.
+    /// Pages that the per-CPU batches of the counters hold besides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_cpu: Option<[i64; mm::COUNT]>,
-    /// Its memory, as an identity.
+    /// Address of its `mm_struct`, as an identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mm: Option<u64>,
-    /// Not marked: killed because it shares the memory of the victim before it.
+    /// It is not marked, but killed because it shares the memory of the victim before it.
     pub shares_mm: bool,
     /// The swap in `memory` was not read.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub without_swap: bool,
 }
 
-/// `out_of_memory` returned.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct End {
-    /// Return value.
     pub result: bool,
-    /// `oom_control.chosen`.
     pub chosen: Chosen,
-    /// Entries into `oom_kill_process`.
+    /// Number of entries into `oom_kill_process`.
     pub kill_calls: u32,
-    /// Entries into `__oom_kill_process`.
+    /// Number of entries into `__oom_kill_process`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub shots: Option<u32>,
-    /// `mark_victim` seen.
+    #[serde(rename = "shots")]
+    pub oom_kill_calls: Option<u32>,
+    /// Number of calls of `mark_victim`.
     pub victims: u32,
-    /// The selection was reached.
+    /// Whether the kernel got to the selection of a task.
     pub selected: bool,
 }
 
@@ -329,154 +307,144 @@ pub struct End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Chosen {
-    /// NULL.
+    /// It is NULL.
     Nobody,
-    /// A task.
+    /// It points to a task.
     Task,
-    /// -1: an earlier victim is still dying.
+    /// It is -1, because an earlier victim is still dying.
     Aborted,
-    /// Not read, or a value that this build does not know.
+    /// It was not read, or this build does not know the value.
     Unknown,
 }
 
 /// Invocations in a row without a victim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Repeats {
-    /// How many, the first included.
+    /// Number of invocations, the first included.
     pub count: u64,
-    /// Return of the latest, `CLOCK_BOOTTIME` ns.
+    /// Return of the latest invocation, `CLOCK_BOOTTIME` ns.
     pub last_ns: u64,
 }
 
-/// A memcg had room again when its turn came.
+/// A memcg had room again before the OOM killer began.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Reclaimed {
-    /// Current.
+    /// The current task.
     pub trigger: Task,
-    /// Who was over its limit.
+    /// The memcg that was over its limit.
     pub oom_memcg: Memcg,
-    /// What was asked for.
+    /// Flags of the request.
     pub gfp_mask: u32,
-    /// 2^order pages.
+    /// The request is for 2^order pages.
     pub order: i32,
-    /// How many such calls so far, this one included.
+    /// Number of such calls so far, this one included.
     pub count: u64,
 }
 
 /// Raw statistics of the oom_memcg.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Stat {
-    /// The kernel had just flushed them; else they are as old as its latest flush.
+    /// The kernel had just flushed them; otherwise they are as old as its latest flush.
     pub fresh: bool,
-    /// In the unit of each.
+    /// Counters, each in the unit of its kind.
     pub counters: Vec<i64>,
-    /// Where a counter is, by its number; `None`: at its number.
+    /// Index of each counter by its number; `None` if each is at its number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub places: Option<Vec<u8>>,
 }
 
-/// What became of a victim.
+/// A step of a victim's end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct After {
-    /// What happened.
-    pub what: AfterWhat,
-    /// The process, where it is known.
+pub struct VictimGone {
+    #[serde(rename = "what")]
+    pub step: VictimGoneStep,
+    /// Process id, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tgid: Option<i32>,
-    /// The thread.
     pub tid: i32,
-    /// Its memory, as an identity.
+    /// Address of its `mm_struct`, as an identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mm: Option<u64>,
-    /// What is left of the memory, pages, index `oomwhy_common::event::mm`.
+    /// Remaining pages by kind; the index is in `oomwhy_common::event::mm`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counts: Option<[i64; mm::COUNT]>,
 }
 
-/// Stages of a victim's end.
+/// The steps of a victim's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum AfterWhat {
-    /// The reaper shall look at it.
+pub enum VictimGoneStep {
+    /// The OOM reaper was woken for it.
     ReaperWoken,
-    /// The reaper began.
+    /// The reaper began to free its memory.
     ReapingStarted,
-    /// The reaper is done.
+    /// The reaper freed what it could.
     ReapingFinished,
-    /// The reaper left it to somebody else.
+    /// The reaper left its memory to the exit.
     ReapingSkipped,
     /// Its last thread exited.
     Exited,
-    /// Nobody uses its memory any more.
+    /// The last user of its memory is gone.
     Freeing,
-    /// Its memory is back.
+    /// Its memory is free again.
     Freed,
-    /// Something this build does not know.
+    /// This build does not know the step.
     Unknown,
 }
 
-/// A task waits, or has stopped to wait.
+/// A task begins or stops to wait.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Wait {
-    /// Current.
+    /// The current task.
     pub trigger: Task,
-    /// Whose OOM killer is disabled.
+    /// The memcg whose OOM killer is disabled.
     pub oom_memcg: Memcg,
-    /// What was asked for.
+    /// Flags of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gfp_mask: Option<u32>,
-    /// 2^order pages.
+    /// The request is for 2^order pages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<i32>,
-    /// It waits no longer.
+    /// The task has stopped to wait.
     pub ended: bool,
 }
 
-/// A task was marked to die, where nothing else is hooked. A [`Victim`] that says more may have come
-/// before.
+/// A task was marked to die on a host where nothing else is hooked. A [`Victim`] with more facts
+/// may have come before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mark {
     /// The thread that was marked.
     pub tid: i32,
-    /// What the tracepoint's record has.
+    /// Fields of the tracepoint's record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fields: Option<MarkFields>,
 }
 
-/// What the tracepoint's record has.
+/// Fields of the tracepoint's record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MarkFields {
-    /// Name of the thread.
     pub comm: Name,
-    /// Real uid.
     pub uid: u32,
-    /// -1000 to 1000.
+    /// From -1000 to 1000.
     pub oom_score_adj: i32,
-    /// Virtual size, KiB.
     pub total_vm_kib: u64,
-    /// KiB.
     pub anon_kib: u64,
-    /// KiB.
     pub file_kib: u64,
-    /// KiB.
     pub shmem_kib: u64,
-    /// KiB.
     pub pgtables_kib: u64,
 }
 
-/// A process grows in a memcg near its limit; told once.
+/// A process grows in a memcg near its limit. There is one event per process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Grower {
-    /// The process.
+pub struct GrowingProcess {
     pub tgid: i32,
 }
 
 /// A cgroup was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CgroupMade {
-    /// kernfs id.
     pub id: u64,
-    /// Its parent's.
+    /// kernfs id of its parent.
     pub parent_id: u64,
 }
 

@@ -1,4 +1,5 @@
-//! What userspace finds out besides the records of the probes. Kept in recordings.
+//! What userspace finds out besides the records of the probes. Kept in recordings, so the names in
+//! `#[serde(rename)]` are a contract.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,160 +17,172 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fact {
-    /// What an address of the kernel is.
+    /// The symbol at a kernel address.
     Symbol {
-        /// Address.
+        /// Address in the kernel.
         ip: u64,
-        /// What it is.
+        /// The function there, and the offset in it.
         symbol: Symbol,
     },
-    /// Where a cgroup is that the probes could not name.
+    /// Path of a cgroup that the probes could not name.
     CgroupPath {
-        /// kernfs id.
+        /// Its kernfs id.
         id: u64,
         /// Path from the root of its hierarchy.
         path: String,
     },
-    /// The host's memory, for an invocation that was nobody's limit.
+    /// The host's memory during an invocation that no memcg's limit caused.
     System {
-        /// Number of the invocation.
+        /// Sequence number of the invocation.
         seq: u64,
         /// When it was read, `CLOCK_BOOTTIME` ns.
         at_ns: u64,
-        /// What was read.
+        /// Content of /proc/meminfo and /proc/zoneinfo.
         memory: Box<System>,
     },
     /// The name of a user.
     User {
-        /// User id.
+        /// Numeric user id.
         uid: u32,
-        /// Name.
+        /// Name in /etc/passwd.
         name: String,
     },
     /// The names of a container or a pod.
     Container {
         /// The container's id, or the pod's uid.
         key: String,
-        /// Names.
+        /// Names from the container runtime.
         names: ContainerNames,
     },
-    /// What /proc told of a process.
+    /// The content of a process' files in /proc.
     Process {
-        /// Number of the invocation.
+        /// Sequence number of the invocation.
         seq: u64,
-        /// Process.
+        /// Id of the process.
         pid: i32,
-        /// What it told.
+        /// What was read.
         files: ProcessFiles,
     },
     /// Names of the frames of a process in user space.
     UserNames {
-        /// Number of the invocation.
+        /// Sequence number of the invocation.
         seq: u64,
-        /// Process.
+        /// Id of the process.
         pid: i32,
-        /// What was found.
+        /// Names by file offset and by address.
         names: UserNames,
     },
-    /// From here on the close of this invocation's report is put off, for names.
-    Awaited {
-        /// Number of the invocation.
+    /// A name lookup has begun. The invocation's final report waits for it.
+    #[serde(rename = "awaited")]
+    NamesAwaited {
+        /// Sequence number of the invocation.
         seq: u64,
     },
-    /// It is not put off any more.
-    Settled {
-        /// Number of the invocation.
+    /// The name lookup has finished or was given up.
+    #[serde(rename = "settled")]
+    NamesReady {
+        /// Sequence number of the invocation.
         seq: u64,
     },
-    /// What had grown in the memcg that ran out of memory.
+    /// Recorded growth of the memcg that ran out of memory.
     Growth {
-        /// Number of the invocation.
+        /// Sequence number of the invocation.
         seq: u64,
-        /// What was recorded.
+        /// What the growth recorder kept.
         recorded: Box<Recorded>,
     },
     /// `CLOCK_REALTIME` less `CLOCK_BOOTTIME` from here on, ns.
     RealtimeOffset(i64),
-    /// Records lost so far, and when, `CLOCK_BOOTTIME` ns.
+    /// Records lost so far.
     Drops {
-        /// How many in all.
+        /// Number of lost records in the whole run.
         count: u64,
-        /// The first of those that the latest such fact did not have.
+        /// Time of the first one since the previous such fact, `CLOCK_BOOTTIME` ns.
         first_ns: u64,
-        /// The latest.
+        /// Time of the latest one, `CLOCK_BOOTTIME` ns.
         last_ns: u64,
     },
-    /// Kills that the kernel had counted, `oom_kill` in /proc/vmstat, and when that was read,
-    /// `CLOCK_BOOTTIME` ns. The ring was empty just before.
+    /// The kernel's count of kills, `oom_kill` in /proc/vmstat. The ring was empty just before.
     KillsCounted {
-        /// Since the boot.
+        /// Kills since the boot.
         kills: u64,
-        /// When.
+        /// When it was read, `CLOCK_BOOTTIME` ns.
         at_ns: u64,
     },
-    /// The same of a memory cgroup, `oom_kill` in its memory.events.
+    /// A memory cgroup's count of kills, `oom_kill` in its memory.events.
     GroupKillsCounted {
-        /// kernfs id.
+        /// Its kernfs id.
         id: u64,
         /// Path from the root of its hierarchy.
         path: String,
-        /// Since it was made; `None`: it is gone.
+        /// Kills since it was made; `None` if it is gone.
         kills: Option<u64>,
-        /// When.
+        /// When it was read, `CLOCK_BOOTTIME` ns.
         at_ns: u64,
     },
-    /// Time passed without a record: what was due by then was reported. `CLOCK_BOOTTIME` ns.
+    /// Time passed without a record, so whatever was due by then (`CLOCK_BOOTTIME` ns) was
+    /// reported.
     Tick(u64),
-    /// The run goes on where another one ended (`--pin`): what that one told already, by
-    /// [`journal::key_of`](crate::model::account::key_of), and which time is its own.
+    /// The run continues another one (`--pin`).
     Resumed {
-        /// How far each was told.
-        told: BTreeMap<u64, u64>,
-        /// Invocations that began before are another one's, `CLOCK_BOOTTIME` ns.
+        /// How far that run reported each account, by
+        /// [`key_of`](crate::model::account::key_of).
+        #[serde(rename = "told")]
+        reported: BTreeMap<u64, u64>,
+        /// Invocations that began before this time belong to another run, `CLOCK_BOOTTIME` ns.
         since_ns: u64,
-        /// Invocations that began then or later are another one's.
+        /// Invocations that began at this time or later belong to another run.
         until_ns: u64,
         /// Kills that the probes before these report.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         handed_over: Vec<Kill>,
     },
-    /// There was no room to keep more: what was not told to its end was told as it was, but for
-    /// what had not ended.
-    Pressed,
-    /// The run ended: what was left was reported.
+    /// The journal was full, so every account whose end had come was reported as it was.
+    #[serde(rename = "pressed")]
+    Flushed,
+    /// The run ended, so every account that was left was reported.
     End,
 }
 
-/// What /proc told of a process.
+/// The content of a process' files in /proc.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessFiles {
-    /// Its arguments.
+    /// Its arguments, from `cmdline`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cmdline: Option<Vec<String>>,
-    /// Its executable, in its own mount namespace.
+    /// Its executable in its own mount namespace, from `exe`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exe: Option<String>,
 }
 
-/// Facts that userspace found out, besides the records. Kept in recordings.
+/// Facts about accounts, ready to be looked up.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
-    /// Kernel addresses.
+    /// Symbols of kernel addresses.
     pub symbols: BTreeMap<u64, Symbol>,
-    /// Paths of cgroups whose names the kernel did not let us read.
+    /// Paths of cgroups that the probes could not name, by kernfs id.
     pub cgroup_paths: BTreeMap<u64, String>,
-    /// Names of users.
+    /// User names by user id.
     pub users: BTreeMap<u32, String>,
     /// Names of containers by their ids, and of pods by their uids.
     pub containers: BTreeMap<String, ContainerNames>,
-    /// What /proc told, by invocation and process.
+    /// Content of files in /proc, by invocation and process.
     pub processes: BTreeMap<(u64, i32), ProcessFiles>,
     /// Names of frames in user space, by invocation and process.
     pub user_names: BTreeMap<(u64, i32), UserNames>,
-    /// Invocations for which they were asked.
+    /// Invocations for which names were looked up.
     pub names_asked: BTreeSet<u64>,
-    /// `CLOCK_REALTIME` less `CLOCK_BOOTTIME`, where it has moved since the start. ns.
+    /// `CLOCK_REALTIME` less `CLOCK_BOOTTIME` if it has changed since the start, ns.
     pub realtime_offset_ns: Option<i64>,
     /// Records lost since the previous report.
     pub drops: u64,
+}
+
+impl Findings {
+    /// Drops what is only of use to this invocation's report.
+    pub(crate) fn forget(&mut self, seq: u64) {
+        self.processes.retain(|(of, _), _| *of != seq);
+        self.user_names.retain(|(of, _), _| *of != seq);
+        self.names_asked.remove(&seq);
+    }
 }

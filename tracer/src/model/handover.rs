@@ -75,23 +75,38 @@ impl Share {
 
 /// The victims. The tracepoint tier has only the marked thread if its process was gone at once.
 fn kills(account: &Account) -> impl Iterator<Item = Kill> {
-    let victims = account.victims.iter();
+    let invocation = account.invocation().into_iter();
+    let victims = invocation.flat_map(|invocation| &invocation.victims);
     let victims = victims.map(|(at_ns, victim)| Kill { pid: victim.task.tgid, at_ns: *at_ns });
-    let mark = account.mark.as_ref();
-    victims.chain(mark.map(|mark| Kill { pid: mark.tid, at_ns: account.first_ns }))
+    let mark = match account {
+        Account::Mark(account) => Some(account.mark.tid),
+        _ => None,
+    };
+    victims.chain(mark.map(|pid| Kill { pid, at_ns: account.first_ns() }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Kill, Share};
-    use crate::model::{account::Account, events::Mark};
+    use crate::model::{
+        account::{Account, InvocationAccount, MarkAccount},
+        events::Mark,
+    };
 
     const MS: u64 = 1_000_000;
     const HANDOVER: u64 = 5_000 * MS;
 
+    fn begun(first_ns: u64) -> InvocationAccount {
+        InvocationAccount { first_ns, ..InvocationAccount::default() }
+    }
+
     fn killed(pid: i32, at_ns: u64) -> Account {
-        let mark = Some(Mark { tid: pid, fields: None });
-        Account { mark, ..Account::new(0, at_ns) }
+        let mark = Mark { tid: pid, fields: None };
+        Account::Mark(Box::new(MarkAccount { mark, invocation: begun(at_ns) }))
+    }
+
+    fn without_victim(at_ns: u64) -> Account {
+        Account::Invocation(Box::new(begun(at_ns)))
     }
 
     /// The reports on one kill for which both sets of probes have these times.
@@ -138,7 +153,7 @@ mod tests {
         let old = Share { until_ns: HANDOVER, ..Share::default() };
         let new = Share { since_ns: HANDOVER, ..Share::default() };
         for (at_ns, is_old) in [(HANDOVER - 1, true), (HANDOVER, false)] {
-            let account = Account::new(3, at_ns);
+            let account = without_victim(at_ns);
             assert_eq!((old.has(&account), new.has(&account)), (is_old, !is_old));
             assert_eq!(old.to_hand_over(&account), []);
         }
@@ -148,6 +163,6 @@ mod tests {
     fn single_set_of_probes_reports_everything() {
         let share = Share::default();
         assert!(share.has(&killed(7, 0)) && share.has(&killed(7, u64::MAX / 2)));
-        assert!(share.has(&Account::new(1, 1)));
+        assert!(share.has(&without_victim(1)));
     }
 }

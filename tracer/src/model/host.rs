@@ -1,5 +1,5 @@
-//! What a report needs to know of the host. Read once at start, kept in recordings, so that a
-//! replay says what the live run said.
+//! What a report needs to know of the host. It is read once at the start and kept in recordings, so
+//! that a replay makes the same reports.
 
 use std::collections::BTreeMap;
 
@@ -15,35 +15,35 @@ use crate::model::{
 /// Facts of the host and of how the probes are attached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
-    /// /proc/sys/kernel/random/boot_id
+    /// Content of /proc/sys/kernel/random/boot_id.
     pub boot_id: Option<String>,
-    /// Host name.
+    /// Content of /proc/sys/kernel/hostname.
     pub hostname: Option<String>,
-    /// Kernel release.
+    /// Kernel release, as in `uname -r`.
     pub kernel: Option<String>,
-    /// Bytes.
+    /// Size of a page in bytes.
     pub page_size: u64,
-    /// `CLOCK_REALTIME` less `CLOCK_BOOTTIME`, ns, at start.
+    /// `CLOCK_REALTIME` less `CLOCK_BOOTTIME` at the start, ns.
     pub realtime_offset_ns: i64,
     /// The flags of a gfp_mask on this kernel.
     pub gfp_flags: Vec<GfpFlag>,
-    /// Tier that is attached.
+    /// The tier of the attached probes.
     pub tier: Tier,
-    /// Hook: how it is attached.
+    /// How each hook is attached.
     pub hooks: BTreeMap<String, String>,
     /// Fields that this host cannot give, and why.
     pub missing: Vec<Missing>,
     /// The memory controller is on the unified hierarchy (cgroup v2); false: on v1, where the
-    /// second counter of a memcg is memory and swap together. `None`: not known.
+    /// second counter of a memcg is memory and swap together. `None` if unknown.
     pub memory_on_v2: Option<bool>,
     /// The statistics of a memcg on this kernel.
     pub memcg_stat: Vec<StatItem>,
-    /// How long a report waits for what becomes of its victims. ns.
+    /// How long a report waits for its victims to be gone, ns.
     pub close_after_ns: u64,
 }
 
 impl Host {
-    /// What can be seen to become of victims: that for which there is a hook.
+    /// Which steps of a victim's end have a hook on this host.
     pub fn visible(&self) -> Visible {
         Visible {
             exits: self.hooks.contains_key("sched_process_exit"),

@@ -1,24 +1,25 @@
-//! Who a task is, put together from its parts. Pure.
+//! The details of a task, put together from the parts that the probes send. Pure.
 
 use super::events::{Context, Name, Parent, Part, UserFrame};
 
-/// What is known of one process.
+/// The details of one process. A part that was not sent is absent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TaskContext {
-    /// Its arguments, and whether there are more.
+    /// Its arguments, and whether more were cut off.
     pub cmdline: Option<(Vec<Name>, bool)>,
-    /// The names of its executable's path from the root down, and whether there are more above.
+    /// The names in its executable's path from the root down, and whether upper ones were cut off.
     pub exe: Option<(Vec<Name>, bool)>,
     /// Its ancestors, nearest first.
     pub parents: Option<Vec<Parent>>,
     /// A victim's stack in user space, innermost first.
     pub user_stack: Option<Vec<UserFrame>>,
-    /// What could not be read.
+    /// Names of the parts that could not be read.
     pub unread: Vec<&'static str>,
 }
 
 impl TaskContext {
-    /// Adds a part. The first one counts: a trigger that becomes a victim comes twice.
+    /// Adds a part. The first of its kind counts, because a trigger that becomes a victim is sent
+    /// twice.
     pub(crate) fn note(&mut self, context: Context) {
         let truncated = context.truncated;
         match context.part {

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use crate::{
     model::report::Record,
-    pipeline::sink::{Sink, SinkError},
+    pipeline::sink::{Sink, SinkError, write_json_line},
 };
 
 /// Writes records as JSON lines.
@@ -22,10 +22,7 @@ impl<W: Write> JsonSink<W> {
 
 impl<W: Write> Sink for JsonSink<W> {
     fn write(&mut self, record: &Record) -> Result<(), SinkError> {
-        let mut line = serde_json::to_vec(record).map_err(SinkError::Encode)?;
-        line.push(b'\n');
-        self.out.write_all(&line)?;
-        Ok(self.out.flush()?)
+        write_json_line(&mut self.out, record)
     }
 }
 

@@ -162,7 +162,7 @@ impl<W: Write> Sink for TextSink<W> {
         self.print(&self.render(record))
     }
 
-    fn early(&mut self, record: &Record) -> Result<(), SinkError> {
+    fn provisional(&mut self, record: &Record) -> Result<(), SinkError> {
         if let Record::Oom(report) = record
             && report.victims.iter().any(|victim| victim.who.cmdline.is_none())
         {
@@ -176,7 +176,7 @@ impl<W: Write> Sink for TextSink<W> {
         self.write(record)
     }
 
-    fn late(&mut self, record: &Record) -> Result<(), SinkError> {
+    fn update(&mut self, record: &Record) -> Result<(), SinkError> {
         match record {
             Record::Oom(report) => {
                 let later = aftermath::Later {

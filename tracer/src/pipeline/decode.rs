@@ -1,4 +1,5 @@
-//! Bytes of the ring -> [`Event`]. Pure and total: never panics, never invents.
+//! Turns the bytes of a record into an [`Event`]. Pure and total: it never panics, and an unknown
+//! value stays unknown.
 //!
 //! A record of a newer wire version may be longer: it is read as far as it is known. A record of an
 //! older one may be shorter: [`head`] fills the fields that it does not have with zeros. An unknown
@@ -18,12 +19,14 @@ use oomwhy_common::{
 use thiserror::Error;
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::model::events::{
-    After, AfterWhat, Body, Candidate, Candidates, CgroupMade, CgroupPath, Chosen, Control,
-    Counter, End, Event, Grower, Invocation, Level, Levels, Mark, MarkFields, Memcg, Memory, Name,
-    Reclaimed, Repeats, Stat, Task, Victim, Wait, user_frame,
+use crate::model::{
+    events::{
+        Body, Candidate, Candidates, CgroupMade, CgroupPath, Chosen, Control, Counter, End, Event,
+        GrowingProcess, Invocation, Level, Levels, Mark, MarkFields, Memcg, Memory, Name,
+        Reclaimed, Repeats, Stat, Task, Victim, VictimGone, VictimGoneStep, Wait, user_frame,
+    },
+    wire::head,
 };
-use crate::model::wire::head;
 
 /// Why bytes are not an event.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -31,16 +34,16 @@ pub(crate) enum Malformed {
     /// Shorter than a header, or than the length in its header.
     #[error("record is cut off after {length} bytes")]
     Short {
-        /// Bytes that are there.
+        /// Length of the record in bytes.
         length: usize,
     },
-    /// A kind that this build does not know.
+    /// This build does not know the kind of the record.
     #[error("unknown record kind {0}")]
     UnknownKind(u32),
     /// A count inside the record points past its end.
     #[error("record announces {announced} entries, more than it holds")]
     Count {
-        /// Entries announced.
+        /// The count in the record.
         announced: u32,
     },
 }
@@ -65,9 +68,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
         kind::RECLAIMED => Body::Reclaimed(Box::new(reclaimed(bytes, has))),
         kind::CGROUP => Body::CgroupMade(cgroup_made(bytes)),
         kind::STAT => Body::Stat(stat(bytes, has)),
-        kind::VICTIM_GONE => Body::After(after(bytes, has)),
+        kind::VICTIM_GONE => Body::VictimGone(victim_gone(bytes, has)),
         kind::WAIT => Body::Wait(Box::new(wait(bytes, has))),
-        kind::GROWING_PROCESS => Body::Grower(grower(bytes)),
+        kind::GROWING_PROCESS => Body::GrowingProcess(growing_process(bytes)),
         kind::MARK => Body::Mark(mark(bytes, has)),
         kind::CONTEXT => Body::Context(context::context(bytes, has)?),
         unknown => return Err(Malformed::UnknownKind(unknown)),
@@ -75,7 +78,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
     Ok(Event { boottime_ns: header.boottime_ns, cpu: header.cpu, seq: header.seq, body })
 }
 
-/// `count` structs at the start of `bytes`.
+/// Reads `count` structs from the start of `bytes`.
 fn list<T: FromBytes + IntoBytes>(bytes: &[u8], count: u32) -> Result<Vec<T>, Malformed> {
     let short = Malformed::Count { announced: count };
     let wanted = (count as usize).checked_mul(size_of::<T>()).ok_or_else(|| short.clone())?;
@@ -83,7 +86,7 @@ fn list<T: FromBytes + IntoBytes>(bytes: &[u8], count: u32) -> Result<Vec<T>, Ma
     Ok(entries.chunks_exact(size_of::<T>()).map(|entry| head(entry).0).collect())
 }
 
-/// Bytes up to the first NUL: what is behind it is stale.
+/// Bytes up to the first NUL. The bytes after it are stale.
 fn name(bytes: &[u8]) -> Name {
     Name(bytes.split(|&byte| byte == 0).next().unwrap_or_default().to_vec())
 }
@@ -256,7 +259,7 @@ fn end(bytes: &[u8]) -> End {
             _ => Chosen::Unknown,
         },
         kill_calls: event.kill_calls,
-        shots: (event.oom_kill_calls != u32::MAX).then_some(event.oom_kill_calls),
+        oom_kill_calls: (event.oom_kill_calls != u32::MAX).then_some(event.oom_kill_calls),
         victims: event.victims,
         selected: event.selected != 0,
     }
@@ -278,9 +281,9 @@ fn reclaimed(bytes: &[u8], has: impl Fn(u64) -> bool + Copy) -> Reclaimed {
     }
 }
 
-fn grower(bytes: &[u8]) -> Grower {
+fn growing_process(bytes: &[u8]) -> GrowingProcess {
     let (event, _) = head::<GrowingProcessEvent>(bytes);
-    Grower { tgid: event.tgid }
+    GrowingProcess { tgid: event.tgid }
 }
 
 fn cgroup_made(bytes: &[u8]) -> CgroupMade {
@@ -297,18 +300,18 @@ fn stat(bytes: &[u8], has: impl Fn(u64) -> bool) -> Stat {
     }
 }
 
-fn after(bytes: &[u8], has: impl Fn(u64) -> bool) -> After {
+fn victim_gone(bytes: &[u8], has: impl Fn(u64) -> bool) -> VictimGone {
     let (event, _) = head::<VictimGoneEvent>(bytes);
-    After {
-        what: match event.step {
-            victim_gone::REAPER_WOKEN => AfterWhat::ReaperWoken,
-            victim_gone::REAPING_STARTED => AfterWhat::ReapingStarted,
-            victim_gone::REAPING_FINISHED => AfterWhat::ReapingFinished,
-            victim_gone::REAPING_SKIPPED => AfterWhat::ReapingSkipped,
-            victim_gone::EXITED => AfterWhat::Exited,
-            victim_gone::FREEING => AfterWhat::Freeing,
-            victim_gone::FREED => AfterWhat::Freed,
-            _ => AfterWhat::Unknown,
+    VictimGone {
+        step: match event.step {
+            victim_gone::REAPER_WOKEN => VictimGoneStep::ReaperWoken,
+            victim_gone::REAPING_STARTED => VictimGoneStep::ReapingStarted,
+            victim_gone::REAPING_FINISHED => VictimGoneStep::ReapingFinished,
+            victim_gone::REAPING_SKIPPED => VictimGoneStep::ReapingSkipped,
+            victim_gone::EXITED => VictimGoneStep::Exited,
+            victim_gone::FREEING => VictimGoneStep::Freeing,
+            victim_gone::FREED => VictimGoneStep::Freed,
+            _ => VictimGoneStep::Unknown,
         },
         tgid: (event.tgid != 0).then_some(event.tgid),
         tid: event.tid,

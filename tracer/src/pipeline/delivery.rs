@@ -1,197 +1,156 @@
-//! An output that notes in the [`Journal`] what it has written.
-//!
-//! A SIGKILL can come between the write and the note. Into a file it is told afterwards: where the
-//! report goes and how long it is stands in the journal *before* it is written, so the file's size
-//! says whether it was; a torn end is cut off, and written again. Of a pipe, a socket or a terminal
-//! nothing can be told afterwards: there the report is written again, for one that comes twice
-//! has the same `id` and can be dropped, and one that never comes cannot be had back. The time in
-//! which that can happen is the one between two system calls.
+//! Which reports go to the outputs, and how far each is reported: now, and by an earlier run.
 
-use std::{
-    cell::Cell,
-    collections::BTreeMap,
-    fs::File,
-    io::{self, Write},
-    os::unix::fs::MetadataExt,
-    rc::Rc,
+use std::collections::BTreeMap;
+
+use super::{
+    filter::Filter,
+    sink::{Outputs, SinkError},
+};
+use crate::{
+    bpf::journal::{FINAL, Note, PROVISIONAL},
+    compose::{fingerprint::fingerprint, verdict::verdict},
+    model::{
+        account::{Account, Stage},
+        events::Event,
+        handover::Share,
+        report::{OomReport, Record},
+    },
 };
 
-use rustix::fs::{OFlags, fcntl_getfl, tell};
-
-use crate::bpf::journal::{Entry, Journal, Note, Place, SharedJournal};
-
-/// What is being told; set by the pipeline.
-pub type Telling = Rc<Cell<Option<Note>>>;
-
-/// The output. What is written goes out whole, with the flush.
-pub struct OnceOutput {
-    out: File,
-    text: Vec<u8>,
-    telling: Telling,
-    journal: SharedJournal,
+/// The outputs, and what was reported to them.
+pub(super) struct Delivery {
+    outputs: Outputs,
+    filter: Filter,
+    /// Number of reports after which the run stops.
+    count: Option<u64>,
+    /// Sequence numbers of invocations whose provisional report is out and whose final one is not,
+    /// with the number of records that were lost before each.
+    provisional: BTreeMap<u64, u64>,
+    /// How far an earlier run reported, by key: [`PROVISIONAL`] or [`FINAL`].
+    reported_before: BTreeMap<u64, u64>,
+    /// What the probes of this run report, if they are pinned and others are attached as well.
+    share: Share,
+    pub(super) n_reports: u64,
+    /// Reports that the filter rejected.
+    pub(super) n_filtered: u64,
 }
 
-impl OnceOutput {
-    /// An output to this file, pipe or terminal.
-    pub fn new(out: File, telling: Telling, journal: SharedJournal) -> Self {
-        Self { out, text: Vec::new(), telling, journal }
+impl Delivery {
+    pub(super) fn new(outputs: Outputs, filter: Filter, count: Option<u64>) -> Self {
+        Self {
+            outputs,
+            filter,
+            count,
+            provisional: BTreeMap::new(),
+            reported_before: BTreeMap::new(),
+            share: Share::default(),
+            n_reports: 0,
+            n_filtered: 0,
+        }
     }
 
-    fn note(&self, entry: &Entry) {
-        // Without room the report is made again by a tracer that starts just after a crash.
-        let _ = self.journal.borrow_mut().put(entry);
-    }
-}
-
-impl Write for OnceOutput {
-    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        self.text.extend_from_slice(text);
-        Ok(text.len())
+    /// Continues where an earlier run ended.
+    pub(super) fn resume(&mut self, reported: BTreeMap<u64, u64>, share: Share) {
+        self.reported_before = reported;
+        self.share = share;
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        let text = std::mem::take(&mut self.text);
-        if text.is_empty() {
+    /// What the probes of this run report.
+    pub(super) fn share(&self) -> &Share {
+        &self.share
+    }
+
+    /// Whether the wanted number of reports is reached.
+    pub(super) fn is_done(&self) -> bool {
+        self.count.is_some_and(|count| self.n_reports >= count)
+    }
+
+    /// How far an earlier run reported the account, 0 if not at all. `None` if this run has nothing
+    /// to add, or if the account belongs to another run.
+    pub(super) fn reported_before(&mut self, account: &Account) -> Option<u64> {
+        let mark = self.reported_before.get(&account.key()).copied().unwrap_or_default();
+        if mark == FINAL && account.stage() != Stage::Provisional {
+            // If it comes again under the same key, it is news: a run that has become longer.
+            self.reported_before.remove(&account.key());
+        }
+        (mark != FINAL && self.share.has(account)).then_some(mark)
+    }
+
+    /// Number of records that were lost before the provisional report of this invocation.
+    pub(super) fn lost_before(&self, seq: u64) -> u64 {
+        self.provisional.get(&seq).copied().unwrap_or_default()
+    }
+
+    /// Delivers the report of an account that an earlier run reported up to `mark`.
+    pub(super) fn deliver(
+        &mut self,
+        account: &Account,
+        mark: u64,
+        report: OomReport,
+    ) -> Result<(), SinkError> {
+        let (seq, stage) = (account.seq(), account.stage());
+        if !self.filter.passes(&report) {
+            self.n_filtered += u64::from(stage != Stage::Final);
             return Ok(());
         }
-        let Some(note) = self.telling.get() else {
-            return self.out.write_all(&text);
-        };
-        if let Some(place) = place(&self.out, text.len()) {
-            self.note(&Entry::Intent(note, place));
-        }
-        self.out.write_all(&text)?;
-        self.note(&Entry::Told(note));
-        Ok(())
-    }
-}
-
-/// Where so many bytes would be written; `None` for what is no file.
-fn place(out: &File, length: usize) -> Option<Place> {
-    let file = out.metadata().ok().filter(std::fs::Metadata::is_file)?;
-    let appends = fcntl_getfl(out).ok()?.contains(OFlags::APPEND);
-    Some(Place {
-        device: file.dev(),
-        inode: file.ino(),
-        offset: if appends { file.len() } else { tell(out).ok()? },
-        length: u64::try_from(length).ok()?,
-    })
-}
-
-/// Whether what was going to be written there was written. A torn end is cut off.
-pub(crate) fn was_written(out: &File, place: &Place) -> bool {
-    let Some(file) = out.metadata().ok().filter(std::fs::Metadata::is_file) else {
-        return false;
-    };
-    if (file.dev(), file.ino()) != (place.device, place.inode) {
-        return false;
-    }
-    if file.len() >= place.offset + place.length {
-        return true;
-    }
-    if file.len() > place.offset {
-        // Where it cannot be cut off, half a line stays before the whole one.
-        let _ = out.set_len(place.offset);
-    }
-    false
-}
-
-/// What was told, by key. What was going to be told when the run before ended is looked up, and
-/// noted.
-pub fn told(out: &File, entries: &[Entry], journal: &mut Journal) -> BTreeMap<u64, u64> {
-    let mut told = BTreeMap::new();
-    for entry in entries {
-        let note = match entry {
-            Entry::Told(note) => note,
-            Entry::Intent(note, place) if was_written(out, place) => {
-                // Noted or not: now it is known.
-                let _ = journal.put(&Entry::Told(*note));
-                note
+        let lost_before = report.source.drops.unwrap_or_default();
+        let record = concluded(report);
+        if stage == Stage::Provisional {
+            // Each will become a report, so no more of them than are wanted.
+            let n_begun = self.n_reports + self.provisional.len() as u64;
+            if self.count.is_some_and(|count| n_begun >= count) {
+                return Ok(());
             }
-            _ => continue,
-        };
-        let mark = told.entry(note.key).or_default();
-        *mark = note.mark.max(*mark);
+            self.provisional.insert(seq, lost_before);
+            if mark == 0 {
+                self.announce(Some(Note { key: account.key(), mark: PROVISIONAL }));
+                self.outputs.sinks.iter_mut().try_for_each(|sink| sink.provisional(&record))?;
+            }
+            return Ok(());
+        }
+        self.n_reports += 1;
+        let note = Note { key: account.key(), mark: FINAL };
+        if stage == Stage::Final && self.provisional.remove(&seq).is_some() {
+            self.announce(Some(note));
+            return self.outputs.sinks.iter_mut().try_for_each(|sink| sink.update(&record));
+        }
+        self.write(Some(note), &record)
     }
-    told
+
+    /// Delivers a report that was not made of records. Returns whether the wanted number of
+    /// reports is reached.
+    pub(super) fn deliver_finished(&mut self, report: OomReport) -> Result<bool, SinkError> {
+        if self.filter.passes(&report) {
+            self.n_reports += 1;
+            self.write(None, &concluded(report))?;
+        } else {
+            self.n_filtered += 1;
+        }
+        Ok(self.is_done())
+    }
+
+    /// Writes a record to every output. `note` goes to the journal with it.
+    pub(super) fn write(&mut self, note: Option<Note>, record: &Record) -> Result<(), SinkError> {
+        self.announce(note);
+        self.outputs.sinks.iter_mut().try_for_each(|sink| sink.write(record))
+    }
+
+    pub(super) fn write_event(&mut self, event: &Event) -> Result<(), SinkError> {
+        self.outputs.write_event(event)
+    }
+
+    /// Sets the note for what is written next.
+    fn announce(&self, note: Option<Note>) {
+        if let Some(current) = &self.outputs.current_note {
+            current.set(note);
+        }
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::{
-        cell::{Cell, RefCell},
-        fs::{self, File},
-        io::{self, Write},
-        path::Path,
-        rc::Rc,
-    };
-
-    use super::{OnceOutput, place, was_written};
-    use crate::bpf::journal::{Entry, FINAL, Journal, Note, Slot, Slots};
-
-    /// Everything that was put, and nothing forgotten.
-    struct Log(Rc<RefCell<Vec<(u64, Slot)>>>);
-
-    impl Slots for Log {
-        fn put(&mut self, key: u64, slot: &Slot) -> io::Result<()> {
-            self.0.borrow_mut().push((key, *slot));
-            Ok(())
-        }
-        fn remove(&mut self, _: u64) {}
-        fn all(&self) -> io::Result<Vec<(u64, Slot)>> {
-            Ok(self.0.borrow().clone())
-        }
-    }
-
-    fn append(path: &Path) -> File {
-        File::options().append(true).create(true).open(path).unwrap()
-    }
-
-    #[test]
-    fn what_is_told_is_announced_before_and_noted_after() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("out");
-        fs::write(&path, "before\n").unwrap();
-        let slots = Rc::new(RefCell::new(Vec::new()));
-        let (journal, _) = Journal::open(Box::new(Log(Rc::clone(&slots))), 256).unwrap();
-        let telling = Rc::new(Cell::new(None));
-        let journal = Rc::new(RefCell::new(journal));
-        let mut out = OnceOutput::new(append(&path), Rc::clone(&telling), journal);
-        out.write_all(b"nobody asks\n").unwrap();
-        out.flush().unwrap();
-        assert!(slots.borrow().is_empty());
-
-        let note = Note { key: 7, mark: FINAL };
-        telling.set(Some(note));
-        out.write_all(b"a re").unwrap();
-        out.write_all(b"port\n").unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "before\nnobody asks\n");
-        out.flush().unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "before\nnobody asks\na report\n");
-        let (_, entries) = Journal::open(Box::new(Log(slots)), 256).unwrap();
-        let [Entry::Intent(announced, place), Entry::Told(told)] = entries[..] else {
-            panic!("{entries:?}");
-        };
-        assert_eq!((announced, told), (note, note));
-        assert_eq!((place.offset, place.length), (19, 9));
-        assert!(was_written(&append(&path), &place));
-    }
-
-    #[test]
-    fn a_torn_end_is_cut_off() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("out");
-        fs::write(&path, "before\n").unwrap();
-        let announced = place(&append(&path), 9).unwrap();
-        for written in ["", "a", "a report"] {
-            fs::write(&path, format!("before\n{written}")).unwrap();
-            assert!(!was_written(&append(&path), &announced), "{written}");
-            assert_eq!(fs::read_to_string(&path).unwrap(), "before\n");
-        }
-        fs::write(&path, "before\na report\nanother\n").unwrap();
-        assert!(was_written(&append(&path), &announced));
-        // Another file says nothing.
-        assert!(!was_written(&append(&folder.path().join("other")), &announced));
-        assert!(place(&File::open("/dev/null").unwrap(), 9).is_none());
-    }
+/// Adds the parts of a report that follow from all others.
+fn concluded(mut report: OomReport) -> Record {
+    report.verdict = Some(verdict(&report));
+    // The fingerprint is made of the verdict, too.
+    report.fingerprint = fingerprint(&report);
+    Record::Oom(Box::new(report))
 }

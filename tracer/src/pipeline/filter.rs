@@ -1,31 +1,30 @@
-//! Which reports the user wants to see. Pure.
+//! Selects the reports that the user wants to see. Pure.
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use crate::model::report::{Cgroup, OomReport};
+use crate::model::report::{Candidate, OomReport};
 
-/// All conditions must hold; an empty filter lets everything through.
+/// A report passes if all conditions hold. An empty filter passes every report.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Any cgroup of the report (oom_memcg, a victim's, the trigger's) matches, itself or by an
-    /// ancestor.
+    /// Matches the cgroup of the oom_memcg, of a victim or of the trigger, or an ancestor of one.
     pub cgroup: Option<GlobMatcher>,
-    /// Name of a victim, of the chosen one or of the trigger.
+    /// Name of a victim, of the chosen process or of the trigger.
     pub comm: Option<String>,
-    /// Pid of a victim, of the chosen one or of the trigger.
+    /// Process ids of victims, chosen processes or triggers; empty for any.
     pub pids: Vec<i32>,
 }
 
-/// Makes a matcher for cgroup paths; `*` does not cross a `/`, `**` does.
+/// Makes a matcher for cgroup paths. `*` does not match a `/`, `**` does.
 pub(crate) fn cgroup_glob(pattern: &str) -> Result<GlobMatcher, globset::Error> {
-    let pattern = pattern.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(pattern);
+    let trimmed = pattern.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(pattern);
     let rooted =
-        if pattern.starts_with(['/', '*']) { pattern.to_owned() } else { format!("/{pattern}") };
+        if trimmed.starts_with(['/', '*']) { trimmed.to_owned() } else { format!("/{trimmed}") };
     GlobBuilder::new(&rooted).literal_separator(true).build().map(|glob| glob.compile_matcher())
 }
 
 impl Filter {
-    /// Whether the report is wanted.
+    /// Whether the user wants to see this report.
     pub fn passes(&self, report: &OomReport) -> bool {
         self.cgroup.as_ref().is_none_or(|glob| cgroups(report).any(|path| matches(glob, path)))
             && self.comm.as_deref().is_none_or(|comm| comms(report).any(|it| it == comm))
@@ -42,27 +41,25 @@ fn cgroups(report: &OomReport) -> impl Iterator<Item = &str> {
     let oom_memcg = report.oom_memcg.as_ref().map(|memcg| &memcg.cgroup);
     let trigger = report.trigger.as_ref().and_then(|trigger| trigger.cgroup.as_ref());
     let victims = report.victims.iter().filter_map(|victim| victim.cgroup.as_ref());
-    let path = |cgroup: &Cgroup| cgroup.path.is_some();
-    oom_memcg
-        .into_iter()
-        .chain(trigger)
-        .chain(victims)
-        .filter(move |cgroup| path(cgroup))
-        .filter_map(|cgroup| cgroup.path.as_deref())
+    let all = oom_memcg.into_iter().chain(trigger).chain(victims);
+    all.filter_map(|cgroup| cgroup.path.as_deref())
 }
 
 fn comms(report: &OomReport) -> impl Iterator<Item = &str> {
     let trigger = report.trigger.iter().filter_map(|trigger| trigger.comm.as_deref());
-    let chosen = report.candidates.iter().flat_map(|table| &table.list);
-    let chosen = chosen.filter(|row| row.chosen).filter_map(|row| row.comm.as_deref());
-    trigger.chain(chosen).chain(report.victims.iter().filter_map(|it| it.comm.as_deref()))
+    let victims = report.victims.iter().filter_map(|victim| victim.comm.as_deref());
+    trigger.chain(chosen(report).filter_map(|row| row.comm.as_deref())).chain(victims)
 }
 
 fn pids(report: &OomReport) -> impl Iterator<Item = i32> {
     let trigger = report.trigger.iter().map(|trigger| trigger.pid);
-    let chosen = report.candidates.iter().flat_map(|table| &table.list);
-    let chosen = chosen.filter(|row| row.chosen).map(|row| row.pid);
-    trigger.chain(chosen).chain(report.victims.iter().map(|victim| victim.pid))
+    let victims = report.victims.iter().map(|victim| victim.pid);
+    trigger.chain(chosen(report).map(|row| row.pid)).chain(victims)
+}
+
+fn chosen(report: &OomReport) -> impl Iterator<Item = &Candidate> {
+    let rows = report.candidates.iter().flat_map(|table| &table.list);
+    rows.filter(|row| row.chosen)
 }
 
 #[cfg(test)]
@@ -89,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cgroup_pattern_takes_the_cgroup_and_all_below_it() {
+    fn cgroup_pattern_matches_children() {
         for pattern in ["/kubepods/pod7/app", "/kubepods", "kubepods/pod*", "/kubepods/", "**/app"]
         {
             assert!(by_cgroup(pattern), "{pattern}");
@@ -100,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_pids_are_those_of_victims_and_trigger() {
+    fn comm_and_pid_match_victims_and_trigger() {
         let comm = |comm: &str| Filter { comm: Some(comm.to_owned()), ..Filter::default() };
         let pid = |pid| Filter { pids: vec![pid], ..Filter::default() };
         assert!(comm("java").passes(&report()) && comm("sh").passes(&report()));

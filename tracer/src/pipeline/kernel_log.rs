@@ -1,5 +1,5 @@
-//! /dev/kmsg, followed: woken by its records or by a signal, never by a clock that nothing waits
-//! for.
+//! Follows /dev/kmsg. It is woken by records and signals, and by a clock only while a report waits
+//! for it.
 
 use std::{
     fs::{File, OpenOptions},
@@ -23,40 +23,42 @@ use crate::{
     pipeline::{Pipeline, live::LiveError},
 };
 
-/// The device.
+/// The device of the kernel log.
 pub(crate) const DEVICE: &str = "/dev/kmsg";
 
-/// A record is one read; the kernel's own buffer for one is half of this.
+/// Buffer for one record, bytes. A read returns one record; the kernel's own buffer is half of
+/// this.
 const RECORD: usize = 16 * 1024;
-/// From the line of a kill to the report: members of a group come right behind it.
+/// A kill is reported this long after its line, because the lines of a group's members follow.
 const SETTLES_AFTER: Duration = Duration::from_millis(300);
-/// Time that a report whose end does not come is waited for: a slow console holds the killer up.
+/// A report whose end does not come is given up after this time. It is long, because a slow console
+/// delays the killer.
 const GIVES_UP_AFTER: Duration = Duration::from_secs(10);
-/// A clock may run so much too fast or too slow, of one second.
+/// The log's clock may drift by one part in this.
 const DRIFT: i64 = 10_000;
 
-/// The device, open, and what was read of it.
+/// The open device and its read position.
 #[derive(Debug)]
 pub(crate) struct KernelLog {
     file: File,
     buffer: Vec<u8>,
-    /// Number of the record to come.
+    /// Sequence number of the next record.
     next: Option<u64>,
-    /// Records that were overwritten before they were read.
+    /// Number of records that were overwritten before they were read.
     lost: u64,
     lost_since_ns: u64,
     has_overrun: bool,
 }
 
-/// What one reading gave.
+/// The result of one [`KernelLog::drain`].
 struct Batch {
-    /// Time of its last record by the log's clock, ns.
+    /// Time of the last record by the log's clock, ns.
     last_ns: Option<u64>,
     has_lost: bool,
 }
 
 impl KernelLog {
-    /// Opens it, at the first record that is there or behind the last one.
+    /// Opens the device at its first record, or after its last one.
     pub(crate) fn open(path: &Path, from_start: bool) -> io::Result<Self> {
         let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
         let mut file = OpenOptions::new().read(true).custom_flags(nonblock).open(path)?;
@@ -73,7 +75,7 @@ impl KernelLog {
         })
     }
 
-    /// Reads what is there.
+    /// Reads all records that are there.
     fn drain(&mut self, log: &mut Log) -> io::Result<Batch> {
         let mut batch = Batch { last_ns: None, has_lost: false };
         loop {
@@ -82,7 +84,7 @@ impl KernelLog {
                 Ok(length) => self.record(length, log, &mut batch),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(batch),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Overwritten; the next read goes on with what is left.
+                // Records were overwritten; the next read continues with the oldest that is left.
                 Err(error) if error.raw_os_error() == Some(Errno::PIPE.raw_os_error()) => {
                     self.has_overrun = true;
                 }
@@ -95,7 +97,7 @@ impl KernelLog {
         let record = self.buffer.get(..length).unwrap_or_default();
         let [number, us] = numbers(record);
         if std::mem::take(&mut self.has_overrun) {
-            // What was lost before the first record, nobody can count: one at the least.
+            // Before the first record, the number of lost ones is unknown: it is at least one.
             let lost = number.zip(self.next).map_or(1, |(got, next)| got.saturating_sub(next));
             self.lost += lost;
             batch.has_lost |= lost > 0;
@@ -108,7 +110,7 @@ impl KernelLog {
     }
 }
 
-/// `6,446,2162402,-;text`: the number and the time, µs.
+/// Sequence number and time (µs) of a record such as `6,446,2162402,-;text`.
 fn numbers(record: &[u8]) -> [Option<u64>; 2] {
     let mut fields = record
         .split(|byte| matches!(byte, b',' | b';'))
@@ -117,18 +119,19 @@ fn numbers(record: &[u8]) -> [Option<u64>; 2] {
     [fields.next().flatten(), fields.next().flatten()]
 }
 
-/// A run that follows the log.
+/// A run that reads the kernel log instead of probes.
 pub(crate) struct Follower {
     device: AsyncFd<KernelLogFd>,
     log: Log,
     pipeline: Pipeline,
-    /// When what is pending is told, whole or not, and whether it is whole.
+    /// When the pending report is delivered, and whether its end has come.
     due: Option<(Instant, bool)>,
-    /// The host has slept: the log's clock stood still meanwhile.
+    /// The records are those from before the start. The host may have slept since, and the log's
+    /// clock stood still meanwhile.
     reads_backlog: bool,
 }
 
-/// Who waits for it needs its descriptor.
+/// Gives [`AsyncFd`] the device's descriptor.
 struct KernelLogFd(KernelLog);
 
 impl std::os::fd::AsRawFd for KernelLogFd {
@@ -138,8 +141,8 @@ impl std::os::fd::AsRawFd for KernelLogFd {
 }
 
 impl Follower {
-    /// Ties the parts together; must be called within the runtime. `reads_backlog`: what is there
-    /// already is told, too.
+    /// Must be called within the runtime. With `reads_backlog`, kills that are in the log already
+    /// are reported, too.
     #[expect(deprecated, reason = "its successor is unsafe; the file owns its descriptor")]
     pub(crate) fn new(
         device: KernelLog,
@@ -156,7 +159,7 @@ impl Follower {
         &self.pipeline
     }
 
-    /// Runs until a signal, or until enough reports were written.
+    /// Runs until a signal, or until the wanted number of reports was written.
     pub(crate) async fn run(&mut self, ready: impl FnOnce()) -> Result<(), LiveError> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -164,8 +167,8 @@ impl Follower {
         loop {
             let due = self.due.map_or_else(Instant::now, |(due, _)| due);
             let is_done = tokio::select! {
-                batch = next_batch(&mut self.device, &mut self.log) => self.take(&batch?)?,
-                () = sleep_until(due), if self.due.is_some() => self.settle()?,
+                batch = next_batch(&mut self.device, &mut self.log) => self.handle_batch(&batch?)?,
+                () = sleep_until(due), if self.due.is_some() => self.report_pending()?,
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
             };
@@ -174,13 +177,13 @@ impl Follower {
             }
         }
         let batch = self.device.get_mut().0.drain(&mut self.log)?;
-        self.take(&batch)?;
-        self.settle()?;
+        self.handle_batch(&batch)?;
+        self.report_pending()?;
         Ok(())
     }
 
-    /// Returns whether enough was reported.
-    fn take(&mut self, batch: &Batch) -> Result<bool, LiveError> {
+    /// Returns whether the wanted number of reports is reached.
+    fn handle_batch(&mut self, batch: &Batch) -> Result<bool, LiveError> {
         self.set_clocks(batch.last_ns);
         if batch.has_lost {
             let KernelLog { lost, lost_since_ns, .. } = self.device.get_ref().0;
@@ -190,7 +193,7 @@ impl Follower {
             self.pipeline.learn(drops)?;
         }
         let reports = self.log.before_last();
-        let is_done = self.tell(reports)?;
+        let is_done = self.report(reports)?;
         self.due = match (self.log.pending(), self.due) {
             (None, _) => None,
             (Some(is_whole), Some((due, was_whole))) if is_whole == was_whole => {
@@ -202,26 +205,26 @@ impl Follower {
         Ok(is_done)
     }
 
-    /// Tells what is pending, as far as it came.
-    fn settle(&mut self) -> Result<bool, LiveError> {
+    /// Delivers the pending report, even if its end has not come.
+    fn report_pending(&mut self) -> Result<bool, LiveError> {
         self.due = None;
         self.reads_backlog = false;
         let reports = self.log.finish();
-        self.tell(reports)
+        self.report(reports)
     }
 
-    fn tell(&mut self, reports: Vec<OomReport>) -> Result<bool, LiveError> {
+    fn report(&mut self, reports: Vec<OomReport>) -> Result<bool, LiveError> {
         for report in reports {
-            if self.pipeline.tell_report(report)? {
+            if self.pipeline.report_finished(report)? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// The log's clock starts with the kernel, is not set, and stands still while the host sleeps.
-    /// Its last record was written a moment ago: that tells how far it has drifted, unless we did
-    /// not get to run.
+    /// The log's clock starts with the kernel, cannot be set, and stands still while the host
+    /// sleeps. The last record was written a moment ago, so its time shows the drift, unless this
+    /// process did not get to run.
     fn set_clocks(&mut self, last_ns: Option<u64>) {
         let realtime_offset = clock::realtime_offset_ns();
         let boottime = i64::try_from(clock::boottime_ns()).unwrap_or(i64::MAX);
@@ -238,7 +241,7 @@ impl Follower {
     }
 }
 
-/// Waits for records and reads them all: only then the next ones wake.
+/// Waits for records and reads them all. Otherwise the next ones would not wake this process.
 async fn next_batch(device: &mut AsyncFd<KernelLogFd>, log: &mut Log) -> io::Result<Batch> {
     let mut ready = device.readable_mut().await?;
     let batch = ready.get_inner_mut().0.drain(log);
@@ -257,7 +260,7 @@ mod tests {
     use super::numbers;
 
     #[test]
-    fn number_and_time_of_a_record_are_read() {
+    fn record_has_number_and_time() {
         assert_eq!(numbers(b"6,446,2162402,-;text, 1;2\n"), [Some(446), Some(2_162_402)]);
         assert_eq!(numbers(b"nonsense"), [None, None]);
     }

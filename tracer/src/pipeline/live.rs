@@ -1,6 +1,6 @@
-//! The live run: ring readable, time passing, a signal. Owns the order of shutdown.
+//! The live run: waits for the ring, for time and for signals. Owns the order of the shutdown.
 
-mod finder;
+mod live_facts;
 mod pinned;
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use self::finder::Finder;
+use self::live_facts::LiveFacts;
 pub(crate) use self::pinned::{Heir, Resume};
 use bytes::Bytes;
 use oomwhy_common::{
@@ -47,76 +47,76 @@ use crate::{
     pipeline::{
         Pipeline, PipelineError,
         assemble::RUN_SETTLES_AFTER_NS,
-        gaps::{self},
-        recording::{Recorder, RecordingError},
+        gaps,
+        recording::{self, RecordingError},
     },
     symbolize::kernel::KernelSymbols,
 };
 
-/// A step of the wall clock that is worth noting. ns.
+/// Steps of the wall clock below this are ignored, ns.
 const CLOCK_STEP_NS: u64 = 10_000_000;
 
-/// Memory is given back once nothing has happened for so long: kills come in company, and to get the
-/// program's pages back takes a few hundred microseconds.
-const RESTS_AFTER: Duration = Duration::from_mins(1);
+/// Memory is returned to the kernel after this much silence. Kills come in bursts, and a page that
+/// was returned takes a few hundred microseconds to read again.
+const RELEASES_MEMORY_AFTER: Duration = Duration::from_mins(1);
 
-/// Time after which kills are compared with the kernel's count though nothing happened.
+/// Reports are compared with the kernel's count of kills at least this often.
 pub(crate) const CROSS_CHECK: Duration = Duration::from_mins(10);
 
 /// Why a live run ends badly.
 #[derive(Debug, Error)]
 pub(crate) enum LiveError {
-    /// The runtime or the ring.
+    /// The runtime or the ring buffer failed.
     #[error("cannot wait for events")]
     Wait(#[from] io::Error),
-    /// The kernel side.
+    /// The probes cannot be read.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// An output.
+    /// An output failed.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
-    /// The recording.
+    /// The recording cannot be written.
     #[error(transparent)]
     Recording(#[from] RecordingError),
-    /// Pinned probes.
+    /// Pinned probes cannot be read or removed.
     #[error(transparent)]
     Pin(#[from] PinError),
 }
 
-/// A live run.
+/// A live run: probes, pipeline and everything that reports are compared with.
 pub(crate) struct Live {
     probes: Probes,
     pipeline: Pipeline,
-    recorder: Option<Recorder>,
-    finder: Finder,
+    recording: Option<recording::Writer>,
+    facts: LiveFacts,
     realtime_offset_ns: i64,
     losses: Losses,
     kill_counter: Option<KillCounter>,
     group_counter: Option<GroupCounter>,
     cross_check: Duration,
-    /// When something happened last, if memory was not given back since.
+    /// Time of the latest record, unless memory was released since.
     worked_at: Option<Instant>,
-    /// Where what is not told is kept for the next run.
+    /// The journal for the next run.
     kept: Option<pinned::Kept>,
-    /// The memory controller is in the unified hierarchy.
+    /// The memory controller is on the unified hierarchy.
     memory_on_v2: bool,
 }
 
-/// How a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
-    /// Enough reports were written.
-    Enough,
-    /// Asked for by a signal.
-    Asked,
+enum StopReason {
+    /// The wanted number of reports was written.
+    CountReached,
+    /// SIGINT or SIGTERM came.
+    Signalled,
 }
 
 impl Live {
-    /// Ties the parts together. `cgroup_paths`: for paths that the probes did not read.
+    /// A run that waits for [`Live::run`]. `cgroup_paths` finds the paths that the probes cannot
+    /// read.
     pub(crate) fn new(
         probes: Probes,
         pipeline: Pipeline,
-        recorder: Option<Recorder>,
+        recording: Option<recording::Writer>,
         cgroup_paths: Option<CgroupPaths>,
         enrichment: Enrichment,
         realtime_offset_ns: i64,
@@ -125,13 +125,20 @@ impl Live {
         let memory_on_v2 = pipeline.host().memory_on_v2 == Some(true);
         let stacks = StackFinder::default();
         let found = Vec::new();
-        let finder =
-            Finder { symbols, enrichment, stacks, cgroup_paths, system: None, growth: None, found };
+        let facts = LiveFacts {
+            symbols,
+            enrichment,
+            stacks,
+            cgroup_paths,
+            system: None,
+            growth: None,
+            found,
+        };
         Self {
             probes,
             pipeline,
-            recorder,
-            finder,
+            recording,
+            facts,
             realtime_offset_ns,
             losses: Losses::default(),
             kill_counter: None,
@@ -148,28 +155,28 @@ impl Live {
         self.probes.maps_are_readable()
     }
 
-    /// Reads the host's memory when it runs out.
+    /// Reads the host's memory from these files when it runs out.
     pub(crate) fn watch_system(&mut self, files: SystemFiles) {
-        self.finder.system = Some(files);
+        self.facts.system = Some(files);
     }
 
-    /// Reads what the growth recorder keeps, when memory runs out. Gives why `oomwhy risk` will not find
-    /// it, if so.
+    /// Reads what the growth recorder keeps, when memory runs out. Returns an error if `oomwhy
+    /// risk` will not find the recorder.
     pub(crate) fn watch_growth(&mut self) -> Result<Option<io::Error>, LiveError> {
         let above_percent = self.probes.settings.growth_above_percent;
-        self.finder.growth = self.probes.take_growth()?.map(growth::Recorder::new);
-        let known = self.finder.growth.as_mut().map(|it| it.make_known(above_percent));
+        self.facts.growth = self.probes.take_growth()?.map(growth::Recorder::new);
+        let known = self.facts.growth.as_mut().map(|it| it.make_known(above_percent));
         Ok(known.and_then(Result::err))
     }
 
-    /// Compares with the kernel's count of kills, at the latest after so much time.
+    /// Compares with the kernel's count of kills, at least this often.
     pub(crate) fn cross_check(&mut self, counter: KillCounter, every: Duration) {
         self.kill_counter = Some(counter);
         self.cross_check = every;
     }
 
-    /// Compares with the counts of memory cgroups that were over their limit, and with those of this
-    /// one from the start.
+    /// Compares with the counts of memory cgroups that were over their limit, and with the count of
+    /// `first` from the start.
     pub(crate) fn cross_check_groups(
         &mut self,
         counter: GroupCounter,
@@ -179,49 +186,52 @@ impl Live {
         first.map_or(Ok(()), |group| self.count_kills_in(group))
     }
 
-    /// Runs until a signal, or until enough reports were written. `ready` is called once
-    /// everything listens.
+    /// Runs until a signal, or until the wanted number of reports was written. Calls `ready` once
+    /// it listens to everything.
     pub(crate) async fn run(&mut self, ready: impl FnOnce()) -> Result<(), LiveError> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut ring = Ring::new(self.probes.take_ring()?)?;
         #[cfg(feature = "probe-log")]
         let _printing = self.probes.take_log()?.map(|log| tokio::spawn(log.print()));
-        // One clock for all rounds: records that keep coming must not put off what is due. It
-        // runs only while something waits for time to pass: an idle host is not woken.
+        // One clock for all iterations, so that a stream of records does not delay due reports. It
+        // runs only while something waits for time to pass, so that it does not wake an idle host.
         let mut ticks = interval(Duration::from_nanos(RUN_SETTLES_AFTER_NS));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The only thing that wakes an idle host.
         let mut cross_checks = interval_at(Instant::now() + self.cross_check, self.cross_check);
         cross_checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let answered = self.finder.stacks.stacks.answered();
+        let answered = self.facts.stacks.stacks.answered();
         let mut keep = self.keeper();
         let mut done = self.take_left(&mut ring)?;
         self.count_kills()?;
         ready();
         footprint::give_back();
-        let ending = loop {
+        let reason = loop {
             if done {
-                break Ending::Enough;
+                break StopReason::CountReached;
             }
             done = tokio::select! {
-                batch = ring.next_batch(&mut keep) => self.take(&batch?)?,
-                () = answered.notified() => self.take_names()?,
+                batch = ring.next_batch(&mut keep) => self.handle_batch(&batch?)?,
+                () = answered.notified() => self.handle_names()?,
                 _ = ticks.tick(), if self.pipeline.is_waiting() => self.tick(&mut ring)?,
-                () = quiet_since(self.worked_at), if self.worked_at.is_some() => self.rest(),
+                () = quiet_since(self.worked_at), if self.worked_at.is_some() => {
+                    self.release_memory()
+                }
                 _ = cross_checks.tick(), if self.kill_counter.is_some() => self.tick(&mut ring)?,
-                () = either(&mut interrupt, &mut terminate) => break Ending::Asked,
+                () = either(&mut interrupt, &mut terminate) => break StopReason::Signalled,
             };
         };
-        if ending == Ending::Asked {
-            self.settle(&mut ring).await?;
+        if reason == StopReason::Signalled {
+            self.check_last(&mut ring).await?;
         }
-        // What comes after enough is left to the next run, where there is one.
-        if ending == Ending::Asked || self.kept.is_none() {
+        // With --count reached, open invocations are left to the next run, if there is one.
+        if reason == StopReason::Signalled || self.kept.is_none() {
             self.finish()?;
         }
-        // Who has enough leaves kills in the ring.
-        if ending == Ending::Asked { self.count_kills() } else { Ok(()) }
+        // With --count reached, the remaining records are left in the ring for the next tracer, so
+        // the counts would differ.
+        if reason == StopReason::Signalled { self.count_kills() } else { Ok(()) }
     }
 
     /// The pipeline, for its statistics.
@@ -229,45 +239,46 @@ impl Live {
         &self.pipeline
     }
 
-    /// What the work took is given back. Nothing is done by it.
-    fn rest(&mut self) -> bool {
+    /// Returns freed memory to the kernel. Sends no report.
+    fn release_memory(&mut self) -> bool {
         footprint::give_back();
         self.worked_at = None;
         false
     }
 
-    fn take(&mut self, batch: &[Bytes]) -> Result<bool, LiveError> {
+    fn handle_batch(&mut self, batch: &[Bytes]) -> Result<bool, LiveError> {
         self.worked_at = Some(Instant::now());
         self.note_clock()?;
         self.note_losses()?;
         for record in batch {
-            if self.take_one(record)? {
+            if self.handle_record(record)? {
                 return Ok(true);
             }
         }
-        self.forget_told()
+        self.forget_reported()
     }
 
-    fn take_one(&mut self, record: &Bytes) -> Result<bool, LiveError> {
+    fn handle_record(&mut self, record: &Bytes) -> Result<bool, LiveError> {
         if let Some(victim) = self.complete(record)? {
-            let accounts = self.pipeline.take(&victim, &mut self.finder)?;
+            let accounts = self.pipeline.handle_record(&victim, &mut self.facts)?;
             self.report(accounts)?;
         }
-        // What must not be seen is not kept either.
-        if let Some(recorder) = self.recorder.as_mut().filter(|_| self.pipeline.admits(record)) {
-            recorder.record(record)?;
+        // A recording must not keep what reports may not show.
+        if let Some(writer) = self.recording.as_mut().filter(|_| self.pipeline.admits(record)) {
+            writer.record(record)?;
         }
-        let accounts = self.pipeline.take(record, &mut self.finder)?;
+        let accounts = self.pipeline.handle_record(record, &mut self.facts)?;
         let done = self.report(accounts)?;
-        for seq in self.finder.stacks.stacks.new_seqs() {
-            self.note(Fact::Awaited { seq })?;
+        for seq in self.facts.stacks.stacks.new_seqs() {
+            self.note(Fact::NamesAwaited { seq })?;
         }
         Ok(done)
     }
 
-    /// Names of frames have come, or take too long.
-    fn take_names(&mut self) -> Result<bool, LiveError> {
-        for Answer { seq, found } in self.finder.stacks.stacks.answers() {
+    /// Adds the names of frames that were found. Closes the reports that waited for them or have
+    /// waited too long.
+    fn handle_names(&mut self) -> Result<bool, LiveError> {
+        for Answer { seq, found } in self.facts.stacks.stacks.answers() {
             match found {
                 Found::Process { pid, names } => {
                     if let Ok(pid) = i32::try_from(pid) {
@@ -275,7 +286,7 @@ impl Live {
                     }
                 }
                 Found::Kernel(mut symbols) => {
-                    let known = &self.pipeline.findings_mut().symbols;
+                    let known = &self.pipeline.findings().symbols;
                     symbols.retain(|ip, _| !known.contains_key(ip));
                     for (ip, symbol) in symbols {
                         self.note(Fact::Symbol { ip, symbol })?;
@@ -283,51 +294,52 @@ impl Live {
                 }
             }
         }
-        for seq in self.finder.stacks.stacks.settled() {
-            self.note(Fact::Settled { seq })?;
-            let accounts = self.pipeline.settle(seq);
+        for seq in self.facts.stacks.stacks.settled() {
+            self.note(Fact::NamesReady { seq })?;
+            let accounts = self.pipeline.names_ready(seq);
             if self.report(accounts)? {
                 return Ok(true);
             }
         }
-        self.forget_told()
+        self.forget_reported()
     }
 
-    /// A mark that says little: the record of the victim that goes before it, of what /proc tells now.
+    /// Makes the record of a victim from a mark without one, with what /proc shows now. It precedes
+    /// the mark.
     fn complete(&mut self, record: &Bytes) -> Result<Option<Bytes>, LiveError> {
         let Some(mark) = victim_proc::unfinished(record) else {
             return Ok(None);
         };
         let found = victim_proc::read("/proc".as_ref(), mark.tid);
-        // The kernel's own word, where the memory controller is in the unified hierarchy.
+        // On the unified hierarchy, the probe knows the cgroup of the current task.
         let is_current = mark.header.valid & valid::mark::CURRENT != 0;
         let mut cgroup_id = (is_current && self.memory_on_v2).then_some(mark.cgroup_id);
         if let Some(path) = found.as_ref().and_then(|found| found.cgroup.as_ref())
-            && let Some(paths) = &self.finder.cgroup_paths
+            && let Some(paths) = &self.facts.cgroup_paths
             && let Some(id) = victim_proc::cgroup_id(paths.mount(), path)
         {
             cgroup_id.get_or_insert(id);
             self.note(Fact::CgroupPath { id, path: path.clone() })?;
         }
         let page_size = u64::try_from(rustix::param::page_size()).unwrap_or(u64::MAX);
-        let victim = victim_proc::victim(&mark, found.as_ref(), cgroup_id, page_size);
-        let victim = victim.map(|victim| Bytes::copy_from_slice(victim.as_bytes()));
-        if let (Some(recorder), Some(victim)) = (&mut self.recorder, &victim) {
-            recorder.record(victim)?;
+        let record = victim_proc::victim(&mark, found.as_ref(), cgroup_id, page_size)
+            .map(|victim| Bytes::copy_from_slice(victim.as_bytes()));
+        if let (Some(writer), Some(record)) = (&mut self.recording, &record) {
+            writer.record(record)?;
         }
-        Ok(victim)
+        Ok(record)
     }
 
     fn report(&mut self, accounts: Vec<Account>) -> Result<bool, LiveError> {
         self.hand_over(&accounts);
-        let done = self.pipeline.report(accounts, &mut self.finder)?;
-        let found = std::mem::take(&mut self.finder.found);
+        let done = self.pipeline.report(accounts, &mut self.facts)?;
+        let found = std::mem::take(&mut self.facts.found);
         for fact in &found {
             self.keep_fact(fact);
         }
-        if let Some(recorder) = &mut self.recorder {
+        if let Some(writer) = &mut self.recording {
             for fact in &found {
-                recorder.fact(fact)?;
+                writer.fact(fact)?;
             }
         }
         for group in self.pipeline.new_groups() {
@@ -336,28 +348,28 @@ impl Live {
         Ok(done)
     }
 
-    /// Time has passed while something waits for it: a run of invocations without a victim for
-    /// more of the same, kills for being compared with the kernel's count.
+    /// Handles everything that waits for time to pass: runs of invocations without a victim,
+    /// victims that are not gone, and comparisons with the kernel's count of kills.
     fn tick(&mut self, ring: &mut Ring) -> Result<bool, LiveError> {
         if self.drain(ring)? {
             return Ok(true);
         }
         self.note_losses()?;
-        if self.take_names()? {
+        if self.handle_names()? {
             return Ok(true);
         }
-        for (seq, oom_memcg) in self.pipeline.waiting() {
+        for (seq, oom_memcg) in self.pipeline.runs_to_poll() {
             if let Some(run) = self.probes.quiet_run(oom_memcg)
                 && run.seq == seq
                 && run.count > 1
             {
                 let record = repeats_record(seq, run.count, run.last_ns);
-                self.take_one(&record)?;
+                self.handle_record(&record)?;
             }
         }
         for tid in self.pipeline.waiting_tasks() {
             if let Some(last_ns) = self.probes.wait_ended(tid, clock::boottime_ns()) {
-                self.take_one(&wait_ended_record(tid, last_ns))?;
+                self.handle_record(&wait_ended_record(tid, last_ns))?;
             }
         }
         let now = clock::boottime_ns();
@@ -367,10 +379,10 @@ impl Live {
             return Ok(true);
         }
         self.count_kills()?;
-        self.forget_told()
+        self.forget_reported()
     }
 
-    /// Takes what is in the ring. Returns whether enough was reported.
+    /// Empties the ring. Returns whether the wanted number of reports is reached.
     fn drain(&mut self, ring: &mut Ring) -> Result<bool, LiveError> {
         let mut keep = self.keeper();
         loop {
@@ -378,14 +390,15 @@ impl Live {
             if batch.is_empty() {
                 return Ok(false);
             }
-            if self.take(&batch)? {
+            if self.handle_batch(&batch)? {
                 return Ok(true);
             }
         }
     }
 
-    /// The last look around before the end: only kills that are not explained are waited for.
-    async fn settle(&mut self, ring: &mut Ring) -> Result<(), LiveError> {
+    /// Empties everything once more before the end. Waits only if the kernel has counted kills that
+    /// are not explained.
+    async fn check_last(&mut self, ring: &mut Ring) -> Result<(), LiveError> {
         if self.tick(ring)? || !self.pipeline.is_comparing() {
             return Ok(());
         }
@@ -399,22 +412,22 @@ impl Live {
         self.note(Fact::End)?;
         let left = self.pipeline.finish();
         if !self.report(left)? {
-            self.forget_told()?;
+            self.forget_reported()?;
         }
         Ok(())
     }
 
-    /// A fact that counts from here on: into the pipeline and into the recording.
+    /// Adds a fact that takes effect from here on to the pipeline and to the recording.
     fn note(&mut self, fact: Fact) -> Result<(), LiveError> {
-        if let Some(recorder) = &mut self.recorder {
-            recorder.fact(&fact)?;
+        if let Some(writer) = &mut self.recording {
+            writer.fact(&fact)?;
         }
         Ok(self.pipeline.learn(fact)?)
     }
 
-    /// Reads the kernel's count of kills; the ring must have been emptied.
+    /// Reads the kernel's count of kills. The ring must be empty.
     fn count_kills(&mut self) -> Result<(), LiveError> {
-        // A counter that was there at the start and cannot be read now is no reason to stop.
+        // If the counter could be read at the start and cannot be read now, the run goes on.
         if let Some(kills) = self.kill_counter.as_mut().and_then(KillCounter::read) {
             self.note(Fact::KillsCounted { kills, at_ns: clock::boottime_ns() })?;
         }
@@ -437,7 +450,7 @@ impl Live {
         Ok(())
     }
 
-    /// The wall clock can be set while we run; records carry `CLOCK_BOOTTIME`.
+    /// The wall clock can be set during a run; records have `CLOCK_BOOTTIME`.
     fn note_clock(&mut self) -> Result<(), LiveError> {
         let offset = clock::realtime_offset_ns();
         if offset.abs_diff(self.realtime_offset_ns) > CLOCK_STEP_NS {
@@ -475,9 +488,9 @@ fn header<T>(kind: u32, seq: u64, boottime_ns: u64) -> EventHeader {
     }
 }
 
-/// Over when nothing has happened for a while.
+/// Returns after [`RELEASES_MEMORY_AFTER`] without a record.
 async fn quiet_since(worked_at: Option<Instant>) {
-    sleep_until(worked_at.unwrap_or_else(Instant::now) + RESTS_AFTER).await;
+    sleep_until(worked_at.unwrap_or_else(Instant::now) + RELEASES_MEMORY_AFTER).await;
 }
 
 async fn either(interrupt: &mut Signal, terminate: &mut Signal) {
@@ -487,9 +500,10 @@ async fn either(interrupt: &mut Signal, terminate: &mut Signal) {
     }
 }
 
-/// Makes the tracer the last one the OOM killer would take. Best effort: needs CAP_SYS_RESOURCE.
+/// Makes the tracer the last process that the OOM killer chooses. Best effort: this needs
+/// CAP_SYS_RESOURCE.
 pub(crate) fn protect_self() {
     let file = fs::File::options().write(true).open("/proc/self/oom_score_adj");
-    // Without the permission the tracer is as killable as anyone: not a reason not to run.
+    // Without the permission, the tracer can be killed like any other process, but it works.
     let _ = file.and_then(|mut file| file.write_all(b"-1000"));
 }

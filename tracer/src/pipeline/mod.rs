@@ -1,9 +1,12 @@
-//! Records in, reports out: decode, assemble, compose, filter, sinks. The same for a live run and
-//! for a replay; what differs is who finds the facts ([`FactSource`]).
+//! Records in, reports out: decode, assemble, compose, filter, deliver. A live run and a replay
+//! share all of it; they differ in their [`FactSource`].
 
 pub(crate) mod assemble;
+mod cross_check;
 pub(crate) mod decode;
-pub(crate) mod delivery;
+pub(crate) mod dedup_writer;
+mod delivery;
+mod fact_store;
 pub(crate) mod filter;
 pub(crate) mod gaps;
 pub(crate) mod kernel_log;
@@ -12,15 +15,12 @@ pub(crate) mod recording;
 pub(crate) mod replay;
 pub(crate) mod sink;
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
-use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::{
-    bpf::journal::{FINAL, LOSSES, Note, PROVISIONAL, Unfinished},
-    compose::{compose, fingerprint::fingerprint, verdict::verdict},
+    bpf::journal::{LOSSES, Note, Unfinished},
+    compose::compose,
     enrich::privacy::Privacy,
     host::group_counter::Group,
     model::{
@@ -33,29 +33,31 @@ use crate::{
         report::{Cgroup, GapReport, LossReport, OomReport, Record, SCHEMA, System, Tier},
     },
     pipeline::{
-        assemble::{Amid, Assembler},
+        assemble::{Assembler, InFlight},
+        cross_check::CrossCheck,
         decode::decode,
-        delivery::Telling,
+        delivery::Delivery,
+        fact_store::FactStore,
         filter::Filter,
-        gaps::{Gap, Gaps, GroupGaps, Reading},
-        sink::{Sink, SinkError},
+        gaps::{Gap, Reading},
+        sink::{Outputs, SinkError},
     },
 };
 
-/// What happened in a run, for the summary on stderr.
+/// Counts of one run, for the summary on stderr.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Records taken in.
+    /// Records that came in.
     pub records: u64,
     /// Records that could not be decoded.
     pub undecodable: u64,
-    /// Records the kernel side could not write.
+    /// Records that the kernel side could not write.
     pub lost: u64,
-    /// Kills that the kernel counted and nobody saw.
+    /// Kills that the kernel counted and no record showed.
     pub unseen: u64,
-    /// Reports made.
+    /// Reports that were delivered.
     pub reports: u64,
-    /// Reports that a filter held back.
+    /// Reports that the filter rejected.
     pub filtered: u64,
 }
 
@@ -67,151 +69,122 @@ pub enum PipelineError {
     Sink(#[from] SinkError),
 }
 
-/// Where decoded events go besides the assembler.
-pub trait EventSink {
-    /// Takes one event.
-    fn event(&mut self, event: &Event) -> Result<(), SinkError>;
-}
-
-/// Finds what a report needs besides the records: live it looks, in a replay it remembers.
+/// Finds what a report needs besides the records. A live run looks it up; a replay has it in the
+/// recording.
 pub trait FactSource {
-    /// Called before an account is composed; what it finds goes into `findings`.
+    /// Adds to `findings` what an account needs, before it is composed for the first time.
     fn find(&mut self, account: &Account, findings: &mut Findings);
-    /// The choice was made in an invocation that is nobody's limit: how the host's memory is now,
-    /// and when that is, `CLOCK_BOOTTIME` ns.
+    /// Adds what is known by now about the account's tasks and their containers. Called each time
+    /// before an account is composed.
+    fn enrich(&mut self, _account: &Account, _privacy: &Privacy, _findings: &mut Findings) {}
+    /// Reads the host's memory and the time, `CLOCK_BOOTTIME` ns. Called when a choice is made in
+    /// an invocation that no memcg's limit caused.
     fn system(&mut self, _seq: u64) -> Option<(u64, System)> {
         None
     }
-    /// An event came in.
-    fn note(&mut self, _event: &Event) {}
-    /// Called before an account is composed, also when it comes again to be closed: what is known
-    /// by now of its tasks and their containers.
-    fn enrich(&mut self, _account: &Account, _privacy: &Privacy, _findings: &mut Findings) {}
-    /// The choice was made in an invocation that the limit of this memcg, by its id, brought: what grew
-    /// there before.
+    /// Returns the growth that was recorded in this memcg. Called when a choice is made in an
+    /// invocation that its limit caused.
     fn growth(&mut self, _seq: u64, _oom_memcg: u64, _chosen: Chosen) -> Option<Box<Recorded>> {
         None
     }
-    /// A process grows near a limit.
-    fn grows(&mut self, _tgid: i32) {}
+    /// Notes an event.
+    fn note(&mut self, _event: &Event) {}
+    /// Notes that a process grows near a limit.
+    fn growing_process(&mut self, _tgid: i32) {}
+}
+
+/// What a pipeline is made of.
+pub struct PipelineConfig {
+    /// The host that the records come from.
+    pub host: Host,
+    /// Where reports go.
+    pub outputs: Outputs,
+    /// Which reports are delivered.
+    pub filter: Filter,
+    /// Number of reports after which to stop; `None` for no limit.
+    pub count: Option<u64>,
+    /// Which parts of command lines are shown.
+    pub privacy: Privacy,
+}
+
+impl PipelineConfig {
+    /// A configuration that delivers every report unchanged.
+    pub fn new(host: Host, outputs: Outputs) -> Self {
+        let (filter, privacy) = (Filter::default(), Privacy::default());
+        Self { host, outputs, filter, count: None, privacy }
+    }
 }
 
 /// The pipeline and its state.
 pub struct Pipeline {
     host: Host,
     assembler: Assembler,
-    findings: Findings,
-    /// Invocations that sinks were told of and that are not closed yet, with the records that were
-    /// lost before each.
-    told: BTreeMap<u64, u64>,
-    /// What another run told before this one, by key, and how far.
-    told_before: BTreeMap<u64, u64>,
-    /// What these probes report, if they are pinned and others were attached beside them.
-    share: Share,
-    /// It goes on where another run ended, and another one will where it ends: an invocation that
-    /// has not ended is left to that one.
+    facts: FactStore,
+    cross_check: CrossCheck,
+    delivery: Delivery,
+    /// The run continues another one, and a later one will continue it. An invocation that is open
+    /// at the end is left to that one.
     is_resumed: bool,
-    /// Where it is said what is being told, for an output that notes it.
-    telling: Option<Telling>,
-    /// Losses already told.
-    lost_before: u64,
-    lost_since_report: u64,
-    gaps: Gaps,
-    group_gaps: GroupGaps,
-    has_finished: bool,
-    filter: Filter,
-    privacy: Privacy,
-    sinks: Vec<Box<dyn Sink>>,
-    events: Option<Box<dyn EventSink>>,
-    /// Reports after which to stop.
-    count: Option<u64>,
-    stats: Stats,
+    n_records: u64,
+    n_undecodable: u64,
 }
 
 impl Pipeline {
     /// An empty pipeline.
-    pub fn new(host: Host, filter: Filter, count: Option<u64>) -> Self {
+    pub fn new(config: PipelineConfig) -> Self {
+        let PipelineConfig { host, outputs, filter, count, privacy } = config;
         Self {
             assembler: Assembler::new(host.visible(), host.close_after_ns),
-            findings: Findings::default(),
-            told: BTreeMap::new(),
-            told_before: BTreeMap::new(),
-            share: Share::default(),
+            facts: FactStore::new(privacy),
+            cross_check: CrossCheck::new(host.memory_on_v2 == Some(true)),
+            delivery: Delivery::new(outputs, filter, count),
             is_resumed: false,
-            telling: None,
-            lost_before: 0,
-            lost_since_report: 0,
-            gaps: Gaps::default(),
-            group_gaps: GroupGaps::new(host.memory_on_v2 == Some(true)),
-            has_finished: false,
-            filter,
-            privacy: Privacy::default(),
-            sinks: Vec::new(),
-            events: None,
-            count,
-            stats: Stats::default(),
+            n_records: 0,
+            n_undecodable: 0,
             host,
         }
     }
 
-    /// What reports need to know of the host.
+    /// The host that the records come from.
     pub fn host(&self) -> &Host {
         &self.host
     }
 
-    /// Sets what happens to command lines.
-    pub fn set_privacy(&mut self, privacy: Privacy) {
-        self.privacy = privacy;
-    }
-
-    /// Whether a record may be kept as it is.
+    /// Whether a recording may keep this record as it is.
     pub fn admits(&self, record: &Bytes) -> bool {
-        !self.privacy.no_cmdline
-            || decode(record).is_ok_and(|mut event| self.privacy.passes(&mut event))
+        self.facts.admits(record)
     }
 
-    /// Adds an output for reports.
-    pub fn add_sink(&mut self, sink: impl Sink + 'static) {
-        self.sinks.push(Box::new(sink));
-    }
-
-    /// Adds an output for decoded events.
-    pub fn set_event_sink(&mut self, sink: impl EventSink + 'static) {
-        self.events = Some(Box::new(sink));
-    }
-
-    /// Takes one record of the ring. Returns the accounts it completes, to be passed to
+    /// Adds one record of the ring. Returns the accounts that it completes, to be passed to
     /// [`Pipeline::report`].
-    pub fn take(
+    pub fn handle_record(
         &mut self,
         record: &Bytes,
-        facts: &mut dyn FactSource,
+        source: &mut dyn FactSource,
     ) -> Result<Vec<Account>, PipelineError> {
-        self.stats.records += 1;
+        self.n_records += 1;
         let Ok(mut event) = decode(record) else {
-            self.stats.undecodable += 1;
+            self.n_undecodable += 1;
             return Ok(Vec::new());
         };
-        if !self.privacy.passes(&mut event) {
+        if !self.facts.passes(&mut event) {
             return Ok(Vec::new());
         }
         let seq = event.seq;
-        // Before anything else takes time.
-        let system = if is_global(&event.body) { facts.system(seq) } else { None };
-        facts.note(&event);
-        let growth = chosen(&event).and_then(|(memcg, chosen)| facts.growth(seq, memcg, chosen));
-        if let Body::Grower(grower) = &event.body {
-            facts.grows(grower.tgid);
+        // First of all: the host's memory changes quickly.
+        let system = if is_global(&event.body) { source.system(seq) } else { None };
+        source.note(&event);
+        let growth = choice_of(&event).and_then(|(memcg, it)| source.growth(seq, memcg, it));
+        if let Body::GrowingProcess(process) = &event.body {
+            source.growing_process(process.tgid);
         }
-        if let Some(events) = &mut self.events {
-            events.event(&event)?;
-        }
+        self.delivery.write_event(&event)?;
         let done = self.assembler.push(event);
         if let Some((at_ns, memory)) = system {
-            self.assembler.system(seq, at_ns, memory);
+            self.assembler.add_system(seq, at_ns, memory);
         }
         if let Some(recorded) = growth {
-            self.assembler.growth(seq, recorded);
+            self.assembler.add_growth(seq, recorded);
         }
         Ok(done)
     }
@@ -221,116 +194,100 @@ impl Pipeline {
         self.assembler.due(now_ns)
     }
 
-    /// What the report of an invocation waited for has come or is given up; see [`Fact::Awaited`].
-    pub fn settle(&mut self, seq: u64) -> Vec<Account> {
-        self.assembler.settle(seq).into_iter().collect()
+    /// The names of an invocation are found or given up; see [`Fact::NamesReady`].
+    pub fn names_ready(&mut self, seq: u64) -> Vec<Account> {
+        self.assembler.names_ready(seq).into_iter().collect()
     }
 
     /// Accounts that are left at the end.
     pub fn finish(&mut self) -> Vec<Account> {
-        self.has_finished = true;
-        if self.is_resumed { self.assembler.press() } else { self.assembler.finish() }
+        self.cross_check.end();
+        if self.is_resumed { self.assembler.flush() } else { self.assembler.finish() }
     }
 
-    /// Accounts that cannot be kept any longer: all but those whose end has not come.
-    pub fn press(&mut self) -> Vec<Account> {
-        self.assembler.press()
+    /// Accounts that are left, except invocations whose end has not come.
+    pub fn flush(&mut self) -> Vec<Account> {
+        self.assembler.flush()
     }
 
-    /// What is not told to its end.
+    /// The accounts that are not reported to their end.
     pub fn unfinished(&self) -> Unfinished {
         self.assembler.unfinished()
     }
 
     /// What these probes report.
     pub(crate) fn share(&self) -> &Share {
-        &self.share
+        self.delivery.share()
     }
 
     /// Whether an invocation has begun whose end has not come.
-    pub fn is_amid(&self) -> bool {
-        self.assembler.amid() != Amid::Nothing
+    pub fn has_open_invocation(&self) -> bool {
+        self.assembler.in_flight() != InFlight::Nothing
     }
 
-    /// Says there what is being told.
-    pub fn say_what_is_told(&mut self, telling: Telling) {
-        self.telling = Some(telling);
-    }
-
-    /// Threads that wait, of whose end no record comes.
+    /// Thread ids of waiting tasks. No record shows when they stop.
     pub fn waiting_tasks(&self) -> Vec<i32> {
         self.assembler.waiting_tasks()
     }
 
-    /// Runs whose counts may have moved on: (seq, oom_memcg id).
-    pub fn waiting(&self) -> Vec<(u64, u64)> {
-        self.assembler.waiting()
+    /// Runs whose counts may have grown in the kernel: (seq, oom_memcg id).
+    pub fn runs_to_poll(&self) -> Vec<(u64, u64)> {
+        self.assembler.runs_to_poll()
     }
 
-    /// Whether time must be noted again soon: [`Pipeline::due`], and the kernel's count of kills.
+    /// Whether [`Pipeline::due`] must be called, or the kernel's counts must be read, soon.
     pub fn is_waiting(&self) -> bool {
         self.assembler.is_waiting() || self.is_comparing()
     }
 
     /// Whether the kernel has counted kills that are not explained yet.
     pub fn is_comparing(&self) -> bool {
-        self.gaps.is_waiting() || !self.group_gaps.waiting().is_empty()
+        self.cross_check.is_waiting()
     }
 
-    /// Memory cgroups whose own count is wanted.
+    /// Memory cgroups whose own count must be read again.
     pub fn groups_to_count(&self) -> Vec<Group> {
-        self.group_gaps.waiting()
+        self.cross_check.groups_to_count()
     }
 
-    /// Those of which nothing is known yet.
+    /// Memory cgroups whose own count was never read.
     pub fn new_groups(&self) -> Vec<Group> {
-        self.group_gaps.new_groups()
+        self.cross_check.new_groups()
     }
 
-    /// Takes a fact that is not about one account.
+    /// Adds a fact that takes effect from here on.
     pub fn learn(&mut self, fact: Fact) -> Result<(), PipelineError> {
+        let Some(fact) = self.facts.add(fact) else {
+            return Ok(());
+        };
         match fact {
-            Fact::Symbol { ip, symbol } => {
-                self.findings.symbols.insert(ip, symbol);
+            Fact::System { seq, at_ns, memory } => self.assembler.add_system(seq, at_ns, *memory),
+            Fact::Growth { seq, recorded } => self.assembler.add_growth(seq, recorded),
+            Fact::NamesAwaited { seq } => {
+                self.facts.findings.names_asked.insert(seq);
+                self.assembler.await_names(seq);
             }
-            Fact::CgroupPath { id, path } => {
-                self.findings.cgroup_paths.insert(id, path);
-            }
-            Fact::System { seq, at_ns, memory } => self.assembler.system(seq, at_ns, *memory),
-            Fact::User { uid, name } => {
-                self.findings.users.insert(uid, name);
-            }
-            Fact::Container { key, names } => {
-                self.findings.containers.insert(key, names);
-            }
-            Fact::Process { seq, pid, files } => {
-                self.findings.processes.insert((seq, pid), self.privacy.clean(files));
-            }
-            Fact::UserNames { seq, pid, names } => {
-                let known = self.findings.user_names.entry((seq, pid)).or_default();
-                known.places.extend(names.places);
-                known.addresses.extend(names.addresses);
-            }
-            Fact::Awaited { seq } => {
-                self.findings.names_asked.insert(seq);
-                self.assembler.wait_for(seq);
-            }
-            Fact::Growth { seq, recorded } => self.assembler.growth(seq, recorded),
-            Fact::RealtimeOffset(offset) => self.findings.realtime_offset_ns = Some(offset),
             Fact::Drops { count, first_ns, last_ns } => self.lost(count, first_ns, last_ns)?,
-            Fact::KillsCounted { kills, at_ns } => self.counted(Reading { kills, at_ns })?,
-            Fact::GroupKillsCounted { id, kills: None, .. } => self.group_gaps.forget(id),
+            Fact::KillsCounted { kills, at_ns } => {
+                let in_flight = self.assembler.in_flight();
+                let gap = self.cross_check.counted(Reading { kills, at_ns }, in_flight);
+                gap.map_or(Ok(()), |gap| self.report_gap(gap, None))?;
+            }
+            Fact::GroupKillsCounted { id, kills: None, .. } => self.cross_check.forget_group(id),
             Fact::GroupKillsCounted { id, path, kills: Some(kills), at_ns } => {
-                self.group_counted(Group { id, path }, Reading { kills, at_ns })?;
+                let (group, in_flight) = (Group { id, path }, self.assembler.in_flight());
+                let reading = Reading { kills, at_ns };
+                let gap = self.cross_check.group_counted(&group, reading, in_flight);
+                gap.map_or(Ok(()), |gap| self.report_gap(gap, Some(group)))?;
             }
-            Fact::Resumed { told, since_ns, until_ns, handed_over } => {
-                // Probes that are going to be removed have no next run.
+            Fact::Resumed { reported, since_ns, until_ns, handed_over } => {
+                // Probes that are about to be removed have no next run.
                 self.is_resumed = until_ns == u64::MAX;
-                self.lost_before = told.get(&LOSSES).copied().unwrap_or_default();
-                self.told_before = told;
-                self.share = Share { since_ns, until_ns, handed_over };
+                self.cross_check
+                    .set_lost_before(reported.get(&LOSSES).copied().unwrap_or_default());
+                self.delivery.resume(reported, Share { since_ns, until_ns, handed_over });
             }
-            Fact::Settled { .. } | Fact::Tick(_) | Fact::Pressed | Fact::End => {}
+            _ => {}
         }
         Ok(())
     }
@@ -339,206 +296,105 @@ impl Pipeline {
     pub fn report(
         &mut self,
         accounts: Vec<Account>,
-        facts: &mut dyn FactSource,
+        source: &mut dyn FactSource,
     ) -> Result<bool, PipelineError> {
         for account in accounts {
-            if self.is_done() {
+            if self.delivery.is_done() {
                 break;
             }
-            let Some(told) = self.told_before(&account) else {
-                continue;
-            };
-            if account.stage == Stage::Final {
-                self.findings.drops = self.told.get(&account.seq).copied().unwrap_or_default();
-            } else {
-                self.gaps.saw_all_of(&account);
-                self.findings.drops = std::mem::take(&mut self.lost_since_report);
-                facts.find(&account, &mut self.findings);
-            }
-            facts.enrich(&account, &self.privacy, &mut self.findings);
-            let report = compose(&account, &self.host, &self.findings);
-            if account.stage != Stage::Final {
-                self.group_gaps.saw(&account, &report);
-            }
-            if account.stage != Stage::Provisional {
-                self.findings.processes.retain(|(seq, _), _| *seq != account.seq);
-                self.findings.user_names.retain(|(seq, _), _| *seq != account.seq);
-                self.findings.names_asked.remove(&account.seq);
-            }
-            if self.filter.passes(&report) {
-                self.tell(&account, told, report)?;
-            } else if account.stage != Stage::Final {
-                self.stats.filtered += 1;
+            if let Some(mark) = self.delivery.reported_before(&account) {
+                let report = self.compose(&account, source);
+                self.delivery.deliver(&account, mark, report)?;
             }
         }
-        Ok(self.is_done())
+        Ok(self.delivery.is_done())
     }
 
-    /// Tells a report that was not made of records. Returns whether the wanted number is reached.
-    pub fn tell_report(&mut self, mut report: OomReport) -> Result<bool, PipelineError> {
-        if self.is_done() {
+    /// Delivers a report that was not made of records. Returns whether the wanted number of
+    /// reports is reached.
+    pub fn report_finished(&mut self, mut report: OomReport) -> Result<bool, PipelineError> {
+        if self.delivery.is_done() {
             return Ok(true);
         }
-        report.source.drops = Some(std::mem::take(&mut self.lost_since_report));
-        if self.filter.passes(&report) {
-            self.stats.reports += 1;
-            self.write(&concluded(report))?;
-        } else {
-            self.stats.filtered += 1;
-        }
-        Ok(self.is_done())
+        report.source.drops = Some(self.cross_check.take_lost());
+        Ok(self.delivery.deliver_finished(report)?)
     }
 
-    /// What happened so far.
+    /// Counts of the run so far.
     pub fn stats(&self) -> Stats {
-        self.stats
+        Stats {
+            records: self.n_records,
+            undecodable: self.n_undecodable,
+            lost: self.cross_check.n_lost,
+            unseen: self.cross_check.n_unseen,
+            reports: self.delivery.n_reports,
+            filtered: self.delivery.n_filtered,
+        }
     }
 
     /// What userspace found out so far.
-    pub fn findings_mut(&mut self) -> &mut Findings {
-        &mut self.findings
+    pub fn findings(&self) -> &Findings {
+        &self.facts.findings
     }
 
-    fn tell(
-        &mut self,
-        account: &Account,
-        told_before: u64,
-        report: OomReport,
-    ) -> Result<(), PipelineError> {
-        let record = concluded(report);
-        match account.stage {
-            // No more of them than are wanted, for each will be closed.
-            Stage::Provisional if self.count.is_none_or(|count| self.n_told() < count) => {
-                self.told.insert(account.seq, self.findings.drops);
-                if told_before == 0 {
-                    self.telling(account.key(), PROVISIONAL);
-                    self.sinks.iter_mut().try_for_each(|sink| sink.early(&record))?;
-                }
-            }
-            Stage::Provisional => {}
-            Stage::Final if self.told.remove(&account.seq).is_some() => {
-                self.stats.reports += 1;
-                self.telling(account.key(), FINAL);
-                self.sinks.iter_mut().try_for_each(|sink| sink.late(&record))?;
-            }
-            Stage::Complete | Stage::Final => {
-                self.stats.reports += 1;
-                self.telling(account.key(), FINAL);
-                self.write(&record)?;
-            }
+    fn compose(&mut self, account: &Account, source: &mut dyn FactSource) -> OomReport {
+        let (seq, stage) = (account.seq(), account.stage());
+        let FactStore { findings, privacy } = &mut self.facts;
+        if stage == Stage::Final {
+            findings.drops = self.delivery.lost_before(seq);
+        } else {
+            self.cross_check.add_account(account);
+            findings.drops = self.cross_check.take_lost();
+            source.find(account, findings);
         }
-        Ok(())
-    }
-
-    /// How far another run told it; `None` if that is all there is to tell, or if it is not this
-    /// run's to tell.
-    fn told_before(&mut self, account: &Account) -> Option<u64> {
-        let mark = self.told_before.get(&account.key()).copied().unwrap_or_default();
-        if mark == FINAL && account.stage != Stage::Provisional {
-            // What comes again under the same number is news: a run that has become longer.
-            self.told_before.remove(&account.key());
+        source.enrich(account, privacy, findings);
+        let report = compose(account, &self.host, findings);
+        if stage != Stage::Final {
+            self.cross_check.add_report(account, &report);
         }
-        (mark != FINAL && self.share.has(account)).then_some(mark)
-    }
-
-    /// The next write tells this.
-    fn telling(&self, key: u64, mark: u64) {
-        if let Some(telling) = &self.telling {
-            telling.set(Some(Note { key, mark }));
+        if stage != Stage::Provisional {
+            findings.forget(seq);
         }
+        report
     }
 
-    /// Reports made, and those to come of what was told.
-    fn n_told(&self) -> u64 {
-        self.stats.reports + self.told.len() as u64
-    }
-
-    fn is_done(&self) -> bool {
-        self.count.is_some_and(|count| self.stats.reports >= count)
-    }
-
-    fn lost(&mut self, count: u64, first_ns: u64, last_ns: u64) -> Result<(), PipelineError> {
-        let new = count.saturating_sub(self.lost_before);
+    fn lost(&mut self, count: u64, first_ns: u64, last_ns: u64) -> Result<(), SinkError> {
+        let new = self.cross_check.lost(count);
         if new == 0 {
             return Ok(());
         }
-        self.lost_before = count;
-        self.lost_since_report += new;
-        self.stats.lost += new;
-        self.gaps.lost(new);
-        self.group_gaps.lost(new);
         let loss = LossReport {
             schema: SCHEMA,
             tier: (self.host.tier == Tier::Kmsg).then_some(Tier::Kmsg),
             host: self.host.hostname.clone(),
             boot_id: self.host.boot_id.clone(),
             count: new,
-            first: self.time(first_ns),
-            last: self.time(last_ns),
+            first: self.facts.time(&self.host, first_ns),
+            last: self.facts.time(&self.host, last_ns),
         };
-        self.telling(LOSSES, count);
-        self.write(&Record::Loss(loss))
+        let note = Note { key: LOSSES, mark: count };
+        self.delivery.write(Some(note), &Record::Loss(loss))
     }
 
-    fn counted(&mut self, reading: Reading) -> Result<(), PipelineError> {
-        let gap = if self.has_finished {
-            self.gaps.last_check(reading)
-        } else {
-            self.gaps.check(reading, self.assembler.amid())
-        };
-        let Some(gap) = gap else {
-            return Ok(());
-        };
-        self.stats.unseen += gap.expected - gap.seen;
-        self.tell_gap(gap, None)
-    }
-
-    fn group_counted(&mut self, group: Group, reading: Reading) -> Result<(), PipelineError> {
-        self.group_gaps.watch(group.id, &group.path);
-        let gap = if self.has_finished {
-            self.group_gaps.last_check(group.id, reading)
-        } else {
-            self.group_gaps.check(group.id, reading, self.assembler.amid())
-        };
-        gap.map_or(Ok(()), |gap| self.tell_gap(gap, Some(group)))
-    }
-
-    fn tell_gap(&mut self, gap: Gap, group: Option<Group>) -> Result<(), PipelineError> {
+    fn report_gap(&mut self, gap: Gap, group: Option<Group>) -> Result<(), SinkError> {
         let Gap { expected, seen, drops, since_ns, at_ns } = gap;
         let cgroup = group.map(|Group { id, path }| Cgroup {
             id: Some(id.to_string()),
             path: Some(path),
             ..Cgroup::default()
         });
-        let gap = GapReport {
+        let report = GapReport {
             cgroup,
             schema: SCHEMA,
-            time: Some(self.time(at_ns)),
+            time: Some(self.facts.time(&self.host, at_ns)),
             host: self.host.hostname.clone(),
             boot_id: self.host.boot_id.clone(),
             expected,
             seen,
             drops: Some(drops),
-            since: self.time(since_ns),
+            since: self.facts.time(&self.host, since_ns),
         };
-        if let Some(telling) = &self.telling {
-            telling.set(None);
-        }
-        self.write(&Record::Gap(gap))
-    }
-
-    fn time(&self, boottime_ns: u64) -> Timestamp {
-        let offset = self.findings.realtime_offset_ns.unwrap_or(self.host.realtime_offset_ns);
-        let ns = i128::from(boottime_ns) + i128::from(offset);
-        // Out of range only with a wall clock beyond the year 9999.
-        Timestamp::from_nanosecond(ns).unwrap_or(Timestamp::MAX)
-    }
-
-    fn write(&mut self, record: &Record) -> Result<(), PipelineError> {
-        for sink in &mut self.sinks {
-            sink.write(record)?;
-        }
-        Ok(())
+        self.delivery.write(None, &Record::Gap(report))
     }
 }
 
@@ -547,8 +403,8 @@ fn is_global(body: &Body) -> bool {
     matches!(body, Body::Invocation(invocation) if invocation.is_memcg == Some(false))
 }
 
-/// In which memcg a choice was made, and how that stood then.
-fn chosen(event: &Event) -> Option<(u64, Chosen)> {
+/// The memcg in which a choice was made, and its usage and limit at that time.
+fn choice_of(event: &Event) -> Option<(u64, Chosen)> {
     match &event.body {
         Body::Invocation(invocation) if invocation.choice_made => {
             let memcg = invocation.oom_memcg.as_ref()?;
@@ -556,12 +412,4 @@ fn chosen(event: &Event) -> Option<(u64, Chosen)> {
         }
         _ => None,
     }
-}
-
-/// With what is made of all the rest.
-fn concluded(mut report: OomReport) -> Record {
-    report.verdict = Some(verdict(&report));
-    // Last: it is made of what the others found.
-    report.fingerprint = fingerprint(&report);
-    Record::Oom(Box::new(report))
 }

@@ -1,5 +1,5 @@
-//! Recordings: the raw records of a live run, with the facts that userspace found besides, so
-//! that a replay makes the same reports byte for byte.
+//! Recordings: the raw records of a live run, and the facts that userspace found besides, so that a
+//! replay makes the same reports byte for byte.
 //!
 //! A file is a first line with the wire version, then frames: kind u8, length u32 (little endian),
 //! that many bytes. The first frame is the [`Host`]. Facts are JSON; records are the ring's bytes.
@@ -24,97 +24,102 @@ const MAX_FIRST_LINE: u64 = 16;
 const HOST: u8 = 0;
 const RECORD: u8 = 1;
 const FACT: u8 = 2;
-/// No frame is longer; a length above is damage.
+/// Longest frame in bytes. A greater length is damage.
 const MAX_FRAME: u32 = 1 << 20;
 
-/// One frame behind the first.
+/// A frame after the first one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
-    /// Bytes of the ring.
+    /// A record of the ring, unchanged.
     Record(Bytes),
-    /// A fact.
+    /// A fact that userspace found.
     Fact(Fact),
 }
 
 /// Why a recording cannot be written or read.
 #[derive(Debug, Error)]
 pub enum RecordingError {
-    /// The file system said no.
+    /// The file cannot be opened, read or written.
     #[error("{}: {source}", path.display())]
     Io {
-        /// Which file.
+        /// Path of the recording.
         path: PathBuf,
-        /// Why.
+        /// Error of the file system.
         source: io::Error,
     },
-    /// There is something already.
-    #[error("{}: exists already; a recording replaces nothing", path.display())]
+    /// The file exists and is not empty.
+    #[error("{}: exists already\nhint: give another file, or remove this one", path.display())]
     Exists {
-        /// Which file.
+        /// Path of the recording.
         path: PathBuf,
     },
-    /// Not one of ours.
-    #[error("{}: not an oomwhy recording (make one with `oomwhy --record FILE`)", path.display())]
+    /// The file is not a recording.
+    #[error(
+        "{}: not an oomwhy recording\nhint: make one with `oomwhy --record FILE`", path.display()
+    )]
     Foreign {
-        /// Which file.
+        /// Path of the recording.
         path: PathBuf,
     },
-    /// Its wire version is none that this build reads.
+    /// This build cannot read the wire version of the recording.
     #[error(
         "{}: cannot read wire version {version}; this oomwhy reads {OLDEST_WIRE_VERSION} to \
          {WIRE_VERSION}\nhint: replay it with the oomwhy that recorded it", path.display()
     )]
     Version {
-        /// Path of the file.
+        /// Path of the recording.
         path: PathBuf,
         /// Version in its first line.
         version: u32,
     },
     /// It ends in the middle of a frame, or a frame is damaged.
-    #[error("{}: damaged after {whole} whole records: {what}; what comes before was used",
-        path.display())]
+    #[error(
+        "{}: damaged after {whole} complete records: {what}; only the records before were used",
+        path.display()
+    )]
     Damaged {
-        /// Which file.
+        /// Path of the recording.
         path: PathBuf,
-        /// Frames before the damage.
+        /// Number of frames before the damage.
         whole: usize,
-        /// What is wrong.
+        /// Description of the damage.
         what: String,
     },
 }
 
-/// Writes a recording, each frame with one write: a crash tears the last frame at most.
+/// Writes a recording, each frame with one write, so that a crash tears at most the last frame.
 #[derive(Debug)]
-pub struct Recorder {
+pub struct Writer {
     file: File,
     path: PathBuf,
 }
 
-impl Recorder {
-    /// Creates the file and writes its start. A file that has something in it is left alone.
+impl Writer {
+    /// Creates the file and writes its start. Fails if the file exists and is not empty.
     pub fn create(path: &Path, host: &Host) -> Result<Self, RecordingError> {
-        let mut file = create_new(path);
-        if file.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
-            file = File::options().write(true).open(path);
+        let file = match create_new(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                File::options().write(true).open(path)
+            }
+            result => result,
         }
-        let file = file.map_err(|source| io_error(path, source))?;
+        .map_err(|source| io_error(path, source))?;
         let meta = file.metadata().map_err(|source| io_error(path, source))?;
         if meta.is_file() && meta.len() > 0 {
             return Err(RecordingError::Exists { path: path.to_owned() });
         }
-        let mut recorder = Self { file, path: path.to_owned() };
-        let first_line = recorder.file.write_all(first_line().as_bytes());
-        first_line.map_err(|source| io_error(path, source))?;
-        recorder.frame(HOST, &json(host))?;
-        Ok(recorder)
+        let mut writer = Self { file, path: path.to_owned() };
+        writer.file.write_all(first_line().as_bytes()).map_err(|source| io_error(path, source))?;
+        writer.frame(HOST, &json(host))?;
+        Ok(writer)
     }
 
-    /// Adds a record of the ring.
+    /// Appends a record of the ring.
     pub fn record(&mut self, record: &[u8]) -> Result<(), RecordingError> {
         self.frame(RECORD, record)
     }
 
-    /// Adds a fact.
+    /// Appends a fact that userspace found.
     pub fn fact(&mut self, fact: &Fact) -> Result<(), RecordingError> {
         self.frame(FACT, &json(fact))
     }
@@ -126,13 +131,13 @@ impl Recorder {
     }
 }
 
-/// For its owner only: it holds command names and cgroup paths.
+/// Only the owner may read a recording, because it has command names and cgroup paths.
 fn create_new(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     File::options().write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Both types serialize into plain objects: that cannot fail.
+/// Both types serialize into plain objects, which cannot fail.
 fn json<T: Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }
@@ -141,18 +146,18 @@ fn io_error(path: &Path, source: io::Error) -> RecordingError {
     RecordingError::Io { path: path.to_owned(), source }
 }
 
-/// A recording as far as it can be read, and what stopped the reading, if anything did.
+/// The readable part of a recording.
 #[derive(Debug)]
 pub struct Recording {
-    /// The host it was made on.
+    /// The host that it was made on.
     pub host: Host,
-    /// Its frames, in order.
+    /// The frames after the host, in order.
     pub frames: Vec<Frame>,
-    /// The damage that ended the reading.
+    /// The damage that ended the reading, if any.
     pub damage: Option<RecordingError>,
 }
 
-/// Reads a recording. A damaged end costs only what comes after the damage.
+/// Reads a recording. If it is damaged, the frames before the damage are returned.
 pub fn read(path: &Path) -> Result<Recording, RecordingError> {
     let file = File::open(path).map_err(|source| io_error(path, source))?;
     let mut reader = BufReader::new(file);
@@ -194,9 +199,12 @@ fn first_line() -> String {
 fn wire_version(reader: &mut impl BufRead) -> io::Result<Option<u32>> {
     let mut line = Vec::new();
     reader.take(MAX_FIRST_LINE).read_until(b'\n', &mut line)?;
-    let digits = line.strip_prefix(MAGIC.as_bytes()).and_then(|rest| rest.strip_suffix(b"\n"));
-    let digits = digits.filter(|digits| digits.iter().all(u8::is_ascii_digit));
-    Ok(digits.and_then(|digits| str::from_utf8(digits).ok()?.parse().ok()))
+    let version = line
+        .strip_prefix(MAGIC.as_bytes())
+        .and_then(|rest| rest.strip_suffix(b"\n"))
+        .filter(|digits| digits.iter().all(u8::is_ascii_digit))
+        .and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
+    Ok(version)
 }
 
 /// `Ok(None)` at a clean end.
@@ -206,8 +214,8 @@ fn next_frame(reader: &mut impl Read) -> Result<Option<(u8, Vec<u8>)>, String> {
     let &[kind, ref length @ ..] = head.as_slice() else {
         return Ok(None);
     };
-    let length = <[u8; 4]>::try_from(length).map_err(|_| "cut off in a frame".to_owned())?;
-    let length = u32::from_le_bytes(length);
+    let bytes = <[u8; 4]>::try_from(length).map_err(|_| "cut off in a frame".to_owned())?;
+    let length = u32::from_le_bytes(bytes);
     if length > MAX_FRAME {
         return Err(format!("a frame of {length} bytes"));
     }

@@ -1,4 +1,4 @@
-//! The right half of the pipeline on a recording.
+//! Makes the reports of a recording again.
 
 use std::path::Path;
 
@@ -19,48 +19,48 @@ use crate::{
 /// Why a replay ends badly.
 #[derive(Debug, Error)]
 pub enum ReplayError {
-    /// The recording. What came before the damage was reported.
+    /// The recording cannot be read. Records before the damage were reported.
     #[error(transparent)]
     Recording(#[from] RecordingError),
-    /// An output.
+    /// An output failed.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
 }
 
-/// In a replay the facts stand in the recording.
-struct Recorded;
+/// Finds nothing, because the facts are in the recording.
+struct NoSource;
 
-impl FactSource for Recorded {
+impl FactSource for NoSource {
     fn find(&mut self, _account: &Account, _findings: &mut Findings) {}
 }
 
-/// Replays a file. `pipeline` makes the pipeline for the host it was recorded on.
+/// Replays a file. `pipeline` makes the pipeline for the host that it was recorded on.
 pub fn replay(path: &Path, pipeline: impl FnOnce(Host) -> Pipeline) -> Result<(), ReplayError> {
     let recording = recording::read(path)?;
     let mut pipeline = pipeline(recording.host);
     let mut frames = recording.frames.into_iter().peekable();
     while let Some(frame) = frames.next() {
         let accounts = match frame {
-            Frame::Record(record) => pipeline.take(&record, &mut Recorded)?,
+            Frame::Record(record) => pipeline.handle_record(&record, &mut NoSource)?,
             Frame::Fact(Fact::Tick(now_ns)) => pipeline.due(now_ns),
-            Frame::Fact(Fact::Settled { seq }) => pipeline.settle(seq),
-            Frame::Fact(Fact::Pressed) => pipeline.press(),
+            Frame::Fact(Fact::NamesReady { seq }) => pipeline.names_ready(seq),
+            Frame::Fact(Fact::Flushed) => pipeline.flush(),
             Frame::Fact(Fact::End) => pipeline.finish(),
             Frame::Fact(fact) => {
                 pipeline.learn(fact)?;
                 continue;
             }
         };
-        // The live run noted what it found for these accounts right behind their record.
+        // The live run recorded what it found for these accounts right behind their record.
         while let Some(Frame::Fact(fact)) = frames.next_if(is_finding) {
             pipeline.learn(fact)?;
         }
-        if pipeline.report(accounts, &mut Recorded)? {
+        if pipeline.report(accounts, &mut NoSource)? {
             return Ok(());
         }
     }
     let left = pipeline.finish();
-    pipeline.report(left, &mut Recorded)?;
+    pipeline.report(left, &mut NoSource)?;
     recording.damage.map_or(Ok(()), |damage| Err(damage.into()))
 }
 

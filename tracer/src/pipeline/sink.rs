@@ -1,27 +1,29 @@
-//! Where finished records go. A sink prints what it is given and looks nothing up.
+//! The outputs of a run. A sink prints the records that it is given and looks nothing up.
 //!
-//! [`text`] is for people, [`json`] is the stable contract; both write a record with one call, so
-//! that a reader never sees half of one. [`store`] keeps them in the history.
+//! Each output writes a record with one call, so that a reader never sees half of one. A sink must
+//! not block for long: while it writes, nobody reads the ring.
 
-use std::io;
+use std::io::{self, Write};
 
+use serde::Serialize;
 use thiserror::Error;
 
-use crate::model::report::Record;
+use super::dedup_writer::CurrentNote;
+use crate::model::{events::Event, report::Record};
 
 /// A consumer of records.
 pub trait Sink {
-    /// Writes one record, whole, and flushes it.
+    /// Writes one whole record and flushes it.
     fn write(&mut self, record: &Record) -> Result<(), SinkError>;
 
-    /// A report whose victims are not gone yet; it comes again by [`Sink::late`]. Who wants one
-    /// record per report waits for that.
-    fn early(&mut self, _record: &Record) -> Result<(), SinkError> {
+    /// Gets a report whose victims are not gone yet. It comes again by [`Sink::update`]. A sink
+    /// that writes one record per report waits for that.
+    fn provisional(&mut self, _record: &Record) -> Result<(), SinkError> {
         Ok(())
     }
 
-    /// The report that came early, with what became of its victims.
-    fn late(&mut self, record: &Record) -> Result<(), SinkError> {
+    /// Gets the final form of a report that was provisional before.
+    fn update(&mut self, record: &Record) -> Result<(), SinkError> {
         self.write(record)
     }
 }
@@ -29,10 +31,10 @@ pub trait Sink {
 /// Why a record could not be written.
 #[derive(Debug, Error)]
 pub enum SinkError {
-    /// The reader is gone: a quiet end, not a failure.
+    /// The reader of a pipe is gone: a quiet end, not a failure.
     #[error("the reader closed the output")]
     BrokenPipe,
-    /// The output does not take it.
+    /// The write failed for another reason.
     #[error("cannot write the output")]
     Write(#[source] io::Error),
     /// The record has no JSON form.
@@ -46,5 +48,60 @@ impl From<io::Error> for SinkError {
             io::ErrorKind::BrokenPipe => Self::BrokenPipe,
             _ => Self::Write(error),
         }
+    }
+}
+
+/// Writes decoded events as JSON lines, for `-o events`.
+pub(crate) struct EventOutput {
+    out: Box<dyn Write>,
+}
+
+impl EventOutput {
+    pub(crate) fn new(out: Box<dyn Write>) -> Self {
+        Self { out }
+    }
+
+    fn write(&mut self, event: &Event) -> Result<(), SinkError> {
+        write_json_line(&mut self.out, event)
+    }
+}
+
+/// Writes a value as one line of JSON with one call, and flushes it.
+pub(crate) fn write_json_line(
+    out: &mut impl Write,
+    value: &impl Serialize,
+) -> Result<(), SinkError> {
+    let mut line = serde_json::to_vec(value).map_err(SinkError::Encode)?;
+    line.push(b'\n');
+    out.write_all(&line)?;
+    Ok(out.flush()?)
+}
+
+/// Every output of a run.
+#[derive(Default)]
+pub struct Outputs {
+    pub(super) sinks: Vec<Box<dyn Sink>>,
+    events: Option<EventOutput>,
+    /// Where the pipeline notes what it reports next, if one of the sinks needs it.
+    pub(super) current_note: Option<CurrentNote>,
+}
+
+impl Outputs {
+    /// Adds an output for records. The outputs are written in the order in which they are added.
+    pub fn add(&mut self, sink: impl Sink + 'static) {
+        self.sinks.push(Box::new(sink));
+    }
+
+    pub(crate) fn set_events(&mut self, events: EventOutput) {
+        self.events = Some(events);
+    }
+
+    /// Sets where the pipeline notes what it reports next.
+    pub fn set_current_note(&mut self, note: CurrentNote) {
+        self.current_note = Some(note);
+    }
+
+    pub(super) fn write_event(&mut self, event: &Event) -> Result<(), SinkError> {
+        self.events.as_mut().map_or(Ok(()), |events| events.write(event))
     }
 }

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use oomwhy::testing::{Fact, Host, Recorder, Tier};
+use oomwhy::testing::{Fact, Host, RecordingWriter, Tier};
 use oomwhy_common::{
     event::{EndEvent, EventHeader, InvocationEvent, TaskFacts, VictimEvent, chosen, kind},
     valid,
@@ -14,31 +14,31 @@ use zerocopy::{FromZeros, IntoBytes};
 /// Records the kills of 100 and 200, three records each, and returns the file's length before the
 /// last frame, which says that the run ended.
 pub(crate) fn two_kills(path: &Path) -> usize {
-    let mut recorder = start(path);
+    let mut writer = start(path);
     for (seq, tgid) in [(1, 100), (2, 200)] {
-        kill(&mut recorder, seq, tgid);
+        kill(&mut writer, seq, tgid);
     }
     let length = fs::metadata(path).unwrap().len();
-    recorder.fact(&Fact::End).unwrap();
+    writer.fact(&Fact::End).unwrap();
     usize::try_from(length).unwrap()
 }
 
 /// Records two kills of which the kernel has counted four, and what it lost.
 pub(crate) fn two_kills_of_four(path: &Path) {
-    let mut recorder = start(path);
+    let mut writer = start(path);
     let counted = |kills, second: u64| Fact::KillsCounted { kills, at_ns: second * 1_000_000_000 };
-    recorder.fact(&counted(70, 0)).unwrap();
-    kill(&mut recorder, 1, 100);
-    recorder.fact(&Fact::Drops { count: 6, first_ns: 1, last_ns: 2 }).unwrap();
-    kill(&mut recorder, 4, 200);
-    recorder.fact(&counted(74, 4)).unwrap();
-    recorder.fact(&counted(74, 5)).unwrap();
-    recorder.fact(&counted(74, 600)).unwrap();
-    recorder.fact(&Fact::End).unwrap();
-    recorder.fact(&counted(74, 601)).unwrap();
+    writer.fact(&counted(70, 0)).unwrap();
+    kill(&mut writer, 1, 100);
+    writer.fact(&Fact::Drops { count: 6, first_ns: 1, last_ns: 2 }).unwrap();
+    kill(&mut writer, 4, 200);
+    writer.fact(&counted(74, 4)).unwrap();
+    writer.fact(&counted(74, 5)).unwrap();
+    writer.fact(&counted(74, 600)).unwrap();
+    writer.fact(&Fact::End).unwrap();
+    writer.fact(&counted(74, 601)).unwrap();
 }
 
-fn start(path: &Path) -> Recorder {
+fn start(path: &Path) -> RecordingWriter {
     let host = Host {
         boot_id: Some("boot".to_owned()),
         hostname: Some("example".to_owned()),
@@ -53,10 +53,10 @@ fn start(path: &Path) -> Recorder {
         memcg_stat: Vec::new(),
         close_after_ns: 0,
     };
-    Recorder::create(path, &host).unwrap()
+    RecordingWriter::create(path, &host).unwrap()
 }
 
-fn kill(recorder: &mut Recorder, seq: u64, tgid: i32) {
+fn kill(writer: &mut RecordingWriter, seq: u64, tgid: i32) {
     let mut task = TaskFacts::new_zeroed();
     (task.tgid, task.tid) = (tgid, tgid);
     task.comm[..4].copy_from_slice(b"java");
@@ -67,18 +67,18 @@ fn kill(recorder: &mut Recorder, seq: u64, tgid: i32) {
     invocation.started_ns = seq * 1_000_000_000;
     (invocation.trigger, invocation.chosen) = (task, task);
     invocation.choice_made = 1;
-    recorder.record(invocation.as_bytes()).unwrap();
+    writer.record(invocation.as_bytes()).unwrap();
 
     let mut victim = VictimEvent::new_zeroed();
     victim.header = header(kind::VICTIM, seq, size_of::<VictimEvent>());
     victim.task = task;
-    recorder.record(victim.as_bytes()).unwrap();
+    writer.record(victim.as_bytes()).unwrap();
 
     let mut end = EndEvent::new_zeroed();
     end.header = header(kind::END, seq, size_of::<EndEvent>());
     (end.result, end.chosen, end.selected) = (1, chosen::TASK, 1);
     (end.kill_calls, end.victims, end.oom_kill_calls) = (1, 1, 1);
-    recorder.record(end.as_bytes()).unwrap();
+    writer.record(end.as_bytes()).unwrap();
 }
 
 fn header(kind: u32, seq: u64, size: usize) -> EventHeader {

@@ -1,4 +1,4 @@
-//! A tracer that dies at any moment, and what the next one finds.
+//! What the next tracer finds in the journal if this one dies at any moment.
 
 use std::{cell::RefCell, collections::BTreeMap, io, rc::Rc};
 
@@ -8,11 +8,12 @@ use proptest::prelude::*;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::{
-    BODY, Entry, FINAL, Full, Journal, LOSSES, Note, PROVISIONAL, Place, Slot, Slots, Unfinished,
+    BODY, Entry, FINAL, Full, Journal, LOSSES, Note, PROVISIONAL, Slot, Slots, Unfinished,
+    WriteIntent,
 };
 use crate::model::{account::key_of, handover::Kill};
 
-/// A map that outlives the journal, and stops taking anything after so many changes, as if the
+/// A map that outlives the journal. It ignores every change after a number of them, as if the
 /// tracer had died.
 #[derive(Clone, Default)]
 struct Pinned {
@@ -52,7 +53,7 @@ fn open(pinned: &Pinned) -> (Journal, Vec<Entry>) {
     Journal::open(Box::new(pinned.clone()), 256).unwrap()
 }
 
-/// A record of so many bytes.
+/// A record of `len` bytes.
 fn record(seq: u64, at_ns: u64, len: usize) -> Entry {
     let mut event = EndEvent::new_zeroed();
     event.header.seq = seq;
@@ -63,8 +64,8 @@ fn record(seq: u64, at_ns: u64, len: usize) -> Entry {
     Entry::Record(Bytes::from(bytes))
 }
 
-fn told(seq: u64, mark: u64) -> Entry {
-    Entry::Told(Note { key: seq, mark })
+fn reported(seq: u64, mark: u64) -> Entry {
+    Entry::Reported(Note { key: seq, mark })
 }
 
 fn unfinished(seqs: &[u64], since_ns: Option<u64>) -> Unfinished {
@@ -72,26 +73,26 @@ fn unfinished(seqs: &[u64], since_ns: Option<u64>) -> Unfinished {
 }
 
 #[test]
-fn what_is_not_told_is_there_again_in_its_order() {
+fn unreported_entries_are_found_again_in_order() {
     let pinned = Pinned::default();
     let (mut journal, entries) = open(&pinned);
     assert!(entries.is_empty());
-    let place = Place { device: 1, inode: 2, offset: 3, length: 4 };
+    let intent = WriteIntent { device: 1, inode: 2, offset: 3, length: 4 };
     let entries = [
         Entry::Origin(vec![1; 2000]),
         record(1, 10, 64),
         record(2, 20, BODY),
         record(2, 21, BODY + 1),
-        told(2, PROVISIONAL),
+        reported(2, PROVISIONAL),
         record(0, 22, 5000),
-        Entry::Intent(Note { key: 1, mark: FINAL }, place),
+        Entry::Intent(Note { key: 1, mark: FINAL }, intent),
     ];
     for entry in &entries {
         journal.put(entry).unwrap();
     }
     assert_eq!(open(&pinned).1, entries);
 
-    // 1 is told; 2 is not, nor what came at 22.
+    // 1 is reported; 2 and the record at 22 are not.
     journal.keep(&unfinished(&[2], Some(20)));
     let [origin, _, two, two_more, early, later, _] = entries;
     assert_eq!(open(&pinned).1, [origin.clone(), two, two_more, early, later]);
@@ -101,14 +102,14 @@ fn what_is_not_told_is_there_again_in_its_order() {
 }
 
 #[test]
-fn of_losses_the_latest_is_kept() {
+fn latest_note_of_losses_is_kept() {
     let pinned = Pinned::default();
     let (mut journal, _) = open(&pinned);
     for count in 1..=3 {
-        journal.put(&told(LOSSES, count)).unwrap();
+        journal.put(&reported(LOSSES, count)).unwrap();
     }
     journal.keep(&Unfinished::default());
-    assert_eq!(open(&pinned).1, [told(LOSSES, 3)]);
+    assert_eq!(open(&pinned).1, [reported(LOSSES, 3)]);
 }
 
 #[test]
@@ -117,7 +118,7 @@ fn records_leave_room_for_notes() {
     let full = (0..1000).find(|seq| journal.put(&record(*seq, 1, 64)) == Err(Full));
     assert!(full.is_some() && journal.is_short());
     for seq in 0..90 {
-        assert_eq!(journal.put(&told(seq, FINAL)), Ok(()));
+        assert_eq!(journal.put(&reported(seq, FINAL)), Ok(()));
     }
     journal.keep(&Unfinished::default());
     assert!(!journal.is_short());
@@ -125,7 +126,7 @@ fn records_leave_room_for_notes() {
 }
 
 #[test]
-fn without_a_number_time_is_the_key() {
+fn key_without_sequence_number_is_the_time() {
     assert_eq!(key_of(7, 9), 7);
     assert_ne!(key_of(0, 9), 9);
     assert_ne!(key_of(0, 9), key_of(0, 10));
@@ -146,10 +147,10 @@ fn handed_over_kill_is_kept_once_with_the_probes() {
 }
 
 proptest! {
-    /// The tracer dies after any change: what the next one finds is whole, and a report that was
-    /// told is either known to be told, or all its records up to the end are gone.
+    /// The tracer dies after any change. The next one finds only complete entries. If a report was
+    /// written, it finds the note, or the records of that report are gone up to the end.
     #[test]
-    fn dying_at_any_moment_tears_nothing(
+    fn death_at_any_moment_tears_no_entry(
         lens in prop::collection::vec(64_usize..1500, 1..12),
         changes in 0_usize..80,
     ) {
@@ -160,15 +161,19 @@ proptest! {
         for record in &records {
             journal.put(record).unwrap();
         }
-        journal.put(&told(1, FINAL)).unwrap();
+        journal.put(&reported(1, FINAL)).unwrap();
         journal.keep(&Unfinished::default());
         *pinned.changes_left.borrow_mut() = None;
 
         let (_, found) = open(&pinned);
-        let is_told = found.contains(&told(1, FINAL));
-        let n_records = found.len() - usize::from(is_told);
+        let is_reported = found.contains(&reported(1, FINAL));
+        let n_records = found.len() - usize::from(is_reported);
         // Before the note: a start of the records. After it: an end of them.
-        let expected = if is_told { &records[records.len() - n_records..] } else { &records[..n_records] };
+        let expected = if is_reported {
+            &records[records.len() - n_records..]
+        } else {
+            &records[..n_records]
+        };
         prop_assert_eq!(&found[..n_records], expected);
     }
 }

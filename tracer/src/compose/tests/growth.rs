@@ -2,7 +2,7 @@
 
 use super::{Findings, compose, kill, parts::host, report};
 use crate::model::{
-    account::Account,
+    account::InvocationAccount,
     events::{Invocation, Memcg},
     host::Host,
     names::{Name, Symbol, UserNames},
@@ -39,8 +39,8 @@ fn recorded() -> Recorded {
     }
 }
 
-fn grown(recorded: Recorded) -> Account {
-    Account { growth: Some(Box::new(recorded)), ..kill() }
+fn grown(recorded: Recorded) -> InvocationAccount {
+    InvocationAccount { growth: Some(Box::new(recorded)), ..kill() }
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn where_nothing_was_recorded_it_is_said_why() {
         hooks: [("page_counter_try_charge".to_owned(), "fexit".to_owned())].into(),
         ..host()
     };
-    let why = |account: &Account| {
+    let why = |account: &InvocationAccount| {
         let report = compose(account, &host, &Findings::default());
         assert_eq!(report.growth, None);
         let missing = report.source.missing.into_iter().find(|it| it.field == "growth");

@@ -2,7 +2,7 @@
 
 use super::{Findings, compose, kill, parts::host};
 use crate::model::{
-    account::Account,
+    account::InvocationAccount,
     events::{CgroupPath, Counter, Level, Levels, Memcg, Name},
     host::Host,
     report::{LimitLevel, OomReport},
@@ -33,7 +33,7 @@ fn level(max: u64) -> Level {
 }
 
 /// A kill in app by the limit of `oom_memcg`.
-fn account(oom_memcg: u64, paths: &[CgroupPath]) -> Account {
+fn account(oom_memcg: u64, paths: &[CgroupPath]) -> InvocationAccount {
     let mut account = kill();
     account.invocation.as_mut().unwrap().oom_memcg = Some(Memcg {
         id: Some(oom_memcg),
@@ -50,11 +50,11 @@ fn account(oom_memcg: u64, paths: &[CgroupPath]) -> Account {
     account
 }
 
-fn report_on(host: &Host, account: &Account) -> OomReport {
+fn report_on(host: &Host, account: &InvocationAccount) -> OomReport {
     compose(account, host, &Findings::default())
 }
 
-fn chain(account: &Account) -> Vec<LimitLevel> {
+fn chain(account: &InvocationAccount) -> Vec<LimitLevel> {
     report_on(&host(), account).limit_chain.unwrap()
 }
 

@@ -5,9 +5,9 @@ use super::{
     parts::{candidate, candidates},
     report,
 };
-use crate::model::{account::Account, events::UserFrame, task_context::TaskContext};
+use crate::model::{account::InvocationAccount, events::UserFrame, task_context::TaskContext};
 
-fn why(account: &Account, field: &str) -> Option<String> {
+fn why(account: &InvocationAccount, field: &str) -> Option<String> {
     let missing = report(account).source.missing;
     missing.into_iter().find(|missing| missing.field == field).map(|missing| missing.why)
 }

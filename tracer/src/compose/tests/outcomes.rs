@@ -6,7 +6,7 @@ use super::{
     report,
 };
 use crate::model::{
-    account::Account,
+    account::InvocationAccount,
     events::{
         Chosen::{self, Aborted, Nobody, Task, Unknown},
         End, Invocation, Name,
@@ -24,8 +24,8 @@ fn outcome(end: End) -> Outcome {
 }
 
 #[test]
-fn the_outcome_follows_from_calls_shots_and_marks() {
-    for (kill_calls, shots, victims, expected) in [
+fn outcome_follows_from_calls_and_marks() {
+    for (kill_calls, oom_kill_calls, victims, expected) in [
         (1, Some(1), 1, Killed),
         (1, None, 1, Killed),
         (1, Some(4), 4, Killed),
@@ -40,7 +40,8 @@ fn the_outcome_follows_from_calls_shots_and_marks() {
     ] {
         for chosen in [Nobody, Task, Aborted, Unknown] {
             for (result, selected) in [(false, false), (false, true), (true, false), (true, true)] {
-                let end = End { result, chosen, shots, selected, ..end(kill_calls, victims) };
+                let end =
+                    End { result, chosen, oom_kill_calls, selected, ..end(kill_calls, victims) };
                 let what = format!("{end:?}");
                 assert_eq!(outcome(end), expected, "{what}");
             }
@@ -60,7 +61,8 @@ fn the_outcome_of_an_invocation_that_touched_nobody_follows_from_the_choice() {
         (Unknown, true, Outcome::Unknown),
         (Unknown, false, Outcome::Unknown),
     ] {
-        let end = |chosen: Chosen, shots| End { chosen, shots, selected, ..end(0, 0) };
+        let end =
+            |chosen: Chosen, oom_kill_calls| End { chosen, oom_kill_calls, selected, ..end(0, 0) };
         assert_eq!(outcome(end(chosen, None)), expected, "{chosen:?} {selected}");
         assert_eq!(outcome(end(chosen, Some(0))), expected, "{chosen:?} {selected}");
     }
@@ -69,7 +71,7 @@ fn the_outcome_of_an_invocation_that_touched_nobody_follows_from_the_choice() {
 #[test]
 fn without_the_end_the_outcome_is_what_the_other_records_say() {
     let lost = |invocation: Option<Invocation>, victims| {
-        let account = Account { invocation, victims, ..Account::default() };
+        let account = InvocationAccount { invocation, victims, ..InvocationAccount::default() };
         report(&account).outcome
     };
     let marked = || vec![(1, victim(100))];

@@ -3,8 +3,11 @@
 use oomwhy_common::event::candidate;
 
 use crate::model::{
-    account::Account,
-    events::{Candidate, Candidates, Chosen, Control, End, Invocation, Memory, Name, Task, Victim},
+    account::InvocationAccount,
+    events::{
+        Candidate, Candidates, Chosen, Control, End, Invocation, Memory, Name, Task, Victim,
+        samples,
+    },
     host::Host,
     report::Tier,
 };
@@ -30,22 +33,13 @@ pub(super) fn host() -> Host {
 }
 
 pub(super) fn task(tgid: i32) -> Task {
-    Task {
-        tgid,
-        tid: tgid,
-        comm: Name(b"java".to_vec()),
-        uid: 1000,
-        start_boottime_ns: None,
-        oom_score_adj: None,
-        cgroup_id: None,
-    }
+    Task { comm: Name(b"java".to_vec()), uid: 1000, ..samples::task(tgid) }
 }
 
 /// Triggered by thread 101 of process 100; totalpages 100000.
 pub(super) fn invocation() -> Invocation {
     Invocation {
         started_ns: 5_000_000_000,
-        trigger: Task { tid: 101, ..task(100) },
         control: Some(Control {
             totalpages: 100_000,
             chosen_points: 1500,
@@ -53,16 +47,7 @@ pub(super) fn invocation() -> Invocation {
             order: 0,
             constraint: 3,
         }),
-        is_memcg: Some(true),
-        oom_memcg: None,
-        chosen: None,
-        considered: 0,
-        choice_made: false,
-        nodemask: None,
-        mems_allowed: None,
-        message: None,
-        kernel_stack: None,
-        user_stack: None,
+        ..samples::invocation(Task { tid: 101, ..task(100) })
     }
 }
 
@@ -78,11 +63,23 @@ pub(super) fn choice(tgid: i32) -> Invocation {
 }
 
 pub(super) fn end(kill_calls: u32, victims: u32) -> End {
-    End { result: true, chosen: Chosen::Task, kill_calls, shots: None, victims, selected: true }
+    End {
+        result: true,
+        chosen: Chosen::Task,
+        kill_calls,
+        oom_kill_calls: None,
+        victims,
+        selected: true,
+    }
 }
 
-pub(super) fn account(invocation: Invocation, end: End) -> Account {
-    Account { seq: 1, invocation: Some(invocation), end: Some(end), ..Account::default() }
+pub(super) fn account(invocation: Invocation, end: End) -> InvocationAccount {
+    InvocationAccount {
+        seq: 1,
+        invocation: Some(invocation),
+        end: Some(end),
+        ..InvocationAccount::default()
+    }
 }
 
 /// file 100, anon 1000, swap 200, shmem 50 and 3 pages of page tables: 1353.
@@ -112,13 +109,5 @@ pub(super) fn candidates(list: Vec<Candidate>) -> Candidates {
 }
 
 pub(super) fn victim(tgid: i32) -> Victim {
-    Victim {
-        task: task(tgid),
-        vpid: None,
-        memory: Some(MEMORY),
-        per_cpu: None,
-        mm: None,
-        shares_mm: false,
-        without_swap: false,
-    }
+    Victim { memory: Some(MEMORY), ..samples::victim(task(tgid)) }
 }

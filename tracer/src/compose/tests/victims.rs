@@ -6,7 +6,7 @@ use super::{
     report,
 };
 use crate::model::{
-    account::Account,
+    account::InvocationAccount,
     events::{self, Task},
     reap_and_exit::ReapAndExit,
     report::Victim,
@@ -16,7 +16,7 @@ use crate::model::{
 const BATCHES: [i64; 4] = [1, 20, -2, 12];
 
 /// A kill of 100 by a kernel whose points are off by these drifts, for 100 and for 200.
-fn account(chosen_drift: i64, other_drift: i64, batches: Option<[i64; 4]>) -> Account {
+fn account(chosen_drift: i64, other_drift: i64, batches: Option<[i64; 4]>) -> InvocationAccount {
     let mut account = kill();
     account.candidates = Some(candidates(vec![
         candidate(100, 0, PARTS + chosen_drift),
@@ -26,7 +26,7 @@ fn account(chosen_drift: i64, other_drift: i64, batches: Option<[i64; 4]>) -> Ac
     account
 }
 
-fn victim_of(account: &Account) -> Victim {
+fn victim_of(account: &InvocationAccount) -> Victim {
     report(account).victims.remove(0)
 }
 
@@ -174,7 +174,7 @@ fn stuck_is_who_is_not_gone_at_the_deadline() {
     assert!(!died(returning.clone(), true).stuck);
     let mut account = kill();
     account.reap_and_exit.insert(100, returning);
-    let unseen = |account: &Account| {
+    let unseen = |account: &InvocationAccount| {
         let missing = report(account).source.missing;
         missing.iter().any(|missing| missing.field == "victims[].freed_after_ns")
     };

@@ -7,7 +7,7 @@ use super::{
     parts::{host, victim},
 };
 use crate::model::{
-    account::{Account, Stage},
+    account::{InvocationAccount, Stage},
     container_names::ContainerNames,
     events::{CgroupPath, Name, Parent, UserFrame},
     facts::ProcessFiles,
@@ -31,7 +31,7 @@ fn java() -> TaskContext {
 }
 
 /// With the hook that tells of victims.
-fn report(account: &Account, findings: &Findings) -> OomReport {
+fn report(account: &InvocationAccount, findings: &Findings) -> OomReport {
     let mut host = host();
     host.hooks.insert("signal_deliver".to_owned(), "tp_btf".to_owned());
     compose(account, &host, findings)
@@ -86,7 +86,7 @@ fn what_was_not_caught_is_missing_with_the_reason_once_the_report_is_closed() {
     account.victims.push((9_001, victim(200)));
     account.contexts.insert(100, java());
     account.contexts.insert(200, TaskContext { unread: vec!["cmdline"], ..TaskContext::default() });
-    let missing = |account: &Account| {
+    let missing = |account: &InvocationAccount| {
         let missing = report(account, &Findings::default()).source.missing;
         missing.into_iter().map(|it| format!("{}: {}", it.field, it.why)).collect::<Vec<_>>()
     };

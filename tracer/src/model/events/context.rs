@@ -1,44 +1,38 @@
-//! Who a task is, read by the probes in its own context, part by part.
+//! Details of a task. The probes read them in the context of the task, part by part.
 
 use serde::Serialize;
 
 use super::{Name, UserFrame};
 
-/// One part of it.
+/// A part of the details of one task.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Context {
-    /// Process.
     pub tgid: i32,
-    /// Thread.
     pub tid: i32,
-    /// There is more of it than was recorded.
+    /// A part of it was cut off.
     pub truncated: bool,
-    /// The part.
     #[serde(flatten)]
     pub part: Part,
 }
 
-/// The parts.
+/// The parts of the details of a task.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
-    /// Arguments.
+    /// Command line arguments.
     Cmdline(Vec<Name>),
-    /// Names of the executable's path, from the root of its mount namespace down.
+    /// Names in the executable's path, from the root of its mount namespace down.
     Exe(Vec<Name>),
     /// Ancestors, nearest first.
     Parents(Vec<Parent>),
     /// Frames, innermost first.
     UserStack(Vec<UserFrame>),
-    /// It was tried to read this part.
+    /// The part with this name could not be read.
     Unread(&'static str),
 }
 
-/// An ancestor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Parent {
-    /// Process.
     pub tgid: i32,
-    /// Its name.
     pub comm: Name,
 }

@@ -57,8 +57,8 @@ fn every_closed_record_is_stored_word_for_word() {
     let records = records();
     let mut sink = StoreSink::start(place(directory.path()), Box::new(|_| {})).unwrap();
     for record in &records {
-        sink.early(record).unwrap();
-        sink.late(record).unwrap();
+        sink.provisional(record).unwrap();
+        sink.update(record).unwrap();
     }
     drop(sink);
     let history = History::open(directory.path()).unwrap();

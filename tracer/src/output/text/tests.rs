@@ -88,8 +88,8 @@ fn a_command_line_that_comes_after_the_block_is_told_behind_it_and_once() {
     let later = |told: &crate::model::report::OomReport| {
         let mut out = Vec::new();
         let mut sink = TextSink::new(&mut out, TimeZone::UTC, Detail::Brief);
-        sink.early(&Record::Oom(Box::new(told.clone()))).unwrap();
-        sink.late(&Record::Oom(Box::new(closed.clone()))).unwrap();
+        sink.provisional(&Record::Oom(Box::new(told.clone()))).unwrap();
+        sink.update(&Record::Oom(Box::new(closed.clone()))).unwrap();
         drop(sink);
         plain(std::str::from_utf8(&out).unwrap()).matches("runs /usr/bin/java").count()
     };
@@ -112,8 +112,8 @@ fn functions_that_come_after_the_block_are_told_behind_it_and_once() {
     let later = |told: &crate::model::report::OomReport| {
         let mut out = Vec::new();
         let mut sink = TextSink::new(&mut out, TimeZone::UTC, Detail::Brief);
-        sink.early(&Record::Oom(Box::new(told.clone()))).unwrap();
-        sink.late(&Record::Oom(Box::new(closed.clone()))).unwrap();
+        sink.provisional(&Record::Oom(Box::new(told.clone()))).unwrap();
+        sink.update(&Record::Oom(Box::new(closed.clone()))).unwrap();
         drop(sink);
         plain(std::str::from_utf8(&out).unwrap()).matches("grow_in_c (app)").count()
     };

@@ -1,27 +1,30 @@
-//! Scripts of events, and the accounts that come of them, when.
+//! Scripts of events, and the accounts that they complete.
 
-mod aftermath;
+mod pending_close;
 mod runs;
 mod script;
 
 use self::script::{
     Step::{self, Due, Finish, Say},
-    bystander, chosen, end_of_kill, invocation, reclaimed, victim, will_free_mem,
+    candidates, chosen, end_of_kill, invocation, reclaimed, victim, will_free_mem,
 };
-use crate::{model::report::System, pipeline::assemble::Assembler};
+use crate::{
+    model::{account::Account, report::System},
+    pipeline::assemble::Assembler,
+};
 
-/// Runs a script and compares what comes of it: "milliseconds: account".
+/// Runs a script and compares the completed accounts: "milliseconds: account".
 #[track_caller]
 fn check(script: Vec<Step>, expected: &[&str]) {
     assert_eq!(script::run(script), expected);
 }
 
 #[test]
-fn a_kill_is_whole_when_its_end_has_come_and_not_before() {
+fn kill_is_reported_when_its_end_arrives() {
     check(
         vec![
             Say(10, 1, invocation()),
-            Say(11, 1, bystander()),
+            Say(11, 1, candidates()),
             Say(12, 1, victim(100)),
             Say(13, 1, end_of_kill(1)),
             Finish,
@@ -31,13 +34,13 @@ fn a_kill_is_whole_when_its_end_has_come_and_not_before() {
 }
 
 #[test]
-fn each_process_of_a_group_is_a_victim_once_in_the_order_of_marking() {
+fn processes_of_group_are_victims_once_in_order_of_marking() {
     check(
         vec![
             Say(10, 1, invocation()),
             Say(11, 1, victim(100)),
             Say(12, 1, victim(102)),
-            // memory.oom.group meets the chosen one again, here by another thread.
+            // With memory.oom.group, the kernel marks the chosen process again by another thread.
             Say(13, 1, victim(100)),
             Say(14, 1, victim(101)),
             Say(15, 1, end_of_kill(4)),
@@ -47,23 +50,27 @@ fn each_process_of_a_group_is_a_victim_once_in_the_order_of_marking() {
 }
 
 #[test]
-fn the_hosts_memory_belongs_to_the_open_invocation_and_stays_with_its_run() {
+fn host_memory_stays_with_its_run() {
     let free = |free| System { free_bytes: Some(free), ..System::default() };
     let mut assembler = Assembler::default();
     assembler.push(script::event(10, 1, invocation()));
-    assembler.system(1, 11, free(5));
-    assembler.system(2, 12, free(6));
+    assembler.add_system(1, 11, free(5));
+    assembler.add_system(2, 12, free(6));
     assembler.push(script::event(13, 1, script::no_victim()));
     let due = assembler.due(2_000 * script::MS);
-    let systems: Vec<_> = due.iter().map(|account| account.system.clone()).collect();
-    assert_eq!(systems, [Some((11, free(5)))]);
+    let systems: Vec<_> = due.iter().map(system_of).collect();
+    assert_eq!(systems, [Some(&(11, free(5)))]);
     // A report of the same run, with more repeats.
     assembler.push(script::event(3_000, 1, script::repeats(2, 3_000)));
-    assert_eq!(assembler.finish()[0].system, Some((11, free(5))));
+    assert_eq!(system_of(&assembler.finish()[0]), Some(&(11, free(5))));
+}
+
+fn system_of(account: &Account) -> Option<&(u64, System)> {
+    account.invocation()?.system.as_ref()
 }
 
 #[test]
-fn an_invocation_whose_end_was_lost_is_closed_by_the_next_one() {
+fn invocation_with_lost_end_is_closed_by_next_one() {
     check(
         vec![
             Say(10, 1, invocation()),
@@ -81,14 +88,14 @@ fn an_invocation_whose_end_was_lost_is_closed_by_the_next_one() {
 }
 
 #[test]
-fn an_invocation_whose_end_was_lost_is_not_kept_back_until_the_next_one() {
+fn invocation_with_lost_end_is_closed_after_a_while() {
     check(
         vec![
             Say(10, 1, invocation()),
-            // The kernel may take its time: it prints every task first.
+            // The kernel may be slow, because it prints every task first.
             Due(120_000),
             Say(120_001, 1, victim(100)),
-            // Then it does not.
+            // After the mark it prints little.
             Due(130_000),
             Due(130_001),
             Finish,
@@ -98,7 +105,7 @@ fn an_invocation_whose_end_was_lost_is_not_kept_back_until_the_next_one() {
 }
 
 #[test]
-fn records_of_no_invocation_close_none() {
+fn records_without_invocation_close_none() {
     check(
         vec![
             Say(10, 1, invocation()),
@@ -112,7 +119,7 @@ fn records_of_no_invocation_close_none() {
 }
 
 #[test]
-fn a_call_that_found_room_again_is_told_once_it_settles() {
+fn reclaim_is_reported_after_settling() {
     check(
         vec![Say(10, 0, reclaimed(1)), Say(20, 0, reclaimed(2)), Due(1000), Due(1020), Due(3000)],
         &["1020: #0 since 10, reclaimed 2"],
@@ -121,12 +128,12 @@ fn a_call_that_found_room_again_is_told_once_it_settles() {
 }
 
 #[test]
-fn calls_that_found_room_near_a_kill_in_the_same_memcg_belong_to_it() {
+fn reclaims_near_kill_in_same_memcg_are_not_reported() {
     let kill = |ms| [Say(ms, 1, invocation()), Say(ms, 1, victim(100)), Say(ms, 1, end_of_kill(1))];
     let mut script = vec![Say(10, 0, reclaimed(1))];
     script.extend(kill(20));
     script.extend([Say(500, 0, reclaimed(2)), Due(1000), Due(5000)]);
-    // Long after it, they are news.
+    // Long after the kill, they are reported.
     script.extend([Say(6000, 0, reclaimed(4)), Due(7000), Finish]);
     check(
         script,
@@ -135,15 +142,15 @@ fn calls_that_found_room_near_a_kill_in_the_same_memcg_belong_to_it() {
 }
 
 #[test]
-fn what_is_left_of_an_invocation_is_an_account_whatever_was_lost() {
+fn invocation_with_lost_records_is_still_an_account() {
     check(vec![Say(10, 1, end_of_kill(1))], &["10: #1 since 10, end"]);
     check(vec![Say(10, 1, will_free_mem())], &["10: #1 since 10, end"]);
     check(
         vec![Say(10, 1, victim(100)), Say(11, 1, end_of_kill(1))],
         &["11: #1 since 10, victims 100@10, end"],
     );
-    check(vec![Say(10, 1, bystander()), Finish], &["finish: #1 since 10, candidates"]);
-    // Invocations 2 to 4 left nothing: nothing is made up for them.
+    check(vec![Say(10, 1, candidates()), Finish], &["finish: #1 since 10, candidates"]);
+    // Invocations 2 to 4 left no record, so they have no account.
     check(
         vec![Say(10, 1, chosen()), Say(20, 5, chosen()), Say(21, 5, end_of_kill(0))],
         &["20: #1 since 10, invocation", "21: #5 since 20, invocation, end"],
@@ -151,7 +158,7 @@ fn what_is_left_of_an_invocation_is_an_account_whatever_was_lost() {
 }
 
 #[test]
-fn a_trigger_that_dies_anyway_is_marked_before_its_invocation_is_written() {
+fn dying_trigger_is_marked_before_its_invocation_record() {
     check(
         vec![Say(10, 1, victim(100)), Say(11, 1, invocation()), Say(12, 1, will_free_mem())],
         &["12: #1 since 10, invocation, victims 100@10, end"],
@@ -159,7 +166,7 @@ fn a_trigger_that_dies_anyway_is_marked_before_its_invocation_is_written() {
 }
 
 #[test]
-fn a_process_that_was_chosen_but_not_marked_is_news_at_once() {
+fn chosen_but_unmarked_process_is_reported_at_once() {
     check(
         vec![Say(10, 1, chosen()), Say(11, 1, end_of_kill(0))],
         &["11: #1 since 10, invocation, end"],
@@ -167,7 +174,7 @@ fn a_process_that_was_chosen_but_not_marked_is_news_at_once() {
 }
 
 #[test]
-fn what_is_left_at_the_end_comes_in_order() {
+fn accounts_left_at_the_end_are_ordered() {
     check(
         vec![
             Say(10, 1, invocation()),

@@ -1,4 +1,4 @@
-//! Who a task is.
+//! Decodes the details of a task.
 
 use oomwhy_common::{
     event::{ContextHead, ParentEntry, UserFrame as WireFrame, context},
@@ -39,13 +39,13 @@ fn word(part: u32) -> &'static str {
     }
 }
 
-/// Each with its NUL; the last one without, where it is cut off or was overwritten.
+/// Each argument ends with a NUL. The last one has none if it is cut off or was overwritten.
 fn arguments(bytes: &[u8]) -> Vec<Name> {
-    let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
-    bytes.split(|&byte| byte == 0).map(|argument| Name(argument.to_vec())).collect()
+    let arguments = bytes.strip_suffix(b"\0").unwrap_or(bytes);
+    arguments.split(|&byte| byte == 0).map(|argument| Name(argument.to_vec())).collect()
 }
 
-/// As many as there are bytes for.
+/// Reads as many structs as `body` has bytes for.
 fn entries<T>(body: &[u8]) -> Result<impl Iterator<Item = T>, Malformed>
 where
     T: zerocopy::FromBytes + zerocopy::IntoBytes,

@@ -1,9 +1,9 @@
-//! The same for memory cgroups: our count against `oom_kill` of a group's memory.events. Pure.
+//! Compares the kills in each memory cgroup with `oom_kill` in its memory.events. Pure.
 //!
-//! That counter counts the victims that live in the group, whoever's limit was hit. On cgroup v2 it
-//! has those of the groups below as well; on v1 (memory.oom_control, since 4.13) it has not.
-//! Which group a victim lived in is known by its path, so where that is not known the victim may
-//! have been in any: what is counted here is the most that there can have been.
+//! That counter counts the victims that live in the group, no matter whose limit was hit. On cgroup
+//! v2 it includes those of the groups below; on v1 (memory.oom_control, since 4.13) it does not.
+//! The group of a victim is known by its path. If the path is unknown, the victim may have been in
+//! any group, so the count here is an upper bound.
 
 use std::collections::BTreeMap;
 
@@ -14,21 +14,21 @@ use crate::{
         account::Account,
         report::{OomReport, Victim},
     },
-    pipeline::assemble::Amid,
+    pipeline::assemble::InFlight,
 };
 
-/// Groups that are watched at a time: the ones that were over their limit last.
+/// Number of watched groups. Those that were over their limit last are kept.
 const MAX_GROUPS: usize = 64;
 
 #[derive(Debug, Default)]
 struct Watched {
     path: String,
     gaps: Gaps,
-    /// Number of the report in which it was over its limit last.
+    /// Number of the latest report in which it was over its limit.
     latest: u64,
 }
 
-/// Compares both counts, group by group.
+/// Compares the two counts of each group.
 #[derive(Debug, Default)]
 pub(crate) struct GroupGaps {
     is_hierarchical: bool,
@@ -55,8 +55,8 @@ impl GroupGaps {
         group.latest = self.n_reports;
     }
 
-    /// Counts the kills of an invocation, and watches the group whose limit was hit.
-    pub(crate) fn saw(&mut self, account: &Account, report: &OomReport) {
+    /// Counts the kills of an account, and watches the group whose limit was hit.
+    pub(crate) fn add(&mut self, account: &Account, report: &OomReport) {
         self.n_reports += 1;
         if let Some(group) = oom_memcg(account, report) {
             self.watch(group.id, &group.path);
@@ -68,48 +68,48 @@ impl GroupGaps {
                 marked().filter(|victim| may_live_in(victim, &group.path, self.is_hierarchical));
             let n_kills = inside.count() as u64 + elsewhere;
             if n_kills > 0 {
-                group.gaps.saw(n_kills);
+                group.gaps.add(n_kills);
             }
         }
     }
 
-    /// Notes kernel-side records that were lost.
+    /// Notes records that were lost.
     pub(crate) fn lost(&mut self, records: u64) {
         self.groups.values_mut().for_each(|group| group.gaps.lost(records));
     }
 
-    /// Groups whose counter has not been read yet.
+    /// Groups whose counter was never read.
     pub(crate) fn new_groups(&self) -> Vec<Group> {
-        self.those(|gaps| gaps.base.is_none())
+        self.groups_where(|gaps| gaps.base.is_none())
     }
 
-    /// Groups that are known, and whose counter is wanted again.
+    /// Groups whose counter must be read again.
     pub(crate) fn waiting(&self) -> Vec<Group> {
-        self.those(Gaps::is_waiting)
+        self.groups_where(Gaps::is_waiting)
     }
 
-    fn those(&self, which: impl Fn(&Gaps) -> bool) -> Vec<Group> {
+    fn groups_where(&self, which: impl Fn(&Gaps) -> bool) -> Vec<Group> {
         let groups = self.groups.iter().filter(|(_, group)| which(&group.gaps));
         groups.map(|(id, group)| Group { id: *id, path: group.path.clone() }).collect()
     }
 
-    /// Compares; see [`Gaps::check`].
-    pub(crate) fn check(&mut self, id: u64, reading: Reading, amid: Amid) -> Option<Gap> {
-        self.groups.get_mut(&id)?.gaps.check(reading, amid)
+    /// Compares the counts; see [`Gaps::check`].
+    pub(crate) fn check(&mut self, id: u64, reading: Reading, in_flight: InFlight) -> Option<Gap> {
+        self.groups.get_mut(&id)?.gaps.check(reading, in_flight)
     }
 
-    /// Compares for the last time.
+    /// Compares for the last time; see [`Gaps::last_check`].
     pub(crate) fn last_check(&mut self, id: u64, reading: Reading) -> Option<Gap> {
         self.groups.get_mut(&id)?.gaps.last_check(reading)
     }
 
-    /// A group is gone, and its counter with it.
+    /// The group is gone, and its counter with it.
     pub(crate) fn forget(&mut self, id: u64) {
         self.groups.remove(&id);
     }
 }
 
-/// Whose limit was hit, if its place is known.
+/// The group whose limit was hit, if its path is known.
 fn oom_memcg(account: &Account, report: &OomReport) -> Option<Group> {
     let id = account.oom_memcg_id();
     let cgroup = &report.oom_memcg.as_ref()?.cgroup;
@@ -118,15 +118,12 @@ fn oom_memcg(account: &Account, report: &OomReport) -> Option<Group> {
 }
 
 fn may_live_in(victim: &Victim, path: &str, or_below: bool) -> bool {
-    let home = victim.cgroup.as_ref().filter(|cgroup| !cgroup.path_truncated);
-    let Some(home) = home.and_then(|cgroup| cgroup.path.as_deref()) else {
+    let known = victim.cgroup.as_ref().filter(|cgroup| !cgroup.path_truncated);
+    let Some(own) = known.and_then(|cgroup| cgroup.path.as_deref()) else {
         return true;
     };
-    home == path
-        || (or_below
-            && home
-                .strip_prefix(path.trim_end_matches('/'))
-                .is_some_and(|rest| rest.starts_with('/')))
+    let below = own.strip_prefix(path.trim_end_matches('/'));
+    own == path || (or_below && below.is_some_and(|rest| rest.starts_with('/')))
 }
 
 #[cfg(test)]

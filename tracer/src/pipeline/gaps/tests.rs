@@ -1,50 +1,61 @@
-//! Scripts of kills, losses and readings, and the gaps that they make.
+//! Scripts of kills, losses and readings, and the gaps that follow from them.
 
 use super::{Gap, Gaps, Reading, kills};
 use crate::{
     model::{
-        account::Account,
-        events::{Chosen, End},
+        account::{Account, InvocationAccount, MarkAccount},
+        events::{Chosen, End, Mark},
     },
-    pipeline::assemble::Amid,
+    pipeline::assemble::InFlight,
 };
 
 const MS: u64 = 1_000_000;
 
 enum Step {
-    /// An invocation ended after so many calls of `__oom_kill_process`.
+    /// An invocation ended after this many calls of `__oom_kill_process`.
     Saw(u32),
-    /// So many records were lost.
+    /// This many records were lost.
     Lost(u64),
-    /// At so many ms the kernel has counted so many kills.
+    /// Time in ms, and the number of kills that the kernel has counted.
     Read(u64, u64),
     /// The same while an invocation is open that has killed.
-    ReadAmid(u64, u64),
+    ReadInFlight(u64, u64),
     /// The same while one is open that has not.
     ReadBefore(u64, u64),
     /// The same at the end.
     ReadLast(u64, u64),
 }
 
-use Step::{Lost, Read, ReadAmid, ReadBefore, ReadLast, Saw};
+use Step::{Lost, Read, ReadBefore, ReadInFlight, ReadLast, Saw};
 
-fn end(kill_calls: u32, shots: Option<u32>, victims: u32) -> Account {
-    let end =
-        End { result: true, chosen: Chosen::Task, kill_calls, shots, victims, selected: true };
-    Account { end: Some(end), ..Account::default() }
+fn end(kill_calls: u32, oom_kill_calls: Option<u32>, victims: u32) -> Account {
+    let end = End {
+        result: true,
+        chosen: Chosen::Task,
+        kill_calls,
+        oom_kill_calls,
+        victims,
+        selected: true,
+    };
+    InvocationAccount { end: Some(end), ..InvocationAccount::default() }.into()
+}
+
+fn marked(marks: u32) -> InvocationAccount {
+    InvocationAccount { marks, ..InvocationAccount::default() }
 }
 
 /// Gaps as (ms, expected, seen, drops, since ms), and whether more readings are wanted.
 fn run(script: &[Step]) -> (Vec<[u64; 5]>, bool) {
     let mut gaps = Gaps::default();
-    let mut told = Vec::new();
+    let mut gaps_found = Vec::new();
     for step in script {
         let (ms, kills) = match *step {
-            Read(ms, kills) | ReadAmid(ms, kills) | ReadBefore(ms, kills) | ReadLast(ms, kills) => {
-                (ms, kills)
-            }
-            Saw(shots) => {
-                gaps.saw(kills(&end(1, Some(shots), 1)));
+            Read(ms, kills)
+            | ReadInFlight(ms, kills)
+            | ReadBefore(ms, kills)
+            | ReadLast(ms, kills) => (ms, kills),
+            Saw(calls) => {
+                gaps.add(kills(&end(1, Some(calls), 1)));
                 continue;
             }
             Lost(records) => {
@@ -55,37 +66,37 @@ fn run(script: &[Step]) -> (Vec<[u64; 5]>, bool) {
         let reading = Reading { kills, at_ns: ms * MS };
         let gap = match step {
             ReadLast(..) => gaps.last_check(reading),
-            ReadAmid(..) => gaps.check(reading, Amid::Kills),
-            ReadBefore(..) => gaps.check(reading, Amid::Choice),
-            _ => gaps.check(reading, Amid::Nothing),
+            ReadInFlight(..) => gaps.check(reading, InFlight::Kills),
+            ReadBefore(..) => gaps.check(reading, InFlight::Choice),
+            _ => gaps.check(reading, InFlight::Nothing),
         };
         if let Some(gap) = gap {
             let Gap { expected, seen, drops, since_ns, at_ns } = gap;
-            told.push([at_ns / MS, expected, seen, drops, since_ns / MS]);
+            gaps_found.push([at_ns / MS, expected, seen, drops, since_ns / MS]);
         }
     }
-    (told, gaps.is_waiting())
+    (gaps_found, gaps.is_waiting())
 }
 
 #[track_caller]
 fn check(script: &[Step], expected: &[[u64; 5]]) {
-    let (told, is_waiting) = run(script);
-    assert_eq!(told, expected);
+    let (gaps, is_waiting) = run(script);
+    assert_eq!(gaps, expected);
     assert!(!is_waiting, "nothing is left to explain");
 }
 
 #[test]
-fn kills_before_the_start_are_nobodys_business() {
+fn kills_before_start_are_ignored() {
     check(&[Read(0, 1000), Read(5000, 1000), Read(9000, 1000)], &[]);
 }
 
 #[test]
-fn kills_that_were_all_seen_make_no_gap() {
+fn kills_all_seen_make_no_gap() {
     check(&[Read(0, 7), Saw(1), Read(100, 8), Saw(1), Saw(3), Read(200, 12), Read(9000, 12)], &[]);
 }
 
 #[test]
-fn an_invocation_that_has_not_killed_yet_holds_no_gap_back_and_its_kill_is_none() {
+fn invocation_before_its_kill_delays_no_gap_and_is_none() {
     check(
         &[Read(0, 7), ReadBefore(100, 8), ReadBefore(1100, 8), Saw(1), Read(1200, 9)],
         &[[1100, 1, 0, 0, 0]],
@@ -96,7 +107,7 @@ fn an_invocation_that_has_not_killed_yet_holds_no_gap_back_and_its_kill_is_none(
             Read(0, 7),
             ReadBefore(100, 7),
             ReadBefore(200, 8),
-            ReadAmid(1300, 8),
+            ReadInFlight(1300, 8),
             Saw(1),
             Read(1400, 8),
         ],
@@ -105,7 +116,7 @@ fn an_invocation_that_has_not_killed_yet_holds_no_gap_back_and_its_kill_is_none(
 }
 
 #[test]
-fn a_kill_that_never_comes_is_told_when_it_had_the_time() {
+fn kill_that_never_arrives_is_reported_after_settling() {
     check(
         &[Read(0, 7), Read(100, 8), Read(1099, 8), Read(1100, 8), Read(3000, 8)],
         &[[1100, 1, 0, 0, 0]],
@@ -118,15 +129,18 @@ fn a_kill_that_never_comes_is_told_when_it_had_the_time() {
 }
 
 #[test]
-fn a_kill_in_flight_is_no_gap() {
+fn kill_in_flight_is_no_gap() {
     // Counted before its records come.
     check(&[Read(0, 7), Read(100, 8), Saw(1), Read(1100, 8)], &[]);
     // Its invocation is open: the kernel prints to a slow console.
-    check(&[Read(0, 7), ReadAmid(100, 8), ReadAmid(60_000, 9), Saw(2), Read(61_000, 9)], &[]);
+    check(
+        &[Read(0, 7), ReadInFlight(100, 8), ReadInFlight(60_000, 9), Saw(2), Read(61_000, 9)],
+        &[],
+    );
 }
 
 #[test]
-fn a_storm_in_which_every_reading_meets_a_kill_in_flight_is_no_gap() {
+fn storm_with_kill_in_flight_at_every_reading_makes_no_gap() {
     let mut script = vec![Read(0, 0)];
     for kill in 1..100 {
         script.extend([Saw(1), Read(kill * 300, kill + 1)]);
@@ -136,7 +150,7 @@ fn a_storm_in_which_every_reading_meets_a_kill_in_flight_is_no_gap() {
 }
 
 #[test]
-fn a_gap_in_a_storm_is_told_when_the_storm_is_over_and_is_exact() {
+fn gap_in_storm_is_reported_exactly_after_storm() {
     let mut script = vec![Read(0, 0), Lost(40)];
     for kill in 1..100 {
         script.extend([Saw(1), Read(kill * 100, kill + 5)]);
@@ -146,7 +160,7 @@ fn a_gap_in_a_storm_is_told_when_the_storm_is_over_and_is_exact() {
 }
 
 #[test]
-fn kills_that_are_missed_one_after_the_other_are_all_told_once() {
+fn consecutive_missed_kills_are_each_reported_once() {
     check(
         &[Read(0, 0), Read(1000, 1), Read(2000, 2), Read(3000, 3), Read(4000, 3), Read(9000, 3)],
         &[[2000, 1, 0, 0, 0], [3000, 1, 0, 0, 1000], [4000, 1, 0, 0, 2000]],
@@ -154,13 +168,13 @@ fn kills_that_are_missed_one_after_the_other_are_all_told_once() {
 }
 
 #[test]
-fn a_kill_that_arrives_after_all_does_not_hide_the_next_gap() {
+fn late_kill_does_not_hide_next_gap() {
     check(
         &[
             Read(0, 0),
             Read(100, 1),
             Read(1100, 1),
-            // Told already: the counts disagree the other way, for once.
+            // It is reported already, so the counts differ the other way once.
             Saw(1),
             Read(1200, 1),
             Read(5000, 2),
@@ -171,7 +185,7 @@ fn a_kill_that_arrives_after_all_does_not_hide_the_next_gap() {
 }
 
 #[test]
-fn records_lost_are_told_with_the_gap_of_their_time_only() {
+fn lost_records_are_reported_with_gap_of_their_time() {
     check(
         &[
             Read(0, 0),
@@ -189,7 +203,7 @@ fn records_lost_are_told_with_the_gap_of_their_time_only() {
 }
 
 #[test]
-fn a_call_that_freed_nothing_hides_a_gap_until_the_next_comparison_only() {
+fn call_that_freed_nothing_hides_gap_until_next_comparison() {
     check(
         &[Read(0, 0), Saw(1), Saw(1), Read(100, 1), Read(5000, 2), Read(6000, 2)],
         &[[6000, 1, 0, 0, 100]],
@@ -197,33 +211,40 @@ fn a_call_that_freed_nothing_hides_a_gap_until_the_next_comparison_only() {
 }
 
 #[test]
-fn the_end_tells_what_could_not_be_told_because_an_end_was_lost() {
+fn gap_hidden_by_lost_end_is_reported_at_last_check() {
     // The account that was left open is closed, with one victim.
-    let script =
-        [Read(0, 0), Lost(9), ReadAmid(100, 3), ReadAmid(1100, 3), Saw(1), ReadLast(1200, 3)];
+    let script = [
+        Read(0, 0),
+        Lost(9),
+        ReadInFlight(100, 3),
+        ReadInFlight(1100, 3),
+        Saw(1),
+        ReadLast(1200, 3),
+    ];
     check(&script, &[[1200, 3, 1, 9, 0]]);
     // It explains the difference.
-    let (told, _) = run(&[Read(0, 0), ReadAmid(100, 1), Saw(1), ReadLast(1200, 1)]);
-    assert!(told.is_empty());
-    // What had no time to arrive is not told.
-    let (told, _) = run(&[Read(0, 0), ReadAmid(500, 1), ReadLast(1200, 1)]);
-    assert!(told.is_empty());
+    let (gaps, _) = run(&[Read(0, 0), ReadInFlight(100, 1), Saw(1), ReadLast(1200, 1)]);
+    assert!(gaps.is_empty());
+    // Kills that had no time to arrive are not reported.
+    let (gaps, _) = run(&[Read(0, 0), ReadInFlight(500, 1), ReadLast(1200, 1)]);
+    assert!(gaps.is_empty());
 }
 
 #[test]
-fn readings_are_wanted_while_something_is_unexplained() {
+fn readings_are_wanted_while_kills_are_unexplained() {
     let waits = |script: &[Step]| run(script).1;
     assert!(!waits(&[Saw(1)]), "without a first reading there is nothing to compare with");
     assert!(!waits(&[Read(0, 0)]));
     assert!(waits(&[Read(0, 0), Saw(0)]));
     assert!(waits(&[Read(0, 0), Lost(1)]));
     assert!(waits(&[Read(0, 0), Read(1, 1)]));
-    assert!(waits(&[Read(0, 0), Saw(1), ReadAmid(1, 1)]));
+    assert!(waits(&[Read(0, 0), Saw(1), ReadInFlight(1, 1)]));
 }
 
 #[test]
-fn kills_are_counted_as_the_kernel_does() {
-    // Nobody, the trigger was dying anyway, one, a group of two whose first is shot twice.
+fn kills_are_counted_as_in_the_kernel() {
+    // No victim; a trigger that was dying anyway; one victim; a group of two, whose first counts
+    // twice.
     assert_eq!(kills(&end(0, Some(0), 0)), 0);
     assert_eq!(kills(&end(0, Some(0), 1)), 0);
     assert_eq!(kills(&end(1, Some(0), 1)), 0);
@@ -234,8 +255,14 @@ fn kills_are_counted_as_the_kernel_does() {
     assert_eq!(kills(&end(1, None, 0)), 1);
     assert_eq!(kills(&end(1, None, 1)), 1);
     assert_eq!(kills(&end(1, None, 2)), 3);
-    // The end was lost, and with it perhaps everything.
-    assert_eq!(kills(&Account::default()), 0);
-    assert_eq!(kills(&Account { marks: 1, ..Account::default() }), 1);
-    assert_eq!(kills(&Account { marks: 2, ..Account::default() }), 3);
+    // The end was lost.
+    assert_eq!(kills(&marked(0).into()), 0);
+    assert_eq!(kills(&marked(1).into()), 1);
+    assert_eq!(kills(&marked(2).into()), 3);
+    // There is a mark and no end, and perhaps no record of the victim.
+    for marks in [0, 1] {
+        let mark = Mark { tid: 1, fields: None };
+        let account = MarkAccount { mark, invocation: marked(marks) };
+        assert_eq!(kills(&Account::Mark(Box::new(account))), 1);
+    }
 }

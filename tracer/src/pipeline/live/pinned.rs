@@ -27,7 +27,7 @@ pub(crate) struct Resume {
     /// Entries of the journal, oldest first.
     pub entries: Vec<Entry>,
     /// How far earlier runs reported each account, by key.
-    pub told: BTreeMap<u64, u64>,
+    pub reported: BTreeMap<u64, u64>,
     /// Older probes report invocations that began before this time, `CLOCK_BOOTTIME` ns.
     pub since_ns: u64,
     /// `None` if these probes are the newest.
@@ -71,7 +71,7 @@ impl Live {
         let mut is_done = self.take_left(&mut ring)?;
         while !is_done
             && begin.elapsed() < MAX_OVERLAP
-            && (begin.elapsed() < OVERLAP || self.pipeline.is_amid())
+            && (begin.elapsed() < OVERLAP || self.pipeline.has_open_invocation())
         {
             sleep(Duration::from_millis(20)).await;
             is_done = self.drain(&mut ring)?;
@@ -118,14 +118,14 @@ impl Live {
         let Some(left) = self.kept.as_mut().and_then(|kept| kept.left.take()) else {
             return Ok(false);
         };
-        let Resume { journal, entries, told, since_ns, heir } = left;
+        let Resume { journal, entries, reported, since_ns, heir } = left;
         let until_ns = heir.map_or(u64::MAX, |heir| heir.since_ns);
         let handed_over = journal.borrow().handed_over().to_vec();
-        self.note(Fact::Resumed { told, since_ns, until_ns, handed_over })?;
+        self.note(Fact::Resumed { reported, since_ns, until_ns, handed_over })?;
         self.note_clock()?;
         self.note_losses()?;
         // The host's memory of now is not that of earlier kills.
-        let system = self.finder.system.take();
+        let system = self.facts.system.take();
         let latest = entries.iter().rev().find_map(|entry| match entry {
             Entry::Record(record) => Some(record),
             _ => None,
@@ -136,19 +136,19 @@ impl Live {
         }
         for entry in entries {
             match entry {
-                Entry::Record(record) if self.take_one(&record)? => return Ok(true),
+                Entry::Record(record) if self.handle_record(&record)? => return Ok(true),
                 Entry::Fact(fact) => self.note(fact)?,
                 _ => {}
             }
         }
-        let is_done = self.forget_told()? || self.drain(ring)?;
-        self.finder.system = system;
+        let is_done = self.forget_reported()? || self.drain(ring)?;
+        self.facts.system = system;
         Ok(is_done)
     }
 
     /// Drops what is reported to its end from the journal. If the journal is nearly full, reports
     /// everything as it is. Returns whether enough was reported.
-    pub(super) fn forget_told(&mut self) -> Result<bool, LiveError> {
+    pub(super) fn forget_reported(&mut self) -> Result<bool, LiveError> {
         let Some(Kept { journal, is_too_small, .. }) = &self.kept else {
             return Ok(false);
         };
@@ -158,9 +158,9 @@ impl Live {
         if !journal.borrow().is_short() {
             return Ok(false);
         }
-        self.note(Fact::Pressed)?;
-        let pressed = self.pipeline.press();
-        if self.report(pressed)? {
+        self.note(Fact::Flushed)?;
+        let flushed = self.pipeline.flush();
+        if self.report(flushed)? {
             return Ok(true);
         }
         journal.borrow_mut().keep(&self.pipeline.unfinished());

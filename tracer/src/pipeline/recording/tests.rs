@@ -1,4 +1,4 @@
-//! Files that were written whole, torn, damaged, or by somebody else.
+//! Recordings that are complete, torn, damaged or foreign.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use oomwhy_common::WIRE_VERSION;
 
-use super::{Fact, Frame, MAX_FRAME, Recorder, Recording, RecordingError, first_line, read};
+use super::{Fact, Frame, MAX_FRAME, Recording, RecordingError, Writer, first_line, read};
 use crate::model::{
     gfp::GfpFlag,
     host::Host,
@@ -34,7 +34,7 @@ fn host() -> Host {
     }
 }
 
-/// Every kind of frame.
+/// Frames of every kind.
 fn frames() -> Vec<Frame> {
     let symbol = Symbol { name: "out_of_memory".to_owned(), offset: 599, module: None };
     let facts = [
@@ -51,27 +51,27 @@ fn frames() -> Vec<Frame> {
         Fact::Tick(9),
         Fact::End,
     ];
-    let records = [b"".as_slice(), b"oomwhy-rec2\n", &[0xff; 300]];
-    let records = records.map(|bytes| Frame::Record(Bytes::copy_from_slice(bytes)));
+    let records = [b"".as_slice(), b"oomwhy-rec2\n", &[0xff; 300]]
+        .map(|bytes| Frame::Record(Bytes::copy_from_slice(bytes)));
     records.into_iter().chain(facts.map(Frame::Fact)).collect()
 }
 
 /// Writes all [`frames`] and returns where each ends, the host's first.
 fn record(path: &Path) -> Vec<usize> {
     let length = || usize::try_from(fs::metadata(path).unwrap().len()).unwrap();
-    let mut recorder = Recorder::create(path, &host()).unwrap();
+    let mut writer = Writer::create(path, &host()).unwrap();
     let mut ends = vec![length()];
     for frame in frames() {
         match frame {
-            Frame::Record(bytes) => recorder.record(&bytes).unwrap(),
-            Frame::Fact(fact) => recorder.fact(&fact).unwrap(),
+            Frame::Record(bytes) => writer.record(&bytes).unwrap(),
+            Frame::Fact(fact) => writer.fact(&fact).unwrap(),
         }
         ends.push(length());
     }
     ends
 }
 
-/// Reads a file of these bytes.
+/// Reads a file with this content.
 fn read_bytes(bytes: &[u8]) -> Result<Recording, RecordingError> {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), bytes).unwrap();
@@ -84,7 +84,8 @@ fn recorded() -> (Vec<u8>, Vec<usize>) {
     (fs::read(file.path()).unwrap(), ends)
 }
 
-/// The end of a recording is damaged: the frames before are there, and the damage is named.
+/// Damages the end of a recording, and checks that the frames before are read and the damage is
+/// named.
 #[track_caller]
 fn check_damage(tail: &[u8], expected: &str) {
     let (mut bytes, _) = recorded();
@@ -98,7 +99,7 @@ fn check_damage(tail: &[u8], expected: &str) {
 }
 
 #[test]
-fn what_was_recorded_is_read_back() {
+fn recording_is_read_back_unchanged() {
     let (bytes, _) = recorded();
     let recording = read_bytes(&bytes).unwrap();
     assert_eq!(recording.host, host());
@@ -107,7 +108,7 @@ fn what_was_recorded_is_read_back() {
 }
 
 #[test]
-fn a_recording_cut_off_anywhere_gives_its_whole_frames_and_names_the_damage() {
+fn recording_cut_off_anywhere_gives_complete_frames_and_damage() {
     let (bytes, ends) = recorded();
     for length in 0..bytes.len() {
         let whole = ends.iter().filter(|end| **end <= length).count();
@@ -128,7 +129,7 @@ fn a_recording_cut_off_anywhere_gives_its_whole_frames_and_names_the_damage() {
 }
 
 #[test]
-fn a_file_of_somebody_else_is_refused_with_a_hint() {
+fn foreign_file_is_refused_with_a_hint() {
     for bytes in [
         b"".as_slice(),
         b"oomwhy",
@@ -145,7 +146,7 @@ fn a_file_of_somebody_else_is_refused_with_a_hint() {
     }
     let error = read(Path::new("no/such/file")).unwrap_err();
     assert!(error.to_string().starts_with("no/such/file: "), "{error}");
-    // What cannot be read is not called somebody else's.
+    // An unreadable file is not called foreign.
     let error = read(tempfile::tempdir().unwrap().path()).unwrap_err();
     assert!(matches!(error, RecordingError::Io { .. }), "{error}");
 }
@@ -168,7 +169,7 @@ fn recording_of_unknown_version_is_refused_with_a_hint() {
 }
 
 #[test]
-fn a_recording_without_its_host_is_damaged_from_the_start() {
+fn recording_without_host_is_damaged_from_the_start() {
     for (first, expected) in [
         (b"".as_slice(), "the description of the host is missing"),
         (&[1, 0, 0, 0, 0], "the description of the host is missing"),
@@ -184,7 +185,7 @@ fn a_recording_without_its_host_is_damaged_from_the_start() {
 }
 
 #[test]
-fn damage_behind_whole_frames_is_named() {
+fn damage_after_complete_frames_is_named() {
     check_damage(&[1, 0xff, 0xff, 0xff, 0xff], "a frame of 4294967295 bytes");
     let [a, b, c, d] = (MAX_FRAME + 1).to_le_bytes();
     check_damage(&[1, a, b, c, d], "a frame of 1048577 bytes");
@@ -192,32 +193,50 @@ fn damage_behind_whole_frames_is_named() {
     check_damage(&[1, a, b, c, d, 0], "cut off in a frame");
     check_damage(&[1, 0, 0], "cut off in a frame");
     check_damage(&[7, 0, 0, 0, 0], "unknown frame kind 7");
-    // The host stands at the start only.
+    // The host is allowed at the start only.
     check_damage(&[0, 0, 0, 0, 0], "unknown frame kind 0");
     check_damage(&[2, 1, 0, 0, 0, b'x'], "expected value at line 1 column 1");
     check_damage(
         &[&[2, 9, 0, 0, 0], b"\"unheard\"".as_slice()].concat(),
-        "unknown variant `unheard`, expected one of `symbol`, `cgroup_path`, `system`, `user`, `container`, `process`, `user_names`, `awaited`, `settled`, `growth`, `realtime_offset`, \
-         `drops`, `kills_counted`, `group_kills_counted`, `tick`, `resumed`, `pressed`, `end` at line 1 column 9",
+        "unknown variant `unheard`, expected one of `symbol`, `cgroup_path`, `system`, `user`, \
+         `container`, `process`, `user_names`, `awaited`, `settled`, `growth`, `realtime_offset`, \
+         `drops`, `kills_counted`, `group_kills_counted`, `tick`, `resumed`, `pressed`, `end` \
+         at line 1 column 9",
     );
 }
 
 #[test]
-fn a_recording_is_for_its_owner_only_and_replaces_nothing() {
+fn recording_is_for_its_owner_only_and_replaces_no_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("kills.rec");
     record(&path);
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let before = fs::read(&path).unwrap();
-    let error = Recorder::create(&path, &host()).unwrap_err();
-    assert!(error.to_string().ends_with("kills.rec: exists already; a recording replaces nothing"));
+    let error = Writer::create(&path, &host()).unwrap_err();
+    assert!(error.to_string().contains("kills.rec: exists already\nhint: "));
     assert_eq!(fs::read(&path).unwrap(), before);
-    // What mktemp made.
+    // An empty file, as mktemp makes it, is used.
     fs::write(&path, "").unwrap();
-    drop(Recorder::create(&path, &host()).unwrap());
+    drop(Writer::create(&path, &host()).unwrap());
     assert!(read(&path).unwrap().frames.is_empty());
-    Recorder::create(Path::new("/dev/null"), &host()).unwrap();
-    let error = Recorder::create(&directory.path().join("no/kills.rec"), &host()).unwrap_err();
+    Writer::create(Path::new("/dev/null"), &host()).unwrap();
+    let error = Writer::create(&directory.path().join("no/kills.rec"), &host()).unwrap_err();
     assert!(error.to_string().contains("no/kills.rec: "), "{error}");
+}
+
+/// Recordings and pinned journals keep facts under these names.
+#[test]
+fn renamed_facts_keep_their_persisted_names() {
+    let (reported, handed_over) = ([(7, 2)].into(), Vec::new());
+    let resumed = Fact::Resumed { reported, since_ns: 1, until_ns: 9, handed_over };
+    for (fact, expected) in [
+        (Fact::NamesAwaited { seq: 7 }, r#"{"awaited":{"seq":7}}"#),
+        (Fact::NamesReady { seq: 7 }, r#"{"settled":{"seq":7}}"#),
+        (Fact::Flushed, r#""pressed""#),
+        (resumed, r#"{"resumed":{"told":{"7":2},"since_ns":1,"until_ns":9}}"#),
+    ] {
+        assert_eq!(serde_json::to_string(&fact).unwrap(), expected);
+        assert_eq!(serde_json::from_str::<Fact>(expected).unwrap(), fact);
+    }
 }

@@ -14,7 +14,7 @@ fn first(ms: u64, seq: u64, oom_memcg: u64) -> [Step; 2] {
     [Say(ms, seq, invocation_of(oom_memcg)), Say(ms, seq, no_victim())]
 }
 
-/// What the kernel side says of it while it goes on: the powers of two.
+/// The repeats that the kernel side reports while a run continues: the powers of two.
 fn powers(start_ms: u64, seq: u64, count: u64) -> impl Iterator<Item = Step> {
     let counts = std::iter::successors(Some(2_u64), |count| Some(count * 2));
     counts
@@ -24,11 +24,11 @@ fn powers(start_ms: u64, seq: u64, count: u64) -> impl Iterator<Item = Step> {
 }
 
 #[test]
-fn one_write_to_memory_max_with_23648_invocations_is_one_account() {
+fn write_to_memory_max_with_23648_invocations_is_one_account() {
     let mut script: Vec<Step> = first(10, 1, 7).into();
     script.extend(powers(11, 1, 23_648));
     script.extend([
-        // Userspace asks for the count since the latest power of two.
+        // Userspace reads the count since the latest power of two.
         Say(900, 1, repeats(23_648, 600)),
         Due(1000),
         Due(1800),
@@ -40,14 +40,14 @@ fn one_write_to_memory_max_with_23648_invocations_is_one_account() {
 }
 
 #[test]
-fn a_single_one_is_reported_without_repeats_once_it_settles() {
+fn single_invocation_is_reported_without_repeats_after_settling() {
     let mut script: Vec<Step> = first(10, 1, 7).into();
     script.extend([Due(500), Due(1010), Due(2000), Finish]);
     check(script, &["1010: #1 since 10, invocation, end"]);
 }
 
 #[test]
-fn a_run_that_never_settles_is_reported_every_ten_seconds() {
+fn run_that_never_settles_is_reported_every_ten_seconds() {
     let mut script: Vec<Step> = first(0, 1, 7).into();
     for tick in 1..=25 {
         script.extend([
@@ -66,9 +66,9 @@ fn a_run_that_never_settles_is_reported_every_ten_seconds() {
     );
 }
 
-/// The kernel side counts on until there was silence for ten seconds.
+/// The kernel side continues the same run until there was silence for ten seconds.
 #[test]
-fn a_run_that_goes_on_after_it_was_reported_is_reported_again_and_not_dropped() {
+fn continued_run_is_reported_again() {
     let mut script: Vec<Step> = first(0, 1, 7).into();
     script.extend([
         Due(1000),
@@ -91,7 +91,7 @@ fn a_run_that_goes_on_after_it_was_reported_is_reported_again_and_not_dropped() 
 }
 
 #[test]
-fn a_run_is_forgotten_when_the_kernel_side_has_ended_it() {
+fn run_is_forgotten_when_kernel_side_has_ended_it() {
     let mut assembler = Assembler::default();
     assembler.push(event(0, 1, invocation()));
     assembler.push(event(0, 1, no_victim()));
@@ -126,16 +126,16 @@ fn runs_of_two_memcgs_are_two_accounts() {
         assembler.push(event(10, seq, invocation_of(memcg)));
         assembler.push(event(10, seq, no_victim()));
     }
-    assert_eq!(assembler.waiting(), [(1, 7), (2, 8)]);
+    assert_eq!(assembler.runs_to_poll(), [(1, 7), (2, 8)]);
 }
 
 #[test]
-fn a_kill_by_another_memcg_in_between_does_not_end_a_run() {
+fn kill_in_another_memcg_does_not_end_a_run() {
     let mut script: Vec<Step> = first(10, 1, 7).into();
     script.extend([
         Say(20, 2, invocation_of(8)),
         Say(21, 2, victim(100)),
-        // A late count of the run does not touch the invocation that is open.
+        // A late count of the run does not change the open invocation.
         Say(22, 1, repeats(2, 22)),
         Say(23, 2, end_of_kill(1)),
         Say(30, 1, repeats(4, 30)),
@@ -151,13 +151,13 @@ fn a_kill_by_another_memcg_in_between_does_not_end_a_run() {
 }
 
 #[test]
-fn a_count_that_is_no_news_changes_nothing() {
+fn count_without_news_changes_nothing() {
     let mut script: Vec<Step> = first(10, 1, 7).into();
     script.extend([
         Say(20, 1, repeats(8, 20)),
         Say(900, 1, repeats(8, 20)),
         Say(901, 1, repeats(4, 15)),
-        // Its first record was lost: the loss is counted where it happened.
+        // The first record of this run was lost, and the loss is already counted.
         Say(902, 5, repeats(2, 902)),
         Due(1020),
         Finish,

@@ -1,11 +1,12 @@
-//! Scripts, the events they are made of, and accounts in one line each.
+//! Scripts, the events in them, and accounts printed in one line each.
 
 use crate::{
     model::{
-        account::Account,
+        account::{Account, InvocationAccount},
         events::{
-            After, AfterWhat, Body, Candidates, CgroupMade, Chosen, End, Event, Invocation, Memcg,
-            Name, Reclaimed, Repeats, Task, Victim, Wait,
+            Body, Candidates, CgroupMade, Chosen, End, Event, Invocation, Reclaimed, Repeats,
+            Victim, VictimGone, VictimGoneStep, Wait,
+            samples::{self, memcg, task},
         },
     },
     pipeline::assemble::Assembler,
@@ -13,9 +14,9 @@ use crate::{
 
 /// One step of a script; times in ms.
 pub(super) enum Step {
-    /// Time, number of the invocation, record.
+    /// An event: time, sequence number of the invocation, content.
     Say(u64, u64, Body),
-    /// Time passes.
+    /// Time passes until then.
     Due(u64),
     /// The end of the run.
     Finish,
@@ -23,7 +24,7 @@ pub(super) enum Step {
 
 pub(super) const MS: u64 = 1_000_000;
 
-/// What comes of a script: "time: account", time in ms.
+/// The accounts that a script completes: "time: account", time in ms.
 pub(super) fn run(script: Vec<Step>) -> Vec<String> {
     let mut assembler = Assembler::default();
     let mut lines = Vec::new();
@@ -33,8 +34,7 @@ pub(super) fn run(script: Vec<Step>) -> Vec<String> {
             Step::Due(ms) => (ms.to_string(), assembler.due(ms * MS)),
             Step::Finish => ("finish".to_owned(), assembler.finish()),
         };
-        let accounts = accounts.iter().map(line);
-        lines.extend(accounts.map(|account| format!("{when}: {account}")));
+        lines.extend(accounts.iter().map(|account| format!("{when}: {}", line(account))));
     }
     lines
 }
@@ -44,71 +44,47 @@ pub(super) fn event(ms: u64, seq: u64, body: Body) -> Event {
 }
 
 fn line(account: &Account) -> String {
-    let mut line = format!("#{} since {}", account.seq, account.first_ns / MS);
-    let mut say = |text: String| line.extend([", ", &text]);
+    let line = format!("#{} since {}", account.seq(), account.first_ns() / MS);
+    match account {
+        Account::Invocation(account) => line + &parts(account),
+        Account::Reclaimed(account) => format!("{line}, reclaimed {}", account.reclaimed.count),
+        Account::Mark(_) | Account::Wait(_) => line,
+    }
+}
+
+fn parts(account: &InvocationAccount) -> String {
+    let mut parts = String::new();
+    let mut add = |text: String| parts.extend([", ", &text]);
     if account.invocation.is_some() {
-        say("invocation".to_owned());
+        add("invocation".to_owned());
     }
     if account.candidates.is_some() {
-        say("candidates".to_owned());
+        add("candidates".to_owned());
     }
     if !account.victims.is_empty() {
-        let victims = account.victims.iter();
-        let victims = victims.map(|(ns, victim)| format!(" {}@{}", victim.task.tgid, ns / MS));
-        say(format!("victims{}", victims.collect::<String>()));
+        let victim = |(ns, victim): &(u64, Victim)| format!(" {}@{}", victim.task.tgid, ns / MS);
+        add(format!("victims{}", account.victims.iter().map(victim).collect::<String>()));
     }
     if account.end.is_some() {
-        say("end".to_owned());
+        add("end".to_owned());
     }
     if let Some(Repeats { count, last_ns }) = account.repeats {
-        say(format!("repeats {count} until {}", last_ns / MS));
+        add(format!("repeats {count} until {}", last_ns / MS));
     }
-    if let Some(reclaimed) = &account.reclaimed {
-        say(format!("reclaimed {}", reclaimed.count));
-    }
-    line
+    parts
 }
 
-fn task(tgid: i32) -> Task {
-    Task {
-        tgid,
-        tid: tgid,
-        comm: Name::default(),
-        uid: 0,
-        start_boottime_ns: None,
-        oom_score_adj: None,
-        cgroup_id: None,
-    }
-}
-
-fn memcg(id: u64) -> Memcg {
-    Memcg { id: Some(id), memory: None, swap: None, oom_group: None }
-}
-
-/// One that ends without a choice, by the limit of this memcg.
+/// An invocation by the limit of this memcg that ends without a choice.
 pub(super) fn invocation_of(oom_memcg: u64) -> Body {
-    Body::Invocation(Box::new(Invocation {
-        started_ns: 0,
-        trigger: task(1),
-        control: None,
-        is_memcg: Some(true),
-        oom_memcg: Some(memcg(oom_memcg)),
-        chosen: None,
-        considered: 0,
-        choice_made: false,
-        nodemask: None,
-        mems_allowed: None,
-        message: None,
-        kernel_stack: None,
-        user_stack: None,
-    }))
+    let oom_memcg = Some(memcg(oom_memcg));
+    Body::Invocation(Box::new(Invocation { oom_memcg, ..samples::invocation(task(1)) }))
 }
 
 pub(super) fn invocation() -> Body {
     invocation_of(7)
 }
 
-/// One that made a choice.
+/// An invocation that made a choice.
 pub(super) fn chosen() -> Body {
     let Body::Invocation(mut invocation) = invocation() else {
         panic!("not an invocation");
@@ -118,20 +94,12 @@ pub(super) fn chosen() -> Body {
     Body::Invocation(invocation)
 }
 
-pub(super) fn bystander() -> Body {
+pub(super) fn candidates() -> Body {
     Body::Candidates(Candidates { considered: 1, list: Vec::new() })
 }
 
 pub(super) fn victim(tgid: i32) -> Body {
-    Body::Victim(Box::new(Victim {
-        task: task(tgid),
-        vpid: None,
-        memory: None,
-        per_cpu: None,
-        mm: None,
-        shares_mm: false,
-        without_swap: false,
-    }))
+    Body::Victim(Box::new(samples::victim(task(tgid))))
 }
 
 fn changed(body: Body, change: impl FnOnce(&mut Victim)) -> Body {
@@ -142,21 +110,21 @@ fn changed(body: Body, change: impl FnOnce(&mut Victim)) -> Body {
     Body::Victim(victim)
 }
 
-/// One whose memory is known.
+/// A victim whose mm is known.
 pub(super) fn victim_with(tgid: i32, mm: u64) -> Body {
     changed(victim(tgid), |victim| victim.mm = Some(mm))
 }
 
-/// One that shares the memory of a victim.
-pub(super) fn sharer(tgid: i32, mm: u64) -> Body {
+/// A process that shares the mm of a victim.
+pub(super) fn mm_sharer(tgid: i32, mm: u64) -> Body {
     changed(victim_with(tgid, mm), |victim| victim.shares_mm = true)
 }
 
-/// What became of a victim; 0: not known.
-pub(super) fn after(what: AfterWhat, tgid: i32, mm: u64) -> Body {
-    let is_freeing = what == AfterWhat::Freed;
-    Body::After(After {
-        what,
+/// A step of a victim's end; 0 if the process is unknown.
+pub(super) fn gone(step: VictimGoneStep, tgid: i32, mm: u64) -> Body {
+    let is_freeing = step == VictimGoneStep::Freed;
+    Body::VictimGone(VictimGone {
+        step,
         tgid: (tgid != 0).then_some(tgid),
         tid: 100,
         mm: Some(mm).filter(|_| is_freeing),
@@ -175,7 +143,14 @@ pub(super) fn wait(tid: i32, ended: bool) -> Body {
 }
 
 fn end(chosen: Chosen, kill_calls: u32, victims: u32) -> Body {
-    Body::End(End { result: true, chosen, kill_calls, shots: None, victims, selected: true })
+    Body::End(End {
+        result: true,
+        chosen,
+        kill_calls,
+        oom_kill_calls: None,
+        victims,
+        selected: true,
+    })
 }
 
 pub(super) fn end_of_kill(victims: u32) -> Body {

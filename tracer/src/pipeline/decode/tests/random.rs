@@ -1,4 +1,4 @@
-//! Whatever the bytes are, decoding ends in an event or an error.
+//! Arbitrary bytes decode to an event or an error.
 
 use oomwhy_common::event::kind;
 use proptest::{
@@ -30,7 +30,7 @@ proptest! {
     }
 
     #[test]
-    fn a_whole_record_with_arbitrary_damage_never_panics(
+    fn record_with_arbitrary_damage_never_panics(
         which in 0..records().len(),
         damage in vec((any::<usize>(), any::<u8>()), 1..8),
     ) {

@@ -1,4 +1,4 @@
-//! Unknown is not zero: what a clear bit covers is gone, and nothing else.
+//! A clear validity bit removes the fields that it covers, and no others.
 
 use std::{collections::BTreeSet, mem::offset_of};
 
@@ -11,11 +11,13 @@ use zerocopy::IntoBytes;
 
 use super::{
     super::decode,
-    wire::{after, candidates, end, entry, invocation, levels, mark, reclaimed, stat, victim},
+    wire::{
+        candidates, end, entry, invocation, levels, mark, reclaimed, stat, victim, victim_gone,
+    },
 };
 use crate::model::events::{Body, Candidate};
 
-/// Paths of all keys of the decoded record; list entries share one.
+/// Paths of all keys of the decoded record. The entries of a list share one path.
 fn keys(record: &[u8]) -> BTreeSet<String> {
     fn collect(value: &Value, path: &str, into: &mut BTreeSet<String>) {
         match value {
@@ -36,7 +38,8 @@ fn keys(record: &[u8]) -> BTreeSet<String> {
     into
 }
 
-/// Clears bits of the u64 at `position` and expects exactly `gone`, and what is below, to go.
+/// Clears bits of the u64 at `position`, and expects that exactly the keys in `gone`, and the keys
+/// below them, disappear.
 #[track_caller]
 fn check(record: &[u8], position: usize, bits: u64, gone: &str) {
     let mut cleared = record.to_vec();
@@ -53,7 +56,7 @@ fn check(record: &[u8], position: usize, bits: u64, gone: &str) {
 }
 
 #[test]
-fn a_group_of_an_invocation_that_is_not_known_is_absent() {
+fn unknown_fields_of_invocation_are_absent() {
     let record = invocation();
     for (bits, gone) in [
         (valid::invocation::OOM_CONTROL, ".totalpages .chosen_points .gfp_mask .order .constraint"),
@@ -84,7 +87,7 @@ fn a_group_of_an_invocation_that_is_not_known_is_absent() {
 }
 
 #[test]
-fn a_group_of_another_kind_that_is_not_known_is_absent() {
+fn unknown_fields_of_other_kinds_are_absent() {
     for (bits, gone) in [
         (valid::victim::TASK, ".start_boottime_ns"),
         (valid::victim::TASK | valid::victim::ADJ, ".start_boottime_ns .oom_score_adj"),
@@ -99,7 +102,7 @@ fn a_group_of_another_kind_that_is_not_known_is_absent() {
     }
     check(mark().as_bytes(), offset_of!(EventHeader, valid), valid::mark::FIELDS, ".fields");
     let counts = valid::victim_gone::COUNTS;
-    check(after().as_bytes(), offset_of!(EventHeader, valid), counts, ".counts");
+    check(victim_gone().as_bytes(), offset_of!(EventHeader, valid), counts, ".counts");
     check(stat().as_bytes(), offset_of!(EventHeader, valid), valid::stat::FIELDS, ".places");
     for (bits, gone) in [
         (valid::trigger::TASK, ".trigger.start_boottime_ns .trigger.oom_score_adj"),
@@ -116,7 +119,7 @@ fn a_group_of_another_kind_that_is_not_known_is_absent() {
 }
 
 #[test]
-fn a_group_of_a_candidate_that_is_not_known_is_absent() {
+fn unknown_fields_of_candidate_are_absent() {
     let flags = size_of::<CandidatesHead>() + offset_of!(CandidateEntry, flags);
     for (bits, gone) in [
         (candidate::MM, ".list.counts .list.pgtables_bytes .list.total_vm"),
@@ -129,7 +132,7 @@ fn a_group_of_a_candidate_that_is_not_known_is_absent() {
 }
 
 #[test]
-fn a_candidate_is_refused_where_its_points_say_so_and_mean_something() {
+fn candidate_is_refused_if_its_known_points_say_so() {
     let returned = candidate::POINTS_RETURNED;
     for (points, flags, refused, known) in [
         (i64::MIN, returned, true, Some(i64::MIN)),
@@ -152,7 +155,7 @@ fn a_candidate_is_refused_where_its_points_say_so_and_mean_something() {
 }
 
 #[test]
-fn shots_that_were_not_counted_are_absent() {
+fn uncounted_oom_kill_calls_are_absent() {
     let mut record = end();
     record.oom_kill_calls = u32::MAX;
     let keys = keys(record.as_bytes());

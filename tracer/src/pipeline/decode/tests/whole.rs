@@ -1,5 +1,5 @@
-//! Whole records, field by field: every value of a record differs, so that none can stand for
-//! another.
+//! Complete records, field by field. All values of a record differ, so that no field can be
+//! confused with another one.
 
 use oomwhy_common::event::{
     COMM_LEN, EventHeader, InvocationEvent, KERNEL_FRAMES, USER_FRAMES, chosen, context as part,
@@ -10,8 +10,8 @@ use zerocopy::IntoBytes;
 use super::{
     super::decode,
     wire::{
-        after, candidates, cgroup_made, context, end, entry, invocation, levels, mark, parents,
-        path, reclaimed, repeats, stat, victim, wait,
+        candidates, cgroup_made, context, end, entry, invocation, levels, mark, parents, path,
+        reclaimed, repeats, stat, victim, victim_gone, wait,
     },
 };
 use crate::model::events::{Body, Chosen, Event, Name};
@@ -20,7 +20,7 @@ fn decoded(record: impl AsRef<[u8]>) -> Event {
     decode(record.as_ref()).unwrap()
 }
 
-/// What `-o events` prints of the record, but for what every event has.
+/// Compares the line of `-o events`, without the fields of every event.
 #[track_caller]
 fn check(record: &[u8], expected: &Value) {
     let event = decoded(record);
@@ -43,7 +43,7 @@ fn memcg() -> Value {
 }
 
 #[test]
-fn an_invocation_is_decoded_field_by_field() {
+fn invocation_is_decoded_field_by_field() {
     let build_id = "ab".repeat(20);
     check(
         invocation().as_bytes(),
@@ -51,14 +51,15 @@ fn an_invocation_is_decoded_field_by_field() {
             "totalpages": 131_072, "chosen_points": -5, "gfp_mask": 0xcc0, "order": -1,
             "constraint": 3, "is_memcg": true, "oom_memcg": memcg(),
             "chosen": {"tgid": 200, "tid": 201, "comm": "java", "uid": 1000},
-            "considered": 40, "choice_made": true, "nodemask": 2, "mems_allowed": 3, "message": "Out of memory",
+            "considered": 40, "choice_made": true, "nodemask": 2, "mems_allowed": 3,
+            "message": "Out of memory",
             "kernel_stack": [0xffff_8000_0000_0010_u64, 0xffff_8000_0000_0020_u64],
             "user_stack": [{"build_id": build_id, "file_offset": 0x1234}, {"ip": 0x1234}]}),
     );
 }
 
 #[test]
-fn the_other_kinds_are_decoded_field_by_field() {
+fn records_of_other_kinds_are_decoded_field_by_field() {
     let entry = |order: u32| {
         json!({"tgid": 300, "tid": 301, "comm": "java", "uid": 1000, "points": 1500,
             "refused": false, "counts": [1, 2, 3, 4], "pgtables_bytes": 8192, "total_vm": 900,
@@ -96,7 +97,7 @@ fn the_other_kinds_are_decoded_field_by_field() {
     );
     check(cgroup_made().as_bytes(), &json!({"event": "cgroup_made", "id": 5, "parent_id": 1}));
     check(
-        after().as_bytes(),
+        victim_gone().as_bytes(),
         &json!({"event": "after", "what": "freeing", "tgid": 200, "tid": 201,
             "mm": 0xffff_8880_0000_0000_u64, "counts": [1, 2, 3, -4]}),
     );
@@ -119,10 +120,10 @@ fn the_other_kinds_are_decoded_field_by_field() {
     assert_eq!(stat.places.unwrap()[..3], [1, 0xff, 0]);
 }
 
-/// Written by hand: the structs of both halves could drift together, these bytes cannot.
+/// These bytes are written by hand, because the structs of both halves could change together.
 #[test]
 #[cfg(target_endian = "little")]
-fn the_bytes_of_an_end_are_these() {
+fn end_is_decoded_from_golden_bytes() {
     let golden = [
         0x01, 0x86, 0x3b, 0xa1, 1, 0, 0, 0, // boottime_ns
         3, 0, 0, 0, 0, 0, 0, 0, // seq
@@ -138,8 +139,8 @@ fn the_bytes_of_an_end_are_these() {
 }
 
 #[test]
-fn a_path_is_read_from_the_root_down_and_a_name_that_was_cut_off_is_dropped() {
-    // The longest that is kept: 16 names of 255 bytes, each with its NUL.
+fn path_is_read_from_root_without_cut_off_name() {
+    // The longest recorded path has 16 names of 255 bytes, each with its NUL.
     let longest = [[b'x'; 255].as_slice(), b"\0"].concat().repeat(16);
     assert_eq!(longest.len(), 4096);
     let longest_name = "x".repeat(255);
@@ -164,11 +165,11 @@ fn a_path_is_read_from_the_root_down_and_a_name_that_was_cut_off_is_dropped() {
 }
 
 #[test]
-fn a_name_ends_at_its_first_nul_and_keeps_bytes_that_are_not_text() {
+fn name_ends_at_first_nul_and_keeps_invalid_utf8() {
     for (comm, expected) in [
         (*b"java\0stale-bytes", b"java".as_slice()),
         (*b"fifteen bytes !\0", b"fifteen bytes !"),
-        // The kernel always ends it; a reader that trusts that reads on.
+        // The kernel always writes a NUL; a reader that relies on it would read on.
         (*b"sixteen bytes !!", b"sixteen bytes !!"),
         ([0; COMM_LEN], b""),
         (*b"\xff\xfe\n\x1b[31m\0stale!!", b"\xff\xfe\n\x1b[31m"),
@@ -200,7 +201,7 @@ fn frames_past_the_arrays_are_not_read() {
 }
 
 #[test]
-fn how_the_choice_stood_at_the_end_is_a_word_and_unknown_values_are_unknown() {
+fn chosen_at_the_end_is_named_or_unknown() {
     for (value, expected) in [
         (chosen::NOBODY, Chosen::Nobody),
         (chosen::TASK, Chosen::Task),
@@ -215,8 +216,8 @@ fn how_the_choice_stood_at_the_end_is_a_word_and_unknown_values_are_unknown() {
 }
 
 #[test]
-fn who_a_task_is_comes_in_parts() {
-    let whole = |part: Value| {
+fn context_is_decoded_part_by_part() {
+    let with = |part: Value| {
         let mut event = json!({"event": "context", "tgid": 200, "tid": 201, "truncated": false});
         event.as_object_mut().unwrap().append(&mut part.as_object().unwrap().clone());
         event
@@ -227,17 +228,17 @@ fn who_a_task_is_comes_in_parts() {
         (b"nginx: worker process", json!(["nginx: worker process"])),
         (b"java\0cut o", json!(["java", "cut o"])),
     ] {
-        check(&context(part::CMDLINE, bytes), &whole(json!({ "cmdline": arguments })));
+        check(&context(part::CMDLINE, bytes), &with(json!({ "cmdline": arguments })));
     }
     let exe = json!({"exe": ["usr", "bin", "java"]});
-    check(&context(part::EXE, b"java\0bin\0usr\0"), &whole(exe));
+    check(&context(part::EXE, b"java\0bin\0usr\0"), &with(exe));
     let parents_of = json!([{"tgid": 7, "comm": "java"}, {"tgid": 1, "comm": "java"}]);
-    check(&parents(), &whole(json!({ "parents": parents_of })));
+    check(&parents(), &with(json!({ "parents": parents_of })));
     let frames = json!({"user_stack": [{"build_id": "ab".repeat(20), "file_offset": 0x1234}]});
     let stack = invocation().user_stack[0];
-    check(&context(part::USER_STACK, stack.as_bytes()), &whole(frames));
+    check(&context(part::USER_STACK, stack.as_bytes()), &with(frames));
     let mut unread = context(part::EXE, b"");
     unread[20] &= !0x10;
-    check(&unread, &whole(json!({"unread": "exe"})));
-    check(&context(99, b""), &whole(json!({"unread": "unknown"})));
+    check(&unread, &with(json!({"unread": "exe"})));
+    check(&context(99, b""), &with(json!({"unread": "unknown"})));
 }

@@ -10,10 +10,10 @@ use oomwhy_common::event::{
 };
 use zerocopy::{FromZeros, IntoBytes};
 
-/// What stands behind the NUL is stale.
+/// The bytes after the NUL are stale.
 pub(super) const COMM: [u8; 16] = *b"java\0stale-bytes";
 
-/// A header that claims to know everything; `size` counts the bytes behind it.
+/// A header with all validity bits. `size` is the number of bytes after it.
 fn event_header(kind: u32, size: usize) -> EventHeader {
     EventHeader {
         boottime_ns: 7_000_000_001,
@@ -69,10 +69,10 @@ pub(super) fn invocation() -> InvocationEvent {
     event.kernel_frames = 4;
     event.user_frames = 4;
     event.message[..20].copy_from_slice(b"Out of memory\0stale!");
-    // Behind a 0 the stack is over; what follows is of an earlier, deeper one.
+    // The stack ends at a 0. The rest is from an earlier, deeper one.
     let frames = [0xffff_8000_0000_0010, 0xffff_8000_0000_0020, 0, 99];
     event.kernel_stack[..4].copy_from_slice(&frames);
-    // The third is no address: what an unwinder finds behind it is nothing either.
+    // The third is no address, so neither is the rest.
     let frames = [(1, 0x1234), (2, 0x1234), (2, 0x0df3_c735_8948_000d), (2, 0x1234)];
     for (frame, (status, offset_or_ip)) in event.user_stack.iter_mut().zip(frames) {
         *frame = UserFrame { status, build_id: [0xab; 20], offset_or_ip };
@@ -107,7 +107,7 @@ pub(super) fn candidates(count: u32) -> Vec<u8> {
     head.as_bytes().iter().copied().chain(entries).collect()
 }
 
-/// Names leaf first, each with its NUL.
+/// `names` are from leaf to root, each with its NUL.
 pub(super) fn path(names: &[u8]) -> Vec<u8> {
     let head = PathHead {
         header: event_header(kind::PATH, 16 + names.len()),
@@ -195,7 +195,7 @@ pub(super) fn stat() -> StatEvent {
     event
 }
 
-pub(super) fn after() -> VictimGoneEvent {
+pub(super) fn victim_gone() -> VictimGoneEvent {
     VictimGoneEvent {
         header: header_of::<VictimGoneEvent>(kind::VICTIM_GONE),
         step: victim_gone::FREEING,
@@ -253,7 +253,7 @@ pub(super) fn parents() -> Vec<u8> {
     context(context::PARENTS, [parent(7), parent(1)].as_bytes())
 }
 
-/// Without the empty end of the user stack.
+/// The record without the empty end of the user stack, which is not sent.
 pub(super) fn as_sent(event: &InvocationEvent) -> Vec<u8> {
     let frames = event.user_frames as usize * size_of::<UserFrame>();
     let length = offset_of!(InvocationEvent, user_stack) + frames;
@@ -275,7 +275,7 @@ pub(super) fn records() -> Vec<(&'static str, Vec<u8>)> {
         ("reclaimed", reclaimed().as_bytes().to_vec()),
         ("cgroup_made", cgroup_made().as_bytes().to_vec()),
         ("stat", stat().as_bytes().to_vec()),
-        ("after", after().as_bytes().to_vec()),
+        ("victim_gone", victim_gone().as_bytes().to_vec()),
         ("wait", wait().as_bytes().to_vec()),
         ("mark", mark().as_bytes().to_vec()),
         ("cmdline", context(context::CMDLINE, b"java\0-jar\0")),

@@ -1,10 +1,10 @@
-//! What a live run finds out on this host besides the records, for its reports and its recording.
+//! Finds the facts on this host that reports need besides the records.
 
 use std::collections::btree_map::Entry;
 
 use crate::{
     enrich::{finder::Enrichment, privacy::Privacy, stack_finder::StackFinder},
-    growth::{self},
+    growth,
     host::{cgroup_paths::CgroupPaths, clock, system::SystemFiles},
     model::{
         account::{Account, Stage},
@@ -17,21 +17,24 @@ use crate::{
     symbolize::kernel::KernelSymbols,
 };
 
-/// Finds facts on this host and notes them in the recording.
-pub(super) struct Finder {
+/// Finds facts on this host.
+pub(super) struct LiveFacts {
     pub(super) symbols: KernelSymbols,
     pub(super) enrichment: Enrichment,
     pub(super) stacks: StackFinder,
     pub(super) cgroup_paths: Option<CgroupPaths>,
     pub(super) system: Option<SystemFiles>,
     pub(super) growth: Option<growth::Recorder>,
+    /// New facts, for the recording.
     pub(super) found: Vec<Fact>,
 }
 
-impl FactSource for Finder {
+impl FactSource for LiveFacts {
     fn find(&mut self, account: &Account, findings: &mut Findings) {
-        let stack = account.invocation.as_ref().and_then(|it| it.kernel_stack.as_deref());
-        for (ip, symbol) in self.symbols.resolve(stack.unwrap_or_default()) {
+        let invocation = account.invocation();
+        let record = invocation.and_then(|it| it.invocation.as_ref());
+        let stack = record.and_then(|it| it.kernel_stack.as_deref()).unwrap_or_default();
+        for (ip, symbol) in self.symbols.resolve(stack) {
             if let Entry::Vacant(entry) = findings.symbols.entry(ip) {
                 self.found.push(Fact::Symbol { ip, symbol: symbol.clone() });
                 entry.insert(symbol);
@@ -41,7 +44,8 @@ impl FactSource for Finder {
             return;
         };
         for id in account.cgroup_ids() {
-            if account.paths.contains_key(&id) || findings.cgroup_paths.contains_key(&id) {
+            let is_known = invocation.is_some_and(|it| it.paths.contains_key(&id));
+            if is_known || findings.cgroup_paths.contains_key(&id) {
                 continue;
             }
             if let Some(path) = paths.get(id) {
@@ -52,7 +56,7 @@ impl FactSource for Finder {
     }
 
     fn system(&mut self, seq: u64) -> Option<(u64, System)> {
-        // Files that were there at the start and cannot be read now: the report goes without.
+        // If files that were there at the start cannot be read now, the report goes without them.
         let memory = self.system.as_mut()?.read().ok()?;
         let at_ns = clock::boottime_ns();
         self.found.push(Fact::System { seq, at_ns, memory: Box::new(memory.clone()) });
@@ -69,9 +73,9 @@ impl FactSource for Finder {
 
     fn enrich(&mut self, account: &Account, privacy: &Privacy, findings: &mut Findings) {
         self.found.extend(self.enrichment.find(account, privacy, findings));
-        if account.stage != Stage::Provisional {
-            self.enrichment.forget(account.seq);
-            self.stacks.forget(account.seq);
+        if account.stage() != Stage::Provisional {
+            self.enrichment.forget(account.seq());
+            self.stacks.forget(account.seq());
         }
     }
 
@@ -84,7 +88,7 @@ impl FactSource for Finder {
         Some(recorded)
     }
 
-    fn grows(&mut self, tgid: i32) {
+    fn growing_process(&mut self, tgid: i32) {
         if let Ok(pid) = u32::try_from(tgid) {
             self.stacks.stacks.grows(pid);
         }

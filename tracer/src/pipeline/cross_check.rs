@@ -1,0 +1,123 @@
+//! Compares the reported kills with the kernel's counts, and counts lost records.
+
+use super::{
+    assemble::InFlight,
+    gaps::{Gap, Gaps, GroupGaps, Reading},
+};
+use crate::{
+    host::group_counter::Group,
+    model::{account::Account, report::OomReport},
+};
+
+/// The state of all comparisons.
+pub(super) struct CrossCheck {
+    gaps: Gaps,
+    group_gaps: GroupGaps,
+    /// The run has ended: no further kill can explain a difference.
+    is_last: bool,
+    /// Lost records that are reported already, those of an earlier run included.
+    lost_before: u64,
+    lost_since_report: u64,
+    /// Records that the kernel side could not write during this run.
+    pub(super) n_lost: u64,
+    /// Kills that the kernel counted and no record showed.
+    pub(super) n_unseen: u64,
+}
+
+impl CrossCheck {
+    /// `is_hierarchical`: a group's counter has the kills of the groups below it.
+    pub(super) fn new(is_hierarchical: bool) -> Self {
+        Self {
+            gaps: Gaps::default(),
+            group_gaps: GroupGaps::new(is_hierarchical),
+            is_last: false,
+            lost_before: 0,
+            lost_since_report: 0,
+            n_lost: 0,
+            n_unseen: 0,
+        }
+    }
+
+    /// Counts the kills of an account that was not reported before.
+    pub(super) fn add_account(&mut self, account: &Account) {
+        self.gaps.add_account(account);
+    }
+
+    /// Counts the kills of the same account for the groups in its report.
+    pub(super) fn add_report(&mut self, account: &Account, report: &OomReport) {
+        self.group_gaps.add(account, report);
+    }
+
+    /// Sets how many lost records an earlier run has reported.
+    pub(super) fn set_lost_before(&mut self, count: u64) {
+        self.lost_before = count;
+    }
+
+    /// Notes the total of lost records; returns how many are new.
+    pub(super) fn lost(&mut self, count: u64) -> u64 {
+        let new = count.saturating_sub(self.lost_before);
+        if new > 0 {
+            self.lost_before = count;
+            self.lost_since_report += new;
+            self.n_lost += new;
+            self.gaps.lost(new);
+            self.group_gaps.lost(new);
+        }
+        new
+    }
+
+    /// Lost records since this was called last.
+    pub(super) fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost_since_report)
+    }
+
+    pub(super) fn end(&mut self) {
+        self.is_last = true;
+    }
+
+    /// Compares with the host's count.
+    pub(super) fn counted(&mut self, reading: Reading, in_flight: InFlight) -> Option<Gap> {
+        let gap = if self.is_last {
+            self.gaps.last_check(reading)
+        } else {
+            self.gaps.check(reading, in_flight)
+        }?;
+        self.n_unseen += gap.expected - gap.seen;
+        Some(gap)
+    }
+
+    /// Compares with the count of a group, and watches it from now on.
+    pub(super) fn group_counted(
+        &mut self,
+        group: &Group,
+        reading: Reading,
+        in_flight: InFlight,
+    ) -> Option<Gap> {
+        self.group_gaps.watch(group.id, &group.path);
+        if self.is_last {
+            self.group_gaps.last_check(group.id, reading)
+        } else {
+            self.group_gaps.check(group.id, reading, in_flight)
+        }
+    }
+
+    /// The group is gone, and its counter with it.
+    pub(super) fn forget_group(&mut self, id: u64) {
+        self.group_gaps.forget(id);
+    }
+
+    /// Whether the kernel has counted kills that are not explained yet.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.gaps.is_waiting() || !self.groups_to_count().is_empty()
+    }
+
+    /// Groups whose counter must be read again.
+    pub(super) fn groups_to_count(&self) -> Vec<Group> {
+        self.group_gaps.waiting()
+    }
+
+    /// Groups whose counter was never read.
+    pub(super) fn new_groups(&self) -> Vec<Group> {
+        self.group_gaps.new_groups()
+    }
+}
