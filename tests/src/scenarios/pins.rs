@@ -148,7 +148,8 @@ done
 tier='"source":{"tier":"tracepoint","hooks":{[^}]*}'
 missing='"field":"[^"]*","why":"tier tracepoint[^"]*"'
 for report in first second; do
-    /bin/busybox grep -o -e "$tier" -e "$missing" /tmp/$report >/tmp/$report.source
+    /bin/busybox grep -o "$tier" /tmp/$report >/tmp/$report.source || exit 1
+    /bin/busybox grep -o "$missing" /tmp/$report >>/tmp/$report.source
 done
 /bin/busybox grep -q '"field":"limit_chain"' /tmp/first.source || exit 1
 /bin/busybox cmp /tmp/first.source /tmp/second.source && echo the same && exit
