@@ -168,8 +168,15 @@ pub enum Step {
         /// Whether the time begins when oomwhy traces. Otherwise it may be killed while it starts.
         once_ready: bool,
     },
+    /// Stop oomwhy with a signal as a service manager does, once it traces.
+    StopTracer,
     /// Start oomwhy again with the same options. Its output is appended.
     StartTracer,
+    /// Make a copy of oomwhy whose probes differ from those of this one, as another build's do.
+    OtherBuild {
+        /// The path of the copy.
+        path: &'static str,
+    },
     /// Run a program, and check how it ends.
     Program(Program),
     /// Start another oomwhy. The next step of another kind waits until it traces.

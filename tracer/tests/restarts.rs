@@ -115,7 +115,8 @@ impl World<'_> {
         outputs.set_current_note(note);
         let config = PipelineConfig::new(self.recording.host.clone(), outputs);
         let mut pipeline = Pipeline::new(config);
-        pipeline.learn(Fact::Resumed { reported, since_ns: 0, until_ns: u64::MAX }).unwrap();
+        let (since_ns, until_ns, handed_over) = (0, u64::MAX, Vec::new());
+        pipeline.learn(Fact::Resumed { reported, since_ns, until_ns, handed_over }).unwrap();
         self.take_left(&mut pipeline, entries);
         journal.borrow_mut().keep(&pipeline.unfinished());
         while let Some(frame) = self.recording.frames.get(self.forgotten.get()) {

@@ -1,4 +1,4 @@
-//! Probes that outlive the tracer: whenever it dies, every kill is reported once.
+//! Probes that outlive the tracer: every kill is reported once, over restarts and upgrades.
 
 use super::{CONTAINER_OF_48_MIB, HOG, ONE_KILL, START_HOG, killed_once};
 use crate::scenario::{Process, Program, Scenario, Step, Until, Want};
@@ -6,8 +6,11 @@ use crate::scenario::{Process, Program, Scenario, Step, Until, Want};
 const OOMWHY: &str = "/oomwhy";
 const DIR: &str = "/sys/fs/bpf/oomwhy";
 
-/// Each kill has a cgroup of its own, which makes it a whole invocation: whoever joins while the
-/// kernel is between the weighing and the printing is in its table, and in no choice.
+/// The other build of oomwhy.
+const NEXT: &str = "/oomwhy.next";
+
+/// Each kill has a cgroup of its own, so that it is a whole invocation. A process that joins while
+/// the kernel chooses and prints may be in the printed table without being a candidate.
 const fn cgroup(path: &'static str) -> Step {
     Step::Cgroup { path, limits: &[("memory.max", "4M")] }
 }
@@ -16,10 +19,54 @@ const fn begin_kill(cgroup: &'static str) -> Step {
     Step::Start { process: Process { comm: "brief", cgroup, ..HOG }, until: Until::Started }
 }
 
-/// Dies while it reports, or while it waits.
+/// The kill comes after about four pauses.
+const fn begin_slow_kill(cgroup: &'static str, pause_ms: u64) -> Step {
+    let process = Process { comm: "brief", cgroup, pause_ms: Some(pause_ms), ..HOG };
+    Step::Start { process, until: Until::Started }
+}
+
+/// Kills spread over the time in which one tracer takes over from another; then the steps that
+/// upgrade it.
+macro_rules! upgrade_in_storm {
+    ($storm:literal, $($upgrade:expr),+) => {
+        &[
+            cgroup(concat!($storm, "-1")),
+            cgroup(concat!($storm, "-2")),
+            cgroup(concat!($storm, "-3")),
+            cgroup(concat!($storm, "-4")),
+            cgroup(concat!($storm, "-5")),
+            cgroup(concat!($storm, "-6")),
+            cgroup(concat!($storm, "-7")),
+            cgroup(concat!($storm, "-8")),
+            begin_slow_kill(concat!($storm, "-8"), 500),
+            begin_slow_kill(concat!($storm, "-7"), 420),
+            begin_slow_kill(concat!($storm, "-6"), 340),
+            begin_slow_kill(concat!($storm, "-5"), 270),
+            begin_slow_kill(concat!($storm, "-4"), 200),
+            begin_slow_kill(concat!($storm, "-3"), 140),
+            begin_slow_kill(concat!($storm, "-2"), 80),
+            begin_slow_kill(concat!($storm, "-1"), 20),
+            $($upgrade),+
+        ]
+    };
+}
+
+/// Replaces the program by the other build.
+const SWAP_BUILDS: Step = Step::Program(Program {
+    argv: &[
+        "/bin/busybox",
+        "sh",
+        "-c",
+        "mv /oomwhy /oomwhy.old && mv /oomwhy.next /oomwhy && mv /oomwhy.old /oomwhy.next",
+    ],
+    code: 0,
+    says: "",
+});
+
+/// The tracer dies while it reports or waits.
 const KILL_AT_WORK: Step = Step::KillTracer { within_ms: 80, once_ready: true };
 
-/// Dies while it starts, or soon after.
+/// The tracer dies while it starts, or soon after.
 const KILL_EARLY: Step = Step::KillTracer { within_ms: 700, once_ready: false };
 
 const PINNED: Scenario = Scenario {
@@ -28,11 +75,10 @@ const PINNED: Scenario = Scenario {
     ..ONE_KILL
 };
 
-/// Pins other probes besides, some that read no command lines and some that do, and leaves them
-/// alone.
+/// Pins two more sets of probes, of which one reads no command lines, and leaves them.
 const LEAVE_TWO: &str = r#"
 for options in "--pin /sys/fs/bpf/secretive --no-cmdline" "--pin /sys/fs/bpf/open"; do
-    >/tmp/said # what the one before said must not pass for what this one says
+    >/tmp/said # so that the loop does not see the line of the tracer before
     /oomwhy $options -o json >/dev/null 2>>/tmp/said &
     n=0
     until /bin/busybox grep -q ^Tracing /tmp/said; do
@@ -43,7 +89,7 @@ for options in "--pin /sys/fs/bpf/secretive --no-cmdline" "--pin /sys/fs/bpf/ope
     wait
 done"#;
 
-/// Who takes them over wants command lines, and has those that the ring has.
+/// A tracer that wants command lines has only those that are in the ring.
 const FIND_TWO: &str = r#"
 for dir in secretive open; do
     report=$(/bin/busybox timeout 60 /oomwhy --pin /sys/fs/bpf/$dir -o json --count 1 2>/dev/null)
@@ -54,6 +100,61 @@ for dir in secretive open; do
     esac
     /oomwhy unpin /sys/fs/bpf/$dir >/dev/null 2>&1 || exit 1
 done"#;
+
+/// Starts a tracer that ends after one report, once the one before has ended.
+macro_rules! start_pinned {
+    ($options:literal, $report:literal) => {
+        Step::Program(Program {
+            argv: &[
+                "/bin/busybox",
+                "sh",
+                "-c",
+                concat!(
+                    "fail() { /bin/busybox cat /tmp/said; exit 1; }\n",
+                    "n=0\n",
+                    "pid=$(/bin/busybox cat /tmp/pid 2>/dev/null || echo none)\n",
+                    "while [ -e /proc/$pid/exe ]; do\n",
+                    "    n=$((n + 1)); [ $n -lt 100 ] || fail\n",
+                    "    /bin/busybox sleep 0.2\n",
+                    "done\n",
+                    "/oomwhy --pin /sys/fs/bpf/tier -o json --count 1 ",
+                    $options,
+                    " >",
+                    $report,
+                    " 2>/tmp/said &\n",
+                    "echo $! >/tmp/pid\n",
+                    "n=0\n",
+                    "until /bin/busybox grep ^Tracing /tmp/said; do\n",
+                    "    n=$((n + 1)); [ $n -lt 100 ] || fail\n",
+                    "    /bin/busybox sleep 0.2\n",
+                    "done"
+                ),
+            ],
+            code: 0,
+            says: "(tracepoint)",
+        })
+    };
+}
+
+/// Waits for both reports. Their tier, their hooks and the fields that their tier does not have
+/// must be the same. Other missing fields depend on how soon the victim is gone from /proc.
+const COMPARE_SOURCES: &str = r#"
+n=0
+until [ -s /tmp/first ] && [ -s /tmp/second ]; do
+    n=$((n + 1)); [ $n -lt 300 ] || exit 1
+    /bin/busybox sleep 0.2
+done
+/oomwhy unpin /sys/fs/bpf/tier || exit 1
+tier='"source":{"tier":"tracepoint","hooks":{[^}]*}'
+missing='"field":"[^"]*","why":"tier tracepoint[^"]*"'
+for report in first second; do
+    /bin/busybox grep -o "$tier" /tmp/$report >/tmp/$report.source || exit 1
+    /bin/busybox grep -o "$missing" /tmp/$report >>/tmp/$report.source
+done
+/bin/busybox grep -q '"field":"limit_chain"' /tmp/first.source || exit 1
+/bin/busybox cmp /tmp/first.source /tmp/second.source && echo the same && exit
+/bin/busybox cat /tmp/first /tmp/second
+exit 1"#;
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
@@ -67,7 +168,7 @@ pub(super) const ALL: &[Scenario] = &[
                 cgroup("/storm-{n}-3"),
                 begin_kill("/storm-{n}-1"),
                 KILL_AT_WORK,
-                // Nobody is there.
+                // No tracer runs.
                 begin_kill("/storm-{n}-2"),
                 Step::StartTracer,
                 KILL_EARLY,
@@ -79,8 +180,56 @@ pub(super) const ALL: &[Scenario] = &[
         }],
         ..PINNED
     },
-    // What another build has left is reported to its end, and replaced; what cannot be read is
-    // refused, with a hint.
+    // Twenty upgrades while kills come. Half of the old tracers are killed, as are the new ones
+    // that take over from them. The others end by a signal.
+    Scenario {
+        name: "upgrades",
+        victims: &[("brief", 160)],
+        steps: &[
+            Step::OtherBuild { path: NEXT },
+            Step::Repeat {
+                times: 10,
+                steps: upgrade_in_storm!(
+                    "/killed-{n}",
+                    KILL_AT_WORK,
+                    SWAP_BUILDS,
+                    Step::StartTracer,
+                    KILL_EARLY,
+                    Step::StartTracer
+                ),
+            },
+            Step::Repeat {
+                times: 10,
+                steps: upgrade_in_storm!(
+                    "/stopped-{n}",
+                    Step::StopTracer,
+                    SWAP_BUILDS,
+                    Step::StartTracer
+                ),
+            },
+        ],
+        ..PINNED
+    },
+    // Reports are the same whether their tracer attached the probes or found them pinned.
+    Scenario {
+        name: "pinned_tier",
+        victims: &[("hog", 2)],
+        steps: &[
+            CONTAINER_OF_48_MIB,
+            start_pinned!("--attach tracepoint", "/tmp/first"),
+            START_HOG,
+            start_pinned!("", "/tmp/second"),
+            START_HOG,
+            Step::Program(Program {
+                argv: &["/bin/busybox", "sh", "-c", COMPARE_SOURCES],
+                code: 0,
+                says: "the same",
+            }),
+        ],
+        ..ONE_KILL
+    },
+    // Probes of an older wire version are reported to their end and replaced. Probes of an unknown
+    // one are refused and left as they are.
     Scenario {
         name: "left_behind",
         victims: &[("hog", 4)],
@@ -98,8 +247,7 @@ pub(super) const ALL: &[Scenario] = &[
                     "/bin/busybox",
                     "sh",
                     "-c",
-                    "mv /sys/fs/bpf/oomwhy/oomwhy-* \
-                     /sys/fs/bpf/oomwhy/oomwhy-1-00000000deadbeef-524288",
+                    "mv /sys/fs/bpf/oomwhy/oomwhy-* /sys/fs/bpf/oomwhy/oomwhy-2-0",
                 ],
                 code: 0,
                 says: "",
@@ -109,17 +257,17 @@ pub(super) const ALL: &[Scenario] = &[
             START_HOG,
             KILL_AT_WORK,
             Step::Program(Program {
-                argv: &["/bin/busybox", "mkdir", "/sys/fs/bpf/oomwhy/oomwhy-9-0-524288"],
+                argv: &["/bin/busybox", "mkdir", "/sys/fs/bpf/oomwhy/oomwhy-9-0"],
                 code: 0,
                 says: "",
             }),
             Step::Program(Program {
                 argv: &[OOMWHY, "--pin", DIR],
                 code: 1,
-                says: "give it up with `oomwhy unpin /sys/fs/bpf/oomwhy`",
+                says: "drop it with `oomwhy unpin /sys/fs/bpf/oomwhy`",
             }),
             Step::Program(Program {
-                argv: &["/bin/busybox", "rmdir", "/sys/fs/bpf/oomwhy/oomwhy-9-0-524288"],
+                argv: &["/bin/busybox", "rmdir", "/sys/fs/bpf/oomwhy/oomwhy-9-0"],
                 code: 0,
                 says: "",
             }),

@@ -19,7 +19,7 @@ use oomwhy_common::event::EventHeader;
 use serde::{Deserialize, Serialize};
 use zerocopy::FromBytes;
 
-use crate::model::{account::MOMENT, facts::Fact};
+use crate::model::{account::MOMENT, facts::Fact, handover::Kill};
 
 /// Size of a value of the map.
 pub(crate) const SLOT_BYTES: usize = 512;
@@ -38,6 +38,7 @@ const FACT: u8 = 2;
 const INTENT: u8 = 3;
 const REPORTED: u8 = 4;
 const ORIGIN: u8 = 5;
+const HANDED_OVER: u8 = 6;
 
 /// Stores slots. It is a map, whose keys have no order.
 pub trait Slots {
@@ -91,6 +92,8 @@ pub enum Entry {
     Reported(Note),
     /// How the probes were attached, in the encoding of [`crate::bpf::pin`].
     Origin(Vec<u8>),
+    /// A kill that the probes before these report.
+    HandedOver(Kill),
 }
 
 /// The accounts that are not reported to their end.
@@ -128,6 +131,7 @@ pub struct Journal {
     free: usize,
     next: u64,
     kept: BTreeMap<u64, Kept>,
+    handed_over: Vec<Kill>,
 }
 
 /// A journal that the reader of the ring and the output share.
@@ -142,7 +146,8 @@ impl Journal {
             parts.entry(key >> 16).or_default().insert(key & 0xffff, slot);
         }
         let next = parts.last_key_value().map_or(0, |(number, _)| number + 1);
-        let mut journal = Self { slots, free: capacity, next, kept: BTreeMap::new() };
+        let mut journal =
+            Self { slots, free: capacity, next, kept: BTreeMap::new(), handed_over: Vec::new() };
         let mut entries = Vec::new();
         for (number, parts) in parts {
             let entry = join(&parts).and_then(|(kind, bytes)| decode(kind, bytes));
@@ -154,6 +159,9 @@ impl Journal {
             };
             journal.free = journal.free.saturating_sub(parts.len());
             journal.kept.insert(number, Kept { n_slots: parts.len(), about: about(&entry) });
+            if let Entry::HandedOver(kill) = entry {
+                journal.handed_over.push(kill);
+            }
             entries.push(entry);
         }
         Ok((journal, entries))
@@ -179,6 +187,20 @@ impl Journal {
         self.free -= n_slots;
         self.kept.insert(number, Kept { n_slots, about: about(entry) });
         Ok(())
+    }
+
+    /// Adds a kill that the probes before these report, if it is new.
+    pub(crate) fn hand_over(&mut self, kill: Kill) -> Result<(), Full> {
+        if !self.handed_over.contains(&kill) {
+            self.put(&Entry::HandedOver(kill))?;
+            self.handed_over.push(kill);
+        }
+        Ok(())
+    }
+
+    /// All kills that the probes before these report.
+    pub(crate) fn handed_over(&self) -> &[Kill] {
+        &self.handed_over
     }
 
     /// Whether further records will soon have no room.
@@ -228,7 +250,7 @@ fn about(entry: &Entry) -> About {
         Entry::Reported(Note { key: LOSSES, .. }) => About::Losses,
         Entry::Reported(Note { key, .. }) if key & MOMENT != 0 => About::Moment(key & !MOMENT),
         Entry::Reported(Note { key, .. }) => About::Invocation(*key),
-        Entry::Origin(_) => About::Origin,
+        Entry::Origin(_) | Entry::HandedOver(_) => About::Origin,
     }
 }
 
@@ -242,6 +264,7 @@ fn encode(entry: &Entry) -> (u8, Vec<u8>) {
         }
         Entry::Reported(note) => (REPORTED, serde_json::to_vec(note).unwrap_or_default()),
         Entry::Origin(bytes) => (ORIGIN, bytes.clone()),
+        Entry::HandedOver(kill) => (HANDED_OVER, serde_json::to_vec(kill).unwrap_or_default()),
     }
 }
 
@@ -254,6 +277,7 @@ fn decode(kind: u8, bytes: Vec<u8>) -> Option<Entry> {
         }
         REPORTED => serde_json::from_slice(&bytes).ok().map(Entry::Reported),
         ORIGIN => Some(Entry::Origin(bytes)),
+        HANDED_OVER => serde_json::from_slice(&bytes).ok().map(Entry::HandedOver),
         _ => None,
     }
 }

@@ -11,8 +11,8 @@ use crate::{
     bpf::{
         hooks,
         load::{self, LoadError, Probes},
-        pin::TakenOver,
-        plan::{Plan, Refusal, plan},
+        pin::{Attachment, TakenOver},
+        plan::{MissingField, Plan, Refusal, plan, without_counters},
     },
     cli::WatchArgs,
     commands::exit::Exit,
@@ -24,7 +24,7 @@ use crate::{
         offsets::{self, Resolved},
         policy::Policy,
     },
-    model::report::Tier,
+    model::report::{Missing, Tier},
 };
 
 /// How the kernel is watched.
@@ -36,10 +36,8 @@ pub(super) enum Watching {
 
 pub(super) struct Attached {
     pub(super) facts: HostFacts,
-    pub(super) plan: Plan,
+    pub(super) attachment: Attachment,
     pub(super) ours: Ours,
-    /// Better tiers that were refused.
-    pub(super) passed: Vec<Passed>,
 }
 
 /// Probes of this run, or pinned probes that outlive it.
@@ -56,6 +54,14 @@ impl Ours {
         }
     }
 
+    /// How pinned probes were attached, if it was stored with them.
+    pub(super) fn attachment(&self) -> Option<&Attachment> {
+        match self {
+            Self::Own(_) => None,
+            Self::Pinned(ours) => ours.attachment.as_ref(),
+        }
+    }
+
     pub(super) fn into_probes(self) -> Probes {
         match self {
             Self::Own(probes) => probes,
@@ -65,10 +71,9 @@ impl Ours {
 }
 
 /// A tier that was refused.
-#[derive(Debug)]
-pub(super) struct Passed {
-    pub(super) tier: Tier,
-    pub(super) failure: Failure,
+struct Passed {
+    tier: Tier,
+    failure: Failure,
 }
 
 /// Attaches the first tier that works, of those that `--attach` allows.
@@ -78,15 +83,23 @@ pub(super) fn attach(
     mut pins: Option<&mut Pins>,
 ) -> Result<Watching, Failure> {
     let host = Examined::host(root, arguments)?;
+    let tiers = arguments.attach.tiers();
+    // Pinned probes keep their tier, whatever this host allows now.
+    if let Some(ours) = pins.as_deref_mut().and_then(|pins| pins.take_ours(tiers))
+        && let Some(attachment) = ours.attachment.clone()
+    {
+        let (facts, ours) = (host.facts, Ours::Pinned(ours));
+        return Ok(Watching::Probes(Box::new(Attached { facts, attachment, ours })));
+    }
     let mut passed = Vec::new();
-    for &tier in arguments.attach.tiers() {
+    for &tier in tiers {
         if tier == Tier::Kmsg {
             break;
         }
-        match host.attach(tier, arguments, pins.as_deref_mut(), root) {
-            Ok((plan, ours)) => {
+        match host.attach(tier, arguments, pins.as_deref_mut(), &passed, root) {
+            Ok((attachment, ours)) => {
                 let facts = host.facts;
-                return Ok(Watching::Probes(Box::new(Attached { facts, plan, ours, passed })));
+                return Ok(Watching::Probes(Box::new(Attached { facts, attachment, ours })));
             }
             Err(failure) => passed.push(Passed { tier, failure }),
         }
@@ -137,8 +150,9 @@ impl Examined {
         tier: Tier,
         arguments: &WatchArgs,
         pins: Option<&mut Pins>,
+        passed: &[Passed],
         root: &Root,
-    ) -> Result<(Plan, Ours), Failure> {
+    ) -> Result<(Attachment, Ours), Failure> {
         if let (Some(failure), Tier::Fentry | Tier::Kprobe) = (&self.no_btf, tier) {
             return Err(failure.clone());
         }
@@ -148,16 +162,32 @@ impl Examined {
             plan = plan.with_growth(above, &self.facts, &self.resolved);
         }
         let offsets = &self.resolved.offsets;
-        let attach = || {
-            load::attach(&plan, offsets, &self.hooks, arguments.ring_size)
-                .map_err(|error| refused(&error, &self.facts, root))
-        };
+        let probes = load::attach(&plan, offsets, &self.hooks, arguments.ring_size)
+            .map_err(|error| refused(&error, &self.facts, root))?;
+        let attachment = attachment(&plan, &probes, passed);
         let ours = match pins {
-            Some(pins) => Ours::Pinned(pins.probes(&plan.programs, attach)?),
-            None => Ours::Own(attach()?),
+            Some(pins) => Ours::Pinned(pins.pin(probes, attachment.clone())?),
+            None => Ours::Own(probes),
         };
-        Ok((plan, ours))
+        Ok((attachment, ours))
     }
+}
+
+fn attachment(plan: &Plan, probes: &Probes, passed: &[Passed]) -> Attachment {
+    let planned = plan.missing.iter().cloned().chain(without_counters(&probes.settings));
+    let planned = planned.map(|MissingField { field, why }| Missing { field, why });
+    let failed = probes.failed.iter().map(|(planned, why)| Missing {
+        field: format!("hook {}", planned.hook.key()),
+        why: why.lines().next().unwrap_or_default().to_owned(),
+    });
+    let passed = passed.iter().map(passed_over);
+    Attachment { tier: plan.tier, missing: planned.chain(failed).chain(passed).collect() }
+}
+
+/// The fields that only a better tier has are missing because the host refuses that tier.
+fn passed_over(passed: &Passed) -> Missing {
+    let field = format!("tier {}", passed.tier.name());
+    Missing { field, why: passed.failure.message.replace("\nhint: ", "; ") }
 }
 
 fn unplanned(refusal: &Refusal) -> Failure {

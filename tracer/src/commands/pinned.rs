@@ -11,28 +11,27 @@ use super::Failure;
 use crate::{
     bpf::{
         load::Probes,
-        pin::{PinDir, PinError, Pinned, TakenOver, Wanted},
-        plan::Planned,
+        pin::{Attachment, PinDir, PinError, TakenOver, Wanted},
     },
     cli::{Destination, Format, WatchArgs},
     commands::exit::Exit,
     fmt::units::count,
     host::clock,
+    model::report::Tier,
 };
 
-/// The directory and what was found there.
+/// The pin directory and the probes in it.
 pub(super) struct Pins {
     dir: PinDir,
     wanted: Wanted,
-    ours: Option<Pinned>,
-    /// Left by other builds: to be read to their end, and removed.
-    pub(super) others: Vec<Pinned>,
-    /// Where reports go.
+    /// Probes that this run reports to their end and removes, oldest first.
+    pub(super) others: Vec<TakenOver>,
+    /// The output for reports.
     pub(super) out: File,
 }
 
 impl Pins {
-    /// Takes the directory, before anything is attached.
+    /// Opens the directory, before anything is attached.
     pub(super) fn find(path: &Path, arguments: &WatchArgs) -> Result<Self, Failure> {
         if arguments.output.output == Format::Events {
             let message = "--pin keeps reports, and -o events prints none: leave one of them out";
@@ -44,29 +43,24 @@ impl Pins {
             no_cmdlines: arguments.privacy.no_cmdline,
             growth_above_percent: arguments.growth_above_percent(),
         };
-        let (ours, others) = dir.find(wanted).map_err(|error| failure(&error))?;
-        Ok(Self { dir, wanted, ours, others, out: open_output(&arguments.output.to)? })
+        let others = dir.take_over().map_err(|error| failure(&error))?;
+        Ok(Self { dir, wanted, others, out: open_output(&arguments.output.to)? })
     }
 
-    /// The probes that are pinned here already, else those that are attached now and pinned.
-    pub(super) fn probes(
-        &mut self,
-        plan: &[Planned],
-        attach: impl FnOnce() -> Result<Probes, Failure>,
-    ) -> Result<TakenOver, Failure> {
-        let ours = if let Some(ours) = self.ours.take() {
-            ours
-        } else {
-            let probes = attach()?;
-            // Others see what has begun by now, and are told until now.
-            let since_ns = if self.others.is_empty() { 0 } else { clock::boottime_ns() };
-            probes.pin(&self.dir, self.wanted, since_ns).map_err(|error| failure(&error))?
-        };
-        ours.take_over(plan).map_err(|error| failure(&error))
+    /// The newest probes, if they are those that this run would attach by one of the tiers.
+    pub(super) fn take_ours(&mut self, tiers: &[Tier]) -> Option<TakenOver> {
+        self.others.pop_if(|newest| newest.is_as_wanted(&self.wanted, tiers))
+    }
+
+    /// Pins probes that were just attached.
+    pub(super) fn pin(&self, probes: Probes, attachment: Attachment) -> Result<TakenOver, Failure> {
+        // The others have seen all that began by now, and report it.
+        let since_ns = if self.others.is_empty() { 0 } else { clock::boottime_ns() };
+        probes.pin(&self.dir, self.wanted, attachment, since_ns).map_err(|error| failure(&error))
     }
 }
 
-/// Where reports go: what was written there is looked up after a crash, so a file is appended to.
+/// Opens a file to append, because the next run looks up what this one wrote.
 fn open_output(to: &Destination) -> Result<File, Failure> {
     let Some(path) = to.path() else {
         let stdout = io::stdout().as_fd().try_clone_to_owned();
@@ -79,24 +73,22 @@ fn open_output(to: &Destination) -> Result<File, Failure> {
     })
 }
 
-/// `oomwhy unpin DIR`. Returns what to say.
+/// Runs `oomwhy unpin DIR`. Returns the message for the user.
 pub(super) fn unpin(path: &Path) -> Result<String, Failure> {
     let dir = PinDir::open(path).map_err(|error| failure(&error))?;
     match dir.clear().map_err(|error| failure(&error))? {
         0 => Err(Failure {
             exit: Exit::Failure,
-            message: format!("nothing of oomwhy is pinned in {}", path.display()),
+            message: format!("no probes of oomwhy are pinned in {}", path.display()),
         }),
-        n_programs => {
-            Ok(format!("{} detached; nothing is left in there", count(n_programs, "program")))
-        }
+        n_programs => Ok(format!("{} detached, all pins removed", count(n_programs, "program"))),
     }
 }
 
 pub(super) fn failure(error: &PinError) -> Failure {
     let exit = match error {
         PinError::NotBpffs { .. } => Exit::Usage,
-        PinError::NotForEver { .. } => Exit::Unavailable,
+        PinError::NotPinnable { .. } => Exit::Unavailable,
         PinError::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
             Exit::NotPermitted
         }

@@ -2,7 +2,6 @@
 
 use anstyle::Style;
 
-use super::attach::Passed;
 use crate::{
     fmt::{page::Page, sanitize::sanitize, units::count, width},
     model::{
@@ -15,9 +14,9 @@ use crate::{
 /// Fields that are named of those that the tier does not have.
 const NAMED: usize = 4;
 
-/// The lines, the most relevant first. `passed`: better tiers that this host refuses. With
-/// `verbose`, every missing field is named with its whole reason.
-pub(super) fn banner(host: &Host, passed: &[Passed], verbose: bool, width: usize) -> String {
+/// The lines, the most relevant first. With `verbose`, every missing field is named with its whole
+/// reason.
+pub(super) fn banner(host: &Host, verbose: bool, width: usize) -> String {
     let mut page = Page::new(width);
     page.line(Style::new(), &headline(host));
     let is_shown = |missing: &&Missing| verbose || !missing.is_of_tier();
@@ -25,12 +24,13 @@ pub(super) fn banner(host: &Host, passed: &[Passed], verbose: bool, width: usize
     for MissingGroup { fields, why } in by_reason(shown.into_iter()) {
         item(&mut page, &format!("not available: {fields} ({why})"));
     }
-    for Passed { tier, failure } in passed.iter().filter(|_| !verbose) {
-        let why = essence(&failure.message);
-        item(&mut page, &format!("tier {} is not available: {why}", tier.name()));
+    // Better tiers that this host refuses.
+    let (tiers, of_tier): (Vec<&Missing>, Vec<_>) =
+        of_tier.into_iter().partition(|missing| missing.field.starts_with("tier "));
+    for Missing { field, why } in tiers {
+        item(&mut page, &format!("{field} is not available: {}", essence(why)));
     }
-    let names = of_tier.iter().map(|missing| missing.field.as_str());
-    let fields: Vec<&str> = names.filter(|field| !field.starts_with("tier ")).collect();
+    let fields: Vec<&str> = of_tier.iter().map(|missing| missing.field.as_str()).collect();
     if !fields.is_empty() {
         item(&mut page, &fields_of_tier(&fields, host.tier));
     }
@@ -90,7 +90,6 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::commands::{Failure, exit::Exit};
 
     fn host() -> Host {
         let missing = |field: &str, why: &str| Missing { field: field.into(), why: why.into() };
@@ -115,15 +114,9 @@ mod tests {
         }
     }
 
-    fn passed() -> [Passed; 1] {
-        let message = "the policy forbids it (an LSM), so it is refused".to_owned();
-        let failure = Failure { exit: Exit::NotPermitted, message };
-        [Passed { tier: Tier::Fentry, failure }]
-    }
-
     #[test]
     fn banner_names_what_was_asked_for_first_and_counts_the_fields_of_the_tier() {
-        insta::assert_snapshot!(banner(&host(), &passed(), false, 79), @r"
+        insta::assert_snapshot!(banner(&host(), false, 79), @r"
         Tracing OOM kills on 6.12 (tracepoint). Ctrl-C to stop.
         - not available: growth (it is recorded by fentry or kprobe)
         - tier fentry is not available: the policy forbids it
@@ -134,7 +127,7 @@ mod tests {
 
     #[test]
     fn verbose_banner_names_every_field_with_its_whole_reason() {
-        insta::assert_snapshot!(banner(&host(), &passed(), true, 79), @r"
+        insta::assert_snapshot!(banner(&host(), true, 79), @r"
         Tracing OOM kills on 6.12 (tracepoint). Ctrl-C to stop.
         - not available: outcome, reason, constraint, limit_chain, candidates (tier
           tracepoint: oom:mark_victim alone tells who is marked to die, no more)

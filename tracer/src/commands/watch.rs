@@ -1,7 +1,6 @@
 //! `oomwhy watch`: inspects the host, plans, attaches and runs.
 
 use std::{
-    cell::RefCell,
     fs::File,
     io::{self, Write},
     path::PathBuf,
@@ -13,7 +12,7 @@ use tokio::runtime::{self, Runtime};
 
 use super::{
     Failure,
-    attach::{self, Attached, Ours, Passed, Watching},
+    attach::{self, Attached, Ours, Watching},
     outputs::outputs,
     pinned::{self, Pins},
     startup, watch_log,
@@ -21,8 +20,7 @@ use super::{
 use crate::{
     bpf::{
         load::Probes,
-        pin::TakenOver,
-        plan::{MissingField, Plan, without_counters},
+        pin::{Attachment, TakenOver},
     },
     cli::{Attach, WatchArgs},
     commands::exit::Exit,
@@ -41,7 +39,7 @@ use crate::{
     pipeline::{
         Pipeline, PipelineConfig, PipelineError, Stats,
         dedup_writer::{CurrentNote, DedupWriter, reported_before},
-        live::{CROSS_CHECK, Live, LiveError, Resume, protect_self},
+        live::{CROSS_CHECK, Heir, Live, LiveError, Resume, protect_self},
         recording,
         sink::SinkError,
     },
@@ -64,7 +62,7 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
         Some(pins) => To::Once(pins.out.try_clone().map_err(|error| Failure::runtime(&error))?),
         None => To::Plain(super::open_output(&arguments.output.to, arguments.record.as_deref())?),
     };
-    let Attached { facts, plan, ours, passed } =
+    let Attached { facts, attachment, ours } =
         match attach::attach(&root, arguments, pins.as_mut())? {
             Watching::Probes(attached) => *attached,
             Watching::KernelLog(refusal) => return watch_the_log(arguments, Some(&refusal)),
@@ -79,13 +77,13 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::runtime(&error))?;
     let count = arguments.select.count;
-    let mut watch = Watch { arguments, privacy, root, facts, plan, passed, count };
-    if let (Some(pins), Ours::Pinned(ours)) = (&pins, &ours)
-        && watch.run_out_all(pins, ours.since_ns, &runtime)?
+    let mut watch = Watch { arguments, privacy, root, facts, attachment, count };
+    if let (Some(pins), Ours::Pinned(ours)) = (&mut pins, &ours)
+        && watch.run_out_all(pins, ours, &runtime)?
     {
         return Ok(());
     }
-    let (mut live, mut banner) = watch.live(ours, to, u64::MAX, true)?;
+    let (mut live, mut banner) = watch.live(ours, to, None)?;
     if let Err(error) = drop_capabilities(|| live.maps_are_readable()) {
         talk(&format!("capabilities are kept: {error}"));
     }
@@ -145,30 +143,31 @@ struct Watch<'a> {
     privacy: Privacy,
     root: Root,
     facts: HostFacts,
-    plan: Plan,
-    passed: Vec<Passed>,
+    attachment: Attachment,
     count: Option<u64>,
 }
 
 impl Watch<'_> {
-    /// Reports what probes of other builds have seen before ours were attached, detaches and
-    /// removes them. Returns whether enough was reported.
+    /// Reports what older probes saw before their successors were attached, detaches and removes
+    /// them. Returns whether enough was reported.
     fn run_out_all(
         &mut self,
-        pins: &Pins,
-        since_ns: u64,
+        pins: &mut Pins,
+        ours: &TakenOver,
         runtime: &Runtime,
     ) -> Result<bool, Failure> {
-        for other in &pins.others {
-            let probes = other.take_over(&self.plan.programs);
-            let probes = probes.map_err(|error| pinned::failure(&error))?;
+        let mut others = std::mem::take(&mut pins.others).into_iter().peekable();
+        while let Some(other) = others.next() {
+            let heir = others.peek().unwrap_or(ours);
+            let heir = Heir { journal: Rc::clone(&heir.journal), since_ns: heir.since_ns };
+            let folder = other.folder();
             let out = pins.out.try_clone().map_err(|error| Failure::runtime(&error))?;
-            let (mut live, _) = self.live(Ours::Pinned(probes), To::Once(out), since_ns, false)?;
-            ended(runtime.block_on(live.run_out(|| other.detach().map_err(LiveError::from))))?;
+            let (mut live, _) = self.live(Ours::Pinned(other), To::Once(out), Some(heir))?;
+            ended(runtime.block_on(live.run_out(|| folder.detach().map_err(LiveError::from))))?;
             let n_reports = live.pipeline().stats().reports;
             if !self.arguments.output.quiet {
                 talk(&format!(
-                    "{} from the probes of another build",
+                    "{} from the probes that this run replaces",
                     count(n_reports, "OOM report")
                 ));
             }
@@ -176,27 +175,22 @@ impl Watch<'_> {
             if self.count == Some(0) {
                 return Ok(true);
             }
-            other.remove().map_err(|error| pinned::failure(&error))?;
+            folder.remove().map_err(|error| pinned::failure(&error))?;
         }
         Ok(false)
     }
 
     /// Ties a run together; with it comes what to say of it.
-    fn live(
-        &self,
-        ours: Ours,
-        to: To,
-        until_ns: u64,
-        is_last: bool,
-    ) -> Result<(Live, String), Failure> {
-        let Self { arguments, root, facts, plan, .. } = self;
+    fn live(&self, ours: Ours, to: To, heir: Option<Heir>) -> Result<(Live, String), Failure> {
+        let Self { arguments, root, facts, .. } = self;
+        let is_last = heir.is_none();
         let kill_counter = KillCounter::open(root);
         let close_after = arguments.close_after.unwrap_or(CLOSE_AFTER);
-        let mut host = host(facts, plan, ours.probes(), close_after);
+        let attachment = ours.attachment().unwrap_or(&self.attachment);
+        let mut host = host(facts, attachment, ours.probes(), close_after);
         if !is_last && host.hooks.remove(Hook::PageCounterTryCharge.key()).is_some() {
             host.missing.push(foreign_growth());
         }
-        host.missing.extend(self.passed.iter().map(passed_over));
         host.missing.extend(kill_counter.as_ref().err().map(without_kill_counter));
         let system = SystemFiles::open(root, host.page_size);
         host.missing.extend(without_system(&system));
@@ -208,13 +202,14 @@ impl Watch<'_> {
             .map_err(|error| Failure::runtime(&error))?;
         let banner = self.banner(&host);
         let realtime_offset_ns = host.realtime_offset_ns;
-        let cgroup_paths = cgroup_mount(facts).map(|mount| match plan.settings.probe_read {
-            // The probes cannot read names: all paths come from here, so it must be warm.
-            0 => CgroupPaths::scan(&mount),
-            _ => CgroupPaths::new(&mount),
-        });
+        let cgroup_paths =
+            cgroup_mount(facts).map(|mount| match ours.probes().settings.probe_read {
+                // The probes cannot read names: all paths come from here, so it must be warm.
+                0 => CgroupPaths::scan(&mount),
+                _ => CgroupPaths::new(&mount),
+            });
         let enrichment = enrichment(&host, facts);
-        let (probes, pipeline, resume) = self.pipeline(host, ours, to, until_ns)?;
+        let (probes, pipeline, resume) = self.pipeline(host, ours, to, heir)?;
         let mut live =
             Live::new(probes, pipeline, writer, cgroup_paths, enrichment, realtime_offset_ns);
         if let Some(resume) = resume {
@@ -242,7 +237,7 @@ impl Watch<'_> {
     }
 
     fn banner(&self, host: &Host) -> String {
-        startup::banner(host, &self.passed, self.arguments.output.verbose, startup::width())
+        startup::banner(host, self.arguments.output.verbose, startup::width())
     }
 
     fn pipeline(
@@ -250,21 +245,20 @@ impl Watch<'_> {
         host: Host,
         ours: Ours,
         to: To,
-        until_ns: u64,
+        heir: Option<Heir>,
     ) -> Result<(Probes, Pipeline, Option<Resume>), Failure> {
         let Self { arguments, count, privacy, .. } = self;
         let filter = super::filter(&arguments.select)?;
         let outputs = |to| outputs(&arguments.output, to, Some((&arguments.store, &host)));
         let (probes, outputs, resume) = match (ours, to) {
             (Ours::Pinned(ours), To::Once(out)) => {
-                let TakenOver { probes, mut journal, entries, since_ns } = ours;
-                let reported = reported_before(&out, &entries, &mut journal);
-                let journal = Rc::new(RefCell::new(journal));
+                let TakenOver { probes, journal, entries, since_ns, .. } = ours;
+                let reported = reported_before(&out, &entries, &mut journal.borrow_mut());
                 let note = CurrentNote::default();
                 let writer = DedupWriter::new(out, Rc::clone(&note), Rc::clone(&journal));
                 let mut outputs = outputs(Box::new(writer))?;
                 outputs.set_current_note(note);
-                let resume = Resume { journal, entries, reported, since_ns, until_ns };
+                let resume = Resume { journal, entries, reported, since_ns, heir };
                 (probes, outputs, Some(resume))
             }
             (ours, To::Once(out)) => (ours.into_probes(), outputs(Box::new(out))?, None),
@@ -294,13 +288,12 @@ fn talk_about(probes: &Probes) {
     }
 }
 
-fn host(facts: &HostFacts, plan: &Plan, probes: &Probes, close_after: Duration) -> Host {
-    let planned = plan.missing.iter().cloned().chain(without_counters(&probes.settings));
-    let planned = planned.map(|MissingField { field, why }| Missing { field, why });
-    let failed = probes.failed.iter().map(|(planned, why)| Missing {
-        field: format!("hook {}", planned.hook.key()),
-        why: why.lines().next().unwrap_or_default().to_owned(),
-    });
+fn host(
+    facts: &HostFacts,
+    attachment: &Attachment,
+    probes: &Probes,
+    close_after: Duration,
+) -> Host {
     Host {
         boot_id: facts.boot_id.clone(),
         hostname: facts.host.clone(),
@@ -308,9 +301,9 @@ fn host(facts: &HostFacts, plan: &Plan, probes: &Probes, close_after: Duration) 
         page_size: facts.page_size,
         realtime_offset_ns: clock::realtime_offset_ns(),
         gfp_flags: facts.btf.gfp.clone(),
-        tier: plan.tier,
+        tier: attachment.tier,
         hooks: probes.hooks.clone(),
-        missing: planned.chain(failed).collect(),
+        missing: attachment.missing.clone(),
         memory_on_v2: memory_on_v2(facts),
         memcg_stat: facts.btf.memcg_stat.clone(),
         close_after_ns: u64::try_from(close_after.as_nanos()).unwrap_or(u64::MAX),
@@ -324,12 +317,6 @@ fn memory_on_v2(facts: &HostFacts) -> Option<bool> {
         (None, Some(_)) => Some(true),
         (None, None) => None,
     }
-}
-
-/// A better tier that is not to be had is what the fields of the others are missing for.
-fn passed_over(passed: &Passed) -> Missing {
-    let field = format!("tier {}", passed.tier.name());
-    Missing { field, why: passed.failure.message.replace("\nhint: ", "; ") }
 }
 
 /// Only what this very build keeps in its maps is known to be what we take it for.

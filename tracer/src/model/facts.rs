@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     container_names::ContainerNames,
+    handover::Kill,
     names::{Symbol, UserNames},
     recorded_growth::Recorded,
     report::System,
@@ -132,6 +133,9 @@ pub enum Fact {
         since_ns: u64,
         /// Invocations that began at this time or later belong to another run.
         until_ns: u64,
+        /// Kills that the probes before these report.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        handed_over: Vec<Kill>,
     },
     /// The journal was full, so every account whose end had come was reported as it was.
     #[serde(rename = "pressed")]

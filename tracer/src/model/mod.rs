@@ -6,6 +6,7 @@ pub(crate) mod events;
 pub(crate) mod facts;
 pub(crate) mod fnv;
 pub(crate) mod gfp;
+pub(crate) mod handover;
 pub(crate) mod hook;
 pub(crate) mod host;
 pub(crate) mod memcg_stat;

@@ -1,6 +1,6 @@
 //! Which reports go to the outputs, and how far each is reported: now, and by an earlier run.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::collections::BTreeMap;
 
 use super::{
     filter::Filter,
@@ -12,6 +12,7 @@ use crate::{
     model::{
         account::{Account, Stage},
         events::Event,
+        handover::Share,
         report::{OomReport, Record},
     },
 };
@@ -27,8 +28,8 @@ pub(super) struct Delivery {
     provisional: BTreeMap<u64, u64>,
     /// How far an earlier run reported, by key: [`PROVISIONAL`] or [`FINAL`].
     reported_before: BTreeMap<u64, u64>,
-    /// Invocations that began in this time are this run's to report. `CLOCK_BOOTTIME` ns.
-    own_times: Range<u64>,
+    /// What the probes of this run report, if they are pinned and others are attached as well.
+    share: Share,
     pub(super) n_reports: u64,
     /// Reports that the filter rejected.
     pub(super) n_filtered: u64,
@@ -42,16 +43,21 @@ impl Delivery {
             count,
             provisional: BTreeMap::new(),
             reported_before: BTreeMap::new(),
-            own_times: 0..u64::MAX,
+            share: Share::default(),
             n_reports: 0,
             n_filtered: 0,
         }
     }
 
     /// Continues where an earlier run ended.
-    pub(super) fn resume(&mut self, reported: BTreeMap<u64, u64>, own_times: Range<u64>) {
+    pub(super) fn resume(&mut self, reported: BTreeMap<u64, u64>, share: Share) {
         self.reported_before = reported;
-        self.own_times = own_times;
+        self.share = share;
+    }
+
+    /// What the probes of this run report.
+    pub(super) fn share(&self) -> &Share {
+        &self.share
     }
 
     /// Whether the wanted number of reports is reached.
@@ -67,7 +73,7 @@ impl Delivery {
             // If it comes again under the same key, it is news: a run that has become longer.
             self.reported_before.remove(&account.key());
         }
-        (mark != FINAL && self.own_times.contains(&account.started_ns())).then_some(mark)
+        (mark != FINAL && self.share.has(account)).then_some(mark)
     }
 
     /// Number of records that were lost before the provisional report of this invocation.

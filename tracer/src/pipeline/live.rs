@@ -10,7 +10,7 @@ use std::{
 };
 
 use self::live_facts::LiveFacts;
-pub(crate) use self::pinned::Resume;
+pub(crate) use self::pinned::{Heir, Resume};
 use bytes::Bytes;
 use oomwhy_common::{
     event::{EventHeader, RepeatsEvent, WaitEvent, kind},
@@ -329,6 +329,7 @@ impl Live {
     }
 
     fn report(&mut self, accounts: Vec<Account>) -> Result<bool, LiveError> {
+        self.hand_over(&accounts);
         let done = self.pipeline.report(accounts, &mut self.facts)?;
         let found = std::mem::take(&mut self.facts.found);
         for fact in &found {

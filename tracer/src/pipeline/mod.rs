@@ -28,6 +28,7 @@ use crate::{
         account::{Account, Stage},
         events::{Body, Event},
         facts::{Fact, Findings},
+        handover::Share,
         host::Host,
         recorded_growth::{Chosen, Recorded},
         report::{Cgroup, GapReport, LossReport, OomReport, Record, SCHEMA, System, Tier},
@@ -215,6 +216,11 @@ impl Pipeline {
         self.assembler.unfinished()
     }
 
+    /// What these probes report.
+    pub(crate) fn share(&self) -> &Share {
+        self.delivery.share()
+    }
+
     /// Whether an invocation has begun whose end has not come.
     pub fn has_open_invocation(&self) -> bool {
         self.assembler.in_flight() != InFlight::Nothing
@@ -275,12 +281,12 @@ impl Pipeline {
                 let gap = self.cross_check.group_counted(&group, reading, in_flight);
                 gap.map_or(Ok(()), |gap| self.report_gap(gap, Some(group)))?;
             }
-            Fact::Resumed { reported, since_ns, until_ns } => {
+            Fact::Resumed { reported, since_ns, until_ns, handed_over } => {
                 // Probes that are about to be removed have no next run.
                 self.is_resumed = until_ns == u64::MAX;
                 self.cross_check
                     .set_lost_before(reported.get(&LOSSES).copied().unwrap_or_default());
-                self.delivery.resume(reported, since_ns..until_ns);
+                self.delivery.resume(reported, Share { since_ns, until_ns, handed_over });
             }
             _ => {}
         }

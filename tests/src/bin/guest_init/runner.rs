@@ -164,7 +164,13 @@ impl Stage {
                 thread::sleep(random_up_to(*within_ms)?);
                 self.tracer.kill()?;
             }
+            Step::StopTracer => {
+                ensure!(self.tracer.wait_ready(), "oomwhy was not ready");
+                let ended = self.tracer.stop()?;
+                ensure!(ended == "0", "oomwhy ended with {ended}");
+            }
             Step::StartTracer => self.tracer.start_again()?,
+            Step::OtherBuild { path } => other_build(path)?,
             Step::Program(program) => program::run(program)?,
             Step::Run(command) => self.run(command)?,
             Step::Watch(watcher) => self.watch(&[], watcher)?,
@@ -369,6 +375,22 @@ fn random_up_to(limit_ms: u64) -> Result<Duration> {
     let mut bytes = [0; 8];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(Duration::from_micros(u64::from_le_bytes(bytes) % (limit_ms * 1000 + 1)))
+}
+
+/// Changes the license of the probes to another one that the kernel accepts, so that they differ
+/// and do the same.
+fn other_build(path: &str) -> Result<()> {
+    const LICENSE: &[u8] = b"Dual MIT/GPL\0";
+    let mut program = fs::read(GUEST_OOMWHY)?;
+    let found = program.windows(LICENSE.len()).enumerate().filter(|(_, bytes)| *bytes == LICENSE);
+    let offsets: Vec<usize> = found.map(|(offset, _)| offset).collect();
+    ensure!(offsets.len() == 1, "the license is in {} places", offsets.len());
+    for offset in offsets {
+        program[offset..offset + LICENSE.len()].copy_from_slice(b"Dual BSD/GPL\0");
+    }
+    fs::write(path, program)?;
+    fs::set_permissions(path, fs::metadata(GUEST_OOMWHY)?.permissions())?;
+    Ok(())
 }
 
 /// Checks that oomwhy ends with this code and prints this text.

@@ -11,7 +11,7 @@ use super::{
     BODY, Entry, FINAL, Full, Journal, LOSSES, Note, PROVISIONAL, Slot, Slots, Unfinished,
     WriteIntent,
 };
-use crate::model::account::key_of;
+use crate::model::{account::key_of, handover::Kill};
 
 /// A map that outlives the journal. It ignores every change after a number of them, as if the
 /// tracer had died.
@@ -130,6 +130,20 @@ fn key_without_sequence_number_is_the_time() {
     assert_eq!(key_of(7, 9), 7);
     assert_ne!(key_of(0, 9), 9);
     assert_ne!(key_of(0, 9), key_of(0, 10));
+}
+
+#[test]
+fn handed_over_kill_is_kept_once_with_the_probes() {
+    let pinned = Pinned::default();
+    let (mut journal, _) = open(&pinned);
+    let kill = Kill { pid: 7, at_ns: 9 };
+    for kill in [kill, kill, Kill { pid: 8, at_ns: 9 }, kill] {
+        journal.hand_over(kill).unwrap();
+    }
+    journal.keep(&Unfinished::default());
+    let (journal, entries) = open(&pinned);
+    assert_eq!(journal.handed_over(), [kill, Kill { pid: 8, at_ns: 9 }]);
+    assert_eq!(entries.len(), 2);
 }
 
 proptest! {

@@ -1,4 +1,4 @@
-//! A run that goes on where another one ended: see [`crate::bpf::journal`].
+//! A run that continues where another one ended (`--pin`): see [`crate::bpf::journal`].
 
 use std::{cell::Cell, collections::BTreeMap, rc::Rc, time::Duration};
 
@@ -11,47 +11,57 @@ use crate::{
         journal::{Entry, SharedJournal},
         ring::Ring,
     },
-    model::facts::Fact,
+    model::{account::Account, facts::Fact},
 };
 
-/// Probes that are going to be removed are left attached for so long, beside those that take
-/// their place: an invocation that had begun before is seen by them alone.
+/// Old probes stay attached beside the new ones for this time. Only they see the whole of an
+/// invocation that began before.
 const OVERLAP: Duration = Duration::from_millis(300);
-/// And at most for so long, while an invocation has begun and not ended.
-const OVERLAP_AT_MOST: Duration = Duration::from_secs(5);
+/// If such an invocation does not end, the old probes are detached after this time.
+const MAX_OVERLAP: Duration = Duration::from_secs(5);
 
-/// What the run before left.
+/// What earlier runs left.
 pub(crate) struct Resume {
-    /// The journal.
+    /// The journal of the probes.
     pub journal: SharedJournal,
-    /// What stands in it.
+    /// Entries of the journal, oldest first.
     pub entries: Vec<Entry>,
     /// How far earlier runs reported each account, by key.
     pub reported: BTreeMap<u64, u64>,
-    /// Invocations that began before are not this run's, `CLOCK_BOOTTIME` ns.
+    /// Older probes report invocations that began before this time, `CLOCK_BOOTTIME` ns.
     pub since_ns: u64,
-    /// Nor those that began then or later.
-    pub until_ns: u64,
+    /// `None` if these probes are the newest.
+    pub heir: Option<Heir>,
+}
+
+/// The probes that were attached after these.
+pub(crate) struct Heir {
+    /// Their journal, which has the kills that they must leave out.
+    pub journal: SharedJournal,
+    /// They report what began then or later, `CLOCK_BOOTTIME` ns.
+    pub since_ns: u64,
 }
 
 /// The journal of a run.
 pub(super) struct Kept {
     journal: SharedJournal,
-    /// One invocation alone fills the journal: its records are taken out of the ring without.
+    heir: Option<SharedJournal>,
+    /// If one invocation alone fills the journal, its records leave the ring without a copy.
     is_too_small: Rc<Cell<bool>>,
-    /// What is to be taken in first.
+    /// What earlier runs left, until this run has read it.
     left: Option<Resume>,
 }
 
 impl Live {
-    /// Goes on where another run ended, and keeps a journal for the next one.
+    /// Continues where another run ended, and keeps a journal for the next run.
     pub(crate) fn resume(&mut self, left: Resume) {
         let journal = Rc::clone(&left.journal);
-        self.kept = Some(Kept { journal, is_too_small: Rc::default(), left: Some(left) });
+        let heir = left.heir.as_ref().map(|heir| Rc::clone(&heir.journal));
+        self.kept = Some(Kept { journal, heir, is_too_small: Rc::default(), left: Some(left) });
     }
 
-    /// Takes what was left, and what is in the ring, to its end; then the probes are detached, and
-    /// what had not ended by then is told as it is.
+    /// Reports what the journal and the ring hold, detaches the probes, and reports the rest as it
+    /// is. Stops before that if enough was reported.
     pub(crate) async fn run_out(
         &mut self,
         detach: impl FnOnce() -> Result<(), LiveError>,
@@ -60,7 +70,7 @@ impl Live {
         let begin = Instant::now();
         let mut is_done = self.take_left(&mut ring)?;
         while !is_done
-            && begin.elapsed() < OVERLAP_AT_MOST
+            && begin.elapsed() < MAX_OVERLAP
             && (begin.elapsed() < OVERLAP || self.pipeline.has_open_invocation())
         {
             sleep(Duration::from_millis(20)).await;
@@ -76,7 +86,21 @@ impl Live {
         Ok(())
     }
 
-    /// What is shown each record before the ring forgets it.
+    /// Notes for the newer probes which of these kills they must leave out, before they are
+    /// reported here.
+    pub(super) fn hand_over(&self, accounts: &[Account]) {
+        let Some(heir) = self.kept.as_ref().and_then(|kept| kept.heir.as_ref()) else {
+            return;
+        };
+        let share = self.pipeline.share();
+        for kill in accounts.iter().flat_map(|account| share.to_hand_over(account)) {
+            // Without room in the journal, this kill may be reported twice.
+            let _ = heir.borrow_mut().hand_over(kill);
+        }
+    }
+
+    /// Copies each record into the journal before it leaves the ring. The record stays in the ring
+    /// if there is no room.
     pub(super) fn keeper(&self) -> impl FnMut(&[u8]) -> bool + 'static {
         let kept = self.kept.as_ref();
         let kept = kept.map(|kept| (Rc::clone(&kept.journal), Rc::clone(&kept.is_too_small)));
@@ -88,23 +112,25 @@ impl Live {
         }
     }
 
-    /// Takes in what the run before left, then what came into the ring meanwhile. Returns whether
-    /// enough was reported.
+    /// Reads what earlier runs left in the journal, then the ring. Returns whether enough was
+    /// reported.
     pub(super) fn take_left(&mut self, ring: &mut Ring) -> Result<bool, LiveError> {
         let Some(left) = self.kept.as_mut().and_then(|kept| kept.left.take()) else {
             return Ok(false);
         };
-        let Resume { entries, reported, since_ns, until_ns, .. } = left;
-        self.note(Fact::Resumed { reported, since_ns, until_ns })?;
+        let Resume { journal, entries, reported, since_ns, heir } = left;
+        let until_ns = heir.map_or(u64::MAX, |heir| heir.since_ns);
+        let handed_over = journal.borrow().handed_over().to_vec();
+        self.note(Fact::Resumed { reported, since_ns, until_ns, handed_over })?;
         self.note_clock()?;
         self.note_losses()?;
-        // How much memory there is now says nothing about kills of a while ago.
+        // The host's memory of now is not that of earlier kills.
         let system = self.facts.system.take();
         let latest = entries.iter().rev().find_map(|entry| match entry {
             Entry::Record(record) => Some(record),
             _ => None,
         });
-        // The one record that may stand in both: it is written before the ring forgets it.
+        // The latest record may be in the ring too, because it is copied before it leaves there.
         if let Some(latest) = latest {
             ring.skip(latest);
         }
@@ -120,8 +146,8 @@ impl Live {
         Ok(is_done)
     }
 
-    /// What has been told to its end need not be kept any longer. Where little room is left, all
-    /// is told as it is. Returns whether enough was reported.
+    /// Drops what is reported to its end from the journal. If the journal is nearly full, reports
+    /// everything as it is. Returns whether enough was reported.
     pub(super) fn forget_reported(&mut self) -> Result<bool, LiveError> {
         let Some(Kept { journal, is_too_small, .. }) = &self.kept else {
             return Ok(false);
@@ -142,10 +168,10 @@ impl Live {
         Ok(false)
     }
 
-    /// Keeps what was found besides a record with it.
+    /// Keeps a fact that belongs to a record.
     pub(super) fn keep_fact(&self, fact: &Fact) {
         if let (Some(kept), Fact::System { .. }) = (&self.kept, fact) {
-            // Without room for it the next run's report goes without.
+            // Without room in the journal, the report of the next run does not have it.
             let _ = kept.journal.borrow_mut().put(&Entry::Fact(fact.clone()));
         }
     }

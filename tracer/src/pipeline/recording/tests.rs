@@ -228,7 +228,8 @@ fn recording_is_for_its_owner_only_and_replaces_no_file() {
 /// Recordings and pinned journals keep facts under these names.
 #[test]
 fn renamed_facts_keep_their_persisted_names() {
-    let resumed = Fact::Resumed { reported: [(7, 2)].into(), since_ns: 1, until_ns: 9 };
+    let (reported, handed_over) = ([(7, 2)].into(), Vec::new());
+    let resumed = Fact::Resumed { reported, since_ns: 1, until_ns: 9, handed_over };
     for (fact, expected) in [
         (Fact::NamesAwaited { seq: 7 }, r#"{"awaited":{"seq":7}}"#),
         (Fact::NamesReady { seq: 7 }, r#"{"settled":{"seq":7}}"#),

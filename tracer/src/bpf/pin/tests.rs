@@ -1,0 +1,121 @@
+//! Names of folders, refusals and settings. Virtual machines test the probes themselves.
+
+use std::{fs, path::Path};
+
+use oomwhy_common::{
+    OLDEST_WIRE_VERSION, WIRE_VERSION, counters,
+    event::{
+        CandidateEntry, CandidatesHead, CgroupEvent, ContextHead, EndEvent, EventHeader,
+        GrowingProcessEvent, InvocationEvent, LevelEntry, LevelsHead, MarkEvent, ParentEntry,
+        PathHead, ReclaimedEvent, RepeatsEvent, StatEvent, VictimEvent, VictimGoneEvent, WaitEvent,
+    },
+    maps::{QuietRun, Wait},
+    settings::Settings,
+};
+use zerocopy::IntoBytes as _;
+
+use super::{PinDir, PinError, is_readable, settings, version};
+
+#[test]
+fn wire_version_is_read_from_folder_name() {
+    for (name, expected) in [
+        ("oomwhy-3-0", Some(3)),
+        ("oomwhy-12-81234567890", Some(12)),
+        ("oomwhy-1-000000000000feed-524288", Some(1)),
+        ("oomwhy-", None),
+        ("oomwhy-3", None),
+        ("oomwhy-x-0", None),
+        ("else-3-0", None),
+    ] {
+        assert_eq!(version(&Path::new("/x").join(name)), expected, "{name}");
+    }
+}
+
+#[test]
+fn pins_of_older_wire_versions_are_readable() {
+    assert!([1, OLDEST_WIRE_VERSION, WIRE_VERSION].into_iter().all(is_readable));
+    assert!(![0, WIRE_VERSION + 1].into_iter().any(is_readable));
+}
+
+#[test]
+fn pins_of_unknown_wire_version_are_refused_and_left_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let unknown = format!("oomwhy-{}-0", WIRE_VERSION + 1);
+    for name in [&unknown, "oomwhy-3-0", "making-oomwhy-3-7"] {
+        fs::create_dir_all(folder.path().join(name).join("links")).unwrap();
+        fs::create_dir_all(folder.path().join(name).join("maps")).unwrap();
+        fs::write(folder.path().join(name).join("links/exit_mmap"), b"").unwrap();
+    }
+    let listed = || {
+        let mut names = super::names(folder.path()).unwrap();
+        names.sort();
+        names
+    };
+    let before = listed();
+
+    let refused = PinDir::lock(folder.path()).unwrap().take_over().err().unwrap();
+    let message = refused.to_string();
+    assert!(matches!(refused, PinError::Unreadable { .. }), "{message}");
+    let (what, hint) = message.split_once("\nhint: ").unwrap();
+    assert!(what.contains(&unknown) && !what.contains('\n'), "{message}");
+    let fix = format!("`oomwhy unpin {}`", folder.path().display());
+    assert!(hint.contains("once more") && hint.contains(&fix), "{message}");
+    assert_eq!(listed(), before);
+    assert!(folder.path().join(unknown).join("links/exit_mmap").exists());
+}
+
+#[test]
+fn pin_directory_in_use_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let _first = PinDir::lock(folder.path()).unwrap();
+    let refused = PinDir::lock(folder.path()).unwrap_err();
+    assert!(matches!(refused, PinError::InUse { .. }), "{refused}");
+}
+
+#[test]
+fn settings_of_other_versions_are_read_as_far_as_known() {
+    let kept = Settings { per_cpu_offsets: 7, no_cmdlines: 1, ..Settings::default() };
+    let older = settings(&kept.as_bytes()[..48]);
+    assert_eq!((older.per_cpu_offsets, older.no_cmdlines), (7, 0));
+    let newer = [kept.as_bytes(), &[9; 8]].concat();
+    assert_eq!(settings(&newer).no_cmdlines, 1);
+}
+
+/// Sizes in bytes. A field that is appended as [`oomwhy_common`] describes changes a size only.
+/// Any other change of a layout raises the wire version too.
+#[test]
+fn wire_version_belongs_to_these_layouts() {
+    assert_eq!(WIRE_VERSION, 3);
+    assert_eq!(size_of::<EventHeader>(), 40);
+    assert_eq!(size_of::<InvocationEvent>(), 1856);
+    assert_eq!(size_of::<CandidatesHead>(), 48);
+    assert_eq!(size_of::<CandidateEntry>(), 96);
+    assert_eq!(size_of::<PathHead>(), 56);
+    assert_eq!(size_of::<VictimEvent>(), 184);
+    assert_eq!(size_of::<EndEvent>(), 64);
+    assert_eq!(size_of::<LevelsHead>(), 56);
+    assert_eq!(size_of::<LevelEntry>(), 72);
+    assert_eq!(size_of::<RepeatsEvent>(), 56);
+    assert_eq!(size_of::<ReclaimedEvent>(), 152);
+    assert_eq!(size_of::<CgroupEvent>(), 56);
+    assert_eq!(size_of::<StatEvent>(), 688);
+    assert_eq!(size_of::<VictimGoneEvent>(), 96);
+    assert_eq!(size_of::<WaitEvent>(), 144);
+    assert_eq!(size_of::<ContextHead>(), 64);
+    assert_eq!(size_of::<ParentEntry>(), 24);
+    assert_eq!(size_of::<MarkEvent>(), 120);
+    assert_eq!(size_of::<GrowingProcessEvent>(), 48);
+    assert_eq!(size_of::<QuietRun>(), 32);
+    assert_eq!(size_of::<Wait>(), 24);
+    assert_eq!((counters::DROPPED, counters::FIRST_DROP_NS, counters::LAST_DROP_NS), (0, 20, 21));
+}
+
+#[test]
+fn directory_outside_bpffs_is_refused_and_not_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deep/er");
+    let refused = PinDir::create(&path).unwrap_err();
+    assert!(matches!(refused, PinError::NotBpffs { .. }), "{refused}");
+    assert!(refused.to_string().contains("mount -t bpf"), "{refused}");
+    assert!(!folder.path().join("deep").exists());
+}
