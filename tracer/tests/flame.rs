@@ -1,5 +1,5 @@
-//! `oomwhy flame` on the report of a real kill (tests/fixtures/wire/7.3/grown.rec: a workload that takes
-//! 40 MiB in each of five functions).
+//! `oomwhy flame` on the report of a real kill (tests/fixtures/wire/7.3/grown.rec: a workload that
+//! allocates 40 MiB in each of five functions).
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 

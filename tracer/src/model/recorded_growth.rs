@@ -68,7 +68,7 @@ pub struct AllocationSite {
     pub tgid: i32,
     /// The task's name; untrusted.
     pub comm: Vec<u8>,
-    /// Innermost first; empty where there is none. Names come later ([`Grower`]), into the findings.
+    /// Innermost first; empty if there is none. Names come later, in the findings.
     pub user: Vec<Frame>,
     /// Addresses, innermost first.
     pub kernel: Vec<u64>,

@@ -23,7 +23,7 @@ fn section(out: &mut String, costs: &Costs) -> std::fmt::Result {
     promises(out, costs)?;
     writeln!(
         out,
-        "\nInstructions of one invocation, from the last reclaim before it to its return (medians; in \
+        "\nInstructions of one invocation, from the last reclaim before it to its return (medians; in\n\
          brackets: until `oom:mark_victim`):\n"
     )?;
     writeln!(
@@ -37,8 +37,8 @@ fn section(out: &mut String, costs: &Costs) -> std::fmt::Result {
     let candidate = &costs.candidate;
     writeln!(
         out,
-        "\nPer candidate: the kernel alone {:.0}, and {:.0} where it prints all tasks; oomwhy adds {:.0} \
-         on average, {:.0} to each of the last half.\n",
+        "\nPer candidate: the kernel alone {:.0}, and {:.0} if it prints all tasks. oomwhy adds {:.0}\non \
+         average, {:.0} to each of the last half.\n",
         candidate.bare, candidate.dumped, candidate.added, candidate.added_in_crowd
     )?;
     programs(out, &costs.programs)?;
@@ -79,9 +79,9 @@ fn storms(out: &mut String, costs: &Costs) -> std::fmt::Result {
     };
     writeln!(
         out,
-        "{} kills in a row, without a pause: the kill rate is {:.3} of that without oomwhy where another CPU does \
-         oomwhy's own work, {:.3} where the only CPU does it. ({} instructions per kill without, most of them \
-         to start the victim and to have it fill its memory.)\n",
+        "{} kills in a row, without a pause: the kill rate is {:.3} of that without oomwhy if another\nCPU \
+         does the work of oomwhy, {:.3} if the only CPU does it. Without oomwhy a kill takes\n{} \
+         instructions, most of them to start the victim and to let it fill its memory.\n",
         storm.kills,
         costs.storm_ratio(StormTracer::Elsewhere),
         costs.storm_ratio(StormTracer::SameCpu),
