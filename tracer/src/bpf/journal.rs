@@ -90,7 +90,7 @@ pub enum Entry {
     Intent(Note, WriteIntent),
     /// A report was written.
     Reported(Note),
-    /// How the probes were attached, in the encoding of [`crate::bpf::pin`].
+    /// How the probes were attached, in the encoding of `bpf/pin.rs`.
     Origin(Vec<u8>),
     /// A kill that the probes before these report.
     HandedOver(Kill),

@@ -126,7 +126,7 @@ pub enum Fact {
     /// The run continues another one (`--pin`).
     Resumed {
         /// How far that run reported each account, by
-        /// [`key_of`](crate::model::account::key_of).
+        /// `key_of` in `model/account.rs`.
         #[serde(rename = "told")]
         reported: BTreeMap<u64, u64>,
         /// Invocations that began before this time belong to another run, `CLOCK_BOOTTIME` ns.

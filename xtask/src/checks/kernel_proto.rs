@@ -1,10 +1,12 @@
 //! A probe reads the arguments of a kernel function by position. So each probe has a comment with
 //! the function's prototype:
 //!
-//!     // kernel-proto: mm/oom_kill.c bool out_of_memory(struct oom_control *oc)
-//!     // kernel-proto (from 6.18): include/trace/events/sched.h sched_process_exit(
-//!     //               struct task_struct *p, bool group_dead)
-//!     // kernel-proto: as above
+//! ```text
+//! // kernel-proto: mm/oom_kill.c bool out_of_memory(struct oom_control *oc)
+//! // kernel-proto (from 6.18): include/trace/events/sched.h sched_process_exit(
+//! //               struct task_struct *p, bool group_dead)
+//! // kernel-proto: as above
+//! ```
 //!
 //! A prototype without a return type is a tracepoint's. The prototype must equal that of every
 //! kernel whose BTF has the function. Parentheses limit it to some kernels, in the order of
