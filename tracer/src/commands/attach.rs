@@ -4,7 +4,7 @@
 use super::{
     Failure,
     pinned::Pins,
-    watch::{talk, unusable_btf},
+    watch::{log_stderr, unusable_btf},
     watch_log,
 };
 use crate::{
@@ -134,7 +134,7 @@ impl Examined {
         }
         let resolved = btf.as_ref().map_or_else(|_| Resolved::nothing(), offsets::resolve);
         if arguments.output.verbose {
-            talk(resolved.to_string().trim_end());
+            log_stderr(resolved.to_string().trim_end());
         }
         let mut facts = HostFacts::collect(root, btf.as_ref().ok(), &wanted);
         if load::probe_read_allowed() == Some(false) {

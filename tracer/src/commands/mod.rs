@@ -75,7 +75,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Export(arguments) => history::export(&arguments),
         Command::Unpin { dir } => {
             let said = pinned::unpin(&dir)?;
-            // stderr is talk; nobody may be listening.
+            // Diagnostics are best effort: stderr may be closed.
             let _ = writeln!(io::stderr(), "{said}");
             Ok(())
         }

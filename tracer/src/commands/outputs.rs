@@ -5,7 +5,7 @@ use std::{io::Write, path::PathBuf, sync::Arc};
 use anstream::AutoStream;
 use jiff::tz::TimeZone;
 
-use super::{Failure, watch::talk};
+use super::{Failure, watch::log_stderr};
 use crate::{
     cli::{Format, OutputArgs, StoreArgs},
     history::{DEFAULT_DIR, store::Limits},
@@ -52,5 +52,6 @@ fn start_store(arguments: &StoreArgs, host: &Host) -> Result<StoreSink, Failure>
         },
         boot_id: host.boot_id.clone().unwrap_or_default(),
     };
-    StoreSink::start(config, Arc::new(talk)).map_err(|error| super::history::cannot_open(&error))
+    StoreSink::start(config, Arc::new(log_stderr))
+        .map_err(|error| super::history::cannot_open(&error))
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Failure, open_output, watch::talk};
+use super::{Failure, open_output, watch::log_stderr};
 use crate::{
     cli::{RiskArgs, RiskFormat},
     commands::exit::Exit,
@@ -41,7 +41,7 @@ pub(crate) fn risk(arguments: &RiskArgs) -> Result<(), Failure> {
         let source = (recorder, report.recorder_unused.clone());
         if reported != source {
             let ended = "no growth recorder is running any more: growth is from a few readings";
-            talk(&table::recorder(&report).unwrap_or_else(|| ended.to_owned()));
+            log_stderr(&table::recorder(&report).unwrap_or_else(|| ended.to_owned()));
             reported = source;
         }
         if report.cgroups.is_empty() && !arguments.watch {

@@ -68,10 +68,10 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
             Watching::KernelLog(refusal) => return watch_the_log(arguments, Some(&refusal)),
         };
     if arguments.output.verbose {
-        talk_about(ours.probes());
+        log_probes(ours.probes());
     }
     protect_self();
-    let talkative = !arguments.output.quiet;
+    let shows_diagnostics = !arguments.output.quiet;
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -85,21 +85,21 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     }
     let (mut live, mut banner) = watch.live(ours, to, None)?;
     if let Err(error) = drop_capabilities(|| live.maps_are_readable()) {
-        talk(&format!("capabilities are kept: {error}"));
+        log_stderr(&format!("capabilities are kept: {error}"));
     }
     if let Some(dir) = &arguments.pin {
         banner = format!("{banner}\npinned in {}", dir.display());
     }
     let result = runtime.block_on(live.run(|| {
-        if talkative {
-            talk(&banner);
+        if shows_diagnostics {
+            log_stderr(&banner);
         }
     }));
-    if talkative {
-        talk(&summary(live.pipeline().stats()));
+    if shows_diagnostics {
+        log_stderr(&summary(live.pipeline().stats()));
         if let Some(dir) = &arguments.pin {
             let dir = dir.display();
-            talk(&format!("the probes stay attached: `oomwhy unpin {dir}` ends that"));
+            log_stderr(&format!("the probes stay attached: `oomwhy unpin {dir}` ends that"));
         }
     }
     ended(result)
@@ -115,7 +115,7 @@ fn watch_the_log(arguments: &WatchArgs, refusal: Option<&Failure>) -> Result<(),
             let message = "--growth needs probes, and --attach kmsg has none".to_owned();
             return Err(Failure { exit: Exit::Usage, message });
         }
-        talk("growth is not recorded, because there are no probes");
+        log_stderr("growth is not recorded, because there are no probes");
     }
     let filter = super::filter(&arguments.select)?;
     let to = super::open_output(&arguments.output.to, None)?;
@@ -166,7 +166,7 @@ impl Watch<'_> {
             ended(runtime.block_on(live.run_out(|| folder.detach().map_err(LiveError::from))))?;
             let n_reports = live.pipeline().stats().reports;
             if !self.arguments.output.quiet {
-                talk(&format!(
+                log_stderr(&format!(
                     "{} from the probes that this run replaces",
                     count(n_reports, "OOM report")
                 ));
@@ -221,7 +221,7 @@ impl Watch<'_> {
         if is_last
             && let Some(error) = live.watch_growth().map_err(|error| Failure::runtime(&error))?
         {
-            talk(&format!("`oomwhy risk` will not find the growth recorder: {error}"));
+            log_stderr(&format!("`oomwhy risk` will not find the growth recorder: {error}"));
         }
         if let Ok(counter) = kill_counter {
             live.cross_check(counter, arguments.cross_check.unwrap_or(CROSS_CHECK));
@@ -279,12 +279,12 @@ pub(super) fn unusable_btf(error: &BtfError) -> Failure {
 }
 
 /// Prints how the probes were loaded, for --verbose.
-fn talk_about(probes: &Probes) {
+fn log_probes(probes: &Probes) {
     for (program, walked) in &probes.verified {
-        talk(&format!("{program}: {walked} instructions verified"));
+        log_stderr(&format!("{program}: {walked} instructions verified"));
     }
     for (planned, why) in &probes.failed {
-        talk(&format!("{}: {why}", planned.program));
+        log_stderr(&format!("{}: {why}", planned.program));
     }
 }
 
@@ -375,6 +375,6 @@ pub(super) fn summary(stats: Stats) -> String {
 }
 
 /// Prints a diagnostic on stderr. Ignores errors, because nobody may be reading it.
-pub(super) fn talk(text: &str) {
+pub(super) fn log_stderr(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }

@@ -11,7 +11,7 @@ use super::{
     Failure,
     outputs::outputs,
     startup,
-    watch::{summary, talk},
+    watch::{log_stderr, summary},
 };
 use crate::{
     cli::{Attach, Format, WatchArgs},
@@ -61,9 +61,9 @@ pub(super) fn watch(
             return Err(Failure { message, exit: refusal.exit });
         }
     };
-    let talkative = !arguments.output.quiet;
-    if let Some(refusal) = refusal.filter(|_| talkative) {
-        talk(&startup::wrapped(&fallback(refusal), startup::width()));
+    let shows_diagnostics = !arguments.output.quiet;
+    if let Some(refusal) = refusal.filter(|_| shows_diagnostics) {
+        log_stderr(&startup::wrapped(&fallback(refusal), startup::width()));
     }
     protect_self();
     let context = context(refusal, arguments.growth);
@@ -79,13 +79,13 @@ pub(super) fn watch(
     let result = runtime.block_on(async {
         let mut follower = Follower::new(device, log, pipeline, arguments.backlog)?;
         let result = follower.run(|| {
-            if talkative {
-                talk(&banner);
+            if shows_diagnostics {
+                log_stderr(&banner);
             }
         });
         let result = result.await;
-        if talkative {
-            talk(&summary(follower.pipeline().stats()));
+        if shows_diagnostics {
+            log_stderr(&summary(follower.pipeline().stats()));
         }
         result
     });

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Allocation sites in a report.
-const MOST_PLACES: usize = 50;
+const MAX_SITES: usize = 50;
 /// A reading this long after the choice includes later charges: oomwhy was busy, or not running.
 /// ns.
 const LATE_NS: u64 = 1_000_000_000;
@@ -143,7 +143,7 @@ impl Recorder {
                 kernel: kernel_frames.take_while(|&ip| ip != 0).collect(),
             }
         };
-        sums.iter().take(MOST_PLACES).map(site).collect()
+        sums.iter().take(MAX_SITES).map(site).collect()
     }
 }
 
@@ -153,7 +153,7 @@ fn growing_processes(
     stacks: &BTreeMap<u64, Vec<UserFrame>>,
 ) -> Vec<GrowingProcess> {
     let mut growing: Vec<GrowingProcess> = Vec::new();
-    for (origin, _) in sums.iter().take(MOST_PLACES) {
+    for (origin, _) in sums.iter().take(MAX_SITES) {
         let Some(pid) = u32::try_from(origin.tgid).ok().filter(|&pid| pid != 0) else { continue };
         let frames = stacks.get(&origin.user_stack).into_iter().flatten().cloned();
         if let Some(known) = growing.iter_mut().find(|known| known.pid == pid) {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::report::Container;
 
 /// Longest name that is kept.
-const MOST_CHARACTERS: usize = 256;
+const MAX_CHARACTERS: usize = 256;
 
 /// Names of a container and its pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +85,7 @@ impl ContainerNames {
 }
 
 fn short(text: String) -> String {
-    match text.char_indices().nth(MOST_CHARACTERS) {
+    match text.char_indices().nth(MAX_CHARACTERS) {
         Some((end, _)) => text.get(..end).unwrap_or_default().to_owned(),
         None => text,
     }
