@@ -23,7 +23,7 @@ use crate::{
 
 mod attach_methods;
 mod growth;
-mod losses;
+mod lost_fields;
 mod programs;
 mod tracepoint_only;
 
@@ -114,7 +114,7 @@ pub(crate) fn without_counters(loaded: &Settings) -> Vec<MissingField> {
     }
     let why = "lockdown=confidentiality, and this kernel's verifier does not let plain loads reach \
                the rss counters";
-    losses::memory(why)
+    lost_fields::memory(why)
 }
 
 /// Which hook reports the candidates.
@@ -157,7 +157,7 @@ fn invocations(tier: Tier, facts: &HostFacts, resolved: &Resolved) -> Result<Pla
         tier,
         programs: programs::all(&hooks, facts, candidates, &settings),
         symbols: hooks.symbols(candidates, facts),
-        missing: losses::all(&hooks, facts, resolved, candidates, &settings),
+        missing: lost_fields::all(&hooks, facts, resolved, candidates, &settings),
         mark_layout: MarkLayout::NONE,
         settings,
     })

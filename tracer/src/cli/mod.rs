@@ -9,7 +9,7 @@ mod explain;
 mod flame;
 mod history;
 mod replay;
-mod reports;
+mod report_options;
 mod risk;
 mod share;
 mod sizes;
@@ -34,7 +34,7 @@ pub(crate) use self::{
         StoreArgs,
     },
     replay::ReplayArgs,
-    reports::{Format, OutputArgs, PrivacyArgs, SelectArgs},
+    report_options::{Format, OutputArgs, PrivacyArgs, SelectArgs},
     risk::{RiskArgs, RiskFormat},
     symbolize::SymbolizeArgs,
     watch::{Attach, WatchArgs},

@@ -1,7 +1,7 @@
 //! BTF to [`KernelOffsets`]: one table has the path of each field on every kernel.
 //!
 //! A field that this kernel does not have is no error here. What a report loses without it is in
-//! `bpf/plan/losses.rs`. Paths are resolved in [`super::layout`].
+//! `bpf/plan/lost_fields.rs`. Paths are resolved in [`super::layout`].
 
 use std::fmt;
 
