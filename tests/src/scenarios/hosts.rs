@@ -40,7 +40,7 @@ pub(super) const ALL: &[Scenario] = &[
                 ..check(
                     "check_no_syslog",
                     &["--user", "bpf,perfmon,sys_ptrace"],
-                    &["without trigger.kernel_stack.symbol", "fix: hold CAP_SYSLOG"],
+                    &["trigger.kernel_stack.symbol", "fix: hold CAP_SYSLOG"],
                 )
             }),
             Step::Launch(check(
