@@ -56,7 +56,8 @@ fn collect(directory: &Path, name: &str, files: &mut Vec<(PathBuf, String)>) -> 
 fn cached() -> Result<PathBuf> {
     let directory = workspace::cache()?.join("python");
     let (root, contents) = (directory.join("root"), directory.join(CONTENTS));
-    let wanted = format!("{PACKAGE}: {MODULE} {}\n", LIBRARY.join(" "));
+    // The layout is part of the key: a cache with other paths in the guest is fetched again.
+    let wanted = format!("{PACKAGE}: {} {MODULE} {}\n", program(), LIBRARY.join(" "));
     if fs::read_to_string(&contents).is_ok_and(|it| it.starts_with(&wanted)) {
         return Ok(root);
     }
@@ -75,6 +76,11 @@ fn cached() -> Result<PathBuf> {
         }
     }
     bail!("no {PACKAGE}:\n{}", errors.join("\n"))
+}
+
+/// The path of the interpreter in the guest.
+fn program() -> String {
+    programs::path(programs::number("py-alloc")).unwrap_or_default()
 }
 
 fn fetch(suite: &str, scratch: &Path, root: &Path) -> Result<String> {
@@ -101,9 +107,8 @@ fn lay_out(unpacked: &Path, python: &str, root: &Path) -> Result<()> {
         fs::copy(from, &to).with_context(|| format!("{} is missing", from.display()))?;
         Ok(())
     };
-    let program = unpacked.join("usr/bin").join(python);
-    let path = programs::path(programs::number("py-alloc")).unwrap_or_default();
-    copy(&program, path.trim_start_matches('/'))?;
+    let interpreter = unpacked.join("usr/bin").join(python);
+    copy(&interpreter, program().trim_start_matches('/'))?;
     for name in LIBRARY {
         copy(&there.join(name), &format!("{library}/{name}"))?;
     }
@@ -111,7 +116,7 @@ fn lay_out(unpacked: &Path, python: &str, root: &Path) -> Result<()> {
     let module = modules.iter().map(|name| format!("lib-dynload/{name}"));
     let module = module.into_iter().find(|name| name.starts_with(MODULE)).context("no mmap")?;
     copy(&there.join(&module), &format!("{library}/{module}"))?;
-    for (from, to) in linked(unpacked, &[program, there.join(&module)])? {
+    for (from, to) in linked(unpacked, &[interpreter, there.join(&module)])? {
         copy(&from, &to)?;
     }
     Ok(())
