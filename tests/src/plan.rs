@@ -116,7 +116,6 @@ const BOOTS: &[Boot] = &[
             "small_ring",
             "many_in_a_row",
             "restarts",
-            "upgrades",
             "left_behind",
             "pinned_tier",
             "grown_meanwhile",
@@ -164,6 +163,14 @@ const BOOTS: &[Boot] = &[
             "alloc_fixed_in_huge_pages",
             "forecast",
         ],
+        ..PLAIN
+    },
+    // Twenty upgrades take two to three minutes, so only the oldest and the newest kernel do it.
+    Boot {
+        name: "upgrades",
+        memory_mib: 768,
+        scenarios: &["upgrades"],
+        kernels: &["5.10", "7.3"],
         ..PLAIN
     },
     // 10,000 processes take half a minute to start, so only the oldest and the newest kernel do it.
