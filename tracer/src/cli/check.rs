@@ -21,14 +21,7 @@ pub struct CheckArgs {
     #[arg(long)]
     pub self_test: bool,
     /// Print in this format: text or json.
-    #[arg(
-        short,
-        long,
-        value_name = "FORMAT",
-        value_enum,
-        default_value_t,
-        hide_possible_values = true
-    )]
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
     pub output: CheckFormat,
     /// Use this BTF file if the kernel has none in /sys/kernel/btf/vmlinux.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]

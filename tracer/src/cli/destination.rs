@@ -26,14 +26,7 @@ pub struct ColorArgs {
     /// Color text: auto, always or never.
     ///
     /// auto colors on a terminal unless NO_COLOR is set.
-    #[arg(
-        long,
-        hide_short_help = true,
-        value_name = "WHEN",
-        value_enum,
-        default_value_t,
-        hide_possible_values = true
-    )]
+    #[arg(long, hide_short_help = true, value_name = "WHEN", value_enum, default_value_t)]
     pub color: Color,
 }
 

@@ -29,14 +29,7 @@ pub struct ExplainArgs {
     /// Print in this format: text, html or json.
     ///
     /// html prints one self-contained page. json prints one object per line, with its verdict.
-    #[arg(
-        short,
-        long,
-        value_name = "FORMAT",
-        value_enum,
-        default_value_t,
-        hide_possible_values = true
-    )]
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
     pub output: AnswerFormat,
     #[command(flatten)]
     pub to: Destination,

@@ -24,14 +24,7 @@ pub struct FlameArgs {
     /// Print in this format: svg, folded or pprof.
     ///
     /// svg prints a flame graph for a browser, folded one line per stack, pprof a gzipped protobuf.
-    #[arg(
-        short,
-        long,
-        value_name = "FORMAT",
-        value_enum,
-        default_value_t,
-        hide_possible_values = true
-    )]
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
     pub output: ProfileFormat,
     #[command(flatten)]
     pub to: Destination,

@@ -135,14 +135,7 @@ pub struct ListArgs {
     ///
     /// json prints one array, jsonl one object per line. Both have the full reports (`oomwhy
     /// schema`).
-    #[arg(
-        short,
-        long,
-        value_name = "FORMAT",
-        value_enum,
-        default_value_t,
-        hide_possible_values = true
-    )]
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
     pub output: ListFormat,
     /// Omit the header line.
     #[arg(long)]
@@ -169,14 +162,7 @@ pub struct ShowArgs {
     #[arg(value_name = "ID")]
     pub id: Option<String>,
     /// Print in this format: text or json.
-    #[arg(
-        short,
-        long,
-        value_name = "FORMAT",
-        value_enum,
-        default_value_t,
-        hide_possible_values = true
-    )]
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
     pub output: ShowFormat,
     #[command(flatten)]
     pub color: ColorArgs,
@@ -201,14 +187,7 @@ pub struct ExportArgs {
     /// Print in this format: jsonl or json.
     ///
     /// jsonl prints one object per line, json one array.
-    #[arg(
-        short,
-        long,
-        value_name = "FORMAT",
-        value_enum,
-        default_value_t,
-        hide_possible_values = true
-    )]
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
     pub output: ExportFormat,
     #[command(flatten)]
     pub to: Destination,

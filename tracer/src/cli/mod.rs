@@ -80,6 +80,7 @@ Examples:
     version,
     args_conflicts_with_subcommands = true,
     after_help = EXAMPLES,
+    hide_possible_values = true,
     max_term_width = 100
 )]
 pub struct Cli {
@@ -186,7 +187,7 @@ pub enum Command {
     /// Print the completions for a shell.
     #[command(hide = true, after_help = COMPLETIONS_EXAMPLES)]
     Completions {
-        /// Shell.
+        /// Which shell: bash, elvish, fish, powershell or zsh.
         shell: Shell,
     },
 }

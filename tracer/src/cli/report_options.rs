@@ -10,14 +10,7 @@ pub struct OutputArgs {
     ///
     /// text prints a block per invocation. json prints one object per line; its keys are stable
     /// (`oomwhy schema`). events prints every decoded kernel event as it comes, for debugging.
-    #[arg(
-        short,
-        long,
-        value_name = "FORMAT",
-        value_enum,
-        default_value_t,
-        hide_possible_values = true
-    )]
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
     pub output: Format,
     #[command(flatten)]
     pub to: Destination,

@@ -17,14 +17,7 @@ pub struct RiskArgs {
     /// Print in this format: table or json.
     ///
     /// json prints one object per line; its keys are stable (docs/risk.md).
-    #[arg(
-        short,
-        long,
-        value_name = "FORMAT",
-        value_enum,
-        default_value_t,
-        hide_possible_values = true
-    )]
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
     pub output: RiskFormat,
     #[command(flatten)]
     pub to: Destination,

@@ -72,8 +72,7 @@ pub struct WatchArgs {
         value_name = "TIER",
         value_enum,
         default_value_t,
-        hide_default_value = true,
-        hide_possible_values = true
+        hide_default_value = true
     )]
     pub attach: Attach,
     /// Report the kills that are already in the kernel log, then go on.

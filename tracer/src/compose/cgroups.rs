@@ -42,7 +42,7 @@ pub(super) fn home(context: ComposeContext<'_>, cgroup: &Cgroup) -> CgroupOwner 
         let keys = [container.id.clone(), container.pod_uid.clone()];
         for key in keys.iter().flatten() {
             if let Some(names) = context.findings.containers.get(key) {
-                names.fill(container);
+                container.fill_from(names);
             }
         }
     }

@@ -18,7 +18,7 @@ use crate::{
         procfs::process,
         worker::{Answers, Work, Worker},
     },
-    model::{container_names::ContainerNames, facts::ProcessFiles},
+    model::{facts::ProcessFiles, report::Container},
 };
 
 /// Requests that wait. Making a container takes milliseconds; answering takes less.
@@ -65,7 +65,7 @@ impl LookupRequest {
 #[derive(Debug, Default)]
 pub(crate) struct LookupResults {
     /// By container id and by pod uid. The number grows with each insertion.
-    containers: BTreeMap<String, (ContainerNames, u64)>,
+    containers: BTreeMap<String, (Container, u64)>,
     /// `None` where the host has no name for the user.
     pub users: BTreeMap<u32, Option<String>>,
     /// By invocation and process. The caller removes what its report has used.
@@ -77,11 +77,11 @@ pub(crate) struct LookupResults {
 
 impl LookupResults {
     /// The names of a container, by its id, or of a pod, by its uid.
-    pub(crate) fn container(&self, key: &str) -> Option<&ContainerNames> {
+    pub(crate) fn container(&self, key: &str) -> Option<&Container> {
         self.containers.get(key).map(|(names, _)| names)
     }
 
-    fn insert_container(&mut self, key: String, names: ContainerNames) {
+    fn insert_container(&mut self, key: String, names: Container) {
         self.n_inserted += 1;
         if self.containers.len() >= MAX_CONTAINERS && !self.containers.contains_key(&key) {
             let oldest = self.containers.iter().min_by_key(|(_, (_, number))| *number);
@@ -209,13 +209,13 @@ impl LookupThread {
             return true;
         }
         let names = metadata::look_up(&self.root, &found, path);
-        if names.is_empty() {
+        if names.is_unnamed() {
             return false;
         }
         let mut results = self.results.lock();
         let pod = names.of_pod();
         let uid = found.pod_uid.or_else(|| names.pod_uid.clone()).filter(|uid| *uid != key);
-        if let Some(uid) = uid.filter(|_| !pod.is_empty()) {
+        if let Some(uid) = uid.filter(|_| !pod.is_unnamed()) {
             results.insert_container(uid, pod);
         }
         results.insert_container(key, names);
@@ -240,12 +240,12 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use super::{ContainerNames, Lookup, LookupRequest, LookupResults, MAX_CONTAINERS};
+    use super::{Container, Lookup, LookupRequest, LookupResults, MAX_CONTAINERS};
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    fn named(name: &str) -> ContainerNames {
-        ContainerNames { name: Some(name.to_owned()), ..ContainerNames::default() }
+    fn named(name: &str) -> Container {
+        Container { name: Some(name.to_owned()), ..Container::default() }
     }
 
     #[test]
@@ -266,7 +266,7 @@ mod tests {
         }
         fs::remove_dir_all(&directory).unwrap();
         lookup.ask(LookupRequest::Container(path));
-        let hog = ContainerNames { runtime: Some("docker".to_owned()), ..named("hog") };
+        let hog = Container { runtime: Some("docker".to_owned()), ..named("hog") };
         assert_eq!(lookup.results(PATIENCE).container(&id), Some(&hog));
     }
 

@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 
 use self::files::{bundle, docker, kubelet_log, listed, pod_log};
 use super::passwd;
-use crate::model::{container_names::ContainerNames, report::Container};
+use crate::model::report::Container;
 
 /// The names of a container, whose cgroup is at `path`.
-pub(crate) fn look_up(root: &Path, container: &Container, path: &str) -> ContainerNames {
-    let mut names = ContainerNames::default();
+pub(crate) fn look_up(root: &Path, container: &Container, path: &str) -> Container {
+    let mut names = Container::default();
     if let Some(id) = container.id.as_deref().filter(|id| is_plain(id)) {
         let owner = rootless_user(path).and_then(|uid| Some((uid, passwd::user(root, uid)?.home)));
         let user = owner.as_ref().map(|(uid, home)| (*uid, home.as_str()));
-        let sources: [&dyn Fn() -> Option<ContainerNames>; 4] =
+        let sources: [&dyn Fn() -> Option<Container>; 4] =
             [&|| bundle(root, id, user), &|| docker(root, id), &|| listed(root, id, user), &|| {
                 kubelet_log(root, id)
             }];
@@ -24,7 +24,7 @@ pub(crate) fn look_up(root: &Path, container: &Container, path: &str) -> Contain
             if !names.is_enough()
                 && let Some(found) = source()
             {
-                names.add(found);
+                names.fill_from(&found);
             }
         }
     }
@@ -32,7 +32,7 @@ pub(crate) fn look_up(root: &Path, container: &Container, path: &str) -> Contain
         && names.pod.is_none()
         && let Some(found) = pod_log(root, uid)
     {
-        names.add(found);
+        names.fill_from(&found);
     }
     names
 }

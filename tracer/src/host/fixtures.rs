@@ -4,7 +4,9 @@ use std::{fs, path::PathBuf};
 
 use super::{
     btf::KernelBtf,
-    facts::{HookKind, WantedHook},
+    facts::{BtfFacts, BtfSource, HookKind, HostFacts, WantedHook},
+    files::{CgroupMounts, Lockdown, Privileges},
+    kallsyms::Kallsyms,
 };
 use crate::model::hook::Hook;
 
@@ -34,6 +36,37 @@ pub(crate) fn path(series: &str) -> PathBuf {
 /// The BTF of a series, with [`HOOKS`].
 pub(crate) fn btf(series: &str) -> KernelBtf {
     btf_with(series, HOOKS)
+}
+
+/// A host with the kernel of a series, on which nothing is missing.
+pub(crate) fn host(series: &str, hooks: &[WantedHook]) -> HostFacts {
+    HostFacts {
+        btf: BtfFacts::collect(&btf_with(series, hooks), hooks),
+        btf_source: BtfSource::Kernel,
+        kprobes: true,
+        perf_event_paranoid: Some(3),
+        mark_format: None,
+        kallsyms: Kallsyms {
+            is_read: true,
+            functions: series.starts_with("5.10").then(split_badness).into_iter().collect(),
+            per_cpu_offset: Some(0xffff_ffff_8200_0000),
+            stats_index: Some(0xffff_ffff_8200_1000),
+        },
+        lockdown: Lockdown::None,
+        possible_cpus: Some(2),
+        possible_nodes: Some(1),
+        privileges: Some(Privileges { uid: 0, capabilities: u64::MAX }),
+        cgroups: CgroupMounts { v2: Some("/sys/fs/cgroup".into()), v1_memory: None },
+        kernel: Some(series.to_owned()),
+        boot_id: None,
+        host: None,
+        page_size: 4096,
+    }
+}
+
+/// What the compiler of 5.10 makes of `oom_badness`.
+pub(crate) fn split_badness() -> (Hook, Vec<String>) {
+    (Hook::OomBadness, ["oom_badness", "oom_badness.part.0"].map(str::to_owned).to_vec())
 }
 
 /// The BTF of a series, with these hooks.

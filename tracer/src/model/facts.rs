@@ -6,11 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    container_names::ContainerNames,
     handover::Kill,
     names::{Symbol, UserNames},
     recorded_growth::Recorded,
-    report::System,
+    report::{Container, System},
 };
 
 /// Something that userspace found out while the run was live.
@@ -52,7 +51,7 @@ pub enum Fact {
         /// The container's id, or the pod's uid.
         key: String,
         /// Names from the container runtime.
-        names: ContainerNames,
+        names: Container,
     },
     /// The content of a process' files in /proc.
     Process {
@@ -165,7 +164,7 @@ pub struct Findings {
     /// User names by user id.
     pub users: BTreeMap<u32, String>,
     /// Names of containers by their ids, and of pods by their uids.
-    pub containers: BTreeMap<String, ContainerNames>,
+    pub containers: BTreeMap<String, Container>,
     /// Content of files in /proc, by invocation and process.
     pub processes: BTreeMap<(u64, i32), ProcessFiles>,
     /// Names of frames in user space, by invocation and process.

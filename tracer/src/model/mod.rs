@@ -1,7 +1,6 @@
 //! What crosses between the stages: kernel events, facts about the host, and the report. A leaf.
 
 pub(crate) mod account;
-pub(crate) mod container_names;
 pub(crate) mod events;
 pub(crate) mod facts;
 pub(crate) mod fnv;

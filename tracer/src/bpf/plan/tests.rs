@@ -5,7 +5,7 @@ use crate::{
     bpf::hooks::wanted,
     host::{
         facts::{BtfFacts, BtfSource, HookKind},
-        files, fixtures,
+        fixtures,
         kallsyms::Kallsyms,
         offsets,
     },
@@ -17,39 +17,8 @@ fn ideal() -> (HostFacts, Resolved) {
 }
 
 pub(super) fn on(series: &str) -> (HostFacts, Resolved) {
-    let btf = fixtures::btf_with(series, &wanted());
-    let mut facts = HostFacts {
-        btf: BtfFacts::collect(&btf, &wanted()),
-        btf_source: BtfSource::Kernel,
-        kprobes: true,
-        perf_event_paranoid: Some(3),
-        mark_format: None,
-        kallsyms: Kallsyms {
-            is_read: true,
-            functions: BTreeMap::new(),
-            per_cpu_offset: Some(0xffff_ffff_8200_0000),
-            stats_index: Some(0xffff_ffff_8200_1000),
-        },
-        lockdown: Lockdown::None,
-        possible_cpus: Some(2),
-        possible_nodes: Some(1),
-        privileges: None,
-        cgroups: files::CgroupMounts::default(),
-        kernel: None,
-        boot_id: None,
-        host: None,
-        page_size: 4096,
-    };
-    if series.starts_with("5.10") {
-        split_badness(&mut facts);
-    }
-    (facts, offsets::resolve(&btf))
-}
-
-/// What the compiler of 5.10 does.
-fn split_badness(facts: &mut HostFacts) {
-    let symbols = ["oom_badness", "oom_badness.part.0"].map(str::to_owned).to_vec();
-    facts.kallsyms.functions.insert(Hook::OomBadness, symbols);
+    let resolved = offsets::resolve(&fixtures::btf_with(series, &wanted()));
+    (fixtures::host(series, &wanted()), resolved)
 }
 
 /// The symbols of all functions that BTF has.
@@ -225,7 +194,7 @@ fn candidates_come_from_the_hook_that_fires() {
         (seen, missing(&plan).contains(&"candidates"))
     };
     assert_eq!(hook(&facts), (vec!["oom_badness_ret"], false));
-    split_badness(&mut facts);
+    facts.kallsyms.functions.extend([fixtures::split_badness()]);
     assert_eq!(hook(&facts), (vec!["oom_evaluate_task_ret"], false));
     facts.kallsyms.is_read = false;
     assert_eq!(hook(&facts), (vec!["oom_evaluate_task_ret"], false));

@@ -5,42 +5,13 @@ use std::path::Path;
 use super::*;
 use crate::{
     bpf::{hooks::wanted, plan::plan},
-    host::{
-        facts::{BtfFacts, BtfSource},
-        files::Privileges,
-        fixtures,
-        kallsyms::Kallsyms,
-        offsets,
-    },
+    host::{fixtures, kallsyms::Kallsyms, offsets},
     model::hook::Hook,
 };
 
 /// A host on which nothing is missing.
 fn facts(series: &str) -> HostFacts {
-    let part = || (Hook::OomBadness, vec!["oom_badness.part.0".to_owned()]);
-    let split_badness = series.starts_with("5.10").then(part);
-    HostFacts {
-        btf: BtfFacts::collect(&fixtures::btf_with(series, &wanted()), &wanted()),
-        btf_source: BtfSource::Kernel,
-        kprobes: true,
-        perf_event_paranoid: Some(3),
-        mark_format: None,
-        kallsyms: Kallsyms {
-            is_read: true,
-            functions: split_badness.into_iter().collect(),
-            per_cpu_offset: Some(0xffff_ffff_8200_0000),
-            stats_index: Some(0xffff_ffff_8200_1000),
-        },
-        lockdown: Lockdown::None,
-        possible_cpus: Some(2),
-        possible_nodes: Some(1),
-        privileges: Some(Privileges { uid: 0, capabilities: u64::MAX }),
-        cgroups: CgroupMounts { v2: Some("/sys/fs/cgroup".into()), v1_memory: None },
-        kernel: Some(series.to_owned()),
-        boot_id: None,
-        host: None,
-        page_size: 4096,
-    }
+    fixtures::host(series, &wanted())
 }
 
 /// Every planned program was attached.

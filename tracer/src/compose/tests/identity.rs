@@ -8,11 +8,10 @@ use super::{
 };
 use crate::model::{
     account::{InvocationAccount, Stage},
-    container_names::ContainerNames,
     events::{CgroupPath, Name, Parent, UserFrame},
     facts::ProcessFiles,
     names::{FileOffset, UserNames},
-    report::{Frame, OomReport},
+    report::{Container, Frame, OomReport},
     task_context::TaskContext,
 };
 
@@ -109,7 +108,7 @@ fn container_has_names_that_were_found() {
         truncated: false,
     };
     account.paths.insert(5, path);
-    let named = ContainerNames { name: Some("hog".to_owned()), ..ContainerNames::default() };
+    let named = Container { name: Some("hog".to_owned()), ..Container::default() };
     let findings =
         Findings { containers: BTreeMap::from([(id.clone(), named)]), ..Findings::default() };
     let home = report(&account, &findings).victims.swap_remove(0).home;

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::below;
-use crate::{host::bounded, model::container_names::ContainerNames};
+use crate::{host::bounded, model::report::Container};
 
 /// A bundle's config.json is 10 to 100 KB.
 const MAX_BYTES: u64 = 1 << 20;
@@ -35,7 +35,7 @@ fn json<T: DeserializeOwned>(path: &Path, max_bytes: u64) -> Option<T> {
 }
 
 /// The OCI bundle of a container: the annotations in its config.json.
-pub(super) fn bundle(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option<ContainerNames> {
+pub(super) fn bundle(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option<Container> {
     #[derive(Deserialize)]
     struct Config {
         #[serde(default)]
@@ -45,7 +45,7 @@ pub(super) fn bundle(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option
     let (runtime, config): (_, Config) =
         bundles.find_map(|(runtime, path)| Some((runtime, json(&path, MAX_BYTES)?)))?;
     let find = |keys: &[&str]| keys.iter().find_map(|key| config.annotations.get(*key).cloned());
-    Some(ContainerNames {
+    Some(Container {
         name: find(&[
             "io.kubernetes.cri.container-name",
             "io.kubernetes.container.name",
@@ -65,6 +65,7 @@ pub(super) fn bundle(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option
             Some(runtime) => Some(runtime.to_owned()),
             None => find(&["io.kubernetes.cri-o.ImageName"]).map(|_| "cri-o".to_owned()),
         },
+        ..Container::default()
     })
 }
 
@@ -97,10 +98,10 @@ fn bundles(
 }
 
 /// Docker's own description of a container.
-pub(super) fn docker(root: &Path, id: &str) -> Option<ContainerNames> {
+pub(super) fn docker(root: &Path, id: &str) -> Option<Container> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
-    struct Container {
+    struct Described {
         name: Option<String>,
         config: Option<Config>,
     }
@@ -111,22 +112,23 @@ pub(super) fn docker(root: &Path, id: &str) -> Option<ContainerNames> {
         labels: Option<BTreeMap<String, String>>,
     }
     let path = root.join("var/lib/docker/containers").join(id).join("config.v2.json");
-    let container: Container = json(&path, MAX_BYTES)?;
+    let container: Described = json(&path, MAX_BYTES)?;
     let (image, labels) = container.config.map(|it| (it.image, it.labels)).unwrap_or_default();
     let label = |key: &str| labels.as_ref().and_then(|labels| labels.get(key).cloned());
     let name = container.name.map(|name| name.trim_start_matches('/').to_owned());
-    Some(ContainerNames {
+    Some(Container {
         name: label("io.kubernetes.container.name").or(name),
         image,
         pod: label("io.kubernetes.pod.name"),
         namespace: label("io.kubernetes.pod.namespace"),
         pod_uid: label("io.kubernetes.pod.uid"),
         runtime: Some("docker".to_owned()),
+        ..Container::default()
     })
 }
 
 /// The lists of containers that podman and CRI-O keep in their storage.
-pub(super) fn listed(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option<ContainerNames> {
+pub(super) fn listed(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option<Container> {
     #[derive(Deserialize)]
     struct Listed {
         id: String,
@@ -152,36 +154,36 @@ pub(super) fn listed(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option
     let mut lists = lists.filter_map(|path| json::<Vec<Listed>>(&path, MAX_LIST_BYTES));
     let found = lists.find_map(|list| list.into_iter().find(|container| container.id == id))?;
     let metadata: Option<Metadata> = serde_json::from_str(&found.metadata).ok();
-    Some(ContainerNames {
+    Some(Container {
         name: found.names.into_iter().next(),
         image: metadata.and_then(|metadata| metadata.image_name),
-        ..ContainerNames::default()
+        ..Container::default()
     })
 }
 
 /// /var/log/containers/POD_NAMESPACE_CONTAINER-ID.log
-pub(super) fn kubelet_log(root: &Path, id: &str) -> Option<ContainerNames> {
+pub(super) fn kubelet_log(root: &Path, id: &str) -> Option<Container> {
     let ending = format!("-{id}.log");
     let directory = root.join("var/log/containers");
     let log = bounded::names(&directory, MAX_LOGS).find(|name| name.ends_with(&ending))?;
     let mut parts = log.strip_suffix(&ending)?.split('_').map(str::to_owned);
-    Some(ContainerNames {
+    Some(Container {
         pod: parts.next(),
         namespace: parts.next(),
         name: parts.next(),
-        ..ContainerNames::default()
+        ..Container::default()
     })
 }
 
 /// /var/log/pods/NAMESPACE_POD_UID
-pub(super) fn pod_log(root: &Path, uid: &str) -> Option<ContainerNames> {
+pub(super) fn pod_log(root: &Path, uid: &str) -> Option<Container> {
     let ending = format!("_{uid}");
     let directory = root.join("var/log/pods");
     let log = bounded::names(&directory, MAX_LOGS).find(|name| name.ends_with(&ending))?;
     let (namespace, pod) = log.strip_suffix(&ending)?.split_once('_')?;
-    Some(ContainerNames {
+    Some(Container {
         pod: Some(pod.to_owned()),
         namespace: Some(namespace.to_owned()),
-        ..ContainerNames::default()
+        ..Container::default()
     })
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::{ContainerNames, look_up};
+use super::{Container, look_up};
 use crate::enrich::container;
 
 const ID: &str = "9e073649debeec6d511391c9ec7627ee67ce3a3fb508b0fa0437a97f8e58ba98";
@@ -18,8 +18,7 @@ fn write(root: &Path, path: &str, content: &str) {
 fn found(root: &Path, path: &str) -> String {
     let path = path.replace("$ID", ID);
     let container = container::cgroup_owner(&path).container.unwrap();
-    let ContainerNames { name, image, pod, namespace, runtime, .. } =
-        look_up(root, &container, &path);
+    let Container { name, image, pod, namespace, runtime, .. } = look_up(root, &container, &path);
     let parts = [name, image, pod, namespace, runtime];
     parts.map(|part| part.unwrap_or_else(|| "-".to_owned())).join(" ")
 }
@@ -107,9 +106,9 @@ fn bundle_without_annotations_gives_runtime_without_name() {
     let path = format!("/kubepods/pod{UID}/{ID}");
     let container = container::cgroup_owner(&path).container.unwrap();
     let names = look_up(root.path(), &container, &path);
-    assert!(names.is_empty());
+    assert!(names.is_unnamed());
     let mut filled = container.clone();
-    names.fill(&mut filled);
+    filled.fill_from(&names);
     assert_eq!((container.runtime, filled.runtime.as_deref()), (None, Some("containerd")));
 }
 
@@ -138,5 +137,5 @@ fn damaged_or_oversized_file_gives_no_name() {
     assert_eq!(found(root.path(), "/docker/$ID"), format!("{} - - - docker", "ä".repeat(256)));
     // An id that is no plain name never becomes part of a path.
     let outside = container::cgroup_owner("/lxc/..").container.unwrap();
-    assert!(look_up(root.path(), &outside, "/lxc/..").is_empty());
+    assert!(look_up(root.path(), &outside, "/lxc/..").is_unnamed());
 }

@@ -45,3 +45,54 @@ pub struct Container {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qos: Option<String>,
 }
+
+/// Longest name that is kept, characters.
+const MAX_CHARACTERS: usize = 256;
+
+/// What was found about a container: the names that its runtime wrote into files.
+impl Container {
+    /// Takes what `other` knows and `self` does not.
+    pub fn fill_from(&mut self, other: &Self) {
+        let ours = [
+            &mut self.name,
+            &mut self.image,
+            &mut self.pod,
+            &mut self.namespace,
+            &mut self.pod_uid,
+            &mut self.runtime,
+        ];
+        let others = [
+            &other.name,
+            &other.image,
+            &other.pod,
+            &other.namespace,
+            &other.pod_uid,
+            &other.runtime,
+        ];
+        for (ours, other) in ours.into_iter().zip(others) {
+            if ours.is_none() {
+                *ours = other.as_deref().filter(|text| !text.is_empty()).map(short);
+            }
+        }
+    }
+
+    /// Whether there is no name. The runtime alone is none: its files may not be complete yet.
+    pub(crate) fn is_unnamed(&self) -> bool {
+        *self == Self { runtime: self.runtime.clone(), ..Self::default() }
+    }
+
+    /// Whether a reader needs no more names.
+    pub(crate) fn is_enough(&self) -> bool {
+        self.name.is_some() && self.image.is_some()
+    }
+
+    /// The names of the pod alone.
+    #[must_use]
+    pub(crate) fn of_pod(&self) -> Self {
+        Self { pod: self.pod.clone(), namespace: self.namespace.clone(), ..Self::default() }
+    }
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(MAX_CHARACTERS).collect()
+}
