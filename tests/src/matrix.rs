@@ -22,6 +22,9 @@ pub struct Kernel {
     /// The scenarios that it runs; all if empty.
     #[serde(default)]
     pub scenarios: Vec<String>,
+    /// The scenarios that it runs only if the matrix is [`Extent::Whole`].
+    #[serde(default)]
+    only_whole: Vec<String>,
     /// Whether it has the v1 memory controller.
     #[serde(default)]
     pub cgroup_v1: bool,
@@ -35,8 +38,26 @@ pub struct Kernel {
 impl Kernel {
     /// Whether it runs this scenario.
     pub fn runs(&self, scenario: &str) -> bool {
-        self.scenarios.is_empty() || self.scenarios.iter().any(|it| it == scenario)
+        let is_in = |list: &[String]| list.iter().any(|it| it == scenario);
+        (self.scenarios.is_empty() || is_in(&self.scenarios)) && !is_in(&self.only_whole)
     }
+
+    fn extended(mut self, extent: Extent) -> Self {
+        if extent == Extent::Whole {
+            self.only_whole.clear();
+        }
+        self
+    }
+}
+
+/// How much of the matrix runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Extent {
+    /// What CI runs: a scenario that proves nothing more on a kernel between two others that run
+    /// it is left out there.
+    Short,
+    /// Every scenario on every kernel, as `cargo xtask proof matrix` runs it.
+    Whole,
 }
 
 /// An architecture, by Debian's name of it.
@@ -82,16 +103,20 @@ struct Matrix {
     kernel: Vec<Kernel>,
 }
 
-/// Every kernel, oldest first.
+/// Every kernel with all its scenarios, oldest first.
 pub fn kernels() -> Result<Vec<Kernel>> {
+    Ok(read()?.into_iter().map(|kernel| kernel.extended(Extent::Whole)).collect())
+}
+
+fn read() -> Result<Vec<Kernel>> {
     let matrix: Matrix = toml::from_str(include_str!("../kernels.toml"))
         .context("tests/kernels.toml cannot be read")?;
     Ok(matrix.kernel)
 }
 
 /// The kernels with these names, or all of them if none is named.
-pub fn select(names: &[String]) -> Result<Vec<Kernel>> {
-    let all = kernels()?;
+pub fn select(names: &[String], extent: Extent) -> Result<Vec<Kernel>> {
+    let all: Vec<Kernel> = read()?.into_iter().map(|kernel| kernel.extended(extent)).collect();
     if names.is_empty() {
         return Ok(all);
     }
@@ -139,9 +164,25 @@ mod tests {
         }
     }
 
+    /// Otherwise no run of CI would prove what the scenario proves.
+    #[test]
+    fn scenario_left_out_runs_on_an_older_and_a_newer_kernel() {
+        let kernels = select(&[], Extent::Short).unwrap();
+        for (index, kernel) in kernels.iter().enumerate() {
+            for name in &kernel.only_whole {
+                assert!(crate::scenarios::find(name).is_some(), "{}: {name}", kernel.name);
+                let runs = |others: &[Kernel]| {
+                    others.iter().any(|other| other.arch == kernel.arch && other.runs(name))
+                };
+                assert!(runs(&kernels[..index]) && runs(&kernels[index + 1..]), "{name}");
+                assert!(!kernel.runs(name) && kernel.clone().extended(Extent::Whole).runs(name));
+            }
+        }
+    }
+
     #[test]
     fn unknown_kernel_is_refused_by_name() {
-        let error = select(&["2.4".to_owned()]).unwrap_err().to_string();
+        let error = select(&["2.4".to_owned()], Extent::Short).unwrap_err().to_string();
         assert!(error.contains("no kernel \"2.4\""), "{error}");
     }
 }

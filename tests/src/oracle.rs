@@ -41,6 +41,8 @@ pub const RESULTS_VARIABLE: &str = "OOMWHY_VM_RESULTS";
 pub const KERNELS_VARIABLE: &str = "OOMWHY_VM_KERNELS";
 /// The variable that names the selected boots, separated by commas.
 pub const BOOTS_VARIABLE: &str = "OOMWHY_VM_BOOTS";
+/// The variable that is set if the boots ran the whole matrix.
+pub const WHOLE_VARIABLE: &str = "OOMWHY_VM_WHOLE";
 /// The file with the reason why a boot has no results.
 pub const BOOT_ERROR: &str = "boot-error.txt";
 

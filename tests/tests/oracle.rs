@@ -10,10 +10,10 @@ use std::{env, fs};
 use anyhow::{Context as _, Result};
 use libtest_mimic::{Arguments, Failed, Trial};
 use oomwhy_tests::facts::{Facts, file};
-use oomwhy_tests::matrix::Gap;
+use oomwhy_tests::matrix::{Extent, Gap};
 use oomwhy_tests::oracle::{
     Account, BOOT_ERROR, BOOTS_VARIABLE, COUNTED, Coverage, KERNELS_VARIABLE, RESULTS_VARIABLE,
-    compare, coverage,
+    WHOLE_VARIABLE, compare, coverage,
 };
 use oomwhy_tests::scenario::Step;
 use oomwhy_tests::{matrix, plan, report, scenarios, support};
@@ -38,8 +38,10 @@ fn main() -> Result<ExitCode> {
 
 fn trials(results: &Path) -> Result<Vec<Trial>> {
     let (kernels, boots) = (names(KERNELS_VARIABLE), names(BOOTS_VARIABLE));
+    let is_whole = env::var_os(WHOLE_VARIABLE).is_some();
+    let extent = if is_whole { Extent::Whole } else { Extent::Short };
     let mut trials = Vec::new();
-    for kernel in matrix::select(&kernels)? {
+    for kernel in matrix::select(&kernels, extent)? {
         for boot in plan::boots(&kernel, &boots) {
             if boot.name == support::BOOT {
                 let (results, name) = (results.to_owned(), kernel.name.clone());

@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// The kernels whose files are refreshed.
     pub(crate) fn kernels(&self) -> Result<Vec<Kernel>> {
-        matrix::select(&self.kernels)
+        matrix::select(&self.kernels, matrix::Extent::Whole)
     }
 
     /// Whether kernels are booted.

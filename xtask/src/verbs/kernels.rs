@@ -16,7 +16,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    for wanted in matrix::select(&arguments.kernels)? {
+    for wanted in matrix::select(&arguments.kernels, matrix::Extent::Whole)? {
         let cached =
             if arguments.refresh { kernel::fetch(&wanted)? } else { kernel::cached(&wanted)? };
         println!("{cached} ({} {})", cached.package, cached.version);

@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::{Result, anyhow, bail};
-use oomwhy_tests::matrix::{self, Kernel};
-use oomwhy_tests::oracle::{BOOT_ERROR, BOOTS_VARIABLE, KERNELS_VARIABLE, RESULTS_VARIABLE};
+use oomwhy_tests::matrix::{self, Extent, Kernel};
+use oomwhy_tests::oracle::{
+    BOOT_ERROR, BOOTS_VARIABLE, KERNELS_VARIABLE, RESULTS_VARIABLE, WHOLE_VARIABLE,
+};
 use oomwhy_tests::plan::{self, Boot, Plan};
 
 use super::containers;
@@ -29,6 +31,9 @@ pub(crate) struct Arguments {
     /// Run only this boot, by its name in tests/src/plan.rs (may be given several times)
     #[arg(long = "boot")]
     boots: Vec<String>,
+    /// Run every scenario on every kernel, not only what proves more than other kernels do
+    #[arg(long)]
+    whole: bool,
     /// Skip the unit tests
     #[arg(long)]
     vm_only: bool,
@@ -42,7 +47,11 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// The kernels to boot.
     pub(crate) fn kernels(&self) -> Result<Vec<Kernel>> {
-        matrix::select(&self.kernels)
+        matrix::select(&self.kernels, self.extent())
+    }
+
+    fn extent(&self) -> Extent {
+        if self.whole { Extent::Whole } else { Extent::Short }
     }
 }
 
@@ -53,16 +62,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         process::run(workspace::cargo().args(["test", "--workspace", "--exclude", "oomwhy-ebpf"]))?;
     }
     let mut archives = Archives::new(arguments.source.clone());
-    boot_and_compare(&kernels, &arguments.boots, &mut archives, arguments.jobs)
+    let scope = Scope { kernels: &kernels, boots: &arguments.boots, extent: arguments.extent() };
+    boot_and_compare(scope, &mut archives, arguments.jobs)
 }
 
-/// Boots these kernels, and compares oomwhy's reports with the kernels' logs.
+/// What is booted and compared.
+#[derive(Clone, Copy)]
+pub(crate) struct Scope<'a> {
+    /// Kernels, selected to this extent.
+    pub(crate) kernels: &'a [Kernel],
+    /// Names of boots; all if empty.
+    pub(crate) boots: &'a [String],
+    pub(crate) extent: Extent,
+}
+
+/// Boots kernels, and compares oomwhy's reports with the kernels' logs.
 pub(crate) fn boot_and_compare(
-    kernels: &[Kernel],
-    boots: &[String],
+    scope: Scope<'_>,
     archives: &mut Archives,
     jobs: Option<NonZero<usize>>,
 ) -> Result<()> {
+    let Scope { kernels, boots, .. } = scope;
     let results = workspace::vm_results()?;
     let has_boots = |kernel: &&Kernel| plan::boots(kernel, boots).next().is_some();
     archives.build(&kernels.iter().filter(has_boots).map(|kernel| kernel.arch).collect())?;
@@ -74,7 +94,7 @@ pub(crate) fn boot_and_compare(
     queue.extend(containers.iter().map(|job| Box::new(|| job.run(&timings)) as _));
     queue.extend(all.iter().map(|job| Box::new(|| job.run(&timings)) as _));
     run_all(&queue, jobs.map_or_else(default_jobs, NonZero::get));
-    let compared = compare(kernels, boots, &results);
+    let compared = compare(scope, &results);
     timings.print();
     match containers.iter().try_for_each(containers::Job::check) {
         Err(error) if compared.is_err() => eprintln!("{error:#}"),
@@ -179,7 +199,8 @@ pub(crate) fn keep_error(results: &Path, boot: impl FnOnce() -> Result<()>) {
     }
 }
 
-fn compare(kernels: &[Kernel], boots: &[String], results: &Path) -> Result<()> {
+fn compare(scope: Scope<'_>, results: &Path) -> Result<()> {
+    let Scope { kernels, boots, extent } = scope;
     let names: Vec<&str> = kernels.iter().map(|kernel| kernel.name.as_str()).collect();
     let mut oracle = workspace::cargo();
     oracle
@@ -189,6 +210,9 @@ fn compare(kernels: &[Kernel], boots: &[String], results: &Path) -> Result<()> {
         .env(RESULTS_VARIABLE, results)
         .env(KERNELS_VARIABLE, names.join(","))
         .env(BOOTS_VARIABLE, boots.join(","));
+    if extent == Extent::Whole {
+        oracle.env(WHOLE_VARIABLE, "1");
+    }
     if process::run(&mut oracle).is_err() {
         bail!("oomwhy and the kernel disagree, see above (results: {})", results.display());
     }

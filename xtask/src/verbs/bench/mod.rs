@@ -82,7 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         [] => DEFAULT_KERNELS.map(str::to_owned).to_vec(),
         names => names.to_vec(),
     };
-    let kernels = matrix::select(&names)?;
+    let kernels = matrix::select(&names, matrix::Extent::Whole)?;
     ensure!(
         kernels.iter().all(|kernel| kernel.arch == Arch::Amd64),
         "the limits are for amd64 only, so other architectures are not measured"

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use oomwhy_tests::{matrix, plan};
+use oomwhy_tests::matrix::{self, Extent};
+use oomwhy_tests::plan;
 
 use super::{Arguments, Figures, Proof, Runner, State};
-use crate::verbs::test;
+use crate::verbs::test::{self, Scope};
 use crate::vm::initramfs::{Archives, Source};
 
 pub(super) const PROOF: Proof =
@@ -34,9 +35,10 @@ fn prepare() -> Runner {
     let mut archives = Archives::new(Source::default());
     Box::new(move |step| {
         let name = kernel_of(step).context("a step without a kernel")?;
-        let kernels = matrix::select(&[name.to_owned()])?;
+        let kernels = matrix::select(&[name.to_owned()], Extent::Whole)?;
         let start = Instant::now();
-        test::boot_and_compare(&kernels, &[], &mut archives, None)?;
+        let scope = Scope { kernels: &kernels, boots: &[], extent: Extent::Whole };
+        test::boot_and_compare(scope, &mut archives, None)?;
         let comparisons: usize = kernels.iter().map(plan::n_comparisons).sum();
         Ok(Figures::from([
             (COMPARISONS.to_owned(), f64::from(u32::try_from(comparisons)?)),
