@@ -62,6 +62,11 @@ pub(crate) fn cache() -> Result<PathBuf> {
     Ok(base.join("oomwhy"))
 }
 
+/// Cargo's profile of what is released.
+pub(crate) const RELEASE: &str = "release";
+/// Cargo's profile of what only runs in guests.
+pub(crate) const EMULATED: &str = "emulated";
+
 /// Options of rustc with which stacks can be unwound and named.
 pub(crate) const TRACEABLE: &[&str] = &["-C", "force-frame-pointers=yes", "-C", "strip=none"];
 
@@ -70,9 +75,10 @@ pub(crate) fn build_for_guest(
     arch: Arch,
     package: &str,
     binary: &str,
+    profile: &str,
     options: &[&str],
 ) -> Result<PathBuf> {
-    let MachineType { target, profile, linker, .. } = MachineType::of(arch);
+    let MachineType { target, linker, .. } = MachineType::of(arch);
     // RUSTFLAGS would reach the eBPF build as well.
     let variable = |setting: &str| {
         format!("CARGO_TARGET_{}_{setting}", target.to_uppercase().replace('-', "_"))

@@ -45,7 +45,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.btf {
         let mut archives = Archives::new(Source::default());
         // This one runs on the host.
-        let oomwhy = workspace::build_for_guest(Arch::Amd64, "oomwhy", "oomwhy", &[])?;
+        let oomwhy =
+            workspace::build_for_guest(Arch::Amd64, "oomwhy", "oomwhy", workspace::RELEASE, &[])?;
         return kernels.iter().try_for_each(|kernel| {
             reduce_btf(kernel, &*archives.of(kernel.arch)?, &oomwhy, &results)
         });

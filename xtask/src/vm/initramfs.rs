@@ -17,6 +17,7 @@ use oomwhy_tests::programs::{PROGRAMS, source_path};
 
 use super::programs;
 use crate::fetch::{busybox, python};
+use crate::vm::machine_type::MachineType;
 use crate::workspace;
 
 const DIRECTORY: u32 = 0o040_755;
@@ -112,10 +113,14 @@ impl Initramfs {
         println!("building oomwhy and the guest's init, statically, for {arch}");
         let oomwhy = match &source.oomwhy {
             Some(oomwhy) => oomwhy.clone(),
-            None => workspace::build_for_guest(arch, "oomwhy", "oomwhy", &[])?,
+            None => {
+                let profile = MachineType::of(arch).profile;
+                workspace::build_for_guest(arch, "oomwhy", "oomwhy", profile, &[])?
+            }
         };
-        let init =
-            workspace::build_for_guest(arch, "oomwhy-tests", "guest-init", workspace::TRACEABLE)?;
+        let (package, binary) = ("oomwhy-tests", "guest-init");
+        let options = workspace::TRACEABLE;
+        let init = workspace::build_for_guest(arch, package, binary, workspace::EMULATED, options)?;
         let mut archive = Vec::new();
         for name in ["bin", "dev", "etc", "proc", "sys", "tmp", "results"] {
             add(&mut archive, name, DIRECTORY, b"")?;

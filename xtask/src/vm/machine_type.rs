@@ -3,13 +3,14 @@
 use oomwhy_tests::matrix::Arch;
 
 use crate::install::needs::Program;
+use crate::workspace;
 
 /// How the guests of one architecture are built and run.
 pub(crate) struct MachineType {
     /// Debian's name of the architecture.
     pub(crate) debian: &'static str,
     pub(crate) target: &'static str,
-    /// Cargo's profile for the programs that run in it.
+    /// Cargo's profile for oomwhy. Where CI tests what is released, it is that of a release.
     pub(crate) profile: &'static str,
     /// The C compiler that links for it; none if it is the host's own.
     pub(crate) linker: Option<Program>,
@@ -26,7 +27,7 @@ pub(crate) struct MachineType {
 const AMD64: MachineType = MachineType {
     debian: "amd64",
     target: "x86_64-unknown-linux-gnu",
-    profile: "release",
+    profile: workspace::RELEASE,
     linker: None,
     qemu: Program::QemuX86,
     qemu_args: &["-cpu", "qemu64,-cx16"],
@@ -39,7 +40,7 @@ const AMD64: MachineType = MachineType {
 const ARM64: MachineType = MachineType {
     debian: "arm64",
     target: "aarch64-unknown-linux-gnu",
-    profile: "emulated",
+    profile: workspace::EMULATED,
     linker: Some(Program::Arm64Cc),
     qemu: Program::QemuArm,
     qemu_args: &["-machine", "virt", "-cpu", "max,pauth-impdef=on"],
