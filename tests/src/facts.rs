@@ -92,6 +92,12 @@ impl Facts {
         self.release().is_some_and(|release| release < (6, 2))
     }
 
+    /// Whether this kernel may print statistics of a memcg that it did not flush before
+    /// (`memcg_vmstats_needs_flush`, since 6.8).
+    pub fn skips_small_flushes(&self) -> bool {
+        self.release().is_some_and(|release| release >= (6, 8))
+    }
+
     /// Whether only this kernel's OOM killer adds the per-CPU batches to the counters (since 7.0).
     pub fn oom_killer_sums_exactly(&self) -> bool {
         self.release().is_some_and(|release| release >= (7, 0))
@@ -163,5 +169,9 @@ mod tests {
         assert!(sums("7.3.4+deb13-cloud-amd64"));
         assert!(!sums("6.18.15+deb13-cloud-amd64"));
         assert!(!sums(""));
+        let skips = |release: &str| {
+            Facts { kernel_release: release.to_owned(), ..Facts::default() }.skips_small_flushes()
+        };
+        assert!(skips("6.12.117+deb12-cloud-amd64") && !skips("6.1.0-56-cloud-amd64"));
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn stat(check: &mut Check, facts: &Facts, report: &Value, block: &Blo
         }
         return;
     }
-    let is_unflushed = is_unflushed(report, block);
+    let is_unflushed = facts.skips_small_flushes() && is_unflushed(report, block);
     let tolerance = if facts.tasks_hold_back_rss() { STAT_BYTES_HELD_BACK } else { 0 };
     for (name, kernel) in printed {
         let is_thp_in_pages = name.ends_with("_thp") && reported[name].is_null();
@@ -39,7 +39,7 @@ pub(super) fn stat(check: &mut Check, facts: &Facts, report: &Value, block: &Blo
 /// Whether the kernel printed statistics that it had not flushed. Before it prints, it flushes
 /// nothing if a memcg has few updates (memcg_vmstats_needs_flush, since 6.8) or if another CPU is
 /// flushing. If a flush follows between the print and the probe, the reported statistics add up to
-/// the usage, while the printed ones are 0 or far from it.
+/// the usage but for what CPUs charged in advance, and the printed ones are 0 or further from it.
 fn is_unflushed(report: &Value, block: &Block) -> bool {
     let all = STAT.iter().filter_map(|name| block.stat.get(*name));
     if all.clone().all(|value| *value == 0) {
@@ -50,15 +50,16 @@ fn is_unflushed(report: &Value, block: &Block) -> bool {
     let [printed, reported] = [printed, reported].map(|it| it.into_iter().sum::<Option<u64>>());
     let usage = report["oom_memcg"]["usage_bytes"].as_u64();
     let off = |sum: Option<u64>| Some(sum?.abs_diff(usage?));
-    off(printed).is_some_and(|off| off > FAR_BYTES)
-        && off(reported).is_some_and(|off| off <= STOCK_BYTES.unsigned_abs())
+    match (off(reported), off(printed)) {
+        (Some(reported), Some(printed)) => {
+            reported <= STOCK_BYTES.unsigned_abs() && reported < printed
+        }
+        _ => false,
+    }
 }
 
 /// The parts of a memcg's usage.
 const PARTS_OF_USAGE: [&str; 3] = ["anon", "file", "kernel"];
-
-/// More than CPUs charge in advance, and more than a small memcg has, bytes.
-const FAR_BYTES: u64 = 8 << 20;
 
 /// The part of a statistic that two CPUs hold back on 5.10, where nothing flushes it: each
 /// MEMCG_CHARGE_BATCH, 32 pages.
@@ -100,7 +101,9 @@ mod tests {
     fn old_counters_are_accepted_only_if_no_other_is_used() {
         assert!(is_unflushed(&reported(100), &printed(60)));
         assert!(!is_unflushed(&reported(90), &printed(60)));
-        assert!(!is_unflushed(&reported(100), &printed(99)));
+        assert!(is_unflushed(&reported(100), &printed(99)));
+        assert!(!is_unflushed(&reported(99), &printed(100)));
+        assert!(!is_unflushed(&reported(100), &printed(100)));
         assert!(!is_unflushed(&json!({}), &printed(60)));
         let nothing = printed(0).stat.into_keys().map(|name| (name, 0)).collect();
         assert!(is_unflushed(&reported(100), &Block { stat: nothing, ..printed(0) }));
