@@ -591,12 +591,16 @@ pub struct GrowingProcessEvent {
     pub reserved: u32,
 }
 
+/// Sizes in bytes. A field that is appended as the documentation of the crate describes changes a
+/// size only. Any other change of a layout raises the wire version too.
 const _: () = {
     assert!(size_of::<GrowingProcessEvent>() == 48);
     assert!(size_of::<EventHeader>() == 40);
     assert!(size_of::<TaskFacts>() == 48);
     assert!(size_of::<MemcgFacts>() == 48);
     assert!(size_of::<UserFrame>() == 32);
+    assert!(size_of::<InvocationEvent>() == 1856);
+    assert!(size_of::<VictimEvent>() == 184);
     assert!(size_of::<CandidateEntry>() == 96);
     assert!(size_of::<CandidatesHead>() == 48);
     assert!(size_of::<PathHead>() == 56);
@@ -604,6 +608,8 @@ const _: () = {
     assert!(size_of::<LevelsHead>() == 56);
     assert!(size_of::<EndEvent>() == 64);
     assert!(size_of::<RepeatsEvent>() == 56);
+    assert!(size_of::<ReclaimedEvent>() == 152);
+    assert!(size_of::<CgroupEvent>() == 56);
     assert!(size_of::<StatEvent>() == 688);
     assert!(size_of::<VictimGoneEvent>() == 96);
     assert!(size_of::<WaitEvent>() == 144);

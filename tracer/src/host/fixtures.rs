@@ -28,9 +28,12 @@ const fn function(hook: Hook, names: &'static [&'static str]) -> WantedHook {
     WantedHook { hook, names, kind: HookKind::Function }
 }
 
+pub(super) fn folder() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/btf"))
+}
+
 pub(crate) fn path(series: &str) -> PathBuf {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/btf");
-    PathBuf::from(folder).join(format!("{series}.btf"))
+    folder().join(format!("{series}.btf"))
 }
 
 /// The BTF of a series, with [`HOOKS`].

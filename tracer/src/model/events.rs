@@ -264,7 +264,7 @@ pub struct Level {
 }
 
 /// A task that was marked to die.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Victim {
     #[serde(flatten)]
     pub task: Task,

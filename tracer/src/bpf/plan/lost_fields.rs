@@ -7,105 +7,10 @@ use crate::{
     bpf::hooks::Why,
     host::{
         facts::{HostFacts, MarkVictim},
-        offsets::Resolved,
+        offsets::{CMDLINES, EXES, LEADERLESS, Resolved, TASK_MEMORY, lost_without},
     },
     model::hook::Hook,
 };
-
-/// Fields of the report by the offset they need. An offset that is not listed here costs no field:
-/// either some kernels work without it, or a plan needs it (`IDENTITY`).
-#[rustfmt::skip]
-const BY_OFFSET: &[(&str, &[&str])] = &[
-    ("oc_memcg", &["oom_memcg", "limit_chain"]),
-    ("oc_nodemask", &["nodemask"]),
-    // One validity bit covers these five.
-    ("oc_gfp_mask", OOM_CONTROL),
-    ("oc_order", OOM_CONTROL),
-    ("oc_totalpages", OOM_CONTROL),
-    ("oc_chosen_points", OOM_CONTROL),
-    ("oc_constraint", OOM_CONTROL),
-    ("oc_chosen", &["victims.chosen", "victims.points"]),
-    ("task_flags", &["candidates.why_not"]),
-    ("task_mm", TASK_MEMORY),
-    ("task_signal", &["trigger.oom_score_adj", "candidates.oom_score_adj",
-                      "victims.oom_score_adj", "victims.vpid"]),
-    ("task_start_boottime", &["trigger.oom_score_adj", "victims.oom_score_adj",
-                              "victims.start_time"]),
-    ("task_cgroups", TASK_CGROUP),
-    ("task_vfork_done", &["candidates.why_not"]),
-    ("task_real_parent", &["candidates.why_not", "trigger.parents", "victims.parents"]),
-    ("task_mems_allowed", &["mems_allowed"]),
-    ("signal_nr_threads", &["candidates.why_not"]),
-    ("signal_oom_score_adj", &["trigger.oom_score_adj", "candidates.oom_score_adj",
-                               "victims.oom_score_adj"]),
-    ("signal_live", &["victims.exited_after_ns"]),
-    ("signal_oom_mm", &["candidates.why_not", "victims.exited_after_ns"]),
-    ("signal_pid_tgid", &["victims.vpid"]),
-    ("pid_level", &["victims.vpid"]),
-    ("pid_numbers", &["victims.vpid"]),
-    ("upid_size", &["victims.vpid"]),
-    ("upid_nr", &["victims.vpid"]),
-    ("mm_total_vm", TASK_MEMORY),
-    ("mm_pgtables_bytes", TASK_MEMORY),
-    ("mm_flags", &["candidates.why_not"]),
-    ("mm_rss_file", TASK_MEMORY),
-    ("mm_rss_anon", TASK_MEMORY),
-    ("mm_rss_swap", TASK_MEMORY),
-    ("mm_rss_shmem", TASK_MEMORY),
-    ("css_set_memory", TASK_CGROUP),
-    ("css_cgroup", TASK_CGROUP),
-    ("memcg_cgroup", &["oom_memcg.id", "oom_memcg.path"]),
-    ("memcg_memory", &["oom_memcg.usage_bytes", "oom_memcg.max_bytes", "limit_chain"]),
-    ("memcg_swap", MEMCG_SWAP),
-    ("memcg_oom_group", &["oom_memcg.oom_group"]),
-    ("counter_usage", &["oom_memcg.usage_bytes", "oom_memcg.max_bytes", "limit_chain"]),
-    ("counter_max", &["oom_memcg.usage_bytes", "oom_memcg.max_bytes", "limit_chain"]),
-    ("counter_high", &["limit_chain"]),
-    ("counter_low", &["limit_chain"]),
-    ("counter_min", &["limit_chain"]),
-    ("counter_parent", &["limit_chain"]),
-    ("cgroup_kn", ALL_CGROUPS),
-    ("kernfs_parent", PATHS),
-    ("kernfs_name", PATHS),
-    ("kernfs_id", ALL_CGROUPS),
-    ("signal_thread_head", LEADERLESS),
-    ("task_thread_node", LEADERLESS),
-    ("mm_arg_start", CMDLINES),
-    ("mm_arg_end", CMDLINES),
-    ("mm_exe_file", EXES),
-    ("file_dentry", EXES),
-    ("file_mnt", EXES),
-    ("dentry_parent", EXES),
-    ("dentry_name", EXES),
-    ("vfsmount_root", EXES),
-    ("mount_mnt", EXES),
-    ("mount_parent", EXES),
-    ("mount_mountpoint", EXES),
-];
-
-const CMDLINES: &[&str] = &["trigger.cmdline", "victims.cmdline"];
-const EXES: &[&str] = &["trigger.exe", "victims.exe"];
-
-const OOM_CONTROL: &[&str] = &["constraint", "totalpages", "trigger.gfp_mask", "trigger.order"];
-const TASK_MEMORY: &[&str] = &[
-    "candidates.anon_pages",
-    "candidates.file_pages",
-    "candidates.shmem_pages",
-    "candidates.swap_pages",
-    "candidates.pgtables_pages",
-    "victims.total_vm_bytes",
-    "victims.anon_rss_bytes",
-    "victims.file_rss_bytes",
-    "victims.shmem_rss_bytes",
-    "victims.swap_bytes",
-    "victims.pgtables_bytes",
-];
-const LEADERLESS: &[&str] = &["candidates (memory, where the leader has exited)"];
-const MEMCG_SWAP: &[&str] = &["oom_memcg.swap_usage_bytes", "oom_memcg.swap_max_bytes"];
-const TASK_CGROUP: &[&str] = &["trigger.cgroup", "victims.cgroup", "limit_chain"];
-const ALL_CGROUPS: &[&str] =
-    &["oom_memcg.id", "oom_memcg.path", "trigger.cgroup", "victims.cgroup"];
-const PATHS: &[&str] = &["oom_memcg.path", "trigger.cgroup.path", "victims.cgroup.path"];
 
 /// The fields gathered so far; a field is listed once, with the first reason.
 #[derive(Default)]
@@ -204,9 +109,8 @@ fn join(reasons: &[&str]) -> String {
 
 fn offsets(losses: &mut Losses, resolved: &Resolved) {
     for missing in &resolved.missing {
-        if let Some((_, fields)) = BY_OFFSET.iter().find(|(field, _)| *field == missing.field) {
-            losses.add(fields, &format!("not in the kernel's BTF: {}", missing.why));
-        }
+        let fields = lost_without(missing.field);
+        losses.add(fields, &format!("not in the kernel's BTF: {}", missing.why));
     }
 }
 
@@ -308,7 +212,7 @@ pub(super) fn memory(why: &str) -> Vec<MissingField> {
 mod tests {
     use oomwhy_common::offsets::KernelOffsets;
 
-    use super::{super::IDENTITY, BY_OFFSET};
+    use super::{super::IDENTITY, lost_without};
 
     /// Offsets that some kernels do not have: exact counters have no per-CPU parts, only cgroup v1
     /// has tasks that wait, and the statistics of a memcg are in one of two places.
@@ -330,10 +234,10 @@ mod tests {
     #[test]
     fn offset_has_fields_or_is_listed_as_free() {
         for name in KernelOffsets::NAMES {
-            let rows = BY_OFFSET.iter().filter(|(offset, _)| offset == name).count();
             let costs_none = IDENTITY.contains(name) || FREE.contains(name);
-            assert_eq!(rows, usize::from(!costs_none), "{name}");
+            assert_eq!(lost_without(name).is_empty(), costs_none, "{name}");
         }
-        assert_eq!(BY_OFFSET.len() + IDENTITY.len() + FREE.len(), KernelOffsets::NAMES.len());
+        assert!(IDENTITY.iter().chain(FREE).all(|name| KernelOffsets::NAMES.contains(name)));
+        assert!(!IDENTITY.iter().any(|name| FREE.contains(name)));
     }
 }

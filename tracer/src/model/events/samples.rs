@@ -20,15 +20,7 @@ pub(crate) fn memcg(id: u64) -> Memcg {
 
 /// A victim that is marked, with unknown memory.
 pub(crate) fn victim(task: Task) -> Victim {
-    Victim {
-        task,
-        vpid: None,
-        memory: None,
-        per_cpu: None,
-        mm: None,
-        shares_mm: false,
-        without_swap: false,
-    }
+    Victim { task, ..Victim::default() }
 }
 
 /// An invocation by the limit of a memcg that made no choice.

@@ -1,6 +1,8 @@
 //! Complete records, field by field. All values of a record differ, so that no field can be
 //! confused with another one.
 
+use std::mem::offset_of;
+
 use oomwhy_common::event::{
     COMM_LEN, EventHeader, InvocationEvent, KERNEL_FRAMES, USER_FRAMES, chosen, context as part,
 };
@@ -11,7 +13,7 @@ use super::{
     super::decode,
     wire::{
         candidates, cgroup_made, context, end, entry, invocation, levels, mark, parents, path,
-        reclaimed, repeats, stat, victim, victim_gone, wait,
+        reclaimed, records, repeats, stat, victim, victim_gone, wait,
     },
 };
 use crate::model::events::{Body, Chosen, Event, Name};
@@ -118,6 +120,23 @@ fn records_of_other_kinds_are_decoded_field_by_field() {
     assert!(stat.fresh);
     assert_eq!(stat.counters[..3], [41, -42, 0]);
     assert_eq!(stat.places.unwrap()[..3], [1, 0xff, 0]);
+}
+
+/// Shows fields that were appended after the records above were written. Each byte of a record has
+/// its position as value, and each validity bit is set.
+#[test]
+#[cfg(target_endian = "little")]
+fn records_of_counted_bytes_match_their_snapshots() {
+    for (name, mut record) in records() {
+        // The others have a length in their body.
+        if ["victim", "end", "reclaimed", "victim_gone", "wait", "mark"].contains(&name) {
+            record[offset_of!(EventHeader, valid)..][..8].fill(u8::MAX);
+            for (position, byte) in record.iter_mut().enumerate().skip(size_of::<EventHeader>()) {
+                *byte = u8::try_from(position).unwrap();
+            }
+            insta::assert_json_snapshot!(name, decoded(record));
+        }
+    }
 }
 
 /// These bytes are written by hand, because the structs of both halves could change together.

@@ -8,6 +8,7 @@ use oomwhy_common::event::{
     ReclaimedEvent, RepeatsEvent, StatEvent, TaskFacts, UserFrame, VictimEvent, VictimGoneEvent,
     WaitEvent, candidate, chosen, context, kind, victim_gone,
 };
+use oomwhy_common::valid::victim;
 use zerocopy::{FromZeros, IntoBytes};
 
 /// The bytes after the NUL are stale.
@@ -142,8 +143,17 @@ pub(super) fn levels(count: u32) -> Vec<u8> {
 }
 
 pub(super) fn victim() -> VictimEvent {
+    let mut header = header_of::<VictimEvent>(kind::VICTIM);
+    header.valid = victim::CGROUP
+        | victim::MM
+        | victim::PER_CPU
+        | victim::VPID
+        | victim::TASK
+        | victim::SHARES_MM
+        | victim::NO_SWAP
+        | victim::ADJ;
     VictimEvent {
-        header: header_of::<VictimEvent>(kind::VICTIM),
+        header,
         task: task(200),
         total_vm: 900,
         counts: [1, 2, 3, -4],
@@ -151,7 +161,7 @@ pub(super) fn victim() -> VictimEvent {
         pgtables_bytes: 8192,
         mm: 0xffff_8880_0000_0000,
         vpid: 1,
-        reserved: 0,
+        ..VictimEvent::new_zeroed()
     }
 }
 
