@@ -12,6 +12,9 @@ const TOLERANCE_BYTES: i64 = 2 << 20;
 /// The workload whose exit is blocked by a ptrace tracer as long as the tracer lives.
 const UNDEAD: &str = "undead";
 
+/// The scenario in which newer probes replace older ones.
+const UPGRADES: &str = "upgrades";
+
 /// Two victims that die within this time may exit at the same time, ns.
 const COMPANY_NS: i64 = 100_000_000;
 
@@ -35,10 +38,13 @@ pub(super) fn compare(check: &mut Check, facts: &Facts, death: Death<'_>) {
         return;
     }
     let is_known = |key: &str| victim[key].as_i64().is_some_and(|ns| ns > 0);
-    let is_freed = is_known("freed_after_ns") || is_skipped(death, "victims[].freed_after_ns");
+    let is_freed = is_known("freed_after_ns")
+        || is_skipped(death, "victims[].freed_after_ns")
+        || is_replaced(death, facts, "victims[].freed_after_ns");
     check.equal("freed_after_ns is known", is_freed, true);
     // If the exit precedes the release of memory, it can precede the mark on another CPU.
-    let is_optional = facts.exit_precedes_release() && victim["exited_after_ns"].is_null();
+    let is_optional = facts.exit_precedes_release() && victim["exited_after_ns"].is_null()
+        || is_replaced(death, facts, "victims[].exited_after_ns");
     check.equal("exited_after_ns is known", is_optional || is_known("exited_after_ns"), true);
     check.equal("stuck", &victim["stuck"], &Value::Null);
     if victim["freed_bytes"].is_i64() && victim["anon_rss_bytes"].is_i64() {
@@ -64,6 +70,17 @@ fn is_skipped(death: Death<'_>, field: &str) -> bool {
     let near = |other: &&Value| (number(other, "boottime_ns") - at_ns).abs() < COMPANY_NS;
     let dead = reports.iter().filter(near).filter_map(|other| other["victims"].as_array());
     dead.map(Vec::len).sum::<usize>() > 1 && missing.any(|entry| entry["field"] == field)
+}
+
+/// Whether newer probes replaced the ones that saw the kill, before they saw the end of its victim.
+/// Only an upgrade replaces probes.
+fn is_replaced(death: Death<'_>, facts: &Facts, field: &str) -> bool {
+    let mut missing = death.report["source"]["missing"].as_array().into_iter().flatten();
+    facts.scenario == UPGRADES
+        && missing.any(|it| {
+            let is_reason = it["why"].as_str().is_some_and(|why| why.contains("replaced"));
+            it["field"] == field && is_reason
+        })
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub(super) fn add_missing(
 ) {
     add_skipped_probes(report, account);
     add_unfinished_frees(report, account);
+    add_replaced_probes(report, account);
     add_lost_records(report, account);
     add_unread_memory(report);
     add_unknown_files(report);
@@ -67,6 +68,20 @@ fn is_choice_unseen(report: &OomReport, account: &InvocationAccount) -> bool {
         && report.outcome == Outcome::Killed
         && report.reason == Some(Reason::Selection)
         && report.candidates.is_none()
+}
+
+/// Victims that were not gone when newer probes replaced the ones that saw them.
+fn add_replaced_probes(report: &mut OomReport, account: &InvocationAccount) {
+    if !account.is_replaced {
+        return;
+    }
+    let why = "newer probes replaced the ones that saw this kill before that";
+    if report.victims.iter().any(|victim| victim.freed_after_ns.is_none()) {
+        add(report, "victims[].freed_after_ns", why);
+    }
+    if report.victims.iter().any(|victim| victim.exited_after_ns.is_none()) {
+        add(report, "victims[].exited_after_ns", why);
+    }
 }
 
 fn add_lost_records(report: &mut OomReport, account: &InvocationAccount) {

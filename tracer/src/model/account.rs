@@ -80,6 +80,8 @@ pub struct InvocationAccount {
     pub reap_and_exit: ReapsAndExits,
     /// The deadline passed before all victims were gone.
     pub is_overdue: bool,
+    /// Newer probes replaced those of this account, which may not have seen its victims' end.
+    pub is_replaced: bool,
     /// How far the account has come.
     pub stage: Stage,
     /// The host's memory, and when it was read (`CLOCK_BOOTTIME` ns).

@@ -206,6 +206,11 @@ impl Pipeline {
         if self.is_resumed { self.assembler.flush() } else { self.assembler.finish() }
     }
 
+    /// Newer probes have replaced these: what is left will not be completed.
+    pub(crate) fn replace(&mut self) {
+        self.assembler.replace();
+    }
+
     /// Accounts that are left, except invocations whose end has not come.
     pub fn flush(&mut self) -> Vec<Account> {
         self.assembler.flush()

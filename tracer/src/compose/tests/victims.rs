@@ -179,6 +179,9 @@ fn victim_that_stays_until_deadline_is_stuck() {
         missing.iter().any(|missing| missing.field == "victims[].freed_after_ns")
     };
     assert!(!unseen(&account));
+    account.is_replaced = true;
+    assert!(unseen(&account));
+    account.is_replaced = false;
     account.is_overdue = true;
     assert!(unseen(&account));
     let mut account = kill();

@@ -149,6 +149,11 @@ impl Assembler {
         }
     }
 
+    /// Newer probes have replaced the ones of these accounts.
+    pub(crate) fn replace(&mut self) {
+        self.pending.replace();
+    }
+
     /// Every account that is left at the end.
     pub(crate) fn finish(&mut self) -> Vec<Account> {
         let mut done: Vec<Account> = accounts(self.open.flush()).collect();

@@ -102,6 +102,13 @@ impl PendingCloses {
         std::mem::take(&mut self.pending).into_values().map(|pending| closed(pending.account))
     }
 
+    /// The probes are detached: no further step of a victim's end will be seen.
+    pub(super) fn replace(&mut self) {
+        for pending in self.pending.values_mut() {
+            pending.account.is_replaced = true;
+        }
+    }
+
     pub(super) fn accounts(&self) -> impl Iterator<Item = &InvocationAccount> {
         self.pending.values().map(|pending| &pending.account)
     }

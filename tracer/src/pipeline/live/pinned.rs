@@ -81,6 +81,7 @@ impl Live {
             is_done = self.drain(&mut ring)?;
         }
         if !is_done {
+            self.pipeline.replace();
             self.finish()?;
         }
         Ok(())

@@ -70,6 +70,15 @@ fn exit_before_the_end_of_the_invocation_counts() {
 }
 
 #[test]
+fn remaining_victim_of_replaced_probes_is_marked_so() {
+    let (mut assembler, _) = killed(ALL);
+    assembler.replace();
+    let closed = assembler.finish();
+    assert_eq!(stages(&closed), [Stage::Final]);
+    assert!(first(&closed).is_replaced && !first(&closed).is_overdue);
+}
+
+#[test]
 fn remaining_victim_is_overdue_at_the_deadline() {
     let (mut assembler, _) = killed(ALL);
     assembler.push(event(2_000, 0, gone(ReapingStarted, 0, 0)));
