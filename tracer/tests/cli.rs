@@ -126,7 +126,7 @@ fn failure_is_one_line_and_exits_with_1() {
     let (foreign, whole) = (name(&directory, "foreign"), name(&directory, "whole.rec"));
     let nowhere = name(&directory, "no/x");
     let foreign_words = format!("{foreign}: not an oomwhy recording");
-    let missing_words = format!("{nowhere}: No such file");
+    let missing_words = format!("cannot read the recording {nowhere}: No such file");
     let output_words = format!("cannot write {nowhere}: No such file");
     let to_nowhere = ["replay", &whole, "--output-file", &nowhere];
     check_refusal(&["replay", &foreign], 1, &foreign_words);
@@ -211,6 +211,66 @@ fn recording_is_not_overwritten_by_output() {
     check_refusal(&["--record", &fresh, "--output-file", &fresh], 2, words);
     assert_eq!(fs::read(&whole).unwrap(), before);
     run(&["replay", &whole, "--output-file", "/dev/null"], 0);
+}
+
+/// Every command that reads files refuses to write over them.
+#[test]
+fn input_is_not_overwritten_by_output() {
+    let directory = recordings();
+    let whole = name(&directory, "whole.rec");
+    let (report, link) = (name(&directory, "report.json"), name(&directory, "link.json"));
+    run(&["replay", &whole, "-o", "json", "--output-file", &report], 0);
+    fs::hard_link(&report, &link).unwrap();
+    let before = fs::read(&report).unwrap();
+    let words = "is a file that this command reads";
+    for output in [&report, &link] {
+        for arguments in [
+            ["explain", &report, "-o", "html"].as_slice(),
+            &["explain", &report],
+            &["explain", &report, "-o", "json"],
+            &["flame", &report],
+            &["symbolize", &report],
+            &["symbolize", &whole, "--elf", &report],
+            &["--btf", &report],
+        ] {
+            let arguments = [arguments, &["--output-file", output]].concat();
+            check_refusal(&arguments, 2, words);
+        }
+    }
+    let stdin = fs::File::open(&report).unwrap();
+    let mut command = Command::new(BINARY);
+    let output = command.args(["explain", "-", "--output-file", &link]).stdin(stdin).output();
+    assert_eq!(output.unwrap().status.code(), Some(2));
+    assert_eq!(fs::read(&report).unwrap(), before);
+    run(&["explain", &report, "--output-file", "/dev/null"], 0);
+}
+
+#[test]
+fn failed_write_names_its_destination() {
+    let directory = recordings();
+    let whole = name(&directory, "whole.rec");
+    let report = name(&directory, "report.json");
+    run(&["replay", &whole, "-o", "json", "--output-file", &report], 0);
+    for arguments in [
+        ["schema"].as_slice(),
+        &["man"],
+        &["completions", "bash"],
+        &["check"],
+        &["check", "-o", "json"],
+        &["replay", &whole],
+        &["replay", &whole, "-o", "json"],
+        &["replay", &whole, "-o", "events"],
+        &["explain", &report],
+        &["symbolize", &report],
+    ] {
+        let full = fs::File::create("/dev/full").unwrap();
+        let output = Command::new(BINARY).args(arguments).stdout(full).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        let expected = "oomwhy: cannot write stdout: No space left on device (os error 28)\n";
+        assert_eq!((err.as_str(), output.status.code()), (expected, Some(1)), "{arguments:?}");
+    }
+    let to_full = ["replay", &whole, "--output-file", "/dev/full"];
+    check_refusal(&to_full, 1, "cannot write /dev/full: No space left");
 }
 
 #[test]

@@ -152,6 +152,19 @@ fn json_output_has_reports_as_stored() {
 }
 
 #[test]
+fn history_is_not_overwritten_by_output() {
+    let history = history();
+    let file = segment(history.path());
+    let before = fs::read(&file).unwrap();
+    for command in ["export", "explain kxqz", "flame kxqz", "explain /proc/version"] {
+        let line = format!("{command} --output-file {}", file.display());
+        let (out, err) = run(&history, &line, 2);
+        assert!(out.is_empty() && err.contains("is a file of the history"), "{line}: {err}");
+    }
+    assert_eq!(fs::read(&file).unwrap(), before);
+}
+
+#[test]
 fn show_accepts_any_id_of_a_report() {
     let history = history();
     let (latest, _) = run(&history, "show", 0);

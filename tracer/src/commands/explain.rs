@@ -11,7 +11,10 @@ use std::{
 use anstream::AutoStream;
 use jiff::tz::TimeZone;
 
-use super::{Failure, history, open_output};
+use super::{
+    Failure, history,
+    output_file::{Used, open_output},
+};
 use crate::{
     cli::ExplainArgs,
     commands::exit::Exit,
@@ -92,8 +95,13 @@ pub(super) fn open(what: &Path, history: &Path) -> Result<(String, Box<dyn Read>
     }
 }
 
+/// What [`open`] may read.
+pub(super) fn used<'a>(what: &'a Path, history: &'a Path) -> [Used<'a>; 2] {
+    [Used::Input(what), Used::History(history)]
+}
+
 fn sink(arguments: &ExplainArgs) -> Result<LongSink<Box<dyn Write>>, Failure> {
-    let to = open_output(&arguments.to, None)?;
+    let to = open_output(&arguments.to, &used(&arguments.what, &arguments.dir.dir))?;
     let form = arguments.output.into();
     let out: Box<dyn Write> = match form {
         Form::Text => Box::new(AutoStream::new(to, arguments.color.choice(&arguments.to))),

@@ -7,7 +7,10 @@ use std::{
     path::Path,
 };
 
-use super::Failure;
+use super::{
+    Failure,
+    output_file::{Used, cannot_write, refuse_used},
+};
 use crate::{
     bpf::{
         load::Probes,
@@ -32,7 +35,11 @@ pub(super) struct Pins {
 
 impl Pins {
     /// Opens the directory, before anything is attached.
-    pub(super) fn find(path: &Path, arguments: &WatchArgs) -> Result<Self, Failure> {
+    pub(super) fn find(
+        path: &Path,
+        arguments: &WatchArgs,
+        used: &[Used<'_>],
+    ) -> Result<Self, Failure> {
         if arguments.output.output == Format::Events {
             let message = "--pin keeps reports, and -o events prints none: leave one of them out";
             return Err(Failure { exit: Exit::Usage, message: message.to_owned() });
@@ -44,7 +51,7 @@ impl Pins {
             growth_above_percent: arguments.growth_above_percent(),
         };
         let others = dir.take_over().map_err(|error| failure(&error))?;
-        Ok(Self { dir, wanted, others, out: open_output(&arguments.output.to)? })
+        Ok(Self { dir, wanted, others, out: open_output(&arguments.output.to, used)? })
     }
 
     /// The newest probes, if they are those that this run would attach by one of the tiers.
@@ -61,16 +68,14 @@ impl Pins {
 }
 
 /// Opens a file to append, because the next run looks up what this one wrote.
-fn open_output(to: &Destination) -> Result<File, Failure> {
+fn open_output(to: &Destination, used: &[Used<'_>]) -> Result<File, Failure> {
     let Some(path) = to.path() else {
         let stdout = io::stdout().as_fd().try_clone_to_owned();
         return stdout.map(File::from).map_err(|error| Failure::runtime(&error));
     };
+    refuse_used(path, used)?;
     let file = File::options().append(true).create(true).open(path);
-    file.map_err(|error| Failure {
-        exit: Exit::Failure,
-        message: format!("cannot write {}: {error}", path.display()),
-    })
+    file.map_err(|error| cannot_write(path, &error))
 }
 
 /// Runs `oomwhy unpin DIR`. Returns the message for the user.

@@ -8,7 +8,10 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Failure, open_output};
+use super::{
+    Failure,
+    output_file::{Used, open_output},
+};
 use crate::{
     cli::SymbolizeArgs,
     commands::exit::Exit,
@@ -19,7 +22,10 @@ use crate::{
 pub(crate) fn symbolize(arguments: &SymbolizeArgs) -> Result<(), Failure> {
     let files = elf_files(arguments)?;
     let input = open_input(&arguments.file)?;
-    let mut out = open_output(&arguments.to, Some(&arguments.file))?;
+    let elf = arguments.elf.iter().map(|path| Used::Input(path));
+    let debug = arguments.debug_dir.iter().map(|path| Used::Tree(path));
+    let used: Vec<Used<'_>> = elf.chain(debug).chain([Used::Input(&arguments.file)]).collect();
+    let mut out = open_output(&arguments.to, &used)?;
     for (number, line) in (1..).zip(input.lines()) {
         let line = line.map_err(|error| unreadable(&arguments.file, &error))?;
         if line.trim().is_empty() {

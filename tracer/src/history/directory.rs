@@ -38,6 +38,11 @@ pub(crate) struct ListedSegment {
     pub modified: i64,
 }
 
+/// Whether a file of this name belongs to a history.
+pub(super) fn is_part(name: &str) -> bool {
+    name == LOCK || Segment::parse(name).is_some()
+}
+
 impl Directory {
     /// Opens a directory for reading.
     pub(crate) fn open(path: &Path) -> Result<Self, HistoryError> {
@@ -129,8 +134,7 @@ impl Directory {
 
     /// Whether a history was ever written here.
     pub(super) fn has_history(&self) -> Result<bool, HistoryError> {
-        let is_part = |name: &String| name == LOCK || Segment::parse(name).is_some();
-        Ok(self.names()?.iter().any(is_part))
+        Ok(self.names()?.iter().any(|name| is_part(name)))
     }
 
     /// The names of all files that are UTF-8: those of a history are.

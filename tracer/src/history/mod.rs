@@ -67,6 +67,14 @@ pub enum HistoryError {
     },
 }
 
+/// The paths of the files that a history in this directory has. Empty if there is none.
+pub(crate) fn files(path: &Path) -> Vec<PathBuf> {
+    let directory = directory::Directory::open(path);
+    let names = directory.and_then(|it| it.names()).unwrap_or_default();
+    let own = names.into_iter().filter(|name| directory::is_part(name));
+    own.map(|name| path.join(name)).collect()
+}
+
 impl HistoryError {
     fn open(path: &Path, source: impl Into<io::Error>) -> Self {
         Self::Open { path: path.to_owned(), source: source.into() }

@@ -11,7 +11,10 @@ use std::{
 use anstream::AutoStream;
 use jiff::tz::TimeZone;
 
-use super::{Failure, cannot_write, open_output};
+use super::{
+    Failure,
+    output_file::{Used, open_output, stdout},
+};
 use crate::{
     cli::{Destination, ExportArgs, ExportFormat, MatchArgs, ShowArgs, ShowFormat},
     commands::exit::Exit,
@@ -31,7 +34,7 @@ use crate::{
 /// `oomwhy show [ID]`.
 pub(super) fn show(arguments: &ShowArgs) -> Result<(), Failure> {
     let (record, line) = pick::pick(&arguments.dir.dir, arguments.id.as_deref())?;
-    let mut out = io::stdout();
+    let mut out = stdout();
     let result = match arguments.output {
         ShowFormat::Json => {
             let line = [line.as_slice(), b"\n"].concat();
@@ -52,14 +55,11 @@ pub(super) fn show(arguments: &ShowArgs) -> Result<(), Failure> {
 /// `oomwhy export [MATCH]...`.
 pub(super) fn export(arguments: &ExportArgs) -> Result<(), Failure> {
     let (history, found) = find(&arguments.dir.dir, &arguments.select, arguments.quiet)?;
-    let out = open_output(&arguments.to, None)?;
+    let out = open_output(&arguments.to, &[Used::History(&arguments.dir.dir)])?;
     let as_array = arguments.output == ExportFormat::Json;
     match write_lines(&history, &found, as_array, out) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(|error| {
-            let path = arguments.to.path().unwrap_or(Path::new("stdout"));
-            cannot_write(path, &error)
-        }),
+        result => result.map_err(|error| Failure::runtime(&error)),
     }
 }
 
