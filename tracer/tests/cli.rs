@@ -413,6 +413,30 @@ fn kernel_log_and_reports_are_explained() {
 }
 
 #[test]
+fn damaged_report_is_skipped_and_counted() {
+    let directory = recordings();
+    let whole = name(&directory, "whole.rec");
+    let (json, _) = run(&["replay", &whole, "-o", "json"], 0);
+    let [first, second] = json.lines().collect::<Vec<_>>().try_into().unwrap();
+    let torn = first.get(..first.len() / 2).unwrap();
+    for (input, damaged) in [
+        (format!("{first}\n{torn}\n{second}\nrubbish\n"), "2 damaged lines: the first is line 2"),
+        (format!("{torn}\n{first}\n{second}\n"), "1 damaged line: line 1"),
+        (format!("{}\n{first}\n{second}\n", &first[1..]), "1 damaged line: line 1"),
+    ] {
+        let (out, err) = explain(&["-o", "json"], input.as_bytes(), 0);
+        assert_eq!(reports(&out).len(), 2, "{err}");
+        assert_eq!(err, format!("oomwhy: stdin: skipped {damaged}\n"));
+        let file = name(&directory, "damaged.json");
+        fs::write(&file, &input).unwrap();
+        let (out, err) = run(&["symbolize", &file], 0);
+        assert_eq!((reports(&out).len(), err), (2, format!("oomwhy: {file}: skipped {damaged}\n")));
+        let (_, err) = run(&["flame", &file], 1);
+        assert!(err.contains(damaged) && err.contains("has no report with growth"), "{err}");
+    }
+}
+
+#[test]
 fn input_without_kill_exits_with_1() {
     for (input, words) in [
         (b"".as_slice(), "no OOM kill"),

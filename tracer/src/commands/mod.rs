@@ -6,6 +6,7 @@ pub(crate) mod exit;
 pub(crate) mod explain;
 pub(crate) mod flame;
 mod history;
+mod json_lines;
 mod output_file;
 mod outputs;
 mod pinned;

@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use super::{
     Failure,
+    json_lines::{self, Stopped, Tally},
     output_file::{Used, open_output},
+    watch::log_stderr,
 };
 use crate::{
     cli::SymbolizeArgs,
@@ -26,23 +28,26 @@ pub(crate) fn symbolize(arguments: &SymbolizeArgs) -> Result<(), Failure> {
     let debug = arguments.debug_dir.iter().map(|path| Used::Tree(path));
     let used: Vec<Used<'_>> = elf.chain(debug).chain([Used::Input(&arguments.file)]).collect();
     let mut out = open_output(&arguments.to, &used)?;
-    for (number, line) in (1..).zip(input.lines()) {
-        let line = line.map_err(|error| unreadable(&arguments.file, &error))?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let mut report: Value = serde_json::from_str(&line).map_err(|error| {
-            let file = arguments.file.display();
-            let hint = "hint: give one report per line, as `oomwhy -o json` prints them";
-            failure(format!("cannot parse {file}, line {number}: {error}\n{hint}"))
-        })?;
+    let tally = json_lines::read(input, |mut report: Value| {
         name_frames(&mut report, &files);
-        match writeln!(out, "{report}").and_then(|()| out.flush()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            result => result.map_err(|error| Failure::runtime(&error))?,
+        writeln!(out, "{report}").and_then(|()| out.flush())
+    });
+    let file = arguments.file.display();
+    match tally {
+        Ok(Tally { values: 0, damaged: 1.., first_damaged }) => {
+            let hint = "hint: give reports as `oomwhy -o json` prints them";
+            Err(failure(format!("cannot read a report in {file}, line {first_damaged}\n{hint}")))
         }
+        Ok(tally) => {
+            if let Some(message) = tally.message() {
+                log_stderr(&format!("oomwhy: {file}: {message}"));
+            }
+            Ok(())
+        }
+        Err(Stopped::Unreadable(error)) => Err(unreadable(&arguments.file, &error)),
+        Err(Stopped::Handler(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(Stopped::Handler(error)) => Err(Failure::runtime(&error)),
     }
-    Ok(())
 }
 
 fn failure(message: String) -> Failure {
