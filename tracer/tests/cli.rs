@@ -190,8 +190,45 @@ fn truncated_recording_gives_complete_records_then_error() {
     let victims: Vec<&Value> = outcomes.iter().map(|it| &it["victims"][0]["pid"]).collect();
     assert_eq!(victims, [100, 200]);
     assert_eq!(outcomes[1]["source"]["missing"][0]["field"], "outcome");
-    let expected = format!("oomwhy: {cut}: damaged after 5 complete records: cut off in a frame");
-    assert!(err.starts_with(&expected) && err.lines().count() == 1, "{err}");
+    let expected = format!("oomwhy: {cut}: damaged after 5 complete frames: cut off in a frame");
+    assert!(err.starts_with(&expected) && err.lines().count() == 2, "{err}");
+    assert!(err.contains("\nhint: "), "{err}");
+}
+
+#[test]
+fn damaged_record_is_named_at_the_end() {
+    let directory = recordings();
+    let file = name(&directory, "whole.rec");
+    let mut bytes = fs::read(&file).unwrap();
+    // A record that has no complete header.
+    bytes.splice(bytes.len() - 10.., [1, 4, 0, 0, 0, 9, 9, 9, 9]);
+    fs::write(&file, bytes).unwrap();
+    let (out, err) = run(&["replay", &file, "-o", "json"], 1);
+    assert_eq!(reports(&out).len(), 2);
+    assert!(err.starts_with(&format!("oomwhy: {file}: 1 record cannot be decoded")), "{err}");
+}
+
+#[test]
+fn damaged_frame_loses_only_itself() {
+    let directory = recordings();
+    let whole = name(&directory, "whole.rec");
+    let mut bytes = fs::read(&whole).unwrap();
+    let end = bytes.len();
+    // The kind of the last frame, `"end"`, and its length are before its 5 bytes.
+    let last = end - 10;
+    let fact = bytes.get(last..).unwrap().to_vec();
+    let first_line = bytes.iter().position(|&byte| byte == b'\n').unwrap() + 1;
+    let length = bytes.get(first_line + 1..first_line + 5).unwrap().try_into().unwrap();
+    let host_end = first_line + 5 + u32::from_le_bytes(length) as usize;
+    let mut damaged = fact;
+    damaged.splice(6..7, [b'E']);
+    bytes.splice(host_end..host_end, damaged);
+    let file = name(&directory, "flipped.rec");
+    fs::write(&file, bytes).unwrap();
+    let (out, err) = run(&["replay", &file, "-o", "json"], 1);
+    assert_eq!(out, run(&["replay", &whole, "-o", "json"], 0).0);
+    let expected = format!("oomwhy: {file}: skipped 1 damaged frame, number 2: a fact cannot");
+    assert!(err.starts_with(&expected) && err.contains("\nhint: "), "{err}");
 }
 
 #[test]
