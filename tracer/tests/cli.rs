@@ -11,6 +11,7 @@ use std::{
     collections::HashSet,
     fs,
     io::{BufRead, BufReader, pipe},
+    os::unix::fs::PermissionsExt,
     process::{Command, Stdio},
 };
 
@@ -193,6 +194,53 @@ fn truncated_recording_gives_complete_records_then_error() {
     let expected = format!("oomwhy: {cut}: damaged after 5 complete frames: cut off in a frame");
     assert!(err.starts_with(&expected) && err.lines().count() == 2, "{err}");
     assert!(err.contains("\nhint: "), "{err}");
+}
+
+#[test]
+fn unusable_input_is_named_with_a_hint() {
+    let directory = recordings();
+    let whole = name(&directory, "whole.rec");
+    let nowhere = name(&directory, "nowhere");
+    let folder = directory.path().to_str().unwrap();
+    let to_nowhere = name(&directory, "no/x.rec");
+    for (arguments, code, words) in [
+        (["replay", &nowhere].as_slice(), 1, "cannot read the recording "),
+        (&["replay", folder], 1, "Is a directory"),
+        (&["explain", &to_nowhere], 1, "cannot read "),
+        (&["explain", folder], 1, "cannot read "),
+        (&["flame", &whole], 1, "is not a report of oomwhy"),
+        (&["flame", folder], 1, "cannot read "),
+        (&["symbolize", &nowhere], 1, "cannot read "),
+        (&["symbolize", &whole], 1, "cannot read a report in "),
+        (&["symbolize", "--elf", &nowhere], 1, "No such file"),
+        (&["symbolize", "--elf", folder], 1, "Is a directory"),
+        (&["symbolize", "--elf", &whole], 1, "cannot read a build id"),
+        (&["symbolize", "--debug-dir", &nowhere], 1, "cannot read the debug directory "),
+        (&["list", "--dir", &whole], 1, "Not a directory"),
+        (&["unpin", folder], 2, "unpin: "),
+        (&["unpin", &nowhere], 1, "unpin: "),
+    ] {
+        check_refusal(arguments, code, words);
+        let (_, err) = run(arguments, code);
+        assert!(err.contains("\nhint: ") && !err.contains("--pin /"), "{arguments:?}: {err}");
+    }
+    let (_, err) = run(&["--cgroup", "["], 2);
+    assert!(err.contains("'['") && !err.contains("'/['"), "{err}");
+    run(&["help", "--help"], 0);
+}
+
+/// Root may read everything, so the test checks nothing as root.
+#[test]
+fn check_of_unreadable_btf_asks_for_a_permission() {
+    let directory = recordings();
+    let btf = name(&directory, "foreign");
+    fs::set_permissions(&btf, fs::Permissions::from_mode(0o000)).unwrap();
+    if fs::read(&btf).is_err() {
+        let (out, _) = run(&["check", "--btf", &btf, "-o", "json"], 77);
+        let check: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(check["refused"]["lacks"], "permission");
+        assert!(check["refused"]["fix"].as_str().unwrap().contains("readable file"), "{out}");
+    }
 }
 
 #[test]

@@ -229,6 +229,23 @@ fn unreadable_history_exits_with_77() {
     fs::set_permissions(history.path(), Permissions::from_mode(0o700)).unwrap();
 }
 
+/// Root may read everything, so the test checks nothing as root.
+#[test]
+fn history_of_unreadable_files_exits_with_77() {
+    let history = history();
+    let file = segment(history.path());
+    fs::set_permissions(&file, Permissions::from_mode(0o000)).unwrap();
+    if fs::read(&file).is_err() {
+        for command in ["list", "show", "export", "show kxqz"] {
+            let (_, err) = run(&history, command, 77);
+            assert!(
+                err.contains("no permission to read 1 file") && err.contains("hint: "),
+                "{err}"
+            );
+        }
+    }
+}
+
 fn segment(path: &Path) -> std::path::PathBuf {
     let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
     entries.into_iter().find(|path| path.extension().is_some_and(|it| it == "jsonl")).unwrap()

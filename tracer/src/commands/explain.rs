@@ -10,7 +10,7 @@ use anstream::AutoStream;
 use jiff::tz::TimeZone;
 
 use super::{
-    Failure, history,
+    Failure, cannot_read, history,
     json_lines::{self, Stopped},
     output_file::{Used, open_output},
     watch::log_stderr,
@@ -31,7 +31,7 @@ pub(crate) fn explain(arguments: &ExplainArgs) -> Result<(), Failure> {
     let (name, input) = open(&arguments.what, &arguments.dir.dir)?;
     let mut sink = sink(arguments)?;
     let mut input = BufReader::with_capacity(64 * 1024, input);
-    let start = input.fill_buf().map_err(|error| unreadable(&name, &error))?;
+    let start = input.fill_buf().map_err(|error| cannot_read(&name, &error))?;
     let count = if is_json(start) {
         records(&name, input, &mut sink)
     } else {
@@ -95,7 +95,7 @@ pub(super) fn open(what: &Path, history: &Path) -> Result<(String, Box<dyn Read>
             )?;
             Ok((name, Box::new(io::Cursor::new(line))))
         }
-        Err(error) => Err(unreadable(&name, &error)),
+        Err(error) => Err(cannot_read(&name, &error)),
     }
 }
 
@@ -124,7 +124,7 @@ fn log(name: &str, input: impl BufRead, sink: &mut dyn Sink) -> Result<u64, Stop
         reports.into_iter().try_for_each(|report| sink.write(&Record::Oom(Box::new(report))))
     };
     while let Some(line) =
-        lines.next_line().map_err(|error| Stop::Failed(unreadable(name, &error)))?
+        lines.next_line().map_err(|error| Stop::Failed(cannot_read(name, &error)))?
     {
         log.line(line);
         write(log.done())?;
@@ -161,7 +161,7 @@ fn read_records(
     handle: impl FnMut(Record) -> Result<(), Stop>,
 ) -> Result<u64, Stop> {
     let tally = json_lines::read(input, handle).map_err(|stopped| match stopped {
-        Stopped::Unreadable(error) => Stop::Failed(unreadable(name, &error)),
+        Stopped::Unreadable(error) => Stop::Failed(cannot_read(name, &error)),
         Stopped::Handler(stop) => stop,
     })?;
     if tally.values == 0 && tally.damaged > 0 {
@@ -173,10 +173,6 @@ fn read_records(
         log_stderr(&format!("oomwhy: {name}: {message}"));
     }
     Ok(tally.values)
-}
-
-fn unreadable(name: &str, error: &io::Error) -> Failure {
-    failure(format!("cannot read {name}: {error}"))
 }
 
 fn failure(message: String) -> Failure {

@@ -124,6 +124,23 @@ fn print(make: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Fail
     }
 }
 
+/// An input that cannot be read. `name` is a path or "stdin".
+fn cannot_read(name: &str, error: &io::Error) -> Failure {
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => "\nhint: run as root or as the owner of the file",
+        io::ErrorKind::NotFound => "\nhint: name a file that exists, or - for stdin",
+        io::ErrorKind::IsADirectory => {
+            "\nhint: name a file in it; `oomwhy list --dir DIR` lists a history"
+        }
+        _ => "",
+    };
+    let exit = match error.kind() {
+        io::ErrorKind::PermissionDenied => Exit::NotPermitted,
+        _ => Exit::Failure,
+    };
+    Failure { exit, message: format!("cannot read {name}: {error}{hint}") }
+}
+
 fn filter(select: &SelectArgs) -> Result<Filter, Failure> {
     let cgroup =
         select.cgroup.as_deref().map(cgroup_glob).transpose().map_err(|error| Failure {

@@ -80,14 +80,43 @@ fn open_output(to: &Destination, used: &[Used<'_>]) -> Result<File, Failure> {
 
 /// Runs `oomwhy unpin DIR`. Returns the message for the user.
 pub(super) fn unpin(path: &Path) -> Result<String, Failure> {
-    let dir = PinDir::open(path).map_err(|error| failure(&error))?;
-    match dir.clear().map_err(|error| failure(&error))? {
+    let failed = |error: PinError| not_unpinned(path, &error);
+    let dir = PinDir::open(path).map_err(failed)?;
+    match dir.clear().map_err(failed)? {
         0 => Err(Failure {
             exit: Exit::Failure,
-            message: format!("no probes of oomwhy are pinned in {}", path.display()),
+            message: format!("no probes of oomwhy are pinned in {}\n{UNPIN_HINT}", path.display()),
         }),
         n_programs => Ok(format!("{} detached, all pins removed", count(n_programs, "program"))),
     }
+}
+
+const UNPIN_HINT: &str = "hint: name the directory that was given to --pin";
+
+/// Errors of pins are worded for `--pin`.
+fn not_unpinned(path: &Path, error: &PinError) -> Failure {
+    let Failure { exit, message } = failure(error);
+    let shown = path.display();
+    let message = match error {
+        PinError::NotBpffs { .. } => {
+            format!("{shown} is not on a BPF file system, so nothing is pinned there\n{UNPIN_HINT}")
+        }
+        PinError::InUse { .. } => {
+            format!("another oomwhy is using {shown}\nhint: stop it first")
+        }
+        PinError::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
+            format!("{}\n{UNPIN_HINT}", without_flag(&message))
+        }
+        PinError::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+            format!("{}\nhint: run as root", without_flag(&message))
+        }
+        _ => without_flag(&message).to_owned(),
+    };
+    Failure { exit, message: format!("unpin: {message}") }
+}
+
+fn without_flag(message: &str) -> &str {
+    message.strip_prefix("--pin: ").unwrap_or(message)
 }
 
 pub(super) fn failure(error: &PinError) -> Failure {

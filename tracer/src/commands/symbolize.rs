@@ -1,15 +1,15 @@
 //! `oomwhy symbolize`: adds names to the user frames of stored reports.
 
 use std::{
-    fs::File,
-    io::{self, BufRead, BufReader, Write},
+    fs::{self, File},
+    io::{self, BufRead, BufReader, Read as _, Write as _},
     path::Path,
 };
 
 use serde_json::Value;
 
 use super::{
-    Failure,
+    Failure, cannot_read,
     json_lines::{self, Stopped, Tally},
     output_file::{Used, open_output},
     watch::log_stderr,
@@ -44,7 +44,7 @@ pub(crate) fn symbolize(arguments: &SymbolizeArgs) -> Result<(), Failure> {
             }
             Ok(())
         }
-        Err(Stopped::Unreadable(error)) => Err(unreadable(&arguments.file, &error)),
+        Err(Stopped::Unreadable(error)) => Err(cannot_read(&file.to_string(), &error)),
         Err(Stopped::Handler(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(Stopped::Handler(error)) => Err(Failure::runtime(&error)),
     }
@@ -54,15 +54,12 @@ fn failure(message: String) -> Failure {
     Failure { exit: Exit::Failure, message }
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    failure(format!("cannot read {}: {error}", path.display()))
-}
-
 fn open_input(path: &Path) -> Result<Box<dyn BufRead>, Failure> {
     if path == Path::new("-") {
         return Ok(Box::new(io::stdin().lock()));
     }
-    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+    let file =
+        File::open(path).map_err(|error| cannot_read(&path.display().to_string(), &error))?;
     Ok(Box::new(BufReader::new(file)))
 }
 
@@ -70,6 +67,8 @@ fn elf_files(arguments: &SymbolizeArgs) -> Result<ElfFiles, Failure> {
     let mut files = ElfFiles::default();
     for path in &arguments.elf {
         let shown = path.display().to_string();
+        let readable = File::open(path).and_then(|mut file| file.read(&mut [0]));
+        readable.map_err(|error| cannot_read(&shown, &error))?;
         if files.add(path, &shown).is_none() {
             return Err(failure(format!(
                 "cannot read a build id from the ELF file {shown}\n\
@@ -78,6 +77,11 @@ fn elf_files(arguments: &SymbolizeArgs) -> Result<ElfFiles, Failure> {
         }
     }
     for directory in &arguments.debug_dir {
+        fs::read_dir(directory).map_err(|error| {
+            let directory = directory.display();
+            let hint = "hint: name the directory that has .build-id, as /usr/lib/debug has";
+            failure(format!("cannot read the debug directory {directory}: {error}\n{hint}"))
+        })?;
         files.add_debug_directory(directory);
     }
     if arguments.debug_dir.is_empty() {

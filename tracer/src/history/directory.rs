@@ -70,10 +70,11 @@ impl Directory {
     fn check_owner(&self) -> Result<(), HistoryError> {
         let stat = rustix::fs::fstat(&self.fd).map_err(|errno| self.failed(".", errno))?;
         let owner = rustix::process::geteuid().as_raw();
+        let shown = self.path.display();
         let why = if stat.st_uid != owner && stat.st_uid != 0 {
-            "it belongs to another user\nhint: change its owner with chown"
+            format!("it belongs to another user\nhint: `chown {owner} {shown}`")
         } else if stat.st_mode & 0o002 != 0 {
-            "everybody may write to it\nhint: chmod o-w"
+            format!("everybody may write to it\nhint: `chmod o-w {shown}`")
         } else {
             return Ok(());
         };

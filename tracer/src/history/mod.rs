@@ -55,7 +55,7 @@ pub enum HistoryError {
     Unsafe {
         path: PathBuf,
         /// The problem, with a hint.
-        why: &'static str,
+        why: String,
     },
     /// A file of the history cannot be read or written.
     #[error("cannot use the history file {}/{name}", path.display())]
