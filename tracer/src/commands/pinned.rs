@@ -14,7 +14,7 @@ use super::{
 use crate::{
     bpf::{
         load::Probes,
-        pin::{Attachment, PinDir, PinError, TakenOver, Wanted},
+        pin::{Attachment, PinDir, PinError, Removed, TakenOver, Wanted},
     },
     cli::{Destination, Format, WatchArgs},
     commands::exit::Exit,
@@ -83,11 +83,17 @@ pub(super) fn unpin(path: &Path) -> Result<String, Failure> {
     let failed = |error: PinError| not_unpinned(path, &error);
     let dir = PinDir::open(path).map_err(failed)?;
     match dir.clear().map_err(failed)? {
-        0 => Err(Failure {
+        Removed { sets: 0, .. } => Err(Failure {
             exit: Exit::Failure,
             message: format!("no probes of oomwhy are pinned in {}\n{UNPIN_HINT}", path.display()),
         }),
-        n_programs => Ok(format!("{} detached, all pins removed", count(n_programs, "program"))),
+        Removed { sets, programs: 0 } => {
+            let sets = count(sets, "set");
+            Ok(format!("no program was attached; {sets} of pinned maps removed"))
+        }
+        Removed { programs, .. } => {
+            Ok(format!("{} detached, all pins removed", count(programs, "program")))
+        }
     }
 }
 
