@@ -93,7 +93,7 @@ fn value_that_never_matches_exits_with_2() {
         &["risk", "--cgroup", ""],
         &["show", ""],
     ] {
-        let error = Cli::try_parse_from([&["oomwhy"], line].concat()).unwrap_err();
+        let error = Cli::try_parse_from([&["oomwhy"][..], line].concat()).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{line:?}");
     }
 }

@@ -135,7 +135,7 @@ fn log(name: &str, input: impl BufRead, sink: &mut dyn Sink) -> Result<u64, Stop
 
 /// Explains the reports in JSON; returns how many.
 fn records(name: &str, input: impl BufRead, sink: &mut dyn Sink) -> Result<u64, Stop> {
-    read_records(name, input, |record: Record| Ok(sink.write(&record)?))
+    read_records(name, input, |record| sink.write(&record).map_err(Stop::from))
 }
 
 /// Calls `handle` with every record of a file.

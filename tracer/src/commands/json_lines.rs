@@ -1,10 +1,7 @@
 //! Reads JSON values of a file, one per line or pretty-printed over several. A damaged line loses
 //! only itself: it is skipped and counted, as in the history.
 
-use std::{
-    io::{self, BufRead, Read},
-    mem,
-};
+use std::io::{self, BufRead, Read};
 
 use serde::de::DeserializeOwned;
 
@@ -121,7 +118,7 @@ impl<F> Reader<F> {
             self.give_up();
         }
         let Some(mut open) = self.open.take() else {
-            return self.values(number, line, None);
+            return self.values(number, line, false);
         };
         open.text.extend(line);
         open.depth.add(line);
@@ -130,8 +127,7 @@ impl<F> Reader<F> {
         } else if open.depth.levels > 0 {
             self.open = Some(open);
         } else {
-            let text = mem::take(&mut open.text);
-            return self.values(open.first_line, &text, Some(open));
+            return self.values(open.first_line, &open.text, true);
         }
         Ok(())
     }
@@ -141,7 +137,7 @@ impl<F> Reader<F> {
         &mut self,
         number: u64,
         text: &[u8],
-        was_open: Option<Open>,
+        was_open: bool,
     ) -> Result<(), E>
     where
         F: FnMut(T) -> Result<(), E>,
@@ -159,7 +155,7 @@ impl<F> Reader<F> {
                     let rest = text.get(start..).unwrap_or_default();
                     let mut depth = Depth::default();
                     depth.add(rest);
-                    if error.is_eof() && was_open.is_none() && depth.is_continued() {
+                    if error.is_eof() && !was_open && depth.is_continued() {
                         let text = rest.to_vec();
                         self.open = Some(Open { first_line: number, text, depth });
                     } else {

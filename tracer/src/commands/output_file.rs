@@ -32,8 +32,8 @@ impl Used<'_> {
             Self::Input(path) if path == Path::new("-") => is_stdin(output),
             Self::Input(path) => is_same(path, output),
             Self::Tree(path) => {
-                let resolved = (fs::canonicalize(path), fs::canonicalize(output));
-                matches!(resolved, (Ok(tree), Ok(file)) if file.is_file() && file.starts_with(tree))
+                let (tree, file) = (fs::canonicalize(path), fs::canonicalize(output));
+                tree.is_ok_and(|tree| file.is_ok_and(|it| it.is_file() && it.starts_with(tree)))
             }
             Self::History(path) => {
                 history::files(path).iter().any(|segment| is_same(segment, output))

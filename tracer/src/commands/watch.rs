@@ -59,7 +59,7 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     if arguments.attach == Attach::Kmsg {
         return watch_the_log(arguments, None);
     }
-    let used = used(arguments);
+    let used = files_in_use(arguments);
     let pin_dir = arguments.pin.as_deref();
     let mut pins = pin_dir.map(|dir| Pins::find(dir, arguments, &used)).transpose()?;
     let to = match &pins {
@@ -110,7 +110,7 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
 }
 
 /// The files that a run reads or writes besides its output.
-fn used(arguments: &WatchArgs) -> Vec<Used<'_>> {
+fn files_in_use(arguments: &WatchArgs) -> Vec<Used<'_>> {
     let recording = arguments.record.as_deref().map(Used::Recording);
     let btf = arguments.btf.as_deref().map(Used::Input);
     let store = &arguments.store;
@@ -132,7 +132,7 @@ fn watch_the_log(arguments: &WatchArgs, refusal: Option<&Failure>) -> Result<(),
         log_stderr("growth is not recorded, because there are no probes");
     }
     let filter = super::filter(&arguments.select)?;
-    let to = open_output(&arguments.output.to, &used(arguments))?;
+    let to = open_output(&arguments.output.to, &files_in_use(arguments))?;
     watch_log::watch(arguments, filter, to, refusal)
 }
 
