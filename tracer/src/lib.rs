@@ -28,6 +28,7 @@ mod symbolize;
 pub mod testing;
 
 use std::{
+    env,
     io::{self, Write},
     process::ExitCode,
 };
@@ -36,7 +37,8 @@ use clap::Parser;
 
 /// Parses the command line, runs the command, and returns its exit code. Errors go to stderr.
 pub fn main() -> ExitCode {
-    let Err(commands::Failure { exit, message }) = commands::run(cli::Cli::parse().command())
+    let Err(commands::Failure { exit, message }) =
+        commands::run(cli::Cli::parse_from(cli::arguments(env::args_os())).command())
     else {
         return ExitCode::SUCCESS;
     };

@@ -11,6 +11,7 @@ use std::{
     collections::HashSet,
     fs,
     io::{BufRead, BufReader, pipe},
+    os::unix::fs::PermissionsExt,
     process::{Command, Stdio},
 };
 
@@ -126,7 +127,7 @@ fn failure_is_one_line_and_exits_with_1() {
     let (foreign, whole) = (name(&directory, "foreign"), name(&directory, "whole.rec"));
     let nowhere = name(&directory, "no/x");
     let foreign_words = format!("{foreign}: not an oomwhy recording");
-    let missing_words = format!("{nowhere}: No such file");
+    let missing_words = format!("cannot read the recording {nowhere}: No such file");
     let output_words = format!("cannot write {nowhere}: No such file");
     let to_nowhere = ["replay", &whole, "--output-file", &nowhere];
     check_refusal(&["replay", &foreign], 1, &foreign_words);
@@ -190,8 +191,92 @@ fn truncated_recording_gives_complete_records_then_error() {
     let victims: Vec<&Value> = outcomes.iter().map(|it| &it["victims"][0]["pid"]).collect();
     assert_eq!(victims, [100, 200]);
     assert_eq!(outcomes[1]["source"]["missing"][0]["field"], "outcome");
-    let expected = format!("oomwhy: {cut}: damaged after 5 complete records: cut off in a frame");
-    assert!(err.starts_with(&expected) && err.lines().count() == 1, "{err}");
+    let expected = format!("oomwhy: {cut}: damaged after 5 complete frames: cut off in a frame");
+    assert!(err.starts_with(&expected) && err.lines().count() == 2, "{err}");
+    assert!(err.contains("\nhint: "), "{err}");
+}
+
+#[test]
+fn unusable_input_is_named_with_a_hint() {
+    let directory = recordings();
+    let whole = name(&directory, "whole.rec");
+    let nowhere = name(&directory, "nowhere");
+    let folder = directory.path().to_str().unwrap();
+    let to_nowhere = name(&directory, "no/x.rec");
+    for (arguments, code, words) in [
+        (["replay", &nowhere].as_slice(), 1, "cannot read the recording "),
+        (&["replay", folder], 1, "Is a directory"),
+        (&["explain", &to_nowhere], 1, "cannot read "),
+        (&["explain", folder], 1, "cannot read "),
+        (&["flame", &whole], 1, "is not a report of oomwhy"),
+        (&["flame", folder], 1, "cannot read "),
+        (&["symbolize", &nowhere], 1, "cannot read "),
+        (&["symbolize", &whole], 1, "cannot read a report in "),
+        (&["symbolize", "--elf", &nowhere], 1, "No such file"),
+        (&["symbolize", "--elf", folder], 1, "Is a directory"),
+        (&["symbolize", "--elf", &whole], 1, "cannot read a build id"),
+        (&["symbolize", "--debug-dir", &nowhere], 1, "cannot read the debug directory "),
+        (&["list", "--dir", &whole], 1, "Not a directory"),
+        (&["unpin", folder], 2, "unpin: "),
+        (&["unpin", &nowhere], 1, "unpin: "),
+    ] {
+        check_refusal(arguments, code, words);
+        let (_, err) = run(arguments, code);
+        assert!(err.contains("\nhint: ") && !err.contains("--pin /"), "{arguments:?}: {err}");
+    }
+    let (_, err) = run(&["--cgroup", "["], 2);
+    assert!(err.contains("'['") && !err.contains("'/['"), "{err}");
+    run(&["help", "--help"], 0);
+}
+
+/// Root may read everything, so the test checks nothing as root.
+#[test]
+fn check_of_unreadable_btf_asks_for_a_permission() {
+    let directory = recordings();
+    let btf = name(&directory, "foreign");
+    fs::set_permissions(&btf, fs::Permissions::from_mode(0o000)).unwrap();
+    if fs::read(&btf).is_err() {
+        let (out, _) = run(&["check", "--btf", &btf, "-o", "json"], 77);
+        let check: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(check["refused"]["lacks"], "permission");
+        assert!(check["refused"]["fix"].as_str().unwrap().contains("readable file"), "{out}");
+    }
+}
+
+#[test]
+fn damaged_record_is_named_at_the_end() {
+    let directory = recordings();
+    let file = name(&directory, "whole.rec");
+    let mut bytes = fs::read(&file).unwrap();
+    // A record that has no complete header.
+    bytes.splice(bytes.len() - 10.., [1, 4, 0, 0, 0, 9, 9, 9, 9]);
+    fs::write(&file, bytes).unwrap();
+    let (out, err) = run(&["replay", &file, "-o", "json"], 1);
+    assert_eq!(reports(&out).len(), 2);
+    assert!(err.starts_with(&format!("oomwhy: {file}: 1 record cannot be decoded")), "{err}");
+}
+
+#[test]
+fn damaged_frame_loses_only_itself() {
+    let directory = recordings();
+    let whole = name(&directory, "whole.rec");
+    let mut bytes = fs::read(&whole).unwrap();
+    let end = bytes.len();
+    // The kind of the last frame, `"end"`, and its length are before its 5 bytes.
+    let last = end - 10;
+    let fact = bytes.get(last..).unwrap().to_vec();
+    let first_line = bytes.iter().position(|&byte| byte == b'\n').unwrap() + 1;
+    let length = bytes.get(first_line + 1..first_line + 5).unwrap().try_into().unwrap();
+    let host_end = first_line + 5 + u32::from_le_bytes(length) as usize;
+    let mut damaged = fact;
+    damaged.splice(6..7, [b'E']);
+    bytes.splice(host_end..host_end, damaged);
+    let file = name(&directory, "flipped.rec");
+    fs::write(&file, bytes).unwrap();
+    let (out, err) = run(&["replay", &file, "-o", "json"], 1);
+    assert_eq!(out, run(&["replay", &whole, "-o", "json"], 0).0);
+    let expected = format!("oomwhy: {file}: skipped 1 damaged frame, number 2: a fact cannot");
+    assert!(err.starts_with(&expected) && err.contains("\nhint: "), "{err}");
 }
 
 #[test]
@@ -211,6 +296,66 @@ fn recording_is_not_overwritten_by_output() {
     check_refusal(&["--record", &fresh, "--output-file", &fresh], 2, words);
     assert_eq!(fs::read(&whole).unwrap(), before);
     run(&["replay", &whole, "--output-file", "/dev/null"], 0);
+}
+
+/// Every command that reads files refuses to write over them.
+#[test]
+fn input_is_not_overwritten_by_output() {
+    let directory = recordings();
+    let whole = name(&directory, "whole.rec");
+    let (report, link) = (name(&directory, "report.json"), name(&directory, "link.json"));
+    run(&["replay", &whole, "-o", "json", "--output-file", &report], 0);
+    fs::hard_link(&report, &link).unwrap();
+    let before = fs::read(&report).unwrap();
+    let words = "is a file that this command reads";
+    for output in [&report, &link] {
+        for arguments in [
+            ["explain", &report, "-o", "html"].as_slice(),
+            &["explain", &report],
+            &["explain", &report, "-o", "json"],
+            &["flame", &report],
+            &["symbolize", &report],
+            &["symbolize", &whole, "--elf", &report],
+            &["--btf", &report],
+        ] {
+            let arguments = [arguments, &["--output-file", output]].concat();
+            check_refusal(&arguments, 2, words);
+        }
+    }
+    let stdin = fs::File::open(&report).unwrap();
+    let mut command = Command::new(BINARY);
+    let output = command.args(["explain", "-", "--output-file", &link]).stdin(stdin).output();
+    assert_eq!(output.unwrap().status.code(), Some(2));
+    assert_eq!(fs::read(&report).unwrap(), before);
+    run(&["explain", &report, "--output-file", "/dev/null"], 0);
+}
+
+#[test]
+fn failed_write_names_its_destination() {
+    let directory = recordings();
+    let whole = name(&directory, "whole.rec");
+    let report = name(&directory, "report.json");
+    run(&["replay", &whole, "-o", "json", "--output-file", &report], 0);
+    for arguments in [
+        ["schema"].as_slice(),
+        &["man"],
+        &["completions", "bash"],
+        &["check"],
+        &["check", "-o", "json"],
+        &["replay", &whole],
+        &["replay", &whole, "-o", "json"],
+        &["replay", &whole, "-o", "events"],
+        &["explain", &report],
+        &["symbolize", &report],
+    ] {
+        let full = fs::File::create("/dev/full").unwrap();
+        let output = Command::new(BINARY).args(arguments).stdout(full).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        let expected = "oomwhy: cannot write stdout: No space left on device (os error 28)\n";
+        assert_eq!((err.as_str(), output.status.code()), (expected, Some(1)), "{arguments:?}");
+    }
+    let to_full = ["replay", &whole, "--output-file", "/dev/full"];
+    check_refusal(&to_full, 1, "cannot write /dev/full: No space left");
 }
 
 #[test]
@@ -350,6 +495,30 @@ fn kernel_log_and_reports_are_explained() {
     assert_eq!(explain(&["-o", "json"], &twice, 0).0.lines().count(), 2);
     let (file, _) = run(&["explain", &kmsg("5.10-global")], 0);
     assert!(file.contains("killed hog[103]"), "{file}");
+}
+
+#[test]
+fn damaged_report_is_skipped_and_counted() {
+    let directory = recordings();
+    let whole = name(&directory, "whole.rec");
+    let (json, _) = run(&["replay", &whole, "-o", "json"], 0);
+    let [first, second] = json.lines().collect::<Vec<_>>().try_into().unwrap();
+    let torn = first.get(..first.len() / 2).unwrap();
+    for (input, damaged) in [
+        (format!("{first}\n{torn}\n{second}\nrubbish\n"), "2 damaged lines: the first is line 2"),
+        (format!("{torn}\n{first}\n{second}\n"), "1 damaged line: line 1"),
+        (format!("{}\n{first}\n{second}\n", &first[1..]), "1 damaged line: line 1"),
+    ] {
+        let (out, err) = explain(&["-o", "json"], input.as_bytes(), 0);
+        assert_eq!(reports(&out).len(), 2, "{err}");
+        assert_eq!(err, format!("oomwhy: stdin: skipped {damaged}\n"));
+        let file = name(&directory, "damaged.json");
+        fs::write(&file, &input).unwrap();
+        let (out, err) = run(&["symbolize", &file], 0);
+        assert_eq!((reports(&out).len(), err), (2, format!("oomwhy: {file}: skipped {damaged}\n")));
+        let (_, err) = run(&["flame", &file], 1);
+        assert!(err.contains(damaged) && err.contains("has no report with growth"), "{err}");
+    }
 }
 
 #[test]

@@ -152,6 +152,19 @@ fn json_output_has_reports_as_stored() {
 }
 
 #[test]
+fn history_is_not_overwritten_by_output() {
+    let history = history();
+    let file = segment(history.path());
+    let before = fs::read(&file).unwrap();
+    for command in ["export", "explain kxqz", "flame kxqz", "explain /proc/version"] {
+        let line = format!("{command} --output-file {}", file.display());
+        let (out, err) = run(&history, &line, 2);
+        assert!(out.is_empty() && err.contains("is a file of the history"), "{line}: {err}");
+    }
+    assert_eq!(fs::read(&file).unwrap(), before);
+}
+
+#[test]
 fn show_accepts_any_id_of_a_report() {
     let history = history();
     let (latest, _) = run(&history, "show", 0);
@@ -214,6 +227,23 @@ fn unreadable_history_exits_with_77() {
         assert!(err.contains("Permission denied") && err.contains("run as root"), "{err}");
     }
     fs::set_permissions(history.path(), Permissions::from_mode(0o700)).unwrap();
+}
+
+/// Root may read everything, so the test checks nothing as root.
+#[test]
+fn history_of_unreadable_files_exits_with_77() {
+    let history = history();
+    let file = segment(history.path());
+    fs::set_permissions(&file, Permissions::from_mode(0o000)).unwrap();
+    if fs::read(&file).is_err() {
+        for command in ["list", "show", "export", "show kxqz"] {
+            let (_, err) = run(&history, command, 77);
+            assert!(
+                err.contains("no permission to read 1 file") && err.contains("hint: "),
+                "{err}"
+            );
+        }
+    }
 }
 
 fn segment(path: &Path) -> std::path::PathBuf {

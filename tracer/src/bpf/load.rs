@@ -258,7 +258,12 @@ fn load(
     }
     loader.load(OBJECT).map_err(|error| match error {
         EbpfError::MapError(MapError::CreateError { name, io_error, .. }) => {
-            LoadError::Refused { what: format!("BPF map {name}"), errno: io_error }
+            // A denial is not of this map: the order in which they are created is random.
+            let what = match io_error.kind() {
+                std::io::ErrorKind::PermissionDenied => "BPF maps".to_owned(),
+                _ => format!("BPF map {name}"),
+            };
+            LoadError::Refused { what, errno: io_error }
         }
         error => other("load the BPF object", &error),
     })

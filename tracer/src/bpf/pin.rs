@@ -66,6 +66,11 @@ pub(crate) enum PinError {
         path.display(), dir.display()
     )]
     Unreadable { path: PathBuf, dir: PathBuf },
+    #[error(
+        "--pin: the probes in {} are damaged: {what}\nhint: `oomwhy unpin {}` removes them",
+        path.display(), dir.display()
+    )]
+    Damaged { path: PathBuf, dir: PathBuf, what: String },
     /// A perf event, as kprobes have it before 5.15, ends with its process.
     #[error(
         "--pin: {program} is attached in a way that ends with this process\nhint: use \
@@ -80,6 +85,12 @@ pub(crate) enum PinError {
 }
 
 impl PinError {
+    /// `folder` is that of a set of probes.
+    fn damaged(folder: &Path, what: impl Into<String>) -> Self {
+        let dir = folder.parent().unwrap_or(folder).to_owned();
+        Self::Damaged { path: folder.to_owned(), dir, what: what.into() }
+    }
+
     fn io(what: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io { what, path: path.to_owned(), source }
     }
@@ -135,22 +146,26 @@ impl PinDir {
         let mut found =
             folders.into_iter().map(TakenOver::open).collect::<Result<Vec<_>, PinError>>()?;
         found.sort_by_key(|probes| probes.since_ns);
+        // Older ones may be detached: their last records were being read when a tracer died.
+        if let Some(newest) = found.last() {
+            newest.check_links()?;
+        }
         Ok(found)
     }
 
-    /// Removes everything that was pinned here, which detaches it, and the directory. Returns the
-    /// number of programs.
-    pub(crate) fn clear(self) -> Result<usize, PinError> {
-        let mut n_links = 0;
+    /// Removes everything that was pinned here, which detaches it, and the directory.
+    pub(crate) fn clear(self) -> Result<Removed, PinError> {
+        let mut removed = Removed::default();
         for prefix in [READY, MAKING] {
             for path in self.folders(prefix)? {
-                n_links += names(&path.join("links")).map_or(0, |links| links.len());
+                removed.programs += names(&path.join("links")).map_or(0, |links| links.len());
                 remove(&path)?;
+                removed.sets += 1;
             }
         }
         // The directory may hold other files, or be the root of the file system.
         let _ = fs::remove_dir(&self.path);
-        Ok(n_links)
+        Ok(removed)
     }
 
     fn folders(&self, prefix: &str) -> Result<Vec<PathBuf>, PinError> {
@@ -158,6 +173,15 @@ impl PinDir {
         let folders = names.into_iter().filter(|name| name.starts_with(prefix));
         Ok(folders.map(|name| self.path.join(name)).collect())
     }
+}
+
+/// What was removed from a directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Removed {
+    /// Sets of probes, complete or not.
+    pub sets: usize,
+    /// Programs that were attached.
+    pub programs: usize,
 }
 
 /// What a run requires of pinned probes. It replaces those that were pinned for something else.
@@ -192,6 +216,9 @@ struct Origin {
     object: u64,
     #[serde(default)]
     wanted: Wanted,
+    /// Names of the links. Builds before this field did not keep them.
+    #[serde(default)]
+    links: Vec<String>,
 }
 
 /// Pinned probes, and what earlier tracers left unreported.
@@ -208,13 +235,24 @@ pub(crate) struct TakenOver {
     path: PathBuf,
     object: u64,
     wanted: Wanted,
+    /// The links that were pinned, as far as it is known.
+    links: Vec<String>,
 }
+
+/// Nothing can be read without these maps.
+const REQUIRED: [&str; 3] = [JOURNAL, "RING", "COUNTERS"];
 
 impl TakenOver {
     /// Opens a folder. Probes that are attached stay as they are.
     fn open(path: PathBuf) -> Result<Self, PinError> {
         let folder = path.join("maps");
-        let names = names(&folder).map_err(|error| PinError::io("list", &folder, error))?;
+        let names = names(&folder).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => PinError::damaged(&path, "they have no maps"),
+            _ => PinError::io("list", &folder, error),
+        })?;
+        if let Some(map) = missing(REQUIRED, &names) {
+            return Err(PinError::damaged(&path, format!("the map {map} is missing")));
+        }
         let mut maps = BTreeMap::new();
         let mut journal = None;
         for name in names {
@@ -232,8 +270,8 @@ impl TakenOver {
             Entry::Origin(origin) => serde_json::from_slice::<Origin>(origin).ok(),
             _ => None,
         });
-        let Origin { hooks, settings: kept, since_ns, attachment, object, wanted } =
-            origin.ok_or_else(|| missing_map(JOURNAL))?;
+        let Origin { hooks, settings: kept, since_ns, attachment, object, wanted, links } =
+            origin.ok_or_else(|| PinError::damaged(&path, "their journal has no beginning"))?;
         entries.retain(|entry| !matches!(entry, Entry::Origin(_)));
         let probes = Probes {
             ebpf: None,
@@ -247,7 +285,27 @@ impl TakenOver {
             settings: settings(&kept),
         };
         let journal = Rc::new(RefCell::new(journal));
-        Ok(Self { probes, journal, entries, since_ns, attachment, path, object, wanted })
+        Ok(Self { probes, journal, entries, since_ns, attachment, path, object, wanted, links })
+    }
+
+    /// Whether all programs are still attached.
+    fn check_links(&self) -> Result<(), PinError> {
+        let folder = self.path.join("links");
+        let names = match names(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(PinError::io("list", &folder, error));
+            }
+            names => names.unwrap_or_default(),
+        };
+        if names.is_empty() {
+            return Err(PinError::damaged(&self.path, "no program is attached"));
+        }
+        match missing(self.links.iter().map(String::as_str), &names) {
+            Some(link) => {
+                Err(PinError::damaged(&self.path, format!("the program {link} is not attached")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Whether these are the probes that a run of this build would attach.
@@ -338,6 +396,7 @@ impl Probes {
             attachment: Some(attachment),
             object: fnv::hash(OBJECT.iter().copied()),
             wanted,
+            links: self.links.iter().map(|(program, _)| (*program).to_owned()).collect(),
         };
         let origin = serde_json::to_vec(&origin).unwrap_or_default();
         if journal.put(&Entry::Origin(origin)).is_err() {
@@ -434,6 +493,11 @@ fn names(path: &Path) -> io::Result<Vec<String>> {
         names.push(entry?.file_name().to_string_lossy().into_owned());
     }
     Ok(names)
+}
+
+/// The first of `wanted` that is not there.
+fn missing<'a>(wanted: impl IntoIterator<Item = &'a str>, there: &[String]) -> Option<&'a str> {
+    wanted.into_iter().find(|name| !there.iter().any(|it| it == name))
 }
 
 /// The wire version in the name of a folder.

@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum, ValueHint, value_parser};
 use jiff::{SignedDuration, Timestamp, ZonedDateTime};
 
-use super::{ColorArgs, Destination, sizes};
+use super::{ColorArgs, Destination, sizes, words};
 use crate::history::{DEFAULT_DIR, when};
 
 #[derive(Args, Clone, Debug)]
@@ -66,23 +66,23 @@ pub struct MatchArgs {
     /// Digits match the pid of a victim or of the trigger. A word with a slash matches a cgroup or
     /// one of its parents (`*` and `**` as in --cgroup), NAMESPACE/POD, or an executable. Any other
     /// word matches a name. Words of one kind are alternatives; different kinds must all match.
-    #[arg(value_name = "MATCH")]
+    #[arg(value_name = "MATCH", value_parser = words::not_empty)]
     pub matches: Vec<String>,
     /// Select only kills of or by these processes.
     #[arg(short, long, value_name = "PID[,PID]", value_delimiter = ',',
         value_parser = value_parser!(i32).range(1..))]
     pub pid: Vec<i32>,
     /// Select only kills of or by tasks with this name.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = words::comm)]
     pub comm: Vec<String>,
     /// Select only kills that involve this cgroup or one below it.
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "GLOB", value_parser = words::not_empty)]
     pub cgroup: Vec<String>,
     /// Select only kills of or by tasks in this container: its name, or the start of its id.
-    #[arg(long, value_name = "CONTAINER")]
+    #[arg(long, value_name = "CONTAINER", value_parser = words::not_empty)]
     pub container: Vec<String>,
     /// Select only kills of or by tasks in this pod: [NAMESPACE/]NAME or uid.
-    #[arg(long, value_name = "POD")]
+    #[arg(long, value_name = "POD", value_parser = words::not_empty)]
     pub pod: Vec<String>,
     /// Select only reports since this time.
     ///
@@ -159,7 +159,7 @@ pub struct ShowArgs {
     /// ID that `oomwhy list` shows, or its start [default: the newest report].
     ///
     /// Any MATCH of `oomwhy list` works if exactly one report matches.
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = words::not_empty)]
     pub id: Option<String>,
     /// Print in this format: text or json.
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
@@ -231,13 +231,13 @@ fn time(text: &str) -> Result<Timestamp, String> {
 
 /// "90d", "12 weeks"; a day has 24 hours.
 fn age(text: &str) -> Result<Duration, String> {
-    let hint = || "write it with a unit, e.g. 90d or 12 weeks; 1h or more".to_owned();
-    let span: jiff::Span = text.parse().map_err(|_| hint())?;
+    let span: jiff::Span =
+        text.parse().map_err(|_| "write it with a unit, e.g. 90d or 12 weeks".to_owned())?;
     let relative = jiff::SpanRelativeTo::days_are_24_hours();
-    let duration: SignedDuration = span.to_duration(relative).map_err(|_| hint())?;
+    let duration: SignedDuration = span.to_duration(relative).map_err(|_| "too long".to_owned())?;
     match Duration::try_from(duration) {
         Ok(duration) if duration >= Duration::from_hours(1) => Ok(duration),
-        _ => Err(hint()),
+        _ => Err("must be 1h or more".to_owned()),
     }
 }
 
@@ -257,6 +257,8 @@ mod tests {
         for wrong in ["", "90", "5min", "-1d", "x"] {
             assert!(age(wrong).is_err(), "{wrong}");
         }
+        assert_eq!(age("1s").unwrap_err(), "must be 1h or more");
+        assert!(age("90").unwrap_err().contains("with a unit"));
     }
 
     #[test]

@@ -15,8 +15,10 @@ mod share;
 mod sizes;
 mod symbolize;
 mod watch;
+mod words;
 
 use std::{
+    ffi::OsString,
     io,
     path::{Path, PathBuf},
 };
@@ -198,6 +200,18 @@ pub(crate) fn write_completions(shell: Shell, out: &mut dyn io::Write) {
 
 pub(crate) fn write_man(out: &mut dyn io::Write) -> io::Result<()> {
     clap_mangen::Man::new(<Cli as CommandFactory>::command()).render(out)
+}
+
+/// The arguments of this process. clap knows `help` and `--help`, but not `help --help`.
+pub(crate) fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = given.collect();
+    let is_help = |at: usize, words: &[&str]| {
+        arguments.get(at).is_some_and(|it| words.iter().any(|word| it == *word))
+    };
+    if is_help(1, &["help"]) && is_help(2, &["-h", "--help"]) {
+        arguments.remove(1);
+    }
+    arguments
 }
 
 /// Writes oomwhy-COMMAND.1 for each command that is not hidden.

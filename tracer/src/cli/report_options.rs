@@ -2,7 +2,7 @@
 
 use clap::{ArgAction, Args, ValueEnum, value_parser};
 
-use super::{ColorArgs, Destination};
+use super::{ColorArgs, Destination, words};
 
 #[derive(Args, Clone, Debug, Default)]
 pub struct OutputArgs {
@@ -38,12 +38,12 @@ pub struct SelectArgs {
     /// Matches the cgroup whose limit was hit, or the cgroup of a victim or of the triggering task.
     /// A match on a parent includes its children. `*` matches part of a name, `**` any number of
     /// names.
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "GLOB", value_parser = words::not_empty)]
     pub cgroup: Option<String>,
     /// Print only kills of or by tasks with this name.
     ///
     /// The task's name in the kernel, at most 15 bytes. The chosen task counts, too.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = words::comm)]
     pub comm: Option<String>,
     /// Print only kills of or by these processes.
     ///
@@ -58,15 +58,21 @@ pub struct SelectArgs {
 pub struct PrivacyArgs {
     /// Omit command lines everywhere.
     ///
-    /// From every output, and from --record.
+    /// From every output, and from a recording that is made.
     #[arg(long)]
     pub no_cmdline: bool,
     /// Mask what matches REGEX in command lines.
     ///
     /// Applies to every output. The arguments are joined with blanks before the match. If the
     /// expression has a capture group, only that group is masked, e.g. '--password[= ](\S+)'.
-    /// --record is not masked.
-    #[arg(long, value_name = "REGEX", allow_hyphen_values = true, conflicts_with = "no_cmdline")]
+    /// A recording is not masked.
+    #[arg(
+        long,
+        value_name = "REGEX",
+        allow_hyphen_values = true,
+        conflicts_with = "no_cmdline",
+        value_parser = words::not_empty
+    )]
     pub redact: Option<String>,
 }
 

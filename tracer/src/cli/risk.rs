@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{Destination, durations};
+use super::{Destination, durations, words};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -22,7 +22,7 @@ pub struct RiskArgs {
     #[command(flatten)]
     pub to: Destination,
     /// Show only these cgroups and those below them.
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "GLOB", value_parser = words::not_empty)]
     pub cgroup: Option<String>,
     /// Update until Ctrl-C, on the full screen or as one JSON object per line.
     #[arg(short, long)]

@@ -10,7 +10,7 @@ const MIN_HISTORY_BYTES: u64 = 1 << 20;
 
 /// `--ring-size`: "524288", "512KiB" or "1MiB".
 pub(super) fn ring_size(text: &str) -> Result<u32, String> {
-    const BOUNDS: &str = "must be a power of two from 128KiB to 1024MiB";
+    const BOUNDS: &str = "must be a power of two from 128KiB to 1GiB";
     let size = within(text, MIN_RING_BYTES..=MAX_RING_BYTES, BOUNDS)?;
     u32::try_from(size).ok().filter(|size| size.is_power_of_two()).ok_or(BOUNDS.to_owned())
 }
@@ -28,7 +28,7 @@ fn within(text: &str, bytes: RangeInclusive<u64>, bounds: &str) -> Result<u64, S
         Some("MiB" | "M") => 20,
         Some("GiB" | "G") => 30,
         Some("TiB" | "T") => 40,
-        _ => return Err("write it as bytes, KiB, MiB or GiB, e.g. 512MiB".to_owned()),
+        _ => return Err("write it in bytes, KiB, MiB or GiB, e.g. 512MiB".to_owned()),
     };
     let number: u64 = digits.trim_end().parse().map_err(|_| "not a whole number".to_owned())?;
     let size = number.checked_mul(1 << shift).ok_or("too large".to_owned())?;
@@ -44,6 +44,7 @@ mod tests {
         assert_eq!(ring_size("524288"), Ok(512 << 10));
         assert_eq!(ring_size("512KiB"), Ok(512 << 10));
         assert_eq!(ring_size("1MiB"), Ok(1 << 20));
+        assert_eq!(ring_size("1GiB"), Ok(1 << 30));
         for wrong in ["", "KiB", "513KiB", "4KiB", "2GiB", "4294967296", "4096MiB", "-1", "1 kB"] {
             assert!(ring_size(wrong).is_err(), "{wrong}");
         }

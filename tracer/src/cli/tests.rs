@@ -57,6 +57,48 @@ fn redact_expression_may_start_with_hyphens() {
 }
 
 #[test]
+fn help_of_help_is_the_help() {
+    let cut = |words: &[&str]| super::arguments(words.iter().map(Into::into));
+    assert_eq!(cut(&["oomwhy", "help", "--help"]), ["oomwhy", "--help"]);
+    assert_eq!(cut(&["oomwhy", "help", "-h"]), ["oomwhy", "-h"]);
+    for line in [["oomwhy", "help", "list"], ["oomwhy", "list", "help"]] {
+        assert_eq!(cut(&line), line);
+    }
+}
+
+#[test]
+fn help_names_only_options_that_the_command_has() {
+    let mut command = <Cli as CommandFactory>::command();
+    let replay = command.find_subcommand_mut("replay").unwrap();
+    let help = replay.render_long_help().to_string();
+    let recording = "Recording made with `oomwhy --record FILE`";
+    assert!(
+        help.contains(recording) && !help.replace(recording, "").contains("--record"),
+        "{help}"
+    );
+}
+
+#[test]
+fn value_that_never_matches_exits_with_2() {
+    for line in [
+        ["--comm", "abcdefghijklmnopqrst"].as_slice(),
+        &["--comm", ""],
+        &["--redact", ""],
+        &["--cgroup", ""],
+        &["replay", "x.rec", "--cgroup", ""],
+        &["list", ""],
+        &["list", "--comm", "abcdefghijklmnopqrst"],
+        &["list", "--pod", ""],
+        &["list", "--container", ""],
+        &["risk", "--cgroup", ""],
+        &["show", ""],
+    ] {
+        let error = Cli::try_parse_from([&["oomwhy"][..], line].concat()).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{line:?}");
+    }
+}
+
+#[test]
 fn wrong_usage_exits_with_2() {
     for line in ["-o xml", "-p 0", "-p x", "--count 0", "replay", "nonsense", "--ring-size 3"] {
         let error = parse(line).unwrap_err();

@@ -82,7 +82,7 @@ pub struct WatchArgs {
     pub backlog: bool,
     /// Set the size of the ring buffer [default: 512KiB].
     ///
-    /// A power of two, in bytes, KiB or MiB. If the ring is too small, records are lost when many
+    /// A power of two from 128KiB to 1GiB, in bytes, KiB, MiB or GiB. If the ring is too small, records are lost when many
     /// kills come at once; every loss is counted and reported. The memory is allocated at the start
     /// and locked.
     #[arg(long, hide_short_help = true, value_name = "SIZE", value_parser = sizes::ring_size)]

@@ -1,17 +1,20 @@
 //! `oomwhy explain`: explains the kills in a kernel log or in reports of oomwhy.
 
 use std::{
-    cell::Cell,
     fs::File,
     io::{self, BufRead, BufReader, IsTerminal as _, Read, Write},
     path::Path,
-    rc::Rc,
 };
 
 use anstream::AutoStream;
 use jiff::tz::TimeZone;
 
-use super::{Failure, history, open_output};
+use super::{
+    Failure, cannot_read, history,
+    json_lines::{self, Stopped},
+    output_file::{Used, open_output},
+    watch::log_stderr,
+};
 use crate::{
     cli::ExplainArgs,
     commands::exit::Exit,
@@ -21,24 +24,21 @@ use crate::{
     pipeline::sink::{Sink, SinkError},
 };
 
-/// The maximum length of a report in JSON, bytes. A longer one is an error.
-const MAX_REPORT_BYTES: u64 = 64 << 20;
+const HINT: &str =
+    "hint: give a kernel log (dmesg, journalctl -k), or reports that `oomwhy -o json` printed";
 
 pub(crate) fn explain(arguments: &ExplainArgs) -> Result<(), Failure> {
     let (name, input) = open(&arguments.what, &arguments.dir.dir)?;
     let mut sink = sink(arguments)?;
     let mut input = BufReader::with_capacity(64 * 1024, input);
-    let start = input.fill_buf().map_err(|error| unreadable(&name, &error))?;
-    let first = start.iter().find(|byte| !byte.is_ascii_whitespace());
-    let count = match first {
-        Some(b'{') => records(&name, input, &mut sink),
-        _ => log(&name, input, &mut sink),
+    let start = input.fill_buf().map_err(|error| cannot_read(&name, &error))?;
+    let count = if is_json(start) {
+        records(&name, input, &mut sink)
+    } else {
+        log(&name, input, &mut sink)
     };
     match count {
-        Ok(0) => Err(failure(format!(
-            "{name} contains no OOM kill\nhint: pass a kernel log (dmesg, journalctl -k) or JSON \
-             of oomwhy"
-        ))),
+        Ok(0) => Err(failure(format!("{name} contains no OOM kill\n{HINT}"))),
         Ok(_) => match sink.finish() {
             Err(SinkError::BrokenPipe) => Ok(()),
             result => result.map_err(|error| Failure::runtime(&error)),
@@ -46,6 +46,13 @@ pub(crate) fn explain(arguments: &ExplainArgs) -> Result<(), Failure> {
         Err(Stop::ClosedPipe) => Ok(()),
         Err(Stop::Failed(failure)) => Err(failure),
     }
+}
+
+/// Whether an input that begins so has reports, perhaps behind the end of a torn one.
+fn is_json(start: &[u8]) -> bool {
+    let first = start.iter().find(|byte| !byte.is_ascii_whitespace());
+    first == Some(&b'{')
+        || start.split(|&byte| byte == b'\n').any(|line| line.starts_with(b"{\"type\":"))
 }
 
 /// Why reading stops early.
@@ -88,12 +95,17 @@ pub(super) fn open(what: &Path, history: &Path) -> Result<(String, Box<dyn Read>
             )?;
             Ok((name, Box::new(io::Cursor::new(line))))
         }
-        Err(error) => Err(unreadable(&name, &error)),
+        Err(error) => Err(cannot_read(&name, &error)),
     }
 }
 
+/// What [`open`] may read.
+pub(super) fn used<'a>(what: &'a Path, history: &'a Path) -> [Used<'a>; 2] {
+    [Used::Input(what), Used::History(history)]
+}
+
 fn sink(arguments: &ExplainArgs) -> Result<LongSink<Box<dyn Write>>, Failure> {
-    let to = open_output(&arguments.to, None)?;
+    let to = open_output(&arguments.to, &used(&arguments.what, &arguments.dir.dir))?;
     let form = arguments.output.into();
     let out: Box<dyn Write> = match form {
         Form::Text => Box::new(AutoStream::new(to, arguments.color.choice(&arguments.to))),
@@ -112,7 +124,7 @@ fn log(name: &str, input: impl BufRead, sink: &mut dyn Sink) -> Result<u64, Stop
         reports.into_iter().try_for_each(|report| sink.write(&Record::Oom(Box::new(report))))
     };
     while let Some(line) =
-        lines.next_line().map_err(|error| Stop::Failed(unreadable(name, &error)))?
+        lines.next_line().map_err(|error| Stop::Failed(cannot_read(name, &error)))?
     {
         log.line(line);
         write(log.done())?;
@@ -123,13 +135,7 @@ fn log(name: &str, input: impl BufRead, sink: &mut dyn Sink) -> Result<u64, Stop
 
 /// Explains the reports in JSON; returns how many.
 fn records(name: &str, input: impl BufRead, sink: &mut dyn Sink) -> Result<u64, Stop> {
-    let mut count = 0;
-    read_records(name, input, |record| {
-        sink.write(&record)?;
-        count += 1;
-        Ok(())
-    })?;
-    Ok(count)
+    read_records(name, input, |record| sink.write(&record).map_err(Stop::from))
 }
 
 /// Calls `handle` with every record of a file.
@@ -143,47 +149,30 @@ pub(super) fn each_record(
         Ok(())
     });
     match read {
-        Ok(()) | Err(Stop::ClosedPipe) => Ok(()),
+        Ok(_) | Err(Stop::ClosedPipe) => Ok(()),
         Err(Stop::Failed(failure)) => Err(failure),
     }
 }
 
+/// Calls `handle` with every record; returns how many. Logs what was skipped.
 fn read_records(
     name: &str,
     input: impl BufRead,
-    mut handle: impl FnMut(Record) -> Result<(), Stop>,
-) -> Result<(), Stop> {
-    let left = Rc::new(Cell::new(MAX_REPORT_BYTES));
-    let limited = BufReader::new(Limited { input, left: Rc::clone(&left) });
-    for record in serde_json::Deserializer::from_reader(limited).into_iter::<Record>() {
-        let record = record.map_err(|error| {
-            Stop::Failed(failure(format!("{name} is not a report of oomwhy: {error}")))
-        })?;
-        left.set(MAX_REPORT_BYTES);
-        handle(record)?;
+    handle: impl FnMut(Record) -> Result<(), Stop>,
+) -> Result<u64, Stop> {
+    let tally = json_lines::read(input, handle).map_err(|stopped| match stopped {
+        Stopped::Unreadable(error) => Stop::Failed(cannot_read(name, &error)),
+        Stopped::Handler(stop) => stop,
+    })?;
+    if tally.values == 0 && tally.damaged > 0 {
+        let line = tally.first_damaged;
+        let message = format!("{name} is not a report of oomwhy: cannot read line {line}\n{HINT}");
+        return Err(Stop::Failed(failure(message)));
     }
-    Ok(())
-}
-
-/// Fails when `left` bytes have been read. The reader of the records resets it for each one.
-struct Limited<R> {
-    input: R,
-    left: Rc<Cell<u64>>,
-}
-
-impl<R: Read> Read for Limited<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.input.read(buffer)?;
-        match self.left.get().checked_sub(length as u64) {
-            Some(left) => self.left.set(left),
-            None => return Err(io::Error::other("longer than 64 MiB")),
-        }
-        Ok(length)
+    if let Some(message) = tally.message() {
+        log_stderr(&format!("oomwhy: {name}: {message}"));
     }
-}
-
-fn unreadable(name: &str, error: &io::Error) -> Failure {
-    failure(format!("cannot read {name}: {error}"))
+    Ok(tally.values)
 }
 
 fn failure(message: String) -> Failure {

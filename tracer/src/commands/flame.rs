@@ -2,7 +2,7 @@
 
 use std::io::{self, BufReader, IsTerminal as _, Write as _};
 
-use super::{Failure, explain, open_output};
+use super::{Failure, explain, output_file::open_output};
 use crate::{
     cli::{FlameArgs, ProfileFormat},
     commands::exit::Exit,
@@ -41,7 +41,7 @@ pub(crate) fn flame(arguments: &FlameArgs) -> Result<(), Failure> {
         }
     };
     let profile = profile.map_err(|error| Failure::runtime(&error))?;
-    let mut to = open_output(&arguments.to, None)?;
+    let mut to = open_output(&arguments.to, &explain::used(&arguments.what, &arguments.dir.dir))?;
     match to.write_all(&profile).and_then(|()| to.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.map_err(|error| Failure::runtime(&error)),

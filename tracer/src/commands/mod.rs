@@ -6,6 +6,8 @@ pub(crate) mod exit;
 pub(crate) mod explain;
 pub(crate) mod flame;
 mod history;
+mod json_lines;
+mod output_file;
 mod outputs;
 mod pinned;
 pub(crate) mod risk;
@@ -15,19 +17,17 @@ pub(crate) mod symbolize;
 pub(crate) mod watch;
 mod watch_log;
 
-use std::{
-    fs::{self, File},
-    io::{self, Write},
-    os::unix::fs::MetadataExt,
-    path::Path,
-};
+use std::io::{self, Write};
 
 use regex_lite::Regex;
 
 use crate::{
     bpf::hooks,
-    cli::{self, Command, Destination, PrivacyArgs, ReplayArgs, SelectArgs},
-    commands::exit::Exit,
+    cli::{self, Command, PrivacyArgs, ReplayArgs, SelectArgs},
+    commands::{
+        exit::Exit,
+        output_file::{Used, cannot_write, open_output, stdout},
+    },
     enrich::privacy::Privacy,
     fmt::errors::with_sources,
     host::btf::KernelBtf,
@@ -117,40 +117,28 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
 fn print(make: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
     let mut text = Vec::new();
     make(&mut text).map_err(|error| Failure::runtime(&error))?;
-    match io::stdout().write_all(&text) {
+    let mut out = stdout();
+    match out.write_all(&text).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.map_err(|error| Failure::runtime(&error)),
     }
 }
 
-fn cannot_write(path: &Path, error: &io::Error) -> Failure {
-    let message = format!("cannot write {}: {error}", path.display());
-    Failure { exit: Exit::Failure, message }
-}
-
-/// Opens stdout, or the file of `--output-file`, which must not be the recording.
-fn open_output(to: &Destination, recording: Option<&Path>) -> Result<Box<dyn Write>, Failure> {
-    let Some(path) = to.path() else {
-        return Ok(Box::new(io::stdout()));
-    };
-    if recording.is_some_and(|recording| is_same(recording, path)) {
-        let message = format!("--output-file: {} is the recording itself", path.display());
-        return Err(Failure { exit: Exit::Usage, message });
-    }
-    let file = File::create(path).map_err(|error| cannot_write(path, &error))?;
-    Ok(Box::new(file))
-}
-
-/// Whether two paths are the same file, existing or not. Devices such as /dev/null may be used
-/// twice.
-fn is_same(one: &Path, other: &Path) -> bool {
-    match (fs::metadata(one), fs::metadata(other)) {
-        (Ok(one), Ok(other)) => {
-            one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino())
+/// An input that cannot be read. `name` is a path or "stdin".
+fn cannot_read(name: &str, error: &io::Error) -> Failure {
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => "\nhint: run as root or as the owner of the file",
+        io::ErrorKind::NotFound => "\nhint: name a file that exists, or - for stdin",
+        io::ErrorKind::IsADirectory => {
+            "\nhint: name a file in it; `oomwhy list --dir DIR` lists a history"
         }
-        (Err(_), Err(_)) => one == other,
-        _ => false,
-    }
+        _ => "",
+    };
+    let exit = match error.kind() {
+        io::ErrorKind::PermissionDenied => Exit::NotPermitted,
+        _ => Exit::Failure,
+    };
+    Failure { exit, message: format!("cannot read {name}: {error}{hint}") }
 }
 
 fn filter(select: &SelectArgs) -> Result<Filter, Failure> {
@@ -174,7 +162,7 @@ fn replay(arguments: &ReplayArgs) -> Result<(), Failure> {
     let ReplayArgs { file, output, select, privacy } = arguments;
     let filter = filter(select)?;
     let privacy = self::privacy(privacy)?;
-    let to = open_output(&output.to, Some(file))?;
+    let to = open_output(&output.to, &[Used::Recording(file)])?;
     let outputs = outputs::outputs(output, to, None)?;
     let pipeline = |mut host: Host| {
         host.missing.extend(privacy.missing(&host.missing));

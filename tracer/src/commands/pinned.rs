@@ -7,11 +7,14 @@ use std::{
     path::Path,
 };
 
-use super::Failure;
+use super::{
+    Failure,
+    output_file::{Used, cannot_write, refuse_used},
+};
 use crate::{
     bpf::{
         load::Probes,
-        pin::{Attachment, PinDir, PinError, TakenOver, Wanted},
+        pin::{Attachment, PinDir, PinError, Removed, TakenOver, Wanted},
     },
     cli::{Destination, Format, WatchArgs},
     commands::exit::Exit,
@@ -32,7 +35,11 @@ pub(super) struct Pins {
 
 impl Pins {
     /// Opens the directory, before anything is attached.
-    pub(super) fn find(path: &Path, arguments: &WatchArgs) -> Result<Self, Failure> {
+    pub(super) fn find(
+        path: &Path,
+        arguments: &WatchArgs,
+        used: &[Used<'_>],
+    ) -> Result<Self, Failure> {
         if arguments.output.output == Format::Events {
             let message = "--pin keeps reports, and -o events prints none: leave one of them out";
             return Err(Failure { exit: Exit::Usage, message: message.to_owned() });
@@ -44,7 +51,7 @@ impl Pins {
             growth_above_percent: arguments.growth_above_percent(),
         };
         let others = dir.take_over().map_err(|error| failure(&error))?;
-        Ok(Self { dir, wanted, others, out: open_output(&arguments.output.to)? })
+        Ok(Self { dir, wanted, others, out: open_output(&arguments.output.to, used)? })
     }
 
     /// The newest probes, if they are those that this run would attach by one of the tiers.
@@ -61,28 +68,61 @@ impl Pins {
 }
 
 /// Opens a file to append, because the next run looks up what this one wrote.
-fn open_output(to: &Destination) -> Result<File, Failure> {
+fn open_output(to: &Destination, used: &[Used<'_>]) -> Result<File, Failure> {
     let Some(path) = to.path() else {
         let stdout = io::stdout().as_fd().try_clone_to_owned();
         return stdout.map(File::from).map_err(|error| Failure::runtime(&error));
     };
+    refuse_used(path, used)?;
     let file = File::options().append(true).create(true).open(path);
-    file.map_err(|error| Failure {
-        exit: Exit::Failure,
-        message: format!("cannot write {}: {error}", path.display()),
-    })
+    file.map_err(|error| cannot_write(path, &error))
 }
 
 /// Runs `oomwhy unpin DIR`. Returns the message for the user.
 pub(super) fn unpin(path: &Path) -> Result<String, Failure> {
-    let dir = PinDir::open(path).map_err(|error| failure(&error))?;
-    match dir.clear().map_err(|error| failure(&error))? {
-        0 => Err(Failure {
+    let failed = |error: PinError| not_unpinned(path, &error);
+    let dir = PinDir::open(path).map_err(failed)?;
+    match dir.clear().map_err(failed)? {
+        Removed { sets: 0, .. } => Err(Failure {
             exit: Exit::Failure,
-            message: format!("no probes of oomwhy are pinned in {}", path.display()),
+            message: format!("no probes of oomwhy are pinned in {}\n{UNPIN_HINT}", path.display()),
         }),
-        n_programs => Ok(format!("{} detached, all pins removed", count(n_programs, "program"))),
+        Removed { sets, programs: 0 } => {
+            let sets = count(sets, "set");
+            Ok(format!("no program was attached; {sets} of pinned maps removed"))
+        }
+        Removed { programs, .. } => {
+            Ok(format!("{} detached, all pins removed", count(programs, "program")))
+        }
     }
+}
+
+const UNPIN_HINT: &str = "hint: name the directory that was given to --pin";
+
+/// Errors of pins are worded for `--pin`.
+fn not_unpinned(path: &Path, error: &PinError) -> Failure {
+    let Failure { exit, message } = failure(error);
+    let shown = path.display();
+    let message = match error {
+        PinError::NotBpffs { .. } => {
+            format!("{shown} is not on a BPF file system, so nothing is pinned there\n{UNPIN_HINT}")
+        }
+        PinError::InUse { .. } => {
+            format!("another oomwhy is using {shown}\nhint: stop it first")
+        }
+        PinError::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
+            format!("{}\n{UNPIN_HINT}", without_flag(&message))
+        }
+        PinError::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+            format!("{}\nhint: run as root", without_flag(&message))
+        }
+        _ => without_flag(&message).to_owned(),
+    };
+    Failure { exit, message: format!("unpin: {message}") }
+}
+
+fn without_flag(message: &str) -> &str {
+    message.strip_prefix("--pin: ").unwrap_or(message)
 }
 
 pub(super) fn failure(error: &PinError) -> Failure {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Failure, open_output, watch::log_stderr};
+use super::{Failure, output_file::open_output, watch::log_stderr};
 use crate::{
     cli::{RiskArgs, RiskFormat},
     commands::exit::Exit,
@@ -33,7 +33,7 @@ pub(crate) fn risk(arguments: &RiskArgs) -> Result<(), Failure> {
         return screen::run(every, || watch.read()).map_err(|error| Failure::runtime(&error));
     }
     watch.warm_up(arguments.every());
-    let mut out = open_output(&arguments.to, None)?;
+    let mut out = open_output(&arguments.to, &[])?;
     let mut reported = (None, None);
     loop {
         let report = watch.read();

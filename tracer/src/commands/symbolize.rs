@@ -1,14 +1,19 @@
 //! `oomwhy symbolize`: adds names to the user frames of stored reports.
 
 use std::{
-    fs::File,
-    io::{self, BufRead, BufReader, Write},
+    fs::{self, File},
+    io::{self, BufRead, BufReader, Read as _, Write as _},
     path::Path,
 };
 
 use serde_json::Value;
 
-use super::{Failure, open_output};
+use super::{
+    Failure, cannot_read,
+    json_lines::{self, Stopped, Tally},
+    output_file::{Used, open_output},
+    watch::log_stderr,
+};
 use crate::{
     cli::SymbolizeArgs,
     commands::exit::Exit,
@@ -19,39 +24,42 @@ use crate::{
 pub(crate) fn symbolize(arguments: &SymbolizeArgs) -> Result<(), Failure> {
     let files = elf_files(arguments)?;
     let input = open_input(&arguments.file)?;
-    let mut out = open_output(&arguments.to, Some(&arguments.file))?;
-    for (number, line) in (1..).zip(input.lines()) {
-        let line = line.map_err(|error| unreadable(&arguments.file, &error))?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let mut report: Value = serde_json::from_str(&line).map_err(|error| {
-            let file = arguments.file.display();
-            let hint = "hint: give one report per line, as `oomwhy -o json` prints them";
-            failure(format!("cannot parse {file}, line {number}: {error}\n{hint}"))
-        })?;
+    let elf = arguments.elf.iter().map(|path| Used::Input(path));
+    let debug = arguments.debug_dir.iter().map(|path| Used::Tree(path));
+    let used: Vec<Used<'_>> = elf.chain(debug).chain([Used::Input(&arguments.file)]).collect();
+    let mut out = open_output(&arguments.to, &used)?;
+    let tally = json_lines::read(input, |mut report: Value| {
         name_frames(&mut report, &files);
-        match writeln!(out, "{report}").and_then(|()| out.flush()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            result => result.map_err(|error| Failure::runtime(&error))?,
+        writeln!(out, "{report}").and_then(|()| out.flush())
+    });
+    let file = arguments.file.display();
+    match tally {
+        Ok(Tally { values: 0, damaged: 1.., first_damaged }) => {
+            let hint = "hint: give reports as `oomwhy -o json` prints them";
+            Err(failure(format!("cannot read a report in {file}, line {first_damaged}\n{hint}")))
         }
+        Ok(tally) => {
+            if let Some(message) = tally.message() {
+                log_stderr(&format!("oomwhy: {file}: {message}"));
+            }
+            Ok(())
+        }
+        Err(Stopped::Unreadable(error)) => Err(cannot_read(&file.to_string(), &error)),
+        Err(Stopped::Handler(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(Stopped::Handler(error)) => Err(Failure::runtime(&error)),
     }
-    Ok(())
 }
 
 fn failure(message: String) -> Failure {
     Failure { exit: Exit::Failure, message }
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    failure(format!("cannot read {}: {error}", path.display()))
-}
-
 fn open_input(path: &Path) -> Result<Box<dyn BufRead>, Failure> {
     if path == Path::new("-") {
         return Ok(Box::new(io::stdin().lock()));
     }
-    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+    let file =
+        File::open(path).map_err(|error| cannot_read(&path.display().to_string(), &error))?;
     Ok(Box::new(BufReader::new(file)))
 }
 
@@ -59,6 +67,8 @@ fn elf_files(arguments: &SymbolizeArgs) -> Result<ElfFiles, Failure> {
     let mut files = ElfFiles::default();
     for path in &arguments.elf {
         let shown = path.display().to_string();
+        let readable = File::open(path).and_then(|mut file| file.read(&mut [0]));
+        readable.map_err(|error| cannot_read(&shown, &error))?;
         if files.add(path, &shown).is_none() {
             return Err(failure(format!(
                 "cannot read a build id from the ELF file {shown}\n\
@@ -67,6 +77,11 @@ fn elf_files(arguments: &SymbolizeArgs) -> Result<ElfFiles, Failure> {
         }
     }
     for directory in &arguments.debug_dir {
+        fs::read_dir(directory).map_err(|error| {
+            let directory = directory.display();
+            let hint = "hint: name the directory that has .build-id, as /usr/lib/debug has";
+            failure(format!("cannot read the debug directory {directory}: {error}\n{hint}"))
+        })?;
         files.add_debug_directory(directory);
     }
     if arguments.debug_dir.is_empty() {

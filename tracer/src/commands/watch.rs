@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     rc::Rc,
     time::Duration,
 };
@@ -13,6 +13,7 @@ use tokio::runtime::{self, Runtime};
 use super::{
     Failure,
     attach::{self, Attached, Ours, Watching},
+    output_file::{Used, named, open_output},
     outputs::outputs,
     pinned::{self, Pins},
     startup, watch_log,
@@ -26,6 +27,7 @@ use crate::{
     commands::exit::Exit,
     enrich::{enrichment::Enrichment, lookup::Lookup, privacy::Privacy},
     fmt::units::count,
+    history::DEFAULT_DIR,
     host::{
         btf::BtfError,
         capabilities::drop::drop_capabilities,
@@ -57,10 +59,12 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     if arguments.attach == Attach::Kmsg {
         return watch_the_log(arguments, None);
     }
-    let mut pins = arguments.pin.as_deref().map(|dir| Pins::find(dir, arguments)).transpose()?;
+    let used = files_in_use(arguments);
+    let pin_dir = arguments.pin.as_deref();
+    let mut pins = pin_dir.map(|dir| Pins::find(dir, arguments, &used)).transpose()?;
     let to = match &pins {
         Some(pins) => To::Once(pins.out.try_clone().map_err(|error| Failure::runtime(&error))?),
-        None => To::Plain(super::open_output(&arguments.output.to, arguments.record.as_deref())?),
+        None => To::Plain(open_output(&arguments.output.to, &used)?),
     };
     let Attached { facts, attachment, ours } =
         match attach::attach(&root, arguments, pins.as_mut())? {
@@ -105,6 +109,16 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     ended(result)
 }
 
+/// The files that a run reads or writes besides its output.
+fn files_in_use(arguments: &WatchArgs) -> Vec<Used<'_>> {
+    let recording = arguments.record.as_deref().map(Used::Recording);
+    let btf = arguments.btf.as_deref().map(Used::Input);
+    let store = &arguments.store;
+    let dir = store.dir.as_deref().unwrap_or(Path::new(DEFAULT_DIR));
+    let history = store.store.then_some(Used::History(dir));
+    recording.into_iter().chain(btf).chain(history).collect()
+}
+
 fn watch_the_log(arguments: &WatchArgs, refusal: Option<&Failure>) -> Result<(), Failure> {
     if arguments.pin.is_some() {
         let message = "--pin needs probes, and --attach kmsg has none".to_owned();
@@ -118,7 +132,7 @@ fn watch_the_log(arguments: &WatchArgs, refusal: Option<&Failure>) -> Result<(),
         log_stderr("growth is not recorded, because there are no probes");
     }
     let filter = super::filter(&arguments.select)?;
-    let to = super::open_output(&arguments.output.to, None)?;
+    let to = open_output(&arguments.output.to, &files_in_use(arguments))?;
     watch_log::watch(arguments, filter, to, refusal)
 }
 
@@ -256,12 +270,14 @@ impl Watch<'_> {
                 let reported = reported_before(&out, &entries, &mut journal.borrow_mut());
                 let note = CurrentNote::default();
                 let writer = DedupWriter::new(out, Rc::clone(&note), Rc::clone(&journal));
-                let mut outputs = outputs(Box::new(writer))?;
+                let mut outputs = outputs(named(&arguments.output.to, writer))?;
                 outputs.set_current_note(note);
                 let resume = Resume { journal, entries, reported, since_ns, heir };
                 (probes, outputs, Some(resume))
             }
-            (ours, To::Once(out)) => (ours.into_probes(), outputs(Box::new(out))?, None),
+            (ours, To::Once(out)) => {
+                (ours.into_probes(), outputs(named(&arguments.output.to, out))?, None)
+            }
             (ours, To::Plain(to)) => (ours.into_probes(), outputs(to)?, None),
         };
         let (count, privacy) = (*count, privacy.clone());

@@ -3,9 +3,11 @@
 use std::error::Error;
 
 /// An error and its sources, separated by colons. A source that the line ends with already is left
-/// out: some errors print their source themselves.
+/// out: some errors print their source themselves. A hint stays the last line.
 pub(crate) fn with_sources(error: &dyn Error) -> String {
-    let mut text = error.to_string();
+    let whole = error.to_string();
+    let (line, hint) = whole.split_at(whole.find("\nhint: ").unwrap_or(whole.len()));
+    let mut text = line.to_owned();
     let mut source = error.source();
     while let Some(inner) = source {
         let inner_text = inner.to_string();
@@ -14,7 +16,7 @@ pub(crate) fn with_sources(error: &dyn Error) -> String {
         }
         source = inner.source();
     }
-    text
+    text + hint
 }
 
 #[cfg(test)]
@@ -39,5 +41,7 @@ mod tests {
         assert_eq!(with_sources(&outer), "cannot write a.json: disk is full");
         let repeating = Outer { text: "cannot write: disk is full", source: source() };
         assert_eq!(with_sources(&repeating), "cannot write: disk is full");
+        let hinted = Outer { text: "cannot write a.json\nhint: free space", source: source() };
+        assert_eq!(with_sources(&hinted), "cannot write a.json: disk is full\nhint: free space");
     }
 }

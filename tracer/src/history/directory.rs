@@ -38,6 +38,11 @@ pub(crate) struct ListedSegment {
     pub modified: i64,
 }
 
+/// Whether a file of this name belongs to a history.
+pub(super) fn is_part(name: &str) -> bool {
+    name == LOCK || Segment::parse(name).is_some()
+}
+
 impl Directory {
     /// Opens a directory for reading.
     pub(crate) fn open(path: &Path) -> Result<Self, HistoryError> {
@@ -65,10 +70,11 @@ impl Directory {
     fn check_owner(&self) -> Result<(), HistoryError> {
         let stat = rustix::fs::fstat(&self.fd).map_err(|errno| self.failed(".", errno))?;
         let owner = rustix::process::geteuid().as_raw();
+        let shown = self.path.display();
         let why = if stat.st_uid != owner && stat.st_uid != 0 {
-            "it belongs to another user\nhint: change its owner with chown"
+            format!("it belongs to another user\nhint: `chown {owner} {shown}`")
         } else if stat.st_mode & 0o002 != 0 {
-            "everybody may write to it\nhint: chmod o-w"
+            format!("everybody may write to it\nhint: `chmod o-w {shown}`")
         } else {
             return Ok(());
         };
@@ -129,8 +135,7 @@ impl Directory {
 
     /// Whether a history was ever written here.
     pub(super) fn has_history(&self) -> Result<bool, HistoryError> {
-        let is_part = |name: &String| name == LOCK || Segment::parse(name).is_some();
-        Ok(self.names()?.iter().any(is_part))
+        Ok(self.names()?.iter().any(|name| is_part(name)))
     }
 
     /// The names of all files that are UTF-8: those of a history are.

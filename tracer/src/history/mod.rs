@@ -55,7 +55,7 @@ pub enum HistoryError {
     Unsafe {
         path: PathBuf,
         /// The problem, with a hint.
-        why: &'static str,
+        why: String,
     },
     /// A file of the history cannot be read or written.
     #[error("cannot use the history file {}/{name}", path.display())]
@@ -65,6 +65,14 @@ pub enum HistoryError {
         #[source]
         source: io::Error,
     },
+}
+
+/// The paths of the files that a history in this directory has. Empty if there is none.
+pub(crate) fn files(path: &Path) -> Vec<PathBuf> {
+    let directory = directory::Directory::open(path);
+    let names = directory.and_then(|it| it.names()).unwrap_or_default();
+    let own = names.into_iter().filter(|name| directory::is_part(name));
+    own.map(|name| path.join(name)).collect()
 }
 
 impl HistoryError {

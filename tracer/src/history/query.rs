@@ -47,7 +47,7 @@ pub(crate) struct PathWord {
 
 impl Query {
     /// Adds a word, by its form.
-    pub(crate) fn word(&mut self, word: &str) -> Result<(), globset::Error> {
+    pub(crate) fn word(&mut self, word: &str) -> Result<(), String> {
         if let Ok(pid) = word.parse()
             && word.bytes().all(|it| it.is_ascii_digit())
         {

@@ -60,6 +60,8 @@ pub(crate) struct Skipped {
     pub newer: u64,
     /// Segments that are not regular files, or may not be read.
     pub unreadable: u64,
+    /// Those of them for which a permission is missing.
+    pub denied: u64,
 }
 
 impl History {
@@ -145,7 +147,11 @@ impl History {
                 result.skipped.damaged += u64::from(!is_complete);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(_) => result.skipped.unreadable += 1,
+            Err(error) => {
+                result.skipped.unreadable += 1;
+                let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
+                result.skipped.denied += u64::from(is_denied);
+            }
         }
         result
     }
@@ -181,6 +187,7 @@ impl Skipped {
         self.damaged += other.damaged;
         self.newer += other.newer;
         self.unreadable += other.unreadable;
+        self.denied += other.denied;
     }
 
     /// A sentence for people. `None` if nothing was skipped.

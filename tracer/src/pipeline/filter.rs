@@ -16,11 +16,14 @@ pub struct Filter {
 }
 
 /// Makes a matcher for cgroup paths. `*` does not match a `/`, `**` does.
-pub(crate) fn cgroup_glob(pattern: &str) -> Result<GlobMatcher, globset::Error> {
+pub(crate) fn cgroup_glob(pattern: &str) -> Result<GlobMatcher, String> {
     let trimmed = pattern.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(pattern);
     let rooted =
         if trimmed.starts_with(['/', '*']) { trimmed.to_owned() } else { format!("/{trimmed}") };
-    GlobBuilder::new(&rooted).literal_separator(true).build().map(|glob| glob.compile_matcher())
+    let glob = GlobBuilder::new(&rooted).literal_separator(true).build();
+    // The error quotes a pattern that the user did not write.
+    glob.map(|glob| glob.compile_matcher())
+        .map_err(|error| format!("error parsing glob '{pattern}': {}", error.kind()))
 }
 
 impl Filter {
@@ -91,6 +94,8 @@ mod tests {
         {
             assert!(by_cgroup(pattern), "{pattern}");
         }
+        let error = cgroup_glob("[").unwrap_err();
+        assert!(error.starts_with("error parsing glob '[': "), "{error}");
         for pattern in ["/kube", "/pod7", "/kubepods/pod8", "/*/app"] {
             assert!(!by_cgroup(pattern), "{pattern}");
         }

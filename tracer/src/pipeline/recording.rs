@@ -5,6 +5,7 @@
 //! that many bytes. The first frame is the [`Host`]. Facts are JSON; records are the ring's bytes.
 
 use std::{
+    fmt::{self, Display, Formatter},
     fs::File,
     io::{self, BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
@@ -15,7 +16,10 @@ use oomwhy_common::{OLDEST_WIRE_VERSION, WIRE_VERSION};
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::model::{facts::Fact, host::Host};
+use crate::{
+    fmt::units::count,
+    model::{facts::Fact, host::Host},
+};
 
 /// Start of the first line. The wire version in decimal and a newline follow.
 const MAGIC: &str = "oomwhy-rec";
@@ -26,6 +30,8 @@ const RECORD: u8 = 1;
 const FACT: u8 = 2;
 /// Longest frame in bytes. A greater length is damage.
 const MAX_FRAME: u32 = 1 << 20;
+/// No name of a fact is longer, in bytes.
+const MAX_NAME: usize = 32;
 
 /// A frame after the first one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,12 +45,17 @@ pub enum Frame {
 /// Why a recording cannot be written or read.
 #[derive(Debug, Error)]
 pub enum RecordingError {
-    /// The file cannot be opened, read or written.
-    #[error("{}: {source}", path.display())]
+    /// The file cannot be created, read or written.
+    #[error(
+        "cannot {action} the recording {}: {source}{}", path.display(), io_hint(action, source)
+    )]
     Io {
+        /// "create", "read" or "write".
+        action: &'static str,
         /// Path of the recording.
         path: PathBuf,
-        /// Error of the file system.
+        /// Error of the file system. It is in the message, before the hint.
+        #[source]
         source: io::Error,
     },
     /// The file exists and is not empty.
@@ -72,10 +83,11 @@ pub enum RecordingError {
         /// Version in its first line.
         version: u32,
     },
-    /// It ends in the middle of a frame, or a frame is damaged.
+    /// It ends in the middle of a frame, or the length of a frame is damaged.
     #[error(
-        "{}: damaged after {whole} complete records: {what}; only the records before were used",
-        path.display()
+        "{}: damaged after {whole} complete frames: {what}; only the frames before were used{}\n\
+         {DAMAGE_HINT}",
+        path.display(), also(skipped)
     )]
     Damaged {
         /// Path of the recording.
@@ -84,7 +96,84 @@ pub enum RecordingError {
         whole: usize,
         /// Description of the damage.
         what: String,
+        /// Damaged frames before it.
+        skipped: Skipped,
     },
+    /// Some frames are damaged. The others were used.
+    #[error(
+        "{}: {skipped}; reports can lack what they held\n{DAMAGE_HINT}", path.display()
+    )]
+    Skipped {
+        /// Path of the recording.
+        path: PathBuf,
+        /// Damaged frames.
+        skipped: Skipped,
+    },
+    /// Records of the ring are damaged, or of a kind that this build does not know.
+    #[error(
+        "{}: {} cannot be decoded; reports can lack what they held\n{DAMAGE_HINT}",
+        path.display(), count(records, "record")
+    )]
+    Undecodable {
+        /// Path of the recording.
+        path: PathBuf,
+        /// Number of records.
+        records: u64,
+    },
+}
+
+const DAMAGE_HINT: &str = "hint: copy the recording again from where it was made, if it is intact \
+                           there";
+
+/// Frames that were skipped, because only their content is damaged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Skipped {
+    /// Number of frames.
+    pub count: u64,
+    /// Number of the first of them in the file, from 1, and what is wrong with it.
+    pub first: Option<(u64, String)>,
+}
+
+impl Skipped {
+    fn add(&mut self, number: u64, what: String) {
+        self.count += 1;
+        self.first.get_or_insert((number, what));
+    }
+}
+
+impl Display for Skipped {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        write!(out, "skipped {}", count(self.count, "damaged frame"))?;
+        match &self.first {
+            Some((number, what)) if self.count == 1 => write!(out, ", number {number}: {what}"),
+            Some((number, what)) => write!(out, ", the first is number {number}: {what}"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn also(skipped: &Skipped) -> String {
+    if skipped.count == 0 { String::new() } else { format!("; before that {skipped}") }
+}
+
+/// What the user can do about an error of the file system.
+fn io_hint(action: &str, error: &io::Error) -> &'static str {
+    use io::ErrorKind::{
+        IsADirectory, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+    };
+    match (error.kind(), action) {
+        (NotFound, "read") => "\nhint: make a recording with `oomwhy --record FILE`",
+        (NotFound, _) => "\nhint: create its directory first, with `mkdir -p`",
+        (IsADirectory, _) => "\nhint: name a file in this directory",
+        (PermissionDenied, "read") => "\nhint: run as root or as the owner of the recording",
+        (StorageFull | QuotaExceeded, _) => {
+            "\nhint: free space on this file system, or record on another one"
+        }
+        (PermissionDenied | ReadOnlyFilesystem, _) => {
+            "\nhint: name a file in a directory that you can write to"
+        }
+        _ => "",
+    }
 }
 
 /// Writes a recording, each frame with one write, so that a crash tears at most the last frame.
@@ -103,13 +192,14 @@ impl Writer {
             }
             result => result,
         }
-        .map_err(|source| io_error(path, source))?;
-        let meta = file.metadata().map_err(|source| io_error(path, source))?;
+        .map_err(|source| io_error("create", path, source))?;
+        let meta = file.metadata().map_err(|source| io_error("create", path, source))?;
         if meta.is_file() && meta.len() > 0 {
             return Err(RecordingError::Exists { path: path.to_owned() });
         }
         let mut writer = Self { file, path: path.to_owned() };
-        writer.file.write_all(first_line().as_bytes()).map_err(|source| io_error(path, source))?;
+        let written = writer.file.write_all(first_line().as_bytes());
+        written.map_err(|source| io_error("write", path, source))?;
         writer.frame(HOST, &json(host))?;
         Ok(writer)
     }
@@ -127,7 +217,7 @@ impl Writer {
     fn frame(&mut self, kind: u8, body: &[u8]) -> Result<(), RecordingError> {
         let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
         let frame = [&[kind], length.to_le_bytes().as_slice(), body].concat();
-        self.file.write_all(&frame).map_err(|source| io_error(&self.path, source))
+        self.file.write_all(&frame).map_err(|source| io_error("write", &self.path, source))
     }
 }
 
@@ -142,8 +232,8 @@ fn json<T: Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }
 
-fn io_error(path: &Path, source: io::Error) -> RecordingError {
-    RecordingError::Io { path: path.to_owned(), source }
+fn io_error(action: &'static str, path: &Path, source: io::Error) -> RecordingError {
+    RecordingError::Io { action, path: path.to_owned(), source }
 }
 
 /// The readable part of a recording.
@@ -153,42 +243,54 @@ pub struct Recording {
     pub host: Host,
     /// The frames after the host, in order.
     pub frames: Vec<Frame>,
-    /// The damage that ended the reading, if any.
+    /// The damage, if any.
     pub damage: Option<RecordingError>,
 }
 
-/// Reads a recording. If it is damaged, the frames before the damage are returned.
+/// Reads a recording. A frame is skipped if only its content is damaged. If its length is damaged,
+/// or it is cut off, the frames before it are returned.
 pub fn read(path: &Path) -> Result<Recording, RecordingError> {
-    let file = File::open(path).map_err(|source| io_error(path, source))?;
+    let failed = |source| io_error("read", path, source);
+    let file = File::open(path).map_err(failed)?;
     let mut reader = BufReader::new(file);
     let version = wire_version(&mut reader)
-        .map_err(|source| io_error(path, source))?
+        .map_err(failed)?
         .ok_or_else(|| RecordingError::Foreign { path: path.to_owned() })?;
     if !(OLDEST_WIRE_VERSION..=WIRE_VERSION).contains(&version) {
         return Err(RecordingError::Version { path: path.to_owned(), version });
     }
-    let damaged = |whole, what| RecordingError::Damaged { path: path.to_owned(), whole, what };
-    let host = match next_frame(&mut reader) {
-        Ok(Some((HOST, body))) => {
-            serde_json::from_slice(&body).map_err(|error| damaged(0, error.to_string()))?
-        }
-        Ok(_) => {
-            return Err(damaged(0, "the description of the host is missing".to_owned()));
-        }
-        Err(what) => return Err(damaged(0, what)),
+    let damaged = |whole, what, skipped| {
+        let path = path.to_owned();
+        RecordingError::Damaged { path, whole, what, skipped }
     };
+    let host = read_host(&mut reader).map_err(|what| damaged(0, what, Skipped::default()))?;
     let mut recording = Recording { host, frames: Vec::new(), damage: None };
-    loop {
-        match next_frame(&mut reader).and_then(|frame| frame.map(parse).transpose()) {
-            Ok(Some(frame)) => recording.frames.push(frame),
+    let mut skipped = Skipped::default();
+    // The first frame is the host.
+    for number in 2.. {
+        match next_frame(&mut reader).map(|frame| frame.map(parse)) {
+            Ok(Some(Ok(frame))) => recording.frames.push(frame),
+            Ok(Some(Err(what))) => skipped.add(number, what),
             Ok(None) => break,
             Err(what) => {
-                recording.damage = Some(damaged(recording.frames.len(), what));
-                break;
+                recording.damage = Some(damaged(recording.frames.len(), what, skipped));
+                return Ok(recording);
             }
         }
     }
+    if skipped.count > 0 {
+        recording.damage = Some(RecordingError::Skipped { path: path.to_owned(), skipped });
+    }
     Ok(recording)
+}
+
+/// Reads the first frame. Nothing can be replayed without it.
+fn read_host(reader: &mut impl Read) -> Result<Host, String> {
+    match next_frame(reader)? {
+        Some((HOST, body)) => serde_json::from_slice(&body)
+            .map_err(|_| "the description of the host cannot be read".to_owned()),
+        _ => Err("the description of the host is missing".to_owned()),
+    }
 }
 
 fn first_line() -> String {
@@ -230,9 +332,19 @@ fn next_frame(reader: &mut impl Read) -> Result<Option<(u8, Vec<u8>)>, String> {
 fn parse((kind, body): (u8, Vec<u8>)) -> Result<Frame, String> {
     match kind {
         RECORD => Ok(Frame::Record(Bytes::from(body))),
-        FACT => serde_json::from_slice(&body).map(Frame::Fact).map_err(|error| error.to_string()),
+        FACT => serde_json::from_slice(&body).map(Frame::Fact).map_err(|_| match name(&body) {
+            Some(name) => format!("the fact `{name}` cannot be read"),
+            None => "a fact cannot be read".to_owned(),
+        }),
         unknown => Err(format!("unknown frame kind {unknown}")),
     }
+}
+
+/// The name of a fact that is damaged: its first string.
+fn name(body: &[u8]) -> Option<&str> {
+    let name = str::from_utf8(body.split(|&byte| byte == b'"').nth(1)?).ok()?;
+    let is_name = |byte| matches!(byte, b'a'..=b'z' | b'_');
+    (!name.is_empty() && name.len() <= MAX_NAME && name.bytes().all(is_name)).then_some(name)
 }
 
 #[cfg(test)]

@@ -61,7 +61,12 @@ pub fn replay(path: &Path, pipeline: impl FnOnce(Host) -> Pipeline) -> Result<()
     }
     let left = pipeline.finish();
     pipeline.report(left, &mut NoSource)?;
-    recording.damage.map_or(Ok(()), |damage| Err(damage.into()))
+    let records = pipeline.stats().undecodable;
+    match recording.damage {
+        Some(damage) => Err(damage.into()),
+        None if records == 0 => Ok(()),
+        None => Err(RecordingError::Undecodable { path: path.to_owned(), records }.into()),
+    }
 }
 
 fn is_finding(frame: &Frame) -> bool {

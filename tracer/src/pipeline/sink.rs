@@ -34,9 +34,9 @@ pub enum SinkError {
     /// The reader of a pipe is gone: a quiet end, not a failure.
     #[error("the reader closed the output")]
     BrokenPipe,
-    /// The write failed for another reason.
-    #[error("cannot write the output")]
-    Write(#[source] io::Error),
+    /// The write failed for another reason, which names the output.
+    #[error(transparent)]
+    Write(io::Error),
     /// The record has no JSON form.
     #[error("cannot encode a record as JSON")]
     Encode(#[source] serde_json::Error),

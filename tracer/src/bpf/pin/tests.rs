@@ -9,7 +9,7 @@ use oomwhy_common::{
 };
 use zerocopy::IntoBytes as _;
 
-use super::{PinDir, PinError, is_readable, settings, version};
+use super::{PinDir, PinError, Removed, is_readable, missing, settings, version};
 
 #[test]
 fn wire_version_is_read_from_folder_name() {
@@ -57,6 +57,33 @@ fn pins_of_unknown_wire_version_are_refused_and_left_as_they_are() {
     assert!(hint.contains("once more") && hint.contains(&fix), "{message}");
     assert_eq!(listed(), before);
     assert!(folder.path().join(unknown).join("links/exit_mmap").exists());
+}
+
+#[test]
+fn damaged_pins_are_refused_and_unpinned() {
+    for (made, what) in
+        [("oomwhy-3-abc", "they have no maps"), ("oomwhy-3-abc/maps", "the map JOURNAL is missing")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join(made)).unwrap();
+        let dir = PinDir::lock(folder.path()).unwrap();
+        let refused = dir.take_over().err().unwrap();
+        assert!(matches!(refused, PinError::Damaged { .. }), "{refused}");
+        let path = folder.path().display();
+        let expected = format!(
+            "--pin: the probes in {path}/oomwhy-3-abc are damaged: {what}\nhint: `oomwhy unpin \
+             {path}` removes them"
+        );
+        assert_eq!(refused.to_string(), expected);
+        assert_eq!(dir.clear().unwrap(), Removed { sets: 1, programs: 0 });
+    }
+}
+
+#[test]
+fn missing_name_is_found() {
+    let there = ["RING".to_owned(), "JOURNAL".to_owned()];
+    assert_eq!(missing(["JOURNAL", "RING"], &there), None);
+    assert_eq!(missing(["RING", "COUNTERS"], &there), Some("COUNTERS"));
 }
 
 #[test]

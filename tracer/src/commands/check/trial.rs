@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -19,7 +20,7 @@ use crate::{
         plan::{MissingField, Plan, plan, without_counters},
     },
     host::{
-        btf::KernelBtf,
+        btf::{BtfError, KernelBtf},
         capabilities::denial::{self, Denial},
         facts::HostFacts,
         files::{Lockdown, Root},
@@ -69,7 +70,7 @@ pub(crate) fn run(root: &Root, policy: &Policy, btf_file: &Path) -> (HostFacts, 
     let mut trial = nothing(btf_file);
     let resolved = btf.as_ref().map_or_else(|_| Resolved::nothing(), offsets::resolve);
     let hooks = btf.as_ref().map_or_else(|_| KernelBtf::no_hooks(), KernelBtf::hooks);
-    trial.refused = btf.as_ref().err().map(|error| unusable(error));
+    trial.refused = btf.as_ref().err().map(unusable_btf);
     trial.alternatives = unavailable::alternatives(&facts, &resolved);
     // Without BTF only the last of them works.
     let tiers = [Tier::Fentry, Tier::Kprobe, Tier::Tracepoint];
@@ -96,6 +97,19 @@ pub(super) fn nothing(btf_file: &Path) -> Trial {
         ring_bytes: RING_BYTES,
         alternatives: Vec::new(),
         planned: None,
+    }
+}
+
+fn unusable_btf(error: &BtfError) -> Unavailable {
+    let BtfError::Unreadable { error: source, .. } = error else {
+        return unusable(error);
+    };
+    let text = error.to_string();
+    let why = text.lines().next().unwrap_or_default();
+    let fix = "run as root, or give a readable file with --btf FILE";
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => Unavailable::permission(why, fix),
+        _ => Unavailable { fix: Some(fix.to_owned()), ..Unavailable::kernel(why) },
     }
 }
 

@@ -6,7 +6,7 @@ use anstream::AutoStream;
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
-use super::{Failure, cannot_write, find, write_lines};
+use super::{Failure, find, stdout, write_lines};
 use crate::{
     cli::{Color, ListArgs, ListFormat},
     history::{
@@ -25,7 +25,7 @@ pub(in crate::commands) fn list(arguments: &ListArgs) -> Result<(), Failure> {
     };
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(|error| cannot_write("stdout".as_ref(), &error)),
+        result => result.map_err(|error| Failure::runtime(&error)),
     }
 }
 
@@ -35,7 +35,7 @@ fn list_records(arguments: &ListArgs, history: &History, found: &[FoundRecord]) 
             let summaries = found.iter().map(|found| &found.summary);
             write_table(&records(summaries, &layout(arguments)))
         }
-        format => write_lines(history, found, format == ListFormat::Json, io::stdout().lock()),
+        format => write_lines(history, found, format == ListFormat::Json, stdout()),
     }
 }
 
@@ -48,7 +48,7 @@ fn list_groups(arguments: &ListArgs, mut found: Vec<FoundRecord>) -> io::Result<
     if arguments.select.reverse {
         all.reverse();
     }
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     match arguments.output {
         ListFormat::Table => write_table(&groups(&all, &layout(arguments))),
         ListFormat::Json => {
@@ -102,7 +102,7 @@ fn terminal_width() -> Option<usize> {
 }
 
 fn write_table(text: &str) -> io::Result<()> {
-    let mut out = AutoStream::new(io::stdout(), Color::Auto.on_stdout());
+    let mut out = AutoStream::new(stdout(), Color::Auto.on_stdout());
     out.write_all(text.as_bytes())?;
     out.flush()
 }

@@ -11,10 +11,14 @@ use std::{
 use anstream::AutoStream;
 use jiff::tz::TimeZone;
 
-use super::{Failure, cannot_write, open_output};
+use super::{
+    Failure,
+    output_file::{Used, open_output, stdout},
+};
 use crate::{
     cli::{Destination, ExportArgs, ExportFormat, MatchArgs, ShowArgs, ShowFormat},
     commands::exit::Exit,
+    fmt::units::count,
     history::{
         HistoryError,
         query::Query,
@@ -31,7 +35,7 @@ use crate::{
 /// `oomwhy show [ID]`.
 pub(super) fn show(arguments: &ShowArgs) -> Result<(), Failure> {
     let (record, line) = pick::pick(&arguments.dir.dir, arguments.id.as_deref())?;
-    let mut out = io::stdout();
+    let mut out = stdout();
     let result = match arguments.output {
         ShowFormat::Json => {
             let line = [line.as_slice(), b"\n"].concat();
@@ -52,14 +56,11 @@ pub(super) fn show(arguments: &ShowArgs) -> Result<(), Failure> {
 /// `oomwhy export [MATCH]...`.
 pub(super) fn export(arguments: &ExportArgs) -> Result<(), Failure> {
     let (history, found) = find(&arguments.dir.dir, &arguments.select, arguments.quiet)?;
-    let out = open_output(&arguments.to, None)?;
+    let out = open_output(&arguments.to, &[Used::History(&arguments.dir.dir)])?;
     let as_array = arguments.output == ExportFormat::Json;
     match write_lines(&history, &found, as_array, out) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(|error| {
-            let path = arguments.to.path().unwrap_or(Path::new("stdout"));
-            cannot_write(path, &error)
-        }),
+        result => result.map_err(|error| Failure::runtime(&error)),
     }
 }
 
@@ -76,7 +77,7 @@ fn find(
     let mut found = result.found;
     found.drain(..found.len().saturating_sub(select.limit()));
     if found.is_empty() {
-        return Err(no_match(path, &select.matches, quiet));
+        return Err(no_match(path, &select.matches, result.skipped, quiet));
     }
     if select.reverse {
         found.reverse();
@@ -88,19 +89,36 @@ fn open(path: &Path) -> Result<History, Failure> {
     History::open(path).map_err(|error| cannot_open(&error))
 }
 
+const DENIED_HINT: &str = "\nhint: run as root, or name another directory with --dir";
+
 /// A history that cannot be opened. A missing permission has its own exit code.
 pub(super) fn cannot_open(error: &HistoryError) -> Failure {
     let mut failure = Failure::runtime(error);
-    if let HistoryError::Open { source, .. } | HistoryError::Segment { source, .. } = error
-        && source.kind() == io::ErrorKind::PermissionDenied
-    {
-        failure.exit = Exit::NotPermitted;
-        failure.message += "\nhint: run as root, or name another directory with --dir";
+    if let HistoryError::Open { source, .. } | HistoryError::Segment { source, .. } = error {
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => {
+                failure.exit = Exit::NotPermitted;
+                failure.message += DENIED_HINT;
+            }
+            io::ErrorKind::NotADirectory => {
+                failure.message += "\nhint: name a directory with --dir; `oomwhy explain FILE` \
+                                    reads a file of reports";
+            }
+            _ => {}
+        }
     }
     failure
 }
 
-fn no_match(path: &Path, words: &[impl AsRef<str>], quiet: bool) -> Failure {
+fn no_match(path: &Path, words: &[impl AsRef<str>], skipped: Skipped, quiet: bool) -> Failure {
+    if skipped.denied > 0 {
+        let denied = count(skipped.denied, "file");
+        let message = format!(
+            "no permission to read {denied} of the history {}{DENIED_HINT}",
+            path.display()
+        );
+        return Failure { exit: Exit::NotPermitted, message };
+    }
     let min = short_id::MIN_LENGTH;
     let mut words = words.iter().map(AsRef::as_ref);
     let hint = words

@@ -34,11 +34,15 @@ pub(in crate::commands) fn pick(
     }
     let history = open(path)?;
     let result = history.find(&query).map_err(|error| Failure::runtime(&error))?;
-    log_skipped(result.skipped, false);
+    let skipped = result.skipped;
+    log_skipped(skipped, false);
     let mut found = result.found;
     found.retain(|found| found.summary.id.is_some());
     let Some(word) = word else {
-        return read(&history, found.last().ok_or_else(|| no_match(path, &[""; 0], false))?);
+        return read(
+            &history,
+            found.last().ok_or_else(|| no_match(path, &[""; 0], skipped, false))?,
+        );
     };
     let named = |found: &FoundRecord| {
         found.summary.id.as_deref().is_some_and(|id| short_id::names(word, id))
@@ -47,7 +51,7 @@ pub(in crate::commands) fn pick(
         found.retain(named);
     }
     match found.as_slice() {
-        [] => Err(no_match(path, &[word], false)),
+        [] => Err(no_match(path, &[word], skipped, false)),
         [only] => read(&history, only),
         several => Err(ambiguous(word, several)),
     }

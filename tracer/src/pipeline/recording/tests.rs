@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use oomwhy_common::WIRE_VERSION;
 
-use super::{Fact, Frame, MAX_FRAME, Recording, RecordingError, Writer, first_line, read};
+use super::{Fact, Frame, MAX_FRAME, Recording, RecordingError, Skipped, Writer, first_line, read};
 use crate::model::{
     gfp::GfpFlag,
     host::Host,
@@ -92,10 +92,27 @@ fn check_damage(tail: &[u8], expected: &str) {
     bytes.extend(tail);
     let recording = read_bytes(&bytes).unwrap();
     assert_eq!(recording.frames, frames());
-    let Some(RecordingError::Damaged { whole, what, .. }) = recording.damage else {
+    let Some(RecordingError::Damaged { whole, what, skipped, .. }) = recording.damage else {
         panic!("{expected}: no damage");
     };
     assert_eq!((whole, what.as_str()), (frames().len(), expected));
+    assert_eq!(skipped, Skipped::default());
+}
+
+/// Puts a damaged frame before the others, and checks that it alone is skipped and named.
+#[track_caller]
+fn check_skipped(frame: &[u8], expected: &str) {
+    let (bytes, ends) = recorded();
+    let (host, rest) = bytes.split_at(ends[0]);
+    let recording = read_bytes(&[host, frame, rest, frame].concat()).unwrap();
+    assert_eq!(recording.frames, frames());
+    let Some(RecordingError::Skipped { skipped, .. }) = &recording.damage else {
+        panic!("{expected}: {:?}", recording.damage);
+    };
+    assert_eq!((skipped.count, &skipped.first), (2, &Some((2, expected.to_owned()))));
+    let message = recording.damage.unwrap().to_string();
+    assert!(message.contains("skipped 2 damaged frames, the first is number 2: "), "{message}");
+    assert!(message.contains("\nhint: "), "{message}");
 }
 
 #[test]
@@ -145,7 +162,7 @@ fn foreign_file_is_refused_with_a_hint() {
         assert!(error.to_string().contains("oomwhy --record FILE"), "{error}");
     }
     let error = read(Path::new("no/such/file")).unwrap_err();
-    assert!(error.to_string().starts_with("no/such/file: "), "{error}");
+    assert!(error.to_string().starts_with("cannot read the recording no/such/file: "), "{error}");
     // An unreadable file is not called foreign.
     let error = read(tempfile::tempdir().unwrap().path()).unwrap_err();
     assert!(matches!(error, RecordingError::Io { .. }), "{error}");
@@ -173,7 +190,7 @@ fn recording_without_host_is_damaged_from_the_start() {
     for (first, expected) in [
         (b"".as_slice(), "the description of the host is missing"),
         (&[1, 0, 0, 0, 0], "the description of the host is missing"),
-        (&[0, 2, 0, 0, 0, b'{', b'}'], "missing field `page_size`"),
+        (&[0, 2, 0, 0, 0, b'{', b'}'], "the description of the host cannot be read"),
         (&[0, 9, 0, 0, 0, b'{'], "cut off in a frame"),
     ] {
         let error = read_bytes(&[first_line().as_bytes(), first].concat()).unwrap_err();
@@ -192,17 +209,19 @@ fn damage_after_complete_frames_is_named() {
     let [a, b, c, d] = MAX_FRAME.to_le_bytes();
     check_damage(&[1, a, b, c, d, 0], "cut off in a frame");
     check_damage(&[1, 0, 0], "cut off in a frame");
-    check_damage(&[7, 0, 0, 0, 0], "unknown frame kind 7");
+}
+
+#[test]
+fn damaged_frame_is_skipped_and_later_frames_are_read() {
+    check_skipped(&[7, 0, 0, 0, 0], "unknown frame kind 7");
     // The host is allowed at the start only.
-    check_damage(&[0, 0, 0, 0, 0], "unknown frame kind 0");
-    check_damage(&[2, 1, 0, 0, 0, b'x'], "expected value at line 1 column 1");
-    check_damage(
-        &[&[2, 9, 0, 0, 0], b"\"unheard\"".as_slice()].concat(),
-        "unknown variant `unheard`, expected one of `symbol`, `cgroup_path`, `system`, `user`, \
-         `container`, `process`, `user_names`, `awaited`, `settled`, `growth`, `realtime_offset`, \
-         `drops`, `kills_counted`, `group_kills_counted`, `tick`, `resumed`, `pressed`, `end` \
-         at line 1 column 9",
-    );
+    check_skipped(&[0, 0, 0, 0, 0], "unknown frame kind 0");
+    check_skipped(&[2, 1, 0, 0, 0, b'x'], "a fact cannot be read");
+    let unheard = [&[2, 9, 0, 0, 0], b"\"unheard\"".as_slice()].concat();
+    check_skipped(&unheard, "the fact `unheard` cannot be read");
+    // One flipped bit in the key of a fact.
+    let flipped = [&[2, 10, 0, 0, 0], b"{\"tick\";9}".as_slice()].concat();
+    check_skipped(&flipped, "the fact `tick` cannot be read");
 }
 
 #[test]
@@ -222,7 +241,7 @@ fn recording_is_for_its_owner_only_and_replaces_no_file() {
     assert!(read(&path).unwrap().frames.is_empty());
     Writer::create(Path::new("/dev/null"), &host()).unwrap();
     let error = Writer::create(&directory.path().join("no/kills.rec"), &host()).unwrap_err();
-    assert!(error.to_string().contains("no/kills.rec: "), "{error}");
+    assert!(error.to_string().contains("cannot create the recording "), "{error}");
 }
 
 /// Recordings and pinned journals keep facts under these names.
