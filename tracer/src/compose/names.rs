@@ -131,13 +131,13 @@ pub(crate) fn frame(frame: &Frame) -> String {
     safe_frame(frame.symbol.clone(), frame, file(frame).map(base))
 }
 
-/// "function (libc.so.6)".
+/// Formats a frame as "function (libc.so.6)".
 pub(crate) fn frame_in_file(frame: &Frame) -> String {
     let file = frame.file.as_deref().or(frame.module.as_deref()).map(base);
     elide(&safe_frame(symbol_in(frame, file, ""), frame, file), FRAME)
 }
 
-/// "function+0x1f (/lib/libc.so.6)".
+/// Formats a frame as "function+0x1f (/lib/libc.so.6)".
 pub(crate) fn whole_frame(frame: &Frame) -> String {
     let offset = frame.offset.map(|offset| format!("+{offset:#x}")).unwrap_or_default();
     let object = file(frame);

@@ -161,7 +161,7 @@ pub(super) fn listed(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option
     })
 }
 
-/// /var/log/containers/POD_NAMESPACE_CONTAINER-ID.log
+/// Reads names from /var/log/containers/POD_NAMESPACE_CONTAINER-ID.log, a link that kubelet makes.
 pub(super) fn kubelet_log(root: &Path, id: &str) -> Option<Container> {
     let ending = format!("-{id}.log");
     let directory = root.join("var/log/containers");
@@ -175,7 +175,7 @@ pub(super) fn kubelet_log(root: &Path, id: &str) -> Option<Container> {
     })
 }
 
-/// /var/log/pods/NAMESPACE_POD_UID
+/// Reads names from /var/log/pods/NAMESPACE_POD_UID, a directory that kubelet makes.
 pub(super) fn pod_log(root: &Path, uid: &str) -> Option<Container> {
     let ending = format!("_{uid}");
     let directory = root.join("var/log/pods");

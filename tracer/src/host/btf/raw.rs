@@ -31,7 +31,7 @@ pub(crate) enum Damage {
     #[error("type {id} has the unknown kind {kind}: a newer oomwhy may know it")]
     UnknownKind {
         id: u32,
-        /// BTF_KIND_*.
+        /// A number that is none of the constants `BTF_KIND_*`.
         kind: u32,
     },
     /// btf-rs cannot parse the copied types.
@@ -42,7 +42,7 @@ pub(crate) enum Damage {
     Type(u32),
 }
 
-/// BTF_KIND_*.
+/// The constants `BTF_KIND_*` of include/uapi/linux/btf.h.
 pub(super) mod kind {
     pub(in crate::host::btf) const INT: u32 = 1;
     pub(in crate::host::btf) const PTR: u32 = 2;

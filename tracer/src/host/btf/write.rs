@@ -1,4 +1,4 @@
-//! Writes BTF.
+//! Writes the picked types as BTF that the kernel and aya can load.
 
 use super::{
     index::Names,
