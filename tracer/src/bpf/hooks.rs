@@ -262,7 +262,9 @@ pub(crate) static HOOKS: [HookSpec; 19] = [
         names: &["__oom_kill_process"],
         programs: &[fentry("oom_kill_task"), kprobe("kprobe_oom_kill_task")],
         lost_without: &["outcome"],
-        lost_because: Why::NotAttachedAnd("`already_exiting` is not told from `killed`"),
+        lost_because: Why::NotAttachedAnd(
+            "`already_exiting` cannot be distinguished from `killed`",
+        ),
         summary: "each victim before it is killed",
         ..FUNCTION
     },
@@ -296,7 +298,7 @@ pub(crate) static HOOKS: [HookSpec; 19] = [
         programs: &[tp_btf("signal_generate"), raw_tp("raw_signal_generate")],
         lost_without: &["victims.shares_mm_with"],
         lost_because: Why::Text(
-            "no tracepoint signal_generate: who shares a victim's memory is not seen to die",
+            "no tracepoint signal_generate: processes that share a victim's memory are not seen",
         ),
         summary: "who shares a victim's memory",
         ..TRACEPOINT
@@ -361,7 +363,7 @@ pub(crate) static HOOKS: [HookSpec; 19] = [
         programs: &[tp_btf("signal_deliver"), raw_tp("raw_signal_deliver")],
         lost_without: &["victims.cmdline", "victims.exe", "victims.parents", "victims.user_stack"],
         lost_because: Why::Text(
-            "no tracepoint signal_deliver: victims are not met before they die",
+            "no tracepoint signal_deliver: victims cannot be read before they die",
         ),
         summary: "who each victim is: command line, executable, stack",
         ..TRACEPOINT

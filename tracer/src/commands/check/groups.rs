@@ -64,12 +64,12 @@ const GROUPS: &[GroupRow] = &[
         "constraint, size of the domain, outcome",
         &["outcome", "reason", "constraint", "totalpages", "message", "nodemask", "mems_allowed"],
     ),
-    ("candidates", 'Y', "each task weighed, with its points", &["candidates"]),
+    ("candidates", 'Y', "each task that the kernel evaluated, with its points", &["candidates"]),
     ("choice", 'Y', "who was chosen", &["victims.chosen", "victims.points"]),
     ("memory.stat", 'G', "what the memory of the group was", &["oom_memcg.stat"]),
     ("host memory", 'G', "zones and nodes, for an OOM of the host", &["system"]),
     (
-        "aftermath",
+        "freed memory",
         'G',
         "when the memory came back",
         &[

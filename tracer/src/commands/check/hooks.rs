@@ -89,7 +89,7 @@ fn status(hook: Hook, facts: &HostFacts, trial: &Trial) -> Status {
 fn not_needed(hook: Hook, facts: &HostFacts, trial: &Trial) -> Option<&'static str> {
     match hook {
         Hook::OomEvaluateTask if trial.is_planned(Hook::OomBadness) => {
-            Some("oom_badness tells more")
+            Some("oom_badness has the kernel's own points")
         }
         Hook::OomBadness if trial.is_planned(Hook::OomEvaluateTask) => {
             Some("the compiler split it, oom_evaluate_task is asked")
