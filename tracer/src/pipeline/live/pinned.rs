@@ -43,7 +43,7 @@ pub(crate) struct Heir {
 }
 
 /// The journal of a run.
-pub(super) struct Kept {
+pub(super) struct RunJournal {
     journal: SharedJournal,
     heir: Option<SharedJournal>,
     /// If one invocation alone fills the journal, its records leave the ring without a copy.
@@ -57,7 +57,8 @@ impl Live {
     pub(crate) fn resume(&mut self, left: Resume) {
         let journal = Rc::clone(&left.journal);
         let heir = left.heir.as_ref().map(|heir| Rc::clone(&heir.journal));
-        self.kept = Some(Kept { journal, heir, is_too_small: Rc::default(), left: Some(left) });
+        self.kept =
+            Some(RunJournal { journal, heir, is_too_small: Rc::default(), left: Some(left) });
     }
 
     /// Reports what the journal and the ring hold, detaches the probes, and reports the rest as it
@@ -149,7 +150,7 @@ impl Live {
     /// Drops what is reported to its end from the journal. If the journal is nearly full, reports
     /// everything as it is. Returns whether enough was reported.
     pub(super) fn forget_reported(&mut self) -> Result<bool, LiveError> {
-        let Some(Kept { journal, is_too_small, .. }) = &self.kept else {
+        let Some(RunJournal { journal, is_too_small, .. }) = &self.kept else {
             return Ok(false);
         };
         let (journal, is_too_small) = (Rc::clone(journal), Rc::clone(is_too_small));
