@@ -239,8 +239,8 @@ impl GrowthMaps {
         };
         let mut words = [0; WORDS];
         words.as_mut_bytes().copy_from_slice(marker.as_bytes());
-        let map = create().and_then(Map::from_map_data).map_err(errno)?;
-        let mut map: Words<1, WORDS> = map.try_into().map_err(errno)?;
+        let created = create().and_then(Map::from_map_data).map_err(errno)?;
+        let mut map: Words<1, WORDS> = created.try_into().map_err(errno)?;
         map.insert([0], words, 0).map_err(errno)?;
         Ok(Registration { _map: map })
     }

@@ -50,12 +50,12 @@ pub(crate) fn cgroup(cgroup: &Cgroup) -> Option<String> {
 pub(crate) fn cmdline(who: &Who) -> Option<String> {
     let arguments = who.cmdline.as_ref()?;
     let hex = who.cmdline_hex.as_deref().unwrap_or_default();
-    let words = arguments.iter().enumerate().map(|(index, argument)| {
+    let quoted = arguments.iter().enumerate().map(|(index, argument)| {
         let word = sanitize(&original(argument, hex.get(index).map(String::as_str)));
         let is_plain = !word.is_empty() && !word.contains([' ', '\'', '"']);
         if is_plain { word } else { format!("'{word}'") }
     });
-    let words: Vec<String> = words.collect();
+    let words: Vec<String> = quoted.collect();
     let more = if who.cmdline_truncated { " ..." } else { "" };
     Some(format!("{}{more}", words.join(" ")))
 }

@@ -172,8 +172,8 @@ fn host_lines(check: &Check) -> impl Iterator<Item = Line> {
 fn cgroups(check: &Check) -> String {
     let mounts = &check.cgroups.mounts;
     let shown = |version: &str, mount: &Option<std::path::PathBuf>| {
-        let mount = mount.as_ref()?;
-        Some(format!("{version} at {}", sanitize(mount.as_os_str().as_encoded_bytes())))
+        let path = mount.as_ref()?.as_os_str();
+        Some(format!("{version} at {}", sanitize(path.as_encoded_bytes())))
     };
     let mounted: Vec<String> = [shown("v1 memory", &mounts.v1_memory), shown("v2", &mounts.v2)]
         .into_iter()

@@ -151,8 +151,9 @@ pub(super) fn listed(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option
             ["containers.json", "volatile-containers.json"].map(|list| directory.join(list))
         })
     });
-    let mut lists = lists.filter_map(|path| json::<Vec<Listed>>(&path, MAX_LIST_BYTES));
-    let found = lists.find_map(|list| list.into_iter().find(|container| container.id == id))?;
+    let found = lists
+        .filter_map(|path| json::<Vec<Listed>>(&path, MAX_LIST_BYTES))
+        .find_map(|list| list.into_iter().find(|container| container.id == id))?;
     let metadata: Option<Metadata> = serde_json::from_str(&found.metadata).ok();
     Some(Container {
         name: found.names.into_iter().next(),

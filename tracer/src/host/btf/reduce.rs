@@ -89,8 +89,8 @@ impl<R: Read + Seek> Target<'_, R> {
         while let Some(id) = waiting.pop() {
             let old = self.index.read(&mut self.raw, id)?;
             let copy = self.convert(old, &mut waiting)?;
-            let slot = self.ids.get(&id).and_then(|new| new.checked_sub(1));
-            let slot = slot.and_then(|slot| self.types.get_mut(usize::try_from(slot).ok()?));
+            let index = self.ids.get(&id).and_then(|new| new.checked_sub(1));
+            let slot = index.and_then(|index| self.types.get_mut(usize::try_from(index).ok()?));
             *slot.ok_or(Damage::Type(id))? = copy;
         }
         Ok(new)

@@ -103,10 +103,12 @@ impl Live {
     /// Copies each record into the journal before it leaves the ring. The record stays in the ring
     /// if there is no room.
     pub(super) fn keeper(&self) -> impl FnMut(&[u8]) -> bool + 'static {
-        let kept = self.kept.as_ref();
-        let kept = kept.map(|kept| (Rc::clone(&kept.journal), Rc::clone(&kept.is_too_small)));
+        let shared = self
+            .kept
+            .as_ref()
+            .map(|kept| (Rc::clone(&kept.journal), Rc::clone(&kept.is_too_small)));
         move |record| {
-            kept.as_ref().is_none_or(|(journal, is_too_small)| {
+            shared.as_ref().is_none_or(|(journal, is_too_small)| {
                 let entry = Entry::Record(Bytes::copy_from_slice(record));
                 journal.borrow_mut().put(&entry).is_ok() || is_too_small.get()
             })
