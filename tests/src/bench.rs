@@ -67,7 +67,7 @@ pub struct Tool {
 pub enum Stdout {
     /// A pipe, as in a service or before `jq`.
     Pipe,
-    /// A terminal.
+    /// A pseudo-terminal, as when a person starts the tool.
     Terminal,
 }
 
@@ -91,7 +91,7 @@ pub enum Observer {
     FarAmongMany,
     /// The recorder. The program's cgroup is near its limit.
     Near,
-    /// Another tool.
+    /// Another tool, by its name in the list of competitors.
     Tool(String),
     /// No tool, at the end. Right after the boot the system is still busy with other work.
     NoneAtEnd,
@@ -138,7 +138,7 @@ pub struct Storm {
 /// The tracer of a storm, and when it runs.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum StormTracer {
-    /// No tracer.
+    /// No tracer runs: the baseline.
     None,
     /// oomwhy, stopped until the storm is over, as if another CPU did its work.
     Elsewhere,
@@ -149,7 +149,7 @@ pub enum StormTracer {
 /// A BPF program during one invocation.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Program {
-    /// Its name.
+    /// Its name in the list of BPF programs; without one, its tag.
     pub name: String,
     /// The number of tasks that the kernel evaluated.
     pub candidates: usize,
@@ -206,7 +206,7 @@ pub struct Comparison {
 /// The measurements of one tool.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Measured {
-    /// Its name.
+    /// The name under which docs/overhead.md lists the tool.
     pub name: String,
     /// From exec to the line that reports that it traces.
     pub starts_ns: Vec<u64>,

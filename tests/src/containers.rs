@@ -138,8 +138,8 @@ impl Expected {
                 .push(format!("{}: its limit is {limit}, not {} MiB", self.comm, self.limit_mib));
         }
         let stacks = [&kill["trigger"]["user_stack"], &kill["victims"][0]["user_stack"]];
-        let n_judged = if self.has_one_thread { 2 } else { 1 };
-        for stack in stacks.into_iter().take(n_judged) {
+        let n_checked = if self.has_one_thread { 2 } else { 1 };
+        for stack in stacks.into_iter().take(n_checked) {
             if self.grew_in(stack) || self.is_too_late(kill, stack) {
                 continue;
             }

@@ -118,17 +118,17 @@ impl Facts {
 /// A process of the scenario.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Started {
-    /// Its name.
+    /// The name that the kernel shows, at most 15 bytes (`task_struct.comm`).
     pub comm: String,
     /// Its process id.
     pub pid: u32,
     /// Its cgroup's path.
     pub cgroup: String,
-    /// Its oom_score_adj.
+    /// From -1000 to 1000, as it was set (/proc/PID/oom_score_adj).
     pub oom_score_adj: i16,
-    /// Its user.
+    /// The real user id; 0 is root.
     pub uid: u32,
-    /// Its executable.
+    /// The path of the executable, as /proc/PID/exe shows it.
     #[serde(default)]
     pub exe: String,
     /// Its arguments, the program's name first.

@@ -54,7 +54,7 @@ pub struct Block {
 /// The header of a block.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Trigger {
-    /// Its name.
+    /// The name of the task, from before "invoked oom-killer".
     pub comm: String,
     /// Its thread id, from the line with the CPU.
     pub tid: Option<u32>,
@@ -64,7 +64,7 @@ pub struct Trigger {
     pub gfp_names: Vec<String>,
     /// The request's size, as a power of two of pages.
     pub order: i64,
-    /// Its oom_score_adj.
+    /// From -1000 to 1000, from `oom_score_adj=`.
     pub oom_score_adj: i64,
 }
 
@@ -73,7 +73,7 @@ pub struct Trigger {
 pub struct Counter {
     /// The charged memory.
     pub usage_kib: u64,
-    /// The limit.
+    /// The limit (`memory.max`); the kernel prints the counter's maximum if there is none.
     pub limit_kib: u64,
     /// The number of times that the limit was hit.
     pub failcnt: u64,
@@ -90,7 +90,7 @@ pub struct TaskRow {
     pub uid: u32,
     /// The size of the address space.
     pub total_vm: u64,
-    /// Resident pages.
+    /// Resident memory, pages of the kernel's size.
     pub rss: u64,
     /// The parts of `rss` (anon, file, shmem), printed since 6.8.
     pub rss_parts: Option<[u64; 3]>,
@@ -98,7 +98,7 @@ pub struct TaskRow {
     pub pgtables_bytes: u64,
     /// The number of swap entries.
     pub swapents: u64,
-    /// The oom_score_adj.
+    /// From -1000 to 1000; the column `oom_score_adj`.
     pub oom_score_adj: i64,
     /// The name of the task.
     pub comm: String,
@@ -132,9 +132,9 @@ pub struct Kill {
     pub message: String,
     /// The id of the thread that had the memory.
     pub tid: u32,
-    /// Its name.
+    /// The name in parentheses after the id.
     pub comm: String,
-    /// Its user.
+    /// The user id, from `UID:`.
     pub uid: u32,
     /// The size of its address space.
     pub total_vm_kib: u64,
@@ -142,7 +142,7 @@ pub struct Kill {
     pub rss_kib: [u64; 3],
     /// Its page tables.
     pub pgtables_kib: u64,
-    /// Its oom_score_adj.
+    /// From -1000 to 1000, from `oom_score_adj:`.
     pub oom_score_adj: i64,
 }
 

@@ -16,7 +16,7 @@ pub struct Kernel {
     pub suites: Vec<String>,
     /// A glob over package names. The newest version that matches is used.
     pub package: String,
-    /// Its architecture.
+    /// The architecture of the package and of the emulated machine.
     #[serde(default)]
     pub arch: Arch,
     /// The scenarios that it runs; all if empty.
@@ -64,10 +64,10 @@ pub enum Extent {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Arch {
-    /// x86-64.
+    /// x86-64, which Debian calls amd64.
     #[default]
     Amd64,
-    /// AArch64.
+    /// AArch64, which Debian calls arm64.
     Arm64,
 }
 
@@ -86,7 +86,7 @@ impl fmt::Display for Arch {
 pub struct Gap {
     /// A word that each disagreement between oomwhy and the kernel contains.
     pub about: String,
-    /// The cause.
+    /// Why the gap exists, for the reader of the list.
     pub why: String,
 }
 

@@ -30,7 +30,7 @@ impl Program {
 const FRAME_POINTERS: &[&str] = &["grow_in_c", "outer_in_c", "grow", "main"];
 const RESTS: &[&str] = &["rest_in_c"];
 
-/// Every program.
+/// The programs whose stacks the tests compare, one per language and build.
 pub const PROGRAMS: &[Program] = &[
     Program {
         name: "c-static",

@@ -66,7 +66,7 @@ fn started_in(steps: &'static [Step]) -> Vec<&'static Process> {
 /// The expected reports of one outcome.
 #[derive(Debug)]
 pub struct Expected {
-    /// Their outcome.
+    /// The key `outcome` of the reports.
     pub outcome: &'static str,
     /// The number of reports: minimum, maximum.
     pub count: (usize, usize),
@@ -78,13 +78,13 @@ pub struct Expected {
 /// The expected value at a path of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
-    /// This text.
+    /// Exactly this text.
     Text(&'static str),
-    /// This number.
+    /// Exactly this number.
     Number(i64),
     /// This number or more.
     AtLeast(i64),
-    /// This boolean.
+    /// Exactly this boolean.
     Is(bool),
     /// No value: the key is absent.
     Absent,
@@ -135,7 +135,7 @@ pub enum Step {
     },
     /// Remove an empty cgroup.
     RemoveCgroup {
-        /// Its path.
+        /// The path below the mount of cgroup v2.
         path: &'static str,
     },
     /// Wait until the workloads that read oom_scores have read this many.
@@ -159,7 +159,7 @@ pub enum Step {
     Swap,
     /// Stop oomwhy with a signal, as if it had no CPU time.
     PauseTracer,
-    /// Continue oomwhy.
+    /// Continue oomwhy after a pause, with SIGCONT.
     ResumeTracer,
     /// Kill oomwhy with SIGKILL, at a random moment.
     KillTracer {
@@ -185,7 +185,7 @@ pub enum Step {
     Run(Watcher),
     /// Run oomwhy with options that it must refuse.
     Refused {
-        /// Its options.
+        /// The options after the name of the program.
         args: &'static [&'static str],
         /// Its exit code.
         code: i32,
@@ -215,11 +215,11 @@ pub enum Step {
     Launch(Launched),
     /// Mount a file system over a directory until the scenario ends.
     Mount {
-        /// Its type.
+        /// The type of file system, as for mount(8).
         kind: &'static str,
-        /// The directory.
+        /// The directory that the file system hides.
         target: &'static str,
-        /// Its options.
+        /// The options for the file system, separated by commas.
         options: &'static str,
     },
     /// Write to a file of the kernel. Settings below /proc/sys are restored at the end.
@@ -326,9 +326,9 @@ pub struct Process {
     pub comm: &'static str,
     /// The cgroup that it joins first; the root if empty.
     pub cgroup: &'static str,
-    /// Its oom_score_adj.
+    /// From -1000 to 1000, set before it allocates.
     pub oom_score_adj: i16,
-    /// Its user.
+    /// The real user id; 0 is root.
     pub uid: u32,
     /// The pause after each MiB, ms.
     pub pause_ms: Option<u64>,

@@ -36,7 +36,7 @@ const THEMES: &[&[Scenario]] = &[
     forecast::ALL,
 ];
 
-/// All scenarios.
+/// The scenarios of all themes, in the order of [`THEMES`].
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
     THEMES.iter().copied().flatten()
 }

@@ -22,16 +22,16 @@ pub fn reads_file(pid: u32) -> String {
 /// The work of a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// Nothing.
+    /// Sleep without allocating.
     Sleep,
     /// Touch anonymous memory, MiB by MiB.
     Anon {
-        /// The amount.
+        /// The anonymous memory to touch.
         mib: usize,
     },
     /// Write a file on a tmpfs, MiB by MiB.
     Shmem {
-        /// The amount.
+        /// The size of the file.
         mib: usize,
     },
     /// Start many small processes.
@@ -43,19 +43,19 @@ pub enum Work {
     },
     /// Touch anonymous memory in a second thread after the first has ended.
     SecondThread {
-        /// The amount.
+        /// The anonymous memory that the second thread touches.
         mib: usize,
     },
     /// Touch anonymous memory, and start a child (`vfork-child`) that never completes exec, so both
     /// share the memory.
     VforkChild {
-        /// The amount.
+        /// The anonymous memory that both share.
         mib: usize,
     },
     /// Kill a child (`undead`) that has touched memory, and keep it from releasing the memory: it
     /// stops while it exits, as a traced process does. Cgroup and oom_score_adj are the child's.
     Undead {
-        /// The amount.
+        /// The anonymous memory that the child touches.
         mib: usize,
     },
     /// Start a child (`undead`) that stops while it exits when it is killed. Then start a child
@@ -95,7 +95,7 @@ pub enum Work {
     /// Fault in anonymous pages one by one, in blocks of 64 KiB, and note start and end in
     /// [`FAULTS_NOTED`].
     Faults {
-        /// The amount.
+        /// The anonymous memory to fault in.
         mib: usize,
     },
     /// Read every process' oom_score in a loop, and write the number of reads to [`reads_file`].
@@ -168,7 +168,7 @@ impl Work {
 pub struct Workload {
     /// The directory of the cgroup to join.
     pub cgroup: Option<String>,
-    /// Its oom_score_adj.
+    /// From -1000 to 1000; inherited if `None`.
     pub oom_score_adj: Option<i16>,
     /// Its name, if it differs from that of the program.
     pub comm: Option<String>,

@@ -92,7 +92,7 @@ fn every_example_is_understood() {
 }
 
 #[test]
-fn examples_that_do_not_trace_do_what_they_say() {
+fn example_that_does_not_trace_succeeds() {
     let directory = tempdir().unwrap();
     std::fs::create_dir(directory.path().join("man1")).unwrap();
     recorded::two_kills(&directory.path().join("kills.rec"));

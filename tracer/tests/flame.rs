@@ -21,7 +21,7 @@ fn flame(file: PathBuf, format: &str) -> Vec<u8> {
 }
 
 #[test]
-fn each_function_has_what_it_took() {
+fn folded_stack_has_bytes_that_its_function_charged() {
     let folded = String::from_utf8(flame(report(), "folded")).unwrap();
     for function in ["grow_large_block", "grow_in_thread", "grow_stack", "grow_shared"] {
         let of_it = folded.lines().filter(|line| line.contains(&format!("::{function};")));
@@ -52,12 +52,12 @@ fn go_tool_pprof_reads_the_profile() {
     go.args(["tool", "pprof", "-top", "-cum", "-nodefraction=0", "-unit=bytes"]).arg(&file);
     go.env("PPROF_TMPDIR", folder.path()).env("GOTOOLCHAIN", "local");
     let output = go.output().unwrap_or_else(|error| panic!("go: {error} (cargo xtask setup)"));
-    let told = String::from_utf8(output.stdout).unwrap();
+    let table = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(told.contains("What grew before the OOM kill of hog[106]"), "{told}");
+    assert!(table.contains("What grew before the OOM kill of hog[106]"), "{table}");
     for function in ["grow_large_block", "grow_in_thread", "grow_stack", "grow_shared"] {
         // flat, its share, the sum of shares, cum, its share, name.
-        let row = told.lines().find(|line| line.ends_with(&format!("::{function}"))).unwrap();
+        let row = table.lines().find(|line| line.ends_with(&format!("::{function}"))).unwrap();
         let cum = row.split_whitespace().nth(3).unwrap().strip_suffix('B').unwrap();
         let bytes: u64 = cum.parse().unwrap();
         assert!(bytes.abs_diff(40 * MIB) <= 2 * MIB, "{function}: {bytes}");
@@ -65,7 +65,7 @@ fn go_tool_pprof_reads_the_profile() {
 }
 
 #[test]
-fn a_report_without_growth_is_told_from_one_with() {
+fn report_without_growth_is_refused() {
     let without = report().with_file_name("memcg_v2.jsonl");
     let mut command = Command::cargo_bin("oomwhy").unwrap();
     let assert = command.arg("flame").arg(without).assert().code(1);

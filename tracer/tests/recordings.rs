@@ -29,7 +29,7 @@ fn replay(recording: &Path, format: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_replay_says_byte_for_byte_what_the_live_run_said() {
+fn replay_has_same_facts_as_live_run() {
     let recordings = recordings();
     assert!(recordings.len() >= 20, "{} recordings", recordings.len());
     for recording in recordings {
@@ -52,7 +52,7 @@ fn facts(lines: &str) -> Vec<String> {
 
 #[test]
 fn verdicts_of_real_kills_are_as_reviewed() {
-    let mut told = Vec::new();
+    let mut verdicts = Vec::new();
     for recording in recordings() {
         let scenario = recording.with_extension("");
         let scenario: PathBuf = scenario.iter().rev().take(2).collect();
@@ -63,11 +63,11 @@ fn verdicts_of_real_kills_are_as_reviewed() {
             let verdict = &report["verdict"];
             let (cause, headline) = (&verdict["cause"], &verdict["headline"]);
             let (cause, headline) = (cause.as_str().unwrap(), headline.as_str().unwrap());
-            told.push(format!("{} {cause}: {headline}", name.join("/")));
+            verdicts.push(format!("{} {cause}: {headline}", name.join("/")));
         }
     }
-    told.sort();
-    insta::assert_snapshot!(told.join("\n"));
+    verdicts.sort();
+    insta::assert_snapshot!(verdicts.join("\n"));
 }
 
 #[test]

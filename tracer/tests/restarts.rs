@@ -81,8 +81,8 @@ impl FactSource for NoSource {
 struct World<'a> {
     recording: &'a Recording,
     map: Map,
-    /// Number of frames that the ring has forgotten.
-    forgotten: Cell<usize>,
+    /// Number of frames that have left the ring.
+    n_consumed: Cell<usize>,
     out: PathBuf,
     is_text: bool,
 }
@@ -119,15 +119,15 @@ impl World<'_> {
         pipeline.learn(Fact::Resumed { reported, since_ns, until_ns, handed_over }).unwrap();
         self.take_left(&mut pipeline, entries);
         journal.borrow_mut().keep(&pipeline.unfinished());
-        while let Some(frame) = self.recording.frames.get(self.forgotten.get()) {
+        while let Some(frame) = self.recording.frames.get(self.n_consumed.get()) {
             let accounts = match frame {
                 Frame::Record(record) => {
                     journal.borrow_mut().put(&Entry::Record(record.clone())).unwrap();
-                    self.forget();
+                    self.consume();
                     pipeline.handle_record(record, &mut NoSource).unwrap()
                 }
                 Frame::Fact(fact) => {
-                    self.forget();
+                    self.consume();
                     match fact {
                         Fact::Tick(now_ns) => pipeline.due(*now_ns),
                         Fact::End => pipeline.finish(),
@@ -154,10 +154,10 @@ impl World<'_> {
             _ => None,
         });
         if let (Some(known), Some(Frame::Record(next))) =
-            (records.last(), self.recording.frames.get(self.forgotten.get()))
+            (records.last(), self.recording.frames.get(self.n_consumed.get()))
             && known == next
         {
-            self.forget();
+            self.consume();
         }
         for entry in entries {
             match entry {
@@ -171,8 +171,8 @@ impl World<'_> {
         }
     }
 
-    fn forget(&self) {
-        self.forgotten.update(|n| n + 1);
+    fn consume(&self) {
+        self.n_consumed.update(|n| n + 1);
     }
 }
 
@@ -193,7 +193,7 @@ fn kills(out: &Path, is_text: bool) -> Vec<String> {
 
 fn world<'a>(recording: &'a Recording, folder: &Path, name: &str, is_text: bool) -> World<'a> {
     let out = folder.join(name);
-    World { recording, map: Map::default(), forgotten: Cell::new(0), out, is_text }
+    World { recording, map: Map::default(), n_consumed: Cell::new(0), out, is_text }
 }
 
 /// For each recording, lets the tracer die once at one of [`MOMENTS`] moments and continues to the

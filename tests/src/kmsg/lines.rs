@@ -51,7 +51,7 @@ pub(super) fn stat_header(line: &str) -> Option<String> {
     Some(path.strip_suffix(':').unwrap_or(path).to_owned())
 }
 
-/// `anon 50012160`
+/// Splits a line of memory.stat, for example `anon 50012160`.
 pub(super) fn stat(line: &str) -> Option<(String, u64)> {
     let (name, value) = line.split_once(' ')?;
     Some((name.to_owned(), value.parse().ok()?))
@@ -102,6 +102,7 @@ pub(super) fn zone(line: &str) -> Option<(u32, u64)> {
     Some((node.parse().ok()?, between(rest, " present:", "kB")?))
 }
 
+/// Parses the line
 /// `oom-kill:constraint=CONSTRAINT_MEMCG,...,oom_memcg=/a,task_memcg=/a/b,task=hog,pid=1,uid=0`
 pub(super) fn summary(line: &str) -> Option<Summary> {
     let rest = line.strip_prefix("oom-kill:constraint=CONSTRAINT_")?;

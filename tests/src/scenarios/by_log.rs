@@ -29,14 +29,14 @@ pub(super) const ALL: &[Scenario] = &[
                 process: Process { comm: "a%0Ab,pid=1", cgroup: CONTAINER, ..HOG },
                 until: Until::Killed,
             },
-            SETTLE,
+            AWAIT_GROUP_MEMBERS,
         ],
         ..ONE_KILL
     },
 ];
 
 /// The reader of the log waits a moment for other members of a group.
-pub(super) const SETTLE: Step = Step::Rest { seconds: 1 };
+pub(super) const AWAIT_GROUP_MEMBERS: Step = Step::Rest { seconds: 1 };
 
 /// Starts an oomwhy that reads the log and reports this many kills.
 pub(super) const fn by_log(kills: usize) -> Step {

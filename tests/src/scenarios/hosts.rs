@@ -126,7 +126,7 @@ const SELF_TEST: Launched = Launched {
         "ok     victims.cgroup.path ",
         "ok     oom_memcg.max_bytes ",
         "ok     victims.anon_rss_bytes ",
-        "the report agrees with what was done",
+        "the report matches the test kill",
     ],
     has_not: &["WRONG", "not reported"],
 };

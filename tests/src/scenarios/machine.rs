@@ -1,6 +1,6 @@
 //! The whole machine, or some of its nodes, run out of memory.
 
-use super::by_log::{SETTLE, by_log};
+use super::by_log::{AWAIT_GROUP_MEMBERS, by_log};
 use super::outcomes::GREEDY;
 use super::{HOG, ONE_KILL, SLEEPER, killed_once, start_preferred};
 use crate::scenario::{Expected, Process, Scenario, Step, Until, Want};
@@ -46,7 +46,7 @@ pub(super) const ALL: &[Scenario] = &[
             Step::Start { process: holder("disposable", 900), until: Until::Ready },
             by_log(1),
             Step::Write { file: "/proc/sysrq-trigger", value: "f" },
-            SETTLE,
+            AWAIT_GROUP_MEMBERS,
         ],
         reports: &[killed_once(&[
             ("reason", Want::Text("sysrq")),

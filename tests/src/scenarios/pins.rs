@@ -67,7 +67,7 @@ const SWAP_BUILDS: Step = Step::Program(Program {
 const KILL_AT_WORK: Step = Step::KillTracer { within_ms: 80, once_ready: true };
 
 /// The tracer dies while it starts, or soon after.
-const KILL_EARLY: Step = Step::KillTracer { within_ms: 700, once_ready: false };
+const KILL_AT_START: Step = Step::KillTracer { within_ms: 700, once_ready: false };
 
 const PINNED: Scenario = Scenario {
     options: &["--pin", DIR],
@@ -171,10 +171,10 @@ pub(super) const ALL: &[Scenario] = &[
                 // No tracer runs.
                 begin_kill("/storm-{n}-2"),
                 Step::StartTracer,
-                KILL_EARLY,
+                KILL_AT_START,
                 Step::StartTracer,
                 begin_kill("/storm-{n}-3"),
-                KILL_EARLY,
+                KILL_AT_START,
                 Step::StartTracer,
             ],
         }],
@@ -194,7 +194,7 @@ pub(super) const ALL: &[Scenario] = &[
                     KILL_AT_WORK,
                     SWAP_BUILDS,
                     Step::StartTracer,
-                    KILL_EARLY,
+                    KILL_AT_START,
                     Step::StartTracer
                 ),
             },

@@ -178,7 +178,7 @@ pub(crate) static HOOKS: [HookSpec; 19] = [
             kprobe("kprobe_out_of_memory"),
         ],
         is_essential: true,
-        summary: "begin and end, trigger, constraint, outcome",
+        summary: "start, end, trigger, constraint and outcome of an invocation",
         ..FUNCTION
     },
     HookSpec {
@@ -191,7 +191,7 @@ pub(crate) static HOOKS: [HookSpec; 19] = [
         ],
         lost_without: &["outcome"],
         lost_because: Why::NotAttachedAnd("`reclaimed` is not seen"),
-        summary: "calls that found room again",
+        summary: "invocations that needed no kill: memory was freed meanwhile",
         ..FUNCTION
     },
     // With cgroup v1 only. A kernel without it has no task that waits, so nothing is lost.
@@ -204,7 +204,7 @@ pub(crate) static HOOKS: [HookSpec; 19] = [
             kretprobe("kretprobe_mem_cgroup_oom_synchronize"),
             kprobe("kprobe_mem_cgroup_oom_synchronize"),
         ],
-        summary: "tasks that wait (cgroup v1)",
+        summary: "tasks that wait for free memory (cgroup v1)",
         ..FUNCTION
     },
     HookSpec {
@@ -217,7 +217,7 @@ pub(crate) static HOOKS: [HookSpec; 19] = [
         ],
         // One of this and `oom_badness` is enough.
         lost_without: &["candidates"],
-        summary: "candidates, points summed up",
+        summary: "candidates, with points that oomwhy recomputes",
         ..FUNCTION
     },
     HookSpec {
@@ -229,7 +229,7 @@ pub(crate) static HOOKS: [HookSpec; 19] = [
             kprobe("kprobe_candidate"),
         ],
         lost_without: &["candidates"],
-        summary: "candidates with the kernel's points",
+        summary: "candidates, with the kernel's points",
         ..FUNCTION
     },
     HookSpec {
@@ -242,7 +242,7 @@ pub(crate) static HOOKS: [HookSpec; 19] = [
             kprobe("kprobe_oom_kill_process_limits"),
         ],
         lost_without: &["message", "victims.chosen", "victims.points"],
-        summary: "the choice, message, limits, stacks",
+        summary: "the chosen process, the kernel's message, limits, stacks",
         ..FUNCTION
     },
     HookSpec {
@@ -254,7 +254,7 @@ pub(crate) static HOOKS: [HookSpec; 19] = [
         ],
         is_return_only: true,
         lost_without: &["oom_memcg.stat"],
-        summary: "memory.stat of the oom_memcg",
+        summary: "memory.stat of the cgroup that hit its limit",
         ..FUNCTION
     },
     HookSpec {
@@ -262,8 +262,10 @@ pub(crate) static HOOKS: [HookSpec; 19] = [
         names: &["__oom_kill_process"],
         programs: &[fentry("oom_kill_task"), kprobe("kprobe_oom_kill_task")],
         lost_without: &["outcome"],
-        lost_because: Why::NotAttachedAnd("`already_exiting` is not told from `killed`"),
-        summary: "each victim before it is killed",
+        lost_because: Why::NotAttachedAnd(
+            "`already_exiting` cannot be distinguished from `killed`",
+        ),
+        summary: "each victim, just before it is killed",
         ..FUNCTION
     },
     HookSpec {
@@ -287,7 +289,7 @@ pub(crate) static HOOKS: [HookSpec; 19] = [
         lost_because: Why::Text(
             "oom:mark_victim is unknown in this kernel: only the chosen task is seen",
         ),
-        summary: "each victim",
+        summary: "each victim, with its memory, when it is marked to die",
         ..TRACEPOINT
     },
     HookSpec {
@@ -296,16 +298,16 @@ pub(crate) static HOOKS: [HookSpec; 19] = [
         programs: &[tp_btf("signal_generate"), raw_tp("raw_signal_generate")],
         lost_without: &["victims.shares_mm_with"],
         lost_because: Why::Text(
-            "no tracepoint signal_generate: who shares a victim's memory is not seen to die",
+            "no tracepoint signal_generate: processes that share a victim's memory are not seen",
         ),
-        summary: "who shares a victim's memory",
+        summary: "processes that are killed because they share a victim's memory",
         ..TRACEPOINT
     },
     HookSpec {
         hook: Hook::WakeReaper,
         names: &["wake_reaper"],
         programs: &[tp_btf("wake_reaper"), raw_tp("raw_wake_reaper")],
-        summary: "memory back: the reaper is woken",
+        summary: "when the kernel wakes the OOM reaper for a victim",
         ..TRACEPOINT
     },
     HookSpec {
@@ -314,7 +316,7 @@ pub(crate) static HOOKS: [HookSpec; 19] = [
         programs: &[tp_btf("start_task_reaping"), raw_tp("raw_start_task_reaping")],
         lost_without: &["victims.reaped"],
         lost_because: Why::Text("no tracepoints of the oom reaper"),
-        summary: "memory back: it starts",
+        summary: "when the OOM reaper starts to free a victim's memory",
         ..TRACEPOINT
     },
     HookSpec {
@@ -323,14 +325,14 @@ pub(crate) static HOOKS: [HookSpec; 19] = [
         programs: &[tp_btf("finish_task_reaping"), raw_tp("raw_finish_task_reaping")],
         lost_without: &["victims.reaped"],
         lost_because: Why::Text("no tracepoints of the oom reaper"),
-        summary: "memory back: it is done",
+        summary: "when the OOM reaper has freed a victim's memory",
         ..TRACEPOINT
     },
     HookSpec {
         hook: Hook::SkipTaskReaping,
         names: &["skip_task_reaping"],
         programs: &[tp_btf("skip_task_reaping"), raw_tp("raw_skip_task_reaping")],
-        summary: "memory back: it gives up",
+        summary: "when the OOM reaper skips a victim",
         ..TRACEPOINT
     },
     HookSpec {
@@ -339,7 +341,7 @@ pub(crate) static HOOKS: [HookSpec; 19] = [
         programs: &[tp_btf("sched_process_exit"), raw_tp("raw_sched_process_exit")],
         lost_without: &["victims.exited_after_ns"],
         lost_because: Why::Text("no tracepoint sched_process_exit"),
-        summary: "exit of a victim",
+        summary: "when a victim exits",
         ..TRACEPOINT
     },
     HookSpec {
@@ -352,7 +354,7 @@ pub(crate) static HOOKS: [HookSpec; 19] = [
             kprobe("kprobe_exit_mmap"),
         ],
         lost_without: &["victims.freed_after_ns"],
-        summary: "memory back: all of it",
+        summary: "when all memory of a victim is free",
         ..FUNCTION
     },
     HookSpec {
@@ -361,9 +363,9 @@ pub(crate) static HOOKS: [HookSpec; 19] = [
         programs: &[tp_btf("signal_deliver"), raw_tp("raw_signal_deliver")],
         lost_without: &["victims.cmdline", "victims.exe", "victims.parents", "victims.user_stack"],
         lost_because: Why::Text(
-            "no tracepoint signal_deliver: victims are not met before they die",
+            "no tracepoint signal_deliver: victims cannot be read before they die",
         ),
-        summary: "who each victim is: command line, executable, stack",
+        summary: "a victim's command line, executable, parents and user stack",
         ..TRACEPOINT
     },
     HookSpec {
@@ -372,7 +374,7 @@ pub(crate) static HOOKS: [HookSpec; 19] = [
         programs: &[tp_btf("cgroup_mkdir"), raw_tp("raw_cgroup_mkdir")],
         // Where probes cannot read the names of cgroups.
         lost_without: &["oom_memcg.path", "trigger.cgroup.path", "victims.cgroup.path"],
-        summary: "names of containers; paths by id, under lockdown",
+        summary: "names of containers; under lockdown, paths of cgroups",
         ..TRACEPOINT
     },
     // With --growth only.

@@ -120,7 +120,7 @@ enum About {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Kept {
+struct StoredEntry {
     n_slots: usize,
     about: About,
 }
@@ -130,7 +130,7 @@ pub struct Journal {
     slots: Box<dyn Slots>,
     free: usize,
     next: u64,
-    kept: BTreeMap<u64, Kept>,
+    kept: BTreeMap<u64, StoredEntry>,
     handed_over: Vec<Kill>,
 }
 
@@ -158,7 +158,7 @@ impl Journal {
                 continue;
             };
             journal.free = journal.free.saturating_sub(parts.len());
-            journal.kept.insert(number, Kept { n_slots: parts.len(), about: about(&entry) });
+            journal.kept.insert(number, StoredEntry { n_slots: parts.len(), about: about(&entry) });
             if let Entry::HandedOver(kill) = entry {
                 journal.handed_over.push(kill);
             }
@@ -185,7 +185,7 @@ impl Journal {
             self.slots.put(number << 16 | part, &slot).map_err(|_| Full)?;
         }
         self.free -= n_slots;
-        self.kept.insert(number, Kept { n_slots, about: about(entry) });
+        self.kept.insert(number, StoredEntry { n_slots, about: about(entry) });
         Ok(())
     }
 
@@ -225,7 +225,7 @@ impl Journal {
     /// Removes entries in the order in which they came, so that a note goes after its records.
     fn remove_where(&mut self, is_done: impl Fn(About, u64) -> bool) {
         let done = self.kept.extract_if(.., |number, kept| is_done(kept.about, *number));
-        for (number, Kept { n_slots, .. }) in done {
+        for (number, StoredEntry { n_slots, .. }) in done {
             for part in (0..).take(n_slots) {
                 self.slots.remove(number << 16 | part);
             }

@@ -330,8 +330,8 @@ impl Probes {
     /// When a thread stopped to wait for a memcg whose OOM killer is disabled, `CLOCK_BOOTTIME` ns.
     /// `None` while it waits. A thread that is no longer in the map (evicted or dead) has stopped.
     pub(crate) fn wait_ended(&self, tid: i32, now_ns: u64) -> Option<u64> {
-        let waiting = self.maps.get("WAITING")?;
-        let waiting: BpfHashMap<_, u64, [u64; size_of::<Wait>() / 8]> = waiting.try_into().ok()?;
+        let waiting: BpfHashMap<_, u64, [u64; size_of::<Wait>() / 8]> =
+            self.maps.get("WAITING")?.try_into().ok()?;
         match waiting.get(&u64::try_from(tid).ok()?, 0) {
             Ok(words) => {
                 let Wait { last_ns, inside, .. } = Wait::read_from_bytes(words.as_bytes()).ok()?;

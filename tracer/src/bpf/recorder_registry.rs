@@ -39,7 +39,7 @@ struct Marker {
     /// The [`FORMAT`] of the build that wrote it. If it is another one, the rest is not read.
     format: u64,
     pid: u64,
-    /// `CLOCK_BOOTTIME`, ns.
+    /// The start of the tracer on `CLOCK_BOOTTIME`, ns.
     started_ns: u64,
     above_percent: u64,
     /// Ids of the recorder's maps.
@@ -106,7 +106,7 @@ const fn fingerprint(numbers: &[usize]) -> u64 {
 pub(crate) struct RunningRecorder {
     /// The tracer's process id in its own pid namespace.
     pub pid: u64,
-    /// `CLOCK_BOOTTIME` ns.
+    /// The start of the tracer on `CLOCK_BOOTTIME`, ns.
     pub started_ns: u64,
     /// It records cgroups above this percentage of their limit.
     pub above_percent: u64,
@@ -239,8 +239,8 @@ impl GrowthMaps {
         };
         let mut words = [0; WORDS];
         words.as_mut_bytes().copy_from_slice(marker.as_bytes());
-        let map = create().and_then(Map::from_map_data).map_err(errno)?;
-        let mut map: Words<1, WORDS> = map.try_into().map_err(errno)?;
+        let created = create().and_then(Map::from_map_data).map_err(errno)?;
+        let mut map: Words<1, WORDS> = created.try_into().map_err(errno)?;
         map.insert([0], words, 0).map_err(errno)?;
         Ok(Registration { _map: map })
     }

@@ -1,4 +1,4 @@
-//! `oomwhy check`.
+//! Arguments of `oomwhy check`.
 
 use std::path::PathBuf;
 
@@ -30,7 +30,7 @@ pub struct CheckArgs {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum CheckFormat {
-    /// For people.
+    /// Text for a person (docs/check.md).
     #[default]
     Text,
     /// One JSON object (docs/check.md).

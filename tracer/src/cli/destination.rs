@@ -44,9 +44,9 @@ pub enum Color {
     /// On a terminal, unless NO_COLOR is set.
     #[default]
     Auto,
-    /// Always.
+    /// Also in a file or a pipe.
     Always,
-    /// Never.
+    /// Not even on a terminal.
     Never,
 }
 

@@ -1,4 +1,4 @@
-//! `oomwhy explain`.
+//! Arguments of `oomwhy explain`.
 
 use std::path::PathBuf;
 

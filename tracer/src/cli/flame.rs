@@ -1,4 +1,4 @@
-//! `oomwhy flame`.
+//! Arguments of `oomwhy flame`.
 
 use std::path::PathBuf;
 

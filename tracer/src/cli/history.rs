@@ -201,7 +201,7 @@ pub enum ListFormat {
     /// One line per report.
     #[default]
     Table,
-    /// One array.
+    /// One array of all reports.
     Json,
     /// One object per line.
     Jsonl,
@@ -212,7 +212,7 @@ pub enum ShowFormat {
     /// The block of text that `oomwhy watch` prints.
     #[default]
     Text,
-    /// One object.
+    /// One indented JSON object.
     Json,
 }
 
@@ -221,7 +221,7 @@ pub enum ExportFormat {
     /// One object per line.
     #[default]
     Jsonl,
-    /// One array.
+    /// One array of all reports.
     Json,
 }
 

@@ -182,7 +182,7 @@ pub enum Command {
     /// Print the part of a kernel's BTF that oomwhy reads, as BTF, for tests and bug reports.
     #[command(hide = true)]
     ReducedBtf {
-        /// BTF file.
+        /// BTF of the kernel to reduce.
         #[arg(default_value = KERNEL_BTF, value_hint = ValueHint::FilePath)]
         file: PathBuf,
     },

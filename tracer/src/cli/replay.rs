@@ -1,4 +1,4 @@
-//! `oomwhy replay`.
+//! Arguments of `oomwhy replay`.
 
 use std::path::PathBuf;
 

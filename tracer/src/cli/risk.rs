@@ -1,4 +1,4 @@
-//! `oomwhy risk`.
+//! Arguments of `oomwhy risk`.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ impl RiskArgs {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum RiskFormat {
-    /// A table.
+    /// One row per cgroup.
     #[default]
     Table,
     /// One JSON object per line.

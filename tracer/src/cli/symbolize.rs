@@ -1,4 +1,4 @@
-//! `oomwhy symbolize`.
+//! Arguments of `oomwhy symbolize`.
 
 use std::path::PathBuf;
 

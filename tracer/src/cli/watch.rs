@@ -119,9 +119,9 @@ pub enum Attach {
     /// The best that this host allows.
     #[default]
     Auto,
-    /// BPF trampolines.
+    /// BPF trampolines: the least cost per call.
     Fentry,
-    /// Kprobes.
+    /// Kprobes, which need no BPF trampolines.
     Kprobe,
     /// Only the tracepoint oom:mark_victim.
     Tracepoint,

@@ -174,14 +174,18 @@ impl Examined {
 }
 
 fn attachment(plan: &Plan, probes: &Probes, passed: &[Passed]) -> Attachment {
-    let planned = plan.missing.iter().cloned().chain(without_counters(&probes.settings));
-    let planned = planned.map(|MissingField { field, why }| Missing { field, why });
+    let planned = plan
+        .missing
+        .iter()
+        .cloned()
+        .chain(without_counters(&probes.settings))
+        .map(|MissingField { field, why }| Missing { field, why });
     let failed = probes.failed.iter().map(|(planned, why)| Missing {
         field: format!("hook {}", planned.hook.key()),
         why: why.lines().next().unwrap_or_default().to_owned(),
     });
-    let passed = passed.iter().map(passed_over);
-    Attachment { tier: plan.tier, missing: planned.chain(failed).chain(passed).collect() }
+    let of_tiers = passed.iter().map(passed_over);
+    Attachment { tier: plan.tier, missing: planned.chain(failed).chain(of_tiers).collect() }
 }
 
 /// The fields that only a better tier has are missing because the host refuses that tier.

@@ -151,9 +151,11 @@ fn filter(select: &SelectArgs) -> Result<Filter, Failure> {
 }
 
 fn privacy(arguments: &PrivacyArgs) -> Result<Privacy, Failure> {
-    let redact = arguments.redact.as_deref().map(Regex::new).transpose();
-    let redact = redact
-        .map_err(|error| Failure { exit: Exit::Usage, message: format!("--redact: {error}") })?;
+    let redact =
+        arguments.redact.as_deref().map(Regex::new).transpose().map_err(|error| Failure {
+            exit: Exit::Usage,
+            message: format!("--redact: {error}"),
+        })?;
     Ok(Privacy { no_cmdline: arguments.no_cmdline, redact })
 }
 

@@ -94,7 +94,7 @@ mod tests {
     fn host() -> Host {
         let missing = |field: &str, why: &str| Missing { field: field.into(), why: why.into() };
         let of_tier = ["outcome", "reason", "constraint", "limit_chain", "candidates"];
-        let why = "tier tracepoint: oom:mark_victim alone tells who is marked to die, no more";
+        let why = "tier tracepoint: oom:mark_victim only shows which task is marked to die";
         let mut all: Vec<Missing> = of_tier.iter().map(|field| missing(field, why)).collect();
         all.push(missing("growth", "it is recorded by fentry or kprobe"));
         all.push(missing("tier fentry", "the policy forbids it (an LSM), so it is refused"));
@@ -130,7 +130,7 @@ mod tests {
         insta::assert_snapshot!(banner(&host(), true, 79), @r"
         Tracing OOM kills on 6.12 (tracepoint). Ctrl-C to stop.
         - not available: outcome, reason, constraint, limit_chain, candidates (tier
-          tracepoint: oom:mark_victim alone tells who is marked to die, no more)
+          tracepoint: oom:mark_victim only shows which task is marked to die)
         - not available: growth (it is recorded by fentry or kprobe)
         - not available: tier fentry (the policy forbids it (an LSM), so it is refused)
         ");

@@ -73,17 +73,19 @@ pub(super) fn watch(
     let count = arguments.select.count;
     let config = PipelineConfig { filter, count, ..PipelineConfig::new(host, outputs) };
     let pipeline = Pipeline::new(config);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::runtime(&error))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::runtime(&error))?;
     let log = Log::new(context);
     let result = runtime.block_on(async {
         let mut follower = Follower::new(device, log, pipeline, arguments.backlog)?;
-        let result = follower.run(|| {
+        let running = follower.run(|| {
             if shows_diagnostics {
                 log_stderr(&banner);
             }
         });
-        let result = result.await;
+        let result = running.await;
         if shows_diagnostics {
             log_stderr(&summary(follower.pipeline().stats()));
         }

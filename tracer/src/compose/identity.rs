@@ -92,7 +92,7 @@ fn note(noted: &mut Vec<Missing>, key: &str, pid: i32, context: Option<&TaskCont
         let why = if is_unread {
             format!("of {pid}: it was not in memory any more when it should be read")
         } else {
-            format!("of {pid}: it had not met its SIGKILL when the report was closed")
+            format!("of {pid}: it had not received its SIGKILL when the report was closed")
         };
         noted.push(missing(field, why));
     }

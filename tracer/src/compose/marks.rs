@@ -14,7 +14,7 @@ pub(super) fn add_missing(report: &mut OomReport, account: &MarkAccount) {
         note("trigger", "its record was lost: the ring was full".to_owned());
     }
     let Some((_, victim)) = account.victims.first() else {
-        let gone = "was gone before /proc told who it was";
+        let gone = "was gone before /proc was read";
         note("victims", format!("oom:mark_victim passed thread {}, which {gone}", mark.tid));
         return;
     };

@@ -85,15 +85,16 @@ fn of_system(system: &System) -> MemoryKinds {
         ("pagetables", system.page_tables_bytes),
         ("percpu", system.percpu_bytes),
     ];
-    let parts: Vec<_> = parts.into_iter().filter_map(|(name, size)| Some((name, size?))).collect();
+    let known_parts: Vec<_> =
+        parts.into_iter().filter_map(|(name, size)| Some((name, size?))).collect();
     MemoryKinds {
         anon: system.anon_bytes,
         shmem: system.shmem_bytes,
         cache: system.file_bytes,
         unwritten: None,
         unevictable: system.unevictable_bytes,
-        kernel: sum_known(parts.iter().map(|(_, size)| Some(*size))),
-        kernel_parts: largest_first(parts),
+        kernel: sum_known(known_parts.iter().map(|(_, size)| Some(*size))),
+        kernel_parts: largest_first(known_parts),
     }
 }
 

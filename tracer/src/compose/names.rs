@@ -50,12 +50,12 @@ pub(crate) fn cgroup(cgroup: &Cgroup) -> Option<String> {
 pub(crate) fn cmdline(who: &Who) -> Option<String> {
     let arguments = who.cmdline.as_ref()?;
     let hex = who.cmdline_hex.as_deref().unwrap_or_default();
-    let words = arguments.iter().enumerate().map(|(index, argument)| {
+    let quoted = arguments.iter().enumerate().map(|(index, argument)| {
         let word = sanitize(&original(argument, hex.get(index).map(String::as_str)));
         let is_plain = !word.is_empty() && !word.contains([' ', '\'', '"']);
         if is_plain { word } else { format!("'{word}'") }
     });
-    let words: Vec<String> = words.collect();
+    let words: Vec<String> = quoted.collect();
     let more = if who.cmdline_truncated { " ..." } else { "" };
     Some(format!("{}{more}", words.join(" ")))
 }
@@ -131,13 +131,13 @@ pub(crate) fn frame(frame: &Frame) -> String {
     safe_frame(frame.symbol.clone(), frame, file(frame).map(base))
 }
 
-/// "function (libc.so.6)".
+/// Formats a frame as "function (libc.so.6)".
 pub(crate) fn frame_in_file(frame: &Frame) -> String {
     let file = frame.file.as_deref().or(frame.module.as_deref()).map(base);
     elide(&safe_frame(symbol_in(frame, file, ""), frame, file), FRAME)
 }
 
-/// "function+0x1f (/lib/libc.so.6)".
+/// Formats a frame as "function+0x1f (/lib/libc.so.6)".
 pub(crate) fn whole_frame(frame: &Frame) -> String {
     let offset = frame.offset.map(|offset| format!("+{offset:#x}")).unwrap_or_default();
     let object = file(frame);

@@ -59,10 +59,10 @@ fn report(
 }
 
 /// The victim with whom a task shares its memory: that one was marked before it.
-fn shared_with(context: ComposeContext<'_>, sharer: &events::Victim) -> Option<i32> {
+fn shared_with(context: ComposeContext<'_>, mm_sharer: &events::Victim) -> Option<i32> {
     let mut victims = context.account.victims.iter().map(|(_, victim)| victim);
-    let marked = victims.find(|victim| !victim.shares_mm && victim.mm == sharer.mm);
-    marked.filter(|_| sharer.shares_mm).map(|victim| victim.task.tgid)
+    let marked = victims.find(|victim| !victim.shares_mm && victim.mm == mm_sharer.mm);
+    marked.filter(|_| mm_sharer.shares_mm).map(|victim| victim.task.tgid)
 }
 
 /// How a victim exited, in time since it was marked.

@@ -109,24 +109,24 @@ fn ecs_task(name: &str) -> Option<&str> {
 
 /// A machine of systemd-machined: a container of systemd-nspawn, or a virtual machine of libvirt.
 fn machine(name: &str) -> Option<(Option<&'static str>, &str)> {
-    if let Some(name) = name.strip_prefix("systemd-nspawn@") {
-        let name = name.strip_suffix(".service").filter(|name| !name.is_empty())?;
-        return Some((Some("systemd-nspawn"), name));
+    if let Some(service) = name.strip_prefix("systemd-nspawn@") {
+        let machine = service.strip_suffix(".service").filter(|machine| !machine.is_empty())?;
+        return Some((Some("systemd-nspawn"), machine));
     }
-    let name = name.strip_prefix("machine-")?.strip_suffix(".scope")?;
-    let runtime = match name {
+    let machine = name.strip_prefix("machine-")?.strip_suffix(".scope")?;
+    let runtime = match machine {
         "" => return None,
-        _ if name.starts_with("qemu\\x2d") => "libvirt-qemu",
-        _ if name.starts_with("lxc\\x2d") => "libvirt-lxc",
+        _ if machine.starts_with("qemu\\x2d") => "libvirt-qemu",
+        _ if machine.starts_with("lxc\\x2d") => "libvirt-lxc",
         _ => "systemd-nspawn",
     };
-    Some((Some(runtime), name))
+    Some((Some(runtime), machine))
 }
 
 /// LXC, LXD and Incus. `lxc.monitor.NAME` is the helper process that watches the container.
 fn lxc(name: &str) -> Option<(Option<&'static str>, &str)> {
-    let name = name.strip_prefix("lxc.payload.").filter(|name| !name.is_empty())?;
-    Some((Some("lxc"), name))
+    let container = name.strip_prefix("lxc.payload.").filter(|container| !container.is_empty())?;
+    Some((Some("lxc"), container))
 }
 
 /// `podUID`, or `...-podUID.slice` with `_` for `-`. A colon and more may follow.

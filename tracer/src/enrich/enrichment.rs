@@ -113,10 +113,10 @@ fn find_containers(
     known: &LookupResults,
     found: &mut Vec<Fact>,
 ) {
-    let paths = account.invocation().into_iter().flat_map(|it| it.paths.values()).map(text);
+    let read_paths = account.invocation().into_iter().flat_map(|it| it.paths.values()).map(text);
     let ids = account.cgroup_ids().into_iter();
     let paths_by_id = ids.filter_map(|id| findings.cgroup_paths.get(&id).cloned());
-    let paths: Vec<String> = paths.chain(paths_by_id).collect();
+    let paths: Vec<String> = read_paths.chain(paths_by_id).collect();
     for container in paths.iter().filter_map(|path| container::cgroup_owner(path).container) {
         for key in [container.id, container.pod_uid].into_iter().flatten() {
             if findings.containers.contains_key(&key) {

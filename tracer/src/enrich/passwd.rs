@@ -19,7 +19,7 @@ pub(crate) fn user(root: &Path, uid: u32) -> Option<User> {
     String::from_utf8_lossy(&content).lines().find_map(|line| parse(line, uid))
 }
 
-/// name:password:uid:gid:comment:home:shell
+/// Parses a line `name:password:uid:gid:comment:home:shell` (passwd(5)).
 fn parse(line: &str, uid: u32) -> Option<User> {
     let mut fields = line.split(':');
     let name = fields.next().filter(|name| !name.is_empty())?;

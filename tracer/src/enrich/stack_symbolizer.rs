@@ -129,8 +129,8 @@ impl StackSymbolizer {
 }
 
 fn path(names: &[Name]) -> String {
-    let names = names.iter().map(|name| String::from_utf8_lossy(&name.0));
-    names.fold(String::new(), |path, name| path + "/" + &name)
+    let texts = names.iter().map(|name| String::from_utf8_lossy(&name.0));
+    texts.fold(String::new(), |path, name| path + "/" + &name)
 }
 
 #[cfg(test)]

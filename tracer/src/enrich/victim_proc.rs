@@ -60,7 +60,7 @@ pub(crate) fn read(proc: &Path, tid: i32) -> Option<ProcTask> {
     Some(task)
 }
 
-/// Parses /proc/PID/status.
+/// Parses /proc/PID/status, whose sizes are in KiB.
 fn status_of(text: &str) -> Option<ProcTask> {
     let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
     let first = |key: &str| value(key)?.split_whitespace().next();

@@ -39,7 +39,7 @@ pub(crate) fn curve(
     const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let mut left = points.peekable();
     let mut latest = 0;
-    let heights = (0..width).map(|column| {
+    let columns = (0..width).map(|column| {
         let end = column as u64 * 1000 / (width.max(2) as u64 - 1);
         let mut highest = None;
         while let Some((_, up)) = left.next_if(|(across, _)| *across <= end) {
@@ -48,7 +48,7 @@ pub(crate) fn curve(
         }
         length(highest.unwrap_or(latest), rows * 8)
     });
-    let heights: Vec<usize> = heights.collect();
+    let heights: Vec<usize> = columns.collect();
     let row = |row: usize| {
         let floor = (rows - 1 - row) * 8;
         let column = |height: &usize| EIGHTHS[height.saturating_sub(floor).min(8)];

@@ -59,9 +59,9 @@ pub(crate) struct Section<'a> {
 impl Section<'_> {
     /// Facts in a row, wrapped between facts; nothing when there is none.
     pub(crate) fn facts(&mut self, facts: impl IntoIterator<Item = String>) {
-        let facts: Vec<String> = facts.into_iter().collect();
-        if !facts.is_empty() {
-            self.joined("", &facts, ", ", Style::new());
+        let pieces: Vec<String> = facts.into_iter().collect();
+        if !pieces.is_empty() {
+            self.joined("", &pieces, ", ", Style::new());
         }
     }
 

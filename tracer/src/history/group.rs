@@ -32,8 +32,12 @@ pub(crate) fn group(records: Vec<FoundRecord>) -> Vec<Group> {
             continue;
         };
         let index = *indexes.entry(fingerprint.to_owned()).or_insert_with(|| {
-            let fingerprint = fingerprint.to_owned();
-            groups.push(Group { fingerprint, latest: record.clone(), times: vec![], count: 0 });
+            groups.push(Group {
+                fingerprint: fingerprint.to_owned(),
+                latest: record.clone(),
+                times: vec![],
+                count: 0,
+            });
             groups.len() - 1
         });
         if let Some(group) = groups.get_mut(index) {

@@ -145,13 +145,13 @@ impl KernelBtf {
 
 /// A file that cannot be opened or read has an error of its own: its BTF may be fine.
 fn unusable(path: &Path, damage: Damage) -> BtfError {
-    let path = path.to_owned();
+    let owned = path.to_owned();
     match damage {
         Damage::Read(source) if source.kind() == io::ErrorKind::NotFound => {
-            BtfError::Absent { path }
+            BtfError::Absent { path: owned }
         }
-        Damage::Read(error) => BtfError::Unreadable { path, error },
-        damage => BtfError::Unparsable { path, damage },
+        Damage::Read(error) => BtfError::Unreadable { path: owned, error },
+        damage => BtfError::Unparsable { path: owned, damage },
     }
 }
 

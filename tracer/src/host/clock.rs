@@ -2,7 +2,7 @@
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-/// `CLOCK_BOOTTIME`, ns.
+/// Reads `CLOCK_BOOTTIME`, which goes on while the host is suspended; ns.
 pub(crate) fn boottime_ns() -> u64 {
     u64::try_from(nanoseconds(clock_gettime(ClockId::Boottime))).unwrap_or_default()
 }

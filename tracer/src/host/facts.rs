@@ -117,7 +117,7 @@ pub(crate) struct HostFacts {
     pub btf_source: BtfSource,
     /// Perf events can be kprobes.
     pub kprobes: bool,
-    /// `kernel.perf_event_paranoid`.
+    /// The sysctl `kernel.perf_event_paranoid`.
     pub perf_event_paranoid: Option<i32>,
     /// Where the record of `oom:mark_victim` has its fields, from tracefs. `None` if that is not
     /// mounted or not readable.
@@ -130,12 +130,11 @@ pub(crate) struct HostFacts {
     pub possible_nodes: Option<u32>,
     pub privileges: Option<Privileges>,
     pub cgroups: CgroupMounts,
-    /// `uname -r`.
+    /// The release that `uname -r` prints.
     pub kernel: Option<String>,
     pub boot_id: Option<String>,
-    /// `uname -n`.
+    /// The host name that `uname -n` prints.
     pub host: Option<String>,
-    /// Bytes.
     pub page_size: u64,
 }
 

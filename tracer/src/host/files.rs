@@ -103,7 +103,7 @@ impl Privileges {
     pub(crate) const SYSLOG: u32 = 34;
     pub(crate) const PERFMON: u32 = 38;
     pub(crate) const BPF: u32 = 39;
-    /// Reads /proc/PID/map_files.
+    /// Since 5.9, allows reading /proc/PID/map_files.
     pub(crate) const CHECKPOINT_RESTORE: u32 = 40;
 
     /// Whether the capability of this number is effective.

@@ -44,7 +44,7 @@ pub(crate) struct Policy {
     /// RLIMIT_MEMLOCK, bytes; absent if there is no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memlock_bytes: Option<u64>,
-    /// /dev/kmsg.
+    /// Whether /dev/kmsg can be read.
     pub kmsg: Access,
     /// The formats of tracepoints.
     pub tracefs: Access,

@@ -26,7 +26,7 @@ pub struct Context {
     pub page_size: Option<u64>,
     /// Size of the host's swap, as it is now. Bytes.
     pub swap_total_bytes: Option<u64>,
-    /// /proc/sys/kernel/random/boot_id.
+    /// The content of /proc/sys/kernel/random/boot_id.
     pub boot_id: Option<String>,
     /// The host's name, for records that do not contain one.
     pub host: Option<String>,

@@ -81,7 +81,7 @@ pub struct Task {
     pub comm: Name,
     /// Real uid in the initial user namespace.
     pub uid: u32,
-    /// `task_struct.start_boottime`, ns.
+    /// From `task_struct.start_boottime`, ns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_boottime_ns: Option<u64>,
     /// From -1000 to 1000.

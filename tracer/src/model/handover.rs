@@ -76,13 +76,14 @@ impl Share {
 /// The victims. The tracepoint tier has only the marked thread if its process was gone at once.
 fn kills(account: &Account) -> impl Iterator<Item = Kill> {
     let invocation = account.invocation().into_iter();
-    let victims = invocation.flat_map(|invocation| &invocation.victims);
-    let victims = victims.map(|(at_ns, victim)| Kill { pid: victim.task.tgid, at_ns: *at_ns });
+    let of_victims = invocation
+        .flat_map(|invocation| &invocation.victims)
+        .map(|(at_ns, victim)| Kill { pid: victim.task.tgid, at_ns: *at_ns });
     let mark = match account {
         Account::Mark(account) => Some(account.mark.tid),
         _ => None,
     };
-    victims.chain(mark.map(|pid| Kill { pid, at_ns: account.first_ns() }))
+    of_victims.chain(mark.map(|pid| Kill { pid, at_ns: account.first_ns() }))
 }
 
 #[cfg(test)]
@@ -113,8 +114,8 @@ mod tests {
     fn n_reports(old_ns: Option<u64>, new_ns: Option<u64>) -> usize {
         let old = Share { until_ns: HANDOVER, ..Share::default() };
         let seen = |at_ns: Option<u64>| at_ns.map(|at_ns| killed(7, at_ns));
-        let handed_over = seen(old_ns).map(|account| old.to_hand_over(&account));
-        let handed_over = handed_over.unwrap_or_default();
+        let handed_over =
+            seen(old_ns).map(|account| old.to_hand_over(&account)).unwrap_or_default();
         let new = Share { since_ns: HANDOVER, handed_over, ..Share::default() };
         let by_old = seen(old_ns).is_some_and(|account| old.has(&account));
         let by_new = seen(new_ns).is_some_and(|account| new.has(&account));

@@ -13,7 +13,6 @@ pub(crate) enum Hook {
     OomBadness,
     OomKillProcess,
     MemCgroupPrintOomMeminfo,
-    /// `__oom_kill_process`
     KillProcess,
     MarkVictim,
     SignalGenerate,

@@ -23,7 +23,7 @@ pub(crate) const KERNEL_PARTS: [&str; 7] = [
 pub enum Unit {
     /// Of the kernel's page size.
     Pages,
-    /// 1024 bytes.
+    /// Units of 1024 bytes.
     Kib,
     /// Bytes, without conversion.
     Bytes,

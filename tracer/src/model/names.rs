@@ -10,7 +10,7 @@ use super::{
 /// A resolved kernel address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Symbol {
-    /// The function.
+    /// The function's name, as kallsyms has it.
     pub name: String,
     /// Bytes from the start of the function.
     pub offset: u64,

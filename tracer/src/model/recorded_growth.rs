@@ -42,7 +42,7 @@ impl Recorded {
 /// The moment at which a process was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chosen {
-    /// `CLOCK_BOOTTIME`, ns.
+    /// The time on `CLOCK_BOOTTIME`, ns.
     pub at_ns: u64,
     /// Usage and limit of its memcg, if known.
     pub memory: Option<Counter>,
@@ -51,7 +51,7 @@ pub struct Chosen {
 /// A point of the usage curve. Pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// `CLOCK_BOOTTIME`, ns.
+    /// The time on `CLOCK_BOOTTIME`, ns.
     pub t_ns: u64,
     /// Includes the memcgs below.
     pub usage: u64,

@@ -45,8 +45,8 @@ pub(crate) fn all() -> Vec<(&'static str, Record)> {
         ("grown", grown()),
         ("verdict", concluded(memcg_kill())),
     ];
-    let reports = reports.into_iter().map(|(name, report)| (name, Record::Oom(Box::new(report))));
-    reports.chain([("gap", gap()), ("loss", loss())]).collect()
+    let records = reports.into_iter().map(|(name, report)| (name, Record::Oom(Box::new(report))));
+    records.chain([("gap", gap()), ("loss", loss())]).collect()
 }
 
 pub(crate) fn memcg_kill() -> OomReport {
@@ -104,8 +104,7 @@ pub(crate) fn oom_group() -> OomReport {
         memcg.oom_group = Some(true);
         memcg.cgroup.path = Some(CONTAINER.to_owned());
     }
-    let members = [("sidecar", 4260), ("worker", 4250)];
-    let members = members.map(|(comm, pid)| Victim {
+    let members = [("sidecar", 4260), ("worker", 4250)].map(|(comm, pid)| Victim {
         anon_rss_bytes: Some(8 * MIB),
         file_rss_bytes: Some(MIB),
         ..victim(comm, pid, cgroup(4711, CONTAINER))
@@ -128,12 +127,12 @@ pub(crate) fn global_kill() -> OomReport {
         order: Some(3),
         ..trigger("kswapd-helper", 77)
     });
-    let tasks = (0..32_i32).map(|index| {
+    let candidates = (0..32_i32).map(|index| {
         let size = i64::from(3_000_000 / (index + 1));
         let parts = [size, 1_200, 3_000, i64::from(index), size / 400];
         candidate(&format!("postgres-{index}"), 20_000 + index, parts, index % 3 * -100, 4063)
     });
-    let mut tasks: Vec<Candidate> = tasks.collect();
+    let mut tasks: Vec<Candidate> = candidates.collect();
     tasks.sort_by_key(|task| -task.points.unwrap_or(0));
     report.candidates = Some(ranked(10_000, tasks));
     report.victims = vec![Victim {

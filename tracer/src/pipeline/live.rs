@@ -96,7 +96,7 @@ pub(crate) struct Live {
     /// Time of the latest record, unless memory was released since.
     worked_at: Option<Instant>,
     /// The journal for the next run.
-    kept: Option<pinned::Kept>,
+    kept: Option<pinned::RunJournal>,
     /// The memory controller is on the unified hierarchy.
     memory_on_v2: bool,
 }

@@ -31,15 +31,15 @@ pub(crate) struct Group {
     pub directory: PathBuf,
     /// The kernel's id of the cgroup: the inode of its directory.
     pub id: u64,
-    /// memory.current.
+    /// From memory.current (v1: memory.usage_in_bytes).
     pub usage_bytes: u64,
-    /// memory.max.
+    /// From memory.max (v1: memory.limit_in_bytes).
     pub limit_bytes: u64,
     /// What the kernel reclaims before it kills: clean file cache and slab.
     pub reclaimable_bytes: Option<u64>,
     /// memory.swap.max and memory.swap.current; `None` without swap accounting.
     swap: Option<SwapLimit>,
-    /// memory.pressure.
+    /// `None` without PSI (memory.pressure).
     pub pressure: Option<Pressure>,
     /// `oom_kill` of memory.events.
     pub oom_kills: Option<u64>,

@@ -31,7 +31,7 @@ const SCHEMA: u32 = 1;
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct RiskReport {
     pub schema: u32,
-    /// "risk".
+    /// Always "risk", which distinguishes the line from a report.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// The time of the reading, RFC 3339, UTC.
@@ -77,9 +77,9 @@ pub(crate) enum GrowthSource {
 pub(crate) struct Risk {
     /// Path from the root of its hierarchy.
     pub path: String,
-    /// memory.current.
+    /// From memory.current (v1: memory.usage_in_bytes).
     pub usage_bytes: u64,
-    /// memory.max.
+    /// From memory.max (v1: memory.limit_in_bytes).
     pub limit_bytes: u64,
     /// Limit minus usage.
     pub headroom_bytes: u64,

@@ -28,7 +28,7 @@ type Started = BTreeMap<u32, u64>;
 
 /// The cached results; `None` if the lookup found no name.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(super) struct FunctionNames {
     symbols: UserSymbols,
     offsets: BTreeMap<FileOffset, Option<Name>>,
     addresses: BTreeMap<Address, Option<Name>>,
@@ -41,7 +41,7 @@ struct Unknown {
     ips: BTreeSet<u64>,
 }
 
-impl Names {
+impl FunctionNames {
     /// Names the frames. The first processes come first if not all can be looked up at once.
     pub(super) fn name(&mut self, stacks: &mut [&mut GrowthStack]) {
         let processes = stacks.iter().filter_map(|stack| pid(stack)).map(Process::now);
@@ -160,7 +160,7 @@ mod tests {
     /// The test executable has no command to look up symbols, so every lookup fails.
     #[test]
     fn failed_lookup_is_not_repeated() {
-        let mut names = Names::default();
+        let mut names = FunctionNames::default();
         let pid = i32::try_from(std::process::id()).unwrap();
         let ip = Frame { ip: Some("0x10".to_owned()), ..Frame::default() };
         let mut one = stack(pid, vec![in_file(1), ip.clone()]);
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn file_offset_is_named_for_all_processes_address_for_one() {
-        let mut names = Names::default();
+        let mut names = FunctionNames::default();
         let name = |symbol: &str| Some(Name { symbol: Some(symbol.to_owned()), ..Name::default() });
         names.offsets.insert(file_offset(&in_file(1)).unwrap(), name("grow"));
         let started = [(7, 100), (8, 100)].into();

@@ -8,7 +8,7 @@ use super::{
     GrowthSource, RecorderSeen, Risk, RiskReport, SCHEMA,
     forecast::{self, BATCH_BYTES, Sample},
     groups::{self, Group, Groups},
-    names::Names,
+    names::FunctionNames,
     points,
     processes::{self, Process, Swap},
     recorders::{Open, Recorders},
@@ -34,7 +34,7 @@ pub(crate) struct Observer {
     mounts: CgroupMounts,
     pub(super) samples: BTreeMap<String, Vec<Sample>>,
     recorders: Option<Recorders>,
-    names: Names,
+    names: FunctionNames,
     page_bytes: u64,
     /// The kernel updates memory.stat when the CPUs have this much to add, so it may lag behind by
     /// that.
@@ -64,7 +64,7 @@ impl Observer {
             mounts,
             samples: BTreeMap::new(),
             recorders: None,
-            names: Names::default(),
+            names: FunctionNames::default(),
             page_bytes: u64::try_from(rustix::param::page_size()).unwrap_or(4096),
             stat_error_bytes: cpus * BATCH_BYTES,
         }

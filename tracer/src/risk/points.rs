@@ -14,7 +14,7 @@ pub(crate) struct Choice {
     pub comm: String,
     /// Real user id.
     pub uid: u32,
-    /// oom_badness, pages.
+    /// As `oom_badness()` computes them, pages.
     pub points: i64,
     /// -1000 to 1000.
     pub oom_score_adj: i64,

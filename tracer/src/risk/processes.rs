@@ -29,9 +29,9 @@ pub(crate) struct Process {
 pub(crate) struct Memory {
     /// RssAnon, RssFile and RssShmem.
     pub rss_bytes: u64,
-    /// VmSwap.
+    /// VmSwap of /proc/PID/status.
     pub swap_bytes: u64,
-    /// VmPTE.
+    /// VmPTE of /proc/PID/status.
     pub pgtables_bytes: u64,
 }
 
@@ -50,9 +50,9 @@ impl Memory {
 /// Swap of the host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Swap {
-    /// SwapTotal.
+    /// SwapTotal of /proc/meminfo.
     pub total_bytes: u64,
-    /// SwapFree.
+    /// SwapFree of /proc/meminfo.
     pub free_bytes: u64,
     /// vm.swappiness. With 0 the kernel does not count swap into `totalpages`.
     pub swappiness: u64,

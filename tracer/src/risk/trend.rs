@@ -42,7 +42,7 @@ pub(crate) struct Trend {
 pub(crate) struct Read<'a> {
     /// Oldest first; the last one is the current reading.
     pub readings: &'a [Sample],
-    /// memory.max.
+    /// From memory.max (v1: memory.limit_in_bytes).
     pub limit_bytes: u64,
     pub page_bytes: u64,
     /// By how much memory.stat may lag behind.

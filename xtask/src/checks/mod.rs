@@ -1,6 +1,7 @@
 //! The rules of the source tree that no compiler checks. Each check is a file here and a line in
 //! [`ALL`].
 
+mod comments;
 pub(crate) mod kernel_proto;
 mod order;
 mod width;
@@ -22,6 +23,7 @@ pub(crate) struct Check {
 
 pub(crate) const ALL: &[Check] = &[
     Check { name: "width", rule: "Markdown and comments wrap at 100 columns", run: width::run },
+    Check { name: "comments", rule: "a doc comment has more than two words", run: comments::run },
     Check {
         name: "order",
         rule: "the entries of tracer/src use each other in the order of ARCHITECTURE.md",

@@ -18,7 +18,7 @@ pub(crate) struct CachedKernel {
     pub(crate) name: String,
     #[serde(default)]
     pub(crate) arch: Arch,
-    /// `uname -r`.
+    /// The release that `uname -r` prints.
     pub(crate) release: String,
     pub(crate) package: String,
     pub(crate) version: String,

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 pub(crate) enum Archive {
     /// Releases, backports, unstable.
     Main,
-    /// Security updates.
+    /// Security updates of stable releases.
     Security,
 }
 

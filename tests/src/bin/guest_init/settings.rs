@@ -44,7 +44,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Undoes everything.
+    /// Undoes all changes, the last one first: a mount may lie above another.
     pub(crate) fn restore(self) -> Result<()> {
         self.0.into_iter().rev().try_for_each(|change| match change {
             Change::Setting(file, value) => write(&file, &value),

@@ -173,8 +173,8 @@ fn stat(losses: &mut Losses, facts: &HostFacts, resolved: &Resolved, settings: &
     } else if !is_found {
         "not in the kernel's BTF: where a memcg's statistics are"
     } else if facts.btf.stat_table && settings.stat_fields == 0 {
-        "kernel addresses are hidden (CAP_SYSLOG and kernel.kptr_restrict below 2 show them): this \
-         kernel's statistics cannot be told apart without"
+        "kernel addresses are hidden (CAP_SYSLOG and kernel.kptr_restrict below 2 show them): without \
+         them the statistics of this kernel cannot be distinguished"
     } else {
         return;
     };

@@ -91,7 +91,7 @@ fn program_kind(facts: &HostFacts, resolved: &Resolved) -> Result<ProgramKind, R
     }
     if facts.mark_format.is_none() {
         return Err(Refusal::Unsupported {
-            what: "neither BTF nor tracefs tells what oom:mark_victim passes",
+            what: "neither BTF nor tracefs describes what oom:mark_victim passes",
             fix: "`mount -t tracefs tracefs /sys/kernel/tracing`, or `--attach kmsg`",
         });
     }
@@ -113,7 +113,7 @@ fn settings(kind: ProgramKind, facts: &HostFacts) -> Settings {
 }
 
 fn missing(kind: ProgramKind, mark_victim: MarkVictim, has_fields: bool) -> Vec<MissingField> {
-    let why = "tier tracepoint: oom:mark_victim alone tells who is marked to die, no more";
+    let why = "tier tracepoint: oom:mark_victim only shows which task is marked to die";
     let mut missing: Vec<MissingField> = Vec::new();
     let mut add = |field: &str, why: &str| {
         missing.push(MissingField { field: field.to_owned(), why: why.to_owned() });

@@ -25,38 +25,38 @@ pub(crate) enum Held {
 
 /// The most important first.
 const CAPABILITIES: [(u32, &str, &str); 8] = [
-    (Privileges::BPF, "CAP_BPF", "loading BPF: any report by a probe"),
-    (Privileges::PERFMON, "CAP_PERFMON", "probes that read kernel memory: any report by a probe"),
+    (Privileges::BPF, "CAP_BPF", "load BPF programs, for every probe"),
+    (Privileges::PERFMON, "CAP_PERFMON", "let probes read kernel memory, for every probe"),
     (
         Privileges::SYSLOG,
         "CAP_SYSLOG",
-        "kernel addresses: names in stacks, memory.stat and exact rss since 6.2; the kernel's log",
+        "see kernel addresses, for names in stacks and since 6.2 for memory.stat and exact rss; \
+         read the kernel log",
     ),
     (
         Privileges::SYS_PTRACE,
         "CAP_SYS_PTRACE",
-        "executables and user stacks of other users' processes, from /proc",
+        "read executables and user stacks of other users' processes in /proc",
     ),
     (
         Privileges::DAC_READ_SEARCH,
         "CAP_DAC_READ_SEARCH",
-        "files that only root may read: tracefs, container configurations",
+        "read files that only root may read: tracefs, container configurations",
     ),
     (
         Privileges::CHECKPOINT_RESTORE,
         "CAP_CHECKPOINT_RESTORE",
-        "user stacks in files that are deleted or in another mount namespace",
+        "name user stacks from files that are deleted or in another mount namespace",
     ),
     (
         Privileges::SYS_RESOURCE,
         "CAP_SYS_RESOURCE",
-        "protecting oomwhy itself (oom_score_adj -1000); before 5.11 memory for BPF maps",
+        "protect oomwhy itself (oom_score_adj -1000); before 5.11 lock memory for BPF maps",
     ),
     (
         Privileges::SYS_ADMIN,
         "CAP_SYS_ADMIN",
-        "before 5.8 in place of CAP_BPF and CAP_PERFMON; kprobes where perf_event_paranoid is \
-         above 2",
+        "before 5.8 replace CAP_BPF and CAP_PERFMON; use kprobes if perf_event_paranoid is above 2",
     ),
 ];
 

@@ -47,31 +47,36 @@ impl Group {
 type GroupRow = (&'static str, char, &'static str, &'static [&'static str]);
 
 const GROUPS: &[GroupRow] = &[
-    ("victims", 'W', "who was killed, with its memory", &["victims"]),
-    ("trigger", 'W', "whose allocation it was", &["trigger"]),
+    ("victims", 'W', "the killed processes and their memory", &["victims"]),
+    ("trigger", 'W', "the task whose allocation led to the kill", &["trigger"]),
     (
         CGROUPS,
         'W',
-        "ids and paths of cgroups",
+        "ids and paths of the cgroups",
         &["trigger.cgroup", "victims.cgroup", "oom_memcg.id", "oom_memcg.path"],
     ),
-    ("kernel stack", 'W', "how the kernel came there, by name", &["trigger.kernel_stack"]),
-    ("gaps", 'W', "kills that were not seen are noticed", &["gap"]),
-    ("limit", 'L', "whose limit was hit, all up to the root", &["oom_memcg", "limit_chain"]),
+    ("kernel stack", 'W', "the kernel functions that led to the kill", &["trigger.kernel_stack"]),
+    ("gaps", 'W', "a warning if oomwhy missed a kill", &["gap"]),
+    (
+        "limit",
+        'L',
+        "the limit that was hit, and all limits up to the root",
+        &["oom_memcg", "limit_chain"],
+    ),
     (
         "decision",
         'Y',
-        "constraint, size of the domain, outcome",
+        "the constraint, its memory in pages, the outcome",
         &["outcome", "reason", "constraint", "totalpages", "message", "nodemask", "mems_allowed"],
     ),
-    ("candidates", 'Y', "each task weighed, with its points", &["candidates"]),
-    ("choice", 'Y', "who was chosen", &["victims.chosen", "victims.points"]),
-    ("memory.stat", 'G', "what the memory of the group was", &["oom_memcg.stat"]),
-    ("host memory", 'G', "zones and nodes, for an OOM of the host", &["system"]),
+    ("candidates", 'Y', "each task that the kernel evaluated, with its points", &["candidates"]),
+    ("choice", 'Y', "the process that the kernel chose", &["victims.chosen", "victims.points"]),
+    ("memory.stat", 'G', "the kinds of memory in the cgroup", &["oom_memcg.stat"]),
+    ("host memory", 'G', "zones and nodes, if the whole host ran out of memory", &["system"]),
     (
-        "aftermath",
+        "freed memory",
         'G',
-        "when the memory came back",
+        "when each victim exited and its memory was free",
         &[
             "victims.marked_at_ns",
             "victims.exited_after_ns",
@@ -85,9 +90,11 @@ const GROUPS: &[GroupRow] = &[
 pub(super) fn all(facts: &HostFacts, trial: &Trial) -> Vec<Group> {
     let mut groups: Vec<Group> = GROUPS
         .iter()
-        .map(|&(name, question, about, _)| {
+        .map(|&(name, question, about, fields)| {
             let missing = missing_of(name, trial);
-            Group { name, question, about, tier: trial.tier, missing }
+            let is_lost = |field: &&str| missing.iter().any(|missing| missing.field == *field);
+            let tier = trial.tier.filter(|_| !fields.iter().all(is_lost));
+            Group { name, question, about, tier, missing }
         })
         .collect();
     if let Some(group) = groups.iter_mut().find(|group| group.name == "victims") {

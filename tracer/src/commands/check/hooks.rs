@@ -82,22 +82,22 @@ fn status(hook: Hook, facts: &HostFacts, trial: &Trial) -> Status {
             return Status::Missing(unavailable::of_hook(hook, why, &trial.alternatives));
         }
     }
-    let untried = || Unavailable::kernel("it was not tried");
+    let untried = || Unavailable::kernel("oomwhy did not try to attach it");
     Status::Missing(trial.refused.clone().unwrap_or_else(untried))
 }
 
 fn not_needed(hook: Hook, facts: &HostFacts, trial: &Trial) -> Option<&'static str> {
     match hook {
         Hook::OomEvaluateTask if trial.is_planned(Hook::OomBadness) => {
-            Some("oom_badness tells more")
+            Some("oom_badness has the kernel's own points")
         }
         Hook::OomBadness if trial.is_planned(Hook::OomEvaluateTask) => {
-            Some("the compiler split it, oom_evaluate_task is asked")
+            Some("the compiler split it; oom_evaluate_task replaces it")
         }
         // No task waits without the controller. If the controller is there, an inlined function
         // is missing.
         Hook::MemCgroupOomSynchronize if facts.cgroups.v1_memory.is_none() => {
-            Some("no cgroup v1 memory controller")
+            Some("only tasks of the cgroup v1 memory controller wait")
         }
         _ => None,
     }
@@ -105,7 +105,7 @@ fn not_needed(hook: Hook, facts: &HostFacts, trial: &Trial) -> Option<&'static s
 
 fn why_not_planned(hook: Hook, facts: &HostFacts) -> &'static str {
     if facts.btf.name(hook).is_some() {
-        "of no use here: what it gives cannot be read"
+        "not attached: the kernel data that it would record cannot be read here"
     } else {
         "not in the kernel's BTF: inlined or renamed"
     }

@@ -9,18 +9,31 @@ use super::groups::Group;
 pub(crate) struct Question {
     pub question: char,
     pub asks: &'static str,
-    /// What a report answers.
-    pub tells: Vec<&'static str>,
-    /// What it does not answer on this host.
-    pub does_not_tell: Vec<String>,
+    /// What a report contains.
+    #[serde(rename = "tells")]
+    pub available: Vec<&'static str>,
+    /// What it does not contain on this host: whole groups, and single fields of the others.
+    #[serde(rename = "does_not_tell")]
+    pub missing: Vec<String>,
+}
+
+impl Question {
+    /// Whether a report answers the question: yes, no or partly.
+    pub(super) fn verdict(&self) -> &'static str {
+        match (self.available.as_slice(), self.missing.as_slice()) {
+            (_, []) => "yes",
+            ([], _) => "no",
+            _ => "partly",
+        }
+    }
 }
 
 const QUESTIONS: [(char, &str); 5] = [
-    ('W', "who was killed, by whose allocation?"),
-    ('L', "whose limit was hit?"),
-    ('Y', "why that one?"),
-    ('G', "what was the memory, and when did it come back?"),
-    ('C', "what to change?"),
+    ('W', "Who was killed, and by whose allocation?"),
+    ('L', "Whose limit was hit?"),
+    ('Y', "Why that process?"),
+    ('G', "What used the memory, and when was it released?"),
+    ('C', "What should be changed?"),
 ];
 
 pub(super) fn all(groups: &[Group]) -> Vec<Question> {
@@ -37,8 +50,8 @@ fn answer(question: char, asks: &'static str, groups: &[Group]) -> Question {
     let mut question = Question {
         question,
         asks,
-        tells: available.iter().map(|group| group.about).collect(),
-        does_not_tell: lost.iter().map(|group| group.about.to_owned()).chain(fields).collect(),
+        available: available.iter().map(|group| group.about).collect(),
+        missing: lost.iter().map(|group| group.about.to_owned()).chain(fields).collect(),
     };
     if question.question == 'C' {
         conclude(&mut question, groups);
@@ -50,13 +63,13 @@ fn answer(question: char, asks: &'static str, groups: &[Group]) -> Question {
 fn conclude(question: &mut Question, groups: &[Group]) {
     let known = |name: &str| groups.iter().any(|group| group.name == name && group.tier.is_some());
     for (name, about) in [
-        ("limit", "which limit to raise, and by how much"),
-        ("candidates", "which oom_score_adj would have spared it"),
+        ("limit", "the limit to raise, and by how much"),
+        ("candidates", "the oom_score_adj that would have spared the victim"),
     ] {
         if known(name) {
-            question.tells.push(about);
+            question.available.push(about);
         } else {
-            question.does_not_tell.push(about.to_owned());
+            question.missing.push(about.to_owned());
         }
     }
 }

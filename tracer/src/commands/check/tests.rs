@@ -4,7 +4,10 @@ use std::path::Path;
 
 use super::*;
 use crate::{
-    bpf::{hooks::wanted, plan::plan},
+    bpf::{
+        hooks::wanted,
+        plan::{MissingField, plan},
+    },
     host::{fixtures, kallsyms::Kallsyms, offsets},
     model::hook::Hook,
 };
@@ -46,7 +49,7 @@ fn full_report_is_available_on_every_kernel() {
         }
         let check = checked(&facts, &attached(&facts));
         assert_eq!((check.exit, check.full), (Exit::Ok, true), "{series}: {}", text::text(&check));
-        assert!(check.questions.iter().all(|question| question.does_not_tell.is_empty()));
+        assert!(check.questions.iter().all(|question| question.missing.is_empty()));
         assert!(check.cgroups.paths);
     }
 }
@@ -82,7 +85,7 @@ fn unsupported_hook_ends_with_69() {
     assert_eq!(check.exit, Exit::Unavailable);
     assert_eq!(fixes(&check), [""; 0]);
     let said = text::text(&check);
-    assert!(said.contains("fix: another kernel"), "{said}");
+    assert!(said.contains("fix: only another kernel helps"), "{said}");
     assert!(said.contains("without victims.freed_after_ns"), "{said}");
 }
 
@@ -97,8 +100,47 @@ fn refusal_is_printed_once_and_no_question_is_answered() {
     assert_eq!((check.exit, check.full), (Exit::NotPermitted, false));
     let said = text::text(&check);
     assert_eq!(said.matches("CAP_BPF is not held").count(), 1, "{said}");
-    assert!(check.questions.iter().all(|question| question.tells.is_empty()));
+    assert!(check.questions.iter().all(|question| question.available.is_empty()));
     assert!(!check.cgroups.paths);
+}
+
+#[test]
+fn question_has_one_verdict() {
+    let facts = facts("6.12");
+    let mut trial = attached(&facts);
+    let missing = |field: &str| MissingField { field: field.to_owned(), why: "x".to_owned() };
+    let verdicts = |trial: &Trial| {
+        let questions = checked(&facts, trial).questions;
+        questions.iter().map(Question::verdict).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(verdicts(&trial), "yes yes yes yes yes");
+    trial.missing = vec![missing("victims.anon_rss_bytes")];
+    assert_eq!(verdicts(&trial), "partly yes yes yes yes");
+    trial.missing = vec![missing("oom_memcg"), missing("limit_chain")];
+    assert_eq!(verdicts(&trial), "yes no yes yes partly");
+    trial.missing.push(missing("candidates"));
+    assert_eq!(verdicts(&trial), "yes no partly yes no");
+    trial.tier = None;
+    assert_eq!(verdicts(&trial), "no no no no no");
+}
+
+#[test]
+fn group_without_any_of_its_fields_is_not_available() {
+    let facts = facts("6.12");
+    let mut trial = attached(&facts);
+    let missing = |field: &str| MissingField { field: field.to_owned(), why: "x".to_owned() };
+    trial.missing = vec![missing("candidates"), missing("victims.points")];
+    let check = checked(&facts, &trial);
+    let tier = |name: &str| check.fields.iter().find(|group| group.name == name).unwrap().tier;
+    assert_eq!((tier("candidates"), tier("choice")), (None, Some(Tier::Fentry)));
+    let why = check.questions.iter().find(|question| question.question == 'Y').unwrap();
+    assert!(!why.available.iter().any(|it| it.contains("evaluated")), "{why:?}");
+    assert_eq!(
+        why.missing,
+        ["each task that the kernel evaluated, with its points", "victims.points"]
+    );
+    let said = text::text(&check);
+    assert!(said.contains("partly  Y  Why that process?"), "{said}");
 }
 
 #[test]

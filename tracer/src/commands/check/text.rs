@@ -21,14 +21,18 @@ pub(crate) fn text(check: &Check) -> String {
     let mut reasons = Reasons::default();
     let mut page = Page::new(width::PAGE);
     page.words("", Style::new(), &headline(check));
-    section(&mut page, "hooks", check.hooks.iter().map(|hook| hook_line(hook, &mut reasons)));
+    section(
+        &mut page,
+        "hooks, and what each contributes to a report",
+        check.hooks.iter().map(|hook| hook_line(hook, &mut reasons)),
+    );
     let groups = check.fields.iter().map(|group| group_line(group, check, &mut reasons));
-    section(&mut page, "fields", groups);
+    section(&mut page, "groups of fields in a report, each with its question", groups);
     let questions = check.questions.iter().flat_map(question_lines);
-    section(&mut page, "the report of a kill here answers", questions);
+    section(&mut page, "questions that a report on this host answers", questions);
     section(&mut page, "capabilities", check.capabilities.iter().map(capability_line));
     section(&mut page, "host", host_lines(check));
-    section(&mut page, "why not, and how to fix it", reasons.lines());
+    section(&mut page, "why something is missing, and how to fix it", reasons.lines());
     let notes = check.notes.iter().map(|note| ("-  ".to_owned(), note.clone()));
     section(&mut page, "notes", notes);
     page.finish()
@@ -53,7 +57,9 @@ fn headline(check: &Check) -> String {
     let verdict = match (check.tier, check.full) {
         (None, _) => "nothing can be traced".to_owned(),
         (Some(tier), true) => format!("the full report is available ({})", tier.name()),
-        (Some(tier), false) => format!("a report with gaps is available ({})", tier.name()),
+        (Some(tier), false) => {
+            format!("a report is available, but without some fields ({})", tier.name())
+        }
     };
     format!("oomwhy {} on {kernel} ({}): {verdict}", check.version, check.arch)
 }
@@ -73,7 +79,7 @@ impl Reasons {
 
     fn lines(self) -> impl Iterator<Item = Line> {
         self.0.into_iter().enumerate().flat_map(|(index, missing)| {
-            let fix = missing.fix.unwrap_or_else(|| "another kernel".to_owned());
+            let fix = missing.fix.unwrap_or_else(|| "only another kernel helps".to_owned());
             let why = sanitize(missing.why.as_bytes());
             [(format!("[{}] ", index + 1), why), ("    fix: ".to_owned(), fix)]
         })
@@ -105,7 +111,8 @@ fn group_line(group: &Group, check: &Check, reasons: &mut Reasons) -> Line {
         Some(tier) => ("part", format!("{} {notes}", tier.name())),
         None => ("no", notes),
     };
-    let without: Vec<&str> = group.missing.iter().map(|missing| missing.field.as_str()).collect();
+    let partly = if group.tier.is_some() { group.missing.as_slice() } else { &[] };
+    let without: Vec<&str> = partly.iter().map(|missing| missing.field.as_str()).collect();
     let without = match without.as_slice() {
         [] => String::new(),
         [first] => format!(", without {first}"),
@@ -117,21 +124,21 @@ fn group_line(group: &Group, check: &Check, reasons: &mut Reasons) -> Line {
 }
 
 fn question_lines(question: &Question) -> impl Iterator<Item = Line> {
-    let first = (format!("{} ", question.question), question.asks.to_string());
-    let yes = ("    yes: ".to_owned(), question.tells.join("; "));
-    let no = ("    no:  ".to_owned(), question.does_not_tell.join("; "));
-    let answers = [yes, no].into_iter().filter(|(_, answers)| !answers.is_empty());
-    std::iter::once(first).chain(answers)
+    let lead = format!("{:7} {}  ", question.verdict(), question.question);
+    let available = ("           available: ".to_owned(), question.available.join("; "));
+    let missing = ("           missing:   ".to_owned(), question.missing.join("; "));
+    let details = [available, missing].into_iter().filter(|(_, details)| !details.is_empty());
+    std::iter::once((lead, question.asks.to_owned())).chain(details)
 }
 
 fn capability_line(capability: &Capability) -> Line {
-    let held = match capability.held {
-        Held::Yes => "yes",
-        Held::BySysAdmin => "yes*",
-        Held::No => "no",
-        Held::NotNeeded => "-",
+    let (mark, note) = match capability.held {
+        Held::Yes => ("yes", ""),
+        Held::BySysAdmin => ("yes", "; CAP_SYS_ADMIN includes it"),
+        Held::No => ("no", ""),
+        Held::NotNeeded => ("-", "; not needed on this host"),
     };
-    (format!("{held:4} {:22} ", capability.name), capability.buys.to_string())
+    (format!("{mark:4} {:22} ", capability.name), format!("{}{note}", capability.buys))
 }
 
 fn host_lines(check: &Check) -> impl Iterator<Item = Line> {
@@ -165,8 +172,8 @@ fn host_lines(check: &Check) -> impl Iterator<Item = Line> {
 fn cgroups(check: &Check) -> String {
     let mounts = &check.cgroups.mounts;
     let shown = |version: &str, mount: &Option<std::path::PathBuf>| {
-        let mount = mount.as_ref()?;
-        Some(format!("{version} at {}", sanitize(mount.as_os_str().as_encoded_bytes())))
+        let path = mount.as_ref()?.as_os_str();
+        Some(format!("{version} at {}", sanitize(path.as_encoded_bytes())))
     };
     let mounted: Vec<String> = [shown("v1 memory", &mounts.v1_memory), shown("v2", &mounts.v2)]
         .into_iter()
@@ -184,6 +191,6 @@ fn access(access: &Access) -> String {
     match access {
         Access::Readable { path } => format!("readable: {}", shown(path)),
         Access::Denied { path, why } => format!("{}: {why}", shown(path)),
-        Access::Absent => "not there".to_owned(),
+        Access::Absent => "not found".to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! `oomwhy list`.
+//! `oomwhy list`: one line per stored report, or per kind of kill.
 
 use std::io::{self, IsTerminal, Write};
 

@@ -29,7 +29,7 @@ pub(crate) const VICTIM_COMMAND: &str = "self-test-victim";
 pub(crate) struct SelfTest {
     /// The version of the contract.
     pub schema: u32,
-    /// "self_test".
+    /// Always "self_test", which distinguishes the object from a report.
     pub r#type: &'static str,
     /// True if the report agrees with what was done.
     pub agrees: bool,

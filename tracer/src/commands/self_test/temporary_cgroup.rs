@@ -51,17 +51,17 @@ impl TemporaryCgroup {
     /// Sets the limit, without swap, which would delay the kill.
     fn limit(&self, bytes: u64) -> io::Result<()> {
         let write = |file: &str, value: &str| fs::write(self.directory.join(file), value);
-        let bytes = bytes.to_string();
+        let limit = bytes.to_string();
         if self.version == 2 {
             // The file is missing without swap accounting.
             let _ = write("memory.swap.max", "0");
-            return write("memory.max", &bytes);
+            return write("memory.max", &limit);
         }
         // Children inherit the value of a parent.
         let _ = write("memory.oom_control", "0");
         let _ = write("memory.swappiness", "0");
-        write("memory.limit_in_bytes", &bytes)?;
-        let _ = write("memory.memsw.limit_in_bytes", &bytes);
+        write("memory.limit_in_bytes", &limit)?;
+        let _ = write("memory.memsw.limit_in_bytes", &limit);
         Ok(())
     }
 
@@ -134,13 +134,13 @@ fn no_mount() -> Failure {
 }
 
 fn no_controller(mount: &Path, is_there: bool) -> Failure {
-    let mount = mount.display();
+    let shown = mount.display();
     let (exit, message) = if is_there {
-        let why = format!("{mount} does not pass the memory controller on to its children");
-        let hint = format!("as root, `echo +memory > {mount}/cgroup.subtree_control`");
+        let why = format!("{shown} does not pass the memory controller on to its children");
+        let hint = format!("as root, `echo +memory > {shown}/cgroup.subtree_control`");
         (Exit::NotPermitted, format!("no self-test: {why}\nhint: {hint}"))
     } else {
-        let why = format!("there is no memory controller at {mount}");
+        let why = format!("there is no memory controller at {shown}");
         let hint = "the kernel needs CONFIG_MEMCG, and no cgroup_disable=memory at boot";
         (Exit::Unavailable, format!("no self-test: {why}\nhint: {hint}"))
     };
@@ -148,7 +148,7 @@ fn no_controller(mount: &Path, is_there: bool) -> Failure {
 }
 
 fn refused(error: &io::Error, directory: &Path) -> Failure {
-    let directory = directory.display();
+    let shown = directory.display();
     let hint = match error.kind() {
         io::ErrorKind::ReadOnlyFilesystem => {
             "the cgroup file system is read-only, as in a container: run on the host, or \
@@ -159,15 +159,13 @@ fn refused(error: &io::Error, directory: &Path) -> Failure {
              Delegate=memory oomwhy check --self-test`"
         }
         _ => {
-            let message = format!("no self-test: cannot make a cgroup in {directory}: {error}");
+            let message = format!("no self-test: cannot make a cgroup in {shown}: {error}");
             return Failure { exit: Exit::Failure, message };
         }
     };
     Failure {
         exit: Exit::NotPermitted,
-        message: format!(
-            "no self-test: cannot make a cgroup in {directory}: {error}\nhint: {hint}"
-        ),
+        message: format!("no self-test: cannot make a cgroup in {shown}: {error}\nhint: {hint}"),
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) fn text(test: &SelfTest) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
-        "made cgroup {} (v{}) limited to {} MiB, let {COMM} exceed it, traced by {tier}",
+        "{COMM} exceeded the limit of cgroup {} (v{}), {} MiB, while {tier} traced",
         sanitize(test.cgroup.as_bytes()),
         test.cgroup_version,
         LIMIT_BYTES >> 20,
@@ -25,11 +25,14 @@ pub(crate) fn text(test: &SelfTest) -> String {
         let reported =
             finding.reported.as_deref().map_or("not reported".into(), |it| sanitize(it.as_bytes()));
         let done = sanitize(finding.done.as_bytes());
-        let what = if reported == done { done } else { format!("{reported} (was {done})") };
+        let what = if reported == done { done } else { format!("{reported} (expected {done})") };
         let _ = writeln!(text, "  {mark:6} {:24} {what}", finding.field);
     }
-    let verdict =
-        if test.agrees { "the report agrees with what was done" } else { "the report is wrong" };
-    let _ = writeln!(text, "{verdict}; child and cgroup were removed ({} ms)", test.took_ms);
+    let verdict = if test.agrees { "matches" } else { "does not match" };
+    let _ = writeln!(
+        text,
+        "the report {verdict} the test kill; child and cgroup were removed ({} ms)",
+        test.took_ms
+    );
     text
 }

@@ -193,7 +193,7 @@ fn victim_that_stays_until_deadline_is_stuck() {
 fn mm_sharer_has_no_memory_of_its_own() {
     let mut account = kill();
     account.victims[0].1.mm = Some(1);
-    let sharer = events::Victim {
+    let mm_sharer = events::Victim {
         task: task(101),
         memory: None,
         mm: Some(1),
@@ -201,7 +201,7 @@ fn mm_sharer_has_no_memory_of_its_own() {
         without_swap: false,
         ..victim(101)
     };
-    account.victims.push((13_000_000, sharer));
+    account.victims.push((13_000_000, mm_sharer));
     let victims = report(&account).victims;
     assert_eq!(victims[0].shares_mm_with, None);
     assert_eq!(victims[1].shares_mm_with, Some(100));

@@ -119,7 +119,7 @@ pub(super) fn cgroup_name(cgroup: &Cgroup) -> Option<String> {
     names::cgroup(cgroup).map(|path| elide(&path, COLUMNS))
 }
 
-/// "64 %"
+/// Formats a share as "64 %", below 10 % with one decimal.
 pub(super) fn percent(part: u64, whole: u64) -> String {
     let tenths = u128::from(part) * 1000 / u128::from(whole.max(1));
     match (tenths / 10, tenths % 10) {

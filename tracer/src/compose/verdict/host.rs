@@ -111,7 +111,7 @@ fn elsewhere(input: &VerdictInput<'_>, allowed: Option<&[u32]>) -> Option<(u64, 
     (free > 0).then(|| (free, names.join(", ")))
 }
 
-/// "0-1,3"
+/// Parses a node list of the kernel, for example "0-1,3".
 fn parse_nodes(text: &str) -> Vec<u32> {
     /// `MAX_NUMNODES` is at most this.
     const MAX_NODES: u32 = 1024;

@@ -44,9 +44,9 @@ fn kernel_advice(part: &str) -> &'static str {
 pub(super) fn shared(input: &VerdictInput<'_>) -> Option<Finding> {
     let shmem = input.domain.kinds.shmem?;
     let (finding, _) = mostly(input, shmem, "is tmpfs or shared memory")?;
-    let mapped = input.report.victims.iter().filter_map(|victim| victim.shmem_rss_bytes).max();
-    let mapped = mapped
-        .map(|mapped| format!("the victim had {} of shared memory mapped", units::bytes(mapped)));
+    let mapped_bytes = input.report.victims.iter().filter_map(|it| it.shmem_rss_bytes).max();
+    let mapped = mapped_bytes
+        .map(|bytes| format!("the victim had {} of shared memory mapped", units::bytes(bytes)));
     let stays =
         "files on a tmpfs stay when their writer is killed, and so does what others map too";
     let advice = "delete files (df -t tmpfs, /dev/shm), limit the tmpfs by its size= option, or \

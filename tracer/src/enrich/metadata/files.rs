@@ -151,8 +151,9 @@ pub(super) fn listed(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option
             ["containers.json", "volatile-containers.json"].map(|list| directory.join(list))
         })
     });
-    let mut lists = lists.filter_map(|path| json::<Vec<Listed>>(&path, MAX_LIST_BYTES));
-    let found = lists.find_map(|list| list.into_iter().find(|container| container.id == id))?;
+    let found = lists
+        .filter_map(|path| json::<Vec<Listed>>(&path, MAX_LIST_BYTES))
+        .find_map(|list| list.into_iter().find(|container| container.id == id))?;
     let metadata: Option<Metadata> = serde_json::from_str(&found.metadata).ok();
     Some(Container {
         name: found.names.into_iter().next(),
@@ -161,7 +162,7 @@ pub(super) fn listed(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option
     })
 }
 
-/// /var/log/containers/POD_NAMESPACE_CONTAINER-ID.log
+/// Reads names from /var/log/containers/POD_NAMESPACE_CONTAINER-ID.log, a link that kubelet makes.
 pub(super) fn kubelet_log(root: &Path, id: &str) -> Option<Container> {
     let ending = format!("-{id}.log");
     let directory = root.join("var/log/containers");
@@ -175,7 +176,7 @@ pub(super) fn kubelet_log(root: &Path, id: &str) -> Option<Container> {
     })
 }
 
-/// /var/log/pods/NAMESPACE_POD_UID
+/// Reads names from /var/log/pods/NAMESPACE_POD_UID, a directory that kubelet makes.
 pub(super) fn pod_log(root: &Path, uid: &str) -> Option<Container> {
     let ending = format!("_{uid}");
     let directory = root.join("var/log/pods");

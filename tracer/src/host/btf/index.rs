@@ -16,9 +16,9 @@ struct Name {
 }
 
 /// The wanted strings, by offset.
-pub(super) struct Names(Vec<Name>);
+pub(super) struct WantedStrings(Vec<Name>);
 
-impl Names {
+impl WantedStrings {
     pub(super) fn scan<R: Read + Seek>(
         raw: &mut Raw<R>,
         hooks: &[WantedHook],
@@ -110,7 +110,10 @@ pub(super) struct Index {
 }
 
 impl Index {
-    pub(super) fn scan<R: Read + Seek>(raw: &mut Raw<R>, names: &Names) -> Result<Self, Damage> {
+    pub(super) fn scan<R: Read + Seek>(
+        raw: &mut Raw<R>,
+        names: &WantedStrings,
+    ) -> Result<Self, Damage> {
         let (mut positions, mut roots) = (Vec::new(), Vec::new());
         raw.each_head(|id, at, head| {
             if (id - 1).is_multiple_of(STRIDE) {

@@ -31,7 +31,7 @@ pub(crate) enum Damage {
     #[error("type {id} has the unknown kind {kind}: a newer oomwhy may know it")]
     UnknownKind {
         id: u32,
-        /// BTF_KIND_*.
+        /// A number that is none of the constants `BTF_KIND_*`.
         kind: u32,
     },
     /// btf-rs cannot parse the copied types.
@@ -42,7 +42,7 @@ pub(crate) enum Damage {
     Type(u32),
 }
 
-/// BTF_KIND_*.
+/// The constants `BTF_KIND_*` of include/uapi/linux/btf.h.
 pub(super) mod kind {
     pub(in crate::host::btf) const INT: u32 = 1;
     pub(in crate::host::btf) const PTR: u32 = 2;
@@ -195,15 +195,14 @@ impl<R: Read + Seek> Raw<R> {
     /// The type with this id, which begins at this position.
     pub(super) fn read(&mut self, id: u32, at: u64) -> Result<Type, Damage> {
         let (head, next) = self.head(id, at)?;
-        let at = at + HEAD_BYTES as u64;
-        let len = usize::try_from(next - at).map_err(|_| Damage::Cut(at))?;
-        let extra = words(self.window.get(at, len)?).collect();
+        let after_head = at + HEAD_BYTES as u64;
+        let len = usize::try_from(next - after_head).map_err(|_| Damage::Cut(after_head))?;
+        let extra = words(self.window.get(after_head, len)?).collect();
         Ok(Type { head, extra })
     }
 
     /// The type `steps` after the one at this position.
-    pub(super) fn read_after(&mut self, id: u32, at: u64, steps: u32) -> Result<Type, Damage> {
-        let mut at = at;
+    pub(super) fn read_after(&mut self, id: u32, mut at: u64, steps: u32) -> Result<Type, Damage> {
         for step in 0..steps {
             (_, at) = self.head(id + step, at)?;
         }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    index::{Index, Names},
+    index::{Index, WantedStrings},
     raw::{Damage, Head, Raw, Type, kind},
     skeleton::Hook,
     write,
@@ -35,7 +35,7 @@ pub(super) struct Reduced {
 /// Reads BTF once from end to end, and then again the types that it keeps.
 pub(super) fn reduce<R: Read + Seek>(source: R, hooks: &[WantedHook]) -> Result<Reduced, Damage> {
     let mut raw = Raw::open(source)?;
-    let names = Names::scan(&mut raw, hooks)?;
+    let names = WantedStrings::scan(&mut raw, hooks)?;
     let index = Index::scan(&mut raw, &names)?;
     let mut target = Target {
         raw,
@@ -71,7 +71,7 @@ pub(super) fn reduce<R: Read + Seek>(source: R, hooks: &[WantedHook]) -> Result<
 /// The kept types, in the order of their new ids.
 struct Target<'a, R> {
     raw: Raw<R>,
-    names: &'a Names,
+    names: &'a WantedStrings,
     index: &'a Index,
     /// New ids by the kernel's ids.
     ids: BTreeMap<u32, u32>,
@@ -89,8 +89,8 @@ impl<R: Read + Seek> Target<'_, R> {
         while let Some(id) = waiting.pop() {
             let old = self.index.read(&mut self.raw, id)?;
             let copy = self.convert(old, &mut waiting)?;
-            let slot = self.ids.get(&id).and_then(|new| new.checked_sub(1));
-            let slot = slot.and_then(|slot| self.types.get_mut(usize::try_from(slot).ok()?));
+            let index = self.ids.get(&id).and_then(|new| new.checked_sub(1));
+            let slot = index.and_then(|index| self.types.get_mut(usize::try_from(index).ok()?));
             *slot.ok_or(Damage::Type(id))? = copy;
         }
         Ok(new)

@@ -1,12 +1,12 @@
-//! Writes BTF.
+//! Writes the picked types as BTF that the kernel and aya can load.
 
 use super::{
-    index::Names,
+    index::WantedStrings,
     raw::{HEADER_BYTES, MAGIC, Type, VERSION},
 };
 
 /// BTF with these types, the first of which has id 1, and with all `names`.
-pub(super) fn btf(types: &[Type], names: &Names) -> Vec<u8> {
+pub(super) fn btf(types: &[Type], names: &WantedStrings) -> Vec<u8> {
     let mut section = Vec::new();
     for Type { head, extra } in types {
         let head = [head.name, head.info, head.points_at];

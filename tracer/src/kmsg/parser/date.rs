@@ -69,7 +69,7 @@ fn stamp(wall: Option<Timestamp>, shown: &str) -> Stamp {
     Stamp { log_ns: None, wall, vague: wall.is_none().then(|| shown.to_owned()) }
 }
 
-/// `17:00:00`, `17:00:00.123456`
+/// Whether a text is like `17:00:00` or `17:00:00.123456`.
 fn is_time(text: &str) -> bool {
     let (clock, parts) = text.split_once('.').unwrap_or((text, "0"));
     let fields: Vec<&str> = clock.split(':').collect();

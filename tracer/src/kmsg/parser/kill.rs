@@ -114,7 +114,7 @@ fn message(line: &str) -> (Option<&'static str>, &str) {
     known.unwrap_or((None, line))
 }
 
-/// `49152kB`
+/// Parses a size like `49152kB`.
 pub(crate) fn kib(text: &str) -> Option<u64> {
     digits(text.strip_suffix("kB").or_else(|| text.strip_suffix("KB"))?)
 }

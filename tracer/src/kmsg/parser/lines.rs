@@ -107,7 +107,7 @@ pub(crate) fn is_kernel_registers(line: &str) -> bool {
 /// The line `oom-kill:`, since 5.0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Summary {
-    /// Without "CONSTRAINT_".
+    /// The text after "constraint=CONSTRAINT_".
     pub(crate) constraint: String,
     /// "(null)" if the allocation was not bound to nodes.
     pub(crate) nodemask: String,
@@ -127,6 +127,7 @@ pub(crate) struct SummaryNames {
     pub(crate) comm: Option<String>,
 }
 
+/// Parses the line
 /// `oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/a,\
 /// task_memcg=/a/b,task=hog,pid=1,uid=0`
 pub(crate) fn summary(line: &str) -> Option<Summary> {

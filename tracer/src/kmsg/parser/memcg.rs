@@ -11,11 +11,11 @@ pub(crate) struct Counter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum CounterKind {
     Memory,
-    /// cgroup v2.
+    /// cgroup v2: swap without memory.
     Swap,
     /// cgroup v1: memory and swap together.
     Memsw,
-    /// cgroup v1.
+    /// cgroup v1: kernel memory.
     Kmem,
 }
 

@@ -37,8 +37,8 @@ pub(crate) struct TaskRow {
 impl Table {
     /// `[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name`
     pub(crate) fn header(line: &str) -> Option<Self> {
-        let (pid, columns) = line.strip_prefix('[')?.split_once(']')?;
-        let columns: Vec<String> = columns.split_whitespace().map(str::to_owned).collect();
+        let (pid, others) = line.strip_prefix('[')?.split_once(']')?;
+        let columns: Vec<String> = others.split_whitespace().map(str::to_owned).collect();
         let known = ["uid", "tgid", "total_vm", "rss", "pgtables_bytes", "swapents"];
         let is_whole = known.iter().all(|name| columns.iter().any(|column| column == name))
             && columns.last().is_some_and(|last| last == "name");

@@ -84,7 +84,7 @@ fn of_machine(block: &Block, nodes: Option<&str>, page_kib: u64) -> Option<u64> 
     pages.checked_add(swap)
 }
 
-/// `0-1,3`
+/// Parses a node list of the kernel, for example `0-1,3`.
 fn parse_nodes(text: &str) -> Option<Vec<u32>> {
     let mut nodes = Vec::new();
     for range in text.split(',') {

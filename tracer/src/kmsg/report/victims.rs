@@ -66,8 +66,7 @@ fn pgtables_bytes(kill: &Kill, row: Option<&TaskRow>) -> Option<u64> {
 fn reaped(input: ReportInput<'_>, kill: &Kill, killed_ns: Option<u64>) -> Option<Reaped> {
     let mut reaped = input.block.reaped.iter();
     let (reaping, at_ns) = reaped.find(|(reaping, _)| reaping.tid == kill.tid)?;
-    let before = [kill.anon_kib, kill.file_kib, kill.shmem_kib];
-    let before: Option<u64> = before.into_iter().sum();
+    let before: Option<u64> = [kill.anon_kib, kill.file_kib, kill.shmem_kib].into_iter().sum();
     let after = at_ns.zip(killed_ns).and_then(|(at, killed)| at.checked_sub(killed));
     Some(Reaped {
         finished_after_ns: after,

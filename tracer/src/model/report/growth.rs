@@ -56,7 +56,7 @@ pub struct GrowthPoint {
 /// The bytes that one process charged from one stack.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GrowthStack {
-    /// Bytes charged.
+    /// Bytes charged from this stack.
     pub bytes: u64,
     /// Process id (tgid); absent if the memory was charged to another cgroup than the task's.
     #[serde(default, skip_serializing_if = "Option::is_none")]

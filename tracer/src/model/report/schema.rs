@@ -21,16 +21,16 @@ fn forbid_null(schema: &mut Schema) {
     if let Some(Value::Array(types)) = schema.get_mut("type") {
         types.retain(|name| name != "null");
         if let [only] = types.as_slice() {
-            let only = only.clone();
-            schema.insert("type".to_owned(), only);
+            let only_type = only.clone();
+            schema.insert("type".to_owned(), only_type);
         }
     }
     if let Some(Value::Array(choices)) = schema.get_mut("anyOf") {
         choices.retain(|choice| *choice != json!({ "type": "null" }));
         if let [Value::Object(only)] = choices.as_slice() {
-            let only = only.clone();
+            let only_choice = only.clone();
             schema.remove("anyOf");
-            only.into_iter().for_each(|(key, value)| {
+            only_choice.into_iter().for_each(|(key, value)| {
                 schema.insert(key, value);
             });
         }

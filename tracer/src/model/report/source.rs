@@ -32,9 +32,9 @@ impl Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Tier {
-    /// BPF trampolines.
+    /// Programs on BPF trampolines.
     Fentry,
-    /// Kprobes.
+    /// Programs on kprobes.
     Kprobe,
     /// Only the tracepoint oom:mark_victim.
     Tracepoint,

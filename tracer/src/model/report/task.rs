@@ -182,7 +182,7 @@ pub struct Victim {
     pub home: CgroupOwner,
     /// True for the process that the kernel chose; false for those killed with it.
     pub chosen: bool,
-    /// oom_badness, pages.
+    /// The kernel's badness (`oom_badness()`), pages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub points: Option<i64>,
     /// oom_score_adj, -1000 to 1000.

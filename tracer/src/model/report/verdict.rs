@@ -16,7 +16,7 @@ pub struct Verdict {
     /// The facts that support the conclusion.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<String>,
-    /// Proposed changes.
+    /// Changes that would prevent such a kill.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub advice: Vec<String>,
 }

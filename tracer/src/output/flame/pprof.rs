@@ -129,18 +129,18 @@ fn profile(report: &OomReport) -> Profile {
     for frame in samples.iter().flat_map(|sample| &sample.frames).filter(|it| !it.is_kernel) {
         tables.mapping_of(frame);
     }
-    let samples = samples.iter().map(|sample| {
+    let encoded = samples.iter().map(|sample| {
         let process =
             Label { key: tables.text("process"), text: tables.text(&sample.comm), number: 0 };
-        let pid = tables.text("pid");
-        let pid = sample.pid.map(|number| Label { key: pid, text: 0, number: i64::from(number) });
+        let key = tables.text("pid");
+        let pid = sample.pid.map(|number| Label { key, text: 0, number: i64::from(number) });
         ProtoSample {
             location_id: sample.frames.iter().map(|frame| tables.location(frame)).collect(),
             value: vec![i64::try_from(sample.bytes).unwrap_or(i64::MAX)],
             label: std::iter::once(process).chain(pid).collect(),
         }
     });
-    let sample = samples.collect();
+    let sample = encoded.collect();
     let comment = vec![tables.text(&title(report))];
     let time = report.time.map_or(0, Timestamp::as_nanosecond);
     Profile {

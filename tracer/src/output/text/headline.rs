@@ -114,7 +114,7 @@ fn killed(report: &OomReport, chosen: &Victim) -> Phrase {
         return format!("killed {processes} by oom.group{size}, {name} chosen").into();
     }
     let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
-    let path = place(report, chosen);
+    let path = cgroup_name(report, chosen);
     let joint = if path.is_some() { " in " } else { "" };
     let before = format!("killed {}{others}{joint}", sized(chosen));
     Phrase { before, path, after: String::new() }
@@ -125,8 +125,8 @@ fn sized(victim: &Victim) -> String {
     format!("{}{}", names::victim(victim), size.unwrap_or_default())
 }
 
-/// Where the victim lived, unless that is where the limit was hit: the cause says it then.
-fn place(report: &OomReport, victim: &Victim) -> Option<String> {
+/// The victim's cgroup, unless it is the one that hit its limit: the cause names that one.
+fn cgroup_name(report: &OomReport, victim: &Victim) -> Option<String> {
     let task_memcg = victim.cgroup.as_ref()?;
     let is_same = report.oom_memcg.as_ref().is_some_and(|memcg| {
         let same_id = memcg.cgroup.id.is_some() && memcg.cgroup.id == task_memcg.id;
@@ -153,11 +153,13 @@ fn cause(report: &OomReport) -> Option<Phrase> {
         return Some("asked for with sysrq-f".to_owned().into());
     }
     let trigger = report.trigger.as_ref();
-    let act = trigger.map(|trigger| format!(" when {}", act(report, trigger))).unwrap_or_default();
+    let action = trigger
+        .map(|trigger| format!(" when {}", trigger_action(report, trigger)))
+        .unwrap_or_default();
     if let Some(memcg) = &report.oom_memcg {
         let path = names::cgroup(&memcg.cgroup).unwrap_or_else(|| "a cgroup".to_owned());
         let size = memcg.max_bytes.map(|max| format!("{} ", units::bytes(max)));
-        let after = format!(" hit its {}limit{act}", size.unwrap_or_default());
+        let after = format!(" hit its {}limit{action}", size.unwrap_or_default());
         return Some(Phrase { before: String::new(), path: Some(path), after });
     }
     let owner = trigger.map_or_else(|| "the trigger".to_owned(), names::trigger);
@@ -173,11 +175,11 @@ fn cause(report: &OomReport) -> Option<Phrase> {
         None if trigger.is_some() => "memory ran out".to_owned(),
         None => return None,
     };
-    Some(format!("{domain}{act}").into())
+    Some(format!("{domain}{action}").into())
 }
 
 /// What the trigger did: it allocated, unless its stack says that it lowered the limit.
-fn act(report: &OomReport, trigger: &Trigger) -> String {
+fn trigger_action(report: &OomReport, trigger: &Trigger) -> String {
     let who = names::trigger(trigger);
     let Some(frames) = &trigger.kernel_stack else {
         return format!("{who} needed room");

@@ -100,9 +100,8 @@ pub(crate) fn brief(record: &Summary, zone: &TimeZone) -> String {
 }
 
 fn text(table: &Table, layout: &Layout) -> String {
-    let lines = table.lines(layout.width.unwrap_or(usize::MAX));
-    let titles = usize::from(!layout.has_legend);
-    let lines = lines.into_iter().skip(titles);
+    let n_titles = usize::from(!layout.has_legend);
+    let lines = table.lines(layout.width.unwrap_or(usize::MAX)).into_iter().skip(n_titles);
     lines.map(|(style, line)| paint(style, &line) + "\n").collect()
 }
 

@@ -132,7 +132,7 @@ fn functions_found_after_the_kill_are_printed_once() {
 fn missing_fields_of_the_tier_are_counted_and_listed_on_demand() {
     let mut report = fixtures::memcg_kill();
     let missing = |field: &str, why: &str| Missing { field: field.into(), why: why.into() };
-    let of_tier = "tier tracepoint: oom:mark_victim alone tells who is marked to die, no more";
+    let of_tier = "tier tracepoint: oom:mark_victim only shows which task is marked to die";
     report.source = Source {
         missing: vec![
             missing("limit_chain", of_tier),

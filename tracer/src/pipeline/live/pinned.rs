@@ -43,7 +43,7 @@ pub(crate) struct Heir {
 }
 
 /// The journal of a run.
-pub(super) struct Kept {
+pub(super) struct RunJournal {
     journal: SharedJournal,
     heir: Option<SharedJournal>,
     /// If one invocation alone fills the journal, its records leave the ring without a copy.
@@ -57,7 +57,8 @@ impl Live {
     pub(crate) fn resume(&mut self, left: Resume) {
         let journal = Rc::clone(&left.journal);
         let heir = left.heir.as_ref().map(|heir| Rc::clone(&heir.journal));
-        self.kept = Some(Kept { journal, heir, is_too_small: Rc::default(), left: Some(left) });
+        self.kept =
+            Some(RunJournal { journal, heir, is_too_small: Rc::default(), left: Some(left) });
     }
 
     /// Reports what the journal and the ring hold, detaches the probes, and reports the rest as it
@@ -103,10 +104,12 @@ impl Live {
     /// Copies each record into the journal before it leaves the ring. The record stays in the ring
     /// if there is no room.
     pub(super) fn keeper(&self) -> impl FnMut(&[u8]) -> bool + 'static {
-        let kept = self.kept.as_ref();
-        let kept = kept.map(|kept| (Rc::clone(&kept.journal), Rc::clone(&kept.is_too_small)));
+        let shared = self
+            .kept
+            .as_ref()
+            .map(|kept| (Rc::clone(&kept.journal), Rc::clone(&kept.is_too_small)));
         move |record| {
-            kept.as_ref().is_none_or(|(journal, is_too_small)| {
+            shared.as_ref().is_none_or(|(journal, is_too_small)| {
                 let entry = Entry::Record(Bytes::copy_from_slice(record));
                 journal.borrow_mut().put(&entry).is_ok() || is_too_small.get()
             })
@@ -150,7 +153,7 @@ impl Live {
     /// Drops what is reported to its end from the journal. If the journal is nearly full, reports
     /// everything as it is. Returns whether enough was reported.
     pub(super) fn forget_reported(&mut self) -> Result<bool, LiveError> {
-        let Some(Kept { journal, is_too_small, .. }) = &self.kept else {
+        let Some(RunJournal { journal, is_too_small, .. }) = &self.kept else {
             return Ok(false);
         };
         let (journal, is_too_small) = (Rc::clone(journal), Rc::clone(is_too_small));

@@ -177,8 +177,8 @@ impl UserSymbols {
         };
         let asked = mapped.files.iter().chain(&early).zip(response.build_ids);
         let identified = asked.filter_map(|((shown, file), build_id)| {
-            let file = file.try_clone().ok()?;
-            Some(OpenFile { build_id: build_id?, shown: shown.clone(), file })
+            let own_file = file.try_clone().ok()?;
+            Some(OpenFile { build_id: build_id?, shown: shown.clone(), file: own_file })
         });
         for file in identified.collect::<Vec<_>>() {
             self.keep(file);

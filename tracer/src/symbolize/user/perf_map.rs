@@ -52,8 +52,7 @@ fn named(text: &[u8], offset: u64) -> Name {
 }
 
 fn parse(line: &[u8]) -> Option<(u64, u64, &[u8])> {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    let mut words = line.splitn(3, |&byte| byte == b' ');
+    let mut words = line.strip_suffix(b"\n").unwrap_or(line).splitn(3, |&byte| byte == b' ');
     let mut number = || {
         let text = std::str::from_utf8(words.next()?).ok()?;
         u64::from_str_radix(text.trim_start_matches("0x"), 16).ok()

@@ -74,9 +74,9 @@ impl Request {
         early: &[(String, File)],
         open: &VecDeque<OpenFile>,
     ) {
-        let mapped = mapped.files.iter().chain(early).map(|(shown, file)| candidate(file, shown));
-        let open = open.iter().map(|open| candidate(&open.file, &open.shown));
-        self.files = mapped.chain(open).collect();
+        let new = mapped.files.iter().chain(early).map(|(shown, file)| candidate(file, shown));
+        let known = open.iter().map(|open| candidate(&open.file, &open.shown));
+        self.files = new.chain(known).collect();
     }
 
     /// Nothing in it could get a name.

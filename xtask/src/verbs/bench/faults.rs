@@ -93,7 +93,7 @@ fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-/// The median.
+/// The median of the runs, instructions.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
 fn per_fault(cell: &FaultCell) -> f64 {
     let mut instructions = cell.instructions.clone();

@@ -110,8 +110,8 @@ fn storm(arena: &Arena, tracer: StormTracer, oomwhy: Option<&Running>) -> Result
 /// Waits until this many more kills are reported.
 fn await_reports(oomwhy: Option<&Running>, count: u32) -> Result<()> {
     for _ in 0..oomwhy.map_or(0, |_| count) {
-        let is_told = oomwhy.is_some_and(|it| it.await_line(REPORT, TIME_TO_REPORT));
-        ensure!(is_told, "a kill was not reported");
+        let is_reported = oomwhy.is_some_and(|it| it.await_line(REPORT, TIME_TO_REPORT));
+        ensure!(is_reported, "a kill was not reported");
     }
     Ok(())
 }

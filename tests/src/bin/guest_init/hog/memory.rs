@@ -1,4 +1,4 @@
-//! Allocates memory.
+//! The hogs that touch memory: anonymous, on a tmpfs, and in threads and children.
 
 use std::fs::File;
 use std::io::Write as _;

@@ -8,7 +8,7 @@ use crate::{
     model::report::{Node, System, Zone},
 };
 
-/// 5.10, shortened.
+/// From 5.10, shortened.
 const MEMINFO: &str = "\
 MemTotal:         487636 kB
 MemFree:            9604 kB

@@ -15,8 +15,8 @@ pub(super) fn chart(curve: &Curve) -> Markup {
     };
     let line: Vec<String> = curve.points.iter().map(|point| spot(point.across, point.up)).collect();
     let area = format!("M0 {HEIGHT} L{} L{WIDTH} {HEIGHT} Z", line.join(" L"));
-    let limits = curve.points.iter().filter_map(|point| Some(spot(point.across, point.limit?)));
-    let limits: Vec<String> = limits.collect();
+    let limits: Vec<String> =
+        curve.points.iter().filter_map(|point| Some(spot(point.across, point.limit?))).collect();
     let [top, first, last] =
         [curve.top_bytes, curve.first_bytes, curve.last_bytes].map(units::bytes);
     let span = units::duration(curve.span);

@@ -45,7 +45,6 @@ pub(super) fn head(first: &Record, zone: &TimeZone) -> String {
     format!("{doctype}\n<html lang=\"en\">\n{head}\n<body>\n<main>\n")
 }
 
-/// One record.
 pub(super) fn record(record: &Record, zone: &TimeZone) -> Result<String, SinkError> {
     let article = match record {
         Record::Oom(report) => oom(report, zone, &json::pretty(record)?),

@@ -11,7 +11,6 @@ use crate::{
     output::{text::headline, view},
 };
 
-/// One record.
 pub(super) fn record(record: &Record, zone: &TimeZone) -> String {
     let mut page = Page::new(width::PAGE);
     let warning = AnsiColor::Yellow.on_default().bold();

@@ -170,8 +170,11 @@ pub(super) fn why(page: &mut Page, report: &OomReport) {
     let rows = candidates::brief(all, ROWS);
     if !rows.is_empty() {
         page.table(INDENT, &candidates::table(&rows, BAR));
-        let legend = candidates::PARTS.iter().zip(GLYPHS);
-        let legend: Vec<String> = legend.map(|(part, glyph)| format!("{glyph} {part}")).collect();
+        let legend: Vec<String> = candidates::PARTS
+            .iter()
+            .zip(GLYPHS)
+            .map(|(part, glyph)| format!("{glyph} {part}"))
+            .collect();
         note(page, &legend.join("  "));
     }
     more(page, rows.len(), n_eligible, " with fewer points");
