@@ -28,16 +28,15 @@ mod symbolize;
 pub mod testing;
 
 use std::{
+    env,
     io::{self, Write},
     process::ExitCode,
 };
 
-use clap::Parser;
-
 /// Parses the command line, runs the command, and returns its exit code. Errors go to stderr.
 pub fn main() -> ExitCode {
-    let Err(commands::Failure { exit, message }) = commands::run(cli::Cli::parse().command())
-    else {
+    let parsed = cli::parse(env::args_os()).unwrap_or_else(|error| error.exit());
+    let Err(commands::Failure { exit, message }) = commands::run(parsed.command()) else {
         return ExitCode::SUCCESS;
     };
     if !message.is_empty() {

@@ -16,6 +16,11 @@ impl Page {
         Self { text: String::new(), width }
     }
 
+    /// Columns of a line.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
     pub(crate) fn finish(self) -> String {
         self.text
     }
@@ -57,6 +62,11 @@ pub(crate) struct Section<'a> {
 }
 
 impl Section<'_> {
+    /// Columns of its text in a line.
+    pub(crate) fn width(&self) -> usize {
+        self.page.width.saturating_sub(self.column)
+    }
+
     /// Facts in a row, wrapped between facts; nothing when there is none.
     pub(crate) fn facts(&mut self, facts: impl IntoIterator<Item = String>) {
         let facts: Vec<String> = facts.into_iter().collect();
@@ -73,8 +83,7 @@ impl Section<'_> {
 
     /// Words behind a lead, with a hanging indent: stacks, long lists.
     pub(crate) fn joined(&mut self, lead: &str, words: &[String], joint: &str, style: Style) {
-        let width = self.page.width.saturating_sub(self.column);
-        for line in wrap(words, joint, lead, width) {
+        for line in wrap(words, joint, lead, self.width()) {
             self.line(style, &line);
         }
     }

@@ -1,7 +1,7 @@
 //! The text form: one line per hook and per group of fields, each reason once, as a numbered note
 //! with its fix.
 
-use anstyle::Style;
+use anstyle::{AnsiColor, Style};
 
 use super::{
     Check,
@@ -12,15 +12,15 @@ use super::{
     unavailable::Unavailable,
 };
 use crate::{
-    fmt::{page::Page, sanitize::sanitize, width},
+    fmt::{page::Page, sanitize::sanitize},
     host::policy::Access,
 };
 
-/// The text of an answer.
-pub(crate) fn text(check: &Check) -> String {
+/// The text of an answer, in lines of `width` columns.
+pub(crate) fn text(check: &Check, width: usize) -> String {
     let mut reasons = Reasons::default();
-    let mut page = Page::new(width::PAGE);
-    page.words("", Style::new(), &headline(check));
+    let mut page = Page::new(width);
+    page.words("", Style::new().bold(), &headline(check));
     section(&mut page, "hooks", check.hooks.iter().map(|hook| hook_line(hook, &mut reasons)));
     let groups = check.fields.iter().map(|group| group_line(group, check, &mut reasons));
     section(&mut page, "fields", groups);
@@ -41,7 +41,7 @@ fn section(page: &mut Page, title: &str, lines: impl IntoIterator<Item = Line>) 
     let mut rest = lines.into_iter().peekable();
     if rest.peek().is_some() {
         page.empty_line();
-        page.line(Style::new(), title);
+        page.line(AnsiColor::Cyan.on_default().bold(), title);
     }
     for (lead, words) in rest {
         page.words(&format!("  {lead}"), Style::new(), &words);

@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 
 use super::{Failure, cannot_write, open_output};
 use crate::{
-    cli::{Destination, ExportArgs, ExportFormat, MatchArgs, ShowArgs, ShowFormat},
+    cli::{ExportArgs, ExportFormat, MatchArgs, ShowArgs, ShowFormat},
     commands::exit::Exit,
     history::{
         HistoryError,
@@ -31,7 +31,7 @@ use crate::{
 /// `oomwhy show [ID]`.
 pub(super) fn show(arguments: &ShowArgs) -> Result<(), Failure> {
     let (record, line) = pick::pick(&arguments.dir.dir, arguments.id.as_deref())?;
-    let mut out = io::stdout();
+    let mut out = open_output(&arguments.to, None)?;
     let result = match arguments.output {
         ShowFormat::Json => {
             let line = [line.as_slice(), b"\n"].concat();
@@ -39,8 +39,10 @@ pub(super) fn show(arguments: &ShowArgs) -> Result<(), Failure> {
         }
         ShowFormat::Text => {
             let detail = if arguments.verbose { Detail::Full } else { Detail::Brief };
-            let out = AutoStream::new(out, arguments.color.choice(&Destination::default()));
-            TextSink::new(out, TimeZone::system(), detail).write(&record)
+            let out = AutoStream::new(out, arguments.color.choice(&arguments.to));
+            TextSink::new(out, TimeZone::system(), detail)
+                .with_width(arguments.to.width())
+                .write(&record)
         }
     };
     match result {

@@ -29,8 +29,17 @@ fn blocks_match_their_snapshots() {
 }
 
 #[test]
-fn no_line_is_wider_than_79_columns() {
+fn no_line_is_wider_than_the_terminal() {
     for (name, record) in fixtures::all() {
+        for (detail, width) in [(Detail::Brief, 40), (Detail::Full, 40), (Detail::Brief, 99)] {
+            let mut out = Vec::new();
+            let mut sink = TextSink::new(&mut out, TimeZone::UTC, detail).with_width(width);
+            sink.provisional(&record).unwrap();
+            sink.update(&record).unwrap();
+            for line in plain(&String::from_utf8(out).unwrap()).lines() {
+                assert!(width::columns(line) <= width, "{name}, {width}: {line}");
+            }
+        }
         for detail in [Detail::Brief, Detail::Full] {
             for line in plain(&render(&record, detail)).lines() {
                 assert!(width::columns(line) <= 79, "{name}: {line}");

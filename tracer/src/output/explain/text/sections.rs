@@ -212,11 +212,14 @@ pub(super) fn memory(page: &mut Page, report: &OomReport, zone: &TimeZone) {
 }
 
 fn write_growth(page: &mut Page, growth: &Growth, zone: &TimeZone) {
-    const CHART: usize = 64;
+    /// Before the chart: an indent, a size of ten columns, and a blank.
+    const CHART_LABEL: usize = 13;
+    const MAX_CHART: usize = 64;
     const FUNCTIONS: usize = 6;
     if let Some(curve) = growth::curve(growth) {
         let top = units::bytes(curve.top_bytes);
-        for (index, row) in curve.rows(CHART, 4).iter().enumerate() {
+        let columns = page.width().saturating_sub(CHART_LABEL).min(MAX_CHART);
+        for (index, row) in curve.rows(columns, 4).iter().enumerate() {
             let label = if index == 0 { top.as_str() } else { "" };
             page.line(Style::new(), &format!("  {label:>10} {row}"));
         }
