@@ -161,3 +161,25 @@ fn missing_fields_of_the_tier_are_counted_and_listed_on_demand() {
         assert!(full.contains(field), "{full}");
     }
 }
+
+#[test]
+fn figures_read_when_memory_was_back_do_not_show_that_no_zone_was_short() {
+    let reads_no_zone = |age_ns| {
+        let mut report = fixtures::global_kill();
+        report.boottime_ns = Some(1);
+        let system = report.system.as_mut().unwrap();
+        system.age_ns = Some(age_ns);
+        for zone in system.nodes.iter_mut().flatten().flat_map(|node| &mut node.zones) {
+            zone.free_bytes = zone.managed_bytes;
+        }
+        for victim in &mut report.victims {
+            victim.marked_at_ns = Some(1);
+            victim.exited_after_ns = Some(10);
+            (victim.reaped, victim.freed_after_ns) = (None, None);
+        }
+        let text = plain(&render(&Record::Oom(Box::new(report)), Detail::Brief));
+        text.contains("no zone is below its low watermark")
+    };
+    assert!(reads_no_zone(5));
+    assert!(!reads_no_zone(778_000_000));
+}

@@ -106,6 +106,9 @@ fn write_timeline(page: &mut Page, report: &OomReport) {
 pub(super) fn limit(page: &mut Page, report: &OomReport) {
     heading(page, "2. Whose limit was hit?");
     page.words(INDENT, Style::new(), &limits::owner(report));
+    if let Some(below) = limits::below(report) {
+        page.words(INDENT, Style::new(), &format!("{below}."));
+    }
     let chain = limits::chain(report);
     let mut table = Table::new(&[
         ("", Kind::Number),
