@@ -20,7 +20,7 @@ use crate::{
 pub(crate) fn text(check: &Check, width: usize) -> String {
     let mut reasons = Reasons::default();
     let mut page = Page::new(width);
-    page.words("", Style::new().bold(), &headline(check));
+    page.section("", 0).joined("", &headline(check), " ", Style::new().bold());
     section(&mut page, "hooks", check.hooks.iter().map(|hook| hook_line(hook, &mut reasons)));
     let groups = check.fields.iter().map(|group| group_line(group, check, &mut reasons));
     section(&mut page, "fields", groups);
@@ -48,14 +48,15 @@ fn section(page: &mut Page, title: &str, lines: impl IntoIterator<Item = Line>) 
     }
 }
 
-fn headline(check: &Check) -> String {
+/// What was checked, and the result, which is not broken over two lines.
+fn headline(check: &Check) -> [String; 2] {
     let kernel = check.kernel.as_deref().map_or("this kernel".into(), |it| sanitize(it.as_bytes()));
     let verdict = match (check.tier, check.full) {
         (None, _) => "nothing can be traced".to_owned(),
         (Some(tier), true) => format!("the full report is available ({})", tier.name()),
         (Some(tier), false) => format!("a report with gaps is available ({})", tier.name()),
     };
-    format!("oomwhy {} on {kernel} ({}): {verdict}", check.version, check.arch)
+    [format!("oomwhy {} on {kernel} ({}):", check.version, check.arch), verdict]
 }
 
 /// Reasons, each once, numbered.
