@@ -128,10 +128,10 @@ fn has_path(summary: &Summary, word: &PathWord) -> bool {
 fn has_name(summary: &Summary, word: &NameWord) -> bool {
     let text = word.text.as_str();
     let of_container = |it: &Container| [it.name.clone(), it.pod.clone()];
-    let container_names = containers(summary).flat_map(of_container).flatten();
+    let mut container_names = containers(summary).flat_map(of_container).flatten();
     has_id(summary, text)
         || summary.tasks().filter_map(|task| task.comm.as_deref()).any(|comm| word.is(comm))
-        || container_names.into_iter().any(|name| word.is(&name))
+        || container_names.any(|name| word.is(&name))
         || units(summary).any(|unit| is_unit(unit, word))
         || containers(summary).any(|it| is_container(it, text) || is_pod(it, text))
 }

@@ -1,6 +1,6 @@
 //! The command `oomwhy check`, with and without `--self-test`.
 
-use std::io::{self, Write};
+use std::io::Write as _;
 
 use anstream::AutoStream;
 
