@@ -35,8 +35,8 @@ pub(super) fn write(block: &mut Page, report: &OomReport, detail: Detail) {
     lines.facts(largest(&of_host(system), detail.rows(BRIEF_KINDS), 0));
 }
 
-/// The zones that are short of memory; on demand all of them. Figures that were read when memory was
-/// back are no proof that no zone was short.
+/// The zones that are short of memory; on demand all of them. Figures that were read when memory
+/// was back are no proof that no zone was short.
 fn write_zones(lines: &mut Section<'_>, system: &System, detail: Detail, of_the_moment: bool) {
     let rows = zones(system);
     if rows.is_empty() {
