@@ -33,13 +33,10 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser;
-
 /// Parses the command line, runs the command, and returns its exit code. Errors go to stderr.
 pub fn main() -> ExitCode {
-    let Err(commands::Failure { exit, message }) =
-        commands::run(cli::Cli::parse_from(cli::arguments(env::args_os())).command())
-    else {
+    let parsed = cli::parse(cli::arguments(env::args_os())).unwrap_or_else(|error| error.exit());
+    let Err(commands::Failure { exit, message }) = commands::run(parsed.command()) else {
         return ExitCode::SUCCESS;
     };
     if !message.is_empty() {

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
+use super::ColorArgs;
+
 const EXAMPLES: &str = "\
 Examples:
-  oomwhy check                         what oomwhy can see here, and how to see more
-  oomwhy check --self-test             make a test kill and compare its report
-  oomwhy check -o json                 for other tools";
+  oomwhy check                     what oomwhy can see here, and how to see more
+  oomwhy check --self-test         make a test kill and compare its report
+  oomwhy check -o json             for other tools";
 
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -23,6 +25,8 @@ pub struct CheckArgs {
     /// Print in this format: text or json.
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
     pub output: CheckFormat,
+    #[command(flatten)]
+    pub color: ColorArgs,
     /// Use this BTF file if the kernel has none in /sys/kernel/btf/vmlinux.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub btf: Option<PathBuf>,

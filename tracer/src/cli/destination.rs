@@ -8,6 +8,8 @@ use std::{
 use anstream::{AutoStream, ColorChoice};
 use clap::{Args, ValueEnum, ValueHint};
 
+use crate::fmt::width;
+
 #[derive(Args, Clone, Debug, Default)]
 pub struct Destination {
     /// Print to FILE instead of stdout.
@@ -18,6 +20,11 @@ pub struct Destination {
 impl Destination {
     pub fn path(&self) -> Option<&Path> {
         self.output_file.as_deref()
+    }
+
+    /// Columns of a line of text.
+    pub fn width(&self) -> usize {
+        if self.path().is_some() { width::DEFAULT } else { width::page(io::stdout()) }
     }
 }
 
@@ -31,10 +38,13 @@ pub struct ColorArgs {
 }
 
 impl ColorArgs {
+    /// Whether text into `to` is colored.
     pub fn choice(self, to: &Destination) -> ColorChoice {
         match self.color {
             Color::Auto if to.path().is_some() => ColorChoice::Never,
-            color => color.on_stdout(),
+            Color::Auto => AutoStream::choice(&io::stdout()),
+            Color::Always => ColorChoice::Always,
+            Color::Never => ColorChoice::Never,
         }
     }
 }
@@ -48,14 +58,4 @@ pub enum Color {
     Always,
     /// Not even on a terminal.
     Never,
-}
-
-impl Color {
-    pub fn on_stdout(self) -> ColorChoice {
-        match self {
-            Self::Always => ColorChoice::Always,
-            Self::Never => ColorChoice::Never,
-            Self::Auto => AutoStream::choice(&io::stdout()),
-        }
-    }
 }

@@ -9,11 +9,11 @@ use crate::output::explain::Form;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  oomwhy explain kxqz                        the report whose id starts with kxqz
-  oomwhy explain kills.jsonl                 every report of a file
-  oomwhy explain kxqz -o html --output-file oom.html  one page for the incident
-  dmesg | oomwhy explain -                   kills from before oomwhy ran
-  journalctl -k -b -1 | oomwhy explain -     kills of the previous boot";
+  oomwhy explain kxqz                     the report whose id starts with kxqz
+  oomwhy explain kills.jsonl              every report of a file
+  oomwhy explain kxqz -o html --output-file oom.html  a page for the incident
+  dmesg | oomwhy explain -                kills from before oomwhy ran
+  journalctl -k -b -1 | oomwhy explain -  kills of the previous boot";
 
 #[derive(Args, Clone, Debug)]
 pub struct ExplainArgs {

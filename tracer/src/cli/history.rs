@@ -3,10 +3,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, ValueEnum, ValueHint, value_parser};
+use clap::{Args, ValueEnum, ValueHint};
 use jiff::{SignedDuration, Timestamp, ZonedDateTime};
 
-use super::{ColorArgs, Destination, sizes, words};
+use super::{ColorArgs, Destination, numbers, sizes, words};
 use crate::history::{DEFAULT_DIR, when};
 
 #[derive(Args, Clone, Debug)]
@@ -61,16 +61,17 @@ pub struct StoreArgs {
 /// Filters. A report must pass all of them.
 #[derive(Args, Clone, Debug, Default)]
 pub struct MatchArgs {
-    /// Match a pid, a name (of task, container or pod), the start of an ID, a cgroup or executable.
+    /// Match a pid, a name, the start of an ID, a cgroup or an executable.
     ///
     /// Digits match the pid of a victim or of the trigger. A word with a slash matches a cgroup or
     /// one of its parents (`*` and `**` as in --cgroup), NAMESPACE/POD, or an executable. Any other
-    /// word matches a name. Words of one kind are alternatives; different kinds must all match.
+    /// word matches the name of a task, container, pod or systemd unit (`*`, `?` and `[...]` match
+    /// other characters). Words of one kind are alternatives; different kinds must all match.
     #[arg(value_name = "MATCH", value_parser = words::not_empty)]
     pub matches: Vec<String>,
     /// Select only kills of or by these processes.
     #[arg(short, long, value_name = "PID[,PID]", value_delimiter = ',',
-        value_parser = value_parser!(i32).range(1..))]
+        value_parser = numbers::pid)]
     pub pid: Vec<i32>,
     /// Select only kills of or by tasks with this name.
     #[arg(long, value_name = "NAME", value_parser = words::comm)]
@@ -81,7 +82,7 @@ pub struct MatchArgs {
     /// Select only kills of or by tasks in this container: its name, or the start of its id.
     #[arg(long, value_name = "CONTAINER", value_parser = words::not_empty)]
     pub container: Vec<String>,
-    /// Select only kills of or by tasks in this pod: [NAMESPACE/]NAME or uid.
+    /// Select only kills of or by tasks in this pod: [NAMESPACE/]NAME, or the start of its uid.
     #[arg(long, value_name = "POD", value_parser = words::not_empty)]
     pub pod: Vec<String>,
     /// Select only reports since this time.
@@ -99,7 +100,7 @@ pub struct MatchArgs {
     #[arg(short = '1', conflicts_with = "lines")]
     pub latest: bool,
     /// Print only the newest N reports.
-    #[arg(short = 'n', long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
+    #[arg(short = 'n', long, value_name = "N", value_parser = numbers::reports)]
     pub lines: Option<u64>,
 }
 
@@ -137,6 +138,10 @@ pub struct ListArgs {
     /// schema`).
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
     pub output: ListFormat,
+    #[command(flatten)]
+    pub to: Destination,
+    #[command(flatten)]
+    pub color: ColorArgs,
     /// Omit the header line.
     #[arg(long)]
     pub no_legend: bool,
@@ -165,6 +170,8 @@ pub struct ShowArgs {
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
     pub output: ShowFormat,
     #[command(flatten)]
+    pub to: Destination,
+    #[command(flatten)]
     pub color: ColorArgs,
     /// Do not truncate long lists.
     #[arg(short, long)]
@@ -174,8 +181,8 @@ pub struct ShowArgs {
 const EXPORT_EXAMPLES: &str = "\
 Examples:
   oomwhy export kxqz --output-file kill.json   one report, for the incident
-  oomwhy export -S today                       reports of today, one JSON object per line
-  oomwhy export -o json --comm java            all kills of java, as one JSON array";
+  oomwhy export -S today                       reports of today as JSON lines
+  oomwhy export -o json --comm java            all kills of java, as one array";
 
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXPORT_EXAMPLES)]

@@ -8,6 +8,7 @@ mod durations;
 mod explain;
 mod flame;
 mod history;
+mod numbers;
 mod replay;
 mod report_options;
 mod risk;
@@ -23,12 +24,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{CommandFactory, Parser, Subcommand, ValueHint};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 pub(crate) use self::{
     check::{CheckArgs, CheckFormat},
-    destination::{Color, ColorArgs, Destination},
+    destination::{ColorArgs, Destination},
     explain::ExplainArgs,
     flame::{FlameArgs, ProfileFormat},
     history::{
@@ -41,7 +42,7 @@ pub(crate) use self::{
     symbolize::SymbolizeArgs,
     watch::{Attach, WatchArgs},
 };
-use crate::host::btf::KERNEL_BTF;
+use crate::{fmt::width, host::btf::KERNEL_BTF};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -55,7 +56,7 @@ Examples:
 
 const UNPIN_EXAMPLES: &str = "\
 Examples:
-  oomwhy unpin /sys/fs/bpf/oomwhy          after the last `oomwhy --pin` has exited";
+  oomwhy unpin /sys/fs/bpf/oomwhy      after the last `oomwhy --pin` has exited";
 
 const SCHEMA_EXAMPLES: &str = "\
 Examples:
@@ -68,22 +69,22 @@ Examples:
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
-  oomwhy completions bash                  for /etc/bash_completion.d/oomwhy
-  oomwhy completions zsh                   for a directory of $fpath, as _oomwhy";
+  oomwhy completions bash              for /etc/bash_completion.d/oomwhy
+  oomwhy completions zsh               for a directory of $fpath, as _oomwhy";
 
 /// Shows who the OOM killer killed, whose limit was hit, and why that process.
 ///
 /// Attaches to the kernel's OOM killer and prints a report for every invocation: the victims, the
 /// task that triggered it, the limit that was hit, and every candidate with its points broken down.
 /// Nothing polls. Sizes are in IEC units (1 MiB = 1024 KiB); points are pages, as in the kernel.
+/// --dir and --color may stand before a command, too.
 #[derive(Debug, Parser)]
 #[command(
     name = "oomwhy",
     version,
     args_conflicts_with_subcommands = true,
     after_help = EXAMPLES,
-    hide_possible_values = true,
-    max_term_width = 100
+    hide_possible_values = true
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -99,11 +100,43 @@ impl Cli {
     }
 }
 
+/// Parses a command line, the program's name first. Help is as wide as the terminal.
+pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let mut command = <Cli as CommandFactory>::command().term_width(width::help());
+    let words = with_command_first(words.into_iter().collect());
+    let mut matches = command.try_get_matches_from_mut(words)?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+}
+
+/// Options of several commands that may stand before the command.
+const BEFORE_COMMAND: [&str; 2] = ["--dir", "--color"];
+
+/// The words with such options moved behind the command. They are no global arguments of clap: each
+/// command would then accept them, also those that read no history and print no color.
+fn with_command_first(mut words: Vec<OsString>) -> Vec<OsString> {
+    let mut place = 1;
+    while let Some(word) = words.get(place).and_then(|word| word.to_str()) {
+        let (name, has_value) =
+            word.split_once('=').map_or((word, false), |(name, _)| (name, true));
+        if !BEFORE_COMMAND.contains(&name) {
+            break;
+        }
+        place += if has_value { 1 } else { 2 };
+    }
+    let word = words.get(place).and_then(|word| word.to_str());
+    let is_command =
+        word.is_some_and(|word| <Cli as CommandFactory>::command().find_subcommand(word).is_some());
+    if is_command && let Some(moved) = words.get_mut(1..=place) {
+        moved.rotate_right(1);
+    }
+    words
+}
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Trace OOM kills; the default if no command is given.
     Watch(WatchArgs),
-    /// Print the reports of a recording made with --record.
+    /// Print the reports of a recording.
     ///
     /// The output equals that of the live run, byte for byte.
     Replay(ReplayArgs),

@@ -1,8 +1,8 @@
 //! Which reports are printed, how, and what they may contain: shared by `watch` and `replay`.
 
-use clap::{ArgAction, Args, ValueEnum, value_parser};
+use clap::{ArgAction, Args, ValueEnum};
 
-use super::{ColorArgs, Destination, words};
+use super::{ColorArgs, Destination, numbers, words};
 
 #[derive(Args, Clone, Debug, Default)]
 pub struct OutputArgs {
@@ -31,7 +31,7 @@ pub struct OutputArgs {
 #[derive(Args, Clone, Debug, Default)]
 pub struct SelectArgs {
     /// Exit after N reports.
-    #[arg(long, value_name = "N", value_parser = count)]
+    #[arg(long, value_name = "N", value_parser = numbers::reports)]
     pub count: Option<u64>,
     /// Print only kills that involve this cgroup.
     ///
@@ -49,7 +49,7 @@ pub struct SelectArgs {
     ///
     /// Process ids as `ps` shows them on the host. The chosen task counts, too.
     #[arg(short, long, value_name = "PID[,PID]", value_delimiter = ',',
-        value_parser = value_parser!(i32).range(1..))]
+        value_parser = numbers::pid)]
     pub pid: Vec<i32>,
 }
 
@@ -85,12 +85,4 @@ pub enum Format {
     Json,
     /// Each decoded kernel event as it comes.
     Events,
-}
-
-fn count(text: &str) -> Result<u64, String> {
-    match text.parse() {
-        Ok(count @ 1..) => Ok(count),
-        Ok(0) => Err("must be 1 or more".to_owned()),
-        Err(_) => Err("not a number".to_owned()),
-    }
 }

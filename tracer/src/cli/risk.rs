@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{Destination, durations, words};
+use super::{ColorArgs, Destination, durations, words};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -21,6 +21,8 @@ pub struct RiskArgs {
     pub output: RiskFormat,
     #[command(flatten)]
     pub to: Destination,
+    #[command(flatten)]
+    pub color: ColorArgs,
     /// Show only these cgroups and those below them.
     #[arg(long, value_name = "GLOB", value_parser = words::not_empty)]
     pub cgroup: Option<String>,

@@ -8,8 +8,8 @@ use super::Destination;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  oomwhy symbolize report.json --elf ./app     with the executable that ran
-  oomwhy symbolize --debug-dir /srv/symbols    read stdin, use separate debug files";
+  oomwhy symbolize report.json --elf ./app   with the executable that ran
+  oomwhy symbolize --debug-dir /srv/symbols  read stdin, use separate debug files";
 
 #[derive(Args, Clone, Debug)]
 pub struct SymbolizeArgs {

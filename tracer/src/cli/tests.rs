@@ -1,14 +1,16 @@
 //! Usage, and the help as it is printed.
 
-use clap::{CommandFactory, Parser, error::ErrorKind};
+use std::ffi::OsString;
+
+use clap::{CommandFactory, error::ErrorKind};
 
 use clap_complete::Shell;
 
-use super::{Cli, Color, Command, Format, WatchArgs, write_completions, write_man};
+use super::{Cli, Command, Format, WatchArgs, destination::Color, write_completions, write_man};
 
 fn parse(line: &str) -> Result<Command, clap::Error> {
     let words = ["oomwhy"].into_iter().chain(line.split_whitespace());
-    Cli::try_parse_from(words).map(Cli::command)
+    super::parse(words.map(OsString::from)).map(Cli::command)
 }
 
 fn watch(line: &str) -> WatchArgs {
@@ -93,7 +95,8 @@ fn value_that_never_matches_exits_with_2() {
         &["risk", "--cgroup", ""],
         &["show", ""],
     ] {
-        let error = Cli::try_parse_from([&["oomwhy"][..], line].concat()).unwrap_err();
+        let error =
+            super::parse([&["oomwhy"][..], line].concat().into_iter().map(Into::into)).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{line:?}");
     }
 }
@@ -106,6 +109,41 @@ fn wrong_usage_exits_with_2() {
     }
     let help = parse("--help").unwrap_err();
     assert_eq!((help.kind(), help.exit_code()), (ErrorKind::DisplayHelp, 0));
+}
+
+#[test]
+fn options_before_the_command_are_those_of_the_command() {
+    for line in [
+        "list --dir X --color always",
+        "--dir X list --color always",
+        "--color=always --dir X list",
+        "--dir=X --color always list",
+    ] {
+        let Ok(Command::List(args)) = parse(line) else {
+            panic!("{line}");
+        };
+        assert_eq!((args.dir.dir.to_str(), args.color.color), (Some("X"), Color::Always), "{line}");
+    }
+    // The value of an option is no command, and a command without the option refuses it.
+    assert!(matches!(parse("--store --dir list"), Ok(Command::Watch(_))));
+    assert_eq!(watch("--dir list --store").store.dir.unwrap().to_str(), Some("list"));
+    for line in ["--dir X schema", "--color always symbolize", "--dir X list --dir Y", "-v list"] {
+        assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+    }
+}
+
+#[test]
+fn help_of_every_command_fits_80_columns() {
+    let mut root = <Cli as CommandFactory>::command().term_width(80);
+    root.build();
+    let mut commands: Vec<_> = root.get_subcommands().cloned().collect();
+    commands.push(root);
+    for mut command in commands.into_iter().map(|command| command.term_width(80)) {
+        let help = format!("{}{}", command.render_help(), command.render_long_help());
+        for line in help.lines() {
+            assert!(line.len() <= 80, "{}: {line}", command.get_name());
+        }
+    }
 }
 
 #[test]

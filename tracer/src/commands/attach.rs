@@ -107,9 +107,19 @@ pub(super) fn attach(
     // The reason of the best tier is the one to fix.
     match passed.into_iter().next() {
         Some(first) if watch_log::is_a_way_out(arguments) => Ok(Watching::KernelLog(first.failure)),
-        Some(first) => Err(first.failure),
+        Some(first) => Err(naming_other_tiers(first.failure, tiers)),
         None => Err(Failure { exit: Exit::Usage, message: NO_TIER.to_owned() }),
     }
+}
+
+/// If the only tier that was asked for is refused, the hint names a way to the others.
+fn naming_other_tiers(mut failure: Failure, tiers: &[Tier]) -> Failure {
+    if tiers.len() == 1 && !failure.message.contains("`--attach ") {
+        let joint = if failure.message.contains("\nhint: ") { "; " } else { "\nhint: " };
+        failure.message += joint;
+        failure.message += "`--attach auto` uses the best tier that this host allows";
+    }
+    failure
 }
 
 const NO_TIER: &str = "--attach: no tier to try\nhint: `--attach auto` tries all of them";
@@ -211,5 +221,24 @@ fn refused(error: &LoadError, facts: &HostFacts, root: &Root) -> Failure {
     Failure {
         exit: Exit::NotPermitted,
         message: format!("{why}, so the kernel refuses {what} ({errno})\nhint: {fix}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusal_of_the_only_tier_names_the_others_once() {
+        let refused = |message: &str, tiers: &[Tier]| {
+            let failure = Failure { exit: Exit::Unavailable, message: message.to_owned() };
+            naming_other_tiers(failure, tiers).message
+        };
+        let auto = "`--attach auto` uses the best tier that this host allows";
+        assert_eq!(refused("why", &[Tier::Fentry]), format!("why\nhint: {auto}"));
+        assert_eq!(refused("why\nhint: do", &[Tier::Kprobe]), format!("why\nhint: do; {auto}"));
+        let named = "why\nhint: `--attach kmsg` does without";
+        assert_eq!(refused(named, &[Tier::Tracepoint]), named);
+        assert_eq!(refused("why", &[Tier::Fentry, Tier::Kmsg]), "why");
     }
 }

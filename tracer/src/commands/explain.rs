@@ -111,7 +111,7 @@ fn sink(arguments: &ExplainArgs) -> Result<LongSink<Box<dyn Write>>, Failure> {
         Form::Text => Box::new(AutoStream::new(to, arguments.color.choice(&arguments.to))),
         Form::Html | Form::Json => to,
     };
-    Ok(LongSink::new(out, form, TimeZone::system()))
+    Ok(LongSink::new(out, form, TimeZone::system()).with_width(arguments.to.width()))
 }
 
 /// Explains the kills in a kernel log; returns how many.

@@ -34,7 +34,8 @@ pub(super) fn outputs(
         Format::Text => {
             let out = AutoStream::new(to, arguments.color.choice(&arguments.to));
             let detail = if arguments.verbose { Detail::Full } else { Detail::Brief };
-            outputs.add(TextSink::new(out, TimeZone::system(), detail));
+            let sink = TextSink::new(out, TimeZone::system(), detail);
+            outputs.add(sink.with_width(arguments.to.width()));
         }
         Format::Json => outputs.add(JsonSink::new(to)),
         Format::Events => outputs.set_events(EventOutput::new(to)),

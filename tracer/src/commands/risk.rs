@@ -6,10 +6,13 @@ use std::{
     time::Duration,
 };
 
+use anstream::AutoStream;
+
 use super::{Failure, output_file::open_output, watch::log_stderr};
 use crate::{
     cli::{RiskArgs, RiskFormat},
     commands::exit::Exit,
+    fmt::width,
     host::{
         clock,
         files::{Root, cgroup_mounts},
@@ -112,14 +115,17 @@ fn is_wanted(glob: Option<&globset::GlobMatcher>, path: &str) -> bool {
     glob.is_none_or(|glob| matches(glob, path))
 }
 
-fn print(out: &mut dyn Write, report: &RiskReport, arguments: &RiskArgs) -> io::Result<()> {
+fn print(
+    out: &mut (dyn Write + 'static),
+    report: &RiskReport,
+    arguments: &RiskArgs,
+) -> io::Result<()> {
     match arguments.output {
         RiskFormat::Table => {
-            let on_terminal = arguments.to.path().is_none() && io::stdout().is_terminal();
-            let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|_| on_terminal);
-            // A serial console reports 0 columns.
-            let columns = size.map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0);
-            table::write(out, report, columns)?;
+            let is_file = arguments.to.path().is_some();
+            let columns = if is_file { None } else { width::terminal(io::stdout()) };
+            let mut out = AutoStream::new(&mut *out, arguments.color.choice(&arguments.to));
+            table::write(&mut out, report, columns)?;
         }
         RiskFormat::Json => {
             let mut line = serde_json::to_vec(report)?;

@@ -74,16 +74,10 @@ fn item(page: &mut Page, sentence: &str) {
     page.words("- ", Style::new(), sentence);
 }
 
-/// Columns of the terminal that stderr is; without one, as many as fit any.
+/// Columns of a line on stderr.
 pub(super) fn width() -> usize {
-    let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok();
-    let columns = size.map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0);
-    // A line that is as long as a terminal is wide wraps on some.
-    columns.map_or(width::REPORT, |columns| columns.saturating_sub(1).max(MIN_WIDTH))
+    width::page(std::io::stderr())
 }
-
-/// Columns below which lines are left to the terminal.
-const MIN_WIDTH: usize = 40;
 
 #[cfg(test)]
 mod tests {

@@ -16,6 +16,11 @@ impl Page {
         Self { text: String::new(), width }
     }
 
+    /// Columns of a line.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
     pub(crate) fn finish(self) -> String {
         self.text
     }
@@ -57,6 +62,11 @@ pub(crate) struct Section<'a> {
 }
 
 impl Section<'_> {
+    /// Columns of its text in a line.
+    pub(crate) fn width(&self) -> usize {
+        self.page.width.saturating_sub(self.column)
+    }
+
     /// Facts in a row, wrapped between facts; nothing when there is none.
     pub(crate) fn facts(&mut self, facts: impl IntoIterator<Item = String>) {
         let pieces: Vec<String> = facts.into_iter().collect();
@@ -67,14 +77,12 @@ impl Section<'_> {
 
     /// A sentence, wrapped between words.
     pub(crate) fn words(&mut self, lead: &str, style: Style, sentence: &str) {
-        let words: Vec<String> = sentence.split(' ').map(str::to_owned).collect();
-        self.joined(lead, &words, " ", style);
+        self.joined(lead, &words(sentence, self.width()), " ", style);
     }
 
     /// Words behind a lead, with a hanging indent: stacks, long lists.
     pub(crate) fn joined(&mut self, lead: &str, words: &[String], joint: &str, style: Style) {
-        let width = self.page.width.saturating_sub(self.column);
-        for line in wrap(words, joint, lead, width) {
+        for line in wrap(words, joint, lead, self.width()) {
             self.line(style, &line);
         }
     }
@@ -96,7 +104,47 @@ impl Section<'_> {
     }
 }
 
+/// Stands for a blank that does not end a word. Text that was sanitized does not have it.
+const KEPT_BLANK: &str = "\0";
+/// Columns of a line that a command leaves for what stands right before and after it.
+const BESIDE_COMMAND: usize = 8;
+
+/// The words of a sentence. A command in backquotes is one word, because a broken one cannot be
+/// copied, unless a line is too short for it.
+fn words(sentence: &str, width: usize) -> Vec<String> {
+    let parts: Vec<&str> = sentence.split('`').collect();
+    let is_balanced = parts.len() % 2 == 1;
+    let marked = parts.iter().enumerate().map(|(index, part)| {
+        let is_command = is_balanced && index % 2 == 1;
+        let is_short = columns(part) + BESIDE_COMMAND <= width;
+        if is_command && is_short { part.replace(' ', KEPT_BLANK) } else { (*part).to_owned() }
+    });
+    let sentence = marked.collect::<Vec<_>>().join("`");
+    sentence.split(' ').map(|word| word.replace(KEPT_BLANK, " ")).collect()
+}
+
 /// Text in a style.
 pub(crate) fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
+}
+
+#[cfg(test)]
+mod tests {
+    use anstyle::Style;
+
+    use super::Page;
+
+    fn wrapped(sentence: &str, width: usize) -> String {
+        let mut page = Page::new(width);
+        page.words("", Style::new(), sentence);
+        page.finish()
+    }
+
+    #[test]
+    fn command_in_backquotes_is_broken_only_if_no_line_has_room_for_it() {
+        let sentence = "as root, `mount -t tracefs none /t`, or else";
+        assert_eq!(wrapped(sentence, 35), "as root,\n`mount -t tracefs none /t`, or else\n");
+        assert_eq!(wrapped(sentence, 24), "as root, `mount -t\ntracefs none /t`, or\nelse\n");
+        assert_eq!(wrapped("an odd ` quote", 8), "an odd `\nquote\n");
+    }
 }

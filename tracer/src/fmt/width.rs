@@ -1,11 +1,41 @@
 //! Columns that text takes on a terminal, and texts cut to a number of them.
 
+use std::{io, os::fd::AsFd};
+
 use unicode_width::UnicodeWidthChar;
 
-/// Columns of a report's line: under 80, so that no terminal wraps it.
-pub(crate) const REPORT: usize = 79;
-/// Columns of a long answer's line (`explain`, `check`): under 100.
-pub(crate) const PAGE: usize = 98;
+/// Columns that a terminal is taken to have if its size is not known.
+const TERMINAL: usize = 80;
+/// Columns of a terminal that are used at most: longer lines are hard to read.
+const MAX_TERMINAL: usize = 100;
+/// Columns below which lines are left to the terminal to wrap.
+const MIN: usize = 40;
+
+/// Columns of a text that no terminal shows, as in a file.
+pub(crate) const DEFAULT: usize = TERMINAL - 1;
+
+/// Columns of text on a terminal, or in whatever else `out` is. A line that is as long as the
+/// terminal is wide wraps on some, so one column is left.
+pub(crate) fn page(out: impl AsFd) -> usize {
+    of_terminal(terminal(out))
+}
+
+fn of_terminal(columns: Option<usize>) -> usize {
+    let columns = columns.unwrap_or(TERMINAL).min(MAX_TERMINAL);
+    columns.saturating_sub(1).max(MIN)
+}
+
+/// Columns of help, which goes to stdout, and of usage errors.
+pub(crate) fn help() -> usize {
+    page(io::stdout()) + 1
+}
+
+/// Columns of the terminal that `out` is; `None` for a file or a pipe, and for a serial console,
+/// which reports 0.
+pub(crate) fn terminal(out: impl AsFd) -> Option<usize> {
+    let columns = usize::from(rustix::termios::tcgetwinsize(out).ok()?.ws_col);
+    Some(columns).filter(|&columns| columns > 0)
+}
 
 const ELLIPSIS: &str = "...";
 
@@ -67,7 +97,13 @@ fn elide_path(text: &str, width: usize) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{columns, cut, elide};
+    use super::{columns, cut, elide, of_terminal};
+
+    #[test]
+    fn page_is_as_wide_as_the_terminal_within_bounds() {
+        let widths = [None, Some(80), Some(60), Some(10), Some(100), Some(400)].map(of_terminal);
+        assert_eq!(widths, [79, 79, 59, 40, 99, 99]);
+    }
 
     #[test]
     fn long_text_loses_its_middle() {

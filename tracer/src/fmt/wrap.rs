@@ -3,10 +3,32 @@
 
 use super::width::{columns, take_columns};
 
+/// Columns that a lead leaves for the words beside it.
+const MIN_BESIDE: usize = 20;
+/// Indent of the words below a lead that leaves less.
+const BELOW: usize = 6;
+
 /// Lines of words; the first begins with `lead`, the others are indented as far. A word that is
-/// longer than a line is broken.
+/// longer than a line is broken. Beside a lead that takes nearly the whole line there is no room:
+/// then it wraps like the words, without its blanks for alignment.
 pub(super) fn wrap(words: &[String], joint: &str, lead: &str, width: usize) -> Vec<String> {
-    let indent = " ".repeat(columns(lead));
+    let is_wide = columns(lead) >= MIN_BESIDE && columns(lead) + MIN_BESIDE > width;
+    if !is_wide {
+        return hung(words, joint, lead, columns(lead), width);
+    }
+    let margin = lead.chars().take_while(|character| *character == ' ').collect::<String>();
+    let lead_words = lead.split_whitespace().map(|word| format!("{word} "));
+    let joined = words.iter().enumerate().map(|(index, word)| {
+        let is_last = index + 1 == words.len();
+        if is_last { word.clone() } else { format!("{word}{joint}") }
+    });
+    let all: Vec<String> = lead_words.chain(joined).collect();
+    hung(&all, "", &margin, BELOW, width)
+}
+
+/// Lines of words, the first behind `lead`, the others behind so many columns.
+fn hung(words: &[String], joint: &str, lead: &str, indent: usize, width: usize) -> Vec<String> {
+    let indent = " ".repeat(indent);
     let mut lines = Vec::new();
     let mut line = lead.to_owned();
     let mut is_fresh = true;
@@ -37,6 +59,14 @@ mod tests {
     fn words_wrap_with_hanging_indent() {
         let words = ["alpha", "beta", "gamma"].map(str::to_owned);
         assert_eq!(wrap(&words, ", ", "in ", 14), ["in alpha, ", "   beta, gamma"]);
+    }
+
+    #[test]
+    fn words_wrap_below_a_lead_that_leaves_no_room_beside_it() {
+        let words = ["alpha", "beta", "gamma"].map(str::to_owned);
+        let lead = "  yes  oom_kill_process     fentry  ";
+        let lines = wrap(&words, " ", lead, 36);
+        assert_eq!(lines, ["  yes oom_kill_process fentry alpha ", "      beta gamma"]);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Selects records of the history. Pure.
 //!
 //! The form of a word decides what it means: digits are a pid, a word with a `/` is a cgroup or an
-//! executable, and anything else is a name. Words of the same kind are alternatives. A record must
-//! match one word of each kind.
+//! executable, and anything else is a name. A word with a `*`, `?` or `[` is a glob. Words of the
+//! same kind are alternatives. A record must match one word of each kind.
 
-use globset::GlobMatcher;
+use globset::{Glob, GlobMatcher};
 use jiff::Timestamp;
 
 use super::{
@@ -20,8 +20,8 @@ pub(crate) struct Query {
     pub pids: Vec<i32>,
     /// Cgroups of the limit, of a victim or of the trigger, and all below; or executables.
     pub paths: Vec<PathWord>,
-    /// Names of tasks, containers or pods, or the beginnings of report ids.
-    pub names: Vec<String>,
+    /// Names of tasks, containers, pods or units, or the beginnings of report ids.
+    pub names: Vec<NameWord>,
     /// Words that may be report ids besides what their form means.
     pub ids: Vec<String>,
     /// Process or thread ids from --pid.
@@ -30,7 +30,7 @@ pub(crate) struct Query {
     pub cgroups: Vec<GlobMatcher>,
     /// Names of containers, or the beginnings of their ids.
     pub containers: Vec<String>,
-    /// Names, `NAMESPACE/NAME` or uids of pods.
+    /// Names, `NAMESPACE/NAME` or the beginnings of uids of pods.
     pub pods: Vec<String>,
     /// Records at this time match too.
     pub since: Option<Timestamp>,
@@ -45,6 +45,27 @@ pub(crate) struct PathWord {
     glob: GlobMatcher,
 }
 
+/// A word without a slash.
+#[derive(Clone, Debug)]
+pub(crate) struct NameWord {
+    text: String,
+    /// Only if the word has a character that stands for others.
+    glob: Option<GlobMatcher>,
+}
+
+impl NameWord {
+    fn new(word: &str) -> Result<Self, globset::Error> {
+        let is_glob = word.contains(['*', '?', '[']);
+        let glob = is_glob.then(|| Glob::new(word)).transpose()?;
+        Ok(Self { text: word.to_owned(), glob: glob.map(|glob| glob.compile_matcher()) })
+    }
+
+    /// A kernel thread's name can have such a character as it is, so the text itself counts too.
+    fn is(&self, name: &str) -> bool {
+        self.text == name || self.glob.as_ref().is_some_and(|glob| glob.is_match(name))
+    }
+}
+
 impl Query {
     /// Adds a word, by its form.
     pub(crate) fn word(&mut self, word: &str) -> Result<(), String> {
@@ -55,7 +76,7 @@ impl Query {
         } else if word.contains('/') {
             self.paths.push(PathWord { text: word.to_owned(), glob: cgroup_glob(word)? });
         } else {
-            self.names.push(word.to_owned());
+            self.names.push(NameWord::new(word).map_err(|error| error.to_string())?);
         }
         Ok(())
     }
@@ -98,15 +119,36 @@ fn has_comm(summary: &Summary, comm: &str) -> bool {
 }
 
 fn has_path(summary: &Summary, word: &PathWord) -> bool {
-    summary.tasks().any(|task| task.exe.as_ref() == Some(&word.text))
+    exes(summary).any(|exe| exe == word.text)
+        || exes(summary).any(|exe| word.glob.is_match(exe))
         || containers(summary).any(|container| is_pod(container, &word.text))
         || cgroups(summary).any(|path| matches(&word.glob, path))
 }
 
-fn has_name(summary: &Summary, name: &str) -> bool {
-    has_id(summary, name)
-        || has_comm(summary, name)
-        || containers(summary).any(|it| is_container(it, name) || is_pod(it, name))
+fn has_name(summary: &Summary, word: &NameWord) -> bool {
+    let text = word.text.as_str();
+    let of_container = |it: &Container| [it.name.clone(), it.pod.clone()];
+    let mut container_names = containers(summary).flat_map(of_container).flatten();
+    has_id(summary, text)
+        || summary.tasks().filter_map(|task| task.comm.as_deref()).any(|comm| word.is(comm))
+        || container_names.any(|name| word.is(&name))
+        || units(summary).any(|unit| is_unit(unit, word))
+        || containers(summary).any(|it| is_container(it, text) || is_pod(it, text))
+}
+
+/// "nginx" stands for "nginx.service", as it does for systemctl.
+fn is_unit(unit: &str, word: &NameWord) -> bool {
+    word.is(unit) || unit.strip_suffix(".service").is_some_and(|name| word.is(name))
+}
+
+fn exes(summary: &Summary) -> impl Iterator<Item = &str> {
+    summary.tasks().filter_map(|task| task.exe.as_deref())
+}
+
+/// Of the tasks and of the limit that was hit.
+fn units(summary: &Summary) -> impl Iterator<Item = &str> {
+    let limit = summary.oom_memcg.iter().filter_map(|memcg| memcg.unit.as_deref());
+    summary.tasks().filter_map(|task| task.unit.as_deref()).chain(limit)
 }
 
 fn has_id(summary: &Summary, word: &str) -> bool {
@@ -122,10 +164,14 @@ fn containers(summary: &Summary) -> impl Iterator<Item = &Container> {
     summary.tasks().filter_map(|task| task.container.as_ref())
 }
 
+/// Whether an id begins with a word. Docker's short ids have 12 digits; fewer than 4 name nothing.
+fn begins(id: &str, word: &str) -> bool {
+    word.len() >= 4 && id.starts_with(word)
+}
+
 fn is_container(container: &Container, word: &str) -> bool {
-    // Docker's short ids have 12 digits. Fewer than 4 do not name a container.
-    let is_id = |id: &str| word.len() >= 4 && id.starts_with(word);
-    container.name.as_deref() == Some(word) || container.id.as_deref().is_some_and(is_id)
+    container.name.as_deref() == Some(word)
+        || container.id.as_deref().is_some_and(|id| begins(id, word))
 }
 
 fn is_pod(container: &Container, word: &str) -> bool {
@@ -134,7 +180,7 @@ fn is_pod(container: &Container, word: &str) -> bool {
         Some((space, name)) => namespace.as_deref() == Some(space) && pod.as_deref() == Some(name),
         None => pod.as_deref() == Some(word),
     };
-    named || pod_uid.as_deref() == Some(word)
+    named || pod_uid.as_deref().is_some_and(|uid| begins(uid, word))
 }
 
 #[cfg(test)]
@@ -159,8 +205,9 @@ mod tests {
                 name: named("app"),
                 pod: named("shop-7d9f"),
                 namespace: named("prod"),
-                pod_uid: named("7c1f-aa"),
+                pod_uid: named("7c1f0d55-aa"),
             }),
+            unit: named("shop.service"),
             ..Task::default()
         };
         Summary {
@@ -192,8 +239,15 @@ mod tests {
             "4f9a0c5b1de2",
             "shop-7d9f",
             "prod/shop-7d9f",
-            "7c1f-aa",
+            "7c1f0d55-aa",
+            "7c1f",
             "2f0e7d5c",
+            "shop.service",
+            "shop-*",
+            "jav*",
+            "sho?.serv*",
+            "j[aeiou]va",
+            "/opt/*/bin/java",
             "/kubepods/pod7",
             "/kubepods",
             "/kubepods/*/app",
@@ -208,7 +262,11 @@ mod tests {
             "7",
             "jav",
             "4f9",
-            "shop",
+            "7c1",
+            "shop-",
+            "av*",
+            "nginx.service",
+            "/opt/*/java",
             "prod/shop",
             "2f0",
             "/pod7",
@@ -235,6 +293,8 @@ mod tests {
         assert!(!matches(|it| it.containers = vec!["shop-7d9f".to_owned()]));
         assert!(matches(|it| it.pods = vec!["prod/shop-7d9f".to_owned()]));
         assert!(!matches(|it| it.pods = vec!["test/shop-7d9f".to_owned()]));
+        assert!(matches(|it| it.pods = vec!["7c1f0d".to_owned()]));
+        assert!(!matches(|it| it.pods = vec!["7c1".to_owned()]));
         assert!(matches(|it| it.cgroups = vec![cgroup_glob("**/app").unwrap()]));
         assert!(!matches(|it| it.cgroups = vec![cgroup_glob("/app").unwrap()]));
     }

@@ -56,6 +56,8 @@ pub(crate) struct Task {
     pub chosen: bool,
     pub cgroup: Option<Memcg>,
     pub container: Option<Container>,
+    /// The innermost systemd service or scope.
+    pub unit: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -67,6 +69,8 @@ pub(crate) struct Memcg {
     pub path_hex: Option<String>,
     /// The first components are missing.
     pub path_truncated: bool,
+    /// The innermost systemd service or scope.
+    pub unit: Option<String>,
     pub usage_bytes: Option<u64>,
     pub max_bytes: Option<u64>,
     /// memory.max is "max".

@@ -117,6 +117,8 @@ pub(crate) struct HostFacts {
     pub btf_source: BtfSource,
     /// Perf events can be kprobes.
     pub kprobes: bool,
+    /// /sys is mounted. If not, it is not known whether the kernel has kprobes.
+    pub sysfs: bool,
     /// The sysctl `kernel.perf_event_paranoid`.
     pub perf_event_paranoid: Option<i32>,
     /// Where the record of `oom:mark_victim` has its fields, from tracefs. `None` if that is not
@@ -155,6 +157,7 @@ impl HostFacts {
             btf: btf_facts,
             btf_source,
             kprobes: files::has_kprobes(root),
+            sysfs: files::has_sysfs(root),
             perf_event_paranoid: files::perf_event_paranoid(root),
             mark_format: mark_format::read(root),
             lockdown: files::lockdown(root),

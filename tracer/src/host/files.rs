@@ -175,6 +175,11 @@ pub(super) fn has_kprobes(root: &Root) -> bool {
     root.line("/sys/bus/event_source/devices/kprobe/type").is_some()
 }
 
+/// Whether sysfs is mounted on /sys: every kernel has this directory there.
+pub(super) fn has_sysfs(root: &Root) -> bool {
+    root.path("/sys/bus").is_dir()
+}
+
 /// Whether the kernel has BTF of its own.
 pub(super) fn has_btf(root: &Root) -> bool {
     root.path(super::btf::KERNEL_BTF).is_file()
@@ -217,8 +222,10 @@ mod tests {
         let (_folder, root) = root_with("/proc/sys/kernel/perf_event_paranoid", "-1\n");
         assert_eq!(perf_event_paranoid(&root), Some(-1));
         assert_eq!((has_kprobes(&root), has_btf(&root)), (false, false));
+        assert!(!has_sysfs(&root));
         let (_folder, root) = root_with("/sys/bus/event_source/devices/kprobe/type", "6\n");
         assert_eq!((perf_event_paranoid(&root), has_kprobes(&root)), (None, true));
+        assert!(has_sysfs(&root));
         let (_folder, root) = root_with(super::super::btf::KERNEL_BTF, "BTF");
         assert!(has_btf(&root));
     }

@@ -47,6 +47,7 @@ pub(crate) fn host(series: &str, hooks: &[WantedHook]) -> HostFacts {
         btf: BtfFacts::collect(&btf_with(series, hooks), hooks),
         btf_source: BtfSource::Kernel,
         kprobes: true,
+        sysfs: true,
         perf_event_paranoid: Some(3),
         mark_format: None,
         kallsyms: Kallsyms {

@@ -1,7 +1,7 @@
 //! A block of text per invocation, for people. The first line says who died, how big, under which
 //! limit and because of whom; the sections below say the rest, most wanted first.
 //!
-//! Under 80 columns, readable without color, sizes in IEC units. Nothing is decided here: what is
+//! As wide as the terminal, readable without color, sizes in IEC units. Nothing is decided here: what is
 //! not in the record is not shown. Every untrusted byte passes through [`crate::fmt::sanitize`].
 
 mod candidates;
@@ -36,8 +36,6 @@ use crate::{
 
 /// Columns of the label, as wide as a time of day and a space.
 const LABEL: usize = 9;
-/// Columns beside the label.
-const BODY: usize = width::REPORT - LABEL;
 
 /// A section of a block.
 fn section<'a>(block: &'a mut Page, label: &str) -> Section<'a> {
@@ -50,6 +48,7 @@ pub struct TextSink<W> {
     out: W,
     detail: Detail,
     zone: TimeZone,
+    width: usize,
     /// Of provisional reports, by their id: what the rest of it may come to.
     provisional: BTreeMap<String, Known>,
 }
@@ -77,7 +76,13 @@ impl Detail {
 impl<W: Write> TextSink<W> {
     /// A sink into `out`, unbuffered; times are shown in `zone`.
     pub fn new(out: W, zone: TimeZone, detail: Detail) -> Self {
-        Self { out, detail, zone, provisional: BTreeMap::new() }
+        Self { out, detail, zone, width: width::DEFAULT, provisional: BTreeMap::new() }
+    }
+
+    /// Lines of at most so many columns.
+    #[must_use]
+    pub fn with_width(self, width: usize) -> Self {
+        Self { width, ..self }
     }
 
     fn print(&mut self, text: &str) -> Result<(), SinkError> {
@@ -86,7 +91,7 @@ impl<W: Write> TextSink<W> {
     }
 
     fn render(&self, record: &Record) -> String {
-        let mut block = Page::new(width::REPORT);
+        let mut block = Page::new(self.width);
         match record {
             Record::Oom(report) => self.oom(&mut block, report),
             Record::Gap(gap) => self.alarm(&mut block, gap.time, &view::gap(gap, &self.zone)),
@@ -146,7 +151,8 @@ impl<W: Write> Sink for TextSink<W> {
         match record {
             Record::Oom(report) => {
                 let known = self.provisional.remove(&report.id);
-                self.print(&reap_and_exit::block(report, known.unwrap_or(Known::of(report))))
+                let known = known.unwrap_or(Known::of(report));
+                self.print(&reap_and_exit::block(report, known, self.width))
             }
             Record::Gap(_) | Record::Loss(_) => self.write(record),
         }

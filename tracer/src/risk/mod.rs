@@ -127,10 +127,31 @@ pub(crate) struct Risk {
     pub history: Vec<u64>,
 }
 
+/// A need is near its limit from this share on.
+const NEAR: f64 = 0.8;
+/// And very near from this share on.
+const VERY_NEAR: f64 = 0.95;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    Far,
+    Near,
+    VeryNear,
+}
+
 impl Risk {
     /// Need as a share of the limit.
     pub(crate) fn share(&self) -> f64 {
         share(self.need_bytes, self.limit_bytes)
+    }
+
+    /// How near the limit the need is, for colors.
+    fn level(&self) -> Level {
+        match self.share() {
+            VERY_NEAR.. => Level::VeryNear,
+            NEAR.. => Level::Near,
+            _ => Level::Far,
+        }
     }
 
     /// Seconds to the limit; infinite if the need does not grow.

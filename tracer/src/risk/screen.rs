@@ -12,16 +12,11 @@ use ratatui::{
     widgets::{Cell, Paragraph, Row, Sparkline, Table, TableState},
 };
 
-use super::{Risk, RiskReport, table};
+use super::{Level, Risk, RiskReport, table};
 use crate::fmt::{
     sanitize::sanitize,
     units::{bytes, count},
 };
-
-/// A row is yellow from this share of the limit on.
-const NEAR: f64 = 0.8;
-/// A row is red from this share on.
-const VERY_NEAR: f64 = 0.95;
 
 /// Shows what `read` gives, anew each `interval`, until q, Esc or Ctrl-C.
 pub(crate) fn run(interval: Duration, mut read: impl FnMut() -> RiskReport) -> io::Result<()> {
@@ -129,9 +124,9 @@ fn row(risk: &Risk) -> Row<'static> {
 }
 
 fn color(risk: &Risk) -> Option<Color> {
-    match risk.share() {
-        VERY_NEAR.. => Some(Color::Red),
-        NEAR.. => Some(Color::Yellow),
-        _ => None,
+    match risk.level() {
+        Level::VeryNear => Some(Color::Red),
+        Level::Near => Some(Color::Yellow),
+        Level::Far => None,
     }
 }

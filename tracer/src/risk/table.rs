@@ -2,12 +2,13 @@
 
 use std::io::{self, Write};
 
-use anstyle::Style;
+use anstyle::{AnsiColor, Style};
 
-use super::{RecorderSeen, Risk, RiskReport, forecast::Forecast};
+use super::{Level, RecorderSeen, Risk, RiskReport, forecast::Forecast};
 use crate::{
     compose::names,
     fmt::{
+        page::paint,
         sanitize::sanitize,
         table::{Kind, Table, UNKNOWN},
         units::bytes,
@@ -18,20 +19,19 @@ use crate::{
 /// Functions that a growing process is shown with.
 const FRAMES: usize = 3;
 
-/// Prints the table, `width` columns wide where that is known.
+/// Prints the table with color escapes, `width` columns wide where that is known.
 pub(crate) fn write(
     out: &mut dyn Write,
     report: &RiskReport,
     width: Option<usize>,
 ) -> io::Result<()> {
-    for line in lines(report, width) {
-        writeln!(out, "{line}")?;
-    }
-    Ok(())
+    lines(report, width)
+        .iter()
+        .try_for_each(|(style, line)| writeln!(out, "{}", paint(*style, line)))
 }
 
 /// Its lines, the head first.
-pub(crate) fn lines(report: &RiskReport, width: Option<usize>) -> Vec<String> {
+pub(crate) fn lines(report: &RiskReport, width: Option<usize>) -> Vec<(Style, String)> {
     let mut table = Table::new(&[
         ("CGROUP", Kind::Text),
         ("USED", Kind::Number),
@@ -44,12 +44,20 @@ pub(crate) fn lines(report: &RiskReport, width: Option<usize>) -> Vec<String> {
         ("WOULD DIE", Kind::Word),
     ]);
     for risk in &report.cgroups {
-        table.row(Style::new(), cells(risk));
+        table.row(style(risk), cells(risk));
         if let Some(grown) = grown(risk, report) {
             table.note(format!("  {grown}"));
         }
     }
-    table.lines(width.unwrap_or(usize::MAX)).into_iter().map(|(_, line)| line).collect()
+    table.lines(width.unwrap_or(usize::MAX))
+}
+
+fn style(risk: &Risk) -> Style {
+    match risk.level() {
+        Level::VeryNear => AnsiColor::Red.on_default(),
+        Level::Near => AnsiColor::Yellow.on_default(),
+        Level::Far => Style::new(),
+    }
 }
 
 /// Where the growth is from, if not from the readings alone; or why not from a recorder.

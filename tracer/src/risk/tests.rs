@@ -87,7 +87,8 @@ fn growth_appears_with_the_second_reading_and_goes_with_the_cgroup() {
 fn table_escapes_names() {
     let (_folder, mut observer) = host();
     let report = observer.report(0, |path| path == "/pod");
-    insta::assert_snapshot!(table::lines(&report, None).join("\n"), @r"
+    let lines: Vec<_> = table::lines(&report, None).into_iter().map(|(_, line)| line).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r"
     CGROUP   USED  LIMIT NEED   LEFT GROWTH/s FULL IN PSI WOULD DIE
     /pod   48 MiB 64 MiB  64% 16 MiB        -       - 12% app\x1b[2J[72] 21 MiB, all its group
     ");
@@ -154,10 +155,14 @@ fn recorded() -> RiskReport {
 #[test]
 fn growing_process_stands_below_its_row_within_the_terminal() {
     let report = recorded();
-    let lines = table::lines(&report, None);
+    let texts = |width| {
+        let lines = table::lines(&report, width);
+        lines.into_iter().map(|(_, text)| text).collect::<Vec<String>>()
+    };
+    let lines = texts(None);
     let grown = "  plateau then jump for 41 s; app\\x1b[72] 30 MiB: touch < run < main";
     assert_eq!(lines[2], grown);
-    let narrow = table::lines(&report, Some(40));
+    let narrow = texts(Some(40));
     assert!(narrow.contains(&"  plateau then jump for 41 s; app\\x1b...".to_owned()), "{narrow:?}");
     assert!(narrow.iter().all(|line| line.len() <= 40), "{narrow:?}");
     let whole = narrow.join("");

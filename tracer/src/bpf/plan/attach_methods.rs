@@ -135,7 +135,8 @@ fn trampolines(facts: &HostFacts) -> Result<(), Refusal> {
     Err(Refusal::Unsupported {
         what: "the kernel has no BTF of its own (/sys/kernel/btf/vmlinux), and no trampolines \
                without",
-        fix: "`--attach kprobe --btf FILE`, or a kernel with CONFIG_DEBUG_INFO_BTF=y",
+        fix: "`--attach kprobe --btf FILE`, or a kernel with CONFIG_DEBUG_INFO_BTF=y; `--attach \
+              tracepoint` and `--attach kmsg` do without",
     })
 }
 
@@ -152,10 +153,15 @@ fn kprobes(facts: &HostFacts) -> Result<(), Refusal> {
             fix: "give it with --btf FILE; `--attach tracepoint` does without",
         });
     }
+    if !facts.sysfs {
+        return Err(Refusal::Unsupported {
+            what: "/sys is not mounted, which shows whether this kernel has kprobes",
+            fix: "`mount -t sysfs sysfs /sys`, or `--attach tracepoint`",
+        });
+    }
     if !facts.kprobes {
         return Err(Refusal::Unsupported {
-            what: "this kernel has no kprobes for perf events (CONFIG_KPROBE_EVENTS), or /sys is \
-                   not mounted",
+            what: "this kernel has no kprobes for perf events (CONFIG_KPROBE_EVENTS)",
             fix: "`--attach tracepoint` does without",
         });
     }

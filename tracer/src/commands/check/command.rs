@@ -1,7 +1,11 @@
 //! The command `oomwhy check`, with and without `--self-test`.
 
+use std::io::Write as _;
+
+use anstream::AutoStream;
+
 use crate::{
-    cli::{CheckArgs, CheckFormat},
+    cli::{CheckArgs, CheckFormat, Destination},
     commands::{
         Failure,
         check::{self, text, trial},
@@ -33,15 +37,21 @@ pub(crate) fn check(arguments: &CheckArgs) -> Result<(), Failure> {
 fn print<T: serde::Serialize>(
     arguments: &CheckArgs,
     result: &T,
-    text: impl Fn(&T) -> String,
+    text: impl Fn(&T, usize) -> String,
 ) -> Result<(), Failure> {
     let output = match arguments.output {
-        CheckFormat::Text => text(result),
+        CheckFormat::Text => text(result, Destination::default().width()),
         CheckFormat::Json => serde_json::to_string(result)
             .map(|line| line + "\n")
             .map_err(|error| Failure::runtime(&error))?,
     };
-    crate::commands::print(|out| out.write_all(output.as_bytes()))
+    // The choice is for text. JSON has no escapes to strip.
+    let choice = arguments.color.choice(&Destination::default());
+    let mut colored = Vec::new();
+    AutoStream::new(&mut colored, choice)
+        .write_all(output.as_bytes())
+        .map_err(|error| Failure::runtime(&error))?;
+    crate::commands::print(|out| out.write_all(&colored))
 }
 
 /// Ends without a message, because the result has it.

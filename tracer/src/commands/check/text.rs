@@ -1,7 +1,7 @@
 //! The text form: one line per hook and per group of fields, each reason once, as a numbered note
 //! with its fix.
 
-use anstyle::Style;
+use anstyle::{AnsiColor, Style};
 
 use super::{
     Check,
@@ -12,15 +12,15 @@ use super::{
     unavailable::Unavailable,
 };
 use crate::{
-    fmt::{page::Page, sanitize::sanitize, width},
+    fmt::{page::Page, sanitize::sanitize},
     host::policy::Access,
 };
 
-/// The text of an answer.
-pub(crate) fn text(check: &Check) -> String {
+/// The text of an answer, in lines of `width` columns.
+pub(crate) fn text(check: &Check, width: usize) -> String {
     let mut reasons = Reasons::default();
-    let mut page = Page::new(width::PAGE);
-    page.words("", Style::new(), &headline(check));
+    let mut page = Page::new(width);
+    page.section("", 0).joined("", &headline(check), " ", Style::new().bold());
     section(
         &mut page,
         "hooks, and what each contributes to a report",
@@ -45,14 +45,15 @@ fn section(page: &mut Page, title: &str, lines: impl IntoIterator<Item = Line>) 
     let mut rest = lines.into_iter().peekable();
     if rest.peek().is_some() {
         page.empty_line();
-        page.line(Style::new(), title);
+        page.line(AnsiColor::Cyan.on_default().bold(), title);
     }
     for (lead, words) in rest {
         page.words(&format!("  {lead}"), Style::new(), &words);
     }
 }
 
-fn headline(check: &Check) -> String {
+/// What was checked, and the result, which is not broken over two lines.
+fn headline(check: &Check) -> [String; 2] {
     let kernel = check.kernel.as_deref().map_or("this kernel".into(), |it| sanitize(it.as_bytes()));
     let verdict = match (check.tier, check.full) {
         (None, _) => "nothing can be traced".to_owned(),
@@ -61,7 +62,7 @@ fn headline(check: &Check) -> String {
             format!("a report is available, but without some fields ({})", tier.name())
         }
     };
-    format!("oomwhy {} on {kernel} ({}): {verdict}", check.version, check.arch)
+    [format!("oomwhy {} on {kernel} ({}):", check.version, check.arch), verdict]
 }
 
 /// Reasons, each once, numbered.

@@ -1,14 +1,16 @@
 //! `oomwhy list`: one line per stored report, or per kind of kill.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use anstream::AutoStream;
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
-use super::{Failure, find, stdout, write_lines};
+use super::{Failure, find, write_lines};
 use crate::{
-    cli::{Color, ListArgs, ListFormat},
+    cli::{ListArgs, ListFormat},
+    commands::output_file::{Used, open_output},
+    fmt::width,
     history::{
         group::{self, Group},
         scan::{FoundRecord, History},
@@ -18,10 +20,11 @@ use crate::{
 
 pub(in crate::commands) fn list(arguments: &ListArgs) -> Result<(), Failure> {
     let (history, found) = find(&arguments.dir.dir, &arguments.select, arguments.quiet)?;
+    let out = open_output(&arguments.to, &[Used::History(&arguments.dir.dir)])?;
     let result = if arguments.group {
-        list_groups(arguments, found)
+        list_groups(arguments, found, out)
     } else {
-        list_records(arguments, &history, &found)
+        list_records(arguments, &history, &found, out)
     };
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -29,17 +32,26 @@ pub(in crate::commands) fn list(arguments: &ListArgs) -> Result<(), Failure> {
     }
 }
 
-fn list_records(arguments: &ListArgs, history: &History, found: &[FoundRecord]) -> io::Result<()> {
+fn list_records(
+    arguments: &ListArgs,
+    history: &History,
+    found: &[FoundRecord],
+    out: Box<dyn Write>,
+) -> io::Result<()> {
     match arguments.output {
         ListFormat::Table => {
             let summaries = found.iter().map(|found| &found.summary);
-            write_table(&records(summaries, &layout(arguments)))
+            write_table(&records(summaries, &layout(arguments)), arguments, out)
         }
-        format => write_lines(history, found, format == ListFormat::Json, stdout()),
+        format => write_lines(history, found, format == ListFormat::Json, out),
     }
 }
 
-fn list_groups(arguments: &ListArgs, mut found: Vec<FoundRecord>) -> io::Result<()> {
+fn list_groups(
+    arguments: &ListArgs,
+    mut found: Vec<FoundRecord>,
+    mut out: Box<dyn Write>,
+) -> io::Result<()> {
     // An interval is computed from the oldest kill to the newest, whatever the order of the list.
     if arguments.select.reverse {
         found.reverse();
@@ -48,9 +60,8 @@ fn list_groups(arguments: &ListArgs, mut found: Vec<FoundRecord>) -> io::Result<
     if arguments.select.reverse {
         all.reverse();
     }
-    let mut out = stdout();
     match arguments.output {
-        ListFormat::Table => write_table(&groups(&all, &layout(arguments))),
+        ListFormat::Table => write_table(&groups(&all, &layout(arguments)), arguments, out),
         ListFormat::Json => {
             let all: Vec<GroupLine<'_>> = all.iter().map(GroupLine::of).collect();
             writeln!(out, "{}", serde_json::to_string(&all)?)
@@ -91,18 +102,13 @@ impl<'a> GroupLine<'a> {
 }
 
 fn layout(arguments: &ListArgs) -> Layout {
-    Layout { zone: TimeZone::system(), width: terminal_width(), has_legend: !arguments.no_legend }
+    // A file or a pipe takes lines of any length.
+    let width = arguments.to.path().is_none().then(|| width::terminal(io::stdout())).flatten();
+    Layout { zone: TimeZone::system(), width, has_legend: !arguments.no_legend }
 }
 
-/// Columns of the terminal. `None` if stdout is a file or a pipe, which take lines of any length.
-fn terminal_width() -> Option<usize> {
-    let stdout = io::stdout();
-    let size = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(&stdout))?.ok()?;
-    Some(usize::from(size.ws_col)).filter(|&columns| columns > 0)
-}
-
-fn write_table(text: &str) -> io::Result<()> {
-    let mut out = AutoStream::new(stdout(), Color::Auto.on_stdout());
+fn write_table(text: &str, arguments: &ListArgs, out: Box<dyn Write>) -> io::Result<()> {
+    let mut out = AutoStream::new(out, arguments.color.choice(&arguments.to));
     out.write_all(text.as_bytes())?;
     out.flush()
 }

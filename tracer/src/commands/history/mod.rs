@@ -13,10 +13,10 @@ use jiff::tz::TimeZone;
 
 use super::{
     Failure,
-    output_file::{Used, open_output, stdout},
+    output_file::{Used, open_output},
 };
 use crate::{
-    cli::{Destination, ExportArgs, ExportFormat, MatchArgs, ShowArgs, ShowFormat},
+    cli::{ExportArgs, ExportFormat, MatchArgs, ShowArgs, ShowFormat},
     commands::exit::Exit,
     fmt::units::count,
     history::{
@@ -35,7 +35,7 @@ use crate::{
 /// `oomwhy show [ID]`.
 pub(super) fn show(arguments: &ShowArgs) -> Result<(), Failure> {
     let (record, line) = pick::pick(&arguments.dir.dir, arguments.id.as_deref())?;
-    let mut out = stdout();
+    let mut out = open_output(&arguments.to, &[Used::History(&arguments.dir.dir)])?;
     let result = match arguments.output {
         ShowFormat::Json => {
             let line = [line.as_slice(), b"\n"].concat();
@@ -43,8 +43,10 @@ pub(super) fn show(arguments: &ShowArgs) -> Result<(), Failure> {
         }
         ShowFormat::Text => {
             let detail = if arguments.verbose { Detail::Full } else { Detail::Brief };
-            let out = AutoStream::new(out, arguments.color.choice(&Destination::default()));
-            TextSink::new(out, TimeZone::system(), detail).write(&record)
+            let out = AutoStream::new(out, arguments.color.choice(&arguments.to));
+            TextSink::new(out, TimeZone::system(), detail)
+                .with_width(arguments.to.width())
+                .write(&record)
         }
     };
     match result {

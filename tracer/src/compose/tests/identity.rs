@@ -92,7 +92,7 @@ fn identity_that_was_not_read_is_missing_when_closed() {
     let reasons = missing(&account);
     assert_eq!(reasons.len(), 2, "{reasons:?}");
     assert!(reasons[0].starts_with("victims.cmdline: of 200: it was not in memory"), "{reasons:?}");
-    assert!(reasons[1].starts_with("victims.exe: of 200: it had not met"), "{reasons:?}");
+    assert!(reasons[1].starts_with("victims.exe: of 200: it had not received"), "{reasons:?}");
     account.stage = Stage::Provisional;
     assert_eq!(missing(&account), [""; 0]);
 }

@@ -167,23 +167,27 @@ impl<'a> VerdictInput<'a> {
         }
     }
 
-    /// Whether the host's figures were read before any victim freed memory: later figures do not
-    /// show the shortage. `false` if that is not known.
+    /// Whether the host's figures show the shortage.
     pub(super) fn figures_are_of_the_moment(&self) -> bool {
-        // The kernel prints its own before it kills.
-        if self.report.source.tier == Tier::Kmsg {
-            return self.report.system.is_some();
-        }
-        let age = self.report.system.as_ref().and_then(|system| system.age_ns);
-        let read_ns =
-            age.zip(self.report.boottime_ns).map(|(age, start)| start.saturating_add(age));
-        let mut back = self.report.victims.iter().map(|victim| {
-            let marked = victim.marked_at_ns?;
-            let reaped = victim.reaped.as_ref().and_then(|reaped| reaped.started_after_ns);
-            let events = [reaped, victim.exited_after_ns, victim.freed_after_ns];
-            Some(marked.saturating_add(events.into_iter().flatten().min()?))
-        });
-        !self.report.victims.is_empty()
-            && read_ns.is_some_and(|read| back.all(|back| back.is_some_and(|back| read < back)))
+        figures_are_of_the_moment(self.report)
     }
+}
+
+/// Whether the host's figures were read before any victim freed memory: later figures do not show
+/// the shortage. `false` if that is not known.
+pub(crate) fn figures_are_of_the_moment(report: &OomReport) -> bool {
+    // The kernel prints its own before it kills.
+    if report.source.tier == Tier::Kmsg {
+        return report.system.is_some();
+    }
+    let age = report.system.as_ref().and_then(|system| system.age_ns);
+    let read_ns = age.zip(report.boottime_ns).map(|(age, start)| start.saturating_add(age));
+    let mut back = report.victims.iter().map(|victim| {
+        let marked = victim.marked_at_ns?;
+        let reaped = victim.reaped.as_ref().and_then(|reaped| reaped.started_after_ns);
+        let events = [reaped, victim.exited_after_ns, victim.freed_after_ns];
+        Some(marked.saturating_add(events.into_iter().flatten().min()?))
+    });
+    !report.victims.is_empty()
+        && read_ns.is_some_and(|read| back.all(|back| back.is_some_and(|back| read < back)))
 }

@@ -18,6 +18,7 @@ mod troughs;
 mod unknown;
 
 use self::input::VerdictInput;
+pub(crate) use self::input::figures_are_of_the_moment;
 use crate::model::report::{OomReport, Verdict};
 
 /// The contribution of one rule that holds.

@@ -36,13 +36,21 @@ pub(crate) struct LongSink<W> {
     out: W,
     form: Form,
     zone: TimeZone,
+    /// Columns of a line of text.
+    width: usize,
     is_begun: bool,
 }
 
 impl<W: Write> LongSink<W> {
     /// A sink into `out`; times are shown in `zone`.
     pub(crate) fn new(out: W, form: Form, zone: TimeZone) -> Self {
-        Self { out, form, zone, is_begun: false }
+        Self { out, form, zone, width: width::DEFAULT, is_begun: false }
+    }
+
+    /// Lines of text of at most so many columns.
+    #[must_use]
+    pub(crate) fn with_width(self, width: usize) -> Self {
+        Self { width, ..self }
     }
 
     /// Ends the page, if one was begun.
@@ -57,9 +65,10 @@ impl<W: Write> LongSink<W> {
     fn text(&self, record: &Record) -> Result<String, SinkError> {
         let is_first = !self.is_begun;
         Ok(match self.form {
-            Form::Text if is_first => text::record(record, &self.zone),
             Form::Text => {
-                format!("\n{}\n{}", "─".repeat(width::PAGE), text::record(record, &self.zone))
+                let rule = format!("\n{}\n", "─".repeat(self.width));
+                let text = text::record(record, &self.zone, self.width);
+                if is_first { text } else { rule + &text }
             }
             Form::Html if is_first => {
                 html::head(record, &self.zone) + &html::record(record, &self.zone)?

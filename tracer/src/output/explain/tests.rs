@@ -3,13 +3,14 @@
 use jiff::tz::TimeZone;
 use proptest::prelude::{ProptestConfig, any, prop_assert, proptest};
 
-use super::{Form, render};
+use super::{Form, LongSink, render};
 use crate::{
     fmt::width::columns,
     model::report::{
         Frame, Growth, GrowthPoint, GrowthRate, GrowthStack, Missing, OomReport, Record, lossy,
     },
     output::fixtures,
+    pipeline::sink::Sink as _,
 };
 
 fn long(records: &[Record], form: Form) -> String {
@@ -75,11 +76,17 @@ fn no_victim((name, record): (&'static str, Record)) -> Option<OomReport> {
 }
 
 #[test]
-fn lines_are_under_100_columns_and_without_foreign_escapes() {
+fn lines_are_no_wider_than_the_page_and_without_foreign_escapes() {
     for (name, record) in fixtures::all() {
         let records = [record];
-        for line in plain(&records).lines() {
-            assert!(columns(line) < 100, "{name}: {line}");
+        for width in [40, 60, 79, 99] {
+            let mut out = Vec::new();
+            let mut sink = LongSink::new(&mut out, Form::Text, TimeZone::UTC).with_width(width);
+            sink.write(&records[0]).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            for line in anstream::adapter::strip_str(&text).to_string().lines() {
+                assert!(columns(line) <= width, "{name}, {width}: {line}");
+            }
         }
         let text = long(&records, Form::Text);
         for escape in text.split('\x1b').skip(1) {
@@ -258,7 +265,7 @@ proptest! {
         let text = plain(&one(report));
         prop_assert!(!text.chars().any(|it| it.is_control() && it != '\n'));
         for line in text.lines() {
-            prop_assert!(columns(line) < 100, "{line}");
+            prop_assert!(columns(line) < 80, "{line}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 
-use super::{BODY, section};
+use super::section;
 use crate::{
     compose::names,
     fmt::{
@@ -47,13 +47,14 @@ impl Phrase {
 pub(super) fn write(block: &mut Page, report: &OomReport, time: &str) {
     let whole = sentence(report);
     let mut lines = section(block, time);
-    if columns(&whole) <= BODY {
+    let width = lines.width();
+    if columns(&whole) <= width {
         return lines.line(style(report), &whole);
     }
     let mut what = essence(report);
     what.before.insert_str(0, "OOM: ");
     for phrase in std::iter::once(what).chain(cause(report)) {
-        lines.words("", style(report), &phrase.fit(BODY));
+        lines.words("", style(report), &phrase.fit(width));
     }
 }
 

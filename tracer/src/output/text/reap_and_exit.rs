@@ -11,7 +11,6 @@ use crate::{
     fmt::{
         page::Page,
         units::{self, count},
-        width,
     },
     model::report::{OomReport, Victim},
 };
@@ -41,8 +40,9 @@ impl Known {
     }
 }
 
-/// The lines; empty where nothing is known. `reported`: what the block has shown.
-pub(super) fn block(report: &OomReport, reported: Known) -> String {
+/// The lines; empty where nothing is known. `reported`: what the block has shown, in
+/// lines of `width` columns.
+pub(super) fn block(report: &OomReport, reported: Known, width: usize) -> String {
     let mut victims: Vec<&Victim> =
         report.victims.iter().filter(|victim| victim.shares_mm_with.is_none()).collect();
     if victims.is_empty() {
@@ -50,7 +50,7 @@ pub(super) fn block(report: &OomReport, reported: Known) -> String {
     }
     // Stuck victims are what people must see.
     victims.sort_by_key(|victim| !victim.stuck);
-    let mut block = Page::new(width::REPORT);
+    let mut block = Page::new(width);
     for victim in victims.iter().take(BRIEF_ROWS) {
         let style = if victim.stuck { AnsiColor::Red.on_default() } else { Style::new() };
         let mut lines = section(&mut block, "after");

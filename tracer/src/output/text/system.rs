@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Detail, section};
 use crate::{
+    compose::verdict::figures_are_of_the_moment,
     fmt::{
         page::{Page, Section},
         units,
@@ -30,12 +31,13 @@ pub(super) fn write(block: &mut Page, report: &OomReport, detail: Detail) {
     let age = system.age_ns.map(Duration::from_nanos);
     let read = age.map(|age| format!("read {} later", units::duration(age)));
     lines.facts([free, swap(system), read].into_iter().flatten());
-    write_zones(&mut lines, system, detail);
+    write_zones(&mut lines, system, detail, figures_are_of_the_moment(report));
     lines.facts(largest(&of_host(system), detail.rows(BRIEF_KINDS), 0));
 }
 
-/// The zones that are short of memory; on demand all of them.
-fn write_zones(lines: &mut Section<'_>, system: &System, detail: Detail) {
+/// The zones that are short of memory; on demand all of them. Figures that were read when memory
+/// was back are no proof that no zone was short.
+fn write_zones(lines: &mut Section<'_>, system: &System, detail: Detail, of_the_moment: bool) {
     let rows = zones(system);
     if rows.is_empty() {
         return;
@@ -47,7 +49,7 @@ fn write_zones(lines: &mut Section<'_>, system: &System, detail: Detail) {
         lines.facts([format!("{name}: free {free}, min {min}, low {low}{mark}")]);
     }
     let short = rows.iter().filter(|zone| zone.below.is_some()).count();
-    if short == 0 {
+    if short == 0 && of_the_moment {
         lines.facts(["no zone is below its low watermark".to_owned()]);
     } else if let more @ 1.. = short.saturating_sub(detail.rows(BRIEF_ROWS)) {
         lines.facts([format!("{} below the low watermark", units::count(more, "more zone"))]);

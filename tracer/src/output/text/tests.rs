@@ -29,8 +29,17 @@ fn blocks_match_their_snapshots() {
 }
 
 #[test]
-fn no_line_is_wider_than_79_columns() {
+fn no_line_is_wider_than_the_terminal() {
     for (name, record) in fixtures::all() {
+        for (detail, width) in [(Detail::Brief, 40), (Detail::Full, 40), (Detail::Brief, 99)] {
+            let mut out = Vec::new();
+            let mut sink = TextSink::new(&mut out, TimeZone::UTC, detail).with_width(width);
+            sink.provisional(&record).unwrap();
+            sink.update(&record).unwrap();
+            for line in plain(&String::from_utf8(out).unwrap()).lines() {
+                assert!(width::columns(line) <= width, "{name}, {width}: {line}");
+            }
+        }
         for detail in [Detail::Brief, Detail::Full] {
             for line in plain(&render(&record, detail)).lines() {
                 assert!(width::columns(line) <= 79, "{name}: {line}");
@@ -151,4 +160,26 @@ fn missing_fields_of_the_tier_are_counted_and_listed_on_demand() {
     for field in ["limit_chain, candidates: tier", "tier fentry: the policy", "growth: "] {
         assert!(full.contains(field), "{full}");
     }
+}
+
+#[test]
+fn figures_read_when_memory_was_back_do_not_show_that_no_zone_was_short() {
+    let reads_no_zone = |age_ns| {
+        let mut report = fixtures::global_kill();
+        report.boottime_ns = Some(1);
+        let system = report.system.as_mut().unwrap();
+        system.age_ns = Some(age_ns);
+        for zone in system.nodes.iter_mut().flatten().flat_map(|node| &mut node.zones) {
+            zone.free_bytes = zone.managed_bytes;
+        }
+        for victim in &mut report.victims {
+            victim.marked_at_ns = Some(1);
+            victim.exited_after_ns = Some(10);
+            (victim.reaped, victim.freed_after_ns) = (None, None);
+        }
+        let text = plain(&render(&Record::Oom(Box::new(report)), Detail::Brief));
+        text.contains("no zone is below its low watermark")
+    };
+    assert!(reads_no_zone(5));
+    assert!(!reads_no_zone(778_000_000));
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anstyle::Style;
 
-use super::{BODY, Detail};
+use super::Detail;
 use crate::{
     compose::names,
     fmt::{page::Section, units, width::cut},
@@ -19,7 +19,7 @@ pub(super) fn write(section: &mut Section<'_>, who: &Who, with_age: bool, detail
     let lead = "runs ";
     if let Some(cmdline) = names::cmdline(who) {
         let room = match detail {
-            Detail::Brief => BRIEF_LINES * (BODY - lead.len()) - 2 * BRIEF_LINES,
+            Detail::Brief => BRIEF_LINES * section.width().saturating_sub(lead.len() + 2),
             Detail::Full => usize::MAX,
         };
         section.words(lead, Style::new(), &cut(&cmdline, room));

@@ -106,6 +106,30 @@ pub(crate) fn owner(report: &OomReport) -> String {
     }
 }
 
+/// Of a report without the chain of limits, as one from the kernel's log: where the victim was, if
+/// that is below the cgroup that hit its limit.
+pub(crate) fn below(report: &OomReport) -> Option<String> {
+    if report.limit_chain.as_ref().is_some_and(|chain| !chain.is_empty()) {
+        return None;
+    }
+    let owner = &report.oom_memcg.as_ref()?.cgroup;
+    let chosen = report.victims.iter().find(|victim| victim.chosen);
+    let victim = chosen.or_else(|| report.victims.first())?;
+    let own = victim.cgroup.as_ref()?;
+    if owner.path_truncated || own.path_truncated {
+        return None;
+    }
+    let rest = own.path.as_deref()?.strip_prefix(owner.path.as_deref()?.trim_end_matches('/'))?;
+    let is_below = rest.len() > 1 && rest.starts_with('/');
+    let sentence = format!(
+        "{} is below {}: {} was in it",
+        names::cgroup(own)?,
+        names::cgroup(owner)?,
+        names::victim(victim)
+    );
+    is_below.then_some(sentence)
+}
+
 /// What ran out where no cgroup's limit was hit, with its size.
 pub(crate) fn domain(report: &OomReport) -> Option<String> {
     let what = match report.constraint? {
@@ -148,4 +172,38 @@ pub(crate) fn zones(system: &System) -> Vec<ZoneRow> {
         ZoneRow { name: format!("node {node} {}", super::safe(name)), sizes, below }
     };
     zones.map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::below;
+    use crate::model::report::{
+        Cgroup, LimitLevel, OomMemcg, OomReport, Outcome, Source, Tier, Victim,
+    };
+
+    fn report(owner: &str, victim: &str) -> OomReport {
+        let cgroup = |path: &str| Cgroup { path: Some(path.to_owned()), ..Cgroup::default() };
+        let mut report = OomReport::new("x".into(), Outcome::Killed, Source::new(Tier::Kmsg));
+        report.oom_memcg = Some(OomMemcg { cgroup: cgroup(owner), ..OomMemcg::default() });
+        report.victims.push(Victim {
+            pid: 42,
+            comm: Some("java".into()),
+            cgroup: Some(cgroup(victim)),
+            ..Victim::default()
+        });
+        report
+    }
+
+    #[test]
+    fn victim_below_the_limit_is_shown_unless_the_chain_shows_it() {
+        let nested = report("/par", "/par/child");
+        let words = "/par/child is below /par: java[42] was in it";
+        assert_eq!(below(&nested).as_deref(), Some(words));
+        for (owner, victim) in [("/par", "/par"), ("/par", "/parent"), ("/par/child", "/par")] {
+            assert_eq!(below(&report(owner, victim)), None, "{owner} {victim}");
+        }
+        assert!(below(&report("/", "/par")).is_some());
+        let chained = OomReport { limit_chain: Some(vec![LimitLevel::default()]), ..nested };
+        assert_eq!(below(&chained), None);
+    }
 }

@@ -39,6 +39,7 @@ fn collect(name: &str, hooks: &[WantedHook]) -> (HostFacts, Resolved) {
     let facts = HostFacts {
         btf_source: BtfSource::Kernel,
         kprobes: true,
+        sysfs: true,
         ..HostFacts::collect(&Root::new(folder.path()), Some(&btf), hooks)
     };
     (facts, offsets::resolve(&btf))

@@ -158,6 +158,9 @@ fn refusal_names_what_forbids_kprobes() {
     assert!(forbidden && why.contains("lockdown=confidentiality"), "{why}");
     let (forbidden, why) = forbid(&|facts| facts.kprobes = false);
     assert!(!forbidden && why.contains("CONFIG_KPROBE_EVENTS"), "{why}");
+    assert!(!why.contains("/sys"), "{why}");
+    let (forbidden, why) = forbid(&|facts| (facts.kprobes, facts.sysfs) = (false, false));
+    assert!(!forbidden && why.contains("/sys is not mounted"), "{why}");
     let (forbidden, why) = forbid(&|facts| facts.btf_source = BtfSource::Absent);
     assert!(!forbidden && why.contains("--btf FILE"), "{why}");
     let (forbidden, why) = forbid(&|facts| facts.privileges = user(1 << Privileges::PERFMON));

@@ -20,6 +20,7 @@ fn facts(capabilities: u64) -> HostFacts {
         },
         btf_source: BtfSource::Kernel,
         kprobes: true,
+        sysfs: true,
         perf_event_paranoid: Some(3),
         mark_format: None,
         kallsyms: Kallsyms::default(),

@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::{
+    fmt::width,
     model::report::{OomReport, Outcome, Record},
     output::text::headline,
     pipeline::sink::SinkError,
@@ -28,7 +29,7 @@ pub(super) const TAIL: &str = "</main>\n</body>\n</html>\n";
 pub(super) fn head(first: &Record, zone: &TimeZone) -> String {
     let title = match first {
         Record::Oom(report) => headline::sentence(report),
-        Record::Gap(_) | Record::Loss(_) => super::text::record(first, zone),
+        Record::Gap(_) | Record::Loss(_) => super::text::record(first, zone, width::DEFAULT),
     };
     let head = html! {
         head {
@@ -49,7 +50,7 @@ pub(super) fn record(record: &Record, zone: &TimeZone) -> Result<String, SinkErr
     let article = match record {
         Record::Oom(report) => oom(report, zone, &json::pretty(record)?),
         Record::Gap(_) | Record::Loss(_) => {
-            let text = super::text::record(record, zone);
+            let text = super::text::record(record, zone, width::DEFAULT);
             html! { article { header.warn { h1 { (plain(&text)) } } } }
         }
     };

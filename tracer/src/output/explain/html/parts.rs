@@ -129,6 +129,7 @@ pub(super) fn limits(report: &OomReport) -> Markup {
     let zones = report.system.as_ref().map(chain::zones).unwrap_or_default();
     html! {
         p { (chain::owner(report)) }
+        @if let Some(below) = chain::below(report) { p { (below) "." } }
         @if !levels.is_empty() {
             div.chain {
                 @for level in &levels {

@@ -1,4 +1,4 @@
-//! The long answer as text, under 100 columns: the five questions in order.
+//! The long answer as text: the five questions in order.
 
 mod sections;
 
@@ -6,13 +6,14 @@ use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 
 use crate::{
-    fmt::{page::Page, width},
+    fmt::page::Page,
     model::report::{OomReport, Record},
     output::{text::headline, view},
 };
 
-pub(super) fn record(record: &Record, zone: &TimeZone) -> String {
-    let mut page = Page::new(width::PAGE);
+/// One record, in lines of `width` columns.
+pub(super) fn record(record: &Record, zone: &TimeZone, width: usize) -> String {
+    let mut page = Page::new(width);
     let warning = AnsiColor::Yellow.on_default().bold();
     match record {
         Record::Oom(report) => oom(&mut page, report, zone),

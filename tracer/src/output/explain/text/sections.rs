@@ -27,7 +27,7 @@ const ROWS: usize = 16;
 /// One of the questions.
 fn heading(page: &mut Page, heading: &str) {
     page.empty_line();
-    page.line(AnsiColor::Cyan.on_default().bold(), heading);
+    page.words("", AnsiColor::Cyan.on_default().bold(), heading);
 }
 
 fn note(page: &mut Page, sentence: &str) {
@@ -106,6 +106,9 @@ fn write_timeline(page: &mut Page, report: &OomReport) {
 pub(super) fn limit(page: &mut Page, report: &OomReport) {
     heading(page, "2. Whose limit was hit?");
     page.words(INDENT, Style::new(), &limits::owner(report));
+    if let Some(below) = limits::below(report) {
+        page.words(INDENT, Style::new(), &format!("{below}."));
+    }
     let chain = limits::chain(report);
     let mut table = Table::new(&[
         ("", Kind::Number),
@@ -215,11 +218,14 @@ pub(super) fn memory(page: &mut Page, report: &OomReport, zone: &TimeZone) {
 }
 
 fn write_growth(page: &mut Page, growth: &Growth, zone: &TimeZone) {
-    const CHART: usize = 64;
+    /// Before the chart: an indent, a size of ten columns, and a blank.
+    const CHART_LABEL: usize = 13;
+    const MAX_CHART: usize = 64;
     const FUNCTIONS: usize = 6;
     if let Some(curve) = growth::curve(growth) {
         let top = units::bytes(curve.top_bytes);
-        for (index, row) in curve.rows(CHART, 4).iter().enumerate() {
+        let columns = page.width().saturating_sub(CHART_LABEL).min(MAX_CHART);
+        for (index, row) in curve.rows(columns, 4).iter().enumerate() {
             let label = if index == 0 { top.as_str() } else { "" };
             page.line(Style::new(), &format!("  {label:>10} {row}"));
         }
