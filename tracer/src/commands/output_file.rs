@@ -56,13 +56,16 @@ pub(super) fn open_output(to: &Destination, used: &[Used<'_>]) -> Result<Box<dyn
     let Some(path) = to.path() else {
         return Ok(stdout());
     };
-    refuse_used(path, used)?;
+    refuse_used(to, used)?;
     let file = File::create(path).map_err(|error| cannot_write(path, &error))?;
     Ok(named(to, file))
 }
 
 /// Refuses an output file that the command reads or records.
-pub(super) fn refuse_used(output: &Path, used: &[Used<'_>]) -> Result<(), Failure> {
+pub(super) fn refuse_used(to: &Destination, used: &[Used<'_>]) -> Result<(), Failure> {
+    let Some(output) = to.path() else {
+        return Ok(());
+    };
     let Some(clash) = used.iter().find(|it| it.has(output)) else {
         return Ok(());
     };
