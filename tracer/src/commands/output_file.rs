@@ -28,9 +28,8 @@ impl Used<'_> {
     /// Whether writing to `output` would destroy it.
     fn has(self, output: &Path) -> bool {
         match self {
-            Self::Recording(path) => is_same(path, output),
             Self::Input(path) if path == Path::new("-") => is_stdin(output),
-            Self::Input(path) => is_same(path, output),
+            Self::Recording(path) | Self::Input(path) => is_same(path, output),
             Self::Tree(path) => {
                 let (tree, file) = (fs::canonicalize(path), fs::canonicalize(output));
                 tree.is_ok_and(|tree| file.is_ok_and(|it| it.is_file() && it.starts_with(tree)))
