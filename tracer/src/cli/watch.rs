@@ -82,9 +82,9 @@ pub struct WatchArgs {
     pub backlog: bool,
     /// Set the size of the ring buffer [default: 512KiB].
     ///
-    /// A power of two from 128KiB to 1GiB, in bytes, KiB, MiB or GiB. If the ring is too small, records are lost when many
-    /// kills come at once; every loss is counted and reported. The memory is allocated at the start
-    /// and locked.
+    /// A power of two from 128KiB to 1GiB, in bytes, KiB, MiB or GiB. If the ring is too small,
+    /// records are lost when many kills come at once; every loss is counted and reported. The
+    /// memory is allocated at the start and locked.
     #[arg(long, hide_short_help = true, value_name = "SIZE", value_parser = sizes::ring_size)]
     pub ring_size: Option<u32>,
     /// Compare with the kernel's own count of kills at least this often [default: 10min].

@@ -2,7 +2,10 @@
 
 use std::io::{self, BufReader, IsTerminal as _, Write as _};
 
-use super::{Failure, explain, output_file::open_output};
+use super::{
+    Failure, explain,
+    output_file::{open_output, refuse_used},
+};
 use crate::{
     cli::{FlameArgs, ProfileFormat},
     commands::exit::Exit,
@@ -12,6 +15,8 @@ use crate::{
 
 /// Writes the profile of the last report that has growth with stacks.
 pub(crate) fn flame(arguments: &FlameArgs) -> Result<(), Failure> {
+    let used = explain::used(&arguments.what, &arguments.dir.dir);
+    refuse_used(&arguments.to, &used)?;
     let (name, input) = explain::open(&arguments.what, &arguments.dir.dir)?;
     let mut found: Option<Box<OomReport>> = None;
     explain::each_record(&name, BufReader::new(input), |record| {
@@ -41,7 +46,7 @@ pub(crate) fn flame(arguments: &FlameArgs) -> Result<(), Failure> {
         }
     };
     let profile = profile.map_err(|error| Failure::runtime(&error))?;
-    let mut to = open_output(&arguments.to, &explain::used(&arguments.what, &arguments.dir.dir))?;
+    let mut to = open_output(&arguments.to, &used)?;
     match to.write_all(&profile).and_then(|()| to.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.map_err(|error| Failure::runtime(&error)),

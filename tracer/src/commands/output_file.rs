@@ -28,9 +28,8 @@ impl Used<'_> {
     /// Whether writing to `output` would destroy it.
     fn has(self, output: &Path) -> bool {
         match self {
-            Self::Recording(path) => is_same(path, output),
             Self::Input(path) if path == Path::new("-") => is_stdin(output),
-            Self::Input(path) => is_same(path, output),
+            Self::Recording(path) | Self::Input(path) => is_same(path, output),
             Self::Tree(path) => {
                 let (tree, file) = (fs::canonicalize(path), fs::canonicalize(output));
                 tree.is_ok_and(|tree| file.is_ok_and(|it| it.is_file() && it.starts_with(tree)))
@@ -56,13 +55,16 @@ pub(super) fn open_output(to: &Destination, used: &[Used<'_>]) -> Result<Box<dyn
     let Some(path) = to.path() else {
         return Ok(stdout());
     };
-    refuse_used(path, used)?;
+    refuse_used(to, used)?;
     let file = File::create(path).map_err(|error| cannot_write(path, &error))?;
     Ok(named(to, file))
 }
 
 /// Refuses an output file that the command reads or records.
-pub(super) fn refuse_used(output: &Path, used: &[Used<'_>]) -> Result<(), Failure> {
+pub(super) fn refuse_used(to: &Destination, used: &[Used<'_>]) -> Result<(), Failure> {
+    let Some(output) = to.path() else {
+        return Ok(());
+    };
     let Some(clash) = used.iter().find(|it| it.has(output)) else {
         return Ok(());
     };

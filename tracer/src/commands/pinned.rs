@@ -73,7 +73,7 @@ fn open_output(to: &Destination, used: &[Used<'_>]) -> Result<File, Failure> {
         let stdout = io::stdout().as_fd().try_clone_to_owned();
         return stdout.map(File::from).map_err(|error| Failure::runtime(&error));
     };
-    refuse_used(path, used)?;
+    refuse_used(to, used)?;
     let file = File::options().append(true).create(true).open(path);
     file.map_err(|error| cannot_write(path, &error))
 }

@@ -6,12 +6,12 @@ use std::{
     path::Path,
 };
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     Failure, cannot_read,
     json_lines::{self, Stopped, Tally},
-    output_file::{Used, open_output},
+    output_file::{Used, open_output, refuse_used},
     watch::log_stderr,
 };
 use crate::{
@@ -22,13 +22,15 @@ use crate::{
 };
 
 pub(crate) fn symbolize(arguments: &SymbolizeArgs) -> Result<(), Failure> {
-    let files = elf_files(arguments)?;
-    let input = open_input(&arguments.file)?;
     let elf = arguments.elf.iter().map(|path| Used::Input(path));
     let debug = arguments.debug_dir.iter().map(|path| Used::Tree(path));
     let used: Vec<Used<'_>> = elf.chain(debug).chain([Used::Input(&arguments.file)]).collect();
+    refuse_used(&arguments.to, &used)?;
+    let files = elf_files(arguments)?;
+    let input = open_input(&arguments.file)?;
     let mut out = open_output(&arguments.to, &used)?;
-    let tally = json_lines::read(input, |mut report: Value| {
+    let tally = json_lines::read(input, |report: Map<String, Value>| {
+        let mut report = Value::Object(report);
         name_frames(&mut report, &files);
         writeln!(out, "{report}").and_then(|()| out.flush())
     });
@@ -114,7 +116,7 @@ fn name_frames(value: &mut Value, files: &ElfFiles) {
     }
 }
 
-fn unnamed_offset(frame: &serde_json::Map<String, Value>) -> Option<FileOffset> {
+fn unnamed_offset(frame: &Map<String, Value>) -> Option<FileOffset> {
     let build_id = frame.get("build_id")?.as_str()?.to_owned();
     let file_offset = frame.get("file_offset")?.as_u64()?;
     (!frame.contains_key("symbol")).then_some(FileOffset { build_id, file_offset })
