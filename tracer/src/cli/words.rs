@@ -3,7 +3,7 @@
 /// Bytes of a task's name in the kernel: `TASK_COMM_LEN` less its NUL, include/linux/sched.h.
 const MAX_COMM_BYTES: usize = 15;
 
-/// `--comm`.
+/// A value of `--comm`.
 pub(super) fn comm(text: &str) -> Result<String, String> {
     let name = not_empty(text)?;
     match name.len() {

@@ -1,8 +1,9 @@
 //! A block of text per invocation, for people. The first line says who died, how big, under which
 //! limit and because of whom; the sections below say the rest, most wanted first.
 //!
-//! As wide as the terminal, readable without color, sizes in IEC units. Nothing is decided here: what is
-//! not in the record is not shown. Every untrusted byte passes through [`crate::fmt::sanitize`].
+//! As wide as the terminal, readable without color, sizes in IEC units. Nothing is decided here:
+//! what is not in the record is not shown. Every untrusted byte passes through
+//! [`crate::fmt::sanitize`].
 
 mod candidates;
 mod growth;

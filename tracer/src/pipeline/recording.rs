@@ -106,7 +106,7 @@ pub enum RecordingError {
     Skipped {
         /// Path of the recording.
         path: PathBuf,
-        /// Damaged frames.
+        /// How many frames are damaged, and the first of them.
         skipped: Skipped,
     },
     /// Records of the ring are damaged, or of a kind that this build does not know.

@@ -26,7 +26,9 @@ pub(super) fn write(block: &mut Page, report: &OomReport) {
         Some(memcg) => write_memcg(&mut lines, memcg),
         None => lines.facts(limits::domain(report).map(|domain| format!("no cgroup's: {domain}"))),
     }
-    lines.facts(limits::below(report));
+    if let Some(below) = limits::below(report) {
+        lines.words("", Style::new(), &below);
+    }
     let Some(chain) = report.limit_chain.as_deref().filter(|chain| !chain.is_empty()) else {
         return;
     };
