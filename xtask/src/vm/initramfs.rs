@@ -111,12 +111,11 @@ impl Initramfs {
     /// Builds the binaries for an architecture and packs them.
     pub(crate) fn build(arch: Arch, source: &Source) -> Result<Self> {
         println!("building oomwhy and the guest's init, statically, for {arch}");
-        let oomwhy = match &source.oomwhy {
-            Some(oomwhy) => oomwhy.clone(),
-            None => {
-                let profile = MachineType::of(arch).profile;
-                workspace::build_for_guest(arch, "oomwhy", "oomwhy", profile, &[])?
-            }
+        let oomwhy = if let Some(oomwhy) = &source.oomwhy {
+            oomwhy.clone()
+        } else {
+            let profile = MachineType::of(arch).profile;
+            workspace::build_for_guest(arch, "oomwhy", "oomwhy", profile, &[])?
         };
         let (package, binary) = ("oomwhy-tests", "guest-init");
         let options = workspace::TRACEABLE;
