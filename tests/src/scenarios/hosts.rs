@@ -121,7 +121,7 @@ const SELF_TEST: Launched = Launched {
     exit: "0",
     lines: None,
     has: &[
-        "traced by fentry",
+        "while fentry traced",
         "ok     victims.pid ",
         "ok     victims.cgroup.path ",
         "ok     oom_memcg.max_bytes ",
