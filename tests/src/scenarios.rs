@@ -36,7 +36,7 @@ const THEMES: &[&[Scenario]] = &[
     forecast::ALL,
 ];
 
-/// The scenarios of all themes, in the order of [`THEMES`].
+/// The scenarios of all themes, one theme after another.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
     THEMES.iter().copied().flatten()
 }
