@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use oomwhy_common::valid::shed;
+
 use crate::model::{
     account::{InvocationAccount, Stage},
     facts::Findings,
@@ -90,7 +92,8 @@ fn add_lost_records(report: &mut OomReport, account: &InvocationAccount) {
         add(report, "trigger", WHY);
     }
     let has_evaluated = account.invocation.as_ref().is_some_and(|it| it.considered > 0);
-    if has_evaluated && account.candidates.is_none() {
+    let are_shed = account.shed.has(shed::CANDIDATES);
+    if has_evaluated && account.candidates.is_none() && !are_shed {
         add(report, "candidates", WHY);
     }
     if account.end.is_none() {
@@ -104,6 +107,30 @@ fn add_lost_records(report: &mut OomReport, account: &InvocationAccount) {
         let marked = account.marks + lost_victims;
         let why = format!("{lost_victims} of {marked} records were lost: the ring was full");
         add(report, "victims", why);
+    }
+    add_lost_details(report, account);
+}
+
+/// What a report does not have because only compact records of its kills came.
+fn add_lost_details(report: &mut OomReport, account: &InvocationAccount) {
+    const WHY: &str = "its record was lost: the ring was full";
+    let n_compact = account.victims.iter().filter(|(_, victim)| victim.is_compact).count();
+    if n_compact > 0 && !account.shed.has(shed::VICTIMS) {
+        let n_victims = account.victims.len();
+        let why = format!(
+            "the details of {n_compact} of {n_victims} victims were lost: the ring was full"
+        );
+        for field in ["victims[].total_vm_bytes", "victims[].vpid"] {
+            add(report, field, why.clone());
+        }
+    }
+    if n_compact > 0 && account.invocation.is_none() {
+        if report.candidates.is_none() && !account.shed.has(shed::CANDIDATES) {
+            add(report, "candidates", WHY);
+        }
+        if report.limit_chain.is_none() && !account.shed.has(shed::LEVELS) {
+            add(report, "limit_chain", WHY);
+        }
     }
 }
 
@@ -201,7 +228,12 @@ fn add_inexact_victims(report: &mut OomReport, account: &InvocationAccount) {
     let has_batches = |batches: [i64; 4]| batches.iter().any(|&pages| pages != 0);
     let mut victims = account.victims.iter().map(|(_, victim)| victim);
     let is_open = victims.any(|victim| victim.per_cpu.is_some_and(has_batches));
-    if report.candidates.is_none() && is_open && !is_named(report, FIELD) {
+    let are_shed = account.shed.has(shed::CANDIDATES);
+    if report.candidates.is_none() && is_open && are_shed {
+        let why = "the candidates were left out, so it is unknown whether the kernel's own figures \
+                   include the counts that each CPU still holds (since 7.0 they do): these do not";
+        add(report, FIELD, why);
+    } else if report.candidates.is_none() && is_open && !is_named(report, FIELD) {
         let why = "no task was evaluated, so it is unknown whether the kernel's own figures include the \
                    counts that each CPU still holds (since 7.0 they do): these do not";
         add(report, FIELD, why);

@@ -54,6 +54,7 @@ fn report(
         let batches = victim.per_cpu.filter(|_| exact).unwrap_or_default();
         fill_memory(context, &mut report, memory, batches);
         report.swap_bytes = report.swap_bytes.filter(|_| !victim.without_swap);
+        report.total_vm_bytes = report.total_vm_bytes.filter(|_| !victim.is_compact);
     }
     report
 }

@@ -96,6 +96,12 @@ fn essence(report: &OomReport) -> Phrase {
         }
         (Outcome::NoVictim, _) => format!("nobody killed, no killable task{times}"),
         (Outcome::Reclaimed, _) => format!("nobody killed, there was room again{times}"),
+        (Outcome::NotAllowed, _) => {
+            format!("nobody killed, the allocation may not kill and tries again{times}")
+        }
+        (Outcome::Suspended, _) => {
+            format!("nobody killed, the OOM killer is disabled during suspend{times}")
+        }
         (Outcome::Disabled, _) => {
             format!("nobody killed, the OOM killer is disabled: tasks wait{times}")
         }

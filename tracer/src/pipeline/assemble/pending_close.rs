@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     account::{InvocationAccount, Stage},
-    events::VictimGone,
+    events::{Body, VictimGone},
     reap_and_exit::Visible,
 };
 
@@ -78,6 +78,30 @@ impl PendingCloses {
 
     pub(super) fn get_mut(&mut self, seq: u64) -> Option<&mut InvocationAccount> {
         self.pending.get_mut(&seq).map(|pending| &mut pending.account)
+    }
+
+    /// Adds a part that came after the end. Returns whether the invocation is one of these.
+    pub(super) fn add(&mut self, seq: u64, now: u64, body: &Body) -> bool {
+        let pending = self.pending.get_mut(&seq);
+        pending.map(|pending| pending.account.add(now, body.clone())).is_some()
+    }
+
+    /// The account that counts invocations under this sequence number.
+    pub(super) fn counting(&mut self, seq: u64) -> Option<&mut InvocationAccount> {
+        let mut accounts = self.pending.values_mut().map(|pending| &mut pending.account);
+        accounts.find(|it| it.seq == seq || it.waits_for_victim.contains_key(&seq))
+    }
+
+    /// The latest account of this domain: a memcg's or, with `is_memcg` false, the host's.
+    pub(super) fn of_domain(
+        &mut self,
+        is_memcg: Option<bool>,
+        oom_memcg: u64,
+    ) -> Option<&mut InvocationAccount> {
+        let mut latest_first = self.pending.values_mut().rev().map(|pending| &mut pending.account);
+        latest_first.find(|it| {
+            is_memcg.is_some() && it.is_memcg() == is_memcg && it.oom_memcg_id() == oom_memcg
+        })
     }
 
     /// Removes the accounts whose deadline has passed.

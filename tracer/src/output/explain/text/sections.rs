@@ -286,6 +286,9 @@ pub(super) fn source(page: &mut Page, report: &OomReport) {
     for missing::MissingGroup { fields, why } in missing::groups(&report.source) {
         note(page, &format!("missing {fields}: {why}"));
     }
+    if let Some(shed) = view::shed(&report.source) {
+        note(page, &shed);
+    }
     if let Some(drops) = view::drops(&report.source) {
         note(page, &drops);
     }
