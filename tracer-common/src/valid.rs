@@ -49,6 +49,12 @@ pub mod invocation {
     pub const MEMS_ALLOWED: u64 = 1 << 13;
 }
 
+/// What the bytes of a path record are.
+pub mod path {
+    /// The kernel's text of the path from the root, instead of names from the leaf.
+    pub const KERNEL_TEXT: u64 = 1 << 0;
+}
+
 /// Groups of `VictimEvent`.
 pub mod victim {
     /// `cgroup_id` of the victim.

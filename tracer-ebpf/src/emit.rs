@@ -10,7 +10,7 @@ use oomwhy_common::{
     event::{EventHeader, kind},
 };
 
-use zerocopy::FromZeros;
+use zerocopy::{FromBytes, FromZeros};
 
 use crate::maps::{COUNTERS, RING, increment};
 
@@ -75,9 +75,27 @@ pub(crate) fn reserved<T: FromZeros + 'static>(
     entry.submit(0);
 }
 
+/// Builds a record in the ring buffer, without zeros first: `fill` writes all of it. If `fill`
+/// fails, the record counts as dropped.
+#[inline(always)]
+pub(crate) fn filled<T: FromBytes + 'static>(kind: u32, fill: impl FnOnce(&mut T) -> Option<()>) {
+    let Some(mut entry) = RING.reserve::<T>(0) else {
+        count_drop(kind);
+        return;
+    };
+    // SAFETY: ring memory, which is always mapped; every `T` here is valid for any bytes.
+    let record = unsafe { &mut *entry.as_mut_ptr() };
+    if fill(record).is_some() {
+        entry.submit(0);
+    } else {
+        entry.discard(0);
+        count_drop(kind);
+    }
+}
+
 /// Counts a record of `kind` that found no room, and notes when.
 #[inline(always)]
-fn count_drop(kind: u32) {
+pub(crate) fn count_drop(kind: u32) {
     const _: () = assert!(counters::DROPPED + kind::LAST < counters::FIRST_DROP_NS);
     increment(&COUNTERS, counters::DROPPED + kind);
     let now = now();

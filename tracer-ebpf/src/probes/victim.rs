@@ -15,7 +15,7 @@ use crate::{
     emit,
     kernel::{self, Argument, Object, Origin, Untyped},
     log::probe_log,
-    maps::{State, VICTIM_MMS, VictimMm, load, own_invocation},
+    maps::{State, VictimMm, own_invocation, register_victim},
     objects::{memory, task},
     record, threads,
 };
@@ -133,19 +133,9 @@ fn emit_victim(state: &mut State, known: u64) {
     let (seq, mm) = (state.seq, state.victim.mm);
     if mm != 0 {
         let task = &state.victim.task;
-        register(mm, VictimMm { seq, tgid: task.tgid, tid: task.tid, sigkill_delivered: 0 });
+        register_victim(mm, VictimMm { seq, tgid: task.tgid, tid: task.tid, sigkill_delivered: 0 });
     }
     record::victim(state, emit::now(), known);
-}
-
-/// Notes whose memory it is, unless that was done when the signal was sent.
-#[inline(always)]
-fn register(mm: u64, victim: VictimMm) {
-    let known = VICTIM_MMS.get_ptr_mut(mm).map(load);
-    if known.is_none_or(|known| known.seq != victim.seq) {
-        // If the insert fails for lack of memory, this victim's memory is not seen to be freed.
-        let _ = VICTIM_MMS.insert(mm, victim, 0);
-    }
 }
 
 // kernel-proto: include/trace/events/signal.h signal_generate(int sig, struct kernel_siginfo *info,
@@ -167,7 +157,9 @@ fn raw_signal_generate(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-#[inline(always)]
+/// Apart from the program, which runs for each signal: the registers that this saves would more than
+/// double the program's instructions.
+#[inline(never)]
 fn sigkill_sent<O: Origin>(task: *const u8) {
     if let Some(state) = own_invocation()
         && let Some(task) = Object::<O>::new(task)
@@ -180,12 +172,12 @@ fn sigkill_sent<O: Origin>(task: *const u8) {
     }
 }
 
-/// Registers the victim before it is marked. SIGKILL may be delivered to it on another CPU as soon
-/// as the caller releases `siglock`, and that hook must find it.
+/// Registers the victim before it is marked. It may exit on another CPU as soon as the caller
+/// releases `siglock`, and the hooks there must find it.
 #[inline(always)]
 fn chosen_victim<O: Origin>(seq: u64, task: Object<O>) -> Option<()> {
     let (tgid, tid) = (task::tgid(task)?, task::tid(task)?);
-    register(task::mm(task)?.address(), VictimMm { seq, tgid, tid, sigkill_delivered: 0 });
+    register_victim(task::mm(task)?.address(), VictimMm { seq, tgid, tid, sigkill_delivered: 0 });
     Some(())
 }
 

@@ -4,7 +4,6 @@ use super::{ComposeContext, missing::missing};
 use crate::model::{
     account::{InvocationAccount, Stage},
     events::{self, Task},
-    hook::Hook,
     host::Host,
     names::joined_path,
     report::{Missing, Parent, Who, hex, lossy},
@@ -63,7 +62,7 @@ pub(super) fn unread(context: ComposeContext<'_>) -> Vec<Missing> {
         return Vec::new();
     };
     let mut missing = Vec::new();
-    if context.host.has_hook(Hook::SignalDeliver) {
+    if context.host.reads_victim_context() {
         for (_, victim) in victims {
             let pid = victim.task.tgid;
             note(&mut missing, "victims", pid, contexts.get(&pid), context.host);
