@@ -157,8 +157,7 @@ pub(crate) struct State {
     pub(crate) reserved: u32,
     /// Points of the candidate in `least_slot`.
     pub(crate) least_points: i64,
-    /// Highest points so far.
-    pub(crate) best_points: i64,
+    pub(crate) best: Best,
     pub(crate) invocation: InvocationEvent,
     pub(crate) candidates: Candidates,
     pub(crate) path: Path,
@@ -168,6 +167,20 @@ pub(crate) struct State {
     pub(crate) context: Context,
     pub(crate) repeats: RepeatsEvent,
     pub(crate) end: EndEvent,
+}
+
+/// The candidate that the kernel would choose now: the latest one of those with the most points.
+#[repr(C)]
+pub(crate) struct Best {
+    pub(crate) points: i64,
+    /// Address of its task.
+    pub(crate) task: u64,
+    /// Its place in the order of evaluation.
+    pub(crate) order: u32,
+    /// Bits of `oomwhy_common::event::candidate` that tell where the points are from.
+    pub(crate) flags: u32,
+    /// 1: it is in the list.
+    pub(crate) is_listed: u64,
 }
 
 /// The scratch area, for `out_of_memory` entry: the caller holds `oom_lock`.

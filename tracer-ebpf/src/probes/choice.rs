@@ -16,7 +16,7 @@ use oomwhy_common::{
     valid,
 };
 
-use super::{invocation, paths_and_limits};
+use super::{candidate, invocation, paths_and_limits};
 use crate::{
     emit,
     kernel::{self, Argument, Object, Origin, Untyped, offset},
@@ -78,7 +78,11 @@ pub(super) fn emit<C: EbpfContext, O: Origin>(
     if let Some(message) = message {
         known |= copy_message(event, message);
         known |= chosen(event, oc);
+        if let Some(chosen) = oom_control::chosen(oc).and_then(Object::<O>::new) {
+            candidate::list_chosen(state, chosen);
+        }
     }
+    let event = &mut state.invocation;
     emit_invocation(event, state.seq, now, known);
     emit_candidates(&mut state.candidates, state.seq, now);
     if message.is_none() {

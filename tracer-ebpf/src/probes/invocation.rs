@@ -48,7 +48,8 @@ fn begin<O: Origin>(oc: *const u8) -> Option<()> {
     state.seq += 1;
     state.started_ns = emit::now();
     state.victim_ready = 0;
-    state.best_points = i64::MIN;
+    state.best.points = i64::MIN;
+    state.best.is_listed = 1;
     state.kill_calls = 0;
     state.victims = 0;
     state.oom_kill_calls = 0;

@@ -31,7 +31,9 @@ use crate::{
         handover::Share,
         host::Host,
         recorded_growth::{Chosen, Recorded},
-        report::{Cgroup, GapReport, LossReport, OomReport, Record, SCHEMA, System, Tier},
+        report::{
+            Cgroup, GapReport, LossReport, LossStage, OomReport, Record, SCHEMA, System, Tier,
+        },
     },
     pipeline::{
         assemble::{Assembler, InFlight},
@@ -54,6 +56,8 @@ pub struct Stats {
     pub undecodable: u64,
     /// Records that the kernel side could not write.
     pub lost: u64,
+    /// Runs of probes that the kernel skipped.
+    pub missed: u64,
     /// Kills that the kernel counted and no record showed.
     pub unseen: u64,
     /// Reports that were delivered.
@@ -274,6 +278,7 @@ impl Pipeline {
                 self.assembler.await_names(seq);
             }
             Fact::Drops { count, first_ns, last_ns } => self.lost(count, first_ns, last_ns)?,
+            Fact::ProbeMisses { program, count, at_ns } => self.missed(program, count, at_ns)?,
             Fact::KillsCounted { kills, at_ns } => {
                 let in_flight = self.assembler.in_flight();
                 let gap = self.cross_check.counted(Reading { kills, at_ns }, in_flight);
@@ -332,6 +337,7 @@ impl Pipeline {
             records: self.n_records,
             undecodable: self.n_undecodable,
             lost: self.cross_check.n_lost,
+            missed: self.cross_check.misses.values().sum(),
             unseen: self.cross_check.n_unseen,
             reports: self.delivery.n_reports,
             filtered: self.delivery.n_filtered,
@@ -374,12 +380,35 @@ impl Pipeline {
             tier: (self.host.tier == Tier::Kmsg).then_some(Tier::Kmsg),
             host: self.host.hostname.clone(),
             boot_id: self.host.boot_id.clone(),
+            stage: None,
+            name: None,
             count: new,
             first: self.facts.time(&self.host, first_ns),
             last: self.facts.time(&self.host, last_ns),
         };
         let note = Note { key: LOSSES, mark: count };
         self.delivery.write(Some(note), &Record::Loss(loss))
+    }
+
+    /// Reports newly skipped runs of a program. When they were skipped is not known.
+    fn missed(&mut self, program: String, count: u64, at_ns: u64) -> Result<(), SinkError> {
+        let new = self.cross_check.missed(&program, count);
+        if new == 0 {
+            return Ok(());
+        }
+        let detected = self.facts.time(&self.host, at_ns);
+        let loss = LossReport {
+            schema: SCHEMA,
+            tier: None,
+            host: self.host.hostname.clone(),
+            boot_id: self.host.boot_id.clone(),
+            stage: Some(LossStage::Probe),
+            name: Some(program),
+            count: new,
+            first: detected,
+            last: detected,
+        };
+        self.delivery.write(None, &Record::Loss(loss))
     }
 
     fn report_gap(&mut self, gap: Gap, group: Option<Group>) -> Result<(), SinkError> {

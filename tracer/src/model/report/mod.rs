@@ -257,8 +257,8 @@ pub struct GapReport {
     pub since: Timestamp,
 }
 
-/// Kernel-side records were lost because the ring buffer was full, or records of the kernel log
-/// because they were overwritten.
+/// Kernel-side records were lost because the ring buffer was full or because the kernel skipped a
+/// probe, or records of the kernel log because they were overwritten.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LossReport {
     /// The version of this contract: 1.
@@ -272,7 +272,13 @@ pub struct LossReport {
     /// The id of this boot: /proc/sys/kernel/random/boot_id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot_id: Option<String>,
-    /// The number of lost records.
+    /// What was lost; absent for the kernel log and for probes of an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<LossStage>,
+    /// The BPF program, if the stage is "probe".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The number of lost records; of skipped runs if the stage is "probe".
     pub count: u64,
     /// When the loss was first detected, RFC 3339, UTC.
     #[schemars(with = "String", extend("format" = "date-time"))]
@@ -280,6 +286,14 @@ pub struct LossReport {
     /// When the loss was last detected, RFC 3339, UTC.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub last: Timestamp,
+}
+
+/// Where records were lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LossStage {
+    /// A BPF program: the kernel skipped runs of it, so their records were never written.
+    Probe,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

@@ -14,7 +14,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{
     fmt::{sanitize::sanitize, units::count},
-    model::report::{GapReport, LossReport, Source, Tier},
+    model::report::{GapReport, LossReport, LossStage, Source, Tier},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +63,11 @@ pub(crate) fn loss(loss: &LossReport, zone: &TimeZone) -> String {
         Some(Tier::Kmsg) => format!(
             "loss: {} of the kernel's log since {first}, overwritten before they were read",
             count(loss.count, "record")
+        ),
+        _ if loss.stage == Some(LossStage::Probe) => format!(
+            "loss: the kernel skipped {} of {}, whose records are missing; detected at {first}",
+            count(loss.count, "run"),
+            safe(loss.name.as_deref().unwrap_or("a probe")),
         ),
         _ => format!(
             "loss: {} since {first}, the ring was full (see --ring-size)",
