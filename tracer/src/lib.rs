@@ -35,7 +35,7 @@ use std::{
 
 /// Parses the command line, runs the command, and returns its exit code. Errors go to stderr.
 pub fn main() -> ExitCode {
-    let parsed = cli::parse(cli::arguments(env::args_os())).unwrap_or_else(|error| error.exit());
+    let parsed = cli::parse(env::args_os()).unwrap_or_else(|error| error.exit());
     let Err(commands::Failure { exit, message }) = commands::run(parsed.command()) else {
         return ExitCode::SUCCESS;
     };

@@ -103,7 +103,7 @@ impl Cli {
 /// Parses a command line, the program's name first. Help is as wide as the terminal.
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let mut command = <Cli as CommandFactory>::command().term_width(width::help());
-    let words = with_command_first(words.into_iter().collect());
+    let words = with_command_first(arguments(words.into_iter()));
     let mut matches = command.try_get_matches_from_mut(words)?;
     Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
@@ -236,7 +236,7 @@ pub(crate) fn write_man(out: &mut dyn io::Write) -> io::Result<()> {
 }
 
 /// The arguments of this process. clap knows `help` and `--help`, but not `help --help`.
-pub(crate) fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
+fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = given.collect();
     let is_help = |at: usize, words: &[&str]| {
         arguments.get(at).is_some_and(|it| words.iter().any(|word| it == *word))

@@ -202,8 +202,8 @@ fn add_inexact_victims(report: &mut OomReport, account: &InvocationAccount) {
     let mut victims = account.victims.iter().map(|(_, victim)| victim);
     let is_open = victims.any(|victim| victim.per_cpu.is_some_and(has_batches));
     if report.candidates.is_none() && is_open && !is_named(report, FIELD) {
-        let why = "no task was evaluated, so it is unknown whether the kernel's own figures include the \
-                   counts that each CPU still holds (since 7.0 they do): these do not";
+        let why = "no task was evaluated, so it is unknown whether the kernel's own figures include \
+                   the counts that each CPU still holds (since 7.0 they do): these do not";
         add(report, FIELD, why);
     }
 }

@@ -46,8 +46,8 @@ fn render(state: &State) -> Result<String> {
     let figures = |name| steps.values().filter_map(move |it| it.get(name)).copied();
     let comparisons = figures(COMPARISONS).fold(0.0, f64::max);
     let mut text = format!(
-        "Proven on {date} at commit `{commit}` by `cargo xtask proof matrix`: all {comparisons} comparisons\n\
-         passed in {} rounds in a row.\n\n| kernel | comparisons per round |\n|---|--:|\n",
+        "Proven on {date} at commit `{commit}` by `cargo xtask proof matrix`: \
+         all {comparisons} comparisons\npassed in {} rounds in a row.\n\n| kernel | comparisons per round |\n|---|--:|\n",
         steps.len()
     );
     for kernel in matrix::kernels()? {
