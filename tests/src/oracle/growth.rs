@@ -152,7 +152,19 @@ fn allocated(scenario: &Scenario, comm: &str) -> Option<(&'static [&'static str]
 fn amounts(check: &mut Check, report: &Value, victim: &str, functions: &[&str], bytes: i64) {
     let mut stacks = report["growth"]["stacks"].as_array().cloned().unwrap_or_default();
     stacks.retain(|stack| stack["comm"] == victim);
-    let is_child_unnamed = stacks.iter().any(|stack| is_unnamed_child(stack, report));
+    let unnamed: Vec<&Value> =
+        stacks.iter().filter(|stack| is_unnamed_child(stack, report)).collect();
+    let is_child_unnamed = !unnamed.is_empty();
+    if is_child_unnamed {
+        // Its amounts are reported all the same: that of one function at least.
+        let found: i64 = unnamed.iter().filter_map(|stack| stack["bytes"].as_i64()).sum();
+        let least = bytes - bytes * OFF_BY_PERCENT / 100;
+        check.equal(
+            &format!("the child has {least} bytes or more, here {found}"),
+            found >= least,
+            true,
+        );
+    }
     for function in functions {
         if is_child_unnamed && IN_CHILD.contains(function) {
             continue;
