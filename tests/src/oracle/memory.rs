@@ -19,10 +19,15 @@ pub(super) const PAGE_BYTES: i64 = 4096;
 /// <https://github.com/torvalds/linux/blob/v6.12/lib/percpu_counter.c>
 pub(super) const HELD_BACK_PAGES: i64 = 64;
 
-/// The part of one counter that a task may hold back: it adds it to the counter at the first event
-/// after TASK_RSS_EVENTS_THRESH, 64.
+/// The page faults whose pages a task may hold back: it adds them to the counters at the first
+/// event after TASK_RSS_EVENTS_THRESH, 64.
 /// <https://github.com/torvalds/linux/blob/v6.1/mm/memory.c>
-const TASK_HOLDS_BACK_PAGES: i64 = 65;
+const TASK_HOLDS_BACK_FAULTS: i64 = 65;
+
+/// The pages of a file that one page fault may map: fault_around_bytes, 64 KiB. The programs of the
+/// guest are in a tmpfs, so the kernel counts their pages as shared memory.
+/// <https://github.com/torvalds/linux/blob/v6.1/mm/memory.c>
+const FAULT_AROUND_PAGES: i64 = 16;
 
 const PARTS: [&str; 3] = ["anon_rss_bytes", "file_rss_bytes", "shmem_rss_bytes"];
 
@@ -35,6 +40,12 @@ pub(super) fn is_drifting(facts: &Facts, report: &Value) -> bool {
 
 pub(super) fn candidates(report: &Value) -> impl Iterator<Item = &Value> {
     report["candidates"]["list"].as_array().into_iter().flatten()
+}
+
+/// The pages of this part that a task holds back at most, up to 6.1.
+pub(super) fn held_back_by_task(part: &str) -> i64 {
+    let pages_per_fault = if part == "anon_rss_bytes" { 1 } else { FAULT_AROUND_PAGES };
+    TASK_HOLDS_BACK_FAULTS * pages_per_fault
 }
 
 /// Compares the victim with the line "Killed process".
@@ -62,13 +73,13 @@ fn resident(check: &mut Check, facts: &Facts, report: &Value, victim: &Value, ki
         return;
     }
     let drifting = is_drifting(facts, report);
-    let tolerance = match (drifting, facts.tasks_hold_back_rss()) {
-        (true, _) => HELD_BACK_PAGES * PAGE_BYTES,
-        (false, true) => TASK_HOLDS_BACK_PAGES * PAGE_BYTES,
-        (false, false) => 0,
-    };
     for (part, (reported, kernel)) in PARTS.iter().zip(reported.into_iter().zip(kernel)) {
-        check.near(part, reported, kernel, tolerance);
+        let tolerance = match (drifting, facts.tasks_hold_back_rss()) {
+            (true, _) => HELD_BACK_PAGES,
+            (false, true) => held_back_by_task(part),
+            (false, false) => 0,
+        };
+        check.near(part, reported, kernel, tolerance * PAGE_BYTES);
     }
     let row = candidates(report).find(|candidate| candidate["pid"] == victim["pid"]);
     // No task was evaluated, so the drift of the parts is unknown.

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::Case;
 use super::check::Check;
+use super::memory::{PAGE_BYTES, held_back_by_task};
 use crate::facts::Facts;
 use crate::report;
 use crate::scenario::{AttachMethod, Step};
@@ -71,9 +72,6 @@ const LATER_BYTES: u64 = 2 << 20;
 
 /// The part of a counter that two CPUs hold back, bytes.
 const STOCK_BYTES: u64 = 2 * 64 * 4096;
-
-/// The part of a counter that a task holds back, bytes (`TASK_RSS_EVENTS_THRESH` in mm/memory.c).
-const HELD_BACK_BYTES: u64 = 64 * 4096;
 
 /// Compares the reports of each watcher that stands for a tier.
 pub(super) fn compare(
@@ -177,7 +175,10 @@ fn agrees(
         "tracepoint" if key.ends_with("_bytes") => LATER_BYTES,
         _ if key.ends_with("usage_bytes") => STOCK_BYTES,
         // SIGKILL precedes the mark, so on another CPU the victim may already exit and add up.
-        _ if key.ends_with("rss_bytes") && facts.tasks_hold_back_rss() => HELD_BACK_BYTES,
+        _ if key.ends_with("rss_bytes") && facts.tasks_hold_back_rss() => {
+            let part = key.rsplit('.').next().unwrap_or_default();
+            (held_back_by_task(part) * PAGE_BYTES).unsigned_abs()
+        }
         // The tracers run between the two readings.
         _ if is_of_tracer(path, first) => u64::MAX,
         _ => 0,
