@@ -6,6 +6,8 @@ use std::fmt;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::scenarios;
+
 /// One kernel of the matrix.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +27,8 @@ pub struct Kernel {
     /// The scenarios that it runs only if the matrix is [`Extent::Whole`].
     #[serde(default)]
     only_whole: Vec<String>,
+    #[serde(skip)]
+    extent: Extent,
     /// Whether it has the v1 memory controller.
     #[serde(default)]
     pub cgroup_v1: bool,
@@ -37,24 +41,27 @@ pub struct Kernel {
 
 impl Kernel {
     /// Whether it runs this scenario.
-    pub fn runs(&self, scenario: &str) -> bool {
-        let is_in = |list: &[String]| list.iter().any(|it| it == scenario);
-        (self.scenarios.is_empty() || is_in(&self.scenarios)) && !is_in(&self.only_whole)
+    pub fn runs(&self, name: &str) -> bool {
+        let long_form = scenarios::find(name).and_then(|scenario| scenario.short_form_of);
+        let is_in = |list: &[String]| list.iter().any(|it| it == long_form.unwrap_or(name));
+        let is_in_extent = match self.extent {
+            Extent::Short => scenarios::short_form(name).is_none() && !is_in(&self.only_whole),
+            Extent::Whole => long_form.is_none(),
+        };
+        is_in_extent && (self.scenarios.is_empty() || is_in(&self.scenarios))
     }
 
-    fn extended(mut self, extent: Extent) -> Self {
-        if extent == Extent::Whole {
-            self.only_whole.clear();
-        }
-        self
+    fn extended(self, extent: Extent) -> Self {
+        Self { extent, ..self }
     }
 }
 
 /// How much of the matrix runs.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Extent {
     /// What CI runs: a scenario that proves nothing more on a kernel between two others that run
-    /// it is left out there.
+    /// it is left out there, and short forms stand for long scenarios.
+    #[default]
     Short,
     /// Every scenario on every kernel, as `cargo xtask proof matrix` runs it.
     Whole,
@@ -159,7 +166,7 @@ mod tests {
     fn scenario_named_in_matrix_exists() {
         for kernel in kernels().unwrap() {
             for name in kernel.gaps.keys().chain(&kernel.scenarios) {
-                assert!(crate::scenarios::find(name).is_some(), "{}: {name}", kernel.name);
+                assert!(scenarios::find(name).is_some(), "{}: {name}", kernel.name);
             }
         }
     }
@@ -170,14 +177,32 @@ mod tests {
         let kernels = select(&[], Extent::Short).unwrap();
         for (index, kernel) in kernels.iter().enumerate() {
             for name in &kernel.only_whole {
-                assert!(crate::scenarios::find(name).is_some(), "{}: {name}", kernel.name);
+                assert!(scenarios::find(name).is_some(), "{}: {name}", kernel.name);
+                let in_ci = scenarios::short_form(name).map_or(&**name, |it| it.name);
                 let runs = |others: &[Kernel]| {
-                    others.iter().any(|other| other.arch == kernel.arch && other.runs(name))
+                    others.iter().any(|other| other.arch == kernel.arch && other.runs(in_ci))
                 };
                 assert!(runs(&kernels[..index]) && runs(&kernels[index + 1..]), "{name}");
-                assert!(!kernel.runs(name) && kernel.clone().extended(Extent::Whole).runs(name));
+                let whole = kernel.clone().extended(Extent::Whole);
+                assert!(!kernel.runs(in_ci) && !kernel.runs(name) && whole.runs(name), "{name}");
             }
         }
+    }
+
+    #[test]
+    fn short_form_stands_for_a_scenario_of_the_whole_matrix() {
+        let [short, whole] = [Extent::Short, Extent::Whole].map(|extent| {
+            let mut kernels = select(&["7.3".to_owned()], extent).unwrap();
+            kernels.remove(0)
+        });
+        let forms = scenarios::all().filter_map(|it| Some((it.name, it.short_form_of?)));
+        let mut n_forms = 0;
+        for (form, long) in forms {
+            assert!(short.runs(form) && !short.runs(long), "{form}");
+            assert!(whole.runs(long) && !whole.runs(form), "{long}");
+            n_forms += 1;
+        }
+        assert_ne!(n_forms, 0);
     }
 
     #[test]

@@ -115,7 +115,9 @@ const BOOTS: &[Boot] = &[
             "two_at_once",
             "small_ring",
             "many_in_a_row",
+            "hundred_in_a_row",
             "restarts",
+            "few_restarts",
             "left_behind",
             "pinned_tier",
             "grown_meanwhile",
@@ -165,11 +167,11 @@ const BOOTS: &[Boot] = &[
         ],
         ..PLAIN
     },
-    // Twenty upgrades take two to three minutes, so only the oldest and the newest kernel do it.
+    // Twenty upgrades take two to three minutes, so only the oldest and the newest kernel do them.
     Boot {
         name: "upgrades",
         memory_mib: 768,
-        scenarios: &["upgrades"],
+        scenarios: &["upgrades", "few_upgrades"],
         kernels: &["5.10", "7.3"],
         ..PLAIN
     },
@@ -177,7 +179,7 @@ const BOOTS: &[Boot] = &[
     Boot {
         name: "multitude",
         memory_mib: 3072,
-        scenarios: &["multitude"],
+        scenarios: &["multitude", "thousands"],
         kernels: &["5.10", "7.3"],
         ..PLAIN
     },

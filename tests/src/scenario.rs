@@ -12,6 +12,8 @@ use crate::workload::Work;
 pub struct Scenario {
     /// Its name, in tests and in result directories.
     pub name: &'static str,
+    /// The longer scenario that it stands for in CI. The whole matrix runs that one instead.
+    pub short_form_of: Option<&'static str>,
     /// The cgroup hierarchy that has the memory controller.
     pub hierarchy: Hierarchy,
     /// The steps that the guest takes.

@@ -12,8 +12,8 @@ const TOLERANCE_BYTES: i64 = 2 << 20;
 /// The workload whose exit is blocked by a ptrace tracer as long as the tracer lives.
 const UNDEAD: &str = "undead";
 
-/// The scenario in which newer probes replace older ones.
-const UPGRADES: &str = "upgrades";
+/// The scenarios in which newer probes replace older ones.
+const UPGRADES: [&str; 2] = ["upgrades", "few_upgrades"];
 
 /// Two victims that die within this time may exit at the same time, ns.
 const COMPANY_NS: i64 = 100_000_000;
@@ -76,7 +76,7 @@ fn is_skipped(death: Death<'_>, field: &str) -> bool {
 /// Only an upgrade replaces probes.
 fn is_replaced(death: Death<'_>, facts: &Facts, field: &str) -> bool {
     let mut missing = death.report["source"]["missing"].as_array().into_iter().flatten();
-    facts.scenario == UPGRADES
+    UPGRADES.contains(&facts.scenario.as_str())
         && missing.any(|it| {
             let is_reason = it["why"].as_str().is_some_and(|why| why.contains("replaced"));
             it["field"] == field && is_reason

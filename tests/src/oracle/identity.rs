@@ -61,7 +61,7 @@ fn cmdline(check: &mut Check, task: &Value, started: &Started, arguments: &[Valu
 }
 
 /// Scenarios with enough kills for a rate, in which a part may be missing now and then.
-pub const COUNTED: &[&str] = &["many_in_a_row"];
+pub const COUNTED: &[&str] = &["many_in_a_row", "hundred_in_a_row"];
 /// The minimum share of tasks that have a part, percent.
 const MIN_PERCENT: usize = 99;
 /// The parts of an identity that are counted.

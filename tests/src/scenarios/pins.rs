@@ -51,6 +51,45 @@ macro_rules! upgrade_in_storm {
     };
 }
 
+/// The old tracer is killed, as is the new one that takes over from it.
+const UPGRADE_OF_KILLED: &[Step] = upgrade_in_storm!(
+    "/killed-{n}",
+    KILL_AT_WORK,
+    SWAP_BUILDS,
+    Step::StartTracer,
+    KILL_AT_START,
+    Step::StartTracer
+);
+
+/// The old tracer ends by a signal.
+const UPGRADE_OF_STOPPED: &[Step] =
+    upgrade_in_storm!("/stopped-{n}", Step::StopTracer, SWAP_BUILDS, Step::StartTracer);
+
+/// Upgrades of each kind.
+const fn upgrades(times: u32) -> [Step; 3] {
+    [
+        Step::OtherBuild { path: NEXT },
+        Step::Repeat { times, steps: UPGRADE_OF_KILLED },
+        Step::Repeat { times, steps: UPGRADE_OF_STOPPED },
+    ]
+}
+
+/// Three kills while tracers are killed and started. No tracer runs at the second kill.
+const RESTARTS: &[Step] = &[
+    cgroup("/storm-{n}-1"),
+    cgroup("/storm-{n}-2"),
+    cgroup("/storm-{n}-3"),
+    begin_kill("/storm-{n}-1"),
+    KILL_AT_WORK,
+    begin_kill("/storm-{n}-2"),
+    Step::StartTracer,
+    KILL_AT_START,
+    Step::StartTracer,
+    begin_kill("/storm-{n}-3"),
+    KILL_AT_START,
+    Step::StartTracer,
+];
+
 /// Replaces the program by the other build.
 const SWAP_BUILDS: Step = Step::Program(Program {
     argv: &[
@@ -160,54 +199,23 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "restarts",
         victims: &[("brief", 51)],
-        steps: &[Step::Repeat {
-            times: 17,
-            steps: &[
-                cgroup("/storm-{n}-1"),
-                cgroup("/storm-{n}-2"),
-                cgroup("/storm-{n}-3"),
-                begin_kill("/storm-{n}-1"),
-                KILL_AT_WORK,
-                // No tracer runs.
-                begin_kill("/storm-{n}-2"),
-                Step::StartTracer,
-                KILL_AT_START,
-                Step::StartTracer,
-                begin_kill("/storm-{n}-3"),
-                KILL_AT_START,
-                Step::StartTracer,
-            ],
-        }],
+        steps: &[Step::Repeat { times: 17, steps: RESTARTS }],
         ..PINNED
     },
-    // Twenty upgrades while kills come. Half of the old tracers are killed, as are the new ones
-    // that take over from them. The others end by a signal.
     Scenario {
-        name: "upgrades",
-        victims: &[("brief", 160)],
-        steps: &[
-            Step::OtherBuild { path: NEXT },
-            Step::Repeat {
-                times: 10,
-                steps: upgrade_in_storm!(
-                    "/killed-{n}",
-                    KILL_AT_WORK,
-                    SWAP_BUILDS,
-                    Step::StartTracer,
-                    KILL_AT_START,
-                    Step::StartTracer
-                ),
-            },
-            Step::Repeat {
-                times: 10,
-                steps: upgrade_in_storm!(
-                    "/stopped-{n}",
-                    Step::StopTracer,
-                    SWAP_BUILDS,
-                    Step::StartTracer
-                ),
-            },
-        ],
+        name: "few_restarts",
+        short_form_of: Some("restarts"),
+        victims: &[("brief", 12)],
+        steps: &[Step::Repeat { times: 4, steps: RESTARTS }],
+        ..PINNED
+    },
+    // Twenty upgrades while kills come.
+    Scenario { name: "upgrades", victims: &[("brief", 160)], steps: &upgrades(10), ..PINNED },
+    Scenario {
+        name: "few_upgrades",
+        short_form_of: Some("upgrades"),
+        victims: &[("brief", 32)],
+        steps: &upgrades(2),
         ..PINNED
     },
     // Reports are the same whether their tracer attached the probes or found them pinned.

@@ -13,17 +13,14 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "many_in_a_row",
         victims: &[("brief", 500)],
-        steps: &[Step::Repeat {
-            times: 500,
-            steps: &[
-                Step::Cgroup { path: "/short-lived-{n}", limits: &[("memory.max", "1M")] },
-                Step::Start {
-                    process: Process { comm: "brief", cgroup: "/short-lived-{n}", ..HOG },
-                    until: Until::Killed,
-                },
-                Step::RemoveCgroup { path: "/short-lived-{n}" },
-            ],
-        }],
+        steps: &[Step::Repeat { times: 500, steps: SHORT_LIVED }],
+        ..ONE_KILL
+    },
+    Scenario {
+        name: "hundred_in_a_row",
+        short_form_of: Some("many_in_a_row"),
+        victims: &[("brief", 100)],
+        steps: &[Step::Repeat { times: 100, steps: SHORT_LIVED }],
         ..ONE_KILL
     },
     // The kernel admits one invocation at a time. The two kills must not be mixed up.
@@ -87,29 +84,18 @@ pub(super) const ALL: &[Scenario] = &[
         ..ONE_KILL
     },
     // As many processes as on a big host. The forks take most of the time, so only two kernels run
-    // this. The victim does not have to fill the machine.
+    // this.
     Scenario {
         name: "multitude",
-        steps: &[
-            Step::Cgroup { path: "/multitude", limits: &[] },
-            Step::Start {
-                process: Process {
-                    comm: "crowd",
-                    cgroup: "/multitude",
-                    work: Work::Crowd { count: 10_000 },
-                    ..SLEEPER
-                },
-                until: Until::Ready,
-            },
-            start_preferred("/multitude", Work::Anon { mib: 8 }, Until::Ready),
-            Step::Write { file: "/proc/sysrq-trigger", value: "f" },
-        ],
-        reports: &[killed_once(&[
-            // The crowd, its shell, the hog, and the machine's own processes.
-            ("candidates.considered", Want::AtLeast(10_002)),
-            ("candidates.recorded", Want::Number(32)),
-            ("candidates.list[0].comm", Want::Text("hog")),
-        ])],
+        steps: &kill_in_multitude(10_000),
+        reports: &[killed_once(&chosen_of_more_than(10_000))],
+        ..ONE_KILL
+    },
+    Scenario {
+        name: "thousands",
+        short_form_of: Some("multitude"),
+        steps: &kill_in_multitude(3000),
+        reports: &[killed_once(&chosen_of_more_than(3000))],
         ..ONE_KILL
     },
     // oomwhy is stopped for a while and its ring is small. Records that do not fit are reported as
@@ -232,6 +218,39 @@ pub(super) const ALL: &[Scenario] = &[
         ..ONE_KILL
     },
 ];
+
+/// A kill in a cgroup that is removed at once.
+const SHORT_LIVED: &[Step] = &[
+    Step::Cgroup { path: "/short-lived-{n}", limits: &[("memory.max", "1M")] },
+    Step::Start {
+        process: Process { comm: "brief", cgroup: "/short-lived-{n}", ..HOG },
+        until: Until::Killed,
+    },
+    Step::RemoveCgroup { path: "/short-lived-{n}" },
+];
+
+/// The victim does not have to fill the machine.
+const fn kill_in_multitude(count: usize) -> [Step; 4] {
+    let work = Work::Crowd { count };
+    [
+        Step::Cgroup { path: "/multitude", limits: &[] },
+        Step::Start {
+            process: Process { comm: "crowd", cgroup: "/multitude", work, ..SLEEPER },
+            until: Until::Ready,
+        },
+        start_preferred("/multitude", Work::Anon { mib: 8 }, Until::Ready),
+        Step::Write { file: "/proc/sysrq-trigger", value: "f" },
+    ]
+}
+
+/// The candidates are the crowd, its shell, the hog, and the machine's own processes.
+const fn chosen_of_more_than(count: i64) -> [(&'static str, Want); 3] {
+    [
+        ("candidates.considered", Want::AtLeast(count + 2)),
+        ("candidates.recorded", Want::Number(32)),
+        ("candidates.list[0].comm", Want::Text("hog")),
+    ]
+}
 
 /// The directory in which one watcher stores its reports.
 const HISTORY: &str = "/run/history";

@@ -1,15 +1,17 @@
 //! The verb `test`: unit tests, then each kernel's boots, then the comparison of oomwhy's reports
 //! with the kernel's log. A kernel that cannot be booted fails its tests; it does not skip them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::{Result, anyhow, bail};
-use oomwhy_tests::matrix::{self, Extent, Kernel};
+use oomwhy_tests::matrix::{self, Arch, Extent, Kernel};
 use oomwhy_tests::oracle::{
     BOOT_ERROR, BOOTS_VARIABLE, KERNELS_VARIABLE, RESULTS_VARIABLE, WHOLE_VARIABLE,
 };
@@ -20,7 +22,7 @@ use crate::fetch::kernel::{self, CachedKernel};
 use crate::install::needs::Program;
 use crate::vm::Machine;
 use crate::vm::initramfs::{Archives, Initramfs, Source};
-use crate::vm::timing::Timings;
+use crate::vm::timing::{Timings, timed};
 use crate::{process, workspace};
 
 #[derive(clap::Args, Default)]
@@ -57,13 +59,32 @@ impl Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let kernels = arguments.kernels()?;
-    if !arguments.vm_only {
-        process::require(Program::BpfLinker)?;
-        process::run(workspace::cargo().args(["test", "--workspace", "--exclude", "oomwhy-ebpf"]))?;
-    }
     let mut archives = Archives::new(arguments.source.clone());
     let scope = Scope { kernels: &kernels, boots: &arguments.boots, extent: arguments.extent() };
+    if !arguments.vm_only {
+        process::require(Program::BpfLinker)?;
+        timed("builds", || build(scope, &mut archives))?;
+        timed("unit tests", || process::run(&mut unit_tests()))?;
+    }
     boot_and_compare(scope, &mut archives, arguments.jobs)
+}
+
+/// Selects the same packages everywhere, so the dependencies have the same features and are built
+/// once.
+fn unit_tests() -> Command {
+    let mut command = workspace::cargo();
+    command.args(["test", "--workspace", "--exclude", "oomwhy-ebpf"]);
+    command
+}
+
+/// Builds the unit tests beside the programs for the guests: the last steps of either, such as link
+/// time optimization, use a single CPU.
+fn build(scope: Scope<'_>, archives: &mut Archives) -> Result<()> {
+    thread::scope(|threads| {
+        let tests = threads.spawn(|| process::run(unit_tests().arg("--no-run")));
+        let built = archives.build(&scope.archs());
+        tests.join().map_err(|_| anyhow!("the build of the unit tests panicked"))?.and(built)
+    })
 }
 
 /// What is booted and compared.
@@ -76,6 +97,14 @@ pub(crate) struct Scope<'a> {
     pub(crate) extent: Extent,
 }
 
+impl Scope<'_> {
+    /// The architectures of the machines that are booted.
+    fn archs(self) -> BTreeSet<Arch> {
+        let has_boots = |kernel: &&Kernel| plan::boots(kernel, self.boots).next().is_some();
+        self.kernels.iter().filter(has_boots).map(|kernel| kernel.arch).collect()
+    }
+}
+
 /// Boots kernels, and compares oomwhy's reports with the kernels' logs.
 pub(crate) fn boot_and_compare(
     scope: Scope<'_>,
@@ -84,8 +113,7 @@ pub(crate) fn boot_and_compare(
 ) -> Result<()> {
     let Scope { kernels, boots, .. } = scope;
     let results = workspace::vm_results()?;
-    let has_boots = |kernel: &&Kernel| plan::boots(kernel, boots).next().is_some();
-    archives.build(&kernels.iter().filter(has_boots).map(|kernel| kernel.arch).collect())?;
+    archives.build(&scope.archs())?;
     let containers = containers::job(kernels, boots, archives)?;
     let all = prepare(kernels, boots, archives, &results)?;
     let timings = Timings::default();
@@ -93,8 +121,8 @@ pub(crate) fn boot_and_compare(
     // The longest boot is the first one.
     queue.extend(containers.iter().map(|job| Box::new(|| job.run(&timings)) as _));
     queue.extend(all.iter().map(|job| Box::new(|| job.run(&timings)) as _));
-    run_all(&queue, jobs.map_or_else(default_jobs, NonZero::get));
-    let compared = compare(scope, &results);
+    timed("machines", || run_all(&queue, jobs.map_or_else(default_jobs, NonZero::get)));
+    let compared = timed("comparison", || compare(scope, &results));
     timings.print();
     match containers.iter().try_for_each(containers::Job::check) {
         Err(error) if compared.is_err() => eprintln!("{error:#}"),
@@ -202,11 +230,9 @@ pub(crate) fn keep_error(results: &Path, boot: impl FnOnce() -> Result<()>) {
 fn compare(scope: Scope<'_>, results: &Path) -> Result<()> {
     let Scope { kernels, boots, extent } = scope;
     let names: Vec<&str> = kernels.iter().map(|kernel| kernel.name.as_str()).collect();
-    let mut oracle = workspace::cargo();
+    let mut oracle = unit_tests();
     oracle
-        // Selects the same packages as the unit tests, so the dependencies have the same features
-        // and are not built again.
-        .args(["test", "--workspace", "--exclude", "oomwhy-ebpf", "--test", "oracle"])
+        .args(["--test", "oracle"])
         .env(RESULTS_VARIABLE, results)
         .env(KERNELS_VARIABLE, names.join(","))
         .env(BOOTS_VARIABLE, boots.join(","));

@@ -3,11 +3,20 @@
 use std::fs;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use oomwhy_tests::facts::{Facts, Seconds, file};
 
 /// The scenarios shown; the fast ones do not matter.
 const MAX_SCENARIOS: usize = 30;
+
+/// Prints the duration of a stage when it ends.
+pub(crate) fn timed<T>(stage: &str, work: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = work();
+    println!("{stage}: {:.0} s", start.elapsed().as_secs_f64());
+    result
+}
 
 /// The times of one run, from several threads.
 #[derive(Default)]
