@@ -87,7 +87,7 @@ const fn is_last(kind: u32) -> bool {
 
 /// Whether many such records can come in a row without a last one.
 const fn is_frequent(kind: u32) -> bool {
-    matches!(kind, kind::INVOCATION | kind::VICTIM)
+    matches!(kind, kind::INVOCATION | kind::VICTIM | kind::REPEATS | kind::RECLAIMED)
 }
 
 #[inline(always)]

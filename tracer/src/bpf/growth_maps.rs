@@ -152,11 +152,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn charged_map_grows_with_the_number_of_cpus() {
+    fn maps_of_recorder_grow_with_the_number_of_cpus() {
         let planned = Planned { program: "counts", hook: HOOK, kind: ProgramKind::Fexit };
         let of = |cpus| sizes(&[planned], cpus);
-        let sizes_of = [of(0), of(32), of(128)].concat();
-        assert_eq!(sizes_of, [8192, 8192, 32_768].map(|entries| ("CHARGED", entries)));
+        for (cpus, charged, scratch) in [(0, 8192, 1), (32, 8192, 32), (128, 32_768, 128)] {
+            assert_eq!(of(cpus), [("CHARGED", charged), ("SCRATCH", scratch)]);
+        }
         assert!(sizes(&[], 128).iter().all(|(_, entries)| *entries == 1));
     }
 }

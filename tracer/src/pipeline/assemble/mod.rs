@@ -245,7 +245,13 @@ impl Assembler {
     /// then open again.
     fn is_late(&mut self, seq: u64, now: u64, body: &Body) -> bool {
         match body {
-            Body::End(_) => !self.open.has(seq),
+            Body::End(end) => {
+                // Later kills are in this one, if the first one was too early.
+                if let Some(account) = self.pending.get_mut(seq) {
+                    account.end = Some(end.clone());
+                }
+                !self.open.has(seq)
+            }
             Body::Invocation(invocation) if invocation.choice_made => {
                 if let Some(account) = self.runs.remove(seq) {
                     self.open.reopen(InvocationAccount { end: None, ..account });

@@ -15,8 +15,9 @@ use crate::{
 };
 
 /// An invocation that has killed is over if nothing has changed for this time. It still prints a
-/// line for each victim.
-const KILL_ENDS_AFTER: Duration = Duration::from_millis(50);
+/// line for each victim, which takes 200 ms on a serial console with 9600 baud. A victim's exit
+/// usually shows the end earlier.
+const KILL_ENDS_AFTER: Duration = Duration::from_millis(250);
 /// An invocation that has killed nobody may still be looking for a victim: on a large host it looks
 /// at 100,000 tasks.
 const SELECTION_ENDS_AFTER: Duration = Duration::from_secs(1);

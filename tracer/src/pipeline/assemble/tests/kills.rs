@@ -163,8 +163,10 @@ fn kill_after_an_end_that_was_too_early_is_in_the_final_report_once() {
     assert_eq!(push(70, kill(101, GroupMember)), []);
     assert_eq!(push(70, kill(102, GroupMember)), []);
     assert_eq!(push(70, victim_with(101, 2)), []);
+    assert_eq!(push(71, end_of_kill(4)), []);
     assert_eq!(assembler.in_flight(), InFlight::Nothing);
     let [account] = assembler.finish().try_into().unwrap();
+    assert_eq!(account.invocation().unwrap().end.as_ref().map(|end| end.victims), Some(4));
     let victims = account.invocation().unwrap().victims.iter();
     let victims = victims.map(|(_, victim)| (victim.task.tgid, victim.is_compact));
     assert_eq!(victims.collect::<Vec<_>>(), [(100, false), (101, false), (102, true)]);
