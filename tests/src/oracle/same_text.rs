@@ -102,7 +102,7 @@ mod tests {
         lines.push(format!("[  {number}]  0  {number} 7f{number} {number}kB hog"));
         lines.push(format!("Memory cgroup out of memory: Killed process {number} (hog)"));
         lines.push("oom_reaper: reaped process".to_owned());
-        lines.join("\n") + "\n"
+        lines.iter().map(|line| format!("4,{number},{number},-;{line}\n")).collect()
     }
 
     fn verdict(log: &str) -> Vec<String> {
