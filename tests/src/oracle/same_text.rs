@@ -102,7 +102,8 @@ mod tests {
         lines.push(format!("[  {number}]  0  {number} 7f{number} {number}kB hog"));
         lines.push(format!("Memory cgroup out of memory: Killed process {number} (hog)"));
         lines.push("oom_reaper: reaped process".to_owned());
-        lines.iter().map(|line| format!("4,{number},{number},-;{line}\n")).collect()
+        let records = lines.iter().map(|line| format!("4,{number},{number},-;{line}"));
+        records.collect::<Vec<_>>().join("\n") + "\n"
     }
 
     fn verdict(log: &str) -> Vec<String> {
