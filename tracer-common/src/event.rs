@@ -318,7 +318,7 @@ pub struct VictimEvent {
 pub struct KillEvent {
     /// Header of kind [`kind::KILL`]. Its last word holds the page tables.
     pub header: EventHeader,
-    /// `task_struct.start_boottime`, ns.
+    /// When the process started, `task_struct.start_boottime`, ns.
     pub start_boottime_ns: u64,
     /// `kernfs_node.id` of the memory cgroup that the process is in.
     pub cgroup_id: u64,

@@ -19,7 +19,7 @@ pub const HINTS_PER_SECOND: u64 = 200;
 
 /// Indexes of the map `HINT_BUDGETS`.
 pub mod hint {
-    /// New cgroups.
+    /// Cgroups that were just made.
     pub const CGROUP: u32 = 0;
     /// Processes that grow near a limit.
     pub const GROWING_PROCESS: u32 = 1;

@@ -127,7 +127,7 @@ fn memcg(facts: &MemcgFacts, has: impl Fn(u64) -> bool) -> Memcg {
     }
 }
 
-/// `enum oom_constraint`.
+/// The value of `enum oom_constraint` for a memcg.
 const CONSTRAINT_MEMCG: u32 = 3;
 
 fn invocation(bytes: &[u8], has: impl Fn(u64) -> bool + Copy) -> Invocation {
