@@ -359,7 +359,9 @@ pub(crate) fn load_shared(state: *mut InvocationState) -> InvocationState {
 #[inline(always)]
 pub(crate) fn mark_ended(state: *mut InvocationState, seq: u64) {
     // SAFETY: a field of a live map value.
-    unsafe { (&raw mut (*state).ended_seq).write_volatile(seq) };
+    let ended_seq = unsafe { &raw mut (*state).ended_seq };
+    // SAFETY: an aligned u64, which others see whole or not at all.
+    unsafe { ended_seq.write_volatile(seq) };
 }
 
 /// Writes `value` as the entry `index` of a list in `bytes`. `None` if there is no room.

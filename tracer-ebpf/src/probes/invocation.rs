@@ -398,7 +398,7 @@ pub(super) fn end_wait_for_victim(seq: u64, oom_memcg_id: u64) {
 /// Emits the count of a run that is over, unless userspace knows it.
 #[inline(always)]
 fn emit_count(state: &mut State, run: &QuietRun) {
-    let known = if run.ending == WAITS_FOR_VICTIM { 0 } else { 1 };
+    let known = u64::from(run.ending != WAITS_FOR_VICTIM);
     if run.count > known {
         repeats(state, run);
     }
