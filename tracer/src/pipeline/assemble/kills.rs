@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     account::InvocationAccount,
-    events::{Kill, KillCause, Memory, Victim},
+    events::{Kill, KillCause, Memory, Victim, VictimGone},
     shed::Shed,
 };
 
@@ -20,6 +20,8 @@ const DETAILS_FOLLOW_WITHIN_NS: u64 = 10_000_000_000;
 struct OfInvocation {
     /// Each with its time, `CLOCK_BOOTTIME` ns.
     kills: Vec<(u64, Kill)>,
+    /// Steps in the end of processes that have no details so far, each with its time.
+    gone: Vec<(u64, VictimGone)>,
     shed: Shed,
 }
 
@@ -32,6 +34,17 @@ impl Kills {
         let known = self.0.entry(seq).or_default();
         known.kills.push((now, kill));
         known.shed.add(shed);
+    }
+
+    /// Keeps a step in the end of one of these processes; returns whether it is one. `seq` is 0 if
+    /// the probe does not know the invocation. Then the latest one is meant.
+    pub(super) fn note(&mut self, seq: u64, now: u64, gone: &VictimGone) -> bool {
+        let mut latest_first = self.0.iter_mut().rev();
+        let found = latest_first.find(|(its_seq, known)| {
+            let is_its = |(_, kill): &(u64, Kill)| Some(kill.task.tgid) == gone.tgid;
+            (seq == 0 || **its_seq == seq) && known.kills.iter().any(is_its)
+        });
+        found.map(|(_, known)| known.gone.push((now, gone.clone()))).is_some()
     }
 
     pub(super) fn has(&self, seq: u64) -> bool {
@@ -111,6 +124,9 @@ fn merge(account: &mut InvocationAccount, known: OfInvocation) {
     }
     if account.victims.len() > n_detailed {
         account.victims.sort_by_key(|(at_ns, _)| *at_ns);
+    }
+    for (at_ns, gone) in known.gone {
+        account.note(at_ns, &gone);
     }
 }
 

@@ -325,7 +325,7 @@ impl Assembler {
 
     /// Adds a step of a victim's end. Returns the account if it was the last step of all victims.
     fn victim_gone(&mut self, seq: u64, now: u64, gone: &VictimGone) -> Vec<Account> {
-        if self.open.note(seq, now, gone) {
+        if self.open.note(seq, now, gone) || self.kills.note(seq, now, gone) {
             return Vec::new();
         }
         accounts(self.pending.note(seq, now, gone)).collect()

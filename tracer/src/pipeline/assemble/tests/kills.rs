@@ -8,7 +8,9 @@ use super::{
 use crate::{
     model::{
         account::Account,
-        events::{KillCause::GroupMember, KillCause::Marked, KillCause::SharesMm},
+        events::{
+            KillCause::GroupMember, KillCause::Marked, KillCause::SharesMm, VictimGoneStep::Exited,
+        },
         reap_and_exit::Visible,
         shed::Shed,
     },
@@ -203,4 +205,25 @@ fn sharer_that_is_marked_later_is_a_marked_victim() {
     let victims = account.invocation().unwrap().victims.iter();
     let victims = victims.map(|(_, victim)| (victim.task.tgid, victim.shares_mm));
     assert_eq!(victims.collect::<Vec<_>>(), [(100, false), (101, false)]);
+}
+
+#[test]
+fn exit_of_process_without_details_before_the_end_counts() {
+    let mut assembler =
+        Assembler::new(Visible { exits: true, freeing: false }, 10_000 * script::MS);
+    let mut push = |ms, seq, body| assembler.push(script::event(ms, seq, body));
+    push(10, 1, invocation());
+    push(11, 1, kill(100, Marked));
+    push(11, 1, victim(100));
+    push(12, 1, kill(101, GroupMember));
+    push(13, 0, script::gone(Exited, 101, 0));
+    push(14, 0, script::gone(Exited, 100, 0));
+    let done = push(15, 1, end_of_kill(2));
+    let [Account::Invocation(account)] = done.as_slice() else {
+        panic!("not one invocation");
+    };
+    let exits = account.reap_and_exit.iter().map(|(pid, end)| (*pid, end.exited_ns));
+    let expected = [(100, Some(14 * script::MS)), (101, Some(13 * script::MS))];
+    assert_eq!(exits.collect::<Vec<_>>(), expected);
+    assert!(!account.expects_more(Visible { exits: true, freeing: false }));
 }
