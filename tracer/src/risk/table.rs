@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Level, RecorderSeen, Risk, RiskReport, forecast::Forecast};
+use super::{Level, RecorderSeen, Risk, RiskReport, time_to_limit::Forecast};
 use crate::{
     compose::names,
     fmt::{
