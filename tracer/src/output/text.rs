@@ -13,6 +13,7 @@ pub(crate) mod list;
 mod reap_and_exit;
 mod system;
 mod trigger;
+mod verdict;
 mod victims;
 mod who;
 
@@ -27,7 +28,7 @@ use crate::{
         page::{Page, Section},
         units, width,
     },
-    model::report::{OomReport, Record, Source, Verdict},
+    model::report::{OomReport, Record, Source},
     output::view::{
         self,
         missing::{self, MissingGroup},
@@ -106,7 +107,7 @@ impl<W: Write> TextSink<W> {
 
     fn oom(&self, block: &mut Page, report: &OomReport) {
         headline::write(block, report, &self.clock(report.time));
-        write_verdict(block, report.verdict.as_ref());
+        verdict::write(block, report.verdict.as_ref());
         victims::write(block, report, self.detail);
         limit::write(block, report);
         system::write(block, report, self.detail);
@@ -157,17 +158,6 @@ impl<W: Write> Sink for TextSink<W> {
             }
             Record::Gap(_) | Record::Loss(_) => self.write(record),
         }
-    }
-}
-
-/// What to conclude, and the first thing to change; `oomwhy explain` has the rest.
-fn write_verdict(block: &mut Page, verdict: Option<&Verdict>) {
-    let Some(verdict) = verdict else {
-        return;
-    };
-    section(block, "verdict").words("", Style::new().bold(), &view::safe(&verdict.headline));
-    if let Some(advice) = verdict.advice.first() {
-        section(block, "change").words("", Style::new(), &view::safe(advice));
     }
 }
 
