@@ -237,10 +237,10 @@ fn verdict_of(report: &Value, change: impl FnOnce(&mut Scenario, &mut Facts)) ->
 #[test]
 fn victim_without_line_is_found_unless_scenario_has_it() {
     let mut report = report();
-    let sharer = json!({ "pid": 9, "comm": "sharer" });
-    report["victims"].as_array_mut().unwrap().push(sharer);
+    let mm_sharer = json!({ "pid": 9, "comm": "mm_sharer" });
+    report["victims"].as_array_mut().unwrap().push(mm_sharer);
     assert_eq!(verdict_of(&report, |_, _| {}).len(), 1);
-    let silent = verdict_of(&report, |scenario, _| scenario.silent_victims = &[("sharer", 1)]);
+    let silent = verdict_of(&report, |scenario, _| scenario.silent_victims = &[("mm_sharer", 1)]);
     assert_eq!(silent, Vec::<String>::new());
 }
 

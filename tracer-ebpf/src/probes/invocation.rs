@@ -61,8 +61,8 @@ fn begin<O: Origin>(oc: *const u8) -> Option<()> {
     state.candidates.head.considered = 0;
     let oc = Object::<O>::new(oc)?;
     if !matches!(oom_control::memcg(oc), Some(None)) {
-        // An insert into an LRU map fails only for lack of memory. Then the call is reported as one
-        // without an invocation, which its own kill contradicts.
+        // An insert into an LRU map fails only if no memory is left. Then the call is reported as
+        // one without an invocation, which its own kill contradicts.
         let _ = INVOKED.insert(task, 0, 0);
     }
     Some(())
@@ -172,7 +172,7 @@ fn first_of_run(state: &mut State, memcg: u64) -> bool {
         }
     }
     let run = QuietRun { seq: state.seq, ending, count: 1, last_ns: now };
-    // A full map evicts the oldest run. An insert into an LRU map fails only for lack of memory;
+    // A full map evicts the oldest run. An insert into an LRU map fails only if no memory is left;
     // then the next invocation of this run is emitted in full again.
     let _ = QUIET_RUNS.insert(memcg, run, 0);
     true

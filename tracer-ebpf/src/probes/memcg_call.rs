@@ -44,7 +44,7 @@ fn mem_cgroup_out_of_memory_ret(ctx: FExitContext) -> i32 {
 #[kprobe]
 fn kprobe_mem_cgroup_out_of_memory(ctx: ProbeContext) -> u32 {
     if let (Some(object), Some(gfp_mask), Some(order)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2)) {
-        // If the insert fails for lack of memory, this call is not seen to return.
+        // If no memory is left for the insert, this call is not seen to return.
         let _ = CALLS.insert(kernel::current_address(), Call { object, gfp_mask, order }, 0);
     }
     0

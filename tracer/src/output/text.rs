@@ -51,7 +51,7 @@ pub struct TextSink<W> {
     detail: Detail,
     zone: TimeZone,
     width: usize,
-    /// Of provisional reports, by their id: what the rest of it may come to.
+    /// The printed part of each provisional report, by report id.
     provisional: BTreeMap<String, Known>,
 }
 
@@ -81,7 +81,7 @@ impl<W: Write> TextSink<W> {
         Self { out, detail, zone, width: width::DEFAULT, provisional: BTreeMap::new() }
     }
 
-    /// Lines of at most so many columns.
+    /// Limits the lines to `width` columns.
     #[must_use]
     pub fn with_width(self, width: usize) -> Self {
         Self { width, ..self }
@@ -152,8 +152,8 @@ impl<W: Write> Sink for TextSink<W> {
     fn update(&mut self, record: &Record) -> Result<(), SinkError> {
         match record {
             Record::Oom(report) => {
-                let known = self.provisional.remove(&report.id);
-                let known = known.unwrap_or(Known::of(report));
+                let provisional = self.provisional.remove(&report.id);
+                let known = provisional.unwrap_or(Known::of(report));
                 self.print(&reap_and_exit::block(report, known, self.width))
             }
             Record::Gap(_) | Record::Loss(_) => self.write(record),
@@ -175,7 +175,7 @@ fn write_missing(block: &mut Page, source: &Source, detail: Detail) {
     if of_tier > 0 {
         let fields = units::count(of_tier, "field");
         let tier = source.tier.name();
-        let text = format!("{fields} that tier {tier} does not have (`oomwhy check` says why)");
+        let text = format!("{fields} that tier {tier} does not have (`oomwhy check` shows why)");
         section.words("", style, &text);
     }
     if let Some(drops) = view::drops(source) {

@@ -36,8 +36,8 @@ fn order(document: &str) -> Option<Vec<String>> {
     let (_, block) = after.split_once("```")?;
     let (block, _) = block.split_once("```")?;
     // The first line has the language of the block.
-    let names = block.lines().skip(1).filter_map(|line| line.split_whitespace().next());
-    let names: Vec<String> = names.map(|name| name.trim_end_matches('/').to_owned()).collect();
+    let entries = block.lines().skip(1).filter_map(|line| line.split_whitespace().next());
+    let names: Vec<String> = entries.map(|name| name.trim_end_matches('/').to_owned()).collect();
     (!names.is_empty()).then_some(names)
 }
 
