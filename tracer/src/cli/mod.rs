@@ -153,7 +153,7 @@ pub enum Command {
     /// Needs a report of `oomwhy watch --growth`. Exits with 1 if there is none.
     #[command(after_help = flame::EXAMPLES)]
     Flame(FlameArgs),
-    /// Show cgroups near their limit and the likely next victim.
+    /// Show how near each memory limit is and the likely next victim.
     ///
     /// For each cgroup with a limit, prints its usage, its growth, and how much of the usage can be
     /// reclaimed. Also prints when it reaches the limit at the present rate, and the process that

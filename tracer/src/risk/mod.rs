@@ -1,4 +1,4 @@
-//! Cgroups near their limit, how fast they grow, and which process the OOM killer would choose now.
+//! Cgroups with a limit, how fast they grow, and which process the OOM killer would choose now.
 //!
 //! Reads cgroupfs and /proc, without BPF and without a daemon. If a growth recorder runs, growth
 //! comes from the points that it took in the kernel.
