@@ -1,5 +1,5 @@
-//! What a sink must do, and the sinks of a run. A sink prints the records that it is given and looks
-//! nothing up. The sinks themselves are in `output`, and `commands/outputs.rs` makes them.
+//! The interface of a sink, and the sinks of a run. A sink prints the records that it is given and
+//! looks nothing up. The sinks themselves are in `output`, and `commands/outputs.rs` makes them.
 //!
 //! Each output writes a record with one call, so that a reader never sees half of one. A sink must
 //! not block for long: while it writes, nobody reads the ring.

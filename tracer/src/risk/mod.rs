@@ -3,8 +3,8 @@
 //! Reads cgroupfs and /proc, without BPF and without a daemon. If a growth recorder runs, growth
 //! comes from the points that it took in the kernel.
 //!
-//! [`groups`], [`processes`] and `recorders` read. [`next_victim`], [`trend`] and [`time_to_limit`] compute
-//! (pure). [`observer`] combines them. [`table`] and [`screen`] print.
+//! [`groups`], [`processes`] and `recorders` read. [`next_victim`], [`trend`] and [`time_to_limit`]
+//! compute (pure). [`observer`] combines them. [`table`] and [`screen`] print.
 
 pub(crate) mod groups;
 mod names;
