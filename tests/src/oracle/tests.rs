@@ -253,6 +253,12 @@ fn outcome_that_scenario_does_not_list_is_found() {
     assert_eq!(quiet("victim_pending"), Vec::<String>::new());
     assert_ne!(quiet("already_exiting"), Vec::<String>::new());
     assert_ne!(quiet("no_victim"), Vec::<String>::new());
+    // There is no kill beside which memory could become available.
+    let alone = |outcome: &str| {
+        let report = json!({ "type": "oom", "outcome": outcome, "trigger": { "pid": 1 } });
+        verdict_on(&report.to_string(), "", "0")
+    };
+    assert!(alone("reclaimed").iter().any(|it| it.contains("reports of outcome reclaimed")));
 }
 
 #[test]
