@@ -69,6 +69,6 @@ fn report_without_growth_is_refused() {
     let without = report().with_file_name("memcg_v2.jsonl");
     let mut command = Command::cargo_bin("oomwhy").unwrap();
     let assert = command.arg("flame").arg(without).assert().code(1);
-    let said = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
-    assert!(said.contains("has no report with growth"), "{said}");
+    let stderr = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    assert!(stderr.contains("has no report with growth"), "{stderr}");
 }

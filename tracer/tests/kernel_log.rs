@@ -192,7 +192,7 @@ fn check_report(report: &Value, cgroup: &Cgroup, pid: u32) {
     assert_eq!((&row["pid"], &row["chosen"]), (&pid.into(), &true.into()));
     let adj: i64 = row["oom_score_adj"].as_i64().unwrap();
     let unit = i64::try_from(LIMIT / report["page_size"].as_u64().unwrap() / 1000).unwrap();
-    // With swap on the host, the log lacks the size of the domain, so points are absent.
+    // With swap on the host, the log does not have the size of the domain. Then points are absent.
     if let Some(points) = row["points"].as_i64() {
         let memory = points - adj * unit;
         assert!(memory > 2048 && memory < 8192, "{row}");

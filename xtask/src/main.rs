@@ -73,7 +73,7 @@ enum Verb {
     /// Run a proof that takes long, and write its result into the page that makes the promise
     Proof(proof::Arguments),
     /// Run all checks and tests, as CI does
-    Ci,
+    Ci(ci::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -101,6 +101,6 @@ fn run(verb: &Verb) -> Result<()> {
         Verb::Fixtures(arguments) => fixtures::run(arguments),
         Verb::Check(arguments) => check::run(arguments),
         Verb::Proof(arguments) => proof::run(arguments),
-        Verb::Ci => ci::run(),
+        Verb::Ci(arguments) => ci::run(arguments),
     }
 }

@@ -42,6 +42,10 @@ fn verbs() -> Vec<(&'static [&'static str], Vec<Needed>)> {
     ]
 }
 
+/// The verbs that start nothing that has to be installed, and `ci`: each of its steps installs its
+/// own needs, and its last one is `test`.
+const OTHER_VERBS: &[&str] = &["check", "kernels-doc", "ci", "help"];
+
 /// A PATH, a cache, and a log of requested installations.
 struct Machine {
     directory: tempfile::TempDir,
@@ -104,6 +108,22 @@ fn on_path(program: &str) -> Option<PathBuf> {
 fn asks_for(log: &str, what: &str) -> bool {
     let installs = log.lines().filter(|line| line.contains(" install "));
     installs.flat_map(str::split_whitespace).any(|word| word == what)
+}
+
+#[test]
+fn verb_is_in_one_of_the_lists() {
+    let help = Command::new(env!("CARGO_BIN_EXE_xtask")).arg("help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let (_, commands) = help.split_once("Commands:\n").unwrap();
+    let lines = commands.lines().take_while(|line| !line.is_empty());
+    // The rest of a description is indented further.
+    let begins = lines.filter_map(|line| line.strip_prefix("  ").filter(|it| !it.starts_with(' ')));
+    let names: Vec<&str> = begins.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(names.contains(&"test"), "{help}");
+    for name in names {
+        let is_listed = verbs().iter().any(|(words, _)| words[0] == name);
+        assert!(is_listed || OTHER_VERBS.contains(&name), "{name} is in no list of verbs");
+    }
 }
 
 #[test]

@@ -14,9 +14,9 @@ const SUMMANDS: [&str; 6] =
     ["anon_pages", "file_pages", "shmem_pages", "swap_pages", "pgtables_pages", "adj_pages"];
 
 /// The pages that a task may touch between the kernel's evaluation and its print. Two tasks run
-/// meanwhile: the tracer, which drops the code that it does not run and faults it in again (it has
-/// less than 2,048 pages), and PID 1, which reads the tracer's output (16 pages a fault, and the
-/// counter moves by 32).
+/// meanwhile. The tracer drops the code that it does not run and faults it in again; it has less
+/// than 2,048 pages. PID 1 reads the tracer's output: 16 pages a fault, and the counter moves by
+/// 32.
 fn faulted_meanwhile(comm: &str) -> i64 {
     match comm {
         "oomwhy" | "oomwhy-names" => 2048,

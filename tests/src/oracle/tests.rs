@@ -237,10 +237,10 @@ fn verdict_of(report: &Value, change: impl FnOnce(&mut Scenario, &mut Facts)) ->
 #[test]
 fn victim_without_line_is_found_unless_scenario_has_it() {
     let mut report = report();
-    let sharer = json!({ "pid": 9, "comm": "sharer" });
-    report["victims"].as_array_mut().unwrap().push(sharer);
+    let mm_sharer = json!({ "pid": 9, "comm": "mm_sharer" });
+    report["victims"].as_array_mut().unwrap().push(mm_sharer);
     assert_eq!(verdict_of(&report, |_, _| {}).len(), 1);
-    let silent = verdict_of(&report, |scenario, _| scenario.silent_victims = &[("sharer", 1)]);
+    let silent = verdict_of(&report, |scenario, _| scenario.silent_victims = &[("mm_sharer", 1)]);
     assert_eq!(silent, Vec::<String>::new());
 }
 
@@ -253,6 +253,12 @@ fn outcome_that_scenario_does_not_list_is_found() {
     assert_eq!(quiet("victim_pending"), Vec::<String>::new());
     assert_ne!(quiet("already_exiting"), Vec::<String>::new());
     assert_ne!(quiet("no_victim"), Vec::<String>::new());
+    // There is no kill beside which memory could become available.
+    let alone = |outcome: &str| {
+        let report = json!({ "type": "oom", "outcome": outcome, "trigger": { "pid": 1 } });
+        verdict_on(&report.to_string(), "", "0")
+    };
+    assert!(alone("reclaimed").iter().any(|it| it.contains("reports of outcome reclaimed")));
 }
 
 #[test]

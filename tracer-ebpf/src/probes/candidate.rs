@@ -169,7 +169,7 @@ fn evaluated<O: Origin>(state: &mut State, task: Object<O>, points: i64, flags: 
     }
     let recorded = state.candidates.head.recorded;
     let least = state.least_points;
-    let slot = if recorded < MAX_CANDIDATES as u32 {
+    let free_or_least = if recorded < MAX_CANDIDATES as u32 {
         state.candidates.head.recorded = recorded + 1;
         recorded
     } else if is_best || points > least {
@@ -179,7 +179,7 @@ fn evaluated<O: Origin>(state: &mut State, task: Object<O>, points: i64, flags: 
         return;
     };
     // verifier: MAX_CANDIDATES is a power of two, the mask bounds the index.
-    let slot = slot as usize & (MAX_CANDIDATES - 1);
+    let slot = free_or_least as usize & (MAX_CANDIDATES - 1);
     fill(&mut state.candidates.list[slot], task, points, flags, order);
     // An entry that replaced an equal one leaves the lowest points as they were.
     let is_full = recorded + 1 >= MAX_CANDIDATES as u32;

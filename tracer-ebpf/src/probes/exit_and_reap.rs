@@ -154,7 +154,7 @@ fn kprobe_exit_mmap(ctx: ProbeContext) -> u32 {
         && freeing(victim_gone::FREEING, memory).is_some()
     {
         let call = Call { object: memory.address() };
-        // If the insert fails for lack of memory, this victim's memory is not seen to be freed.
+        // If no memory is left for the insert, this victim's memory is not seen to be freed.
         let _ = CALLS.insert(call_key(), call, 0);
     }
     0

@@ -355,7 +355,7 @@ fn first_of_run(state: &mut State) -> bool {
         emit_count(state, &counted);
     }
     let run = QuietRun { seq: state.seq, ending, count: 1, last_ns: now };
-    // A full map evicts the oldest run. An insert into an LRU map fails only for lack of memory;
+    // A full map evicts the oldest run. An insert into an LRU map fails only if no memory is left;
     // then the next invocation of this run is emitted in full again.
     let _ = QUIET_RUNS.insert(memcg, run, 0);
     true

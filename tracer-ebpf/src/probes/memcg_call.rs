@@ -70,7 +70,7 @@ fn entered<O: Origin>(memcg: *const u8, gfp_mask: u32, order: i32) {
     call.header.valid = record::trigger(&mut call.trigger)
         | record::memcg(&mut call.oom_memcg, memcg)
         | valid::oom_memcg::POINTER;
-    // If the insert fails for lack of memory, this call is not seen to need no invocation.
+    // If no memory is left for the insert, this call is not seen to need no invocation.
     let _ = MEMCG_CALLS.insert(key, call, 0);
 }
 

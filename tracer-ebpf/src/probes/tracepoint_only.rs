@@ -155,7 +155,7 @@ fn current_task(event: &mut MarkEvent) {
     event.cgroup_id = unsafe { bpf_get_current_cgroup_id() };
 }
 
-/// Copies the other fields of the tracepoint's record. `None` if it lacks one of them.
+/// Copies the other fields of the tracepoint's record. `None` if one of them is missing.
 #[inline(always)]
 fn fields(event: &mut MarkEvent, record: Object<Untyped>) -> Option<()> {
     let layout = kernel::mark_layout();

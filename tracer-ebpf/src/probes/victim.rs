@@ -175,7 +175,7 @@ fn is_recorded(state: &State) -> bool {
 fn register(mm: u64, victim: VictimMm) {
     let known = VICTIM_MMS.get_ptr_mut(mm).map(load);
     if known.is_none_or(|known| known.seq != victim.seq) {
-        // If the insert fails for lack of memory, this victim's memory is not seen to be freed.
+        // If no memory is left for the insert, this victim's memory is not seen to be freed.
         let _ = VICTIM_MMS.insert(mm, victim, 0);
     }
 }

@@ -91,7 +91,7 @@ pub(crate) enum Why {
     Text(&'static str),
 }
 
-/// What the tracer knows of a hook.
+/// The description of a hook.
 #[derive(Debug)]
 pub(crate) struct HookSpec {
     pub(crate) hook: Hook,

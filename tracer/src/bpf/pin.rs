@@ -175,7 +175,7 @@ impl PinDir {
     }
 }
 
-/// What was removed from a directory.
+/// The pins that were removed from a directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Removed {
     /// Sets of probes, complete or not.
@@ -184,7 +184,7 @@ pub(crate) struct Removed {
     pub programs: usize,
 }
 
-/// What a run requires of pinned probes. It replaces those that were pinned for something else.
+/// The requirements of a run for pinned probes. Probes with other requirements are replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Wanted {
     /// Size of the ring, bytes. `None` takes any size.
@@ -195,7 +195,7 @@ pub(crate) struct Wanted {
     pub growth_above_percent: Option<u32>,
 }
 
-/// What reports say about how the probes were attached.
+/// The tier and the missing fields, for the reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Attachment {
     pub tier: Tier,

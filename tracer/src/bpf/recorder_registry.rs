@@ -35,7 +35,7 @@ const MAX_RECORDERS: usize = 4;
 /// The value of the map, under the key 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
-struct Marker {
+struct RegistryEntry {
     /// The [`FORMAT`] of the build that wrote it. If it is another one, the rest is not read.
     format: u64,
     pid: u64,
@@ -46,12 +46,12 @@ struct Marker {
     maps: [u64; 5],
 }
 
-const _: () = assert!(size_of::<Marker>() == 72 && WORDS * 8 == 72);
+const _: () = assert!(size_of::<RegistryEntry>() == 72 && WORDS * 8 == 72);
 
 /// Two builds have the same value only if the layouts of all maps are the same.
 const FORMAT: u64 = fingerprint(&[
     MEANING,
-    size_of::<Marker>(),
+    size_of::<RegistryEntry>(),
     size_of::<Curve>(),
     offset_of!(Curve, latest),
     offset_of!(Curve, fine),
@@ -141,7 +141,7 @@ pub(crate) fn find() -> io::Result<Registered> {
             continue;
         }
         match read(&info) {
-            Ok(Some(marker)) => found.running.push(running(info.id(), marker)),
+            Ok(Some(entry)) => found.running.push(running(info.id(), entry)),
             Ok(None) => found.other_build = true,
             // The map was freed, or is not written yet.
             Err(_) => {}
@@ -152,13 +152,13 @@ pub(crate) fn find() -> io::Result<Registered> {
     Ok(found)
 }
 
-fn running(id: u32, marker: Marker) -> RunningRecorder {
-    let Marker { pid, started_ns, above_percent, maps, .. } = marker;
+fn running(id: u32, entry: RegistryEntry) -> RunningRecorder {
+    let RegistryEntry { pid, started_ns, above_percent, maps, .. } = entry;
     RunningRecorder { pid, started_ns, above_percent, id, maps }
 }
 
 /// `None` if another build wrote it.
-fn read(info: &MapInfo) -> Result<Option<Marker>, MapError> {
+fn read(info: &MapInfo) -> Result<Option<RegistryEntry>, MapError> {
     if (info.key_size(), info.value_size()) != SIZES {
         return Ok(None);
     }
@@ -169,8 +169,8 @@ fn read(info: &MapInfo) -> Result<Option<Marker>, MapError> {
     Ok(understood(&map.get(&[0], 0)?))
 }
 
-fn understood(words: &[u64; WORDS]) -> Option<Marker> {
-    Marker::read_from_bytes(words.as_bytes()).ok().filter(|marker| marker.format == FORMAT)
+fn understood(words: &[u64; WORDS]) -> Option<RegistryEntry> {
+    RegistryEntry::read_from_bytes(words.as_bytes()).ok().filter(|entry| entry.format == FORMAT)
 }
 
 fn errno(error: MapError) -> io::Error {
@@ -187,7 +187,7 @@ impl RunningRecorder {
     pub(crate) fn open(&self) -> Option<GrowthMaps> {
         let info = MapInfo::from_id(self.id).ok()?;
         let is_same = info.name() == NAME.as_bytes()
-            && read(&info).ok()?.map(|marker| running(self.id, marker)) == Some(*self);
+            && read(&info).ok()?.map(|entry| running(self.id, entry)) == Some(*self);
         let [curves, charged, user_stacks, kernel_stacks, counters] = self.maps;
         is_same.then_some(())?;
         Some(GrowthMaps {
@@ -224,7 +224,7 @@ impl GrowthMaps {
     /// limit.
     pub(crate) fn register(&self, above_percent: u32) -> io::Result<Registration> {
         let id = |map: &MapData| map.info().map(|info| u64::from(info.id())).map_err(errno);
-        let marker = Marker {
+        let entry = RegistryEntry {
             format: FORMAT,
             pid: u64::from(std::process::id()),
             started_ns: crate::host::clock::boottime_ns(),
@@ -238,7 +238,7 @@ impl GrowthMaps {
             ],
         };
         let mut words = [0; WORDS];
-        words.as_mut_bytes().copy_from_slice(marker.as_bytes());
+        words.as_mut_bytes().copy_from_slice(entry.as_bytes());
         let created = create().and_then(Map::from_map_data).map_err(errno)?;
         let mut map: Words<1, WORDS> = created.try_into().map_err(errno)?;
         map.insert([0], words, 0).map_err(errno)?;
@@ -267,8 +267,8 @@ mod tests {
         let mut words = [7; WORDS];
         assert_eq!(understood(&words), None);
         words[0] = FORMAT;
-        let marker = understood(&words).unwrap();
-        assert_eq!((marker.pid, marker.above_percent, marker.maps), (7, 7, [7; 5]));
+        let entry = understood(&words).unwrap();
+        assert_eq!((entry.pid, entry.above_percent, entry.maps), (7, 7, [7; 5]));
     }
 
     #[test]

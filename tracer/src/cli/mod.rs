@@ -114,19 +114,19 @@ const BEFORE_COMMAND: [&str; 2] = ["--dir", "--color"];
 /// The words with such options moved behind the command. They are no global arguments of clap: each
 /// command would then accept them, also those that read no history and print no color.
 fn with_command_first(mut words: Vec<OsString>) -> Vec<OsString> {
-    let mut place = 1;
-    while let Some(word) = words.get(place).and_then(|word| word.to_str()) {
+    let mut index = 1;
+    while let Some(word) = words.get(index).and_then(|word| word.to_str()) {
         let (name, has_value) =
             word.split_once('=').map_or((word, false), |(name, _)| (name, true));
         if !BEFORE_COMMAND.contains(&name) {
             break;
         }
-        place += if has_value { 1 } else { 2 };
+        index += if has_value { 1 } else { 2 };
     }
-    let word = words.get(place).and_then(|word| word.to_str());
+    let word = words.get(index).and_then(|word| word.to_str());
     let is_command =
         word.is_some_and(|word| <Cli as CommandFactory>::command().find_subcommand(word).is_some());
-    if is_command && let Some(moved) = words.get_mut(1..=place) {
+    if is_command && let Some(moved) = words.get_mut(1..=index) {
         moved.rotate_right(1);
     }
     words
@@ -153,12 +153,12 @@ pub enum Command {
     /// Needs a report of `oomwhy watch --growth`. Exits with 1 if there is none.
     #[command(after_help = flame::EXAMPLES)]
     Flame(FlameArgs),
-    /// Show cgroups near their limit and the likely next victim.
+    /// Show how near each memory limit is and the likely next victim.
     ///
-    /// For each cgroup with a limit: its usage, its growth, how much of that can be reclaimed, when
-    /// it reaches the limit at the present rate, and the process that the OOM killer would choose
-    /// now, by the kernel's own points. Reads cgroupfs and /proc. Needs no BPF. For your own
-    /// processes it needs no root.
+    /// For each cgroup with a limit, prints its usage, its growth, and how much of the usage can be
+    /// reclaimed. Also prints when it reaches the limit at the present rate, and the process that
+    /// the OOM killer would choose now, by the kernel's own points. Reads cgroupfs and /proc. Needs
+    /// no BPF. For your own processes it needs no root.
     #[command(after_help = risk::EXAMPLES)]
     Risk(RiskArgs),
     /// List stored reports, newest last.
@@ -182,7 +182,8 @@ pub enum Command {
     ///
     /// Lists every hook and every group of report fields: available or not, why not, and how to fix
     /// it. Loads and attaches the probes for a moment. Exits with 0 if full reports are available,
-    /// 77 if a permission or a setting is missing, 69 if the kernel lacks something.
+    /// 77 if a permission or a setting is missing, 69 if the kernel does not support
+    /// something.
     Check(CheckArgs),
     /// Print the JSON Schema of the output of -o json.
     #[command(after_help = SCHEMA_EXAMPLES)]

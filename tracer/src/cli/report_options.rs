@@ -58,7 +58,7 @@ pub struct SelectArgs {
 pub struct PrivacyArgs {
     /// Omit command lines everywhere.
     ///
-    /// From every output, and from a recording that is made.
+    /// Applies to every output and to a new recording.
     #[arg(long)]
     pub no_cmdline: bool,
     /// Mask what matches REGEX in command lines.

@@ -11,7 +11,7 @@ pub enum Exit {
     Failure = 1,
     /// The command line is invalid.
     Usage = 2,
-    /// The kernel lacks a required feature (EX_UNAVAILABLE).
+    /// The kernel does not have a required feature (EX_UNAVAILABLE).
     Unavailable = 69,
     /// A permission is missing (EX_NOPERM).
     NotPermitted = 77,

@@ -32,7 +32,7 @@ pub(crate) fn flame(arguments: &FlameArgs) -> Result<(), Failure> {
             "{name} has no report with growth\nhint: record it with `oomwhy watch --growth`"
         ),
     })?;
-    let profile = match arguments.output {
+    let rendered = match arguments.output {
         ProfileFormat::Svg => svg(&report),
         ProfileFormat::Folded => Ok(folded(&report).into_bytes()),
         ProfileFormat::Pprof => {
@@ -45,7 +45,7 @@ pub(crate) fn flame(arguments: &FlameArgs) -> Result<(), Failure> {
             pprof(&report)
         }
     };
-    let profile = profile.map_err(|error| Failure::runtime(&error))?;
+    let profile = rendered.map_err(|error| Failure::runtime(&error))?;
     let mut to = open_output(&arguments.to, &used)?;
     match to.write_all(&profile).and_then(|()| to.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

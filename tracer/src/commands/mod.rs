@@ -56,7 +56,7 @@ impl Failure {
         Self { exit: Exit::Failure, message: with_sources(error) }
     }
 
-    /// A kernel that lacks a required feature.
+    /// A kernel without a required feature.
     pub(crate) fn unavailable(error: &dyn std::error::Error) -> Self {
         Self { exit: Exit::Unavailable, message: with_sources(error) }
     }
@@ -74,9 +74,9 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Show(arguments) => history::show(&arguments),
         Command::Export(arguments) => history::export(&arguments),
         Command::Unpin { dir } => {
-            let said = pinned::unpin(&dir)?;
+            let message = pinned::unpin(&dir)?;
             // Diagnostics are best effort: stderr may be closed.
-            let _ = writeln!(io::stderr(), "{said}");
+            let _ = writeln!(io::stderr(), "{message}");
             Ok(())
         }
         Command::Check(arguments) => check::command::check(&arguments),

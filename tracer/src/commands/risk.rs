@@ -1,4 +1,4 @@
-//! `oomwhy risk`: cgroups near their limit, and the likely next victim.
+//! `oomwhy risk`: cgroups with a limit, the most urgent first, and the likely next victim.
 
 use std::{
     io::{self, IsTerminal, Write},

@@ -49,7 +49,7 @@ fn fields_of_tier(fields: &[&str], tier: Tier) -> String {
     let more = fields.len().saturating_sub(NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!(
-        "tier {} does not have {}: {}{more} (`oomwhy check` says why, -v lists them)",
+        "tier {} does not have {}: {}{more} (`oomwhy check` shows why, -v lists them)",
         tier.name(),
         count(fields.len(), "field"),
         named.join(", ")
@@ -115,7 +115,7 @@ mod tests {
         - not available: growth (it is recorded by fentry or kprobe)
         - tier fentry is not available: the policy forbids it
         - tier tracepoint does not have 5 fields: outcome, reason, constraint,
-          limit_chain and 1 more (`oomwhy check` says why, -v lists them)
+          limit_chain and 1 more (`oomwhy check` shows why, -v lists them)
         ");
     }
 

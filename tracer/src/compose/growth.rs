@@ -147,7 +147,7 @@ impl<'a> FrameNames<'a> {
         let mut names = Self { offsets: BTreeMap::new(), ips: BTreeMap::new() };
         let found = context.findings.user_names.range((seq, i32::MIN)..=(seq, i32::MAX));
         for ((_, pid), found) in found {
-            let offsets = found.places.iter();
+            let offsets = found.offsets.iter();
             names
                 .offsets
                 .extend(offsets.map(|(at, name)| ((at.build_id.as_str(), at.file_offset), name)));

@@ -16,13 +16,13 @@ pub(crate) struct MemoryKinds {
     pub(crate) shmem: Option<u64>,
     /// Page cache of files on disk: without shmem.
     pub(crate) cache: Option<u64>,
-    /// Of the cache: changed, not written yet, or being written.
+    /// The part of the cache that is dirty or under writeback.
     pub(crate) unwritten: Option<u64>,
     /// Locked, or otherwise never reclaimed.
     pub(crate) unevictable: Option<u64>,
     /// All of the kernel's own.
     pub(crate) kernel: Option<u64>,
-    /// Of that, by the kernel's names, the largest first.
+    /// The parts of `kernel` by the kernel's names, the largest first.
     pub(crate) kernel_parts: Vec<(&'static str, u64)>,
 }
 

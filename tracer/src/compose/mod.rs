@@ -215,8 +215,8 @@ fn request(
 }
 
 /// The trigger's frames without those of the tracer. Its programs come first. If a function is
-/// hooked, its trampoline stands between it and its caller, followed by the call site in the
-/// function's first bytes, that is, by the same function once more.
+/// hooked, its trampoline stands between it and its caller. The call site in the function's first
+/// bytes follows, so the same function appears once more.
 fn kernel_frames(findings: &Findings, frames: &[u64]) -> Vec<Frame> {
     let mut kept: Vec<Frame> = Vec::new();
     let mut behind_trampoline = false;

@@ -20,7 +20,7 @@ pub(crate) struct GrowingProcessFiles(Mutex<OpenedFiles>);
 
 #[derive(Debug, Default)]
 struct OpenedFiles {
-    /// With the path by which a process has mapped it.
+    /// Each with the path by which a process has mapped it.
     files: VecDeque<(String, File)>,
     /// One for each process id.
     perf_maps: VecDeque<Arc<PerfMapSources>>,

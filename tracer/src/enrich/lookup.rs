@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{container, metadata, passwd};
+use super::{container, container_names, passwd};
 use crate::{
     host::{
         procfs::process,
@@ -208,7 +208,7 @@ impl LookupThread {
         if self.results.lock().container(&key).is_some() {
             return true;
         }
-        let names = metadata::look_up(&self.root, &found, path);
+        let names = container_names::look_up(&self.root, &found, path);
         if names.is_unnamed() {
             return false;
         }

@@ -5,10 +5,10 @@
 //! functions on another, so that the main loop can drain the ring meanwhile.
 
 pub(crate) mod container;
+pub(crate) mod container_names;
 pub(crate) mod enrichment;
 pub(crate) mod growing_process;
 pub(crate) mod lookup;
-pub(crate) mod metadata;
 pub(crate) mod passwd;
 pub(crate) mod privacy;
 pub(crate) mod stack_symbolizer;

@@ -20,11 +20,11 @@ const MAX_ROOTS: usize = 64;
 pub(crate) struct StackSymbolizer {
     /// What was asked for, and the answers.
     pub requests: SymbolRequests,
-    /// By invocation and process.
+    /// The processes of each invocation, by sequence number and process id.
     seen: BTreeMap<(u64, i32), SeenProcess>,
 }
 
-/// What events said of a process.
+/// Facts from the events about a process.
 #[derive(Debug, Default)]
 struct SeenProcess {
     started_ns: u64,

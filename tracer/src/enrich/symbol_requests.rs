@@ -269,7 +269,7 @@ fn growth_names(symbols: &mut UserSymbols, stacks: &[StackFrames]) -> Vec<UserNa
     let offsets: BTreeSet<FileOffset> =
         stacks.iter().flat_map(|stack| stack.offsets.iter().cloned()).collect();
     let first = stacks.first().map_or(0, |stack| stack.process.pid);
-    let named = symbols.resolve(Process::now(first), None, &Vec::from_iter(offsets), &[]).places;
+    let named = symbols.resolve(Process::now(first), None, &Vec::from_iter(offsets), &[]).offsets;
     let known: BTreeMap<FileOffset, Name> = named.into_iter().collect();
     let mut names = |(number, stack): (usize, &StackFrames)| {
         let StackFrames { process, offsets, ips, .. } = stack;
@@ -279,7 +279,7 @@ fn growth_names(symbols: &mut UserSymbols, stacks: &[StackFrames]) -> Vec<UserNa
         } else {
             symbols.resolve(symbols.process(process.pid), None, &[], ips).addresses
         };
-        UserNames { places: offsets.iter().filter_map(named).collect(), addresses }
+        UserNames { offsets: offsets.iter().filter_map(named).collect(), addresses }
     };
     stacks.iter().enumerate().map(&mut names).collect()
 }

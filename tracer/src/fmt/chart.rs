@@ -1,6 +1,6 @@
 //! Bars and curves of block characters, readable without color. Shares are thousandths.
 
-/// A bar of so many columns: full blocks, then dots.
+/// A bar of `width` columns: full blocks, then dots.
 pub(crate) fn bar(permille: u64, width: usize) -> String {
     let full = length(permille, width);
     format!("{}{}", "█".repeat(full), "·".repeat(width - full))

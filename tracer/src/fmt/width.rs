@@ -49,7 +49,7 @@ fn char_columns(character: char) -> usize {
     character.width().unwrap_or(1).max(1)
 }
 
-/// As much of the beginning of a text as takes so many columns.
+/// The longest beginning of a text that fits `width` columns.
 pub(super) fn take_columns(characters: impl Iterator<Item = char>, width: usize) -> String {
     let mut used = 0;
     characters

@@ -26,7 +26,7 @@ pub(super) fn wrap(words: &[String], joint: &str, lead: &str, width: usize) -> V
     hung(&all, "", &margin, BELOW, width)
 }
 
-/// Lines of words, the first behind `lead`, the others behind so many columns.
+/// Lines of words, the first behind `lead`, the others behind `indent` columns.
 fn hung(words: &[String], joint: &str, lead: &str, indent: usize, width: usize) -> Vec<String> {
     let indent = " ".repeat(indent);
     let mut lines = Vec::new();

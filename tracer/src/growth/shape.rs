@@ -63,7 +63,7 @@ pub(crate) fn shape(curve: &[Usage]) -> GrowthShape {
     if growing + 2 >= steps.len() { GrowthShape::Steady } else { GrowthShape::Unknown }
 }
 
-/// Whether `part` is at least so many percent of `whole`.
+/// Whether `part` is at least `percent` percent of `whole`.
 fn is_share(part: u64, percent: u64, whole: u64) -> bool {
     u128::from(part) * 100 >= u128::from(whole) * u128::from(percent)
 }

@@ -145,7 +145,7 @@ fn exes(summary: &Summary) -> impl Iterator<Item = &str> {
     summary.tasks().filter_map(|task| task.exe.as_deref())
 }
 
-/// Of the tasks and of the limit that was hit.
+/// The units of the tasks and of the cgroup whose limit was hit.
 fn units(summary: &Summary) -> impl Iterator<Item = &str> {
     let limit = summary.oom_memcg.iter().filter_map(|memcg| memcg.unit.as_deref());
     summary.tasks().filter_map(|task| task.unit.as_deref()).chain(limit)

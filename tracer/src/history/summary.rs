@@ -15,12 +15,12 @@ pub(crate) struct Summary {
     pub kind: String,
     /// Version of the report schema.
     pub schema: u32,
-    /// Only of a report.
+    /// Only in a report.
     pub id: Option<String>,
     pub time: Option<Timestamp>,
-    /// Of a loss: time of the latest lost record.
+    /// The time of the latest lost record; only in a loss.
     pub last: Option<Timestamp>,
-    /// Of a gap: time of the last comparison without one.
+    /// The time of the last comparison without a gap; only in a gap.
     pub since: Option<Timestamp>,
     pub outcome: Option<String>,
     /// Invocations folded into this report.
@@ -32,11 +32,11 @@ pub(crate) struct Summary {
     pub oom_memcg: Option<Memcg>,
     pub victims: Vec<Task>,
     pub verdict: Option<Cause>,
-    /// Of a gap: kills in the kernel's count.
+    /// The number of kills that the kernel counted; only in a gap.
     pub expected: u64,
-    /// Of a gap: kills that were seen.
+    /// The number of kills that were seen; only in a gap.
     pub seen: u64,
-    /// Of a loss: lost records.
+    /// The number of lost records; only in a loss.
     pub count: u64,
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct Kallsyms {
     /// Whether /proc/kallsyms could be read.
     pub is_read: bool,
     /// The symbols of each wanted function: its name, and its name with a suffix of the compiler.
-    /// Of several names, the newest that the kernel has.
+    /// If a hook has several names, the newest that the kernel has.
     pub functions: BTreeMap<Hook, Vec<String>>,
     /// Address of `__per_cpu_offset`; `None` if the kernel hides it from us.
     pub per_cpu_offset: Option<u64>,

@@ -13,7 +13,7 @@ use super::{btf::KernelBtf, layout::LayoutError};
 /// The bytes that the probes load from a field.
 #[derive(Clone, Copy)]
 enum Load {
-    /// Exactly so many.
+    /// Exactly this number of bytes.
     Bytes(u64),
     /// The first bytes of a field that may be longer.
     First(u64),

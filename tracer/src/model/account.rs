@@ -36,7 +36,7 @@ pub enum Stage {
     Final,
 }
 
-/// What one report is made of.
+/// The parts of one report.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Account {
     /// An invocation of the OOM killer.
@@ -49,8 +49,8 @@ pub enum Account {
     Wait(WaitAccount),
 }
 
-/// What is known of one invocation. A part whose record was lost, or that this host cannot give,
-/// is absent.
+/// The facts about one invocation. A part whose record was lost, or that this host cannot give, is
+/// absent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InvocationAccount {
     /// Sequence number of the invocation; 0 if the probes did not see it begin.
@@ -84,7 +84,7 @@ pub struct InvocationAccount {
     pub stat: Option<Stat>,
     /// Command lines and other details of the trigger and the victims, by process id.
     pub contexts: BTreeMap<i32, TaskContext>,
-    /// What became of the victims.
+    /// The exits of the victims and the release of their memory.
     pub reap_and_exit: ReapsAndExits,
     /// The deadline passed before all victims were gone.
     pub is_overdue: bool,
@@ -101,7 +101,7 @@ pub struct InvocationAccount {
     pub growth: Option<Box<Recorded>>,
 }
 
-/// What is known of a victim from `oom:mark_victim` alone.
+/// The facts about a victim from `oom:mark_victim` alone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MarkAccount {
     /// The mark itself.

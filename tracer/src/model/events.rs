@@ -198,7 +198,7 @@ pub struct Candidates {
     pub list: Vec<Candidate>,
 }
 
-/// A task that the kernel evaluated. Sizes are in pages unless said otherwise.
+/// A task that the kernel evaluated. Sizes are in pages unless stated otherwise.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Candidate {
     pub tgid: i32,
@@ -222,7 +222,7 @@ pub struct Candidate {
     pub order: u32,
 }
 
-/// Counters of an `mm_struct`. Sizes are in pages unless said otherwise.
+/// Counters of an `mm_struct`. Sizes are in pages unless stated otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Memory {
     /// Pages by kind; the index is in `oomwhy_common::event::mm`.
@@ -433,8 +433,8 @@ pub struct Stat {
     /// Counters, each in the unit of its kind.
     pub counters: Vec<i64>,
     /// Index of each counter by its number; `None` if each is at its number.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub places: Option<Vec<u8>>,
+    #[serde(rename = "places", skip_serializing_if = "Option::is_none")]
+    pub fields: Option<Vec<u8>>,
 }
 
 /// A step of a victim's end.

@@ -119,7 +119,7 @@ impl Table<'_> {
                     .fold(0, |sum, bits| sum | bits),
             ),
             "ATOMIC?" => Some(self.single("ATOMIC").unwrap_or(0)),
-            // Since 16f5dfbc851b (6.7). 6.3 to 6.6 look the same but lack it; a mask with
+            // Since 16f5dfbc851b (6.7). 6.3 to 6.6 look the same but do not have it. A mask with
             // __GFP_DIRECT_RECLAIM, as every mask that reaches the OOM killer, is not affected.
             "NOWARN?" if self.single("ATOMIC").is_some() => Some(0),
             "NOWARN?" => self.single("NOWARN"),

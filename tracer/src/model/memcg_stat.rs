@@ -21,7 +21,7 @@ pub(crate) const KERNEL_PARTS: [&str; 7] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
-    /// Of the kernel's page size.
+    /// Pages of the kernel's page size.
     Pages,
     /// Units of 1024 bytes.
     Kib,
@@ -61,10 +61,10 @@ pub(crate) fn items(stat: &Stat, items: &[StatItem], page_size: u64) -> BTreeMap
 /// <https://github.com/torvalds/linux/blob/v6.12/mm/memcontrol.c>
 fn index(stat: &Stat, enumerator: u32) -> Option<usize> {
     let enumerator = usize::try_from(enumerator).ok()?;
-    match &stat.places {
+    match &stat.fields {
         None => Some(enumerator),
-        Some(places) => {
-            places.get(enumerator).map(|&index| usize::from(index)).filter(|&index| index != 0xff)
+        Some(fields) => {
+            fields.get(enumerator).map(|&index| usize::from(index)).filter(|&index| index != 0xff)
         }
     }
 }
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn items_are_bytes_and_negative_ones_zero() {
-        let stat = Stat { fresh: true, counters: vec![3, 5, 7, -1], places: None };
+        let stat = Stat { fresh: true, counters: vec![3, 5, 7, -1], fields: None };
         let wanted = [
             item("anon", 0, Unit::Pages),
             item("kernel_stack", 1, Unit::Kib),
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn items_are_found_through_index_table() {
-        let stat = Stat { fresh: true, counters: vec![3, 5], places: Some(vec![0xff, 1, 0]) };
+        let stat = Stat { fresh: true, counters: vec![3, 5], fields: Some(vec![0xff, 1, 0]) };
         let wanted =
             [item("a", 0, Unit::Bytes), item("b", 1, Unit::Bytes), item("c", 9, Unit::Bytes)];
         assert_eq!(items(&stat, &wanted, 4096), BTreeMap::from([("b".to_owned(), 5)]));

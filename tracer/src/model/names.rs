@@ -45,7 +45,8 @@ pub struct Name {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserNames {
     /// Names of offsets in files.
-    pub places: Vec<(FileOffset, Name)>,
+    #[serde(rename = "places")]
+    pub offsets: Vec<(FileOffset, Name)>,
     /// Names of addresses outside any known file.
     pub addresses: Vec<(u64, Name)>,
 }
@@ -71,7 +72,7 @@ pub(crate) fn named_frame(names: Option<&UserNames>, frame: &UserFrame) -> Frame
             let is_same = |(at, _): &&(FileOffset, Name)| {
                 at.build_id == *build_id && at.file_offset == *file_offset
             };
-            let found = names.and_then(|names| names.places.iter().find(is_same));
+            let found = names.and_then(|names| names.offsets.iter().find(is_same));
             let location = Frame {
                 build_id: Some(build_id.clone()),
                 file_offset: Some(*file_offset),

@@ -6,7 +6,7 @@ mod no_victim;
 pub(crate) mod parts;
 
 use self::no_victim::{
-    already_exiting, no_victim, reclaimed, unshot, victim_pending, will_free_mem,
+    already_exiting, no_victim, reclaimed, victim_already_exiting, victim_pending, will_free_mem,
 };
 use self::parts::{
     candidate, cgroup, home, ineligible, level, ranked, report, stack, system, trigger, victim, who,
@@ -36,7 +36,7 @@ pub(crate) fn all() -> Vec<(&'static str, Record)> {
         ("already_exiting", already_exiting()),
         ("will_free_mem", will_free_mem()),
         ("reclaimed", reclaimed()),
-        ("unshot", unshot()),
+        ("victim_already_exiting", victim_already_exiting()),
         ("cpuset", constrained(Constraint::Cpuset)),
         ("sysrq", sysrq()),
         ("hostile", hostile()),

@@ -13,6 +13,7 @@ pub(crate) mod list;
 mod reap_and_exit;
 mod system;
 mod trigger;
+mod verdict;
 mod victims;
 mod who;
 
@@ -27,7 +28,7 @@ use crate::{
         page::{Page, Section},
         units, width,
     },
-    model::report::{OomReport, Record, Source, Verdict},
+    model::report::{OomReport, Record, Source},
     output::view::{
         self,
         missing::{self, MissingGroup},
@@ -50,7 +51,7 @@ pub struct TextSink<W> {
     detail: Detail,
     zone: TimeZone,
     width: usize,
-    /// Of provisional reports, by their id: what the rest of it may come to.
+    /// The printed part of each provisional report, by report id.
     provisional: BTreeMap<String, Known>,
 }
 
@@ -80,7 +81,7 @@ impl<W: Write> TextSink<W> {
         Self { out, detail, zone, width: width::DEFAULT, provisional: BTreeMap::new() }
     }
 
-    /// Lines of at most so many columns.
+    /// Limits the lines to `width` columns.
     #[must_use]
     pub fn with_width(self, width: usize) -> Self {
         Self { width, ..self }
@@ -106,7 +107,7 @@ impl<W: Write> TextSink<W> {
 
     fn oom(&self, block: &mut Page, report: &OomReport) {
         headline::write(block, report, &self.clock(report.time));
-        write_verdict(block, report.verdict.as_ref());
+        verdict::write(block, report.verdict.as_ref());
         victims::write(block, report, self.detail);
         limit::write(block, report);
         system::write(block, report, self.detail);
@@ -151,23 +152,12 @@ impl<W: Write> Sink for TextSink<W> {
     fn update(&mut self, record: &Record) -> Result<(), SinkError> {
         match record {
             Record::Oom(report) => {
-                let known = self.provisional.remove(&report.id);
-                let known = known.unwrap_or(Known::of(report));
+                let provisional = self.provisional.remove(&report.id);
+                let known = provisional.unwrap_or(Known::of(report));
                 self.print(&reap_and_exit::block(report, known, self.width))
             }
             Record::Gap(_) | Record::Loss(_) => self.write(record),
         }
-    }
-}
-
-/// What to conclude, and the first thing to change; `oomwhy explain` has the rest.
-fn write_verdict(block: &mut Page, verdict: Option<&Verdict>) {
-    let Some(verdict) = verdict else {
-        return;
-    };
-    section(block, "verdict").words("", Style::new().bold(), &view::safe(&verdict.headline));
-    if let Some(advice) = verdict.advice.first() {
-        section(block, "change").words("", Style::new(), &view::safe(advice));
     }
 }
 
@@ -185,7 +175,7 @@ fn write_missing(block: &mut Page, source: &Source, detail: Detail) {
     if of_tier > 0 {
         let fields = units::count(of_tier, "field");
         let tier = source.tier.name();
-        let text = format!("{fields} that tier {tier} does not have (`oomwhy check` says why)");
+        let text = format!("{fields} that tier {tier} does not have (`oomwhy check` shows why)");
         section.words("", style, &text);
     }
     if let Some(shed) = view::shed(source) {

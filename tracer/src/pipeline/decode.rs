@@ -366,7 +366,7 @@ fn stat(bytes: &[u8], has: impl Fn(u64) -> bool) -> Stat {
     Stat {
         fresh: event.fresh != 0,
         counters: event.counters.to_vec(),
-        places: has(valid::stat::FIELDS).then(|| event.fields.to_vec()),
+        fields: has(valid::stat::FIELDS).then(|| event.fields.to_vec()),
     }
 }
 

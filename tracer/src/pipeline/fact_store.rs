@@ -57,7 +57,7 @@ impl FactStore {
             }
             Fact::UserNames { seq, pid, names } => {
                 let known = findings.user_names.entry((seq, pid)).or_default();
-                known.places.extend(names.places);
+                known.offsets.extend(names.offsets);
                 known.addresses.extend(names.addresses);
             }
             Fact::RealtimeOffset(offset) => findings.realtime_offset_ns = Some(offset),

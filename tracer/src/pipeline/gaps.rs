@@ -191,8 +191,8 @@ fn kills_of_invocation(account: &InvocationAccount) -> u64 {
     }
 }
 
-/// Calls of `__oom_kill_process` that marked so many victims: the first victim of a group takes
-/// two.
+/// The largest number of `__oom_kill_process` calls for `marked` victims: the first victim of a
+/// group takes two.
 fn at_most(marked: u64) -> u64 {
     marked + u64::from(marked > 1)
 }

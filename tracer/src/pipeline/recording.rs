@@ -101,7 +101,7 @@ pub enum RecordingError {
     },
     /// Some frames are damaged. The others were used.
     #[error(
-        "{}: {skipped}; reports can lack what they held\n{DAMAGE_HINT}", path.display()
+        "{}: {skipped}; the reports may be incomplete\n{DAMAGE_HINT}", path.display()
     )]
     Skipped {
         /// Path of the recording.
@@ -111,7 +111,7 @@ pub enum RecordingError {
     },
     /// Records of the ring are damaged, or of a kind that this build does not know.
     #[error(
-        "{}: {} cannot be decoded; reports can lack what they held\n{DAMAGE_HINT}",
+        "{}: {} cannot be decoded; the reports may be incomplete\n{DAMAGE_HINT}",
         path.display(), count(records, "record")
     )]
     Undecodable {

@@ -1,4 +1,5 @@
-//! The outputs of a run. A sink prints the records that it is given and looks nothing up.
+//! What a sink must do, and the sinks of a run. A sink prints the records that it is given and
+//! looks nothing up. The sinks themselves are in `output`; `commands/outputs.rs` makes them.
 //!
 //! Each output writes a record with one call, so that a reader never sees half of one. A sink must
 //! not block for long: while it writes, nobody reads the ring.

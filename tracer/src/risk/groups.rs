@@ -164,8 +164,8 @@ fn group_v1(directory: &Path) -> Option<Group> {
     })
 }
 
-/// The sum of some lines of memory.stat minus others. Lines that this kernel lacks count as 0;
-/// without the first one, the file cache, the sum is unknown.
+/// The sum of some lines of memory.stat minus others. Lines that this kernel does not
+/// print count as 0. Without the first one, the file cache, the sum is unknown.
 fn reclaimable(directory: &Path, plus: [&str; 3], minus: [&str; 2]) -> Option<u64> {
     let stat = text(directory, "memory.stat")?;
     let sum = |keys: &[&str]| keys.iter().filter_map(|key| keyed(&stat, key)).sum::<u64>();

@@ -1,27 +1,27 @@
-//! Cgroups near their limit, how fast they grow, and which process the OOM killer would choose now.
+//! Cgroups with a limit, how fast they grow, and which process the OOM killer would choose now.
 //!
 //! Reads cgroupfs and /proc, without BPF and without a daemon. If a growth recorder runs, growth
 //! comes from the points that it took in the kernel.
 //!
-//! [`groups`], [`processes`] and `recorders` read. [`points`], [`trend`] and [`forecast`] compute
-//! (pure). [`observer`] combines them. [`table`] and [`screen`] print.
+//! [`groups`], [`processes`] and `recorders` read. [`next_victim`], [`trend`] and
+//! [`time_to_limit`] compute (pure). [`observer`] combines them. [`table`] and [`screen`] print.
 
-pub(crate) mod forecast;
 pub(crate) mod groups;
 mod names;
+pub(crate) mod next_victim;
 pub(crate) mod observer;
-pub(crate) mod points;
 pub(crate) mod processes;
 mod recorders;
 pub(crate) mod screen;
 pub(crate) mod table;
+pub(crate) mod time_to_limit;
 pub(crate) mod trend;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 pub(crate) use self::observer::Observer;
-use self::{forecast::Forecast, groups::Pressure, points::Choice};
+use self::{groups::Pressure, next_victim::Choice, time_to_limit::Forecast};
 use crate::model::report::GrowthStack;
 
 /// Version of the output of `-o json`.

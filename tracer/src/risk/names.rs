@@ -100,7 +100,7 @@ impl FunctionNames {
             for (pid, _) in processes {
                 self.symbols.keep_files(files_of(*pid));
             }
-            let found = self.symbols.resolve(Process::now(*first), None, &offsets, &[]).places;
+            let found = self.symbols.resolve(Process::now(*first), None, &offsets, &[]).offsets;
             self.offsets.extend(offsets.into_iter().map(|offset| (offset, None)));
             self.offsets.extend(found.into_iter().map(|(offset, name)| (offset, Some(name))));
         }

@@ -6,12 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     GrowthSource, RecorderSeen, Risk, RiskReport, SCHEMA,
-    forecast::{self, BATCH_BYTES, Sample},
     groups::{self, Group, Groups},
     names::FunctionNames,
-    points,
+    next_victim,
     processes::{self, Process, Swap},
     recorders::{Open, Recorders},
+    time_to_limit::{self, BATCH_BYTES, Sample},
     trend::{Read, Trend, trend},
 };
 use crate::{
@@ -159,7 +159,7 @@ impl Observer {
     fn risk(&self, group: &Group, host: &Host<'_>) -> Risk {
         let readings = self.samples.get(&group.path).map_or(&[][..], Vec::as_slice);
         let tasks = processes::below(&self.root, &group.directory);
-        let choice = points::choose(&tasks, group.totalpages(host.swap));
+        let choice = next_victim::choose(&tasks, group.totalpages(host.swap));
         let recorded = self.recorded(host.recorders, group, readings);
         let (open, trend) = recorded.unzip();
         let samples = trend.as_ref().map_or(readings, |trend| &trend.samples);
@@ -173,13 +173,13 @@ impl Observer {
             reclaimable_bytes: group.reclaimable_bytes,
             need_bytes: group.need_bytes(),
             source: if trend.is_some() { GrowthSource::Recorder } else { GrowthSource::Readings },
-            growth_bytes_per_s: forecast::rate(samples),
-            usage_growth_bytes_per_s: forecast::usage_rate(samples),
-            growth_over_s: forecast::time(samples),
+            growth_bytes_per_s: time_to_limit::rate(samples),
+            usage_growth_bytes_per_s: time_to_limit::usage_rate(samples),
+            growth_over_s: time_to_limit::time(samples),
             growth_kind: trend.as_ref().map(|trend| trend.shape.name()),
             growing_since: since.and_then(|since_ns| host.time(since_ns)),
             growers: open.map(|open| self.growing(open.sites(group), &tasks)).unwrap_or_default(),
-            time_to_limit: forecast::forecast(samples, group.limit_bytes),
+            time_to_limit: time_to_limit::forecast(samples, group.limit_bytes),
             swap_headroom_bytes: group.swap_headroom(host.swap),
             pressure: group.pressure,
             oom_kills: group.oom_kills,

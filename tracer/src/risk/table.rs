@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Level, RecorderSeen, Risk, RiskReport, forecast::Forecast};
+use super::{Level, RecorderSeen, Risk, RiskReport, time_to_limit::Forecast};
 use crate::{
     compose::names,
     fmt::{
@@ -144,7 +144,7 @@ fn seconds(seconds: f64) -> String {
 
 pub(super) fn victim(risk: &Risk) -> String {
     let Some(choice) = &risk.next_victim else {
-        return "nobody may be killed".to_owned();
+        return "no killable task".to_owned();
     };
     let name = names::task(Some(&choice.comm), None, choice.pid);
     let equals = choice.equals.map_or(String::new(), |equals| format!(", 1 of {}", equals + 1));

@@ -5,7 +5,7 @@
 //! have. Before the first reading, reclaimable memory is assumed to change at the rate between the
 //! readings. Of a sawtooth only the peaks count.
 
-use super::forecast::{BATCH_BYTES, Sample, slope};
+use super::time_to_limit::{BATCH_BYTES, Sample, slope};
 use crate::{
     growth::{Cycle, GrowthShape, cycles, shape},
     model::recorded_growth::Usage,

@@ -35,7 +35,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const EXIT_DEADLINE: Duration = Duration::from_secs(1);
 /// Helpers that were left behind. With that many, no other is started.
 const MAX_LEFT_BEHIND: usize = 4;
-/// A pipe that is ready takes at least so many bytes without blocking: `PIPE_BUF` of pipe(7).
+/// The bytes that a ready pipe takes at least without blocking: `PIPE_BUF` of pipe(7).
 const PIPE_BUF: usize = 4096;
 
 static LEFT_BEHIND: Mutex<Vec<Child>> = Mutex::new(Vec::new());

@@ -2,6 +2,7 @@
 //! [`ALL`].
 
 mod comments;
+mod dependencies;
 pub(crate) mod kernel_proto;
 mod order;
 mod width;
@@ -30,14 +31,19 @@ pub(crate) const ALL: &[Check] = &[
         run: order::run,
     },
     Check {
+        name: "dependencies",
+        rule: "tests, build scripts and the workspace have no unused dependency",
+        run: dependencies::run,
+    },
+    Check {
         name: "kernel-proto",
         rule: "the kernel-proto comment of a probe agrees with the BTF of every kernel",
         run: kernel_proto::run,
     },
 ];
 
-/// Directories without sources of ours.
-const SKIPPED: &[&str] = &["target", "corpus", "artifacts", "fixtures"];
+/// Directories without sources of ours, at the root or anywhere below.
+const SKIPPED: &[&str] = &["target", "tests/fixtures", "fuzz/corpus", "fuzz/artifacts"];
 
 /// A file of the source tree.
 struct Source {
@@ -61,7 +67,7 @@ fn sources_below(root: &Path, directory: &Path, extensions: &[&str]) -> Result<V
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = directory.join(&name);
         if entry.file_type()?.is_dir() {
-            if !name.starts_with('.') && !SKIPPED.contains(&name.as_str()) {
+            if !name.starts_with('.') && !SKIPPED.iter().any(|it| path.ends_with(it)) {
                 sources.extend(sources_below(root, &path, extensions)?);
             }
         } else if path.extension().is_some_and(|it| extensions.iter().any(|wanted| it == *wanted)) {

@@ -19,6 +19,8 @@ const MARKER: &str = "<!-- order -->";
 /// The one entry that uses the crates of aya.
 const USER_OF_AYA: &str = "bpf";
 const AYA: &[&str] = &["aya", "aya_obj", "aya_log"];
+/// The entries that use no other one.
+const LEAVES: &[&str] = &["fmt", "model"];
 
 pub(super) fn run() -> Result<Vec<String>> {
     let document = fs::read_to_string(workspace::root().join(DOCUMENT))
@@ -34,8 +36,8 @@ fn order(document: &str) -> Option<Vec<String>> {
     let (_, block) = after.split_once("```")?;
     let (block, _) = block.split_once("```")?;
     // The first line has the language of the block.
-    let names = block.lines().skip(1).filter_map(|line| line.split_whitespace().next());
-    let names: Vec<String> = names.map(|name| name.trim_end_matches('/').to_owned()).collect();
+    let entries = block.lines().skip(1).filter_map(|line| line.split_whitespace().next());
+    let names: Vec<String> = entries.map(|name| name.trim_end_matches('/').to_owned()).collect();
     (!names.is_empty()).then_some(names)
 }
 
@@ -64,12 +66,15 @@ fn violations(order: &[String], sources: &[Source]) -> Vec<String> {
         }
         for used in uses(&module, &without_tests(&all)) {
             // A name of the crate root that is no entry is a macro or a re-export.
-            if rank(used.text).is_some_and(|rank| rank > own_rank) {
-                problems.push(format!(
-                    "{place}:{}: {entry} uses {}, which comes after it",
-                    used.line, used.text
-                ));
-            }
+            let Some(rank) = rank(used.text) else { continue };
+            let why = if rank > own_rank {
+                format!("{entry} uses {}, which comes after it", used.text)
+            } else if rank < own_rank && LEAVES.contains(&entry.as_str()) {
+                format!("{entry} uses {}, but it is a leaf", used.text)
+            } else {
+                continue;
+            };
+            problems.push(format!("{place}:{}: {why}", used.line));
         }
     }
     let exists =
@@ -203,12 +208,10 @@ fn uses<'a>(module: &[String], tokens: &[Token<'a>]) -> Vec<Token<'a>> {
             (at..tokens.len()).step_by(2).take_while(|&it| is_path(tokens, it, "super")).count();
         if is_path(tokens, at, "crate") {
             at += 2;
-            found.extend(first_names(&tokens[at..]));
+            found.extend(names_at_root(&tokens[at..], 0));
         } else if n_supers > 0 {
+            found.extend(names_at_root(&tokens[at..], module.len()));
             at += 2 * n_supers;
-            if n_supers == module.len() {
-                found.extend(first_names(&tokens[at..]));
-            }
         } else {
             at += 1;
         }
@@ -221,29 +224,44 @@ fn is_path(tokens: &[Token<'_>], at: usize, name: &str) -> bool {
     text(at) == Some(name) && text(at + 1) == Some("::")
 }
 
-/// The first name of a path, or of each path in braces.
-fn first_names<'a>(tokens: &[Token<'a>]) -> Vec<Token<'a>> {
-    if tokens.first().is_none_or(|token| token.text != "{") {
-        return tokens.first().copied().into_iter().collect();
+/// The names that a path, or each path in braces, uses from the root of the crate. The root is
+/// `n_levels` above the module in which the path begins.
+fn names_at_root<'a>(tokens: &[Token<'a>], n_levels: usize) -> Vec<Token<'a>> {
+    let n_supers =
+        (0..tokens.len()).step_by(2).take_while(|&at| is_path(tokens, at, "super")).count();
+    let (path, Some(n_levels)) = (&tokens[2 * n_supers..], n_levels.checked_sub(n_supers)) else {
+        return Vec::new();
+    };
+    match path.first() {
+        Some(first) if first.text == "{" => branches(path)
+            .into_iter()
+            .flat_map(|begin| names_at_root(&path[begin..], n_levels))
+            .collect(),
+        first if n_levels == 0 => first.copied().into_iter().collect(),
+        _ => Vec::new(),
     }
-    let mut names = Vec::new();
-    let (mut depth, mut is_first) = (0, false);
-    for token in tokens {
+}
+
+/// The index of the first token of each path in the braces at the start.
+fn branches(tokens: &[Token<'_>]) -> Vec<usize> {
+    let mut branches = Vec::new();
+    let mut depth = 0;
+    for (at, token) in tokens.iter().enumerate() {
         match token.text {
-            "{" => (depth, is_first) = (depth + 1, depth == 0),
+            "{" => depth += 1,
             "}" => depth -= 1,
-            "," if depth == 1 => is_first = true,
-            _ if depth == 1 && is_first => {
-                names.push(*token);
-                is_first = false;
-            }
             _ => {}
         }
         if depth == 0 {
             break;
         }
+        let begins = token.text == "{" && at == 0 || token.text == "," && depth == 1;
+        let has_path = tokens.get(at + 1).is_some_and(|next| next.text != "}");
+        if begins && has_path {
+            branches.push(at + 1);
+        }
     }
-    names
+    branches
 }
 
 #[cfg(test)]
@@ -251,13 +269,14 @@ mod tests {
     use super::*;
     use crate::checks::sources_below;
 
-    const LIST: &str = "# A\n<!-- order -->\n```text\nmodel   a leaf\nbpf/\ncompose\n```\nmore";
+    const LIST: &str =
+        "# A\n<!-- order -->\n```text\nfmt\nmodel   a leaf\nbpf/\ncompose\n```\nmore";
+    const ROOT_FILES: [(&str, &str); 4] =
+        [("fmt.rs", ""), ("model/mod.rs", ""), ("bpf.rs", ""), ("compose/mod.rs", "")];
 
     fn check(files: &[(&str, &str)]) -> Vec<String> {
         let tree = tempfile::tempdir().unwrap();
-        for (path, text) in
-            [("model/mod.rs", ""), ("bpf.rs", ""), ("compose/mod.rs", "")].iter().chain(files)
-        {
+        for (path, text) in ROOT_FILES.iter().chain(files) {
             let path = tree.path().join(TREE).join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
@@ -268,7 +287,7 @@ mod tests {
 
     #[test]
     fn list_is_read_from_code_block_after_marker() {
-        assert_eq!(order(LIST).unwrap(), ["model", "bpf", "compose"]);
+        assert_eq!(order(LIST).unwrap(), ["fmt", "model", "bpf", "compose"]);
         assert_eq!(order("```\nmodel\n```"), None);
         assert_eq!(order("<!-- order -->\nmodel"), None);
     }
@@ -290,6 +309,8 @@ mod tests {
             "pub(crate) use crate::compose;",
             "fn f() -> crate::compose::Kill {}",
             "use super::super::compose;",
+            "use super::{super::compose::Kill, parts};",
+            "use super::{super::{model, compose}};",
             "mod m { use super::super::super::x; }\nuse super::super::{compose::Kill};",
             "#[cfg(test)]\nmod tests;\nuse crate::compose::Kill;",
             "#[cfg(test)]\nuse crate::{compose::A};\nuse crate::compose::Kill;",
@@ -300,6 +321,13 @@ mod tests {
         }
         let found = check(&[("model/task.rs", "\n\nuse crate::compose;")]);
         assert!(found[0].starts_with("tracer/src/model/task.rs:3: "), "{found:?}");
+    }
+
+    #[test]
+    fn use_of_another_leaf_by_a_leaf_is_found() {
+        let found = check(&[("model/task.rs", "use crate::{fmt, model::A};")]);
+        assert_eq!(found, ["tracer/src/model/task.rs:1: model uses fmt, but it is a leaf"]);
+        assert_eq!(check(&[("bpf.rs", "use crate::{fmt, model::A};")]), [""; 0]);
     }
 
     #[test]

@@ -113,8 +113,8 @@ fn lay_out(unpacked: &Path, python: &str, root: &Path) -> Result<()> {
         copy(&there.join(name), &format!("{library}/{name}"))?;
     }
     let modules = names(&there.join("lib-dynload"))?;
-    let module = modules.iter().map(|name| format!("lib-dynload/{name}"));
-    let module = module.into_iter().find(|name| name.starts_with(MODULE)).context("no mmap")?;
+    let mut paths = modules.iter().map(|name| format!("lib-dynload/{name}"));
+    let module = paths.find(|path| path.starts_with(MODULE)).context("no mmap")?;
     copy(&there.join(&module), &format!("{library}/{module}"))?;
     for (from, to) in linked(unpacked, &[interpreter, there.join(&module)])? {
         copy(&from, &to)?;

@@ -40,13 +40,13 @@ impl Suite {
 
     /// The newest package whose name matches the glob, with its version.
     pub(crate) fn newest(&self, glob: &str) -> Result<Option<(String, String)>> {
-        let names = process::output(self.command(Program::AptCache)?.args([
+        let found = process::output(self.command(Program::AptCache)?.args([
             "search",
             "--names-only",
             &regex_of(glob),
         ]))?;
         let names: Vec<&str> =
-            names.lines().filter_map(|line| line.split_once(" - ")).map(|(name, _)| name).collect();
+            found.lines().filter_map(|line| line.split_once(" - ")).map(|(name, _)| name).collect();
         if names.is_empty() {
             return Ok(None);
         }

@@ -210,7 +210,7 @@ pub(crate) fn of_verb(verb: &Verb) -> Result<Vec<Need>> {
             needs
         }
         // Each step of `ci` installs its own needs.
-        Verb::Ci | Verb::Check(_) | Verb::Fixtures(_) | Verb::KernelsDoc => Vec::new(),
+        Verb::Ci(_) | Verb::Check(_) | Verb::Fixtures(_) | Verb::KernelsDoc => Vec::new(),
     })
 }
 

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use clap::builder::PossibleValuesParser;
 use oomwhy_tests::matrix;
 
 use super::{check, test};
@@ -46,9 +47,18 @@ pub(super) const STEPS: &[Step] = &[
     },
 ];
 
-pub(crate) fn run() -> Result<()> {
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Leave out this step (may be given several times)
+    #[arg(long, value_name = "STEP")]
+    #[arg(value_parser = PossibleValuesParser::new(STEPS.iter().map(|it| it.name)))]
+    skip: Vec<String>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let is_wanted = |step: &&Step| !arguments.skip.iter().any(|name| name == step.name);
     let mut times = Vec::new();
-    for Step { name, needs, run } in STEPS {
+    for Step { name, needs, run } in STEPS.iter().filter(is_wanted) {
         println!("\n=== {name}");
         let start = Instant::now();
         let result = needs().and_then(|needs| install::install(&needs)).and_then(|()| run());

@@ -55,9 +55,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn reduce_btf(kernel: &Kernel, initramfs: &Initramfs, oomwhy: &Path, results: &Path) -> Result<()> {
-    let results = results.join(&kernel.name).join("host_facts");
+    let of_boot = results.join(&kernel.name).join("host_facts");
     let cached = kernel::cached(kernel)?;
-    let machine = Machine::new(&cached, initramfs, &Plan::HostFacts, results);
+    let machine = Machine::new(&cached, initramfs, &Plan::HostFacts, of_boot);
     machine.boot()?;
     let btf = machine.results.join("host_facts/btf/vmlinux");
     checks::kernel_proto::record(&btf, &kernel.name)?;

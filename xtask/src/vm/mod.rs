@@ -148,14 +148,14 @@ impl<'a> Machine<'a> {
         fs::write(&initrd, self.initramfs.with_plan(self.plan)?)?;
         let serial = scratch.path().join("serial");
 
-        let mut qemu = self.qemu(&initrd, &serial)?;
+        let mut command = self.qemu(&initrd, &serial)?;
         if self.swap_mib > 0 {
             let disk = scratch.path().join("swap");
             File::create(&disk)?.set_len(self.swap_mib << 20)?;
-            qemu.args(["-device", "nvme,serial=swap,drive=swap", "-drive"]);
-            qemu.arg(format!("if=none,id=swap,format=raw,file={}", disk.display()));
+            command.args(["-device", "nvme,serial=swap,drive=swap", "-drive"]);
+            command.arg(format!("if=none,id=swap,format=raw,file={}", disk.display()));
         }
-        let mut qemu = qemu.spawn().context("QEMU cannot be started")?;
+        let mut qemu = command.spawn().context("QEMU cannot be started")?;
         let stdout = qemu.stdout.take();
         let console = File::create(self.results.join(CONSOLE_FILE))?;
         let live = self.live;
@@ -240,9 +240,9 @@ fn copy_console(stdout: Option<impl Read>, mut log: File, live: bool) -> Result<
     let Some(stdout) = stdout else { return Ok(()) };
     let mut show = false;
     for line in BufReader::new(stdout).split(b'\n') {
-        let line = line?;
-        let line = String::from_utf8_lossy(&line);
-        let line = line.trim_end_matches('\r');
+        let bytes = line?;
+        let text = String::from_utf8_lossy(&bytes);
+        let line = text.trim_end_matches('\r');
         writeln!(log, "{line}")?;
         // The lines before are the firmware's, with escape sequences.
         if show {

@@ -45,19 +45,19 @@ fn run() -> Result<()> {
     }
     let pause = Duration::from_millis(workload.pause_ms.unwrap_or(0));
     match workload.work {
-        Work::Sleep | Work::Undead { .. } | Work::KillGreedy { .. } => rest(),
+        Work::Sleep | Work::Undead { .. } | Work::KillGreedy { .. } => ready_and_park(),
         Work::Anon { mib } => {
             let memory = memory::touch(mib, pause);
-            rest();
+            ready_and_park();
             hint::black_box(memory);
         }
         Work::Shmem { mib } => {
             memory::write_file(mib, pause)?;
-            rest();
+            ready_and_park();
         }
         Work::Children { count, mib } => {
             children::start(count, mib)?;
-            rest();
+            ready_and_park();
         }
         Work::SecondThread { mib } => return memory::touch_in_second_thread(mib, pause),
         Work::VforkChild { mib } => return children::hold_in_vfork(mib, pause),
@@ -110,7 +110,7 @@ fn ready() {
     let _ = writeln!(stdout, "{READY}").and_then(|()| stdout.flush());
 }
 
-fn rest() {
+fn ready_and_park() {
     ready();
     loop {
         thread::park();

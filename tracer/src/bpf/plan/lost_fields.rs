@@ -42,6 +42,11 @@ impl Losses {
     }
 }
 
+/// Hooks of the decision, in the order of a report's fields. Its candidates come from either of two
+/// hooks.
+const OF_THE_DECISION: [Hook; 4] =
+    [Hook::OomKillProcess, Hook::MemCgroupOutOfMemory, Hook::KillProcess, Hook::MarkVictim];
+
 /// Hooks of what becomes of a victim, and of the memory of the cgroup.
 const AFTER_THE_DECISION: [Hook; 7] = [
     Hook::MemCgroupPrintOomMeminfo,
@@ -85,9 +90,7 @@ fn hooks(
         let reasons = [Hook::OomBadness, Hook::OomEvaluateTask].map(|it| attachable.why_not(it));
         losses.add(Hook::OomBadness.spec().lost_without, &join(&reasons));
     }
-    for hook in
-        [Hook::OomKillProcess, Hook::MemCgroupOutOfMemory, Hook::KillProcess, Hook::MarkVictim]
-    {
+    for hook in OF_THE_DECISION {
         losses.without(hook, attachable);
     }
     let passes_pid = facts.btf.mark_victim == MarkVictim::Pid && attachable.has(Hook::MarkVictim);
@@ -212,7 +215,13 @@ pub(super) fn memory(why: &str) -> Vec<MissingField> {
 mod tests {
     use oomwhy_common::offsets::KernelOffsets;
 
-    use super::{super::IDENTITY, lost_without};
+    use super::{super::IDENTITY, AFTER_THE_DECISION, Hook, OF_THE_DECISION, lost_without};
+    use crate::bpf::hooks::HOOKS;
+
+    /// Hooks whose fields have a condition of their own: candidates come from either of two hooks,
+    /// a cgroup made before the start has its path by other means, and growth has its own plan.
+    const ON_CONDITION: [Hook; 4] =
+        [Hook::OomEvaluateTask, Hook::OomBadness, Hook::CgroupMkdir, Hook::PageCounterTryCharge];
 
     /// Offsets that some kernels do not have: exact counters have no per-CPU parts, only cgroup v1
     /// has tasks that wait, and the statistics of a memcg are in one of two places.
@@ -234,6 +243,14 @@ mod tests {
         "memcg_vmstats_array",
         "vmstats_state",
     ];
+
+    #[test]
+    fn hook_that_costs_fields_is_in_a_list() {
+        let lists = [&OF_THE_DECISION[..], &AFTER_THE_DECISION, &ON_CONDITION].concat();
+        for spec in HOOKS.iter().filter(|spec| !spec.lost_without.is_empty()) {
+            assert!(lists.contains(&spec.hook), "{:?}", spec.hook);
+        }
+    }
 
     #[test]
     fn offset_has_fields_or_is_listed_as_free() {

@@ -89,9 +89,9 @@ fn unsupported_hook_ends_with_69() {
     let check = checked(&facts, &attached(&facts));
     assert_eq!(check.exit, Exit::Unavailable);
     assert_eq!(fixes(&check), [""; 0]);
-    let said = text_of(&check);
-    assert!(said.contains("fix: only another kernel helps"), "{said}");
-    assert!(said.contains("without victims.freed_after_ns"), "{said}");
+    let text = text_of(&check);
+    assert!(text.contains("fix: only another kernel helps"), "{text}");
+    assert!(text.contains("without victims.freed_after_ns"), "{text}");
 }
 
 #[test]
@@ -103,8 +103,8 @@ fn refusal_is_printed_once_and_no_question_is_answered() {
     trial.refused = Some(Unavailable::permission("CAP_BPF is not held", "sudo"));
     let check = checked(&facts, &trial);
     assert_eq!((check.exit, check.full), (Exit::NotPermitted, false));
-    let said = text_of(&check);
-    assert_eq!(said.matches("CAP_BPF is not held").count(), 1, "{said}");
+    let text = text_of(&check);
+    assert_eq!(text.matches("CAP_BPF is not held").count(), 1, "{text}");
     assert!(check.questions.iter().all(|question| question.available.is_empty()));
     assert!(!check.cgroups.paths);
 }
@@ -144,8 +144,8 @@ fn group_without_any_of_its_fields_is_not_available() {
         why.missing,
         ["each task that the kernel evaluated, with its points", "victims.points"]
     );
-    let said = text_of(&check);
-    assert!(said.contains("partly  Y  Why that process?"), "{said}");
+    let text = text_of(&check);
+    assert!(text.contains("partly  Y  Why that process?"), "{text}");
 }
 
 #[test]
@@ -165,8 +165,8 @@ fn text_of_the_host_is_escaped() {
     let mut facts = facts("6.12");
     facts.cgroups.v2 = Some("/mnt/\u{1b}[2J".into());
     facts.kernel = Some("6.12".to_owned());
-    let said = text_of(&checked(&facts, &attached(&facts)));
-    assert!(!said.contains('\u{1b}') && said.contains("\\x1b[2J"), "{said}");
+    let text = text_of(&checked(&facts, &attached(&facts)));
+    assert!(!text.contains('\u{1b}') && text.contains("\\x1b[2J"), "{text}");
 }
 
 #[test]

@@ -63,8 +63,8 @@ fn list_groups(
     match arguments.output {
         ListFormat::Table => write_table(&groups(&all, &layout(arguments)), arguments, out),
         ListFormat::Json => {
-            let all: Vec<GroupLine<'_>> = all.iter().map(GroupLine::of).collect();
-            writeln!(out, "{}", serde_json::to_string(&all)?)
+            let lines: Vec<GroupLine<'_>> = all.iter().map(GroupLine::of).collect();
+            writeln!(out, "{}", serde_json::to_string(&lines)?)
         }
         ListFormat::Jsonl => all.iter().try_for_each(|group| {
             writeln!(out, "{}", serde_json::to_string(&GroupLine::of(group))?)

@@ -126,7 +126,7 @@ fn growth_frames_have_names_of_their_process() {
     let name = |symbol: &str| Name { symbol: Some(symbol.to_owned()), ..Name::default() };
     let at = crate::model::names::FileOffset { build_id: "aa".to_owned(), file_offset: 16 };
     let names =
-        UserNames { places: vec![(at, name("grow"))], addresses: vec![(0x1f, name("made"))] };
+        UserNames { offsets: vec![(at, name("grow"))], addresses: vec![(0x1f, name("made"))] };
     let mut findings = Findings::default();
     findings.user_names.insert((account.seq, 100), names);
     findings.names_asked.insert(account.seq);

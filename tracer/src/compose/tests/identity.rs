@@ -141,7 +141,7 @@ fn user_frames_have_names_of_their_process() {
         file: Some("/bin/app".to_owned()),
     };
     let names = |symbol: &str| UserNames {
-        places: vec![(at(16), named(symbol)), (at(17), named("elsewhere"))],
+        offsets: vec![(at(16), named(symbol)), (at(17), named("elsewhere"))],
         addresses: vec![(16, named(symbol))],
     };
     let mut findings = Findings::default();

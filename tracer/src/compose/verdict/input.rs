@@ -1,7 +1,7 @@
 //! The input of the rules: a report, the domain that ran out of memory, and what several rules
 //! derive from them.
 
-use super::{domain::Domain, limit::SETTERS};
+use super::{domain::Domain, limit::LIMIT_SETTERS};
 use crate::{
     compose::{badness::adj_unit, names},
     fmt::units,
@@ -143,7 +143,7 @@ impl<'a> VerdictInput<'a> {
 
     pub(super) fn request(&self) -> Option<String> {
         // A task that sets a limit asks for no memory.
-        if self.was_in(&SETTERS) {
+        if self.was_in(&LIMIT_SETTERS) {
             return None;
         }
         let order = self.report.trigger.as_ref()?.order?;

@@ -8,12 +8,12 @@ use crate::{
 
 /// Functions that set a limit, and kill until usage is below it: cgroup v2, v1
 /// (<https://github.com/torvalds/linux/blob/v6.12/mm/memcontrol.c>, memcontrol-v1.c).
-pub(super) const SETTERS: [&str; 2] = ["memory_max_write", "mem_cgroup_resize_max"];
+pub(crate) const LIMIT_SETTERS: [&str; 2] = ["memory_max_write", "mem_cgroup_resize_max"];
 
 /// The limit was set below the usage.
 pub(super) fn lowered(input: &VerdictInput<'_>) -> Option<Finding> {
     let is_hit = matches!(input.report.outcome, Outcome::Killed | Outcome::Unknown);
-    if !(is_hit && input.domain.is_memcg && input.was_in(&SETTERS)) {
+    if !(is_hit && input.domain.is_memcg && input.was_in(&LIMIT_SETTERS)) {
         return None;
     }
     let owner = input.domain.name.as_deref().unwrap_or("a cgroup");
@@ -100,7 +100,7 @@ pub(super) fn kinds(input: &VerdictInput<'_>) -> Option<String> {
 /// next allocations are not known.
 pub(super) fn raise(input: &VerdictInput<'_>) -> Option<String> {
     // These rules advise a size themselves.
-    if !input.domain.is_memcg || parent(input).is_some() || input.was_in(&SETTERS) {
+    if !input.domain.is_memcg || parent(input).is_some() || input.was_in(&LIMIT_SETTERS) {
         return None;
     }
     let owner = input.domain.name.as_deref()?;

@@ -18,7 +18,7 @@ mod troughs;
 mod unknown;
 
 use self::input::VerdictInput;
-pub(crate) use self::input::figures_are_of_the_moment;
+pub(crate) use self::{input::figures_are_of_the_moment, limit::LIMIT_SETTERS};
 use crate::model::report::{OomReport, Verdict};
 
 /// The contribution of one rule that holds.
@@ -26,7 +26,7 @@ use crate::model::report::{OomReport, Verdict};
 struct Finding {
     /// One sentence, without a period.
     sentence: String,
-    /// Numbers from the report that it rests on.
+    /// Numbers from the report that support it.
     evidence: Vec<String>,
     /// What to change, with its arithmetic.
     advice: Vec<String>,

@@ -5,7 +5,7 @@ use std::io::{Read, Seek};
 use super::raw::{Damage, Head, Raw, Type, kind};
 use crate::host::{facts::WantedHook, is_wanted_prefix, wanted_members, wanted_names};
 
-/// One of so many types has its position kept. The others are reached by walking from there.
+/// The position of every 32nd type is kept. The others are reached by walking from there.
 const STRIDE: u32 = 32;
 
 struct Name {

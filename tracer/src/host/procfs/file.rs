@@ -1,5 +1,5 @@
 //! A file of /proc that is read many times. It is opened once, so that a read needs no memory and
-//! no path look-up, and is read by line, so that a long file is never in memory as a whole.
+//! no path look-up. It is read by line, so that a long file is never in memory as a whole.
 
 use std::{
     fs::File,
@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-/// The kernel returns at most so many at once.
+/// The kernel returns at most this number of bytes at once.
 const BUFFER_BYTES: usize = 4096;
 
 #[derive(Debug)]

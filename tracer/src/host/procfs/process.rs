@@ -6,6 +6,8 @@ use crate::{host::bounded, model::facts::ProcessFiles};
 
 /// Larger files are not read. The probes keep less of a command line.
 const MAX_BYTES: u64 = 1 << 16;
+/// Larger pages are multiples of it.
+const MIN_PAGE_BYTES: u64 = 4096;
 /// ns in a clock tick of /proc: `USER_HZ` is 100 on all supported architectures.
 const TICK_NS: u64 = 10_000_000;
 
@@ -25,16 +27,29 @@ pub(crate) fn started_ns_of(pid: u32) -> Option<u64> {
 /// (`CLOCK_BOOTTIME` ns).
 pub(crate) fn read(root: &Path, pid: i32, started_ns: u64) -> Option<ProcessFiles> {
     let directory = root.join("proc").join(pid.to_string());
+    // Read first, because a process that exits has no argument area.
+    let stat_before = bounded::read(&directory.join("stat"), MAX_BYTES)?;
     let cmdline = bounded::read(&directory.join("cmdline"), MAX_BYTES);
     let exe = fs::read_link(directory.join("exe")).ok();
     // Read last, because another process may get the id at any moment.
     let stat = bounded::read(&directory.join("stat"), MAX_BYTES)?;
+    let is_usable = |bytes: &Vec<u8>| !bytes.is_empty() && !is_cut(bytes, &stat_before);
     let files = ProcessFiles {
-        cmdline: cmdline.filter(|bytes| !bytes.is_empty()).map(|bytes| arguments(&bytes)),
+        cmdline: cmdline.filter(is_usable).map(|bytes| arguments(&bytes)),
         exe: exe.map(|path| path.to_string_lossy().into_owned()),
     };
     (start_ticks(&stat)? == started_ns / TICK_NS && files != ProcessFiles::default())
         .then_some(files)
+}
+
+/// Whether a part of a command line is missing. The OOM reaper takes the memory of a victim page by
+/// page, and a read of its command line ends before the first page that is gone. A process that
+/// sets its title may also have less than its argument area, but hardly to the end of a page.
+/// <https://github.com/torvalds/linux/blob/v6.12/fs/proc/base.c> `get_mm_cmdline`
+fn is_cut(cmdline: &[u8], stat: &[u8]) -> bool {
+    let (Some(start), Some(end)) = (field(stat, 48), field(stat, 49)) else { return false };
+    let read_to = start.saturating_add(cmdline.len() as u64);
+    read_to < end && read_to.is_multiple_of(MIN_PAGE_BYTES)
 }
 
 fn arguments(bytes: &[u8]) -> Vec<String> {
@@ -62,7 +77,21 @@ pub(crate) fn field(stat: &[u8], number: usize) -> Option<u64> {
 mod tests {
     use std::{fs, os::unix::fs::symlink};
 
-    use super::{ProcessFiles, read};
+    use super::{ProcessFiles, is_cut, read};
+
+    /// A process with this start time, and its argument area from 8100 to 8300.
+    fn stat() -> String {
+        format!("42 (a) b) S {} 1234 0 {} 8100 8300", "0 ".repeat(18), "0 ".repeat(24))
+    }
+
+    #[test]
+    fn command_line_that_ends_with_a_page_is_cut() {
+        let is_cut = |n_bytes| is_cut(&vec![b'a'; n_bytes], stat().as_bytes());
+        assert!(is_cut(8192 - 8100));
+        // Whole, and a title that a process set.
+        assert!(!is_cut(200) && !is_cut(30));
+        assert!(!super::is_cut(b"a", b"42 (a) S 0 0"));
+    }
 
     #[test]
     fn process_with_another_start_time_is_not_read() {
@@ -72,11 +101,13 @@ mod tests {
         assert_eq!(read(root.path(), 42, 0), None);
         fs::write(directory.join("cmdline"), "java\0-jar\0a b\0").unwrap();
         symlink("/usr/bin/java", directory.join("exe")).unwrap();
-        let stat = format!("42 (a) b) S {} 1234 0", "0 ".repeat(18));
-        fs::write(directory.join("stat"), stat).unwrap();
+        fs::write(directory.join("stat"), stat()).unwrap();
         let words = ["java", "-jar", "a b"].map(str::to_owned).to_vec();
         let java = ProcessFiles { cmdline: Some(words), exe: Some("/usr/bin/java".to_owned()) };
         assert_eq!(read(root.path(), 42, 12_345_678_901), Some(java));
         assert_eq!(read(root.path(), 42, 12_350_000_000), None);
+        fs::write(directory.join("cmdline"), "x".repeat(8192 - 8100)).unwrap();
+        let files = read(root.path(), 42, 12_345_678_901).unwrap();
+        assert_eq!(files.cmdline, None);
     }
 }

@@ -45,9 +45,9 @@ impl Records {
     pub(crate) fn line(&mut self, line: &[u8]) -> Option<Record> {
         let decoded = bytes::text(line);
         let text = decoded.trim_end_matches(['\r', '\n']);
-        if let Some(record) = raw(text) {
+        if let Some((facility, record)) = raw(text) {
             (self.is_raw, self.has_prefixes) = (true, true);
-            return Some(record);
+            return (facility == KERNEL).then_some(record);
         }
         if self.is_raw && text.starts_with(' ') {
             // The dictionary of the record before.
@@ -67,18 +67,24 @@ impl Records {
     }
 }
 
-/// `6,446,2162402,-,caller=T123;text`: level, number, µs, flags.
-fn raw(line: &str) -> Option<Record> {
+/// The facility of the kernel's own records. The kernel does not let a program that writes to
+/// /dev/kmsg have it.
+/// <https://www.kernel.org/doc/Documentation/ABI/testing/dev-kmsg>
+const KERNEL: u64 = 0;
+
+/// `6,446,2162402,-,caller=T123;text`: facility * 8 + level, number, µs, flags. Returns the
+/// facility, too.
+fn raw(line: &str) -> Option<(u64, Record)> {
     let (prefix, text) = line.split_once(';')?;
     let mut fields = prefix.split(',');
     let number = |field: Option<&str>| digits(field?);
-    number(fields.next())?;
+    let facility = number(fields.next())? >> 3;
     number(fields.next())?;
     let us = number(fields.next())?;
     fields.next().filter(|flags| flags.len() == 1)?;
     let caller = fields.find_map(|field| field.strip_prefix("caller=")).map(str::to_owned);
     let stamp = Stamp { log_ns: us.checked_mul(1000), ..Stamp::default() };
-    Some(Record { stamp, caller, text: unescape(text), ..Record::default() })
+    Some((facility, Record { stamp, caller, text: unescape(text), ..Record::default() }))
 }
 
 /// /dev/kmsg escapes a backslash and all that is not printable ASCII as \xNN.

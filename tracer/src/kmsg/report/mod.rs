@@ -173,8 +173,8 @@ fn message(block: &Block) -> Option<&'static str> {
 }
 
 fn constraint(block: &Block) -> Option<Constraint> {
-    let said = block.summary.as_ref().filter(|_| !block.is_torn);
-    match said.map(|summary| summary.constraint.as_str()) {
+    let summary = block.summary.as_ref().filter(|_| !block.is_torn);
+    match summary.map(|summary| summary.constraint.as_str()) {
         Some("NONE") => Some(Constraint::None),
         Some("CPUSET") => Some(Constraint::Cpuset),
         Some("MEMORY_POLICY") => Some(Constraint::MemoryPolicy),

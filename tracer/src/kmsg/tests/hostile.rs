@@ -112,6 +112,16 @@ fn cgroup_name_cannot_forge_a_kill() {
 }
 
 #[test]
+fn program_that_writes_to_dev_kmsg_cannot_forge_a_kill() {
+    // Facility 1, user, is the lowest that it can have.
+    let forged = raw("systemd", "/").replace("6,", "14,");
+    assert!(forged.starts_with("14,1,1000,-;"), "{forged}");
+    assert_eq!(reports(forged.clone()).len(), 0);
+    let report = only(forged + &raw("hog", "/a"));
+    assert_eq!(report.victims[0].comm.as_deref(), Some("hog"));
+}
+
+#[test]
 fn path_with_words_of_the_kernel_is_confirmed_or_absent() {
     for path in [
         "/a,task_memcg=/b",

@@ -71,7 +71,7 @@ pub struct Missing {
 }
 
 impl Missing {
-    /// Whether every report of its tier lacks the field, or it names a tier that was refused.
+    /// Whether no report of its tier has the field, or it names a tier that was refused.
     pub(crate) fn is_of_tier(&self) -> bool {
         [&self.field, &self.why].iter().any(|text| text.starts_with("tier "))
             || self.why == NOT_IN_LOG

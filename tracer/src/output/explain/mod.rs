@@ -47,7 +47,7 @@ impl<W: Write> LongSink<W> {
         Self { out, form, zone, width: width::DEFAULT, is_begun: false }
     }
 
-    /// Lines of text of at most so many columns.
+    /// Limits the lines of text to `width` columns.
     #[must_use]
     pub(crate) fn with_width(self, width: usize) -> Self {
         Self { width, ..self }

@@ -8,7 +8,7 @@ use crate::model::report::OomReport;
 /// An SVG that needs nothing else; wide as the bytes.
 ///
 /// # Errors
-/// Where there is nothing to draw.
+/// Fails if there is nothing to draw.
 pub(crate) fn svg(report: &OomReport) -> std::io::Result<Vec<u8>> {
     draw(report, false)
 }
@@ -16,7 +16,7 @@ pub(crate) fn svg(report: &OomReport) -> std::io::Result<Vec<u8>> {
 /// The same without its script: a picture in a page.
 ///
 /// # Errors
-/// As of [`svg`].
+/// Fails as [`svg`] does.
 pub(crate) fn still(report: &OomReport) -> std::io::Result<Vec<u8>> {
     draw(report, true)
 }

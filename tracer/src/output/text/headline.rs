@@ -4,7 +4,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::section;
 use crate::{
-    compose::names,
+    compose::{names, verdict::LIMIT_SETTERS},
     fmt::{
         page::Page,
         units,
@@ -13,9 +13,9 @@ use crate::{
     model::report::{Candidate, Constraint, OomReport, Outcome, Reason, Trigger, Victim},
 };
 
-/// Of a headline where somebody died.
+/// The style of a headline with a task that was killed or is about to exit.
 const DEATH: Style = AnsiColor::Red.on_default().bold();
-/// Of one where nobody died, but something is wrong.
+/// The style of any other headline.
 pub(super) const ALARM: Style = AnsiColor::Yellow.on_default().bold();
 
 /// Columns that a cgroup's path has at least; the sections below have it whole.
@@ -81,29 +81,31 @@ fn essence(report: &OomReport) -> Phrase {
             return killed(report, chosen);
         }
         (Outcome::WillFreeMem, [victim, ..]) => {
-            format!("{} was dying anyway, nobody selected", sized(victim))
+            format!("{} was already exiting, no task selected", sized(victim))
         }
-        (Outcome::WillFreeMem, []) => "the trigger was dying anyway".to_owned(),
+        (Outcome::WillFreeMem, []) => {
+            "the trigger was already exiting, no task selected".to_owned()
+        }
         (Outcome::AlreadyExiting, [victim, ..]) => {
-            format!("nobody shot, {} was already exiting", sized(victim))
+            format!("no task killed, {} was already exiting", sized(victim))
         }
         (Outcome::AlreadyExiting, []) => {
             let name = chosen(report).map_or("the chosen task".to_owned(), names::candidate);
-            format!("nobody killed, {name} was already exiting")
+            format!("no task killed, {name} was already exiting")
         }
         (Outcome::VictimPending, _) => {
-            format!("nobody killed, an earlier victim is still dying{times}")
+            format!("no task killed, an earlier victim is still exiting{times}")
         }
-        (Outcome::NoVictim, _) => format!("nobody killed, no killable task{times}"),
-        (Outcome::Reclaimed, _) => format!("nobody killed, there was room again{times}"),
+        (Outcome::NoVictim, _) => format!("no task killed, none is killable{times}"),
+        (Outcome::Reclaimed, _) => format!("no task killed, there was room again{times}"),
         (Outcome::NotAllowed, _) => {
-            format!("nobody killed, the allocation may not kill and tries again{times}")
+            format!("no task killed, the allocation may not kill and tries again{times}")
         }
         (Outcome::Suspended, _) => {
-            format!("nobody killed, the OOM killer is disabled during suspend{times}")
+            format!("no task killed, the OOM killer is disabled during suspend{times}")
         }
         (Outcome::Disabled, _) => {
-            format!("nobody killed, the OOM killer is disabled: tasks wait{times}")
+            format!("no task killed, the OOM killer is disabled: tasks wait{times}")
         }
         (Outcome::Unknown, _) => "the end of this invocation was not seen".to_owned(),
     };
@@ -195,8 +197,7 @@ fn trigger_action(report: &OomReport, trigger: &Trigger) -> String {
         return format!("{who} needed room");
     };
     let mut symbols = frames.iter().filter_map(|frame| frame.symbol.as_deref());
-    // https://github.com/torvalds/linux/blob/v6.12/mm/memcontrol.c (v2), mm/memcontrol-v1.c (v1).
-    if symbols.any(|symbol| matches!(symbol, "memory_max_write" | "mem_cgroup_resize_max")) {
+    if symbols.any(|symbol| LIMIT_SETTERS.contains(&symbol)) {
         return format!("{who} lowered it");
     }
     match report.reason {

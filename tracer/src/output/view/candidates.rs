@@ -73,7 +73,7 @@ pub(crate) fn brief(mut rows: Vec<CandidateRow<'_>>, limit: usize) -> Vec<Candid
     rows
 }
 
-/// The rows with their parts in pages, and a bar of so many columns if there are any.
+/// The rows with their parts in pages, and a bar of `bar` columns if there are any.
 pub(crate) fn table(rows: &[CandidateRow<'_>], bar: usize) -> Table {
     let mut table = Table::new(&[
         ("#", Kind::Number),

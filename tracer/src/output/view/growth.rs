@@ -100,13 +100,13 @@ fn rate(bytes_per_s: i64, when: &str) -> String {
 /// Its shape and pace, and how it was recorded.
 pub(crate) fn facts(growth: &Growth, zone: &TimeZone) -> Vec<String> {
     let since = growth.since.map(|since| format!("recorded since {}", moment(since, zone)));
-    let unwound = growth.unwound_share.filter(|share| (0.0..=1.0).contains(share));
-    let unwound =
-        unwound.map(|share| format!("{:.0} % of the bytes have a whole stack", share * 100.0));
+    let unwound_share = growth.unwound_share.filter(|share| (0.0..=1.0).contains(share));
+    let unwound = unwound_share
+        .map(|share| format!("{:.0} % of the bytes have a whole stack", share * 100.0));
     pace(growth).into_iter().chain(since).chain(unwound).collect()
 }
 
-/// Memory that one process took by one chain of functions.
+/// Memory that one process charged through one chain of functions.
 pub(crate) struct AllocationRow {
     pub(crate) size: String,
     pub(crate) share: String,
@@ -119,7 +119,7 @@ pub(crate) struct AllocationRow {
 }
 
 impl AllocationRow {
-    /// "java[4242]: parse", "main": the process, with so many of its functions.
+    /// "java[4242]: parse", "main": the process, with at most `limit` functions.
     pub(crate) fn words(&self, limit: usize) -> Vec<String> {
         let mut functions = self.functions.iter().take(limit).cloned();
         let first = functions.next().map(|function| format!("{}: {function}", self.process));

@@ -18,8 +18,8 @@ pub(crate) struct LimitRow {
     pub(crate) permille: Option<u64>,
     pub(crate) limited: bool,
     pub(crate) hit: bool,
-    /// What else is set: high, low, min, swap.
-    pub(crate) rest: Vec<String>,
+    /// The headroom and the other limits: high, low, min, swap.
+    pub(crate) details: Vec<String>,
 }
 
 /// The chain, leaf first; of a report without one what is known of the oom_memcg.
@@ -57,11 +57,11 @@ fn shown(level: &LimitLevel, largest: u64) -> LimitRow {
         permille: level.usage_bytes.and_then(|used| permille(used, whole.unwrap_or(largest))),
         limited: whole.is_some(),
         hit: level.hit,
-        rest: rest(level),
+        details: details(level),
     }
 }
 
-fn rest(level: &LimitLevel) -> Vec<String> {
+fn details(level: &LimitLevel) -> Vec<String> {
     let size = |bytes: Option<u64>| bytes.filter(|bytes| *bytes > 0);
     let set = |name: &str, bytes: Option<u64>, all: bool| match (size(bytes), all) {
         (_, true) => Some(format!("{name} all")),

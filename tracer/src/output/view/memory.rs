@@ -92,7 +92,7 @@ pub(crate) fn of_host(system: &System) -> Vec<MemoryItem> {
     sizes.iter().map(|(name, size)| item(name, *size, system.total_bytes, false)).collect()
 }
 
-/// What is said where the growth was not recorded.
+/// The note for a report without recorded growth.
 pub(crate) fn without_growth(items: &[MemoryItem]) -> &'static str {
     if items.is_empty() {
         "Growth was not recorded, nor what the memory was in the end."
@@ -107,7 +107,7 @@ pub(crate) fn note(report: &OomReport) -> Option<String> {
         let stale = if memcg.stat_is_stale { ", up to 2 s old" } else { "" };
         let usage = memcg.usage_bytes.map(units::bytes);
         let of = usage.map(|usage| format!(", shares of the {usage} used")).unwrap_or_default();
-        return Some(format!("memory.stat before anybody was killed{of}{stale}"));
+        return Some(format!("memory.stat before any kill{of}{stale}"));
     }
     let system = report.system.as_ref()?;
     let of = system.total_bytes.map(|total| format!(", shares of {} of RAM", units::bytes(total)));
@@ -135,7 +135,7 @@ pub(crate) fn free_of(free: u64, total: Option<u64>) -> String {
     format!("{} free{of}", units::bytes(free))
 }
 
-/// "anon 47.8 MiB" of the kinds that have at least so many thousandths, the largest first.
+/// "anon 47.8 MiB" for each kind with a share of at least `least` thousandths, the largest first.
 pub(crate) fn largest(items: &[MemoryItem], limit: usize, least: u64) -> Vec<String> {
     let is_shown = |item: &&MemoryItem| {
         // tmpfs is in `file`, and cannot be reclaimed as that can.

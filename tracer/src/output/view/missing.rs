@@ -14,7 +14,7 @@ pub(crate) fn groups(source: &Source) -> Vec<MissingGroup> {
     by_reason(source.missing.iter())
 }
 
-/// The groups that are of this report alone, and how many fields every report of its tier lacks.
+/// The groups that are of this report alone, and how many fields no report of its tier has.
 pub(crate) fn without_those_of_the_tier(source: &Source) -> (Vec<MissingGroup>, usize) {
     let (of_tier, own): (Vec<&Missing>, Vec<_>) =
         source.missing.iter().partition(|missing| missing.is_of_tier());

@@ -26,7 +26,7 @@ pub(super) struct PendingCloses {
     visible: Visible,
     /// Longest time to wait for victims; 0 to report each invocation once. ns.
     close_after_ns: u64,
-    /// By sequence number.
+    /// The invocations by sequence number.
     pending: BTreeMap<u64, PendingClose>,
     /// Time of the latest loss of details, `CLOCK_BOOTTIME` ns.
     lost_until_ns: u64,

@@ -135,7 +135,7 @@ struct ReclaimRun {
 /// [`RUN_SETTLES_AFTER_NS`]: otherwise they belong to that kill.
 #[derive(Debug, Default)]
 pub(super) struct Reclaims {
-    /// By the id of the oom_memcg.
+    /// The runs by the id of the oom_memcg.
     runs: BTreeMap<u64, ReclaimRun>,
     /// Times of recent kills, by the id of the oom_memcg. `CLOCK_BOOTTIME` ns.
     kills: BTreeMap<u64, u64>,

@@ -138,7 +138,7 @@ fn recording_cut_off_anywhere_gives_complete_frames_and_damage() {
             Err(error) => panic!("{length}: {error}"),
             Ok(recording) => {
                 assert_eq!(recording.frames, frames()[..whole - 1], "{length}");
-                // A cut between two frames cannot be told from an end.
+                // A cut between two frames looks like the end of the recording.
                 assert_eq!(recording.damage.is_none(), ends.contains(&length), "{length}");
             }
         }

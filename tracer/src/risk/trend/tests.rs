@@ -1,7 +1,7 @@
 //! Curves of a cgroup of 1 GiB, in pages of 4 KiB; times in seconds.
 
 use super::*;
-use crate::risk::forecast::{rate, usage_rate};
+use crate::risk::time_to_limit::{rate, usage_rate};
 
 const MIB: u64 = 1 << 20;
 const PAGES: u64 = 256;
@@ -45,7 +45,7 @@ fn rising(from: u64, to: u64, mib: u64, step: u64) -> Vec<(u64, u64)> {
 
 /// Seconds to the limit at the average growth.
 fn likely(trend: &Trend) -> Option<f64> {
-    crate::risk::forecast::forecast(&trend.samples, LIMIT).map(|forecast| forecast.likely_s)
+    crate::risk::time_to_limit::forecast(&trend.samples, LIMIT).map(|forecast| forecast.likely_s)
 }
 
 #[test]

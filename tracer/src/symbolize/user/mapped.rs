@@ -27,7 +27,7 @@ const MAX_BYTES: u64 = 4 << 20;
 /// The code of a process.
 #[derive(Debug, Default)]
 pub(super) struct Mapped {
-    /// With the path by which the process has mapped each.
+    /// The mapped files, each with the path by which the process has mapped it.
     pub(super) files: Vec<(String, File)>,
     /// /tmp/perf-PID.map below the process' root, then those of the processes it was forked from.
     pub(super) perf_maps: Vec<File>,

@@ -138,7 +138,7 @@ impl UserSymbols {
             addresses = self.ask(process, hint, new, ips);
         }
         let named = |offset: &FileOffset| Some((offset.clone(), self.known.get(offset)?.clone()));
-        UserNames { places: offsets.iter().filter_map(named).collect(), addresses }
+        UserNames { offsets: offsets.iter().filter_map(named).collect(), addresses }
     }
 
     /// Without a helper (no memory for one), frames stay offsets, and can get a name later.

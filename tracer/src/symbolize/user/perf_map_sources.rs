@@ -25,14 +25,14 @@ pub(crate) struct PerfMapSources {
 #[derive(Debug)]
 struct Map {
     process: Process,
-    /// If it existed already.
+    /// The open map, if it existed already.
     file: Option<File>,
-    /// Else how to recognize it in the host's file system.
+    /// How to recognize the map in the host's file system, if it did not exist.
     hint: ProcessHint,
 }
 
 impl PerfMapSources {
-    /// Of the process that has this id now.
+    /// The sources of the process that has this id now.
     pub(crate) fn of(pid: u32) -> Option<Self> {
         let own = ProcessMemory::of(pid)?;
         let forked = iter::successors(Some(own), |child| {

@@ -43,7 +43,7 @@ pub(super) struct Candidate {
 pub(super) struct Response {
     pub(super) offsets: Vec<Option<Name>>,
     pub(super) addresses: Vec<Option<Name>>,
-    /// Of the files, in their order.
+    /// The build ids of the files, in their order.
     pub(super) build_ids: Vec<Option<String>>,
 }
 

@@ -17,14 +17,14 @@ use crate::host::procfs::process;
 pub(crate) struct ProcessRoot(Arc<OwnedFd>);
 
 impl ProcessRoot {
-    /// Of a running process, which loses it after its memory. Two system calls.
+    /// The root of a running process, which loses it after its memory. Two system calls.
     pub(crate) fn of(process: Process) -> Option<Self> {
         let root = Self::now(process.pid)?;
         // Checked last: the id may be reused at any moment.
         process::is_same(process.pid, process.started_ns).then_some(root)
     }
 
-    /// Of the process that has this id now.
+    /// The root of the process that has this id now.
     pub(super) fn now(pid: u32) -> Option<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = open(format!("/proc/{pid}/root"), flags, Mode::empty()).ok()?;

@@ -87,12 +87,12 @@ fn kind(btf: &Btf, id: u32) -> Result<Kind> {
             other => bail!("a {} among the types of a prototype", other.name()),
         };
         tokens.extend((!token.is_empty()).then(|| token.to_owned()));
-        let found = found.as_btf_type();
+        let next_type = found.as_btf_type();
         if is_last {
-            let name = found.map(|it| btf.resolve_name(it)).transpose()?.unwrap_or_default();
+            let name = next_type.map(|it| btf.resolve_name(it)).transpose()?.unwrap_or_default();
             tokens.extend(name.split_whitespace().map(str::to_owned));
             return Ok(Kind::new(&tokens));
         }
-        next = found.and_then(BtfType::get_type_id).unwrap_or_default();
+        next = next_type.and_then(BtfType::get_type_id).unwrap_or_default();
     }
 }

@@ -84,8 +84,8 @@ impl fmt::Display for Prototype {
         if let Some(returns) = &self.returns {
             write!(f, "{returns}")?;
         }
-        let arguments = self.arguments.iter().map(|it| format!("{}{}", it.kind, it.name));
-        let arguments: Vec<String> = arguments.collect();
+        let arguments: Vec<String> =
+            self.arguments.iter().map(|it| format!("{}{}", it.kind, it.name)).collect();
         let none = if arguments.is_empty() { "void" } else { "" };
         write!(f, "{}({none}{})", self.name, arguments.join(", "))
     }

@@ -85,9 +85,9 @@ impl Costs {
     pub(crate) fn storm_ratio(&self, tracer: StormTracer) -> f64 {
         let instructions = |tracer| {
             let storms = self.storms.iter().filter(|storm| storm.tracer == tracer);
-            let mut storms: Vec<u64> = storms.map(|storm| storm.instructions).collect();
-            storms.sort_unstable();
-            percentile(&storms, 50)
+            let mut sorted: Vec<u64> = storms.map(|storm| storm.instructions).collect();
+            sorted.sort_unstable();
+            percentile(&sorted, 50)
         };
         instructions(StormTracer::None) / instructions(tracer)
     }
@@ -95,8 +95,9 @@ impl Costs {
     /// The duration of an invocation with default settings, relative to the duration without
     /// oomwhy: the worst of these numbers of candidates.
     pub(crate) fn default_ratio(&self, candidates: RangeInclusive<usize>) -> f64 {
-        let rows = self.rows.iter().filter(|row| row.printed == Printed::Tasks);
-        let rows = rows.filter(|row| candidates.contains(&row.candidates));
+        let is_default =
+            |row: &&Row| row.printed == Printed::Tasks && candidates.contains(&row.candidates);
+        let rows = self.rows.iter().filter(is_default);
         rows.map(|row| row.with.total / row.without.total).fold(f64::NAN, f64::max)
     }
 

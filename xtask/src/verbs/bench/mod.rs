@@ -133,10 +133,10 @@ fn faults(arguments: &Arguments, kernels: &[Kernel], initramfs: &Initramfs) -> R
         tables.push(faults::render(&kernel.release, &faults)?);
         promises = promises.and(faults::check(&kernel.release, &faults));
     }
-    let tables = tables.join("\n");
-    println!("\n{tables}");
+    let text = tables.join("\n");
+    println!("\n{text}");
     if arguments.write {
-        document::update(Part::Faults, &tables)?;
+        document::update(Part::Faults, &text)?;
     }
     Ok(promises)
 }

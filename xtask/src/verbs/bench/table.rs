@@ -51,10 +51,10 @@ fn programs(out: &mut String, programs: &[Program]) -> std::fmt::Result {
     let mut crowds: Vec<usize> = programs.iter().map(|program| program.candidates).collect();
     crowds.dedup();
     for candidates in crowds {
-        let mut parts: Vec<&Program> =
+        let mut of_crowd: Vec<&Program> =
             programs.iter().filter(|program| program.candidates == candidates).collect();
-        parts.sort_by_key(|program| Reverse(program.instructions));
-        let parts: Vec<String> = parts
+        of_crowd.sort_by_key(|program| Reverse(program.instructions));
+        let parts: Vec<String> = of_crowd
             .into_iter()
             .map(|program| {
                 let Program { name, runs, .. } = program;

@@ -13,7 +13,7 @@ use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags}
 use oomwhy_tests::plan::{BUSYBOX, HOG};
 use oomwhy_tests::workload::{READY, Work, Workload};
 
-use super::{memory, rest};
+use super::{memory, ready_and_park};
 
 /// Starts many small processes and waits until all of them are ready.
 pub(super) fn start(count: usize, mib: usize) -> Result<()> {
@@ -105,7 +105,7 @@ pub(super) fn hold_in_vfork(mib: usize, pause: Duration) -> Result<()> {
     // The event arrives when the child opens its program, and is never answered.
     let _blocked = gate.read_events().context("no process opened the program")?;
     let memory = memory::touch(mib, pause);
-    rest();
+    ready_and_park();
     hint::black_box((memory, gate));
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::{hint, thread};
 use anyhow::{Context as _, Result};
 use rustix::thread::{SecureComputingMode, gettid, set_secure_computing_mode};
 
-use super::rest;
+use super::ready_and_park;
 
 const MIB: usize = 1 << 20;
 const PAGE: usize = 4096;
@@ -75,7 +75,7 @@ pub(super) fn touch_in_second_thread(mib: usize, pause: Duration) -> Result<()> 
             thread::yield_now();
         }
         let memory = touch(mib, pause);
-        rest();
+        ready_and_park();
         hint::black_box(memory);
     })?;
     // In this mode the kernel ends the thread, not the process, at its first system call other than

@@ -11,7 +11,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use oomwhy_tests::workload::{READY, Work, Workload};
 
-use super::{children, rest};
+use super::{children, ready_and_park};
 
 /// More memory than any guest has.
 const WITHOUT_END_MIB: usize = 1 << 20;
@@ -21,7 +21,7 @@ pub(super) fn kill_and_hold(workload: &Workload, mib: usize) -> Result<()> {
     let undead = start_traced(workload, mib)?;
     kill(undead, Signal::SIGKILL)?;
     await_stop(undead)?;
-    rest();
+    ready_and_park();
     Ok(())
 }
 
@@ -39,7 +39,7 @@ pub(super) fn kill_greedy(workload: &Workload, mib: usize) -> Result<()> {
     await_stop(undead)?;
     greedy.kill()?;
     greedy.wait()?;
-    rest();
+    ready_and_park();
     Ok(())
 }
 

@@ -75,13 +75,13 @@ fn time_is_known_if_the_log_has_all_of_it() {
         let wall = one(line).stamp.wall.map(jiff::Timestamp::as_nanosecond);
         assert_eq!(wall, Some(1_764_090_000_000_000_000 + ns), "{line}");
     }
-    for (line, said) in [
+    for (line, vague) in [
         ("Nov  5 17:00:00 host kernel: x", "Nov  5 17:00:00"),
         ("[Tue Nov 25 17:00:00 2025] x", "Tue Nov 25 17:00:00 2025"),
         ("Tue 2025-11-25 17:00:00 CET host kernel: x", "2025-11-25 17:00:00 CET"),
     ] {
         let stamp = one(line).stamp;
-        assert_eq!((stamp.wall, stamp.vague.as_deref()), (None, Some(said)), "{line}");
+        assert_eq!((stamp.wall, stamp.vague.as_deref()), (None, Some(vague)), "{line}");
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{model::report::OomReport, output::flame};
 pub(super) fn flame_graph(report: &OomReport) -> Markup {
     html! {
         @if let Ok(svg) = flame::still(report) {
-            details.place open {
+            details.allocation open {
                 summary { b { "As a flame graph" } }
                 img src=(data_uri(&svg)) alt="Flame graph of the bytes charged" style="width:100%";
             }

@@ -22,10 +22,10 @@ const STYLE: &str = include_str!("page.css");
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'";
 
-/// What ends the page.
+/// The end of the page.
 pub(super) const TAIL: &str = "</main>\n</body>\n</html>\n";
 
-/// What begins the page, named after its first record.
+/// The beginning of the page, named after its first record.
 pub(super) fn head(first: &Record, zone: &TimeZone) -> String {
     let title = match first {
         Record::Oom(report) => headline::sentence(report),
@@ -96,9 +96,9 @@ fn outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Killed => "OOM kill",
         Outcome::AlreadyExiting => "OOM, already exiting",
-        Outcome::WillFreeMem => "OOM, dying anyway",
+        Outcome::WillFreeMem => "OOM, no task selected",
         Outcome::VictimPending => "OOM, a victim is pending",
-        Outcome::NoVictim => "OOM, nobody to kill",
+        Outcome::NoVictim => "OOM, no killable task",
         Outcome::Reclaimed => "OOM, reclaimed",
         Outcome::NotAllowed => "OOM, the allocation may not kill",
         Outcome::Suspended => "OOM killer off during suspend",

@@ -71,7 +71,7 @@ pub(super) fn who(report: &OomReport, zone: &TimeZone) -> Markup {
         (false, _) => "victim",
     };
     html! {
-        @if victims.is_empty() { p.note { "Nobody, or it is not known." } }
+        @if victims.is_empty() { p.note { "No task was killed, or the victim is not known." } }
         div.cards {
             @for victim in victims.iter().take(2) { (process(victim, role(victim))) }
             @if let Some(trigger) = &trigger { (process(trigger, "the task that allocated")) }
@@ -150,7 +150,7 @@ pub(super) fn limits(report: &OomReport) -> Markup {
                         @if let (true, Some(share)) = (level.limited, level.permille) {
                             (bar(share, if level.hit { "full" } else { "used" }))
                         }
-                        @if !level.rest.is_empty() { p.note { (level.rest.join(", ")) } }
+                        @if !level.details.is_empty() { p.note { (level.details.join(", ")) } }
                     }
                 }
             }
@@ -272,7 +272,7 @@ pub(super) fn memory(report: &OomReport, zone: &TimeZone) -> Markup {
     }
 }
 
-/// The function that took it, often the libc's, and its caller.
+/// The function that charged the memory, often the libc's, and its caller.
 fn called(row: &growth::AllocationRow) -> String {
     row.functions.iter().take(2).map(String::as_str).collect::<Vec<_>>().join(" < ")
 }
@@ -283,9 +283,9 @@ fn growth(grown: &Growth, zone: &TimeZone) -> Markup {
         @if let Some(curve) = growth::curve(grown) { (chart(&curve)) }
         p.note { (growth::facts(grown, zone).join(", ")) }
         @if !rows.is_empty() {
-            h3 { "Taken by, and where in the code" }
+            h3 { "Charged by process and function" }
             @for row in rows.iter().take(growth::MAX_ROWS) {
-                details.place {
+                details.allocation {
                     summary {
                         (bar(row.permille, "used"))
                         span.size { (row.size) span.dim { " · " (row.share) } }
@@ -295,13 +295,13 @@ fn growth(grown: &Growth, zone: &TimeZone) -> Markup {
                 }
             }
             @if rows.len() > growth::MAX_ROWS {
-                p.note { (rows.len() - growth::MAX_ROWS) " more took less" }
+                p.note { (rows.len() - growth::MAX_ROWS) " more charged less" }
             }
         }
     }
 }
 
-/// What to change, and on what that rests.
+/// The advice, and its evidence.
 pub(super) fn change(report: &OomReport) -> Markup {
     let Some(verdict) = &report.verdict else { return html! {} };
     html! {
@@ -310,7 +310,7 @@ pub(super) fn change(report: &OomReport) -> Markup {
         } @else {
             ul.advice { @for advice in &verdict.advice { li { (safe(advice)) } } }
         }
-        h3 { "It rests on" }
+        h3 { "Evidence" }
         ul { @for evidence in &verdict.evidence { li { (safe(evidence)) } } }
     }
 }

@@ -50,16 +50,16 @@ fn facts(page: &mut Page, facts: &[Fact]) {
     }
 }
 
-/// Who was killed, by whose allocation, and how it went on.
+/// The victims, the triggering allocation, and the timeline.
 pub(super) fn who(page: &mut Page, report: &OomReport, zone: &TimeZone) {
     heading(page, "1. Who was killed, and by whose allocation?");
     let victims = processes::victims(report, zone);
     if victims.is_empty() {
-        let nobody = match report.outcome {
-            Outcome::Killed | Outcome::Unknown => "Who is not known.",
-            _ => "Nobody.",
+        let answer = match report.outcome {
+            Outcome::Killed | Outcome::Unknown => "The victim is not known.",
+            _ => "No task.",
         };
-        note(page, nobody);
+        note(page, answer);
     }
     for (index, victim) in victims.iter().take(ROWS).enumerate() {
         let chosen = if victims.len() > 1 && victim.chosen { " (chosen)" } else { "" };
@@ -137,8 +137,8 @@ pub(super) fn limit(page: &mut Page, report: &OomReport) {
     if !chain.is_empty() {
         page.table(INDENT, &table);
     }
-    for level in chain.iter().filter(|level| !level.rest.is_empty()) {
-        note(page, &format!("{}: {}", level.path, level.rest.join(", ")));
+    for level in chain.iter().filter(|level| !level.details.is_empty()) {
+        note(page, &format!("{}: {}", level.path, level.details.join(", ")));
     }
     if report.limit_chain_truncated {
         note(page, "levels above these are not recorded");
@@ -187,7 +187,7 @@ pub(super) fn why(page: &mut Page, report: &OomReport) {
     }
 }
 
-/// What grew: what the memory was, and where it was recorded how it came.
+/// The kinds of memory, and the growth if it was recorded.
 pub(super) fn memory(page: &mut Page, report: &OomReport, zone: &TimeZone) {
     heading(page, "4. What grew?");
     let items = memory::items(report);
@@ -240,7 +240,7 @@ fn write_growth(page: &mut Page, growth: &Growth, zone: &TimeZone) {
         let lead = format!("  {:>10} {:>5} ", row.size, row.share);
         page.words(&lead, Style::new(), &row.words(FUNCTIONS).join(" < "));
     }
-    more(page, growth::MAX_ROWS, rows.len(), " that took less");
+    more(page, growth::MAX_ROWS, rows.len(), " that charged less");
 }
 
 /// What to change.
@@ -257,7 +257,7 @@ pub(super) fn change(page: &mut Page, report: &OomReport) {
     for advice in &verdict.advice {
         page.words("  * ", Style::new().bold(), &view::safe(advice));
     }
-    note(page, &format!("Cause: {}{more}. It rests on:", view::safe(&verdict.cause)));
+    note(page, &format!("Cause: {}{more}. Evidence:", view::safe(&verdict.cause)));
     for evidence in &verdict.evidence {
         page.words("  - ", Style::new(), &view::safe(evidence));
     }

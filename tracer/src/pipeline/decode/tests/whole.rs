@@ -118,7 +118,7 @@ fn records_of_other_kinds_are_decoded_field_by_field() {
     };
     assert!(stat.fresh);
     assert_eq!(stat.counters[..3], [41, -42, 0]);
-    assert_eq!(stat.places.unwrap()[..3], [1, 0xff, 0]);
+    assert_eq!(stat.fields.unwrap()[..3], [1, 0xff, 0]);
 }
 
 /// Shows fields that were appended after the records above were written. Each byte of a record has
