@@ -312,6 +312,27 @@ fn refused_candidate_needs_the_reason_of_the_scenario() {
     assert_eq!(refused(&[("sleep", "oom_skip")]).len(), 2);
 }
 
+#[test]
+fn only_helper_process_may_change_between_evaluation_and_print() {
+    let verdict = |comm: &str| {
+        let mut report = report();
+        let candidate = &mut report["candidates"]["list"][2];
+        candidate["comm"] = json!(comm);
+        candidate["oom_score_adj"] = json!(-1000);
+        candidate["eligible"] = json!(false);
+        candidate["why_not"] = json!("oom_score_adj_min");
+        let kmsg = kmsg();
+        let of_pid = |line: &str| line.contains("[    115]");
+        let lines = kmsg.lines().map(|line| match line.strip_suffix("sleep") {
+            Some(rest) if of_pid(line) => format!("{rest}{comm}\n"),
+            _ => format!("{line}\n"),
+        });
+        verdict_on(&report.to_string(), &lines.collect::<String>(), "0")
+    };
+    assert_eq!(verdict("oomwhy-names"), Vec::<String>::new());
+    assert_ne!(verdict("sleep"), Vec::<String>::new());
+}
+
 /// The log of `memcg_v2` with a second invocation by the same task, which finds no task to kill,
 /// and the report of that invocation.
 fn retry() -> (String, Value) {
