@@ -107,19 +107,25 @@ impl Archives {
     }
 }
 
+fn build_oomwhy(arch: Arch) -> Result<PathBuf> {
+    workspace::build_for_guest(arch, "oomwhy", "oomwhy", MachineType::of(arch).profile, &[])
+}
+
+fn build_init(arch: Arch) -> Result<PathBuf> {
+    let (package, binary) = ("oomwhy-tests", "guest-init");
+    workspace::build_for_guest(arch, package, binary, workspace::EMULATED, workspace::TRACEABLE)
+}
+
 impl Initramfs {
     /// Builds the binaries for an architecture and packs them.
     pub(crate) fn build(arch: Arch, source: &Source) -> Result<Self> {
         println!("building oomwhy and the guest's init, statically, for {arch}");
-        let oomwhy = if let Some(oomwhy) = &source.oomwhy {
-            oomwhy.clone()
-        } else {
-            let profile = MachineType::of(arch).profile;
-            workspace::build_for_guest(arch, "oomwhy", "oomwhy", profile, &[])?
-        };
-        let (package, binary) = ("oomwhy-tests", "guest-init");
-        let options = workspace::TRACEABLE;
-        let init = workspace::build_for_guest(arch, package, binary, workspace::EMULATED, options)?;
+        // Beside each other: the link time optimization of a release uses a single CPU.
+        let (oomwhy, init) = thread::scope(|threads| {
+            let init = threads.spawn(|| build_init(arch));
+            let oomwhy = source.oomwhy.clone().map_or_else(|| build_oomwhy(arch), Ok);
+            anyhow::Ok((oomwhy?, init.join().map_err(|_| anyhow!("a build panicked"))??))
+        })?;
         let mut archive = Vec::new();
         for name in ["bin", "dev", "etc", "proc", "sys", "tmp", "results"] {
             add(&mut archive, name, DIRECTORY, b"")?;
