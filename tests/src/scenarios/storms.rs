@@ -166,8 +166,8 @@ pub(super) const ALL: &[Scenario] = &[
                 args: &["-o", "json", "--count", "1"],
                 ends: true,
                 lines: (A_KILL, 1, 1),
-                has: &["hog"],
-                has_not: &["other"],
+                has: &["\"hog\""],
+                has_not: &["\"other\""],
                 ..EVERYTHING
             }),
             Step::Watch(Watcher {
@@ -185,8 +185,13 @@ pub(super) const ALL: &[Scenario] = &[
                 ],
                 ..EVERYTHING
             }),
-            filter("cgroup", &["-o", "json", "--cgroup", "/kubepods/*"], &["hog"], &["other"]),
-            filter("comm", &["-o", "json", "--comm", "other"], &["other"], &["\"hog\""]),
+            filter(
+                "cgroup",
+                &["-o", "json", "--cgroup", "/kubepods/*"],
+                &["\"hog\""],
+                &["\"other\""],
+            ),
+            filter("comm", &["-o", "json", "--comm", "other"], &["\"other\""], &["\"hog\""]),
             Step::Watch(Watcher {
                 name: "pid-of-a-bystander",
                 args: &["-o", "json", "-p", "{pid:sleeper}"],
