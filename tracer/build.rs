@@ -33,8 +33,8 @@ const BTF_EXT: &[u8] = b".BTF.ext";
 /// Prefixes of the sections that nothing reads.
 const DROPPED: [&[u8]; 3] = [b".debug_", b".rel.debug_", b".rel.BTF"];
 
-/// aya-build's own: set to 1 it builds nothing. What only looks at our sources (clippy, rustdoc)
-/// needs no programs.
+/// An environment variable of aya-build. If it is 1, aya-build builds nothing. Tools that only read
+/// our sources (clippy, rustdoc) need no programs.
 const SKIP: &str = "AYA_BUILD_SKIP";
 
 fn main() -> anyhow::Result<()> {
@@ -82,7 +82,7 @@ fn share_programs(out: &Path, log: bool) -> anyhow::Result<()> {
     for directory in [parent, &shared] {
         fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
     }
-    // What an earlier version of this script has built there.
+    // An earlier version of this script made a directory there.
     let _ = fs::remove_dir_all(&link);
     symlink(&shared, &link).with_context(|| format!("create {}", link.display()))
 }

@@ -1,4 +1,4 @@
-//! The parser of kernel logs reads what anybody may have written to a log, or piped into
+//! The parser of kernel logs reads text that anybody may have written to a log, or piped into
 //! `oomwhy explain`.
 #![no_main]
 

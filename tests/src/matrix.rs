@@ -59,8 +59,8 @@ impl Kernel {
 /// How much of the matrix runs.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Extent {
-    /// What CI runs: a scenario that proves nothing more on a kernel between two others that run
-    /// it is left out there, and short forms stand for long scenarios.
+    /// The scenarios of CI. CI leaves a scenario out on a kernel if an older and a newer kernel run
+    /// it and it proves nothing more in between. Short forms replace long scenarios.
     #[default]
     Short,
     /// Every scenario on every kernel, as `cargo xtask proof matrix` runs it.
@@ -200,7 +200,7 @@ mod tests {
         }
     }
 
-    /// Otherwise no run of CI would prove what the scenario proves.
+    /// Otherwise no run of CI would check the behaviour that the scenario proves.
     #[test]
     fn scenario_left_out_runs_on_an_older_and_a_newer_kernel() {
         let kernels = select(&[], Extent::Short).unwrap();

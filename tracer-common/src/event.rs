@@ -39,7 +39,7 @@ pub mod kind {
     pub const LAST: u32 = MARK;
 }
 
-/// Length of `task_struct.comm` (`TASK_COMM_LEN`), bytes. What follows the first NUL is stale.
+/// Length of `task_struct.comm` (`TASK_COMM_LEN`), bytes. The bytes after the first NUL are stale.
 pub const COMM_LEN: usize = 16;
 /// Innermost frames of a kernel stack that are kept.
 pub const KERNEL_FRAMES: usize = 64;
@@ -100,7 +100,7 @@ pub struct EventHeader {
     pub reserved: u32,
 }
 
-/// Who a task is, and how the OOM killer may treat it.
+/// The identity of a task, and how the OOM killer may treat it.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct TaskFacts {
@@ -398,7 +398,7 @@ pub struct ContextHead {
     pub part: u32,
     /// Number of bytes that follow.
     pub len: u32,
-    /// 1 if the part is longer than what is kept.
+    /// 1 if only the beginning of the part is kept.
     pub truncated: u32,
     /// Always 0; keeps the size a multiple of 8.
     pub reserved: u32,

@@ -14,8 +14,9 @@
 //! A newer build reads every version back to [`OLDEST_WIRE_VERSION`]. Changes follow these rules:
 //!
 //! - A new field is appended to the struct that ends a record, or to `CandidateEntry` or
-//!   `LevelEntry`, whose size follows from the length of the record. The reader fills what an older
-//!   record does not have with zeros, and a new validity bit says whether the field was written.
+//!   `LevelEntry`, whose size follows from the length of the record. The reader fills the fields
+//!   that an older record does not have with zeros. A new validity bit shows whether the field was
+//!   written.
 //! - `InvocationEvent`, `ParentEntry`, `UserFrame` and the heads of lists (`...Head`) keep their
 //!   size, because other bytes follow them. A new field uses a `reserved` word or a new kind.
 //! - Bits and numbers that were ever written keep their meaning.

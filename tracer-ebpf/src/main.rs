@@ -4,8 +4,9 @@
 //! at a time and one global scratch area ([`maps::STATE`]) serves all of its hooks. A per-CPU area
 //! would be wrong: the scan of the tasks reschedules between two hooks and can migrate.
 //!
-//! Reading order: [`probes`] lists what is hooked and where. [`kernel`] shows how kernel memory is
-//! read and [`objects`] which fields. [`maps`], [`record`] and [`emit`] show how it gets out.
+//! Reading order: [`probes`] lists the hooks and their files. [`kernel`] shows how probes read
+//! kernel memory, and [`objects`] has the fields that they read. [`maps`], [`record`] and [`emit`]
+//! show how the values reach user space.
 #![no_std]
 #![no_main]
 #![expect(

@@ -1,4 +1,4 @@
-//! What the integration tests and the fuzz targets use. Not a public interface.
+//! The items that the integration tests and the fuzz targets use. They are no public interface.
 
 pub use crate::{
     bpf::journal::{Entry, Journal, Slot, Slots},

@@ -166,7 +166,8 @@ fn seconds(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
 }
 
-/// Compares the report with what the test did. Fields that are not in the log must be absent.
+/// Compares the report with the kill that the test caused. Fields that are not in the log must be
+/// absent.
 fn check_report(report: &Value, cgroup: &Cgroup, pid: u32) {
     assert_eq!(report["source"]["tier"], "kmsg", "{report:#}");
     assert_eq!((&report["outcome"], &report["reason"]), (&"killed".into(), &"selection".into()));

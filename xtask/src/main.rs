@@ -1,7 +1,7 @@
 //! The project's tasks.
 //!
 //! - `verbs/`: one file per verb
-//! - `install/`: what each verb needs (`needs.rs`), and how it is installed
+//! - `install/`: the needs of each verb (`needs.rs`), and how they are installed
 //! - `fetch/`: kernels and programs of Debian, in the cache
 //! - `vm/`: one boot of one kernel, and the guest's root file system
 //! - `checks/`: the rules of the source tree that no compiler checks
@@ -28,7 +28,7 @@ use verbs::{
     vm as vm_verb,
 };
 
-/// Builds, tests and measures oomwhy. Each verb first installs what it needs.
+/// Builds, tests and measures oomwhy. Each verb first installs its needs.
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", after_help = EXAMPLES)]
 struct Arguments {
@@ -48,7 +48,7 @@ Examples:
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Install what building and testing need (Debian or Ubuntu)
+    /// Install the packages and tools for builds and tests (Debian or Ubuntu)
     Setup,
     /// Fetch the kernels of tests/kernels.toml into the cache
     Kernels(kernels::Arguments),
@@ -60,7 +60,7 @@ enum Verb {
     Containers(containers::Arguments),
     /// Run one command in a virtual machine
     Vm(vm_verb::Arguments),
-    /// Measure what oomwhy costs, and fail if a limit is exceeded
+    /// Measure the cost of oomwhy, and fail if a limit is exceeded
     Bench(bench::Arguments),
     /// Fuzz the readers of kernel logs, recordings and reports
     Fuzz(fuzz::Arguments),

@@ -23,7 +23,7 @@ pub(crate) fn cargo() -> Command {
     let mut command = process::start(Path::new(&cargo));
     command.current_dir(root());
     if env::var_os("CI").is_some() {
-        // What is built once needs no data for the next build.
+        // CI builds once, so it needs no data for the next build.
         command.env("CARGO_INCREMENTAL", "0");
     }
     command
@@ -53,7 +53,7 @@ pub(crate) fn vm_results() -> Result<PathBuf> {
     Ok(target_directory()?.join("vm"))
 }
 
-/// The directory of what outlives `cargo clean`, such as kernels.
+/// The directory of files that outlive `cargo clean`, such as kernels.
 pub(crate) fn cache() -> Result<PathBuf> {
     let base = match env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()) {
         Some(directory) => directory.into(),
@@ -62,9 +62,9 @@ pub(crate) fn cache() -> Result<PathBuf> {
     Ok(base.join("oomwhy"))
 }
 
-/// Cargo's profile of what is released.
+/// Cargo's profile of release builds.
 pub(crate) const RELEASE: &str = "release";
-/// Cargo's profile of what only runs in guests.
+/// Cargo's profile of builds that run only in guests.
 pub(crate) const EMULATED: &str = "emulated";
 
 /// Options of rustc with which stacks can be unwound and named.

@@ -39,8 +39,8 @@ pub(super) fn stat(check: &mut Check, facts: &Facts, report: &Value, block: &Blo
 /// Whether the kernel printed statistics that it had not flushed. Before it prints, it flushes
 /// nothing if a memcg has few updates (memcg_vmstats_needs_flush, since 6.8) or if another CPU is
 /// flushing. A flush may follow between the print and the probe. Then the reported statistics add
-/// up to the usage, except for what CPUs charged in advance. The printed ones are 0 or further from
-/// it.
+/// up to the usage, except for the pages that CPUs charged in advance. The printed ones are 0 or
+/// further from it.
 fn is_unflushed(report: &Value, block: &Block) -> bool {
     let all = STAT.iter().filter_map(|name| block.stat.get(*name));
     if all.clone().all(|value| *value == 0) {

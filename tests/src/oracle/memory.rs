@@ -1,11 +1,11 @@
 //! Compares the victim's memory, with tolerances that depend on how exact the kernel's figures are.
 //!
 //! Up to 6.x the OOM killer and its log read the same figures as any tracer. From 7.0 on both read
-//! exact sums of counters, while a tracer reads approximations. Then the parts may differ by what
-//! the CPUs hold back, but the sum must be exact once `drift_pages` is added.
+//! exact sums of counters, while a tracer reads approximations. Then the parts may differ by the
+//! pages that the CPUs hold back, but the sum must be exact once `drift_pages` is added.
 //!
-//! Up to 6.1 a task adds what it holds back to the counters of its memory when it exits. A killed
-//! task may do that on another CPU between its mark and the kernel's print.
+//! Up to 6.1 a task holds back some pages, and adds them to the counters of its memory when it
+//! exits. A killed task may do that on another CPU between its mark and the kernel's print.
 
 use serde_json::Value;
 

@@ -9,7 +9,7 @@ use super::check::Check;
 use crate::kmsg::Log;
 use crate::scenario::{BY_TIMING, Launched, Scenario, Step, Watcher};
 
-/// Each watcher must have ended well and printed what the scenario expects.
+/// Each watcher must have ended well and printed the output that the scenario expects.
 pub(super) fn compare(
     check: &mut Check,
     scenario: &Scenario,

@@ -1,5 +1,5 @@
-//! What is hooked, in the order in which the kernel gets there. A fentry or fexit program and a
-//! kprobe or kretprobe are thin shells around one body; so are the typed and the raw tracepoint.
+//! The hooks, in the order in which the kernel reaches them. A fentry or fexit program and a kprobe
+//! or kretprobe are thin shells around one body; so are the typed and the raw tracepoint.
 //!
 //! | hook | file | emits |
 //! |---|---|---|

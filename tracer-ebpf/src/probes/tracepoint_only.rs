@@ -140,7 +140,7 @@ fn current_tid() -> i32 {
     bpf_get_current_pid_tgid() as i32
 }
 
-/// Fills in what helpers show of the current task, which is the marked one.
+/// Fills in the fields of the current task that helpers return. It is the marked task.
 #[inline(always)]
 fn current_task(event: &mut MarkEvent) {
     event.tgid = (bpf_get_current_pid_tgid() >> 32) as i32;

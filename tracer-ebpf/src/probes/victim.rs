@@ -46,7 +46,7 @@ fn oom_kill_call<O: Origin>(state: &mut State, task: *const u8) {
     state.oom_kill_calls += 1;
     state.marked = 0;
     stat::before_kill(state);
-    // If mark_victim passes a bare pid, it emits what is read here.
+    // If mark_victim passes a bare pid, its probe emits the facts that are read here.
     if kernel::victim_by_pid()
         && let Some(task) = Object::<O>::new(task)
         && let Some(known) = describe_process(&mut state.victim, task)
@@ -138,7 +138,7 @@ fn emit_victim(state: &mut State, known: u64) {
     record::victim(state, emit::now(), known);
 }
 
-/// Notes whose memory it is, unless that was done when the signal was sent.
+/// Stores the victim that uses this memory, unless that was done when the signal was sent.
 #[inline(always)]
 fn register(mm: u64, victim: VictimMm) {
     let known = VICTIM_MMS.get_ptr_mut(mm).map(load);

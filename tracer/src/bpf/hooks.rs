@@ -1,8 +1,8 @@
-//! The table of hooks: how the kernel names each one, which programs are attached to it, and what
-//! reports lose without it.
+//! The table of hooks: their names in the kernel, the programs that are attached to them, and the
+//! fields that reports lose without them.
 //!
 //! If a kernel renames a function, put the new name in front of `names`. Everything else follows
-//! from the table: what is read from BTF and kallsyms, the plan, `source.missing`, `check`.
+//! from the table: the data read from BTF and kallsyms, the plan, `source.missing`, `check`.
 
 use crate::{
     host::facts::{HookKind, MarkVictim, WantedHook},
@@ -109,7 +109,7 @@ pub(crate) struct HookSpec {
     /// Fields of the report that are missing without it.
     pub(crate) lost_without: &'static [&'static str],
     pub(crate) lost_because: Why,
-    /// What it contributes to a report, for `check`; empty if `check` does not list it.
+    /// Its contribution to a report, for `check`; empty if `check` does not list it.
     pub(crate) summary: &'static str,
 }
 

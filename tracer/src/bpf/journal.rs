@@ -3,9 +3,9 @@
 //!
 //! The ring forgets a record when it is read, and a report is made of records that come over
 //! seconds. So a record is written here *before* the ring forgets it, and removed when its report
-//! is final; the next tracer begins with what it finds here. A note is written here right after
-//! each report ([`crate::pipeline::dedup_writer`]). Records are removed before their note, so no
-//! report is made twice.
+//! is final; the next tracer begins with the records in this map. A note is written here right
+//! after each report ([`crate::pipeline::dedup_writer`]). Records are removed before their note, so
+//! no report is made twice.
 
 use std::{
     cell::RefCell,

@@ -221,7 +221,7 @@ struct Origin {
     links: Vec<String>,
 }
 
-/// Pinned probes, and what earlier tracers left unreported.
+/// Pinned probes, and the records that earlier tracers left unreported.
 pub(crate) struct TakenOver {
     pub probes: Probes,
     pub journal: SharedJournal,

@@ -52,7 +52,7 @@ pub(crate) enum Refusal {
         field: &'static str,
         why: String,
     },
-    /// The kernel does not have what the tier needs.
+    /// The kernel does not have a feature that the tier needs.
     #[error("{what}\nhint: {fix}")]
     Unsupported { what: &'static str, fix: &'static str },
     /// The kernel has it, but a setting or a missing capability forbids it.
@@ -85,7 +85,7 @@ pub(crate) struct MissingField {
     pub why: String,
 }
 
-/// What to load and attach, and which fields reports will not have.
+/// The programs to load and attach, and the fields that reports will not have.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub tier: Tier,
@@ -131,7 +131,8 @@ enum Candidates {
     Unavailable,
 }
 
-/// Offsets of what every record of a task begins with. Without them a task cannot be named.
+/// Offsets of the fields that every record of a task begins with. Without them a task cannot be
+/// named.
 const IDENTITY: [&str; 5] = ["task_tgid", "task_pid", "task_comm", "task_real_cred", "cred_uid"];
 
 /// Plans one tier for this host.

@@ -1,4 +1,5 @@
-//! Which reports are printed, how, and what they may contain: shared by `watch` and `replay`.
+//! The options for the format, the filters and the privacy of reports. `watch` and `replay` share
+//! them.
 
 use clap::{ArgAction, Args, ValueEnum};
 
@@ -61,7 +62,7 @@ pub struct PrivacyArgs {
     /// Applies to every output and to a new recording.
     #[arg(long)]
     pub no_cmdline: bool,
-    /// Mask what matches REGEX in command lines.
+    /// Mask the parts of command lines that match REGEX.
     ///
     /// Applies to every output. The arguments are joined with blanks before the match. If the
     /// expression has a capture group, only that group is masked, e.g. '--password[= ](\S+)'.

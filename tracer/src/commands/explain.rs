@@ -99,7 +99,7 @@ pub(super) fn open(what: &Path, history: &Path) -> Result<(String, Box<dyn Read>
     }
 }
 
-/// What [`open`] may read.
+/// The files that [`open`] may read.
 pub(super) fn used<'a>(what: &'a Path, history: &'a Path) -> [Used<'a>; 2] {
     [Used::Input(what), Used::History(history)]
 }
@@ -154,7 +154,7 @@ pub(super) fn each_record(
     }
 }
 
-/// Calls `handle` with every record; returns how many. Logs what was skipped.
+/// Calls `handle` with every record; returns how many. Logs the skipped lines.
 fn read_records(
     name: &str,
     input: impl BufRead,

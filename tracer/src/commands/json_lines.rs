@@ -10,7 +10,7 @@ use crate::fmt::units::count;
 /// The maximum length of one value in JSON, bytes. A longer one is skipped.
 const MAX_VALUE_BYTES: usize = 64 << 20;
 
-/// What was read.
+/// Counts of values and of damaged lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) values: u64,
@@ -113,7 +113,8 @@ impl<F> Reader<F> {
     where
         F: FnMut(T) -> Result<(), E>,
     {
-        // Printers indent what is inside a value: this is the next one, and the open one is torn.
+        // Printers indent the lines inside a value. So a line that starts with a brace begins the
+        // next value, and the open one is torn.
         if line.first() == Some(&b'{') {
             self.give_up();
         }
@@ -167,7 +168,7 @@ impl<F> Reader<F> {
         }
     }
 
-    /// Counts a value as damaged whose rest does not come.
+    /// Counts the open value as damaged, because its rest does not come.
     fn give_up(&mut self) {
         if let Some(open) = self.open.take() {
             self.tally.skip(open.first_line);

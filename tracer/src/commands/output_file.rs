@@ -11,7 +11,7 @@ use std::{
 use super::Failure;
 use crate::{cli::Destination, commands::exit::Exit, history};
 
-/// What a command reads or writes besides its output.
+/// Files that a command reads or writes besides its output.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Used<'a> {
     /// A recording that is replayed or made.

@@ -67,7 +67,7 @@ impl Pins {
     }
 }
 
-/// Opens a file to append, because the next run looks up what this one wrote.
+/// Opens a file to append, because the next run looks up the reports that this one wrote.
 fn open_output(to: &Destination, used: &[Used<'_>]) -> Result<File, Failure> {
     let Some(path) = to.path() else {
         let stdout = io::stdout().as_fd().try_clone_to_owned();

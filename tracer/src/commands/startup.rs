@@ -1,4 +1,4 @@
-//! The start-up lines of a tracer: the tier it uses, and what its reports will not have.
+//! The start-up lines of a tracer: the tier it uses, and the fields that its reports will not have.
 
 use anstyle::Style;
 

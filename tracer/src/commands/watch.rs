@@ -163,8 +163,8 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// Reports what older probes saw before their successors were attached, detaches and removes
-    /// them. Returns whether enough was reported.
+    /// Reports the invocations that older probes saw before their successors were attached. Then
+    /// detaches and removes the older probes. Returns whether enough was reported.
     fn run_out_all(
         &mut self,
         pins: &mut Pins,
@@ -195,7 +195,7 @@ impl Watch<'_> {
         Ok(false)
     }
 
-    /// Ties a run together; with it comes what to say of it.
+    /// Assembles the parts of a run. Returns the run and its start-up lines.
     fn live(&self, ours: Ours, to: To, heir: Option<Heir>) -> Result<(Live, String), Failure> {
         let Self { arguments, root, facts, .. } = self;
         let is_last = heir.is_none();
@@ -336,7 +336,7 @@ fn memory_on_v2(facts: &HostFacts) -> Option<bool> {
     }
 }
 
-/// Only what this very build keeps in its maps is known to be what we take it for.
+/// Only the maps of this very build are known to have the layout that this build reads.
 fn foreign_growth() -> Missing {
     Missing {
         field: "growth".to_owned(),

@@ -97,7 +97,7 @@ pub(super) fn watch(
     }
 }
 
-/// Why there are no probes, and what that costs.
+/// The reason why there are no probes, and the consequences for the reports.
 fn fallback(refusal: &Failure) -> String {
     let why = refusal.message.lines().next().unwrap_or_default();
     format!(

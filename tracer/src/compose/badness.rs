@@ -1,4 +1,4 @@
-//! What a point is: `oom_badness()`, recomputed. Pure.
+//! The points of a process: `oom_badness()`, recomputed. Pure.
 //!
 //! mm/oom_kill.c, the same from 5.10 to 7.3: resident pages, swap entries and page tables, in
 //! pages, plus `oom_score_adj * (totalpages / 1000)`. The kernel kills the process with the most
@@ -36,7 +36,7 @@ pub(crate) fn adj_unit(totalpages: u64) -> Option<i64> {
     i64::try_from(totalpages / 1000).ok()
 }
 
-/// What oom_score_adj adds to the points.
+/// The pages that oom_score_adj adds to the points.
 pub(crate) fn adj_pages(oom_score_adj: impl Into<i64>, totalpages: u64) -> Option<i64> {
     oom_score_adj.into().checked_mul(adj_unit(totalpages)?)
 }

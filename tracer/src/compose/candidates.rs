@@ -69,7 +69,7 @@ fn positive(counts: [i64; mm::COUNT]) -> impl Fn(usize) -> i64 {
     move |index| counts.get(index).copied().unwrap_or_default().max(0)
 }
 
-/// What `oom_badness` adds up.
+/// The pages that `oom_badness` adds up.
 pub(super) fn counted(memory: Memory, page_size: u64) -> Option<CountedPages> {
     let count = positive(memory.counts);
     let parts = [mm::ANON, mm::FILE, mm::SHMEM].map(&count);

@@ -39,7 +39,7 @@ pub(super) fn growth(context: ComposeContext<'_>, names: &BTreeMap<i32, String>)
     })
 }
 
-/// What is missing from the growth although the recorder ran.
+/// The fields of the growth that are missing although the recorder ran.
 pub(super) fn unrecorded(context: ComposeContext<'_>) -> Vec<Missing> {
     if let Some(recorded) = &context.account.growth {
         let whys = [no_room(recorded), skipped(recorded), late(recorded)];

@@ -1,4 +1,4 @@
-//! What is missing from a report that is made of `oom:mark_victim` alone.
+//! The fields that are missing from a report that is made of `oom:mark_victim` alone.
 
 use super::missing::missing;
 use crate::model::{
@@ -6,7 +6,7 @@ use crate::model::{
     report::{Missing, OomReport, Parent, Who},
 };
 
-/// Names what was lost, and what /proc no longer had.
+/// Adds the fields that were lost with a record, and those that /proc no longer had.
 pub(super) fn add_missing(report: &mut OomReport, account: &MarkAccount) {
     let MarkAccount { mark, invocation: account } = account;
     let mut note = |field: &str, why: String| report.source.missing.push(missing(field, why));

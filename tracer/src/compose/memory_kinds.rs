@@ -1,4 +1,4 @@
-//! What the memory of a memory cgroup or of the host was: anonymous, shared, page cache, the
+//! The kinds of memory that a memory cgroup or the host used: anonymous, shared, page cache, the
 //! kernel's own. Pure.
 
 use std::{cmp::Reverse, collections::BTreeMap};

@@ -1,4 +1,4 @@
-//! What is missing from one report although the host can provide it, and why.
+//! The fields that are missing from one report although the host can provide them, and why.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -168,7 +168,7 @@ fn base(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// Who charged the memory of a stack.
+/// The task that charged the memory of a stack, unless it charged for another cgroup.
 pub(crate) fn allocator(stack: &GrowthStack) -> String {
     stack.pid.map_or_else(
         || "on behalf of another cgroup".to_owned(),

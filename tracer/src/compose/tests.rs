@@ -78,7 +78,7 @@ fn lost_records_are_named_as_missing() {
     assert_eq!(missing.why, "1 of 4 records were lost: the ring was full");
     let nothing = lost(&InvocationAccount::default());
     assert_eq!(nothing, ["trigger", "outcome"]);
-    // What the host cannot give comes first and stays.
+    // The fields that the host cannot give come first and stay.
     let mut host = host();
     host.missing =
         vec![Missing { field: "trigger.user_stack".to_owned(), why: "lockdown".to_owned() }];
@@ -148,7 +148,7 @@ fn id_depends_on_invocation_only() {
     let mut later = kill();
     later.invocation.as_mut().unwrap().started_ns += 1;
     assert!(id(&later) > id(&kill()));
-    // Without the invocation's record: its first record is what is left.
+    // Without the invocation's record, the id has the time of the first record.
     let left = InvocationAccount { first_ns: 16, ..InvocationAccount::default() };
     assert_eq!(id(&left), "boot-0000000000000010-0");
 }

@@ -39,7 +39,7 @@ impl Enrichment {
         self.lookup.ask(LookupRequest::Scan(mount));
     }
 
-    /// Asks for what the report on this event will need, while the kernel goes on.
+    /// Asks for the facts that the report on this event will need, while the kernel goes on.
     pub(crate) fn note(&mut self, event: &Event) {
         match &event.body {
             Body::Path(path) if !path.truncated => {
@@ -68,7 +68,8 @@ impl Enrichment {
         }
     }
 
-    /// What was found for an account and is not in the findings yet. Adds it to the findings.
+    /// The facts that were found for an account and are not in the findings yet. Adds them to the
+    /// findings.
     pub(crate) fn find(
         &mut self,
         account: &Account,
@@ -101,7 +102,7 @@ impl Enrichment {
         found
     }
 
-    /// Drops what was found for the processes of this invocation: its report is closed.
+    /// Drops the results for the processes of this invocation, because its report is closed.
     pub(crate) fn forget(&mut self, seq: u64) {
         self.lookup.results(Duration::ZERO).processes.retain(|(of, _), _| *of != seq);
     }

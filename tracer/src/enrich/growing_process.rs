@@ -45,8 +45,8 @@ impl GrowingProcessFiles {
         std::mem::take(&mut self.lock().files)
     }
 
-    /// Opens again what a process has mapped, since it may be more by now. Does nothing if its id
-    /// belongs to another process.
+    /// Opens again the files that a process has mapped, since there may be more by now. Does
+    /// nothing if its id belongs to another process.
     pub(crate) fn reopen(&self, pid: u32) {
         let now = Process::now(pid);
         let is_another = |of: &Arc<PerfMapSources>| of.process.pid == pid && of.process != now;

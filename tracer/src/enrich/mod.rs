@@ -1,5 +1,5 @@
-//! What is known of a task besides what the kernel reports with the event: the container, pod and
-//! unit that its cgroup stands for, their names, its user, and what /proc has of it.
+//! Facts about a task besides those that the kernel reports with the event: the container, pod and
+//! unit that its cgroup stands for, their names, its user, and its files in /proc.
 //!
 //! [`name_lookup`] reads files on a worker's thread, and [`symbol_requests`] finds the names of
 //! functions on another, so that the main loop can drain the ring meanwhile.

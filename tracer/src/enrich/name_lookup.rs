@@ -1,5 +1,5 @@
-//! Names of containers, pods and users, and what /proc has of a process, looked up on a worker's
-//! thread.
+//! Looks up the names of containers, pods and users, and the /proc files of processes, on a
+//! worker's thread.
 //!
 //! The thread starts with the first request. If its queue is full, a request is not answered, and
 //! the report has no name there.
@@ -44,7 +44,7 @@ pub(crate) enum LookupRequest {
     Container(String),
     /// Name of a user. A report waits for it.
     User(u32),
-    /// What /proc has of a process. A report waits for it.
+    /// Command line and executable of a process, from /proc. A report waits for them.
     Process {
         /// The invocation that the report is about.
         seq: u64,
@@ -68,7 +68,7 @@ pub(crate) struct LookupResults {
     containers: BTreeMap<String, (Container, u64)>,
     /// `None` where the host has no name for the user.
     pub users: BTreeMap<u32, Option<String>>,
-    /// By invocation and process. The caller removes what its report has used.
+    /// By invocation and process. The caller removes the entries that its report has used.
     pub processes: BTreeMap<(u64, i32), ProcessFiles>,
     /// Requests that a report waits for and that have no answer yet.
     n_awaited: usize,
@@ -93,7 +93,7 @@ impl LookupResults {
     }
 }
 
-/// Asks the thread, and reads what it has found.
+/// Asks the thread, and reads its answers.
 #[derive(Debug)]
 pub(crate) struct Lookup {
     root: PathBuf,
@@ -128,7 +128,7 @@ impl Lookup {
         self.worker.as_ref().is_some_and(|worker| worker.send(request))
     }
 
-    /// What is known, as soon as all awaited requests are answered, and after `patience` at the
+    /// Returns the results as soon as all awaited requests are answered, after `patience` at the
     /// latest. If more than [`MAX_AWAITED`] are unanswered (a burst of kills), it does not wait.
     pub(crate) fn results(&self, patience: Duration) -> MutexGuard<'_, LookupResults> {
         self.results.wait_while(patience, |results| (1..=MAX_AWAITED).contains(&results.n_awaited))

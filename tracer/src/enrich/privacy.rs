@@ -8,7 +8,7 @@ use crate::model::{
     report::Missing,
 };
 
-/// Replaces what is masked.
+/// Replaces the masked text.
 const MASK: &str = "***";
 
 /// How command lines are treated.
@@ -16,7 +16,7 @@ const MASK: &str = "***";
 pub struct Privacy {
     /// Leave them out.
     pub no_cmdline: bool,
-    /// Mask what this matches, or only its first capture group if it has one.
+    /// Mask the matches of this expression, or only its first capture group if it has one.
     pub redact: Option<Regex>,
 }
 

@@ -18,7 +18,7 @@ const MAX_ROOTS: usize = 64;
 
 #[derive(Debug, Default)]
 pub(crate) struct StackSymbolizer {
-    /// What was asked for, and the answers.
+    /// The requests for names, and their answers.
     pub requests: SymbolRequests,
     /// The processes of each invocation, by sequence number and process id.
     seen: BTreeMap<(u64, i32), SeenProcess>,
@@ -34,7 +34,7 @@ struct SeenProcess {
 }
 
 impl StackSymbolizer {
-    /// Asks for what the report on this event will need.
+    /// Asks for the names that the report on this event will need.
     pub(crate) fn note(&mut self, event: &Event) {
         let seq = event.seq;
         match &event.body {
@@ -75,7 +75,7 @@ impl StackSymbolizer {
         self.requests.ask_growing(seq, frames);
     }
 
-    /// Drops what was kept for the reports on this invocation: they are written.
+    /// Drops the processes of this invocation, because its reports are written.
     pub(crate) fn forget(&mut self, seq: u64) {
         self.seen.retain(|(of, _), _| *of != seq);
     }
@@ -113,7 +113,7 @@ impl StackSymbolizer {
                 let parent = parents.first().and_then(|parent| u32::try_from(parent.tgid).ok());
                 seen.hint.neighbor = parent;
                 // The trigger may have died before its files could be opened, so its stack is asked
-                // for again. What is known already costs nothing.
+                // for again. Names that are known already cost nothing.
                 let Ok(pid) = u32::try_from(context.tgid) else { return };
                 let process = Process { pid, started_ns: seen.started_ns };
                 self.requests.ask(seq, process, Some(seen.hint.clone()), &seen.stack);

@@ -178,7 +178,7 @@ impl SymbolRequests {
         std::mem::take(&mut self.new)
     }
 
-    /// What was found since the last call.
+    /// The answers that came since the last call.
     pub(crate) fn answers(&mut self) -> Vec<SymbolAnswer> {
         let answers = std::mem::take(&mut *self.answers.lock());
         for answer in &answers {

@@ -1,6 +1,6 @@
-//! What /proc has of a task that was just marked as a victim. On hosts where only the tracepoint
-//! `oom:mark_victim` is available, the event has few fields. The files are read at once, because
-//! the task is gone in milliseconds.
+//! Reads the /proc files of a task that was just marked as a victim. On hosts where only the
+//! tracepoint `oom:mark_victim` is available, the event has few fields. The files are read at once,
+//! because the task is gone in milliseconds.
 //!
 //! The cgroup comes from the victim's own file. The task that runs at the mark is the trigger,
 //! which may be in another cgroup.

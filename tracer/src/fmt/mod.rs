@@ -1,4 +1,4 @@
-//! How sizes, lines and tables look in text. A leaf: it knows nothing of a report.
+//! How sizes, lines and tables look in text. It depends on no other module and knows no report.
 
 pub(crate) mod chart;
 pub(crate) mod errors;

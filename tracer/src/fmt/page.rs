@@ -106,7 +106,7 @@ impl Section<'_> {
 
 /// Stands for a blank that does not end a word. Text that was sanitized does not have it.
 const KEPT_BLANK: &str = "\0";
-/// Columns of a line that a command leaves for what stands right before and after it.
+/// Columns of a line that a command leaves for the text right before and after it.
 const BESIDE_COMMAND: usize = 8;
 
 /// The words of a sentence. A command in backquotes is one word, because a broken one cannot be

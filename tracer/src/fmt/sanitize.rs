@@ -5,7 +5,8 @@
 
 use std::fmt::Write;
 
-/// The bytes as one line of text; what could act on a terminal or hide is shown as an escape.
+/// The bytes as one line of text. Bytes and characters that could act on a terminal or hide are
+/// shown as escapes.
 pub(crate) fn sanitize(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -36,7 +37,7 @@ fn push_byte(text: &mut String, byte: u8) {
     let _ = write!(text, "\\x{byte:02x}");
 }
 
-/// Characters that are not seen, reorder what is seen, or break the line.
+/// Characters that are invisible, reorder visible ones, or break the line.
 fn is_hidden(character: char) -> bool {
     matches!(character,
         // C1 controls: some terminals act on them.
@@ -82,7 +83,7 @@ mod tests {
             (&b"java"[..], "java"),
             (b"\x1b]52;c;AAAA\x07", "\\x1b]52;c;AAAA\\x07"),
             (b"a\nb\rc\td", "a\\nb\\rc\\td"),
-            // What looks like an escape is none.
+            // Text that looks like an escape is none.
             (br"a\x1b", r"a\\x1b"),
             (br"dev-disk\x2dby", r"dev-disk\\x2dby"),
             (b"ok\xff\xfe", "ok\\xff\\xfe"),

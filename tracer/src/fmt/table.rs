@@ -1,4 +1,4 @@
-//! Tables whose columns are aligned, and dropped where they say nothing.
+//! Tables with aligned columns. Optional columns without information are dropped.
 
 use anstyle::Style;
 
@@ -7,7 +7,7 @@ use super::{
     wrap::wrap,
 };
 
-/// Shown for what is not known.
+/// Stands for an unknown value.
 pub(crate) const UNKNOWN: &str = "-";
 
 /// Columns that a shortened text keeps: of a path, its last name or so.
@@ -127,7 +127,7 @@ impl Table {
         }
     }
 
-    /// Widths of the columns shown; the text column gives up what is too much.
+    /// Widths of the columns shown; the text column gives up the excess.
     fn widths(&self, shown: &[usize], width: usize) -> Vec<usize> {
         let natural = |&index: &usize| {
             let title = self.columns.get(index).map_or(0, |column| columns(column.title));

@@ -1,4 +1,4 @@
-//! What each call path charged below one memcg: the sum of all CPUs in two epochs. Pure.
+//! The charges of each call path below one memcg, summed over all CPUs and two epochs. Pure.
 
 use std::collections::BTreeMap;
 
@@ -18,9 +18,9 @@ pub(super) struct Sum {
     pub(super) comm: Vec<u8>,
 }
 
-/// Sums what was charged below `cgroup_id` in the epoch of `chosen_ns` and in the one before,
-/// largest first. The maps keep no time within an epoch, so a late reading includes the charges
-/// after `chosen_ns`.
+/// Sums the charges below `cgroup_id` in the epoch of `chosen_ns` and in the one before, largest
+/// first. The maps keep no time within an epoch, so a late reading includes the charges after
+/// `chosen_ns`.
 pub(super) fn sums(
     entries: &[(Charger, Charged)],
     cgroup_id: u64,

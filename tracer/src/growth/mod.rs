@@ -1,4 +1,4 @@
-//! What grew before memory ran out, from the growth recorder (`watch --growth`).
+//! The growth before memory ran out, from the growth recorder (`watch --growth`).
 //!
 //! The kernel calls `page_counter_try_charge` for every 64 pages that are charged to a memcg, and
 //! for every huge page. A probe there keeps the usage and the stacks in maps. [`Recorder`] reads

@@ -46,7 +46,7 @@ pub(crate) struct GrowingProcess {
     pub frames: Vec<UserFrame>,
 }
 
-/// What was charged to all memcgs, read at one time.
+/// The charges to all memcgs, read at one time.
 pub(crate) struct Charges(Vec<(Charger, Charged)>);
 
 /// The maps that the growth probe fills.
@@ -72,7 +72,7 @@ impl Recorder {
         self.maps.curve(cgroup_id).map(|curve| points(&curve)).unwrap_or_default()
     }
 
-    /// Reads what was charged to all memcgs, for [`Self::top`].
+    /// Reads the charges to all memcgs, for [`Self::top`].
     pub(crate) fn charged(&self) -> Charges {
         Charges(self.maps.charged())
     }

@@ -22,7 +22,7 @@ pub(crate) struct Query {
     pub paths: Vec<PathWord>,
     /// Names of tasks, containers, pods or units, or the beginnings of report ids.
     pub names: Vec<NameWord>,
-    /// Words that may be report ids besides what their form means.
+    /// Words that may be report ids, besides the meaning of their form.
     pub ids: Vec<String>,
     /// Process or thread ids from --pid.
     pub pid_flags: Vec<i32>,

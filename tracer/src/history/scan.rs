@@ -51,7 +51,7 @@ pub(crate) struct FoundRecord {
     line: Range<usize>,
 }
 
-/// Counts of what could not be read.
+/// Counts of the records and segments that could not be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Skipped {
     /// Damaged lines, or ends of segments.

@@ -50,8 +50,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens or creates a history, closes the segment of the previous run, and removes what exceeds
-    /// the limits.
+    /// Opens or creates a history, closes the segment of the previous run, and removes the segments
+    /// that exceed the limits.
     pub fn open(
         path: &Path,
         limits: Limits,

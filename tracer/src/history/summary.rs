@@ -63,7 +63,7 @@ pub(crate) struct Task {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Memcg {
-    /// Chosen by whoever made the cgroup, so untrusted.
+    /// Chosen by the creator of the cgroup, so untrusted.
     pub path: Option<String>,
     /// The bytes in hex, if they are not UTF-8.
     pub path_hex: Option<String>,

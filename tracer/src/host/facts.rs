@@ -14,7 +14,7 @@ use super::{
 };
 use crate::model::{gfp::GfpFlag, hook::Hook, memcg_stat::StatItem};
 
-/// What the name of a hook stands for.
+/// Whether the name of a hook stands for a function or for a tracepoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum HookKind {
     Function,
@@ -67,7 +67,7 @@ const GFP_FORMATS: [&str; 2] = [
     "/sys/kernel/debug/tracing/events/vmscan/mm_vmscan_direct_reclaim_begin/format",
 ];
 
-/// What the tracepoint `oom:mark_victim` passes.
+/// The arguments that the tracepoint `oom:mark_victim` passes.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum MarkVictim {
     /// `(struct task_struct *task, uid_t uid)`: since 6.9, and stable kernels of 2025.
@@ -79,7 +79,7 @@ pub(crate) enum MarkVictim {
     Absent,
 }
 
-/// What the kernel's BTF has besides offsets.
+/// Facts from the kernel's BTF besides offsets.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct BtfFacts {
     /// The wanted functions that exist (are not inlined), with their name in this kernel.
@@ -98,7 +98,7 @@ pub(crate) struct BtfFacts {
     pub stat_table: bool,
 }
 
-/// Whose BTF was read.
+/// The source of the BTF that was read.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum BtfSource {
     /// The kernel's own. The kernel can attach programs by it.

@@ -68,7 +68,7 @@ pub(crate) fn host(series: &str, hooks: &[WantedHook]) -> HostFacts {
     }
 }
 
-/// What the compiler of 5.10 makes of `oom_badness`.
+/// The parts into which the compiler of 5.10 splits `oom_badness`.
 pub(crate) fn split_badness() -> (Hook, Vec<String>) {
     (Hook::OomBadness, ["oom_badness", "oom_badness.part.0"].map(str::to_owned).to_vec())
 }

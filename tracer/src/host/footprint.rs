@@ -1,5 +1,5 @@
-//! Returns the memory of the start-up to the kernel: what glibc keeps of the heap, and the pages of
-//! the program that only start-up ran. The tracer then needs a few hundred kilobytes for months.
+//! Returns the memory of the start-up to the kernel: the free heap that glibc keeps, and the pages
+//! of the program that only start-up ran. The tracer then needs a few hundred kilobytes for months.
 #![expect(unsafe_code, reason = "malloc_trim(3) and madvise(2) have no safe wrappers")]
 
 use std::ffi::c_void;

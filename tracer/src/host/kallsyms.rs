@@ -68,7 +68,8 @@ impl Kallsyms {
     }
 }
 
-/// Reads what can be read. `stat_table`: the kernel has `mem_cgroup_stats_index`.
+/// Reads the wanted symbols; none if the file cannot be read. `stat_table`: the kernel has
+/// `mem_cgroup_stats_index`.
 pub(super) fn scan(root: &Root, stat_table: bool, hooks: &[WantedHook]) -> Kallsyms {
     File::open(root.path("/proc/kallsyms"))
         .map(|file| BufReader::with_capacity(BUFFER_BYTES, file))

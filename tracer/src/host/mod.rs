@@ -1,12 +1,12 @@
-//! What this machine is. Facts only: what follows from them is decided in `bpf/plan.rs`, and
-//! `oomwhy check` shows it.
+//! Facts about this host. The decisions that follow from them are made in `bpf/plan.rs`, and
+//! `oomwhy check` shows them.
 //!
 //! - [`facts`]: all facts together, from the modules below.
 //! - [`btf`], [`layout`], [`offsets`]: the kernel's types, and where it keeps each field.
 //! - [`kallsyms`], [`mark_format`], [`gfp_flags`], [`memcg_stat_items`]: names and formats.
 //! - [`files`], [`policy`], [`capabilities`]: settings, mounts and permissions.
 //! - [`procfs`], [`cgroupfs`]: files that are read again while oomwhy runs.
-//! - [`oom_score_adj`], [`footprint`], [`worker`]: what the tracer does to itself.
+//! - [`oom_score_adj`], [`footprint`], [`worker`]: OOM protection, memory and threads of oomwhy.
 
 pub(crate) mod bounded;
 pub(crate) mod btf;

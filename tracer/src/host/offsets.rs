@@ -1,5 +1,5 @@
-//! BTF to [`KernelOffsets`]: one table has the path of each field on every kernel, and what reports
-//! lose without it.
+//! Resolves BTF to [`KernelOffsets`]. One table has the path of each field on every kernel, and the
+//! report fields that are missing without it.
 //!
 //! A field that this kernel does not have is no error here. Paths are resolved in
 //! [`super::layout`].

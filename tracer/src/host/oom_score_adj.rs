@@ -11,7 +11,7 @@ pub(crate) fn protect_self() {
     let _ = write("-1000");
 }
 
-/// Takes back what a helper inherited from the tracer.
+/// Resets the value that a helper inherited from the tracer.
 pub(crate) fn unprotect_self() {
     let _ = write("0");
 }

@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 /// Bytes of the thread's stack.
 const STACK_BYTES: usize = 256 << 10;
 
-/// What a worker's thread does. All methods run on that thread.
+/// The work of a worker's thread. All methods run on that thread.
 pub(crate) trait Work<R>: Send + 'static {
     /// Handles one request. Requests come in the order in which they were sent.
     fn handle(&mut self, request: R);
@@ -32,7 +32,7 @@ pub(crate) trait Work<R>: Send + 'static {
         None
     }
 
-    /// Does what had to wait until [`Work::next_time`].
+    /// Does the work that had to wait until [`Work::next_time`].
     fn on_time(&mut self) {}
 
     /// Learns that `count` requests were dropped since the last call.
@@ -108,7 +108,7 @@ fn report_dropped<R>(work: &mut impl Work<R>, dropped: &AtomicU64) {
     }
 }
 
-/// What a worker has found, for the thread that asked.
+/// The results of a worker, for the thread that asked.
 #[derive(Debug, Default)]
 pub(crate) struct Answers<A> {
     value: Mutex<A>,
@@ -139,7 +139,7 @@ impl<A> Answers<A> {
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Notified after every change: what wakes up the main loop.
+    /// Notified after every change, which wakes up the main loop.
     pub(crate) fn wake_up(&self) -> Arc<Notify> {
         Arc::clone(&self.wake_up)
     }
@@ -153,7 +153,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// Reports what happens to it; a request is handled once `gate` has a message.
+    /// Sends each event to the test. A request is handled once `gate` has a message.
     struct Recorded {
         gate: Receiver<()>,
         events: Sender<String>,
@@ -213,7 +213,7 @@ mod tests {
         let begin = Instant::now();
         assert!(!worker.finish(Duration::from_millis(50)));
         assert!(begin.elapsed() < PATIENCE);
-        // What it hung on passes: it ends by itself.
+        // Once the gate opens, the thread ends by itself.
         open.send(()).unwrap();
         assert_eq!(seen.recv_timeout(PATIENCE).unwrap(), "handled 1");
         assert!(worker.finish(PATIENCE));

@@ -1,6 +1,6 @@
 //! Reports of OOM kills that are read from the kernel log: of any version from 4.19 on, live from
 //! /dev/kmsg or from a saved text. Pure and total: any bytes in, reports out, in bounded memory.
-//! What the log does not say for certain is absent.
+//! Facts that are not certain from the log are absent.
 //!
 //! ```text
 //! line -> record (prefixes off) -> lines (one parser per kind) -> block (one invocation) -> report
@@ -19,7 +19,7 @@ use crate::model::report::{Missing, OomReport};
 pub use self::parser::text::Lines;
 pub(crate) use self::report::NEVER;
 
-/// What is known besides the log; nothing if the log is of another machine.
+/// Facts about the host besides the log; all are absent if the log is of another machine.
 #[derive(Clone, Debug, Default)]
 pub struct Context {
     /// Bytes of a page.

@@ -1,4 +1,4 @@
-//! What one report is made of, stitched together from its events.
+//! The parts of one report, stitched together from its events.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,8 @@ pub enum Stage {
     /// The kill is reported, but its victims are not gone yet. The same account follows as
     /// [`Stage::Final`].
     Provisional,
-    /// The account that was provisional before, with what became of the victims.
+    /// The account that was provisional before, now with the exits of its victims and the release
+    /// of their memory.
     Final,
 }
 
@@ -120,7 +121,7 @@ pub struct WaitAccount {
 }
 
 impl Account {
-    /// What is known of the invocation, if there is one.
+    /// The facts about the invocation, if there is one.
     pub fn invocation(&self) -> Option<&InvocationAccount> {
         match self {
             Self::Invocation(account) => Some(account),

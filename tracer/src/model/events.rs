@@ -200,10 +200,10 @@ pub struct Candidate {
     pub comm: Name,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    /// What `oom_badness` returned; `i64::MIN` for a task that must not be killed.
+    /// The return value of `oom_badness`; `i64::MIN` for a task that must not be killed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub points: Option<i64>,
-    /// Whether the task must not be killed, if `points` is not what the kernel returned.
+    /// Whether the task must not be killed. It can be true even if `points` is absent.
     pub refused: bool,
     #[serde(flatten)]
     pub memory: Option<Memory>,
@@ -378,7 +378,7 @@ pub enum VictimGoneStep {
     ReaperWoken,
     /// The reaper began to free its memory.
     ReapingStarted,
-    /// The reaper freed what it could.
+    /// The reaper freed all memory that it could.
     ReapingFinished,
     /// The reaper left its memory to the exit.
     ReapingSkipped,

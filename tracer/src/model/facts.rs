@@ -1,5 +1,5 @@
-//! What userspace finds out besides the records of the probes. Kept in recordings, so the names in
-//! `#[serde(rename)]` are a contract.
+//! Facts that userspace finds out besides the records of the probes. They are kept in recordings,
+//! so the names in `#[serde(rename)]` are a contract.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,7 +59,7 @@ pub enum Fact {
         seq: u64,
         /// Id of the process.
         pid: i32,
-        /// What was read.
+        /// Its command line and its executable.
         files: ProcessFiles,
     },
     /// Names of the frames of a process in user space.
@@ -87,7 +87,7 @@ pub enum Fact {
     Growth {
         /// Sequence number of the invocation.
         seq: u64,
-        /// What the growth recorder kept.
+        /// The usage curve and the charges that the growth recorder kept.
         recorded: Box<Recorded>,
     },
     /// `CLOCK_REALTIME` less `CLOCK_BOOTTIME` from here on, ns.
@@ -119,8 +119,8 @@ pub enum Fact {
         /// When it was read, `CLOCK_BOOTTIME` ns.
         at_ns: u64,
     },
-    /// Time passed without a record, so whatever was due by then (`CLOCK_BOOTTIME` ns) was
-    /// reported.
+    /// Time passed without a record, so every account that was due by then (`CLOCK_BOOTTIME` ns)
+    /// was reported.
     Tick(u64),
     /// The run continues another one (`--pin`).
     Resumed {
@@ -178,7 +178,7 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Drops what is only of use to this invocation's report.
+    /// Drops the findings that only this invocation's report needs.
     pub(crate) fn forget(&mut self, seq: u64) {
         self.processes.retain(|(of, _), _| *of != seq);
         self.user_names.retain(|(of, _), _| *of != seq);

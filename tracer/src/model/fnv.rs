@@ -5,8 +5,7 @@
 /// The hash of nothing.
 pub(crate) const START: u64 = 0xcbf2_9ce4_8422_2325;
 
-/// The hash of what was hashed before, followed by a value: a byte, as the standard has it, or a
-/// larger number.
+/// Adds a value to a hash: a byte, as in the standard, or a larger number.
 pub(crate) const fn add(hash: u64, value: u64) -> u64 {
     (hash ^ value).wrapping_mul(0x0100_0000_01b3)
 }

@@ -45,7 +45,7 @@ const OLD_ORDER: &str = "GFP_DMA HIGHMEM GFP_DMA32 HIGH ATOMIC IO FS NOWARN RETR
 /// Entries between the combinations and the single flags since 6.14.
 const NEW_ORDER: &str = "GFP_DMA GFP_DMA32 RECLAIM";
 
-/// Names of a mask as the kernel's log prints them; what has no name comes last, in hex.
+/// Names of a mask as the kernel's log prints them; bits without a name come last, in hex.
 ///
 /// The flags' own order says which of the two tables this kernel has: see [`sort_by_format`].
 pub(crate) fn names(mask: u32, flags: &[GfpFlag]) -> Vec<String> {

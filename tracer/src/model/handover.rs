@@ -2,8 +2,8 @@
 //!
 //! In an upgrade, the old and the new probes are attached at the same time. The kernel runs their
 //! programs one after the other, so both have slightly different times for the same kill. Time
-//! alone cannot decide who reports a kill next to the handover. So the old probes list the kills
-//! that they report there. The new probes leave these out and report all others.
+//! alone cannot decide which probes report a kill next to the handover. So the old probes list the
+//! kills that they report there. The new probes leave these out and report all others.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,9 +33,9 @@ impl Kill {
 /// The share of one set of probes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Share {
-    /// The probes before these report what began earlier, `CLOCK_BOOTTIME` ns.
+    /// The probes before these report accounts that began earlier, `CLOCK_BOOTTIME` ns.
     pub since_ns: u64,
-    /// The probes after these report what began then or later.
+    /// The probes after these report accounts that began then or later.
     pub until_ns: u64,
     /// Kills that the probes before these report.
     pub handed_over: Vec<Kill>,

@@ -1,5 +1,5 @@
-//! What a report needs to know of the host. It is read once at the start and kept in recordings, so
-//! that a replay makes the same reports.
+//! The facts about the host that a report needs. They are read once at the start and kept in
+//! recordings, so that a replay makes the same reports.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! What crosses between the stages: kernel events, facts about the host, and the report. A leaf.
+//! The data that crosses between the stages: kernel events, facts about the host, and the report.
+//! It depends on no other module.
 
 pub(crate) mod account;
 pub(crate) mod events;

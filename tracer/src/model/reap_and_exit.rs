@@ -16,7 +16,7 @@ pub struct ReapAndExit {
     pub reaper_woken_ns: Option<u64>,
     /// The reaper's first try to free its memory.
     pub reaping_started_ns: Option<u64>,
-    /// The reaper freed what it could.
+    /// The reaper freed all memory that it could.
     pub reaping_finished_ns: Option<u64>,
     /// The reaper left its memory to the exit.
     pub reaping_skipped_ns: Option<u64>,

@@ -11,7 +11,7 @@ use super::{events::Counter, report::Frame};
 pub struct Recorded {
     /// Usage over time, oldest first.
     pub curve: Vec<Usage>,
-    /// What was charged per process and stack, largest first.
+    /// The charged pages per process and stack, largest first.
     #[serde(rename = "places")]
     pub sites: Vec<AllocationSite>,
     /// Pages of all allocation sites, including those that were left out.

@@ -159,7 +159,7 @@ pub(crate) fn sysrq() -> OomReport {
     report
 }
 
-/// The report with what follows from it.
+/// The report with its verdict.
 pub(crate) fn concluded(report: OomReport) -> OomReport {
     OomReport { verdict: Some(crate::compose::verdict::verdict(&report)), ..report }
 }

@@ -1,6 +1,6 @@
-//! What people and other tools read: short text, JSON, the long answer and flame graphs. An output
-//! shows what is in a record. It looks nothing up and decides nothing. `view` makes the parts of a
-//! report ready to be shown, once for all forms.
+//! The outputs for people and other tools: short text, JSON, the long answer and flame graphs. An
+//! output shows the data of a record. It looks nothing up and decides nothing. `view` makes the
+//! parts of a report ready to be shown, once for all forms.
 
 pub(crate) mod explain;
 pub(crate) mod flame;

@@ -56,7 +56,7 @@ impl StoreSink {
 
 impl Sink for StoreSink {
     fn write(&mut self, record: &Record) -> Result<(), SinkError> {
-        // The worker reports what finds no room.
+        // The worker reports the number of records that find no room.
         self.worker.send(line(record)?);
         Ok(())
     }

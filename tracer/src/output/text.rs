@@ -1,8 +1,8 @@
-//! A block of text per invocation, for people. The first line says who died, how big, under which
-//! limit and because of whom; the sections below say the rest, most wanted first.
+//! A block of text per invocation, for people. The first line has the victim, its size, the limit
+//! and the trigger; the sections below have the rest, most wanted first.
 //!
-//! As wide as the terminal, readable without color, sizes in IEC units. Nothing is decided here:
-//! what is not in the record is not shown. Every untrusted byte passes through
+//! A block is as wide as the terminal and readable without color, with sizes in IEC units. Nothing
+//! is decided here: only data of the record are shown. Every untrusted byte passes through
 //! [`crate::fmt::sanitize`].
 
 mod candidates;
@@ -58,7 +58,7 @@ pub struct TextSink<W> {
 /// How much of the long lists is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Detail {
-    /// What fits a screen.
+    /// As many rows as fit a screen.
     #[default]
     Brief,
     /// Everything that was recorded.
@@ -127,7 +127,7 @@ impl<W: Write> TextSink<W> {
         local.map_or_else(String::new, |local| local.strftime("%T").to_string())
     }
 
-    /// Where to find this report again, and what saw it.
+    /// Writes the report's id and time, and the tier that saw the invocation.
     fn write_origin(&self, block: &mut Page, report: &OomReport) {
         let time = report.time.map(|time| view::moment(time, &self.zone));
         let tier = format!("seen by {}", report.source.tier.name());
@@ -161,7 +161,7 @@ impl<W: Write> Sink for TextSink<W> {
     }
 }
 
-/// What could not be known, one paragraph per reason; of the tier's own limits only how many.
+/// Writes the missing fields, one paragraph per reason. In brief, those of the tier are counted.
 fn write_missing(block: &mut Page, source: &Source, detail: Detail) {
     let style = Style::new().dimmed();
     let (groups, of_tier) = match detail {

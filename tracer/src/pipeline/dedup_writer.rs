@@ -1,5 +1,5 @@
-//! An output that notes in the [`Journal`] what it has written, so that the next run does not
-//! report it again.
+//! An output that notes each written report in the [`Journal`], so that the next run does not
+//! write it again.
 //!
 //! A SIGKILL can come between the write and the note. For a file, the journal has the offset and
 //! the length of the report *before* it is written, so the file's size shows whether it was
@@ -20,7 +20,7 @@ use rustix::fs::{OFlags, fcntl_getfl, tell};
 
 use crate::bpf::journal::{Entry, Journal, Note, SharedJournal, WriteIntent};
 
-/// The note for what is written next; set by the pipeline.
+/// The note for the next report. The pipeline sets it.
 pub type CurrentNote = Rc<Cell<Option<Note>>>;
 
 /// Writes to an output, and the notes to the journal. A flush writes everything with one call.

@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// The outputs, and what was reported to them.
+/// The outputs, and the progress of the reports to them.
 pub(super) struct Delivery {
     outputs: Outputs,
     filter: Filter,
@@ -28,7 +28,8 @@ pub(super) struct Delivery {
     provisional: BTreeMap<u64, u64>,
     /// How far an earlier run reported, by key: [`PROVISIONAL`] or [`FINAL`].
     reported_before: BTreeMap<u64, u64>,
-    /// What the probes of this run report, if they are pinned and others are attached as well.
+    /// The share of the accounts that the probes of this run report, if they are pinned and others
+    /// are attached as well.
     share: Share,
     pub(super) n_reports: u64,
     /// Reports that the filter rejected.
@@ -55,7 +56,7 @@ impl Delivery {
         self.share = share;
     }
 
-    /// What the probes of this run report.
+    /// The share of the accounts that the probes of this run report.
     pub(super) fn share(&self) -> &Share {
         &self.share
     }
@@ -139,7 +140,7 @@ impl Delivery {
         self.outputs.write_event(event)
     }
 
-    /// Sets the note for what is written next.
+    /// Sets the note for the next report.
     fn announce(&self, note: Option<Note>) {
         if let Some(current) = &self.outputs.current_note {
             current.set(note);

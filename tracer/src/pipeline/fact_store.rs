@@ -1,4 +1,4 @@
-//! What userspace has found out so far, and which part of it reports may show.
+//! The findings of userspace so far, and the parts of them that reports may show.
 
 use bytes::Bytes;
 use jiff::Timestamp;

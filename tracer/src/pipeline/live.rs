@@ -155,7 +155,7 @@ impl Live {
         self.facts.system = Some(files);
     }
 
-    /// Reads what the growth recorder keeps, when memory runs out. Returns an error if `oomwhy
+    /// Reads the data of the growth recorder when memory runs out. Returns an error if `oomwhy
     /// risk` will not find the recorder.
     pub(crate) fn watch_growth(&mut self) -> Result<Option<io::Error>, LiveError> {
         let above_percent = self.probes.settings.growth_above_percent;
@@ -257,7 +257,7 @@ impl Live {
             let accounts = self.pipeline.handle_record(&victim, &mut self.facts)?;
             self.report(accounts)?;
         }
-        // A recording must not keep what reports may not show.
+        // A recording must not keep data that reports may not show.
         if let Some(writer) = self.recording.as_mut().filter(|_| self.pipeline.admits(record)) {
             writer.record(record)?;
         }
@@ -298,8 +298,8 @@ impl Live {
         self.forget_reported()
     }
 
-    /// Makes the record of a victim from a mark without one, with what /proc shows now. It precedes
-    /// the mark.
+    /// Makes the record of a victim from a mark without one and from the current data in /proc. The
+    /// record precedes the mark.
     fn complete(&mut self, record: &Bytes) -> Result<Option<Bytes>, LiveError> {
         let Some(mark) = victim_proc::unfinished(record) else {
             return Ok(None);

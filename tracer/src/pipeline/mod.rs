@@ -70,12 +70,12 @@ pub enum PipelineError {
     Sink(#[from] SinkError),
 }
 
-/// Finds what a report needs besides the records. A live run looks it up; a replay has it in the
-/// recording.
+/// Finds the facts that a report needs besides the records. A live run looks them up; a replay has
+/// them in the recording.
 pub trait FactSource {
-    /// Adds to `findings` what an account needs, before it is composed for the first time.
+    /// Adds the facts for an account to `findings`, before it is composed for the first time.
     fn find(&mut self, account: &Account, findings: &mut Findings);
-    /// Adds what is known by now about the account's tasks and their containers. Called each time
+    /// Adds the facts known by now about the account's tasks and their containers. Called each time
     /// before an account is composed.
     fn enrich(&mut self, _account: &Account, _privacy: &Privacy, _findings: &mut Findings) {}
     /// Reads the host's memory and the time, `CLOCK_BOOTTIME` ns. Called when a choice is made in
@@ -94,7 +94,7 @@ pub trait FactSource {
     fn growing_process(&mut self, _tgid: i32) {}
 }
 
-/// What a pipeline is made of.
+/// The parts and settings of a pipeline.
 pub struct PipelineConfig {
     /// The host that the records come from.
     pub host: Host,
@@ -206,7 +206,7 @@ impl Pipeline {
         if self.is_resumed { self.assembler.flush() } else { self.assembler.finish() }
     }
 
-    /// Newer probes have replaced these: what is left will not be completed.
+    /// Newer probes have replaced these, so the accounts that are left will not be completed.
     pub(crate) fn replace(&mut self) {
         self.assembler.replace();
     }
@@ -221,7 +221,7 @@ impl Pipeline {
         self.assembler.unfinished()
     }
 
-    /// What these probes report.
+    /// The share of the accounts that these probes report.
     pub(crate) fn share(&self) -> &Share {
         self.delivery.share()
     }
@@ -338,7 +338,7 @@ impl Pipeline {
         }
     }
 
-    /// What userspace found out so far.
+    /// The findings of userspace so far.
     pub fn findings(&self) -> &Findings {
         &self.facts.findings
     }

@@ -130,7 +130,7 @@ const DAMAGE_HINT: &str = "hint: copy the recording again from where it was made
 pub struct Skipped {
     /// Number of frames.
     pub count: u64,
-    /// Number of the first of them in the file, from 1, and what is wrong with it.
+    /// Number of the first of them in the file, from 1, and a description of its damage.
     pub first: Option<(u64, String)>,
 }
 
@@ -156,7 +156,7 @@ fn also(skipped: &Skipped) -> String {
     if skipped.count == 0 { String::new() } else { format!("; before that {skipped}") }
 }
 
-/// What the user can do about an error of the file system.
+/// The hint for an error of the file system.
 fn io_hint(action: &str, error: &io::Error) -> &'static str {
     use io::ErrorKind::{
         IsADirectory, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,

@@ -51,7 +51,7 @@ pub fn replay(path: &Path, pipeline: impl FnOnce(Host) -> Pipeline) -> Result<()
                 continue;
             }
         };
-        // The live run recorded what it found for these accounts right behind their record.
+        // The live run recorded its findings for these accounts right behind their record.
         while let Some(Frame::Fact(fact)) = frames.next_if(is_finding) {
             pipeline.learn(fact)?;
         }

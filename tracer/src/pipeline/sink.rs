@@ -1,4 +1,4 @@
-//! What a sink must do, and the sinks of a run. A sink prints the records that it is given and
+//! The interface of a sink, and the sinks of a run. A sink prints the records that it is given and
 //! looks nothing up. The sinks themselves are in `output`; `commands/outputs.rs` makes them.
 //!
 //! Each output writes a record with one call, so that a reader never sees half of one. A sink must
@@ -83,7 +83,7 @@ pub(crate) fn write_json_line(
 pub struct Outputs {
     pub(super) sinks: Vec<Box<dyn Sink>>,
     events: Option<EventOutput>,
-    /// Where the pipeline notes what it reports next, if one of the sinks needs it.
+    /// Holds the note for the next report, if one of the sinks needs it.
     pub(super) current_note: Option<CurrentNote>,
 }
 
@@ -97,7 +97,7 @@ impl Outputs {
         self.events = Some(events);
     }
 
-    /// Sets where the pipeline notes what it reports next.
+    /// Sets the cell in which the pipeline puts the note for the next report.
     pub fn set_current_note(&mut self, note: CurrentNote) {
         self.current_note = Some(note);
     }

@@ -35,7 +35,7 @@ pub(crate) struct Group {
     pub usage_bytes: u64,
     /// From memory.max (v1: memory.limit_in_bytes).
     pub limit_bytes: u64,
-    /// What the kernel reclaims before it kills: clean file cache and slab.
+    /// Clean file cache and slab, which the kernel reclaims before it kills.
     pub reclaimable_bytes: Option<u64>,
     /// memory.swap.max and memory.swap.current; `None` without swap accounting.
     swap: Option<SwapLimit>,
@@ -62,7 +62,7 @@ pub(crate) struct Pressure {
 }
 
 impl Group {
-    /// Usage minus reclaimable memory: what the limit must hold.
+    /// The memory that the limit must hold: usage minus reclaimable memory.
     pub(crate) fn need_bytes(&self) -> u64 {
         self.usage_bytes.saturating_sub(self.reclaimable_bytes.unwrap_or_default())
     }

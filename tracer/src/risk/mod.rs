@@ -86,7 +86,7 @@ pub(crate) struct Risk {
     /// File cache and slab that the kernel would reclaim before it kills.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reclaimable_bytes: Option<u64>,
-    /// Usage minus reclaimable: what the limit must hold.
+    /// The memory that the limit must hold: usage minus reclaimable memory.
     pub need_bytes: u64,
     pub source: GrowthSource,
     /// Growth of the need, bytes per second; negative if it shrinks.

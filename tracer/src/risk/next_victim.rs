@@ -1,5 +1,4 @@
-//! Which task of a memcg the OOM killer would choose. Pure; `compose/badness.rs` says what a point
-//! is.
+//! Which task of a memcg the OOM killer would choose. Pure; `compose/badness.rs` defines points.
 
 use serde::Serialize;
 

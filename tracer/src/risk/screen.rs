@@ -18,7 +18,7 @@ use crate::fmt::{
     units::{bytes, count},
 };
 
-/// Shows what `read` gives, anew each `interval`, until q, Esc or Ctrl-C.
+/// Shows a report from `read`, a new one every `interval`, until q, Esc or Ctrl-C is pressed.
 pub(crate) fn run(interval: Duration, mut read: impl FnMut() -> RiskReport) -> io::Result<()> {
     let mut terminal = ratatui::try_init()?;
     let result = show(&mut terminal, interval, &mut read);

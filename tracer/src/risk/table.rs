@@ -108,7 +108,7 @@ fn cells(risk: &Risk) -> Vec<String> {
     ]
 }
 
-/// What the limit must hold, as a share of it.
+/// The need, as a share of the limit.
 fn percent(share: f64) -> String {
     format!("{:.0}%", share * 100.0)
 }

@@ -1,4 +1,4 @@
-//! A host made of files: what is read, and what follows from it.
+//! A host made of files: the values that are read, and the risk report that follows from them.
 
 use std::{fs, path::Path};
 

@@ -12,12 +12,12 @@ pub(crate) struct Sample {
     /// Time on a monotonic clock, ns.
     pub at_ns: u64,
     pub usage_bytes: u64,
-    /// Usage minus reclaimable memory: what the limit must hold.
+    /// The memory that the limit must hold: usage minus reclaimable memory.
     pub need_bytes: u64,
 }
 
 impl Sample {
-    /// What the kernel would reclaim before it kills.
+    /// The memory that the kernel would reclaim before it kills.
     pub(crate) fn reclaimable_bytes(&self) -> u64 {
         self.usage_bytes.saturating_sub(self.need_bytes)
     }

@@ -37,7 +37,7 @@ pub(crate) struct Trend {
     pub history: Vec<u64>,
 }
 
-/// What cgroupfs shows of the cgroup.
+/// The values of the cgroup that were read from cgroupfs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Read<'a> {
     /// Oldest first; the last one is the current reading.

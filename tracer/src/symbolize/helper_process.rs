@@ -121,7 +121,7 @@ fn exchange(
         } else if let Some(stdin) = &mut open_stdin {
             match stdin.write(input.get(..PIPE_BUF).unwrap_or(input)) {
                 Ok(n) => input = input.get(n..).unwrap_or_default(),
-                // It does not want the rest, or has ended: what it wrote is read.
+                // The child does not want the rest, or has ended. Its output is still read.
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => input = &[],
                 Err(error) => return Err(error),
             }

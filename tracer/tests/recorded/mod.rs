@@ -23,7 +23,7 @@ pub(crate) fn two_kills(path: &Path) -> usize {
     usize::try_from(length).unwrap()
 }
 
-/// Records two kills of which the kernel has counted four, and what it lost.
+/// Records two of the four kills that the kernel has counted, and the loss of six records.
 pub(crate) fn two_kills_of_four(path: &Path) {
     let mut writer = start(path);
     let counted = |kills, second: u64| Fact::KillsCounted { kills, at_ns: second * 1_000_000_000 };

@@ -18,7 +18,7 @@ use crate::workspace;
 pub(crate) struct Check {
     pub(crate) name: &'static str,
     pub(crate) rule: &'static str,
-    /// Returns the violations, each as `FILE:LINE: what is wrong`.
+    /// Returns the violations, each as `FILE:LINE: PROBLEM`.
     pub(crate) run: fn() -> Result<Vec<String>>,
 }
 

@@ -1,5 +1,5 @@
-//! Fetches what the guests need from Debian's archive into the cache, once. Cached files are used
-//! without any network.
+//! Fetches the kernels and programs of the guests from Debian's archive into the cache, once.
+//! Cached files are used without any network.
 
 pub(crate) mod busybox;
 pub(crate) mod debian_root;

@@ -1,5 +1,5 @@
-//! Installs what a verb needs, at its start. Prints what it installs, and is quick if nothing is
-//! missing.
+//! Installs the needs of a verb at its start. Prints each package and tool that it installs, and is
+//! quick if nothing is missing.
 
 mod guest_std;
 pub(crate) mod needs;

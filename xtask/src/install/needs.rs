@@ -1,5 +1,5 @@
-//! The one table of what each verb needs: which verb has which needs, what installs a need, and
-//! which programs a need provides.
+//! The one table of needs: the needs of each verb, the packages and tools of each need, and the
+//! programs that a need provides.
 
 use anyhow::Result;
 use oomwhy_tests::matrix::{Arch, Kernel};
@@ -43,7 +43,7 @@ pub(crate) struct Package {
     pub(crate) sign: Sign,
 }
 
-/// What an installed package leaves.
+/// The sign by which an installed package is found.
 pub(crate) enum Sign {
     Program(Program),
     /// One of these files.
@@ -179,7 +179,7 @@ impl Program {
     }
 }
 
-/// What a verb needs, with these arguments.
+/// The needs of a verb with these arguments.
 pub(crate) fn of_verb(verb: &Verb) -> Result<Vec<Need>> {
     Ok(match verb {
         Verb::Setup => machines([Arch::Amd64, Arch::Arm64]),

@@ -1,5 +1,5 @@
 //! The verb `ci`: every check and test, the cheap ones first, up to the first failure. Each step
-//! installs what it needs. A summary with times is printed at the end.
+//! installs its needs. A summary with times is printed at the end.
 
 use std::time::{Duration, Instant};
 

@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
     /// Run only this boot, by its name in tests/src/plan.rs (may be given several times)
     #[arg(long = "boot")]
     boots: Vec<String>,
-    /// Run every scenario on every kernel, not only what proves more than other kernels do
+    /// Run every scenario on every kernel, as `cargo xtask proof matrix` does
     #[arg(long)]
     whole: bool,
     /// Skip the unit tests
@@ -52,7 +52,7 @@ impl Arguments {
         matrix::select(&self.kernels, self.extent())
     }
 
-    /// The whole matrix tests what is released.
+    /// The whole matrix tests the release build.
     fn source(&self) -> Source {
         let profile = if self.whole { Profile::Release } else { Profile::Emulated };
         self.source.clone().built_as(profile)
@@ -93,7 +93,7 @@ fn build(scope: Scope<'_>, archives: &mut Archives) -> Result<()> {
     })
 }
 
-/// What is booted and compared.
+/// The part of the matrix that is booted and compared.
 #[derive(Clone, Copy)]
 pub(crate) struct Scope<'a> {
     /// Kernels, selected to this extent.

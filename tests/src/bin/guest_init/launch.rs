@@ -75,8 +75,8 @@ fn run() -> Result<()> {
     Err(Command::new(name).args(args).exec()).with_context(|| format!("{name} cannot be started"))
 }
 
-/// Does what a container engine does by default: own mounts, /sys and the cgroups read-only, no
-/// tracefs, no debugfs, no bpffs. The parent makes the pid namespace.
+/// Isolates this process as a container engine does by default: own mounts, /sys and the cgroups
+/// read-only, no tracefs, no debugfs, no bpffs. The parent makes the pid namespace.
 fn contain() -> Result<()> {
     fs::write(format!("/sys/fs/cgroup{BOX}/cgroup.procs"), "0").context("the box is missing")?;
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWCGROUP)?;

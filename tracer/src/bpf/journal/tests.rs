@@ -1,4 +1,4 @@
-//! What the next tracer finds in the journal if this one dies at any moment.
+//! The contents of the journal for the next tracer if this one dies at any moment.
 
 use std::{cell::RefCell, collections::BTreeMap, io, rc::Rc};
 

@@ -47,7 +47,7 @@ impl Losses {
 const OF_THE_DECISION: [Hook; 4] =
     [Hook::OomKillProcess, Hook::MemCgroupOutOfMemory, Hook::KillProcess, Hook::MarkVictim];
 
-/// Hooks of what becomes of a victim, and of the memory of the cgroup.
+/// Hooks of the reaping and the exit of a victim, and of the memory of the cgroup.
 const AFTER_THE_DECISION: [Hook; 7] = [
     Hook::MemCgroupPrintOomMeminfo,
     Hook::SchedProcessExit,

@@ -1,4 +1,4 @@
-//! Capabilities: whether each is held, and what it is for.
+//! Capabilities: whether each is held, and its purpose.
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use crate::host::{files::Privileges, policy::Policy};
 pub(crate) struct Capability {
     pub name: &'static str,
     pub held: Held,
-    /// What it is for.
+    /// Its purpose for oomwhy.
     pub buys: &'static str,
 }
 

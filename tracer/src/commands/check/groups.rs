@@ -42,8 +42,8 @@ impl Group {
     }
 }
 
-/// The name of a group, its question, what it is, and prefixes of its fields. The longest prefix
-/// decides.
+/// The name of a group, its question, its description, and prefixes of its fields. The longest
+/// prefix decides.
 type GroupRow = (&'static str, char, &'static str, &'static [&'static str]);
 
 const GROUPS: &[GroupRow] = &[

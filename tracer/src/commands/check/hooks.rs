@@ -17,7 +17,7 @@ use crate::{
 pub(crate) struct HookStatus {
     #[serde(rename = "name", serialize_with = "key")]
     pub hook: Hook,
-    /// What it contributes to a report.
+    /// Its contribution to a report.
     pub gives: &'static str,
     #[serde(flatten)]
     pub status: Status,

@@ -1,5 +1,6 @@
-//! `oomwhy check`: what is available on this host, what is not, and how to fix it. Only [`trial`]
-//! touches the kernel. The rest is pure and works on [`HostFacts`], [`Policy`] and the trial.
+//! `oomwhy check`: every hook and report field, available on this host or not, and how to fix it.
+//! Only [`trial`] touches the kernel. The rest is pure and works on [`HostFacts`], [`Policy`] and
+//! the trial.
 //!
 //! The plan is pure too, so it can be made for a changed host: a field that comes back once kernel
 //! addresses are visible misses a permission, and the changed fact is its fix ([`unavailable`]).
@@ -55,7 +56,7 @@ pub(crate) struct Check {
     pub hooks: Vec<HookStatus>,
     /// Groups of report fields.
     pub fields: Vec<Group>,
-    /// What the report of a kill answers, and what not.
+    /// The five questions, and whether the report of a kill answers them.
     pub questions: Vec<Question>,
     pub capabilities: Vec<Capability>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -9,10 +9,11 @@ use super::groups::Group;
 pub(crate) struct Question {
     pub question: char,
     pub asks: &'static str,
-    /// What a report contains.
+    /// The parts of the answer that a report contains.
     #[serde(rename = "tells")]
     pub available: Vec<&'static str>,
-    /// What it does not contain on this host: whole groups, and single fields of the others.
+    /// The parts that it does not contain on this host: whole groups, and single fields of the
+    /// others.
     #[serde(rename = "does_not_tell")]
     pub missing: Vec<String>,
 }
@@ -59,7 +60,7 @@ fn answer(question: char, asks: &'static str, groups: &[Group]) -> Question {
     question
 }
 
-/// What to change follows from the limit and from the candidates.
+/// The advice follows from the limit and from the candidates.
 fn conclude(question: &mut Question, groups: &[Group]) {
     let known = |name: &str| groups.iter().any(|group| group.name == name && group.tier.is_some());
     for (name, about) in [

@@ -52,7 +52,7 @@ fn section(page: &mut Page, title: &str, lines: impl IntoIterator<Item = Line>) 
     }
 }
 
-/// What was checked, and the result, which is not broken over two lines.
+/// The checked version and kernel, and the result, which is not broken over two lines.
 fn headline(check: &Check) -> [String; 2] {
     let kernel = check.kernel.as_deref().map_or("this kernel".into(), |it| sanitize(it.as_bytes()));
     let verdict = match (check.tier, check.full) {

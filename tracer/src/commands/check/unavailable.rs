@@ -20,7 +20,7 @@ pub(crate) struct Unavailable {
     pub reason: MissingReason,
 }
 
-/// What is missing.
+/// The kind of reason, which determines the exit code.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum MissingReason {
@@ -61,7 +61,7 @@ pub(super) struct Alternative {
     plan: Plan,
 }
 
-/// A setting that somebody can change: how to change it, and what the facts are then.
+/// A setting that somebody can change: how to change it, and its effect on the facts.
 type Change = (&'static str, fn(&mut HostFacts));
 
 /// The settings that a plan depends on.

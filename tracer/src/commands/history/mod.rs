@@ -134,7 +134,7 @@ fn is_number(word: &str) -> bool {
     word.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Logs once per command what was skipped. A closed stderr is ignored.
+/// Logs the skipped lines and files, once per command. A closed stderr is ignored.
 fn log_skipped(skipped: Skipped, quiet: bool) {
     if let Some(message) = skipped.message().filter(|_| !quiet) {
         let _ = writeln!(io::stderr(), "oomwhy: {message}");

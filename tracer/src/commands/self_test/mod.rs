@@ -1,7 +1,7 @@
 //! `oomwhy check --self-test`: proves that a real OOM kill is reported correctly.
 //!
 //! Starts a child in a temporary cgroup and a second oomwhy as tracer, lets the kernel kill the
-//! child, and compares the report with what was done.
+//! child, and compares the report with the test kill.
 
 mod temporary_cgroup;
 mod test_kill;
@@ -31,14 +31,14 @@ pub(crate) struct SelfTest {
     pub schema: u32,
     /// Always "self_test", which distinguishes the object from a report.
     pub r#type: &'static str,
-    /// True if the report agrees with what was done.
+    /// True if the report agrees with the test kill.
     pub agrees: bool,
     /// The tier that reported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tier: Option<String>,
     /// The time from the start until everything was removed, ms.
     pub took_ms: u64,
-    /// What was done and what was reported, field by field.
+    /// The expected and the reported values, field by field.
     pub findings: Vec<Finding>,
     /// 1 or 2.
     pub cgroup_version: u8,
@@ -48,7 +48,7 @@ pub(crate) struct SelfTest {
     pub report: Value,
 }
 
-/// What was done. The report must agree with it.
+/// The facts of the test kill. The report must agree with them.
 #[derive(Clone, Debug)]
 struct TestKill {
     pid: u32,

@@ -40,7 +40,7 @@ pub(super) async fn unless_interrupted<T>(
     }
 }
 
-/// Kills the child. Returns what was done and the report of it.
+/// Lets the child be killed. Returns the test kill and its report.
 pub(super) async fn run(cgroup: &TemporaryCgroup) -> Result<(TestKill, Value), Failure> {
     let mut tracer = tracer().map_err(|error| cannot("start a tracer", &error))?;
     ready(&mut tracer).await?;

@@ -1,4 +1,4 @@
-//! Compares the report with what was done. Pure.
+//! Compares the report with the test kill. Pure.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -12,7 +12,7 @@ const EARLIER_BYTES: u64 = 4 << 20;
 /// cgroup as well, and the kernel's counters are per CPU.
 const MIN_ANON_BYTES: u64 = LIMIT_BYTES / 4 * 3;
 
-/// A field of the report beside what was done.
+/// A field of the report beside the value that the test kill must give it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Finding {
     /// The path of the key in the report.

@@ -1,4 +1,4 @@
-//! The trigger's stacks, without what tracing itself puts on them.
+//! The trigger's stacks, without the frames that tracing itself puts on them.
 
 use super::{Findings, compose, kill, parts::host};
 use crate::model::{

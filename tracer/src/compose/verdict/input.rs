@@ -1,5 +1,5 @@
-//! The input of the rules: a report, the domain that ran out of memory, and what several rules
-//! derive from them.
+//! The input of the rules: a report, the domain that ran out of memory, and the values that several
+//! rules derive from them.
 
 use super::{domain::Domain, limit::LIMIT_SETTERS};
 use crate::{

@@ -139,7 +139,7 @@ fn amount_needed(input: &VerdictInput<'_>) -> String {
     /// A usual step by which people raise limits.
     const STEP: u64 = 100 << 20;
     let growth = input.report.growth.as_ref();
-    // Only for steady growth, the average predicts what follows.
+    // The average predicts further growth only if the growth is steady.
     let steady = growth.filter(|growth| growth.kind.as_deref() == Some("steady"));
     let rates = steady.and_then(|growth| growth.rate_bytes_per_s.as_ref());
     let rate = rates.and_then(|rates| u64::try_from(rates.last_minute.or(rates.whole)?).ok());

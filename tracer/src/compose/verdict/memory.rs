@@ -112,7 +112,7 @@ pub(super) fn protected(input: &VerdictInput<'_>) -> Option<Finding> {
     let held = kinds.unwritten.unwrap_or_default().saturating_add(kinds.unevictable.unwrap_or(0));
     let clean = kinds.cache?.saturating_sub(held);
     let whole = input.domain.whole()?;
-    // Less than a tenth is what every group keeps.
+    // Every cgroup keeps some clean page cache, less than a tenth of its memory.
     if !input.is_shortage() || clean < whole.div_ceil(10) {
         return None;
     }

@@ -3,7 +3,7 @@
 //!
 //! Fixed rules are checked in a fixed order (`RULES`; docs/verdicts.md describes them). Every rule
 //! that holds adds a finding; the first one is the cause. If no rule holds, the verdict says so.
-//! Nothing is concluded from what the report does not know.
+//! No rule draws a conclusion from a fact that is unknown.
 
 mod allocation_site;
 mod choice;
@@ -28,7 +28,7 @@ struct Finding {
     sentence: String,
     /// Numbers from the report that support it.
     evidence: Vec<String>,
-    /// What to change, with its arithmetic.
+    /// The recommended changes, with their arithmetic.
     advice: Vec<String>,
 }
 

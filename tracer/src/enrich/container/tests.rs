@@ -15,7 +15,7 @@ fn path(template: &str) -> String {
     template.replace("$UID_", UID_).replace("$UID", UID).replace("$ID", ID)
 }
 
-/// "runtime id", "-" for what is not known.
+/// "runtime id", "-" for an unknown part.
 fn container(path: &str) -> Option<String> {
     let Container { runtime, id, .. } = cgroup_owner(path).container?;
     let word = |word: Option<String>| word.unwrap_or_else(|| "-".to_owned());

@@ -14,7 +14,7 @@ fn write(root: &Path, path: &str, content: &str) {
     fs::write(path, content).unwrap();
 }
 
-/// "name image pod namespace runtime", "-" for what is not known.
+/// "name image pod namespace runtime", "-" for an unknown part.
 fn found(root: &Path, path: &str) -> String {
     let path = path.replace("$ID", ID);
     let container = container::cgroup_owner(&path).container.unwrap();

@@ -5,8 +5,8 @@ use std::io;
 
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
-/// Reports still need kernel addresses, for the child that names them, and what /proc shows of
-/// other users' processes.
+/// Reports still need kernel addresses, for the child that names them, and the /proc files of other
+/// users' processes.
 const KEPT: CapabilitySet = CapabilitySet::SYSLOG
     .union(CapabilitySet::SYS_PTRACE)
     .union(CapabilitySet::DAC_READ_SEARCH)

@@ -1,4 +1,5 @@
-//! /proc/PID, for what the probes did not read. A process may be gone, so each value is optional.
+//! Reads the values from /proc/PID that the probes did not read. A process may be gone, so each
+//! value is optional.
 
 use std::{fs, path::Path};
 

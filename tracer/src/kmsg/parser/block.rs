@@ -1,4 +1,4 @@
-//! What a log contains of one invocation, line by line.
+//! The data that a log contains about one invocation, read line by line.
 
 use std::collections::BTreeMap;
 

@@ -117,7 +117,7 @@ pub(crate) struct Summary {
     pub(crate) uid: u32,
 }
 
-/// The middle of a [`Summary`]; what is not certain is absent.
+/// The middle of a [`Summary`]; names that are not certain are absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SummaryNames {
     pub(crate) mems_allowed: Option<String>,

@@ -1,8 +1,8 @@
 //! Parses the lines of a kernel log. Pure and total: it accepts any bytes, in bounded memory.
 //!
 //! `text` cuts lines, `record` takes off their prefixes, `reader` assigns each record to an
-//! invocation, `block` keeps what was read of one invocation; each of the others parses one kind
-//! of line.
+//! invocation, and `block` keeps the data of one invocation. Each of the others parses one kind of
+//! line.
 
 pub(super) mod block;
 pub(super) mod bytes;

@@ -63,7 +63,7 @@ impl Reader {
     }
 
     fn whole(&mut self, record: &Record, is_joined: bool) {
-        // A line that contains a name is one line, whatever the name contains.
+        // A line that contains a name is one line, even if the name contains newlines.
         if is_anchor(&record.text) || has_path(&record.text) || record.text.starts_with('[') {
             self.text(&record.text, record, is_joined);
             return;

@@ -1,5 +1,5 @@
-//! The table of tasks as candidates. Points are not in the log: they are recomputed from what the
-//! table has.
+//! The table of tasks as candidates. Points are not in the log: they are recomputed from the values
+//! in the table.
 
 use super::{
     super::parser::{block::release, bytes, tasks::TaskRow},

@@ -1,4 +1,4 @@
-//! What is missing from a report that was read from the log, and why.
+//! The fields that are missing from a report that was read from the log, and why.
 
 use super::ReportInput;
 use crate::{

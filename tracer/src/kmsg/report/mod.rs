@@ -1,5 +1,5 @@
-//! Composes the report of a block of the log. KiB and pages become bytes here. What it shares with
-//! the reports from BPF is in `compose/`.
+//! Composes the report of a block of the log. KiB and pages become bytes here. The code that it
+//! shares with the reports from BPF is in `compose/`.
 
 mod candidates;
 mod domain;
@@ -91,7 +91,7 @@ fn names(block: &Block) -> SummaryNames {
     let row = block.table.as_ref().and_then(|table| table.process(summary.pid));
     let comm = row.map(|row: &TaskRow| row.comm.as_str());
     let names = summary.names(comm, block.stat_path.as_deref());
-    // If it was joined from several lines, what joins them may be wrong.
+    // If the summary was joined from several lines, the glue between them may be wrong.
     let is_proven = names.oom_memcg.is_some() && names.oom_memcg == block.stat_path;
     let is_glued = |path: &String| block.summary_is_joined && path.contains('\n');
     if block.summary_is_joined && !is_proven {

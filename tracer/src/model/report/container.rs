@@ -49,9 +49,9 @@ pub struct Container {
 /// Longest name that is kept, characters.
 const MAX_CHARACTERS: usize = 256;
 
-/// What was found about a container: the names that its runtime wrote into files.
+/// The facts that were found about a container: the names that its runtime wrote into files.
 impl Container {
-    /// Takes what `other` knows and `self` does not.
+    /// Fills the names that are absent here with those of `other`.
     pub fn fill_from(&mut self, other: &Self) {
         let ours = [
             &mut self.name,

@@ -138,7 +138,7 @@ pub struct OomReport {
     /// have the same fingerprint. The part after the dash stands for the allocation site, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
-    /// How the report was obtained, and what is missing from it.
+    /// How the report was obtained, and which fields are missing from it.
     pub source: Source,
 }
 

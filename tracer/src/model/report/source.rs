@@ -1,11 +1,11 @@
-//! How a report was obtained, and what is missing from it.
+//! How a report was obtained, and which fields are missing from it.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How a report was obtained, and what is missing from it.
+/// How a report was obtained, and which fields are missing from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Source {
     /// How the kernel was observed.

@@ -215,7 +215,7 @@ pub struct Victim {
     /// The time from marking to exit, ns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exited_after_ns: Option<u64>,
-    /// What the OOM reaper did.
+    /// The work of the OOM reaper on the memory of the victim.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reaped: Option<Reaped>,
     /// The time from marking until its memory was released, ns.
@@ -249,7 +249,7 @@ impl Victim {
     }
 }
 
-/// What the OOM reaper did to the memory of a victim.
+/// The times and the result of the OOM reaper's work on the memory of a victim.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reaped {
     /// The time from marking until the reaper was woken, ns.
@@ -264,8 +264,8 @@ pub struct Reaped {
     /// True if the reaper skipped the process and left the memory to its exit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<bool>,
-    /// Resident memory that the reaper released, bytes: the memory at marking minus what was left
-    /// for the exit of the process.
+    /// Resident memory that the reaper released, bytes: the memory at marking minus the memory that
+    /// was left for the exit of the process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
 }

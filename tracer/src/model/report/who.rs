@@ -18,7 +18,7 @@ pub struct Who {
     /// The bytes of each argument in hex, if one of them is not valid UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cmdline_hex: Option<Vec<String>>,
-    /// True if the command line is longer than what was recorded.
+    /// True if the command line is longer than the recorded part.
     #[serde(default, skip_serializing_if = "is_false")]
     pub cmdline_truncated: bool,
     /// The path of the executable in the mount namespace of the process; untrusted.

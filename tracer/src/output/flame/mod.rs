@@ -1,4 +1,5 @@
-//! What grew, as profiles that other tools read: folded stacks, an SVG flame graph, pprof. Pure.
+//! The recorded growth as profiles that other tools read: folded stacks, an SVG flame graph, pprof.
+//! Pure.
 //!
 //! One source for all three: `Sample`s, with their frames innermost first. Names come from the
 //! traced processes, so they are escaped before anything is made of them.
@@ -28,7 +29,7 @@ struct Sample<'a> {
     frames: Vec<Named<'a>>,
 }
 
-/// A frame and what it is called.
+/// A frame with its name for the profile.
 struct Named<'a> {
     name: String,
     is_kernel: bool,

@@ -125,7 +125,7 @@ fn profile(report: &OomReport) -> Profile {
     tables.text("");
     let unit = ValueType { kind: tables.text("charged"), unit: tables.text("bytes") };
     let samples: Vec<Sample<'_>> = report.growth.iter().flat_map(samples).collect();
-    // The first mapping is what readers name the profile by: no kernel.
+    // Readers name the profile after the first mapping, so that must not be the kernel.
     for frame in samples.iter().flat_map(|sample| &sample.frames).filter(|it| !it.is_kernel) {
         tables.mapping_of(frame);
     }
@@ -155,7 +155,7 @@ fn profile(report: &OomReport) -> Profile {
     }
 }
 
-/// What samples refer to, each thing once.
+/// The tables that samples refer to, with each entry once.
 #[derive(Default)]
 struct Tables {
     texts: Vec<String>,
@@ -225,7 +225,7 @@ impl Tables {
     }
 }
 
-/// What holds the code.
+/// The file or the kernel module that holds the code.
 fn file(named: &Named<'_>) -> String {
     let Named { is_kernel, frame, .. } = named;
     let file = if *is_kernel {

@@ -1,4 +1,4 @@
-//! Snapshots of every record, and what holds for all of them.
+//! Snapshots of every record, and tests of their common properties.
 
 use serde_json::Value;
 

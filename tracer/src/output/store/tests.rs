@@ -1,4 +1,4 @@
-//! Which records are stored, and what stderr says when they cannot be.
+//! The stored records, and the messages on stderr when records cannot be stored.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ fn config(path: &Path) -> StoreConfig {
     StoreConfig { path: path.to_owned(), limits: Limits::default(), boot_id: "00".to_owned() }
 }
 
-/// Stores records one after another, with `before` before each. Returns what stderr says.
+/// Stores records one after another, with `before` before each. Returns the lines for stderr.
 fn store_all(path: &Path, records: &[Record], mut before: impl FnMut(usize)) -> Vec<String> {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let logged = Arc::clone(&lines);
@@ -99,7 +99,7 @@ fn full_disk_is_logged_once_and_its_recovery_once() {
     let ballast = path.join("ballast");
     let logged = store_all(path, &records, |index| match index {
         2 => {
-            // Fails once the disk is full, which is what it is for.
+            // Fails once the disk is full, as it should.
             let _ = fs::write(&ballast, vec![0; 256 << 10]);
         }
         7 => fs::remove_file(&ballast).unwrap(),

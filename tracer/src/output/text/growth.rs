@@ -1,4 +1,4 @@
-//! What grew: the curve in one line, and the stacks that allocated most.
+//! The recorded growth: the curve in one line, and the stacks that allocated most.
 
 use anstyle::Style;
 
@@ -15,7 +15,7 @@ const BRIEF_ROWS: usize = 3;
 /// Functions of each row.
 const BRIEF_FUNCTIONS: usize = 4;
 
-/// Writes what was recorded.
+/// Writes the recorded growth.
 pub(super) fn write(block: &mut Page, report: &OomReport, detail: Detail) {
     let Some(growth) = &report.growth else {
         return;

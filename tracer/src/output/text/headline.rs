@@ -150,7 +150,7 @@ fn times(report: &OomReport) -> String {
     format!(" ({repeats} times{in_span})")
 }
 
-/// Whose memory ran out, and who asked for more.
+/// The limit that was hit or the memory that ran out, and the action of the trigger.
 fn cause(report: &OomReport) -> Option<Phrase> {
     if report.reason == Some(Reason::Sysrq) {
         return Some("asked for with sysrq-f".to_owned().into());
@@ -181,7 +181,7 @@ fn cause(report: &OomReport) -> Option<Phrase> {
     Some(format!("{domain}{action}").into())
 }
 
-/// What the trigger did: it allocated, unless its stack says that it lowered the limit.
+/// The action of the trigger: an allocation, unless its stack shows that it lowered the limit.
 fn trigger_action(report: &OomReport, trigger: &Trigger) -> String {
     let who = names::trigger(trigger);
     let Some(frames) = &trigger.kernel_stack else {

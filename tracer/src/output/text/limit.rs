@@ -1,4 +1,4 @@
-//! Whose limit was hit: the oom_memcg, and the chain of limits up to the root.
+//! The limit that was hit: the oom_memcg, and the chain of limits up to the root.
 
 use anstyle::Style;
 

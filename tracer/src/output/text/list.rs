@@ -153,7 +153,7 @@ fn path(memcg: &Memcg) -> Option<String> {
     names::cgroup(&Cgroup { path, path_hex, path_truncated, ..Cgroup::default() })
 }
 
-/// What people call it: a pod's container by both names, else its name, else its id.
+/// The usual name of the victim's container: pod and container, else one of them, else its id.
 fn container(record: &Summary) -> Option<String> {
     let Container { id, name, pod, .. } = record.victim()?.container.as_ref()?;
     let id = || Some(id.as_deref()?.chars().take(ID_DIGITS).collect::<String>());

@@ -1,5 +1,5 @@
-//! What became of the victims, printed when their report is closed: lines behind the block that
-//! reported the kill.
+//! The reaping and the exit of the victims, printed when their report is closed: lines behind the
+//! block that reported the kill.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::{
 /// Victims that get a line of their own.
 const BRIEF_ROWS: usize = 4;
 
-/// What a report has, so that it need not be printed again.
+/// The details that a report has, so that they need not be printed again.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Known {
     /// Command lines of all victims.
@@ -40,15 +40,15 @@ impl Known {
     }
 }
 
-/// The lines; empty where nothing is known. `reported`: what the block has shown, in
-/// lines of `width` columns.
+/// The lines, at most `width` columns wide; empty if no victim is known. `reported` are the details
+/// that the block has shown.
 pub(super) fn block(report: &OomReport, reported: Known, width: usize) -> String {
     let mut victims: Vec<&Victim> =
         report.victims.iter().filter(|victim| victim.shares_mm_with.is_none()).collect();
     if victims.is_empty() {
         return String::new();
     }
-    // Stuck victims are what people must see.
+    // Stuck victims come first, because people must see them.
     victims.sort_by_key(|victim| !victim.stuck);
     let mut block = Page::new(width);
     for victim in victims.iter().take(BRIEF_ROWS) {

@@ -1,4 +1,5 @@
-//! The host's memory when it ran out: what is free, which zones are short, who has the rest.
+//! The host's memory when it ran out: the free memory, the zones that are short, and the largest
+//! kinds of memory.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Snapshots of every kind of block, and what holds for all of them.
+//! Snapshots of every kind of block, and tests of their common properties.
 
 use jiff::tz::{TimeZone, offset};
 
@@ -89,7 +89,7 @@ fn closed_pipe_differs_from_other_failures() {
     assert!(matches!(write(std::io::ErrorKind::StorageFull), Err(SinkError::Write(_))));
 }
 
-/// What the sink prints of a report that is written provisionally and then in its final form.
+/// The output of the sink for a report that is provisional first and then final.
 fn provisional_and_final(provisional: &OomReport, last: &OomReport) -> String {
     let mut out = Vec::new();
     let mut sink = TextSink::new(&mut out, TimeZone::UTC, Detail::Brief);

@@ -1,4 +1,4 @@
-//! Whose allocation it was: the trigger, what it asked for, and from where.
+//! The trigger, its request for memory, and its stacks.
 
 use anstyle::Style;
 

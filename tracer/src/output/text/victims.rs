@@ -1,4 +1,4 @@
-//! Who died: one victim in detail, several as a table.
+//! The victims: a single one in detail, several as a table.
 
 use anstyle::Style;
 

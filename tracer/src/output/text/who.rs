@@ -1,4 +1,4 @@
-//! Who a process is: command line, executable, age, ancestors.
+//! The identity of a process: command line, executable, age, ancestors.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What grew, where that was recorded: the curve, its pace, and the stacks that took the memory.
+//! The recorded growth: the curve, its pace, and the stacks that charged the memory.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub(crate) struct CurvePoint {
     pub(crate) limit: Option<u64>,
 }
 
-/// A curve, and what its edges stand for.
+/// A curve, and the values at its edges.
 pub(crate) struct Curve {
     pub(crate) points: Vec<CurvePoint>,
     pub(crate) span: Duration,

@@ -1,4 +1,4 @@
-//! Whose limit: every level with how full it was.
+//! The limits: every level of the chain, and how full it was.
 
 use super::permille;
 use crate::{
@@ -22,7 +22,7 @@ pub(crate) struct LimitRow {
     pub(crate) details: Vec<String>,
 }
 
-/// The chain, leaf first; of a report without one what is known of the oom_memcg.
+/// The chain, leaf first. A report without one has a single level, the oom_memcg, if it is known.
 pub(crate) fn chain(report: &OomReport) -> Vec<LimitRow> {
     let known = report.limit_chain.clone().filter(|chain| !chain.is_empty());
     let levels = known.or_else(|| Some(vec![own(report)?])).unwrap_or_default();
@@ -86,7 +86,7 @@ fn details(level: &LimitLevel) -> Vec<String> {
     facts.into_iter().flatten().collect()
 }
 
-/// In a sentence: whose limit, or what ran out.
+/// A sentence with the limit that was hit, or with the memory that ran out.
 pub(crate) fn owner(report: &OomReport) -> String {
     if let Some(memcg) = &report.oom_memcg {
         let path = names::cgroup(&memcg.cgroup).unwrap_or_else(|| "a cgroup".to_owned());
@@ -130,7 +130,7 @@ pub(crate) fn below(report: &OomReport) -> Option<String> {
     is_below.then_some(sentence)
 }
 
-/// What ran out where no cgroup's limit was hit, with its size.
+/// The memory that ran out where no cgroup's limit was hit, with its size.
 pub(crate) fn domain(report: &OomReport) -> Option<String> {
     let what = match report.constraint? {
         Constraint::None => "the host's RAM and swap",
@@ -149,7 +149,7 @@ pub(crate) fn was_raised(memcg: &OomMemcg) -> bool {
     memcg.no_limit && memcg.memsw_max_bytes.is_none() && memcg.kmem_max_bytes.is_none()
 }
 
-/// A zone of the host's memory: what was free beside the watermarks.
+/// A zone of the host's memory: its free memory beside the watermarks.
 pub(crate) struct ZoneRow {
     pub(crate) name: String,
     /// Free, min, low, managed.

@@ -1,4 +1,4 @@
-//! What the memory was: memory.stat, or the host's figures, the largest first, parts below wholes.
+//! The kinds of memory: memory.stat or the host's figures, the largest first, parts below wholes.
 
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
@@ -20,7 +20,7 @@ pub(crate) struct MemoryItem {
     pub(crate) is_part: bool,
 }
 
-/// Wholes of memory.stat and what is part of them. Names of cgroup v1 stand beside those of v2.
+/// Wholes of memory.stat and their parts. Names of cgroup v1 stand beside those of v2.
 const WHOLES: [(&str, &[&str]); 6] = [
     ("anon", &["anon_thp"]),
     ("rss", &["rss_huge"]),
@@ -30,7 +30,7 @@ const WHOLES: [(&str, &[&str]); 6] = [
     ("sock", &[]),
 ];
 
-/// What the memory of the oom_memcg was, or of the host.
+/// The kinds of memory of the oom_memcg, or of the host.
 pub(crate) fn items(report: &OomReport) -> Vec<MemoryItem> {
     let memcg = report.oom_memcg.as_ref();
     if let Some(stat) = memcg.and_then(|memcg| memcg.stat.as_ref()) {
@@ -39,7 +39,7 @@ pub(crate) fn items(report: &OomReport) -> Vec<MemoryItem> {
     report.system.as_ref().map(of_host).unwrap_or_default()
 }
 
-/// The memory of a cgroup; `usage` is what the shares are of.
+/// The memory of a cgroup. The shares are of `usage`, or of the sum if it is not known.
 pub(crate) fn of_stat(stat: &BTreeMap<String, u64>, usage: Option<u64>) -> Vec<MemoryItem> {
     let size = |name: &str| stat.get(name).copied().filter(|size| *size > 0);
     let mut wholes: Vec<(&str, u64, &[&str])> =
@@ -101,7 +101,7 @@ pub(crate) fn without_growth(items: &[MemoryItem]) -> &'static str {
     }
 }
 
-/// What the shares of the items are of, and how old the figures are.
+/// The origin and the age of the figures, and the whole that the shares are of.
 pub(crate) fn note(report: &OomReport) -> Option<String> {
     if let Some(memcg) = report.oom_memcg.as_ref().filter(|memcg| memcg.stat.is_some()) {
         let stale = if memcg.stat_is_stale { ", up to 2 s old" } else { "" };

@@ -1,4 +1,4 @@
-//! What could not be known, each reason once.
+//! The missing fields, grouped by reason.
 
 use super::safe;
 use crate::model::report::{Missing, Source};

@@ -71,7 +71,7 @@ pub(crate) fn loss(loss: &LossReport, zone: &TimeZone) -> String {
     }
 }
 
-/// What a report lost before it, if it did.
+/// A sentence about the records that were lost before a report, if there are any.
 pub(crate) fn drops(source: &Source) -> Option<String> {
     let drops = source.drops.filter(|drops| *drops > 0)?;
     Some(format!("{} lost since the last report: the ring was full", count(drops, "record")))

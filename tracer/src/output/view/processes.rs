@@ -1,4 +1,4 @@
-//! Who: the victims and the task whose allocation it was.
+//! The processes of a report: the victims, and the task whose allocation led to the kill.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{
     model::report::{CgroupOwner, OomReport, Trigger, Victim, Who},
 };
 
-/// A process and what is known of it.
+/// A process and the known facts about it.
 #[derive(Clone, Debug)]
 pub(crate) struct ProcessView {
     pub(crate) name: String,
@@ -92,7 +92,7 @@ pub(crate) fn trigger(report: &OomReport) -> Option<ProcessView> {
     })
 }
 
-/// What the trigger asked for.
+/// The request of the trigger: its size, order and flags.
 pub(crate) fn request(report: &OomReport) -> Vec<Fact> {
     let Some(Trigger { order, gfp_mask, .. }) = &report.trigger else { return Vec::new() };
     let size = order

@@ -1,4 +1,4 @@
-//! When: entry, choice, and how each victim's memory came back.
+//! The timeline: the entry, the kills, and how each victim's memory came back.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub(crate) enum MomentKind {
     Back,
 }
 
-/// What happened, in order of time.
+/// The events of the invocation, in order of time.
 pub(crate) fn moments(report: &OomReport) -> Vec<Moment> {
     let Some(start) = report.boottime_ns else {
         return Vec::new();
@@ -52,7 +52,7 @@ pub(crate) fn moments(report: &OomReport) -> Vec<Moment> {
     moments
 }
 
-/// What became of a victim, ns since it was marked.
+/// The events of a victim's end, each with its time since the mark, ns.
 fn fate(victim: &Victim) -> impl Iterator<Item = (u64, String, MomentKind)> + use<> {
     let reaped = victim.reaped.as_ref();
     let size = |bytes: Option<u64>| bytes.map_or_else(|| "its memory".to_owned(), units::bytes);

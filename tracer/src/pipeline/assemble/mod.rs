@@ -66,7 +66,7 @@ impl Assembler {
             Body::Reclaimed(reclaimed) => self.reclaims.push(now, reclaimed),
             Body::CgroupMade(_) | Body::GrowingProcess(_) => {}
             Body::End(end) => done.extend(self.end(seq, now, end)),
-            // A mark alone is complete: what comes next belongs to another one.
+            // A mark alone is complete: the next record belongs to another account.
             Body::Mark(mark) => {
                 let invocation = self.open.take(seq, now);
                 done.push(Account::Mark(Box::new(MarkAccount { mark, invocation })));
@@ -83,7 +83,7 @@ impl Assembler {
         }
     }
 
-    /// Adds what the growth recorder had when an invocation made its choice.
+    /// Adds the growth that was recorded when an invocation made its choice.
     pub(crate) fn add_growth(&mut self, seq: u64, recorded: Box<Recorded>) {
         if let Some(account) = self.open.get_mut(seq) {
             account.growth = Some(recorded);

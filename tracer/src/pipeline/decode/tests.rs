@@ -26,7 +26,7 @@ fn record_cut_off_anywhere_is_malformed() {
     }
 }
 
-/// The record as a version wrote it whose struct was `length` bytes long, without optional groups.
+/// The record as written by a version with a struct of `length` bytes, without optional groups.
 fn older(record: &[u8], length: usize) -> Vec<u8> {
     let mut older = resized(record, length);
     older[offset_of!(EventHeader, valid)..][..8].fill(0);

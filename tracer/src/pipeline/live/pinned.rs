@@ -20,7 +20,7 @@ const OVERLAP: Duration = Duration::from_millis(300);
 /// If such an invocation does not end, the old probes are detached after this time.
 const MAX_OVERLAP: Duration = Duration::from_secs(5);
 
-/// What earlier runs left.
+/// The state that earlier runs left.
 pub(crate) struct Resume {
     /// The journal of the probes.
     pub journal: SharedJournal,
@@ -38,7 +38,7 @@ pub(crate) struct Resume {
 pub(crate) struct Heir {
     /// Their journal, which has the kills that they must leave out.
     pub journal: SharedJournal,
-    /// They report what began then or later, `CLOCK_BOOTTIME` ns.
+    /// They report invocations that began then or later, `CLOCK_BOOTTIME` ns.
     pub since_ns: u64,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct RunJournal {
     heir: Option<SharedJournal>,
     /// If one invocation alone fills the journal, its records leave the ring without a copy.
     is_too_small: Rc<Cell<bool>>,
-    /// What earlier runs left, until this run has read it.
+    /// The state that earlier runs left, until this run has read it.
     left: Option<Resume>,
 }
 
@@ -61,8 +61,8 @@ impl Live {
             Some(RunJournal { journal, heir, is_too_small: Rc::default(), left: Some(left) });
     }
 
-    /// Reports what the journal and the ring hold, detaches the probes, and reports the rest as it
-    /// is. Stops before that if enough was reported.
+    /// Handles the records in the journal and the ring, detaches the probes, and reports the
+    /// remaining accounts as they are. Stops earlier if enough was reported.
     pub(crate) async fn run_out(
         &mut self,
         detach: impl FnOnce() -> Result<(), LiveError>,
@@ -116,8 +116,8 @@ impl Live {
         }
     }
 
-    /// Reads what earlier runs left in the journal, then the ring. Returns whether enough was
-    /// reported.
+    /// Reads the entries that earlier runs left in the journal, then the ring. Returns whether
+    /// enough was reported.
     pub(super) fn take_left(&mut self, ring: &mut Ring) -> Result<bool, LiveError> {
         let Some(left) = self.kept.as_mut().and_then(|kept| kept.left.take()) else {
             return Ok(false);
@@ -150,8 +150,8 @@ impl Live {
         Ok(is_done)
     }
 
-    /// Drops what is reported to its end from the journal. If the journal is nearly full, reports
-    /// everything as it is. Returns whether enough was reported.
+    /// Drops the entries of accounts that are reported to their end. If the journal is nearly full,
+    /// reports every account as it is. Returns whether enough was reported.
     pub(super) fn forget_reported(&mut self) -> Result<bool, LiveError> {
         let Some(RunJournal { journal, is_too_small, .. }) = &self.kept else {
             return Ok(false);

@@ -61,7 +61,7 @@ fn name_in(
     Some((symbol.name.into_owned(), u64::try_from(symbol.offset).ok()))
 }
 
-/// Names from what the process had mapped and from perf maps.
+/// Names from the files that the process had mapped and from perf maps.
 fn name_addresses(request: &Request) -> Vec<Option<Name>> {
     let symbolizer = symbolizer();
     let ips: Vec<u64> = request.addresses.iter().map(|address| address.ip).collect();

@@ -73,9 +73,9 @@ impl Mapped {
         Some(Self { files, perf_maps, fixed: None, ranges })
     }
 
-    /// What can be found of a process that has released its memory: its executable by its path,
-    /// libraries that its parent has mapped too, and its perf map. The build id of a frame then
-    /// shows which file it belongs to.
+    /// The files that can be found for a process that has released its memory: its executable by
+    /// its path, libraries that its parent has mapped too, and its perf map. The build id of a
+    /// frame then shows which file it belongs to.
     pub(super) fn after_exit(process: Process, hint: &ProcessHint) -> Self {
         let ProcessHint { exe, root, neighbor, .. } = hint;
         let own = root.as_ref().and_then(|root| root.open(exe));

@@ -107,7 +107,8 @@ impl Process {
 }
 
 impl UserSymbols {
-    /// Opens what a process has mapped, because its frames will be asked for when it is gone.
+    /// Opens the files that a process has mapped, because its frames will be asked for when it is
+    /// gone.
     pub(crate) fn open(&mut self, process: Process) {
         let Some(mapped) = Mapped::open(process.pid) else { return };
         // Checked last: the id may be reused at any moment.
@@ -121,8 +122,8 @@ impl UserSymbols {
         self.processes.push_back((process, mapped));
     }
 
-    /// The names of `offsets`, and of the addresses `ips` of a process. What has no name is left
-    /// out. This takes tens of milliseconds if something is new.
+    /// The names of `offsets`, and of the addresses `ips` of a process. Those without a name are
+    /// left out. This takes tens of milliseconds if something is new.
     pub(crate) fn resolve(
         &mut self,
         process: Process,

@@ -74,7 +74,7 @@ impl Map {
     }
 }
 
-/// What /proc has of a process and of the program in its memory.
+/// The data in /proc about a process and the program in its memory.
 #[derive(Clone, Copy, Debug)]
 struct ProcessMemory {
     process: Process,
@@ -97,7 +97,8 @@ impl ProcessMemory {
         })
     }
 
-    /// Whether the child still runs what it was forked with: exec(2) gives it other addresses.
+    /// Whether the child still runs the program that it was forked with: exec(2) gives it other
+    /// addresses.
     fn is_same_program(&self, child: &Self) -> bool {
         self.begins == child.begins && !self.begins.contains(&0)
     }

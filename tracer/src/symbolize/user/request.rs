@@ -1,4 +1,4 @@
-//! What the helper process is asked, and what it responds.
+//! The request to the helper process, and its response.
 
 use std::{collections::VecDeque, fs::File, os::fd::AsRawFd as _};
 
@@ -48,7 +48,7 @@ pub(super) struct Response {
 }
 
 impl Request {
-    /// Asks for addresses of a process, given what it has mapped and the perf maps kept of it.
+    /// Asks for addresses of a process, given its mapped files and the perf maps kept of it.
     pub(super) fn for_addresses(mapped: &Mapped, kept_maps: &[File], ips: &[u64]) -> Self {
         let now = &mapped.perf_maps;
         let before = kept_maps.iter().filter(|file| !now.iter().any(|other| is_same(file, other)));

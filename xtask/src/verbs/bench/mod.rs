@@ -46,7 +46,7 @@ pub(crate) struct Arguments {
     /// Let each tool report this many kills
     #[arg(long, default_value_t = 25)]
     kills: u32,
-    /// Measure only what the growth recorder costs a program that faults
+    /// Measure only the cost of the growth recorder for a program that faults
     #[arg(long)]
     faults: bool,
     /// Skip bpftrace, which needs 200 MB of libraries

@@ -28,7 +28,7 @@ pub(crate) struct Proof {
     pub(crate) short_form: &'static str,
     /// The names of its steps. Only complete steps are not repeated.
     steps: fn(&Arguments) -> Vec<String>,
-    /// Prepares the steps, and returns what runs one of them.
+    /// Prepares the steps, and returns a function that runs one of them.
     prepare: fn() -> Runner,
     /// The text for the page.
     render: fn(&State) -> Result<String>,
@@ -36,7 +36,7 @@ pub(crate) struct Proof {
 
 type Runner = Box<dyn FnMut(&str) -> Result<Figures>>;
 
-/// What a step measured, by name.
+/// The figures that a step measured, by name.
 type Figures = BTreeMap<String, f64>;
 
 pub(crate) const ALL: &[Proof] = &[matrix::PROOF];

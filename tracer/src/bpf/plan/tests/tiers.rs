@@ -165,7 +165,7 @@ fn refusal_names_what_forbids_kprobes() {
     assert!(!forbidden && why.contains("--btf FILE"), "{why}");
     let (forbidden, why) = forbid(&|facts| facts.privileges = user(1 << Privileges::PERFMON));
     assert!(forbidden && why.contains("perf_event_paranoid"), "{why}");
-    // What is allowed.
+    // Hosts that allow kprobes.
     let (mut facts, resolved) = shown("6.12");
     facts.privileges = user(1 << Privileges::SYS_ADMIN);
     assert!(plan(Tier::Kprobe, &facts, &resolved).is_ok());

@@ -1,4 +1,4 @@
-//! The report as JSON to copy: plain ASCII, so that nothing in it hides or reorders what is read.
+//! The report as JSON to copy: plain ASCII, so that nothing in it hides or reorders visible text.
 
 use std::fmt::Write as _;
 

@@ -247,7 +247,7 @@ fn stacked(permilles: &[u64]) -> Markup {
     }
 }
 
-/// What the memory was, and how it grew.
+/// The kinds of memory, and the growth if it was recorded.
 pub(super) fn memory(report: &OomReport, zone: &TimeZone) -> Markup {
     let items = kinds::items(report);
     let class = |is_part: bool| if is_part { "open" } else { "used" };
@@ -315,7 +315,7 @@ pub(super) fn change(report: &OomReport) -> Markup {
     }
 }
 
-/// Where the trigger and the victims were.
+/// The stacks of the trigger and the victims.
 pub(super) fn stacks(report: &OomReport) -> Markup {
     let stacks = frames::stacks(report);
     html! {
@@ -333,7 +333,7 @@ pub(super) fn stacks(report: &OomReport) -> Markup {
     }
 }
 
-/// Where it comes from, and what is not known.
+/// The source of the report, and the fields that are not known.
 pub(super) fn source(report: &OomReport) -> Markup {
     html! {
         p.note {

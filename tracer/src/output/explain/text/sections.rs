@@ -64,7 +64,7 @@ pub(super) fn who(page: &mut Page, report: &OomReport, zone: &TimeZone) {
     for (index, victim) in victims.iter().take(ROWS).enumerate() {
         let chosen = if victims.len() > 1 && victim.chosen { " (chosen)" } else { "" };
         bold(page, &format!("{}{chosen}", victim.name));
-        // The first one in full, of the others what they are.
+        // The first victim has all its facts, the others only those about memory.
         facts(page, if index == 0 { &victim.facts } else { brief(&victim.facts) });
     }
     more(page, ROWS, victims.len(), "");
@@ -102,7 +102,7 @@ fn write_timeline(page: &mut Page, report: &OomReport) {
     }
 }
 
-/// Whose limit was hit.
+/// The limit that was hit, the chain of limits, and the zones of the host.
 pub(super) fn limit(page: &mut Page, report: &OomReport) {
     heading(page, "2. Whose limit was hit?");
     page.words(INDENT, Style::new(), &limits::owner(report));
@@ -160,7 +160,7 @@ pub(super) fn limit(page: &mut Page, report: &OomReport) {
     }
 }
 
-/// Why that one.
+/// The candidates and their points.
 pub(super) fn why(page: &mut Page, report: &OomReport) {
     heading(page, "3. Why that one?");
     if report.candidates.is_none() {
@@ -243,7 +243,7 @@ fn write_growth(page: &mut Page, growth: &Growth, zone: &TimeZone) {
     more(page, growth::MAX_ROWS, rows.len(), " that charged less");
 }
 
-/// What to change.
+/// The advice, the cause, and the evidence.
 pub(super) fn change(page: &mut Page, report: &OomReport) {
     heading(page, "5. What to change?");
     let Some(verdict) = &report.verdict else {
@@ -263,7 +263,7 @@ pub(super) fn change(page: &mut Page, report: &OomReport) {
     }
 }
 
-/// Where the trigger and the victims were.
+/// The stacks of the trigger and the victims.
 pub(super) fn stacks(page: &mut Page, report: &OomReport) {
     let all = stacks::stacks(report);
     if all.is_empty() {
@@ -278,7 +278,7 @@ pub(super) fn stacks(page: &mut Page, report: &OomReport) {
     }
 }
 
-/// Where it comes from, and what is not known.
+/// The source of the report, and the fields that are not known.
 pub(super) fn source(page: &mut Page, report: &OomReport) {
     heading(page, "Source");
     let tier = report.source.tier.name();

@@ -10,7 +10,7 @@ use crate::{
     output::fixtures,
 };
 
-/// What the history gives of every report of the sinks' tests.
+/// The history's summary of every record of the sinks' tests.
 fn summaries() -> Vec<Summary> {
     let mut all = fixtures::all();
     for (_, record) in &mut all {
