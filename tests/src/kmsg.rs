@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 /// The OOM kills in a part of the log.
 #[derive(Debug, Default)]
-pub struct Log {
+pub(crate) struct Log {
     /// The blocks in the order of the log.
     pub blocks: Vec<Block>,
     /// Kills whose block was not printed.
@@ -26,7 +26,7 @@ pub struct Log {
 
 /// The printed report of one invocation.
 #[derive(Debug, Default)]
-pub struct Block {
+pub(crate) struct Block {
     /// The task that asked for memory.
     pub trigger: Trigger,
     /// The counters of the memcg that is full, by name ("memory", "swap", "memory+swap", "kmem").
@@ -53,7 +53,7 @@ pub struct Block {
 
 /// The header of a block.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Trigger {
+pub(crate) struct Trigger {
     /// The name of the task, from before "invoked oom-killer".
     pub comm: String,
     /// Its thread id, from the line with the CPU.
@@ -70,7 +70,7 @@ pub struct Trigger {
 
 /// One counter of a memcg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Counter {
+pub(crate) struct Counter {
     /// The charged memory.
     pub usage_kib: u64,
     /// The limit (`memory.max`); the kernel prints the counter's maximum if there is none.
@@ -81,7 +81,7 @@ pub struct Counter {
 
 /// A row of the table of tasks. Sizes are in pages unless the name says otherwise.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct TaskRow {
+pub(crate) struct TaskRow {
     /// The id of the thread that has the memory.
     pub tid: u32,
     /// The process id.
@@ -106,7 +106,7 @@ pub struct TaskRow {
 
 /// The line that begins with "oom-kill:".
 #[derive(Debug, PartialEq, Eq)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// The constraint, without its prefix.
     pub constraint: String,
     /// The nodes that the allocation may use, if its policy names some.
@@ -127,7 +127,7 @@ pub struct Summary {
 
 /// The line "Killed process".
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kill {
+pub(crate) struct Kill {
     /// The text before "Killed process".
     pub message: String,
     /// The id of the thread that had the memory.
@@ -148,7 +148,7 @@ pub struct Kill {
 
 /// The line "oom_reaper: reaped process".
 #[derive(Debug, PartialEq, Eq)]
-pub struct Reaped {
+pub(crate) struct Reaped {
     /// The victim's thread id.
     pub tid: u32,
     /// The victim's name.
@@ -157,7 +157,7 @@ pub struct Reaped {
 
 impl Log {
     /// Reads /dev/kmsg records or dmesg's output.
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut reader = Reader::default();
         for text in record::texts(text) {
             reader.record(&text);
@@ -166,17 +166,17 @@ impl Log {
     }
 
     /// All killed processes.
-    pub fn kills(&self) -> impl Iterator<Item = &Kill> {
+    pub(crate) fn kills(&self) -> impl Iterator<Item = &Kill> {
         self.blocks.iter().flat_map(|block| &block.kills).chain(&self.bare_kills)
     }
 
     /// The invocations that found no task to kill. The kernel prints a block of each.
-    pub fn without_victim(&self) -> impl Iterator<Item = &Block> {
+    pub(crate) fn without_victim(&self) -> impl Iterator<Item = &Block> {
         self.blocks.iter().filter(|block| block.kills.is_empty())
     }
 
     /// The number of invocations that killed.
-    pub fn n_invocations(&self) -> usize {
+    pub(crate) fn n_invocations(&self) -> usize {
         let with_block = self.blocks.iter().filter(|block| !block.kills.is_empty()).count();
         with_block + self.bare_kills.len()
     }

@@ -2,14 +2,14 @@
 //!
 //! `cargo xtask test` boots each kernel of `kernels.toml` with a [`plan`]. The guest
 //! (`src/bin/guest_init`) provokes the real OOM kills of the [`scenarios`], sends the results
-//! through the [`outbox`], and powers off. On the host [`kmsg`] reads the kernel's log of the same
+//! through the [`outbox`], and powers off. On the host `kmsg` reads the kernel's log of the same
 //! kills, and [`oracle`] compares it with oomwhy's reports. README.md lists the proof of each
 //! scenario.
 
 pub mod bench;
 pub mod containers;
 pub mod facts;
-pub mod kmsg;
+mod kmsg;
 pub mod matrix;
 pub mod oracle;
 pub mod outbox;

@@ -152,7 +152,7 @@ pub fn select(names: &[String], extent: Extent) -> Result<Vec<Kernel>> {
     for name in names {
         anyhow::ensure!(
             known.contains(&name.as_str()),
-            "no kernel {name:?} in tests/kernels.toml (there are: {})",
+            "no kernel {name:?} in tests/kernels.toml\nhint: choose from {}",
             known.join(", ")
         );
     }

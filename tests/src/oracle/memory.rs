@@ -86,6 +86,27 @@ fn resident(check: &mut Check, facts: &Facts, report: &Value, victim: &Value, ki
     if let (true, Some(row)) = (drifting, row) {
         let drift = number(row, "drift_pages") * PAGE_BYTES;
         let sum = reported.iter().sum::<i64>() + drift;
-        check.near("the sum of the victim's parts and drift", sum, kernel.iter().sum(), 0);
+        let tolerance = swap_in_drift(row) * PAGE_BYTES;
+        check.near("the sum of the victim's parts and drift", sum, kernel.iter().sum(), tolerance);
+    }
+}
+
+/// The part of the drift, in pages, that may be of the swapped memory. The kernel's line has none
+/// of it.
+fn swap_in_drift(row: &Value) -> i64 {
+    if number(row, "swap_pages") == 0 { 0 } else { HELD_BACK_PAGES }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn drift_of_swapped_memory_is_accepted_only_with_swap() {
+        assert_eq!(swap_in_drift(&json!({ "swap_pages": 0, "drift_pages": 22 })), 0);
+        let with_swap = json!({ "swap_pages": 992, "drift_pages": 22 });
+        assert_eq!(swap_in_drift(&with_swap), HELD_BACK_PAGES);
     }
 }

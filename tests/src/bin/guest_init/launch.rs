@@ -41,7 +41,7 @@ pub(crate) fn spawn(options: &[&str], mut command: Command) -> Result<Child> {
 
 /// Starts a command as the first process of a new pid namespace. A thread makes the namespace,
 /// because only later children of the thread are in it.
-pub(crate) fn in_new_pid_namespace(mut command: Command) -> Result<Child> {
+fn in_new_pid_namespace(mut command: Command) -> Result<Child> {
     let spawn = move || {
         unshare(CloneFlags::CLONE_NEWPID).context("there are no pid namespaces")?;
         Ok(command.spawn()?)
