@@ -30,6 +30,7 @@ fn verbs() -> Vec<(&'static [&'static str], Vec<Needed>)> {
         (&["demo"], [COMMON, AMD64].concat()),
         (&["demo", "--kernel", "6.12-arm64"], [COMMON, ARM64].concat()),
         (&["test"], [COMMON, AMD64, ARM64].concat()),
+        (&["test", "--kernel", "6.12-arm64"], [COMMON, ARM64, &AMD64[..2]].concat()),
         (&["test", "--kernel", "6.12", "--vm-only"], [COMMON, AMD64].concat()),
         (&["containers"], [COMMON, AMD64].concat()),
         (&["vm", "--", "/oomwhy"], [COMMON, AMD64].concat()),

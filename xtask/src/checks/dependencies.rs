@@ -73,7 +73,7 @@ impl Member<'_> {
         path.strip_prefix(self.directory).is_ok_and(|it| it.starts_with("tests"))
     }
 
-    /// Whether the name of a crate is a word in the sources that can use this kind.
+    /// Whether the sources that can use this kind name the crate.
     fn uses(&self, name: &str, kind: &str) -> bool {
         let can_use = |path: &Path| match kind {
             "dependencies" => !is_build_script(path) && !self.is_test(path),
@@ -81,12 +81,22 @@ impl Member<'_> {
             _ => true,
         };
         let krate = name.replace('-', "_");
-        let is_part = |it: char| it.is_alphanumeric() || it == '_';
-        self.sources
-            .iter()
-            .filter(|source| can_use(&source.path))
-            .any(|source| source.text.split(|it| !is_part(it)).any(|word| word == krate))
+        let sources = self.sources.iter().filter(|source| can_use(&source.path));
+        sources.flat_map(|source| source.text.lines()).any(|line| names_crate(line, &krate))
     }
+}
+
+/// Whether a line of code has a path that begins with a crate, or imports it whole.
+fn names_crate(line: &str, krate: &str) -> bool {
+    let is_part = |it: char| it.is_alphanumeric() || it == '_';
+    let is_named = |at: usize| {
+        let (before, from) = line.split_at(at);
+        let after = from.strip_prefix(krate).unwrap_or_default();
+        let is_import = before.ends_with("use ") || before.ends_with("extern crate ");
+        !before.ends_with(is_part)
+            && (after.starts_with("::") || is_import && !after.starts_with(is_part))
+    };
+    !line.trim_start().starts_with("//") && line.match_indices(krate).any(|(at, _)| is_named(at))
 }
 
 fn is_build_script(path: &Path) -> bool {
@@ -113,7 +123,7 @@ mod tests {
         let member = "[dependencies]\nserde = \"1\"\n[dev-dependencies]\nproptest = \"1\"\n\
                       [build-dependencies]\naya-build = \"1\"";
         let sources = [
-            ("src/lib.rs", "// aya_build\nuse proptests;"),
+            ("src/lib.rs", "// aya_build::run()\nuse proptests; a_proptest::any"),
             ("tests/cli.rs", "use serde::Serialize;"),
         ];
         assert_eq!(

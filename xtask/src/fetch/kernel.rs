@@ -59,7 +59,11 @@ pub(crate) fn fetch(kernel: &Kernel) -> Result<CachedKernel> {
             Err(error) => errors.push(format!("{suite}: {error:#}")),
         }
     }
-    anyhow::bail!("no kernel {}:\n{}", kernel.name, errors.join("\n"))
+    anyhow::bail!(
+        "no kernel {}:\n{}\nhint: check the network and apt's sources with apt-get update",
+        kernel.name,
+        errors.join("\n")
+    )
 }
 
 fn fetch_from(kernel: &Kernel, suite: &str, scratch: &Path) -> Result<CachedKernel> {

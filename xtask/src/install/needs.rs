@@ -185,7 +185,12 @@ pub(crate) fn of_verb(verb: &Verb) -> Result<Vec<Need>> {
         Verb::Setup => machines([Arch::Amd64, Arch::Arm64]),
         Verb::Kernels(_) => vec![Need::DebianArchive],
         Verb::Demo(arguments) => of_kernels(&[arguments.kernel()?]),
-        Verb::Test(arguments) => of_kernels(&arguments.kernels()?),
+        Verb::Test(arguments) => {
+            let mut needs = of_kernels(&arguments.kernels()?);
+            // A unit test lets Go's pprof read a profile.
+            needs.extend(arguments.has_unit_tests().then_some(Need::GuestPrograms));
+            needs
+        }
         Verb::Containers(_) => machines([Arch::Amd64]),
         Verb::Vm(arguments) => of_kernels(&[arguments.kernel()?]),
         Verb::Bench(arguments) => {

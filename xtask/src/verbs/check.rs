@@ -26,14 +26,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut n_problems = 0;
     for check in checks::ALL.iter().filter(is_wanted) {
         let problems = (check.run)()?;
-        println!("{}: {} ({} problems)", check.name, check.rule, problems.len());
+        println!("{}: {}: {}", check.name, check.rule, counted(problems.len()));
         for problem in &problems {
             println!("  {problem}");
         }
         n_problems += problems.len();
     }
     if n_problems > 0 {
-        bail!("{n_problems} problems, see above");
+        bail!("{}, see above", counted(n_problems));
     }
     Ok(())
+}
+
+fn counted(n_problems: usize) -> String {
+    match n_problems {
+        0 => "ok".to_owned(),
+        1 => "1 problem".to_owned(),
+        several => format!("{several} problems"),
+    }
 }

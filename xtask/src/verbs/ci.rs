@@ -29,9 +29,9 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "format", needs: || Ok(vec![]), run: format },
     Step { name: "check", needs: || Ok(vec![]), run: || check::run(&check::Arguments::default()) },
     Step {
-        name: "dependencies",
+        name: "licenses",
         needs: || Ok(vec![Need::Linker, Need::DependencyCheck]),
-        run: dependencies,
+        run: licenses,
     },
     Step { name: "clippy", needs: || Ok(vec![Need::Linker]), run: clippy },
     Step {
@@ -115,7 +115,7 @@ fn clippy_ebpf() -> Result<()> {
     process::run(&mut command)
 }
 
-fn dependencies() -> Result<()> {
+fn licenses() -> Result<()> {
     process::require(Program::CargoDeny)?;
     // Advisories are not checked: a new one must not break a commit that passed yesterday.
     process::run(workspace::cargo().args(["deny", "check", "bans", "licenses", "sources"]))

@@ -86,7 +86,10 @@ fn keep(kernel: &Kernel, results: &Path) -> Result<()> {
 
 fn copy(source: &Path, target: &Path) -> Result<()> {
     fs::copy(source, target).with_context(|| {
-        format!("{} cannot be copied\nhint: create it with cargo xtask test", source.display())
+        format!(
+            "{} cannot be copied\nhint: create it with cargo xtask test --whole",
+            source.display()
+        )
     })?;
     Ok(())
 }

@@ -52,6 +52,10 @@ impl Arguments {
         matrix::select(&self.kernels, self.extent())
     }
 
+    pub(crate) const fn has_unit_tests(&self) -> bool {
+        !self.vm_only
+    }
+
     /// The whole matrix tests the release build.
     fn source(&self) -> Source {
         let profile = if self.whole { Profile::Release } else { Profile::Emulated };
@@ -67,8 +71,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let kernels = arguments.kernels()?;
     let mut archives = Archives::new(arguments.source());
     let scope = Scope { kernels: &kernels, boots: &arguments.boots, extent: arguments.extent() };
-    if !arguments.vm_only {
+    if arguments.has_unit_tests() {
         process::require(Program::BpfLinker)?;
+        process::require(Program::Go)?;
         timed("builds", || build(scope, &mut archives))?;
         timed("unit tests", || process::run(&mut unit_tests()))?;
     }

@@ -147,7 +147,10 @@ fn candidate(rows: &[Row]) -> Result<Candidate> {
     let of = |printed| -> Vec<&Row> { rows.iter().filter(|row| row.printed == printed).collect() };
     let (bare, dumped) = (of(Printed::Line), of(Printed::Tasks));
     let n = bare.len();
-    ensure!(n >= 2 && dumped.len() == n, "a slope needs two numbers of candidates (--sleepers)");
+    ensure!(
+        n >= 2 && dumped.len() == n,
+        "a slope needs two numbers of candidates\nhint: --sleepers N, twice"
+    );
     let alone = |row: &Row| row.without.total;
     Ok(Candidate {
         bare: slope(bare[0], bare[n - 1], alone),
@@ -162,7 +165,7 @@ fn slope(first: &Row, last: &Row, value: impl Fn(&Row) -> f64) -> f64 {
 }
 
 fn median_of(cell: &Cell) -> Result<Median> {
-    ensure!(!cell.runs.is_empty(), "nothing was repeated (--repeats)");
+    ensure!(!cell.runs.is_empty(), "nothing was repeated\nhint: --repeats N");
     let sorted = |value: fn(&Run) -> u64| -> Vec<u64> {
         let mut values: Vec<u64> = cell.runs.iter().map(value).collect();
         values.sort_unstable();
