@@ -19,7 +19,8 @@ const PACKAGE: &str = "oomwhy-ebpf";
 
 /// Printed if neither toolchain is there.
 const HINT: &str = "\
-no toolchain here can compile for BPF. Either of these makes one:
+no toolchain here can compile for BPF
+hint: either of these makes one:
   rustup toolchain install nightly-2026-10-30 --component rust-src
   apt-get install -y --no-install-recommends rustc-web cargo-web libstd-rust-web-dev-bpf \
 libllvm22 && rustup toolchain link bpf /usr

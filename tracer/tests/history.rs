@@ -184,9 +184,10 @@ fn show_of_an_ambiguous_name_lists_the_matches() {
     for (word, count) in [("java", 12), ("boot", 13), ("4242", 13)] {
         let (out, err) = run(&history, &format!("show {word}"), 1);
         assert_eq!(out, "");
-        let first = format!("oomwhy: {count} reports match {word}, name one of them:");
+        let first = format!("oomwhy: {count} reports match {word}:");
         assert_eq!(err.lines().next().unwrap(), first);
-        assert_eq!(err.lines().count(), 12, "{err}");
+        assert_eq!(err.lines().count(), 13, "{err}");
+        assert_eq!(err.lines().last().unwrap(), "hint: name one of them by its ID");
         assert!(err.contains("\n  kxqz") && err.contains("older ones"), "{err}");
     }
 }

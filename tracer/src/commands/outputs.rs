@@ -18,8 +18,8 @@ use crate::{
     pipeline::sink::{EventOutput, Outputs},
 };
 
-/// Every output that the command line asks for. `to` is the destination of `--output`. `store` is
-/// given by the commands that have `--store`.
+/// Every output that the command line asks for. `to` is the destination of `--output-file`. `store`
+/// is given by the commands that have `--store`.
 pub(super) fn outputs(
     arguments: &OutputArgs,
     to: Box<dyn Write>,

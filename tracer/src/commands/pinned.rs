@@ -41,7 +41,8 @@ impl Pins {
         used: &[Used<'_>],
     ) -> Result<Self, Failure> {
         if arguments.output.output == Format::Events {
-            let message = "--pin keeps reports, and -o events prints none: leave one of them out";
+            let message =
+                "--pin keeps reports, and -o events prints none\nhint: leave one of them out";
             return Err(Failure { exit: Exit::Usage, message: message.to_owned() });
         }
         let dir = PinDir::create(path).map_err(|error| failure(&error))?;
@@ -113,9 +114,6 @@ fn not_unpinned(path: &Path, error: &PinError) -> Failure {
         PinError::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
             format!("{}\n{UNPIN_HINT}", without_flag(&message))
         }
-        PinError::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
-            format!("{}\nhint: run as root", without_flag(&message))
-        }
         _ => without_flag(&message).to_owned(),
     };
     Failure { exit, message: format!("unpin: {message}") }
@@ -134,5 +132,6 @@ pub(super) fn failure(error: &PinError) -> Failure {
         }
         _ => Exit::Failure,
     };
-    Failure { exit, message: error.to_string() }
+    let hint = if exit == Exit::NotPermitted { "\nhint: run as root" } else { "" };
+    Failure { exit, message: format!("{error}{hint}") }
 }

@@ -49,7 +49,8 @@ pub(super) fn watch(
     refusal: Option<&Failure>,
 ) -> Result<(), Failure> {
     if arguments.record.is_some() || arguments.output.output == Format::Events {
-        let message = "--attach kmsg has no events for --record and -o events, only reports";
+        let message = "--attach kmsg has no events for --record and -o events, only reports\n\
+                       hint: leave out these options, or use --attach auto";
         return Err(Failure { exit: Exit::Usage, message: message.to_owned() });
     }
     let device = match (KernelLog::open(Path::new(DEVICE), arguments.backlog), refusal) {
@@ -63,7 +64,12 @@ pub(super) fn watch(
     };
     let shows_diagnostics = !arguments.output.quiet;
     if let Some(refusal) = refusal.filter(|_| shows_diagnostics) {
-        log_stderr(&startup::wrapped(&fallback(refusal), startup::width()));
+        let mut lines = refusal.message.lines();
+        let why = lines.next().unwrap_or_default();
+        log_stderr(&startup::wrapped(&fallback(why), startup::width()));
+        if let Some(hint) = lines.find(|line| line.starts_with("hint: ")) {
+            log_stderr(hint);
+        }
     }
     protect_self();
     let context = context(refusal, arguments.growth);
@@ -98,8 +104,7 @@ pub(super) fn watch(
 }
 
 /// The reason why there are no probes, and the consequences for the reports.
-fn fallback(refusal: &Failure) -> String {
-    let why = refusal.message.lines().next().unwrap_or_default();
+fn fallback(why: &str) -> String {
     format!(
         "no probes ({why}); reading the kernel log instead: limits of parent cgroups are not \
          known, points are recomputed, and if more than ten kills happen in 5 s, only one line \

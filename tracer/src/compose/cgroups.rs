@@ -36,9 +36,9 @@ pub(super) fn cgroup(context: ComposeContext<'_>, id: u64) -> Cgroup {
 
 /// The container, unit or slice that a cgroup belongs to: by its path, with the names that
 /// userspace found.
-pub(super) fn home(context: ComposeContext<'_>, cgroup: &Cgroup) -> CgroupOwner {
-    let mut home = cgroup.path.as_deref().map(container::cgroup_owner).unwrap_or_default();
-    if let Some(container) = &mut home.container {
+pub(super) fn owner(context: ComposeContext<'_>, cgroup: &Cgroup) -> CgroupOwner {
+    let mut owner = cgroup.path.as_deref().map(container::cgroup_owner).unwrap_or_default();
+    if let Some(container) = &mut owner.container {
         let keys = [container.id.clone(), container.pod_uid.clone()];
         for key in keys.iter().flatten() {
             if let Some(names) = context.findings.containers.get(key) {
@@ -46,7 +46,7 @@ pub(super) fn home(context: ComposeContext<'_>, cgroup: &Cgroup) -> CgroupOwner 
             }
         }
     }
-    home
+    owner
 }
 
 pub(super) fn oom_memcg(context: ComposeContext<'_>, memcg: &Memcg) -> OomMemcg {
@@ -54,7 +54,7 @@ pub(super) fn oom_memcg(context: ComposeContext<'_>, memcg: &Memcg) -> OomMemcg 
     let memory = memcg.memory.map(|memory| filling(context, memory)).unwrap_or_default();
     let cgroup = memcg.id.map(|id| cgroup(context, id)).unwrap_or_default();
     let mut report = OomMemcg {
-        home: home(context, &cgroup),
+        owner: owner(context, &cgroup),
         cgroup,
         oom_group: memcg.oom_group,
         ..OomMemcg::default()

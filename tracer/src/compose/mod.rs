@@ -187,7 +187,7 @@ fn trigger(context: ComposeContext<'_>, task: &Task) -> Trigger {
         comm_hex,
         uid: Some(task.uid),
         oom_score_adj: task.oom_score_adj,
-        home: cgroup.as_ref().map(|cgroup| cgroups::home(context, cgroup)).unwrap_or_default(),
+        owner: cgroup.as_ref().map(|cgroup| cgroups::owner(context, cgroup)).unwrap_or_default(),
         cgroup,
         who: identity::identity(context, task),
         ..Trigger::default()

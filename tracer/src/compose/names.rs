@@ -82,8 +82,8 @@ pub(crate) fn parents(who: &Who) -> Vec<String> {
 
 /// Container, image and pod, or the unit if there is no container. Ids are shortened as the tools
 /// of the runtimes do.
-pub(crate) fn home(home: &CgroupOwner) -> Vec<String> {
-    let CgroupOwner { container, unit, slice: _ } = home;
+pub(crate) fn owner(owner: &CgroupOwner) -> Vec<String> {
+    let CgroupOwner { container, unit, slice: _ } = owner;
     let safe = |text: &str| elide(&sanitize(text.as_bytes()), FACT);
     let Some(container) = container else {
         return unit.iter().map(|unit| format!("unit {}", safe(unit))).collect();

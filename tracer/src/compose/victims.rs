@@ -36,7 +36,7 @@ fn report(
         comm: Some(comm),
         comm_hex,
         uid: Some(task.uid),
-        home: cgroup.as_ref().map(|cgroup| cgroups::home(context, cgroup)).unwrap_or_default(),
+        owner: cgroup.as_ref().map(|cgroup| cgroups::owner(context, cgroup)).unwrap_or_default(),
         cgroup,
         who: identity(context, task),
         user_stack: task_context

@@ -9,7 +9,8 @@ use self::no_victim::{
     already_exiting, no_victim, reclaimed, victim_already_exiting, victim_pending, will_free_mem,
 };
 use self::parts::{
-    candidate, cgroup, home, ineligible, level, ranked, report, stack, system, trigger, victim, who,
+    candidate, cgroup, ineligible, level, owner, ranked, report, stack, system, trigger, victim,
+    who,
 };
 pub(crate) use self::{
     extreme::{hostile, huge, minimal},
@@ -92,7 +93,7 @@ pub(crate) fn memcg_kill() -> OomReport {
         points: Some(256_961),
         marked_at_ns: Some(8_874_300_000),
         who: who(),
-        home: home(),
+        owner: owner(),
         ..java
     }];
     report

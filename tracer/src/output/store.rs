@@ -9,7 +9,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 use crate::{
-    fmt::errors::with_sources,
+    fmt::{errors::with_sources, units},
     history::{
         HistoryError,
         store::{Limits, Store},
@@ -98,12 +98,16 @@ impl Work<Vec<u8>> for Writer {
     }
 
     fn on_dropped(&mut self, count: u64) {
-        (self.log)(&format!("history: {count} reports not stored: the disk is too slow"));
+        (self.log)(&format!(
+            "history: {} not stored: the disk is too slow",
+            units::count(count, "report")
+        ));
     }
 
     fn on_end(&mut self) {
         if let Some(lost @ 1..) = self.lost {
-            (self.log)(&format!("history: {lost} reports were not stored"));
+            let were = if lost == 1 { "was" } else { "were" };
+            (self.log)(&format!("history: {} {were} not stored", units::count(lost, "report")));
         }
     }
 }

@@ -105,8 +105,8 @@ pub(crate) struct Risk {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub growing_since: Option<Timestamp>,
     /// The stacks from which running processes charged most recently, largest first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub growers: Vec<GrowthStack>,
+    #[serde(rename = "growers", skip_serializing_if = "Vec::is_empty")]
+    pub growing: Vec<GrowthStack>,
     /// When the need would reach the limit; absent if it does not grow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_to_limit: Option<Forecast>,

@@ -120,7 +120,7 @@ impl Observer {
         let recorder = seen(&host);
         drop(recorders);
         let mut stacks: Vec<&mut GrowthStack> =
-            cgroups.iter_mut().flat_map(|risk| &mut risk.growers).collect();
+            cgroups.iter_mut().flat_map(|risk| &mut risk.growing).collect();
         self.names.name(&mut stacks);
         let refused = self.recorders.as_ref().and_then(Recorders::refused);
         let recorder_unused = refused.map(str::to_owned);
@@ -178,7 +178,7 @@ impl Observer {
             growth_over_s: time_to_limit::time(samples),
             growth_kind: trend.as_ref().map(|trend| trend.shape.name()),
             growing_since: since.and_then(|since_ns| host.time(since_ns)),
-            growers: open.map(|open| self.growing(open.sites(group), &tasks)).unwrap_or_default(),
+            growing: open.map(|open| self.growing(open.sites(group), &tasks)).unwrap_or_default(),
             time_to_limit: time_to_limit::forecast(samples, group.limit_bytes),
             swap_headroom_bytes: group.swap_headroom(host.swap),
             pressure: group.pressure,

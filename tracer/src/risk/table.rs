@@ -81,7 +81,7 @@ pub(super) fn grown(risk: &Risk, report: &RiskReport) -> Option<String> {
     let shape = kind.map_or_else(|| "grows".to_owned(), |kind| kind.replace('_', " "));
     let since = risk.growing_since?;
     let lasts = report.time.duration_since(since).unsigned_abs();
-    let largest = risk.growers.first().map(growing_process);
+    let largest = risk.growing.first().map(growing_process);
     let process = largest.map(|process| format!("; {process}")).unwrap_or_default();
     Some(format!("{shape} for {}{process}", seconds(lasts.as_secs_f64())))
 }

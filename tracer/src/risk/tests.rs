@@ -142,7 +142,7 @@ fn recorded() -> RiskReport {
     risk.source = GrowthSource::Recorder;
     risk.growth_kind = Some("plateau_then_jump");
     risk.growing_since = growing_since;
-    risk.growers = vec![GrowthStack {
+    risk.growing = vec![GrowthStack {
         bytes: 30 << 20,
         pid: Some(72),
         comm: Some("app\x1b".to_owned()),

@@ -59,7 +59,7 @@ pub(in crate::commands) fn pick(
 
 fn ambiguous(word: &str, several: &[FoundRecord]) -> Failure {
     let zone = TimeZone::system();
-    let first = format!("{} reports match {word}, name one of them:", several.len());
+    let first = format!("{} reports match {word}:", several.len());
     let line = |found: &FoundRecord| format!("  {}", brief(&found.summary, &zone));
     let mut lines = vec![first];
     lines.extend(several.iter().rev().take(MAX_LISTED).map(line));
@@ -67,6 +67,7 @@ fn ambiguous(word: &str, several: &[FoundRecord]) -> Failure {
     if n_more > 0 {
         lines.push(format!("  ... and {n_more} older ones"));
     }
+    lines.push("hint: name one of them by its ID".to_owned());
     Failure { exit: Exit::Failure, message: lines.join("\n") }
 }
 

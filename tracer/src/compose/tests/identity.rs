@@ -111,11 +111,11 @@ fn container_has_names_that_were_found() {
     let named = Container { name: Some("hog".to_owned()), ..Container::default() };
     let findings =
         Findings { containers: BTreeMap::from([(id.clone(), named)]), ..Findings::default() };
-    let home = report(&account, &findings).victims.swap_remove(0).home;
-    let container = home.container.unwrap();
+    let owner = report(&account, &findings).victims.swap_remove(0).owner;
+    let container = owner.container.unwrap();
     assert_eq!((container.name.as_deref(), container.id), (Some("hog"), Some(id)));
     assert_eq!(container.runtime.as_deref(), Some("docker"));
-    assert_eq!(home.slice.as_deref(), Some("system.slice"));
+    assert_eq!(owner.slice.as_deref(), Some("system.slice"));
 }
 
 #[test]

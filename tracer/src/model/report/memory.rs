@@ -35,7 +35,7 @@ pub struct OomMemcg {
     pub cgroup: Cgroup,
     /// The container, pod or unit that has the limit.
     #[serde(flatten)]
-    pub home: CgroupOwner,
+    pub owner: CgroupOwner,
     /// Usage: memory.current (v1: memory.usage_in_bytes), bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage_bytes: Option<u64>,

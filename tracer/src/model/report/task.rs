@@ -30,7 +30,7 @@ pub struct Trigger {
     pub cgroup: Option<Cgroup>,
     /// The container and the systemd unit of the task.
     #[serde(flatten)]
-    pub home: CgroupOwner,
+    pub owner: CgroupOwner,
     /// The flags of the allocation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gfp_mask: Option<GfpMask>,
@@ -179,7 +179,7 @@ pub struct Victim {
     pub cgroup: Option<Cgroup>,
     /// The container and the systemd unit of the task.
     #[serde(flatten)]
-    pub home: CgroupOwner,
+    pub owner: CgroupOwner,
     /// True for the process that the kernel chose; false for those killed with it.
     pub chosen: bool,
     /// The kernel's badness (`oom_badness()`), pages.

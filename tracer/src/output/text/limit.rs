@@ -43,7 +43,7 @@ pub(super) fn write(block: &mut Page, report: &OomReport) {
 fn write_memcg(lines: &mut Section<'_>, memcg: &OomMemcg) {
     let OomMemcg {
         cgroup,
-        home,
+        owner,
         usage_bytes,
         max_bytes,
         no_limit,
@@ -77,7 +77,7 @@ fn write_memcg(lines: &mut Section<'_>, memcg: &OomMemcg) {
     if let Some(path) = names::cgroup(cgroup) {
         lines.joined("of ", &[path], "", Style::new());
     }
-    lines.facts(names::home(home));
+    lines.facts(names::owner(owner));
     if let Some(stat) = stat {
         let stale = stat_is_stale.then(|| "up to 2 s old".to_owned());
         let kinds = memory::largest(&memory::of_stat(stat, *usage_bytes), KINDS, HUNDREDTH);

@@ -24,9 +24,9 @@ pub(super) fn write(block: &mut Page, report: &OomReport, detail: Detail) {
     if let Some(path) = trigger.cgroup.as_ref().and_then(names::cgroup) {
         lines.joined("in ", &[path], "", Style::new());
     }
-    let owner_is_shown = report.victims.iter().any(|victim| victim.home == trigger.home);
+    let owner_is_shown = report.victims.iter().any(|victim| victim.owner == trigger.owner);
     if !owner_is_shown {
-        lines.facts(names::home(&trigger.home));
+        lines.facts(names::owner(&trigger.owner));
     }
     let request = processes::request(report);
     lines.facts(request.iter().map(|Fact { name, value }| format!("{name} {value}")));

@@ -52,7 +52,7 @@ fn write_cgroup(lines: &mut Section<'_>, victim: &Victim) {
     if let Some(path) = victim.cgroup.as_ref().and_then(names::cgroup) {
         lines.joined("in ", &[path], "", Style::new());
     }
-    lines.facts(names::home(&victim.home));
+    lines.facts(names::owner(&victim.owner));
 }
 
 fn write_many(block: &mut Page, victims: &[Victim], detail: Detail) {

@@ -39,7 +39,7 @@ fn process(report: &OomReport, victim: &Victim, zone: &TimeZone) -> ProcessView 
         fact("command line", names::cmdline(&victim.who)),
         fact("executable", names::exe(&victim.who)),
         fact("parents", parents(&victim.who)),
-        fact("runs in", owner(&victim.home)),
+        fact("runs in", owner(&victim.owner)),
         fact("cgroup", victim.cgroup.as_ref().and_then(names::cgroup)),
         fact("user", names::user(&victim.who, victim.uid)),
         fact("started", started),
@@ -79,7 +79,7 @@ pub(crate) fn trigger(report: &OomReport) -> Option<ProcessView> {
         fact("command line", names::cmdline(&trigger.who)),
         fact("executable", names::exe(&trigger.who)),
         fact("parents", parents(&trigger.who)),
-        fact("runs in", owner(&trigger.home)),
+        fact("runs in", owner(&trigger.owner)),
         fact("cgroup", cgroup.as_ref().and_then(names::cgroup)),
         fact("user", names::user(&trigger.who, *uid)),
         fact("pid", Some(pids(*pid, *tid, None))),
@@ -120,7 +120,7 @@ fn parents(who: &Who) -> Option<String> {
 }
 
 /// Container, pod, unit.
-fn owner(home: &CgroupOwner) -> Option<String> {
-    let facts = names::home(home);
+fn owner(owner: &CgroupOwner) -> Option<String> {
+    let facts = names::owner(owner);
     (!facts.is_empty()).then(|| facts.join(", "))
 }

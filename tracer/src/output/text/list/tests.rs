@@ -20,7 +20,7 @@ fn summaries() -> Vec<Summary> {
     }
     if let Some((_, Record::Oom(report))) = all.first_mut() {
         let id = Some("4f9a0c5b1de24f9a0c5b1de2".to_owned());
-        report.victims[0].home.container = Some(Container { id, ..Container::default() });
+        report.victims[0].owner.container = Some(Container { id, ..Container::default() });
         report.verdict = Some(Verdict {
             headline: String::new(),
             cause: "anon_growth".to_owned(),
