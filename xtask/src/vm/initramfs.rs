@@ -128,14 +128,15 @@ impl Archives {
 fn build_oomwhy(arch: Arch, profile: Profile) -> Result<PathBuf> {
     let profile = match profile {
         Profile::Release => MachineType::of(arch).profile,
-        Profile::Emulated => workspace::EMULATED,
+        Profile::Emulated => MachineType::of(arch).quick_profile,
     };
     workspace::build_for_guest(arch, "oomwhy", "oomwhy", profile, &[])
 }
 
 fn build_init(arch: Arch) -> Result<PathBuf> {
     let (package, binary) = ("oomwhy-tests", "guest-init");
-    workspace::build_for_guest(arch, package, binary, workspace::EMULATED, workspace::TRACEABLE)
+    let profile = MachineType::of(arch).quick_profile;
+    workspace::build_for_guest(arch, package, binary, profile, workspace::TRACEABLE)
 }
 
 impl Initramfs {
