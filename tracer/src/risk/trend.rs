@@ -94,12 +94,19 @@ fn window(points: &[Usage], shape: GrowthShape, min_rise: u64) -> &[Usage] {
 }
 
 /// The peaks of a sawtooth, which hits its limit at a peak. The current usage counts as the newest
-/// peak, or the last peak if that is higher. `None` with fewer than two peaks.
+/// peak, or the last peak if that is higher. If only the reading shows a fall, that peak is not in
+/// the points: it counts as high as the one before it. `None` with fewer than two peaks.
 fn peaks(points: &[Usage]) -> Option<Vec<Usage>> {
     let usages: Vec<u64> = points.iter().map(|point| point.usage).collect();
     let peak = |cycle: &Cycle| points.get(cycle.peak).copied();
-    let mut peaks: Vec<Usage> = cycles(&usages).iter().filter_map(peak).collect();
-    let [_, .., Usage { usage: highest, .. }] = *peaks.as_slice() else { return None };
+    let cycles = cycles(&usages);
+    let mut peaks: Vec<Usage> = cycles.iter().filter_map(peak).collect();
+    let [.., Usage { usage: before, .. }, newest] = peaks.as_mut_slice() else { return None };
+    // Usage rose on after the last recorded point, and had fallen before the reading.
+    if cycles.last().is_some_and(|cycle| cycle.peak + 2 == points.len()) {
+        newest.usage = newest.usage.max(*before);
+    }
+    let highest = newest.usage;
     peaks.extend(points.last().map(|now| Usage { usage: now.usage.max(highest), ..*now }));
     Some(thinned(&peaks))
 }

@@ -139,6 +139,16 @@ fn saw(peaks: &[u64]) -> Vec<(u64, u64)> {
 }
 
 #[test]
+fn peak_after_the_last_point_is_as_high_as_the_one_before() {
+    let mut curve = saw(&[500, 500, 500]);
+    curve.extend([(1015, 100), (1016, 200), (1017, 300)]);
+    // Usage rose on, and fell before the reading.
+    let trend = trend_of(&curve, &[(1019, 50, 0)]).unwrap();
+    assert_eq!(rate(&trend.samples), Some(0));
+    assert_eq!(trend.samples.last().unwrap().usage_bytes, 500 * MIB);
+}
+
+#[test]
 fn sawtooth_grows_as_its_peaks() {
     // The reading is in the middle of a rise.
     let flat = trend_of(&saw(&[500, 500, 500, 500]), &[(1021, 200, 0)]).unwrap();
