@@ -66,8 +66,6 @@ pub(crate) fn cache() -> Result<PathBuf> {
 pub(crate) const RELEASE: &str = "release";
 /// Cargo's profile of builds that run only in guests.
 pub(crate) const EMULATED: &str = "emulated";
-/// The same for another architecture than the host's.
-pub(crate) const FOREIGN: &str = "foreign";
 
 /// Options of rustc with which stacks can be unwound and named.
 pub(crate) const TRACEABLE: &[&str] = &["-C", "force-frame-pointers=yes", "-C", "strip=none"];

@@ -128,15 +128,14 @@ impl Archives {
 fn build_oomwhy(arch: Arch, profile: Profile) -> Result<PathBuf> {
     let profile = match profile {
         Profile::Release => MachineType::of(arch).profile,
-        Profile::Emulated => MachineType::of(arch).quick_profile,
+        Profile::Emulated => workspace::EMULATED,
     };
     workspace::build_for_guest(arch, "oomwhy", "oomwhy", profile, &[])
 }
 
 fn build_init(arch: Arch) -> Result<PathBuf> {
     let (package, binary) = ("oomwhy-tests", "guest-init");
-    let profile = MachineType::of(arch).quick_profile;
-    workspace::build_for_guest(arch, package, binary, profile, workspace::TRACEABLE)
+    workspace::build_for_guest(arch, package, binary, workspace::EMULATED, workspace::TRACEABLE)
 }
 
 impl Initramfs {

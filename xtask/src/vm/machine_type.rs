@@ -12,8 +12,6 @@ pub(crate) struct MachineType {
     pub(crate) target: &'static str,
     /// Cargo's profile for oomwhy where it is tested as it is released.
     pub(crate) profile: &'static str,
-    /// Cargo's profile for quick builds.
-    pub(crate) quick_profile: &'static str,
     /// The C compiler that links for it; none if it is the host's own.
     pub(crate) linker: Option<Program>,
     pub(crate) qemu: Program,
@@ -30,7 +28,6 @@ const AMD64: MachineType = MachineType {
     debian: "amd64",
     target: "x86_64-unknown-linux-gnu",
     profile: workspace::RELEASE,
-    quick_profile: workspace::EMULATED,
     linker: None,
     qemu: Program::QemuX86,
     qemu_args: &["-cpu", "qemu64,-cx16"],
@@ -43,8 +40,7 @@ const AMD64: MachineType = MachineType {
 const ARM64: MachineType = MachineType {
     debian: "arm64",
     target: "aarch64-unknown-linux-gnu",
-    profile: workspace::FOREIGN,
-    quick_profile: workspace::FOREIGN,
+    profile: workspace::EMULATED,
     linker: Some(Program::Arm64Cc),
     qemu: Program::QemuArm,
     qemu_args: &["-machine", "virt", "-cpu", "max,pauth-impdef=on"],
