@@ -21,7 +21,7 @@ use super::containers;
 use crate::fetch::kernel::{self, CachedKernel};
 use crate::install::needs::Program;
 use crate::vm::Machine;
-use crate::vm::initramfs::{Archives, Initramfs, Profile, Source};
+use crate::vm::initramfs::{Archives, Initramfs, Source};
 use crate::vm::timing::{Timings, timed};
 use crate::{process, workspace};
 
@@ -56,12 +56,6 @@ impl Arguments {
         !self.vm_only
     }
 
-    /// The whole matrix tests the release build.
-    fn source(&self) -> Source {
-        let profile = if self.whole { Profile::Release } else { Profile::Emulated };
-        self.source.clone().built_as(profile)
-    }
-
     fn extent(&self) -> Extent {
         if self.whole { Extent::Whole } else { Extent::Short }
     }
@@ -69,7 +63,7 @@ impl Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let kernels = arguments.kernels()?;
-    let mut archives = Archives::new(arguments.source());
+    let mut archives = Archives::new(arguments.source.clone());
     let scope = Scope { kernels: &kernels, boots: &arguments.boots, extent: arguments.extent() };
     if arguments.has_unit_tests() {
         process::require(Program::BpfLinker)?;
