@@ -1,7 +1,7 @@
 //! Builds the eBPF programs (`tracer-ebpf`) into `OUT_DIR/oomwhy`. It uses the toolchain that this
 //! machine has: a dated nightly of rustup with rust-src, or one with a prebuilt `core` for BPF.
 
-use std::{env, fs, path::Path, process::Command};
+use std::{env, fs, os::unix::fs::symlink, path::Path, process::Command};
 
 use anyhow::Context as _;
 use aya_build::{Package, Toolchain};
@@ -14,6 +14,8 @@ use object::{
 /// For `oom_kill_process` on 6.1 it is 292,000 with the nightly of 2026-04-20, 122,000 with this
 /// one. `xtask/src/install/toolchain.rs` installs it.
 const NIGHTLY: &str = "nightly-2026-10-30";
+
+const PACKAGE: &str = "oomwhy-ebpf";
 
 /// Printed if neither toolchain is there.
 const HINT: &str = "\
@@ -43,8 +45,9 @@ fn main() -> anyhow::Result<()> {
         return fs::write(&object, []).with_context(|| format!("write {}", object.display()));
     }
     let log = env::var_os("CARGO_FEATURE_PROBE_LOG").is_some();
+    share_programs(Path::new(&out), log)?;
     let package = Package {
-        name: "oomwhy-ebpf",
+        name: PACKAGE,
         root_dir: "../tracer-ebpf",
         features: if log { &["log"] } else { &[] },
         ..Package::default()
@@ -60,6 +63,28 @@ fn main() -> anyhow::Result<()> {
     };
     aya_build::build_ebpf([package], toolchain)?;
     strip_dwarf(&object)
+}
+
+/// Links the folder in which aya-build compiles to one that all profiles share: the programs depend
+/// on the architecture and on the feature alone, and take a minute or more to compile.
+fn share_programs(out: &Path, log: bool) -> anyhow::Result<()> {
+    // Cargo marks the root of its target directory with this file.
+    let Some(target) = out.ancestors().find(|it| it.join("CACHEDIR.TAG").exists()) else {
+        return Ok(());
+    };
+    let arch = env::var("CARGO_CFG_TARGET_ARCH").context("cargo sets the architecture")?;
+    let shared = target.join("ebpf").join(if log { format!("{arch}-log") } else { arch });
+    let link = out.join("aya-build/target").join(PACKAGE);
+    if fs::read_link(&link).is_ok_and(|it| it == shared) {
+        return Ok(());
+    }
+    let parent = link.parent().context("a link has a parent")?;
+    for directory in [parent, &shared] {
+        fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
+    }
+    // What an earlier version of this script has built there.
+    let _ = fs::remove_dir_all(&link);
+    symlink(&shared, &link).with_context(|| format!("create {}", link.display()))
 }
 
 /// Drops the DWARF, which rustc needs only to make BTF. It is nine tenths of the object, and aya

@@ -25,7 +25,7 @@ pub struct Kernel {
     #[serde(default)]
     pub scenarios: Vec<String>,
     /// The scenarios that it runs only if the matrix is [`Extent::Whole`].
-    #[serde(default)]
+    #[serde(skip)]
     only_whole: Vec<String>,
     #[serde(skip)]
     extent: Extent,
@@ -108,6 +108,15 @@ impl Gap {
 #[serde(deny_unknown_fields)]
 struct Matrix {
     kernel: Vec<Kernel>,
+    only_whole: Vec<OnlyWhole>,
+}
+
+/// Scenarios that these kernels run only if the matrix is [`Extent::Whole`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OnlyWhole {
+    kernels: Vec<String>,
+    scenarios: Vec<String>,
 }
 
 /// Every kernel with all its scenarios, oldest first.
@@ -115,10 +124,22 @@ pub fn kernels() -> Result<Vec<Kernel>> {
     Ok(read()?.into_iter().map(|kernel| kernel.extended(Extent::Whole)).collect())
 }
 
+const KERNELS: &str = include_str!("../kernels.toml");
+
 fn read() -> Result<Vec<Kernel>> {
-    let matrix: Matrix = toml::from_str(include_str!("../kernels.toml"))
-        .context("tests/kernels.toml cannot be read")?;
-    Ok(matrix.kernel)
+    let matrix: Matrix = toml::from_str(KERNELS).context("tests/kernels.toml cannot be read")?;
+    Ok(matrix.kernels())
+}
+
+impl Matrix {
+    fn kernels(self) -> Vec<Kernel> {
+        let Self { mut kernel, only_whole } = self;
+        for Kernel { name, only_whole: left_out, .. } in &mut kernel {
+            let lists = only_whole.iter().filter(|list| list.kernels.contains(name));
+            left_out.extend(lists.flat_map(|list| list.scenarios.iter().cloned()));
+        }
+        kernel
+    }
 }
 
 /// The kernels with these names, or all of them if none is named.
@@ -160,6 +181,14 @@ mod tests {
         assert!(explains(&["victim 7 (second): /comm is absent"]));
         assert!(!explains(&["victim 7 (second): /comm is absent", "reports of kills: 0"]));
         assert!(!explains(&[]));
+    }
+
+    #[test]
+    fn kernel_named_in_list_exists() {
+        let Matrix { kernel, only_whole } = toml::from_str(KERNELS).unwrap();
+        for name in only_whole.iter().flat_map(|list| &list.kernels) {
+            assert!(kernel.iter().any(|it| it.name == *name), "{name}");
+        }
     }
 
     #[test]

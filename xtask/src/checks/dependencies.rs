@@ -1,5 +1,4 @@
-//! Each dependency of tests, of build scripts and of the workspace is used. cargo-machete, which
-//! `cargo xtask ci` runs, looks at the dependencies of programs and libraries only.
+//! Each dependency is used: of programs, tests and build scripts, and of the workspace.
 
 use std::fs;
 use std::path::Path;
@@ -15,10 +14,13 @@ const KINDS: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencie
 
 pub(super) fn run() -> Result<Vec<String>> {
     let root = manifest(&workspace::root().join(MANIFEST))?;
-    let members =
-        root["workspace"]["members"].as_array().context("the workspace has no members")?;
-    let members = members
+    let directories = |list| {
+        root["workspace"][list].as_array().with_context(|| format!("the workspace has no {list}"))
+    };
+    // The fuzz targets are a workspace of their own.
+    let members = directories("members")?
         .iter()
+        .chain(directories("exclude")?)
         .filter_map(toml::Value::as_str)
         .map(|directory| {
             let manifest = manifest(&workspace::root().join(directory).join(MANIFEST))?;
@@ -52,9 +54,8 @@ fn unused(root: &Table, members: &[Member<'_>]) -> Vec<String> {
         .collect();
     for member in members {
         let manifest = Path::new(member.directory).join(MANIFEST);
-        // A build script is the one file that uses build dependencies.
-        for (kind, only) in [("dev-dependencies", None), ("build-dependencies", Some("build.rs"))] {
-            let unused = member.names(kind).filter(|name| !member.uses(name, only));
+        for kind in KINDS {
+            let unused = member.names(kind).filter(|name| !member.uses(name, kind));
             problems
                 .extend(unused.map(|it| format!("{}: {kind}: {it} is unused", manifest.display())));
         }
@@ -68,15 +69,28 @@ impl Member<'_> {
         table.into_iter().flat_map(Table::keys).map(String::as_str)
     }
 
-    /// Whether the name of a crate is a word in the sources, or in the only one that counts.
-    fn uses(&self, name: &str, only: Option<&str>) -> bool {
+    fn is_test(&self, path: &Path) -> bool {
+        path.strip_prefix(self.directory).is_ok_and(|it| it.starts_with("tests"))
+    }
+
+    /// Whether the name of a crate is a word in the sources that can use this kind.
+    fn uses(&self, name: &str, kind: &str) -> bool {
+        let can_use = |path: &Path| match kind {
+            "dependencies" => !is_build_script(path) && !self.is_test(path),
+            "build-dependencies" => is_build_script(path),
+            _ => true,
+        };
         let krate = name.replace('-', "_");
         let is_part = |it: char| it.is_alphanumeric() || it == '_';
         self.sources
             .iter()
-            .filter(|source| only.is_none_or(|only| source.path.ends_with(only)))
+            .filter(|source| can_use(&source.path))
             .any(|source| source.text.split(|it| !is_part(it)).any(|word| word == krate))
     }
+}
+
+fn is_build_script(path: &Path) -> bool {
+    path.ends_with("build.rs")
 }
 
 #[cfg(test)]
@@ -98,10 +112,15 @@ mod tests {
         let root = "[workspace.dependencies]\nleft-over = \"1\"\nserde = \"1\"";
         let member = "[dependencies]\nserde = \"1\"\n[dev-dependencies]\nproptest = \"1\"\n\
                       [build-dependencies]\naya-build = \"1\"";
+        let sources = [
+            ("src/lib.rs", "// aya_build\nuse proptests;"),
+            ("tests/cli.rs", "use serde::Serialize;"),
+        ];
         assert_eq!(
-            check(root, member, &[("src/lib.rs", "// aya_build\nuse proptests;")]),
+            check(root, member, &sources),
             [
                 "Cargo.toml: no member of the workspace uses left-over",
+                "a/Cargo.toml: dependencies: serde is unused",
                 "a/Cargo.toml: dev-dependencies: proptest is unused",
                 "a/Cargo.toml: build-dependencies: aya-build is unused",
             ]
@@ -110,9 +129,13 @@ mod tests {
 
     #[test]
     fn used_dependency_is_no_problem() {
-        let member =
-            "[dev-dependencies]\nproptest = \"1\"\n[build-dependencies]\naya-build = \"1\"";
-        let sources = [("build.rs", "aya_build::run()"), ("tests/cli.rs", "use proptest::any;")];
+        let member = "[dependencies]\nserde = \"1\"\n[dev-dependencies]\nproptest = \"1\"\n\
+                      [build-dependencies]\naya-build = \"1\"";
+        let sources = [
+            ("src/main.rs", "#[derive(serde::Serialize)]"),
+            ("build.rs", "aya_build::run()"),
+            ("tests/cli.rs", "use proptest::any;"),
+        ];
         assert_eq!(check("", member, &sources), [""; 0]);
     }
 }

@@ -32,7 +32,7 @@ pub(crate) const ALL: &[Check] = &[
     },
     Check {
         name: "dependencies",
-        rule: "tests, build scripts and the workspace have no unused dependency",
+        rule: "programs, tests, build scripts and the workspace have no unused dependency",
         run: dependencies::run,
     },
     Check {

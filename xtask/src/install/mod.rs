@@ -14,9 +14,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use oomwhy_tests::matrix::Arch;
 
 pub(crate) use guest_std::GuestStd;
-use needs::{
-    BPF_LINKER, CARGO_DENY, CARGO_FUZZ, CARGO_MACHETE, Need, Package, Program, Sign, Tool,
-};
+use needs::{BPF_LINKER, CARGO_DENY, CARGO_FUZZ, Need, Package, Program, Sign, Tool};
 pub(crate) use toolchain::{EbpfToolchain, NIGHTLY, TARGET};
 
 use crate::process;
@@ -47,10 +45,7 @@ pub(crate) fn install(needs: &[Need]) -> Result<()> {
                 install_tool(&BPF_LINKER)?;
             }
             Need::Arm64Machine => install_arm64_std()?,
-            Need::DependencyCheck => {
-                install_tool(&CARGO_DENY)?;
-                install_tool(&CARGO_MACHETE)?;
-            }
+            Need::DependencyCheck => install_tool(&CARGO_DENY)?,
             Need::ProbeLints if EbpfToolchain::find() == Some(EbpfToolchain::Linked) => {
                 install_packages(&[package("rust-web-clippy")])?;
             }
@@ -173,10 +168,10 @@ fn install_tool(tool: &Tool) -> Result<()> {
     println!("installing {name} {}", tool.version);
     let mut cargo = process::command(Program::Cargo)?;
     cargo.args(["install", "--locked", name, "--version", tool.version]);
-    // A tool runs for seconds, but takes minutes to build. With fewer optimizations the build of
-    // cargo-machete takes 124 instead of 171 seconds of CPU time.
+    // A tool runs for seconds, but takes minutes to build.
     cargo
-        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
     process::run(&mut cargo)

@@ -23,7 +23,7 @@ pub(crate) enum Need {
     Amd64Machine,
     /// Virtual machines of the other architecture, and a cross build for them.
     Arm64Machine,
-    /// The licenses and sources of dependencies, and whether each is used.
+    /// The licenses and sources of dependencies.
     DependencyCheck,
     /// Clippy for the eBPF half, where Debian's toolchain builds it.
     ProbeLints,
@@ -60,7 +60,6 @@ pub(crate) struct Tool {
 pub(crate) const BPF_LINKER: Tool = Tool { program: Program::BpfLinker, version: "0.10.4" };
 pub(crate) const CARGO_FUZZ: Tool = Tool { program: Program::CargoFuzz, version: "0.13.2" };
 pub(crate) const CARGO_DENY: Tool = Tool { program: Program::CargoDeny, version: "0.20.2" };
-pub(crate) const CARGO_MACHETE: Tool = Tool { program: Program::CargoMachete, version: "0.9.2" };
 
 const fn program(name: &'static str, program: Program) -> Package {
     Package { name, sign: Sign::Program(program) }
@@ -126,7 +125,6 @@ pub(crate) enum Program {
     Cargo,
     CargoDeny,
     CargoFuzz,
-    CargoMachete,
     Cc,
     Cxx,
     Date,
@@ -163,7 +161,6 @@ impl Program {
             Self::Cargo => ("cargo", Need::System),
             Self::CargoDeny => ("cargo-deny", Need::DependencyCheck),
             Self::CargoFuzz => ("cargo-fuzz", Need::Fuzzer),
-            Self::CargoMachete => ("cargo-machete", Need::DependencyCheck),
             Self::Cc => ("cc", Need::Linker),
             Self::Cxx => ("c++", Need::GuestPrograms),
             Self::Date => ("date", Need::System),

@@ -117,12 +117,8 @@ fn clippy_ebpf() -> Result<()> {
 
 fn dependencies() -> Result<()> {
     process::require(Program::CargoDeny)?;
-    process::require(Program::CargoMachete)?;
     // Advisories are not checked: a new one must not break a commit that passed yesterday.
-    process::run(workspace::cargo().args(["deny", "check", "bans", "licenses", "sources"]))?;
-    // It takes its own name for a folder where Cargo says, as under `cargo xtask`, that it runs a
-    // package.
-    process::run(workspace::cargo().arg("machete").env_remove("CARGO_PKG_NAME"))
+    process::run(workspace::cargo().args(["deny", "check", "bans", "licenses", "sources"]))
 }
 
 fn documentation() -> Result<()> {

@@ -21,7 +21,7 @@ use super::containers;
 use crate::fetch::kernel::{self, CachedKernel};
 use crate::install::needs::Program;
 use crate::vm::Machine;
-use crate::vm::initramfs::{Archives, Initramfs, Source};
+use crate::vm::initramfs::{Archives, Initramfs, Profile, Source};
 use crate::vm::timing::{Timings, timed};
 use crate::{process, workspace};
 
@@ -52,6 +52,12 @@ impl Arguments {
         matrix::select(&self.kernels, self.extent())
     }
 
+    /// The whole matrix tests what is released.
+    fn source(&self) -> Source {
+        let profile = if self.whole { Profile::Release } else { Profile::Emulated };
+        self.source.clone().built_as(profile)
+    }
+
     fn extent(&self) -> Extent {
         if self.whole { Extent::Whole } else { Extent::Short }
     }
@@ -59,7 +65,7 @@ impl Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let kernels = arguments.kernels()?;
-    let mut archives = Archives::new(arguments.source.clone());
+    let mut archives = Archives::new(arguments.source());
     let scope = Scope { kernels: &kernels, boots: &arguments.boots, extent: arguments.extent() };
     if !arguments.vm_only {
         process::require(Program::BpfLinker)?;
@@ -77,8 +83,8 @@ fn unit_tests() -> Command {
     command
 }
 
-/// Builds the unit tests beside the programs for the guests: the last steps of either, such as link
-/// time optimization, use a single CPU.
+/// Builds the unit tests beside the programs for the guests: the last steps of either use a single
+/// CPU.
 fn build(scope: Scope<'_>, archives: &mut Archives) -> Result<()> {
     thread::scope(|threads| {
         let tests = threads.spawn(|| process::run(unit_tests().arg("--no-run")));

@@ -38,6 +38,24 @@ pub(crate) struct Source {
     /// Use this static oomwhy instead of building one
     #[arg(long, value_name = "FILE")]
     oomwhy: Option<PathBuf>,
+    #[arg(skip)]
+    profile: Profile,
+}
+
+/// How oomwhy is built for the guest.
+#[derive(Clone, Copy, Default)]
+pub(crate) enum Profile {
+    /// As it is released, if the architecture is the host's.
+    #[default]
+    Release,
+    /// In half the time, as the guest's init is.
+    Emulated,
+}
+
+impl Source {
+    pub(crate) fn built_as(self, profile: Profile) -> Self {
+        Self { profile, ..self }
+    }
 }
 
 /// The archives of several architectures, each built on its first use.
@@ -107,8 +125,12 @@ impl Archives {
     }
 }
 
-fn build_oomwhy(arch: Arch) -> Result<PathBuf> {
-    workspace::build_for_guest(arch, "oomwhy", "oomwhy", MachineType::of(arch).profile, &[])
+fn build_oomwhy(arch: Arch, profile: Profile) -> Result<PathBuf> {
+    let profile = match profile {
+        Profile::Release => MachineType::of(arch).profile,
+        Profile::Emulated => workspace::EMULATED,
+    };
+    workspace::build_for_guest(arch, "oomwhy", "oomwhy", profile, &[])
 }
 
 fn build_init(arch: Arch) -> Result<PathBuf> {
@@ -120,11 +142,14 @@ impl Initramfs {
     /// Builds the binaries for an architecture and packs them.
     pub(crate) fn build(arch: Arch, source: &Source) -> Result<Self> {
         println!("building oomwhy and the guest's init, statically, for {arch}");
-        // Beside each other: the link time optimization of a release uses a single CPU.
+        // Beside each other: the last step of a build uses a single CPU.
         let (oomwhy, init) = thread::scope(|threads| {
             let init = threads.spawn(|| build_init(arch));
-            let oomwhy = source.oomwhy.clone().map_or_else(|| build_oomwhy(arch), Ok);
-            anyhow::Ok((oomwhy?, init.join().map_err(|_| anyhow!("a build panicked"))??))
+            let oomwhy = match &source.oomwhy {
+                Some(oomwhy) => oomwhy.clone(),
+                None => build_oomwhy(arch, source.profile)?,
+            };
+            anyhow::Ok((oomwhy, init.join().map_err(|_| anyhow!("a build panicked"))??))
         })?;
         let mut archive = Vec::new();
         for name in ["bin", "dev", "etc", "proc", "sys", "tmp", "results"] {

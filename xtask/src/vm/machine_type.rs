@@ -10,7 +10,7 @@ pub(crate) struct MachineType {
     /// Debian's name of the architecture.
     pub(crate) debian: &'static str,
     pub(crate) target: &'static str,
-    /// Cargo's profile for oomwhy. Where CI tests what is released, it is that of a release.
+    /// Cargo's profile for oomwhy where it is tested as it is released.
     pub(crate) profile: &'static str,
     /// The C compiler that links for it; none if it is the host's own.
     pub(crate) linker: Option<Program>,
