@@ -16,6 +16,7 @@ pub(crate) mod missing;
 pub(crate) mod names;
 mod outcome;
 pub(crate) mod ranking;
+mod stacks;
 pub(crate) mod verdict;
 mod victims;
 
@@ -25,13 +26,12 @@ use jiff::Timestamp;
 
 use crate::model::{
     account::{Account, InvocationAccount, ReclaimedAccount, WaitAccount},
-    events::{Invocation, Task, UserFrame},
+    events::{Invocation, Task},
     facts::Findings,
     gfp,
     host::Host,
     memcg_stat,
-    names::named_frame,
-    report::{Constraint, Frame, GfpMask, OomReport, Source, System, Trigger, lossy},
+    report::{Constraint, GfpMask, OomReport, Source, System, Trigger, lossy},
 };
 
 /// The input of every part of the report.
@@ -142,11 +142,13 @@ fn describe(report: &mut OomReport, context: ComposeContext<'_>, invocation: &In
         control.map(|control| control.gfp_mask),
         control.map(|control| control.order),
     );
-    trigger.kernel_stack =
-        invocation.kernel_stack.as_ref().map(|frames| kernel_frames(context.findings, frames));
+    trigger.kernel_stack = invocation
+        .kernel_stack
+        .as_ref()
+        .map(|frames| stacks::kernel_frames(context.findings, frames));
     let pid = invocation.trigger.tgid;
     trigger.user_stack =
-        invocation.user_stack.as_deref().map(|frames| user_frames(context, pid, frames));
+        invocation.user_stack.as_deref().map(|frames| stacks::user_frames(context, pid, frames));
     report.trigger = Some(trigger);
     report.oom_memcg =
         invocation.oom_memcg.as_ref().map(|memcg| cgroups::oom_memcg(context, memcg));
@@ -202,60 +204,6 @@ fn request(
     let names = |value| gfp::names(value, &context.host.gfp_flags);
     let named = gfp_mask.map(|value| GfpMask { value, names: names(value) });
     Trigger { gfp_mask: named, order, ..trigger }
-}
-
-/// The trigger's frames without those of the tracer. Its programs come first. If a function is
-/// hooked, its trampoline stands between it and its caller. The call site in the function's first
-/// bytes follows, so the same function appears once more.
-fn kernel_frames(findings: &Findings, frames: &[u64]) -> Vec<Frame> {
-    let mut kept: Vec<Frame> = Vec::new();
-    let mut behind_trampoline = false;
-    for &ip in frames {
-        let symbol = findings.symbols.get(&ip);
-        let name = symbol.map(|symbol| symbol.name.as_str());
-        if name.is_some_and(is_ours) {
-            behind_trampoline = true;
-            continue;
-        }
-        let twice = behind_trampoline
-            && name.is_some()
-            && kept.last().is_some_and(|last| last.symbol.as_deref() == name);
-        behind_trampoline = false;
-        if !twice {
-            kept.push(kernel_frame(findings, ip));
-        }
-    }
-    kept
-}
-
-/// Whether a function is on the stack only because of tracing.
-fn is_ours(name: &str) -> bool {
-    const STARTS: [&str; 6] = [
-        "bpf_trampoline_",
-        "bpf_prog_",
-        "bpf_trace_run",
-        "__traceiter_",
-        "perf_trace_",
-        "trace_call_bpf",
-    ];
-    STARTS.iter().any(|start| name.starts_with(start))
-}
-
-fn kernel_frame(findings: &Findings, ip: u64) -> Frame {
-    let symbol = findings.symbols.get(&ip);
-    Frame {
-        ip: Some(format!("{ip:#x}")),
-        symbol: symbol.map(|symbol| symbol.name.clone()),
-        offset: symbol.map(|symbol| symbol.offset),
-        module: symbol.and_then(|symbol| symbol.module.clone()),
-        ..Frame::default()
-    }
-}
-
-/// User frames with the names that were found for this process.
-fn user_frames(context: ComposeContext<'_>, pid: i32, frames: &[UserFrame]) -> Vec<Frame> {
-    let names = context.findings.user_names.get(&(context.account.seq, pid));
-    frames.iter().map(|frame| named_frame(names, frame)).collect()
 }
 
 /// The same events give the same id: boot, entry into `out_of_memory`, thread that entered.

@@ -41,7 +41,7 @@ fn report(
         who: identity(context, task),
         user_stack: task_context
             .and_then(|task_context| task_context.user_stack.as_deref())
-            .map(|frames| super::user_frames(context, task.tgid, frames)),
+            .map(|frames| super::stacks::user_frames(context, task.tgid, frames)),
         chosen: is_chosen(context, task.tgid),
         points: row.and_then(|row| row.points),
         oom_score_adj: task.oom_score_adj,

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use super::{
     container,
-    lookup::{Lookup, LookupRequest, LookupResults},
+    name_lookup::{Lookup, LookupRequest, LookupResults},
     privacy::Privacy,
 };
 use crate::model::{

@@ -3,11 +3,7 @@
 mod live_facts;
 mod pinned;
 
-use std::{
-    fs,
-    io::{self, Write as _},
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use self::live_facts::LiveFacts;
 pub(crate) use self::pinned::{Heir, Resume};
@@ -489,12 +485,4 @@ fn header<T>(kind: u32, seq: u64, boottime_ns: u64) -> EventHeader {
 /// Returns after [`RELEASES_MEMORY_AFTER`] without a record.
 async fn quiet_since(worked_at: Option<Instant>) {
     sleep_until(worked_at.unwrap_or_else(Instant::now) + RELEASES_MEMORY_AFTER).await;
-}
-
-/// Makes the tracer the last process that the OOM killer chooses. Best effort: this needs
-/// CAP_SYS_RESOURCE.
-pub(crate) fn protect_self() {
-    let file = fs::File::options().write(true).open("/proc/self/oom_score_adj");
-    // Without the permission, the tracer can be killed like any other process, but it works.
-    let _ = file.and_then(|mut file| file.write_all(b"-1000"));
 }
