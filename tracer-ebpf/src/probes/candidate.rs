@@ -12,7 +12,7 @@ use aya_ebpf::{
 use oomwhy_common::event::{CandidateEntry, MAX_CANDIDATES, candidate, mm};
 
 use crate::{
-    kernel::{Argument, Object, Origin, Untyped},
+    kernel::{self, Argument, Object, Origin, Untyped},
     maps::{State, own_invocation},
     objects::{memory, oom_control, task},
     threads,
@@ -147,10 +147,21 @@ fn points_of_thread<O: Origin>(
     }
 }
 
+/// Whether the task that entered `out_of_memory` last has left: it reads a /proc/PID/oom_score.
+/// Asked for the first task only: whoever has evaluated one chooses or waits, and lists no more
+/// then.
+#[inline(always)]
+fn is_outside() -> bool {
+    kernel::oom_lock_owner().is_some_and(|owner| owner != kernel::current_address())
+}
+
 /// Lists an evaluated task if it is worth a slot. `flags` are bits of [`candidate`].
 #[inline(always)]
 fn evaluated<O: Origin>(state: &mut State, task: Object<O>, points: i64, flags: u32) {
     let order = state.candidates.head.considered;
+    if order == 0 && is_outside() {
+        return;
+    }
     state.candidates.head.considered = order + 1;
     let is_best = points != LONG_MIN && points >= state.best_points;
     if is_best {

@@ -9,7 +9,10 @@ use aya_ebpf::{
     macros::{btf_tracepoint, raw_tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext},
 };
-use oomwhy_common::event::{CgroupEvent, kind};
+use oomwhy_common::{
+    event::{CgroupEvent, kind},
+    maps::hint,
+};
 
 use crate::{
     emit,
@@ -35,18 +38,25 @@ fn raw_cgroup_mkdir(ctx: RawTracePointContext) -> i32 {
 
 #[inline(always)]
 fn created<O: Origin>(cgroup: *const u8) -> Option<()> {
+    if !emit::hints_are_wanted() {
+        return None;
+    }
+    let now = emit::now();
+    if !emit::may_hint(hint::CGROUP, now) {
+        return None;
+    }
     let cgroup = Object::<O>::new(cgroup)?;
     if kernel::untyped_reads_allowed() {
         let path = NEW_CGROUP.get_ptr_mut(0)?;
         // SAFETY: the caller holds cgroup_mutex, so nobody else borrows it.
         let path = unsafe { &mut *path };
-        record::path(path, 0, emit::now(), cgroup);
+        record::path_hint(path, now, cgroup);
         return Some(());
     }
     let node = cgroup::node(cgroup)?;
     let id = node.get(offset!(kernfs_id))?;
     let parent_id = node.follow(offset!(kernfs_parent))?.get(offset!(kernfs_id))?;
-    emit::reserved(kind::CGROUP, 0, |event: &mut CgroupEvent| {
+    emit::reserved_hint(kind::CGROUP, |event: &mut CgroupEvent| {
         event.id = id;
         event.parent_id = parent_id;
         0

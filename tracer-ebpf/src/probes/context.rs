@@ -18,7 +18,7 @@ use super::SIGKILL;
 use crate::{
     emit,
     kernel::{self, Current, Object},
-    maps::{self, CONTEXT, Context, State, VICTIM_MMS, VictimMm, read_volatile},
+    maps::{self, CONTEXT_SHED, Context, State, VICTIM_MMS, VictimMm, read_volatile},
     objects::{file, memory, task},
     stacks,
 };
@@ -45,8 +45,7 @@ fn raw_signal_deliver(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// SIGKILL is delivered to the current task. Interrupts are off (the caller holds `siglock`), so a
-/// scratch area per CPU is race-free.
+/// SIGKILL is delivered to the current task.
 #[inline(always)]
 fn sigkill_delivered<C: EbpfContext>(ctx: &C) -> Option<()> {
     let current = kernel::current()?;
@@ -62,14 +61,18 @@ fn sigkill_delivered<C: EbpfContext>(ctx: &C) -> Option<()> {
     } else if !is_leader() {
         return None;
     }
-    let scratch = CONTEXT.get_ptr_mut(0)?;
-    // SAFETY: this CPU's own slot, and nobody else runs here; see above.
-    let scratch = unsafe { &mut *scratch };
+    let slot = if emit::pressure() == 0 { maps::take_context() } else { None };
+    let Some((slot, scratch)) = slot else {
+        maps::store(entry, VictimMm { sigkill_delivered: 1 | CONTEXT_SHED, ..victim });
+        emit::count_shed();
+        return None;
+    };
     let now = emit::now();
     cmdline(scratch, victim.seq, now, memory);
     exe(scratch, victim.seq, now, memory);
     parents(scratch, victim.seq, now, current);
     user_stack(ctx, scratch, victim.seq, now);
+    maps::return_context(slot);
     Some(())
 }
 
@@ -91,6 +94,11 @@ fn is_leader() -> bool {
 /// is the chosen task, SIGKILL is delivered to it at once and the rest is emitted there.
 #[inline(always)]
 pub(super) fn trigger(state: &mut State) {
+    if state.pressure >= emit::SHEDS_CONTEXT {
+        state.shed |= valid::shed::CONTEXT;
+        emit::count_shed();
+        return;
+    }
     let invocation = &state.invocation;
     let is_chosen = invocation.header.valid & valid::invocation::CHOSEN != 0
         && invocation.chosen.tgid == invocation.trigger.tgid;

@@ -15,10 +15,11 @@ use oomwhy_common::{
     valid,
 };
 
+use super::invocation;
 use crate::{
     emit,
     kernel::{self, Argument, Object, Origin, Untyped},
-    maps::{CALLS, Call, VICTIM_MMS, VictimMm, load},
+    maps::{CALLS, CONTEXT_SHED, Call, VICTIM_MMS, VictimMm, load},
     objects::{memory, task},
 };
 
@@ -111,6 +112,7 @@ fn exited<O: Origin>(task: *const u8) {
         && task::is_victim(task)
         && task::live_threads(task) == Some(0)
     {
+        let _ = invocation::settle();
         emit::reserved(kind::VICTIM_GONE, 0, |event: &mut VictimGoneEvent| {
             event.step = victim_gone::EXITED;
             event.tgid = task::tgid(task).unwrap_or_default();
@@ -151,7 +153,7 @@ fn kprobe_exit_mmap(ctx: ProbeContext) -> u32 {
     if let Some(memory) = ctx.arg(0).and_then(Object::<Untyped>::new)
         && freeing(victim_gone::FREEING, memory).is_some()
     {
-        let call = Call { object: memory.address(), gfp_mask: 0, order: 0 };
+        let call = Call { object: memory.address() };
         // If no memory is left for the insert, this victim's memory is not seen to be freed.
         let _ = CALLS.insert(call_key(), call, 0);
     }
@@ -162,7 +164,7 @@ fn kprobe_exit_mmap(ctx: ProbeContext) -> u32 {
 #[kretprobe]
 fn kretprobe_exit_mmap(_ctx: RetProbeContext) -> u32 {
     if let Some(call) = CALLS.get_ptr_mut(call_key()) {
-        let Call { object, .. } = load(call);
+        let Call { object } = load(call);
         let _ = CALLS.remove(call_key());
         if let Some(memory) = Object::<Untyped>::new(object as *const u8) {
             freed(memory);
@@ -173,22 +175,26 @@ fn kretprobe_exit_mmap(_ctx: RetProbeContext) -> u32 {
 
 #[inline(always)]
 fn freed<O: Origin>(memory: Object<O>) {
-    if freeing(victim_gone::FREED, memory).is_some() {
+    if let Some(VictimMm { seq, oom_memcg_id, .. }) = freeing(victim_gone::FREED, memory) {
+        invocation::end_wait_for_victim(seq, oom_memcg_id);
         let _ = VICTIM_MMS.remove(memory.address());
     }
 }
 
 /// Emits a step of `exit_mmap`. `None` if the memory is not a victim's.
 #[inline(always)]
-fn freeing<O: Origin>(step: u32, memory: Object<O>) -> Option<()> {
-    let VictimMm { seq, tgid, tid, .. } = load(VICTIM_MMS.get_ptr_mut(memory.address())?);
+fn freeing<O: Origin>(step: u32, memory: Object<O>) -> Option<VictimMm> {
+    let victim = load(VICTIM_MMS.get_ptr_mut(memory.address())?);
+    let VictimMm { seq, tgid, tid, sigkill_delivered, .. } = victim;
+    let shed = if sigkill_delivered & CONTEXT_SHED == 0 { 0 } else { valid::shed::CONTEXT };
+    let _ = invocation::settle();
     emit::reserved(kind::VICTIM_GONE, seq, |event: &mut VictimGoneEvent| {
         event.step = step;
         event.tgid = tgid;
         event.tid = tid;
         event.mm = memory.address();
         let counts = memory::counts(&mut event.counts, memory);
-        counts.map_or(0, |()| valid::victim_gone::COUNTS)
+        shed | counts.map_or(0, |()| valid::victim_gone::COUNTS)
     });
-    Some(())
+    Some(victim)
 }

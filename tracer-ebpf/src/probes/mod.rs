@@ -7,11 +7,11 @@
 //! | `cgroup:cgroup_mkdir` | [`cgroup_made`] | the path of a new cgroup |
 //! | `mem_cgroup_oom_synchronize` | [`wait`] | a task that waits (cgroup v1) |
 //! | `mem_cgroup_out_of_memory` | [`memcg_call`] | calls that need no invocation |
-//! | `out_of_memory` | [`invocation`] | the end, runs without a victim |
+//! | `out_of_memory` | [`invocation`] | ends, runs without a victim, paths |
 //! | `oom_badness`, `oom_evaluate_task` | [`candidate`] | nothing; fills the table |
 //! | `oom_kill_process` | [`choice`] | the invocation and its candidates |
 //! | `oom_kill_process` | [`paths_and_limits`] | cgroup paths and the chain of limits |
-//! | `mem_cgroup_print_oom_meminfo` | [`stat`] | the memcg's statistics |
+//! | `mem_cgroup_print_oom_meminfo` | [`stat`] | an invocation in which nobody can be killed |
 //! | `__oom_kill_process`, `oom:mark_victim` | [`victim`] | the victim |
 //! | `signal:signal_generate` | [`victim`] | processes that share the victim's memory |
 //! | `signal:signal_deliver` | [`context`] | command line, executable, parents, user stack |

@@ -1,6 +1,10 @@
 //! Attaches the best tier that the host allows: reads the facts, plans a tier, tries it, and goes
 //! on with the next one if it is refused.
 
+use std::time::Duration;
+
+use oomwhy_common::maps::WAITS_FOR_VICTIM_NS;
+
 use super::{
     Failure,
     pinned::Pins,
@@ -168,6 +172,10 @@ impl Examined {
         }
         let mut plan = plan(tier, &self.facts, &self.resolved).map_err(|it| unplanned(&it))?;
         plan.settings.no_cmdlines = u32::from(arguments.privacy.no_cmdline);
+        // A report that is closed earlier has no room for what comes later.
+        let waits = Duration::from_nanos(WAITS_FOR_VICTIM_NS);
+        plan.settings.counts_waits =
+            u32::from(arguments.close_after.is_none_or(|patience| patience >= waits));
         if let Some(above) = arguments.growth_above_percent() {
             plan = plan.with_growth(above, &self.facts, &self.resolved);
         }

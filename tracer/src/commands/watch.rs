@@ -217,12 +217,7 @@ impl Watch<'_> {
             .map_err(|error| Failure::runtime(&error))?;
         let banner = self.banner(&host);
         let realtime_offset_ns = host.realtime_offset_ns;
-        let cgroup_paths =
-            cgroup_mount(facts).map(|mount| match ours.probes().settings.probe_read {
-                // The probes cannot read names: all paths come from here, so it must be warm.
-                0 => CgroupPaths::scan(&mount),
-                _ => CgroupPaths::new(&mount),
-            });
+        let cgroup_paths = cgroup_mount(facts).map(|mount| CgroupPaths::new(&mount));
         let enrichment = enrichment(&host, facts);
         let (probes, pipeline, resume) = self.pipeline(host, ours, to, heir)?;
         let mut live =

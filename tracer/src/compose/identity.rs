@@ -1,5 +1,7 @@
 //! The identity of the trigger and of the victims: user, command line, executable, parents.
 
+use oomwhy_common::valid::shed;
+
 use super::{ComposeContext, missing::missing};
 use crate::model::{
     account::{InvocationAccount, Stage},
@@ -66,7 +68,9 @@ pub(super) fn unread(context: ComposeContext<'_>) -> Vec<Missing> {
     if context.host.has_hook(Hook::SignalDeliver) {
         for (_, victim) in victims {
             let pid = victim.task.tgid;
-            note(&mut missing, "victims", pid, contexts.get(&pid), context.host);
+            if contexts.contains_key(&pid) || !context.account.shed.has(shed::CONTEXT) {
+                note(&mut missing, "victims", pid, contexts.get(&pid), context.host);
+            }
         }
         // A kernel thread has no context of its own.
         let trigger = invocation.trigger.tgid;

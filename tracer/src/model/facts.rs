@@ -96,6 +96,9 @@ pub enum Fact {
     Drops {
         /// Number of lost records in the whole run.
         count: u64,
+        /// Those among them that were compact records of kills. `None` if the probes have none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kills: Option<u64>,
         /// Time of the first one since the previous such fact, `CLOCK_BOOTTIME` ns.
         first_ns: u64,
         /// Time of the latest one, `CLOCK_BOOTTIME` ns.

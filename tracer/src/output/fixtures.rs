@@ -180,6 +180,7 @@ fn gap() -> Record {
 
 fn loss() -> Record {
     Record::Loss(LossReport {
+        stage: None,
         tier: None,
         schema: SCHEMA,
         host: None,

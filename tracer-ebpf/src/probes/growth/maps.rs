@@ -44,9 +44,11 @@ pub(crate) static REPORTED_NS: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static NO_CURVE: Array<Curve> = Array::with_max_entries(1, 0);
 
-/// Scratch of one charge. Per CPU: the program does not interrupt itself and stays on its CPU.
+/// Scratch of one charge, index CPU: the program does not interrupt itself and stays on its CPU.
+/// Not a per-CPU map, which takes its memory even without a recorder: then the loader gives it one
+/// entry.
 #[map]
-pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static SCRATCH: Array<Scratch> = Array::with_max_entries(1, 0);
 
 /// Arguments of charges near a limit, by task, for the kretprobe. LRU: an evicted charge is not
 /// counted.

@@ -25,6 +25,7 @@ use oomwhy_common::{
         self, COARSE_NS, Charged, EPOCH_NS, Extremes, FINE_NS, Level, NEAR_LEVELS, NO_LIMIT_PAGES,
         POINTS, Point, Ring, Step,
     },
+    maps::hint,
 };
 
 use self::maps::{
@@ -33,15 +34,13 @@ use self::maps::{
 use crate::{
     emit,
     kernel::{self, Argument, Object, Origin, Untyped, offset},
-    maps::{RING, load, store},
+    maps::{load, store},
     objects::{cgroup, memcg, task},
 };
 
 /// Shortest time between two reports of growing processes, ns: each costs userspace a read of
 /// /proc.
 const REPORT_EVERY_NS: u64 = 100_000_000;
-/// No growing process is reported while more than one `MAX_UNREAD_PART`th of the ring is unread.
-const MAX_UNREAD_PART: u64 = 8;
 
 // kernel-proto: mm/page_counter.c bool page_counter_try_charge(struct page_counter *counter,
 //               unsigned long nr_pages, struct page_counter **fail)
@@ -118,7 +117,7 @@ where
 {
     let memcg = counter.untyped().container(offset!(memcg_memory));
     let leaf = identity(memcg)?;
-    let scratch = SCRATCH.get_ptr_mut(0)?;
+    let scratch = SCRATCH.get_ptr_mut(emit::cpu())?;
     // SAFETY: this CPU's own entry, and the program does not interrupt itself.
     let scratch = unsafe { &mut *scratch };
     let now = emit::now();
@@ -281,8 +280,7 @@ fn report(tgid: u64, now: u64) -> Option<()> {
     if GROWING.get_ptr(key).is_some() {
         return None;
     }
-    // While nobody reads the ring it is for kills. 0: BPF_RB_AVAIL_DATA, 1: BPF_RB_RING_SIZE.
-    if RING.query(0) > RING.query(1) / MAX_UNREAD_PART {
+    if !emit::hints_are_wanted() {
         return None;
     }
     let reported_ns = REPORTED_NS.get_ptr_mut(0)?;
@@ -290,8 +288,11 @@ fn report(tgid: u64, now: u64) -> Option<()> {
         return None;
     }
     store(reported_ns, now);
+    if !emit::may_hint(hint::GROWING_PROCESS, now) {
+        return None;
+    }
     let _ = GROWING.insert(key, now, 0);
-    emit::reserved(kind::GROWING_PROCESS, 0, |event: &mut GrowingProcessEvent| {
+    emit::reserved_hint(kind::GROWING_PROCESS, |event: &mut GrowingProcessEvent| {
         event.tgid = tgid as i32;
         0
     });

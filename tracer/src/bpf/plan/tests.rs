@@ -72,12 +72,15 @@ fn ideal_kernel_has_every_program_and_field() {
             "sched_process_exit",
             "exit_mmap_ret",
             "exit_mmap",
-            "out_of_memory_ret",
             "out_of_memory",
-            "mem_cgroup_out_of_memory_ret",
+            "mem_cgroup_out_of_memory",
         ]
     );
     let settings = plan.settings;
+    assert_eq!(settings.end_facts, end_facts::EVALUATED | end_facts::PRINTED);
+    assert_eq!(settings.oom_lock, 0xffff_ffff_8200_2000);
+    assert_eq!(settings.oom_killer_disabled, 0xffff_ffff_8200_3000);
+    assert_eq!(settings.oom_notify_list, 0xffff_ffff_8200_4000);
     assert_eq!((settings.typed_loads, settings.probe_read), (1, 1));
     assert_eq!((settings.current_task_btf, settings.kill_task_hooked), (1, 1));
     assert_eq!(settings.victim_by_pid, 0);
@@ -224,7 +227,7 @@ fn outcome_is_missing_without_mem_cgroup_out_of_memory() {
     facts.btf.functions.remove(&Hook::MemCgroupOutOfMemory);
     let plan = planned(&facts, &resolved);
     assert_eq!(missing(&plan), ["outcome"]);
-    assert!(!programs_of(&plan).contains(&"mem_cgroup_out_of_memory_ret"));
+    assert!(!programs_of(&plan).contains(&"mem_cgroup_out_of_memory"));
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn frames() -> Vec<Frame> {
             memory: Box::new(System { free_bytes: Some(0), ..System::default() }),
         },
         Fact::RealtimeOffset(i64::MIN),
-        Fact::Drops { count: 3, first_ns: 1, last_ns: 2 },
+        Fact::Drops { count: 3, kills: None, first_ns: 1, last_ns: 2 },
         Fact::KillsCounted { kills: 5, at_ns: 8 },
         Fact::Tick(9),
         Fact::End,
