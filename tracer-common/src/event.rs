@@ -707,7 +707,10 @@ const _: () = {
     assert!(size_of::<MarkEvent>() == 120);
     assert!(size_of::<KillEvent>() == 112);
     // A record in a ring buffer has a head of 8 bytes, and one byte of the buffer stays free.
-    assert!(4096 * (size_of::<KillEvent>() + 8) < crate::maps::KILLS_BYTES as usize);
+    assert!(
+        4096 * (size_of::<KillEvent>() + size_of::<EndEvent>() + 2 * 8)
+            < crate::maps::KILLS_BYTES as usize
+    );
     assert!(size_of::<ContextHead>() == 64);
     assert!(size_of::<ParentEntry>() == 24);
     assert!(CONTEXT_BYTES == USER_FRAMES * size_of::<UserFrame>());

@@ -7,8 +7,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// a kill take at most 7 KiB and usually 3 KiB, so it holds a burst of 100 kills that nobody reads.
 pub const RING_BYTES: u32 = 512 << 10;
 
-/// Size of the ring buffer of kills, bytes: room for 4,096 that nobody reads.
-pub const KILLS_BYTES: u32 = 512 << 10;
+/// Size of the ring buffer of kills, bytes: room for 4,096 that nobody reads, each the only one of
+/// its invocation, whose end has no room among the details.
+pub const KILLS_BYTES: u32 = 1 << 20;
 
 /// Size of the ring buffer of hints, bytes: new cgroups and growing processes, which userspace
 /// looks at while they exist.

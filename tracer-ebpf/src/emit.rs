@@ -1,9 +1,10 @@
 //! Writes records into the ring buffers, or counts them as lost. Nothing else sends data to
 //! userspace.
 //!
-//! There are three buffers. `KILLS` has one compact record per killed process. `RING` has the
-//! details, which are shed when it is short of room: see [`pressure`]. `HINTS` has what userspace
-//! looks at while it exists, and no kill.
+//! There are three buffers. `KILLS` has one compact record per killed process, and the ends of
+//! invocations for which `RING` has no room. `RING` has the details, which are shed when it is
+//! short of room: see [`pressure`]. `HINTS` has what userspace looks at while it exists, and no
+//! kill.
 #![expect(unsafe_code, reason = "calls the ring buffer helper and updates counters")]
 
 use aya_ebpf::{
@@ -29,8 +30,6 @@ const NO_WAKEUP: u64 = 1;
 const AVAIL_DATA: u64 = 0;
 /// `BPF_RB_RING_SIZE` of `bpf_ringbuf_query`.
 const RING_SIZE: u64 = 1;
-/// Bytes of the ring that only the last record of an invocation may use.
-const FOR_LAST_RECORDS: u64 = 4096;
 
 /// [`pressure`] from which on candidates and the context of tasks are left out: more than half of
 /// the ring is unread.
@@ -79,21 +78,10 @@ pub(crate) fn count_shed() {
     increment(&LOST, counters::SHED);
 }
 
-/// Whether a record may use the last bytes of the ring. Without the last record of an invocation,
-/// its report waits for the next one.
+/// Whether a record is the last one of its invocation. Without it, the report would wait for the
+/// next invocation, so it goes to the kills if the details have no room.
 const fn is_last(kind: u32) -> bool {
     matches!(kind, kind::END | kind::MARK)
-}
-
-/// Whether many such records can come in a row without a last one.
-const fn is_frequent(kind: u32) -> bool {
-    matches!(kind, kind::INVOCATION | kind::VICTIM | kind::REPEATS | kind::RECLAIMED)
-}
-
-#[inline(always)]
-fn leaves_room_for_last(size: usize) -> bool {
-    let unread = RING.query(AVAIL_DATA);
-    unread + size as u64 + FOR_LAST_RECORDS <= RING.query(RING_SIZE)
 }
 
 /// Writes the first `size` bytes of `record`, which starts with its header, or counts the drop.
@@ -102,11 +90,10 @@ fn leaves_room_for_last(size: usize) -> bool {
 #[inline(always)]
 pub(crate) fn record<T>(record: &T, size: usize, kind: u32) {
     let size = size.min(size_of::<T>());
-    if is_frequent(kind) && !leaves_room_for_last(size) {
-        count_drop();
+    if output(&RING, record, size, 0) {
         return;
     }
-    if !output(&RING, record, size, 0) {
+    if !(is_last(kind) && output(&KILLS, record, size, NO_WAKEUP)) {
         count_drop();
     }
 }
@@ -198,13 +185,12 @@ pub(crate) fn reserved_hint<T: FromZeros + 'static>(kind: u32, fill: impl FnOnce
 pub(crate) fn reserved<T: FromZeros + 'static>(
     kind: u32,
     seq: u64,
-    fill: impl FnOnce(&mut T) -> u64,
+    fill: impl Fn(&mut T) -> u64,
 ) {
-    if !is_last(kind) && !leaves_room_for_last(size_of::<T>()) {
-        count_drop();
+    if build(&RING, kind, seq, &fill) {
         return;
     }
-    if !build(&RING, kind, seq, fill) {
+    if !(is_last(kind) && build(&KILLS, kind, seq, &fill)) {
         count_drop();
     }
 }

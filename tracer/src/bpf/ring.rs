@@ -4,7 +4,7 @@ use std::{future, io};
 
 use aya::maps::{MapData, RingBuf, ring_buf::RingBufItem};
 use bytes::Bytes;
-use oomwhy_common::event::EventHeader;
+use oomwhy_common::event::{EventHeader, kind};
 use tokio::io::unix::{AsyncFd, AsyncFdReadyMutGuard};
 use zerocopy::FromBytes as _;
 
@@ -144,7 +144,7 @@ fn copy_details(
             (TakeKills::WithDetails, None) | (TakeKills::Early, _) => u64::MAX,
         };
         let left = match kills {
-            Some(kills) => copy_kills(kills, until, &mut *keep, batch),
+            Some(kills) => copy_kills(kills, until, seq, &mut *keep, batch),
             None => None,
         };
         let Some(detail) = detail else {
@@ -160,16 +160,22 @@ fn copy_details(
     false
 }
 
-/// Adds the kills up to the invocation `until`. Returns the invocation of the first kill that was
-/// left in the ring.
+/// Adds the kills up to the invocation `until`, and the ends among them that no detail precedes any
+/// more, if `next_detail` is the invocation of the next one. Returns the invocation of the first
+/// record that was left in the ring, `u64::MAX` if it is an end that waits for details.
 fn copy_kills(
     kills: &mut RingBuf<MapData>,
     until: u64,
+    next_detail: Option<u64>,
     keep: Keep<'_>,
     batch: &mut Vec<Bytes>,
 ) -> Option<u64> {
     while let Some(kill) = kills.next() {
         let seq = seq_of(&kill);
+        if is_end(&kill) && next_detail.is_some_and(|detail| detail <= seq) {
+            leave(kill);
+            return Some(u64::MAX);
+        }
         if seq > until || !keep(&kill) {
             leave(kill);
             return Some(seq);
@@ -177,6 +183,10 @@ fn copy_kills(
         batch.push(Bytes::copy_from_slice(&kill));
     }
     None
+}
+
+fn is_end(record: &[u8]) -> bool {
+    EventHeader::read_from_prefix(record).is_ok_and(|(header, _)| header.kind == kind::END)
 }
 
 /// The invocation of a record; 0 if it has none.
