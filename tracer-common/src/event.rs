@@ -55,6 +55,9 @@ pub const MAX_CANDIDATES: usize = 32;
 pub const MAX_LEVELS: usize = 17;
 /// Bytes of names in a path record.
 pub const PATH_BYTES: usize = 4096;
+/// Bytes of the text in the record of a new cgroup. The kernel's buffer has 1,024
+/// (`TRACE_CGROUP_PATH_LEN`); paths of containers take up to about 300.
+pub const KERNEL_PATH_BYTES: usize = 512;
 /// Longest name of one cgroup with its NUL (`NAME_MAX` + 1), bytes.
 pub const NAME_LEN: usize = 256;
 /// Counters of a memcg's statistics that are kept: more than any kernel has (7.3: 57).
@@ -272,7 +275,9 @@ pub mod candidate {
     pub const VICTIM: u32 = 1 << 10;
 }
 
-/// Head of a cgroup's path. `len` bytes follow: the names, leaf first, each with its NUL.
+/// Head of a cgroup's path. `len` bytes follow: the names, leaf first, each with its NUL. With
+/// [`crate::valid::path::KERNEL_TEXT`] they are the kernel's text from the root, and what follows
+/// its NUL is stale.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct PathHead {

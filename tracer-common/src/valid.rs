@@ -60,6 +60,12 @@ pub mod end {
     pub const PROCESSES: u64 = 1 << 41;
 }
 
+/// What the bytes of a path record are.
+pub mod path {
+    /// The kernel's text of the path from the root, instead of names from the leaf.
+    pub const KERNEL_TEXT: u64 = 1 << 0;
+}
+
 /// Groups of `VictimEvent`.
 pub mod victim {
     /// `cgroup_id` of the victim.

@@ -17,7 +17,7 @@ use oomwhy_common::{
     maps::HINTS_PER_SECOND,
 };
 
-use zerocopy::FromZeros;
+use zerocopy::{FromBytes, FromZeros};
 
 use crate::maps::{
     HINT_BUDGETS, HINTS, HINTS_WANTED, HintBudget, KILLS, KILLS_LOST, LOST, RING, increment, load,
@@ -163,14 +163,6 @@ pub(crate) fn hints_are_wanted() -> bool {
     HINTS_WANTED.get_ptr_mut(0).is_some_and(|wanted| load(wanted) != 0)
 }
 
-/// Writes the first `size` bytes of a hint, which starts with its header, or counts the drop.
-#[inline(always)]
-pub(crate) fn hint<T>(record: &T, size: usize) {
-    if !output(&HINTS, record, size.min(size_of::<T>()), 0) {
-        increment(&LOST, counters::HINTS);
-    }
-}
-
 /// Builds a hint in its ring buffer, as [`reserved`] does.
 #[inline(always)]
 pub(crate) fn reserved_hint<T: FromZeros + 'static>(kind: u32, fill: impl FnOnce(&mut T) -> u64) {
@@ -212,6 +204,24 @@ fn build<T: FromZeros + 'static>(
     unsafe { core::ptr::from_mut(record).cast::<EventHeader>().write(header) };
     entry.submit(0);
     true
+}
+
+/// Builds a hint in its ring buffer, without zeros first: `fill` writes all of it. If `fill` fails,
+/// the hint counts as dropped.
+#[inline(always)]
+pub(crate) fn filled_hint<T: FromBytes + 'static>(fill: impl FnOnce(&mut T) -> Option<()>) {
+    let Some(mut entry) = HINTS.reserve::<T>(0) else {
+        increment(&LOST, counters::HINTS);
+        return;
+    };
+    // SAFETY: ring memory, which is always mapped; every `T` here is valid for any bytes.
+    let record = unsafe { &mut *entry.as_mut_ptr() };
+    if fill(record).is_some() {
+        entry.submit(0);
+    } else {
+        entry.discard(0);
+        increment(&LOST, counters::HINTS);
+    }
 }
 
 /// Counts a detail that found no room, and notes when.

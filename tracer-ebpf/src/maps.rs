@@ -100,6 +100,77 @@ pub(crate) static WAITING: LruHashMap<u64, Wait> = LruHashMap::with_max_entries(
 #[map]
 pub(crate) static VICTIM_MMS: LruHashMap<u64, VictimMm> = LruHashMap::with_max_entries(1024, 0);
 
+/// How many victims are in [`VICTIM_MMS`] whose memory is not freed.
+#[map]
+static DYING: Array<Dying> = Array::with_max_entries(1, 0);
+
+/// Slots that count freed memory: more CPUs than this share them.
+const FREED_SLOTS: usize = 64;
+
+/// Two counts that are equal while nobody is dying. BPF code from rustc has no atomic add, so each
+/// count has one writer at a time. If CPUs that share a slot lose a count, or an entry is evicted,
+/// the counts stay apart: then each exit pays for a look at [`VICTIM_MMS`], and nothing is missed.
+#[repr(C)]
+struct Dying {
+    /// Entries that [`VICTIM_MMS`] got. Its writers hold `oom_lock`.
+    registered: u64,
+    /// The value of `registered` for which all memory was freed.
+    all_freed: u64,
+    /// Entries whose memory was freed, by CPU.
+    freed: [u64; FREED_SLOTS],
+}
+
+/// Whether any victim's memory is not freed. Every exit of a process asks this first: a look at
+/// [`VICTIM_MMS`] takes ten times as long.
+#[inline(always)]
+pub(crate) fn any_victim_dying() -> bool {
+    DYING.get_ptr(0).is_some_and(|dying| {
+        // SAFETY: a live map value. Each word is read whole.
+        let dying = unsafe { &*dying };
+        read_volatile(&dying.registered) != read_volatile(&dying.all_freed)
+    })
+}
+
+/// Notes whose memory it is. The caller holds `oom_lock`.
+#[inline(always)]
+pub(crate) fn register_victim(mm: u64, victim: VictimMm) {
+    let known = VICTIM_MMS.get_ptr_mut(mm).map(load);
+    if known.is_some_and(|known| known.seq == victim.seq) {
+        return;
+    }
+    // If the insert fails for lack of memory, this victim's memory is not seen to be freed.
+    if VICTIM_MMS.insert(mm, victim, 0).is_ok()
+        && known.is_none()
+        && let Some(dying) = DYING.get_ptr_mut(0)
+    {
+        // SAFETY: a live map value, and a word that only owners of `oom_lock` write.
+        unsafe { (*dying).registered += 1 };
+    }
+}
+
+/// Forgets a victim's memory, which is freed.
+#[inline(always)]
+pub(crate) fn forget_victim(mm: u64) {
+    if VICTIM_MMS.remove(mm).is_err() {
+        return;
+    }
+    let Some(dying) = DYING.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: a live map value. Other CPUs write it at the same time; see [`Dying`].
+    let dying = unsafe { &mut *dying };
+    let slot = crate::emit::cpu() as usize % FREED_SLOTS;
+    dying.freed[slot] += 1;
+    let registered = read_volatile(&dying.registered);
+    let mut freed = 0;
+    for count in &dying.freed {
+        freed += read_volatile(count);
+    }
+    if freed == registered {
+        dying.all_freed = registered;
+    }
+}
+
 /// The victim that owns an `mm_struct`.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -154,10 +225,6 @@ pub(crate) fn return_context(slot: u32) {
     // It is there: only its owner removes it.
     let _ = CONTEXT_BUSY.remove(slot);
 }
-
-/// Where the path of a new cgroup is composed. The kernel's `cgroup_mutex` guards it.
-#[map]
-pub(crate) static NEW_CGROUP: Array<Path> = Array::with_max_entries(1, 0);
 
 /// One part of a task's context as it is emitted, with room for one more name, as in [`Path`].
 #[repr(C)]

@@ -192,23 +192,7 @@ pub(crate) fn victim(state: &mut State, now: u64, known: u64) {
 
 /// Emits the path of a cgroup: names from the leaf up, each with its NUL.
 #[inline(always)]
-pub(crate) fn path<O: Origin>(path: &mut Path, seq: u64, now: u64, of: Object<O>) {
-    if let Some(size) = build_path(path, seq, now, of) {
-        emit::record(path, size, kind::PATH);
-    }
-}
-
-/// Emits the path of a new cgroup, as a hint.
-#[inline(always)]
-pub(crate) fn path_hint<O: Origin>(path: &mut Path, now: u64, of: Object<O>) {
-    if let Some(size) = build_path(path, 0, now, of) {
-        emit::hint(path, size);
-    }
-}
-
-/// Fills in a record of kind [`kind::PATH`]; returns its size.
-#[inline(always)]
-fn build_path<O: Origin>(path: &mut Path, seq: u64, now: u64, of: Object<O>) -> Option<usize> {
+pub(crate) fn path<O: Origin>(path: &mut Path, seq: u64, now: u64, of: Object<O>) -> Option<()> {
     let (node, id) = (cgroup::node(of)?, cgroup::id(of)?);
     path.head.len = 0;
     path.head.truncated = 1;
@@ -219,7 +203,8 @@ fn build_path<O: Origin>(path: &mut Path, seq: u64, now: u64, of: Object<O>) -> 
     path.head.header = emit::header(kind::PATH, seq, now, 0, size);
     path.head.cgroup_id = id;
     path.head.len = len;
-    Some(size)
+    emit::record(path, size, kind::PATH);
+    Some(())
 }
 
 /// Copies the names. `len` and `truncated` of the head show how far it got.

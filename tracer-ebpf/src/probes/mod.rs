@@ -14,7 +14,7 @@
 //! | `mem_cgroup_print_oom_meminfo` | [`stat`] | an invocation in which nobody can be killed |
 //! | `__oom_kill_process`, `oom:mark_victim` | [`victim`] | the victim |
 //! | `signal:signal_generate` | [`victim`] | processes that share the victim's memory |
-//! | `signal:signal_deliver` | [`context`] | command line, executable, parents, user stack |
+//! | `do_group_exit` | [`context`] | command line, executable, parents, user stack |
 //! | `oom:wake_reaper` and the other reaper events | [`exit_and_reap`] | steps of the reaper |
 //! | `sched:sched_process_exit`, `exit_mmap` | [`exit_and_reap`] | exit, freed memory |
 //! | `oom:mark_victim` alone | [`tracepoint_only`] | the victim, in the tracepoint tier |

@@ -15,7 +15,7 @@ use crate::{
     emit,
     kernel::{self, Argument, Object, Origin, Untyped},
     log::probe_log,
-    maps::{State, VICTIM_MMS, VictimMm, load, own_invocation, read_volatile},
+    maps::{State, VICTIM_MMS, VictimMm, load, own_invocation, read_volatile, register_victim},
     objects::{memory, task},
     record, threads,
 };
@@ -146,7 +146,7 @@ fn emit_victim(state: &mut State, known: u64) {
     if mm != 0 {
         let task = &state.victim.task;
         let (oom_memcg_id, tgid, tid) = (state.oom_memcg_id, task.tgid, task.tid);
-        register(mm, VictimMm { seq, oom_memcg_id, tgid, tid, sigkill_delivered: 0 });
+        register_victim(mm, VictimMm { seq, oom_memcg_id, tgid, tid, sigkill_delivered: 0 });
     }
     record::victim(state, now, known);
 }
@@ -168,16 +168,6 @@ fn is_recorded(state: &State) -> bool {
             let VictimMm { seq, tgid: owner, .. } = victim;
             seq == state.seq && owner != tgid
         })
-}
-
-/// Notes whose memory it is, unless that was done when the signal was sent.
-#[inline(always)]
-fn register(mm: u64, victim: VictimMm) {
-    let known = VICTIM_MMS.get_ptr_mut(mm).map(load);
-    if known.is_none_or(|known| known.seq != victim.seq) {
-        // If no memory is left for the insert, this victim's memory is not seen to be freed.
-        let _ = VICTIM_MMS.insert(mm, victim, 0);
-    }
 }
 
 /// `info` of a signal that the kernel itself sends, `SEND_SIG_PRIV`, as the OOM killer does.
@@ -202,7 +192,9 @@ fn raw_signal_generate(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-#[inline(always)]
+/// Apart from the program, which runs for each signal: the registers that this saves would more than
+/// double the program's instructions.
+#[inline(never)]
 fn sigkill_sent<O: Origin>(task: *const u8) {
     if let Some(state) = own_invocation()
         && let Some(task) = Object::<O>::new(task)
@@ -215,14 +207,14 @@ fn sigkill_sent<O: Origin>(task: *const u8) {
     }
 }
 
-/// Registers the victim before it is marked. SIGKILL may be delivered to it on another CPU as soon
-/// as the caller releases `siglock`, and that hook must find it.
+/// Registers the victim before it is marked. It may exit on another CPU as soon as the caller
+/// releases `siglock`, and the hooks there must find it.
 #[inline(always)]
 fn chosen_victim<O: Origin>(state: &State, task: Object<O>) -> Option<()> {
     let (tgid, tid) = (task::tgid(task)?, task::tid(task)?);
     let (seq, oom_memcg_id) = (state.seq, state.oom_memcg_id);
     let victim = VictimMm { seq, oom_memcg_id, tgid, tid, sigkill_delivered: 0 };
-    register(task::mm(task)?.address(), victim);
+    register_victim(task::mm(task)?.address(), victim);
     Some(())
 }
 

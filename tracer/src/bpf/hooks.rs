@@ -354,15 +354,13 @@ pub(crate) static HOOKS: [HookSpec; 19] = [
         ..FUNCTION
     },
     HookSpec {
-        hook: Hook::SignalDeliver,
-        names: &["signal_deliver"],
-        programs: &[tp_btf("signal_deliver"), raw_tp("raw_signal_deliver")],
+        hook: Hook::DoGroupExit,
+        names: &["do_group_exit"],
+        programs: &[fentry("do_group_exit"), kprobe("kprobe_do_group_exit")],
         lost_without: &["victims.cmdline", "victims.exe", "victims.parents", "victims.user_stack"],
-        lost_because: Why::Text(
-            "no tracepoint signal_deliver: victims cannot be read before they die",
-        ),
+        lost_because: Why::NotAttachedAnd("victims cannot be read before they die"),
         summary: "a victim's command line, executable, parents and user stack",
-        ..TRACEPOINT
+        ..FUNCTION
     },
     HookSpec {
         hook: Hook::CgroupMkdir,

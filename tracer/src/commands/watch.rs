@@ -363,7 +363,7 @@ fn cgroup_mount(facts: &HostFacts) -> Option<PathBuf> {
 
 /// Starts the look-ups, first of all containers that are already running.
 fn enrichment(host: &Host, facts: &HostFacts) -> Enrichment {
-    let has_context = host.has_hook(Hook::SignalDeliver)
+    let has_context = host.reads_victim_context()
         && !host.missing.iter().any(|missing| missing.field == "victims.cmdline");
     let mut enrichment = Enrichment::new(Lookup::new(PathBuf::from("/")), has_context);
     if let Some(mount) = cgroup_mount(facts) {

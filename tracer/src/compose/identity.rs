@@ -6,7 +6,6 @@ use super::{ComposeContext, missing::missing};
 use crate::model::{
     account::{InvocationAccount, Stage},
     events::{self, Task},
-    hook::Hook,
     host::Host,
     names::joined_path,
     report::{Missing, Parent, Who, hex, lossy},
@@ -65,7 +64,7 @@ pub(super) fn unread(context: ComposeContext<'_>) -> Vec<Missing> {
         return Vec::new();
     };
     let mut missing = Vec::new();
-    if context.host.has_hook(Hook::SignalDeliver) {
+    if context.host.reads_victim_context() {
         for (_, victim) in victims {
             let pid = victim.task.tgid;
             if contexts.contains_key(&pid) || !context.account.shed.has(shed::CONTEXT) {

@@ -63,7 +63,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
     let body = match header.kind {
         kind::INVOCATION => Body::Invocation(Box::new(invocation(bytes, has))),
         kind::CANDIDATES => Body::Candidates(candidates(bytes)?),
-        kind::PATH => Body::Path(path(bytes)?),
+        kind::PATH => Body::Path(path(bytes, has)?),
         kind::LEVELS => Body::Levels(levels(bytes, has)?),
         kind::VICTIM => Body::Victim(Box::new(victim(bytes, has))),
         kind::KILL => Body::Kill(Box::new(kill(bytes, has))),
@@ -193,11 +193,20 @@ fn candidate(entry: &CandidateEntry) -> Candidate {
     }
 }
 
-fn path(bytes: &[u8]) -> Result<CgroupPath, Malformed> {
+fn path(bytes: &[u8], has: impl Fn(u64) -> bool) -> Result<CgroupPath, Malformed> {
     let (event, rest) = head::<PathHead>(bytes);
-    let names = rest.get(..event.len as usize).ok_or(Malformed::Count { announced: event.len })?;
-    let (names, cut_off) = names_from_leaf(names);
+    let text = rest.get(..event.len as usize).ok_or(Malformed::Count { announced: event.len })?;
+    let from_root = has(valid::path::KERNEL_TEXT);
+    let (names, cut_off) = if from_root { names_from_root(text) } else { names_from_leaf(text) };
     Ok(CgroupPath { id: event.cgroup_id, names, truncated: event.truncated != 0 || cut_off })
+}
+
+/// Splits the kernel's text of a path, which ends at its NUL. Also returns whether it has none and
+/// so is cut off.
+fn names_from_root(text: &[u8]) -> (Vec<Name>, bool) {
+    let path = name(text).0;
+    let names = path.split(|&byte| byte == b'/').filter(|name| !name.is_empty());
+    (names.map(|name| Name(name.to_vec())).collect(), !text.contains(&0))
 }
 
 /// Turns names from leaf to root, each with its NUL, into names from the root down. Also returns

@@ -54,7 +54,7 @@ const AFTER_THE_DECISION: [Hook; 7] = [
     Hook::ExitMmap,
     Hook::StartTaskReaping,
     Hook::FinishTaskReaping,
-    Hook::SignalDeliver,
+    Hook::DoGroupExit,
     Hook::SignalGenerate,
 ];
 

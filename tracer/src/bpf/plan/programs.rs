@@ -14,7 +14,7 @@ const AFTER_CANDIDATES: [Hook; 13] = [
     Hook::CgroupMkdir,
     Hook::MemCgroupPrintOomMeminfo,
     Hook::SignalGenerate,
-    Hook::SignalDeliver,
+    Hook::DoGroupExit,
     Hook::WakeReaper,
     Hook::StartTaskReaping,
     Hook::FinishTaskReaping,

@@ -64,7 +64,7 @@ fn ideal_kernel_has_every_program_and_field() {
             "cgroup_mkdir",
             "mem_cgroup_print_oom_meminfo_ret",
             "signal_generate",
-            "signal_deliver",
+            "do_group_exit",
             "wake_reaper",
             "start_task_reaping",
             "finish_task_reaping",
@@ -104,7 +104,7 @@ fn kind_of_program_follows_from_its_name() {
             let kind = match planned.program {
                 name if name.ends_with("_ret") => ProgramKind::Fexit,
                 "mark_victim_task" | "mark_victim_pid" | "cgroup_mkdir" | "signal_generate"
-                | "signal_deliver" | "sched_process_exit" | "wake_reaper" => ProgramKind::TpBtf,
+                | "sched_process_exit" | "wake_reaper" => ProgramKind::TpBtf,
                 name if name.ends_with("_task_reaping") => ProgramKind::TpBtf,
                 _ => ProgramKind::Fentry,
             };
@@ -311,11 +311,11 @@ fn missing_offset_costs_its_own_fields_only() {
 }
 
 #[test]
-fn victim_processes_are_unknown_without_signal_deliver() {
+fn victim_processes_are_unknown_without_do_group_exit() {
     let (mut facts, resolved) = ideal();
-    facts.btf.tracepoints.remove(&Hook::SignalDeliver);
+    facts.btf.functions.remove(&Hook::DoGroupExit);
     let plan = planned(&facts, &resolved);
-    assert!(!programs_of(&plan).contains(&"signal_deliver"));
+    assert!(!programs_of(&plan).contains(&"do_group_exit"));
     assert_eq!(
         missing(&plan),
         ["victims.cmdline", "victims.exe", "victims.parents", "victims.user_stack"]

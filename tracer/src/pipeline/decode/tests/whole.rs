@@ -8,7 +8,7 @@ use oomwhy_common::{
         COMM_LEN, EndEvent, EventHeader, InvocationEvent, KERNEL_FRAMES, USER_FRAMES, chosen,
         context as part,
     },
-    valid::shed,
+    valid::{self, shed},
 };
 use serde_json::{Value, json};
 use zerocopy::IntoBytes;
@@ -227,6 +227,20 @@ fn path_is_read_from_root_without_cut_off_name() {
         let names = expected.iter().map(|it| Name(it.as_bytes().to_vec()));
         assert_eq!(path.names, names.collect::<Vec<_>>(), "{bytes:?}");
         assert_eq!(path.truncated, truncated, "{bytes:?}");
+    }
+    for (text, expected, truncated) in [
+        (b"/\0stale".as_slice(), vec![], false),
+        (b"/kubepods/pod/app\0/old.slice\0", vec!["kubepods", "pod", "app"], false),
+        (b"/kubepods/pod/ap", vec!["kubepods", "pod", "ap"], true),
+    ] {
+        let mut bytes = path(text);
+        bytes[16..24].copy_from_slice(&valid::path::KERNEL_TEXT.to_ne_bytes());
+        let Body::Path(path) = decoded(bytes).body else {
+            panic!("not a path");
+        };
+        let names = expected.iter().map(|it| Name(it.as_bytes().to_vec()));
+        assert_eq!(path.names, names.collect::<Vec<_>>(), "{text:?}");
+        assert_eq!(path.truncated, truncated, "{text:?}");
     }
     let mut truncated = path(b"app\0");
     truncated[size_of::<EventHeader>() + 12] = 1;

@@ -113,7 +113,7 @@ pub(super) fn candidates(count: u32) -> Vec<u8> {
 /// `names` are from leaf to root, each with its NUL.
 pub(super) fn path(names: &[u8]) -> Vec<u8> {
     let head = PathHead {
-        header: event_header(kind::PATH, 16 + names.len()),
+        header: EventHeader { valid: 0, ..event_header(kind::PATH, 16 + names.len()) },
         cgroup_id: 4711,
         len: u32::try_from(names.len()).unwrap(),
         truncated: 0,
