@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::bench::Bench;
 use crate::matrix::Kernel;
 use crate::scenario::Scenario;
-use crate::{scenarios, support};
+use crate::{scenarios, support, verified};
 
 /// The path of the plan in the guest.
 pub const GUEST_PATH: &str = "/plan.json";
@@ -115,6 +115,7 @@ const BOOTS: &[Boot] = &[
             "score_readers",
             "watchers",
             "crowd",
+            "equals",
             "two_at_once",
             "small_ring",
             "many_in_a_row",
@@ -265,7 +266,7 @@ const BOOTS: &[Boot] = &[
         name: "tiers",
         memory_mib: 768,
         cmdline: "lockdown=integrity",
-        scenarios: &["tiers_memcg", "tiers_global", "nothing_mounted"],
+        scenarios: &["tiers_memcg", "tiers_global", "coexistence", "nothing_mounted"],
         ..PLAIN
     },
     Boot {
@@ -298,8 +299,10 @@ pub fn rank(boot: &Boot) -> Option<usize> {
 /// The number of comparisons that `cargo xtask test` makes with the boots of a kernel.
 pub fn n_comparisons(kernel: &Kernel) -> usize {
     let of_boot = |boot: &Boot| {
-        // The support table is compared with the results of this boot.
-        boot.scenarios_on(kernel).count() + usize::from(boot.name == support::BOOT)
+        // The support table and the verified walks are compared with the results of these boots.
+        boot.scenarios_on(kernel).count()
+            + usize::from(boot.name == support::BOOT)
+            + usize::from(verified::scenario(kernel, boot.name).is_some())
     };
     boots(kernel, &[]).map(of_boot).sum()
 }

@@ -321,8 +321,7 @@ pub(crate) struct State {
     pub(crate) has_sharers: u32,
     /// Points of the candidate in `least_slot`.
     pub(crate) least_points: i64,
-    /// Highest points so far.
-    pub(crate) best_points: i64,
+    pub(crate) best: Best,
     pub(crate) path: Path,
     pub(crate) levels: Levels,
     pub(crate) victim: VictimEvent,
@@ -348,6 +347,20 @@ const _: () = {
     let candidates = size_of::<InvocationState>() + size_of::<InvocationEvent>();
     assert!(offset_of!(State, candidates) == candidates);
 };
+
+/// The candidate that the kernel would choose now: the latest one of those with the most points.
+#[repr(C)]
+pub(crate) struct Best {
+    pub(crate) points: i64,
+    /// Address of its task.
+    pub(crate) task: u64,
+    /// Its place in the order of evaluation.
+    pub(crate) order: u32,
+    /// Bits of `oomwhy_common::event::candidate` that tell where the points are from.
+    pub(crate) flags: u32,
+    /// 1: it is in the list.
+    pub(crate) is_listed: u64,
+}
 
 /// The scratch area, for `out_of_memory` entry: the caller holds `oom_lock`.
 #[inline(always)]

@@ -192,11 +192,15 @@ pub(crate) fn victim(state: &mut State, now: u64, known: u64) {
 
 /// Emits the path of a cgroup: names from the leaf up, each with its NUL.
 #[inline(always)]
-pub(crate) fn path<O: Origin>(path: &mut Path, seq: u64, now: u64, of: Object<O>) -> Option<()> {
-    let (node, id) = (cgroup::node(of)?, cgroup::id(of)?);
+pub(crate) fn path<O: Origin>(path: &mut Path, seq: u64, now: u64, of: Object<O>) {
+    let (Some(node), Some(id)) = (cgroup::node(of), cgroup::id(of)) else {
+        return;
+    };
     path.head.len = 0;
     path.head.truncated = 1;
-    names(path, node)?;
+    if names(path, node).is_none() {
+        return;
+    }
     // If the last name exceeds PATH_BYTES, the path is cut there and `truncated` stays 1.
     let len = read_volatile(&path.head.len).min(PATH_BYTES as u32);
     let size = size_of::<PathHead>() + len as usize;
@@ -204,7 +208,6 @@ pub(crate) fn path<O: Origin>(path: &mut Path, seq: u64, now: u64, of: Object<O>
     path.head.cgroup_id = id;
     path.head.len = len;
     emit::record(path, size, kind::PATH);
-    Some(())
 }
 
 /// Copies the names. `len` and `truncated` of the head show how far it got.

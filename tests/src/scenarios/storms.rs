@@ -83,6 +83,33 @@ pub(super) const ALL: &[Scenario] = &[
         ])],
         ..ONE_KILL
     },
+    // Equal tasks have the most points, far more than a report has room for. The kernel chooses the
+    // last one of them, and the report has it.
+    Scenario {
+        name: "equals",
+        victims: &[("exe", 1)],
+        steps: &[
+            Step::Cgroup { path: "/equals", limits: &[] },
+            Step::Start {
+                process: Process {
+                    comm: "equals",
+                    cgroup: "/equals",
+                    oom_score_adj: 1000,
+                    work: Work::Children { count: 100, mib: 1 },
+                    ..SLEEPER
+                },
+                until: Until::Ready,
+            },
+            Step::Write { file: "/proc/sysrq-trigger", value: "f" },
+        ],
+        reports: &[killed_once(&[
+            // The children, their parent, and the machine's own processes.
+            ("candidates.considered", Want::AtLeast(101)),
+            ("candidates.recorded", Want::Number(32)),
+            ("candidates.list[0].comm", Want::Text("exe")),
+        ])],
+        ..ONE_KILL
+    },
     // As many processes as on a big host. The forks take most of the time, so only two kernels run
     // this.
     Scenario {

@@ -16,7 +16,7 @@ use oomwhy_common::{
     valid,
 };
 
-use super::invocation;
+use super::{candidate, invocation};
 use crate::{
     emit,
     kernel::{self, Argument, Object, Origin, Untyped, offset},
@@ -52,6 +52,9 @@ fn chose<C: EbpfContext, O: Origin>(ctx: &C, oc: *const u8, message: *const u8) 
     invocation::end_run(state);
     record::raise_pressure(state);
     add_stacks(ctx, state);
+    if let Some(chosen) = oom_control::chosen(oc).and_then(Object::<O>::new) {
+        candidate::list_chosen(state, chosen);
+    }
     let now = emit::now();
     let event = &mut state.invocation;
     event.chosen.cgroup_id = 0;

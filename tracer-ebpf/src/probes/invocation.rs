@@ -76,7 +76,8 @@ fn reset(state: &mut State, oc: *const u8) {
     state.described = 0;
     state.paths_emitted = 0;
     state.victim_ready = 0;
-    state.best_points = i64::MIN;
+    state.best.points = i64::MIN;
+    state.best.is_listed = 1;
     state.kill_calls = 0;
     state.victims = 0;
     state.processes = 0;

@@ -1,11 +1,6 @@
 //! The maps of the growth recorder. They are read when memory has run out.
 
-use std::{
-    collections::BTreeMap,
-    ops::ControlFlow,
-    os::fd::{AsFd as _, AsRawFd as _},
-    path::Path,
-};
+use std::collections::BTreeMap;
 
 use aya::{
     Ebpf,
@@ -19,9 +14,9 @@ use crate::{
     bpf::{
         hooks::ProgramKind,
         load::{LoadError, Probes, missing_map, other},
+        misses,
         plan::Planned,
     },
-    host::procfs::file::ProcFile,
     model::hook::Hook,
 };
 
@@ -132,18 +127,7 @@ impl GrowthMaps {
     /// Calls in which the kernel skipped the probe because it was running on that CPU already
     /// (`recursion_misses`, since 5.12). `None` if the kernel does not count them.
     pub(crate) fn skipped(&self) -> Option<u64> {
-        let program = self.program.as_ref()?.as_fd().as_raw_fd();
-        let path = format!("/proc/self/fdinfo/{program}");
-        let mut skipped = None;
-        let see = |line: &str| match line.strip_prefix("recursion_misses:") {
-            Some(count) => {
-                skipped = count.trim().parse().ok();
-                ControlFlow::Break(())
-            }
-            None => ControlFlow::Continue(()),
-        };
-        ProcFile::open(Path::new(&path)).ok()?.lines(see).ok()?;
-        skipped
+        misses::skipped(self.program.as_ref()?)
     }
 }
 

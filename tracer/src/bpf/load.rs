@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use aya::{
-    Btf, Ebpf, EbpfError, Endianness,
+    Btf, Ebpf, EbpfError, Endianness, VerifierLogLevel,
     maps::{Array, HashMap as BpfHashMap, Map, MapData, MapError, RingBuf},
     programs::{ProgramFd, ProgramType, links::FdLink},
     sys::{BpfHelper, is_helper_supported},
@@ -25,10 +25,11 @@ use zerocopy::{FromBytes as _, IntoBytes};
 use super::{
     growth_maps,
     hooks::ProgramKind,
-    load_without_btf,
+    load_without_btf, misses,
     plan::{Plan, Planned},
     programs,
     ring::RingMaps,
+    verified::{self, Verified},
 };
 
 use crate::fmt::errors::with_sources;
@@ -74,10 +75,12 @@ pub(crate) struct Probes {
     pub(super) links: Vec<(&'static str, Option<FdLink>)>,
     /// The program of the growth recorder, whose skipped calls the kernel counts.
     pub(super) growth: Option<ProgramFd>,
+    /// The programs, whose skipped runs the kernel counts. None if they were taken over.
+    pub(super) programs: Vec<(&'static str, ProgramFd)>,
     /// Per key of a hook how it is attached, as in `source.hooks`.
     pub hooks: BTreeMap<String, String>,
-    /// Per program the number of instructions that the verifier walked, since 5.16.
-    pub verified: Vec<(String, u32)>,
+    /// How far the verifier walked, if the kernel keeps it.
+    pub verified: Verified,
     /// Programs of optional hooks that could not be attached, each with the reason.
     pub failed: Vec<(Planned, String)>,
     /// Whether the verifier rejected one of them.
@@ -156,7 +159,7 @@ fn attach_with(
     btf: &Btf,
     ring_bytes: Option<u32>,
 ) -> Result<Probes, LoadError> {
-    let mut ebpf = load(plan, settings, offsets, ring_bytes)?;
+    let mut ebpf = load(plan, settings, offsets, ring_bytes, VerifierLogLevel::default())?;
     let mut loaded = programs::load_all(&mut ebpf, btf, plan);
     let mut hooks = BTreeMap::new();
     let mut failed = Vec::new();
@@ -183,11 +186,13 @@ fn attach_with(
         }
     }
     let maps = take_maps(&mut ebpf);
-    let verified = verified(&ebpf);
+    let verified = verified::by_info(&ebpf);
     let growth = growth_maps::program(&ebpf, &plan.programs);
+    let programs = misses::programs(&ebpf, &plan.programs);
     let is_needed = cfg!(feature = "probe-log") || links.iter().any(|(_, link)| link.is_none());
     let ebpf = is_needed.then_some(ebpf);
-    Ok(Probes { ebpf, maps, links, growth, hooks, verified, failed, rejected, settings: *settings })
+    let settings = *settings;
+    Ok(Probes { ebpf, maps, links, growth, programs, hooks, verified, failed, rejected, settings })
 }
 
 fn take_maps(ebpf: &mut Ebpf) -> BTreeMap<String, Map> {
@@ -198,14 +203,6 @@ fn take_maps(ebpf: &mut Ebpf) -> BTreeMap<String, Map> {
         .filter(|name| name != "AYA_LOGS")
         .filter_map(|name| ebpf.take_map(&name).map(|map| (name, map)))
         .collect()
-}
-
-fn verified(ebpf: &Ebpf) -> Vec<(String, u32)> {
-    let verified = |(name, program): (&str, &aya::programs::Program)| {
-        let walked = program.info().ok()?.verified_instruction_count()?;
-        Some((name.to_owned(), walked))
-    };
-    ebpf.programs().filter_map(verified).collect()
 }
 
 /// Tries whether programs may call bpf_probe_read_kernel. lockdown=confidentiality forbids it, but
@@ -234,13 +231,16 @@ fn describe(planned: Planned, symbol: &str) -> String {
     if symbol == planned.hook.key() { how.to_owned() } else { format!("{how}({symbol})") }
 }
 
-fn load(
+/// Creates the maps of the object. `log` is what the verifier logs of a program that it rejects.
+pub(super) fn load(
     plan: &Plan,
     settings: &Settings,
     offsets: &KernelOffsets,
     ring_bytes: Option<u32>,
+    log: VerifierLogLevel,
 ) -> Result<Ebpf, LoadError> {
     let mut loader = load_without_btf::ebpf_loader();
+    loader.verifier_log_level(log);
     // Offsets are resolved in userspace, so nothing is relocated against the kernel's BTF, and no
     // second copy of it is needed.
     loader.btf(None).override_global("OFFSETS", offsets.as_bytes(), true).override_global(

@@ -9,8 +9,10 @@ pub(crate) mod load;
 mod load_without_btf;
 #[cfg(feature = "probe-log")]
 mod log;
+mod misses;
 pub(crate) mod pin;
 pub(crate) mod plan;
 mod programs;
 pub(crate) mod recorder_registry;
 pub(crate) mod ring;
+pub(crate) mod verified;

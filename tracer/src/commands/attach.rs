@@ -17,6 +17,7 @@ use crate::{
         load::{self, LoadError, Probes},
         pin::{Attachment, TakenOver},
         plan::{MissingField, Plan, Refusal, plan, without_counters},
+        verified,
     },
     cli::WatchArgs,
     commands::exit::Exit,
@@ -180,8 +181,11 @@ impl Examined {
             plan = plan.with_growth(above, &self.facts, &self.resolved);
         }
         let offsets = &self.resolved.offsets;
-        let probes = load::attach(&plan, offsets, &self.hooks, arguments.ring_size)
+        let mut probes = load::attach(&plan, offsets, &self.hooks, arguments.ring_size)
             .map_err(|error| refused(&error, &self.facts, root))?;
+        if arguments.output.verbose && probes.verified.is_empty() {
+            probes.verified = verified::by_log(&plan, &probes, offsets, &self.hooks);
+        }
         let attachment = attachment(&plan, &probes, passed);
         let ours = match pins {
             Some(pins) => Ours::Pinned(pins.pin(probes, attachment.clone())?),

@@ -373,11 +373,12 @@ fn enrichment(host: &Host, facts: &HostFacts) -> Enrichment {
 }
 
 pub(super) fn summary(stats: Stats) -> String {
-    let Stats { records, undecodable, lost, unseen, reports, filtered } = stats;
+    let Stats { records, undecodable, lost, missed, unseen, reports, filtered } = stats;
     let parts = [
         (true, count(reports, "OOM report")),
         (filtered > 0, format!("{filtered} filtered out")),
         (lost > 0, format!("{} lost", count(lost, "record"))),
+        (missed > 0, format!("{} skipped by the kernel", count(missed, "probe run"))),
         (unseen > 0, format!("{} not seen", count(unseen, "kill"))),
         (undecodable > 0, format!("{undecodable} of {} not understood", count(records, "record"))),
     ];

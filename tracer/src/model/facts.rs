@@ -104,6 +104,16 @@ pub enum Fact {
         /// Time of the latest one, `CLOCK_BOOTTIME` ns.
         last_ns: u64,
     },
+    /// Runs of a program that the kernel skipped.
+    #[serde(rename = "missed")]
+    ProbeMisses {
+        /// The program.
+        program: String,
+        /// Number of skipped runs since the program was loaded.
+        count: u64,
+        /// When it was read, `CLOCK_BOOTTIME` ns.
+        at_ns: u64,
+    },
     /// The kernel's count of kills, `oom_kill` in /proc/vmstat. The ring was empty just before.
     KillsCounted {
         /// Kills since the boot.

@@ -1,5 +1,7 @@
 //! Compares the reported kills with the kernel's counts, and counts lost records.
 
+use std::collections::BTreeMap;
+
 use super::{
     assemble::InFlight,
     gaps::{Gap, Gaps, GroupGaps, Reading},
@@ -29,6 +31,8 @@ pub(super) struct CrossCheck {
     lost_since_report: u64,
     /// Records that the kernel side could not write during this run.
     pub(super) n_lost: u64,
+    /// Runs that the kernel skipped, by program.
+    pub(super) misses: BTreeMap<String, u64>,
     /// Kills that the kernel counted and no record showed.
     pub(super) n_unseen: u64,
 }
@@ -43,6 +47,7 @@ impl CrossCheck {
             lost_before: Lost::default(),
             lost_since_report: 0,
             n_lost: 0,
+            misses: BTreeMap::new(),
             n_unseen: 0,
         }
     }
@@ -78,6 +83,14 @@ impl CrossCheck {
             self.gaps.lost(count);
             self.group_gaps.lost(count);
         }
+        new
+    }
+
+    /// Notes the total of skipped runs of a program; returns how many are new.
+    pub(super) fn missed(&mut self, program: &str, count: u64) -> u64 {
+        let known = self.misses.entry(program.to_owned()).or_default();
+        let new = count.saturating_sub(*known);
+        *known += new;
         new
     }
 
@@ -134,5 +147,20 @@ impl CrossCheck {
     /// Groups whose counter was never read.
     pub(super) fn new_groups(&self) -> Vec<Group> {
         self.group_gaps.new_groups()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CrossCheck;
+
+    #[test]
+    fn skipped_run_is_new_once_per_program() {
+        let mut check = CrossCheck::new(true);
+        assert_eq!(check.missed("exit_mmap_ret", 3), 3);
+        assert_eq!(check.missed("exit_mmap_ret", 5), 2);
+        assert_eq!(check.missed("oom_badness_ret", 5), 5);
+        assert_eq!(check.missed("exit_mmap_ret", 5), 0);
+        assert_eq!(check.misses.values().sum::<u64>(), 10);
     }
 }

@@ -5,7 +5,7 @@ mod live_facts;
 mod pinned;
 mod records;
 
-use std::{io, time::Duration};
+use std::{collections::BTreeMap, io, time::Duration};
 
 use self::live_facts::LiveFacts;
 pub(crate) use self::pinned::{Heir, Resume};
@@ -54,6 +54,9 @@ const CLOCK_STEP_NS: u64 = 10_000_000;
 /// was returned takes a few hundred microseconds to read again.
 const RELEASES_MEMORY_AFTER: Duration = Duration::from_mins(1);
 
+/// The skipped runs of the programs are read at most this often: each program has a file for it.
+const MISSES_READ_EVERY: Duration = Duration::from_secs(1);
+
 /// Reports are compared with the kernel's count of kills at least this often.
 pub(crate) const CROSS_CHECK: Duration = Duration::from_mins(10);
 
@@ -85,6 +88,9 @@ pub(crate) struct Live {
     facts: LiveFacts,
     realtime_offset_ns: i64,
     losses: Losses,
+    /// Runs that the kernel skipped, by program, and when they were read.
+    misses: BTreeMap<&'static str, u64>,
+    misses_read_at: Option<Instant>,
     kill_counter: Option<KillCounter>,
     group_counter: Option<GroupCounter>,
     cross_check: Duration,
@@ -137,6 +143,8 @@ impl Live {
             facts,
             realtime_offset_ns,
             losses: Losses::default(),
+            misses: BTreeMap::new(),
+            misses_read_at: None,
             kill_counter: None,
             group_counter: None,
             cross_check: CROSS_CHECK,
@@ -263,6 +271,7 @@ impl Live {
         self.worked_at = Some(Instant::now());
         self.note_clock()?;
         self.note_losses()?;
+        self.note_misses()?;
         self.ends.wait();
         if batch.iter().any(records::may_close) {
             self.read_waits()?;
@@ -421,6 +430,8 @@ impl Live {
 
     fn finish(&mut self) -> Result<(), LiveError> {
         self.note_losses()?;
+        self.misses_read_at = None;
+        self.note_misses()?;
         self.note(Fact::End)?;
         let left = self.pipeline.finish();
         if !self.report(left)? {
@@ -459,6 +470,24 @@ impl Live {
             let Losses { count, kills, first_ns, last_ns } = losses;
             self.note(Fact::Drops { count, kills, first_ns, last_ns })?;
         }
+        Ok(())
+    }
+
+    /// Notes runs of programs that the kernel skipped since this was called last.
+    fn note_misses(&mut self) -> Result<(), LiveError> {
+        if self.misses_read_at.is_some_and(|at| at.elapsed() < MISSES_READ_EVERY) {
+            return Ok(());
+        }
+        self.misses_read_at = Some(Instant::now());
+        let misses = self.probes.misses();
+        let at_ns = clock::boottime_ns();
+        for (&program, &count) in &misses {
+            if self.misses.get(program) != Some(&count) {
+                let program = program.to_owned();
+                self.note(Fact::ProbeMisses { program, count, at_ns })?;
+            }
+        }
+        self.misses = misses;
         Ok(())
     }
 

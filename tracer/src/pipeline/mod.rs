@@ -56,6 +56,8 @@ pub struct Stats {
     pub undecodable: u64,
     /// Records that the kernel side could not write.
     pub lost: u64,
+    /// Runs of probes that the kernel skipped.
+    pub missed: u64,
     /// Kills that the kernel counted and no record showed.
     pub unseen: u64,
     /// Reports that were delivered.
@@ -293,6 +295,7 @@ impl Pipeline {
             Fact::Drops { count, kills, first_ns, last_ns } => {
                 self.lost(count, kills, first_ns, last_ns)?;
             }
+            Fact::ProbeMisses { program, count, at_ns } => self.missed(program, count, at_ns)?,
             Fact::KillsCounted { kills, at_ns } => {
                 let in_flight = self.assembler.in_flight();
                 let gap = self.cross_check.counted(Reading { kills, at_ns }, in_flight);
@@ -352,6 +355,7 @@ impl Pipeline {
             records: self.n_records,
             undecodable: self.n_undecodable,
             lost: self.cross_check.n_lost,
+            missed: self.cross_check.misses.values().sum(),
             unseen: self.cross_check.n_unseen,
             reports: self.delivery.n_reports,
             filtered: self.delivery.n_filtered,
@@ -410,6 +414,7 @@ impl Pipeline {
                 host: self.host.hostname.clone(),
                 boot_id: self.host.boot_id.clone(),
                 stage,
+                name: None,
                 count,
                 first: self.facts.time(&self.host, first_ns),
                 last: self.facts.time(&self.host, last_ns),
@@ -417,6 +422,27 @@ impl Pipeline {
             self.delivery.write(Some(Note { key, mark }), &Record::Loss(loss))?;
         }
         Ok(())
+    }
+
+    /// Reports newly skipped runs of a program. When they were skipped is not known.
+    fn missed(&mut self, program: String, count: u64, at_ns: u64) -> Result<(), SinkError> {
+        let new = self.cross_check.missed(&program, count);
+        if new == 0 {
+            return Ok(());
+        }
+        let detected = self.facts.time(&self.host, at_ns);
+        let loss = LossReport {
+            schema: SCHEMA,
+            tier: None,
+            host: self.host.hostname.clone(),
+            boot_id: self.host.boot_id.clone(),
+            stage: Some(LossStage::Probe),
+            name: Some(program),
+            count: new,
+            first: detected,
+            last: detected,
+        };
+        self.delivery.write(None, &Record::Loss(loss))
     }
 
     fn report_gap(&mut self, gap: Gap, group: Option<Group>) -> Result<(), SinkError> {

@@ -34,7 +34,7 @@ use self::maps::{
 use crate::{
     emit,
     kernel::{self, Argument, Object, Origin, Untyped, offset},
-    maps::{load, store},
+    maps::{load, read_volatile, store},
     objects::{cgroup, memcg, task},
 };
 
@@ -118,8 +118,31 @@ where
     let memcg = counter.untyped().container(offset!(memcg_memory));
     let leaf = identity(memcg)?;
     let scratch = SCRATCH.get_ptr_mut(emit::cpu())?;
-    // SAFETY: this CPU's own entry, and the program does not interrupt itself.
+    // SAFETY: this CPU's own entry, and a run that interrupts another one only looks at `is_busy`.
     let scratch = unsafe { &mut *scratch };
+    if read_volatile(&scratch.is_busy) != 0 {
+        stacks::count(growth::DROPPED);
+        return None;
+    }
+    scratch.is_busy = 1;
+    record(ctx, scratch, counter, memcg, leaf, pages);
+    scratch.is_busy = 0;
+    Some(())
+}
+
+/// Records a charge of `pages` pages. `leaf` is the cgroup id of `memcg`, which has `counter`.
+#[inline(always)]
+fn record<C, O>(
+    ctx: &C,
+    scratch: &mut Scratch,
+    counter: Object<O>,
+    memcg: Object<Untyped>,
+    leaf: u64,
+    pages: u64,
+) where
+    C: EbpfContext,
+    O: Origin,
+{
     let now = emit::now();
     scratch.near = [0; NEAR_LEVELS];
     points(scratch, counter, leaf, now);
@@ -135,7 +158,6 @@ where
     if tgid != 0 {
         report(tgid, now);
     }
-    Some(())
 }
 
 /// Cgroup id of the memcg around a counter, if the counter is its memory counter. `None` for the
@@ -155,7 +177,7 @@ fn identity(memcg: Object<Untyped>) -> Option<u64> {
 #[inline(always)]
 fn points<O: Origin>(scratch: &mut Scratch, leaf: Object<O>, leaf_id: u64, now: u64) -> Option<()> {
     let mut counter = leaf;
-    let mut found = 0_usize;
+    scratch.n_near = 0;
     for level in 0..MAX_LEVELS {
         let (usage, max) = (memcg::usage(counter)?, memcg::max(counter)?);
         if is_near(usage, max) {
@@ -164,8 +186,11 @@ fn points<O: Origin>(scratch: &mut Scratch, leaf: Object<O>, leaf_id: u64, now: 
             } else {
                 identity(counter.untyped().container(offset!(memcg_memory)))?
             };
-            *scratch.near.get_mut(found)? = id;
-            found += 1;
+            // verifier: read back, the number is opaque. Otherwise each level would be walked once
+            // for each number of near levels below it.
+            let found = read_volatile(&scratch.n_near);
+            *scratch.near.get_mut(found as usize)? = id;
+            scratch.n_near = found + 1;
             point(id, Point { t_ns: now, usage, max });
         }
         counter = counter.follow(offset!(counter_parent))?;

@@ -294,8 +294,8 @@ pub struct GapReport {
     pub since: Timestamp,
 }
 
-/// Kernel-side records were lost because the ring buffer was full, or records of the kernel log
-/// because they were overwritten.
+/// Kernel-side records were lost because the ring buffer was full or because the kernel skipped a
+/// probe, or records of the kernel log because they were overwritten.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LossReport {
     /// The version of this contract: 1.
@@ -312,7 +312,10 @@ pub struct LossReport {
     /// What was lost; absent for the kernel log and for probes of an older version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<LossStage>,
-    /// The number of lost records.
+    /// The BPF program, if the stage is "probe".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The number of lost records; of skipped runs if the stage is "probe".
     pub count: u64,
     /// When the loss was first detected, RFC 3339, UTC.
     #[schemars(with = "String", extend("format" = "date-time"))]
@@ -322,15 +325,17 @@ pub struct LossReport {
     pub last: Timestamp,
 }
 
-/// The buffer that had no room.
+/// Where records were lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LossStage {
-    /// The buffer of details: reports lack them.
+    /// The buffer of details had no room: reports lack them.
     Ring,
-    /// The buffer of kills: the process of each lost record has no victim in any report, unless its
-    /// details came.
+    /// The buffer of kills had no room: the process of each lost record has no victim in any report,
+    /// unless its details came.
     Kills,
+    /// A BPF program: the kernel skipped runs of it, so their records were never written.
+    Probe,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

@@ -68,6 +68,11 @@ pub(crate) fn loss(loss: &LossReport, zone: &TimeZone) -> String {
             "loss: {} without a record since {first}, the buffer of kills was full",
             count(loss.count, "kill")
         ),
+        _ if loss.stage == Some(LossStage::Probe) => format!(
+            "loss: the kernel skipped {} of {}, whose records are missing; detected at {first}",
+            count(loss.count, "run"),
+            safe(loss.name.as_deref().unwrap_or("a probe")),
+        ),
         _ => format!(
             "loss: {} since {first}, the ring was full (see --ring-size)",
             count(loss.count, "kernel-side record")

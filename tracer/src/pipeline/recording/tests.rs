@@ -47,6 +47,7 @@ fn frames() -> Vec<Frame> {
         },
         Fact::RealtimeOffset(i64::MIN),
         Fact::Drops { count: 3, kills: None, first_ns: 1, last_ns: 2 },
+        Fact::ProbeMisses { program: "exit_mmap_ret".to_owned(), count: 2, at_ns: 3 },
         Fact::KillsCounted { kills: 5, at_ns: 8 },
         Fact::Tick(9),
         Fact::End,
