@@ -46,7 +46,7 @@ pub const WAITS_FOR_VICTIM: u64 = 1 << 62;
 
 /// Size of a value of the map `STATE`, bytes. It begins with an [`InvocationState`], an
 /// `InvocationEvent` and a `CandidatesHead`; the rest is scratch.
-pub const STATE_BYTES: usize = 13_304;
+pub const STATE_BYTES: usize = 13_328;
 
 /// The begin of the only value of the map `STATE`: the invocation that runs or ran last. Written
 /// under the kernel's `oom_lock`.

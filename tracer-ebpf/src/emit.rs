@@ -174,11 +174,7 @@ pub(crate) fn reserved_hint<T: FromZeros + 'static>(kind: u32, fill: impl FnOnce
 /// Builds a record in the ring buffer itself, for probes that run without `oom_lock` and so have
 /// no scratch area. `fill` gets zeroed memory and returns the validity bits.
 #[inline(always)]
-pub(crate) fn reserved<T: FromZeros + 'static>(
-    kind: u32,
-    seq: u64,
-    fill: impl Fn(&mut T) -> u64,
-) {
+pub(crate) fn reserved<T: FromZeros + 'static>(kind: u32, seq: u64, fill: impl Fn(&mut T) -> u64) {
     if build(&RING, kind, seq, &fill) {
         return;
     }

@@ -14,6 +14,7 @@ use oomwhy_common::{
     maps::hint,
     valid,
 };
+use zerocopy::FromBytes;
 
 use crate::{
     emit,

@@ -133,7 +133,7 @@ fn victim<O: Origin>(state: &mut State, of: Object<O>) -> u64 {
 
 /// Emits the mark, the last record of the invocation. `fill` returns bits of [`valid::mark`].
 #[inline(always)]
-fn mark(state: &State, tid: i32, fill: impl FnOnce(&mut MarkEvent) -> u64) {
+fn mark(state: &State, tid: i32, fill: impl Fn(&mut MarkEvent) -> u64) {
     emit::reserved(kind::MARK, state.seq, |event: &mut MarkEvent| {
         event.tid = tid;
         fill(event)

@@ -180,7 +180,6 @@ fn gap() -> Record {
 
 fn loss() -> Record {
     Record::Loss(LossReport {
-        stage: None,
         tier: None,
         schema: SCHEMA,
         host: None,
