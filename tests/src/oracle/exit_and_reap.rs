@@ -18,9 +18,11 @@ const UPGRADES: [&str; 2] = ["upgrades", "few_upgrades"];
 /// Two victims that die within this time may exit at the same time, ns.
 const COMPANY_NS: i64 = 100_000_000;
 
-/// One victim in so many may meet the exit of a process that is no victim: a tracer, or one of its
-/// helpers. The first one may.
-const VICTIMS_PER_OTHER_EXIT: usize = 50;
+/// The scenarios in which tracers exit beside victims.
+const TRACERS_EXIT: [&str; 3] = ["watchers", "upgrades", "few_upgrades"];
+
+/// One victim in so many may meet the exit of a tracer or of its helper. The first one may.
+const VICTIMS_PER_TRACER_EXIT: usize = 50;
 
 /// A victim, its report, and all reports.
 #[derive(Clone, Copy)]
@@ -43,7 +45,7 @@ pub(super) fn compare(check: &mut Check, facts: &Facts, death: Death<'_>) {
     }
     let is_known = |key: &str| victim[key].as_i64().is_some_and(|ns| ns > 0);
     let is_freed = is_known("freed_after_ns")
-        || is_skipped(death, "victims[].freed_after_ns")
+        || is_skipped(death, facts, "victims[].freed_after_ns")
         || is_replaced(death, facts, "victims[].freed_after_ns");
     check.equal("freed_after_ns is known", is_freed, true);
     // If the exit precedes the release of memory, it can precede the mark on another CPU.
@@ -58,24 +60,25 @@ pub(super) fn compare(check: &mut Check, facts: &Facts, death: Death<'_>) {
         check.near("bytes that came back", back, resident, TOLERANCE_BYTES);
     } else if !check.is_locked_down()
         && is_known("freed_after_ns")
-        && !is_skipped(death, "victims[].freed_bytes")
+        && !is_skipped(death, facts, "victims[].freed_bytes")
     {
         check.disagree("freed_bytes is absent".to_owned());
     }
 }
 
 /// Whether the report names a skipped probe as the reason for a missing field, and other victims
-/// died at about the same time, or it happens rarely. The kernel does not run a probe on top of
+/// died at about the same time, or tracers exit and it happens rarely. The kernel does not run a probe on top of
 /// itself, so if an exiting process preempts another one in the probe, one of the two exits is not
 /// seen.
-fn is_skipped(death: Death<'_>, field: &str) -> bool {
+fn is_skipped(death: Death<'_>, facts: &Facts, field: &str) -> bool {
     let Death { report, reports, .. } = death;
     let at_ns = number(report, "boottime_ns");
     let near = |other: &&Value| (number(other, "boottime_ns") - at_ns).abs() < COMPANY_NS;
     let has_company = n_victims(reports.iter().filter(near)) > 1;
     let n_skipped = reports.iter().filter(|report| is_missing(report, field)).count();
-    let is_rare = n_skipped <= (n_victims(reports.iter()) / VICTIMS_PER_OTHER_EXIT).max(1);
-    is_missing(report, field) && (has_company || is_rare)
+    let is_rare = n_skipped <= (n_victims(reports) / VICTIMS_PER_TRACER_EXIT).max(1);
+    let meets_tracer = TRACERS_EXIT.contains(&facts.scenario.as_str()) && is_rare;
+    is_missing(report, field) && (has_company || meets_tracer)
 }
 
 fn is_missing(report: &Value, field: &str) -> bool {
@@ -83,8 +86,8 @@ fn is_missing(report: &Value, field: &str) -> bool {
     missing.any(|entry| entry["field"] == field)
 }
 
-fn n_victims<'a>(reports: impl Iterator<Item = &'a Value>) -> usize {
-    reports.filter_map(|report| report["victims"].as_array()).map(Vec::len).sum()
+fn n_victims<'a>(reports: impl IntoIterator<Item = &'a Value>) -> usize {
+    reports.into_iter().flat_map(super::victims).count()
 }
 
 /// Whether newer probes replaced the ones that saw the kill, before they saw the end of its victim.
@@ -111,9 +114,14 @@ mod tests {
             "source": { "missing": [{ "field": FIELD }] } })
     }
 
-    fn is_accepted(reports: &[Value]) -> bool {
+    fn is_accepted_in(scenario: &str, reports: &[Value]) -> bool {
         let death = Death { report: &reports[0], victim: &json!({}), reports };
-        is_skipped(death, FIELD)
+        let facts = Facts { scenario: scenario.to_owned(), ..Facts::default() };
+        is_skipped(death, &facts, FIELD)
+    }
+
+    fn is_accepted(reports: &[Value]) -> bool {
+        is_accepted_in("memcg_v2", reports)
     }
 
     #[test]
@@ -127,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn skipped_probe_is_accepted_if_it_is_rare() {
+    fn skipped_probe_is_accepted_if_it_is_rare_and_tracers_exit() {
         let seen = |at_ms| {
             let mut report = report(at_ms, 1);
             report["source"] = json!({});
@@ -137,8 +145,9 @@ mod tests {
             let skipped = (0..n_skipped).map(|index| report(index * 1000, 1));
             skipped.chain((n_skipped..n_skipped + n_seen).map(|index| seen(index * 1000))).collect()
         };
-        let accepts = |n_skipped, n_seen| is_accepted(&reports(n_skipped, n_seen));
+        let accepts = |n_skipped, n_seen| is_accepted_in("upgrades", &reports(n_skipped, n_seen));
         assert!(accepts(1, 0) && accepts(3, 147));
         assert!(!accepts(2, 90) && !accepts(4, 147));
+        assert!(!is_accepted(&reports(1, 0)));
     }
 }

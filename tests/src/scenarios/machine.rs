@@ -114,8 +114,8 @@ pub(super) const ALL: &[Scenario] = &[
         ],
         reports: &[killed_once(&[
             ("constraint", Want::Text("none")),
-            // Reclaim decides how much of it is in swap: the holder may fill all of it. What each
-            // task has there is compared with the kernel's table.
+            // Reclaim decides how much of each is in swap: the holder may fill all of it.
+            ("candidates.list[holder].swap_pages", Want::AtLeast(16)),
             ("victims[greedy].swap_bytes", Want::AtLeast(0)),
         ])],
         ..ONE_KILL
