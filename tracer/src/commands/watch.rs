@@ -122,12 +122,16 @@ fn files_in_use(arguments: &WatchArgs) -> Vec<Used<'_>> {
 
 fn watch_the_log(arguments: &WatchArgs, refusal: Option<&Failure>) -> Result<(), Failure> {
     if arguments.pin.is_some() {
-        let message = "--pin needs probes, and --attach kmsg has none\nhint: use --attach auto, or leave out --pin".to_owned();
+        let message = "--pin needs probes, and --attach kmsg has none\n\
+                       hint: use --attach auto, or leave out --pin"
+            .to_owned();
         return Err(Failure { exit: Exit::Usage, message });
     }
     if arguments.growth {
         if refusal.is_none() {
-            let message = "--growth needs probes, and --attach kmsg has none\nhint: use --attach auto, or leave out --growth".to_owned();
+            let message = "--growth needs probes, and --attach kmsg has none\n\
+                           hint: use --attach auto, or leave out --growth"
+                .to_owned();
             return Err(Failure { exit: Exit::Usage, message });
         }
         log_stderr("growth is not recorded, because there are no probes");

@@ -149,7 +149,7 @@ fn candidate(rows: &[Row]) -> Result<Candidate> {
     let n = bare.len();
     ensure!(
         n >= 2 && dumped.len() == n,
-        "a slope needs two numbers of candidates\nhint: --sleepers N, twice"
+        "a slope needs two numbers of candidates\nhint: --sleepers 0,500"
     );
     let alone = |row: &Row| row.without.total;
     Ok(Candidate {
@@ -165,7 +165,7 @@ fn slope(first: &Row, last: &Row, value: impl Fn(&Row) -> f64) -> f64 {
 }
 
 fn median_of(cell: &Cell) -> Result<Median> {
-    ensure!(!cell.runs.is_empty(), "nothing was repeated\nhint: --repeats N");
+    ensure!(!cell.runs.is_empty(), "nothing was repeated\nhint: --repeats 5");
     let sorted = |value: fn(&Run) -> u64| -> Vec<u64> {
         let mut values: Vec<u64> = cell.runs.iter().map(value).collect();
         values.sort_unstable();
