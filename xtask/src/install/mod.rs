@@ -168,9 +168,10 @@ fn install_tool(tool: &Tool) -> Result<()> {
     println!("installing {name} {}", tool.version);
     let mut cargo = process::command(Program::Cargo)?;
     cargo.args(["install", "--locked", name, "--version", tool.version]);
-    // A tool runs for seconds, but takes minutes to build.
+    // A tool runs for seconds, but takes minutes to build. Without any optimization bpf-linker builds
+    // 44 s sooner, but links each eBPF object 30 s later.
     cargo
-        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
         .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
