@@ -67,9 +67,9 @@ pub(super) fn compare(check: &mut Check, facts: &Facts, death: Death<'_>) {
 }
 
 /// Whether the report names a skipped probe as the reason for a missing field, and other victims
-/// died at about the same time, or tracers exit and it happens rarely. The kernel does not run a probe on top of
-/// itself, so if an exiting process preempts another one in the probe, one of the two exits is not
-/// seen.
+/// died at about the same time, or tracers exit and it happens rarely. The kernel does not run a
+/// probe on top of itself, so if an exiting process preempts another one in the probe, one of the
+/// two exits is not seen.
 fn is_skipped(death: Death<'_>, facts: &Facts, field: &str) -> bool {
     let Death { report, reports, .. } = death;
     let at_ns = number(report, "boottime_ns");
