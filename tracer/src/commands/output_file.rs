@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::Failure;
-use crate::{cli::Destination, commands::exit::Exit, history};
+use crate::{cli::Destination, commands::exit::Exit, fmt::errors::write_hint, history};
 
 /// Files that a command reads or writes besides its output.
 #[derive(Clone, Copy, Debug)]
@@ -77,18 +77,7 @@ pub(super) fn refuse_used(to: &Destination, used: &[Used<'_>]) -> Result<(), Fai
 }
 
 pub(super) fn cannot_write(path: &Path, error: &io::Error) -> Failure {
-    let hint = match error.kind() {
-        io::ErrorKind::NotFound => "\nhint: create its directory first, with `mkdir -p`",
-        io::ErrorKind::IsADirectory => "\nhint: name a file in this directory",
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "\nhint: name a file in a directory that you can write to"
-        }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "\nhint: free space on this file system, or write to another one"
-        }
-        _ => "",
-    };
-    let message = format!("cannot write {}: {error}{hint}", path.display());
+    let message = format!("cannot write {}: {error}{}", path.display(), write_hint(error));
     Failure { exit: Exit::Failure, message }
 }
 

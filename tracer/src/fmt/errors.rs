@@ -1,6 +1,6 @@
 //! Errors as one line of text.
 
-use std::error::Error;
+use std::{error::Error, io};
 
 /// An error and its sources, separated by colons. A source that the line ends with already is left
 /// out: some errors print their source themselves. A hint stays the last line.
@@ -17,6 +17,25 @@ pub(crate) fn with_sources(error: &dyn Error) -> String {
         source = inner.source();
     }
     text + hint
+}
+
+/// The hint for a file that cannot be created or written, as its own last line. Empty if the error
+/// has no usual fix.
+pub(crate) fn write_hint(error: &io::Error) -> &'static str {
+    use io::ErrorKind::{
+        IsADirectory, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+    };
+    match error.kind() {
+        NotFound => "\nhint: create its directory first, with `mkdir -p`",
+        IsADirectory => "\nhint: name a file in this directory",
+        StorageFull | QuotaExceeded => {
+            "\nhint: free space on this file system, or write to another one"
+        }
+        PermissionDenied | ReadOnlyFilesystem => {
+            "\nhint: name a file in a directory that you can write to"
+        }
+        _ => "",
+    }
 }
 
 #[cfg(test)]

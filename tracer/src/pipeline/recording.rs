@@ -17,7 +17,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::{
-    fmt::units::count,
+    fmt::{errors::write_hint, units::count},
     model::{facts::Fact, host::Host},
 };
 
@@ -158,21 +158,12 @@ fn also(skipped: &Skipped) -> String {
 
 /// The hint for an error of the file system.
 fn io_hint(action: &str, error: &io::Error) -> &'static str {
-    use io::ErrorKind::{
-        IsADirectory, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
-    };
     match (error.kind(), action) {
-        (NotFound, "read") => "\nhint: make a recording with `oomwhy --record FILE`",
-        (NotFound, _) => "\nhint: create its directory first, with `mkdir -p`",
-        (IsADirectory, _) => "\nhint: name a file in this directory",
-        (PermissionDenied, "read") => "\nhint: run as root or as the owner of the recording",
-        (StorageFull | QuotaExceeded, _) => {
-            "\nhint: free space on this file system, or record on another one"
+        (io::ErrorKind::NotFound, "read") => "\nhint: make a recording with `oomwhy --record FILE`",
+        (io::ErrorKind::PermissionDenied, "read") => {
+            "\nhint: run as root or as the owner of the recording"
         }
-        (PermissionDenied | ReadOnlyFilesystem, _) => {
-            "\nhint: name a file in a directory that you can write to"
-        }
-        _ => "",
+        _ => write_hint(error),
     }
 }
 
