@@ -68,11 +68,9 @@ impl Machine {
             fs::write(bin.join(stub), script).unwrap();
             fs::set_permissions(bin.join(stub), fs::Permissions::from_mode(0o755)).unwrap();
         }
-        for program in
-            ["bpf-linker", "cargo-fuzz", "cargo-deny", "bpftrace", "aarch64-linux-gnu-gcc"]
-        {
+        for program in ["bpf-linker", "cargo-fuzz", "bpftrace", "aarch64-linux-gnu-gcc"] {
             // A program of the right version, whether or not this machine has it.
-            let version = "case $0 in *linker) v=0.10.4 ;; *fuzz) v=0.13.2 ;; *) v=0.20.2 ;; esac";
+            let version = "case $0 in *linker) v=0.10.4 ;; *) v=0.13.2 ;; esac";
             fs::write(bin.join(program), format!("#!/bin/sh\n{version}\necho \"x $v\"\n")).unwrap();
             fs::set_permissions(bin.join(program), fs::Permissions::from_mode(0o755)).unwrap();
         }

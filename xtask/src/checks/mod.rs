@@ -4,6 +4,7 @@
 mod comments;
 mod dependencies;
 pub(crate) mod kernel_proto;
+mod licenses;
 mod order;
 mod width;
 
@@ -34,6 +35,11 @@ pub(crate) const ALL: &[Check] = &[
         name: "dependencies",
         rule: "programs, tests, build scripts and the workspace have no unused dependency",
         run: dependencies::run,
+    },
+    Check {
+        name: "licenses",
+        rule: "each dependency is from crates.io and has a license that we may use",
+        run: licenses::run,
     },
     Check {
         name: "kernel-proto",

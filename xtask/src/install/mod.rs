@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use oomwhy_tests::matrix::Arch;
 
 pub(crate) use guest_std::GuestStd;
-use needs::{BPF_LINKER, CARGO_DENY, CARGO_FUZZ, Need, Package, Program, Sign, Tool};
+use needs::{BPF_LINKER, CARGO_FUZZ, Need, Package, Program, Sign, Tool};
 pub(crate) use toolchain::{EbpfToolchain, NIGHTLY, TARGET};
 
 use crate::process;
@@ -45,7 +45,6 @@ pub(crate) fn install(needs: &[Need]) -> Result<()> {
                 install_tool(&BPF_LINKER)?;
             }
             Need::Arm64Machine => install_arm64_std()?,
-            Need::DependencyCheck => install_tool(&CARGO_DENY)?,
             Need::ProbeLints if EbpfToolchain::find() == Some(EbpfToolchain::Linked) => {
                 install_packages(&[package("rust-web-clippy")])?;
             }

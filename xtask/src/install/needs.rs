@@ -23,8 +23,6 @@ pub(crate) enum Need {
     Amd64Machine,
     /// Virtual machines of the other architecture, and a cross build for them.
     Arm64Machine,
-    /// The licenses and sources of dependencies.
-    DependencyCheck,
     /// Clippy for the eBPF half, where Debian's toolchain builds it.
     ProbeLints,
     /// libFuzzer, which needs the nightly toolchain.
@@ -59,7 +57,6 @@ pub(crate) struct Tool {
 /// From 0.11 on, bpf-linker wants a system LLVM; 0.10 uses the one of the compiler.
 pub(crate) const BPF_LINKER: Tool = Tool { program: Program::BpfLinker, version: "0.10.4" };
 pub(crate) const CARGO_FUZZ: Tool = Tool { program: Program::CargoFuzz, version: "0.13.2" };
-pub(crate) const CARGO_DENY: Tool = Tool { program: Program::CargoDeny, version: "0.20.2" };
 
 const fn program(name: &'static str, program: Program) -> Package {
     Package { name, sign: Sign::Program(program) }
@@ -105,11 +102,7 @@ impl Need {
             Self::Oomkill => const { &[file("libbpf-tools", &["/usr/sbin/oomkill"])] },
             Self::Bpftrace => const { &[program("bpftrace", Program::Bpftrace)] },
             Self::Git => const { &[program("git", Program::Git)] },
-            Self::System
-            | Self::Probes
-            | Self::DependencyCheck
-            | Self::ProbeLints
-            | Self::Fuzzer => &[],
+            Self::System | Self::Probes | Self::ProbeLints | Self::Fuzzer => &[],
         }
     }
 }
@@ -123,7 +116,6 @@ pub(crate) enum Program {
     Bpftrace,
     BpfLinker,
     Cargo,
-    CargoDeny,
     CargoFuzz,
     Cc,
     Cxx,
@@ -159,7 +151,6 @@ impl Program {
             Self::Bpftrace => ("bpftrace", Need::Bpftrace),
             Self::BpfLinker => ("bpf-linker", Need::Probes),
             Self::Cargo => ("cargo", Need::System),
-            Self::CargoDeny => ("cargo-deny", Need::DependencyCheck),
             Self::CargoFuzz => ("cargo-fuzz", Need::Fuzzer),
             Self::Cc => ("cc", Need::Linker),
             Self::Cxx => ("c++", Need::GuestPrograms),

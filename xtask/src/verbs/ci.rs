@@ -28,11 +28,6 @@ pub(super) struct Step {
 pub(super) const STEPS: &[Step] = &[
     Step { name: "format", needs: || Ok(vec![]), run: format },
     Step { name: "check", needs: || Ok(vec![]), run: || check::run(&check::Arguments::default()) },
-    Step {
-        name: "licenses",
-        needs: || Ok(vec![Need::Linker, Need::DependencyCheck]),
-        run: licenses,
-    },
     Step { name: "clippy", needs: || Ok(vec![Need::Linker]), run: clippy },
     Step {
         name: "clippy (eBPF)",
@@ -113,12 +108,6 @@ fn clippy_ebpf() -> Result<()> {
         .args(toolchain.build_arguments())
         .env("RUSTFLAGS", "-D warnings --cfg=bpf_target_arch=\"x86_64\"");
     process::run(&mut command)
-}
-
-fn licenses() -> Result<()> {
-    process::require(Program::CargoDeny)?;
-    // Advisories are not checked: a new one must not break a commit that passed yesterday.
-    process::run(workspace::cargo().args(["deny", "check", "bans", "licenses", "sources"]))
 }
 
 fn documentation() -> Result<()> {
