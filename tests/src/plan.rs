@@ -33,8 +33,13 @@ pub const ERROR_FILE: &str = "error.txt";
 /// The work of one boot.
 #[derive(Debug, Deserialize, Serialize)]
 pub enum Plan {
-    /// Run these scenarios, one after another.
-    Scenarios(Vec<String>),
+    /// Run scenarios, one after another.
+    Scenarios {
+        /// The names of the scenarios.
+        names: Vec<String>,
+        /// Whether scenarios with the same options share one oomwhy.
+        share_tracers: bool,
+    },
     /// Copy the facts of this kernel: BTF, symbols, formats of tracepoints.
     HostFacts,
     /// Show one kill live on the console.
@@ -53,7 +58,7 @@ pub enum Plan {
 impl Plan {
     /// Whether it starts a Python program.
     pub fn needs_python(&self) -> bool {
-        let Self::Scenarios(names) = self else { return false };
+        let Self::Scenarios { names, .. } = self else { return false };
         let scenarios = names.iter().filter_map(|name| scenarios::find(name));
         let mut works = scenarios.flat_map(Scenario::processes).map(|process| process.work);
         works.any(|work| !work.words_before().is_empty())
@@ -282,7 +287,8 @@ mod tests {
     #[test]
     fn plan_with_python_program_needs_python() {
         let needs = |names: &[&str]| {
-            Plan::Scenarios(names.iter().copied().map(str::to_owned).collect()).needs_python()
+            let names = names.iter().copied().map(str::to_owned).collect();
+            Plan::Scenarios { names, share_tracers: false }.needs_python()
         };
         assert!(needs(&["memcg_v2", "alloc_fixed"]) && needs(&["alloc_fixed_in_huge_pages"]));
         assert!(!needs(&["stacks", "memcg_v2"]) && !Plan::HostFacts.needs_python());

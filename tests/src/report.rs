@@ -13,8 +13,8 @@ pub fn is_kill(object: &Value) -> bool {
 }
 
 /// The number of killed processes in the reports.
-pub fn n_killed(jsonl: &str) -> u64 {
-    objects(jsonl)
+pub fn n_killed(reports: impl Iterator<Item = Value>) -> u64 {
+    reports
         .filter(is_kill)
         .map(|report| report["victims"].as_array().map_or(0, Vec::len) as u64)
         .sum()

@@ -50,10 +50,42 @@ impl Scenario {
         self.victims.iter().map(|(_, count)| *count as u64).sum()
     }
 
+    fn needs_own_tracer(&self) -> bool {
+        let is_alone = |step: &Step| match step {
+            Step::PauseTracer
+            | Step::ResumeTracer
+            | Step::KillTracer { .. }
+            | Step::StopTracer
+            | Step::StartTracer
+            | Step::Mount { .. }
+            | Step::Unmount { .. } => true,
+            Step::Watch(watcher) | Step::WatchAs { watcher, .. } => watcher.replays,
+            _ => false,
+        };
+        self.is_lossy || self.unpin.is_some() || self.steps.iter().any(is_alone)
+    }
+
     /// The processes that it starts.
     pub fn processes(&self) -> Vec<&'static Process> {
         started_in(self.steps)
     }
+}
+
+/// The scenarios in groups, each of which runs with one oomwhy. Alone are those that end or stop
+/// oomwhy, or change what it sees when it starts.
+pub fn by_tracer(scenarios: &[&'static Scenario]) -> Vec<Vec<&'static Scenario>> {
+    let mut groups: Vec<Vec<&'static Scenario>> = Vec::new();
+    for scenario in scenarios.iter().copied() {
+        let joins = |group: &&mut Vec<&'static Scenario>| {
+            let shares = |it: &Scenario| it.options == scenario.options && !it.needs_own_tracer();
+            !scenario.needs_own_tracer() && group.iter().all(|it| shares(it))
+        };
+        match groups.iter_mut().find(joins) {
+            Some(group) => group.push(scenario),
+            None => groups.push(vec![scenario]),
+        }
+    }
+    groups
 }
 
 fn started_in(steps: &'static [Step]) -> Vec<&'static Process> {
@@ -399,11 +431,25 @@ pub fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenarios;
 
     #[test]
     fn percent_code_is_a_byte_and_stray_percent_is_itself() {
         assert_eq!(bytes("a%0Ab%ff%"), b"a\nb\xff%");
         assert_eq!(bytes("100%, %zz"), b"100%, %zz");
         assert_eq!(shown("a%FFb"), "a\u{fffd}b");
+    }
+
+    #[test]
+    fn scenarios_that_stop_oomwhy_run_alone() {
+        let groups = |names: &[&str]| -> Vec<Vec<&str>> {
+            let all: Vec<_> = names.iter().filter_map(|name| scenarios::find(name)).collect();
+            let names = |group: Vec<&'static Scenario>| group.iter().map(|it| it.name).collect();
+            by_tracer(&all).into_iter().map(names).collect()
+        };
+        assert_eq!(
+            groups(&["memcg_v2", "small_ring", "oom_group", "restarts"]),
+            [vec!["memcg_v2", "oom_group"], vec!["small_ring"], vec!["restarts"],]
+        );
     }
 }

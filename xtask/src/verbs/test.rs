@@ -120,7 +120,7 @@ pub(crate) fn boot_and_compare(
     let results = workspace::vm_results()?;
     archives.build(&scope.archs())?;
     let containers = containers::job(kernels, boots, archives)?;
-    let all = prepare(kernels, boots, archives, &results)?;
+    let all = prepare(scope, archives, &results)?;
     let timings = Timings::default();
     let mut queue: Vec<Box<dyn Fn() + Sync>> = Vec::new();
     // The longest boot is the first one.
@@ -146,18 +146,15 @@ struct Job {
 }
 
 /// Fetches and builds everything that the boots need.
-fn prepare(
-    kernels: &[Kernel],
-    boots: &[String],
-    archives: &mut Archives,
-    results: &Path,
-) -> Result<Vec<Job>> {
+fn prepare(scope: Scope<'_>, archives: &mut Archives, results: &Path) -> Result<Vec<Job>> {
+    let Scope { kernels, boots, extent } = scope;
+    let share_tracers = extent == Extent::Short;
     let mut jobs = Vec::new();
     for kernel in kernels {
         let image = Arc::new(kernel::cached(kernel));
         for boot in plan::boots(kernel, boots) {
             let names = boot.scenarios_on(kernel).map(str::to_owned).collect();
-            let plan = Plan::Scenarios(names);
+            let plan = Plan::Scenarios { names, share_tracers };
             jobs.push(Job {
                 image: Arc::clone(&image),
                 boot,

@@ -82,7 +82,8 @@ fn plan(arguments: &Arguments) -> Result<Plan> {
         return Ok(Plan::HostFacts);
     }
     if !arguments.scenarios.is_empty() {
-        return Ok(Plan::Scenarios(arguments.scenarios.clone()));
+        let names = arguments.scenarios.clone();
+        return Ok(Plan::Scenarios { names, share_tracers: false });
     }
     ensure!(
         !arguments.command.is_empty(),

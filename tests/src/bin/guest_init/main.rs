@@ -25,7 +25,7 @@ use std::{env, fs, thread};
 
 use anyhow::{Context as _, Result, ensure};
 use oomwhy_tests::plan::{CONSOLE_BEGIN, ERROR_FILE, GUEST_PATH, HOG, LAUNCHER, Plan};
-use oomwhy_tests::scenario::Hierarchy;
+use oomwhy_tests::scenario::{self, Hierarchy};
 use oomwhy_tests::scenarios;
 use rustix::system::{RebootCommand, reboot};
 
@@ -58,7 +58,7 @@ fn run() -> Result<()> {
     let plan: Plan = serde_json::from_slice(&plan).context("the plan cannot be read")?;
     println!("{CONSOLE_BEGIN}");
     match plan {
-        Plan::Scenarios(names) => run_scenarios(&names),
+        Plan::Scenarios { names, share_tracers } => run_scenarios(&names, share_tracers),
         Plan::HostFacts => host_facts::collect(),
         Plan::Demo { json, color } => {
             mounts::cgroup(Hierarchy::V2)?;
@@ -79,22 +79,30 @@ fn run() -> Result<()> {
 const FOR_SPEED: [(&str, &str); 2] =
     [("/proc/sys/kernel/randomize_va_space", "0"), ("/sys/kernel/rcu_expedited", "1")];
 
-fn run_scenarios(names: &[String]) -> Result<()> {
+fn run_scenarios(names: &[String], share_tracers: bool) -> Result<()> {
     for (file, value) in FOR_SPEED {
         fs::write(file, value).with_context(|| format!("{file} cannot be written"))?;
     }
-    let mut mounted = None;
-    for name in names {
-        let scenario =
-            scenarios::find(name).with_context(|| format!("there is no scenario {name:?}"))?;
-        if mounted.is_none() {
-            mounts::cgroup(scenario.hierarchy)?;
-            mounted = Some(scenario.hierarchy);
-        }
-        ensure!(mounted == Some(scenario.hierarchy), "{name} needs a boot with its hierarchy");
+    let find = |name: &String| {
+        scenarios::find(name).with_context(|| format!("there is no scenario {name:?}"))
+    };
+    let all = names.iter().map(find).collect::<Result<Vec<_>>>()?;
+    let hierarchy = all.first().context("the plan has no scenario")?.hierarchy;
+    mounts::cgroup(hierarchy)?;
+    for scenario in &all {
+        let name = scenario.name;
+        ensure!(scenario.hierarchy == hierarchy, "{name} needs a boot with its hierarchy");
+    }
+    let groups = if share_tracers {
+        scenario::by_tracer(&all)
+    } else {
+        all.iter().map(|scenario| vec![*scenario]).collect()
+    };
+    for group in groups {
+        let names: Vec<&str> = group.iter().map(|scenario| scenario.name).collect();
         let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
-        println!("scenario {name} at {} s", uptime.split(' ').next().unwrap_or_default());
-        runner::run(scenario).with_context(|| format!("scenario {name}"))?;
+        println!("{names:?} at {} s", uptime.split(' ').next().unwrap_or_default());
+        runner::run(&group)?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Runs one scenario: starts oomwhy, provokes the kills, stores the reports and the kernel's log.
+//! Runs scenarios: starts oomwhy, provokes the kills, stores the reports and the kernel's log.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,6 +15,7 @@ use oomwhy_tests::report::{n_killed, objects};
 use oomwhy_tests::scenario::{Hierarchy, Process, Scenario, Step, Until, Watcher};
 use oomwhy_tests::workload::{READY, Workload, reads_file};
 use rustix::process::{Signal, WaitOptions};
+use serde_json::Value;
 
 use crate::kernel_log::KernelLog;
 use crate::settings::Settings;
@@ -26,14 +27,33 @@ const TIME_TO_READ: Duration = Duration::from_mins(1);
 /// The time limit for reports. A report waits ten seconds for a victim that does not exit.
 const TIME_TO_REPORT: Duration = Duration::from_secs(20);
 
-/// Runs a scenario and sends its results, which include its errors.
-pub(crate) fn run(scenario: &'static Scenario) -> Result<()> {
+/// Runs scenarios with one oomwhy, one after another, and sends their results, which include their
+/// errors.
+pub(crate) fn run(scenarios: &[&'static Scenario]) -> Result<()> {
+    let (first, last) = scenarios.first().zip(scenarios.last()).context("no scenario")?;
+    let mut tracer = Tracer::start(&results::directory(first.name)?, first.options)?;
+    let mut acts = Vec::new();
+    for scenario in scenarios {
+        let begin_ns = if scenario.name == first.name { 0 } else { boottime_ns() };
+        let mut stage = Stage::new(scenario, begin_ns, &mut tracer)?;
+        stage.is_last = scenario.name == last.name;
+        acts.push(act(stage).with_context(|| format!("scenario {}", scenario.name))?);
+    }
+    share_out(&acts)?;
+    acts.iter().try_for_each(|act| results::send(&act.directory))
+}
+
+/// The results of a scenario, except for the output of an oomwhy that others share.
+struct Act {
+    directory: PathBuf,
+    begin_ns: u64,
+}
+
+fn act(mut stage: Stage<'_>) -> Result<Act> {
     let mut start = Instant::now();
     let mut passed = || std::mem::replace(&mut start, Instant::now()).elapsed().as_secs_f32();
-    let directory = results::directory(scenario.name)?;
+    let act = Act { directory: stage.directory.clone(), begin_ns: stage.begin_ns };
     let log = KernelLog::follow()?;
-    let tracer = Tracer::start(&directory, scenario.options)?;
-    let mut stage = Stage::new(scenario, directory.clone(), tracer);
     let is_ready = stage.tracer.wait_ready();
     let mut seconds = Seconds { start: passed(), ..Seconds::default() };
     if is_ready {
@@ -44,20 +64,64 @@ pub(crate) fn run(scenario: &'static Scenario) -> Result<()> {
     } else {
         stage.problem("oomwhy was not ready within a minute");
     }
+    let name = stage.scenario.name;
+    let outcomes = outcomes(stage.reports());
     let mut facts = stage.strike()?;
     seconds.end = passed();
     facts.seconds = seconds;
-    println!("  {seconds:.1?}; reports: {:?}", outcomes(&directory.join(file::REPORT)));
-    fs::write(directory.join(file::KMSG), log.end()?)?;
-    fs::write(directory.join(file::FACTS), serde_json::to_vec_pretty(&facts)?)?;
-    results::send(&directory)
+    println!("  {name}: {seconds:.1?}; reports: {outcomes:?}");
+    fs::write(act.directory.join(file::KMSG), log.end()?)?;
+    fs::write(act.directory.join(file::FACTS), serde_json::to_vec_pretty(&facts)?)?;
+    Ok(act)
+}
+
+/// Gives each scenario its part of the output of the oomwhy that they share.
+fn share_out(acts: &[Act]) -> Result<()> {
+    let [first, others @ ..] = acts else { return Ok(()) };
+    let reports = fs::read_to_string(first.directory.join(file::REPORT))?;
+    let begins: Vec<u64> = acts.iter().map(|act| act.begin_ns).collect();
+    for (act, share) in acts.iter().zip(shares(&reports, &begins)) {
+        fs::write(act.directory.join(file::REPORT), share)?;
+    }
+    for act in others {
+        for name in [file::STDERR, file::EXIT] {
+            fs::copy(first.directory.join(name), act.directory.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// The lines of a stream of reports, by the scenario in which the invocation began. A record
+/// without a time belongs to the report before it.
+fn shares(reports: &str, begins_ns: &[u64]) -> Vec<String> {
+    let mut shares = vec![String::new(); begins_ns.len()];
+    let mut current = 0;
+    for line in reports.split_inclusive('\n') {
+        let record: Value = serde_json::from_str(line).unwrap_or_default();
+        if let Some(at_ns) = record["boottime_ns"].as_u64() {
+            current = begins_ns.partition_point(|begin_ns| *begin_ns <= at_ns).saturating_sub(1);
+        }
+        if let Some(share) = shares.get_mut(current) {
+            share.push_str(line);
+        }
+    }
+    shares
+}
+
+fn boottime_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    u64::try_from(time.tv_sec * 1_000_000_000 + time.tv_nsec).unwrap_or_default()
 }
 
 /// The processes and cgroups of a scenario while it runs.
-struct Stage {
+struct Stage<'a> {
     scenario: &'static Scenario,
     directory: PathBuf,
-    tracer: Tracer,
+    /// The time since boot at which it began; 0 if it is the first one of its oomwhy.
+    begin_ns: u64,
+    /// Whether no other scenario needs its oomwhy.
+    is_last: bool,
+    tracer: &'a mut Tracer,
     watchers: Vec<(&'static Watcher, Tracer)>,
     replays: Vec<(&'static Watcher, Vec<String>)>,
     facts: Facts,
@@ -65,24 +129,26 @@ struct Stage {
     settings: Settings,
 }
 
-impl Stage {
-    fn new(scenario: &'static Scenario, directory: PathBuf, tracer: Tracer) -> Self {
+impl<'a> Stage<'a> {
+    fn new(scenario: &'static Scenario, begin_ns: u64, tracer: &'a mut Tracer) -> Result<Self> {
         let facts = Facts {
             scenario: scenario.name.to_owned(),
             kernel_release: rustix::system::uname().release().to_string_lossy().into_owned(),
             oom_kills_before: n_oom_kills(),
             ..Facts::default()
         };
-        Self {
+        Ok(Self {
             scenario,
-            directory,
+            directory: results::directory(scenario.name)?,
+            begin_ns,
+            is_last: true,
             tracer,
             watchers: Vec::new(),
             replays: Vec::new(),
             facts,
             processes: Vec::new(),
             settings: Settings::default(),
-        }
+        })
     }
 
     fn problem(&mut self, what: impl Into<String>) {
@@ -185,9 +251,9 @@ impl Stage {
     }
 
     fn await_reports(&self, outcome: &str, count: usize) -> Result<()> {
-        let reports = self.directory.join(file::REPORT);
-        let is_there = || outcomes(&reports).get(outcome).is_some_and(|found| *found >= count);
-        ensure!(wait::until(TIME_TO_REPORT, is_there), "{:?}", outcomes(&reports));
+        let is_there =
+            || outcomes(self.reports()).get(outcome).is_some_and(|found| *found >= count);
+        ensure!(wait::until(TIME_TO_REPORT, is_there), "{:?}", outcomes(self.reports()));
         Ok(())
     }
 
@@ -296,13 +362,21 @@ impl Stage {
     }
 
     fn is_last_reported(&self) -> bool {
-        let reports = fs::read_to_string(self.directory.join(file::REPORT)).unwrap_or_default();
         let last = self.facts.processes.last().map(|process| process.pid);
-        objects(&reports).any(|report| last.is_some_and(|pid| report["victims"][0]["pid"] == pid))
+        let is_last = |report: Value| last.is_some_and(|pid| report["victims"][0]["pid"] == pid);
+        self.reports().any(is_last)
     }
 
     fn n_reported(&self) -> u64 {
-        n_killed(&fs::read_to_string(self.directory.join(file::REPORT)).unwrap_or_default())
+        n_killed(self.reports())
+    }
+
+    /// The reports of this scenario so far.
+    fn reports(&self) -> impl Iterator<Item = Value> {
+        let reports = fs::read_to_string(self.tracer.stdout()).unwrap_or_default();
+        let is_mine =
+            |report: &Value| report["boottime_ns"].as_u64().unwrap_or_default() >= self.begin_ns;
+        objects(&reports).filter(is_mine).collect::<Vec<_>>().into_iter()
     }
 
     fn keep_events(&mut self, path: &str) {
@@ -317,7 +391,7 @@ impl Stage {
         fs::write(&path, ended + "\n").with_context(|| format!("{} is not kept", path.display()))
     }
 
-    /// Ends every oomwhy, and removes processes and cgroups for the next scenario.
+    /// Ends every oomwhy that no other scenario needs, and removes processes and cgroups.
     fn strike(mut self) -> Result<Facts> {
         for (watcher, mut tracer) in std::mem::take(&mut self.watchers) {
             if watcher.ends {
@@ -326,7 +400,10 @@ impl Stage {
             let ended = tracer.stop()?;
             self.keep_exit(watcher, ended)?;
         }
-        fs::write(self.directory.join(file::EXIT), self.tracer.stop()? + "\n")?;
+        if self.is_last {
+            let ended = self.tracer.stop()? + "\n";
+            fs::write(self.tracer.stdout().with_file_name(file::EXIT), ended)?;
+        }
         for (watcher, args) in std::mem::take(&mut self.replays) {
             let ended = tracer::replay(&self.directory, watcher.name, &args)?;
             self.keep_exit(watcher, ended)?;
@@ -407,9 +484,9 @@ fn numbered(path: &str, round: u32) -> String {
 }
 
 /// The number of reports of each outcome so far, for the console.
-fn outcomes(reports: &Path) -> BTreeMap<String, usize> {
+fn outcomes(reports: impl Iterator<Item = Value>) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::<String, usize>::new();
-    for report in objects(&fs::read_to_string(reports).unwrap_or_default()) {
+    for report in reports {
         let what = report["outcome"].as_str().or(report["type"].as_str());
         *counts.entry(what.unwrap_or_default().to_owned()).or_default() += 1;
     }
@@ -435,4 +512,26 @@ fn n_swap_pages() -> u64 {
     let kib =
         |line: &str| line.strip_prefix("SwapTotal:")?.trim().strip_suffix(" kB")?.parse().ok();
     meminfo.lines().find_map(kib).unwrap_or(0_u64) / 4
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_scenario_gets_the_reports_of_its_time() {
+        let reports = [
+            r#"{"type":"oom","boottime_ns":5}"#,
+            r#"{"type":"oom","boottime_ns":25}"#,
+            r#"{"type":"loss"}"#,
+            // It was finished after a later one.
+            r#"{"type":"oom","boottime_ns":19}"#,
+            r#"{"type":"oom","boottime_ns":20}"#,
+        ];
+        let text = reports.map(|report| format!("{report}\n")).concat();
+        let shares = shares(&text, &[0, 10, 20]);
+        let numbers: Vec<Vec<&str>> = shares.iter().map(|share| share.lines().collect()).collect();
+        let [first, second, third, fourth, fifth] = reports;
+        assert_eq!(numbers, [vec![first], vec![fourth], vec![second, third, fifth]]);
+    }
 }

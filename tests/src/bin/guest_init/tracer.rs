@@ -69,6 +69,11 @@ impl Tracer {
         Ok(Self { process, args, stdout, stderr, was_ready: false, stderr_begin: 0 })
     }
 
+    /// The file with its output.
+    pub(crate) fn stdout(&self) -> &Path {
+        &self.stdout
+    }
+
     /// Kills it with SIGKILL.
     pub(crate) fn kill(&mut self) -> Result<()> {
         ensure!(!self.has_ended(), "oomwhy had ended by itself");
