@@ -18,10 +18,6 @@ const UPGRADES: [&str; 2] = ["upgrades", "few_upgrades"];
 /// Two victims that die within this time may exit at the same time, ns.
 const COMPANY_NS: i64 = 100_000_000;
 
-/// One victim in so many may meet the exit of a process that is no victim: a tracer, or one of its
-/// helpers. The first one may.
-const VICTIMS_PER_OTHER_EXIT: usize = 50;
-
 /// A victim, its report, and all reports.
 #[derive(Clone, Copy)]
 pub(super) struct Death<'a> {
@@ -65,26 +61,15 @@ pub(super) fn compare(check: &mut Check, facts: &Facts, death: Death<'_>) {
 }
 
 /// Whether the report names a skipped probe as the reason for a missing field, and other victims
-/// died at about the same time, or it happens rarely. The kernel does not run a probe on top of
-/// itself, so if an exiting process preempts another one in the probe, one of the two exits is not
-/// seen.
+/// died at about the same time. The kernel does not run a probe on top of itself, so if an exiting
+/// process preempts another one in the probe, one of the two exits is not seen.
 fn is_skipped(death: Death<'_>, field: &str) -> bool {
     let Death { report, reports, .. } = death;
+    let mut missing = report["source"]["missing"].as_array().into_iter().flatten();
     let at_ns = number(report, "boottime_ns");
     let near = |other: &&Value| (number(other, "boottime_ns") - at_ns).abs() < COMPANY_NS;
-    let has_company = n_victims(reports.iter().filter(near)) > 1;
-    let n_skipped = reports.iter().filter(|report| is_missing(report, field)).count();
-    let is_rare = n_skipped <= (n_victims(reports.iter()) / VICTIMS_PER_OTHER_EXIT).max(1);
-    is_missing(report, field) && (has_company || is_rare)
-}
-
-fn is_missing(report: &Value, field: &str) -> bool {
-    let mut missing = report["source"]["missing"].as_array().into_iter().flatten();
-    missing.any(|entry| entry["field"] == field)
-}
-
-fn n_victims<'a>(reports: impl Iterator<Item = &'a Value>) -> usize {
-    reports.filter_map(|report| report["victims"].as_array()).map(Vec::len).sum()
+    let dead = reports.iter().filter(near).filter_map(|other| other["victims"].as_array());
+    dead.map(Vec::len).sum::<usize>() > 1 && missing.any(|entry| entry["field"] == field)
 }
 
 /// Whether newer probes replaced the ones that saw the kill, before they saw the end of its victim.
@@ -104,41 +89,21 @@ mod tests {
 
     use super::*;
 
-    const FIELD: &str = "victims[].freed_bytes";
-
-    fn report(at_ms: i64, victims: usize) -> Value {
-        json!({ "boottime_ns": at_ms * 1_000_000, "victims": vec![json!({}); victims],
-            "source": { "missing": [{ "field": FIELD }] } })
-    }
-
-    fn is_accepted(reports: &[Value]) -> bool {
-        let death = Death { report: &reports[0], victim: &json!({}), reports };
-        is_skipped(death, FIELD)
-    }
-
     #[test]
     fn skipped_probe_is_accepted_if_others_died_too() {
+        let report = |at_ms: i64, victims: usize| {
+            json!({ "boottime_ns": at_ms * 1_000_000, "victims": vec![json!({}); victims],
+                "source": { "missing": [{ "field": "victims[].freed_bytes" }] } })
+        };
+        let is_accepted = |reports: &[Value]| {
+            let death = Death { report: &reports[0], victim: &json!({}), reports };
+            is_skipped(death, "victims[].freed_bytes")
+        };
         assert!(is_accepted(&[report(1000, 2)]));
         assert!(is_accepted(&[report(1000, 1), report(1006, 1)]));
         assert!(!is_accepted(&[report(1000, 1), report(1200, 1)]));
         let mut without_reason = report(1000, 2);
         without_reason["source"] = json!({});
         assert!(!is_accepted(&[without_reason]));
-    }
-
-    #[test]
-    fn skipped_probe_is_accepted_if_it_is_rare() {
-        let seen = |at_ms| {
-            let mut report = report(at_ms, 1);
-            report["source"] = json!({});
-            report
-        };
-        let reports = |n_skipped: i64, n_seen: i64| -> Vec<Value> {
-            let skipped = (0..n_skipped).map(|index| report(index * 1000, 1));
-            skipped.chain((n_skipped..n_skipped + n_seen).map(|index| seen(index * 1000))).collect()
-        };
-        let accepts = |n_skipped, n_seen| is_accepted(&reports(n_skipped, n_seen));
-        assert!(accepts(1, 0) && accepts(3, 147));
-        assert!(!accepts(2, 90) && !accepts(4, 147));
     }
 }

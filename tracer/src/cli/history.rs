@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum, ValueHint};
 use jiff::{SignedDuration, Timestamp, ZonedDateTime};
 
-use super::{ColorArgs, Destination, numbers, sizes, words};
+use super::{ColorArgs, Destination, filters, numbers, sizes};
 use crate::history::{DEFAULT_DIR, when};
 
 #[derive(Args, Clone, Debug)]
@@ -67,23 +67,23 @@ pub struct MatchArgs {
     /// one of its parents (`*` and `**` as in --cgroup), NAMESPACE/POD, or an executable. Any other
     /// word matches the name of a task, container, pod or systemd unit (`*`, `?` and `[...]` match
     /// other characters). Words of one kind are alternatives; different kinds must all match.
-    #[arg(value_name = "MATCH", value_parser = words::not_empty)]
+    #[arg(value_name = "MATCH", value_parser = filters::not_empty)]
     pub matches: Vec<String>,
     /// Select only kills of or by these processes.
     #[arg(short, long, value_name = "PID[,PID]", value_delimiter = ',',
         value_parser = numbers::pid)]
     pub pid: Vec<i32>,
     /// Select only kills of or by tasks with this name.
-    #[arg(long, value_name = "NAME", value_parser = words::comm)]
+    #[arg(long, value_name = "NAME", value_parser = filters::comm)]
     pub comm: Vec<String>,
     /// Select only kills that involve this cgroup or one below it.
-    #[arg(long, value_name = "GLOB", value_parser = words::not_empty)]
+    #[arg(long, value_name = "GLOB", value_parser = filters::not_empty)]
     pub cgroup: Vec<String>,
     /// Select only kills of or by tasks in this container: its name, or the start of its id.
-    #[arg(long, value_name = "CONTAINER", value_parser = words::not_empty)]
+    #[arg(long, value_name = "CONTAINER", value_parser = filters::not_empty)]
     pub container: Vec<String>,
     /// Select only kills of or by tasks in this pod: [NAMESPACE/]NAME, or the start of its uid.
-    #[arg(long, value_name = "POD", value_parser = words::not_empty)]
+    #[arg(long, value_name = "POD", value_parser = filters::not_empty)]
     pub pod: Vec<String>,
     /// Select only reports since this time.
     ///
@@ -164,7 +164,7 @@ pub struct ShowArgs {
     /// ID that `oomwhy list` shows, or its start [default: the newest report].
     ///
     /// Any MATCH of `oomwhy list` works if exactly one report matches.
-    #[arg(value_name = "ID", value_parser = words::not_empty)]
+    #[arg(value_name = "ID", value_parser = filters::not_empty)]
     pub id: Option<String>,
     /// Print in this format: text or json.
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]

@@ -6,6 +6,7 @@ mod check;
 mod destination;
 mod durations;
 mod explain;
+mod filters;
 mod flame;
 mod history;
 mod numbers;
@@ -16,7 +17,6 @@ mod share;
 mod sizes;
 mod symbolize;
 mod watch;
-mod words;
 
 use std::{
     ffi::OsString,

@@ -2,7 +2,7 @@
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::{ColorArgs, Destination, numbers, words};
+use super::{ColorArgs, Destination, filters, numbers};
 
 #[derive(Args, Clone, Debug, Default)]
 pub struct OutputArgs {
@@ -38,12 +38,12 @@ pub struct SelectArgs {
     /// Matches the cgroup whose limit was hit, or the cgroup of a victim or of the triggering task.
     /// A match on a parent includes its children. `*` matches part of a name, `**` any number of
     /// names.
-    #[arg(long, value_name = "GLOB", value_parser = words::not_empty)]
+    #[arg(long, value_name = "GLOB", value_parser = filters::not_empty)]
     pub cgroup: Option<String>,
     /// Print only kills of or by tasks with this name.
     ///
     /// The task's name in the kernel, at most 15 bytes. The chosen task counts, too.
-    #[arg(long, value_name = "NAME", value_parser = words::comm)]
+    #[arg(long, value_name = "NAME", value_parser = filters::comm)]
     pub comm: Option<String>,
     /// Print only kills of or by these processes.
     ///
@@ -71,7 +71,7 @@ pub struct PrivacyArgs {
         value_name = "REGEX",
         allow_hyphen_values = true,
         conflicts_with = "no_cmdline",
-        value_parser = words::not_empty
+        value_parser = filters::not_empty
     )]
     pub redact: Option<String>,
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{ColorArgs, Destination, durations, words};
+use super::{ColorArgs, Destination, durations, filters};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -24,7 +24,7 @@ pub struct RiskArgs {
     #[command(flatten)]
     pub color: ColorArgs,
     /// Show only these cgroups and those below them.
-    #[arg(long, value_name = "GLOB", value_parser = words::not_empty)]
+    #[arg(long, value_name = "GLOB", value_parser = filters::not_empty)]
     pub cgroup: Option<String>,
     /// Update until Ctrl-C, on the full screen or as one JSON object per line.
     #[arg(short, long)]

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     cli::{Attach, Format, WatchArgs},
     commands::exit::Exit,
-    host::clock,
+    host::{clock, oom_score_adj::protect_self},
     kmsg::{Context, Log},
     model::{
         host::Host,
@@ -26,7 +26,7 @@ use crate::{
         Pipeline, PipelineConfig, PipelineError,
         filter::Filter,
         kernel_log::{DEVICE, Follower, KernelLog},
-        live::{LiveError, protect_self},
+        live::LiveError,
         sink::SinkError,
     },
 };

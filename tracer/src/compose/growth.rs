@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{ComposeContext, kernel_frames, missing::missing};
+use super::{ComposeContext, missing::missing, stacks::kernel_frames};
 use crate::{
     fmt::units,
     growth::shape,

@@ -16,6 +16,8 @@ pub(crate) mod missing;
 pub(crate) mod names;
 mod outcome;
 pub(crate) mod ranking;
+mod shed;
+mod stacks;
 pub(crate) mod verdict;
 mod victims;
 
@@ -25,13 +27,12 @@ use jiff::Timestamp;
 
 use crate::model::{
     account::{Account, InvocationAccount, ReclaimedAccount, WaitAccount},
-    events::{Invocation, Task, UserFrame},
+    events::{Invocation, Memcg, Task},
     facts::Findings,
     gfp,
     host::Host,
     memcg_stat,
-    names::named_frame,
-    report::{Constraint, Frame, GfpMask, OomReport, Source, System, Trigger, lossy},
+    report::{Constraint, GfpMask, OomReport, Source, System, Trigger, lossy},
 };
 
 /// The input of every part of the report.
@@ -75,10 +76,16 @@ pub(crate) fn compose(account: &Account, host: &Host, findings: &Findings) -> Oo
     let repeats = invocation.repeats.as_ref();
     report.repeats = repeats.map(|repeats| repeats.count);
     report.repeats_until = repeats.and_then(|repeats| context.time(repeats.last_ns));
+    let waits: u64 = invocation.waits_for_victim.values().sum();
+    report.invocations_while_dying = Some(waits).filter(|&waits| waits > 0);
     match account {
         Account::Invocation(_) | Account::Mark(_) => {
             if let Some(record) = &invocation.invocation {
                 describe(&mut report, context, record);
+            } else if let Some(id) = invocation.compact_memcg {
+                let memcg = Memcg { id: Some(id), memory: None, swap: None, oom_group: None };
+                report.oom_memcg = Some(cgroups::oom_memcg(context, &memcg));
+                report.constraint = Some(Constraint::Memcg);
             }
         }
         Account::Reclaimed(ReclaimedAccount { reclaimed, .. }) => {
@@ -100,6 +107,8 @@ pub(crate) fn compose(account: &Account, host: &Host, findings: &Findings) -> Oo
     report.system = system(context, started);
     report.candidates = candidates::candidates(context);
     report.victims = victims::victims(context, report.candidates.as_ref());
+    report.victims_total = victims::total(invocation);
+    report.truncated = victims::truncated(invocation);
     report.source.missing.extend(identity::unread(context));
     report.growth = growth::growth(context, &names(&report));
     report.source.missing.extend(growth::unrecorded(context));
@@ -108,6 +117,7 @@ pub(crate) fn compose(account: &Account, host: &Host, findings: &Findings) -> Oo
         Account::Mark(account) => marks::add_missing(&mut report, account),
         Account::Reclaimed(_) | Account::Wait(_) => {}
     }
+    report.source.shed = shed::shed(&report, invocation);
     report
 }
 
@@ -130,7 +140,7 @@ fn names(report: &OomReport) -> BTreeMap<i32, String> {
 fn describe(report: &mut OomReport, context: ComposeContext<'_>, invocation: &Invocation) {
     let control = invocation.control.as_ref();
     report.reason = outcome::reason(context.account, invocation);
-    report.constraint = control.and_then(|control| outcome::constraint(control.constraint));
+    report.constraint = control.and_then(|it| it.constraint).and_then(outcome::constraint);
     report.nodemask = invocation.nodemask.filter(|&nodes| nodes != 0).map(nodes);
     report.mems_allowed = invocation.mems_allowed.map(nodes);
     report.message = invocation.message.as_ref().map(|words| lossy(&words.0).0);
@@ -142,11 +152,13 @@ fn describe(report: &mut OomReport, context: ComposeContext<'_>, invocation: &In
         control.map(|control| control.gfp_mask),
         control.map(|control| control.order),
     );
-    trigger.kernel_stack =
-        invocation.kernel_stack.as_ref().map(|frames| kernel_frames(context.findings, frames));
+    trigger.kernel_stack = invocation
+        .kernel_stack
+        .as_ref()
+        .map(|frames| stacks::kernel_frames(context.findings, frames));
     let pid = invocation.trigger.tgid;
     trigger.user_stack =
-        invocation.user_stack.as_deref().map(|frames| user_frames(context, pid, frames));
+        invocation.user_stack.as_deref().map(|frames| stacks::user_frames(context, pid, frames));
     report.trigger = Some(trigger);
     report.oom_memcg =
         invocation.oom_memcg.as_ref().map(|memcg| cgroups::oom_memcg(context, memcg));
@@ -202,60 +214,6 @@ fn request(
     let names = |value| gfp::names(value, &context.host.gfp_flags);
     let named = gfp_mask.map(|value| GfpMask { value, names: names(value) });
     Trigger { gfp_mask: named, order, ..trigger }
-}
-
-/// The trigger's frames without those of the tracer. Its programs come first. If a function is
-/// hooked, its trampoline stands between it and its caller. The call site in the function's first
-/// bytes follows, so the same function appears once more.
-fn kernel_frames(findings: &Findings, frames: &[u64]) -> Vec<Frame> {
-    let mut kept: Vec<Frame> = Vec::new();
-    let mut behind_trampoline = false;
-    for &ip in frames {
-        let symbol = findings.symbols.get(&ip);
-        let name = symbol.map(|symbol| symbol.name.as_str());
-        if name.is_some_and(is_ours) {
-            behind_trampoline = true;
-            continue;
-        }
-        let twice = behind_trampoline
-            && name.is_some()
-            && kept.last().is_some_and(|last| last.symbol.as_deref() == name);
-        behind_trampoline = false;
-        if !twice {
-            kept.push(kernel_frame(findings, ip));
-        }
-    }
-    kept
-}
-
-/// Whether a function is on the stack only because of tracing.
-fn is_ours(name: &str) -> bool {
-    const STARTS: [&str; 6] = [
-        "bpf_trampoline_",
-        "bpf_prog_",
-        "bpf_trace_run",
-        "__traceiter_",
-        "perf_trace_",
-        "trace_call_bpf",
-    ];
-    STARTS.iter().any(|start| name.starts_with(start))
-}
-
-fn kernel_frame(findings: &Findings, ip: u64) -> Frame {
-    let symbol = findings.symbols.get(&ip);
-    Frame {
-        ip: Some(format!("{ip:#x}")),
-        symbol: symbol.map(|symbol| symbol.name.clone()),
-        offset: symbol.map(|symbol| symbol.offset),
-        module: symbol.and_then(|symbol| symbol.module.clone()),
-        ..Frame::default()
-    }
-}
-
-/// User frames with the names that were found for this process.
-fn user_frames(context: ComposeContext<'_>, pid: i32, frames: &[UserFrame]) -> Vec<Frame> {
-    let names = context.findings.user_names.get(&(context.account.seq, pid));
-    frames.iter().map(|frame| named_frame(names, frame)).collect()
 }
 
 /// The same events give the same id: boot, entry into `out_of_memory`, thread that entered.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use super::{
     container,
-    lookup::{Lookup, LookupRequest, LookupResults},
+    name_lookup::{Lookup, LookupRequest, LookupResults},
     privacy::Privacy,
 };
 use crate::model::{
@@ -143,10 +143,11 @@ mod tests {
         account::{Account, InvocationAccount},
         events::{Body, CgroupPath, Event, Name, Task, samples},
         facts::Fact,
+        shed::Shed,
     };
 
     fn event(seq: u64, body: Body) -> Event {
-        Event { boottime_ns: 1, cpu: 0, seq, body }
+        Event { boottime_ns: 1, cpu: 0, seq, shed: Shed::default(), body }
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! What is known of a task besides what the kernel reports with the event: the container, pod and
 //! unit that its cgroup stands for, their names, its user, and what /proc has of it.
 //!
-//! [`lookup`] reads files on a worker's thread, and [`symbol_requests`] finds the names of
+//! [`name_lookup`] reads files on a worker's thread, and [`symbol_requests`] finds the names of
 //! functions on another, so that the main loop can drain the ring meanwhile.
 
 pub(crate) mod container;
-pub(crate) mod container_names;
 pub(crate) mod enrichment;
 pub(crate) mod growing_process;
-pub(crate) mod lookup;
+pub(crate) mod name_lookup;
 pub(crate) mod passwd;
 pub(crate) mod privacy;
+pub(crate) mod runtime_files;
 pub(crate) mod stack_symbolizer;
 pub(crate) mod symbol_requests;
 pub(crate) mod victim_proc;

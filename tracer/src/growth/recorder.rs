@@ -7,7 +7,10 @@ use std::{
 
 use oomwhy_common::growth::{Charged, Charger, UserStack};
 
-use super::select::{Origin, Sum, by_user_stack, points, sums, until};
+use super::{
+    charges::{Origin, Sum, by_user_stack, sums},
+    curve::{points, until},
+};
 use crate::{
     bpf::{growth_maps::GrowthMaps, recorder_registry::Registration},
     host::clock,

@@ -1,11 +1,22 @@
-//! The names of segments: `<start>-<boot>.jsonl`, or `.jsonl.gz` once closed. Pure.
-//!
+//! The files of the history. Their names are `<start>-<boot>.jsonl`, or `.jsonl.gz` once closed.
 //! The start comes first, in UTC and with a fixed width, so that names sort by time.
+//!
+//! A line that could not be written completely is cut off again. If even that fails, the next line
+//! goes to a new segment, so that it does not continue the incomplete one.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    time::Duration,
+};
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
 /// Digits of the boot id in a name: enough to distinguish the boots of one machine.
 const BOOT_DIGITS: usize = 8;
+
+/// A segment is closed at this age, however small it is: queries for a time range skip segments.
+const MAX_AGE: Duration = Duration::from_hours(24);
 
 /// A segment, as its name describes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +66,46 @@ impl Segment {
     /// The name of its file once it is compressed.
     pub(crate) fn compressed_name(&self) -> String {
         format!("{}.jsonl.gz", self.stem)
+    }
+}
+
+/// A segment that lines are appended to.
+#[derive(Debug)]
+pub(super) struct OpenSegment {
+    segment: Segment,
+    file: File,
+    bytes: u64,
+}
+
+impl OpenSegment {
+    pub(super) fn new(segment: Segment, file: File) -> Self {
+        Self { segment, file, bytes: 0 }
+    }
+
+    /// The name of its file.
+    pub(super) fn name(&self) -> String {
+        self.segment.plain_name()
+    }
+
+    pub(super) fn is_full(&self, added: u64, limit: u64, now: Timestamp) -> bool {
+        let age = now.duration_since(self.segment.start).unsigned_abs();
+        self.bytes > 0 && (self.bytes + added > limit || age > MAX_AGE)
+    }
+
+    pub(super) fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        let written = self.file.write(line)?;
+        if written < line.len() {
+            // A short write: the disk is full.
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.file.sync_data()?;
+        self.bytes += line.len() as u64;
+        Ok(())
+    }
+
+    /// Removes an incomplete line.
+    pub(super) fn cut_back(&self) -> io::Result<()> {
+        self.file.set_len(self.bytes)
     }
 }
 

@@ -1,14 +1,6 @@
 //! Appends reports to the history, with one write and one fsync each.
-//!
-//! A line that could not be written completely is cut off again. If even that fails, the next line
-//! goes to a new segment, so that it does not continue the incomplete one.
 
-use std::{
-    fs::File,
-    io::{self, Write},
-    path::Path,
-    time::Duration,
-};
+use std::{fs::File, io, path::Path, time::Duration};
 
 use jiff::Timestamp;
 
@@ -16,12 +8,10 @@ use super::{
     HistoryError,
     compress::{self, compress},
     directory::Directory,
-    segment::Segment,
+    segment::{OpenSegment, Segment},
     vacuum::to_remove,
 };
 
-/// A segment is closed at this age, however small it is: queries for a time range skip segments.
-const MAX_SEGMENT_AGE: Duration = Duration::from_hours(24);
 /// A reader holds a whole segment in memory.
 pub(super) const MAX_SEGMENT_BYTES: u64 = 8 << 20;
 /// Room for one large report.
@@ -59,13 +49,6 @@ pub struct Store {
     _lock: File,
 }
 
-#[derive(Debug)]
-struct OpenSegment {
-    segment: Segment,
-    file: File,
-    bytes: u64,
-}
-
 impl Store {
     /// Opens or creates a history, closes the segment of the previous run, and removes what exceeds
     /// the limits.
@@ -94,7 +77,7 @@ impl Store {
             Some(current) => current,
             None => self.begin(now)?,
         };
-        let name = current.segment.plain_name();
+        let name = current.name();
         let result = current.append(line).map_err(|error| self.directory.failed(&name, error));
         // If it still ends with an incomplete line, nothing is appended to it any more.
         if result.is_ok() || current.cut_back().is_ok() {
@@ -111,7 +94,7 @@ impl Store {
             match self.directory.begin(&segment.plain_name()) {
                 Ok(file) => {
                     self.directory.sync()?;
-                    return Ok(OpenSegment { segment, file, bytes: 0 });
+                    return Ok(OpenSegment::new(segment, file));
                 }
                 Err(HistoryError::Segment { source, .. })
                     if source.kind() == io::ErrorKind::AlreadyExists =>
@@ -152,28 +135,5 @@ impl Store {
             self.directory.remove(&listed.segment.file_name())?;
         }
         Ok(())
-    }
-}
-
-impl OpenSegment {
-    fn is_full(&self, added: u64, limit: u64, now: Timestamp) -> bool {
-        let age = now.duration_since(self.segment.start).unsigned_abs();
-        self.bytes > 0 && (self.bytes + added > limit || age > MAX_SEGMENT_AGE)
-    }
-
-    fn append(&mut self, line: &[u8]) -> io::Result<()> {
-        let written = self.file.write(line)?;
-        if written < line.len() {
-            // A short write: the disk is full.
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.file.sync_data()?;
-        self.bytes += line.len() as u64;
-        Ok(())
-    }
-
-    /// Removes an incomplete line.
-    fn cut_back(&self) -> io::Result<()> {
-        self.file.set_len(self.bytes)
     }
 }

@@ -6,6 +6,7 @@
 //! - [`kallsyms`], [`mark_format`], [`gfp_flags`], [`memcg_stat_items`]: names and formats.
 //! - [`files`], [`policy`], [`capabilities`]: settings, mounts and permissions.
 //! - [`procfs`], [`cgroupfs`]: files that are read again while oomwhy runs.
+//! - [`oom_score_adj`], [`footprint`], [`worker`]: what the tracer does to itself.
 
 pub(crate) mod bounded;
 pub(crate) mod btf;
@@ -21,6 +22,7 @@ pub(crate) mod layout;
 pub(crate) mod mark_format;
 pub(crate) mod memcg_stat_items;
 pub(crate) mod offsets;
+pub(crate) mod oom_score_adj;
 pub(crate) mod policy;
 pub(crate) mod procfs;
 pub(crate) mod worker;

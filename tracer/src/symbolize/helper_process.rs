@@ -6,7 +6,6 @@
 //! not even react to SIGKILL (it hangs in the kernel) is left behind.
 
 use std::{
-    fs,
     io::{self, ErrorKind, Read, Write},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{Mutex, PoisonError},
@@ -19,6 +18,8 @@ use rustix::{
     process::{Resource, Rlimit, setrlimit},
 };
 use serde::{Serialize, de::DeserializeOwned};
+
+use crate::host::oom_score_adj::unprotect_self;
 
 /// Seconds of CPU time that a helper may use.
 const MAX_CPU_SECONDS: u64 = 10;
@@ -73,7 +74,7 @@ fn limit_self() {
     }
     // The tracer is protected from the OOM killer, its helpers are not: while memory is short, the
     // kernel evaluates them by their size like every other process.
-    let _ = fs::write("/proc/self/oom_score_adj", "0");
+    unprotect_self();
 }
 
 /// Feeds `input` to a command and returns its output.

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{container, container_names, passwd};
+use super::{container, passwd, runtime_files};
 use crate::{
     host::{
         procfs::process,
@@ -208,7 +208,7 @@ impl LookupThread {
         if self.results.lock().container(&key).is_some() {
             return true;
         }
-        let names = container_names::look_up(&self.root, &found, path);
+        let names = runtime_files::look_up(&self.root, &found, path);
         if names.is_unnamed() {
             return false;
         }
