@@ -14,6 +14,11 @@ pub const COMPARISON_FILE: &str = "comparison.json";
 /// The file that contains [`Faults`].
 pub const FAULTS_FILE: &str = "faults.json";
 
+/// The file that contains [`Idle`].
+pub const IDLE_FILE: &str = "idle.json";
+/// The program that does everyday operations (tests/programs/everyday.c), in the guest.
+pub const EVERYDAY: &str = "/bin/everyday";
+
 /// The measurement of one boot.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub enum Bench {
@@ -33,6 +38,11 @@ pub enum Bench {
         repeats: u32,
         /// The other tools.
         tools: Vec<Tool>,
+    },
+    /// Instructions of everyday operations without oomwhy, and while it is idle.
+    Idle {
+        /// The number of rounds. Each measures every tracer.
+        rounds: u32,
     },
     /// Start, memory, wake-ups and latency of tools that report OOM kills.
     Comparison {
@@ -111,6 +121,72 @@ pub struct FaultCell {
     pub instructions: Vec<u64>,
     /// The size of the observer's BPF maps: `memlock` in /proc/PID/fdinfo.
     pub map_bytes: Option<u64>,
+}
+
+/// The result of [`Bench::Idle`].
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Idle {
+    /// One cell per operation and tracer.
+    pub cells: Vec<IdleCell>,
+}
+
+/// Runs of one everyday operation beside one tracer.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct IdleCell {
+    /// The operation.
+    pub operation: Operation,
+    /// The tracer beside it.
+    pub tracer: IdleTracer,
+    /// Instructions of each run.
+    pub instructions: Vec<u64>,
+    /// Instructions that oomwhy's own threads took meanwhile, beside the operation.
+    pub own_instructions: u64,
+}
+
+/// What runs beside an everyday operation.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum IdleTracer {
+    /// No tracer.
+    None,
+    /// oomwhy with BPF trampolines.
+    Fentry,
+    /// oomwhy with kprobes.
+    Kprobe,
+}
+
+/// An operation that any host does all the time.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum Operation {
+    /// A process sends itself a signal and handles it.
+    Signal,
+    /// A cgroup is made and removed.
+    Cgroup,
+    /// A child is forked, exits and is waited for.
+    Fork,
+    /// A child is started with vfork, executes a program, and is waited for.
+    Exec,
+    /// A thread is created and joined.
+    Thread,
+    /// Anonymous pages are touched for the first time.
+    Faults,
+}
+
+impl Operation {
+    /// All operations, in the order of the table.
+    pub const ALL: [Self; 6] =
+        [Self::Signal, Self::Cgroup, Self::Fork, Self::Exec, Self::Thread, Self::Faults];
+
+    /// The word by which the program of the guest knows the operation.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Signal => "signal",
+            Self::Cgroup => "cgroup",
+            Self::Fork => "fork",
+            Self::Exec => "exec",
+            Self::Thread => "thread",
+            Self::Faults => "fault",
+        }
+    }
 }
 
 /// The result of [`Bench::Counts`].

@@ -11,6 +11,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+pub(crate) use record::texts;
+
 /// The OOM kills in a part of the log.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
@@ -159,7 +161,7 @@ impl Log {
     /// Reads /dev/kmsg records or dmesg's output.
     pub(crate) fn parse(text: &str) -> Self {
         let mut reader = Reader::default();
-        for text in record::texts(text) {
+        for text in texts(text) {
             reader.record(&text);
         }
         reader.log

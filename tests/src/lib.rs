@@ -20,4 +20,5 @@ pub mod report;
 pub mod scenario;
 pub mod scenarios;
 pub mod support;
+pub mod verified;
 pub mod workload;

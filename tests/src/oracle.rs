@@ -3,6 +3,7 @@
 //! Everything here is pure: it reads texts and returns disagreements. A field that oomwhy leaves
 //! out is a disagreement too, because every kernel of the matrix provides all fields.
 
+mod burst;
 mod by_log;
 mod candidates;
 mod check;
@@ -14,9 +15,11 @@ mod growth;
 mod identity;
 mod invocation;
 mod losses;
+mod lost_kills;
 mod memcg_stat;
 mod memory;
 mod recorded;
+mod same_text;
 mod stacks;
 #[cfg(test)]
 mod tests;
@@ -74,6 +77,10 @@ pub fn compare(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
     }
     check.equal("oomwhy's exit code", account.exit.trim(), "0");
     premises(&mut check, scenario, account.facts, &log);
+    if scenario.compares_text {
+        same_text::compare(&mut check, account.kmsg);
+        return check.disagreements;
+    }
     check.equal("lines that are not JSON", n_malformed(account.report), 0);
     watchers::compare(&mut check, scenario, &log, account.watchers);
     by_log::compare(&mut check, scenario, &log, &kills, account.watchers);
@@ -81,6 +88,14 @@ pub fn compare(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
     tiers::compare(&mut check, case, &kills, account.watchers);
     if scenario.is_lossy {
         losses::compare(&mut check, case, &log, &all);
+        return check.disagreements;
+    }
+    if scenario.loses_kills {
+        lost_kills::compare(&mut check, &log, &all);
+        return check.disagreements;
+    }
+    if scenario.is_burst {
+        burst::compare(&mut check, case, &log, &all);
         return check.disagreements;
     }
     check.equal("reports of kills", kills.len(), log.n_invocations());

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::bench::Bench;
 use crate::matrix::Kernel;
 use crate::scenario::Scenario;
-use crate::{scenarios, support};
+use crate::{scenarios, support, verified};
 
 /// The path of the plan in the guest.
 pub const GUEST_PATH: &str = "/plan.json";
@@ -84,6 +84,8 @@ pub struct Boot {
     needs_cgroup_v1: bool,
     /// The names of the kernels that get it; all if empty.
     kernels: &'static [&'static str],
+    /// Whether it takes so long that only a proof runs it, or who names it.
+    is_long: bool,
 }
 
 impl Boot {
@@ -104,6 +106,7 @@ const PLAIN: Boot = Boot {
     scenarios: &[],
     needs_cgroup_v1: false,
     kernels: &[],
+    is_long: false,
 };
 
 /// The longest boots are first, so boots that run side by side end at about the same time. A boot
@@ -117,6 +120,7 @@ const BOOTS: &[Boot] = &[
             "score_readers",
             "watchers",
             "crowd",
+            "equals",
             "two_at_once",
             "small_ring",
             "many_in_a_row",
@@ -147,6 +151,8 @@ const BOOTS: &[Boot] = &[
             "already_exiting",
             "lowered_limit",
             "no_victim",
+            "same_text",
+            "same_text_kprobe",
             // User stacks.
             "stacks",
             "stacks_of_two",
@@ -184,7 +190,38 @@ const BOOTS: &[Boot] = &[
     Boot {
         name: "multitude",
         memory_mib: 3072,
-        scenarios: &["multitude", "thousands"],
+        scenarios: &["multitude", "thousands", "lost_kills"],
+        kernels: &["5.10", "7.3"],
+        ..PLAIN
+    },
+    // Hundreds of kills at once. Every kill must have a report.
+    Boot {
+        name: "burst",
+        memory_mib: 1024,
+        scenarios: &["maps", "burst", "burst_kprobe", "big_group"],
+        kernels: &["5.10", "6.12", "7.3"],
+        ..PLAIN
+    },
+    Boot {
+        name: "burst-of-10000",
+        memory_mib: 1024,
+        scenarios: &["burst_of_10000", "burst_of_10000_kprobe"],
+        kernels: &["5.10", "6.12", "7.3"],
+        is_long: true,
+        ..PLAIN
+    },
+    // Memory must not depend on how many CPUs there could be.
+    Boot {
+        name: "cpus",
+        qemu_args: &["-smp", "2,maxcpus=255"],
+        scenarios: &["maps_of_255_cpus"],
+        kernels: &["6.12", "7.3"],
+        ..PLAIN
+    },
+    // 100,000 new cgroups take a minute, so only the oldest and the newest kernel make them.
+    Boot {
+        name: "new-cgroups",
+        scenarios: &["new_cgroups", "new_cgroups_pinned"],
         kernels: &["5.10", "7.3"],
         ..PLAIN
     },
@@ -234,7 +271,7 @@ const BOOTS: &[Boot] = &[
         name: "tiers",
         memory_mib: 768,
         cmdline: "lockdown=integrity",
-        scenarios: &["tiers_memcg", "tiers_global", "nothing_mounted"],
+        scenarios: &["tiers_memcg", "tiers_global", "coexistence", "nothing_mounted"],
         ..PLAIN
     },
     Boot {
@@ -253,7 +290,10 @@ pub fn boots(kernel: &Kernel, names: &[String]) -> impl Iterator<Item = &'static
         .filter(move |boot| cgroup_v1 || !boot.needs_cgroup_v1)
         .filter(|boot| boot.scenarios_on(kernel).next().is_some())
         .filter(|boot| boot.kernels.is_empty() || boot.kernels.contains(&kernel.name.as_str()))
-        .filter(move |boot| names.is_empty() || names.iter().any(|name| name == boot.name))
+        .filter(move |boot| match names {
+            [] => !boot.is_long,
+            names => names.iter().any(|name| name == boot.name),
+        })
 }
 
 /// The index of a boot in the list of all boots, which is in the order of their duration.
@@ -264,8 +304,10 @@ pub fn rank(boot: &Boot) -> Option<usize> {
 /// The number of comparisons that `cargo xtask test` makes with the boots of a kernel.
 pub fn n_comparisons(kernel: &Kernel) -> usize {
     let of_boot = |boot: &Boot| {
-        // The support table is compared with the results of this boot.
-        boot.scenarios_on(kernel).count() + usize::from(boot.name == support::BOOT)
+        // The support table and the verified walks are compared with the results of these boots.
+        boot.scenarios_on(kernel).count()
+            + usize::from(boot.name == support::BOOT)
+            + usize::from(verified::scenario(kernel, boot.name).is_some())
     };
     boots(kernel, &[]).map(of_boot).sum()
 }

@@ -12,10 +12,13 @@ pub fn is_kill(object: &Value) -> bool {
     object["type"] == "oom" && object["outcome"] == "killed"
 }
 
-/// The number of killed processes in the reports.
+/// The number of killed processes in the reports, with those whose records were lost.
 pub fn n_killed(reports: impl Iterator<Item = Value>) -> u64 {
     reports
         .filter(is_kill)
-        .map(|report| report["victims"].as_array().map_or(0, Vec::len) as u64)
+        .map(|report| {
+            let n_listed = report["victims"].as_array().map_or(0, Vec::len) as u64;
+            report["victims_total"].as_u64().unwrap_or(n_listed)
+        })
         .sum()
 }

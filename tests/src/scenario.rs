@@ -36,8 +36,17 @@ pub struct Scenario {
     pub options: &'static [&'static str],
     /// The program that removes the probes that oomwhy leaves pinned.
     pub unpin: Option<Program>,
-    /// Whether records are lost, so not every kill has a complete report.
+    /// Whether details are lost, so not every kill has a complete report.
     pub is_lossy: bool,
+    /// Whether kills come faster than their details have room, so details may be left out. Every
+    /// kill must have a report.
+    pub is_burst: bool,
+    /// Whether more processes are killed at once than there is room for their compact records. The
+    /// report must count the others.
+    pub loses_kills: bool,
+    /// Whether only the kernel's own reports are compared: half of the kills happen while oomwhy
+    /// traces, half while it does not.
+    pub compares_text: bool,
 }
 
 /// The outcomes of retries by other members of a memcg while a victim dies. The log does not have
@@ -62,7 +71,8 @@ impl Scenario {
             Step::Watch(watcher) | Step::WatchAs { watcher, .. } => watcher.replays,
             _ => false,
         };
-        self.is_lossy || self.unpin.is_some() || self.steps.iter().any(is_alone)
+        let is_special = self.is_lossy || self.is_burst || self.loses_kills || self.compares_text;
+        is_special || self.unpin.is_some() || self.steps.iter().any(is_alone)
     }
 
     /// The processes that it starts.
@@ -184,6 +194,8 @@ pub enum Step {
         /// The number of reports since the scenario began.
         count: usize,
     },
+    /// Wait until all processes that were started are dead.
+    AwaitDeaths,
     /// Wait for some time.
     Rest {
         /// The time in seconds.

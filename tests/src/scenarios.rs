@@ -9,6 +9,7 @@ mod machine;
 mod names;
 mod outcomes;
 mod pins;
+mod same_text;
 mod stacks;
 mod storms;
 mod tiers;
@@ -29,6 +30,7 @@ const THEMES: &[&[Scenario]] = &[
     storms::ALL,
     by_log::ALL,
     pins::ALL,
+    same_text::ALL,
     stacks::ALL,
     tiers::ALL,
     hosts::ALL,
@@ -65,6 +67,9 @@ const ONE_KILL: Scenario = Scenario {
     options: &[],
     unpin: None,
     is_lossy: false,
+    is_burst: false,
+    loses_kills: false,
+    compares_text: false,
 };
 
 /// Expects one report of a kill with this content.

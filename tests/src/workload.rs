@@ -98,6 +98,11 @@ pub enum Work {
         /// The anonymous memory to fault in.
         mib: usize,
     },
+    /// Make and remove cgroups below its own, one after another, and end.
+    Cgroups {
+        /// The number of cgroups.
+        count: usize,
+    },
     /// Read every process' oom_score in a loop, and write the number of reads to [`reads_file`].
     ReadScores,
 }
@@ -135,6 +140,7 @@ impl Work {
             Self::Saw { mib, times } => ("saw", vec![mib, times]),
             Self::Jump { mib, seconds } => ("jump", vec![mib, seconds]),
             Self::Faults { mib } => ("faults", vec![mib]),
+            Self::Cgroups { count } => ("cgroups", vec![count]),
             Self::ReadScores => ("read-scores", vec![]),
         };
         let numbers = numbers.into_iter().map(|number| number.to_string());
@@ -157,6 +163,7 @@ impl Work {
             "saw" => Self::Saw { mib: number()?, times: number()? },
             "jump" => Self::Jump { mib: number()?, seconds: number()? },
             "faults" => Self::Faults { mib: number()? },
+            "cgroups" => Self::Cgroups { count: number()? },
             "read-scores" => Self::ReadScores,
             _ => bail!("unknown word {name:?}"),
         })

@@ -16,7 +16,7 @@ use oomwhy_tests::oracle::{
     WHOLE_VARIABLE, compare, coverage,
 };
 use oomwhy_tests::scenario::Step;
-use oomwhy_tests::{matrix, plan, report, scenarios, support};
+use oomwhy_tests::{matrix, plan, report, scenarios, support, verified};
 
 /// The file with the share of tasks that have each part of their identity.
 const COVERAGE: &str = "coverage.txt";
@@ -47,6 +47,13 @@ fn trials(results: &Path) -> Result<Vec<Trial>> {
                 let (results, name) = (results.to_owned(), kernel.name.clone());
                 trials.push(Trial::test(format!("{name}::support_table"), move || {
                     support::check(&results, &name).map_err(|error| format!("{error:#}").into())
+                }));
+            }
+            if let Some(scenario) = verified::scenario(&kernel, boot.name) {
+                let (results, name, boot) = (results.to_owned(), kernel.name.clone(), boot.name);
+                trials.push(Trial::test(format!("{name}::verified_walk_of_{boot}"), move || {
+                    verified::check(&results, &name, boot, scenario)
+                        .map_err(|error| format!("{error:#}").into())
                 }));
             }
             for scenario in boot.scenarios_on(&kernel) {

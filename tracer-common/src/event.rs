@@ -35,8 +35,10 @@ pub mod kind {
     pub const GROWING_PROCESS: u32 = 14;
     /// The record is a [`super::MarkEvent`].
     pub const MARK: u32 = 16;
+    /// The record is a [`super::KillEvent`], in a buffer of its own.
+    pub const KILL: u32 = 17;
     /// The highest kind in use.
-    pub const LAST: u32 = MARK;
+    pub const LAST: u32 = KILL;
 }
 
 /// Length of `task_struct.comm` (`TASK_COMM_LEN`), bytes. The bytes after the first NUL are stale.
@@ -53,6 +55,9 @@ pub const MAX_CANDIDATES: usize = 32;
 pub const MAX_LEVELS: usize = 17;
 /// Bytes of names in a path record.
 pub const PATH_BYTES: usize = 4096;
+/// Bytes of the text in the record of a new cgroup. The kernel's buffer has 1,024
+/// (`TRACE_CGROUP_PATH_LEN`); paths of containers take up to about 300.
+pub const KERNEL_PATH_BYTES: usize = 512;
 /// Longest name of one cgroup with its NUL (`NAME_MAX` + 1), bytes.
 pub const NAME_LEN: usize = 256;
 /// Counters of a memcg's statistics that are kept: more than any kernel has (7.3: 57).
@@ -62,6 +67,9 @@ pub const STAT_COUNTERS: usize = 64;
 pub const STAT_FIELDS: usize = 128;
 /// Bytes of one part of a task's context (a command line, a path) that are kept.
 pub const CONTEXT_BYTES: usize = 1024;
+/// Victims, group members and sharers of one invocation that have a [`VictimEvent`]. Those beyond
+/// have only a [`KillEvent`].
+pub const MAX_DETAILED_VICTIMS: u32 = 256;
 /// Ancestors of a task that are kept, its parent first.
 pub const PARENTS: usize = 8;
 
@@ -96,7 +104,7 @@ pub struct EventHeader {
     pub size: u32,
     /// CPU that wrote the record.
     pub cpu: u32,
-    /// Always 0; keeps the size a multiple of 8.
+    /// In a [`KillEvent`] the page tables of the process, KiB. In every other record 0.
     pub reserved: u32,
 }
 
@@ -139,7 +147,7 @@ pub struct MemcgFacts {
 }
 
 /// One run of the OOM killer as of the choice (`oom_kill_process` entry). If no task was chosen, as
-/// of its end (`out_of_memory` return).
+/// of its begin, or of the kernel's own report about that.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct InvocationEvent {
@@ -267,7 +275,9 @@ pub mod candidate {
     pub const VICTIM: u32 = 1 << 10;
 }
 
-/// Head of a cgroup's path. `len` bytes follow: the names, leaf first, each with its NUL.
+/// Head of a cgroup's path. `len` bytes follow: the names, leaf first, each with its NUL. With
+/// [`crate::valid::path::KERNEL_TEXT`] they are the kernel's text from the root, and what follows
+/// its NUL is stale.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct PathHead {
@@ -304,6 +314,59 @@ pub struct VictimEvent {
     pub vpid: i32,
     /// Always 0; keeps the size a multiple of 8.
     pub reserved: u32,
+}
+
+/// A process is killed: the compact record that every kill has, written before its details. Short,
+/// so that the buffer `KILLS` holds more than 4,096 of them.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct KillEvent {
+    /// Header of kind [`kind::KILL`]. Its last word holds the page tables.
+    pub header: EventHeader,
+    /// When the process started, `task_struct.start_boottime`, ns.
+    pub start_boottime_ns: u64,
+    /// `kernfs_node.id` of the memory cgroup that the process is in.
+    pub cgroup_id: u64,
+    /// `kernfs_node.id` of the cgroup whose limit was hit.
+    pub oom_memcg_id: u64,
+    /// Process id, `task_struct.tgid`.
+    pub tgid: i32,
+    /// Id of the thread that was marked, or of the process that shares its memory.
+    pub tid: i32,
+    /// Real user id in the initial user namespace, `cred.uid`.
+    pub uid: u32,
+    /// Value of `signal_struct.oom_score_adj`, -1000 to 1000.
+    pub oom_score_adj: i16,
+    /// Why the process is killed, one of [`cause`].
+    pub cause: u8,
+    /// What ran out of memory, one of [`domain`].
+    pub domain: u8,
+    /// Counters of `mm_struct.rss_stat` from a plain read, pages, index [`mm`].
+    pub counts: [i32; mm::COUNT],
+    /// Name of the thread, `task_struct.comm`.
+    pub comm: [u8; COMM_LEN],
+}
+
+/// Values of [`KillEvent::cause`].
+pub mod cause {
+    /// The first process that was marked in its invocation.
+    pub const MARKED: u8 = 0;
+    /// It was marked after another one: its cgroup is killed as a whole (`memory.oom.group`).
+    pub const GROUP_MEMBER: u8 = 1;
+    /// It was not marked: it shares the memory of the latest victim.
+    pub const SHARES_MM: u8 = 2;
+}
+
+/// Values of [`KillEvent::domain`].
+pub mod domain {
+    /// The probe could not read it.
+    pub const UNKNOWN: u8 = 0;
+    /// The limit of a memcg was hit.
+    pub const MEMCG: u8 = 1;
+    /// The machine, a cpuset or a memory policy ran out of memory.
+    pub const GLOBAL: u8 = 2;
+    /// Somebody asked for a kill, sysrq-f.
+    pub const SYSRQ: u8 = 3;
 }
 
 /// Statistics of oom_memcg before any task is killed.
@@ -429,24 +492,56 @@ pub struct ParentEntry {
     pub comm: [u8; COMM_LEN],
 }
 
-/// `out_of_memory` returned after at least one record of this invocation was written.
+/// An invocation is over. Nothing is hooked at the return of `out_of_memory`: the frame of such a
+/// hook would be in the stack that the kernel prints. So the record is written at the next event
+/// that proves the end, and has facts in place of what `out_of_memory` returned.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct EndEvent {
     /// Header of kind [`kind::END`].
     pub header: EventHeader,
-    /// Return value of `out_of_memory`, 0 or 1.
+    /// Return value of `out_of_memory`, 0 or 1. Means nothing with [`crate::valid::end::FACTS`].
     pub result: u32,
-    /// State of the choice, one of [`chosen`].
+    /// State of the choice, one of [`chosen`]. Means nothing with [`crate::valid::end::FACTS`].
     pub chosen: u32,
     /// Number of entries into `oom_kill_process`.
     pub kill_calls: u32,
     /// Number of `oom:mark_victim` events.
     pub victims: u32,
-    /// 1 if the kernel computed `totalpages`, so it reached the selection.
+    /// 1 if the kernel computed `totalpages`, so it reached the selection. Means nothing with
+    /// [`crate::valid::end::FACTS`].
     pub selected: u32,
     /// Number of entries into `__oom_kill_process`. `u32::MAX` if that function is not hooked.
     pub oom_kill_calls: u32,
+    /// Bits of [`end_facts`] that hold.
+    pub facts: u32,
+    /// Bits of [`end_facts`] that are known. Of the others, `facts` says nothing.
+    pub facts_known: u32,
+    /// Number of processes that are killed, each counted once: the victims, and those that share
+    /// their memory. Means nothing without [`crate::valid::end::PROCESSES`].
+    pub processes: u32,
+    /// Always 0; keeps the size a multiple of 8.
+    pub reserved: u32,
+}
+
+/// Bits of [`EndEvent::facts`]: what decides how an invocation ends that kills no process.
+pub mod end_facts {
+    /// At entry the trigger was a victim already, `signal_struct.oom_mm`.
+    pub const TRIGGER_IS_VICTIM: u32 = 1 << 0;
+    /// At entry the trigger was exiting or had been sent SIGKILL.
+    pub const TRIGGER_IS_DYING: u32 = 1 << 1;
+    /// At entry the OOM killer was disabled because the machine suspends, `oom_killer_disabled`.
+    pub const SUSPENDED: u32 = 1 << 2;
+    /// A driver may free memory when it is notified, `oom_notify_list`.
+    pub const HAS_NOTIFIERS: u32 = 1 << 3;
+    /// The allocation lacks `__GFP_FS`.
+    pub const WITHOUT_FS: u32 = 1 << 4;
+    /// A memcg's limit was hit.
+    pub const IS_MEMCG: u32 = 1 << 5;
+    /// The kernel evaluated a task, so it reached the selection.
+    pub const EVALUATED: u32 = 1 << 6;
+    /// The kernel printed the memcg's memory, `mem_cgroup_print_oom_meminfo`.
+    pub const PRINTED: u32 = 1 << 7;
 }
 
 /// Values of [`EndEvent::chosen`]: `oom_control.chosen` when `out_of_memory` returns.
@@ -514,10 +609,11 @@ pub struct RepeatsEvent {
     pub last_ns: u64,
 }
 
-/// `mem_cgroup_out_of_memory` returned without an invocation: usage is below the limit again.
+/// `mem_cgroup_out_of_memory` needed no invocation: usage is below the limit again.
 ///
-/// Recorded for the first such call of a run, then whenever `count` is a power of two. A call of a
-/// dying task returns the same way and is not recorded. `seq` is 0.
+/// Recorded when the same task calls again or userspace looks: for the first such call of a run,
+/// then whenever `count` is a power of two. A dying task needs no invocation either, and its calls
+/// are not recorded. `seq` is 0.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct ReclaimedEvent {
@@ -606,7 +702,7 @@ const _: () = {
     assert!(size_of::<PathHead>() == 56);
     assert!(size_of::<LevelEntry>() == 72);
     assert!(size_of::<LevelsHead>() == 56);
-    assert!(size_of::<EndEvent>() == 64);
+    assert!(size_of::<EndEvent>() == 80);
     assert!(size_of::<RepeatsEvent>() == 56);
     assert!(size_of::<ReclaimedEvent>() == 152);
     assert!(size_of::<CgroupEvent>() == 56);
@@ -614,6 +710,12 @@ const _: () = {
     assert!(size_of::<VictimGoneEvent>() == 96);
     assert!(size_of::<WaitEvent>() == 144);
     assert!(size_of::<MarkEvent>() == 120);
+    assert!(size_of::<KillEvent>() == 112);
+    // A record in a ring buffer has a head of 8 bytes, and one byte of the buffer stays free.
+    assert!(
+        4096 * (size_of::<KillEvent>() + size_of::<EndEvent>() + 2 * 8)
+            < crate::maps::KILLS_BYTES as usize
+    );
     assert!(size_of::<ContextHead>() == 64);
     assert!(size_of::<ParentEntry>() == 24);
     assert!(CONTEXT_BYTES == USER_FRAMES * size_of::<UserFrame>());

@@ -3,9 +3,30 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Size of the ring buffer, bytes, unless `--ring-size` sets another one. A full report takes at
-/// most 7 KiB and usually 3 KiB, so it holds a burst of 100 kills that nobody reads.
+/// Size of the ring buffer of details, bytes, unless `--ring-size` sets another one. The details of
+/// a kill take at most 7 KiB and usually 3 KiB, so it holds a burst of 100 kills that nobody reads.
 pub const RING_BYTES: u32 = 512 << 10;
+
+/// Size of the ring buffer of kills, bytes: room for 4,096 that nobody reads, each the only one of
+/// its invocation, whose end has no room among the details.
+pub const KILLS_BYTES: u32 = 1 << 20;
+
+/// Size of the ring buffer of hints, bytes: new cgroups and growing processes, which userspace
+/// looks at while they exist.
+pub const HINTS_BYTES: u32 = 64 << 10;
+
+/// Hints of one kind per second, and the longest burst of them.
+pub const HINTS_PER_SECOND: u64 = 200;
+
+/// Indexes of the map `HINT_BUDGETS`.
+pub mod hint {
+    /// Cgroups that were just made.
+    pub const CGROUP: u32 = 0;
+    /// Processes that grow near a limit.
+    pub const GROWING_PROCESS: u32 = 1;
+    /// Number of kinds.
+    pub const COUNT: u32 = 2;
+}
 
 /// A run of invocations without a victim ends after this much silence. A later invocation starts
 /// a new run, which is reported again. ns.
@@ -14,6 +35,52 @@ pub const RUN_ENDS_AFTER_NS: u64 = 10_000_000_000;
 /// A task that enters `mem_cgroup_oom_synchronize` again within this time was woken but found no
 /// memory, so its wait continues. ns.
 pub const WAIT_CONTINUES_WITHIN_NS: u64 = 1_000_000_000;
+
+/// Invocations of a memcg are counted as waiting for its victims for this long after the kill. What
+/// follows later starts a run of its own. ns.
+pub const WAITS_FOR_VICTIM_NS: u64 = 2_000_000_000;
+
+/// `QuietRun::ending` of invocations that wait for the victims of the kill `QuietRun::seq`. No
+/// other ending has this value.
+pub const WAITS_FOR_VICTIM: u64 = 1 << 62;
+
+/// Size of a value of the map `STATE`, bytes. It begins with an [`InvocationState`], an
+/// `InvocationEvent` and a `CandidatesHead`; the rest is scratch.
+pub const STATE_BYTES: usize = 13_328;
+
+/// The begin of the only value of the map `STATE`: the invocation that runs or ran last. Written
+/// under the kernel's `oom_lock`.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct InvocationState {
+    /// Address of the task that entered `out_of_memory` last. 0 if none has.
+    pub task: u64,
+    /// Number of the invocation.
+    pub seq: u64,
+    /// Entry into `out_of_memory`, `CLOCK_BOOTTIME` ns.
+    pub started_ns: u64,
+    /// Cgroup id of the oom_memcg. 0 for a global OOM, or if it is unknown.
+    pub oom_memcg_id: u64,
+    /// Validity bits of the `InvocationEvent` that follows, as far as it is filled.
+    pub described: u64,
+    /// What was left out so far, bits of `valid::shed`.
+    pub shed: u64,
+    /// Number of entries into `oom_kill_process`.
+    pub kill_calls: u32,
+    /// Number of entries into `__oom_kill_process`.
+    pub oom_kill_calls: u32,
+    /// Number of `mark_victim` events.
+    pub victims: u32,
+    /// Bits of `event::end_facts` that hold.
+    pub facts: u32,
+    /// Bits of `event::end_facts` that are known.
+    pub facts_known: u32,
+    /// Number of processes that are killed, each counted once.
+    pub processes: u32,
+    /// Number of the invocation whose end was emitted last, or that was counted in a run. Not a
+    /// flag: who sets it without `oom_lock` may do so when the next invocation has begun.
+    pub ended_seq: u64,
+}
 
 /// Value of the map `QUIET_RUNS`: consecutive invocations that ended alike without a victim.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
@@ -25,7 +92,8 @@ pub struct QuietRun {
     pub ending: u64,
     /// Number of invocations in the run.
     pub count: u64,
-    /// Return of the latest invocation, `CLOCK_BOOTTIME` ns.
+    /// Entry of the latest invocation, `CLOCK_BOOTTIME` ns. With [`WAITS_FOR_VICTIM`] that of the
+    /// kill.
     pub last_ns: u64,
 }
 
@@ -44,4 +112,5 @@ pub struct Wait {
 const _: () = {
     assert!(size_of::<QuietRun>() == 32);
     assert!(size_of::<Wait>() == 24);
+    assert!(size_of::<InvocationState>() == 80);
 };

@@ -179,4 +179,8 @@ offsets! {
     mount_mountpoint,
     /// Offset of `cgroup.subsys[memory_cgrp_id]`.
     cgroup_memory,
+    /// Offset of `mutex.owner`, with real-time locks that of its `rt_mutex`.
+    mutex_owner,
+    /// Offset of `blocking_notifier_head.head`.
+    notifier_head,
 }

@@ -47,6 +47,23 @@ pub mod invocation {
     pub const NODEMASK: u64 = 1 << 12;
     /// The `mems_allowed` of the trigger.
     pub const MEMS_ALLOWED: u64 = 1 << 13;
+    /// [`OOM_CONTROL`] is as of the entry: `totalpages`, `chosen_points` and `constraint` were not
+    /// computed yet.
+    pub const AT_ENTRY: u64 = 1 << 14;
+}
+
+/// Groups of `EndEvent`.
+pub mod end {
+    /// `facts` and `facts_known`, in place of `result`, `chosen` and `selected`.
+    pub const FACTS: u64 = 1 << 40;
+    /// `processes`: the number of killed processes.
+    pub const PROCESSES: u64 = 1 << 41;
+}
+
+/// What the bytes of a path record are.
+pub mod path {
+    /// The kernel's text of the path from the root, instead of names from the leaf.
+    pub const KERNEL_TEXT: u64 = 1 << 0;
 }
 
 /// Groups of `VictimEvent`.
@@ -67,6 +84,32 @@ pub mod victim {
     pub const NO_SWAP: u64 = 1 << 22;
     /// `oom_score_adj` of the victim is known without the rest of [`TASK`].
     pub const ADJ: u64 = 1 << 23;
+}
+
+/// Groups of `KillEvent`. It uses `CGROUP`, `TASK` and `ADJ` of [`victim`] and `ID` of
+/// [`oom_memcg`] too.
+pub mod kill {
+    /// `counts`, and the page tables in the last word of the header.
+    pub const MM: u64 = 1 << 17;
+}
+
+/// Which details of an invocation were left out so far because the ring was short of room. Every
+/// record of the invocation has these bits from then on, and so has [`victim_gone`].
+pub mod shed {
+    /// The record of the candidates.
+    pub const CANDIDATES: u64 = 1 << 48;
+    /// Command line, executable, parents and user stack of the trigger or a victim.
+    pub const CONTEXT: u64 = 1 << 49;
+    /// The statistics of the oom_memcg.
+    pub const STAT: u64 = 1 << 50;
+    /// The paths of cgroups.
+    pub const PATHS: u64 = 1 << 51;
+    /// The chain of limits.
+    pub const LEVELS: u64 = 1 << 52;
+    /// The stacks of the trigger.
+    pub const STACKS: u64 = 1 << 53;
+    /// `VictimEvent`s beyond `event::MAX_DETAILED_VICTIMS`.
+    pub const VICTIMS: u64 = 1 << 54;
 }
 
 /// Groups of every `LevelEntry` behind a `LevelsHead`.

@@ -1,18 +1,44 @@
-//! Writes records into the ring buffer, or counts them as dropped. Nothing else sends data to
+//! Writes records into the ring buffers, or counts them as lost. Nothing else sends data to
 //! userspace.
-#![expect(unsafe_code, reason = "calls the ring buffer helper and updates per-CPU counters")]
+//!
+//! There are three buffers. `KILLS` has one compact record per killed process, and the ends of
+//! invocations for which `RING` has no room. `RING` has the details, which are shed when it is
+//! short of room: see [`pressure`]. `HINTS` has what userspace looks at while it exists, and no
+//! kill.
+#![expect(unsafe_code, reason = "calls the ring buffer helper and updates counters")]
 
-use aya_ebpf::helpers::generated::{
-    bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ringbuf_output,
+use aya_ebpf::{
+    helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ringbuf_output},
+    maps::RingBuf,
 };
 use oomwhy_common::{
     counters,
-    event::{EventHeader, kind},
+    event::{EventHeader, KillEvent, kind},
+    maps::HINTS_PER_SECOND,
 };
 
-use zerocopy::FromZeros;
+use zerocopy::{FromBytes, FromZeros};
 
-use crate::maps::{COUNTERS, RING, increment};
+use crate::maps::{
+    HINT_BUDGETS, HINTS, HINTS_WANTED, HintBudget, KILLS, KILLS_LOST, LOST, RING, increment, load,
+    store,
+};
+
+/// `BPF_RB_NO_WAKEUP` of `bpf_ringbuf_output`.
+const NO_WAKEUP: u64 = 1;
+/// `BPF_RB_AVAIL_DATA` of `bpf_ringbuf_query`: bytes that nobody has read.
+const AVAIL_DATA: u64 = 0;
+/// `BPF_RB_RING_SIZE` of `bpf_ringbuf_query`.
+const RING_SIZE: u64 = 1;
+
+/// [`pressure`] from which on candidates and the context of tasks are left out: more than half of
+/// the ring is unread.
+pub(crate) const SHEDS_CONTEXT: u32 = 1;
+/// [`pressure`] from which on statistics, paths and limits are left out too: more than three
+/// quarters are unread.
+pub(crate) const SHEDS_PATHS: u32 = 2;
+/// [`pressure`] from which on stacks are left out too: more than seven eighths are unread.
+pub(crate) const SHEDS_STACKS: u32 = 3;
 
 /// The current time, `CLOCK_BOOTTIME` ns.
 #[inline(always)]
@@ -35,37 +61,137 @@ pub(crate) fn header(kind: u32, seq: u64, now: u64, valid: u64, size: usize) -> 
     EventHeader { boottime_ns: now, seq, valid, kind, size: size as u32, cpu: cpu(), reserved: 0 }
 }
 
+/// How short of room the ring of details is: 0 or one of the `SHEDS_` constants.
+#[inline(always)]
+pub(crate) fn pressure() -> u32 {
+    let (unread, size) = (RING.query(AVAIL_DATA), RING.query(RING_SIZE));
+    if unread <= size / 2 {
+        return 0;
+    }
+    // A sum instead of branches: the verifier walks what follows once.
+    SHEDS_CONTEXT + u32::from(unread > size / 4 * 3) + u32::from(unread > size / 8 * 7)
+}
+
+/// Counts details that were left out.
+#[inline(always)]
+pub(crate) fn count_shed() {
+    increment(&LOST, counters::SHED);
+}
+
+/// Whether a record is the last one of its invocation. Without it, the report would wait for the
+/// next invocation, so it goes to the kills if the details have no room.
+const fn is_last(kind: u32) -> bool {
+    matches!(kind, kind::END | kind::MARK)
+}
+
 /// Writes the first `size` bytes of `record`, which starts with its header, or counts the drop.
 ///
 /// verifier: `size` is passed beside the header because a value read back from a map is unbounded.
 #[inline(always)]
 pub(crate) fn record<T>(record: &T, size: usize, kind: u32) {
     let size = size.min(size_of::<T>());
+    if output(&RING, record, size, 0) {
+        return;
+    }
+    if !(is_last(kind) && output(&KILLS, record, size, NO_WAKEUP)) {
+        count_drop();
+    }
+}
+
+/// Writes the first `size` bytes of `record` into a ring buffer. False if there is no room.
+#[inline(always)]
+fn output<T>(ring: &RingBuf, record: &T, size: usize, flags: u64) -> bool {
     // SAFETY: `record` is a map value of at least `size` bytes.
     let status = unsafe {
         bpf_ringbuf_output(
-            (&raw const RING).cast_mut().cast(),
+            core::ptr::from_ref(ring).cast_mut().cast(),
             core::ptr::from_ref(record).cast_mut().cast(),
             size as u64,
-            0,
+            flags,
         )
     };
-    if status < 0 {
-        count_drop(kind);
+    status >= 0
+}
+
+/// Writes the compact record of a kill, or counts it by its cause. The caller holds `oom_lock`, so
+/// the count is exact. Wakes nobody: the details, which follow, do.
+#[inline(always)]
+pub(crate) fn kill(record: &KillEvent, cause: u8) {
+    if output(&KILLS, record, size_of::<KillEvent>(), NO_WAKEUP) {
+        return;
+    }
+    let now = now();
+    if let Some(count) = KILLS_LOST.get_ptr_mut(u32::from(cause)) {
+        store(count, load(count) + 1);
+    }
+    if let Some(first) = KILLS_LOST.get_ptr_mut(counters::kills::FIRST_NS)
+        && load(first) == 0
+    {
+        store(first, now);
+    }
+    if let Some(last) = KILLS_LOST.get_ptr_mut(counters::kills::LAST_NS) {
+        store(last, now);
+    }
+}
+
+/// Whether a hint of this kind (`oomwhy_common::maps::hint`) may be written now: somebody reads
+/// hints, and no more than [`HINTS_PER_SECOND`] came before. Two CPUs that race here can pass one
+/// hint more.
+#[inline(always)]
+pub(crate) fn may_hint(kind: u32, now: u64) -> bool {
+    const NS_PER_HINT: u64 = 1_000_000_000 / HINTS_PER_SECOND;
+    let Some(budget) = HINT_BUDGETS.get_ptr_mut(kind) else {
+        return false;
+    };
+    let HintBudget { left, counted_ns } = load(budget);
+    let earned = now.wrapping_sub(counted_ns) / NS_PER_HINT;
+    let left = (left + earned).min(HINTS_PER_SECOND);
+    if left == 0 {
+        increment(&LOST, counters::HINTS);
+        return false;
+    }
+    // What was earned in part stays earned.
+    let counted_ns =
+        if earned > HINTS_PER_SECOND { now } else { counted_ns + earned * NS_PER_HINT };
+    store(budget, HintBudget { left: left - 1, counted_ns });
+    true
+}
+
+/// Whether a tracer reads hints.
+#[inline(always)]
+pub(crate) fn hints_are_wanted() -> bool {
+    HINTS_WANTED.get_ptr_mut(0).is_some_and(|wanted| load(wanted) != 0)
+}
+
+/// Builds a hint in its ring buffer, as [`reserved`] does.
+#[inline(always)]
+pub(crate) fn reserved_hint<T: FromZeros + 'static>(kind: u32, fill: impl FnOnce(&mut T) -> u64) {
+    if !build(&HINTS, kind, 0, fill) {
+        increment(&LOST, counters::HINTS);
     }
 }
 
 /// Builds a record in the ring buffer itself, for probes that run without `oom_lock` and so have
 /// no scratch area. `fill` gets zeroed memory and returns the validity bits.
 #[inline(always)]
-pub(crate) fn reserved<T: FromZeros + 'static>(
+pub(crate) fn reserved<T: FromZeros + 'static>(kind: u32, seq: u64, fill: impl Fn(&mut T) -> u64) {
+    if build(&RING, kind, seq, &fill) {
+        return;
+    }
+    if !(is_last(kind) && build(&KILLS, kind, seq, &fill)) {
+        count_drop();
+    }
+}
+
+#[inline(always)]
+fn build<T: FromZeros + 'static>(
+    ring: &RingBuf,
     kind: u32,
     seq: u64,
     fill: impl FnOnce(&mut T) -> u64,
-) {
-    let Some(mut entry) = RING.reserve::<T>(0) else {
-        count_drop(kind);
-        return;
+) -> bool {
+    let Some(mut entry) = ring.reserve::<T>(0) else {
+        return false;
     };
     let record = entry.write(T::new_zeroed());
     let valid = fill(record);
@@ -73,23 +199,38 @@ pub(crate) fn reserved<T: FromZeros + 'static>(
     // SAFETY: every record starts with its header, and ring memory is 8-byte aligned.
     unsafe { core::ptr::from_mut(record).cast::<EventHeader>().write(header) };
     entry.submit(0);
+    true
 }
 
-/// Counts a record of `kind` that found no room, and notes when.
+/// Builds a hint in its ring buffer, without zeros first: `fill` writes all of it. If `fill` fails,
+/// the hint counts as dropped.
 #[inline(always)]
-fn count_drop(kind: u32) {
-    const _: () = assert!(counters::DROPPED + kind::LAST < counters::FIRST_DROP_NS);
-    increment(&COUNTERS, counters::DROPPED + kind);
-    let now = now();
-    if let Some(first) = COUNTERS.get_ptr_mut(counters::FIRST_DROP_NS) {
-        // SAFETY: this CPU's own slot of a per-CPU array.
-        let first = unsafe { &mut *first };
-        if *first == 0 {
-            *first = now;
-        }
+pub(crate) fn filled_hint<T: FromBytes + 'static>(fill: impl FnOnce(&mut T) -> Option<()>) {
+    let Some(mut entry) = HINTS.reserve::<T>(0) else {
+        increment(&LOST, counters::HINTS);
+        return;
+    };
+    // SAFETY: ring memory, which is always mapped; every `T` here is valid for any bytes.
+    let record = unsafe { &mut *entry.as_mut_ptr() };
+    if fill(record).is_some() {
+        entry.submit(0);
+    } else {
+        entry.discard(0);
+        increment(&LOST, counters::HINTS);
     }
-    if let Some(last) = COUNTERS.get_ptr_mut(counters::LAST_DROP_NS) {
-        // SAFETY: this CPU's own slot of a per-CPU array.
-        unsafe { *last = now };
+}
+
+/// Counts a detail that found no room, and notes when.
+#[inline(always)]
+fn count_drop() {
+    increment(&LOST, counters::DETAILS);
+    let now = now();
+    if let Some(first) = LOST.get_ptr_mut(counters::FIRST_DROP_NS)
+        && load(first) == 0
+    {
+        store(first, now);
+    }
+    if let Some(last) = LOST.get_ptr_mut(counters::LAST_DROP_NS) {
+        store(last, now);
     }
 }

@@ -10,7 +10,7 @@
 use core::{marker::PhantomData, mem::MaybeUninit, ptr};
 
 use aya_ebpf::helpers::{
-    bpf_get_current_task,
+    bpf_get_current_pid_tgid, bpf_get_current_task,
     generated::{
         bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_probe_read_kernel_str,
         bpf_probe_read_user,
@@ -43,6 +43,11 @@ static SETTINGS: Settings = Settings {
     typed_counters: 0,
     growth_above_percent: 0,
     no_cmdlines: 0,
+    end_facts: 0,
+    oom_lock: 0,
+    oom_killer_disabled: 0,
+    oom_notify_list: 0,
+    counts_waits: 0,
     reserved: 0,
 };
 
@@ -239,6 +244,12 @@ pub(crate) fn current_address() -> u64 {
     unsafe { bpf_get_current_task() }
 }
 
+/// Id of the current thread.
+#[inline(always)]
+pub(crate) fn current_tid() -> i32 {
+    bpf_get_current_pid_tgid() as i32
+}
+
 /// Whether this kernel allows reads through pointers whose type the verifier does not know.
 #[inline(always)]
 pub(crate) fn untyped_reads_allowed() -> bool {
@@ -267,6 +278,46 @@ pub(crate) fn cmdlines_allowed() -> bool {
 #[inline(always)]
 pub(crate) fn kill_task_hooked() -> bool {
     setting!(kill_task_hooked) != 0
+}
+
+/// Bits of `end_facts` whose hooks are attached.
+#[inline(always)]
+pub(crate) fn hooked_end_facts() -> u32 {
+    setting!(end_facts)
+}
+
+/// Whether invocations that wait for a victim are counted with its kill.
+#[inline(always)]
+pub(crate) fn counts_waits() -> bool {
+    setting!(counts_waits) != 0
+}
+
+/// Address of the task that holds `oom_lock`. 0 if it is free, `None` if that is unknown.
+#[inline(always)]
+pub(crate) fn oom_lock_owner() -> Option<u64> {
+    /// The low bits of the owner word are flags, of a mutex and of an rt_mutex.
+    const FLAGS: u64 = 7;
+    let owner: u64 = global(setting!(oom_lock))?.get(offset!(mutex_owner))?;
+    Some(owner & !FLAGS)
+}
+
+/// Whether the OOM killer is off because the machine suspends. `None` if that is unknown.
+#[inline(always)]
+pub(crate) fn oom_killer_disabled() -> Option<bool> {
+    global(setting!(oom_killer_disabled))?.get::<u8>(0).map(|disabled| disabled != 0)
+}
+
+/// Whether a driver wants to be notified before a task is killed. `None` if that is unknown.
+#[inline(always)]
+pub(crate) fn has_oom_notifiers() -> Option<bool> {
+    let first = global(setting!(oom_notify_list))?.get::<u64>(offset!(notifier_head))?;
+    Some(first != 0)
+}
+
+/// A global variable of the kernel.
+#[inline(always)]
+fn global(address: u64) -> Option<Object<Untyped>> {
+    Object::new(address as *const u8)
 }
 
 /// Whether `mark_victim` passes a bare pid.

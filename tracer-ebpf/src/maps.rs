@@ -1,45 +1,80 @@
 //! The maps of the OOM path: why this type, why this size.
 #![expect(unsafe_code, reason = "hands out the one scratch area; see `state`")]
 
-use core::ptr;
+use core::{mem, ptr};
 
 use aya_ebpf::{
+    bindings::BPF_NOEXIST,
     macros::map,
-    maps::{Array, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use oomwhy_common::{
     counters,
     event::{
         CONTEXT_BYTES, CandidateEntry, CandidatesHead, ContextHead, EndEvent, InvocationEvent,
-        LevelEntry, LevelsHead, MAX_CANDIDATES, MAX_LEVELS, NAME_LEN, PATH_BYTES, PathHead,
-        RepeatsEvent, StatEvent, VictimEvent,
+        KillEvent, LevelEntry, LevelsHead, MAX_CANDIDATES, MAX_LEVELS, NAME_LEN, PATH_BYTES,
+        PathHead, ReclaimedEvent, RepeatsEvent, StatEvent, VictimEvent,
     },
-    maps::{QuietRun, RING_BYTES, Wait},
+    maps::{
+        HINTS_BYTES, InvocationState, KILLS_BYTES, QuietRun, RING_BYTES, STATE_BYTES, Wait, hint,
+    },
 };
 
-/// One ring buffer for all CPUs: the order is kept, and memory does not grow with the CPUs. The
-/// loader may resize it.
+/// The details of invocations. One ring buffer for all CPUs: the order is kept, and memory does not
+/// grow with the CPUs. The loader may resize it.
 #[map]
 pub(crate) static RING: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
+
+/// One compact record per killed process, so that no kill is lost when details have no room.
+#[map]
+pub(crate) static KILLS: RingBuf = RingBuf::with_byte_size(KILLS_BYTES, 0);
+
+/// Hints: a storm of new cgroups takes no room from kills.
+#[map]
+pub(crate) static HINTS: RingBuf = RingBuf::with_byte_size(HINTS_BYTES, 0);
+
+/// 1 while a tracer reads hints. Userspace writes it.
+#[map]
+pub(crate) static HINTS_WANTED: Array<u64> = Array::with_max_entries(1, 0);
+
+/// How many hints may be written, index `oomwhy_common::maps::hint`.
+#[map]
+pub(crate) static HINT_BUDGETS: Array<HintBudget> = Array::with_max_entries(hint::COUNT, 0);
+
+/// A token bucket.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct HintBudget {
+    /// Hints that may be written at once.
+    pub(crate) left: u64,
+    /// The time up to which hints were earned, `CLOCK_BOOTTIME` ns.
+    pub(crate) counted_ns: u64,
+}
 
 /// The scratch area of the running invocation. The kernel's `oom_lock` guards it.
 #[map]
 static STATE: Array<State> = Array::with_max_entries(1, 0);
 
-/// Counts of dropped records, index `oomwhy_common::counters`.
+/// Counts of records that were not written, index `oomwhy_common::counters`.
 #[map]
-pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counters::COUNT, 0);
+pub(crate) static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(counters::COUNT, 0);
+
+/// Counts of kills without a record, index `oomwhy_common::counters::kills`. Not per CPU: who
+/// writes it holds `oom_lock`.
+#[map]
+pub(crate) static KILLS_LOST: Array<u64> = Array::with_max_entries(counters::kills::COUNT, 0);
 
 /// Runs of invocations without a victim, by cgroup id of the oom_memcg (0: global).
 /// LRU: an attacker with many cgroups can only evict runs, which costs one more report each.
 #[map]
 pub(crate) static QUIET_RUNS: LruHashMap<u64, QuietRun> = LruHashMap::with_max_entries(256, 0);
 
-/// Tasks whose `mem_cgroup_out_of_memory` led to an invocation, until that call returns. LRU: an
-/// entry is evicted only if a thousand tasks are between the end of their invocation and that
-/// return. Then the call is reported as one without an invocation.
+/// Calls of `mem_cgroup_out_of_memory` that have not led to an invocation yet, by task, each as the
+/// record that is emitted if they never do. LRU: an entry is evicted only if hundreds of tasks wait
+/// for `oom_lock`; then that call is not reported if it needs no invocation.
 #[map]
-pub(crate) static INVOKED: LruHashMap<u64, u8> = LruHashMap::with_max_entries(1024, 0);
+pub(crate) static MEMCG_CALLS: LruHashMap<u64, ReclaimedEvent> =
+    LruHashMap::with_max_entries(256, 0);
 
 /// Arguments of calls whose return is hooked by a kretprobe, by task: a kretprobe has no
 /// arguments. LRU: an evicted call is not seen. Only the kprobe tier uses it; in the other tiers
@@ -53,10 +88,6 @@ pub(crate) static CALLS: LruHashMap<u64, Call> = LruHashMap::with_max_entries(10
 pub(crate) struct Call {
     /// Address in the first argument.
     pub(crate) object: u64,
-    /// `gfp_mask` of `mem_cgroup_out_of_memory`.
-    pub(crate) gfp_mask: u32,
-    /// `order` of `mem_cgroup_out_of_memory`.
-    pub(crate) order: i32,
 }
 
 /// Tasks that wait for a memcg whose OOM killer is disabled (cgroup v1), by thread id. LRU: a task
@@ -69,25 +100,131 @@ pub(crate) static WAITING: LruHashMap<u64, Wait> = LruHashMap::with_max_entries(
 #[map]
 pub(crate) static VICTIM_MMS: LruHashMap<u64, VictimMm> = LruHashMap::with_max_entries(1024, 0);
 
+/// How many victims are in [`VICTIM_MMS`] whose memory is not freed.
+#[map]
+static DYING: Array<Dying> = Array::with_max_entries(1, 0);
+
+/// Slots that count freed memory: more CPUs than this share them.
+const FREED_SLOTS: usize = 64;
+
+/// Two counts that are equal while nobody is dying. BPF code from rustc has no atomic add, so each
+/// count has one writer at a time. If CPUs that share a slot lose a count, or an entry is evicted,
+/// the counts stay apart: then each exit pays for a look at [`VICTIM_MMS`], and nothing is missed.
+#[repr(C)]
+struct Dying {
+    /// Entries that [`VICTIM_MMS`] got. Its writers hold `oom_lock`.
+    registered: u64,
+    /// The value of `registered` for which all memory was freed.
+    all_freed: u64,
+    /// Entries whose memory was freed, by CPU.
+    freed: [u64; FREED_SLOTS],
+}
+
+/// Whether any victim's memory is not freed. Every exit of a process asks this first: a look at
+/// [`VICTIM_MMS`] takes ten times as long.
+#[inline(always)]
+pub(crate) fn any_victim_dying() -> bool {
+    DYING.get_ptr(0).is_some_and(|dying| {
+        // SAFETY: a live map value. Each word is read whole.
+        let dying = unsafe { &*dying };
+        read_volatile(&dying.registered) != read_volatile(&dying.all_freed)
+    })
+}
+
+/// Notes whose memory it is. The caller holds `oom_lock`.
+#[inline(always)]
+pub(crate) fn register_victim(mm: u64, victim: VictimMm) {
+    let known = VICTIM_MMS.get_ptr_mut(mm).map(load);
+    if known.is_some_and(|known| known.seq == victim.seq) {
+        return;
+    }
+    // If the insert fails for lack of memory, this victim's memory is not seen to be freed.
+    if VICTIM_MMS.insert(mm, victim, 0).is_ok()
+        && known.is_none()
+        && let Some(dying) = DYING.get_ptr_mut(0)
+    {
+        // SAFETY: a live map value, and a word that only owners of `oom_lock` write.
+        unsafe { (*dying).registered += 1 };
+    }
+}
+
+/// Forgets a victim's memory, which is freed.
+#[inline(always)]
+pub(crate) fn forget_victim(mm: u64) {
+    if VICTIM_MMS.remove(mm).is_err() {
+        return;
+    }
+    let Some(dying) = DYING.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: a live map value. Other CPUs write it at the same time; see [`Dying`].
+    let dying = unsafe { &mut *dying };
+    let slot = crate::emit::cpu() as usize % FREED_SLOTS;
+    dying.freed[slot] += 1;
+    let registered = read_volatile(&dying.registered);
+    let mut freed = 0;
+    for count in &dying.freed {
+        freed += read_volatile(count);
+    }
+    if freed == registered {
+        dying.all_freed = registered;
+    }
+}
+
 /// The victim that owns an `mm_struct`.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct VictimMm {
     /// Number of the invocation that killed the victim.
     pub(crate) seq: u64,
+    /// Cgroup id of that invocation's oom_memcg. 0 for a global OOM.
+    pub(crate) oom_memcg_id: u64,
     pub(crate) tgid: i32,
     pub(crate) tid: i32,
-    /// 1: SIGKILL was delivered to the victim, and its context was emitted.
+    /// Bit 0: SIGKILL was delivered to the victim, and its context was emitted or left out. Bit 1
+    /// ([`CONTEXT_SHED`]): it was left out.
     pub(crate) sigkill_delivered: u64,
 }
 
-/// Where a victim's context is composed, one part after another.
-#[map]
-pub(crate) static CONTEXT: PerCpuArray<Context> = PerCpuArray::with_max_entries(1, 0);
+/// A bit of [`VictimMm::sigkill_delivered`].
+pub(crate) const CONTEXT_SHED: u64 = 2;
 
-/// Where the path of a new cgroup is composed. The kernel's `cgroup_mutex` guards it.
+/// Victims whose context can be composed at the same time. Fixed, so that memory does not grow with
+/// the CPUs.
+const CONTEXTS: u32 = 16;
+/// How many slots a victim tries.
+const CONTEXT_TRIES: u32 = 4;
+
+/// Where the contexts of victims are composed, one part after another.
 #[map]
-pub(crate) static NEW_CGROUP: Array<Path> = Array::with_max_entries(1, 0);
+static CONTEXT: Array<Context> = Array::with_max_entries(CONTEXTS, 0);
+
+/// The slots of [`CONTEXT`] in use. An insert that must not exist is the only test-and-set that
+/// every kernel has.
+#[map]
+static CONTEXT_BUSY: HashMap<u32, u32> = HashMap::with_max_entries(CONTEXTS, 0);
+
+/// Takes a slot of [`CONTEXT`], to be returned with [`return_context`]. `None` if the nearest ones
+/// are in use.
+#[inline(always)]
+pub(crate) fn take_context() -> Option<(u32, &'static mut Context)> {
+    for attempt in 0..CONTEXT_TRIES {
+        let slot = crate::emit::cpu().wrapping_add(attempt) % CONTEXTS;
+        if CONTEXT_BUSY.insert(slot, slot, u64::from(BPF_NOEXIST)).is_ok() {
+            let context = CONTEXT.get_ptr_mut(slot)?;
+            // SAFETY: a live map value, which the entry in CONTEXT_BUSY makes this task's own.
+            return Some((slot, unsafe { &mut *context }));
+        }
+    }
+    None
+}
+
+/// Returns a slot of [`take_context`].
+#[inline(always)]
+pub(crate) fn return_context(slot: u32) {
+    // It is there: only its owner removes it.
+    let _ = CONTEXT_BUSY.remove(slot);
+}
 
 /// One part of a task's context as it is emitted, with room for one more name, as in [`Path`].
 #[repr(C)]
@@ -118,56 +255,111 @@ pub(crate) struct Levels {
     pub(crate) list: [LevelEntry; MAX_LEVELS],
 }
 
-/// Scratch of one invocation, from `out_of_memory` entry to its return.
+/// Scratch of one invocation, from one `out_of_memory` entry to the next.
 #[repr(C)]
 pub(crate) struct State {
-    /// Address of the task inside `out_of_memory`. 0 between invocations.
+    /// Address of the task that entered `out_of_memory` last. 0 if none has.
     pub(crate) task: u64,
     /// Number of the invocation.
     pub(crate) seq: u64,
     /// Entry into `out_of_memory`, `CLOCK_BOOTTIME` ns.
     pub(crate) started_ns: u64,
+    /// Cgroup id of the oom_memcg. 0 if it is unknown or there is none.
+    pub(crate) oom_memcg_id: u64,
+    /// Validity bits of `invocation`, as far as it is filled.
+    pub(crate) described: u64,
+    /// What was left out so far, bits of `oomwhy_common::valid::shed`.
+    pub(crate) shed: u64,
     /// Number of entries into `oom_kill_process`.
     pub(crate) kill_calls: u32,
     /// Number of entries into `__oom_kill_process`.
     pub(crate) oom_kill_calls: u32,
     /// Number of `mark_victim` events.
     pub(crate) victims: u32,
+    /// Bits of `end_facts` that hold.
+    pub(crate) facts: u32,
+    /// Bits of `end_facts` that are known.
+    pub(crate) facts_known: u32,
+    /// Number of processes that are killed, each counted once.
+    pub(crate) processes: u32,
+    /// Number of the invocation whose end was emitted last, or that was counted in a run.
+    pub(crate) ended_seq: u64,
+    // Userspace reads up to here, and the two that follow.
+    pub(crate) invocation: InvocationEvent,
+    pub(crate) candidates: Candidates,
     /// Slot of the listed candidate with the fewest points, once the list is full.
     pub(crate) least_slot: u32,
     /// 1: `victim` was filled at `__oom_kill_process`, for the old layout of `mark_victim`.
     pub(crate) victim_ready: u32,
-    /// 1: the latest `__oom_kill_process` has marked its victim. A task that is sent SIGKILL from
-    /// then on shares the victim's memory.
+    /// 1: the latest `__oom_kill_process` has marked its victim, whose record was not written
+    /// before. A task that is sent SIGKILL from then on shares the victim's memory.
     pub(crate) marked: u32,
+    /// How far `stat` got in this invocation: 0, 1 filled, 2 emitted.
+    pub(crate) stat_stage: u32,
     /// Address of the oom_memcg. 0 for a global OOM.
     pub(crate) oom_memcg: u64,
-    /// Cgroup id of the oom_memcg. 0 if it is unknown or there is none.
-    pub(crate) oom_memcg_id: u64,
-    /// Cgroup id of the chosen task's memcg, likewise.
+    /// Cgroup id of the chosen task's memcg. 0 if it is unknown or there is none.
     pub(crate) task_memcg: u64,
     /// Cgroup id of the trigger's memcg, likewise.
     pub(crate) trigger_memcg: u64,
-    /// Address of the `oom_control`, for hooks that have no arguments.
+    /// Address of the `oom_control`, for hooks that have no arguments. Valid only inside
+    /// `out_of_memory`.
     pub(crate) oom_control: u64,
     /// Address of the task that is being evaluated, for hooks that have no arguments. 0 if none.
     pub(crate) evaluated_task: u64,
-    /// How far `stat` got in this invocation: 0, 1 filled, 2 emitted.
-    pub(crate) stat_stage: u32,
-    pub(crate) reserved: u32,
+    /// How short of room the ring is, see `record::raise_pressure`.
+    pub(crate) pressure: u32,
+    /// Victims and sharers that have a `VictimEvent`.
+    pub(crate) detailed_victims: u32,
+    /// What ran out of memory, one of `oomwhy_common::event::domain`.
+    pub(crate) domain: u32,
+    /// 1: the paths of the oom_memcg and the trigger were emitted or left out.
+    pub(crate) paths_emitted: u32,
+    /// Process id of the first victim.
+    pub(crate) first_tgid: i32,
+    /// 1: a process was recorded that shares a victim's memory.
+    pub(crate) has_sharers: u32,
     /// Points of the candidate in `least_slot`.
     pub(crate) least_points: i64,
-    /// Highest points so far.
-    pub(crate) best_points: i64,
-    pub(crate) invocation: InvocationEvent,
-    pub(crate) candidates: Candidates,
+    pub(crate) best: Best,
     pub(crate) path: Path,
     pub(crate) levels: Levels,
     pub(crate) victim: VictimEvent,
+    pub(crate) kill: KillEvent,
     pub(crate) stat: StatEvent,
     pub(crate) context: Context,
     pub(crate) repeats: RepeatsEvent,
     pub(crate) end: EndEvent,
+}
+
+const _: () = {
+    use mem::offset_of;
+    assert!(size_of::<State>() == STATE_BYTES);
+    assert!(offset_of!(State, seq) == offset_of!(InvocationState, seq));
+    assert!(offset_of!(State, oom_memcg_id) == offset_of!(InvocationState, oom_memcg_id));
+    assert!(offset_of!(State, shed) == offset_of!(InvocationState, shed));
+    assert!(offset_of!(State, kill_calls) == offset_of!(InvocationState, kill_calls));
+    assert!(offset_of!(State, victims) == offset_of!(InvocationState, victims));
+    assert!(offset_of!(State, facts_known) == offset_of!(InvocationState, facts_known));
+    assert!(offset_of!(State, processes) == offset_of!(InvocationState, processes));
+    assert!(offset_of!(State, ended_seq) == offset_of!(InvocationState, ended_seq));
+    assert!(offset_of!(State, invocation) == size_of::<InvocationState>());
+    let candidates = size_of::<InvocationState>() + size_of::<InvocationEvent>();
+    assert!(offset_of!(State, candidates) == candidates);
+};
+
+/// The candidate that the kernel would choose now: the latest one of those with the most points.
+#[repr(C)]
+pub(crate) struct Best {
+    pub(crate) points: i64,
+    /// Address of its task.
+    pub(crate) task: u64,
+    /// Its place in the order of evaluation.
+    pub(crate) order: u32,
+    /// Bits of `oomwhy_common::event::candidate` that tell where the points are from.
+    pub(crate) flags: u32,
+    /// 1: it is in the list.
+    pub(crate) is_listed: u64,
 }
 
 /// The scratch area, for `out_of_memory` entry: the caller holds `oom_lock`.
@@ -178,8 +370,11 @@ pub(crate) fn state() -> Option<&'static mut State> {
     Some(unsafe { &mut *state })
 }
 
-/// The scratch area if the current task is the one inside `out_of_memory`. Every other hook asks
-/// this first, since some are reached from elsewhere too (`/proc/PID/oom_score`).
+/// The scratch area if the current task is the one that entered `out_of_memory` last. Every other
+/// hook asks this first, since some are reached from elsewhere too (`/proc/PID/oom_score`).
+///
+/// Nothing shows that the task has left, so hooks that the same task may reach later from elsewhere
+/// must not rely on being inside.
 #[inline(always)]
 pub(crate) fn own_invocation() -> Option<&'static mut State> {
     let state = STATE.get_ptr_mut(0)?;
@@ -192,6 +387,12 @@ pub(crate) fn own_invocation() -> Option<&'static mut State> {
     }
     // SAFETY: as in `state`: the owner holds oom_lock.
     Some(unsafe { &mut *state })
+}
+
+/// The head of the scratch area, for hooks without `oom_lock`. Another CPU may change it meanwhile.
+#[inline(always)]
+pub(crate) fn shared_state() -> Option<*mut InvocationState> {
+    STATE.get_ptr_mut(0).map(<*mut State>::cast)
 }
 
 /// Copies a map value.
@@ -225,6 +426,22 @@ pub(crate) fn increment(counters: &PerCpuArray<u64>, index: u32) {
 pub(crate) fn read_volatile<T: Copy>(value: &T) -> T {
     // SAFETY: a live, aligned field.
     unsafe { ptr::read_volatile(value) }
+}
+
+/// Copies the head of the scratch area, which another CPU may change meanwhile.
+#[inline(always)]
+pub(crate) fn load_shared(state: *mut InvocationState) -> InvocationState {
+    // SAFETY: a live map value. A field is seen whole or not at all.
+    unsafe { ptr::read_volatile(state) }
+}
+
+/// Notes in the head of the scratch area that this invocation is over.
+#[inline(always)]
+pub(crate) fn mark_ended(state: *mut InvocationState, seq: u64) {
+    // SAFETY: a field of a live map value.
+    let ended_seq = unsafe { &raw mut (*state).ended_seq };
+    // SAFETY: an aligned u64, which others see whole or not at all.
+    unsafe { ended_seq.write_volatile(seq) };
 }
 
 /// Writes `value` as the entry `index` of a list in `bytes`. `None` if there is no room.

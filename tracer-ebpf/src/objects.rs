@@ -375,6 +375,19 @@ pub(crate) mod oom_control {
         Some(Object::new(memcg))
     }
 
+    #[inline(always)]
+    pub(crate) fn gfp_mask<O: Origin>(oc: Object<O>) -> Option<u32> {
+        oc.get(offset!(oc_gfp_mask))
+    }
+
+    /// Whether the flags of an allocation have `__GFP_FS`. A page fault that failed before 6.2 has
+    /// no flags, and counts as one that has it.
+    #[inline(always)]
+    pub(crate) fn may_enter_fs(gfp_mask: u32) -> bool {
+        const GFP_FS: u32 = 1 << 7;
+        gfp_mask == 0 || gfp_mask & GFP_FS != 0
+    }
+
     /// Nodes to which the allocation is bound: bit n for node n, up to node 63. 0 if not bound.
     #[inline(always)]
     pub(crate) fn nodemask<O: Origin>(oc: Object<O>) -> Option<u64> {

@@ -5,8 +5,8 @@
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
 use oomwhy_common::{
     event::{
-        LevelEntry, LevelsHead, MAX_LEVELS, MemcgFacts, NAME_LEN, PATH_BYTES, PathHead, TaskFacts,
-        VictimEvent, kind,
+        KillEvent, LevelEntry, LevelsHead, MAX_DETAILED_VICTIMS, MAX_LEVELS, MemcgFacts, NAME_LEN,
+        PATH_BYTES, PathHead, TaskFacts, VictimEvent, kind, mm,
     },
     valid,
 };
@@ -117,10 +117,75 @@ pub(crate) fn victim_task<O: Origin>(victim: &mut VictimEvent, of: Object<O>) ->
     Some(known)
 }
 
-/// Emits the victim that stands in the scratch area.
+/// Notes how short of room the ring is now. Within an invocation this only rises: several programs
+/// write its details, and what one of them left out no other one writes.
+#[inline(always)]
+pub(crate) fn raise_pressure(state: &mut State) {
+    let pressure = emit::pressure();
+    if pressure > state.pressure {
+        state.pressure = pressure;
+    }
+}
+
+/// Notes details that are left out, bits of [`valid::shed`], and counts them once.
+#[inline(always)]
+pub(crate) fn shed(state: &mut State, details: u64) {
+    if state.shed & details == 0 {
+        emit::count_shed();
+    }
+    state.shed |= details;
+}
+
+/// Emits the compact record of the victim that stands in the scratch area. `known` are bits of
+/// [`valid::victim`].
+#[inline(always)]
+pub(crate) fn kill(state: &mut State, now: u64, known: u64, cause: u8) {
+    const SAME: u64 = valid::victim::CGROUP | valid::victim::TASK | valid::victim::ADJ;
+    let (victim, kill) = (&state.victim, &mut state.kill);
+    kill.start_boottime_ns = victim.task.start_boottime_ns;
+    kill.cgroup_id = victim.task.cgroup_id;
+    kill.oom_memcg_id = state.oom_memcg_id;
+    kill.tgid = victim.task.tgid;
+    kill.tid = victim.task.tid;
+    kill.uid = victim.task.uid;
+    kill.oom_score_adj = victim.task.oom_score_adj as i16;
+    kill.cause = cause;
+    kill.domain = state.domain as u8;
+    kill.comm = victim.task.comm;
+    let mut valid = known & SAME | state.shed;
+    if kill.oom_memcg_id != 0 {
+        valid |= valid::oom_memcg::ID;
+    }
+    let mut pgtables_kib = 0;
+    if known & valid::victim::MM != 0 {
+        pgtables_kib = (victim.pgtables_bytes >> 10) as u32;
+        // What does not fit stays unknown: no process of today has so many pages.
+        let mut beyond = victim.pgtables_bytes >> 42;
+        for index in 0..mm::COUNT {
+            let pages = victim.counts[index];
+            kill.counts[index] = pages as i32;
+            beyond |= (pages.unsigned_abs()) >> 31;
+        }
+        if beyond == 0 {
+            valid |= valid::kill::MM;
+        }
+    }
+    let size = size_of::<KillEvent>();
+    kill.header = emit::header(kind::KILL, state.seq, now, valid, size);
+    kill.header.reserved = pgtables_kib;
+    emit::kill(kill, cause);
+}
+
+/// Emits the victim that stands in the scratch area, unless the invocation has too many.
 #[inline(always)]
 pub(crate) fn victim(state: &mut State, now: u64, known: u64) {
+    if state.detailed_victims >= MAX_DETAILED_VICTIMS {
+        state.shed |= valid::shed::VICTIMS;
+        return;
+    }
+    state.detailed_victims += 1;
     let size = size_of::<VictimEvent>();
+    let known = known | state.shed;
     state.victim.header = emit::header(kind::VICTIM, state.seq, now, known, size);
     emit::record(&state.victim, size, kind::VICTIM);
 }

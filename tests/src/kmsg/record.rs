@@ -3,7 +3,7 @@
 
 /// The texts of the records. A text can have several lines, because the kernel printed them or
 /// because a task's name has a newline.
-pub(super) fn texts(text: &str) -> impl Iterator<Item = String> {
+pub(crate) fn texts(text: &str) -> impl Iterator<Item = String> {
     text.lines()
         // Such a line has a key and a value of the record before.
         .filter(|line| !line.starts_with(' '))

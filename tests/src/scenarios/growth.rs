@@ -63,7 +63,7 @@ pub(super) const ALL: &[Scenario] = &[
             ],
             ..RECORDED
         }],
-        options: &["--growth"],
+        options: &["-v", "--growth"],
         ..ONE_KILL
     },
 ];
@@ -126,7 +126,7 @@ const fn reported(count: usize) -> Step {
 /// The same kill traced by kprobes.
 const BY_KPROBE: Watcher = Watcher {
     name: "kprobe",
-    args: &["-o", "json", "--attach", "kprobe", "--growth", "--count", "1"],
+    args: &["-o", "json", "-v", "--attach", "kprobe", "--growth", "--count", "1"],
     ends: true,
     has: &[
         "\"page_counter_try_charge\":\"kretprobe+kprobe\"",

@@ -1,5 +1,6 @@
 //! Probes that outlive the tracer: every kill is reported once, over restarts and upgrades.
 
+use super::storms::MAKE_100_000_CGROUPS;
 use super::{CONTAINER_OF_48_MIB, HOG, ONE_KILL, START_HOG, killed_once};
 use crate::scenario::{Process, Program, Scenario, Step, Until, Want};
 
@@ -300,6 +301,22 @@ pub(super) const ALL: &[Scenario] = &[
             ("growth.kind", Want::Text("burst")),
         ])],
         options: &["--pin", DIR, "--growth", "--growth-above", "0%"],
+        ..PINNED
+    },
+    // New cgroups take no room from kills while no tracer runs.
+    Scenario {
+        name: "new_cgroups_pinned",
+        victims: &[("hog", 2)],
+        steps: &[
+            CONTAINER_OF_48_MIB,
+            Step::Cgroup { path: "/storm", limits: &[] },
+            KILL_AT_WORK,
+            START_HOG,
+            MAKE_100_000_CGROUPS,
+            Step::AwaitDeaths,
+            START_HOG,
+            Step::StartTracer,
+        ],
         ..PINNED
     },
     // A ring without a reader holds no secrets.

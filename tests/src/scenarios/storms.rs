@@ -4,7 +4,7 @@ use super::{
     CONTAINER, CONTAINER_OF_48_MIB, HOG, ONE_KILL, SLEEPER, START_HOG, START_SLEEPER, WATCHER,
     killed_once, start_preferred,
 };
-use crate::scenario::{Process, Scenario, Step, Until, Want, Watcher};
+use crate::scenario::{Process, Program, Scenario, Step, Until, Want, Watcher};
 use crate::workload::Work;
 
 pub(super) const ALL: &[Scenario] = &[
@@ -83,6 +83,33 @@ pub(super) const ALL: &[Scenario] = &[
         ])],
         ..ONE_KILL
     },
+    // Equal tasks have the most points, far more than a report has room for. The kernel chooses the
+    // last one of them, and the report has it.
+    Scenario {
+        name: "equals",
+        victims: &[("exe", 1)],
+        steps: &[
+            Step::Cgroup { path: "/equals", limits: &[] },
+            Step::Start {
+                process: Process {
+                    comm: "equals",
+                    cgroup: "/equals",
+                    oom_score_adj: 1000,
+                    work: Work::Children { count: 100, mib: 1 },
+                    ..SLEEPER
+                },
+                until: Until::Ready,
+            },
+            Step::Write { file: "/proc/sysrq-trigger", value: "f" },
+        ],
+        reports: &[killed_once(&[
+            // The children, their parent, and the machine's own processes.
+            ("candidates.considered", Want::AtLeast(101)),
+            ("candidates.recorded", Want::Number(32)),
+            ("candidates.list[0].comm", Want::Text("exe")),
+        ])],
+        ..ONE_KILL
+    },
     // As many processes as on a big host. The forks take most of the time, so only two kernels run
     // this.
     Scenario {
@@ -98,8 +125,90 @@ pub(super) const ALL: &[Scenario] = &[
         reports: &[killed_once(&chosen_of_more_than(3000))],
         ..ONE_KILL
     },
-    // oomwhy is stopped for a while and its ring is small. Records that do not fit are reported as
-    // lost, and later reports are complete.
+    // Many small processes outgrow one cgroup at once.
+    BURST,
+    Scenario { name: "burst_kprobe", options: &["--attach", "kprobe"], ..BURST },
+    BURST_OF_10_000,
+    Scenario { name: "burst_of_10000_kprobe", options: &["--attach", "kprobe"], ..BURST_OF_10_000 },
+    // A group is killed as a whole while oomwhy is stopped. It has more members than a report
+    // describes in detail, but each of them is in it.
+    Scenario {
+        name: "big_group",
+        is_burst: true,
+        victims: &[("busybox", 601)],
+        steps: &[
+            Step::Cgroup {
+                path: "/group",
+                limits: &[("memory.max", "256M"), ("memory.oom.group", "1")],
+            },
+            Step::Start {
+                process: Process {
+                    comm: "crowd",
+                    cgroup: "/group",
+                    work: Work::Crowd { count: 600 },
+                    ..SLEEPER
+                },
+                until: Until::Ready,
+            },
+            Step::PauseTracer,
+            Step::Write { file: "/sys/fs/cgroup/group/memory.max", value: "1M" },
+            Step::AwaitDeaths,
+            Step::ResumeTracer,
+        ],
+        ..ONE_KILL
+    },
+    // A group is killed as a whole while oomwhy is stopped. It has more members than there is room
+    // for their compact records. The probes count the others.
+    Scenario {
+        name: "lost_kills",
+        loses_kills: true,
+        victims: &[("busybox", 4801)],
+        steps: &[
+            Step::Cgroup {
+                path: "/group",
+                limits: &[("memory.max", "2G"), ("memory.oom.group", "1")],
+            },
+            Step::Start {
+                process: Process {
+                    comm: "crowd",
+                    cgroup: "/group",
+                    work: Work::Crowd { count: 4800 },
+                    ..SLEEPER
+                },
+                until: Until::Ready,
+            },
+            Step::PauseTracer,
+            Step::Write { file: "/sys/fs/cgroup/group/memory.max", value: "1M" },
+            Step::AwaitDeaths,
+            Step::ResumeTracer,
+        ],
+        ..ONE_KILL
+    },
+    // The maps of a machine with two CPUs, and of the same one that could have 255.
+    Scenario { name: "maps", steps: &[CONTAINER_OF_48_MIB, MAPS, START_HOG], ..ONE_KILL },
+    Scenario {
+        name: "maps_of_255_cpus",
+        steps: &[CONTAINER_OF_48_MIB, HAS_255_CPUS, MAPS_OF_255_CPUS, START_HOG],
+        ..ONE_KILL
+    },
+    // New cgroups take no room from kills, while oomwhy is stopped or gone.
+    Scenario {
+        name: "new_cgroups",
+        victims: &[("hog", 2)],
+        steps: &[
+            CONTAINER_OF_48_MIB,
+            Step::PauseTracer,
+            Step::Cgroup { path: "/storm", limits: &[] },
+            START_HOG,
+            MAKE_100_000_CGROUPS,
+            Step::AwaitDeaths,
+            START_HOG,
+            Step::ResumeTracer,
+        ],
+        ..ONE_KILL
+    },
+    // oomwhy is stopped for a while and its ring is small. Details that do not fit are reported as
+    // lost, no kill is, and later reports are complete.
     Scenario {
         name: "small_ring",
         options: &["--ring-size", "128KiB"],
@@ -141,9 +250,10 @@ pub(super) const ALL: &[Scenario] = &[
                 name: "events",
                 args: &["-o", "events"],
                 replays: true,
-                // Each kill has 15 records: seven of the invocation, one of its trigger, four of
-                // its victim and three of the victim's end. A retry in between adds more.
-                lines: ("{\"boottime_ns\"", 30, 40),
+                // Each kill has 16 records: the compact one, seven of the invocation, one of its
+                // trigger, four of its victim and three of the victim's end. A retry in between
+                // adds more.
+                lines: ("{\"boottime_ns\"", 32, 42),
                 has: &["\"hog\"", "\"other\"", "[\"kubepods\",\"pod1234\",\"ctr-app\"]"],
                 ..EVERYTHING
             }),
@@ -166,8 +276,8 @@ pub(super) const ALL: &[Scenario] = &[
                 args: &["-o", "json", "--count", "1"],
                 ends: true,
                 lines: (A_KILL, 1, 1),
-                has: &["\"hog\""],
-                has_not: &["\"other\""],
+                has: &["hog"],
+                has_not: &["other"],
                 ..EVERYTHING
             }),
             Step::Watch(Watcher {
@@ -185,13 +295,8 @@ pub(super) const ALL: &[Scenario] = &[
                 ],
                 ..EVERYTHING
             }),
-            filter(
-                "cgroup",
-                &["-o", "json", "--cgroup", "/kubepods/*"],
-                &["\"hog\""],
-                &["\"other\""],
-            ),
-            filter("comm", &["-o", "json", "--comm", "other"], &["\"other\""], &["\"hog\""]),
+            filter("cgroup", &["-o", "json", "--cgroup", "/kubepods/*"], &["hog"], &["other"]),
+            filter("comm", &["-o", "json", "--comm", "other"], &["other"], &["\"hog\""]),
             Step::Watch(Watcher {
                 name: "pid-of-a-bystander",
                 args: &["-o", "json", "-p", "{pid:sleeper}"],
@@ -256,6 +361,93 @@ const fn chosen_of_more_than(count: i64) -> [(&'static str, Want); 3] {
         ("candidates.list[0].comm", Want::Text("hog")),
     ]
 }
+
+/// 400 processes that wait in a frozen cgroup, and then outgrow it together.
+const BURST: Scenario = Scenario {
+    name: "burst",
+    is_burst: true,
+    victims: &[("burst", 400)],
+    steps: &[FROZEN_CGROUP, START_400, Step::Rest { seconds: 2 }, THAW, Step::AwaitDeaths],
+    ..ONE_KILL
+};
+
+/// The same again and again, without a pause.
+const BURST_OF_10_000: Scenario = Scenario {
+    name: "burst_of_10000",
+    is_burst: true,
+    victims: &[("burst", 10_000)],
+    steps: &[
+        FROZEN_CGROUP,
+        Step::Repeat {
+            times: 25,
+            steps: &[FREEZE, START_400, Step::Rest { seconds: 2 }, THAW, Step::AwaitDeaths],
+        },
+    ],
+    ..ONE_KILL
+};
+
+const FROZEN_CGROUP: Step =
+    Step::Cgroup { path: "/burst", limits: &[("memory.max", "48M"), ("cgroup.freeze", "1")] };
+
+const START_400: Step = Step::Repeat {
+    times: 400,
+    steps: &[Step::Start {
+        process: Process { comm: "burst", cgroup: "/burst", ..HOG },
+        until: Until::Started,
+    }],
+};
+
+const FREEZE: Step = Step::Write { file: "/sys/fs/cgroup/burst/cgroup.freeze", value: "1" };
+const THAW: Step = Step::Write { file: "/sys/fs/cgroup/burst/cgroup.freeze", value: "0" };
+
+/// Adds up what the kernel says that the maps of oomwhy take, and compares it with a limit.
+macro_rules! maps_take_at_most {
+    ($kib:literal) => {
+        Step::Program(Program {
+            argv: &[
+                "/bin/busybox",
+                "sh",
+                "-c",
+                concat!(
+                    "pid=\n",
+                    "for dir in /proc/[0-9]*; do\n",
+                    "    exe=$(/bin/busybox readlink $dir/exe)\n",
+                    "    [ \"$exe\" = /oomwhy ] && pid=${dir#/proc/}\n",
+                    "done\n",
+                    "bytes=0\n",
+                    "for n in $(/bin/busybox sed -n 's/^memlock:[^0-9]*//p' ",
+                    "/proc/$pid/fdinfo/* 2>/dev/null); do bytes=$((bytes + n)); done\n",
+                    "echo \"the maps take $((bytes / 1024)) KiB\"\n",
+                    "[ $bytes -gt 1000000 ] && [ $((bytes / 1024)) -le ",
+                    $kib,
+                    " ]"
+                ),
+            ],
+            code: 0,
+            says: "the maps take",
+        })
+    };
+}
+
+const MAPS: Step = maps_take_at_most!("1600");
+/// One and a half times as much.
+const MAPS_OF_255_CPUS: Step = maps_take_at_most!("2400");
+
+const HAS_255_CPUS: Step = Step::Program(Program {
+    argv: &["/bin/busybox", "cat", "/sys/devices/system/cpu/possible"],
+    code: 0,
+    says: "0-254",
+});
+
+pub(super) const MAKE_100_000_CGROUPS: Step = Step::Start {
+    process: Process {
+        comm: "maker",
+        cgroup: "/storm",
+        work: Work::Cgroups { count: 100_000 },
+        ..SLEEPER
+    },
+    until: Until::Started,
+};
 
 /// The directory in which one watcher stores its reports.
 const HISTORY: &str = "/run/history";

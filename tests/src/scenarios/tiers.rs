@@ -7,6 +7,7 @@ use crate::scenario::{AttachMethod, Scenario, Step, Until, Watcher};
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "tiers_memcg",
+        options: &["-v"],
         steps: &[
             KPROBE,
             TRACEPOINT,
@@ -32,6 +33,31 @@ pub(super) const ALL: &[Scenario] = &[
             Step::Start { process: holder("holder", 0), until: Until::Ready },
             Step::Start { process: holder("disposable", 900), until: Until::Ready },
             Step::Write { file: "/proc/sysrq-trigger", value: "f" },
+        ],
+        ..ONE_KILL
+    },
+    // Other tracers of every kind are on the same functions: trampolines, kprobes with kretprobes,
+    // kprobe events, and the function tracer. It is switched on while oomwhy's trampolines are
+    // there, and off while they are.
+    Scenario {
+        name: "coexistence",
+        victims: &[("hog", 10)],
+        options: &["-v"],
+        steps: &[
+            FILTER_OF_FUNCTION_TRACER,
+            FUNCTION_TRACER,
+            KPROBE_EVENTS,
+            Step::Write { file: "/sys/kernel/tracing/events/kprobes/enable", value: "1" },
+            tier("fentry", &["-o", "json", "-v", "--attach", "fentry"], AttachMethod::Fentry),
+            KPROBE,
+            CONTAINER_OF_48_MIB,
+            START_SLEEPER,
+            Step::Repeat { times: 5, steps: &[START_HOG] },
+            Step::Write { file: "/sys/kernel/tracing/current_tracer", value: "nop" },
+            Step::Write { file: "/sys/kernel/tracing/events/kprobes/enable", value: "0" },
+            Step::Repeat { times: 5, steps: &[START_HOG] },
+            Step::Write { file: "/sys/kernel/tracing/kprobe_events", value: "" },
+            Step::Write { file: "/sys/kernel/tracing/set_ftrace_filter", value: "" },
         ],
         ..ONE_KILL
     },
@@ -71,10 +97,27 @@ pub(super) const ALL: &[Scenario] = &[
     },
 ];
 
-const KPROBE: Step = tier("kprobe", &["-o", "json", "--attach", "kprobe"], AttachMethod::Kprobe);
+const KPROBE: Step =
+    tier("kprobe", &["-o", "json", "-v", "--attach", "kprobe"], AttachMethod::Kprobe);
 
 const TRACEPOINT: Step =
-    tier("tracepoint", &["-o", "json", "--attach", "tracepoint"], AttachMethod::Tracepoint);
+    tier("tracepoint", &["-o", "json", "-v", "--attach", "tracepoint"], AttachMethod::Tracepoint);
+
+const FILTER_OF_FUNCTION_TRACER: Step = Step::Write {
+    file: "/sys/kernel/tracing/set_ftrace_filter",
+    value: "out_of_memory oom_kill_process oom_badness exit_mmap",
+};
+
+const FUNCTION_TRACER: Step =
+    Step::Write { file: "/sys/kernel/tracing/current_tracer", value: "function" };
+
+/// An entry and a return of each function.
+const KPROBE_EVENTS: Step = Step::Write {
+    file: "/sys/kernel/tracing/kprobe_events",
+    value: "p:entry_a out_of_memory\nr:return_a out_of_memory\np:entry_b oom_kill_process\n\
+            r:return_b oom_kill_process\np:entry_c oom_badness\nr:return_c oom_badness\n\
+            p:entry_d exit_mmap\nr:return_d exit_mmap\n",
+};
 
 const COPY_BTF: Step = Step::Copy { from: "/sys/kernel/btf/vmlinux", to: "/tmp/btf" };
 
@@ -83,10 +126,10 @@ const HIDE_BTF: Step = Step::Mount { kind: "tmpfs", target: "/sys/kernel/btf", o
 
 /// Without the kernel's BTF, but with a file, oomwhy uses kprobes and tracepoints without types.
 const WITH_FILE: Step =
-    tier("with-file", &["-o", "json", "--btf", "/tmp/btf"], AttachMethod::KprobeWithFile);
+    tier("with-file", &["-o", "json", "-v", "--btf", "/tmp/btf"], AttachMethod::KprobeWithFile);
 
 /// Without any BTF, oomwhy uses the record of the tracepoint.
-const RECORD: Step = tier("record", &["-o", "json"], AttachMethod::Record);
+const RECORD: Step = tier("record", &["-o", "json", "-v"], AttachMethod::Record);
 
 /// Starts an oomwhy whose reports are compared with those of the first one.
 const fn tier(name: &'static str, args: &'static [&'static str], attach: AttachMethod) -> Step {

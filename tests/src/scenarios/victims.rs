@@ -48,6 +48,8 @@ pub(super) const ALL: &[Scenario] = &[
             ("victims[sleeper].chosen", Want::Is(false)),
             ("victims[spared]", Want::Absent),
             ("victims[3]", Want::Absent),
+            // The first victim is killed again with its group, and counts once.
+            ("victims_total", Want::Number(3)),
         ])],
         ..ONE_KILL
     },
@@ -92,6 +94,7 @@ pub(super) const ALL: &[Scenario] = &[
             ("victims[vfork-child].anon_rss_bytes", Want::Absent),
             ("victims[vfork-child].stuck", Want::Absent),
             ("victims[2]", Want::Absent),
+            ("victims_total", Want::Number(2)),
         ])],
         ..ONE_KILL
     },

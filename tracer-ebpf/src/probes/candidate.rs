@@ -1,9 +1,12 @@
 //! The kernel evaluated a task: `oom_badness` returned its points. On kernels whose selection loop
 //! calls a split clone of `oom_badness` that no probe sees (5.10), `oom_evaluate_task` returned.
 //!
-//! The list keeps the [`MAX_CANDIDATES`] tasks with the most points. A tie with the best is always
-//! listed, because the kernel chooses the later one of two equal tasks: so the chosen task is never
-//! lost. Tasks that must not be killed are listed while there is room.
+//! The list keeps the [`MAX_CANDIDATES`] tasks with the most points, of equal ones the first.
+//! Tasks that must not be killed are listed while there is room.
+//!
+//! The kernel chooses the last one of equal tasks (`oom_evaluate_task` passes over a task only if
+//! it has fewer points). Of hundreds of equal tasks, each would replace an entry. So the latest
+//! best one is noted in a few words, and listed when the kernel has chosen: [`list_chosen`].
 
 use aya_ebpf::{
     macros::{fexit, kprobe, kretprobe},
@@ -12,8 +15,8 @@ use aya_ebpf::{
 use oomwhy_common::event::{CandidateEntry, MAX_CANDIDATES, candidate, mm};
 
 use crate::{
-    kernel::{Argument, Object, Origin, Untyped},
-    maps::{State, own_invocation},
+    kernel::{self, Argument, Object, Origin, Untyped},
+    maps::{Best, State, own_invocation},
     objects::{memory, oom_control, task},
     threads,
 };
@@ -147,32 +150,59 @@ fn points_of_thread<O: Origin>(
     }
 }
 
+/// Whether the task that entered `out_of_memory` last has left: it reads a /proc/PID/oom_score.
+/// Asked for the first task only: whoever has evaluated one chooses or waits, and lists no more
+/// then.
+#[inline(always)]
+fn is_outside() -> bool {
+    kernel::oom_lock_owner().is_some_and(|owner| owner != kernel::current_address())
+}
+
 /// Lists an evaluated task if it is worth a slot. `flags` are bits of [`candidate`].
 #[inline(always)]
 fn evaluated<O: Origin>(state: &mut State, task: Object<O>, points: i64, flags: u32) {
     let order = state.candidates.head.considered;
-    state.candidates.head.considered = order + 1;
-    let is_best = points != LONG_MIN && points >= state.best_points;
-    if is_best {
-        state.best_points = points;
+    if order == 0 && is_outside() {
+        return;
     }
+    state.candidates.head.considered = order + 1;
     let recorded = state.candidates.head.recorded;
-    let least = state.least_points;
+    let is_full = recorded >= MAX_CANDIDATES as u32;
+    // A tie with the lowest is not worth a slot.
+    let is_listed = !is_full || points > state.least_points;
+    if points >= state.best.points && points != LONG_MIN {
+        state.best =
+            Best { points, task: task.address(), order, flags, is_listed: u64::from(is_listed) };
+    }
+    if is_listed {
+        list(state, task, points, flags, order);
+    }
+}
+
+/// Lists the chosen task if a tie with the best left it out.
+#[inline(always)]
+pub(super) fn list_chosen<O: Origin>(state: &mut State, chosen: Object<O>) {
+    let Best { points, task, order, flags, is_listed } = state.best;
+    if is_listed == 0 && task == chosen.address() {
+        state.best.is_listed = 1;
+        list(state, chosen, points, flags, order);
+    }
+}
+
+/// Fills a free entry, or the one with the fewest points.
+#[inline(always)]
+fn list<O: Origin>(state: &mut State, task: Object<O>, points: i64, flags: u32, order: u32) {
+    let recorded = state.candidates.head.recorded;
     let free_or_least = if recorded < MAX_CANDIDATES as u32 {
         state.candidates.head.recorded = recorded + 1;
         recorded
-    } else if is_best || points > least {
-        state.least_slot
     } else {
-        // Hundreds of equal tasks are common: a tie with the lowest is not worth a slot.
-        return;
+        state.least_slot
     };
     // verifier: MAX_CANDIDATES is a power of two, the mask bounds the index.
     let slot = free_or_least as usize & (MAX_CANDIDATES - 1);
     fill(&mut state.candidates.list[slot], task, points, flags, order);
-    // An entry that replaced an equal one leaves the lowest points as they were.
-    let is_full = recorded + 1 >= MAX_CANDIDATES as u32;
-    if is_full && !(recorded >= MAX_CANDIDATES as u32 && points == least) {
+    if recorded + 1 >= MAX_CANDIDATES as u32 {
         find_least(state);
     }
 }

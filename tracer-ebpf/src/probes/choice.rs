@@ -1,5 +1,5 @@
 //! `oom_kill_process`: the kernel has chosen. The invocation's record is written here, before any
-//! task is killed, or at the end of an invocation in which no task was chosen.
+//! task is killed. It is begun at the entry of `out_of_memory`.
 #![expect(unsafe_code, reason = "hands map memory to the string helper")]
 
 use core::mem::offset_of;
@@ -16,12 +16,12 @@ use oomwhy_common::{
     valid,
 };
 
-use super::{invocation, paths_and_limits};
+use super::{candidate, invocation};
 use crate::{
     emit,
     kernel::{self, Argument, Object, Origin, Untyped, offset},
     log::probe_log,
-    maps::{Candidates, State, own_invocation, read_volatile},
+    maps::{State, own_invocation, read_volatile},
     objects::{oom_control, task},
     record, stacks,
 };
@@ -49,48 +49,80 @@ fn chose<C: EbpfContext, O: Origin>(ctx: &C, oc: *const u8, message: *const u8) 
     probe_log!(ctx, "oom_kill_process, {} evaluated", state.candidates.head.considered);
     state.kill_calls += 1;
     state.oom_memcg = oom_control::memcg(oc).flatten().map_or(0, Object::address);
-    invocation::end_run(state, oc);
-    emit(ctx, state, oc, Some(message));
+    invocation::end_run(state);
+    record::raise_pressure(state);
+    add_stacks(ctx, state);
+    if let Some(chosen) = oom_control::chosen(oc).and_then(Object::<O>::new) {
+        candidate::list_chosen(state, chosen);
+    }
+    let now = emit::now();
+    let event = &mut state.invocation;
+    event.chosen.cgroup_id = 0;
+    let mut known = state.shed | (state.described & !valid::invocation::AT_ENTRY);
+    known |= control(event, oc) | copy_message(event, message) | chosen(event, oc);
+    event.considered = state.candidates.head.considered;
+    event.choice_made = 1;
+    emit_invocation(event, state.seq, now, known);
+    emit_candidates(state, now);
     Some(())
 }
 
-/// Emits the invocation and its candidates. `message` is `Some` if the kernel chose: then
-/// [`paths_and_limits`] emits the rest in a program of its own.
+/// Describes the invocation as far as it is known at entry, in the scratch area.
 #[inline(always)]
-pub(super) fn emit<C: EbpfContext, O: Origin>(
-    ctx: &C,
-    state: &mut State,
-    oc: Object<O>,
-    message: Option<*const u8>,
-) {
-    let now = emit::now();
+pub(super) fn describe<O: Origin>(state: &mut State, oc: Object<O>) {
     let event = &mut state.invocation;
     // Fields that stay unknown must not keep the values of the previous invocation.
     event.trigger.cgroup_id = 0;
     event.oom_memcg.id = 0;
-    event.chosen.cgroup_id = 0;
-    let mut known = record::trigger(&mut event.trigger);
-    known |= control(event, oc);
-    known |= trigger_stacks(ctx, event);
     event.started_ns = state.started_ns;
-    event.considered = state.candidates.head.considered;
-    event.choice_made = u32::from(message.is_some());
-    if let Some(message) = message {
-        known |= copy_message(event, message);
-        known |= chosen(event, oc);
+    event.choice_made = 0;
+    no_stacks(event);
+    let known = record::trigger(&mut event.trigger) | control(event, oc);
+    state.described = known | valid::invocation::AT_ENTRY;
+}
+
+/// Adds the trigger's stacks, unless they are there or the ring is short of room.
+#[inline(always)]
+pub(super) fn add_stacks<C: EbpfContext>(ctx: &C, state: &mut State) {
+    const STACKS: u64 = valid::invocation::KERNEL_STACK | valid::invocation::USER_STACK;
+    if state.described & STACKS != 0 {
+        return;
     }
-    emit_invocation(event, state.seq, now, known);
-    emit_candidates(&mut state.candidates, state.seq, now);
-    if message.is_none() {
-        paths_and_limits::emit(state, oc, None);
+    if read_volatile(&state.pressure) >= emit::SHEDS_STACKS {
+        record::shed(state, valid::shed::STACKS);
+    } else {
+        state.described |= trigger_stacks(ctx, &mut state.invocation);
     }
 }
 
-/// Emits the invocation without the empty end of the user stack.
+/// Reads again what the kernel computed since the entry. The current task is inside.
+#[inline(always)]
+pub(super) fn refresh(state: &mut State) {
+    if let Some(oc) = Object::<Untyped>::new(state.oom_control as *const u8) {
+        let known = control(&mut state.invocation, oc);
+        if known & valid::invocation::OOM_CONTROL != 0 {
+            state.described = (state.described & !valid::invocation::AT_ENTRY) | known;
+        }
+    }
+}
+
+/// Emits the invocation as it is described in the scratch area.
+#[inline(always)]
+pub(super) fn emit_described(state: &mut State) {
+    let known = state.described | state.shed;
+    emit_invocation(&mut state.invocation, state.seq, emit::now(), known);
+}
+
+/// Emits the invocation without the empty end of its stacks.
 #[inline(always)]
 pub(super) fn emit_invocation(event: &mut InvocationEvent, seq: u64, now: u64, known: u64) {
     let frames = read_volatile(&event.user_frames).min(USER_FRAMES as u32) as usize;
-    let size = offset_of!(InvocationEvent, user_stack) + frames * size_of::<UserFrame>();
+    let has_stacks = known & valid::shed::STACKS == 0;
+    let size = if has_stacks {
+        offset_of!(InvocationEvent, user_stack) + frames * size_of::<UserFrame>()
+    } else {
+        offset_of!(InvocationEvent, kernel_stack)
+    };
     event.header = emit::header(kind::INVOCATION, seq, now, known, size);
     emit::record(event, size, kind::INVOCATION);
 }
@@ -150,12 +182,18 @@ fn control<O: Origin>(event: &mut InvocationEvent, oc: Object<O>) -> u64 {
     known
 }
 
+/// Marks both stacks as absent.
+#[inline(always)]
+fn no_stacks(event: &mut InvocationEvent) {
+    event.kernel_frames = 0;
+    event.user_frames = 0;
+}
+
 /// Unwinds the trigger's stacks into the record. Returns bits of [`valid::invocation`].
 #[inline(always)]
 pub(super) fn trigger_stacks<C: EbpfContext>(ctx: &C, event: &mut InvocationEvent) -> u64 {
     let mut known = 0;
-    event.kernel_frames = 0;
-    event.user_frames = 0;
+    no_stacks(event);
     if let Some(bytes) = stacks::kernel(ctx, &mut event.kernel_stack) {
         event.kernel_frames = bytes as u32 / size_of::<u64>() as u32;
         known |= valid::invocation::KERNEL_STACK;
@@ -167,14 +205,19 @@ pub(super) fn trigger_stacks<C: EbpfContext>(ctx: &C, event: &mut InvocationEven
     known
 }
 
-/// Emits the table of candidates.
+/// Emits the table of candidates, unless the ring is short of room.
 #[inline(always)]
-fn emit_candidates(candidates: &mut Candidates, seq: u64, now: u64) {
+pub(super) fn emit_candidates(state: &mut State, now: u64) {
+    let (seq, candidates) = (state.seq, &mut state.candidates);
     let recorded = candidates.head.recorded as usize;
     if recorded == 0 || recorded > candidates.list.len() {
         return;
     }
+    if read_volatile(&state.pressure) >= emit::SHEDS_CONTEXT {
+        record::shed(state, valid::shed::CANDIDATES);
+        return;
+    }
     let size = size_of::<CandidatesHead>() + recorded * size_of::<CandidateEntry>();
-    candidates.head.header = emit::header(kind::CANDIDATES, seq, now, 0, size);
+    candidates.head.header = emit::header(kind::CANDIDATES, seq, now, state.shed, size);
     emit::record(candidates, size, kind::CANDIDATES);
 }

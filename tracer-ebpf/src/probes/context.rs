@@ -1,24 +1,23 @@
 //! The context of a task: command line, executable, parents, user stack. It is read while the task
-//! runs: the trigger's at the first `__oom_kill_process`, a victim's when SIGKILL is delivered to
-//! it. The victim still has all its memory then; /proc/PID/cmdline is empty a few ms later.
+//! runs: the trigger's at the first `__oom_kill_process`, a victim's when it begins to exit. The
+//! victim still has all its memory then; /proc/PID/cmdline is empty a few ms later.
 #![expect(unsafe_code, reason = "hands scratch memory to the string helper")]
 
 use aya_ebpf::{
     EbpfContext,
     helpers::bpf_get_current_pid_tgid,
-    macros::{btf_tracepoint, raw_tracepoint},
-    programs::{BtfTracePointContext, RawTracePointContext},
+    macros::{fentry, kprobe},
+    programs::{FEntryContext, ProbeContext},
 };
 use oomwhy_common::{
     event::{CONTEXT_BYTES, ContextHead, NAME_LEN, PARENTS, ParentEntry, context, kind},
     valid,
 };
 
-use super::SIGKILL;
 use crate::{
     emit,
     kernel::{self, Current, Object},
-    maps::{self, CONTEXT, Context, State, VICTIM_MMS, VictimMm, read_volatile},
+    maps::{self, CONTEXT_SHED, Context, State, VICTIM_MMS, VictimMm, read_volatile},
     objects::{file, memory, task},
     stacks,
 };
@@ -26,35 +25,48 @@ use crate::{
 /// Names and mounts of a path that are walked; a longer path is truncated.
 const MAX_STEPS: usize = 24;
 
-// kernel-proto: include/trace/events/signal.h signal_deliver(int sig, struct kernel_siginfo *info,
-//               struct k_sigaction *ka)
-#[btf_tracepoint]
-fn signal_deliver(ctx: BtfTracePointContext) -> i32 {
-    if ctx.arg::<i32>(0) == SIGKILL {
-        let _ = sigkill_delivered(&ctx);
+// kernel-proto: kernel/exit.c void do_group_exit(int exit_code)
+#[fentry]
+fn do_group_exit(ctx: FEntryContext) -> i32 {
+    if is_by_signal(ctx.arg(0)) {
+        sigkill_delivered(&ctx);
     }
     0
 }
 
 // kernel-proto: as above
-#[raw_tracepoint]
-fn raw_signal_deliver(ctx: RawTracePointContext) -> i32 {
-    if ctx.arg::<i32>(0) == SIGKILL {
-        let _ = sigkill_delivered(&ctx);
+#[kprobe]
+fn kprobe_do_group_exit(ctx: ProbeContext) -> u32 {
+    if ctx.arg(0).is_some_and(is_by_signal) {
+        sigkill_delivered(&ctx);
     }
     0
 }
 
-/// SIGKILL is delivered to the current task. Interrupts are off (the caller holds `siglock`), so a
-/// scratch area per CPU is race-free.
+/// Whether an exit code is that of a signal. A process that exits by itself has its status in the
+/// second byte, so this ends the probe for nearly all processes. A victim's code is SIGKILL, or the
+/// signal whose core dump SIGKILL has cut off.
 #[inline(always)]
-fn sigkill_delivered<C: EbpfContext>(ctx: &C) -> Option<()> {
+fn is_by_signal(exit_code: i32) -> bool {
+    const SIGNAL: i32 = 0x7f;
+    exit_code & SIGNAL != 0
+}
+
+/// The current task begins to exit because of a signal. Apart from the program, which runs for each
+/// exit: see `victim::sigkill_sent`.
+#[inline(never)]
+fn sigkill_delivered<C: EbpfContext>(ctx: &C) {
+    let _ = victim(ctx);
+}
+
+#[inline(always)]
+fn victim<C: EbpfContext>(ctx: &C) -> Option<()> {
     let current = kernel::current()?;
     let memory = task::mm(current)?;
     let entry = VICTIM_MMS.get_ptr_mut(memory.address())?;
     let victim = maps::load(entry);
     if is_victim(victim) {
-        // The signal is delivered to each thread of a victim; the first one emits the context.
+        // Each thread of a victim comes here; the first one emits the context.
         if victim.sigkill_delivered != 0 {
             return None;
         }
@@ -62,14 +74,18 @@ fn sigkill_delivered<C: EbpfContext>(ctx: &C) -> Option<()> {
     } else if !is_leader() {
         return None;
     }
-    let scratch = CONTEXT.get_ptr_mut(0)?;
-    // SAFETY: this CPU's own slot, and nobody else runs here; see above.
-    let scratch = unsafe { &mut *scratch };
+    let slot = if emit::pressure() == 0 { maps::take_context() } else { None };
+    let Some((slot, scratch)) = slot else {
+        maps::store(entry, VictimMm { sigkill_delivered: 1 | CONTEXT_SHED, ..victim });
+        emit::count_shed();
+        return None;
+    };
     let now = emit::now();
     cmdline(scratch, victim.seq, now, memory);
     exe(scratch, victim.seq, now, memory);
     parents(scratch, victim.seq, now, current);
     user_stack(ctx, scratch, victim.seq, now);
+    maps::return_context(slot);
     Some(())
 }
 
@@ -88,9 +104,14 @@ fn is_leader() -> bool {
 }
 
 /// Emits the trigger's context, under `oom_lock`, at the first `__oom_kill_process`. If the trigger
-/// is the chosen task, SIGKILL is delivered to it at once and the rest is emitted there.
+/// is the chosen task, it exits soon and the rest is emitted there.
 #[inline(always)]
 pub(super) fn trigger(state: &mut State) {
+    if state.pressure >= emit::SHEDS_CONTEXT {
+        state.shed |= valid::shed::CONTEXT;
+        emit::count_shed();
+        return;
+    }
     let invocation = &state.invocation;
     let is_chosen = invocation.header.valid & valid::invocation::CHOSEN != 0
         && invocation.chosen.tgid == invocation.trigger.tgid;

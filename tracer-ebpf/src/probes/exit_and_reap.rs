@@ -1,7 +1,8 @@
 //! The end of a victim: the reaper works on it, it exits, its memory is freed.
 //!
-//! These hooks run without `oom_lock`, and tasks that are no victims reach them too: for those the
-//! first check ends the probe.
+//! These hooks run without `oom_lock`. Each exit on the host reaches some of them, and nearly none
+//! is a victim's: there the first check ends the program. What follows is apart, because a program
+//! saves the registers of all that it may do.
 
 use aya_ebpf::{
     macros::{btf_tracepoint, fentry, fexit, kprobe, kretprobe, raw_tracepoint},
@@ -15,10 +16,13 @@ use oomwhy_common::{
     valid,
 };
 
+use super::invocation;
 use crate::{
     emit,
     kernel::{self, Argument, Object, Origin, Untyped},
-    maps::{CALLS, Call, VICTIM_MMS, VictimMm, load},
+    maps::{
+        CALLS, CONTEXT_SHED, Call, VICTIM_MMS, VictimMm, any_victim_dying, forget_victim, load,
+    },
     objects::{memory, task},
 };
 
@@ -109,22 +113,33 @@ fn raw_sched_process_exit(ctx: RawTracePointContext) -> i32 {
 fn exited<O: Origin>(task: *const u8) {
     if let Some(task) = Object::<O>::new(task)
         && task::is_victim(task)
-        && task::live_threads(task) == Some(0)
     {
-        emit::reserved(kind::VICTIM_GONE, 0, |event: &mut VictimGoneEvent| {
-            event.step = victim_gone::EXITED;
-            event.tgid = task::tgid(task).unwrap_or_default();
-            event.tid = task::tid(task).unwrap_or_default();
-            0
-        });
+        victim_exited(task);
     }
+}
+
+/// Emits the exit if it is that of the process: all its threads are gone.
+#[inline(never)]
+fn victim_exited<O: Origin>(task: Object<O>) {
+    if task::live_threads(task) != Some(0) {
+        return;
+    }
+    let _ = invocation::settle();
+    emit::reserved(kind::VICTIM_GONE, 0, |event: &mut VictimGoneEvent| {
+        event.step = victim_gone::EXITED;
+        event.tgid = task::tgid(task).unwrap_or_default();
+        event.tid = task::tid(task).unwrap_or_default();
+        0
+    });
 }
 
 // kernel-proto: mm/mmap.c void exit_mmap(struct mm_struct *mm)
 #[fentry]
 fn exit_mmap(ctx: FEntryContext) -> i32 {
-    if let Some(memory) = Object::<Argument>::new(ctx.arg(0)) {
-        freeing(victim_gone::FREEING, memory);
+    if any_victim_dying()
+        && let Some(memory) = Object::<Argument>::new(ctx.arg(0))
+    {
+        freeing(memory);
     }
     0
 }
@@ -132,7 +147,9 @@ fn exit_mmap(ctx: FEntryContext) -> i32 {
 // kernel-proto: as above
 #[fexit]
 fn exit_mmap_ret(ctx: FExitContext) -> i32 {
-    if let Some(memory) = Object::<Argument>::new(ctx.arg(0)) {
+    if any_victim_dying()
+        && let Some(memory) = Object::<Argument>::new(ctx.arg(0))
+    {
         freed(memory);
     }
     0
@@ -148,10 +165,11 @@ fn call_key() -> u64 {
 // kernel-proto: as above
 #[kprobe]
 fn kprobe_exit_mmap(ctx: ProbeContext) -> u32 {
-    if let Some(memory) = ctx.arg(0).and_then(Object::<Untyped>::new)
-        && freeing(victim_gone::FREEING, memory).is_some()
+    if any_victim_dying()
+        && let Some(memory) = ctx.arg(0).and_then(Object::<Untyped>::new)
+        && freeing(memory)
     {
-        let call = Call { object: memory.address(), gfp_mask: 0, order: 0 };
+        let call = Call { object: memory.address() };
         // If no memory is left for the insert, this victim's memory is not seen to be freed.
         let _ = CALLS.insert(call_key(), call, 0);
     }
@@ -161,8 +179,10 @@ fn kprobe_exit_mmap(ctx: ProbeContext) -> u32 {
 // kernel-proto: as above
 #[kretprobe]
 fn kretprobe_exit_mmap(_ctx: RetProbeContext) -> u32 {
-    if let Some(call) = CALLS.get_ptr_mut(call_key()) {
-        let Call { object, .. } = load(call);
+    if any_victim_dying()
+        && let Some(call) = CALLS.get_ptr_mut(call_key())
+    {
+        let Call { object } = load(call);
         let _ = CALLS.remove(call_key());
         if let Some(memory) = Object::<Untyped>::new(object as *const u8) {
             freed(memory);
@@ -171,24 +191,35 @@ fn kretprobe_exit_mmap(_ctx: RetProbeContext) -> u32 {
     0
 }
 
-#[inline(always)]
+/// `exit_mmap` begins. False if the memory is not a victim's.
+#[inline(never)]
+fn freeing<O: Origin>(memory: Object<O>) -> bool {
+    exit_mmap_step(victim_gone::FREEING, memory).is_some()
+}
+
+/// `exit_mmap` returns.
+#[inline(never)]
 fn freed<O: Origin>(memory: Object<O>) {
-    if freeing(victim_gone::FREED, memory).is_some() {
-        let _ = VICTIM_MMS.remove(memory.address());
+    if let Some(VictimMm { seq, oom_memcg_id, .. }) = exit_mmap_step(victim_gone::FREED, memory) {
+        invocation::end_wait_for_victim(seq, oom_memcg_id);
+        forget_victim(memory.address());
     }
 }
 
 /// Emits a step of `exit_mmap`. `None` if the memory is not a victim's.
 #[inline(always)]
-fn freeing<O: Origin>(step: u32, memory: Object<O>) -> Option<()> {
-    let VictimMm { seq, tgid, tid, .. } = load(VICTIM_MMS.get_ptr_mut(memory.address())?);
+fn exit_mmap_step<O: Origin>(step: u32, memory: Object<O>) -> Option<VictimMm> {
+    let victim = load(VICTIM_MMS.get_ptr_mut(memory.address())?);
+    let VictimMm { seq, tgid, tid, sigkill_delivered, .. } = victim;
+    let shed = if sigkill_delivered & CONTEXT_SHED == 0 { 0 } else { valid::shed::CONTEXT };
+    let _ = invocation::settle();
     emit::reserved(kind::VICTIM_GONE, seq, |event: &mut VictimGoneEvent| {
         event.step = step;
         event.tgid = tgid;
         event.tid = tid;
         event.mm = memory.address();
         let counts = memory::counts(&mut event.counts, memory);
-        counts.map_or(0, |()| valid::victim_gone::COUNTS)
+        shed | counts.map_or(0, |()| valid::victim_gone::COUNTS)
     });
-    Some(())
+    Some(victim)
 }

@@ -1,24 +1,27 @@
 //! `mem_cgroup_out_of_memory`: calls `out_of_memory` for a memcg over its limit. Some calls return
 //! without an invocation because usage is below the limit again.
 //!
-//! At the return `oom_lock` is not held, so there is no scratch area: the record is built in the
-//! ring buffer itself.
+//! Nothing is hooked at the return, see [`super::invocation`]. A call is kept from its entry until
+//! `out_of_memory` is entered. If it is still kept when the same task calls again, it needed no
+//! invocation. If the task does not call again, userspace finds it in the map.
+#![expect(unsafe_code, reason = "changes and emits a record in map memory")]
 
 use aya_ebpf::{
-    macros::{fexit, kprobe, kretprobe},
-    programs::{FExitContext, ProbeContext, RetProbeContext},
+    macros::{fentry, kprobe},
+    programs::{FEntryContext, ProbeContext},
 };
 use oomwhy_common::{
-    event::{ReclaimedEvent, kind},
+    event::{MemcgFacts, ReclaimedEvent, TaskFacts, kind},
     maps::{QuietRun, RUN_ENDS_AFTER_NS},
     valid,
 };
+use zerocopy::FromZeros as _;
 
 use crate::{
     emit,
     kernel::{self, Argument, Object, Origin, Untyped},
-    maps::{CALLS, Call, INVOKED, QUIET_RUNS, load, store},
-    objects::{cgroup, memcg, task},
+    maps::{MEMCG_CALLS, QUIET_RUNS, load, store},
+    objects::task,
     record,
 };
 
@@ -27,62 +30,66 @@ const NO_INVOCATION: u64 = 1 << 32;
 
 // kernel-proto: mm/memcontrol.c bool mem_cgroup_out_of_memory(struct mem_cgroup *memcg,
 //               gfp_t gfp_mask, int order)
-#[fexit]
-fn mem_cgroup_out_of_memory_ret(ctx: FExitContext) -> i32 {
-    // INVOKED has an entry if this task's call led to an invocation. A dying task may exceed the
-    // limit, so the return of its call does not mean that usage is below the limit.
-    if INVOKED.remove(kernel::current_address()).is_err()
-        && !kernel::current().is_some_and(task::is_dying)
-        && let Some(memcg) = Object::<Argument>::new(ctx.arg(0))
-    {
-        no_invocation(memcg, ctx.arg(1), ctx.arg(2));
-    }
+#[fentry]
+fn mem_cgroup_out_of_memory(ctx: FEntryContext) -> i32 {
+    entered::<Argument>(ctx.arg(0), ctx.arg(1), ctx.arg(2));
     0
 }
 
 // kernel-proto: as above
 #[kprobe]
 fn kprobe_mem_cgroup_out_of_memory(ctx: ProbeContext) -> u32 {
-    if let (Some(object), Some(gfp_mask), Some(order)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2)) {
-        // If no memory is left for the insert, this call is not seen to return.
-        let _ = CALLS.insert(kernel::current_address(), Call { object, gfp_mask, order }, 0);
-    }
-    0
-}
-
-// kernel-proto: as above
-#[kretprobe]
-fn kretprobe_mem_cgroup_out_of_memory(_ctx: RetProbeContext) -> u32 {
-    let task = kernel::current_address();
-    let invoked = INVOKED.remove(task).is_ok();
-    if let Some(call) = CALLS.get_ptr_mut(task) {
-        let Call { object, gfp_mask, order } = load(call);
-        let _ = CALLS.remove(task);
-        if !invoked
-            && !kernel::current().is_some_and(task::is_dying)
-            && let Some(memcg) = Object::<Untyped>::new(object as *const u8)
-        {
-            no_invocation(memcg, gfp_mask, order);
-        }
+    if let (Some(memcg), Some(gfp_mask), Some(order)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2)) {
+        entered::<Untyped>(memcg, gfp_mask, order);
     }
     0
 }
 
 #[inline(always)]
-fn no_invocation<O: Origin>(memcg: Object<O>, gfp_mask: u32, order: i32) -> Option<()> {
-    let id = memcg::cgroup(memcg).and_then(cgroup::id)?;
-    let count = count(id);
-    if !count.is_power_of_two() {
+fn entered<O: Origin>(memcg: *const u8, gfp_mask: u32, order: i32) {
+    let key = kernel::current_address();
+    if let Some(earlier) = MEMCG_CALLS.get_ptr_mut(key) {
+        no_invocation(earlier);
+    }
+    // A dying task may exceed the limit, so it needs no invocation and usage stays as it is.
+    if kernel::current().is_some_and(task::is_dying) {
+        let _ = MEMCG_CALLS.remove(key);
+        return;
+    }
+    let Some(memcg) = Object::<O>::new(memcg) else {
+        return;
+    };
+    let mut call = ReclaimedEvent {
+        header: emit::header(kind::RECLAIMED, 0, emit::now(), 0, SIZE),
+        trigger: TaskFacts::new_zeroed(),
+        oom_memcg: MemcgFacts::new_zeroed(),
+        count: 1,
+        order,
+        gfp_mask,
+    };
+    call.header.valid = record::trigger(&mut call.trigger)
+        | record::memcg(&mut call.oom_memcg, memcg)
+        | valid::oom_memcg::POINTER;
+    // If no memory is left for the insert, this call is not seen to need no invocation.
+    let _ = MEMCG_CALLS.insert(key, call, 0);
+}
+
+const SIZE: usize = size_of::<ReclaimedEvent>();
+
+/// Counts and emits a call that needed no invocation.
+#[inline(always)]
+fn no_invocation(call: *mut ReclaimedEvent) -> Option<()> {
+    // SAFETY: a live map value just looked up. Only its own task writes it.
+    let call = unsafe { &mut *call };
+    // The address of the task may have belonged to another one.
+    if call.trigger.tid != kernel::current_tid() || call.oom_memcg.id == 0 {
         return None;
     }
-    emit::reserved(kind::RECLAIMED, 0, |event: &mut ReclaimedEvent| {
-        let mut known = record::trigger(&mut event.trigger);
-        known |= record::memcg(&mut event.oom_memcg, memcg);
-        event.gfp_mask = gfp_mask;
-        event.order = order;
-        event.count = count;
-        known | valid::oom_memcg::POINTER
-    });
+    let count = count(call.oom_memcg.id);
+    if count.is_power_of_two() {
+        call.count = count;
+        emit::record(call, SIZE, kind::RECLAIMED);
+    }
     Some(())
 }
 

@@ -7,14 +7,14 @@
 //! | `cgroup:cgroup_mkdir` | [`cgroup_made`] | the path of a new cgroup |
 //! | `mem_cgroup_oom_synchronize` | [`wait`] | a task that waits (cgroup v1) |
 //! | `mem_cgroup_out_of_memory` | [`memcg_call`] | calls that need no invocation |
-//! | `out_of_memory` | [`invocation`] | the end, runs without a victim |
+//! | `out_of_memory` | [`invocation`] | ends, runs without a victim, paths |
 //! | `oom_badness`, `oom_evaluate_task` | [`candidate`] | nothing; fills the table |
 //! | `oom_kill_process` | [`choice`] | the invocation and its candidates |
 //! | `oom_kill_process` | [`paths_and_limits`] | cgroup paths and the chain of limits |
-//! | `mem_cgroup_print_oom_meminfo` | [`stat`] | the memcg's statistics |
+//! | `mem_cgroup_print_oom_meminfo` | [`stat`] | an invocation in which nobody can be killed |
 //! | `__oom_kill_process`, `oom:mark_victim` | [`victim`] | the victim |
 //! | `signal:signal_generate` | [`victim`] | processes that share the victim's memory |
-//! | `signal:signal_deliver` | [`context`] | command line, executable, parents, user stack |
+//! | `do_group_exit` | [`context`] | command line, executable, parents, user stack |
 //! | `oom:wake_reaper` and the other reaper events | [`exit_and_reap`] | steps of the reaper |
 //! | `sched:sched_process_exit`, `exit_mmap` | [`exit_and_reap`] | exit, freed memory |
 //! | `oom:mark_victim` alone | [`tracepoint_only`] | the victim, in the tracepoint tier |

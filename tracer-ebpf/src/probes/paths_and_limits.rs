@@ -8,8 +8,8 @@ use aya_ebpf::{
     macros::{fentry, kprobe},
     programs::{FEntryContext, ProbeContext},
 };
+use oomwhy_common::valid;
 
-use super::invocation;
 use crate::{
     emit,
     kernel::{self, Argument, Object, Origin, Untyped, offset},
@@ -34,52 +34,76 @@ fn kprobe_oom_kill_process_limits(ctx: ProbeContext) -> u32 {
     0
 }
 
+/// Emits the path and the limits of the chosen task's cgroup, and the other paths unless they were
+/// emitted at entry.
 #[inline(always)]
 fn chosen<O: Origin>(oc: *const u8) -> Option<()> {
     let state = own_invocation()?;
     let oc = Object::<O>::new(oc)?;
-    emit(state, oc, oom_control::chosen(oc).and_then(Object::<O>::new));
-    Some(())
-}
-
-/// Emits the paths of the oom_memcg, the chosen task and the trigger, each cgroup once. Emits the
-/// limits of the chosen task's cgroup or, if no task was chosen, of the oom_memcg.
-#[inline(always)]
-pub(super) fn emit<O: Origin>(state: &mut State, oc: Object<O>, chosen: Option<Object<O>>) {
-    let now = emit::now();
-    let seq = state.seq;
-    state.task_memcg =
-        chosen.and_then(task::memory_cgroup).and_then(cgroup::id).unwrap_or_default();
-    state.oom_memcg_id = invocation::oom_memcg_id(oc);
-    state.trigger_memcg =
-        kernel::current().and_then(task::memory_cgroup).and_then(cgroup::id).unwrap_or_default();
-    let [task_memcg, oom_memcg, trigger_memcg] =
+    let oom_memcg = oom_control::memcg(oc).flatten();
+    // This program may run before the one that writes the invocation.
+    record::raise_pressure(state);
+    if read_volatile(&state.pressure) >= emit::SHEDS_PATHS {
+        record::shed(state, valid::shed::PATHS | valid::shed::LEVELS);
+        return None;
+    }
+    emit_paths(state, oom_memcg);
+    let (seq, now) = (state.seq, emit::now());
+    let css = oom_control::chosen(oc).and_then(Object::<O>::new).and_then(task::memory_css);
+    let chosen = css.and_then(|css| css.follow(offset!(css_cgroup)));
+    state.task_memcg = chosen.and_then(cgroup::id).unwrap_or_default();
+    let [task_memcg, oom_memcg_id, trigger_memcg] =
         [&state.task_memcg, &state.oom_memcg_id, &state.trigger_memcg].map(read_volatile);
     // If the chosen task is in the oom_memcg itself, typed pointers lead to its limits.
-    let is_typed = chosen.is_none() || task_memcg == oom_memcg || !kernel::untyped_reads_allowed();
-    if let Some(memcg) = oom_control::memcg(oc).flatten() {
-        if let Some(cgroup) = memcg::cgroup(memcg) {
-            record::path(&mut state.path, seq, now, cgroup);
-        }
-        if is_typed {
-            record::levels(&mut state.levels, seq, now, oom_memcg, memcg);
-        }
+    if task_memcg == oom_memcg_id || !kernel::untyped_reads_allowed() {
+        emit_levels(state, oom_memcg?);
+        return Some(());
     }
-    if let Some(css) = chosen.and_then(task::memory_css)
-        && task_memcg != oom_memcg
-    {
-        if let Some(cgroup) = css.follow(offset!(css_cgroup)) {
-            record::path(&mut state.path, seq, now, cgroup);
-        }
-        // The css is the first member of its mem_cgroup, but the verifier does not know that.
-        if kernel::untyped_reads_allowed() {
-            record::levels(&mut state.levels, seq, now, task_memcg, css.untyped());
-        }
-    }
-    if trigger_memcg != oom_memcg
-        && trigger_memcg != task_memcg
-        && let Some(cgroup) = kernel::current().and_then(task::memory_cgroup)
+    if let Some(cgroup) = chosen
+        && task_memcg != trigger_memcg
     {
         record::path(&mut state.path, seq, now, cgroup);
     }
+    // The css is the first member of its mem_cgroup, but the verifier does not know that.
+    record::levels(&mut state.levels, seq, now, task_memcg, css?.untyped());
+    Some(())
+}
+
+/// Emits the paths of the oom_memcg and the trigger, once per invocation, unless the ring is short
+/// of room.
+#[inline(always)]
+pub(super) fn emit_paths<O: Origin>(state: &mut State, oom_memcg: Option<Object<O>>) {
+    if state.paths_emitted != 0 {
+        return;
+    }
+    state.paths_emitted = 1;
+    if read_volatile(&state.pressure) >= emit::SHEDS_PATHS {
+        record::shed(state, valid::shed::PATHS);
+        return;
+    }
+    let (seq, now) = (state.seq, emit::now());
+    if let Some(cgroup) = oom_memcg.and_then(memcg::cgroup) {
+        record::path(&mut state.path, seq, now, cgroup);
+    }
+    let trigger = kernel::current().and_then(task::memory_cgroup);
+    state.trigger_memcg = trigger.and_then(cgroup::id).unwrap_or_default();
+    let [oom_memcg_id, trigger_memcg] =
+        [&state.oom_memcg_id, &state.trigger_memcg].map(read_volatile);
+    if let Some(cgroup) = trigger
+        && trigger_memcg != oom_memcg_id
+    {
+        record::path(&mut state.path, seq, now, cgroup);
+    }
+}
+
+/// Emits the limits of the oom_memcg, unless the ring is short of room.
+#[inline(always)]
+pub(super) fn emit_levels<O: Origin>(state: &mut State, oom_memcg: Object<O>) {
+    if read_volatile(&state.pressure) >= emit::SHEDS_PATHS {
+        record::shed(state, valid::shed::LEVELS);
+        return;
+    }
+    let (seq, now) = (state.seq, emit::now());
+    let id = read_volatile(&state.oom_memcg_id);
+    record::levels(&mut state.levels, seq, now, id, oom_memcg);
 }

@@ -8,6 +8,7 @@
 //! names.
 
 use aya_ebpf::{
+    EbpfContext,
     macros::{fexit, kretprobe},
     programs::{FExitContext, RetProbeContext},
 };
@@ -16,6 +17,7 @@ use oomwhy_common::{
     valid,
 };
 
+use super::invocation;
 use crate::{
     emit,
     kernel::{self, Argument, Object, Origin, Untyped},
@@ -29,13 +31,13 @@ const FILLED: u32 = 1;
 const EMITTED: u32 = 2;
 
 // kernel-proto: mm/memcontrol.c void mem_cgroup_print_oom_meminfo(struct mem_cgroup *memcg)
+// The kernel prints the stack before it calls this.
 #[fexit]
 fn mem_cgroup_print_oom_meminfo_ret(ctx: FExitContext) -> i32 {
-    // Nothing is emitted here: a memcg without a killable task causes thousands of such reports.
     if let Some(state) = own_invocation()
         && let Some(memcg) = Object::<Argument>::new(ctx.arg(0))
     {
-        fill(state, memcg, 1);
+        printed(&ctx, state, memcg);
     }
     0
 }
@@ -43,14 +45,23 @@ fn mem_cgroup_print_oom_meminfo_ret(ctx: FExitContext) -> i32 {
 // kernel-proto: as above
 // The kernel calls it for the memcg of the `oom_control`.
 #[kretprobe]
-fn kretprobe_mem_cgroup_print_oom_meminfo(_ctx: RetProbeContext) -> u32 {
+fn kretprobe_mem_cgroup_print_oom_meminfo(ctx: RetProbeContext) -> u32 {
     if let Some(state) = own_invocation()
         && let Some(oc) = Object::<Untyped>::new(state.oom_control as *const u8)
         && let Some(memcg) = oom_control::memcg(oc).flatten()
     {
-        fill(state, memcg, 1);
+        printed(&ctx, state, memcg);
     }
     0
+}
+
+#[inline(always)]
+fn printed<C: EbpfContext, O: Origin>(ctx: &C, state: &mut State, memcg: Object<O>) {
+    fill(state, memcg, 1);
+    // Without a choice, the kernel prints this because it found nobody to kill.
+    if state.kill_calls == 0 {
+        invocation::nobody_eligible(ctx, state, memcg);
+    }
 }
 
 /// Emits the statistics before a task is killed. Reads them now if that was not done yet.
@@ -71,8 +82,13 @@ pub(super) fn emit_filled(state: &mut State) {
         return;
     }
     state.stat_stage = EMITTED;
+    if state.pressure >= emit::SHEDS_PATHS {
+        state.shed |= valid::shed::STAT;
+        emit::count_shed();
+        return;
+    }
     let size = size_of::<StatEvent>();
-    let known = state.stat.header.valid;
+    let known = state.stat.header.valid | state.shed;
     state.stat.header = emit::header(kind::STAT, state.seq, emit::now(), known, size);
     emit::record(&state.stat, size, kind::STAT);
 }

@@ -14,7 +14,7 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
 };
 use oomwhy_common::{
-    event::{COMM_LEN, MarkEvent, kind},
+    event::{COMM_LEN, MarkEvent, cause, domain, kind},
     valid,
 };
 
@@ -95,6 +95,10 @@ fn begin<C: EbpfContext>(ctx: &C) -> Option<&'static mut State> {
     let state = state()?;
     let now = emit::now();
     state.seq += 1;
+    state.oom_memcg_id = 0;
+    state.domain = domain::UNKNOWN.into();
+    state.shed = 0;
+    state.detailed_victims = 0;
     let event = &mut state.invocation;
     event.trigger.cgroup_id = 0;
     let known = record::trigger(&mut event.trigger) | choice::trigger_stacks(ctx, event);
@@ -113,6 +117,7 @@ fn victim<O: Origin>(state: &mut State, of: Object<O>) -> u64 {
         return 0;
     };
     let now = emit::now();
+    record::kill(state, now, known, cause::MARKED);
     record::victim(state, now, known);
     if let Some(cgroup) = task::memory_cgroup(of) {
         record::path(&mut state.path, state.seq, now, cgroup);
@@ -128,7 +133,7 @@ fn victim<O: Origin>(state: &mut State, of: Object<O>) -> u64 {
 
 /// Emits the mark, the last record of the invocation. `fill` returns bits of [`valid::mark`].
 #[inline(always)]
-fn mark(state: &State, tid: i32, fill: impl FnOnce(&mut MarkEvent) -> u64) {
+fn mark(state: &State, tid: i32, fill: impl Fn(&mut MarkEvent) -> u64) {
     emit::reserved(kind::MARK, state.seq, |event: &mut MarkEvent| {
         event.tid = tid;
         fill(event)

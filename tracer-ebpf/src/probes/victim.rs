@@ -6,16 +6,16 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, FEntryContext, ProbeContext, RawTracePointContext},
 };
 use oomwhy_common::{
-    event::{VictimEvent, mm},
+    event::{VictimEvent, cause, mm},
     valid,
 };
 
-use super::{SIGKILL, context, stat};
+use super::{SIGKILL, context, invocation, stat};
 use crate::{
     emit,
     kernel::{self, Argument, Object, Origin, Untyped},
     log::probe_log,
-    maps::{State, VICTIM_MMS, VictimMm, load, own_invocation},
+    maps::{State, VICTIM_MMS, VictimMm, load, own_invocation, read_volatile, register_victim},
     objects::{memory, task},
     record, threads,
 };
@@ -128,31 +128,56 @@ fn mark_pid(tid: i32) {
 
 #[inline(always)]
 fn emit_victim(state: &mut State, known: u64) {
+    let now = emit::now();
+    // Who shares the memory of a victim was recorded with it.
+    state.marked = u32::from(!is_recorded(state));
+    // verifier: an opaque number, so that it walks what follows once.
+    if read_volatile(&state.marked) != 0 {
+        let cause = if state.victims == 0 { cause::MARKED } else { cause::GROUP_MEMBER };
+        state.processes += 1;
+        record::kill(state, now, known, cause);
+    }
     state.victims += 1;
-    state.marked = 1;
+    if state.victims == 1 {
+        state.first_tgid = state.victim.task.tgid;
+        invocation::begin_wait_for_victim(state);
+    }
     let (seq, mm) = (state.seq, state.victim.mm);
     if mm != 0 {
         let task = &state.victim.task;
-        register(mm, VictimMm { seq, tgid: task.tgid, tid: task.tid, sigkill_delivered: 0 });
+        let (oom_memcg_id, tgid, tid) = (state.oom_memcg_id, task.tgid, task.tid);
+        register_victim(mm, VictimMm { seq, oom_memcg_id, tgid, tid, sigkill_delivered: 0 });
     }
-    record::victim(state, emit::now(), known);
+    record::victim(state, now, known);
 }
 
-/// Stores the victim that uses this memory, unless that was done when the signal was sent.
+/// Whether the process that is marked has a compact record. If a group is killed, its first victim
+/// is killed again as one of the members, and so is each member that shares another one's memory.
 #[inline(always)]
-fn register(mm: u64, victim: VictimMm) {
-    let known = VICTIM_MMS.get_ptr_mut(mm).map(load);
-    if known.is_none_or(|known| known.seq != victim.seq) {
-        // If no memory is left for the insert, this victim's memory is not seen to be freed.
-        let _ = VICTIM_MMS.insert(mm, victim, 0);
+fn is_recorded(state: &State) -> bool {
+    let (tgid, mm) = (state.victim.task.tgid, state.victim.mm);
+    if state.victims == 0 {
+        return false;
     }
+    if state.first_tgid == tgid {
+        return true;
+    }
+    // Nothing is known of sharers if the hook that sees their signals is not attached.
+    state.has_sharers != 0
+        && VICTIM_MMS.get_ptr_mut(mm).map(load).is_some_and(|victim| {
+            let VictimMm { seq, tgid: owner, .. } = victim;
+            seq == state.seq && owner != tgid
+        })
 }
+
+/// `info` of a signal that the kernel itself sends, `SEND_SIG_PRIV`, as the OOM killer does.
+const SEND_SIG_PRIV: u64 = 1;
 
 // kernel-proto: include/trace/events/signal.h signal_generate(int sig, struct kernel_siginfo *info,
 //               struct task_struct *task, int group, int result)
 #[btf_tracepoint]
 fn signal_generate(ctx: BtfTracePointContext) -> i32 {
-    if ctx.arg::<i32>(0) == SIGKILL {
+    if ctx.arg::<i32>(0) == SIGKILL && ctx.arg::<u64>(1) == SEND_SIG_PRIV {
         sigkill_sent::<Argument>(ctx.arg(2));
     }
     0
@@ -161,40 +186,55 @@ fn signal_generate(ctx: BtfTracePointContext) -> i32 {
 // kernel-proto: as above
 #[raw_tracepoint]
 fn raw_signal_generate(ctx: RawTracePointContext) -> i32 {
-    if ctx.arg::<i32>(0) == SIGKILL {
+    if ctx.arg::<i32>(0) == SIGKILL && ctx.arg::<u64>(1) == SEND_SIG_PRIV {
         sigkill_sent::<Untyped>(ctx.arg(2));
     }
     0
 }
 
-#[inline(always)]
+/// Apart from the program, which runs for each signal: the registers that this saves would more than
+/// double the program's instructions.
+#[inline(never)]
 fn sigkill_sent<O: Origin>(task: *const u8) {
     if let Some(state) = own_invocation()
         && let Some(task) = Object::<O>::new(task)
     {
-        if state.marked == 0 {
-            let _ = chosen_victim(state.seq, task);
-        } else {
+        if state.marked != 0 {
             mm_sharer(state, task);
+        } else if state.oom_kill_calls > 0 || !kernel::kill_task_hooked() {
+            let _ = chosen_victim(state, task);
         }
     }
 }
 
-/// Registers the victim before it is marked. SIGKILL may be delivered to it on another CPU as soon
-/// as the caller releases `siglock`, and that hook must find it.
+/// Registers the victim before it is marked. It may exit on another CPU as soon as the caller
+/// releases `siglock`, and the hooks there must find it.
 #[inline(always)]
-fn chosen_victim<O: Origin>(seq: u64, task: Object<O>) -> Option<()> {
+fn chosen_victim<O: Origin>(state: &State, task: Object<O>) -> Option<()> {
     let (tgid, tid) = (task::tgid(task)?, task::tid(task)?);
-    register(task::mm(task)?.address(), VictimMm { seq, tgid, tid, sigkill_delivered: 0 });
+    let (seq, oom_memcg_id) = (state.seq, state.oom_memcg_id);
+    let victim = VictimMm { seq, oom_memcg_id, tgid, tid, sigkill_delivered: 0 };
+    register_victim(task::mm(task)?.address(), victim);
     Some(())
 }
 
 /// Emits another process that shares the memory of the victim just marked. The kernel kills it
 /// without a log line and without a mark. Its memory is the victim's, so it is not counted again.
+///
+/// The task may have left `out_of_memory` and kill others, as the init of a container does when it
+/// dies: those have another memory.
 #[inline(always)]
 fn mm_sharer<O: Origin>(state: &mut State, task: Object<O>) -> Option<()> {
+    let victim_mm = state.victim.mm;
+    if victim_mm != 0 && task::mm(task).is_some_and(|mm| mm.address() != victim_mm) {
+        return None;
+    }
     let known = record::victim_task(&mut state.victim, task)? | valid::victim::SHARES_MM;
-    record::victim(state, emit::now(), known);
+    let now = emit::now();
+    state.has_sharers = 1;
+    state.processes += 1;
+    record::kill(state, now, known, cause::SHARES_MM);
+    record::victim(state, now, known);
     Some(())
 }
 

@@ -35,6 +35,9 @@ fn kprobe_mem_cgroup_oom_synchronize(ctx: ProbeContext) -> u32 {
 }
 
 // kernel-proto: as above
+//
+// Only the return shows when a wait is over. Its frame is in a stack that the kernel prints only if
+// memory.oom_control was set back to 0 between the failed charge and this call.
 #[fexit]
 fn mem_cgroup_oom_synchronize_ret(_ctx: FExitContext) -> i32 {
     left();

@@ -1,11 +1,6 @@
 //! The maps of the growth recorder. They are read when memory has run out.
 
-use std::{
-    collections::BTreeMap,
-    ops::ControlFlow,
-    os::fd::{AsFd as _, AsRawFd as _},
-    path::Path,
-};
+use std::collections::BTreeMap;
 
 use aya::{
     Ebpf,
@@ -19,16 +14,19 @@ use crate::{
     bpf::{
         hooks::ProgramKind,
         load::{LoadError, Probes, missing_map, other},
+        misses,
         plan::Planned,
     },
-    host::procfs::file::ProcFile,
     model::hook::Hook,
 };
 
 const HOOK: Hook = Hook::PageCounterTryCharge;
 /// Maps that have one entry if there is no recorder.
-const SIZED: [&str; 6] = ["CURVES", CHARGED, "USER_STACKS", "KERNEL_STACKS", "GROWING", "CHARGES"];
+const SIZED: [&str; 7] =
+    ["CURVES", CHARGED, "USER_STACKS", "KERNEL_STACKS", "GROWING", "CHARGES", SCRATCH];
 const CHARGED: &str = "CHARGED";
+/// It has one entry per CPU.
+const SCRATCH: &str = "SCRATCH";
 /// Entries of `CHARGED` on a small host. Each CPU has its own entries for a stack.
 const CHARGERS: u32 = 8192;
 /// Entries per CPU of a large host, which reserves half of them (LOCAL_FREE_TARGET in
@@ -61,7 +59,10 @@ pub(super) fn sizes(plan: &[Planned], possible_cpus: u32) -> Vec<(&'static str, 
     if !plan.iter().any(|planned| planned.hook == HOOK) {
         return SIZED.map(|name| (name, 1)).to_vec();
     }
-    vec![(CHARGED, possible_cpus.saturating_mul(CHARGERS_PER_CPU).max(CHARGERS))]
+    vec![
+        (CHARGED, possible_cpus.saturating_mul(CHARGERS_PER_CPU).max(CHARGERS)),
+        (SCRATCH, possible_cpus.max(1)),
+    ]
 }
 
 impl Probes {
@@ -126,18 +127,7 @@ impl GrowthMaps {
     /// Calls in which the kernel skipped the probe because it was running on that CPU already
     /// (`recursion_misses`, since 5.12). `None` if the kernel does not count them.
     pub(crate) fn skipped(&self) -> Option<u64> {
-        let program = self.program.as_ref()?.as_fd().as_raw_fd();
-        let path = format!("/proc/self/fdinfo/{program}");
-        let mut skipped = None;
-        let see = |line: &str| match line.strip_prefix("recursion_misses:") {
-            Some(count) => {
-                skipped = count.trim().parse().ok();
-                ControlFlow::Break(())
-            }
-            None => ControlFlow::Continue(()),
-        };
-        ProcFile::open(Path::new(&path)).ok()?.lines(see).ok()?;
-        skipped
+        misses::skipped(self.program.as_ref()?)
     }
 }
 
@@ -146,11 +136,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn charged_map_grows_with_the_number_of_cpus() {
+    fn maps_of_recorder_grow_with_the_number_of_cpus() {
         let planned = Planned { program: "counts", hook: HOOK, kind: ProgramKind::Fexit };
         let of = |cpus| sizes(&[planned], cpus);
-        let sizes_of = [of(0), of(32), of(128)].concat();
-        assert_eq!(sizes_of, [8192, 8192, 32_768].map(|entries| ("CHARGED", entries)));
+        for (cpus, charged, scratch) in [(0, 8192, 1), (32, 8192, 32), (128, 32_768, 128)] {
+            assert_eq!(of(cpus), [("CHARGED", charged), ("SCRATCH", scratch)]);
+        }
         assert!(sizes(&[], 128).iter().all(|(_, entries)| *entries == 1));
     }
 }

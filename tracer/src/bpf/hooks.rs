@@ -172,9 +172,8 @@ pub(crate) static HOOKS: [HookSpec; 19] = [
         hook: Hook::OutOfMemory,
         names: &["out_of_memory"],
         programs: &[
-            fexit("out_of_memory_ret"),
+            // None at the return, which would be in the stack that the kernel prints inside.
             fentry("out_of_memory"),
-            kretprobe("kretprobe_out_of_memory"),
             kprobe("kprobe_out_of_memory"),
         ],
         is_essential: true,
@@ -184,11 +183,7 @@ pub(crate) static HOOKS: [HookSpec; 19] = [
     HookSpec {
         hook: Hook::MemCgroupOutOfMemory,
         names: &["mem_cgroup_out_of_memory"],
-        programs: &[
-            fexit("mem_cgroup_out_of_memory_ret"),
-            kretprobe("kretprobe_mem_cgroup_out_of_memory"),
-            kprobe("kprobe_mem_cgroup_out_of_memory"),
-        ],
+        programs: &[fentry("mem_cgroup_out_of_memory"), kprobe("kprobe_mem_cgroup_out_of_memory")],
         lost_without: &["outcome"],
         lost_because: Why::NotAttachedAnd("`reclaimed` is not seen"),
         summary: "invocations that needed no kill: memory was freed meanwhile",
@@ -253,7 +248,8 @@ pub(crate) static HOOKS: [HookSpec; 19] = [
             kretprobe("kretprobe_mem_cgroup_print_oom_meminfo"),
         ],
         is_return_only: true,
-        lost_without: &["oom_memcg.stat"],
+        // Without it, `no_victim` looks like `victim_pending`.
+        lost_without: &["oom_memcg.stat", "outcome"],
         summary: "memory.stat of the cgroup that hit its limit",
         ..FUNCTION
     },
@@ -358,15 +354,13 @@ pub(crate) static HOOKS: [HookSpec; 19] = [
         ..FUNCTION
     },
     HookSpec {
-        hook: Hook::SignalDeliver,
-        names: &["signal_deliver"],
-        programs: &[tp_btf("signal_deliver"), raw_tp("raw_signal_deliver")],
+        hook: Hook::DoGroupExit,
+        names: &["do_group_exit"],
+        programs: &[fentry("do_group_exit"), kprobe("kprobe_do_group_exit")],
         lost_without: &["victims.cmdline", "victims.exe", "victims.parents", "victims.user_stack"],
-        lost_because: Why::Text(
-            "no tracepoint signal_deliver: victims cannot be read before they die",
-        ),
+        lost_because: Why::NotAttachedAnd("victims cannot be read before they die"),
         summary: "a victim's command line, executable, parents and user stack",
-        ..TRACEPOINT
+        ..FUNCTION
     },
     HookSpec {
         hook: Hook::CgroupMkdir,
@@ -459,6 +453,17 @@ mod tests {
                 let returns: Vec<bool> = programs.map(|program| program.kind.is_return()).collect();
                 assert!(returns.is_sorted_by(|a, b| a >= b), "{:?}", spec.hook);
             }
+        }
+    }
+
+    /// The kernel prints its stack inside of these.
+    #[test]
+    fn function_on_printed_stack_has_no_program_at_the_return() {
+        for hook in
+            [Hook::OutOfMemory, Hook::MemCgroupOutOfMemory, Hook::OomKillProcess, Hook::KillProcess]
+        {
+            let programs = hook.spec().programs;
+            assert!(programs.iter().all(|program| !program.kind.is_return()), "{hook:?}");
         }
     }
 

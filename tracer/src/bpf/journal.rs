@@ -53,7 +53,7 @@ pub trait Slots {
 /// Notes that a report was delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
-    /// Which report: see [`key_of`](crate::model::account::key_of), or [`LOSSES`].
+    /// Which report: see [`key_of`](crate::model::account::key_of), [`LOSSES`] and [`LOST_KILLS`].
     pub key: u64,
     /// How far: [`PROVISIONAL`] or [`FINAL`]; for losses, the number of lost records.
     pub mark: u64,
@@ -63,8 +63,10 @@ pub struct Note {
 pub(crate) const PROVISIONAL: u64 = 1;
 /// The report was delivered in its final form.
 pub(crate) const FINAL: u64 = 2;
-/// Key of reports on lost records.
+/// Key of reports on lost details; on all lost records before wire version 4.
 pub(crate) const LOSSES: u64 = u64::MAX;
+/// Key of reports on lost kills.
+pub(crate) const LOST_KILLS: u64 = u64::MAX - 1;
 
 /// The part of a file that is about to be written. The file's size shows later whether it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,7 +116,8 @@ pub struct Full;
 enum About {
     Invocation(u64),
     Moment(u64),
-    Losses,
+    /// Key of the report.
+    Losses(u64),
     Intent,
     Origin,
 }
@@ -210,13 +213,19 @@ impl Journal {
 
     /// Removes all entries but those of unfinished accounts.
     pub fn keep(&mut self, unfinished: &Unfinished) {
-        let mut latest_first = self.kept.iter().rev();
-        let latest_losses = latest_first.find(|(_, kept)| kept.about == About::Losses);
-        let losses = latest_losses.map(|(number, _)| *number);
+        // Later entries replace earlier ones.
+        let latest_losses: BTreeMap<u64, u64> = self
+            .kept
+            .iter()
+            .filter_map(|(number, kept)| match kept.about {
+                About::Losses(key) => Some((key, *number)),
+                _ => None,
+            })
+            .collect();
         self.remove_where(|about, number| match about {
             About::Invocation(seq) => !unfinished.seqs.contains(&seq),
             About::Moment(at_ns) => unfinished.since_ns.is_none_or(|since_ns| at_ns < since_ns),
-            About::Losses => losses != Some(number),
+            About::Losses(key) => latest_losses.get(&key) != Some(&number),
             About::Intent => true,
             About::Origin => false,
         });
@@ -247,7 +256,7 @@ fn about(entry: &Entry) -> About {
         Entry::Fact(Fact::System { seq, at_ns, .. }) => of(*seq, *at_ns),
         Entry::Fact(_) => About::Moment(0),
         Entry::Intent(..) => About::Intent,
-        Entry::Reported(Note { key: LOSSES, .. }) => About::Losses,
+        Entry::Reported(Note { key: key @ (LOSSES | LOST_KILLS), .. }) => About::Losses(*key),
         Entry::Reported(Note { key, .. }) if key & MOMENT != 0 => About::Moment(key & !MOMENT),
         Entry::Reported(Note { key, .. }) => About::Invocation(*key),
         Entry::Origin(_) | Entry::HandedOver(_) => About::Origin,

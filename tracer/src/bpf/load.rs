@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use aya::{
-    Btf, Ebpf, EbpfError, Endianness,
-    maps::{HashMap as BpfHashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf},
+    Btf, Ebpf, EbpfError, Endianness, VerifierLogLevel,
+    maps::{Array, HashMap as BpfHashMap, Map, MapData, MapError, RingBuf},
     programs::{ProgramFd, ProgramType, links::FdLink},
     sys::{BpfHelper, is_helper_supported},
 };
@@ -14,9 +14,8 @@ use aya_obj::{
     maps::{LegacyMap, bpf_map_def},
 };
 use oomwhy_common::{
-    counters,
-    event::kind,
-    maps::{QuietRun, WAIT_CONTINUES_WITHIN_NS, Wait},
+    event::{CandidatesHead, InvocationEvent, ReclaimedEvent},
+    maps::{InvocationState, QuietRun, STATE_BYTES, WAIT_CONTINUES_WITHIN_NS, Wait},
     offsets::KernelOffsets,
     settings::Settings,
 };
@@ -26,9 +25,11 @@ use zerocopy::{FromBytes as _, IntoBytes};
 use super::{
     growth_maps,
     hooks::ProgramKind,
-    load_without_btf,
+    load_without_btf, misses,
     plan::{Plan, Planned},
     programs,
+    ring::RingMaps,
+    verified::{self, Verified},
 };
 
 use crate::fmt::errors::with_sources;
@@ -74,10 +75,12 @@ pub(crate) struct Probes {
     pub(super) links: Vec<(&'static str, Option<FdLink>)>,
     /// The program of the growth recorder, whose skipped calls the kernel counts.
     pub(super) growth: Option<ProgramFd>,
+    /// The programs, whose skipped runs the kernel counts. None if they were taken over.
+    pub(super) programs: Vec<(&'static str, ProgramFd)>,
     /// Per key of a hook how it is attached, as in `source.hooks`.
     pub hooks: BTreeMap<String, String>,
-    /// Per program the number of instructions that the verifier walked, since 5.16.
-    pub verified: Vec<(String, u32)>,
+    /// How far the verifier walked, if the kernel keeps it.
+    pub verified: Verified,
     /// Programs of optional hooks that could not be attached, each with the reason.
     pub failed: Vec<(Planned, String)>,
     /// Whether the verifier rejected one of them.
@@ -86,11 +89,14 @@ pub(crate) struct Probes {
     pub settings: Settings,
 }
 
-/// The sums of the per-CPU counters of lost records.
+/// The counts of lost records. Hints and shed details are not among them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Losses {
-    /// Records for which the ring had no room.
+    /// Records for which a ring had no room.
     pub count: u64,
+    /// Those among them that were compact records of kills. `None`: probes before wire version 4
+    /// have no such records.
+    pub kills: Option<u64>,
     /// The first loss since the previous reading, `CLOCK_BOOTTIME` ns; 0 for none.
     pub first_ns: u64,
     /// The latest loss, `CLOCK_BOOTTIME` ns; 0 for none.
@@ -153,7 +159,7 @@ fn attach_with(
     btf: &Btf,
     ring_bytes: Option<u32>,
 ) -> Result<Probes, LoadError> {
-    let mut ebpf = load(plan, settings, offsets, ring_bytes)?;
+    let mut ebpf = load(plan, settings, offsets, ring_bytes, VerifierLogLevel::default())?;
     let mut loaded = programs::load_all(&mut ebpf, btf, plan);
     let mut hooks = BTreeMap::new();
     let mut failed = Vec::new();
@@ -180,11 +186,13 @@ fn attach_with(
         }
     }
     let maps = take_maps(&mut ebpf);
-    let verified = verified(&ebpf);
+    let verified = verified::by_info(&ebpf);
     let growth = growth_maps::program(&ebpf, &plan.programs);
+    let programs = misses::programs(&ebpf, &plan.programs);
     let is_needed = cfg!(feature = "probe-log") || links.iter().any(|(_, link)| link.is_none());
     let ebpf = is_needed.then_some(ebpf);
-    Ok(Probes { ebpf, maps, links, growth, hooks, verified, failed, rejected, settings: *settings })
+    let settings = *settings;
+    Ok(Probes { ebpf, maps, links, growth, programs, hooks, verified, failed, rejected, settings })
 }
 
 fn take_maps(ebpf: &mut Ebpf) -> BTreeMap<String, Map> {
@@ -195,14 +203,6 @@ fn take_maps(ebpf: &mut Ebpf) -> BTreeMap<String, Map> {
         .filter(|name| name != "AYA_LOGS")
         .filter_map(|name| ebpf.take_map(&name).map(|map| (name, map)))
         .collect()
-}
-
-fn verified(ebpf: &Ebpf) -> Vec<(String, u32)> {
-    let verified = |(name, program): (&str, &aya::programs::Program)| {
-        let walked = program.info().ok()?.verified_instruction_count()?;
-        Some((name.to_owned(), walked))
-    };
-    ebpf.programs().filter_map(verified).collect()
 }
 
 /// Tries whether programs may call bpf_probe_read_kernel. lockdown=confidentiality forbids it, but
@@ -231,13 +231,16 @@ fn describe(planned: Planned, symbol: &str) -> String {
     if symbol == planned.hook.key() { how.to_owned() } else { format!("{how}({symbol})") }
 }
 
-fn load(
+/// Creates the maps of the object. `log` is what the verifier logs of a program that it rejects.
+pub(super) fn load(
     plan: &Plan,
     settings: &Settings,
     offsets: &KernelOffsets,
     ring_bytes: Option<u32>,
+    log: VerifierLogLevel,
 ) -> Result<Ebpf, LoadError> {
     let mut loader = load_without_btf::ebpf_loader();
+    loader.verifier_log_level(log);
     // Offsets are resolved in userspace, so nothing is relocated against the kernel's BTF, and no
     // second copy of it is needed.
     loader.btf(None).override_global("OFFSETS", offsets.as_bytes(), true).override_global(
@@ -274,10 +277,15 @@ pub(super) fn other(what: &str, error: &dyn std::error::Error) -> LoadError {
 }
 
 impl Probes {
-    /// Takes the ring; succeeds once.
-    pub(crate) fn take_ring(&mut self) -> Result<RingBuf<MapData>, LoadError> {
-        let map = self.maps.remove("RING").ok_or_else(|| missing_map("RING"))?;
-        RingBuf::try_from(map).map_err(|error| other("open the ring", &error))
+    /// Takes the ring buffers; succeeds once.
+    pub(crate) fn take_rings(&mut self) -> Result<RingMaps, LoadError> {
+        let mut take = |name: &str| self.maps.remove(name).map(RingBuf::try_from).transpose();
+        let failed = |error: MapError| other("open a ring buffer", &error);
+        Ok(RingMaps {
+            details: take("RING").map_err(failed)?.ok_or_else(|| missing_map("RING"))?,
+            kills: take("KILLS").map_err(failed)?,
+            hints: take("HINTS").map_err(failed)?,
+        })
     }
 
     /// Takes the log of the probes; once. Probes that were taken over have none.
@@ -286,43 +294,51 @@ impl Probes {
         self.ebpf.as_mut().map(crate::bpf::log::ProbeLog::new).transpose()
     }
 
-    pub(crate) fn maps_are_readable(&self) -> bool {
-        let counters = self.maps.get("COUNTERS").and_then(|map| PerCpuArray::try_from(map).ok());
-        counters.is_some_and(|counters: PerCpuArray<_, u64>| counters.get(&0, 0).is_ok())
-    }
-
-    pub(crate) fn losses(&mut self) -> Result<Losses, LoadError> {
-        let map = self.maps.get_mut("COUNTERS").ok_or_else(|| missing_map("COUNTERS"))?;
-        let mut counters: PerCpuArray<_, u64> =
-            map.try_into().map_err(|error: MapError| other("open the counters", &error))?;
-        let failed = |error: MapError| other("read the counters", &error);
-        // Reset before the drops are counted, so that each drop is after the `first` of this
-        // reading or of the next one.
-        let first = counters.get(&counters::FIRST_DROP_NS, 0).map_err(failed)?;
-        let first_ns = first.iter().copied().filter(|&ns| ns != 0).min();
-        if first_ns.is_some()
-            && let Ok(none) = PerCpuValues::try_from(vec![0; first.len()])
-        {
-            counters.set(counters::FIRST_DROP_NS, none, 0).map_err(failed)?;
-        }
-        let mut losses = Losses::default();
-        for kind in 0..=kind::LAST {
-            let dropped = counters.get(&(counters::DROPPED + kind), 0).map_err(failed)?;
-            losses.count += dropped.iter().sum::<u64>();
-        }
-        if losses.count > 0 {
-            let last = counters.get(&counters::LAST_DROP_NS, 0).map_err(failed)?;
-            losses.last_ns = last.iter().copied().max().unwrap_or(0);
-            losses.first_ns = first_ns.unwrap_or(losses.last_ns);
-        }
-        Ok(losses)
-    }
-
     /// The current run of a memcg (0: global).
     pub(crate) fn quiet_run(&self, oom_memcg: u64) -> Option<QuietRun> {
         let map = self.maps.get("QUIET_RUNS")?;
         let runs: BpfHashMap<_, u64, [u64; size_of::<QuietRun>() / 8]> = map.try_into().ok()?;
         QuietRun::read_from_bytes(runs.get(&oom_memcg, 0).ok()?.as_bytes()).ok()
+    }
+}
+
+/// The invocation that runs or ran last, as the probes have it.
+#[derive(Debug)]
+pub(crate) struct LatestInvocation {
+    pub state: InvocationState,
+    pub event: InvocationEvent,
+    /// Number of tasks that the kernel has evaluated so far.
+    pub considered: u32,
+}
+
+impl Probes {
+    /// The invocation that runs or ran last. `None` without one, and from probes of another build.
+    pub(crate) fn latest_invocation(&self) -> Option<LatestInvocation> {
+        let state: Array<_, [u64; STATE_BYTES / 8]> = self.maps.get("STATE")?.try_into().ok()?;
+        let words = state.get(&0, 0).ok()?;
+        let (state, rest) = InvocationState::read_from_prefix(words.as_bytes()).ok()?;
+        let (event, rest) = InvocationEvent::read_from_prefix(rest).ok()?;
+        let (candidates, _) = CandidatesHead::read_from_prefix(rest).ok()?;
+        let considered = candidates.considered;
+        (state.task != 0).then_some(LatestInvocation { state, event, considered })
+    }
+
+    /// Takes the calls of `mem_cgroup_out_of_memory` before `before_ns` that have led to no
+    /// invocation, as records. A call that the same task makes meanwhile may be taken for it.
+    pub(crate) fn take_calls_without_invocation(&mut self, before_ns: u64) -> Vec<Vec<u8>> {
+        const WORDS: usize = size_of::<ReclaimedEvent>() / 8;
+        let calls = self.maps.get_mut("MEMCG_CALLS").and_then(|map| map.try_into().ok());
+        let Some(mut calls): Option<BpfHashMap<_, u64, [u64; WORDS]>> = calls else {
+            return Vec::new();
+        };
+        let is_over = |words: &[u64; WORDS]| {
+            ReclaimedEvent::ref_from_bytes(words.as_bytes())
+                .is_ok_and(|call| call.header.boottime_ns < before_ns)
+        };
+        let over: Vec<_> = calls.iter().flatten().filter(|(_, words)| is_over(words)).collect();
+        // What cannot be removed is left to the probes.
+        let taken = over.into_iter().filter(|(task, _)| calls.remove(task).is_ok());
+        taken.map(|(_, words)| words.as_bytes().to_vec()).collect()
     }
 }
 

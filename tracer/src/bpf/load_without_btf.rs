@@ -6,15 +6,21 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// The constructor of the loader parses all of the kernel's BTF, 15 MB in memory, for relocations
 /// that our object does not have (<https://github.com/aya-rs/aya/issues/1172>). If it cannot open
 /// that file, it continues without. There is no option for it, so no descriptor can be opened
-/// meanwhile. Nothing else runs yet that would need one.
+/// meanwhile.
 pub(super) fn ebpf_loader() -> EbpfLoader<'static> {
+    without_descriptors(EbpfLoader::new)
+}
+
+/// Runs `work` while the process can open no descriptor. To be used at the start, when nothing else
+/// runs that would need one.
+pub(super) fn without_descriptors<T>(work: impl FnOnce() -> T) -> T {
     let limit = getrlimit(Resource::Nofile);
     let none = Rlimit { current: Some(0), ..limit };
     let is_lowered = setrlimit(Resource::Nofile, none).is_ok();
-    let loader = EbpfLoader::new();
+    let done = work();
     if is_lowered {
         // The hard limit is unchanged, so the soft limit may be raised again.
         let _ = setrlimit(Resource::Nofile, limit);
     }
-    loader
+    done
 }

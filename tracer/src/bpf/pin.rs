@@ -279,6 +279,7 @@ impl TakenOver {
             maps,
             links: Vec::new(),
             growth: None,
+            programs: Vec::new(),
             hooks,
             failed: Vec::new(),
             rejected: false,

@@ -8,7 +8,10 @@
 
 use std::collections::BTreeMap;
 
-use oomwhy_common::settings::{MarkLayout, Settings};
+use oomwhy_common::{
+    event::end_facts,
+    settings::{MarkLayout, Settings},
+};
 
 use self::attach_methods::AttachableHooks;
 use crate::{
@@ -156,7 +159,7 @@ fn invocations(tier: Tier, facts: &HostFacts, resolved: &Resolved) -> Result<Pla
     let settings = settings(tier, &hooks, facts, resolved);
     Ok(Plan {
         tier,
-        programs: programs::all(&hooks, facts, candidates, &settings),
+        programs: programs::all(&hooks, facts, candidates),
         symbols: hooks.symbols(candidates, facts),
         missing: lost_fields::all(&hooks, facts, resolved, candidates, &settings),
         mark_layout: MarkLayout::NONE,
@@ -233,8 +236,21 @@ fn settings(
         typed_counters: u32::from(typed_counters),
         growth_above_percent: 0,
         no_cmdlines: 0,
+        end_facts: hooked_end_facts(hooks),
+        oom_lock: facts.kallsyms.oom_lock.unwrap_or_default(),
+        oom_killer_disabled: facts.kallsyms.oom_killer_disabled.unwrap_or_default(),
+        oom_notify_list: facts.kallsyms.oom_notify_list.unwrap_or_default(),
+        counts_waits: 1,
         reserved: 0,
     }
+}
+
+/// Bits of `end_facts` that the attached hooks show.
+fn hooked_end_facts(hooks: &AttachableHooks) -> u32 {
+    let bit = |is_hooked, bit| if is_hooked { bit } else { 0 };
+    let evaluates = hooks.has(Hook::OomBadness) || hooks.has(Hook::OomEvaluateTask);
+    bit(evaluates, end_facts::EVALUATED)
+        | bit(hooks.has(Hook::MemCgroupPrintOomMeminfo), end_facts::PRINTED)
 }
 
 #[cfg(test)]

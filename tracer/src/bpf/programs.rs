@@ -62,7 +62,13 @@ pub(super) fn not_in_object(planned: Planned) -> LoadError {
     }
 }
 
-fn load(program: &mut Program, btf: &Btf, planned: Planned, symbol: &str) -> Result<(), LoadError> {
+/// Loads one program: the kernel verifies it.
+pub(super) fn load(
+    program: &mut Program,
+    btf: &Btf,
+    planned: Planned,
+    symbol: &str,
+) -> Result<(), LoadError> {
     let loaded = match planned.kind {
         ProgramKind::Fentry => {
             <&mut FEntry>::try_from(program).and_then(|program| program.load(symbol, btf))

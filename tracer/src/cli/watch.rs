@@ -80,11 +80,12 @@ pub struct WatchArgs {
     /// Works with the kmsg tier.
     #[arg(long, hide_short_help = true)]
     pub backlog: bool,
-    /// Set the size of the ring buffer [default: 512KiB].
+    /// Set the size of the ring buffer for details [default: 512KiB].
     ///
     /// A power of two from 128KiB to 1GiB, in bytes, KiB, MiB or GiB. If the ring is too small,
-    /// records are lost when many kills come at once; every loss is counted and reported. The
-    /// memory is allocated at the start and locked.
+    /// reports have less detail when many kills come at once; they name what was left out or lost.
+    /// Kills have a buffer of their own, for 4,096 of them. The memory is allocated at the start
+    /// and locked.
     #[arg(long, hide_short_help = true, value_name = "SIZE", value_parser = sizes::ring_size)]
     pub ring_size: Option<u32>,
     /// Compare with the kernel's own count of kills at least this often [default: 10min].

@@ -1,6 +1,10 @@
 //! Attaches the best tier that the host allows: reads the facts, plans a tier, tries it, and goes
 //! on with the next one if it is refused.
 
+use std::time::Duration;
+
+use oomwhy_common::maps::WAITS_FOR_VICTIM_NS;
+
 use super::{
     Failure,
     pinned::Pins,
@@ -13,6 +17,7 @@ use crate::{
         load::{self, LoadError, Probes},
         pin::{Attachment, TakenOver},
         plan::{MissingField, Plan, Refusal, plan, without_counters},
+        verified,
     },
     cli::WatchArgs,
     commands::exit::Exit,
@@ -168,12 +173,19 @@ impl Examined {
         }
         let mut plan = plan(tier, &self.facts, &self.resolved).map_err(|it| unplanned(&it))?;
         plan.settings.no_cmdlines = u32::from(arguments.privacy.no_cmdline);
+        // A report that is closed earlier has no room for what comes later.
+        let waits = Duration::from_nanos(WAITS_FOR_VICTIM_NS);
+        plan.settings.counts_waits =
+            u32::from(arguments.close_after.is_none_or(|patience| patience >= waits));
         if let Some(above) = arguments.growth_above_percent() {
             plan = plan.with_growth(above, &self.facts, &self.resolved);
         }
         let offsets = &self.resolved.offsets;
-        let probes = load::attach(&plan, offsets, &self.hooks, arguments.ring_size)
+        let mut probes = load::attach(&plan, offsets, &self.hooks, arguments.ring_size)
             .map_err(|error| refused(&error, &self.facts, root))?;
+        if arguments.output.verbose && probes.verified.is_empty() {
+            probes.verified = verified::by_log(&plan, &probes, offsets, &self.hooks);
+        }
         let attachment = attachment(&plan, &probes, passed);
         let ours = match pins {
             Some(pins) => Ours::Pinned(pins.pin(probes, attachment.clone())?),

@@ -221,12 +221,7 @@ impl Watch<'_> {
             .map_err(|error| Failure::runtime(&error))?;
         let banner = self.banner(&host);
         let realtime_offset_ns = host.realtime_offset_ns;
-        let cgroup_paths =
-            cgroup_mount(facts).map(|mount| match ours.probes().settings.probe_read {
-                // The probes cannot read names: all paths come from here, so it must be warm.
-                0 => CgroupPaths::scan(&mount),
-                _ => CgroupPaths::new(&mount),
-            });
+        let cgroup_paths = cgroup_mount(facts).map(|mount| CgroupPaths::new(&mount));
         let enrichment = enrichment(&host, facts);
         let (probes, pipeline, resume) = self.pipeline(host, ours, to, heir)?;
         let mut live =
@@ -372,7 +367,7 @@ fn cgroup_mount(facts: &HostFacts) -> Option<PathBuf> {
 
 /// Starts the look-ups, first of all containers that are already running.
 fn enrichment(host: &Host, facts: &HostFacts) -> Enrichment {
-    let has_context = host.has_hook(Hook::SignalDeliver)
+    let has_context = host.reads_victim_context()
         && !host.missing.iter().any(|missing| missing.field == "victims.cmdline");
     let mut enrichment = Enrichment::new(Lookup::new(PathBuf::from("/")), has_context);
     if let Some(mount) = cgroup_mount(facts) {
@@ -382,11 +377,12 @@ fn enrichment(host: &Host, facts: &HostFacts) -> Enrichment {
 }
 
 pub(super) fn summary(stats: Stats) -> String {
-    let Stats { records, undecodable, lost, unseen, reports, filtered } = stats;
+    let Stats { records, undecodable, lost, missed, unseen, reports, filtered } = stats;
     let parts = [
         (true, count(reports, "OOM report")),
         (filtered > 0, format!("{filtered} filtered out")),
         (lost > 0, format!("{} lost", count(lost, "record"))),
+        (missed > 0, format!("{} skipped by the kernel", count(missed, "probe run"))),
         (unseen > 0, format!("{} not seen", count(unseen, "kill"))),
         (undecodable > 0, format!("{undecodable} of {} not understood", count(records, "record"))),
     ];

@@ -1,10 +1,11 @@
 //! The identity of the trigger and of the victims: user, command line, executable, parents.
 
+use oomwhy_common::valid::shed;
+
 use super::{ComposeContext, missing::missing};
 use crate::model::{
     account::{InvocationAccount, Stage},
     events::{self, Task},
-    hook::Hook,
     host::Host,
     names::joined_path,
     report::{Missing, Parent, Who, hex, lossy},
@@ -63,10 +64,12 @@ pub(super) fn unread(context: ComposeContext<'_>) -> Vec<Missing> {
         return Vec::new();
     };
     let mut missing = Vec::new();
-    if context.host.has_hook(Hook::SignalDeliver) {
+    if context.host.reads_victim_context() {
         for (_, victim) in victims {
             let pid = victim.task.tgid;
-            note(&mut missing, "victims", pid, contexts.get(&pid), context.host);
+            if contexts.contains_key(&pid) || !context.account.shed.has(shed::CONTEXT) {
+                note(&mut missing, "victims", pid, contexts.get(&pid), context.host);
+            }
         }
         // A kernel thread has no context of its own.
         let trigger = invocation.trigger.tgid;

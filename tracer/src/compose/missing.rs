@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use oomwhy_common::valid::shed;
+
 use crate::model::{
     account::{InvocationAccount, Stage},
     facts::Findings,
@@ -22,6 +24,7 @@ pub(super) fn add_missing(
     add_skipped_probes(report, account);
     add_unfinished_frees(report, account);
     add_replaced_probes(report, account);
+    add_lost_exits(report, account);
     add_lost_records(report, account);
     add_unread_memory(report);
     add_unknown_files(report);
@@ -84,26 +87,76 @@ fn add_replaced_probes(report: &mut OomReport, account: &InvocationAccount) {
     }
 }
 
+/// Victims that may be gone although no record shows it.
+fn add_lost_exits(report: &mut OomReport, account: &InvocationAccount) {
+    const WHY: &str = "records were lost meanwhile: the ring was full";
+    if !account.lost_exits {
+        return;
+    }
+    if report.victims.iter().any(|victim| victim.exited_after_ns.is_none()) {
+        add(report, "victims[].exited_after_ns", WHY);
+    }
+    if report.victims.iter().any(|victim| victim.freed_after_ns.is_none()) {
+        add(report, "victims[].freed_after_ns", WHY);
+    }
+}
+
 fn add_lost_records(report: &mut OomReport, account: &InvocationAccount) {
     const WHY: &str = "its record was lost: the ring was full";
     if account.invocation.is_none() {
         add(report, "trigger", WHY);
     }
     let has_evaluated = account.invocation.as_ref().is_some_and(|it| it.considered > 0);
-    if has_evaluated && account.candidates.is_none() {
+    let are_shed = account.shed.has(shed::CANDIDATES);
+    if has_evaluated && account.candidates.is_none() && !are_shed {
         add(report, "candidates", WHY);
     }
     if account.end.is_none() {
         add(report, "outcome", WHY);
     }
-    let lost_victims =
-        account.end.as_ref().map_or(0, |end| end.victims.saturating_sub(account.marks));
     if report.outcome == Outcome::Killed && account.victims.is_empty() {
         add(report, "victims", WHY);
-    } else if lost_victims > 0 && !account.victims.is_empty() {
-        let marked = account.marks + lost_victims;
-        let why = format!("{lost_victims} of {marked} records were lost: the ring was full");
+    } else if !account.victims.is_empty()
+        && let Some(why) = lost_victims(account, report.victims_total)
+    {
         add(report, "victims", why);
+    }
+    add_lost_details(report, account);
+}
+
+/// Why processes that were killed are not among the victims.
+fn lost_victims(account: &InvocationAccount, total: Option<u64>) -> Option<String> {
+    if let Some(total) = total {
+        let known = u64::try_from(account.victims.len()).unwrap_or(u64::MAX);
+        let lost = total.checked_sub(known).filter(|&lost| lost > 0)?;
+        return Some(format!("{lost} of {total} records were lost: the buffer of kills was full"));
+    }
+    // Older probes count marks, and have one ring.
+    let lost = account.end.as_ref()?.victims.checked_sub(account.marks).filter(|&lost| lost > 0)?;
+    let marked = account.marks + lost;
+    Some(format!("{lost} of {marked} records were lost: the ring was full"))
+}
+
+/// What a report does not have because only compact records of its kills came.
+fn add_lost_details(report: &mut OomReport, account: &InvocationAccount) {
+    const WHY: &str = "its record was lost: the ring was full";
+    let n_compact = account.victims.iter().filter(|(_, victim)| victim.is_compact).count();
+    if n_compact > 0 && !account.shed.has(shed::VICTIMS) {
+        let n_victims = account.victims.len();
+        let why = format!(
+            "the details of {n_compact} of {n_victims} victims were lost: the ring was full"
+        );
+        for field in ["victims[].total_vm_bytes", "victims[].vpid"] {
+            add(report, field, why.clone());
+        }
+    }
+    if n_compact > 0 && account.invocation.is_none() {
+        if report.candidates.is_none() && !account.shed.has(shed::CANDIDATES) {
+            add(report, "candidates", WHY);
+        }
+        if report.limit_chain.is_none() && !account.shed.has(shed::LEVELS) {
+            add(report, "limit_chain", WHY);
+        }
     }
 }
 
@@ -201,7 +254,13 @@ fn add_inexact_victims(report: &mut OomReport, account: &InvocationAccount) {
     let has_batches = |batches: [i64; 4]| batches.iter().any(|&pages| pages != 0);
     let mut victims = account.victims.iter().map(|(_, victim)| victim);
     let is_open = victims.any(|victim| victim.per_cpu.is_some_and(has_batches));
-    if report.candidates.is_none() && is_open && !is_named(report, FIELD) {
+    let are_shed = account.shed.has(shed::CANDIDATES);
+    if report.candidates.is_none() && is_open && are_shed {
+        let why = "the candidates were left out, so it is unknown whether the kernel's own \
+                   figures include the counts that each CPU still holds (since 7.0 they do): these \
+                   do not";
+        add(report, FIELD, why);
+    } else if report.candidates.is_none() && is_open && !is_named(report, FIELD) {
         let why = "no task was evaluated, so it is unknown whether the kernel's own figures include \
                    the counts that each CPU still holds (since 7.0 they do): these do not";
         add(report, FIELD, why);

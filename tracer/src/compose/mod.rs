@@ -16,6 +16,7 @@ pub(crate) mod missing;
 pub(crate) mod names;
 mod outcome;
 pub(crate) mod ranking;
+mod shed;
 mod stacks;
 pub(crate) mod verdict;
 mod victims;
@@ -26,7 +27,7 @@ use jiff::Timestamp;
 
 use crate::model::{
     account::{Account, InvocationAccount, ReclaimedAccount, WaitAccount},
-    events::{Invocation, Task},
+    events::{Invocation, Memcg, Task},
     facts::Findings,
     gfp,
     host::Host,
@@ -75,10 +76,16 @@ pub(crate) fn compose(account: &Account, host: &Host, findings: &Findings) -> Oo
     let repeats = invocation.repeats.as_ref();
     report.repeats = repeats.map(|repeats| repeats.count);
     report.repeats_until = repeats.and_then(|repeats| context.time(repeats.last_ns));
+    let waits: u64 = invocation.waits_for_victim.values().sum();
+    report.invocations_while_dying = Some(waits).filter(|&waits| waits > 0);
     match account {
         Account::Invocation(_) | Account::Mark(_) => {
             if let Some(record) = &invocation.invocation {
                 describe(&mut report, context, record);
+            } else if let Some(id) = invocation.compact_memcg {
+                let memcg = Memcg { id: Some(id), memory: None, swap: None, oom_group: None };
+                report.oom_memcg = Some(cgroups::oom_memcg(context, &memcg));
+                report.constraint = Some(Constraint::Memcg);
             }
         }
         Account::Reclaimed(ReclaimedAccount { reclaimed, .. }) => {
@@ -100,6 +107,8 @@ pub(crate) fn compose(account: &Account, host: &Host, findings: &Findings) -> Oo
     report.system = system(context, started);
     report.candidates = candidates::candidates(context);
     report.victims = victims::victims(context, report.candidates.as_ref());
+    report.victims_total = victims::total(invocation);
+    report.truncated = victims::truncated(invocation);
     report.source.missing.extend(identity::unread(context));
     report.growth = growth::growth(context, &names(&report));
     report.source.missing.extend(growth::unrecorded(context));
@@ -108,6 +117,7 @@ pub(crate) fn compose(account: &Account, host: &Host, findings: &Findings) -> Oo
         Account::Mark(account) => marks::add_missing(&mut report, account),
         Account::Reclaimed(_) | Account::Wait(_) => {}
     }
+    report.source.shed = shed::shed(&report, invocation);
     report
 }
 
@@ -130,7 +140,7 @@ fn names(report: &OomReport) -> BTreeMap<i32, String> {
 fn describe(report: &mut OomReport, context: ComposeContext<'_>, invocation: &Invocation) {
     let control = invocation.control.as_ref();
     report.reason = outcome::reason(context.account, invocation);
-    report.constraint = control.and_then(|control| outcome::constraint(control.constraint));
+    report.constraint = control.and_then(|it| it.constraint).and_then(outcome::constraint);
     report.nodemask = invocation.nodemask.filter(|&nodes| nodes != 0).map(nodes);
     report.mems_allowed = invocation.mems_allowed.map(nodes);
     report.message = invocation.message.as_ref().map(|words| lossy(&words.0).0);

@@ -1,7 +1,7 @@
 //! The outcome of an invocation, and the reason for its choice.
 
 use crate::model::{
-    account::{Account, InvocationAccount},
+    account::{Account, InvocationAccount, silent_outcome},
     events::{Chosen, End, Invocation},
     hook::Hook,
     host::Host,
@@ -28,7 +28,7 @@ pub(super) fn outcome(account: &Account, host: &Host) -> Outcome {
         Account::Mark(_) => return Outcome::Killed,
     };
     match &account.end {
-        Some(end) => ended(end, host.has_hook(Hook::MarkVictim)),
+        Some(end) => ended(account, end, host.has_hook(Hook::MarkVictim)),
         // The end was lost. A marked victim was probably killed; one that was marked although no
         // process was chosen was dying anyway.
         None if account.victims.is_empty() => Outcome::Unknown,
@@ -39,7 +39,7 @@ pub(super) fn outcome(account: &Account, host: &Host) -> Outcome {
     }
 }
 
-fn ended(end: &End, marks_seen: bool) -> Outcome {
+fn ended(account: &InvocationAccount, end: &End, marks_seen: bool) -> Outcome {
     match (end.kill_calls, end.victims) {
         // Without the hook on mark_victim it is not known whether a task was marked.
         (_, 0) if !marks_seen && end.kill_calls > 0 => Outcome::Unknown,
@@ -50,14 +50,24 @@ fn ended(end: &End, marks_seen: bool) -> Outcome {
         // Marked, but __oom_kill_process was not called: the chosen task was exiting by itself.
         (1.., 1..) if end.oom_kill_calls == Some(0) => Outcome::AlreadyExiting,
         (1.., 1..) => Outcome::Killed,
-        (0, 0) => match end.chosen {
-            Chosen::Aborted => Outcome::VictimPending,
-            Chosen::Nobody if end.selected => Outcome::NoVictim,
-            // Before any selection: a notifier freed memory, or the allocation may not kill.
-            Chosen::Nobody if marks_seen => Outcome::Reclaimed,
+        (0, 0) if end.facts.is_some() => match silent_outcome(account) {
             // Or the trigger was marked, which no hook saw.
-            Chosen::Nobody | Chosen::Task | Chosen::Unknown => Outcome::Unknown,
+            Some(Outcome::VictimPending | Outcome::Reclaimed) if !marks_seen => Outcome::Unknown,
+            outcome => outcome.unwrap_or(Outcome::Unknown),
         },
+        (0, 0) => at_return(end, marks_seen),
+    }
+}
+
+/// The outcome by what `out_of_memory` returned, which older probes saw.
+fn at_return(end: &End, marks_seen: bool) -> Outcome {
+    match end.chosen {
+        Some(Chosen::Aborted) => Outcome::VictimPending,
+        Some(Chosen::Nobody) if end.selected == Some(true) => Outcome::NoVictim,
+        // Before any selection: a notifier freed memory, or the allocation may not kill.
+        Some(Chosen::Nobody) if marks_seen => Outcome::Reclaimed,
+        // Or the trigger was marked, which no hook saw.
+        _ => Outcome::Unknown,
     }
 }
 

@@ -7,6 +7,7 @@ mod missing;
 mod outcomes;
 mod parts;
 mod points;
+mod shed;
 mod stacks;
 mod victims;
 

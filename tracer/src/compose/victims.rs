@@ -1,12 +1,13 @@
 //! The tasks that were marked as victims, with the memory they had then.
 
-use oomwhy_common::event::mm;
+use oomwhy_common::{event::mm, valid::shed};
 
 use super::{ComposeContext, candidates, cgroups, identity::identity};
 use crate::model::{
+    account::InvocationAccount,
     events::{self, Memory},
     reap_and_exit::{ReapAndExit, is_left},
-    report::{Candidate, Candidates, Reaped, Victim, lossy},
+    report::{Candidate, Candidates, Reaped, Truncated, Victim, lossy},
 };
 
 pub(super) fn victims(context: ComposeContext<'_>, candidates: Option<&Candidates>) -> Vec<Victim> {
@@ -15,6 +16,31 @@ pub(super) fn victims(context: ComposeContext<'_>, candidates: Option<&Candidate
     victims
         .map(|(marked_ns, victim)| report(context, candidates, exact, *marked_ns, victim))
         .collect()
+}
+
+/// The number of killed processes. More can be known than the probes counted, if the end was taken
+/// while the kernel still killed.
+pub(super) fn total(account: &InvocationAccount) -> Option<u64> {
+    let counted = account.end.as_ref()?.processes?;
+    Some(u64::from(counted).max(known(account))).filter(|&total| total > 0)
+}
+
+/// Processes with a record, compact or not.
+fn known(account: &InvocationAccount) -> u64 {
+    u64::try_from(account.victims.len()).unwrap_or(u64::MAX)
+}
+
+/// The victims beyond those that the probes describe in detail.
+pub(super) fn truncated(account: &InvocationAccount) -> Vec<Truncated> {
+    if !account.shed.has(shed::VICTIMS) {
+        return Vec::new();
+    }
+    let detailed = account.victims.iter().filter(|(_, victim)| !victim.is_compact).count();
+    vec![Truncated {
+        field: "victims".to_owned(),
+        kept: u64::try_from(detailed).unwrap_or(u64::MAX),
+        total: total(account).unwrap_or_else(|| known(account)),
+    }]
 }
 
 fn report(
@@ -54,6 +80,7 @@ fn report(
         let batches = victim.per_cpu.filter(|_| exact).unwrap_or_default();
         fill_memory(context, &mut report, memory, batches);
         report.swap_bytes = report.swap_bytes.filter(|_| !victim.without_swap);
+        report.total_vm_bytes = report.total_vm_bytes.filter(|_| !victim.is_compact);
     }
     report
 }

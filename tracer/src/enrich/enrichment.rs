@@ -144,10 +144,11 @@ mod tests {
         account::{Account, InvocationAccount},
         events::{Body, CgroupPath, Event, Name, Task, samples},
         facts::Fact,
+        shed::Shed,
     };
 
     fn event(seq: u64, body: Body) -> Event {
-        Event { boottime_ns: 1, cpu: 0, seq, body }
+        Event { boottime_ns: 1, cpu: 0, seq, shed: Shed::default(), body }
     }
 
     #[test]

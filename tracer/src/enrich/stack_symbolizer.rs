@@ -136,11 +136,11 @@ fn path(names: &[Name]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::events::Parent;
+    use crate::model::{events::Parent, shed::Shed};
 
     fn event(seq: u64, tgid: i32, part: Part) -> Event {
         let context = Context { tgid, tid: tgid, truncated: false, part };
-        Event { boottime_ns: 1, cpu: 0, seq, body: Body::Context(context) }
+        Event { boottime_ns: 1, cpu: 0, seq, shed: Shed::default(), body: Body::Context(context) }
     }
 
     #[test]

@@ -20,6 +20,8 @@ const BUFFER_BYTES: usize = 8 * 1024;
 /// Symbols are sorted by address. Only functions for booting and those of modules follow this one,
 /// and no hook is among them.
 const END_OF_TEXT: &[u8] = b"_etext";
+/// Behind it are no variables but those of modules and of CPUs.
+const END_OF_DATA: &[u8] = b"__bss_stop";
 
 /// Suffixes that the compiler gives a function whose arguments it has changed.
 const CHANGED: [&str; 3] = [".isra.", ".constprop.", ".part."];
@@ -38,11 +40,29 @@ pub(crate) struct Kallsyms {
     pub per_cpu_offset: Option<u64>,
     /// Address of `mem_cgroup_stats_index`; `None` if it is hidden from us or was not looked for.
     pub stats_index: Option<u64>,
+    /// Address of `oom_lock`; `None` if it is hidden from us.
+    pub oom_lock: Option<u64>,
+    /// Address of `oom_killer_disabled`; `None` if it is hidden from us.
+    pub oom_killer_disabled: Option<u64>,
+    /// Address of `oom_notify_list`; `None` if it is hidden from us.
+    pub oom_notify_list: Option<u64>,
 }
 
 impl Kallsyms {
     fn symbols(&self, function: Hook) -> impl Iterator<Item = &str> {
         self.functions.get(&function).into_iter().flatten().map(String::as_str)
+    }
+
+    /// Where the address of a wanted variable goes.
+    fn variable(&mut self, name: &[u8], stat_table: bool) -> Option<&mut Option<u64>> {
+        match name {
+            b"__per_cpu_offset" => Some(&mut self.per_cpu_offset),
+            b"mem_cgroup_stats_index" if stat_table => Some(&mut self.stats_index),
+            b"oom_lock" => Some(&mut self.oom_lock),
+            b"oom_killer_disabled" => Some(&mut self.oom_killer_disabled),
+            b"oom_notify_list" => Some(&mut self.oom_notify_list),
+            _ => None,
+        }
     }
 
     /// The symbol at which a function is entered with the arguments of its source: its name, or
@@ -84,21 +104,22 @@ fn scan_lines(
 ) -> io::Result<Kallsyms> {
     let mut symbols = Kallsyms::default();
     let mut functions = Functions::new(hooks);
-    let (mut line, mut text_ended, mut address_seen) = (Vec::new(), false, false);
-    let mut table_seen = !stat_table;
-    while !(text_ended && address_seen && table_seen) && source.read_until(b'\n', &mut line)? > 0 {
+    let (mut line, mut text_ended, mut data_ended) = (Vec::new(), false, false);
+    let mut variables_left = if stat_table { 5 } else { 4 };
+    while !(text_ended && (data_ended || variables_left == 0))
+        && source.read_until(b'\n', &mut line)? > 0
+    {
         symbols.is_read = true;
         match split(&line) {
             Some((_, END_OF_TEXT)) => text_ended = true,
-            Some((address, b"__per_cpu_offset")) => {
-                symbols.per_cpu_offset = parse_address(address);
-                address_seen = true;
-            }
-            Some((address, b"mem_cgroup_stats_index")) if stat_table => {
-                symbols.stats_index = parse_address(address);
-                table_seen = true;
-            }
-            Some((_, name)) => functions.note(name),
+            Some((_, END_OF_DATA)) => data_ended = true,
+            Some((address, name)) => match symbols.variable(name, stat_table) {
+                Some(variable) => {
+                    *variable = parse_address(address);
+                    variables_left -= 1;
+                }
+                None => functions.note(name),
+            },
             None => {}
         }
         line.clear();
@@ -203,21 +224,27 @@ mod tests {
 
     #[test]
     fn reading_ends_after_the_last_wanted_line() {
-        let end = "1 T _etext\n2 D __per_cpu_offset\n";
-        let mut source = [end, "3 t unread\n"].concat();
+        let end = "1 T _etext\n2 D __per_cpu_offset\n3 D oom_lock\n4 d oom_killer_disabled\n\
+                   5 d oom_notify_list\n";
+        let mut source = [end, "6 t unread\n"].concat();
         let mut unread = source.as_bytes();
         scan_lines(&mut unread, false, HOOKS).expect("bytes can be read");
-        assert_eq!(unread, b"3 t unread\n");
+        assert_eq!(unread, b"6 t unread\n");
         // Either alone is not the end.
         source = format!("1 T _etext\n2 t oom_badness.part.0\n{end}");
         assert_eq!(scanned(&source).is_split(BADNESS), Some(true));
         source = format!("2 D __per_cpu_offset\n3 t oom_badness.part.0\n{end}");
         assert_eq!(scanned(&source).is_split(BADNESS), Some(true));
+        // A kernel without one of the variables.
+        let mut unread = "1 T _etext\n2 D oom_lock\n3 B __bss_stop\n4 t unread\n".as_bytes();
+        let seen = scan_lines(&mut unread, false, HOOKS).expect("bytes can be read");
+        assert_eq!((unread, seen.oom_lock), (&b"4 t unread\n"[..], Some(2)));
     }
 
     #[test]
     fn table_of_statistics_is_waited_for_if_the_kernel_has_one() {
-        let text = "1 T _etext\n2 D __per_cpu_offset\n3 d mem_cgroup_stats_index\n";
+        let text = "1 T _etext\n2 D __per_cpu_offset\n3 D oom_lock\n4 d oom_killer_disabled\n\
+                    5 d oom_notify_list\n3 d mem_cgroup_stats_index\n";
         let with = scan_lines(text.as_bytes(), true, HOOKS).expect("bytes can be read");
         assert_eq!(with.stats_index, Some(3));
         assert_eq!(scanned(text).stats_index, None);

@@ -186,6 +186,9 @@ const TABLE: &[Field] = table! {
     mount_parent:         POINTER, "mount.mnt_parent" => EXES;
     mount_mountpoint:     POINTER, "mount.mnt_mountpoint" => EXES;
     cgroup_memory:        POINTER, "cgroup.subsys[memory_cgrp_id]";
+    // With real-time locks, a mutex is an rt_mutex.
+    mutex_owner:          U64,     "mutex.owner" | "mutex.rtmutex.owner";
+    notifier_head:        POINTER, "blocking_notifier_head.head";
 };
 
 /// The enums of the indexes in the table.

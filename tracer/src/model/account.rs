@@ -9,7 +9,8 @@ use super::{
     },
     reap_and_exit::ReapsAndExits,
     recorded_growth::Recorded,
-    report::System,
+    report::{Outcome, System},
+    shed::Shed,
     task_context::TaskContext,
 };
 
@@ -69,10 +70,17 @@ pub struct InvocationAccount {
     pub victims: Vec<(u64, Victim)>,
     /// Number of victim records. A process that was marked by two of its threads counts twice.
     pub marks: u32,
+    /// The memcg whose limit was hit, if only compact records show it.
+    pub compact_memcg: Option<u64>,
+    /// Details that the probes left out.
+    pub shed: Shed,
     /// Return of `out_of_memory`; `None` if its record was lost.
     pub end: Option<End>,
     /// Invocations in a row that ended in the same way, this one included.
     pub repeats: Option<Repeats>,
+    /// Later invocations of the same memcg that killed no process because a victim of this one was
+    /// still dying, by the sequence number under which they are counted.
+    pub waits_for_victim: BTreeMap<u64, u64>,
     /// Statistics of the oom_memcg.
     pub stat: Option<Stat>,
     /// Command lines and other details of the trigger and the victims, by process id.
@@ -81,6 +89,9 @@ pub struct InvocationAccount {
     pub reap_and_exit: ReapsAndExits,
     /// The deadline passed before all victims were gone.
     pub is_overdue: bool,
+    /// The deadline passed before all victims were gone, as far as records show: some were lost
+    /// meanwhile.
+    pub lost_exits: bool,
     /// Newer probes replaced those of this account, which may not have seen its victims' end.
     pub is_replaced: bool,
     /// How far the account has come.
@@ -212,6 +223,7 @@ impl InvocationAccount {
         let victims = self.victims.iter().filter_map(|(_, victim)| victim.task.cgroup_id);
         let invocation = self.invocation.iter();
         victims
+            .chain(self.compact_memcg)
             .chain(self.levels.as_ref().map(|levels| levels.cgroup_id))
             .chain(invocation.flat_map(|it| ids(&it.trigger, it.oom_memcg.as_ref())))
             .collect()
@@ -220,7 +232,7 @@ impl InvocationAccount {
     /// Id of the memcg whose limit was hit; 0 for a global OOM, as in the kernel-side map.
     pub(crate) fn oom_memcg_id(&self) -> u64 {
         let memcg = self.invocation.as_ref().and_then(|invocation| invocation.oom_memcg.as_ref());
-        memcg.and_then(|memcg| memcg.id).unwrap_or_default()
+        memcg.and_then(|memcg| memcg.id).or(self.compact_memcg).unwrap_or_default()
     }
 
     /// Whether the end was seen and no task was marked. More invocations of the same kind may
@@ -231,12 +243,67 @@ impl InvocationAccount {
         quiet_end && self.victims.is_empty()
     }
 
+    /// Adds to the invocations that are counted under `seq`.
+    pub(crate) fn add_waits(&mut self, seq: u64, count: u64) {
+        let known = self.waits_for_victim.entry(seq).or_default();
+        *known = (*known).max(count);
+    }
+
+    /// Whether no process was killed because a victim of an earlier invocation is still dying, as
+    /// far as the facts of newer probes show.
+    pub(crate) fn waits_for_earlier_victim(&self) -> bool {
+        self.end.as_ref().is_some_and(|end| end.facts.is_some())
+            && self.is_quiet()
+            && silent_outcome(self) == Some(Outcome::VictimPending)
+    }
+
+    /// Whether a memcg's limit was hit, or the host ran out. `None` if that is unknown.
+    pub(crate) fn is_memcg(&self) -> Option<bool> {
+        let known = self.invocation.as_ref().and_then(|invocation| invocation.is_memcg);
+        known.or(self.compact_memcg.map(|_| true))
+    }
+
     /// Whether the record of the end is overdue and must have been lost.
     pub(crate) fn has_lost_its_end(&self, now_ns: u64) -> bool {
         let after_kill =
             self.victims.last().map(|(marked_ns, _)| (*marked_ns, KILLING_CLOSES_AFTER_NS));
         let (since_ns, patience_ns) = after_kill.unwrap_or((self.first_ns, OPEN_CLOSES_AFTER_NS));
         now_ns.saturating_sub(since_ns) >= patience_ns
+    }
+}
+
+/// The outcome of an invocation that killed and marked no process, from the facts of its end.
+/// `None` if they are those of older probes, or leave it open.
+///
+/// <https://github.com/torvalds/linux/blob/v6.12/mm/oom_kill.c>, `out_of_memory`
+pub(crate) fn silent_outcome(account: &InvocationAccount) -> Option<Outcome> {
+    let facts = account.end.as_ref()?.facts?;
+    let is = |fact: Option<bool>| fact == Some(true);
+    let order = account.invocation.as_ref()?.control.as_ref().map(|control| control.order);
+    if is(facts.suspended) {
+        return Some(Outcome::Suspended);
+    }
+    if is(facts.printed) {
+        return Some(Outcome::NoVictim);
+    }
+    let is_memcg = facts.is_memcg?;
+    // The kernel lets a dying task pass before anything else, and marks it once.
+    if is(facts.trigger_is_victim) && is(facts.trigger_is_dying) && !is(facts.evaluated) {
+        return Some(Outcome::WillFreeMem);
+    }
+    if is_memcg {
+        // A selection without a victim is printed.
+        return facts.printed.map(|_| Outcome::VictimPending);
+    }
+    match (order, is(facts.evaluated), facts.has_notifiers) {
+        // It does not wait for victims.
+        (Some(-1), _, _) => Some(Outcome::NoVictim),
+        (_, true, _) => Some(Outcome::VictimPending),
+        _ if is(facts.without_fs) => Some(Outcome::NotAllowed),
+        // The first process that the kernel looked at was an earlier victim.
+        (_, false, Some(false)) => Some(Outcome::VictimPending),
+        (_, false, Some(true)) if facts.evaluated.is_some() => Some(Outcome::Reclaimed),
+        _ => None,
     }
 }
 

@@ -10,7 +10,7 @@ pub(crate) mod samples;
 use oomwhy_common::event::{UserFrame as WireFrame, mm};
 use serde::{Serialize, Serializer};
 
-use super::report::hex;
+use super::{report::hex, shed::Shed};
 
 pub(crate) use self::context::{Context, Parent, Part};
 
@@ -22,6 +22,9 @@ pub struct Event {
     pub cpu: u32,
     /// Sequence number of the invocation that it belongs to; 0 for none.
     pub seq: u64,
+    /// Details of its invocation that the probes had left out by then.
+    #[serde(skip_serializing_if = "Shed::is_nothing")]
+    pub shed: Shed,
     #[serde(flatten)]
     pub body: Body,
 }
@@ -40,6 +43,8 @@ pub enum Body {
     Levels(Levels),
     /// A task was marked to die.
     Victim(Box<Victim>),
+    /// A process is killed: what is known even if all details are lost.
+    Kill(Box<Kill>),
     End(End),
     /// Invocations in a row without a victim.
     Repeats(Repeats),
@@ -142,8 +147,9 @@ pub struct Control {
     pub gfp_mask: u32,
     /// The request is for 2^order pages; -1 for sysrq-f.
     pub order: i32,
-    /// Value of `enum oom_constraint`.
-    pub constraint: u32,
+    /// Value of `enum oom_constraint`; `None` if the kernel had not computed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub constraint: Option<u32>,
 }
 
 /// A memory cgroup and its counters. Sizes are in pages.
@@ -285,12 +291,54 @@ pub struct Victim {
     /// The swap in `memory` was not read.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub without_swap: bool,
+    /// Only its compact record is known: `total_vm` in `memory` means nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_compact: bool,
 }
 
+/// The compact record of a kill.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Kill {
+    #[serde(flatten)]
+    pub task: Task,
+    pub cause: KillCause,
+    /// Id of the memcg whose limit was hit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom_memcg_id: Option<u64>,
+    /// Whether the limit of a memcg was hit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_memcg: Option<bool>,
+    /// Counters of its memory by a plain read, pages, index [`mm`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts: Option<[i64; mm::COUNT]>,
+    /// Memory of its page tables.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pgtables_bytes: Option<u64>,
+}
+
+/// Why a process is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KillCause {
+    /// It was the first one to be marked in its invocation.
+    Marked,
+    /// It was marked after another one, with the rest of its group.
+    GroupMember,
+    /// It shares the memory of the victim before it.
+    SharesMm,
+    /// A newer probe has another cause.
+    Unknown,
+}
+
+/// An invocation is over.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct End {
-    pub result: bool,
-    pub chosen: Chosen,
+    /// What `out_of_memory` returned. Older probes only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<bool>,
+    /// Older probes only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Chosen>,
     /// Number of entries into `oom_kill_process`.
     pub kill_calls: u32,
     /// Number of entries into `__oom_kill_process`.
@@ -299,8 +347,44 @@ pub struct End {
     pub oom_kill_calls: Option<u32>,
     /// Number of calls of `mark_victim`.
     pub victims: u32,
-    /// Whether the kernel got to the selection of a task.
-    pub selected: bool,
+    /// Whether the kernel got to the selection of a task. Older probes only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selected: Option<bool>,
+    /// In place of what only older probes see.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub facts: Option<EndFacts>,
+    /// Number of processes that are killed, each counted once. Older probes do not count them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processes: Option<u32>,
+}
+
+/// What decides how an invocation ends that kills no process. `None` is unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct EndFacts {
+    /// At entry the trigger was a victim already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trigger_is_victim: Option<bool>,
+    /// At entry the trigger was exiting or had been sent SIGKILL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trigger_is_dying: Option<bool>,
+    /// At entry the OOM killer was disabled, because the machine suspends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<bool>,
+    /// A driver may free memory when it is notified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub has_notifiers: Option<bool>,
+    /// The allocation lacks `__GFP_FS`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub without_fs: Option<bool>,
+    /// A memcg's limit was hit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_memcg: Option<bool>,
+    /// The kernel evaluated a task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evaluated: Option<bool>,
+    /// The kernel printed the memcg's memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub printed: Option<bool>,
 }
 
 /// `oom_control.chosen` when `out_of_memory` returns.

@@ -96,10 +96,23 @@ pub enum Fact {
     Drops {
         /// Number of lost records in the whole run.
         count: u64,
+        /// Those among them that were compact records of kills. `None` if the probes have none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kills: Option<u64>,
         /// Time of the first one since the previous such fact, `CLOCK_BOOTTIME` ns.
         first_ns: u64,
         /// Time of the latest one, `CLOCK_BOOTTIME` ns.
         last_ns: u64,
+    },
+    /// Runs of a program that the kernel skipped.
+    #[serde(rename = "missed")]
+    ProbeMisses {
+        /// The program.
+        program: String,
+        /// Number of skipped runs since the program was loaded.
+        count: u64,
+        /// When it was read, `CLOCK_BOOTTIME` ns.
+        at_ns: u64,
     },
     /// The kernel's count of kills, `oom_kill` in /proc/vmstat. The ring was empty just before.
     KillsCounted {

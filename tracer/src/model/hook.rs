@@ -22,7 +22,7 @@ pub(crate) enum Hook {
     SkipTaskReaping,
     SchedProcessExit,
     ExitMmap,
-    SignalDeliver,
+    DoGroupExit,
     CgroupMkdir,
     PageCounterTryCharge,
 }
@@ -47,7 +47,7 @@ impl Hook {
             Self::SkipTaskReaping => "skip_task_reaping",
             Self::SchedProcessExit => "sched_process_exit",
             Self::ExitMmap => "exit_mmap",
-            Self::SignalDeliver => "signal_deliver",
+            Self::DoGroupExit => "do_group_exit",
             Self::CgroupMkdir => "cgroup_mkdir",
             Self::PageCounterTryCharge => "page_counter_try_charge",
         }
@@ -58,5 +58,11 @@ impl Host {
     /// Whether a program is attached there.
     pub(crate) fn has_hook(&self, hook: Hook) -> bool {
         self.hooks.contains_key(hook.key())
+    }
+
+    /// Whether the probes read the context of victims. Until wire version 3 they did so where a
+    /// signal was delivered.
+    pub(crate) fn reads_victim_context(&self) -> bool {
+        self.has_hook(Hook::DoGroupExit) || self.hooks.contains_key("signal_deliver")
     }
 }

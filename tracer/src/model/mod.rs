@@ -14,5 +14,6 @@ pub(crate) mod names;
 pub(crate) mod reap_and_exit;
 pub(crate) mod recorded_growth;
 pub(crate) mod report;
+pub(crate) mod shed;
 pub(crate) mod task_context;
 pub(crate) mod wire;

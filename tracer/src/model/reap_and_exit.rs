@@ -48,6 +48,7 @@ impl InvocationAccount {
             .map(|(_, victim)| victim)
             .filter(|victim| match (gone.mm, gone.tgid) {
                 // Processes that share the memory get it back at once.
+                (Some(_), Some(tgid)) if victim.is_compact => victim.task.tgid == tgid,
                 (Some(mm), _) => victim.mm == Some(mm),
                 (None, Some(tgid)) => victim.task.tgid == tgid,
                 // The reaper is given the thread that was marked.

@@ -185,6 +185,8 @@ fn loss() -> Record {
         schema: SCHEMA,
         host: None,
         boot_id: None,
+        stage: None,
+        name: None,
         count: 12,
         first: jiff::Timestamp::UNIX_EPOCH,
         last: jiff::Timestamp::UNIX_EPOCH,

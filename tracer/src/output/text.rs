@@ -178,6 +178,9 @@ fn write_missing(block: &mut Page, source: &Source, detail: Detail) {
         let text = format!("{fields} that tier {tier} does not have (`oomwhy check` shows why)");
         section.words("", style, &text);
     }
+    if let Some(shed) = view::shed(source) {
+        block.section("shed", LABEL).words("", style, &shed);
+    }
     if let Some(drops) = view::drops(source) {
         block.section("lost", LABEL).words("", AnsiColor::Yellow.on_default(), &drops);
     }

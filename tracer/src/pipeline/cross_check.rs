@@ -1,5 +1,7 @@
 //! Compares the reported kills with the kernel's counts, and counts lost records.
 
+use std::collections::BTreeMap;
+
 use super::{
     assemble::InFlight,
     gaps::{Gap, Gaps, GroupGaps, Reading},
@@ -9,6 +11,15 @@ use crate::{
     model::{account::Account, report::OomReport},
 };
 
+/// Numbers of records that the probes could not write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lost {
+    /// Details of invocations, and what has no invocation.
+    pub(super) details: u64,
+    /// Compact records of kills.
+    pub(super) kills: u64,
+}
+
 /// The state of all comparisons.
 pub(super) struct CrossCheck {
     gaps: Gaps,
@@ -16,10 +27,12 @@ pub(super) struct CrossCheck {
     /// The run has ended: no further kill can explain a difference.
     is_last: bool,
     /// Lost records that are reported already, those of an earlier run included.
-    lost_before: u64,
+    lost_before: Lost,
     lost_since_report: u64,
     /// Records that the kernel side could not write during this run.
     pub(super) n_lost: u64,
+    /// Runs that the kernel skipped, by program.
+    pub(super) misses: BTreeMap<String, u64>,
     /// Kills that the kernel counted and no record showed.
     pub(super) n_unseen: u64,
 }
@@ -31,9 +44,10 @@ impl CrossCheck {
             gaps: Gaps::default(),
             group_gaps: GroupGaps::new(is_hierarchical),
             is_last: false,
-            lost_before: 0,
+            lost_before: Lost::default(),
             lost_since_report: 0,
             n_lost: 0,
+            misses: BTreeMap::new(),
             n_unseen: 0,
         }
     }
@@ -49,20 +63,34 @@ impl CrossCheck {
     }
 
     /// Sets how many lost records an earlier run has reported.
-    pub(super) fn set_lost_before(&mut self, count: u64) {
-        self.lost_before = count;
+    pub(super) fn set_lost_before(&mut self, lost: Lost) {
+        self.lost_before = lost;
     }
 
-    /// Notes the total of lost records; returns how many are new.
-    pub(super) fn lost(&mut self, count: u64) -> u64 {
-        let new = count.saturating_sub(self.lost_before);
-        if new > 0 {
-            self.lost_before = count;
-            self.lost_since_report += new;
-            self.n_lost += new;
-            self.gaps.lost(new);
-            self.group_gaps.lost(new);
+    /// Notes the totals of lost records; returns how many are new.
+    pub(super) fn lost(&mut self, lost: Lost) -> Lost {
+        let before = self.lost_before;
+        let new = Lost {
+            details: lost.details.saturating_sub(before.details),
+            kills: lost.kills.saturating_sub(before.kills),
+        };
+        self.lost_before =
+            Lost { details: lost.details.max(before.details), kills: lost.kills.max(before.kills) };
+        let count = new.details + new.kills;
+        if count > 0 {
+            self.lost_since_report += count;
+            self.n_lost += count;
+            self.gaps.lost(count);
+            self.group_gaps.lost(count);
         }
+        new
+    }
+
+    /// Notes the total of skipped runs of a program; returns how many are new.
+    pub(super) fn missed(&mut self, program: &str, count: u64) -> u64 {
+        let known = self.misses.entry(program.to_owned()).or_default();
+        let new = count.saturating_sub(*known);
+        *known += new;
         new
     }
 
@@ -119,5 +147,20 @@ impl CrossCheck {
     /// Groups whose counter was never read.
     pub(super) fn new_groups(&self) -> Vec<Group> {
         self.group_gaps.new_groups()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CrossCheck;
+
+    #[test]
+    fn skipped_run_is_new_once_per_program() {
+        let mut check = CrossCheck::new(true);
+        assert_eq!(check.missed("exit_mmap_ret", 3), 3);
+        assert_eq!(check.missed("exit_mmap_ret", 5), 2);
+        assert_eq!(check.missed("oom_badness_ret", 5), 5);
+        assert_eq!(check.missed("exit_mmap_ret", 5), 0);
+        assert_eq!(check.misses.values().sum::<u64>(), 10);
     }
 }

@@ -10,9 +10,10 @@ mod context;
 use oomwhy_common::{
     event::{
         CandidateEntry, CandidatesHead, CgroupEvent, EndEvent, EventHeader, GrowingProcessEvent,
-        InvocationEvent, LevelEntry, LevelsHead, MarkEvent, MemcgFacts, OLDEST_CANDIDATE_BYTES,
-        OLDEST_LEVEL_BYTES, PathHead, ReclaimedEvent, RepeatsEvent, StatEvent, TaskFacts,
-        VictimEvent, VictimGoneEvent, WaitEvent, candidate, chosen, kind, victim_gone,
+        InvocationEvent, KillEvent, LevelEntry, LevelsHead, MarkEvent, MemcgFacts,
+        OLDEST_CANDIDATE_BYTES, OLDEST_LEVEL_BYTES, PathHead, ReclaimedEvent, RepeatsEvent,
+        StatEvent, TaskFacts, VictimEvent, VictimGoneEvent, WaitEvent, candidate, cause, chosen,
+        domain, end_facts, kind, victim_gone,
     },
     valid,
 };
@@ -21,10 +22,12 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::model::{
     events::{
-        Body, Candidate, Candidates, CgroupMade, CgroupPath, Chosen, Control, Counter, End, Event,
-        GrowingProcess, Invocation, Level, Levels, Mark, MarkFields, Memcg, Memory, Name,
-        Reclaimed, Repeats, Stat, Task, Victim, VictimGone, VictimGoneStep, Wait, user_frame,
+        Body, Candidate, Candidates, CgroupMade, CgroupPath, Chosen, Control, Counter, End,
+        EndFacts, Event, GrowingProcess, Invocation, Kill, KillCause, Level, Levels, Mark,
+        MarkFields, Memcg, Memory, Name, Reclaimed, Repeats, Stat, Task, Victim, VictimGone,
+        VictimGoneStep, Wait, user_frame,
     },
+    shed::Shed,
     wire::head,
 };
 
@@ -60,10 +63,11 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
     let body = match header.kind {
         kind::INVOCATION => Body::Invocation(Box::new(invocation(bytes, has))),
         kind::CANDIDATES => Body::Candidates(candidates(bytes)?),
-        kind::PATH => Body::Path(path(bytes)?),
+        kind::PATH => Body::Path(path(bytes, has)?),
         kind::LEVELS => Body::Levels(levels(bytes, has)?),
         kind::VICTIM => Body::Victim(Box::new(victim(bytes, has))),
-        kind::END => Body::End(end(bytes)),
+        kind::KILL => Body::Kill(Box::new(kill(bytes, has))),
+        kind::END => Body::End(end(bytes, has)),
         kind::REPEATS => Body::Repeats(repeats(bytes)),
         kind::RECLAIMED => Body::Reclaimed(Box::new(reclaimed(bytes, has))),
         kind::CGROUP => Body::CgroupMade(cgroup_made(bytes)),
@@ -75,7 +79,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
         kind::CONTEXT => Body::Context(context::context(bytes, has)?),
         unknown => return Err(Malformed::UnknownKind(unknown)),
     };
-    Ok(Event { boottime_ns: header.boottime_ns, cpu: header.cpu, seq: header.seq, body })
+    let shed = Shed::from_header(header.valid);
+    Ok(Event { boottime_ns: header.boottime_ns, cpu: header.cpu, seq: header.seq, shed, body })
 }
 
 /// `count` structs that fill `bytes`. Their size follows from the length, since another wire
@@ -122,9 +127,18 @@ fn memcg(facts: &MemcgFacts, has: impl Fn(u64) -> bool) -> Memcg {
     }
 }
 
+/// The value of `enum oom_constraint` for a memcg.
+const CONSTRAINT_MEMCG: u32 = 3;
+
 fn invocation(bytes: &[u8], has: impl Fn(u64) -> bool + Copy) -> Invocation {
     let (event, _) = head::<InvocationEvent>(bytes);
     let is_memcg = has(valid::oom_memcg::ID) || has(valid::oom_memcg::COUNTERS);
+    // The kernel computes it after the entry, but for a memcg it can only be this.
+    let constraint = match (has(valid::invocation::AT_ENTRY), is_memcg) {
+        (false, _) => Some(event.constraint),
+        (true, true) => Some(CONSTRAINT_MEMCG),
+        (true, false) => None,
+    };
     Invocation {
         started_ns: event.started_ns,
         trigger: task(&event.trigger, has(valid::trigger::TASK), has(valid::trigger::CGROUP)),
@@ -133,7 +147,7 @@ fn invocation(bytes: &[u8], has: impl Fn(u64) -> bool + Copy) -> Invocation {
             chosen_points: event.chosen_points,
             gfp_mask: event.gfp_mask,
             order: event.order,
-            constraint: event.constraint,
+            constraint,
         }),
         is_memcg: has(valid::oom_memcg::POINTER).then_some(is_memcg),
         oom_memcg: is_memcg.then(|| memcg(&event.oom_memcg, has)),
@@ -179,11 +193,20 @@ fn candidate(entry: &CandidateEntry) -> Candidate {
     }
 }
 
-fn path(bytes: &[u8]) -> Result<CgroupPath, Malformed> {
+fn path(bytes: &[u8], has: impl Fn(u64) -> bool) -> Result<CgroupPath, Malformed> {
     let (event, rest) = head::<PathHead>(bytes);
-    let names = rest.get(..event.len as usize).ok_or(Malformed::Count { announced: event.len })?;
-    let (names, cut_off) = names_from_leaf(names);
+    let text = rest.get(..event.len as usize).ok_or(Malformed::Count { announced: event.len })?;
+    let from_root = has(valid::path::KERNEL_TEXT);
+    let (names, cut_off) = if from_root { names_from_root(text) } else { names_from_leaf(text) };
     Ok(CgroupPath { id: event.cgroup_id, names, truncated: event.truncated != 0 || cut_off })
+}
+
+/// Splits the kernel's text of a path, which ends at its NUL. Also returns whether it has none and
+/// so is cut off.
+fn names_from_root(text: &[u8]) -> (Vec<Name>, bool) {
+    let path = name(text).0;
+    let names = path.split(|&byte| byte == b'/').filter(|name| !name.is_empty());
+    (names.map(|name| Name(name.to_vec())).collect(), !text.contains(&0))
 }
 
 /// Turns names from leaf to root, each with its NUL, into names from the root down. Also returns
@@ -238,6 +261,37 @@ fn victim(bytes: &[u8], has: impl Fn(u64) -> bool) -> Victim {
         mm: (event.mm != 0).then_some(event.mm),
         shares_mm: has(valid::victim::SHARES_MM),
         without_swap: has(valid::victim::NO_SWAP),
+        is_compact: false,
+    }
+}
+
+fn kill(bytes: &[u8], has: impl Fn(u64) -> bool) -> Kill {
+    let (event, _) = head::<KillEvent>(bytes);
+    let adj = i32::from(event.oom_score_adj);
+    Kill {
+        task: Task {
+            tgid: event.tgid,
+            tid: event.tid,
+            comm: name(&event.comm),
+            uid: event.uid,
+            start_boottime_ns: has(valid::victim::TASK).then_some(event.start_boottime_ns),
+            oom_score_adj: has(valid::victim::TASK | valid::victim::ADJ).then_some(adj),
+            cgroup_id: has(valid::victim::CGROUP).then_some(event.cgroup_id),
+        },
+        cause: match event.cause {
+            cause::MARKED => KillCause::Marked,
+            cause::GROUP_MEMBER => KillCause::GroupMember,
+            cause::SHARES_MM => KillCause::SharesMm,
+            _ => KillCause::Unknown,
+        },
+        oom_memcg_id: has(valid::oom_memcg::ID).then_some(event.oom_memcg_id),
+        is_memcg: match event.domain {
+            domain::MEMCG => Some(true),
+            domain::GLOBAL | domain::SYSRQ => Some(false),
+            _ => None,
+        },
+        counts: has(valid::kill::MM).then(|| event.counts.map(i64::from)),
+        pgtables_bytes: has(valid::kill::MM).then(|| u64::from(event.header.reserved) * 1024),
     }
 }
 
@@ -256,20 +310,37 @@ fn mark(bytes: &[u8], has: impl Fn(u64) -> bool) -> Mark {
     Mark { tid: event.tid, fields }
 }
 
-fn end(bytes: &[u8]) -> End {
+fn end(bytes: &[u8], has: impl Fn(u64) -> bool) -> End {
     let (event, _) = head::<EndEvent>(bytes);
+    let has_facts = has(valid::end::FACTS);
     End {
-        result: event.result != 0,
-        chosen: match event.chosen {
+        result: (!has_facts).then_some(event.result != 0),
+        chosen: (!has_facts).then_some(match event.chosen {
             chosen::NOBODY => Chosen::Nobody,
             chosen::TASK => Chosen::Task,
             chosen::ABORTED => Chosen::Aborted,
             _ => Chosen::Unknown,
-        },
+        }),
         kill_calls: event.kill_calls,
         oom_kill_calls: (event.oom_kill_calls != u32::MAX).then_some(event.oom_kill_calls),
         victims: event.victims,
-        selected: event.selected != 0,
+        selected: (!has_facts).then_some(event.selected != 0),
+        facts: has_facts.then(|| facts_of_end(&event)),
+        processes: has(valid::end::PROCESSES).then_some(event.processes),
+    }
+}
+
+fn facts_of_end(event: &EndEvent) -> EndFacts {
+    let fact = |bit| (event.facts_known & bit != 0).then_some(event.facts & bit != 0);
+    EndFacts {
+        trigger_is_victim: fact(end_facts::TRIGGER_IS_VICTIM),
+        trigger_is_dying: fact(end_facts::TRIGGER_IS_DYING),
+        suspended: fact(end_facts::SUSPENDED),
+        has_notifiers: fact(end_facts::HAS_NOTIFIERS),
+        without_fs: fact(end_facts::WITHOUT_FS),
+        is_memcg: fact(end_facts::IS_MEMCG),
+        evaluated: fact(end_facts::EVALUATED),
+        printed: fact(end_facts::PRINTED),
     }
 }
 

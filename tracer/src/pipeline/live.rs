@@ -1,26 +1,25 @@
-//! The live run: waits for the ring, for time and for signals. Owns the order of the shutdown.
+//! The live run: waits for the rings, for time and for signals. Owns the order of the shutdown.
 
+mod ends;
 mod live_facts;
 mod pinned;
+mod records;
 
-use std::{io, time::Duration};
+use std::{collections::BTreeMap, io, time::Duration};
 
 use self::live_facts::LiveFacts;
 pub(crate) use self::pinned::{Heir, Resume};
 use bytes::Bytes;
-use oomwhy_common::{
-    event::{EventHeader, RepeatsEvent, WaitEvent, kind},
-    valid,
-};
+use oomwhy_common::valid;
 use thiserror::Error;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep, sleep_until};
-use zerocopy::{FromZeros as _, IntoBytes as _};
+use zerocopy::IntoBytes as _;
 
 use crate::{
     bpf::{
         load::{LoadError, Losses, Probes},
         pin::PinError,
-        ring::Ring,
+        ring::{Rings, TakeKills},
     },
     enrich::{
         enrichment::Enrichment,
@@ -55,6 +54,9 @@ const CLOCK_STEP_NS: u64 = 10_000_000;
 /// was returned takes a few hundred microseconds to read again.
 const RELEASES_MEMORY_AFTER: Duration = Duration::from_mins(1);
 
+/// The skipped runs of the programs are read at most this often: each program has a file for it.
+const MISSES_READ_EVERY: Duration = Duration::from_secs(1);
+
 /// Reports are compared with the kernel's count of kills at least this often.
 pub(crate) const CROSS_CHECK: Duration = Duration::from_mins(10);
 
@@ -86,6 +88,9 @@ pub(crate) struct Live {
     facts: LiveFacts,
     realtime_offset_ns: i64,
     losses: Losses,
+    /// Runs that the kernel skipped, by program, and when they were read.
+    misses: BTreeMap<&'static str, u64>,
+    misses_read_at: Option<Instant>,
     kill_counter: Option<KillCounter>,
     group_counter: Option<GroupCounter>,
     cross_check: Duration,
@@ -95,6 +100,8 @@ pub(crate) struct Live {
     kept: Option<pinned::RunJournal>,
     /// The memory controller is on the unified hierarchy.
     memory_on_v2: bool,
+    /// Ends of invocations that no record shows.
+    ends: ends::Ends,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,12 +143,15 @@ impl Live {
             facts,
             realtime_offset_ns,
             losses: Losses::default(),
+            misses: BTreeMap::new(),
+            misses_read_at: None,
             kill_counter: None,
             group_counter: None,
             cross_check: CROSS_CHECK,
             worked_at: None,
             kept: None,
             memory_on_v2,
+            ends: ends::Ends::default(),
         }
     }
 
@@ -185,7 +195,8 @@ impl Live {
     /// it listens to everything.
     pub(crate) async fn run(&mut self, ready: impl FnOnce()) -> Result<(), LiveError> {
         let mut stop = StopSignals::new()?;
-        let mut ring = Ring::new(self.probes.take_ring()?)?;
+        self.probes.want_hints(true)?;
+        let mut rings = self.open_rings()?;
         #[cfg(feature = "probe-log")]
         let _printing = self.probes.take_log()?.map(|log| tokio::spawn(log.print()));
         // One clock for all iterations, so that a stream of records does not delay due reports. It
@@ -197,7 +208,8 @@ impl Live {
         cross_checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let answered = self.facts.stacks.requests.answered();
         let mut keep = self.keeper();
-        let mut done = self.take_left(&mut ring)?;
+        let mut done = self.take_left(&mut rings)?;
+        self.skip_earlier();
         self.count_kills()?;
         ready();
         footprint::trim();
@@ -206,18 +218,21 @@ impl Live {
                 break StopReason::CountReached;
             }
             done = tokio::select! {
-                batch = ring.next_batch(&mut keep) => self.handle_batch(&batch?)?,
+                batch = rings.next_batch(&mut keep) => self.handle_batch(&batch?)?,
                 () = answered.notified() => self.handle_names()?,
-                _ = ticks.tick(), if self.pipeline.is_waiting() => self.tick(&mut ring)?,
+                _ = ticks.tick(), if self.pipeline.is_waiting() => self.tick(&mut rings)?,
+                () = self.ends.settled(), if self.ends.is_due() => self.read_end(&mut rings)?,
                 () = quiet_since(self.worked_at), if self.worked_at.is_some() => {
                     self.release_memory()
                 }
-                _ = cross_checks.tick(), if self.kill_counter.is_some() => self.tick(&mut ring)?,
+                _ = cross_checks.tick(), if self.kill_counter.is_some() => self.tick(&mut rings)?,
                 () = stop.received() => break StopReason::Signalled,
             };
         };
+        // Probes that stay attached need not look for what nobody reads.
+        self.probes.want_hints(false)?;
         if reason == StopReason::Signalled {
-            self.check_last(&mut ring).await?;
+            self.check_last(&mut rings).await?;
         }
         // With --count reached, open invocations are left to the next run, if there is one.
         if reason == StopReason::Signalled || self.kept.is_none() {
@@ -226,6 +241,18 @@ impl Live {
         // With --count reached, the remaining records are left in the ring for the next tracer, so
         // the counts would differ.
         if reason == StopReason::Signalled { self.count_kills() } else { Ok(()) }
+    }
+
+    /// With a journal, kills leave their ring no earlier than the details that belong to them.
+    fn open_rings(&mut self) -> Result<Rings, LiveError> {
+        // The probes cannot read names: all paths come from here, so the cgroups of now must be
+        // known. The probes announce those of later.
+        if let (0, Some(paths)) = (self.probes.settings.probe_read, &mut self.facts.cgroup_paths) {
+            paths.scan_all();
+        }
+        let has_journal = self.kept.is_some();
+        let take = if has_journal { TakeKills::WithDetails } else { TakeKills::Early };
+        Ok(Rings::new(self.probes.take_rings()?, take)?)
     }
 
     /// The pipeline, for its statistics.
@@ -244,6 +271,11 @@ impl Live {
         self.worked_at = Some(Instant::now());
         self.note_clock()?;
         self.note_losses()?;
+        self.note_misses()?;
+        self.ends.wait();
+        if batch.iter().any(records::may_close) {
+            self.read_waits()?;
+        }
         for record in batch {
             if self.handle_record(record)? {
                 return Ok(true);
@@ -344,26 +376,20 @@ impl Live {
 
     /// Handles everything that waits for time to pass: runs of invocations without a victim,
     /// victims that are not gone, and comparisons with the kernel's count of kills.
-    fn tick(&mut self, ring: &mut Ring) -> Result<bool, LiveError> {
-        if self.drain(ring)? {
+    fn tick(&mut self, rings: &mut Rings) -> Result<bool, LiveError> {
+        if self.drain(rings)? {
             return Ok(true);
         }
         self.note_losses()?;
         if self.handle_names()? {
             return Ok(true);
         }
-        for (seq, oom_memcg) in self.pipeline.runs_to_poll() {
-            if let Some(run) = self.probes.quiet_run(oom_memcg)
-                && run.seq == seq
-                && run.count > 1
-            {
-                let record = repeats_record(seq, run.count, run.last_ns);
-                self.handle_record(&record)?;
-            }
+        if self.read_latest()? || self.read_runs()? {
+            return Ok(true);
         }
         for tid in self.pipeline.waiting_tasks() {
             if let Some(last_ns) = self.probes.wait_ended(tid, clock::boottime_ns()) {
-                self.handle_record(&wait_ended_record(tid, last_ns))?;
+                self.handle_record(&records::wait_ended(tid, last_ns))?;
             }
         }
         let now = clock::boottime_ns();
@@ -376,11 +402,11 @@ impl Live {
         self.forget_reported()
     }
 
-    /// Empties the ring. Returns whether the wanted number of reports is reached.
-    fn drain(&mut self, ring: &mut Ring) -> Result<bool, LiveError> {
+    /// Empties the rings. Returns whether the wanted number of reports is reached.
+    fn drain(&mut self, rings: &mut Rings) -> Result<bool, LiveError> {
         let mut keep = self.keeper();
         loop {
-            let batch = ring.drain(&mut keep);
+            let batch = rings.drain(&mut keep);
             if batch.is_empty() {
                 return Ok(false);
             }
@@ -392,17 +418,20 @@ impl Live {
 
     /// Empties everything once more before the end. Waits only if the kernel has counted kills that
     /// are not explained.
-    async fn check_last(&mut self, ring: &mut Ring) -> Result<(), LiveError> {
-        if self.tick(ring)? || !self.pipeline.is_comparing() {
+    async fn check_last(&mut self, rings: &mut Rings) -> Result<(), LiveError> {
+        let is_done = self.tick(rings)?;
+        if is_done || !(self.pipeline.is_comparing() || self.ends.is_due()) {
             return Ok(());
         }
         sleep(Duration::from_nanos(gaps::SETTLES_AFTER_NS)).await;
-        self.tick(ring)?;
+        self.tick(rings)?;
         Ok(())
     }
 
     fn finish(&mut self) -> Result<(), LiveError> {
         self.note_losses()?;
+        self.misses_read_at = None;
+        self.note_misses()?;
         self.note(Fact::End)?;
         let left = self.pipeline.finish();
         if !self.report(left)? {
@@ -419,7 +448,7 @@ impl Live {
         Ok(self.pipeline.learn(fact)?)
     }
 
-    /// Reads the kernel's count of kills. The ring must be empty.
+    /// Reads the kernel's count of kills. The rings must be empty.
     fn count_kills(&mut self) -> Result<(), LiveError> {
         // If the counter could be read at the start and cannot be read now, the run goes on.
         if let Some(kills) = self.kill_counter.as_mut().and_then(KillCounter::read) {
@@ -438,9 +467,27 @@ impl Live {
         let losses = self.probes.losses()?;
         if losses.count != self.losses.count {
             self.losses = losses;
-            let Losses { count, first_ns, last_ns } = losses;
-            self.note(Fact::Drops { count, first_ns, last_ns })?;
+            let Losses { count, kills, first_ns, last_ns } = losses;
+            self.note(Fact::Drops { count, kills, first_ns, last_ns })?;
         }
+        Ok(())
+    }
+
+    /// Notes runs of programs that the kernel skipped since this was called last.
+    fn note_misses(&mut self) -> Result<(), LiveError> {
+        if self.misses_read_at.is_some_and(|at| at.elapsed() < MISSES_READ_EVERY) {
+            return Ok(());
+        }
+        self.misses_read_at = Some(Instant::now());
+        let misses = self.probes.misses();
+        let at_ns = clock::boottime_ns();
+        for (&program, &count) in &misses {
+            if self.misses.get(program) != Some(&count) {
+                let program = program.to_owned();
+                self.note(Fact::ProbeMisses { program, count, at_ns })?;
+            }
+        }
+        self.misses = misses;
         Ok(())
     }
 
@@ -452,33 +499,6 @@ impl Live {
             self.note(Fact::RealtimeOffset(offset))?;
         }
         Ok(())
-    }
-}
-
-/// The record that the kernel side would write if the run ended now.
-fn repeats_record(seq: u64, count: u64, last_ns: u64) -> Bytes {
-    let header = header::<RepeatsEvent>(kind::REPEATS, seq, last_ns);
-    Bytes::copy_from_slice(RepeatsEvent { header, count, last_ns }.as_bytes())
-}
-
-/// The record that the kernel side would write if it could know that a wait is over.
-fn wait_ended_record(tid: i32, last_ns: u64) -> Bytes {
-    let mut record = WaitEvent::new_zeroed();
-    record.header = header::<WaitEvent>(kind::WAIT, 0, last_ns);
-    record.trigger.tid = tid;
-    record.ended = 1;
-    Bytes::copy_from_slice(record.as_bytes())
-}
-
-fn header<T>(kind: u32, seq: u64, boottime_ns: u64) -> EventHeader {
-    EventHeader {
-        boottime_ns,
-        seq,
-        valid: 0,
-        kind,
-        size: u32::try_from(size_of::<T>()).unwrap_or_default(),
-        cpu: 0,
-        reserved: 0,
     }
 }
 

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::{
-    bpf::journal::{LOSSES, Note, Unfinished},
+    bpf::journal::{LOSSES, LOST_KILLS, Note, Unfinished},
     compose::compose,
     enrich::privacy::Privacy,
     host::cgroupfs::kill_counter::Group,
@@ -31,11 +31,13 @@ use crate::{
         handover::Share,
         host::Host,
         recorded_growth::{Chosen, Recorded},
-        report::{Cgroup, GapReport, LossReport, OomReport, Record, SCHEMA, System, Tier},
+        report::{
+            Cgroup, GapReport, LossReport, LossStage, OomReport, Record, SCHEMA, System, Tier,
+        },
     },
     pipeline::{
-        assemble::{Assembler, InFlight},
-        cross_check::CrossCheck,
+        assemble::{Assembler, Counted, InFlight},
+        cross_check::{CrossCheck, Lost},
         decode::decode,
         delivery::Delivery,
         fact_store::FactStore,
@@ -54,6 +56,8 @@ pub struct Stats {
     pub undecodable: u64,
     /// Records that the kernel side could not write.
     pub lost: u64,
+    /// Runs of probes that the kernel skipped.
+    pub missed: u64,
     /// Kills that the kernel counted and no record showed.
     pub unseen: u64,
     /// Reports that were delivered.
@@ -173,7 +177,7 @@ impl Pipeline {
         }
         let seq = event.seq;
         // First of all: the host's memory changes quickly.
-        let system = if is_global(&event.body) { source.system(seq) } else { None };
+        let system = if is_global(&event) { source.system(seq) } else { None };
         source.note(&event);
         let growth = choice_of(&event).and_then(|(memcg, it)| source.growth(seq, memcg, it));
         if let Body::GrowingProcess(process) = &event.body {
@@ -231,13 +235,28 @@ impl Pipeline {
         self.assembler.in_flight() != InFlight::Nothing
     }
 
+    /// Highest sequence number of an invocation whose end has come.
+    pub fn ended_seq(&self) -> u64 {
+        self.assembler.ended_seq()
+    }
+
+    /// Whether records of this invocation have come, but not its end.
+    pub fn is_open(&self, seq: u64) -> bool {
+        self.assembler.is_open(seq)
+    }
+
+    /// Counts of invocations that wait for victims, which may have grown in the kernel.
+    pub(crate) fn waits_to_poll(&self) -> Vec<Counted> {
+        self.assembler.waits_to_poll().collect()
+    }
+
     /// Thread ids of waiting tasks. No record shows when they stop.
     pub fn waiting_tasks(&self) -> Vec<i32> {
         self.assembler.waiting_tasks()
     }
 
-    /// Runs whose counts may have grown in the kernel: (seq, oom_memcg id).
-    pub fn runs_to_poll(&self) -> Vec<(u64, u64)> {
+    /// All counts that may have grown in the kernel.
+    pub(crate) fn runs_to_poll(&self) -> Vec<Counted> {
         self.assembler.runs_to_poll()
     }
 
@@ -273,7 +292,10 @@ impl Pipeline {
                 self.facts.findings.names_asked.insert(seq);
                 self.assembler.await_names(seq);
             }
-            Fact::Drops { count, first_ns, last_ns } => self.lost(count, first_ns, last_ns)?,
+            Fact::Drops { count, kills, first_ns, last_ns } => {
+                self.lost(count, kills, first_ns, last_ns)?;
+            }
+            Fact::ProbeMisses { program, count, at_ns } => self.missed(program, count, at_ns)?,
             Fact::KillsCounted { kills, at_ns } => {
                 let in_flight = self.assembler.in_flight();
                 let gap = self.cross_check.counted(Reading { kills, at_ns }, in_flight);
@@ -289,8 +311,9 @@ impl Pipeline {
             Fact::Resumed { reported, since_ns, until_ns, handed_over } => {
                 // Probes that are about to be removed have no next run.
                 self.is_resumed = until_ns == u64::MAX;
-                self.cross_check
-                    .set_lost_before(reported.get(&LOSSES).copied().unwrap_or_default());
+                let lost = |key| reported.get(&key).copied().unwrap_or_default();
+                let lost = Lost { details: lost(LOSSES), kills: lost(LOST_KILLS) };
+                self.cross_check.set_lost_before(lost);
                 self.delivery.resume(reported, Share { since_ns, until_ns, handed_over });
             }
             _ => {}
@@ -332,6 +355,7 @@ impl Pipeline {
             records: self.n_records,
             undecodable: self.n_undecodable,
             lost: self.cross_check.n_lost,
+            missed: self.cross_check.misses.values().sum(),
             unseen: self.cross_check.n_unseen,
             reports: self.delivery.n_reports,
             filtered: self.delivery.n_filtered,
@@ -364,22 +388,61 @@ impl Pipeline {
         report
     }
 
-    fn lost(&mut self, count: u64, first_ns: u64, last_ns: u64) -> Result<(), SinkError> {
-        let new = self.cross_check.lost(count);
+    /// Reports newly lost records, those of each buffer apart. `kills` is `None` if the probes have
+    /// one buffer.
+    fn lost(
+        &mut self,
+        count: u64,
+        kills: Option<u64>,
+        first_ns: u64,
+        last_ns: u64,
+    ) -> Result<(), SinkError> {
+        let n_kills = kills.unwrap_or_default();
+        let lost = Lost { details: count.saturating_sub(n_kills), kills: n_kills };
+        let new = self.cross_check.lost(lost);
+        if new.details > 0 {
+            self.assembler.note_loss(last_ns);
+        }
+        let parts = [
+            (LOST_KILLS, lost.kills, new.kills, Some(LossStage::Kills)),
+            (LOSSES, lost.details, new.details, kills.map(|_| LossStage::Ring)),
+        ];
+        for (key, mark, count, stage) in parts.into_iter().filter(|(.., new, _)| *new > 0) {
+            let loss = LossReport {
+                schema: SCHEMA,
+                tier: (self.host.tier == Tier::Kmsg).then_some(Tier::Kmsg),
+                host: self.host.hostname.clone(),
+                boot_id: self.host.boot_id.clone(),
+                stage,
+                name: None,
+                count,
+                first: self.facts.time(&self.host, first_ns),
+                last: self.facts.time(&self.host, last_ns),
+            };
+            self.delivery.write(Some(Note { key, mark }), &Record::Loss(loss))?;
+        }
+        Ok(())
+    }
+
+    /// Reports newly skipped runs of a program. When they were skipped is not known.
+    fn missed(&mut self, program: String, count: u64, at_ns: u64) -> Result<(), SinkError> {
+        let new = self.cross_check.missed(&program, count);
         if new == 0 {
             return Ok(());
         }
+        let detected = self.facts.time(&self.host, at_ns);
         let loss = LossReport {
             schema: SCHEMA,
-            tier: (self.host.tier == Tier::Kmsg).then_some(Tier::Kmsg),
+            tier: None,
             host: self.host.hostname.clone(),
             boot_id: self.host.boot_id.clone(),
+            stage: Some(LossStage::Probe),
+            name: Some(program),
             count: new,
-            first: self.facts.time(&self.host, first_ns),
-            last: self.facts.time(&self.host, last_ns),
+            first: detected,
+            last: detected,
         };
-        let note = Note { key: LOSSES, mark: count };
-        self.delivery.write(Some(note), &Record::Loss(loss))
+        self.delivery.write(None, &Record::Loss(loss))
     }
 
     fn report_gap(&mut self, gap: Gap, group: Option<Group>) -> Result<(), SinkError> {
@@ -404,9 +467,12 @@ impl Pipeline {
     }
 }
 
-/// Whether a choice was made among all tasks of the host.
-fn is_global(body: &Body) -> bool {
-    matches!(body, Body::Invocation(invocation) if invocation.is_memcg == Some(false))
+/// Whether the host is out of memory at this time. The record of an invocation without a choice may
+/// come much later.
+fn is_global(event: &Event) -> bool {
+    const NOW_NS: u64 = 1_000_000_000;
+    matches!(&event.body, Body::Invocation(invocation) if invocation.is_memcg == Some(false)
+        && event.boottime_ns.saturating_sub(invocation.started_ns) < NOW_NS)
 }
 
 /// The memcg in which a choice was made, and its usage and limit at that time.

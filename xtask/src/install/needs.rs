@@ -186,7 +186,7 @@ pub(crate) fn of_verb(verb: &Verb) -> Result<Vec<Need>> {
         Verb::Vm(arguments) => of_kernels(&[arguments.kernel()?]),
         Verb::Bench(arguments) => {
             let mut needs = machines([Arch::Amd64]);
-            needs.extend((!arguments.is_about_faults()).then_some(Need::Oomkill));
+            needs.extend(arguments.takes_oomkill().then_some(Need::Oomkill));
             needs.extend(arguments.takes_bpftrace().then_some(Need::Bpftrace));
             needs
         }

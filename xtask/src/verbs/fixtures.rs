@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use oomwhy_tests::facts::file;
 use oomwhy_tests::matrix::{self, Arch, Kernel};
 use oomwhy_tests::plan::{self, Plan};
+use oomwhy_tests::verified;
 
 use crate::fetch::kernel;
 use crate::vm::Machine;
@@ -25,6 +26,9 @@ pub(crate) struct Arguments {
     /// Boot the kernels and refresh their reduced BTF, instead of copying results of `test`
     #[arg(long)]
     btf: bool,
+    /// Store how far the verifier walked through each program in the results of `test`
+    #[arg(long, conflicts_with = "btf")]
+    verified: bool,
 }
 
 impl Arguments {
@@ -42,6 +46,11 @@ impl Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let kernels = arguments.kernels()?;
     let results = workspace::vm_results()?;
+    if arguments.verified {
+        let written = verified::write(&results)?;
+        println!("the verified walks of {} are stored", written.join(", "));
+        return Ok(());
+    }
     if arguments.btf {
         let mut archives = Archives::new(Source::default());
         // This one runs on the host.

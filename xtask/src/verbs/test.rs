@@ -71,7 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         timed("builds", || build(scope, &mut archives))?;
         timed("unit tests", || process::run(&mut unit_tests()))?;
     }
-    boot_and_compare(scope, &mut archives, arguments.jobs)
+    boot_and_compare(scope, &mut archives, arguments.jobs, None)
 }
 
 /// Selects the same packages everywhere, so the dependencies have the same features and are built
@@ -110,17 +110,19 @@ impl Scope<'_> {
     }
 }
 
-/// Boots kernels, and compares oomwhy's reports with the kernels' logs.
+/// Boots kernels, and compares oomwhy's reports with the kernels' logs. The machines have two CPUs
+/// unless `cpus` says otherwise.
 pub(crate) fn boot_and_compare(
     scope: Scope<'_>,
     archives: &mut Archives,
     jobs: Option<NonZero<usize>>,
+    cpus: Option<&'static str>,
 ) -> Result<()> {
     let Scope { kernels, boots, .. } = scope;
     let results = workspace::vm_results()?;
     archives.build(&scope.archs())?;
     let containers = containers::job(kernels, boots, archives)?;
-    let all = prepare(scope, archives, &results)?;
+    let all = prepare(scope, archives, &results, cpus)?;
     let timings = Timings::default();
     let mut queue: Vec<Box<dyn Fn() + Sync>> = Vec::new();
     // The longest boot is the first one.
@@ -143,10 +145,16 @@ struct Job {
     plan: Plan,
     initramfs: Arc<Initramfs>,
     results: PathBuf,
+    cpus: Option<&'static str>,
 }
 
 /// Fetches and builds everything that the boots need.
-fn prepare(scope: Scope<'_>, archives: &mut Archives, results: &Path) -> Result<Vec<Job>> {
+fn prepare(
+    scope: Scope<'_>,
+    archives: &mut Archives,
+    results: &Path,
+    cpus: Option<&'static str>,
+) -> Result<Vec<Job>> {
     let Scope { kernels, boots, extent } = scope;
     let share_tracers = extent == Extent::Short;
     let mut jobs = Vec::new();
@@ -161,6 +169,7 @@ fn prepare(scope: Scope<'_>, archives: &mut Archives, results: &Path) -> Result<
                 initramfs: archives.of_plan(kernel.arch, &plan)?,
                 plan,
                 results: results.join(&kernel.name).join(boot.name),
+                cpus,
             });
         }
     }
@@ -197,11 +206,15 @@ impl Job {
 
     fn boot(&self, timings: &Timings) -> Result<()> {
         let boot = self.boot;
+        // The last one of QEMU's options counts.
+        let cpus = self.cpus.map(|cpus| ["-smp", cpus]).unwrap_or_default();
+        let cpus = cpus.iter().filter(|word| !word.is_empty());
+        let qemu_args: Vec<&str> = boot.qemu_args.iter().chain(cpus).copied().collect();
         let kernel = (*self.image).as_ref().map_err(|error| anyhow!("{error:#}"))?;
         let booted = Machine {
             memory_mib: boot.memory_mib,
             cmdline: boot.cmdline,
-            qemu_args: boot.qemu_args,
+            qemu_args: &qemu_args,
             swap_mib: boot.swap_mib,
             ..Machine::new(kernel, &self.initramfs, &self.plan, self.results.clone())
         }

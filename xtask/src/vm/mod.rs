@@ -7,7 +7,7 @@
 
 pub(crate) mod initramfs;
 pub(crate) mod machine_type;
-mod programs;
+pub(crate) mod programs;
 pub(crate) mod timing;
 
 use std::fs::{self, File};

@@ -38,6 +38,15 @@ pub(crate) fn build() -> Result<Vec<(PathBuf, String)>> {
     Ok(built)
 }
 
+/// Builds the program that does everyday operations.
+pub(crate) fn everyday() -> Result<PathBuf> {
+    let target = workspace::target_directory()?.join("everyday");
+    let mut compiler = with(needs::Program::Cc, WARNINGS)?;
+    compiler.arg("-static").arg("-o").arg(&target);
+    process::run(compiler.arg(workspace::root().join("tests/programs/everyday.c")))?;
+    Ok(target)
+}
+
 /// The path of a program's source.
 pub(crate) fn source(program: &Program) -> PathBuf {
     workspace::root().join("tests/programs").join(program.source)

@@ -3,6 +3,7 @@
 mod comparison;
 mod counts;
 mod faults;
+mod idle;
 mod kills;
 mod programs;
 mod status;
@@ -11,7 +12,7 @@ mod tool;
 mod trace;
 
 use anyhow::Result;
-use oomwhy_tests::bench::{Bench, COMPARISON_FILE, COUNTS_FILE, FAULTS_FILE};
+use oomwhy_tests::bench::{Bench, COMPARISON_FILE, COUNTS_FILE, FAULTS_FILE, IDLE_FILE};
 
 use crate::results;
 
@@ -25,6 +26,10 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Faults { mib, repeats, tools } => {
             let faults = faults::measure(*mib, *repeats, tools)?;
             results::store(FAULTS_FILE, serde_json::to_vec_pretty(&faults)?)
+        }
+        Bench::Idle { rounds } => {
+            let idle = idle::measure(*rounds)?;
+            results::store(IDLE_FILE, serde_json::to_vec(&idle)?)
         }
         Bench::Comparison { tools, starts, kills, idle_seconds } => {
             let effort =

@@ -68,6 +68,7 @@ fn run() -> Result<()> {
             memory::jump(mib, Duration::from_secs(u64::try_from(seconds)?), pause);
         }
         Work::Faults { mib } => return faults::note(mib),
+        Work::Cgroups { count } => return children::make_cgroups(&workload, count),
         Work::ReadScores => return scores::read(),
     }
     Ok(())

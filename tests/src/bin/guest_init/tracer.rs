@@ -17,6 +17,8 @@ use crate::{launch, wait};
 /// The line that oomwhy prints to stderr when it traces.
 pub(crate) const READY_LINE: &str = "Tracing OOM kills";
 
+const RECORD: &str = "--record";
+
 const TIME_TO_START: Duration = Duration::from_mins(1);
 /// The time limit for an exit of oomwhy. The kernel frees a trampoline when each of its tasks has
 /// slept or entered user space (synchronize_rcu_tasks). A task whose allocations keep failing
@@ -41,7 +43,7 @@ impl Tracer {
         let mut args = vec!["-o", "json"];
         // A recording covers one run, and pinned probes outlive a run.
         if !options.contains(&"--pin") {
-            args.extend(["--record", recording.as_str()]);
+            args.extend([RECORD, recording.as_str()]);
         }
         args.extend(options);
         Self::spawn(&[], &args, &directory.join(file::REPORT), directory.join(file::STDERR))
@@ -82,8 +84,11 @@ impl Tracer {
         Ok(())
     }
 
-    /// Starts it again.
+    /// Starts it again, without a recording: one covers a single run.
     pub(crate) fn start_again(&mut self) -> Result<()> {
+        if let Some(at) = self.args.iter().position(|it| it == RECORD) {
+            self.args.drain(at..at + 2);
+        }
         self.stderr_begin = fs::read(&self.stderr)?.len();
         self.process = start(&[], &self.args, &self.stdout, &self.stderr)?;
         Ok(())

@@ -44,9 +44,12 @@ pub(crate) static REPORTED_NS: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static NO_CURVE: Array<Curve> = Array::with_max_entries(1, 0);
 
-/// Scratch of one charge. Per CPU: the program does not interrupt itself and stays on its CPU.
+/// Scratch of one charge, index CPU: a run stays on its CPU, and the kernel starts no other one there
+/// meanwhile. Before 5.12 it does, in an interrupt that charges memory: see [`Scratch::is_busy`].
+/// Not a per-CPU map, which takes its memory even without a recorder: then the loader gives it one
+/// entry.
 #[map]
-pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static SCRATCH: Array<Scratch> = Array::with_max_entries(1, 0);
 
 /// Arguments of charges near a limit, by task, for the kretprobe. LRU: an evicted charge is not
 /// counted.
@@ -65,9 +68,13 @@ pub(crate) struct Charge {
 /// The value of [`SCRATCH`].
 #[repr(C)]
 pub(crate) struct Scratch {
+    /// 1 while a run uses it.
+    pub(crate) is_busy: u64,
     pub(crate) key: Charger,
     pub(crate) new: Charged,
     pub(crate) near: [u64; NEAR_LEVELS],
+    /// Number of ids in `near`.
+    pub(crate) n_near: u64,
     /// Return addresses of the user stack.
     pub(crate) ips: [u64; USER_FRAMES],
     pub(crate) kernel_stack: KernelStack,

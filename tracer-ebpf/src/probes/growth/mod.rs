@@ -25,6 +25,7 @@ use oomwhy_common::{
         self, COARSE_NS, Charged, EPOCH_NS, Extremes, FINE_NS, Level, NEAR_LEVELS, NO_LIMIT_PAGES,
         POINTS, Point, Ring, Step,
     },
+    maps::hint,
 };
 
 use self::maps::{
@@ -33,15 +34,13 @@ use self::maps::{
 use crate::{
     emit,
     kernel::{self, Argument, Object, Origin, Untyped, offset},
-    maps::{RING, load, store},
+    maps::{load, read_volatile, store},
     objects::{cgroup, memcg, task},
 };
 
 /// Shortest time between two reports of growing processes, ns: each costs userspace a read of
 /// /proc.
 const REPORT_EVERY_NS: u64 = 100_000_000;
-/// No growing process is reported while more than one `MAX_UNREAD_PART`th of the ring is unread.
-const MAX_UNREAD_PART: u64 = 8;
 
 // kernel-proto: mm/page_counter.c bool page_counter_try_charge(struct page_counter *counter,
 //               unsigned long nr_pages, struct page_counter **fail)
@@ -118,9 +117,32 @@ where
 {
     let memcg = counter.untyped().container(offset!(memcg_memory));
     let leaf = identity(memcg)?;
-    let scratch = SCRATCH.get_ptr_mut(0)?;
-    // SAFETY: this CPU's own entry, and the program does not interrupt itself.
+    let scratch = SCRATCH.get_ptr_mut(emit::cpu())?;
+    // SAFETY: this CPU's own entry, and a run that interrupts another one only looks at `is_busy`.
     let scratch = unsafe { &mut *scratch };
+    if read_volatile(&scratch.is_busy) != 0 {
+        stacks::count(growth::DROPPED);
+        return None;
+    }
+    scratch.is_busy = 1;
+    record(ctx, scratch, counter, memcg, leaf, pages);
+    scratch.is_busy = 0;
+    Some(())
+}
+
+/// Records a charge of `pages` pages. `leaf` is the cgroup id of `memcg`, which has `counter`.
+#[inline(always)]
+fn record<C, O>(
+    ctx: &C,
+    scratch: &mut Scratch,
+    counter: Object<O>,
+    memcg: Object<Untyped>,
+    leaf: u64,
+    pages: u64,
+) where
+    C: EbpfContext,
+    O: Origin,
+{
     let now = emit::now();
     scratch.near = [0; NEAR_LEVELS];
     points(scratch, counter, leaf, now);
@@ -136,7 +158,6 @@ where
     if tgid != 0 {
         report(tgid, now);
     }
-    Some(())
 }
 
 /// Cgroup id of the memcg around a counter, if the counter is its memory counter. `None` for the
@@ -156,7 +177,7 @@ fn identity(memcg: Object<Untyped>) -> Option<u64> {
 #[inline(always)]
 fn points<O: Origin>(scratch: &mut Scratch, leaf: Object<O>, leaf_id: u64, now: u64) -> Option<()> {
     let mut counter = leaf;
-    let mut found = 0_usize;
+    scratch.n_near = 0;
     for level in 0..MAX_LEVELS {
         let (usage, max) = (memcg::usage(counter)?, memcg::max(counter)?);
         if is_near(usage, max) {
@@ -165,8 +186,11 @@ fn points<O: Origin>(scratch: &mut Scratch, leaf: Object<O>, leaf_id: u64, now: 
             } else {
                 identity(counter.untyped().container(offset!(memcg_memory)))?
             };
-            *scratch.near.get_mut(found)? = id;
-            found += 1;
+            // verifier: read back, the number is opaque. Otherwise each level would be walked once
+            // for each number of near levels below it.
+            let found = read_volatile(&scratch.n_near);
+            *scratch.near.get_mut(found as usize)? = id;
+            scratch.n_near = found + 1;
             point(id, Point { t_ns: now, usage, max });
         }
         counter = counter.follow(offset!(counter_parent))?;
@@ -281,8 +305,7 @@ fn report(tgid: u64, now: u64) -> Option<()> {
     if GROWING.get_ptr(key).is_some() {
         return None;
     }
-    // While nobody reads the ring it is for kills. 0: BPF_RB_AVAIL_DATA, 1: BPF_RB_RING_SIZE.
-    if RING.query(0) > RING.query(1) / MAX_UNREAD_PART {
+    if !emit::hints_are_wanted() {
         return None;
     }
     let reported_ns = REPORTED_NS.get_ptr_mut(0)?;
@@ -290,8 +313,11 @@ fn report(tgid: u64, now: u64) -> Option<()> {
         return None;
     }
     store(reported_ns, now);
+    if !emit::may_hint(hint::GROWING_PROCESS, now) {
+        return None;
+    }
     let _ = GROWING.insert(key, now, 0);
-    emit::reserved(kind::GROWING_PROCESS, 0, |event: &mut GrowingProcessEvent| {
+    emit::reserved_hint(kind::GROWING_PROCESS, |event: &mut GrowingProcessEvent| {
         event.tgid = tgid as i32;
         0
     });

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::{
-    BODY, Entry, FINAL, Full, Journal, LOSSES, Note, PROVISIONAL, Slot, Slots, Unfinished,
-    WriteIntent,
+    BODY, Entry, FINAL, Full, Journal, LOSSES, LOST_KILLS, Note, PROVISIONAL, Slot, Slots,
+    Unfinished, WriteIntent,
 };
 use crate::model::{account::key_of, handover::Kill};
 
@@ -107,9 +107,10 @@ fn latest_note_of_losses_is_kept() {
     let (mut journal, _) = open(&pinned);
     for count in 1..=3 {
         journal.put(&reported(LOSSES, count)).unwrap();
+        journal.put(&reported(LOST_KILLS, 10 * count)).unwrap();
     }
     journal.keep(&Unfinished::default());
-    assert_eq!(open(&pinned).1, [reported(LOSSES, 3)]);
+    assert_eq!(open(&pinned).1, [reported(LOSSES, 3), reported(LOST_KILLS, 30)]);
 }
 
 #[test]

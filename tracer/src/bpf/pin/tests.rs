@@ -3,8 +3,10 @@
 use std::{fs, path::Path};
 
 use oomwhy_common::{
-    OLDEST_WIRE_VERSION, WIRE_VERSION, counters,
-    maps::{QuietRun, Wait},
+    OLDEST_WIRE_VERSION, WIRE_VERSION,
+    counters::{self, before_version_4},
+    event::KillEvent,
+    maps::{InvocationState, QuietRun, STATE_BYTES, Wait},
     settings::Settings,
 };
 use zerocopy::IntoBytes as _;
@@ -107,10 +109,22 @@ fn settings_of_other_versions_are_read_as_far_as_known() {
 /// the wire version too.
 #[test]
 fn wire_version_belongs_to_these_layouts() {
-    assert_eq!(WIRE_VERSION, 3);
+    assert_eq!(WIRE_VERSION, 4);
     assert_eq!(size_of::<QuietRun>(), 32);
     assert_eq!(size_of::<Wait>(), 24);
-    assert_eq!((counters::DROPPED, counters::FIRST_DROP_NS, counters::LAST_DROP_NS), (0, 20, 21));
+    assert_eq!((size_of::<InvocationState>(), STATE_BYTES), (80, 13_304));
+    assert_eq!(size_of::<KillEvent>(), 112);
+    let counters = [
+        counters::DETAILS,
+        counters::HINTS,
+        counters::SHED,
+        counters::FIRST_DROP_NS,
+        counters::LAST_DROP_NS,
+    ];
+    assert_eq!(counters, [0, 1, 2, 3, 4]);
+    assert_eq!((counters::kills::FIRST_NS, counters::kills::LAST_NS), (4, 5));
+    let older = (before_version_4::DROPPED, before_version_4::FIRST_DROP_NS);
+    assert_eq!((older, before_version_4::LAST_DROP_NS), ((0, 20), 21));
 }
 
 #[test]

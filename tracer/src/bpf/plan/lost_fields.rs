@@ -54,7 +54,7 @@ const AFTER_THE_DECISION: [Hook; 7] = [
     Hook::ExitMmap,
     Hook::StartTaskReaping,
     Hook::FinishTaskReaping,
-    Hook::SignalDeliver,
+    Hook::DoGroupExit,
     Hook::SignalGenerate,
 ];
 
@@ -232,6 +232,10 @@ mod tests {
         "task_memcg_oom_order",
         // A caller that is dying is then reported as one that found room.
         "signal_flags",
+        // Ends of invocations are then seen a little later.
+        "mutex_owner",
+        // An invocation that a driver's memory ended is then not told from one that waits.
+        "notifier_head",
         // For the growth recorder, which has a reason of its own.
         "cgroup_memory",
         "memcg_kmem",

@@ -1,7 +1,5 @@
 //! Hooks to programs, in the order in which they are attached. Part of [`super`]: pure.
 
-use oomwhy_common::settings::Settings;
-
 use super::{Candidates, Planned, attach_methods::AttachableHooks};
 use crate::{
     bpf::hooks::Program,
@@ -16,7 +14,7 @@ const AFTER_CANDIDATES: [Hook; 13] = [
     Hook::CgroupMkdir,
     Hook::MemCgroupPrintOomMeminfo,
     Hook::SignalGenerate,
-    Hook::SignalDeliver,
+    Hook::DoGroupExit,
     Hook::WakeReaper,
     Hook::StartTaskReaping,
     Hook::FinishTaskReaping,
@@ -33,17 +31,14 @@ pub(super) fn all(
     hooks: &AttachableHooks,
     facts: &HostFacts,
     candidates: Candidates,
-    settings: &Settings,
 ) -> Vec<Planned> {
     let mark_victim = facts.btf.mark_victim;
-    let is_readable =
-        |hook: &Hook| *hook != Hook::MemCgroupPrintOomMeminfo || settings.probe_read != 0;
     let mut programs = Vec::new();
     for hook in BEFORE_CANDIDATES {
         programs.extend(of_hook(hooks, hook, mark_victim));
     }
     programs.extend(of_candidates(hooks, candidates));
-    for hook in AFTER_CANDIDATES.into_iter().filter(is_readable) {
+    for hook in AFTER_CANDIDATES {
         programs.extend(of_hook(hooks, hook, mark_victim));
     }
     programs

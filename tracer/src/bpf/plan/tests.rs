@@ -64,7 +64,7 @@ fn ideal_kernel_has_every_program_and_field() {
             "cgroup_mkdir",
             "mem_cgroup_print_oom_meminfo_ret",
             "signal_generate",
-            "signal_deliver",
+            "do_group_exit",
             "wake_reaper",
             "start_task_reaping",
             "finish_task_reaping",
@@ -72,12 +72,15 @@ fn ideal_kernel_has_every_program_and_field() {
             "sched_process_exit",
             "exit_mmap_ret",
             "exit_mmap",
-            "out_of_memory_ret",
             "out_of_memory",
-            "mem_cgroup_out_of_memory_ret",
+            "mem_cgroup_out_of_memory",
         ]
     );
     let settings = plan.settings;
+    assert_eq!(settings.end_facts, end_facts::EVALUATED | end_facts::PRINTED);
+    assert_eq!(settings.oom_lock, 0xffff_ffff_8200_2000);
+    assert_eq!(settings.oom_killer_disabled, 0xffff_ffff_8200_3000);
+    assert_eq!(settings.oom_notify_list, 0xffff_ffff_8200_4000);
     assert_eq!((settings.typed_loads, settings.probe_read), (1, 1));
     assert_eq!((settings.current_task_btf, settings.kill_task_hooked), (1, 1));
     assert_eq!(settings.victim_by_pid, 0);
@@ -101,7 +104,7 @@ fn kind_of_program_follows_from_its_name() {
             let kind = match planned.program {
                 name if name.ends_with("_ret") => ProgramKind::Fexit,
                 "mark_victim_task" | "mark_victim_pid" | "cgroup_mkdir" | "signal_generate"
-                | "signal_deliver" | "sched_process_exit" | "wake_reaper" => ProgramKind::TpBtf,
+                | "sched_process_exit" | "wake_reaper" => ProgramKind::TpBtf,
                 name if name.ends_with("_task_reaping") => ProgramKind::TpBtf,
                 _ => ProgramKind::Fentry,
             };
@@ -224,7 +227,7 @@ fn outcome_is_missing_without_mem_cgroup_out_of_memory() {
     facts.btf.functions.remove(&Hook::MemCgroupOutOfMemory);
     let plan = planned(&facts, &resolved);
     assert_eq!(missing(&plan), ["outcome"]);
-    assert!(!programs_of(&plan).contains(&"mem_cgroup_out_of_memory_ret"));
+    assert!(!programs_of(&plan).contains(&"mem_cgroup_out_of_memory"));
 }
 
 #[test]
@@ -308,11 +311,11 @@ fn missing_offset_costs_its_own_fields_only() {
 }
 
 #[test]
-fn victim_processes_are_unknown_without_signal_deliver() {
+fn victim_processes_are_unknown_without_do_group_exit() {
     let (mut facts, resolved) = ideal();
-    facts.btf.tracepoints.remove(&Hook::SignalDeliver);
+    facts.btf.functions.remove(&Hook::DoGroupExit);
     let plan = planned(&facts, &resolved);
-    assert!(!programs_of(&plan).contains(&"signal_deliver"));
+    assert!(!programs_of(&plan).contains(&"do_group_exit"));
     assert_eq!(
         missing(&plan),
         ["victims.cmdline", "victims.exe", "victims.parents", "victims.user_stack"]

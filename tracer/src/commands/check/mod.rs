@@ -115,7 +115,7 @@ pub(crate) fn evaluate(facts: &HostFacts, policy: &Policy, trial: &Trial) -> Che
         cgroups: cgroups(facts, &fields),
         ring_bytes: trial.ring_bytes,
         settings: policy.clone(),
-        notes: notes::all(facts, policy),
+        notes: notes::all(facts, policy, trial),
         hooks,
         fields,
     }

@@ -1,8 +1,9 @@
 //! Advice about containers, panics and mounts. It does not change the exit code.
 
+use super::trial::Trial;
 use crate::host::{facts::HostFacts, files::Privileges, policy::Policy};
 
-pub(super) fn all(facts: &HostFacts, policy: &Policy) -> Vec<String> {
+pub(super) fn all(facts: &HostFacts, policy: &Policy, trial: &Trial) -> Vec<String> {
     let has = |capability| facts.privileges.is_some_and(|held| held.has(capability));
     let notes = [
         (
@@ -38,6 +39,11 @@ pub(super) fn all(facts: &HostFacts, policy: &Policy) -> Vec<String> {
             policy.bpf_jit_enable == Some(0),
             "net.core.bpf_jit_enable is 0: no trampolines, so no fentry; \
              `sysctl net.core.bpf_jit_enable=1`",
+        ),
+        (
+            trial.counts_misses == Some(false),
+            "this kernel does not count the runs of probes that it skips (5.12 and later do): no \
+             `loss` record shows them",
         ),
     ];
     let applicable = notes.into_iter().filter(|(applies, _)| *applies);

@@ -44,6 +44,8 @@ pub(crate) struct Trial {
     /// Why a tier could not be attached; the best tier's reason.
     pub refused: Option<Unavailable>,
     pub ring_bytes: u32,
+    /// Whether the kernel counts runs of probes that it skips; `None` without probes.
+    pub(super) counts_misses: Option<bool>,
     pub(super) alternatives: Vec<Alternative>,
     /// The hooks of the plan.
     pub(super) planned: Option<Vec<Hook>>,
@@ -95,6 +97,7 @@ pub(super) fn nothing(btf_file: &Path) -> Trial {
         missing: Vec::new(),
         refused: None,
         ring_bytes: RING_BYTES,
+        counts_misses: None,
         alternatives: Vec::new(),
         planned: None,
     }
@@ -152,6 +155,7 @@ fn attempt(
 fn succeeded(trial: &mut Trial, plan: Plan, probes: &Probes) {
     trial.tier = Some(plan.tier);
     trial.hooks.clone_from(&probes.hooks);
+    trial.counts_misses = Some(probes.counts_misses());
     let failed = probes.failed.iter();
     trial.failed = failed.map(|(planned, why)| (planned.hook, hooks::failure(why))).collect();
     trial.missing = plan.missing;

@@ -32,7 +32,7 @@ fn java() -> TaskContext {
 /// With the hook that reads the context of victims.
 fn report(account: &InvocationAccount, findings: &Findings) -> OomReport {
     let mut host = host();
-    host.hooks.insert("signal_deliver".to_owned(), "tp_btf".to_owned());
+    host.hooks.insert("do_group_exit".to_owned(), "fentry".to_owned());
     compose(account, &host, findings)
 }
 

@@ -9,7 +9,7 @@ use crate::model::{
     account::InvocationAccount,
     events::{
         Chosen::{self, Aborted, Nobody, Task, Unknown},
-        End, Invocation, Name,
+        End, EndFacts, Invocation, Name,
     },
     facts::Findings,
     report::{
@@ -40,6 +40,7 @@ fn outcome_follows_from_calls_kills_and_marks() {
     ] {
         for chosen in [Nobody, Task, Aborted, Unknown] {
             for (result, selected) in [(false, false), (false, true), (true, false), (true, true)] {
+                let (result, chosen, selected) = (Some(result), Some(chosen), Some(selected));
                 let end =
                     End { result, chosen, oom_kill_calls, selected, ..end(kill_calls, victims) };
                 let what = format!("{end:?}");
@@ -61,11 +62,63 @@ fn outcome_without_marks_follows_from_choice() {
         (Unknown, true, Outcome::Unknown),
         (Unknown, false, Outcome::Unknown),
     ] {
-        let end =
-            |chosen: Chosen, oom_kill_calls| End { chosen, oom_kill_calls, selected, ..end(0, 0) };
+        let end = |chosen: Chosen, oom_kill_calls| {
+            let (chosen, selected) = (Some(chosen), Some(selected));
+            End { chosen, oom_kill_calls, selected, ..end(0, 0) }
+        };
         assert_eq!(outcome(end(chosen, None)), expected, "{chosen:?} {selected}");
         assert_eq!(outcome(end(chosen, Some(0))), expected, "{chosen:?} {selected}");
     }
+}
+
+/// The facts of a memcg, or of the host without notifiers, none of which ends an invocation.
+fn facts(is_memcg: bool) -> EndFacts {
+    EndFacts {
+        trigger_is_victim: Some(false),
+        trigger_is_dying: Some(false),
+        suspended: Some(false),
+        has_notifiers: (!is_memcg).then_some(false),
+        without_fs: Some(false),
+        is_memcg: Some(is_memcg),
+        evaluated: Some(false),
+        printed: Some(false),
+    }
+}
+
+#[test]
+fn outcome_without_marks_follows_from_facts() {
+    let (yes, no) = (Some(true), Some(false));
+    let (memcg, host) = (facts(true), facts(false));
+    let is_dying = |facts| EndFacts { trigger_is_victim: yes, trigger_is_dying: yes, ..facts };
+    for (facts, expected) in [
+        (memcg, VictimPending),
+        (EndFacts { evaluated: yes, ..memcg }, VictimPending),
+        (EndFacts { evaluated: yes, printed: yes, ..memcg }, NoVictim),
+        // Nothing shows whether the kernel printed its report.
+        (EndFacts { printed: None, ..memcg }, Outcome::Unknown),
+        (is_dying(memcg), WillFreeMem),
+        // The trigger is the victim that the selection met.
+        (EndFacts { evaluated: yes, ..is_dying(memcg) }, VictimPending),
+        (EndFacts { suspended: yes, ..memcg }, Outcome::Suspended),
+        // The limit of a memcg is enforced for every allocation.
+        (EndFacts { without_fs: yes, ..memcg }, VictimPending),
+        (EndFacts { evaluated: yes, ..host }, VictimPending),
+        (host, VictimPending),
+        (EndFacts { has_notifiers: yes, ..host }, Reclaimed),
+        (EndFacts { has_notifiers: None, ..host }, Outcome::Unknown),
+        (EndFacts { has_notifiers: yes, evaluated: None, ..host }, Outcome::Unknown),
+        (EndFacts { without_fs: yes, ..host }, Outcome::NotAllowed),
+        (EndFacts { without_fs: yes, ..is_dying(host) }, WillFreeMem),
+        (EndFacts { suspended: yes, without_fs: yes, ..host }, Outcome::Suspended),
+        (EndFacts { is_memcg: None, has_notifiers: no, ..host }, Outcome::Unknown),
+    ] {
+        let end = End { facts: Some(facts), ..End::default() };
+        assert_eq!(outcome(end), expected, "{facts:?}");
+    }
+    let mut sysrq = invocation();
+    sysrq.control.as_mut().unwrap().order = -1;
+    let end = End { facts: Some(EndFacts { evaluated: yes, ..host }), ..End::default() };
+    assert_eq!(report(&account(sysrq, end)).outcome, NoVictim);
 }
 
 #[test]
@@ -87,7 +140,7 @@ fn outcome_without_end_follows_from_other_records() {
 fn outcome_without_mark_victim_hook_is_unknown() {
     let mut host = host();
     host.hooks.clear();
-    let nobody = |selected| End { chosen: Nobody, selected, ..end(0, 0) };
+    let nobody = |selected| End { chosen: Some(Nobody), selected: Some(selected), ..end(0, 0) };
     for (end, expected) in [
         (end(1, 0), Outcome::Unknown),
         (end(1, 1), Killed),
@@ -156,7 +209,7 @@ fn constraint_that_is_unknown_is_absent() {
     ] {
         let mut account = kill();
         let control = &mut account.invocation.as_mut().unwrap().control;
-        control.as_mut().unwrap().constraint = value;
+        control.as_mut().unwrap().constraint = Some(value);
         assert_eq!(report(&account).constraint, expected);
     }
 }

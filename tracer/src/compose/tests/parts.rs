@@ -45,7 +45,7 @@ pub(super) fn invocation() -> Invocation {
             chosen_points: 1500,
             gfp_mask: 0xcc0,
             order: 0,
-            constraint: 3,
+            constraint: Some(3),
         }),
         ..samples::invocation(Task { tid: 101, ..task(100) })
     }
@@ -64,12 +64,14 @@ pub(super) fn choice(tgid: i32) -> Invocation {
 
 pub(super) fn end(kill_calls: u32, victims: u32) -> End {
     End {
-        result: true,
-        chosen: Chosen::Task,
+        result: Some(true),
+        chosen: Some(Chosen::Task),
         kill_calls,
         oom_kill_calls: None,
         victims,
-        selected: true,
+        selected: Some(true),
+        facts: None,
+        processes: None,
     }
 }
 

@@ -122,8 +122,10 @@ pub(super) fn above(points: i64, weight: i64) -> i64 {
 /// memory.oom.group: all processes of a cgroup die together.
 pub(super) fn oom_group(input: &VerdictInput<'_>) -> Option<Finding> {
     let memcg = input.report.oom_memcg.as_ref().filter(|memcg| memcg.oom_group == Some(true))?;
-    let victims = input.report.victims.iter();
-    let count = victims.filter(|victim| victim.shares_mm_with.is_none()).count();
+    let victims = &input.report.victims;
+    let lost = input.report.n_victims() - victims.len();
+    let own = victims.iter().filter(|victim| victim.shares_mm_with.is_none());
+    let count = own.count() + lost;
     if !input.is_shortage() || count < 2 {
         return None;
     }

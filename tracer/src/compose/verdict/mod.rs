@@ -52,10 +52,12 @@ impl Finding {
 type Rule = fn(&VerdictInput<'_>) -> Option<Finding>;
 
 /// All rules. The first that holds is the cause.
-const RULES: [(&str, Rule); 27] = [
+const RULES: [(&str, Rule); 29] = [
     // No process was killed.
     ("disabled", no_victim::disabled),
     ("reclaimed", no_victim::reclaimed),
+    ("not_allowed", no_victim::not_allowed),
+    ("suspended", no_victim::suspended),
     ("victim_pending", no_victim::victim_pending),
     ("already_exiting", no_victim::already_exiting),
     ("will_free_mem", no_victim::will_free_mem),

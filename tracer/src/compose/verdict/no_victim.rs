@@ -28,7 +28,40 @@ pub(super) fn disabled(input: &VerdictInput<'_>) -> Option<Finding> {
 /// Memory was freed before a victim was selected.
 pub(super) fn reclaimed(input: &VerdictInput<'_>) -> Option<Finding> {
     let name = domain_after(input, Outcome::Reclaimed)?;
-    let sentence = format!("{name} had room again before anybody was selected{}", input.times());
+    // Reports of older probes have a constraint, and a reason less: they do not tell the two apart.
+    let is_driver = input.report.oom_memcg.is_none() && input.report.constraint.is_none();
+    let sentence = if is_driver {
+        format!(
+            "a driver gave memory back to {name} when it was asked to: nobody was selected{}",
+            input.times()
+        )
+    } else {
+        format!("{name} had room again before anybody was selected{}", input.times())
+    };
+    Some(Finding::new(sentence).evidence(input.domain.filling()))
+}
+
+/// An allocation that may not use the file system may not kill either.
+pub(super) fn not_allowed(input: &VerdictInput<'_>) -> Option<Finding> {
+    let name = domain_after(input, Outcome::NotAllowed)?;
+    let sentence = format!(
+        "{name} was out of memory, but this allocation may not kill (GFP_NOFS): {} tries \
+         again{}",
+        input.trigger(),
+        input.times()
+    );
+    Some(Finding::new(sentence).evidence(input.domain.filling()))
+}
+
+/// The OOM killer is off during suspend and hibernation.
+pub(super) fn suspended(input: &VerdictInput<'_>) -> Option<Finding> {
+    let name = domain_after(input, Outcome::Suspended)?;
+    let sentence = format!(
+        "{name} was out of memory while the machine suspends, when the OOM killer is off: an \
+         allocation of {} failed{}",
+        input.trigger(),
+        input.times()
+    );
     Some(Finding::new(sentence).evidence(input.domain.filling()))
 }
 
@@ -56,11 +89,19 @@ pub(super) fn already_exiting(input: &VerdictInput<'_>) -> Option<Finding> {
 /// The task that asked for memory was exiting already.
 pub(super) fn will_free_mem(input: &VerdictInput<'_>) -> Option<Finding> {
     let name = domain_after(input, Outcome::WillFreeMem)?;
-    let who = input.victim().unwrap_or_else(|| input.trigger());
-    let sentence = format!(
-        "{who} was dying anyway when {name} ran out of memory: it got the reserves, nobody was \
-         selected"
-    );
+    let sentence = match input.victim() {
+        Some(who) => format!(
+            "{who} was dying anyway when {name} ran out of memory: it got the reserves, nobody was \
+             selected"
+        ),
+        // Its kill has a report of its own.
+        None => format!(
+            "{} was a victim already when it asked {name} for memory again: nobody was \
+             selected{}",
+            input.trigger(),
+            input.times()
+        ),
+    };
     Some(Finding::new(sentence).evidence(input.domain.filling()))
 }
 
@@ -118,6 +159,6 @@ pub(super) fn stuck(input: &VerdictInput<'_>) -> Option<Finding> {
 
 /// The domain's name, if the invocation had this outcome.
 fn domain_after(input: &VerdictInput<'_>, outcome: Outcome) -> Option<String> {
-    let name = || input.domain.name.clone().unwrap_or_else(|| "a domain".to_owned());
+    let name = || input.domain.name.clone().unwrap_or_else(|| "the host".to_owned());
     (input.report.outcome == outcome).then(name)
 }

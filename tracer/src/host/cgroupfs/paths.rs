@@ -9,28 +9,28 @@ use std::{
     fs,
     os::unix::fs::{DirEntryExt, MetadataExt},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 /// More cgroups than any host has. Further ones are not remembered.
 const MAX_KNOWN: usize = 1 << 20;
+
+/// A look-up that finds nothing scans the whole hierarchy at most this often.
+const SEARCHES_EVERY: Duration = Duration::from_secs(1);
 
 /// The paths of one cgroup hierarchy.
 #[derive(Debug)]
 pub(crate) struct CgroupPaths {
     mount: PathBuf,
     known: HashMap<u64, String>,
+    /// When a look-up scanned the hierarchy last.
+    searched_at: Option<Instant>,
 }
 
 impl CgroupPaths {
     /// Empty; the first look-up scans the hierarchy.
     pub(crate) fn new(mount: &Path) -> Self {
-        Self { mount: mount.to_owned(), known: HashMap::new() }
-    }
-
-    pub(crate) fn scan(mount: &Path) -> Self {
-        let mut paths = Self::new(mount);
-        paths.scan_all();
-        paths
+        Self { mount: mount.to_owned(), known: HashMap::new(), searched_at: None }
     }
 
     /// Adds a cgroup that was made below `parent`.
@@ -49,14 +49,18 @@ impl CgroupPaths {
         &self.mount
     }
 
+    /// Scans for a cgroup that is unknown, but not too often: many of them may be gone.
     pub(crate) fn get(&mut self, id: u64) -> Option<String> {
-        if !self.known.contains_key(&id) {
+        let is_recent = self.searched_at.is_some_and(|at| at.elapsed() < SEARCHES_EVERY);
+        if !self.known.contains_key(&id) && !is_recent {
             self.scan_all();
+            self.searched_at = Some(Instant::now());
         }
         self.known.get(&id).cloned()
     }
 
-    fn scan_all(&mut self) {
+    /// Finds the cgroups that there are now.
+    pub(crate) fn scan_all(&mut self) {
         let Ok(root) = fs::metadata(&self.mount) else { return };
         self.known.insert(root.ino(), "/".to_owned());
         let mut todo = vec!["/".to_owned()];
@@ -98,7 +102,8 @@ mod tests {
         let pod = root.path().join("kubepods/pod1");
         std::fs::create_dir_all(&pod).unwrap();
         let id = |path: &std::path::Path| std::fs::metadata(path).unwrap().ino();
-        let mut paths = CgroupPaths::scan(root.path());
+        let mut paths = CgroupPaths::new(root.path());
+        paths.scan_all();
         assert_eq!(paths.get(id(root.path())).as_deref(), Some("/"));
         assert_eq!(paths.get(id(&pod)).as_deref(), Some("/kubepods/pod1"));
         let container = pod.join("c");

@@ -86,6 +86,10 @@ pub struct OomReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub repeats_until: Option<Timestamp>,
+    /// The number of later invocations in the same domain that killed no process, because a victim
+    /// of this one was still dying. Absent if there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub invocations_while_dying: Option<u64>,
     /// The domain that ran out of memory: host, memory cgroup, cpuset or memory policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub constraint: Option<Constraint>,
@@ -128,6 +132,13 @@ pub struct OomReport {
     pub candidates: Option<Candidates>,
     /// The processes that the kernel killed; empty if there were none.
     pub victims: Vec<Victim>,
+    /// The number of processes that the kernel killed, counted in the kernel. It is higher than the
+    /// length of `victims` if records were lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub victims_total: Option<u64>,
+    /// The lists of which a part was cut on purpose.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub truncated: Vec<Truncated>,
     /// The growth of the memory before the invocation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub growth: Option<Growth>,
@@ -143,6 +154,12 @@ pub struct OomReport {
 }
 
 impl OomReport {
+    /// The number of killed processes, whether their records were lost or not.
+    pub(crate) fn n_victims(&self) -> usize {
+        let total = self.victims_total.and_then(|total| usize::try_from(total).ok());
+        total.unwrap_or_default().max(self.victims.len())
+    }
+
     /// A report with only the outcome.
     pub fn new(id: String, outcome: Outcome, source: Source) -> Self {
         Self {
@@ -157,6 +174,7 @@ impl OomReport {
             reason: None,
             repeats: None,
             repeats_until: None,
+            invocations_while_dying: None,
             constraint: None,
             message: None,
             nodemask: None,
@@ -171,12 +189,25 @@ impl OomReport {
             system: None,
             candidates: None,
             victims: Vec::new(),
+            victims_total: None,
+            truncated: Vec::new(),
             growth: None,
             verdict: None,
             fingerprint: None,
             source,
         }
     }
+}
+
+/// A list of which a part was cut on purpose, because a report has a limited size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Truncated {
+    /// The path of the key, e.g. "victims".
+    pub field: String,
+    /// The entries that have all their keys.
+    pub kept: u64,
+    /// All entries, whether the report has them or not.
+    pub total: u64,
 }
 
 /// How an invocation ended.
@@ -193,8 +224,14 @@ pub enum Outcome {
     VictimPending,
     /// No task could be killed.
     NoVictim,
-    /// The memory cgroup was below its limit again, so no process was killed.
+    /// The memory cgroup was below its limit again, so no process was killed. For the host: a
+    /// driver returned memory when it was asked to (an OOM notifier).
     Reclaimed,
+    /// The host was out of memory, but this allocation may not kill (it lacks `__GFP_FS`): it tries
+    /// again.
+    NotAllowed,
+    /// The OOM killer is disabled while the machine suspends, so the allocation failed.
+    Suspended,
     /// cgroup v1 with memory.oom_control = 1: the task waits, and no process is killed.
     Disabled,
     /// The outcome was not observed (`source.missing` has the reason).
@@ -257,8 +294,8 @@ pub struct GapReport {
     pub since: Timestamp,
 }
 
-/// Kernel-side records were lost because the ring buffer was full, or records of the kernel log
-/// because they were overwritten.
+/// Kernel-side records were lost because the ring buffer was full or because the kernel skipped a
+/// probe, or records of the kernel log because they were overwritten.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LossReport {
     /// The version of this contract: 1.
@@ -272,7 +309,13 @@ pub struct LossReport {
     /// The id of this boot: /proc/sys/kernel/random/boot_id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot_id: Option<String>,
-    /// The number of lost records.
+    /// What was lost; absent for the kernel log and for probes of an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<LossStage>,
+    /// The BPF program, if the stage is "probe".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The number of lost records; of skipped runs if the stage is "probe".
     pub count: u64,
     /// When the loss was first detected, RFC 3339, UTC.
     #[schemars(with = "String", extend("format" = "date-time"))]
@@ -280,6 +323,19 @@ pub struct LossReport {
     /// When the loss was last detected, RFC 3339, UTC.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub last: Timestamp,
+}
+
+/// Where records were lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LossStage {
+    /// The buffer of details had no room: reports lack them.
+    Ring,
+    /// The buffer of kills had no room: the process of each lost record has no victim in any report,
+    /// unless its details came.
+    Kills,
+    /// A BPF program: the kernel skipped runs of it, so their records were never written.
+    Probe,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

@@ -16,6 +16,10 @@ pub struct Source {
     /// The missing fields, each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<Missing>,
+    /// The keys that are absent because the ring was short of room: the probes leave details out
+    /// before they lose a kill.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shed: Vec<String>,
     /// Kernel-side records lost since the previous report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drops: Option<u64>,
@@ -24,7 +28,7 @@ pub struct Source {
 impl Source {
     /// A source without missing fields and lost records.
     pub fn new(tier: Tier) -> Self {
-        Self { tier, hooks: BTreeMap::new(), missing: Vec::new(), drops: None }
+        Self { tier, hooks: BTreeMap::new(), missing: Vec::new(), shed: Vec::new(), drops: None }
     }
 }
 

@@ -98,6 +98,12 @@ fn essence(report: &OomReport) -> Phrase {
         }
         (Outcome::NoVictim, _) => format!("no task killed, none is killable{times}"),
         (Outcome::Reclaimed, _) => format!("no task killed, there was room again{times}"),
+        (Outcome::NotAllowed, _) => {
+            format!("no task killed, the allocation may not kill and tries again{times}")
+        }
+        (Outcome::Suspended, _) => {
+            format!("no task killed, the OOM killer is disabled during suspend{times}")
+        }
         (Outcome::Disabled, _) => {
             format!("no task killed, the OOM killer is disabled: tasks wait{times}")
         }
@@ -107,10 +113,13 @@ fn essence(report: &OomReport) -> Phrase {
 }
 
 fn killed(report: &OomReport, chosen: &Victim) -> Phrase {
-    let count = report.victims.len();
+    let count = report.n_victims();
     let is_group = report.oom_memcg.as_ref().and_then(|memcg| memcg.oom_group) == Some(true);
     if is_group && count > 1 {
-        let total = report.victims.iter().map(names::resident).sum::<Option<u64>>();
+        // Memory of processes without a record is unknown.
+        let are_all = count == report.victims.len();
+        let sizes = || report.victims.iter().map(names::resident).sum::<Option<u64>>();
+        let total = are_all.then(sizes).flatten();
         let size = total.map(|total| format!(" ({})", units::bytes(total))).unwrap_or_default();
         let name = names::victim(chosen);
         let processes = units::count(count, "process");

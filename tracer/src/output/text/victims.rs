@@ -20,7 +20,7 @@ pub(super) fn write(block: &mut Page, report: &OomReport, detail: Detail) {
     match report.victims.as_slice() {
         [] => {}
         [victim] => write_one(&mut section(block, "victim"), victim, detail),
-        victims => write_many(block, victims, detail),
+        victims => write_many(block, victims, report, detail),
     }
 }
 
@@ -55,7 +55,7 @@ fn write_cgroup(lines: &mut Section<'_>, victim: &Victim) {
     lines.facts(names::owner(&victim.owner));
 }
 
-fn write_many(block: &mut Page, victims: &[Victim], detail: Detail) {
+fn write_many(block: &mut Page, victims: &[Victim], report: &OomReport, detail: Detail) {
     let mut table = Table::new(&[
         ("", Kind::Number),
         ("pid", Kind::Number),
@@ -75,8 +75,10 @@ fn write_many(block: &mut Page, victims: &[Victim], detail: Detail) {
     let mut lines = section(block, "victims");
     let hidden = victims.len().saturating_sub(detail.rows(BRIEF_ROWS));
     let hidden = (hidden > 0).then(|| format!("{hidden} not shown (-v)"));
-    let processes = format!("{}, > is the chosen one", count(victims.len(), "process"));
-    lines.facts([Some(processes), hidden].into_iter().flatten());
+    let processes = format!("{}, > is the chosen one", count(report.n_victims(), "process"));
+    let lost = report.n_victims() - victims.len();
+    let lost = (lost > 0).then(|| format!("{lost} without a record"));
+    lines.facts([Some(processes), lost, hidden].into_iter().flatten());
     if let Some(chosen) = victims.iter().find(|victim| victim.chosen) {
         who::write(&mut lines, &chosen.who, true, detail);
         write_cgroup(&mut lines, chosen);

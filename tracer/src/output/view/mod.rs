@@ -14,7 +14,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{
     fmt::{sanitize::sanitize, units::count},
-    model::report::{GapReport, LossReport, Source, Tier},
+    model::report::{GapReport, LossReport, LossStage, Source, Tier},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +64,15 @@ pub(crate) fn loss(loss: &LossReport, zone: &TimeZone) -> String {
             "loss: {} of the kernel's log since {first}, overwritten before they were read",
             count(loss.count, "record")
         ),
+        _ if loss.stage == Some(LossStage::Kills) => format!(
+            "loss: {} without a record since {first}, the buffer of kills was full",
+            count(loss.count, "kill")
+        ),
+        _ if loss.stage == Some(LossStage::Probe) => format!(
+            "loss: the kernel skipped {} of {}, whose records are missing; detected at {first}",
+            count(loss.count, "run"),
+            safe(loss.name.as_deref().unwrap_or("a probe")),
+        ),
         _ => format!(
             "loss: {} since {first}, the ring was full (see --ring-size)",
             count(loss.count, "kernel-side record")
@@ -75,6 +84,12 @@ pub(crate) fn loss(loss: &LossReport, zone: &TimeZone) -> String {
 pub(crate) fn drops(source: &Source) -> Option<String> {
     let drops = source.drops.filter(|drops| *drops > 0)?;
     Some(format!("{} lost since the last report: the ring was full", count(drops, "record")))
+}
+
+/// What the probes left out of a report, if they did.
+pub(crate) fn shed(source: &Source) -> Option<String> {
+    let keys = Some(source.shed.join(", ")).filter(|keys| !keys.is_empty())?;
+    Some(format!("left out because the ring was short of room (see --ring-size): {keys}"))
 }
 
 fn local(time: Timestamp, zone: &TimeZone, format: &str) -> String {

@@ -26,11 +26,29 @@ pub(super) struct OpenInvocations(BTreeMap<u64, InvocationAccount>);
 impl OpenInvocations {
     /// Adds a part. The first one opens the invocation.
     pub(super) fn add(&mut self, seq: u64, now: u64, body: Body) {
-        self.0.entry(seq).or_insert_with(|| InvocationAccount::new(seq, now)).add(now, body);
+        self.open(seq, now).add(now, body);
+    }
+
+    /// The invocation, opened now if no part of it has come.
+    pub(super) fn open(&mut self, seq: u64, now: u64) -> &mut InvocationAccount {
+        self.0.entry(seq).or_insert_with(|| InvocationAccount::new(seq, now))
+    }
+
+    pub(super) fn has(&self, seq: u64) -> bool {
+        self.0.contains_key(&seq)
+    }
+
+    /// Adds an invocation that was thought to be over.
+    pub(super) fn reopen(&mut self, account: InvocationAccount) {
+        self.0.insert(account.seq, account);
     }
 
     pub(super) fn get_mut(&mut self, seq: u64) -> Option<&mut InvocationAccount> {
         self.0.get_mut(&seq)
+    }
+
+    pub(super) fn remove(&mut self, seq: u64) -> Option<InvocationAccount> {
+        self.0.remove(&seq)
     }
 
     /// Removes an invocation. If all records before were lost, it begins now.
@@ -66,10 +84,6 @@ impl OpenInvocations {
         }
     }
 
-    pub(super) fn flush(&mut self) -> impl Iterator<Item = InvocationAccount> + use<> {
-        std::mem::take(&mut self.0).into_values()
-    }
-
     pub(super) fn accounts(&self) -> impl Iterator<Item = &InvocationAccount> {
         self.0.values()
     }
@@ -80,7 +94,7 @@ impl OpenInvocations {
 }
 
 impl InvocationAccount {
-    fn add(&mut self, now: u64, body: Body) {
+    pub(super) fn add(&mut self, now: u64, body: Body) {
         match body {
             Body::Invocation(invocation) => self.invocation = Some(*invocation),
             Body::Candidates(candidates) => self.candidates = Some(candidates),
@@ -92,11 +106,21 @@ impl InvocationAccount {
             // With memory.oom.group, the kernel marks the first victim a second time.
             Body::Victim(victim) => {
                 self.marks += u32::from(!victim.shares_mm);
-                if self.victims.iter().all(|(_, known)| known.task.tgid != victim.task.tgid) {
-                    self.victims.push((now, *victim));
+                let tgid = victim.task.tgid;
+                match self.victims.iter_mut().find(|(_, known)| known.task.tgid == tgid) {
+                    None => self.victims.push((now, *victim)),
+                    // Until now there was only its compact record. Or it shares the memory of
+                    // another victim, and is then killed as a member of the group, too.
+                    Some((_, known))
+                        if known.is_compact || (known.shares_mm && !victim.shares_mm) =>
+                    {
+                        *known = *victim;
+                    }
+                    Some(_) => {}
                 }
             }
-            Body::End(_)
+            Body::Kill(_)
+            | Body::End(_)
             | Body::Repeats(_)
             | Body::Reclaimed(_)
             | Body::CgroupMade(_)

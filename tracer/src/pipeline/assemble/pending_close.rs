@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     account::{InvocationAccount, Stage},
-    events::VictimGone,
+    events::{Body, VictimGone},
     reap_and_exit::Visible,
 };
 
@@ -28,6 +28,8 @@ pub(super) struct PendingCloses {
     close_after_ns: u64,
     /// The invocations by sequence number.
     pending: BTreeMap<u64, PendingClose>,
+    /// Time of the latest loss of details, `CLOCK_BOOTTIME` ns.
+    lost_until_ns: u64,
     /// Sequence numbers of invocations for which names are looked up, from their choice on.
     awaiting_names: BTreeSet<u64>,
 }
@@ -35,6 +37,11 @@ pub(super) struct PendingCloses {
 impl PendingCloses {
     pub(super) fn new(visible: Visible, close_after_ns: u64) -> Self {
         Self { visible, close_after_ns, ..Self::default() }
+    }
+
+    /// Notes that details were lost until this time, `CLOCK_BOOTTIME` ns.
+    pub(super) fn note_loss(&mut self, until_ns: u64) {
+        self.lost_until_ns = self.lost_until_ns.max(until_ns);
     }
 
     pub(super) fn await_names(&mut self, seq: u64) {
@@ -80,9 +87,34 @@ impl PendingCloses {
         self.pending.get_mut(&seq).map(|pending| &mut pending.account)
     }
 
+    /// Adds a part that came after the end. Returns whether the invocation is one of these.
+    pub(super) fn add(&mut self, seq: u64, now: u64, body: &Body) -> bool {
+        let pending = self.pending.get_mut(&seq);
+        pending.map(|pending| pending.account.add(now, body.clone())).is_some()
+    }
+
+    /// The account that counts invocations under this sequence number.
+    pub(super) fn counting(&mut self, seq: u64) -> Option<&mut InvocationAccount> {
+        let mut accounts = self.pending.values_mut().map(|pending| &mut pending.account);
+        accounts.find(|it| it.seq == seq || it.waits_for_victim.contains_key(&seq))
+    }
+
+    /// The latest account of this domain: a memcg's or, with `is_memcg` false, the host's.
+    pub(super) fn of_domain(
+        &mut self,
+        is_memcg: Option<bool>,
+        oom_memcg: u64,
+    ) -> Option<&mut InvocationAccount> {
+        let mut latest_first = self.pending.values_mut().rev().map(|pending| &mut pending.account);
+        latest_first.find(|it| {
+            is_memcg.is_some() && it.is_memcg() == is_memcg && it.oom_memcg_id() == oom_memcg
+        })
+    }
+
     /// Removes the accounts whose deadline has passed.
     pub(super) fn due(&mut self, now_ns: u64) -> impl Iterator<Item = InvocationAccount> {
-        let Self { visible, close_after_ns, ref mut pending, ref awaiting_names } = *self;
+        let Self { visible, close_after_ns, lost_until_ns, ref mut pending, ref awaiting_names } =
+            *self;
         let is_late = move |seq: &u64, pending: &mut PendingClose| {
             let patience_ns = if pending.account.has_victim_left(visible) {
                 close_after_ns
@@ -94,7 +126,13 @@ impl PendingCloses {
         };
         pending.extract_if(.., is_late).map(move |(_, PendingClose { account, .. })| {
             let is_overdue = account.has_victim_left(visible);
-            InvocationAccount { is_overdue, ..closed(account) }
+            // Then the record of a victim's end may be among the lost ones.
+            let lost_exits = is_overdue && account.first_ns <= lost_until_ns;
+            InvocationAccount {
+                is_overdue: is_overdue && !lost_exits,
+                lost_exits,
+                ..closed(account)
+            }
         })
     }
 

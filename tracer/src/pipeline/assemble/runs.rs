@@ -14,6 +14,17 @@ pub(crate) const RUN_SETTLES_AFTER_NS: u64 = 1_000_000_000;
 /// A run that does not settle is reported after this time, and again at most this often, ns.
 const RUN_REPORTED_EVERY_NS: u64 = 10_000_000_000;
 
+/// A count that the probes keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counted {
+    /// The sequence number under which they count.
+    pub seq: u64,
+    /// Id of the oom_memcg, 0 for the host.
+    pub oom_memcg: u64,
+    /// The count as it is known.
+    pub count: u64,
+}
+
 /// A run of invocations without a victim.
 #[derive(Clone, Debug)]
 struct Run {
@@ -71,6 +82,11 @@ impl Runs {
         }
     }
 
+    /// Removes the run that this invocation began.
+    pub(super) fn remove(&mut self, seq: u64) -> Option<InvocationAccount> {
+        self.0.remove(&seq).map(|run| run.account)
+    }
+
     /// Runs to report now. Forgets those that are over.
     pub(super) fn due(&mut self, now_ns: u64) -> Vec<InvocationAccount> {
         let mut due = Vec::new();
@@ -89,8 +105,13 @@ impl Runs {
         std::mem::take(&mut self.0).into_values().filter(Run::has_news).map(|run| run.account)
     }
 
-    pub(super) fn accounts(&self) -> impl Iterator<Item = &InvocationAccount> {
-        self.0.values().map(|run| &run.account)
+    pub(super) fn counts(&self) -> impl Iterator<Item = Counted> {
+        let counted = |run: &Run| Counted {
+            seq: run.account.seq,
+            oom_memcg: run.account.oom_memcg_id(),
+            count: run.count(),
+        };
+        self.0.values().map(counted)
     }
 
     pub(super) fn unreported(&self) -> impl Iterator<Item = &InvocationAccount> {

@@ -1,8 +1,10 @@
 //! Scripts of events, and the accounts that they complete.
 
+mod kills;
 mod pending_close;
 mod runs;
 mod script;
+mod waits;
 
 use self::script::{
     Step::{self, Due, Finish, Say},

@@ -30,12 +30,14 @@ use Step::{Lost, Read, ReadBefore, ReadInFlight, ReadLast, Saw};
 
 fn end(kill_calls: u32, oom_kill_calls: Option<u32>, victims: u32) -> Account {
     let end = End {
-        result: true,
-        chosen: Chosen::Task,
+        result: Some(true),
+        chosen: Some(Chosen::Task),
         kill_calls,
         oom_kill_calls,
         victims,
-        selected: true,
+        selected: Some(true),
+        facts: None,
+        processes: None,
     };
     InvocationAccount { end: Some(end), ..InvocationAccount::default() }.into()
 }

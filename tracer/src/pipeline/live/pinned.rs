@@ -9,7 +9,7 @@ use super::{Live, LiveError};
 use crate::{
     bpf::{
         journal::{Entry, SharedJournal},
-        ring::Ring,
+        ring::Rings,
     },
     model::{account::Account, facts::Fact},
 };
@@ -67,19 +67,19 @@ impl Live {
         &mut self,
         detach: impl FnOnce() -> Result<(), LiveError>,
     ) -> Result<(), LiveError> {
-        let mut ring = Ring::new(self.probes.take_ring()?)?;
+        let mut rings = self.open_rings()?;
         let begin = Instant::now();
-        let mut is_done = self.take_left(&mut ring)?;
+        let mut is_done = self.take_left(&mut rings)?;
         while !is_done
             && begin.elapsed() < MAX_OVERLAP
             && (begin.elapsed() < OVERLAP || self.pipeline.has_open_invocation())
         {
             sleep(Duration::from_millis(20)).await;
-            is_done = self.drain(&mut ring)?;
+            is_done = self.drain(&mut rings)? || self.read_latest()?;
         }
         if !is_done {
             detach()?;
-            is_done = self.drain(&mut ring)?;
+            is_done = self.drain(&mut rings)?;
         }
         if !is_done {
             self.pipeline.replace();
@@ -118,7 +118,7 @@ impl Live {
 
     /// Reads the entries that earlier runs left in the journal, then the ring. Returns whether
     /// enough was reported.
-    pub(super) fn take_left(&mut self, ring: &mut Ring) -> Result<bool, LiveError> {
+    pub(super) fn take_left(&mut self, rings: &mut Rings) -> Result<bool, LiveError> {
         let Some(left) = self.kept.as_mut().and_then(|kept| kept.left.take()) else {
             return Ok(false);
         };
@@ -136,7 +136,7 @@ impl Live {
         });
         // The latest record may be in the ring too, because it is copied before it leaves there.
         if let Some(latest) = latest {
-            ring.skip(latest);
+            rings.skip(latest);
         }
         for entry in entries {
             match entry {
@@ -145,7 +145,7 @@ impl Live {
                 _ => {}
             }
         }
-        let is_done = self.forget_reported()? || self.drain(ring)?;
+        let is_done = self.forget_reported()? || self.drain(rings)?;
         self.facts.system = system;
         Ok(is_done)
     }

@@ -13,6 +13,8 @@ pub(crate) enum Part {
     Kills,
     /// The table of `cargo xtask bench --faults`.
     Faults,
+    /// The table of `cargo xtask bench --idle`.
+    Idle,
 }
 
 impl Part {
@@ -21,6 +23,7 @@ impl Part {
         let command = match self {
             Self::Kills => "cargo xtask bench --write",
             Self::Faults => "cargo xtask bench --faults --write",
+            Self::Idle => "cargo xtask bench --idle --write",
         };
         ["begin", "end"].map(|mark| format!("<!-- {command}: {mark} -->\n"))
     }

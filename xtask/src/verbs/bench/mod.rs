@@ -4,6 +4,7 @@
 mod costs;
 mod document;
 mod faults;
+mod idle;
 mod limits;
 mod peers;
 mod table;
@@ -13,7 +14,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use oomwhy_tests::bench::{
-    Bench, COMPARISON_FILE, COUNTS_FILE, Comparison, Counts, FAULTS_FILE, Faults, Tool,
+    Bench, COMPARISON_FILE, COUNTS_FILE, Comparison, Counts, EVERYDAY, FAULTS_FILE, Faults,
+    IDLE_FILE, Idle, Tool,
 };
 use oomwhy_tests::matrix::{self, Arch, Kernel};
 use oomwhy_tests::plan::Plan;
@@ -23,7 +25,7 @@ use document::Part;
 
 use crate::fetch::kernel::{self, CachedKernel};
 use crate::vm::initramfs::{Initramfs, Source};
-use crate::vm::{Clock, Machine};
+use crate::vm::{Clock, Machine, programs};
 use crate::workspace;
 
 const DEFAULT_KERNELS: [&str; 2] = ["6.1", "6.12"];
@@ -49,6 +51,9 @@ pub(crate) struct Arguments {
     /// Measure only the cost of the growth recorder for a program that faults
     #[arg(long)]
     faults: bool,
+    /// Measure only what an idle oomwhy costs everyday operations, which takes two minutes
+    #[arg(long, conflicts_with = "faults")]
+    idle: bool,
     /// Skip bpftrace, which needs 200 MB of libraries
     #[arg(long)]
     no_bpftrace: bool,
@@ -66,14 +71,14 @@ struct Figures {
 }
 
 impl Arguments {
-    /// Whether only the growth recorder is measured.
-    pub(crate) const fn is_about_faults(&self) -> bool {
-        self.faults
+    /// Whether oomkill is measured.
+    pub(crate) const fn takes_oomkill(&self) -> bool {
+        !self.faults && !self.idle
     }
 
     /// Whether bpftrace is measured.
     pub(crate) const fn takes_bpftrace(&self) -> bool {
-        !self.no_bpftrace
+        !self.no_bpftrace && !self.idle
     }
 }
 
@@ -88,10 +93,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         "the limits are for amd64 only, so other architectures are not measured"
     );
     let initramfs = Initramfs::build(Arch::Amd64, &arguments.source)?;
+    if arguments.idle {
+        return idle(arguments, &kernels, &initramfs)?;
+    }
     let recorder = faults(arguments, &kernels, &initramfs)?;
     if arguments.faults {
         return recorder;
     }
+    let everyday = idle(arguments, &kernels, &initramfs)?;
     let tools = peers::with_oomwhy(!arguments.no_bpftrace)?;
     let binary_bytes = initramfs.oomwhy_bytes();
     let mut with_tools = initramfs.clone();
@@ -114,7 +123,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.write {
         document::update(Part::Kills, &table)?;
     }
-    limits::check(&costs).and(recorder)
+    limits::check(&costs).and(recorder).and(everyday)
 }
 
 /// Measures the growth recorder. The inner result is the error of a missed limit, for the end of
@@ -137,6 +146,28 @@ fn faults(arguments: &Arguments, kernels: &[Kernel], initramfs: &Initramfs) -> R
     println!("\n{text}");
     if arguments.write {
         document::update(Part::Faults, &text)?;
+    }
+    Ok(promises)
+}
+
+/// Measures everyday operations beside an idle oomwhy. The inner result is as that of [`faults`].
+fn idle(arguments: &Arguments, kernels: &[Kernel], initramfs: &Initramfs) -> Result<Result<()>> {
+    const ROUNDS: u32 = 3;
+    let mut with_program = initramfs.clone();
+    with_program.add_file(&programs::everyday()?, EVERYDAY)?;
+    let mut promises = Ok(());
+    let mut tables = Vec::new();
+    for kernel in kernels {
+        let kernel = kernel::cached(kernel)?;
+        let idle: Idle = boot(&kernel, &with_program, Bench::Idle { rounds: ROUNDS }, IDLE_FILE)?;
+        let rows = idle::rows(&idle)?;
+        tables.push(idle::render(&kernel.release, &rows));
+        promises = promises.and(idle::check(&kernel.release, &rows));
+    }
+    let tables = tables.join("\n");
+    println!("\n{tables}");
+    if arguments.write {
+        document::update(Part::Idle, &tables)?;
     }
     Ok(promises)
 }

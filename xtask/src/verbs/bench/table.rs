@@ -161,7 +161,7 @@ fn delay(latency: &Latency) -> String {
 }
 
 /// Prints a number with separators between thousands. Only small numbers have decimals.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     if value.abs() < 100.0 && value.fract() != 0.0 {
         return format!("{value:.2}");
     }

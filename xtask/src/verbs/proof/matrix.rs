@@ -32,7 +32,7 @@ fn prepare() -> Runner {
         let kernels = matrix::kernels()?;
         let start = Instant::now();
         let scope = Scope { kernels: &kernels, boots: &[], extent: Extent::Whole };
-        test::boot_and_compare(scope, &mut archives, None)?;
+        test::boot_and_compare(scope, &mut archives, None, None)?;
         let comparisons: usize = kernels.iter().map(plan::n_comparisons).sum();
         Ok(Figures::from([
             (COMPARISONS.to_owned(), f64::from(u32::try_from(comparisons)?)),

@@ -2,6 +2,7 @@
 //! and in the end it writes date, commit and figures into the page that makes the promise. The step
 //! of `ci` that is named as its short form does the same work on a smaller scale.
 
+mod burst;
 mod matrix;
 
 use std::collections::BTreeMap;
@@ -39,7 +40,7 @@ type Runner = Box<dyn FnMut(&str) -> Result<Figures>>;
 /// The figures that a step measured, by name.
 type Figures = BTreeMap<String, f64>;
 
-pub(crate) const ALL: &[Proof] = &[matrix::PROOF];
+pub(crate) const ALL: &[Proof] = &[matrix::PROOF, burst::PROOF];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {

@@ -57,7 +57,7 @@ pub(super) fn measure(sleepers: &[usize], repeats: u32) -> Result<Counts> {
         println!("{n_sleepers} sleepers");
         arena.set_limit()?;
         for traced in [false, true] {
-            let oomwhy = traced.then(start_oomwhy).transpose()?;
+            let oomwhy = traced.then(|| start_oomwhy(&[])).transpose()?;
             for printed in [Printed::Tasks, Printed::Report, Printed::Line] {
                 cells.push(cell(&arena, printed, traced, repeats)?);
             }
@@ -79,7 +79,7 @@ fn storms(arena: &Arena) -> Result<Vec<Storm>> {
     for _ in 0..STORMS {
         arena.kill()?;
         storms.push(storm(arena, StormTracer::None, None)?);
-        let oomwhy = start_beside()?;
+        let oomwhy = start_beside(&[])?;
         // For the first report a helper process reads the kernel's symbols, once.
         arena.kill()?;
         await_reports(Some(&oomwhy), 1)?;
@@ -116,18 +116,19 @@ fn await_reports(oomwhy: Option<&Running>, count: u32) -> Result<()> {
     Ok(())
 }
 
-fn start_beside() -> Result<Running> {
+fn start_beside(options: &[&str]) -> Result<Running> {
     Running::start(&Tool {
         name: "oomwhy".to_owned(),
-        argv: vec![GUEST_OOMWHY.to_owned()],
+        argv: [&[GUEST_OOMWHY], options].concat().into_iter().map(str::to_owned).collect(),
         stdout: Stdout::Pipe,
         ready: tracer::READY_LINE.to_owned(),
         report: String::new(),
     })
 }
 
-fn start_oomwhy() -> Result<Running> {
-    let oomwhy = start_beside()?;
+/// Starts oomwhy in an idle cgroup, where it only runs while nothing else does.
+pub(super) fn start_oomwhy(options: &[&str]) -> Result<Running> {
+    let oomwhy = start_beside(options)?;
     let idle = cgroup::directory(Hierarchy::V2, "/tracer");
     fs::write("/sys/fs/cgroup/cgroup.subtree_control", "+cpu")
         .context("no cpu controller in this kernel")?;

@@ -28,6 +28,18 @@ pub(super) fn start(count: usize, mib: usize) -> Result<()> {
     Ok(())
 }
 
+/// Makes and removes cgroups below the workload's own. They have no controllers, so that their
+/// creation is quick.
+pub(super) fn make_cgroups(workload: &Workload, count: usize) -> Result<()> {
+    let parent = workload.cgroup.as_deref().context("it has no cgroup")?;
+    for number in 0..count {
+        let path = format!("{parent}/brief-{number}");
+        fs::create_dir(&path).with_context(|| format!("{path} cannot be made"))?;
+        fs::remove_dir(&path).with_context(|| format!("{path} cannot be removed"))?;
+    }
+    Ok(())
+}
+
 /// Runs the workload as the first process of a new pid namespace, and ends when it ends.
 pub(super) fn run_in_new_pid_namespace(workload: Workload) -> Result<()> {
     // Only the children of this process are in the new namespace.

@@ -31,6 +31,10 @@ pub(super) fn cases() -> Vec<Case> {
     ] {
         add("outcome", cause, OomReport { outcome, ..memcg() });
     }
+    add("a driver freed memory", "reclaimed", silent(Outcome::Reclaimed));
+    add("no __GFP_FS", "not_allowed", silent(Outcome::NotAllowed));
+    add("hibernation", "suspended", silent(Outcome::Suspended));
+    add("a victim asks again", "will_free_mem", silent(Outcome::WillFreeMem));
     add("all have -1000", "no_killable_task", unkillable());
     add("a key was pressed", "sysrq", fixtures::sysrq());
     add("memory.max was written", "limit_lowered", lowered());
@@ -70,6 +74,18 @@ pub(super) fn cases() -> Vec<Case> {
     add("nothing stands out", "unknown", of_kind(&[("anon", 160), ("file", 160), ("kernel", 160)]));
     add("a pid and a name", "unknown", fixtures::minimal());
     cases
+}
+
+/// An invocation for the host that chose no process.
+fn silent(outcome: Outcome) -> OomReport {
+    OomReport {
+        outcome,
+        reason: None,
+        constraint: None,
+        candidates: None,
+        victims: Vec::new(),
+        ..host()
+    }
 }
 
 /// One process holds most of a container's 512 MiB.

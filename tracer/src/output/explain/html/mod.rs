@@ -100,6 +100,8 @@ fn outcome(outcome: Outcome) -> &'static str {
         Outcome::VictimPending => "OOM, a victim is pending",
         Outcome::NoVictim => "OOM, no killable task",
         Outcome::Reclaimed => "OOM, reclaimed",
+        Outcome::NotAllowed => "OOM, the allocation may not kill",
+        Outcome::Suspended => "OOM killer off during suspend",
         Outcome::Disabled => "OOM killer disabled",
         Outcome::Unknown => "OOM, end not seen",
     }

@@ -339,6 +339,7 @@ pub(super) fn source(report: &OomReport) -> Markup {
         p.note {
             "Report " code { (safe(&report.id)) } ", seen by " (report.source.tier.name()) "."
         }
+        @if let Some(shed) = view::shed(&report.source) { p.note { (shed) } }
         @if let Some(drops) = view::drops(&report.source) { p.note { (drops) } }
         @if !report.source.missing.is_empty() {
             h3 { "Not known" }

@@ -67,7 +67,7 @@ pub(super) fn who(page: &mut Page, report: &OomReport, zone: &TimeZone) {
         // The first victim has all its facts, the others only those about memory.
         facts(page, if index == 0 { &victim.facts } else { brief(&victim.facts) });
     }
-    more(page, ROWS, victims.len(), "");
+    more(page, ROWS.min(victims.len()), report.n_victims(), "");
     if let Some(trigger) = processes::trigger(report) {
         let is_own = processes::trigger_is_victim(report);
         let whose = if is_own { "its own" } else { trigger.name.as_str() };
@@ -285,6 +285,9 @@ pub(super) fn source(page: &mut Page, report: &OomReport) {
     note(page, &format!("report {}, seen by {tier}", view::safe(&report.id)));
     for missing::MissingGroup { fields, why } in missing::groups(&report.source) {
         note(page, &format!("missing {fields}: {why}"));
+    }
+    if let Some(shed) = view::shed(&report.source) {
+        note(page, &shed);
     }
     if let Some(drops) = view::drops(&report.source) {
         note(page, &drops);

@@ -191,3 +191,20 @@ fn victim_gone_before_the_end_is_reported_at_once_and_closed_with_names() {
     assert_eq!(stages(&reported), [Stage::Provisional]);
     assert_eq!(assembler.names_ready(1).map(|account| account.stage()), Some(Stage::Final));
 }
+
+#[test]
+fn remaining_victim_is_not_overdue_if_records_were_lost_since_it_was_killed() {
+    for (lost_at_ms, is_lost) in [(9, false), (10, true), (500, true)] {
+        let (mut assembler, _) = killed(ALL);
+        assembler.note_loss(lost_at_ms * MS);
+        let closed = assembler.due((13 + DEADLINE_MS) * MS);
+        let closed = first(&closed);
+        assert_eq!((closed.is_overdue, closed.lost_exits), (!is_lost, is_lost), "{lost_at_ms}");
+    }
+    // Whoever was seen to be gone is gone.
+    let (mut assembler, _) = killed(ALL);
+    assembler.note_loss(500 * MS);
+    assembler.push(event(600, 0, gone(Freed, 100, 1)));
+    let closed = assembler.due(3_000 * MS);
+    assert!(!first(&closed).is_overdue && !first(&closed).lost_exits);
+}

@@ -126,7 +126,8 @@ fn runs_of_two_memcgs_are_two_accounts() {
         assembler.push(event(10, seq, invocation_of(memcg)));
         assembler.push(event(10, seq, no_victim()));
     }
-    assert_eq!(assembler.runs_to_poll(), [(1, 7), (2, 8)]);
+    let runs = assembler.runs_to_poll().into_iter().map(|run| (run.seq, run.oom_memcg));
+    assert_eq!(runs.collect::<Vec<_>>(), [(1, 7), (2, 8)]);
 }
 
 #[test]

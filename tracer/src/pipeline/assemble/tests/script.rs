@@ -4,10 +4,11 @@ use crate::{
     model::{
         account::{Account, InvocationAccount},
         events::{
-            Body, Candidates, CgroupMade, Chosen, End, Event, Invocation, Reclaimed, Repeats,
-            Victim, VictimGone, VictimGoneStep, Wait,
+            Body, Candidates, CgroupMade, Chosen, End, EndFacts, Event, Invocation, Kill,
+            KillCause, Reclaimed, Repeats, Victim, VictimGone, VictimGoneStep, Wait,
             samples::{self, memcg, task},
         },
+        shed::Shed,
     },
     pipeline::assemble::Assembler,
 };
@@ -40,7 +41,7 @@ pub(super) fn run(script: Vec<Step>) -> Vec<String> {
 }
 
 pub(super) fn event(ms: u64, seq: u64, body: Body) -> Event {
-    Event { boottime_ns: ms * MS, cpu: 0, seq, body }
+    Event { boottime_ns: ms * MS, cpu: 0, seq, shed: Shed::default(), body }
 }
 
 fn line(account: &Account) -> String {
@@ -77,7 +78,11 @@ fn parts(account: &InvocationAccount) -> String {
 /// An invocation by the limit of this memcg that ends without a choice.
 pub(super) fn invocation_of(oom_memcg: u64) -> Body {
     let oom_memcg = Some(memcg(oom_memcg));
-    Body::Invocation(Box::new(Invocation { oom_memcg, ..samples::invocation(task(1)) }))
+    Body::Invocation(Box::new(Invocation {
+        oom_memcg,
+        is_memcg: Some(true),
+        ..samples::invocation(task(1))
+    }))
 }
 
 pub(super) fn invocation() -> Body {
@@ -100,6 +105,18 @@ pub(super) fn candidates() -> Body {
 
 pub(super) fn victim(tgid: i32) -> Body {
     Body::Victim(Box::new(samples::victim(task(tgid))))
+}
+
+/// The compact record of a kill.
+pub(super) fn kill(tgid: i32, cause: KillCause) -> Body {
+    Body::Kill(Box::new(Kill {
+        task: task(tgid),
+        cause,
+        oom_memcg_id: Some(7),
+        is_memcg: Some(true),
+        counts: None,
+        pgtables_bytes: None,
+    }))
 }
 
 fn changed(body: Body, change: impl FnOnce(&mut Victim)) -> Body {
@@ -144,13 +161,21 @@ pub(super) fn wait(tid: i32, ended: bool) -> Body {
 
 fn end(chosen: Chosen, kill_calls: u32, victims: u32) -> Body {
     Body::End(End {
-        result: true,
-        chosen,
+        result: Some(true),
+        chosen: Some(chosen),
         kill_calls,
         oom_kill_calls: None,
         victims,
-        selected: true,
+        selected: Some(true),
+        facts: None,
+        processes: None,
     })
+}
+
+/// The end of an invocation of a memcg that waits for an earlier victim.
+pub(super) fn wait_for_victim() -> Body {
+    let facts = EndFacts { is_memcg: Some(true), printed: Some(false), ..EndFacts::default() };
+    Body::End(End { facts: Some(facts), ..End::default() })
 }
 
 pub(super) fn end_of_kill(victims: u32) -> Body {

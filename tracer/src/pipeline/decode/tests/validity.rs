@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, mem::offset_of};
 
 use oomwhy_common::{
-    event::{CandidateEntry, CandidatesHead, EventHeader, candidate},
+    event::{CandidateEntry, CandidatesHead, EndEvent, EventHeader, candidate, end_facts},
     valid,
 };
 use serde_json::Value;
@@ -12,7 +12,8 @@ use zerocopy::IntoBytes;
 use super::{
     super::decode,
     wire::{
-        candidates, end, entry, invocation, levels, mark, reclaimed, stat, victim, victim_gone,
+        candidates, end, entry, invocation, kill, levels, mark, reclaimed, stat, victim,
+        victim_gone,
     },
 };
 use crate::model::events::{Body, Candidate};
@@ -66,7 +67,12 @@ fn unknown_fields_of_invocation_are_absent() {
         (valid::oom_memcg::SWAP, ".oom_memcg.swap"),
         (valid::oom_memcg::OOM_GROUP, ".oom_memcg.oom_group"),
         (valid::oom_memcg::ID, ".oom_memcg.id"),
-        (valid::oom_memcg::COUNTERS | valid::oom_memcg::ID, ".oom_memcg"),
+        // At the entry, only the limit of a memcg has a constraint.
+        (valid::oom_memcg::COUNTERS | valid::oom_memcg::ID, ".oom_memcg .constraint"),
+        (
+            valid::invocation::AT_ENTRY | valid::oom_memcg::COUNTERS | valid::oom_memcg::ID,
+            ".oom_memcg",
+        ),
         (valid::oom_memcg::POINTER, ".is_memcg"),
         (valid::invocation::MESSAGE, ".message"),
         (valid::invocation::NODEMASK, ".nodemask"),
@@ -100,7 +106,18 @@ fn unknown_fields_of_other_kinds_are_absent() {
     ] {
         check(victim().as_bytes(), offset_of!(EventHeader, valid), bits, gone);
     }
+    for (bits, gone) in [
+        (valid::victim::TASK, ".start_boottime_ns"),
+        (valid::victim::TASK | valid::victim::ADJ, ".start_boottime_ns .oom_score_adj"),
+        (valid::victim::CGROUP, ".cgroup_id"),
+        (valid::kill::MM, ".counts .pgtables_bytes"),
+        (valid::oom_memcg::ID, ".oom_memcg_id"),
+    ] {
+        check(kill().as_bytes(), offset_of!(EventHeader, valid), bits, gone);
+    }
     check(mark().as_bytes(), offset_of!(EventHeader, valid), valid::mark::FIELDS, ".fields");
+    let processes = valid::end::PROCESSES;
+    check(end().as_bytes(), offset_of!(EventHeader, valid), processes, ".processes");
     let counts = valid::victim_gone::COUNTS;
     check(victim_gone().as_bytes(), offset_of!(EventHeader, valid), counts, ".counts");
     check(stat().as_bytes(), offset_of!(EventHeader, valid), valid::stat::FIELDS, ".places");
@@ -151,6 +168,22 @@ fn candidate_is_refused_if_its_known_points_say_so() {
             panic!("not one candidate");
         };
         assert_eq!((*is, *now), (refused, known), "{points} {flags:#x}");
+    }
+}
+
+#[test]
+fn unknown_facts_of_end_are_absent() {
+    for (bit, gone) in [
+        (end_facts::TRIGGER_IS_VICTIM, ".facts.trigger_is_victim"),
+        (end_facts::TRIGGER_IS_DYING, ".facts.trigger_is_dying"),
+        (end_facts::SUSPENDED, ".facts.suspended"),
+        (end_facts::HAS_NOTIFIERS, ".facts.has_notifiers"),
+        (end_facts::WITHOUT_FS, ".facts.without_fs"),
+        (end_facts::IS_MEMCG, ".facts.is_memcg"),
+        (end_facts::EVALUATED, ".facts.evaluated"),
+        (end_facts::PRINTED, ".facts.printed"),
+    ] {
+        check(end().as_bytes(), offset_of!(EndEvent, facts_known), bit.into(), gone);
     }
 }
 

@@ -3,8 +3,12 @@
 
 use std::mem::offset_of;
 
-use oomwhy_common::event::{
-    COMM_LEN, EventHeader, InvocationEvent, KERNEL_FRAMES, USER_FRAMES, chosen, context as part,
+use oomwhy_common::{
+    event::{
+        COMM_LEN, EndEvent, EventHeader, InvocationEvent, KERNEL_FRAMES, USER_FRAMES, chosen,
+        context as part,
+    },
+    valid::{self, shed},
 };
 use serde_json::{Value, json};
 use zerocopy::IntoBytes;
@@ -12,8 +16,8 @@ use zerocopy::IntoBytes;
 use super::{
     super::decode,
     wire::{
-        candidates, cgroup_made, context, end, entry, invocation, levels, mark, parents, path,
-        reclaimed, records, repeats, stat, victim, victim_gone, wait,
+        candidates, cgroup_made, context, end, entry, invocation, kill, levels, mark, parents,
+        path, reclaimed, records, repeats, stat, victim, victim_gone, wait,
     },
 };
 use crate::model::events::{Body, Chosen, Event, Name};
@@ -86,11 +90,6 @@ fn records_of_other_kinds_are_decoded_field_by_field() {
     marked["shares_mm"] = json!(true);
     marked["without_swap"] = json!(true);
     check(victim().as_bytes(), &marked);
-    check(
-        end().as_bytes(),
-        &json!({"event": "end", "result": true, "chosen": "task", "kill_calls": 2, "shots": 4,
-            "victims": 3, "selected": true}),
-    );
     check(repeats().as_bytes(), &json!({"event": "repeats", "count": 23_648, "last_ns": 9}));
     check(
         reclaimed().as_bytes(),
@@ -129,7 +128,7 @@ fn records_of_other_kinds_are_decoded_field_by_field() {
 fn records_of_counted_bytes_match_their_snapshots() {
     for (name, mut record) in records() {
         // The others have a length in their body.
-        if ["victim", "end", "reclaimed", "victim_gone", "wait", "mark"].contains(&name) {
+        if ["victim", "kill", "end", "reclaimed", "victim_gone", "wait", "mark"].contains(&name) {
             record[offset_of!(EventHeader, valid)..][..8].fill(u8::MAX);
             for (position, byte) in record.iter_mut().enumerate().skip(size_of::<EventHeader>()) {
                 *byte = u8::try_from(position).unwrap();
@@ -146,15 +145,66 @@ fn end_is_decoded_from_golden_bytes() {
     let golden = [
         0x01, 0x86, 0x3b, 0xa1, 1, 0, 0, 0, // boottime_ns
         3, 0, 0, 0, 0, 0, 0, 0, // seq
-        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, // valid
-        5, 0, 0, 0, 64, 0, 0, 0, // kind, size
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, // valid
+        5, 0, 0, 0, 80, 0, 0, 0, // kind, size
         1, 0, 0, 0, 0, 0, 0, 0, // cpu, reserved
         1, 0, 0, 0, 1, 0, 0, 0, // result, chosen
         2, 0, 0, 0, 3, 0, 0, 0, // kill_calls, victims
         1, 0, 0, 0, 4, 0, 0, 0, // selected, oom_kill_calls
+        0x61, 0, 0, 0, 0xff, 0, 0, 0, // facts, facts_known
+        6, 0, 0, 0, 0, 0, 0, 0, // processes, reserved
     ];
     assert_eq!(end().as_bytes(), golden);
-    assert_eq!(decoded(golden), decoded(end().as_bytes()));
+    // Up to version 3 the record ended before the facts, and had no validity bits.
+    let mut older = golden[..64].to_vec();
+    older[16..24].fill(0);
+    older[28] = 64;
+    assert_eq!(decoded(older), decoded(older_end().as_bytes()));
+}
+
+#[test]
+fn end_is_decoded_field_by_field() {
+    check(
+        end().as_bytes(),
+        &json!({"event": "end", "kill_calls": 2, "shots": 4, "victims": 3, "facts": {
+            "trigger_is_victim": true, "trigger_is_dying": false, "suspended": false,
+            "has_notifiers": false, "without_fs": false, "is_memcg": true, "evaluated": true,
+            "printed": false}, "processes": 6}),
+    );
+    check(
+        older_end().as_bytes(),
+        &json!({"event": "end", "result": true, "chosen": "task", "kill_calls": 2, "shots": 4,
+            "victims": 3, "selected": true}),
+    );
+}
+
+/// The end as of probes at the return of `out_of_memory`.
+fn older_end() -> EndEvent {
+    let mut event = end();
+    event.header.valid = 0;
+    event
+}
+
+#[test]
+fn kill_is_decoded_field_by_field() {
+    let mut killed = task(200);
+    killed["event"] = json!("kill");
+    killed["cause"] = json!("group_member");
+    killed["oom_memcg_id"] = json!(1_u64 << 54);
+    killed["is_memcg"] = json!(true);
+    killed["counts"] = json!([1, 2, 3, -4]);
+    killed["pgtables_bytes"] = json!(8192);
+    check(kill().as_bytes(), &killed);
+}
+
+#[test]
+fn shed_details_are_named_by_every_record() {
+    let mut event = end();
+    event.header.valid |= shed::CANDIDATES | shed::STACKS | 1 << 63;
+    let line = serde_json::to_value(decoded(event.as_bytes())).unwrap();
+    assert_eq!(line["shed"], json!(["candidates", "stacks"]));
+    let line = serde_json::to_value(decoded(end().as_bytes())).unwrap();
+    assert!(line.get("shed").is_none());
 }
 
 #[test]
@@ -177,6 +227,20 @@ fn path_is_read_from_root_without_cut_off_name() {
         let names = expected.iter().map(|it| Name(it.as_bytes().to_vec()));
         assert_eq!(path.names, names.collect::<Vec<_>>(), "{bytes:?}");
         assert_eq!(path.truncated, truncated, "{bytes:?}");
+    }
+    for (text, expected, truncated) in [
+        (b"/\0stale".as_slice(), vec![], false),
+        (b"/kubepods/pod/app\0/old.slice\0", vec!["kubepods", "pod", "app"], false),
+        (b"/kubepods/pod/ap", vec!["kubepods", "pod", "ap"], true),
+    ] {
+        let mut bytes = path(text);
+        bytes[16..24].copy_from_slice(&valid::path::KERNEL_TEXT.to_ne_bytes());
+        let Body::Path(path) = decoded(bytes).body else {
+            panic!("not a path");
+        };
+        let names = expected.iter().map(|it| Name(it.as_bytes().to_vec()));
+        assert_eq!(path.names, names.collect::<Vec<_>>(), "{text:?}");
+        assert_eq!(path.truncated, truncated, "{text:?}");
     }
     let mut truncated = path(b"app\0");
     truncated[size_of::<EventHeader>() + 12] = 1;
@@ -228,9 +292,12 @@ fn chosen_at_the_end_is_named_or_unknown() {
         (chosen::UNKNOWN, Chosen::Unknown),
         (9, Chosen::Unknown),
     ] {
-        let mut event = end();
+        let mut event = older_end();
         event.chosen = value;
-        assert!(matches!(decoded(event.as_bytes()).body, Body::End(end) if end.chosen == expected));
+        let Body::End(end) = decoded(event.as_bytes()).body else {
+            panic!("not an end");
+        };
+        assert_eq!(end.chosen, Some(expected));
     }
 }
 

@@ -4,9 +4,10 @@ use std::mem::offset_of;
 
 use oomwhy_common::event::{
     CandidateEntry, CandidatesHead, CgroupEvent, ContextHead, EndEvent, EventHeader,
-    InvocationEvent, LevelEntry, LevelsHead, MarkEvent, MemcgFacts, ParentEntry, PathHead,
-    ReclaimedEvent, RepeatsEvent, StatEvent, TaskFacts, UserFrame, VictimEvent, VictimGoneEvent,
-    WaitEvent, candidate, chosen, context, kind, victim_gone,
+    InvocationEvent, KillEvent, LevelEntry, LevelsHead, MarkEvent, MemcgFacts, ParentEntry,
+    PathHead, ReclaimedEvent, RepeatsEvent, StatEvent, TaskFacts, UserFrame, VictimEvent,
+    VictimGoneEvent, WaitEvent, candidate, cause, chosen, context, domain, end_facts, kind,
+    victim_gone,
 };
 use oomwhy_common::valid::victim;
 use zerocopy::{FromZeros, IntoBytes};
@@ -19,7 +20,8 @@ fn event_header(kind: u32, size: usize) -> EventHeader {
     EventHeader {
         boottime_ns: 7_000_000_001,
         seq: 3,
-        valid: u64::MAX,
+        // The bits above show what was left out.
+        valid: u64::MAX >> 16,
         kind,
         size: u32::try_from(size_of::<EventHeader>() + size).unwrap(),
         cpu: 1,
@@ -111,7 +113,7 @@ pub(super) fn candidates(count: u32) -> Vec<u8> {
 /// `names` are from leaf to root, each with its NUL.
 pub(super) fn path(names: &[u8]) -> Vec<u8> {
     let head = PathHead {
-        header: event_header(kind::PATH, 16 + names.len()),
+        header: EventHeader { valid: 0, ..event_header(kind::PATH, 16 + names.len()) },
         cgroup_id: 4711,
         len: u32::try_from(names.len()).unwrap(),
         truncated: 0,
@@ -165,6 +167,25 @@ pub(super) fn victim() -> VictimEvent {
     }
 }
 
+pub(super) fn kill() -> KillEvent {
+    let mut header = header_of::<KillEvent>(kind::KILL);
+    header.reserved = 8;
+    KillEvent {
+        header,
+        start_boottime_ns: 11,
+        cgroup_id: 12,
+        oom_memcg_id: 1 << 54,
+        tgid: 200,
+        tid: 201,
+        uid: 1000,
+        oom_score_adj: -16,
+        cause: cause::GROUP_MEMBER,
+        domain: domain::MEMCG,
+        counts: [1, 2, 3, -4],
+        comm: COMM,
+    }
+}
+
 pub(super) fn end() -> EndEvent {
     EndEvent {
         header: header_of::<EndEvent>(kind::END),
@@ -174,6 +195,10 @@ pub(super) fn end() -> EndEvent {
         victims: 3,
         selected: 1,
         oom_kill_calls: 4,
+        facts: end_facts::EVALUATED | end_facts::IS_MEMCG | end_facts::TRIGGER_IS_VICTIM,
+        facts_known: 0xff,
+        processes: 6,
+        reserved: 0,
     }
 }
 
@@ -280,6 +305,7 @@ pub(super) fn records() -> Vec<(&'static str, Vec<u8>)> {
         ("path", path(b"app\0pod\0kubepods\0")),
         ("levels", levels(3)),
         ("victim", victim().as_bytes().to_vec()),
+        ("kill", kill().as_bytes().to_vec()),
         ("end", end().as_bytes().to_vec()),
         ("repeats", repeats().as_bytes().to_vec()),
         ("reclaimed", reclaimed().as_bytes().to_vec()),

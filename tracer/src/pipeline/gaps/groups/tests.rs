@@ -19,12 +19,14 @@ const READ_AT: [u64; 2] = [1_000_000_000, 3_000_000_000];
 /// An invocation for the limit of group 7 at `/a`, whose victims lived in these groups.
 fn kill(homes: &[Option<&str>], oom_kill_calls: u32) -> (Account, OomReport) {
     let end = End {
-        result: true,
-        chosen: Chosen::Task,
+        result: Some(true),
+        chosen: Some(Chosen::Task),
         kill_calls: 1,
         oom_kill_calls: Some(oom_kill_calls),
         victims: u32::try_from(homes.len()).unwrap(),
-        selected: true,
+        selected: Some(true),
+        facts: None,
+        processes: None,
     };
     let account = InvocationAccount {
         invocation: Some(Invocation { oom_memcg: Some(memcg(7)), ..invocation(task(1)) }),

@@ -1,0 +1,171 @@
+//! Ends of invocations that no record shows, because nothing is hooked at the return of
+//! `out_of_memory`. The probes write an end at the next event that proves it. If none comes, the
+//! state that the probes keep shows that nothing has changed for a while.
+
+use std::{future::pending, time::Duration};
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep_until};
+
+use super::{Live, LiveError, records};
+use crate::{
+    bpf::{load::LatestInvocation, ring::Rings},
+    host::clock,
+    pipeline::assemble::Counted,
+};
+
+/// An invocation that has killed is over if nothing has changed for this time. It still prints a
+/// line for each victim, which takes 200 ms on a serial console with 9600 baud. A victim's exit
+/// usually shows the end earlier.
+const KILL_ENDS_AFTER: Duration = Duration::from_millis(250);
+/// An invocation that has killed nobody may still be looking for a victim: on a large host it looks
+/// at 100,000 tasks.
+const SELECTION_ENDS_AFTER: Duration = Duration::from_secs(1);
+/// A call of `mem_cgroup_out_of_memory` that led to no invocation within this time has returned,
+/// ns.
+const CALL_RETURNS_WITHIN_NS: u64 = 1_000_000_000;
+
+/// What the probes showed when they were read last.
+#[derive(Debug, Default)]
+pub(super) struct Ends {
+    /// When to read them next.
+    due: Option<Instant>,
+    seen: Option<(Progress, Instant)>,
+    /// Number of the latest invocation before this run.
+    before: u64,
+}
+
+/// How far an invocation has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Progress {
+    seq: u64,
+    kill_calls: u32,
+    oom_kill_calls: u32,
+    victims: u32,
+    considered: u32,
+    facts: u32,
+}
+
+impl Progress {
+    fn of(latest: &LatestInvocation) -> Self {
+        let LatestInvocation { state, considered, .. } = latest;
+        Self {
+            seq: state.seq,
+            kill_calls: state.kill_calls,
+            oom_kill_calls: state.oom_kill_calls,
+            victims: state.victims,
+            considered: *considered,
+            facts: state.facts,
+        }
+    }
+
+    fn has_killed(self) -> bool {
+        self.kill_calls > 0 || self.victims > 0
+    }
+
+    fn lasts(self) -> Duration {
+        if self.has_killed() { KILL_ENDS_AFTER } else { SELECTION_ENDS_AFTER }
+    }
+}
+
+impl Ends {
+    /// A record came: the probes are read once it has been quiet for a while.
+    pub(super) fn wait(&mut self) {
+        self.due = Some(Instant::now() + KILL_ENDS_AFTER);
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.due.is_some()
+    }
+
+    /// Returns when the probes must be read.
+    pub(super) async fn settled(&self) {
+        match self.due {
+            Some(due) => sleep_until(due).await,
+            None => pending().await,
+        }
+    }
+
+    /// Whether the invocation has not changed for long enough. If not, it is looked at again.
+    fn is_over(&mut self, progress: Progress) -> bool {
+        let now = Instant::now();
+        let since = match self.seen {
+            Some((seen, since)) if seen == progress => since,
+            _ => now,
+        };
+        self.seen = Some((progress, since));
+        let is_over = now.duration_since(since) >= progress.lasts();
+        self.due = (!is_over).then(|| (since + progress.lasts()).max(now + KILL_ENDS_AFTER / 10));
+        is_over
+    }
+}
+
+impl Live {
+    /// Leaves invocations that are over to the run before this one.
+    pub(super) fn skip_earlier(&mut self) {
+        self.ends.before = self.probes.latest_invocation().map_or(0, |latest| latest.state.seq);
+    }
+
+    /// Reads the latest invocation after a quiet time. Returns whether enough was reported.
+    pub(super) fn read_end(&mut self, rings: &mut Rings) -> Result<bool, LiveError> {
+        self.ends.due = None;
+        Ok(self.drain(rings)? || self.read_latest()?)
+    }
+
+    /// Ends the latest invocation if it is over and no record has shown that. The rings are
+    /// empty.
+    pub(super) fn read_latest(&mut self) -> Result<bool, LiveError> {
+        let Some(latest) = self.probes.latest_invocation() else {
+            self.ends.due = None;
+            return Ok(false);
+        };
+        let (seq, progress) = (latest.state.seq, Progress::of(&latest));
+        // Either the probes have written the end or counted it in a run, or another run has.
+        let is_written = latest.state.ended_seq == seq || seq <= self.ends.before;
+        let is_open = self.pipeline.is_open(seq);
+        let is_known = if progress.has_killed() { !is_open } else { is_written && !is_open };
+        if is_known || seq <= self.pipeline.ended_seq() {
+            self.ends.due = None;
+            return Ok(false);
+        }
+        if !self.ends.is_over(progress) {
+            return Ok(false);
+        }
+        let now_ns = clock::boottime_ns();
+        if !progress.has_killed() && self.handle_record(&records::described(&latest, now_ns))? {
+            return Ok(true);
+        }
+        let counts_calls = self.probes.settings.kill_task_hooked != 0;
+        self.handle_record(&records::end(&latest, counts_calls, now_ns))
+    }
+
+    /// Reads how far the counts of runs have come, and the calls that needed no invocation.
+    pub(super) fn read_runs(&mut self) -> Result<bool, LiveError> {
+        let before_ns = clock::boottime_ns().saturating_sub(CALL_RETURNS_WITHIN_NS);
+        let calls = self.probes.take_calls_without_invocation(before_ns);
+        for call in calls.into_iter().filter(|call| records::is_of_living_task(call)) {
+            if self.handle_record(&Bytes::from(call))? {
+                return Ok(true);
+            }
+        }
+        self.read_counts(self.pipeline.runs_to_poll())
+    }
+
+    /// Reads how many invocations have waited for victims, before a report with them is closed.
+    pub(super) fn read_waits(&mut self) -> Result<bool, LiveError> {
+        self.read_counts(self.pipeline.waits_to_poll())
+    }
+
+    fn read_counts(&mut self, known: Vec<Counted>) -> Result<bool, LiveError> {
+        for Counted { seq, oom_memcg, count } in known {
+            if let Some(run) = self.probes.quiet_run(oom_memcg)
+                && run.seq == seq
+                && run.count > count
+                && self.handle_record(&records::repeats(seq, run.count, run.last_ns))?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
