@@ -2,7 +2,7 @@
 
 use super::machine::{MACHINE, holder};
 use super::{CONTAINER_OF_48_MIB, ONE_KILL, START_HOG, START_SLEEPER, WATCHER};
-use crate::scenario::{AttachMethod, Scenario, Step, Until, Watcher};
+use crate::scenario::{Scenario, Step, Until, Watcher, WatcherTier};
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
@@ -48,7 +48,7 @@ pub(super) const ALL: &[Scenario] = &[
             FUNCTION_TRACER,
             KPROBE_EVENTS,
             Step::Write { file: "/sys/kernel/tracing/events/kprobes/enable", value: "1" },
-            tier("fentry", &["-o", "json", "-v", "--attach", "fentry"], AttachMethod::Fentry),
+            tier("fentry", &["-o", "json", "-v", "--attach", "fentry"], WatcherTier::Fentry),
             KPROBE,
             CONTAINER_OF_48_MIB,
             START_SLEEPER,
@@ -68,7 +68,7 @@ pub(super) const ALL: &[Scenario] = &[
             Step::Unmount { target: "/sys/kernel/tracing" },
             Step::Unmount { target: "/sys/kernel/debug" },
             Step::Unmount { target: "/sys/fs/bpf" },
-            tier("fentry", &["-o", "json"], AttachMethod::Fentry),
+            tier("fentry", &["-o", "json"], WatcherTier::Fentry),
             KPROBE,
             HIDE_BTF,
             // Without tracefs no file describes the record of the tracepoint.
@@ -98,10 +98,10 @@ pub(super) const ALL: &[Scenario] = &[
 ];
 
 const KPROBE: Step =
-    tier("kprobe", &["-o", "json", "-v", "--attach", "kprobe"], AttachMethod::Kprobe);
+    tier("kprobe", &["-o", "json", "-v", "--attach", "kprobe"], WatcherTier::Kprobe);
 
 const TRACEPOINT: Step =
-    tier("tracepoint", &["-o", "json", "-v", "--attach", "tracepoint"], AttachMethod::Tracepoint);
+    tier("tracepoint", &["-o", "json", "-v", "--attach", "tracepoint"], WatcherTier::Tracepoint);
 
 const FILTER_OF_FUNCTION_TRACER: Step = Step::Write {
     file: "/sys/kernel/tracing/set_ftrace_filter",
@@ -126,12 +126,12 @@ const HIDE_BTF: Step = Step::Mount { kind: "tmpfs", target: "/sys/kernel/btf", o
 
 /// Without the kernel's BTF, but with a file, oomwhy uses kprobes and tracepoints without types.
 const WITH_FILE: Step =
-    tier("with-file", &["-o", "json", "-v", "--btf", "/tmp/btf"], AttachMethod::KprobeWithFile);
+    tier("with-file", &["-o", "json", "-v", "--btf", "/tmp/btf"], WatcherTier::KprobeWithFile);
 
 /// Without any BTF, oomwhy uses the record of the tracepoint.
-const RECORD: Step = tier("record", &["-o", "json", "-v"], AttachMethod::Record);
+const RECORD: Step = tier("record", &["-o", "json", "-v"], WatcherTier::Record);
 
 /// Starts an oomwhy whose reports are compared with those of the first one.
-const fn tier(name: &'static str, args: &'static [&'static str], attach: AttachMethod) -> Step {
+const fn tier(name: &'static str, args: &'static [&'static str], attach: WatcherTier) -> Step {
     Step::Watch(Watcher { name, args, attach: Some(attach), ..WATCHER })
 }

@@ -4,7 +4,7 @@
 use aya::maps::{Array, MapData, MapError, PerCpuArray, PerCpuValues};
 use oomwhy_common::counters::{self, before_version_4};
 
-use super::load::{LoadError, Losses, Probes, missing_map, other};
+use super::load::{LoadError, LostRecords, Probes, missing_map, other};
 
 /// The per-CPU counters of the probes.
 const LOST: &str = "LOST";
@@ -29,7 +29,7 @@ impl Probes {
         flag.set(0, u64::from(wanted), 0).map_err(failed)
     }
 
-    pub(crate) fn losses(&mut self) -> Result<Losses, LoadError> {
+    pub(crate) fn losses(&mut self) -> Result<LostRecords, LoadError> {
         let failed = |error: MapError| other("read the counters", &error);
         if let Some(map) = self.maps.get_mut(LOST_BEFORE_VERSION_4) {
             use before_version_4::{DROPPED, FIRST_DROP_NS, KINDS, LAST_DROP_NS};
@@ -45,10 +45,10 @@ impl Probes {
     }
 
     /// Kills without a compact record.
-    fn lost_kills(&mut self) -> Result<Losses, MapError> {
+    fn lost_kills(&mut self) -> Result<LostRecords, MapError> {
         use counters::kills::{FIRST_NS, LAST_NS};
         let Some(map) = self.maps.get_mut("KILLS_LOST") else {
-            return Ok(Losses::default());
+            return Ok(LostRecords::default());
         };
         let mut counters: Array<_, u64> = map.try_into()?;
         let mut count = 0;
@@ -61,7 +61,7 @@ impl Probes {
         }
         let last_ns = counters.get(&LAST_NS, 0)?;
         let first_ns = if first_ns == 0 { last_ns } else { first_ns };
-        Ok(Losses { count, kills: Some(count), first_ns, last_ns })
+        Ok(LostRecords { count, kills: Some(count), first_ns, last_ns })
     }
 }
 
@@ -71,7 +71,7 @@ fn details(
     dropped: &[u32],
     first_index: u32,
     last_index: u32,
-) -> Result<Losses, MapError> {
+) -> Result<LostRecords, MapError> {
     // Reset before the drops are counted, so that each drop is after the `first` of this reading
     // or of the next one.
     let first = counters.get(&first_index, 0)?;
@@ -81,7 +81,7 @@ fn details(
     {
         counters.set(first_index, none, 0)?;
     }
-    let mut losses = Losses::default();
+    let mut losses = LostRecords::default();
     for index in dropped {
         losses.count += counters.get(index, 0)?.iter().sum::<u64>();
     }
@@ -94,9 +94,9 @@ fn details(
 }
 
 /// Both counts as one. A time of 0 means that nothing was lost.
-fn together(details: Losses, kills: Losses) -> Losses {
+fn together(details: LostRecords, kills: LostRecords) -> LostRecords {
     let first = [details.first_ns, kills.first_ns].into_iter().filter(|&ns| ns != 0).min();
-    Losses {
+    LostRecords {
         count: details.count + kills.count,
         kills: kills.kills,
         first_ns: first.unwrap_or_default(),
@@ -110,12 +110,12 @@ mod tests {
 
     #[test]
     fn loss_of_details_and_kills_has_both_counts_and_the_whole_time() {
-        let details = Losses { count: 3, kills: None, first_ns: 50, last_ns: 60 };
-        let none = Losses { kills: Some(0), ..Losses::default() };
-        let kills = Losses { count: 2, kills: Some(2), first_ns: 40, last_ns: 55 };
-        let all = Losses { count: 5, kills: Some(2), first_ns: 40, last_ns: 60 };
+        let details = LostRecords { count: 3, kills: None, first_ns: 50, last_ns: 60 };
+        let none = LostRecords { kills: Some(0), ..LostRecords::default() };
+        let kills = LostRecords { count: 2, kills: Some(2), first_ns: 40, last_ns: 55 };
+        let all = LostRecords { count: 5, kills: Some(2), first_ns: 40, last_ns: 60 };
         assert_eq!(together(details, kills), all);
-        assert_eq!(together(details, none), Losses { kills: Some(0), ..details });
-        assert_eq!(together(Losses::default(), kills), kills);
+        assert_eq!(together(details, none), LostRecords { kills: Some(0), ..details });
+        assert_eq!(together(LostRecords::default(), kills), kills);
     }
 }

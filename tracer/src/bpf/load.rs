@@ -91,7 +91,7 @@ pub(crate) struct Probes {
 
 /// The counts of lost records. Hints and shed details are not among them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Losses {
+pub(crate) struct LostRecords {
     /// Records for which a ring had no room.
     pub count: u64,
     /// Those among them that were compact records of kills. `None`: probes before wire version 4

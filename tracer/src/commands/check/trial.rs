@@ -17,7 +17,7 @@ use crate::{
     bpf::{
         hooks::wanted,
         load::{self, LoadError, Probes},
-        plan::{MissingField, Plan, plan, without_counters},
+        plan::{Plan, MissingField, plan, without_counters},
     },
     host::{
         btf::{BtfError, KernelBtf},
