@@ -313,12 +313,12 @@ pub struct Watcher {
     /// Texts that its stdout must not have.
     pub has_not: &'static [&'static str],
     /// How it attaches. Its reports are compared with those of the first oomwhy, unless `None`.
-    pub attach: Option<AttachMethod>,
+    pub attach: Option<WatcherTier>,
 }
 
 /// How a watcher attaches to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttachMethod {
+pub enum WatcherTier {
     /// Trampolines, like the first oomwhy.
     Fentry,
     /// Kprobes, with the kernel's own BTF.
@@ -331,7 +331,7 @@ pub enum AttachMethod {
     Record,
 }
 
-impl AttachMethod {
+impl WatcherTier {
     /// The value of `source.tier` in its reports.
     pub const fn tier(self) -> &'static str {
         match self {

@@ -11,7 +11,7 @@ use crate::facts::file;
 use crate::matrix;
 use crate::page;
 use crate::report;
-use crate::scenario::{AttachMethod, Step};
+use crate::scenario::{Step, WatcherTier};
 use crate::scenarios;
 
 /// The boot that has the results for the table.
@@ -105,7 +105,7 @@ fn header() -> Vec<String> {
 fn rows(results: &Path, kernel: &str) -> Result<Vec<String>> {
     let directory = results.join(kernel).join(BOOT).join(SCENARIO);
     let scenario = scenarios::find(SCENARIO).context("the scenario is gone")?;
-    let mut sources = vec![(AttachMethod::Fentry, file::REPORT.to_owned())];
+    let mut sources = vec![(WatcherTier::Fentry, file::REPORT.to_owned())];
     for step in scenario.steps {
         if let Step::Watch(watcher) = step
             && let Some(attach) = watcher.attach
@@ -116,7 +116,7 @@ fn rows(results: &Path, kernel: &str) -> Result<Vec<String>> {
     sources.into_iter().map(|(attach, name)| row(kernel, attach, &directory.join(name))).collect()
 }
 
-fn row(kernel: &str, attach: AttachMethod, path: &Path) -> Result<String> {
+fn row(kernel: &str, attach: WatcherTier, path: &Path) -> Result<String> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let kill = report::objects(&text).find(report::is_kill);
     let kill = kill.with_context(|| format!("{}: no report of a kill", path.display()))?;

@@ -10,7 +10,7 @@ use super::check::Check;
 use super::memory::{PAGE_BYTES, held_back_by_task};
 use crate::facts::Facts;
 use crate::report;
-use crate::scenario::{AttachMethod, Step};
+use crate::scenario::{Step, WatcherTier};
 
 /// Values that depend on the moment or on the tracer itself.
 const NOT_COMPARED: &[&str] = &[
@@ -91,7 +91,7 @@ pub(super) fn compare(
     }
 }
 
-fn one(check: &mut Check, attach: AttachMethod, facts: &Facts, kills: &[Value], stdout: &str) {
+fn one(check: &mut Check, attach: WatcherTier, facts: &Facts, kills: &[Value], stdout: &str) {
     let all: Vec<Value> = report::objects(stdout).collect();
     let others: Vec<&Value> = all.iter().filter(|object| report::is_kill(object)).collect();
     check.equal("reports of kills", others.len(), kills.len());
@@ -108,7 +108,7 @@ fn one(check: &mut Check, attach: AttachMethod, facts: &Facts, kills: &[Value], 
 
 fn two_reports(
     check: &mut Check,
-    attach: AttachMethod,
+    attach: WatcherTier,
     facts: &Facts,
     first: &Value,
     other: &Value,
@@ -157,7 +157,7 @@ fn stack(report: &Value) -> Vec<&str> {
 }
 
 fn agrees(
-    attach: AttachMethod,
+    attach: WatcherTier,
     facts: &Facts,
     path: &str,
     value: &Value,
@@ -195,7 +195,7 @@ fn is_of_tracer(path: &str, first: &Value) -> bool {
     rows.any(|row| row["comm"].as_str().is_some_and(|comm| comm.starts_with("oomwhy")))
 }
 
-fn is_beyond(attach: AttachMethod, path: &str) -> bool {
+fn is_beyond(attach: WatcherTier, path: &str) -> bool {
     attach.tier() == "tracepoint" && is_in(path, BEYOND_TRACEPOINT)
 }
 
@@ -274,7 +274,7 @@ mod tests {
         })
     }
 
-    fn verdict(attach: AttachMethod, other: &Value) -> Vec<String> {
+    fn verdict(attach: WatcherTier, other: &Value) -> Vec<String> {
         let mut check = Check::default();
         one(&mut check, attach, &Facts::default(), &[first()], &other.to_string());
         check.disagreements
@@ -289,12 +289,12 @@ mod tests {
     #[test]
     fn same_report_by_kprobes_agrees() {
         let mut other = as_kprobe();
-        assert_eq!(verdict(AttachMethod::Kprobe, &other), [""; 0]);
+        assert_eq!(verdict(WatcherTier::Kprobe, &other), [""; 0]);
         // These values depend on the probe, on a charge batch, and on the tracer itself.
         other["trigger"]["kernel_stack"].as_array_mut().unwrap().remove(0);
         other["oom_memcg"]["usage_bytes"] = 8192.into();
         other["candidates"]["list"][0]["anon_pages"] = 4.into();
-        assert_eq!(verdict(AttachMethod::Kprobe, &other), [""; 0]);
+        assert_eq!(verdict(WatcherTier::Kprobe, &other), [""; 0]);
     }
 
     #[test]
@@ -309,12 +309,12 @@ mod tests {
         ] {
             let mut other = as_kprobe();
             *other.pointer_mut(pointer).unwrap() = value;
-            assert_eq!(verdict(AttachMethod::Kprobe, &other).len(), 1, "{pointer}");
+            assert_eq!(verdict(WatcherTier::Kprobe, &other).len(), 1, "{pointer}");
         }
         let mut other = as_kprobe();
         other["victims"][0]["new"] = 1.into();
         other["victims"][0].as_object_mut().unwrap().remove("uid");
-        assert_eq!(verdict(AttachMethod::Kprobe, &other).len(), 2);
+        assert_eq!(verdict(WatcherTier::Kprobe, &other).len(), 2);
     }
 
     #[test]
@@ -322,14 +322,14 @@ mod tests {
         let mut other = first();
         other["source"] = json!({"tier": "tracepoint", "missing": [
             {"field": "totalpages"}, {"field": "oom_memcg"}, {"field": "candidates"}]});
-        assert_eq!(verdict(AttachMethod::Tracepoint, &other).len(), 8);
+        assert_eq!(verdict(WatcherTier::Tracepoint, &other).len(), 8);
         for key in ["totalpages", "oom_memcg", "candidates"] {
             other.as_object_mut().unwrap().remove(key);
         }
         other["victims"][0]["anon_rss_bytes"] = 24576.into();
-        assert_eq!(verdict(AttachMethod::Tracepoint, &other), [""; 0]);
+        assert_eq!(verdict(WatcherTier::Tracepoint, &other), [""; 0]);
         other["source"]["missing"] = json!([]);
-        assert!(verdict(AttachMethod::Tracepoint, &other).len() > 3);
+        assert!(verdict(WatcherTier::Tracepoint, &other).len() > 3);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::machine::{MACHINE, holder};
 use super::{CONTAINER_OF_48_MIB, ONE_KILL, START_HOG, START_SLEEPER, WATCHER};
-use crate::scenario::{AttachMethod, Scenario, Step, Until, Watcher};
+use crate::scenario::{Scenario, Step, Until, Watcher, WatcherTier};
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
@@ -42,7 +42,7 @@ pub(super) const ALL: &[Scenario] = &[
             Step::Unmount { target: "/sys/kernel/tracing" },
             Step::Unmount { target: "/sys/kernel/debug" },
             Step::Unmount { target: "/sys/fs/bpf" },
-            tier("fentry", &["-o", "json"], AttachMethod::Fentry),
+            tier("fentry", &["-o", "json"], WatcherTier::Fentry),
             KPROBE,
             HIDE_BTF,
             // Without tracefs no file describes the record of the tracepoint.
@@ -71,10 +71,10 @@ pub(super) const ALL: &[Scenario] = &[
     },
 ];
 
-const KPROBE: Step = tier("kprobe", &["-o", "json", "--attach", "kprobe"], AttachMethod::Kprobe);
+const KPROBE: Step = tier("kprobe", &["-o", "json", "--attach", "kprobe"], WatcherTier::Kprobe);
 
 const TRACEPOINT: Step =
-    tier("tracepoint", &["-o", "json", "--attach", "tracepoint"], AttachMethod::Tracepoint);
+    tier("tracepoint", &["-o", "json", "--attach", "tracepoint"], WatcherTier::Tracepoint);
 
 const COPY_BTF: Step = Step::Copy { from: "/sys/kernel/btf/vmlinux", to: "/tmp/btf" };
 
@@ -83,12 +83,12 @@ const HIDE_BTF: Step = Step::Mount { kind: "tmpfs", target: "/sys/kernel/btf", o
 
 /// Without the kernel's BTF, but with a file, oomwhy uses kprobes and tracepoints without types.
 const WITH_FILE: Step =
-    tier("with-file", &["-o", "json", "--btf", "/tmp/btf"], AttachMethod::KprobeWithFile);
+    tier("with-file", &["-o", "json", "--btf", "/tmp/btf"], WatcherTier::KprobeWithFile);
 
 /// Without any BTF, oomwhy uses the record of the tracepoint.
-const RECORD: Step = tier("record", &["-o", "json"], AttachMethod::Record);
+const RECORD: Step = tier("record", &["-o", "json"], WatcherTier::Record);
 
 /// Starts an oomwhy whose reports are compared with those of the first one.
-const fn tier(name: &'static str, args: &'static [&'static str], attach: AttachMethod) -> Step {
+const fn tier(name: &'static str, args: &'static [&'static str], attach: WatcherTier) -> Step {
     Step::Watch(Watcher { name, args, attach: Some(attach), ..WATCHER })
 }

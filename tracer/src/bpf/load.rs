@@ -88,7 +88,7 @@ pub(crate) struct Probes {
 
 /// The sums of the per-CPU counters of lost records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Losses {
+pub(crate) struct LostRecords {
     /// Records for which the ring had no room.
     pub count: u64,
     /// The first loss since the previous reading, `CLOCK_BOOTTIME` ns; 0 for none.
@@ -291,7 +291,7 @@ impl Probes {
         counters.is_some_and(|counters: PerCpuArray<_, u64>| counters.get(&0, 0).is_ok())
     }
 
-    pub(crate) fn losses(&mut self) -> Result<Losses, LoadError> {
+    pub(crate) fn losses(&mut self) -> Result<LostRecords, LoadError> {
         let map = self.maps.get_mut("COUNTERS").ok_or_else(|| missing_map("COUNTERS"))?;
         let mut counters: PerCpuArray<_, u64> =
             map.try_into().map_err(|error: MapError| other("open the counters", &error))?;
@@ -305,7 +305,7 @@ impl Probes {
         {
             counters.set(counters::FIRST_DROP_NS, none, 0).map_err(failed)?;
         }
-        let mut losses = Losses::default();
+        let mut losses = LostRecords::default();
         for kind in 0..=kind::LAST {
             let dropped = counters.get(&(counters::DROPPED + kind), 0).map_err(failed)?;
             losses.count += dropped.iter().sum::<u64>();

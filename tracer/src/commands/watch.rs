@@ -31,7 +31,7 @@ use crate::{
     host::{
         btf::BtfError,
         capabilities::drop::drop_capabilities,
-        cgroupfs::{kill_counter::GroupCounter, paths::CgroupPaths},
+        cgroupfs::{kill_counter::CgroupKillCounter, paths::CgroupPaths},
         clock,
         facts::HostFacts,
         files::Root,
@@ -246,7 +246,7 @@ impl Watch<'_> {
             live.cross_check(counter, arguments.cross_check.unwrap_or(CROSS_CHECK));
         }
         if let Some(mount) = cgroup_mount(facts) {
-            let counter = GroupCounter::new(&mount, memory_on_v2(facts) == Some(true));
+            let counter = CgroupKillCounter::new(&mount, memory_on_v2(facts) == Some(true));
             // A pattern that is the path of a group.
             let first = arguments.select.cgroup.as_deref().and_then(|path| counter.find(path));
             live.cross_check_groups(counter, first.as_ref())

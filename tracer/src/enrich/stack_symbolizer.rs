@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::symbol_requests::{MAX_GROWING_PROCESSES, SymbolRequests};
 use crate::{
-    growth::GrowingProcess,
+    growth::ProcessFrames,
     model::events::{Body, Context, Event, Name, Part, Task, UserFrame},
     symbolize::user::{PerfMapWriter, Process, ProcessHint, ProcessRoot},
 };
@@ -67,11 +67,11 @@ impl StackSymbolizer {
 
     /// Asks for the names of frames in which processes grew, the most first. The files of those
     /// that still live are opened first; those of a victim were opened before.
-    pub(crate) fn ask_growing(&mut self, seq: u64, growing: &[GrowingProcess]) {
+    pub(crate) fn ask_growing(&mut self, seq: u64, growing: &[ProcessFrames]) {
         for process in growing.iter().take(MAX_GROWING_PROCESSES) {
             self.requests.reopen_growing(process.pid);
         }
-        let frames = growing.iter().map(|GrowingProcess { pid, frames }| (*pid, frames.as_slice()));
+        let frames = growing.iter().map(|ProcessFrames { pid, frames }| (*pid, frames.as_slice()));
         self.requests.ask_growing(seq, frames);
     }
 
@@ -164,10 +164,10 @@ mod tests {
     #[test]
     fn growing_process_with_frames_makes_its_report_wait() {
         let mut symbolizer = StackSymbolizer::default();
-        symbolizer.ask_growing(4, &[GrowingProcess { pid: 7, frames: Vec::new() }]);
+        symbolizer.ask_growing(4, &[ProcessFrames { pid: 7, frames: Vec::new() }]);
         assert!(symbolizer.requests.newly_awaited().is_empty());
         symbolizer
-            .ask_growing(5, &[GrowingProcess { pid: 7, frames: vec![UserFrame::Ip { ip: 1 }] }]);
+            .ask_growing(5, &[ProcessFrames { pid: 7, frames: vec![UserFrame::Ip { ip: 1 }] }]);
         assert_eq!(symbolizer.requests.newly_awaited(), [5].into());
     }
 }

@@ -14,6 +14,6 @@ mod shape;
 
 pub(crate) use self::{
     peaks::{Cycle, cycles, hysteresis},
-    recorder::{Charges, GrowingProcess, Read, Recorder},
+    recorder::{Charges, ProcessFrames, Read, Recorder},
     shape::{GrowthShape, shape},
 };

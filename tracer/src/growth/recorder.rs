@@ -35,12 +35,12 @@ pub(crate) struct Read {
     /// For the report. Its frames have no names yet.
     pub recorded: Recorded,
     /// The processes that grew most, and the frames that need names.
-    pub growing: Vec<GrowingProcess>,
+    pub growing: Vec<ProcessFrames>,
 }
 
 /// A process that grew.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct GrowingProcess {
+pub(crate) struct ProcessFrames {
     pub pid: u32,
     /// Frames of all its allocation sites in the report, each once.
     pub frames: Vec<UserFrame>,
@@ -154,15 +154,15 @@ impl Recorder {
 fn growing_processes(
     sums: &[(Origin, Sum)],
     stacks: &BTreeMap<u64, Vec<UserFrame>>,
-) -> Vec<GrowingProcess> {
-    let mut growing: Vec<GrowingProcess> = Vec::new();
+) -> Vec<ProcessFrames> {
+    let mut growing: Vec<ProcessFrames> = Vec::new();
     for (origin, _) in sums.iter().take(MAX_SITES) {
         let Some(pid) = u32::try_from(origin.tgid).ok().filter(|&pid| pid != 0) else { continue };
         let frames = stacks.get(&origin.user_stack).into_iter().flatten().cloned();
         if let Some(known) = growing.iter_mut().find(|known| known.pid == pid) {
             known.frames.extend(frames);
         } else {
-            growing.push(GrowingProcess { pid, frames: frames.collect() });
+            growing.push(ProcessFrames { pid, frames: frames.collect() });
         }
     }
     for process in &mut growing {

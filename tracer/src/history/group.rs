@@ -12,7 +12,7 @@ const MIN_REGULAR: usize = 4;
 
 /// Kills with the same fingerprint.
 #[derive(Clone, Debug)]
-pub(crate) struct Group {
+pub(crate) struct RepeatedKill {
     /// The part of the fingerprint that does not depend on the allocation site.
     pub fingerprint: String,
     pub latest: FoundRecord,
@@ -24,15 +24,15 @@ pub(crate) struct Group {
 
 /// Groups records. The group with the latest kill is last. Records without a fingerprint are left
 /// out.
-pub(crate) fn group(records: Vec<FoundRecord>) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
+pub(crate) fn group(records: Vec<FoundRecord>) -> Vec<RepeatedKill> {
+    let mut groups: Vec<RepeatedKill> = Vec::new();
     let mut indexes: HashMap<String, usize> = HashMap::new();
     for record in records {
         let Some(fingerprint) = record.summary.fingerprint.as_deref().map(kill) else {
             continue;
         };
         let index = *indexes.entry(fingerprint.to_owned()).or_insert_with(|| {
-            groups.push(Group {
+            groups.push(RepeatedKill {
                 fingerprint: fingerprint.to_owned(),
                 latest: record.clone(),
                 times: vec![],
@@ -50,7 +50,7 @@ pub(crate) fn group(records: Vec<FoundRecord>) -> Vec<Group> {
     groups
 }
 
-impl Group {
+impl RepeatedKill {
     /// "12 times in 24 h, every 31 min".
     pub(crate) fn rhythm(&self) -> String {
         let mut text: String =
@@ -99,7 +99,7 @@ fn span(seconds: i64) -> String {
 mod tests {
     use jiff::{SignedDuration, Timestamp};
 
-    use super::{Group, group, span};
+    use super::{RepeatedKill, group, span};
     use crate::history::{scan::FoundRecord, summary::Summary};
 
     fn kills(fingerprint: &str, seconds: &[i64]) -> Vec<FoundRecord> {
@@ -140,7 +140,7 @@ mod tests {
         let groups = group(found);
         let names: Vec<(&str, usize)> = groups
             .iter()
-            .map(|Group { fingerprint, count, .. }| (fingerprint.as_str(), *count))
+            .map(|RepeatedKill { fingerprint, count, .. }| (fingerprint.as_str(), *count))
             .collect();
         assert_eq!(names, [("b", 1), ("a", 2)]);
         assert_eq!(groups[1].latest.summary.fingerprint.as_deref(), Some("a-2"));

@@ -5,7 +5,7 @@ use super::{
     gaps::{Gap, Gaps, GroupGaps, Reading},
 };
 use crate::{
-    host::cgroupfs::kill_counter::Group,
+    host::cgroupfs::kill_counter::CountedCgroup,
     model::{account::Account, report::OomReport},
 };
 
@@ -89,7 +89,7 @@ impl CrossCheck {
     /// Compares with the count of a group, and watches it from now on.
     pub(super) fn group_counted(
         &mut self,
-        group: &Group,
+        group: &CountedCgroup,
         reading: Reading,
         in_flight: InFlight,
     ) -> Option<Gap> {
@@ -112,12 +112,12 @@ impl CrossCheck {
     }
 
     /// Groups whose counter must be read again.
-    pub(super) fn groups_to_count(&self) -> Vec<Group> {
+    pub(super) fn groups_to_count(&self) -> Vec<CountedCgroup> {
         self.group_gaps.waiting()
     }
 
     /// Groups whose counter was never read.
-    pub(super) fn new_groups(&self) -> Vec<Group> {
+    pub(super) fn new_groups(&self) -> Vec<CountedCgroup> {
         self.group_gaps.new_groups()
     }
 }

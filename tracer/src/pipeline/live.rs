@@ -18,7 +18,7 @@ use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use crate::{
     bpf::{
-        load::{LoadError, Losses, Probes},
+        load::{LoadError, LostRecords, Probes},
         pin::PinError,
         ring::Ring,
     },
@@ -31,7 +31,7 @@ use crate::{
     growth,
     host::{
         cgroupfs::{
-            kill_counter::{Group, GroupCounter},
+            kill_counter::{CgroupKillCounter, CountedCgroup},
             paths::CgroupPaths,
         },
         clock, footprint,
@@ -85,9 +85,9 @@ pub(crate) struct Live {
     recording: Option<recording::Writer>,
     facts: LiveFacts,
     realtime_offset_ns: i64,
-    losses: Losses,
+    losses: LostRecords,
     kill_counter: Option<KillCounter>,
-    group_counter: Option<GroupCounter>,
+    group_counter: Option<CgroupKillCounter>,
     cross_check: Duration,
     /// Time of the latest record, unless memory was released since.
     worked_at: Option<Instant>,
@@ -135,7 +135,7 @@ impl Live {
             recording,
             facts,
             realtime_offset_ns,
-            losses: Losses::default(),
+            losses: LostRecords::default(),
             kill_counter: None,
             group_counter: None,
             cross_check: CROSS_CHECK,
@@ -174,8 +174,8 @@ impl Live {
     /// `first` from the start.
     pub(crate) fn cross_check_groups(
         &mut self,
-        counter: GroupCounter,
-        first: Option<&Group>,
+        counter: CgroupKillCounter,
+        first: Option<&CountedCgroup>,
     ) -> Result<(), LiveError> {
         self.group_counter = Some(counter);
         first.map_or(Ok(()), |group| self.count_kills_in(group))
@@ -428,9 +428,9 @@ impl Live {
         self.pipeline.groups_to_count().iter().try_for_each(|group| self.count_kills_in(group))
     }
 
-    fn count_kills_in(&mut self, group: &Group) -> Result<(), LiveError> {
+    fn count_kills_in(&mut self, group: &CountedCgroup) -> Result<(), LiveError> {
         let kills = self.group_counter.as_ref().and_then(|counter| counter.read(group));
-        let Group { id, path } = group.clone();
+        let CountedCgroup { id, path } = group.clone();
         self.note(Fact::GroupKillsCounted { id, path, kills, at_ns: clock::boottime_ns() })
     }
 
@@ -438,7 +438,7 @@ impl Live {
         let losses = self.probes.losses()?;
         if losses.count != self.losses.count {
             self.losses = losses;
-            let Losses { count, first_ns, last_ns } = losses;
+            let LostRecords { count, first_ns, last_ns } = losses;
             self.note(Fact::Drops { count, first_ns, last_ns })?;
         }
         Ok(())

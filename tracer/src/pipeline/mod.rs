@@ -23,7 +23,7 @@ use crate::{
     bpf::journal::{LOSSES, Note, Unfinished},
     compose::compose,
     enrich::privacy::Privacy,
-    host::cgroupfs::kill_counter::Group,
+    host::cgroupfs::kill_counter::CountedCgroup,
     model::{
         account::{Account, Stage},
         events::{Body, Event},
@@ -252,12 +252,12 @@ impl Pipeline {
     }
 
     /// Memory cgroups whose own count must be read again.
-    pub fn groups_to_count(&self) -> Vec<Group> {
+    pub fn groups_to_count(&self) -> Vec<CountedCgroup> {
         self.cross_check.groups_to_count()
     }
 
     /// Memory cgroups whose own count was never read.
-    pub fn new_groups(&self) -> Vec<Group> {
+    pub fn new_groups(&self) -> Vec<CountedCgroup> {
         self.cross_check.new_groups()
     }
 
@@ -281,7 +281,7 @@ impl Pipeline {
             }
             Fact::GroupKillsCounted { id, kills: None, .. } => self.cross_check.forget_group(id),
             Fact::GroupKillsCounted { id, path, kills: Some(kills), at_ns } => {
-                let (group, in_flight) = (Group { id, path }, self.assembler.in_flight());
+                let (group, in_flight) = (CountedCgroup { id, path }, self.assembler.in_flight());
                 let reading = Reading { kills, at_ns };
                 let gap = self.cross_check.group_counted(&group, reading, in_flight);
                 gap.map_or(Ok(()), |gap| self.report_gap(gap, Some(group)))?;
@@ -382,9 +382,9 @@ impl Pipeline {
         self.delivery.write(Some(note), &Record::Loss(loss))
     }
 
-    fn report_gap(&mut self, gap: Gap, group: Option<Group>) -> Result<(), SinkError> {
+    fn report_gap(&mut self, gap: Gap, group: Option<CountedCgroup>) -> Result<(), SinkError> {
         let Gap { expected, seen, drops, since_ns, at_ns } = gap;
-        let cgroup = group.map(|Group { id, path }| Cgroup {
+        let cgroup = group.map(|CountedCgroup { id, path }| Cgroup {
             id: Some(id.to_string()),
             path: Some(path),
             ..Cgroup::default()

@@ -16,16 +16,16 @@ use crate::{
 
 /// The cgroups of this host.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Groups {
+pub(crate) struct LimitedCgroups {
     /// Cgroups with a limit, parents before their children.
-    pub limited: Vec<Group>,
+    pub limited: Vec<LimitedCgroup>,
     /// Paths of the cgroups with memory.oom.group, with or without a limit.
     pub oom_groups: Vec<String>,
 }
 
 /// A cgroup that has a limit.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Group {
+pub(crate) struct LimitedCgroup {
     /// Path from the root of its hierarchy.
     pub path: String,
     pub directory: PathBuf,
@@ -61,7 +61,7 @@ pub(crate) struct Pressure {
     pub full_avg10: f64,
 }
 
-impl Group {
+impl LimitedCgroup {
     /// The memory that the limit must hold: usage minus reclaimable memory.
     pub(crate) fn need_bytes(&self) -> u64 {
         self.usage_bytes.saturating_sub(self.reclaimable_bytes.unwrap_or_default())
@@ -85,8 +85,8 @@ impl Group {
     }
 }
 
-pub(crate) fn read(root: &Root, mounts: &CgroupMounts) -> Groups {
-    let mut groups = Groups::default();
+pub(crate) fn read(root: &Root, mounts: &CgroupMounts) -> LimitedCgroups {
+    let mut groups = LimitedCgroups::default();
     if let Some(mount) = &mounts.v2 {
         groups.walk(&root.path(&mount.to_string_lossy()), "/", group_v2);
     }
@@ -96,13 +96,13 @@ pub(crate) fn read(root: &Root, mounts: &CgroupMounts) -> Groups {
     groups
 }
 
-impl Groups {
-    fn walk(&mut self, directory: &Path, path: &str, read: fn(&Path) -> Option<Group>) {
+impl LimitedCgroups {
+    fn walk(&mut self, directory: &Path, path: &str, read: fn(&Path) -> Option<LimitedCgroup>) {
         if let Some(group) = read(directory) {
             // No cgroup has the id 0: it stands for one that has just been removed.
             let id = fs::metadata(directory).map_or(0, |directory| directory.ino());
             let (path, directory) = (path.to_owned(), directory.to_owned());
-            self.limited.push(Group { path, directory, id, ..group });
+            self.limited.push(LimitedCgroup { path, directory, id, ..group });
         }
         if number(directory, "memory.oom.group") == Some(1) {
             self.oom_groups.push(path.to_owned());
@@ -119,13 +119,13 @@ impl Groups {
     }
 }
 
-fn group_v2(directory: &Path) -> Option<Group> {
+fn group_v2(directory: &Path) -> Option<LimitedCgroup> {
     let limit_bytes = number(directory, "memory.max")?;
     let swap_limit = text(directory, "memory.swap.max");
     let swap = swap_limit.zip(number(directory, "memory.swap.current")).map(|(limit, usage)| {
         SwapLimit { usage_bytes: usage, limit_bytes: limit.trim().parse().ok() }
     });
-    Some(Group {
+    Some(LimitedCgroup {
         usage_bytes: number(directory, "memory.current")?,
         limit_bytes,
         reclaimable_bytes: reclaimable(
@@ -136,18 +136,18 @@ fn group_v2(directory: &Path) -> Option<Group> {
         swap,
         pressure: pressure(directory),
         oom_kills: keyed(&text(directory, "memory.events")?, "oom_kill"),
-        ..Group::default()
+        ..LimitedCgroup::default()
     })
 }
 
-fn group_v1(directory: &Path) -> Option<Group> {
+fn group_v1(directory: &Path) -> Option<LimitedCgroup> {
     let limit_bytes =
         number(directory, "memory.limit_in_bytes").filter(|&limit| limit < NO_LIMIT_BYTES)?;
     // memsw counts memory and swap together, so the part above the memory limit is swap.
     let both = number(directory, "memory.memsw.limit_in_bytes");
     let swap = both.zip(number(directory, "memory.memsw.usage_in_bytes"));
     let usage_bytes = number(directory, "memory.usage_in_bytes")?;
-    Some(Group {
+    Some(LimitedCgroup {
         usage_bytes,
         limit_bytes,
         reclaimable_bytes: reclaimable(
@@ -160,7 +160,7 @@ fn group_v1(directory: &Path) -> Option<Group> {
             limit_bytes: (limit < NO_LIMIT_BYTES).then(|| limit.saturating_sub(limit_bytes)),
         }),
         oom_kills: text(directory, "memory.oom_control").and_then(|text| keyed(&text, "oom_kill")),
-        ..Group::default()
+        ..LimitedCgroup::default()
     })
 }
 

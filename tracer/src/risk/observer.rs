@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     GrowthSource, RecorderSeen, Risk, RiskReport, SCHEMA,
-    groups::{self, Group, Groups},
+    groups::{self, LimitedCgroup, LimitedCgroups},
     names::FunctionNames,
     next_victim,
     processes::{self, Process, Swap},
@@ -79,7 +79,7 @@ impl Observer {
 
     /// Reads usage and limits at `at_ns`, a time of any monotonic clock, and drops the readings of
     /// removed cgroups.
-    pub(crate) fn sample(&mut self, at_ns: u64) -> Groups {
+    pub(crate) fn sample(&mut self, at_ns: u64) -> LimitedCgroups {
         let groups = groups::read(&self.root, &self.mounts);
         self.samples.retain(|path, _| groups.limited.iter().any(|group| group.path == *path));
         for group in &groups.limited {
@@ -143,7 +143,7 @@ impl Observer {
     fn recorded<'a>(
         &self,
         open: &'a [Open],
-        group: &Group,
+        group: &LimitedCgroup,
         readings: &[Sample],
     ) -> Option<(&'a Open, Trend)> {
         let (open, curve) = open.iter().find_map(|open| Some((open, open.curve(group)?)))?;
@@ -156,7 +156,7 @@ impl Observer {
         Some((open, trend(&curve, read)?))
     }
 
-    fn risk(&self, group: &Group, host: &Host<'_>) -> Risk {
+    fn risk(&self, group: &LimitedCgroup, host: &Host<'_>) -> Risk {
         let readings = self.samples.get(&group.path).map_or(&[][..], Vec::as_slice);
         let tasks = processes::below(&self.root, &group.directory);
         let choice = next_victim::choose(&tasks, group.totalpages(host.swap));
@@ -214,7 +214,7 @@ impl Host<'_> {
     }
 }
 
-fn sample(group: &Group, at_ns: u64) -> Sample {
+fn sample(group: &LimitedCgroup, at_ns: u64) -> Sample {
     Sample { at_ns, usage_bytes: group.usage_bytes, need_bytes: group.need_bytes() }
 }
 

@@ -3,7 +3,7 @@
 
 use std::cell::OnceCell;
 
-use super::groups::Group;
+use super::groups::LimitedCgroup;
 use crate::{
     bpf::recorder_registry::{Registered, RunningRecorder, find},
     growth::{Charges, Recorder},
@@ -89,7 +89,7 @@ impl Recorders {
 impl Open {
     /// The points of a cgroup, oldest first; `None` if it has none. Below `above_percent` of its
     /// limit a cgroup gets no new points, so those that it has may be old.
-    pub(super) fn curve(&self, group: &Group) -> Option<Vec<Usage>> {
+    pub(super) fn curve(&self, group: &LimitedCgroup) -> Option<Vec<Usage>> {
         let is_near = u128::from(group.usage_bytes) * 100
             >= u128::from(group.limit_bytes) * u128::from(self.running.above_percent);
         let curve = is_near.then(|| self.recorder.curve(group.id))?;
@@ -97,7 +97,7 @@ impl Open {
     }
 
     /// The user stacks that charged most to a cgroup in the last ten to twenty minutes.
-    pub(super) fn sites(&self, group: &Group) -> Vec<AllocationSite> {
+    pub(super) fn sites(&self, group: &LimitedCgroup) -> Vec<AllocationSite> {
         let charges = self.charges.get_or_init(|| self.recorder.charged());
         self.recorder.top(charges, group.id, MAX_SITES)
     }

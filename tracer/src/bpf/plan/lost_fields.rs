@@ -14,9 +14,9 @@ use crate::{
 
 /// The fields gathered so far; a field is listed once, with the first reason.
 #[derive(Default)]
-struct Losses(Vec<MissingField>);
+struct MissingFields(Vec<MissingField>);
 
-impl Losses {
+impl MissingFields {
     fn add(&mut self, fields: &[&str], why: &str) {
         for field in fields {
             if !self.0.iter().any(|known| known.field == *field) {
@@ -66,7 +66,7 @@ pub(super) fn all(
     candidates: Candidates,
     settings: &Settings,
 ) -> Vec<MissingField> {
-    let mut losses = Losses::default();
+    let mut losses = MissingFields::default();
     hooks(&mut losses, attachable, facts, candidates);
     offsets(&mut losses, resolved);
     reads(&mut losses, attachable, candidates, settings);
@@ -81,7 +81,7 @@ pub(super) fn all(
 }
 
 fn hooks(
-    losses: &mut Losses,
+    losses: &mut MissingFields,
     attachable: &AttachableHooks,
     facts: &HostFacts,
     candidates: Candidates,
@@ -110,7 +110,7 @@ fn join(reasons: &[&str]) -> String {
     given.join("; ")
 }
 
-fn offsets(losses: &mut Losses, resolved: &Resolved) {
+fn offsets(losses: &mut MissingFields, resolved: &Resolved) {
     for missing in &resolved.missing {
         let fields = lost_without(missing.field);
         losses.add(fields, &format!("not in the kernel's BTF: {}", missing.why));
@@ -119,7 +119,7 @@ fn offsets(losses: &mut Losses, resolved: &Resolved) {
 
 /// Adds the fields that need bpf_probe_read_kernel, or a typed pointer to the current task.
 fn reads(
-    losses: &mut Losses,
+    losses: &mut MissingFields,
     attachable: &AttachableHooks,
     candidates: Candidates,
     settings: &Settings,
@@ -152,7 +152,7 @@ fn reads(
 
 /// The rss counters have per-CPU batches since 6.2. Without them, the numbers are those of the
 /// kernel's own log before 7.0, which are low or high by some pages per CPU.
-fn batches(losses: &mut Losses, resolved: &Resolved, settings: &Settings) {
+fn batches(losses: &mut MissingFields, resolved: &Resolved, settings: &Settings) {
     if !resolved.has("per_cpu_counters") {
         return;
     }
@@ -168,7 +168,7 @@ fn batches(losses: &mut Losses, resolved: &Resolved, settings: &Settings) {
 }
 
 /// The statistics of the memcg need their address and the place of each item.
-fn stat(losses: &mut Losses, facts: &HostFacts, resolved: &Resolved, settings: &Settings) {
+fn stat(losses: &mut MissingFields, facts: &HostFacts, resolved: &Resolved, settings: &Settings) {
     let is_found = resolved.has("memcg_vmstats_array")
         || (resolved.has("memcg_vmstats") && resolved.has("vmstats_state"));
     let why = if settings.probe_read == 0 {
@@ -185,7 +185,7 @@ fn stat(losses: &mut Losses, facts: &HostFacts, resolved: &Resolved, settings: &
 }
 
 /// The probes read only the first word of a node mask.
-fn nodes(losses: &mut Losses, facts: &HostFacts) {
+fn nodes(losses: &mut MissingFields, facts: &HostFacts) {
     const NODES_READ: u32 = 64;
     if facts.possible_nodes.is_some_and(|nodes| nodes > NODES_READ) {
         let why = "this host may have memory nodes above 63, which are not read";
@@ -194,7 +194,7 @@ fn nodes(losses: &mut Losses, facts: &HostFacts) {
 }
 
 /// If kernel addresses are hidden, the frames of a stack have no names.
-fn symbols(losses: &mut Losses, facts: &HostFacts) {
+fn symbols(losses: &mut MissingFields, facts: &HostFacts) {
     if facts.kallsyms.per_cpu_offset.is_none() {
         let why =
             "kernel addresses are hidden (CAP_SYSLOG and kernel.kptr_restrict below 2 show them)";

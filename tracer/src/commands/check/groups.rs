@@ -16,7 +16,7 @@ pub(super) const CGROUPS: &str = "cgroups";
 
 /// Fields that are available together.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Group {
+pub(crate) struct FieldGroup {
     pub name: &'static str,
     /// The question that it belongs to: W, L, Y or G (see [`super::Question`]).
     pub question: char,
@@ -25,18 +25,18 @@ pub(crate) struct Group {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tier: Option<Tier>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub missing: Vec<MissingField>,
+    pub missing: Vec<UnavailableField>,
 }
 
 /// A field that no report will have.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct MissingField {
+pub(crate) struct UnavailableField {
     pub field: String,
     #[serde(flatten)]
     pub reason: Unavailable,
 }
 
-impl Group {
+impl FieldGroup {
     pub(crate) fn is_complete(&self) -> bool {
         self.tier.is_some() && self.missing.is_empty()
     }
@@ -87,14 +87,14 @@ const GROUPS: &[GroupRow] = &[
     ),
 ];
 
-pub(super) fn all(facts: &HostFacts, trial: &Trial) -> Vec<Group> {
-    let mut groups: Vec<Group> = GROUPS
+pub(super) fn all(facts: &HostFacts, trial: &Trial) -> Vec<FieldGroup> {
+    let mut groups: Vec<FieldGroup> = GROUPS
         .iter()
         .map(|&(name, question, about, fields)| {
             let missing = missing_of(name, trial);
             let is_lost = |field: &&str| missing.iter().any(|missing| missing.field == *field);
             let tier = trial.tier.filter(|_| !fields.iter().all(is_lost));
-            Group { name, question, about, tier, missing }
+            FieldGroup { name, question, about, tier, missing }
         })
         .collect();
     if let Some(group) = groups.iter_mut().find(|group| group.name == "victims") {
@@ -103,9 +103,9 @@ pub(super) fn all(facts: &HostFacts, trial: &Trial) -> Vec<Group> {
     groups
 }
 
-fn missing_of(group: &str, trial: &Trial) -> Vec<MissingField> {
+fn missing_of(group: &str, trial: &Trial) -> Vec<UnavailableField> {
     let of_group = trial.missing.iter().filter(|missing| group_of(&missing.field) == Some(group));
-    let missing = of_group.map(|missing| MissingField {
+    let missing = of_group.map(|missing| UnavailableField {
         field: missing.field.clone(),
         // Without any probe, the reason is why the probes were refused.
         reason: trial.refused.clone().unwrap_or_else(|| {
@@ -116,10 +116,10 @@ fn missing_of(group: &str, trial: &Trial) -> Vec<MissingField> {
 }
 
 /// Without the capability /proc hides the executables of other users' processes.
-fn executables_of_others(facts: &HostFacts, trial: &Trial) -> Option<MissingField> {
+fn executables_of_others(facts: &HostFacts, trial: &Trial) -> Option<UnavailableField> {
     let held = facts.privileges?;
     let is_blind = trial.tier.is_some() && !held.has(Privileges::SYS_PTRACE);
-    is_blind.then(|| MissingField {
+    is_blind.then(|| UnavailableField {
         field: "victims.exe".to_owned(),
         reason: Unavailable::permission(
             "CAP_SYS_PTRACE is not held: executables of other users' processes are hidden",

@@ -27,7 +27,7 @@ use crate::{
     model::report::{SCHEMA, Tier},
 };
 pub(crate) use capabilities::Capability;
-pub(crate) use groups::Group;
+pub(crate) use groups::FieldGroup;
 pub(crate) use hooks::HookStatus;
 pub(crate) use questions::Question;
 use trial::Trial;
@@ -55,7 +55,7 @@ pub(crate) struct Check {
     pub refused: Option<Unavailable>,
     pub hooks: Vec<HookStatus>,
     /// Groups of report fields.
-    pub fields: Vec<Group>,
+    pub fields: Vec<FieldGroup>,
     /// The five questions, and whether the report of a kill answers them.
     pub questions: Vec<Question>,
     pub capabilities: Vec<Capability>,
@@ -126,7 +126,11 @@ fn code<S: Serializer>(exit: &Exit, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u8(*exit as u8)
 }
 
-fn missing_reasons(hooks: &[HookStatus], fields: &[Group], trial: &Trial) -> Vec<MissingReason> {
+fn missing_reasons(
+    hooks: &[HookStatus],
+    fields: &[FieldGroup],
+    trial: &Trial,
+) -> Vec<MissingReason> {
     let of_hooks = hooks.iter().filter_map(HookStatus::missing);
     let of_fields = fields.iter().flat_map(|group| &group.missing).map(|missing| &missing.reason);
     let all = trial.refused.iter().chain(of_hooks).chain(of_fields);
@@ -144,7 +148,7 @@ fn exit(missing: &[MissingReason]) -> Exit {
     }
 }
 
-fn cgroups(facts: &HostFacts, fields: &[Group]) -> Cgroups {
+fn cgroups(facts: &HostFacts, fields: &[FieldGroup]) -> Cgroups {
     let mounts = facts.cgroups.clone();
     let memory_version = match (&mounts.v1_memory, &mounts.v2) {
         (Some(_), _) => Some(1),

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::groups::Group;
+use super::groups::FieldGroup;
 
 #[derive(Clone, Debug, Serialize)]
 #[expect(clippy::struct_field_names, reason = "the keys of the JSON")]
@@ -37,12 +37,12 @@ const QUESTIONS: [(char, &str); 5] = [
     ('C', "What should be changed?"),
 ];
 
-pub(super) fn all(groups: &[Group]) -> Vec<Question> {
+pub(super) fn all(groups: &[FieldGroup]) -> Vec<Question> {
     QUESTIONS.iter().map(|&(question, asks)| answer(question, asks, groups)).collect()
 }
 
-fn answer(question: char, asks: &'static str, groups: &[Group]) -> Question {
-    let (available, lost): (Vec<&Group>, Vec<&Group>) = groups
+fn answer(question: char, asks: &'static str, groups: &[FieldGroup]) -> Question {
+    let (available, lost): (Vec<&FieldGroup>, Vec<&FieldGroup>) = groups
         .iter()
         .filter(|group| group.question == question)
         .partition(|group| group.tier.is_some());
@@ -61,7 +61,7 @@ fn answer(question: char, asks: &'static str, groups: &[Group]) -> Question {
 }
 
 /// The advice follows from the limit and from the candidates.
-fn conclude(question: &mut Question, groups: &[Group]) {
+fn conclude(question: &mut Question, groups: &[FieldGroup]) {
     let known = |name: &str| groups.iter().any(|group| group.name == name && group.tier.is_some());
     for (name, about) in [
         ("limit", "the limit to raise, and by how much"),

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use super::{
     Check,
     capabilities::{Capability, Held},
-    groups::Group,
+    groups::FieldGroup,
     hooks::{HookStatus, Status},
     questions::Question,
     unavailable::Unavailable,
@@ -98,7 +98,7 @@ fn hook_line(hook: &HookStatus, reasons: &mut Reasons) -> Line {
     (format!("{mark:4} {:29} {how:13} ", hook.hook.key()), hook.gives.to_string())
 }
 
-fn group_line(group: &Group, check: &Check, reasons: &mut Reasons) -> Line {
+fn group_line(group: &FieldGroup, check: &Check, reasons: &mut Reasons) -> Line {
     let mut numbers: Vec<usize> =
         group.missing.iter().map(|missing| reasons.number(&missing.reason)).collect();
     let refused = check.refused.as_ref().filter(|_| group.tier.is_none());

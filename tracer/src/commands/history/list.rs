@@ -12,7 +12,7 @@ use crate::{
     commands::output_file::{Used, open_output},
     fmt::width,
     history::{
-        group::{self, Group},
+        group::{self, RepeatedKill},
         scan::{FoundRecord, History},
     },
     output::text::list::{Layout, groups, records},
@@ -89,7 +89,7 @@ struct GroupLine<'a> {
 }
 
 impl<'a> GroupLine<'a> {
-    fn of(group: &'a Group) -> Self {
+    fn of(group: &'a RepeatedKill) -> Self {
         Self {
             fingerprint: &group.fingerprint,
             count: group.count,

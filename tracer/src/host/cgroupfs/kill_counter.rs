@@ -9,7 +9,7 @@ use std::{
 
 /// A cgroup that has a counter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Group {
+pub struct CountedCgroup {
     /// The inode number of its directory.
     pub id: u64,
     /// Path from the root of the hierarchy.
@@ -17,25 +17,25 @@ pub struct Group {
 }
 
 #[derive(Debug)]
-pub(crate) struct GroupCounter {
+pub(crate) struct CgroupKillCounter {
     mount: PathBuf,
     file: &'static str,
 }
 
-impl GroupCounter {
+impl CgroupKillCounter {
     /// The counters of the hierarchy that is mounted at `mount`.
     pub(crate) fn new(mount: &Path, is_v2: bool) -> Self {
         let file = if is_v2 { "memory.events" } else { "memory.oom_control" };
         Self { mount: mount.to_owned(), file }
     }
 
-    pub(crate) fn find(&self, path: &str) -> Option<Group> {
+    pub(crate) fn find(&self, path: &str) -> Option<CountedCgroup> {
         let id = fs::metadata(self.directory(path)).ok()?.ino();
-        Some(Group { id, path: path.to_owned() })
+        Some(CountedCgroup { id, path: path.to_owned() })
     }
 
     /// Kills since the group was made. `None` if it is gone or another group has its path.
-    pub(crate) fn read(&self, group: &Group) -> Option<u64> {
+    pub(crate) fn read(&self, group: &CountedCgroup) -> Option<u64> {
         let directory = self.directory(&group.path);
         if fs::metadata(&directory).ok()?.ino() != group.id {
             return None;
@@ -58,12 +58,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("a")).unwrap();
         fs::write(folder.path().join("a/memory.events"), "oom 9\noom_kill 7\n").unwrap();
-        let counter = GroupCounter::new(folder.path(), true);
+        let counter = CgroupKillCounter::new(folder.path(), true);
         let group = counter.find("/a").unwrap();
         assert_eq!(counter.read(&group), Some(7));
-        let other = Group { id: group.id + 1, ..group.clone() };
+        let other = CountedCgroup { id: group.id + 1, ..group.clone() };
         assert_eq!(counter.read(&other), None);
         assert_eq!(counter.find("/b"), None);
-        assert_eq!(GroupCounter::new(folder.path(), false).read(&group), None);
+        assert_eq!(CgroupKillCounter::new(folder.path(), false).read(&group), None);
     }
 }

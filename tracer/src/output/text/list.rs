@@ -13,7 +13,7 @@ use crate::{
         units::{self, count},
     },
     history::{
-        group::Group,
+        group::RepeatedKill,
         short_id::short_id,
         summary::{Container, Memcg, Summary, Task},
     },
@@ -64,7 +64,7 @@ pub(crate) fn records<'a>(records: impl Iterator<Item = &'a Summary>, layout: &L
 }
 
 /// A line for each kind of kill.
-pub(crate) fn groups(groups: &[Group], layout: &Layout) -> String {
+pub(crate) fn groups(groups: &[RepeatedKill], layout: &Layout) -> String {
     let mut table = Table::new(&[
         ("LATEST", Kind::Word),
         ("ID", Kind::Word),

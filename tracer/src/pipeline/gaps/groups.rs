@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::{Gap, Gaps, Reading, kills};
 use crate::{
-    host::cgroupfs::kill_counter::Group,
+    host::cgroupfs::kill_counter::CountedCgroup,
     model::{
         account::Account,
         report::{OomReport, Victim},
@@ -79,18 +79,18 @@ impl GroupGaps {
     }
 
     /// Groups whose counter was never read.
-    pub(crate) fn new_groups(&self) -> Vec<Group> {
+    pub(crate) fn new_groups(&self) -> Vec<CountedCgroup> {
         self.groups_where(|gaps| gaps.base.is_none())
     }
 
     /// Groups whose counter must be read again.
-    pub(crate) fn waiting(&self) -> Vec<Group> {
+    pub(crate) fn waiting(&self) -> Vec<CountedCgroup> {
         self.groups_where(Gaps::is_waiting)
     }
 
-    fn groups_where(&self, which: impl Fn(&Gaps) -> bool) -> Vec<Group> {
+    fn groups_where(&self, which: impl Fn(&Gaps) -> bool) -> Vec<CountedCgroup> {
         let groups = self.groups.iter().filter(|(_, group)| which(&group.gaps));
-        groups.map(|(id, group)| Group { id: *id, path: group.path.clone() }).collect()
+        groups.map(|(id, group)| CountedCgroup { id: *id, path: group.path.clone() }).collect()
     }
 
     /// Compares the counts; see [`Gaps::check`].
@@ -110,11 +110,11 @@ impl GroupGaps {
 }
 
 /// The group whose limit was hit, if its path is known.
-fn oom_memcg(account: &Account, report: &OomReport) -> Option<Group> {
+fn oom_memcg(account: &Account, report: &OomReport) -> Option<CountedCgroup> {
     let id = account.oom_memcg_id();
     let cgroup = &report.oom_memcg.as_ref()?.cgroup;
     let path = cgroup.path.as_ref().filter(|_| id != 0 && !cgroup.path_truncated)?;
-    Some(Group { id, path: path.clone() })
+    Some(CountedCgroup { id, path: path.clone() })
 }
 
 fn may_live_in(victim: &Victim, path: &str, or_below: bool) -> bool {

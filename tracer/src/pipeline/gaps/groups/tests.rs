@@ -2,7 +2,7 @@
 
 use super::{GroupGaps, MAX_GROUPS, Reading, may_live_in};
 use crate::{
-    host::cgroupfs::kill_counter::Group,
+    host::cgroupfs::kill_counter::CountedCgroup,
     model::{
         account::{Account, InvocationAccount},
         events::{
@@ -45,7 +45,7 @@ fn missed(is_hierarchical: bool, counted: u64, seen: &[(&[Option<&str>], u32)]) 
     let mut groups = GroupGaps::new(is_hierarchical);
     let (account, report) = kill(&[Some("/a")], 1);
     groups.add(&account, &report);
-    assert_eq!(groups.new_groups(), [Group { id: 7, path: "/a".to_owned() }]);
+    assert_eq!(groups.new_groups(), [CountedCgroup { id: 7, path: "/a".to_owned() }]);
     assert_eq!(groups.check(7, Reading { kills: 1, at_ns: 0 }, InFlight::Nothing), None);
     assert_eq!(groups.waiting(), []);
     for (homes, calls) in seen {
