@@ -19,7 +19,7 @@ const SUMMANDS: [&str; 6] =
 /// 32.
 fn faulted_meanwhile(comm: &str) -> i64 {
     match comm {
-        "oomwhy" | "oomwhy-names" => 2048,
+        comm if comm == "oomwhy" || is_helper(comm) => 2048,
         "init" => 128,
         _ => 0,
     }
