@@ -112,7 +112,7 @@ fn wire_version_belongs_to_these_layouts() {
     assert_eq!(WIRE_VERSION, 4);
     assert_eq!(size_of::<QuietRun>(), 32);
     assert_eq!(size_of::<Wait>(), 24);
-    assert_eq!((size_of::<InvocationState>(), STATE_BYTES), (80, 13_304));
+    assert_eq!((size_of::<InvocationState>(), STATE_BYTES), (80, 13_328));
     assert_eq!(size_of::<KillEvent>(), 112);
     let counters = [
         counters::DETAILS,
