@@ -239,8 +239,14 @@ pub(crate) struct TakenOver {
     links: Vec<String>,
 }
 
-/// Nothing can be read without these maps.
-const REQUIRED: [&str; 3] = [JOURNAL, "RING", "COUNTERS"];
+/// The maps without which nothing can be read from probes of this wire version.
+const fn required(version: u32) -> &'static [&'static str] {
+    if version < 4 {
+        &[JOURNAL, "RING", "COUNTERS"]
+    } else {
+        &[JOURNAL, "RING", "KILLS", "HINTS", "LOST", "KILLS_LOST"]
+    }
+}
 
 impl TakenOver {
     /// Opens a folder. Probes that are attached stay as they are.
@@ -250,7 +256,8 @@ impl TakenOver {
             io::ErrorKind::NotFound => PinError::damaged(&path, "they have no maps"),
             _ => PinError::io("list", &folder, error),
         })?;
-        if let Some(map) = missing(REQUIRED, &names) {
+        let required = required(version(&path).unwrap_or(WIRE_VERSION));
+        if let Some(map) = missing(required.iter().copied(), &names) {
             return Err(PinError::damaged(&path, format!("the map {map} is missing")));
         }
         let mut maps = BTreeMap::new();

@@ -17,7 +17,7 @@ use crate::{
     bpf::{
         hooks::wanted,
         load::{self, LoadError, Probes},
-        plan::{Plan, MissingField, plan, without_counters},
+        plan::{MissingField, Plan, plan, without_counters},
     },
     host::{
         btf::{BtfError, KernelBtf},
