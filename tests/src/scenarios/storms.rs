@@ -162,7 +162,7 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "lost_kills",
         loses_kills: true,
-        victims: &[("busybox", 4801)],
+        victims: &[("busybox", 9001)],
         steps: &[
             Step::Cgroup {
                 path: "/group",
@@ -172,7 +172,7 @@ pub(super) const ALL: &[Scenario] = &[
                 process: Process {
                     comm: "crowd",
                     cgroup: "/group",
-                    work: Work::Crowd { count: 4800 },
+                    work: Work::Crowd { count: 9000 },
                     ..SLEEPER
                 },
                 until: Until::Ready,
@@ -429,9 +429,9 @@ macro_rules! maps_take_at_most {
     };
 }
 
-const MAPS: Step = maps_take_at_most!("1600");
+const MAPS: Step = maps_take_at_most!("2400");
 /// One and a half times as much.
-const MAPS_OF_255_CPUS: Step = maps_take_at_most!("2400");
+const MAPS_OF_255_CPUS: Step = maps_take_at_most!("3480");
 
 const HAS_255_CPUS: Step = Step::Program(Program {
     argv: &["/bin/busybox", "cat", "/sys/devices/system/cpu/possible"],

@@ -241,15 +241,17 @@ pub(super) fn nobody_eligible<C: EbpfContext, O: Origin>(
 #[inline(always)]
 pub(super) fn settle() -> Option<()> {
     let state = shared_state()?;
+    let seen = load_shared(state);
+    if seen.task == 0 || seen.ended_seq == seen.seq {
+        return None;
+    }
+    if seen.task != kernel::current_address() && kernel::oom_lock_owner()? != 0 {
+        return None;
+    }
+    // Now that it is over, its counts do not change. An entry on another CPU would have changed
+    // `seq` first.
     let now = load_shared(state);
-    if now.task == 0 || now.ended_seq == now.seq {
-        return None;
-    }
-    if now.task != kernel::current_address() && kernel::oom_lock_owner()? != 0 {
-        return None;
-    }
-    // An entry on another CPU would have changed this first.
-    if load_shared(state).seq != now.seq {
+    if now.seq != seen.seq || load_shared(state).seq != seen.seq {
         return None;
     }
     if now.kill_calls == 0 && now.victims == 0 {
@@ -301,18 +303,19 @@ fn continues_run(state: &State) -> bool {
 
 /// `QuietRun::ending` of invocations that wait for an earlier victim.
 const WAITS: u64 = 0;
+/// `QuietRun::ending` of invocations whose trigger was a victim already: the kernel lets it pass.
+const PASSED: u64 = (end_facts::TRIGGER_IS_VICTIM | end_facts::TRIGGER_IS_DYING) as u64;
 
 /// What invocations of one run have in common: the fact that decided their end.
 #[inline(always)]
 fn ending(facts: u32) -> u64 {
-    const PASSED: u32 = end_facts::TRIGGER_IS_VICTIM | end_facts::TRIGGER_IS_DYING;
     const REACHED_SELECTION: u32 = end_facts::IS_MEMCG | end_facts::EVALUATED;
     let first = facts & (end_facts::SUSPENDED | end_facts::PRINTED);
     if first != 0 {
         return u64::from(first);
     }
-    if facts & PASSED == PASSED && facts & end_facts::EVALUATED == 0 {
-        return u64::from(PASSED);
+    if u64::from(facts) & PASSED == PASSED && facts & end_facts::EVALUATED == 0 {
+        return PASSED;
     }
     if facts & REACHED_SELECTION != 0 {
         return WAITS;
@@ -321,11 +324,12 @@ fn ending(facts: u32) -> u64 {
     u64::from((facts & end_facts::WITHOUT_FS) | end_facts::HAS_NOTIFIERS)
 }
 
-/// Whether an invocation with this end waited for the victims of the kill of this run.
+/// Whether an invocation with this end waited for the victims of the kill of this run, or was one
+/// of them that asked for memory again.
 #[inline(always)]
 fn is_wait_for(run: &QuietRun, ending: u64, started_ns: u64) -> bool {
     run.ending == WAITS_FOR_VICTIM
-        && ending == WAITS
+        && (ending == WAITS || ending == PASSED)
         && started_ns.saturating_sub(run.last_ns) < WAITS_FOR_VICTIM_NS
 }
 

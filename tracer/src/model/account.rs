@@ -254,7 +254,7 @@ impl InvocationAccount {
     pub(crate) fn waits_for_earlier_victim(&self) -> bool {
         self.end.as_ref().is_some_and(|end| end.facts.is_some())
             && self.is_quiet()
-            && silent_outcome(self) == Some(Outcome::VictimPending)
+            && matches!(silent_outcome(self), Some(Outcome::VictimPending | Outcome::WillFreeMem))
     }
 
     /// Whether a memcg's limit was hit, or the host ran out. `None` if that is unknown.
@@ -279,7 +279,7 @@ impl InvocationAccount {
 pub(crate) fn silent_outcome(account: &InvocationAccount) -> Option<Outcome> {
     let facts = account.end.as_ref()?.facts?;
     let is = |fact: Option<bool>| fact == Some(true);
-    let order = account.invocation.as_ref()?.control.as_ref().map(|control| control.order);
+    let invocation = account.invocation.as_ref();
     if is(facts.suspended) {
         return Some(Outcome::Suspended);
     }
@@ -295,6 +295,8 @@ pub(crate) fn silent_outcome(account: &InvocationAccount) -> Option<Outcome> {
         // A selection without a victim is printed.
         return facts.printed.map(|_| Outcome::VictimPending);
     }
+    // Without the record of the invocation it may be one of sysrq-f.
+    let order = invocation?.control.as_ref().map(|control| control.order);
     match (order, is(facts.evaluated), facts.has_notifiers) {
         // It does not wait for victims.
         (Some(-1), _, _) => Some(Outcome::NoVictim),

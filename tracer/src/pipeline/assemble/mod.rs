@@ -247,7 +247,9 @@ impl Assembler {
         match body {
             Body::End(end) => {
                 // Later kills are in this one, if the first one was too early.
-                if let Some(account) = self.pending.get_mut(seq) {
+                if let Some(account) = self.pending.get_mut(seq)
+                    && account.end.as_ref().is_none_or(|known| known.victims <= end.victims)
+                {
                     account.end = Some(end.clone());
                 }
                 !self.open.has(seq)
