@@ -10,7 +10,7 @@ use oomwhy_common::{
     valid,
 };
 
-use super::{SIGKILL, context, invocation, stat};
+use super::{SIGKILL, choice, context, invocation, stat};
 use crate::{
     emit,
     kernel::{self, Argument, Object, Origin, Untyped},
@@ -141,6 +141,11 @@ fn emit_victim(state: &mut State, known: u64) {
     if state.victims == 1 {
         state.first_tgid = state.victim.task.tgid;
         invocation::begin_wait_for_victim(state);
+        if state.kill_calls == 0 {
+            // Marked without a choice, so no other probe emits the invocation.
+            state.invocation.considered = 0;
+            choice::emit_described(state);
+        }
     }
     let (seq, mm) = (state.seq, state.victim.mm);
     if mm != 0 {

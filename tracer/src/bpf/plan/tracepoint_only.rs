@@ -40,6 +40,7 @@ const BEYOND: &[&str] = &[
     "victims.freed_bytes",
     "victims.reaped",
     "victims.shares_mm_with",
+    "victims_total",
     "system",
 ];
 
