@@ -5,8 +5,8 @@ use super::{
     script::{
         MS,
         Step::{Due, Finish, Say},
-        chosen, end_of_kill, event, gone, invocation, invocation_of, repeats, victim, victim_with,
-        wait_for_victim,
+        chosen, end_of_kill, event, gone, invocation, invocation_of, passed, repeats, victim,
+        victim_with, wait_for_victim,
     },
 };
 use crate::{
@@ -91,6 +91,24 @@ fn second_end_is_ignored() {
             "finish: #2 since 14, invocation, end",
         ],
     );
+}
+
+#[test]
+fn end_that_knows_fewer_victims_is_ignored() {
+    let mut assembler = killed();
+    assembler.push(event(14, 1, end_of_kill(0)));
+    let closed = assembler.push(event(30, 0, gone(Freed, 100, 1)));
+    let end = closed[0].invocation().unwrap().end.as_ref().unwrap();
+    assert_eq!(end.victims, 1);
+}
+
+#[test]
+fn victim_that_asks_for_memory_again_is_counted_with_its_kill() {
+    let mut assembler = killed();
+    assembler.push(event(20, 2, invocation()));
+    assembler.push(event(20, 2, passed()));
+    assert_eq!(waits(&assembler.push(event(30, 0, gone(Freed, 100, 1)))), [1]);
+    assert_eq!(assembler.finish(), []);
 }
 
 #[test]
