@@ -222,7 +222,12 @@ const BOOTS: &[Boot] = &[
     // 100,000 new cgroups take a minute, so only the oldest and the newest kernel make them.
     Boot {
         name: "new-cgroups",
-        scenarios: &["new_cgroups", "new_cgroups_pinned"],
+        scenarios: &[
+            "new_cgroups",
+            "few_new_cgroups",
+            "new_cgroups_pinned",
+            "few_new_cgroups_pinned",
+        ],
         kernels: &["5.10", "7.3"],
         ..PLAIN
     },

@@ -1,6 +1,6 @@
 //! Probes that outlive the tracer: every kill is reported once, over restarts and upgrades.
 
-use super::storms::MAKE_100_000_CGROUPS;
+use super::storms::make_cgroups;
 use super::{CONTAINER_OF_48_MIB, HOG, ONE_KILL, START_HOG, killed_once};
 use crate::scenario::{Process, Program, Scenario, Step, Until, Want};
 
@@ -196,6 +196,22 @@ done
 /bin/busybox cat /tmp/first /tmp/second
 exit 1"#;
 
+/// A kill before and after new cgroups, while no tracer reads the pinned rings.
+macro_rules! new_cgroups {
+    ($count:literal) => {
+        &[
+            CONTAINER_OF_48_MIB,
+            Step::Cgroup { path: "/storm", limits: &[] },
+            KILL_AT_WORK,
+            START_HOG,
+            make_cgroups($count),
+            Step::AwaitDeaths,
+            START_HOG,
+            Step::StartTracer,
+        ]
+    };
+}
+
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "restarts",
@@ -307,16 +323,14 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "new_cgroups_pinned",
         victims: &[("hog", 2)],
-        steps: &[
-            CONTAINER_OF_48_MIB,
-            Step::Cgroup { path: "/storm", limits: &[] },
-            KILL_AT_WORK,
-            START_HOG,
-            MAKE_100_000_CGROUPS,
-            Step::AwaitDeaths,
-            START_HOG,
-            Step::StartTracer,
-        ],
+        steps: new_cgroups!(100_000),
+        ..PINNED
+    },
+    Scenario {
+        name: "few_new_cgroups_pinned",
+        short_form_of: Some("new_cgroups_pinned"),
+        victims: &[("hog", 2)],
+        steps: new_cgroups!(20_000),
         ..PINNED
     },
     // A ring without a reader holds no secrets.

@@ -7,6 +7,22 @@ use super::{
 use crate::scenario::{Process, Program, Scenario, Step, Until, Want, Watcher};
 use crate::workload::Work;
 
+/// A kill before and after new cgroups, while oomwhy is stopped.
+macro_rules! new_cgroups {
+    ($count:literal) => {
+        &[
+            CONTAINER_OF_48_MIB,
+            Step::PauseTracer,
+            Step::Cgroup { path: "/storm", limits: &[] },
+            START_HOG,
+            make_cgroups($count),
+            Step::AwaitDeaths,
+            START_HOG,
+            Step::ResumeTracer,
+        ]
+    };
+}
+
 pub(super) const ALL: &[Scenario] = &[
     // More kills than the kernel's rate limit lets it print, each in a cgroup that is gone before a
     // program could look at it.
@@ -192,20 +208,12 @@ pub(super) const ALL: &[Scenario] = &[
         ..ONE_KILL
     },
     // New cgroups take no room from kills, while oomwhy is stopped or gone.
+    Scenario { name: "new_cgroups", steps: new_cgroups!(100_000), ..NEW_CGROUPS },
     Scenario {
-        name: "new_cgroups",
-        victims: &[("hog", 2)],
-        steps: &[
-            CONTAINER_OF_48_MIB,
-            Step::PauseTracer,
-            Step::Cgroup { path: "/storm", limits: &[] },
-            START_HOG,
-            MAKE_100_000_CGROUPS,
-            Step::AwaitDeaths,
-            START_HOG,
-            Step::ResumeTracer,
-        ],
-        ..ONE_KILL
+        name: "few_new_cgroups",
+        short_form_of: Some("new_cgroups"),
+        steps: new_cgroups!(20_000),
+        ..NEW_CGROUPS
     },
     // oomwhy is stopped for a while and its ring is small. Details that do not fit are reported as
     // lost, no kill is, and later reports are complete.
@@ -439,15 +447,20 @@ const HAS_255_CPUS: Step = Step::Program(Program {
     says: "0-254",
 });
 
-pub(super) const MAKE_100_000_CGROUPS: Step = Step::Start {
-    process: Process {
-        comm: "maker",
-        cgroup: "/storm",
-        work: Work::Cgroups { count: 100_000 },
-        ..SLEEPER
-    },
-    until: Until::Started,
-};
+/// Makes and removes cgroups.
+pub(super) const fn make_cgroups(count: usize) -> Step {
+    Step::Start {
+        process: Process {
+            comm: "maker",
+            cgroup: "/storm",
+            work: Work::Cgroups { count },
+            ..SLEEPER
+        },
+        until: Until::Started,
+    }
+}
+
+const NEW_CGROUPS: Scenario = Scenario { victims: &[("hog", 2)], ..ONE_KILL };
 
 /// The directory in which one watcher stores its reports.
 const HISTORY: &str = "/run/history";
