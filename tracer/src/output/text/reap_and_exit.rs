@@ -64,6 +64,9 @@ pub(super) fn block(report: &OomReport, reported: Known, width: usize) -> String
         let text = format!("{}, {stuck} of them not gone", count(more, "more victim"));
         section(&mut block, "after").words("", Style::new(), &text);
     }
+    if let Some(n_waits) = report.invocations_while_dying {
+        section(&mut block, "after").words("", Style::new(), &waits(n_waits));
+    }
     let has_stack = !reported.stack && Known::of(report).stack;
     if let Some(trigger) = report.trigger.as_ref().filter(|_| has_stack) {
         let lead = format!("{}: ", names::trigger(trigger));
@@ -72,6 +75,11 @@ pub(super) fn block(report: &OomReport, reported: Known, width: usize) -> String
     }
     block.empty_line();
     block.finish()
+}
+
+fn waits(n_invocations: u64) -> String {
+    let invocations = count(n_invocations, "later invocation");
+    format!("{invocations} killed no process while a victim of this one was dying")
 }
 
 fn sentence(victim: &Victim) -> String {
@@ -107,7 +115,7 @@ fn facts(victim: &Victim) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::report::Reaped;
+    use crate::{model::report::Reaped, output::fixtures};
 
     fn victim() -> Victim {
         Victim { pid: 118, comm: Some("hog".to_owned()), ..Victim::default() }
@@ -122,6 +130,14 @@ mod tests {
             ..victim()
         };
         assert_eq!(sentence(&went), "hog[118] exited after 12 ms, 48 MiB back after 34 ms");
+    }
+
+    #[test]
+    fn invocations_while_dying_are_counted() {
+        let report = OomReport { invocations_while_dying: Some(3), ..fixtures::memcg_kill() };
+        let text = block(&report, Known::of(&report), 100);
+        let expected = "3 later invocations killed no process while a victim of this one was dying";
+        assert!(text.contains(expected), "{text}");
     }
 
     #[test]
