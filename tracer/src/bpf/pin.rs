@@ -239,14 +239,10 @@ pub(crate) struct TakenOver {
     links: Vec<String>,
 }
 
-/// The maps without which nothing can be read from probes of this wire version.
-const fn required(version: u32) -> &'static [&'static str] {
-    if version < 4 {
-        &[JOURNAL, "RING", "COUNTERS"]
-    } else {
-        &[JOURNAL, "RING", "KILLS", "HINTS", "LOST", "KILLS_LOST"]
-    }
-}
+/// Nothing can be read without these maps, and without one of [`COUNTERS`].
+const REQUIRED: [&str; 2] = [JOURNAL, "RING"];
+/// The counters of lost records, and their name before wire version 4.
+const COUNTERS: [&str; 2] = ["LOST", "COUNTERS"];
 
 impl TakenOver {
     /// Opens a folder. Probes that are attached stay as they are.
@@ -256,8 +252,10 @@ impl TakenOver {
             io::ErrorKind::NotFound => PinError::damaged(&path, "they have no maps"),
             _ => PinError::io("list", &folder, error),
         })?;
-        let required = required(version(&path).unwrap_or(WIRE_VERSION));
-        if let Some(map) = missing(required.iter().copied(), &names) {
+        let [counters, _] = COUNTERS;
+        let has_counters = names.iter().any(|name| COUNTERS.contains(&name.as_str()));
+        let lacking = missing(REQUIRED, &names).or((!has_counters).then_some(counters));
+        if let Some(map) = lacking {
             return Err(PinError::damaged(&path, format!("the map {map} is missing")));
         }
         let mut maps = BTreeMap::new();
