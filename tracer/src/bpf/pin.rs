@@ -239,7 +239,7 @@ pub(crate) struct TakenOver {
     links: Vec<String>,
 }
 
-/// The maps without which nothing can be read from probes of this wire version.
+/// The maps that a tracer needs to read from probes of this wire version.
 const fn required(version: u32) -> &'static [&'static str] {
     if version < 4 {
         &[JOURNAL, "RING", "COUNTERS"]
