@@ -1,5 +1,5 @@
-//! Checks scenarios in which more processes are killed at once than there is room for their
-//! records: the report counts every kill, and says how many have no record.
+//! Checks scenarios in which more processes are killed at once than the ring of kills has room for.
+//! The report counts every kill, and gives the number of kills without a record.
 
 use std::collections::BTreeMap;
 
