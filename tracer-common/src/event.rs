@@ -534,7 +534,7 @@ pub mod end_facts {
     pub const SUSPENDED: u32 = 1 << 2;
     /// A driver may free memory when it is notified, `oom_notify_list`.
     pub const HAS_NOTIFIERS: u32 = 1 << 3;
-    /// The allocation lacks `__GFP_FS`.
+    /// The allocation is without `__GFP_FS`.
     pub const WITHOUT_FS: u32 = 1 << 4;
     /// A memcg's limit was hit.
     pub const IS_MEMCG: u32 = 1 << 5;

@@ -10,7 +10,7 @@ use super::{is_of, victims};
 use crate::kmsg::Log;
 use crate::report;
 
-/// The number of kills that must have a record, even if nobody reads.
+/// The number of kills that must have a record, even if no tracer reads.
 const ALWAYS_KEPT: usize = 4096;
 
 /// Compares the counts of the only report and of the losses with the kernel's log.

@@ -373,7 +373,7 @@ pub struct EndFacts {
     /// A driver may free memory when it is notified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub has_notifiers: Option<bool>,
-    /// The allocation lacks `__GFP_FS`.
+    /// The allocation is without `__GFP_FS`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub without_fs: Option<bool>,
     /// A memcg's limit was hit.

@@ -227,8 +227,8 @@ pub enum Outcome {
     /// The memory cgroup was below its limit again, so no process was killed. For the host: a
     /// driver returned memory when it was asked to (an OOM notifier).
     Reclaimed,
-    /// The host was out of memory, but this allocation may not kill (it lacks `__GFP_FS`): it tries
-    /// again.
+    /// The host was out of memory, but this allocation may not kill (it is without `__GFP_FS`): it
+    /// tries again.
     NotAllowed,
     /// The OOM killer is disabled while the machine suspends, so the allocation failed.
     Suspended,

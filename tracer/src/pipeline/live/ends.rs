@@ -18,8 +18,8 @@ use crate::{
 /// line for each victim, which takes 200 ms on a serial console with 9600 baud. A victim's exit
 /// usually shows the end earlier.
 const KILL_ENDS_AFTER: Duration = Duration::from_millis(250);
-/// An invocation that has killed nobody may still be looking for a victim: on a large host it looks
-/// at 100,000 tasks.
+/// An invocation that has killed no process may still be evaluating tasks: 100,000 of them on a
+/// large host.
 const SELECTION_ENDS_AFTER: Duration = Duration::from_secs(1);
 /// A call of `mem_cgroup_out_of_memory` that led to no invocation within this time has returned,
 /// ns.
