@@ -3,8 +3,8 @@
  *
  * Usage: everyday signal|cgroup|fork|exec|thread|fault COUNT [DIRECTORY]
  *
- * The program rests before each operation, so that work which the kernel put off is done by then
- * and is not part of the next one. */
+ * The program rests before each operation, so that the kernel has finished deferred work and that
+ * work is not part of the next operation. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>

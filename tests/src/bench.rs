@@ -139,11 +139,11 @@ pub struct IdleCell {
     pub tracer: IdleTracer,
     /// Instructions of each run.
     pub instructions: Vec<u64>,
-    /// Instructions that oomwhy's own threads took meanwhile, beside the operation.
+    /// Instructions that oomwhy's own threads ran meanwhile, in addition to those of the operation.
     pub own_instructions: u64,
 }
 
-/// What runs beside an everyday operation.
+/// The tracer that runs beside an everyday operation.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum IdleTracer {
     /// No tracer.
@@ -154,7 +154,7 @@ pub enum IdleTracer {
     Kprobe,
 }
 
-/// An operation that any host does all the time.
+/// An operation that every host does all the time.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Operation {
     /// A process sends itself a signal and handles it.
@@ -176,7 +176,7 @@ impl Operation {
     pub const ALL: [Self; 6] =
         [Self::Signal, Self::Cgroup, Self::Fork, Self::Exec, Self::Thread, Self::Faults];
 
-    /// The word by which the program of the guest knows the operation.
+    /// The operation's name on the command line of the guest's program.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Signal => "signal",

@@ -84,7 +84,8 @@ pub struct Boot {
     needs_cgroup_v1: bool,
     /// The names of the kernels that get it; all if empty.
     kernels: &'static [&'static str],
-    /// Whether it takes so long that only a proof runs it, or who names it.
+    /// Whether it takes so long that it runs only in a proof, or if it is named on the command
+    /// line.
     is_long: bool,
 }
 
@@ -210,12 +211,12 @@ const BOOTS: &[Boot] = &[
         is_long: true,
         ..PLAIN
     },
-    // Memory must not depend on how many CPUs there could be.
+    // Memory must not depend on the number of possible CPUs.
     Boot {
         name: "cpus",
         qemu_args: &["-smp", "2,maxcpus=255"],
         scenarios: &["maps_of_255_cpus"],
-        // From 6.9 on, a kernel believes only a hypervisor that it knows.
+        // From 6.9 on, a kernel accepts so many possible CPUs only from a hypervisor that it knows.
         kernels: &["5.10", "6.1"],
         ..PLAIN
     },

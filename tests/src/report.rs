@@ -12,7 +12,7 @@ pub fn is_kill(object: &Value) -> bool {
     object["type"] == "oom" && object["outcome"] == "killed"
 }
 
-/// The number of killed processes in the reports, with those whose records were lost.
+/// The number of killed processes in the reports, including those whose records were lost.
 pub fn n_killed(reports: impl Iterator<Item = Value>) -> u64 {
     reports
         .filter(is_kill)

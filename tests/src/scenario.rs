@@ -38,11 +38,11 @@ pub struct Scenario {
     pub unpin: Option<Program>,
     /// Whether details are lost, so not every kill has a complete report.
     pub is_lossy: bool,
-    /// Whether kills come faster than their details have room, so details may be left out. Every
-    /// kill must have a report.
+    /// Whether kills come faster than the ring of details has room for, so details may be shed.
+    /// Every kill must have a report.
     pub is_burst: bool,
-    /// Whether more processes are killed at once than there is room for their compact records. The
-    /// report must count the others.
+    /// Whether more processes are killed at once than the ring of kills has room for. The report
+    /// must count the others.
     pub loses_kills: bool,
     /// Whether only the kernel's own reports are compared: half of the kills happen while oomwhy
     /// traces, half while it does not.

@@ -14,13 +14,13 @@ use crate::matrix::{self, Kernel};
 use crate::scenario::Step;
 use crate::scenarios;
 
-/// The most instructions of one program.
+/// The maximum number of instructions of one program.
 const MAX_OF_PROGRAM: u32 = 50_000;
-/// The most instructions of all programs that one oomwhy loads.
+/// The maximum number of instructions of all programs that one oomwhy loads.
 const MAX_OF_ALL: u32 = 300_000;
-/// How much longer the walk through a program may be than its stored figure, percent.
+/// How much a program's number may exceed its stored number, percent.
 const GROWTH_PERCENT: u32 = 20;
-/// Shorter walks may grow by this many instructions.
+/// A small number may grow by this many instructions.
 const GROWTH: u32 = 100;
 
 /// The boots that have the numbers, each with the scenario that has them. Every oomwhy of these

@@ -1,13 +1,15 @@
-//! What the probes could not write, or did not write for lack of room.
+//! Counts of the records that the probes lost, and of the details that they shed.
 //!
-//! The layout of wire version 4. [`before_version_4`] has the one before.
+//! This is the layout of wire version 4. [`before_version_4`] has the layout of older versions.
 
-/// Indexes of the per-CPU array `LOST`. Few, because each takes memory on every possible CPU.
+/// Number of lost details: an index of the per-CPU array `LOST`, like the next ones. The array is
+/// short, because each counter takes memory on every possible CPU.
 pub const DETAILS: u32 = 0;
-/// Hints for which their own buffer had no room, or that came faster than their rate limit. They
-/// are no lost kills.
+/// Number of hints that were dropped, because their ring was full or because they exceeded their
+/// rate limit. No report counts them as lost.
 pub const HINTS: u32 = 1;
-/// Details that were left out because the ring was short of room. A report says which.
+/// Number of details that were shed because their ring was short of room. A report lists them in
+/// `source.shed`.
 pub const SHED: u32 = 2;
 /// `CLOCK_BOOTTIME` of the first lost detail on this CPU, ns. 0 if this CPU lost none.
 pub const FIRST_DROP_NS: u32 = 3;
@@ -16,7 +18,7 @@ pub const LAST_DROP_NS: u32 = 4;
 /// Number of counters in the array.
 pub const COUNT: u32 = 5;
 
-/// Indexes of the array `KILLS_LOST`, which all CPUs share: who writes it holds `oom_lock`, so the
+/// Indexes of the array `KILLS_LOST`, which all CPUs share. Its writers hold `oom_lock`, so the
 /// counts are exact. An index below [`kills::FIRST_NS`] is a cause of [`crate::event::cause`].
 pub mod kills {
     /// `CLOCK_BOOTTIME` of the first lost kill, ns. 0 if none was lost.

@@ -35,7 +35,7 @@ pub mod kind {
     pub const GROWING_PROCESS: u32 = 14;
     /// The record is a [`super::MarkEvent`].
     pub const MARK: u32 = 16;
-    /// The record is a [`super::KillEvent`], in a buffer of its own.
+    /// The record is a [`super::KillEvent`], in a ring of its own.
     pub const KILL: u32 = 17;
     /// The highest kind in use.
     pub const LAST: u32 = KILL;
@@ -67,7 +67,7 @@ pub const STAT_COUNTERS: usize = 64;
 pub const STAT_FIELDS: usize = 128;
 /// Bytes of one part of a task's context (a command line, a path) that are kept.
 pub const CONTEXT_BYTES: usize = 1024;
-/// Victims, group members and sharers of one invocation that have a [`VictimEvent`]. Those beyond
+/// Victims, group members and sharers of one invocation that have a [`VictimEvent`]. Further ones
 /// have only a [`KillEvent`].
 pub const MAX_DETAILED_VICTIMS: u32 = 256;
 /// Ancestors of a task that are kept, its parent first.
@@ -104,7 +104,7 @@ pub struct EventHeader {
     pub size: u32,
     /// CPU that wrote the record.
     pub cpu: u32,
-    /// In a [`KillEvent`] the page tables of the process, KiB. In every other record 0.
+    /// Size of the page tables of the process in a [`KillEvent`], KiB. 0 in every other record.
     pub reserved: u32,
 }
 
@@ -147,7 +147,7 @@ pub struct MemcgFacts {
 }
 
 /// One run of the OOM killer as of the choice (`oom_kill_process` entry). If no task was chosen, as
-/// of its begin, or of the kernel's own report about that.
+/// of its entry, or as of the kernel's own report that no task can be killed.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct InvocationEvent {
@@ -276,8 +276,8 @@ pub mod candidate {
 }
 
 /// Head of a cgroup's path. `len` bytes follow: the names, leaf first, each with its NUL. With
-/// [`crate::valid::path::KERNEL_TEXT`] they are the kernel's text from the root, and what follows
-/// its NUL is stale.
+/// [`crate::valid::path::KERNEL_TEXT`] they are the kernel's text of the path from the root, and
+/// the bytes after its NUL are stale.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct PathHead {
@@ -316,12 +316,12 @@ pub struct VictimEvent {
     pub reserved: u32,
 }
 
-/// A process is killed: the compact record that every kill has, written before its details. Short,
-/// so that the buffer `KILLS` holds more than 4,096 of them.
+/// The compact record of a killed process. Every kill has one, written before its details. It is
+/// short, so that the ring `KILLS` holds more than 4,096 of them.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct KillEvent {
-    /// Header of kind [`kind::KILL`]. Its last word holds the page tables.
+    /// Header of kind [`kind::KILL`]. Its last word holds the size of the page tables.
     pub header: EventHeader,
     /// When the process started, `task_struct.start_boottime`, ns.
     pub start_boottime_ns: u64,
@@ -365,7 +365,7 @@ pub mod domain {
     pub const MEMCG: u8 = 1;
     /// The machine, a cpuset or a memory policy ran out of memory.
     pub const GLOBAL: u8 = 2;
-    /// Somebody asked for a kill, sysrq-f.
+    /// A user requested a kill with sysrq-f.
     pub const SYSRQ: u8 = 3;
 }
 
@@ -493,38 +493,38 @@ pub struct ParentEntry {
 }
 
 /// An invocation is over. Nothing is hooked at the return of `out_of_memory`: the frame of such a
-/// hook would be in the stack that the kernel prints. So the record is written at the next event
-/// that proves the end, and has facts in place of what `out_of_memory` returned.
+/// hook would be in the stack that the kernel prints. So the probes write the record at the next
+/// event that proves the end. It has facts in place of the return value of `out_of_memory`.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct EndEvent {
     /// Header of kind [`kind::END`].
     pub header: EventHeader,
-    /// Return value of `out_of_memory`, 0 or 1. Means nothing with [`crate::valid::end::FACTS`].
+    /// Return value of `out_of_memory`, 0 or 1. Not set if [`crate::valid::end::FACTS`] is.
     pub result: u32,
-    /// State of the choice, one of [`chosen`]. Means nothing with [`crate::valid::end::FACTS`].
+    /// State of the choice, one of [`chosen`]. Not set if [`crate::valid::end::FACTS`] is.
     pub chosen: u32,
     /// Number of entries into `oom_kill_process`.
     pub kill_calls: u32,
     /// Number of `oom:mark_victim` events.
     pub victims: u32,
-    /// 1 if the kernel computed `totalpages`, so it reached the selection. Means nothing with
-    /// [`crate::valid::end::FACTS`].
+    /// 1 if the kernel computed `totalpages`, so it reached the selection. Not set if
+    /// [`crate::valid::end::FACTS`] is.
     pub selected: u32,
     /// Number of entries into `__oom_kill_process`. `u32::MAX` if that function is not hooked.
     pub oom_kill_calls: u32,
     /// Bits of [`end_facts`] that hold.
     pub facts: u32,
-    /// Bits of [`end_facts`] that are known. Of the others, `facts` says nothing.
+    /// Bits of [`end_facts`] that are known. The other bits of `facts` have no meaning.
     pub facts_known: u32,
-    /// Number of processes that are killed, each counted once: the victims, and those that share
-    /// their memory. Means nothing without [`crate::valid::end::PROCESSES`].
+    /// Number of killed processes, each counted once: the victims, and the processes that share
+    /// their memory. Set only if [`crate::valid::end::PROCESSES`] is.
     pub processes: u32,
     /// Always 0; keeps the size a multiple of 8.
     pub reserved: u32,
 }
 
-/// Bits of [`EndEvent::facts`]: what decides how an invocation ends that kills no process.
+/// Bits of [`EndEvent::facts`]. They decide the outcome of an invocation that kills no process.
 pub mod end_facts {
     /// At entry the trigger was a victim already, `signal_struct.oom_mm`.
     pub const TRIGGER_IS_VICTIM: u32 = 1 << 0;
@@ -534,7 +534,7 @@ pub mod end_facts {
     pub const SUSPENDED: u32 = 1 << 2;
     /// A driver may free memory when it is notified, `oom_notify_list`.
     pub const HAS_NOTIFIERS: u32 = 1 << 3;
-    /// The allocation lacks `__GFP_FS`.
+    /// The allocation is without `__GFP_FS`.
     pub const WITHOUT_FS: u32 = 1 << 4;
     /// A memcg's limit was hit.
     pub const IS_MEMCG: u32 = 1 << 5;
@@ -609,11 +609,11 @@ pub struct RepeatsEvent {
     pub last_ns: u64,
 }
 
-/// `mem_cgroup_out_of_memory` needed no invocation: usage is below the limit again.
+/// A call of `mem_cgroup_out_of_memory` needed no invocation: usage was below the limit again.
 ///
-/// Recorded when the same task calls again or userspace looks: for the first such call of a run,
-/// then whenever `count` is a power of two. A dying task needs no invocation either, and its calls
-/// are not recorded. `seq` is 0.
+/// Such a call is detected when the same task calls again, or when userspace reads the map
+/// `MEMCG_CALLS`. The probes emit the first call of a run, then each call whose `count` is a power
+/// of two. A dying task needs no invocation either, and its calls are not recorded. `seq` is 0.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct ReclaimedEvent {

@@ -26,10 +26,10 @@
 /// Version of the records, counters and map values. Recordings have it in their first line, pins in
 /// the name of their folder.
 pub const WIRE_VERSION: u32 = 4;
-/// Oldest version that this build reads. The records of versions 2 and 3 have the same layout;
-/// with version 3, recordings and pins began to use one number. With version 4, kills and hints
-/// have buffers of their own, the counters of lost records another layout, and the end of an
-/// invocation facts in place of what `out_of_memory` returned.
+/// Oldest version that this build reads. The records of versions 2 and 3 have the same layout; with
+/// version 3, recordings and pins began to use one number. With version 4, kills and hints have
+/// rings of their own, and the counters of lost records have another layout. The end of an
+/// invocation has facts in place of the return value of `out_of_memory`.
 pub const OLDEST_WIRE_VERSION: u32 = 2;
 
 pub mod counters;

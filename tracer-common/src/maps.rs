@@ -3,24 +3,24 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Size of the ring buffer of details, bytes, unless `--ring-size` sets another one. The details of
-/// a kill take at most 7 KiB and usually 3 KiB, so it holds a burst of 100 kills that nobody reads.
+/// Size of the ring of details, bytes, unless `--ring-size` sets another one. The details of a kill
+/// take at most 7 KiB and usually 3 KiB, so it holds the details of 100 unread kills.
 pub const RING_BYTES: u32 = 512 << 10;
 
-/// Size of the ring buffer of kills, bytes: room for 4,096 that nobody reads, each the only one of
-/// its invocation, whose end has no room among the details.
+/// Size of the ring of kills, bytes. It has room for 4,096 unread kills, even if each is the only
+/// one of its invocation and the ring of details has no room for the ends.
 pub const KILLS_BYTES: u32 = 1 << 20;
 
-/// Size of the ring buffer of hints, bytes: new cgroups and growing processes, which userspace
-/// looks at while they exist.
+/// Size of the ring of hints, bytes. A hint is a new cgroup or a growing process. Userspace looks
+/// it up while it exists.
 pub const HINTS_BYTES: u32 = 64 << 10;
 
-/// Hints of one kind per second, and the longest burst of them.
+/// Highest rate of hints of one kind, per second. Also the largest burst of them.
 pub const HINTS_PER_SECOND: u64 = 200;
 
 /// Indexes of the map `HINT_BUDGETS`.
 pub mod hint {
-    /// Cgroups that were just made.
+    /// New cgroups.
     pub const CGROUP: u32 = 0;
     /// Processes that grow near a limit.
     pub const GROWING_PROCESS: u32 = 1;
@@ -36,8 +36,8 @@ pub const RUN_ENDS_AFTER_NS: u64 = 10_000_000_000;
 /// memory, so its wait continues. ns.
 pub const WAIT_CONTINUES_WITHIN_NS: u64 = 1_000_000_000;
 
-/// Invocations of a memcg are counted as waiting for its victims for this long after the kill. What
-/// follows later starts a run of its own. ns.
+/// Invocations of a memcg are counted as waiting for its victims for this long after the kill. A
+/// later invocation starts a run of its own. ns.
 pub const WAITS_FOR_VICTIM_NS: u64 = 2_000_000_000;
 
 /// `QuietRun::ending` of invocations that wait for the victims of the kill `QuietRun::seq`. No
@@ -48,8 +48,8 @@ pub const WAITS_FOR_VICTIM: u64 = 1 << 62;
 /// `InvocationEvent` and a `CandidatesHead`; the rest is scratch.
 pub const STATE_BYTES: usize = 13_328;
 
-/// The begin of the only value of the map `STATE`: the invocation that runs or ran last. Written
-/// under the kernel's `oom_lock`.
+/// The start of the only value of the map `STATE`: the current or latest invocation. Written under
+/// the kernel's `oom_lock`.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct InvocationState {
@@ -63,7 +63,7 @@ pub struct InvocationState {
     pub oom_memcg_id: u64,
     /// Validity bits of the `InvocationEvent` that follows, as far as it is filled.
     pub described: u64,
-    /// What was left out so far, bits of `valid::shed`.
+    /// Details that were shed so far, bits of `valid::shed`.
     pub shed: u64,
     /// Number of entries into `oom_kill_process`.
     pub kill_calls: u32,
@@ -75,10 +75,10 @@ pub struct InvocationState {
     pub facts: u32,
     /// Bits of `event::end_facts` that are known.
     pub facts_known: u32,
-    /// Number of processes that are killed, each counted once.
+    /// Number of killed processes, each counted once.
     pub processes: u32,
-    /// Number of the invocation whose end was emitted last, or that was counted in a run. Not a
-    /// flag: who sets it without `oom_lock` may do so when the next invocation has begun.
+    /// Number of the latest invocation whose end was emitted, or that was counted in a run. Not a
+    /// flag: a writer without `oom_lock` may set it after the next invocation has begun.
     pub ended_seq: u64,
 }
 
@@ -92,8 +92,8 @@ pub struct QuietRun {
     pub ending: u64,
     /// Number of invocations in the run.
     pub count: u64,
-    /// Entry of the latest invocation, `CLOCK_BOOTTIME` ns. With [`WAITS_FOR_VICTIM`] that of the
-    /// kill.
+    /// Entry of the latest invocation, `CLOCK_BOOTTIME` ns. With [`WAITS_FOR_VICTIM`], entry of the
+    /// invocation that killed.
     pub last_ns: u64,
 }
 

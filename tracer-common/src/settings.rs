@@ -32,7 +32,7 @@ pub struct Settings {
     pub growth_above_percent: u32,
     /// 1: command lines, which may hold secrets, are not read.
     pub no_cmdlines: u32,
-    /// Bits of `event::end_facts` that depend on hooks: those of attached hooks.
+    /// The bits of `event::end_facts` that depend on a hook, if that hook is attached.
     pub end_facts: u32,
     /// Address of the kernel's `oom_lock` (kallsyms). 0 if kallsyms hides it.
     pub oom_lock: u64,
@@ -41,7 +41,7 @@ pub struct Settings {
     /// Address of the kernel's `oom_notify_list` (kallsyms). 0 if kallsyms hides it.
     pub oom_notify_list: u64,
     /// 1: invocations that wait for a victim are counted with its kill. 0: each run of them is
-    /// emitted, because a report that is closed at once has no room for a count.
+    /// emitted, because the report of the kill is closed too early to include a count.
     pub counts_waits: u32,
     /// Always 0; keeps the size a multiple of 8.
     pub reserved: u32,

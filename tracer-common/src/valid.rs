@@ -60,7 +60,7 @@ pub mod end {
     pub const PROCESSES: u64 = 1 << 41;
 }
 
-/// What the bytes of a path record are.
+/// Format of the bytes of a path record.
 pub mod path {
     /// The kernel's text of the path from the root, instead of names from the leaf.
     pub const KERNEL_TEXT: u64 = 1 << 0;
@@ -93,8 +93,8 @@ pub mod kill {
     pub const MM: u64 = 1 << 17;
 }
 
-/// Which details of an invocation were left out so far because the ring was short of room. Every
-/// record of the invocation has these bits from then on, and so has [`victim_gone`].
+/// Details of an invocation that were shed because their ring was short of room. All later records
+/// of the invocation have these bits, and so has [`victim_gone`].
 pub mod shed {
     /// The record of the candidates.
     pub const CANDIDATES: u64 = 1 << 48;

@@ -1,10 +1,9 @@
 //! Writes records into the ring buffers, or counts them as lost. Nothing else sends data to
 //! userspace.
 //!
-//! There are three buffers. `KILLS` has one compact record per killed process, and the ends of
-//! invocations for which `RING` has no room. `RING` has the details, which are shed when it is
-//! short of room: see [`pressure`]. `HINTS` has what userspace looks at while it exists, and no
-//! kill.
+//! There are three ring buffers. `KILLS` has one compact record per killed process, and the ends of
+//! invocations for which `RING` has no room. `RING` has the details. If it is short of room, the
+//! probes shed details: see [`pressure`]. `HINTS` has new cgroups and growing processes.
 #![expect(unsafe_code, reason = "calls the ring buffer helper and updates counters")]
 
 use aya_ebpf::{
@@ -26,18 +25,18 @@ use crate::maps::{
 
 /// `BPF_RB_NO_WAKEUP` of `bpf_ringbuf_output`.
 const NO_WAKEUP: u64 = 1;
-/// `BPF_RB_AVAIL_DATA` of `bpf_ringbuf_query`: bytes that nobody has read.
+/// `BPF_RB_AVAIL_DATA` of `bpf_ringbuf_query`: unread bytes.
 const AVAIL_DATA: u64 = 0;
 /// `BPF_RB_RING_SIZE` of `bpf_ringbuf_query`.
 const RING_SIZE: u64 = 1;
 
-/// [`pressure`] from which on candidates and the context of tasks are left out: more than half of
-/// the ring is unread.
+/// From this [`pressure`] on, candidates and the context of tasks are shed: more than half of the
+/// ring is unread.
 pub(crate) const SHEDS_CONTEXT: u32 = 1;
-/// [`pressure`] from which on statistics, paths and limits are left out too: more than three
-/// quarters are unread.
+/// From this [`pressure`] on, statistics, paths and limits are shed too: more than three quarters
+/// are unread.
 pub(crate) const SHEDS_PATHS: u32 = 2;
-/// [`pressure`] from which on stacks are left out too: more than seven eighths are unread.
+/// From this [`pressure`] on, stacks are shed too: more than seven eighths are unread.
 pub(crate) const SHEDS_STACKS: u32 = 3;
 
 /// The current time, `CLOCK_BOOTTIME` ns.
@@ -68,18 +67,18 @@ pub(crate) fn pressure() -> u32 {
     if unread <= size / 2 {
         return 0;
     }
-    // A sum instead of branches: the verifier walks what follows once.
+    // verifier: a sum instead of branches, so that it walks the following code once.
     SHEDS_CONTEXT + u32::from(unread > size / 4 * 3) + u32::from(unread > size / 8 * 7)
 }
 
-/// Counts details that were left out.
+/// Counts details that were shed.
 #[inline(always)]
 pub(crate) fn count_shed() {
     increment(&LOST, counters::SHED);
 }
 
 /// Whether a record is the last one of its invocation. Without it, the report would wait for the
-/// next invocation, so it goes to the kills if the details have no room.
+/// next invocation, so it goes to `KILLS` if `RING` has no room.
 const fn is_last(kind: u32) -> bool {
     matches!(kind, kind::END | kind::MARK)
 }
@@ -114,7 +113,7 @@ fn output<T>(ring: &RingBuf, record: &T, size: usize, flags: u64) -> bool {
 }
 
 /// Writes the compact record of a kill, or counts it by its cause. The caller holds `oom_lock`, so
-/// the count is exact. Wakes nobody: the details, which follow, do.
+/// the count is exact. Does not wake the reader: the details that follow do.
 #[inline(always)]
 pub(crate) fn kill(record: &KillEvent, cause: u8) {
     if output(&KILLS, record, size_of::<KillEvent>(), NO_WAKEUP) {
@@ -134,9 +133,8 @@ pub(crate) fn kill(record: &KillEvent, cause: u8) {
     }
 }
 
-/// Whether a hint of this kind (`oomwhy_common::maps::hint`) may be written now: somebody reads
-/// hints, and no more than [`HINTS_PER_SECOND`] came before. Two CPUs that race here can pass one
-/// hint more.
+/// Whether the rate limit [`HINTS_PER_SECOND`] allows a hint of this kind
+/// (`oomwhy_common::maps::hint`) now. Two CPUs that race here can pass one hint more.
 #[inline(always)]
 pub(crate) fn may_hint(kind: u32, now: u64) -> bool {
     const NS_PER_HINT: u64 = 1_000_000_000 / HINTS_PER_SECOND;
@@ -150,7 +148,7 @@ pub(crate) fn may_hint(kind: u32, now: u64) -> bool {
         increment(&LOST, counters::HINTS);
         return false;
     }
-    // What was earned in part stays earned.
+    // The time towards the next hint is kept.
     let counted_ns =
         if earned > HINTS_PER_SECOND { now } else { counted_ns + earned * NS_PER_HINT };
     store(budget, HintBudget { left: left - 1, counted_ns });
@@ -202,8 +200,8 @@ fn build<T: FromZeros + 'static>(
     true
 }
 
-/// Builds a hint in its ring buffer, without zeros first: `fill` writes all of it. If `fill` fails,
-/// the hint counts as dropped.
+/// Builds a hint in its ring buffer, without zeroing the memory first: `fill` writes all of it. If
+/// `fill` fails, the hint is counted as dropped.
 #[inline(always)]
 pub(crate) fn filled_hint<T: FromBytes + 'static>(fill: impl FnOnce(&mut T) -> Option<()>) {
     let Some(mut entry) = HINTS.reserve::<T>(0) else {
@@ -220,7 +218,7 @@ pub(crate) fn filled_hint<T: FromBytes + 'static>(fill: impl FnOnce(&mut T) -> O
     }
 }
 
-/// Counts a detail that found no room, and notes when.
+/// Counts a detail for which `RING` had no room, and stores the time.
 #[inline(always)]
 fn count_drop() {
     increment(&LOST, counters::DETAILS);

@@ -295,7 +295,7 @@ pub(crate) fn counts_waits() -> bool {
 /// Address of the task that holds `oom_lock`. 0 if it is free, `None` if that is unknown.
 #[inline(always)]
 pub(crate) fn oom_lock_owner() -> Option<u64> {
-    /// The low bits of the owner word are flags, of a mutex and of an rt_mutex.
+    /// The low bits of the owner word are flags, in a mutex and in an rt_mutex.
     const FLAGS: u64 = 7;
     let owner: u64 = global(setting!(oom_lock))?.get(offset!(mutex_owner))?;
     Some(owner & !FLAGS)
@@ -307,7 +307,7 @@ pub(crate) fn oom_killer_disabled() -> Option<bool> {
     global(setting!(oom_killer_disabled))?.get::<u8>(0).map(|disabled| disabled != 0)
 }
 
-/// Whether a driver wants to be notified before a task is killed. `None` if that is unknown.
+/// Whether a driver asked to be notified before a task is killed. `None` if that is unknown.
 #[inline(always)]
 pub(crate) fn has_oom_notifiers() -> Option<bool> {
     let first = global(setting!(oom_notify_list))?.get::<u64>(offset!(notifier_head))?;

@@ -29,7 +29,7 @@ pub(crate) static RING: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
 #[map]
 pub(crate) static KILLS: RingBuf = RingBuf::with_byte_size(KILLS_BYTES, 0);
 
-/// Hints: a storm of new cgroups takes no room from kills.
+/// Hints. They have a ring of their own, so that a storm of new cgroups takes no room from kills.
 #[map]
 pub(crate) static HINTS: RingBuf = RingBuf::with_byte_size(HINTS_BYTES, 0);
 
@@ -37,7 +37,7 @@ pub(crate) static HINTS: RingBuf = RingBuf::with_byte_size(HINTS_BYTES, 0);
 #[map]
 pub(crate) static HINTS_WANTED: Array<u64> = Array::with_max_entries(1, 0);
 
-/// How many hints may be written, index `oomwhy_common::maps::hint`.
+/// Token buckets that limit the rate of hints, index `oomwhy_common::maps::hint`.
 #[map]
 pub(crate) static HINT_BUDGETS: Array<HintBudget> = Array::with_max_entries(hint::COUNT, 0);
 
@@ -59,8 +59,8 @@ static STATE: Array<State> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(counters::COUNT, 0);
 
-/// Counts of kills without a record, index `oomwhy_common::counters::kills`. Not per CPU: who
-/// writes it holds `oom_lock`.
+/// Counts of kills without a record, index `oomwhy_common::counters::kills`. Not per CPU, because
+/// its writers hold `oom_lock`.
 #[map]
 pub(crate) static KILLS_LOST: Array<u64> = Array::with_max_entries(counters::kills::COUNT, 0);
 
@@ -69,9 +69,9 @@ pub(crate) static KILLS_LOST: Array<u64> = Array::with_max_entries(counters::kil
 #[map]
 pub(crate) static QUIET_RUNS: LruHashMap<u64, QuietRun> = LruHashMap::with_max_entries(256, 0);
 
-/// Calls of `mem_cgroup_out_of_memory` that have not led to an invocation yet, by task, each as the
-/// record that is emitted if they never do. LRU: an entry is evicted only if hundreds of tasks wait
-/// for `oom_lock`; then that call is not reported if it needs no invocation.
+/// Calls of `mem_cgroup_out_of_memory` that have not led to an invocation yet, by task. The value
+/// is the record that is emitted if the call never leads to one. LRU: an entry is evicted only if
+/// hundreds of tasks wait for `oom_lock`; then that call is not reported if it needs no invocation.
 #[map]
 pub(crate) static MEMCG_CALLS: LruHashMap<u64, ReclaimedEvent> =
     LruHashMap::with_max_entries(256, 0);
@@ -100,28 +100,29 @@ pub(crate) static WAITING: LruHashMap<u64, Wait> = LruHashMap::with_max_entries(
 #[map]
 pub(crate) static VICTIM_MMS: LruHashMap<u64, VictimMm> = LruHashMap::with_max_entries(1024, 0);
 
-/// How many victims are in [`VICTIM_MMS`] whose memory is not freed.
+/// Counts the victims in [`VICTIM_MMS`] whose memory is not freed yet.
 #[map]
 static DYING: Array<Dying> = Array::with_max_entries(1, 0);
 
 /// Slots that count freed memory: more CPUs than this share them.
 const FREED_SLOTS: usize = 64;
 
-/// Two counts that are equal while nobody is dying. BPF code from rustc has no atomic add, so each
-/// count has one writer at a time. If CPUs that share a slot lose a count, or an entry is evicted,
-/// the counts stay apart: then each exit pays for a look at [`VICTIM_MMS`], and nothing is missed.
+/// Two counts that are equal while no victim is dying. BPF code from rustc has no atomic add, so
+/// each count has one writer at a time. If CPUs that share a slot lose a count, or an entry is
+/// evicted, the counts stay different. Then each exit pays for a look-up in [`VICTIM_MMS`], and
+/// nothing is missed.
 #[repr(C)]
 struct Dying {
-    /// Entries that [`VICTIM_MMS`] got. Its writers hold `oom_lock`.
+    /// Number of entries added to [`VICTIM_MMS`]. Its writers hold `oom_lock`.
     registered: u64,
     /// The value of `registered` for which all memory was freed.
     all_freed: u64,
-    /// Entries whose memory was freed, by CPU.
+    /// Number of entries whose memory was freed, by CPU.
     freed: [u64; FREED_SLOTS],
 }
 
-/// Whether any victim's memory is not freed. Every exit of a process asks this first: a look at
-/// [`VICTIM_MMS`] takes ten times as long.
+/// Whether any victim's memory is not freed yet. Every exit of a process checks this first, because
+/// a look-up in [`VICTIM_MMS`] takes ten times as long.
 #[inline(always)]
 pub(crate) fn any_victim_dying() -> bool {
     DYING.get_ptr(0).is_some_and(|dying| {
@@ -131,7 +132,7 @@ pub(crate) fn any_victim_dying() -> bool {
     })
 }
 
-/// Notes whose memory it is. The caller holds `oom_lock`.
+/// Stores the victim that owns this memory. The caller holds `oom_lock`.
 #[inline(always)]
 pub(crate) fn register_victim(mm: u64, victim: VictimMm) {
     let known = VICTIM_MMS.get_ptr_mut(mm).map(load);
@@ -148,7 +149,7 @@ pub(crate) fn register_victim(mm: u64, victim: VictimMm) {
     }
 }
 
-/// Forgets a victim's memory, which is freed.
+/// Removes the entry of a victim whose memory was freed.
 #[inline(always)]
 pub(crate) fn forget_victim(mm: u64) {
     if VICTIM_MMS.remove(mm).is_err() {
@@ -181,8 +182,8 @@ pub(crate) struct VictimMm {
     pub(crate) oom_memcg_id: u64,
     pub(crate) tgid: i32,
     pub(crate) tid: i32,
-    /// Bit 0: SIGKILL was delivered to the victim, and its context was emitted or left out. Bit 1
-    /// ([`CONTEXT_SHED`]): it was left out.
+    /// Bit 0: the victim began to exit because of SIGKILL, and its context was emitted or shed. Bit
+    /// 1 ([`CONTEXT_SHED`]): its context was shed.
     pub(crate) sigkill_delivered: u64,
 }
 
@@ -192,14 +193,14 @@ pub(crate) const CONTEXT_SHED: u64 = 2;
 /// Victims whose context can be composed at the same time. Fixed, so that memory does not grow with
 /// the CPUs.
 const CONTEXTS: u32 = 16;
-/// How many slots a victim tries.
+/// Number of slots that a victim tries.
 const CONTEXT_TRIES: u32 = 4;
 
-/// Where the contexts of victims are composed, one part after another.
+/// Slots in which the contexts of victims are composed, one part after another.
 #[map]
 static CONTEXT: Array<Context> = Array::with_max_entries(CONTEXTS, 0);
 
-/// The slots of [`CONTEXT`] in use. An insert that must not exist is the only test-and-set that
+/// The slots of [`CONTEXT`] in use. An insert with `BPF_NOEXIST` is the only test-and-set that
 /// every kernel has.
 #[map]
 static CONTEXT_BUSY: HashMap<u32, u32> = HashMap::with_max_entries(CONTEXTS, 0);
@@ -268,7 +269,7 @@ pub(crate) struct State {
     pub(crate) oom_memcg_id: u64,
     /// Validity bits of `invocation`, as far as it is filled.
     pub(crate) described: u64,
-    /// What was left out so far, bits of `oomwhy_common::valid::shed`.
+    /// Details that were shed so far, bits of `oomwhy_common::valid::shed`.
     pub(crate) shed: u64,
     /// Number of entries into `oom_kill_process`.
     pub(crate) kill_calls: u32,
@@ -280,11 +281,11 @@ pub(crate) struct State {
     pub(crate) facts: u32,
     /// Bits of `end_facts` that are known.
     pub(crate) facts_known: u32,
-    /// Number of processes that are killed, each counted once.
+    /// Number of killed processes, each counted once.
     pub(crate) processes: u32,
-    /// Number of the invocation whose end was emitted last, or that was counted in a run.
+    /// Number of the latest invocation whose end was emitted, or that was counted in a run.
     pub(crate) ended_seq: u64,
-    // Userspace reads up to here, and the two that follow.
+    // Userspace reads the fields above and the next two.
     pub(crate) invocation: InvocationEvent,
     pub(crate) candidates: Candidates,
     /// Slot of the listed candidate with the fewest points, once the list is full.
@@ -294,7 +295,7 @@ pub(crate) struct State {
     /// 1: the latest `__oom_kill_process` has marked its victim, whose record was not written
     /// before. A task that is sent SIGKILL from then on shares the victim's memory.
     pub(crate) marked: u32,
-    /// How far `stat` got in this invocation: 0, 1 filled, 2 emitted.
+    /// State of `stat` in this invocation: 0 not filled, 1 filled, 2 emitted.
     pub(crate) stat_stage: u32,
     /// Address of the oom_memcg. 0 for a global OOM.
     pub(crate) oom_memcg: u64,
@@ -309,15 +310,15 @@ pub(crate) struct State {
     pub(crate) evaluated_task: u64,
     /// How short of room the ring is, see `record::raise_pressure`.
     pub(crate) pressure: u32,
-    /// Victims and sharers that have a `VictimEvent`.
+    /// Number of victims and sharers that have a `VictimEvent`.
     pub(crate) detailed_victims: u32,
     /// What ran out of memory, one of `oomwhy_common::event::domain`.
     pub(crate) domain: u32,
-    /// 1: the paths of the oom_memcg and the trigger were emitted or left out.
+    /// 1: the paths of the oom_memcg and the trigger were emitted or shed.
     pub(crate) paths_emitted: u32,
     /// Process id of the first victim.
     pub(crate) first_tgid: i32,
-    /// 1: a process was recorded that shares a victim's memory.
+    /// 1: a process that shares a victim's memory was recorded.
     pub(crate) has_sharers: u32,
     /// Points of the candidate in `least_slot`.
     pub(crate) least_points: i64,
@@ -356,7 +357,7 @@ pub(crate) struct Best {
     pub(crate) task: u64,
     /// Its place in the order of evaluation.
     pub(crate) order: u32,
-    /// Bits of `oomwhy_common::event::candidate` that tell where the points are from.
+    /// Bits of `oomwhy_common::event::candidate` that show the source of the points.
     pub(crate) flags: u32,
     /// 1: it is in the list.
     pub(crate) is_listed: u64,
@@ -374,7 +375,7 @@ pub(crate) fn state() -> Option<&'static mut State> {
 /// hook asks this first, since some are reached from elsewhere too (`/proc/PID/oom_score`).
 ///
 /// Nothing shows that the task has left, so hooks that the same task may reach later from elsewhere
-/// must not rely on being inside.
+/// must not assume that it is inside.
 #[inline(always)]
 pub(crate) fn own_invocation() -> Option<&'static mut State> {
     let state = STATE.get_ptr_mut(0)?;
@@ -389,7 +390,8 @@ pub(crate) fn own_invocation() -> Option<&'static mut State> {
     Some(unsafe { &mut *state })
 }
 
-/// The head of the scratch area, for hooks without `oom_lock`. Another CPU may change it meanwhile.
+/// The start of the scratch area, for hooks without `oom_lock`. Another CPU may change it
+/// meanwhile.
 #[inline(always)]
 pub(crate) fn shared_state() -> Option<*mut InvocationState> {
     STATE.get_ptr_mut(0).map(<*mut State>::cast)
@@ -428,14 +430,14 @@ pub(crate) fn read_volatile<T: Copy>(value: &T) -> T {
     unsafe { ptr::read_volatile(value) }
 }
 
-/// Copies the head of the scratch area, which another CPU may change meanwhile.
+/// Copies the start of the scratch area, which another CPU may change meanwhile.
 #[inline(always)]
 pub(crate) fn load_shared(state: *mut InvocationState) -> InvocationState {
     // SAFETY: a live map value. A field is seen whole or not at all.
     unsafe { ptr::read_volatile(state) }
 }
 
-/// Notes in the head of the scratch area that this invocation is over.
+/// Stores in the scratch area that this invocation is over.
 #[inline(always)]
 pub(crate) fn mark_ended(state: *mut InvocationState, seq: u64) {
     // SAFETY: a field of a live map value.

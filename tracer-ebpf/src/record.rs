@@ -117,8 +117,8 @@ pub(crate) fn victim_task<O: Origin>(victim: &mut VictimEvent, of: Object<O>) ->
     Some(known)
 }
 
-/// Notes how short of room the ring is now. Within an invocation this only rises: several programs
-/// write its details, and what one of them left out no other one writes.
+/// Stores the current pressure of the ring. Within an invocation it only rises: several programs
+/// write the details, and a detail that one of them has shed must not be written by another one.
 #[inline(always)]
 pub(crate) fn raise_pressure(state: &mut State) {
     let pressure = emit::pressure();
@@ -127,7 +127,7 @@ pub(crate) fn raise_pressure(state: &mut State) {
     }
 }
 
-/// Notes details that are left out, bits of [`valid::shed`], and counts them once.
+/// Marks details as shed, bits of [`valid::shed`], and counts them once.
 #[inline(always)]
 pub(crate) fn shed(state: &mut State, details: u64) {
     if state.shed & details == 0 {
@@ -136,7 +136,7 @@ pub(crate) fn shed(state: &mut State, details: u64) {
     state.shed |= details;
 }
 
-/// Emits the compact record of the victim that stands in the scratch area. `known` are bits of
+/// Emits the compact record of the victim in the scratch area. `known` are bits of
 /// [`valid::victim`].
 #[inline(always)]
 pub(crate) fn kill(state: &mut State, now: u64, known: u64, cause: u8) {
@@ -159,7 +159,7 @@ pub(crate) fn kill(state: &mut State, now: u64, known: u64, cause: u8) {
     let mut pgtables_kib = 0;
     if known & valid::victim::MM != 0 {
         pgtables_kib = (victim.pgtables_bytes >> 10) as u32;
-        // What does not fit stays unknown: no process of today has so many pages.
+        // Counts that do not fit stay unknown. No process of today has so many pages.
         let mut beyond = victim.pgtables_bytes >> 42;
         for index in 0..mm::COUNT {
             let pages = victim.counts[index];
@@ -176,7 +176,7 @@ pub(crate) fn kill(state: &mut State, now: u64, known: u64, cause: u8) {
     emit::kill(kill, cause);
 }
 
-/// Emits the victim that stands in the scratch area, unless the invocation has too many.
+/// Emits the victim in the scratch area, unless the invocation has too many victims.
 #[inline(always)]
 pub(crate) fn victim(state: &mut State, now: u64, known: u64) {
     if state.detailed_victims >= MAX_DETAILED_VICTIMS {
@@ -273,8 +273,8 @@ fn counters<O: Origin>(levels: &mut Levels, of: Object<O>) -> Option<()> {
         };
         memory = parent;
     }
-    // verifier: a loop for each counter. In one loop, 5.10 walks through every combination of
-    // counters that are there, 264,669 instructions in all.
+    // verifier: a loop for each counter. In one loop, the verifier of 5.10 walks through every
+    // combination of present counters, 264,669 instructions in all.
     if more_counters(levels, memcg::swap(of), swap_level).is_none() {
         levels.head.header.valid &= !valid::levels::SWAP;
     }
@@ -284,7 +284,7 @@ fn counters<O: Origin>(levels: &mut Levels, of: Object<O>) -> Option<()> {
     Some(())
 }
 
-/// Copies another counter of each recorded level. `None` if a level does not have it.
+/// Copies one more counter of each recorded level. `None` if a level does not have it.
 #[inline(always)]
 fn more_counters<O: Origin>(
     levels: &mut Levels,

@@ -1,5 +1,5 @@
-//! Checks scenarios in which more processes are killed at once than there is room for their
-//! records: the report counts every kill, and says how many have no record.
+//! Checks scenarios in which more processes are killed at once than the ring of kills has room for.
+//! The report counts every kill, and gives the number of kills without a record.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::{is_of, victims};
 use crate::kmsg::Log;
 use crate::report;
 
-/// The number of kills that must have a record, even if nobody reads.
+/// The number of kills that must have a record, even if no tracer reads.
 const ALWAYS_KEPT: usize = 4096;
 
 /// Compares the counts of the only report and of the losses with the kernel's log.

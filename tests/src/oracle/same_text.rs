@@ -51,7 +51,7 @@ fn reports(log: &str) -> Vec<Vec<String>> {
     reports
 }
 
-/// The lines without numbers, and without what the unwinder only found lying on the stack.
+/// The lines without numbers, and without the frames that the unwinder only guesses (marked `?`).
 fn shape(report: &[String]) -> Vec<String> {
     let lines = report.iter().filter(|line| !line.trim_start().starts_with("? "));
     lines.map(|line| without_numbers(line)).collect()

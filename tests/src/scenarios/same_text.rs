@@ -1,4 +1,4 @@
-//! The kernel's own reports with and without oomwhy: nothing of it may be seen in them.
+//! The kernel's own reports with and without oomwhy. They must have no trace of oomwhy.
 
 use super::{CONTAINER_OF_48_MIB, ONE_KILL, START_HOG, START_SLEEPER};
 use crate::scenario::{Scenario, Step};
@@ -8,7 +8,7 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario { name: "same_text_kprobe", options: &["--attach", "kprobe"], ..KILLS },
 ];
 
-/// Several of each, because one allocation or another of the hog can be the one that fails.
+/// Several of each, because it is not always the same allocation of the hog that fails.
 const KILLS_OF_EACH: Step = Step::Repeat { times: 4, steps: &[START_HOG] };
 
 const KILLS: Scenario = Scenario {

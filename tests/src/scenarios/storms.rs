@@ -147,7 +147,7 @@ pub(super) const ALL: &[Scenario] = &[
     BURST_OF_10_000,
     Scenario { name: "burst_of_10000_kprobe", options: &["--attach", "kprobe"], ..BURST_OF_10_000 },
     // A group is killed as a whole while oomwhy is stopped. It has more members than a report
-    // describes in detail, but each of them is in it.
+    // describes in detail, but the report lists each of them.
     Scenario {
         name: "big_group",
         is_burst: true,
@@ -173,8 +173,8 @@ pub(super) const ALL: &[Scenario] = &[
         ],
         ..ONE_KILL
     },
-    // A group is killed as a whole while oomwhy is stopped. It has more members than there is room
-    // for their compact records. The probes count the others.
+    // A group is killed as a whole while oomwhy is stopped. It has more members than the ring of
+    // kills has room for. The probes count the others.
     Scenario {
         name: "lost_kills",
         loses_kills: true,
@@ -200,7 +200,7 @@ pub(super) const ALL: &[Scenario] = &[
         ],
         ..ONE_KILL
     },
-    // The maps of a machine with two CPUs, and of the same one that could have 255.
+    // The maps of a machine with two CPUs, and of the same machine with 255 possible CPUs.
     Scenario { name: "maps", steps: &[CONTAINER_OF_48_MIB, MAPS, START_HOG], ..ONE_KILL },
     Scenario {
         name: "maps_of_255_cpus",
@@ -379,7 +379,7 @@ const BURST: Scenario = Scenario {
     ..ONE_KILL
 };
 
-/// The same again and again, without a pause.
+/// The same kills again and again, without a pause.
 const BURST_OF_10_000: Scenario = Scenario {
     name: "burst_of_10000",
     is_burst: true,
@@ -408,7 +408,7 @@ const START_400: Step = Step::Repeat {
 const FREEZE: Step = Step::Write { file: "/sys/fs/cgroup/burst/cgroup.freeze", value: "1" };
 const THAW: Step = Step::Write { file: "/sys/fs/cgroup/burst/cgroup.freeze", value: "0" };
 
-/// Adds up what the kernel says that the maps of oomwhy take, and compares it with a limit.
+/// Adds up the memory of oomwhy's maps as the kernel reports it, and compares the sum with a limit.
 macro_rules! maps_take_at_most {
     ($kib:literal) => {
         Step::Program(Program {

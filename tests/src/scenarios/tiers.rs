@@ -36,9 +36,9 @@ pub(super) const ALL: &[Scenario] = &[
         ],
         ..ONE_KILL
     },
-    // Other tracers of every kind are on the same functions: trampolines, kprobes with kretprobes,
-    // kprobe events, and the function tracer. It is switched on while oomwhy's trampolines are
-    // there, and off while they are.
+    // Other tracers of every kind are attached to the same functions: trampolines, kprobes with
+    // kretprobes, kprobe events, and the function tracer. The function tracer is switched on and
+    // off while oomwhy's trampolines are attached.
     Scenario {
         name: "coexistence",
         victims: &[("hog", 10)],

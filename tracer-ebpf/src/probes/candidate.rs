@@ -1,12 +1,13 @@
 //! The kernel evaluated a task: `oom_badness` returned its points. On kernels whose selection loop
 //! calls a split clone of `oom_badness` that no probe sees (5.10), `oom_evaluate_task` returned.
 //!
-//! The list keeps the [`MAX_CANDIDATES`] tasks with the most points, of equal ones the first.
-//! Tasks that must not be killed are listed while there is room.
+//! The list keeps the [`MAX_CANDIDATES`] tasks with the most points. Of equal tasks it keeps the
+//! first ones. Tasks that must not be killed are listed while there is room.
 //!
 //! The kernel chooses the last one of equal tasks (`oom_evaluate_task` passes over a task only if
-//! it has fewer points). Of hundreds of equal tasks, each would replace an entry. So the latest
-//! best one is noted in a few words, and listed when the kernel has chosen: [`list_chosen`].
+//! it has fewer points). If the list followed that rule, each of hundreds of equal tasks would
+//! replace an entry. So the probe keeps the latest best task outside the list, and adds it when the
+//! kernel has chosen: [`list_chosen`].
 
 use aya_ebpf::{
     macros::{fexit, kprobe, kretprobe},
@@ -150,9 +151,9 @@ fn points_of_thread<O: Origin>(
     }
 }
 
-/// Whether the task that entered `out_of_memory` last has left: it reads a /proc/PID/oom_score.
-/// Asked for the first task only: whoever has evaluated one chooses or waits, and lists no more
-/// then.
+/// Whether the task that entered `out_of_memory` last has left it, and now reads a
+/// /proc/PID/oom_score. Checked for the first task only: once a task is evaluated, the kernel
+/// chooses or waits, and the list is not used after that.
 #[inline(always)]
 fn is_outside() -> bool {
     kernel::oom_lock_owner().is_some_and(|owner| owner != kernel::current_address())

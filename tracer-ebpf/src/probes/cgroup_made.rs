@@ -1,9 +1,9 @@
 //! `cgroup:cgroup_mkdir`: a container may be starting. Userspace looks up its names at once,
 //! because they are gone when it is killed.
 //!
-//! Emits the path of the cgroup, which the kernel has made for the tracepoint. If text cannot be
-//! read in the kernel (lockdown=confidentiality), it emits the ids instead, which keep userspace's
-//! map of cgroup paths up to date.
+//! Emits the path of the cgroup, which the kernel passes to the tracepoint. If text cannot be read
+//! in the kernel (lockdown=confidentiality), it emits the ids instead, which keep userspace's map
+//! of cgroup paths up to date.
 
 use aya_ebpf::{
     macros::{btf_tracepoint, raw_tracepoint},
@@ -63,7 +63,7 @@ fn created<O: Origin>(cgroup: *const u8, path: u64) -> Option<()> {
             let len = KERNEL_PATH_BYTES as u32;
             let head = &mut new.head;
             *head = PathHead { header, cgroup_id: id, len, truncated: 0 };
-            // All bytes, eight at a time: to look for the end of the text takes longer.
+            // Copies all bytes, eight at a time: a search for the end of the text takes longer.
             kernel::copy_block(&mut new.text, path)
         });
         return Some(());

@@ -1,5 +1,5 @@
 //! `oom_kill_process`: the kernel has chosen. The invocation's record is written here, before any
-//! task is killed. It is begun at the entry of `out_of_memory`.
+//! task is killed. Its description begins at the entry of `out_of_memory`.
 #![expect(unsafe_code, reason = "hands map memory to the string helper")]
 
 use core::mem::offset_of;
@@ -81,7 +81,7 @@ pub(super) fn describe<O: Origin>(state: &mut State, oc: Object<O>) {
     state.described = known | valid::invocation::AT_ENTRY;
 }
 
-/// Adds the trigger's stacks, unless they are there or the ring is short of room.
+/// Adds the trigger's stacks, unless they are already there or the ring is short of room.
 #[inline(always)]
 pub(super) fn add_stacks<C: EbpfContext>(ctx: &C, state: &mut State) {
     const STACKS: u64 = valid::invocation::KERNEL_STACK | valid::invocation::USER_STACK;
@@ -95,7 +95,8 @@ pub(super) fn add_stacks<C: EbpfContext>(ctx: &C, state: &mut State) {
     }
 }
 
-/// Reads again what the kernel computed since the entry. The current task is inside.
+/// Reads the `oom_control` again, because the kernel has filled it in since the entry. The current
+/// task is inside `out_of_memory`.
 #[inline(always)]
 pub(super) fn refresh(state: &mut State) {
     if let Some(oc) = Object::<Untyped>::new(state.oom_control as *const u8) {

@@ -45,15 +45,15 @@ fn kprobe_do_group_exit(ctx: ProbeContext) -> u32 {
 
 /// Whether an exit code is that of a signal. A process that exits by itself has its status in the
 /// second byte, so this ends the probe for nearly all processes. A victim's code is SIGKILL, or the
-/// signal whose core dump SIGKILL has cut off.
+/// signal whose core dump SIGKILL interrupted.
 #[inline(always)]
 fn is_by_signal(exit_code: i32) -> bool {
     const SIGNAL: i32 = 0x7f;
     exit_code & SIGNAL != 0
 }
 
-/// The current task begins to exit because of a signal. Apart from the program, which runs for each
-/// exit: see `victim::sigkill_sent`.
+/// The current task begins to exit because of a signal. A function of its own, because the program
+/// runs for each exit: see `victim::sigkill_sent`.
 #[inline(never)]
 fn sigkill_delivered<C: EbpfContext>(ctx: &C) {
     let _ = victim(ctx);
@@ -66,7 +66,7 @@ fn victim<C: EbpfContext>(ctx: &C) -> Option<()> {
     let entry = VICTIM_MMS.get_ptr_mut(memory.address())?;
     let victim = maps::load(entry);
     if is_victim(victim) {
-        // Each thread of a victim comes here; the first one emits the context.
+        // Each thread of a victim exits here; the first one emits the context.
         if victim.sigkill_delivered != 0 {
             return None;
         }

@@ -1,8 +1,9 @@
 //! The end of a victim: the reaper works on it, it exits, its memory is freed.
 //!
-//! These hooks run without `oom_lock`. Each exit on the host reaches some of them, and nearly none
-//! is a victim's: there the first check ends the program. What follows is apart, because a program
-//! saves the registers of all that it may do.
+//! These hooks run without `oom_lock`. Each exit on the host reaches some of them, and nearly all
+//! are exits of other processes: for those the first check ends the program. The code after that
+//! check is in functions of its own. Otherwise each run of the program would save the registers
+//! that only this code needs.
 
 use aya_ebpf::{
     macros::{btf_tracepoint, fentry, fexit, kprobe, kretprobe, raw_tracepoint},
@@ -118,7 +119,7 @@ fn exited<O: Origin>(task: *const u8) {
     }
 }
 
-/// Emits the exit if it is that of the process: all its threads are gone.
+/// Emits the exit of the process, if all its threads are gone.
 #[inline(never)]
 fn victim_exited<O: Origin>(task: Object<O>) {
     if task::live_threads(task) != Some(0) {

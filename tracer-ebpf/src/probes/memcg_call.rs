@@ -1,9 +1,9 @@
 //! `mem_cgroup_out_of_memory`: calls `out_of_memory` for a memcg over its limit. Some calls return
 //! without an invocation because usage is below the limit again.
 //!
-//! Nothing is hooked at the return, see [`super::invocation`]. A call is kept from its entry until
-//! `out_of_memory` is entered. If it is still kept when the same task calls again, it needed no
-//! invocation. If the task does not call again, userspace finds it in the map.
+//! Nothing is hooked at the return, see [`super::invocation`]. The map `MEMCG_CALLS` keeps a call
+//! from its entry until `out_of_memory` is entered. If it is still there when the same task calls
+//! again, it needed no invocation. If the task does not call again, userspace finds it in the map.
 #![expect(unsafe_code, reason = "changes and emits a record in map memory")]
 
 use aya_ebpf::{
@@ -81,7 +81,7 @@ const SIZE: usize = size_of::<ReclaimedEvent>();
 fn no_invocation(call: *mut ReclaimedEvent) -> Option<()> {
     // SAFETY: a live map value just looked up. Only its own task writes it.
     let call = unsafe { &mut *call };
-    // The address of the task may have belonged to another one.
+    // The key is a task's address, which may have belonged to another task before.
     if call.trigger.tid != kernel::current_tid() || call.oom_memcg.id == 0 {
         return None;
     }

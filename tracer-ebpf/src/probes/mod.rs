@@ -11,7 +11,7 @@
 //! | `oom_badness`, `oom_evaluate_task` | [`candidate`] | nothing; fills the table |
 //! | `oom_kill_process` | [`choice`] | the invocation and its candidates |
 //! | `oom_kill_process` | [`paths_and_limits`] | cgroup paths and the chain of limits |
-//! | `mem_cgroup_print_oom_meminfo` | [`stat`] | an invocation in which nobody can be killed |
+//! | `mem_cgroup_print_oom_meminfo` | [`stat`] | an invocation in which no task can be killed |
 //! | `__oom_kill_process`, `oom:mark_victim` | [`victim`] | the victim |
 //! | `signal:signal_generate` | [`victim`] | processes that share the victim's memory |
 //! | `do_group_exit` | [`context`] | command line, executable, parents, user stack |

@@ -58,7 +58,7 @@ fn kretprobe_mem_cgroup_print_oom_meminfo(ctx: RetProbeContext) -> u32 {
 #[inline(always)]
 fn printed<C: EbpfContext, O: Origin>(ctx: &C, state: &mut State, memcg: Object<O>) {
     fill(state, memcg, 1);
-    // Without a choice, the kernel prints this because it found nobody to kill.
+    // Without a choice, the kernel prints this because it found no task to kill.
     if state.kill_calls == 0 {
         invocation::nobody_eligible(ctx, state, memcg);
     }

@@ -129,9 +129,9 @@ fn mark_pid(tid: i32) {
 #[inline(always)]
 fn emit_victim(state: &mut State, known: u64) {
     let now = emit::now();
-    // Who shares the memory of a victim was recorded with it.
+    // A process that shares the memory of a victim was recorded with that victim.
     state.marked = u32::from(!is_recorded(state));
-    // verifier: an opaque number, so that it walks what follows once.
+    // verifier: an opaque number, so that it walks the following code once.
     if read_volatile(&state.marked) != 0 {
         let cause = if state.victims == 0 { cause::MARKED } else { cause::GROUP_MEMBER };
         state.processes += 1;
@@ -156,8 +156,9 @@ fn emit_victim(state: &mut State, known: u64) {
     record::victim(state, now, known);
 }
 
-/// Whether the process that is marked has a compact record. If a group is killed, its first victim
-/// is killed again as one of the members, and so is each member that shares another one's memory.
+/// Whether the process that is marked already has a compact record. If a group is killed, the
+/// kernel kills its first victim again as one of the members, and also each member that shares the
+/// memory of another one.
 #[inline(always)]
 fn is_recorded(state: &State) -> bool {
     let (tgid, mm) = (state.victim.task.tgid, state.victim.mm);
@@ -167,7 +168,7 @@ fn is_recorded(state: &State) -> bool {
     if state.first_tgid == tgid {
         return true;
     }
-    // Nothing is known of sharers if the hook that sees their signals is not attached.
+    // Sharers are unknown if the hook that sees their signals is not attached.
     state.has_sharers != 0
         && VICTIM_MMS.get_ptr_mut(mm).map(load).is_some_and(|victim| {
             let VictimMm { seq, tgid: owner, .. } = victim;
@@ -197,8 +198,8 @@ fn raw_signal_generate(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// Apart from the program, which runs for each signal: the registers that this saves would more than
-/// double the program's instructions.
+/// A function of its own, because the program runs for each signal: to save the registers that this
+/// code needs would more than double the program's instructions.
 #[inline(never)]
 fn sigkill_sent<O: Origin>(task: *const u8) {
     if let Some(state) = own_invocation()
@@ -226,8 +227,8 @@ fn chosen_victim<O: Origin>(state: &State, task: Object<O>) -> Option<()> {
 /// Emits another process that shares the memory of the victim just marked. The kernel kills it
 /// without a log line and without a mark. Its memory is the victim's, so it is not counted again.
 ///
-/// The task may have left `out_of_memory` and kill others, as the init of a container does when it
-/// dies: those have another memory.
+/// The task may have left `out_of_memory` and then kill other processes, as the init of a container
+/// does when it dies. Those processes have another `mm_struct`.
 #[inline(always)]
 fn mm_sharer<O: Origin>(state: &mut State, task: Object<O>) -> Option<()> {
     let victim_mm = state.victim.mm;

@@ -1,5 +1,5 @@
-//! Reads the counts of records that the probes did not write, and tells the probes whether somebody
-//! reads hints.
+//! Reads the counts of records that the probes did not write, and sets whether the probes write
+//! hints.
 
 use aya::maps::{Array, MapData, MapError, PerCpuArray, PerCpuValues};
 use oomwhy_common::counters::{self, before_version_4};
@@ -8,7 +8,7 @@ use super::load::{LoadError, LostRecords, Probes, missing_map, other};
 
 /// The per-CPU counters of the probes.
 const LOST: &str = "LOST";
-/// The same in probes before wire version 4.
+/// The per-CPU counters of probes before wire version 4.
 const LOST_BEFORE_VERSION_4: &str = "COUNTERS";
 
 impl Probes {
@@ -18,8 +18,7 @@ impl Probes {
         counters.is_some_and(|counters: PerCpuArray<_, u64>| counters.get(&0, 0).is_ok())
     }
 
-    /// Tells the probes whether somebody reads hints. Probes before wire version 4 write hints in
-    /// any case.
+    /// Sets whether the probes write hints. Probes before wire version 4 always write them.
     pub(crate) fn want_hints(&mut self, wanted: bool) -> Result<(), LoadError> {
         let Some(map) = self.maps.get_mut("HINTS_WANTED") else {
             return Ok(());
@@ -93,7 +92,7 @@ fn details(
     Ok(losses)
 }
 
-/// Both counts as one. A time of 0 means that nothing was lost.
+/// The sum of both counts. A time of 0 means that nothing was lost.
 fn together(details: LostRecords, kills: LostRecords) -> LostRecords {
     let first = [details.first_ns, kills.first_ns].into_iter().filter(|&ns| ns != 0).min();
     LostRecords {

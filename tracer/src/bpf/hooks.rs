@@ -172,7 +172,8 @@ pub(crate) static HOOKS: [HookSpec; 19] = [
         hook: Hook::OutOfMemory,
         names: &["out_of_memory"],
         programs: &[
-            // None at the return, which would be in the stack that the kernel prints inside.
+            // No program at the return: its frame would be in the stack that the kernel prints
+            // inside.
             fentry("out_of_memory"),
             kprobe("kprobe_out_of_memory"),
         ],
@@ -456,7 +457,7 @@ mod tests {
         }
     }
 
-    /// The kernel prints its stack inside of these.
+    /// The kernel prints its stack inside these functions.
     #[test]
     fn function_on_printed_stack_has_no_program_at_the_return() {
         for hook in

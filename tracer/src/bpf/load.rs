@@ -75,11 +75,11 @@ pub(crate) struct Probes {
     pub(super) links: Vec<(&'static str, Option<FdLink>)>,
     /// The program of the growth recorder, whose skipped calls the kernel counts.
     pub(super) growth: Option<ProgramFd>,
-    /// The programs, whose skipped runs the kernel counts. None if they were taken over.
+    /// The programs, whose skipped runs the kernel counts. Empty if the probes were taken over.
     pub(super) programs: Vec<(&'static str, ProgramFd)>,
     /// Per key of a hook how it is attached, as in `source.hooks`.
     pub hooks: BTreeMap<String, String>,
-    /// How far the verifier walked, if the kernel keeps it.
+    /// The numbers of instructions that the verifier walked, if the kernel keeps them.
     pub verified: Verified,
     /// Programs of optional hooks that could not be attached, each with the reason.
     pub failed: Vec<(Planned, String)>,
@@ -302,7 +302,7 @@ impl Probes {
     }
 }
 
-/// The invocation that runs or ran last, as the probes have it.
+/// The current or latest invocation, as the probes have stored it.
 #[derive(Debug)]
 pub(crate) struct LatestInvocation {
     pub state: InvocationState,
@@ -312,7 +312,7 @@ pub(crate) struct LatestInvocation {
 }
 
 impl Probes {
-    /// The invocation that runs or ran last. `None` without one, and from probes of another build.
+    /// The current or latest invocation. `None` without one, and from probes of another build.
     pub(crate) fn latest_invocation(&self) -> Option<LatestInvocation> {
         let state: Array<_, [u64; STATE_BYTES / 8]> = self.maps.get("STATE")?.try_into().ok()?;
         let words = state.get(&0, 0).ok()?;
@@ -324,7 +324,8 @@ impl Probes {
     }
 
     /// Takes the calls of `mem_cgroup_out_of_memory` before `before_ns` that have led to no
-    /// invocation, as records. A call that the same task makes meanwhile may be taken for it.
+    /// invocation, as records. If the task calls again meanwhile, its new call may be removed in
+    /// place of the old one.
     pub(crate) fn take_calls_without_invocation(&mut self, before_ns: u64) -> Vec<Vec<u8>> {
         const WORDS: usize = size_of::<ReclaimedEvent>() / 8;
         let calls = self.maps.get_mut("MEMCG_CALLS").and_then(|map| map.try_into().ok());
@@ -336,7 +337,7 @@ impl Probes {
                 .is_ok_and(|call| call.header.boottime_ns < before_ns)
         };
         let over: Vec<_> = calls.iter().flatten().filter(|(_, words)| is_over(words)).collect();
-        // What cannot be removed is left to the probes.
+        // Calls that cannot be removed are left to the probes.
         let taken = over.into_iter().filter(|(task, _)| calls.remove(task).is_ok());
         taken.map(|(_, words)| words.as_bytes().to_vec()).collect()
     }

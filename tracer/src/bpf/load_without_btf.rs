@@ -11,8 +11,8 @@ pub(super) fn ebpf_loader() -> EbpfLoader<'static> {
     without_descriptors(EbpfLoader::new)
 }
 
-/// Runs `work` while the process can open no descriptor. To be used at the start, when nothing else
-/// runs that would need one.
+/// Runs `work` while the process cannot open descriptors. Only for the start, when no other thread
+/// needs to open one.
 pub(super) fn without_descriptors<T>(work: impl FnOnce() -> T) -> T {
     let limit = getrlimit(Resource::Nofile);
     let none = Rlimit { current: Some(0), ..limit };

@@ -1,4 +1,4 @@
-//! Runs of programs that the kernel skipped, as it counts them: a record may be missing for each.
+//! Counts of program runs that the kernel skipped. A record may be missing for each of them.
 //!
 //! The kernel skips a run if the same program runs on that CPU already (`recursion_misses`, since
 //! 5.12; of kprobes since 6.7, if any program of a kprobe runs there). It skips the return of a
@@ -41,7 +41,8 @@ impl Probes {
         self.programs.iter().any(|(_, program)| skipped(program).is_some())
     }
 
-    /// Per program the runs that the kernel skipped since it was loaded, of those that have any.
+    /// The number of runs that the kernel skipped since each program was loaded. Programs without
+    /// skipped runs are absent.
     pub(crate) fn misses(&self) -> BTreeMap<&'static str, u64> {
         let mut misses = BTreeMap::new();
         let mut names = BTreeMap::new();
@@ -70,10 +71,10 @@ fn of_program(program: &ProgramFd) -> Option<Description> {
     description(&Path::new(DESCRIPTORS).join(number))
 }
 
-/// What the kernel says of a descriptor of a program or of a link.
+/// The kernel's description of a descriptor of a program or of a link.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Description {
-    /// The number of the program.
+    /// Id of the program.
     program: Option<u32>,
     /// `recursion_misses` of a program.
     skipped: Option<u64>,

@@ -8,8 +8,8 @@ use oomwhy_common::event::{EventHeader, kind};
 use tokio::io::unix::{AsyncFd, AsyncFdReadyMutGuard};
 use zerocopy::FromBytes as _;
 
-/// Details, or hints, that are copied at once. Processing them between batches leaves the rings
-/// room.
+/// Number of details, or of hints, that are copied at once. Processing them between batches leaves
+/// the rings room.
 const BATCH: usize = 256;
 
 /// The ring buffers of a set of probes.
@@ -52,7 +52,7 @@ impl Rings {
     /// Waits for records. Returns at least one, unless the wake-up was spurious or `keep` left the
     /// first one in its ring. A kill comes before the details that were written after it.
     pub(crate) async fn next_batch(&mut self, keep: Keep<'_>) -> io::Result<Vec<Bytes>> {
-        // A kill wakes nobody: its details, which follow, do.
+        // A kill does not wake the reader: the details that follow it do.
         let has_details = tokio::select! {
             ready = self.details.readable_mut() => ready.map(|_| true)?,
             ready = readable(&mut self.hints) => ready.map(|_| false)?,
@@ -102,7 +102,7 @@ impl Rings {
 }
 
 /// Called with each record of a kill or a detail before it leaves its ring. If it returns false,
-/// the record stays. Hints leave without it.
+/// the record stays. It is not called for hints.
 pub(crate) type Keep<'a> = &'a mut dyn FnMut(&[u8]) -> bool;
 
 async fn readable(
@@ -136,7 +136,8 @@ fn copy_details(
     batch: &mut Vec<Bytes>,
 ) -> bool {
     for _ in 0..BATCH {
-        // In this order: a kill is written first, so those of the next detail are there by now.
+        // The detail is read first: its kills were written before it, so they are in their ring by
+        // now.
         let detail = details.next();
         let seq = detail.as_deref().map(seq_of);
         let until = match (take_kills, seq) {
@@ -160,9 +161,9 @@ fn copy_details(
     false
 }
 
-/// Adds the kills up to the invocation `until`, and the ends among them that no detail precedes any
-/// more, if `next_detail` is the invocation of the next one. Returns the invocation of the first
-/// record that was left in the ring, `u64::MAX` if it is an end that waits for details.
+/// Adds the kills up to the invocation `until`. Adds an end among them only if `next_detail`, the
+/// invocation of the next detail, is a later one. Returns the invocation of the first record that
+/// stays in the ring, `u64::MAX` if it is an end that waits for details.
 fn copy_kills(
     kills: &mut RingBuf<MapData>,
     until: u64,

@@ -1,5 +1,6 @@
-//! The number of instructions that the kernel's verifier walks for each program, for `--verbose`.
-//! A program that is walked for long takes long to load, and the kernel refuses it from a million.
+//! The number of instructions that the kernel's verifier walks for each program, for `--verbose`. A
+//! program of many such instructions takes long to load, and the kernel refuses a program of more
+//! than a million.
 
 use aya::{Btf, Ebpf, Endianness, VerifierLogLevel, programs::Program};
 use oomwhy_common::offsets::KernelOffsets;
@@ -11,10 +12,10 @@ use super::{
     programs,
 };
 
-/// Per program the number of instructions that the verifier walked.
+/// The number of instructions that the verifier walked, for each program.
 pub(crate) type Verified = Vec<(String, u32)>;
 
-/// What the kernel knows about each loaded program (`verified_insns`, since 5.16).
+/// Reads the numbers that the kernel keeps for loaded programs (`verified_insns`, since 5.16).
 pub(super) fn by_info(ebpf: &Ebpf) -> Verified {
     let verified = |(name, program): (&str, &Program)| {
         let walked = program.info().ok()?.verified_instruction_count()?;

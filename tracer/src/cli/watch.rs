@@ -83,8 +83,8 @@ pub struct WatchArgs {
     /// Set the size of the ring buffer for details [default: 512KiB].
     ///
     /// A power of two from 128KiB to 1GiB, in bytes, KiB, MiB or GiB. If the ring is too small,
-    /// reports have less detail when many kills come at once; they name what was left out or lost.
-    /// Kills have a buffer of their own, for 4,096 of them. The memory is allocated at the start
+    /// reports have less detail when many kills come at once, and list the missing keys. Kills have
+    /// a ring buffer of their own, which holds 4,096 of them. The memory is allocated at the start
     /// and locked.
     #[arg(long, hide_short_help = true, value_name = "SIZE", value_parser = sizes::ring_size)]
     pub ring_size: Option<u32>,

@@ -173,7 +173,7 @@ impl Examined {
         }
         let mut plan = plan(tier, &self.facts, &self.resolved).map_err(|it| unplanned(&it))?;
         plan.settings.no_cmdlines = u32::from(arguments.privacy.no_cmdline);
-        // A report that is closed earlier has no room for what comes later.
+        // A report that is closed earlier cannot count the invocations that come later.
         let waits = Duration::from_nanos(WAITS_FOR_VICTIM_NS);
         plan.settings.counts_waits =
             u32::from(arguments.close_after.is_none_or(|patience| patience >= waits));

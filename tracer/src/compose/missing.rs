@@ -87,7 +87,7 @@ fn add_replaced_probes(report: &mut OomReport, account: &InvocationAccount) {
     }
 }
 
-/// Victims that may be gone although no record shows it.
+/// Adds the exits of victims that may be gone although no record shows it.
 fn add_lost_exits(report: &mut OomReport, account: &InvocationAccount) {
     const WHY: &str = "records were lost meanwhile: the ring was full";
     if !account.lost_exits {
@@ -124,7 +124,7 @@ fn add_lost_records(report: &mut OomReport, account: &InvocationAccount) {
     add_lost_details(report, account);
 }
 
-/// Why processes that were killed are not among the victims.
+/// The reason why some killed processes are not among the victims.
 fn lost_victims(account: &InvocationAccount, total: Option<u64>) -> Option<String> {
     if let Some(total) = total {
         let known = u64::try_from(account.victims.len()).unwrap_or(u64::MAX);
@@ -137,7 +137,7 @@ fn lost_victims(account: &InvocationAccount, total: Option<u64>) -> Option<Strin
     Some(format!("{lost} of {marked} records were lost: the ring was full"))
 }
 
-/// What a report does not have because only compact records of its kills came.
+/// Adds the fields that are missing because only compact records of the kills arrived.
 fn add_lost_details(report: &mut OomReport, account: &InvocationAccount) {
     const WHY: &str = "its record was lost: the ring was full";
     let n_compact = account.victims.iter().filter(|(_, victim)| victim.is_compact).count();

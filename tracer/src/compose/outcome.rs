@@ -59,7 +59,7 @@ fn ended(account: &InvocationAccount, end: &End, marks_seen: bool) -> Outcome {
     }
 }
 
-/// The outcome by what `out_of_memory` returned, which older probes saw.
+/// The outcome from the return value of `out_of_memory`, which older probes see.
 fn at_return(end: &End, marks_seen: bool) -> Outcome {
     match end.chosen {
         Some(Chosen::Aborted) => Outcome::VictimPending,

@@ -1,4 +1,4 @@
-//! What is absent from a report because the probes left it out for lack of room in the ring.
+//! Keys that are absent from a report because the probes shed them: the ring was short of room.
 
 use oomwhy_common::valid::shed;
 

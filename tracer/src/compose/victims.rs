@@ -18,8 +18,8 @@ pub(super) fn victims(context: ComposeContext<'_>, candidates: Option<&Candidate
         .collect()
 }
 
-/// The number of killed processes. More can be known than the probes counted, if the end was taken
-/// while the kernel still killed.
+/// The number of killed processes. It exceeds the count of the probes if they wrote the end while
+/// the kernel still killed.
 pub(super) fn total(account: &InvocationAccount) -> Option<u64> {
     let counted = account.end.as_ref()?.processes?;
     Some(u64::from(counted).max(known(account))).filter(|&total| total > 0)

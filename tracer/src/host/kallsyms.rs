@@ -20,7 +20,7 @@ const BUFFER_BYTES: usize = 8 * 1024;
 /// Symbols are sorted by address. Only functions for booting and those of modules follow this one,
 /// and no hook is among them.
 const END_OF_TEXT: &[u8] = b"_etext";
-/// Behind it are no variables but those of modules and of CPUs.
+/// After this symbol, kallsyms lists only variables of modules and per-CPU variables.
 const END_OF_DATA: &[u8] = b"__bss_stop";
 
 /// Suffixes that the compiler gives a function whose arguments it has changed.
@@ -40,11 +40,11 @@ pub(crate) struct Kallsyms {
     pub per_cpu_offset: Option<u64>,
     /// Address of `mem_cgroup_stats_index`; `None` if it is hidden from us or was not looked for.
     pub stats_index: Option<u64>,
-    /// Address of `oom_lock`; `None` if it is hidden from us.
+    /// Address of `oom_lock`; `None` if kallsyms hides it.
     pub oom_lock: Option<u64>,
-    /// Address of `oom_killer_disabled`; `None` if it is hidden from us.
+    /// Address of `oom_killer_disabled`; `None` if kallsyms hides it.
     pub oom_killer_disabled: Option<u64>,
-    /// Address of `oom_notify_list`; `None` if it is hidden from us.
+    /// Address of `oom_notify_list`; `None` if kallsyms hides it.
     pub oom_notify_list: Option<u64>,
 }
 
@@ -53,7 +53,7 @@ impl Kallsyms {
         self.functions.get(&function).into_iter().flatten().map(String::as_str)
     }
 
-    /// Where the address of a wanted variable goes.
+    /// The field for the address of a wanted variable.
     fn variable(&mut self, name: &[u8], stat_table: bool) -> Option<&mut Option<u64>> {
         match name {
             b"__per_cpu_offset" => Some(&mut self.per_cpu_offset),

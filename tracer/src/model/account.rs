@@ -72,7 +72,7 @@ pub struct InvocationAccount {
     pub marks: u32,
     /// The memcg whose limit was hit, if only compact records show it.
     pub compact_memcg: Option<u64>,
-    /// Details that the probes left out.
+    /// Details that the probes shed.
     pub shed: Shed,
     /// Return of `out_of_memory`; `None` if its record was lost.
     pub end: Option<End>,
@@ -89,7 +89,7 @@ pub struct InvocationAccount {
     pub reap_and_exit: ReapsAndExits,
     /// The deadline passed before all victims were gone.
     pub is_overdue: bool,
-    /// The deadline passed before all victims were gone, as far as records show: some were lost
+    /// The deadline passed before records showed that all victims were gone, but records were lost
     /// meanwhile.
     pub lost_exits: bool,
     /// Newer probes replaced those of this account, which may not have seen its victims' end.
@@ -273,7 +273,7 @@ impl InvocationAccount {
 }
 
 /// The outcome of an invocation that killed and marked no process, from the facts of its end.
-/// `None` if they are those of older probes, or leave it open.
+/// `None` if the probes are older, or if the facts do not decide it.
 ///
 /// <https://github.com/torvalds/linux/blob/v6.12/mm/oom_kill.c>, `out_of_memory`
 pub(crate) fn silent_outcome(account: &InvocationAccount) -> Option<Outcome> {
@@ -298,7 +298,7 @@ pub(crate) fn silent_outcome(account: &InvocationAccount) -> Option<Outcome> {
     // Without the record of the invocation it may be one of sysrq-f.
     let order = invocation?.control.as_ref().map(|control| control.order);
     match (order, is(facts.evaluated), facts.has_notifiers) {
-        // It does not wait for victims.
+        // Sysrq-f does not wait for victims.
         (Some(-1), _, _) => Some(Outcome::NoVictim),
         (_, true, _) => Some(Outcome::VictimPending),
         _ if is(facts.without_fs) => Some(Outcome::NotAllowed),

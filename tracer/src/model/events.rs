@@ -22,7 +22,7 @@ pub struct Event {
     pub cpu: u32,
     /// Sequence number of the invocation that it belongs to; 0 for none.
     pub seq: u64,
-    /// Details of its invocation that the probes had left out by then.
+    /// Details of its invocation that the probes had shed by then.
     #[serde(skip_serializing_if = "Shed::is_nothing")]
     pub shed: Shed,
     #[serde(flatten)]
@@ -43,7 +43,7 @@ pub enum Body {
     Levels(Levels),
     /// A task was marked to die.
     Victim(Box<Victim>),
-    /// A process is killed: what is known even if all details are lost.
+    /// A process is killed. This record arrives even if all details are lost.
     Kill(Box<Kill>),
     End(End),
     /// Invocations in a row without a victim.
@@ -291,7 +291,7 @@ pub struct Victim {
     /// The swap in `memory` was not read.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub without_swap: bool,
-    /// Only its compact record is known: `total_vm` in `memory` means nothing.
+    /// Only its compact record is known: `total_vm` in `memory` is not set.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_compact: bool,
 }
@@ -326,14 +326,14 @@ pub enum KillCause {
     GroupMember,
     /// It shares the memory of the victim before it.
     SharesMm,
-    /// A newer probe has another cause.
+    /// A cause that only newer probes have.
     Unknown,
 }
 
 /// An invocation is over.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct End {
-    /// What `out_of_memory` returned. Older probes only.
+    /// Return value of `out_of_memory`. Older probes only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<bool>,
     /// Older probes only.
@@ -350,15 +350,15 @@ pub struct End {
     /// Whether the kernel got to the selection of a task. Older probes only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selected: Option<bool>,
-    /// In place of what only older probes see.
+    /// Facts in place of the keys that only older probes have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub facts: Option<EndFacts>,
-    /// Number of processes that are killed, each counted once. Older probes do not count them.
+    /// Number of killed processes, each counted once. Older probes do not count them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processes: Option<u32>,
 }
 
-/// What decides how an invocation ends that kills no process. `None` is unknown.
+/// Facts that decide the outcome of an invocation that kills no process. `None` is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct EndFacts {
     /// At entry the trigger was a victim already.
@@ -373,7 +373,7 @@ pub struct EndFacts {
     /// A driver may free memory when it is notified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub has_notifiers: Option<bool>,
-    /// The allocation lacks `__GFP_FS`.
+    /// The allocation is without `__GFP_FS`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub without_fs: Option<bool>,
     /// A memcg's limit was hit.

@@ -60,8 +60,8 @@ impl Host {
         self.hooks.contains_key(hook.key())
     }
 
-    /// Whether the probes read the context of victims. Until wire version 3 they did so where a
-    /// signal was delivered.
+    /// Whether the probes read the context of victims. Up to wire version 3 they read it at
+    /// `signal_deliver`.
     pub(crate) fn reads_victim_context(&self) -> bool {
         self.has_hook(Hook::DoGroupExit) || self.hooks.contains_key("signal_deliver")
     }

@@ -1,9 +1,9 @@
-//! Details that the probes left out because the ring was short of room.
+//! Details that the probes shed because the ring was short of room.
 
 use oomwhy_common::valid::shed;
 use serde::{Serialize, Serializer};
 
-/// What was left out of an invocation: bits of [`oomwhy_common::valid::shed`].
+/// The details that were shed from an invocation: bits of [`oomwhy_common::valid::shed`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shed(u64);
 
@@ -29,7 +29,7 @@ impl Shed {
         self.0 == 0
     }
 
-    /// Whether this part was left out.
+    /// Whether this part was shed.
     pub(crate) fn has(self, bit: u64) -> bool {
         self.0 & bit != 0
     }

@@ -14,7 +14,7 @@ use crate::{
 /// Numbers of records that the probes could not write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Lost {
-    /// Details of invocations, and what has no invocation.
+    /// Details of invocations, and records without an invocation.
     pub(super) details: u64,
     /// Compact records of kills.
     pub(super) kills: u64,
@@ -67,7 +67,7 @@ impl CrossCheck {
         self.lost_before = lost;
     }
 
-    /// Notes the totals of lost records; returns how many are new.
+    /// Stores the totals of lost records; returns how many are new.
     pub(super) fn lost(&mut self, lost: Lost) -> Lost {
         let before = self.lost_before;
         let new = Lost {
@@ -86,7 +86,7 @@ impl CrossCheck {
         new
     }
 
-    /// Notes the total of skipped runs of a program; returns how many are new.
+    /// Stores the total of skipped runs of a program; returns how many are new.
     pub(super) fn missed(&mut self, program: &str, count: u64) -> u64 {
         let known = self.misses.entry(program.to_owned()).or_default();
         let new = count.saturating_sub(*known);

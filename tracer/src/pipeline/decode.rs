@@ -201,8 +201,8 @@ fn path(bytes: &[u8], has: impl Fn(u64) -> bool) -> Result<CgroupPath, Malformed
     Ok(CgroupPath { id: event.cgroup_id, names, truncated: event.truncated != 0 || cut_off })
 }
 
-/// Splits the kernel's text of a path, which ends at its NUL. Also returns whether it has none and
-/// so is cut off.
+/// Splits the kernel's text of a path, which ends at its NUL. Also returns whether the text has no
+/// NUL, so its end is cut off.
 fn names_from_root(text: &[u8]) -> (Vec<Name>, bool) {
     let path = name(text).0;
     let names = path.split(|&byte| byte == b'/').filter(|name| !name.is_empty());

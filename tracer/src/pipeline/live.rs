@@ -229,7 +229,7 @@ impl Live {
                 () = stop.received() => break StopReason::Signalled,
             };
         };
-        // Probes that stay attached need not look for what nobody reads.
+        // Probes that stay attached need not write hints that no tracer reads.
         self.probes.want_hints(false)?;
         if reason == StopReason::Signalled {
             self.check_last(&mut rings).await?;
@@ -245,8 +245,8 @@ impl Live {
 
     /// With a journal, kills leave their ring no earlier than the details that belong to them.
     fn open_rings(&mut self) -> Result<Rings, LiveError> {
-        // The probes cannot read names: all paths come from here, so the cgroups of now must be
-        // known. The probes announce those of later.
+        // The probes cannot read names, so all paths come from this map. It needs the cgroups that
+        // exist now; the probes report later ones.
         if let (0, Some(paths)) = (self.probes.settings.probe_read, &mut self.facts.cgroup_paths) {
             paths.scan_all();
         }
@@ -473,7 +473,7 @@ impl Live {
         Ok(())
     }
 
-    /// Notes runs of programs that the kernel skipped since this was called last.
+    /// Adds the runs of programs that the kernel skipped since the last call.
     fn note_misses(&mut self) -> Result<(), LiveError> {
         if self.misses_read_at.is_some_and(|at| at.elapsed() < MISSES_READ_EVERY) {
             return Ok(());

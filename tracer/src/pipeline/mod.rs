@@ -388,8 +388,8 @@ impl Pipeline {
         report
     }
 
-    /// Reports newly lost records, those of each buffer apart. `kills` is `None` if the probes have
-    /// one buffer.
+    /// Reports newly lost records, separately for each ring. `kills` is `None` if the probes have
+    /// only one ring.
     fn lost(
         &mut self,
         count: u64,

@@ -44,10 +44,10 @@ pub(crate) static REPORTED_NS: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static NO_CURVE: Array<Curve> = Array::with_max_entries(1, 0);
 
-/// Scratch of one charge, index CPU: a run stays on its CPU, and the kernel starts no other one there
-/// meanwhile. Before 5.12 it does, in an interrupt that charges memory: see [`Scratch::is_busy`].
-/// Not a per-CPU map, which takes its memory even without a recorder: then the loader gives it one
-/// entry.
+/// Scratch of one charge, index CPU. A run stays on its CPU, and since 5.12 the kernel starts no
+/// second run there meanwhile. Before 5.12, an interrupt that charges memory starts one: see
+/// [`Scratch::is_busy`]. Not a per-CPU map, because that takes its memory even without a recorder.
+/// Without a recorder, the loader gives this map one entry.
 #[map]
 pub(crate) static SCRATCH: Array<Scratch> = Array::with_max_entries(1, 0);
 

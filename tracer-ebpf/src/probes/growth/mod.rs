@@ -186,8 +186,8 @@ fn points<O: Origin>(scratch: &mut Scratch, leaf: Object<O>, leaf_id: u64, now: 
             } else {
                 identity(counter.untyped().container(offset!(memcg_memory)))?
             };
-            // verifier: read back, the number is opaque. Otherwise each level would be walked once
-            // for each number of near levels below it.
+            // verifier: a number that is read back is opaque. Otherwise it would walk each level
+            // once for each number of near levels below it.
             let found = read_volatile(&scratch.n_near);
             *scratch.near.get_mut(found as usize)? = id;
             scratch.n_near = found + 1;

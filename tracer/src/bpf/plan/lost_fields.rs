@@ -234,7 +234,7 @@ mod tests {
         "signal_flags",
         // Ends of invocations are then seen a little later.
         "mutex_owner",
-        // An invocation that a driver's memory ended is then not told from one that waits.
+        // It is then unknown whether a driver's memory ended an invocation of the host.
         "notifier_head",
         // For the growth recorder, which has a reason of its own.
         "cgroup_memory",

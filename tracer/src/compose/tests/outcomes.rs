@@ -97,7 +97,7 @@ fn outcome_without_marks_follows_from_facts() {
         // Nothing shows whether the kernel printed its report.
         (EndFacts { printed: None, ..memcg }, Outcome::Unknown),
         (is_dying(memcg), WillFreeMem),
-        // The trigger is the victim that the selection met.
+        // The trigger is the victim that the selection found.
         (EndFacts { evaluated: yes, ..is_dying(memcg) }, VictimPending),
         (EndFacts { suspended: yes, ..memcg }, Outcome::Suspended),
         // The limit of a memcg is enforced for every allocation.

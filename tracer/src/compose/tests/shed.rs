@@ -1,4 +1,4 @@
-//! Reports without details: left out, or lost but for the compact records of kills.
+//! Reports without details: the probes shed them, or only the compact records of kills arrived.
 
 use oomwhy_common::valid::shed;
 

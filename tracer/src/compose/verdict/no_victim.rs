@@ -28,7 +28,7 @@ pub(super) fn disabled(input: &VerdictInput<'_>) -> Option<Finding> {
 /// Memory was freed before a victim was selected.
 pub(super) fn reclaimed(input: &VerdictInput<'_>) -> Option<Finding> {
     let name = domain_after(input, Outcome::Reclaimed)?;
-    // Reports of older probes have a constraint, and a reason less: they do not tell the two apart.
+    // Reports of older probes have a constraint. They do not show whether a driver freed memory.
     let is_driver = input.report.oom_memcg.is_none() && input.report.constraint.is_none();
     let sentence = if is_driver {
         format!(

@@ -59,7 +59,7 @@ impl CgroupPaths {
         self.known.get(&id).cloned()
     }
 
-    /// Finds the cgroups that there are now.
+    /// Finds the cgroups that exist now.
     pub(crate) fn scan_all(&mut self) {
         let Ok(root) = fs::metadata(&self.mount) else { return };
         self.known.insert(root.ino(), "/".to_owned());

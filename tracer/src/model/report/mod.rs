@@ -136,7 +136,7 @@ pub struct OomReport {
     /// length of `victims` if records were lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub victims_total: Option<u64>,
-    /// The lists of which a part was cut on purpose.
+    /// The lists that were cut on purpose.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub truncated: Vec<Truncated>,
     /// The growth of the memory before the invocation.
@@ -199,7 +199,7 @@ impl OomReport {
     }
 }
 
-/// A list of which a part was cut on purpose, because a report has a limited size.
+/// A list that was cut on purpose, because a report has a limited size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Truncated {
     /// The path of the key, e.g. "victims".
@@ -227,8 +227,8 @@ pub enum Outcome {
     /// The memory cgroup was below its limit again, so no process was killed. For the host: a
     /// driver returned memory when it was asked to (an OOM notifier).
     Reclaimed,
-    /// The host was out of memory, but this allocation may not kill (it lacks `__GFP_FS`): it tries
-    /// again.
+    /// The host was out of memory, but this allocation may not kill (it is without `__GFP_FS`): it
+    /// tries again.
     NotAllowed,
     /// The OOM killer is disabled while the machine suspends, so the allocation failed.
     Suspended,
@@ -309,7 +309,7 @@ pub struct LossReport {
     /// The id of this boot: /proc/sys/kernel/random/boot_id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot_id: Option<String>,
-    /// What was lost; absent for the kernel log and for probes of an older version.
+    /// Where the records were lost; absent for the kernel log and for probes of an older version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<LossStage>,
     /// The BPF program, if the stage is "probe".
@@ -329,12 +329,12 @@ pub struct LossReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LossStage {
-    /// The buffer of details had no room: reports lack them.
+    /// The ring of details had no room. Reports of that time are without these details.
     Ring,
-    /// The buffer of kills had no room: the process of each lost record has no victim in any report,
-    /// unless its details came.
+    /// The ring of kills had no room. A process without its record is in no report, unless its
+    /// details arrived.
     Kills,
-    /// A BPF program: the kernel skipped runs of it, so their records were never written.
+    /// The kernel skipped runs of a BPF program, so their records were never written.
     Probe,
 }
 

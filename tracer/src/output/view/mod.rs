@@ -86,7 +86,7 @@ pub(crate) fn drops(source: &Source) -> Option<String> {
     Some(format!("{} lost since the last report: the ring was full", count(drops, "record")))
 }
 
-/// What the probes left out of a report, if they did.
+/// The keys that the probes shed from a report, if there are any.
 pub(crate) fn shed(source: &Source) -> Option<String> {
     let keys = Some(source.shed.join(", ")).filter(|keys| !keys.is_empty())?;
     Some(format!("left out because the ring was short of room (see --ring-size): {keys}"))

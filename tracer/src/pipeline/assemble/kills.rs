@@ -1,5 +1,5 @@
-//! Compact records of kills. They come from a buffer of their own, before the details of their
-//! invocation, and complete the account in which details are missing.
+//! Compact records of kills. They come from a ring of their own, before the details of their
+//! invocation. They complete an account in which details are missing.
 //!
 //! The reader takes them first, so those of later invocations come before the details of earlier
 //! ones. They never come after the end of their own invocation.
@@ -13,7 +13,7 @@ use crate::model::{
 };
 
 /// An invocation without any detail is reported after this time, ns. It is longer than an
-/// invocation takes that has begun to kill.
+/// invocation takes once it has begun to kill.
 const DETAILS_FOLLOW_WITHIN_NS: u64 = 10_000_000_000;
 
 #[derive(Clone, Debug, Default)]
@@ -36,8 +36,8 @@ impl Kills {
         known.shed.add(shed);
     }
 
-    /// Keeps a step in the end of one of these processes; returns whether it is one. `seq` is 0 if
-    /// the probe does not know the invocation. Then the latest one is meant.
+    /// Keeps a step in the end of a process. Returns whether it is one of these processes. `seq` is
+    /// 0 if the probe does not know the invocation; then the step belongs to the latest one.
     pub(super) fn note(&mut self, seq: u64, now: u64, gone: &VictimGone) -> bool {
         let mut latest_first = self.0.iter_mut().rev();
         let found = latest_first.find(|(its_seq, known)| {
@@ -51,7 +51,7 @@ impl Kills {
         self.0.contains_key(&seq)
     }
 
-    /// Adds to an account what only compact records show.
+    /// Adds to an account the facts that only compact records show.
     pub(super) fn complete(&mut self, mut account: InvocationAccount) -> InvocationAccount {
         if let Some(known) = self.0.remove(&account.seq) {
             merge(&mut account, known);

@@ -39,7 +39,7 @@ impl PendingCloses {
         Self { visible, close_after_ns, ..Self::default() }
     }
 
-    /// Notes that details were lost until this time, `CLOCK_BOOTTIME` ns.
+    /// Stores that details were lost until this time, `CLOCK_BOOTTIME` ns.
     pub(super) fn note_loss(&mut self, until_ns: u64) {
         self.lost_until_ns = self.lost_until_ns.max(until_ns);
     }

@@ -21,7 +21,7 @@ pub(crate) struct Counted {
     pub seq: u64,
     /// Id of the oom_memcg, 0 for the host.
     pub oom_memcg: u64,
-    /// The count as it is known.
+    /// The latest known count.
     pub count: u64,
 }
 

@@ -1,6 +1,6 @@
-//! Ends of invocations that no record shows, because nothing is hooked at the return of
-//! `out_of_memory`. The probes write an end at the next event that proves it. If none comes, the
-//! state that the probes keep shows that nothing has changed for a while.
+//! Ends of invocations that no record shows. There is no hook at the return of `out_of_memory`. The
+//! probes write an end at the next event that proves it. If none comes, the state that the probes
+//! keep shows that nothing has changed for a while.
 
 use std::{future::pending, time::Duration};
 
@@ -18,24 +18,24 @@ use crate::{
 /// line for each victim, which takes 200 ms on a serial console with 9600 baud. A victim's exit
 /// usually shows the end earlier.
 const KILL_ENDS_AFTER: Duration = Duration::from_millis(250);
-/// An invocation that has killed nobody may still be looking for a victim: on a large host it looks
-/// at 100,000 tasks.
+/// An invocation that has killed no process may still be evaluating tasks: 100,000 of them on a
+/// large host.
 const SELECTION_ENDS_AFTER: Duration = Duration::from_secs(1);
 /// A call of `mem_cgroup_out_of_memory` that led to no invocation within this time has returned,
 /// ns.
 const CALL_RETURNS_WITHIN_NS: u64 = 1_000_000_000;
 
-/// What the probes showed when they were read last.
+/// The state of the probes when it was read last.
 #[derive(Debug, Default)]
 pub(super) struct Ends {
-    /// When to read them next.
+    /// When to read it next.
     due: Option<Instant>,
     seen: Option<(Progress, Instant)>,
     /// Number of the latest invocation before this run.
     before: u64,
 }
 
-/// How far an invocation has come.
+/// The progress of an invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Progress {
     seq: u64,
@@ -69,7 +69,7 @@ impl Progress {
 }
 
 impl Ends {
-    /// A record came: the probes are read once it has been quiet for a while.
+    /// A record arrived: the state of the probes is read after a quiet time.
     pub(super) fn wait(&mut self) {
         self.due = Some(Instant::now() + KILL_ENDS_AFTER);
     }
@@ -78,7 +78,7 @@ impl Ends {
         self.due.is_some()
     }
 
-    /// Returns when the probes must be read.
+    /// Returns when the state of the probes must be read.
     pub(super) async fn settled(&self) {
         match self.due {
             Some(due) => sleep_until(due).await,
@@ -86,7 +86,7 @@ impl Ends {
         }
     }
 
-    /// Whether the invocation has not changed for long enough. If not, it is looked at again.
+    /// Whether the invocation has not changed for long enough. If not, it is checked again later.
     fn is_over(&mut self, progress: Progress) -> bool {
         let now = Instant::now();
         let since = match self.seen {
@@ -101,7 +101,7 @@ impl Ends {
 }
 
 impl Live {
-    /// Leaves invocations that are over to the run before this one.
+    /// Leaves the invocations so far to the tracer before this one.
     pub(super) fn skip_earlier(&mut self) {
         self.ends.before = self.probes.latest_invocation().map_or(0, |latest| latest.state.seq);
     }

@@ -1,5 +1,5 @@
-//! Records that userspace makes of what the probes keep in maps: those that the kernel side would
-//! write if it could know what userspace knows.
+//! Records that userspace builds from the maps of the probes. They have the format of the records
+//! that the probes write.
 
 use std::fs;
 
@@ -35,7 +35,7 @@ pub(super) fn described(latest: &LatestInvocation, now_ns: u64) -> Bytes {
     let LatestInvocation { state, event, .. } = latest;
     let valid = state.described | state.shed;
     let header = header::<InvocationEvent>(kind::INVOCATION, state.seq, now_ns, valid);
-    // Who reads a /proc/PID/oom_score later looks like the kernel.
+    // A later read of a /proc/PID/oom_score looks like an evaluation by the OOM killer.
     bytes(&InvocationEvent { header, considered: 0, choice_made: 0, ..*event })
 }
 
@@ -66,7 +66,7 @@ pub(super) fn is_of_living_task(call: &[u8]) -> bool {
 /// Whether a task with this content of /proc/TID/stat exits, by its `flags`.
 fn is_exiting(stat: &str) -> bool {
     const PF_EXITING: u64 = 0x4;
-    /// Position of the flags behind the name, which ends with the last bracket.
+    /// Position of the flags after the name, which ends with the last bracket.
     const FLAGS: usize = 6;
     let fields = stat.rsplit_once(')').map(|(_, fields)| fields.split_ascii_whitespace());
     let flags = fields.and_then(|mut fields| fields.nth(FLAGS)?.parse::<u64>().ok());

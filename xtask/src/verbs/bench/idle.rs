@@ -8,7 +8,7 @@ use oomwhy_tests::bench::{Idle, IdleCell, IdleTracer, Operation};
 use super::costs::to_f64;
 use super::table::number;
 
-/// What an operation may gain, percent.
+/// The most that oomwhy may add to an operation, percent.
 const fn limit(operation: Operation) -> f64 {
     match operation {
         Operation::Signal => 2.0,
@@ -17,11 +17,11 @@ const fn limit(operation: Operation) -> f64 {
     }
 }
 
-/// A limit that is known to be missed. The operation may not gain more than it does already.
+/// A limit that is known to be exceeded. `instead` is the limit until that is fixed.
 struct Miss {
     operation: Operation,
     tracer: IdleTracer,
-    /// What it may gain instead, percent.
+    /// The limit that holds instead, percent.
     instead: f64,
     reason: &'static str,
 }
@@ -59,7 +59,7 @@ impl Row {
 
     fn is_within_limits(&self) -> bool {
         let instead = self.miss().map_or(0.0, |miss| miss.instead);
-        // NaN is within none.
+        // NaN is within no limit.
         self.gain_percent() <= limit(self.operation).max(instead)
     }
 }
@@ -140,7 +140,8 @@ fn table(out: &mut String, rows: &[Row]) -> std::fmt::Result {
     )
 }
 
-/// Fails with all limits that are exceeded, and if oomwhy's threads ran for anything but cgroups.
+/// Fails if a limit is exceeded, or if oomwhy's threads ran for an operation other than a new
+/// cgroup.
 pub(super) fn check(release: &str, rows: &[Row]) -> Result<()> {
     let mut missed = Vec::new();
     for row in rows {

@@ -69,7 +69,7 @@ fn prepare() -> Runner {
     })
 }
 
-/// Adds the kills of a scenario, and the reports in which details were left out.
+/// Adds the kills of a scenario, and the reports from which details were shed.
 fn add(figures: &mut Figures, reports: &Path) -> Result<()> {
     let content = fs::read_to_string(reports)
         .with_context(|| format!("{} cannot be read", reports.display()))?;

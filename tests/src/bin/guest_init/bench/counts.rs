@@ -126,7 +126,7 @@ fn start_beside(options: &[&str]) -> Result<Running> {
     })
 }
 
-/// Starts oomwhy in an idle cgroup, where it only runs while nothing else does.
+/// Starts oomwhy in an idle cgroup, where it runs only while no other task does.
 pub(super) fn start_oomwhy(options: &[&str]) -> Result<Running> {
     let oomwhy = start_beside(options)?;
     let idle = cgroup::directory(Hierarchy::V2, "/tracer");

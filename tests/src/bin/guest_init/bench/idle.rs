@@ -1,7 +1,8 @@
 //! Counts the instructions of everyday operations, without oomwhy and while oomwhy is idle.
 //!
 //! The guest has one CPU. oomwhy waits in an idle cgroup, so its own work falls into the rests
-//! between the operations; its wake-up is included. What its threads ran is reported beside it.
+//! between the operations. Waking it is included. The instructions of its threads are reported
+//! separately.
 
 use std::fs;
 use std::path::Path;
@@ -17,8 +18,8 @@ use super::counts::start_oomwhy;
 use super::tool::Running;
 use crate::cgroup;
 
-/// After oomwhy reports that it is ready, it still gives memory back. The kernel, too, has work
-/// that it put off. Idle time of the guest is skipped.
+/// After oomwhy reports that it is ready, it returns memory to the kernel, and the kernel does
+/// deferred work. Idle time of the guest is skipped.
 const TIME_TO_SETTLE: Duration = Duration::from_secs(3);
 /// oomwhy looks up a new cgroup again, at most this long after it was made.
 const TIME_TO_LOOK_UP: Duration = Duration::from_secs(5);
@@ -30,8 +31,8 @@ const HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 /// With random addresses a process has more or fewer page tables, which changes the cost of a fork
 /// by 5 %.
 const RANDOM_ADDRESSES: &str = "/proc/sys/kernel/randomize_va_space";
-/// The number of processes that run an operation, one after another: what stays the same in the
-/// course of a process may differ in the next one.
+/// The number of processes that run an operation, one after another. Some costs are the same during
+/// the life of a process and differ in the next one.
 const PROCESSES: u32 = 5;
 
 /// Measures each operation beside each tracer, in turns, because operations change in the course of
@@ -80,7 +81,8 @@ fn cell(operation: Operation, tracer: IdleTracer, oomwhy: Option<&Running>) -> R
     Ok(IdleCell { operation, tracer, instructions, own_instructions })
 }
 
-/// How often a process runs an operation: more often if it is short, so that interrupts do not weigh more.
+/// How often a process runs an operation. A short operation runs more often, because an interrupt
+/// changes its result more.
 const fn count(operation: Operation) -> u32 {
     match operation {
         Operation::Signal => 160,

@@ -201,7 +201,7 @@ fn remaining_victim_is_not_overdue_if_records_were_lost_since_it_was_killed() {
         let closed = first(&closed);
         assert_eq!((closed.is_overdue, closed.lost_exits), (!is_lost, is_lost), "{lost_at_ms}");
     }
-    // Whoever was seen to be gone is gone.
+    // A victim that was seen to be gone stays gone.
     let (mut assembler, _) = killed(ALL);
     assembler.note_loss(500 * MS);
     assembler.push(event(600, 0, gone(Freed, 100, 1)));

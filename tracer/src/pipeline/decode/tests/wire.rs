@@ -20,7 +20,7 @@ fn event_header(kind: u32, size: usize) -> EventHeader {
     EventHeader {
         boottime_ns: 7_000_000_001,
         seq: 3,
-        // The bits above show what was left out.
+        // The upper bits show which details were shed.
         valid: u64::MAX >> 16,
         kind,
         size: u32::try_from(size_of::<EventHeader>() + size).unwrap(),
