@@ -11,6 +11,9 @@ pub const RING_BYTES: u32 = 512 << 10;
 /// one of its invocation and the ring of details has no room for the ends.
 pub const KILLS_BYTES: u32 = 1 << 20;
 
+/// The part of the ring of kills that only ends of invocations use, bytes.
+pub const ENDS_BYTES: u32 = 64 << 10;
+
 /// Size of the ring of hints, bytes. A hint is a new cgroup or a growing process. Userspace looks
 /// it up while it exists.
 pub const HINTS_BYTES: u32 = 64 << 10;

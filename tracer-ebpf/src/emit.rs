@@ -12,8 +12,8 @@ use aya_ebpf::{
 };
 use oomwhy_common::{
     counters,
-    event::{EventHeader, KillEvent, kind},
-    maps::HINTS_PER_SECOND,
+    event::{EndEvent, EventHeader, KillEvent, kind},
+    maps::{ENDS_BYTES, HINTS_PER_SECOND, KILLS_BYTES},
 };
 
 use zerocopy::{FromBytes, FromZeros};
@@ -77,22 +77,25 @@ pub(crate) fn count_shed() {
     increment(&LOST, counters::SHED);
 }
 
-/// Whether a record is the last one of its invocation. Without it, the report would wait for the
-/// next invocation, so it goes to `KILLS` if `RING` has no room.
-const fn is_last(kind: u32) -> bool {
-    matches!(kind, kind::END | kind::MARK)
-}
-
 /// Writes the first `size` bytes of `record`, which starts with its header, or counts the drop.
 ///
 /// verifier: `size` is passed beside the header because a value read back from a map is unbounded.
 #[inline(always)]
-pub(crate) fn record<T>(record: &T, size: usize, kind: u32) {
-    let size = size.min(size_of::<T>());
-    if output(&RING, record, size, 0) {
+pub(crate) fn record<T>(record: &T, size: usize) {
+    if !output(&RING, record, size.min(size_of::<T>()), 0) {
+        count_drop();
+    }
+}
+
+/// Writes the end of an invocation. Without the end of a kill, the report would wait for the next
+/// invocation, so that one goes to the kills if the details have no room.
+#[inline(always)]
+pub(crate) fn end(record: &EndEvent) {
+    const SIZE: usize = size_of::<EndEvent>();
+    if output(&RING, record, SIZE, 0) {
         return;
     }
-    if !(is_last(kind) && output(&KILLS, record, size, NO_WAKEUP)) {
+    if record.processes == 0 || !output(&KILLS, record, SIZE, NO_WAKEUP) {
         count_drop();
     }
 }
@@ -116,7 +119,8 @@ fn output<T>(ring: &RingBuf, record: &T, size: usize, flags: u64) -> bool {
 /// the count is exact. Does not wake the reader: the details that follow do.
 #[inline(always)]
 pub(crate) fn kill(record: &KillEvent, cause: u8) {
-    if output(&KILLS, record, size_of::<KillEvent>(), NO_WAKEUP) {
+    let has_room = KILLS.query(AVAIL_DATA) <= u64::from(KILLS_BYTES - ENDS_BYTES);
+    if has_room && output(&KILLS, record, size_of::<KillEvent>(), NO_WAKEUP) {
         return;
     }
     let now = now();
@@ -142,7 +146,7 @@ pub(crate) fn may_hint(kind: u32, now: u64) -> bool {
         return false;
     };
     let HintBudget { left, counted_ns } = load(budget);
-    let earned = now.wrapping_sub(counted_ns) / NS_PER_HINT;
+    let earned = now.saturating_sub(counted_ns) / NS_PER_HINT;
     let left = (left + earned).min(HINTS_PER_SECOND);
     if left == 0 {
         increment(&LOST, counters::HINTS);
@@ -176,7 +180,7 @@ pub(crate) fn reserved<T: FromZeros + 'static>(kind: u32, seq: u64, fill: impl F
     if build(&RING, kind, seq, &fill) {
         return;
     }
-    if !(is_last(kind) && build(&KILLS, kind, seq, &fill)) {
+    if kind != kind::END || !build(&KILLS, kind, seq, &fill) {
         count_drop();
     }
 }

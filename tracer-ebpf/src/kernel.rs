@@ -301,6 +301,12 @@ pub(crate) fn oom_lock_owner() -> Option<u64> {
     Some(owner & !FLAGS)
 }
 
+/// Whether the current task holds `oom_lock`. `None` if that is unknown.
+#[inline(always)]
+pub(crate) fn holds_oom_lock() -> Option<bool> {
+    oom_lock_owner().map(|owner| owner == current_address())
+}
+
 /// Whether the OOM killer is off because the machine suspends. `None` if that is unknown.
 #[inline(always)]
 pub(crate) fn oom_killer_disabled() -> Option<bool> {

@@ -187,7 +187,7 @@ pub(crate) fn victim(state: &mut State, now: u64, known: u64) {
     let size = size_of::<VictimEvent>();
     let known = known | state.shed;
     state.victim.header = emit::header(kind::VICTIM, state.seq, now, known, size);
-    emit::record(&state.victim, size, kind::VICTIM);
+    emit::record(&state.victim, size);
 }
 
 /// Emits the path of a cgroup: names from the leaf up, each with its NUL.
@@ -207,7 +207,7 @@ pub(crate) fn path<O: Origin>(path: &mut Path, seq: u64, now: u64, of: Object<O>
     path.head.header = emit::header(kind::PATH, seq, now, 0, size);
     path.head.cgroup_id = id;
     path.head.len = len;
-    emit::record(path, size, kind::PATH);
+    emit::record(path, size);
 }
 
 /// Copies the names. `len` and `truncated` of the head show how far it got.
@@ -257,7 +257,7 @@ pub(crate) fn levels<O: Origin>(
     let known = levels.head.header.valid;
     levels.head.header = emit::header(kind::LEVELS, seq, now, known, size);
     levels.head.cgroup_id = cgroup_id;
-    emit::record(levels, size, kind::LEVELS);
+    emit::record(levels, size);
 }
 
 /// Copies the counters of each level. The head holds their number and validity bits.

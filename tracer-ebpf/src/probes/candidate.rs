@@ -151,19 +151,14 @@ fn points_of_thread<O: Origin>(
     }
 }
 
-/// Whether the task that entered `out_of_memory` last has left it, and now reads a
-/// /proc/PID/oom_score. Checked for the first task only: once a task is evaluated, the kernel
-/// chooses or waits, and the list is not used after that.
-#[inline(always)]
-fn is_outside() -> bool {
-    kernel::oom_lock_owner().is_some_and(|owner| owner != kernel::current_address())
-}
-
 /// Lists an evaluated task if it is worth a slot. `flags` are bits of [`candidate`].
 #[inline(always)]
 fn evaluated<O: Origin>(state: &mut State, task: Object<O>, points: i64, flags: u32) {
     let order = state.candidates.head.considered;
-    if order == 0 && is_outside() {
+    // A task that has left `out_of_memory` may read a /proc/PID/oom_score. Checked for the first
+    // task only: once a task is evaluated, the kernel chooses or waits, and the list is not used
+    // after that.
+    if order == 0 && kernel::holds_oom_lock() == Some(false) {
         return;
     }
     state.candidates.head.considered = order + 1;

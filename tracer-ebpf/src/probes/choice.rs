@@ -125,7 +125,7 @@ pub(super) fn emit_invocation(event: &mut InvocationEvent, seq: u64, now: u64, k
         offset_of!(InvocationEvent, kernel_stack)
     };
     event.header = emit::header(kind::INVOCATION, seq, now, known, size);
-    emit::record(event, size, kind::INVOCATION);
+    emit::record(event, size);
 }
 
 /// Fills in the chosen task. Returns bits of [`valid::invocation`].
@@ -220,5 +220,5 @@ pub(super) fn emit_candidates(state: &mut State, now: u64) {
     }
     let size = size_of::<CandidatesHead>() + recorded * size_of::<CandidateEntry>();
     candidates.head.header = emit::header(kind::CANDIDATES, seq, now, state.shed, size);
-    emit::record(candidates, size, kind::CANDIDATES);
+    emit::record(candidates, size);
 }

@@ -143,7 +143,7 @@ fn emit(scratch: &mut Context, seq: u64, now: u64, part: u32, is_read: bool) {
     scratch.head.tid = pid_tgid as i32;
     scratch.head.part = part;
     scratch.head.len = len;
-    emit::record(scratch, size, kind::CONTEXT);
+    emit::record(scratch, size);
 }
 
 #[inline(always)]

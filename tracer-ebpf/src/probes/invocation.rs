@@ -194,7 +194,7 @@ fn end(state: &mut State) {
         processes: state.processes,
         reserved: 0,
     };
-    emit::record(&state.end, END_BYTES, kind::END);
+    emit::end(&state.end);
     state.ended_seq = state.seq;
 }
 
@@ -416,5 +416,5 @@ fn repeats(state: &mut State, run: &QuietRun) {
         count: run.count,
         last_ns: run.last_ns,
     };
-    emit::record(&state.repeats, size_of::<RepeatsEvent>(), kind::REPEATS);
+    emit::record(&state.repeats, size_of::<RepeatsEvent>());
 }

@@ -88,7 +88,7 @@ fn no_invocation(call: *mut ReclaimedEvent) -> Option<()> {
     let count = count(call.oom_memcg.id);
     if count.is_power_of_two() {
         call.count = count;
-        emit::record(call, SIZE, kind::RECLAIMED);
+        emit::record(call, SIZE);
     }
     Some(())
 }

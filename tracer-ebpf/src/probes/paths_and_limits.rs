@@ -52,6 +52,9 @@ fn chosen<O: Origin>(oc: *const u8) -> Option<()> {
     let css = oom_control::chosen(oc).and_then(Object::<O>::new).and_then(task::memory_css);
     let chosen = css.and_then(|css| css.follow(offset!(css_cgroup)));
     state.task_memcg = chosen.and_then(cgroup::id).unwrap_or_default();
+    // verifier: addresses, 0 for none. LLVM spills the empty part of an `Option`, which 5.10 does not
+    // let it read back.
+    let [css, chosen] = [css, chosen].map(|it| it.map_or(0, Object::address));
     let [task_memcg, oom_memcg_id, trigger_memcg] =
         [&state.task_memcg, &state.oom_memcg_id, &state.trigger_memcg].map(read_volatile);
     // If the chosen task is in the oom_memcg itself, typed pointers lead to its limits.
@@ -59,13 +62,14 @@ fn chosen<O: Origin>(oc: *const u8) -> Option<()> {
         emit_levels(state, oom_memcg?);
         return Some(());
     }
-    if let Some(cgroup) = chosen
+    if let Some(cgroup) = Object::<O>::new(chosen as *const u8)
         && task_memcg != trigger_memcg
     {
         record::path(&mut state.path, seq, now, cgroup);
     }
     // The css is the first member of its mem_cgroup, but the verifier does not know that.
-    record::levels(&mut state.levels, seq, now, task_memcg, css?.untyped());
+    let css = Object::<Untyped>::new(css as *const u8)?;
+    record::levels(&mut state.levels, seq, now, task_memcg, css);
     Some(())
 }
 

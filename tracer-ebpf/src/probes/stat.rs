@@ -90,7 +90,7 @@ pub(super) fn emit_filled(state: &mut State) {
     let size = size_of::<StatEvent>();
     let known = state.stat.header.valid | state.shed;
     state.stat.header = emit::header(kind::STAT, state.seq, emit::now(), known, size);
-    emit::record(&state.stat, size, kind::STAT);
+    emit::record(&state.stat, size);
 }
 
 #[inline(always)]

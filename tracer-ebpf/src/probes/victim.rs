@@ -202,11 +202,15 @@ fn raw_signal_generate(ctx: RawTracePointContext) -> i32 {
 /// code needs would more than double the program's instructions.
 #[inline(never)]
 fn sigkill_sent<O: Origin>(task: *const u8) {
-    if let Some(state) = own_invocation()
+    // A task that has left `out_of_memory` may kill others: the init of a container does when it
+    // dies.
+    let is_inside = kernel::holds_oom_lock();
+    if is_inside != Some(false)
+        && let Some(state) = own_invocation()
         && let Some(task) = Object::<O>::new(task)
     {
         if state.marked != 0 {
-            mm_sharer(state, task);
+            mm_sharer(state, task, is_inside.is_some());
         } else if state.oom_kill_calls > 0 || !kernel::kill_task_hooked() {
             let _ = chosen_victim(state, task);
         }
@@ -227,12 +231,12 @@ fn chosen_victim<O: Origin>(state: &State, task: Object<O>) -> Option<()> {
 /// Emits another process that shares the memory of the victim just marked. The kernel kills it
 /// without a log line and without a mark. Its memory is the victim's, so it is not counted again.
 ///
-/// The task may have left `out_of_memory` and then kill other processes, as the init of a container
-/// does when it dies. Those processes have another `mm_struct`.
+/// If it is unknown whether the kernel is inside of `out_of_memory`, the task must have that memory:
+/// then a zombie, which has none, is not one of them.
 #[inline(always)]
-fn mm_sharer<O: Origin>(state: &mut State, task: Object<O>) -> Option<()> {
+fn mm_sharer<O: Origin>(state: &mut State, task: Object<O>, is_inside: bool) -> Option<()> {
     let victim_mm = state.victim.mm;
-    if victim_mm != 0 && task::mm(task).is_some_and(|mm| mm.address() != victim_mm) {
+    if victim_mm != 0 && task::mm(task).map_or(!is_inside, |mm| mm.address() != victim_mm) {
         return None;
     }
     let known = record::victim_task(&mut state.victim, task)? | valid::victim::SHARES_MM;

@@ -419,6 +419,7 @@ impl Live {
     /// Empties everything once more before the end. Waits only if the kernel has counted kills that
     /// are not explained.
     async fn check_last(&mut self, rings: &mut Rings) -> Result<(), LiveError> {
+        self.ends.stop();
         let is_done = self.tick(rings)?;
         if is_done || !(self.pipeline.is_comparing() || self.ends.is_due()) {
             return Ok(());

@@ -5,6 +5,7 @@
 use std::{future::pending, time::Duration};
 
 use bytes::Bytes;
+use oomwhy_common::maps::InvocationState;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Live, LiveError, records};
@@ -14,15 +15,22 @@ use crate::{
     pipeline::assemble::Counted,
 };
 
-/// An invocation that has killed is over if nothing has changed for this time. It still prints a
-/// line for each victim, which takes 200 ms on a serial console with 9600 baud. A victim's exit
-/// usually shows the end earlier.
-const KILL_ENDS_AFTER: Duration = Duration::from_millis(250);
-/// An invocation that has killed no process may still be evaluating tasks: 100,000 of them on a
-/// large host.
-const SELECTION_ENDS_AFTER: Duration = Duration::from_secs(1);
-/// A call of `mem_cgroup_out_of_memory` that led to no invocation within this time has returned,
-/// ns.
+/// The probes are read after this time without a record.
+const QUIET: Duration = Duration::from_millis(250);
+/// An invocation that has marked a victim is over if nothing has changed for this time. It still
+/// prints a line for each victim, which takes 200 ms on a serial console with 9600 baud. A victim's
+/// exit usually shows the end earlier.
+const KILL_ENDS_AFTER: Duration = Duration::from_secs(1);
+/// An invocation that has chosen a process prints its report before it kills. On a slow console a
+/// table of many tasks takes long.
+const PRINT_ENDS_AFTER: Duration = Duration::from_mins(1);
+/// An invocation that has chosen no process may still evaluate tasks, 100,000 of them on a large
+/// host, or print its stack on a slow console.
+const SELECTION_ENDS_AFTER: Duration = Duration::from_secs(10);
+/// The same at the end of a run, which nobody wants to wait for.
+const SELECTION_ENDS_AT_STOP: Duration = Duration::from_secs(1);
+/// A call of `mem_cgroup_out_of_memory` that led to no invocation within this time has returned, if
+/// no other invocation kept it waiting for `oom_lock`. ns.
 const CALL_RETURNS_WITHIN_NS: u64 = 1_000_000_000;
 
 /// The state of the probes when it was read last.
@@ -33,6 +41,8 @@ pub(super) struct Ends {
     seen: Option<(Progress, Instant)>,
     /// Number of the latest invocation before this run.
     before: u64,
+    /// Whether the run is about to end.
+    is_stopping: bool,
 }
 
 /// The progress of an invocation.
@@ -63,15 +73,26 @@ impl Progress {
         self.kill_calls > 0 || self.victims > 0
     }
 
-    fn lasts(self) -> Duration {
-        if self.has_killed() { KILL_ENDS_AFTER } else { SELECTION_ENDS_AFTER }
+    /// The time without progress after which the invocation is over.
+    fn lasts(self, is_stopping: bool) -> Duration {
+        match self {
+            Self { victims: 1.., .. } => KILL_ENDS_AFTER,
+            Self { kill_calls: 1.., .. } => PRINT_ENDS_AFTER,
+            _ if is_stopping => SELECTION_ENDS_AT_STOP,
+            _ => SELECTION_ENDS_AFTER,
+        }
     }
 }
 
 impl Ends {
     /// A record arrived: the state of the probes is read after a quiet time.
     pub(super) fn wait(&mut self) {
-        self.due = Some(Instant::now() + KILL_ENDS_AFTER);
+        self.due = Some(Instant::now() + QUIET);
+    }
+
+    /// The run is about to end, so less patience is left.
+    pub(super) fn stop(&mut self) {
+        self.is_stopping = true;
     }
 
     pub(super) fn is_due(&self) -> bool {
@@ -94,8 +115,9 @@ impl Ends {
             _ => now,
         };
         self.seen = Some((progress, since));
-        let is_over = now.duration_since(since) >= progress.lasts();
-        self.due = (!is_over).then(|| (since + progress.lasts()).max(now + KILL_ENDS_AFTER / 10));
+        let lasts = progress.lasts(self.is_stopping);
+        let is_over = now.duration_since(since) >= lasts;
+        self.due = (!is_over).then(|| (since + lasts).clamp(now + QUIET / 10, now + QUIET * 4));
         is_over
     }
 }
@@ -142,13 +164,27 @@ impl Live {
     /// Reads how far the counts of runs have come, and the calls that needed no invocation.
     pub(super) fn read_runs(&mut self) -> Result<bool, LiveError> {
         let before_ns = clock::boottime_ns().saturating_sub(CALL_RETURNS_WITHIN_NS);
-        let calls = self.probes.take_calls_without_invocation(before_ns);
+        let calls = if self.keeps_calls_waiting(before_ns) {
+            Vec::new()
+        } else {
+            self.probes.take_calls_without_invocation(before_ns)
+        };
         for call in calls.into_iter().filter(|call| records::is_of_living_task(call)) {
             if self.handle_record(&Bytes::from(call))? {
                 return Ok(true);
             }
         }
         self.read_counts(self.pipeline.runs_to_poll())
+    }
+
+    /// Whether an invocation is not over, or began after `before_ns`: calls from before may still
+    /// wait for `oom_lock`.
+    fn keeps_calls_waiting(&self, before_ns: u64) -> bool {
+        self.probes.latest_invocation().is_some_and(|latest| {
+            let InvocationState { seq, ended_seq, started_ns, .. } = latest.state;
+            let is_over = ended_seq == seq || seq <= self.pipeline.ended_seq();
+            !is_over || started_ns > before_ns
+        })
     }
 
     /// Reads how many invocations have waited for victims, before a report with them is closed.
