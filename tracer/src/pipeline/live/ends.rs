@@ -205,3 +205,26 @@ impl Live {
         Ok(false)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invocation_that_prints_its_report_has_more_time() {
+        let progress = |kill_calls, victims| Progress {
+            seq: 1,
+            kill_calls,
+            oom_kill_calls: victims,
+            victims,
+            considered: 0,
+            facts: 0,
+        };
+        let [selects, prints, kills] = [progress(0, 0), progress(1, 0), progress(1, 1)];
+        for is_stopping in [false, true] {
+            assert!(prints.lasts(is_stopping) > selects.lasts(is_stopping));
+            assert_eq!(kills.lasts(is_stopping), KILL_ENDS_AFTER);
+        }
+        assert!(selects.lasts(true) < selects.lasts(false));
+    }
+}
