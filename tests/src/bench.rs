@@ -133,7 +133,7 @@ pub struct Idle {
 /// Runs of one everyday operation beside one tracer.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct IdleCell {
-    /// The operation.
+    /// The operation that runs beside the tracer.
     pub operation: Operation,
     /// The tracer beside it.
     pub tracer: IdleTracer,
@@ -146,7 +146,7 @@ pub struct IdleCell {
 /// The tracer that runs beside an everyday operation.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum IdleTracer {
-    /// No tracer.
+    /// No tracer runs.
     None,
     /// oomwhy with BPF trampolines.
     Fentry,

@@ -117,8 +117,11 @@ fn table(columns: &BTreeMap<String, Walks>) -> Result<String> {
         .collect();
     let programs: BTreeSet<&String> = columns.values().flat_map(BTreeMap::keys).collect();
     let row = |program: &str, cells: Vec<String>| {
-        let cells: String = cells.iter().map(|cell| format!(" {cell:>10}")).collect();
-        format!("{program:<38}{cells}\n")
+        let mut line = format!("{program:<38}");
+        for cell in cells {
+            line += &format!(" {cell:>10}");
+        }
+        line + "\n"
     };
     let mut text = INTRODUCTION.to_owned();
     text += &row("program", kernels.clone());

@@ -23,9 +23,9 @@ pub const HINTS_PER_SECOND: u64 = 200;
 
 /// Indexes of the map `HINT_BUDGETS`.
 pub mod hint {
-    /// New cgroups.
+    /// Hints of new cgroups.
     pub const CGROUP: u32 = 0;
-    /// Processes that grow near a limit.
+    /// Hints of processes that grow near a limit.
     pub const GROWING_PROCESS: u32 = 1;
     /// Number of kinds.
     pub const COUNT: u32 = 2;

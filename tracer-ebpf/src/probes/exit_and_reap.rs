@@ -198,7 +198,7 @@ fn freeing<O: Origin>(memory: Object<O>) -> bool {
     exit_mmap_step(victim_gone::FREEING, memory).is_some()
 }
 
-/// `exit_mmap` returns.
+/// `exit_mmap` returns: the memory is free.
 #[inline(never)]
 fn freed<O: Origin>(memory: Object<O>) {
     if let Some(VictimMm { seq, oom_memcg_id, .. }) = exit_mmap_step(victim_gone::FREED, memory) {

@@ -52,8 +52,8 @@ fn chosen<O: Origin>(oc: *const u8) -> Option<()> {
     let css = oom_control::chosen(oc).and_then(Object::<O>::new).and_then(task::memory_css);
     let chosen = css.and_then(|css| css.follow(offset!(css_cgroup)));
     state.task_memcg = chosen.and_then(cgroup::id).unwrap_or_default();
-    // verifier: addresses, 0 for none. LLVM spills the empty part of an `Option`, which 5.10 does not
-    // let it read back.
+    // verifier: addresses, 0 for none. LLVM spills the empty part of an `Option`, which 5.10 does
+    // not let it read back.
     let [css, chosen] = [css, chosen].map(|it| it.map_or(0, Object::address));
     let [task_memcg, oom_memcg_id, trigger_memcg] =
         [&state.task_memcg, &state.oom_memcg_id, &state.trigger_memcg].map(read_volatile);

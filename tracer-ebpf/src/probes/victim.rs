@@ -231,8 +231,8 @@ fn chosen_victim<O: Origin>(state: &State, task: Object<O>) -> Option<()> {
 /// Emits another process that shares the memory of the victim just marked. The kernel kills it
 /// without a log line and without a mark. Its memory is the victim's, so it is not counted again.
 ///
-/// If it is unknown whether the kernel is inside of `out_of_memory`, the task must have that memory:
-/// then a zombie, which has none, is not one of them.
+/// If it is unknown whether the current task is inside of `out_of_memory`, the other one must have
+/// that memory. A zombie has none.
 #[inline(always)]
 fn mm_sharer<O: Origin>(state: &mut State, task: Object<O>, is_inside: bool) -> Option<()> {
     let victim_mm = state.victim.mm;

@@ -107,7 +107,7 @@ pub enum Fact {
     /// Runs of a program that the kernel skipped.
     #[serde(rename = "missed")]
     ProbeMisses {
-        /// The program.
+        /// The name of the program.
         program: String,
         /// Number of skipped runs since the program was loaded.
         count: u64,
