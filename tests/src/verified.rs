@@ -117,11 +117,9 @@ fn table(columns: &BTreeMap<String, Walks>) -> Result<String> {
         .collect();
     let programs: BTreeSet<&String> = columns.values().flat_map(BTreeMap::keys).collect();
     let row = |program: &str, cells: Vec<String>| {
-        let mut line = format!("{program:<38}");
-        for cell in cells {
-            line += &format!(" {cell:>10}");
-        }
-        line + "\n"
+        let mut line = vec![format!("{program:<38}")];
+        line.extend(cells.iter().map(|cell| format!("{cell:>10}")));
+        line.join(" ") + "\n"
     };
     let mut text = INTRODUCTION.to_owned();
     text += &row("program", kernels.clone());
