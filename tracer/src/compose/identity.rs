@@ -68,20 +68,28 @@ pub(super) fn unread(context: ComposeContext<'_>) -> Vec<Missing> {
         for (_, victim) in victims {
             let pid = victim.task.tgid;
             if contexts.contains_key(&pid) || !context.account.shed.has(shed::CONTEXT) {
-                note(&mut missing, "victims", pid, contexts.get(&pid), context.host);
+                let read = contexts.get(&pid);
+                let was_skipped = context.account.has_exited(pid);
+                note(&mut missing, ("victims", pid, was_skipped), read, context.host);
             }
         }
         // A kernel thread has no context of its own.
         let trigger = invocation.trigger.tgid;
         if let Some(read) = contexts.get(&trigger) {
-            note(&mut missing, "trigger", trigger, Some(read), context.host);
+            note(&mut missing, ("trigger", trigger, false), Some(read), context.host);
         }
     }
     missing
 }
 
-/// Notes the parts that were not read of a process; `key` is its place in the report.
-fn note(noted: &mut Vec<Missing>, key: &str, pid: i32, context: Option<&TaskContext>, host: &Host) {
+/// Notes the parts that were not read of a process: its place in the report, its id, and whether
+/// the kernel must have skipped the probe, because the process has exited.
+fn note(
+    noted: &mut Vec<Missing>,
+    (key, pid, was_skipped): (&str, i32, bool),
+    context: Option<&TaskContext>,
+    host: &Host,
+) {
     let parts = [
         ("cmdline", context.is_some_and(|context| context.cmdline.is_some())),
         ("exe", context.is_some_and(|context| context.exe.is_some())),
@@ -94,6 +102,11 @@ fn note(noted: &mut Vec<Missing>, key: &str, pid: i32, context: Option<&TaskCont
         let is_unread = context.is_some_and(|context| context.unread.contains(&part));
         let why = if is_unread {
             format!("of {pid}: it was not in memory any more when it should be read")
+        } else if was_skipped {
+            format!(
+                "of {pid}: the kernel skips a probe that is interrupted by itself: another \
+                 process' exit on the same CPU"
+            )
         } else {
             format!("of {pid}: it had not received its SIGKILL when the report was closed")
         };

@@ -257,6 +257,11 @@ impl InvocationAccount {
             && matches!(silent_outcome(self), Some(Outcome::VictimPending | Outcome::WillFreeMem))
     }
 
+    /// Whether the exit of a process was seen.
+    pub(crate) fn has_exited(&self, pid: i32) -> bool {
+        self.reap_and_exit.get(&pid).is_some_and(|end| end.exited_ns.is_some())
+    }
+
     /// Whether a memcg's limit was hit, or the host ran out. `None` if that is unknown.
     pub(crate) fn is_memcg(&self) -> Option<bool> {
         let known = self.invocation.as_ref().and_then(|invocation| invocation.is_memcg);

@@ -93,6 +93,9 @@ fn identity_that_was_not_read_is_missing_when_closed() {
     assert_eq!(reasons.len(), 2, "{reasons:?}");
     assert!(reasons[0].starts_with("victims.cmdline: of 200: it was not in memory"), "{reasons:?}");
     assert!(reasons[1].starts_with("victims.exe: of 200: it had not received"), "{reasons:?}");
+    // It exited, so the probe must have been skipped.
+    account.reap_and_exit.entry(200).or_default().exited_ns = Some(9_500);
+    assert!(missing(&account)[1].starts_with("victims.exe: of 200: the kernel skips a probe"));
     account.stage = Stage::Provisional;
     assert_eq!(missing(&account), [""; 0]);
 }
