@@ -5,7 +5,7 @@
 use std::{future::pending, time::Duration};
 
 use bytes::Bytes;
-use oomwhy_common::maps::InvocationState;
+use oomwhy_common::{event::end_facts, maps::InvocationState};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Live, LiveError, records};
@@ -73,9 +73,18 @@ impl Progress {
         self.kill_calls > 0 || self.victims > 0
     }
 
+    /// Whether `out_of_memory` neither selects nor prints, by the facts at its entry.
+    fn returns_at_once(self) -> bool {
+        const PASSED: u32 = end_facts::TRIGGER_IS_VICTIM | end_facts::TRIGGER_IS_DYING;
+        let is = |facts| self.facts & facts == facts;
+        let is_refused = is(end_facts::WITHOUT_FS) && !is(end_facts::IS_MEMCG);
+        !self.has_killed() && self.considered == 0 && (is(PASSED) || is_refused)
+    }
+
     /// The time without progress after which the invocation is over.
     fn lasts(self, is_stopping: bool) -> Duration {
         match self {
+            _ if self.returns_at_once() => QUIET,
             Self { victims: 1.., .. } => KILL_ENDS_AFTER,
             Self { kill_calls: 1.., .. } => PRINT_ENDS_AFTER,
             _ if is_stopping => SELECTION_ENDS_AT_STOP,
@@ -226,5 +235,10 @@ mod tests {
             assert_eq!(kills.lasts(is_stopping), KILL_ENDS_AFTER);
         }
         assert!(selects.lasts(true) < selects.lasts(false));
+        let of_victim = end_facts::TRIGGER_IS_VICTIM | end_facts::TRIGGER_IS_DYING;
+        assert_eq!(Progress { facts: of_victim, ..selects }.lasts(false), QUIET);
+        assert_eq!(Progress { facts: end_facts::WITHOUT_FS, ..selects }.lasts(false), QUIET);
+        let in_memcg = end_facts::WITHOUT_FS | end_facts::IS_MEMCG;
+        assert!(Progress { facts: in_memcg, ..selects }.lasts(false) > QUIET);
     }
 }
