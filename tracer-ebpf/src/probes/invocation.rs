@@ -36,7 +36,7 @@ use crate::{
 #[fentry]
 fn out_of_memory(ctx: FEntryContext) -> i32 {
     probe_log!(&ctx, "out_of_memory");
-    begin::<_, Argument>(&ctx, ctx.arg(0));
+    begin::<_, Argument>(&ctx, ctx.arg(0), true);
     0
 }
 
@@ -44,13 +44,15 @@ fn out_of_memory(ctx: FEntryContext) -> i32 {
 #[kprobe]
 fn kprobe_out_of_memory(ctx: ProbeContext) -> u32 {
     if let Some(oc) = ctx.arg(0) {
-        begin::<_, Untyped>(&ctx, oc);
+        // On arm64 the caller is in a register until the function has made its frame, and the
+        // unwinder does not look there. `oom_kill_process` is called when it has.
+        begin::<_, Untyped>(&ctx, oc, !cfg!(bpf_target_arch = "aarch64"));
     }
     0
 }
 
 #[inline(always)]
-fn begin<C: EbpfContext, O: Origin>(ctx: &C, oc: *const u8) -> Option<()> {
+fn begin<C: EbpfContext, O: Origin>(ctx: &C, oc: *const u8, has_frame: bool) -> Option<()> {
     let state = state()?;
     finish(state);
     reset(state, oc);
@@ -62,7 +64,9 @@ fn begin<C: EbpfContext, O: Origin>(ctx: &C, oc: *const u8) -> Option<()> {
     let _ = MEMCG_CALLS.remove(kernel::current_address());
     if !continues_run(state) {
         record::raise_pressure(state);
-        choice::add_stacks(ctx, state);
+        if has_frame {
+            choice::add_stacks(ctx, state);
+        }
         paths_and_limits::emit_paths(state, oom_control::memcg(oc).flatten());
     }
     Some(())

@@ -99,7 +99,8 @@ fn fill_exit(
     marked_ns: u64,
     victim: &events::Victim,
 ) {
-    let since = |time: Option<u64>| time.map(|time| time.saturating_sub(marked_ns));
+    // A process that was exiting may have exited before the mark.
+    let since = |time: Option<u64>| time.and_then(|time| time.checked_sub(marked_ns));
     let after = context.account.reap_and_exit.get(&victim.task.tgid);
     let is_left = || is_left(victim, after, context.host.visible());
     let is_returning = after.is_some_and(ReapAndExit::end_unseen);
