@@ -22,6 +22,10 @@ use crate::settings::Settings;
 use crate::tracer::{self, Tracer};
 use crate::{cgroup, mounts, program, results, wait};
 
+/// The kernel prints at most ten reports in this time (`oom_rs`, mm/oom_kill.c).
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
+/// If no more than this many were printed, there is room for those of a scenario.
+const PRINTED_BEFORE: usize = 4;
 const TIME_TO_DIE: Duration = Duration::from_mins(1);
 const TIME_TO_READ: Duration = Duration::from_mins(1);
 /// The time limit for reports. A report waits ten seconds for a victim that does not exit.
@@ -32,8 +36,9 @@ const TIME_TO_REPORT: Duration = Duration::from_secs(20);
 pub(crate) fn run(scenarios: &[&'static Scenario]) -> Result<()> {
     let (first, last) = scenarios.first().zip(scenarios.last()).context("no scenario")?;
     let mut tracer = Tracer::start(&results::directory(first.name)?, first.options)?;
-    let mut acts = Vec::new();
+    let mut acts: Vec<Act> = Vec::new();
     for scenario in scenarios {
+        wait::until(LOG_INTERVAL, || has_room_in_log(&acts));
         let begin_ns = if scenario.name == first.name { 0 } else { boottime_ns() };
         let mut stage = Stage::new(scenario, begin_ns, &mut tracer)?;
         stage.is_last = scenario.name == last.name;
@@ -47,12 +52,21 @@ pub(crate) fn run(scenarios: &[&'static Scenario]) -> Result<()> {
 struct Act {
     directory: PathBuf,
     begin_ns: u64,
+    end: Instant,
+    /// Reports that the kernel printed.
+    n_printed: usize,
+}
+
+/// Whether the kernel will print the reports of the next scenario.
+fn has_room_in_log(acts: &[Act]) -> bool {
+    let recent = acts.iter().filter(|act| act.end.elapsed() < LOG_INTERVAL);
+    recent.map(|act| act.n_printed).sum::<usize>() <= PRINTED_BEFORE
 }
 
 fn act(mut stage: Stage<'_>) -> Result<Act> {
     let mut start = Instant::now();
     let mut passed = || std::mem::replace(&mut start, Instant::now()).elapsed().as_secs_f32();
-    let act = Act { directory: stage.directory.clone(), begin_ns: stage.begin_ns };
+    let (directory, begin_ns) = (stage.directory.clone(), stage.begin_ns);
     let log = KernelLog::follow()?;
     let is_ready = stage.tracer.wait_ready();
     let mut seconds = Seconds { start: passed(), ..Seconds::default() };
@@ -70,9 +84,11 @@ fn act(mut stage: Stage<'_>) -> Result<Act> {
     seconds.end = passed();
     facts.seconds = seconds;
     println!("  {name}: {seconds:.1?}; reports: {outcomes:?}");
-    fs::write(act.directory.join(file::KMSG), log.end()?)?;
-    fs::write(act.directory.join(file::FACTS), serde_json::to_vec_pretty(&facts)?)?;
-    Ok(act)
+    let log = log.end()?;
+    fs::write(directory.join(file::KMSG), &log)?;
+    fs::write(directory.join(file::FACTS), serde_json::to_vec_pretty(&facts)?)?;
+    let n_printed = String::from_utf8_lossy(&log).matches(" invoked oom-killer: ").count();
+    Ok(Act { directory, begin_ns, end: Instant::now(), n_printed })
 }
 
 /// Gives each scenario its part of the output of the oomwhy that they share.
