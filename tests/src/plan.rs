@@ -147,6 +147,7 @@ const BOOTS: &[Boot] = &[
             "next_victim",
             "vfork_child",
             "pid_namespace",
+            "zombies",
             "hostile_comm",
             "kmsg_tier",
             "already_exiting",

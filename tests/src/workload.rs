@@ -65,6 +65,13 @@ pub enum Work {
         /// The memory of `undead`.
         mib: usize,
     },
+    /// Start children that end at once and stay zombies. Then touch anonymous memory.
+    Zombies {
+        /// The number of children.
+        count: usize,
+        /// The anonymous memory to touch.
+        mib: usize,
+    },
     /// Become a shell, whose forks are cheap, and fork many processes that do nothing.
     Crowd {
         /// The number of the other processes, a multiple of 100.
@@ -135,6 +142,7 @@ impl Work {
             Self::VforkChild { mib } => ("vfork-child", vec![mib]),
             Self::Undead { mib } => ("undead", vec![mib]),
             Self::KillGreedy { mib } => ("kill-greedy", vec![mib]),
+            Self::Zombies { count, mib } => ("zombies", vec![count, mib]),
             Self::Crowd { count } => ("crowd", vec![count]),
             Self::Become { program, mib } => ("become", vec![program, mib]),
             Self::Saw { mib, times } => ("saw", vec![mib, times]),
@@ -158,6 +166,7 @@ impl Work {
             "vfork-child" => Self::VforkChild { mib: number()? },
             "undead" => Self::Undead { mib: number()? },
             "kill-greedy" => Self::KillGreedy { mib: number()? },
+            "zombies" => Self::Zombies { count: number()?, mib: number()? },
             "crowd" => Self::Crowd { count: number()? },
             "become" => Self::Become { program: number()?, mib: number()? },
             "saw" => Self::Saw { mib: number()?, times: number()? },
@@ -257,6 +266,7 @@ mod tests {
             Work::VforkChild { mib: 8 },
             Work::Undead { mib: 9 },
             Work::KillGreedy { mib: 10 },
+            Work::Zombies { count: 17, mib: 18 },
             Work::Crowd { count: 100 },
             Work::Become { program: 1, mib: 11 },
             Work::Saw { mib: 12, times: 13 },

@@ -98,6 +98,17 @@ pub(super) const ALL: &[Scenario] = &[
         ])],
         ..ONE_KILL
     },
+    Scenario {
+        name: "zombies",
+        steps: ZOMBIES_STEPS,
+        victims: &[("container-init", 1)],
+        reports: &[killed_once(&[
+            ("victims[0].vpid", Want::Number(1)),
+            ("victims[1]", Want::Absent),
+            ("victims_total", Want::Number(1)),
+        ])],
+        ..ONE_KILL
+    },
     // The nested process is the third and the second process of the namespaces in between. Then the
     // machine's init becomes a member, which the kernel never kills.
     Scenario {
@@ -122,6 +133,21 @@ pub(super) const ALL: &[Scenario] = &[
             ("beside-init", &[("candidates.list[init]", Want::Absent)]),
         ],
         ..ONE_KILL
+    },
+];
+
+/// The init of a container dies with children that it has not reaped. The kernel sends them SIGKILL
+/// when it ends the pid namespace, after it has left `out_of_memory`: they are no victims.
+const ZOMBIES_STEPS: &[Step] = &[
+    CONTAINER_OF_48_MIB,
+    Step::Start {
+        process: Process {
+            comm: "container-init",
+            pid_namespaces: 1,
+            work: Work::Zombies { count: 5, mib: 200 },
+            ..HOG
+        },
+        until: Until::Killed,
     },
 ];
 

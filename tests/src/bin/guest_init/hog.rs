@@ -59,6 +59,10 @@ fn run() -> Result<()> {
             children::start(count, mib)?;
             ready_and_park();
         }
+        Work::Zombies { count, mib } => {
+            children::leave_zombies(count)?;
+            hint::black_box(memory::touch(mib, pause));
+        }
         Work::SecondThread { mib } => return memory::touch_in_second_thread(mib, pause),
         Work::VforkChild { mib } => return children::hold_in_vfork(mib, pause),
         Work::Crowd { count } => return children::become_crowd(count),

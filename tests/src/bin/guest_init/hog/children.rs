@@ -1,6 +1,6 @@
 //! Starts the children of a workload.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -25,6 +25,19 @@ pub(super) fn start(count: usize, mib: usize) -> Result<()> {
     drop(stdout);
     let n_ready = BufReader::new(output).lines().map_while(Result::ok).take(count).count();
     ensure!(n_ready == count, "{n_ready} of {count} children got ready");
+    Ok(())
+}
+
+/// Starts processes that end, and does not wait for them.
+pub(super) fn leave_zombies(count: usize) -> Result<()> {
+    let (mut output, stdout) = std::io::pipe()?;
+    for _ in 0..count {
+        let mut child = Command::new(BUSYBOX);
+        child.arg("true").stdout(stdout.try_clone()?).spawn().context("a child failed")?;
+    }
+    drop(stdout);
+    // The pipe ends when the last child has closed it, which it does when it exits.
+    output.read_to_end(&mut Vec::new())?;
     Ok(())
 }
 
