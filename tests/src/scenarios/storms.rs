@@ -408,10 +408,10 @@ const START_400: Step = Step::Repeat {
 const FREEZE: Step = Step::Write { file: "/sys/fs/cgroup/burst/cgroup.freeze", value: "1" };
 const THAW: Step = Step::Write { file: "/sys/fs/cgroup/burst/cgroup.freeze", value: "0" };
 
-/// Adds up the areas of /proc/vmallocinfo that a function of BPF has allocated, and compares the sum
-/// with a limit. Most of it are maps. 6.1 and 6.12 list ring buffers, twice as large because their
-/// pages are mapped twice; 5.10 and 7.3 do not. `memlock` of a map's fdinfo is an estimate with parts
-/// per CPU that nothing allocates (5.10), or leaves ring buffers out (6.1).
+/// Adds up the areas of /proc/vmallocinfo that a function of BPF has allocated, and compares the
+/// sum with a limit. Most of it are maps. 6.1 and 6.12 list ring buffers, twice as large because
+/// their pages are mapped twice; 5.10 and 7.3 do not. `memlock` of a map's fdinfo is an estimate
+/// with parts per CPU that nothing allocates (5.10), or leaves ring buffers out (6.1).
 macro_rules! maps_take_at_most {
     ($kib:literal) => {
         Step::Program(Program {
