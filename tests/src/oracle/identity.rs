@@ -37,9 +37,9 @@ pub(super) fn compare(check: &mut Check, facts: &Facts, task: &Value) {
     }
 }
 
-/// Whether the report says that the kernel skipped the probe that reads this victim, one of several.
-/// The kernel does not run a probe on top of itself, so an exit that preempts another one is not
-/// seen.
+/// Whether the report says that the kernel skipped the probe that reads this victim, one of several
+/// victims. The kernel does not run a probe on top of itself, so an exit that preempts another one
+/// is not seen.
 pub(super) fn was_skipped(report: &Value, victim: &Value) -> bool {
     let reason = format!("of {}: the kernel skips a probe", victim["pid"]);
     let mut missing = report["source"]["missing"].as_array().into_iter().flatten();
