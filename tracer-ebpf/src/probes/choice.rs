@@ -29,7 +29,7 @@ use crate::{
 // kernel-proto: mm/oom_kill.c void oom_kill_process(struct oom_control *oc, const char *message)
 #[fentry]
 fn oom_kill_process(ctx: FEntryContext) -> i32 {
-    chose::<_, Argument>(&ctx, ctx.arg(0), ctx.arg(1));
+    chose::<_, Argument>(&ctx, ctx.arg(0), ctx.arg(1), None);
     0
 }
 
@@ -37,13 +37,18 @@ fn oom_kill_process(ctx: FEntryContext) -> i32 {
 #[kprobe]
 fn kprobe_oom_kill_process(ctx: ProbeContext) -> u32 {
     if let (Some(oc), Some(message)) = (ctx.arg(0), ctx.arg(1)) {
-        chose::<_, Untyped>(&ctx, oc, message);
+        chose::<_, Untyped>(&ctx, oc, message, stacks::unseen_caller(&ctx));
     }
     0
 }
 
 #[inline(always)]
-fn chose<C: EbpfContext, O: Origin>(ctx: &C, oc: *const u8, message: *const u8) -> Option<()> {
+fn chose<C: EbpfContext, O: Origin>(
+    ctx: &C,
+    oc: *const u8,
+    message: *const u8,
+    caller: Option<u64>,
+) -> Option<()> {
     let state = own_invocation()?;
     let oc = Object::<O>::new(oc)?;
     probe_log!(ctx, "oom_kill_process, {} evaluated", state.candidates.head.considered);
@@ -51,7 +56,7 @@ fn chose<C: EbpfContext, O: Origin>(ctx: &C, oc: *const u8, message: *const u8) 
     state.oom_memcg = oom_control::memcg(oc).flatten().map_or(0, Object::address);
     invocation::end_run(state);
     record::raise_pressure(state);
-    add_stacks(ctx, state);
+    add_stacks(ctx, state, caller);
     if let Some(chosen) = oom_control::chosen(oc).and_then(Object::<O>::new) {
         candidate::list_chosen(state, chosen);
     }
@@ -83,7 +88,7 @@ pub(super) fn describe<O: Origin>(state: &mut State, oc: Object<O>) {
 
 /// Adds the trigger's stacks, unless they are already there or the ring is short of room.
 #[inline(always)]
-pub(super) fn add_stacks<C: EbpfContext>(ctx: &C, state: &mut State) {
+pub(super) fn add_stacks<C: EbpfContext>(ctx: &C, state: &mut State, caller: Option<u64>) {
     const STACKS: u64 = valid::invocation::KERNEL_STACK | valid::invocation::USER_STACK;
     if state.described & STACKS != 0 {
         return;
@@ -91,7 +96,7 @@ pub(super) fn add_stacks<C: EbpfContext>(ctx: &C, state: &mut State) {
     if read_volatile(&state.pressure) >= emit::SHEDS_STACKS {
         record::shed(state, valid::shed::STACKS);
     } else {
-        state.described |= trigger_stacks(ctx, &mut state.invocation);
+        state.described |= trigger_stacks(ctx, &mut state.invocation, caller);
     }
 }
 
@@ -192,10 +197,19 @@ fn no_stacks(event: &mut InvocationEvent) {
 
 /// Unwinds the trigger's stacks into the record. Returns bits of [`valid::invocation`].
 #[inline(always)]
-pub(super) fn trigger_stacks<C: EbpfContext>(ctx: &C, event: &mut InvocationEvent) -> u64 {
+pub(super) fn trigger_stacks<C: EbpfContext>(
+    ctx: &C,
+    event: &mut InvocationEvent,
+    caller: Option<u64>,
+) -> u64 {
     let mut known = 0;
     no_stacks(event);
-    if let Some(bytes) = stacks::kernel(ctx, &mut event.kernel_stack) {
+    let frames = &mut event.kernel_stack;
+    let written = match caller {
+        Some(caller) => stacks::kernel_with_caller(ctx, frames, caller),
+        None => stacks::kernel(ctx, frames),
+    };
+    if let Some(bytes) = written {
         event.kernel_frames = bytes as u32 / size_of::<u64>() as u32;
         known |= valid::invocation::KERNEL_STACK;
     }

@@ -29,14 +29,14 @@ use crate::{
         state, store,
     },
     objects::{cgroup, memcg, oom_control, task},
-    record,
+    record, stacks,
 };
 
 // kernel-proto: mm/oom_kill.c bool out_of_memory(struct oom_control *oc)
 #[fentry]
 fn out_of_memory(ctx: FEntryContext) -> i32 {
     probe_log!(&ctx, "out_of_memory");
-    begin::<_, Argument>(&ctx, ctx.arg(0), true);
+    begin::<_, Argument>(&ctx, ctx.arg(0), None);
     0
 }
 
@@ -44,15 +44,13 @@ fn out_of_memory(ctx: FEntryContext) -> i32 {
 #[kprobe]
 fn kprobe_out_of_memory(ctx: ProbeContext) -> u32 {
     if let Some(oc) = ctx.arg(0) {
-        // On arm64 the caller is in a register until the function has made its frame, and the
-        // unwinder does not look there. `oom_kill_process` is called when it has.
-        begin::<_, Untyped>(&ctx, oc, !cfg!(bpf_target_arch = "aarch64"));
+        begin::<_, Untyped>(&ctx, oc, stacks::unseen_caller(&ctx));
     }
     0
 }
 
 #[inline(always)]
-fn begin<C: EbpfContext, O: Origin>(ctx: &C, oc: *const u8, has_frame: bool) -> Option<()> {
+fn begin<C: EbpfContext, O: Origin>(ctx: &C, oc: *const u8, caller: Option<u64>) -> Option<()> {
     let state = state()?;
     finish(state);
     reset(state, oc);
@@ -64,9 +62,7 @@ fn begin<C: EbpfContext, O: Origin>(ctx: &C, oc: *const u8, has_frame: bool) -> 
     let _ = MEMCG_CALLS.remove(kernel::current_address());
     if !continues_run(state) {
         record::raise_pressure(state);
-        if has_frame {
-            choice::add_stacks(ctx, state);
-        }
+        choice::add_stacks(ctx, state, caller);
         paths_and_limits::emit_paths(state, oom_control::memcg(oc).flatten());
     }
     Some(())
@@ -226,7 +222,7 @@ pub(super) fn nobody_eligible<C: EbpfContext, O: Origin>(
         return;
     }
     record::raise_pressure(state);
-    choice::add_stacks(ctx, state);
+    choice::add_stacks(ctx, state, None);
     choice::refresh(state);
     state.invocation.considered = state.candidates.head.considered;
     choice::emit_described(state);

@@ -101,7 +101,7 @@ fn begin<C: EbpfContext>(ctx: &C) -> Option<&'static mut State> {
     state.detailed_victims = 0;
     let event = &mut state.invocation;
     event.trigger.cgroup_id = 0;
-    let known = record::trigger(&mut event.trigger) | choice::trigger_stacks(ctx, event);
+    let known = record::trigger(&mut event.trigger) | choice::trigger_stacks(ctx, event, None);
     event.started_ns = now;
     event.considered = 0;
     event.choice_made = 0;
