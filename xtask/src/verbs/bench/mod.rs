@@ -150,7 +150,7 @@ fn faults(arguments: &Arguments, kernels: &[Kernel], initramfs: &Initramfs) -> R
     Ok(promises)
 }
 
-/// Measures everyday operations beside an idle oomwhy. The inner result is as that of [`faults`].
+/// Measures everyday operations beside an idle oomwhy. The inner result is as that of [`faults()`].
 fn idle(arguments: &Arguments, kernels: &[Kernel], initramfs: &Initramfs) -> Result<Result<()>> {
     const ROUNDS: u32 = 3;
     let mut with_program = initramfs.clone();
