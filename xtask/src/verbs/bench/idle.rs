@@ -26,7 +26,30 @@ struct Miss {
     reason: &'static str,
 }
 
-const MISSES: &[Miss] = &[];
+const MISSES: &[Miss] = &[
+    miss(Operation::Signal, IdleTracer::Fentry, 2.6, ONE_HOOK),
+    miss(Operation::Signal, IdleTracer::Kprobe, 2.9, ONE_HOOK),
+    miss(Operation::Cgroup, IdleTracer::Fentry, 4.0, HINT),
+    miss(Operation::Cgroup, IdleTracer::Kprobe, 4.4, HINT),
+    miss(Operation::Fork, IdleTracer::Fentry, 1.0, EXIT_HOOKS),
+    miss(Operation::Fork, IdleTracer::Kprobe, 1.4, EXIT_HOOKS),
+    miss(Operation::Exec, IdleTracer::Fentry, 0.5, EXIT_HOOKS),
+    miss(Operation::Exec, IdleTracer::Kprobe, 0.7, EXIT_HOOKS),
+];
+
+const ONE_HOOK: &str = "The call of an empty program takes 72 to 92 instructions.";
+const HINT: &str = "A hint has 512 bytes of the path, however long it is.";
+const EXIT_HOOKS: &str = "Four programs run when a process ends: at `do_group_exit`, at \
+                          `sched_process_exit`, and at entry and return of `exit_mmap`.";
+
+const fn miss(
+    operation: Operation,
+    tracer: IdleTracer,
+    instead: f64,
+    reason: &'static str,
+) -> Miss {
+    Miss { operation, tracer, instead, reason }
+}
 
 /// One operation beside one tracer.
 pub(super) struct Row {
@@ -205,9 +228,13 @@ mod tests {
         assert!(table.contains("100 in tier fentry"), "{table}");
         let missed = rows(&idle(10_250, 0)).unwrap();
         let error = check("6.12", &missed).unwrap_err().to_string();
-        assert!(error.contains("a signal sent and handled, fentry: +2.50 %"), "{error}");
+        assert!(error.contains("a thread created and joined, fentry: +2.50 %"), "{error}");
+        // It is known that this one is missed, and by how much at most.
+        assert!(!error.contains("a signal sent and handled, fentry"), "{error}");
         assert!(!error.contains("mkdir"), "{error}");
-        assert!(render("6.12", &missed).contains("| +2.50 % | +2 % | **missed** |"));
+        let table = render("6.12", &missed);
+        assert!(table.contains("| +2.50 % | +0.3 % | **missed** |"), "{table}");
+        assert!(table.contains("| +2.50 % | +2 % | missed, see below |"), "{table}");
     }
 
     #[test]
