@@ -39,7 +39,7 @@ const MISSES: &[Miss] = &[
 
 const ONE_HOOK: &str = "The call of an empty program takes 72 to 92 instructions.";
 const HINT: &str = "A hint has 512 bytes of the path, however long it is.";
-const EXIT_HOOKS: &str = "Four programs run when a process ends: at `do_group_exit`, at \
+const EXIT_HOOKS: &str = "Four programs run when a process ends: at `do_group_exit`, at\n  \
                           `sched_process_exit`, and at entry and return of `exit_mmap`.";
 
 const fn miss(
@@ -148,7 +148,7 @@ fn table(out: &mut String, rows: &[Row]) -> std::fmt::Result {
     }
     for miss in MISSES {
         let (operation, tier) = (name(miss.operation), tier(miss.tracer));
-        writeln!(out, "\n- Missed: {operation}, {tier}. {}", miss.reason)?;
+        writeln!(out, "\n- Missed: {operation}, {tier}.\n  {}", miss.reason)?;
     }
     let own: Vec<String> = rows
         .iter()

@@ -64,9 +64,9 @@ fn programs(out: &mut String, programs: &[Program]) -> std::fmt::Result {
             .collect();
         writeln!(
             out,
-            "Instructions by program (runs), {candidates} candidates, trampolines and waking not \
-             counted: {}.\n",
-            parts.join(", ")
+            "Instructions by program (runs), {candidates} candidates, trampolines and waking not\n\
+             counted:\n\n- {}\n",
+            parts.join("\n- ")
         )?;
     }
     Ok(())
