@@ -33,7 +33,7 @@ use serde_json::Value;
 use crate::facts::Facts;
 use crate::kmsg::{Block, Kill, Log};
 use crate::report;
-use crate::scenario::{Scenario, Step, shown};
+use crate::scenario::{Comparison, Scenario, Step, shown};
 use check::Check;
 
 pub use identity::{COUNTED, Coverage, coverage};
@@ -77,7 +77,7 @@ pub fn compare(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
     }
     check.equal("oomwhy's exit code", account.exit.trim(), "0");
     premises(&mut check, scenario, account.facts, &log);
-    if scenario.compares_text {
+    if scenario.comparison == Comparison::Text {
         same_text::compare(&mut check, account.kmsg);
         return check.disagreements;
     }
@@ -86,39 +86,46 @@ pub fn compare(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
     by_log::compare(&mut check, scenario, &log, &kills, account.watchers);
     let case = Case { scenario, facts: account.facts };
     tiers::compare(&mut check, case, &kills, account.watchers);
-    if scenario.is_lossy {
-        losses::compare(&mut check, case, &log, &all);
-        return check.disagreements;
+    match scenario.comparison {
+        Comparison::Losses => losses::compare(&mut check, case, &log, &all),
+        Comparison::LostKills => lost_kills::compare(&mut check, &log, &all),
+        Comparison::Burst => burst::compare(&mut check, case, &log, &all),
+        Comparison::Reports | Comparison::Text => {
+            reports(&mut check, case, &log, (&all, &kills), account.watchers);
+        }
     }
-    if scenario.loses_kills {
-        lost_kills::compare(&mut check, &log, &all);
-        return check.disagreements;
-    }
-    if scenario.is_burst {
-        burst::compare(&mut check, case, &log, &all);
-        return check.disagreements;
-    }
+    check.disagreements
+}
+
+/// Compares every report.
+fn reports(
+    check: &mut Check,
+    case: Case<'_>,
+    log: &Log,
+    (all, kills): (&[Value], &[Value]),
+    watchers: &BTreeMap<String, (String, String)>,
+) {
+    let scenario = case.scenario;
     check.equal("reports of kills", kills.len(), log.n_invocations());
-    expected::reports(&mut check, scenario, &log, &all);
-    counts::memory_events(&mut check, scenario, account.facts, &log, &kills);
+    expected::reports(check, scenario, log, all);
+    counts::memory_events(check, scenario, case.facts, log, kills);
     for block in &log.blocks {
         for kill in &block.kills {
-            one_kill(&mut check, case, &kills, kill, Some(block));
+            one_kill(check, case, kills, kill, Some(block));
         }
     }
     for kill in &log.bare_kills {
-        one_kill(&mut check, case, &kills, kill, None);
+        one_kill(check, case, kills, kill, None);
     }
-    silent_victims(&mut check, scenario, &log, &kills);
+    silent_victims(check, scenario, log, kills);
     if COUNTED.contains(&scenario.name) {
-        identity::rate(&mut check, &kills);
+        identity::rate(check, kills);
     }
-    growth::compare(&mut check, scenario, &kills);
-    forecasts::compare(&mut check, account.watchers, &kills);
+    growth::compare(check, scenario, kills);
+    forecasts::compare(check, watchers, kills);
     for report in all.iter().filter(|report| report["outcome"] == NO_VICTIM) {
-        no_victim(&mut check, case, report, &log);
+        no_victim(check, case, report, log);
     }
-    check.disagreements
 }
 
 /// The input that every comparison may need.

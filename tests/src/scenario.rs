@@ -36,17 +36,26 @@ pub struct Scenario {
     pub options: &'static [&'static str],
     /// The program that removes the probes that oomwhy leaves pinned.
     pub unpin: Option<Program>,
-    /// Whether details are lost, so not every kill has a complete report.
-    pub is_lossy: bool,
-    /// Whether kills come faster than the ring of details has room for, so details may be shed.
-    /// Every kill must have a report.
-    pub is_burst: bool,
-    /// Whether more processes are killed at once than the ring of kills has room for. The report
-    /// must count the others.
-    pub loses_kills: bool,
-    /// Whether only the kernel's own reports are compared: half of the kills happen while oomwhy
-    /// traces, half while it does not.
-    pub compares_text: bool,
+    /// The part of the results that is compared with the kernel's log.
+    pub comparison: Comparison,
+}
+
+/// The part of a scenario's results that is compared with the kernel's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// Every report.
+    Reports,
+    /// The losses: details are lost, so not every kill has a complete report.
+    Losses,
+    /// The kills. They come faster than their details have room, so details may be left out. Every
+    /// kill must have a report.
+    Burst,
+    /// The count of kills. More processes are killed at once than there is room for their compact
+    /// records.
+    LostKills,
+    /// The kernel's own reports: half of the kills happen while oomwhy traces, half while it does
+    /// not.
+    Text,
 }
 
 /// The outcomes of other tasks' invocations while a victim dies. The log does not have them. When
@@ -71,8 +80,9 @@ impl Scenario {
             Step::Watch(watcher) | Step::WatchAs { watcher, .. } => watcher.replays,
             _ => false,
         };
-        let is_special = self.is_lossy || self.is_burst || self.loses_kills || self.compares_text;
-        is_special || self.unpin.is_some() || self.steps.iter().any(is_alone)
+        self.comparison != Comparison::Reports
+            || self.unpin.is_some()
+            || self.steps.iter().any(is_alone)
     }
 
     /// The processes that it starts.

@@ -15,7 +15,9 @@ mod storms;
 mod tiers;
 mod victims;
 
-use crate::scenario::{Expected, Hierarchy, Process, Scenario, Step, Until, Want, Watcher};
+use crate::scenario::{
+    Comparison, Expected, Hierarchy, Process, Scenario, Step, Until, Want, Watcher,
+};
 use crate::workload::Work;
 
 /// The container-like cgroup that most scenarios use.
@@ -66,10 +68,7 @@ const ONE_KILL: Scenario = Scenario {
     kills: &[],
     options: &[],
     unpin: None,
-    is_lossy: false,
-    is_burst: false,
-    loses_kills: false,
-    compares_text: false,
+    comparison: Comparison::Reports,
 };
 
 /// Expects one report of a kill with this content.

@@ -1,7 +1,7 @@
 //! The kernel's own reports with and without oomwhy. They must have no trace of oomwhy.
 
 use super::{CONTAINER_OF_48_MIB, ONE_KILL, START_HOG, START_SLEEPER};
-use crate::scenario::{Scenario, Step};
+use crate::scenario::{Comparison, Scenario, Step};
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario { name: "same_text", ..KILLS },
@@ -23,6 +23,6 @@ const KILLS: Scenario = Scenario {
         KILLS_OF_EACH,
         Step::StartTracer,
     ],
-    compares_text: true,
+    comparison: Comparison::Text,
     ..ONE_KILL
 };

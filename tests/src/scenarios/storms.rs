@@ -4,8 +4,33 @@ use super::{
     CONTAINER, CONTAINER_OF_48_MIB, HOG, ONE_KILL, SLEEPER, START_HOG, START_SLEEPER, WATCHER,
     killed_once, start_preferred,
 };
-use crate::scenario::{Process, Program, Scenario, Step, Until, Want, Watcher};
+use crate::scenario::{Comparison, Process, Program, Scenario, Step, Until, Want, Watcher};
 use crate::workload::Work;
+
+/// A group of this many processes, below this limit, is killed while oomwhy is stopped.
+macro_rules! group_kill {
+    ($limit:literal, $count:literal) => {
+        &[
+            Step::Cgroup {
+                path: "/group",
+                limits: &[("memory.max", $limit), ("memory.oom.group", "1")],
+            },
+            Step::Start {
+                process: Process {
+                    comm: "crowd",
+                    cgroup: "/group",
+                    work: Work::Crowd { count: $count },
+                    ..SLEEPER
+                },
+                until: Until::Ready,
+            },
+            Step::PauseTracer,
+            Step::Write { file: "/sys/fs/cgroup/group/memory.max", value: "1M" },
+            Step::AwaitDeaths,
+            Step::ResumeTracer,
+        ]
+    };
+}
 
 /// A kill before and after new cgroups, while oomwhy is stopped.
 macro_rules! new_cgroups {
@@ -150,54 +175,18 @@ pub(super) const ALL: &[Scenario] = &[
     // describes in detail, but the report lists each of them.
     Scenario {
         name: "big_group",
-        is_burst: true,
+        comparison: Comparison::Burst,
         victims: &[("busybox", 601)],
-        steps: &[
-            Step::Cgroup {
-                path: "/group",
-                limits: &[("memory.max", "256M"), ("memory.oom.group", "1")],
-            },
-            Step::Start {
-                process: Process {
-                    comm: "crowd",
-                    cgroup: "/group",
-                    work: Work::Crowd { count: 600 },
-                    ..SLEEPER
-                },
-                until: Until::Ready,
-            },
-            Step::PauseTracer,
-            Step::Write { file: "/sys/fs/cgroup/group/memory.max", value: "1M" },
-            Step::AwaitDeaths,
-            Step::ResumeTracer,
-        ],
+        steps: group_kill!("256M", 600),
         ..ONE_KILL
     },
     // A group is killed as a whole while oomwhy is stopped. It has more members than the ring of
     // kills has room for. The probes count the others.
     Scenario {
         name: "lost_kills",
-        loses_kills: true,
+        comparison: Comparison::LostKills,
         victims: &[("busybox", 9001)],
-        steps: &[
-            Step::Cgroup {
-                path: "/group",
-                limits: &[("memory.max", "2G"), ("memory.oom.group", "1")],
-            },
-            Step::Start {
-                process: Process {
-                    comm: "crowd",
-                    cgroup: "/group",
-                    work: Work::Crowd { count: 9000 },
-                    ..SLEEPER
-                },
-                until: Until::Ready,
-            },
-            Step::PauseTracer,
-            Step::Write { file: "/sys/fs/cgroup/group/memory.max", value: "1M" },
-            Step::AwaitDeaths,
-            Step::ResumeTracer,
-        ],
+        steps: group_kill!("2G", 9000),
         ..ONE_KILL
     },
     // The maps of a machine with two CPUs, and of the same machine with 255 possible CPUs.
@@ -220,7 +209,7 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "small_ring",
         options: &["--ring-size", "128KiB"],
-        is_lossy: true,
+        comparison: Comparison::Losses,
         victims: &[("lost", 71), ("hog", 1)],
         steps: &[
             CONTAINER_OF_48_MIB,
@@ -373,7 +362,7 @@ const fn chosen_of_more_than(count: i64) -> [(&'static str, Want); 3] {
 /// 400 processes that wait in a frozen cgroup, and then outgrow it together.
 const BURST: Scenario = Scenario {
     name: "burst",
-    is_burst: true,
+    comparison: Comparison::Burst,
     victims: &[("burst", 400)],
     steps: &[FROZEN_CGROUP, START_400, Step::Rest { seconds: 2 }, THAW, Step::AwaitDeaths],
     ..ONE_KILL
@@ -382,7 +371,7 @@ const BURST: Scenario = Scenario {
 /// The same kills again and again, without a pause.
 const BURST_OF_10_000: Scenario = Scenario {
     name: "burst_of_10000",
-    is_burst: true,
+    comparison: Comparison::Burst,
     victims: &[("burst", 10_000)],
     steps: &[
         FROZEN_CGROUP,

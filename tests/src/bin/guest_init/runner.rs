@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use oomwhy_tests::facts::{Facts, Seconds, Started, file};
 use oomwhy_tests::plan::{GUEST_OOMWHY, HOG};
 use oomwhy_tests::report::{n_killed, objects};
-use oomwhy_tests::scenario::{Hierarchy, Process, Scenario, Step, Until, Watcher};
+use oomwhy_tests::scenario::{Comparison, Hierarchy, Process, Scenario, Step, Until, Watcher};
 use oomwhy_tests::workload::{READY, Workload, reads_file};
 use rustix::process::{Signal, WaitOptions};
 use serde_json::Value;
@@ -379,13 +379,14 @@ impl<'a> Stage<'a> {
         if !wait::until(TIME_TO_REPORT, || n_oom_kills() - before >= wanted) {
             self.problem(format!("the kernel killed {} of {wanted}", n_oom_kills() - before));
         }
-        if self.scenario.is_lossy {
+        if self.scenario.comparison == Comparison::Losses {
             // The number of reports is unknown, but the report of the last kill is the last one.
             wait::until(TIME_TO_REPORT, || self.is_last_reported());
             return;
         }
         // Half of the kills whose text is compared come while no tracer runs.
-        let reported = if self.scenario.compares_text { wanted / 2 } else { wanted };
+        let is_half = self.scenario.comparison == Comparison::Text;
+        let reported = if is_half { wanted / 2 } else { wanted };
         if !wait::until(TIME_TO_REPORT, || self.n_reported() >= reported) {
             self.problem(format!("oomwhy reported {} of {reported}", self.n_reported()));
         }
