@@ -160,7 +160,7 @@ fn finish(state: &mut State) {
         if !first_of_run(state) {
             return;
         }
-        // What the kernel evaluated since is not told from reads of /proc/PID/oom_score.
+        // A later read of a /proc/PID/oom_score looks like an evaluation by the OOM killer.
         state.invocation.considered = 0;
         choice::emit_described(state);
     }
