@@ -157,8 +157,8 @@ fn table(out: &mut String, rows: &[Row]) -> std::fmt::Result {
         .collect();
     writeln!(
         out,
-        "\nFor each new cgroup oomwhy's own threads take this many instructions, on any CPU that is\n\
-         free: {}.",
+        "\nFor each new cgroup oomwhy's own threads take this many instructions, on any CPU that \
+         is\nfree: {}.",
         own.join(", ")
     )
 }
