@@ -43,7 +43,7 @@ pub struct Scenario {
 /// The part of a scenario's results that is compared with the kernel's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
-    /// Every report.
+    /// Every report, in whole.
     Reports,
     /// The losses: details are lost, so not every kill has a complete report.
     Losses,
