@@ -123,23 +123,16 @@ pub(crate) fn kill(record: &KillEvent, cause: u8) {
     if has_room && output(&KILLS, record, size_of::<KillEvent>(), NO_WAKEUP) {
         return;
     }
+    let now = now();
     if let Some(count) = KILLS_LOST.get_ptr_mut(u32::from(cause)) {
         store(count, load(count) + 1);
     }
-    let first = KILLS_LOST.get_ptr_mut(counters::kills::FIRST_NS);
-    store_time_of_loss(first, KILLS_LOST.get_ptr_mut(counters::kills::LAST_NS));
-}
-
-/// Stores the current time as that of the latest loss, and of the first one if there was none.
-#[inline(always)]
-fn store_time_of_loss(first: Option<*mut u64>, last: Option<*mut u64>) {
-    let now = now();
-    if let Some(first) = first
+    if let Some(first) = KILLS_LOST.get_ptr_mut(counters::kills::FIRST_NS)
         && load(first) == 0
     {
         store(first, now);
     }
-    if let Some(last) = last {
+    if let Some(last) = KILLS_LOST.get_ptr_mut(counters::kills::LAST_NS) {
         store(last, now);
     }
 }
@@ -233,6 +226,13 @@ pub(crate) fn filled_hint<T: FromBytes + 'static>(fill: impl FnOnce(&mut T) -> O
 #[inline(always)]
 fn count_drop() {
     increment(&LOST, counters::DETAILS);
-    let first = LOST.get_ptr_mut(counters::FIRST_DROP_NS);
-    store_time_of_loss(first, LOST.get_ptr_mut(counters::LAST_DROP_NS));
+    let now = now();
+    if let Some(first) = LOST.get_ptr_mut(counters::FIRST_DROP_NS)
+        && load(first) == 0
+    {
+        store(first, now);
+    }
+    if let Some(last) = LOST.get_ptr_mut(counters::LAST_DROP_NS) {
+        store(last, now);
+    }
 }

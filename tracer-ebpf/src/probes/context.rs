@@ -19,7 +19,7 @@ use crate::{
     kernel::{self, Current, Object},
     maps::{self, CONTEXT_SHED, Context, State, VICTIM_MMS, VictimMm, read_volatile},
     objects::{file, memory, task},
-    record, stacks,
+    stacks,
 };
 
 /// Names and mounts of a path that are walked; a longer path is truncated.
@@ -108,7 +108,8 @@ fn is_leader() -> bool {
 #[inline(always)]
 pub(super) fn trigger(state: &mut State) {
     if state.pressure >= emit::SHEDS_CONTEXT {
-        record::shed(state, valid::shed::CONTEXT);
+        state.shed |= valid::shed::CONTEXT;
+        emit::count_shed();
         return;
     }
     let invocation = &state.invocation;
