@@ -13,6 +13,7 @@ mod pinned;
 pub(crate) mod risk;
 pub(crate) mod self_test;
 mod startup;
+mod stop_deadline;
 pub(crate) mod symbolize;
 pub(crate) mod watch;
 mod watch_log;
@@ -165,7 +166,7 @@ fn replay(arguments: &ReplayArgs) -> Result<(), Failure> {
     let filter = filter(select)?;
     let privacy = self::privacy(privacy)?;
     let to = open_output(&output.to, &[Used::Recording(file)])?;
-    let outputs = outputs::outputs(output, to, None)?;
+    let outputs = outputs::replay_outputs(output, to);
     let pipeline = |mut host: Host| {
         host.missing.extend(privacy.missing(&host.missing));
         Pipeline::new(PipelineConfig { host, outputs, filter, count: select.count, privacy })

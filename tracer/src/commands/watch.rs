@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,10 +14,10 @@ use tokio::runtime::{self, Runtime};
 use super::{
     Failure,
     attach::{self, Attached, Ours, Watching},
-    output_file::{Used, named, open_output},
-    outputs::outputs,
+    output_file::{Used, named, open_appended},
+    outputs::{live_outputs, resumed_outputs},
     pinned::{self, Pins},
-    startup, watch_log,
+    startup, stop_deadline, watch_log,
 };
 use crate::{
     bpf::{
@@ -42,7 +43,7 @@ use crate::{
     pipeline::{
         Pipeline, PipelineConfig, PipelineError, Stats,
         dedup_writer::{CurrentNote, DedupWriter, reported_before},
-        live::{CROSS_CHECK, Heir, Live, LiveError, Resume},
+        live::{CROSS_CHECK, Heir, Live, LiveError, Resume, RunRecording},
         recording,
         sink::SinkError,
     },
@@ -65,7 +66,7 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     let mut pins = pin_dir.map(|dir| Pins::find(dir, arguments, &used)).transpose()?;
     let to = match &pins {
         Some(pins) => To::Once(pins.out.try_clone().map_err(|error| Failure::runtime(&error))?),
-        None => To::Plain(open_output(&arguments.output.to, &used)?),
+        None => To::Plain(open_appended(&arguments.output.to, &used)?),
     };
     let Attached { facts, attachment, ours } =
         match attach::attach(&root, arguments, pins.as_mut())? {
@@ -92,6 +93,7 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     if let Err(error) = drop_capabilities(|| live.maps_are_readable()) {
         log_stderr(&format!("capabilities are kept: {error}"));
     }
+    stop_deadline::enforce().map_err(|error| Failure::runtime(&error))?;
     if let Some(dir) = &arguments.pin {
         banner = format!("{banner}\npinned in {}", dir.display());
     }
@@ -137,7 +139,7 @@ fn watch_the_log(arguments: &WatchArgs, refusal: Option<&Failure>) -> Result<(),
         log_stderr("growth is not recorded, because there are no probes");
     }
     let filter = super::filter(&arguments.select)?;
-    let to = open_output(&arguments.output.to, &files_in_use(arguments))?;
+    let to = open_appended(&arguments.output.to, &files_in_use(arguments))?;
     watch_log::watch(arguments, filter, to, refusal)
 }
 
@@ -151,7 +153,7 @@ fn ended(result: Result<(), LiveError>) -> Result<(), Failure> {
 /// The destination of the reports.
 enum To {
     /// The output of this run only.
-    Plain(Box<dyn Write>),
+    Plain(Box<dyn Write + Send>),
     /// The output of several runs, in which each report is written once.
     Once(File),
 }
@@ -215,17 +217,18 @@ impl Watch<'_> {
         host.missing.extend(without_system(&system));
         host.missing.extend(self.privacy.missing(&host.missing));
         let recording = arguments.record.as_deref().filter(|_| is_last);
-        let writer = recording
+        let recording = recording
             .map(|path| recording::Writer::create(path, &host))
             .transpose()
-            .map_err(|error| Failure::runtime(&error))?;
+            .map_err(|error| Failure::runtime(&error))?
+            .map(|writer| RunRecording::new(writer, Arc::new(log_stderr)));
         let banner = self.banner(&host);
         let realtime_offset_ns = host.realtime_offset_ns;
         let cgroup_paths = cgroup_mount(facts).map(|mount| CgroupPaths::new(&mount));
         let enrichment = enrichment(&host, facts);
         let (probes, pipeline, resume) = self.pipeline(host, ours, to, heir)?;
         let mut live =
-            Live::new(probes, pipeline, writer, cgroup_paths, enrichment, realtime_offset_ns);
+            Live::new(probes, pipeline, recording, cgroup_paths, enrichment, realtime_offset_ns);
         if let Some(resume) = resume {
             live.resume(resume);
         }
@@ -263,22 +266,25 @@ impl Watch<'_> {
     ) -> Result<(Probes, Pipeline, Option<Resume>), Failure> {
         let Self { arguments, count, privacy, .. } = self;
         let filter = super::filter(&arguments.select)?;
-        let outputs = |to| outputs(&arguments.output, to, Some((&arguments.store, &host)));
+        let store = (&arguments.store, &host);
+        let resumed = |to| resumed_outputs(&arguments.output, to, store);
         let (probes, outputs, resume) = match (ours, to) {
             (Ours::Pinned(ours), To::Once(out)) => {
                 let TakenOver { probes, journal, entries, since_ns, .. } = ours;
                 let reported = reported_before(&out, &entries, &mut journal.borrow_mut());
                 let note = CurrentNote::default();
                 let writer = DedupWriter::new(out, Rc::clone(&note), Rc::clone(&journal));
-                let mut outputs = outputs(named(&arguments.output.to, writer))?;
+                let mut outputs = resumed(named(&arguments.output.to, writer))?;
                 outputs.set_current_note(note);
                 let resume = Resume { journal, entries, reported, since_ns, heir };
                 (probes, outputs, Some(resume))
             }
             (ours, To::Once(out)) => {
-                (ours.into_probes(), outputs(named(&arguments.output.to, out))?, None)
+                (ours.into_probes(), resumed(named(&arguments.output.to, out))?, None)
             }
-            (ours, To::Plain(to)) => (ours.into_probes(), outputs(to)?, None),
+            (ours, To::Plain(to)) => {
+                (ours.into_probes(), live_outputs(&arguments.output, to, store)?, None)
+            }
         };
         let (count, privacy) = (*count, privacy.clone());
         let config = PipelineConfig { host, outputs, filter, count, privacy };

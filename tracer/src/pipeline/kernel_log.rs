@@ -162,12 +162,14 @@ impl Follower {
     /// Runs until a signal, or until the wanted number of reports was written.
     pub(crate) async fn run(&mut self, ready: impl FnOnce()) -> Result<(), LiveError> {
         let mut stop = StopSignals::new()?;
+        let outputs_changed = self.pipeline.outputs_changed();
         ready();
         loop {
             let due = self.due.map_or_else(Instant::now, |(due, _)| due);
             let is_done = tokio::select! {
                 batch = next_batch(&mut self.device, &mut self.log) => self.handle_batch(&batch?)?,
                 () = sleep_until(due), if self.due.is_some() => self.report_pending()?,
+                () = outputs_changed.notified() => self.handle_outputs()?,
                 () = stop.received() => break,
             };
             if is_done {
@@ -178,6 +180,11 @@ impl Follower {
         self.handle_batch(&batch)?;
         self.report_pending()?;
         Ok(())
+    }
+
+    fn handle_outputs(&mut self) -> Result<bool, LiveError> {
+        self.pipeline.handle_outputs()?;
+        Ok(false)
     }
 
     /// Returns whether the wanted number of reports is reached.

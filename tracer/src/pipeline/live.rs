@@ -4,11 +4,15 @@ mod ends;
 mod live_facts;
 mod pinned;
 mod records;
+mod run_recording;
 
 use std::{collections::BTreeMap, io, time::Duration};
 
 use self::live_facts::LiveFacts;
-pub(crate) use self::pinned::{Heir, Resume};
+pub(crate) use self::{
+    pinned::{Heir, Resume},
+    run_recording::RunRecording,
+};
 use bytes::Bytes;
 use oomwhy_common::valid;
 use thiserror::Error;
@@ -38,10 +42,7 @@ use crate::{
     },
     model::{account::Account, facts::Fact},
     pipeline::{
-        Pipeline, PipelineError,
-        assemble::RUN_SETTLES_AFTER_NS,
-        gaps,
-        recording::{self, RecordingError},
+        Pipeline, PipelineError, assemble::RUN_SETTLES_AFTER_NS, gaps, recording::RecordingError,
         stop_signals::StopSignals,
     },
     symbolize::kernel::KernelSymbols,
@@ -84,7 +85,7 @@ pub(crate) enum LiveError {
 pub(crate) struct Live {
     probes: Probes,
     pipeline: Pipeline,
-    recording: Option<recording::Writer>,
+    recording: Option<RunRecording>,
     facts: LiveFacts,
     realtime_offset_ns: i64,
     losses: LostRecords,
@@ -118,7 +119,7 @@ impl Live {
     pub(crate) fn new(
         probes: Probes,
         pipeline: Pipeline,
-        recording: Option<recording::Writer>,
+        recording: Option<RunRecording>,
         cgroup_paths: Option<CgroupPaths>,
         enrichment: Enrichment,
         realtime_offset_ns: i64,
@@ -207,6 +208,7 @@ impl Live {
         let mut cross_checks = interval_at(Instant::now() + self.cross_check, self.cross_check);
         cross_checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let answered = self.facts.stacks.requests.answered();
+        let outputs_changed = self.pipeline.outputs_changed();
         let mut keep = self.keeper();
         let mut done = self.take_left(&mut rings)?;
         self.skip_earlier();
@@ -220,6 +222,7 @@ impl Live {
             done = tokio::select! {
                 batch = rings.next_batch(&mut keep) => self.handle_batch(&batch?)?,
                 () = answered.notified() => self.handle_names()?,
+                () = outputs_changed.notified() => self.handle_outputs()?,
                 _ = ticks.tick(), if self.pipeline.is_waiting() => self.tick(&mut rings)?,
                 () = self.ends.settled(), if self.ends.is_due() => self.read_end(&mut rings)?,
                 () = quiet_since(self.worked_at), if self.worked_at.is_some() => {
@@ -240,7 +243,10 @@ impl Live {
         }
         // With --count reached, the remaining records are left in the ring for the next tracer, so
         // the counts would differ.
-        if reason == StopReason::Signalled { self.count_kills() } else { Ok(()) }
+        if reason == StopReason::Signalled {
+            self.count_kills()?;
+        }
+        Ok(self.recording.as_mut().map_or(Ok(()), RunRecording::take_failure)?)
     }
 
     /// With a journal, kills leave their ring no earlier than the details that belong to them.
@@ -258,6 +264,11 @@ impl Live {
     /// The pipeline, for its statistics.
     pub(crate) fn pipeline(&self) -> &Pipeline {
         &self.pipeline
+    }
+
+    fn handle_outputs(&mut self) -> Result<bool, LiveError> {
+        self.pipeline.handle_outputs()?;
+        Ok(false)
     }
 
     /// Returns freed memory to the kernel. Sends no report.
@@ -290,8 +301,8 @@ impl Live {
             self.report(accounts)?;
         }
         // A recording must not keep data that reports may not show.
-        if let Some(writer) = self.recording.as_mut().filter(|_| self.pipeline.admits(record)) {
-            writer.record(record)?;
+        if let Some(recording) = self.recording.as_mut().filter(|_| self.pipeline.admits(record)) {
+            recording.record(record);
         }
         let accounts = self.pipeline.handle_record(record, &mut self.facts)?;
         let done = self.report(accounts)?;
@@ -350,8 +361,8 @@ impl Live {
         let page_size = u64::try_from(rustix::param::page_size()).unwrap_or(u64::MAX);
         let record = victim_proc::victim(&mark, found.as_ref(), cgroup_id, page_size)
             .map(|victim| Bytes::copy_from_slice(victim.as_bytes()));
-        if let (Some(writer), Some(record)) = (&mut self.recording, &record) {
-            writer.record(record)?;
+        if let (Some(recording), Some(record)) = (&mut self.recording, &record) {
+            recording.record(record);
         }
         Ok(record)
     }
@@ -363,10 +374,8 @@ impl Live {
         for fact in &found {
             self.keep_fact(fact);
         }
-        if let Some(writer) = &mut self.recording {
-            for fact in &found {
-                writer.fact(fact)?;
-            }
+        if let Some(recording) = &mut self.recording {
+            found.iter().for_each(|fact| recording.fact(fact));
         }
         for group in self.pipeline.new_groups() {
             self.count_kills_in(&group)?;
@@ -443,8 +452,8 @@ impl Live {
 
     /// Adds a fact that takes effect from here on to the pipeline and to the recording.
     fn note(&mut self, fact: Fact) -> Result<(), LiveError> {
-        if let Some(writer) = &mut self.recording {
-            writer.fact(&fact)?;
+        if let Some(recording) = &mut self.recording {
+            recording.fact(&fact);
         }
         Ok(self.pipeline.learn(fact)?)
     }

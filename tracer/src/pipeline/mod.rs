@@ -11,13 +11,17 @@ pub(crate) mod filter;
 pub(crate) mod gaps;
 pub(crate) mod kernel_log;
 pub(crate) mod live;
+pub(crate) mod output_health;
 pub(crate) mod recording;
 pub(crate) mod replay;
 pub(crate) mod sink;
 pub(crate) mod stop_signals;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use thiserror::Error;
+use tokio::sync::Notify;
 
 use crate::{
     bpf::journal::{LOSSES, LOST_KILLS, Note, Unfinished},
@@ -349,6 +353,22 @@ impl Pipeline {
         Ok(self.delivery.deliver_finished(report)?)
     }
 
+    /// Notified when [`Pipeline::handle_outputs`] has something to do.
+    pub(crate) fn outputs_changed(&self) -> Arc<Notify> {
+        self.delivery.outputs_changed()
+    }
+
+    /// Reports the records that outputs lost before they worked again. Fails with a closed pipe if
+    /// the readers of all outputs are gone.
+    pub(crate) fn handle_outputs(&mut self) -> Result<(), PipelineError> {
+        for (output, lost) in self.delivery.take_losses()? {
+            let loss = self.loss(output.stage(), lost.count, lost.first_ns, lost.last_ns);
+            let name = Some(output.name().to_owned());
+            self.delivery.write(None, &Record::Loss(LossReport { name, ..loss }))?;
+        }
+        Ok(())
+    }
+
     /// Counts of the run so far.
     pub fn stats(&self) -> Stats {
         Stats {
@@ -408,17 +428,7 @@ impl Pipeline {
             (LOSSES, lost.details, new.details, kills.map(|_| LossStage::Ring)),
         ];
         for (key, mark, count, stage) in parts.into_iter().filter(|(.., new, _)| *new > 0) {
-            let loss = LossReport {
-                schema: SCHEMA,
-                tier: (self.host.tier == Tier::Kmsg).then_some(Tier::Kmsg),
-                host: self.host.hostname.clone(),
-                boot_id: self.host.boot_id.clone(),
-                stage,
-                name: None,
-                count,
-                first: self.facts.time(&self.host, first_ns),
-                last: self.facts.time(&self.host, last_ns),
-            };
+            let loss = LossReport { stage, ..self.loss(LossStage::Ring, count, first_ns, last_ns) };
             self.delivery.write(Some(Note { key, mark }), &Record::Loss(loss))?;
         }
         Ok(())
@@ -430,19 +440,24 @@ impl Pipeline {
         if new == 0 {
             return Ok(());
         }
-        let detected = self.facts.time(&self.host, at_ns);
-        let loss = LossReport {
+        let loss = self.loss(LossStage::Probe, new, at_ns, at_ns);
+        let loss = LossReport { tier: None, name: Some(program), ..loss };
+        self.delivery.write(None, &Record::Loss(loss))
+    }
+
+    /// A record of a loss, times as `CLOCK_BOOTTIME` ns.
+    fn loss(&self, stage: LossStage, count: u64, first_ns: u64, last_ns: u64) -> LossReport {
+        LossReport {
             schema: SCHEMA,
-            tier: None,
+            tier: (self.host.tier == Tier::Kmsg).then_some(Tier::Kmsg),
             host: self.host.hostname.clone(),
             boot_id: self.host.boot_id.clone(),
-            stage: Some(LossStage::Probe),
-            name: Some(program),
-            count: new,
-            first: detected,
-            last: detected,
-        };
-        self.delivery.write(None, &Record::Loss(loss))
+            stage: Some(stage),
+            name: None,
+            count,
+            first: self.facts.time(&self.host, first_ns),
+            last: self.facts.time(&self.host, last_ns),
+        }
     }
 
     fn report_gap(&mut self, gap: Gap, group: Option<CountedCgroup>) -> Result<(), SinkError> {

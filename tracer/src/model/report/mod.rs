@@ -312,7 +312,7 @@ pub struct LossReport {
     /// Where the records were lost; absent for the kernel log and for probes of an older version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<LossStage>,
-    /// The BPF program, if the stage is "probe".
+    /// The BPF program, if the stage is "probe"; the output, if it is "queue".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The number of lost records; of skipped runs if the stage is "probe".
@@ -336,6 +336,10 @@ pub enum LossStage {
     Kills,
     /// The kernel skipped runs of a BPF program, so their records were never written.
     Probe,
+    /// An output (`name`) did not take records: its reader or its disk was too slow, or failed.
+    Queue,
+    /// The history did not take records: its disk was too slow, or failed.
+    Store,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

@@ -60,6 +60,11 @@ pub(crate) fn gap(gap: &GapReport, zone: &TimeZone) -> String {
 pub(crate) fn loss(loss: &LossReport, zone: &TimeZone) -> String {
     let first = local(loss.first, zone, "%F %T");
     match loss.tier {
+        _ if matches!(loss.stage, Some(LossStage::Queue | LossStage::Store)) => format!(
+            "loss: {} not written to {} since {first}, because it was slow or failed",
+            count(loss.count, "record"),
+            safe(loss.name.as_deref().unwrap_or("an output")),
+        ),
         Some(Tier::Kmsg) => format!(
             "loss: {} of the kernel's log since {first}, overwritten before they were read",
             count(loss.count, "record")
