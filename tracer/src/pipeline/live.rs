@@ -381,6 +381,7 @@ impl Live {
             return Ok(true);
         }
         self.note_losses()?;
+        self.note_misses()?;
         if self.handle_names()? {
             return Ok(true);
         }

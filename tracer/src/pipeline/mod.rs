@@ -20,7 +20,10 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::{
-    bpf::journal::{LOSSES, LOST_KILLS, Note, Unfinished},
+    bpf::{
+        hooks,
+        journal::{LOSSES, LOST_KILLS, Note, Unfinished},
+    },
     compose::compose,
     enrich::privacy::Privacy,
     host::cgroupfs::kill_counter::CountedCgroup,
@@ -429,6 +432,9 @@ impl Pipeline {
         let new = self.cross_check.missed(&program, count);
         if new == 0 {
             return Ok(());
+        }
+        if hooks::sees_end(&program) {
+            self.assembler.note_skip(at_ns);
         }
         let detected = self.facts.time(&self.host, at_ns);
         let loss = LossReport {
