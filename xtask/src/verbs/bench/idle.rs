@@ -137,7 +137,8 @@ mod tests {
     fn gain_is_measured_and_compared_with_its_limit() {
         let kept = rows(&idle(10_010, 0)).unwrap();
         let table = render("6.12", "6.12.9", &kept);
-        let row = "| a thread created and joined | kprobe | 10,000 | 10 | +0.10 % | +0.30 % | kept |";
+        let row =
+            "| a thread created and joined | kprobe | 10,000 | 10 | +0.10 % | +0.30 % | kept |";
         assert!(table.contains(row), "{table}");
         assert!(table.contains("100 in tier fentry"), "{table}");
         let thread = Cost::Idle(Operation::Thread, IdleTracer::Kprobe);

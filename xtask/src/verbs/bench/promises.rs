@@ -388,7 +388,8 @@ pub(crate) fn table() -> String {
     );
     for cost in Cost::all() {
         let (ceilings, reason) = cost.miss(MISSES).map_or_else(Default::default, |miss| {
-            let ceiling = |(kernel, value): &(&str, f64)| format!("{kernel}: {}", cost.text(*value));
+            let ceiling =
+                |(kernel, value): &(&str, f64)| format!("{kernel}: {}", cost.text(*value));
             let ceilings: Vec<String> = miss.ceilings.iter().map(ceiling).collect();
             (ceilings.join("; "), miss.reason)
         });
@@ -444,11 +445,17 @@ mod tests {
         let kept = measured(Cost::Binary, 7.9);
         assert!(known_miss(&kept).is_none());
         check(&[missed, kept]).unwrap();
-        let broken =
-            [measured(Cost::GrowthNear, 1.01), measured(Cost::Start, 21.0), measured(Cost::Binary, 7.9)];
+        let broken = [
+            measured(Cost::GrowthNear, 1.01),
+            measured(Cost::Start, 21.0),
+            measured(Cost::Binary, 7.9),
+        ];
         let error = check(&broken).unwrap_err().to_string();
         assert!(error.contains("near a limit, with both stacks on 6.1: 1.010 x"), "{error}");
-        assert!(error.contains("start, of oomkill's on 6.1: 21.000 x, at most 20.000 x"), "{error}");
+        assert!(
+            error.contains("start, of oomkill's on 6.1: 21.000 x, at most 20.000 x"),
+            "{error}"
+        );
         assert!(!error.contains("binary"), "{error}");
     }
 
