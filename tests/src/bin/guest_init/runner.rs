@@ -18,6 +18,7 @@ use rustix::process::{Signal, WaitOptions};
 use serde_json::Value;
 
 use crate::kernel_log::KernelLog;
+use crate::peer::RunningPeer;
 use crate::settings::Settings;
 use crate::tracer::{self, Tracer};
 use crate::{cgroup, mounts, program, results, wait};
@@ -142,6 +143,7 @@ struct Stage<'a> {
     tracer: &'a mut Tracer,
     watchers: Vec<(&'static Watcher, Tracer)>,
     replays: Vec<(&'static Watcher, Vec<String>)>,
+    peers: Vec<RunningPeer>,
     facts: Facts,
     processes: Vec<Child>,
     settings: Settings,
@@ -163,6 +165,7 @@ impl<'a> Stage<'a> {
             tracer,
             watchers: Vec::new(),
             replays: Vec::new(),
+            peers: Vec::new(),
             facts,
             processes: Vec::new(),
             settings: Settings::default(),
@@ -255,6 +258,15 @@ impl<'a> Stage<'a> {
                 ensure!(ended == "0", "oomwhy ended with {ended}");
             }
             Step::StartTracer => self.tracer.start_again()?,
+            Step::AwaitTracer => ensure!(self.tracer.wait_ready(), "oomwhy was not ready"),
+            Step::Peer(peer) => match RunningPeer::start(peer, &self.directory)? {
+                Some(running) => self.peers.push(running),
+                None => {
+                    let why = format!("the guest has no {}", peer.argv[0]);
+                    println!("not run: {}: {why}", peer.name);
+                    self.facts.not_run.push(format!("{}: {why}", peer.name));
+                }
+            },
             Step::OtherBuild { path } => other_build(path)?,
             Step::Program(program) => program::run(program)?,
             Step::Run(command) => self.run(command)?,
@@ -384,9 +396,7 @@ impl<'a> Stage<'a> {
             wait::until(TIME_TO_REPORT, || self.is_last_reported());
             return;
         }
-        // Half of the kills whose text is compared come while no tracer runs.
-        let is_half = self.scenario.comparison == Comparison::Text;
-        let reported = if is_half { wanted / 2 } else { wanted };
+        let reported = self.scenario.n_traced_kills();
         if !wait::until(TIME_TO_REPORT, || self.n_reported() >= reported) {
             self.problem(format!("oomwhy reported {} of {reported}", self.n_reported()));
         }
@@ -443,6 +453,9 @@ impl<'a> Stage<'a> {
             && let Err(error) = program::run(unpin)
         {
             self.problem(format!("{error:#}"));
+        }
+        for peer in std::mem::take(&mut self.peers) {
+            peer.stop()?;
         }
         self.facts.oom_kills_after = n_oom_kills();
         for process in &mut self.processes {
