@@ -92,8 +92,8 @@ impl Probes {
         };
         let mut counters: Array<_, u64> = map.try_into()?;
         let mut kills = KillsLost::default();
-        for (cause, count) in kills.0.iter_mut().enumerate() {
-            *count = counters.get(&(cause as u32), 0)?;
+        for (cause, count) in (0..).zip(&mut kills.0) {
+            *count = counters.get(&cause, 0)?;
         }
         let first_ns = counters.get(&FIRST_NS, 0)?;
         if first_ns != 0 {

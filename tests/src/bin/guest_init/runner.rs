@@ -12,7 +12,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use oomwhy_tests::facts::{Facts, Seconds, Started, file};
 use oomwhy_tests::plan::{GUEST_OOMWHY, HOG};
 use oomwhy_tests::report::{n_killed, objects};
-use oomwhy_tests::scenario::{Comparison, Hierarchy, Process, Scenario, Step, Until, Watcher};
+use oomwhy_tests::scenario::{
+    Comparison, Hierarchy, Peer, Process, Scenario, Step, Until, Watcher,
+};
 use oomwhy_tests::workload::{READY, Workload, reads_file};
 use rustix::process::{Signal, WaitOptions};
 use serde_json::Value;
@@ -259,14 +261,7 @@ impl<'a> Stage<'a> {
             }
             Step::StartTracer => self.tracer.start_again()?,
             Step::AwaitTracer => ensure!(self.tracer.wait_ready(), "oomwhy was not ready"),
-            Step::Peer(peer) => match RunningPeer::start(peer, &self.directory)? {
-                Some(running) => self.peers.push(running),
-                None => {
-                    let why = format!("the guest has no {}", peer.argv[0]);
-                    println!("not run: {}: {why}", peer.name);
-                    self.facts.not_run.push(format!("{}: {why}", peer.name));
-                }
-            },
+            Step::Peer(peer) => self.start_peer(peer)?,
             Step::OtherBuild { path } => other_build(path)?,
             Step::Program(program) => program::run(program)?,
             Step::Run(command) => self.run(command)?,
@@ -278,6 +273,17 @@ impl<'a> Stage<'a> {
             }
             other => bail!("{other:?} runs nothing"),
         }
+        Ok(())
+    }
+
+    fn start_peer(&mut self, peer: &'static Peer) -> Result<()> {
+        if let Some(running) = RunningPeer::start(peer, &self.directory)? {
+            self.peers.push(running);
+            return Ok(());
+        }
+        let why = format!("{}: the guest has no {}", peer.name, peer.argv[0]);
+        println!("not run: {why}");
+        self.facts.not_run.push(why);
         Ok(())
     }
 

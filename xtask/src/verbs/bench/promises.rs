@@ -223,12 +223,11 @@ impl Cost {
             Self::OneCandidate | Self::Crowd => 1.05,
             // A rate of kills of 0.97.
             Self::Storm => 1.031,
-            Self::Idle(Operation::Signal, _) => 2.0,
+            Self::Idle(Operation::Signal, _) | Self::Start => 2.0,
             Self::Idle(Operation::Cgroup, _) => 3.0,
             Self::Idle(..) => 0.3,
             Self::GrowthFar | Self::GrowthFarAmongMany => 1.01,
             Self::GrowthNear => 1.015,
-            Self::Start => 2.0,
             Self::Resident => 6.0,
             Self::Binary => 8.0,
             Self::OwnWork | Self::Wakeups | Self::Unreported => 0.0,
