@@ -2,6 +2,7 @@
 //! for it.
 
 use std::{
+    collections::BTreeMap,
     fs::{File, OpenOptions},
     io::{self, ErrorKind, Read as _, Seek as _, SeekFrom},
     os::unix::fs::OpenOptionsExt as _,
@@ -194,8 +195,13 @@ impl Follower {
             let KernelLog { lost, lost_since_ns, .. } = self.device.get_ref().0;
             let now = clock::boottime_ns();
             self.device.get_mut().0.lost_since_ns = now;
-            let drops =
-                Fact::Drops { count: lost, kills: None, first_ns: lost_since_ns, last_ns: now };
+            let drops = Fact::Drops {
+                count: lost,
+                kills: None,
+                kills_by_reason: BTreeMap::new(),
+                first_ns: lost_since_ns,
+                last_ns: now,
+            };
             self.pipeline.learn(drops)?;
         }
         let reports = self.log.before_last();
