@@ -8,7 +8,10 @@ use jiff::tz::TimeZone;
 use super::{Failure, watch::log_stderr};
 use crate::{
     cli::{Format, OutputArgs, StoreArgs},
-    history::{DEFAULT_DIR, store::Limits},
+    history::{
+        DEFAULT_DIR,
+        store::{Limits, Store},
+    },
     model::host::Host,
     output::{
         json::JsonSink,
@@ -43,10 +46,22 @@ pub(super) fn outputs(
     Ok(outputs)
 }
 
+/// Makes the directory of the history while the process may still write to directories of other
+/// users. Later, opening the history reports why there is none.
+pub(super) fn make_history(arguments: &StoreArgs) {
+    if arguments.store {
+        let _ = Store::make_directory(&directory(arguments));
+    }
+}
+
+fn directory(arguments: &StoreArgs) -> PathBuf {
+    arguments.dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DIR))
+}
+
 fn start_store(arguments: &StoreArgs, host: &Host) -> Result<StoreSink, Failure> {
     let default = Limits::default();
     let config = StoreConfig {
-        path: arguments.dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DIR)),
+        path: directory(arguments),
         limits: Limits {
             max_use_bytes: arguments.max_use.unwrap_or(default.max_use_bytes),
             max_age: arguments.max_age.or(default.max_age),

@@ -9,14 +9,18 @@ use std::{
 
 use super::{
     Failure,
-    outputs::outputs,
+    outputs::{make_history, outputs},
     startup,
     watch::{log_stderr, summary},
 };
 use crate::{
     cli::{Attach, Format, WatchArgs},
     commands::exit::Exit,
-    host::{clock, oom_score_adj::protect_self},
+    host::{
+        clock,
+        confinement::{Source, confine_tracer},
+        oom_score_adj::protect_self,
+    },
     kmsg::{Context, Log},
     model::{
         host::Host,
@@ -75,6 +79,9 @@ pub(super) fn watch(
     let context = context(refusal, arguments.growth);
     let host = host(&context);
     let banner = startup::headline(&host);
+    make_history(&arguments.store);
+    // No thread runs yet. The privileges of this one become those of all.
+    confine_tracer(&Source::KernelLog).iter().for_each(|failure| log_stderr(failure));
     let outputs = outputs(&arguments.output, to, Some((&arguments.store, &host)))?;
     let count = arguments.select.count;
     let config = PipelineConfig { filter, count, ..PipelineConfig::new(host, outputs) };
