@@ -116,9 +116,10 @@ pub(super) const ALL: &[Scenario] = &[
     },
 ];
 
-/// Prints the privileges of every thread of every oomwhy, and marks those that differ from the table
-/// in docs/privileges.md: of root, of the plain user with all capabilities and of the one with the
-/// required two. Before 5.19 they also keep `CAP_BPF`, if the kernel needs it to read maps.
+/// Prints the privileges of every thread of every oomwhy, and marks those that differ
+/// from the table in docs/privileges.md. The rows are those of root, of the plain user with all
+/// capabilities, and of the one with the required two. Before 5.19 they also keep `CAP_BPF`, if the
+/// kernel needs it to read maps.
 const PRIVILEGES_OF_ALL_THREADS: &str = r#"
 cd /proc
 keys='^(Name|Uid|CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp):'

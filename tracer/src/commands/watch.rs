@@ -117,7 +117,9 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
 fn confine(probes: &Probes) {
     let maps_are_readable = &|| probes.maps_are_readable();
     let source = Source::Probes { bpf_commands: COMMANDS_OF_A_RUN, maps_are_readable };
-    confine_tracer(&source).iter().for_each(|failure| log_stderr(failure));
+    for failure in confine_tracer(&source) {
+        log_stderr(&failure);
+    }
 }
 
 /// The files that a run reads or writes besides its output.

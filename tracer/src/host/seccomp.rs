@@ -243,9 +243,12 @@ fn program(rules: Rules, errno: i32) -> Result<BpfProgram, BackendError> {
 /// On x86-64, the numbers from 2^30 on are those of the x32 ABI: other numbers of the same calls.
 fn without_x32() -> BpfProgram {
     const X32_BIT: u32 = 0x4000_0000;
-    const LOAD_NUMBER: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-    const SKIP_IF_BELOW: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
-    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    /// `BPF_LD | BPF_W | BPF_ABS`
+    const LOAD_NUMBER: u16 = 0x20;
+    /// `BPF_JMP | BPF_JGE | BPF_K`
+    const SKIP_IF_BELOW: u16 = 0x35;
+    /// `BPF_RET | BPF_K`
+    const RETURN: u16 = 0x06;
     let refused = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
     vec![
         sock_filter { code: LOAD_NUMBER, jt: 0, jf: 0, k: 0 },
