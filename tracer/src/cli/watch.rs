@@ -36,6 +36,9 @@ pub struct WatchArgs {
     /// reported once, even if oomwhy is killed or upgraded. If the output is a pipe, a report that
     /// was being written may come twice, with the same id.
     ///
+    /// DIR must be for oomwhy alone, so that nobody else can put probes there or move them away. If
+    /// DIR does not exist, oomwhy makes it.
+    ///
     /// Kills that your filters reject are dropped, not kept for the next run. Kills after --count
     /// is reached are kept. --record covers one run only. `oomwhy unpin DIR` detaches the probes.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, hide_short_help = true)]

@@ -8,7 +8,10 @@ use jiff::tz::TimeZone;
 use super::{Failure, output_file, watch::log_stderr};
 use crate::{
     cli::{Format, OutputArgs, StoreArgs},
-    history::{DEFAULT_DIR, store::Limits},
+    history::{
+        DEFAULT_DIR,
+        store::{Limits, Store},
+    },
     model::{host::Host, report::LossStage},
     output::{
         json::JsonSink,
@@ -74,6 +77,18 @@ fn add_printed(
     }
 }
 
+/// Makes the directory of the history while the process may still write to directories of other
+/// users. Later, opening the history reports why there is none.
+pub(super) fn make_history(arguments: &StoreArgs) {
+    if arguments.store {
+        let _ = Store::make_directory(&directory(arguments));
+    }
+}
+
+fn directory(arguments: &StoreArgs) -> PathBuf {
+    arguments.dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DIR))
+}
+
 /// The history, if it is asked for. It comes first: the end of a pipe ends a run without history.
 fn with_history((arguments, host): (&StoreArgs, &Host)) -> Result<Outputs, Failure> {
     let mut outputs = Outputs::default();
@@ -82,7 +97,7 @@ fn with_history((arguments, host): (&StoreArgs, &Host)) -> Result<Outputs, Failu
     }
     let default = Limits::default();
     let config = StoreConfig {
-        path: arguments.dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DIR)),
+        path: directory(arguments),
         limits: Limits {
             max_use_bytes: arguments.max_use.unwrap_or(default.max_use_bytes),
             max_age: arguments.max_age.or(default.max_age),

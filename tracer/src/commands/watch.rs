@@ -15,12 +15,13 @@ use super::{
     Failure,
     attach::{self, Attached, Ours, Watching},
     output_file::{Used, named, open_appended},
-    outputs::{live_outputs, resumed_outputs},
+    outputs::{live_outputs, make_history, resumed_outputs},
     pinned::{self, Pins},
     startup, stop_deadline, watch_log,
 };
 use crate::{
     bpf::{
+        COMMANDS_OF_A_RUN,
         load::Probes,
         pin::{Attachment, TakenOver},
     },
@@ -28,12 +29,13 @@ use crate::{
     commands::exit::Exit,
     enrich::{enrichment::Enrichment, name_lookup::Lookup, privacy::Privacy},
     fmt::units::count,
+    growth,
     history::DEFAULT_DIR,
     host::{
         btf::BtfError,
-        capabilities::drop::drop_capabilities,
         cgroupfs::{kill_counter::CgroupKillCounter, paths::CgroupPaths},
         clock,
+        confinement::{Source, confine_tracer},
         facts::HostFacts,
         files::Root,
         oom_score_adj::protect_self,
@@ -68,7 +70,7 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
         Some(pins) => To::Once(pins.out.try_clone().map_err(|error| Failure::runtime(&error))?),
         None => To::Plain(open_appended(&arguments.output.to, &used)?),
     };
-    let Attached { facts, attachment, ours } =
+    let Attached { facts, attachment, mut ours } =
         match attach::attach(&root, arguments, pins.as_mut())? {
             Watching::Probes(attached) => *attached,
             Watching::KernelLog(refusal) => return watch_the_log(arguments, Some(&refusal)),
@@ -84,15 +86,16 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
         .map_err(|error| Failure::runtime(&error))?;
     let count = arguments.select.count;
     let mut watch = Watch { arguments, privacy, root, facts, attachment, count };
+    let prepared = watch.prepare(&mut ours, true)?;
+    make_history(&arguments.store);
+    // No thread runs yet. The privileges of this one become those of all.
+    confine(ours.probes());
     if let (Some(pins), Ours::Pinned(ours)) = (&mut pins, &ours)
         && watch.run_out_all(pins, ours, &runtime)?
     {
         return Ok(());
     }
-    let (mut live, mut banner) = watch.live(ours, to, None)?;
-    if let Err(error) = drop_capabilities(|| live.maps_are_readable()) {
-        log_stderr(&format!("capabilities are kept: {error}"));
-    }
+    let (mut live, mut banner) = watch.live(prepared, ours, to, None)?;
     stop_deadline::enforce().map_err(|error| Failure::runtime(&error))?;
     if let Some(dir) = &arguments.pin {
         banner = format!("{banner}\npinned in {}", dir.display());
@@ -110,6 +113,15 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
         }
     }
     ended(result)
+}
+
+/// Gives up what was needed only to attach the probes.
+fn confine(probes: &Probes) {
+    let maps_are_readable = &|| probes.maps_are_readable();
+    let source = Source::Probes { bpf_commands: COMMANDS_OF_A_RUN, maps_are_readable };
+    for failure in confine_tracer(&source) {
+        log_stderr(&failure);
+    }
 }
 
 /// The files that a run reads or writes besides its output.
@@ -158,7 +170,16 @@ enum To {
     Once(File),
 }
 
-/// The parts of a run.
+/// The parts of a run that need more privileges than the run itself.
+struct Prepared {
+    host: Host,
+    kill_counter: io::Result<KillCounter>,
+    system: io::Result<SystemFiles>,
+    recording: Option<RunRecording>,
+    growth: Option<growth::Recorder>,
+}
+
+/// The options and facts of a run.
 struct Watch<'a> {
     arguments: &'a WatchArgs,
     privacy: Privacy,
@@ -183,7 +204,9 @@ impl Watch<'_> {
             let heir = Heir { journal: Rc::clone(&heir.journal), since_ns: heir.since_ns };
             let folder = other.folder();
             let out = pins.out.try_clone().map_err(|error| Failure::runtime(&error))?;
-            let (mut live, _) = self.live(Ours::Pinned(other), To::Once(out), Some(heir))?;
+            let mut other = Ours::Pinned(other);
+            let prepared = self.prepare(&mut other, false)?;
+            let (mut live, _) = self.live(prepared, other, To::Once(out), Some(heir))?;
             ended(runtime.block_on(live.run_out(|| folder.detach().map_err(LiveError::from))))?;
             let n_reports = live.pipeline().stats().reports;
             if !self.arguments.output.quiet {
@@ -201,10 +224,10 @@ impl Watch<'_> {
         Ok(false)
     }
 
-    /// Assembles the parts of a run. Returns the run and its start-up lines.
-    fn live(&self, ours: Ours, to: To, heir: Option<Heir>) -> Result<(Live, String), Failure> {
+    /// Opens what a run reads and writes besides its outputs. A run that `is_last` is not only
+    /// about probes that are replaced.
+    fn prepare(&self, ours: &mut Ours, is_last: bool) -> Result<Prepared, Failure> {
         let Self { arguments, root, facts, .. } = self;
-        let is_last = heir.is_none();
         let kill_counter = KillCounter::open(root);
         let close_after = arguments.close_after.unwrap_or(CLOSE_AFTER);
         let attachment = ours.attachment().unwrap_or(&self.attachment);
@@ -216,12 +239,26 @@ impl Watch<'_> {
         let system = SystemFiles::open(root, host.page_size);
         host.missing.extend(without_system(&system));
         host.missing.extend(self.privacy.missing(&host.missing));
-        let recording = arguments.record.as_deref().filter(|_| is_last);
-        let recording = recording
+        let path = arguments.record.as_deref().filter(|_| is_last);
+        let recording = path
             .map(|path| recording::Writer::create(path, &host))
             .transpose()
             .map_err(|error| Failure::runtime(&error))?
             .map(|writer| RunRecording::new(writer, Arc::new(log_stderr)));
+        let growth = if is_last { growth_recorder(ours.probes_mut())? } else { None };
+        Ok(Prepared { host, kill_counter, system, recording, growth })
+    }
+
+    /// Starts the threads of a run. Returns the run and its start-up lines.
+    fn live(
+        &self,
+        prepared: Prepared,
+        ours: Ours,
+        to: To,
+        heir: Option<Heir>,
+    ) -> Result<(Live, String), Failure> {
+        let Self { arguments, facts, .. } = self;
+        let Prepared { host, kill_counter, system, recording, growth } = prepared;
         let banner = self.banner(&host);
         let realtime_offset_ns = host.realtime_offset_ns;
         let cgroup_paths = cgroup_mount(facts).map(|mount| CgroupPaths::new(&mount));
@@ -235,10 +272,8 @@ impl Watch<'_> {
         if let Ok(files) = system {
             live.watch_system(files);
         }
-        if is_last
-            && let Some(error) = live.watch_growth().map_err(|error| Failure::runtime(&error))?
-        {
-            log_stderr(&format!("`oomwhy risk` will not find the growth recorder: {error}"));
+        if let Some(recorder) = growth {
+            live.watch_growth(recorder);
         }
         if let Ok(counter) = kill_counter {
             live.cross_check(counter, arguments.cross_check.unwrap_or(CROSS_CHECK));
@@ -298,6 +333,17 @@ pub(super) fn unusable_btf(error: &BtfError) -> Failure {
         BtfError::Absent { .. } => Failure::unavailable(error),
         _ => Failure::runtime(error),
     }
+}
+
+/// The growth recorder, if the probes have one. `oomwhy risk` finds it from now on.
+fn growth_recorder(probes: &mut Probes) -> Result<Option<growth::Recorder>, Failure> {
+    let above_percent = probes.settings.growth_above_percent;
+    let maps = probes.take_growth().map_err(|error| Failure::runtime(&error))?;
+    let mut recorder = maps.map(growth::Recorder::new);
+    if let Some(Err(error)) = recorder.as_mut().map(|it| it.register(above_percent)) {
+        log_stderr(&format!("`oomwhy risk` will not find the growth recorder: {error}"));
+    }
+    Ok(recorder)
 }
 
 /// Prints how the probes were loaded, for --verbose.

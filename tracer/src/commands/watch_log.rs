@@ -9,14 +9,18 @@ use std::{
 
 use super::{
     Failure,
-    outputs::live_outputs,
+    outputs::{live_outputs, make_history},
     startup, stop_deadline,
     watch::{log_stderr, summary},
 };
 use crate::{
     cli::{Attach, Format, WatchArgs},
     commands::exit::Exit,
-    host::{clock, oom_score_adj::protect_self},
+    host::{
+        clock,
+        confinement::{Source, confine_tracer},
+        oom_score_adj::protect_self,
+    },
     kmsg::{Context, Log},
     model::{
         host::Host,
@@ -75,6 +79,11 @@ pub(super) fn watch(
     let context = context(refusal, arguments.growth);
     let host = host(&context);
     let banner = startup::headline(&host);
+    make_history(&arguments.store);
+    // No thread runs yet. The privileges of this one become those of all.
+    for failure in confine_tracer(&Source::KernelLog) {
+        log_stderr(&failure);
+    }
     let outputs = live_outputs(&arguments.output, to, (&arguments.store, &host))?;
     let count = arguments.select.count;
     let config = PipelineConfig { filter, count, ..PipelineConfig::new(host, outputs) };

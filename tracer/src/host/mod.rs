@@ -7,12 +7,14 @@
 //! - [`files`], [`policy`], [`capabilities`]: settings, mounts and permissions.
 //! - [`procfs`], [`cgroupfs`]: files that are read again while oomwhy runs.
 //! - [`oom_score_adj`], [`footprint`], [`worker`]: OOM protection, memory and threads of oomwhy.
+//! - [`confinement`], [`seccomp`]: what oomwhy gives up once it runs.
 
 pub(crate) mod bounded;
 pub(crate) mod btf;
 pub(crate) mod capabilities;
 pub(crate) mod cgroupfs;
 pub(crate) mod clock;
+pub(crate) mod confinement;
 pub(crate) mod facts;
 pub(crate) mod files;
 pub(crate) mod footprint;
@@ -25,6 +27,7 @@ pub(crate) mod offsets;
 pub(crate) mod oom_score_adj;
 pub(crate) mod policy;
 pub(crate) mod procfs;
+mod seccomp;
 pub(crate) mod worker;
 
 #[cfg(test)]

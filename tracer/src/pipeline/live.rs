@@ -157,23 +157,14 @@ impl Live {
         }
     }
 
-    /// Whether the probes' maps can be read with the capabilities that are left.
-    pub(crate) fn maps_are_readable(&self) -> bool {
-        self.probes.maps_are_readable()
-    }
-
     /// Reads the host's memory from these files when it runs out.
     pub(crate) fn watch_system(&mut self, files: SystemFiles) {
         self.facts.system = Some(files);
     }
 
-    /// Reads the data of the growth recorder when memory runs out. Returns an error if `oomwhy
-    /// risk` will not find the recorder.
-    pub(crate) fn watch_growth(&mut self) -> Result<Option<io::Error>, LiveError> {
-        let above_percent = self.probes.settings.growth_above_percent;
-        self.facts.growth = self.probes.take_growth()?.map(growth::Recorder::new);
-        let known = self.facts.growth.as_mut().map(|it| it.register(above_percent));
-        Ok(known.and_then(Result::err))
+    /// Reads the data of the growth recorder when memory runs out.
+    pub(crate) fn watch_growth(&mut self, recorder: growth::Recorder) {
+        self.facts.growth = Some(recorder);
     }
 
     /// Compares with the kernel's count of kills, at least this often.

@@ -289,7 +289,14 @@ mod tests {
         outputs.add(long);
         let mut pipeline = Pipeline::new(PipelineConfig::new(host(), outputs));
         // Each is a record.
-        let lost = |count| Fact::Drops { count, kills: None, first_ns: 0, last_ns: 0 };
+        let kills_by_reason = BTreeMap::new;
+        let lost = |count| Fact::Drops {
+            count,
+            kills: None,
+            kills_by_reason: kills_by_reason(),
+            first_ns: 0,
+            last_ns: 0,
+        };
         pipeline.learn(lost(1)).unwrap();
         pipeline.learn(lost(2)).unwrap();
         assert_eq!((some.borrow().len(), all.borrow().len()), (1, 2));

@@ -16,10 +16,11 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Resource, Rlimit, setrlimit},
+    thread::CapabilitySet,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::host::oom_score_adj::unprotect_self;
+use crate::host::{confinement::confine_helper, oom_score_adj::unprotect_self};
 
 /// Seconds of CPU time that a helper may use.
 const MAX_CPU_SECONDS: u64 = 10;
@@ -49,20 +50,22 @@ pub(crate) fn ask<A: DeserializeOwned>(command: &str, request: &impl Serialize) 
     Ok(serde_json::from_slice(&response)?)
 }
 
-/// The helper's side: reads a request, and writes the response to it.
+/// The helper's side: reads a request, and writes the response to it. Of all capabilities, it keeps
+/// only these.
 pub(crate) fn serve<Q: DeserializeOwned, A: Serialize>(
+    kept: CapabilitySet,
     input: impl Read,
     mut output: impl Write,
     respond: impl FnOnce(&Q) -> A,
 ) -> io::Result<()> {
-    limit_self();
+    limit_self(kept);
     let request = serde_json::from_reader(input)?;
     serde_json::to_writer(&mut output, &respond(&request))?;
     output.flush()
 }
 
 /// None of these is a condition for the work, so failures are ignored.
-fn limit_self() {
+fn limit_self(kept: CapabilitySet) {
     // For logs and ps(1): otherwise the name is "exe", that of the link by which it was started.
     let _ = rustix::thread::set_name(c"oomwhy-names");
     for (resource, max) in [
@@ -75,6 +78,7 @@ fn limit_self() {
     // The tracer is protected from the OOM killer, its helpers are not: while memory is short, the
     // kernel evaluates them by their size like every other process.
     unprotect_self();
+    confine_helper(kept);
 }
 
 /// Feeds `input` to a command and returns its output.

@@ -5,6 +5,7 @@ use std::io;
 use blazesym::symbolize::{Input, Symbolized, Symbolizer, source};
 
 use crate::{
+    host::confinement::USER_SYMBOLS,
     model::names::{FileOffset, Name},
     symbolize::helper_process,
 };
@@ -13,7 +14,7 @@ use super::{Address, Candidate, ElfFiles, Request, Response, perf_map};
 
 /// Reads a request and responds to it.
 pub(crate) fn answer(input: impl io::Read, output: impl io::Write) -> io::Result<()> {
-    helper_process::serve(input, output, look_up)
+    helper_process::serve(USER_SYMBOLS, input, output, look_up)
 }
 
 pub(super) fn look_up(request: &Request) -> Response {

@@ -29,7 +29,7 @@ use self::{
     request::{Address, Candidate, Request, Response},
 };
 use crate::{
-    host::procfs::process,
+    host::{capabilities::drop::lend, confinement::USER_SYMBOLS, procfs::process},
     model::names::{FileOffset, Name, UserNames},
     symbolize::helper_process,
 };
@@ -170,7 +170,7 @@ impl UserSymbols {
         let response = if request.is_empty() {
             None
         } else {
-            helper_process::ask::<Response>(HELPER_COMMAND, &request).ok()
+            lend(USER_SYMBOLS, || helper_process::ask::<Response>(HELPER_COMMAND, &request)).ok()
         };
         let Some(response) = response else {
             self.early = early.into();
