@@ -136,7 +136,7 @@ fn tracer_of_the_kernel_log_has_no_privileges_in_any_thread() {
 
     let threads = tracer.threads();
     let names: Vec<&str> = threads.keys().map(String::as_str).collect();
-    assert_eq!(names, ["oomwhy", "oomwhy-history"]);
+    assert_eq!(names, ["oomwhy", "oomwhy-history", "oomwhy-output", "oomwhy-stop"]);
     for (name, status) in threads {
         assert_eq!(status, confined(CapabilitySet::empty()), "{name}");
     }

@@ -289,11 +289,10 @@ mod tests {
         outputs.add(long);
         let mut pipeline = Pipeline::new(PipelineConfig::new(host(), outputs));
         // Each is a record.
-        let kills_by_reason = BTreeMap::new;
         let lost = |count| Fact::Drops {
             count,
             kills: None,
-            kills_by_reason: kills_by_reason(),
+            kills_by_reason: BTreeMap::new(),
             first_ns: 0,
             last_ns: 0,
         };
