@@ -160,7 +160,8 @@ mod tests {
         drop(out);
         let n_read = reading.join().unwrap();
         assert_eq!(n_read % record.len(), 0);
-        assert_eq!(n_read / record.len() + lost.unwrap().count as usize, n_records);
+        let n_lost = usize::try_from(lost.unwrap().count).unwrap();
+        assert_eq!(n_read / record.len() + n_lost, n_records);
     }
 
     #[test]

@@ -367,7 +367,9 @@ impl Live {
             self.keep_fact(fact);
         }
         if let Some(recording) = &mut self.recording {
-            found.iter().for_each(|fact| recording.fact(fact));
+            for fact in &found {
+                recording.fact(fact);
+            }
         }
         for group in self.pipeline.new_groups() {
             self.count_kills_in(&group)?;

@@ -75,13 +75,12 @@ impl OutputHealth {
         let now = clock::boottime_ns();
         let new = NotWritten { count, first_ns: now, last_ns: now };
         let mut state = self.lock();
-        match &mut state.failing {
-            Some(lost) => lost.add(new),
-            None => {
-                state.failing = Some(new);
-                drop(state);
-                self.log(&format!("{why}; each further record is a new attempt"));
-            }
+        if let Some(lost) = &mut state.failing {
+            lost.add(new);
+        } else {
+            state.failing = Some(new);
+            drop(state);
+            self.log(&format!("{why}; each further record is a new attempt"));
         }
     }
 
