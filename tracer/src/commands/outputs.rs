@@ -5,7 +5,7 @@ use std::{io::Write, path::PathBuf, sync::Arc};
 use anstream::AutoStream;
 use jiff::tz::TimeZone;
 
-use super::{Failure, output_file, watch::log_stderr};
+use super::{Failure, history::cannot_open, output_file, watch::log_stderr};
 use crate::{
     cli::{Format, OutputArgs, StoreArgs},
     history::{
@@ -16,7 +16,7 @@ use crate::{
     output::{
         json::JsonSink,
         queued::QueuedWriter,
-        store::{StoreConfig, StoreSink},
+        store::{StoreConfig, StoreSink, Writer},
         text::{Detail, TextSink},
     },
     pipeline::{
@@ -29,9 +29,9 @@ use crate::{
 pub(super) fn live_outputs(
     arguments: &OutputArgs,
     to: Box<dyn Write + Send>,
-    store: (&StoreArgs, &Host),
+    history: OpenedHistory,
 ) -> Result<Outputs, Failure> {
-    let mut outputs = with_history(store)?;
+    let mut outputs = history.start()?;
     let name = output_file::name(&arguments.to).display().to_string();
     let health = outputs.health(name, LossStage::Queue, Arc::new(log_stderr));
     let to = QueuedWriter::start(to, health.clone()).map_err(|error| Failure::runtime(&error))?;
@@ -44,9 +44,9 @@ pub(super) fn live_outputs(
 pub(super) fn resumed_outputs(
     arguments: &OutputArgs,
     to: Box<dyn Write>,
-    store: (&StoreArgs, &Host),
+    history: OpenedHistory,
 ) -> Result<Outputs, Failure> {
-    let mut outputs = with_history(store)?;
+    let mut outputs = history.start()?;
     add_printed(&mut outputs, arguments, to, None);
     Ok(outputs)
 }
@@ -89,11 +89,17 @@ fn directory(arguments: &StoreArgs) -> PathBuf {
     arguments.dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DIR))
 }
 
-/// The history, if it is asked for. It comes first: the end of a pipe ends a run without history.
-fn with_history((arguments, host): (&StoreArgs, &Host)) -> Result<Outputs, Failure> {
-    let mut outputs = Outputs::default();
+/// The history, opened but not written to by a thread yet.
+pub(super) struct OpenedHistory {
+    outputs: Outputs,
+    writer: Option<Writer>,
+}
+
+/// Opens the history, if the reports are stored.
+pub(super) fn open_history(arguments: &StoreArgs, host: &Host) -> Result<OpenedHistory, Failure> {
+    let outputs = Outputs::default();
     if !arguments.store {
-        return Ok(outputs);
+        return Ok(OpenedHistory { outputs, writer: None });
     }
     let default = Limits::default();
     let config = StoreConfig {
@@ -105,8 +111,19 @@ fn with_history((arguments, host): (&StoreArgs, &Host)) -> Result<Outputs, Failu
         boot_id: host.boot_id.clone().unwrap_or_default(),
     };
     let health = outputs.health("history", LossStage::Store, Arc::new(log_stderr));
-    let sink = StoreSink::start(config, health.clone())
-        .map_err(|error| super::history::cannot_open(&error))?;
-    outputs.add_watched(sink, Some(health));
-    Ok(outputs)
+    let writer = Writer::start(config, health).map_err(|error| cannot_open(&error))?;
+    Ok(OpenedHistory { outputs, writer: Some(writer) })
+}
+
+impl OpenedHistory {
+    /// Starts the thread. The history comes first: the end of a pipe ends a run without history.
+    fn start(self) -> Result<Outputs, Failure> {
+        let Self { mut outputs, writer } = self;
+        if let Some(writer) = writer {
+            let health = writer.health().clone();
+            let sink = StoreSink::start(writer).map_err(|error| cannot_open(&error))?;
+            outputs.add_watched(sink, Some(health));
+        }
+        Ok(outputs)
+    }
 }

@@ -15,7 +15,7 @@ use super::{
     Failure,
     attach::{self, Attached, Ours, Watching},
     output_file::{Used, named, open_appended},
-    outputs::{live_outputs, make_history, resumed_outputs},
+    outputs::{live_outputs, make_history, open_history, resumed_outputs},
     pinned::{self, Pins},
     startup, stop_deadline, watch_log,
 };
@@ -301,8 +301,8 @@ impl Watch<'_> {
     ) -> Result<(Probes, Pipeline, Option<Resume>), Failure> {
         let Self { arguments, count, privacy, .. } = self;
         let filter = super::filter(&arguments.select)?;
-        let store = (&arguments.store, &host);
-        let resumed = |to| resumed_outputs(&arguments.output, to, store);
+        let history = open_history(&arguments.store, &host)?;
+        let resumed = |to| resumed_outputs(&arguments.output, to, history);
         let (probes, outputs, resume) = match (ours, to) {
             (Ours::Pinned(ours), To::Once(out)) => {
                 let TakenOver { probes, journal, entries, since_ns, .. } = ours;
@@ -318,7 +318,7 @@ impl Watch<'_> {
                 (ours.into_probes(), resumed(named(&arguments.output.to, out))?, None)
             }
             (ours, To::Plain(to)) => {
-                (ours.into_probes(), live_outputs(&arguments.output, to, store)?, None)
+                (ours.into_probes(), live_outputs(&arguments.output, to, history)?, None)
             }
         };
         let (count, privacy) = (*count, privacy.clone());

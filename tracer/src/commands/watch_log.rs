@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Failure,
-    outputs::{live_outputs, make_history},
+    outputs::{live_outputs, open_history},
     startup, stop_deadline,
     watch::{log_stderr, summary},
 };
@@ -79,12 +79,12 @@ pub(super) fn watch(
     let context = context(refusal, arguments.growth);
     let host = host(&context);
     let banner = startup::headline(&host);
-    make_history(&arguments.store);
+    let history = open_history(&arguments.store, &host)?;
     // No thread runs yet. The privileges of this one become those of all.
     for failure in confine_tracer(&Source::KernelLog) {
         log_stderr(&failure);
     }
-    let outputs = live_outputs(&arguments.output, to, (&arguments.store, &host))?;
+    let outputs = live_outputs(&arguments.output, to, history)?;
     let count = arguments.select.count;
     let config = PipelineConfig { filter, count, ..PipelineConfig::new(host, outputs) };
     let pipeline = Pipeline::new(config);

@@ -43,10 +43,9 @@ pub(crate) struct StoreSink {
 }
 
 impl StoreSink {
-    /// Opens the history. Fails if that will not work later either. A full disk is no such error.
-    pub(crate) fn start(config: StoreConfig, health: OutputHealth) -> Result<Self, HistoryError> {
-        let path = config.path.clone();
-        let writer = Writer::start(config, health.clone())?;
+    /// Starts the thread.
+    pub(crate) fn start(writer: Writer) -> Result<Self, HistoryError> {
+        let (path, health) = (writer.config.path.clone(), writer.health.clone());
         let worker = Worker::start("oomwhy-history", MAX_QUEUED, writer)
             .map_err(|source| HistoryError::Open { path, source })?;
         Ok(Self { worker, health })
@@ -77,8 +76,9 @@ impl Drop for StoreSink {
     }
 }
 
-/// The thread's side.
-struct Writer {
+/// The thread's side. It is made before, because opening the history may take more privileges than
+/// the thread has.
+pub(crate) struct Writer {
     config: StoreConfig,
     store: Option<Store>,
     health: OutputHealth,
@@ -94,13 +94,18 @@ impl Work<Vec<u8>> for Writer {
 }
 
 impl Writer {
-    fn start(config: StoreConfig, health: OutputHealth) -> Result<Self, HistoryError> {
+    /// Opens the history. Fails if that will not work later either. A full disk is no such error.
+    pub(crate) fn start(config: StoreConfig, health: OutputHealth) -> Result<Self, HistoryError> {
         let mut writer = Self { config, store: None, health };
         match writer.open() {
             Err(error) if error.may_pass() => writer.health.lose(0, &with_sources(&error)),
             opened => opened?,
         }
         Ok(writer)
+    }
+
+    pub(crate) fn health(&self) -> &OutputHealth {
+        &self.health
     }
 
     fn open(&mut self) -> Result<(), HistoryError> {

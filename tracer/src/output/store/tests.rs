@@ -10,7 +10,7 @@ use std::{
 use tempfile::tempdir;
 use tokio::sync::Notify;
 
-use super::{Limits, StoreConfig, StoreSink, Work, Writer, line};
+use super::{HistoryError, Limits, StoreConfig, StoreSink, Work, Writer, line};
 use crate::{
     history::{query::Query, scan::History},
     model::report::{LossStage, OomReport, Record},
@@ -56,11 +56,15 @@ fn records() -> Vec<Record> {
     records
 }
 
+fn start(path: &Path) -> Result<StoreSink, HistoryError> {
+    Writer::start(config(path), health(|_| {})).and_then(StoreSink::start)
+}
+
 #[test]
 fn closed_records_are_stored_unchanged() {
     let directory = tempdir().unwrap();
     let records = records();
-    let mut sink = StoreSink::start(config(directory.path()), health(|_| {})).unwrap();
+    let mut sink = start(directory.path()).unwrap();
     for record in &records {
         sink.provisional(record).unwrap();
         sink.update(record).unwrap();
@@ -141,7 +145,7 @@ fn permanent_error_at_the_start_fails() {
     let directory = tempdir().unwrap();
     let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
-    assert!(StoreSink::start(config(&file), health(|_| {})).is_err());
+    assert!(start(&file).is_err());
 }
 
 fn mount(path: &Path, options: &str) -> bool {
