@@ -302,20 +302,20 @@ impl Watch<'_> {
         let Self { arguments, count, privacy, .. } = self;
         let filter = super::filter(&arguments.select)?;
         let history = open_history(&arguments.store, &host)?;
-        let resumed = |to| resumed_outputs(&arguments.output, to, history);
+        let resumed = |to, history| resumed_outputs(&arguments.output, to, history);
         let (probes, outputs, resume) = match (ours, to) {
             (Ours::Pinned(ours), To::Once(out)) => {
                 let TakenOver { probes, journal, entries, since_ns, .. } = ours;
                 let reported = reported_before(&out, &entries, &mut journal.borrow_mut());
                 let note = CurrentNote::default();
                 let writer = DedupWriter::new(out, Rc::clone(&note), Rc::clone(&journal));
-                let mut outputs = resumed(named(&arguments.output.to, writer))?;
+                let mut outputs = resumed(named(&arguments.output.to, writer), history)?;
                 outputs.set_current_note(note);
                 let resume = Resume { journal, entries, reported, since_ns, heir };
                 (probes, outputs, Some(resume))
             }
             (ours, To::Once(out)) => {
-                (ours.into_probes(), resumed(named(&arguments.output.to, out))?, None)
+                (ours.into_probes(), resumed(named(&arguments.output.to, out), history)?, None)
             }
             (ours, To::Plain(to)) => {
                 (ours.into_probes(), live_outputs(&arguments.output, to, history)?, None)
