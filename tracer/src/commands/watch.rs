@@ -32,10 +32,11 @@ use crate::{
         btf::BtfError,
         capabilities::drop::drop_capabilities,
         cgroupfs::{kill_counter::CgroupKillCounter, paths::CgroupPaths},
-        clock,
+        clock, disposable,
         facts::HostFacts,
         files::Root,
         oom_score_adj::protect_self,
+        opener,
         procfs::{kill_counter::KillCounter, system::SystemFiles},
     },
     model::{hook::Hook, host::Host, report::Missing},
@@ -76,6 +77,8 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
         log_probes(ours.probes());
     }
     protect_self();
+    // Before privileges are dropped, and before there are threads.
+    opener::start();
     let shows_diagnostics = !arguments.output.quiet;
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
@@ -102,12 +105,21 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     }));
     if shows_diagnostics {
         log_stderr(&summary(live.pipeline().stats()));
+        log_refused();
         if let Some(dir) = &arguments.pin {
             let dir = dir.display();
             log_stderr(&format!("the probes stay attached: `oomwhy unpin {dir}` ends that"));
         }
     }
     ended(result)
+}
+
+fn log_refused() {
+    let refused = disposable::n_refused();
+    if refused > 0 {
+        let refused = count(refused, "look-up");
+        log_stderr(&format!("{refused} refused, because earlier helper processes hang"));
+    }
 }
 
 /// The files that a run reads or writes besides its output.
@@ -369,8 +381,10 @@ fn cgroup_mount(facts: &HostFacts) -> Option<PathBuf> {
 fn enrichment(host: &Host, facts: &HostFacts) -> Enrichment {
     let has_context = host.reads_victim_context()
         && !host.missing.iter().any(|missing| missing.field == "victims.cmdline");
-    let mut enrichment = Enrichment::new(Lookup::new(PathBuf::from("/")), has_context);
-    if let Some(mount) = cgroup_mount(facts) {
+    let mount = cgroup_mount(facts);
+    let lookup = Lookup::new(PathBuf::from("/"), mount.clone());
+    let mut enrichment = Enrichment::new(lookup, has_context);
+    if let Some(mount) = mount {
         enrichment.scan(mount);
     }
     enrichment

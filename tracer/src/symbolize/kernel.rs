@@ -4,12 +4,13 @@
 //! host that is short of memory. So a helper process reads it, and its responses are kept. OOM
 //! stacks are much alike, so a helper is needed only for a new address.
 
-use std::{collections::BTreeMap, io};
+use std::{collections::BTreeMap, io, os::fd::AsFd};
 
 use blazesym::{
     MaybeDefault,
     symbolize::{Input, Symbolized, Symbolizer, source},
 };
+use rustix::thread::CapabilitySet;
 
 use crate::{model::names::Symbol, symbolize::helper_process};
 
@@ -42,15 +43,17 @@ impl KernelSymbols {
         if self.known.len() + ips.len() > MAX_KNOWN {
             self.known.clear();
         }
-        if let Ok(symbols) = helper_process::ask::<Vec<Option<Symbol>>>(HELPER_COMMAND, &ips) {
+        if let Ok(symbols) = helper_process::ask::<Vec<Option<Symbol>>>(HELPER_COMMAND, &ips, &[]) {
             self.known.extend(ips.iter().copied().zip(symbols));
         }
     }
 }
 
 /// The helper process: a list of addresses on stdin, a list of symbols on stdout.
-pub(crate) fn answer(input: impl io::Read, output: impl io::Write) -> io::Result<()> {
-    helper_process::serve(input, output, |ips: &Vec<u64>| look_up(ips))
+pub(crate) fn answer(input: impl io::Read + AsFd, output: impl io::Write) -> io::Result<()> {
+    // Without it, /proc/kallsyms has no addresses.
+    let capabilities = CapabilitySet::SYSLOG;
+    helper_process::serve(input, output, capabilities, |ips: &Vec<u64>, _| look_up(ips))
 }
 
 /// One symbol per address. If kallsyms shows no addresses (kptr_restrict, no CAP_SYSLOG), none.
