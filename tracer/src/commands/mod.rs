@@ -30,7 +30,7 @@ use crate::{
     },
     enrich::privacy::Privacy,
     fmt::errors::with_sources,
-    host::btf::KernelBtf,
+    host::{btf::KernelBtf, opener},
     model::{host::Host, report},
     pipeline::{
         Pipeline, PipelineConfig, PipelineError,
@@ -92,6 +92,9 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::KernelSymbols => {
             let answered = kernel::answer(io::stdin().lock(), io::stdout().lock());
             answered.map_err(|error| Failure::runtime(&error))
+        }
+        Command::OpenFiles => {
+            opener::serve(io::stdin()).map_err(|error| Failure::runtime(&error))
         }
         Command::SelfTestVictim { cgroup } => {
             self_test::victim::main(&cgroup).map_err(|error| Failure::runtime(&error))

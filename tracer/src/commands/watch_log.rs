@@ -81,7 +81,9 @@ pub(super) fn watch(
     let banner = startup::headline(&host);
     make_history(&arguments.store);
     // No thread runs yet. The privileges of this one become those of all.
-    confine_tracer(&Source::KernelLog).iter().for_each(|failure| log_stderr(failure));
+    for failure in confine_tracer(&Source::KernelLog) {
+        log_stderr(&failure);
+    }
     let outputs = outputs(&arguments.output, to, Some((&arguments.store, &host)))?;
     let count = arguments.select.count;
     let config = PipelineConfig { filter, count, ..PipelineConfig::new(host, outputs) };

@@ -30,6 +30,7 @@ use crate::{
     growth,
     host::{
         cgroupfs::{
+            self,
             kill_counter::{CgroupKillCounter, CountedCgroup},
             paths::CgroupPaths,
         },
@@ -333,7 +334,7 @@ impl Live {
         let mut cgroup_id = (is_current && self.memory_on_v2).then_some(mark.cgroup_id);
         if let Some(path) = found.as_ref().and_then(|found| found.cgroup.as_ref())
             && let Some(paths) = &self.facts.cgroup_paths
-            && let Some(id) = victim_proc::cgroup_id(paths.mount(), path)
+            && let Some(id) = cgroupfs::id(paths.mount(), path)
         {
             cgroup_id.get_or_insert(id);
             self.note(Fact::CgroupPath { id, path: path.clone() })?;
