@@ -10,9 +10,15 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, Permissions},
     io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
-    os::{fd::OwnedFd, unix::net::UnixStream},
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::{PermissionsExt as _, chown},
+            net::UnixStream,
+        },
+    },
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -70,11 +76,7 @@ impl Running {
 
     /// Waits until the process has forbidden core dumps, which is its last step.
     fn await_confinement(&self) {
-        let start = Instant::now();
-        while !self.has_no_core() {
-            assert!(start.elapsed() < TIMEOUT);
-            thread::sleep(Duration::from_millis(5));
-        }
+        wait_until(|| self.has_no_core());
     }
 
     /// Whether a process of the same user, also without capabilities, may not look into this one.
@@ -94,6 +96,14 @@ impl Running {
         let limits = fs::read_to_string(self.file("limits")).unwrap();
         let core = limits.lines().find_map(|line| line.strip_prefix("Max core file size"));
         core.unwrap().split_ascii_whitespace().take(2).eq(["0", "0"])
+    }
+}
+
+fn wait_until(holds: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < TIMEOUT);
+        thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -122,7 +132,10 @@ fn tracer_of_the_kernel_log_has_no_privileges_in_any_thread() {
         eprintln!("not run: /dev/kmsg cannot be read");
         return;
     }
+    // Only the privileges that it gives up let it into the directory of another user.
     let folder = tempfile::tempdir().unwrap();
+    chown(folder.path(), Some(65534), None).unwrap();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
     let history = folder.path().join("history");
     let store = ["--store", "--dir", history.to_str().unwrap()];
     let arguments = [&["--attach", "kmsg", "-o", "json"], &store[..]].concat();
@@ -134,6 +147,8 @@ fn tracer_of_the_kernel_log_has_no_privileges_in_any_thread() {
     }
     assert_eq!(messages.lines().count(), 1, "{messages}");
 
+    // A thread names itself, after it has started.
+    wait_until(|| tracer.threads().contains_key("oomwhy-history"));
     let threads = tracer.threads();
     let names: Vec<&str> = threads.keys().map(String::as_str).collect();
     assert_eq!(names, ["oomwhy", "oomwhy-history"]);

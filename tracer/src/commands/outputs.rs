@@ -15,23 +15,24 @@ use crate::{
     model::host::Host,
     output::{
         json::JsonSink,
-        store::{StoreConfig, StoreSink},
+        store::{StoreConfig, StoreSink, Writer},
         text::{Detail, TextSink},
     },
     pipeline::sink::{EventOutput, Outputs},
 };
 
 /// Every output that the command line asks for. `to` is the destination of `--output-file`. `store`
-/// is given by the commands that have `--store`.
+/// is the history, if it is open.
 pub(super) fn outputs(
     arguments: &OutputArgs,
     to: Box<dyn Write>,
-    store: Option<(&StoreArgs, &Host)>,
+    store: Option<Writer>,
 ) -> Result<Outputs, Failure> {
     let mut outputs = Outputs::default();
     // The store comes first, because printing ends the run if the reader of a pipe is gone.
-    if let Some((arguments, host)) = store.filter(|(arguments, _)| arguments.store) {
-        outputs.add(start_store(arguments, host)?);
+    if let Some(writer) = store {
+        let sink = StoreSink::start(writer);
+        outputs.add(sink.map_err(|error| super::history::cannot_open(&error))?);
     }
     match arguments.output {
         Format::Text => {
@@ -58,7 +59,11 @@ fn directory(arguments: &StoreArgs) -> PathBuf {
     arguments.dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DIR))
 }
 
-fn start_store(arguments: &StoreArgs, host: &Host) -> Result<StoreSink, Failure> {
+/// Opens the history, if the reports are stored.
+pub(super) fn open_store(arguments: &StoreArgs, host: &Host) -> Result<Option<Writer>, Failure> {
+    if !arguments.store {
+        return Ok(None);
+    }
     let default = Limits::default();
     let config = StoreConfig {
         path: directory(arguments),
@@ -68,6 +73,6 @@ fn start_store(arguments: &StoreArgs, host: &Host) -> Result<StoreSink, Failure>
         },
         boot_id: host.boot_id.clone().unwrap_or_default(),
     };
-    StoreSink::start(config, Arc::new(log_stderr))
-        .map_err(|error| super::history::cannot_open(&error))
+    let writer = Writer::start(config, Arc::new(log_stderr));
+    writer.map(Some).map_err(|error| super::history::cannot_open(&error))
 }

@@ -14,7 +14,7 @@ use super::{
     Failure,
     attach::{self, Attached, Ours, Watching},
     output_file::{Used, named, open_output},
-    outputs::{make_history, outputs},
+    outputs::{make_history, open_store, outputs},
     pinned::{self, Pins},
     startup, watch_log,
 };
@@ -310,7 +310,8 @@ impl Watch<'_> {
     ) -> Result<(Probes, Pipeline, Option<Resume>), Failure> {
         let Self { arguments, count, privacy, .. } = self;
         let filter = super::filter(&arguments.select)?;
-        let outputs = |to| outputs(&arguments.output, to, Some((&arguments.store, &host)));
+        let store = open_store(&arguments.store, &host)?;
+        let outputs = |to| outputs(&arguments.output, to, store);
         let (probes, outputs, resume) = match (ours, to) {
             (Ours::Pinned(ours), To::Once(out)) => {
                 let TakenOver { probes, journal, entries, since_ns, .. } = ours;

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Failure,
-    outputs::{make_history, outputs},
+    outputs::{open_store, outputs},
     startup,
     watch::{log_stderr, summary},
 };
@@ -79,12 +79,12 @@ pub(super) fn watch(
     let context = context(refusal, arguments.growth);
     let host = host(&context);
     let banner = startup::headline(&host);
-    make_history(&arguments.store);
+    let store = open_store(&arguments.store, &host)?;
     // No thread runs yet. The privileges of this one become those of all.
     for failure in confine_tracer(&Source::KernelLog) {
         log_stderr(&failure);
     }
-    let outputs = outputs(&arguments.output, to, Some((&arguments.store, &host)))?;
+    let outputs = outputs(&arguments.output, to, store)?;
     let count = arguments.select.count;
     let config = PipelineConfig { filter, count, ..PipelineConfig::new(host, outputs) };
     let pipeline = Pipeline::new(config);

@@ -44,10 +44,9 @@ pub(crate) struct StoreSink {
 }
 
 impl StoreSink {
-    /// Opens the history. Fails if that will not work later either. A full disk is no such error.
-    pub(crate) fn start(config: StoreConfig, log: LogStderr) -> Result<Self, HistoryError> {
-        let path = config.path.clone();
-        let writer = Writer::start(config, Arc::clone(&log))?;
+    /// Starts the thread.
+    pub(crate) fn start(writer: Writer) -> Result<Self, HistoryError> {
+        let (path, log) = (writer.config.path.clone(), Arc::clone(&writer.log));
         let worker = Worker::start("oomwhy-history", MAX_QUEUED, writer)
             .map_err(|source| HistoryError::Open { path, source })?;
         Ok(Self { worker, log })
@@ -80,8 +79,9 @@ impl Drop for StoreSink {
     }
 }
 
-/// The thread's side.
-struct Writer {
+/// The thread's side. It is made before, because opening the history may take more privileges than
+/// the thread has.
+pub(crate) struct Writer {
     config: StoreConfig,
     store: Option<Store>,
     /// Reports that were not stored since storing failed. `None` while it works.
@@ -113,7 +113,8 @@ impl Work<Vec<u8>> for Writer {
 }
 
 impl Writer {
-    fn start(config: StoreConfig, log: LogStderr) -> Result<Self, HistoryError> {
+    /// Opens the history. Fails if that will not work later either. A full disk is no such error.
+    pub(crate) fn start(config: StoreConfig, log: LogStderr) -> Result<Self, HistoryError> {
         let mut writer = Self { config, store: None, lost: None, log };
         match writer.open() {
             Err(error) if error.may_pass() => writer.fail(&error, 0),

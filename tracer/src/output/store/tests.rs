@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::tempdir;
 
-use super::{Limits, StoreConfig, StoreSink, Work, Writer, line};
+use super::{HistoryError, Limits, StoreConfig, StoreSink, Work, Writer, line};
 use crate::{
     history::{query::Query, scan::History},
     model::report::{OomReport, Record},
@@ -51,11 +51,15 @@ fn records() -> Vec<Record> {
     records
 }
 
+fn start(path: &Path) -> Result<StoreSink, HistoryError> {
+    Writer::start(config(path), Arc::new(|_: &str| {})).and_then(StoreSink::start)
+}
+
 #[test]
 fn closed_records_are_stored_unchanged() {
     let directory = tempdir().unwrap();
     let records = records();
-    let mut sink = StoreSink::start(config(directory.path()), Arc::new(|_: &str| {})).unwrap();
+    let mut sink = start(directory.path()).unwrap();
     for record in &records {
         sink.provisional(record).unwrap();
         sink.update(record).unwrap();
@@ -136,7 +140,7 @@ fn permanent_error_at_the_start_fails() {
     let directory = tempdir().unwrap();
     let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
-    assert!(StoreSink::start(config(&file), Arc::new(|_: &str| {})).is_err());
+    assert!(start(&file).is_err());
 }
 
 fn mount(path: &Path, options: &str) -> bool {
