@@ -23,6 +23,7 @@ use crate::{
     },
     enrich::{
         enrichment::Enrichment,
+        kernel_lookup::KernelLookup,
         stack_symbolizer::StackSymbolizer,
         symbol_requests::{FoundNames, SymbolAnswer},
         victim_proc,
@@ -45,7 +46,6 @@ use crate::{
         recording::{self, RecordingError},
         stop_signals::StopSignals,
     },
-    symbolize::kernel::KernelSymbols,
 };
 
 /// Steps of the wall clock below this are ignored, ns.
@@ -124,7 +124,7 @@ impl Live {
         enrichment: Enrichment,
         realtime_offset_ns: i64,
     ) -> Self {
-        let symbols = KernelSymbols::default();
+        let symbols = KernelLookup::default();
         let memory_on_v2 = pipeline.host().memory_on_v2 == Some(true);
         let stacks = StackSymbolizer::default();
         let found = Vec::new();

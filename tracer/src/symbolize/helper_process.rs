@@ -106,9 +106,8 @@ fn run(
     // It holds the helper's end of the socket.
     drop(command);
     let response = match child.stdout.take() {
-        Some(stdout) => send(ours, input, files).and_then(|(socket, rest)| {
-            exchange(socket, rest, stdout, until)
-        }),
+        Some(stdout) => send(ours, input, files)
+            .and_then(|(socket, rest)| exchange(socket, rest, stdout, until)),
         None => Err(ErrorKind::BrokenPipe.into()),
     };
     let is_done = response.is_ok();

@@ -64,10 +64,7 @@ pub(crate) fn serve(socket: impl AsFd) -> io::Result<()> {
     answer_all(socket)
 }
 
-pub(super) fn run(
-    base: &Directory,
-    operations: &[Operation],
-) -> Vec<Result<OpenedFile, Refusal>> {
+pub(super) fn run(base: &Directory, operations: &[Operation]) -> Vec<Result<OpenedFile, Refusal>> {
     let mut opener = OPENER.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(opener) = opener.as_mut() {
         return opener.run(base, operations);
@@ -255,7 +252,11 @@ fn answer(socket: impl AsFd, opened: &Result<OpenedFile, Refusal>) -> io::Result
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Read as _, sync::atomic::{AtomicUsize, Ordering}, thread};
+    use std::{
+        io::Read as _,
+        sync::atomic::{AtomicUsize, Ordering},
+        thread,
+    };
 
     use super::*;
     use crate::host::opener::{Target, Tree, tests::Fuse};

@@ -110,8 +110,8 @@ impl Namer<'_> {
         };
         let Candidate { descriptor, shown } = self.request.files.get(index)?;
         let file = descriptor.and_then(|index| self.received.get(index));
-        let found = file
-            .and_then(|file| name_in(&self.symbolizer, &file.path, Input::FileOffset(offset)));
+        let found =
+            file.and_then(|file| name_in(&self.symbolizer, &file.path, Input::FileOffset(offset)));
         let (symbol, from_start) =
             found.map_or((None, None), |(symbol, from)| (Some(symbol), from));
         Some(Name { symbol, offset: from_start, file: Some(shown.clone()) })

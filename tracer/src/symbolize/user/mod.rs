@@ -167,10 +167,10 @@ impl UserSymbols {
             &after_exit
         };
         let sources = self.perf_maps.iter().find(|sources| sources.process == process);
-        let perf_maps: Vec<OpenedFile> = sources.into_iter().flat_map(|it| it.perf_maps()).collect();
+        let perf_maps: Vec<OpenedFile> =
+            sources.into_iter().flat_map(|it| it.perf_maps()).collect();
         let early = Vec::from(std::mem::take(&mut self.early));
-        let mut asked =
-            RequestWithFiles::for_addresses(mapped, &perf_maps, ips, &self.failed);
+        let mut asked = RequestWithFiles::for_addresses(mapped, &perf_maps, ips, &self.failed);
         asked.add_files(mapped, &early, &self.open);
         asked.request.offsets = offsets;
         let response = if asked.request.is_empty() {
