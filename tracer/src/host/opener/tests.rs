@@ -98,7 +98,7 @@ fn no_way_opens_a_file_of_proc_below_its_base() {
     }
 }
 
-/// The program would be released by the open of the other end.
+/// To open it would release the program that waits for the other end.
 #[test]
 fn fifo_is_not_even_opened() {
     for tree in trees() {

@@ -257,6 +257,24 @@ fn perf_map_of_a_living_process_counts_only_if_its_user_wrote_it() {
     assert!(!is_found(uid));
 }
 
+/// A file that a helper has read before is suspected only if it was asked about again.
+#[test]
+fn suspects_are_new_files_and_those_that_were_asked_about() {
+    let mapped = Mapped::open(std::process::id()).unwrap();
+    let files: Vec<&OpenedFile> = mapped.files.iter().map(|(_, file)| file).collect();
+    let known = |build_id: &str, file: &OpenedFile| {
+        let (build_id, shown) = (build_id.to_owned(), String::new());
+        OpenFile { build_id, shown, file: file.try_clone().unwrap() }
+    };
+    let open: VecDeque<OpenFile> = [known("aa", files[0]), known("bb", files[1])].into();
+    let offsets = vec![FileOffset { build_id: "bb".to_owned(), file_offset: 1 }];
+    let request = Request { offsets, ..Request::default() };
+    let found = suspects(files.iter().copied(), &open, &request);
+    let mut expected: Vec<FileId> = files.iter().skip(2).map(|file| file.facts.id).collect();
+    expected.push(files[1].facts.id);
+    assert_eq!(found, expected);
+}
+
 /// A request about these files was too much for a helper.
 #[test]
 fn failed_file_is_not_sent_again() {
