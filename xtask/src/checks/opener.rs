@@ -124,7 +124,7 @@ fn opens<'a>(tokens: &[Token<'a>]) -> Vec<Token<'a>> {
         let is_call =
             text(at + 1) == Some("(") && ![Some("."), Some("fn"), Some("::")].contains(&before);
         let is_free = text(at) == Some("open") && (is_call || is_import);
-        OPENS.iter().any(|words| starts(words)) || is_inspected || is_free
+        OPENS.iter().any(starts) || is_inspected || is_free
     };
     (0..tokens.len()).filter(|at| is_open(*at)).filter_map(|at| tokens.get(at).copied()).collect()
 }

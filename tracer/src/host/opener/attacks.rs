@@ -2,10 +2,7 @@
 
 use std::{
     fs,
-    os::unix::{
-        fs::{chown, symlink},
-        net::UnixListener,
-    },
+    os::unix::fs::{chown, symlink},
     path::Path,
 };
 
@@ -21,7 +18,7 @@ const NULL: (u32, u32) = (1, 3);
 pub(crate) const ATTACKS: [(&str, Put); 10] = [
     ("device", |path| node(path, FileType::CharacterDevice, makedev(NULL.0, NULL.1))),
     ("fifo", |path| node(path, FileType::Fifo, 0)),
-    ("socket", |path| UnixListener::bind(path).is_ok()),
+    ("socket", |path| node(path, FileType::Socket, 0)),
     ("directory", |path| fs::create_dir(path).is_ok()),
     ("procfs file", |path| symlink("/proc/self/stat", path).is_ok()),
     ("magic link", |path| symlink("/proc/self/exe", path).is_ok()),
