@@ -37,11 +37,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "commands/explain.rs",
             "commands/output_file.rs",
+            "commands/pinned.rs",
             "commands/symbolize.rs",
             "pipeline/kernel_log.rs",
             "pipeline/recording.rs",
         ],
     ),
+    ("fixtures of tests", &["host/fixtures.rs"]),
     ("files of oomwhy, which check their directory", &["bpf/pin.rs", "history/"]),
     (
         "descriptors of a helper process, and files that the user of the command named",
@@ -113,6 +115,7 @@ fn allowed() -> impl Iterator<Item = &'static str> {
 
 fn opens<'a>(tokens: &[Token<'a>]) -> Vec<Token<'a>> {
     let text = |at: usize| tokens.get(at).map(|token| token.text);
+    let has_rustix = tokens.iter().any(|token| token.text == "rustix");
     let is_open = |at: usize| {
         let starts = |words: &&[&str]| (0..words.len()).all(|it| text(at + it) == Some(words[it]));
         let before = at.checked_sub(1).and_then(text);
@@ -123,7 +126,7 @@ fn opens<'a>(tokens: &[Token<'a>]) -> Vec<Token<'a>> {
             && text(at + 1).is_some_and(|it| [",", "}"].contains(&it));
         let is_call =
             text(at + 1) == Some("(") && ![Some("."), Some("fn"), Some("::")].contains(&before);
-        let is_free = text(at) == Some("open") && (is_call || is_import);
+        let is_free = has_rustix && text(at) == Some("open") && (is_call || is_import);
         OPENS.iter().any(starts) || is_inspected || is_free
     };
     (0..tokens.len()).filter(|at| is_open(*at)).filter_map(|at| tokens.get(at).copied()).collect()
@@ -152,7 +155,7 @@ mod tests {
             "use rustix::fs::{Mode, open, openat2};",
             "use rustix::fs::open;",
             "fn f() { rustix::fs::openat(fd, path) }",
-            "fn f() { let _ = open(path, flags); }",
+            "fn f() { let _ = open(path, flags); } use rustix::fs::Mode;",
             "fn f() { path.exists() }",
             "fn f() { read_elf_build_id(path) }",
         ] {
@@ -171,6 +174,7 @@ mod tests {
         for text in [
             "// File::open(path)",
             "#[cfg(test)]\nmod tests { fn f() { fs::read(path) } }",
+            "use super::{find, open}; fn f() { open(directory) }",
             "fn open(&self) { self.open(target); root.read(target) }",
             "fn f() { let open = VecDeque::new(); g(&open, open.len()) }",
         ] {
