@@ -7,7 +7,7 @@ use std::{
     mem::MaybeUninit,
     os::{
         fd::{AsFd as _, BorrowedFd, OwnedFd},
-        unix::net::UnixStream,
+        unix::{fs::MetadataExt as _, net::UnixStream},
     },
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -98,6 +98,9 @@ fn helper_keeps_only_the_privileges_that_it_needs() {
         let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
         assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"]);
         assert_eq!(helper.file("oom_score_adj").trim(), oom_score_adj, "{command}");
+        // The kernel gives the files of a process that makes no core to root.
+        let owner = fs::metadata(format!("/proc/{}/environ", helper.0.id())).unwrap().uid();
+        assert_eq!(owner, 0, "{command}");
     }
 }
 

@@ -13,7 +13,10 @@ use std::{
 };
 
 use rustix::{
-    process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit},
+    process::{
+        DumpableBehavior, Resource, Rlimit, Signal, set_dumpable_behavior,
+        set_parent_process_death_signal, setrlimit,
+    },
     thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs},
 };
 
@@ -100,8 +103,10 @@ pub(crate) fn limit_self(limits: Limits) -> io::Result<()> {
     }
     set(Resource::As, limits.address_bytes, limits.address_bytes);
     set(Resource::Data, limits.data_bytes, limits.data_bytes);
-    // A core file would have data of other users.
+    // A core file would have data of other users. The limit does not hold for a core that is piped
+    // to a program.
     set(Resource::Core, 0, 0);
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     // The tracer may have ended already. Then the helper ends by its CPU limit, or because nobody
     // holds the other end of its socket.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));

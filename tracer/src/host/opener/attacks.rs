@@ -6,7 +6,10 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::{
+    fs::{CWD, FileType, Mode, makedev, mknodat},
+    process::geteuid,
+};
 
 /// Puts something at a path. `false`: this host or user cannot make it.
 pub(crate) type Put = fn(&Path) -> bool;
@@ -41,9 +44,14 @@ pub(crate) fn run_each(name: &str, path: &Path, mut is_refused: impl FnMut() -> 
     remove(path);
 }
 
-/// Gives a file to another user. `false`: this needs root.
+/// Neither root nor the user of the tests.
+pub(crate) fn other_user() -> u32 {
+    geteuid().as_raw() + 1
+}
+
+/// Gives a file to [`other_user`]. `false`: this needs root.
 pub(crate) fn give_away(path: &Path) -> bool {
-    let is_given = chown(path, Some(65534), None).is_ok();
+    let is_given = chown(path, Some(other_user()), None).is_ok();
     if !is_given {
         eprintln!("not run: a file of another user, which needs root");
     }

@@ -142,7 +142,7 @@ fn second_name_is_refused_where_a_user_chose_the_name() {
 fn file_of_another_user_is_refused_unless_a_process_has_mapped_it() {
     let hostile = Hostile::new();
     fs::write(hostile.path("file"), CONTENT).unwrap();
-    let (other, nobody) = (own() + 1, 65534);
+    let other = attacks::other_user();
     for tree in [Tree::User(other), Tree::Written(other)] {
         // A user's tree may have files of root.
         if own() == 0 && tree == Tree::User(other) {
@@ -155,7 +155,7 @@ fn file_of_another_user_is_refused_unless_a_process_has_mapped_it() {
     }
     for tree in trees() {
         let expected =
-            if tree == Tree::Mapped { Ok(CONTENT.to_owned()) } else { Err(Refusal::Owner(nobody)) };
+            if tree == Tree::Mapped { Ok(CONTENT.to_owned()) } else { Err(Refusal::Owner(other)) };
         assert_eq!(hostile.read(tree), expected, "{tree:?}");
     }
 }
@@ -174,7 +174,7 @@ fn directory_of_another_user_or_that_others_may_write_is_refused() {
     assert_eq!(hostile.directory().names("theirs", 9), [""; 0]);
     if attacks::give_away(&theirs) {
         for tree in [Tree::Root, Tree::User(own())] {
-            assert_eq!(hostile.read(tree), Err(Refusal::Owner(65534)), "{tree:?}");
+            assert_eq!(hostile.read(tree), Err(Refusal::Owner(attacks::other_user())), "{tree:?}");
         }
     }
 }
