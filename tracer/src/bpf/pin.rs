@@ -9,7 +9,7 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
-    fs, io,
+    fs, io, mem,
     os::{fd::OwnedFd, unix::fs::DirBuilderExt},
     path::{Path, PathBuf},
     rc::Rc,
@@ -28,8 +28,10 @@ use zerocopy::IntoBytes;
 
 use crate::{
     bpf::{
+        growth_maps,
         journal::{Entry, Journal, SLOT_BYTES, SharedJournal, Slot, Slots},
         load::{LoadError, OBJECT, Probes, create_map, missing_map, other},
+        misses,
     },
     model::{
         fnv,
@@ -278,13 +280,14 @@ impl TakenOver {
         let Origin { hooks, settings: kept, since_ns, attachment, object, wanted, links } =
             origin.ok_or_else(|| PinError::damaged(&path, "their journal has no beginning"))?;
         entries.retain(|entry| !matches!(entry, Entry::Origin(_)));
+        let programs = misses::pinned(&path.join("links"));
         let probes = Probes {
             ebpf: None,
             verified: Vec::new(),
             maps,
             links: Vec::new(),
-            growth: None,
-            programs: Vec::new(),
+            growth: growth_maps::counting(&programs),
+            programs,
             hooks,
             failed: Vec::new(),
             rejected: false,
@@ -356,12 +359,13 @@ impl Probes {
     /// Pins the probes together with a journal. They stay attached when this process ends. Kills
     /// before `since_ns` are reported by other probes.
     pub(crate) fn pin(
-        self,
+        mut self,
         dir: &PinDir,
         wanted: Wanted,
         attachment: Attachment,
         since_ns: u64,
     ) -> Result<TakenOver, PinError> {
+        let programs = mem::take(&mut self.programs);
         let name = format!("{READY}{WIRE_VERSION}-{since_ns}");
         let making = dir.path.join(format!("{MAKING}{name}"));
         let path = dir.path.join(name);
@@ -372,7 +376,11 @@ impl Probes {
             // A part of the probes would stay attached with no tracer to read them.
             let _ = remove(&making);
         }
-        made.and_then(|()| TakenOver::open(path))
+        let mut pinned = made.and_then(|()| TakenOver::open(path))?;
+        // This process has their descriptors already, whatever its capabilities.
+        pinned.probes.growth = growth_maps::counting(&programs);
+        pinned.probes.programs = programs;
+        Ok(pinned)
     }
 
     fn pin_into(
