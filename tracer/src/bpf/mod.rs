@@ -1,7 +1,7 @@
 //! The programs: which of them this host allows ([`hooks`], [`plan`]), and how they are loaded,
 //! attached, pinned and read. The only module that uses aya.
 
-mod counts;
+pub(crate) mod counts;
 pub(crate) mod growth_maps;
 pub(crate) mod hooks;
 pub(crate) mod journal;

@@ -11,7 +11,7 @@ mod directory;
 use std::{
     cell::RefCell,
     collections::BTreeMap,
-    fs, io,
+    fs, io, mem,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     rc::Rc,
@@ -30,8 +30,10 @@ use zerocopy::IntoBytes;
 use self::directory::{Directory, names};
 use crate::{
     bpf::{
+        growth_maps,
         journal::{Entry, Journal, SLOT_BYTES, SharedJournal, Slot, Slots},
         load::{LoadError, OBJECT, Probes, create_map, missing_map, other},
+        misses,
     },
     model::{
         fnv,
@@ -280,13 +282,14 @@ impl TakenOver {
         let Origin { hooks, settings: kept, since_ns, attachment, object, wanted, links } =
             origin.ok_or_else(|| PinError::damaged(&folder, "their journal has no beginning"))?;
         entries.retain(|entry| !matches!(entry, Entry::Origin(_)));
+        let programs = misses::pinned(&folder.links());
         let probes = Probes {
             ebpf: None,
             verified: Vec::new(),
             maps,
             links: Vec::new(),
-            growth: None,
-            programs: Vec::new(),
+            growth: growth_maps::counting(&programs),
+            programs,
             hooks,
             failed: Vec::new(),
             rejected: false,
@@ -382,12 +385,13 @@ impl Probes {
     /// Pins the probes together with a journal. They stay attached when this process ends. Kills
     /// before `since_ns` are reported by other probes.
     pub(crate) fn pin(
-        self,
+        mut self,
         dir: &PinDir,
         wanted: Wanted,
         attachment: Attachment,
         since_ns: u64,
     ) -> Result<TakenOver, PinError> {
+        let programs = mem::take(&mut self.programs);
         let name = format!("{READY}{WIRE_VERSION}-{since_ns}");
         let making = dir.folder(format!("{MAKING}{name}"));
         let folder = dir.folder(name);
@@ -399,7 +403,11 @@ impl Probes {
             // A part of the probes would stay attached with no tracer to read them.
             let _ = making.remove();
         }
-        made.and_then(|()| TakenOver::open(folder))
+        let mut pinned = made.and_then(|()| TakenOver::open(folder))?;
+        // This process has their descriptors already, whatever its capabilities.
+        pinned.probes.growth = growth_maps::counting(&programs);
+        pinned.probes.programs = programs;
+        Ok(pinned)
     }
 
     fn pin_into(

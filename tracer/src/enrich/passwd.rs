@@ -31,6 +31,19 @@ mod tests {
     use std::fs;
 
     use super::{Directory, User, user};
+    use crate::host::opener::attacks;
+
+    #[test]
+    fn passwd_that_is_not_a_regular_file_of_root_is_not_read() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Directory::at(root.path()).unwrap();
+        let path = root.path().join("etc/passwd");
+        fs::create_dir(root.path().join("etc")).unwrap();
+        attacks::run_each("passwd", &path, || user(&host, 0).is_none());
+        fs::write(&path, "root:x:0:0:root:/root:/bin/sh").unwrap();
+        assert!(user(&host, 0).is_some());
+        assert!(!attacks::give_away(&path) || user(&host, 0).is_none());
+    }
 
     #[test]
     fn user_is_found_by_id_and_malformed_lines_are_skipped() {

@@ -17,12 +17,14 @@ use zerocopy::IntoBytes as _;
 
 use crate::{
     bpf::{
-        load::{LoadError, LostRecords, Probes},
+        counts::{KillsLost, LostRecords},
+        load::{LoadError, Probes},
         pin::PinError,
         ring::{Rings, TakeKills},
     },
     enrich::{
         enrichment::Enrichment,
+        kernel_lookup::KernelLookup,
         stack_symbolizer::StackSymbolizer,
         symbol_requests::{FoundNames, SymbolAnswer},
         victim_proc,
@@ -45,7 +47,6 @@ use crate::{
         recording::{self, RecordingError},
         stop_signals::StopSignals,
     },
-    symbolize::kernel::KernelSymbols,
 };
 
 /// Steps of the wall clock below this are ignored, ns.
@@ -90,7 +91,7 @@ pub(crate) struct Live {
     realtime_offset_ns: i64,
     losses: LostRecords,
     /// Runs that the kernel skipped, by program, and when they were read.
-    misses: BTreeMap<&'static str, u64>,
+    misses: BTreeMap<String, u64>,
     misses_read_at: Option<Instant>,
     kill_counter: Option<KillCounter>,
     group_counter: Option<CgroupKillCounter>,
@@ -124,7 +125,7 @@ impl Live {
         enrichment: Enrichment,
         realtime_offset_ns: i64,
     ) -> Self {
-        let symbols = KernelSymbols::default();
+        let symbols = KernelLookup::default();
         let memory_on_v2 = pipeline.host().memory_on_v2 == Some(true);
         let stacks = StackSymbolizer::default();
         let found = Vec::new();
@@ -373,6 +374,7 @@ impl Live {
             return Ok(true);
         }
         self.note_losses()?;
+        self.note_misses()?;
         if self.handle_names()? {
             return Ok(true);
         }
@@ -461,7 +463,9 @@ impl Live {
         if losses.count != self.losses.count {
             self.losses = losses;
             let LostRecords { count, kills, first_ns, last_ns } = losses;
-            self.note(Fact::Drops { count, kills, first_ns, last_ns })?;
+            let kills_by_reason = kills.map(KillsLost::by_reason).unwrap_or_default();
+            let kills = kills.map(KillsLost::total);
+            self.note(Fact::Drops { count, kills, kills_by_reason, first_ns, last_ns })?;
         }
         Ok(())
     }
@@ -474,9 +478,9 @@ impl Live {
         self.misses_read_at = Some(Instant::now());
         let misses = self.probes.misses();
         let at_ns = clock::boottime_ns();
-        for (&program, &count) in &misses {
+        for (program, &count) in &misses {
             if self.misses.get(program) != Some(&count) {
-                let program = program.to_owned();
+                let program = program.clone();
                 self.note(Fact::ProbeMisses { program, count, at_ns })?;
             }
         }

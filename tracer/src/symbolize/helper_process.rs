@@ -3,8 +3,8 @@
 //! descriptors. The memory that it needs is gone with it.
 //!
 //! A helper reads files that a victim may have prepared, so everything about it is bounded: its CPU
-//! time, its memory, its privileges, the size of its response, and how long it is waited for. At its
-//! deadline it is killed and abandoned, because a helper that hangs in the kernel does not even
+//! time, its memory, its privileges, the size of its response, and how long it is waited for. At
+//! its deadline it is killed and abandoned, because a helper that hangs in the kernel does not even
 //! react to SIGKILL.
 
 use std::{

@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::symlink, path::Path};
 
 use super::{Container, Directory, HostFiles, look_up};
-use crate::enrich::container;
+use crate::{enrich::container, host::opener::attacks};
 
 const ID: &str = "9e073649debeec6d511391c9ec7627ee67ce3a3fb508b0fa0437a97f8e58ba98";
 const UID: &str = "019c1fe8-0d92-4aa0-b61c-4df58bdde71c";
@@ -117,6 +117,48 @@ fn bundle_without_annotations_gives_runtime_without_name() {
     let mut filled = container.clone();
     filled.fill_from(&names);
     assert_eq!((container.runtime, filled.runtime.as_deref()), (None, Some("containerd")));
+}
+
+/// Any of these could be a device, or a file that blocks.
+#[test]
+fn file_of_a_runtime_is_read_only_if_it_is_a_regular_file_of_its_owner() {
+    let bundle = r#"{"annotations":{"nerdctl/name":"app"}}"#;
+    let list = format!(r#"[{{"id":"{ID}","names":["app"]}}]"#);
+    let podman = "/machine.slice/libpod-$ID.scope";
+    let uid = own_uid();
+    let service = format!("/user.slice/user-{uid}.slice/user@{uid}.service/libpod-$ID.scope");
+    let run = format!("run/user/{uid}/containers");
+    let userdata = "overlay-containers/$ID/userdata/config.json";
+    for (file, content, path) in [
+        (
+            "run/containerd/io.containerd.runtime.v2.task/k8s.io/$ID/config.json".to_owned(),
+            bundle,
+            "/kubepods/pod1/$ID",
+        ),
+        (format!("run/containers/storage/{userdata}"), bundle, podman),
+        (format!("var/lib/containers/storage/{userdata}"), bundle, podman),
+        (format!("{run}/{userdata}"), bundle, service.as_str()),
+        (format!("home/me/.local/share/containers/storage/{userdata}"), bundle, &service),
+        (
+            "var/lib/docker/containers/$ID/config.v2.json".to_owned(),
+            r#"{"Name":"/app"}"#,
+            "/docker/$ID",
+        ),
+        ("var/lib/containers/storage/overlay-containers/containers.json".to_owned(), &list, podman),
+        (HOME_LIST.to_owned(), &list, &service),
+    ] {
+        let Rootless { root, .. } = rootless(uid);
+        fs::remove_file(root.path().join(HOME_LIST)).unwrap();
+        let own_cgroup = service[1..].replace("$ID", ID);
+        fs::create_dir_all(root.path().join("cgroup").join(own_cgroup)).unwrap();
+        write(root.path(), &file, content);
+        let has_name = || found(root.path(), path).starts_with("app ");
+        assert!(has_name(), "{file}");
+        let at = root.path().join(file.replace("$ID", ID));
+        attacks::run_each(&file, &at, || !has_name());
+        write(root.path(), &file, content);
+        assert!(!attacks::give_away(&at) || !has_name(), "{file}");
+    }
 }
 
 /// A host with a rootless container of this user, whose files belong to the test's user.

@@ -72,10 +72,16 @@ impl Target {
 enum Operation {
     Open(Target),
     /// The first names in a directory that root owns, each with a zero byte at its end.
-    List { directory: String, max_names: usize },
+    List {
+        directory: String,
+        max_names: usize,
+    },
     /// A copy of a file of /proc, at a path that oomwhy chose. Its content may be the memory of a
     /// process, and reading that can block.
-    Copy { path: String, max_bytes: u64 },
+    Copy {
+        path: String,
+        max_bytes: u64,
+    },
 }
 
 /// Why a file was not opened.
@@ -183,7 +189,8 @@ impl Directory {
         let listed = self.run_one(Operation::List { directory, max_names });
         let content = listed.and_then(|it| read_capped(it.file, MAX_LISTED_BYTES));
         let names = content.unwrap_or_default();
-        let texts = names.split(|byte| *byte == 0).filter_map(|it| String::from_utf8(it.into()).ok());
+        let texts =
+            names.split(|byte| *byte == 0).filter_map(|it| String::from_utf8(it.into()).ok());
         texts.filter(|name| !name.is_empty()).collect()
     }
 
@@ -222,5 +229,7 @@ fn read_capped(file: File, max_bytes: u64) -> Result<Vec<u8>, Refusal> {
     if bytes > max_bytes { Err(Refusal::Size(bytes)) } else { Ok(content) }
 }
 
+#[cfg(test)]
+pub(crate) mod attacks;
 #[cfg(test)]
 mod tests;

@@ -270,10 +270,10 @@ mod tests {
     }
 
     /// A thread that answers, in place of the helper process.
-    fn answering() -> io::Result<Process> {
+    fn answering() -> Process {
         let (socket, theirs) = pair();
         thread::spawn(move || answer_all(theirs));
-        Ok(Process { child: None, socket })
+        Process { child: None, socket }
     }
 
     fn open(path: &str) -> Operation {
@@ -298,7 +298,7 @@ mod tests {
         for number in 0..20 {
             std::fs::write(folder.path().join(number.to_string()), number.to_string()).unwrap();
         }
-        let mut opener = Opener::new(answering);
+        let mut opener = Opener::new(|| Ok(answering()));
         let operations: Vec<Operation> =
             (0..30).map(|number: u32| open(&number.to_string())).collect();
         for _ in 0..2 {
@@ -315,7 +315,7 @@ mod tests {
     fn helper_that_ended_is_replaced() {
         let (folder, base) = directory();
         std::fs::write(folder.path().join("file"), "x").unwrap();
-        let mut opener = Opener::new(answering);
+        let mut opener = Opener::new(|| Ok(answering()));
         let (socket, theirs) = pair();
         opener.running = Some(Process { child: None, socket });
         drop(theirs);
@@ -325,7 +325,7 @@ mod tests {
     static STARTED: AtomicUsize = AtomicUsize::new(0);
 
     /// A thread that answers the first operation of each request, and hangs at the second one.
-    fn hanging() -> io::Result<Process> {
+    fn hanging() -> Process {
         STARTED.fetch_add(1, Ordering::Relaxed);
         let (socket, theirs) = pair();
         thread::spawn(move || {
@@ -335,13 +335,13 @@ mod tests {
             // Until the other end is closed.
             let _ = descriptors::receive(&theirs, &mut buffer);
         });
-        Ok(Process { child: None, socket })
+        Process { child: None, socket }
     }
 
     #[test]
     fn operation_that_hangs_times_out_and_is_not_tried_again() {
         let (_folder, base) = directory();
-        let mut opener = Opener::new(hanging);
+        let mut opener = Opener::new(|| Ok(hanging()));
         let operations = ["first", "hangs", "third"].map(open);
         let begin = Instant::now();
         let answers = opener.run(&base, &operations);
@@ -368,7 +368,7 @@ mod tests {
             eprintln!("not run: FUSE needs root, /dev/fuse and python3");
             return;
         };
-        let mut opener = Opener::new(answering);
+        let mut opener = Opener::new(|| Ok(answering()));
         let hangs = || [open("fuse/hangs"), open("file")];
         let refused = opener.run(&base, &hangs()).remove(0).unwrap_err();
         assert_eq!(refused, Refusal::TimedOut);

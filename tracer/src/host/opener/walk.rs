@@ -107,10 +107,14 @@ fn resolve(
     resolve: ResolveFlags,
 ) -> Result<OwnedFd, Refusal> {
     let flags = OFlags::PATH | OFlags::CLOEXEC | more;
-    openat2(base, path, flags, Mode::empty(), resolve).map_err(|errno| match errno {
+    openat2(base, path, flags, Mode::empty(), resolve).map_err(refusal)
+}
+
+fn refusal(errno: Errno) -> Refusal {
+    match errno {
         Errno::NOSYS => Refusal::NoOpenat2,
         errno => errno.into(),
-    })
+    }
 }
 
 fn metadata(file: &File) -> Result<Metadata, Refusal> {
@@ -157,4 +161,15 @@ fn in_memory(content: &[u8]) -> Result<OpenedFile, Refusal> {
     written.map_err(|_| Refusal::NoHelper)?;
     let meta = metadata(&file)?;
     Ok(OpenedFile { file, facts: facts(&meta) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_kernel_is_a_reason_of_its_own() {
+        assert_eq!(refusal(Errno::NOSYS), Refusal::NoOpenat2);
+        assert_eq!(refusal(Errno::LOOP), Refusal::Unresolved(Errno::LOOP.raw_os_error()));
+    }
 }

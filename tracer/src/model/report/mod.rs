@@ -315,6 +315,10 @@ pub struct LossReport {
     /// The BPF program, if the stage is "probe".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Why the kernel killed the processes whose records were lost, if the stage is "kills" and the
+    /// probes counted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<LossReason>,
     /// The number of lost records; of skipped runs if the stage is "probe".
     pub count: u64,
     /// When the loss was first detected, RFC 3339, UTC.
@@ -336,6 +340,20 @@ pub enum LossStage {
     Kills,
     /// The kernel skipped runs of a BPF program, so their records were never written.
     Probe,
+}
+
+/// Why the kernel killed processes whose records were lost.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum LossReason {
+    /// Each was the first process to be marked in its invocation.
+    Marked,
+    /// Each was marked after another one, with the rest of its cgroup (memory.oom.group).
+    GroupMember,
+    /// None was marked. Each shared the memory of the victim before it.
+    SharesMm,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

@@ -14,7 +14,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{
     fmt::{sanitize::sanitize, units::count},
-    model::report::{GapReport, LossReport, LossStage, Source, Tier},
+    model::report::{GapReport, LossReason, LossReport, LossStage, Source, Tier},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,8 +65,9 @@ pub(crate) fn loss(loss: &LossReport, zone: &TimeZone) -> String {
             count(loss.count, "record")
         ),
         _ if loss.stage == Some(LossStage::Kills) => format!(
-            "loss: {} without a record since {first}, the buffer of kills was full",
-            count(loss.count, "kill")
+            "loss: {} without a record since {first}, the buffer of kills was full{}",
+            count(loss.count, "kill"),
+            loss.reason.map(killed_as).unwrap_or_default(),
         ),
         _ if loss.stage == Some(LossStage::Probe) => format!(
             "loss: the kernel skipped {} of {}, whose records are missing; detected at {first}",
@@ -77,6 +78,14 @@ pub(crate) fn loss(loss: &LossReport, zone: &TimeZone) -> String {
             "loss: {} since {first}, the ring was full (see --ring-size)",
             count(loss.count, "kernel-side record")
         ),
+    }
+}
+
+fn killed_as(reason: LossReason) -> &'static str {
+    match reason {
+        LossReason::Marked => "; first victims of an invocation",
+        LossReason::GroupMember => "; members of a group that was killed as a whole",
+        LossReason::SharesMm => "; processes that shared a victim's memory",
     }
 }
 

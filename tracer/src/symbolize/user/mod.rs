@@ -35,7 +35,6 @@ use crate::{
         procfs::process,
     },
     model::names::{FileOffset, Name, UserNames},
-    symbolize::helper_process,
 };
 
 pub(crate) use self::{
@@ -173,23 +172,13 @@ impl UserSymbols {
         let mut asked = RequestWithFiles::for_addresses(mapped, &perf_maps, ips, &self.failed);
         asked.add_files(mapped, &early, &self.open);
         asked.request.offsets = offsets;
-        let response = if asked.request.is_empty() {
-            None
-        } else {
-            Some(helper_process::ask::<Response>(
-                HELPER_COMMAND,
-                &asked.request,
-                &asked.descriptors(),
-            ))
-        };
+        let response = asked.send();
         let request = asked.request;
         let Some(Ok(response)) = response else {
             if response.is_some_and(|it| it.is_err_and(|it| failed_files::is_fault_of_files(&it))) {
                 let new = mapped.files.iter().chain(&early).map(|(_, file)| file);
-                let suspects = new.chain(&mapped.perf_maps).chain(&perf_maps);
-                let known = self.open.iter().filter(|it| request.asks_for(&it.build_id));
-                let ids = suspects.chain(known.map(|it| &it.file)).map(|it| it.facts.id);
-                self.failed.extend(ids.collect::<Vec<FileId>>());
+                let all = new.chain(&mapped.perf_maps).chain(&perf_maps);
+                self.failed.extend(suspects(all, &self.open, &request));
             }
             self.early = early.into();
             return Vec::new();
@@ -243,6 +232,19 @@ impl UserSymbols {
         }
         self.open.push_back(file);
     }
+}
+
+/// The files that may have made a helper fail: those that no helper has read before, and those that
+/// have one of the offsets.
+fn suspects<'a>(
+    asked: impl Iterator<Item = &'a OpenedFile>,
+    open: &'a VecDeque<OpenFile>,
+    request: &Request,
+) -> Vec<FileId> {
+    let is_new = |file: &&OpenedFile| !open.iter().any(|open| open.file.is_same_file(file));
+    let known = open.iter().filter(|open| request.asks_for(&open.build_id));
+    let files = asked.filter(is_new).chain(known.map(|open| &open.file));
+    files.map(|file| file.facts.id).collect()
 }
 
 /// The files that a process has mapped, with the path of each. Empty once it is gone.

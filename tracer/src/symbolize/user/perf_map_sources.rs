@@ -122,6 +122,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::host::opener::attacks;
 
     /// A shell, and the process id of another that it forked. Both run until stdin of the first
     /// ends.
@@ -162,6 +163,25 @@ mod tests {
         assert_eq!(found, [["10 10 made\n"], ["10 10 made\n"]]);
         assert!(contents(&early).is_empty());
         assert!(PerfMapSources::of(pid).is_none());
+    }
+
+    #[test]
+    fn perf_map_of_another_user_is_not_used_while_the_process_lives() {
+        let (child, _) = shells();
+        let pid = child.id();
+        fs::write(path(pid), "10 10 made\n").unwrap();
+        let own = contents(&PerfMapSources::of(pid).unwrap());
+        let is_given = attacks::give_away(path(pid).as_ref());
+        let others = contents(&PerfMapSources::of(pid).unwrap());
+        fs::remove_file(path(pid)).unwrap();
+        let mut refused = true;
+        attacks::run_each("perf map", path(pid).as_ref(), || {
+            refused &= contents(&PerfMapSources::of(pid).unwrap()).is_empty();
+            refused
+        });
+        end(child);
+        assert_eq!(own, ["10 10 made\n"]);
+        assert!(!is_given || others.is_empty());
     }
 
     /// The shell has executed another program than this test, which started it.

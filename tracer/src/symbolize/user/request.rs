@@ -3,19 +3,21 @@
 
 use std::{
     collections::VecDeque,
+    io,
     os::fd::{AsFd as _, BorrowedFd},
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    OpenFile,
+    HELPER_COMMAND, OpenFile,
     failed_files::FailedFiles,
     mapped::{Located, Mapped},
 };
 use crate::{
     host::{descriptors::MAX_DESCRIPTORS, opener::OpenedFile},
     model::names::{FileOffset, Name},
+    symbolize::helper_process,
 };
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -115,6 +117,12 @@ impl<'a> RequestWithFiles<'a> {
         }
         self.files.push(file);
         Some(index)
+    }
+
+    /// Asks a helper process, unless nothing could get a name.
+    pub(super) fn send(&self) -> Option<io::Result<Response>> {
+        let ask = || helper_process::ask(HELPER_COMMAND, &self.request, &self.descriptors());
+        (!self.request.is_empty()).then(ask)
     }
 
     pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {

@@ -1,7 +1,10 @@
 use std::{fs::File, os::fd::OwnedFd};
 
 use super::{helper::is_fixed, *};
-use crate::{host::clock, model::names::{FileOffset, Name}};
+use crate::{
+    host::{clock, opener::attacks},
+    model::names::{FileOffset, Name},
+};
 
 /// The test's executable, as if a process had mapped it as /bin/app.
 fn myself() -> (ElfFiles, String) {
@@ -210,6 +213,23 @@ fn perf_map_after_exit_counts_only_if_its_process_wrote_it() {
     assert_eq!((found, too_old), ([true, false], [false, false]));
 }
 
+fn own_uid() -> u32 {
+    rustix::process::getuid().as_raw()
+}
+
+#[test]
+fn executable_that_is_not_a_regular_file_is_not_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app");
+    let root = ProcessRoot::at(directory.path());
+    let hint = ProcessHint { exe: "/app".to_owned(), root, ..ProcessHint::default() };
+    let gone = Process { pid: u32::MAX, started_ns: 1 };
+    let has_none = || Mapped::after_exit(gone, &hint).files.is_empty();
+    attacks::run_each("executable", &path, has_none);
+    std::fs::write(&path, "app").unwrap();
+    assert!(!has_none());
+}
+
 /// Any user can make the perf map of another user's process first.
 #[test]
 fn perf_map_of_a_living_process_counts_only_if_its_user_wrote_it() {
@@ -217,6 +237,12 @@ fn perf_map_of_a_living_process_counts_only_if_its_user_wrote_it() {
     let pid = std::process::id();
     std::fs::create_dir(directory.path().join("tmp")).unwrap();
     let path = directory.path().join(format!("tmp/perf-{pid}.map"));
+    attacks::run_each("perf map", &path, || {
+        let root = ProcessRoot::at(directory.path());
+        let perf_map_writer = Some(PerfMapWriter { uid: own_uid(), pid });
+        let hint = ProcessHint { root, perf_map_writer, ..ProcessHint::default() };
+        mapped::perf_map(Process { pid, started_ns: 1 }, &hint).is_none()
+    });
     std::fs::write(&path, "10 10 made\n").unwrap();
     let uid = rustix::process::getuid().as_raw();
     let now = clock::boottime_ns();
@@ -229,6 +255,24 @@ fn perf_map_of_a_living_process_counts_only_if_its_user_wrote_it() {
     assert_eq!((is_found(uid), is_found(uid + 1)), (true, false));
     std::fs::hard_link(&path, directory.path().join("second name")).unwrap();
     assert!(!is_found(uid));
+}
+
+/// A file that a helper has read before is suspected only if it was asked about again.
+#[test]
+fn suspects_are_new_files_and_those_that_were_asked_about() {
+    let mapped = Mapped::open(std::process::id()).unwrap();
+    let files: Vec<&OpenedFile> = mapped.files.iter().map(|(_, file)| file).collect();
+    let known = |build_id: &str, file: &OpenedFile| {
+        let (build_id, shown) = (build_id.to_owned(), String::new());
+        OpenFile { build_id, shown, file: file.try_clone().unwrap() }
+    };
+    let open: VecDeque<OpenFile> = [known("aa", files[0]), known("bb", files[1])].into();
+    let offsets = vec![FileOffset { build_id: "bb".to_owned(), file_offset: 1 }];
+    let request = Request { offsets, ..Request::default() };
+    let found = suspects(files.iter().copied(), &open, &request);
+    let mut expected: Vec<FileId> = files.iter().skip(2).map(|file| file.facts.id).collect();
+    expected.push(files[1].facts.id);
+    assert_eq!(found, expected);
 }
 
 /// A request about these files was too much for a helper.
