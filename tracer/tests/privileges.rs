@@ -165,13 +165,16 @@ fn helper_has_only_the_privileges_that_it_needs() {
     if !is_root() {
         return;
     }
-    let files = CapabilitySet::SYS_PTRACE | CapabilitySet::DAC_READ_SEARCH;
-    for (command, kept) in [("kernel-symbols", CapabilitySet::SYSLOG), ("user-symbols", files)] {
+    for (command, name, kept) in [
+        ("kernel-symbols", "oomwhy-names", CapabilitySet::SYSLOG),
+        ("user-symbols", "oomwhy-names", CapabilitySet::empty()),
+        ("open-files", "oomwhy-opener", CapabilitySet::SYS_PTRACE | CapabilitySet::DAC_READ_SEARCH),
+    ] {
         let (helper, _socket) = Running::helper(command);
         helper.await_confinement();
         let threads = helper.threads();
         assert_eq!(threads.len(), 1, "{command}");
-        assert_eq!(threads["oomwhy-names"], confined(kept), "{command}");
+        assert_eq!(threads[name], confined(kept), "{command}");
     }
 }
 

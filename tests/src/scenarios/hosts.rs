@@ -73,6 +73,8 @@ pub(super) const ALL: &[Scenario] = &[
                     "Name: oomwhy-history Uid: 0 ",
                     "Name: oomwhy Uid: 1000 ",
                     "Name: oomwhy-lookup Uid: 1000 ",
+                    "Name: oomwhy-opener Uid: 0 ",
+                    "Name: oomwhy-opener Uid: 1000 ",
                 ],
                 has_not: &["differs"],
             }),
@@ -116,10 +118,10 @@ pub(super) const ALL: &[Scenario] = &[
     },
 ];
 
-/// Prints the privileges of every thread of every oomwhy, and marks those that differ
-/// from the table in docs/privileges.md. The rows are those of root, of the plain user with all
-/// capabilities, and of the one with the required two. Before 5.19 they also keep `CAP_BPF`, if the
-/// kernel needs it to read maps.
+/// Prints the privileges of every thread of every oomwhy and of its opener, and marks those that
+/// differ from the table in docs/privileges.md. The rows are those of root, of the plain user with
+/// all capabilities, and of the one with the required two. Before 5.19 they also keep `CAP_BPF`, if
+/// the kernel needs it to read maps.
 const PRIVILEGES_OF_ALL_THREADS: &str = r#"
 cd /proc
 keys='^(Name|Uid|CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp):'
@@ -127,9 +129,13 @@ root='0 0 0 0'
 user='1000 1000 1000 1000'
 no=0000000000000000
 end="CapAmb: $no NoNewPrivs: 1 Seccomp: 2"
-for status in $(pidof oomwhy | sed 's:[0-9]*:&/task/*/status:g'); do
+for status in $(pidof oomwhy oomwhy-opener | sed 's:[0-9]*:&/task/*/status:g'); do
     line=$(echo $(grep -hE "$keys" $status))
     case "$line" in
+    "Name: oomwhy-opener Uid: $root CapInh: $no CapPrm: 0000000000080004 CapEff: 0000000000080004 CapBnd: $no $end") ;;
+    "Name: oomwhy-opener Uid: $user CapInh: $no CapPrm: 0000000000080000 CapEff: 0000000000080000 CapBnd: "*" $end") ;;
+    "Name: oomwhy-opener Uid: $user CapInh: $no CapPrm: $no CapEff: $no CapBnd: "*" $end") ;;
+    "Name: oomwhy-opener "*) echo "differs from the table:" ;;
     *"Uid: $root CapInh: 0000000400080004 CapPrm: 000001"[08]"400080004 CapEff: 000001"[08]"400080004 CapBnd: $no $end") ;;
     *"Uid: $user CapInh: 0000000400080000 CapPrm: 000000"[08]"400080000 CapEff: 000000"[08]"400080000 CapBnd: "*" $end") ;;
     *"Uid: $user CapInh: $no CapPrm: 000000"[08]"000000000 CapEff: 000000"[08]"000000000 CapBnd: "*" $end") ;;

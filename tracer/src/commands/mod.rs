@@ -31,7 +31,7 @@ use crate::{
     },
     enrich::privacy::Privacy,
     fmt::errors::with_sources,
-    host::btf::KernelBtf,
+    host::{btf::KernelBtf, opener},
     model::{host::Host, report},
     pipeline::{
         Pipeline, PipelineConfig, PipelineError,
@@ -94,6 +94,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
             let answered = kernel::answer(io::stdin().lock(), io::stdout().lock());
             answered.map_err(|error| Failure::runtime(&error))
         }
+        Command::OpenFiles => opener::serve(io::stdin()).map_err(|error| Failure::runtime(&error)),
         Command::SelfTestVictim { cgroup } => {
             self_test::victim::main(&cgroup).map_err(|error| Failure::runtime(&error))
         }

@@ -36,9 +36,11 @@ use crate::{
         cgroupfs::{kill_counter::CgroupKillCounter, paths::CgroupPaths},
         clock,
         confinement::{Source, confine_tracer},
+        disposable,
         facts::HostFacts,
         files::Root,
         oom_score_adj::protect_self,
+        opener,
         procfs::{kill_counter::KillCounter, system::SystemFiles},
     },
     model::{hook::Hook, host::Host, report::Missing},
@@ -90,6 +92,7 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     make_history(&arguments.store);
     // No thread runs yet. The privileges of this one become those of all.
     confine(ours.probes());
+    opener::start();
     if let (Some(pins), Ours::Pinned(ours)) = (&mut pins, &ours)
         && watch.run_out_all(pins, ours, &runtime)?
     {
@@ -107,6 +110,7 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     }));
     if shows_diagnostics {
         log_stderr(&summary(live.pipeline().stats()));
+        log_refused();
         if let Some(dir) = &arguments.pin {
             let dir = dir.display();
             log_stderr(&format!("the probes stay attached: `oomwhy unpin {dir}` ends that"));
@@ -121,6 +125,14 @@ fn confine(probes: &Probes) {
     let source = Source::Probes { bpf_commands: COMMANDS_OF_A_RUN, maps_are_readable };
     for failure in confine_tracer(&source) {
         log_stderr(&failure);
+    }
+}
+
+fn log_refused() {
+    let refused = disposable::n_refused();
+    if refused > 0 {
+        let refused = count(refused, "look-up");
+        log_stderr(&format!("{refused} refused, because earlier helper processes hang"));
     }
 }
 
@@ -421,8 +433,10 @@ fn cgroup_mount(facts: &HostFacts) -> Option<PathBuf> {
 fn enrichment(host: &Host, facts: &HostFacts) -> Enrichment {
     let has_context = host.reads_victim_context()
         && !host.missing.iter().any(|missing| missing.field == "victims.cmdline");
-    let mut enrichment = Enrichment::new(Lookup::new(PathBuf::from("/")), has_context);
-    if let Some(mount) = cgroup_mount(facts) {
+    let mount = cgroup_mount(facts);
+    let lookup = Lookup::new(PathBuf::from("/"), mount.clone());
+    let mut enrichment = Enrichment::new(lookup, has_context);
+    if let Some(mount) = mount {
         enrichment.scan(mount);
     }
     enrichment

@@ -9,6 +9,7 @@ use rustix::{
     thread::CapabilitySet,
 };
 
+pub(crate) use super::seccomp::Helper;
 use super::{
     capabilities::drop::{drop_all_but, with_maps},
     seccomp::{filter_helper, filter_tracer},
@@ -16,13 +17,12 @@ use super::{
 
 /// Kernel addresses, for the helper that names them.
 pub(crate) const KERNEL_SYMBOLS: CapabilitySet = CapabilitySet::SYSLOG;
-/// The descriptors of the tracer and the files behind them, for the helper that names the functions
-/// of processes.
-pub(crate) const USER_SYMBOLS: CapabilitySet =
+/// Files of other users and of their processes, for the helper that opens them.
+pub(crate) const OPEN_FILES: CapabilitySet =
     CapabilitySet::SYS_PTRACE.union(CapabilitySet::DAC_READ_SEARCH);
 /// The helpers' and the /proc files of other users' processes, also in other mount namespaces.
 const PROBES: CapabilitySet =
-    KERNEL_SYMBOLS.union(USER_SYMBOLS).union(CapabilitySet::CHECKPOINT_RESTORE);
+    KERNEL_SYMBOLS.union(OPEN_FILES).union(CapabilitySet::CHECKPOINT_RESTORE);
 
 /// What a tracer still needs once it sees every kill.
 pub(crate) enum Source<'a> {
@@ -38,7 +38,7 @@ pub(crate) fn confine_tracer(source: &Source<'_>) -> Vec<String> {
     let (dropped, filtered) = match source {
         Source::Probes { bpf_commands, maps_are_readable } => (
             with_maps(PROBES, maps_are_readable)
-                .and_then(|kept| drop_all_but(kept, KERNEL_SYMBOLS | USER_SYMBOLS)),
+                .and_then(|kept| drop_all_but(kept, KERNEL_SYMBOLS | OPEN_FILES)),
             filter_tracer(bpf_commands),
         ),
         Source::KernelLog => {
@@ -55,12 +55,13 @@ pub(crate) fn confine_tracer(source: &Source<'_>) -> Vec<String> {
     .collect()
 }
 
-/// Confines a helper process to these capabilities, if it has them. Nobody reads its stderr, and
-/// the tracer has confined it before, so failures are ignored.
-pub(crate) fn confine_helper(kept: CapabilitySet) {
-    let _ = drop_all_but(kept, CapabilitySet::empty());
-    let _ = filter_helper();
+/// Confines a helper process to these capabilities, if it has them. An error means that it has
+/// others. Without the rest it works too, and nobody reads its stderr.
+pub(crate) fn confine_helper(kept: CapabilitySet, helper: Helper) -> io::Result<()> {
+    drop_all_but(kept, CapabilitySet::empty())?;
+    let _ = filter_helper(helper);
     let _ = forbid_core_dumps();
+    Ok(())
 }
 
 /// A core has command lines and names of files. The limit does not apply to a program that the

@@ -105,8 +105,7 @@ const FORBIDDEN_TO_HELPERS: &[c_long] = &[
     libc::SYS_socket,
     libc::SYS_socketpair,
     libc::SYS_ioctl,
-    // They change files. A filter cannot see the flags that openat2 has.
-    libc::SYS_openat2,
+    // They change files.
     libc::SYS_unlinkat,
     libc::SYS_renameat2,
     libc::SYS_mkdirat,
@@ -153,6 +152,15 @@ const FORBIDDEN_TO_HELPERS: &[c_long] = &[
     libc::SYS_lchown,
 ];
 
+/// What a helper process reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Helper {
+    /// Resolves paths, by openat2(2).
+    Opener,
+    /// Reads files that are open, or of the host.
+    Reader,
+}
+
 /// The flags by which clone(2) makes namespaces.
 const NEW_NAMESPACES: [i32; 7] = [
     libc::CLONE_NEWNS,
@@ -171,8 +179,8 @@ pub(crate) fn filter_tracer(bpf_commands: &[u32]) -> io::Result<()> {
 }
 
 /// Installs the filter of a helper process.
-pub(crate) fn filter_helper() -> io::Result<()> {
-    install(helper_rules())
+pub(crate) fn filter_helper(helper: Helper) -> io::Result<()> {
+    install(helper_rules(helper))
 }
 
 fn install(rules: Result<Rules, BackendError>) -> io::Result<()> {
@@ -195,9 +203,13 @@ fn tracer_rules(bpf_commands: &[u32]) -> Result<Rules, BackendError> {
     Ok(rules)
 }
 
-fn helper_rules() -> Result<Rules, BackendError> {
+fn helper_rules(helper: Helper) -> Result<Rules, BackendError> {
     let mut rules = tracer_rules(&[])?;
     rules.extend(FORBIDDEN_TO_HELPERS.iter().map(|&call| (call, Vec::new())));
+    // A filter cannot see the flags that it has.
+    if helper == Helper::Reader {
+        rules.insert(libc::SYS_openat2, Vec::new());
+    }
     rules.insert(libc::SYS_openat, writing(2)?);
     #[cfg(target_arch = "x86_64")]
     rules.insert(libc::SYS_open, writing(1)?);

@@ -28,6 +28,7 @@ use crate::{
     },
     enrich::{
         enrichment::Enrichment,
+        kernel_lookup::KernelLookup,
         stack_symbolizer::StackSymbolizer,
         symbol_requests::{FoundNames, SymbolAnswer},
         victim_proc,
@@ -35,6 +36,7 @@ use crate::{
     growth,
     host::{
         cgroupfs::{
+            self,
             kill_counter::{CgroupKillCounter, CountedCgroup},
             paths::CgroupPaths,
         },
@@ -46,7 +48,6 @@ use crate::{
         Pipeline, PipelineError, assemble::RUN_SETTLES_AFTER_NS, gaps, recording::RecordingError,
         stop_signals::StopSignals,
     },
-    symbolize::kernel::KernelSymbols,
 };
 
 /// Steps of the wall clock below this are ignored, ns.
@@ -125,7 +126,7 @@ impl Live {
         enrichment: Enrichment,
         realtime_offset_ns: i64,
     ) -> Self {
-        let symbols = KernelSymbols::default();
+        let symbols = KernelLookup::default();
         let memory_on_v2 = pipeline.host().memory_on_v2 == Some(true);
         let stacks = StackSymbolizer::default();
         let found = Vec::new();
@@ -345,7 +346,7 @@ impl Live {
         let mut cgroup_id = (is_current && self.memory_on_v2).then_some(mark.cgroup_id);
         if let Some(path) = found.as_ref().and_then(|found| found.cgroup.as_ref())
             && let Some(paths) = &self.facts.cgroup_paths
-            && let Some(id) = victim_proc::cgroup_id(paths.mount(), path)
+            && let Some(id) = cgroupfs::id(paths.mount(), path)
         {
             cgroup_id.get_or_insert(id);
             self.note(Fact::CgroupPath { id, path: path.clone() })?;

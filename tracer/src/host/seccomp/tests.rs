@@ -66,8 +66,8 @@ impl Filter {
         Self(program(tracer_rules(COMMANDS).unwrap(), libc::EPERM).unwrap())
     }
 
-    fn helper() -> Self {
-        Self(program(helper_rules().unwrap(), libc::EPERM).unwrap())
+    fn helper(helper: Helper) -> Self {
+        Self(program(helper_rules(helper).unwrap(), libc::EPERM).unwrap())
     }
 
     fn result(&self, call: c_long, arguments: [u64; 6]) -> u32 {
@@ -122,13 +122,15 @@ fn tracer_may_start_threads_but_not_namespaces() {
 
 #[test]
 fn helper_may_open_files_only_for_reading() {
-    let filter = Filter::helper();
+    let filter = Filter::helper(Helper::Reader);
     for call in FORBIDDEN.iter().chain(FORBIDDEN_TO_HELPERS) {
         assert_eq!(filter.result(*call, [0; 6]), REFUSED, "{call}");
     }
     for call in NEEDED {
         assert_eq!(filter.result(*call, [0; 6]), ALLOWED, "{call}");
     }
+    assert_eq!(filter.result(libc::SYS_openat2, [0; 6]), REFUSED);
+    assert_eq!(Filter::helper(Helper::Opener).result(libc::SYS_openat2, [0; 6]), ALLOWED);
     for (flags, expected) in [
         (libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK, ALLOWED),
         (libc::O_PATH, ALLOWED),
@@ -148,7 +150,7 @@ fn helper_may_open_files_only_for_reading() {
 /// The same calls have other numbers there, which a list of numbers would let pass.
 #[test]
 fn calls_by_the_numbers_of_other_architectures_are_refused() {
-    for filter in [Filter::tracer(), Filter::helper()] {
+    for filter in [Filter::tracer(), Filter::helper(Helper::Opener)] {
         let x32 = 0x4000_0000 | u32::try_from(libc::SYS_ptrace).unwrap();
         assert_eq!(run(&filter.0, ARCHITECTURE, x32, [0; 6]), UNKNOWN);
         let i386_ptrace = 26;
@@ -186,7 +188,7 @@ fn helper_with_filter_reads_but_starts_and_writes_nothing() {
     fs::write(&path, "text").unwrap();
     thread::scope(|scope| {
         let filtered = scope.spawn(|| {
-            filter_helper().unwrap();
+            filter_helper(Helper::Opener).unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), "text");
             let refused = [
                 fs::write(&path, "other").unwrap_err(),
