@@ -296,6 +296,7 @@ pub(super) const ALL: &[Scenario] = &[
             Step::Watch(Watcher {
                 name: "full-disk",
                 args: &["--output-file", "/dev/full", "--store", "--dir", HISTORY_OF_FULL_DISK],
+                lines: (A_KILL, 0, 0),
                 ..EVERYTHING
             }),
             filter("cgroup", &["-o", "json", "--cgroup", "/kubepods/*"], &["hog"], &["other"]),
