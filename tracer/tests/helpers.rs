@@ -44,6 +44,13 @@ impl Helper {
         line.trim_start_matches(':').trim().to_owned()
     }
 
+    fn core_limits(&self) -> [String; 2] {
+        let limits = self.file("limits");
+        let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+        let mut words = core.split_whitespace().skip(4).map(str::to_owned);
+        [words.next().unwrap(), words.next().unwrap()]
+    }
+
     fn capabilities(&self, set: &str) -> u64 {
         u64::from_str_radix(&self.status(set), 16).unwrap()
     }
@@ -87,16 +94,17 @@ fn helper_keeps_only_the_privileges_that_it_needs() {
         let (_ours, theirs) = UnixStream::pair().unwrap();
         let helper = Helper::start(command, theirs);
         let begin = Instant::now();
-        while helper.status("NoNewPrivs") != "1" || helper.capabilities("CapEff") & !wanted != 0 {
+        // It confines itself step by step.
+        while helper.status("NoNewPrivs") != "1"
+            || helper.capabilities("CapEff") & !wanted != 0
+            || helper.core_limits() != ["0", "0"]
+        {
             assert!(begin.elapsed() < PATIENCE, "{command}: {}", helper.file("status"));
             std::thread::sleep(Duration::from_millis(5));
         }
         for set in ["CapEff", "CapPrm", "CapInh"] {
             assert_eq!(helper.capabilities(set) & !wanted, 0, "{command}: {set}");
         }
-        let limits = helper.file("limits");
-        let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
-        assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"]);
         assert_eq!(helper.file("oom_score_adj").trim(), oom_score_adj, "{command}");
         // The kernel gives the files of a process that makes no core to root.
         let owner = fs::metadata(format!("/proc/{}/environ", helper.0.id())).unwrap().uid();

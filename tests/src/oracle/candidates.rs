@@ -25,11 +25,12 @@ fn faulted_meanwhile(comm: &str) -> i64 {
     }
 }
 
-/// The tracer's short-lived helper process. It may start or end between the kernel's evaluation and
-/// its print. While it starts, it has the name of the link by which it was started, and the
-/// oom_score_adj of the tracer (tracer/src/symbolize/helper_process.rs).
-fn is_helper(comm: &str) -> bool {
-    ["oomwhy-names", "oomwhy-opener", "exe"].contains(&comm)
+/// A short-lived helper process of the tracer. It may start or end between the kernel's evaluation
+/// and its print. While it starts, it has the name of the link by which it was started, or of the
+/// thread that starts it, and the oom_score_adj of the tracer
+/// (tracer/src/symbolize/helper_process.rs).
+pub(super) fn is_helper(comm: &str) -> bool {
+    comm == "exe" || comm.starts_with("oomwhy-")
 }
 
 /// Whether the helper process set its name or its oom_score_adj between evaluation and print.

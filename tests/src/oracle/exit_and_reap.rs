@@ -72,13 +72,17 @@ pub(super) fn compare(check: &mut Check, facts: &Facts, death: Death<'_>) {
 /// two exits is not seen.
 fn is_skipped(death: Death<'_>, facts: &Facts, field: &str) -> bool {
     let Death { report, reports, .. } = death;
-    let at_ns = number(report, "boottime_ns");
-    let near = |other: &&Value| (number(other, "boottime_ns") - at_ns).abs() < COMPANY_NS;
-    let has_company = n_victims(reports.iter().filter(near)) > 1;
     let n_skipped = reports.iter().filter(|report| is_missing(report, field)).count();
     let is_rare = n_skipped <= (n_victims(reports) / VICTIMS_PER_TRACER_EXIT).max(1);
     let meets_tracer = TRACERS_EXIT.contains(&facts.scenario.as_str()) && is_rare;
-    is_missing(report, field) && (has_company || meets_tracer)
+    is_missing(report, field) && (has_company(report, reports) || meets_tracer)
+}
+
+/// Whether other victims died at about the same time.
+pub(super) fn has_company(report: &Value, reports: &[Value]) -> bool {
+    let at_ns = number(report, "boottime_ns");
+    let near = |other: &&Value| (number(other, "boottime_ns") - at_ns).abs() < COMPANY_NS;
+    n_victims(reports.iter().filter(near)) > 1
 }
 
 fn is_missing(report: &Value, field: &str) -> bool {

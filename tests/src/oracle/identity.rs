@@ -5,6 +5,7 @@ use std::slice;
 use serde_json::Value;
 
 use super::check::Check;
+use super::exit_and_reap;
 use crate::facts::{Facts, Started};
 use crate::plan::PASSWD;
 
@@ -38,12 +39,12 @@ pub(super) fn compare(check: &mut Check, facts: &Facts, task: &Value) {
 }
 
 /// Whether the report says that the kernel skipped the probe that reads this victim, one of several
-/// victims. The kernel does not run a probe on top of itself, so an exit that preempts another one
-/// is not seen.
-pub(super) fn was_skipped(report: &Value, victim: &Value) -> bool {
+/// that died at about the same time. The kernel does not run a probe on top of itself, so an exit
+/// that preempts another one is not seen.
+pub(super) fn was_skipped(report: &Value, victim: &Value, reports: &[Value]) -> bool {
     let reason = format!("of {}: the kernel skips a probe", victim["pid"]);
     let mut missing = report["source"]["missing"].as_array().into_iter().flatten();
-    super::victims(report).count() > 1
+    exit_and_reap::has_company(report, reports)
         && missing.any(|entry| entry["why"].as_str().is_some_and(|why| why.starts_with(&reason)))
 }
 

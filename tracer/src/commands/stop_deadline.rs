@@ -1,7 +1,15 @@
 //! Ends a run that a signal cannot end: an output that the main loop itself writes (`--pin`) can
 //! block for ever, and so can a file system.
 
-use std::{io, process, thread, time::Duration};
+use std::{
+    io, process,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use tokio::{runtime, time::sleep};
 
@@ -9,27 +17,40 @@ use super::watch::log_stderr;
 use crate::{commands::exit::Exit, pipeline::stop_signals::StopSignals};
 
 /// How long a run may take to end after a signal. An orderly end takes less: the last comparison
-/// with the kernel's count takes a second, and the outputs get two.
+/// with the kernel's count takes a second.
 const DEADLINE: Duration = Duration::from_secs(3);
 
 /// Bytes of the thread's stack.
 const STACK_BYTES: usize = 128 << 10;
 
-/// Starts the thread that ends the process [`DEADLINE`] after the signal to stop.
-pub(super) fn enforce() -> io::Result<()> {
+/// The run. When it is dropped, the run has ended in time.
+pub(super) struct Run(Arc<AtomicBool>);
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Starts the thread that ends the process [`DEADLINE`] after the signal to stop, unless the run has
+/// ended by then. What follows a run takes a limited time: the outputs get two seconds, and the
+/// kernel detaches the probes, which takes long if it is busy.
+pub(super) fn enforce() -> io::Result<Run> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let has_ended = Arc::new(AtomicBool::new(false));
+    let run = Run(Arc::clone(&has_ended));
     let wait = move || {
         let stopped = runtime.block_on(async {
             StopSignals::new()?.received().await;
             sleep(DEADLINE).await;
             io::Result::Ok(())
         });
-        if stopped.is_ok() {
+        if stopped.is_ok() && !has_ended.load(Ordering::Relaxed) {
             exit();
         }
     };
     thread::Builder::new().name("oomwhy-stop".to_owned()).stack_size(STACK_BYTES).spawn(wait)?;
-    Ok(())
+    Ok(run)
 }
 
 #[expect(clippy::exit, reason = "the main thread does not return")]

@@ -99,7 +99,7 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let (mut live, mut banner) = watch.live(prepared, ours, to, None)?;
-    stop_deadline::enforce().map_err(|error| Failure::runtime(&error))?;
+    let run = stop_deadline::enforce().map_err(|error| Failure::runtime(&error))?;
     if let Some(dir) = &arguments.pin {
         banner = format!("{banner}\npinned in {}", dir.display());
     }
@@ -108,6 +108,7 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
             log_stderr(&banner);
         }
     }));
+    drop(run);
     if shows_diagnostics {
         log_stderr(&summary(live.pipeline().stats()));
         log_refused();

@@ -92,7 +92,7 @@ pub(super) fn watch(
         .enable_all()
         .build()
         .map_err(|error| Failure::runtime(&error))?;
-    stop_deadline::enforce().map_err(|error| Failure::runtime(&error))?;
+    let run = stop_deadline::enforce().map_err(|error| Failure::runtime(&error))?;
     let log = Log::new(context);
     let result = runtime.block_on(async {
         let mut follower = Follower::new(device, log, pipeline, arguments.backlog)?;
@@ -102,6 +102,7 @@ pub(super) fn watch(
             }
         });
         let result = running.await;
+        drop(run);
         if shows_diagnostics {
             log_stderr(&summary(follower.pipeline().stats()));
         }
