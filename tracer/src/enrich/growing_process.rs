@@ -2,12 +2,15 @@
 //! hit, or while names are looked up, the processes may be gone.
 
 use std::{
-    collections::VecDeque,
     fs::File,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
-use crate::symbolize::user::{PerfMapSources, Process, files_of, is_same};
+use crate::{
+    host::kept_open::KeptOpen,
+    symbolize::user::{FileId, PerfMapSources, Process, files_of},
+};
 
 /// Files that wait to be used: the executables and libraries of a few services.
 const MAX_FILES: usize = 64;
@@ -18,12 +21,18 @@ const MAX_PROCESSES: usize = 16;
 #[derive(Debug, Default)]
 pub(crate) struct GrowingProcessFiles(Mutex<OpenedFiles>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct OpenedFiles {
     /// Each with the path by which a process has mapped it.
-    files: VecDeque<(String, File)>,
-    /// One for each process id.
-    perf_maps: VecDeque<Arc<PerfMapSources>>,
+    files: KeptOpen<FileId, (String, File)>,
+    /// By process id.
+    perf_maps: KeptOpen<u32, Arc<PerfMapSources>>,
+}
+
+impl Default for OpenedFiles {
+    fn default() -> Self {
+        Self { files: KeptOpen::new(MAX_FILES), perf_maps: KeptOpen::new(MAX_PROCESSES) }
+    }
 }
 
 impl GrowingProcessFiles {
@@ -41,22 +50,35 @@ impl GrowingProcessFiles {
     }
 
     /// Removes and returns all files.
-    pub(crate) fn take_files(&self) -> VecDeque<(String, File)> {
-        std::mem::take(&mut self.lock().files)
+    pub(crate) fn take_files(&self) -> Vec<(String, File)> {
+        self.lock().files.take_values().collect()
+    }
+
+    /// When [`GrowingProcessFiles::close_unused`] has something to close.
+    pub(crate) fn next_close(&self) -> Option<Instant> {
+        let opened = self.lock();
+        opened.files.next_close().into_iter().chain(opened.perf_maps.next_close()).min()
+    }
+
+    /// Closes what was not used for a while.
+    pub(crate) fn close_unused(&self, now: Instant) {
+        let mut opened = self.lock();
+        opened.files.close_unused(now);
+        opened.perf_maps.close_unused(now);
     }
 
     /// Opens again the files that a process has mapped, since there may be more by now. Does
     /// nothing if its id belongs to another process.
     pub(crate) fn reopen(&self, pid: u32) {
         let now = Process::now(pid);
-        let is_another = |of: &Arc<PerfMapSources>| of.process.pid == pid && of.process != now;
-        if !self.lock().perf_maps.iter().any(is_another) {
+        let is_another = self.lock().perf_maps.get(&pid).is_some_and(|of| of.process != now);
+        if !is_another {
             self.open(pid);
         }
     }
 
     pub(crate) fn perf_maps(&self) -> Vec<Arc<PerfMapSources>> {
-        self.lock().perf_maps.iter().map(Arc::clone).collect()
+        self.lock().perf_maps.iter().map(|(_, perf_maps)| Arc::clone(perf_maps)).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, OpenedFiles> {
@@ -66,25 +88,18 @@ impl GrowingProcessFiles {
 
 impl OpenedFiles {
     fn add_file(&mut self, (shown, file): (String, File)) {
-        if self.files.iter().any(|(_, other)| is_same(other, &file)) {
-            return;
+        if let Some(id) = FileId::of(&file) {
+            self.files.insert(id, (shown, file));
         }
-        if self.files.len() >= MAX_FILES {
-            self.files.pop_front();
-        }
-        self.files.push_back((shown, file));
     }
 
     fn add_perf_maps(&mut self, new: PerfMapSources) {
-        let known = self.perf_maps.iter().position(|old| old.process.pid == new.process.pid);
-        let merged = match known.and_then(|known| self.perf_maps.remove(known)) {
+        let pid = new.process.pid;
+        let merged = match self.perf_maps.remove(&pid) {
             Some(old) => new.with_ancestors_of(&old),
             None => new,
         };
-        if self.perf_maps.len() >= MAX_PROCESSES {
-            self.perf_maps.pop_front();
-        }
-        self.perf_maps.push_back(Arc::new(merged));
+        self.perf_maps.insert(pid, Arc::new(merged));
     }
 }
 

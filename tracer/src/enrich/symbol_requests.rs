@@ -17,7 +17,7 @@ use crate::{
     host::worker::{Answers, Work, Worker},
     model::{
         events::UserFrame,
-        names::{FileOffset, Name, Symbol, UserNames},
+        names::{FileOffset, Symbol, UserNames},
     },
     symbolize::{
         kernel::KernelSymbols,
@@ -105,6 +105,16 @@ impl SymbolRequests {
     /// because the worker may be busy for longer than the process lives.
     pub(crate) fn open_growing(&self, pid: u32) {
         self.growing.open(pid);
+    }
+
+    /// When [`SymbolRequests::close_unused`] has something to close.
+    pub(crate) fn next_close(&self) -> Option<Instant> {
+        self.growing.next_close()
+    }
+
+    /// Closes files of growing processes that were not used for a while.
+    pub(crate) fn close_unused(&self, now: Instant) {
+        self.growing.close_unused(now);
     }
 
     /// Opens files that the process has mapped since, before its names are asked for.
@@ -250,6 +260,17 @@ impl Work<SymbolRequest> for SymbolThread {
                 self.answer(seq, FoundNames::Kernel(symbols));
             }
         }
+        self.on_time();
+    }
+
+    fn next_time(&self) -> Option<Instant> {
+        self.user.next_close().into_iter().chain(self.user_growing.next_close()).min()
+    }
+
+    fn on_time(&mut self) {
+        let now = Instant::now();
+        self.user.close_unused(now);
+        self.user_growing.close_unused(now);
     }
 }
 
@@ -263,23 +284,14 @@ impl SymbolThread {
     }
 }
 
-/// File offsets mean the same in every process, so one request names those of all. Addresses belong
-/// to one process each, and each process may take a helper process.
+/// Each process is asked for alone: a file is its own, and not one of another container with the
+/// same build id. Names of a file that several have mapped are known after the first. Addresses
+/// take a helper process each.
 fn growth_names(symbols: &mut UserSymbols, stacks: &[StackFrames]) -> Vec<UserNames> {
-    let offsets: BTreeSet<FileOffset> =
-        stacks.iter().flat_map(|stack| stack.offsets.iter().cloned()).collect();
-    let first = stacks.first().map_or(0, |stack| stack.process.pid);
-    let named = symbols.resolve(Process::now(first), None, &Vec::from_iter(offsets), &[]).offsets;
-    let known: BTreeMap<FileOffset, Name> = named.into_iter().collect();
     let mut names = |(number, stack): (usize, &StackFrames)| {
         let StackFrames { process, offsets, ips, .. } = stack;
-        let named = |offset: &FileOffset| Some((offset.clone(), known.get(offset)?.clone()));
-        let addresses = if ips.is_empty() || number >= MAX_GROWING_PROCESSES {
-            Vec::new()
-        } else {
-            symbols.resolve(symbols.process(process.pid), None, &[], ips).addresses
-        };
-        UserNames { offsets: offsets.iter().filter_map(named).collect(), addresses }
+        let ips = if number < MAX_GROWING_PROCESSES { ips.as_slice() } else { &[] };
+        symbols.resolve(symbols.process(process.pid), None, offsets, ips)
     };
     stacks.iter().enumerate().map(&mut names).collect()
 }

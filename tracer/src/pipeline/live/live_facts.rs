@@ -1,7 +1,5 @@
 //! Finds the facts on this host that reports need besides the records.
 
-use std::collections::btree_map::Entry;
-
 use crate::{
     enrich::{enrichment::Enrichment, privacy::Privacy, stack_symbolizer::StackSymbolizer},
     growth,
@@ -35,9 +33,9 @@ impl FactSource for LiveFacts {
         let record = invocation.and_then(|it| it.invocation.as_ref());
         let stack = record.and_then(|it| it.kernel_stack.as_deref()).unwrap_or_default();
         for (ip, symbol) in self.symbols.resolve(stack) {
-            if let Entry::Vacant(entry) = findings.symbols.entry(ip) {
+            if !findings.symbols.contains_key(&ip) {
                 self.found.push(Fact::Symbol { ip, symbol: symbol.clone() });
-                entry.insert(symbol);
+                findings.symbols.insert(ip, symbol);
             }
         }
         let Some(paths) = &mut self.cgroup_paths else {

@@ -6,7 +6,7 @@ use blazesym::symbolize::{Input, Symbolized, Symbolizer, source};
 
 use crate::{
     model::names::{FileOffset, Name},
-    symbolize::helper_process,
+    symbolize::{demangle::demangled, helper_process},
 };
 
 use super::{Address, Candidate, ElfFiles, Request, Response, perf_map};
@@ -58,7 +58,7 @@ fn name_in(
     let elf = source::Elf { debug_syms: false, ..source::Elf::new(path) };
     let symbolized = symbolizer.symbolize_single(&source::Source::Elf(elf), position);
     let symbol = symbolized.ok().and_then(Symbolized::into_sym)?;
-    Some((symbol.name.into_owned(), u64::try_from(symbol.offset).ok()))
+    Some((demangled(&symbol.name), u64::try_from(symbol.offset).ok()))
 }
 
 /// Names from the files that the process had mapped and from perf maps.

@@ -13,7 +13,10 @@ use std::{
 use rustix::fs::OFlags;
 
 use super::{PerfMapSources, PerfMapWriter, Process, ProcessHint, ProcessRoot};
-use crate::host::clock;
+use crate::{
+    host::clock,
+    model::names::{MAX_PATH_BYTES, cut},
+};
 
 /// More files with code than most processes have.
 const MAX_FILES: usize = 48;
@@ -183,7 +186,7 @@ fn mapping(line: &str) -> Option<Mapping> {
     (permissions.as_bytes().get(2) == Some(&b'x') && (is_file || is_memory)).then(|| Mapping {
         range: number(start).unwrap_or_default()..number(end).unwrap_or_default(),
         offset,
-        path: if is_file { path.to_owned() } else { String::new() },
+        path: if is_file { cut(path, MAX_PATH_BYTES).to_owned() } else { String::new() },
     })
 }
 

@@ -4,7 +4,7 @@
 //! A frame is an offset in a file with a build id. So it can get its name when the process is gone,
 //! on this host or on another (`oomwhy symbolize`). But the file may be gone too. So the files that
 //! a process has mapped are opened as soon as it is known to be a victim, and they stay open for
-//! the next report.
+//! the next report, for a minute at most.
 //!
 //! As for the kernel's symbols, a helper process does the work: a symbol table can have any size,
 //! and the victim may have prepared the file.
@@ -18,10 +18,7 @@ mod request;
 mod root;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    fs::File,
-    os::unix::fs::MetadataExt as _,
-    sync::Arc,
+    collections::BTreeSet, fs::File, os::unix::fs::MetadataExt as _, sync::Arc, time::Instant,
 };
 
 use self::{
@@ -29,8 +26,11 @@ use self::{
     request::{Address, Candidate, Request, Response},
 };
 use crate::{
-    host::procfs::process,
-    model::names::{FileOffset, Name, UserNames},
+    host::{kept_open::KeptOpen, procfs::process},
+    model::{
+        lru::{ByteSize, Lru},
+        names::{FileOffset, Name, UserNames},
+    },
     symbolize::helper_process,
 };
 
@@ -49,6 +49,12 @@ const MAX_OPEN: usize = 64;
 const MAX_PROCESSES: usize = 4;
 /// Named offsets that are kept. Stacks at a limit are much alike.
 const MAX_KNOWN: usize = 4096;
+/// Bytes of these names: some hundred each.
+const MAX_KNOWN_BYTES: usize = 2 << 20;
+/// Files whose build id is known.
+const MAX_BUILD_IDS: usize = 1024;
+/// Processes whose perf maps are kept.
+const MAX_PERF_MAPS: usize = 16;
 
 /// A process. Its id alone may belong to another one meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,30 +85,82 @@ pub(crate) struct PerfMapWriter {
     pub pid: u32,
 }
 
-/// A file that is kept open.
-#[derive(Debug)]
-struct OpenFile {
-    build_id: String,
+/// Identifies a file and its content. A build id does not: who makes a file chooses its build id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FileId {
+    device: u64,
+    inode: u64,
+    /// When it was changed, s and ns. Nobody can set this time (`st_ctime`).
+    changed: (i64, i64),
+}
+
+impl FileId {
+    pub(crate) fn of(file: &File) -> Option<Self> {
+        let it = file.metadata().ok()?;
+        let changed = (it.ctime(), it.ctime_nsec());
+        Some(Self { device: it.dev(), inode: it.ino(), changed })
+    }
+}
+
+impl ByteSize for FileId {
+    fn byte_size(&self) -> usize {
+        size_of::<Self>()
+    }
+}
+
+/// A file that may have the names of a process.
+#[derive(Clone, Copy)]
+pub(super) struct KnownFile<'a> {
+    pub(super) file: &'a File,
     /// Path by which a process has mapped it.
-    shown: String,
-    file: File,
+    pub(super) shown: &'a str,
+    id: Option<FileId>,
+}
+
+impl<'a> KnownFile<'a> {
+    fn new((shown, file): &'a (String, File)) -> Self {
+        Self { file, shown, id: FileId::of(file) }
+    }
 }
 
 /// Names frames of processes that run, or ran a moment ago.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct UserSymbols {
-    known: BTreeMap<FileOffset, Name>,
-    open: VecDeque<OpenFile>,
-    processes: VecDeque<(Process, Mapped)>,
-    /// Opened before anything was asked, with the path by which a process has mapped each.
-    early: VecDeque<(String, File)>,
-    perf_maps: Vec<Arc<PerfMapSources>>,
+    /// Names by file and offset in it.
+    known: Lru<(FileId, u64), Name>,
+    /// `None` for a file without a build id.
+    build_ids: Lru<FileId, Option<String>>,
+    /// Each with the path by which a process has mapped it.
+    open: KeptOpen<FileId, (String, File)>,
+    /// The files of processes, by process id and start time.
+    processes: KeptOpen<(u32, u64), Mapped>,
+    /// By process id.
+    perf_maps: KeptOpen<u32, Arc<PerfMapSources>>,
+    /// Asks the helper process.
+    ask: fn(&Request) -> Option<Response>,
+}
+
+impl Default for UserSymbols {
+    fn default() -> Self {
+        Self {
+            known: Lru::new(MAX_KNOWN, MAX_KNOWN_BYTES),
+            build_ids: Lru::new(MAX_BUILD_IDS, 512 << 10),
+            open: KeptOpen::new(MAX_OPEN),
+            processes: KeptOpen::new(MAX_PROCESSES),
+            perf_maps: KeptOpen::new(MAX_PERF_MAPS),
+            ask: |request| helper_process::ask(HELPER_COMMAND, request).ok(),
+        }
+    }
 }
 
 impl Process {
     /// The process that has this id now. If there is none, the result matches no process.
     pub(crate) fn now(pid: u32) -> Self {
         Self { pid, started_ns: process::started_ns_of(pid).unwrap_or_default() }
+    }
+
+    const fn key(self) -> (u32, u64) {
+        (self.pid, self.started_ns)
     }
 }
 
@@ -115,11 +173,7 @@ impl UserSymbols {
         if !process::is_same(process.pid, process.started_ns) {
             return;
         }
-        self.processes.retain(|(known, _)| *known != process);
-        if self.processes.len() >= MAX_PROCESSES {
-            self.processes.pop_front();
-        }
-        self.processes.push_back((process, mapped));
+        self.processes.insert(process.key(), mapped);
     }
 
     /// The names of `offsets`, and of the addresses `ips` of a process. Those without a name are
@@ -131,61 +185,121 @@ impl UserSymbols {
         offsets: &[FileOffset],
         ips: &[u64],
     ) -> UserNames {
-        let new: Vec<FileOffset> =
-            offsets.iter().filter(|offset| !self.known.contains_key(offset)).cloned().collect();
-        let mut addresses = Vec::new();
-        if !new.is_empty() || !ips.is_empty() {
-            self.open(process);
-            addresses = self.ask(process, hint, new, ips);
+        if offsets.is_empty() && ips.is_empty() {
+            return UserNames::default();
         }
-        let named = |offset: &FileOffset| Some((offset.clone(), self.known.get(offset)?.clone()));
-        UserNames { offsets: offsets.iter().filter_map(named).collect(), addresses }
+        self.open(process);
+        let device = self.root_device(process, hint);
+        // Taken out while it is used, and kept again afterwards.
+        let own = self.processes.remove(&process.key());
+        let after_exit = || hint.map(|hint| Mapped::after_exit(process, hint)).unwrap_or_default();
+        let is_own = own.is_some();
+        let mapped = own.unwrap_or_else(after_exit);
+        let names = self.names(process, device, &mapped, offsets, ips);
+        let own_files = mapped.files.iter().filter_map(|(shown, file)| {
+            Some((FileId::of(file)?, (shown.clone(), file.try_clone().ok()?)))
+        });
+        for (id, file) in own_files.collect::<Vec<_>>() {
+            self.open.insert(id, file);
+        }
+        if is_own {
+            self.processes.insert(process.key(), mapped);
+        }
+        names
+    }
+
+    fn names(
+        &mut self,
+        process: Process,
+        device: Option<u64>,
+        mapped: &Mapped,
+        offsets: &[FileOffset],
+        ips: &[u64],
+    ) -> UserNames {
+        let open = std::mem::replace(&mut self.open, KeptOpen::new(MAX_OPEN));
+        let own: BTreeSet<FileId> =
+            mapped.files.iter().filter_map(|(_, file)| FileId::of(file)).collect();
+        let is_near = |id: &FileId| device == Some(id.device) && !own.contains(id);
+        let kept = open.iter().filter(|(id, _)| is_near(id)).map(|(_, file)| file);
+        let files: Vec<KnownFile<'_>> =
+            mapped.files.iter().chain(kept).map(KnownFile::new).collect();
+        let new: Vec<FileOffset> =
+            offsets.iter().filter(|offset| self.may_get_a_name(&files, offset)).cloned().collect();
+        let addresses = self.ask(process, mapped, &files, new, ips);
+        let named = |offset: &FileOffset| Some((offset.clone(), self.known_name(&files, offset)?));
+        let offsets = offsets.iter().filter_map(named).collect();
+        drop(files);
+        self.open = open;
+        UserNames { offsets, addresses }
+    }
+
+    /// The name of an offset in the first of these files that has its build id.
+    fn known_name(&self, files: &[KnownFile<'_>], offset: &FileOffset) -> Option<Name> {
+        let has_its_build_id = |id: &FileId| {
+            let build_id = self.build_ids.get(id).and_then(Option::as_ref);
+            build_id.is_some_and(|build_id| *build_id == offset.build_id)
+        };
+        let id = files.iter().filter_map(|file| file.id).find(has_its_build_id)?;
+        self.known.get(&(id, offset.file_offset)).cloned()
+    }
+
+    /// Whether an offset has no name so far, and one of the files may give it one.
+    fn may_get_a_name(&self, files: &[KnownFile<'_>], offset: &FileOffset) -> bool {
+        let may_have_its_build_id = |file: &KnownFile<'_>| match file.id {
+            Some(id) => self.build_ids.get(&id).is_none_or(|build_id| {
+                build_id.as_ref().is_some_and(|build_id| *build_id == offset.build_id)
+            }),
+            None => true,
+        };
+        self.known_name(files, offset).is_none() && files.iter().any(may_have_its_build_id)
+    }
+
+    /// The device of a process' root directory. A file that another process has mapped counts for
+    /// this one only if it is there: another container cannot put it there.
+    fn root_device(&self, process: Process, hint: Option<&ProcessHint>) -> Option<u64> {
+        let kept = hint.and_then(|hint| hint.root.clone());
+        let root = kept.or_else(|| ProcessRoot::of(process));
+        root.and_then(|root| root.device()).or_else(|| self.sources(process)?.device)
+    }
+
+    fn sources(&self, process: Process) -> Option<&Arc<PerfMapSources>> {
+        self.perf_maps.get(&process.pid).filter(|sources| sources.process == process)
     }
 
     /// Without a helper (no memory for one), frames stay offsets, and can get a name later.
     fn ask(
         &mut self,
         process: Process,
-        hint: Option<&ProcessHint>,
+        mapped: &Mapped,
+        files: &[KnownFile<'_>],
         offsets: Vec<FileOffset>,
         ips: &[u64],
     ) -> Vec<(u64, Name)> {
-        if self.known.len() + offsets.len() > MAX_KNOWN {
-            self.known.clear();
-        }
-        let after_exit;
-        let known = self.processes.iter().find(|(known, _)| *known == process);
-        let mapped = if let Some((_, mapped)) = known {
-            mapped
-        } else {
-            after_exit = hint.map(|hint| Mapped::after_exit(process, hint)).unwrap_or_default();
-            &after_exit
-        };
-        let sources = self.perf_maps.iter().find(|sources| sources.process == process);
+        let sources = self.sources(process);
         let perf_maps: Vec<File> = sources.into_iter().flat_map(|it| it.perf_maps()).collect();
-        let early = Vec::from(std::mem::take(&mut self.early));
         let mut request = Request::for_addresses(mapped, &perf_maps, ips);
-        request.add_files(mapped, &early, &self.open);
+        request.add_files(files);
         request.offsets = offsets;
-        let response = if request.is_empty() {
-            None
-        } else {
-            helper_process::ask::<Response>(HELPER_COMMAND, &request).ok()
-        };
-        let Some(response) = response else {
-            self.early = early.into();
+        if request.is_empty() {
             return Vec::new();
-        };
-        let asked = mapped.files.iter().chain(&early).zip(response.build_ids);
-        let identified = asked.filter_map(|((shown, file), build_id)| {
-            let own_file = file.try_clone().ok()?;
-            Some(OpenFile { build_id: build_id?, shown: shown.clone(), file: own_file })
-        });
-        for file in identified.collect::<Vec<_>>() {
-            self.keep(file);
         }
-        let named = request.offsets.into_iter().zip(response.offsets);
-        self.known.extend(named.filter_map(|(offset, name)| Some((offset, name?))));
+        let Some(response) = (self.ask)(&request) else { return Vec::new() };
+        for (file, build_id) in files.iter().zip(&response.build_ids) {
+            if let Some(id) = file.id {
+                self.build_ids.insert(id, build_id.clone());
+            }
+        }
+        let id_of = |offset: &FileOffset| {
+            let build_ids = response.build_ids.iter().map(Option::as_ref);
+            let mut its =
+                files.iter().zip(build_ids).filter(|(_, it)| *it == Some(&offset.build_id));
+            its.next()?.0.id
+        };
+        for (offset, name) in request.offsets.iter().zip(response.offsets) {
+            if let (Some(id), Some(name)) = (id_of(offset), name) {
+                self.known.insert((id, offset.file_offset), name);
+            }
+        }
         let addresses = request.addresses.into_iter().zip(response.addresses);
         addresses.filter_map(|(address, name)| Some((address.ip, name?))).collect()
     }
@@ -193,37 +307,38 @@ impl UserSymbols {
     /// Keeps files that were opened while their process ran ([`files_of`]), for the next request.
     pub(crate) fn keep_files(&mut self, files: impl IntoIterator<Item = (String, File)>) {
         for (shown, file) in files {
-            let open = self.open.iter().map(|open| &open.file);
-            let mut kept = open.chain(self.early.iter().map(|(_, file)| file));
-            if kept.any(|other| is_same(other, &file)) {
-                continue;
+            if let Some(id) = FileId::of(&file) {
+                self.open.insert(id, (shown, file));
             }
-            if self.early.len() >= MAX_OPEN {
-                self.early.pop_front();
-            }
-            self.early.push_back((shown, file));
         }
     }
 
     /// Keeps the perf maps of processes, instead of those that were kept before.
     pub(crate) fn keep_perf_maps(&mut self, perf_maps: Vec<Arc<PerfMapSources>>) {
-        self.perf_maps = perf_maps;
+        self.perf_maps = KeptOpen::new(MAX_PERF_MAPS);
+        for sources in perf_maps {
+            self.perf_maps.insert(sources.process.pid, sources);
+        }
     }
 
     /// The process with this id whose perf maps are kept, else the one that has the id now.
     pub(crate) fn process(&self, pid: u32) -> Process {
-        let mut kept = self.perf_maps.iter().map(|sources| sources.process);
-        kept.find(|process| process.pid == pid).unwrap_or_else(|| Process::now(pid))
+        let kept = self.perf_maps.get(&pid).map(|sources| sources.process);
+        kept.unwrap_or_else(|| Process::now(pid))
     }
 
-    fn keep(&mut self, file: OpenFile) {
-        if self.open.iter().any(|open| open.build_id == file.build_id) {
-            return;
-        }
-        if self.open.len() >= MAX_OPEN {
-            self.open.pop_front();
-        }
-        self.open.push_back(file);
+    /// When [`UserSymbols::close_unused`] has something to close.
+    pub(crate) fn next_close(&self) -> Option<Instant> {
+        let next =
+            [self.open.next_close(), self.processes.next_close(), self.perf_maps.next_close()];
+        next.into_iter().flatten().min()
+    }
+
+    /// Closes files that were not used for a while.
+    pub(crate) fn close_unused(&mut self, now: Instant) {
+        self.open.close_unused(now);
+        self.processes.close_unused(now);
+        self.perf_maps.close_unused(now);
     }
 }
 

@@ -1,11 +1,11 @@
 //! The request to the helper process, and its response.
 
-use std::{collections::VecDeque, fs::File, os::fd::AsRawFd as _};
+use std::{fs::File, os::fd::AsRawFd as _};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    OpenFile, is_same,
+    KnownFile, is_same,
     mapped::{Located, Mapped},
 };
 use crate::model::names::{FileOffset, Name};
@@ -68,15 +68,8 @@ impl Request {
 
     /// Adds the files that may be needed. Those that the process has mapped come first, because
     /// the indexes of its addresses count them.
-    pub(super) fn add_files(
-        &mut self,
-        mapped: &Mapped,
-        early: &[(String, File)],
-        open: &VecDeque<OpenFile>,
-    ) {
-        let new = mapped.files.iter().chain(early).map(|(shown, file)| candidate(file, shown));
-        let known = open.iter().map(|open| candidate(&open.file, &open.shown));
-        self.files = new.chain(known).collect();
+    pub(super) fn add_files(&mut self, files: &[KnownFile<'_>]) {
+        self.files = files.iter().map(|known| candidate(known.file, known.shown)).collect();
     }
 
     /// Nothing in it could get a name.

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, open, openat2};
 
 use super::Process;
 use crate::host::procfs::process;
@@ -31,6 +31,12 @@ impl ProcessRoot {
         Some(Self(Arc::new(root)))
     }
 
+    /// The number of the device that it is on. Another container has another one: each has a mount
+    /// of its own.
+    pub(super) fn device(&self) -> Option<u64> {
+        Some(fstat(&*self.0).ok()?.st_dev)
+    }
+
     /// Opens a regular file below it. Symlinks are followed below it too. A pipe or a device is not
     /// opened, because that can block.
     pub(super) fn open(&self, path: &str) -> Option<File> {
@@ -39,6 +45,14 @@ impl ProcessRoot {
         let found = File::from(found);
         let is_file = found.metadata().ok()?.is_file();
         is_file.then(|| File::open(format!("/proc/self/fd/{}", found.as_raw_fd())).ok())?
+    }
+}
+
+#[cfg(test)]
+impl ProcessRoot {
+    /// A root directory for tests.
+    pub(super) fn below(directory: &std::path::Path) -> Self {
+        Self(Arc::new(open(directory, OFlags::PATH, Mode::empty()).unwrap()))
     }
 }
 

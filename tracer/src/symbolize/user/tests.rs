@@ -1,5 +1,15 @@
+mod elf;
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
 use super::{mapped::is_fixed, *};
-use crate::model::names::{FileOffset, Name};
+use crate::{
+    model::names::{FileOffset, MAX_SYMBOL_BYTES, Name},
+    symbolize::demangle::tests::doubling,
+};
 
 /// The test's executable, as if a process had mapped it as /bin/app.
 fn myself() -> (ElfFiles, String) {
@@ -87,7 +97,7 @@ fn address_in_a_mapped_file_gets_function_and_file() {
     let mapped = Mapped::open(std::process::id()).unwrap();
     let ip = somewhere as extern "C" fn() -> u64 as usize as u64;
     let mut request = Request::for_addresses(&mapped, &[], &[ip + 1, 1]);
-    request.add_files(&mapped, &[], &VecDeque::new());
+    request.add_files(&mapped.files.iter().map(KnownFile::new).collect::<Vec<_>>());
     let answer = helper::look_up(&request);
     let [Some(name)] = answer.addresses.as_slice() else { panic!("{answer:?}") };
     assert!(name.symbol.as_deref().is_some_and(|it| it.ends_with("somewhere")), "{name:?}");
@@ -100,7 +110,7 @@ fn open_keeps_a_process_only_if_its_start_matches() {
     let mut symbols = UserSymbols::default();
     let pid = std::process::id();
     symbols.open(Process { pid, started_ns: 0 });
-    assert!(symbols.processes.is_empty());
+    assert_eq!(symbols.processes.len(), 0);
     let started_ns = process::started_ns_of(pid).unwrap();
     symbols.open(Process { pid, started_ns });
     symbols.open(Process { pid, started_ns });
@@ -191,4 +201,117 @@ fn perf_map_after_exit_counts_only_if_its_process_wrote_it() {
     let too_old = [is_found(now + 60 * second, uid), is_found(0, uid)];
     std::fs::remove_file(&path).unwrap();
     assert_eq!((found, too_old), ([true, false], [false, false]));
+}
+
+/// A process that has exited, which had mapped this file.
+fn exited(symbols: &mut UserSymbols, pid: u32, path: &Path) -> Process {
+    let process = Process { pid: u32::MAX - pid, started_ns: 1 };
+    let mut mapped = Mapped::default();
+    mapped.files.push(("/lib/libc.so".to_owned(), File::open(path).unwrap()));
+    symbols.processes.insert(process.key(), mapped);
+    process
+}
+
+/// Symbols of files, without the helper process.
+fn symbols() -> UserSymbols {
+    UserSymbols { ask: |request| Some(helper::look_up(request)), ..UserSymbols::default() }
+}
+
+fn symbol_of(names: &UserNames) -> Option<&str> {
+    let (_, name) = names.offsets.first()?;
+    name.symbol.as_deref()
+}
+
+/// Whoever makes a file chooses its build id, too.
+#[test]
+fn two_files_with_one_build_id_each_name_the_frames_of_their_own_process() {
+    let directory = tempfile::tempdir().unwrap();
+    let [honest, forged] = ["malloc", "leak_of_team_b"].map(|symbol| {
+        let path = directory.path().join(symbol);
+        std::fs::write(&path, elf::with_symbol(symbol)).unwrap();
+        path
+    });
+    let mut symbols = symbols();
+    let offset = [FileOffset { build_id: elf::BUILD_ID.to_owned(), file_offset: elf::CODE + 1 }];
+    for _ in 0..2 {
+        for (pid, path, expected) in [(1, &forged, "leak_of_team_b"), (2, &honest, "malloc")] {
+            let process = exited(&mut symbols, pid, path);
+            let names = symbols.resolve(process, None, &offset, &[]);
+            assert_eq!(symbol_of(&names), Some(expected));
+        }
+    }
+    // Of this one no file could be opened, and nobody knows where its root was.
+    let unknown = Process { pid: u32::MAX - 3, started_ns: 1 };
+    assert_eq!(symbols.resolve(unknown, None, &offset, &[]), UserNames::default());
+}
+
+#[test]
+fn file_that_another_process_has_mapped_counts_only_on_the_same_device() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("libc.so");
+    std::fs::write(&path, elf::with_symbol("malloc")).unwrap();
+    let mut symbols = symbols();
+    let offset = [FileOffset { build_id: elf::BUILD_ID.to_owned(), file_offset: elf::CODE + 1 }];
+    let process = exited(&mut symbols, 1, &path);
+    symbols.resolve(process, None, &offset, &[]);
+    let other = Process { pid: u32::MAX - 2, started_ns: 1 };
+    let mut names = |below: &Path| {
+        let root = Some(ProcessRoot::below(below));
+        symbols.resolve(other, Some(&ProcessHint { root, ..ProcessHint::default() }), &offset, &[])
+    };
+    assert_eq!(symbol_of(&names(directory.path())), Some("malloc"));
+    assert_eq!(symbol_of(&names("/proc".as_ref())), None);
+}
+
+#[test]
+fn known_name_is_not_asked_for_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("libc.so");
+    std::fs::write(&path, elf::with_symbol("malloc")).unwrap();
+    let mut symbols = symbols();
+    let offset =
+        |build_id: &str| FileOffset { build_id: build_id.to_owned(), file_offset: elf::CODE };
+    let process = exited(&mut symbols, 1, &path);
+    symbols.resolve(process, None, &[offset(elf::BUILD_ID)], &[]);
+    symbols.ask = |_| panic!("it was asked for again");
+    let names = symbols.resolve(process, None, &[offset(elf::BUILD_ID), offset("77")], &[]);
+    assert_eq!(symbol_of(&names), Some("malloc"));
+}
+
+#[test]
+fn symbol_of_megabytes_is_cut_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bomb");
+    for symbol in [doubling(22), "x".repeat(64 << 20)] {
+        std::fs::write(&path, elf::with_symbol(&symbol)).unwrap();
+        let begin = Instant::now();
+        let request = Request {
+            offsets: vec![FileOffset {
+                build_id: elf::BUILD_ID.to_owned(),
+                file_offset: elf::CODE + 1,
+            }],
+            files: vec![Candidate { path: path.to_string_lossy().into(), shown: "x".into() }],
+            ..Request::default()
+        };
+        let Response { offsets, .. } = helper::look_up(&request);
+        let [Some(Name { symbol: Some(name), .. })] = &offsets[..] else { panic!("no name") };
+        assert_eq!(name.len(), MAX_SYMBOL_BYTES);
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    }
+}
+
+#[test]
+fn files_are_closed_some_time_after_their_last_use() {
+    let mut symbols = UserSymbols::default();
+    assert_eq!(symbols.next_close(), None);
+    let own = Process::now(std::process::id());
+    symbols.open(own);
+    symbols.keep_files(files_of(own.pid));
+    symbols.keep_perf_maps(PerfMapSources::of(own.pid).map(Arc::new).into_iter().collect());
+    assert!(symbols.open.len() > 0 && symbols.perf_maps.len() == 1);
+    let due = symbols.next_close().unwrap();
+    assert!(due <= Instant::now() + Duration::from_mins(1));
+    symbols.close_unused(due + Duration::from_secs(5));
+    assert_eq!(symbols.next_close(), None);
+    assert_eq!(symbols.open.len() + symbols.perf_maps.len() + symbols.processes.len(), 0);
 }
