@@ -27,7 +27,11 @@ pub(super) fn compare(check: &mut Check, log: &Log, all: &[Value]) {
     check.equal("victims that are listed", victims(report).count(), report::MAX_LISTED_VICTIMS);
     check.field(report, "/victims_total", n_killed);
     let losses = all.iter().filter(|it| it["type"] == "loss" && it["stage"] == "kills");
-    let n_lost: u64 = losses.filter_map(|it| it["count"].as_u64()).sum();
+    let losses: Vec<&Value> = losses.collect();
+    // The first victim of a group is marked before any record is lost.
+    let n_others = losses.iter().filter(|it| it["reason"] != "group_member").count();
+    check.equal("lost kills of another reason than the group", n_others, 0);
+    let n_lost: u64 = losses.iter().filter_map(|it| it["count"].as_u64()).sum();
     check.equal("kills were lost", n_lost > 0, true);
     let n_kept = (n_killed as u64).saturating_sub(n_lost);
     check.equal("there is room for 4,096 kills", n_kept >= ALWAYS_KEPT, true);
@@ -85,7 +89,7 @@ mod tests {
         let why = format!("{not_got} of {total} records were lost: the buffer of kills was full");
         vec![
             json!({"type": "loss", "stage": "ring", "count": 9000}),
-            json!({"type": "loss", "stage": "kills", "count": n_lost}),
+            json!({"type": "loss", "stage": "kills", "reason": "group_member", "count": n_lost}),
             json!({"type": "oom", "id": "a", "outcome": "killed", "victims": victims,
                 "victims_total": total, "truncated": [{"field": "victims"}],
                 "source": {"missing": [{"field": "victims", "why": why}]}}),
@@ -112,6 +116,12 @@ mod tests {
         // reason with it.
         assert_eq!(n_disagreements(&records(4097, 2, N_KILLED)), 1);
         assert_eq!(n_disagreements(&records(4098, 3, N_KILLED + 1)), 2);
+        // A loss without a reason, and one of another reason.
+        for reason in [Value::Null, json!("marked")] {
+            let mut all = records(4098, 2, N_KILLED);
+            all[1]["reason"] = reason;
+            assert_eq!(n_disagreements(&all), 1);
+        }
         // A victim that was not killed, and one that is there twice.
         let mut all = records(4098, 2, N_KILLED);
         all[2]["victims"][254]["pid"] = json!(9999);

@@ -1,10 +1,10 @@
-//! Where a command writes its data: stdout, or the file of `--output-file`. Opening that file
-//! empties it, so it must not be a file that the command reads or records.
+//! Where a command writes its data: stdout, or the file of `--output-file`. `watch` appends to that
+//! file. Other commands empty it, so it must not be a file that the command reads or records.
 
 use std::{
     fs::{self, File, Metadata},
     io::{self, Write},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -60,6 +60,66 @@ pub(super) fn open_output(to: &Destination, used: &[Used<'_>]) -> Result<Box<dyn
     Ok(named(to, file))
 }
 
+/// Opens stdout, or the file of `--output-file` to append to it.
+pub(super) fn open_appended(
+    to: &Destination,
+    used: &[Used<'_>],
+) -> Result<Box<dyn Write + Send>, Failure> {
+    let name = name(to).to_owned();
+    let Some(path) = to.path() else {
+        return Ok(Box::new(Named { out: io::stdout(), name }));
+    };
+    refuse_used(to, used)?;
+    let out = AppendedFile::open(path).map_err(|error| cannot_write(path, &error))?;
+    Ok(Box::new(Named { out, name }))
+}
+
+/// Opens a file to append. It may have command lines of all users, so others cannot read it.
+pub(super) fn append(path: &Path) -> io::Result<File> {
+    File::options().append(true).create(true).mode(0o640).open(path)
+}
+
+/// A file that is opened again if another file has its name, as after a rotation.
+struct AppendedFile {
+    path: PathBuf,
+    file: File,
+    /// The next byte begins a record, which must not be split between two files.
+    at_record: bool,
+}
+
+impl AppendedFile {
+    fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), file: append(path)?, at_record: true })
+    }
+
+    fn is_moved(&self) -> io::Result<bool> {
+        let id = |file: &Metadata| (file.dev(), file.ino());
+        let now = fs::metadata(&self.path).ok();
+        Ok(now.as_ref().map(id) != Some(id(&self.file.metadata()?)))
+    }
+}
+
+impl Write for AppendedFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.at_record && self.is_moved()? {
+            self.file = append(&self.path)?;
+        }
+        let written = self.file.write(bytes)?;
+        self.at_record = false;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.at_record = true;
+        self.file.flush()
+    }
+}
+
+/// The name of the destination in messages.
+pub(super) fn name(to: &Destination) -> &Path {
+    to.path().unwrap_or(Path::new("stdout"))
+}
+
 /// Refuses an output file that the command reads or records.
 pub(super) fn refuse_used(to: &Destination, used: &[Used<'_>]) -> Result<(), Failure> {
     let Some(output) = to.path() else {
@@ -88,8 +148,7 @@ pub(super) fn stdout() -> Box<dyn Write> {
 
 /// An output whose errors name the destination.
 pub(super) fn named(to: &Destination, out: impl Write + 'static) -> Box<dyn Write> {
-    let name = to.path().unwrap_or(Path::new("stdout")).to_owned();
-    Box::new(Named { out, name })
+    Box::new(Named { out, name: name(to).to_owned() })
 }
 
 struct Named<W> {
@@ -148,4 +207,40 @@ fn is_stdin(output: &Path) -> bool {
         return false;
     };
     output.is_file() && (output.dev(), output.ino()) == (stdin.st_dev, stdin.st_ino)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io::Write as _, os::unix::fs::PermissionsExt as _};
+
+    use super::AppendedFile;
+
+    #[test]
+    fn rotated_file_is_opened_again_between_two_records() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, rotated] = ["out", "out.1"].map(|name| folder.path().join(name));
+        fs::write(&path, "earlier\n").unwrap();
+        let mut out = AppendedFile::open(&path).unwrap();
+        out.write_all(b"half a ").unwrap();
+        fs::rename(&path, &rotated).unwrap();
+        out.write_all(b"record\n").unwrap();
+        out.flush().unwrap();
+        out.write_all(b"another\n").unwrap();
+        assert_eq!(fs::read_to_string(&rotated).unwrap(), "earlier\nhalf a record\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "another\n");
+        let others = fs::metadata(&path).unwrap().permissions().mode() & 0o007;
+        assert_eq!(others, 0, "it may have command lines of all users");
+    }
+
+    #[test]
+    fn truncated_file_has_no_hole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let mut out = AppendedFile::open(&path).unwrap();
+        out.write_all(b"first\n").unwrap();
+        out.flush().unwrap();
+        fs::write(&path, "").unwrap();
+        out.write_all(b"second\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "second\n");
+    }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Failure,
-    output_file::{Used, cannot_write, refuse_used},
+    output_file::{Used, append, cannot_write, refuse_used},
 };
 use crate::{
     bpf::{
@@ -75,8 +75,7 @@ fn open_output(to: &Destination, used: &[Used<'_>]) -> Result<File, Failure> {
         return stdout.map(File::from).map_err(|error| Failure::runtime(&error));
     };
     refuse_used(to, used)?;
-    let file = File::options().append(true).create(true).open(path);
-    file.map_err(|error| cannot_write(path, &error))
+    append(path).map_err(|error| cannot_write(path, &error))
 }
 
 /// Runs `oomwhy unpin DIR`. Returns the message for the user.

@@ -16,6 +16,7 @@ use crate::{
     host::{
         clock,
         files::{Root, cgroup_mounts},
+        opener,
     },
     pipeline::filter::{cgroup_glob, matches},
     risk::{Observer, RiskReport, screen, table},
@@ -25,6 +26,7 @@ use crate::{
 const READINGS: u32 = 4;
 
 pub(crate) fn risk(arguments: &RiskArgs) -> Result<(), Failure> {
+    opener::start();
     let mut watch = Watch::new(arguments)?;
     if arguments.watch && arguments.output == RiskFormat::Table {
         if !io::stdout().is_terminal() {

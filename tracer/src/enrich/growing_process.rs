@@ -1,44 +1,117 @@
 //! Files of processes that grow near a limit, opened at the first sign of growth: when the limit is
 //! hit, or while names are looked up, the processes may be gone.
+//!
+//! This is done on a thread of its own. The thread that drains the ring must not touch files that
+//! may block, and the thread that names frames may be busy for longer than a process lives.
 
 use std::{
-    fs::File,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    sync::{Arc, MutexGuard},
+    time::{Duration, Instant},
 };
 
 use crate::{
-    host::kept_open::KeptOpen,
-    symbolize::user::{FileId, PerfMapSources, Process, files_of},
+    host::{
+        kept_open::KeptOpen,
+        opener::{FileId, OpenedFile},
+        worker::{Answers, Work, Worker},
+    },
+    symbolize::user::{PerfMapSources, Process, files_of},
 };
+
+/// Requests that wait. Hints of growth are limited in rate.
+const MAX_REQUESTS: usize = 64;
 
 /// Files that wait to be used: the executables and libraries of a few services.
 const MAX_FILES: usize = 64;
 /// Processes whose perf maps are kept.
 const MAX_PROCESSES: usize = 16;
 
-/// Shared with the thread that looks up names.
+/// Asks the thread that opens the files.
 #[derive(Debug, Default)]
-pub(crate) struct GrowingProcessFiles(Mutex<OpenedFiles>);
+pub(crate) struct GrowingProcesses {
+    pub files: Arc<GrowingProcessFiles>,
+    worker: Option<Worker<GrowingRequest>>,
+}
 
 #[derive(Debug)]
-struct OpenedFiles {
+enum GrowingRequest {
+    Open(u32),
+    Reopen(u32),
+}
+
+impl GrowingProcesses {
+    /// Opens the files of a process that grows near a limit.
+    pub(crate) fn open(&mut self, pid: u32) {
+        self.send(GrowingRequest::Open(pid));
+    }
+
+    /// Opens files that the process has mapped since.
+    pub(crate) fn reopen(&mut self, pid: u32) {
+        self.send(GrowingRequest::Reopen(pid));
+    }
+
+    /// If the host does not allow another thread, the frames of processes that are gone stay
+    /// without names.
+    fn send(&mut self, request: GrowingRequest) {
+        if self.worker.is_none() {
+            let thread = GrowingThread(Arc::clone(&self.files));
+            self.worker = Worker::start("oomwhy-growing", MAX_REQUESTS, thread).ok();
+        }
+        self.files.lock().n_unanswered += 1;
+        if !self.worker.as_ref().is_some_and(|worker| worker.send(request)) {
+            self.files.lock().n_unanswered -= 1;
+        }
+    }
+}
+
+struct GrowingThread(Arc<GrowingProcessFiles>);
+
+impl Work<GrowingRequest> for GrowingThread {
+    fn handle(&mut self, request: GrowingRequest) {
+        match request {
+            GrowingRequest::Open(pid) => self.0.open(pid),
+            GrowingRequest::Reopen(pid) => self.0.reopen(pid),
+        }
+        self.0.0.change(|opened| opened.n_unanswered = opened.n_unanswered.saturating_sub(1));
+        self.on_time();
+    }
+
+    fn next_time(&self) -> Option<Instant> {
+        self.0.next_close()
+    }
+
+    fn on_time(&mut self) {
+        self.0.close_unused(Instant::now());
+    }
+}
+
+/// Shared with the thread that looks up names.
+#[derive(Debug, Default)]
+pub(crate) struct GrowingProcessFiles(Answers<OpenedFiles>);
+
+#[derive(Debug)]
+pub(crate) struct OpenedFiles {
     /// Each with the path by which a process has mapped it.
-    files: KeptOpen<FileId, (String, File)>,
+    files: KeptOpen<FileId, (String, OpenedFile)>,
     /// By process id.
     perf_maps: KeptOpen<u32, Arc<PerfMapSources>>,
+    n_unanswered: usize,
 }
 
 impl Default for OpenedFiles {
     fn default() -> Self {
-        Self { files: KeptOpen::new(MAX_FILES), perf_maps: KeptOpen::new(MAX_PROCESSES) }
+        Self {
+            files: KeptOpen::new(MAX_FILES),
+            perf_maps: KeptOpen::new(MAX_PROCESSES),
+            n_unanswered: 0,
+        }
     }
 }
 
 impl GrowingProcessFiles {
     /// Opens the files that a process has mapped, and finds its perf maps. The oldest files make
     /// room.
-    pub(crate) fn open(&self, pid: u32) {
+    fn open(&self, pid: u32) {
         let (files, perf_maps) = (files_of(pid), PerfMapSources::of(pid));
         let mut opened = self.lock();
         for file in files {
@@ -49,19 +122,24 @@ impl GrowingProcessFiles {
         }
     }
 
+    /// Waits until the requests so far are answered, but no longer than `patience`.
+    pub(crate) fn wait(&self, patience: Duration) {
+        drop(self.0.wait_while(patience, |opened| opened.n_unanswered > 0));
+    }
+
     /// Removes and returns all files.
-    pub(crate) fn take_files(&self) -> Vec<(String, File)> {
+    pub(crate) fn take_files(&self) -> Vec<(String, OpenedFile)> {
         self.lock().files.take_values().collect()
     }
 
     /// When [`GrowingProcessFiles::close_unused`] has something to close.
-    pub(crate) fn next_close(&self) -> Option<Instant> {
+    fn next_close(&self) -> Option<Instant> {
         let opened = self.lock();
         opened.files.next_close().into_iter().chain(opened.perf_maps.next_close()).min()
     }
 
     /// Closes what was not used for a while.
-    pub(crate) fn close_unused(&self, now: Instant) {
+    fn close_unused(&self, now: Instant) {
         let mut opened = self.lock();
         opened.files.close_unused(now);
         opened.perf_maps.close_unused(now);
@@ -69,7 +147,7 @@ impl GrowingProcessFiles {
 
     /// Opens again the files that a process has mapped, since there may be more by now. Does
     /// nothing if its id belongs to another process.
-    pub(crate) fn reopen(&self, pid: u32) {
+    fn reopen(&self, pid: u32) {
         let now = Process::now(pid);
         let is_another = self.lock().perf_maps.get(&pid).is_some_and(|of| of.process != now);
         if !is_another {
@@ -82,15 +160,13 @@ impl GrowingProcessFiles {
     }
 
     fn lock(&self) -> MutexGuard<'_, OpenedFiles> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
 impl OpenedFiles {
-    fn add_file(&mut self, (shown, file): (String, File)) {
-        if let Some(id) = FileId::of(&file) {
-            self.files.insert(id, (shown, file));
-        }
+    fn add_file(&mut self, (shown, file): (String, OpenedFile)) {
+        self.files.insert(file.facts.id, (shown, file));
     }
 
     fn add_perf_maps(&mut self, new: PerfMapSources) {
@@ -122,5 +198,29 @@ mod tests {
         assert_eq!(files.perf_maps().len(), 1);
         files.reopen(std::process::id());
         assert!(files.perf_maps().len() == 1 && !files.take_files().is_empty());
+    }
+
+    #[test]
+    fn files_are_closed_some_time_after_they_were_opened() {
+        let files = Arc::new(GrowingProcessFiles::default());
+        let mut thread = GrowingThread(Arc::clone(&files));
+        assert_eq!(thread.next_time(), None);
+        thread.handle(GrowingRequest::Open(std::process::id()));
+        let due = thread.next_time().unwrap();
+        assert!(due <= Instant::now() + Duration::from_mins(1));
+        files.close_unused(due + Duration::from_secs(5));
+        assert_eq!(thread.next_time(), None);
+        assert!(files.take_files().is_empty() && files.perf_maps().is_empty());
+    }
+
+    #[test]
+    fn request_is_answered_by_the_thread_before_wait_returns() {
+        let mut growing = GrowingProcesses::default();
+        growing.open(std::process::id());
+        growing.files.wait(Duration::from_secs(20));
+        assert!(!growing.files.take_files().is_empty());
+        growing.reopen(std::process::id());
+        growing.files.wait(Duration::from_secs(20));
+        assert!(!growing.files.take_files().is_empty());
     }
 }

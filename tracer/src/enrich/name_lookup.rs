@@ -6,15 +6,19 @@
 
 use std::{
     collections::VecDeque,
-    fs,
     path::{Path, PathBuf},
     sync::{Arc, MutexGuard},
     time::{Duration, Instant},
 };
 
-use super::{container, passwd, runtime_files};
+use super::{
+    container, passwd,
+    runtime_files::{self, HostFiles},
+};
 use crate::{
     host::{
+        cgroupfs,
+        opener::Directory,
         procfs::process,
         worker::{Answers, Work, Worker},
     },
@@ -120,14 +124,16 @@ impl LookupResults {
 #[derive(Debug)]
 pub(crate) struct Lookup {
     root: PathBuf,
+    cgroup_mount: Option<PathBuf>,
     results: Arc<Answers<LookupResults>>,
     worker: Option<Worker<LookupRequest>>,
 }
 
 impl Lookup {
-    /// Reads files below `root`. No thread runs yet.
-    pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root, results: Arc::default(), worker: None }
+    /// Reads files below `root`, and the owners of cgroups below `cgroup_mount`. No thread runs
+    /// yet.
+    pub(crate) fn new(root: PathBuf, cgroup_mount: Option<PathBuf>) -> Self {
+        Self { root, cgroup_mount, results: Arc::default(), worker: None }
     }
 
     /// Sends a request, and does not wait for anything.
@@ -148,9 +154,14 @@ impl Lookup {
     /// If the host does not allow another thread, reports have no such names.
     fn send(&mut self, request: LookupRequest) -> bool {
         if self.worker.is_none() {
-            let (root, results) = (self.root.clone(), Arc::clone(&self.results));
-            let thread = LookupThread { root, results, retries: VecDeque::new() };
-            self.worker = Worker::start("oomwhy-lookup", MAX_REQUESTS, thread).ok();
+            let root = Directory::at(&self.root);
+            let host = root.map(|root| HostFiles { root, cgroup_mount: self.cgroup_mount.clone() });
+            let (proc_root, results) = (self.root.clone(), Arc::clone(&self.results));
+            let start = |host| {
+                let thread = LookupThread { host, proc_root, results, retries: VecDeque::new() };
+                Worker::start("oomwhy-lookup", MAX_REQUESTS, thread).ok()
+            };
+            self.worker = host.and_then(start);
         }
         self.worker.as_ref().is_some_and(|worker| worker.send(request))
     }
@@ -163,7 +174,9 @@ impl Lookup {
 }
 
 struct LookupThread {
-    root: PathBuf,
+    host: HostFiles,
+    /// The directory that /proc is in.
+    proc_root: PathBuf,
     results: Arc<Answers<LookupResults>>,
     /// New cgroups without a name so far: when to look again, for which time, and the path.
     retries: VecDeque<(Instant, usize, String)>,
@@ -179,11 +192,11 @@ impl Work<LookupRequest> for LookupThread {
                 self.look_up(&path);
             }
             LookupRequest::User(uid) => {
-                let name = passwd::user(&self.root, uid).map(|user| user.name);
+                let name = passwd::user(&self.host.root, uid).map(|user| user.name);
                 self.results.lock().users.insert(uid, name);
             }
             LookupRequest::Process { seq, pid, started_ns } => {
-                if let Some(files) = process::read(&self.root, pid, started_ns) {
+                if let Some(files) = process::read(&self.proc_root, pid, started_ns) {
                     self.results.lock().insert_process((seq, pid), files);
                 }
             }
@@ -215,12 +228,8 @@ impl LookupThread {
         for _ in 0..MAX_CGROUPS {
             let Some(path) = todo.pop_front() else { return };
             self.look_up(&path);
-            // A cgroup that was removed meanwhile has no children.
-            let entries = fs::read_dir(mount.join(path.trim_start_matches('/')));
-            for entry in entries.into_iter().flatten().flatten() {
-                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    todo.push_back(format!("{path}/{}", entry.file_name().to_string_lossy()));
-                }
+            for name in cgroupfs::children(mount, &path) {
+                todo.push_back(format!("{path}/{name}"));
             }
         }
     }
@@ -235,7 +244,7 @@ impl LookupThread {
         if self.results.lock().container(&key).is_some() {
             return true;
         }
-        let names = runtime_files::look_up(&self.root, &found, path);
+        let names = runtime_files::look_up(&self.host, &found, path);
         if names.is_unnamed() {
             return false;
         }
@@ -280,7 +289,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let id = "ab".repeat(32);
         let path = format!("/system.slice/docker-{id}.scope");
-        let mut lookup = Lookup::new(root.path().to_owned());
+        let mut lookup = Lookup::new(root.path().to_owned(), None);
         lookup.ask(LookupRequest::NewCgroup(path.clone()));
         lookup.ask(LookupRequest::User(0));
         assert_eq!(lookup.results(PATIENCE).users.get(&0), Some(&None));
@@ -306,7 +315,7 @@ mod tests {
         let logs = root.path().join("var/log/containers");
         fs::create_dir_all(&logs).unwrap();
         fs::write(logs.join(format!("web_shop_app-{id}.log")), "").unwrap();
-        let mut lookup = Lookup::new(root.path().to_owned());
+        let mut lookup = Lookup::new(root.path().to_owned(), None);
         lookup.ask(LookupRequest::Scan(root.path().join("sys/fs/cgroup")));
         lookup.ask(LookupRequest::User(0));
         let results = lookup.results(PATIENCE);

@@ -108,14 +108,12 @@ impl StackSymbolizer {
 
     /// When [`StackSymbolizer::close_unused`] has something to close.
     pub(crate) fn next_close(&self) -> Option<Instant> {
-        self.roots.next_close().into_iter().chain(self.requests.next_close()).min()
+        self.roots.next_close()
     }
 
-    /// Closes directories and files that were not used for a while.
+    /// Closes directories that were not used for a while.
     pub(crate) fn close_unused(&mut self) {
-        let now = Instant::now();
-        self.roots.close_unused(now);
-        self.requests.close_unused(now);
+        self.roots.close_unused(Instant::now());
     }
 
     /// Remembers a process that a report will be about, and opens its files.

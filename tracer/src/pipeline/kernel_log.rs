@@ -2,6 +2,7 @@
 //! for it.
 
 use std::{
+    collections::BTreeMap,
     fs::{File, OpenOptions},
     io::{self, ErrorKind, Read as _, Seek as _, SeekFrom},
     os::unix::fs::OpenOptionsExt as _,
@@ -162,12 +163,14 @@ impl Follower {
     /// Runs until a signal, or until the wanted number of reports was written.
     pub(crate) async fn run(&mut self, ready: impl FnOnce()) -> Result<(), LiveError> {
         let mut stop = StopSignals::new()?;
+        let outputs_changed = self.pipeline.outputs_changed();
         ready();
         loop {
             let due = self.due.map_or_else(Instant::now, |(due, _)| due);
             let is_done = tokio::select! {
                 batch = next_batch(&mut self.device, &mut self.log) => self.handle_batch(&batch?)?,
                 () = sleep_until(due), if self.due.is_some() => self.report_pending()?,
+                () = outputs_changed.notified() => self.handle_outputs()?,
                 () = stop.received() => break,
             };
             if is_done {
@@ -180,6 +183,11 @@ impl Follower {
         Ok(())
     }
 
+    fn handle_outputs(&mut self) -> Result<bool, LiveError> {
+        self.pipeline.handle_outputs()?;
+        Ok(false)
+    }
+
     /// Returns whether the wanted number of reports is reached.
     fn handle_batch(&mut self, batch: &Batch) -> Result<bool, LiveError> {
         self.set_clocks(batch.last_ns);
@@ -187,8 +195,13 @@ impl Follower {
             let KernelLog { lost, lost_since_ns, .. } = self.device.get_ref().0;
             let now = clock::boottime_ns();
             self.device.get_mut().0.lost_since_ns = now;
-            let drops =
-                Fact::Drops { count: lost, kills: None, first_ns: lost_since_ns, last_ns: now };
+            let drops = Fact::Drops {
+                count: lost,
+                kills: None,
+                kills_by_reason: BTreeMap::new(),
+                first_ns: lost_since_ns,
+                last_ns: now,
+            };
             self.pipeline.learn(drops)?;
         }
         let reports = self.log.before_last();

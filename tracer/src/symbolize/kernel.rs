@@ -4,7 +4,7 @@
 //! host that is short of memory. So a helper process reads it, and its responses are kept. OOM
 //! stacks are much alike, so a helper is needed only for a new address.
 
-use std::{collections::BTreeMap, io};
+use std::{collections::BTreeMap, io, os::fd::AsFd};
 
 use blazesym::{
     MaybeDefault,
@@ -12,6 +12,7 @@ use blazesym::{
 };
 
 use crate::{
+    host::{capabilities::drop::lend, confinement::KERNEL_SYMBOLS},
     model::{
         lru::Lru,
         names::{MAX_SYMBOL_BYTES, Symbol, cut},
@@ -53,7 +54,8 @@ impl KernelSymbols {
     /// Without a helper (no memory for one), the report has addresses, and the next report tries
     /// again.
     fn ask(&mut self, ips: &[u64]) {
-        if let Ok(symbols) = helper_process::ask::<Vec<Option<Symbol>>>(HELPER_COMMAND, &ips) {
+        let ask = || helper_process::ask::<Vec<Option<Symbol>>>(HELPER_COMMAND, &ips, &[]);
+        if let Ok(symbols) = lend(KERNEL_SYMBOLS, ask) {
             for (ip, symbol) in ips.iter().copied().zip(symbols) {
                 self.known.insert(ip, symbol);
             }
@@ -62,8 +64,9 @@ impl KernelSymbols {
 }
 
 /// The helper process: a list of addresses on stdin, a list of symbols on stdout.
-pub(crate) fn answer(input: impl io::Read, output: impl io::Write) -> io::Result<()> {
-    helper_process::serve(input, output, |ips: &Vec<u64>| look_up(ips))
+pub(crate) fn answer(input: impl io::Read + AsFd, output: impl io::Write) -> io::Result<()> {
+    // Without it, /proc/kallsyms has no addresses.
+    helper_process::serve(input, output, KERNEL_SYMBOLS, |ips: &Vec<u64>, _| look_up(ips))
 }
 
 /// One symbol per address. If kallsyms shows no addresses (kptr_restrict, no CAP_SYSLOG), none.

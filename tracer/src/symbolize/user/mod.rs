@@ -10,25 +10,30 @@
 //! and the victim may have prepared the file.
 
 mod elf_files;
+mod failed_files;
 mod helper;
 mod mapped;
 mod perf_map;
 mod perf_map_sources;
+mod received_file;
 mod request;
 mod root;
 
-use std::{
-    collections::BTreeSet, fs::File, os::unix::fs::MetadataExt as _, sync::Arc, time::Instant,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use self::{
+    failed_files::FailedFiles,
     mapped::Mapped,
-    request::{Address, Candidate, Request, Response},
+    request::{Address, Ask, Candidate, Request, RequestWithFiles, Response},
 };
 use crate::{
-    host::{kept_open::KeptOpen, procfs::process},
+    host::{
+        kept_open::KeptOpen,
+        opener::{FileId, OpenedFile},
+        procfs::process,
+    },
     model::{
-        lru::{ByteSize, Lru},
+        lru::Lru,
         names::{FileOffset, Name, UserNames},
     },
     symbolize::helper_process,
@@ -85,59 +90,23 @@ pub(crate) struct PerfMapWriter {
     pub pid: u32,
 }
 
-/// Identifies a file and its content. A build id does not: who makes a file chooses its build id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct FileId {
-    device: u64,
-    inode: u64,
-    /// When it was changed, s and ns. Nobody can set this time (`st_ctime`).
-    changed: (i64, i64),
-}
-
-impl FileId {
-    pub(crate) fn of(file: &File) -> Option<Self> {
-        let it = file.metadata().ok()?;
-        let changed = (it.ctime(), it.ctime_nsec());
-        Some(Self { device: it.dev(), inode: it.ino(), changed })
-    }
-}
-
-impl ByteSize for FileId {
-    fn byte_size(&self) -> usize {
-        size_of::<Self>()
-    }
-}
-
-/// A file that may have the names of a process.
-#[derive(Clone, Copy)]
-pub(super) struct KnownFile<'a> {
-    pub(super) file: &'a File,
-    /// Path by which a process has mapped it.
-    pub(super) shown: &'a str,
-    id: Option<FileId>,
-}
-
-impl<'a> KnownFile<'a> {
-    fn new((shown, file): &'a (String, File)) -> Self {
-        Self { file, shown, id: FileId::of(file) }
-    }
-}
+/// A file, with the path by which a process has mapped it.
+type NamedFile = (String, OpenedFile);
 
 /// Names frames of processes that run, or ran a moment ago.
 #[derive(Debug)]
 pub(crate) struct UserSymbols {
     /// Names by file and offset in it.
     known: Lru<(FileId, u64), Name>,
-    /// `None` for a file without a build id.
+    /// `None` for a file of which a helper found no build id.
     build_ids: Lru<FileId, Option<String>>,
-    /// Each with the path by which a process has mapped it.
-    open: KeptOpen<FileId, (String, File)>,
+    open: KeptOpen<FileId, NamedFile>,
     /// The files of processes, by process id and start time.
     processes: KeptOpen<(u32, u64), Mapped>,
     /// By process id.
     perf_maps: KeptOpen<u32, Arc<PerfMapSources>>,
-    /// Asks the helper process.
-    ask: fn(&Request) -> Option<Response>,
+    failed: FailedFiles,
+    ask: Ask,
 }
 
 impl Default for UserSymbols {
@@ -148,7 +117,8 @@ impl Default for UserSymbols {
             open: KeptOpen::new(MAX_OPEN),
             processes: KeptOpen::new(MAX_PROCESSES),
             perf_maps: KeptOpen::new(MAX_PERF_MAPS),
-            ask: |request| helper_process::ask(HELPER_COMMAND, request).ok(),
+            failed: FailedFiles::default(),
+            ask: |request, files| helper_process::ask(HELPER_COMMAND, request, files),
         }
     }
 }
@@ -196,12 +166,8 @@ impl UserSymbols {
         let is_own = own.is_some();
         let mapped = own.unwrap_or_else(after_exit);
         let names = self.names(process, device, &mapped, offsets, ips);
-        let own_files = mapped.files.iter().filter_map(|(shown, file)| {
-            Some((FileId::of(file)?, (shown.clone(), file.try_clone().ok()?)))
-        });
-        for (id, file) in own_files.collect::<Vec<_>>() {
-            self.open.insert(id, file);
-        }
+        let own_files = mapped.files.iter();
+        self.keep_files(own_files.filter_map(|(shown, it)| Some((shown.clone(), it.try_clone()?))));
         if is_own {
             self.processes.insert(process.key(), mapped);
         }
@@ -217,12 +183,10 @@ impl UserSymbols {
         ips: &[u64],
     ) -> UserNames {
         let open = std::mem::replace(&mut self.open, KeptOpen::new(MAX_OPEN));
-        let own: BTreeSet<FileId> =
-            mapped.files.iter().filter_map(|(_, file)| FileId::of(file)).collect();
+        let own: BTreeSet<FileId> = mapped.files.iter().map(|(_, file)| file.facts.id).collect();
         let is_near = |id: &FileId| device == Some(id.device) && !own.contains(id);
         let kept = open.iter().filter(|(id, _)| is_near(id)).map(|(_, file)| file);
-        let files: Vec<KnownFile<'_>> =
-            mapped.files.iter().chain(kept).map(KnownFile::new).collect();
+        let files: Vec<&NamedFile> = mapped.files.iter().chain(kept).collect();
         let new: Vec<FileOffset> =
             offsets.iter().filter(|offset| self.may_get_a_name(&files, offset)).cloned().collect();
         let addresses = self.ask(process, mapped, &files, new, ips);
@@ -234,22 +198,20 @@ impl UserSymbols {
     }
 
     /// The name of an offset in the first of these files that has its build id.
-    fn known_name(&self, files: &[KnownFile<'_>], offset: &FileOffset) -> Option<Name> {
+    fn known_name(&self, files: &[&NamedFile], offset: &FileOffset) -> Option<Name> {
         let has_its_build_id = |id: &FileId| {
             let build_id = self.build_ids.get(id).and_then(Option::as_ref);
             build_id.is_some_and(|build_id| *build_id == offset.build_id)
         };
-        let id = files.iter().filter_map(|file| file.id).find(has_its_build_id)?;
+        let id = files.iter().map(|(_, file)| file.facts.id).find(has_its_build_id)?;
         self.known.get(&(id, offset.file_offset)).cloned()
     }
 
     /// Whether an offset has no name so far, and one of the files may give it one.
-    fn may_get_a_name(&self, files: &[KnownFile<'_>], offset: &FileOffset) -> bool {
-        let may_have_its_build_id = |file: &KnownFile<'_>| match file.id {
-            Some(id) => self.build_ids.get(&id).is_none_or(|build_id| {
-                build_id.as_ref().is_some_and(|build_id| *build_id == offset.build_id)
-            }),
-            None => true,
+    fn may_get_a_name(&self, files: &[&NamedFile], offset: &FileOffset) -> bool {
+        let may_have_its_build_id = |(_, file): &&NamedFile| {
+            let build_id = self.build_ids.get(&file.facts.id);
+            build_id.is_none_or(|build_id| build_id.as_ref() == Some(&offset.build_id))
         };
         self.known_name(files, offset).is_none() && files.iter().any(may_have_its_build_id)
     }
@@ -271,45 +233,60 @@ impl UserSymbols {
         &mut self,
         process: Process,
         mapped: &Mapped,
-        files: &[KnownFile<'_>],
+        files: &[&NamedFile],
         offsets: Vec<FileOffset>,
         ips: &[u64],
     ) -> Vec<(u64, Name)> {
         let sources = self.sources(process);
-        let perf_maps: Vec<File> = sources.into_iter().flat_map(|it| it.perf_maps()).collect();
-        let mut request = Request::for_addresses(mapped, &perf_maps, ips);
-        request.add_files(files);
-        request.offsets = offsets;
-        if request.is_empty() {
-            return Vec::new();
-        }
-        let Some(response) = (self.ask)(&request) else { return Vec::new() };
-        for (file, build_id) in files.iter().zip(&response.build_ids) {
-            if let Some(id) = file.id {
-                self.build_ids.insert(id, build_id.clone());
+        let perf_maps: Vec<OpenedFile> =
+            sources.into_iter().flat_map(|it| it.perf_maps()).collect();
+        let mut asked = RequestWithFiles::for_addresses(mapped, &perf_maps, ips, &self.failed);
+        asked.add_files(files);
+        asked.request.offsets = offsets;
+        let response = asked.send(self.ask);
+        let request = asked.request;
+        let response = match response {
+            None => return Vec::new(),
+            Some(Ok(response)) => response,
+            Some(Err(error)) => {
+                if failed_files::is_fault_of_files(&error) {
+                    let of_offsets = files.iter().map(|(_, file)| file);
+                    let all = of_offsets.chain(&mapped.perf_maps).chain(&perf_maps);
+                    self.failed.extend(suspects(all, &self.build_ids, &request));
+                }
+                return Vec::new();
             }
-        }
-        let id_of = |offset: &FileOffset| {
-            let build_ids = response.build_ids.iter().map(Option::as_ref);
-            let mut its =
-                files.iter().zip(build_ids).filter(|(_, it)| *it == Some(&offset.build_id));
-            its.next()?.0.id
         };
-        for (offset, name) in request.offsets.iter().zip(response.offsets) {
-            if let (Some(id), Some(name)) = (id_of(offset), name) {
-                self.known.insert((id, offset.file_offset), name);
-            }
-        }
+        self.learn(files, &request, &response);
         let addresses = request.addresses.into_iter().zip(response.addresses);
         addresses.filter_map(|(address, name)| Some((address.ip, name?))).collect()
     }
 
-    /// Keeps files that were opened while their process ran ([`files_of`]), for the next request.
-    pub(crate) fn keep_files(&mut self, files: impl IntoIterator<Item = (String, File)>) {
-        for (shown, file) in files {
-            if let Some(id) = FileId::of(&file) {
-                self.open.insert(id, (shown, file));
+    /// Keeps what a helper found out about these files.
+    fn learn(&mut self, files: &[&NamedFile], request: &Request, response: &Response) {
+        let answered = files.iter().zip(&request.files).zip(&response.build_ids);
+        // A file that was not sent has no answer.
+        let read = answered.filter(|((_, candidate), _)| candidate.descriptor.is_some());
+        let read: Vec<(FileId, &Option<String>)> =
+            read.map(|(((_, file), _), build_id)| (file.facts.id, build_id)).collect();
+        for (id, build_id) in &read {
+            self.build_ids.insert(*id, (*build_id).clone());
+        }
+        let id_of = |offset: &FileOffset| {
+            let its = read.iter().find(|(_, it)| it.as_ref() == Some(&offset.build_id));
+            its.map(|(id, _)| *id)
+        };
+        for (offset, name) in request.offsets.iter().zip(&response.offsets) {
+            if let (Some(id), Some(name)) = (id_of(offset), name) {
+                self.known.insert((id, offset.file_offset), name.clone());
             }
+        }
+    }
+
+    /// Keeps files that were opened while their process ran ([`files_of`]), for the next request.
+    pub(crate) fn keep_files(&mut self, files: impl IntoIterator<Item = NamedFile>) {
+        for (shown, file) in files {
+            self.open.insert(file.facts.id, (shown, file));
         }
     }
 
@@ -342,15 +319,23 @@ impl UserSymbols {
     }
 }
 
-/// The files that a process has mapped, with the path of each. Empty once it is gone.
-pub(crate) fn files_of(pid: u32) -> Vec<(String, File)> {
-    Mapped::open(pid).unwrap_or_default().files
+/// The files that may have made a helper fail: those that no helper has read before, and those that
+/// have one of the offsets.
+fn suspects<'a>(
+    asked: impl Iterator<Item = &'a OpenedFile>,
+    build_ids: &Lru<FileId, Option<String>>,
+    request: &Request,
+) -> Vec<FileId> {
+    let is_suspect = |id: &FileId| match build_ids.get(id) {
+        None => true,
+        Some(build_id) => build_id.as_ref().is_some_and(|it| request.asks_for(it)),
+    };
+    asked.map(|file| file.facts.id).filter(is_suspect).collect()
 }
 
-/// Whether both are the same file.
-pub(crate) fn is_same(one: &File, other: &File) -> bool {
-    let number = |file: &File| file.metadata().map(|it| (it.dev(), it.ino())).ok();
-    number(one).is_some_and(|one| number(other) == Some(one))
+/// The files that a process has mapped, with the path of each. Empty once it is gone.
+pub(crate) fn files_of(pid: u32) -> Vec<(String, OpenedFile)> {
+    Mapped::open(pid).unwrap_or_default().files
 }
 
 #[cfg(test)]
