@@ -2,6 +2,9 @@
 
 use serde_json::Value;
 
+/// Victims that a report lists.
+pub const MAX_LISTED_VICTIMS: usize = 256;
+
 /// The objects of a JSON lines stream.
 pub fn objects(jsonl: &str) -> impl Iterator<Item = Value> {
     jsonl.lines().filter_map(|line| serde_json::from_str(line).ok())

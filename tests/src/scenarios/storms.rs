@@ -172,7 +172,7 @@ pub(super) const ALL: &[Scenario] = &[
     BURST_OF_10_000,
     Scenario { name: "burst_of_10000_kprobe", options: &["--attach", "kprobe"], ..BURST_OF_10_000 },
     // A group is killed as a whole while oomwhy is stopped. It has more members than a report
-    // describes in detail, but the report lists each of them.
+    // lists, but the report counts each of them.
     Scenario {
         name: "big_group",
         comparison: Comparison::Burst,

@@ -39,6 +39,7 @@ use crate::{
         disposable,
         facts::HostFacts,
         files::Root,
+        kept_open::raise_open_limit,
         oom_score_adj::protect_self,
         opener,
         procfs::{kill_counter::KillCounter, system::SystemFiles},
@@ -81,6 +82,7 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
         log_probes(ours.probes());
     }
     protect_self();
+    raise_open_limit();
     let shows_diagnostics = !arguments.output.quiet;
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
@@ -444,7 +446,7 @@ fn enrichment(host: &Host, facts: &HostFacts) -> Enrichment {
 }
 
 pub(super) fn summary(stats: Stats) -> String {
-    let Stats { records, undecodable, lost, missed, unseen, reports, filtered } = stats;
+    let Stats { records, undecodable, lost, missed, unseen, reports, filtered, .. } = stats;
     let parts = [
         (true, count(reports, "OOM report")),
         (filtered > 0, format!("{filtered} filtered out")),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{ComposeContext, missing::missing, stacks::kernel_frames};
+use super::{ComposeContext, missing::missing, size::that_fit, stacks::kernel_frames};
 use crate::{
     fmt::units,
     growth::shape,
@@ -11,7 +11,7 @@ use crate::{
         hook::Hook,
         names::Name,
         recorded_growth::{AllocationSite, Recorded, Usage},
-        report::{Frame, Growth, GrowthPoint, GrowthRate, GrowthStack, Missing, lossy},
+        report::{Frame, Growth, GrowthPoint, GrowthRate, GrowthStack, Missing, Truncated, lossy},
     },
 };
 
@@ -33,10 +33,18 @@ pub(super) fn growth(context: ComposeContext<'_>, names: &BTreeMap<i32, String>)
         since: curve.first().and_then(|first| context.time(first.t_ns)),
         rate_bytes_per_s: rates(&curve),
         kind: (!curve.is_empty()).then(|| shape(&recorded.curve).name().to_owned()),
-        stacks: recorded.sites.iter().map(stack).collect(),
+        stacks: that_fit(recorded.sites.iter().map(stack)),
         unwound_share: share(recorded),
         curve,
     })
+}
+
+/// The stacks that were left out because a report has a limited size.
+pub(super) fn truncated(context: ComposeContext<'_>, growth: Option<&Growth>) -> Option<Truncated> {
+    let (kept, total) = (growth?.stacks.len(), context.account.growth.as_ref()?.sites.len());
+    let count = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
+    let field = "growth.stacks".to_owned();
+    (kept < total).then(|| Truncated { field, kept: count(kept), total: count(total) })
 }
 
 /// The fields of the growth that are missing although the recorder ran.

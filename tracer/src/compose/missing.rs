@@ -202,7 +202,7 @@ fn add_unknown_files(report: &mut OomReport) {
 
 /// User stacks whose symbols were not found while the report could wait for them.
 fn add_unknown_names(report: &mut OomReport, account: &InvocationAccount, findings: &Findings) {
-    if account.stage == Stage::Provisional || !findings.names_asked.contains(&account.seq) {
+    if account.stage == Stage::Provisional || !findings.names_asked.contains_key(&account.seq) {
         return;
     }
     let is_unanswered = |pid: i32, stack: &Option<Vec<Frame>>| {

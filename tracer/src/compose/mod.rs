@@ -17,6 +17,7 @@ pub(crate) mod names;
 mod outcome;
 pub(crate) mod ranking;
 mod shed;
+pub(crate) mod size;
 mod stacks;
 pub(crate) mod verdict;
 mod victims;
@@ -107,10 +108,11 @@ pub(crate) fn compose(account: &Account, host: &Host, findings: &Findings) -> Oo
     report.system = system(context, started);
     report.candidates = candidates::candidates(context);
     report.victims = victims::victims(context, report.candidates.as_ref());
-    report.victims_total = victims::total(invocation);
-    report.truncated = victims::truncated(invocation);
+    report.victims_total = victims::total(invocation, &report.victims);
+    report.truncated = victims::truncated(invocation, &report.victims);
     report.source.missing.extend(identity::unread(context));
     report.growth = growth::growth(context, &names(&report));
+    report.truncated.extend(growth::truncated(context, report.growth.as_ref()));
     report.source.missing.extend(growth::unrecorded(context));
     match account {
         Account::Invocation(account) => missing::add_missing(&mut report, account, findings),

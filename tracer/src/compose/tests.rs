@@ -20,6 +20,7 @@ use crate::model::{
     facts::Findings,
     host::Host,
     report::{Missing, OomReport, Record, System},
+    victims::Victims,
 };
 
 fn compose(account: &InvocationAccount, host: &Host, findings: &Findings) -> OomReport {
@@ -42,7 +43,7 @@ fn json_of(report: OomReport) -> Value {
 fn kill() -> InvocationAccount {
     InvocationAccount {
         candidates: Some(candidates(vec![candidate(100, 0, 1500)])),
-        victims: vec![(9_000, victim(100))],
+        victims: vec![(9_000, victim(100))].into(),
         marks: 1,
         ..account(choice(100), end(1, 1))
     }
@@ -64,7 +65,7 @@ fn lost_records_are_named_as_missing() {
     assert_eq!(without(|it| it.invocation = None), ["trigger"]);
     assert_eq!(without(|it| it.candidates = None), ["candidates"]);
     assert_eq!(without(|it| it.end = None), ["outcome"]);
-    assert_eq!(without(|it| it.victims.clear()), ["victims"]);
+    assert_eq!(without(|it| it.victims = Victims::default()), ["victims"]);
     // Two of a group's three, one of them marked by two threads.
     let group = |marks| {
         let mut group = kill();
@@ -92,8 +93,9 @@ fn lost_records_are_named_as_missing() {
 fn unknown_values_have_no_key() {
     let mut account = kill();
     account.invocation.as_mut().unwrap().control = None;
-    let task = &mut account.victims[0].1;
-    (task.memory, task.vpid, task.task.oom_score_adj) = (None, None, None);
+    account.victims.change(0, |(_, victim)| {
+        (victim.memory, victim.vpid, victim.task.oom_score_adj) = (None, None, None);
+    });
     let report = json(&account);
     for absent in [
         "/constraint",

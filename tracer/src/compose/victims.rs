@@ -1,28 +1,46 @@
 //! The tasks that were marked as victims, with the memory they had then.
 
+use std::collections::BTreeMap;
+
 use oomwhy_common::{event::mm, valid::shed};
 
-use super::{ComposeContext, candidates, cgroups, identity::identity};
+use super::{ComposeContext, candidates, cgroups, identity::identity, size::that_fit};
 use crate::model::{
     account::InvocationAccount,
     events::{self, Memory},
     reap_and_exit::{ReapAndExit, is_left},
-    report::{Candidate, Candidates, Reaped, Truncated, Victim, lossy},
+    report::{Candidate, Candidates, MAX_LISTED_VICTIMS, Reaped, Truncated, Victim, lossy},
 };
 
 pub(super) fn victims(context: ComposeContext<'_>, candidates: Option<&Candidates>) -> Vec<Victim> {
     let exact = kernel_counts_exactly(context, candidates);
-    let victims = context.account.victims.iter();
-    victims
-        .map(|(marked_ns, victim)| report(context, candidates, exact, *marked_ns, victim))
-        .collect()
+    let sharers = Sharers::new(context.account);
+    let reported = listed(context).into_iter().map(|(marked_ns, victim)| {
+        let report = report(context, candidates, exact, *marked_ns, victim);
+        Victim { shares_mm_with: sharers.shared_with(victim), ..report }
+    });
+    that_fit(reported)
+}
+
+/// The victims that are listed: the first ones, and the chosen one.
+fn listed(context: ComposeContext<'_>) -> Vec<&(u64, events::Victim)> {
+    let victims = &context.account.victims;
+    let mut listed: Vec<_> = victims.iter().take(MAX_LISTED_VICTIMS).collect();
+    let mut rest = victims.iter().skip(MAX_LISTED_VICTIMS);
+    if let Some(chosen) = rest.find(|(_, victim)| is_chosen(context, victim.task.tgid)) {
+        listed.pop();
+        listed.push(chosen);
+    }
+    listed
 }
 
 /// The number of killed processes. It exceeds the count of the probes if they wrote the end while
 /// the kernel still killed.
-pub(super) fn total(account: &InvocationAccount) -> Option<u64> {
-    let counted = account.end.as_ref()?.processes?;
-    Some(u64::from(counted).max(known(account))).filter(|&total| total > 0)
+pub(super) fn total(account: &InvocationAccount, listed: &[Victim]) -> Option<u64> {
+    let counted = account.end.as_ref().and_then(|end| end.processes).map(u64::from);
+    let is_cut = listed.len() < account.victims.len();
+    let total = counted.or(is_cut.then_some(0))?;
+    Some(total.max(known(account))).filter(|&total| total > 0)
 }
 
 /// Processes with a record, compact or not.
@@ -30,16 +48,22 @@ fn known(account: &InvocationAccount) -> u64 {
     u64::try_from(account.victims.len()).unwrap_or(u64::MAX)
 }
 
-/// The victims beyond those that the probes describe in detail.
-pub(super) fn truncated(account: &InvocationAccount) -> Vec<Truncated> {
-    if !account.shed.has(shed::VICTIMS) {
+/// The victims beyond those that the probes describe in detail, and beyond those that are listed.
+pub(super) fn truncated(account: &InvocationAccount, listed: &[Victim]) -> Vec<Truncated> {
+    let are_shed = account.shed.has(shed::VICTIMS);
+    if !are_shed && listed.len() == account.victims.len() {
         return Vec::new();
     }
-    let detailed = account.victims.iter().filter(|(_, victim)| !victim.is_compact).count();
+    let is_detailed = |victim: &&Victim| {
+        let position = account.victims.position(victim.pid);
+        let known = position.and_then(|position| account.victims.get(position));
+        !are_shed || known.is_some_and(|(_, victim)| !victim.is_compact)
+    };
+    let detailed = listed.iter().filter(is_detailed).count();
     vec![Truncated {
         field: "victims".to_owned(),
         kept: u64::try_from(detailed).unwrap_or(u64::MAX),
-        total: total(account).unwrap_or_else(|| known(account)),
+        total: total(account, listed).unwrap_or_else(|| known(account)),
     }]
 }
 
@@ -72,7 +96,6 @@ fn report(
         points: row.and_then(|row| row.points),
         oom_score_adj: task.oom_score_adj,
         marked_at_ns: (!victim.shares_mm).then_some(marked_ns),
-        shares_mm_with: shared_with(context, victim),
         ..Victim::default()
     };
     fill_exit(context, &mut report, marked_ns, victim);
@@ -85,11 +108,23 @@ fn report(
     report
 }
 
-/// The victim with whom a task shares its memory: that one was marked before it.
-fn shared_with(context: ComposeContext<'_>, mm_sharer: &events::Victim) -> Option<i32> {
-    let mut victims = context.account.victims.iter().map(|(_, victim)| victim);
-    let marked = victims.find(|victim| !victim.shares_mm && victim.mm == mm_sharer.mm);
-    marked.filter(|_| mm_sharer.shares_mm).map(|victim| victim.task.tgid)
+/// The marked victims by their memory, which others may share.
+struct Sharers(BTreeMap<Option<u64>, i32>);
+
+impl Sharers {
+    fn new(account: &InvocationAccount) -> Self {
+        let marked = account.victims.iter().map(|(_, victim)| victim).filter(|it| !it.shares_mm);
+        let mut first = BTreeMap::new();
+        for victim in marked {
+            first.entry(victim.mm).or_insert(victim.task.tgid);
+        }
+        Self(first)
+    }
+
+    /// The victim with whom a task shares its memory: that one was marked before it.
+    fn shared_with(&self, mm_sharer: &events::Victim) -> Option<i32> {
+        self.0.get(&mm_sharer.mm).copied().filter(|_| mm_sharer.shares_mm)
+    }
 }
 
 /// How a victim exited, in time since it was marked.

@@ -1,6 +1,6 @@
 //! Asks [`Lookup`] as events come, and turns its answers into facts when a report is made.
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use super::{
     container,
@@ -11,6 +11,7 @@ use crate::model::{
     account::Account,
     events::{Body, CgroupPath, Event, Task},
     facts::{Fact, Findings},
+    lru::Lru,
     names::cgroup_path,
     report::lossy,
 };
@@ -19,19 +20,22 @@ use crate::model::{
 /// meanwhile.
 const PATIENCE: Duration = Duration::from_millis(20);
 
+/// Users that were asked for. One that had to make room is asked for again.
+const MAX_USERS: usize = 4096;
+
 /// Finds facts about tasks and their containers.
 #[derive(Debug)]
 pub(crate) struct Enrichment {
     lookup: Lookup,
     /// The probes read command lines, so /proc is not read.
     has_context: bool,
-    asked_users: BTreeSet<u32>,
+    asked_users: Lru<u32, ()>,
 }
 
 impl Enrichment {
     /// `has_context`: the probes read command lines.
     pub(crate) fn new(lookup: Lookup, has_context: bool) -> Self {
-        Self { lookup, has_context, asked_users: BTreeSet::new() }
+        Self { lookup, has_context, asked_users: Lru::new(MAX_USERS, 1 << 20) }
     }
 
     /// Asks for the names of the containers that run already.
@@ -60,7 +64,8 @@ impl Enrichment {
     }
 
     fn ask_task(&mut self, seq: u64, task: &Task) {
-        if self.asked_users.insert(task.uid) {
+        if self.asked_users.get(&task.uid).is_none() {
+            self.asked_users.insert(task.uid, ());
             self.lookup.ask(LookupRequest::User(task.uid));
         }
         if let Some(started_ns) = task.start_boottime_ns.filter(|_| !self.has_context) {
@@ -90,7 +95,7 @@ impl Enrichment {
                 findings.users.insert(task.uid, name.clone());
             }
             let key = (account.seq(), task.tgid);
-            if let Some(files) = known.processes.get(&key)
+            if let Some(files) = known.process(key)
                 && !findings.processes.contains_key(&key)
             {
                 let (seq, pid) = key;
@@ -104,7 +109,7 @@ impl Enrichment {
 
     /// Drops the results for the processes of this invocation, because its report is closed.
     pub(crate) fn forget(&mut self, seq: u64) {
-        self.lookup.results(Duration::ZERO).processes.retain(|(of, _), _| *of != seq);
+        self.lookup.results(Duration::ZERO).forget(seq);
     }
 }
 
@@ -178,7 +183,7 @@ mod tests {
         let path = CgroupPath { id: 3, names, truncated: false };
         let account = Account::from(InvocationAccount {
             seq: 9,
-            victims: vec![(1, victim.clone())],
+            victims: vec![(1, victim.clone())].into(),
             paths: [(3, path.clone())].into(),
             ..InvocationAccount::default()
         });

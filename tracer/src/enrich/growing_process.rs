@@ -5,14 +5,14 @@
 //! may block, and the thread that names frames may be busy for longer than a process lives.
 
 use std::{
-    collections::VecDeque,
     sync::{Arc, MutexGuard},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
     host::{
-        opener::OpenedFile,
+        kept_open::KeptOpen,
+        opener::{FileId, OpenedFile},
         worker::{Answers, Work, Worker},
     },
     symbolize::user::{PerfMapSources, Process, files_of},
@@ -73,6 +73,15 @@ impl Work<GrowingRequest> for GrowingThread {
             GrowingRequest::Reopen(pid) => self.0.reopen(pid),
         }
         self.0.0.change(|opened| opened.n_unanswered = opened.n_unanswered.saturating_sub(1));
+        self.on_time();
+    }
+
+    fn next_time(&self) -> Option<Instant> {
+        self.0.next_close()
+    }
+
+    fn on_time(&mut self) {
+        self.0.close_unused(Instant::now());
     }
 }
 
@@ -80,13 +89,23 @@ impl Work<GrowingRequest> for GrowingThread {
 #[derive(Debug, Default)]
 pub(crate) struct GrowingProcessFiles(Answers<OpenedFiles>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct OpenedFiles {
     /// Each with the path by which a process has mapped it.
-    files: VecDeque<(String, OpenedFile)>,
-    /// One for each process id.
-    perf_maps: VecDeque<Arc<PerfMapSources>>,
+    files: KeptOpen<FileId, (String, OpenedFile)>,
+    /// By process id.
+    perf_maps: KeptOpen<u32, Arc<PerfMapSources>>,
     n_unanswered: usize,
+}
+
+impl Default for OpenedFiles {
+    fn default() -> Self {
+        Self {
+            files: KeptOpen::new(MAX_FILES),
+            perf_maps: KeptOpen::new(MAX_PROCESSES),
+            n_unanswered: 0,
+        }
+    }
 }
 
 impl GrowingProcessFiles {
@@ -109,22 +128,35 @@ impl GrowingProcessFiles {
     }
 
     /// Removes and returns all files.
-    pub(crate) fn take_files(&self) -> VecDeque<(String, OpenedFile)> {
-        std::mem::take(&mut self.lock().files)
+    pub(crate) fn take_files(&self) -> Vec<(String, OpenedFile)> {
+        self.lock().files.take_values().collect()
+    }
+
+    /// When [`GrowingProcessFiles::close_unused`] has something to close.
+    fn next_close(&self) -> Option<Instant> {
+        let opened = self.lock();
+        opened.files.next_close().into_iter().chain(opened.perf_maps.next_close()).min()
+    }
+
+    /// Closes what was not used for a while.
+    fn close_unused(&self, now: Instant) {
+        let mut opened = self.lock();
+        opened.files.close_unused(now);
+        opened.perf_maps.close_unused(now);
     }
 
     /// Opens again the files that a process has mapped, since there may be more by now. Does
     /// nothing if its id belongs to another process.
     fn reopen(&self, pid: u32) {
         let now = Process::now(pid);
-        let is_another = |of: &Arc<PerfMapSources>| of.process.pid == pid && of.process != now;
-        if !self.lock().perf_maps.iter().any(is_another) {
+        let is_another = self.lock().perf_maps.get(&pid).is_some_and(|of| of.process != now);
+        if !is_another {
             self.open(pid);
         }
     }
 
     pub(crate) fn perf_maps(&self) -> Vec<Arc<PerfMapSources>> {
-        self.lock().perf_maps.iter().map(Arc::clone).collect()
+        self.lock().perf_maps.iter().map(|(_, perf_maps)| Arc::clone(perf_maps)).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, OpenedFiles> {
@@ -134,25 +166,16 @@ impl GrowingProcessFiles {
 
 impl OpenedFiles {
     fn add_file(&mut self, (shown, file): (String, OpenedFile)) {
-        if self.files.iter().any(|(_, other)| other.is_same_file(&file)) {
-            return;
-        }
-        if self.files.len() >= MAX_FILES {
-            self.files.pop_front();
-        }
-        self.files.push_back((shown, file));
+        self.files.insert(file.facts.id, (shown, file));
     }
 
     fn add_perf_maps(&mut self, new: PerfMapSources) {
-        let known = self.perf_maps.iter().position(|old| old.process.pid == new.process.pid);
-        let merged = match known.and_then(|known| self.perf_maps.remove(known)) {
+        let pid = new.process.pid;
+        let merged = match self.perf_maps.remove(&pid) {
             Some(old) => new.with_ancestors_of(&old),
             None => new,
         };
-        if self.perf_maps.len() >= MAX_PROCESSES {
-            self.perf_maps.pop_front();
-        }
-        self.perf_maps.push_back(Arc::new(merged));
+        self.perf_maps.insert(pid, Arc::new(merged));
     }
 }
 
@@ -175,6 +198,19 @@ mod tests {
         assert_eq!(files.perf_maps().len(), 1);
         files.reopen(std::process::id());
         assert!(files.perf_maps().len() == 1 && !files.take_files().is_empty());
+    }
+
+    #[test]
+    fn files_are_closed_some_time_after_they_were_opened() {
+        let files = Arc::new(GrowingProcessFiles::default());
+        let mut thread = GrowingThread(Arc::clone(&files));
+        assert_eq!(thread.next_time(), None);
+        thread.handle(GrowingRequest::Open(std::process::id()));
+        let due = thread.next_time().unwrap();
+        assert!(due <= Instant::now() + Duration::from_mins(1));
+        files.close_unused(due + Duration::from_secs(5));
+        assert_eq!(thread.next_time(), None);
+        assert!(files.take_files().is_empty() && files.perf_maps().is_empty());
     }
 
     #[test]

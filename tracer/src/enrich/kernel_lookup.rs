@@ -16,7 +16,7 @@ use crate::{
         disposable,
         worker::{Answers, Work, Worker},
     },
-    model::names::Symbol,
+    model::{lru::Lru, names::Symbol},
     symbolize::kernel::KernelSymbols,
 };
 
@@ -24,6 +24,8 @@ use crate::{
 const MAX_REQUESTS: usize = 64;
 /// Addresses whose names are kept. The kernel has few ways into the OOM killer.
 const MAX_FOUND: usize = 4096;
+/// Bytes of these names: a hundred each.
+const MAX_FOUND_BYTES: usize = 512 << 10;
 
 /// How long a report waits since its names were asked for. Half of what a helper process may take:
 /// the ring has room for a hundred kills meanwhile.
@@ -38,12 +40,19 @@ pub(crate) struct KernelLookup {
     worker: Option<Worker<Vec<u64>>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Found {
-    symbols: BTreeMap<u64, Symbol>,
+    symbols: Lru<u64, Symbol>,
     unanswered: BTreeSet<u64>,
     /// When the first of the unanswered addresses was asked for.
     since: Option<Instant>,
+}
+
+impl Default for Found {
+    fn default() -> Self {
+        let symbols = Lru::new(MAX_FOUND, MAX_FOUND_BYTES);
+        Self { symbols, unanswered: BTreeSet::new(), since: None }
+    }
 }
 
 impl KernelLookup {
@@ -94,10 +103,9 @@ impl KernelLookup {
 
 impl Found {
     fn answer(&mut self, ips: &[u64], symbols: BTreeMap<u64, Symbol>) {
-        if self.symbols.len() + symbols.len() > MAX_FOUND {
-            self.symbols.clear();
+        for (ip, symbol) in symbols {
+            self.symbols.insert(ip, symbol);
         }
-        self.symbols.extend(symbols);
         for ip in ips {
             self.unanswered.remove(ip);
         }

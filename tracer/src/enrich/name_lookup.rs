@@ -5,7 +5,7 @@
 //! the report has no name there.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     path::{Path, PathBuf},
     sync::{Arc, MutexGuard},
     time::{Duration, Instant},
@@ -22,13 +22,20 @@ use crate::{
         procfs::process,
         worker::{Answers, Work, Worker},
     },
-    model::{facts::ProcessFiles, report::Container},
+    model::{facts::ProcessFiles, lru::Lru, report::Container},
 };
 
 /// Requests that wait. Making a container takes milliseconds; answering takes less.
 const MAX_REQUESTS: usize = 1024;
 /// Containers whose names are kept, the latest ones: those that run, and many that ran.
 const MAX_CONTAINERS: usize = 4096;
+/// Bytes of these names: a few hundred for each container.
+const MAX_CONTAINER_BYTES: usize = 2 << 20;
+/// Users whose names are kept.
+const MAX_USERS: usize = 4096;
+/// Processes of reports that are not written yet, and bytes of their command lines.
+const MAX_PROCESSES: usize = 1024;
+const MAX_PROCESS_BYTES: usize = 1 << 20;
 /// Cgroups that are visited at the start.
 const MAX_CGROUPS: usize = 1 << 16;
 /// More unanswered requests than one kill makes: a report does not wait for them.
@@ -66,34 +73,50 @@ impl LookupRequest {
 }
 
 /// Everything that was found so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LookupResults {
-    /// By container id and by pod uid. The number grows with each insertion.
-    containers: BTreeMap<String, (Container, u64)>,
+    /// By container id and by pod uid.
+    containers: Lru<String, Container>,
     /// `None` where the host has no name for the user.
-    pub users: BTreeMap<u32, Option<String>>,
-    /// By invocation and process. The caller removes the entries that its report has used.
-    pub processes: BTreeMap<(u64, i32), ProcessFiles>,
+    pub users: Lru<u32, Option<String>>,
+    /// By invocation and process; `None` before the answer. An answer for a process that is not
+    /// here comes too late for its report.
+    processes: Lru<(u64, i32), Option<ProcessFiles>>,
     /// Requests that a report waits for and that have no answer yet.
     n_awaited: usize,
-    n_inserted: u64,
+}
+
+impl Default for LookupResults {
+    fn default() -> Self {
+        Self {
+            containers: Lru::new(MAX_CONTAINERS, MAX_CONTAINER_BYTES),
+            users: Lru::new(MAX_USERS, 1 << 20),
+            processes: Lru::new(MAX_PROCESSES, MAX_PROCESS_BYTES),
+            n_awaited: 0,
+        }
+    }
 }
 
 impl LookupResults {
     /// The names of a container, by its id, or of a pod, by its uid.
     pub(crate) fn container(&self, key: &str) -> Option<&Container> {
-        self.containers.get(key).map(|(names, _)| names)
+        self.containers.get(key)
     }
 
-    fn insert_container(&mut self, key: String, names: Container) {
-        self.n_inserted += 1;
-        if self.containers.len() >= MAX_CONTAINERS && !self.containers.contains_key(&key) {
-            let oldest = self.containers.iter().min_by_key(|(_, (_, number))| *number);
-            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
-                self.containers.remove(&oldest);
-            }
+    /// The files of a process, by invocation and process id.
+    pub(crate) fn process(&self, key: (u64, i32)) -> Option<&ProcessFiles> {
+        self.processes.get(&key)?.as_ref()
+    }
+
+    /// Drops the results for the processes of this invocation, and those that are still to come.
+    pub(crate) fn forget(&mut self, seq: u64) {
+        self.processes.remove_range((seq, i32::MIN)..=(seq, i32::MAX));
+    }
+
+    fn insert_process(&mut self, key: (u64, i32), files: ProcessFiles) {
+        if self.processes.contains_key(&key) {
+            self.processes.insert(key, Some(files));
         }
-        self.containers.insert(key, (names, self.n_inserted));
     }
 }
 
@@ -117,7 +140,11 @@ impl Lookup {
     pub(crate) fn ask(&mut self, request: LookupRequest) {
         let is_awaited = request.is_awaited();
         if is_awaited {
-            self.results.lock().n_awaited += 1;
+            let mut results = self.results.lock();
+            results.n_awaited += 1;
+            if let LookupRequest::Process { seq, pid, .. } = request {
+                results.processes.insert((seq, pid), None);
+            }
         }
         if !self.send(request) && is_awaited {
             self.results.lock().n_awaited -= 1;
@@ -170,7 +197,7 @@ impl Work<LookupRequest> for LookupThread {
             }
             LookupRequest::Process { seq, pid, started_ns } => {
                 if let Some(files) = process::read(&self.proc_root, pid, started_ns) {
-                    self.results.lock().processes.insert((seq, pid), files);
+                    self.results.lock().insert_process((seq, pid), files);
                 }
             }
         }
@@ -225,9 +252,9 @@ impl LookupThread {
         let pod = names.of_pod();
         let uid = found.pod_uid.or_else(|| names.pod_uid.clone()).filter(|uid| *uid != key);
         if let Some(uid) = uid.filter(|_| !pod.is_unnamed()) {
-            results.insert_container(uid, pod);
+            results.containers.insert(uid, pod);
         }
-        results.insert_container(key, names);
+        results.containers.insert(key, names);
         true
     }
 
@@ -249,7 +276,7 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use super::{Container, Lookup, LookupRequest, LookupResults, MAX_CONTAINERS};
+    use super::{Container, Lookup, LookupRequest, LookupResults, MAX_CONTAINERS, ProcessFiles};
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -297,12 +324,25 @@ mod tests {
     }
 
     #[test]
-    fn insert_too_many_containers_drops_the_oldest() {
+    fn too_many_containers_drop_the_oldest() {
         let mut results = LookupResults::default();
         for number in 0..MAX_CONTAINERS + 2 {
-            results.insert_container(number.to_string(), named("x"));
+            results.containers.insert(number.to_string(), named("x"));
         }
         assert_eq!(results.containers.len(), MAX_CONTAINERS);
         assert!(results.container("1").is_none() && results.container("2").is_some());
+    }
+
+    #[test]
+    fn files_of_a_process_that_come_after_its_report_are_dropped() {
+        let mut results = LookupResults::default();
+        let files = || ProcessFiles { cmdline: Some(vec!["x".to_owned()]), exe: None };
+        results.processes.insert((7, 1), None);
+        results.processes.insert((8, 1), None);
+        results.forget(7);
+        results.insert_process((7, 1), files());
+        results.insert_process((8, 1), files());
+        assert_eq!((results.process((7, 1)), results.process((8, 1))), (None, Some(&files())));
+        assert_eq!(results.processes.len(), 1);
     }
 }

@@ -1,6 +1,12 @@
 //! /etc/passwd: names and home directories of users.
 
-use crate::host::opener::{Directory, Target, Tree};
+use crate::{
+    host::opener::{Directory, Target, Tree},
+    model::names::cut,
+};
+
+/// Longer names are cut. useradd(8) allows 32 bytes.
+const MAX_NAME_BYTES: usize = 256;
 
 /// More than any local file. The users of a company are in a directory service instead.
 const MAX_BYTES: u64 = 1 << 20;
@@ -23,7 +29,7 @@ fn parse(line: &str, uid: u32) -> Option<User> {
     let name = fields.next().filter(|name| !name.is_empty())?;
     let id: u32 = fields.nth(1)?.parse().ok()?;
     let home = fields.nth(2).unwrap_or_default();
-    (id == uid).then(|| User { name: name.to_owned(), home: home.to_owned() })
+    (id == uid).then(|| User { name: cut(name, MAX_NAME_BYTES).to_owned(), home: home.to_owned() })
 }
 
 #[cfg(test)]

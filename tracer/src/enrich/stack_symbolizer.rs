@@ -2,26 +2,45 @@
 //! chosen, a victim's when SIGKILL is delivered to it. The files that a process has mapped are gone
 //! by then, so they are opened when the process is first mentioned.
 
-use std::collections::BTreeMap;
+use std::time::Instant;
 
 use super::symbol_requests::{MAX_GROWING_PROCESSES, SymbolRequests};
 use crate::{
     growth::ProcessFrames,
-    model::events::{Body, Context, Event, Name, Part, Task, UserFrame},
+    host::kept_open::KeptOpen,
+    model::{
+        events::{Body, Context, Event, Name, Part, Task, UserFrame},
+        lru::{ByteSize, Lru},
+        names::{MAX_PATH_BYTES, cut},
+    },
     symbolize::user::{PerfMapWriter, Process, ProcessHint, ProcessRoot},
 };
 
 /// Processes that are remembered: those of a burst of kills.
 const MAX_SEEN: usize = 4096;
+/// Bytes of what is remembered of them.
+const MAX_SEEN_BYTES: usize = 1 << 20;
 /// Root directories that are kept open, each until its report is written.
 const MAX_ROOTS: usize = 64;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct StackSymbolizer {
     /// The requests for names, and their answers.
     pub requests: SymbolRequests,
     /// The processes of each invocation, by sequence number and process id.
-    seen: BTreeMap<(u64, i32), SeenProcess>,
+    seen: Lru<(u64, i32), SeenProcess>,
+    /// Their root directories.
+    roots: KeptOpen<(u64, i32), ProcessRoot>,
+}
+
+impl Default for StackSymbolizer {
+    fn default() -> Self {
+        Self {
+            requests: SymbolRequests::default(),
+            seen: Lru::new(MAX_SEEN, MAX_SEEN_BYTES),
+            roots: KeptOpen::new(MAX_ROOTS),
+        }
+    }
 }
 
 /// Facts from the events about a process.
@@ -31,6 +50,12 @@ struct SeenProcess {
     hint: ProcessHint,
     /// Only of a trigger.
     stack: Vec<UserFrame>,
+}
+
+impl ByteSize for SeenProcess {
+    fn byte_size(&self) -> usize {
+        size_of::<Self>() + self.hint.exe.len() + self.stack.byte_size()
+    }
 }
 
 impl StackSymbolizer {
@@ -48,17 +73,17 @@ impl StackSymbolizer {
                 if let Some(process) = process {
                     self.requests.ask(seq, process, None, stack);
                 }
-                if let Some(seen) = self.seen.get_mut(&(seq, invocation.trigger.tgid)) {
-                    seen.stack = stack.to_vec();
+                if process.is_some() {
+                    let key = (seq, invocation.trigger.tgid);
+                    self.seen.change(key, |seen| seen.stack = stack.to_vec());
                 }
             }
-            Body::Victim(victim) => {
-                self.remember(seq, &victim.task);
-                if let Some(seen) = self.seen.get_mut(&(seq, victim.task.tgid)) {
-                    let vpid = victim.vpid.and_then(|pid| u32::try_from(pid).ok());
-                    let uid = victim.task.uid;
+            Body::Victim(victim) if self.remember(seq, &victim.task).is_some() => {
+                let vpid = victim.vpid.and_then(|pid| u32::try_from(pid).ok());
+                let uid = victim.task.uid;
+                self.seen.change((seq, victim.task.tgid), |seen| {
                     seen.hint.perf_map_writer = vpid.map(|pid| PerfMapWriter { uid, pid });
-                }
+                });
             }
             Body::Context(context) => self.note_context(seq, context),
             _ => {}
@@ -77,7 +102,18 @@ impl StackSymbolizer {
 
     /// Drops the processes of this invocation, because its reports are written.
     pub(crate) fn forget(&mut self, seq: u64) {
-        self.seen.retain(|(of, _), _| *of != seq);
+        self.seen.remove_range((seq, i32::MIN)..=(seq, i32::MAX));
+        self.roots.retain(|(of, _)| *of != seq);
+    }
+
+    /// When [`StackSymbolizer::close_unused`] has something to close.
+    pub(crate) fn next_close(&self) -> Option<Instant> {
+        self.roots.next_close()
+    }
+
+    /// Closes directories that were not used for a while.
+    pub(crate) fn close_unused(&mut self) {
+        self.roots.close_unused(Instant::now());
     }
 
     /// Remembers a process that a report will be about, and opens its files.
@@ -86,51 +122,55 @@ impl StackSymbolizer {
             pid: u32::try_from(task.tgid).ok()?,
             started_ns: task.start_boottime_ns.unwrap_or_default(),
         };
-        if self.seen.len() >= MAX_SEEN {
-            self.seen.clear();
-        }
         let key = (seq, task.tgid);
         if self.seen.get(&key).is_none_or(|seen| seen.started_ns == 0) {
             // Here and not on the worker's thread: by then the process may have lost it.
-            let root = self.has_room().then(|| ProcessRoot::of(process)).flatten();
-            let seen = self.seen.entry(key).or_default();
-            seen.started_ns = process.started_ns;
-            seen.hint.root = root;
+            let has_room = self.roots.len() < MAX_ROOTS;
+            if let Some(root) = has_room.then(|| ProcessRoot::of(process)).flatten() {
+                self.roots.insert(key, root);
+            }
+            self.seen.change(key, |seen| seen.started_ns = process.started_ns);
             self.requests.open(process);
         }
         Some(process)
     }
 
-    fn has_room(&self) -> bool {
-        self.seen.values().filter(|seen| seen.hint.root.is_some()).count() < MAX_ROOTS
-    }
-
     fn note_context(&mut self, seq: u64, context: &Context) {
-        let seen = self.seen.entry((seq, context.tgid)).or_default();
+        let key = (seq, context.tgid);
         match &context.part {
-            Part::Exe(names) if !context.truncated => seen.hint.exe = path(names),
+            Part::Exe(names) if !context.truncated => {
+                self.seen.change(key, |seen| seen.hint.exe = path(names));
+            }
             Part::Parents(parents) => {
                 let parent = parents.first().and_then(|parent| u32::try_from(parent.tgid).ok());
-                seen.hint.neighbor = parent;
+                self.seen.change(key, |seen| seen.hint.neighbor = parent);
                 // The trigger may have died before its files could be opened, so its stack is asked
                 // for again. Names that are known already cost nothing.
-                let Ok(pid) = u32::try_from(context.tgid) else { return };
-                let process = Process { pid, started_ns: seen.started_ns };
-                self.requests.ask(seq, process, Some(seen.hint.clone()), &seen.stack);
+                let stack = self.seen.get(&key).map(|seen| seen.stack.clone());
+                self.ask(key, &stack.unwrap_or_default());
             }
-            Part::UserStack(frames) => {
-                let Ok(pid) = u32::try_from(context.tgid) else { return };
-                let process = Process { pid, started_ns: seen.started_ns };
-                self.requests.ask(seq, process, Some(seen.hint.clone()), frames);
-            }
+            Part::UserStack(frames) => self.ask(key, frames),
             _ => {}
         }
+    }
+
+    /// Asks for the names of a stack, with what is known about its process by now.
+    fn ask(&mut self, key: (u64, i32), frames: &[UserFrame]) {
+        let (seq, tgid) = key;
+        let Ok(pid) = u32::try_from(tgid) else { return };
+        let (started_ns, mut hint) = match self.seen.get(&key) {
+            Some(seen) => (seen.started_ns, seen.hint.clone()),
+            None => Default::default(),
+        };
+        hint.root = self.roots.get(&key).cloned();
+        self.requests.ask(seq, Process { pid, started_ns }, Some(hint), frames);
     }
 }
 
 fn path(names: &[Name]) -> String {
     let texts = names.iter().map(|name| String::from_utf8_lossy(&name.0));
-    texts.fold(String::new(), |path, name| path + "/" + &name)
+    let path = texts.fold(String::new(), |path, name| path + "/" + &name);
+    cut(&path, MAX_PATH_BYTES).to_owned()
 }
 
 #[cfg(test)]
@@ -153,7 +193,7 @@ mod tests {
         assert!(symbolizer.requests.newly_awaited().is_empty());
         symbolizer.note(&event(3, 7, Part::UserStack(vec![UserFrame::Ip { ip: 1 }])));
         assert_eq!(symbolizer.requests.newly_awaited(), [3].into());
-        let seen = &symbolizer.seen[&(3, 7)];
+        let seen = symbolizer.seen.get(&(3, 7)).unwrap();
         let hint =
             ProcessHint { exe: "/usr/app".to_owned(), neighbor: Some(1), ..ProcessHint::default() };
         assert_eq!(seen.hint, hint);

@@ -20,7 +20,7 @@ use crate::{
     },
     model::{
         events::UserFrame,
-        names::{FileOffset, Name, Symbol, UserNames},
+        names::{FileOffset, Symbol, UserNames},
     },
     symbolize::{
         kernel::KernelSymbols,
@@ -253,6 +253,17 @@ impl Work<SymbolRequest> for SymbolThread {
                 self.answer(seq, FoundNames::Kernel(symbols));
             }
         }
+        self.on_time();
+    }
+
+    fn next_time(&self) -> Option<Instant> {
+        self.user.next_close().into_iter().chain(self.user_growing.next_close()).min()
+    }
+
+    fn on_time(&mut self) {
+        let now = Instant::now();
+        self.user.close_unused(now);
+        self.user_growing.close_unused(now);
     }
 }
 
@@ -266,23 +277,14 @@ impl SymbolThread {
     }
 }
 
-/// File offsets mean the same in every process, so one request names those of all. Addresses belong
-/// to one process each, and each process may take a helper process.
+/// Each process is asked for alone: a file is its own, and not one of another container with the
+/// same build id. Names of a file that several have mapped are known after the first. Addresses
+/// take a helper process each.
 fn growth_names(symbols: &mut UserSymbols, stacks: &[StackFrames]) -> Vec<UserNames> {
-    let offsets: BTreeSet<FileOffset> =
-        stacks.iter().flat_map(|stack| stack.offsets.iter().cloned()).collect();
-    let first = stacks.first().map_or(0, |stack| stack.process.pid);
-    let named = symbols.resolve(Process::now(first), None, &Vec::from_iter(offsets), &[]).offsets;
-    let known: BTreeMap<FileOffset, Name> = named.into_iter().collect();
     let mut names = |(number, stack): (usize, &StackFrames)| {
         let StackFrames { process, offsets, ips, .. } = stack;
-        let named = |offset: &FileOffset| Some((offset.clone(), known.get(offset)?.clone()));
-        let addresses = if ips.is_empty() || number >= MAX_GROWING_PROCESSES {
-            Vec::new()
-        } else {
-            symbols.resolve(symbols.process(process.pid), None, &[], ips).addresses
-        };
-        UserNames { offsets: offsets.iter().filter_map(named).collect(), addresses }
+        let ips = if number < MAX_GROWING_PROCESSES { ips.as_slice() } else { &[] };
+        symbols.resolve(symbols.process(process.pid), None, offsets, ips)
     };
     stacks.iter().enumerate().map(&mut names).collect()
 }

@@ -13,7 +13,13 @@ use oomwhy_common::{
 };
 use zerocopy::{FromBytes as _, FromZeros as _};
 
-use crate::{host::procfs::file, model::wire::head};
+use crate::{
+    host::procfs::file,
+    model::{
+        names::{MAX_PATH_BYTES, cut},
+        wire::head,
+    },
+};
 
 /// A task as /proc shows it. A field is `None` if it was read too late.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,7 +97,8 @@ fn cgroup_of(text: &str) -> Option<String> {
     let unified = || lines().find(|(names, _)| names.is_empty());
     let (_, path) = memory.or_else(unified)?;
     // A cgroup that was removed with a zombie in it.
-    Some(path.strip_suffix(" (deleted)").unwrap_or(path).to_owned())
+    let path = path.strip_suffix(" (deleted)").unwrap_or(path);
+    Some(cut(path, MAX_PATH_BYTES).to_owned())
 }
 
 /// The mark in this record, if no victim record comes for it.

@@ -6,7 +6,8 @@
 //! - [`kallsyms`], [`mark_format`], [`gfp_flags`], [`memcg_stat_items`]: names and formats.
 //! - [`files`], [`policy`], [`capabilities`]: settings, mounts and permissions.
 //! - [`procfs`], [`cgroupfs`]: files that are read again while oomwhy runs.
-//! - [`oom_score_adj`], [`footprint`], [`worker`]: OOM protection, memory and threads of oomwhy.
+//! - [`oom_score_adj`], [`footprint`], [`worker`], [`kept_open`]: OOM protection, memory, threads
+//!   and open files of oomwhy.
 //! - [`confinement`], [`seccomp`]: what oomwhy gives up once it runs.
 
 pub(crate) mod btf;
@@ -21,6 +22,7 @@ pub(crate) mod files;
 pub(crate) mod footprint;
 pub(crate) mod gfp_flags;
 pub(crate) mod kallsyms;
+pub(crate) mod kept_open;
 pub(crate) mod layout;
 pub(crate) mod mark_format;
 pub(crate) mod memcg_stat_items;

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use super::{
     events::{
-        Candidates, CgroupPath, End, Invocation, Levels, Mark, Memcg, Reclaimed, Repeats, Stat,
-        Task, Victim, Wait,
+        Candidate, Candidates, CgroupPath, Context, End, Invocation, Level, Levels, Mark, Memcg,
+        Reclaimed, Repeats, Stat, Task, Victim, Wait,
     },
+    lru::ByteSize,
     reap_and_exit::ReapsAndExits,
     recorded_growth::Recorded,
-    report::{Outcome, System},
+    report::{MAX_LISTED_VICTIMS, Outcome, System},
     shed::Shed,
     task_context::TaskContext,
+    victims::Victims,
 };
 
 /// An invocation that is still open after this time has lost its end. Long, because the kernel may
@@ -76,7 +78,7 @@ pub struct InvocationAccount {
     /// The limits of the chosen task's (else the oom_memcg's) cgroup.
     pub levels: Option<Levels>,
     /// The marked tasks in order, one per process, each with its time (`CLOCK_BOOTTIME` ns).
-    pub victims: Vec<(u64, Victim)>,
+    pub victims: Victims,
     /// Number of victim records. A process that was marked by two of its threads counts twice.
     pub marks: u32,
     /// The memcg whose limit was hit, if only compact records show it.
@@ -252,6 +254,14 @@ impl InvocationAccount {
         quiet_end && self.victims.is_empty()
     }
 
+    /// Adds a detail of the trigger or of a victim. Only so many processes are described as a
+    /// report may list.
+    pub(crate) fn add_context(&mut self, context: Context) {
+        if self.contexts.len() <= MAX_LISTED_VICTIMS || self.contexts.contains_key(&context.tgid) {
+            self.contexts.entry(context.tgid).or_default().note(context);
+        }
+    }
+
     /// Adds to the invocations that are counted under `seq`.
     pub(crate) fn add_waits(&mut self, seq: u64, count: u64) {
         let known = self.waits_for_victim.entry(seq).or_default();
@@ -283,6 +293,29 @@ impl InvocationAccount {
             self.victims.last().map(|(marked_ns, _)| (*marked_ns, KILLING_CLOSES_AFTER_NS));
         let (since_ns, patience_ns) = after_kill.unwrap_or((self.first_ns, OPEN_CLOSES_AFTER_NS));
         now_ns.saturating_sub(since_ns) >= patience_ns
+    }
+}
+
+impl ByteSize for InvocationAccount {
+    /// An estimate: what may be long is counted, the rest is small.
+    fn byte_size(&self) -> usize {
+        /// A victim, its name and its places in the indexes.
+        const VICTIM_BYTES: usize = size_of::<Victim>() + 256;
+        /// The trigger's stacks, the statistics, and the host's memory.
+        const FIXED_BYTES: usize = size_of::<InvocationAccount>() + 4096;
+        let candidates = self.candidates.iter().map(|it| it.list.len() * size_of::<Candidate>());
+        let levels = self.levels.iter().map(|it| it.list.len() * size_of::<Level>());
+        let paths = self.paths.values().map(|path| path.names.byte_size());
+        let growth = self.growth.iter().map(|recorded| recorded.byte_size());
+        let contexts = self.contexts.values().map(ByteSize::byte_size);
+        let long = candidates.chain(levels).chain(paths).chain(growth).chain(contexts);
+        FIXED_BYTES + self.victims.len() * VICTIM_BYTES + long.sum::<usize>()
+    }
+}
+
+impl ByteSize for WaitAccount {
+    fn byte_size(&self) -> usize {
+        size_of::<Self>() + size_of::<Wait>() + self.wait.trigger.comm.byte_size()
     }
 }
 

@@ -10,7 +10,7 @@ pub(crate) mod samples;
 use oomwhy_common::event::{UserFrame as WireFrame, mm};
 use serde::{Serialize, Serializer};
 
-use super::{report::hex, shed::Shed};
+use super::{lru::ByteSize, report::hex, shed::Shed};
 
 pub(crate) use self::context::{Context, Parent, Part};
 
@@ -187,6 +187,28 @@ pub enum UserFrame {
     },
     /// A frame of which only the address is known.
     Ip { ip: u64 },
+}
+
+impl ByteSize for Name {
+    fn byte_size(&self) -> usize {
+        size_of::<Self>() + self.0.len()
+    }
+}
+
+impl ByteSize for Parent {
+    fn byte_size(&self) -> usize {
+        size_of::<Self>() + self.comm.0.len()
+    }
+}
+
+impl ByteSize for UserFrame {
+    fn byte_size(&self) -> usize {
+        let build_id = match self {
+            Self::File { build_id, .. } => build_id.len(),
+            Self::Ip { .. } => 0,
+        };
+        size_of::<Self>() + build_id
+    }
 }
 
 /// The candidate table.

@@ -1,12 +1,13 @@
 //! Facts that userspace finds out besides the records of the probes. They are kept in recordings,
 //! so the names in `#[serde(rename)]` are a contract.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     handover::Kill,
+    lru::{ByteSize, Lru},
     names::{Symbol, UserNames},
     recorded_growth::Recorded,
     report::{Container, LossReason, System},
@@ -170,34 +171,71 @@ pub struct ProcessFiles {
     pub exe: Option<String>,
 }
 
-/// Facts about accounts, ready to be looked up.
-#[derive(Clone, Debug, Default)]
+impl ByteSize for ProcessFiles {
+    fn byte_size(&self) -> usize {
+        self.cmdline.byte_size() + self.exe.byte_size()
+    }
+}
+
+/// Facts about accounts, ready to be looked up. The limits leave room for a host with many
+/// containers, and for a burst of kills. Without a finding that had to make room, a report is
+/// poorer.
+#[derive(Clone, Debug)]
 pub struct Findings {
     /// Symbols of kernel addresses.
-    pub symbols: BTreeMap<u64, Symbol>,
+    pub symbols: Lru<u64, Symbol>,
     /// Paths of cgroups that the probes could not name, by kernfs id.
-    pub cgroup_paths: BTreeMap<u64, String>,
+    pub cgroup_paths: Lru<u64, String>,
     /// User names by user id.
-    pub users: BTreeMap<u32, String>,
+    pub users: Lru<u32, String>,
     /// Names of containers by their ids, and of pods by their uids.
-    pub containers: BTreeMap<String, Container>,
+    pub containers: Lru<String, Container>,
     /// Content of files in /proc, by invocation and process.
-    pub processes: BTreeMap<(u64, i32), ProcessFiles>,
+    pub processes: Lru<(u64, i32), ProcessFiles>,
     /// Names of frames in user space, by invocation and process.
-    pub user_names: BTreeMap<(u64, i32), UserNames>,
+    pub user_names: Lru<(u64, i32), UserNames>,
     /// Invocations for which names were looked up.
-    pub names_asked: BTreeSet<u64>,
+    pub names_asked: Lru<u64, ()>,
     /// `CLOCK_REALTIME` less `CLOCK_BOOTTIME` if it has changed since the start, ns.
     pub realtime_offset_ns: Option<i64>,
     /// Records lost since the previous report.
     pub drops: u64,
 }
 
+impl Default for Findings {
+    fn default() -> Self {
+        const KIB: usize = 1 << 10;
+        Self {
+            symbols: Lru::new(4096, 512 * KIB),
+            cgroup_paths: Lru::new(4096, 1024 * KIB),
+            users: Lru::new(4096, 256 * KIB),
+            containers: Lru::new(1024, 1024 * KIB),
+            processes: Lru::new(1024, 1024 * KIB),
+            user_names: Lru::new(1024, 2048 * KIB),
+            names_asked: Lru::new(4096, 512 * KIB),
+            realtime_offset_ns: None,
+            drops: 0,
+        }
+    }
+}
+
 impl Findings {
     /// Drops the findings that only this invocation's report needs.
     pub(crate) fn forget(&mut self, seq: u64) {
-        self.processes.retain(|(of, _), _| *of != seq);
-        self.user_names.retain(|(of, _), _| *of != seq);
+        let its = (seq, i32::MIN)..=(seq, i32::MAX);
+        self.processes.remove_range(its.clone());
+        self.user_names.remove_range(its);
         self.names_asked.remove(&seq);
+    }
+
+    /// Number of findings that had to make room for others so far.
+    pub(crate) fn n_evicted(&self) -> u64 {
+        self.symbols.n_evicted()
+            + self.cgroup_paths.n_evicted()
+            + self.users.n_evicted()
+            + self.containers.n_evicted()
+            + self.processes.n_evicted()
+            + self.user_names.n_evicted()
+            + self.names_asked.n_evicted()
     }
 }

@@ -4,8 +4,19 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     events::{self, UserFrame},
+    lru::ByteSize,
     report::Frame,
 };
+
+/// Longer names of functions are cut. The kernel's own end there too (`KSYM_NAME_LEN`).
+pub(crate) const MAX_SYMBOL_BYTES: usize = 512;
+/// Longer paths are cut: `PATH_MAX`.
+pub(crate) const MAX_PATH_BYTES: usize = 4096;
+
+/// The start of a text, of at most this many bytes. No character is split.
+pub(crate) fn cut(text: &str, max_bytes: usize) -> &str {
+    text.get(..text.floor_char_boundary(max_bytes)).unwrap_or_default()
+}
 
 /// A resolved kernel address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +62,33 @@ pub struct UserNames {
     pub addresses: Vec<(u64, Name)>,
 }
 
+impl ByteSize for Symbol {
+    fn byte_size(&self) -> usize {
+        let Self { name, offset, module } = self;
+        name.byte_size() + offset.byte_size() + module.byte_size()
+    }
+}
+
+impl ByteSize for FileOffset {
+    fn byte_size(&self) -> usize {
+        let Self { build_id, file_offset } = self;
+        build_id.byte_size() + file_offset.byte_size()
+    }
+}
+
+impl ByteSize for Name {
+    fn byte_size(&self) -> usize {
+        let Self { symbol, offset, file } = self;
+        symbol.byte_size() + offset.byte_size() + file.byte_size()
+    }
+}
+
+impl ByteSize for UserNames {
+    fn byte_size(&self) -> usize {
+        self.offsets.byte_size() + self.addresses.byte_size()
+    }
+}
+
 /// The path of a cgroup, from its names below the root: "/" for the root itself.
 pub(crate) fn cgroup_path(names: &[events::Name]) -> Vec<u8> {
     if names.is_empty() { b"/".to_vec() } else { joined_path(names) }
@@ -88,4 +126,15 @@ pub(crate) fn named_frame(names: Option<&UserNames>, frame: &UserFrame) -> Frame
     };
     let Name { symbol, offset, file } = name.cloned().unwrap_or_default();
     Frame { symbol, offset, file, ..location }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn cut_text_has_no_split_character() {
+        assert_eq!(["", "a", "ab", "abä"].map(|text| cut(text, 3)), ["", "a", "ab", "ab"]);
+        assert_eq!((cut("abc", 3), cut("ää", 4), cut("ä", 1)), ("abc", "ää", ""));
+    }
 }

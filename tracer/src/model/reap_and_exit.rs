@@ -42,33 +42,23 @@ pub struct Visible {
 impl InvocationAccount {
     /// Notes a step of a victim's end; returns false if it belongs to none of these victims.
     pub(crate) fn note(&mut self, now: u64, gone: &VictimGone) -> bool {
-        let pids: Vec<i32> = self
-            .victims
-            .iter()
-            .map(|(_, victim)| victim)
-            .filter(|victim| match (gone.mm, gone.tgid) {
-                // Processes that share the memory get it back at once.
-                (Some(_), Some(tgid)) if victim.is_compact => victim.task.tgid == tgid,
-                (Some(mm), _) => victim.mm == Some(mm),
-                (None, Some(tgid)) => victim.task.tgid == tgid,
-                // The reaper is given the thread that was marked.
-                (None, None) => !victim.shares_mm && victim.task.tid == gone.tid,
-            })
-            .map(|victim| victim.task.tgid)
-            .collect();
+        let pids = self.victims.of_step(gone);
         for pid in &pids {
             self.reap_and_exit.entry(*pid).or_default().note(now, gone);
         }
         !pids.is_empty()
     }
 
-    /// Whether a further step of a victim's end can be seen.
-    pub(crate) fn expects_more(&self, visible: Visible) -> bool {
-        let has_not_exited = |(_, victim): &(u64, Victim)| {
+    /// Position of the first victim, from `start` on, of whose end a further step can be seen.
+    pub(crate) fn expects_more(&self, start: usize, visible: Visible) -> Option<usize> {
+        let expects = |(_, victim): &(u64, Victim)| {
             let known = self.reap_and_exit.get(&victim.task.tgid);
-            !victim.shares_mm && known.is_none_or(|known| known.exited_ns.is_none())
+            let has_exited = || known.is_some_and(|known| known.exited_ns.is_some());
+            !victim.shares_mm
+                && (is_left(victim, known, visible) || (visible.exits && !has_exited()))
         };
-        self.has_victim_left(visible) || (visible.exits && self.victims.iter().any(has_not_exited))
+        let rest = self.victims.get(start..).unwrap_or_default();
+        rest.iter().position(expects).map(|found| start + found)
     }
 
     /// Whether a victim is still there. Processes that share a victim's memory do not count: no

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{events::Counter, report::Frame};
+use super::{events::Counter, lru::ByteSize, report::Frame};
 
 /// The recorded growth of a memcg. Part of recordings, so the names in JSON do not change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,18 @@ impl Recorded {
     /// The addresses of all kernel frames.
     pub fn kernel_ips(&self) -> BTreeSet<u64> {
         self.sites.iter().flat_map(|site| site.kernel.iter().copied()).collect()
+    }
+}
+
+impl ByteSize for Recorded {
+    fn byte_size(&self) -> usize {
+        /// A frame with its build id.
+        const FRAME_BYTES: usize = size_of::<Frame>() + 64;
+        let site = |site: &AllocationSite| {
+            size_of::<AllocationSite>() + site.user.len() * FRAME_BYTES + site.kernel.len() * 8
+        };
+        let sites = self.sites.iter().map(site).sum::<usize>();
+        size_of::<Self>() + self.curve.len() * size_of::<Usage>() + sites
     }
 }
 

@@ -1,6 +1,9 @@
 //! The details of a task, put together from the parts that the probes send. Pure.
 
-use super::events::{Context, Name, Parent, Part, UserFrame};
+use super::{
+    events::{Context, Name, Parent, Part, UserFrame},
+    lru::ByteSize,
+};
 
 /// The details of one process. A part that was not sent is absent.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,5 +41,17 @@ impl TaskContext {
             Part::Unread(what) if !self.unread.contains(&what) => self.unread.push(what),
             Part::Unread(_) => {}
         }
+    }
+}
+
+impl ByteSize for TaskContext {
+    fn byte_size(&self) -> usize {
+        let names = |names: &Option<(Vec<Name>, bool)>| {
+            names.as_ref().map_or(0, |(names, _)| names.byte_size())
+        };
+        let parents = self.parents.iter().flatten().map(ByteSize::byte_size);
+        let frames = self.user_stack.iter().flatten().map(ByteSize::byte_size);
+        let lists = parents.chain(frames).sum::<usize>();
+        size_of::<Self>() + names(&self.cmdline) + names(&self.exe) + lists
     }
 }

@@ -115,6 +115,9 @@ impl<W: Write> TextSink<W> {
         growth::write(block, report, self.detail);
         candidates::write(block, report, self.detail);
         write_missing(block, &report.source, self.detail);
+        if let Some(cut) = view::cut(report) {
+            block.section("cut", LABEL).words("", Style::new().dimmed(), &cut);
+        }
         self.write_origin(block, report);
     }
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     bpf::journal::{FINAL, Note, PROVISIONAL},
-    compose::{fingerprint::fingerprint, verdict::verdict},
+    compose::{fingerprint::fingerprint, size::fit, verdict::verdict},
     model::{
         account::{Account, Stage},
         events::Event,
@@ -93,7 +93,8 @@ impl Delivery {
         report: OomReport,
     ) -> Result<(), SinkError> {
         let (seq, stage) = (account.seq(), account.stage());
-        if !self.filter.passes(&report) {
+        let was_provisional = stage == Stage::Final && self.provisional.remove(&seq).is_some();
+        if !self.filter.passes(&report, account.invocation()) {
             self.n_filtered += u64::from(stage != Stage::Final);
             return Ok(());
         }
@@ -114,7 +115,7 @@ impl Delivery {
         }
         self.n_reports += 1;
         let note = Note { key: account.key(), mark: FINAL };
-        if stage == Stage::Final && self.provisional.remove(&seq).is_some() {
+        if was_provisional {
             self.announce(Some(note));
             return self.outputs.each(|sink| sink.update(&record));
         }
@@ -124,7 +125,7 @@ impl Delivery {
     /// Delivers a report that was not made of records. Returns whether the wanted number of
     /// reports is reached.
     pub(super) fn deliver_finished(&mut self, report: OomReport) -> Result<bool, SinkError> {
-        if self.filter.passes(&report) {
+        if self.filter.passes(&report, None) {
             self.n_reports += 1;
             self.write(None, &concluded(report))?;
         } else {
@@ -168,5 +169,5 @@ fn concluded(mut report: OomReport) -> Record {
     report.verdict = Some(verdict(&report));
     // The fingerprint is made of the verdict, too.
     report.fingerprint = fingerprint(&report);
-    Record::Oom(Box::new(report))
+    Record::Oom(Box::new(fit(report)))
 }

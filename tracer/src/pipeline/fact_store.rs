@@ -36,8 +36,9 @@ impl FactStore {
         self.privacy.passes(event)
     }
 
-    /// Adds a fact; returns it if it is none that reports look up.
-    pub(super) fn add(&mut self, fact: Fact) -> Option<Fact> {
+    /// Adds a fact; returns it if it is none that reports look up. `is_open`: whether a report on
+    /// this invocation may still be made. An answer that comes too late for it would stay for ever.
+    pub(super) fn add(&mut self, fact: Fact, is_open: impl Fn(u64) -> bool) -> Option<Fact> {
         let findings = &mut self.findings;
         match fact {
             Fact::Symbol { ip, symbol } => {
@@ -52,13 +53,18 @@ impl FactStore {
             Fact::Container { key, names } => {
                 findings.containers.insert(key, names);
             }
+            Fact::Process { seq, .. }
+            | Fact::UserNames { seq, .. }
+            | Fact::NamesAwaited { seq }
+                if !is_open(seq) => {}
             Fact::Process { seq, pid, files } => {
                 findings.processes.insert((seq, pid), self.privacy.clean(files));
             }
             Fact::UserNames { seq, pid, names } => {
-                let known = findings.user_names.entry((seq, pid)).or_default();
-                known.offsets.extend(names.offsets);
-                known.addresses.extend(names.addresses);
+                findings.user_names.change((seq, pid), |known| {
+                    known.offsets.extend(names.offsets);
+                    known.addresses.extend(names.addresses);
+                });
             }
             Fact::RealtimeOffset(offset) => findings.realtime_offset_ns = Some(offset),
             other => return Some(other),

@@ -2,7 +2,11 @@
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use crate::model::report::{Candidate, OomReport};
+use crate::model::{
+    account::InvocationAccount,
+    names::cgroup_path,
+    report::{Candidate, OomReport, lossy},
+};
 
 /// A report passes if all conditions hold. An empty filter passes every report.
 #[derive(Clone, Debug, Default)]
@@ -27,11 +31,30 @@ pub(crate) fn cgroup_glob(pattern: &str) -> Result<GlobMatcher, String> {
 }
 
 impl Filter {
-    /// Whether the user wants to see this report.
-    pub fn passes(&self, report: &OomReport) -> bool {
-        self.cgroup.as_ref().is_none_or(|glob| cgroups(report).any(|path| matches(glob, path)))
-            && self.comm.as_deref().is_none_or(|comm| comms(report).any(|it| it == comm))
-            && (self.pids.is_empty() || pids(report).any(|pid| self.pids.contains(&pid)))
+    /// Whether the user wants to see this report. `account` has the victims that it does not list.
+    pub fn passes(&self, report: &OomReport, account: Option<&InvocationAccount>) -> bool {
+        let unlisted = account.filter(|it| it.victims.len() > report.victims.len());
+        let unlisted = || {
+            unlisted.into_iter().flat_map(|it| it.victims.iter().map(move |victim| (it, &victim.1)))
+        };
+        let has_cgroup = |glob: &GlobMatcher| {
+            let mut paths = unlisted().filter_map(|(account, victim)| {
+                Some(lossy(&cgroup_path(&account.paths.get(&victim.task.cgroup_id?)?.names)).0)
+            });
+            cgroups(report).any(|path| matches(glob, path))
+                || paths.any(|path| matches(glob, &path))
+        };
+        let has_comm = |comm: &str| {
+            comms(report).any(|it| it == comm)
+                || unlisted().any(|(_, victim)| lossy(&victim.task.comm.0).0 == comm)
+        };
+        let has_pid = || {
+            let mut pids = pids(report).chain(unlisted().map(|(_, victim)| victim.task.tgid));
+            pids.any(|pid| self.pids.contains(&pid))
+        };
+        self.cgroup.as_ref().is_none_or(has_cgroup)
+            && self.comm.as_deref().is_none_or(has_comm)
+            && (self.pids.is_empty() || has_pid())
     }
 }
 
@@ -68,7 +91,14 @@ fn chosen(report: &OomReport) -> impl Iterator<Item = &Candidate> {
 #[cfg(test)]
 mod tests {
     use super::{Filter, cgroup_glob};
-    use crate::model::report::{Cgroup, OomReport, Outcome, Source, Tier, Trigger, Victim};
+    use crate::model::{
+        account::InvocationAccount,
+        events::{
+            CgroupPath, Name,
+            samples::{self, task},
+        },
+        report::{Cgroup, OomReport, Outcome, Source, Tier, Trigger, Victim},
+    };
 
     fn report() -> OomReport {
         let mut report = OomReport::new("x".into(), Outcome::Killed, Source::new(Tier::Fentry));
@@ -85,7 +115,7 @@ mod tests {
 
     fn by_cgroup(pattern: &str) -> bool {
         Filter { cgroup: Some(cgroup_glob(pattern).unwrap()), ..Filter::default() }
-            .passes(&report())
+            .passes(&report(), None)
     }
 
     #[test]
@@ -105,10 +135,30 @@ mod tests {
     fn comm_and_pid_match_victims_and_trigger() {
         let comm = |comm: &str| Filter { comm: Some(comm.to_owned()), ..Filter::default() };
         let pid = |pid| Filter { pids: vec![pid], ..Filter::default() };
-        assert!(comm("java").passes(&report()) && comm("sh").passes(&report()));
-        assert!(!comm("jav").passes(&report()));
-        assert!(pid(42).passes(&report()) && pid(7).passes(&report()));
-        assert!(!pid(1).passes(&report()));
-        assert!(Filter::default().passes(&report()));
+        assert!(comm("java").passes(&report(), None) && comm("sh").passes(&report(), None));
+        assert!(!comm("jav").passes(&report(), None));
+        assert!(pid(42).passes(&report(), None) && pid(7).passes(&report(), None));
+        assert!(!pid(1).passes(&report(), None));
+        assert!(Filter::default().passes(&report(), None));
+    }
+
+    #[test]
+    fn victim_that_the_report_does_not_list_matches_too() {
+        let mut account = InvocationAccount::default();
+        for pid in 42..44 {
+            let mut victim = samples::victim(task(pid));
+            victim.task.cgroup_id = Some(5);
+            victim.task.comm = Name(format!("java{pid}").into_bytes());
+            account.victims.push((1, victim));
+        }
+        let names = ["other", "app"].map(|name| Name(name.as_bytes().to_vec())).to_vec();
+        account.paths.insert(5, CgroupPath { id: 5, names, truncated: false });
+        let passes = |filter: Filter| filter.passes(&report(), Some(&account));
+        assert!(passes(Filter { pids: vec![43], ..Filter::default() }));
+        assert!(!passes(Filter { pids: vec![44], ..Filter::default() }));
+        assert!(passes(Filter { comm: Some("java43".to_owned()), ..Filter::default() }));
+        let cgroup = |glob: &str| Some(cgroup_glob(glob).unwrap());
+        assert!(passes(Filter { cgroup: cgroup("/other"), ..Filter::default() }));
+        assert!(!passes(Filter { cgroup: cgroup("/another"), ..Filter::default() }));
     }
 }

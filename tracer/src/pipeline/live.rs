@@ -218,6 +218,7 @@ impl Live {
                 () = outputs_changed.notified() => self.handle_outputs()?,
                 _ = ticks.tick(), if self.pipeline.is_waiting() => self.tick(&mut rings)?,
                 () = self.ends.settled(), if self.ends.is_due() => self.read_end(&mut rings)?,
+                () = at(self.facts.stacks.next_close()) => self.close_unused(),
                 () = quiet_since(self.worked_at), if self.worked_at.is_some() => {
                     self.release_memory()
                 }
@@ -268,6 +269,12 @@ impl Live {
     fn release_memory(&mut self) -> bool {
         footprint::trim();
         self.worked_at = None;
+        false
+    }
+
+    /// Closes directories that were kept for names that nobody has asked for.
+    fn close_unused(&mut self) -> bool {
+        self.facts.stacks.close_unused();
         false
     }
 
@@ -507,6 +514,14 @@ impl Live {
             self.note(Fact::RealtimeOffset(offset))?;
         }
         Ok(())
+    }
+}
+
+/// Returns at this time; never without one.
+async fn at(time: Option<std::time::Instant>) {
+    match time {
+        Some(time) => sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }
 

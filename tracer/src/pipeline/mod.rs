@@ -17,7 +17,7 @@ pub(crate) mod replay;
 pub(crate) mod sink;
 pub(crate) mod stop_signals;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -72,6 +72,8 @@ pub struct Stats {
     pub reports: u64,
     /// Reports that the filter rejected.
     pub filtered: u64,
+    /// Findings that made room for others before all reports were made.
+    pub evicted: u64,
 }
 
 /// Why a pipeline stops.
@@ -135,6 +137,8 @@ pub struct Pipeline {
     facts: FactStore,
     cross_check: CrossCheck,
     delivery: Delivery,
+    /// Sequence numbers of the accounts that were returned and are not reported yet.
+    returned: BTreeSet<u64>,
     /// The run continues another one, and a later one will continue it. An invocation that is open
     /// at the end is left to that one.
     is_resumed: bool,
@@ -151,6 +155,7 @@ impl Pipeline {
             facts: FactStore::new(privacy),
             cross_check: CrossCheck::new(host.memory_on_v2 == Some(true)),
             delivery: Delivery::new(outputs, filter, count),
+            returned: BTreeSet::new(),
             is_resumed: false,
             n_records: 0,
             n_undecodable: 0,
@@ -199,23 +204,32 @@ impl Pipeline {
         if let Some(recorded) = growth {
             self.assembler.add_growth(seq, recorded);
         }
-        Ok(done)
+        Ok(self.returning(done))
     }
 
     /// Accounts that are due by `now_ns` without a further record.
     pub fn due(&mut self, now_ns: u64) -> Vec<Account> {
-        self.assembler.due(now_ns)
+        let due = self.assembler.due(now_ns);
+        self.returning(due)
     }
 
     /// The names of an invocation are found or given up; see [`Fact::NamesReady`].
     pub fn names_ready(&mut self, seq: u64) -> Vec<Account> {
-        self.assembler.names_ready(seq).into_iter().collect()
+        let ready = self.assembler.names_ready(seq).into_iter().collect();
+        self.returning(ready)
     }
 
     /// Accounts that are left at the end.
     pub fn finish(&mut self) -> Vec<Account> {
         self.cross_check.end();
-        if self.is_resumed { self.assembler.flush() } else { self.assembler.finish() }
+        let left = if self.is_resumed { self.assembler.flush() } else { self.assembler.finish() };
+        self.returning(left)
+    }
+
+    /// Facts about these accounts are still wanted.
+    fn returning(&mut self, accounts: Vec<Account>) -> Vec<Account> {
+        self.returned.extend(accounts.iter().map(Account::seq));
+        accounts
     }
 
     /// Newer probes have replaced these, so the accounts that are left will not be completed.
@@ -225,7 +239,8 @@ impl Pipeline {
 
     /// Accounts that are left, except invocations whose end has not come.
     pub fn flush(&mut self) -> Vec<Account> {
-        self.assembler.flush()
+        let left = self.assembler.flush();
+        self.returning(left)
     }
 
     /// The accounts that are not reported to their end.
@@ -290,14 +305,16 @@ impl Pipeline {
 
     /// Adds a fact that takes effect from here on.
     pub fn learn(&mut self, fact: Fact) -> Result<(), PipelineError> {
-        let Some(fact) = self.facts.add(fact) else {
+        let Self { assembler, returned, facts, .. } = self;
+        let is_open = |seq: u64| assembler.has(seq) || returned.contains(&seq);
+        let Some(fact) = facts.add(fact, is_open) else {
             return Ok(());
         };
         match fact {
             Fact::System { seq, at_ns, memory } => self.assembler.add_system(seq, at_ns, *memory),
             Fact::Growth { seq, recorded } => self.assembler.add_growth(seq, recorded),
             Fact::NamesAwaited { seq } => {
-                self.facts.findings.names_asked.insert(seq);
+                self.facts.findings.names_asked.insert(seq, ());
                 self.assembler.await_names(seq);
             }
             Fact::Drops { count, kills, kills_by_reason, first_ns, last_ns } => {
@@ -345,6 +362,7 @@ impl Pipeline {
                 self.delivery.deliver(&account, mark, report)?;
             }
         }
+        self.returned.clear();
         Ok(self.delivery.is_done())
     }
 
@@ -389,6 +407,7 @@ impl Pipeline {
             unseen: self.cross_check.n_unseen,
             reports: self.delivery.n_reports,
             filtered: self.delivery.n_filtered,
+            evicted: self.facts.findings.n_evicted(),
         }
     }
 

@@ -13,19 +13,30 @@ use blazesym::{
 
 use crate::{
     host::{capabilities::drop::lend, confinement::KERNEL_SYMBOLS},
-    model::names::Symbol,
-    symbolize::helper_process,
+    model::{
+        lru::Lru,
+        names::{MAX_SYMBOL_BYTES, Symbol, cut},
+    },
+    symbolize::{demangle::demangled, helper_process},
 };
 
 /// Addresses that are kept. The kernel has few ways into the OOM killer.
 const MAX_KNOWN: usize = 4096;
+/// Bytes of these symbols: a hundred each.
+const MAX_KNOWN_BYTES: usize = 512 << 10;
 /// The hidden command of the helper process.
 pub(crate) const HELPER_COMMAND: &str = "kernel-symbols";
 
 /// The symbols of the running kernel that were asked for so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct KernelSymbols {
-    known: BTreeMap<u64, Option<Symbol>>,
+    known: Lru<u64, Option<Symbol>>,
+}
+
+impl Default for KernelSymbols {
+    fn default() -> Self {
+        Self { known: Lru::new(MAX_KNOWN, MAX_KNOWN_BYTES) }
+    }
 }
 
 impl KernelSymbols {
@@ -43,12 +54,11 @@ impl KernelSymbols {
     /// Without a helper (no memory for one), the report has addresses, and the next report tries
     /// again.
     fn ask(&mut self, ips: &[u64]) {
-        if self.known.len() + ips.len() > MAX_KNOWN {
-            self.known.clear();
-        }
         let ask = || helper_process::ask::<Vec<Option<Symbol>>>(HELPER_COMMAND, &ips, &[]);
         if let Ok(symbols) = lend(KERNEL_SYMBOLS, ask) {
-            self.known.extend(ips.iter().copied().zip(symbols));
+            for (ip, symbol) in ips.iter().copied().zip(symbols) {
+                self.known.insert(ip, symbol);
+            }
         }
     }
 }
@@ -78,11 +88,12 @@ fn look_up(ips: &[u64]) -> Vec<Option<Symbol>> {
 fn symbol(symbolized: Symbolized<'_>) -> Option<Symbol> {
     let symbol = symbolized.into_sym()?;
     Some(Symbol {
-        name: symbol.name.into_owned(),
+        name: demangled(&symbol.name),
         offset: u64::try_from(symbol.offset).ok()?,
         module: symbol
             .module
-            .map(|module| module.to_string_lossy().trim_matches(['[', ']']).to_owned())
+            .map(|module| cut(&module.to_string_lossy(), MAX_SYMBOL_BYTES).to_owned())
+            .map(|module| module.trim_matches(['[', ']']).to_owned())
             .filter(|module| module != "kernel" && !module.contains("vmlinux")),
     })
 }

@@ -5,6 +5,7 @@ mod comments;
 mod dependencies;
 pub(crate) mod kernel_proto;
 mod licenses;
+mod maps;
 mod opener;
 mod order;
 mod width;
@@ -46,6 +47,11 @@ pub(crate) const ALL: &[Check] = &[
         name: "licenses",
         rule: "each dependency is from crates.io and has a license that we may use",
         run: licenses::run,
+    },
+    Check {
+        name: "maps",
+        rule: "a map that is keyed from outside is an Lru, or listed with the reason why not",
+        run: maps::run,
     },
     Check {
         name: "kernel-proto",

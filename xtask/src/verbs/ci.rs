@@ -16,7 +16,7 @@ use crate::{process, workspace};
 const HOST: [&str; 3] = ["--workspace", "--exclude", "oomwhy-ebpf"];
 
 /// Tools that only read the sources need no eBPF programs (`tracer/build.rs`).
-const WITHOUT_PROGRAMS: (&str, &str) = ("AYA_BUILD_SKIP", "1");
+pub(super) const WITHOUT_PROGRAMS: (&str, &str) = ("AYA_BUILD_SKIP", "1");
 
 /// A part of `cargo xtask ci`.
 pub(super) struct Step {

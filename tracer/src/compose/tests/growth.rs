@@ -7,7 +7,7 @@ use crate::model::{
     host::Host,
     names::{Name, Symbol, UserNames},
     recorded_growth::{AllocationSite, Recorded, Usage},
-    report::Frame,
+    report::{Frame, Truncated},
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -62,6 +62,17 @@ fn growth_stack_has_name_of_its_process() {
     let [own, behalf] = report.growth.unwrap().stacks.try_into().unwrap();
     assert_eq!((own.pid, &own.comm), (Some(100), &victim.comm));
     assert_eq!((behalf.pid, behalf.comm, behalf.bytes), (None, None, 262_144));
+}
+
+#[test]
+fn growth_stacks_are_composed_only_as_far_as_they_fit() {
+    let frame = Frame { symbol: Some("x".repeat(30_000)), ..Frame::default() };
+    let site = AllocationSite { user: vec![frame], ..AllocationSite::default() };
+    let report = report(&grown(Recorded { sites: vec![site; 32], ..recorded() }));
+    let kept = u64::try_from(report.growth.unwrap().stacks.len()).unwrap();
+    assert!((10..20).contains(&kept), "{kept}");
+    let field = "growth.stacks".to_owned();
+    assert_eq!(report.truncated, [Truncated { field, kept, total: 32 }]);
 }
 
 #[test]
@@ -129,7 +140,7 @@ fn growth_frames_have_names_of_their_process() {
         UserNames { offsets: vec![(at, name("grow"))], addresses: vec![(0x1f, name("made"))] };
     let mut findings = Findings::default();
     findings.user_names.insert((account.seq, 100), names);
-    findings.names_asked.insert(account.seq);
+    findings.names_asked.insert(account.seq, ());
     let report = compose(&account, &host(), &findings);
     let stacks = report.growth.unwrap().stacks;
     let named = |stack: usize| {
@@ -154,7 +165,7 @@ fn kernel_addresses_without_name_are_missing() {
     account.invocation.as_mut().unwrap().kernel_stack = Some(vec![of_trigger]);
     let symbol = |name: &str| Symbol { name: name.to_owned(), offset: 1, module: None };
     let mut findings = Findings::default();
-    findings.names_asked.insert(account.seq);
+    findings.names_asked.insert(account.seq, ());
     let is_missing = |findings: &Findings| {
         let missing = compose(&account, &host(), findings).source.missing;
         missing.iter().any(|it| it.field == "growth.stacks.kernel_stack.symbol")

@@ -1,7 +1,5 @@
 //! Identity of trigger and victims.
 
-use std::collections::BTreeMap;
-
 use super::{
     Findings, compose, kill,
     parts::{host, victim},
@@ -71,10 +69,8 @@ fn arguments_that_are_not_utf8_have_hex() {
 fn identity_that_was_not_read_comes_from_proc() {
     let account = kill();
     let files = ProcessFiles { cmdline: Some(vec!["java".to_owned()]), exe: None };
-    let findings = Findings {
-        processes: BTreeMap::from([((account.seq, 100), files)]),
-        ..Findings::default()
-    };
+    let mut findings = Findings::default();
+    findings.processes.insert((account.seq, 100), files);
     let who = report(&account, &findings).victims.swap_remove(0).who;
     assert_eq!((who.cmdline.unwrap().len(), who.exe), (1, None));
 }
@@ -104,7 +100,7 @@ fn identity_that_was_not_read_is_missing_when_closed() {
 fn container_has_names_that_were_found() {
     let mut account = kill();
     let id = "ab".repeat(32);
-    account.victims[0].1.task.cgroup_id = Some(5);
+    account.victims.change(0, |(_, it)| it.task.cgroup_id = Some(5));
     let path = CgroupPath {
         id: 5,
         names: names(&[b"system.slice", format!("docker-{id}.scope").as_bytes()]),
@@ -112,8 +108,8 @@ fn container_has_names_that_were_found() {
     };
     account.paths.insert(5, path);
     let named = Container { name: Some("hog".to_owned()), ..Container::default() };
-    let findings =
-        Findings { containers: BTreeMap::from([(id.clone(), named)]), ..Findings::default() };
+    let mut findings = Findings::default();
+    findings.containers.insert(id.clone(), named);
     let owner = report(&account, &findings).victims.swap_remove(0).owner;
     let container = owner.container.unwrap();
     assert_eq!((container.name.as_deref(), container.id), (Some("hog"), Some(id)));
@@ -157,9 +153,10 @@ fn user_frames_have_names_of_their_process() {
         fields.filter(|field| field.ends_with(".symbol")).collect::<Vec<_>>()
     };
     assert_eq!(late(&findings), [""; 0]);
-    findings.names_asked.insert(account.seq);
+    findings.names_asked.insert(account.seq, ());
     assert_eq!(late(&findings), [""; 0]);
-    let without = Findings { user_names: BTreeMap::new(), ..findings.clone() };
+    let user_names = Findings::default().user_names;
+    let without = Findings { user_names, ..findings.clone() };
     assert_eq!(late(&without), ["trigger.user_stack.symbol", "victims.user_stack.symbol"]);
     let report = report(&account, &findings);
     let symbols = |stack: &Option<Vec<Frame>>| -> Vec<Option<String>> {

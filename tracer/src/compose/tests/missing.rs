@@ -29,14 +29,14 @@ fn memory_of_leaderless_process_is_missing() {
 #[test]
 fn exact_rss_without_candidates_is_missing() {
     let mut account = kill();
-    account.victims[0].1.per_cpu = Some([0, 3, 0, -3]);
+    account.victims.change(0, |(_, it)| it.per_cpu = Some([0, 3, 0, -3]));
     account.candidates = Some(candidates(vec![candidate(100, 0, 10)]));
     assert_eq!(why(&account, "victims (exact rss)"), None);
     account.candidates = None;
     assert!(why(&account, "victims (exact rss)").is_some());
     // The batches are empty, or not readable: then the host names them.
     for batches in [Some([0; 4]), None] {
-        account.victims[0].1.per_cpu = batches;
+        account.victims.change(0, |(_, it)| it.per_cpu = batches);
         assert_eq!(why(&account, "victims (exact rss)"), None);
     }
 }

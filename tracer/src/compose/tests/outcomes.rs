@@ -123,7 +123,8 @@ fn outcome_without_marks_follows_from_facts() {
 
 #[test]
 fn outcome_without_end_follows_from_other_records() {
-    let lost = |invocation: Option<Invocation>, victims| {
+    let lost = |invocation: Option<Invocation>, victims: Vec<_>| {
+        let victims = victims.into();
         let account = InvocationAccount { invocation, victims, ..InvocationAccount::default() };
         report(&account).outcome
     };

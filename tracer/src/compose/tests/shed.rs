@@ -5,9 +5,10 @@ use oomwhy_common::valid::shed;
 use super::{kill, parts::victim, report};
 use crate::model::{
     account::{InvocationAccount, UnseenEnd},
-    events::{Memory, Victim},
+    events::{Memory, UserFrame, Victim},
     report::{Constraint, OomReport, Outcome, Truncated},
     shed::Shed,
+    task_context::TaskContext,
 };
 
 fn missing(report: &OomReport) -> Vec<&str> {
@@ -39,7 +40,7 @@ fn kill_without_details_has_victim_and_memcg() {
     let account = InvocationAccount {
         seq: 4,
         first_ns: 9_000,
-        victims: vec![(9_000, compact)],
+        victims: vec![(9_000, compact)].into(),
         marks: 1,
         compact_memcg: Some(77),
         ..InvocationAccount::default()
@@ -96,6 +97,38 @@ fn victims_beyond_the_limit_of_details_are_truncated_and_neither_shed_nor_lost()
     assert_eq!(report.truncated, [Truncated { field: "victims".to_owned(), kept: 1, total: 5 }]);
     assert_eq!(report.source.shed, [] as [&str; 0]);
     assert_eq!(missing(&report), ["victims"]);
+}
+
+#[test]
+fn first_victims_and_the_chosen_one_are_listed_and_all_are_counted() {
+    let mut account = kill();
+    (101..=400).for_each(|pid| account.victims.push((9_000, victim(pid))));
+    account.invocation.as_mut().unwrap().chosen = Some(victim(399).task);
+    for (processes, total) in [(None, 301), (Some(301), 301), (Some(310), 310)] {
+        account.end.as_mut().unwrap().processes = processes;
+        let report = report(&account);
+        let pids: Vec<i32> = report.victims.iter().map(|victim| victim.pid).collect();
+        assert_eq!((pids.len(), pids[0], pids[254], pids[255]), (256, 100, 354, 399));
+        assert!(report.victims[255].chosen);
+        assert_eq!(report.victims_total, Some(total));
+        assert_eq!(report.truncated, [Truncated { field: "victims".to_owned(), kept: 256, total }]);
+        assert_eq!(missing(&report).contains(&"victims"), total > 301);
+        assert!(report.has_unlisted_victims());
+    }
+}
+
+#[test]
+fn victims_are_composed_only_as_far_as_they_fit() {
+    let mut account = kill();
+    for pid in 100..400 {
+        let frames = vec![UserFrame::File { build_id: "x".repeat(30_000), file_offset: 1 }];
+        let context = TaskContext { user_stack: Some(frames), ..TaskContext::default() };
+        account.contexts.insert(pid, context);
+        account.victims.push((9_000, victim(pid)));
+    }
+    let report = report(&account);
+    assert!((10..20).contains(&report.victims.len()), "{}", report.victims.len());
+    assert!(report.has_unlisted_victims());
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn account(chosen_drift: i64, other_drift: i64, batches: Option<[i64; 4]>) -> In
         candidate(100, 0, PARTS + chosen_drift),
         candidate(200, 1, PARTS + other_drift),
     ]));
-    account.victims[0].1.per_cpu = batches;
+    account.victims.change(0, |(_, it)| it.per_cpu = batches);
     account
 }
 
@@ -77,8 +77,8 @@ fn points_of_leaderless_process_come_from_victim() {
 #[test]
 fn negative_sum_is_zero() {
     let mut account = account(31, 0, Some(BATCHES));
-    let memory = account.victims[0].1.memory.as_mut().unwrap();
-    memory.counts = [-5, 0, 1, -12];
+    let counts = [-5, 0, 1, -12];
+    account.victims.change(0, |(_, victim)| victim.memory.as_mut().unwrap().counts = counts);
     assert_eq!(pages(&victim_of(&account)), [0, 20, 0, 0]);
 }
 
@@ -129,8 +129,8 @@ fn victim_has_points_time_and_cgroup() {
 /// A victim that was marked at 12 ms with 1000 + 50 + 100 resident pages (anon, shmem, file).
 fn died(after: ReapAndExit, is_overdue: bool) -> Victim {
     let mut account = kill();
-    account.victims[0].0 = 12_000_000;
-    account.victims[0].1.mm = Some(1);
+    account.victims.change(0, |(at_ns, _)| *at_ns = 12_000_000);
+    account.victims.change(0, |(_, it)| it.mm = Some(1));
     account.reap_and_exit.insert(100, after);
     account.is_overdue = is_overdue;
     victim_of(&account)
@@ -192,7 +192,7 @@ fn victim_that_stays_until_deadline_is_stuck() {
 #[test]
 fn mm_sharer_has_no_memory_of_its_own() {
     let mut account = kill();
-    account.victims[0].1.mm = Some(1);
+    account.victims.change(0, |(_, it)| it.mm = Some(1));
     let mm_sharer = events::Victim {
         task: task(101),
         memory: None,

@@ -5,15 +5,21 @@
 //! then one directory per `cgroup_mkdir` event, so the path is known when the cgroup is gone.
 
 use std::{
-    collections::HashMap,
     fs,
     os::unix::fs::{DirEntryExt, MetadataExt},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-/// More cgroups than any host has. Further ones are not remembered.
-const MAX_KNOWN: usize = 1 << 20;
+use crate::model::{
+    lru::Lru,
+    names::{MAX_PATH_BYTES, cut},
+};
+
+/// More cgroups than most hosts have. Those that were made or asked for last are remembered.
+const MAX_KNOWN: usize = 1 << 14;
+/// Bytes of their paths.
+const MAX_KNOWN_BYTES: usize = 4 << 20;
 
 /// A look-up that finds nothing scans the whole hierarchy at most this often.
 const SEARCHES_EVERY: Duration = Duration::from_secs(1);
@@ -22,7 +28,7 @@ const SEARCHES_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct CgroupPaths {
     mount: PathBuf,
-    known: HashMap<u64, String>,
+    known: Lru<u64, String>,
     /// When a look-up scanned the hierarchy last.
     searched_at: Option<Instant>,
 }
@@ -30,7 +36,11 @@ pub(crate) struct CgroupPaths {
 impl CgroupPaths {
     /// Empty; the first look-up scans the hierarchy.
     pub(crate) fn new(mount: &Path) -> Self {
-        Self { mount: mount.to_owned(), known: HashMap::new(), searched_at: None }
+        Self {
+            mount: mount.to_owned(),
+            known: Lru::new(MAX_KNOWN, MAX_KNOWN_BYTES),
+            searched_at: None,
+        }
     }
 
     /// Adds a cgroup that was made below `parent`.
@@ -64,8 +74,10 @@ impl CgroupPaths {
         let Ok(root) = fs::metadata(&self.mount) else { return };
         self.known.insert(root.ino(), "/".to_owned());
         let mut todo = vec!["/".to_owned()];
-        while let Some(path) = todo.pop() {
+        for _ in 0..MAX_KNOWN {
+            let Some(path) = todo.pop() else { return };
             todo.extend(self.scan_children(&path));
+            todo.truncate(MAX_KNOWN);
         }
     }
 
@@ -78,12 +90,12 @@ impl CgroupPaths {
         let mut children = Vec::new();
         for entry in entries.flatten() {
             let is_cgroup = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if !is_cgroup || self.known.len() >= MAX_KNOWN {
+            if !is_cgroup {
                 continue;
             }
             let name = entry.file_name();
             let path = format!("{}/{}", parent.trim_end_matches('/'), name.to_string_lossy());
-            self.known.insert(entry.ino(), path.clone());
+            self.known.insert(entry.ino(), cut(&path, MAX_PATH_BYTES).to_owned());
             children.push(path);
         }
         children

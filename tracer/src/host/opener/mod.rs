@@ -21,8 +21,10 @@ use std::{
     sync::Arc,
 };
 
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, makedev, open, statx};
 use serde::{Deserialize, Serialize};
+
+use crate::model::lru::ByteSize;
 
 pub(crate) use self::process::{serve, start};
 
@@ -116,13 +118,20 @@ impl From<rustix::io::Errno> for Refusal {
     }
 }
 
-/// Identifies a file and its content. Whoever replaces or changes the file changes this.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Identifies a file and its content. Whoever replaces or changes the file changes this. A build id
+/// does not: who makes a file chooses its build id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct FileId {
     pub device: u64,
     pub inode: u64,
-    /// Time of the last change, ns since 1970.
+    /// Time of the last change, ns since 1970. Nobody can set it (`st_ctime`).
     pub changed_ns: i64,
+}
+
+impl ByteSize for FileId {
+    fn byte_size(&self) -> usize {
+        size_of::<Self>()
+    }
 }
 
 /// Facts about a file that was opened. To ask for them later could block.
@@ -161,6 +170,13 @@ impl Directory {
     pub(crate) fn at(path: &Path) -> Option<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Some(Self(Arc::new(open(path, flags, Mode::empty()).ok()?)))
+    }
+
+    /// The number of the device that it is on. This does not ask the file system, which may hang.
+    pub(crate) fn device(&self) -> Option<u64> {
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let found = statx(&*self.0, c"", flags, StatxFlags::empty()).ok()?;
+        Some(makedev(found.stx_dev_major, found.stx_dev_minor))
     }
 
     pub(crate) fn open(&self, target: Target) -> Result<OpenedFile, Refusal> {

@@ -4,7 +4,13 @@
 use std::{fs, path::Path};
 
 use super::file;
-use crate::{host::opener::Directory, model::facts::ProcessFiles};
+use crate::{
+    host::opener::Directory,
+    model::{
+        facts::ProcessFiles,
+        names::{MAX_PATH_BYTES, cut},
+    },
+};
 
 /// A longer command line is not read. The probes keep less of it.
 const MAX_CMDLINE_BYTES: u64 = 1 << 16;
@@ -56,7 +62,7 @@ pub(crate) fn read(root: &Path, pid: i32, started_ns: u64) -> Option<ProcessFile
     let is_usable = |bytes: &Vec<u8>| !bytes.is_empty() && !is_cut(bytes, &stat_before);
     let files = ProcessFiles {
         cmdline: cmdline.filter(is_usable).map(|bytes| arguments(&bytes)),
-        exe: exe.map(|path| path.to_string_lossy().into_owned()),
+        exe: exe.map(|path| cut(&path.to_string_lossy(), MAX_PATH_BYTES).to_owned()),
     };
     (start_ticks(&stat)? == started_ns / TICK_NS && files != ProcessFiles::default())
         .then_some(files)

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::model::lru::ByteSize;
+
 /// The container or systemd unit that a cgroup belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CgroupOwner {
@@ -44,6 +46,16 @@ pub struct Container {
     /// The pod's quality of service: guaranteed, burstable or besteffort.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qos: Option<String>,
+}
+
+impl ByteSize for Container {
+    fn byte_size(&self) -> usize {
+        let Self { runtime, id, name, image, pod, namespace, pod_uid, qos } = self;
+        [runtime, id, name, image, pod, namespace, pod_uid, qos]
+            .map(ByteSize::byte_size)
+            .iter()
+            .sum()
+    }
 }
 
 /// Longest name that is kept, characters.

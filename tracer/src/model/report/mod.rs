@@ -36,6 +36,9 @@ pub use task::{Trigger, Victim};
 pub(crate) use verdict::Verdict;
 pub(crate) use who::{Parent, Who};
 
+/// Victims that a report lists.
+pub(crate) const MAX_LISTED_VICTIMS: usize = 256;
+
 /// The version of the contract: `schema` in every record.
 pub(crate) const SCHEMA: u32 = 1;
 
@@ -130,13 +133,13 @@ pub struct OomReport {
     /// The tasks that the kernel evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidates: Option<Candidates>,
-    /// The processes that the kernel killed; empty if there were none.
+    /// The processes that the kernel killed, 256 of them at most; empty if there were none.
     pub victims: Vec<Victim>,
     /// The number of processes that the kernel killed, counted in the kernel. It is higher than the
-    /// length of `victims` if records were lost.
+    /// length of `victims` if records were lost, or if that list was cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub victims_total: Option<u64>,
-    /// The lists that were cut on purpose.
+    /// The lists that were cut on purpose: a report has at most 512 KiB.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub truncated: Vec<Truncated>,
     /// The growth of the memory before the invocation.
@@ -158,6 +161,15 @@ impl OomReport {
     pub(crate) fn n_victims(&self) -> usize {
         let total = self.victims_total.and_then(|total| usize::try_from(total).ok());
         total.unwrap_or_default().max(self.victims.len())
+    }
+
+    /// Whether victims with a record are not listed, because a report has a limited size.
+    pub(crate) fn has_unlisted_victims(&self) -> bool {
+        let is_lost = self.source.missing.iter().any(|missing| missing.field == "victims");
+        let is_full = self.victims.len() >= MAX_LISTED_VICTIMS;
+        let cut = self.truncated.iter().find(|truncated| truncated.field == "victims");
+        let listed = u64::try_from(self.victims.len()).unwrap_or(u64::MAX);
+        cut.is_some_and(|cut| cut.total > listed) && (is_full || !is_lost)
     }
 
     /// A report with only the outcome.

@@ -5,7 +5,7 @@ use jiff::tz::{TimeZone, offset};
 use super::{Detail, TextSink};
 use crate::{
     fmt::width,
-    model::report::{Frame, Missing, OomReport, Record, Source, Tier},
+    model::report::{Frame, Missing, OomReport, Record, Source, Tier, Truncated},
     output::fixtures,
     pipeline::sink::{Sink, SinkError},
 };
@@ -182,4 +182,20 @@ fn figures_read_when_memory_was_back_do_not_show_that_no_zone_was_short() {
     };
     assert!(reads_no_zone(5));
     assert!(!reads_no_zone(778_000_000));
+}
+
+#[test]
+fn list_that_was_cut_has_a_line() {
+    let mut report = fixtures::oom_group();
+    let listed = u64::try_from(report.victims.len()).unwrap();
+    report.victims_total = Some(300);
+    let cut = |field: &str, kept, total| Truncated { field: field.to_owned(), kept, total };
+    report.truncated = vec![cut("victims", listed, 300), cut("growth.stacks", 8, 32)];
+    let text = plain(&render(&Record::Oom(Box::new(report)), Detail::Brief));
+    let line = format!("cut      in full only: victims ({listed} of 300), growth.stacks (8 of 32)");
+    assert!(text.contains(&line), "{text}");
+    assert!(
+        text.contains(&format!("300 processes, > is the chosen one, {} not listed", 300 - listed)),
+        "{text}"
+    );
 }

@@ -76,8 +76,9 @@ fn write_many(block: &mut Page, victims: &[Victim], report: &OomReport, detail: 
     let hidden = victims.len().saturating_sub(detail.rows(BRIEF_ROWS));
     let hidden = (hidden > 0).then(|| format!("{hidden} not shown (-v)"));
     let processes = format!("{}, > is the chosen one", count(report.n_victims(), "process"));
-    let lost = report.n_victims() - victims.len();
-    let lost = (lost > 0).then(|| format!("{lost} without a record"));
+    let others = report.n_victims() - victims.len();
+    let why = if report.has_unlisted_victims() { "not listed" } else { "without a record" };
+    let lost = (others > 0).then(|| format!("{others} {why}"));
     lines.facts([Some(processes), lost, hidden].into_iter().flatten());
     if let Some(chosen) = victims.iter().find(|victim| victim.chosen) {
         who::write(&mut lines, &chosen.who, true, detail);

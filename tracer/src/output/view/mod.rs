@@ -14,7 +14,9 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{
     fmt::{sanitize::sanitize, units::count},
-    model::report::{GapReport, LossReason, LossReport, LossStage, Source, Tier},
+    model::report::{
+        GapReport, LossReason, LossReport, LossStage, OomReport, Source, Tier, Truncated,
+    },
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +106,13 @@ pub(crate) fn drops(source: &Source) -> Option<String> {
 pub(crate) fn shed(source: &Source) -> Option<String> {
     let keys = Some(source.shed.join(", ")).filter(|keys| !keys.is_empty())?;
     Some(format!("left out because the ring was short of room (see --ring-size): {keys}"))
+}
+
+/// The lists that were cut, if there are any.
+pub(crate) fn cut(report: &OomReport) -> Option<String> {
+    let list = |it: &Truncated| format!("{} ({} of {})", safe(&it.field), it.kept, it.total);
+    let lists: Vec<String> = report.truncated.iter().map(list).collect();
+    (!lists.is_empty()).then(|| format!("in full only: {}", lists.join(", ")))
 }
 
 fn local(time: Timestamp, zone: &TimeZone, format: &str) -> String {

@@ -20,6 +20,8 @@ const DETAILS_FOLLOW_WITHIN_NS: u64 = 10_000_000_000;
 struct OfInvocation {
     /// Each with its time, `CLOCK_BOOTTIME` ns.
     kills: Vec<(u64, Kill)>,
+    /// The processes of the kills: thousands can be killed together.
+    tgids: BTreeSet<i32>,
     /// Steps in the end of processes that have no details so far, each with its time.
     gone: Vec<(u64, VictimGone)>,
     shed: Shed,
@@ -32,6 +34,7 @@ pub(super) struct Kills(BTreeMap<u64, OfInvocation>);
 impl Kills {
     pub(super) fn add(&mut self, seq: u64, now: u64, kill: Kill, shed: Shed) {
         let known = self.0.entry(seq).or_default();
+        known.tgids.insert(kill.task.tgid);
         known.kills.push((now, kill));
         known.shed.add(shed);
     }
@@ -39,12 +42,13 @@ impl Kills {
     /// Keeps a step in the end of a process. Returns whether it is one of these processes. `seq` is
     /// 0 if the probe does not know the invocation; then the step belongs to the latest one.
     pub(super) fn note(&mut self, seq: u64, now: u64, gone: &VictimGone) -> bool {
-        let mut latest_first = self.0.iter_mut().rev();
-        let found = latest_first.find(|(its_seq, known)| {
-            let is_its = |(_, kill): &(u64, Kill)| Some(kill.task.tgid) == gone.tgid;
-            (seq == 0 || **its_seq == seq) && known.kills.iter().any(is_its)
-        });
-        found.map(|(_, known)| known.gone.push((now, gone.clone()))).is_some()
+        let Some(tgid) = gone.tgid else { return false };
+        let found = if seq == 0 {
+            self.0.values_mut().rev().find(|known| known.tgids.contains(&tgid))
+        } else {
+            self.0.get_mut(&seq).filter(|known| known.tgids.contains(&tgid))
+        };
+        found.map(|known| known.gone.push((now, gone.clone()))).is_some()
     }
 
     pub(super) fn has(&self, seq: u64) -> bool {
@@ -101,7 +105,7 @@ fn account(seq: u64, known: OfInvocation) -> Option<InvocationAccount> {
 /// Adds a kill to an account that is reported already. Its details follow, and count its mark.
 pub(super) fn add_late(account: &mut InvocationAccount, now: u64, kill: Kill, shed: Shed) {
     account.shed.add(shed);
-    if account.victims.iter().all(|(_, victim)| victim.task.tgid != kill.task.tgid) {
+    if account.victims.position(kill.task.tgid).is_none() {
         account.victims.push((now, victim(kill)));
     }
 }
@@ -114,16 +118,13 @@ fn merge(account: &mut InvocationAccount, known: OfInvocation) {
         account.compact_memcg = known.kills.iter().find_map(|(_, kill)| kill.oom_memcg_id);
     }
     let n_detailed = account.victims.len();
-    // A set: thousands of processes can be killed together.
-    let mut tgids: BTreeSet<i32> =
-        account.victims.iter().map(|(_, victim)| victim.task.tgid).collect();
     for (at_ns, kill) in known.kills {
-        if tgids.insert(kill.task.tgid) {
+        if account.victims.position(kill.task.tgid).is_none() {
             account.victims.push((at_ns, victim(kill)));
         }
     }
     if account.victims.len() > n_detailed {
-        account.victims.sort_by_key(|(at_ns, _)| *at_ns);
+        account.victims.sort();
     }
     for (at_ns, gone) in known.gone {
         account.note(at_ns, &gone);

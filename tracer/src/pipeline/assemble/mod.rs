@@ -17,8 +17,6 @@ mod open;
 mod pending_close;
 mod runs;
 
-use std::collections::BTreeMap;
-
 use self::{
     kills::Kills, open::OpenInvocations, pending_close::PendingCloses, runs::Reclaims, runs::Runs,
 };
@@ -31,6 +29,7 @@ use crate::{
     model::{
         account::{Account, InvocationAccount, MarkAccount, WaitAccount},
         events::{Body, Context, End, Event, Kill, Repeats, VictimGone, Wait},
+        lru::Lru,
         reap_and_exit::Visible,
         recorded_growth::Recorded,
         report::System,
@@ -38,8 +37,11 @@ use crate::{
     },
 };
 
+/// Waiting tasks whose end is reported.
+const MAX_WAITS: usize = 1024;
+
 /// Stitches events together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Assembler {
     open: OpenInvocations,
     kills: Kills,
@@ -47,9 +49,23 @@ pub(crate) struct Assembler {
     runs: Runs,
     reclaims: Reclaims,
     /// Waiting tasks, by thread id.
-    waits: BTreeMap<i32, WaitAccount>,
+    waits: Lru<i32, WaitAccount>,
     /// Highest sequence number of an invocation whose end has come.
     ended_seq: u64,
+}
+
+impl Default for Assembler {
+    fn default() -> Self {
+        Self {
+            open: OpenInvocations::default(),
+            kills: Kills::default(),
+            pending: PendingCloses::default(),
+            runs: Runs::default(),
+            reclaims: Reclaims::default(),
+            waits: Lru::new(MAX_WAITS, 1 << 20),
+            ended_seq: 0,
+        }
+    }
 }
 
 impl Assembler {
@@ -176,6 +192,11 @@ impl Assembler {
         self.open.has(seq) || self.kills.has(seq)
     }
 
+    /// Whether a report on this invocation may still be made.
+    pub(crate) fn has(&self, seq: u64) -> bool {
+        self.is_open(seq) || self.pending.has(seq) || self.runs.has(seq)
+    }
+
     /// Highest sequence number of an invocation whose end has come.
     pub(crate) fn ended_seq(&self) -> u64 {
         self.ended_seq
@@ -193,7 +214,7 @@ impl Assembler {
 
     /// Thread ids of waiting tasks. No record shows when they stop.
     pub(crate) fn waiting_tasks(&self) -> Vec<i32> {
-        self.waits.keys().copied().collect()
+        self.waits.iter().map(|(tid, _)| *tid).collect()
     }
 
     /// The kills that the kernel may have counted and no reported account has.
@@ -285,7 +306,7 @@ impl Assembler {
     }
 
     /// Reports an invocation that touched a task at once, and keeps any other one as a run.
-    fn end(&mut self, seq: u64, now: u64, end: End) -> Option<Account> {
+    fn end(&mut self, seq: u64, now: u64, end: End) -> Vec<Account> {
         self.ended_seq = self.ended_seq.max(seq);
         let account = self.kills.complete(self.open.take(seq, now));
         let account = InvocationAccount { end: Some(end), ..account };
@@ -295,13 +316,13 @@ impl Assembler {
                     self.pending.of_domain(account.is_memcg(), account.oom_memcg_id())
             {
                 kill.add_waits(seq, 1);
-            } else {
-                self.runs.begin(now, account);
+                return Vec::new();
             }
-            return None;
+            return accounts(self.runs.begin(now, account)).collect();
         }
         self.reclaims.killed(now, account.oom_memcg_id());
-        Some(self.pending.begin(now, account).into())
+        let killed = self.pending.begin(now, account);
+        accounts([killed].into_iter().chain(self.pending.make_room())).collect()
     }
 
     /// Closes the invocations before `seq`, which have lost their end or all of their details.
@@ -340,8 +361,9 @@ impl Assembler {
 
     /// SIGKILL may be delivered to a victim before the invocation ends, or after that.
     fn context(&mut self, seq: u64, context: Context) {
-        if let Some(account) = self.open.get_mut(seq).or(self.pending.get_mut(seq)) {
-            account.contexts.entry(context.tgid).or_default().note(context);
+        match self.open.get_mut(seq) {
+            Some(account) => account.add_context(context),
+            None => self.pending.add_context(seq, context),
         }
     }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::model::{
     account::InvocationAccount,
-    events::{Body, VictimGone},
+    events::{Body, Victim, VictimGone},
+    report::MAX_LISTED_VICTIMS,
 };
 
 /// The kills that the kernel may have counted and no reported account has.
@@ -99,22 +100,25 @@ impl InvocationAccount {
             Body::Invocation(invocation) => self.invocation = Some(*invocation),
             Body::Candidates(candidates) => self.candidates = Some(candidates),
             Body::Path(path) => {
-                self.paths.insert(path.id, path);
+                // Of each listed victim, and of the limit, the trigger and the chosen process.
+                if self.paths.len() < MAX_LISTED_VICTIMS + 8 {
+                    self.paths.insert(path.id, path);
+                }
             }
             Body::Levels(levels) => self.levels = Some(levels),
             Body::Stat(stat) => self.stat = Some(stat),
             // With memory.oom.group, the kernel marks the first victim a second time.
             Body::Victim(victim) => {
                 self.marks += u32::from(!victim.shares_mm);
-                let tgid = victim.task.tgid;
-                match self.victims.iter_mut().find(|(_, known)| known.task.tgid == tgid) {
+                // Until now there was only its compact record. Or it shares the memory of another
+                // victim, and is then killed as a member of the group, too.
+                let is_news = |(_, known): &(u64, Victim)| {
+                    known.is_compact || (known.shares_mm && !victim.shares_mm)
+                };
+                match self.victims.position(victim.task.tgid) {
                     None => self.victims.push((now, *victim)),
-                    // Until now there was only its compact record. Or it shares the memory of
-                    // another victim, and is then killed as a member of the group, too.
-                    Some((_, known))
-                        if known.is_compact || (known.shares_mm && !victim.shares_mm) =>
-                    {
-                        *known = *victim;
+                    Some(known) if self.victims.get(known).is_some_and(is_news) => {
+                        self.victims.replace(known, *victim);
                     }
                     Some(_) => {}
                 }

@@ -4,13 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     account::{InvocationAccount, Stage, UnseenEnd},
-    events::{Body, VictimGone},
+    events::{Body, Context, VictimGone},
+    lru::ByteSize as _,
     reap_and_exit::Visible,
 };
 
 /// If the memory of all victims is back, their exits are waited for no longer than this: they went
 /// unseen. ns.
 const EXIT_FOLLOWS_WITHIN_NS: u64 = 2_000_000_000;
+/// Invocations whose victims are waited for. With more, the oldest is closed as it is.
+const MAX_PENDING: usize = 1024;
+/// Bytes of these invocations, likewise. A kill takes some 10 KB.
+const MAX_PENDING_BYTES: usize = 8 << 20;
 
 /// An invocation whose final report is pending.
 #[derive(Clone, Debug)]
@@ -18,6 +23,25 @@ struct PendingClose {
     account: InvocationAccount,
     /// The end of the invocation, `CLOCK_BOOTTIME` ns.
     since_ns: u64,
+    /// Victims before this position are gone, with everything that can be seen of it.
+    n_gone: usize,
+    /// Size of the account when its invocation ended.
+    bytes: usize,
+}
+
+impl PendingClose {
+    fn new(account: InvocationAccount, since_ns: u64) -> Self {
+        let bytes = account.byte_size();
+        Self { account, since_ns, n_gone: 0, bytes }
+    }
+
+    /// Whether a further step of a victim's end can be seen. In all calls together, each victim is
+    /// passed once.
+    fn expects_more(&mut self, visible: Visible) -> bool {
+        let next = self.account.expects_more(self.n_gone, visible);
+        self.n_gone = next.unwrap_or(self.account.victims.len());
+        next.is_some()
+    }
 }
 
 /// Invocations whose final report is pending.
@@ -28,6 +52,8 @@ pub(super) struct PendingCloses {
     close_after_ns: u64,
     /// The invocations by sequence number.
     pending: BTreeMap<u64, PendingClose>,
+    /// Bytes of all accounts in `pending`.
+    bytes: usize,
     /// Time of the latest loss of details, `CLOCK_BOOTTIME` ns.
     lost_until_ns: u64,
     /// When the latest skipped run of a probe of a victim's end was noticed, `CLOCK_BOOTTIME` ns.
@@ -46,7 +72,8 @@ impl PendingCloses {
         self.lost_until_ns = self.lost_until_ns.max(until_ns);
     }
 
-    /// Stores that the kernel skipped probes of a victim's end until this time, `CLOCK_BOOTTIME` ns.
+    /// Stores that the kernel skipped probes of a victim's end until this time, `CLOCK_BOOTTIME`
+    /// ns.
     pub(super) fn note_skip(&mut self, until_ns: u64) {
         self.skipped_until_ns = self.skipped_until_ns.max(until_ns);
     }
@@ -63,15 +90,39 @@ impl PendingCloses {
 
     /// Returns the account to report now, and keeps it if a final report will follow.
     pub(super) fn begin(&mut self, now: u64, account: InvocationAccount) -> InvocationAccount {
-        let is_complete =
-            !account.expects_more(self.visible) && !self.awaiting_names.contains(&account.seq);
+        let expects_more = account.expects_more(0, self.visible).is_some();
+        let is_complete = !expects_more && !self.awaiting_names.contains(&account.seq);
         if self.close_after_ns == 0 || is_complete {
+            self.awaiting_names.remove(&account.seq);
             return account;
         }
         let provisional = InvocationAccount { stage: Stage::Provisional, ..account };
-        let pending = PendingClose { account: provisional.clone(), since_ns: now };
+        let pending = PendingClose::new(provisional.clone(), now);
+        self.bytes += pending.bytes;
         self.pending.insert(provisional.seq, pending);
         provisional
+    }
+
+    /// Closes the oldest accounts if there are too many or too large ones.
+    pub(super) fn make_room(&mut self) -> Vec<InvocationAccount> {
+        let mut closed = Vec::new();
+        while self.pending.len() > MAX_PENDING || self.bytes > MAX_PENDING_BYTES {
+            let Some(oldest) = self.pending.keys().next().copied() else { break };
+            closed.extend(self.remove(oldest));
+        }
+        closed
+    }
+
+    /// Whether an account is one of these.
+    pub(super) fn has(&self, seq: u64) -> bool {
+        self.pending.contains_key(&seq)
+    }
+
+    fn remove(&mut self, seq: u64) -> Option<InvocationAccount> {
+        let PendingClose { account, bytes, .. } = self.pending.remove(&seq)?;
+        self.bytes -= bytes;
+        self.awaiting_names.remove(&seq);
+        Some(closed(account))
     }
 
     /// Adds a step of a victim's end. Returns the account if nothing else was missing. `seq` is 0
@@ -83,10 +134,13 @@ impl PendingCloses {
         now: u64,
         gone: &VictimGone,
     ) -> Option<InvocationAccount> {
-        let latest_first = self.pending.iter_mut().rev();
-        let mut matching = latest_first.filter(|(pending, _)| seq == 0 || **pending == seq);
-        let its_seq =
-            matching.find_map(|(&seq, pending)| pending.account.note(now, gone).then_some(seq))?;
+        let its_seq = if seq == 0 {
+            let mut latest_first = self.pending.iter_mut().rev();
+            latest_first
+                .find_map(|(&seq, pending)| pending.account.note(now, gone).then_some(seq))?
+        } else {
+            self.pending.get_mut(&seq)?.account.note(now, gone).then_some(seq)?
+        };
         self.close_if_complete(its_seq)
     }
 
@@ -96,8 +150,21 @@ impl PendingCloses {
 
     /// Adds a part that came after the end. Returns whether the invocation is one of these.
     pub(super) fn add(&mut self, seq: u64, now: u64, body: &Body) -> bool {
-        let pending = self.pending.get_mut(&seq);
-        pending.map(|pending| pending.account.add(now, body.clone())).is_some()
+        let Some(pending) = self.pending.get_mut(&seq) else { return false };
+        pending.account.add(now, body.clone());
+        // More may be known of a victim that seemed to be gone.
+        pending.n_gone = 0;
+        true
+    }
+
+    /// Adds a detail of a task that came after the end.
+    pub(super) fn add_context(&mut self, seq: u64, context: Context) {
+        let Some(pending) = self.pending.get_mut(&seq) else { return };
+        let bytes = pending.account.byte_size();
+        pending.account.add_context(context);
+        let added = pending.account.byte_size() - bytes;
+        pending.bytes += added;
+        self.bytes += added;
     }
 
     /// The account that counts invocations under this sequence number.
@@ -121,7 +188,7 @@ impl PendingCloses {
     /// Removes the accounts whose deadline has passed.
     pub(super) fn due(&mut self, now_ns: u64) -> impl Iterator<Item = InvocationAccount> {
         let Self { visible, close_after_ns, lost_until_ns, skipped_until_ns, .. } = *self;
-        let Self { pending, awaiting_names, .. } = self;
+        let Self { pending, awaiting_names, bytes, .. } = self;
         let is_late = move |seq: &u64, pending: &mut PendingClose| {
             let patience_ns = if pending.account.has_victim_left(visible) {
                 close_after_ns
@@ -131,7 +198,9 @@ impl PendingCloses {
             let is_due = now_ns.saturating_sub(pending.since_ns) >= patience_ns;
             is_due && !awaiting_names.contains(seq)
         };
-        pending.extract_if(.., is_late).map(move |(_, PendingClose { account, .. })| {
+        pending.extract_if(.., is_late).map(move |(_, closing)| {
+            *bytes -= closing.bytes;
+            let account = closing.account;
             let is_overdue = account.has_victim_left(visible);
             let unseen_end = match account.first_ns {
                 _ if !is_overdue => None,
@@ -145,6 +214,8 @@ impl PendingCloses {
     }
 
     pub(super) fn flush(&mut self) -> impl Iterator<Item = InvocationAccount> + use<> {
+        self.bytes = 0;
+        self.awaiting_names.clear();
         std::mem::take(&mut self.pending).into_values().map(|pending| closed(pending.account))
     }
 
@@ -164,11 +235,11 @@ impl PendingCloses {
     }
 
     fn close_if_complete(&mut self, seq: u64) -> Option<InvocationAccount> {
-        let expects_more = self.pending.get(&seq)?.account.expects_more(self.visible);
+        let expects_more = self.pending.get_mut(&seq)?.expects_more(self.visible);
         if expects_more || self.awaiting_names.contains(&seq) {
             return None;
         }
-        self.pending.remove(&seq).map(|pending| closed(pending.account))
+        self.remove(seq)
     }
 }
 

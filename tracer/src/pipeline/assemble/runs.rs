@@ -7,12 +7,18 @@ use oomwhy_common::maps::RUN_ENDS_AFTER_NS;
 use crate::model::{
     account::{InvocationAccount, ReclaimedAccount},
     events::{Reclaimed, Repeats},
+    lru::{ByteSize, Lru},
 };
 
 /// A run is reported after this much silence, ns.
 pub(crate) const RUN_SETTLES_AFTER_NS: u64 = 1_000_000_000;
 /// A run that does not settle is reported after this time, and again at most this often, ns.
 const RUN_REPORTED_EVERY_NS: u64 = 10_000_000_000;
+
+/// Runs that may go on. With more, the oldest is over.
+const MAX_RUNS: usize = 1024;
+/// Memory cgroups whose reclaims and kills are remembered for a while.
+const MAX_MEMCGS: usize = 4096;
 
 /// A count that the probes keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +74,20 @@ fn is_first_due(first_ns: u64, last_ns: u64, now_ns: u64) -> bool {
 pub(super) struct Runs(BTreeMap<u64, Run>);
 
 impl Runs {
-    pub(super) fn begin(&mut self, now: u64, account: InvocationAccount) {
+    /// Begins a run. Returns the account of another that had to make room and has news.
+    pub(super) fn begin(
+        &mut self,
+        now: u64,
+        account: InvocationAccount,
+    ) -> Option<InvocationAccount> {
         self.0.insert(account.seq, Run { account, last_ns: now, reported: None });
+        let is_full = self.0.len() > MAX_RUNS;
+        let oldest = if is_full { self.0.pop_first() } else { None };
+        oldest.map(|(_, run)| run).filter(Run::has_news).map(|run| run.account)
+    }
+
+    pub(super) fn has(&self, seq: u64) -> bool {
+        self.0.contains_key(&seq)
     }
 
     /// If the first record of a run was lost, its counts are dropped: the loss is already counted.
@@ -133,12 +151,25 @@ struct ReclaimRun {
 
 /// Calls that found room again. They are reported only if the same memcg has no kill within
 /// [`RUN_SETTLES_AFTER_NS`]: otherwise they belong to that kill.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Reclaims {
     /// The runs by the id of the oom_memcg.
-    runs: BTreeMap<u64, ReclaimRun>,
+    runs: Lru<u64, ReclaimRun>,
     /// Times of recent kills, by the id of the oom_memcg. `CLOCK_BOOTTIME` ns.
-    kills: BTreeMap<u64, u64>,
+    kills: Lru<u64, u64>,
+}
+
+impl Default for Reclaims {
+    fn default() -> Self {
+        Self { runs: Lru::new(MAX_MEMCGS, 4 << 20), kills: Lru::new(MAX_MEMCGS, 1 << 20) }
+    }
+}
+
+impl ByteSize for ReclaimRun {
+    fn byte_size(&self) -> usize {
+        let Reclaimed { trigger, .. } = &*self.account.reclaimed;
+        size_of::<Self>() + size_of::<Reclaimed>() + trigger.comm.0.len()
+    }
 }
 
 impl Reclaims {
@@ -160,18 +191,18 @@ impl Reclaims {
 
     pub(super) fn due(&mut self, now_ns: u64) -> impl Iterator<Item = ReclaimedAccount> {
         self.kills.retain(|_, killed| is_recent(*killed, now_ns));
-        let due = self
-            .runs
-            .extract_if(.., move |_, run| is_first_due(run.account.first_ns, run.last_ns, now_ns));
-        due.map(|(_, run)| run.account)
+        let is_due = |run: &ReclaimRun| is_first_due(run.account.first_ns, run.last_ns, now_ns);
+        let due = self.runs.iter().filter(|(_, run)| is_due(run)).map(|(memcg, _)| *memcg);
+        let due: Vec<u64> = due.collect();
+        due.into_iter().filter_map(|memcg| self.runs.remove(&memcg)).map(|run| run.account)
     }
 
     pub(super) fn flush(&mut self) -> impl Iterator<Item = ReclaimedAccount> + use<> {
-        std::mem::take(&mut self.runs).into_values().map(|run| run.account)
+        self.runs.take_values().map(|run| run.account)
     }
 
     pub(super) fn accounts(&self) -> impl Iterator<Item = &ReclaimedAccount> {
-        self.runs.values().map(|run| &run.account)
+        self.runs.iter().map(|(_, run)| &run.account)
     }
 
     pub(super) fn is_empty(&self) -> bool {

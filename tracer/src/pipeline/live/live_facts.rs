@@ -1,7 +1,5 @@
 //! Finds the facts on this host that reports need besides the records.
 
-use std::collections::btree_map::Entry;
-
 use crate::{
     enrich::{
         enrichment::Enrichment, kernel_lookup::KernelLookup, privacy::Privacy,
@@ -40,9 +38,9 @@ impl FactSource for LiveFacts {
         // The final report waits for them.
         self.stacks.requests.ask_kernel(account.seq(), late);
         for (ip, symbol) in symbols {
-            if let Entry::Vacant(entry) = findings.symbols.entry(ip) {
+            if !findings.symbols.contains_key(&ip) {
                 self.found.push(Fact::Symbol { ip, symbol: symbol.clone() });
-                entry.insert(symbol);
+                findings.symbols.insert(ip, symbol);
             }
         }
         let Some(paths) = &mut self.cgroup_paths else {

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     model::names::{FileOffset, Name},
-    symbolize::helper_process,
+    symbolize::{demangle::demangled, helper_process},
 };
 
 /// Reads a request and responds to it.
@@ -84,7 +84,7 @@ fn name_in(
     let elf = source::Elf { debug_syms: false, ..source::Elf::new(path) };
     let symbolized = symbolizer.symbolize_single(&source::Source::Elf(elf), position);
     let symbol = symbolized.ok().and_then(Symbolized::into_sym)?;
-    Some((symbol.name.into_owned(), u64::try_from(symbol.offset).ok()))
+    Some((demangled(&symbol.name), u64::try_from(symbol.offset).ok()))
 }
 
 /// Names from the files that the process had mapped and from perf maps.

@@ -4,7 +4,10 @@
 use std::{collections::BTreeSet, ops::Range};
 
 use super::{PerfMapSources, PerfMapWriter, Process, ProcessHint, ProcessRoot};
-use crate::host::{clock, opener::OpenedFile, procfs::process};
+use crate::{
+    host::{clock, opener::OpenedFile, procfs::process},
+    model::names::{MAX_PATH_BYTES, cut},
+};
 
 /// More files with code than most processes have.
 const MAX_FILES: usize = 48;
@@ -127,7 +130,7 @@ fn mapping(line: &str) -> Option<Mapping> {
     (permissions.as_bytes().get(2) == Some(&b'x') && (is_file || is_memory)).then(|| Mapping {
         range: number(start).unwrap_or_default()..number(end).unwrap_or_default(),
         offset,
-        path: if is_file { path.to_owned() } else { String::new() },
+        path: if is_file { cut(path, MAX_PATH_BYTES).to_owned() } else { String::new() },
     })
 }
 

@@ -4,7 +4,7 @@
 //! A frame is an offset in a file with a build id. So it can get its name when the process is gone,
 //! on this host or on another (`oomwhy symbolize`). But the file may be gone too. So the files that
 //! a process has mapped are opened as soon as it is known to be a victim, and they stay open for
-//! the next report.
+//! the next report, for a minute at most.
 //!
 //! As for the kernel's symbols, a helper process does the work: a symbol table can have any size,
 //! and the victim may have prepared the file.
@@ -19,22 +19,24 @@ mod received_file;
 mod request;
 mod root;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use self::{
     failed_files::FailedFiles,
     mapped::Mapped,
-    request::{Address, Candidate, Request, RequestWithFiles, Response},
+    request::{Address, Ask, Candidate, Request, RequestWithFiles, Response},
 };
 use crate::{
     host::{
+        kept_open::KeptOpen,
         opener::{FileId, OpenedFile},
         procfs::process,
     },
-    model::names::{FileOffset, Name, UserNames},
+    model::{
+        lru::Lru,
+        names::{FileOffset, Name, UserNames},
+    },
+    symbolize::helper_process,
 };
 
 pub(crate) use self::{
@@ -52,6 +54,12 @@ const MAX_OPEN: usize = 64;
 const MAX_PROCESSES: usize = 4;
 /// Named offsets that are kept. Stacks at a limit are much alike.
 const MAX_KNOWN: usize = 4096;
+/// Bytes of these names: some hundred each.
+const MAX_KNOWN_BYTES: usize = 2 << 20;
+/// Files whose build id is known.
+const MAX_BUILD_IDS: usize = 1024;
+/// Processes whose perf maps are kept.
+const MAX_PERF_MAPS: usize = 16;
 
 /// A process. Its id alone may belong to another one meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,31 +90,47 @@ pub(crate) struct PerfMapWriter {
     pub pid: u32,
 }
 
-/// A file that is kept open.
-#[derive(Debug)]
-struct OpenFile {
-    build_id: String,
-    /// Path by which a process has mapped it.
-    shown: String,
-    file: OpenedFile,
-}
+/// A file, with the path by which a process has mapped it.
+type NamedFile = (String, OpenedFile);
 
 /// Names frames of processes that run, or ran a moment ago.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct UserSymbols {
-    known: BTreeMap<FileOffset, Name>,
-    open: VecDeque<OpenFile>,
-    processes: VecDeque<(Process, Mapped)>,
-    /// Opened before anything was asked, with the path by which a process has mapped each.
-    early: VecDeque<(String, OpenedFile)>,
-    perf_maps: Vec<Arc<PerfMapSources>>,
+    /// Names by file and offset in it.
+    known: Lru<(FileId, u64), Name>,
+    /// `None` for a file of which a helper found no build id.
+    build_ids: Lru<FileId, Option<String>>,
+    open: KeptOpen<FileId, NamedFile>,
+    /// The files of processes, by process id and start time.
+    processes: KeptOpen<(u32, u64), Mapped>,
+    /// By process id.
+    perf_maps: KeptOpen<u32, Arc<PerfMapSources>>,
     failed: FailedFiles,
+    ask: Ask,
+}
+
+impl Default for UserSymbols {
+    fn default() -> Self {
+        Self {
+            known: Lru::new(MAX_KNOWN, MAX_KNOWN_BYTES),
+            build_ids: Lru::new(MAX_BUILD_IDS, 512 << 10),
+            open: KeptOpen::new(MAX_OPEN),
+            processes: KeptOpen::new(MAX_PROCESSES),
+            perf_maps: KeptOpen::new(MAX_PERF_MAPS),
+            failed: FailedFiles::default(),
+            ask: |request, files| helper_process::ask(HELPER_COMMAND, request, files),
+        }
+    }
 }
 
 impl Process {
     /// The process that has this id now. If there is none, the result matches no process.
     pub(crate) fn now(pid: u32) -> Self {
         Self { pid, started_ns: process::started_ns_of(pid).unwrap_or_default() }
+    }
+
+    const fn key(self) -> (u32, u64) {
+        (self.pid, self.started_ns)
     }
 }
 
@@ -119,11 +143,7 @@ impl UserSymbols {
         if !process::is_same(process.pid, process.started_ns) {
             return;
         }
-        self.processes.retain(|(known, _)| *known != process);
-        if self.processes.len() >= MAX_PROCESSES {
-            self.processes.pop_front();
-        }
-        self.processes.push_back((process, mapped));
+        self.processes.insert(process.key(), mapped);
     }
 
     /// The names of `offsets`, and of the addresses `ips` of a process. Those without a name are
@@ -135,102 +155,167 @@ impl UserSymbols {
         offsets: &[FileOffset],
         ips: &[u64],
     ) -> UserNames {
-        let new: Vec<FileOffset> =
-            offsets.iter().filter(|offset| !self.known.contains_key(offset)).cloned().collect();
-        let mut addresses = Vec::new();
-        if !new.is_empty() || !ips.is_empty() {
-            self.open(process);
-            addresses = self.ask(process, hint, new, ips);
+        if offsets.is_empty() && ips.is_empty() {
+            return UserNames::default();
         }
-        let named = |offset: &FileOffset| Some((offset.clone(), self.known.get(offset)?.clone()));
-        UserNames { offsets: offsets.iter().filter_map(named).collect(), addresses }
+        self.open(process);
+        let device = self.root_device(process, hint);
+        // Taken out while it is used, and kept again afterwards.
+        let own = self.processes.remove(&process.key());
+        let after_exit = || hint.map(|hint| Mapped::after_exit(process, hint)).unwrap_or_default();
+        let is_own = own.is_some();
+        let mapped = own.unwrap_or_else(after_exit);
+        let names = self.names(process, device, &mapped, offsets, ips);
+        let own_files = mapped.files.iter();
+        self.keep_files(own_files.filter_map(|(shown, it)| Some((shown.clone(), it.try_clone()?))));
+        if is_own {
+            self.processes.insert(process.key(), mapped);
+        }
+        names
+    }
+
+    fn names(
+        &mut self,
+        process: Process,
+        device: Option<u64>,
+        mapped: &Mapped,
+        offsets: &[FileOffset],
+        ips: &[u64],
+    ) -> UserNames {
+        let open = std::mem::replace(&mut self.open, KeptOpen::new(MAX_OPEN));
+        let own: BTreeSet<FileId> = mapped.files.iter().map(|(_, file)| file.facts.id).collect();
+        let is_near = |id: &FileId| device == Some(id.device) && !own.contains(id);
+        let kept = open.iter().filter(|(id, _)| is_near(id)).map(|(_, file)| file);
+        let files: Vec<&NamedFile> = mapped.files.iter().chain(kept).collect();
+        let new: Vec<FileOffset> =
+            offsets.iter().filter(|offset| self.may_get_a_name(&files, offset)).cloned().collect();
+        let addresses = self.ask(process, mapped, &files, new, ips);
+        let named = |offset: &FileOffset| Some((offset.clone(), self.known_name(&files, offset)?));
+        let offsets = offsets.iter().filter_map(named).collect();
+        drop(files);
+        self.open = open;
+        UserNames { offsets, addresses }
+    }
+
+    /// The name of an offset in the first of these files that has its build id.
+    fn known_name(&self, files: &[&NamedFile], offset: &FileOffset) -> Option<Name> {
+        let has_its_build_id = |id: &FileId| {
+            let build_id = self.build_ids.get(id).and_then(Option::as_ref);
+            build_id.is_some_and(|build_id| *build_id == offset.build_id)
+        };
+        let id = files.iter().map(|(_, file)| file.facts.id).find(has_its_build_id)?;
+        self.known.get(&(id, offset.file_offset)).cloned()
+    }
+
+    /// Whether an offset has no name so far, and one of the files may give it one.
+    fn may_get_a_name(&self, files: &[&NamedFile], offset: &FileOffset) -> bool {
+        let may_have_its_build_id = |(_, file): &&NamedFile| {
+            let build_id = self.build_ids.get(&file.facts.id);
+            build_id.is_none_or(|build_id| build_id.as_ref() == Some(&offset.build_id))
+        };
+        self.known_name(files, offset).is_none() && files.iter().any(may_have_its_build_id)
+    }
+
+    /// The device of a process' root directory. A file that another process has mapped counts for
+    /// this one only if it is there: another container cannot put it there.
+    fn root_device(&self, process: Process, hint: Option<&ProcessHint>) -> Option<u64> {
+        let kept = hint.and_then(|hint| hint.root.clone());
+        let root = kept.or_else(|| ProcessRoot::of(process));
+        root.and_then(|root| root.device()).or_else(|| self.sources(process)?.device)
+    }
+
+    fn sources(&self, process: Process) -> Option<&Arc<PerfMapSources>> {
+        self.perf_maps.get(&process.pid).filter(|sources| sources.process == process)
     }
 
     /// Without a helper (no memory for one), frames stay offsets, and can get a name later.
     fn ask(
         &mut self,
         process: Process,
-        hint: Option<&ProcessHint>,
+        mapped: &Mapped,
+        files: &[&NamedFile],
         offsets: Vec<FileOffset>,
         ips: &[u64],
     ) -> Vec<(u64, Name)> {
-        if self.known.len() + offsets.len() > MAX_KNOWN {
-            self.known.clear();
-        }
-        let after_exit;
-        let known = self.processes.iter().find(|(known, _)| *known == process);
-        let mapped = if let Some((_, mapped)) = known {
-            mapped
-        } else {
-            after_exit = hint.map(|hint| Mapped::after_exit(process, hint)).unwrap_or_default();
-            &after_exit
-        };
-        let sources = self.perf_maps.iter().find(|sources| sources.process == process);
+        let sources = self.sources(process);
         let perf_maps: Vec<OpenedFile> =
             sources.into_iter().flat_map(|it| it.perf_maps()).collect();
-        let early = Vec::from(std::mem::take(&mut self.early));
         let mut asked = RequestWithFiles::for_addresses(mapped, &perf_maps, ips, &self.failed);
-        asked.add_files(mapped, &early, &self.open);
+        asked.add_files(files);
         asked.request.offsets = offsets;
-        let response = asked.send();
+        let response = asked.send(self.ask);
         let request = asked.request;
-        let Some(Ok(response)) = response else {
-            if response.is_some_and(|it| it.is_err_and(|it| failed_files::is_fault_of_files(&it))) {
-                let new = mapped.files.iter().chain(&early).map(|(_, file)| file);
-                let all = new.chain(&mapped.perf_maps).chain(&perf_maps);
-                self.failed.extend(suspects(all, &self.open, &request));
+        let response = match response {
+            None => return Vec::new(),
+            Some(Ok(response)) => response,
+            Some(Err(error)) => {
+                if failed_files::is_fault_of_files(&error) {
+                    let of_offsets = files.iter().map(|(_, file)| file);
+                    let all = of_offsets.chain(&mapped.perf_maps).chain(&perf_maps);
+                    self.failed.extend(suspects(all, &self.build_ids, &request));
+                }
+                return Vec::new();
             }
-            self.early = early.into();
-            return Vec::new();
         };
-        let asked = mapped.files.iter().chain(&early).zip(response.build_ids);
-        let identified = asked.filter_map(|((shown, file), build_id)| {
-            let own_file = file.try_clone()?;
-            Some(OpenFile { build_id: build_id?, shown: shown.clone(), file: own_file })
-        });
-        for file in identified.collect::<Vec<_>>() {
-            self.keep(file);
-        }
-        let named = request.offsets.into_iter().zip(response.offsets);
-        self.known.extend(named.filter_map(|(offset, name)| Some((offset, name?))));
+        self.learn(files, &request, &response);
         let addresses = request.addresses.into_iter().zip(response.addresses);
         addresses.filter_map(|(address, name)| Some((address.ip, name?))).collect()
     }
 
+    /// Keeps what a helper found out about these files.
+    fn learn(&mut self, files: &[&NamedFile], request: &Request, response: &Response) {
+        let answered = files.iter().zip(&request.files).zip(&response.build_ids);
+        // A file that was not sent has no answer.
+        let read = answered.filter(|((_, candidate), _)| candidate.descriptor.is_some());
+        let read: Vec<(FileId, &Option<String>)> =
+            read.map(|(((_, file), _), build_id)| (file.facts.id, build_id)).collect();
+        for (id, build_id) in &read {
+            self.build_ids.insert(*id, (*build_id).clone());
+        }
+        let id_of = |offset: &FileOffset| {
+            let its = read.iter().find(|(_, it)| it.as_ref() == Some(&offset.build_id));
+            its.map(|(id, _)| *id)
+        };
+        for (offset, name) in request.offsets.iter().zip(&response.offsets) {
+            if let (Some(id), Some(name)) = (id_of(offset), name) {
+                self.known.insert((id, offset.file_offset), name.clone());
+            }
+        }
+    }
+
     /// Keeps files that were opened while their process ran ([`files_of`]), for the next request.
-    pub(crate) fn keep_files(&mut self, files: impl IntoIterator<Item = (String, OpenedFile)>) {
+    pub(crate) fn keep_files(&mut self, files: impl IntoIterator<Item = NamedFile>) {
         for (shown, file) in files {
-            let open = self.open.iter().map(|open| &open.file);
-            let mut kept = open.chain(self.early.iter().map(|(_, file)| file));
-            if kept.any(|other| other.is_same_file(&file)) {
-                continue;
-            }
-            if self.early.len() >= MAX_OPEN {
-                self.early.pop_front();
-            }
-            self.early.push_back((shown, file));
+            self.open.insert(file.facts.id, (shown, file));
         }
     }
 
     /// Keeps the perf maps of processes, instead of those that were kept before.
     pub(crate) fn keep_perf_maps(&mut self, perf_maps: Vec<Arc<PerfMapSources>>) {
-        self.perf_maps = perf_maps;
+        self.perf_maps = KeptOpen::new(MAX_PERF_MAPS);
+        for sources in perf_maps {
+            self.perf_maps.insert(sources.process.pid, sources);
+        }
     }
 
     /// The process with this id whose perf maps are kept, else the one that has the id now.
     pub(crate) fn process(&self, pid: u32) -> Process {
-        let mut kept = self.perf_maps.iter().map(|sources| sources.process);
-        kept.find(|process| process.pid == pid).unwrap_or_else(|| Process::now(pid))
+        let kept = self.perf_maps.get(&pid).map(|sources| sources.process);
+        kept.unwrap_or_else(|| Process::now(pid))
     }
 
-    fn keep(&mut self, file: OpenFile) {
-        if self.open.iter().any(|open| open.build_id == file.build_id) {
-            return;
-        }
-        if self.open.len() >= MAX_OPEN {
-            self.open.pop_front();
-        }
-        self.open.push_back(file);
+    /// When [`UserSymbols::close_unused`] has something to close.
+    pub(crate) fn next_close(&self) -> Option<Instant> {
+        let next =
+            [self.open.next_close(), self.processes.next_close(), self.perf_maps.next_close()];
+        next.into_iter().flatten().min()
+    }
+
+    /// Closes files that were not used for a while.
+    pub(crate) fn close_unused(&mut self, now: Instant) {
+        self.open.close_unused(now);
+        self.processes.close_unused(now);
+        self.perf_maps.close_unused(now);
     }
 }
 
@@ -238,13 +323,14 @@ impl UserSymbols {
 /// have one of the offsets.
 fn suspects<'a>(
     asked: impl Iterator<Item = &'a OpenedFile>,
-    open: &'a VecDeque<OpenFile>,
+    build_ids: &Lru<FileId, Option<String>>,
     request: &Request,
 ) -> Vec<FileId> {
-    let is_new = |file: &&OpenedFile| !open.iter().any(|open| open.file.is_same_file(file));
-    let known = open.iter().filter(|open| request.asks_for(&open.build_id));
-    let files = asked.filter(is_new).chain(known.map(|open| &open.file));
-    files.map(|file| file.facts.id).collect()
+    let is_suspect = |id: &FileId| match build_ids.get(id) {
+        None => true,
+        Some(build_id) => build_id.as_ref().is_some_and(|it| request.asks_for(it)),
+    };
+    asked.map(|file| file.facts.id).filter(is_suspect).collect()
 }
 
 /// The files that a process has mapped, with the path of each. Empty once it is gone.

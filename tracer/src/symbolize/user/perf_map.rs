@@ -4,16 +4,16 @@
 
 use std::{
     fs::File,
-    io::{BufRead as _, BufReader, Read as _},
+    io::{self, BufRead, BufReader, Read as _},
 };
 
 use super::received_file::FromStart;
-use crate::model::names::Name;
+use crate::model::names::{MAX_SYMBOL_BYTES, Name, cut};
 
 /// Bytes of a file that are read. A server that has run for months wrote a tenth of that.
 const MAX_BYTES: u64 = 256 << 20;
-/// Longer names are cut.
-const MAX_NAME_BYTES: usize = 512;
+/// Longer lines are cut: two numbers and a name.
+const MAX_LINE_BYTES: u64 = 40 + MAX_SYMBOL_BYTES as u64;
 
 /// The name of each address, from the first file that has one.
 pub(super) fn names<'a>(
@@ -32,7 +32,7 @@ fn names_in(file: &File, addresses: &[u64]) -> Vec<Option<Name>> {
     let mut names = vec![None; addresses.len()];
     let mut lines = BufReader::new(FromStart::new(file).take(MAX_BYTES));
     let mut line = Vec::new();
-    while lines.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
+    while read_line(&mut lines, &mut line).is_ok_and(|bytes| bytes > 0) {
         if let Some((start, size, text)) = parse(&line) {
             let slots = addresses.iter().zip(&mut names);
             for (address, name) in slots {
@@ -41,13 +41,22 @@ fn names_in(file: &File, addresses: &[u64]) -> Vec<Option<Name>> {
                 }
             }
         }
-        line.clear();
     }
     names
 }
 
+/// Reads the start of a line, and skips the rest of it.
+fn read_line(lines: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<usize> {
+    line.clear();
+    let bytes = lines.take(MAX_LINE_BYTES).read_until(b'\n', line)?;
+    if bytes > 0 && line.last() != Some(&b'\n') {
+        lines.skip_until(b'\n')?;
+    }
+    Ok(bytes)
+}
+
 fn named(text: &[u8], offset: u64) -> Name {
-    let text = String::from_utf8_lossy(text.get(..MAX_NAME_BYTES).unwrap_or(text)).into_owned();
+    let text = cut(&String::from_utf8_lossy(text), MAX_SYMBOL_BYTES).to_owned();
     Name { symbol: Some(text), offset: Some(offset), file: None }
 }
 

@@ -14,6 +14,8 @@ const MAX_FORKS: usize = 3;
 #[derive(Debug)]
 pub(crate) struct PerfMapSources {
     pub process: Process,
+    /// The device of its root directory.
+    pub(super) device: Option<u64>,
     maps: Vec<Arc<Map>>,
 }
 
@@ -36,8 +38,9 @@ impl PerfMapSources {
         });
         let maps: Vec<_> = forked.take(1 + MAX_FORKS).map(|of| Arc::new(of.map())).collect();
         let process = maps.first()?.process;
+        let device = ProcessRoot::now(pid).and_then(|root| root.device());
         // Checked last: the id may be reused at any moment.
-        process::is_same(process.pid, process.started_ns).then_some(Self { process, maps })
+        process::is_same(process.pid, process.started_ns).then_some(Self { process, device, maps })
     }
 
     /// Adds the maps of ancestors that were known before: those may have exited meanwhile.

@@ -2,7 +2,6 @@
 //! descriptors.
 
 use std::{
-    collections::VecDeque,
     io,
     os::fd::{AsFd as _, BorrowedFd},
 };
@@ -10,15 +9,17 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    HELPER_COMMAND, OpenFile,
+    NamedFile,
     failed_files::FailedFiles,
     mapped::{Located, Mapped},
 };
 use crate::{
     host::{descriptors::MAX_DESCRIPTORS, opener::OpenedFile},
     model::names::{FileOffset, Name},
-    symbolize::helper_process,
 };
+
+/// Asks a helper process.
+pub(super) type Ask = fn(&Request, &[BorrowedFd<'_>]) -> io::Result<Response>;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Request {
@@ -96,15 +97,8 @@ impl<'a> RequestWithFiles<'a> {
 
     /// Adds the files that may be needed. Those that the process has mapped come first, because
     /// the indexes of its addresses count them.
-    pub(super) fn add_files(
-        &mut self,
-        mapped: &'a Mapped,
-        early: &'a [(String, OpenedFile)],
-        open: &'a VecDeque<OpenFile>,
-    ) {
-        let new = mapped.files.iter().chain(early).map(|(shown, file)| (shown, file));
-        let known = open.iter().map(|open| (&open.shown, &open.file));
-        for (shown, file) in new.chain(known) {
+    pub(super) fn add_files(&mut self, files: &[&'a NamedFile]) {
+        for (shown, file) in files {
             let descriptor = self.add(file);
             self.request.files.push(Candidate { descriptor, shown: shown.clone() });
         }
@@ -120,9 +114,8 @@ impl<'a> RequestWithFiles<'a> {
     }
 
     /// Asks a helper process, unless nothing could get a name.
-    pub(super) fn send(&self) -> Option<io::Result<Response>> {
-        let ask = || helper_process::ask(HELPER_COMMAND, &self.request, &self.descriptors());
-        (!self.request.is_empty()).then(ask)
+    pub(super) fn send(&self, ask: Ask) -> Option<io::Result<Response>> {
+        (!self.request.is_empty()).then(|| ask(&self.request, &self.descriptors()))
     }
 
     pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {

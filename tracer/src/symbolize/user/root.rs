@@ -27,6 +27,12 @@ impl ProcessRoot {
         Directory::at(format!("/proc/{pid}/root").as_ref()).map(Self)
     }
 
+    /// The number of the device that it is on. Another container has another one: each has a mount
+    /// of its own.
+    pub(super) fn device(&self) -> Option<u64> {
+        self.0.device()
+    }
+
     /// The root of this process.
     pub(super) fn of_host() -> Option<Self> {
         Directory::at("/".as_ref()).map(Self)

@@ -1,9 +1,18 @@
-use std::{fs::File, os::fd::OwnedFd};
+mod elf;
+
+use std::{
+    fs::File,
+    io::ErrorKind,
+    os::fd::{BorrowedFd, OwnedFd},
+    path::Path,
+    time::Duration,
+};
 
 use super::{helper::is_fixed, *};
 use crate::{
     host::{clock, opener::attacks},
-    model::names::{FileOffset, Name},
+    model::names::{FileOffset, MAX_SYMBOL_BYTES, Name},
+    symbolize::demangle::tests::doubling,
 };
 
 /// The test's executable, as if a process had mapped it as /bin/app.
@@ -89,12 +98,14 @@ fn request_with_hostile_content_is_answered() {
 
 /// The answer of a helper about addresses of a process.
 fn look_up(mapped: &Mapped, ips: &[u64]) -> Response {
-    let (failed, open) = (FailedFiles::default(), VecDeque::new());
+    let failed = FailedFiles::default();
     let mut asked = RequestWithFiles::for_addresses(mapped, &[], ips, &failed);
-    asked.add_files(mapped, &[], &open);
-    let own = |descriptor: &std::os::fd::BorrowedFd<'_>| descriptor.try_clone_to_owned().unwrap();
-    let descriptors: Vec<OwnedFd> = asked.descriptors().iter().map(own).collect();
-    helper::look_up(&asked.request, descriptors)
+    asked.add_files(&mapped.files.iter().collect::<Vec<_>>());
+    helper::look_up(&asked.request, owned(&asked.descriptors()))
+}
+
+fn owned(descriptors: &[BorrowedFd<'_>]) -> Vec<OwnedFd> {
+    descriptors.iter().map(|it| it.try_clone_to_owned().unwrap()).collect()
 }
 
 /// If the kernel finds no build id (a page is not in memory, a lock is held), it gives an address.
@@ -114,7 +125,7 @@ fn open_keeps_a_process_only_if_its_start_matches() {
     let mut symbols = UserSymbols::default();
     let pid = std::process::id();
     symbols.open(Process { pid, started_ns: 0 });
-    assert!(symbols.processes.is_empty());
+    assert_eq!(symbols.processes.len(), 0);
     let started_ns = process::started_ns_of(pid).unwrap();
     symbols.open(Process { pid, started_ns });
     symbols.open(Process { pid, started_ns });
@@ -262,16 +273,13 @@ fn perf_map_of_a_living_process_counts_only_if_its_user_wrote_it() {
 fn suspects_are_new_files_and_those_that_were_asked_about() {
     let mapped = Mapped::open(std::process::id()).unwrap();
     let files: Vec<&OpenedFile> = mapped.files.iter().map(|(_, file)| file).collect();
-    let known = |build_id: &str, file: &OpenedFile| {
-        let (build_id, shown) = (build_id.to_owned(), String::new());
-        OpenFile { build_id, shown, file: file.try_clone().unwrap() }
-    };
-    let open: VecDeque<OpenFile> = [known("aa", files[0]), known("bb", files[1])].into();
+    let mut build_ids = UserSymbols::default().build_ids;
+    build_ids.insert(files[0].facts.id, Some("aa".to_owned()));
+    build_ids.insert(files[1].facts.id, Some("bb".to_owned()));
     let offsets = vec![FileOffset { build_id: "bb".to_owned(), file_offset: 1 }];
     let request = Request { offsets, ..Request::default() };
-    let found = suspects(files.iter().copied(), &open, &request);
-    let mut expected: Vec<FileId> = files.iter().skip(2).map(|file| file.facts.id).collect();
-    expected.push(files[1].facts.id);
+    let found = suspects(files.iter().copied(), &build_ids, &request);
+    let expected: Vec<FileId> = files.iter().skip(1).map(|file| file.facts.id).collect();
     assert_eq!(found, expected);
 }
 
@@ -282,10 +290,144 @@ fn failed_file_is_not_sent_again() {
     let mut failed = FailedFiles::default();
     let first = &mapped.files[0].1;
     failed.extend([first.facts.id]);
-    let open = VecDeque::new();
     let mut asked = RequestWithFiles::for_addresses(&mapped, &[], &[], &failed);
-    asked.add_files(&mapped, &[], &open);
+    asked.add_files(&mapped.files.iter().collect::<Vec<_>>());
     let sent = |index: usize| asked.request.files[index].descriptor;
     assert_eq!((sent(0), sent(1)), (None, Some(0)));
     assert_eq!(asked.descriptors().len(), mapped.files.len() - 1);
+}
+
+/// A process that has exited, which had mapped this file.
+fn exited(symbols: &mut UserSymbols, pid: u32, path: &Path) -> Process {
+    let process = Process { pid: u32::MAX - pid, started_ns: 1 };
+    let mut mapped = Mapped::default();
+    let root = ProcessRoot::of_host().unwrap();
+    mapped.files = root.open_mapped([path.to_str().unwrap()]);
+    symbols.processes.insert(process.key(), mapped);
+    process
+}
+
+/// Symbols of files, without the helper process.
+fn symbols() -> UserSymbols {
+    UserSymbols {
+        ask: |request, files| Ok(helper::look_up(request, owned(files))),
+        ..UserSymbols::default()
+    }
+}
+
+fn symbol_of(names: &UserNames) -> Option<&str> {
+    let (_, name) = names.offsets.first()?;
+    name.symbol.as_deref()
+}
+
+/// Whoever makes a file chooses its build id, too.
+#[test]
+fn two_files_with_one_build_id_each_name_the_frames_of_their_own_process() {
+    let directory = tempfile::tempdir().unwrap();
+    let [honest, forged] = ["malloc", "leak_of_team_b"].map(|symbol| {
+        let path = directory.path().join(symbol);
+        std::fs::write(&path, elf::with_symbol(symbol)).unwrap();
+        path
+    });
+    let mut symbols = symbols();
+    let offset = [FileOffset { build_id: elf::BUILD_ID.to_owned(), file_offset: elf::CODE + 1 }];
+    for _ in 0..2 {
+        for (pid, path, expected) in [(1, &forged, "leak_of_team_b"), (2, &honest, "malloc")] {
+            let process = exited(&mut symbols, pid, path);
+            let names = symbols.resolve(process, None, &offset, &[]);
+            assert_eq!(symbol_of(&names), Some(expected));
+        }
+    }
+    // Of this one no file could be opened, and nobody knows where its root was.
+    let unknown = Process { pid: u32::MAX - 3, started_ns: 1 };
+    assert_eq!(symbols.resolve(unknown, None, &offset, &[]), UserNames::default());
+}
+
+#[test]
+fn file_that_another_process_has_mapped_counts_only_on_the_same_device() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("libc.so");
+    std::fs::write(&path, elf::with_symbol("malloc")).unwrap();
+    let mut symbols = symbols();
+    let offset = [FileOffset { build_id: elf::BUILD_ID.to_owned(), file_offset: elf::CODE + 1 }];
+    let process = exited(&mut symbols, 1, &path);
+    symbols.resolve(process, None, &offset, &[]);
+    let other = Process { pid: u32::MAX - 2, started_ns: 1 };
+    let mut names = |below: &Path| {
+        let root = ProcessRoot::at(below);
+        symbols.resolve(other, Some(&ProcessHint { root, ..ProcessHint::default() }), &offset, &[])
+    };
+    assert_eq!(symbol_of(&names(directory.path())), Some("malloc"));
+    assert_eq!(symbol_of(&names("/proc".as_ref())), None);
+}
+
+#[test]
+fn known_name_is_not_asked_for_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("libc.so");
+    std::fs::write(&path, elf::with_symbol("malloc")).unwrap();
+    let mut symbols = symbols();
+    let offset =
+        |build_id: &str| FileOffset { build_id: build_id.to_owned(), file_offset: elf::CODE };
+    let process = exited(&mut symbols, 1, &path);
+    symbols.resolve(process, None, &[offset(elf::BUILD_ID)], &[]);
+    symbols.ask = |_, _| panic!("it was asked for again");
+    let names = symbols.resolve(process, None, &[offset(elf::BUILD_ID), offset("77")], &[]);
+    assert_eq!(symbol_of(&names), Some("malloc"));
+}
+
+#[test]
+fn symbol_of_megabytes_is_cut_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bomb");
+    for symbol in [doubling(22), "x".repeat(64 << 20)] {
+        std::fs::write(&path, elf::with_symbol(&symbol)).unwrap();
+        let begin = Instant::now();
+        let request = Request {
+            offsets: vec![FileOffset {
+                build_id: elf::BUILD_ID.to_owned(),
+                file_offset: elf::CODE + 1,
+            }],
+            files: vec![Candidate { descriptor: Some(0), shown: "x".into() }],
+            ..Request::default()
+        };
+        let Response { offsets, .. } =
+            helper::look_up(&request, vec![File::open(&path).unwrap().into()]);
+        let [Some(Name { symbol: Some(name), .. })] = &offsets[..] else { panic!("no name") };
+        assert_eq!(name.len(), MAX_SYMBOL_BYTES);
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    }
+}
+
+#[test]
+fn files_are_closed_some_time_after_their_last_use() {
+    let mut symbols = UserSymbols::default();
+    assert_eq!(symbols.next_close(), None);
+    let own = Process::now(std::process::id());
+    symbols.open(own);
+    symbols.keep_files(files_of(own.pid));
+    symbols.keep_perf_maps(PerfMapSources::of(own.pid).map(Arc::new).into_iter().collect());
+    assert!(symbols.open.len() > 0 && symbols.perf_maps.len() == 1);
+    let due = symbols.next_close().unwrap();
+    assert!(due <= Instant::now() + Duration::from_mins(1));
+    symbols.close_unused(due + Duration::from_secs(5));
+    assert_eq!(symbols.next_close(), None);
+    assert_eq!(symbols.open.len() + symbols.perf_maps.len() + symbols.processes.len(), 0);
+}
+
+/// The helper could not say anything about it.
+#[test]
+fn file_that_was_not_sent_is_asked_about_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("libc.so");
+    std::fs::write(&path, elf::with_symbol("malloc")).unwrap();
+    let mut symbols = symbols();
+    let offset = [FileOffset { build_id: elf::BUILD_ID.to_owned(), file_offset: elf::CODE + 1 }];
+    let process = exited(&mut symbols, 1, &path);
+    let helper = std::mem::replace(&mut symbols.ask, |_, _| Err(ErrorKind::TimedOut.into()));
+    assert_eq!(symbols.resolve(process, None, &offset, &[]), UserNames::default());
+    symbols.ask = helper;
+    assert_eq!(symbols.resolve(process, None, &offset, &[]), UserNames::default());
+    symbols.failed = FailedFiles::default();
+    assert_eq!(symbol_of(&symbols.resolve(process, None, &offset, &[])), Some("malloc"));
 }

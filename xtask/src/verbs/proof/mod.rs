@@ -3,6 +3,7 @@
 //! of `ci` that is named as its short form does the same work on a smaller scale.
 
 mod burst;
+mod hostile;
 mod matrix;
 
 use std::collections::BTreeMap;
@@ -40,7 +41,7 @@ type Runner = Box<dyn FnMut(&str) -> Result<Figures>>;
 /// The figures that a step measured, by name.
 type Figures = BTreeMap<String, f64>;
 
-pub(crate) const ALL: &[Proof] = &[matrix::PROOF, burst::PROOF];
+pub(crate) const ALL: &[Proof] = &[matrix::PROOF, burst::PROOF, hostile::PROOF];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {

@@ -225,5 +225,5 @@ fn exit_of_process_without_details_before_the_end_counts() {
     let exits = account.reap_and_exit.iter().map(|(pid, end)| (*pid, end.exited_ns));
     let expected = [(100, Some(14 * script::MS)), (101, Some(13 * script::MS))];
     assert_eq!(exits.collect::<Vec<_>>(), expected);
-    assert!(!account.expects_more(Visible { exits: true, freeing: false }));
+    assert_eq!(account.expects_more(0, Visible { exits: true, freeing: false }), None);
 }

@@ -216,3 +216,21 @@ fn remaining_victim_is_not_overdue_if_its_end_may_have_passed_unseen() {
     let closed = assembler.due(3_000 * MS);
     assert!(!first(&closed).is_overdue && first(&closed).unseen_end.is_none());
 }
+
+#[test]
+fn too_many_pending_accounts_close_the_oldest_as_it_is() {
+    let mut assembler = Assembler::new(ALL, DEADLINE_MS * MS);
+    let mut closed = Vec::new();
+    for seq in 1..=2000 {
+        assembler.push(event(10, seq, invocation()));
+        assembler.push(event(10, seq, victim_with(100, 1)));
+        let reported = assembler.push(event(10, seq, end_of_kill(1)));
+        assert_eq!((reported[0].seq(), reported[0].stage()), (seq, Stage::Provisional));
+        closed.extend(reported.into_iter().skip(1));
+    }
+    let first = first(&closed);
+    assert_eq!((first.seq, first.stage, first.is_overdue), (1, Stage::Final, false));
+    let left = assembler.finish();
+    assert!(left.len() <= 1024 && left.len() + closed.len() == 2000, "{}", left.len());
+    assert!(!assembler.is_waiting());
+}
