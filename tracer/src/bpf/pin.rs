@@ -31,6 +31,7 @@ use crate::{
         journal::{Entry, Journal, SLOT_BYTES, SharedJournal, Slot, Slots},
         load::{LoadError, OBJECT, Probes, create_map, missing_map, other},
     },
+    fmt::sanitize::shown,
     model::{
         fnv,
         report::{Missing, Tier},
@@ -51,24 +52,27 @@ const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 pub(crate) enum PinError {
     #[error(
         "--pin: {} is not on a BPF file system\nhint: `mount -t bpf bpf /sys/fs/bpf`, then \
-         `--pin /sys/fs/bpf/oomwhy`", path.display()
+         `--pin /sys/fs/bpf/oomwhy`",
+        shown(path)
     )]
     NotBpffs { path: PathBuf },
     #[error(
         "--pin: another oomwhy is using {}\nhint: stop it first, or use another directory",
-        path.display()
+        shown(path)
     )]
     InUse { path: PathBuf },
     #[error(
         "--pin: cannot read the probes in {}: their format is not one of the wire versions \
          {OLDEST_WIRE_VERSION} to {WIRE_VERSION} that this oomwhy reads\nhint: run the oomwhy that \
          pinned them once more to report what they hold, or drop it with `oomwhy unpin {}`",
-        path.display(), dir.display()
+        shown(path),
+        shown(dir)
     )]
     Unreadable { path: PathBuf, dir: PathBuf },
     #[error(
         "--pin: the probes in {} are damaged: {what}\nhint: `oomwhy unpin {}` removes them",
-        path.display(), dir.display()
+        shown(path),
+        shown(dir)
     )]
     Damaged { path: PathBuf, dir: PathBuf, what: String },
     /// A perf event, as kprobes have it before 5.15, ends with its process.
@@ -77,7 +81,7 @@ pub(crate) enum PinError {
          `--attach fentry` if the kernel supports it, or run without --pin"
     )]
     NotPinnable { program: &'static str },
-    #[error("--pin: cannot {what} {}: {source}", path.display())]
+    #[error("--pin: cannot {what} {}: {source}", shown(path))]
     Io { what: &'static str, path: PathBuf, source: io::Error },
     /// The kernel refuses a map or a link.
     #[error(transparent)]

@@ -1,13 +1,13 @@
 //! Builds the outputs of a run from the command line. A new sink is added here.
 
-use std::{io::Write, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
-use anstream::AutoStream;
 use jiff::tz::TimeZone;
 
-use super::{Failure, watch::log_stderr};
+use super::{Failure, output_file::Output};
 use crate::{
     cli::{Format, OutputArgs, StoreArgs},
+    fmt::lines::log_stderr,
     history::{DEFAULT_DIR, store::Limits},
     model::host::Host,
     output::{
@@ -22,7 +22,7 @@ use crate::{
 /// is given by the commands that have `--store`.
 pub(super) fn outputs(
     arguments: &OutputArgs,
-    to: Box<dyn Write>,
+    to: Output,
     store: Option<(&StoreArgs, &Host)>,
 ) -> Result<Outputs, Failure> {
     let mut outputs = Outputs::default();
@@ -32,13 +32,13 @@ pub(super) fn outputs(
     }
     match arguments.output {
         Format::Text => {
-            let out = AutoStream::new(to, arguments.color.choice(&arguments.to));
+            let out = to.text(arguments.color.choice(&arguments.to));
             let detail = if arguments.verbose { Detail::Full } else { Detail::Brief };
             let sink = TextSink::new(out, TimeZone::system(), detail);
             outputs.add(sink.with_width(arguments.to.width()));
         }
-        Format::Json => outputs.add(JsonSink::new(to)),
-        Format::Events => outputs.set_events(EventOutput::new(to)),
+        Format::Json => outputs.add(JsonSink::new(to.json())),
+        Format::Events => outputs.set_events(EventOutput::new(to.json())),
     }
     Ok(outputs)
 }
@@ -53,6 +53,6 @@ fn start_store(arguments: &StoreArgs, host: &Host) -> Result<StoreSink, Failure>
         },
         boot_id: host.boot_id.clone().unwrap_or_default(),
     };
-    StoreSink::start(config, Arc::new(log_stderr))
+    StoreSink::start(config, Arc::new(|text: &str| log_stderr(text)))
         .map_err(|error| super::history::cannot_open(&error))
 }

@@ -2,18 +2,19 @@
 
 use std::{
     fs::File,
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
     rc::Rc,
     time::Duration,
 };
 
+use anstyle::Style;
 use tokio::runtime::{self, Runtime};
 
 use super::{
     Failure,
     attach::{self, Attached, Ours, Watching},
-    output_file::{Used, named, open_output},
+    output_file::{Output, Used, named, open_output},
     outputs::outputs,
     pinned::{self, Pins},
     startup, watch_log,
@@ -26,7 +27,12 @@ use crate::{
     cli::{Attach, WatchArgs},
     commands::exit::Exit,
     enrich::{enrichment::Enrichment, name_lookup::Lookup, privacy::Privacy},
-    fmt::units::count,
+    fmt::{
+        lines::{Lines, log_stderr},
+        sanitize::shown,
+        units::count,
+        width,
+    },
     history::DEFAULT_DIR,
     host::{
         btf::BtfError,
@@ -90,10 +96,10 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     }
     let (mut live, mut banner) = watch.live(ours, to, None)?;
     if let Err(error) = drop_capabilities(|| live.maps_are_readable()) {
-        log_stderr(&format!("capabilities are kept: {error}"));
+        log_stderr(format!("capabilities are kept: {error}"));
     }
     if let Some(dir) = &arguments.pin {
-        banner = format!("{banner}\npinned in {}", dir.display());
+        banner.line(Style::new(), format!("pinned in {}", shown(dir)));
     }
     let result = runtime.block_on(live.run(|| {
         if shows_diagnostics {
@@ -101,10 +107,10 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
         }
     }));
     if shows_diagnostics {
-        log_stderr(&summary(live.pipeline().stats()));
+        log_stderr(summary(live.pipeline().stats()));
         if let Some(dir) = &arguments.pin {
-            let dir = dir.display();
-            log_stderr(&format!("the probes stay attached: `oomwhy unpin {dir}` ends that"));
+            let dir = shown(dir);
+            log_stderr(format!("the probes stay attached: `oomwhy unpin {dir}` ends that"));
         }
     }
     ended(result)
@@ -151,7 +157,7 @@ fn ended(result: Result<(), LiveError>) -> Result<(), Failure> {
 /// The destination of the reports.
 enum To {
     /// The output of this run only.
-    Plain(Box<dyn Write>),
+    Plain(Output),
     /// The output of several runs, in which each report is written once.
     Once(File),
 }
@@ -185,7 +191,7 @@ impl Watch<'_> {
             ended(runtime.block_on(live.run_out(|| folder.detach().map_err(LiveError::from))))?;
             let n_reports = live.pipeline().stats().reports;
             if !self.arguments.output.quiet {
-                log_stderr(&format!(
+                log_stderr(format!(
                     "{} from the probes that this run replaces",
                     count(n_reports, "OOM report")
                 ));
@@ -200,7 +206,7 @@ impl Watch<'_> {
     }
 
     /// Assembles the parts of a run. Returns the run and its start-up lines.
-    fn live(&self, ours: Ours, to: To, heir: Option<Heir>) -> Result<(Live, String), Failure> {
+    fn live(&self, ours: Ours, to: To, heir: Option<Heir>) -> Result<(Live, Lines), Failure> {
         let Self { arguments, root, facts, .. } = self;
         let is_last = heir.is_none();
         let kill_counter = KillCounter::open(root);
@@ -235,7 +241,7 @@ impl Watch<'_> {
         if is_last
             && let Some(error) = live.watch_growth().map_err(|error| Failure::runtime(&error))?
         {
-            log_stderr(&format!("`oomwhy risk` will not find the growth recorder: {error}"));
+            log_stderr(format!("`oomwhy risk` will not find the growth recorder: {error}"));
         }
         if let Ok(counter) = kill_counter {
             live.cross_check(counter, arguments.cross_check.unwrap_or(CROSS_CHECK));
@@ -250,8 +256,8 @@ impl Watch<'_> {
         Ok((live, banner))
     }
 
-    fn banner(&self, host: &Host) -> String {
-        startup::banner(host, self.arguments.output.verbose, startup::width())
+    fn banner(&self, host: &Host) -> Lines {
+        startup::banner(host, self.arguments.output.verbose, width::of_stderr())
     }
 
     fn pipeline(
@@ -297,10 +303,10 @@ pub(super) fn unusable_btf(error: &BtfError) -> Failure {
 /// Prints how the probes were loaded, for --verbose.
 fn log_probes(probes: &Probes) {
     for (program, walked) in &probes.verified {
-        log_stderr(&format!("{program}: {walked} instructions verified"));
+        log_stderr(format!("{program}: {walked} instructions verified"));
     }
     for (planned, why) in &probes.failed {
-        log_stderr(&format!("{}: {why}", planned.program));
+        log_stderr(format!("{}: {why}", planned.program));
     }
 }
 
@@ -389,9 +395,4 @@ pub(super) fn summary(stats: Stats) -> String {
     let shown: Vec<String> =
         parts.into_iter().filter(|(is_shown, _)| *is_shown).map(|(_, part)| part).collect();
     shown.join(", ")
-}
-
-/// Prints a diagnostic on stderr. Ignores errors, because nobody may be reading it.
-pub(super) fn log_stderr(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
 }

@@ -3,19 +3,15 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{self, ErrorKind, Write},
+    io::{self, ErrorKind},
     path::Path,
 };
 
-use super::{
-    Failure,
-    outputs::outputs,
-    startup,
-    watch::{log_stderr, summary},
-};
+use super::{Failure, output_file::Output, outputs::outputs, startup, watch::summary};
 use crate::{
     cli::{Attach, Format, WatchArgs},
     commands::exit::Exit,
+    fmt::{lines::log_stderr, width},
     host::{clock, oom_score_adj::protect_self},
     kmsg::{Context, Log},
     model::{
@@ -45,7 +41,7 @@ pub(super) fn is_a_way_out(arguments: &WatchArgs) -> bool {
 pub(super) fn watch(
     arguments: &WatchArgs,
     filter: Filter,
-    to: Box<dyn Write>,
+    to: Output,
     refusal: Option<&Failure>,
 ) -> Result<(), Failure> {
     if arguments.record.is_some() || arguments.output.output == Format::Events {
@@ -66,7 +62,7 @@ pub(super) fn watch(
     if let Some(refusal) = refusal.filter(|_| shows_diagnostics) {
         let mut lines = refusal.message.lines();
         let why = lines.next().unwrap_or_default();
-        log_stderr(&startup::wrapped(&fallback(why), startup::width()));
+        log_stderr(startup::wrapped(&fallback(why), width::of_stderr()));
         if let Some(hint) = lines.find(|line| line.starts_with("hint: ")) {
             log_stderr(hint);
         }
@@ -93,7 +89,7 @@ pub(super) fn watch(
         });
         let result = running.await;
         if shows_diagnostics {
-            log_stderr(&summary(follower.pipeline().stats()));
+            log_stderr(summary(follower.pipeline().stats()));
         }
         result
     });

@@ -9,7 +9,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 use crate::{
-    fmt::{errors::with_sources, units},
+    fmt::{errors::with_sources, sanitize::shown, units},
     history::{
         HistoryError,
         store::{Limits, Store},
@@ -150,7 +150,7 @@ impl Writer {
 
     fn recover(&mut self) {
         if let Some(lost) = self.lost.take() {
-            let path = self.config.path.display();
+            let path = shown(&self.config.path);
             (self.log)(&format!("history: {path} takes reports again, {lost} were not stored"));
         }
     }

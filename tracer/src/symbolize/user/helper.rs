@@ -25,9 +25,27 @@ pub(super) fn look_up(request: &Request) -> Response {
 }
 
 /// A name for each offset whose file is known: at least the name of the file.
-pub(crate) fn name_offsets(files: &ElfFiles, offsets: &[FileOffset]) -> Vec<Option<Name>> {
+pub(super) fn name_offsets(files: &ElfFiles, offsets: &[FileOffset]) -> Vec<Option<Name>> {
     let symbolizer = symbolizer();
     offsets.iter().map(|offset| name_offset(&symbolizer, files, offset)).collect()
+}
+
+/// Names offsets in files. It parses each file once.
+#[derive(Debug)]
+pub(crate) struct OffsetNamer {
+    files: ElfFiles,
+    symbolizer: Symbolizer,
+}
+
+impl OffsetNamer {
+    pub(crate) fn new(files: ElfFiles) -> Self {
+        Self { files, symbolizer: symbolizer() }
+    }
+
+    /// The name of an offset whose file is known: at least the name of the file.
+    pub(crate) fn name(&self, offset: &FileOffset) -> Option<Name> {
+        name_offset(&self.symbolizer, &self.files, offset)
+    }
 }
 
 /// Names only: lines and inlined functions would need the file's DWARF, sometimes hundreds of MiB.
