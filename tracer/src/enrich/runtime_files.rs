@@ -7,26 +7,29 @@ mod files;
 use std::path::{Path, PathBuf};
 
 use self::files::{bundle, docker, kubelet_log, listed, pod_log};
-use super::passwd;
+use super::{container::user, passwd};
 use crate::model::report::Container;
 
-/// The names of a container, whose cgroup is at `path`.
+/// The names of a container, whose cgroup is at `path`. In the slice of a user, only that user's
+/// files count, and they name no pod. Elsewhere, only the files of the system count.
 pub(crate) fn look_up(root: &Path, container: &Container, path: &str) -> Container {
+    let id = container.id.as_deref().filter(|id| is_plain(id));
+    if let Some(uid) = user(path) {
+        let home = passwd::user(root, uid).map(|user| user.home);
+        let names = id.zip(home).map(|(id, home)| {
+            let user = Some((uid, home.as_str()));
+            first_of(&[&|| bundle(root, id, user), &|| listed(root, id, user)])
+        });
+        return names.unwrap_or_default().without_pod();
+    }
     let mut names = Container::default();
-    if let Some(id) = container.id.as_deref().filter(|id| is_plain(id)) {
-        let owner = rootless_user(path).and_then(|uid| Some((uid, passwd::user(root, uid)?.home)));
-        let user = owner.as_ref().map(|(uid, home)| (*uid, home.as_str()));
-        let sources: [&dyn Fn() -> Option<Container>; 4] =
-            [&|| bundle(root, id, user), &|| docker(root, id), &|| listed(root, id, user), &|| {
-                kubelet_log(root, id)
-            }];
-        for source in sources {
-            if !names.is_enough()
-                && let Some(found) = source()
-            {
-                names.fill_from(&found);
-            }
-        }
+    if let Some(id) = id {
+        names = first_of(&[
+            &|| bundle(root, id, None),
+            &|| docker(root, id),
+            &|| listed(root, id, None),
+            &|| kubelet_log(root, id),
+        ]);
     }
     if let Some(uid) = container.pod_uid.as_deref().filter(|uid| is_plain(uid))
         && names.pod.is_none()
@@ -37,17 +40,24 @@ pub(crate) fn look_up(root: &Path, container: &Container, path: &str) -> Contain
     names
 }
 
+/// The names of the first source that has them.
+fn first_of(sources: &[&dyn Fn() -> Option<Container>]) -> Container {
+    let mut names = Container::default();
+    for source in sources {
+        if !names.is_enough()
+            && let Some(found) = source()
+        {
+            names.fill_from(&found);
+        }
+    }
+    names
+}
+
 /// Whether it is safe as one component of a path.
 fn is_plain(id: &str) -> bool {
     !id.is_empty()
         && id.len() <= 128
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-}
-
-/// The user in whose session a rootless container runs.
-fn rootless_user(path: &str) -> Option<u32> {
-    path.split('/')
-        .find_map(|name| name.strip_prefix("user-")?.strip_suffix(".slice")?.parse().ok())
 }
 
 /// An absolute path below `root`.

@@ -50,7 +50,7 @@ impl FactStore {
                 findings.users.insert(uid, name);
             }
             Fact::Container { key, names } => {
-                findings.containers.insert(key, names);
+                findings.containers.insert(key, *names);
             }
             Fact::Process { seq, pid, files } => {
                 findings.processes.insert((seq, pid), self.privacy.clean(files));

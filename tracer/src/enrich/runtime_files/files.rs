@@ -75,7 +75,8 @@ fn bundles(
     id: &str,
     user: Option<(u32, &str)>,
 ) -> impl Iterator<Item = (Option<&'static str>, PathBuf)> {
-    let namespaces = CONTAINERD.iter().flat_map(move |state| {
+    let of_system = || user.is_none().then_some(());
+    let namespaces = of_system().into_iter().flat_map(|()| CONTAINERD).flat_map(move |state| {
         let state = root.join(state);
         let names: Vec<String> = bounded::names(&state, MAX_NAMESPACES).collect();
         names.into_iter().map(move |name| {
@@ -86,11 +87,13 @@ fn bundles(
     });
     let containerd = namespaces
         .map(move |(runtime, namespace)| (Some(runtime), namespace.join(id).join("config.json")));
-    let storages = ["run/containers/storage", "var/lib/containers/storage"].map(str::to_owned);
+    let storages = of_system()
+        .into_iter()
+        .flat_map(|()| ["run/containers/storage", "var/lib/containers/storage"].map(str::to_owned));
     let rootless = user.into_iter().flat_map(|(uid, home)| {
         [format!("run/user/{uid}/containers"), format!("{home}/.local/share/containers/storage")]
     });
-    let userdata = storages.into_iter().chain(rootless).flat_map(move |storage| {
+    let userdata = storages.chain(rootless).flat_map(move |storage| {
         let storage = below(root, &storage);
         CONTAINERS.map(|kind| (None, storage.join(format!("{kind}/{id}/userdata/config.json"))))
     });
@@ -142,14 +145,14 @@ pub(super) fn listed(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option
     struct Metadata {
         image_name: Option<String>,
     }
-    let system = "var/lib/containers/storage".to_owned();
-    let own = user.map(|(_, home)| format!("{home}/.local/share/containers/storage"));
-    let lists = own.into_iter().chain([system]).flat_map(|storage| {
-        let storage = below(root, &storage);
-        CONTAINERS.into_iter().flat_map(move |kind| {
-            let directory = storage.join(kind);
-            ["containers.json", "volatile-containers.json"].map(|list| directory.join(list))
-        })
+    let storage = match user {
+        Some((_, home)) => format!("{home}/.local/share/containers/storage"),
+        None => "var/lib/containers/storage".to_owned(),
+    };
+    let storage = below(root, &storage);
+    let lists = CONTAINERS.into_iter().flat_map(|kind| {
+        let directory = storage.join(kind);
+        ["containers.json", "volatile-containers.json"].map(|list| directory.join(list))
     });
     let found = lists
         .filter_map(|path| json::<Vec<Listed>>(&path, MAX_LIST_BYTES))

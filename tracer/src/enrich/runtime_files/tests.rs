@@ -125,6 +125,44 @@ fn rootless_container_is_found_in_the_home_directory() {
     assert_eq!(found(root.path(), &path), "- - - - -");
 }
 
+/// A file of a user in the place of a bundle. It has the pod of somebody else.
+const FORGED: &str = r#"{"annotations":{"io.kubernetes.container.name":"mine",
+    "io.kubernetes.pod.name":"payments-0","io.kubernetes.pod.namespace":"kube-system",
+    "io.kubernetes.pod.uid":"019c1fe8-0d92-4aa0-b61c-4df58bdde71c"}}"#;
+
+#[test]
+fn file_of_a_user_names_no_pod() {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), "etc/passwd", "me:x:1000:1000::/home/me:/bin/sh\n");
+    let file = "run/user/1000/containers/overlay-containers/$ID/userdata/config.json";
+    write(root.path(), file, FORGED);
+    let path = format!("/user.slice/user-1000.slice/user@1000.service/libpod-{ID}.scope");
+    let container = container::cgroup_owner(&path).container.unwrap();
+    let names = look_up(root.path(), &container, &path);
+    let mine = Container { name: Some("mine".to_owned()), ..Container::default() };
+    assert_eq!(names, mine);
+    // The same id outside of the user's slice is not his.
+    for path in ["/machine.slice/libpod-$ID.scope", "/docker/$ID/user.slice/user-1000.slice/a"] {
+        assert_eq!(found(root.path(), path), "- - - - -", "{path}");
+    }
+}
+
+#[test]
+fn container_of_the_system_names_no_cgroup_of_a_user() {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), "etc/passwd", "me:x:1000:1000::/home/me:/bin/sh\n");
+    write(root.path(), "var/lib/docker/containers/$ID/config.v2.json", r#"{"Name":"/payments"}"#);
+    let state = "run/containerd/io.containerd.runtime.v2.task/k8s.io/$ID/config.json";
+    write(root.path(), state, FORGED);
+    write(root.path(), "var/log/containers/web-0_shop_app-$ID.log", "");
+    let path = "/user.slice/user-1000.slice/user@1000.service/docker-$ID.scope";
+    assert_eq!(found(root.path(), path), "- - - - -");
+    assert_eq!(
+        found(root.path(), "/system.slice/docker-$ID.scope").split(' ').next(),
+        Some("mine")
+    );
+}
+
 #[test]
 fn damaged_or_oversized_file_gives_no_name() {
     let root = tempfile::tempdir().unwrap();

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use from_json::MAX_ITEMS;
 
 pub(crate) use bytes::{hex, lossy, original};
-pub(crate) use container::{CgroupOwner, Container};
+pub(crate) use container::{CgroupOwner, Container, NestedContainer};
 pub(crate) use from_json::{MAX_RECORD_BYTES, check_size, first};
 pub(crate) use growth::{Growth, GrowthPoint, GrowthRate, GrowthStack};
 pub(crate) use memory::LimitLevel;
