@@ -57,7 +57,7 @@ fn segment(directory: &Path, seconds: u32) -> File {
 
 /// Writes lines of junk to compressed segments, 64 MiB in all.
 fn junk_history(directory: &Path) {
-    let short = b"{\"type\":\"oom\",\"schema\":1}\n".repeat(2 << 14);
+    let short = b"{\"type\":\"oom\",\"schema\":1}\n".repeat(1 << 14);
     let victims = "{\"pid\":1,\"chosen\":true},".repeat(1 << 16);
     let listed =
         format!("{{\"type\":\"oom\",\"schema\":1,\"victims\":[{victims}{{\"pid\":1}}]}}\n");
@@ -66,7 +66,9 @@ fn junk_history(directory: &Path) {
         [&short, listed.as_bytes(), &endless, b"\n", &short, b"{", &endless, b"\n"];
     for seconds in 0..3 {
         let mut encoder = GzEncoder::new(segment(directory, seconds), Compression::fast());
-        parts.iter().for_each(|part| encoder.write_all(part).unwrap());
+        for part in parts {
+            encoder.write_all(part).unwrap();
+        }
         encoder.finish().unwrap();
     }
     let deflated: u64 =
@@ -79,7 +81,7 @@ fn history_of_junk_takes_little_memory_and_the_skipped_lines_are_counted() {
     let history = tempdir().unwrap();
     junk_history(history.path());
     let directory = history.path().to_str().unwrap();
-    for command in [&["list", "-n", "1"][..], &["list"], &["export"], &["list", "--group"]] {
+    for command in [&["list", "-n", "1"][..], &["list"], &["export"]] {
         let (peak_mib, message) = run(&[command, &["--dir", directory]].concat());
         assert!(peak_mib <= 64, "{command:?}: {peak_mib} MiB");
         assert!(message.contains("skipped 6 damaged lines"), "{command:?}: {message}");

@@ -111,8 +111,8 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
-/// Prints the program's own output of `make` on stdout. It is built in memory first, because clap_complete panics
-/// on a closed pipe.
+/// Prints the program's own output of `make` on stdout. It is built in memory first, because
+/// clap_complete panics on a closed pipe.
 fn print(make: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
     let mut text = Vec::new();
     make(&mut text).map_err(|error| Failure::runtime(&error))?;

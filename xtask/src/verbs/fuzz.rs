@@ -1,6 +1,6 @@
 //! The verb `fuzz`: feeds random input to the readers of bytes from untrusted sources. New inputs
-//! are stored in fuzz/corpus, failing ones in fuzz/artifacts. An input that is worth keeping goes to
-//! tests/fixtures/foreign: `tracer/tests/foreign_bytes.rs` reads these in each test run.
+//! are stored in fuzz/corpus, failing ones in fuzz/artifacts. An input that is worth keeping goes
+//! to tests/fixtures/foreign: `tracer/tests/foreign_bytes.rs` reads these in each test run.
 
 use std::fs;
 use std::path::Path;
