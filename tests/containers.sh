@@ -33,7 +33,8 @@ await() {
 }
 
 inside() {
-    $B env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C $B chroot $ROOT "$@"
+    $B env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C \
+        OOMWHY_HELPER_DEADLINE_FACTOR=$OOMWHY_HELPER_DEADLINE_FACTOR $B chroot $ROOT "$@"
 }
 
 file_system() {

@@ -6,6 +6,7 @@ use std::{
     cell::RefCell,
     collections::BTreeSet,
     fs, io,
+    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
     rc::Rc,
 };
@@ -158,18 +159,17 @@ pub fn helper_input(data: &[u8]) {
             [
                 format!(r#"{{"ip":{ip},"in_file":null}}"#),
                 format!(r#"{{"ip":{ip},"in_file":[0,{ip}]}}"#),
-                format!(r#"{{"ip":{ip},"in_file":null,"fixed":0}}"#),
+                format!(r#"{{"ip":{ip},"in_file":null,"executable":0}}"#),
             ]
         })
         .collect();
     let (offsets, addresses) = (offsets.join(","), addresses.join(","));
-    let path = path.display();
-    let files = format!(r#"[{{"path":"{path}","shown":"/bin/app"}}]"#);
+    let files = r#"[{"descriptor":0,"shown":"/bin/app"}]"#;
     let request = format!(
-        r#"{{"offsets":[{offsets}],"addresses":[{addresses}],"files":{files},"perf_maps":["{path}"]}}"#
+        r#"{{"offsets":[{offsets}],"addresses":[{addresses}],"files":{files},"perf_maps":[1]}}"#
     );
-    let mut response = Vec::new();
-    answer_user_symbols(request.as_bytes(), &mut response).unwrap();
+    let descriptors = [&path; 2].map(|path| OwnedFd::from(fs::File::open(path).unwrap()));
+    let response = answer_user_symbols(request.as_bytes(), descriptors.into()).unwrap();
     assert!(serde_json::from_slice::<serde_json::Value>(&response).is_ok());
 }
 
@@ -178,6 +178,11 @@ const ID: &str = "9e073649debeec6d511391c9ec7627ee67ce3a3fb508b0fa0437a97f8e58ba
 /// The files of container runtimes. Names have at most 256 characters; a user's file names no pod.
 pub fn container_config(data: &[u8]) {
     let root = scratch("containers");
+    fs::create_dir_all(&root).unwrap();
+    // Only a user's own files count, in cgroups of that user.
+    let me = fs::metadata(&root).unwrap().uid();
+    let session = format!("/user.slice/user-{me}.slice/user@{me}.service/libpod-ID.scope");
+    let userdata = format!("run/user/{me}/containers/overlay-containers/ID/userdata/config.json");
     for (file, cgroup) in [
         ("run/containerd/io.containerd.runtime.v2.task/k8s.io/ID/config.json", "/kubepods/pod1/ID"),
         ("var/lib/docker/containers/ID/config.v2.json", "/docker/ID"),
@@ -185,15 +190,15 @@ pub fn container_config(data: &[u8]) {
             "var/lib/containers/storage/overlay-containers/containers.json",
             "/libpod_parent/libpod-ID",
         ),
-        (
-            "run/user/1000/containers/overlay-containers/ID/userdata/config.json",
-            "/user.slice/user-1000.slice/user@1000.service/libpod-ID.scope",
-        ),
+        (&userdata, &session),
     ] {
         let file = root.join(file.replace("ID", ID));
         write(&file, data);
-        write(&root.join("etc/passwd"), b"me:x:1000:1000::/home/me:/bin/sh\n");
-        let container = container_of(&root, &cgroup.replace("ID", ID));
+        let passwd = format!("me:x:{me}:{me}::/home/me:/bin/sh\n");
+        write(&root.join("etc/passwd"), passwd.as_bytes());
+        let cgroup = cgroup.replace("ID", ID);
+        fs::create_dir_all(root.join("cgroup").join(&cgroup[1..])).unwrap();
+        let container = container_of(&root, &cgroup);
         let is_users = cgroup.starts_with("/user.slice");
         for key in ["name", "image", "pod", "namespace", "pod_uid"] {
             let name = container[key].as_str().unwrap_or_default();

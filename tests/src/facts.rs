@@ -60,6 +60,9 @@ pub struct Facts {
     pub oom_kills_after: u64,
     /// The steps that did not go as planned.
     pub problems: Vec<String>,
+    /// The peers that the guest does not have, each with the reason.
+    #[serde(default)]
+    pub not_run: Vec<String>,
     /// The duration of its parts.
     #[serde(default)]
     pub seconds: Seconds,

@@ -51,6 +51,11 @@ impl Kernel {
         is_in_extent && (self.scenarios.is_empty() || is_in(&self.scenarios))
     }
 
+    /// How much of the matrix it runs.
+    pub fn extent(&self) -> Extent {
+        self.extent
+    }
+
     fn extended(self, extent: Extent) -> Self {
         Self { extent, ..self }
     }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bench::Bench;
-use crate::matrix::Kernel;
-use crate::scenario::Scenario;
+use crate::matrix::{Extent, Kernel};
+use crate::scenario::{Scenario, Step};
 use crate::{scenarios, support, verified};
 
 /// The path of the plan in the guest.
@@ -13,6 +13,8 @@ pub const GUEST_PATH: &str = "/plan.json";
 pub const GUEST_OOMWHY: &str = "/oomwhy";
 /// The path of a static busybox in the guest.
 pub const BUSYBOX: &str = "/bin/busybox";
+/// The path of bpftrace in the guest.
+pub const BPFTRACE: &str = "/usr/bin/bpftrace";
 /// The disk for swap. It is an NVMe disk because the cloud kernels have no other driver built in.
 pub const SWAP_DEVICE: &str = "/dev/nvme0n1";
 /// The path of the workload in the guest.
@@ -58,10 +60,22 @@ pub enum Plan {
 impl Plan {
     /// Whether it starts a Python program.
     pub fn needs_python(&self) -> bool {
-        let Self::Scenarios { names, .. } = self else { return false };
-        let scenarios = names.iter().filter_map(|name| scenarios::find(name));
-        let mut works = scenarios.flat_map(Scenario::processes).map(|process| process.work);
+        let mut works = self.scenarios().flat_map(Scenario::processes).map(|process| process.work);
         works.any(|work| !work.words_before().is_empty())
+    }
+
+    /// Whether it starts bpftrace.
+    pub fn needs_bpftrace(&self) -> bool {
+        let is_it = |step: &Step| matches!(step, Step::Peer(peer) if peer.argv[0] == BPFTRACE);
+        self.scenarios().any(|scenario| scenario.steps.iter().any(is_it))
+    }
+
+    fn scenarios(&self) -> impl Iterator<Item = &'static Scenario> {
+        let names = match self {
+            Self::Scenarios { names, .. } => names.as_slice(),
+            _ => &[],
+        };
+        names.iter().filter_map(|name| scenarios::find(name))
     }
 }
 
@@ -84,9 +98,17 @@ pub struct Boot {
     needs_cgroup_v1: bool,
     /// The names of the kernels that get it; all if empty.
     kernels: &'static [&'static str],
-    /// Whether it takes so long that it runs only in a proof, or if it is named on the command
-    /// line.
-    is_long: bool,
+    runs: Runs,
+}
+
+/// When a boot runs, if no boot is named on the command line. One that is named always runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Runs {
+    Always,
+    /// Only in the whole matrix.
+    InWholeMatrix,
+    /// Never, because it takes too long: only a proof names it.
+    IfNamed,
 }
 
 impl Boot {
@@ -107,7 +129,7 @@ const PLAIN: Boot = Boot {
     scenarios: &[],
     needs_cgroup_v1: false,
     kernels: &[],
-    is_long: false,
+    runs: Runs::Always,
 };
 
 /// The longest boots are first, so boots that run side by side end at about the same time. A boot
@@ -192,8 +214,16 @@ const BOOTS: &[Boot] = &[
     Boot {
         name: "multitude",
         memory_mib: 3072,
-        scenarios: &["multitude", "thousands", "lost_kills"],
+        scenarios: &["multitude", "thousands"],
         kernels: &["5.10", "7.3"],
+        ..PLAIN
+    },
+    // 9,001 processes take minutes to start and to kill. All kernels count with the same code.
+    Boot {
+        name: "lost-kills",
+        memory_mib: 3072,
+        scenarios: &["lost_kills"],
+        kernels: &["5.10"],
         ..PLAIN
     },
     // Hundreds of kills at once. Every kill must have a report.
@@ -209,7 +239,7 @@ const BOOTS: &[Boot] = &[
         memory_mib: 1024,
         scenarios: &["burst_of_10000", "burst_of_10000_kprobe"],
         kernels: &["5.10", "6.12", "7.3"],
-        is_long: true,
+        runs: Runs::IfNamed,
         ..PLAIN
     },
     // Memory must not depend on the number of possible CPUs.
@@ -283,6 +313,15 @@ const BOOTS: &[Boot] = &[
         scenarios: &["tiers_memcg", "tiers_global", "coexistence", "nothing_mounted"],
         ..PLAIN
     },
+    // bpftrace and its libraries have 200 MiB, in the initramfs and once more when it is unpacked.
+    Boot {
+        name: "bpftrace",
+        memory_mib: 1536,
+        scenarios: &["bpftrace", "bpftrace_kprobe"],
+        kernels: &["5.10", "6.12", "7.3"],
+        runs: Runs::InWholeMatrix,
+        ..PLAIN
+    },
     Boot {
         name: "lockdown",
         cmdline: "mitigations=off lockdown=confidentiality",
@@ -293,14 +332,14 @@ const BOOTS: &[Boot] = &[
 
 /// The boots of a kernel: those with these names, or all if none is named.
 pub fn boots(kernel: &Kernel, names: &[String]) -> impl Iterator<Item = &'static Boot> {
-    let cgroup_v1 = kernel.cgroup_v1;
+    let (cgroup_v1, is_whole) = (kernel.cgroup_v1, kernel.extent() == Extent::Whole);
     BOOTS
         .iter()
         .filter(move |boot| cgroup_v1 || !boot.needs_cgroup_v1)
         .filter(|boot| boot.scenarios_on(kernel).next().is_some())
         .filter(|boot| boot.kernels.is_empty() || boot.kernels.contains(&kernel.name.as_str()))
         .filter(move |boot| match names {
-            [] => !boot.is_long,
+            [] => boot.runs == Runs::Always || boot.runs == Runs::InWholeMatrix && is_whole,
             names => names.iter().any(|name| name == boot.name),
         })
 }
@@ -343,6 +382,21 @@ mod tests {
         };
         assert!(needs(&["memcg_v2", "alloc_fixed"]) && needs(&["alloc_fixed_in_huge_pages"]));
         assert!(!needs(&["stacks", "memcg_v2"]) && !Plan::HostFacts.needs_python());
+    }
+
+    #[test]
+    fn plan_with_bpftrace_needs_it_and_the_whole_matrix_has_it() {
+        let needs = |name: &str| {
+            let names = vec![name.to_owned()];
+            Plan::Scenarios { names, share_tracers: false }.needs_bpftrace()
+        };
+        assert!(needs("bpftrace_kprobe") && !needs("coexistence"));
+        let has = |extent, names: &[String]| {
+            let kernels = crate::matrix::select(&["7.3".to_owned()], extent).unwrap();
+            boots(&kernels[0], names).any(|boot| boot.name == "bpftrace")
+        };
+        assert!(has(Extent::Whole, &[]) && !has(Extent::Short, &[]));
+        assert!(has(Extent::Short, &["bpftrace".to_owned()]));
     }
 
     #[test]

@@ -56,6 +56,9 @@ pub enum Comparison {
     /// The kernel's own reports: half of the kills happen while oomwhy traces, half while it does
     /// not.
     Text,
+    /// The reports, and the lines of other tracers. The second third of the kills happens while
+    /// oomwhy does not trace. The others must see all kills.
+    Peers,
 }
 
 /// The outcomes of other tasks' invocations while a victim dies. The log does not have them. When
@@ -66,6 +69,15 @@ impl Scenario {
     /// The number of processes that the kernel must have killed in the end.
     pub fn n_kills(&self) -> u64 {
         self.victims.iter().map(|(_, count)| *count as u64).sum()
+    }
+
+    /// The number of kills that happen while oomwhy traces.
+    pub fn n_traced_kills(&self) -> u64 {
+        match self.comparison {
+            Comparison::Text => self.n_kills() / 2,
+            Comparison::Peers => self.n_kills() * 2 / 3,
+            _ => self.n_kills(),
+        }
     }
 
     fn needs_own_tracer(&self) -> bool {
@@ -228,6 +240,11 @@ pub enum Step {
     StopTracer,
     /// Start oomwhy again with the same options. Its output is appended.
     StartTracer,
+    /// Wait until oomwhy traces.
+    AwaitTracer,
+    /// Start another tracer, and wait until it traces. A guest without its program leaves it out,
+    /// and says so.
+    Peer(Peer),
     /// Make a copy of oomwhy whose probes differ from those of this one, as another build's do.
     OtherBuild {
         /// The path of the copy.
@@ -296,6 +313,31 @@ pub struct Program {
     pub code: i32,
     /// A text that it prints on stdout or stderr.
     pub says: &'static str,
+}
+
+/// A tracer beside oomwhy that is attached to the same functions.
+#[derive(Debug)]
+pub struct Peer {
+    /// Its name in the results.
+    pub name: &'static str,
+    /// The program and its arguments.
+    pub argv: &'static [&'static str],
+    /// The start of a line that it prints when all its probes are attached.
+    pub ready: &'static str,
+    /// The start of lines of its output, each with the minimum and maximum number of such lines.
+    pub lines: &'static [(&'static str, usize, usize)],
+}
+
+impl Peer {
+    /// The numbers of lines that it did not print as often as it must, in words.
+    pub fn wrong_lines(&self, output: &str) -> Vec<String> {
+        let wrong = |&(start, min, max): &(&str, usize, usize)| {
+            let n_lines = output.lines().filter(|line| line.starts_with(start)).count();
+            let is_right = (min..=max).contains(&n_lines);
+            (!is_right).then(|| format!("{n_lines} lines begin with {start:?}, not {min} to {max}"))
+        };
+        self.lines.iter().filter_map(wrong).collect()
+    }
 }
 
 /// A program that ends by itself, and its expected output.
@@ -460,6 +502,22 @@ mod tests {
         assert_eq!(bytes("a%0Ab%ff%"), b"a\nb\xff%");
         assert_eq!(bytes("100%, %zz"), b"100%, %zz");
         assert_eq!(shown("a%FFb"), "a\u{fffd}b");
+    }
+
+    #[test]
+    fn line_of_peer_that_is_missing_or_too_much_is_wrong() {
+        let lines = &[("kprobe f", 2, 2), ("fentry f", 1, usize::MAX)];
+        let peer = Peer { name: "peer", argv: &[], ready: "", lines };
+        assert!(peer.wrong_lines("kprobe f\nfentry f\nkprobe f\nfentry f\n").is_empty());
+        let wrong = peer.wrong_lines("kprobe f\nkprobe f\nkprobe f\n");
+        assert_eq!(wrong.len(), 2);
+        assert!(wrong[0].starts_with("3 lines begin with \"kprobe f\""), "{wrong:?}");
+    }
+
+    #[test]
+    fn part_of_the_kills_is_traced() {
+        let traced = |name| scenarios::find(name).unwrap().n_traced_kills();
+        assert_eq!((traced("memcg_v2"), traced("same_text"), traced("bpftrace")), (1, 4, 6));
     }
 
     #[test]

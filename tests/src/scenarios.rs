@@ -8,6 +8,7 @@ mod limits;
 mod machine;
 mod names;
 mod outcomes;
+mod peers;
 mod pins;
 mod same_text;
 mod stacks;
@@ -35,6 +36,7 @@ const THEMES: &[&[Scenario]] = &[
     same_text::ALL,
     stacks::ALL,
     tiers::ALL,
+    peers::ALL,
     hosts::ALL,
     growth::ALL,
     forecast::ALL,

@@ -115,6 +115,14 @@ fn disagreements(boot: &Path, name: &str) -> Result<Vec<String>> {
             let exit = read(&file::watcher_exit(name))?;
             watchers.insert(name.to_owned(), (stdout, exit));
         }
+        if let Step::Peer(peer) = step
+            && let Ok(output) = read(&file::watcher_stdout(peer.name))
+        {
+            watchers.insert(peer.name.to_owned(), (output, String::new()));
+        }
+    }
+    for reason in &facts.not_run {
+        writeln!(io::stdout(), "{}, {name}: not run: {reason}", facts.kernel_release)?;
     }
     let report = read(file::REPORT)?;
     if COUNTED.contains(&name) {

@@ -1,10 +1,14 @@
 //! The items that the integration tests and the fuzz targets use. They are no public interface.
 
-use std::{io, path::Path};
+use std::{io, os::fd::OwnedFd, path::Path};
 
 use crate::{
-    enrich::{container::cgroup_owner, runtime_files},
+    enrich::{
+        container::cgroup_owner,
+        runtime_files::{self, HostFiles},
+    },
     history::{query::Query, scan::History, summary::Summary},
+    host::opener::Directory,
     pipeline::decode::decode,
     symbolize::user,
 };
@@ -61,17 +65,20 @@ pub fn search_history(directory: &Path) -> (usize, usize) {
     (found.len(), n_lines)
 }
 
-/// Responds to a request of the tracer as its helper process does.
-pub fn answer_user_symbols(request: impl io::Read, response: impl io::Write) -> io::Result<()> {
-    user::answer(request, response)
+/// Responds to a request of the tracer and its files as its helper process does.
+pub fn answer_user_symbols(request: &[u8], files: Vec<OwnedFd>) -> io::Result<Vec<u8>> {
+    user::answer_with(request, files)
 }
 
-/// The container of a cgroup, with the names that files below `root` have, as in a report.
+/// The container of a cgroup, with the names that files below `root` have, as in a report. Cgroups
+/// are below `root/cgroup`.
 pub fn container_of(root: &Path, cgroup: &str) -> serde_json::Value {
     let Some(mut container) = cgroup_owner(cgroup).container else {
         return serde_json::Value::Null;
     };
-    let names = runtime_files::look_up(root, &container, cgroup);
-    container.fill_from(&names);
+    if let Some(directory) = Directory::at(root) {
+        let host = HostFiles { root: directory, cgroup_mount: Some(root.join("cgroup")) };
+        container.fill_from(&runtime_files::look_up(&host, &container, cgroup));
+    }
     serde_json::to_value(container).unwrap_or_default()
 }

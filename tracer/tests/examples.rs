@@ -24,7 +24,7 @@ const RUN: &[&str] =
 const LOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/kmsg/6.12-memcg-v2.txt");
 /// Commands for oomwhy's helper processes, and clap's own commands.
 const INTERNAL: &[&str] =
-    &["kernel-symbols", "user-symbols", "reduced-btf", "self-test-victim", "help"];
+    &["kernel-symbols", "open-files", "user-symbols", "reduced-btf", "self-test-victim", "help"];
 
 /// Every command with the lines below "Examples:" in its help.
 fn all() -> Vec<(String, Vec<String>)> {

@@ -40,7 +40,7 @@ const EXAMPLES: &str = "\
 Examples:
   cargo xtask demo                      explain a real OOM kill, in a virtual machine
   cargo xtask test --kernel 6.12        run the unit tests, then real kills on one kernel
-  cargo xtask bench                     measure the costs, against the limits of docs/overhead.md
+  cargo xtask bench                     measure the costs, against the promises of docs/overhead.md
   cargo xtask vm --kernel 5.10 -- /oomwhy check
   cargo xtask check                     check the rules of the source tree
   cargo xtask proof matrix              test all kernels three times, resumable

@@ -29,7 +29,7 @@ fn faulted_meanwhile(comm: &str) -> i64 {
 /// its print. While it starts, it has the name of the link by which it was started, and the
 /// oom_score_adj of the tracer (tracer/src/symbolize/helper_process.rs).
 fn is_helper(comm: &str) -> bool {
-    ["oomwhy-names", "exe"].contains(&comm)
+    ["oomwhy-names", "oomwhy-opener", "exe"].contains(&comm)
 }
 
 /// Whether the helper process set its name or its oom_score_adj between evaluation and print.

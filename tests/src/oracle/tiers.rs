@@ -183,7 +183,8 @@ fn agrees(
     let key = plain(path);
     let tolerance = match attach.tier() {
         "tracepoint" if key.ends_with("_bytes") => LATER_BYTES,
-        _ if key.ends_with("usage_bytes") => STOCK_BYTES,
+        // Between the two readings, another CPU can add what it holds back.
+        _ if key.ends_with("usage_bytes") || key.starts_with("oom_memcg.stat.") => STOCK_BYTES,
         // SIGKILL precedes the mark, so on another CPU the victim may already exit and add up.
         _ if key.ends_with("rss_bytes") && facts.tasks_hold_back_rss() => {
             let part = key.rsplit('.').next().unwrap_or_default();

@@ -292,6 +292,13 @@ pub(super) const ALL: &[Scenario] = &[
                 ],
                 ..EVERYTHING
             }),
+            // A full disk costs the output its reports, not the history.
+            Step::Watch(Watcher {
+                name: "full-disk",
+                args: &["--output-file", "/dev/full", "--store", "--dir", HISTORY_OF_FULL_DISK],
+                lines: (A_KILL, 0, 0),
+                ..EVERYTHING
+            }),
             filter("cgroup", &["-o", "json", "--cgroup", "/kubepods/*"], &["hog"], &["other"]),
             filter("comm", &["-o", "json", "--comm", "other"], &["other"], &["\"hog\""]),
             Step::Watch(Watcher {
@@ -311,6 +318,13 @@ pub(super) const ALL: &[Scenario] = &[
                 args: &["list", "--dir", HISTORY, "-S", "1 hour ago"],
                 lines: ("20", 2, 2),
                 has: &["LIMIT-OWNER", " hog ", " other ", CONTAINER, "/elsewhere", "/48 MiB"],
+                ..EVERYTHING
+            }),
+            Step::Run(Watcher {
+                name: "list-of-full-disk",
+                args: &["list", "--dir", HISTORY_OF_FULL_DISK],
+                lines: ("20", 2, 2),
+                has: &[" hog ", " other "],
                 ..EVERYTHING
             }),
             Step::Run(Watcher {
@@ -451,6 +465,7 @@ const NEW_CGROUPS: Scenario = Scenario { victims: &[("hog", 2)], ..ONE_KILL };
 
 /// The directory in which one watcher stores its reports.
 const HISTORY: &str = "/run/history";
+const HISTORY_OF_FULL_DISK: &str = "/run/history-of-full-disk";
 
 /// The start of a report as JSON.
 pub(super) const A_KILL: &str = "{\"type\":\"oom\"";

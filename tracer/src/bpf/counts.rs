@@ -1,15 +1,56 @@
 //! Reads the counts of records that the probes did not write, and sets whether the probes write
 //! hints.
 
-use aya::maps::{Array, MapData, MapError, PerCpuArray, PerCpuValues};
-use oomwhy_common::counters::{self, before_version_4};
+use std::collections::BTreeMap;
 
-use super::load::{LoadError, LostRecords, Probes, missing_map, other};
+use aya::maps::{Array, MapData, MapError, PerCpuArray, PerCpuValues};
+use oomwhy_common::{
+    counters::{self, before_version_4},
+    event::cause,
+};
+
+use super::load::{LoadError, Probes, missing_map, other};
+use crate::model::report::LossReason;
 
 /// The per-CPU counters of the probes.
 const LOST: &str = "LOST";
 /// The per-CPU counters of probes before wire version 4.
 const LOST_BEFORE_VERSION_4: &str = "COUNTERS";
+
+/// Counts of lost records. Hints and shed details are not among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LostRecords {
+    /// Records for which a ring had no room.
+    pub count: u64,
+    /// Those among them that were compact records of kills. `None`: probes before wire version 4
+    /// have no such records.
+    pub kills: Option<KillsLost>,
+    /// The first loss since the previous reading, `CLOCK_BOOTTIME` ns; 0 for none.
+    pub first_ns: u64,
+    /// The latest loss, `CLOCK_BOOTTIME` ns; 0 for none.
+    pub last_ns: u64,
+}
+
+/// Counts of kills without a compact record, index [`cause`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct KillsLost([u64; counters::kills::FIRST_NS as usize]);
+
+impl KillsLost {
+    pub(crate) fn total(self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// The counts that are not 0. A cause that only newer probes have is in the total alone.
+    pub(crate) fn by_reason(self) -> BTreeMap<LossReason, u64> {
+        let reasons = [
+            (cause::MARKED, LossReason::Marked),
+            (cause::GROUP_MEMBER, LossReason::GroupMember),
+            (cause::SHARES_MM, LossReason::SharesMm),
+        ];
+        let counts = reasons.map(|(cause, reason)| (reason, self.0[usize::from(cause)]));
+        counts.into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+}
 
 impl Probes {
     pub(crate) fn maps_are_readable(&self) -> bool {
@@ -50,9 +91,9 @@ impl Probes {
             return Ok(LostRecords::default());
         };
         let mut counters: Array<_, u64> = map.try_into()?;
-        let mut count = 0;
-        for cause in 0..FIRST_NS {
-            count += counters.get(&cause, 0)?;
+        let mut kills = KillsLost::default();
+        for (cause, count) in (0..).zip(&mut kills.0) {
+            *count = counters.get(&cause, 0)?;
         }
         let first_ns = counters.get(&FIRST_NS, 0)?;
         if first_ns != 0 {
@@ -60,7 +101,7 @@ impl Probes {
         }
         let last_ns = counters.get(&LAST_NS, 0)?;
         let first_ns = if first_ns == 0 { last_ns } else { first_ns };
-        Ok(LostRecords { count, kills: Some(count), first_ns, last_ns })
+        Ok(LostRecords { count: kills.total(), kills: Some(kills), first_ns, last_ns })
     }
 }
 
@@ -110,11 +151,24 @@ mod tests {
     #[test]
     fn loss_of_details_and_kills_has_both_counts_and_the_whole_time() {
         let details = LostRecords { count: 3, kills: None, first_ns: 50, last_ns: 60 };
-        let none = LostRecords { kills: Some(0), ..LostRecords::default() };
-        let kills = LostRecords { count: 2, kills: Some(2), first_ns: 40, last_ns: 55 };
-        let all = LostRecords { count: 5, kills: Some(2), first_ns: 40, last_ns: 60 };
+        let no_kills = Some(KillsLost::default());
+        let none = LostRecords { kills: no_kills, ..LostRecords::default() };
+        let two = Some(KillsLost([0, 2, 0, 0]));
+        let kills = LostRecords { count: 2, kills: two, first_ns: 40, last_ns: 55 };
+        let all = LostRecords { count: 5, kills: two, first_ns: 40, last_ns: 60 };
         assert_eq!(together(details, kills), all);
-        assert_eq!(together(details, none), LostRecords { kills: Some(0), ..details });
+        assert_eq!(together(details, none), LostRecords { kills: no_kills, ..details });
         assert_eq!(together(LostRecords::default(), kills), kills);
+    }
+
+    #[test]
+    fn lost_kills_are_counted_per_reason() {
+        let lost = KillsLost([1, 20, 0, 300]);
+        assert_eq!(lost.total(), 321);
+        // The last one has no name yet.
+        let by_reason = BTreeMap::from([(LossReason::Marked, 1), (LossReason::GroupMember, 20)]);
+        assert_eq!(lost.by_reason(), by_reason);
+        let sharers = KillsLost([0, 0, 7, 0]).by_reason();
+        assert_eq!(sharers, BTreeMap::from([(LossReason::SharesMm, 7)]));
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use aya::{
-    Ebpf,
     maps::{HashMap as BpfHashMap, IterableMap as _, Map, MapData, MapError, PerCpuArray},
     programs::ProgramFd,
 };
@@ -14,7 +13,7 @@ use crate::{
     bpf::{
         hooks::ProgramKind,
         load::{LoadError, Probes, missing_map, other},
-        misses,
+        misses::{self, Programs},
         plan::Planned,
     },
     model::hook::Hook,
@@ -43,15 +42,16 @@ pub(crate) struct GrowthMaps {
     pub(super) user_stacks: Words<1, { size_of::<UserStack>() / 8 }>,
     pub(super) kernel_stacks: Words<1, { size_of::<KernelStack>() / 8 }>,
     pub(super) counters: PerCpuArray<MapData, u64>,
-    /// The counting program, if this process attached it.
+    /// The counting program, if this process attached it or may look up pinned programs.
     pub(super) program: Option<ProgramFd>,
 }
 
-/// The program that counts, taken before its object is dropped.
-pub(super) fn program(ebpf: &Ebpf, plan: &[Planned]) -> Option<ProgramFd> {
-    let counts = |planned: &&Planned| planned.hook == HOOK && planned.kind != ProgramKind::Kprobe;
-    let name = plan.iter().find(counts)?.program;
-    ebpf.program(name)?.fd().ok()?.try_clone().ok()
+/// The program that counts, among these.
+pub(super) fn counting(programs: &Programs) -> Option<ProgramFd> {
+    let of_hook = HOOK.spec().programs.iter();
+    let mut names = of_hook.filter(|it| it.kind != ProgramKind::Kprobe).map(|it| it.name);
+    let program = names.find_map(|name| programs.iter().find(|(known, _)| known == name))?;
+    program.1.try_clone().ok()
 }
 
 /// Maps whose size is not that of the object.

@@ -401,6 +401,15 @@ impl Hook {
     }
 }
 
+/// Whether the records of a program show that a victim is gone.
+pub(crate) fn sees_end(program: &str) -> bool {
+    const ENDS: [&str; 2] = ["victims.exited_after_ns", "victims.freed_after_ns"];
+    HOOKS.iter().any(|hook| {
+        hook.programs.iter().any(|it| it.name == program)
+            && hook.lost_without.iter().any(|field| ENDS.contains(field))
+    })
+}
+
 /// The names that the host looks for in the kernel's BTF and symbols.
 pub(crate) fn wanted() -> Vec<WantedHook> {
     let wanted =

@@ -19,7 +19,7 @@ use oomwhy_common::event::EventHeader;
 use serde::{Deserialize, Serialize};
 use zerocopy::FromBytes;
 
-use crate::model::{account::MOMENT, facts::Fact, handover::Kill};
+use crate::model::{account::MOMENT, facts::Fact, fnv, handover::Kill, report::LossReason};
 
 /// Size of a value of the map.
 pub(crate) const SLOT_BYTES: usize = 512;
@@ -53,9 +53,11 @@ pub trait Slots {
 /// Notes that a report was delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
-    /// Which report: see [`key_of`](crate::model::account::key_of), [`LOSSES`] and [`LOST_KILLS`].
+    /// Which report: see [`key_of`](crate::model::account::key_of), [`LOSSES`], [`lost_kills`] and
+    /// [`misses`].
     pub key: u64,
-    /// How far: [`PROVISIONAL`] or [`FINAL`]; for losses, the number of lost records.
+    /// How far: [`PROVISIONAL`] or [`FINAL`]; for losses, the number of lost records or skipped
+    /// runs.
     pub mark: u64,
 }
 
@@ -65,8 +67,26 @@ pub(crate) const PROVISIONAL: u64 = 1;
 pub(crate) const FINAL: u64 = 2;
 /// Key of reports on lost details; on all lost records before wire version 4.
 pub(crate) const LOSSES: u64 = u64::MAX;
+/// Key of reports on lost kills whose reason is unknown.
+const LOST_KILLS: u64 = u64::MAX - 1;
+/// Keys from here on are of counts. No report of an invocation has one, because none begins 290
+/// years after the boot.
+pub(crate) const FIRST_COUNT: u64 = u64::MAX - (1 << 33);
+
 /// Key of reports on lost kills.
-pub(crate) const LOST_KILLS: u64 = u64::MAX - 1;
+pub(crate) fn lost_kills(reason: Option<LossReason>) -> u64 {
+    match reason {
+        None => LOST_KILLS,
+        Some(LossReason::Marked) => LOST_KILLS - 1,
+        Some(LossReason::GroupMember) => LOST_KILLS - 2,
+        Some(LossReason::SharesMm) => LOST_KILLS - 3,
+    }
+}
+
+/// Key of reports on runs of a program that the kernel skipped.
+pub(crate) fn misses(program: &str) -> u64 {
+    FIRST_COUNT + (fnv::hash(program.bytes()) >> 32)
+}
 
 /// The part of a file that is about to be written. The file's size shows later whether it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -256,7 +276,7 @@ fn about(entry: &Entry) -> About {
         Entry::Fact(Fact::System { seq, at_ns, .. }) => of(*seq, *at_ns),
         Entry::Fact(_) => About::Moment(0),
         Entry::Intent(..) => About::Intent,
-        Entry::Reported(Note { key: key @ (LOSSES | LOST_KILLS), .. }) => About::Losses(*key),
+        Entry::Reported(Note { key: key @ FIRST_COUNT.., .. }) => About::Losses(*key),
         Entry::Reported(Note { key, .. }) if key & MOMENT != 0 => About::Moment(key & !MOMENT),
         Entry::Reported(Note { key, .. }) => About::Invocation(*key),
         Entry::Origin(_) | Entry::HandedOver(_) => About::Origin,

@@ -25,7 +25,8 @@ use zerocopy::{FromBytes as _, IntoBytes};
 use super::{
     growth_maps,
     hooks::ProgramKind,
-    load_without_btf, misses,
+    load_without_btf,
+    misses::{self, Programs},
     plan::{Plan, Planned},
     programs,
     ring::RingMaps,
@@ -75,8 +76,9 @@ pub(crate) struct Probes {
     pub(super) links: Vec<(&'static str, Option<FdLink>)>,
     /// The program of the growth recorder, whose skipped calls the kernel counts.
     pub(super) growth: Option<ProgramFd>,
-    /// The programs, whose skipped runs the kernel counts. Empty if the probes were taken over.
-    pub(super) programs: Vec<(&'static str, ProgramFd)>,
+    /// The programs, whose skipped runs the kernel counts. Empty if the probes were taken over
+    /// without CAP_SYS_ADMIN.
+    pub(super) programs: Programs,
     /// Per key of a hook how it is attached, as in `source.hooks`.
     pub hooks: BTreeMap<String, String>,
     /// The numbers of instructions that the verifier walked, if the kernel keeps them.
@@ -87,20 +89,6 @@ pub(crate) struct Probes {
     pub(super) rejected: bool,
     /// The settings that the programs were loaded with, after all attempts.
     pub settings: Settings,
-}
-
-/// The counts of lost records. Hints and shed details are not among them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct LostRecords {
-    /// Records for which a ring had no room.
-    pub count: u64,
-    /// Those among them that were compact records of kills. `None`: probes before wire version 4
-    /// have no such records.
-    pub kills: Option<u64>,
-    /// The first loss since the previous reading, `CLOCK_BOOTTIME` ns; 0 for none.
-    pub first_ns: u64,
-    /// The latest loss, `CLOCK_BOOTTIME` ns; 0 for none.
-    pub last_ns: u64,
 }
 
 /// Loads and attaches the programs of the plan. It tries plain loads first, because only trying
@@ -187,8 +175,8 @@ fn attach_with(
     }
     let maps = take_maps(&mut ebpf);
     let verified = verified::by_info(&ebpf);
-    let growth = growth_maps::program(&ebpf, &plan.programs);
     let programs = misses::programs(&ebpf, &plan.programs);
+    let growth = growth_maps::counting(&programs);
     let is_needed = cfg!(feature = "probe-log") || links.iter().any(|(_, link)| link.is_none());
     let ebpf = is_needed.then_some(ebpf);
     let settings = *settings;

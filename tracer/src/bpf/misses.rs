@@ -3,7 +3,12 @@
 //! The kernel skips a run if the same program runs on that CPU already (`recursion_misses`, since
 //! 5.12; of kprobes since 6.7, if any program of a kprobe runs there). It skips the return of a
 //! call if more calls are under way than a kretprobe has room for (`missed`, in the description of
-//! the link since 6.17).
+//! the link since 6.17). Before, the kernel shows that count nowhere, or since 6.7 in
+//! `bpf_link_info`, of which aya shows the ids alone. `kprobe_profile` of tracefs has only probes
+//! that were made through tracefs.
+//!
+//! A pinned link holds its program, but the kernel gives a descriptor of that program only to
+//! holders of CAP_SYS_ADMIN. Kprobes cannot be pinned.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +18,14 @@ use std::{
     path::Path,
 };
 
-use aya::{Ebpf, programs::ProgramFd};
+use aya::{
+    Ebpf,
+    programs::{
+        ProgramFd, ProgramInfo,
+        links::{FdLink, PinnedLink},
+        loaded_programs,
+    },
+};
 
 use super::{load::Probes, plan::Planned};
 use crate::host::procfs::file::ProcFile;
@@ -21,13 +33,39 @@ use crate::host::procfs::file::ProcFile;
 /// Where the kernel describes the descriptors of this process.
 const DESCRIPTORS: &str = "/proc/self/fdinfo";
 
+/// Programs by name.
+pub(super) type Programs = Vec<(String, ProgramFd)>;
+
 /// The descriptors of the attached programs, taken before their object is dropped.
-pub(super) fn programs(ebpf: &Ebpf, plan: &[Planned]) -> Vec<(&'static str, ProgramFd)> {
+pub(super) fn programs(ebpf: &Ebpf, plan: &[Planned]) -> Programs {
     let program = |planned: &Planned| {
         let program = ebpf.program(planned.program)?.fd().ok()?.try_clone().ok()?;
-        Some((planned.program, program))
+        Some((planned.program.to_owned(), program))
     };
     plan.iter().filter_map(program).collect()
+}
+
+/// The programs of pinned links; none without CAP_SYS_ADMIN. Each pin has the name of its program.
+/// The links are closed again: a link that is open stays attached when its pin is removed.
+pub(super) fn pinned(links: &Path) -> Programs {
+    let mut names = BTreeMap::new();
+    for entry in fs::read_dir(links).into_iter().flatten().flatten() {
+        let info = PinnedLink::from_pin(entry.path()).map(FdLink::from).and_then(|it| it.info());
+        if let Ok(info) = info {
+            names.insert(info.program_id(), entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    let loaded = loaded_programs().flatten().map(|info| (info.id(), info));
+    let program = |(name, info): (String, ProgramInfo)| Some((name, info.fd().ok()?));
+    named(&names, loaded).into_iter().filter_map(program).collect()
+}
+
+/// The values of the ids that have a name.
+fn named<T>(
+    names: &BTreeMap<u32, String>,
+    loaded: impl Iterator<Item = (u32, T)>,
+) -> Vec<(String, T)> {
+    loaded.filter_map(|(id, value)| Some((names.get(&id)?.clone(), value))).collect()
 }
 
 /// Skipped runs of one program. `None` if the kernel does not count them.
@@ -43,13 +81,13 @@ impl Probes {
 
     /// The number of runs that the kernel skipped since each program was loaded. Programs without
     /// skipped runs are absent.
-    pub(crate) fn misses(&self) -> BTreeMap<&'static str, u64> {
-        let mut misses = BTreeMap::new();
+    pub(crate) fn misses(&self) -> BTreeMap<String, u64> {
+        let mut misses = BTreeMap::<String, u64>::new();
         let mut names = BTreeMap::new();
         for (name, program) in &self.programs {
             if let Some(Description { program, skipped, .. }) = of_program(program) {
-                names.extend(program.map(|number| (number, *name)));
-                misses.insert(*name, skipped.unwrap_or_default());
+                names.extend(program.map(|number| (number, name)));
+                misses.insert(name.clone(), skipped.unwrap_or_default());
             }
         }
         // aya does not show the links of kprobes, but the kernel lists all descriptors.
@@ -58,7 +96,7 @@ impl Probes {
                 description(&entry.path())
                 && let Some(&name) = names.get(&number)
             {
-                *misses.entry(name).or_default() += missed;
+                *misses.entry(name.clone()).or_default() += missed;
             }
         }
         misses.retain(|_, count| *count > 0);
@@ -127,6 +165,23 @@ mod tests {
                     name:\texit_mmap\noffset:\t0x0\nmissed:\t5\naddr:\t0xffffffff811\n";
         let read = Description { program: Some(48), skipped: None, missed: Some(5) };
         assert_eq!(described(link), read);
+    }
+
+    #[test]
+    fn pinned_programs_are_found_by_the_ids_in_their_links() {
+        let names = BTreeMap::from([(7, "exit_mmap".to_owned()), (9, "out_of_memory".to_owned())]);
+        let loaded = [(3, "other"), (7, "seven"), (8, "other"), (9, "nine"), (11, "other")];
+        let found = named(&names, loaded.into_iter());
+        assert_eq!(found, [("exit_mmap".into(), "seven"), ("out_of_memory".into(), "nine")]);
+    }
+
+    #[test]
+    fn folder_without_links_has_no_programs() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(pinned(folder.path()).is_empty() && pinned(Path::new("/no/such")).is_empty());
+        // A file that is no link, and which is on no BPF file system.
+        fs::write(folder.path().join("exit_mmap"), b"").unwrap();
+        assert!(pinned(folder.path()).is_empty());
     }
 
     #[test]

@@ -6,11 +6,13 @@
 //! this set reports, in `CLOCK_BOOTTIME` ns, or 0 if no other set was there. A folder is made
 //! under another name and renamed when it is complete.
 
+mod directory;
+
 use std::{
     cell::RefCell,
     collections::BTreeMap,
-    fs, io,
-    os::{fd::OwnedFd, unix::fs::DirBuilderExt},
+    fs, io, mem,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     rc::Rc,
 };
@@ -21,15 +23,17 @@ use aya::{
 };
 use aya_obj::{generated::bpf_map_type::BPF_MAP_TYPE_HASH, maps::bpf_map_def};
 use oomwhy_common::{OLDEST_WIRE_VERSION, WIRE_VERSION, settings::Settings};
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, open, statfs};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zerocopy::IntoBytes;
 
+use self::directory::{Directory, names};
 use crate::{
     bpf::{
+        growth_maps,
         journal::{Entry, Journal, SLOT_BYTES, SharedJournal, Slot, Slots},
         load::{LoadError, OBJECT, Probes, create_map, missing_map, other},
+        misses,
     },
     fmt::sanitize::shown,
     model::{
@@ -44,8 +48,8 @@ const FIRST_PIN_VERSION: u32 = 1;
 const READY: &str = "oomwhy-";
 const MAKING: &str = "making-";
 const JOURNAL: &str = "JOURNAL";
-/// `statfs` of a BPF file system: include/uapi/linux/magic.h `BPF_FS_MAGIC`.
-const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+/// Names that a refusal lists.
+const MAX_LISTED: usize = 4;
 
 /// Why pins cannot be used.
 #[derive(Debug, Error)]
@@ -61,6 +65,16 @@ pub(crate) enum PinError {
         shown(path)
     )]
     InUse { path: PathBuf },
+    /// `why` ends with a hint.
+    #[error("--pin: cannot trust {}: {why}", shown(path))]
+    NotOurs { path: PathBuf, why: String },
+    #[error(
+        "--pin: {} has pins that are not of oomwhy: {}\nhint: give another directory, or remove \
+         them",
+        shown(path),
+        listed(names)
+    )]
+    OthersPins { path: PathBuf, names: Vec<String> },
     #[error(
         "--pin: cannot read the probes in {}: their format is not one of the wire versions \
          {OLDEST_WIRE_VERSION} to {WIRE_VERSION} that this oomwhy reads\nhint: run the oomwhy that \
@@ -89,10 +103,9 @@ pub(crate) enum PinError {
 }
 
 impl PinError {
-    /// `folder` is that of a set of probes.
-    fn damaged(folder: &Path, what: impl Into<String>) -> Self {
-        let dir = folder.parent().unwrap_or(folder).to_owned();
-        Self::Damaged { path: folder.to_owned(), dir, what: what.into() }
+    fn damaged(folder: &PinnedFolder, what: impl Into<String>) -> Self {
+        let dir = folder.dir.shown().to_owned();
+        Self::Damaged { path: folder.shown(), dir, what: what.into() }
     }
 
     fn io(what: &'static str, path: &Path, source: io::Error) -> Self {
@@ -102,50 +115,31 @@ impl PinError {
 
 /// The directory of `--pin`, locked against other tracers.
 #[derive(Debug)]
-pub(crate) struct PinDir {
-    path: PathBuf,
-    _lock: OwnedFd,
-}
+pub(crate) struct PinDir(Rc<Directory>);
 
 impl PinDir {
     /// Locks the directory. Makes it if it does not exist.
     pub(crate) fn create(path: &Path) -> Result<Self, PinError> {
-        let nearest = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
-        check_bpffs(nearest, path)?;
-        make_dir(path)?;
-        Self::lock(path)
+        Directory::create(path).map(|dir| Self(Rc::new(dir)))
     }
 
     /// Locks a directory that must exist.
     pub(crate) fn open(path: &Path) -> Result<Self, PinError> {
-        check_bpffs(path, path)?;
-        Self::lock(path)
-    }
-
-    fn lock(path: &Path) -> Result<Self, PinError> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let lock = open(path, flags, Mode::empty())
-            .map_err(|error| PinError::io("open", path, error.into()))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
-            match io::Error::from(error) {
-                error if error.kind() == io::ErrorKind::WouldBlock => {
-                    PinError::InUse { path: path.to_owned() }
-                }
-                error => PinError::io("lock", path, error),
-            }
-        })?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Directory::open(path).map(|dir| Self(Rc::new(dir)))
     }
 
     /// All probes that are pinned here, oldest first. If there are some that this build cannot
     /// read, it refuses and changes nothing.
     pub(crate) fn take_over(&self) -> Result<Vec<TakenOver>, PinError> {
-        let folders = self.folders(READY)?;
-        if let Some(path) = folders.iter().find(|path| !version(path).is_some_and(is_readable)) {
-            return Err(PinError::Unreadable { path: path.clone(), dir: self.path.clone() });
+        self.check_names()?;
+        let folders = self.folders(is_ready)?;
+        if let Some(folder) = folders.iter().find(|it| !version(&it.name).is_some_and(is_readable))
+        {
+            let (path, dir) = (folder.shown(), self.0.shown().to_owned());
+            return Err(PinError::Unreadable { path, dir });
         }
-        for stale in self.folders(MAKING)? {
-            remove(&stale)?;
+        for stale in self.folders(is_stale)? {
+            stale.remove()?;
         }
         let mut found =
             folders.into_iter().map(TakenOver::open).collect::<Result<Vec<_>, PinError>>()?;
@@ -157,25 +151,37 @@ impl PinDir {
         Ok(found)
     }
 
+    /// Refuses a directory with other pins: it is not the one that the user means, or somebody
+    /// else relies on it.
+    fn check_names(&self) -> Result<(), PinError> {
+        let mut names = self.0.names()?;
+        names.retain(|name| !is_ready(name) && !is_stale(name));
+        names.sort();
+        if names.is_empty() {
+            return Ok(());
+        }
+        Err(PinError::OthersPins { path: self.0.shown().to_owned(), names })
+    }
+
     /// Removes everything that was pinned here, which detaches it, and the directory.
     pub(crate) fn clear(self) -> Result<Removed, PinError> {
         let mut removed = Removed::default();
-        for prefix in [READY, MAKING] {
-            for path in self.folders(prefix)? {
-                removed.programs += names(&path.join("links")).map_or(0, |links| links.len());
-                remove(&path)?;
-                removed.sets += 1;
-            }
+        for folder in self.folders(|name| is_ready(name) || is_stale(name))? {
+            removed.programs += names(&folder.links()).map_or(0, |links| links.len());
+            folder.remove()?;
+            removed.sets += 1;
         }
-        // The directory may hold other files, or be the root of the file system.
-        let _ = fs::remove_dir(&self.path);
+        self.0.remove();
         Ok(removed)
     }
 
-    fn folders(&self, prefix: &str) -> Result<Vec<PathBuf>, PinError> {
-        let names = names(&self.path).map_err(|error| PinError::io("list", &self.path, error))?;
-        let folders = names.into_iter().filter(|name| name.starts_with(prefix));
-        Ok(folders.map(|name| self.path.join(name)).collect())
+    fn folders(&self, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<PinnedFolder>, PinError> {
+        let names = self.0.names()?.into_iter().filter(|name| is_wanted(name));
+        Ok(names.map(|name| self.folder(name)).collect())
+    }
+
+    fn folder(&self, name: String) -> PinnedFolder {
+        PinnedFolder { dir: Rc::clone(&self.0), name }
     }
 }
 
@@ -236,7 +242,7 @@ pub(crate) struct TakenOver {
     pub since_ns: u64,
     /// `None` if an older build pinned them.
     pub attachment: Option<Attachment>,
-    path: PathBuf,
+    folder: PinnedFolder,
     object: u64,
     wanted: Wanted,
     /// The links that were pinned, as far as it is known.
@@ -250,22 +256,22 @@ const COUNTERS: [&str; 2] = ["LOST", "COUNTERS"];
 
 impl TakenOver {
     /// Opens a folder. Probes that are attached stay as they are.
-    fn open(path: PathBuf) -> Result<Self, PinError> {
-        let folder = path.join("maps");
-        let names = names(&folder).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => PinError::damaged(&path, "they have no maps"),
-            _ => PinError::io("list", &folder, error),
+    fn open(folder: PinnedFolder) -> Result<Self, PinError> {
+        let path = folder.path().join(MAPS);
+        let names = names(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => PinError::damaged(&folder, "they have no maps"),
+            _ => PinError::io("list", &folder.shown().join(MAPS), error),
         })?;
         let [counters, _] = COUNTERS;
         let has_counters = names.iter().any(|name| COUNTERS.contains(&name.as_str()));
         let lacking = missing(REQUIRED, &names).or((!has_counters).then_some(counters));
         if let Some(map) = lacking {
-            return Err(PinError::damaged(&path, format!("the map {map} is missing")));
+            return Err(PinError::damaged(&folder, format!("the map {map} is missing")));
         }
         let mut maps = BTreeMap::new();
         let mut journal = None;
         for name in names {
-            let map = MapData::from_pin(folder.join(&name))
+            let map = MapData::from_pin(path.join(&name))
                 .map_err(|error| other(&format!("open the pinned map {name}"), &error))?;
             if name == JOURNAL {
                 journal = Some(map);
@@ -280,39 +286,39 @@ impl TakenOver {
             _ => None,
         });
         let Origin { hooks, settings: kept, since_ns, attachment, object, wanted, links } =
-            origin.ok_or_else(|| PinError::damaged(&path, "their journal has no beginning"))?;
+            origin.ok_or_else(|| PinError::damaged(&folder, "their journal has no beginning"))?;
         entries.retain(|entry| !matches!(entry, Entry::Origin(_)));
+        let programs = misses::pinned(&folder.links());
         let probes = Probes {
             ebpf: None,
             verified: Vec::new(),
             maps,
             links: Vec::new(),
-            growth: None,
-            programs: Vec::new(),
+            growth: growth_maps::counting(&programs),
+            programs,
             hooks,
             failed: Vec::new(),
             rejected: false,
             settings: settings(&kept),
         };
         let journal = Rc::new(RefCell::new(journal));
-        Ok(Self { probes, journal, entries, since_ns, attachment, path, object, wanted, links })
+        Ok(Self { probes, journal, entries, since_ns, attachment, folder, object, wanted, links })
     }
 
     /// Whether all programs are still attached.
     fn check_links(&self) -> Result<(), PinError> {
-        let folder = self.path.join("links");
-        let names = match names(&folder) {
+        let names = match names(&self.folder.links()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(PinError::io("list", &folder, error));
+                return Err(PinError::io("list", &self.folder.shown().join(LINKS), error));
             }
             names => names.unwrap_or_default(),
         };
         if names.is_empty() {
-            return Err(PinError::damaged(&self.path, "no program is attached"));
+            return Err(PinError::damaged(&self.folder, "no program is attached"));
         }
         match missing(self.links.iter().map(String::as_str), &names) {
             Some(link) => {
-                Err(PinError::damaged(&self.path, format!("the program {link} is not attached")))
+                Err(PinError::damaged(&self.folder, format!("the program {link} is not attached")))
             }
             None => Ok(()),
         }
@@ -321,7 +327,7 @@ impl TakenOver {
     /// Whether these are the probes that a run of this build would attach.
     pub(crate) fn is_as_wanted(&self, wanted: &Wanted, tiers: &[Tier]) -> bool {
         let ring_bytes = || self.probes.ring_bytes().ok();
-        version(&self.path) == Some(WIRE_VERSION)
+        version(&self.folder.name) == Some(WIRE_VERSION)
             && self.object == fnv::hash(OBJECT.iter().copied())
             && self.attachment.as_ref().is_some_and(|it| tiers.contains(&it.tier))
             && (wanted.ring_bytes.is_none() || wanted.ring_bytes == ring_bytes())
@@ -330,29 +336,54 @@ impl TakenOver {
 
     /// The part that stays when the rest has gone into a run.
     pub(crate) fn folder(&self) -> PinnedFolder {
-        PinnedFolder { path: self.path.clone() }
+        self.folder.clone()
     }
 }
 
-/// Where probes are pinned.
-#[derive(Debug)]
+/// Where a set of probes is pinned.
+#[derive(Clone, Debug)]
 pub(crate) struct PinnedFolder {
-    path: PathBuf,
+    dir: Rc<Directory>,
+    name: String,
 }
 
+const MAPS: &str = "maps";
+const LINKS: &str = "links";
+
 impl PinnedFolder {
+    fn path(&self) -> PathBuf {
+        self.dir.at(&self.name)
+    }
+
+    fn links(&self) -> PathBuf {
+        self.path().join(LINKS)
+    }
+
+    /// As the user knows it.
+    fn shown(&self) -> PathBuf {
+        self.dir.shown().join(&self.name)
+    }
+
     /// Detaches the programs. Their maps stay.
     pub(crate) fn detach(&self) -> Result<(), PinError> {
-        let links = self.path.join("links");
-        fs::remove_dir_all(&links).or_else(|error| match error.kind() {
+        fs::remove_dir_all(self.links()).or_else(|error| match error.kind() {
             io::ErrorKind::NotFound => Ok(()),
-            _ => Err(PinError::io("detach", &links, error)),
+            _ => Err(PinError::io("detach", &self.shown().join(LINKS), error)),
         })
     }
 
-    /// Removes all pins, which detaches the programs and frees the maps.
+    /// Removes all pins, which detaches the programs and frees the maps. Renames the folder first,
+    /// so that one that is removed in part is never taken over.
     pub(crate) fn remove(&self) -> Result<(), PinError> {
-        remove(&self.path)
+        let failed = |error| PinError::io("remove", &self.shown(), error);
+        let stale = if is_stale(&self.name) {
+            self.path()
+        } else {
+            let stale = self.dir.at(&format!("{MAKING}{}", self.name));
+            fs::rename(self.path(), &stale).map_err(failed)?;
+            stale
+        };
+        fs::remove_dir_all(stale).map_err(failed)
     }
 }
 
@@ -360,35 +391,41 @@ impl Probes {
     /// Pins the probes together with a journal. They stay attached when this process ends. Kills
     /// before `since_ns` are reported by other probes.
     pub(crate) fn pin(
-        self,
+        mut self,
         dir: &PinDir,
         wanted: Wanted,
         attachment: Attachment,
         since_ns: u64,
     ) -> Result<TakenOver, PinError> {
+        let programs = mem::take(&mut self.programs);
         let name = format!("{READY}{WIRE_VERSION}-{since_ns}");
-        let making = dir.path.join(format!("{MAKING}{name}"));
-        let path = dir.path.join(name);
+        let making = dir.folder(format!("{MAKING}{name}"));
+        let folder = dir.folder(name);
         let made = self.pin_into(&making, wanted, attachment, since_ns).and_then(|()| {
-            fs::rename(&making, &path).map_err(|error| PinError::io("make", &path, error))
+            fs::rename(making.path(), folder.path())
+                .map_err(|error| PinError::io("make", &folder.shown(), error))
         });
         if made.is_err() {
             // A part of the probes would stay attached with no tracer to read them.
-            let _ = remove(&making);
+            let _ = making.remove();
         }
-        made.and_then(|()| TakenOver::open(path))
+        let mut pinned = made.and_then(|()| TakenOver::open(folder))?;
+        // This process has their descriptors already, whatever its capabilities.
+        pinned.probes.growth = growth_maps::counting(&programs);
+        pinned.probes.programs = programs;
+        Ok(pinned)
     }
 
     fn pin_into(
         self,
-        folder: &Path,
+        folder: &PinnedFolder,
         wanted: Wanted,
         attachment: Attachment,
         since_ns: u64,
     ) -> Result<(), PinError> {
-        let (maps, links) = (folder.join("maps"), folder.join("links"));
-        for folder in [folder, &maps, &links] {
-            make_dir(folder)?;
+        let (maps, links) = (folder.path().join(MAPS), folder.links());
+        for path in [&folder.path(), &maps, &links] {
+            make_dir(path).map_err(|error| PinError::io("make", &folder.shown(), error))?;
         }
         let journal = create_journal(self.ring_bytes()?)?;
         journal.pin(maps.join(JOURNAL)).map_err(|error| failed_pin(JOURNAL, &error))?;
@@ -473,36 +510,27 @@ fn failed_pin(what: &str, error: &AyaPinError) -> LoadError {
     other(&format!("pin {what}"), error)
 }
 
-/// `nearest` is the part of `path` that exists.
-fn check_bpffs(nearest: &Path, path: &Path) -> Result<(), PinError> {
-    let stat = statfs(nearest).map_err(|error| PinError::io("find", path, error.into()))?;
-    // The type of the field differs between architectures.
-    let is_bpffs = u64::try_from(stat.f_type).is_ok_and(|kind| kind & 0xffff_ffff == BPF_FS_MAGIC);
-    if is_bpffs { Ok(()) } else { Err(PinError::NotBpffs { path: path.to_owned() }) }
-}
-
 /// Only the owner may open it, because maps can hold command lines.
-fn make_dir(path: &Path) -> Result<(), PinError> {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|error| PinError::io("make", path, error))
+fn make_dir(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o700).create(path)
 }
 
-/// Renames the folder first, so that one that is removed in part is never taken over.
-fn remove(path: &Path) -> Result<(), PinError> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let stale = path.with_file_name(format!("{MAKING}{}", name.trim_start_matches(MAKING)));
-    if stale != *path {
-        fs::rename(path, &stale).map_err(|error| PinError::io("remove", path, error))?;
-    }
-    fs::remove_dir_all(&stale).map_err(|error| PinError::io("remove", &stale, error))
+/// Whether a complete set of probes has this name.
+fn is_ready(name: &str) -> bool {
+    name.starts_with(READY)
 }
 
-fn names(path: &Path) -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(path)? {
-        names.push(entry?.file_name().to_string_lossy().into_owned());
-    }
-    Ok(names)
+/// Whether a set that is made or removed has this name.
+fn is_stale(name: &str) -> bool {
+    name.strip_prefix(MAKING).is_some_and(is_ready)
+}
+
+fn listed(names: &[String]) -> String {
+    let shown: Vec<String> =
+        names.iter().take(MAX_LISTED).map(|name| name.escape_debug().to_string()).collect();
+    let more = names.len() - shown.len();
+    let end = if more > 0 { format!(" and {more} more") } else { String::new() };
+    shown.join(", ") + &end
 }
 
 /// The first of `wanted` that is not there.
@@ -511,8 +539,8 @@ fn missing<'a>(wanted: impl IntoIterator<Item = &'a str>, there: &[String]) -> O
 }
 
 /// The wire version in the name of a folder.
-fn version(path: &Path) -> Option<u32> {
-    let (version, _) = path.file_name()?.to_str()?.strip_prefix(READY)?.split_once('-')?;
+fn version(name: &str) -> Option<u32> {
+    let (version, _) = name.strip_prefix(READY)?.split_once('-')?;
     version.parse().ok()
 }
 

@@ -234,6 +234,9 @@ pub enum Command {
     /// Name addresses of the kernel, as the helper process of oomwhy.
     #[command(hide = true)]
     KernelSymbols,
+    /// Open files for the tracer, as its helper process.
+    #[command(hide = true)]
+    OpenFiles,
     /// Run as the victim of `check --self-test`.
     #[command(hide = true)]
     SelfTestVictim {

@@ -26,14 +26,18 @@ pub struct WatchArgs {
     pub privacy: PrivacyArgs,
     /// Record the raw events in FILE, for `oomwhy replay`.
     ///
-    /// Only the owner can read FILE. oomwhy refuses a FILE that is not empty.
+    /// Only the owner can read FILE. oomwhy refuses a FILE that is not empty. If FILE cannot be
+    /// written any more, the recording ends and tracing goes on.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub record: Option<PathBuf>,
     /// Keep the probes attached after oomwhy exits, pinned in DIR on a BPF file system.
     ///
     /// The next `oomwhy --pin DIR` first reports the kills that happened in between. Each kill is
     /// reported once, even if oomwhy is killed or upgraded. If the output is a pipe, a report that
-    /// was being written may come twice, with the same id. --output-file is appended to.
+    /// was being written may come twice, with the same id.
+    ///
+    /// DIR must be for oomwhy alone, so that nobody else can put probes there or move them away. If
+    /// DIR does not exist, oomwhy makes it.
     ///
     /// Kills that your filters reject are dropped, not kept for the next run. Kills after --count
     /// is reached are kept. --record covers one run only. `oomwhy unpin DIR` detaches the probes.

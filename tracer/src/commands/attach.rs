@@ -55,6 +55,13 @@ impl Ours {
         }
     }
 
+    pub(super) fn probes_mut(&mut self) -> &mut Probes {
+        match self {
+            Self::Own(probes) => probes,
+            Self::Pinned(ours) => &mut ours.probes,
+        }
+    }
+
     /// How pinned probes were attached, if it was stored with them.
     pub(super) fn attachment(&self) -> Option<&Attachment> {
         match self {

@@ -13,6 +13,7 @@ mod pinned;
 pub(crate) mod risk;
 pub(crate) mod self_test;
 mod startup;
+mod stop_deadline;
 pub(crate) mod symbolize;
 pub(crate) mod watch;
 mod watch_log;
@@ -30,7 +31,7 @@ use crate::{
     },
     enrich::privacy::Privacy,
     fmt::{errors::with_sources, lines::log_stderr},
-    host::btf::KernelBtf,
+    host::{btf::KernelBtf, opener},
     model::{host::Host, report},
     pipeline::{
         Pipeline, PipelineConfig, PipelineError,
@@ -92,6 +93,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
             let answered = kernel::answer(io::stdin().lock(), stdout_of_process().lock());
             answered.map_err(|error| Failure::runtime(&error))
         }
+        Command::OpenFiles => opener::serve(io::stdin()).map_err(|error| Failure::runtime(&error)),
         Command::SelfTestVictim { cgroup } => {
             self_test::victim::main(&cgroup).map_err(|error| Failure::runtime(&error))
         }
@@ -164,7 +166,7 @@ fn replay(arguments: &ReplayArgs) -> Result<(), Failure> {
     let filter = filter(select)?;
     let privacy = self::privacy(privacy)?;
     let to = open_output(&output.to, &[Used::Recording(file)])?;
-    let outputs = outputs::outputs(output, to, None)?;
+    let outputs = outputs::replay_outputs(output, to);
     let pipeline = |mut host: Host| {
         host.missing.extend(privacy.missing(&host.missing));
         Pipeline::new(PipelineConfig { host, outputs, filter, count: select.count, privacy })

@@ -1,10 +1,10 @@
-//! Where a command writes its data: stdout, or the file of `--output-file`. Opening that file
-//! empties it, so it must not be a file that the command reads or records.
+//! Where a command writes its data: stdout, or the file of `--output-file`. `watch` appends to that
+//! file. Other commands empty it, so it must not be a file that the command reads or records.
 
 use std::{
     fs::{self, File, Metadata},
     io::{self, IsTerminal, Write},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -80,6 +80,23 @@ impl Output {
     }
 }
 
+/// An open destination that a thread can write to.
+pub(super) struct LiveOutput {
+    out: Box<dyn Write + Send>,
+    is_terminal: bool,
+}
+
+impl LiveOutput {
+    /// The same destination behind a queue. So a record is made safe for a terminal before it is
+    /// queued.
+    pub(super) fn through<Q: Write + 'static>(
+        self,
+        queue: impl FnOnce(Box<dyn Write + Send>) -> io::Result<Q>,
+    ) -> io::Result<Output> {
+        Ok(Output { out: Box::new(queue(self.out)?), is_terminal: self.is_terminal })
+    }
+}
+
 /// Whether stdout is a terminal.
 pub(super) fn is_terminal() -> bool {
     stdout_of_process().is_terminal()
@@ -99,6 +116,65 @@ pub(super) fn open_output(to: &Destination, used: &[Used<'_>]) -> Result<Output,
     let file = File::create(path).map_err(|error| cannot_write(path, &error))?;
     let is_terminal = file.is_terminal();
     Ok(Output { is_terminal, ..named(to, file) })
+}
+
+/// Opens stdout, or the file of `--output-file` to append to it.
+pub(super) fn open_appended(to: &Destination, used: &[Used<'_>]) -> Result<LiveOutput, Failure> {
+    let name = name(to).to_owned();
+    let Some(path) = to.path() else {
+        let out = Box::new(Named { out: stdout_of_process(), name });
+        return Ok(LiveOutput { out, is_terminal: is_terminal() });
+    };
+    refuse_used(to, used)?;
+    let out = AppendedFile::open(path).map_err(|error| cannot_write(path, &error))?;
+    let is_terminal = out.file.is_terminal();
+    Ok(LiveOutput { out: Box::new(Named { out, name }), is_terminal })
+}
+
+/// Opens a file to append. It may have command lines of all users, so others cannot read it.
+pub(super) fn append(path: &Path) -> io::Result<File> {
+    File::options().append(true).create(true).mode(0o640).open(path)
+}
+
+/// A file that is opened again if another file has its name, as after a rotation.
+struct AppendedFile {
+    path: PathBuf,
+    file: File,
+    /// The next byte begins a record, which must not be split between two files.
+    at_record: bool,
+}
+
+impl AppendedFile {
+    fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), file: append(path)?, at_record: true })
+    }
+
+    fn is_moved(&self) -> io::Result<bool> {
+        let id = |file: &Metadata| (file.dev(), file.ino());
+        let now = fs::metadata(&self.path).ok();
+        Ok(now.as_ref().map(id) != Some(id(&self.file.metadata()?)))
+    }
+}
+
+impl Write for AppendedFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.at_record && self.is_moved()? {
+            self.file = append(&self.path)?;
+        }
+        let written = self.file.write(bytes)?;
+        self.at_record = false;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.at_record = true;
+        self.file.flush()
+    }
+}
+
+/// The name of the destination in messages.
+pub(super) fn name(to: &Destination) -> &Path {
+    to.path().unwrap_or(Path::new("stdout"))
 }
 
 /// Refuses an output file that the command reads or records.
@@ -129,9 +205,8 @@ pub(super) fn stdout() -> Output {
 
 /// An output whose errors name the destination.
 pub(super) fn named(to: &Destination, out: impl Write + 'static) -> Output {
-    let name = to.path().unwrap_or(Path::new("stdout")).to_owned();
     let is_terminal = to.path().is_none() && is_terminal();
-    Output { out: Box::new(Named { out, name }), is_terminal }
+    Output { out: Box::new(Named { out, name: name(to).to_owned() }), is_terminal }
 }
 
 struct Named<W> {
@@ -194,9 +269,14 @@ fn is_stdin(output: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::Write as _};
+    use std::{
+        fs,
+        io::{self, Write},
+        os::unix::fs::PermissionsExt as _,
+        sync::{Arc, Mutex},
+    };
 
-    use super::{File, Output};
+    use super::{AppendedFile, File, LiveOutput, Output};
 
     #[test]
     fn json_is_escaped_on_a_terminal_only() {
@@ -207,6 +287,53 @@ mod tests {
             let output = Output { out: Box::new(File::create(&path).unwrap()), is_terminal };
             output.json().write_all(json.as_bytes()).unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+            let queued = Queued::default();
+            let live = LiveOutput { out: Box::new(io::sink()), is_terminal };
+            let output = live.through(|_| Ok(queued.clone())).unwrap();
+            output.json().write_all(json.as_bytes()).unwrap();
+            assert_eq!(*queued.0.lock().unwrap(), expected.as_bytes(), "it is queued escaped");
         }
+    }
+
+    #[derive(Clone, Default)]
+    struct Queued(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Queued {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn rotated_file_is_opened_again_between_two_records() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, rotated] = ["out", "out.1"].map(|name| folder.path().join(name));
+        fs::write(&path, "earlier\n").unwrap();
+        let mut out = AppendedFile::open(&path).unwrap();
+        out.write_all(b"half a ").unwrap();
+        fs::rename(&path, &rotated).unwrap();
+        out.write_all(b"record\n").unwrap();
+        out.flush().unwrap();
+        out.write_all(b"another\n").unwrap();
+        assert_eq!(fs::read_to_string(&rotated).unwrap(), "earlier\nhalf a record\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "another\n");
+        let others = fs::metadata(&path).unwrap().permissions().mode() & 0o007;
+        assert_eq!(others, 0, "it may have command lines of all users");
+    }
+
+    #[test]
+    fn truncated_file_has_no_hole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let mut out = AppendedFile::open(&path).unwrap();
+        out.write_all(b"first\n").unwrap();
+        out.flush().unwrap();
+        fs::write(&path, "").unwrap();
+        out.write_all(b"second\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "second\n");
     }
 }

@@ -4,55 +4,137 @@ use std::{path::PathBuf, sync::Arc};
 
 use jiff::tz::TimeZone;
 
-use super::{Failure, output_file::Output};
+use super::{
+    Failure,
+    history::cannot_open,
+    output_file::{self, LiveOutput, Output},
+};
 use crate::{
     cli::{Format, OutputArgs, StoreArgs},
     fmt::lines::log_stderr,
-    history::{DEFAULT_DIR, store::Limits},
-    model::host::Host,
+    history::{
+        DEFAULT_DIR,
+        store::{Limits, Store},
+    },
+    model::{host::Host, report::LossStage},
     output::{
         json::JsonSink,
-        store::{StoreConfig, StoreSink},
+        queued::QueuedWriter,
+        store::{StoreConfig, StoreSink, Writer},
         text::{Detail, TextSink},
     },
-    pipeline::sink::{EventOutput, Outputs},
+    pipeline::{
+        output_health::{LogStderr, OutputHealth},
+        sink::{EventOutput, Outputs},
+    },
 };
 
-/// Every output that the command line asks for. `to` is the destination of `--output-file`. `store`
-/// is given by the commands that have `--store`.
-pub(super) fn outputs(
+/// Every output of a live run, each on a thread of its own.
+pub(super) fn live_outputs(
+    arguments: &OutputArgs,
+    to: LiveOutput,
+    history: OpenedHistory,
+) -> Result<Outputs, Failure> {
+    let mut outputs = history.start()?;
+    let name = output_file::name(&arguments.to).to_string_lossy();
+    let health = outputs.health(name, LossStage::Queue, log());
+    let to = to
+        .through(|out| QueuedWriter::start(out, health.clone()))
+        .map_err(|error| Failure::runtime(&error))?;
+    add_printed(&mut outputs, arguments, to, Some(health));
+    Ok(outputs)
+}
+
+/// The outputs of a run that continues another one. Its journal has each report before and after it
+/// is written, so the main loop writes it.
+pub(super) fn resumed_outputs(
     arguments: &OutputArgs,
     to: Output,
-    store: Option<(&StoreArgs, &Host)>,
+    history: OpenedHistory,
 ) -> Result<Outputs, Failure> {
+    let mut outputs = history.start()?;
+    add_printed(&mut outputs, arguments, to, None);
+    Ok(outputs)
+}
+
+/// The output of a replay.
+pub(super) fn replay_outputs(arguments: &OutputArgs, to: Output) -> Outputs {
     let mut outputs = Outputs::default();
-    // The store comes first, because printing ends the run if the reader of a pipe is gone.
-    if let Some((arguments, host)) = store.filter(|(arguments, _)| arguments.store) {
-        outputs.add(start_store(arguments, host)?);
-    }
+    add_printed(&mut outputs, arguments, to, None);
+    outputs
+}
+
+/// Prints lines of other threads on stderr.
+pub(super) fn log() -> LogStderr {
+    Arc::new(|text: &str| log_stderr(text))
+}
+
+/// Adds the output for people and programs.
+fn add_printed(
+    outputs: &mut Outputs,
+    arguments: &OutputArgs,
+    to: Output,
+    health: Option<OutputHealth>,
+) {
     match arguments.output {
         Format::Text => {
             let out = to.text(arguments.color.choice(&arguments.to));
             let detail = if arguments.verbose { Detail::Full } else { Detail::Brief };
             let sink = TextSink::new(out, TimeZone::system(), detail);
-            outputs.add(sink.with_width(arguments.to.width()));
+            outputs.add_watched(sink.with_width(arguments.to.width()), health);
         }
-        Format::Json => outputs.add(JsonSink::new(to.json())),
-        Format::Events => outputs.set_events(EventOutput::new(to.json())),
+        Format::Json => outputs.add_watched(JsonSink::new(to.json()), health),
+        Format::Events => outputs.set_events(EventOutput::new(to.json()), health),
     }
-    Ok(outputs)
 }
 
-fn start_store(arguments: &StoreArgs, host: &Host) -> Result<StoreSink, Failure> {
+/// Makes the directory of the history while the process may still write to directories of other
+/// users. Later, opening the history reports why there is none.
+pub(super) fn make_history(arguments: &StoreArgs) {
+    if arguments.store {
+        let _ = Store::make_directory(&directory(arguments));
+    }
+}
+
+fn directory(arguments: &StoreArgs) -> PathBuf {
+    arguments.dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DIR))
+}
+
+/// The history, opened but not written to by a thread yet.
+pub(super) struct OpenedHistory {
+    outputs: Outputs,
+    writer: Option<Writer>,
+}
+
+/// Opens the history, if the reports are stored.
+pub(super) fn open_history(arguments: &StoreArgs, host: &Host) -> Result<OpenedHistory, Failure> {
+    let outputs = Outputs::default();
+    if !arguments.store {
+        return Ok(OpenedHistory { outputs, writer: None });
+    }
     let default = Limits::default();
     let config = StoreConfig {
-        path: arguments.dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DIR)),
+        path: directory(arguments),
         limits: Limits {
             max_use_bytes: arguments.max_use.unwrap_or(default.max_use_bytes),
             max_age: arguments.max_age.or(default.max_age),
         },
         boot_id: host.boot_id.clone().unwrap_or_default(),
     };
-    StoreSink::start(config, Arc::new(|text: &str| log_stderr(text)))
-        .map_err(|error| super::history::cannot_open(&error))
+    let health = outputs.health("history", LossStage::Store, log());
+    let writer = Writer::start(config, health).map_err(|error| cannot_open(&error))?;
+    Ok(OpenedHistory { outputs, writer: Some(writer) })
+}
+
+impl OpenedHistory {
+    /// Starts the thread. The history comes first: the end of a pipe ends a run without history.
+    fn start(self) -> Result<Outputs, Failure> {
+        let Self { mut outputs, writer } = self;
+        if let Some(writer) = writer {
+            let health = writer.health().clone();
+            let sink = StoreSink::start(writer).map_err(|error| cannot_open(&error))?;
+            outputs.add_watched(sink, Some(health));
+        }
+        Ok(outputs)
+    }
 }

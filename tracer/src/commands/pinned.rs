@@ -4,7 +4,7 @@ use std::{fs::File, io::ErrorKind, os::fd::AsFd, path::Path};
 
 use super::{
     Failure,
-    output_file::{Used, cannot_write, refuse_used, stdout_of_process},
+    output_file::{Used, append, cannot_write, refuse_used, stdout_of_process},
 };
 use crate::{
     bpf::{
@@ -70,8 +70,7 @@ fn open_output(to: &Destination, used: &[Used<'_>]) -> Result<File, Failure> {
         return stdout.map(File::from).map_err(|error| Failure::runtime(&error));
     };
     refuse_used(to, used)?;
-    let file = File::options().append(true).create(true).open(path);
-    file.map_err(|error| cannot_write(path, &error))
+    append(path).map_err(|error| cannot_write(path, &error))
 }
 
 /// Runs `oomwhy unpin DIR`. Returns the message for the user.

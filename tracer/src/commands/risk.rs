@@ -20,6 +20,7 @@ use crate::{
     host::{
         clock,
         files::{Root, cgroup_mounts},
+        opener,
     },
     pipeline::filter::{cgroup_glob, matches},
     risk::{Observer, RiskReport, screen, table},
@@ -29,6 +30,7 @@ use crate::{
 const READINGS: u32 = 4;
 
 pub(crate) fn risk(arguments: &RiskArgs) -> Result<(), Failure> {
+    opener::start();
     let mut watch = Watch::new(arguments)?;
     if arguments.watch && arguments.output == RiskFormat::Table {
         if !is_terminal() {

@@ -14,13 +14,14 @@ use tokio::runtime::{self, Runtime};
 use super::{
     Failure,
     attach::{self, Attached, Ours, Watching},
-    output_file::{Output, Used, named, open_output},
-    outputs::outputs,
+    output_file::{LiveOutput, Used, named, open_appended},
+    outputs::{live_outputs, log, make_history, open_history, resumed_outputs},
     pinned::{self, Pins},
-    startup, watch_log,
+    startup, stop_deadline, watch_log,
 };
 use crate::{
     bpf::{
+        COMMANDS_OF_A_RUN,
         load::Probes,
         pin::{Attachment, TakenOver},
     },
@@ -33,22 +34,25 @@ use crate::{
         units::count,
         width,
     },
+    growth,
     history::DEFAULT_DIR,
     host::{
         btf::BtfError,
-        capabilities::drop::drop_capabilities,
         cgroupfs::{kill_counter::CgroupKillCounter, paths::CgroupPaths},
         clock,
+        confinement::{Source, confine_tracer},
+        disposable,
         facts::HostFacts,
         files::Root,
         oom_score_adj::protect_self,
+        opener,
         procfs::{kill_counter::KillCounter, system::SystemFiles},
     },
     model::{hook::Hook, host::Host, report::Missing},
     pipeline::{
         Pipeline, PipelineConfig, PipelineError, Stats,
         dedup_writer::{CurrentNote, DedupWriter, reported_before},
-        live::{CROSS_CHECK, Heir, Live, LiveError, Resume},
+        live::{CROSS_CHECK, Heir, Live, LiveError, Resume, RunRecording},
         recording,
         sink::SinkError,
     },
@@ -71,9 +75,9 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     let mut pins = pin_dir.map(|dir| Pins::find(dir, arguments, &used)).transpose()?;
     let to = match &pins {
         Some(pins) => To::Once(pins.out.try_clone().map_err(|error| Failure::runtime(&error))?),
-        None => To::Plain(open_output(&arguments.output.to, &used)?),
+        None => To::Plain(open_appended(&arguments.output.to, &used)?),
     };
-    let Attached { facts, attachment, ours } =
+    let Attached { facts, attachment, mut ours } =
         match attach::attach(&root, arguments, pins.as_mut())? {
             Watching::Probes(attached) => *attached,
             Watching::KernelLog(refusal) => return watch_the_log(arguments, Some(&refusal)),
@@ -89,15 +93,18 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
         .map_err(|error| Failure::runtime(&error))?;
     let count = arguments.select.count;
     let mut watch = Watch { arguments, privacy, root, facts, attachment, count };
+    let prepared = watch.prepare(&mut ours, true)?;
+    make_history(&arguments.store);
+    // No thread runs yet. The privileges of this one become those of all.
+    confine(ours.probes());
+    opener::start();
     if let (Some(pins), Ours::Pinned(ours)) = (&mut pins, &ours)
         && watch.run_out_all(pins, ours, &runtime)?
     {
         return Ok(());
     }
-    let (mut live, mut banner) = watch.live(ours, to, None)?;
-    if let Err(error) = drop_capabilities(|| live.maps_are_readable()) {
-        log_stderr(format!("capabilities are kept: {error}"));
-    }
+    let (mut live, mut banner) = watch.live(prepared, ours, to, None)?;
+    stop_deadline::enforce().map_err(|error| Failure::runtime(&error))?;
     if let Some(dir) = &arguments.pin {
         banner.line(Style::new(), format!("pinned in {}", shown(dir)));
     }
@@ -108,12 +115,30 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     }));
     if shows_diagnostics {
         log_stderr(summary(live.pipeline().stats()));
+        log_refused();
         if let Some(dir) = &arguments.pin {
             let dir = shown(dir);
             log_stderr(format!("the probes stay attached: `oomwhy unpin {dir}` ends that"));
         }
     }
     ended(result)
+}
+
+/// Gives up what was needed only to attach the probes.
+fn confine(probes: &Probes) {
+    let maps_are_readable = &|| probes.maps_are_readable();
+    let source = Source::Probes { bpf_commands: COMMANDS_OF_A_RUN, maps_are_readable };
+    for failure in confine_tracer(&source) {
+        log_stderr(failure);
+    }
+}
+
+fn log_refused() {
+    let refused = disposable::n_refused();
+    if refused > 0 {
+        let refused = count(refused, "look-up");
+        log_stderr(format!("{refused} refused, because earlier helper processes hang"));
+    }
 }
 
 /// The files that a run reads or writes besides its output.
@@ -143,7 +168,7 @@ fn watch_the_log(arguments: &WatchArgs, refusal: Option<&Failure>) -> Result<(),
         log_stderr("growth is not recorded, because there are no probes");
     }
     let filter = super::filter(&arguments.select)?;
-    let to = open_output(&arguments.output.to, &files_in_use(arguments))?;
+    let to = open_appended(&arguments.output.to, &files_in_use(arguments))?;
     watch_log::watch(arguments, filter, to, refusal)
 }
 
@@ -157,12 +182,21 @@ fn ended(result: Result<(), LiveError>) -> Result<(), Failure> {
 /// The destination of the reports.
 enum To {
     /// The output of this run only.
-    Plain(Output),
+    Plain(LiveOutput),
     /// The output of several runs, in which each report is written once.
     Once(File),
 }
 
-/// The parts of a run.
+/// The parts of a run that need more privileges than the run itself.
+struct Prepared {
+    host: Host,
+    kill_counter: io::Result<KillCounter>,
+    system: io::Result<SystemFiles>,
+    recording: Option<RunRecording>,
+    growth: Option<growth::Recorder>,
+}
+
+/// The options and facts of a run.
 struct Watch<'a> {
     arguments: &'a WatchArgs,
     privacy: Privacy,
@@ -187,7 +221,9 @@ impl Watch<'_> {
             let heir = Heir { journal: Rc::clone(&heir.journal), since_ns: heir.since_ns };
             let folder = other.folder();
             let out = pins.out.try_clone().map_err(|error| Failure::runtime(&error))?;
-            let (mut live, _) = self.live(Ours::Pinned(other), To::Once(out), Some(heir))?;
+            let mut other = Ours::Pinned(other);
+            let prepared = self.prepare(&mut other, false)?;
+            let (mut live, _) = self.live(prepared, other, To::Once(out), Some(heir))?;
             ended(runtime.block_on(live.run_out(|| folder.detach().map_err(LiveError::from))))?;
             let n_reports = live.pipeline().stats().reports;
             if !self.arguments.output.quiet {
@@ -205,10 +241,10 @@ impl Watch<'_> {
         Ok(false)
     }
 
-    /// Assembles the parts of a run. Returns the run and its start-up lines.
-    fn live(&self, ours: Ours, to: To, heir: Option<Heir>) -> Result<(Live, Lines), Failure> {
+    /// Opens what a run reads and writes besides its outputs. A run that `is_last` is not only
+    /// about probes that are replaced.
+    fn prepare(&self, ours: &mut Ours, is_last: bool) -> Result<Prepared, Failure> {
         let Self { arguments, root, facts, .. } = self;
-        let is_last = heir.is_none();
         let kill_counter = KillCounter::open(root);
         let close_after = arguments.close_after.unwrap_or(CLOSE_AFTER);
         let attachment = ours.attachment().unwrap_or(&self.attachment);
@@ -220,28 +256,41 @@ impl Watch<'_> {
         let system = SystemFiles::open(root, host.page_size);
         host.missing.extend(without_system(&system));
         host.missing.extend(self.privacy.missing(&host.missing));
-        let recording = arguments.record.as_deref().filter(|_| is_last);
-        let writer = recording
+        let path = arguments.record.as_deref().filter(|_| is_last);
+        let recording = path
             .map(|path| recording::Writer::create(path, &host))
             .transpose()
-            .map_err(|error| Failure::runtime(&error))?;
+            .map_err(|error| Failure::runtime(&error))?
+            .map(|writer| RunRecording::new(writer, log()));
+        let growth = if is_last { growth_recorder(ours.probes_mut())? } else { None };
+        Ok(Prepared { host, kill_counter, system, recording, growth })
+    }
+
+    /// Starts the threads of a run. Returns the run and its start-up lines.
+    fn live(
+        &self,
+        prepared: Prepared,
+        ours: Ours,
+        to: To,
+        heir: Option<Heir>,
+    ) -> Result<(Live, Lines), Failure> {
+        let Self { arguments, facts, .. } = self;
+        let Prepared { host, kill_counter, system, recording, growth } = prepared;
         let banner = self.banner(&host);
         let realtime_offset_ns = host.realtime_offset_ns;
         let cgroup_paths = cgroup_mount(facts).map(|mount| CgroupPaths::new(&mount));
         let enrichment = enrichment(&host, facts);
         let (probes, pipeline, resume) = self.pipeline(host, ours, to, heir)?;
         let mut live =
-            Live::new(probes, pipeline, writer, cgroup_paths, enrichment, realtime_offset_ns);
+            Live::new(probes, pipeline, recording, cgroup_paths, enrichment, realtime_offset_ns);
         if let Some(resume) = resume {
             live.resume(resume);
         }
         if let Ok(files) = system {
             live.watch_system(files);
         }
-        if is_last
-            && let Some(error) = live.watch_growth().map_err(|error| Failure::runtime(&error))?
-        {
-            log_stderr(format!("`oomwhy risk` will not find the growth recorder: {error}"));
+        if let Some(recorder) = growth {
+            live.watch_growth(recorder);
         }
         if let Ok(counter) = kill_counter {
             live.cross_check(counter, arguments.cross_check.unwrap_or(CROSS_CHECK));
@@ -269,22 +318,25 @@ impl Watch<'_> {
     ) -> Result<(Probes, Pipeline, Option<Resume>), Failure> {
         let Self { arguments, count, privacy, .. } = self;
         let filter = super::filter(&arguments.select)?;
-        let outputs = |to| outputs(&arguments.output, to, Some((&arguments.store, &host)));
+        let history = open_history(&arguments.store, &host)?;
+        let resumed = |to, history| resumed_outputs(&arguments.output, to, history);
         let (probes, outputs, resume) = match (ours, to) {
             (Ours::Pinned(ours), To::Once(out)) => {
                 let TakenOver { probes, journal, entries, since_ns, .. } = ours;
                 let reported = reported_before(&out, &entries, &mut journal.borrow_mut());
                 let note = CurrentNote::default();
                 let writer = DedupWriter::new(out, Rc::clone(&note), Rc::clone(&journal));
-                let mut outputs = outputs(named(&arguments.output.to, writer))?;
+                let mut outputs = resumed(named(&arguments.output.to, writer), history)?;
                 outputs.set_current_note(note);
                 let resume = Resume { journal, entries, reported, since_ns, heir };
                 (probes, outputs, Some(resume))
             }
             (ours, To::Once(out)) => {
-                (ours.into_probes(), outputs(named(&arguments.output.to, out))?, None)
+                (ours.into_probes(), resumed(named(&arguments.output.to, out), history)?, None)
             }
-            (ours, To::Plain(to)) => (ours.into_probes(), outputs(to)?, None),
+            (ours, To::Plain(to)) => {
+                (ours.into_probes(), live_outputs(&arguments.output, to, history)?, None)
+            }
         };
         let (count, privacy) = (*count, privacy.clone());
         let config = PipelineConfig { host, outputs, filter, count, privacy };
@@ -298,6 +350,17 @@ pub(super) fn unusable_btf(error: &BtfError) -> Failure {
         BtfError::Absent { .. } => Failure::unavailable(error),
         _ => Failure::runtime(error),
     }
+}
+
+/// The growth recorder, if the probes have one. `oomwhy risk` finds it from now on.
+fn growth_recorder(probes: &mut Probes) -> Result<Option<growth::Recorder>, Failure> {
+    let above_percent = probes.settings.growth_above_percent;
+    let maps = probes.take_growth().map_err(|error| Failure::runtime(&error))?;
+    let mut recorder = maps.map(growth::Recorder::new);
+    if let Some(Err(error)) = recorder.as_mut().map(|it| it.register(above_percent)) {
+        log_stderr(format!("`oomwhy risk` will not find the growth recorder: {error}"));
+    }
+    Ok(recorder)
 }
 
 /// Prints how the probes were loaded, for --verbose.
@@ -375,8 +438,10 @@ fn cgroup_mount(facts: &HostFacts) -> Option<PathBuf> {
 fn enrichment(host: &Host, facts: &HostFacts) -> Enrichment {
     let has_context = host.reads_victim_context()
         && !host.missing.iter().any(|missing| missing.field == "victims.cmdline");
-    let mut enrichment = Enrichment::new(Lookup::new(PathBuf::from("/")), has_context);
-    if let Some(mount) = cgroup_mount(facts) {
+    let mount = cgroup_mount(facts);
+    let lookup = Lookup::new(PathBuf::from("/"), mount.clone());
+    let mut enrichment = Enrichment::new(lookup, has_context);
+    if let Some(mount) = mount {
         enrichment.scan(mount);
     }
     enrichment

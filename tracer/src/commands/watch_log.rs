@@ -7,12 +7,22 @@ use std::{
     path::Path,
 };
 
-use super::{Failure, output_file::Output, outputs::outputs, startup, watch::summary};
+use super::{
+    Failure,
+    output_file::LiveOutput,
+    outputs::{live_outputs, open_history},
+    startup, stop_deadline,
+    watch::summary,
+};
 use crate::{
     cli::{Attach, Format, WatchArgs},
     commands::exit::Exit,
     fmt::{lines::log_stderr, width},
-    host::{clock, oom_score_adj::protect_self},
+    host::{
+        clock,
+        confinement::{Source, confine_tracer},
+        oom_score_adj::protect_self,
+    },
     kmsg::{Context, Log},
     model::{
         host::Host,
@@ -41,7 +51,7 @@ pub(super) fn is_a_way_out(arguments: &WatchArgs) -> bool {
 pub(super) fn watch(
     arguments: &WatchArgs,
     filter: Filter,
-    to: Output,
+    to: LiveOutput,
     refusal: Option<&Failure>,
 ) -> Result<(), Failure> {
     if arguments.record.is_some() || arguments.output.output == Format::Events {
@@ -71,7 +81,12 @@ pub(super) fn watch(
     let context = context(refusal, arguments.growth);
     let host = host(&context);
     let banner = startup::headline(&host);
-    let outputs = outputs(&arguments.output, to, Some((&arguments.store, &host)))?;
+    let history = open_history(&arguments.store, &host)?;
+    // No thread runs yet. The privileges of this one become those of all.
+    for failure in confine_tracer(&Source::KernelLog) {
+        log_stderr(failure);
+    }
+    let outputs = live_outputs(&arguments.output, to, history)?;
     let count = arguments.select.count;
     let config = PipelineConfig { filter, count, ..PipelineConfig::new(host, outputs) };
     let pipeline = Pipeline::new(config);
@@ -79,6 +94,7 @@ pub(super) fn watch(
         .enable_all()
         .build()
         .map_err(|error| Failure::runtime(&error))?;
+    stop_deadline::enforce().map_err(|error| Failure::runtime(&error))?;
     let log = Log::new(context);
     let result = runtime.block_on(async {
         let mut follower = Follower::new(device, log, pipeline, arguments.backlog)?;

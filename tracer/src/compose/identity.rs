@@ -76,7 +76,8 @@ pub(super) fn unread(context: ComposeContext<'_>) -> Vec<Missing> {
         // A kernel thread has no context of its own.
         let trigger = invocation.trigger.tgid;
         if let Some(read) = contexts.get(&trigger) {
-            note(&mut missing, ("trigger", trigger, false), Some(read), context.host);
+            let was_skipped = context.account.has_exited(trigger);
+            note(&mut missing, ("trigger", trigger, was_skipped), Some(read), context.host);
         }
     }
     missing

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use oomwhy_common::valid::shed;
 
 use crate::model::{
-    account::{InvocationAccount, Stage},
+    account::{InvocationAccount, Stage, UnseenEnd},
     facts::Findings,
     reap_and_exit::ReapAndExit,
     report::{Frame, Missing, OomReport, Outcome, Reason},
@@ -89,15 +89,19 @@ fn add_replaced_probes(report: &mut OomReport, account: &InvocationAccount) {
 
 /// Adds the exits of victims that may be gone although no record shows it.
 fn add_lost_exits(report: &mut OomReport, account: &InvocationAccount) {
-    const WHY: &str = "records were lost meanwhile: the ring was full";
-    if !account.lost_exits {
-        return;
-    }
+    let why = match account.unseen_end {
+        None => return,
+        Some(UnseenEnd::RecordLost) => "records were lost meanwhile: the ring was full",
+        Some(UnseenEnd::ProbeSkipped) => {
+            "the kernel skipped a probe meanwhile: another process' exit on the same CPU had \
+             interrupted it"
+        }
+    };
     if report.victims.iter().any(|victim| victim.exited_after_ns.is_none()) {
-        add(report, "victims[].exited_after_ns", WHY);
+        add(report, "victims[].exited_after_ns", why);
     }
     if report.victims.iter().any(|victim| victim.freed_after_ns.is_none()) {
-        add(report, "victims[].freed_after_ns", WHY);
+        add(report, "victims[].freed_after_ns", why);
     }
 }
 

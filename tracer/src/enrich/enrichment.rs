@@ -187,7 +187,7 @@ mod tests {
             paths: [(3, path.clone())].into(),
             ..InvocationAccount::default()
         });
-        let mut enrichment = Enrichment::new(Lookup::new(root.path().to_owned()), false);
+        let mut enrichment = Enrichment::new(Lookup::new(root.path().to_owned(), None), false);
         enrichment.note(&event(9, Body::Path(path)));
         enrichment.note(&event(9, Body::Victim(Box::new(victim))));
         let redact = regex_lite::Regex::new(r"token=(\S+)").unwrap();

@@ -7,6 +7,7 @@
 pub(crate) mod container;
 pub(crate) mod enrichment;
 pub(crate) mod growing_process;
+pub(crate) mod kernel_lookup;
 pub(crate) mod name_lookup;
 pub(crate) mod passwd;
 pub(crate) mod privacy;

@@ -6,15 +6,19 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    fs,
     path::{Path, PathBuf},
     sync::{Arc, MutexGuard},
     time::{Duration, Instant},
 };
 
-use super::{container, passwd, runtime_files};
+use super::{
+    container, passwd,
+    runtime_files::{self, HostFiles},
+};
 use crate::{
     host::{
+        cgroupfs,
+        opener::Directory,
         procfs::process,
         worker::{Answers, Work, Worker},
     },
@@ -97,14 +101,16 @@ impl LookupResults {
 #[derive(Debug)]
 pub(crate) struct Lookup {
     root: PathBuf,
+    cgroup_mount: Option<PathBuf>,
     results: Arc<Answers<LookupResults>>,
     worker: Option<Worker<LookupRequest>>,
 }
 
 impl Lookup {
-    /// Reads files below `root`. No thread runs yet.
-    pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root, results: Arc::default(), worker: None }
+    /// Reads files below `root`, and the owners of cgroups below `cgroup_mount`. No thread runs
+    /// yet.
+    pub(crate) fn new(root: PathBuf, cgroup_mount: Option<PathBuf>) -> Self {
+        Self { root, cgroup_mount, results: Arc::default(), worker: None }
     }
 
     /// Sends a request, and does not wait for anything.
@@ -121,9 +127,14 @@ impl Lookup {
     /// If the host does not allow another thread, reports have no such names.
     fn send(&mut self, request: LookupRequest) -> bool {
         if self.worker.is_none() {
-            let (root, results) = (self.root.clone(), Arc::clone(&self.results));
-            let thread = LookupThread { root, results, retries: VecDeque::new() };
-            self.worker = Worker::start("oomwhy-lookup", MAX_REQUESTS, thread).ok();
+            let root = Directory::at(&self.root);
+            let host = root.map(|root| HostFiles { root, cgroup_mount: self.cgroup_mount.clone() });
+            let (proc_root, results) = (self.root.clone(), Arc::clone(&self.results));
+            let start = |host| {
+                let thread = LookupThread { host, proc_root, results, retries: VecDeque::new() };
+                Worker::start("oomwhy-lookup", MAX_REQUESTS, thread).ok()
+            };
+            self.worker = host.and_then(start);
         }
         self.worker.as_ref().is_some_and(|worker| worker.send(request))
     }
@@ -136,7 +147,9 @@ impl Lookup {
 }
 
 struct LookupThread {
-    root: PathBuf,
+    host: HostFiles,
+    /// The directory that /proc is in.
+    proc_root: PathBuf,
     results: Arc<Answers<LookupResults>>,
     /// New cgroups without a name so far: when to look again, for which time, and the path.
     retries: VecDeque<(Instant, usize, String)>,
@@ -152,11 +165,11 @@ impl Work<LookupRequest> for LookupThread {
                 self.look_up(&path, true);
             }
             LookupRequest::User(uid) => {
-                let name = passwd::user(&self.root, uid).map(|user| user.name);
+                let name = passwd::user(&self.host.root, uid).map(|user| user.name);
                 self.results.lock().users.insert(uid, name);
             }
             LookupRequest::Process { seq, pid, started_ns } => {
-                if let Some(files) = process::read(&self.root, pid, started_ns) {
+                if let Some(files) = process::read(&self.proc_root, pid, started_ns) {
                     self.results.lock().processes.insert((seq, pid), files);
                 }
             }
@@ -188,12 +201,8 @@ impl LookupThread {
         for _ in 0..MAX_CGROUPS {
             let Some(path) = todo.pop_front() else { return };
             self.look_up(&path, true);
-            // A cgroup that was removed meanwhile has no children.
-            let entries = fs::read_dir(mount.join(path.trim_start_matches('/')));
-            for entry in entries.into_iter().flatten().flatten() {
-                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    todo.push_back(format!("{path}/{}", entry.file_name().to_string_lossy()));
-                }
+            for name in cgroupfs::children(mount, &path) {
+                todo.push_back(format!("{path}/{name}"));
             }
         }
     }
@@ -209,7 +218,7 @@ impl LookupThread {
         if known_counts && self.results.lock().container(&key).is_some() {
             return true;
         }
-        let names = runtime_files::look_up(&self.root, &found, path);
+        let names = runtime_files::look_up(&self.host, &found, path);
         if names.is_unnamed() {
             return false;
         }
@@ -253,7 +262,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let id = "ab".repeat(32);
         let path = format!("/system.slice/docker-{id}.scope");
-        let mut lookup = Lookup::new(root.path().to_owned());
+        let mut lookup = Lookup::new(root.path().to_owned(), None);
         lookup.ask(LookupRequest::NewCgroup(path.clone()));
         lookup.ask(LookupRequest::User(0));
         assert_eq!(lookup.results(PATIENCE).users.get(&0), Some(&None));
@@ -279,7 +288,7 @@ mod tests {
         let logs = root.path().join("var/log/containers");
         fs::create_dir_all(&logs).unwrap();
         fs::write(logs.join(format!("web_shop_app-{id}.log")), "").unwrap();
-        let mut lookup = Lookup::new(root.path().to_owned());
+        let mut lookup = Lookup::new(root.path().to_owned(), None);
         lookup.ask(LookupRequest::Scan(root.path().join("sys/fs/cgroup")));
         lookup.ask(LookupRequest::User(0));
         let results = lookup.results(PATIENCE);
@@ -300,11 +309,14 @@ mod tests {
             r#"{{"annotations":{{"io.kubernetes.container.name":"mine",
             "io.kubernetes.pod.name":"payments-0","io.kubernetes.pod.uid":"{uid}"}}}}"#
         );
-        write("etc/passwd", "me:x:1000:1000::/home/me:/bin/sh\n");
-        let storage = "run/user/1000/containers/overlay-containers";
+        let me = rustix::process::geteuid().as_raw();
+        write("etc/passwd", &format!("me:x:{me}:{me}::/home/me:/bin/sh\n"));
+        let storage = format!("run/user/{me}/containers/overlay-containers");
         write(&format!("{storage}/{id}/userdata/config.json"), &forged);
-        let mut lookup = Lookup::new(root.path().to_owned());
-        let session = "/user.slice/user-1000.slice/user@1000.service";
+        let session = format!("/user.slice/user-{me}.slice/user@{me}.service");
+        let mount = root.path().join("cgroup");
+        fs::create_dir_all(mount.join(format!("{}/libpod-{id}.scope", &session[1..]))).unwrap();
+        let mut lookup = Lookup::new(root.path().to_owned(), Some(mount));
         for path in [
             format!("{session}/libpod-{id}.scope"),
             format!("{session}/kubepods/pod{uid}/{id}"),
@@ -316,7 +328,7 @@ mod tests {
         let results = lookup.results(PATIENCE);
         assert_eq!(results.container(uid), None);
         assert_eq!(results.container(&id), None);
-        assert_eq!(results.container(&format!("user-1000/{id}")), Some(&named("mine")));
+        assert_eq!(results.container(&format!("user-{me}/{id}")), Some(&named("mine")));
     }
 
     #[test]
@@ -325,7 +337,7 @@ mod tests {
         let id = "ab".repeat(32);
         let directory = root.path().join("var/lib/docker/containers").join(&id);
         fs::create_dir_all(&directory).unwrap();
-        let mut lookup = Lookup::new(root.path().to_owned());
+        let mut lookup = Lookup::new(root.path().to_owned(), None);
         for name in ["first", "second"] {
             let described = format!(r#"{{"Name":"/{name}"}}"#);
             fs::write(directory.join("config.v2.json"), described).unwrap();

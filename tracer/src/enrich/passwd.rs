@@ -1,8 +1,6 @@
 //! /etc/passwd: names and home directories of users.
 
-use std::path::Path;
-
-use crate::host::bounded;
+use crate::host::opener::{Directory, Target, Tree};
 
 /// More than any local file. The users of a company are in a directory service instead.
 const MAX_BYTES: u64 = 1 << 20;
@@ -14,8 +12,8 @@ pub(crate) struct User {
 }
 
 /// The first user with this id, as getpwuid(3) does it.
-pub(crate) fn user(root: &Path, uid: u32) -> Option<User> {
-    let content = bounded::read(&root.join("etc/passwd"), MAX_BYTES)?;
+pub(crate) fn user(root: &Directory, uid: u32) -> Option<User> {
+    let content = root.read(Target::below(Tree::Root, "etc", "passwd", MAX_BYTES)).ok()?;
     String::from_utf8_lossy(&content).lines().find_map(|line| parse(line, uid))
 }
 
@@ -32,17 +30,31 @@ fn parse(line: &str, uid: u32) -> Option<User> {
 mod tests {
     use std::fs;
 
-    use super::{User, user};
+    use super::{Directory, User, user};
+    use crate::host::opener::attacks;
+
+    #[test]
+    fn passwd_that_is_not_a_regular_file_of_root_is_not_read() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Directory::at(root.path()).unwrap();
+        let path = root.path().join("etc/passwd");
+        fs::create_dir(root.path().join("etc")).unwrap();
+        attacks::run_each("passwd", &path, || user(&host, 0).is_none());
+        fs::write(&path, "root:x:0:0:root:/root:/bin/sh").unwrap();
+        assert!(user(&host, 0).is_some());
+        assert!(!attacks::give_away(&path) || user(&host, 0).is_none());
+    }
 
     #[test]
     fn user_is_found_by_id_and_malformed_lines_are_skipped() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(user(root.path(), 0), None);
+        let host = Directory::at(root.path()).unwrap();
+        assert_eq!(user(&host, 0), None);
         fs::create_dir(root.path().join("etc")).unwrap();
         let lines = "root:x:0:0:root:/root:/bin/sh\n\n:x:7:\nshort\n+::::::\n\
                      app:x:1000:1000::/home/app:\nother:x:1000:1000::/:\nbare:x:5";
         fs::write(root.path().join("etc/passwd"), lines).unwrap();
-        let found = |uid| user(root.path(), uid).map(|User { name, home }| (name, home));
+        let found = |uid| user(&host, uid).map(|User { name, home }| (name, home));
         let owned = |name: &str, home: &str| Some((name.to_owned(), home.to_owned()));
         assert_eq!(found(0), owned("root", "/root"));
         assert_eq!(found(1000), owned("app", "/home/app"));

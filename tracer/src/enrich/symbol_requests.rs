@@ -12,9 +12,12 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::growing_process::GrowingProcessFiles;
+use super::growing_process::{GrowingProcessFiles, GrowingProcesses};
 use crate::{
-    host::worker::{Answers, Work, Worker},
+    host::{
+        disposable,
+        worker::{Answers, Work, Worker},
+    },
     model::{
         events::UserFrame,
         names::{FileOffset, Name, Symbol, UserNames},
@@ -83,7 +86,7 @@ struct Unanswered {
 #[derive(Debug, Default)]
 pub(crate) struct SymbolRequests {
     answers: Arc<Answers<Vec<SymbolAnswer>>>,
-    growing: Arc<GrowingProcessFiles>,
+    growing: GrowingProcesses,
     worker: Option<Worker<SymbolRequest>>,
     unanswered: BTreeMap<u64, Unanswered>,
     /// Invocations that [`SymbolRequests::newly_awaited`] has not returned yet.
@@ -101,14 +104,13 @@ impl SymbolRequests {
         self.send(SymbolRequest::Open(process));
     }
 
-    /// Opens the files of a process that grows near a limit. This happens on the calling thread,
-    /// because the worker may be busy for longer than the process lives.
-    pub(crate) fn open_growing(&self, pid: u32) {
+    /// Opens the files of a process that grows near a limit.
+    pub(crate) fn open_growing(&mut self, pid: u32) {
         self.growing.open(pid);
     }
 
     /// Opens files that the process has mapped since, before its names are asked for.
-    pub(crate) fn reopen_growing(&self, pid: u32) {
+    pub(crate) fn reopen_growing(&mut self, pid: u32) {
         self.growing.reopen(pid);
     }
 
@@ -166,7 +168,7 @@ impl SymbolRequests {
     /// If the host does not allow another thread, frames stay without names.
     fn send(&mut self, request: SymbolRequest) -> bool {
         if self.worker.is_none() {
-            let (answers, growing) = (Arc::clone(&self.answers), Arc::clone(&self.growing));
+            let (answers, growing) = (Arc::clone(&self.answers), Arc::clone(&self.growing.files));
             let thread = SymbolThread { answers, growing, ..SymbolThread::default() };
             self.worker = Worker::start("oomwhy-symbols", MAX_REQUESTS, thread).ok();
         }
@@ -238,6 +240,7 @@ impl Work<SymbolRequest> for SymbolThread {
                 self.answer_stack(&stack, names);
             }
             SymbolRequest::Growth(stacks) => {
+                self.growing.wait(disposable::deadline());
                 self.user_growing.keep_files(self.growing.take_files());
                 self.user_growing.keep_perf_maps(self.growing.perf_maps());
                 let names = growth_names(&mut self.user_growing, &stacks);

@@ -5,7 +5,7 @@
 //! The cgroup comes from the victim's own file. The task that runs at the mark is the trigger,
 //! which may be in another cgroup.
 
-use std::{fs, os::unix::fs::MetadataExt, path::Path};
+use std::path::Path;
 
 use oomwhy_common::{
     event::{EventHeader, MarkEvent, VictimEvent, kind, mm},
@@ -13,7 +13,7 @@ use oomwhy_common::{
 };
 use zerocopy::{FromBytes as _, FromZeros as _};
 
-use crate::model::wire::head;
+use crate::{host::procfs::file, model::wire::head};
 
 /// A task as /proc shows it. A field is `None` if it was read too late.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,10 +48,9 @@ pub(crate) struct ProcMemory {
 pub(crate) fn read(proc: &Path, tid: i32) -> Option<ProcTask> {
     let folder = proc.join(tid.to_string());
     // First the file that loses its content first.
-    let status = fs::read(folder.join("status")).ok()?;
-    let text = |name: &str| fs::read_to_string(folder.join(name)).ok();
-    let mut task = status_of(&String::from_utf8_lossy(&status))?;
-    task.comm = fs::read(folder.join("comm")).ok()?;
+    let mut task = status_of(&file::read_text(&folder.join("status"))?)?;
+    let text = |name: &str| file::read_text(&folder.join(name));
+    task.comm = file::read(&folder.join("comm"))?;
     while task.comm.last() == Some(&b'\n') {
         task.comm.pop();
     }
@@ -93,11 +92,6 @@ fn cgroup_of(text: &str) -> Option<String> {
     let (_, path) = memory.or_else(unified)?;
     // A cgroup that was removed with a zombie in it.
     Some(path.strip_suffix(" (deleted)").unwrap_or(path).to_owned())
-}
-
-/// Id of the cgroup at this path. `None` once it is removed.
-pub(crate) fn cgroup_id(mount: &Path, path: &str) -> Option<u64> {
-    fs::metadata(mount.join(path.trim_start_matches('/'))).map(|folder| folder.ino()).ok()
 }
 
 /// The mark in this record, if no victim record comes for it.

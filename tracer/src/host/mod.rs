@@ -8,12 +8,15 @@
 //! - [`procfs`], [`cgroupfs`]: files that are read again while oomwhy runs.
 //! - [`line_reader`]: lines of files from elsewhere, in bounded memory.
 //! - [`oom_score_adj`], [`footprint`], [`worker`]: OOM protection, memory and threads of oomwhy.
+//! - [`confinement`], [`seccomp`]: what oomwhy gives up once it runs.
 
-pub(crate) mod bounded;
 pub(crate) mod btf;
 pub(crate) mod capabilities;
 pub(crate) mod cgroupfs;
 pub(crate) mod clock;
+pub(crate) mod confinement;
+pub(crate) mod descriptors;
+pub(crate) mod disposable;
 pub(crate) mod facts;
 pub(crate) mod files;
 pub(crate) mod footprint;
@@ -25,8 +28,10 @@ pub(crate) mod mark_format;
 pub(crate) mod memcg_stat_items;
 pub(crate) mod offsets;
 pub(crate) mod oom_score_adj;
+pub(crate) mod opener;
 pub(crate) mod policy;
 pub(crate) mod procfs;
+mod seccomp;
 pub(crate) mod worker;
 
 #[cfg(test)]

@@ -11,9 +11,10 @@ pub(crate) fn protect_self() {
     let _ = write("-1000");
 }
 
-/// Resets the value that a helper inherited from the tracer.
-pub(crate) fn unprotect_self() {
-    let _ = write("0");
+/// Makes a helper, which inherited the value of the tracer, the first process that the OOM killer
+/// chooses: it may be made to use much memory, and the report goes without its names.
+pub(crate) fn offer_self() {
+    let _ = write("1000");
 }
 
 fn write(value: &str) -> io::Result<()> {

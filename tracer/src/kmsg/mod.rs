@@ -17,7 +17,7 @@ use self::parser::{block::Block, reader::Reader};
 use crate::model::report::{Missing, OomReport};
 
 pub use self::parser::text::Lines;
-pub(crate) use self::report::NEVER;
+pub(crate) use self::{parser::reader::Pending, report::NEVER};
 
 /// Facts about the host besides the log; all are absent if the log is of another machine.
 #[derive(Clone, Debug, Default)]
@@ -81,8 +81,8 @@ impl Log {
         self.reports(&blocks)
     }
 
-    /// `None` if no invocation is being read; else whether all of them were read to their ends.
-    pub fn pending(&self) -> Option<bool> {
+    /// `None` if no invocation is being read.
+    pub(crate) fn pending(&self) -> Option<Pending> {
         self.reader.pending()
     }
 

@@ -50,6 +50,15 @@ pub enum Account {
     Wait(WaitAccount),
 }
 
+/// Why the end of a victim may have passed unseen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnseenEnd {
+    /// Records were lost, because the ring was full.
+    RecordLost,
+    /// The kernel skipped runs of a probe.
+    ProbeSkipped,
+}
+
 /// The facts about one invocation. A part whose record was lost, or that this host cannot give, is
 /// absent.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -89,9 +98,9 @@ pub struct InvocationAccount {
     pub reap_and_exit: ReapsAndExits,
     /// The deadline passed before all victims were gone.
     pub is_overdue: bool,
-    /// The deadline passed before records showed that all victims were gone, but records were lost
-    /// meanwhile.
-    pub lost_exits: bool,
+    /// The deadline passed before records showed that all victims were gone, but their end may have
+    /// passed unseen.
+    pub unseen_end: Option<UnseenEnd>,
     /// Newer probes replaced those of this account, which may not have seen its victims' end.
     pub is_replaced: bool,
     /// How far the account has come.

@@ -9,7 +9,7 @@ use super::{
     handover::Kill,
     names::{Symbol, UserNames},
     recorded_growth::Recorded,
-    report::{Container, System},
+    report::{Container, LossReason, System},
 };
 
 /// Something that userspace found out while the run was live.
@@ -99,6 +99,9 @@ pub enum Fact {
         /// Those among them that were compact records of kills. `None` if the probes have none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         kills: Option<u64>,
+        /// The number of `kills` per reason. Older recordings do not have it.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        kills_by_reason: BTreeMap<LossReason, u64>,
         /// Time of the first one since the previous such fact, `CLOCK_BOOTTIME` ns.
         first_ns: u64,
         /// Time of the latest one, `CLOCK_BOOTTIME` ns.

@@ -187,6 +187,7 @@ fn loss() -> Record {
         boot_id: None,
         stage: None,
         name: None,
+        reason: None,
         count: 12,
         first: jiff::Timestamp::UNIX_EPOCH,
         last: jiff::Timestamp::UNIX_EPOCH,

@@ -5,6 +5,7 @@
 pub(crate) mod explain;
 pub(crate) mod flame;
 pub(crate) mod json;
+pub(crate) mod queued;
 pub(crate) mod store;
 pub(crate) mod text;
 pub(crate) mod view;

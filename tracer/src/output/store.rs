@@ -1,28 +1,30 @@
 //! Stores reports in the history, on a worker's thread: when memory is short, disks are slow, and a
 //! slow disk must not keep the main loop from draining the ring.
 //!
-//! If storing fails, stderr says so once, and once more when it works again. The other outputs go
-//! on, and every further report is a new attempt.
+//! If storing fails, the other outputs go on, and every further record is a new attempt.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use jiff::Timestamp;
 
 use crate::{
-    fmt::{errors::with_sources, sanitize::shown, units},
+    fmt::errors::with_sources,
     history::{
         HistoryError,
         store::{Limits, Store},
     },
     host::worker::{Work, Worker},
     model::report::Record,
-    pipeline::sink::{Sink, SinkError},
+    pipeline::{
+        output_health::OutputHealth,
+        sink::{Sink, SinkError},
+    },
 };
 
 /// Reports that wait for the disk. A report has some KiB, so they take about 2 MiB at most.
 const MAX_QUEUED: usize = 256;
 /// How long the end of a run waits for the disk.
-const EXIT_DEADLINE: Duration = Duration::from_secs(30);
+const EXIT_DEADLINE: Duration = Duration::from_millis(1400);
 
 /// Where reports are stored, and how many.
 #[derive(Clone, Debug)]
@@ -34,30 +36,28 @@ pub(crate) struct StoreConfig {
     pub boot_id: String,
 }
 
-/// Prints a line on stderr.
-pub(crate) type LogStderr = Arc<dyn Fn(&str) + Send + Sync>;
-
 /// Writes closed records to the history.
 pub(crate) struct StoreSink {
     worker: Worker<Vec<u8>>,
-    log: LogStderr,
+    health: OutputHealth,
 }
 
 impl StoreSink {
-    /// Opens the history. Fails if that will not work later either. A full disk is no such error.
-    pub(crate) fn start(config: StoreConfig, log: LogStderr) -> Result<Self, HistoryError> {
-        let path = config.path.clone();
-        let writer = Writer::start(config, Arc::clone(&log))?;
+    /// Starts the thread.
+    pub(crate) fn start(writer: Writer) -> Result<Self, HistoryError> {
+        let (path, health) = (writer.config.path.clone(), writer.health.clone());
         let worker = Worker::start("oomwhy-history", MAX_QUEUED, writer)
             .map_err(|source| HistoryError::Open { path, source })?;
-        Ok(Self { worker, log })
+        Ok(Self { worker, health })
     }
 }
 
 impl Sink for StoreSink {
+    /// Queues the record. A record that finds no room is counted at once: the disk may hang.
     fn write(&mut self, record: &Record) -> Result<(), SinkError> {
-        // The worker reports the number of records that find no room.
-        self.worker.send(line(record)?);
+        if !self.worker.send(line(record)?) {
+            self.health.lose(1, "the disk is too slow");
+        }
         Ok(())
     }
 }
@@ -69,57 +69,43 @@ fn line(record: &Record) -> Result<Vec<u8>, SinkError> {
 }
 
 impl Drop for StoreSink {
-    /// Waits until everything is stored. A disk that hangs is not waited for.
+    /// Waits a moment until everything is stored. A disk that hangs is left behind.
     fn drop(&mut self) {
-        if !self.worker.finish(EXIT_DEADLINE) {
-            let seconds = EXIT_DEADLINE.as_secs();
-            (self.log)(&format!(
-                "history: the last reports may be missing, the disk took longer than {seconds} s"
-            ));
-        }
+        self.worker.finish(EXIT_DEADLINE);
+        self.health.end(self.worker.unhandled());
     }
 }
 
-/// The thread's side.
-struct Writer {
+/// The thread's side. It is made before, because opening the history may take more privileges than
+/// the thread has.
+pub(crate) struct Writer {
     config: StoreConfig,
     store: Option<Store>,
-    /// Reports that were not stored since storing failed. `None` while it works.
-    lost: Option<u64>,
-    log: LogStderr,
+    health: OutputHealth,
 }
 
 impl Work<Vec<u8>> for Writer {
     fn handle(&mut self, line: Vec<u8>) {
         match self.store(&line) {
-            Ok(()) => self.recover(),
-            Err(error) => self.fail(&error, 1),
-        }
-    }
-
-    fn on_dropped(&mut self, count: u64) {
-        (self.log)(&format!(
-            "history: {} not stored: the disk is too slow",
-            units::count(count, "report")
-        ));
-    }
-
-    fn on_end(&mut self) {
-        if let Some(lost @ 1..) = self.lost {
-            let were = if lost == 1 { "was" } else { "were" };
-            (self.log)(&format!("history: {} {were} not stored", units::count(lost, "report")));
+            Ok(()) => self.health.works(),
+            Err(error) => self.health.lose(1, &with_sources(&error)),
         }
     }
 }
 
 impl Writer {
-    fn start(config: StoreConfig, log: LogStderr) -> Result<Self, HistoryError> {
-        let mut writer = Self { config, store: None, lost: None, log };
+    /// Opens the history. Fails if that will not work later either. A full disk is no such error.
+    pub(crate) fn start(config: StoreConfig, health: OutputHealth) -> Result<Self, HistoryError> {
+        let mut writer = Self { config, store: None, health };
         match writer.open() {
-            Err(error) if error.may_pass() => writer.fail(&error, 0),
+            Err(error) if error.may_pass() => writer.health.lose(0, &with_sources(&error)),
             opened => opened?,
         }
         Ok(writer)
+    }
+
+    pub(crate) fn health(&self) -> &OutputHealth {
+        &self.health
     }
 
     fn open(&mut self) -> Result<(), HistoryError> {
@@ -135,23 +121,6 @@ impl Writer {
         match &mut self.store {
             Some(store) => store.append(line, Timestamp::now()),
             None => Ok(()),
-        }
-    }
-
-    fn fail(&mut self, error: &HistoryError, n_reports: u64) {
-        if self.lost.is_none() {
-            let why = with_sources(error);
-            (self.log)(&format!(
-                "{why}; reports are still printed, and each is a new attempt to store"
-            ));
-        }
-        *self.lost.get_or_insert(0) += n_reports;
-    }
-
-    fn recover(&mut self) {
-        if let Some(lost) = self.lost.take() {
-            let path = shown(&self.config.path);
-            (self.log)(&format!("history: {path} takes reports again, {lost} were not stored"));
         }
     }
 }

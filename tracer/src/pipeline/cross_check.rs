@@ -7,17 +7,36 @@ use super::{
     gaps::{Gap, Gaps, GroupGaps, Reading},
 };
 use crate::{
+    bpf::journal::{self, LOSSES},
     host::cgroupfs::kill_counter::CountedCgroup,
-    model::{account::Account, report::OomReport},
+    model::{
+        account::Account,
+        report::{LossReason, OomReport},
+    },
 };
 
 /// Numbers of records that the probes could not write.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Lost {
     /// Details of invocations, and records without an invocation.
     pub(super) details: u64,
-    /// Compact records of kills.
-    pub(super) kills: u64,
+    /// Compact records of kills, by the reason of the kill. `None`: the reason is unknown.
+    pub(super) kills: BTreeMap<Option<LossReason>, u64>,
+}
+
+impl Lost {
+    /// The total of `count` records, `kills` of which were of kills.
+    pub(super) fn new(count: u64, kills: u64, by_reason: BTreeMap<LossReason, u64>) -> Self {
+        let unknown = kills.saturating_sub(by_reason.values().sum());
+        let mut of_kills: BTreeMap<_, _> =
+            by_reason.into_iter().map(|(reason, count)| (Some(reason), count)).collect();
+        of_kills.insert(None, unknown);
+        Self { details: count.saturating_sub(kills), kills: of_kills }
+    }
+
+    fn total(&self) -> u64 {
+        self.details + self.kills.values().sum::<u64>()
+    }
 }
 
 /// The state of all comparisons.
@@ -26,13 +45,14 @@ pub(super) struct CrossCheck {
     group_gaps: GroupGaps,
     /// The run has ended: no further kill can explain a difference.
     is_last: bool,
-    /// Lost records that are reported already, those of an earlier run included.
-    lost_before: Lost,
+    /// Lost records and skipped runs that are reported already, those of an earlier run included,
+    /// by the keys of these reports.
+    reported: BTreeMap<u64, u64>,
     lost_since_report: u64,
     /// Records that the kernel side could not write during this run.
     pub(super) n_lost: u64,
-    /// Runs that the kernel skipped, by program.
-    pub(super) misses: BTreeMap<String, u64>,
+    /// Runs that the kernel skipped and no earlier run has reported.
+    pub(super) n_missed: u64,
     /// Kills that the kernel counted and no record showed.
     pub(super) n_unseen: u64,
 }
@@ -44,10 +64,10 @@ impl CrossCheck {
             gaps: Gaps::default(),
             group_gaps: GroupGaps::new(is_hierarchical),
             is_last: false,
-            lost_before: Lost::default(),
+            reported: BTreeMap::new(),
             lost_since_report: 0,
             n_lost: 0,
-            misses: BTreeMap::new(),
+            n_missed: 0,
             n_unseen: 0,
         }
     }
@@ -62,21 +82,28 @@ impl CrossCheck {
         self.group_gaps.add(account, report);
     }
 
-    /// Sets how many lost records an earlier run has reported.
-    pub(super) fn set_lost_before(&mut self, lost: Lost) {
-        self.lost_before = lost;
+    /// Sets which counts an earlier run has reported. The marks of other reports are left out.
+    pub(super) fn resume(&mut self, reported: &BTreeMap<u64, u64>) {
+        self.reported = reported.range(journal::FIRST_COUNT..).map(|(&k, &v)| (k, v)).collect();
+    }
+
+    /// Stores the total of a count; returns how much of it is new.
+    fn new_of(&mut self, key: u64, count: u64) -> u64 {
+        let known = self.reported.entry(key).or_default();
+        let new = count.saturating_sub(*known);
+        *known += new;
+        new
     }
 
     /// Stores the totals of lost records; returns how many are new.
-    pub(super) fn lost(&mut self, lost: Lost) -> Lost {
-        let before = self.lost_before;
-        let new = Lost {
-            details: lost.details.saturating_sub(before.details),
-            kills: lost.kills.saturating_sub(before.kills),
-        };
-        self.lost_before =
-            Lost { details: lost.details.max(before.details), kills: lost.kills.max(before.kills) };
-        let count = new.details + new.kills;
+    pub(super) fn lost(&mut self, lost: &Lost) -> Lost {
+        let details = self.new_of(LOSSES, lost.details);
+        let kills = lost
+            .kills
+            .iter()
+            .map(|(&reason, &count)| (reason, self.new_of(journal::lost_kills(reason), count)));
+        let new = Lost { details, kills: kills.collect() };
+        let count = new.total();
         if count > 0 {
             self.lost_since_report += count;
             self.n_lost += count;
@@ -88,9 +115,8 @@ impl CrossCheck {
 
     /// Stores the total of skipped runs of a program; returns how many are new.
     pub(super) fn missed(&mut self, program: &str, count: u64) -> u64 {
-        let known = self.misses.entry(program.to_owned()).or_default();
-        let new = count.saturating_sub(*known);
-        *known += new;
+        let new = self.new_of(journal::misses(program), count);
+        self.n_missed += new;
         new
     }
 
@@ -152,7 +178,7 @@ impl CrossCheck {
 
 #[cfg(test)]
 mod tests {
-    use super::CrossCheck;
+    use super::*;
 
     #[test]
     fn skipped_run_is_new_once_per_program() {
@@ -161,6 +187,31 @@ mod tests {
         assert_eq!(check.missed("exit_mmap_ret", 5), 2);
         assert_eq!(check.missed("oom_badness_ret", 5), 5);
         assert_eq!(check.missed("exit_mmap_ret", 5), 0);
-        assert_eq!(check.misses.values().sum::<u64>(), 10);
+        assert_eq!(check.n_missed, 10);
+    }
+
+    #[test]
+    fn counts_that_an_earlier_run_reported_are_not_new() {
+        let lost = |kills, members| {
+            Lost::new(kills + 5, kills, BTreeMap::from([(LossReason::GroupMember, members)]))
+        };
+        let mut check = CrossCheck::new(true);
+        let members = journal::lost_kills(Some(LossReason::GroupMember));
+        let reported = [(7, 2), (LOSSES, 4), (members, 30), (journal::misses("exit_mmap"), 3)];
+        check.resume(&BTreeMap::from(reported));
+        let new = check.lost(&lost(42, 40));
+        let kills = BTreeMap::from([(None, 2), (Some(LossReason::GroupMember), 10)]);
+        assert_eq!(new, Lost { details: 1, kills });
+        assert_eq!((check.n_lost, check.lost(&lost(42, 40)).total()), (13, 0));
+        assert_eq!((check.missed("exit_mmap", 3), check.missed("exit_mmap", 4)), (0, 1));
+        assert_eq!((check.missed("exit_mmap_ret", 2), check.n_missed), (2, 3));
+    }
+
+    #[test]
+    fn lost_kill_without_reason_has_none() {
+        let older = Lost::new(9, 4, BTreeMap::new());
+        assert_eq!(older, Lost { details: 5, kills: BTreeMap::from([(None, 4)]) });
+        let all_known = Lost::new(4, 4, BTreeMap::from([(LossReason::Marked, 4)]));
+        assert_eq!(all_known.kills[&None], 0);
     }
 }

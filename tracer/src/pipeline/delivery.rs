@@ -1,9 +1,12 @@
 //! Which reports go to the outputs, and how far each is reported: now, and by an earlier run.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
+
+use tokio::sync::Notify;
 
 use super::{
     filter::Filter,
+    output_health::{NotWritten, OutputHealth},
     sink::{Outputs, SinkError},
 };
 use crate::{
@@ -105,7 +108,7 @@ impl Delivery {
             self.provisional.insert(seq, lost_before);
             if mark == 0 {
                 self.announce(Some(Note { key: account.key(), mark: PROVISIONAL }));
-                self.outputs.sinks.iter_mut().try_for_each(|sink| sink.provisional(&record))?;
+                self.outputs.each(|sink| sink.provisional(&record))?;
             }
             return Ok(());
         }
@@ -113,7 +116,7 @@ impl Delivery {
         let note = Note { key: account.key(), mark: FINAL };
         if stage == Stage::Final && self.provisional.remove(&seq).is_some() {
             self.announce(Some(note));
-            return self.outputs.sinks.iter_mut().try_for_each(|sink| sink.update(&record));
+            return self.outputs.each(|sink| sink.update(&record));
         }
         self.write(Some(note), &record)
     }
@@ -133,11 +136,23 @@ impl Delivery {
     /// Writes a record to every output. `note` goes to the journal with it.
     pub(super) fn write(&mut self, note: Option<Note>, record: &Record) -> Result<(), SinkError> {
         self.announce(note);
-        self.outputs.sinks.iter_mut().try_for_each(|sink| sink.write(record))
+        self.outputs.each(|sink| sink.write(record))
     }
 
     pub(super) fn write_event(&mut self, event: &Event) -> Result<(), SinkError> {
         self.outputs.write_event(event)
+    }
+
+    /// Notified when [`Delivery::take_losses`] has something to do.
+    pub(super) fn outputs_changed(&self) -> Arc<Notify> {
+        self.outputs.changed()
+    }
+
+    /// Removes the outputs whose reader is gone, which fails if none is left. Returns the records
+    /// that the others lost before they worked again.
+    pub(super) fn take_losses(&mut self) -> Result<Vec<(OutputHealth, NotWritten)>, SinkError> {
+        self.outputs.remove_gone()?;
+        Ok(self.outputs.take_losses())
     }
 
     /// Sets the note for the next report.

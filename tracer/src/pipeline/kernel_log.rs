@@ -2,6 +2,7 @@
 //! for it.
 
 use std::{
+    collections::BTreeMap,
     fs::{File, OpenOptions},
     io::{self, ErrorKind, Read as _, Seek as _, SeekFrom},
     os::unix::fs::OpenOptionsExt as _,
@@ -17,7 +18,7 @@ use tokio::{
 
 use crate::{
     host::clock,
-    kmsg::Log,
+    kmsg::{Log, Pending},
     model::{facts::Fact, report::OomReport},
     pipeline::{Pipeline, live::LiveError, stop_signals::StopSignals},
 };
@@ -28,8 +29,9 @@ pub(crate) const DEVICE: &str = "/dev/kmsg";
 /// Buffer for one record, bytes. A read returns one record; the kernel's own buffer is half of
 /// this.
 const RECORD: usize = 16 * 1024;
-/// A kill is reported this long after its line, because the lines of a group's members follow.
-const SETTLES_AFTER: Duration = Duration::from_millis(300);
+/// A kill is reported this long after its last line, because the lines of a group's members follow.
+/// It is long, because the killer can lose its CPU between two lines.
+const SETTLES_AFTER: Duration = Duration::from_secs(1);
 /// A report whose end does not come is given up after this time. It is long, because a slow console
 /// delays the killer.
 const GIVES_UP_AFTER: Duration = Duration::from_secs(10);
@@ -123,8 +125,8 @@ pub(crate) struct Follower {
     device: AsyncFd<KernelLogFd>,
     log: Log,
     pipeline: Pipeline,
-    /// When the pending report is delivered, and whether its end has come.
-    due: Option<(Instant, bool)>,
+    /// When the pending report is delivered, and what had been read of it when that was set.
+    due: Option<(Instant, Pending)>,
     /// The records are those from before the start. The host may have slept since, and the log's
     /// clock stood still meanwhile.
     reads_backlog: bool,
@@ -161,12 +163,14 @@ impl Follower {
     /// Runs until a signal, or until the wanted number of reports was written.
     pub(crate) async fn run(&mut self, ready: impl FnOnce()) -> Result<(), LiveError> {
         let mut stop = StopSignals::new()?;
+        let outputs_changed = self.pipeline.outputs_changed();
         ready();
         loop {
             let due = self.due.map_or_else(Instant::now, |(due, _)| due);
             let is_done = tokio::select! {
                 batch = next_batch(&mut self.device, &mut self.log) => self.handle_batch(&batch?)?,
                 () = sleep_until(due), if self.due.is_some() => self.report_pending()?,
+                () = outputs_changed.notified() => self.handle_outputs()?,
                 () = stop.received() => break,
             };
             if is_done {
@@ -179,6 +183,11 @@ impl Follower {
         Ok(())
     }
 
+    fn handle_outputs(&mut self) -> Result<bool, LiveError> {
+        self.pipeline.handle_outputs()?;
+        Ok(false)
+    }
+
     /// Returns whether the wanted number of reports is reached.
     fn handle_batch(&mut self, batch: &Batch) -> Result<bool, LiveError> {
         self.set_clocks(batch.last_ns);
@@ -186,19 +195,20 @@ impl Follower {
             let KernelLog { lost, lost_since_ns, .. } = self.device.get_ref().0;
             let now = clock::boottime_ns();
             self.device.get_mut().0.lost_since_ns = now;
-            let drops =
-                Fact::Drops { count: lost, kills: None, first_ns: lost_since_ns, last_ns: now };
+            let drops = Fact::Drops {
+                count: lost,
+                kills: None,
+                kills_by_reason: BTreeMap::new(),
+                first_ns: lost_since_ns,
+                last_ns: now,
+            };
             self.pipeline.learn(drops)?;
         }
         let reports = self.log.before_last();
         let is_done = self.report(reports)?;
         self.due = match (self.log.pending(), self.due) {
-            (None, _) => None,
-            (Some(is_whole), Some((due, was_whole))) if is_whole == was_whole => {
-                Some((due, is_whole))
-            }
-            (Some(true), _) => Some((Instant::now() + SETTLES_AFTER, true)),
-            (Some(false), _) => Some((Instant::now() + GIVES_UP_AFTER, false)),
+            (Some(pending), Some((due, before))) if pending == before => Some((due, pending)),
+            (pending, _) => pending.map(|pending| (Instant::now() + wait_for(pending), pending)),
         };
         Ok(is_done)
     }
@@ -237,6 +247,11 @@ impl Follower {
         context.realtime_offset_ns = Some(realtime_offset);
         context.swap_total_bytes = Some(swap_total_bytes());
     }
+}
+
+/// How long the next line is waited for.
+fn wait_for(pending: Pending) -> Duration {
+    if pending.is_whole { SETTLES_AFTER } else { GIVES_UP_AFTER }
 }
 
 /// Waits for records and reads them all. Otherwise the next ones would not wake this process.

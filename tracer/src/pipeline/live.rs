@@ -4,11 +4,15 @@ mod ends;
 mod live_facts;
 mod pinned;
 mod records;
+mod run_recording;
 
 use std::{collections::BTreeMap, io, time::Duration};
 
 use self::live_facts::LiveFacts;
-pub(crate) use self::pinned::{Heir, Resume};
+pub(crate) use self::{
+    pinned::{Heir, Resume},
+    run_recording::RunRecording,
+};
 use bytes::Bytes;
 use oomwhy_common::valid;
 use thiserror::Error;
@@ -17,12 +21,14 @@ use zerocopy::IntoBytes as _;
 
 use crate::{
     bpf::{
-        load::{LoadError, LostRecords, Probes},
+        counts::{KillsLost, LostRecords},
+        load::{LoadError, Probes},
         pin::PinError,
         ring::{Rings, TakeKills},
     },
     enrich::{
         enrichment::Enrichment,
+        kernel_lookup::KernelLookup,
         stack_symbolizer::StackSymbolizer,
         symbol_requests::{FoundNames, SymbolAnswer},
         victim_proc,
@@ -30,6 +36,7 @@ use crate::{
     growth,
     host::{
         cgroupfs::{
+            self,
             kill_counter::{CgroupKillCounter, CountedCgroup},
             paths::CgroupPaths,
         },
@@ -38,13 +45,9 @@ use crate::{
     },
     model::{account::Account, facts::Fact},
     pipeline::{
-        Pipeline, PipelineError,
-        assemble::RUN_SETTLES_AFTER_NS,
-        gaps,
-        recording::{self, RecordingError},
+        Pipeline, PipelineError, assemble::RUN_SETTLES_AFTER_NS, gaps, recording::RecordingError,
         stop_signals::StopSignals,
     },
-    symbolize::kernel::KernelSymbols,
 };
 
 /// Steps of the wall clock below this are ignored, ns.
@@ -84,12 +87,12 @@ pub(crate) enum LiveError {
 pub(crate) struct Live {
     probes: Probes,
     pipeline: Pipeline,
-    recording: Option<recording::Writer>,
+    recording: Option<RunRecording>,
     facts: LiveFacts,
     realtime_offset_ns: i64,
     losses: LostRecords,
     /// Runs that the kernel skipped, by program, and when they were read.
-    misses: BTreeMap<&'static str, u64>,
+    misses: BTreeMap<String, u64>,
     misses_read_at: Option<Instant>,
     kill_counter: Option<KillCounter>,
     group_counter: Option<CgroupKillCounter>,
@@ -118,12 +121,12 @@ impl Live {
     pub(crate) fn new(
         probes: Probes,
         pipeline: Pipeline,
-        recording: Option<recording::Writer>,
+        recording: Option<RunRecording>,
         cgroup_paths: Option<CgroupPaths>,
         enrichment: Enrichment,
         realtime_offset_ns: i64,
     ) -> Self {
-        let symbols = KernelSymbols::default();
+        let symbols = KernelLookup::default();
         let memory_on_v2 = pipeline.host().memory_on_v2 == Some(true);
         let stacks = StackSymbolizer::default();
         let found = Vec::new();
@@ -155,23 +158,14 @@ impl Live {
         }
     }
 
-    /// Whether the probes' maps can be read with the capabilities that are left.
-    pub(crate) fn maps_are_readable(&self) -> bool {
-        self.probes.maps_are_readable()
-    }
-
     /// Reads the host's memory from these files when it runs out.
     pub(crate) fn watch_system(&mut self, files: SystemFiles) {
         self.facts.system = Some(files);
     }
 
-    /// Reads the data of the growth recorder when memory runs out. Returns an error if `oomwhy
-    /// risk` will not find the recorder.
-    pub(crate) fn watch_growth(&mut self) -> Result<Option<io::Error>, LiveError> {
-        let above_percent = self.probes.settings.growth_above_percent;
-        self.facts.growth = self.probes.take_growth()?.map(growth::Recorder::new);
-        let known = self.facts.growth.as_mut().map(|it| it.register(above_percent));
-        Ok(known.and_then(Result::err))
+    /// Reads the data of the growth recorder when memory runs out.
+    pub(crate) fn watch_growth(&mut self, recorder: growth::Recorder) {
+        self.facts.growth = Some(recorder);
     }
 
     /// Compares with the kernel's count of kills, at least this often.
@@ -207,6 +201,7 @@ impl Live {
         let mut cross_checks = interval_at(Instant::now() + self.cross_check, self.cross_check);
         cross_checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let answered = self.facts.stacks.requests.answered();
+        let outputs_changed = self.pipeline.outputs_changed();
         let mut keep = self.keeper();
         let mut done = self.take_left(&mut rings)?;
         self.skip_earlier();
@@ -220,6 +215,7 @@ impl Live {
             done = tokio::select! {
                 batch = rings.next_batch(&mut keep) => self.handle_batch(&batch?)?,
                 () = answered.notified() => self.handle_names()?,
+                () = outputs_changed.notified() => self.handle_outputs()?,
                 _ = ticks.tick(), if self.pipeline.is_waiting() => self.tick(&mut rings)?,
                 () = self.ends.settled(), if self.ends.is_due() => self.read_end(&mut rings)?,
                 () = quiet_since(self.worked_at), if self.worked_at.is_some() => {
@@ -240,7 +236,10 @@ impl Live {
         }
         // With --count reached, the remaining records are left in the ring for the next tracer, so
         // the counts would differ.
-        if reason == StopReason::Signalled { self.count_kills() } else { Ok(()) }
+        if reason == StopReason::Signalled {
+            self.count_kills()?;
+        }
+        Ok(self.recording.as_mut().map_or(Ok(()), RunRecording::take_failure)?)
     }
 
     /// With a journal, kills leave their ring no earlier than the details that belong to them.
@@ -258,6 +257,11 @@ impl Live {
     /// The pipeline, for its statistics.
     pub(crate) fn pipeline(&self) -> &Pipeline {
         &self.pipeline
+    }
+
+    fn handle_outputs(&mut self) -> Result<bool, LiveError> {
+        self.pipeline.handle_outputs()?;
+        Ok(false)
     }
 
     /// Returns freed memory to the kernel. Sends no report.
@@ -290,8 +294,8 @@ impl Live {
             self.report(accounts)?;
         }
         // A recording must not keep data that reports may not show.
-        if let Some(writer) = self.recording.as_mut().filter(|_| self.pipeline.admits(record)) {
-            writer.record(record)?;
+        if let Some(recording) = self.recording.as_mut().filter(|_| self.pipeline.admits(record)) {
+            recording.record(record);
         }
         let accounts = self.pipeline.handle_record(record, &mut self.facts)?;
         let done = self.report(accounts)?;
@@ -342,7 +346,7 @@ impl Live {
         let mut cgroup_id = (is_current && self.memory_on_v2).then_some(mark.cgroup_id);
         if let Some(path) = found.as_ref().and_then(|found| found.cgroup.as_ref())
             && let Some(paths) = &self.facts.cgroup_paths
-            && let Some(id) = victim_proc::cgroup_id(paths.mount(), path)
+            && let Some(id) = cgroupfs::id(paths.mount(), path)
         {
             cgroup_id.get_or_insert(id);
             self.note(Fact::CgroupPath { id, path: path.clone() })?;
@@ -350,8 +354,8 @@ impl Live {
         let page_size = u64::try_from(rustix::param::page_size()).unwrap_or(u64::MAX);
         let record = victim_proc::victim(&mark, found.as_ref(), cgroup_id, page_size)
             .map(|victim| Bytes::copy_from_slice(victim.as_bytes()));
-        if let (Some(writer), Some(record)) = (&mut self.recording, &record) {
-            writer.record(record)?;
+        if let (Some(recording), Some(record)) = (&mut self.recording, &record) {
+            recording.record(record);
         }
         Ok(record)
     }
@@ -363,9 +367,9 @@ impl Live {
         for fact in &found {
             self.keep_fact(fact);
         }
-        if let Some(writer) = &mut self.recording {
+        if let Some(recording) = &mut self.recording {
             for fact in &found {
-                writer.fact(fact)?;
+                recording.fact(fact);
             }
         }
         for group in self.pipeline.new_groups() {
@@ -381,6 +385,7 @@ impl Live {
             return Ok(true);
         }
         self.note_losses()?;
+        self.note_misses()?;
         if self.handle_names()? {
             return Ok(true);
         }
@@ -443,8 +448,8 @@ impl Live {
 
     /// Adds a fact that takes effect from here on to the pipeline and to the recording.
     fn note(&mut self, fact: Fact) -> Result<(), LiveError> {
-        if let Some(writer) = &mut self.recording {
-            writer.fact(&fact)?;
+        if let Some(recording) = &mut self.recording {
+            recording.fact(&fact);
         }
         Ok(self.pipeline.learn(fact)?)
     }
@@ -469,7 +474,9 @@ impl Live {
         if losses.count != self.losses.count {
             self.losses = losses;
             let LostRecords { count, kills, first_ns, last_ns } = losses;
-            self.note(Fact::Drops { count, kills, first_ns, last_ns })?;
+            let kills_by_reason = kills.map(KillsLost::by_reason).unwrap_or_default();
+            let kills = kills.map(KillsLost::total);
+            self.note(Fact::Drops { count, kills, kills_by_reason, first_ns, last_ns })?;
         }
         Ok(())
     }
@@ -482,9 +489,9 @@ impl Live {
         self.misses_read_at = Some(Instant::now());
         let misses = self.probes.misses();
         let at_ns = clock::boottime_ns();
-        for (&program, &count) in &misses {
+        for (program, &count) in &misses {
             if self.misses.get(program) != Some(&count) {
-                let program = program.to_owned();
+                let program = program.clone();
                 self.note(Fact::ProbeMisses { program, count, at_ns })?;
             }
         }

@@ -11,16 +11,24 @@ pub(crate) mod filter;
 pub(crate) mod gaps;
 pub(crate) mod kernel_log;
 pub(crate) mod live;
+pub(crate) mod output_health;
 pub(crate) mod recording;
 pub(crate) mod replay;
 pub(crate) mod sink;
 pub(crate) mod stop_signals;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use jiff::Timestamp;
 use thiserror::Error;
+use tokio::sync::Notify;
 
 use crate::{
-    bpf::journal::{LOSSES, LOST_KILLS, Note, Unfinished},
+    bpf::{
+        hooks,
+        journal::{self, LOSSES, Note, Unfinished},
+    },
     compose::compose,
     enrich::privacy::Privacy,
     host::cgroupfs::kill_counter::CountedCgroup,
@@ -292,8 +300,11 @@ impl Pipeline {
                 self.facts.findings.names_asked.insert(seq);
                 self.assembler.await_names(seq);
             }
-            Fact::Drops { count, kills, first_ns, last_ns } => {
-                self.lost(count, kills, first_ns, last_ns)?;
+            Fact::Drops { count, kills, kills_by_reason, first_ns, last_ns } => {
+                let lost = Lost::new(count, kills.unwrap_or_default(), kills_by_reason);
+                // Older probes have only one ring.
+                let details = kills.map(|_| LossStage::Ring);
+                self.lost(&lost, details, first_ns, last_ns)?;
             }
             Fact::ProbeMisses { program, count, at_ns } => self.missed(program, count, at_ns)?,
             Fact::KillsCounted { kills, at_ns } => {
@@ -311,9 +322,7 @@ impl Pipeline {
             Fact::Resumed { reported, since_ns, until_ns, handed_over } => {
                 // Probes that are about to be removed have no next run.
                 self.is_resumed = until_ns == u64::MAX;
-                let lost = |key| reported.get(&key).copied().unwrap_or_default();
-                let lost = Lost { details: lost(LOSSES), kills: lost(LOST_KILLS) };
-                self.cross_check.set_lost_before(lost);
+                self.cross_check.resume(&reported);
                 self.delivery.resume(reported, Share { since_ns, until_ns, handed_over });
             }
             _ => {}
@@ -349,13 +358,34 @@ impl Pipeline {
         Ok(self.delivery.deliver_finished(report)?)
     }
 
+    /// Notified when [`Pipeline::handle_outputs`] has something to do.
+    pub(crate) fn outputs_changed(&self) -> Arc<Notify> {
+        self.delivery.outputs_changed()
+    }
+
+    /// Reports the records that outputs lost before they worked again. Fails with a closed pipe if
+    /// the readers of all outputs are gone.
+    pub(crate) fn handle_outputs(&mut self) -> Result<(), PipelineError> {
+        for (output, lost) in self.delivery.take_losses()? {
+            let [first, last] =
+                [lost.first_ns, lost.last_ns].map(|ns| self.facts.time(&self.host, ns));
+            let loss = LossReport {
+                stage: Some(output.stage()),
+                name: Some(output.name().to_owned()),
+                ..self.loss(lost.count, first, last)
+            };
+            self.delivery.write(None, &Record::Loss(loss))?;
+        }
+        Ok(())
+    }
+
     /// Counts of the run so far.
     pub fn stats(&self) -> Stats {
         Stats {
             records: self.n_records,
             undecodable: self.n_undecodable,
             lost: self.cross_check.n_lost,
-            missed: self.cross_check.misses.values().sum(),
+            missed: self.cross_check.n_missed,
             unseen: self.cross_check.n_unseen,
             reports: self.delivery.n_reports,
             filtered: self.delivery.n_filtered,
@@ -388,38 +418,30 @@ impl Pipeline {
         report
     }
 
-    /// Reports newly lost records, separately for each ring. `kills` is `None` if the probes have
-    /// only one ring.
+    /// Reports newly lost records, separately for each ring and for each reason of lost kills.
+    /// `details` is the stage of records that are not of kills.
     fn lost(
         &mut self,
-        count: u64,
-        kills: Option<u64>,
+        lost: &Lost,
+        details: Option<LossStage>,
         first_ns: u64,
         last_ns: u64,
     ) -> Result<(), SinkError> {
-        let n_kills = kills.unwrap_or_default();
-        let lost = Lost { details: count.saturating_sub(n_kills), kills: n_kills };
         let new = self.cross_check.lost(lost);
         if new.details > 0 {
             self.assembler.note_loss(last_ns);
         }
-        let parts = [
-            (LOST_KILLS, lost.kills, new.kills, Some(LossStage::Kills)),
-            (LOSSES, lost.details, new.details, kills.map(|_| LossStage::Ring)),
-        ];
-        for (key, mark, count, stage) in parts.into_iter().filter(|(.., new, _)| *new > 0) {
-            let loss = LossReport {
-                schema: SCHEMA,
-                tier: (self.host.tier == Tier::Kmsg).then_some(Tier::Kmsg),
-                host: self.host.hostname.clone(),
-                boot_id: self.host.boot_id.clone(),
-                stage,
-                name: None,
-                count,
-                first: self.facts.time(&self.host, first_ns),
-                last: self.facts.time(&self.host, last_ns),
-            };
-            self.delivery.write(Some(Note { key, mark }), &Record::Loss(loss))?;
+        let [first, last] = [first_ns, last_ns].map(|ns| self.facts.time(&self.host, ns));
+        for (&reason, &count) in new.kills.iter().filter(|(_, count)| **count > 0) {
+            let note = Note { key: journal::lost_kills(reason), mark: lost.kills[&reason] };
+            let stage = Some(LossStage::Kills);
+            let loss = LossReport { stage, reason, ..self.loss(count, first, last) };
+            self.delivery.write(Some(note), &Record::Loss(loss))?;
+        }
+        if new.details > 0 {
+            let note = Note { key: LOSSES, mark: lost.details };
+            let loss = LossReport { stage: details, ..self.loss(new.details, first, last) };
+            self.delivery.write(Some(note), &Record::Loss(loss))?;
         }
         Ok(())
     }
@@ -430,19 +452,32 @@ impl Pipeline {
         if new == 0 {
             return Ok(());
         }
+        if hooks::sees_end(&program) {
+            self.assembler.note_skip(at_ns);
+        }
+        let note = Note { key: journal::misses(&program), mark: count };
         let detected = self.facts.time(&self.host, at_ns);
         let loss = LossReport {
-            schema: SCHEMA,
-            tier: None,
-            host: self.host.hostname.clone(),
-            boot_id: self.host.boot_id.clone(),
             stage: Some(LossStage::Probe),
             name: Some(program),
-            count: new,
-            first: detected,
-            last: detected,
+            ..self.loss(new, detected, detected)
         };
-        self.delivery.write(None, &Record::Loss(loss))
+        self.delivery.write(Some(note), &Record::Loss(loss))
+    }
+
+    fn loss(&self, count: u64, first: Timestamp, last: Timestamp) -> LossReport {
+        LossReport {
+            schema: SCHEMA,
+            tier: (self.host.tier == Tier::Kmsg).then_some(Tier::Kmsg),
+            host: self.host.hostname.clone(),
+            boot_id: self.host.boot_id.clone(),
+            stage: None,
+            name: None,
+            reason: None,
+            count,
+            first,
+            last,
+        }
     }
 
     fn report_gap(&mut self, gap: Gap, group: Option<CountedCgroup>) -> Result<(), SinkError> {

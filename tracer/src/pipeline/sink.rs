@@ -1,16 +1,26 @@
 //! The interface of a sink, and the sinks of a run. A sink prints the records that it is given and
 //! looks nothing up. The sinks themselves are in `output`; `commands/outputs.rs` makes them.
 //!
-//! Each output writes a record with one call, so that a reader never sees half of one. A sink must
-//! not block for long: while it writes, nobody reads the ring.
+//! Each output writes a record with one call, so that a reader never sees half of one. While a sink
+//! writes, nobody reads the ring. So the outputs of a live run write on threads of their own.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
 
 use serde::Serialize;
 use thiserror::Error;
+use tokio::sync::Notify;
 
-use super::dedup_writer::CurrentNote;
-use crate::model::{events::Event, report::Record};
+use super::{
+    dedup_writer::CurrentNote,
+    output_health::{LogStderr, NotWritten, OutputHealth},
+};
+use crate::model::{
+    events::Event,
+    report::{LossStage, Record},
+};
 
 /// A consumer of records.
 pub trait Sink {
@@ -81,20 +91,39 @@ pub(crate) fn write_json_line(
 /// Every output of a run.
 #[derive(Default)]
 pub struct Outputs {
-    pub(super) sinks: Vec<Box<dyn Sink>>,
-    events: Option<EventOutput>,
+    sinks: Vec<Output<Box<dyn Sink>>>,
+    events: Option<Output<EventOutput>>,
+    /// Wakes up the main loop when the state of an output changes.
+    changed: Arc<Notify>,
     /// Holds the note for the next report, if one of the sinks needs it.
     pub(super) current_note: Option<CurrentNote>,
+}
+
+/// An output, and its state if it writes on a thread of its own.
+struct Output<T> {
+    to: T,
+    health: Option<OutputHealth>,
+}
+
+impl<T> Output<T> {
+    fn is_gone(&self) -> bool {
+        self.health.as_ref().is_some_and(OutputHealth::is_gone)
+    }
 }
 
 impl Outputs {
     /// Adds an output for records. The outputs are written in the order in which they are added.
     pub fn add(&mut self, sink: impl Sink + 'static) {
-        self.sinks.push(Box::new(sink));
+        self.add_watched(sink, None);
     }
 
-    pub(crate) fn set_events(&mut self, events: EventOutput) {
-        self.events = Some(events);
+    /// Adds an output that may write on a thread of its own.
+    pub(crate) fn add_watched(&mut self, sink: impl Sink + 'static, health: Option<OutputHealth>) {
+        self.sinks.push(Output { to: Box::new(sink), health });
+    }
+
+    pub(crate) fn set_events(&mut self, events: EventOutput, health: Option<OutputHealth>) {
+        self.events = Some(Output { to: events, health });
     }
 
     /// Sets the cell in which the pipeline puts the note for the next report.
@@ -102,7 +131,174 @@ impl Outputs {
         self.current_note = Some(note);
     }
 
+    /// The state of a new output, to be given to [`Outputs::add_watched`] with it.
+    pub(crate) fn health(
+        &self,
+        name: impl Into<String>,
+        stage: LossStage,
+        log: LogStderr,
+    ) -> OutputHealth {
+        OutputHealth::new(name, stage, log, Arc::clone(&self.changed))
+    }
+
+    /// Notified when [`Outputs::take_losses`] or [`Outputs::remove_gone`] has something to do.
+    pub(crate) fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.changed)
+    }
+
+    /// The records that outputs lost before they worked again.
+    pub(super) fn take_losses(&self) -> Vec<(OutputHealth, NotWritten)> {
+        let loss = |health: &OutputHealth| Some((health.clone(), health.take_loss()?));
+        self.watched().filter_map(loss).collect()
+    }
+
+    /// Removes the outputs whose reader is gone. Fails with a closed pipe if none is left.
+    pub(super) fn remove_gone(&mut self) -> Result<(), SinkError> {
+        let gone: Vec<OutputHealth> = self.watched().filter(|it| it.is_gone()).cloned().collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.sinks.retain(|sink| !sink.is_gone());
+        self.events.take_if(|events| events.is_gone());
+        self.any_left()?;
+        gone.iter().for_each(OutputHealth::log_gone);
+        Ok(())
+    }
+
+    /// Gives a record to every sink, and removes a sink whose reader is gone. Fails with a closed
+    /// pipe if no output is left, or with the last error of another kind.
+    pub(super) fn each(
+        &mut self,
+        mut write: impl FnMut(&mut dyn Sink) -> Result<(), SinkError>,
+    ) -> Result<(), SinkError> {
+        let (n_before, mut result) = (self.sinks.len(), Ok(()));
+        self.sinks.retain_mut(|sink| match write(sink.to.as_mut()) {
+            Err(SinkError::BrokenPipe) => false,
+            Err(error) => {
+                result = Err(error);
+                true
+            }
+            Ok(()) => true,
+        });
+        if self.sinks.len() < n_before {
+            self.any_left()?;
+        }
+        result
+    }
+
     pub(super) fn write_event(&mut self, event: &Event) -> Result<(), SinkError> {
-        self.events.as_mut().map_or(Ok(()), |events| events.write(event))
+        let Some(events) = &mut self.events else {
+            return Ok(());
+        };
+        match events.to.write(event) {
+            Err(SinkError::BrokenPipe) => {
+                self.events = None;
+                self.any_left()
+            }
+            written => written,
+        }
+    }
+
+    fn watched(&self) -> impl Iterator<Item = &OutputHealth> {
+        let of_sinks = self.sinks.iter().filter_map(|sink| sink.health.as_ref());
+        of_sinks.chain(self.events.iter().filter_map(|events| events.health.as_ref()))
+    }
+
+    fn any_left(&self) -> Result<(), SinkError> {
+        let is_empty = self.sinks.is_empty() && self.events.is_none();
+        if is_empty { Err(SinkError::BrokenPipe) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
+
+    use super::{Outputs, Sink, SinkError};
+    use crate::{
+        model::{
+            facts::Fact,
+            host::Host,
+            report::{LossStage, Record, Tier},
+        },
+        pipeline::{Pipeline, PipelineConfig},
+    };
+
+    /// Keeps the records that it gets, and fails with this error once there are `room` of them.
+    struct Kept {
+        records: Rc<RefCell<Vec<Record>>>,
+        room: usize,
+    }
+
+    impl Sink for Kept {
+        fn write(&mut self, record: &Record) -> Result<(), SinkError> {
+            if self.records.borrow().len() == self.room {
+                return Err(SinkError::BrokenPipe);
+            }
+            self.records.borrow_mut().push(record.clone());
+            Ok(())
+        }
+    }
+
+    fn host() -> Host {
+        Host {
+            boot_id: None,
+            hostname: None,
+            kernel: None,
+            page_size: 4096,
+            realtime_offset_ns: 0,
+            gfp_flags: Vec::new(),
+            tier: Tier::Fentry,
+            hooks: BTreeMap::new(),
+            missing: Vec::new(),
+            memory_on_v2: None,
+            memcg_stat: Vec::new(),
+            close_after_ns: 0,
+        }
+    }
+
+    fn kept(room: usize) -> (Kept, Rc<RefCell<Vec<Record>>>) {
+        let records = Rc::new(RefCell::new(Vec::new()));
+        (Kept { records: Rc::clone(&records), room }, records)
+    }
+
+    #[test]
+    fn loss_of_an_output_is_a_record_for_all() {
+        let mut outputs = Outputs::default();
+        let (sink, records) = kept(9);
+        let health = outputs.health("stdout", LossStage::Queue, Arc::new(|_: &str| {}));
+        outputs.add_watched(sink, Some(health.clone()));
+        let mut pipeline = Pipeline::new(PipelineConfig::new(host(), outputs));
+        health.lose(2, "full");
+        pipeline.handle_outputs().unwrap();
+        assert!(records.borrow().is_empty(), "it still fails");
+        health.works();
+        pipeline.handle_outputs().unwrap();
+        pipeline.handle_outputs().unwrap();
+        let records = records.borrow();
+        let [Record::Loss(loss)] = records.as_slice() else { panic!("{records:?}") };
+        assert_eq!((loss.stage, loss.count), (Some(LossStage::Queue), 2));
+        assert_eq!(loss.name.as_deref(), Some("stdout"));
+    }
+
+    #[test]
+    fn run_ends_with_its_last_output() {
+        let mut outputs = Outputs::default();
+        let [(short, some), (long, all)] = [kept(1), kept(2)];
+        outputs.add(short);
+        outputs.add(long);
+        let mut pipeline = Pipeline::new(PipelineConfig::new(host(), outputs));
+        // Each is a record.
+        let lost = |count| Fact::Drops {
+            count,
+            kills: None,
+            kills_by_reason: BTreeMap::new(),
+            first_ns: 0,
+            last_ns: 0,
+        };
+        pipeline.learn(lost(1)).unwrap();
+        pipeline.learn(lost(2)).unwrap();
+        assert_eq!((some.borrow().len(), all.borrow().len()), (1, 2));
+        assert!(pipeline.learn(lost(3)).is_err());
     }
 }

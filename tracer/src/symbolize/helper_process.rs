@@ -1,115 +1,152 @@
 //! Runs a hidden command of this program as a short-lived helper process. It reads its request from
-//! stdin and writes its response to stdout, both as JSON. The memory that it needs is gone with it.
+//! stdin, a socket, and writes its response to stdout, both as JSON. Files come with the request as
+//! descriptors. The memory that it needs is gone with it.
 //!
 //! A helper reads files that a victim may have prepared, so everything about it is bounded: its CPU
-//! time, its memory, the size of its response, and how long it is waited for. A helper that does
-//! not even react to SIGKILL (it hangs in the kernel) is left behind.
+//! time, its memory, its privileges, the size of its response, and how long it is waited for. At
+//! its deadline it is killed and abandoned, because a helper that hangs in the kernel does not even
+//! react to SIGKILL.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::{Mutex, PoisonError},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::{net::UnixStream, process::ExitStatusExt as _},
+    },
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    process::{Resource, Rlimit, setrlimit},
+    process::Signal,
+    thread::CapabilitySet,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::host::oom_score_adj::unprotect_self;
+use crate::host::{
+    confinement::Helper,
+    descriptors,
+    disposable::{self, Limits, deadline},
+    oom_score_adj::offer_self,
+};
 
-/// Seconds of CPU time that a helper may use.
-const MAX_CPU_SECONDS: u64 = 10;
 /// Address space of a helper, bytes. It maps the files that it reads.
 const MAX_ADDRESS_BYTES: u64 = 4 << 30;
 /// Memory of a helper without the files that it maps, bytes. The symbol tables of the largest
 /// browsers take half of it.
 const MAX_DATA_BYTES: u64 = 192 << 20;
 /// Size of a response, bytes: thousands of names.
-const MAX_RESPONSE_BYTES: usize = 16 << 20;
-/// How long a helper may take, three times its CPU time: the host may be loaded.
-const DEADLINE: Duration = Duration::from_secs(30);
-/// How long a helper is waited for after SIGKILL.
-const EXIT_DEADLINE: Duration = Duration::from_secs(1);
-/// Helpers that were left behind. With that many, no other is started.
-const MAX_LEFT_BEHIND: usize = 4;
-/// The bytes that a ready pipe takes at least without blocking: `PIPE_BUF` of pipe(7).
-const PIPE_BUF: usize = 4096;
+const MAX_RESPONSE_BYTES: usize = 1 << 20;
+/// How long a helper may take to end after its response.
+const EXIT_DEADLINE: Duration = Duration::from_millis(200);
 
-static LEFT_BEHIND: Mutex<Vec<Child>> = Mutex::new(Vec::new());
-
-/// The response of the hidden command `command` to a request.
-pub(crate) fn ask<A: DeserializeOwned>(command: &str, request: &impl Serialize) -> io::Result<A> {
+/// The response of the hidden command `command` to a request about these files.
+pub(crate) fn ask<A: DeserializeOwned>(
+    command: &str,
+    request: &impl Serialize,
+    files: &[BorrowedFd<'_>],
+) -> io::Result<A> {
     let mut helper = Command::new("/proc/self/exe");
     helper.arg(command);
-    let response = run(helper, &serde_json::to_vec(request)?, DEADLINE)?;
-    Ok(serde_json::from_slice(&response)?)
+    let Output { response, status } =
+        run(helper, &serde_json::to_vec(request)?, files, deadline())?;
+    serde_json::from_slice(&response).map_err(|error| {
+        // The OOM killer prefers helpers. Their own limits end them by other signals.
+        let was_killed = status.and_then(|it| it.signal()) == Some(Signal::KILL.as_raw());
+        if was_killed { ErrorKind::Interrupted.into() } else { error.into() }
+    })
 }
 
-/// The helper's side: reads a request, and writes the response to it.
+/// The helper's side: drops privileges, reads a request, and writes the response to it.
 pub(crate) fn serve<Q: DeserializeOwned, A: Serialize>(
-    input: impl Read,
+    input: impl Read + AsFd,
     mut output: impl Write,
-    respond: impl FnOnce(&Q) -> A,
+    capabilities: CapabilitySet,
+    respond: impl FnOnce(&Q, Vec<OwnedFd>) -> A,
 ) -> io::Result<()> {
-    limit_self();
-    let request = serde_json::from_reader(input)?;
-    serde_json::to_writer(&mut output, &respond(&request))?;
+    // For logs and ps(1): otherwise the name is "exe", that of the link by which it was started.
+    let _ = rustix::thread::set_name(c"oomwhy-names");
+    offer_self();
+    disposable::limit_self(Limits {
+        cpu: Some(deadline()),
+        address_bytes: MAX_ADDRESS_BYTES,
+        data_bytes: MAX_DATA_BYTES,
+        capabilities,
+        helper: Helper::Reader,
+    })?;
+    let mut first = [0];
+    let (n_bytes, files) = descriptors::receive(&input, &mut first)?;
+    let request = first.get(..n_bytes).unwrap_or_default().chain(input);
+    let response = respond(&serde_json::from_reader(request)?, files);
+    serde_json::to_writer(&mut output, &response)?;
     output.flush()
 }
 
-/// None of these is a condition for the work, so failures are ignored.
-fn limit_self() {
-    // For logs and ps(1): otherwise the name is "exe", that of the link by which it was started.
-    let _ = rustix::thread::set_name(c"oomwhy-names");
-    for (resource, max) in [
-        (Resource::Cpu, MAX_CPU_SECONDS),
-        (Resource::As, MAX_ADDRESS_BYTES),
-        (Resource::Data, MAX_DATA_BYTES),
-    ] {
-        let _ = setrlimit(resource, Rlimit { current: Some(max), maximum: Some(max) });
-    }
-    // The tracer is protected from the OOM killer, its helpers are not: while memory is short, the
-    // kernel evaluates them by their size like every other process.
-    unprotect_self();
+#[derive(Debug)]
+struct Output {
+    response: Vec<u8>,
+    /// `None` if the helper did not end by itself.
+    status: Option<ExitStatus>,
 }
 
 /// Feeds `input` to a command and returns its output.
-fn run(mut command: Command, input: &[u8], patience: Duration) -> io::Result<Vec<u8>> {
-    let mut left_behind = LEFT_BEHIND.lock().unwrap_or_else(PoisonError::into_inner);
-    left_behind.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
-    if left_behind.len() >= MAX_LEFT_BEHIND {
+fn run(
+    mut command: Command,
+    input: &[u8],
+    files: &[BorrowedFd<'_>],
+    patience: Duration,
+) -> io::Result<Output> {
+    if !disposable::has_room() {
         return Err(io::Error::new(ErrorKind::ResourceBusy, "earlier helper processes hang"));
     }
-    drop(left_behind);
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-    let output = match (child.stdin.take(), child.stdout.take()) {
-        (Some(stdin), Some(stdout)) => exchange(stdin, input, stdout, Instant::now() + patience),
-        _ => Err(ErrorKind::BrokenPipe.into()),
+    let until = Instant::now() + patience;
+    let (ours, theirs) = UnixStream::pair()?;
+    let stdin = Stdio::from(OwnedFd::from(theirs));
+    let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    // It holds the helper's end of the socket.
+    drop(command);
+    let response = match child.stdout.take() {
+        Some(stdout) => send(ours, input, files)
+            .and_then(|(socket, rest)| exchange(socket, rest, stdout, until)),
+        None => Err(ErrorKind::BrokenPipe.into()),
     };
-    end(child);
-    output
+    let is_done = response.is_ok();
+    let status = end(child, if is_done { EXIT_DEADLINE } else { Duration::ZERO });
+    Ok(Output { response: response?, status })
+}
+
+/// Sends the files with the first byte of the input. Returns the socket and the other bytes.
+fn send<'a>(
+    socket: UnixStream,
+    input: &'a [u8],
+    files: &[BorrowedFd<'_>],
+) -> io::Result<(UnixStream, &'a [u8])> {
+    socket.set_nonblocking(true)?;
+    let Some((first, rest)) = input.split_at_checked(1) else { return Ok((socket, input)) };
+    match descriptors::send(&socket, first, files) {
+        // The child has ended. Its output is still read.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok((socket, &[])),
+        sent => sent.map(|()| (socket, rest)),
+    }
 }
 
 /// Writes and reads at the same time, until the child closes its output.
 fn exchange(
-    stdin: ChildStdin,
+    socket: UnixStream,
     mut input: &[u8],
     mut stdout: ChildStdout,
-    deadline: Instant,
+    until: Instant,
 ) -> io::Result<Vec<u8>> {
-    let mut open_stdin = Some(stdin);
+    let mut open_socket = Some(socket);
     let mut output = Vec::new();
     let mut buffer = [0; 1 << 14];
     loop {
         if input.is_empty() {
-            open_stdin = None;
+            open_socket = None;
         }
-        let is_readable = wait(open_stdin.as_ref(), &stdout, deadline)?;
+        let is_readable = wait(open_socket.as_ref(), &stdout, until)?;
         if is_readable {
             match stdout.read(&mut buffer)? {
                 0 => return Ok(output),
@@ -118,9 +155,10 @@ fn exchange(
             if output.len() > MAX_RESPONSE_BYTES {
                 return Err(io::Error::new(ErrorKind::FileTooLarge, "the response is too large"));
             }
-        } else if let Some(stdin) = &mut open_stdin {
-            match stdin.write(input.get(..PIPE_BUF).unwrap_or(input)) {
+        } else if let Some(socket) = &mut open_socket {
+            match socket.write(input) {
                 Ok(n) => input = input.get(n..).unwrap_or_default(),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 // The child does not want the rest, or has ended. Its output is still read.
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => input = &[],
                 Err(error) => return Err(error),
@@ -129,34 +167,35 @@ fn exchange(
     }
 }
 
-/// Waits until one of the pipes is ready. Whether it is the child's output.
-fn wait(stdin: Option<&ChildStdin>, stdout: &ChildStdout, deadline: Instant) -> io::Result<bool> {
-    let mut pipes = vec![PollFd::new(stdout, PollFlags::IN)];
-    pipes.extend(stdin.map(|stdin| PollFd::new(stdin, PollFlags::OUT)));
+/// Waits until the socket or the pipe is ready. Whether it is the child's output.
+fn wait(socket: Option<&UnixStream>, stdout: &ChildStdout, until: Instant) -> io::Result<bool> {
+    let mut ready = vec![PollFd::new(stdout, PollFlags::IN)];
+    ready.extend(socket.map(|socket| PollFd::new(socket, PollFlags::OUT)));
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(ErrorKind::TimedOut.into());
         }
         let timeout = Timespec::try_from(left).map_err(|_| ErrorKind::InvalidInput)?;
-        match poll(&mut pipes, Some(&timeout)) {
+        match poll(&mut ready, Some(&timeout)) {
             Ok(0) | Err(rustix::io::Errno::INTR) => {}
-            Ok(_) => return Ok(pipes.first().is_some_and(|pipe| !pipe.revents().is_empty())),
+            Ok(_) => return Ok(ready.first().is_some_and(|pipe| !pipe.revents().is_empty())),
             Err(errno) => return Err(errno.into()),
         }
     }
 }
 
-/// Ends a child that is not needed any more, in the usual case one that is about to exit anyway.
-fn end(mut child: Child) {
-    // Fails only if it has ended already.
-    let _ = child.kill();
-    let begin = Instant::now();
+/// Lets a child end by itself, and kills it if it does not.
+fn end(mut child: Child, patience: Duration) -> Option<ExitStatus> {
+    let until = Instant::now() + patience;
     let mut pause = Duration::from_micros(100);
-    while matches!(child.try_wait(), Ok(None)) {
-        if begin.elapsed() > EXIT_DEADLINE {
-            LEFT_BEHIND.lock().unwrap_or_else(PoisonError::into_inner).push(child);
-            return;
+    loop {
+        if let Ok(Some(status)) = child.try_wait() {
+            return Some(status);
+        }
+        if Instant::now() >= until {
+            disposable::abandon(child);
+            return None;
         }
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
@@ -179,40 +218,64 @@ mod tests {
     fn run_large_input_and_output_are_exchanged_at_the_same_time() {
         // More than two pipes hold: a writer that does not read would block.
         let input: Vec<u8> = (0..1 << 20).map(|number: u32| number.to_le_bytes()[0]).collect();
-        assert_eq!(run(Command::new("cat"), &input, PATIENCE).unwrap(), input);
+        let output = run(Command::new("cat"), &input, &[], PATIENCE).unwrap();
+        assert!(output.response == input);
     }
 
     #[test]
     fn run_child_that_ignores_its_input_is_read() {
-        let output = run(shell("exec 0<&-; echo yes"), &vec![0; 1 << 20], PATIENCE).unwrap();
-        assert_eq!(output, b"yes\n");
+        let output = run(shell("exec 0<&-; echo yes"), &vec![0; 1 << 20], &[], PATIENCE).unwrap();
+        assert_eq!(output.response, b"yes\n");
     }
 
     #[test]
     fn run_hung_child_ends_at_the_deadline() {
         let begin = Instant::now();
-        let error = run(shell("exec sleep 1000"), &vec![0; 1 << 20], Duration::from_millis(50));
-        assert_eq!(error.unwrap_err().kind(), ErrorKind::TimedOut);
+        let short = Duration::from_millis(50);
+        let error = run(shell("exec sleep 1000"), &vec![0; 1 << 20], &[], short).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
         assert!(begin.elapsed() < PATIENCE);
     }
 
     #[test]
     fn run_endless_output_is_refused() {
-        let error = run(shell("exec cat /dev/zero"), &[], PATIENCE).unwrap_err();
+        let error = run(shell("exec cat /dev/zero"), &[], &[], PATIENCE).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::FileTooLarge);
     }
 
     #[test]
     fn run_child_that_closed_its_output_is_not_waited_for() {
         let begin = Instant::now();
-        let output = run(shell("echo yes; exec >&-; exec sleep 1000"), &[], PATIENCE).unwrap();
-        assert_eq!(output, b"yes\n");
+        let output = run(shell("echo yes; exec >&-; exec sleep 1000"), &[], &[], PATIENCE).unwrap();
+        assert_eq!(output.response, b"yes\n");
         assert!(begin.elapsed() < PATIENCE);
+    }
+
+    #[test]
+    fn run_child_reads_the_files_that_come_with_its_input() {
+        use std::os::fd::AsRawFd as _;
+
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "content").unwrap();
+        let opened = std::fs::File::open(file.path()).unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (socket, rest) = send(ours, b"ab", &[opened.as_fd()]).unwrap();
+        drop((socket, rest));
+        let mut first = [0];
+        let (_, files) = descriptors::receive(&theirs, &mut first).unwrap();
+        let path = format!("/proc/self/fd/{}", files[0].as_raw_fd());
+        assert_eq!((first, std::fs::read_to_string(path).unwrap().as_str()), (*b"a", "content"));
+    }
+
+    #[test]
+    fn end_of_a_killed_child_is_not_the_fault_of_its_files() {
+        let output = run(shell("kill -9 $$"), &[], &[], PATIENCE).unwrap();
+        assert_eq!(output.status.unwrap().signal(), Some(Signal::KILL.as_raw()));
     }
 
     /// The test's executable has no hidden command.
     #[test]
     fn ask_without_a_response_fails() {
-        ask::<Vec<u32>>("kernel-symbols", &[1]).unwrap_err();
+        ask::<Vec<u32>>("kernel-symbols", &[1], &[]).unwrap_err();
     }
 }

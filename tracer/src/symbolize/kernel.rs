@@ -4,14 +4,18 @@
 //! host that is short of memory. So a helper process reads it, and its responses are kept. OOM
 //! stacks are much alike, so a helper is needed only for a new address.
 
-use std::{collections::BTreeMap, io};
+use std::{collections::BTreeMap, io, os::fd::AsFd};
 
 use blazesym::{
     MaybeDefault,
     symbolize::{Input, Symbolized, Symbolizer, source},
 };
 
-use crate::{model::names::Symbol, symbolize::helper_process};
+use crate::{
+    host::{capabilities::drop::lend, confinement::KERNEL_SYMBOLS},
+    model::names::Symbol,
+    symbolize::helper_process,
+};
 
 /// Addresses that are kept. The kernel has few ways into the OOM killer.
 const MAX_KNOWN: usize = 4096;
@@ -42,15 +46,17 @@ impl KernelSymbols {
         if self.known.len() + ips.len() > MAX_KNOWN {
             self.known.clear();
         }
-        if let Ok(symbols) = helper_process::ask::<Vec<Option<Symbol>>>(HELPER_COMMAND, &ips) {
+        let ask = || helper_process::ask::<Vec<Option<Symbol>>>(HELPER_COMMAND, &ips, &[]);
+        if let Ok(symbols) = lend(KERNEL_SYMBOLS, ask) {
             self.known.extend(ips.iter().copied().zip(symbols));
         }
     }
 }
 
 /// The helper process: a list of addresses on stdin, a list of symbols on stdout.
-pub(crate) fn answer(input: impl io::Read, output: impl io::Write) -> io::Result<()> {
-    helper_process::serve(input, output, |ips: &Vec<u64>| look_up(ips))
+pub(crate) fn answer(input: impl io::Read + AsFd, output: impl io::Write) -> io::Result<()> {
+    // Without it, /proc/kallsyms has no addresses.
+    helper_process::serve(input, output, KERNEL_SYMBOLS, |ips: &Vec<u64>, _| look_up(ips))
 }
 
 /// One symbol per address. If kallsyms shows no addresses (kptr_restrict, no CAP_SYSLOG), none.

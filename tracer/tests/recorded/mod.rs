@@ -29,7 +29,10 @@ pub(crate) fn two_kills_of_four(path: &Path) {
     let counted = |kills, second: u64| Fact::KillsCounted { kills, at_ns: second * 1_000_000_000 };
     writer.fact(&counted(70, 0)).unwrap();
     kill(&mut writer, 1, 100);
-    writer.fact(&Fact::Drops { count: 6, kills: None, first_ns: 1, last_ns: 2 }).unwrap();
+    let none = BTreeMap::new();
+    let drops =
+        Fact::Drops { count: 6, kills: None, kills_by_reason: none, first_ns: 1, last_ns: 2 };
+    writer.fact(&drops).unwrap();
     kill(&mut writer, 4, 200);
     writer.fact(&counted(74, 4)).unwrap();
     writer.fact(&counted(74, 5)).unwrap();

@@ -5,6 +5,7 @@ mod comments;
 mod dependencies;
 pub(crate) mod kernel_proto;
 mod licenses;
+mod opener;
 mod order;
 mod width;
 
@@ -30,6 +31,11 @@ pub(crate) const ALL: &[Check] = &[
         name: "order",
         rule: "the entries of tracer/src use each other in the order of ARCHITECTURE.md",
         run: order::run,
+    },
+    Check {
+        name: "opener",
+        rule: "only the opener opens files that somebody else can name",
+        run: opener::run,
     },
     Check {
         name: "dependencies",

@@ -93,19 +93,19 @@ fn module(path: &Path) -> Vec<String> {
     module
 }
 
-fn is_test_file(path: &Path) -> bool {
+pub(super) fn is_test_file(path: &Path) -> bool {
     path.with_extension("").iter().any(|part| part == "tests" || part == "testing")
 }
 
 /// An identifier or a sign.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Token<'a> {
-    text: &'a str,
-    line: usize,
+pub(super) struct Token<'a> {
+    pub(super) text: &'a str,
+    pub(super) line: usize,
 }
 
 /// The tokens of Rust code, without comments and literals.
-fn tokens(text: &str) -> Vec<Token<'_>> {
+pub(super) fn tokens(text: &str) -> Vec<Token<'_>> {
     let mut tokens = Vec::new();
     let (mut rest, mut line) = (text, 1);
     while let Some(first) = rest.chars().next() {
@@ -161,7 +161,7 @@ fn literal_or_comment(text: &str) -> Option<usize> {
 }
 
 /// The tokens without the items that `#[cfg(test)]` marks.
-fn without_tests<'a>(tokens: &[Token<'a>]) -> Vec<Token<'a>> {
+pub(super) fn without_tests<'a>(tokens: &[Token<'a>]) -> Vec<Token<'a>> {
     const MARK: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
     let mut kept = Vec::new();
     let mut at = 0;

@@ -1,7 +1,6 @@
 //! A Python whose frames can be walked: Debian's Python has frame pointers since 3.15. The cache
 //! has the files of its packages that the guest needs.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use oomwhy_tests::matrix::Arch;
 use oomwhy_tests::programs;
 
+use super::files;
 use super::suite::Suite;
 use crate::workspace;
 
@@ -22,9 +22,6 @@ const FRAME_POINTERS: &str = "-fno-omit-frame-pointer";
 const LIBRARY: &[&str] =
     &["os.py", "encodings/__init__.py", "encodings/aliases.py", "encodings/utf_8.py"];
 const MODULE: &str = "lib-dynload/mmap.";
-/// Directories of shared libraries: in the packages, and in the guest.
-const SHARED: [(&str, &str); 2] =
-    [("usr/lib64", "lib64"), ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu")];
 /// The file that lists the packages of a cached Python; written last.
 const CONTENTS: &str = "packages.txt";
 
@@ -34,22 +31,7 @@ pub(crate) fn files() -> Result<Vec<(PathBuf, String)>> {
         "a Python with frame pointers cannot be fetched\n\
          hint: check the network and apt's sources with apt-get update",
     )?;
-    let mut files = Vec::new();
-    collect(&root, "", &mut files)?;
-    Ok(files)
-}
-
-fn collect(directory: &Path, name: &str, files: &mut Vec<(PathBuf, String)>) -> Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        let name = format!("{name}/{}", path.file_name().unwrap_or_default().display());
-        if path.is_dir() {
-            collect(&path, &name, files)?;
-        } else {
-            files.push((path, name));
-        }
-    }
-    Ok(())
+    files::all(&root)
 }
 
 /// The directory of its files, laid out as in the guest; fetched if needed.
@@ -112,52 +94,20 @@ fn lay_out(unpacked: &Path, python: &str, root: &Path) -> Result<()> {
     for name in LIBRARY {
         copy(&there.join(name), &format!("{library}/{name}"))?;
     }
-    let modules = names(&there.join("lib-dynload"))?;
+    let modules = files::names(&there.join("lib-dynload"))?;
     let mut paths = modules.iter().map(|name| format!("lib-dynload/{name}"));
     let module = paths.find(|path| path.starts_with(MODULE)).context("no mmap")?;
     copy(&there.join(&module), &format!("{library}/{module}"))?;
-    for (from, to) in linked(unpacked, &[interpreter, there.join(&module)])? {
+    for (from, to) in files::linked(unpacked, &[interpreter, there.join(&module)])? {
         copy(&from, &to)?;
     }
     Ok(())
 }
 
-/// The libraries of these files, with those of the libraries: path, and path in the guest.
-fn linked(unpacked: &Path, files: &[PathBuf]) -> Result<BTreeMap<PathBuf, String>> {
-    let mut there = Vec::new();
-    for (from, to) in SHARED {
-        let from = unpacked.join(from);
-        there.extend(names(&from)?.into_iter().map(|name| (from.join(&name), to, name)));
-    }
-    let mut found = BTreeMap::new();
-    let mut next = files.to_vec();
-    while let Some(file) = next.pop() {
-        let bytes =
-            fs::read(&file).with_context(|| format!("{} cannot be read", file.display()))?;
-        // A file has the names of its libraries, each with a zero byte at its end.
-        let text = String::from_utf8_lossy(&bytes);
-        for (path, to, name) in &there {
-            if name.contains(".so")
-                && text.contains(&format!("{name}\0"))
-                && !found.contains_key(path)
-            {
-                found.insert(path.clone(), format!("{to}/{name}"));
-                next.push(path.clone());
-            }
-        }
-    }
-    Ok(found)
-}
-
-fn names(directory: &Path) -> Result<Vec<String>> {
-    let entries = fs::read_dir(directory)
-        .with_context(|| format!("{} cannot be read", directory.display()))?;
-    entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
-}
-
 /// The settings of its build are a file of its library.
 fn has_frame_pointers(library: &Path) -> Result<bool> {
-    let settings = names(library)?.into_iter().filter(|name| name.starts_with("_sysconfigdata"));
+    let settings =
+        files::names(library)?.into_iter().filter(|name| name.starts_with("_sysconfigdata"));
     let mut texts = settings.map(|name| fs::read_to_string(library.join(name)));
     Ok(texts.any(|text| text.is_ok_and(|text| text.contains(FRAME_POINTERS))))
 }
@@ -192,8 +142,7 @@ mod tests {
         assert!(lay_out(unpacked.path(), "python3.99", &root).is_err());
         write(settings, "{'CFLAGS': '-O2 -fno-omit-frame-pointer'}");
         lay_out(unpacked.path(), "python3.99", &root).unwrap();
-        let mut files = Vec::new();
-        collect(&root, "", &mut files).unwrap();
+        let files = files::all(&root).unwrap();
         let names: Vec<&str> = files.iter().map(|(_, name)| name.as_str()).collect();
         let libraries = ["libc.so.6", "libm.so.6", "libz.so.1"];
         for library in libraries.map(|name| format!("/lib/x86_64-linux-gnu/{name}")) {

@@ -16,7 +16,7 @@ use oomwhy_tests::plan::{BUSYBOX, GUEST_OOMWHY, GUEST_PATH, HOG, LAUNCHER, PASSW
 use oomwhy_tests::programs::{PROGRAMS, source_path};
 
 use super::programs;
-use crate::fetch::{busybox, python};
+use crate::fetch::{bpftrace, busybox, python};
 use crate::vm::machine_type::MachineType;
 use crate::workspace;
 
@@ -45,11 +45,12 @@ pub(crate) struct Archives {
     source: Source,
     built: BTreeMap<Arch, Arc<Initramfs>>,
     with_python: Option<Arc<Initramfs>>,
+    with_bpftrace: Option<Arc<Initramfs>>,
 }
 
 impl Archives {
     pub(crate) const fn new(source: Source) -> Self {
-        Self { source, built: BTreeMap::new(), with_python: None }
+        Self { source, built: BTreeMap::new(), with_python: None, with_bpftrace: None }
     }
 
     /// Builds the archives for these architectures at the same time. Each build ends with a link of
@@ -95,6 +96,9 @@ impl Archives {
     /// The archive for an architecture and a plan.
     pub(crate) fn of_plan(&mut self, arch: Arch, plan: &Plan) -> Result<Arc<Initramfs>> {
         let initramfs = self.of(arch)?;
+        if plan.needs_bpftrace() {
+            return self.with_bpftrace(&initramfs);
+        }
         if !plan.needs_python() {
             return Ok(initramfs);
         }
@@ -104,6 +108,19 @@ impl Archives {
         let mut initramfs = (*initramfs).clone();
         initramfs.add_python()?;
         Ok(Arc::clone(self.with_python.insert(Arc::new(initramfs))))
+    }
+
+    /// Adds bpftrace. If it cannot be fetched, the guest reports that it does not have it.
+    fn with_bpftrace(&mut self, initramfs: &Initramfs) -> Result<Arc<Initramfs>> {
+        if let Some(made) = &self.with_bpftrace {
+            return Ok(Arc::clone(made));
+        }
+        let mut initramfs = initramfs.clone();
+        match bpftrace::files() {
+            Ok(files) => initramfs.add_bpftrace(&files)?,
+            Err(error) => eprintln!("not run: {error:#}"),
+        }
+        Ok(Arc::clone(self.with_bpftrace.insert(Arc::new(initramfs))))
     }
 }
 
@@ -176,6 +193,12 @@ impl Initramfs {
             self.add_file(&programs::source(program), &source_path(program))?;
         }
         Ok(())
+    }
+
+    /// Adds bpftrace, and the shell without which it crashes. Its C library replaces the host's.
+    fn add_bpftrace(&mut self, files: &[(PathBuf, String)]) -> Result<()> {
+        add(&mut self.archive, "bin/sh", SYMLINK, BUSYBOX.as_bytes())?;
+        files.iter().try_for_each(|(file, target)| self.add_file(file, target))
     }
 
     /// The complete archive for one boot.

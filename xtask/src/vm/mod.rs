@@ -171,8 +171,10 @@ impl<'a> Machine<'a> {
 
     fn qemu(&self, initrd: &Path, serial: &Path) -> Result<Command> {
         let machine = MachineType::of(self.kernel.arch);
+        // The kernel passes the word in capitals to init, as a variable of its environment.
         let cmdline = format!(
-            "console={} quiet panic=-1 loglevel=3 log_buf_len=4M printk.devkmsg=on {}",
+            "console={} quiet panic=-1 loglevel=3 log_buf_len=4M printk.devkmsg=on \
+             OOMWHY_HELPER_DEADLINE_FACTOR=30 {}",
             machine.console, self.cmdline
         );
         let mut qemu = process::command(machine.qemu)?;

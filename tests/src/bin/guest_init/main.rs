@@ -13,6 +13,7 @@ mod host_facts;
 mod kernel_log;
 mod launch;
 mod mounts;
+mod peer;
 mod program;
 mod results;
 mod runner;

@@ -12,12 +12,15 @@ use anyhow::{Context as _, Result, bail, ensure};
 use oomwhy_tests::facts::{Facts, Seconds, Started, file};
 use oomwhy_tests::plan::{GUEST_OOMWHY, HOG};
 use oomwhy_tests::report::{n_killed, objects};
-use oomwhy_tests::scenario::{Comparison, Hierarchy, Process, Scenario, Step, Until, Watcher};
+use oomwhy_tests::scenario::{
+    Comparison, Hierarchy, Peer, Process, Scenario, Step, Until, Watcher,
+};
 use oomwhy_tests::workload::{READY, Workload, reads_file};
 use rustix::process::{Signal, WaitOptions};
 use serde_json::Value;
 
 use crate::kernel_log::KernelLog;
+use crate::peer::RunningPeer;
 use crate::settings::Settings;
 use crate::tracer::{self, Tracer};
 use crate::{cgroup, mounts, program, results, wait};
@@ -142,6 +145,7 @@ struct Stage<'a> {
     tracer: &'a mut Tracer,
     watchers: Vec<(&'static Watcher, Tracer)>,
     replays: Vec<(&'static Watcher, Vec<String>)>,
+    peers: Vec<RunningPeer>,
     facts: Facts,
     processes: Vec<Child>,
     settings: Settings,
@@ -163,6 +167,7 @@ impl<'a> Stage<'a> {
             tracer,
             watchers: Vec::new(),
             replays: Vec::new(),
+            peers: Vec::new(),
             facts,
             processes: Vec::new(),
             settings: Settings::default(),
@@ -255,6 +260,8 @@ impl<'a> Stage<'a> {
                 ensure!(ended == "0", "oomwhy ended with {ended}");
             }
             Step::StartTracer => self.tracer.start_again()?,
+            Step::AwaitTracer => ensure!(self.tracer.wait_ready(), "oomwhy was not ready"),
+            Step::Peer(peer) => self.start_peer(peer)?,
             Step::OtherBuild { path } => other_build(path)?,
             Step::Program(program) => program::run(program)?,
             Step::Run(command) => self.run(command)?,
@@ -266,6 +273,17 @@ impl<'a> Stage<'a> {
             }
             other => bail!("{other:?} runs nothing"),
         }
+        Ok(())
+    }
+
+    fn start_peer(&mut self, peer: &'static Peer) -> Result<()> {
+        if let Some(running) = RunningPeer::start(peer, &self.directory)? {
+            self.peers.push(running);
+            return Ok(());
+        }
+        let why = format!("{}: the guest has no {}", peer.name, peer.argv[0]);
+        println!("not run: {why}");
+        self.facts.not_run.push(why);
         Ok(())
     }
 
@@ -384,9 +402,7 @@ impl<'a> Stage<'a> {
             wait::until(TIME_TO_REPORT, || self.is_last_reported());
             return;
         }
-        // Half of the kills whose text is compared come while no tracer runs.
-        let is_half = self.scenario.comparison == Comparison::Text;
-        let reported = if is_half { wanted / 2 } else { wanted };
+        let reported = self.scenario.n_traced_kills();
         if !wait::until(TIME_TO_REPORT, || self.n_reported() >= reported) {
             self.problem(format!("oomwhy reported {} of {reported}", self.n_reported()));
         }
@@ -443,6 +459,9 @@ impl<'a> Stage<'a> {
             && let Err(error) = program::run(unpin)
         {
             self.problem(format!("{error:#}"));
+        }
+        for peer in std::mem::take(&mut self.peers) {
+            peer.stop()?;
         }
         self.facts.oom_kills_after = n_oom_kills();
         for process in &mut self.processes {

@@ -1,6 +1,11 @@
 //! The contents of the journal for the next tracer if this one dies at any moment.
 
-use std::{cell::RefCell, collections::BTreeMap, io, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    io,
+    rc::Rc,
+};
 
 use bytes::Bytes;
 use oomwhy_common::event::{EndEvent, kind};
@@ -8,10 +13,10 @@ use proptest::prelude::*;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::{
-    BODY, Entry, FINAL, Full, Journal, LOSSES, LOST_KILLS, Note, PROVISIONAL, Slot, Slots,
-    Unfinished, WriteIntent,
+    BODY, Entry, FINAL, FIRST_COUNT, Full, Journal, LOSSES, Note, PROVISIONAL, Slot, Slots,
+    Unfinished, WriteIntent, lost_kills, misses,
 };
-use crate::model::{account::key_of, handover::Kill};
+use crate::model::{account::key_of, handover::Kill, report::LossReason};
 
 /// A map that outlives the journal. It ignores every change after a number of them, as if the
 /// tracer had died.
@@ -107,10 +112,24 @@ fn latest_note_of_losses_is_kept() {
     let (mut journal, _) = open(&pinned);
     for count in 1..=3 {
         journal.put(&reported(LOSSES, count)).unwrap();
-        journal.put(&reported(LOST_KILLS, 10 * count)).unwrap();
+        journal.put(&reported(lost_kills(None), 10 * count)).unwrap();
+        journal.put(&reported(misses("exit_mmap"), 20 * count)).unwrap();
     }
     journal.keep(&Unfinished::default());
-    assert_eq!(open(&pinned).1, [reported(LOSSES, 3), reported(LOST_KILLS, 30)]);
+    let latest = [(LOSSES, 3), (lost_kills(None), 30), (misses("exit_mmap"), 60)];
+    assert_eq!(open(&pinned).1, latest.map(|(key, mark)| reported(key, mark)));
+}
+
+#[test]
+fn each_count_has_a_key_that_no_invocation_has() {
+    let reasons = [LossReason::Marked, LossReason::GroupMember, LossReason::SharesMm];
+    let kills = reasons.map(Some).into_iter().chain([None]).map(lost_kills);
+    let programs = ["exit_mmap", "exit_mmap_ret", "oom_badness_ret"].map(misses);
+    let keys: Vec<u64> = kills.chain(programs).chain([LOSSES]).collect();
+    assert!(keys.iter().all(|key| *key >= FIRST_COUNT), "{keys:x?}");
+    assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len());
+    let a_hundred_years = 3_155_760_000_000_000_000;
+    assert!(key_of(0, a_hundred_years) < FIRST_COUNT);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use oomwhy_common::valid::shed;
 
 use super::{kill, parts::victim, report};
 use crate::model::{
-    account::InvocationAccount,
+    account::{InvocationAccount, UnseenEnd},
     events::{Memory, Victim},
     report::{Constraint, OomReport, Outcome, Truncated},
     shed::Shed,
@@ -101,8 +101,13 @@ fn victims_beyond_the_limit_of_details_are_truncated_and_neither_shed_nor_lost()
 #[test]
 fn victim_whose_exit_may_be_lost_is_not_stuck() {
     let mut account = kill();
-    account.lost_exits = true;
-    let report = report(&account);
-    assert!(!report.victims[0].stuck);
-    assert_eq!(missing(&report), ["victims[].exited_after_ns", "victims[].freed_after_ns"]);
+    for (unseen_end, why) in
+        [(UnseenEnd::RecordLost, "ring was full"), (UnseenEnd::ProbeSkipped, "skipped a probe")]
+    {
+        account.unseen_end = Some(unseen_end);
+        let report = report(&account);
+        assert!(!report.victims[0].stuck);
+        assert_eq!(missing(&report), ["victims[].exited_after_ns", "victims[].freed_after_ns"]);
+        assert!(report.source.missing.iter().all(|it| it.why.contains(why)), "{report:?}");
+    }
 }

@@ -1,14 +1,14 @@
 //! The files of container runtimes, one function per kind of file.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::below;
-use crate::{host::bounded, model::report::Container};
+use super::RootlessUser;
+use crate::{
+    host::opener::{Directory, Target, Tree},
+    model::report::Container,
+};
 
 /// A bundle's config.json is 10 to 100 KB.
 const MAX_BYTES: u64 = 1 << 20;
@@ -30,12 +30,18 @@ const CONTAINERD: &[&str] = &[
 const CONTAINERS: [&str; 4] =
     ["overlay-containers", "vfs-containers", "btrfs-containers", "zfs-containers"];
 
-fn json<T: DeserializeOwned>(path: &Path, max_bytes: u64) -> Option<T> {
-    serde_json::from_slice(&bounded::read(path, max_bytes)?).ok()
+/// The storage that root's containers share.
+const STORAGE: &str = "var/lib/containers/storage";
+const STORAGES: [&str; 2] = ["run/containers/storage", STORAGE];
+/// The storage of a user, below the home directory.
+const HOME_STORAGE: &str = ".local/share/containers/storage";
+
+fn json<T: DeserializeOwned>(root: &Directory, target: Target) -> Option<T> {
+    serde_json::from_slice(&root.read(target).ok()?).ok()
 }
 
 /// The OCI bundle of a container: the annotations in its config.json.
-pub(super) fn bundle(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option<Container> {
+pub(super) fn bundle(root: &Directory, id: &str, user: Option<&RootlessUser>) -> Option<Container> {
     #[derive(Deserialize)]
     struct Config {
         #[serde(default)]
@@ -43,7 +49,7 @@ pub(super) fn bundle(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option
     }
     let mut bundles = bundles(root, id, user);
     let (runtime, config): (_, Config) =
-        bundles.find_map(|(runtime, path)| Some((runtime, json(&path, MAX_BYTES)?)))?;
+        bundles.find_map(|(runtime, target)| Some((runtime, json(root, target)?)))?;
     let find = |keys: &[&str]| keys.iter().find_map(|key| config.annotations.get(*key).cloned());
     Some(Container {
         name: find(&[
@@ -69,39 +75,41 @@ pub(super) fn bundle(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option
     })
 }
 
-/// Paths where the bundle may be, with the runtime if the path implies it.
+/// Files that the bundle may be in, with the runtime if the path implies it.
 fn bundles(
-    root: &Path,
+    root: &Directory,
     id: &str,
-    user: Option<(u32, &str)>,
-) -> impl Iterator<Item = (Option<&'static str>, PathBuf)> {
-    let of_system = || user.is_none().then_some(());
-    let namespaces = of_system().into_iter().flat_map(|()| CONTAINERD).flat_map(move |state| {
-        let state = root.join(state);
-        let names: Vec<String> = bounded::names(&state, MAX_NAMESPACES).collect();
-        names.into_iter().map(move |name| {
+    user: Option<&RootlessUser>,
+) -> impl Iterator<Item = (Option<&'static str>, Target)> {
+    let of_system = || user.is_none().then_some(()).into_iter();
+    let states = of_system().flat_map(|()| CONTAINERD);
+    let containerd = states.flat_map(move |state| {
+        root.names(state, MAX_NAMESPACES).into_iter().map(move |namespace| {
             // The namespace of Docker, in its own containerd or in the host's.
-            let runtime = if name == "moby" { "docker" } else { "containerd" };
-            (runtime, state.join(name))
+            let runtime = if namespace == "moby" { "docker" } else { "containerd" };
+            let path = format!("{namespace}/{id}/config.json");
+            (Some(runtime), Target::below(Tree::Root, state, &path, MAX_BYTES))
         })
     });
-    let containerd = namespaces
-        .map(move |(runtime, namespace)| (Some(runtime), namespace.join(id).join("config.json")));
-    let storages = of_system()
-        .into_iter()
-        .flat_map(|()| ["run/containers/storage", "var/lib/containers/storage"].map(str::to_owned));
-    let rootless = user.into_iter().flat_map(|(uid, home)| {
-        [format!("run/user/{uid}/containers"), format!("{home}/.local/share/containers/storage")]
+    let userdata = move |kind: &str| format!("{kind}/{id}/userdata/config.json");
+    let storages = of_system().flat_map(|()| STORAGES);
+    let system = storages.flat_map(move |storage| {
+        CONTAINERS.map(|kind| Target::below(Tree::Root, storage, &userdata(kind), MAX_BYTES))
     });
-    let userdata = storages.chain(rootless).flat_map(move |storage| {
-        let storage = below(root, &storage);
-        CONTAINERS.map(|kind| (None, storage.join(format!("{kind}/{id}/userdata/config.json"))))
+    let rootless = user.into_iter().flat_map(move |RootlessUser { uid, home }| {
+        let run = (format!("run/user/{uid}"), "containers");
+        [run, (home.clone(), HOME_STORAGE)].into_iter().flat_map(move |(directory, storage)| {
+            CONTAINERS.map(|kind| {
+                let path = format!("{storage}/{}", userdata(kind));
+                Target::below(Tree::User(*uid), &directory, &path, MAX_BYTES)
+            })
+        })
     });
-    containerd.chain(userdata)
+    containerd.chain(system.chain(rootless).map(|target| (None, target)))
 }
 
 /// Docker's own description of a container.
-pub(super) fn docker(root: &Path, id: &str) -> Option<Container> {
+pub(super) fn docker(root: &Directory, id: &str) -> Option<Container> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Described {
@@ -114,8 +122,9 @@ pub(super) fn docker(root: &Path, id: &str) -> Option<Container> {
         image: Option<String>,
         labels: Option<BTreeMap<String, String>>,
     }
-    let path = root.join("var/lib/docker/containers").join(id).join("config.v2.json");
-    let container: Described = json(&path, MAX_BYTES)?;
+    let path = format!("{id}/config.v2.json");
+    let target = Target::below(Tree::Root, "var/lib/docker/containers", &path, MAX_BYTES);
+    let container: Described = json(root, target)?;
     let (image, labels) = container.config.map(|it| (it.image, it.labels)).unwrap_or_default();
     let label = |key: &str| labels.as_ref().and_then(|labels| labels.get(key).cloned());
     let name = container.name.map(|name| name.trim_start_matches('/').to_owned());
@@ -131,7 +140,7 @@ pub(super) fn docker(root: &Path, id: &str) -> Option<Container> {
 }
 
 /// The lists of containers that podman and CRI-O keep in their storage.
-pub(super) fn listed(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option<Container> {
+pub(super) fn listed(root: &Directory, id: &str, user: Option<&RootlessUser>) -> Option<Container> {
     #[derive(Deserialize)]
     struct Listed {
         id: String,
@@ -145,17 +154,18 @@ pub(super) fn listed(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option
     struct Metadata {
         image_name: Option<String>,
     }
-    let storage = match user {
-        Some((_, home)) => format!("{home}/.local/share/containers/storage"),
-        None => "var/lib/containers/storage".to_owned(),
-    };
-    let storage = below(root, &storage);
     let lists = CONTAINERS.into_iter().flat_map(|kind| {
-        let directory = storage.join(kind);
-        ["containers.json", "volatile-containers.json"].map(|list| directory.join(list))
+        ["containers.json", "volatile-containers.json"].map(|list| format!("{kind}/{list}"))
     });
-    let found = lists
-        .filter_map(|path| json::<Vec<Listed>>(&path, MAX_LIST_BYTES))
+    let targets = lists.map(|list| match user {
+        Some(RootlessUser { uid, home }) => {
+            let path = format!("{HOME_STORAGE}/{list}");
+            Target::below(Tree::User(*uid), home, &path, MAX_LIST_BYTES)
+        }
+        None => Target::below(Tree::Root, STORAGE, &list, MAX_LIST_BYTES),
+    });
+    let found = targets
+        .filter_map(|target| json::<Vec<Listed>>(root, target))
         .find_map(|list| list.into_iter().find(|container| container.id == id))?;
     let metadata: Option<Metadata> = serde_json::from_str(&found.metadata).ok();
     Some(Container {
@@ -166,10 +176,10 @@ pub(super) fn listed(root: &Path, id: &str, user: Option<(u32, &str)>) -> Option
 }
 
 /// Reads names from /var/log/containers/POD_NAMESPACE_CONTAINER-ID.log, a link that kubelet makes.
-pub(super) fn kubelet_log(root: &Path, id: &str) -> Option<Container> {
+pub(super) fn kubelet_log(root: &Directory, id: &str) -> Option<Container> {
     let ending = format!("-{id}.log");
-    let directory = root.join("var/log/containers");
-    let log = bounded::names(&directory, MAX_LOGS).find(|name| name.ends_with(&ending))?;
+    let logs = root.names("var/log/containers", MAX_LOGS);
+    let log = logs.iter().find(|name| name.ends_with(&ending))?;
     let mut parts = log.strip_suffix(&ending)?.split('_').map(str::to_owned);
     Some(Container {
         pod: parts.next(),
@@ -180,10 +190,10 @@ pub(super) fn kubelet_log(root: &Path, id: &str) -> Option<Container> {
 }
 
 /// Reads names from /var/log/pods/NAMESPACE_POD_UID, a directory that kubelet makes.
-pub(super) fn pod_log(root: &Path, uid: &str) -> Option<Container> {
+pub(super) fn pod_log(root: &Directory, uid: &str) -> Option<Container> {
     let ending = format!("_{uid}");
-    let directory = root.join("var/log/pods");
-    let log = bounded::names(&directory, MAX_LOGS).find(|name| name.ends_with(&ending))?;
+    let logs = root.names("var/log/pods", MAX_LOGS);
+    let log = logs.iter().find(|name| name.ends_with(&ending))?;
     let (namespace, pod) = log.strip_suffix(&ending)?.split_once('_')?;
     Some(Container {
         pod: Some(pod.to_owned()),

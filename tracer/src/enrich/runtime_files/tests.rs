@@ -1,9 +1,9 @@
 //! Hosts made of files.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::symlink, path::Path};
 
-use super::{Container, look_up};
-use crate::enrich::container;
+use super::{Container, Directory, HostFiles, look_up};
+use crate::{enrich::container, host::opener::attacks};
 
 const ID: &str = "9e073649debeec6d511391c9ec7627ee67ce3a3fb508b0fa0437a97f8e58ba98";
 const UID: &str = "019c1fe8-0d92-4aa0-b61c-4df58bdde71c";
@@ -14,11 +14,18 @@ fn write(root: &Path, path: &str, content: &str) {
     fs::write(path, content).unwrap();
 }
 
+/// Its cgroups are below `cgroup`.
+fn host(root: &Path) -> HostFiles {
+    let cgroup_mount = Some(root.join("cgroup"));
+    HostFiles { root: Directory::at(root).unwrap(), cgroup_mount }
+}
+
 /// "name image pod namespace runtime", "-" for an unknown part.
 fn found(root: &Path, path: &str) -> String {
     let path = path.replace("$ID", ID);
     let container = container::cgroup_owner(&path).container.unwrap();
-    let Container { name, image, pod, namespace, runtime, .. } = look_up(root, &container, &path);
+    let Container { name, image, pod, namespace, runtime, .. } =
+        look_up(&host(root), &container, &path);
     let parts = [name, image, pod, namespace, runtime];
     parts.map(|part| part.unwrap_or_else(|| "-".to_owned())).join(" ")
 }
@@ -105,24 +112,123 @@ fn bundle_without_annotations_gives_runtime_without_name() {
     write(root.path(), bundle, r#"{"ociVersion":"1.1.0"}"#);
     let path = format!("/kubepods/pod{UID}/{ID}");
     let container = container::cgroup_owner(&path).container.unwrap();
-    let names = look_up(root.path(), &container, &path);
+    let names = look_up(&host(root.path()), &container, &path);
     assert!(names.is_unnamed());
     let mut filled = container.clone();
     filled.fill_from(&names);
     assert_eq!((container.runtime, filled.runtime.as_deref()), (None, Some("containerd")));
 }
 
+/// Any of these could be a device, or a file that blocks.
+#[test]
+fn file_of_a_runtime_is_read_only_if_it_is_a_regular_file_of_its_owner() {
+    let bundle = r#"{"annotations":{"nerdctl/name":"app"}}"#;
+    let list = format!(r#"[{{"id":"{ID}","names":["app"]}}]"#);
+    let podman = "/machine.slice/libpod-$ID.scope";
+    let uid = own_uid();
+    let service = format!("/user.slice/user-{uid}.slice/user@{uid}.service/libpod-$ID.scope");
+    let run = format!("run/user/{uid}/containers");
+    let userdata = "overlay-containers/$ID/userdata/config.json";
+    for (file, content, path) in [
+        (
+            "run/containerd/io.containerd.runtime.v2.task/k8s.io/$ID/config.json".to_owned(),
+            bundle,
+            "/kubepods/pod1/$ID",
+        ),
+        (format!("run/containers/storage/{userdata}"), bundle, podman),
+        (format!("var/lib/containers/storage/{userdata}"), bundle, podman),
+        (format!("{run}/{userdata}"), bundle, service.as_str()),
+        (format!("home/me/.local/share/containers/storage/{userdata}"), bundle, &service),
+        (
+            "var/lib/docker/containers/$ID/config.v2.json".to_owned(),
+            r#"{"Name":"/app"}"#,
+            "/docker/$ID",
+        ),
+        ("var/lib/containers/storage/overlay-containers/containers.json".to_owned(), &list, podman),
+        (HOME_LIST.to_owned(), &list, &service),
+    ] {
+        let Rootless { root, .. } = rootless(uid);
+        fs::remove_file(root.path().join(HOME_LIST)).unwrap();
+        let own_cgroup = service[1..].replace("$ID", ID);
+        fs::create_dir_all(root.path().join("cgroup").join(own_cgroup)).unwrap();
+        write(root.path(), &file, content);
+        let has_name = || found(root.path(), path).starts_with("app ");
+        assert!(has_name(), "{file}");
+        let at = root.path().join(file.replace("$ID", ID));
+        attacks::run_each(&file, &at, || !has_name());
+        write(root.path(), &file, content);
+        assert!(!attacks::give_away(&at) || !has_name(), "{file}");
+    }
+}
+
+/// A host with a rootless container of this user, whose files belong to the test's user.
+struct Rootless {
+    root: tempfile::TempDir,
+    uid: u32,
+    cgroup: String,
+}
+
+const HOME_LIST: &str =
+    "home/me/.local/share/containers/storage/overlay-containers/containers.json";
+
+fn rootless(uid: u32) -> Rootless {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), "etc/passwd", &format!("me:x:{uid}:{uid}::/home/me:/bin/sh\n"));
+    write(root.path(), HOME_LIST, &format!(r#"[{{"id":"{ID}","names":["mine"]}}]"#));
+    let service = format!("/user.slice/user-{uid}.slice/user@{uid}.service");
+    let cgroup = format!("{service}/user.slice/libpod-{ID}.scope");
+    fs::create_dir_all(root.path().join("cgroup").join(&cgroup[1..])).unwrap();
+    Rootless { root, uid, cgroup }
+}
+
+fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 #[test]
 fn rootless_container_is_found_in_the_home_directory() {
-    let root = tempfile::tempdir().unwrap();
-    write(root.path(), "etc/passwd", "me:x:1000:1000::/home/me:/bin/sh\n");
-    let list = format!(r#"[{{"id":"{ID}","names":["mine"]}}]"#);
-    let storage = "home/me/.local/share/containers/storage/overlay-containers";
-    write(root.path(), &format!("{storage}/containers.json"), &list);
-    let path = "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-$ID.scope";
-    assert_eq!(found(root.path(), path), "mine - - - -");
-    let path = path.replace("1000", "1001");
-    assert_eq!(found(root.path(), &path), "- - - - -");
+    let Rootless { root, cgroup, .. } = rootless(own_uid());
+    let mine = "mine - - - -";
+    assert_eq!(found(root.path(), &cgroup), mine);
+    assert_eq!(found(root.path(), &format!("{cgroup}/container")), mine);
+}
+
+#[test]
+fn rootless_container_in_a_cgroup_of_somebody_else_has_no_names() {
+    let nothing = "- - - - -";
+    // The files belong to that user, but the cgroup does not.
+    let Rootless { root, cgroup, .. } = rootless(own_uid() + 1);
+    assert_eq!(found(root.path(), &cgroup), nothing);
+    // The cgroup is that user's, but it is not in the session, or it does not exist.
+    let Rootless { root, uid, cgroup } = rootless(own_uid());
+    let outside = format!("/user-{uid}.slice/user@{uid}.service/libpod-{ID}.scope");
+    fs::create_dir_all(root.path().join("cgroup").join(&outside[1..])).unwrap();
+    for path in [outside, cgroup.replace("libpod", "docker")] {
+        assert_eq!(found(root.path(), &path), nothing, "{path}");
+    }
+}
+
+/// The user makes root open any file: it could be a device, or secret.
+#[test]
+fn rootless_file_behind_a_link_or_with_two_names_is_not_read() {
+    let elsewhere = |root: &Path| {
+        let secret = root.join("secret");
+        fs::rename(root.join(HOME_LIST), &secret).unwrap();
+        secret
+    };
+    let by_link = |root: &Path| symlink(elsewhere(root), root.join(HOME_LIST)).unwrap();
+    let by_name = |root: &Path| fs::hard_link(elsewhere(root), root.join(HOME_LIST)).unwrap();
+    let by_directory = |root: &Path| {
+        let storage = root.join("home/me/.local");
+        fs::rename(&storage, root.join("local")).unwrap();
+        symlink("../../local", storage).unwrap();
+    };
+    let attacks: [&dyn Fn(&Path); 3] = [&by_link, &by_name, &by_directory];
+    for (number, attack) in attacks.into_iter().enumerate() {
+        let Rootless { root, cgroup, .. } = rootless(own_uid());
+        attack(root.path());
+        assert_eq!(found(root.path(), &cgroup), "- - - - -", "{number}");
+    }
 }
 
 /// A file of a user in the place of a bundle. It has the pod of somebody else.
@@ -132,31 +238,33 @@ const FORGED: &str = r#"{"annotations":{"io.kubernetes.container.name":"mine",
 
 #[test]
 fn file_of_a_user_names_no_pod() {
-    let root = tempfile::tempdir().unwrap();
-    write(root.path(), "etc/passwd", "me:x:1000:1000::/home/me:/bin/sh\n");
-    let file = "run/user/1000/containers/overlay-containers/$ID/userdata/config.json";
-    write(root.path(), file, FORGED);
-    let path = format!("/user.slice/user-1000.slice/user@1000.service/libpod-{ID}.scope");
-    let container = container::cgroup_owner(&path).container.unwrap();
-    let names = look_up(root.path(), &container, &path);
+    let Rootless { root, uid, cgroup } = rootless(own_uid());
+    fs::remove_file(root.path().join(HOME_LIST)).unwrap();
+    let file = format!("run/user/{uid}/containers/overlay-containers/$ID/userdata/config.json");
+    write(root.path(), &file, FORGED);
+    let container = container::cgroup_owner(&cgroup).container.unwrap();
+    let names = look_up(&host(root.path()), &container, &cgroup);
     let mine = Container { name: Some("mine".to_owned()), ..Container::default() };
     assert_eq!(names, mine);
     // The same id outside of the user's slice is not his.
-    for path in ["/machine.slice/libpod-$ID.scope", "/docker/$ID/user.slice/user-1000.slice/a"] {
+    let in_a_container = format!("/docker/$ID{}", cgroup.replace(ID, "x"));
+    for path in ["/machine.slice/libpod-$ID.scope", &in_a_container] {
         assert_eq!(found(root.path(), path), "- - - - -", "{path}");
     }
 }
 
 #[test]
 fn container_of_the_system_names_no_cgroup_of_a_user() {
-    let root = tempfile::tempdir().unwrap();
-    write(root.path(), "etc/passwd", "me:x:1000:1000::/home/me:/bin/sh\n");
+    let Rootless { root, cgroup, .. } = rootless(own_uid());
+    fs::remove_file(root.path().join(HOME_LIST)).unwrap();
     write(root.path(), "var/lib/docker/containers/$ID/config.v2.json", r#"{"Name":"/payments"}"#);
+    let storage = "var/lib/containers/storage/overlay-containers";
+    let list = format!(r#"[{{"id":"{ID}","names":["payments"]}}]"#);
+    write(root.path(), &format!("{storage}/containers.json"), &list);
     let state = "run/containerd/io.containerd.runtime.v2.task/k8s.io/$ID/config.json";
     write(root.path(), state, FORGED);
     write(root.path(), "var/log/containers/web-0_shop_app-$ID.log", "");
-    let path = "/user.slice/user-1000.slice/user@1000.service/docker-$ID.scope";
-    assert_eq!(found(root.path(), path), "- - - - -");
+    assert_eq!(found(root.path(), &cgroup), "- - - - -");
     assert_eq!(
         found(root.path(), "/system.slice/docker-$ID.scope").split(' ').next(),
         Some("mine")
@@ -175,5 +283,5 @@ fn damaged_or_oversized_file_gives_no_name() {
     assert_eq!(found(root.path(), "/docker/$ID"), format!("{} - - - docker", "ä".repeat(256)));
     // An id that is no plain name never becomes part of a path.
     let outside = container::cgroup_owner("/lxc/..").container.unwrap();
-    assert!(look_up(root.path(), &outside, "/lxc/..").is_unnamed());
+    assert!(look_up(&host(root.path()), &outside, "/lxc/..").is_unnamed());
 }

@@ -3,11 +3,13 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Seek},
+    io::{self, BufRead, BufReader, Read as _, Seek},
     ops::ControlFlow,
     path::Path,
 };
 
+/// Longer files are not read at once.
+const MAX_TEXT_BYTES: u64 = 1 << 16;
 /// The kernel returns at most this number of bytes at once.
 const BUFFER_BYTES: usize = 4096;
 
@@ -40,11 +42,34 @@ impl ProcFile {
     }
 }
 
+/// A small file of /proc. `None` if it is absent or large.
+pub(crate) fn read(path: &Path) -> Option<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path).ok()?.take(MAX_TEXT_BYTES + 1).read_to_end(&mut content).ok()?;
+    (content.len() as u64 <= MAX_TEXT_BYTES).then_some(content)
+}
+
+/// A small file of /proc as text.
+pub(crate) fn read_text(path: &Path) -> Option<String> {
+    read(path).map(|content| String::from_utf8_lossy(&content).into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use std::{fs, ops::ControlFlow};
 
-    use super::ProcFile;
+    use super::{MAX_TEXT_BYTES, ProcFile, read};
+
+    #[test]
+    fn read_large_file_gives_none() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (more, is_read) in [(0, true), (1, false)] {
+            let bytes = usize::try_from(MAX_TEXT_BYTES).unwrap() + more;
+            fs::write(file.path(), vec![b'x'; bytes]).unwrap();
+            assert_eq!(read(file.path()).is_some(), is_read);
+        }
+        assert_eq!(read(&file.path().join("absent")), None);
+    }
 
     fn lines(file: &mut ProcFile, last: &str) -> Vec<String> {
         let mut lines = Vec::new();

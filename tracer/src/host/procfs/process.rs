@@ -3,10 +3,13 @@
 
 use std::{fs, path::Path};
 
-use crate::{host::bounded, model::facts::ProcessFiles};
+use super::file;
+use crate::{host::opener::Directory, model::facts::ProcessFiles};
 
-/// Larger files are not read. The probes keep less of a command line.
-const MAX_BYTES: u64 = 1 << 16;
+/// A longer command line is not read. The probes keep less of it.
+const MAX_CMDLINE_BYTES: u64 = 1 << 16;
+/// Bytes of a list of mappings that are read.
+const MAX_MAPS_BYTES: u64 = 4 << 20;
 /// Larger pages are multiples of it.
 const MIN_PAGE_BYTES: u64 = 4096;
 /// ns in a clock tick of /proc: `USER_HZ` is 100 on all supported architectures.
@@ -20,8 +23,24 @@ pub(crate) fn is_same(pid: u32, started_ns: u64) -> bool {
 
 /// The start time of a process, rounded down to a tick: `CLOCK_BOOTTIME` ns.
 pub(crate) fn started_ns_of(pid: u32) -> Option<u64> {
-    let stat = bounded::read(format!("/proc/{pid}/stat").as_ref(), MAX_BYTES)?;
-    Some(start_ticks(&stat)? * TICK_NS)
+    Some(start_ticks(&stat(pid)?)? * TICK_NS)
+}
+
+/// The content of /proc/PID/stat.
+pub(crate) fn stat(pid: u32) -> Option<Vec<u8>> {
+    file::read(format!("/proc/{pid}/stat").as_ref())
+}
+
+/// The content of /proc/PID/status.
+pub(crate) fn status(pid: u32) -> Option<String> {
+    file::read_text(format!("/proc/{pid}/status").as_ref())
+}
+
+/// The first mappings of a process, from /proc/PID/maps. A process can make that file block.
+pub(crate) fn maps(pid: u32) -> Option<String> {
+    let directory = Directory::at(format!("/proc/{pid}").as_ref())?;
+    let maps = directory.copy("maps".to_owned(), MAX_MAPS_BYTES).ok()?;
+    Some(String::from_utf8_lossy(&maps).into_owned())
 }
 
 /// Reads command line and executable, if the process is still the one that started at this time
@@ -29,11 +48,11 @@ pub(crate) fn started_ns_of(pid: u32) -> Option<u64> {
 pub(crate) fn read(root: &Path, pid: i32, started_ns: u64) -> Option<ProcessFiles> {
     let directory = root.join("proc").join(pid.to_string());
     // Read first, because a process that exits has no argument area.
-    let stat_before = bounded::read(&directory.join("stat"), MAX_BYTES)?;
-    let cmdline = bounded::read(&directory.join("cmdline"), MAX_BYTES);
+    let stat_before = file::read(&directory.join("stat"))?;
+    let cmdline = cmdline(&directory);
     let exe = fs::read_link(directory.join("exe")).ok();
     // Read last, because another process may get the id at any moment.
-    let stat = bounded::read(&directory.join("stat"), MAX_BYTES)?;
+    let stat = file::read(&directory.join("stat"))?;
     let is_usable = |bytes: &Vec<u8>| !bytes.is_empty() && !is_cut(bytes, &stat_before);
     let files = ProcessFiles {
         cmdline: cmdline.filter(is_usable).map(|bytes| arguments(&bytes)),
@@ -41,6 +60,12 @@ pub(crate) fn read(root: &Path, pid: i32, started_ns: u64) -> Option<ProcessFile
     };
     (start_ticks(&stat)? == started_ns / TICK_NS && files != ProcessFiles::default())
         .then_some(files)
+}
+
+/// The memory of the process, which may block a read: it can be on a file system that hangs.
+fn cmdline(directory: &Path) -> Option<Vec<u8>> {
+    let copied = Directory::at(directory)?.copy("cmdline".to_owned(), MAX_CMDLINE_BYTES + 1);
+    copied.ok().filter(|bytes| bytes.len() as u64 <= MAX_CMDLINE_BYTES)
 }
 
 /// Whether a part of a command line is missing. The OOM reaper takes the memory of a victim page by

@@ -51,6 +51,7 @@ pub(crate) struct Block {
     /// It began before the end of another one was read: lines may belong to either.
     pub(crate) is_torn: bool,
     state: ParserState,
+    /// The time of the group's line, or of the latest kill after it.
     group_ns: Option<u64>,
     /// The latest statistic, and the bytes of its record up to and with it.
     last_item: Option<(String, Stamp, usize)>,
@@ -122,16 +123,19 @@ impl Block {
         }
     }
 
-    /// The members of a group are killed within a second.
+    /// The members of a group are killed within a second of each other.
     fn is_soon(&self, log_ns: Option<u64>) -> bool {
         match (self.group_ns, log_ns) {
-            (Some(group), Some(now)) => now.saturating_sub(group) < 1_000_000_000,
+            (Some(last), Some(now)) => now.saturating_sub(last) < 1_000_000_000,
             _ => true,
         }
     }
 
     pub(crate) fn kill(&mut self, kill: Kill, log_ns: Option<u64>) {
         self.state = ParserState::Idle;
+        if self.group.is_some() {
+            self.group_ns = log_ns.or(self.group_ns);
+        }
         if !self.kills.iter().any(|(known, _)| known.tid == kill.tid) {
             self.kills.push((kill, log_ns));
         }

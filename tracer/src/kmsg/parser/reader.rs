@@ -18,6 +18,15 @@ const MAX_BLOCKS: usize = 16;
 /// A name of 15 newlines breaks one line into this many.
 const MAX_PARTS: usize = 16;
 
+/// The invocations that are being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pending {
+    /// All of them were read to their ends, except for further members of a group.
+    pub(crate) is_whole: bool,
+    /// The lines of kills that were read.
+    pub(crate) kills: usize,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     records: Records,
@@ -141,10 +150,12 @@ impl Reader {
         std::mem::take(&mut self.blocks).into_iter()
     }
 
-    /// `None` if no invocation is being read; else whether all of them were read to their ends.
-    pub(crate) fn pending(&self) -> Option<bool> {
-        let is_whole = |block: &Block| block.is_complete();
-        (!self.blocks.is_empty()).then(|| self.held.is_none() && self.blocks.iter().all(is_whole))
+    /// `None` if no invocation is being read.
+    pub(crate) fn pending(&self) -> Option<Pending> {
+        (!self.blocks.is_empty()).then(|| Pending {
+            is_whole: self.held.is_none() && self.blocks.iter().all(Block::is_complete),
+            kills: self.blocks.iter().map(|block| block.kills.len()).sum(),
+        })
     }
 
     /// Takes out the oldest invocation, if another one has begun after it.

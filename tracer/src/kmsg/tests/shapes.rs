@@ -103,6 +103,26 @@ fn kill_without_header_is_reported() {
 }
 
 #[test]
+fn members_of_a_large_group_are_one_report() {
+    let killed = |pid: u32, time: &str| {
+        format!(
+            "[{time}] Memory cgroup out of memory: Killed process {pid} (b) total-vm:8kB, \
+             anon-rss:4kB, file-rss:0kB, shmem-rss:0kB, UID:7 pgtables:40kB oom_score_adj:0\n"
+        )
+    };
+    let group = "[   99.0] Tasks in /a are going to be killed due to memory.oom.group set\n";
+    // Half a second between two members, five seconds in all.
+    let members = (0..10).map(|n| killed(50 + n, &format!("   {}.{}", 99 + n / 2, n % 2 * 5)));
+    let log: String = [killed(49, "   99.0"), group.to_owned()]
+        .into_iter()
+        .chain(members)
+        .chain([killed(60, "  109.0")])
+        .collect();
+    let victims: Vec<_> = reports(log).iter().map(|report| report.victims.len()).collect();
+    assert_eq!(victims, [11, 1]);
+}
+
+#[test]
 fn kill_without_header_is_not_added_to_earlier_report() {
     let killed = |pid: i32| {
         format!(

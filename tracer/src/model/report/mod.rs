@@ -321,9 +321,13 @@ pub struct LossReport {
     /// Where the records were lost; absent for the kernel log and for probes of an older version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<LossStage>,
-    /// The BPF program, if the stage is "probe".
+    /// The BPF program, if the stage is "probe"; the output, if it is "queue".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Why the kernel killed the processes whose records were lost, if the stage is "kills" and the
+    /// probes counted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<LossReason>,
     /// The number of lost records; of skipped runs if the stage is "probe".
     pub count: u64,
     /// When the loss was first detected, RFC 3339, UTC.
@@ -345,6 +349,24 @@ pub enum LossStage {
     Kills,
     /// The kernel skipped runs of a BPF program, so their records were never written.
     Probe,
+    /// An output (`name`) did not take records: its reader or its disk was too slow, or failed.
+    Queue,
+    /// The history did not take records: its disk was too slow, or failed.
+    Store,
+}
+
+/// Why the kernel killed processes whose records were lost.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum LossReason {
+    /// Each was the first process to be marked in its invocation.
+    Marked,
+    /// Each was marked after another one, with the rest of its cgroup (memory.oom.group).
+    GroupMember,
+    /// None was marked. Each shared the memory of the victim before it.
+    SharesMm,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

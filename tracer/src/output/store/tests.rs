@@ -8,13 +8,14 @@ use std::{
 };
 
 use tempfile::tempdir;
+use tokio::sync::Notify;
 
-use super::{Limits, StoreConfig, StoreSink, Work, Writer, line};
+use super::{HistoryError, Limits, StoreConfig, StoreSink, Work, Writer, line};
 use crate::{
     history::{query::Query, scan::History},
-    model::report::{OomReport, Record},
+    model::report::{LossStage, OomReport, Record},
     output::fixtures,
-    pipeline::sink::Sink,
+    pipeline::{output_health::OutputHealth, sink::Sink},
 };
 
 fn config(path: &Path) -> StoreConfig {
@@ -25,15 +26,19 @@ fn config(path: &Path) -> StoreConfig {
 fn store_all(path: &Path, records: &[Record], mut before: impl FnMut(usize)) -> Vec<String> {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let logged = Arc::clone(&lines);
-    let log = Arc::new(move |text: &str| logged.lock().unwrap().push(text.to_owned()));
-    let mut writer = Writer::start(config(path), log).unwrap();
+    let health = health(move |text| logged.lock().unwrap().push(text.to_owned()));
+    let mut writer = Writer::start(config(path), health.clone()).unwrap();
     for (index, record) in records.iter().enumerate() {
         before(index);
         writer.handle(line(record).unwrap());
     }
-    writer.on_end();
+    health.end(0);
     let lines = lines.lock().unwrap();
     lines.clone()
+}
+
+fn health(log: impl Fn(&str) + Send + Sync + 'static) -> OutputHealth {
+    OutputHealth::new("history", LossStage::Store, Arc::new(log), Arc::new(Notify::new()))
 }
 
 fn n_found(path: &Path) -> usize {
@@ -51,11 +56,15 @@ fn records() -> Vec<Record> {
     records
 }
 
+fn start(path: &Path) -> Result<StoreSink, HistoryError> {
+    Writer::start(config(path), health(|_| {})).and_then(StoreSink::start)
+}
+
 #[test]
 fn closed_records_are_stored_unchanged() {
     let directory = tempdir().unwrap();
     let records = records();
-    let mut sink = StoreSink::start(config(directory.path()), Arc::new(|_: &str| {})).unwrap();
+    let mut sink = start(directory.path()).unwrap();
     for record in &records {
         sink.provisional(record).unwrap();
         sink.update(record).unwrap();
@@ -111,7 +120,7 @@ fn full_disk_is_logged_once_and_its_recovery_once() {
         "{logged:?}"
     );
     assert!(logged[0].contains("new attempt"), "{logged:?}");
-    assert!(logged[1].contains("takes reports again, 5 were not stored"), "{logged:?}");
+    assert!(logged[1].contains("takes records again, 5 records were not written"), "{logged:?}");
     assert_eq!(n_found(path), records.len() - 5);
     unmount(path);
 }
@@ -127,7 +136,7 @@ fn read_only_file_system_is_logged_once_and_survived() {
     let logged = store_all(path, &records, |_| {});
     assert_eq!(logged.len(), 2, "{logged:?}");
     assert!(logged[0].contains("Read-only file system"), "{logged:?}");
-    assert_eq!(logged[1], format!("history: {} reports were not stored", records.len()));
+    assert_eq!(logged[1], format!("history: {} records were not written", records.len()));
     unmount(path);
 }
 
@@ -136,7 +145,7 @@ fn permanent_error_at_the_start_fails() {
     let directory = tempdir().unwrap();
     let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
-    assert!(StoreSink::start(config(&file), Arc::new(|_: &str| {})).is_err());
+    assert!(start(&file).is_err());
 }
 
 fn mount(path: &Path, options: &str) -> bool {

@@ -14,7 +14,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{
     fmt::{sanitize::sanitize, units::count},
-    model::report::{GapReport, LossReport, LossStage, Source, Tier},
+    model::report::{GapReport, LossReason, LossReport, LossStage, Source, Tier},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,13 +60,19 @@ pub(crate) fn gap(gap: &GapReport, zone: &TimeZone) -> String {
 pub(crate) fn loss(loss: &LossReport, zone: &TimeZone) -> String {
     let first = local(loss.first, zone, "%F %T");
     match loss.tier {
+        _ if matches!(loss.stage, Some(LossStage::Queue | LossStage::Store)) => format!(
+            "loss: {} not written to {} since {first}, because it was slow or failed",
+            count(loss.count, "record"),
+            safe(loss.name.as_deref().unwrap_or("an output")),
+        ),
         Some(Tier::Kmsg) => format!(
             "loss: {} of the kernel's log since {first}, overwritten before they were read",
             count(loss.count, "record")
         ),
         _ if loss.stage == Some(LossStage::Kills) => format!(
-            "loss: {} without a record since {first}, the buffer of kills was full",
-            count(loss.count, "kill")
+            "loss: {} without a record since {first}, the buffer of kills was full{}",
+            count(loss.count, "kill"),
+            loss.reason.map(killed_as).unwrap_or_default(),
         ),
         _ if loss.stage == Some(LossStage::Probe) => format!(
             "loss: the kernel skipped {} of {}, whose records are missing; detected at {first}",
@@ -77,6 +83,14 @@ pub(crate) fn loss(loss: &LossReport, zone: &TimeZone) -> String {
             "loss: {} since {first}, the ring was full (see --ring-size)",
             count(loss.count, "kernel-side record")
         ),
+    }
+}
+
+fn killed_as(reason: LossReason) -> &'static str {
+    match reason {
+        LossReason::Marked => "; first victims of an invocation",
+        LossReason::GroupMember => "; members of a group that was killed as a whole",
+        LossReason::SharesMm => "; processes that shared a victim's memory",
     }
 }
 

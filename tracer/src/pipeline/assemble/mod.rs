@@ -123,6 +123,11 @@ impl Assembler {
         self.pending.note_loss(until_ns);
     }
 
+    /// Notes that the kernel skipped probes of a victim's end until this time, `CLOCK_BOOTTIME` ns.
+    pub(crate) fn note_skip(&mut self, until_ns: u64) {
+        self.pending.note_skip(until_ns);
+    }
+
     /// Postpones the final report of an invocation until [`Assembler::names_ready`].
     pub(crate) fn await_names(&mut self, seq: u64) {
         self.pending.await_names(seq);

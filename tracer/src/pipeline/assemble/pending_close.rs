@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    account::{InvocationAccount, Stage},
+    account::{InvocationAccount, Stage, UnseenEnd},
     events::{Body, VictimGone},
     reap_and_exit::Visible,
 };
@@ -30,6 +30,8 @@ pub(super) struct PendingCloses {
     pending: BTreeMap<u64, PendingClose>,
     /// Time of the latest loss of details, `CLOCK_BOOTTIME` ns.
     lost_until_ns: u64,
+    /// When the latest skipped run of a probe of a victim's end was noticed, `CLOCK_BOOTTIME` ns.
+    skipped_until_ns: u64,
     /// Sequence numbers of invocations for which names are looked up, from their choice on.
     awaiting_names: BTreeSet<u64>,
 }
@@ -42,6 +44,11 @@ impl PendingCloses {
     /// Stores that details were lost until this time, `CLOCK_BOOTTIME` ns.
     pub(super) fn note_loss(&mut self, until_ns: u64) {
         self.lost_until_ns = self.lost_until_ns.max(until_ns);
+    }
+
+    /// Stores until when the kernel skipped probes of a victim's end, `CLOCK_BOOTTIME` ns.
+    pub(super) fn note_skip(&mut self, until_ns: u64) {
+        self.skipped_until_ns = self.skipped_until_ns.max(until_ns);
     }
 
     pub(super) fn await_names(&mut self, seq: u64) {
@@ -113,8 +120,8 @@ impl PendingCloses {
 
     /// Removes the accounts whose deadline has passed.
     pub(super) fn due(&mut self, now_ns: u64) -> impl Iterator<Item = InvocationAccount> {
-        let Self { visible, close_after_ns, lost_until_ns, ref mut pending, ref awaiting_names } =
-            *self;
+        let Self { visible, close_after_ns, lost_until_ns, skipped_until_ns, .. } = *self;
+        let Self { pending, awaiting_names, .. } = self;
         let is_late = move |seq: &u64, pending: &mut PendingClose| {
             let patience_ns = if pending.account.has_victim_left(visible) {
                 close_after_ns
@@ -126,13 +133,14 @@ impl PendingCloses {
         };
         pending.extract_if(.., is_late).map(move |(_, PendingClose { account, .. })| {
             let is_overdue = account.has_victim_left(visible);
-            // Then the record of a victim's end may be among the lost ones.
-            let lost_exits = is_overdue && account.first_ns <= lost_until_ns;
-            InvocationAccount {
-                is_overdue: is_overdue && !lost_exits,
-                lost_exits,
-                ..closed(account)
-            }
+            let unseen_end = match account.first_ns {
+                _ if !is_overdue => None,
+                since_ns if since_ns <= lost_until_ns => Some(UnseenEnd::RecordLost),
+                since_ns if since_ns <= skipped_until_ns => Some(UnseenEnd::ProbeSkipped),
+                _ => None,
+            };
+            let is_overdue = is_overdue && unseen_end.is_none();
+            InvocationAccount { is_overdue, unseen_end, ..closed(account) }
         })
     }
 

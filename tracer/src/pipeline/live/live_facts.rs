@@ -3,7 +3,10 @@
 use std::collections::btree_map::Entry;
 
 use crate::{
-    enrich::{enrichment::Enrichment, privacy::Privacy, stack_symbolizer::StackSymbolizer},
+    enrich::{
+        enrichment::Enrichment, kernel_lookup::KernelLookup, privacy::Privacy,
+        stack_symbolizer::StackSymbolizer,
+    },
     growth,
     host::{cgroupfs::paths::CgroupPaths, clock, procfs::system::SystemFiles},
     model::{
@@ -14,12 +17,11 @@ use crate::{
         report::System,
     },
     pipeline::FactSource,
-    symbolize::kernel::KernelSymbols,
 };
 
 /// Finds facts on this host.
 pub(super) struct LiveFacts {
-    pub(super) symbols: KernelSymbols,
+    pub(super) symbols: KernelLookup,
     pub(super) enrichment: Enrichment,
     pub(super) stacks: StackSymbolizer,
     pub(super) cgroup_paths: Option<CgroupPaths>,
@@ -34,7 +36,10 @@ impl FactSource for LiveFacts {
         let invocation = account.invocation();
         let record = invocation.and_then(|it| it.invocation.as_ref());
         let stack = record.and_then(|it| it.kernel_stack.as_deref()).unwrap_or_default();
-        for (ip, symbol) in self.symbols.resolve(stack) {
+        let (symbols, late) = self.symbols.resolve(stack);
+        // The final report waits for them.
+        self.stacks.requests.ask_kernel(account.seq(), late);
+        for (ip, symbol) in symbols {
             if let Entry::Vacant(entry) = findings.symbols.entry(ip) {
                 self.found.push(Fact::Symbol { ip, symbol: symbol.clone() });
                 entry.insert(symbol);
@@ -66,6 +71,9 @@ impl FactSource for LiveFacts {
     fn note(&mut self, event: &Event) {
         if let (Body::CgroupMade(made), Some(paths)) = (&event.body, &mut self.cgroup_paths) {
             paths.made(made.id, made.parent_id);
+        }
+        if let Body::Invocation(invocation) = &event.body {
+            self.symbols.ask(invocation.kernel_stack.as_deref().unwrap_or_default());
         }
         self.enrichment.note(event);
         self.stacks.note(event);

@@ -1,6 +1,6 @@
 //! Recordings that are complete, torn, damaged or foreign.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path};
 
 use bytes::Bytes;
 
@@ -11,7 +11,7 @@ use crate::model::{
     gfp::GfpFlag,
     host::Host,
     names::Symbol,
-    report::{Missing, System, Tier},
+    report::{LossReason, Missing, System, Tier},
 };
 
 fn host() -> Host {
@@ -46,7 +46,13 @@ fn frames() -> Vec<Frame> {
             memory: Box::new(System { free_bytes: Some(0), ..System::default() }),
         },
         Fact::RealtimeOffset(i64::MIN),
-        Fact::Drops { count: 3, kills: None, first_ns: 1, last_ns: 2 },
+        Fact::Drops {
+            count: 3,
+            kills: Some(2),
+            kills_by_reason: BTreeMap::from([(LossReason::GroupMember, 2)]),
+            first_ns: 1,
+            last_ns: 2,
+        },
         Fact::ProbeMisses { program: "exit_mmap_ret".to_owned(), count: 2, at_ns: 3 },
         Fact::KillsCounted { kills: 5, at_ns: 8 },
         Fact::Tick(9),

@@ -1,19 +1,10 @@
 //! The executable mappings of a running process, from /proc/PID: which address belongs to which
 //! file, the files themselves, and the perf maps that just-in-time compilers wrote about the rest.
 
-use std::{
-    collections::BTreeSet,
-    fs::{self, File},
-    io::Read as _,
-    ops::Range,
-    os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _},
-    path::Path,
-};
-
-use rustix::fs::OFlags;
+use std::{collections::BTreeSet, ops::Range};
 
 use super::{PerfMapSources, PerfMapWriter, Process, ProcessHint, ProcessRoot};
-use crate::host::clock;
+use crate::host::{clock, opener::OpenedFile, procfs::process};
 
 /// More files with code than most processes have.
 const MAX_FILES: usize = 48;
@@ -21,19 +12,17 @@ const MAX_FILES: usize = 48;
 const MAX_RANGES: usize = 1024;
 /// Times of files are as coarse as the timer interrupt: up to 10 ms.
 const TIMER_NS: i128 = 10_000_000;
-/// Bytes of the list of mappings that are read.
-const MAX_BYTES: u64 = 4 << 20;
 
 /// The code of a process.
 #[derive(Debug, Default)]
 pub(super) struct Mapped {
     /// The mapped files, each with the path by which the process has mapped it.
-    pub(super) files: Vec<(String, File)>,
+    pub(super) files: Vec<(String, OpenedFile)>,
     /// /tmp/perf-PID.map below the process' root, then those of the processes it was forked from.
-    pub(super) perf_maps: Vec<File>,
-    /// Index in `files` of an executable that is loaded at a fixed address. Only set if the
+    pub(super) perf_maps: Vec<OpenedFile>,
+    /// Index in `files` of the executable, which may be loaded at a fixed address. Only set if the
     /// mappings are not known.
-    pub(super) fixed: Option<usize>,
+    pub(super) executable: Option<usize>,
     ranges: Vec<Mapping>,
 }
 
@@ -57,36 +46,34 @@ pub(super) enum Located {
 impl Mapped {
     /// `None` if the process has released its memory or may not be read.
     pub(super) fn open(pid: u32) -> Option<Self> {
-        let mut maps = Vec::new();
-        let list = File::open(format!("/proc/{pid}/maps")).ok()?;
-        list.take(MAX_BYTES).read_to_end(&mut maps).ok()?;
-        let ranges = executable_mappings(&String::from_utf8_lossy(&maps));
+        let ranges = executable_mappings(&process::maps(pid)?);
         if ranges.is_empty() {
             return None;
         }
         let paths: BTreeSet<&str> = ranges.iter().map(|mapping| mapping.path.as_str()).collect();
         let named_paths = paths.into_iter().filter(|path| !path.is_empty()).take(MAX_FILES);
-        let open = |path: &str| Some((path.to_owned(), open_below(pid, path)?));
-        let files = named_paths.filter_map(open).collect();
+        let files = ProcessRoot::now(pid).map(|root| root.open_mapped(named_paths));
         let has_made_code = ranges.iter().any(|mapping| mapping.path.is_empty());
-        let perf_maps = if has_made_code { perf_maps(pid) } else { Vec::new() };
-        Some(Self { files, perf_maps, fixed: None, ranges })
+        let sources = has_made_code.then(|| PerfMapSources::of(pid)).flatten();
+        let perf_maps = sources.iter().flat_map(PerfMapSources::perf_maps).collect();
+        Some(Self { files: files.unwrap_or_default(), perf_maps, executable: None, ranges })
     }
 
     /// The files that can be found for a process that has released its memory: its executable by
     /// its path, libraries that its parent has mapped too, and its perf map. The build id of a
     /// frame then shows which file it belongs to.
     pub(super) fn after_exit(process: Process, hint: &ProcessHint) -> Self {
-        let ProcessHint { exe, root, neighbor, .. } = hint;
-        let own = root.as_ref().and_then(|root| root.open(exe));
-        let fixed = own.as_ref().is_some_and(is_fixed).then_some(0);
-        let near = neighbor.and_then(|pid| open_below(pid, exe));
-        let here = open_regular(exe.as_ref());
-        let executables = own.into_iter().chain(near).chain(here);
-        let mut files: Vec<(String, File)> = executables.map(|it| (exe.clone(), it)).collect();
+        let ProcessHint { exe, root, neighbor, perf_map_writer } = hint;
+        let open_in = |root: &ProcessRoot| root.open_mapped([exe.as_str()]);
+        let mut files = root.as_ref().map(open_in).unwrap_or_default();
+        let executable = (!files.is_empty()).then_some(0);
+        files.extend(neighbor.and_then(ProcessRoot::now).iter().flat_map(open_in));
+        let uid = perf_map_writer.map(|writer| writer.uid);
+        let here = ProcessRoot::of_host().and_then(|root| root.open_executable(exe, uid));
+        files.extend(here.map(|file| (exe.clone(), file)));
         files.extend(neighbor.and_then(Self::open).unwrap_or_default().files);
-        let perf_maps = perf_map_after_exit(process, hint).into_iter().collect();
-        Self { files, perf_maps, fixed, ranges: Vec::new() }
+        let perf_maps = perf_map(process, hint).into_iter().collect();
+        Self { files, perf_maps, executable, ranges: Vec::new() }
     }
 
     /// Where an address is. `None` if there is no code.
@@ -105,63 +92,20 @@ impl Mapped {
     }
 }
 
-/// Opens a file below a process' root, which may be in another mount namespace.
-pub(super) fn open_below(pid: u32, path: &str) -> Option<File> {
-    ProcessRoot::now(pid)?.open(path)
-}
-
-/// Whether the kernel loads it at the address in its headers: `ET_EXEC` of elf(5).
-pub(super) fn is_fixed(file: &File) -> bool {
-    const LITTLE_ENDIAN: u8 = 1;
-    let mut start = [0; 18];
-    file.read_exact_at(&mut start, 0).is_ok()
-        && start.starts_with(b"\x7fELF")
-        && start[5] == LITTLE_ENDIAN
-        && start[16..] == [2, 0]
-}
-
-/// Opens a regular file in this process' mount namespace.
-pub(super) fn open_regular(path: &Path) -> Option<File> {
-    if !fs::metadata(path).ok()?.is_file() {
-        return None;
-    }
-    // It may have been replaced by a pipe meanwhile.
-    let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).ok()?;
-    let file = File::options().read(true).custom_flags(nonblock).open(path).ok()?;
-    file.metadata().ok()?.is_file().then_some(file)
-}
-
-fn perf_maps(pid: u32) -> Vec<File> {
-    let mut maps: Vec<File> = perf_map(pid).into_iter().collect();
-    if let Some(sources) = PerfMapSources::of(pid) {
-        maps.extend(sources.ancestor_perf_maps());
-    }
-    maps
-}
-
-/// The name has the process id in the process' own pid namespace.
-fn perf_map(pid: u32) -> Option<File> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
-    let own: u32 = ids.split_whitespace().next_back()?.parse().ok()?;
-    open_below(pid, &format!("/tmp/perf-{own}.map"))
-}
-
-/// The perf map of a process that may be gone. Its user must have written it after the process
+/// The perf map of a process, which may be gone. Its user must have written it after the process
 /// started. Outside of the process' own root, it counts only if its process id is the same there.
-pub(super) fn perf_map_after_exit(process: Process, hint: &ProcessHint) -> Option<File> {
+pub(super) fn perf_map(process: Process, hint: &ProcessHint) -> Option<OpenedFile> {
     let PerfMapWriter { uid, pid } = hint.perf_map_writer?;
     let path = format!("/tmp/perf-{pid}.map");
+    let open_in = |root: ProcessRoot| root.open_written(&path, uid);
     let elsewhere = || {
-        let near = hint.neighbor.and_then(|pid| open_below(pid, &path));
-        near.or_else(|| open_regular(path.as_ref())).filter(|_| pid == process.pid)
+        let near = hint.neighbor.and_then(ProcessRoot::now).and_then(open_in);
+        near.or_else(|| ProcessRoot::of_host().and_then(open_in)).filter(|_| pid == process.pid)
     };
-    let own = hint.root.as_ref().and_then(|root| root.open(&path));
-    let file = own.or_else(elsewhere)?;
-    let meta = file.metadata().ok()?;
+    let file = hint.root.clone().and_then(open_in).or_else(elsewhere)?;
     let started = i128::from(process.started_ns) + i128::from(clock::realtime_offset_ns());
-    let written = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
-    (meta.uid() == uid && process.started_ns > 0 && written + TIMER_NS >= started).then_some(file)
+    let is_new = i128::from(file.facts.modified_ns) + TIMER_NS >= started;
+    (process.started_ns > 0 && is_new).then_some(file)
 }
 
 fn executable_mappings(maps: &str) -> Vec<Mapping> {
@@ -209,8 +153,8 @@ mod tests {
 
     #[test]
     fn locate_address_gives_file_or_memory_or_none() {
-        let null = || File::open("/dev/null").unwrap();
-        let files = vec![("/usr/bin/app".to_owned(), null())];
+        let own = Mapped::open(std::process::id()).unwrap().files.remove(0).1;
+        let files = vec![("/usr/bin/app".to_owned(), own)];
         let mapped = Mapped { files, ranges: executable_mappings(MAPS), ..Mapped::default() };
         assert_eq!(mapped.locate(0x55d0_c000_2010), Some(Located::File(0, 0x2010)));
         assert_eq!(mapped.locate(0x7f00_0000_2000), Some(Located::Elsewhere));
@@ -221,9 +165,8 @@ mod tests {
     }
 
     #[test]
-    fn open_without_process_or_regular_file_gives_none() {
+    fn open_without_a_process_gives_none() {
         assert!(Mapped::open(u32::MAX).is_none());
         assert!(Mapped::open(std::process::id()).is_some_and(|mapped| !mapped.files.is_empty()));
-        assert!(open_regular("/dev/null".as_ref()).is_none());
     }
 }

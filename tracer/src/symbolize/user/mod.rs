@@ -10,33 +10,36 @@
 //! and the victim may have prepared the file.
 
 mod elf_files;
+mod failed_files;
 mod helper;
 mod mapped;
 mod perf_map;
 mod perf_map_sources;
+mod received_file;
 mod request;
 mod root;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    fs::File,
-    os::unix::fs::MetadataExt as _,
     sync::Arc,
 };
 
 use self::{
+    failed_files::FailedFiles,
     mapped::Mapped,
-    request::{Address, Candidate, Request, Response},
+    request::{Address, Candidate, Request, RequestWithFiles, Response},
 };
 use crate::{
-    host::procfs::process,
+    host::{
+        opener::{FileId, OpenedFile},
+        procfs::process,
+    },
     model::names::{FileOffset, Name, UserNames},
-    symbolize::helper_process,
 };
 
 pub(crate) use self::{
     elf_files::{DEBUG_DIRECTORY, ElfFiles},
-    helper::{OffsetNamer, answer},
+    helper::{OffsetNamer, answer, answer_with},
     perf_map_sources::PerfMapSources,
     root::ProcessRoot,
 };
@@ -85,7 +88,7 @@ struct OpenFile {
     build_id: String,
     /// Path by which a process has mapped it.
     shown: String,
-    file: File,
+    file: OpenedFile,
 }
 
 /// Names frames of processes that run, or ran a moment ago.
@@ -95,8 +98,9 @@ pub(crate) struct UserSymbols {
     open: VecDeque<OpenFile>,
     processes: VecDeque<(Process, Mapped)>,
     /// Opened before anything was asked, with the path by which a process has mapped each.
-    early: VecDeque<(String, File)>,
+    early: VecDeque<(String, OpenedFile)>,
     perf_maps: Vec<Arc<PerfMapSources>>,
+    failed: FailedFiles,
 }
 
 impl Process {
@@ -162,23 +166,26 @@ impl UserSymbols {
             &after_exit
         };
         let sources = self.perf_maps.iter().find(|sources| sources.process == process);
-        let perf_maps: Vec<File> = sources.into_iter().flat_map(|it| it.perf_maps()).collect();
+        let perf_maps: Vec<OpenedFile> =
+            sources.into_iter().flat_map(|it| it.perf_maps()).collect();
         let early = Vec::from(std::mem::take(&mut self.early));
-        let mut request = Request::for_addresses(mapped, &perf_maps, ips);
-        request.add_files(mapped, &early, &self.open);
-        request.offsets = offsets;
-        let response = if request.is_empty() {
-            None
-        } else {
-            helper_process::ask::<Response>(HELPER_COMMAND, &request).ok()
-        };
-        let Some(response) = response else {
+        let mut asked = RequestWithFiles::for_addresses(mapped, &perf_maps, ips, &self.failed);
+        asked.add_files(mapped, &early, &self.open);
+        asked.request.offsets = offsets;
+        let response = asked.send();
+        let request = asked.request;
+        let Some(Ok(response)) = response else {
+            if response.is_some_and(|it| it.is_err_and(|it| failed_files::is_fault_of_files(&it))) {
+                let new = mapped.files.iter().chain(&early).map(|(_, file)| file);
+                let all = new.chain(&mapped.perf_maps).chain(&perf_maps);
+                self.failed.extend(suspects(all, &self.open, &request));
+            }
             self.early = early.into();
             return Vec::new();
         };
         let asked = mapped.files.iter().chain(&early).zip(response.build_ids);
         let identified = asked.filter_map(|((shown, file), build_id)| {
-            let own_file = file.try_clone().ok()?;
+            let own_file = file.try_clone()?;
             Some(OpenFile { build_id: build_id?, shown: shown.clone(), file: own_file })
         });
         for file in identified.collect::<Vec<_>>() {
@@ -191,11 +198,11 @@ impl UserSymbols {
     }
 
     /// Keeps files that were opened while their process ran ([`files_of`]), for the next request.
-    pub(crate) fn keep_files(&mut self, files: impl IntoIterator<Item = (String, File)>) {
+    pub(crate) fn keep_files(&mut self, files: impl IntoIterator<Item = (String, OpenedFile)>) {
         for (shown, file) in files {
             let open = self.open.iter().map(|open| &open.file);
             let mut kept = open.chain(self.early.iter().map(|(_, file)| file));
-            if kept.any(|other| is_same(other, &file)) {
+            if kept.any(|other| other.is_same_file(&file)) {
                 continue;
             }
             if self.early.len() >= MAX_OPEN {
@@ -227,15 +234,22 @@ impl UserSymbols {
     }
 }
 
-/// The files that a process has mapped, with the path of each. Empty once it is gone.
-pub(crate) fn files_of(pid: u32) -> Vec<(String, File)> {
-    Mapped::open(pid).unwrap_or_default().files
+/// The files that may have made a helper fail: those that no helper has read before, and those that
+/// have one of the offsets.
+fn suspects<'a>(
+    asked: impl Iterator<Item = &'a OpenedFile>,
+    open: &'a VecDeque<OpenFile>,
+    request: &Request,
+) -> Vec<FileId> {
+    let is_new = |file: &&OpenedFile| !open.iter().any(|open| open.file.is_same_file(file));
+    let known = open.iter().filter(|open| request.asks_for(&open.build_id));
+    let files = asked.filter(is_new).chain(known.map(|open| &open.file));
+    files.map(|file| file.facts.id).collect()
 }
 
-/// Whether both are the same file.
-pub(crate) fn is_same(one: &File, other: &File) -> bool {
-    let number = |file: &File| file.metadata().map(|it| (it.dev(), it.ino())).ok();
-    number(one).is_some_and(|one| number(other) == Some(one))
+/// The files that a process has mapped, with the path of each. Empty once it is gone.
+pub(crate) fn files_of(pid: u32) -> Vec<(String, OpenedFile)> {
+    Mapped::open(pid).unwrap_or_default().files
 }
 
 #[cfg(test)]

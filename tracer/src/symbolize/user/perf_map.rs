@@ -5,9 +5,9 @@
 use std::{
     fs::File,
     io::{BufRead as _, BufReader, Read as _},
-    path::Path,
 };
 
+use super::received_file::FromStart;
 use crate::model::names::Name;
 
 /// Bytes of a file that are read. A server that has run for months wrote a tenth of that.
@@ -16,21 +16,21 @@ const MAX_BYTES: u64 = 256 << 20;
 const MAX_NAME_BYTES: usize = 512;
 
 /// The name of each address, from the first file that has one.
-pub(super) fn names(paths: &[impl AsRef<Path>], addresses: &[u64]) -> Vec<Option<Name>> {
+pub(super) fn names<'a>(
+    files: impl IntoIterator<Item = &'a File>,
+    addresses: &[u64],
+) -> Vec<Option<Name>> {
     let mut names = vec![None; addresses.len()];
-    for path in paths {
-        let found = names_in(path.as_ref(), addresses);
+    for file in files {
+        let found = names_in(file, addresses);
         names.iter_mut().zip(found).for_each(|(name, found)| *name = name.take().or(found));
     }
     names
 }
 
-fn names_in(path: &Path, addresses: &[u64]) -> Vec<Option<Name>> {
+fn names_in(file: &File, addresses: &[u64]) -> Vec<Option<Name>> {
     let mut names = vec![None; addresses.len()];
-    let Ok(file) = File::open(path) else {
-        return names;
-    };
-    let mut lines = BufReader::new(file.take(MAX_BYTES));
+    let mut lines = BufReader::new(FromStart::new(file).take(MAX_BYTES));
     let mut line = Vec::new();
     while lines.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
         if let Some((start, size, text)) = parse(&line) {
@@ -71,7 +71,7 @@ mod tests {
         let lines = b"1000 20 LazyCompile:~old /a.js:1\nx\n\n1000 zz bad\n2000 10\n\
                       1000 10 *new a b\n0x3000 0x8 py::f\nffffffffffffffff ffffffffffffffff end\n";
         std::fs::write(file.path(), lines).unwrap();
-        let found = names(&[file.path()], &[0x1004, 0x1018, 0x2000, 0x3007, 0x3008]);
+        let found = names([file.as_file()], &[0x1004, 0x1018, 0x2000, 0x3007, 0x3008]);
         let expected = [
             Some(named(b"*new a b", 4)),
             Some(named(b"LazyCompile:~old /a.js:1", 0x18)),
@@ -80,10 +80,10 @@ mod tests {
             None,
         ];
         assert_eq!(found, expected);
-        assert_eq!(names(&["/nowhere"], &[1]), [None]);
+        assert_eq!(names([], &[1]), [None]);
         let own = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(own.path(), "3000 4 own\n").unwrap();
-        let found = names(&[own.path(), file.path()], &[0x3003, 0x3004]);
+        let found = names([own.as_file(), file.as_file()], &[0x3003, 0x3004]);
         assert_eq!(found, [Some(named(b"own", 3)), Some(named(b"py::f", 4))]);
     }
 }

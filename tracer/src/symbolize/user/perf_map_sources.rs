@@ -1,14 +1,10 @@
 //! Finds the perf maps of a process while it runs, because names are asked for when it is gone. A
 //! map may be written after that.
 
-use std::{
-    fs::{self, File},
-    iter,
-    sync::Arc,
-};
+use std::{iter, sync::Arc};
 
-use super::{PerfMapWriter, Process, ProcessHint, ProcessRoot, mapped::perf_map_after_exit};
-use crate::host::procfs::process;
+use super::{PerfMapWriter, Process, ProcessHint, ProcessRoot, mapped::perf_map};
+use crate::host::{opener::OpenedFile, procfs::process};
 
 /// Ancestors whose perf maps are used. A longer chain of forks is cut.
 const MAX_FORKS: usize = 3;
@@ -26,7 +22,7 @@ pub(crate) struct PerfMapSources {
 struct Map {
     process: Process,
     /// The open map, if it existed already.
-    file: Option<File>,
+    file: Option<OpenedFile>,
     /// How to recognize the map in the host's file system, if it did not exist.
     hint: ProcessHint,
 }
@@ -55,21 +51,16 @@ impl PerfMapSources {
     }
 
     /// The maps that exist, the process' own first.
-    pub(super) fn perf_maps(&self) -> impl Iterator<Item = File> {
+    pub(super) fn perf_maps(&self) -> impl Iterator<Item = OpenedFile> {
         self.maps.iter().filter_map(|map| map.open())
-    }
-
-    /// The maps that exist of the processes it was forked from.
-    pub(super) fn ancestor_perf_maps(&self) -> impl Iterator<Item = File> {
-        self.maps.iter().skip(1).filter_map(|map| map.open())
     }
 }
 
 impl Map {
-    fn open(&self) -> Option<File> {
+    fn open(&self) -> Option<OpenedFile> {
         match &self.file {
-            Some(file) => file.try_clone().ok(),
-            None => perf_map_after_exit(self.process, &self.hint),
+            Some(file) => file.try_clone(),
+            None => perf_map(self.process, &self.hint),
         }
     }
 }
@@ -86,8 +77,8 @@ struct ProcessMemory {
 
 impl ProcessMemory {
     fn of(pid: u32) -> Option<Self> {
-        let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let stat = process::stat(pid)?;
+        let status = process::status(pid)?;
         let number = |n| process::field(&stat, n);
         Some(Self {
             process: Process::now(pid),
@@ -108,7 +99,7 @@ impl ProcessMemory {
     fn map(self) -> Map {
         let Self { process, perf_map_writer, .. } = self;
         let hint = |root| ProcessHint { root, perf_map_writer, ..ProcessHint::default() };
-        let file = perf_map_after_exit(process, &hint(ProcessRoot::of(process)));
+        let file = perf_map(process, &hint(ProcessRoot::of(process)));
         Map { process, file, hint: hint(None) }
     }
 }
@@ -125,11 +116,13 @@ fn writer(status: &str) -> Option<PerfMapWriter> {
 #[cfg(test)]
 mod tests {
     use std::{
+        fs,
         io::{BufRead as _, BufReader},
         process::{Child, Command, Stdio},
     };
 
     use super::*;
+    use crate::host::opener::attacks;
 
     /// A shell, and the process id of another that it forked. Both run until stdin of the first
     /// ends.
@@ -152,7 +145,7 @@ mod tests {
     }
 
     fn contents(sources: &PerfMapSources) -> Vec<String> {
-        let read = |file| std::io::read_to_string(file).unwrap();
+        let read = |opened: OpenedFile| std::io::read_to_string(opened.file).unwrap();
         sources.perf_maps().map(read).collect()
     }
 
@@ -170,6 +163,25 @@ mod tests {
         assert_eq!(found, [["10 10 made\n"], ["10 10 made\n"]]);
         assert!(contents(&early).is_empty());
         assert!(PerfMapSources::of(pid).is_none());
+    }
+
+    #[test]
+    fn perf_map_of_another_user_is_not_used_while_the_process_lives() {
+        let (child, _) = shells();
+        let pid = child.id();
+        fs::write(path(pid), "10 10 made\n").unwrap();
+        let own = contents(&PerfMapSources::of(pid).unwrap());
+        let is_given = attacks::give_away(path(pid).as_ref());
+        let others = contents(&PerfMapSources::of(pid).unwrap());
+        fs::remove_file(path(pid)).unwrap();
+        let mut refused = true;
+        attacks::run_each("perf map", path(pid).as_ref(), || {
+            refused &= contents(&PerfMapSources::of(pid).unwrap()).is_empty();
+            refused
+        });
+        end(child);
+        assert_eq!(own, ["10 10 made\n"]);
+        assert!(!is_given || others.is_empty());
     }
 
     /// The shell has executed another program than this test, which started it.

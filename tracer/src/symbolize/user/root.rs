@@ -1,20 +1,18 @@
 //! A process' root directory, which may be in another mount namespace. While it is held open, its
 //! files can be opened, even when the process is gone.
 
-use std::{
-    fs::File,
-    os::fd::{AsRawFd as _, OwnedFd},
-    sync::Arc,
+use super::Process;
+use crate::host::{
+    opener::{Directory, OpenedFile, Target, Tree},
+    procfs::process,
 };
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
-
-use super::Process;
-use crate::host::procfs::process;
+/// Larger executables are not read.
+const MAX_ELF_BYTES: u64 = 2 << 30;
 
 /// A root directory that is held open. This keeps its file system mounted.
-#[derive(Clone, Debug)]
-pub(crate) struct ProcessRoot(Arc<OwnedFd>);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ProcessRoot(Directory);
 
 impl ProcessRoot {
     /// The root of a running process, which loses it after its memory. Two system calls.
@@ -26,30 +24,43 @@ impl ProcessRoot {
 
     /// The root of the process that has this id now.
     pub(super) fn now(pid: u32) -> Option<Self> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = open(format!("/proc/{pid}/root"), flags, Mode::empty()).ok()?;
-        Some(Self(Arc::new(root)))
+        Directory::at(format!("/proc/{pid}/root").as_ref()).map(Self)
     }
 
-    /// Opens a regular file below it. Symlinks are followed below it too. A pipe or a device is not
-    /// opened, because that can block.
-    pub(super) fn open(&self, path: &str) -> Option<File> {
-        let find = OFlags::PATH | OFlags::CLOEXEC;
-        let found = openat2(&*self.0, path, find, Mode::empty(), ResolveFlags::IN_ROOT).ok()?;
-        let found = File::from(found);
-        let is_file = found.metadata().ok()?.is_file();
-        is_file.then(|| File::open(format!("/proc/self/fd/{}", found.as_raw_fd())).ok())?
+    /// The root of this process.
+    pub(super) fn of_host() -> Option<Self> {
+        Directory::at("/".as_ref()).map(Self)
+    }
+
+    #[cfg(test)]
+    pub(super) fn at(directory: &std::path::Path) -> Option<Self> {
+        Directory::at(directory).map(Self)
+    }
+
+    /// Opens files that a process has mapped, by their paths. The kernel reports paths without
+    /// links. A file that is refused is left out.
+    pub(super) fn open_mapped<'a>(
+        &self,
+        paths: impl IntoIterator<Item = &'a str>,
+    ) -> Vec<(String, OpenedFile)> {
+        let paths: Vec<&str> = paths.into_iter().collect();
+        let targets = paths.iter().map(|path| Target::new(Tree::Mapped, *path, MAX_ELF_BYTES));
+        let opened = self.0.open_all(targets);
+        let named = paths.iter().zip(opened);
+        named.filter_map(|(path, file)| Some(((*path).to_owned(), file.ok()?))).collect()
+    }
+
+    /// Opens an executable of the host, which must belong to root or to this user.
+    pub(super) fn open_executable(&self, path: &str, uid: Option<u32>) -> Option<OpenedFile> {
+        self.0.open(Target::new(Tree::Host(uid), path, MAX_ELF_BYTES)).ok()
+    }
+
+    /// Opens a file that a process with this user id has written. Of a large one, the reader uses
+    /// only a part.
+    pub(super) fn open_written(&self, path: &str, uid: u32) -> Option<OpenedFile> {
+        self.0.open(Target::new(Tree::Written(uid), path, u64::MAX)).ok()
     }
 }
-
-/// The same handle, not merely the same directory.
-impl PartialEq for ProcessRoot {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Eq for ProcessRoot {}
 
 #[cfg(test)]
 mod tests {
@@ -60,36 +71,17 @@ mod tests {
     }
 
     #[test]
-    fn open_below_a_root_follows_links_without_leaving_it() {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::create_dir(directory.path().join("etc")).unwrap();
-        std::fs::write(directory.path().join("etc/here"), "1").unwrap();
-        let link = |to: &str, name: &str| {
-            std::os::unix::fs::symlink(to, directory.path().join(name)).unwrap();
-        };
-        link("/etc/here", "inside");
-        link("/etc/passwd", "outside");
-        link("/dev/null", "device");
-        let root = open(directory.path(), OFlags::PATH, Mode::empty()).unwrap();
-        let root = ProcessRoot(Arc::new(root));
-        for (path, is_found) in [
-            ("/etc/here", true),
-            ("/inside", true),
-            ("/../../etc/here", true),
-            ("/outside", false),
-            ("/device", false),
-            ("/etc", false),
-        ] {
-            assert_eq!(root.open(path).is_some(), is_found, "{path}");
-        }
-        let root = ProcessRoot::of(myself()).unwrap();
-        assert!(root.open("/etc/passwd").is_some() && root.open("/dev/null").is_none());
-    }
-
-    #[test]
     fn root_of_a_reused_process_id_is_none() {
         let Process { pid, started_ns } = myself();
         assert!(ProcessRoot::of(Process { pid, started_ns }).is_some());
         assert!(ProcessRoot::of(Process { pid, started_ns: started_ns / 2 }).is_none());
+    }
+
+    #[test]
+    fn mapped_file_is_opened_below_the_root_and_a_device_is_not() {
+        let exe = std::env::current_exe().unwrap();
+        let exe = exe.to_str().unwrap();
+        let opened = ProcessRoot::of(myself()).unwrap().open_mapped([exe, "/dev/null", "/tmp"]);
+        assert_eq!(opened.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), [exe]);
     }
 }

@@ -1,5 +1,10 @@
-use super::{mapped::is_fixed, *};
-use crate::model::names::{FileOffset, Name};
+use std::{fs::File, os::fd::OwnedFd};
+
+use super::{helper::is_fixed, *};
+use crate::{
+    host::{clock, opener::attacks},
+    model::names::{FileOffset, Name},
+};
 
 /// The test's executable, as if a process had mapped it as /bin/app.
 fn myself() -> (ElfFiles, String) {
@@ -71,14 +76,25 @@ fn request_with_hostile_content_is_answered() {
     let request = Request {
         offsets: vec![FileOffset { build_id: String::new(), file_offset: 0 }],
         addresses: vec![
-            Address { ip: 1, in_file: None, fixed: Some(0) },
-            Address { ip: 2, in_file: Some((9, 9)), fixed: None },
+            Address { ip: 1, in_file: None, executable: Some(0) },
+            Address { ip: 2, in_file: Some((9, 9)), executable: None },
         ],
-        files: vec![Candidate { path: "/proc/self/maps".into(), shown: "x".into() }],
-        perf_maps: vec!["/nowhere".into()],
+        files: vec![Candidate { descriptor: Some(0), shown: "x".into() }],
+        perf_maps: vec![7],
     };
-    let Response { offsets, addresses, build_ids } = helper::look_up(&request);
+    let maps = File::open("/proc/self/maps").unwrap();
+    let Response { offsets, addresses, build_ids } = helper::look_up(&request, vec![maps.into()]);
     assert_eq!((offsets, addresses, build_ids), (vec![None], vec![None, None], vec![None]));
+}
+
+/// The answer of a helper about addresses of a process.
+fn look_up(mapped: &Mapped, ips: &[u64]) -> Response {
+    let (failed, open) = (FailedFiles::default(), VecDeque::new());
+    let mut asked = RequestWithFiles::for_addresses(mapped, &[], ips, &failed);
+    asked.add_files(mapped, &[], &open);
+    let own = |descriptor: &std::os::fd::BorrowedFd<'_>| descriptor.try_clone_to_owned().unwrap();
+    let descriptors: Vec<OwnedFd> = asked.descriptors().iter().map(own).collect();
+    helper::look_up(&asked.request, descriptors)
 }
 
 /// If the kernel finds no build id (a page is not in memory, a lock is held), it gives an address.
@@ -86,9 +102,7 @@ fn request_with_hostile_content_is_answered() {
 fn address_in_a_mapped_file_gets_function_and_file() {
     let mapped = Mapped::open(std::process::id()).unwrap();
     let ip = somewhere as extern "C" fn() -> u64 as usize as u64;
-    let mut request = Request::for_addresses(&mapped, &[], &[ip + 1, 1]);
-    request.add_files(&mapped, &[], &VecDeque::new());
-    let answer = helper::look_up(&request);
+    let answer = look_up(&mapped, &[ip + 1, 1]);
     let [Some(name)] = answer.addresses.as_slice() else { panic!("{answer:?}") };
     assert!(name.symbol.as_deref().is_some_and(|it| it.ends_with("somewhere")), "{name:?}");
     assert_eq!(name.offset, Some(1));
@@ -150,6 +164,10 @@ fn address_in_a_fixed_executable_gets_its_function() {
     assert!(is_found(&bytes));
     bytes[16] = 3;
     assert!(!is_found(&bytes));
+    let movable = File::open(&path).unwrap();
+    let fixed_path = directory.path().join("fixed");
+    bytes[16] = 2;
+    std::fs::write(&fixed_path, bytes).unwrap();
 
     let exe = std::env::current_exe().unwrap();
     // nm comes with the linker. A mangled name has its length before it.
@@ -158,11 +176,14 @@ fn address_in_a_fixed_executable_gets_its_function() {
     let line = symbols.lines().find(|line| line.contains("9somewhere") && line.contains(" t "));
     let start = u64::from_str_radix(line.unwrap().split(' ').next().unwrap(), 16).unwrap();
     let request = Request {
-        addresses: vec![Address { ip: start + 2, in_file: None, fixed: Some(0) }],
-        files: vec![Candidate { path: "/proc/self/exe".into(), shown: "/bin/app".into() }],
+        addresses: vec![Address { ip: start + 2, in_file: None, executable: Some(0) }],
+        files: vec![Candidate { descriptor: Some(0), shown: "/bin/app".into() }],
         ..Request::default()
     };
-    let answer = helper::look_up(&request);
+    let answer = helper::look_up(&request, vec![movable.into()]);
+    assert_eq!(answer.addresses, [None]);
+    let fixed = File::open(&fixed_path).unwrap();
+    let answer = helper::look_up(&request, vec![fixed.into()]);
     let [Some(name)] = answer.addresses.as_slice() else { panic!("{answer:?}") };
     assert!(name.symbol.as_deref().is_some_and(|it| it.ends_with("somewhere")), "{name:?}");
     assert_eq!((name.offset, name.file.as_deref()), (Some(2), Some("/bin/app")));
@@ -175,15 +196,14 @@ fn perf_map_after_exit_counts_only_if_its_process_wrote_it() {
     let path = format!("/tmp/perf-{pid}.map");
     std::fs::write(&path, "10 10 made\n").unwrap();
     let uid = rustix::process::getuid().as_raw();
-    let now = crate::host::clock::boottime_ns();
+    let now = clock::boottime_ns();
     let is_found = |started_ns, uid| {
         let hint = ProcessHint {
             perf_map_writer: Some(PerfMapWriter { uid, pid }),
             ..ProcessHint::default()
         };
         let mapped = Mapped::after_exit(Process { pid, started_ns }, &hint);
-        let request = Request::for_addresses(&mapped, &[], &[0x18]);
-        let name = helper::look_up(&request).addresses.pop().flatten();
+        let name = look_up(&mapped, &[0x18]).addresses.pop().flatten();
         name.and_then(|name| name.symbol).is_some_and(|symbol| symbol == "made")
     };
     let second = 1_000_000_000;
@@ -191,4 +211,81 @@ fn perf_map_after_exit_counts_only_if_its_process_wrote_it() {
     let too_old = [is_found(now + 60 * second, uid), is_found(0, uid)];
     std::fs::remove_file(&path).unwrap();
     assert_eq!((found, too_old), ([true, false], [false, false]));
+}
+
+fn own_uid() -> u32 {
+    rustix::process::getuid().as_raw()
+}
+
+#[test]
+fn executable_that_is_not_a_regular_file_is_not_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app");
+    let root = ProcessRoot::at(directory.path());
+    let hint = ProcessHint { exe: "/app".to_owned(), root, ..ProcessHint::default() };
+    let gone = Process { pid: u32::MAX, started_ns: 1 };
+    let has_none = || Mapped::after_exit(gone, &hint).files.is_empty();
+    attacks::run_each("executable", &path, has_none);
+    std::fs::write(&path, "app").unwrap();
+    assert!(!has_none());
+}
+
+/// Any user can make the perf map of another user's process first.
+#[test]
+fn perf_map_of_a_living_process_counts_only_if_its_user_wrote_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let pid = std::process::id();
+    std::fs::create_dir(directory.path().join("tmp")).unwrap();
+    let path = directory.path().join(format!("tmp/perf-{pid}.map"));
+    attacks::run_each("perf map", &path, || {
+        let root = ProcessRoot::at(directory.path());
+        let perf_map_writer = Some(PerfMapWriter { uid: own_uid(), pid });
+        let hint = ProcessHint { root, perf_map_writer, ..ProcessHint::default() };
+        mapped::perf_map(Process { pid, started_ns: 1 }, &hint).is_none()
+    });
+    std::fs::write(&path, "10 10 made\n").unwrap();
+    let uid = rustix::process::getuid().as_raw();
+    let now = clock::boottime_ns();
+    let is_found = |uid| {
+        let root = ProcessRoot::at(directory.path());
+        let perf_map_writer = Some(PerfMapWriter { uid, pid });
+        let hint = ProcessHint { root, perf_map_writer, ..ProcessHint::default() };
+        mapped::perf_map(Process { pid, started_ns: now - 60_000_000_000 }, &hint).is_some()
+    };
+    assert_eq!((is_found(uid), is_found(uid + 1)), (true, false));
+    std::fs::hard_link(&path, directory.path().join("second name")).unwrap();
+    assert!(!is_found(uid));
+}
+
+/// A file that a helper has read before is suspected only if it was asked about again.
+#[test]
+fn suspects_are_new_files_and_those_that_were_asked_about() {
+    let mapped = Mapped::open(std::process::id()).unwrap();
+    let files: Vec<&OpenedFile> = mapped.files.iter().map(|(_, file)| file).collect();
+    let known = |build_id: &str, file: &OpenedFile| {
+        let (build_id, shown) = (build_id.to_owned(), String::new());
+        OpenFile { build_id, shown, file: file.try_clone().unwrap() }
+    };
+    let open: VecDeque<OpenFile> = [known("aa", files[0]), known("bb", files[1])].into();
+    let offsets = vec![FileOffset { build_id: "bb".to_owned(), file_offset: 1 }];
+    let request = Request { offsets, ..Request::default() };
+    let found = suspects(files.iter().copied(), &open, &request);
+    let mut expected: Vec<FileId> = files.iter().skip(2).map(|file| file.facts.id).collect();
+    expected.push(files[1].facts.id);
+    assert_eq!(found, expected);
+}
+
+/// A request about these files was too much for a helper.
+#[test]
+fn failed_file_is_not_sent_again() {
+    let mapped = Mapped::open(std::process::id()).unwrap();
+    let mut failed = FailedFiles::default();
+    let first = &mapped.files[0].1;
+    failed.extend([first.facts.id]);
+    let open = VecDeque::new();
+    let mut asked = RequestWithFiles::for_addresses(&mapped, &[], &[], &failed);
+    asked.add_files(&mapped, &[], &open);
+    let sent = |index: usize| asked.request.files[index].descriptor;
+    assert_eq!((sent(0), sent(1)), (None, Some(0)));
+    assert_eq!(asked.descriptors().len(), mapped.files.len() - 1);
 }

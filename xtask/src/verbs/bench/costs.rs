@@ -7,8 +7,11 @@ use oomwhy_tests::bench::{Cell, Counts, Measured, Printed, Program, Run, Storm, 
 
 use super::Figures;
 use super::peers::{OOMKILL, OOMWHY};
+use super::promises::{Cost, Measurement};
 
 pub(crate) struct Costs {
+    /// The kernel's name in tests/kernels.toml.
+    pub(crate) kernel: String,
     pub(crate) release: String,
     pub(crate) candidate: Candidate,
     /// Instructions added to an invocation, without candidates: those with the victim alone, minus
@@ -106,6 +109,33 @@ impl Costs {
         let start = |name| self.tool(name).map_or(f64::NAN, |tool| tool.start_ns);
         start(OOMWHY) / start(OOMKILL)
     }
+
+    /// The costs that have a limit.
+    pub(crate) fn measurements(&self) -> Vec<Measurement> {
+        let candidate = self.candidate.added.max(self.candidate.added_in_crowd);
+        let mut values = vec![
+            (Cost::Candidate, candidate),
+            (Cost::Invocation, self.per_invocation),
+            (Cost::OneCandidate, self.default_ratio(1..=1)),
+            (Cost::Crowd, self.default_ratio(1000..=usize::MAX)),
+            (Cost::Storm, self.storm_ratio(StormTracer::Elsewhere).recip()),
+            (Cost::Start, self.start_ratio()),
+            (Cost::Binary, millions(self.binary_bytes)),
+        ];
+        if let Some(oomwhy) = self.tool(OOMWHY) {
+            let measured = &oomwhy.measured;
+            let (ready, later) = (&measured.memory_ready, &measured.memory_after_kills);
+            let resident = millions(ready.resident_bytes.max(later.resident_bytes));
+            let silent = f64::from(measured.kills) - to_f64(oomwhy.latency.n as u64);
+            values.extend([
+                (Cost::Resident, resident),
+                (Cost::Wakeups, to_f64(measured.idle_wakeups)),
+                (Cost::Unreported, silent),
+            ]);
+        }
+        let measurement = |(cost, value)| Measurement { cost, kernel: self.kernel.clone(), value };
+        values.into_iter().map(measurement).collect()
+    }
 }
 
 pub(crate) fn derive(figures: Figures, binary_bytes: u64) -> Result<Costs> {
@@ -114,6 +144,7 @@ pub(crate) fn derive(figures: Figures, binary_bytes: u64) -> Result<Costs> {
     let candidate = candidate(&rows)?;
     let alone = rows.iter().find(|row| row.printed == Printed::Line);
     Ok(Costs {
+        kernel: figures.kernel,
         release: figures.release,
         per_invocation: alone.map_or(f64::NAN, |row| row.added() - candidate.added),
         candidate,
@@ -203,6 +234,11 @@ fn percentile(sorted: &[u64], percent: usize) -> f64 {
     let last = sorted.len().saturating_sub(1);
     let index = (last * percent).div_ceil(100);
     sorted.get(index).map_or(f64::NAN, |&value| to_f64(value))
+}
+
+/// Bytes to MB, nanoseconds to ms.
+pub(crate) fn millions(value: u64) -> f64 {
+    to_f64(value) / 1e6
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^53, to be divided")]

@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 
 use oomwhy_tests::bench::{Printed, Program, StormTracer};
 
-use super::costs::{Costs, Latency, Row, Tool, to_f64};
-use super::limits::{self, millions};
+use super::costs::{Costs, Latency, Row, Tool, millions, to_f64};
 
 /// One section per kernel.
 pub(crate) fn render(costs: &[Costs]) -> String {
@@ -92,15 +91,9 @@ fn storms(out: &mut String, costs: &Costs) -> std::fmt::Result {
 fn promises(out: &mut String, costs: &Costs) -> std::fmt::Result {
     writeln!(out, "| promise | measured | limit | |")?;
     writeln!(out, "|---|--:|--:|---|")?;
-    for promise in limits::promises(costs) {
-        let verdict = if promise.is_kept() { "kept" } else { "**missed**" };
-        writeln!(
-            out,
-            "| {} | {} | {} | {verdict} |",
-            promise.what,
-            number(promise.value),
-            number(promise.limit)
-        )?;
+    for measured in costs.measurements() {
+        let (name, value) = (measured.cost.name(), measured.text());
+        writeln!(out, "| {name} | {value} | {} |", measured.cells())?;
     }
     Ok(())
 }

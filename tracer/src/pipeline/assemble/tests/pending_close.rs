@@ -3,7 +3,7 @@
 use super::script::{MS, end_of_kill, event, gone, invocation, mm_sharer, victim_with, wait};
 use crate::{
     model::{
-        account::{Account, InvocationAccount, Stage, WaitAccount},
+        account::{Account, InvocationAccount, Stage, UnseenEnd, WaitAccount},
         events::VictimGoneStep::{Exited, Freed, ReapingFinished, ReapingStarted},
         reap_and_exit::Visible,
     },
@@ -193,18 +193,26 @@ fn victim_gone_before_the_end_is_reported_at_once_and_closed_with_names() {
 }
 
 #[test]
-fn remaining_victim_is_not_overdue_if_records_were_lost_since_it_was_killed() {
-    for (lost_at_ms, is_lost) in [(9, false), (10, true), (500, true)] {
-        let (mut assembler, _) = killed(ALL);
-        assembler.note_loss(lost_at_ms * MS);
-        let closed = assembler.due((13 + DEADLINE_MS) * MS);
-        let closed = first(&closed);
-        assert_eq!((closed.is_overdue, closed.lost_exits), (!is_lost, is_lost), "{lost_at_ms}");
+fn remaining_victim_is_not_overdue_if_its_end_may_have_passed_unseen() {
+    type Note = fn(&mut Assembler, u64);
+    let notes: [(Note, UnseenEnd); 2] = [
+        (Assembler::note_loss, UnseenEnd::RecordLost),
+        (Assembler::note_skip, UnseenEnd::ProbeSkipped),
+    ];
+    for (note, unseen_end) in notes {
+        for (at_ms, is_unseen) in [(9, false), (10, true), (500, true)] {
+            let (mut assembler, _) = killed(ALL);
+            note(&mut assembler, at_ms * MS);
+            let closed = assembler.due((13 + DEADLINE_MS) * MS);
+            let closed = first(&closed);
+            let expected = (!is_unseen, is_unseen.then_some(unseen_end));
+            assert_eq!((closed.is_overdue, closed.unseen_end), expected, "{at_ms}");
+        }
     }
     // A victim that was seen to be gone stays gone.
     let (mut assembler, _) = killed(ALL);
     assembler.note_loss(500 * MS);
     assembler.push(event(600, 0, gone(Freed, 100, 1)));
     let closed = assembler.due(3_000 * MS);
-    assert!(!first(&closed).is_overdue && !first(&closed).lost_exits);
+    assert!(!first(&closed).is_overdue && first(&closed).unseen_end.is_none());
 }

@@ -1,0 +1,43 @@
+//! Ends a run that a signal cannot end: an output that the main loop itself writes (`--pin`) can
+//! block for ever, and so can a file system.
+
+use std::{io, process, thread, time::Duration};
+
+use tokio::{runtime, time::sleep};
+
+use crate::fmt::lines::log_stderr;
+use crate::{commands::exit::Exit, pipeline::stop_signals::StopSignals};
+
+/// How long a run may take to end after a signal. An orderly end takes less: the last comparison
+/// with the kernel's count takes a second, and the outputs get two.
+const DEADLINE: Duration = Duration::from_secs(3);
+
+/// Bytes of the thread's stack.
+const STACK_BYTES: usize = 128 << 10;
+
+/// Starts the thread that ends the process [`DEADLINE`] after the signal to stop.
+pub(super) fn enforce() -> io::Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let wait = move || {
+        let stopped = runtime.block_on(async {
+            StopSignals::new()?.received().await;
+            sleep(DEADLINE).await;
+            io::Result::Ok(())
+        });
+        if stopped.is_ok() {
+            exit();
+        }
+    };
+    thread::Builder::new().name("oomwhy-stop".to_owned()).stack_size(STACK_BYTES).spawn(wait)?;
+    Ok(())
+}
+
+#[expect(clippy::exit, reason = "the main thread does not return")]
+fn exit() {
+    let seconds = DEADLINE.as_secs();
+    log_stderr(format!(
+        "stopped {seconds} s after the signal, while an output was blocked: the last records may \
+         not be written"
+    ));
+    process::exit(Exit::Failure as i32);
+}

@@ -1,0 +1,197 @@
+//! What the thread of an output tells the main loop: the records that it lost, and that its reader
+//! is gone.
+//!
+//! A fault of an output is an event, not the end of the run. It is logged once when it begins and
+//! once when it is over. Then the main loop writes a `loss` record to every output.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::{
+    fmt::{sanitize::sanitize, units::count},
+    host::clock,
+    model::report::LossStage,
+};
+
+/// Prints a line on stderr.
+pub(crate) type LogStderr = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Records that an output did not take, times as `CLOCK_BOOTTIME` ns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotWritten {
+    pub count: u64,
+    pub first_ns: u64,
+    pub last_ns: u64,
+}
+
+impl NotWritten {
+    fn add(&mut self, other: Self) {
+        self.count += other.count;
+        self.last_ns = other.last_ns;
+    }
+}
+
+/// The state of one output. Its clones are the same output.
+#[derive(Clone)]
+pub(crate) struct OutputHealth(Arc<Shared>);
+
+struct Shared {
+    /// The name in messages and in `loss` records.
+    name: String,
+    stage: LossStage,
+    log: LogStderr,
+    changed: Arc<Notify>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    is_gone: bool,
+    /// The records that were lost since the output failed. `None` while it works.
+    failing: Option<NotWritten>,
+    /// The records that were lost before it worked again, until the main loop takes them.
+    over: Option<NotWritten>,
+}
+
+impl OutputHealth {
+    /// The state of an output that works. `changed` wakes up the main loop.
+    pub(crate) fn new(
+        name: impl Into<String>,
+        stage: LossStage,
+        log: LogStderr,
+        changed: Arc<Notify>,
+    ) -> Self {
+        let state = Mutex::default();
+        Self(Arc::new(Shared { name: name.into(), stage, log, changed, state }))
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    pub(crate) fn stage(&self) -> LossStage {
+        self.0.stage
+    }
+
+    /// The output did not take `count` records. 0: it failed before the first one.
+    pub(crate) fn lose(&self, count: u64, why: &str) {
+        let now = clock::boottime_ns();
+        let new = NotWritten { count, first_ns: now, last_ns: now };
+        let mut state = self.lock();
+        if let Some(lost) = &mut state.failing {
+            lost.add(new);
+        } else {
+            state.failing = Some(new);
+            drop(state);
+            self.log(&format!("{why}; each further record is a new attempt"));
+        }
+    }
+
+    /// The output took a record.
+    pub(crate) fn works(&self) {
+        let mut state = self.lock();
+        let Some(lost) = state.failing.take() else {
+            return;
+        };
+        if lost.count > 0 {
+            state.over.get_or_insert(NotWritten { count: 0, ..lost }).add(lost);
+        }
+        drop(state);
+        self.0.changed.notify_one();
+        self.log(&format!("takes records again, {} not written", were(lost.count)));
+    }
+
+    /// The output ends. `unwritten` records are left in its queue.
+    pub(crate) fn end(&self, unwritten: u64) {
+        let lost = self.lock().failing.map_or(0, |lost| lost.count) + unwritten;
+        if lost > 0 {
+            self.log(&format!("{} not written", were(lost)));
+        }
+    }
+
+    /// The reader of the output is gone.
+    pub(crate) fn leave(&self) {
+        self.lock().is_gone = true;
+        self.0.changed.notify_one();
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.lock().is_gone
+    }
+
+    /// The run goes on for the other outputs.
+    pub(crate) fn log_gone(&self) {
+        self.log("the reader is gone; the other outputs go on");
+    }
+
+    /// Takes the records that were lost before the output worked again.
+    pub(crate) fn take_loss(&self) -> Option<NotWritten> {
+        self.lock().over.take()
+    }
+
+    fn log(&self, what: &str) {
+        (self.0.log)(&format!("{}: {what}", sanitize(self.0.name.as_bytes())));
+    }
+
+    /// A thread that panicked leaves a usable state behind: each change is one assignment.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn were(n_records: u64) -> String {
+    let verb = if n_records == 1 { "was" } else { "were" };
+    format!("{} {verb}", count(n_records, "record"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tokio::sync::Notify;
+
+    use super::OutputHealth;
+    use crate::model::report::LossStage;
+
+    #[test]
+    fn fault_is_logged_when_it_begins_and_when_it_is_over() {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let logged = Arc::clone(&lines);
+        let log = Arc::new(move |line: &str| logged.lock().unwrap().push(line.to_owned()));
+        let health = OutputHealth::new("stdout", LossStage::Queue, log, Arc::new(Notify::new()));
+        health.works();
+        health.lose(1, "nobody reads it");
+        health.lose(2, "nobody reads it");
+        assert_eq!(health.take_loss(), None, "it does not work yet");
+        health.works();
+        health.works();
+        let lost = health.take_loss().unwrap();
+        assert_eq!((lost.count, health.take_loss()), (3, None));
+        assert!(lost.first_ns <= lost.last_ns);
+        health.lose(1, "no space left");
+        health.end(1);
+        assert_eq!(
+            *lines.lock().unwrap(),
+            [
+                "stdout: nobody reads it; each further record is a new attempt",
+                "stdout: takes records again, 3 records were not written",
+                "stdout: no space left; each further record is a new attempt",
+                "stdout: 2 records were not written",
+            ]
+        );
+    }
+
+    #[test]
+    fn losses_add_up_until_they_are_taken() {
+        let (log, changed) = (Arc::new(|_: &str| {}), Arc::new(Notify::new()));
+        let health = OutputHealth::new("stdout", LossStage::Queue, log, Arc::clone(&changed));
+        for _ in 0..2 {
+            health.lose(2, "");
+            health.works();
+        }
+        assert_eq!(health.take_loss().unwrap().count, 4);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(changed.notified());
+    }
+}
