@@ -27,21 +27,18 @@ mod symbolize;
 #[doc(hidden)]
 pub mod testing;
 
-use std::{
-    env,
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::{env, process::ExitCode};
+
+use self::fmt::lines::log_stderr;
 
 /// Parses the command line, runs the command, and returns its exit code. Errors go to stderr.
 pub fn main() -> ExitCode {
-    let parsed = cli::parse(env::args_os()).unwrap_or_else(|error| error.exit());
+    let parsed = cli::parse(env::args_os()).unwrap_or_else(|error| cli::exit(&error));
     let Err(commands::Failure { exit, message }) = commands::run(parsed.command()) else {
         return ExitCode::SUCCESS;
     };
     if !message.is_empty() {
-        // stderr may be closed; the exit code reports the failure as well.
-        let _ = writeln!(io::stderr(), "oomwhy: {message}");
+        log_stderr(format!("oomwhy: {message}"));
     }
     exit.into()
 }

@@ -260,7 +260,7 @@ pub(super) fn load(
     })
 }
 
-pub(super) fn other(what: &str, error: &dyn std::error::Error) -> LoadError {
+pub(super) fn other(what: &str, error: &(dyn std::error::Error + 'static)) -> LoadError {
     LoadError::Other { what: what.to_owned(), why: with_sources(error) }
 }
 

@@ -1,11 +1,13 @@
 //! The probes' debug log on stderr (feature `probe-log`): aya-log, with the smallest logger.
 
-use std::io::{self, Write as _};
+use std::io;
 
 use aya::Ebpf;
 use aya_log::EbpfLogger;
 use log::{LevelFilter, Log, Metadata, Record};
 use tokio::io::unix::AsyncFd;
+
+use crate::fmt::lines::log_stderr;
 
 struct Stderr;
 
@@ -15,8 +17,7 @@ impl Log for Stderr {
     }
 
     fn log(&self, record: &Record<'_>) {
-        // stderr may be closed, and losing a diagnostic is no error.
-        let _ = writeln!(io::stderr(), "probe: {}", record.args());
+        log_stderr(format!("probe: {}", record.args()));
     }
 
     fn flush(&self) {}

@@ -35,6 +35,7 @@ use crate::{
         load::{LoadError, OBJECT, Probes, create_map, missing_map, other},
         misses,
     },
+    fmt::sanitize::shown,
     model::{
         fnv,
         report::{Missing, Tier},
@@ -55,32 +56,37 @@ const MAX_LISTED: usize = 4;
 pub(crate) enum PinError {
     #[error(
         "--pin: {} is not on a BPF file system\nhint: `mount -t bpf bpf /sys/fs/bpf`, then \
-         `--pin /sys/fs/bpf/oomwhy`", path.display()
+         `--pin /sys/fs/bpf/oomwhy`",
+        shown(path)
     )]
     NotBpffs { path: PathBuf },
     #[error(
         "--pin: another oomwhy is using {}\nhint: stop it first, or use another directory",
-        path.display()
+        shown(path)
     )]
     InUse { path: PathBuf },
     /// `why` ends with a hint.
-    #[error("--pin: cannot trust {}: {why}", path.display())]
+    #[error("--pin: cannot trust {}: {why}", shown(path))]
     NotOurs { path: PathBuf, why: String },
     #[error(
         "--pin: {} has pins that are not of oomwhy: {}\nhint: give another directory, or remove \
-         them", path.display(), listed(names)
+         them",
+        shown(path),
+        listed(names)
     )]
     OthersPins { path: PathBuf, names: Vec<String> },
     #[error(
         "--pin: cannot read the probes in {}: their format is not one of the wire versions \
          {OLDEST_WIRE_VERSION} to {WIRE_VERSION} that this oomwhy reads\nhint: run the oomwhy that \
          pinned them once more to report what they hold, or drop it with `oomwhy unpin {}`",
-        path.display(), dir.display()
+        shown(path),
+        shown(dir)
     )]
     Unreadable { path: PathBuf, dir: PathBuf },
     #[error(
         "--pin: the probes in {} are damaged: {what}\nhint: `oomwhy unpin {}` removes them",
-        path.display(), dir.display()
+        shown(path),
+        shown(dir)
     )]
     Damaged { path: PathBuf, dir: PathBuf, what: String },
     /// A perf event, as kprobes have it before 5.15, ends with its process.
@@ -89,7 +95,7 @@ pub(crate) enum PinError {
          `--attach fentry` if the kernel supports it, or run without --pin"
     )]
     NotPinnable { program: &'static str },
-    #[error("--pin: cannot {what} {}: {source}", path.display())]
+    #[error("--pin: cannot {what} {}: {source}", shown(path))]
     Io { what: &'static str, path: PathBuf, source: io::Error },
     /// The kernel refuses a map or a link.
     #[error(transparent)]

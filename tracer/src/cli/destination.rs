@@ -24,7 +24,7 @@ impl Destination {
 
     /// Columns of a line of text.
     pub fn width(&self) -> usize {
-        if self.path().is_some() { width::DEFAULT } else { width::page(io::stdout()) }
+        if self.path().is_some() { width::DEFAULT } else { width::of_stdout() }
     }
 }
 
@@ -42,6 +42,7 @@ impl ColorArgs {
     pub fn choice(self, to: &Destination) -> ColorChoice {
         match self.color {
             Color::Auto if to.path().is_some() => ColorChoice::Never,
+            #[expect(clippy::disallowed_methods, reason = "it asks for the kind only")]
             Color::Auto => AutoStream::choice(&io::stdout()),
             Color::Always => ColorChoice::Always,
             Color::Never => ColorChoice::Never,

@@ -19,9 +19,11 @@ mod symbolize;
 mod watch;
 
 use std::{
+    env,
     ffi::OsString,
     io,
     path::{Path, PathBuf},
+    process,
 };
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
@@ -42,7 +44,14 @@ pub(crate) use self::{
     symbolize::SymbolizeArgs,
     watch::{Attach, WatchArgs},
 };
-use crate::{fmt::width, host::btf::KERNEL_BTF};
+use crate::{
+    fmt::{
+        lines::log_stderr,
+        sanitize::{Safe, is_unsafe},
+        width,
+    },
+    host::btf::KERNEL_BTF,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -106,6 +115,24 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, cl
     let words = with_command_first(arguments(words.into_iter()));
     let mut matches = command.try_get_matches_from_mut(words)?;
     Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+}
+
+/// Prints a usage error, or the help that was asked for, and ends the program.
+pub(crate) fn exit(error: &clap::Error) -> ! {
+    let is_safe = |word: OsString| !word.to_string_lossy().contains(is_unsafe);
+    if !error.use_stderr() || env::args_os().all(is_safe) {
+        error.exit();
+    }
+    // The error repeats words of the command line, which can be names of files. It is made again
+    // from words that are safe.
+    let safe = |word: OsString| String::from(Safe::from(word.to_string_lossy().into_owned()));
+    match parse(env::args_os().map(|word| safe(word).into())) {
+        Err(again) if again.use_stderr() => again.exit(),
+        _ => {
+            log_stderr(error.render().to_string());
+            process::exit(error.exit_code())
+        }
+    }
 }
 
 /// Options of several commands that may stand before the command.

@@ -5,12 +5,7 @@ use std::time::Duration;
 
 use oomwhy_common::maps::WAITS_FOR_VICTIM_NS;
 
-use super::{
-    Failure,
-    pinned::Pins,
-    watch::{log_stderr, unusable_btf},
-    watch_log,
-};
+use super::{Failure, pinned::Pins, watch::unusable_btf, watch_log};
 use crate::{
     bpf::{
         hooks,
@@ -21,6 +16,7 @@ use crate::{
     },
     cli::WatchArgs,
     commands::exit::Exit,
+    fmt::lines::log_stderr,
     host::{
         btf::{BtfError, KernelBtf},
         capabilities::denial::{self, Denial},

@@ -6,18 +6,17 @@ use std::{
     path::Path,
 };
 
-use anstream::AutoStream;
 use jiff::tz::TimeZone;
 
 use super::{
     Failure, cannot_read, history,
     json_lines::{self, Stopped},
     output_file::{Used, open_output},
-    watch::log_stderr,
 };
 use crate::{
     cli::ExplainArgs,
     commands::exit::Exit,
+    fmt::{lines::log_stderr, sanitize::shown},
     kmsg::{Context, Lines, Log},
     model::report::{OomReport, Record},
     output::explain::{Form, LongSink},
@@ -82,7 +81,7 @@ pub(super) fn open(what: &Path, history: &Path) -> Result<(String, Box<dyn Read>
         }
         return Ok(("stdin".to_owned(), Box::new(stdin)));
     }
-    let name = what.display().to_string();
+    let name = String::from(shown(what));
     match File::open(what) {
         Ok(file) => Ok((name, Box::new(file))),
         // A name with a slash can only be a path.
@@ -108,8 +107,9 @@ fn sink(arguments: &ExplainArgs) -> Result<LongSink<Box<dyn Write>>, Failure> {
     let to = open_output(&arguments.to, &used(&arguments.what, &arguments.dir.dir))?;
     let form = arguments.output.into();
     let out: Box<dyn Write> = match form {
-        Form::Text => Box::new(AutoStream::new(to, arguments.color.choice(&arguments.to))),
-        Form::Html | Form::Json => to,
+        Form::Text => Box::new(to.text(arguments.color.choice(&arguments.to))),
+        Form::Html => to.machine(),
+        Form::Json => to.json(),
     };
     Ok(LongSink::new(out, form, TimeZone::system()).with_width(arguments.to.width()))
 }
@@ -170,7 +170,7 @@ fn read_records(
         return Err(Stop::Failed(failure(message)));
     }
     if let Some(message) = tally.message() {
-        log_stderr(&format!("oomwhy: {name}: {message}"));
+        log_stderr(format!("oomwhy: {name}: {message}"));
     }
     Ok(tally.values)
 }

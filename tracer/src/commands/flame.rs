@@ -1,14 +1,15 @@
 //! `oomwhy flame`: the growth of a report as a flame graph or a profile.
 
-use std::io::{self, BufReader, IsTerminal as _, Write as _};
+use std::io::{self, BufReader, Write as _};
 
 use super::{
     Failure, explain,
-    output_file::{open_output, refuse_used},
+    output_file::{is_terminal, open_output, refuse_used},
 };
 use crate::{
     cli::{FlameArgs, ProfileFormat},
     commands::exit::Exit,
+    fmt::lines::TextOut,
     model::report::{OomReport, Record},
     output::flame::{folded, pprof, svg},
 };
@@ -32,23 +33,29 @@ pub(crate) fn flame(arguments: &FlameArgs) -> Result<(), Failure> {
             "{name} has no report with growth\nhint: record it with `oomwhy watch --growth`"
         ),
     })?;
-    let rendered = match arguments.output {
-        ProfileFormat::Svg => svg(&report),
-        ProfileFormat::Folded => Ok(folded(&report).into_bytes()),
+    let failed = |error: io::Error| Failure::runtime(&error);
+    let written = match arguments.output {
+        ProfileFormat::Svg => {
+            let svg = svg(&report).map_err(failed)?;
+            TextOut::new(open_output(&arguments.to, &used)?.machine()).print(&svg)
+        }
+        ProfileFormat::Folded => {
+            TextOut::new(open_output(&arguments.to, &used)?.machine()).print(&folded(&report))
+        }
         ProfileFormat::Pprof => {
-            if arguments.to.path().is_none() && io::stdout().is_terminal() {
+            if arguments.to.path().is_none() && is_terminal() {
                 let message = "-o pprof is binary: not written to a terminal\nhint: name a file \
                                with --output-file"
                     .to_owned();
                 return Err(Failure { exit: Exit::Usage, message });
             }
-            pprof(&report)
+            let profile = pprof(&report).map_err(failed)?;
+            let mut to = open_output(&arguments.to, &used)?.machine();
+            to.write_all(&profile).and_then(|()| to.flush())
         }
     };
-    let profile = rendered.map_err(|error| Failure::runtime(&error))?;
-    let mut to = open_output(&arguments.to, &used)?;
-    match to.write_all(&profile).and_then(|()| to.flush()) {
+    match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(|error| Failure::runtime(&error)),
+        result => result.map_err(failed),
     }
 }

@@ -1,14 +1,37 @@
 //! Reads JSON values of a file, one per line or pretty-printed over several. A damaged line loses
 //! only itself: it is skipped and counted, as in the history.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead};
 
-use serde::de::DeserializeOwned;
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value};
 
-use crate::fmt::units::count;
+use crate::{
+    fmt::units::count,
+    host::line_reader::{Line, read_line},
+    model::report::{MAX_RECORD_BYTES, Record, check_size},
+};
 
-/// The maximum length of one value in JSON, bytes. A longer one is skipped.
-const MAX_VALUE_BYTES: usize = 64 << 20;
+/// A value that is read in bounded memory.
+pub(super) trait FromJson: Sized {
+    fn from_json(json: &[u8]) -> serde_json::Result<Self>;
+}
+
+impl FromJson for Record {
+    fn from_json(json: &[u8]) -> serde_json::Result<Self> {
+        Self::from_json(json)
+    }
+}
+
+/// With keys of any version.
+impl FromJson for Map<String, Value> {
+    fn from_json(json: &[u8]) -> serde_json::Result<Self> {
+        /// An object takes 600 bytes if it has one key.
+        const MAX_VALUES: usize = 1 << 16;
+        check_size(json, MAX_VALUES)?;
+        serde_json::from_slice(json)
+    }
+}
 
 /// Counts of values and of damaged lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +71,7 @@ pub(super) enum Stopped<E> {
 }
 
 /// Calls `handle` with every value.
-pub(super) fn read<T: DeserializeOwned, E>(
+pub(super) fn read<T: FromJson, E>(
     mut input: impl BufRead,
     handle: impl FnMut(T) -> Result<(), E>,
 ) -> Result<Tally, Stopped<E>> {
@@ -56,7 +79,8 @@ pub(super) fn read<T: DeserializeOwned, E>(
     let mut line = Vec::new();
     for number in 1.. {
         line.clear();
-        let read = read_line(&mut input, &mut line).map_err(Stopped::Unreadable)?;
+        let (read, _) =
+            read_line(&mut input, &mut line, MAX_RECORD_BYTES).map_err(Stopped::Unreadable)?;
         match read {
             Line::End => break,
             Line::TooLong => {
@@ -68,31 +92,6 @@ pub(super) fn read<T: DeserializeOwned, E>(
     }
     reader.give_up();
     Ok(reader.tally)
-}
-
-enum Line {
-    Complete,
-    /// It was read to its end, and is not kept.
-    TooLong,
-    End,
-}
-
-fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
-    let limit = MAX_VALUE_BYTES as u64;
-    let length = input.by_ref().take(limit).read_until(b'\n', line)?;
-    if length == 0 {
-        return Ok(Line::End);
-    }
-    if length < MAX_VALUE_BYTES || line.last() == Some(&b'\n') {
-        return Ok(Line::Complete);
-    }
-    loop {
-        line.clear();
-        let length = input.by_ref().take(limit).read_until(b'\n', line)?;
-        if length == 0 || line.last() == Some(&b'\n') {
-            return Ok(Line::TooLong);
-        }
-    }
 }
 
 /// A value that began on an earlier line.
@@ -109,7 +108,7 @@ struct Reader<F> {
 }
 
 impl<F> Reader<F> {
-    fn line<T: DeserializeOwned, E>(&mut self, number: u64, line: &[u8]) -> Result<(), E>
+    fn line<T: FromJson, E>(&mut self, number: u64, line: &[u8]) -> Result<(), E>
     where
         F: FnMut(T) -> Result<(), E>,
     {
@@ -123,7 +122,7 @@ impl<F> Reader<F> {
         };
         open.text.extend(line);
         open.depth.add(line);
-        if open.depth.is_in_string || open.text.len() > MAX_VALUE_BYTES {
+        if open.depth.is_in_string || open.text.len() > MAX_RECORD_BYTES {
             self.tally.skip(open.first_line);
         } else if open.depth.levels > 0 {
             self.open = Some(open);
@@ -134,21 +133,21 @@ impl<F> Reader<F> {
     }
 
     /// Handles the values of a text. One that is only begun is kept open, unless it was before.
-    fn values<T: DeserializeOwned, E>(
-        &mut self,
-        number: u64,
-        text: &[u8],
-        was_open: bool,
-    ) -> Result<(), E>
+    fn values<T: FromJson, E>(&mut self, number: u64, text: &[u8], was_open: bool) -> Result<(), E>
     where
         F: FnMut(T) -> Result<(), E>,
     {
-        let mut values = serde_json::Deserializer::from_slice(text).into_iter::<T>();
+        let mut values = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>();
         loop {
             let start = values.byte_offset();
             match values.next() {
                 None => return Ok(()),
-                Some(Ok(value)) => {
+                Some(Ok(_)) => {
+                    let value = text.get(start..values.byte_offset()).unwrap_or_default();
+                    let Ok(value) = T::from_json(value) else {
+                        self.tally.skip(number);
+                        return Ok(());
+                    };
                     self.tally.values += 1;
                     (self.handle)(value)?;
                 }
@@ -207,14 +206,14 @@ impl Depth {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::{Map, Value, json};
 
-    use super::{Tally, read};
+    use super::{MAX_RECORD_BYTES, Tally, read};
 
     fn read_all(text: &str) -> (Vec<Value>, Tally) {
         let mut values = Vec::new();
-        let tally = read(text.as_bytes(), |value: Value| {
-            values.push(value);
+        let tally = read(text.as_bytes(), |value: Map<String, Value>| {
+            values.push(Value::Object(value));
             Ok::<(), ()>(())
         });
         (values, tally.map_err(|_| ()).unwrap())
@@ -238,6 +237,17 @@ mod tests {
         let (values, tally) = read_all(&text);
         assert_eq!(values, [(); 4].map(|()| value.clone()));
         assert_eq!((tally.values, tally.damaged), (4, 0));
+    }
+
+    #[test]
+    fn value_that_takes_too_much_memory_is_skipped() {
+        let long = format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_RECORD_BYTES));
+        let many = format!("{{\"a\":[{}0]}}", "{},".repeat(1 << 16));
+        for bomb in [long, many] {
+            let (values, tally) = read_all(&format!("{bomb}\n{{\"n\":2}}\n"));
+            assert_eq!(values, [json!({"n": 2})]);
+            assert_eq!(tally.damaged, 1);
+        }
     }
 
     #[test]

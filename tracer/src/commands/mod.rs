@@ -27,10 +27,10 @@ use crate::{
     cli::{self, Command, PrivacyArgs, ReplayArgs, SelectArgs},
     commands::{
         exit::Exit,
-        output_file::{Used, cannot_write, open_output, stdout},
+        output_file::{Used, cannot_write, open_output, stdout, stdout_of_process},
     },
     enrich::privacy::Privacy,
-    fmt::errors::with_sources,
+    fmt::{errors::with_sources, lines::log_stderr},
     host::{btf::KernelBtf, opener},
     model::{host::Host, report},
     pipeline::{
@@ -53,12 +53,12 @@ pub(crate) struct Failure {
 
 impl Failure {
     /// An error during the run, with exit code 1.
-    pub(crate) fn runtime(error: &dyn std::error::Error) -> Self {
+    pub(crate) fn runtime(error: &(dyn std::error::Error + 'static)) -> Self {
         Self { exit: Exit::Failure, message: with_sources(error) }
     }
 
     /// A kernel without a required feature.
-    pub(crate) fn unavailable(error: &dyn std::error::Error) -> Self {
+    pub(crate) fn unavailable(error: &(dyn std::error::Error + 'static)) -> Self {
         Self { exit: Exit::Unavailable, message: with_sources(error) }
     }
 }
@@ -76,8 +76,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Export(arguments) => history::export(&arguments),
         Command::Unpin { dir } => {
             let message = pinned::unpin(&dir)?;
-            // Diagnostics are best effort: stderr may be closed.
-            let _ = writeln!(io::stderr(), "{message}");
+            log_stderr(message);
             Ok(())
         }
         Command::Check(arguments) => check::command::check(&arguments),
@@ -87,11 +86,11 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         }),
         Command::Symbolize(arguments) => symbolize::symbolize(&arguments),
         Command::UserSymbols => {
-            let answered = user::answer(io::stdin().lock(), io::stdout().lock());
+            let answered = user::answer(io::stdin().lock(), stdout_of_process().lock());
             answered.map_err(|error| Failure::runtime(&error))
         }
         Command::KernelSymbols => {
-            let answered = kernel::answer(io::stdin().lock(), io::stdout().lock());
+            let answered = kernel::answer(io::stdin().lock(), stdout_of_process().lock());
             answered.map_err(|error| Failure::runtime(&error))
         }
         Command::OpenFiles => opener::serve(io::stdin()).map_err(|error| Failure::runtime(&error)),
@@ -114,12 +113,12 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
-/// Prints the output of `make` on stdout. It is built in memory first, because clap_complete panics
-/// on a closed pipe.
+/// Prints the program's own output of `make` on stdout. It is built in memory first, because
+/// clap_complete panics on a closed pipe.
 fn print(make: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
     let mut text = Vec::new();
     make(&mut text).map_err(|error| Failure::runtime(&error))?;
-    let mut out = stdout();
+    let mut out = stdout().machine();
     match out.write_all(&text).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.map_err(|error| Failure::runtime(&error)),

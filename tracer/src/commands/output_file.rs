@@ -3,13 +3,20 @@
 
 use std::{
     fs::{self, File, Metadata},
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
+use anstream::{AutoStream, ColorChoice};
+
 use super::Failure;
-use crate::{cli::Destination, commands::exit::Exit, fmt::errors::write_hint, history};
+use crate::{
+    cli::Destination,
+    commands::exit::Exit,
+    fmt::{errors::write_hint, sanitize::shown, terminal_json::TerminalJson},
+    history,
+};
 
 /// Files that a command reads or writes besides its output.
 #[derive(Clone, Copy, Debug)]
@@ -50,28 +57,78 @@ impl Used<'_> {
     }
 }
 
+/// An open destination.
+pub(super) struct Output {
+    out: Box<dyn Write>,
+    is_terminal: bool,
+}
+
+impl Output {
+    /// For text. Wrap it in a [`crate::fmt::lines::TextOut`], or in a sink that has one.
+    pub(super) fn text(self, color: ColorChoice) -> AutoStream<Box<dyn Write>> {
+        AutoStream::new(self.out, color)
+    }
+
+    /// For JSON: byte for byte, but a terminal gets it with more `\u` escapes.
+    pub(super) fn json(self) -> Box<dyn Write> {
+        if self.is_terminal { Box::new(TerminalJson::new(self.out)) } else { self.out }
+    }
+
+    /// For the formats of other tools, byte for byte.
+    pub(super) fn machine(self) -> Box<dyn Write> {
+        self.out
+    }
+}
+
+/// An open destination that a thread can write to.
+pub(super) struct LiveOutput {
+    out: Box<dyn Write + Send>,
+    is_terminal: bool,
+}
+
+impl LiveOutput {
+    /// The same destination behind a queue. So a record is made safe for a terminal before it is
+    /// queued.
+    pub(super) fn through<Q: Write + 'static>(
+        self,
+        queue: impl FnOnce(Box<dyn Write + Send>) -> io::Result<Q>,
+    ) -> io::Result<Output> {
+        Ok(Output { out: Box::new(queue(self.out)?), is_terminal: self.is_terminal })
+    }
+}
+
+/// Whether stdout is a terminal.
+pub(super) fn is_terminal() -> bool {
+    stdout_of_process().is_terminal()
+}
+
+#[expect(clippy::disallowed_methods, reason = "here is the door of all data")]
+pub(super) fn stdout_of_process() -> io::Stdout {
+    io::stdout()
+}
+
 /// Opens stdout, or the file of `--output-file`, which must not be in use.
-pub(super) fn open_output(to: &Destination, used: &[Used<'_>]) -> Result<Box<dyn Write>, Failure> {
+pub(super) fn open_output(to: &Destination, used: &[Used<'_>]) -> Result<Output, Failure> {
     let Some(path) = to.path() else {
         return Ok(stdout());
     };
     refuse_used(to, used)?;
     let file = File::create(path).map_err(|error| cannot_write(path, &error))?;
-    Ok(named(to, file))
+    let is_terminal = file.is_terminal();
+    Ok(Output { is_terminal, ..named(to, file) })
 }
 
 /// Opens stdout, or the file of `--output-file` to append to it.
-pub(super) fn open_appended(
-    to: &Destination,
-    used: &[Used<'_>],
-) -> Result<Box<dyn Write + Send>, Failure> {
+pub(super) fn open_appended(to: &Destination, used: &[Used<'_>]) -> Result<LiveOutput, Failure> {
     let name = name(to).to_owned();
     let Some(path) = to.path() else {
-        return Ok(Box::new(Named { out: io::stdout(), name }));
+        let out = Box::new(Named { out: stdout_of_process(), name });
+        return Ok(LiveOutput { out, is_terminal: is_terminal() });
     };
     refuse_used(to, used)?;
     let out = AppendedFile::open(path).map_err(|error| cannot_write(path, &error))?;
-    Ok(Box::new(Named { out, name }))
+    let is_terminal = out.file.is_terminal();
+    Ok(LiveOutput { out: Box::new(Named { out, name }), is_terminal })
 }
 
 /// Opens a file to append. It may have command lines of all users, so others cannot read it.
@@ -130,25 +187,26 @@ pub(super) fn refuse_used(to: &Destination, used: &[Used<'_>]) -> Result<(), Fai
     };
     let message = format!(
         "--output-file: {} {}\nhint: name another file, so that nothing is overwritten",
-        output.display(),
+        shown(output),
         clash.what()
     );
     Err(Failure { exit: Exit::Usage, message })
 }
 
 pub(super) fn cannot_write(path: &Path, error: &io::Error) -> Failure {
-    let message = format!("cannot write {}: {error}{}", path.display(), write_hint(error));
+    let message = format!("cannot write {}: {error}{}", shown(path), write_hint(error));
     Failure { exit: Exit::Failure, message }
 }
 
 /// Stdout, with errors that name it.
-pub(super) fn stdout() -> Box<dyn Write> {
-    Box::new(Named { out: io::stdout(), name: PathBuf::from("stdout") })
+pub(super) fn stdout() -> Output {
+    named(&Destination::default(), stdout_of_process())
 }
 
 /// An output whose errors name the destination.
-pub(super) fn named(to: &Destination, out: impl Write + 'static) -> Box<dyn Write> {
-    Box::new(Named { out, name: name(to).to_owned() })
+pub(super) fn named(to: &Destination, out: impl Write + 'static) -> Output {
+    let is_terminal = to.path().is_none() && is_terminal();
+    Output { out: Box::new(Named { out, name: name(to).to_owned() }), is_terminal }
 }
 
 struct Named<W> {
@@ -161,7 +219,7 @@ impl<W> Named<W> {
     fn name<T>(&self, result: io::Result<T>) -> io::Result<T> {
         result.map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe | io::ErrorKind::Interrupted => error,
-            kind => io::Error::new(kind, format!("cannot write {}: {error}", self.name.display())),
+            kind => io::Error::new(kind, format!("cannot write {}: {error}", shown(&self.name))),
         })
     }
 }
@@ -211,9 +269,44 @@ fn is_stdin(output: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::Write as _, os::unix::fs::PermissionsExt as _};
+    use std::{
+        fs,
+        io::{self, Write},
+        os::unix::fs::PermissionsExt as _,
+        sync::{Arc, Mutex},
+    };
 
-    use super::AppendedFile;
+    use super::{AppendedFile, File, LiveOutput, Output};
+
+    #[test]
+    fn json_is_escaped_on_a_terminal_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let json = "\"\u{9b}2J\u{7f}\u{202e}ä\"\n";
+        for (is_terminal, expected) in [(true, "\"\\u009b2J\\u007f\\u202eä\"\n"), (false, json)] {
+            let path = folder.path().join("out");
+            let output = Output { out: Box::new(File::create(&path).unwrap()), is_terminal };
+            output.json().write_all(json.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+            let queued = Queued::default();
+            let live = LiveOutput { out: Box::new(io::sink()), is_terminal };
+            let output = live.through(|_| Ok(queued.clone())).unwrap();
+            output.json().write_all(json.as_bytes()).unwrap();
+            assert_eq!(*queued.0.lock().unwrap(), expected.as_bytes(), "it is queued escaped");
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Queued(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Queued {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
 
     #[test]
     fn rotated_file_is_opened_again_between_two_records() {

@@ -1,13 +1,17 @@
 //! Builds the outputs of a run from the command line. A new sink is added here.
 
-use std::{io::Write, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
-use anstream::AutoStream;
 use jiff::tz::TimeZone;
 
-use super::{Failure, history::cannot_open, output_file, watch::log_stderr};
+use super::{
+    Failure,
+    history::cannot_open,
+    output_file::{self, LiveOutput, Output},
+};
 use crate::{
     cli::{Format, OutputArgs, StoreArgs},
+    fmt::lines::log_stderr,
     history::{
         DEFAULT_DIR,
         store::{Limits, Store},
@@ -20,7 +24,7 @@ use crate::{
         text::{Detail, TextSink},
     },
     pipeline::{
-        output_health::OutputHealth,
+        output_health::{LogStderr, OutputHealth},
         sink::{EventOutput, Outputs},
     },
 };
@@ -28,14 +32,16 @@ use crate::{
 /// Every output of a live run, each on a thread of its own.
 pub(super) fn live_outputs(
     arguments: &OutputArgs,
-    to: Box<dyn Write + Send>,
+    to: LiveOutput,
     history: OpenedHistory,
 ) -> Result<Outputs, Failure> {
     let mut outputs = history.start()?;
-    let name = output_file::name(&arguments.to).display().to_string();
-    let health = outputs.health(name, LossStage::Queue, Arc::new(log_stderr));
-    let to = QueuedWriter::start(to, health.clone()).map_err(|error| Failure::runtime(&error))?;
-    add_printed(&mut outputs, arguments, Box::new(to), Some(health));
+    let name = output_file::name(&arguments.to).to_string_lossy();
+    let health = outputs.health(name, LossStage::Queue, log());
+    let to = to
+        .through(|out| QueuedWriter::start(out, health.clone()))
+        .map_err(|error| Failure::runtime(&error))?;
+    add_printed(&mut outputs, arguments, to, Some(health));
     Ok(outputs)
 }
 
@@ -43,7 +49,7 @@ pub(super) fn live_outputs(
 /// is written, so the main loop writes it.
 pub(super) fn resumed_outputs(
     arguments: &OutputArgs,
-    to: Box<dyn Write>,
+    to: Output,
     history: OpenedHistory,
 ) -> Result<Outputs, Failure> {
     let mut outputs = history.start()?;
@@ -52,28 +58,33 @@ pub(super) fn resumed_outputs(
 }
 
 /// The output of a replay.
-pub(super) fn replay_outputs(arguments: &OutputArgs, to: Box<dyn Write>) -> Outputs {
+pub(super) fn replay_outputs(arguments: &OutputArgs, to: Output) -> Outputs {
     let mut outputs = Outputs::default();
     add_printed(&mut outputs, arguments, to, None);
     outputs
+}
+
+/// Prints lines of other threads on stderr.
+pub(super) fn log() -> LogStderr {
+    Arc::new(|text: &str| log_stderr(text))
 }
 
 /// Adds the output for people and programs.
 fn add_printed(
     outputs: &mut Outputs,
     arguments: &OutputArgs,
-    to: Box<dyn Write>,
+    to: Output,
     health: Option<OutputHealth>,
 ) {
     match arguments.output {
         Format::Text => {
-            let out = AutoStream::new(to, arguments.color.choice(&arguments.to));
+            let out = to.text(arguments.color.choice(&arguments.to));
             let detail = if arguments.verbose { Detail::Full } else { Detail::Brief };
             let sink = TextSink::new(out, TimeZone::system(), detail);
             outputs.add_watched(sink.with_width(arguments.to.width()), health);
         }
-        Format::Json => outputs.add_watched(JsonSink::new(to), health),
-        Format::Events => outputs.set_events(EventOutput::new(to), health),
+        Format::Json => outputs.add_watched(JsonSink::new(to.json()), health),
+        Format::Events => outputs.set_events(EventOutput::new(to.json()), health),
     }
 }
 
@@ -110,7 +121,7 @@ pub(super) fn open_history(arguments: &StoreArgs, host: &Host) -> Result<OpenedH
         },
         boot_id: host.boot_id.clone().unwrap_or_default(),
     };
-    let health = outputs.health("history", LossStage::Store, Arc::new(log_stderr));
+    let health = outputs.health("history", LossStage::Store, log());
     let writer = Writer::start(config, health).map_err(|error| cannot_open(&error))?;
     Ok(OpenedHistory { outputs, writer: Some(writer) })
 }

@@ -1,15 +1,10 @@
 //! `--pin DIR` and `oomwhy unpin DIR`: probes that outlive the tracer.
 
-use std::{
-    fs::File,
-    io::{self, ErrorKind},
-    os::fd::AsFd,
-    path::Path,
-};
+use std::{fs::File, io::ErrorKind, os::fd::AsFd, path::Path};
 
 use super::{
     Failure,
-    output_file::{Used, append, cannot_write, refuse_used},
+    output_file::{Used, append, cannot_write, refuse_used, stdout_of_process},
 };
 use crate::{
     bpf::{
@@ -18,7 +13,7 @@ use crate::{
     },
     cli::{Destination, Format, WatchArgs},
     commands::exit::Exit,
-    fmt::units::count,
+    fmt::{sanitize::shown, units::count},
     host::clock,
     model::report::Tier,
 };
@@ -71,7 +66,7 @@ impl Pins {
 /// Opens a file to append, because the next run looks up the reports that this one wrote.
 fn open_output(to: &Destination, used: &[Used<'_>]) -> Result<File, Failure> {
     let Some(path) = to.path() else {
-        let stdout = io::stdout().as_fd().try_clone_to_owned();
+        let stdout = stdout_of_process().as_fd().try_clone_to_owned();
         return stdout.map(File::from).map_err(|error| Failure::runtime(&error));
     };
     refuse_used(to, used)?;
@@ -85,7 +80,7 @@ pub(super) fn unpin(path: &Path) -> Result<String, Failure> {
     match dir.clear().map_err(failed)? {
         Removed { sets: 0, .. } => Err(Failure {
             exit: Exit::Failure,
-            message: format!("no probes of oomwhy are pinned in {}\n{UNPIN_HINT}", path.display()),
+            message: format!("no probes of oomwhy are pinned in {}\n{UNPIN_HINT}", shown(path)),
         }),
         Removed { sets, programs: 0 } => {
             let sets = count(sets, "set");
@@ -102,7 +97,7 @@ const UNPIN_HINT: &str = "hint: name the directory that was given to --pin";
 /// Errors of pins are worded for `--pin`.
 fn not_unpinned(path: &Path, error: &PinError) -> Failure {
     let Failure { exit, message } = failure(error);
-    let shown = path.display();
+    let shown = shown(path);
     let message = match error {
         PinError::NotBpffs { .. } => {
             format!("{shown} is not on a BPF file system, so nothing is pinned there\n{UNPIN_HINT}")

@@ -1,18 +1,22 @@
 //! `oomwhy risk`: cgroups with a limit, the most urgent first, and the likely next victim.
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     thread::sleep,
     time::Duration,
 };
 
-use anstream::AutoStream;
-
-use super::{Failure, output_file::open_output, watch::log_stderr};
+use super::{
+    Failure,
+    output_file::{is_terminal, open_output},
+};
 use crate::{
     cli::{RiskArgs, RiskFormat},
     commands::exit::Exit,
-    fmt::width,
+    fmt::{
+        lines::{TextOut, log_stderr},
+        width,
+    },
     host::{
         clock,
         files::{Root, cgroup_mounts},
@@ -29,7 +33,7 @@ pub(crate) fn risk(arguments: &RiskArgs) -> Result<(), Failure> {
     opener::start();
     let mut watch = Watch::new(arguments)?;
     if arguments.watch && arguments.output == RiskFormat::Table {
-        if !io::stdout().is_terminal() {
+        if !is_terminal() {
             let message =
                 "--watch needs a terminal\nhint: `-o json --watch` prints one object per line";
             return Err(Failure { exit: Exit::Usage, message: message.to_owned() });
@@ -38,7 +42,11 @@ pub(crate) fn risk(arguments: &RiskArgs) -> Result<(), Failure> {
         return screen::run(every, || watch.read()).map_err(|error| Failure::runtime(&error));
     }
     watch.warm_up(arguments.every());
-    let mut out = open_output(&arguments.to, &[])?;
+    let to = open_output(&arguments.to, &[])?;
+    let mut out: Box<dyn Write> = match arguments.output {
+        RiskFormat::Table => Box::new(to.text(arguments.color.choice(&arguments.to))),
+        RiskFormat::Json => to.json(),
+    };
     let mut reported = (None, None);
     loop {
         let report = watch.read();
@@ -46,7 +54,7 @@ pub(crate) fn risk(arguments: &RiskArgs) -> Result<(), Failure> {
         let source = (recorder, report.recorder_unused.clone());
         if reported != source {
             let ended = "no growth recorder is running any more: growth is from a few readings";
-            log_stderr(&table::recorder(&report).unwrap_or_else(|| ended.to_owned()));
+            log_stderr(table::recorder(&report).unwrap_or_else(|| ended.to_owned()));
             reported = source;
         }
         if report.cgroups.is_empty() && !arguments.watch {
@@ -117,23 +125,18 @@ fn is_wanted(glob: Option<&globset::GlobMatcher>, path: &str) -> bool {
     glob.is_none_or(|glob| matches(glob, path))
 }
 
-fn print(
-    out: &mut (dyn Write + 'static),
-    report: &RiskReport,
-    arguments: &RiskArgs,
-) -> io::Result<()> {
+fn print(out: &mut impl Write, report: &RiskReport, arguments: &RiskArgs) -> io::Result<()> {
     match arguments.output {
         RiskFormat::Table => {
             let is_file = arguments.to.path().is_some();
-            let columns = if is_file { None } else { width::terminal(io::stdout()) };
-            let mut out = AutoStream::new(&mut *out, arguments.color.choice(&arguments.to));
-            table::write(&mut out, report, columns)?;
+            let columns = if is_file { None } else { width::terminal_of_stdout() };
+            TextOut::new(out).print(&table::text(report, columns))
         }
         RiskFormat::Json => {
             let mut line = serde_json::to_vec(report)?;
             line.push(b'\n');
             out.write_all(&line)?;
+            out.flush()
         }
     }
-    out.flush()
 }

@@ -3,7 +3,7 @@
 use anstyle::Style;
 
 use crate::{
-    fmt::{page::Page, sanitize::sanitize, units::count, width},
+    fmt::{lines::Lines, page::Page, sanitize::sanitize, units::count},
     model::{
         host::Host,
         report::{Missing, Tier},
@@ -16,9 +16,9 @@ const NAMED: usize = 4;
 
 /// The lines, the most relevant first. With `verbose`, every missing field is named with its whole
 /// reason.
-pub(super) fn banner(host: &Host, verbose: bool, width: usize) -> String {
+pub(super) fn banner(host: &Host, verbose: bool, width: usize) -> Lines {
     let mut page = Page::new(width);
-    page.line(Style::new(), &headline(host));
+    page.line(Style::new(), headline(host));
     let is_shown = |missing: &&Missing| verbose || !missing.is_of_tier();
     let (shown, of_tier): (Vec<&Missing>, Vec<_>) = host.missing.iter().partition(is_shown);
     for MissingGroup { fields, why } in by_reason(shown.into_iter()) {
@@ -34,7 +34,7 @@ pub(super) fn banner(host: &Host, verbose: bool, width: usize) -> String {
     if !fields.is_empty() {
         item(&mut page, &fields_of_tier(&fields, host.tier));
     }
-    page.finish().trim_end().to_owned()
+    page.finish()
 }
 
 /// "Tracing OOM kills on 6.12.1 (fentry). Ctrl-C to stop."
@@ -64,19 +64,14 @@ fn essence(message: &str) -> &str {
 }
 
 /// A message wrapped for the terminal.
-pub(super) fn wrapped(message: &str, width: usize) -> String {
+pub(super) fn wrapped(message: &str, width: usize) -> Lines {
     let mut page = Page::new(width);
     page.words("", Style::new(), message);
-    page.finish().trim_end().to_owned()
+    page.finish()
 }
 
 fn item(page: &mut Page, sentence: &str) {
     page.words("- ", Style::new(), sentence);
-}
-
-/// Columns of a line on stderr.
-pub(super) fn width() -> usize {
-    width::page(std::io::stderr())
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::{
 
 use tokio::{runtime, time::sleep};
 
-use super::watch::log_stderr;
+use crate::fmt::lines::log_stderr;
 use crate::{commands::exit::Exit, pipeline::stop_signals::StopSignals};
 
 /// How long a run may take to end after a signal. An orderly end takes less: the last comparison
@@ -56,7 +56,7 @@ pub(super) fn enforce() -> io::Result<Run> {
 #[expect(clippy::exit, reason = "the main thread does not return")]
 fn exit() {
     let seconds = DEADLINE.as_secs();
-    log_stderr(&format!(
+    log_stderr(format!(
         "stopped {seconds} s after the signal, while an output was blocked: the last records may \
          not be written"
     ));

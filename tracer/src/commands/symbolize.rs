@@ -12,13 +12,13 @@ use super::{
     Failure, cannot_read,
     json_lines::{self, Stopped, Tally},
     output_file::{Used, open_output, refuse_used},
-    watch::log_stderr,
 };
 use crate::{
     cli::SymbolizeArgs,
     commands::exit::Exit,
+    fmt::{lines::log_stderr, sanitize::shown},
     model::names::FileOffset,
-    symbolize::user::{DEBUG_DIRECTORY, ElfFiles, name_offsets},
+    symbolize::user::{DEBUG_DIRECTORY, ElfFiles, OffsetNamer},
 };
 
 pub(crate) fn symbolize(arguments: &SymbolizeArgs) -> Result<(), Failure> {
@@ -26,15 +26,15 @@ pub(crate) fn symbolize(arguments: &SymbolizeArgs) -> Result<(), Failure> {
     let debug = arguments.debug_dir.iter().map(|path| Used::Tree(path));
     let used: Vec<Used<'_>> = elf.chain(debug).chain([Used::Input(&arguments.file)]).collect();
     refuse_used(&arguments.to, &used)?;
-    let files = elf_files(arguments)?;
+    let namer = OffsetNamer::new(elf_files(arguments)?);
     let input = open_input(&arguments.file)?;
-    let mut out = open_output(&arguments.to, &used)?;
+    let mut out = open_output(&arguments.to, &used)?.json();
     let tally = json_lines::read(input, |report: Map<String, Value>| {
         let mut report = Value::Object(report);
-        name_frames(&mut report, &files);
+        name_frames(&mut report, &namer);
         writeln!(out, "{report}").and_then(|()| out.flush())
     });
-    let file = arguments.file.display();
+    let file = shown(&arguments.file);
     match tally {
         Ok(Tally { values: 0, damaged: 1.., first_damaged }) => {
             let hint = "hint: give reports as `oomwhy -o json` prints them";
@@ -42,11 +42,11 @@ pub(crate) fn symbolize(arguments: &SymbolizeArgs) -> Result<(), Failure> {
         }
         Ok(tally) => {
             if let Some(message) = tally.message() {
-                log_stderr(&format!("oomwhy: {file}: {message}"));
+                log_stderr(format!("oomwhy: {file}: {message}"));
             }
             Ok(())
         }
-        Err(Stopped::Unreadable(error)) => Err(cannot_read(&file.to_string(), &error)),
+        Err(Stopped::Unreadable(error)) => Err(cannot_read(&file, &error)),
         Err(Stopped::Handler(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(Stopped::Handler(error)) => Err(Failure::runtime(&error)),
     }
@@ -60,27 +60,26 @@ fn open_input(path: &Path) -> Result<Box<dyn BufRead>, Failure> {
     if path == Path::new("-") {
         return Ok(Box::new(io::stdin().lock()));
     }
-    let file =
-        File::open(path).map_err(|error| cannot_read(&path.display().to_string(), &error))?;
+    let file = File::open(path).map_err(|error| cannot_read(&shown(path), &error))?;
     Ok(Box::new(BufReader::new(file)))
 }
 
 fn elf_files(arguments: &SymbolizeArgs) -> Result<ElfFiles, Failure> {
     let mut files = ElfFiles::default();
     for path in &arguments.elf {
-        let shown = path.display().to_string();
+        let name = shown(path);
         let readable = File::open(path).and_then(|mut file| file.read(&mut [0]));
-        readable.map_err(|error| cannot_read(&shown, &error))?;
-        if files.add(path, &shown).is_none() {
+        readable.map_err(|error| cannot_read(&name, &error))?;
+        if files.add(path, &path.to_string_lossy()).is_none() {
             return Err(failure(format!(
-                "cannot read a build id from the ELF file {shown}\n\
+                "cannot read a build id from the ELF file {name}\n\
                  hint: link the program with --build-id, and name the file that ran"
             )));
         }
     }
     for directory in &arguments.debug_dir {
         fs::read_dir(directory).map_err(|error| {
-            let directory = directory.display();
+            let directory = shown(directory);
             let hint = "hint: name the directory that has .build-id, as /usr/lib/debug has";
             failure(format!("cannot read the debug directory {directory}: {error}\n{hint}"))
         })?;
@@ -94,12 +93,12 @@ fn elf_files(arguments: &SymbolizeArgs) -> Result<ElfFiles, Failure> {
 
 /// Adds missing names to every object with a build id and a file offset, at any depth. Other keys
 /// stay as they are.
-fn name_frames(value: &mut Value, files: &ElfFiles) {
+fn name_frames(value: &mut Value, namer: &OffsetNamer) {
     match value {
-        Value::Array(items) => items.iter_mut().for_each(|item| name_frames(item, files)),
+        Value::Array(items) => items.iter_mut().for_each(|item| name_frames(item, namer)),
         Value::Object(fields) => {
             if let Some(offset) = unnamed_offset(fields)
-                && let Some(Some(name)) = name_offsets(files, &[offset]).pop()
+                && let Some(name) = namer.name(&offset)
             {
                 let mut fill = |key: &str, value: Option<Value>| {
                     if let Some(value) = value {
@@ -110,7 +109,7 @@ fn name_frames(value: &mut Value, files: &ElfFiles) {
                 fill("offset", name.offset.map(Value::from));
                 fill("file", name.file.map(Value::from));
             }
-            fields.values_mut().for_each(|field| name_frames(field, files));
+            fields.values_mut().for_each(|field| name_frames(field, namer));
         }
         _ => {}
     }
@@ -127,6 +126,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::fmt::timing::assert_linear;
 
     #[test]
     fn frames_at_any_depth_get_names_and_other_keys_stay() {
@@ -140,11 +140,23 @@ mod tests {
                 { "build_id": "ff", "file_offset": 1 },
             ] }],
         });
-        name_frames(&mut report, &files);
+        name_frames(&mut report, &OffsetNamer::new(files));
         let stack = &report["victims"][0]["user_stack"];
         assert_eq!(stack[0]["file"], "/bin/app");
         assert_eq!((&stack[1]["symbol"], &stack[1]["file"]), (&json!("known"), &Value::Null));
         assert_eq!(stack[2], json!({ "build_id": "ff", "file_offset": 1 }));
         assert_eq!(report["later_key"], 1);
+    }
+
+    #[test]
+    fn each_file_is_parsed_once() {
+        let mut files = ElfFiles::default();
+        let build_id = files.add("/proc/self/exe".as_ref(), "/bin/app").unwrap();
+        let name = |frames: usize| {
+            let namer = OffsetNamer::new(files.clone());
+            let frame = json!({ "build_id": build_id, "file_offset": 1 });
+            name_frames(&mut json!(vec![frame; frames]), &namer);
+        };
+        assert_linear(|| name(1), || name(16));
     }
 }

@@ -2,20 +2,20 @@
 
 use std::{
     fs::File,
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
     rc::Rc,
-    sync::Arc,
     time::Duration,
 };
 
+use anstyle::Style;
 use tokio::runtime::{self, Runtime};
 
 use super::{
     Failure,
     attach::{self, Attached, Ours, Watching},
-    output_file::{Used, named, open_appended},
-    outputs::{live_outputs, make_history, open_history, resumed_outputs},
+    output_file::{LiveOutput, Used, named, open_appended},
+    outputs::{live_outputs, log, make_history, open_history, resumed_outputs},
     pinned::{self, Pins},
     startup, stop_deadline, watch_log,
 };
@@ -28,7 +28,12 @@ use crate::{
     cli::{Attach, WatchArgs},
     commands::exit::Exit,
     enrich::{enrichment::Enrichment, name_lookup::Lookup, privacy::Privacy},
-    fmt::units::count,
+    fmt::{
+        lines::{Lines, log_stderr},
+        sanitize::shown,
+        units::count,
+        width,
+    },
     growth,
     history::DEFAULT_DIR,
     host::{
@@ -103,7 +108,7 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     let (mut live, mut banner) = watch.live(prepared, ours, to, None)?;
     let run = stop_deadline::enforce().map_err(|error| Failure::runtime(&error))?;
     if let Some(dir) = &arguments.pin {
-        banner = format!("{banner}\npinned in {}", dir.display());
+        banner.line(Style::new(), format!("pinned in {}", shown(dir)));
     }
     let result = runtime.block_on(live.run(|| {
         if shows_diagnostics {
@@ -112,11 +117,11 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     }));
     drop(run);
     if shows_diagnostics {
-        log_stderr(&summary(live.pipeline().stats()));
+        log_stderr(summary(live.pipeline().stats()));
         log_refused();
         if let Some(dir) = &arguments.pin {
-            let dir = dir.display();
-            log_stderr(&format!("the probes stay attached: `oomwhy unpin {dir}` ends that"));
+            let dir = shown(dir);
+            log_stderr(format!("the probes stay attached: `oomwhy unpin {dir}` ends that"));
         }
     }
     ended(result)
@@ -127,7 +132,7 @@ fn confine(probes: &Probes) {
     let maps_are_readable = &|| probes.maps_are_readable();
     let source = Source::Probes { bpf_commands: COMMANDS_OF_A_RUN, maps_are_readable };
     for failure in confine_tracer(&source) {
-        log_stderr(&failure);
+        log_stderr(failure);
     }
 }
 
@@ -135,7 +140,7 @@ fn log_refused() {
     let refused = disposable::n_refused();
     if refused > 0 {
         let refused = count(refused, "look-up");
-        log_stderr(&format!("{refused} refused, because earlier helper processes hang"));
+        log_stderr(format!("{refused} refused, because earlier helper processes hang"));
     }
 }
 
@@ -180,7 +185,7 @@ fn ended(result: Result<(), LiveError>) -> Result<(), Failure> {
 /// The destination of the reports.
 enum To {
     /// The output of this run only.
-    Plain(Box<dyn Write + Send>),
+    Plain(LiveOutput),
     /// The output of several runs, in which each report is written once.
     Once(File),
 }
@@ -225,7 +230,7 @@ impl Watch<'_> {
             ended(runtime.block_on(live.run_out(|| folder.detach().map_err(LiveError::from))))?;
             let n_reports = live.pipeline().stats().reports;
             if !self.arguments.output.quiet {
-                log_stderr(&format!(
+                log_stderr(format!(
                     "{} from the probes that this run replaces",
                     count(n_reports, "OOM report")
                 ));
@@ -259,7 +264,7 @@ impl Watch<'_> {
             .map(|path| recording::Writer::create(path, &host))
             .transpose()
             .map_err(|error| Failure::runtime(&error))?
-            .map(|writer| RunRecording::new(writer, Arc::new(log_stderr)));
+            .map(|writer| RunRecording::new(writer, log()));
         let growth = if is_last { growth_recorder(ours.probes_mut())? } else { None };
         Ok(Prepared { host, kill_counter, system, recording, growth })
     }
@@ -271,7 +276,7 @@ impl Watch<'_> {
         ours: Ours,
         to: To,
         heir: Option<Heir>,
-    ) -> Result<(Live, String), Failure> {
+    ) -> Result<(Live, Lines), Failure> {
         let Self { arguments, facts, .. } = self;
         let Prepared { host, kill_counter, system, recording, growth } = prepared;
         let banner = self.banner(&host);
@@ -303,8 +308,8 @@ impl Watch<'_> {
         Ok((live, banner))
     }
 
-    fn banner(&self, host: &Host) -> String {
-        startup::banner(host, self.arguments.output.verbose, startup::width())
+    fn banner(&self, host: &Host) -> Lines {
+        startup::banner(host, self.arguments.output.verbose, width::of_stderr())
     }
 
     fn pipeline(
@@ -356,7 +361,7 @@ fn growth_recorder(probes: &mut Probes) -> Result<Option<growth::Recorder>, Fail
     let maps = probes.take_growth().map_err(|error| Failure::runtime(&error))?;
     let mut recorder = maps.map(growth::Recorder::new);
     if let Some(Err(error)) = recorder.as_mut().map(|it| it.register(above_percent)) {
-        log_stderr(&format!("`oomwhy risk` will not find the growth recorder: {error}"));
+        log_stderr(format!("`oomwhy risk` will not find the growth recorder: {error}"));
     }
     Ok(recorder)
 }
@@ -364,10 +369,10 @@ fn growth_recorder(probes: &mut Probes) -> Result<Option<growth::Recorder>, Fail
 /// Prints how the probes were loaded, for --verbose.
 fn log_probes(probes: &Probes) {
     for (program, walked) in &probes.verified {
-        log_stderr(&format!("{program}: {walked} instructions verified"));
+        log_stderr(format!("{program}: {walked} instructions verified"));
     }
     for (planned, why) in &probes.failed {
-        log_stderr(&format!("{}: {why}", planned.program));
+        log_stderr(format!("{}: {why}", planned.program));
     }
 }
 
@@ -458,9 +463,4 @@ pub(super) fn summary(stats: Stats) -> String {
     let shown: Vec<String> =
         parts.into_iter().filter(|(is_shown, _)| *is_shown).map(|(_, part)| part).collect();
     shown.join(", ")
-}
-
-/// Prints a diagnostic on stderr. Ignores errors, because nobody may be reading it.
-pub(super) fn log_stderr(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
 }

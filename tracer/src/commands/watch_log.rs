@@ -3,19 +3,21 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{self, ErrorKind, Write},
+    io::{self, ErrorKind},
     path::Path,
 };
 
 use super::{
     Failure,
+    output_file::LiveOutput,
     outputs::{live_outputs, open_history},
     startup, stop_deadline,
-    watch::{log_stderr, summary},
+    watch::summary,
 };
 use crate::{
     cli::{Attach, Format, WatchArgs},
     commands::exit::Exit,
+    fmt::{lines::log_stderr, width},
     host::{
         clock,
         confinement::{Source, confine_tracer},
@@ -49,7 +51,7 @@ pub(super) fn is_a_way_out(arguments: &WatchArgs) -> bool {
 pub(super) fn watch(
     arguments: &WatchArgs,
     filter: Filter,
-    to: Box<dyn Write + Send>,
+    to: LiveOutput,
     refusal: Option<&Failure>,
 ) -> Result<(), Failure> {
     if arguments.record.is_some() || arguments.output.output == Format::Events {
@@ -70,7 +72,7 @@ pub(super) fn watch(
     if let Some(refusal) = refusal.filter(|_| shows_diagnostics) {
         let mut lines = refusal.message.lines();
         let why = lines.next().unwrap_or_default();
-        log_stderr(&startup::wrapped(&fallback(why), startup::width()));
+        log_stderr(startup::wrapped(&fallback(why), width::of_stderr()));
         if let Some(hint) = lines.find(|line| line.starts_with("hint: ")) {
             log_stderr(hint);
         }
@@ -82,7 +84,7 @@ pub(super) fn watch(
     let history = open_history(&arguments.store, &host)?;
     // No thread runs yet. The privileges of this one become those of all.
     for failure in confine_tracer(&Source::KernelLog) {
-        log_stderr(&failure);
+        log_stderr(failure);
     }
     let outputs = live_outputs(&arguments.output, to, history)?;
     let count = arguments.select.count;
@@ -104,7 +106,7 @@ pub(super) fn watch(
         let result = running.await;
         drop(run);
         if shows_diagnostics {
-            log_stderr(&summary(follower.pipeline().stats()));
+            log_stderr(summary(follower.pipeline().stats()));
         }
         result
     });

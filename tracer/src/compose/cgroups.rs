@@ -37,11 +37,11 @@ pub(super) fn cgroup(context: ComposeContext<'_>, id: u64) -> Cgroup {
 /// The container, unit or slice that a cgroup belongs to: by its path, with the names that
 /// userspace found.
 pub(super) fn owner(context: ComposeContext<'_>, cgroup: &Cgroup) -> CgroupOwner {
-    let mut owner = cgroup.path.as_deref().map(container::cgroup_owner).unwrap_or_default();
+    let path = cgroup.path.as_deref().unwrap_or_default();
+    let mut owner = container::cgroup_owner(path);
     if let Some(container) = &mut owner.container {
-        let keys = [container.id.clone(), container.pod_uid.clone()];
-        for key in keys.iter().flatten() {
-            if let Some(names) = context.findings.containers.get(key) {
+        for key in container::keys(path, container) {
+            if let Some(names) = context.findings.containers.get(&key) {
                 container.fill_from(names);
             }
         }

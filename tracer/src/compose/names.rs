@@ -88,13 +88,17 @@ pub(crate) fn owner(owner: &CgroupOwner) -> Vec<String> {
     let Some(container) = container else {
         return unit.iter().map(|unit| format!("unit {}", safe(unit))).collect();
     };
-    let Container { runtime, id, name, image, pod, namespace, pod_uid, qos } = container;
-    let short = id.as_deref().map(|id| id.get(..12).filter(|_| id.len() == 64).unwrap_or(id));
-    let called = match (name.as_deref(), short) {
+    let Container { runtime, id, name, image, pod, namespace, pod_uid, qos, claimed, nested } =
+        container;
+    let called = match (name.as_deref(), id.as_deref().map(short)) {
         (Some(name), Some(id)) => Some(format!("{} ({})", safe(name), safe(id))),
         (name, id) => name.or(id).map(safe),
     };
     let by = runtime.as_deref().map(|runtime| format!(" by {}", safe(runtime)));
+    let claims = nested.iter().map(|it| {
+        let name = it.id.as_deref().map(short).or(it.pod_uid.as_deref()).unwrap_or_default();
+        format!("claims to contain {}", safe(name))
+    });
     let pod_name = match (namespace, pod.as_deref().or(pod_uid.as_deref())) {
         (Some(namespace), Some(name)) if pod.is_some() => {
             Some(format!("pod {}/{}", safe(namespace), safe(name)))
@@ -102,14 +106,22 @@ pub(crate) fn owner(owner: &CgroupOwner) -> Vec<String> {
         (_, name) => name.map(|name| format!("pod {}", safe(name))),
     };
     let facts = [
-        called.map(|called| format!("container {called}{}", by.unwrap_or_default())),
+        called.map(|called| {
+            let claimed = if *claimed { ", as its user claims" } else { "" };
+            format!("container {called}{}{claimed}", by.unwrap_or_default())
+        }),
         image.as_deref().map(|image| format!("image {}", safe(image))),
         pod_name.map(|pod| match qos {
             Some(qos) => format!("{pod} ({})", safe(qos)),
             None => pod,
         }),
     ];
-    facts.into_iter().flatten().collect()
+    facts.into_iter().flatten().chain(claims).collect()
+}
+
+/// An id as the tools of the runtimes show it.
+fn short(id: &str) -> &str {
+    id.get(..12).filter(|_| id.len() == 64).unwrap_or(id)
 }
 
 /// Resident memory of a victim, if all of its parts are known.

@@ -1,11 +1,15 @@
 //! A cgroup's path -> container, pod, systemd unit. Pure.
 //!
 //! Each runtime names the cgroups of its containers in its own way, by two drivers: `cgroupfs`
-//! (plain directories) and `systemd` (slices and scopes). If containers are nested, the innermost
-//! one counts. The cgroups of a runtime itself (`containerd.service`) and of its helper processes
+//! (plain directories) and `systemd` (slices and scopes). If containers are nested, the outermost
+//! one counts: what is below it was made by its processes, which can choose any name. The cgroups
+//! of a runtime itself (`containerd.service`) and of its helper processes
 //! (`libpod-conmon-ID.scope`) are not containers.
 
-use crate::model::report::{CgroupOwner, Container};
+use crate::model::report::{CgroupOwner, Container, NestedContainer};
+
+/// Nested containers that are listed, the outermost ones.
+const MAX_NESTED: usize = 4;
 
 /// Prefix and runtime: an id follows the prefix in `PREFIX-ID.scope`, `PREFIX-ID` and
 /// `SLICE:PREFIX:ID`.
@@ -34,20 +38,17 @@ const PARENTS: &[(&str, &str)] = &[
     ("garden", "garden"),
 ];
 
-/// Container, pod and unit of the cgroup at this path. The innermost name counts.
+/// Container, pod and unit of the cgroup at this path.
 pub(crate) fn cgroup_owner(path: &str) -> CgroupOwner {
     let mut owner = CgroupOwner::default();
-    let mut container = Container::default();
+    let mut container = Container { claimed: user(path).is_some(), ..Container::default() };
     let mut parent = "";
     for name in path.split('/').filter(|name| !name.is_empty()) {
         if let Some(uid) = pod_uid(name) {
-            // A pod is not in the container around it (a cluster whose nodes are containers).
-            container = Container { pod_uid: Some(uid), ..Container::default() };
-            container.qos = Some(qos(name, parent).to_owned());
+            add_pod(&mut container, uid, qos(name, parent));
         }
         if let Some((runtime, id)) = runtime_and_id(name, parent) {
-            container.runtime = runtime.map(str::to_owned);
-            container.id = Some(id.to_owned());
+            add_container(&mut container, runtime, id);
         }
         match name.rsplit_once('.') {
             Some((_, "slice")) => owner.slice = Some(name.to_owned()),
@@ -56,8 +57,50 @@ pub(crate) fn cgroup_owner(path: &str) -> CgroupOwner {
         }
         parent = name;
     }
-    owner.container = Some(container).filter(|container| *container != Container::default());
+    container.nested.truncate(MAX_NESTED);
+    let is_known = container.id.is_some() || container.pod_uid.is_some();
+    owner.container = Some(container).filter(|_| is_known);
     owner
+}
+
+/// A pod below a container or another pod is only a claim: a cluster whose nodes are containers,
+/// or a name that somebody has chosen.
+fn add_pod(container: &mut Container, uid: String, qos: &str) {
+    if container.id.is_none() && container.pod_uid.is_none() {
+        container.pod_uid = Some(uid);
+        container.qos = Some(qos.to_owned());
+    } else {
+        container.nested.push(NestedContainer { pod_uid: Some(uid), ..NestedContainer::claim() });
+    }
+}
+
+fn add_container(container: &mut Container, runtime: Option<&str>, id: &str) {
+    let (runtime, id) = (runtime.map(str::to_owned), Some(id.to_owned()));
+    if container.id.is_none() && container.nested.is_empty() {
+        (container.runtime, container.id) = (runtime, id);
+        return;
+    }
+    match container.nested.last_mut().filter(|pod| pod.id.is_none()) {
+        Some(pod) => (pod.runtime, pod.id) = (runtime, id),
+        None => {
+            container.nested.push(NestedContainer { runtime, id, ..NestedContainer::claim() });
+        }
+    }
+}
+
+/// The user who may make cgroups at this place: the path begins with the slice of a user.
+pub(super) fn user(path: &str) -> Option<u32> {
+    let (user, _) = path.strip_prefix("/user.slice/user-")?.split_once(".slice/")?;
+    user.parse().ok()
+}
+
+/// The keys under which names of a container are kept: its id and the uid of its pod. What a user
+/// claims has a key of its own: it has no names of others, and others do not have its names.
+pub(crate) fn keys(path: &str, container: &Container) -> Vec<String> {
+    match user(path) {
+        Some(uid) => container.id.iter().map(|id| format!("user-{uid}/{id}")).collect(),
+        None => container.id.iter().chain(&container.pod_uid).cloned().collect(),
+    }
 }
 
 /// A container's runtime, where the name shows it, and its id.

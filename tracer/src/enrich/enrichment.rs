@@ -123,13 +123,18 @@ fn find_containers(
     let ids = account.cgroup_ids().into_iter();
     let paths_by_id = ids.filter_map(|id| findings.cgroup_paths.get(&id).cloned());
     let paths: Vec<String> = read_paths.chain(paths_by_id).collect();
-    for container in paths.iter().filter_map(|path| container::cgroup_owner(path).container) {
-        for key in [container.id, container.pod_uid].into_iter().flatten() {
-            if findings.containers.contains_key(&key) {
-                continue;
-            }
-            if let Some(names) = known.container(&key) {
-                found.push(Fact::Container { key: key.clone(), names: names.clone() });
+    let keys = |path: &String| {
+        let container = container::cgroup_owner(path).container;
+        container.map(|container| container::keys(path, &container))
+    };
+    for keys in paths.iter().filter_map(keys) {
+        for key in keys {
+            // The latest answer counts, not the first one.
+            let found_before = findings.containers.get(&key);
+            if let Some(names) = known.container(&key).filter(|names| found_before != Some(*names))
+            {
+                let fact = Fact::Container { key: key.clone(), names: Box::new(names.clone()) };
+                found.push(fact);
                 findings.containers.insert(key, names.clone());
             }
         }
@@ -203,5 +208,16 @@ mod tests {
         let files = findings.processes.get(&(9, 7)).and_then(|files| files.cmdline.clone());
         assert_eq!(files.unwrap(), ["java", "--token=***"]);
         assert_eq!(enrichment.find(&account, &privacy, &mut findings), []);
+        // A container that was answered for once is not named so for ever.
+        write(&format!("var/lib/docker/containers/{id}/config.v2.json"), r#"{"Name":"/new"}"#);
+        enrichment.note(&event(0, Body::Path(account.invocation().unwrap().paths[&3].clone())));
+        let found = loop {
+            let found = enrichment.find(&account, &privacy, &mut findings);
+            if !found.is_empty() {
+                break found;
+            }
+        };
+        let [Fact::Container { names, .. }] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!(names.name.as_deref(), Some("new"));
     }
 }

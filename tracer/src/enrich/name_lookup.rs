@@ -189,7 +189,7 @@ impl Work<LookupRequest> for LookupThread {
             LookupRequest::Scan(mount) => self.scan(&mount),
             LookupRequest::NewCgroup(path) => self.look_up_new(0, path),
             LookupRequest::Container(path) => {
-                self.look_up(&path);
+                self.look_up(&path, true);
             }
             LookupRequest::User(uid) => {
                 let name = passwd::user(&self.host.root, uid).map(|user| user.name);
@@ -227,21 +227,22 @@ impl LookupThread {
         let mut todo = VecDeque::from([String::new()]);
         for _ in 0..MAX_CGROUPS {
             let Some(path) = todo.pop_front() else { return };
-            self.look_up(&path);
+            self.look_up(&path, true);
             for name in cgroupfs::children(mount, &path) {
                 todo.push_back(format!("{path}/{name}"));
             }
         }
     }
 
-    /// Whether that is settled: the names are known now, or the cgroup is not a container's.
-    fn look_up(&self, path: &str) -> bool {
+    /// Whether that is settled: the names are known now, or the cgroup is not a container's. Names
+    /// that are known do not count for a new cgroup.
+    fn look_up(&self, path: &str, known_counts: bool) -> bool {
         let Some(found) = container::cgroup_owner(path).container else {
             return true;
         };
-        let key = found.id.clone().or_else(|| found.pod_uid.clone());
-        let Some(key) = key else { return true };
-        if self.results.lock().container(&key).is_some() {
+        let mut keys = container::keys(path, &found).into_iter();
+        let Some(key) = keys.next() else { return true };
+        if known_counts && self.results.lock().container(&key).is_some() {
             return true;
         }
         let names = runtime_files::look_up(&self.host, &found, path);
@@ -250,8 +251,7 @@ impl LookupThread {
         }
         let mut results = self.results.lock();
         let pod = names.of_pod();
-        let uid = found.pod_uid.or_else(|| names.pod_uid.clone()).filter(|uid| *uid != key);
-        if let Some(uid) = uid.filter(|_| !pod.is_unnamed()) {
+        if let Some(uid) = keys.next().filter(|_| !pod.is_unnamed()) {
             results.containers.insert(uid, pod);
         }
         results.containers.insert(key, names);
@@ -260,7 +260,7 @@ impl LookupThread {
 
     fn look_up_new(&mut self, attempt: usize, path: String) {
         let next = LOOKUP_DELAYS.get(attempt + 1);
-        if self.look_up(&path) || self.retries.len() >= MAX_REQUESTS {
+        if self.look_up(&path, false) || self.retries.len() >= MAX_REQUESTS {
             return;
         }
         if let Some(delay) = next {
@@ -321,6 +321,59 @@ mod tests {
         let results = lookup.results(PATIENCE);
         let pod = results.container(&id).and_then(|names| names.pod.as_deref());
         assert_eq!(pod, Some("web"));
+    }
+
+    #[test]
+    fn file_of_a_user_changes_no_names_of_others() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, content: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        };
+        let (id, uid) = ("ab".repeat(32), "019c1fe8-0d92-4aa0-b61c-4df58bdde71c");
+        let forged = format!(
+            r#"{{"annotations":{{"io.kubernetes.container.name":"mine",
+            "io.kubernetes.pod.name":"payments-0","io.kubernetes.pod.uid":"{uid}"}}}}"#
+        );
+        let me = rustix::process::geteuid().as_raw();
+        write("etc/passwd", &format!("me:x:{me}:{me}::/home/me:/bin/sh\n"));
+        let storage = format!("run/user/{me}/containers/overlay-containers");
+        write(&format!("{storage}/{id}/userdata/config.json"), &forged);
+        let session = format!("/user.slice/user-{me}.slice/user@{me}.service");
+        let mount = root.path().join("cgroup");
+        fs::create_dir_all(mount.join(format!("{}/libpod-{id}.scope", &session[1..]))).unwrap();
+        let mut lookup = Lookup::new(root.path().to_owned(), Some(mount));
+        for path in [
+            format!("{session}/libpod-{id}.scope"),
+            format!("{session}/kubepods/pod{uid}/{id}"),
+            format!("/kubepods/burstable/pod{uid}"),
+            format!("/docker/{id}"),
+        ] {
+            lookup.ask(LookupRequest::Container(path));
+        }
+        let results = lookup.results(PATIENCE);
+        assert_eq!(results.container(uid), None);
+        assert_eq!(results.container(&id), None);
+        assert_eq!(results.container(&format!("user-{me}/{id}")), Some(&named("mine")));
+    }
+
+    #[test]
+    fn new_cgroup_with_a_known_id_is_looked_up_again() {
+        let root = tempfile::tempdir().unwrap();
+        let id = "ab".repeat(32);
+        let directory = root.path().join("var/lib/docker/containers").join(&id);
+        fs::create_dir_all(&directory).unwrap();
+        let mut lookup = Lookup::new(root.path().to_owned(), None);
+        for name in ["first", "second"] {
+            let described = format!(r#"{{"Name":"/{name}"}}"#);
+            fs::write(directory.join("config.v2.json"), described).unwrap();
+            lookup.ask(LookupRequest::NewCgroup(format!("/docker/{id}")));
+            lookup.ask(LookupRequest::User(0));
+            let results = lookup.results(PATIENCE);
+            let known = results.container(&id).and_then(|names| names.name.as_deref());
+            assert_eq!(known, Some(name));
+        }
     }
 
     #[test]

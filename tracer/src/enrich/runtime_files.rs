@@ -7,7 +7,7 @@ mod files;
 use std::path::PathBuf;
 
 use self::files::{bundle, docker, kubelet_log, listed, pod_log};
-use super::passwd;
+use super::{container::user, passwd};
 use crate::{
     host::{cgroupfs, opener::Directory},
     model::report::Container,
@@ -29,30 +29,46 @@ struct RootlessUser {
     home: String,
 }
 
-/// The names of a container, whose cgroup is at `path`.
+/// The names of a container, whose cgroup is at `path`. In the slice of a user, only that user's
+/// files count, and they name no pod. Elsewhere, only the files of the system count.
 pub(crate) fn look_up(host: &HostFiles, container: &Container, path: &str) -> Container {
-    let mut names = Container::default();
     let root = &host.root;
-    if let Some(id) = container.id.as_deref().filter(|id| is_plain(id)) {
-        let owner = host.rootless_user(path, id);
-        let user = owner.as_ref();
-        let sources: [&dyn Fn() -> Option<Container>; 4] =
-            [&|| bundle(root, id, user), &|| docker(root, id), &|| listed(root, id, user), &|| {
-                kubelet_log(root, id)
-            }];
-        for source in sources {
-            if !names.is_enough()
-                && let Some(found) = source()
-            {
-                names.fill_from(&found);
-            }
-        }
+    let id = container.id.as_deref().filter(|id| is_plain(id));
+    if user(path).is_some() {
+        let names = id.and_then(|id| {
+            let owner = host.rootless_user(path, id)?;
+            let user = Some(&owner);
+            Some(first_of(&[&|| bundle(root, id, user), &|| listed(root, id, user)]))
+        });
+        return names.unwrap_or_default().without_pod();
+    }
+    let mut names = Container::default();
+    if let Some(id) = id {
+        names = first_of(&[
+            &|| bundle(root, id, None),
+            &|| docker(root, id),
+            &|| listed(root, id, None),
+            &|| kubelet_log(root, id),
+        ]);
     }
     if let Some(uid) = container.pod_uid.as_deref().filter(|uid| is_plain(uid))
         && names.pod.is_none()
         && let Some(found) = pod_log(root, uid)
     {
         names.fill_from(&found);
+    }
+    names
+}
+
+/// The names of the first source that has them.
+fn first_of(sources: &[&dyn Fn() -> Option<Container>]) -> Container {
+    let mut names = Container::default();
+    for source in sources {
+        if !names.is_enough()
+            && let Some(found) = source()
+        {
+            names.fill_from(&found);
+        }
     }
     names
 }

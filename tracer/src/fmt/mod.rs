@@ -2,9 +2,13 @@
 
 pub(crate) mod chart;
 pub(crate) mod errors;
+pub(crate) mod lines;
 pub(crate) mod page;
 pub(crate) mod sanitize;
 pub(crate) mod table;
+pub(crate) mod terminal_json;
+#[cfg(test)]
+pub(crate) mod timing;
 pub(crate) mod units;
 pub(crate) mod width;
 pub(crate) mod wrap;

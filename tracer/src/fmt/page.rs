@@ -2,18 +2,18 @@
 
 use anstyle::Style;
 
-use super::{table::Table, width::columns, wrap::wrap};
+use super::{lines::Lines, sanitize::Safe, table::Table, width::columns, wrap::wrap};
 
 /// Text of lines that are not wider than `width`.
 #[derive(Debug)]
 pub(crate) struct Page {
-    text: String,
+    lines: Lines,
     width: usize,
 }
 
 impl Page {
     pub(crate) fn new(width: usize) -> Self {
-        Self { text: String::new(), width }
+        Self { lines: Lines::default(), width }
     }
 
     /// Columns of a line.
@@ -21,34 +21,34 @@ impl Page {
         self.width
     }
 
-    pub(crate) fn finish(self) -> String {
-        self.text
+    pub(crate) fn finish(self) -> Lines {
+        self.lines
     }
 
     pub(crate) fn empty_line(&mut self) {
-        self.text.push('\n');
+        self.lines.end_line();
     }
 
     /// One line as it is.
-    pub(crate) fn line(&mut self, style: Style, line: &str) {
+    pub(crate) fn line(&mut self, style: Style, line: impl Into<Safe>) {
         self.section("", 0).line(style, line);
     }
 
     /// A sentence behind a lead, wrapped below the lead's end.
-    pub(crate) fn words(&mut self, lead: &str, style: Style, sentence: &str) {
+    pub(crate) fn words(&mut self, lead: &str, style: Style, sentence: impl Into<Safe>) {
         self.section("", 0).words(lead, style, sentence);
     }
 
     /// A table, each line behind the indent.
     pub(crate) fn table(&mut self, indent: &str, table: &Table) {
         for (style, line) in table.lines(self.width.saturating_sub(columns(indent))) {
-            self.line(style, &format!("{indent}{line}"));
+            self.line(style, format!("{indent}{line}"));
         }
     }
 
     /// Lines in a column of their own. The label, dimmed, stands in front of the first of them.
     pub(crate) fn section(&mut self, label: &str, column: usize) -> Section<'_> {
-        Section { page: self, label: label.to_owned(), column }
+        Section { page: self, label: label.into(), column }
     }
 }
 
@@ -56,7 +56,7 @@ impl Page {
 #[derive(Debug)]
 pub(crate) struct Section<'a> {
     page: &'a mut Page,
-    label: String,
+    label: Safe,
     /// Columns before the section's text, label included.
     column: usize,
 }
@@ -76,31 +76,32 @@ impl Section<'_> {
     }
 
     /// A sentence, wrapped between words.
-    pub(crate) fn words(&mut self, lead: &str, style: Style, sentence: &str) {
-        self.joined(lead, &words(sentence, self.width()), " ", style);
+    pub(crate) fn words(&mut self, lead: &str, style: Style, sentence: impl Into<Safe>) {
+        self.joined(lead, &words(&sentence.into(), self.width()), " ", style);
     }
 
     /// Words behind a lead, with a hanging indent: stacks, long lists.
     pub(crate) fn joined(&mut self, lead: &str, words: &[String], joint: &str, style: Style) {
         for line in wrap(words, joint, lead, self.width()) {
-            self.line(style, &line);
+            self.line(style, line);
         }
     }
 
     /// One line as it is.
-    pub(crate) fn line(&mut self, style: Style, body: &str) {
+    pub(crate) fn line(&mut self, style: Style, body: impl Into<Safe>) {
         let label = std::mem::take(&mut self.label);
+        let body: Safe = body.into();
         let trimmed = body.trim_end();
         let padding = " ".repeat(self.column.saturating_sub(columns(&label)));
-        let text = &mut self.page.text;
+        let lines = &mut self.page.lines;
         if !label.is_empty() {
-            text.push_str(&paint(Style::new().dimmed(), &label));
+            lines.push(Style::new().dimmed(), label);
         }
         if !trimmed.is_empty() {
-            text.push_str(&padding);
-            text.push_str(&paint(style, trimmed));
+            lines.push(Style::new(), padding);
+            lines.push(style, trimmed);
         }
-        text.push('\n');
+        lines.end_line();
     }
 }
 
@@ -123,18 +124,14 @@ fn words(sentence: &str, width: usize) -> Vec<String> {
     sentence.split(' ').map(|word| word.replace(KEPT_BLANK, " ")).collect()
 }
 
-/// Text in a style.
-pub(crate) fn paint(style: Style, text: &str) -> String {
-    format!("{style}{text}{style:#}")
-}
-
 #[cfg(test)]
 mod tests {
     use anstyle::Style;
 
     use super::Page;
+    use crate::fmt::lines::Lines;
 
-    fn wrapped(sentence: &str, width: usize) -> String {
+    fn wrapped(sentence: &str, width: usize) -> Lines {
         let mut page = Page::new(width);
         page.words("", Style::new(), sentence);
         page.finish()
@@ -143,8 +140,8 @@ mod tests {
     #[test]
     fn command_in_backquotes_is_broken_only_if_no_line_has_room_for_it() {
         let sentence = "as root, `mount -t tracefs none /t`, or else";
-        assert_eq!(wrapped(sentence, 35), "as root,\n`mount -t tracefs none /t`, or else\n");
-        assert_eq!(wrapped(sentence, 24), "as root, `mount -t\ntracefs none /t`, or\nelse\n");
-        assert_eq!(wrapped("an odd ` quote", 8), "an odd `\nquote\n");
+        assert_eq!(&*wrapped(sentence, 35), "as root,\n`mount -t tracefs none /t`, or else\n");
+        assert_eq!(&*wrapped(sentence, 24), "as root, `mount -t\ntracefs none /t`, or\nelse\n");
+        assert_eq!(&*wrapped("an odd ` quote", 8), "an odd `\nquote\n");
     }
 }

@@ -3,6 +3,7 @@
 use anstyle::Style;
 
 use super::{
+    sanitize::Safe,
     width::{columns, cut, elide},
     wrap::wrap,
 };
@@ -22,8 +23,8 @@ pub(crate) struct Table {
 
 #[derive(Debug)]
 enum Row {
-    Cells(Style, Vec<String>),
-    Note(String),
+    Cells(Style, Vec<Safe>),
+    Note(Safe),
 }
 
 #[derive(Debug)]
@@ -52,12 +53,12 @@ impl Table {
 
     /// Adds a row of as many cells as there are columns.
     pub(crate) fn row(&mut self, style: Style, cells: Vec<String>) {
-        self.rows.push(Row::Cells(style, cells));
+        self.rows.push(Row::Cells(style, cells.into_iter().map(Safe::from).collect()));
     }
 
     /// Adds a line below the last row, over all columns.
-    pub(crate) fn note(&mut self, text: String) {
-        self.rows.push(Row::Note(text));
+    pub(crate) fn note(&mut self, text: impl Into<Safe>) {
+        self.rows.push(Row::Note(text.into()));
     }
 
     /// The lines, title line first, none wider than `width`. Columns that do not fit even with the
@@ -72,7 +73,7 @@ impl Table {
             end - 1 <= width
         });
         let (inside, outside) = shown.split_at(fits.count());
-        let titles = self.columns.iter().map(|column| column.title.to_owned()).collect::<Vec<_>>();
+        let titles = self.columns.iter().map(|column| Safe::from(column.title)).collect::<Vec<_>>();
         let mut lines = vec![(Style::new().dimmed(), self.aligned(&titles, inside, &widths))];
         for row in &self.rows {
             match row {
@@ -90,9 +91,9 @@ impl Table {
         lines
     }
 
-    fn aligned(&self, cells: &[String], shown: &[usize], widths: &[usize]) -> String {
+    fn aligned(&self, cells: &[Safe], shown: &[usize], widths: &[usize]) -> String {
         let aligned = shown.iter().zip(widths).map(|(&index, &width)| {
-            let cell = elide(cells.get(index).map_or("", String::as_str), width);
+            let cell = elide(cells.get(index).map_or("", |cell| cell), width);
             let padding = " ".repeat(width.saturating_sub(columns(&cell)));
             match self.columns.get(index).map(|column| column.kind) {
                 Some(Kind::Text | Kind::Word) => format!("{cell}{padding}"),
@@ -102,10 +103,10 @@ impl Table {
         aligned.collect::<Vec<_>>().join(" ").trim_end().to_owned()
     }
 
-    fn titled(&self, cells: &[String], shown: &[usize]) -> Vec<String> {
+    fn titled(&self, cells: &[Safe], shown: &[usize]) -> Vec<String> {
         let cell = |&index: &usize| {
             let title = self.columns.get(index).map_or("", |column| column.title);
-            format!("{title} {}", cells.get(index).map_or("", String::as_str))
+            format!("{title} {}", cells.get(index).map_or("", |cell| cell))
         };
         shown.iter().map(cell).collect()
     }
@@ -115,7 +116,7 @@ impl Table {
             Row::Cells(_, cells) => Some(cells),
             Row::Note(_) => None,
         });
-        cells.filter_map(move |cells| cells.get(index)).map(String::as_str)
+        cells.filter_map(move |cells| cells.get(index)).map(|cell| &**cell)
     }
 
     fn is_shown(&self, index: usize) -> bool {

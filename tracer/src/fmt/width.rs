@@ -14,10 +14,16 @@ const MIN: usize = 40;
 /// Columns of a text that no terminal shows, as in a file.
 pub(crate) const DEFAULT: usize = TERMINAL - 1;
 
-/// Columns of text on a terminal, or in whatever else `out` is. A line that is as long as the
-/// terminal is wide wraps on some, so one column is left.
-pub(crate) fn page(out: impl AsFd) -> usize {
-    of_terminal(terminal(out))
+/// Columns of text on stdout. A line that is as long as the terminal is wide wraps on some, so one
+/// column is left.
+pub(crate) fn of_stdout() -> usize {
+    of_terminal(terminal_of_stdout())
+}
+
+/// Columns of a line on stderr.
+pub(crate) fn of_stderr() -> usize {
+    #[expect(clippy::disallowed_methods, reason = "it asks for the size only")]
+    of_terminal(terminal(io::stderr()))
 }
 
 fn of_terminal(columns: Option<usize>) -> usize {
@@ -27,12 +33,17 @@ fn of_terminal(columns: Option<usize>) -> usize {
 
 /// Columns of help, which goes to stdout, and of usage errors.
 pub(crate) fn help() -> usize {
-    page(io::stdout()) + 1
+    of_stdout() + 1
 }
 
-/// Columns of the terminal that `out` is; `None` for a file or a pipe, and for a serial console,
-/// which reports 0.
-pub(crate) fn terminal(out: impl AsFd) -> Option<usize> {
+/// Columns of stdout if it is a terminal.
+pub(crate) fn terminal_of_stdout() -> Option<usize> {
+    #[expect(clippy::disallowed_methods, reason = "it asks for the size only")]
+    terminal(io::stdout())
+}
+
+/// `None` for a file or a pipe, and for a serial console, which reports 0.
+fn terminal(out: impl AsFd) -> Option<usize> {
     let columns = usize::from(rustix::termios::tcgetwinsize(out).ok()?.ws_col);
     Some(columns).filter(|&columns| columns > 0)
 }
@@ -45,7 +56,7 @@ pub(crate) fn columns(text: &str) -> usize {
     text.chars().map(char_columns).sum()
 }
 
-fn char_columns(character: char) -> usize {
+pub(super) fn char_columns(character: char) -> usize {
     character.width().unwrap_or(1).max(1)
 }
 
@@ -89,10 +100,19 @@ fn elide_path(text: &str, width: usize) -> Option<String> {
     let is_whole = text.starts_with('/');
     let (first, rest) =
         text.strip_prefix(ELLIPSIS).unwrap_or(text).strip_prefix('/')?.split_once('/')?;
-    let tails = || std::iter::successors(Some(rest), |tail| Some(tail.split_once('/')?.1));
-    let with_first = tails().map(|tail| format!("/{first}/{ELLIPSIS}/{tail}"));
-    let without = tails().map(|tail| format!("{ELLIPSIS}/{tail}"));
-    with_first.filter(|_| is_whole).chain(without).find(|path| columns(path) <= width)
+    let all_columns = columns(rest);
+    // The longest tail that fits. Its columns are those of all less those of the names before it.
+    let fit = |room: usize| {
+        let (mut tail, mut left) = (rest, all_columns);
+        while left > room {
+            let (name, behind) = tail.split_once('/')?;
+            (tail, left) = (behind, left - columns(name) - 1);
+        }
+        Some(tail)
+    };
+    let behind = |head: String| Some(format!("{head}{}", fit(width.checked_sub(columns(&head))?)?));
+    let with_first = is_whole.then(|| behind(format!("/{first}/{ELLIPSIS}/"))).flatten();
+    with_first.or_else(|| behind(format!("{ELLIPSIS}/")))
 }
 
 #[cfg(test)]
@@ -122,6 +142,13 @@ mod tests {
             let path = "/日本/kubepods/burstable/pod7/日本/ctr-app";
             assert!(columns(&elide(path, width)) <= width, "{width}");
         }
+    }
+
+    #[test]
+    fn time_to_elide_is_linear() {
+        let path = |names: usize| "/a".repeat(names);
+        let (short, long) = (path(20_000), path(40_000));
+        crate::fmt::timing::assert_linear(|| elide(&short, 79), || elide(&long, 79));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Words broken into lines. Not textwrap: facts and frames break only between each other, not at
 //! the blanks inside them, and a line that begins with a lead hangs below its first word.
 
-use super::width::{columns, take_columns};
+use super::width::{char_columns, columns};
 
 /// Columns that a lead leaves for the words beside it.
 const MIN_BESIDE: usize = 20;
@@ -28,24 +28,30 @@ pub(super) fn wrap(words: &[String], joint: &str, lead: &str, width: usize) -> V
 
 /// Lines of words, the first behind `lead`, the others behind `indent` columns.
 fn hung(words: &[String], joint: &str, lead: &str, indent: usize, width: usize) -> Vec<String> {
-    let indent = " ".repeat(indent);
+    let indent = indent.min(width.saturating_sub(1));
+    let margin = " ".repeat(indent);
     let mut lines = Vec::new();
     let mut line = lead.to_owned();
-    let mut is_fresh = true;
+    let mut used = columns(lead);
     let last = words.len().saturating_sub(1);
     for (index, word) in words.iter().enumerate() {
         let piece = if index == last { word.clone() } else { format!("{word}{joint}") };
-        if !is_fresh && columns(&line) + columns(piece.trim_end()) > width {
-            lines.push(std::mem::replace(&mut line, indent.clone()));
+        let (body, blanks) = piece.split_at(piece.trim_end().len());
+        if index > 0 && used + columns(body) > width {
+            lines.push(std::mem::replace(&mut line, margin.clone()));
+            used = indent;
         }
-        line.push_str(&piece);
-        is_fresh = false;
-        while columns(line.trim_end()) > width {
-            let head = take_columns(line.chars(), width);
-            let rest = format!("{indent}{}", line.get(head.len()..).unwrap_or_default());
-            lines.push(head);
-            line = rest;
+        for character in body.chars() {
+            if used + char_columns(character) > width && used > indent {
+                lines.push(std::mem::replace(&mut line, margin.clone()));
+                used = indent;
+            }
+            line.push(character);
+            used += char_columns(character);
         }
+        // Blanks at the end of a line are not shown.
+        line.push_str(blanks);
+        used += columns(blanks);
     }
     lines.push(line);
     lines
@@ -67,6 +73,14 @@ mod tests {
         let lead = "  yes  oom_kill_process     fentry  ";
         let lines = wrap(&words, " ", lead, 36);
         assert_eq!(lines, ["  yes oom_kill_process fentry alpha ", "      beta gamma"]);
+    }
+
+    #[test]
+    fn time_to_wrap_is_linear() {
+        let word = |length: usize| ["x".repeat(length)];
+        let (short, long) = (word(100_000), word(200_000));
+        let wrap = |words: &[String]| wrap(words, ", ", "> ", 79);
+        crate::fmt::timing::assert_linear(|| wrap(&short), || wrap(&long));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use rustix::{
 };
 
 use super::{HistoryError, segment::Segment};
+use crate::fmt::sanitize::shown;
 
 /// The writer holds a lock on this file.
 const LOCK: &str = "lock";
@@ -70,7 +71,7 @@ impl Directory {
     fn check_owner(&self) -> Result<(), HistoryError> {
         let stat = rustix::fs::fstat(&self.fd).map_err(|errno| self.failed(".", errno))?;
         let owner = rustix::process::geteuid().as_raw();
-        let shown = self.path.display();
+        let shown = shown(&self.path);
         let why = if stat.st_uid != owner && stat.st_uid != 0 {
             format!("it belongs to another user\nhint: `chown {owner} {shown}`")
         } else if stat.st_mode & 0o002 != 0 {

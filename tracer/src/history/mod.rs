@@ -25,6 +25,8 @@ use std::{
 
 use thiserror::Error;
 
+use crate::fmt::sanitize::shown;
+
 /// Directory of the history unless --dir is given.
 pub(crate) const DEFAULT_DIR: &str = "/var/lib/oomwhy";
 
@@ -32,7 +34,7 @@ pub(crate) const DEFAULT_DIR: &str = "/var/lib/oomwhy";
 #[derive(Debug, Error)]
 pub enum HistoryError {
     /// The directory cannot be created or opened.
-    #[error("cannot open the history {}", path.display())]
+    #[error("cannot open the history {}", shown(path))]
     Open {
         path: PathBuf,
         #[source]
@@ -41,24 +43,24 @@ pub enum HistoryError {
     /// The directory does not exist, or has no file of a history.
     #[error(
         "no history in {}\nhint: `oomwhy watch --store` keeps one; --dir names another directory",
-        path.display()
+        shown(path)
     )]
     Absent { path: PathBuf },
     /// Two writers would damage each other's segments.
     #[error(
         "another oomwhy writes to the history {}\nhint: name another directory with --dir",
-        path.display()
+        shown(path)
     )]
     Locked { path: PathBuf },
     /// Another user could put files there.
-    #[error("{} is not safe for a history: {why}", path.display())]
+    #[error("{} is not safe for a history: {why}", shown(path))]
     Unsafe {
         path: PathBuf,
         /// The problem, with a hint.
         why: String,
     },
     /// A file of the history cannot be read or written.
-    #[error("cannot use the history file {}/{name}", path.display())]
+    #[error("cannot use the history file {}/{name}", shown(path))]
     Segment {
         path: PathBuf,
         name: String,

@@ -213,7 +213,7 @@ mod tests {
         Summary {
             id: named("2f0e7d5c-0000000210f0a1b2-4251"),
             time: "2026-11-23T09:21:07Z".parse().ok(),
-            trigger: Some(Task { pid: 1, comm: named("sh"), ..Task::default() }),
+            trigger: Some(Box::new(Task { pid: 1, comm: named("sh"), ..Task::default() })),
             oom_memcg: Some(memcg("/kubepods/pod7")),
             victims: vec![victim],
             ..Summary::default()

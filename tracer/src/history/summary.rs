@@ -4,7 +4,10 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::model::report::SCHEMA;
+use crate::model::report::{SCHEMA, first};
+
+/// The victims that listing and matching look at. A report lists 256.
+const MAX_VICTIMS: usize = 512;
 
 /// Parsed from a record of any type.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -28,8 +31,9 @@ pub(crate) struct Summary {
     pub constraint: Option<String>,
     /// Equal for kills of the same kind.
     pub fingerprint: Option<String>,
-    pub trigger: Option<Task>,
+    pub trigger: Option<Box<Task>>,
     pub oom_memcg: Option<Memcg>,
+    #[serde(deserialize_with = "first::<{ MAX_VICTIMS }, _, _>")]
     pub victims: Vec<Task>,
     pub verdict: Option<Cause>,
     /// The number of kills that the kernel counted; only in a gap.
@@ -132,6 +136,28 @@ impl Summary {
         self.time.or(self.last).or(self.since)
     }
 
+    /// Without the parts that only matching needs.
+    #[must_use]
+    pub(crate) fn trimmed(mut self) -> Self {
+        self.trigger = None;
+        for victim in &mut self.victims {
+            (victim.exe, victim.cgroup, victim.unit) = (None, None, None);
+        }
+        self.victims.shrink_to_fit();
+        self
+    }
+
+    /// Memory outside of the value itself.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let Self { kind, id, outcome, constraint, fingerprint, .. } = self;
+        let texts = capacities([id, outcome, constraint, fingerprint]);
+        let cause = self.verdict.as_ref().map_or(0, |verdict| verdict.cause.capacity());
+        let memcg = self.oom_memcg.as_ref().map_or(0, Memcg::heap_bytes);
+        let tasks = self.tasks().map(Task::heap_bytes).sum::<usize>();
+        let list = self.victims.capacity() * size_of::<Task>();
+        kind.capacity() + texts + cause + memcg + tasks + list
+    }
+
     /// The process that the kernel selected, or else the first victim.
     pub(crate) fn victim(&self) -> Option<&Task> {
         self.victims.iter().find(|victim| victim.chosen).or(self.victims.first())
@@ -139,8 +165,34 @@ impl Summary {
 
     /// The victims, then the trigger.
     pub(crate) fn tasks(&self) -> impl Iterator<Item = &Task> {
-        self.victims.iter().chain(&self.trigger)
+        self.victims.iter().chain(self.trigger.as_deref())
     }
+}
+
+impl Task {
+    fn heap_bytes(&self) -> usize {
+        let Self { comm, comm_hex, exe, unit, .. } = self;
+        let texts = capacities([comm, comm_hex, exe, unit]);
+        let memcg = self.cgroup.as_ref().map_or(0, Memcg::heap_bytes);
+        texts + memcg + self.container.as_ref().map_or(0, Container::heap_bytes)
+    }
+}
+
+impl Memcg {
+    fn heap_bytes(&self) -> usize {
+        capacities([&self.path, &self.path_hex, &self.unit])
+    }
+}
+
+impl Container {
+    fn heap_bytes(&self) -> usize {
+        let Self { id, name, pod, namespace, pod_uid } = self;
+        capacities([id, name, pod, namespace, pod_uid])
+    }
+}
+
+fn capacities<const N: usize>(texts: [&Option<String>; N]) -> usize {
+    texts.into_iter().flatten().map(String::capacity).sum()
 }
 
 #[cfg(test)]

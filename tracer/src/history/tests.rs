@@ -44,7 +44,7 @@ fn open(directory: &TempDir) -> Store {
 }
 
 fn find(path: &Path) -> SearchResult {
-    History::open(path).unwrap().find(&Query::default()).unwrap()
+    History::open(path).unwrap().find(&Query::default(), usize::MAX)
 }
 
 /// The ids of all records.

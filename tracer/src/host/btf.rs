@@ -16,6 +16,7 @@ use reduce::{Reduced, reduce};
 use skeleton::skeleton;
 
 use super::facts::WantedHook;
+use crate::fmt::sanitize::shown;
 
 mod index;
 pub(crate) mod raw;
@@ -35,20 +36,20 @@ pub(crate) enum BtfError {
     #[error(
         "no kernel BTF at {}\nhint: the kernel needs CONFIG_DEBUG_INFO_BTF=y, or give the BTF of \
          this very kernel with --btf FILE",
-        path.display()
+        shown(path)
     )]
     Absent { path: PathBuf },
     #[error(
         "cannot read kernel BTF from {}: {error}\nhint: run as root, or give a readable file with \
          --btf FILE",
-        path.display()
+        shown(path)
     )]
     Unreadable { path: PathBuf, error: io::Error },
     /// The file is not BTF, or damaged.
     #[error(
         "cannot parse kernel BTF from {}: {damage}\nhint: give the BTF of this very kernel with \
          --btf FILE",
-        path.display()
+        shown(path)
     )]
     Unparsable { path: PathBuf, damage: Damage },
 }

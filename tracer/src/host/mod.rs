@@ -6,6 +6,7 @@
 //! - [`kallsyms`], [`mark_format`], [`gfp_flags`], [`memcg_stat_items`]: names and formats.
 //! - [`files`], [`policy`], [`capabilities`]: settings, mounts and permissions.
 //! - [`procfs`], [`cgroupfs`]: files that are read again while oomwhy runs.
+//! - [`line_reader`]: lines of files from elsewhere, in bounded memory.
 //! - [`oom_score_adj`], [`footprint`], [`worker`], [`kept_open`]: OOM protection, memory, threads
 //!   and open files of oomwhy.
 //! - [`confinement`], [`seccomp`]: what oomwhy gives up once it runs.
@@ -24,6 +25,7 @@ pub(crate) mod gfp_flags;
 pub(crate) mod kallsyms;
 pub(crate) mod kept_open;
 pub(crate) mod layout;
+pub(crate) mod line_reader;
 pub(crate) mod mark_format;
 pub(crate) mod memcg_stat_items;
 pub(crate) mod offsets;

@@ -49,10 +49,10 @@ pub enum Fact {
     },
     /// The names of a container or a pod.
     Container {
-        /// The container's id, or the pod's uid.
+        /// The container's id, or the pod's uid; with the user if the container is rootless.
         key: String,
         /// Names from the container runtime.
-        names: Container,
+        names: Box<Container>,
     },
     /// The content of a process' files in /proc.
     Process {
@@ -188,7 +188,7 @@ pub struct Findings {
     pub cgroup_paths: Lru<u64, String>,
     /// User names by user id.
     pub users: Lru<u32, String>,
-    /// Names of containers by their ids, and of pods by their uids.
+    /// Names of containers and pods by the keys that `enrich/container.rs` gives them.
     pub containers: Lru<String, Container>,
     /// Content of files in /proc, by invocation and process.
     pub processes: Lru<(u64, i32), ProcessFiles>,

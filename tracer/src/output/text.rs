@@ -2,8 +2,8 @@
 //! and the trigger; the sections below have the rest, most wanted first.
 //!
 //! A block is as wide as the terminal and readable without color, with sizes in IEC units. Nothing
-//! is decided here: only data of the record are shown. Every untrusted byte passes through
-//! [`crate::fmt::sanitize`].
+//! is decided here: only data of the record are shown. The sink prints nothing but
+//! [`crate::fmt::lines::Lines`], in which no untrusted byte is left as it was.
 
 mod candidates;
 mod growth;
@@ -25,6 +25,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use self::reap_and_exit::Known;
 use crate::{
     fmt::{
+        lines::{Lines, TextOut},
         page::{Page, Section},
         units, width,
     },
@@ -47,7 +48,7 @@ fn section<'a>(block: &'a mut Page, label: &str) -> Section<'a> {
 /// Writes records as blocks of text, with color escapes: wrap `out` in an `anstream::AutoStream`.
 #[derive(Debug)]
 pub struct TextSink<W> {
-    out: W,
+    out: TextOut<W>,
     detail: Detail,
     zone: TimeZone,
     width: usize,
@@ -78,6 +79,7 @@ impl Detail {
 impl<W: Write> TextSink<W> {
     /// A sink into `out`, unbuffered; times are shown in `zone`.
     pub fn new(out: W, zone: TimeZone, detail: Detail) -> Self {
+        let out = TextOut::new(out);
         Self { out, detail, zone, width: width::DEFAULT, provisional: BTreeMap::new() }
     }
 
@@ -87,12 +89,11 @@ impl<W: Write> TextSink<W> {
         Self { width, ..self }
     }
 
-    fn print(&mut self, text: &str) -> Result<(), SinkError> {
-        self.out.write_all(text.as_bytes())?;
-        Ok(self.out.flush()?)
+    fn print(&mut self, lines: &Lines) -> Result<(), SinkError> {
+        Ok(self.out.print(lines)?)
     }
 
-    fn render(&self, record: &Record) -> String {
+    fn render(&self, record: &Record) -> Lines {
         let mut block = Page::new(self.width);
         match record {
             Record::Oom(report) => self.oom(&mut block, report),
@@ -173,7 +174,7 @@ fn write_missing(block: &mut Page, source: &Source, detail: Detail) {
     };
     let mut section = block.section("missing", LABEL);
     for MissingGroup { fields, why } in groups {
-        section.words("", style, &format!("{fields}: {why}"));
+        section.words("", style, format!("{fields}: {why}"));
     }
     if of_tier > 0 {
         let fields = units::count(of_tier, "field");

@@ -51,7 +51,7 @@ impl FactStore {
                 findings.users.insert(uid, name);
             }
             Fact::Container { key, names } => {
-                findings.containers.insert(key, names);
+                findings.containers.insert(key, *names);
             }
             Fact::Process { seq, .. }
             | Fact::UserNames { seq, .. }

@@ -8,7 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::{fmt::units::count, host::clock, model::report::LossStage};
+use crate::{
+    fmt::{sanitize::sanitize, units::count},
+    host::clock,
+    model::report::LossStage,
+};
 
 /// Prints a line on stderr.
 pub(crate) type LogStderr = Arc<dyn Fn(&str) + Send + Sync>;
@@ -127,7 +131,7 @@ impl OutputHealth {
     }
 
     fn log(&self, what: &str) {
-        (self.0.log)(&format!("{}: {what}", self.0.name));
+        (self.0.log)(&format!("{}: {what}", sanitize(self.0.name.as_bytes())));
     }
 
     /// A thread that panicked leaves a usable state behind: each change is one assignment.

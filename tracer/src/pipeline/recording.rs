@@ -17,7 +17,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::{
-    fmt::{errors::write_hint, units::count},
+    fmt::{errors::write_hint, sanitize::shown, units::count},
     model::{facts::Fact, host::Host},
 };
 
@@ -46,9 +46,7 @@ pub enum Frame {
 #[derive(Debug, Error)]
 pub enum RecordingError {
     /// The file cannot be created, read or written.
-    #[error(
-        "cannot {action} the recording {}: {source}{}", path.display(), io_hint(action, source)
-    )]
+    #[error("cannot {action} the recording {}: {source}{}", shown(path), io_hint(action, source))]
     Io {
         /// "create", "read" or "write".
         action: &'static str,
@@ -59,15 +57,13 @@ pub enum RecordingError {
         source: io::Error,
     },
     /// The file exists and is not empty.
-    #[error("{}: exists already\nhint: give another file, or remove this one", path.display())]
+    #[error("{}: exists already\nhint: give another file, or remove this one", shown(path))]
     Exists {
         /// Path of the recording.
         path: PathBuf,
     },
     /// The file is not a recording.
-    #[error(
-        "{}: not an oomwhy recording\nhint: make one with `oomwhy --record FILE`", path.display()
-    )]
+    #[error("{}: not an oomwhy recording\nhint: make one with `oomwhy --record FILE`", shown(path))]
     Foreign {
         /// Path of the recording.
         path: PathBuf,
@@ -75,7 +71,8 @@ pub enum RecordingError {
     /// This build cannot read the wire version of the recording.
     #[error(
         "{}: cannot read wire version {version}; this oomwhy reads {OLDEST_WIRE_VERSION} to \
-         {WIRE_VERSION}\nhint: replay it with the oomwhy that recorded it", path.display()
+         {WIRE_VERSION}\nhint: replay it with the oomwhy that recorded it",
+        shown(path)
     )]
     Version {
         /// Path of the recording.
@@ -87,7 +84,8 @@ pub enum RecordingError {
     #[error(
         "{}: damaged after {whole} complete frames: {what}; only the frames before were used{}\n\
          {DAMAGE_HINT}",
-        path.display(), also(skipped)
+        shown(path),
+        also(skipped)
     )]
     Damaged {
         /// Path of the recording.
@@ -100,9 +98,7 @@ pub enum RecordingError {
         skipped: Skipped,
     },
     /// Some frames are damaged. The others were used.
-    #[error(
-        "{}: {skipped}; the reports may be incomplete\n{DAMAGE_HINT}", path.display()
-    )]
+    #[error("{}: {skipped}; the reports may be incomplete\n{DAMAGE_HINT}", shown(path))]
     Skipped {
         /// Path of the recording.
         path: PathBuf,
@@ -112,7 +108,8 @@ pub enum RecordingError {
     /// Records of the ring are damaged, or of a kind that this build does not know.
     #[error(
         "{}: {} cannot be decoded; the reports may be incomplete\n{DAMAGE_HINT}",
-        path.display(), count(records, "record")
+        shown(path),
+        count(records, "record")
     )]
     Undecodable {
         /// Path of the recording.
@@ -238,41 +235,83 @@ pub struct Recording {
     pub damage: Option<RecordingError>,
 }
 
-/// Reads a recording. A frame is skipped if only its content is damaged. If its length is damaged,
-/// or it is cut off, the frames before it are returned.
+/// Reads a whole recording.
 pub fn read(path: &Path) -> Result<Recording, RecordingError> {
-    let failed = |source| io_error("read", path, source);
-    let file = File::open(path).map_err(failed)?;
-    let mut reader = BufReader::new(file);
-    let version = wire_version(&mut reader)
-        .map_err(failed)?
-        .ok_or_else(|| RecordingError::Foreign { path: path.to_owned() })?;
-    if !(OLDEST_WIRE_VERSION..=WIRE_VERSION).contains(&version) {
-        return Err(RecordingError::Version { path: path.to_owned(), version });
-    }
-    let damaged = |whole, what, skipped| {
-        let path = path.to_owned();
-        RecordingError::Damaged { path, whole, what, skipped }
-    };
-    let host = read_host(&mut reader).map_err(|what| damaged(0, what, Skipped::default()))?;
-    let mut recording = Recording { host, frames: Vec::new(), damage: None };
-    let mut skipped = Skipped::default();
-    // The first frame is the host.
-    for number in 2.. {
-        match next_frame(&mut reader).map(|frame| frame.map(parse)) {
-            Ok(Some(Ok(frame))) => recording.frames.push(frame),
-            Ok(Some(Err(what))) => skipped.add(number, what),
-            Ok(None) => break,
-            Err(what) => {
-                recording.damage = Some(damaged(recording.frames.len(), what, skipped));
-                return Ok(recording);
-            }
+    let (host, mut reader) = Reader::open(path)?;
+    let frames = reader.by_ref().collect();
+    Ok(Recording { host, frames, damage: reader.damage() })
+}
+
+/// Reads the frames of a recording, one at a time. A frame is skipped if only its content is
+/// damaged. If its length is damaged, or it is cut off, it ends there.
+#[derive(Debug)]
+pub(super) struct Reader {
+    path: PathBuf,
+    file: BufReader<File>,
+    /// Frames that were read, without the host, and the number of the next one in the file.
+    whole: usize,
+    number: u64,
+    skipped: Skipped,
+    end: Option<String>,
+}
+
+impl Reader {
+    /// Opens a recording and reads the host that it was made on.
+    pub(super) fn open(path: &Path) -> Result<(Host, Self), RecordingError> {
+        let failed = |source| io_error("read", path, source);
+        let mut file = BufReader::new(File::open(path).map_err(failed)?);
+        let version = wire_version(&mut file)
+            .map_err(failed)?
+            .ok_or_else(|| RecordingError::Foreign { path: path.to_owned() })?;
+        if !(OLDEST_WIRE_VERSION..=WIRE_VERSION).contains(&version) {
+            return Err(RecordingError::Version { path: path.to_owned(), version });
+        }
+        let host = read_host(&mut file);
+        let (path, skipped) = (path.to_owned(), Skipped::default());
+        // The first frame is the host.
+        let mut reader = Self { path, file, whole: 0, number: 2, skipped, end: None };
+        match host {
+            Ok(host) => Ok((host, reader)),
+            Err(what) => Err(reader.ended(what)),
         }
     }
-    if skipped.count > 0 {
-        recording.damage = Some(RecordingError::Skipped { path: path.to_owned(), skipped });
+
+    fn ended(&mut self, what: String) -> RecordingError {
+        let skipped = std::mem::take(&mut self.skipped);
+        RecordingError::Damaged { path: self.path.clone(), whole: self.whole, what, skipped }
     }
-    Ok(recording)
+
+    /// The damage of the frames that were read, if any.
+    pub(super) fn damage(mut self) -> Option<RecordingError> {
+        match self.end.take() {
+            Some(what) => Some(self.ended(what)),
+            None if self.skipped.count > 0 => {
+                Some(RecordingError::Skipped { path: self.path, skipped: self.skipped })
+            }
+            None => None,
+        }
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Frame;
+
+    fn next(&mut self) -> Option<Frame> {
+        while self.end.is_none() {
+            match next_frame(&mut self.file).map(|frame| frame.map(parse)) {
+                Ok(Some(Ok(frame))) => {
+                    self.whole += 1;
+                    self.number += 1;
+                    return Some(frame);
+                }
+                Ok(Some(Err(what))) => self.skipped.add(self.number, what),
+                Ok(None) => return None,
+                Err(what) => self.end = Some(what),
+            }
+            self.number += 1;
+        }
+        None
+    }
 }
 
 /// Reads the first frame. Nothing can be replayed without it.

@@ -12,7 +12,7 @@ use crate::{
     },
     pipeline::{
         FactSource, Pipeline, PipelineError,
-        recording::{self, Frame, RecordingError},
+        recording::{Frame, Reader, RecordingError},
     },
 };
 
@@ -36,9 +36,9 @@ impl FactSource for NoSource {
 
 /// Replays a file. `pipeline` makes the pipeline for the host that it was recorded on.
 pub fn replay(path: &Path, pipeline: impl FnOnce(Host) -> Pipeline) -> Result<(), ReplayError> {
-    let recording = recording::read(path)?;
-    let mut pipeline = pipeline(recording.host);
-    let mut frames = recording.frames.into_iter().peekable();
+    let (host, reader) = Reader::open(path)?;
+    let mut pipeline = pipeline(host);
+    let mut frames = Frames { reader, next: None };
     while let Some(frame) = frames.next() {
         let accounts = match frame {
             Frame::Record(record) => pipeline.handle_record(&record, &mut NoSource)?,
@@ -52,7 +52,7 @@ pub fn replay(path: &Path, pipeline: impl FnOnce(Host) -> Pipeline) -> Result<()
             }
         };
         // The live run recorded its findings for these accounts right behind their record.
-        while let Some(Frame::Fact(fact)) = frames.next_if(is_finding) {
+        while let Some(fact) = frames.next_finding() {
             pipeline.learn(fact)?;
         }
         if pipeline.report(accounts, &mut NoSource)? {
@@ -62,24 +62,45 @@ pub fn replay(path: &Path, pipeline: impl FnOnce(Host) -> Pipeline) -> Result<()
     let left = pipeline.finish();
     pipeline.report(left, &mut NoSource)?;
     let records = pipeline.stats().undecodable;
-    match recording.damage {
+    match frames.reader.damage() {
         Some(damage) => Err(damage.into()),
         None if records == 0 => Ok(()),
         None => Err(RecordingError::Undecodable { path: path.to_owned(), records }.into()),
     }
 }
 
-fn is_finding(frame: &Frame) -> bool {
+/// The frames that are left. They are read one at a time: a file can have any number of them.
+struct Frames {
+    reader: Reader,
+    next: Option<Frame>,
+}
+
+impl Frames {
+    fn next(&mut self) -> Option<Frame> {
+        self.next.take().or_else(|| self.reader.next())
+    }
+
+    /// The next frame, if it is a finding.
+    fn next_finding(&mut self) -> Option<Fact> {
+        match self.next()? {
+            Frame::Fact(fact) if is_finding(&fact) => Some(fact),
+            frame => {
+                self.next = Some(frame);
+                None
+            }
+        }
+    }
+}
+
+fn is_finding(fact: &Fact) -> bool {
     matches!(
-        frame,
-        Frame::Fact(
-            Fact::Symbol { .. }
-                | Fact::CgroupPath { .. }
-                | Fact::System { .. }
-                | Fact::User { .. }
-                | Fact::Container { .. }
-                | Fact::Process { .. }
-                | Fact::Growth { .. }
-        )
+        fact,
+        Fact::Symbol { .. }
+            | Fact::CgroupPath { .. }
+            | Fact::System { .. }
+            | Fact::User { .. }
+            | Fact::Container { .. }
+            | Fact::Process { .. }
+            | Fact::Growth { .. }
     )
 }

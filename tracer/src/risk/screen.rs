@@ -14,7 +14,7 @@ use ratatui::{
 
 use super::{Level, Risk, RiskReport, table};
 use crate::fmt::{
-    sanitize::sanitize,
+    sanitize::{Safe, sanitize},
     units::{bytes, count},
 };
 
@@ -69,7 +69,7 @@ pub(crate) fn draw(frame: &mut Frame<'_>, report: &RiskReport, rows: &mut TableS
     let bold = Style::new().add_modifier(Modifier::BOLD);
     let from = table::recorder(report).map_or(String::new(), |text| format!("; {text}"));
     frame.render_widget(
-        Line::styled(format!("oomwhy risk: {cgroups} with a limit{from}"), bold),
+        line(format!("oomwhy risk: {cgroups} with a limit{from}")).style(bold),
         title,
     );
     let head = Row::new(["CGROUP", "NEED", "LIMIT", "", "FULL IN", "WOULD DIE"]).style(bold);
@@ -86,8 +86,8 @@ pub(crate) fn draw(frame: &mut Frame<'_>, report: &RiskReport, rows: &mut TableS
     let table = Table::new(lines, widths).header(head).row_highlight_style(highlight);
     frame.render_stateful_widget(table, list, rows);
     if let Some(risk) = rows.selected().and_then(|selected| report.cgroups.get(selected)) {
-        let mut words = vec![Line::from(label_of(risk))];
-        words.extend(table::grown(risk, report).map(Line::from));
+        let mut words = vec![line(label_of(risk))];
+        words.extend(table::grown(risk, report).map(line));
         let height = u16::try_from(words.len()).unwrap_or(1);
         let [label, chart] =
             Layout::vertical([Constraint::Length(height), Constraint::Min(1)]).areas(curve);
@@ -98,7 +98,7 @@ pub(crate) fn draw(frame: &mut Frame<'_>, report: &RiskReport, rows: &mut TableS
             chart,
         );
     }
-    frame.render_widget(Line::from("q quit  up/down select"), help);
+    frame.render_widget(line("q quit  up/down select"), help);
 }
 
 fn label_of(risk: &Risk) -> String {
@@ -120,7 +120,12 @@ fn row(risk: &Risk) -> Row<'static> {
         full_in,
         table::victim(risk),
     ];
-    Row::new(cells.map(Cell::from)).style(style)
+    Row::new(cells.map(|cell| Cell::from(line(cell)))).style(style)
+}
+
+/// The only way from a text to the screen.
+fn line(text: impl Into<Safe>) -> Line<'static> {
+    Line::from(String::from(text.into()))
 }
 
 fn color(risk: &Risk) -> Option<Color> {

@@ -1,14 +1,12 @@
 //! The risk report as a table for people.
 
-use std::io::{self, Write};
-
 use anstyle::{AnsiColor, Style};
 
 use super::{Level, RecorderSeen, Risk, RiskReport, time_to_limit::Forecast};
 use crate::{
     compose::names,
     fmt::{
-        page::paint,
+        lines::Lines,
         sanitize::sanitize,
         table::{Kind, Table, UNKNOWN},
         units::bytes,
@@ -19,15 +17,13 @@ use crate::{
 /// Functions that a growing process is shown with.
 const FRAMES: usize = 3;
 
-/// Prints the table with color escapes, `width` columns wide where that is known.
-pub(crate) fn write(
-    out: &mut dyn Write,
-    report: &RiskReport,
-    width: Option<usize>,
-) -> io::Result<()> {
-    lines(report, width)
-        .iter()
-        .try_for_each(|(style, line)| writeln!(out, "{}", paint(*style, line)))
+/// The table with colors, `width` columns wide where that is known.
+pub(crate) fn text(report: &RiskReport, width: Option<usize>) -> Lines {
+    let mut text = Lines::default();
+    for (style, line) in lines(report, width) {
+        text.line(style, line);
+    }
+    text
 }
 
 /// Its lines, the head first.

@@ -1,5 +1,6 @@
-//! The verb `fuzz`: feeds random input to the readers of files from untrusted sources. New
-//! inputs are stored in fuzz/corpus, failing ones in fuzz/artifacts.
+//! The verb `fuzz`: feeds random input to the readers of bytes from untrusted sources. New inputs
+//! are stored in fuzz/corpus, failing ones in fuzz/artifacts. An input that is worth keeping goes
+//! to tests/fixtures/foreign: `tracer/tests/foreign_bytes.rs` reads these in each test run.
 
 use std::fs;
 use std::path::Path;
@@ -15,19 +16,48 @@ use crate::{process, workspace};
 /// More than any input needs, because inputs are read in pieces.
 const MEMORY_MIB: u32 = 512;
 
-/// A program of fuzz/fuzz_targets. Its first inputs are the files below `seeds` with this
-/// extension, or their lines.
+/// The longest time for one input.
+const SECONDS_PER_INPUT: u32 = 10;
+/// The kept inputs, in a folder for each target.
+const KEPT: &str = "tests/fixtures/foreign";
+
+/// A program of fuzz/fuzz_targets. Its first inputs are the kept ones, and `seeds`.
 struct Target {
     name: &'static str,
-    seeds: &'static str,
+    seeds: Option<Seeds>,
+}
+
+/// The files below a folder with this extension, or their lines.
+struct Seeds {
+    folder: &'static str,
     extension: &'static str,
     by_line: bool,
 }
 
+impl Target {
+    const fn new(name: &'static str) -> Self {
+        Self { name, seeds: None }
+    }
+
+    const fn with_seeds(
+        name: &'static str,
+        folder: &'static str,
+        extension: &'static str,
+        by_line: bool,
+    ) -> Self {
+        Self { name, seeds: Some(Seeds { folder, extension, by_line }) }
+    }
+}
+
 const TARGETS: &[Target] = &[
-    Target { name: "kernel_log", seeds: "tests/fixtures/kmsg", extension: "txt", by_line: false },
-    Target { name: "recording", seeds: "tests/fixtures/wire", extension: "rec", by_line: false },
-    Target { name: "explanation", seeds: "tests/fixtures/wire", extension: "jsonl", by_line: true },
+    Target::new("cgroup_path"),
+    Target::new("container_config"),
+    Target::with_seeds("explanation", "tests/fixtures/wire", "jsonl", true),
+    Target::new("helper_input"),
+    Target::with_seeds("history_segment", "tests/fixtures/wire", "jsonl", false),
+    Target::with_seeds("kernel_log", "tests/fixtures/kmsg", "txt", false),
+    Target::with_seeds("recording", "tests/fixtures/wire", "rec", false),
+    Target::new("wire_record"),
 ];
 
 #[derive(clap::Args)]
@@ -51,8 +81,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         println!("\n=== {}", target.name);
         let corpus = workspace::root().join("fuzz/corpus").join(target.name);
         fs::create_dir_all(&corpus)?;
-        let n_seeds = copy_seeds(target, &workspace::root().join(target.seeds), &corpus)?;
-        ensure!(n_seeds > 0, "{} has no .{}", target.seeds, target.extension);
+        copy_kept(&workspace::root().join(KEPT).join(target.name), &corpus)?;
+        if let Some(seeds) = &target.seeds {
+            let n_seeds = copy_seeds(seeds, &workspace::root().join(seeds.folder), &corpus)?;
+            ensure!(n_seeds > 0, "{} has no .{}", seeds.folder, seeds.extension);
+        }
         process::run(&mut fuzz(target, arguments.seconds)?)?;
     }
     Ok(())
@@ -67,20 +100,29 @@ fn fuzz(target: &Target, seconds: u32) -> Result<Command> {
         .env("RUSTUP_TOOLCHAIN", NIGHTLY)
         .args(["fuzz", "run", target.name, "--"])
         .arg(format!("-max_total_time={seconds}"))
+        .arg(format!("-timeout={SECONDS_PER_INPUT}"))
         .arg(format!("-rss_limit_mb={MEMORY_MIB}"));
     Ok(command)
 }
 
+fn copy_kept(from: &Path, corpus: &Path) -> Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        fs::copy(entry.path(), corpus.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
 /// Copies the first inputs and returns their number.
-fn copy_seeds(target: &Target, from: &Path, corpus: &Path) -> Result<usize> {
+fn copy_seeds(seeds: &Seeds, from: &Path, corpus: &Path) -> Result<usize> {
     let mut n_seeds = 0;
     for entry in fs::read_dir(from)? {
         let path = entry?.path();
         if path.is_dir() {
-            n_seeds += copy_seeds(target, &path, corpus)?;
-        } else if path.extension().is_some_and(|it| it == target.extension) {
+            n_seeds += copy_seeds(seeds, &path, corpus)?;
+        } else if path.extension().is_some_and(|it| it == seeds.extension) {
             let content = fs::read(&path)?;
-            let separator = |byte: &u8| target.by_line && *byte == b'\n';
+            let separator = |byte: &u8| seeds.by_line && *byte == b'\n';
             for seed in content.split(separator).filter(|seed| !seed.is_empty()) {
                 n_seeds += 1;
                 let relative = path.strip_prefix(workspace::root()).unwrap_or(&path);
@@ -107,5 +149,13 @@ mod tests {
         let mut targets: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
         targets.sort_unstable();
         assert_eq!(programs, targets);
+    }
+
+    #[test]
+    fn each_target_has_kept_inputs() {
+        for target in TARGETS {
+            let folder = workspace::root().join(KEPT).join(target.name);
+            assert!(fs::read_dir(folder).unwrap().next().is_some(), "{}", target.name);
+        }
     }
 }

@@ -19,6 +19,7 @@ use rustix::{
 };
 
 use super::PinError;
+use crate::fmt::sanitize::shown;
 
 /// `statfs` of a BPF file system: include/uapi/linux/magic.h `BPF_FS_MAGIC`.
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
@@ -157,7 +158,7 @@ fn check_bpffs(fd: &OwnedFd, path: &Path) -> Result<(), PinError> {
 
 /// Why a directory is not ours alone, with the fix.
 fn not_ours(stat: &Stat, euid: u32, path: &Path) -> Option<String> {
-    let shown = path.display();
+    let path = shown(path);
     if !is_trusted(stat, euid) {
         return Some(format!(
             "it belongs to user {}\nhint: give another directory, or remove this one",
@@ -166,10 +167,10 @@ fn not_ours(stat: &Stat, euid: u32, path: &Path) -> Option<String> {
     }
     match stat.st_mode {
         mode if mode & STICKY != 0 => Some(format!(
-            "other users share it\nhint: give a directory in it, as `--pin {shown}/oomwhy`"
+            "other users share it\nhint: give a directory in it, as `--pin {path}/oomwhy`"
         )),
         mode if mode & OTHERS_MAY_OPEN != 0 => {
-            Some(format!("other users may open it\nhint: `chmod 0700 {shown}`"))
+            Some(format!("other users may open it\nhint: `chmod 0700 {path}`"))
         }
         _ => None,
     }

@@ -1,8 +1,6 @@
 //! The command `oomwhy check`, with and without `--self-test`.
 
-use std::io::Write as _;
-
-use anstream::AutoStream;
+use std::io::{self, Write as _};
 
 use crate::{
     cli::{CheckArgs, CheckFormat, Destination},
@@ -10,8 +8,10 @@ use crate::{
         Failure,
         check::{self, text, trial},
         exit::Exit,
+        output_file::stdout,
         self_test,
     },
+    fmt::lines::{Lines, TextOut},
     host::{
         files::{Root, btf_path},
         policy::Policy,
@@ -37,21 +37,23 @@ pub(crate) fn check(arguments: &CheckArgs) -> Result<(), Failure> {
 fn print<T: serde::Serialize>(
     arguments: &CheckArgs,
     result: &T,
-    text: impl Fn(&T, usize) -> String,
+    text: impl Fn(&T, usize) -> Lines,
 ) -> Result<(), Failure> {
-    let output = match arguments.output {
-        CheckFormat::Text => text(result, Destination::default().width()),
-        CheckFormat::Json => serde_json::to_string(result)
-            .map(|line| line + "\n")
-            .map_err(|error| Failure::runtime(&error))?,
+    let destination = Destination::default();
+    let written = match arguments.output {
+        CheckFormat::Text => {
+            let out = stdout().text(arguments.color.choice(&destination));
+            TextOut::new(out).print(&text(result, destination.width()))
+        }
+        CheckFormat::Json => {
+            let line = serde_json::to_string(result).map_err(|error| Failure::runtime(&error))?;
+            writeln!(stdout().json(), "{line}")
+        }
     };
-    // The choice is for text. JSON has no escapes to strip.
-    let choice = arguments.color.choice(&Destination::default());
-    let mut colored = Vec::new();
-    AutoStream::new(&mut colored, choice)
-        .write_all(output.as_bytes())
-        .map_err(|error| Failure::runtime(&error))?;
-    crate::commands::print(|out| out.write_all(&colored))
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(|error| Failure::runtime(&error)),
+    }
 }
 
 /// Ends without a message, because the result has it.

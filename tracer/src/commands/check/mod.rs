@@ -109,7 +109,7 @@ pub(crate) fn evaluate(facts: &HostFacts, policy: &Policy, trial: &Trial) -> Che
         uid: facts.privileges.map(|privileges| privileges.uid),
         lockdown: facts.lockdown,
         btf: Btf {
-            path: trial.btf_file.display().to_string(),
+            path: trial.btf_file.to_string_lossy().into_owned(),
             usable: !facts.btf.functions.is_empty(),
         },
         cgroups: cgroups(facts, &fields),

@@ -12,12 +12,12 @@ use super::{
     unavailable::Unavailable,
 };
 use crate::{
-    fmt::{page::Page, sanitize::sanitize},
+    fmt::{lines::Lines, page::Page, sanitize::sanitize},
     host::policy::Access,
 };
 
 /// The text of an answer, in lines of `width` columns.
-pub(crate) fn text(check: &Check, width: usize) -> String {
+pub(crate) fn text(check: &Check, width: usize) -> Lines {
     let mut reasons = Reasons::default();
     let mut page = Page::new(width);
     page.section("", 0).joined("", &headline(check), " ", Style::new().bold());

@@ -2,29 +2,45 @@
 
 use std::io::{self, Write};
 
-use anstream::AutoStream;
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
 use super::{Failure, find, write_lines};
 use crate::{
     cli::{ListArgs, ListFormat},
-    commands::output_file::{Used, open_output},
-    fmt::width,
+    commands::output_file::{Output, Used, open_output},
+    fmt::{
+        lines::{Lines, TextOut},
+        width,
+    },
     history::{
         group::{self, RepeatedKill},
-        scan::{FoundRecord, History},
+        scan::FoundRecord,
+        summary::Summary,
     },
     output::text::list::{Layout, groups, records},
 };
 
 pub(in crate::commands) fn list(arguments: &ListArgs) -> Result<(), Failure> {
-    let (history, found) = find(&arguments.dir.dir, &arguments.select, arguments.quiet)?;
-    let out = open_output(&arguments.to, &[Used::History(&arguments.dir.dir)])?;
-    let result = if arguments.group {
-        list_groups(arguments, found, out)
+    let as_array = match arguments.output {
+        _ if arguments.group => None,
+        ListFormat::Table => None,
+        format => Some(format == ListFormat::Json),
+    };
+    let (directory, select) = (&arguments.dir.dir, &arguments.select);
+    let open = || open_output(&arguments.to, &[Used::History(directory)]);
+    let result = if let Some(as_array) = as_array {
+        // The lines are printed as they are.
+        let (history, found) = find::<()>(directory, select, arguments.quiet)?;
+        write_lines(&history, &found, as_array, open()?.json())
     } else {
-        list_records(arguments, &history, &found, out)
+        let (_, found) = find::<Summary>(directory, select, arguments.quiet)?;
+        if arguments.group {
+            list_groups(arguments, found, open()?)
+        } else {
+            let summaries = found.iter().map(|found| &found.summary);
+            write_table(&records(summaries, &layout(arguments)), arguments, open()?)
+        }
     };
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -32,26 +48,7 @@ pub(in crate::commands) fn list(arguments: &ListArgs) -> Result<(), Failure> {
     }
 }
 
-fn list_records(
-    arguments: &ListArgs,
-    history: &History,
-    found: &[FoundRecord],
-    out: Box<dyn Write>,
-) -> io::Result<()> {
-    match arguments.output {
-        ListFormat::Table => {
-            let summaries = found.iter().map(|found| &found.summary);
-            write_table(&records(summaries, &layout(arguments)), arguments, out)
-        }
-        format => write_lines(history, found, format == ListFormat::Json, out),
-    }
-}
-
-fn list_groups(
-    arguments: &ListArgs,
-    mut found: Vec<FoundRecord>,
-    mut out: Box<dyn Write>,
-) -> io::Result<()> {
+fn list_groups(arguments: &ListArgs, mut found: Vec<FoundRecord>, out: Output) -> io::Result<()> {
     // An interval is computed from the oldest kill to the newest, whatever the order of the list.
     if arguments.select.reverse {
         found.reverse();
@@ -64,11 +61,14 @@ fn list_groups(
         ListFormat::Table => write_table(&groups(&all, &layout(arguments)), arguments, out),
         ListFormat::Json => {
             let lines: Vec<GroupLine<'_>> = all.iter().map(GroupLine::of).collect();
-            writeln!(out, "{}", serde_json::to_string(&lines)?)
+            writeln!(out.json(), "{}", serde_json::to_string(&lines)?)
         }
-        ListFormat::Jsonl => all.iter().try_for_each(|group| {
-            writeln!(out, "{}", serde_json::to_string(&GroupLine::of(group))?)
-        }),
+        ListFormat::Jsonl => {
+            let mut out = out.json();
+            all.iter().try_for_each(|group| {
+                writeln!(out, "{}", serde_json::to_string(&GroupLine::of(group))?)
+            })
+        }
     }
 }
 
@@ -103,12 +103,10 @@ impl<'a> GroupLine<'a> {
 
 fn layout(arguments: &ListArgs) -> Layout {
     // A file or a pipe takes lines of any length.
-    let width = arguments.to.path().is_none().then(|| width::terminal(io::stdout())).flatten();
+    let width = arguments.to.path().is_none().then(width::terminal_of_stdout).flatten();
     Layout { zone: TimeZone::system(), width, has_legend: !arguments.no_legend }
 }
 
-fn write_table(text: &str, arguments: &ListArgs, out: Box<dyn Write>) -> io::Result<()> {
-    let mut out = AutoStream::new(out, arguments.color.choice(&arguments.to));
-    out.write_all(text.as_bytes())?;
-    out.flush()
+fn write_table(lines: &Lines, arguments: &ListArgs, out: Output) -> io::Result<()> {
+    TextOut::new(out.text(arguments.color.choice(&arguments.to))).print(lines)
 }

@@ -8,7 +8,6 @@ use std::{
     path::Path,
 };
 
-use anstream::AutoStream;
 use jiff::tz::TimeZone;
 
 use super::{
@@ -18,11 +17,15 @@ use super::{
 use crate::{
     cli::{ExportArgs, ExportFormat, MatchArgs, ShowArgs, ShowFormat},
     commands::exit::Exit,
-    fmt::units::count,
+    fmt::{
+        lines::log_stderr,
+        sanitize::{Safe, shown},
+        units::count,
+    },
     history::{
         HistoryError,
         query::Query,
-        scan::{FoundRecord, History, Skipped},
+        scan::{FoundRecord, History, Keep, Skipped},
         short_id,
     },
     output::text::{Detail, TextSink},
@@ -35,18 +38,21 @@ use crate::{
 /// `oomwhy show [ID]`.
 pub(super) fn show(arguments: &ShowArgs) -> Result<(), Failure> {
     let (record, line) = pick::pick(&arguments.dir.dir, arguments.id.as_deref())?;
-    let mut out = open_output(&arguments.to, &[Used::History(&arguments.dir.dir)])?;
+    let out = open_output(&arguments.to, &[Used::History(&arguments.dir.dir)])?;
     let result = match arguments.output {
         ShowFormat::Json => {
             let line = [line.as_slice(), b"\n"].concat();
-            out.write_all(&line).map_err(SinkError::from)
+            out.json().write_all(&line).map_err(SinkError::from)
         }
         ShowFormat::Text => {
             let detail = if arguments.verbose { Detail::Full } else { Detail::Brief };
-            let out = AutoStream::new(out, arguments.color.choice(&arguments.to));
-            TextSink::new(out, TimeZone::system(), detail)
-                .with_width(arguments.to.width())
-                .write(&record)
+            TextSink::new(
+                out.text(arguments.color.choice(&arguments.to)),
+                TimeZone::system(),
+                detail,
+            )
+            .with_width(arguments.to.width())
+            .write(&record)
         }
     };
     match result {
@@ -57,27 +63,26 @@ pub(super) fn show(arguments: &ShowArgs) -> Result<(), Failure> {
 
 /// `oomwhy export [MATCH]...`.
 pub(super) fn export(arguments: &ExportArgs) -> Result<(), Failure> {
-    let (history, found) = find(&arguments.dir.dir, &arguments.select, arguments.quiet)?;
+    let (history, found) = find::<()>(&arguments.dir.dir, &arguments.select, arguments.quiet)?;
     let out = open_output(&arguments.to, &[Used::History(&arguments.dir.dir)])?;
     let as_array = arguments.output == ExportFormat::Json;
-    match write_lines(&history, &found, as_array, out) {
+    match write_lines(&history, &found, as_array, out.json()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.map_err(|error| Failure::runtime(&error)),
     }
 }
 
 /// The records that match, in the order that the arguments ask for.
-fn find(
+fn find<T: Keep>(
     path: &Path,
     select: &MatchArgs,
     quiet: bool,
-) -> Result<(History, Vec<FoundRecord>), Failure> {
+) -> Result<(History, Vec<FoundRecord<T>>), Failure> {
     let query = query(select)?;
     let history = open(path)?;
-    let result = history.find(&query).map_err(|error| Failure::runtime(&error))?;
+    let result = history.find(&query, select.limit());
     log_skipped(result.skipped, quiet);
     let mut found = result.found;
-    found.drain(..found.len().saturating_sub(select.limit()));
     if found.is_empty() {
         return Err(no_match(path, &select.matches, result.skipped, quiet));
     }
@@ -115,18 +120,21 @@ pub(super) fn cannot_open(error: &HistoryError) -> Failure {
 fn no_match(path: &Path, words: &[impl AsRef<str>], skipped: Skipped, quiet: bool) -> Failure {
     if skipped.denied > 0 {
         let denied = count(skipped.denied, "file");
-        let message = format!(
-            "no permission to read {denied} of the history {}{DENIED_HINT}",
-            path.display()
-        );
+        let message =
+            format!("no permission to read {denied} of the history {}{DENIED_HINT}", shown(path));
         return Failure { exit: Exit::NotPermitted, message };
     }
     let min = short_id::MIN_LENGTH;
     let mut words = words.iter().map(AsRef::as_ref);
-    let hint = words
-        .find(|word| word.len() < min && !word.contains('/') && !is_number(word))
-        .map(|word| format!("\nhint: the beginning of an ID has at least {min} letters: {word}"));
-    let message = format!("no report in {} matches{}", path.display(), hint.unwrap_or_default());
+    let hint = words.find(|word| word.len() < min && !word.contains('/') && !is_number(word)).map(
+        |word| {
+            format!(
+                "\nhint: the beginning of an ID has at least {min} letters: {}",
+                Safe::from(word)
+            )
+        },
+    );
+    let message = format!("no report in {} matches{}", shown(path), hint.unwrap_or_default());
     Failure { exit: Exit::Failure, message: if quiet { String::new() } else { message } }
 }
 
@@ -134,17 +142,17 @@ fn is_number(word: &str) -> bool {
     word.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Logs the skipped lines and files, once per command. A closed stderr is ignored.
+/// Logs the skipped lines and files, once per command.
 fn log_skipped(skipped: Skipped, quiet: bool) {
     if let Some(message) = skipped.message().filter(|_| !quiet) {
-        let _ = writeln!(io::stderr(), "oomwhy: {message}");
+        log_stderr(format!("oomwhy: {message}"));
     }
 }
 
 fn query(select: &MatchArgs) -> Result<Query, Failure> {
     let usage = |error: &dyn std::fmt::Display, what: &str| Failure {
         exit: Exit::Usage,
-        message: format!("{what}: {error}"),
+        message: format!("{}: {}", Safe::from(what), Safe::from(error.to_string())),
     };
     let mut query = Query {
         comms: select.comm.clone(),
@@ -165,9 +173,9 @@ fn query(select: &MatchArgs) -> Result<Query, Failure> {
 }
 
 /// Writes the lines as they were stored, or as one JSON array.
-fn write_lines(
+fn write_lines<T>(
     history: &History,
-    found: &[FoundRecord],
+    found: &[FoundRecord<T>],
     as_array: bool,
     out: impl Write,
 ) -> io::Result<()> {

@@ -7,9 +7,10 @@ use jiff::tz::TimeZone;
 use super::{Failure, log_skipped, no_match, open};
 use crate::{
     commands::exit::Exit,
+    fmt::sanitize::Safe,
     history::{
         query::Query,
-        scan::{FoundRecord, History},
+        scan::{FoundRecord, History, SearchResult},
         short_id,
     },
     model::report::Record,
@@ -27,13 +28,14 @@ pub(in crate::commands) fn pick(
 ) -> Result<(Record, Vec<u8>), Failure> {
     let mut query = Query::default();
     if let Some(word) = word {
-        query
-            .word(word)
-            .map_err(|error| Failure { exit: Exit::Usage, message: format!("{word}: {error}") })?;
+        query.word(word).map_err(|error| Failure {
+            exit: Exit::Usage,
+            message: format!("{}: {}", Safe::from(word), Safe::from(error)),
+        })?;
         query.ids = vec![word.to_owned()];
     }
     let history = open(path)?;
-    let result = history.find(&query).map_err(|error| Failure::runtime(&error))?;
+    let result: SearchResult = history.find(&query, usize::MAX);
     let skipped = result.skipped;
     log_skipped(skipped, false);
     let mut found = result.found;
@@ -59,7 +61,7 @@ pub(in crate::commands) fn pick(
 
 fn ambiguous(word: &str, several: &[FoundRecord]) -> Failure {
     let zone = TimeZone::system();
-    let first = format!("{} reports match {word}:", several.len());
+    let first = format!("{} reports match {}:", several.len(), Safe::from(word));
     let line = |found: &FoundRecord| format!("  {}", brief(&found.summary, &zone));
     let mut lines = vec![first];
     lines.extend(several.iter().rev().take(MAX_LISTED).map(line));
@@ -78,6 +80,6 @@ fn read(history: &History, found: &FoundRecord) -> Result<(Record, Vec<u8>), Fai
         stored = line.to_vec();
         Ok::<(), Failure>(())
     })?;
-    let record = serde_json::from_slice(&stored).map_err(|error| Failure::runtime(&error))?;
+    let record = Record::from_json(&stored).map_err(|error| Failure::runtime(&error))?;
     Ok((record, stored))
 }

@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     commands::{Failure, exit::Exit},
+    fmt::sanitize::shown,
     host::files::{CgroupMounts, Root},
 };
 
@@ -75,7 +76,7 @@ impl TemporaryCgroup {
                 _ => return Ok(()),
             }
         }
-        let directory = self.directory.display();
+        let directory = shown(&self.directory);
         Err(format!("cannot remove {directory}: it is busy\nhint: `rmdir {directory}`"))
     }
 }
@@ -124,7 +125,7 @@ fn names_memory(controllers: &str) -> bool {
 
 fn below(mount: &Path, directory: &Path) -> String {
     let path = directory.strip_prefix(mount).unwrap_or(directory);
-    format!("/{}", path.display())
+    format!("/{}", path.to_string_lossy())
 }
 
 fn no_mount() -> Failure {
@@ -134,7 +135,7 @@ fn no_mount() -> Failure {
 }
 
 fn no_controller(mount: &Path, is_there: bool) -> Failure {
-    let shown = mount.display();
+    let shown = shown(mount);
     let (exit, message) = if is_there {
         let why = format!("{shown} does not pass the memory controller on to its children");
         let hint = format!("as root, `echo +memory > {shown}/cgroup.subtree_control`");
@@ -148,7 +149,7 @@ fn no_controller(mount: &Path, is_there: bool) -> Failure {
 }
 
 fn refused(error: &io::Error, directory: &Path) -> Failure {
-    let shown = directory.display();
+    let shown = shown(directory);
     let hint = match error.kind() {
         io::ErrorKind::ReadOnlyFilesystem => {
             "the cgroup file system is read-only, as in a container: run on the host, or \

@@ -3,10 +3,10 @@
 use anstyle::{AnsiColor, Style};
 
 use super::{COMM, LIMIT_BYTES, SelfTest, verdict::Verdict};
-use crate::fmt::{page::Page, sanitize::sanitize};
+use crate::fmt::{lines::Lines, page::Page, sanitize::sanitize};
 
 /// Its lines, of `width` columns.
-pub(crate) fn text(test: &SelfTest, width: usize) -> String {
+pub(crate) fn text(test: &SelfTest, width: usize) -> Lines {
     let mut page = Page::new(width);
     let tier = test.tier.as_deref().unwrap_or("an unknown tier");
     let made = format!(

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::cgroup_owner;
-use crate::model::report::Container;
+use super::{MAX_NESTED, cgroup_owner, keys};
+use crate::model::report::{Container, NestedContainer};
 
 const ID: &str = "9e073649debeec6d511391c9ec7627ee67ce3a3fb508b0fa0437a97f8e58ba98";
 const UID: &str = "019c1fe8-0d92-4aa0-b61c-4df58bdde71c";
@@ -105,16 +105,48 @@ fn path_of_each_runtime_gives_its_container() {
 }
 
 #[test]
-fn nested_containers_give_the_innermost() {
+fn nested_containers_give_the_outermost_and_claims() {
     let outer = "0".repeat(64);
-    for template in ["/docker/OUTER/docker/$ID", "/docker/OUTER/system.slice/docker-$ID.scope"] {
-        let nested = path(template).replace("OUTER", &outer);
-        assert_eq!(container(&nested), Some(format!("docker {ID}")), "{template}");
+    let nested = |template: &str| path(template).replace("OUTER", &outer);
+    for template in [
+        "/docker/OUTER/docker-$ID.scope",
+        "/docker/OUTER/docker/$ID",
+        "/docker/OUTER/system.slice/docker-$ID.scope",
+    ] {
+        let found = cgroup_owner(&nested(template)).container.unwrap();
+        assert_eq!((found.id, found.claimed), (Some(outer.clone()), false), "{template}");
+        let id = Some(ID.to_owned());
+        let runtime = Some("docker".to_owned());
+        let claim = NestedContainer { runtime, id, ..NestedContainer::claim() };
+        assert_eq!(found.nested, [claim], "{template}");
     }
-    // A cluster whose nodes are containers: the pod's own cgroup is not in the node's container.
-    let pod = path("/docker/OUTER/kubelet/kubepods/burstable/pod$UID").replace("OUTER", &outer);
-    let found = cgroup_owner(&pod).container.unwrap();
-    assert_eq!((found.id, found.pod_uid.as_deref()), (None, Some(UID)));
+    // A cluster whose nodes are containers, or a name that a container has chosen.
+    let found = cgroup_owner(&nested("/docker/OUTER/kubelet/kubepods/burstable/pod$UID/$ID"));
+    let found = found.container.unwrap();
+    assert_eq!((found.id, found.pod_uid, found.qos), (Some(outer.clone()), None, None));
+    let [claim] = found.nested.try_into().unwrap();
+    assert_eq!((claim.id.as_deref(), claim.pod_uid.as_deref()), (Some(ID), Some(UID)));
+    assert!(claim.claimed);
+    let deep = format!("/docker/{outer}{}", "/docker/$ID".repeat(100));
+    assert_eq!(cgroup_owner(&path(&deep)).container.unwrap().nested.len(), MAX_NESTED);
+}
+
+#[test]
+fn container_in_the_slice_of_a_user_is_claimed_and_has_keys_of_its_own() {
+    let session = "/user.slice/user-1000.slice/user@1000.service/user.slice";
+    for (path, is_claimed, expected) in [
+        (path(&format!("{session}/docker-$ID.scope")), true, vec![format!("user-1000/{ID}")]),
+        (path(&format!("{session}/kubepods/pod$UID/$ID")), true, vec![format!("user-1000/{ID}")]),
+        (path(&format!("{session}/kubepods/pod$UID")), true, vec![]),
+        (path("/kubepods/pod$UID/$ID"), false, vec![ID.to_owned(), UID.to_owned()]),
+        // Not the slice of a user of this host.
+        (path("/lxc/a/user.slice/user-0.slice/x"), false, vec!["a".to_owned()]),
+        (path("/docker/$ID/user.slice/user-0.slice/x"), false, vec![ID.to_owned()]),
+    ] {
+        let container = cgroup_owner(&path).container.unwrap();
+        assert_eq!(container.claimed, is_claimed, "{path}");
+        assert_eq!(keys(&path, &container), expected, "{path}");
+    }
 }
 
 #[test]

@@ -81,7 +81,9 @@ fn bundles(
     id: &str,
     user: Option<&RootlessUser>,
 ) -> impl Iterator<Item = (Option<&'static str>, Target)> {
-    let containerd = CONTAINERD.iter().flat_map(move |state| {
+    let of_system = || user.is_none().then_some(()).into_iter();
+    let states = of_system().flat_map(|()| CONTAINERD);
+    let containerd = states.flat_map(move |state| {
         root.names(state, MAX_NAMESPACES).into_iter().map(move |namespace| {
             // The namespace of Docker, in its own containerd or in the host's.
             let runtime = if namespace == "moby" { "docker" } else { "containerd" };
@@ -90,7 +92,8 @@ fn bundles(
         })
     });
     let userdata = move |kind: &str| format!("{kind}/{id}/userdata/config.json");
-    let system = STORAGES.iter().flat_map(move |storage| {
+    let storages = of_system().flat_map(|()| STORAGES);
+    let system = storages.flat_map(move |storage| {
         CONTAINERS.map(|kind| Target::below(Tree::Root, storage, &userdata(kind), MAX_BYTES))
     });
     let rootless = user.into_iter().flat_map(move |RootlessUser { uid, home }| {
@@ -154,16 +157,14 @@ pub(super) fn listed(root: &Directory, id: &str, user: Option<&RootlessUser>) ->
     let lists = CONTAINERS.into_iter().flat_map(|kind| {
         ["containers.json", "volatile-containers.json"].map(|list| format!("{kind}/{list}"))
     });
-    let lists: Vec<String> = lists.collect();
-    let own = user.into_iter().flat_map(|RootlessUser { uid, home }| {
-        lists.iter().map(move |list| {
+    let targets = lists.map(|list| match user {
+        Some(RootlessUser { uid, home }) => {
             let path = format!("{HOME_STORAGE}/{list}");
             Target::below(Tree::User(*uid), home, &path, MAX_LIST_BYTES)
-        })
+        }
+        None => Target::below(Tree::Root, STORAGE, &list, MAX_LIST_BYTES),
     });
-    let of_system = |list: &String| Target::below(Tree::Root, STORAGE, list, MAX_LIST_BYTES);
-    let found = own
-        .chain(lists.iter().map(of_system))
+    let found = targets
         .filter_map(|target| json::<Vec<Listed>>(root, target))
         .find_map(|list| list.into_iter().find(|container| container.id == id))?;
     let metadata: Option<Metadata> = serde_json::from_str(&found.metadata).ok();

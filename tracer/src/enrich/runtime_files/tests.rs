@@ -231,6 +231,46 @@ fn rootless_file_behind_a_link_or_with_two_names_is_not_read() {
     }
 }
 
+/// A file of a user in the place of a bundle. It has the pod of somebody else.
+const FORGED: &str = r#"{"annotations":{"io.kubernetes.container.name":"mine",
+    "io.kubernetes.pod.name":"payments-0","io.kubernetes.pod.namespace":"kube-system",
+    "io.kubernetes.pod.uid":"019c1fe8-0d92-4aa0-b61c-4df58bdde71c"}}"#;
+
+#[test]
+fn file_of_a_user_names_no_pod() {
+    let Rootless { root, uid, cgroup } = rootless(own_uid());
+    fs::remove_file(root.path().join(HOME_LIST)).unwrap();
+    let file = format!("run/user/{uid}/containers/overlay-containers/$ID/userdata/config.json");
+    write(root.path(), &file, FORGED);
+    let container = container::cgroup_owner(&cgroup).container.unwrap();
+    let names = look_up(&host(root.path()), &container, &cgroup);
+    let mine = Container { name: Some("mine".to_owned()), ..Container::default() };
+    assert_eq!(names, mine);
+    // The same id outside of the user's slice is not his.
+    let in_a_container = format!("/docker/$ID{}", cgroup.replace(ID, "x"));
+    for path in ["/machine.slice/libpod-$ID.scope", &in_a_container] {
+        assert_eq!(found(root.path(), path), "- - - - -", "{path}");
+    }
+}
+
+#[test]
+fn container_of_the_system_names_no_cgroup_of_a_user() {
+    let Rootless { root, cgroup, .. } = rootless(own_uid());
+    fs::remove_file(root.path().join(HOME_LIST)).unwrap();
+    write(root.path(), "var/lib/docker/containers/$ID/config.v2.json", r#"{"Name":"/payments"}"#);
+    let storage = "var/lib/containers/storage/overlay-containers";
+    let list = format!(r#"[{{"id":"{ID}","names":["payments"]}}]"#);
+    write(root.path(), &format!("{storage}/containers.json"), &list);
+    let state = "run/containerd/io.containerd.runtime.v2.task/k8s.io/$ID/config.json";
+    write(root.path(), state, FORGED);
+    write(root.path(), "var/log/containers/web-0_shop_app-$ID.log", "");
+    assert_eq!(found(root.path(), &cgroup), "- - - - -");
+    assert_eq!(
+        found(root.path(), "/system.slice/docker-$ID.scope").split(' ').next(),
+        Some("mine")
+    );
+}
+
 #[test]
 fn damaged_or_oversized_file_gives_no_name() {
     let root = tempfile::tempdir().unwrap();

@@ -23,7 +23,7 @@ fn stored_reports_are_found_oldest_first_and_unchanged() {
     }
     assert_eq!(ids(directory.path()), ["a", "b", "c"]);
     let history = History::open(directory.path()).unwrap();
-    let found = history.find(&Query::default()).unwrap().found;
+    let found = history.find::<()>(&Query::default(), usize::MAX).found;
     let mut lines = Vec::new();
     history
         .lines(&found, |line| {
@@ -145,7 +145,7 @@ fn report_stored_twice_is_found_once_as_stored_last() {
     let mut store = open(&directory);
     store.append(&sized_line("a", 5), at(2)).unwrap();
     let history = History::open(directory.path()).unwrap();
-    let found = history.find(&Query::default()).unwrap().found;
+    let found = history.find::<()>(&Query::default(), usize::MAX).found;
     let mut lines = String::new();
     history
         .lines(&found, |line| {
@@ -183,7 +183,7 @@ fn time_range_query_finds_all_its_records() {
     let history = History::open(directory.path()).unwrap();
     let between = |since, until| {
         let query = Query { since: Some(at(since)), until: Some(at(until)), ..Query::default() };
-        history.find(&query).unwrap().found.len()
+        history.find::<()>(&query, usize::MAX).found.len()
     };
     assert_eq!(between(90_000, 270_000), 3);
     assert_eq!(between(90_001, 269_999), 1);

@@ -33,6 +33,10 @@ pub(crate) struct Record {
 pub(crate) struct Records {
     has_prefixes: bool,
     is_raw: bool,
+    /// Whether dmesg -x names the facilities: it names none that it does not know, as local0.
+    has_facility_names: bool,
+    /// Whether the latest record is not the kernel's. Lines without a prefix continue it.
+    is_foreign: bool,
 }
 
 impl Records {
@@ -45,7 +49,10 @@ impl Records {
     pub(crate) fn line(&mut self, line: &[u8]) -> Option<Record> {
         let decoded = bytes::text(line);
         let text = decoded.trim_end_matches(['\r', '\n']);
-        if let Some((facility, record)) = raw(text) {
+        // Within other forms, such a line is part of a text that anybody can have written.
+        if (self.is_raw || !self.has_prefixes)
+            && let Some((facility, record)) = raw(text)
+        {
             (self.is_raw, self.has_prefixes) = (true, true);
             return (facility == KERNEL).then_some(record);
         }
@@ -54,17 +61,47 @@ impl Records {
             return None;
         }
         let mut record = Record::default();
-        let rest = level(text);
-        let (rest, has_prefix) = match prefix(rest, &mut record) {
-            Prefix::Kernels(rest) => (rest, true),
-            Prefix::Foreign => return None,
-            Prefix::Absent => (rest, false),
+        let (facility, rest) = facility(text);
+        let (rest, origin) = match prefix(rest, &mut record) {
+            Prefix::Kernels(rest) => (rest, Some(Origin::Kernel)),
+            Prefix::Foreign => (rest, Some(Origin::Foreign)),
+            Prefix::Absent => (rest, None),
         };
-        record.is_rest = self.has_prefixes && !has_prefix;
-        self.has_prefixes |= has_prefix;
+        record.is_rest = !self.begins(facility, origin) && self.has_prefixes;
+        self.has_prefixes |= !record.is_rest && (facility.is_some() || origin.is_some());
+        if self.is_foreign {
+            return None;
+        }
         rest.clone_into(&mut record.text);
         Some(record)
     }
+
+    /// Whether a line begins a record. If so, it notes whose record that is.
+    fn begins(&mut self, facility: Option<Facility>, prefix: Option<Origin>) -> bool {
+        let is_unnamed = facility.is_none() && self.has_facility_names;
+        self.has_facility_names |= facility.is_some_and(|facility| facility.is_name);
+        if facility.is_none() && prefix.is_none() {
+            return false;
+        }
+        let is_kernels = facility.is_none_or(|facility| facility.origin == Origin::Kernel);
+        self.is_foreign = !is_kernels || is_unnamed || prefix == Some(Origin::Foreign);
+        true
+    }
+}
+
+/// Who wrote a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Kernel,
+    Foreign,
+}
+
+/// The facility in front of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Facility {
+    origin: Origin,
+    /// Whether it is a name, as dmesg -x prints, not a number.
+    is_name: bool,
 }
 
 /// The facility of the kernel's own records. The kernel does not let a program that writes to
@@ -101,21 +138,35 @@ fn unescape(text: &str) -> String {
     bytes::text(&plain)
 }
 
-/// Removes `<6>`, or `kern  :warn  : `.
-fn level(text: &str) -> &str {
+/// The facility in `<6>` or in `kern  :warn  : `, and the text behind it.
+fn facility(text: &str) -> (Option<Facility>, &str) {
+    let of = |is_kernels: bool, is_name: bool| {
+        let origin = if is_kernels { Origin::Kernel } else { Origin::Foreign };
+        Some(Facility { origin, is_name })
+    };
     let angle = text.strip_prefix('<').and_then(|rest| rest.split_once('>'));
-    if let Some((_, rest)) = angle.filter(|(level, _)| digits(level).is_some()) {
+    if let Some((priority, rest)) = angle.and_then(|(number, rest)| Some((digits(number)?, rest))) {
         // RFC 5424 has its version here.
-        return rest.strip_prefix("1 ").unwrap_or(rest);
+        let rest = rest.strip_prefix("1 ").unwrap_or(rest);
+        return (of(priority >> 3 == KERNEL, false), rest);
     }
     let mut words = text.splitn(3, ':');
     match (words.next().map(str::trim_end), words.next().map(str::trim_end), words.next()) {
-        (Some("kern"), Some(level), Some(rest)) if level.chars().all(char::is_alphabetic) => {
-            rest.strip_prefix(' ').unwrap_or(rest)
+        (Some(name), Some(level), Some(rest))
+            if FACILITIES.contains(&name) && LEVELS.contains(&level) =>
+        {
+            (of(name == "kern", true), rest.strip_prefix(' ').unwrap_or(rest))
         }
-        _ => text,
+        _ => (None, text),
     }
 }
+
+/// The names that dmesg -x prints.
+const FACILITIES: [&str; 12] = [
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv",
+    "ftp",
+];
+const LEVELS: [&str; 8] = ["emerg", "alert", "crit", "err", "warn", "notice", "info", "debug"];
 
 enum Prefix<'a> {
     Kernels(&'a str),

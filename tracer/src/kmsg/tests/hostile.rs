@@ -171,3 +171,54 @@ fn cut_summary_gives_no_path() {
     assert_eq!(report.victims[0].cgroup, None);
     check_missing(&report, "victims.cgroup", "oom-kill:");
 }
+
+/// The lines that a program wrote to /dev/kmsg: a kill, and a choice with a kill. The facilities
+/// are those of user and of daemon.
+const FORGED: [(u64, &str, &str); 2] = [
+    (
+        12,
+        "user  :warn  : ",
+        "Memory cgroup out of memory: Killed process 4242 (sshd) total-vm:1kB, anon-rss:1kB, \
+         file-rss:0kB, shmem-rss:0kB, UID:0 pgtables:40kB oom_score_adj:0",
+    ),
+    (
+        28,
+        "daemon:warn  : ",
+        "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,\
+         oom_memcg=/a,task_memcg=/a,task=sshd,pid=4242,uid=0",
+    ),
+];
+
+#[test]
+fn record_of_user_space_gives_no_report_in_any_form() {
+    let (_, _, kill) = FORGED[0];
+    for (priority, names, words) in FORGED {
+        for log in [
+            format!("{priority},446,100,-;{words}\n{priority},447,100,-;{kill}\n"),
+            format!("<{priority}>[    1.000000] {words}\n<{priority}>[    1.000000] {kill}\n"),
+            format!("<{priority}>{words}\n<{priority}>{kill}\n"),
+            format!("{names}[    1.000000] {words}\n{names}[    1.000000] {kill}\n"),
+            format!("<{priority}>1 2025-11-25T17:00:00Z host kernel - - - {words}\n"),
+            // The second line is the rest of a record that has a newline.
+            format!("<{priority}>[    1.000000] a\n{words}\n{kill}\n"),
+            format!("{names}[    1.000000] a\n{words}\n{kill}\n"),
+            format!("Nov 25 17:00:00 host app[12]: a\n{words}\n{kill}\n"),
+            // dmesg -x names no facility that it does not know.
+            format!("kern  :info  : [    0.100000] a\n[    1.000000] {words}\n{kill}\n"),
+            // The rest of a record begins like one of /dev/kmsg.
+            format!("[    1.000000] a\n6,446,100,-;{words}\n6,447,100,-;{kill}\n"),
+        ] {
+            assert_eq!(reports(&log).len(), 0, "{log}");
+        }
+    }
+}
+
+#[test]
+fn record_of_the_kernel_gives_a_report_in_each_form() {
+    let (_, _, kill) = FORGED[0];
+    for prefix in ["4,446,100,-;", "<4>[    1.000000] ", "<4>", "kern  :warn  : [    1.000000] "] {
+        let log = format!("<12>[    0.100000] other\n{prefix}{kill}\n");
+        let log = if prefix.ends_with(';') { format!("{prefix}{kill}\n") } else { log };
+        assert_eq!(reports(&log).len(), 1, "{log}");
+    }
+}

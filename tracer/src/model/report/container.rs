@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::is_false;
 use crate::model::lru::ByteSize;
 
 /// The container or systemd unit that a cgroup belongs to.
@@ -46,15 +47,52 @@ pub struct Container {
     /// The pod's quality of service: guaranteed, burstable or besteffort.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qos: Option<String>,
+    /// True if a user made the cgroup, who could have chosen any name: the container is rootless.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub claimed: bool,
+    /// Containers below this one by the names of their cgroups, the outermost first. Processes in
+    /// this container made these cgroups and chose the names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nested: Vec<NestedContainer>,
+}
+
+/// A container or pod whose cgroup is below that of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NestedContainer {
+    /// The container runtime, e.g. "containerd".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
+    /// The container's id; untrusted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The uid of the Kubernetes pod; untrusted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<String>,
+    /// Always true: nobody but the container around it has confirmed this name.
+    pub claimed: bool,
+}
+
+impl NestedContainer {
+    /// A container of which nothing is known yet.
+    pub(crate) fn claim() -> Self {
+        Self { claimed: true, ..Self::default() }
+    }
 }
 
 impl ByteSize for Container {
     fn byte_size(&self) -> usize {
-        let Self { runtime, id, name, image, pod, namespace, pod_uid, qos } = self;
-        [runtime, id, name, image, pod, namespace, pod_uid, qos]
-            .map(ByteSize::byte_size)
-            .iter()
-            .sum()
+        let Self { runtime, id, name, image, pod, namespace, pod_uid, qos, claimed: _, nested } =
+            self;
+        let words = [runtime, id, name, image, pod, namespace, pod_uid, qos];
+        let nested = nested.iter().map(ByteSize::byte_size);
+        words.map(ByteSize::byte_size).into_iter().chain(nested).sum()
+    }
+}
+
+impl ByteSize for NestedContainer {
+    fn byte_size(&self) -> usize {
+        let Self { runtime, id, pod_uid, claimed: _ } = self;
+        size_of::<Self>() + [runtime, id, pod_uid].map(ByteSize::byte_size).iter().sum::<usize>()
     }
 }
 
@@ -96,6 +134,12 @@ impl Container {
     /// Whether a reader needs no more names.
     pub(crate) fn is_enough(&self) -> bool {
         self.name.is_some() && self.image.is_some()
+    }
+
+    /// Without the names of a pod, which only the system's files can give.
+    #[must_use]
+    pub(crate) fn without_pod(self) -> Self {
+        Self { pod: None, namespace: None, pod_uid: None, qos: None, ..self }
     }
 
     /// The names of the pod alone.

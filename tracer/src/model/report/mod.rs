@@ -7,6 +7,7 @@
 
 mod bytes;
 mod container;
+mod from_json;
 mod growth;
 mod memory;
 mod schema;
@@ -21,8 +22,11 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use from_json::MAX_ITEMS;
+
 pub(crate) use bytes::{hex, lossy, original};
-pub(crate) use container::{CgroupOwner, Container};
+pub(crate) use container::{CgroupOwner, Container, NestedContainer};
+pub(crate) use from_json::{MAX_RECORD_BYTES, check_size, first};
 pub(crate) use growth::{Growth, GrowthPoint, GrowthRate, GrowthStack};
 pub(crate) use memory::LimitLevel;
 pub use memory::{Cgroup, OomMemcg};
@@ -122,7 +126,11 @@ pub struct OomReport {
     pub oom_memcg: Option<OomMemcg>,
     /// The limits from the memory cgroup of the chosen task up to the root. If no task was chosen,
     /// the chain starts at oom_memcg.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "from_json::first_if_any::<{ MAX_ITEMS }, _, _>"
+    )]
     pub limit_chain: Option<Vec<LimitLevel>>,
     /// True if the chain has more levels than were recorded.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -134,6 +142,7 @@ pub struct OomReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidates: Option<Candidates>,
     /// The processes that the kernel killed, 256 of them at most; empty if there were none.
+    #[serde(deserialize_with = "from_json::first::<{ MAX_ITEMS }, _, _>")]
     pub victims: Vec<Victim>,
     /// The number of processes that the kernel killed, counted in the kernel. It is higher than the
     /// length of `victims` if records were lost, or if that list was cut.

@@ -13,9 +13,12 @@ use jiff::tz::TimeZone;
 
 use crate::{
     compose::verdict::verdict,
-    fmt::width,
+    fmt::{
+        lines::{Lines, TextOut},
+        width,
+    },
     model::report::{OomReport, Record},
-    pipeline::sink::{Sink, SinkError},
+    pipeline::sink::{Sink, SinkError, write_json_line},
 };
 
 /// The forms that long answers are written in.
@@ -56,36 +59,38 @@ impl<W: Write> LongSink<W> {
     /// Ends the page, if one was begun.
     pub(crate) fn finish(mut self) -> Result<(), SinkError> {
         if self.form == Form::Html && self.is_begun {
-            self.out.write_all(html::TAIL.as_bytes())?;
-            self.out.flush()?;
+            TextOut::new(&mut self.out).print(&Lines::from(html::TAIL))?;
         }
         Ok(())
     }
 
-    fn text(&self, record: &Record) -> Result<String, SinkError> {
-        let is_first = !self.is_begun;
-        Ok(match self.form {
-            Form::Text => {
-                let rule = format!("\n{}\n", "─".repeat(self.width));
-                let text = text::record(record, &self.zone, self.width);
-                if is_first { text } else { rule + &text }
-            }
-            Form::Html if is_first => {
-                html::head(record, &self.zone) + &html::record(record, &self.zone)?
-            }
-            Form::Html => html::record(record, &self.zone)?,
-            Form::Json => serde_json::to_string(record).map_err(SinkError::Encode)? + "\n",
-        })
+    fn text(&self, record: &Record) -> Lines {
+        let text = text::record(record, &self.zone, self.width);
+        if !self.is_begun {
+            return text;
+        }
+        let mut lines = Lines::from(format!("\n{}\n", "─".repeat(self.width)));
+        lines.append(&text);
+        lines
+    }
+
+    fn html(&self, record: &Record) -> Result<Lines, SinkError> {
+        let article = html::record(record, &self.zone)?;
+        let head = (!self.is_begun).then(|| html::head(record, &self.zone));
+        Ok(Lines::from(head.unwrap_or_default() + &article))
     }
 }
 
 impl<W: Write> Sink for LongSink<W> {
     fn write(&mut self, record: &Record) -> Result<(), SinkError> {
         let record = concluded(record.clone());
-        let text = self.text(&record)?;
+        let lines = match self.form {
+            Form::Text => self.text(&record),
+            Form::Html => self.html(&record)?,
+            Form::Json => return write_json_line(&mut self.out, &record),
+        };
         self.is_begun = true;
-        self.out.write_all(text.as_bytes())?;
-        Ok(self.out.flush()?)
+        Ok(TextOut::new(&mut self.out).print(&lines)?)
     }
 }
 

@@ -1,16 +1,17 @@
 //! Folded stacks: one line a stack, outermost frame first, as flame graph tools take them.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
+
+use anstyle::Style;
 
 use super::{Sample, samples};
-use crate::model::report::OomReport;
+use crate::{fmt::lines::Lines, model::report::OomReport};
 
 /// `process;outer;...;inner bytes`, a line for each stack. Kernel frames end in `_[k]`.
-pub(crate) fn folded(report: &OomReport) -> String {
-    let mut text = String::new();
+pub(crate) fn folded(report: &OomReport) -> Lines {
+    let mut text = Lines::default();
     for line in lines(report) {
-        // Into a String: cannot fail.
-        let _ = writeln!(text, "{line}");
+        text.line(Style::new(), line);
     }
     text
 }

@@ -3,14 +3,15 @@
 use inferno::flamegraph::{self, Options, Palette, color::BasicPalette};
 
 use super::{folded::lines, title};
-use crate::model::report::OomReport;
+use crate::{fmt::lines::Lines, model::report::OomReport};
 
 /// An SVG that needs nothing else; wide as the bytes.
 ///
 /// # Errors
 /// Fails if there is nothing to draw.
-pub(crate) fn svg(report: &OomReport) -> std::io::Result<Vec<u8>> {
-    draw(report, false)
+pub(crate) fn svg(report: &OomReport) -> std::io::Result<Lines> {
+    let svg = draw(report, false)?;
+    Ok(Lines::from(String::from_utf8_lossy(&svg).as_ref()))
 }
 
 /// The same without its script: a picture in a page.

@@ -59,7 +59,7 @@ fn folded_stacks_begin_outside_and_end_in_the_kernel() {
 
 #[test]
 fn svg_has_title_unit_and_escaped_names() {
-    let svg = String::from_utf8(svg(&report()).unwrap()).unwrap();
+    let svg = svg(&report()).unwrap();
     assert!(svg.contains("What grew before the OOM kill of "), "{svg}");
     assert!(svg.contains("bytes"), "{svg}");
     assert!(svg.contains("&lt;Vec as Push&gt;::push"), "{svg}");
@@ -69,7 +69,7 @@ fn svg_has_title_unit_and_escaped_names() {
 #[test]
 fn without_growth_there_is_nothing_to_draw() {
     let nothing = OomReport { growth: None, ..report() };
-    assert_eq!(folded(&nothing), "");
+    assert_eq!(&*folded(&nothing), "");
     assert!(svg(&nothing).is_err());
 }
 

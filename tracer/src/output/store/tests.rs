@@ -43,7 +43,7 @@ fn health(log: impl Fn(&str) + Send + Sync + 'static) -> OutputHealth {
 
 fn n_found(path: &Path) -> usize {
     let history = History::open(path).unwrap();
-    history.find(&Query::default()).unwrap().found.len()
+    history.find::<()>(&Query::default(), usize::MAX).found.len()
 }
 
 fn records() -> Vec<Record> {
@@ -71,7 +71,7 @@ fn closed_records_are_stored_unchanged() {
     }
     drop(sink);
     let history = History::open(directory.path()).unwrap();
-    let found = history.find(&Query::default()).unwrap().found;
+    let found = history.find::<()>(&Query::default(), usize::MAX).found;
     assert_eq!(found.len(), records.len());
     let mut stored = Vec::new();
     history

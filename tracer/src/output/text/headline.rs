@@ -54,7 +54,7 @@ pub(super) fn write(block: &mut Page, report: &OomReport, time: &str) {
     let mut what = essence(report);
     what.before.insert_str(0, "OOM: ");
     for phrase in std::iter::once(what).chain(cause(report)) {
-        lines.words("", style(report), &phrase.fit(width));
+        lines.words("", style(report), phrase.fit(width));
     }
 }
 

@@ -7,7 +7,7 @@ use super::headline::ALARM;
 use crate::{
     compose::names,
     fmt::{
-        page::paint,
+        lines::Lines,
         sanitize::sanitize,
         table::{Kind, Table, UNKNOWN},
         units::{self, count},
@@ -35,7 +35,7 @@ pub(crate) struct Layout {
 }
 
 /// A line for each record.
-pub(crate) fn records<'a>(records: impl Iterator<Item = &'a Summary>, layout: &Layout) -> String {
+pub(crate) fn records<'a>(records: impl Iterator<Item = &'a Summary>, layout: &Layout) -> Lines {
     let mut table = Table::new(&[
         ("TIME", Kind::Word),
         ("ID", Kind::Word),
@@ -64,7 +64,7 @@ pub(crate) fn records<'a>(records: impl Iterator<Item = &'a Summary>, layout: &L
 }
 
 /// A line for each kind of kill.
-pub(crate) fn groups(groups: &[RepeatedKill], layout: &Layout) -> String {
+pub(crate) fn groups(groups: &[RepeatedKill], layout: &Layout) -> Lines {
     let mut table = Table::new(&[
         ("LATEST", Kind::Word),
         ("ID", Kind::Word),
@@ -99,10 +99,14 @@ pub(crate) fn brief(record: &Summary, zone: &TimeZone) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
 }
 
-fn text(table: &Table, layout: &Layout) -> String {
+fn text(table: &Table, layout: &Layout) -> Lines {
     let n_titles = usize::from(!layout.has_legend);
-    let lines = table.lines(layout.width.unwrap_or(usize::MAX)).into_iter().skip(n_titles);
-    lines.map(|(style, line)| paint(style, &line) + "\n").collect()
+    let mut lines = Lines::default();
+    for (style, line) in table.lines(layout.width.unwrap_or(usize::MAX)).into_iter().skip(n_titles)
+    {
+        lines.line(style, line);
+    }
+    lines
 }
 
 fn or_unknown(cell: Option<String>) -> String {

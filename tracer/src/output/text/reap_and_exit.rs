@@ -9,6 +9,7 @@ use super::{Detail, section, trigger, who};
 use crate::{
     compose::names,
     fmt::{
+        lines::Lines,
         page::Page,
         units::{self, count},
     },
@@ -42,11 +43,11 @@ impl Known {
 
 /// The lines, at most `width` columns wide; empty if no victim is known. `reported` are the details
 /// that the block has shown.
-pub(super) fn block(report: &OomReport, reported: Known, width: usize) -> String {
+pub(super) fn block(report: &OomReport, reported: Known, width: usize) -> Lines {
     let mut victims: Vec<&Victim> =
         report.victims.iter().filter(|victim| victim.shares_mm_with.is_none()).collect();
     if victims.is_empty() {
-        return String::new();
+        return Lines::default();
     }
     // Stuck victims come first, because people must see them.
     victims.sort_by_key(|victim| !victim.stuck);
@@ -54,7 +55,7 @@ pub(super) fn block(report: &OomReport, reported: Known, width: usize) -> String
     for victim in victims.iter().take(BRIEF_ROWS) {
         let style = if victim.stuck { AnsiColor::Red.on_default() } else { Style::new() };
         let mut lines = section(&mut block, "after");
-        lines.words("", style, &sentence(victim));
+        lines.words("", style, sentence(victim));
         if !reported.cmdlines {
             who::write(&mut lines, &victim.who, !reported.ages, Detail::Brief);
         }
@@ -65,7 +66,7 @@ pub(super) fn block(report: &OomReport, reported: Known, width: usize) -> String
         section(&mut block, "after").words("", Style::new(), &text);
     }
     if let Some(n_waits) = report.invocations_while_dying {
-        section(&mut block, "after").words("", Style::new(), &waits(n_waits));
+        section(&mut block, "after").words("", Style::new(), waits(n_waits));
     }
     let has_stack = !reported.stack && Known::of(report).stack;
     if let Some(trigger) = report.trigger.as_ref().filter(|_| has_stack) {

@@ -10,8 +10,8 @@ pub(super) fn write(block: &mut Page, verdict: Option<&Verdict>) {
     let Some(verdict) = verdict else {
         return;
     };
-    section(block, "verdict").words("", Style::new().bold(), &view::safe(&verdict.headline));
+    section(block, "verdict").words("", Style::new().bold(), view::safe(&verdict.headline));
     if let Some(advice) = verdict.advice.first() {
-        section(block, "change").words("", Style::new(), &view::safe(advice));
+        section(block, "change").words("", Style::new(), view::safe(advice));
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn write(section: &mut Section<'_>, who: &Who, with_age: bool, detail
             Detail::Brief => BRIEF_LINES * section.width().saturating_sub(lead.len() + 2),
             Detail::Full => usize::MAX,
         };
-        section.words(lead, Style::new(), &cut(&cmdline, room));
+        section.words(lead, Style::new(), cut(&cmdline, room));
     }
     let exe = names::exe(who).filter(|exe| !begins_with(who, exe));
     let age = who.age_ns.filter(|_| with_age).map(Duration::from_nanos);

@@ -72,8 +72,7 @@ impl PendingCloses {
         self.lost_until_ns = self.lost_until_ns.max(until_ns);
     }
 
-    /// Stores that the kernel skipped probes of a victim's end until this time, `CLOCK_BOOTTIME`
-    /// ns.
+    /// Stores until when the kernel skipped probes of a victim's end, `CLOCK_BOOTTIME` ns.
     pub(super) fn note_skip(&mut self, until_ns: u64) {
         self.skipped_until_ns = self.skipped_until_ns.max(until_ns);
     }

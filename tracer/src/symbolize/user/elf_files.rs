@@ -12,7 +12,7 @@ use crate::model::report::hex;
 /// Where distributions put the symbols that they stripped from programs.
 pub(crate) const DEBUG_DIRECTORY: &str = "/usr/lib/debug";
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct ElfFiles {
     by_build_id: BTreeMap<String, ElfFile>,
     debug_directories: Vec<PathBuf>,

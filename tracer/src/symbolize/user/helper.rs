@@ -28,6 +28,11 @@ pub(crate) fn answer(input: impl io::Read + AsFd, output: impl io::Write) -> io:
     helper_process::serve(input, output, CapabilitySet::empty(), look_up)
 }
 
+/// The response to a request as JSON.
+pub(crate) fn answer_with(request: &[u8], files: Vec<OwnedFd>) -> io::Result<Vec<u8>> {
+    Ok(serde_json::to_vec(&look_up(&serde_json::from_slice(request)?, files))?)
+}
+
 pub(super) fn look_up(request: &Request, descriptors: Vec<OwnedFd>) -> Response {
     let received = received_file::receive(descriptors);
     let mut files = ElfFiles::default();
@@ -51,9 +56,27 @@ pub(super) fn is_fixed(file: &File) -> bool {
 }
 
 /// A name for each offset whose file is known: at least the name of the file.
-pub(crate) fn name_offsets(files: &ElfFiles, offsets: &[FileOffset]) -> Vec<Option<Name>> {
+pub(super) fn name_offsets(files: &ElfFiles, offsets: &[FileOffset]) -> Vec<Option<Name>> {
     let symbolizer = symbolizer();
     offsets.iter().map(|offset| name_offset(&symbolizer, files, offset)).collect()
+}
+
+/// Names offsets in files. It parses each file once.
+#[derive(Debug)]
+pub(crate) struct OffsetNamer {
+    files: ElfFiles,
+    symbolizer: Symbolizer,
+}
+
+impl OffsetNamer {
+    pub(crate) fn new(files: ElfFiles) -> Self {
+        Self { files, symbolizer: symbolizer() }
+    }
+
+    /// The name of an offset whose file is known: at least the name of the file.
+    pub(crate) fn name(&self, offset: &FileOffset) -> Option<Name> {
+        name_offset(&self.symbolizer, &self.files, offset)
+    }
 }
 
 /// Names only: lines and inlined functions would need the file's DWARF, sometimes hundreds of MiB.

@@ -41,7 +41,7 @@ use crate::{
 
 pub(crate) use self::{
     elf_files::{DEBUG_DIRECTORY, ElfFiles},
-    helper::{answer, name_offsets},
+    helper::{OffsetNamer, answer, answer_with},
     perf_map_sources::PerfMapSources,
     root::ProcessRoot,
 };

@@ -45,7 +45,7 @@ fn offset_of(function: usize) -> u64 {
 fn offset_in_a_known_file_gets_function_and_file() {
     let (files, build_id) = myself();
     let start = offset_of(somewhere as extern "C" fn() -> u64 as usize);
-    let named = name_offsets(&files, &[FileOffset { build_id, file_offset: start + 3 }]);
+    let named = helper::name_offsets(&files, &[FileOffset { build_id, file_offset: start + 3 }]);
     let [Some(name)] = named.as_slice() else { panic!("{named:?}") };
     assert!(name.symbol.as_deref().is_some_and(|it| it.ends_with("somewhere")), "{name:?}");
     assert_eq!((name.offset, name.file.as_deref()), (Some(3), Some("/bin/app")));
@@ -58,7 +58,7 @@ fn offset_without_symbol_gets_file_and_unknown_file_gets_none() {
     let beyond = FileOffset { build_id, file_offset: u64::MAX / 2 };
     let unknown = FileOffset { build_id: "00".repeat(20), file_offset: 1 };
     let hostile = FileOffset { build_id: "../../etc/passwd".into(), file_offset: 1 };
-    let named = name_offsets(&files, &[beyond, unknown, hostile]);
+    let named = helper::name_offsets(&files, &[beyond, unknown, hostile]);
     let file_only = Name { file: Some("/bin/app".into()), ..Name::default() };
     assert_eq!(named, [Some(file_only), None, None]);
 }
@@ -74,7 +74,7 @@ fn stripped_file_gets_symbols_from_the_debug_directory() {
     let mut files = ElfFiles::default();
     files.add_debug_directory(folder.path());
     let start = offset_of(somewhere as extern "C" fn() -> u64 as usize);
-    let named = name_offsets(&files, &[FileOffset { build_id, file_offset: start }]);
+    let named = helper::name_offsets(&files, &[FileOffset { build_id, file_offset: start }]);
     let [Some(name)] = named.as_slice() else { panic!("{named:?}") };
     assert!(name.symbol.as_deref().is_some_and(|it| it.ends_with("somewhere")), "{name:?}");
     assert_eq!(name.file, None);

@@ -1,8 +1,6 @@
 //! The report as JSON to copy: plain ASCII, so that nothing in it hides or reorders visible text.
 
-use std::fmt::Write as _;
-
-use crate::{model::report::Record, pipeline::sink::SinkError};
+use crate::{fmt::terminal_json::escape, model::report::Record, pipeline::sink::SinkError};
 
 /// Indented, everything but printable ASCII as `\u` escapes: the same JSON.
 pub(super) fn pretty(record: &Record) -> Result<String, SinkError> {
@@ -12,11 +10,7 @@ pub(super) fn pretty(record: &Record) -> Result<String, SinkError> {
         if matches!(character, ' '..='~' | '\n') {
             text.push(character);
         } else {
-            let mut units = [0; 2];
-            for unit in character.encode_utf16(&mut units) {
-                // Writing to a String cannot fail.
-                let _ = write!(text, "\\u{unit:04x}");
-            }
+            escape(&mut text, character);
         }
     }
     Ok(text)

@@ -29,7 +29,9 @@ pub(super) const TAIL: &str = "</main>\n</body>\n</html>\n";
 pub(super) fn head(first: &Record, zone: &TimeZone) -> String {
     let title = match first {
         Record::Oom(report) => headline::sentence(report),
-        Record::Gap(_) | Record::Loss(_) => super::text::record(first, zone, width::DEFAULT),
+        Record::Gap(_) | Record::Loss(_) => {
+            super::text::record(first, zone, width::DEFAULT).to_string()
+        }
     };
     let head = html! {
         head {

@@ -105,9 +105,9 @@ fn write_timeline(page: &mut Page, report: &OomReport) {
 /// The limit that was hit, the chain of limits, and the zones of the host.
 pub(super) fn limit(page: &mut Page, report: &OomReport) {
     heading(page, "2. Whose limit was hit?");
-    page.words(INDENT, Style::new(), &limits::owner(report));
+    page.words(INDENT, Style::new(), limits::owner(report));
     if let Some(below) = limits::below(report) {
-        page.words(INDENT, Style::new(), &format!("{below}."));
+        page.words(INDENT, Style::new(), format!("{below}."));
     }
     let chain = limits::chain(report);
     let mut table = Table::new(&[
@@ -227,7 +227,7 @@ fn write_growth(page: &mut Page, growth: &Growth, zone: &TimeZone) {
         let columns = page.width().saturating_sub(CHART_LABEL).min(MAX_CHART);
         for (index, row) in curve.rows(columns, 4).iter().enumerate() {
             let label = if index == 0 { top.as_str() } else { "" };
-            page.line(Style::new(), &format!("  {label:>10} {row}"));
+            page.line(Style::new(), format!("  {label:>10} {row}"));
         }
         note(page, &format!("           {}", curve.summary()));
     }
@@ -238,7 +238,7 @@ fn write_growth(page: &mut Page, growth: &Growth, zone: &TimeZone) {
     let rows = growth::allocations(growth);
     for row in rows.iter().take(growth::MAX_ROWS) {
         let lead = format!("  {:>10} {:>5} ", row.size, row.share);
-        page.words(&lead, Style::new(), &row.words(FUNCTIONS).join(" < "));
+        page.words(&lead, Style::new(), row.words(FUNCTIONS).join(" < "));
     }
     more(page, growth::MAX_ROWS, rows.len(), " that charged less");
 }
@@ -255,11 +255,11 @@ pub(super) fn change(page: &mut Page, report: &OomReport) {
         note(page, "Nothing follows from what is known.");
     }
     for advice in &verdict.advice {
-        page.words("  * ", Style::new().bold(), &view::safe(advice));
+        page.words("  * ", Style::new().bold(), view::safe(advice));
     }
     note(page, &format!("Cause: {}{more}. Evidence:", view::safe(&verdict.cause)));
     for evidence in &verdict.evidence {
-        page.words("  - ", Style::new(), &view::safe(evidence));
+        page.words("  - ", Style::new(), view::safe(evidence));
     }
 }
 
