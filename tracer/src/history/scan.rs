@@ -323,6 +323,10 @@ impl<T: Keep> Search<'_, T> {
                 Line::TooLong => skipped.damaged += 1,
                 Line::Complete => self.line(at, &line, skipped),
             }
+            // The writer may have appended the rest of the last line meanwhile.
+            if kind == Line::Complete && !line.ends_with(b"\n") {
+                return content.get_ref().limit() > 0;
+            }
             at += length;
         }
     }
@@ -416,9 +420,14 @@ impl FoundRecord {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{self, BufReader, Read},
+        sync::Mutex,
+    };
+
     use jiff::{SignedDuration, Timestamp};
 
-    use super::{Keep, Kept, Summary};
+    use super::{Keep, Kept, Query, Search, Skipped, Summary};
 
     fn summary(id: u32) -> Summary {
         Summary { id: Some(format!("{id:08}")), ..Summary::default() }
@@ -458,5 +467,28 @@ mod tests {
     fn record_that_was_stored_later_replaces_the_one_with_its_id() {
         let (kept, n_dropped) = keep(usize::MAX, usize::MAX, &[1, 2, 1, 1]);
         assert_eq!((kept.len(), n_dropped), (2, 0));
+    }
+
+    /// A file that grows at each of its ends.
+    struct Growing(Vec<&'static [u8]>);
+
+    impl Read for Growing {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let part = if self.0.is_empty() { &[][..] } else { self.0.remove(0) };
+            buffer[..part.len()].copy_from_slice(part);
+            Ok(part.len())
+        }
+    }
+
+    #[test]
+    fn line_that_is_being_written_is_not_damaged() {
+        let kept = Mutex::new(Kept::<()>::new(9, 1 << 20));
+        let query = Query::default();
+        let search = Search { number: 0, start: Timestamp::UNIX_EPOCH, query: &query, kept: &kept };
+        let file = Growing(vec![b"{\"type\":", b"", b"\"oom\"}\n"]);
+        let content: Box<dyn Read> = Box::new(file);
+        let mut skipped = Skipped::default();
+        assert!(search.lines(BufReader::new(content.take(1 << 20)), &mut skipped));
+        assert_eq!(skipped, Skipped::default());
     }
 }
