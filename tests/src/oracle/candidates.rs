@@ -29,7 +29,7 @@ fn faulted_meanwhile(comm: &str) -> i64 {
 /// and its print. While it starts, it has the name of the link by which it was started, or of the
 /// thread that starts it, and the oom_score_adj of the tracer
 /// (tracer/src/symbolize/helper_process.rs).
-pub(super) fn is_helper(comm: &str) -> bool {
+fn is_helper(comm: &str) -> bool {
     comm == "exe" || comm.starts_with("oomwhy-")
 }
 
