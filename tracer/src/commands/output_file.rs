@@ -118,17 +118,15 @@ pub(super) fn open_output(to: &Destination, used: &[Used<'_>]) -> Result<Output,
     Ok(Output { is_terminal, ..named(to, file) })
 }
 
-/// Opens stdout, or the file of `--output-file` to append to it.
+/// Opens stdout, or the file of `--output-file` to append to it. Whoever writes names it in errors.
 pub(super) fn open_appended(to: &Destination, used: &[Used<'_>]) -> Result<LiveOutput, Failure> {
-    let name = name(to).to_owned();
     let Some(path) = to.path() else {
-        let out = Box::new(Named { out: stdout_of_process(), name });
-        return Ok(LiveOutput { out, is_terminal: is_terminal() });
+        return Ok(LiveOutput { out: Box::new(stdout_of_process()), is_terminal: is_terminal() });
     };
     refuse_used(to, used)?;
     let out = AppendedFile::open(path).map_err(|error| cannot_write(path, &error))?;
     let is_terminal = out.file.is_terminal();
-    Ok(LiveOutput { out: Box::new(Named { out, name }), is_terminal })
+    Ok(LiveOutput { out: Box::new(out), is_terminal })
 }
 
 /// Opens a file to append. It may have command lines of all users, so others cannot read it.
