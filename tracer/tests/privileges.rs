@@ -148,11 +148,11 @@ fn tracer_of_the_kernel_log_has_no_privileges_in_any_thread() {
     assert_eq!(messages.lines().count(), 1, "{messages}");
 
     // A thread names itself, after it has started.
-    wait_until(|| tracer.threads().contains_key("oomwhy-history"));
-    let threads = tracer.threads();
-    let names: Vec<&str> = threads.keys().map(String::as_str).collect();
-    assert_eq!(names, ["oomwhy", "oomwhy-history", "oomwhy-output", "oomwhy-stop"]);
-    for (name, status) in threads {
+    wait_until(|| {
+        let names: Vec<String> = tracer.threads().into_keys().collect();
+        names == ["oomwhy", "oomwhy-history", "oomwhy-output", "oomwhy-stop"]
+    });
+    for (name, status) in tracer.threads() {
         assert_eq!(status, confined(CapabilitySet::empty()), "{name}");
     }
     assert!(tracer.is_hidden());
