@@ -109,9 +109,9 @@ fn one(check: &mut Check, attach: WatcherTier, facts: &Facts, kills: &[Value], s
     }
 }
 
-/// Whether the kernel skipped a kprobe of the invocation itself, and oomwhy reports that. The kernel
-/// runs no kprobe on a CPU on which a task changes a BPF map, even if that task was preempted
-/// (`bpf_disable_instrumentation`).
+/// Whether the kernel skipped a kprobe of the invocation itself, and oomwhy reports that. The
+/// kernel runs no kprobe on a CPU on which a task changes a BPF map, even if that task was
+/// preempted (`bpf_disable_instrumentation`).
 fn is_skipped_invocation(object: &Value) -> bool {
     const OF_INVOCATION: [&str; 3] =
         ["kprobe_out_of_memory", "kprobe_mem_cgroup_out_of_memory", "kprobe_oom_kill_process"];
