@@ -1,6 +1,6 @@
 //! The fields that are missing from a report that is made of `oom:mark_victim` alone.
 
-use super::missing::missing;
+use super::missing::{NO_RECORD, missing};
 use crate::model::{
     account::MarkAccount,
     report::{Missing, OomReport, Parent, Who},
@@ -11,7 +11,7 @@ pub(super) fn add_missing(report: &mut OomReport, account: &MarkAccount) {
     let MarkAccount { mark, invocation: account } = account;
     let mut note = |field: &str, why: String| report.source.missing.push(missing(field, why));
     if account.invocation.is_none() {
-        note("trigger", "its record was lost: the ring was full".to_owned());
+        note("trigger", NO_RECORD.to_owned());
     }
     let Some((_, victim)) = account.victims.first() else {
         let gone = "was gone before /proc was read";

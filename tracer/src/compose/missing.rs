@@ -32,6 +32,10 @@ pub(super) fn add_missing(
     add_inexact_victims(report, account);
 }
 
+/// A record of the probes did not come.
+pub(super) const NO_RECORD: &str = "its record did not come: the ring was full, or the kernel skipped the probe (see records of \
+     type `loss`)";
+
 fn add(report: &mut OomReport, field: impl Into<String>, why: impl Into<String>) {
     report.source.missing.push(missing(field, why));
 }
@@ -106,20 +110,19 @@ fn add_lost_exits(report: &mut OomReport, account: &InvocationAccount) {
 }
 
 fn add_lost_records(report: &mut OomReport, account: &InvocationAccount) {
-    const WHY: &str = "its record was lost: the ring was full";
     if account.invocation.is_none() {
-        add(report, "trigger", WHY);
+        add(report, "trigger", NO_RECORD);
     }
     let has_evaluated = account.invocation.as_ref().is_some_and(|it| it.considered > 0);
     let are_shed = account.shed.has(shed::CANDIDATES);
     if has_evaluated && account.candidates.is_none() && !are_shed {
-        add(report, "candidates", WHY);
+        add(report, "candidates", NO_RECORD);
     }
     if account.end.is_none() {
-        add(report, "outcome", WHY);
+        add(report, "outcome", NO_RECORD);
     }
     if report.outcome == Outcome::Killed && account.victims.is_empty() {
-        add(report, "victims", WHY);
+        add(report, "victims", NO_RECORD);
     } else if !account.victims.is_empty()
         && let Some(why) = lost_victims(account, report.victims_total)
     {
@@ -143,7 +146,6 @@ fn lost_victims(account: &InvocationAccount, total: Option<u64>) -> Option<Strin
 
 /// Adds the fields that are missing because only compact records of the kills arrived.
 fn add_lost_details(report: &mut OomReport, account: &InvocationAccount) {
-    const WHY: &str = "its record was lost: the ring was full";
     let n_compact = account.victims.iter().filter(|(_, victim)| victim.is_compact).count();
     if n_compact > 0 && !account.shed.has(shed::VICTIMS) {
         let n_victims = account.victims.len();
@@ -156,10 +158,10 @@ fn add_lost_details(report: &mut OomReport, account: &InvocationAccount) {
     }
     if n_compact > 0 && account.invocation.is_none() {
         if report.candidates.is_none() && !account.shed.has(shed::CANDIDATES) {
-            add(report, "candidates", WHY);
+            add(report, "candidates", NO_RECORD);
         }
         if report.limit_chain.is_none() && !account.shed.has(shed::LEVELS) {
-            add(report, "limit_chain", WHY);
+            add(report, "limit_chain", NO_RECORD);
         }
     }
 }
