@@ -83,7 +83,7 @@ fn answer(command: &str, request: &str, files: &[BorrowedFd<'_>]) -> Value {
     serde_json::from_str(&answer).unwrap()
 }
 
-/// Whoever controls a helper has no more privileges than it needs, and gains none.
+/// An attacker who controls a helper has no more privileges than it needs, and gains none.
 #[test]
 fn helper_keeps_only_the_privileges_that_it_needs() {
     for (command, wanted, oom_score_adj) in [

@@ -159,7 +159,7 @@ fn tracer_of_the_kernel_log_has_no_privileges_in_any_thread() {
     assert!(tracer.has_no_core());
 }
 
-/// Even if whoever starts it has every privilege.
+/// Even if its parent has every privilege.
 #[test]
 fn helper_has_only_the_privileges_that_it_needs() {
     if !is_root() {

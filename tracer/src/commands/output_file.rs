@@ -118,7 +118,7 @@ pub(super) fn open_output(to: &Destination, used: &[Used<'_>]) -> Result<Output,
     Ok(Output { is_terminal, ..named(to, file) })
 }
 
-/// Opens stdout, or the file of `--output-file` to append to it. Whoever writes names it in errors.
+/// Opens stdout, or the file of `--output-file` to append to it. The caller names it in errors.
 pub(super) fn open_appended(to: &Destination, used: &[Used<'_>]) -> Result<LiveOutput, Failure> {
     let Some(path) = to.path() else {
         return Ok(LiveOutput { out: Box::new(stdout_of_process()), is_terminal: is_terminal() });

@@ -1,5 +1,5 @@
-//! What the thread of an output tells the main loop: the records that it lost, and that its reader
-//! is gone.
+//! The state of an output, from its thread to the main loop: records that it lost, and whether its
+//! reader is gone.
 //!
 //! A fault of an output is an event, not the end of the run. It is logged once when it begins and
 //! once when it is over. Then the main loop writes a `loss` record to every output.

@@ -118,8 +118,8 @@ impl From<rustix::io::Errno> for Refusal {
     }
 }
 
-/// Identifies a file and its content. Whoever replaces or changes the file changes this. A build id
-/// does not: who makes a file chooses its build id.
+/// Identifies a file and its content. A file that is replaced or changed has another one. A build
+/// id is no such value: the author of a file chooses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct FileId {
     pub device: u64,

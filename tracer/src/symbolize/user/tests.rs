@@ -320,7 +320,7 @@ fn symbol_of(names: &UserNames) -> Option<&str> {
     name.symbol.as_deref()
 }
 
-/// Whoever makes a file chooses its build id, too.
+/// The author of a file chooses its build id, too.
 #[test]
 fn two_files_with_one_build_id_each_name_the_frames_of_their_own_process() {
     let directory = tempfile::tempdir().unwrap();
