@@ -33,8 +33,8 @@ pub(super) fn add_missing(
 }
 
 /// A record of the probes did not come.
-pub(super) const NO_RECORD: &str = "its record did not come: the ring was full, or the kernel skipped the probe (see records of \
-     type `loss`)";
+pub(super) const NO_RECORD: &str =
+    "its record did not come: the ring was full, or the kernel skipped the probe";
 
 fn add(report: &mut OomReport, field: impl Into<String>, why: impl Into<String>) {
     report.source.missing.push(missing(field, why));
