@@ -13,7 +13,7 @@ use aya_ebpf::{
     programs::{FExitContext, RetProbeContext},
 };
 use oomwhy_common::{
-    event::{StatEvent, kind},
+    event::{StatEvent, end_facts, kind},
     valid,
 };
 
@@ -58,10 +58,25 @@ fn kretprobe_mem_cgroup_print_oom_meminfo(ctx: RetProbeContext) -> u32 {
 #[inline(always)]
 fn printed<C: EbpfContext, O: Origin>(ctx: &C, state: &mut State, memcg: Object<O>) {
     fill(state, memcg, 1);
+    if state.kill_calls != 0 {
+        return;
+    }
     // Without a choice, the kernel prints this because it found no task to kill.
-    if state.kill_calls == 0 {
+    if has_chosen(state) {
+        // It printed for a choice whose probe it skipped. So this does not show the outcome.
+        state.facts_known &= !end_facts::PRINTED;
+    } else {
         invocation::nobody_eligible(ctx, state, memcg);
     }
+}
+
+/// Whether the kernel has chosen a task, by its own `oom_control`. The current task is inside
+/// `out_of_memory`.
+#[inline(always)]
+fn has_chosen(state: &State) -> bool {
+    Object::<Untyped>::new(state.oom_control as *const u8)
+        .and_then(oom_control::chosen)
+        .is_some_and(|chosen| !chosen.is_null())
 }
 
 /// Emits the statistics before a task is killed. Reads them now if that was not done yet.

@@ -43,6 +43,8 @@ fn ended(account: &InvocationAccount, end: &End, marks_seen: bool) -> Outcome {
     match (end.kill_calls, end.victims) {
         // Without the hook on mark_victim it is not known whether a task was marked.
         (_, 0) if !marks_seen && end.kill_calls > 0 => Outcome::Unknown,
+        // Marked after a selection, so the kernel skipped the probe of the choice.
+        (0, 1..) if end.facts.and_then(|facts| facts.evaluated) == Some(true) => Outcome::Unknown,
         // Marked without oom_kill_process: task_will_free_mem(current).
         (0, 1..) => Outcome::WillFreeMem,
         // Entered, no task marked: "is already exiting. Skip killing the task".

@@ -115,6 +115,15 @@ fn outcome_without_marks_follows_from_facts() {
         let end = End { facts: Some(facts), ..End::default() };
         assert_eq!(outcome(end), expected, "{facts:?}");
     }
+    // A mark after a selection: the kernel skipped the probe of the choice.
+    let marked = |evaluated| {
+        let facts = Some(EndFacts { evaluated, ..memcg });
+        outcome(End { facts, ..end(0, 1) })
+    };
+    assert_eq!(
+        (marked(yes), marked(no), marked(None)),
+        (Outcome::Unknown, WillFreeMem, WillFreeMem)
+    );
     let mut sysrq = invocation();
     sysrq.control.as_mut().unwrap().order = -1;
     let end = End { facts: Some(EndFacts { evaluated: yes, ..host }), ..End::default() };
