@@ -30,76 +30,81 @@ const KILLS: &str = "kills";
 const SHED: &str = "reports with less detail";
 const SECONDS: &str = "seconds";
 
-/// One round: each step has its own kernel, CPUs and number of kills.
+/// One round. A step boots all kernels side by side: one machine would leave a CPU idle.
 fn steps(_: &Arguments) -> Vec<String> {
-    let mut steps = Vec::new();
-    for (boot, _) in BOOTS {
-        for kernel in KERNELS {
-            steps.extend(CPUS.map(|cpus| step(kernel, cpus, boot)));
-        }
-    }
-    steps
+    CPUS.map(step).to_vec()
 }
 
-fn step(kernel: &str, cpus: &str, boot: &str) -> String {
-    format!("kernel {kernel}, CPUs {cpus}, boot {boot}")
+fn step(cpus: &str) -> String {
+    format!("CPUs {cpus}")
+}
+
+/// The name of a figure of a boot on a kernel.
+fn of_boot(kernel: &str, boot: &str, figure: &str) -> String {
+    format!("{kernel}, {boot}: {figure}")
 }
 
 fn prepare() -> Runner {
     let mut archives = Archives::new(Source::default());
     Box::new(move |name| {
-        let all = KERNELS.iter().flat_map(|kernel| {
-            CPUS.iter().flat_map(move |cpus| BOOTS.map(|boot| (*kernel, *cpus, boot)))
-        });
-        let (kernel, cpus, (boot, scenarios)) = all
-            .into_iter()
-            .find(|(kernel, cpus, (boot, _))| step(kernel, cpus, boot) == name)
-            .context("no such step")?;
-        let (kernels, boots) =
-            (matrix::select(&[kernel.to_owned()], Extent::Whole)?, [boot.to_owned()]);
+        let cpus = CPUS.into_iter().find(|cpus| step(cpus) == name).context("no such step")?;
+        let kernels = matrix::select(&KERNELS.map(str::to_owned), Extent::Whole)?;
+        let boots = BOOTS.map(|(boot, _)| boot.to_owned());
         let scope = Scope { kernels: &kernels, boots: &boots, extent: Extent::Whole };
         let start = Instant::now();
         test::boot_and_compare(scope, &mut archives, None, Some(cpus))?;
-        let results = workspace::vm_results()?.join(kernel).join(boot);
         let mut figures = Figures::from([(SECONDS.to_owned(), start.elapsed().as_secs_f64())]);
-        for scenario in scenarios {
-            add(&mut figures, &results.join(scenario).join("report.jsonl"))?;
+        for kernel in KERNELS {
+            for (boot, scenarios) in BOOTS {
+                let results = workspace::vm_results()?.join(kernel).join(boot);
+                for scenario in scenarios {
+                    let reports = results.join(scenario).join("report.jsonl");
+                    add(&mut figures, &reports, [kernel, boot])?;
+                }
+            }
         }
         Ok(figures)
     })
 }
 
 /// Adds the kills of a scenario, and the reports from which details were shed.
-fn add(figures: &mut Figures, reports: &Path) -> Result<()> {
+fn add(figures: &mut Figures, reports: &Path, [kernel, boot]: [&str; 2]) -> Result<()> {
     let content = fs::read_to_string(reports)
         .with_context(|| format!("{} cannot be read", reports.display()))?;
     let kills: Vec<Value> = report::objects(&content).filter(report::is_kill).collect();
     let n_shed = kills.iter().filter(|report| !report["source"]["shed"].is_null()).count();
     let n_kills = u32::try_from(report::n_killed(report::objects(&content)))?;
-    *figures.entry(KILLS.to_owned()).or_default() += f64::from(n_kills);
-    *figures.entry(SHED.to_owned()).or_default() += f64::from(u32::try_from(n_shed)?);
+    let mut add = |name, count| {
+        *figures.entry(of_boot(kernel, boot, name)).or_default() += f64::from(count);
+    };
+    add(KILLS, n_kills);
+    add(SHED, u32::try_from(n_shed)?);
     Ok(())
 }
 
 fn render(state: &State) -> Result<String> {
-    let mut table = format!("| kernel | CPUs | {KILLS} | lost | {SHED} | {SECONDS} |\n");
-    table.push_str("|---|--:|--:|--:|--:|--:|\n");
+    let mut table = format!("| kernel | CPUs | {KILLS} | lost | {SHED} |\n|---|--:|--:|--:|--:|\n");
     for (boot, _) in BOOTS {
         for kernel in KERNELS {
             for cpus in CPUS {
-                let Some(figures) = state.steps.get(&step(kernel, cpus, boot)) else { continue };
-                let figure = |name| figures.get(name).copied().unwrap_or_default();
-                let (kills, shed, seconds) = (figure(KILLS), figure(SHED), figure(SECONDS));
+                let figures = state.steps.get(&step(cpus)).context("a step has no figures")?;
+                let figure = |name| figures.get(&of_boot(kernel, boot, name)).copied();
+                let kills = figure(KILLS).context("a boot has no figures")?;
+                let shed = figure(SHED).context("a boot has no figures")?;
                 // The step has failed if a kill was lost.
-                writeln!(table, "| {kernel} | {cpus} | {kills} | 0 | {shed} | {seconds:.0} |")?;
+                writeln!(table, "| {kernel} | {cpus} | {kills} | 0 | {shed} |")?;
             }
         }
     }
+    let seconds = state.steps.values().filter_map(|it| it.get(SECONDS));
+    let seconds: Vec<String> = seconds.map(|it| format!("{it:.0}")).collect();
     let State { commit, date, .. } = state;
     Ok(format!(
         "Proven on {date} at commit `{commit}` by `cargo xtask proof burst`: every line\n\
          \"Killed process\" of the kernel's log has a victim in exactly one report. Half of the\n\
-         kills of each row are seen with fentry, half with kprobes.\n\n{table}"
+         kills of each row are seen with fentry, half with kprobes.\n\n{table}\n\
+         Seconds per number of CPUs, with all kernels side by side: {}.",
+        seconds.join(", ")
     ))
 }
 
@@ -111,17 +116,18 @@ mod tests {
     fn result_has_a_row_for_each_kernel_number_of_cpus_and_size() {
         let mut state =
             State { commit: "abc".to_owned(), date: "2026-11-29".to_owned(), ..State::default() };
+        let mut figures = Figures::from([(SECONDS.to_owned(), 60.4)]);
         for (boot, _) in BOOTS {
             for kernel in KERNELS {
-                for cpus in CPUS {
-                    let figures = [(KILLS.to_owned(), 800.0), (SECONDS.to_owned(), 60.4)];
-                    state.steps.insert(step(kernel, cpus, boot), Figures::from(figures));
-                }
+                figures.insert(of_boot(kernel, boot, KILLS), 800.0);
+                figures.insert(of_boot(kernel, boot, SHED), 7.0);
             }
         }
+        state.steps.extend(CPUS.map(|cpus| (step(cpus), figures.clone())));
         let text = render(&state).unwrap();
         assert!(text.starts_with("Proven on 2026-11-29 at commit `abc`"), "{text}");
-        assert_eq!(text.matches("| 800 | 0 | 0 | 60 |").count(), 18, "{text}");
+        assert_eq!(text.matches("| 800 | 0 | 7 |").count(), 18, "{text}");
+        assert!(text.ends_with(": 60, 60, 60."), "{text}");
     }
 
     #[test]
