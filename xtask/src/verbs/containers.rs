@@ -50,17 +50,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     job.check()
 }
 
+/// The kernel of the boot in `cargo xtask test`, if these kernels and boots include it.
+pub(crate) fn of<'a>(kernels: &'a [Kernel], boots: &[String]) -> Option<&'a Kernel> {
+    let is_chosen = boots.is_empty() || boots.iter().any(|boot| boot == BOOT);
+    kernels.iter().find(|kernel| is_chosen && kernel.name == KERNEL)
+}
+
 /// The boot as one of `cargo xtask test`, if these kernels and boots include it.
 pub(crate) fn job(
     kernels: &[Kernel],
     boots: &[String],
     archives: &mut Archives,
 ) -> Result<Option<Job>> {
-    let is_chosen = boots.is_empty() || boots.iter().any(|boot| boot == BOOT);
-    match kernels.iter().find(|kernel| kernel.name == KERNEL) {
-        Some(kernel) if is_chosen => Job::prepare(kernel, &*archives.of(kernel.arch)?).map(Some),
-        _ => Ok(None),
-    }
+    let Some(kernel) = of(kernels, boots) else { return Ok(None) };
+    Job::prepare(kernel, &*archives.of(kernel.arch)?).map(Some)
 }
 
 /// A boot for which everything is fetched and built.

@@ -19,6 +19,7 @@ use oomwhy_tests::plan::{self, Boot, Plan};
 
 use super::containers;
 use crate::fetch::kernel::{self, CachedKernel};
+use crate::fetch::{debian_root, python};
 use crate::install::needs::Program;
 use crate::vm::Machine;
 use crate::vm::initramfs::{Archives, Initramfs, Source};
@@ -83,13 +84,26 @@ fn unit_tests() -> Command {
 }
 
 /// Builds the unit tests beside the programs for the guests: the last steps of either use a single
-/// CPU.
+/// CPU. Meanwhile it fetches what the machines need.
 fn build(scope: Scope<'_>, archives: &mut Archives) -> Result<()> {
     thread::scope(|threads| {
         let tests = threads.spawn(|| process::run(unit_tests().arg("--no-run")));
+        threads.spawn(|| fetch(scope));
         let built = archives.build(&scope.archs());
         tests.join().map_err(|_| anyhow!("the build of the unit tests panicked"))?.and(built)
     })
+}
+
+/// Fetches kernels and file systems. What cannot be fetched is tried again, and reported, before the
+/// machines start.
+fn fetch(scope: Scope<'_>) {
+    for kernel in scope.kernels {
+        let _ = kernel::cached(kernel);
+    }
+    if containers::of(scope.kernels, scope.boots).is_some() {
+        let _ = debian_root::cached();
+    }
+    let _ = python::files();
 }
 
 /// The part of the matrix that is booted and compared.
