@@ -94,8 +94,8 @@ fn build(scope: Scope<'_>, archives: &mut Archives) -> Result<()> {
     })
 }
 
-/// Fetches kernels and file systems. What cannot be fetched is tried again, and reported, before the
-/// machines start.
+/// Fetches kernels and file systems. What cannot be fetched is tried again before the machines
+/// start, and reported then.
 fn fetch(scope: Scope<'_>) {
     for kernel in scope.kernels {
         let _ = kernel::cached(kernel);
