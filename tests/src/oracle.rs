@@ -141,8 +141,7 @@ struct Case<'a> {
 fn premises(check: &mut Check, scenario: &Scenario, facts: &Facts, log: &Log) {
     let counted = facts.oom_kills_after.saturating_sub(facts.oom_kills_before);
     check.equal("kills by /proc/vmstat", counted, log.kill_lines.len() as u64);
-    // When the whole machine is out of memory, a helper process of the tracer offers itself.
-    let of_scenario = log.kills().filter(|kill| kill.comm != "oomwhy-names");
+    let of_scenario = log.kills().filter(|kill| kill.comm != memory::HELPER);
     let mut killed: Vec<String> = of_scenario.map(|kill| kill.comm.clone()).collect();
     killed.sort_unstable();
     let wanted = names(scenario.victims);

@@ -48,7 +48,7 @@ impl Default for StackSymbolizer {
 struct SeenProcess {
     started_ns: u64,
     hint: ProcessHint,
-    /// Only of a trigger.
+    /// Frames that were asked for before, and are asked for again with the hint.
     stack: Vec<UserFrame>,
 }
 
@@ -95,9 +95,20 @@ impl StackSymbolizer {
     pub(crate) fn ask_growing(&mut self, seq: u64, growing: &[ProcessFrames]) {
         for process in growing.iter().take(MAX_GROWING_PROCESSES) {
             self.requests.reopen_growing(process.pid);
+            self.ask_again_later((seq, process.pid), &process.frames);
         }
         let frames = growing.iter().map(|ProcessFrames { pid, frames }| (*pid, frames.as_slice()));
         self.requests.ask_growing(seq, frames);
+    }
+
+    /// Notes frames of a trigger or victim: they are asked for again once it is known where its
+    /// files are. A process that dies at once may be gone before its files were opened.
+    fn ask_again_later(&mut self, (seq, pid): (u64, u32), frames: &[UserFrame]) {
+        let Ok(tgid) = i32::try_from(pid) else { return };
+        let key = (seq, tgid);
+        if self.seen.get(&key).is_some() {
+            self.seen.change(key, |seen| seen.stack.extend_from_slice(frames));
+        }
     }
 
     /// Drops the processes of this invocation, because its reports are written.
@@ -199,6 +210,19 @@ mod tests {
         assert_eq!(seen.hint, hint);
         symbolizer.forget(3);
         assert!(symbolizer.seen.is_empty());
+    }
+
+    #[test]
+    fn frames_in_which_a_victim_grew_are_asked_for_again_with_its_hint() {
+        let mut symbolizer = StackSymbolizer::default();
+        let frames = vec![UserFrame::Ip { ip: 1 }];
+        let exe = [Name(b"app".to_vec())].to_vec();
+        symbolizer.note(&event(6, 7, Part::Exe(exe)));
+        let growing = [7, 8].map(|pid| ProcessFrames { pid, frames: frames.clone() });
+        symbolizer.ask_growing(6, &growing);
+        assert_eq!(symbolizer.seen.get(&(6, 7)).unwrap().stack, frames);
+        // Nothing is known about the other one.
+        assert!(symbolizer.seen.get(&(6, 8)).is_none());
     }
 
     #[test]
