@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{ComposeContext, missing::missing, size::that_fit, stacks::kernel_frames};
+use super::{ComposeContext, missing::missing, size_limit::that_fit, stacks::kernel_frames};
 use crate::{
     fmt::units,
     growth::shape,

@@ -17,7 +17,7 @@ pub(crate) mod names;
 mod outcome;
 pub(crate) mod ranking;
 mod shed;
-pub(crate) mod size;
+pub(crate) mod size_limit;
 mod stacks;
 pub(crate) mod verdict;
 mod victims;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use oomwhy_common::{event::mm, valid::shed};
 
-use super::{ComposeContext, candidates, cgroups, identity::identity, size::that_fit};
+use super::{ComposeContext, candidates, cgroups, identity::identity, size_limit::that_fit};
 use crate::model::{
     account::InvocationAccount,
     events::{self, Memory},

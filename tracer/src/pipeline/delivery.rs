@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     bpf::journal::{FINAL, Note, PROVISIONAL},
-    compose::{fingerprint::fingerprint, size::fit, verdict::verdict},
+    compose::{fingerprint::fingerprint, size_limit::fit, verdict::verdict},
     model::{
         account::{Account, Stage},
         events::Event,

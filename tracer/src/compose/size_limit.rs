@@ -10,7 +10,7 @@ use crate::model::report::{Cgroup, Frame, MAX_LISTED_VICTIMS, OomReport, Truncat
 /// Size of a report as one line of JSON. Message queues refuse larger messages (NATS: 1 MiB), and
 /// so do readers of lines.
 pub(crate) const MAX_REPORT_BYTES: usize = 512 << 10;
-/// Room for what is added around the report: its type, and the end of the line.
+/// Room for the type of the record, and for the end of the line.
 const AROUND_BYTES: usize = 64;
 /// Longer paths are cut if the lists alone do not make enough room.
 const SHORT_PATH_BYTES: usize = 256;
@@ -191,7 +191,8 @@ fn cut(report: &mut OomReport, list: &List, len: usize) {
     }
 }
 
-/// Notes that a list was cut. What was cut before, in the probes too, counts in its total.
+/// Notes that a list was cut. Its total includes the entries that were cut before, also by the
+/// probes.
 fn note(report: &mut OomReport, field: &str, before: usize, after: usize) {
     let n_victims = (field == "victims").then(|| report.n_victims().max(before));
     let count = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
@@ -286,8 +287,8 @@ fn cut_list<T>(list: &mut Option<Vec<T>>, len: usize) -> bool {
     true
 }
 
-/// The first items, as many as a report may have. What is composed takes memory, so it must not be
-/// cut afterwards alone. The first one stays.
+/// The first items, as many as a report may have. The first one stays. The items take memory when
+/// they are composed, so it is too late to cut them only in the complete report.
 pub(super) fn that_fit<T: Serialize>(items: impl Iterator<Item = T>) -> Vec<T> {
     let mut bytes = 0;
     let fits = |item: &T| {
