@@ -66,18 +66,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::oracle::tests::log_of_kills;
 
     const N_KILLED: usize = 4100;
 
     fn log() -> Log {
-        let line = |pid| {
-            format!(
-                "6,{pid},{pid},-;Memory cgroup out of memory: Killed process {pid} (busybox) \
-                 total-vm:4404kB, anon-rss:68kB, file-rss:4kB, shmem-rss:0kB, UID:0 pgtables:44kB \
-                 oom_score_adj:0\n"
-            )
-        };
-        Log::parse(&(1..=N_KILLED).map(line).collect::<String>())
+        log_of_kills("busybox", N_KILLED)
     }
 
     /// The tracer has got `n_kept` of `total` records, and the probes have counted `n_lost`.

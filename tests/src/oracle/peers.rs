@@ -59,17 +59,11 @@ mod tests {
 
     use super::*;
     use crate::facts::Facts;
+    use crate::oracle::tests::log_of_kills;
     use crate::scenarios;
 
     fn log() -> Log {
-        let line = |pid| {
-            format!(
-                "6,{pid},{pid},-;Memory cgroup out of memory: Killed process {pid} (hog) \
-                 total-vm:4404kB, anon-rss:68kB, file-rss:4kB, shmem-rss:0kB, UID:0 pgtables:44kB \
-                 oom_score_adj:100\n"
-            )
-        };
-        Log::parse(&(1..=9).map(line).collect::<String>())
+        log_of_kills("hog", 9)
     }
 
     #[test]

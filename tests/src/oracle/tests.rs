@@ -16,6 +16,18 @@ fn facts() -> Facts {
     Facts { oom_kills_before: 3, oom_kills_after: 4, cgroups: vec![cgroup], ..Facts::default() }
 }
 
+/// A log with one line for each of `count` kills. Their pids start at 1.
+pub(super) fn log_of_kills(comm: &str, count: usize) -> Log {
+    let line = |pid| {
+        format!(
+            "6,{pid},{pid},-;Memory cgroup out of memory: Killed process {pid} ({comm}) \
+             total-vm:4404kB, anon-rss:68kB, file-rss:4kB, shmem-rss:0kB, UID:0 pgtables:44kB \
+             oom_score_adj:0\n"
+        )
+    };
+    Log::parse(&(1..=count).map(line).collect::<String>())
+}
+
 /// A sleeper's row. The kernel's exact sum is 361 pages, of which CPUs hold back 41.
 fn sleeper(pid: u32, uid: u32, oom_score_adj: i64) -> Value {
     json!({

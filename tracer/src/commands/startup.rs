@@ -76,8 +76,6 @@ fn item(page: &mut Page, sentence: &str) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     fn host() -> Host {
@@ -87,20 +85,8 @@ mod tests {
         let mut all: Vec<Missing> = of_tier.iter().map(|field| missing(field, why)).collect();
         all.push(missing("growth", "it is recorded by fentry or kprobe"));
         all.push(missing("tier fentry", "the policy forbids it (an LSM), so it is refused"));
-        Host {
-            boot_id: None,
-            hostname: None,
-            kernel: Some("6.12".to_owned()),
-            page_size: 4096,
-            realtime_offset_ns: 0,
-            gfp_flags: Vec::new(),
-            tier: Tier::Tracepoint,
-            hooks: BTreeMap::new(),
-            missing: all,
-            memory_on_v2: None,
-            memcg_stat: Vec::new(),
-            close_after_ns: 0,
-        }
+        let kernel = Some("6.12".to_owned());
+        Host { kernel, missing: all, ..Host::of_tier(Tier::Tracepoint) }
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! `oomwhy watch` with the kernel log, if BPF is refused or if the kmsg tier is requested.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::{self, ErrorKind},
     path::Path,
@@ -174,12 +173,6 @@ fn host(context: &Context) -> Host {
         kernel: context.kernel.clone(),
         page_size: context.page_size.unwrap_or_default(),
         realtime_offset_ns: clock::realtime_offset_ns(),
-        gfp_flags: Vec::new(),
-        tier: Tier::Kmsg,
-        hooks: BTreeMap::new(),
-        missing: Vec::new(),
-        memory_on_v2: None,
-        memcg_stat: Vec::new(),
-        close_after_ns: 0,
+        ..Host::of_tier(Tier::Kmsg)
     }
 }

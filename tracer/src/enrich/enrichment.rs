@@ -147,9 +147,8 @@ fn text(path: &CgroupPath) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::{Enrichment, Findings, Lookup, Privacy};
+    use crate::host::files::write_below;
     use crate::model::{
         account::{Account, InvocationAccount},
         events::{Body, CgroupPath, Event, Name, Task, samples},
@@ -164,11 +163,7 @@ mod tests {
     #[test]
     fn find_after_events_returns_each_fact_once() {
         let root = tempfile::tempdir().unwrap();
-        let write = |path: &str, content: &str| {
-            let path = root.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, content).unwrap();
-        };
+        let write = |path: &str, content: &str| write_below(root.path(), path, content);
         let id = "ab".repeat(32);
         write("etc/passwd", "app:x:1000:1000::/:/bin/sh\n");
         write(&format!("var/lib/docker/containers/{id}/config.v2.json"), r#"{"Name":"/hog"}"#);

@@ -277,6 +277,7 @@ mod tests {
     };
 
     use super::{Container, Lookup, LookupRequest, LookupResults, MAX_CONTAINERS, ProcessFiles};
+    use crate::host::files::write_below;
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -326,11 +327,7 @@ mod tests {
     #[test]
     fn file_of_a_user_changes_no_names_of_others() {
         let root = tempfile::tempdir().unwrap();
-        let write = |path: &str, content: &str| {
-            let path = root.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, content).unwrap();
-        };
+        let write = |path: &str, content: &str| write_below(root.path(), path, content);
         let (id, uid) = ("ab".repeat(32), "019c1fe8-0d92-4aa0-b61c-4df58bdde71c");
         let forged = format!(
             r#"{{"annotations":{{"io.kubernetes.container.name":"mine",

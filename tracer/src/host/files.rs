@@ -190,16 +190,22 @@ pub(crate) fn btf_path(root: &Root, given: Option<&Path>) -> PathBuf {
     given.map_or_else(|| root.path(super::btf::KERNEL_BTF), Path::to_owned)
 }
 
+/// Writes a file below a directory, and makes the directories in between.
+#[cfg(test)]
+pub(crate) fn write_below(root: &Path, path: &str, text: &str) {
+    let file = root.join(path.trim_start_matches('/'));
+    fs::create_dir_all(file.parent().expect("a parent")).expect("the folders");
+    fs::write(file, text).expect("the file");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn root_with(path: &str, text: &str) -> (tempfile::TempDir, Root) {
         let folder = tempfile::tempdir().expect("a folder");
+        write_below(folder.path(), path, text);
         let root = Root::new(folder.path());
-        let file = root.path(path);
-        fs::create_dir_all(file.parent().expect("a parent")).expect("the folders");
-        fs::write(file, text).expect("the file");
         (folder, root)
     }
 

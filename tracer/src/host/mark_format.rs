@@ -75,6 +75,7 @@ fn field(text: &str, name: &str, size: u32) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::files::write_below;
 
     const OLD: &str = "name: mark_victim\nID: 1\nformat:\n\
         \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\
@@ -116,9 +117,7 @@ mod tests {
         let root = Root::new(folder.path());
         assert_eq!(read(&root), None);
         for path in FILES.iter().rev() {
-            let file = root.path(path);
-            std::fs::create_dir_all(file.parent().expect("a parent")).expect("the folders");
-            std::fs::write(&file, OLD).expect("the file");
+            write_below(folder.path(), path, OLD);
             assert!(read(&root).is_some(), "{path}");
         }
     }

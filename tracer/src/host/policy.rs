@@ -141,19 +141,14 @@ fn access(path: PathBuf) -> Access {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
+    use crate::host::files::write_below;
 
     #[test]
     fn visible_settings_are_read() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::new(folder.path());
-        let put = |path: &str, text: &str| {
-            let file = root.path(path);
-            fs::create_dir_all(file.parent().unwrap()).unwrap();
-            fs::write(file, text).unwrap();
-        };
+        let put = |path: &str, text: &str| write_below(folder.path(), path, text);
         put("/proc/sys/kernel/perf_event_paranoid", "-1\n");
         put("/proc/sys/kernel/cap_last_cap", "37\n");
         put("/proc/self/uid_map", "         0          0 4294967295\n");

@@ -44,6 +44,24 @@ pub struct Host {
 }
 
 impl Host {
+    /// A host of which nothing but the tier is known. Numbers are 0.
+    pub fn of_tier(tier: Tier) -> Self {
+        Self {
+            boot_id: None,
+            hostname: None,
+            kernel: None,
+            page_size: 0,
+            realtime_offset_ns: 0,
+            gfp_flags: Vec::new(),
+            tier,
+            hooks: BTreeMap::new(),
+            missing: Vec::new(),
+            memory_on_v2: None,
+            memcg_stat: Vec::new(),
+            close_after_ns: 0,
+        }
+    }
+
     /// Which steps of a victim's end have a hook on this host.
     pub fn visible(&self) -> Visible {
         Visible {

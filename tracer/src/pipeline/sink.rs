@@ -240,23 +240,6 @@ mod tests {
         }
     }
 
-    fn host() -> Host {
-        Host {
-            boot_id: None,
-            hostname: None,
-            kernel: None,
-            page_size: 4096,
-            realtime_offset_ns: 0,
-            gfp_flags: Vec::new(),
-            tier: Tier::Fentry,
-            hooks: BTreeMap::new(),
-            missing: Vec::new(),
-            memory_on_v2: None,
-            memcg_stat: Vec::new(),
-            close_after_ns: 0,
-        }
-    }
-
     fn kept(room: usize) -> (Kept, Rc<RefCell<Vec<Record>>>) {
         let records = Rc::new(RefCell::new(Vec::new()));
         (Kept { records: Rc::clone(&records), room }, records)
@@ -268,7 +251,7 @@ mod tests {
         let (sink, records) = kept(9);
         let health = outputs.health("stdout", LossStage::Queue, Arc::new(|_: &str| {}));
         outputs.add_watched(sink, Some(health.clone()));
-        let mut pipeline = Pipeline::new(PipelineConfig::new(host(), outputs));
+        let mut pipeline = Pipeline::new(PipelineConfig::new(Host::of_tier(Tier::Fentry), outputs));
         health.lose(2, "full");
         pipeline.handle_outputs().unwrap();
         assert!(records.borrow().is_empty(), "it still fails");
@@ -287,7 +270,7 @@ mod tests {
         let [(short, some), (long, all)] = [kept(1), kept(2)];
         outputs.add(short);
         outputs.add(long);
-        let mut pipeline = Pipeline::new(PipelineConfig::new(host(), outputs));
+        let mut pipeline = Pipeline::new(PipelineConfig::new(Host::of_tier(Tier::Fentry), outputs));
         // Each is a record.
         let lost = |count| Fact::Drops {
             count,

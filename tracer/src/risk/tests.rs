@@ -1,48 +1,42 @@
 //! A host made of files: the values that are read, and the risk report that follows from them.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use super::*;
 use crate::{
-    host::files::{CgroupMounts, Root},
+    host::files::{CgroupMounts, Root, write_below},
     model::report::Frame,
 };
 
 const STATUS: &str = "Name:\tapp\nUid:\t1000\t0\t0\t0\nVmPTE:\t 40 kB\nVmSwap:\t 8 kB\n\
     RssAnon:\t 20480 kB\nRssFile:\t 1024 kB\nRssShmem:\t 0 kB\n";
 
-fn file(root: &Path, path: &str, text: &str) {
-    let path = root.join(path);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, text).unwrap();
-}
-
 /// A pod of 64 MiB, whose container has no limit of its own and two processes.
 fn host() -> (tempfile::TempDir, Observer) {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let pod = "sys/fs/cgroup/pod";
-    file(root, &format!("{pod}/memory.max"), "67108864\n");
-    file(root, &format!("{pod}/memory.current"), "50331648\n");
-    file(root, &format!("{pod}/memory.swap.max"), "max\n");
-    file(root, &format!("{pod}/memory.swap.current"), "0\n");
-    file(root, &format!("{pod}/memory.oom.group"), "0\n");
-    file(root, &format!("{pod}/memory.events"), "oom 4\noom_kill 3\n");
+    write_below(root, &format!("{pod}/memory.max"), "67108864\n");
+    write_below(root, &format!("{pod}/memory.current"), "50331648\n");
+    write_below(root, &format!("{pod}/memory.swap.max"), "max\n");
+    write_below(root, &format!("{pod}/memory.swap.current"), "0\n");
+    write_below(root, &format!("{pod}/memory.oom.group"), "0\n");
+    write_below(root, &format!("{pod}/memory.events"), "oom 4\noom_kill 3\n");
     let stat = "anon 1\ninactive_file 4194304\nactive_file 4194304\nfile_dirty 1048576\n\
         slab_reclaimable 0\n";
-    file(root, &format!("{pod}/memory.stat"), stat);
+    write_below(root, &format!("{pod}/memory.stat"), stat);
     let psi = "some avg10=12.50 avg60=1.00 total=1\nfull avg10=3.25 avg60=0.00 total=1\n";
-    file(root, &format!("{pod}/memory.pressure"), psi);
-    file(root, &format!("{pod}/ctr/memory.max"), "max\n");
-    file(root, &format!("{pod}/ctr/memory.oom.group"), "1\n");
-    file(root, &format!("{pod}/ctr/cgroup.procs"), "71\n72\n73\n");
+    write_below(root, &format!("{pod}/memory.pressure"), psi);
+    write_below(root, &format!("{pod}/ctr/memory.max"), "max\n");
+    write_below(root, &format!("{pod}/ctr/memory.oom.group"), "1\n");
+    write_below(root, &format!("{pod}/ctr/cgroup.procs"), "71\n72\n73\n");
     for (pid, adj) in [(71, "0\n"), (72, "500\n")] {
-        file(root, &format!("proc/{pid}/status"), STATUS);
-        file(root, &format!("proc/{pid}/comm"), "app\x1b[2J\n");
-        file(root, &format!("proc/{pid}/oom_score_adj"), adj);
+        write_below(root, &format!("proc/{pid}/status"), STATUS);
+        write_below(root, &format!("proc/{pid}/comm"), "app\x1b[2J\n");
+        write_below(root, &format!("proc/{pid}/oom_score_adj"), adj);
     }
-    file(root, "proc/meminfo", "SwapTotal:  1024 kB\nSwapFree:   512 kB\n");
-    file(root, "proc/sys/vm/swappiness", "60\n");
+    write_below(root, "proc/meminfo", "SwapTotal:  1024 kB\nSwapFree:   512 kB\n");
+    write_below(root, "proc/sys/vm/swappiness", "60\n");
     let mounts = CgroupMounts { v2: Some("/sys/fs/cgroup".into()), v1_memory: None };
     let observer = Observer::new(Root::new(root), mounts);
     (folder, observer)
@@ -114,13 +108,13 @@ fn v1_limits_are_read_and_unlimited_is_absent() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let group = "sys/fs/cgroup/memory/a";
-    file(root, &format!("{group}/memory.limit_in_bytes"), "16777216\n");
-    file(root, &format!("{group}/memory.usage_in_bytes"), "8388608\n");
-    file(root, &format!("{group}/memory.memsw.limit_in_bytes"), "33554432\n");
-    file(root, &format!("{group}/memory.memsw.usage_in_bytes"), "9437184\n");
-    file(root, &format!("{group}/memory.oom_control"), "under_oom 0\noom_kill 2\n");
-    file(root, "sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
-    file(root, "proc/meminfo", "SwapTotal:  1048576 kB\nSwapFree:   1048576 kB\n");
+    write_below(root, &format!("{group}/memory.limit_in_bytes"), "16777216\n");
+    write_below(root, &format!("{group}/memory.usage_in_bytes"), "8388608\n");
+    write_below(root, &format!("{group}/memory.memsw.limit_in_bytes"), "33554432\n");
+    write_below(root, &format!("{group}/memory.memsw.usage_in_bytes"), "9437184\n");
+    write_below(root, &format!("{group}/memory.oom_control"), "under_oom 0\noom_kill 2\n");
+    write_below(root, "sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+    write_below(root, "proc/meminfo", "SwapTotal:  1048576 kB\nSwapFree:   1048576 kB\n");
     let mounts = CgroupMounts { v2: None, v1_memory: Some("/sys/fs/cgroup/memory".into()) };
     let report = Observer::new(Root::new(root), mounts).report(0, |_| true);
     let [risk] = report.cgroups.as_slice() else { panic!("{report:?}") };
@@ -170,8 +164,9 @@ fn growing_process_stands_below_its_row_within_the_terminal() {
     assert_eq!(
         table::recorder(&report).as_deref(),
         Some(
-            "growth is from the recorder of oomwhy[7], since 2026-11-26T05:00:00Z, where a limit \
-             is used to 50 %, and 1 more; of each cgroup the newest that has it is read"
+            "growth is from the recorder of oomwhy[7], since 2026-11-26T05:00:00Z, of cgroups \
+             above 50 % of their limit, and from 1 more; the newest one that has a cgroup is used \
+             for it"
         )
     );
 }

@@ -30,17 +30,11 @@ pub(crate) fn pipeline() -> Pipeline {
     let hooks = ["mark_victim", "sched_process_exit", "exit_mmap"];
     let host = Host {
         boot_id: Some("boot".to_owned()),
-        hostname: Some("example".to_owned()),
-        kernel: Some("6.12.0".to_owned()),
         page_size: 4096,
-        realtime_offset_ns: 1_767_225_600_000_000_000,
-        gfp_flags: Vec::new(),
-        tier: Tier::Fentry,
         hooks: hooks.map(|hook| (hook.to_owned(), "fentry".to_owned())).into(),
-        missing: Vec::new(),
         memory_on_v2: Some(true),
-        memcg_stat: Vec::new(),
         close_after_ns: 10_000 * MS,
+        ..Host::of_tier(Tier::Fentry)
     };
     let mut outputs = Outputs::default();
     outputs.add(JsonSink::new(io::sink()));

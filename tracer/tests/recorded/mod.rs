@@ -48,13 +48,9 @@ fn start(path: &Path) -> RecordingWriter {
         kernel: Some("6.12.0".to_owned()),
         page_size: 4096,
         realtime_offset_ns: 1_767_225_600_000_000_000,
-        gfp_flags: Vec::new(),
-        tier: Tier::Fentry,
         hooks: BTreeMap::from([("mark_victim".to_owned(), "tp_btf".to_owned())]),
-        missing: Vec::new(),
         memory_on_v2: Some(true),
-        memcg_stat: Vec::new(),
-        close_after_ns: 0,
+        ..Host::of_tier(Tier::Fentry)
     };
     RecordingWriter::create(path, &host).unwrap()
 }

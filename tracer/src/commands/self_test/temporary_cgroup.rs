@@ -173,6 +173,7 @@ fn refused(error: &io::Error, directory: &Path) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::files::write_below;
 
     #[test]
     fn own_cgroup_is_found_by_controller() {
@@ -186,11 +187,7 @@ mod tests {
     fn parent_is_nearest_ancestor_that_passes_controller_on() {
         let folder = tempfile::tempdir().unwrap();
         let mount = folder.path();
-        let put = |path: &str, text: &str| {
-            let file = mount.join(path);
-            fs::create_dir_all(file.parent().unwrap()).unwrap();
-            fs::write(file, text).unwrap();
-        };
+        let put = |path: &str, text: &str| write_below(mount, path, text);
         let parent_of = |own: &str| parent(mount, own, 2);
         put("cgroup.controllers", "cpu io\n");
         assert_eq!(parent_of("/").unwrap_err().exit, Exit::Unavailable);

@@ -16,19 +16,13 @@ use crate::model::{
 pub(super) fn host() -> Host {
     Host {
         boot_id: Some("boot".to_owned()),
-        hostname: None,
-        kernel: None,
         page_size: 4096,
         realtime_offset_ns: 1_767_225_600_000_000_000,
-        gfp_flags: Vec::new(),
-        tier: Tier::Fentry,
         hooks: ["mark_victim", "sched_process_exit", "exit_mmap"]
             .map(|hook| (hook.to_owned(), "tp_btf".to_owned()))
             .into(),
-        missing: Vec::new(),
         memory_on_v2: Some(true),
-        memcg_stat: Vec::new(),
-        close_after_ns: 0,
+        ..Host::of_tier(Tier::Fentry)
     }
 }
 
@@ -67,11 +61,9 @@ pub(super) fn end(kill_calls: u32, victims: u32) -> End {
         result: Some(true),
         chosen: Some(Chosen::Task),
         kill_calls,
-        oom_kill_calls: None,
         victims,
         selected: Some(true),
-        facts: None,
-        processes: None,
+        ..End::default()
     }
 }
 

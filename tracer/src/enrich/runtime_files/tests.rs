@@ -3,15 +3,16 @@
 use std::{fs, os::unix::fs::symlink, path::Path};
 
 use super::{Container, Directory, HostFiles, look_up};
-use crate::{enrich::container, host::opener::attacks};
+use crate::{
+    enrich::container,
+    host::{files::write_below, opener::attacks},
+};
 
 const ID: &str = "9e073649debeec6d511391c9ec7627ee67ce3a3fb508b0fa0437a97f8e58ba98";
 const UID: &str = "019c1fe8-0d92-4aa0-b61c-4df58bdde71c";
 
 fn write(root: &Path, path: &str, content: &str) {
-    let path = root.join(path.replace("$ID", ID));
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, content).unwrap();
+    write_below(root, &path.replace("$ID", ID), content);
 }
 
 /// Its cgroups are below `cgroup`.

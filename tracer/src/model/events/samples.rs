@@ -1,17 +1,9 @@
 //! Plain events for tests; unknown fields are absent.
 
-use super::{Invocation, Memcg, Name, Task, Victim};
+use super::{Invocation, Memcg, Task, Victim};
 
 pub(crate) fn task(tgid: i32) -> Task {
-    Task {
-        tgid,
-        tid: tgid,
-        comm: Name::default(),
-        uid: 0,
-        start_boottime_ns: None,
-        oom_score_adj: None,
-        cgroup_id: None,
-    }
+    Task { tgid, tid: tgid, ..Task::default() }
 }
 
 pub(crate) fn memcg(id: u64) -> Memcg {
@@ -25,19 +17,5 @@ pub(crate) fn victim(task: Task) -> Victim {
 
 /// An invocation by the limit of a memcg that made no choice.
 pub(crate) fn invocation(trigger: Task) -> Invocation {
-    Invocation {
-        started_ns: 0,
-        trigger,
-        control: None,
-        is_memcg: Some(true),
-        oom_memcg: None,
-        chosen: None,
-        considered: 0,
-        choice_made: false,
-        nodemask: None,
-        mems_allowed: None,
-        message: None,
-        kernel_stack: None,
-        user_stack: None,
-    }
+    Invocation { trigger, is_memcg: Some(true), ..Invocation::default() }
 }

@@ -134,17 +134,14 @@ fn merge(account: &mut InvocationAccount, known: OfInvocation) {
 fn victim(kill: Kill) -> Victim {
     let memory = kill.counts.zip(kill.pgtables_bytes);
     Victim {
-        vpid: None,
+        task: kill.task,
         memory: memory.map(|(counts, pgtables_bytes)| Memory {
             counts,
             pgtables_bytes,
             total_vm: 0,
         }),
-        per_cpu: None,
-        mm: None,
         shares_mm: kill.cause == KillCause::SharesMm,
-        without_swap: false,
         is_compact: true,
-        task: kill.task,
+        ..Victim::default()
     }
 }

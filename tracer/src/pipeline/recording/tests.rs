@@ -17,20 +17,17 @@ use crate::model::{
 fn host() -> Host {
     Host {
         boot_id: Some("8f0c0001-boot".to_owned()),
-        hostname: None,
         kernel: Some("6.12.0".to_owned()),
         page_size: 4096,
         realtime_offset_ns: -1,
         gfp_flags: vec![GfpFlag { name: "__GFP_IO".to_owned(), bit: 6 }],
-        tier: Tier::Fentry,
         hooks: [("out_of_memory".to_owned(), "fentry".to_owned())].into(),
         missing: vec![Missing {
             field: "trigger.user_stack".to_owned(),
             why: "no reason".to_owned(),
         }],
         memory_on_v2: Some(true),
-        memcg_stat: Vec::new(),
-        close_after_ns: 0,
+        ..Host::of_tier(Tier::Fentry)
     }
 }
 

@@ -315,6 +315,29 @@ fn symbols() -> UserSymbols {
     }
 }
 
+/// A process that has exited, which had mapped a file with the function malloc.
+struct WithMalloc {
+    directory: tempfile::TempDir,
+    symbols: UserSymbols,
+    process: Process,
+}
+
+impl WithMalloc {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("libc.so");
+        std::fs::write(&path, elf::with_symbol("malloc")).unwrap();
+        let mut symbols = symbols();
+        let process = exited(&mut symbols, 1, &path);
+        Self { directory, symbols, process }
+    }
+}
+
+/// The only function of the file.
+fn in_function() -> [FileOffset; 1] {
+    [FileOffset { build_id: elf::BUILD_ID.to_owned(), file_offset: elf::CODE + 1 }]
+}
+
 fn symbol_of(names: &UserNames) -> Option<&str> {
     let (_, name) = names.offsets.first()?;
     name.symbol.as_deref()
@@ -330,7 +353,7 @@ fn two_files_with_one_build_id_each_name_the_frames_of_their_own_process() {
         path
     });
     let mut symbols = symbols();
-    let offset = [FileOffset { build_id: elf::BUILD_ID.to_owned(), file_offset: elf::CODE + 1 }];
+    let offset = in_function();
     for _ in 0..2 {
         for (pid, path, expected) in [(1, &forged, "leak_of_team_b"), (2, &honest, "malloc")] {
             let process = exited(&mut symbols, pid, path);
@@ -345,12 +368,8 @@ fn two_files_with_one_build_id_each_name_the_frames_of_their_own_process() {
 
 #[test]
 fn file_that_another_process_has_mapped_counts_only_on_the_same_device() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("libc.so");
-    std::fs::write(&path, elf::with_symbol("malloc")).unwrap();
-    let mut symbols = symbols();
-    let offset = [FileOffset { build_id: elf::BUILD_ID.to_owned(), file_offset: elf::CODE + 1 }];
-    let process = exited(&mut symbols, 1, &path);
+    let WithMalloc { directory, mut symbols, process } = WithMalloc::new();
+    let offset = in_function();
     symbols.resolve(process, None, &offset, &[]);
     let other = Process { pid: u32::MAX - 2, started_ns: 1 };
     let mut names = |below: &Path| {
@@ -363,16 +382,12 @@ fn file_that_another_process_has_mapped_counts_only_on_the_same_device() {
 
 #[test]
 fn known_name_is_not_asked_for_again() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("libc.so");
-    std::fs::write(&path, elf::with_symbol("malloc")).unwrap();
-    let mut symbols = symbols();
-    let offset =
-        |build_id: &str| FileOffset { build_id: build_id.to_owned(), file_offset: elf::CODE };
-    let process = exited(&mut symbols, 1, &path);
-    symbols.resolve(process, None, &[offset(elf::BUILD_ID)], &[]);
+    let WithMalloc { directory: _directory, mut symbols, process } = WithMalloc::new();
+    let [known] = in_function();
+    let unknown = FileOffset { build_id: "77".to_owned(), ..known.clone() };
+    symbols.resolve(process, None, std::slice::from_ref(&known), &[]);
     symbols.ask = |_, _| panic!("it was asked for again");
-    let names = symbols.resolve(process, None, &[offset(elf::BUILD_ID), offset("77")], &[]);
+    let names = symbols.resolve(process, None, &[known, unknown], &[]);
     assert_eq!(symbol_of(&names), Some("malloc"));
 }
 
@@ -384,10 +399,7 @@ fn symbol_of_megabytes_is_cut_at_once() {
         std::fs::write(&path, elf::with_symbol(&symbol)).unwrap();
         let begin = Instant::now();
         let request = Request {
-            offsets: vec![FileOffset {
-                build_id: elf::BUILD_ID.to_owned(),
-                file_offset: elf::CODE + 1,
-            }],
+            offsets: in_function().into(),
             files: vec![Candidate { descriptor: Some(0), shown: "x".into() }],
             ..Request::default()
         };
@@ -418,12 +430,8 @@ fn files_are_closed_some_time_after_their_last_use() {
 /// The helper could not say anything about it.
 #[test]
 fn file_that_was_not_sent_is_asked_about_again() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("libc.so");
-    std::fs::write(&path, elf::with_symbol("malloc")).unwrap();
-    let mut symbols = symbols();
-    let offset = [FileOffset { build_id: elf::BUILD_ID.to_owned(), file_offset: elf::CODE + 1 }];
-    let process = exited(&mut symbols, 1, &path);
+    let WithMalloc { directory: _directory, mut symbols, process } = WithMalloc::new();
+    let offset = in_function();
     let helper = std::mem::replace(&mut symbols.ask, |_, _| Err(ErrorKind::TimedOut.into()));
     assert_eq!(symbols.resolve(process, None, &offset, &[]), UserNames::default());
     symbols.ask = helper;

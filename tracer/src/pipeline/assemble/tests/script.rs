@@ -164,11 +164,9 @@ fn end(chosen: Chosen, kill_calls: u32, victims: u32) -> Body {
         result: Some(true),
         chosen: Some(chosen),
         kill_calls,
-        oom_kill_calls: None,
         victims,
         selected: Some(true),
-        facts: None,
-        processes: None,
+        ..End::default()
     })
 }
 
