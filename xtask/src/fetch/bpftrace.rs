@@ -45,16 +45,10 @@ fn cached() -> Result<PathBuf> {
 
 /// Copies the program and the libraries that it is linked with.
 fn lay_out(unpacked: &Path, root: &Path) -> Result<()> {
-    let copy = |from: &Path, to: &str| -> Result<()> {
-        let to = root.join(to.trim_start_matches('/'));
-        fs::create_dir_all(to.parent().unwrap_or(root))?;
-        fs::copy(from, &to).with_context(|| format!("{} is missing", from.display()))?;
-        Ok(())
-    };
     let program = unpacked.join(BPFTRACE.trim_start_matches('/'));
-    copy(&program, BPFTRACE)?;
+    files::copy(&program, root, BPFTRACE)?;
     let libraries = files::linked(unpacked, &[program])?;
-    libraries.iter().try_for_each(|(from, to)| copy(from, to))
+    libraries.iter().try_for_each(|(from, to)| files::copy(from, root, to))
 }
 
 #[cfg(test)]
@@ -64,11 +58,7 @@ mod tests {
     #[test]
     fn program_is_cached_with_its_libraries() {
         let unpacked = tempfile::tempdir().unwrap();
-        let write = |path: &str, text: &str| {
-            let path = unpacked.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        };
+        let write = |path: &str, text: &str| files::write(unpacked.path(), path, text);
         write("usr/bin/bpftrace", "\u{7f}ELF\0libLLVM.so.19.1\0/lib64/ld-linux-x86-64.so.2\0");
         write("usr/lib64/ld-linux-x86-64.so.2", "");
         write("usr/lib/x86_64-linux-gnu/libLLVM.so.19.1", "\0libz.so.1\0");

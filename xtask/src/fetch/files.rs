@@ -57,6 +57,22 @@ pub(super) fn linked(unpacked: &Path, files: &[PathBuf]) -> Result<BTreeMap<Path
     Ok(found)
 }
 
+/// Copies a file to its path in the guest, below `root`.
+pub(super) fn copy(from: &Path, root: &Path, path: &str) -> Result<()> {
+    let to = root.join(path.trim_start_matches('/'));
+    fs::create_dir_all(to.parent().unwrap_or(root))?;
+    fs::copy(from, &to).with_context(|| format!("{} is missing", from.display()))?;
+    Ok(())
+}
+
+/// Writes a file below a directory, for tests.
+#[cfg(test)]
+pub(super) fn write(directory: &Path, path: &str, text: &str) {
+    let path = directory.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
 pub(super) fn names(directory: &Path) -> Result<Vec<String>> {
     let entries = fs::read_dir(directory)
         .with_context(|| format!("{} cannot be read", directory.display()))?;

@@ -18,14 +18,16 @@ const SUITES: [&str; 2] = ["forky", "sid"];
 const PACKAGE: &str = "python3.*-minimal";
 /// A compiler option of builds that have them.
 const FRAME_POINTERS: &str = "-fno-omit-frame-pointer";
-/// The files of its library that it reads at start, or finds its directory by.
+/// Files of its library: those that it reads at the start, and those by which it finds that
+/// directory.
 const LIBRARY: &[&str] =
     &["os.py", "encodings/__init__.py", "encodings/aliases.py", "encodings/utf_8.py"];
 const MODULE: &str = "lib-dynload/mmap.";
 /// The file that lists the packages of a cached Python; written last.
 const CONTENTS: &str = "packages.txt";
 
-/// Its files, each with its path in the guest. Its C library is newer than the host's.
+/// The files of the interpreter, each with its path in the guest. They include a C library, because
+/// the host's is older.
 pub(crate) fn files() -> Result<Vec<(PathBuf, String)>> {
     let root = cached().context(
         "a Python with frame pointers cannot be fetched\n\
@@ -83,14 +85,9 @@ fn lay_out(unpacked: &Path, python: &str, root: &Path) -> Result<()> {
     let library = format!("usr/lib/{python}");
     let there = unpacked.join(&library);
     ensure!(has_frame_pointers(&there)?, "{python} is built without frame pointers");
-    let copy = |from: &Path, to: &str| -> Result<()> {
-        let to = root.join(to);
-        fs::create_dir_all(to.parent().unwrap_or(root))?;
-        fs::copy(from, &to).with_context(|| format!("{} is missing", from.display()))?;
-        Ok(())
-    };
+    let copy = |from: &Path, to: &str| files::copy(from, root, to);
     let interpreter = unpacked.join("usr/bin").join(python);
-    copy(&interpreter, program().trim_start_matches('/'))?;
+    copy(&interpreter, &program())?;
     for name in LIBRARY {
         copy(&there.join(name), &format!("{library}/{name}"))?;
     }
@@ -119,11 +116,7 @@ mod tests {
     #[test]
     fn interpreter_with_frame_pointers_is_cached_with_its_libraries() {
         let unpacked = tempfile::tempdir().unwrap();
-        let write = |path: &str, text: &str| {
-            let path = unpacked.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        };
+        let write = |path: &str, text: &str| files::write(unpacked.path(), path, text);
         for path in LIBRARY {
             write(&format!("usr/lib/python3.99/{path}"), "");
         }
