@@ -5,7 +5,10 @@
 //! from the table: the data read from BTF and kallsyms, the plan, `source.missing`, `check`.
 
 use crate::{
-    host::facts::{HookKind, MarkVictim, WantedHook},
+    host::{
+        facts::{HookKind, MarkVictim, WantedHook},
+        offsets::{VICTIM_MEMORY, joined},
+    },
     model::hook::Hook,
 };
 
@@ -274,15 +277,10 @@ pub(crate) static HOOKS: [HookSpec; 19] = [
             of_pid(tp_btf("mark_victim_pid")),
             of_pid(raw_tp("raw_mark_victim_pid")),
         ],
-        lost_without: &[
-            "victims.marked_at_ns",
-            "victims.total_vm_bytes",
-            "victims.anon_rss_bytes",
-            "victims.file_rss_bytes",
-            "victims.shmem_rss_bytes",
-            "victims.swap_bytes",
-            "victims.pgtables_bytes",
-        ],
+        lost_without: &joined::<{ 1 + VICTIM_MEMORY.len() }>(
+            &["victims.marked_at_ns"],
+            VICTIM_MEMORY,
+        ),
         lost_because: Why::Text(
             "oom:mark_victim is unknown in this kernel: only the chosen task is seen",
         ),

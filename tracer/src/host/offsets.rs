@@ -63,13 +63,14 @@ pub(crate) const EXES: &[&str] = &["trigger.exe", "victims.exe"];
 
 /// One validity bit covers these.
 const OOM_CONTROL: &[&str] = &["constraint", "totalpages", "trigger.gfp_mask", "trigger.order"];
-/// Every field of a task's memory.
-pub(crate) const TASK_MEMORY: &[&str] = &[
+const CANDIDATE_MEMORY: &[&str] = &[
     "candidates.anon_pages",
     "candidates.file_pages",
     "candidates.shmem_pages",
     "candidates.swap_pages",
     "candidates.pgtables_pages",
+];
+pub(crate) const VICTIM_MEMORY: &[&str] = &[
     "victims.total_vm_bytes",
     "victims.anon_rss_bytes",
     "victims.file_rss_bytes",
@@ -77,12 +78,28 @@ pub(crate) const TASK_MEMORY: &[&str] = &[
     "victims.swap_bytes",
     "victims.pgtables_bytes",
 ];
+/// Every field of a task's memory.
+pub(crate) const TASK_MEMORY: &[&str] =
+    &joined::<{ CANDIDATE_MEMORY.len() + VICTIM_MEMORY.len() }>(CANDIDATE_MEMORY, VICTIM_MEMORY);
 pub(crate) const LEADERLESS: &[&str] = &["candidates (memory, where the leader has exited)"];
 const MEMCG_SWAP: &[&str] = &["oom_memcg.swap_usage_bytes", "oom_memcg.swap_max_bytes"];
 const TASK_CGROUP: &[&str] = &["trigger.cgroup", "victims.cgroup", "limit_chain"];
 const ALL_CGROUPS: &[&str] =
     &["oom_memcg.id", "oom_memcg.path", "trigger.cgroup", "victims.cgroup"];
 const PATHS: &[&str] = &["oom_memcg.path", "trigger.cgroup.path", "victims.cgroup.path"];
+
+/// Joins two lists of fields. Does not compile if `N` is not the sum of their lengths.
+pub(crate) const fn joined<const N: usize>(
+    first: &[&'static str],
+    second: &[&'static str],
+) -> [&'static str; N] {
+    assert!(first.len() + second.len() == N);
+    let mut all = [""; N];
+    let (start, end) = all.split_at_mut(first.len());
+    start.copy_from_slice(first);
+    end.copy_from_slice(second);
+    all
+}
 
 /// A row has the load, the paths and, after `=>`, the fields of the report that are missing without
 /// it. Members of anonymous structs and unions are found without a name for those.

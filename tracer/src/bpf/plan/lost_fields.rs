@@ -7,7 +7,7 @@ use crate::{
     bpf::hooks::Why,
     host::{
         facts::{HostFacts, MarkVictim},
-        offsets::{CMDLINES, EXES, LEADERLESS, Resolved, TASK_MEMORY, lost_without},
+        offsets::{CMDLINES, EXES, LEADERLESS, Resolved, TASK_MEMORY, VICTIM_MEMORY, lost_without},
     },
     model::hook::Hook,
 };
@@ -97,7 +97,7 @@ fn hooks(
     if passes_pid && !attachable.has(Hook::KillProcess) {
         let why = attachable.why_not(Hook::KillProcess);
         let why = format!("oom:mark_victim passes a thread id only, and {why}");
-        losses.add(TASK_MEMORY.get(5..).unwrap_or_default(), &why);
+        losses.add(VICTIM_MEMORY, &why);
         losses.add(&["victims.cgroup", "victims.vpid"], &why);
     }
 }
