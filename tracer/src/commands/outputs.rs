@@ -12,10 +12,7 @@ use super::{
 use crate::{
     cli::{Format, OutputArgs, StoreArgs},
     fmt::lines::log_stderr,
-    history::{
-        DEFAULT_DIR,
-        store::{Limits, Store},
-    },
+    history::{DEFAULT_DIR, store::Limits},
     model::{host::Host, report::LossStage},
     output::{
         json::JsonSink,
@@ -88,25 +85,14 @@ fn add_printed(
     }
 }
 
-/// Makes the directory of the history while the process may still write to directories of other
-/// users. Later, opening the history reports why there is none.
-pub(super) fn make_history(arguments: &StoreArgs) {
-    if arguments.store {
-        let _ = Store::make_directory(&directory(arguments));
-    }
-}
-
-fn directory(arguments: &StoreArgs) -> PathBuf {
-    arguments.dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DIR))
-}
-
 /// The history, opened but not written to by a thread yet.
 pub(super) struct OpenedHistory {
     outputs: Outputs,
     writer: Option<Writer>,
 }
 
-/// Opens the history, if the reports are stored.
+/// Opens the history, if the reports are stored. Must be called before the process confines itself:
+/// without capabilities, root cannot enter the home of a user.
 pub(super) fn open_history(arguments: &StoreArgs, host: &Host) -> Result<OpenedHistory, Failure> {
     let outputs = Outputs::default();
     if !arguments.store {
@@ -114,7 +100,7 @@ pub(super) fn open_history(arguments: &StoreArgs, host: &Host) -> Result<OpenedH
     }
     let default = Limits::default();
     let config = StoreConfig {
-        path: directory(arguments),
+        path: arguments.dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DIR)),
         limits: Limits {
             max_use_bytes: arguments.max_use.unwrap_or(default.max_use_bytes),
             max_age: arguments.max_age.or(default.max_age),

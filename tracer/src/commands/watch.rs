@@ -15,7 +15,7 @@ use super::{
     Failure,
     attach::{self, Attached, Ours, Watching},
     output_file::{LiveOutput, Used, named, open_appended},
-    outputs::{live_outputs, log, make_history, open_history, resumed_outputs},
+    outputs::{OpenedHistory, live_outputs, log, open_history, resumed_outputs},
     pinned::{self, Pins},
     startup, stop_deadline, watch_log,
 };
@@ -94,9 +94,10 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::runtime(&error))?;
     let count = arguments.select.count;
-    let mut watch = Watch { arguments, privacy, root, facts, attachment, count };
+    let history = None;
+    let mut watch = Watch { arguments, privacy, root, facts, attachment, count, history };
     let prepared = watch.prepare(&mut ours, true)?;
-    make_history(&arguments.store);
+    watch.history = Some(open_history(&arguments.store, &prepared.host)?);
     // No thread runs yet. The privileges of this one become those of all.
     confine(ours.probes());
     opener::start();
@@ -207,6 +208,8 @@ struct Watch<'a> {
     facts: HostFacts,
     attachment: Attachment,
     count: Option<u64>,
+    /// The history, for the next run. Only one can be open, so later runs open it again.
+    history: Option<OpenedHistory>,
 }
 
 impl Watch<'_> {
@@ -271,19 +274,19 @@ impl Watch<'_> {
 
     /// Starts the threads of a run. Returns the run and its start-up lines.
     fn live(
-        &self,
+        &mut self,
         prepared: Prepared,
         ours: Ours,
         to: To,
         heir: Option<Heir>,
     ) -> Result<(Live, Lines), Failure> {
-        let Self { arguments, facts, .. } = self;
         let Prepared { host, kill_counter, system, recording, growth } = prepared;
         let banner = self.banner(&host);
         let realtime_offset_ns = host.realtime_offset_ns;
-        let cgroup_paths = cgroup_mount(facts).map(|mount| CgroupPaths::new(&mount));
-        let enrichment = enrichment(&host, facts);
+        let enrichment = enrichment(&host, &self.facts);
         let (probes, pipeline, resume) = self.pipeline(host, ours, to, heir)?;
+        let Self { arguments, facts, .. } = self;
+        let cgroup_paths = cgroup_mount(facts).map(|mount| CgroupPaths::new(&mount));
         let mut live =
             Live::new(probes, pipeline, recording, cgroup_paths, enrichment, realtime_offset_ns);
         if let Some(resume) = resume {
@@ -313,15 +316,18 @@ impl Watch<'_> {
     }
 
     fn pipeline(
-        &self,
+        &mut self,
         host: Host,
         ours: Ours,
         to: To,
         heir: Option<Heir>,
     ) -> Result<(Probes, Pipeline, Option<Resume>), Failure> {
-        let Self { arguments, count, privacy, .. } = self;
+        let Self { arguments, count, privacy, history, .. } = self;
         let filter = super::filter(&arguments.select)?;
-        let history = open_history(&arguments.store, &host)?;
+        let history = match history.take() {
+            Some(history) => history,
+            None => open_history(&arguments.store, &host)?,
+        };
         let resumed = |to, history| resumed_outputs(&arguments.output, to, history);
         let (probes, outputs, resume) = match (ours, to) {
             (Ours::Pinned(ours), To::Once(out)) => {

@@ -66,11 +66,6 @@ impl Store {
         Ok(store)
     }
 
-    /// Makes the directory of a history, with its parents.
-    pub(crate) fn make_directory(path: &Path) -> Result<(), HistoryError> {
-        Directory::create(path).map(|_| ())
-    }
-
     /// Appends one line, given with its newline. A segment is created for its first line.
     pub fn append(&mut self, line: &[u8], now: Timestamp) -> Result<(), HistoryError> {
         let added = line.len() as u64;
