@@ -217,6 +217,12 @@ fn unusable_input_is_named_with_a_hint() {
         (&["symbolize", "--elf", &whole], 1, "cannot read a build id"),
         (&["symbolize", "--debug-dir", &nowhere], 1, "cannot read the debug directory "),
         (&["list", "--dir", &whole], 1, "Not a directory"),
+        (&["man", "--dir", &whole], 1, "Not a directory"),
+        (&["replay", &whole, "--cgroup", "["], 2, "--cgroup: "),
+        (&["list", "--cgroup", "["], 2, "--cgroup: "),
+        (&["list", "a["], 2, "a[: "),
+        (&["risk", "--cgroup", "["], 2, "--cgroup: "),
+        (&["replay", &whole, "--redact", "("], 2, "--redact: "),
         (&["unpin", folder], 2, "unpin: "),
         (&["unpin", &nowhere], 1, "unpin: "),
     ] {
@@ -226,6 +232,9 @@ fn unusable_input_is_named_with_a_hint() {
     }
     let (_, err) = run(&["--cgroup", "["], 2);
     assert!(err.contains("'['") && !err.contains("'/['"), "{err}");
+    // A kernel log is of no use to it.
+    let (_, err) = run(&["flame", &whole], 1);
+    assert!(!err.contains("kernel log"), "{err}");
     run(&["help", "--help"], 0);
 }
 

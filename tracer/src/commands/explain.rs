@@ -23,8 +23,8 @@ use crate::{
     pipeline::sink::{Sink, SinkError},
 };
 
-const HINT: &str =
-    "hint: give a kernel log (dmesg, journalctl -k), or reports that `oomwhy -o json` printed";
+const HINT: &str = "hint: give a kernel log (dmesg, journalctl -k), or reports that `oomwhy -o json` \
+                    printed; `oomwhy replay` reads a recording";
 
 pub(crate) fn explain(arguments: &ExplainArgs) -> Result<(), Failure> {
     let (name, input) = open(&arguments.what, &arguments.dir.dir)?;
@@ -166,8 +166,8 @@ fn read_records(
     })?;
     if tally.values == 0 && tally.damaged > 0 {
         let line = tally.first_damaged;
-        let message = format!("{name} is not a report of oomwhy: cannot read line {line}\n{HINT}");
-        return Err(Stop::Failed(failure(message)));
+        let message = format!("{name} is not a report of oomwhy: cannot read line {line}");
+        return Err(Stop::Failed(failure(format!("{message}\n{}", json_lines::HINT))));
     }
     if let Some(message) = tally.message() {
         log_stderr(format!("oomwhy: {name}: {message}"));

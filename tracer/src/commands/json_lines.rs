@@ -63,6 +63,9 @@ impl Tally {
     }
 }
 
+/// For a file without any readable value.
+pub(super) const HINT: &str = "hint: give reports as `oomwhy -o json` prints them";
+
 /// Why reading stops early.
 pub(super) enum Stopped<E> {
     Unreadable(io::Error),

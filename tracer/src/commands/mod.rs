@@ -20,6 +20,7 @@ mod watch_log;
 
 use std::io::{self, Write};
 
+use globset::GlobMatcher;
 use regex_lite::Regex;
 
 use crate::{
@@ -30,7 +31,7 @@ use crate::{
         output_file::{Used, cannot_write, open_output, stdout, stdout_of_process},
     },
     enrich::privacy::Privacy,
-    fmt::{errors::with_sources, lines::log_stderr},
+    fmt::{errors::with_sources, lines::log_stderr, sanitize::Safe},
     host::{btf::KernelBtf, opener},
     model::{host::Host, report},
     pipeline::{
@@ -129,7 +130,7 @@ fn print(make: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Fail
 fn cannot_read(name: &str, error: &io::Error) -> Failure {
     let hint = match error.kind() {
         io::ErrorKind::PermissionDenied => "\nhint: run as root or as the owner of the file",
-        io::ErrorKind::NotFound => "\nhint: name a file that exists, or - for stdin",
+        io::ErrorKind::NotFound => "\nhint: name a file that exists",
         io::ErrorKind::IsADirectory => {
             "\nhint: name a file in it; `oomwhy list --dir DIR` lists a history"
         }
@@ -142,12 +143,19 @@ fn cannot_read(name: &str, error: &io::Error) -> Failure {
     Failure { exit, message: format!("cannot read {name}: {error}{hint}") }
 }
 
+/// A pattern that cannot be parsed. `what` is its option, or the pattern itself.
+fn wrong_pattern(what: &str, error: &str) -> Failure {
+    let (what, error) = (Safe::from(what), Safe::from(error));
+    let hint = "hint: put a special character in brackets if it stands for itself, as in `[[]`";
+    Failure { exit: Exit::Usage, message: format!("{what}: {error}\n{hint}") }
+}
+
+fn cgroup_option(pattern: Option<&str>) -> Result<Option<GlobMatcher>, Failure> {
+    pattern.map(cgroup_glob).transpose().map_err(|error| wrong_pattern("--cgroup", &error))
+}
+
 fn filter(select: &SelectArgs) -> Result<Filter, Failure> {
-    let cgroup =
-        select.cgroup.as_deref().map(cgroup_glob).transpose().map_err(|error| Failure {
-            exit: Exit::Usage,
-            message: format!("--cgroup: {error}"),
-        })?;
+    let cgroup = cgroup_option(select.cgroup.as_deref())?;
     Ok(Filter { cgroup, comm: select.comm.clone(), pids: select.pid.clone() })
 }
 
@@ -155,7 +163,11 @@ fn privacy(arguments: &PrivacyArgs) -> Result<Privacy, Failure> {
     let redact =
         arguments.redact.as_deref().map(Regex::new).transpose().map_err(|error| Failure {
             exit: Exit::Usage,
-            message: format!("--redact: {error}"),
+            message: format!(
+                "--redact: {}\nhint: put a backslash before a special character if it stands for \
+                 itself, as in `\\(`",
+                Safe::from(error.to_string())
+            ),
         })?;
     Ok(Privacy { no_cmdline: arguments.no_cmdline, redact })
 }

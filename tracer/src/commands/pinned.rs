@@ -126,6 +126,12 @@ pub(super) fn failure(error: &PinError) -> Failure {
         }
         _ => Exit::Failure,
     };
-    let hint = if exit == Exit::NotPermitted { "\nhint: run as root" } else { "" };
+    let hint = match error {
+        _ if exit == Exit::NotPermitted => "\nhint: run as root",
+        PinError::Io { source, .. } if source.kind() == ErrorKind::NotADirectory => {
+            "\nhint: name a directory on a BPF file system, as /sys/fs/bpf/oomwhy"
+        }
+        _ => "",
+    };
     Failure { exit, message: format!("{error}{hint}") }
 }

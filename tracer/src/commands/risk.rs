@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Failure,
+    Failure, cgroup_option,
     output_file::{is_terminal, open_output},
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
         files::{Root, cgroup_mounts},
         opener,
     },
-    pipeline::filter::{cgroup_glob, matches},
+    pipeline::filter::matches,
     risk::{Observer, RiskReport, screen, table},
 };
 
@@ -79,9 +79,7 @@ struct Watch {
 
 impl Watch {
     fn new(arguments: &RiskArgs) -> Result<Self, Failure> {
-        let glob = arguments.cgroup.as_deref().map(cgroup_glob).transpose().map_err(|error| {
-            Failure { exit: Exit::Usage, message: format!("--cgroup: {error}") }
-        })?;
+        let glob = cgroup_option(arguments.cgroup.as_deref())?;
         let root = Root::default();
         let mounts = cgroup_mounts(&root);
         let has_mount = mounts.v2.is_some() || mounts.v1_memory.is_some();
@@ -112,7 +110,10 @@ impl Watch {
             _ if !self.has_mount => "no cgroup hierarchy with the memory controller is mounted\n\
                 hint: `mount -t cgroup2 none /sys/fs/cgroup`"
                 .to_owned(),
-            Some(glob) => format!("no cgroup with a memory limit matches {glob}"),
+            Some(glob) => format!(
+                "no cgroup with a memory limit matches {glob}\nhint: `oomwhy risk` lists all of \
+                 them"
+            ),
             None => {
                 "no cgroup has a memory limit (memory.max; v1: memory.limit_in_bytes)".to_owned()
             }

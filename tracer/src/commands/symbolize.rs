@@ -37,8 +37,8 @@ pub(crate) fn symbolize(arguments: &SymbolizeArgs) -> Result<(), Failure> {
     let file = shown(&arguments.file);
     match tally {
         Ok(Tally { values: 0, damaged: 1.., first_damaged }) => {
-            let hint = "hint: give reports as `oomwhy -o json` prints them";
-            Err(failure(format!("cannot read a report in {file}, line {first_damaged}\n{hint}")))
+            let message = format!("cannot read a report in {file}, line {first_damaged}");
+            Err(failure(format!("{message}\n{}", json_lines::HINT)))
         }
         Ok(tally) => {
             if let Some(message) = tally.message() {

@@ -33,11 +33,13 @@ fn message(error: &(dyn Error + 'static)) -> String {
 /// has no usual fix.
 pub(crate) fn write_hint(error: &io::Error) -> &'static str {
     use io::ErrorKind::{
-        IsADirectory, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+        IsADirectory, NotADirectory, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem,
+        StorageFull,
     };
     match error.kind() {
         NotFound => "\nhint: create its directory first, with `mkdir -p`",
         IsADirectory => "\nhint: name a file in this directory",
+        NotADirectory => "\nhint: name a directory, not a file",
         StorageFull | QuotaExceeded => {
             "\nhint: free space on this file system, or write to another one"
         }

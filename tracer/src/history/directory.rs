@@ -58,7 +58,7 @@ impl Directory {
         let made = DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path);
         // If it exists, opening it gives a better error.
         if let Err(error) = made
-            && !path.is_dir()
+            && !path.exists()
         {
             return Err(HistoryError::open(path, error));
         }

@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 use super::{
     Failure,
     output_file::{Used, open_output},
+    wrong_pattern,
 };
 use crate::{
     cli::{ExportArgs, ExportFormat, MatchArgs, ShowArgs, ShowFormat},
@@ -150,10 +151,6 @@ fn log_skipped(skipped: Skipped, quiet: bool) {
 }
 
 fn query(select: &MatchArgs) -> Result<Query, Failure> {
-    let usage = |error: &dyn std::fmt::Display, what: &str| Failure {
-        exit: Exit::Usage,
-        message: format!("{}: {}", Safe::from(what), Safe::from(error.to_string())),
-    };
     let mut query = Query {
         comms: select.comm.clone(),
         containers: select.container.clone(),
@@ -164,10 +161,12 @@ fn query(select: &MatchArgs) -> Result<Query, Failure> {
         ..Query::default()
     };
     for pattern in &select.cgroup {
-        query.cgroups.push(cgroup_glob(pattern).map_err(|error| usage(&error, "--cgroup"))?);
+        query
+            .cgroups
+            .push(cgroup_glob(pattern).map_err(|error| wrong_pattern("--cgroup", &error))?);
     }
     for word in &select.matches {
-        query.word(word).map_err(|error| usage(&error, word))?;
+        query.word(word).map_err(|error| wrong_pattern(word, &error))?;
     }
     Ok(query)
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, Permissions},
+    io::ErrorKind,
     os::unix::fs::{PermissionsExt, symlink},
     process::Command,
 };
@@ -94,5 +95,7 @@ fn file_instead_of_a_directory_fails() {
     let path = directory.path().join("file");
     fs::write(&path, "").unwrap();
     let error = Store::open(&path, Limits::default(), "", at(0)).unwrap_err();
-    assert!(matches!(error, HistoryError::Open { .. }) && !error.may_pass(), "{error}");
+    assert!(!error.may_pass(), "{error}");
+    let HistoryError::Open { source, .. } = error else { panic!("{error}") };
+    assert_eq!(source.kind(), ErrorKind::NotADirectory);
 }
