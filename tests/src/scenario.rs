@@ -26,7 +26,7 @@ pub struct Scenario {
     /// `why_not`.
     pub refused: &'static [(&'static str, &'static str)],
     /// The content of reports beyond the kernel's log. An outcome that is not listed must not
-    /// occur, except for `killed`, for `no_victim` if the log has such an invocation, and for
+    /// occur. Exceptions are `killed`, `no_victim` if the log has such an invocation, and the
     /// outcomes that depend on timing ([`BY_TIMING`]).
     pub reports: &'static [Expected],
     /// The content of the report of one victim's kill: its name, and paths and values like those of

@@ -1,6 +1,6 @@
-//! Starts other programs, with errors that name the command. This is the only place that does: a
-//! program that the set-up of the running verb does not install is refused, so a verb cannot work
-//! on a developer's machine and fail on a fresh one.
+//! Starts other programs, with errors that name the command. No other module starts one. A program
+//! that the set-up of the running verb does not install is refused. So no verb can work on a
+//! developer's machine and fail on a fresh one.
 
 use std::collections::BTreeSet;
 use std::env;

@@ -1,5 +1,5 @@
 //! Checks scenarios in which kills come faster than their details have room: every kill has a
-//! report, and what a report does not have is named in it.
+//! report, and the report names its missing parts.
 
 use std::collections::BTreeMap;
 
@@ -73,7 +73,7 @@ fn unlisted(check: &mut Check, report: &Value) -> u64 {
     n_unlisted
 }
 
-/// Compares what every report has, and that absent parts are named.
+/// Compares the parts that every report has. Checks that the report names each absent part.
 fn one(check: &mut Check, case: Case<'_>, report: &Value, victim: &Value, kill: &Kill) {
     check.equal("it is the victim", is_of(victim, kill), true);
     check.field(victim, "/comm", kill.comm.as_str());

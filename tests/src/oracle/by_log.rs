@@ -1,5 +1,5 @@
-//! Compares the reports of a watcher that reads the kernel's log with the log, which another parser
-//! reads here, and with the tracer's report of the same kill.
+//! Compares the reports of a watcher that reads the kernel's log. They must agree with the log,
+//! which another parser reads here, and with the tracer's report of the same kill.
 
 use std::collections::BTreeMap;
 

@@ -25,10 +25,10 @@ fn faulted_meanwhile(comm: &str) -> i64 {
     }
 }
 
-/// A short-lived helper process of the tracer. It may start or end between the kernel's evaluation
-/// and its print. While it starts, it has the name of the link by which it was started, or of the
-/// thread that starts it, and the oom_score_adj of the tracer
-/// (tracer/src/symbolize/helper_process.rs).
+/// A short-lived helper process of the tracer (tracer/src/symbolize/helper_process.rs). It may
+/// start or end between the kernel's evaluation and its print. While it starts, it has the
+/// oom_score_adj of the tracer, and the name of the link by which it was started or of the thread
+/// that starts it.
 fn is_helper(comm: &str) -> bool {
     comm == "exe" || comm.starts_with("oomwhy-")
 }

@@ -66,10 +66,10 @@ pub(super) fn compare(check: &mut Check, facts: &Facts, death: Death<'_>) {
     }
 }
 
-/// Whether the report names a skipped probe as the reason for a missing field, and other victims
-/// died at about the same time, or tracers exit and it happens rarely. The kernel does not run a
-/// probe on top of itself, so if an exiting process preempts another one in the probe, one of the
-/// two exits is not seen.
+/// Whether the report has a good reason for a missing field: a skipped probe. The kernel does not
+/// run a probe on top of itself. So if an exiting process preempts another one in the probe, one of
+/// the two exits is not seen. That needs other victims that died at about the same time, or a
+/// tracer that exits. The latter is rare.
 fn is_skipped(death: Death<'_>, facts: &Facts, field: &str) -> bool {
     let Death { report, reports, .. } = death;
     let n_skipped = reports.iter().filter(|report| is_missing(report, field)).count();

@@ -109,8 +109,8 @@ impl Plan {
     }
 }
 
-/// The fields that are missing too if the probes were loaded without plain loads of the rss
-/// counters (as on 5.10) and no other way to read them is allowed.
+/// The fields that are missing because the probes cannot read the rss counters: the verifier (of
+/// 5.10) refuses plain loads, and no other way to read them is allowed.
 pub(crate) fn without_counters(loaded: &Settings) -> Vec<MissingField> {
     if loaded.typed_counters != 0 || loaded.probe_read != 0 {
         return Vec::new();

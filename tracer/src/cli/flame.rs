@@ -8,7 +8,7 @@ use super::{Destination, DirArgs};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  oomwhy flame kxqz --output-file grown.svg  the report whose id starts so
+  oomwhy flame kxqz --output-file grown.svg  growth of one stored report
   oomwhy flame kills.jsonl -o folded         one line per stack, for other tools
   oomwhy flame kxqz -o pprof --output-file grown.pb.gz  for `go tool pprof`";
 

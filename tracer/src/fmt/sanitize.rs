@@ -1,7 +1,7 @@
 //! Untrusted bytes (comm, command lines, cgroup names) made safe for a terminal. Pure.
 //!
 //! A process chooses its own name: without this it could move the cursor, forge lines or write to
-//! the clipboard of whoever reads the report. Used when rendering only; the record keeps the bytes.
+//! the clipboard of the reader. Used when rendering only; the record keeps the bytes.
 //!
 //! [`sanitize`] escapes a name. Everything that is printed is a [`Safe`] or consists of them
 //! ([`super::lines::Lines`]). Only this module makes a `Safe`, so no output can forget to escape.

@@ -1,5 +1,6 @@
 //! Words broken into lines. Not textwrap: facts and frames break only between each other, not at
-//! the blanks inside them, and a line that begins with a lead hangs below its first word.
+//! the blanks inside them. If a line begins with a lead, the next lines hang below the word after
+//! it.
 
 use super::width::{char_columns, columns};
 

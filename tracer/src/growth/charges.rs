@@ -1,4 +1,4 @@
-//! The charges of each call path below one memcg, summed over all CPUs and two epochs. Pure.
+//! The charges of each allocation site below one memcg, summed over all CPUs and two epochs. Pure.
 
 use std::collections::BTreeMap;
 

@@ -89,8 +89,8 @@ pub struct InvocationAccount {
     pub end: Option<End>,
     /// Invocations in a row that ended in the same way, this one included.
     pub repeats: Option<Repeats>,
-    /// Later invocations of the same memcg that killed no process because a victim of this one was
-    /// still dying, by the sequence number under which they are counted.
+    /// Numbers of later invocations of the same memcg that killed no process, because a victim of
+    /// this one was still dying. The key is the sequence number under which they are counted.
     pub waits_for_victim: BTreeMap<u64, u64>,
     /// Statistics of the oom_memcg.
     pub stat: Option<Stat>,
@@ -297,7 +297,7 @@ impl InvocationAccount {
 }
 
 impl ByteSize for InvocationAccount {
-    /// An estimate: what may be long is counted, the rest is small.
+    /// An estimate: it counts the parts that can be large. The others are small.
     fn byte_size(&self) -> usize {
         /// A victim, its name and its places in the indexes.
         const VICTIM_BYTES: usize = size_of::<Victim>() + 256;

@@ -5,7 +5,7 @@
 
 use std::{borrow::Borrow, cell::Cell, collections::BTreeMap, mem, ops::RangeBounds};
 
-/// What an entry takes besides its key, which is stored twice, and its value.
+/// Bytes of an entry besides its key, which is stored twice, and its value.
 const ENTRY_BYTES: usize = 64;
 
 /// The memory that a value takes.
@@ -24,7 +24,7 @@ struct Entry<V> {
     used: Cell<u64>,
 }
 
-/// A map that drops what was not used for the longest time.
+/// A map that drops its least recently used entries.
 #[derive(Clone, Debug)]
 pub struct Lru<K, V> {
     max_entries: usize,

@@ -78,7 +78,7 @@ impl Victims {
     }
 }
 
-/// What a victim is found by.
+/// The keys by which a victim is found.
 #[derive(Clone, Copy)]
 struct Keys {
     tgid: i32,

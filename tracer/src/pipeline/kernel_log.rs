@@ -125,7 +125,7 @@ pub(crate) struct Follower {
     device: AsyncFd<KernelLogFd>,
     log: Log,
     pipeline: Pipeline,
-    /// When the pending report is delivered, and what had been read of it when that was set.
+    /// When the pending report is delivered, and how much of it had been read when that was set.
     due: Option<(Instant, Pending)>,
     /// The records are those from before the start. The host may have slept since, and the log's
     /// clock stood still meanwhile.

@@ -14,7 +14,7 @@ use crate::{
     model::report::GrowthStack,
 };
 
-/// Functions that a growing process is shown with.
+/// Functions that are shown for a growing process.
 const FRAMES: usize = 3;
 
 /// The table with colors, `width` columns wide where that is known.
@@ -56,18 +56,19 @@ fn style(risk: &Risk) -> Style {
     }
 }
 
-/// Where the growth is from, if not from the readings alone; or why not from a recorder.
+/// The recorder that has the growth, or the reason why a recorder was not used. `None` if none
+/// runs.
 pub(crate) fn recorder(report: &RiskReport) -> Option<String> {
     if let Some(why) = &report.recorder_unused {
         return Some(format!("growth is from a few readings, not from a growth recorder: {why}"));
     }
     let RecorderSeen { pid, since, above_percent, others } = report.recorder.as_ref()?;
     let more = others.map_or(String::new(), |others| {
-        format!(", and {others} more; of each cgroup the newest that has it is read")
+        format!(", and from {others} more; the newest one that has a cgroup is used for it")
     });
     Some(format!(
-        "growth is from the recorder of oomwhy[{pid}], since {since:.0}, where a limit is used to \
-         {above_percent} %{more}"
+        "growth is from the recorder of oomwhy[{pid}], since {since:.0}, of cgroups above \
+         {above_percent} % of their limit{more}"
     ))
 }
 

@@ -7,7 +7,7 @@ use cpp_demangle::{DemangleOptions, Symbol};
 
 use crate::model::names::{MAX_SYMBOL_BYTES, cut};
 
-/// Longer mangled names stay as they are. What the largest C++ templates make is shorter.
+/// Longer mangled names stay as they are. The names of the largest C++ templates are shorter.
 const MAX_MANGLED_BYTES: usize = 8192;
 
 /// The name of a function, demangled if it is mangled as Rust or C++ does it. At most

@@ -1,13 +1,13 @@
-//! A map that is kept and keyed by something from outside (containers, users, processes, files,
-//! addresses) is an `Lru`, which has limits in entries and in bytes. Other maps are listed here,
-//! each with the reason why it cannot grow without limit.
+//! A map whose keys come from outside (containers, users, processes, files, addresses) must be an
+//! `Lru`, which has limits in entries and in bytes. Other maps are listed here, each with the
+//! reason why it cannot grow without limit.
 
 use anyhow::Result;
 
 use super::{Source, sources};
 
 const TREE: &str = "tracer/src";
-/// What the tracer keeps while it runs.
+/// The modules that keep data while the tracer runs.
 const KEEPERS: &[&str] =
     &["enrich", "host/cgroupfs", "model", "output/text", "pipeline", "symbolize"];
 const MAPS: &[&str] = &["BTreeMap<", "HashMap<", "BTreeSet<", "HashSet<"];

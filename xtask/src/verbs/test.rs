@@ -192,8 +192,8 @@ fn prepare(
     Ok(jobs)
 }
 
-/// A machine keeps one CPU of the host busy, however many CPUs it has, and sleeps for a part of its
-/// time, in which another machine can run. More than eight machines would need more memory than
+/// A machine keeps one CPU of the host busy, however many CPUs it has. For a part of its time it
+/// sleeps, and then another machine can run. More than eight machines would need more memory than
 /// most hosts have.
 fn default_jobs() -> usize {
     thread::available_parallelism().map_or(2, |n_cpus| n_cpus.get() + 1).min(8)

@@ -172,7 +172,7 @@ fn refused(error: &LoadError, facts: &HostFacts, policy: &Policy) -> Unavailable
     }
 }
 
-/// Does what `--attach auto` does without probes. Fields that the log does not have are missing
+/// Uses the kernel log, as `--attach auto` does without probes. Fields that the log does not have are missing
 /// because the probes were refused.
 fn read_the_log(trial: &mut Trial) {
     trial.tier = Some(Tier::Kmsg);

@@ -9,7 +9,7 @@ use blazesym::helper::read_elf_build_id;
 
 use crate::model::report::hex;
 
-/// Where distributions put the symbols that they stripped from programs.
+/// The directory for symbols that distributions have stripped from programs.
 pub(crate) const DEBUG_DIRECTORY: &str = "/usr/lib/debug";
 
 #[derive(Clone, Debug, Default)]

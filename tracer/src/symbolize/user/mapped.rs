@@ -79,7 +79,7 @@ impl Mapped {
         Self { files, perf_maps, executable, ranges: Vec::new() }
     }
 
-    /// Where an address is. `None` if there is no code.
+    /// The mapping that an address is in. `None` if there is no code.
     pub(super) fn locate(&self, address: u64) -> Option<Located> {
         let found = self.ranges.iter().find(|mapping| mapping.range.contains(&address));
         let Some(mapping) = found else {

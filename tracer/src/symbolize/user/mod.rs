@@ -2,9 +2,9 @@
 //! the perf maps of just-in-time compilers.
 //!
 //! A frame is an offset in a file with a build id. So it can get its name when the process is gone,
-//! on this host or on another (`oomwhy symbolize`). But the file may be gone too. So the files that
-//! a process has mapped are opened as soon as it is known to be a victim, and they stay open for
-//! the next report, for a minute at most.
+//! on this host or on another (`oomwhy symbolize`). But the file may be gone too. So when a process
+//! is known to be a victim, the files that it has mapped are opened at once. They stay open for the
+//! next report, for a minute at most.
 //!
 //! As for the kernel's symbols, a helper process does the work: a symbol table can have any size,
 //! and the victim may have prepared the file.
@@ -262,7 +262,7 @@ impl UserSymbols {
         addresses.filter_map(|(address, name)| Some((address.ip, name?))).collect()
     }
 
-    /// Keeps what a helper found out about these files.
+    /// Keeps the build ids and the names that a helper has read in these files.
     fn learn(&mut self, files: &[&NamedFile], request: &Request, response: &Response) {
         let answered = files.iter().zip(&request.files).zip(&response.build_ids);
         // A file that was not sent has no answer.

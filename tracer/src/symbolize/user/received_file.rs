@@ -45,7 +45,7 @@ pub(super) fn receive(descriptors: Vec<OwnedFd>) -> Vec<ReceivedFile> {
     descriptors.into_iter().map(prepare).collect()
 }
 
-/// A copy of a file in memory. `None` if it is larger than what is `left`.
+/// A copy of a file in memory. `None` if it is larger than `left`.
 fn copy(file: &File, left: &mut u64) -> Option<File> {
     let bytes = file.metadata().ok()?.len();
     *left = left.checked_sub(bytes)?;

@@ -63,8 +63,8 @@ fn programs(out: &mut String, programs: &[Program]) -> std::fmt::Result {
             .collect();
         writeln!(
             out,
-            "Instructions by program (runs), {candidates} candidates, trampolines and waking not\n\
-             counted:\n\n- {}\n",
+            "Instructions by program (runs), without trampolines and waking; candidates: \
+             {candidates}:\n\n- {}\n",
             parts.join("\n- ")
         )?;
     }

@@ -62,7 +62,7 @@ fn shared_directory_is_refused_with_a_directory_in_it() {
     assert!(refused(&path).1.ends_with(&format!("`--pin {}/oomwhy`", path.display())));
 }
 
-/// Who can open a directory can lock it, which would keep the tracer from starting.
+/// A user who can open a directory can lock it, which would keep the tracer from starting.
 #[test]
 fn lock_of_another_user_is_not_mistaken_for_another_tracer() {
     let (_folder, path) = made(0o755);
