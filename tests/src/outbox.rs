@@ -1,7 +1,7 @@
 //! Sends files out of the guest: archives on the second serial port, one per delivery.
 //!
-//! Each delivery is a newc cpio archive in its own gzip member. So the deliveries before a crash can
-//! be read. `zcat serial1 | cpio -t` lists them.
+//! Each delivery is a newc cpio archive in its own gzip member. So the deliveries before a crash
+//! can be read. `zcat serial1 | cpio -t` lists them.
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read, Write};

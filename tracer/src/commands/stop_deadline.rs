@@ -33,8 +33,8 @@ impl Drop for Run {
 }
 
 /// Starts the thread that ends the process [`DEADLINE`] after the signal to stop, unless the run
-/// has ended by then. The work after a run takes a limited time: the outputs get two seconds, and the
-/// kernel detaches the probes, which takes long if it is busy.
+/// has ended by then. The work after a run takes a limited time: the outputs get two seconds, and
+/// the kernel detaches the probes, which takes long if it is busy.
 pub(super) fn enforce() -> io::Result<Run> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let has_ended = Arc::new(AtomicBool::new(false));

@@ -172,8 +172,8 @@ fn refused(error: &LoadError, facts: &HostFacts, policy: &Policy) -> Unavailable
     }
 }
 
-/// Uses the kernel log, as `--attach auto` does without probes. Fields that the log does not have are missing
-/// because the probes were refused.
+/// Uses the kernel log, as `--attach auto` does without probes. Fields that the log does not have
+/// are missing because the probes were refused.
 fn read_the_log(trial: &mut Trial) {
     trial.tier = Some(Tier::Kmsg);
     let missing = |field: &str| MissingField {
