@@ -3,6 +3,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::event::{EndEvent, InvocationEvent, KillEvent, RepeatsEvent, StatEvent, VictimEvent};
+
 /// Size of the ring of details, bytes, unless `--ring-size` sets another one. The details of a kill
 /// take at most 7 KiB and usually 3 KiB, so it holds the details of 100 unread kills.
 pub const RING_BYTES: u32 = 512 << 10;
@@ -49,7 +51,17 @@ pub const WAITS_FOR_VICTIM: u64 = 1 << 62;
 
 /// Size of a value of the map `STATE`, bytes. It begins with an [`InvocationState`], an
 /// `InvocationEvent` and a `CandidatesHead`; the rest is scratch.
-pub const STATE_BYTES: usize = 13_328;
+pub const STATE_BYTES: usize = size_of::<InvocationState>()
+    + size_of::<InvocationEvent>()
+    + size_of::<VictimEvent>()
+    + size_of::<KillEvent>()
+    + size_of::<StatEvent>()
+    + size_of::<RepeatsEvent>()
+    + size_of::<EndEvent>()
+    + ONLY_IN_PROBES_BYTES;
+
+/// Bytes of `STATE` that are no record of their own. The probes compare the sum with their layout.
+const ONLY_IN_PROBES_BYTES: usize = 10_272;
 
 /// The start of the only value of the map `STATE`: the current or latest invocation. Written under
 /// the kernel's `oom_lock`.
