@@ -32,7 +32,7 @@ use crate::model::{
     facts::Findings,
     gfp,
     host::Host,
-    memcg_stat,
+    memcg_stat, record_id,
     report::{Constraint, GfpMask, OomReport, Source, System, Trigger, lossy},
 };
 
@@ -67,7 +67,10 @@ pub(crate) fn compose(account: &Account, host: &Host, findings: &Findings) -> Oo
     let context = ComposeContext { account: invocation, host, findings };
     let outcome = outcome::outcome(account, host);
     let started = account.started_ns();
-    let mut report = OomReport::new(id(host, account, started), outcome, source(context));
+    let tid = account.trigger().map_or(0, |task| task.tid);
+    let id = record_id::report(host.boot_id.as_deref(), started, tid);
+    let mut report = OomReport::new(id, outcome, source(context));
+    report.revision = Some(account.revision());
     report.time = context.time(started);
     report.boottime_ns = Some(started);
     report.boot_id.clone_from(&host.boot_id);
@@ -216,13 +219,6 @@ fn request(
     let names = |value| gfp::names(value, &context.host.gfp_flags);
     let named = gfp_mask.map(|value| GfpMask { value, names: names(value) });
     Trigger { gfp_mask: named, order, ..trigger }
-}
-
-/// The same events give the same id: boot, entry into `out_of_memory`, thread that entered.
-fn id(host: &Host, account: &Account, started_ns: u64) -> String {
-    let boot = host.boot_id.as_deref().unwrap_or("unknown-boot");
-    let tid = account.trigger().map_or(0, |task| task.tid);
-    format!("{boot}-{started_ns:016x}-{tid}")
 }
 
 fn source(context: ComposeContext<'_>) -> Source {
