@@ -77,11 +77,7 @@ pub(crate) fn compose(account: &Account, host: &Host, findings: &Findings) -> Oo
     report.host.clone_from(&host.hostname);
     report.kernel.clone_from(&host.kernel);
     report.page_size = Some(host.page_size);
-    let repeats = invocation.repeats.as_ref();
-    report.repeats = repeats.map(|repeats| repeats.count);
-    report.repeats_until = repeats.and_then(|repeats| context.time(repeats.last_ns));
-    let waits: u64 = invocation.waits_for_victim.values().sum();
-    report.invocations_while_dying = Some(waits).filter(|&waits| waits > 0);
+    count_invocations(&mut report, context);
     match account {
         Account::Invocation(_) | Account::Mark(_) => {
             if let Some(record) = &invocation.invocation {
@@ -124,6 +120,15 @@ pub(crate) fn compose(account: &Account, host: &Host, findings: &Findings) -> Oo
     }
     report.source.shed = shed::shed(&report, invocation);
     report
+}
+
+/// Fills in how many invocations the report stands for.
+fn count_invocations(report: &mut OomReport, context: ComposeContext<'_>) {
+    let repeats = context.account.repeats.as_ref();
+    report.repeats = repeats.map(|repeats| repeats.count);
+    report.repeats_until = repeats.and_then(|repeats| context.time(repeats.last_ns));
+    let waits: u64 = context.account.waits_for_victim.values().sum();
+    report.invocations_while_dying = Some(waits).filter(|&waits| waits > 0);
 }
 
 /// The host's memory, with its age since the entry into `out_of_memory`.

@@ -1,8 +1,8 @@
 //! The end of a line of the history: the record's number, and a checksum that shows damage.
 //!
 //! `{..., "seq":17,"crc":"5d0f9a2b"}`: the last two keys of the JSON object are added here. The
-//! checksum is the CRC-32 of gzip over all bytes of the line before `,"crc"`. So a line stays a JSON
-//! object for grep and jq, and shows its damage by itself, wherever it is copied. Pure.
+//! checksum is the CRC-32 of gzip over all bytes of the line before `,"crc"`. So a line stays a
+//! JSON object for grep and jq, and shows its damage by itself, wherever it is copied. Pure.
 
 use std::io::Write as _;
 
@@ -102,7 +102,7 @@ fn first_intact(line: &[u8]) -> Option<usize> {
     None
 }
 
-/// Whether the end of a line has this checksum, in lower case: a damaged digit can be in upper case.
+/// Whether the end of a line has this checksum. A digit in upper case is damaged.
 fn has_digits(seal: &[u8], crc: u32) -> bool {
     let mut digits = [0; CRC_DIGITS];
     let is_written = write!(digits.as_mut_slice(), "{crc:08x}").is_ok();
@@ -176,7 +176,7 @@ mod tests {
         };
         let one = line();
         let first = (0, one.clone(), Seal::Intact);
-        assert_eq!(of(&one), [first.clone()]);
+        assert_eq!(of(&one), std::slice::from_ref(&first));
         let joined = [one.as_slice(), b"X", &one].concat();
         assert_eq!(of(&joined), [first.clone(), (one.len() + 1, one.clone(), Seal::Intact)]);
         let torn = [one.as_slice(), b"X{\"type\""].concat();

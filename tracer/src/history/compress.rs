@@ -6,6 +6,7 @@
 use std::{
     fs::{File, FileTimes},
     io::{self, BufReader},
+    ops::ControlFlow,
     time::{Duration, SystemTime},
 };
 
@@ -48,6 +49,7 @@ fn latest_record(from: File) -> Option<SystemTime> {
             let summary = Summary::parse(text).ok();
             latest = latest.max(summary.and_then(|summary| summary.time()));
         }
+        ControlFlow::Continue(())
     });
     let seconds = Duration::from_secs(u64::try_from(latest?.as_second()).ok()?);
     SystemTime::UNIX_EPOCH.checked_add(seconds)

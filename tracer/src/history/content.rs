@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufReader, Read},
+    ops::ControlFlow::{self, Break},
 };
 
 use flate2::bufread::MultiGzDecoder;
@@ -61,36 +62,42 @@ fn open_file(directory: &Directory, segment: &Segment) -> io::Result<(File, bool
     }
 }
 
-/// Calls `each` with every line and its offset. Returns whether the content could be read to its
-/// end. A line can take megabytes, so the caller has one `buffer` for all segments.
+/// Calls `each` with every line and its offset, until it breaks off. Returns `false` if the content
+/// could not be read to its end. A line can take megabytes, so the caller has one `buffer` for all
+/// segments.
 pub(super) fn each_line(
     content: &mut Content,
     buffer: &mut Vec<u8>,
-    mut each: impl FnMut(u64, FoundLine<'_>),
+    mut each: impl FnMut(u64, FoundLine<'_>) -> ControlFlow<()>,
 ) -> bool {
     let mut at = 0;
     loop {
         let Ok((kind, length)) = read_line(content, buffer, MAX_RECORD_BYTES) else {
             return false;
         };
-        match (kind, buffer.strip_suffix(b"\n")) {
-            (Line::End, _) => break,
+        let goes_on = match (kind, buffer.strip_suffix(b"\n")) {
+            (Line::End, _) => Break(()),
             (Line::TooLong, _) => each(at, FoundLine::TooLong),
             (Line::Complete, Some(text)) => each(at, FoundLine::Complete(text)),
             (Line::Complete, None) => {
-                each(at, FoundLine::Unterminated(buffer));
+                let _ = each(at, FoundLine::Unterminated(buffer));
                 // The writer may have appended the rest of it meanwhile.
-                break;
+                Break(())
             }
+        };
+        if goes_on.is_break() {
+            return content.get_ref().limit() > 0;
         }
         at += length;
     }
-    content.get_ref().limit() > 0
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Read};
+    use std::{
+        io::{self, Read},
+        ops::ControlFlow::Continue,
+    };
 
     use super::{FoundLine, each_line, of};
 
@@ -109,10 +116,13 @@ mod tests {
     fn line_that_is_being_written_is_the_last_one() {
         let mut content = of(Growing(vec![b"ab\ncd", b"", b"ef\n"]));
         let mut lines = Vec::new();
-        let is_complete = each_line(&mut content, &mut Vec::new(), |at, line| match line {
-            FoundLine::Complete(text) => lines.push((at, text.to_vec(), true)),
-            FoundLine::Unterminated(text) => lines.push((at, text.to_vec(), false)),
-            FoundLine::TooLong => panic!("too long"),
+        let is_complete = each_line(&mut content, &mut Vec::new(), |at, line| {
+            match line {
+                FoundLine::Complete(text) => lines.push((at, text.to_vec(), true)),
+                FoundLine::Unterminated(text) => lines.push((at, text.to_vec(), false)),
+                FoundLine::TooLong => panic!("too long"),
+            }
+            Continue(())
         });
         assert!(is_complete);
         assert_eq!(lines, [(0, b"ab".to_vec(), true), (3, b"cd".to_vec(), false)]);

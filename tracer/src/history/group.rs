@@ -47,7 +47,9 @@ pub(crate) fn group(records: Vec<FoundRecord>) -> Vec<RepeatedKill> {
         }
     }
     // Records are in the order in which they were stored.
-    groups.iter_mut().for_each(|group| group.times.sort_unstable());
+    for group in &mut groups {
+        group.times.sort_unstable();
+    }
     groups.sort_by_key(|group| group.times.last().copied());
     groups
 }

@@ -1,5 +1,7 @@
 //! Finds the number of the latest record, so that a new run continues from there.
 
+use std::ops::ControlFlow::{self, Break, Continue};
+
 use serde::Deserialize;
 
 use super::{
@@ -21,12 +23,11 @@ struct Numbers {
     latest: Option<u64>,
     /// The damaged lines after it. They had numbers, too.
     n_damaged: u64,
-    /// A record without a number is of an older version.
-    is_of_older_version: bool,
 }
 
 /// The highest number that a record may have had; 0 for a history without numbers. `segments` are
-/// given oldest first. Mostly only the latest one is read.
+/// given oldest first. Mostly only the latest one is read; of those that an older version wrote,
+/// the first line.
 pub(super) fn last_seq(directory: &Directory, segments: &[ListedSegment]) -> u64 {
     let mut n_damaged = 0;
     for listed in segments.iter().rev().filter(|listed| listed.is_file) {
@@ -34,10 +35,6 @@ pub(super) fn last_seq(directory: &Directory, segments: &[ListedSegment]) -> u64
         n_damaged += numbers.n_damaged;
         if let Some(latest) = numbers.latest {
             return latest.saturating_add(n_damaged);
-        }
-        // So are all segments before.
-        if numbers.is_of_older_version {
-            break;
         }
     }
     n_damaged
@@ -56,10 +53,11 @@ fn read(directory: &Directory, listed: &ListedSegment) -> Numbers {
 }
 
 impl Numbers {
-    fn add(&mut self, line: FoundLine<'_>) {
+    /// Breaks off at a record without a number: so are all others of the segment.
+    fn add(&mut self, line: FoundLine<'_>) -> ControlFlow<()> {
         let (FoundLine::Complete(text) | FoundLine::Unterminated(text)) = line else {
             self.n_damaged += 1;
-            return;
+            return Continue(());
         };
         for part in checksum::parts(text) {
             match seq(part) {
@@ -67,10 +65,11 @@ impl Numbers {
                     self.latest = self.latest.max(Some(seq));
                     self.n_damaged = 0;
                 }
-                Ok(None) => self.is_of_older_version = true,
+                Ok(None) => return Break(()),
                 Err(()) => self.n_damaged += 1,
             }
         }
+        Continue(())
     }
 }
 

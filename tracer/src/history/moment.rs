@@ -16,7 +16,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// This moment.
+    /// Reads both clocks.
     pub fn now() -> Self {
         Self { wall: Timestamp::now(), since_boot: Duration::from_nanos(clock::boottime_ns()) }
     }
@@ -46,7 +46,7 @@ mod tests {
         let start = Moment { wall: Timestamp::UNIX_EPOCH, since_boot: Duration::from_secs(100) };
         let later = |wall: i64| Moment {
             wall: start.wall + SignedDuration::from_secs(wall),
-            since_boot: start.since_boot + Duration::from_secs(60),
+            since_boot: start.since_boot + Duration::from_mins(1),
         };
         let steady = |wall| later(wall).steady_wall(&start).as_second();
         assert_eq!([steady(60), steady(1_000_000), steady(-500)], [60, 60, -500]);

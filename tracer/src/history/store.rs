@@ -15,7 +15,7 @@ use super::{
     segment::{OpenSegment, Segment},
     vacuum::{exceeding, expired},
 };
-use crate::compose::size::MAX_REPORT_BYTES;
+use crate::compose::size_limit::MAX_REPORT_BYTES;
 
 /// A reader holds the lines of a whole segment in memory, if it prints them in another order.
 pub(super) const MAX_SEGMENT_BYTES: u64 = 8 << 20;

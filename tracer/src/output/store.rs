@@ -55,7 +55,7 @@ pub(crate) struct StoreSink {
 
 /// A record for the thread.
 struct Queued {
-    /// JSON.
+    /// A JSON object.
     record: Vec<u8>,
     /// Records that were lost just before it.
     n_lost: u64,

@@ -209,7 +209,7 @@ mod tests {
         let mut kept = Kept::new(max_records, usize::MAX);
         for &(id, seq, revision, place) in records {
             let (seq, revision) = (Some(seq).filter(|it| *it > 0), Some(revision));
-            let summary = Summary { seq, revision, ..summary(id) };
+            let summary = Summary { revision, seq, ..summary(id) };
             // The clock goes back.
             kept.add(summary, at(1_000_000 - place.0 * 1000 - place.1), place, 1);
         }

@@ -1,6 +1,9 @@
 //! The search of one segment.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    ops::ControlFlow::Continue,
+    sync::{Mutex, PoisonError},
+};
 
 use jiff::Timestamp;
 
@@ -45,7 +48,7 @@ impl<'a, T: Keep> Search<'a, T> {
                 FoundLine::Unterminated(text) => (text, false),
                 FoundLine::TooLong => {
                     skipped.damaged += 1;
-                    return;
+                    return Continue(());
                 }
             };
             for part in checksum::parts(text) {
@@ -57,6 +60,7 @@ impl<'a, T: Keep> Search<'a, T> {
                     Err(UnreadableLine::Damaged) => skipped.damaged += 1,
                 }
             }
+            Continue(())
         });
         skipped.damaged += u64::from(!is_complete);
         progress.numbers.insert(self.segment, self.numbers);
@@ -77,7 +81,9 @@ impl<'a, T: Keep> Search<'a, T> {
         if part.seal == Seal::Absent && seq.is_some() {
             return Err(UnreadableLine::Damaged);
         }
-        seq.into_iter().for_each(|seq| self.numbers.add(seq));
+        if let Some(seq) = seq {
+            self.numbers.add(seq);
+        }
         let summary = summary?;
         if self.query.matches(&summary) {
             let time = summary.time().unwrap_or(self.start);

@@ -108,6 +108,20 @@ fn history_of_an_older_version_is_read_as_before_and_goes_on() {
     assert!(segments(directory.path()).iter().all(|it| fs::metadata(it).unwrap().len() > 0));
 }
 
+/// An older version can have written after this one.
+#[test]
+fn numbers_before_those_of_an_older_version_are_not_used_again() {
+    let directory = tempdir().unwrap();
+    let mut store = open(&directory);
+    store.append(&line("a"), at(0)).unwrap();
+    store.append(&line("b"), at(0)).unwrap();
+    drop(store);
+    let older = directory.path().join("20301123T092107.000Z-2f0e7d5c.jsonl");
+    fs::write(older, line("older")).unwrap();
+    open(&directory).append(&line("c"), at(1)).unwrap();
+    assert_eq!(seqs(directory.path()), [None, Some(1), Some(2), Some(3)]);
+}
+
 #[test]
 fn search_for_the_newest_reads_no_older_segments() {
     let directory = tempdir().unwrap();
@@ -135,7 +149,9 @@ fn lines_are_read_in_any_order() {
     let directory = tempdir().unwrap();
     for run in [["a", "b", "c"], ["d", "e", "f"]] {
         let mut store = open(&directory);
-        run.iter().for_each(|id| store.append(&line(id), at(0)).unwrap());
+        for id in run {
+            store.append(&line(id), at(0)).unwrap();
+        }
     }
     let history = History::open(directory.path()).unwrap();
     let mut found = history.find::<()>(&Query::default(), usize::MAX).found;

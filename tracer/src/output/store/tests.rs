@@ -5,6 +5,7 @@ use std::{
     path::Path,
     process::Command,
     sync::{Arc, Mutex},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tempfile::tempdir;
@@ -105,6 +106,37 @@ fn record_that_found_no_room_in_the_queue_leaves_a_hole() {
     let history = History::open(directory.path()).unwrap();
     let holes = history.find::<()>(&Query::default(), usize::MAX).holes;
     assert!(holes.message().unwrap().starts_with("2 records are missing (seq 2 to 3)"));
+}
+
+#[test]
+fn old_segment_is_removed_when_the_age_is_checked() {
+    let directory = tempdir().unwrap();
+    let path = directory.path();
+    let store = |config: StoreConfig| {
+        let mut writer = Writer::start(config, health(|_| {})).unwrap();
+        let record = serde_json::to_vec(&records()[0]).unwrap();
+        writer.handle(Queued { record, n_lost: 0 });
+        writer
+    };
+    drop(store(config(path)));
+    let old = config(path);
+    let hour = Duration::from_hours(1);
+    let limited =
+        StoreConfig { limits: Limits { max_age: Some(hour), ..old.limits.clone() }, ..old };
+    let mut writer = store(limited);
+    let names = || fs::read_dir(path).unwrap().count();
+    let n_files = names();
+    let segments = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let first = segments.filter(|it| it.extension().is_some_and(|it| it == "gz")).min().unwrap();
+    let file = fs::File::options().append(true).open(&first).unwrap();
+    file.set_modified(SystemTime::now() - 2 * hour).unwrap();
+    let check = writer.next_time().unwrap();
+    assert!(check > Instant::now() + Duration::from_mins(10), "the clock may be set soon");
+    writer.on_time();
+    assert!(!first.exists() && names() == n_files - 1);
+    assert!(writer.next_time().unwrap() > check);
+    let unlimited = Writer::start(config(tempdir().unwrap().path()), health(|_| {})).unwrap();
+    assert_eq!(unlimited.next_time(), None, "an idle host is not woken up");
 }
 
 /// Each takes more than a page, so none fits into the rest of the previous one's page.
