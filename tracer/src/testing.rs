@@ -18,6 +18,7 @@ pub use crate::{
     cli::Cli,
     compose::fingerprint::fingerprint,
     history::{
+        moment::Moment,
         short_id::short_id,
         store::{Limits, Store},
     },

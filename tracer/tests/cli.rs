@@ -378,7 +378,8 @@ fn unseen_kills_are_reported_once_as_gap() {
     let types: Vec<&Value> = records.iter().map(|record| &record["type"]).collect();
     assert_eq!(types, ["oom", "loss", "oom", "gap"]);
     let expected = serde_json::json!({
-        "type": "gap", "schema": 1, "host": "example", "boot_id": "boot",
+        "type": "gap", "schema": 1, "id": "boot-000000012a05f200-gap", "revision": 1,
+        "host": "example", "boot_id": "boot",
         "expected": 4, "seen": 2, "drops": 6,
         "since": "2026-01-01T00:00:00Z", "time": "2026-01-01T00:00:05Z",
     });

@@ -39,9 +39,18 @@ fn lines(text: &[u8]) -> Vec<Value> {
     lines.map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Every report that this build makes of the fixtures: recordings, kernel logs, a recording with a
-/// loss and a gap, and the stored reports.
+/// Every report that this build makes of the fixtures, and those that it reads.
 fn current_reports() -> Vec<Value> {
+    let mut reports = new_reports();
+    for folder in stored() {
+        reports.extend(oomwhy(&["explain"], &folder.join("reports.jsonl")));
+    }
+    reports
+}
+
+/// Every report that this build makes of recordings, kernel logs, and a recording with a loss and a
+/// gap.
+fn new_reports() -> Vec<Value> {
     let mut reports = Vec::new();
     for file in list(&fixtures("wire")).iter().flat_map(|kernel| list(kernel)) {
         if file.extension().is_some_and(|kind| kind == "rec") {
@@ -57,10 +66,24 @@ fn current_reports() -> Vec<Value> {
     let recording = folder.path().join("kills.rec");
     recorded::two_kills_of_four(&recording);
     reports.extend(oomwhy(&["replay"], &recording));
-    for folder in stored() {
-        reports.extend(oomwhy(&["explain"], &folder.join("reports.jsonl")));
-    }
     reports
+}
+
+#[test]
+fn every_record_has_an_id_and_a_revision() {
+    let reports = new_reports();
+    for kind in ["oom", "gap", "loss"] {
+        let of_kind: Vec<_> = reports.iter().filter(|report| report["type"] == kind).collect();
+        assert!(!of_kind.is_empty(), "{kind}");
+        for report in of_kind {
+            assert!(report["id"].as_str().is_some_and(|id| id.len() > 20), "{report}");
+            let revision = report["revision"].as_u64().unwrap();
+            assert!(revision == 1 || kind == "oom" && revision == 2, "{report}");
+        }
+    }
+    // A report that was provisional is final in its second revision.
+    let second = reports.iter().filter(|report| report["revision"] == 2);
+    assert!(second.count() > 20);
 }
 
 fn stored() -> Vec<PathBuf> {

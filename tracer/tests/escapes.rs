@@ -15,8 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use jiff::Timestamp;
-use oomwhy::testing::{Limits, Store};
+use oomwhy::testing::{Limits, Moment, Store};
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
@@ -120,7 +119,7 @@ fn strings(value: &Value, pointer: &str, pattern: &str, into: &mut Vec<(String, 
 }
 
 fn store(directory: &Path, reports: &[Value]) {
-    let now = Timestamp::now();
+    let now = Moment::now();
     let mut store = Store::open(directory, Limits::default(), "", now).unwrap();
     for report in reports {
         store.append(format!("{report}\n").as_bytes(), now).unwrap();

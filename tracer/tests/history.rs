@@ -12,6 +12,7 @@ use std::{
     path::Path,
 };
 
+use oomwhy::testing::{Limits, Moment, Store, short_id};
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
@@ -128,6 +129,9 @@ fn wrong_usage_exits_with_2_and_an_example() {
         ("watch --store --max-use 3", "512MiB"),
         ("watch --store --max-use 100KiB", "1MiB or more"),
         ("watch --store --max-age 3", "90d"),
+        ("watch --keep-free 10%", "--store"),
+        ("watch --store --keep-free 0", "more than 0"),
+        ("watch --store --keep-free 100%", "1% to 99%"),
     ] {
         let (out, err) = run(&history, line, 2);
         assert!(out.is_empty() && err.contains(words), "{line}: {err}");
@@ -216,6 +220,57 @@ fn unreadable_lines_are_counted_once_and_others_listed() {
     assert_eq!(victims(&out).len(), 13);
     assert_eq!(err, "oomwhy: skipped 1 damaged line, 1 record of a newer oomwhy\n");
     assert_eq!(run(&history, "list -q", 0).1, "");
+}
+
+/// A history with two reports, and a loss between them whose record was lost itself.
+fn history_with_a_hole() -> TempDir {
+    let directory = tempdir().unwrap();
+    let now = Moment::now();
+    let mut store = Store::open(directory.path(), Limits::default(), "", now).unwrap();
+    let report = |id: &str| {
+        format!(
+            r#"{{"type":"oom","schema":1,"id":"{id}","outcome":"killed","victims":[],"source":{{"tier":"fentry"}}}}"#
+        )
+    };
+    let loss = r#"{"type":"loss","schema":1,"id":"boot-0000000000000002-loss.1f","revision":1,"stage":"ring","count":3,"first":"2026-01-01T00:00:00Z","last":"2026-01-01T00:00:00Z"}"#;
+    store.append(report("boot-0000000000000001-7").as_bytes(), now).unwrap();
+    store.append(loss.as_bytes(), now).unwrap();
+    store.skip(2);
+    store.append(report("boot-0000000000000005-7").as_bytes(), now).unwrap();
+    store.append(loss.replace("0002", "0006").as_bytes(), now).unwrap();
+    directory
+}
+
+#[test]
+fn missing_records_are_reported_on_stderr() {
+    let history = history_with_a_hole();
+    let words = "oomwhy: 2 records are missing (seq 3 to 4): not stored, removed or damaged\n";
+    for line in ["list", "list -o jsonl", "export", "list java -o jsonl"] {
+        let code = i32::from(line.contains("java"));
+        let (_, err) = run(&history, line, code);
+        assert!(err.starts_with(words), "{line}: {err}");
+    }
+    for line in ["show", "show boot-0000000000000001-7", "explain boot-0000000000000001-7"] {
+        assert_eq!(run(&history, line, 0).1, words, "{line}");
+    }
+    assert_eq!(run(&history, "list -q", 0).1, "");
+}
+
+#[test]
+fn loss_is_shown_by_its_id_and_is_not_the_newest_report() {
+    let history = history_with_a_hole();
+    let (json, _) = run(&history, "show -o json", 0);
+    let newest: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(newest["id"], "boot-0000000000000005-7");
+    assert_eq!(newest["seq"], 5);
+    for id in ["boot-0000000000000006", &short_id("boot-0000000000000006-loss.1f")] {
+        let (text, _) = run(&history, &format!("show {id}"), 0);
+        assert!(text.contains("loss: 3 kernel-side records"), "{text}");
+    }
+    let (list, _) = run(&history, "list", 0);
+    let ids: Vec<_> =
+        list.lines().skip(1).map(|it| it.split_whitespace().nth(2).unwrap()).collect();
+    assert!(ids.iter().all(|id| id.len() == 8), "{list}");
 }
 
 /// Root may read everything, so the test checks nothing as root.

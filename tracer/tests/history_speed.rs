@@ -12,7 +12,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use oomwhy::testing::{Limits, Store};
+use oomwhy::testing::{Limits, Moment, Store};
 use serde_json::Value;
 use tempfile::tempdir;
 
@@ -35,7 +35,8 @@ fn list_of_20000_reports_takes_at_most_half_a_second() {
     let directory = tempdir().unwrap();
     let samples = samples();
     let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-    let mut store = Store::open(directory.path(), Limits::default(), "00", start).unwrap();
+    let moment = |wall| Moment { wall, ..Moment::now() };
+    let mut store = Store::open(directory.path(), Limits::default(), "00", moment(start)).unwrap();
     let mut bytes = 0;
     for (index, sample) in (0..N_REPORTS).zip(samples.iter().cycle()) {
         let time = start + SignedDuration::from_mins(15 * index);
@@ -45,7 +46,7 @@ fn list_of_20000_reports_takes_at_most_half_a_second() {
         report["victims"][0]["pid"] = index.into();
         let line = report.to_string() + "\n";
         bytes += line.len();
-        store.append(line.as_bytes(), time).unwrap();
+        store.append(line.as_bytes(), moment(time)).unwrap();
     }
     drop(store);
     for arguments in [["list"].as_slice(), &["list", "java"], &["list", "--group"], &["list", "-1"]]

@@ -150,7 +150,7 @@ fn tracer_of_the_kernel_log_has_no_privileges_in_any_thread() {
     // A thread names itself, after it has started.
     wait_until(|| {
         let names: Vec<String> = tracer.threads().into_keys().collect();
-        names == ["oomwhy", "oomwhy-history", "oomwhy-output", "oomwhy-stop"]
+        names == ["oomwhy", "oomwhy-disk", "oomwhy-history", "oomwhy-output", "oomwhy-stop"]
     });
     for (name, status) in tracer.threads() {
         assert_eq!(status, confined(CapabilitySet::empty()), "{name}");

@@ -176,7 +176,7 @@ impl World<'_> {
     }
 }
 
-/// Every printed kill: its id and victims, or the text lines that name it.
+/// Every printed kill: its id, revision and victims, or the text lines that name it.
 fn kills(out: &Path, is_text: bool) -> Vec<String> {
     let printed = fs::read_to_string(out).unwrap();
     let mut kills: Vec<String> = if is_text {
@@ -185,7 +185,8 @@ fn kills(out: &Path, is_text: bool) -> Vec<String> {
     } else {
         let reports = printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         let killed = reports.filter(|report| report["outcome"] == "killed");
-        killed.map(|report| format!("{} {}", report["id"], report["victims"])).collect()
+        let keys = ["id", "revision", "victims"];
+        killed.map(|report| keys.map(|key| report[key].to_string()).join(" ")).collect()
     };
     kills.sort_unstable();
     kills

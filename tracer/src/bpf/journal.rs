@@ -56,14 +56,15 @@ pub struct Note {
     /// Which report: see [`key_of`](crate::model::account::key_of), [`LOSSES`], [`lost_kills`] and
     /// [`misses`].
     pub key: u64,
-    /// How far: [`PROVISIONAL`] or [`FINAL`]; for losses, the number of lost records or skipped
-    /// runs.
+    /// How far: [`PROVISIONAL`], or [`FINAL`] and above; for losses, the number of lost records or
+    /// skipped runs. No revision of the report that was delivered is higher than the mark.
     pub mark: u64,
 }
 
 /// The report was delivered before its victims were gone.
 pub(crate) const PROVISIONAL: u64 = 1;
-/// The report was delivered in its final form.
+/// The report was delivered in its final form. A higher mark, too: a run of invocations can become
+/// longer after its report, and is then delivered again, in a higher revision.
 pub(crate) const FINAL: u64 = 2;
 /// Key of reports on lost details; on all lost records before wire version 4.
 pub(crate) const LOSSES: u64 = u64::MAX;

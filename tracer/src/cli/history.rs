@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum, ValueHint};
 use jiff::{SignedDuration, Timestamp, ZonedDateTime};
 
 use super::{ColorArgs, Destination, filters, numbers, sizes};
-use crate::history::{DEFAULT_DIR, when};
+use crate::history::{DEFAULT_DIR, free_space::KeepFree, when};
 
 #[derive(Args, Clone, Debug)]
 pub struct DirArgs {
@@ -45,6 +45,18 @@ pub struct StoreArgs {
         hide_short_help = true
     )]
     pub max_use: Option<u64>,
+    /// Leave this much of the file system free: a size or a percentage [default: leave none].
+    ///
+    /// While less is free, new reports replace the oldest ones, and the history does not grow. For
+    /// example 1GiB or 10%.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        value_parser = sizes::keep_free,
+        requires = "store",
+        hide_short_help = true
+    )]
+    pub keep_free: Option<KeepFree>,
     /// Delete reports older than this [default: keep while there is room].
     ///
     /// For example 90d or 12 weeks. 1h or more.

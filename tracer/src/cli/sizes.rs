@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use crate::history::free_space::KeepFree;
+
 /// Smallest ring buffer: one full report must fit.
 const MIN_RING_BYTES: u64 = 128 << 10;
 /// Largest ring buffer that the kernel accepts on every architecture.
@@ -18,6 +20,17 @@ pub(super) fn ring_size(text: &str) -> Result<u32, String> {
 /// `--max-use` of the history: "512MiB" or "2GiB".
 pub(super) fn max_use(text: &str) -> Result<u64, String> {
     within(text, MIN_HISTORY_BYTES..=u64::MAX, "must be 1MiB or more, e.g. 512MiB")
+}
+
+/// `--keep-free` of the history: "1GiB", or "10%" of the file system.
+pub(super) fn keep_free(text: &str) -> Result<KeepFree, String> {
+    const BOUNDS: &str = "must be 1% to 99%, e.g. 10%";
+    let Some(digits) = text.strip_suffix('%') else {
+        let bytes = within(text, 1..=u64::MAX, "must be more than 0, e.g. 1GiB or 10%")?;
+        return Ok(KeepFree::Bytes(bytes));
+    };
+    let percent = digits.parse().ok().filter(|percent| (1..=99).contains(percent));
+    percent.map(KeepFree::Percent).ok_or(BOUNDS.to_owned())
 }
 
 fn within(text: &str, bytes: RangeInclusive<u64>, bounds: &str) -> Result<u64, String> {
@@ -37,7 +50,19 @@ fn within(text: &str, bytes: RangeInclusive<u64>, bounds: &str) -> Result<u64, S
 
 #[cfg(test)]
 mod tests {
-    use super::{max_use, ring_size};
+    use super::{KeepFree, keep_free, max_use, ring_size};
+
+    #[test]
+    fn keep_free_is_a_size_or_a_percentage() {
+        assert_eq!(keep_free("10%"), Ok(KeepFree::Percent(10)));
+        assert_eq!(keep_free("1GiB"), Ok(KeepFree::Bytes(1 << 30)));
+        assert_eq!(keep_free("1"), Ok(KeepFree::Bytes(1)));
+        for wrong in ["", "%", "0%", "100%", "256%", "-1%", "1.5%", "0", "5 GB", "10%%"] {
+            assert!(keep_free(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(keep_free("100%").unwrap_err(), "must be 1% to 99%, e.g. 10%");
+        assert_eq!(keep_free("0").unwrap_err(), "must be more than 0, e.g. 1GiB or 10%");
+    }
 
     #[test]
     fn ring_size_is_a_power_of_two_within_bounds() {

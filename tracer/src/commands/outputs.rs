@@ -104,6 +104,7 @@ pub(super) fn open_history(arguments: &StoreArgs, host: &Host) -> Result<OpenedH
         limits: Limits {
             max_use_bytes: arguments.max_use.unwrap_or(default.max_use_bytes),
             max_age: arguments.max_age.or(default.max_age),
+            keep_free: arguments.keep_free.or(default.keep_free),
         },
         boot_id: host.boot_id.clone().unwrap_or_default(),
     };

@@ -32,7 +32,7 @@ use crate::model::{
     facts::Findings,
     gfp,
     host::Host,
-    memcg_stat,
+    memcg_stat, record_id,
     report::{Constraint, GfpMask, OomReport, Source, System, Trigger, lossy},
 };
 
@@ -67,18 +67,17 @@ pub(crate) fn compose(account: &Account, host: &Host, findings: &Findings) -> Oo
     let context = ComposeContext { account: invocation, host, findings };
     let outcome = outcome::outcome(account, host);
     let started = account.started_ns();
-    let mut report = OomReport::new(id(host, account, started), outcome, source(context));
+    let tid = account.trigger().map_or(0, |task| task.tid);
+    let id = record_id::report(host.boot_id.as_deref(), started, tid);
+    let mut report = OomReport::new(id, outcome, source(context));
+    report.revision = Some(account.revision());
     report.time = context.time(started);
     report.boottime_ns = Some(started);
     report.boot_id.clone_from(&host.boot_id);
     report.host.clone_from(&host.hostname);
     report.kernel.clone_from(&host.kernel);
     report.page_size = Some(host.page_size);
-    let repeats = invocation.repeats.as_ref();
-    report.repeats = repeats.map(|repeats| repeats.count);
-    report.repeats_until = repeats.and_then(|repeats| context.time(repeats.last_ns));
-    let waits: u64 = invocation.waits_for_victim.values().sum();
-    report.invocations_while_dying = Some(waits).filter(|&waits| waits > 0);
+    count_invocations(&mut report, context);
     match account {
         Account::Invocation(_) | Account::Mark(_) => {
             if let Some(record) = &invocation.invocation {
@@ -121,6 +120,15 @@ pub(crate) fn compose(account: &Account, host: &Host, findings: &Findings) -> Oo
     }
     report.source.shed = shed::shed(&report, invocation);
     report
+}
+
+/// Fills in how many invocations the report stands for.
+fn count_invocations(report: &mut OomReport, context: ComposeContext<'_>) {
+    let repeats = context.account.repeats.as_ref();
+    report.repeats = repeats.map(|repeats| repeats.count);
+    report.repeats_until = repeats.and_then(|repeats| context.time(repeats.last_ns));
+    let waits: u64 = context.account.waits_for_victim.values().sum();
+    report.invocations_while_dying = Some(waits).filter(|&waits| waits > 0);
 }
 
 /// The host's memory, with its age since the entry into `out_of_memory`.
@@ -216,13 +224,6 @@ fn request(
     let names = |value| gfp::names(value, &context.host.gfp_flags);
     let named = gfp_mask.map(|value| GfpMask { value, names: names(value) });
     Trigger { gfp_mask: named, order, ..trigger }
-}
-
-/// The same events give the same id: boot, entry into `out_of_memory`, thread that entered.
-fn id(host: &Host, account: &Account, started_ns: u64) -> String {
-    let boot = host.boot_id.as_deref().unwrap_or("unknown-boot");
-    let tid = account.trigger().map_or(0, |task| task.tid);
-    format!("{boot}-{started_ns:016x}-{tid}")
 }
 
 fn source(context: ComposeContext<'_>) -> Source {

@@ -10,7 +10,8 @@ use crate::model::report::{Cgroup, Frame, MAX_LISTED_VICTIMS, OomReport, Truncat
 /// Size of a report as one line of JSON. Message queues refuse larger messages (NATS: 1 MiB), and
 /// so do readers of lines.
 pub(crate) const MAX_REPORT_BYTES: usize = 512 << 10;
-/// Room for the type of the record, and for the end of the line.
+/// Room for the type of the record, for the number and the checksum that the history adds, and for
+/// the end of the line.
 const AROUND_BYTES: usize = 64;
 /// Longer paths are cut if the lists alone do not make enough room.
 const SHORT_PATH_BYTES: usize = 256;
@@ -392,8 +393,11 @@ mod tests {
         report
     }
 
+    /// The line of the history.
     fn line(report: OomReport) -> String {
-        serde_json::to_string(&Record::Oom(Box::new(report))).unwrap() + "\n"
+        let mut json = serde_json::to_string(&Record::Oom(Box::new(report))).unwrap();
+        assert_eq!(json.pop(), Some('}'));
+        format!("{json},\"seq\":{},\"crc\":\"00000000\"}}\n", u64::MAX)
     }
 
     #[test]

@@ -6,11 +6,20 @@
 use std::{
     fs::{File, FileTimes},
     io::{self, BufReader},
+    ops::ControlFlow,
+    time::{Duration, SystemTime},
 };
 
 use flate2::{Compression, bufread::GzEncoder};
+use jiff::Timestamp;
 
-use super::{HistoryError, directory::Directory, segment::Segment};
+use super::{
+    HistoryError,
+    content::{self, FoundLine},
+    directory::Directory,
+    segment::Segment,
+    summary::Summary,
+};
 
 /// Ends the name of a file that is not complete yet.
 const UNFINISHED: &str = ".tmp";
@@ -20,9 +29,10 @@ pub(crate) fn compress(directory: &Directory, segment: &Segment) -> Result<(), H
     let (plain, closed) = (segment.plain_name(), segment.compressed_name());
     let unfinished = closed.clone() + UNFINISHED;
     directory.remove(&unfinished)?;
+    let latest = latest_record(directory.read(&plain)?);
     let from = directory.read(&plain)?;
     let to = directory.begin(&unfinished)?;
-    if let Err(error) = copy(&from, &to) {
+    if let Err(error) = copy(&from, &to, latest) {
         directory.remove(&unfinished)?;
         return Err(directory.failed(&unfinished, error));
     }
@@ -31,9 +41,25 @@ pub(crate) fn compress(directory: &Directory, segment: &Segment) -> Result<(), H
     directory.remove(&plain)
 }
 
-/// Keeps the time of the last report: readers skip a file if it is too old for their query.
-fn copy(from: &File, mut to: &File) -> io::Result<()> {
-    let modified = from.metadata()?.modified()?;
+/// The latest time of a record. It can be later than the last write, if the clock was set back.
+fn latest_record(from: File) -> Option<SystemTime> {
+    let mut latest: Option<Timestamp> = None;
+    content::each_line(&mut content::of(from), &mut Vec::new(), |_, line| {
+        if let FoundLine::Complete(text) = line {
+            let summary = Summary::parse(text).ok();
+            latest = latest.max(summary.and_then(|summary| summary.time()));
+        }
+        ControlFlow::Continue(())
+    });
+    let seconds = Duration::from_secs(u64::try_from(latest?.as_second()).ok()?);
+    SystemTime::UNIX_EPOCH.checked_add(seconds)
+}
+
+/// Keeps the time of the last write or of the latest record: readers skip a file if it is too old
+/// for their query.
+fn copy(from: &File, mut to: &File, latest: Option<SystemTime>) -> io::Result<()> {
+    let written = from.metadata()?.modified()?;
+    let modified = latest.map_or(written, |latest| latest.max(written));
     let mut encoder = GzEncoder::new(BufReader::new(from), Compression::default());
     io::copy(&mut encoder, &mut to)?;
     to.set_times(FileTimes::new().set_modified(modified))?;

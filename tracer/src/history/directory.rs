@@ -13,7 +13,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{HistoryError, segment::Segment};
+use super::{HistoryError, free_space::Space, segment::Segment};
 use crate::fmt::sanitize::shown;
 
 /// The writer holds a lock on this file.
@@ -134,6 +134,13 @@ impl Directory {
         rustix::fs::fsync(&self.fd).map_err(|errno| self.failed(".", errno))
     }
 
+    /// The space of the file system.
+    pub(super) fn space(&self) -> Result<Space, HistoryError> {
+        let stat = rustix::fs::fstatvfs(&self.fd).map_err(|errno| self.failed(".", errno))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        Ok(Space { total: bytes(stat.f_blocks), available: bytes(stat.f_bavail) })
+    }
+
     /// Whether a history was ever written here.
     pub(super) fn has_history(&self) -> Result<bool, HistoryError> {
         Ok(self.names()?.iter().any(|name| is_part(name)))
@@ -176,6 +183,11 @@ impl Directory {
         segments.dedup_by(|later, kept| later.segment.stem == kept.segment.stem);
         segments.reverse();
         Ok(segments)
+    }
+
+    /// The error for a file system with too little free space.
+    pub(super) fn is_short(&self) -> HistoryError {
+        HistoryError::Short { path: self.path.clone() }
     }
 
     /// The error for a file in this directory.

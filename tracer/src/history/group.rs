@@ -46,6 +46,10 @@ pub(crate) fn group(records: Vec<FoundRecord>) -> Vec<RepeatedKill> {
             group.latest = record;
         }
     }
+    // Records are in the order in which they were stored.
+    for group in &mut groups {
+        group.times.sort_unstable();
+    }
     groups.sort_by_key(|group| group.times.last().copied());
     groups
 }

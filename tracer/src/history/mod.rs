@@ -1,14 +1,19 @@
 //! The history: reports as JSON lines in files below one directory, written by one process and read
 //! by any number of others (docs/history.md).
 //!
-//! For writing, [`store`] appends reports, [`segment`] names the files, [`compress`] compresses
-//! closed ones, and [`vacuum`] selects those to remove. For reading, [`scan`] finds the records
-//! that match a [`query`] and reads a [`summary`] of each, and [`group`] groups kills that repeat.
-//! All files are opened by [`directory`].
+//! For writing, [`store`] appends records, [`checksum`] ends their lines, [`segment`] names the
+//! files, [`compress`] compresses closed ones, and [`vacuum`] selects those to remove. For reading,
+//! [`scan`] finds the records that match a [`query`] and reads a [`summary`] of each, and [`group`]
+//! groups kills that repeat. All files are opened by [`directory`].
 
+mod checksum;
 pub(crate) mod compress;
+mod content;
 pub(crate) mod directory;
+pub(crate) mod free_space;
 pub(crate) mod group;
+mod last_seq;
+pub(crate) mod moment;
 pub(crate) mod query;
 pub(crate) mod scan;
 pub(crate) mod segment;
@@ -59,6 +64,12 @@ pub enum HistoryError {
         /// The problem, with a hint.
         why: String,
     },
+    /// The file system must keep some space free, and there is nothing left to remove.
+    #[error("the file system of the history {} has less free space than --keep-free", shown(path))]
+    Short { path: PathBuf },
+    /// A record does not fit into a line of the history.
+    #[error("cannot store a record: {why}")]
+    Record { why: String },
     /// A file of the history cannot be read or written.
     #[error("cannot use the history file {}/{name}", shown(path))]
     Segment {
@@ -91,7 +102,11 @@ impl HistoryError {
                 matches!(source.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
                     || source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
             }
-            Self::Absent { .. } | Self::Locked { .. } | Self::Unsafe { .. } => false,
+            Self::Short { .. } => true,
+            Self::Absent { .. }
+            | Self::Locked { .. }
+            | Self::Unsafe { .. }
+            | Self::Record { .. } => false,
         }
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct Query {
     pub since: Option<Timestamp>,
     /// Records at this time match too.
     pub until: Option<Timestamp>,
+    /// Gaps and losses do not match.
+    pub only_reports: bool,
 }
 
 /// A word with a slash.
@@ -83,7 +85,8 @@ impl Query {
 
     pub(crate) fn matches(&self, summary: &Summary) -> bool {
         let is_named = self.ids.iter().any(|word| has_id(summary, word));
-        self.is_in_time(summary.time()) && (is_named || self.fits(summary))
+        let is_of_type = !self.only_reports || summary.kind == "oom";
+        is_of_type && self.is_in_time(summary.time()) && (is_named || self.fits(summary))
     }
 
     fn fits(&self, summary: &Summary) -> bool {
@@ -211,6 +214,7 @@ mod tests {
             ..Task::default()
         };
         Summary {
+            kind: "oom".to_owned(),
             id: named("2f0e7d5c-0000000210f0a1b2-4251"),
             time: "2026-11-23T09:21:07Z".parse().ok(),
             trigger: Some(Box::new(Task { pid: 1, comm: named("sh"), ..Task::default() })),
@@ -297,6 +301,10 @@ mod tests {
         assert!(!matches(|it| it.pods = vec!["7c1".to_owned()]));
         assert!(matches(|it| it.cgroups = vec![cgroup_glob("**/app").unwrap()]));
         assert!(!matches(|it| it.cgroups = vec![cgroup_glob("/app").unwrap()]));
+        assert!(matches(|it| it.only_reports = true));
+        let loss = Summary { kind: "loss".to_owned(), ..Summary::default() };
+        assert!(Query::default().matches(&loss));
+        assert!(!Query { only_reports: true, ..Query::default() }.matches(&loss));
     }
 
     #[test]

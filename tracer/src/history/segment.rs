@@ -1,5 +1,7 @@
 //! The files of the history. Their names are `<start>-<boot>.jsonl`, or `.jsonl.gz` once closed.
-//! The start comes first, in UTC and with a fixed width, so that names sort by time.
+//! The start comes first, in UTC and with a fixed width, so that names sort. A segment that begins
+//! after another one has a later start, even if the clock was set back in between: so names have
+//! the order of the records' numbers.
 //!
 //! A line that could not be written completely is cut off again. If even that fails, the next line
 //! goes to a new segment, so that it does not continue the incomplete one.
@@ -12,11 +14,10 @@ use std::{
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
+use super::moment::Moment;
+
 /// Digits of the boot id in a name: enough to distinguish the boots of one machine.
 const BOOT_DIGITS: usize = 8;
-
-/// A segment is closed at this age, however small it is: queries for a time range skip segments.
-const MAX_AGE: Duration = Duration::from_hours(24);
 
 /// A segment, as its name describes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,12 +75,13 @@ impl Segment {
 pub(super) struct OpenSegment {
     segment: Segment,
     file: File,
+    begun: Moment,
     bytes: u64,
 }
 
 impl OpenSegment {
-    pub(super) fn new(segment: Segment, file: File) -> Self {
-        Self { segment, file, bytes: 0 }
+    pub(super) fn new(segment: Segment, file: File, begun: Moment) -> Self {
+        Self { segment, file, begun, bytes: 0 }
     }
 
     /// The name of its file.
@@ -87,9 +89,13 @@ impl OpenSegment {
         self.segment.plain_name()
     }
 
-    pub(super) fn is_full(&self, added: u64, limit: u64, now: Timestamp) -> bool {
-        let age = now.duration_since(self.segment.start).unsigned_abs();
-        self.bytes > 0 && (self.bytes + added > limit || age > MAX_AGE)
+    pub(super) fn has_room(&self, added: u64, limit_bytes: u64) -> bool {
+        self.bytes == 0 || self.bytes + added <= limit_bytes
+    }
+
+    /// Whether it has records, and was begun so long ago.
+    pub(super) fn is_older_than(&self, age: Duration, now: &Moment) -> bool {
+        self.bytes > 0 && now.since(&self.begun) > age
     }
 
     pub(super) fn append(&mut self, line: &[u8]) -> io::Result<()> {

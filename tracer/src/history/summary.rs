@@ -18,8 +18,11 @@ pub(crate) struct Summary {
     pub kind: String,
     /// Version of the report schema.
     pub schema: u32,
-    /// Only in a report.
+    /// In a gap or a loss since there are numbers.
     pub id: Option<String>,
+    pub revision: Option<u32>,
+    /// The number of the record in this history.
+    pub seq: Option<u64>,
     pub time: Option<Timestamp>,
     /// The time of the latest lost record; only in a loss.
     pub last: Option<Timestamp>,
@@ -108,7 +111,10 @@ pub(crate) enum UnreadableLine {
     /// It is not a record.
     Damaged,
     /// A later version of oomwhy wrote it.
-    Newer,
+    Newer {
+        /// The number of the record in this history.
+        seq: Option<u64>,
+    },
 }
 
 impl Summary {
@@ -116,16 +122,18 @@ impl Summary {
         #[derive(Deserialize)]
         struct Version {
             schema: u32,
+            seq: Option<u64>,
         }
+        let newer = |seq| Err(UnreadableLine::Newer { seq });
         match serde_json::from_slice::<Self>(line) {
-            Ok(summary) if summary.schema > SCHEMA => Err(UnreadableLine::Newer),
+            Ok(summary) if summary.schema > SCHEMA => newer(summary.seq),
             Ok(summary) if summary.schema == 0 || summary.kind.is_empty() => {
                 Err(UnreadableLine::Damaged)
             }
             Ok(summary) if matches!(summary.kind.as_str(), "oom" | "gap" | "loss") => Ok(summary),
-            Ok(_) => Err(UnreadableLine::Newer),
+            Ok(summary) => newer(summary.seq),
             Err(_) => match serde_json::from_slice::<Version>(line) {
-                Ok(version) if version.schema > SCHEMA => Err(UnreadableLine::Newer),
+                Ok(version) if version.schema > SCHEMA => newer(version.seq),
                 _ => Err(UnreadableLine::Damaged),
             },
         }
@@ -207,9 +215,12 @@ mod tests {
             ("{}", UnreadableLine::Damaged),
             ("", UnreadableLine::Damaged),
             ("[1]", UnreadableLine::Damaged),
-            (r#"{"type":"oom","schema":2}"#, UnreadableLine::Newer),
-            (r#"{"type":"oom","schema":2,"victims":7}"#, UnreadableLine::Newer),
-            (r#"{"type":"growth","schema":1}"#, UnreadableLine::Newer),
+            (r#"{"type":"oom","schema":2}"#, UnreadableLine::Newer { seq: None }),
+            (
+                r#"{"type":"oom","schema":2,"victims":7,"seq":3}"#,
+                UnreadableLine::Newer { seq: Some(3) },
+            ),
+            (r#"{"type":"growth","schema":1,"seq":4}"#, UnreadableLine::Newer { seq: Some(4) }),
         ] {
             assert_eq!(Summary::parse(line.as_bytes()), Err(expected), "{line}");
         }

@@ -1,27 +1,45 @@
 //! Writes and reads a history: stored reports are found, whatever happens meanwhile.
 
 mod attacks;
+mod clock;
 mod damage;
 mod life;
+mod numbers;
+mod power_loss;
+mod space;
 
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
 use tempfile::{TempDir, tempdir};
 
 use super::{
-    HistoryError,
+    HistoryError, checksum,
+    moment::Moment,
     query::Query,
     scan::{History, SearchResult},
     store::{Limits, Store},
 };
 
 /// So many seconds after the time at which all tests begin.
-fn at(second: i64) -> Timestamp {
+fn time(second: i64) -> Timestamp {
     "2020-11-23T09:21:07Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(second)
+}
+
+/// The moment at this time, if nobody sets the clock.
+fn at(second: i64) -> Moment {
+    // The tests begin a year after the boot.
+    let since_boot = Duration::from_secs((second + 31_536_000).try_into().unwrap());
+    Moment { wall: time(second), since_boot }
+}
+
+/// A line as it is stored.
+fn stored(id: &str, seq: u64) -> Vec<u8> {
+    checksum::seal(&line(id), seq).unwrap()
 }
 
 /// The shortest possible report with this id.

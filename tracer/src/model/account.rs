@@ -107,6 +107,8 @@ pub struct InvocationAccount {
     pub is_replaced: bool,
     /// How far the account has come.
     pub stage: Stage,
+    /// How often the account was reported before.
+    pub n_reported: u32,
     /// The host's memory, and when it was read (`CLOCK_BOOTTIME` ns).
     pub system: Option<(u64, System)>,
     /// Recorded growth of the oom_memcg before the choice.
@@ -170,6 +172,18 @@ impl Account {
     /// How far the account has come.
     pub fn stage(&self) -> Stage {
         self.invocation().map_or(Stage::Complete, |account| account.stage)
+    }
+
+    /// The revision of its report: 1, and one more for each report before.
+    pub fn revision(&self) -> u32 {
+        match self {
+            Self::Invocation(_) | Self::Mark(_) => {
+                self.invocation().map_or(1, |account| account.n_reported.saturating_add(1))
+            }
+            Self::Reclaimed(_) => 1,
+            // It is reported when it begins, and when it ends.
+            Self::Wait(account) => 1 + u32::from(account.ended_ns.is_some()),
+        }
     }
 
     /// The key of its report: the sequence number, else the time.

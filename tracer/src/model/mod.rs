@@ -13,6 +13,7 @@ pub(crate) mod lru;
 pub(crate) mod memcg_stat;
 pub(crate) mod names;
 pub(crate) mod reap_and_exit;
+pub(crate) mod record_id;
 pub(crate) mod recorded_growth;
 pub(crate) mod report;
 pub(crate) mod shed;

@@ -18,7 +18,7 @@ pub(crate) use self::{
 };
 use crate::model::report::{
     Candidate, Constraint, GapReport, GfpMask, LimitLevel, LossReport, OomMemcg, OomReport,
-    Outcome, Reason, Record, SCHEMA, Trigger, Victim, WhyNot,
+    Outcome, Reason, Record, RecordId, SCHEMA, Trigger, Victim, WhyNot,
 };
 
 pub(crate) const MIB: u64 = 1 << 20;
@@ -168,6 +168,7 @@ pub(crate) fn concluded(report: OomReport) -> OomReport {
 fn gap() -> Record {
     Record::Gap(GapReport {
         schema: SCHEMA,
+        number: RecordId::new("boot-0000000210f0a1b2-gap".to_owned()),
         time: "2026-11-23T09:21:07Z".parse().ok(),
         host: None,
         boot_id: None,
@@ -183,6 +184,7 @@ fn loss() -> Record {
     Record::Loss(LossReport {
         tier: None,
         schema: SCHEMA,
+        number: RecordId::new("boot-0000000210f0a1b3-loss".to_owned()),
         host: None,
         boot_id: None,
         stage: None,

@@ -4,6 +4,7 @@
 
 pub(crate) mod explain;
 pub(crate) mod flame;
+mod hang_watch;
 pub(crate) mod json;
 pub(crate) mod queued;
 pub(crate) mod store;

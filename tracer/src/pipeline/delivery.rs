@@ -29,8 +29,11 @@ pub(super) struct Delivery {
     /// Sequence numbers of invocations whose provisional report is out and whose final one is not,
     /// with the number of records that were lost before each.
     provisional: BTreeMap<u64, u64>,
-    /// How far an earlier run reported, by key: [`PROVISIONAL`] or [`FINAL`].
+    /// How far an earlier run reported, by key: [`PROVISIONAL`], or [`FINAL`] and above.
     reported_before: BTreeMap<u64, u64>,
+    /// The same of accounts whose final report an earlier run delivered, and that have come again.
+    /// If there is news, it gets a higher revision than any that the earlier run delivered.
+    revised: BTreeMap<u64, u64>,
     /// The share of the accounts that the probes of this run report, if they are pinned and others
     /// are attached as well.
     share: Share,
@@ -47,6 +50,7 @@ impl Delivery {
             count,
             provisional: BTreeMap::new(),
             reported_before: BTreeMap::new(),
+            revised: BTreeMap::new(),
             share: Share::default(),
             n_reports: 0,
             n_filtered: 0,
@@ -73,11 +77,12 @@ impl Delivery {
     /// to add, or if the account belongs to another run.
     pub(super) fn reported_before(&mut self, account: &Account) -> Option<u64> {
         let mark = self.reported_before.get(&account.key()).copied().unwrap_or_default();
-        if mark == FINAL && account.stage() != Stage::Provisional {
+        if mark >= FINAL && account.stage() != Stage::Provisional {
             // If it comes again under the same key, it is news: a run that has become longer.
             self.reported_before.remove(&account.key());
+            self.revised.insert(account.key(), mark);
         }
-        (mark != FINAL && self.share.has(account)).then_some(mark)
+        (mark < FINAL && self.share.has(account)).then_some(mark)
     }
 
     /// Number of records that were lost before the provisional report of this invocation.
@@ -90,9 +95,11 @@ impl Delivery {
         &mut self,
         account: &Account,
         mark: u64,
-        report: OomReport,
+        mut report: OomReport,
     ) -> Result<(), SinkError> {
         let (seq, stage) = (account.seq(), account.stage());
+        let revision = self.revision(account);
+        report.revision = Some(revision);
         let was_provisional = stage == Stage::Final && self.provisional.remove(&seq).is_some();
         if !self.filter.passes(&report, account.invocation()) {
             self.n_filtered += u64::from(stage != Stage::Final);
@@ -114,12 +121,18 @@ impl Delivery {
             return Ok(());
         }
         self.n_reports += 1;
-        let note = Note { key: account.key(), mark: FINAL };
+        let note = Note { key: account.key(), mark: FINAL.max(revision.into()) };
         if was_provisional {
             self.announce(Some(note));
             return self.outputs.each(|sink| sink.update(&record));
         }
         self.write(Some(note), &record)
+    }
+
+    /// The revision of an account's report, those of an earlier run included.
+    fn revision(&self, account: &Account) -> u32 {
+        let before = self.revised.get(&account.key()).copied().unwrap_or_default();
+        account.revision().saturating_add(u32::try_from(before).unwrap_or(u32::MAX))
     }
 
     /// Delivers a report that was not made of records. Returns whether the wanted number of
@@ -170,4 +183,77 @@ fn concluded(mut report: OomReport) -> Record {
     // The fingerprint is made of the verdict, too.
     report.fingerprint = fingerprint(&report);
     Record::Oom(Box::new(fit(report)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+
+    use super::{Delivery, FINAL, PROVISIONAL};
+    use crate::{
+        model::{
+            account::{Account, InvocationAccount, Stage},
+            handover::Share,
+            report::{OomReport, Outcome, Record, Source, Tier},
+        },
+        pipeline::{
+            dedup_writer::CurrentNote,
+            filter::Filter,
+            sink::{Outputs, Sink, SinkError},
+        },
+    };
+
+    /// Keeps the revision of each report, and the mark in the journal that belongs to it.
+    struct Revisions(Rc<RefCell<Vec<(u32, u64)>>>, CurrentNote);
+
+    impl Sink for Revisions {
+        fn write(&mut self, record: &Record) -> Result<(), SinkError> {
+            let Record::Oom(report) = record else { panic!("{record:?}") };
+            self.0.borrow_mut().push((report.revision.unwrap(), self.1.get().unwrap().mark));
+            Ok(())
+        }
+
+        fn provisional(&mut self, record: &Record) -> Result<(), SinkError> {
+            self.write(record)
+        }
+    }
+
+    /// Delivers accounts with these stages, each with the number of earlier reports, after a run
+    /// that had reported up to `mark`.
+    fn revisions(mark: u64, accounts: &[(Stage, u32)]) -> Vec<(u32, u64)> {
+        let (revisions, note) = (Rc::new(RefCell::new(Vec::new())), CurrentNote::default());
+        let mut outputs = Outputs::default();
+        outputs.add(Revisions(Rc::clone(&revisions), Rc::clone(&note)));
+        outputs.set_current_note(note);
+        let mut delivery = Delivery::new(outputs, Filter::default(), None);
+        delivery.resume(BTreeMap::from([(7, mark)]), Share::default());
+        for &(stage, n_reported) in accounts {
+            let account = InvocationAccount { seq: 7, stage, n_reported, ..Default::default() };
+            let account = Account::from(account);
+            let report = OomReport::new("a".to_owned(), Outcome::Killed, Source::new(Tier::Fentry));
+            if let Some(mark) = delivery.reported_before(&account) {
+                delivery.deliver(&account, mark, report).unwrap();
+            }
+        }
+        revisions.borrow().clone()
+    }
+
+    const KILL: &[(Stage, u32)] = &[(Stage::Provisional, 0), (Stage::Final, 1)];
+    const RUN: &[(Stage, u32)] =
+        &[(Stage::Complete, 0), (Stage::Complete, 1), (Stage::Complete, 2)];
+
+    #[test]
+    fn each_report_of_an_account_has_a_higher_revision() {
+        assert_eq!(revisions(0, KILL), [(1, PROVISIONAL), (2, FINAL)]);
+        assert_eq!(revisions(0, RUN), [(1, FINAL), (2, FINAL), (3, 3)]);
+    }
+
+    #[test]
+    fn later_run_continues_with_higher_revisions_than_an_earlier_one() {
+        assert_eq!(revisions(PROVISIONAL, KILL), [(2, FINAL)]);
+        assert_eq!(revisions(FINAL, KILL), []);
+        // The earlier run had delivered the first report, or all three, when it died.
+        assert_eq!(revisions(FINAL, RUN), [(4, 4), (5, 5)]);
+        assert_eq!(revisions(3, RUN), [(5, 5), (6, 6)]);
+    }
 }

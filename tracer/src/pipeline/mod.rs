@@ -11,6 +11,7 @@ pub(crate) mod filter;
 pub(crate) mod gaps;
 pub(crate) mod kernel_log;
 pub(crate) mod live;
+mod loss_and_gap;
 pub(crate) mod output_health;
 pub(crate) mod recording;
 pub(crate) mod replay;
@@ -20,7 +21,6 @@ pub(crate) mod stop_signals;
 use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use thiserror::Error;
 use tokio::sync::Notify;
 
@@ -39,9 +39,7 @@ use crate::{
         handover::Share,
         host::Host,
         recorded_growth::{Chosen, Recorded},
-        report::{
-            Cgroup, GapReport, LossReport, LossStage, OomReport, Record, SCHEMA, System, Tier,
-        },
+        report::{LossStage, OomReport, System},
     },
     pipeline::{
         assemble::{Assembler, Counted, InFlight},
@@ -51,6 +49,7 @@ use crate::{
         fact_store::FactStore,
         filter::Filter,
         gaps::{Gap, Reading},
+        loss_and_gap::LostRecords,
         sink::{Outputs, SinkError},
     },
 };
@@ -385,14 +384,11 @@ impl Pipeline {
     /// the readers of all outputs are gone.
     pub(crate) fn handle_outputs(&mut self) -> Result<(), PipelineError> {
         for (output, lost) in self.delivery.take_losses()? {
-            let [first, last] =
-                [lost.first_ns, lost.last_ns].map(|ns| self.facts.time(&self.host, ns));
-            let loss = LossReport {
-                stage: Some(output.stage()),
-                name: Some(output.name().to_owned()),
-                ..self.loss(lost.count, first, last)
-            };
-            self.delivery.write(None, &Record::Loss(loss))?;
+            let (stage, name) = (Some(output.stage()), Some(output.name().to_owned()));
+            let count = lost.count;
+            let what = LostRecords { stage, name, count, ..LostRecords::default() };
+            let loss = what.record(&self.host, &self.facts, [lost.first_ns, lost.last_ns]);
+            self.delivery.write(None, &loss)?;
         }
         Ok(())
     }
@@ -450,17 +446,18 @@ impl Pipeline {
         if new.details > 0 {
             self.assembler.note_loss(last_ns);
         }
-        let [first, last] = [first_ns, last_ns].map(|ns| self.facts.time(&self.host, ns));
         for (&reason, &count) in new.kills.iter().filter(|(_, count)| **count > 0) {
             let note = Note { key: journal::lost_kills(reason), mark: lost.kills[&reason] };
-            let stage = Some(LossStage::Kills);
-            let loss = LossReport { stage, reason, ..self.loss(count, first, last) };
-            self.delivery.write(Some(note), &Record::Loss(loss))?;
+            let what = LostRecords { stage: Some(LossStage::Kills), reason, name: None, count };
+            let loss = what.record(&self.host, &self.facts, [first_ns, last_ns]);
+            self.delivery.write(Some(note), &loss)?;
         }
         if new.details > 0 {
             let note = Note { key: LOSSES, mark: lost.details };
-            let loss = LossReport { stage: details, ..self.loss(new.details, first, last) };
-            self.delivery.write(Some(note), &Record::Loss(loss))?;
+            let count = new.details;
+            let what = LostRecords { stage: details, count, ..LostRecords::default() };
+            let loss = what.record(&self.host, &self.facts, [first_ns, last_ns]);
+            self.delivery.write(Some(note), &loss)?;
         }
         Ok(())
     }
@@ -475,49 +472,15 @@ impl Pipeline {
             self.assembler.note_skip(at_ns);
         }
         let note = Note { key: journal::misses(&program), mark: count };
-        let detected = self.facts.time(&self.host, at_ns);
-        let loss = LossReport {
-            stage: Some(LossStage::Probe),
-            name: Some(program),
-            ..self.loss(new, detected, detected)
-        };
-        self.delivery.write(Some(note), &Record::Loss(loss))
-    }
-
-    fn loss(&self, count: u64, first: Timestamp, last: Timestamp) -> LossReport {
-        LossReport {
-            schema: SCHEMA,
-            tier: (self.host.tier == Tier::Kmsg).then_some(Tier::Kmsg),
-            host: self.host.hostname.clone(),
-            boot_id: self.host.boot_id.clone(),
-            stage: None,
-            name: None,
-            reason: None,
-            count,
-            first,
-            last,
-        }
+        let (stage, name) = (Some(LossStage::Probe), Some(program));
+        let what = LostRecords { stage, name, count: new, ..LostRecords::default() };
+        let loss = what.record(&self.host, &self.facts, [at_ns, at_ns]);
+        self.delivery.write(Some(note), &loss)
     }
 
     fn report_gap(&mut self, gap: Gap, group: Option<CountedCgroup>) -> Result<(), SinkError> {
-        let Gap { expected, seen, drops, since_ns, at_ns } = gap;
-        let cgroup = group.map(|CountedCgroup { id, path }| Cgroup {
-            id: Some(id.to_string()),
-            path: Some(path),
-            ..Cgroup::default()
-        });
-        let report = GapReport {
-            cgroup,
-            schema: SCHEMA,
-            time: Some(self.facts.time(&self.host, at_ns)),
-            host: self.host.hostname.clone(),
-            boot_id: self.host.boot_id.clone(),
-            expected,
-            seen,
-            drops: Some(drops),
-            since: self.facts.time(&self.host, since_ns),
-        };
-        self.delivery.write(None, &Record::Gap(report))
+        let record = loss_and_gap::gap(&self.host, &self.facts, gap, group);
+        self.delivery.write(None, &record)
     }
 }
 

@@ -4,7 +4,10 @@
 //! A fault of an output is an event, not the end of the run. It is logged once when it begins and
 //! once when it is over. Then the main loop writes a `loss` record to every output.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::sync::Notify;
 
@@ -88,6 +91,18 @@ impl OutputHealth {
         }
     }
 
+    /// The output has not taken a record for so long. The records that come meanwhile wait.
+    pub(crate) fn hang(&self, time: Duration) {
+        let now = clock::boottime_ns();
+        let none = NotWritten { count: 0, first_ns: now, last_ns: now };
+        let mut state = self.lock();
+        if state.failing.is_none() {
+            state.failing = Some(none);
+            drop(state);
+            self.log(&format!("no answer for {} s; records wait", time.as_secs()));
+        }
+    }
+
     /// The output took a record.
     pub(crate) fn works(&self) {
         let mut state = self.lock();
@@ -99,7 +114,10 @@ impl OutputHealth {
         }
         drop(state);
         self.0.changed.notify_one();
-        self.log(&format!("takes records again, {} not written", were(lost.count)));
+        match lost.count {
+            0 => self.log("takes records again"),
+            count => self.log(&format!("takes records again, {} not written", were(count))),
+        }
     }
 
     /// The output ends. `unwritten` records are left in its queue.

@@ -4,19 +4,20 @@ use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 use oomwhy::testing::{
-    Cgroup, Constraint, Limits, OomMemcg, OomReport, Outcome, Record, Source, Store, Tier, Trigger,
-    Victim, fingerprint, short_id,
+    Cgroup, Constraint, Limits, Moment, OomMemcg, OomReport, Outcome, Record, Source, Store, Tier,
+    Trigger, Victim, fingerprint, short_id,
 };
 
 /// Kills of java, one per hour until now, the latest with the short id "kxqz...", and one of
 /// postgres.
 pub(crate) fn today(path: &Path) {
-    let now = Timestamp::now();
-    let mut store = Store::open(path, Limits::default(), "", now).unwrap();
+    let moment = Moment::now();
+    let now = moment.wall;
+    let mut store = Store::open(path, Limits::default(), "", moment).unwrap();
     let mut add = |report: OomReport| {
         let mut line = serde_json::to_vec(&Record::Oom(Box::new(report))).unwrap();
         line.push(b'\n');
-        store.append(&line, now).unwrap();
+        store.append(&line, moment).unwrap();
     };
     for hours in (1..12).rev() {
         let time = now - SignedDuration::from_hours(hours);

@@ -54,6 +54,7 @@ const ALLOWED: &[(&str, &str)] = &[
         "reports that wait for their victims: 1,024 at most",
     ),
     ("pipeline/delivery.rs: Delivery.reported_before", "the entries of the journal"),
+    ("pipeline/delivery.rs: Delivery.revised", "entries that leave reported_before"),
     ("pipeline/gaps/groups.rs: GroupGaps.groups", "it has a limit of 64"),
     ("pipeline/live.rs: Live.misses", "the programs of oomwhy"),
     ("pipeline/live/pinned.rs: Resume.reported", "the entries of the journal"),

@@ -26,7 +26,7 @@ use crate::{
     history::{
         HistoryError,
         query::Query,
-        scan::{FoundRecord, History, Keep, Skipped},
+        scan::{FoundRecord, History, Keep, SearchResult, Skipped},
         short_id,
     },
     output::text::{Detail, TextSink},
@@ -82,7 +82,7 @@ fn find<T: Keep>(
     let query = query(select)?;
     let history = open(path)?;
     let result = history.find(&query, select.limit());
-    log_skipped(result.skipped, quiet);
+    log_problems(&result, quiet);
     let mut found = result.found;
     if found.is_empty() {
         return Err(no_match(path, &select.matches, result.skipped, quiet));
@@ -143,10 +143,12 @@ fn is_number(word: &str) -> bool {
     word.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Logs the skipped lines and files, once per command.
-fn log_skipped(skipped: Skipped, quiet: bool) {
-    if let Some(message) = skipped.message().filter(|_| !quiet) {
-        log_stderr(format!("oomwhy: {message}"));
+/// Logs the skipped lines and files and the missing records, once per command.
+fn log_problems<T>(result: &SearchResult<T>, quiet: bool) {
+    if !quiet {
+        for message in [result.skipped.message(), result.holes.message()].into_iter().flatten() {
+            log_stderr(format!("oomwhy: {message}"));
+        }
     }
 }
 

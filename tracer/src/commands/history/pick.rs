@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::tz::TimeZone;
 
-use super::{Failure, log_skipped, no_match, open};
+use super::{Failure, log_problems, no_match, open};
 use crate::{
     commands::exit::Exit,
     fmt::sanitize::Safe,
@@ -20,7 +20,7 @@ use crate::{
 /// Matches that are listed if there is more than one.
 const MAX_LISTED: usize = 10;
 
-/// The report that a word names, and its line. Without a word, the latest report. If the word is
+/// The record that a word names, and its line. Without a word, the latest report. If the word is
 /// the beginning of an id, its other meanings do not count.
 pub(in crate::commands) fn pick(
     path: &Path,
@@ -34,18 +34,20 @@ pub(in crate::commands) fn pick(
         })?;
         query.ids = vec![word.to_owned()];
     }
+    query.only_reports = word.is_none();
     let history = open(path)?;
-    let result: SearchResult = history.find(&query, usize::MAX);
+    let max_records = if word.is_some() { usize::MAX } else { 1 };
+    let result: SearchResult = history.find(&query, max_records);
     let skipped = result.skipped;
-    log_skipped(skipped, false);
+    log_problems(&result, false);
     let mut found = result.found;
-    found.retain(|found| found.summary.id.is_some());
     let Some(word) = word else {
         return read(
             &history,
             found.last().ok_or_else(|| no_match(path, &[""; 0], skipped, false))?,
         );
     };
+    found.retain(|found| found.summary.id.is_some());
     let named = |found: &FoundRecord| {
         found.summary.id.as_deref().is_some_and(|id| short_id::names(word, id))
     };

@@ -8,14 +8,16 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use super::super::scan::{Holes, Skipped};
 use super::{
-    History, Limits, Query, Store, at, find, ids, line, open, segments, sized_line, tempdir,
+    History, Limits, Query, Store, at, find, ids, line, open, segments, sized_line, stored,
+    tempdir, time,
 };
 
-const SMALL: Limits = Limits { max_use_bytes: 512 << 10, max_age: None };
+const SMALL: Limits = Limits { max_use_bytes: 512 << 10, max_age: None, keep_free: None };
 
 #[test]
-fn stored_reports_are_found_oldest_first_and_unchanged() {
+fn stored_reports_are_found_oldest_first_with_number_and_checksum() {
     let directory = tempdir().unwrap();
     let mut store = open(&directory);
     for (id, second) in [("a", 0), ("b", 1), ("c", 2)] {
@@ -31,7 +33,7 @@ fn stored_reports_are_found_oldest_first_and_unchanged() {
             Ok::<(), ()>(())
         })
         .unwrap();
-    assert_eq!(lines, [line("a"), line("b"), line("c")].concat());
+    assert_eq!(lines, [stored("a", 1), stored("b", 2), stored("c", 3)].concat());
 }
 
 #[test]
@@ -119,23 +121,6 @@ fn oldest_segments_are_removed_when_the_limit_is_reached() {
 }
 
 #[test]
-fn too_old_segment_is_removed_at_the_start() {
-    let directory = tempdir().unwrap();
-    let mut store = open(&directory);
-    store.append(&line("a"), at(0)).unwrap();
-    drop(store);
-    // The age is that of the file, which was written now.
-    let limits = Limits { max_age: Some(Duration::from_hours(24)), ..Limits::default() };
-    let now = jiff::Timestamp::now();
-    drop(
-        Store::open(directory.path(), limits.clone(), "", now + Duration::from_hours(23)).unwrap(),
-    );
-    assert_eq!(ids(directory.path()), ["a"]);
-    drop(Store::open(directory.path(), limits, "", now + Duration::from_hours(25)).unwrap());
-    assert!(ids(directory.path()).is_empty());
-}
-
-#[test]
 fn report_stored_twice_is_found_once_as_stored_last() {
     let directory = tempdir().unwrap();
     let mut store = open(&directory);
@@ -166,7 +151,7 @@ fn time_range_query_finds_all_its_records() {
     let timed = |second: i64| {
         format!(
             "{{\"type\":\"oom\",\"schema\":1,\"id\":\"{second}\",\"time\":\"{}\"}}\n",
-            at(second)
+            time(second)
         )
     };
     let mut store = open(&directory);
@@ -177,12 +162,13 @@ fn time_range_query_finds_all_its_records() {
     assert_eq!(files.len(), 5);
     for (day, file) in (0..).zip(files) {
         let file = fs::File::options().append(true).open(file).unwrap();
-        let seconds = u64::try_from(at(day * 90_000 + 10).as_second()).unwrap();
+        let seconds = u64::try_from(time(day * 90_000 + 10).as_second()).unwrap();
         file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
     }
     let history = History::open(directory.path()).unwrap();
     let between = |since, until| {
-        let query = Query { since: Some(at(since)), until: Some(at(until)), ..Query::default() };
+        let (since, until) = (Some(time(since)), Some(time(until)));
+        let query = Query { since, until, ..Query::default() };
         history.find::<()>(&query, usize::MAX).found.len()
     };
     assert_eq!(between(90_000, 270_000), 3);
@@ -200,7 +186,7 @@ fn concurrent_reader_sees_every_report_stored_before() {
     let n_stored = std::sync::atomic::AtomicUsize::new(0);
     thread::scope(|scope| {
         scope.spawn(|| {
-            let limits = Limits { max_use_bytes: 1 << 20, max_age: None };
+            let limits = Limits { max_use_bytes: 1 << 20, ..Limits::default() };
             let mut store = Store::open(path, limits, "", at(0)).unwrap();
             for index in 0..1_000 {
                 store.append(&sized_line(&format!("{index:04}"), 4_000), at(index)).unwrap();
@@ -215,7 +201,8 @@ fn concurrent_reader_sees_every_report_stored_before() {
                 continue;
             }
             let findings = find(path);
-            assert_eq!(findings.skipped, crate::history::scan::Skipped::default());
+            assert_eq!(findings.skipped, Skipped::default());
+            assert_eq!(findings.holes, Holes::default());
             let n_found = findings.found.len();
             let last = findings.found.last().unwrap().summary.id.clone().unwrap();
             assert!(n_found >= before, "{n_found} of {before}");

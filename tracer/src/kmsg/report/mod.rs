@@ -28,9 +28,12 @@ use super::{
 };
 use crate::{
     compose::limits::{Filling, Limit},
-    model::report::{
-        Cgroup, Constraint, Frame, GfpMask, OomMemcg, OomReport, Outcome, Reason, Source, Tier,
-        Trigger, lossy,
+    model::{
+        record_id,
+        report::{
+            Cgroup, Constraint, Frame, GfpMask, OomMemcg, OomReport, Outcome, Reason, Source, Tier,
+            Trigger, lossy,
+        },
     },
 };
 
@@ -116,13 +119,12 @@ fn boottime_ns(time: Option<Timestamp>, context: &Context) -> Option<u64> {
 
 /// The same lines give the same id: boot, time of the log's clock, thread.
 fn id(block: &Block, context: &Context) -> String {
-    let boot = context.boot_id.as_deref().unwrap_or("unknown-boot");
     let trigger = block.cpu.as_ref().map(|cpu| cpu.tid);
     let first_killed = block.kills.first().map(|(kill, _)| kill.tid);
     let tid = trigger.or(block.chosen()).or(first_killed).unwrap_or_default();
     let wall_ns = block.stamp.wall.and_then(|wall| u64::try_from(wall.as_nanosecond()).ok());
     let started = block.stamp.log_ns.or(wall_ns).unwrap_or_else(|| content_hash(block));
-    format!("{boot}-{started:016x}-{tid}")
+    record_id::report(context.boot_id.as_deref(), started, tid)
 }
 
 /// Stands for the time in a log without times.

@@ -65,6 +65,13 @@ pub struct OomReport {
     pub schema: u32,
     /// The id of the report. Ids sort by time, and the same events give the same id.
     pub id: String,
+    /// 1, 2, ...: a report that is reported again has the same id and a higher revision. The
+    /// highest one counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u32>,
+    /// The number of this record in its history; a number that is missing there is a lost record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
     /// When the kernel entered out_of_memory, RFC 3339, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
@@ -186,6 +193,8 @@ impl OomReport {
         Self {
             schema: SCHEMA,
             id,
+            revision: Some(1),
+            seq: None,
             time: None,
             boottime_ns: None,
             boot_id: None,
@@ -285,11 +294,34 @@ pub enum Constraint {
     Memcg,
 }
 
+/// Which record this is. Each key is absent in records of older versions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RecordId {
+    /// The id of the record. Ids sort by time, and the same events give the same id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Always 1: such a record is reported once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u32>,
+    /// The number of this record in its history; a number that is missing there is a lost record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+}
+
+impl RecordId {
+    /// The first and only revision of a record that no history has numbered.
+    pub(crate) fn new(id: String) -> Self {
+        Self { id: Some(id), revision: Some(1), seq: None }
+    }
+}
+
 /// The kernel counted kills that oomwhy did not see.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GapReport {
     /// The version of this contract: 1.
     pub schema: u32,
+    #[serde(flatten)]
+    pub number: RecordId,
     /// When the gap was detected, RFC 3339, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
@@ -321,6 +353,8 @@ pub struct GapReport {
 pub struct LossReport {
     /// The version of this contract: 1.
     pub schema: u32,
+    #[serde(flatten)]
+    pub number: RecordId,
     /// "kmsg" for the kernel log; absent for the ring buffer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier: Option<Tier>,

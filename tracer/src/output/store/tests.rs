@@ -5,12 +5,13 @@ use std::{
     path::Path,
     process::Command,
     sync::{Arc, Mutex},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tempfile::tempdir;
 use tokio::sync::Notify;
 
-use super::{HistoryError, Limits, StoreConfig, StoreSink, Work, Writer, line};
+use super::{HistoryError, Limits, Queued, StoreConfig, StoreSink, Work, Writer};
 use crate::{
     history::{query::Query, scan::History},
     model::report::{LossStage, OomReport, Record},
@@ -30,7 +31,7 @@ fn store_all(path: &Path, records: &[Record], mut before: impl FnMut(usize)) -> 
     let mut writer = Writer::start(config(path), health.clone()).unwrap();
     for (index, record) in records.iter().enumerate() {
         before(index);
-        writer.handle(line(record).unwrap());
+        writer.handle(Queued { record: serde_json::to_vec(record).unwrap(), n_lost: 0 });
     }
     health.end(0);
     let lines = lines.lock().unwrap();
@@ -61,7 +62,7 @@ fn start(path: &Path) -> Result<StoreSink, HistoryError> {
 }
 
 #[test]
-fn closed_records_are_stored_unchanged() {
+fn closed_records_are_stored_with_their_numbers() {
     let directory = tempdir().unwrap();
     let records = records();
     let mut sink = start(directory.path()).unwrap();
@@ -80,7 +81,62 @@ fn closed_records_are_stored_unchanged() {
             Ok::<(), ()>(())
         })
         .unwrap();
-    assert!(records.iter().all(|record| stored.contains(record)));
+    for ((mut record, stored), number) in records.into_iter().zip(stored).zip(1..) {
+        *seq(&mut record) = Some(number);
+        assert_eq!(stored, record);
+    }
+}
+
+fn seq(record: &mut Record) -> &mut Option<u64> {
+    match record {
+        Record::Oom(report) => &mut report.seq,
+        Record::Gap(gap) => &mut gap.number.seq,
+        Record::Loss(loss) => &mut loss.number.seq,
+    }
+}
+
+#[test]
+fn record_that_found_no_room_in_the_queue_leaves_a_hole() {
+    let directory = tempdir().unwrap();
+    let mut writer = Writer::start(config(directory.path()), health(|_| {})).unwrap();
+    for n_lost in [0, 2, 0] {
+        let record = serde_json::to_vec(&records()[0]).unwrap();
+        writer.handle(Queued { record, n_lost });
+    }
+    let history = History::open(directory.path()).unwrap();
+    let holes = history.find::<()>(&Query::default(), usize::MAX).holes;
+    assert!(holes.message().unwrap().starts_with("2 records are missing (seq 2 to 3)"));
+}
+
+#[test]
+fn old_segment_is_removed_when_the_age_is_checked() {
+    let directory = tempdir().unwrap();
+    let path = directory.path();
+    let store = |config: StoreConfig| {
+        let mut writer = Writer::start(config, health(|_| {})).unwrap();
+        let record = serde_json::to_vec(&records()[0]).unwrap();
+        writer.handle(Queued { record, n_lost: 0 });
+        writer
+    };
+    drop(store(config(path)));
+    let old = config(path);
+    let hour = Duration::from_hours(1);
+    let limited =
+        StoreConfig { limits: Limits { max_age: Some(hour), ..old.limits.clone() }, ..old };
+    let mut writer = store(limited);
+    let names = || fs::read_dir(path).unwrap().count();
+    let n_files = names();
+    let segments = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let first = segments.filter(|it| it.extension().is_some_and(|it| it == "gz")).min().unwrap();
+    let file = fs::File::options().append(true).open(&first).unwrap();
+    file.set_modified(SystemTime::now() - 2 * hour).unwrap();
+    let check = writer.next_time().unwrap();
+    assert!(check > Instant::now() + Duration::from_mins(10), "the clock may be set soon");
+    writer.on_time();
+    assert!(!first.exists() && names() == n_files - 1);
+    assert!(writer.next_time().unwrap() > check);
+    let unlimited = Writer::start(config(tempdir().unwrap().path()), health(|_| {})).unwrap();
+    assert_eq!(unlimited.next_time(), None, "an idle host is not woken up");
 }
 
 /// Each takes more than a page, so none fits into the rest of the previous one's page.
@@ -122,6 +178,9 @@ fn full_disk_is_logged_once_and_its_recovery_once() {
     assert!(logged[0].contains("new attempt"), "{logged:?}");
     assert!(logged[1].contains("takes records again, 5 records were not written"), "{logged:?}");
     assert_eq!(n_found(path), records.len() - 5);
+    let history = History::open(path).unwrap();
+    let holes = history.find::<()>(&Query::default(), usize::MAX).holes.message().unwrap();
+    assert!(holes.starts_with("5 records are missing (seq 3 to 7)"), "{holes}");
     unmount(path);
 }
 

@@ -96,7 +96,9 @@ impl PendingCloses {
             return account;
         }
         let provisional = InvocationAccount { stage: Stage::Provisional, ..account };
-        let pending = PendingClose::new(provisional.clone(), now);
+        let n_reported = provisional.n_reported.saturating_add(1);
+        let kept = InvocationAccount { n_reported, ..provisional.clone() };
+        let pending = PendingClose::new(kept, now);
         self.bytes += pending.bytes;
         self.pending.insert(provisional.seq, pending);
         provisional

@@ -113,6 +113,7 @@ impl Runs {
             if run.has_news() && (is_over || run.is_due(now_ns)) {
                 run.reported = Some((now_ns, run.count()));
                 due.push(run.account.clone());
+                run.account.n_reported = run.account.n_reported.saturating_add(1);
             }
             !is_over
         });

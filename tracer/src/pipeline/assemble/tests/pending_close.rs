@@ -44,10 +44,12 @@ fn kill_is_reported_before_victim_exits_and_closed_after_its_memory_is_back() {
     for [earlier, later] in [[Exited, Freed], [Freed, Exited]] {
         let (mut assembler, reported) = killed(ALL);
         assert_eq!(stages(&reported), [Stage::Provisional]);
+        assert_eq!(reported[0].revision(), 1);
         assert!(assembler.push(event(20, 0, gone(earlier, 100, 1))).is_empty());
         assert!(assembler.is_waiting());
         let closed = assembler.push(event(30, 0, gone(later, 100, 1)));
         assert_eq!(stages(&closed), [Stage::Final]);
+        assert_eq!(closed[0].revision(), 2);
         let end = &first(&closed).reap_and_exit[&100];
         let mut times = [end.exited_ns, end.freed_ns];
         times.sort_unstable();
@@ -141,9 +143,10 @@ fn reused_process_id_belongs_to_latest_invocation() {
 fn waiting_task_is_reported_when_it_begins_and_ends() {
     let mut assembler = Assembler::new(ALL, DEADLINE_MS * MS);
     let reported = assembler.push(event(10, 0, wait(100, false)));
-    assert_eq!(waiting(&reported).ended_ns, None);
+    assert_eq!((waiting(&reported).ended_ns, reported[0].revision()), (None, 1));
     assert_eq!(assembler.waiting_tasks(), [100]);
     let ended = assembler.push(event(900, 0, wait(100, true)));
+    assert_eq!(ended[0].revision(), 2);
     let ended = waiting(&ended);
     assert_eq!((ended.first_ns, ended.ended_ns), (10 * MS, Some(900 * MS)));
     assert!(!assembler.is_waiting());

@@ -60,8 +60,8 @@ fn run_that_never_settles_is_reported_every_ten_seconds() {
         script,
         &[
             "10000: #1 since 0, invocation, end, repeats 100 until 9500",
-            "20000: #1 since 0, invocation, end, repeats 200 until 19500",
-            "finish: #1 since 0, invocation, end, repeats 250 until 24500",
+            "20000: #1 since 0, invocation, end, repeats 200 until 19500, reported before: 1",
+            "finish: #1 since 0, invocation, end, repeats 250 until 24500, reported before: 2",
         ],
     );
 }
@@ -85,7 +85,7 @@ fn continued_run_is_reported_again() {
         script,
         &[
             "1000: #1 since 0, invocation, end",
-            "11000: #1 since 0, invocation, end, repeats 3 until 9000",
+            "11000: #1 since 0, invocation, end, repeats 3 until 9000, reported before: 1",
         ],
     );
 }

@@ -72,6 +72,9 @@ fn parts(account: &InvocationAccount) -> String {
     if let Some(Repeats { count, last_ns }) = account.repeats {
         add(format!("repeats {count} until {}", last_ns / MS));
     }
+    if account.n_reported > 0 {
+        add(format!("reported before: {}", account.n_reported));
+    }
     parts
 }
 

@@ -5,8 +5,8 @@ use super::{
     script::{
         MS,
         Step::{Due, Finish, Say},
-        chosen, end_of_kill, event, gone, invocation, invocation_of, passed, repeats, victim,
-        victim_with, wait_for_victim,
+        chosen, end_of_kill, event, gone, invocation, invocation_of, no_victim, passed, repeats,
+        victim, victim_with, wait_for_victim,
     },
 };
 use crate::{
@@ -124,5 +124,24 @@ fn late_choice_reopens_invocation() {
             Finish,
         ],
         &["1502: #1 since 10, invocation, victims 100@1501, end"],
+    );
+}
+
+#[test]
+fn invocation_reopened_after_its_report_has_the_next_revision() {
+    check(
+        vec![
+            Say(10, 1, invocation()),
+            Say(20, 1, no_victim()),
+            Due(1100),
+            Say(1500, 1, chosen()),
+            Say(1501, 1, victim(100)),
+            Say(1502, 1, end_of_kill(1)),
+            Finish,
+        ],
+        &[
+            "1100: #1 since 10, invocation, end",
+            "1502: #1 since 10, invocation, victims 100@1501, end, reported before: 1",
+        ],
     );
 }
