@@ -194,10 +194,7 @@ fn confined(capabilities: CapabilitySet) -> Vec<(String, String)> {
 }
 
 /// The same with a bounding set that it could not empty.
-fn confined_in(
-    bounding: CapabilitySet,
-    capabilities: CapabilitySet,
-) -> Vec<(String, String)> {
+fn confined_in(bounding: CapabilitySet, capabilities: CapabilitySet) -> Vec<(String, String)> {
     let sets = [0, capabilities.bits(), capabilities.bits(), bounding.bits(), 0];
     let sets = sets.map(|set| format!("{set:016x}"));
     let modes = ["1".to_owned(), "2".to_owned()];

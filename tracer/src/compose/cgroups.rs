@@ -41,8 +41,7 @@ pub(super) fn owner(context: ComposeContext<'_>, cgroup: &Cgroup) -> CgroupOwner
     let mut owner = container::cgroup_owner(path);
     if let Some(container) = &mut owner.container {
         let directory = container::directory(path, container);
-        let found = context.findings.cgroup_makers.get(directory).copied();
-        let maker = container::maker(directory, found);
+        let maker = container::maker(directory, context.findings);
         container.claimed = maker != Maker::Root;
         for key in container::keys(container, maker) {
             if let Some(names) = context.findings.containers.get(&key) {

@@ -103,9 +103,7 @@ fn is_unnamed(stack: Option<&[Frame]>) -> bool {
 fn has_unknown_maker(part: &Part<'_>, findings: &Findings) -> bool {
     let path = part.cgroup.and_then(|cgroup| cgroup.path.as_deref()).unwrap_or_default();
     let Some(container) = &part.owner.container else { return false };
-    let directory = container::directory(path, container);
-    let found = findings.cgroup_makers.get(directory).copied();
-    container::maker(directory, found) == Maker::Unknown
+    container::maker(container::directory(path, container), findings) == Maker::Unknown
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! (`libpod-conmon-ID.scope`) are not containers.
 
 use crate::model::{
+    facts::Findings,
     report::{CgroupOwner, Container, NestedContainer},
     tenant::Tenant,
 };
@@ -108,13 +109,14 @@ pub(crate) fn user(path: &str) -> Option<u32> {
     user.parse().ok()
 }
 
-/// Who could make the cgroup of a container, by what was found out: see `Fact::CgroupMaker`. Without
+/// Who could make the cgroup of a container, as it was found out (`Fact::CgroupMaker`). Without
 /// that, the path shows it.
-pub(crate) fn maker(directory: &str, found: Option<Option<u32>>) -> Maker {
-    match found.unwrap_or_else(|| Some(user(directory).unwrap_or(0))) {
-        Some(0) => Maker::Root,
-        Some(uid) => Maker::User(uid),
-        None => Maker::Unknown,
+pub(crate) fn maker(directory: &str, findings: &Findings) -> Maker {
+    match findings.cgroup_makers.get(directory) {
+        None => user(directory).map_or(Maker::Root, Maker::User),
+        Some(None) => Maker::Unknown,
+        Some(Some(0)) => Maker::Root,
+        Some(Some(uid)) => Maker::User(*uid),
     }
 }
 

@@ -166,16 +166,14 @@ fn find_containers(
 /// The fact that not only root could make the cgroup of a container, unless the path shows that or
 /// it is known already. Then the container gets no names of the system.
 fn new_maker(directory: &str, maker: Maker, findings: &mut Findings) -> Option<Fact> {
+    if maker == container::maker(directory, findings) {
+        return None;
+    }
     let uid = match maker {
         Maker::Root => Some(0),
         Maker::User(uid) => Some(uid),
         Maker::Unknown => None,
     };
-    let before = findings.cgroup_makers.get(directory).copied();
-    let by_place = || Some(container::user(directory).unwrap_or(0));
-    if uid == before.unwrap_or_else(by_place) {
-        return None;
-    }
     findings.cgroup_makers.insert(directory.to_owned(), uid);
     Some(Fact::CgroupMaker { path: directory.to_owned(), uid })
 }

@@ -3,8 +3,8 @@
 //!
 //! Look-ups never block the main loop. Each tenant has a share of them ([`shares`]).
 //!
-//! [`name_lookup`] reads files on a worker's thread, [`process_roots`] opens directories on another,
-//! and [`symbol_requests`] finds the names of functions on a third.
+//! [`name_lookup`] reads files on a worker's thread, [`process_roots`] opens directories on
+//! another, and [`symbol_requests`] finds the names of functions on a third.
 
 pub(crate) mod container;
 pub(crate) mod enrichment;

@@ -128,7 +128,7 @@ pub(crate) struct LookupResults {
     processes: Lru<(u64, i32), Option<ProcessFiles>>,
     /// Who could make the cgroup of a container, by the cgroup's path.
     makers: Lru<String, Maker>,
-    /// By invocation.
+    /// The kinds of refused requests, by invocation.
     refused: Lru<u64, Vec<LookupKind>>,
     /// Requests that a report waits for and that have no answer yet.
     n_awaited: usize,

@@ -45,7 +45,12 @@ pub(crate) struct OpenRoots(Arc<Mutex<KeptOpen<(u64, i32), ProcessRoot>>>);
 
 #[derive(Debug)]
 enum RootRequest {
-    Open { key: (u64, i32), process: Process, task: TaskCgroup, queued_for: Tenant },
+    Open {
+        key: (u64, i32),
+        process: Process,
+        task: TaskCgroup,
+        queued_for: Tenant,
+    },
     /// The reports of this invocation are written.
     Close(u64),
 }

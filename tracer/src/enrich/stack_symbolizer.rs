@@ -35,7 +35,6 @@ pub(crate) struct StackSymbolizer {
 #[derive(Debug, Default)]
 struct SeenProcess {
     started_ns: u64,
-    /// kernfs id.
     cgroup_id: Option<u64>,
     hint: ProcessHint,
     /// Frames that were asked for before, and are asked for again with the hint.
@@ -85,8 +84,8 @@ impl StackSymbolizer {
         }
     }
 
-    /// Asks for the names of frames in which processes grew in this memcg, the most first. The files
-    /// of those that still live are opened first; those of a victim were opened before.
+    /// Asks for the names of frames in which processes grew in this memcg, the most first. The
+    /// files of those that still live are opened first; those of a victim were opened before.
     pub(crate) fn ask_growing(&mut self, seq: u64, memcg_id: u64, growing: &[ProcessFrames]) {
         for process in growing.iter().take(MAX_GROWING_PROCESSES) {
             self.requests.reopen_growing(process.pid);
@@ -218,8 +217,11 @@ mod tests {
         let mut symbolizer = StackSymbolizer::new(&Tenants::default());
         symbolizer.ask_growing(4, 1, &[ProcessFrames { pid: 7, frames: Vec::new() }]);
         assert!(symbolizer.requests.newly_awaited().is_empty());
-        symbolizer
-            .ask_growing(5, 1, &[ProcessFrames { pid: 7, frames: vec![UserFrame::Ip { ip: 1 }] }]);
+        symbolizer.ask_growing(
+            5,
+            1,
+            &[ProcessFrames { pid: 7, frames: vec![UserFrame::Ip { ip: 1 }] }],
+        );
         assert_eq!(symbolizer.requests.newly_awaited(), [5].into());
     }
 }

@@ -4,8 +4,8 @@
 //! A report stays open until the names of its stacks are there, or for [`PATIENCE`]. Frames without
 //! a name are then reported by build id and file offset, or by address.
 //!
-//! Each tenant has a share of the thread's time and of its queue ([`Shares`]). Names of the kernel's
-//! functions count for none.
+//! Each tenant has a share of the thread's time and of its queue ([`Shares`]). Names of the
+//! kernel's functions count for none.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -59,7 +59,6 @@ pub(crate) const MAX_GROWING_PROCESSES: usize = 8;
 struct StackFrames {
     seq: u64,
     process: Process,
-    /// kernfs id.
     cgroup_id: Option<u64>,
     hint: Option<ProcessHint>,
     offsets: Vec<FileOffset>,
@@ -152,7 +151,7 @@ pub(crate) struct SymbolRequests {
     unanswered: BTreeMap<u64, Unanswered>,
     /// Invocations that [`SymbolRequests::newly_awaited`] has not returned yet.
     new: BTreeSet<u64>,
-    /// By invocation.
+    /// The kinds of refused requests, by invocation.
     refused: Lru<u64, Vec<LookupKind>>,
 }
 
@@ -256,7 +255,10 @@ impl SymbolRequests {
         if !is_sent {
             shares::refuse();
         }
-        if has_place && !is_sent && let Some(tenant) = tenant {
+        if has_place
+            && !is_sent
+            && let Some(tenant) = tenant
+        {
             self.shares.leave(&tenant);
         }
         is_sent
@@ -376,7 +378,11 @@ impl Work<Queued> for SymbolThread {
             SymbolRequest::Growth(stacks) => self.name_growth(&stacks),
             SymbolRequest::Kernel { seq, ips } => {
                 let symbols = self.kernel.resolve(&ips);
-                self.answer(SymbolAnswer { seq, found: FoundNames::Kernel(symbols), refused: None });
+                self.answer(SymbolAnswer {
+                    seq,
+                    found: FoundNames::Kernel(symbols),
+                    refused: None,
+                });
             }
         }
         let n_evicted =

@@ -23,11 +23,10 @@ impl Default for Tenants {
     }
 }
 
-/// A task, for [`Tenants`].
+/// A process and the kernfs id of its cgroup, for [`Tenants`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TaskCgroup {
     pub pid: u32,
-    /// kernfs id.
     pub cgroup_id: Option<u64>,
 }
 

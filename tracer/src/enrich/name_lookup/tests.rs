@@ -181,7 +181,10 @@ fn known_names_are_no_look_up_and_are_not_refused() {
     lookup.shares.charge(&container::tenant(&path), Instant::now(), charged);
     lookup.ask(request(path));
     let results = lookup.results(PATIENCE);
-    assert_eq!((results.refused(1), results.maker(&format!("/docker/{id}"))), (&[][..], Maker::Root));
+    assert_eq!(
+        (results.refused(1), results.maker(&format!("/docker/{id}"))),
+        (&[][..], Maker::Root)
+    );
 }
 
 #[test]

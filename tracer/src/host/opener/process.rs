@@ -91,6 +91,11 @@ pub(crate) fn serve(socket: impl AsFd) -> io::Result<()> {
 }
 
 pub(super) fn run(base: &Directory, operations: &[Operation]) -> Vec<Result<OpenedFile, Refusal>> {
+    // Other threads get their turn in between.
+    operations.chunks(MAX_OPERATIONS).flat_map(|some| run_chunk(base, some)).collect()
+}
+
+fn run_chunk(base: &Directory, operations: &[Operation]) -> Vec<Result<OpenedFile, Refusal>> {
     let mut opener = lock();
     if let Some(opener) = opener.as_mut() {
         return opener.run(base, operations);

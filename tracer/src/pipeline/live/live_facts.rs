@@ -2,7 +2,9 @@
 
 use crate::{
     enrich::{
-        enrichment::{Enrichment, new_refusals}, kernel_lookup::KernelLookup, privacy::Privacy,
+        enrichment::{Enrichment, new_refusals},
+        kernel_lookup::KernelLookup,
+        privacy::Privacy,
         stack_symbolizer::StackSymbolizer,
     },
     growth,
