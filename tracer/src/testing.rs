@@ -4,7 +4,7 @@ use std::{io, os::fd::OwnedFd, path::Path};
 
 use crate::{
     enrich::{
-        container::cgroup_owner,
+        container::{cgroup_owner, directory},
         runtime_files::{self, HostFiles},
     },
     history::{query::Query, scan::History, summary::Summary},
@@ -77,9 +77,10 @@ pub fn container_of(root: &Path, cgroup: &str) -> serde_json::Value {
     let Some(mut container) = cgroup_owner(cgroup).container else {
         return serde_json::Value::Null;
     };
-    if let Some(directory) = Directory::at(root) {
-        let host = HostFiles { root: directory, cgroup_mount: Some(root.join("cgroup")) };
-        container.fill_from(&runtime_files::look_up(&host, &container, cgroup));
+    if let Some(base) = Directory::at(root) {
+        let host = HostFiles { root: base, cgroup_mount: Some(root.join("cgroup")) };
+        let maker = host.maker(directory(cgroup, &container));
+        container.fill_from(&runtime_files::look_up(&host, &container, cgroup, maker));
     }
     serde_json::to_value(container).unwrap_or_default()
 }

@@ -90,7 +90,7 @@ impl Kill {
     }
 
     /// What is found out for its report.
-    fn facts(self) -> [Fact; 6] {
+    fn facts(self) -> [Fact; 8] {
         let (seq, pid, name) = (self.seq(), self.task().tgid, HOSTILE.repeat(40));
         let names = json!({"name": name, "image": name, "pod": name, "namespace": name});
         let symbol = json!({"name": name, "offset": 1, "module": null});
@@ -102,6 +102,8 @@ impl Kill {
             json!({"cgroup_path": {"id": seq, "path": HOSTILE.repeat(500)}}),
             json!({"symbol": {"ip": self.first_ip(), "symbol": symbol}}),
             json!({"awaited": {"seq": seq}}),
+            json!({"lookups_refused": {"seq": seq, "kinds": ["container", "stack"]}}),
+            json!({"cgroup_maker": {"path": self.container() + &HOSTILE.repeat(400)}}),
         ]
         .map(fact)
     }
@@ -183,7 +185,9 @@ fn answers_for_a_report_that_is_out_are_dropped() {
     let mut pipeline = pipeline();
     let n_findings = |pipeline: &Pipeline| {
         let findings = pipeline.findings();
-        [findings.user_names.len(), findings.processes.len(), findings.names_asked.len()]
+        let of_invocations = [findings.names_asked.len(), findings.refused.len()];
+        let of_processes = [findings.user_names.len(), findings.processes.len()];
+        [of_invocations, of_processes].concat()
     };
     let kill = Kill(7);
     let learn_all = |pipeline: &mut Pipeline| {
@@ -193,13 +197,13 @@ fn answers_for_a_report_that_is_out_are_dropped() {
     };
     handle(&mut pipeline, kill.records());
     learn_all(&mut pipeline);
-    assert_eq!(n_findings(&pipeline), [1, 1, 1]);
+    assert_eq!(n_findings(&pipeline), [1, 1, 1, 1]);
     handle(&mut pipeline, kill.exit());
     let accounts = pipeline.names_ready(kill.seq());
     pipeline.report(accounts, &mut NoSource).unwrap();
-    assert_eq!((n_findings(&pipeline), pipeline.stats().reports), ([0, 0, 0], 1));
+    assert_eq!((n_findings(&pipeline), pipeline.stats().reports), (vec![0; 4], 1));
     learn_all(&mut pipeline);
-    assert_eq!(n_findings(&pipeline), [0, 0, 0]);
+    assert_eq!(n_findings(&pipeline), [0, 0, 0, 0]);
     assert!(!pipeline.is_waiting());
 }
 

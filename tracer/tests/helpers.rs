@@ -129,6 +129,48 @@ fn user_symbols_reads_the_files_that_it_was_sent() {
     assert_eq!(answer["addresses"][0]["offset"], 8);
 }
 
+#[inline(never)]
+extern "C" fn somewhere() -> u64 {
+    std::hint::black_box(7)
+}
+
+/// The offset of a function of this process in its file.
+fn offset_of(function: usize) -> usize {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let number = |text: &str| usize::from_str_radix(text, 16).unwrap();
+    let range = |line: &str| {
+        let (start, end) = line.split(' ').next().unwrap().split_once('-').unwrap();
+        number(start)..number(end)
+    };
+    let line = maps.lines().find(|line| range(line).contains(&function)).unwrap();
+    function - range(line).start + number(line.split(' ').nth(2).unwrap())
+}
+
+/// Compilers and linkers compress the sections for debuggers if asked to.
+#[test]
+fn user_symbols_names_a_function_of_a_file_with_compressed_sections() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = std::env::current_exe().unwrap();
+    let request = format!(
+        r#"{{"offsets": [], "addresses": [{{"ip": 1, "in_file": [0, {}]}}],
+            "files": [{{"descriptor": 0, "shown": "/bin/app"}}], "perf_maps": []}}"#,
+        offset_of(somewhere as extern "C" fn() -> u64 as usize)
+    );
+    assert_eq!(somewhere(), 7);
+    for kind in ["none", "zlib", "zstd"] {
+        let path = folder.path().join(kind);
+        let mut compress = Command::new("objcopy");
+        compress.arg(format!("--compress-debug-sections={kind}")).arg(&own).arg(&path);
+        if !compress.status().is_ok_and(|status| status.success()) {
+            eprintln!("not run: objcopy of binutils with {kind}");
+            continue;
+        }
+        let answer = answer("user-symbols", &request, &[File::open(&path).unwrap().as_fd()]);
+        let symbol = answer["addresses"][0]["symbol"].as_str().unwrap_or_default();
+        assert!(symbol.contains("somewhere"), "{kind}: {answer}");
+    }
+}
+
 /// The helper may read its descriptor, but not open the file by a path as blazesym does.
 #[test]
 fn user_symbols_reads_a_file_that_it_may_not_open() {

@@ -27,7 +27,7 @@ use crate::{
     },
     cli::{Attach, WatchArgs},
     commands::exit::Exit,
-    enrich::{enrichment::Enrichment, name_lookup::Lookup, privacy::Privacy},
+    enrich::{enrichment::Enrichment, name_lookup::Lookup, privacy::Privacy, shares},
     fmt::{
         lines::{Lines, log_stderr},
         sanitize::shown,
@@ -119,7 +119,7 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     drop(run);
     if shows_diagnostics {
         log_stderr(summary(live.pipeline().stats()));
-        log_refused();
+        log_refused(&live);
         if let Some(dir) = &arguments.pin {
             let dir = shown(dir);
             log_stderr(format!("the probes stay attached: `oomwhy unpin {dir}` ends that"));
@@ -137,11 +137,22 @@ fn confine(probes: &Probes) {
     }
 }
 
-fn log_refused() {
-    let refused = disposable::n_refused();
-    if refused > 0 {
-        let refused = count(refused, "look-up");
+/// Prints what reports may lack, because look-ups are limited.
+fn log_refused(live: &Live) {
+    let by_helpers = disposable::n_refused();
+    if by_helpers > 0 {
+        let refused = count(by_helpers, "look-up");
         log_stderr(format!("{refused} refused, because earlier helper processes hang"));
+    }
+    let by_shares = shares::n_refused();
+    if by_shares > 0 {
+        let refused = count(by_shares, "look-up");
+        log_stderr(format!("{refused} refused, because a cgroup had used up its share of them"));
+    }
+    let evicted = live.n_evicted();
+    if evicted > 0 {
+        let dropped = count(evicted, "kept result");
+        log_stderr(format!("{dropped} of look-ups dropped to make room for others"));
     }
 }
 

@@ -5,7 +5,7 @@ use super::{
     limits::{Filling, Limit},
 };
 use crate::{
-    enrich::container,
+    enrich::container::{self, Maker},
     model::{
         events::{CgroupPath, Counter, Invocation, Level, Levels, Memcg, Name},
         names::cgroup_path,
@@ -40,7 +40,10 @@ pub(super) fn owner(context: ComposeContext<'_>, cgroup: &Cgroup) -> CgroupOwner
     let path = cgroup.path.as_deref().unwrap_or_default();
     let mut owner = container::cgroup_owner(path);
     if let Some(container) = &mut owner.container {
-        for key in container::keys(path, container) {
+        let directory = container::directory(path, container);
+        let maker = container::maker(directory, context.findings);
+        container.claimed = maker != Maker::Root;
+        for key in container::keys(container, maker) {
             if let Some(names) = context.findings.containers.get(&key) {
                 container.fill_from(names);
             }

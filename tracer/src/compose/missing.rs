@@ -6,7 +6,7 @@ use oomwhy_common::valid::shed;
 
 use crate::model::{
     account::{InvocationAccount, Stage, UnseenEnd},
-    facts::Findings,
+    facts::{Findings, LookupKind},
     reap_and_exit::ReapAndExit,
     report::{Frame, Missing, OomReport, Outcome, Reason},
 };
@@ -36,11 +36,11 @@ pub(super) fn add_missing(
 pub(super) const NO_RECORD: &str =
     "its record did not come: the ring was full, or the kernel skipped the probe";
 
-fn add(report: &mut OomReport, field: impl Into<String>, why: impl Into<String>) {
+pub(super) fn add(report: &mut OomReport, field: impl Into<String>, why: impl Into<String>) {
     report.source.missing.push(missing(field, why));
 }
 
-fn is_named(report: &OomReport, field: &str) -> bool {
+pub(super) fn is_named(report: &OomReport, field: &str) -> bool {
     report.source.missing.iter().any(|missing| missing.field == field)
 }
 
@@ -204,6 +204,7 @@ fn add_unknown_files(report: &mut OomReport) {
 
 /// User stacks whose symbols were not found while the report could wait for them.
 fn add_unknown_names(report: &mut OomReport, account: &InvocationAccount, findings: &Findings) {
+    let refused = findings.refused.get(&account.seq).map(Vec::as_slice).unwrap_or_default();
     if account.stage == Stage::Provisional || !findings.names_asked.contains_key(&account.seq) {
         return;
     }
@@ -213,16 +214,17 @@ fn add_unknown_names(report: &mut OomReport, account: &InvocationAccount, findin
     };
     let trigger = report.trigger.as_ref().is_some_and(|it| is_unanswered(it.pid, &it.user_stack));
     let victims = report.victims.iter().any(|it| is_unanswered(it.pid, &it.user_stack));
+    let was_asked = !refused.contains(&LookupKind::Stack);
     let fields = [
-        (trigger, "trigger.user_stack.symbol"),
-        (victims, "victims.user_stack.symbol"),
+        (trigger && was_asked, "trigger.user_stack.symbol"),
+        (victims && was_asked, "victims.user_stack.symbol"),
         (has_unnamed_kernel_stacks(report), "growth.stacks.kernel_stack.symbol"),
     ];
     for (_, field) in fields.into_iter().filter(|(is_late, _)| *is_late) {
         add(report, field, "reading the symbols took too long; `oomwhy symbolize` does it later");
     }
     let pids = unnamed_growing_processes(report);
-    if !pids.is_empty() {
+    if !pids.is_empty() && !refused.contains(&LookupKind::Growth) {
         let why = format!(
             "no name was found for any frame of process {}: it was gone before its files were \
              opened, they have no symbols, or that took too long; `oomwhy symbolize` does it later",

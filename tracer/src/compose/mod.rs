@@ -21,6 +21,7 @@ pub(crate) mod size_limit;
 mod stacks;
 pub(crate) mod verdict;
 mod victims;
+mod withheld;
 
 use std::collections::BTreeMap;
 
@@ -118,6 +119,7 @@ pub(crate) fn compose(account: &Account, host: &Host, findings: &Findings) -> Oo
         Account::Mark(account) => marks::add_missing(&mut report, account),
         Account::Reclaimed(_) | Account::Wait(_) => {}
     }
+    withheld::add_missing(&mut report, account.seq(), findings);
     report.source.shed = shed::shed(&report, invocation);
     report
 }

@@ -6,7 +6,11 @@
 //! of a runtime itself (`containerd.service`) and of its helper processes
 //! (`libpod-conmon-ID.scope`) are not containers.
 
-use crate::model::report::{CgroupOwner, Container, NestedContainer};
+use crate::model::{
+    facts::Findings,
+    report::{CgroupOwner, Container, NestedContainer},
+    tenant::Tenant,
+};
 
 /// Nested containers that are listed, the outermost ones.
 const MAX_NESTED: usize = 4;
@@ -37,6 +41,17 @@ const PARENTS: &[(&str, &str)] = &[
     ("lxc.payload", "lxc"),
     ("garden", "garden"),
 ];
+
+/// Who could make a container's cgroup, and so chose the id in its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Maker {
+    /// Only root: the id is that of a container of the system.
+    Root,
+    /// This user, to whom a cgroup above it was delegated.
+    User(u32),
+    /// A cgroup above it is gone, or is not visible.
+    Unknown,
+}
 
 /// Container, pod and unit of the cgroup at this path.
 pub(crate) fn cgroup_owner(path: &str) -> CgroupOwner {
@@ -89,18 +104,75 @@ fn add_container(container: &mut Container, runtime: Option<&str>, id: &str) {
 }
 
 /// The user who may make cgroups at this place: the path begins with the slice of a user.
-pub(super) fn user(path: &str) -> Option<u32> {
+pub(crate) fn user(path: &str) -> Option<u32> {
     let (user, _) = path.strip_prefix("/user.slice/user-")?.split_once(".slice/")?;
     user.parse().ok()
 }
 
-/// The keys under which names of a container are kept: its id and the uid of its pod. What a user
-/// claims has a key of its own: it has no names of others, and others do not have its names.
-pub(crate) fn keys(path: &str, container: &Container) -> Vec<String> {
-    match user(path) {
-        Some(uid) => container.id.iter().map(|id| format!("user-{uid}/{id}")).collect(),
-        None => container.id.iter().chain(&container.pod_uid).cloned().collect(),
+/// Who could make the cgroup of a container, as it was found out (`Fact::CgroupMaker`). Without
+/// that, the path shows it.
+pub(crate) fn maker(directory: &str, findings: &Findings) -> Maker {
+    match findings.cgroup_makers.get(directory) {
+        None => user(directory).map_or(Maker::Root, Maker::User),
+        Some(None) => Maker::Unknown,
+        Some(Some(0)) => Maker::Root,
+        Some(Some(uid)) => Maker::User(*uid),
     }
+}
+
+/// The path of the cgroup whose name has the container's id, or the pod's uid if there is no
+/// container.
+pub(crate) fn directory<'a>(path: &'a str, container: &Container) -> &'a str {
+    let (mut parent, mut end) = ("", 0);
+    for name in path.split('/') {
+        end += name.len();
+        let is_it = match (&container.id, &container.pod_uid) {
+            (Some(id), _) => runtime_and_id(name, parent).is_some_and(|(_, it)| it == id),
+            (None, uid) => uid.is_some() && pod_uid(name) == *uid,
+        };
+        if is_it {
+            return path.get(..end).unwrap_or(path);
+        }
+        // The separator.
+        end += 1;
+        parent = if name.is_empty() { parent } else { name };
+    }
+    path
+}
+
+/// The keys under which names of a container are kept: its id and the uid of its pod. What a user
+/// claims has a key of its own: it has no names of others, and others do not have its names. A
+/// container that anybody may have made has none.
+pub(crate) fn keys(container: &Container, maker: Maker) -> Vec<String> {
+    match maker {
+        Maker::Root => container.id.iter().chain(&container.pod_uid).cloned().collect(),
+        Maker::User(uid) => container.id.iter().map(|id| format!("user-{uid}/{id}")).collect(),
+        Maker::Unknown => Vec::new(),
+    }
+}
+
+/// The tenant that a cgroup belongs to: a cgroup below the top level. In Kubernetes, the top levels
+/// are those above the pods. A container at the top level is a tenant itself.
+pub(crate) fn tenant(path: &str) -> Tenant {
+    let names = path.split('/').filter(|name| !name.is_empty() && *name != "..");
+    let mut tenant = String::new();
+    let mut parent = "";
+    for name in names {
+        tenant = format!("{tenant}/{name}");
+        let is_level = parent.is_empty() || is_level_of_kubernetes(name);
+        if !is_level || runtime_and_id(name, parent).is_some() {
+            break;
+        }
+        parent = name;
+    }
+    Tenant::new(&tenant)
+}
+
+/// `kubepods`, `burstable`, `besteffort`, and slices that end with these.
+fn is_level_of_kubernetes(name: &str) -> bool {
+    let name = name.strip_suffix(".slice").unwrap_or(name);
+    let last = name.rsplit('-').next().unwrap_or(name);
+    ["kubepods", "burstable", "besteffort"].contains(&last)
 }
 
 /// A container's runtime, where the name shows it, and its id.

@@ -9,6 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::{
+    shares::Shares,
+    tenants::{TaskCgroup, Tenants},
+};
 use crate::{
     host::{
         kept_open::KeptOpen,
@@ -26,10 +30,13 @@ const MAX_FILES: usize = 64;
 /// Processes whose perf maps are kept.
 const MAX_PROCESSES: usize = 16;
 
-/// Asks the thread that opens the files.
-#[derive(Debug, Default)]
+/// Asks the thread that opens the files. The kernel limits the hints of growth, so no tenant can
+/// fill the queue. But each has a share of the time.
+#[derive(Debug)]
 pub(crate) struct GrowingProcesses {
     pub files: Arc<GrowingProcessFiles>,
+    shares: Arc<Shares>,
+    tenants: Tenants,
     worker: Option<Worker<GrowingRequest>>,
 }
 
@@ -40,6 +47,16 @@ enum GrowingRequest {
 }
 
 impl GrowingProcesses {
+    pub(crate) fn new(tenants: Tenants) -> Self {
+        let shares = Arc::new(Shares::new(MAX_REQUESTS));
+        Self { files: Arc::default(), shares, tenants, worker: None }
+    }
+
+    /// Number of results that had to make room so far.
+    pub(crate) fn n_evicted(&self) -> u64 {
+        self.files.lock().n_evicted() + self.shares.n_evicted()
+    }
+
     /// Opens the files of a process that grows near a limit.
     pub(crate) fn open(&mut self, pid: u32) {
         self.send(GrowingRequest::Open(pid));
@@ -54,7 +71,11 @@ impl GrowingProcesses {
     /// without names.
     fn send(&mut self, request: GrowingRequest) {
         if self.worker.is_none() {
-            let thread = GrowingThread(Arc::clone(&self.files));
+            let thread = GrowingThread {
+                files: Arc::clone(&self.files),
+                shares: Arc::clone(&self.shares),
+                tenants: self.tenants.clone(),
+            };
             self.worker = Worker::start("oomwhy-growing", MAX_REQUESTS, thread).ok();
         }
         self.files.lock().n_unanswered += 1;
@@ -64,24 +85,30 @@ impl GrowingProcesses {
     }
 }
 
-struct GrowingThread(Arc<GrowingProcessFiles>);
+struct GrowingThread {
+    files: Arc<GrowingProcessFiles>,
+    shares: Arc<Shares>,
+    tenants: Tenants,
+}
 
 impl Work<GrowingRequest> for GrowingThread {
     fn handle(&mut self, request: GrowingRequest) {
-        match request {
-            GrowingRequest::Open(pid) => self.0.open(pid),
-            GrowingRequest::Reopen(pid) => self.0.reopen(pid),
-        }
-        self.0.0.change(|opened| opened.n_unanswered = opened.n_unanswered.saturating_sub(1));
+        let (GrowingRequest::Open(pid) | GrowingRequest::Reopen(pid)) = request;
+        let tenant = self.tenants.find(TaskCgroup { pid, cgroup_id: None });
+        self.shares.run(&tenant, || match request {
+            GrowingRequest::Open(pid) => self.files.open(pid),
+            GrowingRequest::Reopen(pid) => self.files.reopen(pid),
+        });
+        self.files.0.change(|opened| opened.n_unanswered = opened.n_unanswered.saturating_sub(1));
         self.on_time();
     }
 
     fn next_time(&self) -> Option<Instant> {
-        self.0.next_close()
+        self.files.next_close()
     }
 
     fn on_time(&mut self) {
-        self.0.close_unused(Instant::now());
+        self.files.close_unused(Instant::now());
     }
 }
 
@@ -165,6 +192,10 @@ impl GrowingProcessFiles {
 }
 
 impl OpenedFiles {
+    fn n_evicted(&self) -> u64 {
+        self.files.n_evicted() + self.perf_maps.n_evicted()
+    }
+
     fn add_file(&mut self, (shown, file): (String, OpenedFile)) {
         self.files.insert(file.facts.id, (shown, file));
     }
@@ -203,7 +234,8 @@ mod tests {
     #[test]
     fn files_are_closed_some_time_after_they_were_opened() {
         let files = Arc::new(GrowingProcessFiles::default());
-        let mut thread = GrowingThread(Arc::clone(&files));
+        let GrowingProcesses { shares, tenants, .. } = GrowingProcesses::new(Tenants::default());
+        let mut thread = GrowingThread { files: Arc::clone(&files), shares, tenants };
         assert_eq!(thread.next_time(), None);
         thread.handle(GrowingRequest::Open(std::process::id()));
         let due = thread.next_time().unwrap();
@@ -215,7 +247,7 @@ mod tests {
 
     #[test]
     fn request_is_answered_by_the_thread_before_wait_returns() {
-        let mut growing = GrowingProcesses::default();
+        let mut growing = GrowingProcesses::new(Tenants::default());
         growing.open(std::process::id());
         growing.files.wait(Duration::from_secs(20));
         assert!(!growing.files.take_files().is_empty());

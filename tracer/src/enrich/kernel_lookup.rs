@@ -88,6 +88,11 @@ impl KernelLookup {
         }
     }
 
+    /// Number of names that had to make room so far.
+    pub(crate) fn n_evicted(&self) -> u64 {
+        self.answers.lock().symbols.n_evicted()
+    }
+
     /// The names of these addresses as far as they are known, and the addresses that have no answer
     /// yet. Waits for answers, but no longer than [`patience`] after they were asked for.
     pub(crate) fn resolve(&self, ips: &[u64]) -> (BTreeMap<u64, Symbol>, Vec<u64>) {

@@ -1,8 +1,9 @@
 //! Looks up the names of containers, pods and users, and the /proc files of processes, on a
 //! worker's thread.
 //!
-//! The thread starts with the first request. If its queue is full, a request is not answered, and
-//! the report has no name there.
+//! The thread starts with the first request. Each tenant has a share of its time and of its queue
+//! ([`Shares`]). A request beyond that is not answered, the report has no name there, and it says
+//! so.
 
 use std::{
     collections::VecDeque,
@@ -12,8 +13,11 @@ use std::{
 };
 
 use super::{
-    container, passwd,
+    container::{self, Maker},
+    passwd,
     runtime_files::{self, HostFiles},
+    shares::{self, Shares},
+    tenants::{TaskCgroup, Tenants},
 };
 use crate::{
     host::{
@@ -22,17 +26,27 @@ use crate::{
         procfs::process,
         worker::{Answers, Work, Worker},
     },
-    model::{facts::ProcessFiles, lru::Lru, report::Container},
+    model::{
+        facts::{LookupKind, ProcessFiles},
+        lru::{ByteSize, Lru},
+        report::Container,
+        tenant::Tenant,
+    },
 };
 
 /// Requests that wait. Making a container takes milliseconds; answering takes less.
 const MAX_REQUESTS: usize = 1024;
+/// Those of one tenant. As many may wait for a retry.
+const MAX_REQUESTS_OF_TENANT: usize = 256;
 /// Containers whose names are kept, the latest ones: those that run, and many that ran.
 const MAX_CONTAINERS: usize = 4096;
 /// Bytes of these names: a few hundred for each container.
 const MAX_CONTAINER_BYTES: usize = 2 << 20;
 /// Users whose names are kept.
 const MAX_USERS: usize = 4096;
+/// Cgroups of containers whose maker is known, and bytes of their paths.
+const MAX_MAKERS: usize = 4096;
+const MAX_MAKER_BYTES: usize = 1 << 20;
 /// Processes of reports that are not written yet, and bytes of their command lines.
 const MAX_PROCESSES: usize = 1024;
 const MAX_PROCESS_BYTES: usize = 1 << 20;
@@ -52,24 +66,54 @@ pub(crate) enum LookupRequest {
     /// Names of the container that this new cgroup is for.
     NewCgroup(String),
     /// Names of the container that this cgroup is for. A report waits for them.
-    Container(String),
+    Container {
+        /// The invocation that the report is about.
+        seq: u64,
+        path: String,
+    },
     /// Name of a user. A report waits for it.
-    User(u32),
+    User {
+        seq: u64,
+        uid: u32,
+        /// The task that belongs to the user.
+        task: TaskCgroup,
+    },
     /// Command line and executable of a process, from /proc. A report waits for them.
     Process {
-        /// The invocation that the report is about.
         seq: u64,
         pid: i32,
         /// When the process started, `CLOCK_BOOTTIME` ns.
         started_ns: u64,
+        task: TaskCgroup,
     },
 }
 
 impl LookupRequest {
-    /// Whether a report waits for the answer.
-    fn is_awaited(&self) -> bool {
-        !matches!(self, Self::Scan(_) | Self::NewCgroup(_))
+    /// The report that waits for the answer, by its invocation, and what it waits for.
+    fn awaited(&self) -> Option<(u64, LookupKind)> {
+        match self {
+            Self::Scan(_) | Self::NewCgroup(_) => None,
+            Self::Container { seq, .. } => Some((*seq, LookupKind::Container)),
+            Self::User { seq, .. } => Some((*seq, LookupKind::User)),
+            Self::Process { seq, .. } => Some((*seq, LookupKind::Process)),
+        }
     }
+
+    /// The tenant that it is for, as far as it is known. `None`: it is for the tracer.
+    fn tenant(&self, tenants: &Tenants) -> Option<Tenant> {
+        match self {
+            Self::Scan(_) => None,
+            Self::NewCgroup(path) | Self::Container { path, .. } => Some(container::tenant(path)),
+            Self::User { task, .. } | Self::Process { task, .. } => Some(tenants.known(*task)),
+        }
+    }
+}
+
+/// A request, and the tenant in whose part of the queue it is.
+#[derive(Debug)]
+struct Queued {
+    tenant: Option<Tenant>,
+    request: LookupRequest,
 }
 
 /// Everything that was found so far.
@@ -82,6 +126,10 @@ pub(crate) struct LookupResults {
     /// By invocation and process; `None` before the answer. An answer for a process that is not
     /// here comes too late for its report.
     processes: Lru<(u64, i32), Option<ProcessFiles>>,
+    /// Who could make the cgroup of a container, by the cgroup's path.
+    makers: Lru<String, Maker>,
+    /// The kinds of refused requests, by invocation.
+    refused: Lru<u64, Vec<LookupKind>>,
     /// Requests that a report waits for and that have no answer yet.
     n_awaited: usize,
 }
@@ -92,6 +140,8 @@ impl Default for LookupResults {
             containers: Lru::new(MAX_CONTAINERS, MAX_CONTAINER_BYTES),
             users: Lru::new(MAX_USERS, 1 << 20),
             processes: Lru::new(MAX_PROCESSES, MAX_PROCESS_BYTES),
+            makers: Lru::new(MAX_MAKERS, MAX_MAKER_BYTES),
+            refused: Lru::new(MAX_PROCESSES, 256 << 10),
             n_awaited: 0,
         }
     }
@@ -108,9 +158,37 @@ impl LookupResults {
         self.processes.get(&key)?.as_ref()
     }
 
+    /// Who could make the cgroup of a container. `Unknown` before the answer.
+    pub(crate) fn maker(&self, directory: &str) -> Maker {
+        self.makers.get(directory).copied().unwrap_or(Maker::Unknown)
+    }
+
+    /// The look-ups of an invocation that were refused.
+    pub(crate) fn refused(&self, seq: u64) -> &[LookupKind] {
+        self.refused.get(&seq).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// Drops the results for the processes of this invocation, and those that are still to come.
     pub(crate) fn forget(&mut self, seq: u64) {
         self.processes.remove_range((seq, i32::MIN)..=(seq, i32::MAX));
+        self.refused.remove(&seq);
+    }
+
+    fn refuse(&mut self, seq: u64, kind: LookupKind) {
+        self.refused.change(seq, |kinds| {
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        });
+    }
+
+    fn n_evicted(&self) -> u64 {
+        let Self { containers, users, processes, makers, refused, n_awaited: _ } = self;
+        containers.n_evicted()
+            + users.n_evicted()
+            + processes.n_evicted()
+            + makers.n_evicted()
+            + refused.n_evicted()
     }
 
     fn insert_process(&mut self, key: (u64, i32), files: ProcessFiles) {
@@ -126,50 +204,85 @@ pub(crate) struct Lookup {
     root: PathBuf,
     cgroup_mount: Option<PathBuf>,
     results: Arc<Answers<LookupResults>>,
-    worker: Option<Worker<LookupRequest>>,
+    shares: Arc<Shares>,
+    tenants: Tenants,
+    worker: Option<Worker<Queued>>,
 }
 
 impl Lookup {
     /// Reads files below `root`, and the owners of cgroups below `cgroup_mount`. No thread runs
     /// yet.
     pub(crate) fn new(root: PathBuf, cgroup_mount: Option<PathBuf>) -> Self {
-        Self { root, cgroup_mount, results: Arc::default(), worker: None }
+        let shares = Arc::new(Shares::new(MAX_REQUESTS_OF_TENANT));
+        let (results, tenants) = (Arc::default(), Tenants::default());
+        Self { root, cgroup_mount, results, shares, tenants, worker: None }
+    }
+
+    /// The tenants of cgroups, which whoever notes events must fill.
+    pub(crate) fn tenants(&self) -> &Tenants {
+        &self.tenants
     }
 
     /// Sends a request, and does not wait for anything.
     pub(crate) fn ask(&mut self, request: LookupRequest) {
-        let is_awaited = request.is_awaited();
-        if is_awaited {
+        let awaited = request.awaited();
+        if awaited.is_some() {
             let mut results = self.results.lock();
             results.n_awaited += 1;
             if let LookupRequest::Process { seq, pid, .. } = request {
                 results.processes.insert((seq, pid), None);
             }
         }
-        if !self.send(request) && is_awaited {
-            self.results.lock().n_awaited -= 1;
+        if self.send(request) {
+            return;
+        }
+        shares::refuse();
+        if let Some((seq, kind)) = awaited {
+            let mut results = self.results.lock();
+            results.n_awaited -= 1;
+            results.refuse(seq, kind);
         }
     }
 
-    /// If the host does not allow another thread, reports have no such names.
     fn send(&mut self, request: LookupRequest) -> bool {
-        if self.worker.is_none() {
-            let root = Directory::at(&self.root);
-            let host = root.map(|root| HostFiles { root, cgroup_mount: self.cgroup_mount.clone() });
-            let (proc_root, results) = (self.root.clone(), Arc::clone(&self.results));
-            let start = |host| {
-                let thread = LookupThread { host, proc_root, results, retries: VecDeque::new() };
-                Worker::start("oomwhy-lookup", MAX_REQUESTS, thread).ok()
-            };
-            self.worker = host.and_then(start);
+        let tenant = request.tenant(&self.tenants);
+        if tenant.as_ref().is_some_and(|tenant| !self.shares.enter(tenant)) {
+            return false;
         }
-        self.worker.as_ref().is_some_and(|worker| worker.send(request))
+        if self.worker.is_none() {
+            self.worker = self.start();
+        }
+        let queued = Queued { tenant: tenant.clone(), request };
+        let is_sent = self.worker.as_ref().is_some_and(|worker| worker.send(queued));
+        if !is_sent && let Some(tenant) = tenant {
+            self.shares.leave(&tenant);
+        }
+        is_sent
+    }
+
+    /// If the host does not allow another thread, reports have no such names.
+    fn start(&self) -> Option<Worker<Queued>> {
+        let root = Directory::at(&self.root)?;
+        let thread = LookupThread {
+            host: HostFiles { root, cgroup_mount: self.cgroup_mount.clone() },
+            proc_root: self.root.clone(),
+            results: Arc::clone(&self.results),
+            shares: Arc::clone(&self.shares),
+            tenants: self.tenants.clone(),
+            retries: VecDeque::new(),
+        };
+        Worker::start("oomwhy-lookup", MAX_REQUESTS, thread).ok()
     }
 
     /// Returns the results as soon as all awaited requests are answered, after `patience` at the
     /// latest. If more than [`MAX_AWAITED`] are unanswered (a burst of kills), it does not wait.
     pub(crate) fn results(&self, patience: Duration) -> MutexGuard<'_, LookupResults> {
         self.results.wait_while(patience, |results| (1..=MAX_AWAITED).contains(&results.n_awaited))
+    }
+
+    /// Number of results that had to make room so far.
+    pub(crate) fn n_evicted(&self) -> u64 {
+        self.results.lock().n_evicted() + self.shares.n_evicted() + self.tenants.n_evicted()
     }
 }
 
@@ -178,51 +291,85 @@ struct LookupThread {
     /// The directory that /proc is in.
     proc_root: PathBuf,
     results: Arc<Answers<LookupResults>>,
-    /// New cgroups without a name so far: when to look again, for which time, and the path.
-    retries: VecDeque<(Instant, usize, String)>,
+    shares: Arc<Shares>,
+    tenants: Tenants,
+    /// New cgroups without a name so far.
+    retries: VecDeque<Retry>,
 }
 
-impl Work<LookupRequest> for LookupThread {
-    fn handle(&mut self, request: LookupRequest) {
-        let is_awaited = request.is_awaited();
-        match request {
-            LookupRequest::Scan(mount) => self.scan(&mount),
-            LookupRequest::NewCgroup(path) => self.look_up_new(0, path),
-            LookupRequest::Container(path) => {
-                self.look_up(&path, true);
-            }
-            LookupRequest::User(uid) => {
-                let name = passwd::user(&self.host.root, uid).map(|user| user.name);
-                self.results.lock().users.insert(uid, name);
-            }
-            LookupRequest::Process { seq, pid, started_ns } => {
-                if let Some(files) = process::read(&self.proc_root, pid, started_ns) {
-                    self.results.lock().insert_process((seq, pid), files);
-                }
-            }
+struct Retry {
+    when: Instant,
+    /// Number of the attempt, from 0 on.
+    attempt: usize,
+    path: String,
+    tenant: Tenant,
+}
+
+/// The result of looking up the names of a cgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// The names are known now, or there can be none.
+    Settled,
+    /// There is no name yet.
+    Unnamed,
+    /// The tenant has used up its share.
+    Refused,
+}
+
+impl Work<Queued> for LookupThread {
+    fn handle(&mut self, queued: Queued) {
+        let Queued { tenant, request } = queued;
+        if let Some(tenant) = &tenant {
+            self.shares.leave(tenant);
         }
-        if is_awaited {
-            self.results.change(|results| results.n_awaited = results.n_awaited.saturating_sub(1));
+        let awaited = request.awaited();
+        let outcome = self.answer(request);
+        if let Some((seq, kind)) = awaited {
+            self.results.change(|results| {
+                results.n_awaited = results.n_awaited.saturating_sub(1);
+                if outcome == Outcome::Refused {
+                    results.refuse(seq, kind);
+                }
+            });
         }
     }
 
     fn next_time(&self) -> Option<Instant> {
-        self.retries.iter().map(|(when, ..)| *when).min()
+        self.retries.iter().map(|retry| retry.when).min()
     }
 
     fn on_time(&mut self) {
         let now = Instant::now();
-        for (when, attempt, path) in std::mem::take(&mut self.retries) {
-            if when <= now {
-                self.look_up_new(attempt, path);
+        for retry in std::mem::take(&mut self.retries) {
+            if retry.when <= now {
+                self.look_up_new(retry.attempt, retry.path);
             } else {
-                self.retries.push_back((when, attempt, path));
+                self.retries.push_back(retry);
             }
         }
     }
 }
 
 impl LookupThread {
+    fn answer(&mut self, request: LookupRequest) -> Outcome {
+        match request {
+            LookupRequest::Scan(mount) => self.scan(&mount),
+            LookupRequest::NewCgroup(path) => self.look_up_new(0, path),
+            LookupRequest::Container { path, .. } => return self.look_up(&path, true),
+            LookupRequest::User { uid, task, .. } => return self.look_up_user(uid, task),
+            LookupRequest::Process { seq, pid, started_ns, task } => {
+                let read = || process::read(&self.proc_root, pid, started_ns);
+                let Some(files) = self.shares.run(&self.tenants.find(task), read) else {
+                    return Outcome::Refused;
+                };
+                if let Some(files) = files {
+                    self.results.lock().insert_process((seq, pid), files);
+                }
+            }
+        }
+        Outcome::Settled
+    }
+
     fn scan(&self, mount: &Path) {
         let mut todo = VecDeque::from([String::new()]);
         for _ in 0..MAX_CGROUPS {
@@ -234,20 +381,32 @@ impl LookupThread {
         }
     }
 
-    /// Whether that is settled: the names are known now, or the cgroup is not a container's. Names
-    /// that are known do not count for a new cgroup.
-    fn look_up(&self, path: &str, known_counts: bool) -> bool {
-        let Some(found) = container::cgroup_owner(path).container else {
-            return true;
+    fn look_up_user(&self, uid: u32, task: TaskCgroup) -> Outcome {
+        let look_up = || passwd::user(&self.host.root, uid).map(|user| user.name);
+        let Some(name) = self.shares.run(&self.tenants.find(task), look_up) else {
+            return Outcome::Refused;
         };
-        let mut keys = container::keys(path, &found).into_iter();
-        let Some(key) = keys.next() else { return true };
+        self.results.lock().users.insert(uid, name);
+        Outcome::Settled
+    }
+
+    /// Names that are known do not count for a new cgroup.
+    fn look_up(&self, path: &str, known_counts: bool) -> Outcome {
+        let Some(found) = container::cgroup_owner(path).container else {
+            return Outcome::Settled;
+        };
+        let maker = self.learn_maker(container::directory(path, &found));
+        let mut keys = container::keys(&found, maker).into_iter();
+        let Some(key) = keys.next() else { return Outcome::Settled };
         if known_counts && self.results.lock().container(&key).is_some() {
-            return true;
+            return Outcome::Settled;
         }
-        let names = runtime_files::look_up(&self.host, &found, path);
+        let look_up = || runtime_files::look_up(&self.host, &found, path, maker);
+        let Some(names) = self.shares.run(&container::tenant(path), look_up) else {
+            return Outcome::Refused;
+        };
         if names.is_unnamed() {
-            return false;
+            return Outcome::Unnamed;
         }
         let mut results = self.results.lock();
         let pod = names.of_pod();
@@ -255,144 +414,41 @@ impl LookupThread {
             results.containers.insert(uid, pod);
         }
         results.containers.insert(key, names);
-        true
+        Outcome::Settled
+    }
+
+    /// Finds out who could make the cgroup of a container. What was found while the cgroup existed
+    /// stays true when it is gone.
+    fn learn_maker(&self, directory: &str) -> Maker {
+        let maker = self.host.maker(directory);
+        let mut results = self.results.lock();
+        if maker == Maker::Unknown {
+            return results.maker(directory);
+        }
+        results.makers.insert(directory.to_owned(), maker);
+        maker
     }
 
     fn look_up_new(&mut self, attempt: usize, path: String) {
-        let next = LOOKUP_DELAYS.get(attempt + 1);
-        if self.look_up(&path, false) || self.retries.len() >= MAX_REQUESTS {
+        if self.look_up(&path, false) != Outcome::Unnamed {
             return;
         }
-        if let Some(delay) = next {
-            self.retries.push_back((Instant::now() + *delay, attempt + 1, path));
+        let Some(delay) = LOOKUP_DELAYS.get(attempt + 1) else { return };
+        let tenant = container::tenant(&path);
+        let n_of_tenant = self.retries.iter().filter(|retry| retry.tenant == tenant).count();
+        if self.retries.len() >= MAX_REQUESTS || n_of_tenant >= MAX_REQUESTS_OF_TENANT {
+            return shares::refuse();
         }
+        let when = Instant::now() + *delay;
+        self.retries.push_back(Retry { when, attempt: attempt + 1, path, tenant });
+    }
+}
+
+impl ByteSize for Maker {
+    fn byte_size(&self) -> usize {
+        size_of::<Self>()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        fs,
-        time::{Duration, Instant},
-    };
-
-    use super::{Container, Lookup, LookupRequest, LookupResults, MAX_CONTAINERS, ProcessFiles};
-    use crate::host::files::write_below;
-
-    const PATIENCE: Duration = Duration::from_secs(20);
-
-    fn named(name: &str) -> Container {
-        Container { name: Some(name.to_owned()), ..Container::default() }
-    }
-
-    #[test]
-    fn new_container_with_late_files_keeps_its_name_after_they_are_removed() {
-        let root = tempfile::tempdir().unwrap();
-        let id = "ab".repeat(32);
-        let path = format!("/system.slice/docker-{id}.scope");
-        let mut lookup = Lookup::new(root.path().to_owned(), None);
-        lookup.ask(LookupRequest::NewCgroup(path.clone()));
-        lookup.ask(LookupRequest::User(0));
-        assert_eq!(lookup.results(PATIENCE).users.get(&0), Some(&None));
-        let directory = root.path().join("var/lib/docker/containers").join(&id);
-        fs::create_dir_all(&directory).unwrap();
-        fs::write(directory.join("config.v2.json"), r#"{"Name":"/hog"}"#).unwrap();
-        let begin = Instant::now();
-        while lookup.results(PATIENCE).container(&id).is_none() && begin.elapsed() < PATIENCE {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        fs::remove_dir_all(&directory).unwrap();
-        lookup.ask(LookupRequest::Container(path));
-        let hog = Container { runtime: Some("docker".to_owned()), ..named("hog") };
-        assert_eq!(lookup.results(PATIENCE).container(&id), Some(&hog));
-    }
-
-    #[test]
-    fn scan_running_container_is_named() {
-        let root = tempfile::tempdir().unwrap();
-        let id = "cd".repeat(32);
-        let cgroup = format!("sys/fs/cgroup/kubepods/burstable/podx/{id}");
-        fs::create_dir_all(root.path().join(cgroup)).unwrap();
-        let logs = root.path().join("var/log/containers");
-        fs::create_dir_all(&logs).unwrap();
-        fs::write(logs.join(format!("web_shop_app-{id}.log")), "").unwrap();
-        let mut lookup = Lookup::new(root.path().to_owned(), None);
-        lookup.ask(LookupRequest::Scan(root.path().join("sys/fs/cgroup")));
-        lookup.ask(LookupRequest::User(0));
-        let results = lookup.results(PATIENCE);
-        let pod = results.container(&id).and_then(|names| names.pod.as_deref());
-        assert_eq!(pod, Some("web"));
-    }
-
-    #[test]
-    fn file_of_a_user_changes_no_names_of_others() {
-        let root = tempfile::tempdir().unwrap();
-        let write = |path: &str, content: &str| write_below(root.path(), path, content);
-        let (id, uid) = ("ab".repeat(32), "019c1fe8-0d92-4aa0-b61c-4df58bdde71c");
-        let forged = format!(
-            r#"{{"annotations":{{"io.kubernetes.container.name":"mine",
-            "io.kubernetes.pod.name":"payments-0","io.kubernetes.pod.uid":"{uid}"}}}}"#
-        );
-        let me = rustix::process::geteuid().as_raw();
-        write("etc/passwd", &format!("me:x:{me}:{me}::/home/me:/bin/sh\n"));
-        let storage = format!("run/user/{me}/containers/overlay-containers");
-        write(&format!("{storage}/{id}/userdata/config.json"), &forged);
-        let session = format!("/user.slice/user-{me}.slice/user@{me}.service");
-        let mount = root.path().join("cgroup");
-        fs::create_dir_all(mount.join(format!("{}/libpod-{id}.scope", &session[1..]))).unwrap();
-        let mut lookup = Lookup::new(root.path().to_owned(), Some(mount));
-        for path in [
-            format!("{session}/libpod-{id}.scope"),
-            format!("{session}/kubepods/pod{uid}/{id}"),
-            format!("/kubepods/burstable/pod{uid}"),
-            format!("/docker/{id}"),
-        ] {
-            lookup.ask(LookupRequest::Container(path));
-        }
-        let results = lookup.results(PATIENCE);
-        assert_eq!(results.container(uid), None);
-        assert_eq!(results.container(&id), None);
-        assert_eq!(results.container(&format!("user-{me}/{id}")), Some(&named("mine")));
-    }
-
-    #[test]
-    fn new_cgroup_with_a_known_id_is_looked_up_again() {
-        let root = tempfile::tempdir().unwrap();
-        let id = "ab".repeat(32);
-        let directory = root.path().join("var/lib/docker/containers").join(&id);
-        fs::create_dir_all(&directory).unwrap();
-        let mut lookup = Lookup::new(root.path().to_owned(), None);
-        for name in ["first", "second"] {
-            let described = format!(r#"{{"Name":"/{name}"}}"#);
-            fs::write(directory.join("config.v2.json"), described).unwrap();
-            lookup.ask(LookupRequest::NewCgroup(format!("/docker/{id}")));
-            lookup.ask(LookupRequest::User(0));
-            let results = lookup.results(PATIENCE);
-            let known = results.container(&id).and_then(|names| names.name.as_deref());
-            assert_eq!(known, Some(name));
-        }
-    }
-
-    #[test]
-    fn too_many_containers_drop_the_oldest() {
-        let mut results = LookupResults::default();
-        for number in 0..MAX_CONTAINERS + 2 {
-            results.containers.insert(number.to_string(), named("x"));
-        }
-        assert_eq!(results.containers.len(), MAX_CONTAINERS);
-        assert!(results.container("1").is_none() && results.container("2").is_some());
-    }
-
-    #[test]
-    fn files_of_a_process_that_come_after_its_report_are_dropped() {
-        let mut results = LookupResults::default();
-        let files = || ProcessFiles { cmdline: Some(vec!["x".to_owned()]), exe: None };
-        results.processes.insert((7, 1), None);
-        results.processes.insert((8, 1), None);
-        results.forget(7);
-        results.insert_process((7, 1), files());
-        results.insert_process((8, 1), files());
-        assert_eq!((results.process((7, 1)), results.process((8, 1))), (None, Some(&files())));
-        assert_eq!(results.processes.len(), 1);
-    }
-}
+mod tests;

@@ -7,9 +7,15 @@ mod files;
 use std::path::PathBuf;
 
 use self::files::{bundle, docker, kubelet_log, listed, pod_log};
-use super::{container::user, passwd};
+use super::{
+    container::{Maker, user},
+    passwd,
+};
 use crate::{
-    host::{cgroupfs, opener::Directory},
+    host::{
+        cgroupfs::{self, Delegation},
+        opener::Directory,
+    },
     model::report::Container,
 };
 
@@ -17,7 +23,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct HostFiles {
     pub root: Directory,
-    /// Without it, nobody knows whose a cgroup is, and files of users are not read.
+    /// Without it, nobody knows who made a cgroup, and containers have no names.
     pub cgroup_mount: Option<PathBuf>,
 }
 
@@ -29,21 +35,32 @@ struct RootlessUser {
     home: String,
 }
 
-/// The names of a container, whose cgroup is at `path`. In the slice of a user, only that user's
-/// files count, and they name no pod. Elsewhere, only the files of the system count.
-pub(crate) fn look_up(host: &HostFiles, container: &Container, path: &str) -> Container {
-    let root = &host.root;
-    let id = container.id.as_deref().filter(|id| is_plain(id));
-    if user(path).is_some() {
-        let names = id.and_then(|id| {
-            let owner = host.rootless_user(path, id)?;
-            let user = Some(&owner);
-            Some(first_of(&[&|| bundle(root, id, user), &|| listed(root, id, user)]))
-        });
-        return names.unwrap_or_default().without_pod();
+/// The names of a container, whose cgroup is at `path`. Of the cgroups of a user, only files of
+/// that user count, and they name no pod. Of those of root, only the files of the system count.
+pub(crate) fn look_up(
+    host: &HostFiles,
+    container: &Container,
+    path: &str,
+    maker: Maker,
+) -> Container {
+    match maker {
+        Maker::Root => of_system(&host.root, container),
+        Maker::User(uid) => of_user(host, container, path, uid).unwrap_or_default().without_pod(),
+        Maker::Unknown => Container::default(),
     }
+}
+
+fn of_user(host: &HostFiles, container: &Container, path: &str, uid: u32) -> Option<Container> {
+    let root = &host.root;
+    let id = container.id.as_deref().filter(|id| is_plain(id))?;
+    let owner = host.rootless_user(path, id).filter(|owner| owner.uid == uid)?;
+    let user = Some(&owner);
+    Some(first_of(&[&|| bundle(root, id, user), &|| listed(root, id, user)]))
+}
+
+fn of_system(root: &Directory, container: &Container) -> Container {
     let mut names = Container::default();
-    if let Some(id) = id {
+    if let Some(id) = container.id.as_deref().filter(|id| is_plain(id)) {
         names = first_of(&[
             &|| bundle(root, id, None),
             &|| docker(root, id),
@@ -81,6 +98,21 @@ fn is_plain(id: &str) -> bool {
 }
 
 impl HostFiles {
+    /// Who could make the cgroup with this path. To make one takes write permission in its parent,
+    /// so each cgroup above it must be root's. Its own owner does not count: a runtime may delegate
+    /// the cgroup of a container to the container's user.
+    pub(crate) fn maker(&self, path: &str) -> Maker {
+        let Some(mount) = &self.cgroup_mount else { return Maker::Unknown };
+        for parent in parents(path) {
+            match cgroupfs::delegation(mount, parent) {
+                Some(Delegation::Kept) => {}
+                Some(Delegation::To(uid)) => return Maker::User(uid),
+                None => return Maker::Unknown,
+            }
+        }
+        user(path).map_or(Maker::Root, Maker::User)
+    }
+
     /// The user whose container has this cgroup. The cgroup must be below the user's service
     /// manager, and the directory that has the container's id in its name must be the user's:
     /// anybody can choose a name, but not the owner.
@@ -92,6 +124,12 @@ impl HostFiles {
         let home = (owner == uid).then(|| passwd::user(&self.root, uid))??.home;
         Some(RootlessUser { uid, home })
     }
+}
+
+/// The paths of all cgroups above this one but the root, the outermost first.
+fn parents(path: &str) -> impl Iterator<Item = &str> {
+    let ends = path.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
+    ends.filter_map(|end| path.get(..end))
 }
 
 /// The user in whose session a cgroup is: `/user.slice/user-UID.slice/user@UID.service/`.

@@ -2,26 +2,25 @@
 //! chosen, a victim's when SIGKILL is delivered to it. The files that a process has mapped are gone
 //! by then, so they are opened when the process is first mentioned.
 
-use std::time::Instant;
-
-use super::symbol_requests::{MAX_GROWING_PROCESSES, SymbolRequests};
+use super::{
+    process_roots::ProcessRoots,
+    symbol_requests::{MAX_GROWING_PROCESSES, SymbolRequests},
+    tenants::{TaskCgroup, Tenants},
+};
 use crate::{
     growth::ProcessFrames,
-    host::kept_open::KeptOpen,
     model::{
         events::{Body, Context, Event, Name, Part, Task, UserFrame},
         lru::{ByteSize, Lru},
         names::{MAX_PATH_BYTES, cut},
     },
-    symbolize::user::{PerfMapWriter, Process, ProcessHint, ProcessRoot},
+    symbolize::user::{PerfMapWriter, Process, ProcessHint},
 };
 
 /// Processes that are remembered: those of a burst of kills.
 const MAX_SEEN: usize = 4096;
 /// Bytes of what is remembered of them.
 const MAX_SEEN_BYTES: usize = 1 << 20;
-/// Root directories that are kept open, each until its report is written.
-const MAX_ROOTS: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct StackSymbolizer {
@@ -29,24 +28,14 @@ pub(crate) struct StackSymbolizer {
     pub requests: SymbolRequests,
     /// The processes of each invocation, by sequence number and process id.
     seen: Lru<(u64, i32), SeenProcess>,
-    /// Their root directories.
-    roots: KeptOpen<(u64, i32), ProcessRoot>,
-}
-
-impl Default for StackSymbolizer {
-    fn default() -> Self {
-        Self {
-            requests: SymbolRequests::default(),
-            seen: Lru::new(MAX_SEEN, MAX_SEEN_BYTES),
-            roots: KeptOpen::new(MAX_ROOTS),
-        }
-    }
+    roots: ProcessRoots,
 }
 
 /// Facts from the events about a process.
 #[derive(Debug, Default)]
 struct SeenProcess {
     started_ns: u64,
+    cgroup_id: Option<u64>,
     hint: ProcessHint,
     /// Frames that were asked for before, and are asked for again with the hint.
     stack: Vec<UserFrame>,
@@ -59,6 +48,13 @@ impl ByteSize for SeenProcess {
 }
 
 impl StackSymbolizer {
+    /// No thread runs yet.
+    pub(crate) fn new(tenants: &Tenants) -> Self {
+        let roots = ProcessRoots::new(tenants.clone());
+        let requests = SymbolRequests::new(tenants.clone(), roots.opened().clone());
+        Self { requests, seen: Lru::new(MAX_SEEN, MAX_SEEN_BYTES), roots }
+    }
+
     /// Asks for the names that the report on this event will need.
     pub(crate) fn note(&mut self, event: &Event) {
         let seq = event.seq;
@@ -68,12 +64,10 @@ impl StackSymbolizer {
                 if let Some(chosen) = &invocation.chosen {
                     self.remember(seq, chosen);
                 }
-                let process = self.remember(seq, &invocation.trigger);
                 let stack = invocation.user_stack.as_deref().unwrap_or_default();
-                if let Some(process) = process {
-                    self.requests.ask(seq, process, None, stack);
-                }
-                if process.is_some() {
+                if let Some(process) = self.remember(seq, &invocation.trigger) {
+                    let cgroup_id = invocation.trigger.cgroup_id;
+                    self.requests.ask(seq, process, cgroup_id, None, stack);
                     let key = (seq, invocation.trigger.tgid);
                     self.seen.change(key, |seen| seen.stack = stack.to_vec());
                 }
@@ -90,15 +84,15 @@ impl StackSymbolizer {
         }
     }
 
-    /// Asks for the names of frames in which processes grew, the most first. The files of those
-    /// that still live are opened first; those of a victim were opened before.
-    pub(crate) fn ask_growing(&mut self, seq: u64, growing: &[ProcessFrames]) {
+    /// Asks for the names of frames in which processes grew in this memcg, the most first. The
+    /// files of those that still live are opened first; those of a victim were opened before.
+    pub(crate) fn ask_growing(&mut self, seq: u64, memcg_id: u64, growing: &[ProcessFrames]) {
         for process in growing.iter().take(MAX_GROWING_PROCESSES) {
             self.requests.reopen_growing(process.pid);
             self.ask_again_later((seq, process.pid), &process.frames);
         }
         let frames = growing.iter().map(|ProcessFrames { pid, frames }| (*pid, frames.as_slice()));
-        self.requests.ask_growing(seq, frames);
+        self.requests.ask_growing(seq, memcg_id, frames);
     }
 
     /// Notes frames of a trigger or victim: they are asked for again once it is known where its
@@ -114,17 +108,13 @@ impl StackSymbolizer {
     /// Drops the processes of this invocation, because its reports are written.
     pub(crate) fn forget(&mut self, seq: u64) {
         self.seen.remove_range((seq, i32::MIN)..=(seq, i32::MAX));
-        self.roots.retain(|(of, _)| *of != seq);
+        self.roots.close(seq);
+        self.requests.forget(seq);
     }
 
-    /// When [`StackSymbolizer::close_unused`] has something to close.
-    pub(crate) fn next_close(&self) -> Option<Instant> {
-        self.roots.next_close()
-    }
-
-    /// Closes directories that were not used for a while.
-    pub(crate) fn close_unused(&mut self) {
-        self.roots.close_unused(Instant::now());
+    /// Number of results that had to make room so far.
+    pub(crate) fn n_evicted(&self) -> u64 {
+        self.seen.n_evicted() + self.requests.n_evicted()
     }
 
     /// Remembers a process that a report will be about, and opens its files.
@@ -135,13 +125,11 @@ impl StackSymbolizer {
         };
         let key = (seq, task.tgid);
         if self.seen.get(&key).is_none_or(|seen| seen.started_ns == 0) {
-            // Here and not on the worker's thread: by then the process may have lost it.
-            let has_room = self.roots.len() < MAX_ROOTS;
-            if let Some(root) = has_room.then(|| ProcessRoot::of(process)).flatten() {
-                self.roots.insert(key, root);
-            }
-            self.seen.change(key, |seen| seen.started_ns = process.started_ns);
-            self.requests.open(process);
+            self.roots.open(seq, process, TaskCgroup::of(task));
+            self.seen.change(key, |seen| {
+                (seen.started_ns, seen.cgroup_id) = (process.started_ns, task.cgroup_id);
+            });
+            self.requests.open(process, task.cgroup_id);
         }
         Some(process)
     }
@@ -169,12 +157,11 @@ impl StackSymbolizer {
     fn ask(&mut self, key: (u64, i32), frames: &[UserFrame]) {
         let (seq, tgid) = key;
         let Ok(pid) = u32::try_from(tgid) else { return };
-        let (started_ns, mut hint) = match self.seen.get(&key) {
-            Some(seen) => (seen.started_ns, seen.hint.clone()),
+        let (started_ns, cgroup_id, hint) = match self.seen.get(&key) {
+            Some(seen) => (seen.started_ns, seen.cgroup_id, seen.hint.clone()),
             None => Default::default(),
         };
-        hint.root = self.roots.get(&key).cloned();
-        self.requests.ask(seq, Process { pid, started_ns }, Some(hint), frames);
+        self.requests.ask(seq, Process { pid, started_ns }, cgroup_id, Some(hint), frames);
     }
 }
 
@@ -196,7 +183,7 @@ mod tests {
 
     #[test]
     fn stack_event_is_asked_for_with_the_hint_of_its_process() {
-        let mut symbolizer = StackSymbolizer::default();
+        let mut symbolizer = StackSymbolizer::new(&Tenants::default());
         let names = ["usr", "app"].map(|name| Name(name.as_bytes().to_vec())).to_vec();
         let parent = Parent { tgid: 1, comm: Name(b"init".to_vec()) };
         symbolizer.note(&event(3, 7, Part::Exe(names)));
@@ -214,12 +201,12 @@ mod tests {
 
     #[test]
     fn frames_in_which_a_victim_grew_are_asked_for_again_with_its_hint() {
-        let mut symbolizer = StackSymbolizer::default();
+        let mut symbolizer = StackSymbolizer::new(&Tenants::default());
         let frames = vec![UserFrame::Ip { ip: 1 }];
         let exe = [Name(b"app".to_vec())].to_vec();
         symbolizer.note(&event(6, 7, Part::Exe(exe)));
         let growing = [7, 8].map(|pid| ProcessFrames { pid, frames: frames.clone() });
-        symbolizer.ask_growing(6, &growing);
+        symbolizer.ask_growing(6, 1, &growing);
         assert_eq!(symbolizer.seen.get(&(6, 7)).unwrap().stack, frames);
         // Nothing is known about the other one.
         assert!(symbolizer.seen.get(&(6, 8)).is_none());
@@ -227,11 +214,14 @@ mod tests {
 
     #[test]
     fn growing_process_with_frames_makes_its_report_wait() {
-        let mut symbolizer = StackSymbolizer::default();
-        symbolizer.ask_growing(4, &[ProcessFrames { pid: 7, frames: Vec::new() }]);
+        let mut symbolizer = StackSymbolizer::new(&Tenants::default());
+        symbolizer.ask_growing(4, 1, &[ProcessFrames { pid: 7, frames: Vec::new() }]);
         assert!(symbolizer.requests.newly_awaited().is_empty());
-        symbolizer
-            .ask_growing(5, &[ProcessFrames { pid: 7, frames: vec![UserFrame::Ip { ip: 1 }] }]);
+        symbolizer.ask_growing(
+            5,
+            1,
+            &[ProcessFrames { pid: 7, frames: vec![UserFrame::Ip { ip: 1 }] }],
+        );
         assert_eq!(symbolizer.requests.newly_awaited(), [5].into());
     }
 }

@@ -3,16 +3,27 @@
 //!
 //! A report stays open until the names of its stacks are there, or for [`PATIENCE`]. Frames without
 //! a name are then reported by build id and file offset, or by address.
+//!
+//! Each tenant has a share of the thread's time and of its queue ([`Shares`]). Names of the
+//! kernel's functions count for none.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use tokio::sync::Notify;
 
-use super::growing_process::{GrowingProcessFiles, GrowingProcesses};
+use super::{
+    growing_process::{GrowingProcessFiles, GrowingProcesses},
+    process_roots::OpenRoots,
+    shares::{self, Shares},
+    tenants::{TaskCgroup, Tenants},
+};
 use crate::{
     host::{
         disposable,
@@ -20,7 +31,10 @@ use crate::{
     },
     model::{
         events::UserFrame,
+        facts::LookupKind,
+        lru::Lru,
         names::{FileOffset, Symbol, UserNames},
+        tenant::Tenant,
     },
     symbolize::{
         kernel::KernelSymbols,
@@ -32,7 +46,11 @@ use crate::{
 /// victim that does not exit stays open longer anyway.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
 /// Requests that wait. In a burst of kills, stacks beyond that get no names.
-const MAX_REQUESTS: usize = 64;
+const MAX_REQUESTS: usize = 256;
+/// Those of one tenant: each kill makes about six.
+const MAX_REQUESTS_OF_TENANT: usize = 64;
+/// Invocations whose refused requests are remembered until their report is written.
+const MAX_REFUSED: usize = 1024;
 /// Growing processes whose own addresses get names: those that grew most.
 pub(crate) const MAX_GROWING_PROCESSES: usize = 8;
 
@@ -41,15 +59,22 @@ pub(crate) const MAX_GROWING_PROCESSES: usize = 8;
 struct StackFrames {
     seq: u64,
     process: Process,
+    cgroup_id: Option<u64>,
     hint: Option<ProcessHint>,
     offsets: Vec<FileOffset>,
     ips: Vec<u64>,
 }
 
+impl StackFrames {
+    fn task(&self) -> TaskCgroup {
+        TaskCgroup { pid: self.process.pid, cgroup_id: self.cgroup_id }
+    }
+}
+
 #[derive(Debug)]
 enum SymbolRequest {
     /// Opens the files of a process that is about to be killed.
-    Open(Process),
+    Open(Process, TaskCgroup),
     Stack(StackFrames),
     /// The processes that grew, the most first.
     Growth(Vec<StackFrames>),
@@ -59,12 +84,42 @@ enum SymbolRequest {
     },
 }
 
+impl SymbolRequest {
+    /// A task of the tenant that it is for.
+    fn task(&self) -> Option<TaskCgroup> {
+        match self {
+            Self::Open(_, task) => Some(*task),
+            Self::Stack(stack) => Some(stack.task()),
+            Self::Growth(stacks) => stacks.first().map(StackFrames::task),
+            Self::Kernel { .. } => None,
+        }
+    }
+
+    /// What a report waits for.
+    fn kind(&self) -> Option<LookupKind> {
+        match self {
+            Self::Stack(_) => Some(LookupKind::Stack),
+            Self::Growth(_) => Some(LookupKind::Growth),
+            Self::Open(..) | Self::Kernel { .. } => None,
+        }
+    }
+}
+
+/// A request, and the tenant in whose part of the queue it is.
+#[derive(Debug)]
+struct Queued {
+    tenant: Option<Tenant>,
+    request: SymbolRequest,
+}
+
 /// Names that were found for an invocation.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SymbolAnswer {
     /// The invocation whose report waits for them.
     pub seq: u64,
     pub found: FoundNames,
+    /// Nothing was looked up, because the tenant has used up its share.
+    refused: Option<LookupKind>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -83,25 +138,48 @@ struct Unanswered {
 }
 
 /// Asks the thread, and knows which invocations wait for its answers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SymbolRequests {
     answers: Arc<Answers<Vec<SymbolAnswer>>>,
     growing: GrowingProcesses,
-    worker: Option<Worker<SymbolRequest>>,
+    roots: OpenRoots,
+    shares: Arc<Shares>,
+    tenants: Tenants,
+    /// Number of the thread's results that had to make room.
+    n_evicted: Arc<AtomicU64>,
+    worker: Option<Worker<Queued>>,
     unanswered: BTreeMap<u64, Unanswered>,
     /// Invocations that [`SymbolRequests::newly_awaited`] has not returned yet.
     new: BTreeSet<u64>,
+    /// The kinds of refused requests, by invocation.
+    refused: Lru<u64, Vec<LookupKind>>,
 }
 
 impl SymbolRequests {
+    /// No thread runs yet.
+    pub(crate) fn new(tenants: Tenants, roots: OpenRoots) -> Self {
+        Self {
+            answers: Arc::default(),
+            growing: GrowingProcesses::new(tenants.clone()),
+            roots,
+            shares: Arc::new(Shares::new(MAX_REQUESTS_OF_TENANT)),
+            tenants,
+            n_evicted: Arc::default(),
+            worker: None,
+            unanswered: BTreeMap::new(),
+            new: BTreeSet::new(),
+            refused: Lru::new(MAX_REFUSED, 256 << 10),
+        }
+    }
+
     /// Notified when there are answers.
     pub(crate) fn answered(&self) -> Arc<Notify> {
         self.answers.wake_up()
     }
 
     /// Opens the files of a process that is about to be killed.
-    pub(crate) fn open(&mut self, process: Process) {
-        self.send(SymbolRequest::Open(process));
+    pub(crate) fn open(&mut self, process: Process, cgroup_id: Option<u64>) {
+        self.send(SymbolRequest::Open(process, TaskCgroup { pid: process.pid, cgroup_id }));
     }
 
     /// Opens the files of a process that grows near a limit.
@@ -119,19 +197,21 @@ impl SymbolRequests {
         &mut self,
         seq: u64,
         process: Process,
+        cgroup_id: Option<u64>,
         hint: Option<ProcessHint>,
         frames: &[UserFrame],
     ) {
         if !frames.is_empty() {
-            let stack = stack_frames(seq, process, hint, frames);
+            let stack = StackFrames { hint, ..stack_frames(seq, process, cgroup_id, frames) };
             self.send_awaited(seq, 1, SymbolRequest::Stack(stack));
         }
     }
 
-    /// Asks for the names of frames in which processes grew, given by process id.
+    /// Asks for the names of frames in which processes grew in a memcg, given by process id.
     pub(crate) fn ask_growing<'a>(
         &mut self,
         seq: u64,
+        memcg_id: u64,
         growing: impl IntoIterator<Item = (u32, &'a [UserFrame])>,
     ) {
         // The worker reads when the process started.
@@ -139,7 +219,7 @@ impl SymbolRequests {
         let stacks: Vec<StackFrames> = growing
             .into_iter()
             .filter(|(_, frames)| !frames.is_empty())
-            .map(|(pid, frames)| stack_frames(seq, process(pid), None, frames))
+            .map(|(pid, frames)| stack_frames(seq, process(pid), Some(memcg_id), frames))
             .collect();
         if !stacks.is_empty() {
             self.send_awaited(seq, stacks.len(), SymbolRequest::Growth(stacks));
@@ -154,7 +234,9 @@ impl SymbolRequests {
     }
 
     fn send_awaited(&mut self, seq: u64, n_answers: usize, request: SymbolRequest) {
+        let kind = request.kind();
         if !self.send(request) {
+            self.note_refused(seq, kind);
             return;
         }
         let new = Unanswered { count: 0, since: Instant::now() };
@@ -165,14 +247,60 @@ impl SymbolRequests {
         unanswered.count += n_answers;
     }
 
-    /// If the host does not allow another thread, frames stay without names.
     fn send(&mut self, request: SymbolRequest) -> bool {
+        let tenant = request.task().map(|task| self.tenants.known(task));
+        let has_place = tenant.as_ref().is_none_or(|tenant| self.shares.enter(tenant));
+        let queued = Queued { tenant: tenant.clone(), request };
+        let is_sent = has_place && self.worker().is_some_and(|worker| worker.send(queued));
+        if !is_sent {
+            shares::refuse();
+        }
+        if has_place
+            && !is_sent
+            && let Some(tenant) = tenant
+        {
+            self.shares.leave(&tenant);
+        }
+        is_sent
+    }
+
+    /// If the host does not allow another thread, frames stay without names.
+    fn worker(&mut self) -> Option<&Worker<Queued>> {
         if self.worker.is_none() {
-            let (answers, growing) = (Arc::clone(&self.answers), Arc::clone(&self.growing.files));
-            let thread = SymbolThread { answers, growing, ..SymbolThread::default() };
+            let thread = SymbolThread {
+                answers: Arc::clone(&self.answers),
+                growing: Arc::clone(&self.growing.files),
+                roots: self.roots.clone(),
+                shares: Arc::clone(&self.shares),
+                tenants: self.tenants.clone(),
+                n_evicted: Arc::clone(&self.n_evicted),
+                kernel: KernelSymbols::default(),
+                user: UserSymbols::default(),
+                user_growing: UserSymbols::default(),
+            };
             self.worker = Worker::start("oomwhy-symbols", MAX_REQUESTS, thread).ok();
         }
-        self.worker.as_ref().is_some_and(|worker| worker.send(request))
+        self.worker.as_ref()
+    }
+
+    fn note_refused(&mut self, seq: u64, kind: Option<LookupKind>) {
+        self.refused.change(seq, |kinds| kinds.extend(kind.filter(|kind| !kinds.contains(kind))));
+    }
+
+    /// The requests for an invocation that were refused so far.
+    pub(crate) fn refused(&self, seq: u64) -> &[LookupKind] {
+        self.refused.get(&seq).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Drops what is kept of an invocation, because its reports are written.
+    pub(crate) fn forget(&mut self, seq: u64) {
+        self.refused.remove(&seq);
+    }
+
+    /// Number of results that had to make room so far.
+    pub(crate) fn n_evicted(&self) -> u64 {
+        let of_thread = self.n_evicted.load(Ordering::Relaxed);
+        of_thread + self.shares.n_evicted() + self.refused.n_evicted() + self.growing.n_evicted()
     }
 
     /// Invocations that have begun to wait for names since the last call.
@@ -186,6 +314,9 @@ impl SymbolRequests {
         for answer in &answers {
             if let Some(unanswered) = self.unanswered.get_mut(&answer.seq) {
                 unanswered.count = unanswered.count.saturating_sub(1);
+            }
+            if answer.refused.is_some() {
+                self.note_refused(answer.seq, answer.refused);
             }
         }
         answers
@@ -204,10 +335,11 @@ impl SymbolRequests {
 fn stack_frames(
     seq: u64,
     process: Process,
-    hint: Option<ProcessHint>,
+    cgroup_id: Option<u64>,
     frames: &[UserFrame],
 ) -> StackFrames {
-    let mut stack = StackFrames { seq, process, hint, offsets: Vec::new(), ips: Vec::new() };
+    let (offsets, ips) = (Vec::new(), Vec::new());
+    let mut stack = StackFrames { seq, process, cgroup_id, hint: None, offsets, ips };
     for frame in frames {
         match frame {
             UserFrame::File { build_id, file_offset } => stack
@@ -219,10 +351,13 @@ fn stack_frames(
     stack
 }
 
-#[derive(Default)]
 struct SymbolThread {
     answers: Arc<Answers<Vec<SymbolAnswer>>>,
     growing: Arc<GrowingProcessFiles>,
+    roots: OpenRoots,
+    shares: Arc<Shares>,
+    tenants: Tenants,
+    n_evicted: Arc<AtomicU64>,
     kernel: KernelSymbols,
     user: UserSymbols,
     /// Separate, because growing processes are many: their files must not push out those of a
@@ -230,29 +365,29 @@ struct SymbolThread {
     user_growing: UserSymbols,
 }
 
-impl Work<SymbolRequest> for SymbolThread {
-    fn handle(&mut self, request: SymbolRequest) {
-        match request {
-            SymbolRequest::Open(process) => self.user.open(process),
-            SymbolRequest::Stack(stack) => {
-                let StackFrames { process, hint, offsets, ips, .. } = &stack;
-                let names = self.user.resolve(*process, hint.as_ref(), offsets, ips);
-                self.answer_stack(&stack, names);
+impl Work<Queued> for SymbolThread {
+    fn handle(&mut self, queued: Queued) {
+        if let Some(tenant) = &queued.tenant {
+            self.shares.leave(tenant);
+        }
+        match queued.request {
+            SymbolRequest::Open(process, task) => {
+                self.shares.run(&self.tenants.find(task), || self.user.open(process));
             }
-            SymbolRequest::Growth(stacks) => {
-                self.growing.wait(disposable::deadline());
-                self.user_growing.keep_files(self.growing.take_files());
-                self.user_growing.keep_perf_maps(self.growing.perf_maps());
-                let names = growth_names(&mut self.user_growing, &stacks);
-                for (stack, names) in stacks.iter().zip(names) {
-                    self.answer_stack(stack, names);
-                }
-            }
+            SymbolRequest::Stack(stack) => self.name_stack(&stack),
+            SymbolRequest::Growth(stacks) => self.name_growth(&stacks),
             SymbolRequest::Kernel { seq, ips } => {
                 let symbols = self.kernel.resolve(&ips);
-                self.answer(seq, FoundNames::Kernel(symbols));
+                self.answer(SymbolAnswer {
+                    seq,
+                    found: FoundNames::Kernel(symbols),
+                    refused: None,
+                });
             }
         }
+        let n_evicted =
+            self.kernel.n_evicted() + self.user.n_evicted() + self.user_growing.n_evicted();
+        self.n_evicted.store(n_evicted, Ordering::Relaxed);
         self.on_time();
     }
 
@@ -268,93 +403,51 @@ impl Work<SymbolRequest> for SymbolThread {
 }
 
 impl SymbolThread {
-    fn answer_stack(&self, stack: &StackFrames, names: UserNames) {
-        self.answer(stack.seq, FoundNames::Process { pid: stack.process.pid, names });
+    fn name_stack(&mut self, stack: &StackFrames) {
+        let StackFrames { seq, process, hint, offsets, ips, .. } = stack;
+        let root = self.roots.get(*seq, process.pid);
+        let hint = hint.clone().map(|hint| ProcessHint { root, ..hint });
+        let resolve = || self.user.resolve(*process, hint.as_ref(), offsets, ips);
+        let names = self.shares.run(&self.tenants.find(stack.task()), resolve);
+        self.answer_stack(stack, names, LookupKind::Stack);
     }
 
-    fn answer(&self, seq: u64, found: FoundNames) {
-        self.answers.change(|answers| answers.push(SymbolAnswer { seq, found }));
+    /// Each process is asked for alone: a file is its own, and not one of another container with
+    /// the same build id. Names of a file that several have mapped are known after the first.
+    /// Addresses take a helper process each.
+    fn name_growth(&mut self, stacks: &[StackFrames]) {
+        let Some(task) = stacks.first().map(StackFrames::task) else { return };
+        let (growing, symbols) = (&self.growing, &mut self.user_growing);
+        self.shares.run(&self.tenants.find(task), || {
+            growing.wait(disposable::deadline());
+            symbols.keep_files(growing.take_files());
+            symbols.keep_perf_maps(growing.perf_maps());
+        });
+        for (number, stack) in stacks.iter().enumerate() {
+            let ips = if number < MAX_GROWING_PROCESSES { stack.ips.as_slice() } else { &[] };
+            let symbols = &mut self.user_growing;
+            let process = symbols.process(stack.process.pid);
+            let resolve = || symbols.resolve(process, None, &stack.offsets, ips);
+            let names = self.shares.run(&self.tenants.find(stack.task()), resolve);
+            self.answer_stack(stack, names, LookupKind::Growth);
+        }
     }
-}
 
-/// Each process is asked for alone: a file is its own, and not one of another container with the
-/// same build id. Names of a file that several have mapped are known after the first. Addresses
-/// take a helper process each.
-fn growth_names(symbols: &mut UserSymbols, stacks: &[StackFrames]) -> Vec<UserNames> {
-    let mut names = |(number, stack): (usize, &StackFrames)| {
-        let StackFrames { process, offsets, ips, .. } = stack;
-        let ips = if number < MAX_GROWING_PROCESSES { ips.as_slice() } else { &[] };
-        symbols.resolve(symbols.process(process.pid), None, offsets, ips)
-    };
-    stacks.iter().enumerate().map(&mut names).collect()
+    /// `names`: none if the look-up was refused.
+    fn answer_stack(&self, stack: &StackFrames, names: Option<UserNames>, kind: LookupKind) {
+        let refused = names.is_none().then_some(kind);
+        let (pid, names) = (stack.process.pid, names.unwrap_or_default());
+        self.answer(SymbolAnswer {
+            seq: stack.seq,
+            found: FoundNames::Process { pid, names },
+            refused,
+        });
+    }
+
+    fn answer(&self, answer: SymbolAnswer) {
+        self.answers.change(|answers| answers.push(answer));
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The test's executable has no hidden command. An answer without names is an answer too.
-    #[test]
-    fn invocation_with_two_stacks_is_ready_after_both_answers() {
-        let mut requests = SymbolRequests::default();
-        let process = Process { pid: std::process::id(), started_ns: 0 };
-        requests.ask(7, process, None, &[]);
-        assert!(requests.newly_awaited().is_empty() && requests.names_ready().is_empty());
-        let frame = [UserFrame::File { build_id: "00".to_owned(), file_offset: 1 }];
-        requests.ask(7, process, None, &frame);
-        requests.ask(7, process, None, &frame);
-        assert_eq!(requests.newly_awaited(), [7].into());
-        assert!(requests.newly_awaited().is_empty());
-        let begin = Instant::now();
-        let mut answers = Vec::new();
-        while answers.len() < 2 && begin.elapsed() < PATIENCE {
-            answers.extend(requests.answers());
-            assert!(answers.len() == 2 || requests.names_ready().is_empty());
-            std::thread::yield_now();
-        }
-        let found = FoundNames::Process { pid: process.pid, names: UserNames::default() };
-        let answer = SymbolAnswer { seq: 7, found };
-        assert_eq!(answers.first(), Some(&answer));
-        assert_eq!(requests.names_ready(), [7]);
-        assert!(requests.names_ready().is_empty());
-    }
-
-    #[test]
-    fn growth_of_two_processes_gets_one_answer_each() {
-        let mut requests = SymbolRequests::default();
-        let frame = [UserFrame::File { build_id: "00".to_owned(), file_offset: 1 }];
-        requests.ask_growing(8, [(1, &frame[..0])]);
-        assert!(requests.newly_awaited().is_empty());
-        let pid = std::process::id();
-        requests.ask_growing(8, [(pid, &frame[..]), (pid + 1, &frame[..]), (1, &frame[..0])]);
-        assert_eq!(requests.newly_awaited(), [8].into());
-        let begin = Instant::now();
-        let mut answered = BTreeSet::new();
-        while answered.len() < 2 && begin.elapsed() < PATIENCE {
-            answered.extend(requests.answers().into_iter().map(|answer| match answer.found {
-                FoundNames::Process { pid, .. } => (answer.seq, pid),
-                FoundNames::Kernel(_) => panic!("no kernel address was asked for"),
-            }));
-            std::thread::yield_now();
-        }
-        assert_eq!(answered, [(8, pid), (8, pid + 1)].into());
-        assert_eq!(requests.names_ready(), [8]);
-    }
-
-    #[test]
-    fn kernel_addresses_are_awaited_until_answered() {
-        let mut requests = SymbolRequests::default();
-        requests.ask_kernel(9, Vec::new());
-        assert!(requests.newly_awaited().is_empty());
-        requests.ask_kernel(9, vec![0xffff_ffff_8100_0000]);
-        assert_eq!(requests.newly_awaited(), [9].into());
-        let begin = Instant::now();
-        let mut answers = Vec::new();
-        while answers.is_empty() && begin.elapsed() < PATIENCE {
-            answers = requests.answers();
-            std::thread::yield_now();
-        }
-        assert_eq!(answers, [SymbolAnswer { seq: 9, found: FoundNames::Kernel(BTreeMap::new()) }]);
-        assert_eq!(requests.names_ready(), [9]);
-    }
-}
+mod tests;

@@ -14,11 +14,8 @@ use oomwhy_common::{
 use zerocopy::{FromBytes as _, FromZeros as _};
 
 use crate::{
-    host::procfs::file,
-    model::{
-        names::{MAX_PATH_BYTES, cut},
-        wire::head,
-    },
+    host::procfs::{file, process},
+    model::wire::head,
 };
 
 /// A task as /proc shows it. A field is `None` if it was read too late.
@@ -61,7 +58,7 @@ pub(crate) fn read(proc: &Path, tid: i32) -> Option<ProcTask> {
         task.comm.pop();
     }
     task.oom_score_adj = text("oom_score_adj").and_then(|adj| adj.trim().parse().ok());
-    task.cgroup = text("cgroup").as_deref().and_then(cgroup_of);
+    task.cgroup = text("cgroup").as_deref().and_then(process::cgroup_of);
     Some(task)
 }
 
@@ -87,18 +84,6 @@ fn status_of(text: &str) -> Option<ProcTask> {
         memory: memory(),
         ..ProcTask::default()
     })
-}
-
-/// The path of the memory cgroup in /proc/PID/cgroup: in a v1 hierarchy with the memory controller,
-/// else in the unified one.
-fn cgroup_of(text: &str) -> Option<String> {
-    let lines = || text.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
-    let memory = lines().find(|(names, _)| names.split(',').any(|name| name == "memory"));
-    let unified = || lines().find(|(names, _)| names.is_empty());
-    let (_, path) = memory.or_else(unified)?;
-    // A cgroup that was removed with a zombie in it.
-    let path = path.strip_suffix(" (deleted)").unwrap_or(path);
-    Some(cut(path, MAX_PATH_BYTES).to_owned())
 }
 
 /// The mark in this record, if no victim record comes for it.

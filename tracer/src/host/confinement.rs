@@ -59,8 +59,9 @@ pub(crate) fn confine_tracer(source: &Source<'_>) -> Vec<String> {
 /// others. Without the rest it works too, and nobody reads its stderr.
 pub(crate) fn confine_helper(kept: CapabilitySet, helper: Helper) -> io::Result<()> {
     drop_all_but(kept, CapabilitySet::empty())?;
-    let _ = filter_helper(helper);
     let _ = forbid_core_dumps();
+    // Last: it forbids the other steps.
+    let _ = filter_helper(helper);
     Ok(())
 }
 

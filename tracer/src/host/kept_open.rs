@@ -74,6 +74,11 @@ impl<K: Ord + Clone + ByteSize, T> KeptOpen<K, T> {
         self.0.len()
     }
 
+    /// Number of values that had to make room so far.
+    pub(crate) fn n_evicted(&self) -> u64 {
+        self.0.n_evicted()
+    }
+
     /// Removes and returns all values.
     pub(crate) fn take_values(&mut self) -> impl Iterator<Item = T> + use<K, T> {
         self.0.take_values().map(|open| open.value)

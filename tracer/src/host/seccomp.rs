@@ -1,9 +1,15 @@
-//! Filters of system calls. They forbid what neither the tracer nor a helper does once the probes
-//! are attached, but what an attacker who runs code in one of them would do. A forbidden call fails
-//! with EPERM, as it does without the privilege.
+//! Filters of system calls, for an attacker who runs code in the tracer or in a helper.
 //!
-//! A list of the allowed calls would be stricter. But the calls that a libc makes change with its
-//! version, and a call that is missing in the list would fail during a kill.
+//! The tracer's filter lists what it never does once the probes are attached. Such a call fails
+//! with EPERM, as it does without the privilege. A list of the allowed calls would be stricter. But
+//! the calls that a libc makes change with its version, and a call that is missing in the list
+//! would fail during a kill.
+//!
+//! A helper makes few calls, so its filter lists these, and all others fail with EPERM. A libc can
+//! do without them, and what it cannot do costs a report some names. The calls that the tracer must
+//! not make, and some more, end a helper at once: only an attacker makes them.
+
+mod calls;
 
 use std::{collections::BTreeMap, io};
 
@@ -13,144 +19,11 @@ use seccompiler::{
     SeccompCondition, SeccompFilter, SeccompRule, apply_filter, sock_filter,
 };
 
+use self::calls::{ALLOWED_TO_HELPERS, ALLOWED_TO_OPENER, FATAL_FOR_HELPERS, FORBIDDEN};
+
 /// Per system call the conditions on its arguments, of which one must hold. Without conditions, the
-/// call is always forbidden.
+/// rule always applies.
 type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
-
-/// Forbidden to the tracer and to its helpers.
-const FORBIDDEN: &[c_long] = &[
-    // They reach into other processes.
-    libc::SYS_ptrace,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-    libc::SYS_process_madvise,
-    libc::SYS_pidfd_getfd,
-    libc::SYS_kcmp,
-    libc::SYS_move_pages,
-    libc::SYS_migrate_pages,
-    // They change mounts, or open files without a path (CAP_DAC_READ_SEARCH).
-    libc::SYS_mount,
-    libc::SYS_umount2,
-    libc::SYS_pivot_root,
-    libc::SYS_chroot,
-    libc::SYS_mount_setattr,
-    libc::SYS_move_mount,
-    libc::SYS_open_tree,
-    libc::SYS_fsopen,
-    libc::SYS_fsconfig,
-    libc::SYS_fsmount,
-    libc::SYS_fspick,
-    libc::SYS_quotactl,
-    libc::SYS_quotactl_fd,
-    libc::SYS_swapon,
-    libc::SYS_swapoff,
-    libc::SYS_open_by_handle_at,
-    libc::SYS_fanotify_init,
-    // They enter other namespaces.
-    libc::SYS_setns,
-    libc::SYS_unshare,
-    // They change the kernel, its clock, its names, its log or its keys.
-    libc::SYS_init_module,
-    libc::SYS_finit_module,
-    libc::SYS_delete_module,
-    libc::SYS_kexec_load,
-    libc::SYS_reboot,
-    libc::SYS_syslog,
-    libc::SYS_acct,
-    libc::SYS_vhangup,
-    libc::SYS_settimeofday,
-    libc::SYS_clock_settime,
-    libc::SYS_adjtimex,
-    libc::SYS_clock_adjtime,
-    libc::SYS_sethostname,
-    libc::SYS_setdomainname,
-    libc::SYS_add_key,
-    libc::SYS_request_key,
-    libc::SYS_keyctl,
-    // They are large parts of the kernel that nothing here uses.
-    libc::SYS_userfaultfd,
-    libc::SYS_io_uring_setup,
-    libc::SYS_io_uring_enter,
-    libc::SYS_io_uring_register,
-    libc::SYS_perf_event_open,
-    // libc has no number of it for musl on arm64.
-    #[cfg(not(all(target_env = "musl", target_arch = "aarch64")))]
-    libc::SYS_kexec_file_load,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_iopl,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_ioperm,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_modify_ldt,
-];
-
-/// Forbidden to helpers besides. They parse files, so they only read.
-const FORBIDDEN_TO_HELPERS: &[c_long] = &[
-    // They start programs, processes and threads.
-    libc::SYS_execve,
-    libc::SYS_execveat,
-    libc::SYS_clone,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_fork,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_vfork,
-    // They signal processes of the same user.
-    libc::SYS_kill,
-    libc::SYS_tkill,
-    libc::SYS_tgkill,
-    libc::SYS_rt_sigqueueinfo,
-    libc::SYS_rt_tgsigqueueinfo,
-    libc::SYS_pidfd_send_signal,
-    // They make sockets, and control devices.
-    libc::SYS_socket,
-    libc::SYS_socketpair,
-    libc::SYS_ioctl,
-    // They change files.
-    libc::SYS_unlinkat,
-    libc::SYS_renameat2,
-    libc::SYS_mkdirat,
-    libc::SYS_mknodat,
-    libc::SYS_linkat,
-    libc::SYS_symlinkat,
-    libc::SYS_fchmod,
-    libc::SYS_fchmodat,
-    libc::SYS_fchown,
-    libc::SYS_fchownat,
-    libc::SYS_truncate,
-    libc::SYS_ftruncate,
-    libc::SYS_fallocate,
-    libc::SYS_utimensat,
-    libc::SYS_setxattr,
-    libc::SYS_lsetxattr,
-    libc::SYS_fsetxattr,
-    libc::SYS_removexattr,
-    libc::SYS_lremovexattr,
-    libc::SYS_fremovexattr,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_creat,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_unlink,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_rmdir,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_rename,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_renameat,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_mkdir,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_mknod,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_link,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_symlink,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_chmod,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_chown,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_lchown,
-];
 
 /// What a helper process reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,20 +48,27 @@ const NEW_NAMESPACES: [i32; 7] = [
 /// Installs the filter of the tracer, in this thread and those that it starts. Of bpf(2), only
 /// these commands are allowed.
 pub(crate) fn filter_tracer(bpf_commands: &[u32]) -> io::Result<()> {
-    install(tracer_rules(bpf_commands))
-}
-
-/// Installs the filter of a helper process.
-pub(crate) fn filter_helper(helper: Helper) -> io::Result<()> {
-    install(helper_rules(helper))
-}
-
-fn install(rules: Result<Rules, BackendError>) -> io::Result<()> {
-    let filter = rules.and_then(|rules| program(rules, libc::EPERM)).map_err(io::Error::other)?;
+    let rules = tracer_rules(bpf_commands);
     // A filter cannot see the flags that clone3 has. Without clone3, a libc uses clone.
     let without_clone3 = Rules::from([(libc::SYS_clone3, Vec::new())]);
-    let clone3 = program(without_clone3, libc::ENOSYS).map_err(io::Error::other)?;
-    [filter, clone3].iter().try_for_each(|it| apply_filter(it)).map_err(io::Error::other)
+    install([
+        rules.and_then(|rules| forbid(rules, errno(libc::EPERM))),
+        forbid(without_clone3, errno(libc::ENOSYS)),
+    ])
+}
+
+/// Installs the filters of a helper process. The kernel takes the strictest result.
+pub(crate) fn filter_helper(helper: Helper) -> io::Result<()> {
+    install([
+        forbid(fatal_rules(), SeccompAction::KillProcess),
+        helper_rules(helper).and_then(allow_only),
+    ])
+}
+
+fn install<const N: usize>(programs: [Result<BpfProgram, BackendError>; N]) -> io::Result<()> {
+    let programs: Vec<BpfProgram> =
+        programs.into_iter().collect::<Result<_, _>>().map_err(io::Error::other)?;
+    programs.iter().try_for_each(|it| apply_filter(it)).map_err(io::Error::other)
 }
 
 fn tracer_rules(bpf_commands: &[u32]) -> Result<Rules, BackendError> {
@@ -203,31 +83,34 @@ fn tracer_rules(bpf_commands: &[u32]) -> Result<Rules, BackendError> {
     Ok(rules)
 }
 
-fn helper_rules(helper: Helper) -> Result<Rules, BackendError> {
-    let mut rules = tracer_rules(&[])?;
-    rules.extend(FORBIDDEN_TO_HELPERS.iter().map(|&call| (call, Vec::new())));
-    // A filter cannot see the flags that it has.
-    if helper == Helper::Reader {
-        rules.insert(libc::SYS_openat2, Vec::new());
-    }
-    rules.insert(libc::SYS_openat, writing(2)?);
-    #[cfg(target_arch = "x86_64")]
-    rules.insert(libc::SYS_open, writing(1)?);
-    Ok(rules)
+fn fatal_rules() -> Rules {
+    FORBIDDEN.iter().chain(FATAL_FOR_HELPERS).map(|&call| (call, Vec::new())).collect()
 }
 
-/// The argument with this index has the flags of open(2), and allows more than reading.
-fn writing(index: u8) -> Result<Vec<SeccompRule>, BackendError> {
-    [
-        (libc::O_ACCMODE, libc::O_WRONLY),
-        (libc::O_ACCMODE, libc::O_RDWR),
-        (libc::O_ACCMODE, libc::O_ACCMODE),
-        (libc::O_CREAT, libc::O_CREAT),
-        (libc::O_TRUNC, libc::O_TRUNC),
-    ]
-    .into_iter()
-    .map(|(mask, value)| has_bits(index, mask, value))
-    .collect()
+/// The allowed calls.
+fn helper_rules(helper: Helper) -> Result<Rules, BackendError> {
+    let more = if helper == Helper::Opener { ALLOWED_TO_OPENER } else { &[] };
+    let calls = ALLOWED_TO_HELPERS.iter().chain(more);
+    calls.map(|&call| Ok((call, allowed_if(call)?))).collect()
+}
+
+/// The conditions under which a helper may make an allowed call: to open files only for reading, to
+/// make no memory executable, and to let descriptors send no signals.
+fn allowed_if(call: c_long) -> Result<Vec<SeccompRule>, BackendError> {
+    const WRITES: i32 = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC;
+    const COMMANDS: [i32; 3] = [libc::F_GETFD, libc::F_GETFL, libc::F_DUPFD_CLOEXEC];
+    let rules = match call {
+        libc::SYS_openat => vec![has_bits(2, WRITES, libc::O_RDONLY)?],
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_open => vec![has_bits(1, WRITES, libc::O_RDONLY)?],
+        libc::SYS_mmap | libc::SYS_mprotect => vec![has_bits(2, libc::PROT_EXEC, 0)?],
+        libc::SYS_fcntl => {
+            let is_command = |command| has_bits(1, -1, command);
+            COMMANDS.into_iter().map(is_command).collect::<Result<_, _>>()?
+        }
+        _ => Vec::new(),
+    };
+    Ok(rules)
 }
 
 fn has_bits(index: u8, mask: i32, value: i32) -> Result<SeccompRule, BackendError> {
@@ -243,12 +126,28 @@ fn condition(
     SeccompCondition::new(index, Dword, operator, value.into())
 }
 
-/// The filter with which a call that meets the rules fails with `errno`. A call with the numbers of
-/// another architecture ends the process.
-fn program(rules: Rules, errno: i32) -> Result<BpfProgram, BackendError> {
-    let refusal = SeccompAction::Errno(errno.cast_unsigned());
+const fn errno(number: i32) -> SeccompAction {
+    SeccompAction::Errno(number.cast_unsigned())
+}
+
+/// The filter with which a call that meets the rules has this result.
+fn forbid(rules: Rules, result: SeccompAction) -> Result<BpfProgram, BackendError> {
+    program(rules, SeccompAction::Allow, result)
+}
+
+/// The filter with which a call that does not meet the rules fails with EPERM.
+fn allow_only(rules: Rules) -> Result<BpfProgram, BackendError> {
+    program(rules, errno(libc::EPERM), SeccompAction::Allow)
+}
+
+/// A call with the numbers of another architecture ends the process.
+fn program(
+    rules: Rules,
+    otherwise: SeccompAction,
+    result: SeccompAction,
+) -> Result<BpfProgram, BackendError> {
     let arch = std::env::consts::ARCH.try_into()?;
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refusal, arch)?;
+    let filter = SeccompFilter::new(rules, otherwise, result, arch)?;
     Ok([without_x32(), filter.try_into()?].concat())
 }
 

@@ -54,6 +54,22 @@ pub enum Fact {
         /// Names from the container runtime.
         names: Box<Container>,
     },
+    /// Who could make the cgroup of a container, if not only root.
+    CgroupMaker {
+        /// Path of the cgroup from the root of its hierarchy.
+        path: String,
+        /// The user to whom a cgroup above it was delegated. 0 if an earlier fact was wrong.
+        /// `None` if the owner of a cgroup above it is unknown.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        uid: Option<u32>,
+    },
+    /// Look-ups were refused, because a tenant had used up its share or too many were waiting.
+    LookupsRefused {
+        /// Sequence number of the invocation.
+        seq: u64,
+        /// What was not looked up.
+        kinds: Vec<LookupKind>,
+    },
     /// The content of a process' files in /proc.
     Process {
         /// Sequence number of the invocation.
@@ -160,6 +176,28 @@ pub enum Fact {
     End,
 }
 
+/// What userspace looks up for a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LookupKind {
+    /// Names of a container.
+    Container,
+    /// The name of a user.
+    User,
+    /// Command line and executable of a process.
+    Process,
+    /// Functions in the stack of the trigger or of a victim.
+    Stack,
+    /// Functions in the stacks of processes that grew.
+    Growth,
+}
+
+impl ByteSize for LookupKind {
+    fn byte_size(&self) -> usize {
+        size_of::<Self>()
+    }
+}
+
 /// The content of a process' files in /proc.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessFiles {
@@ -190,6 +228,10 @@ pub struct Findings {
     pub users: Lru<u32, String>,
     /// Names of containers and pods by the keys that `enrich/container.rs` gives them.
     pub containers: Lru<String, Container>,
+    /// Who could make the cgroup with this path, if not only root: see [`Fact::CgroupMaker`].
+    pub cgroup_makers: Lru<String, Option<u32>>,
+    /// Look-ups that were refused, by invocation.
+    pub refused: Lru<u64, Vec<LookupKind>>,
     /// Content of files in /proc, by invocation and process.
     pub processes: Lru<(u64, i32), ProcessFiles>,
     /// Names of frames in user space, by invocation and process.
@@ -210,6 +252,8 @@ impl Default for Findings {
             cgroup_paths: Lru::new(4096, 1024 * KIB),
             users: Lru::new(4096, 256 * KIB),
             containers: Lru::new(1024, 1024 * KIB),
+            cgroup_makers: Lru::new(1024, 512 * KIB),
+            refused: Lru::new(1024, 256 * KIB),
             processes: Lru::new(1024, 1024 * KIB),
             user_names: Lru::new(1024, 2048 * KIB),
             names_asked: Lru::new(4096, 512 * KIB),
@@ -220,12 +264,22 @@ impl Default for Findings {
 }
 
 impl Findings {
+    /// Adds look-ups of an invocation that were refused.
+    pub(crate) fn refuse(&mut self, seq: u64, kinds: &[LookupKind]) {
+        self.refused.change(seq, |known| {
+            known.extend_from_slice(kinds);
+            known.sort_unstable();
+            known.dedup();
+        });
+    }
+
     /// Drops the findings that only this invocation's report needs.
     pub(crate) fn forget(&mut self, seq: u64) {
         let its = (seq, i32::MIN)..=(seq, i32::MAX);
         self.processes.remove_range(its.clone());
         self.user_names.remove_range(its);
         self.names_asked.remove(&seq);
+        self.refused.remove(&seq);
     }
 
     /// Number of findings that had to make room for others so far.
@@ -234,6 +288,8 @@ impl Findings {
             + self.cgroup_paths.n_evicted()
             + self.users.n_evicted()
             + self.containers.n_evicted()
+            + self.cgroup_makers.n_evicted()
+            + self.refused.n_evicted()
             + self.processes.n_evicted()
             + self.user_names.n_evicted()
             + self.names_asked.n_evicted()

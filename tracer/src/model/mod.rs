@@ -18,5 +18,6 @@ pub(crate) mod recorded_growth;
 pub(crate) mod report;
 pub(crate) mod shed;
 pub(crate) mod task_context;
+pub(crate) mod tenant;
 pub(crate) mod victims;
 pub(crate) mod wire;

@@ -53,10 +53,15 @@ impl FactStore {
             Fact::Container { key, names } => {
                 findings.containers.insert(key, *names);
             }
+            Fact::CgroupMaker { path, uid } => {
+                findings.cgroup_makers.insert(path, uid);
+            }
             Fact::Process { seq, .. }
+            | Fact::LookupsRefused { seq, .. }
             | Fact::UserNames { seq, .. }
             | Fact::NamesAwaited { seq }
                 if !is_open(seq) => {}
+            Fact::LookupsRefused { seq, kinds } => findings.refuse(seq, &kinds),
             Fact::Process { seq, pid, files } => {
                 findings.processes.insert((seq, pid), self.privacy.clean(files));
             }

@@ -128,7 +128,7 @@ impl Live {
     ) -> Self {
         let symbols = KernelLookup::default();
         let memory_on_v2 = pipeline.host().memory_on_v2 == Some(true);
-        let stacks = StackSymbolizer::default();
+        let stacks = StackSymbolizer::new(&enrichment.tenants());
         let found = Vec::new();
         let facts = LiveFacts {
             symbols,
@@ -218,7 +218,6 @@ impl Live {
                 () = outputs_changed.notified() => self.handle_outputs()?,
                 _ = ticks.tick(), if self.pipeline.is_waiting() => self.tick(&mut rings)?,
                 () = self.ends.settled(), if self.ends.is_due() => self.read_end(&mut rings)?,
-                () = at(self.facts.stacks.next_close()) => self.close_unused(),
                 () = quiet_since(self.worked_at), if self.worked_at.is_some() => {
                     self.release_memory()
                 }
@@ -260,6 +259,11 @@ impl Live {
         &self.pipeline
     }
 
+    /// Number of names and other findings that had to make room so far.
+    pub(crate) fn n_evicted(&self) -> u64 {
+        self.pipeline.stats().evicted + self.facts.n_evicted()
+    }
+
     fn handle_outputs(&mut self) -> Result<bool, LiveError> {
         self.pipeline.handle_outputs()?;
         Ok(false)
@@ -269,12 +273,6 @@ impl Live {
     fn release_memory(&mut self) -> bool {
         footprint::trim();
         self.worked_at = None;
-        false
-    }
-
-    /// Closes directories that were kept for names that nobody has asked for.
-    fn close_unused(&mut self) -> bool {
-        self.facts.stacks.close_unused();
         false
     }
 
@@ -315,7 +313,7 @@ impl Live {
     /// Adds the names of frames that were found. Closes the reports that waited for them or have
     /// waited too long.
     fn handle_names(&mut self) -> Result<bool, LiveError> {
-        for SymbolAnswer { seq, found } in self.facts.stacks.requests.answers() {
+        for SymbolAnswer { seq, found, .. } in self.facts.stacks.requests.answers() {
             match found {
                 FoundNames::Process { pid, names } => {
                     if let Ok(pid) = i32::try_from(pid) {
@@ -514,14 +512,6 @@ impl Live {
             self.note(Fact::RealtimeOffset(offset))?;
         }
         Ok(())
-    }
-}
-
-/// Returns at this time; never without one.
-async fn at(time: Option<std::time::Instant>) {
-    match time {
-        Some(time) => sleep_until(time.into()).await,
-        None => std::future::pending().await,
     }
 }
 

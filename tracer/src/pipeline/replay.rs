@@ -100,6 +100,8 @@ fn is_finding(fact: &Fact) -> bool {
             | Fact::System { .. }
             | Fact::User { .. }
             | Fact::Container { .. }
+            | Fact::CgroupMaker { .. }
+            | Fact::LookupsRefused { .. }
             | Fact::Process { .. }
             | Fact::Growth { .. }
     )

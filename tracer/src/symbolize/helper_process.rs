@@ -37,6 +37,10 @@ const MAX_ADDRESS_BYTES: u64 = 4 << 30;
 /// Memory of a helper without the files that it maps, bytes. The symbol tables of the largest
 /// browsers take half of it.
 const MAX_DATA_BYTES: u64 = 192 << 20;
+/// Descriptors of a helper: those that it may receive, and those that it opens for each.
+const MAX_OPEN_FILES: u64 = 1024;
+/// Copies in memory of files that a helper may not open, bytes each.
+const MAX_FILE_BYTES: u64 = 64 << 20;
 /// Size of a response, bytes: thousands of names.
 const MAX_RESPONSE_BYTES: usize = 1 << 20;
 /// How long a helper may take to end after its response.
@@ -73,6 +77,8 @@ pub(crate) fn serve<Q: DeserializeOwned, A: Serialize>(
         cpu: Some(deadline()),
         address_bytes: MAX_ADDRESS_BYTES,
         data_bytes: MAX_DATA_BYTES,
+        open_files: MAX_OPEN_FILES,
+        file_bytes: MAX_FILE_BYTES,
         capabilities,
         helper: Helper::Reader,
     })?;

@@ -51,6 +51,11 @@ impl KernelSymbols {
         ips.iter().filter_map(known).collect()
     }
 
+    /// Number of symbols that had to make room so far.
+    pub(crate) fn n_evicted(&self) -> u64 {
+        self.known.n_evicted()
+    }
+
     /// Without a helper (no memory for one), the report has addresses, and the next report tries
     /// again.
     fn ask(&mut self, ips: &[u64]) {

@@ -117,6 +117,37 @@ fn container_has_names_that_were_found() {
     assert_eq!(owner.slice.as_deref(), Some("system.slice"));
 }
 
+/// The names are those of a container with the same id elsewhere.
+#[test]
+fn container_that_a_user_could_make_is_claimed_and_has_only_names_of_its_user() {
+    let id = "ab".repeat(32);
+    let directory = format!("/system.slice/their.service/docker-{id}.scope");
+    let mut account = kill();
+    account.victims.change(0, |(_, it)| it.task.cgroup_id = Some(5));
+    let path = format!("{directory}/below");
+    let names = path[1..].split('/').map(|name| Name(name.as_bytes().to_vec())).collect();
+    account.paths.insert(5, CgroupPath { id: 5, names, truncated: false });
+    let named = |name: &str| Container { name: Some(name.to_owned()), ..Container::default() };
+    let mut findings = Findings::default();
+    findings.containers.insert(id.clone(), named("payments"));
+    findings.containers.insert(format!("user-1000/{id}"), named("mine"));
+    for (maker, is_claimed, name) in [
+        (None, false, Some("payments")),
+        (Some(Some(0)), false, Some("payments")),
+        (Some(Some(1000)), true, Some("mine")),
+        (Some(Some(1001)), true, None),
+        (Some(None), true, None),
+    ] {
+        if let Some(uid) = maker {
+            findings.cgroup_makers.insert(directory.clone(), uid);
+        }
+        let victim = report(&account, &findings).victims.swap_remove(0);
+        let container = victim.owner.container.unwrap();
+        assert_eq!((container.claimed, container.name.as_deref()), (is_claimed, name), "{maker:?}");
+        assert_eq!(container.id.as_ref(), Some(&id));
+    }
+}
+
 #[test]
 fn user_frames_have_names_of_their_process() {
     let mut account = kill();

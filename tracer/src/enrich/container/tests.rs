@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{MAX_NESTED, cgroup_owner, keys};
+use super::{MAX_NESTED, Maker, cgroup_owner, directory, keys, tenant, user};
 use crate::model::report::{Container, NestedContainer};
 
 const ID: &str = "9e073649debeec6d511391c9ec7627ee67ce3a3fb508b0fa0437a97f8e58ba98";
@@ -134,19 +134,76 @@ fn nested_containers_give_the_outermost_and_claims() {
 #[test]
 fn container_in_the_slice_of_a_user_is_claimed_and_has_keys_of_its_own() {
     let session = "/user.slice/user-1000.slice/user@1000.service/user.slice";
-    for (path, is_claimed, expected) in [
-        (path(&format!("{session}/docker-$ID.scope")), true, vec![format!("user-1000/{ID}")]),
-        (path(&format!("{session}/kubepods/pod$UID/$ID")), true, vec![format!("user-1000/{ID}")]),
-        (path(&format!("{session}/kubepods/pod$UID")), true, vec![]),
-        (path("/kubepods/pod$UID/$ID"), false, vec![ID.to_owned(), UID.to_owned()]),
+    for (path, of_user, expected) in [
+        (path(&format!("{session}/docker-$ID.scope")), Some(1000), vec![format!("user-1000/{ID}")]),
+        (
+            path(&format!("{session}/kubepods/pod$UID/$ID")),
+            Some(1000),
+            vec![format!("user-1000/{ID}")],
+        ),
+        (path(&format!("{session}/kubepods/pod$UID")), Some(1000), vec![]),
+        (path("/kubepods/pod$UID/$ID"), None, vec![ID.to_owned(), UID.to_owned()]),
         // Not the slice of a user of this host.
-        (path("/lxc/a/user.slice/user-0.slice/x"), false, vec!["a".to_owned()]),
-        (path("/docker/$ID/user.slice/user-0.slice/x"), false, vec![ID.to_owned()]),
+        (path("/lxc/a/user.slice/user-0.slice/x"), None, vec!["a".to_owned()]),
+        (path("/docker/$ID/user.slice/user-0.slice/x"), None, vec![ID.to_owned()]),
     ] {
         let container = cgroup_owner(&path).container.unwrap();
-        assert_eq!(container.claimed, is_claimed, "{path}");
-        assert_eq!(keys(&path, &container), expected, "{path}");
+        assert_eq!((container.claimed, user(&path)), (of_user.is_some(), of_user), "{path}");
+        let maker = of_user.map_or(Maker::Root, Maker::User);
+        assert_eq!(keys(&container, maker), expected, "{path}");
+        assert_eq!(keys(&container, Maker::Unknown), [""; 0], "{path}");
     }
+}
+
+#[test]
+fn directory_ends_with_the_outermost_container_or_pod() {
+    for (template, expected) in [
+        ("/docker/$ID", "/docker/$ID"),
+        ("/system.slice/docker-$ID.scope/init.scope", "/system.slice/docker-$ID.scope"),
+        ("/kubepods/burstable/pod$UID/$ID/a/b", "/kubepods/burstable/pod$UID/$ID"),
+        ("/kubepods/burstable/pod$UID", "/kubepods/burstable/pod$UID"),
+        ("/kubepods/pod$UID/x/y", "/kubepods/pod$UID"),
+        ("/docker/$ID/docker/$ID", "/docker/$ID"),
+        ("/lxc.payload.a/docker/$ID", "/lxc.payload.a"),
+        ("a//docker/$ID/x", "a//docker/$ID"),
+    ] {
+        let path = path(template);
+        let container = cgroup_owner(&path).container.unwrap();
+        assert_eq!(directory(&path, &container), self::path(expected), "{template}");
+    }
+}
+
+/// A tenant can make cgroups only below its own: it must not become several tenants.
+#[test]
+fn tenant_is_below_the_top_level_and_its_cgroups_are_the_same_tenant() {
+    let pod = "kubepods-burstable-pod$UID_.slice";
+    for (template, expected) in [
+        ("/", ""),
+        ("/init.scope", "/init.scope"),
+        ("/docker/$ID", "/docker/$ID"),
+        ("/system.slice/cron.service", "/system.slice/cron.service"),
+        ("/user.slice/user-1000.slice", "/user.slice/user-1000.slice"),
+        ("/lxc.payload.a", "/lxc.payload.a"),
+        ("/docker-$ID.scope", "/docker-$ID.scope"),
+        ("/kubepods/pod$UID", "/kubepods/pod$UID"),
+        ("/kubepods/burstable/pod$UID", "/kubepods/burstable/pod$UID"),
+        (
+            &format!("/kubepods.slice/kubepods-burstable.slice/{pod}"),
+            &format!("/kubepods.slice/kubepods-burstable.slice/{pod}"),
+        ),
+        ("/../../docker/$ID", "/docker/$ID"),
+    ] {
+        let expected = super::Tenant::new(&path(expected));
+        assert_eq!(tenant(&path(template)), expected, "{template}");
+        // Top levels: what is below them are tenants of their own.
+        if !["/", "/init.scope"].contains(&template) {
+            for below in ["a", "docker/$ID", "docker-$ID.scope", "kubepods/burstable/pod$UID"] {
+                let path = path(&format!("{template}/{below}"));
+                assert_eq!(tenant(&path), expected, "{path}");
+            }
+        }
+    }
+    assert_ne!(tenant("/system.slice/a.service"), tenant("/system.slice/b.service"));
 }
 
 #[test]
@@ -245,6 +302,7 @@ proptest! {
         let path = names.join("/");
         let owner = cgroup_owner(&path);
         let container = owner.container.unwrap_or_default();
+        prop_assert!(path.starts_with(directory(&path, &container)));
         let parts = [container.id, owner.unit, owner.slice];
         for part in parts.into_iter().flatten() {
             prop_assert!(!part.is_empty() && path.contains(&part), "{part:?} in {path:?}");

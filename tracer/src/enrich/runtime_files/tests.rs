@@ -1,10 +1,14 @@
 //! Hosts made of files.
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{
+    fs,
+    os::unix::fs::{chown, symlink},
+    path::Path,
+};
 
 use super::{Container, Directory, HostFiles, look_up};
 use crate::{
-    enrich::container,
+    enrich::container::{self, Maker},
     host::{files::write_below, opener::attacks},
 };
 
@@ -21,12 +25,28 @@ fn host(root: &Path) -> HostFiles {
     HostFiles { root: Directory::at(root).unwrap(), cgroup_mount }
 }
 
-/// "name image pod namespace runtime", "-" for an unknown part.
+/// Makes the cgroup with this path.
+fn make(root: &Path, path: &str) {
+    let cgroup = root.join("cgroup").join(path.replace("$ID", ID).trim_matches('/'));
+    fs::create_dir_all(cgroup).unwrap();
+}
+
+fn names(root: &Path, path: &str) -> Container {
+    let host = host(root);
+    let container = container::cgroup_owner(path).container.unwrap();
+    let maker = host.maker(container::directory(path, &container));
+    look_up(&host, &container, path, maker)
+}
+
+/// "name image pod namespace runtime", "-" for an unknown part. Its cgroup exists.
 fn found(root: &Path, path: &str) -> String {
-    let path = path.replace("$ID", ID);
-    let container = container::cgroup_owner(&path).container.unwrap();
+    make(root, path);
+    found_now(root, path)
+}
+
+fn found_now(root: &Path, path: &str) -> String {
     let Container { name, image, pod, namespace, runtime, .. } =
-        look_up(&host(root), &container, &path);
+        names(root, &path.replace("$ID", ID));
     let parts = [name, image, pod, namespace, runtime];
     parts.map(|part| part.unwrap_or_else(|| "-".to_owned())).join(" ")
 }
@@ -113,7 +133,8 @@ fn bundle_without_annotations_gives_runtime_without_name() {
     write(root.path(), bundle, r#"{"ociVersion":"1.1.0"}"#);
     let path = format!("/kubepods/pod{UID}/{ID}");
     let container = container::cgroup_owner(&path).container.unwrap();
-    let names = look_up(&host(root.path()), &container, &path);
+    make(root.path(), &path);
+    let names = names(root.path(), &path);
     assert!(names.is_unnamed());
     let mut filled = container.clone();
     filled.fill_from(&names);
@@ -199,13 +220,13 @@ fn rootless_container_in_a_cgroup_of_somebody_else_has_no_names() {
     let nothing = "- - - - -";
     // The files belong to that user, but the cgroup does not.
     let Rootless { root, cgroup, .. } = rootless(own_uid() + 1);
-    assert_eq!(found(root.path(), &cgroup), nothing);
+    assert_eq!(found_now(root.path(), &cgroup), nothing);
     // The cgroup is that user's, but it is not in the session, or it does not exist.
     let Rootless { root, uid, cgroup } = rootless(own_uid());
     let outside = format!("/user-{uid}.slice/user@{uid}.service/libpod-{ID}.scope");
     fs::create_dir_all(root.path().join("cgroup").join(&outside[1..])).unwrap();
     for path in [outside, cgroup.replace("libpod", "docker")] {
-        assert_eq!(found(root.path(), &path), nothing, "{path}");
+        assert_eq!(found_now(root.path(), &path), nothing, "{path}");
     }
 }
 
@@ -243,10 +264,8 @@ fn file_of_a_user_names_no_pod() {
     fs::remove_file(root.path().join(HOME_LIST)).unwrap();
     let file = format!("run/user/{uid}/containers/overlay-containers/$ID/userdata/config.json");
     write(root.path(), &file, FORGED);
-    let container = container::cgroup_owner(&cgroup).container.unwrap();
-    let names = look_up(&host(root.path()), &container, &cgroup);
     let mine = Container { name: Some("mine".to_owned()), ..Container::default() };
-    assert_eq!(names, mine);
+    assert_eq!(names(root.path(), &cgroup), mine);
     // The same id outside of the user's slice is not his.
     let in_a_container = format!("/docker/$ID{}", cgroup.replace(ID, "x"));
     for path in ["/machine.slice/libpod-$ID.scope", &in_a_container] {
@@ -272,6 +291,52 @@ fn container_of_the_system_names_no_cgroup_of_a_user() {
     );
 }
 
+/// A service that was delegated to a user, who makes a cgroup with the id of somebody's container.
+#[test]
+fn container_below_a_delegated_cgroup_has_no_names_of_the_system() {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), "var/lib/docker/containers/$ID/config.v2.json", r#"{"Name":"/payments"}"#);
+    write(root.path(), &format!("var/log/pods/shop_web-0_{UID}/app/0.log"), "");
+    let service = "/system.slice/their.service";
+    let pod = format!("{service}/kubepods/pod{UID}");
+    let forged = [format!("{service}/docker-{ID}.scope"), format!("{service}/a/docker/{ID}")];
+    for path in forged.iter().chain([&pod]) {
+        assert_ne!(found(root.path(), path), "- - - - -", "{path}: the service is root's");
+    }
+    let other = attacks::other_user();
+    let at = |path: &str| root.path().join("cgroup").join(&path[1..]);
+    if chown(at(service), Some(other), None).is_err() {
+        eprintln!("not run: cgroups of another user, which need root");
+        return;
+    }
+    for path in forged.iter().chain([&pod]) {
+        assert_eq!(found(root.path(), path), "- - - - -", "{path}");
+        let container = container::cgroup_owner(path).container.unwrap();
+        let directory = container::directory(path, &container);
+        assert_eq!(host(root.path()).maker(directory), Maker::User(other), "{path}");
+    }
+    // A runtime may delegate the container's own cgroup: the name was chosen before.
+    let own = format!("/system.slice/docker-{ID}.scope");
+    make(root.path(), &own);
+    chown(at(&own), Some(other), None).unwrap();
+    assert_eq!(found(root.path(), &own), "payments - - - docker");
+    assert_eq!(found(root.path(), &format!("{own}/docker/x")), "payments - - - docker");
+}
+
+#[test]
+fn container_below_a_cgroup_that_is_gone_or_not_visible_has_no_names() {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), "var/lib/docker/containers/$ID/config.v2.json", r#"{"Name":"/payments"}"#);
+    let path = format!("/system.slice/gone.service/docker-{ID}.scope");
+    assert_eq!(found_now(root.path(), &path), "- - - - -");
+    assert_eq!(host(root.path()).maker(&path), Maker::Unknown);
+    let without = HostFiles { cgroup_mount: None, ..host(root.path()) };
+    assert_eq!(without.maker("/docker-x.scope"), Maker::Unknown);
+    // The container itself may be gone: its name was chosen above it.
+    make(root.path(), "/system.slice/gone.service");
+    assert_eq!(found_now(root.path(), &path), "payments - - - docker");
+}
+
 #[test]
 fn damaged_or_oversized_file_gives_no_name() {
     let root = tempfile::tempdir().unwrap();
@@ -284,5 +349,6 @@ fn damaged_or_oversized_file_gives_no_name() {
     assert_eq!(found(root.path(), "/docker/$ID"), format!("{} - - - docker", "ä".repeat(256)));
     // An id that is no plain name never becomes part of a path.
     let outside = container::cgroup_owner("/lxc/..").container.unwrap();
-    assert!(look_up(&host(root.path()), &outside, "/lxc/..").is_unnamed());
+    let names = look_up(&host(root.path()), &outside, "/lxc/..", Maker::Root);
+    assert!(names.is_unnamed());
 }

@@ -79,20 +79,6 @@ fn zombie_status_has_no_memory() {
 }
 
 #[test]
-fn memory_cgroup_is_found_in_v1_and_v2() {
-    for (text, path) in [
-        ("0::/a/b\n", Some("/a/b")),
-        ("5:cpu,cpuacct:/c\n4:memory:/m\n0::/u\n", Some("/m")),
-        ("5:cpu:/c\n0::/u (deleted)\n", Some("/u")),
-        ("0::/with:colon\n", Some("/with:colon")),
-        ("5:cpu:/c\n", None),
-        ("", None),
-    ] {
-        assert_eq!(cgroup_of(text).as_deref(), path, "{text}");
-    }
-}
-
-#[test]
 fn mark_with_a_victim_is_not_completed() {
     let unfinished = |event: &MarkEvent| unfinished(event.as_bytes()).is_some();
     assert!(unfinished(&mark(0)) && unfinished(&with_fields()));

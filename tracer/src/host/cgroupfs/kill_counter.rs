@@ -1,11 +1,9 @@
 //! The kernel's count of OOM kills per memory cgroup: `oom_kill` in memory.events (cgroup v1:
 //! memory.oom_control, since 4.13).
 
-use std::{
-    fs,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+
+use super::{id, read};
 
 /// A cgroup that has a counter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,27 +28,23 @@ impl CgroupKillCounter {
     }
 
     pub(crate) fn find(&self, path: &str) -> Option<CountedCgroup> {
-        let id = fs::metadata(self.directory(path)).ok()?.ino();
-        Some(CountedCgroup { id, path: path.to_owned() })
+        Some(CountedCgroup { id: id(&self.mount, path)?, path: path.to_owned() })
     }
 
     /// Kills since the group was made. `None` if it is gone or another group has its path.
     pub(crate) fn read(&self, group: &CountedCgroup) -> Option<u64> {
-        let directory = self.directory(&group.path);
-        if fs::metadata(&directory).ok()?.ino() != group.id {
+        if id(&self.mount, &group.path)? != group.id {
             return None;
         }
-        let text = fs::read_to_string(directory.join(self.file)).ok()?;
+        let text = read(&self.mount, &format!("{}/{}", group.path, self.file))?;
         text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
-    }
-
-    fn directory(&self, path: &str) -> PathBuf {
-        self.mount.join(path.trim_start_matches('/'))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

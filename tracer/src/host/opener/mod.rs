@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::lru::ByteSize;
 
-pub(crate) use self::process::{serve, start};
+pub(crate) use self::process::{serve, start, waited};
 
 /// Who may have made the files and directories below a descriptor, and what follows from that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +83,11 @@ enum Operation {
     Copy {
         path: String,
         max_bytes: u64,
+    },
+    /// The root directory of a process, below /proc. It may be on a network file system, which is
+    /// asked whether it still exists.
+    Root {
+        pid: u32,
     },
 }
 
@@ -166,10 +171,17 @@ impl OpenedFile {
 pub(crate) struct Directory(Arc<OwnedFd>);
 
 impl Directory {
-    /// A directory at a path that nobody else chose, for example `/` or /proc/PID/root.
+    /// A directory at a path that nobody else chose, for example `/` or /proc/PID.
     pub(crate) fn at(path: &Path) -> Option<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Some(Self(Arc::new(open(path, flags, Mode::empty()).ok()?)))
+    }
+
+    /// The root directory of the process that has this id now.
+    pub(crate) fn root_of(pid: u32) -> Result<Self, Refusal> {
+        let proc = Self::at("/proc".as_ref()).ok_or(Refusal::NoHelper)?;
+        let root = proc.run_one(Operation::Root { pid })?;
+        Ok(Self(Arc::new(root.file.into())))
     }
 
     /// The number of the device that it is on. This does not ask the file system, which may hang.

@@ -3,11 +3,12 @@
 //! socket. If a path makes it hang, it is killed, and another one takes its place.
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
     io::{self, ErrorKind},
     os::fd::{AsFd, AsRawFd as _, OwnedFd},
     process::{Child, Command, Stdio},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -36,6 +37,11 @@ const MAX_MESSAGE_BYTES: usize = MAX_OPERATIONS * 8 * MAX_PATH_BYTES;
 /// Memory of the helper, bytes. A list of names or a copy takes a few MiB.
 const MAX_DATA_BYTES: u64 = 64 << 20;
 const MAX_ADDRESS_BYTES: u64 = 1 << 30;
+/// The largest copy in memory: a list of mappings.
+const MAX_FILE_BYTES: u64 = 8 << 20;
+/// More than it has open at a time. The kernel compares this with the descriptors that all
+/// processes of a user are sending (`too_many_unix_fds`), so it is not much lower.
+const MAX_OPEN_FILES: u64 = 1024;
 /// What made the helper hang is not tried again for this long.
 const QUARANTINE: Duration = Duration::from_mins(1);
 const MAX_QUARANTINED: usize = 64;
@@ -44,12 +50,28 @@ const MAX_QUARANTINED: usize = 64;
 /// themselves.
 static OPENER: Mutex<Option<Opener>> = Mutex::new(None);
 
+thread_local! {
+    static WAITED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// How long this thread has waited so far while the opener worked for other threads.
+pub(crate) fn waited() -> Duration {
+    WAITED.get()
+}
+
+fn lock() -> MutexGuard<'static, Option<Opener>> {
+    let begin = Instant::now();
+    let opener = OPENER.lock().unwrap_or_else(PoisonError::into_inner);
+    WAITED.set(WAITED.get() + begin.elapsed());
+    opener
+}
+
 /// Lets a helper process open files from now on.
 pub(crate) fn start() {
     let mut opener = Opener::new(start_process);
     // If it cannot start now, it is tried again at the first request.
     opener.running = start_process().ok();
-    *OPENER.lock().unwrap_or_else(PoisonError::into_inner) = Some(opener);
+    *lock() = Some(opener);
 }
 
 /// The helper's side: answers until the tracer ends.
@@ -60,6 +82,8 @@ pub(crate) fn serve(socket: impl AsFd) -> io::Result<()> {
         cpu: None,
         address_bytes: MAX_ADDRESS_BYTES,
         data_bytes: MAX_DATA_BYTES,
+        open_files: MAX_OPEN_FILES,
+        file_bytes: MAX_FILE_BYTES,
         capabilities: OPEN_FILES,
         helper: Helper::Opener,
     })?;
@@ -67,7 +91,12 @@ pub(crate) fn serve(socket: impl AsFd) -> io::Result<()> {
 }
 
 pub(super) fn run(base: &Directory, operations: &[Operation]) -> Vec<Result<OpenedFile, Refusal>> {
-    let mut opener = OPENER.lock().unwrap_or_else(PoisonError::into_inner);
+    // Other threads get their turn in between.
+    operations.chunks(MAX_OPERATIONS).flat_map(|some| run_chunk(base, some)).collect()
+}
+
+fn run_chunk(base: &Directory, operations: &[Operation]) -> Vec<Result<OpenedFile, Refusal>> {
+    let mut opener = lock();
     if let Some(opener) = opener.as_mut() {
         return opener.run(base, operations);
     }

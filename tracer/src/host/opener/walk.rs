@@ -26,6 +26,7 @@ pub(super) fn run(base: BorrowedFd<'_>, operation: &Operation) -> Result<OpenedF
         Operation::Open(target) => open_file(base, target),
         Operation::List { directory, max_names } => list(base, directory, *max_names),
         Operation::Copy { path, max_bytes } => copy(base, path, *max_bytes),
+        Operation::Root { pid } => root(base, *pid),
     }
 }
 
@@ -152,6 +153,13 @@ fn copy(base: BorrowedFd<'_>, path: &str, max_bytes: u64) -> Result<OpenedFile, 
     let read = file.take(max_bytes).read_to_end(&mut content);
     read.map_err(|error| Refusal::Unresolved(error.raw_os_error().unwrap_or_default()))?;
     in_memory(&content)
+}
+
+fn root(proc: BorrowedFd<'_>, pid: u32) -> Result<OpenedFile, Refusal> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let file = File::from(openat(proc, format!("{pid}/root"), flags, Mode::empty())?);
+    let facts = facts(&metadata(&file)?);
+    Ok(OpenedFile { file, facts })
 }
 
 /// A file that is not in any directory.

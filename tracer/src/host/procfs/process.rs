@@ -42,6 +42,23 @@ pub(crate) fn status(pid: u32) -> Option<String> {
     file::read_text(format!("/proc/{pid}/status").as_ref())
 }
 
+/// The path of the memory cgroup of a process.
+pub(crate) fn cgroup(pid: u32) -> Option<String> {
+    cgroup_of(&file::read_text(format!("/proc/{pid}/cgroup").as_ref())?)
+}
+
+/// The path of the memory cgroup in /proc/PID/cgroup: in a v1 hierarchy with the memory controller,
+/// else in the unified one.
+pub(crate) fn cgroup_of(text: &str) -> Option<String> {
+    let lines = || text.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
+    let memory = lines().find(|(names, _)| names.split(',').any(|name| name == "memory"));
+    let unified = || lines().find(|(names, _)| names.is_empty());
+    let (_, path) = memory.or_else(unified)?;
+    // A cgroup that was removed with a zombie in it.
+    let path = path.strip_suffix(" (deleted)").unwrap_or(path);
+    Some(cut(path, MAX_PATH_BYTES).to_owned())
+}
+
 /// The first mappings of a process, from /proc/PID/maps. A process can make that file block.
 pub(crate) fn maps(pid: u32) -> Option<String> {
     let directory = Directory::at(format!("/proc/{pid}").as_ref())?;
@@ -109,7 +126,7 @@ pub(crate) fn field(stat: &[u8], number: usize) -> Option<u64> {
 mod tests {
     use std::{fs, os::unix::fs::symlink};
 
-    use super::{ProcessFiles, is_cut, read};
+    use super::{ProcessFiles, cgroup_of, is_cut, read};
 
     /// A process with this start time, and its argument area from 8100 to 8300.
     fn stat() -> String {
@@ -141,5 +158,19 @@ mod tests {
         fs::write(directory.join("cmdline"), "x".repeat(8192 - 8100)).unwrap();
         let files = read(root.path(), 42, 12_345_678_901).unwrap();
         assert_eq!(files.cmdline, None);
+    }
+
+    #[test]
+    fn memory_cgroup_is_found_in_v1_and_v2() {
+        for (text, path) in [
+            ("0::/a/b\n", Some("/a/b")),
+            ("5:cpu,cpuacct:/c\n4:memory:/m\n0::/u\n", Some("/m")),
+            ("5:cpu:/c\n0::/u (deleted)\n", Some("/u")),
+            ("0::/with:colon\n", Some("/with:colon")),
+            ("5:cpu:/c\n", None),
+            ("", None),
+        ] {
+            assert_eq!(cgroup_of(text).as_deref(), path, "{text}");
+        }
     }
 }

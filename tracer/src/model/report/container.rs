@@ -47,7 +47,7 @@ pub struct Container {
     /// The pod's quality of service: guaranteed, burstable or besteffort.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qos: Option<String>,
-    /// True if a user made the cgroup, who could have chosen any name: the container is rootless.
+    /// True if a user could have made the cgroup and chosen the id, or nobody knows who could.
     #[serde(default, skip_serializing_if = "is_false")]
     pub claimed: bool,
     /// Containers below this one by the names of their cgroups, the outermost first. Processes in

@@ -2,7 +2,9 @@
 
 use crate::{
     enrich::{
-        enrichment::Enrichment, kernel_lookup::KernelLookup, privacy::Privacy,
+        enrichment::{Enrichment, new_refusals},
+        kernel_lookup::KernelLookup,
+        privacy::Privacy,
         stack_symbolizer::StackSymbolizer,
     },
     growth,
@@ -27,6 +29,14 @@ pub(super) struct LiveFacts {
     pub(super) growth: Option<growth::Recorder>,
     /// New facts, for the recording.
     pub(super) found: Vec<Fact>,
+}
+
+impl LiveFacts {
+    /// Number of look-ups' results that had to make room so far.
+    pub(super) fn n_evicted(&self) -> u64 {
+        let paths = self.cgroup_paths.as_ref().map_or(0, CgroupPaths::n_evicted);
+        paths + self.symbols.n_evicted() + self.enrichment.n_evicted() + self.stacks.n_evicted()
+    }
 }
 
 impl FactSource for LiveFacts {
@@ -79,6 +89,8 @@ impl FactSource for LiveFacts {
 
     fn enrich(&mut self, account: &Account, privacy: &Privacy, findings: &mut Findings) {
         self.found.extend(self.enrichment.find(account, privacy, findings));
+        let refused = self.stacks.requests.refused(account.seq());
+        self.found.extend(new_refusals(account.seq(), refused, findings));
         if account.stage() != Stage::Provisional {
             self.enrichment.forget(account.seq());
             self.stacks.forget(account.seq());
@@ -87,7 +99,7 @@ impl FactSource for LiveFacts {
 
     fn growth(&mut self, seq: u64, oom_memcg: u64, chosen: Chosen) -> Option<Box<Recorded>> {
         let growth::Read { recorded, growing } = self.growth.as_ref()?.read(oom_memcg, chosen)?;
-        self.stacks.ask_growing(seq, &growing);
+        self.stacks.ask_growing(seq, oom_memcg, &growing);
         self.stacks.requests.ask_kernel(seq, recorded.kernel_ips().into_iter().collect());
         let recorded = Box::new(recorded);
         self.found.push(Fact::Growth { seq, recorded: recorded.clone() });

@@ -311,6 +311,12 @@ impl UserSymbols {
         next.into_iter().flatten().min()
     }
 
+    /// Number of names and files that had to make room so far.
+    pub(crate) fn n_evicted(&self) -> u64 {
+        let Self { known, build_ids, open, processes, .. } = self;
+        known.n_evicted() + build_ids.n_evicted() + open.n_evicted() + processes.n_evicted()
+    }
+
     /// Closes files that were not used for a while.
     pub(crate) fn close_unused(&mut self, now: Instant) {
         self.open.close_unused(now);

@@ -15,7 +15,7 @@ const MAX_ELF_BYTES: u64 = 2 << 30;
 pub(crate) struct ProcessRoot(Directory);
 
 impl ProcessRoot {
-    /// The root of a running process, which loses it after its memory. Two system calls.
+    /// The root of a running process, which loses it after its memory.
     pub(crate) fn of(process: Process) -> Option<Self> {
         let root = Self::now(process.pid)?;
         // Checked last: the id may be reused at any moment.
@@ -24,7 +24,7 @@ impl ProcessRoot {
 
     /// The root of the process that has this id now.
     pub(super) fn now(pid: u32) -> Option<Self> {
-        Directory::at(format!("/proc/{pid}/root").as_ref()).map(Self)
+        Directory::root_of(pid).ok().map(Self)
     }
 
     /// The number of the device that it is on. Another container has another one: each has a mount
