@@ -95,10 +95,7 @@ impl Recorder {
         let late_ns = Some(delay_ns).filter(|&delay| delay > LATE_NS);
         let entries = self.maps.charged();
         let sums = sums(&entries, cgroup_id, chosen.at_ns);
-        let mut curve = self.curve(cgroup_id);
-        if late_ns.is_some() {
-            curve = until(curve, chosen);
-        }
+        let curve = until(self.curve(cgroup_id), chosen);
         if curve.is_empty() && sums.is_empty() {
             return None;
         }
