@@ -235,11 +235,13 @@ impl LookupThread {
     }
 
     /// Whether that is settled: the names are known now, or the cgroup is not a container's. Names
-    /// that are known do not count for a new cgroup.
+    /// that are known do not count for the new cgroup of a container. They do for one in a container,
+    /// which can make thousands: otherwise the names of others would have to wait.
     fn look_up(&self, path: &str, known_counts: bool) -> bool {
         let Some(found) = container::cgroup_owner(path).container else {
             return true;
         };
+        let known_counts = known_counts || !is_last(path, &found);
         let mut keys = container::keys(path, &found).into_iter();
         let Some(key) = keys.next() else { return true };
         if known_counts && self.results.lock().container(&key).is_some() {
@@ -269,6 +271,16 @@ impl LookupThread {
     }
 }
 
+/// Whether the last cgroup of a path is that of the container, or of the pod, itself.
+fn is_last(path: &str, container: &Container) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    match (&container.id, &container.pod_uid) {
+        (Some(id), _) => container.nested.is_empty() && name.contains(id.as_str()),
+        (None, Some(uid)) => name.contains(uid.as_str()) || name.contains(&uid.replace('-', "_")),
+        (None, None) => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
@@ -276,7 +288,10 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use super::{Container, Lookup, LookupRequest, LookupResults, MAX_CONTAINERS, ProcessFiles};
+    use super::{
+        Container, Lookup, LookupRequest, LookupResults, MAX_CONTAINERS, ProcessFiles, container,
+        is_last,
+    };
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -373,6 +388,42 @@ mod tests {
             let results = lookup.results(PATIENCE);
             let known = results.container(&id).and_then(|names| names.name.as_deref());
             assert_eq!(known, Some(name));
+        }
+    }
+
+    #[test]
+    fn cgroup_below_a_known_container_is_not_looked_up_again() {
+        let root = tempfile::tempdir().unwrap();
+        let id = "ab".repeat(32);
+        let directory = root.path().join("var/lib/docker/containers").join(&id);
+        fs::create_dir_all(&directory).unwrap();
+        let mut lookup = Lookup::new(root.path().to_owned(), None);
+        for (name, below) in [("first", ""), ("second", "/below"), ("third", "/docker-x.scope")] {
+            let described = format!(r#"{{"Name":"/{name}"}}"#);
+            fs::write(directory.join("config.v2.json"), described).unwrap();
+            lookup.ask(LookupRequest::NewCgroup(format!("/docker/{id}{below}")));
+            lookup.ask(LookupRequest::User(0));
+            let results = lookup.results(PATIENCE);
+            let known = results.container(&id).and_then(|names| names.name.as_deref());
+            assert_eq!(known, Some("first"));
+        }
+    }
+
+    #[test]
+    fn new_cgroup_of_a_container_or_of_a_pod_is_the_last_one() {
+        let uid = "019c1fe8-0d92-4aa0-b61c-4df58bdde71c";
+        let (id, scope_uid) = ("ab".repeat(32), uid.replace('-', "_"));
+        for (path, expected) in [
+            (format!("/docker/{id}"), true),
+            (format!("/system.slice/docker-{id}.scope"), true),
+            (format!("/docker/{id}/below"), false),
+            (format!("/docker/{id}/docker-{id}.scope"), false),
+            (format!("/kubepods/pod{uid}"), true),
+            (format!("/kubepods.slice/kubepods-pod{scope_uid}.slice"), true),
+            (format!("/kubepods/pod{uid}/below"), false),
+        ] {
+            let container = container::cgroup_owner(&path).container.unwrap();
+            assert_eq!(is_last(&path, &container), expected, "{path}");
         }
     }
 
