@@ -302,7 +302,7 @@ fn exited(symbols: &mut UserSymbols, pid: u32, path: &Path) -> Process {
     let process = Process { pid: u32::MAX - pid, started_ns: 1 };
     let mut mapped = Mapped::default();
     let root = ProcessRoot::of_host().unwrap();
-    mapped.files = root.open_mapped([path.to_str().unwrap()]);
+    mapped.files = root.open_mapped(Some(0), [path.to_str().unwrap()]);
     symbols.processes.insert(process.key(), mapped);
     process
 }
