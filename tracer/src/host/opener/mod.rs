@@ -144,6 +144,8 @@ pub(crate) struct FileFacts {
     pub id: FileId,
     /// Time of the last write, ns since 1970.
     pub modified_ns: i64,
+    /// The id of the user who owns it.
+    pub owner: u32,
 }
 
 /// A file that was checked and opened for reading.

@@ -142,7 +142,7 @@ fn metadata(file: &File) -> Result<Metadata, Refusal> {
 fn facts(meta: &Metadata) -> FileFacts {
     let changed_ns = ns(meta.ctime(), meta.ctime_nsec());
     let id = FileId { device: meta.dev(), inode: meta.ino(), changed_ns };
-    FileFacts { id, modified_ns: ns(meta.mtime(), meta.mtime_nsec()) }
+    FileFacts { id, modified_ns: ns(meta.mtime(), meta.mtime_nsec()), owner: meta.uid() }
 }
 
 /// The owner of a file chooses its time, so it may be out of range.

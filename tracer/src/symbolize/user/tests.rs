@@ -344,7 +344,7 @@ fn two_files_with_one_build_id_each_name_the_frames_of_their_own_process() {
 }
 
 #[test]
-fn file_that_another_process_has_mapped_counts_only_on_the_same_device() {
+fn file_that_another_process_has_mapped_counts_only_on_the_same_device_and_of_the_same_user() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("libc.so");
     std::fs::write(&path, elf::with_symbol("malloc")).unwrap();
@@ -353,12 +353,22 @@ fn file_that_another_process_has_mapped_counts_only_on_the_same_device() {
     let process = exited(&mut symbols, 1, &path);
     symbols.resolve(process, None, &offset, &[]);
     let other = Process { pid: u32::MAX - 2, started_ns: 1 };
-    let mut names = |below: &Path| {
+    let names = |symbols: &mut UserSymbols, below: &Path, uid: u32| {
+        let perf_map_writer = Some(PerfMapWriter { uid, pid: 1 });
         let root = ProcessRoot::at(below);
-        symbols.resolve(other, Some(&ProcessHint { root, ..ProcessHint::default() }), &offset, &[])
+        let hint = ProcessHint { root, perf_map_writer, ..ProcessHint::default() };
+        symbols.resolve(other, Some(&hint), &offset, &[])
     };
-    assert_eq!(symbol_of(&names(directory.path())), Some("malloc"));
-    assert_eq!(symbol_of(&names("/proc".as_ref())), None);
+    let (here, own) = (directory.path(), own_uid());
+    assert_eq!(symbol_of(&names(&mut symbols, here, own)), Some("malloc"));
+    assert_eq!(symbol_of(&names(&mut symbols, "/proc".as_ref(), own)), None);
+    if attacks::give_away(&path) {
+        let process = exited(&mut symbols, 3, &path);
+        symbols.open = KeptOpen::new(MAX_OPEN);
+        symbols.resolve(process, None, &offset, &[]);
+        assert_eq!(symbol_of(&names(&mut symbols, here, own)), None);
+        assert!(symbol_of(&names(&mut symbols, here, attacks::other_user())).is_some());
+    }
 }
 
 #[test]
