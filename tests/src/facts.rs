@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::attempts::Attempt;
+
 /// The file names of one scenario's results.
 pub mod file {
     /// The file that contains [`super::Facts`].
@@ -63,6 +65,9 @@ pub struct Facts {
     /// The peers that the guest does not have, each with the reason.
     #[serde(default)]
     pub not_run: Vec<String>,
+    /// The attempts that were made, with the number of kills.
+    #[serde(default)]
+    pub attempts: Vec<Attempt>,
     /// The duration of its parts.
     #[serde(default)]
     pub seconds: Seconds,

@@ -6,6 +6,7 @@
 //! kills, and [`oracle`] compares it with oomwhy's reports. README.md lists the proof of each
 //! scenario.
 
+pub mod attempts;
 pub mod bench;
 pub mod containers;
 pub mod facts;

@@ -3,6 +3,7 @@
 //! Everything here is pure: it reads texts and returns disagreements. A field that oomwhy leaves
 //! out is a disagreement too, because every kernel of the matrix provides all fields.
 
+mod attempts;
 mod burst;
 mod by_log;
 mod candidates;
@@ -77,6 +78,10 @@ pub fn compare(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
         check.disagree(format!("the guest had a problem: {problem}"));
     }
     check.equal("oomwhy's exit code", account.exit.trim(), "0");
+    if scenario.comparison == Comparison::Attempts {
+        attempts::compare(&mut check, scenario, account, &all);
+        return check.disagreements;
+    }
     premises(&mut check, scenario, account.facts, &log);
     if scenario.comparison == Comparison::Text {
         same_text::compare(&mut check, account.kmsg);
@@ -92,7 +97,7 @@ pub fn compare(scenario: &Scenario, account: &Account<'_>) -> Vec<String> {
         Comparison::LostKills => lost_kills::compare(&mut check, &log, &all),
         Comparison::Peers => peers::compare(&mut check, case, &log, &kills, account.watchers),
         Comparison::Burst => burst::compare(&mut check, case, &log, &all),
-        Comparison::Reports | Comparison::Text => {
+        Comparison::Reports | Comparison::Text | Comparison::Attempts => {
             reports(&mut check, case, &log, (&all, &kills), account.watchers);
         }
     }

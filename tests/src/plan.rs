@@ -22,7 +22,7 @@ pub const HOG: &str = "/bin/hog";
 /// The program that runs another one as a plain user or in a container.
 pub const LAUNCHER: &str = "/bin/launch";
 /// The guest's users.
-pub const PASSWD: &[u8] = b"root:x:0:0:root:/:/bin/sh\napp:x:1000:1000::/:/bin/sh\n";
+pub const PASSWD: &[u8] = b"root:x:0:0:root:/:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n";
 /// The cgroup of programs that run as in a container.
 pub const BOX: &str = "/box";
 /// The console line after which the guest's own output begins.
@@ -61,7 +61,13 @@ impl Plan {
     /// Whether it starts a Python program.
     pub fn needs_python(&self) -> bool {
         let mut works = self.scenarios().flat_map(Scenario::processes).map(|process| process.work);
-        works.any(|work| !work.words_before().is_empty())
+        works.any(|work| !work.words_before().is_empty()) || self.makes_attempts()
+    }
+
+    /// Whether it runs the scripts of `tests/hostile`.
+    pub fn makes_attempts(&self) -> bool {
+        let mut steps = self.scenarios().flat_map(|scenario| scenario.steps);
+        steps.any(|step| matches!(step, Step::Attempts(_)))
     }
 
     /// Whether it starts bpftrace.
@@ -105,6 +111,8 @@ pub struct Boot {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Runs {
     Always,
+    /// In each run on these kernels, on others only in the whole matrix.
+    AlwaysOn(&'static [&'static str]),
     /// Only in the whole matrix.
     InWholeMatrix,
     /// Never, because it takes too long: only a proof names it.
@@ -185,6 +193,17 @@ const BOOTS: &[Boot] = &[
             "privileges",
             "container",
         ],
+        ..PLAIN
+    },
+    // Attempts to make oomwhy harm its host. Helper processes that hang have a shorter deadline than
+    // elsewhere, because many do.
+    Boot {
+        name: "hostile",
+        memory_mib: 1024,
+        cmdline: "mitigations=off OOMWHY_HELPER_DEADLINE_FACTOR=5",
+        scenarios: &["hostile_container", "hostile_user"],
+        kernels: &["5.10", "6.12", "7.3"],
+        runs: Runs::AlwaysOn(&["6.12"]),
         ..PLAIN
     },
     // The growth of memory, per function.
@@ -339,7 +358,12 @@ pub fn boots(kernel: &Kernel, names: &[String]) -> impl Iterator<Item = &'static
         .filter(|boot| boot.scenarios_on(kernel).next().is_some())
         .filter(|boot| boot.kernels.is_empty() || boot.kernels.contains(&kernel.name.as_str()))
         .filter(move |boot| match names {
-            [] => boot.runs == Runs::Always || boot.runs == Runs::InWholeMatrix && is_whole,
+            [] => match boot.runs {
+                Runs::Always => true,
+                Runs::AlwaysOn(names) => is_whole || names.contains(&kernel.name.as_str()),
+                Runs::InWholeMatrix => is_whole,
+                Runs::IfNamed => false,
+            },
             names => names.iter().any(|name| name == boot.name),
         })
 }

@@ -5,6 +5,7 @@
 //!
 //! Names of cgroups and processes can contain any byte. `%XX` in a text is one byte, see [`bytes`].
 
+use crate::attempts::Attacker;
 use crate::workload::Work;
 
 /// A situation that ends in invocations of the OOM killer.
@@ -59,6 +60,9 @@ pub enum Comparison {
     /// The reports, and the lines of other tracers. The second third of the kills happens while
     /// oomwhy does not trace. The others must see all kills.
     Peers,
+    /// Which processes were killed. Attempts to make oomwhy harm its host provoke the kills. The
+    /// guest checks oomwhy after each of them.
+    Attempts,
 }
 
 /// The outcomes of other tasks' invocations while a victim dies. The log does not have them. When
@@ -250,6 +254,8 @@ pub enum Step {
         /// The path of the copy.
         path: &'static str,
     },
+    /// Run each attempt to make oomwhy harm its host.
+    Attempts(Attacker),
     /// Run a program, and check how it ends.
     Program(Program),
     /// Start another oomwhy. The next step of another kind waits until it traces.

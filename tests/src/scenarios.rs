@@ -3,6 +3,7 @@
 mod by_log;
 mod forecast;
 mod growth;
+pub mod hostile;
 mod hosts;
 mod limits;
 mod machine;
@@ -40,6 +41,7 @@ const THEMES: &[&[Scenario]] = &[
     hosts::ALL,
     growth::ALL,
     forecast::ALL,
+    hostile::ALL,
 ];
 
 /// The scenarios of all themes, one theme after another.

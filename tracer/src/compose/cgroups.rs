@@ -35,8 +35,12 @@ pub(super) fn cgroup(context: ComposeContext<'_>, id: u64) -> Cgroup {
 }
 
 /// The container, unit or slice that a cgroup belongs to: by its path, with the names that
-/// userspace found.
+/// userspace found. Of a path that was cut, only the innermost names are known. Those can have been
+/// chosen by the processes there, so they say nothing about the owner.
 pub(super) fn owner(context: ComposeContext<'_>, cgroup: &Cgroup) -> CgroupOwner {
+    if cgroup.path_truncated {
+        return CgroupOwner::default();
+    }
     let path = cgroup.path.as_deref().unwrap_or_default();
     let mut owner = container::cgroup_owner(path);
     if let Some(container) = &mut owner.container {

@@ -2,8 +2,8 @@
 //!
 //! Each runtime names the cgroups of its containers in its own way, by two drivers: `cgroupfs`
 //! (plain directories) and `systemd` (slices and scopes). If containers are nested, the outermost
-//! one counts: what is below it was made by its processes, which can choose any name. The cgroups
-//! of a runtime itself (`containerd.service`) and of its helper processes
+//! one counts: what is below it was made by its processes, which can choose any name. For the same
+//! reason the outermost unit counts, and no unit in a container. The cgroups of a runtime itself (`containerd.service`) and of its helper processes
 //! (`libpod-conmon-ID.scope`) are not containers.
 
 use crate::model::{
@@ -58,6 +58,7 @@ pub(crate) fn cgroup_owner(path: &str) -> CgroupOwner {
     let mut owner = CgroupOwner::default();
     let mut container = Container { claimed: user(path).is_some(), ..Container::default() };
     let mut parent = "";
+    let mut has_unit = false;
     for name in path.split('/').filter(|name| !name.is_empty()) {
         if let Some(uid) = pod_uid(name) {
             add_pod(&mut container, uid, qos(name, parent));
@@ -65,17 +66,38 @@ pub(crate) fn cgroup_owner(path: &str) -> CgroupOwner {
         if let Some((runtime, id)) = runtime_and_id(name, parent) {
             add_container(&mut container, runtime, id);
         }
-        match name.rsplit_once('.') {
-            Some((_, "slice")) => owner.slice = Some(name.to_owned()),
-            Some((_, "service" | "scope")) => owner.unit = Some(name.to_owned()),
-            _ => {}
+        if !has_unit {
+            has_unit = add_unit(&mut owner, name) && !is_user_manager(name, parent);
         }
+        has_unit |= container.id.is_some();
         parent = name;
     }
     container.nested.truncate(MAX_NESTED);
     let is_known = container.id.is_some() || container.pod_uid.is_some();
     owner.container = Some(container).filter(|_| is_known);
     owner
+}
+
+/// Whether this is the name of a service or of a scope.
+fn add_unit(owner: &mut CgroupOwner, name: &str) -> bool {
+    match name.rsplit_once('.') {
+        Some((_, "slice")) => owner.slice = Some(name.to_owned()),
+        Some((_, "service" | "scope")) => {
+            owner.unit = Some(name.to_owned());
+            return true;
+        }
+        _ => {}
+    }
+    false
+}
+
+/// The service manager of a user, which has units of its own.
+fn is_user_manager(name: &str, parent: &str) -> bool {
+    let user = |name: &str, start: &str, end: &str| -> Option<u32> {
+        name.strip_prefix(start)?.strip_suffix(end)?.parse().ok()
+    };
+    let uid = user(name, "user@", ".service");
+    uid.is_some() && uid == user(parent, "user-", ".slice")
 }
 
 /// A pod below a container or another pod is only a claim: a cluster whose nodes are containers,

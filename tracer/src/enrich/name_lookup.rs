@@ -390,11 +390,13 @@ impl LookupThread {
         Outcome::Settled
     }
 
-    /// Names that are known do not count for a new cgroup.
+    /// Names that are known do not count for the new cgroup of a container. They do for one in a
+    /// container, which can make thousands: otherwise the names of others would have to wait.
     fn look_up(&self, path: &str, known_counts: bool) -> Outcome {
         let Some(found) = container::cgroup_owner(path).container else {
             return Outcome::Settled;
         };
+        let known_counts = known_counts || !is_last(path, &found);
         let maker = self.learn_maker(container::directory(path, &found));
         let mut keys = container::keys(&found, maker).into_iter();
         let Some(key) = keys.next() else { return Outcome::Settled };
@@ -447,6 +449,16 @@ impl LookupThread {
 impl ByteSize for Maker {
     fn byte_size(&self) -> usize {
         size_of::<Self>()
+    }
+}
+
+/// Whether the last cgroup of a path is that of the container, or of the pod, itself.
+fn is_last(path: &str, container: &Container) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    match (&container.id, &container.pod_uid) {
+        (Some(id), _) => container.nested.is_empty() && name.contains(id.as_str()),
+        (None, Some(uid)) => name.contains(uid.as_str()) || name.contains(&uid.replace('-', "_")),
+        (None, None) => false,
     }
 }
 

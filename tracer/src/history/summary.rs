@@ -63,7 +63,7 @@ pub(crate) struct Task {
     pub chosen: bool,
     pub cgroup: Option<Memcg>,
     pub container: Option<Container>,
-    /// The innermost systemd service or scope.
+    /// The systemd service or scope.
     pub unit: Option<String>,
 }
 
@@ -76,7 +76,7 @@ pub(crate) struct Memcg {
     pub path_hex: Option<String>,
     /// The first components are missing.
     pub path_truncated: bool,
-    /// The innermost systemd service or scope.
+    /// The systemd service or scope.
     pub unit: Option<String>,
     pub usage_bytes: Option<u64>,
     pub max_bytes: Option<u64>,

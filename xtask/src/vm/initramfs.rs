@@ -11,6 +11,7 @@ use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use cpio::newc;
+use oomwhy_tests::attempts::{Attacker, GUEST_DIRECTORY};
 use oomwhy_tests::matrix::Arch;
 use oomwhy_tests::plan::{BUSYBOX, GUEST_OOMWHY, GUEST_PATH, HOG, LAUNCHER, PASSWD, Plan};
 use oomwhy_tests::programs::{PROGRAMS, source_path};
@@ -107,6 +108,7 @@ impl Archives {
         }
         let mut initramfs = (*initramfs).clone();
         initramfs.add_python()?;
+        initramfs.add_attempts()?;
         Ok(Arc::clone(self.with_python.insert(Arc::new(initramfs))))
     }
 
@@ -191,6 +193,22 @@ impl Initramfs {
         }
         for program in PROGRAMS.iter().filter(|program| program.is_interpreted()) {
             self.add_file(&programs::source(program), &source_path(program))?;
+        }
+        Ok(())
+    }
+
+    /// Adds the attempts to harm the host, and the code that they share.
+    fn add_attempts(&mut self) -> Result<()> {
+        let root = workspace::root().join("tests/hostile");
+        let directories = Attacker::ALL.map(Attacker::directory);
+        for directory in directories.into_iter().chain(["common"]) {
+            let entries = fs::read_dir(root.join(directory))
+                .with_context(|| format!("{directory} cannot be listed"))?;
+            for entry in entries {
+                let path = entry?.path();
+                let name = path.file_name().unwrap_or_default().display();
+                self.add_file(&path, &format!("{GUEST_DIRECTORY}/{directory}/{name}"))?;
+            }
         }
         Ok(())
     }

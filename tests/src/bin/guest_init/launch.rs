@@ -1,5 +1,7 @@
 //! Runs a program as a plain user with some capabilities, or as in a container:
-//! `/bin/launch [--user CAPABILITIES] [--container] -- PROGRAM ARGS`.
+//! `/bin/launch [--user CAPABILITIES] [--container] -- PROGRAM ARGS`. Attempts to harm the host run
+//! in a cgroup, in a container with a root of its own or in the session of a user:
+//! `/bin/launch --jail CGROUP -- PROGRAM ARGS`, `/bin/launch --session CGROUP -- PROGRAM ARGS`.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitCode};
@@ -15,12 +17,14 @@ use rustix::thread::{
     set_keep_capabilities, set_thread_res_gid, set_thread_res_uid,
 };
 
-use crate::mounts;
+use crate::{jail, mounts};
 
 const CONTAINER: &str = "--container";
 const USER: &str = "--user";
+pub(crate) const JAIL: &str = "--jail";
+pub(crate) const SESSION: &str = "--session";
 /// The id of the plain user.
-const PLAIN_USER: u32 = 1000;
+pub(crate) const PLAIN_USER: u32 = 1000;
 
 /// The command that starts the program, or the launcher if there are options.
 pub(crate) fn command(options: &[&str], program: &str, args: &[&str]) -> Command {
@@ -41,7 +45,7 @@ pub(crate) fn spawn(options: &[&str], mut command: Command) -> Result<Child> {
 
 /// Starts a command as the first process of a new pid namespace. A thread makes the namespace,
 /// because only later children of the thread are in it.
-fn in_new_pid_namespace(mut command: Command) -> Result<Child> {
+pub(crate) fn in_new_pid_namespace(mut command: Command) -> Result<Child> {
     let spawn = move || {
         unshare(CloneFlags::CLONE_NEWPID).context("there are no pid namespaces")?;
         Ok(command.spawn()?)
@@ -68,11 +72,25 @@ fn run() -> Result<()> {
     if options.iter().any(|option| option == CONTAINER) {
         contain()?;
     }
-    if let Some(index) = options.iter().position(|option| option == USER) {
-        become_user(options.get(index + 1).context("--user needs a list of capabilities")?)?;
+    if let Some(cgroup) = value_of(options, JAIL) {
+        jail::join(cgroup)?;
+        jail::enter()?;
+    }
+    if let Some(cgroup) = value_of(options, SESSION) {
+        jail::join(cgroup)?;
+        become_user("")?;
+    }
+    if let Some(capabilities) = value_of(options, USER) {
+        become_user(capabilities)?;
     }
     let (name, args) = program.split_first().context("no program")?;
     Err(Command::new(name).args(args).exec()).with_context(|| format!("{name} cannot be started"))
+}
+
+/// The word after an option.
+fn value_of<'a>(options: &'a [String], option: &str) -> Option<&'a str> {
+    let index = options.iter().position(|it| it == option)?;
+    options.get(index + 1).map(String::as_str)
 }
 
 /// Isolates this process as a container engine does by default: own mounts, /sys and the cgroups

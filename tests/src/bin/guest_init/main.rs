@@ -5,11 +5,13 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the console is the only output")]
 
+mod attempts;
 mod bench;
 mod cgroup;
 mod demo;
 mod hog;
 mod host_facts;
+mod jail;
 mod kernel_log;
 mod launch;
 mod mounts;

@@ -23,7 +23,7 @@ use crate::kernel_log::KernelLog;
 use crate::peer::RunningPeer;
 use crate::settings::Settings;
 use crate::tracer::{self, Tracer};
-use crate::{cgroup, mounts, program, results, wait};
+use crate::{attempts, cgroup, mounts, program, results, wait};
 
 /// The kernel prints at most ten reports in this time (`oom_rs`, mm/oom_kill.c).
 const LOG_INTERVAL: Duration = Duration::from_secs(5);
@@ -129,7 +129,7 @@ fn shares(reports: &str, begins_ns: &[u64]) -> Vec<String> {
     shares
 }
 
-fn boottime_ns() -> u64 {
+pub(crate) fn boottime_ns() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     u64::try_from(time.tv_sec * 1_000_000_000 + time.tv_nsec).unwrap_or_default()
 }
@@ -263,6 +263,11 @@ impl<'a> Stage<'a> {
             Step::AwaitTracer => ensure!(self.tracer.wait_ready(), "oomwhy was not ready"),
             Step::Peer(peer) => self.start_peer(peer)?,
             Step::OtherBuild { path } => other_build(path)?,
+            Step::Attempts(attacker) => {
+                let (made, problems) = attempts::run(*attacker, self.tracer, &self.directory)?;
+                self.facts.attempts.extend(made);
+                problems.into_iter().for_each(|what| self.problem(what));
+            }
             Step::Program(program) => program::run(program)?,
             Step::Run(command) => self.run(command)?,
             Step::Watch(watcher) => self.watch(&[], watcher)?,

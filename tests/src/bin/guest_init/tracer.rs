@@ -76,6 +76,19 @@ impl Tracer {
         &self.stdout
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// What is wrong if it does not run any more.
+    pub(crate) fn problem(&mut self) -> Option<String> {
+        match self.process.try_wait() {
+            Ok(None) => None,
+            Ok(Some(status)) => Some(format!("oomwhy ended with {}", describe(status))),
+            Err(error) => Some(format!("oomwhy cannot be waited for: {error}")),
+        }
+    }
+
     /// Kills it with SIGKILL.
     pub(crate) fn kill(&mut self) -> Result<()> {
         ensure!(!self.has_ended(), "oomwhy had ended by itself");

@@ -104,6 +104,21 @@ fn hit_level_is_unknown_with_truncated_paths() {
     assert!(chain[0].cgroup.path_truncated);
 }
 
+/// Processes of a container chose the names that are left, for example those of another container.
+#[test]
+fn path_that_was_cut_has_no_owner() {
+    let name = format!("/docker/{}/x.scope", "ab".repeat(32));
+    for is_cut in [false, true] {
+        let report = report_on(&host(), &account(APP, &[path(APP, &name, is_cut)]));
+        let owner = report.oom_memcg.unwrap().owner;
+        assert_eq!(owner.container.is_none(), is_cut);
+        assert_eq!(owner.unit, None);
+    }
+    let report = report_on(&host(), &account(APP, &[path(APP, "/a.slice/x.scope", true)]));
+    let owner = report.oom_memcg.unwrap().owner;
+    assert_eq!((owner.unit, owner.slice), (None, None));
+}
+
 #[test]
 fn hit_level_is_found_by_paths_of_userspace() {
     let mut findings = Findings::default();

@@ -254,7 +254,30 @@ fn pod_path_gives_uid_and_quality_of_service() {
 }
 
 #[test]
-fn nested_units_and_slices_give_the_innermost() {
+fn unit_that_a_process_could_have_named_does_not_count() {
+    for (template, unit, slice) in [
+        ("/system.slice/app.service/sshd.service", "app.service", "system.slice"),
+        (
+            "/system.slice/app.service/user.slice/user-0.slice/a.scope",
+            "app.service",
+            "system.slice",
+        ),
+        ("/system.slice/app.service/user@0.service/a.scope", "app.service", "system.slice"),
+        ("/user.slice/user-7.slice/user@8.service/a.scope", "user@8.service", "user-7.slice"),
+        ("/user.slice/user-7.slice/session-1.scope/a.service", "session-1.scope", "user-7.slice"),
+        ("/user.slice/user-7.slice/user@7.service/a.service/b.scope", "a.service", "user-7.slice"),
+        ("/system.slice/docker-$ID.scope/init.scope", "docker-$ID.scope", "system.slice"),
+        ("/docker/$ID/system.slice/nginx.service", "", ""),
+        ("/lxc.payload.web01/system.slice/nginx.service", "", ""),
+    ] {
+        let owner = cgroup_owner(&path(template));
+        assert_eq!(owner.unit.unwrap_or_default(), path(unit), "{template}");
+        assert_eq!(owner.slice.unwrap_or_default(), slice, "{template}");
+    }
+}
+
+#[test]
+fn unit_of_a_user_and_nested_slices_give_the_innermost() {
     for (path, unit, slice) in [
         ("/system.slice/postgresql.service", "postgresql.service", "system.slice"),
         (

@@ -115,6 +115,43 @@ fn new_cgroup_with_a_known_id_is_looked_up_again() {
 }
 
 #[test]
+fn cgroup_below_a_known_container_is_not_looked_up_again() {
+    let root = tempfile::tempdir().unwrap();
+    let id = "ab".repeat(32);
+    let directory = root.path().join("var/lib/docker/containers").join(&id);
+    fs::create_dir_all(&directory).unwrap();
+    make(root.path(), &format!("/docker/{id}"));
+    let mut lookup = lookup(root.path());
+    for (name, below) in [("first", ""), ("second", "/below"), ("third", "/docker-x.scope")] {
+        let described = format!(r#"{{"Name":"/{name}"}}"#);
+        fs::write(directory.join("config.v2.json"), described).unwrap();
+        lookup.ask(LookupRequest::NewCgroup(format!("/docker/{id}{below}")));
+        lookup.ask(user(0));
+        let results = lookup.results(PATIENCE);
+        let known = results.container(&id).and_then(|names| names.name.as_deref());
+        assert_eq!(known, Some("first"));
+    }
+}
+
+#[test]
+fn new_cgroup_of_a_container_or_of_a_pod_is_the_last_one() {
+    let uid = "019c1fe8-0d92-4aa0-b61c-4df58bdde71c";
+    let (id, scope_uid) = ("ab".repeat(32), uid.replace('-', "_"));
+    for (path, expected) in [
+        (format!("/docker/{id}"), true),
+        (format!("/system.slice/docker-{id}.scope"), true),
+        (format!("/docker/{id}/below"), false),
+        (format!("/docker/{id}/docker-{id}.scope"), false),
+        (format!("/kubepods/pod{uid}"), true),
+        (format!("/kubepods.slice/kubepods-pod{scope_uid}.slice"), true),
+        (format!("/kubepods/pod{uid}/below"), false),
+    ] {
+        let container = container::cgroup_owner(&path).container.unwrap();
+        assert_eq!(is_last(&path, &container), expected, "{path}");
+    }
+}
+
+#[test]
 fn too_many_containers_drop_the_oldest() {
     let mut results = LookupResults::default();
     for number in 0..MAX_CONTAINERS + 2 {

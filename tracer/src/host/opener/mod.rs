@@ -35,11 +35,13 @@ pub(crate) enum Tree {
     Root,
     /// This user: no links, no other mounts, no file with a second name.
     User(u32),
-    /// A container or a user, about a file that a process has mapped. Its path has no links.
-    Mapped,
+    /// A container or a user, about a file that a process with this user id has mapped. Its path has
+    /// no links. A mount can put another file there, so the process must be able to use the file.
+    Mapped(Option<u32>),
     /// A process with this user id, about a file that it wrote: no links, no second name.
     Written(u32),
-    /// The host, about a file that a process with this user id had mapped.
+    /// The host, about a file that a process with this user id had mapped. The process chose the
+    /// path, so the file must be a program.
     Host(Option<u32>),
 }
 
@@ -103,6 +105,8 @@ pub(crate) enum Refusal {
     NotRegular,
     #[error("it belongs to uid {0}")]
     Owner(u32),
+    #[error("its mode is {0:o}")]
+    Mode(u32),
     #[error("others may write to its directory")]
     SharedDirectory,
     #[error("it has {0} names")]
@@ -145,6 +149,8 @@ pub(crate) struct FileFacts {
     pub id: FileId,
     /// Time of the last write, ns since 1970.
     pub modified_ns: i64,
+    /// The id of the user who owns it.
+    pub owner: u32,
 }
 
 /// A file that was checked and opened for reading.

@@ -23,7 +23,14 @@ fn own() -> u32 {
 
 /// The ways in which the program opens files.
 fn trees() -> [Tree; 5] {
-    [Tree::Root, Tree::User(own()), Tree::Mapped, Tree::Written(own()), Tree::Host(Some(own()))]
+    let own = own();
+    [
+        Tree::Root,
+        Tree::User(own),
+        Tree::Mapped(Some(own)),
+        Tree::Written(own),
+        Tree::Host(Some(own)),
+    ]
 }
 
 /// A directory below a base, in which somebody else may make files.
@@ -154,9 +161,43 @@ fn file_of_another_user_is_refused_unless_a_process_has_mapped_it() {
         return;
     }
     for tree in trees() {
-        let expected =
-            if tree == Tree::Mapped { Ok(CONTENT.to_owned()) } else { Err(Refusal::Owner(other)) };
+        let expected = if matches!(tree, Tree::Mapped(_)) {
+            Ok(CONTENT.to_owned())
+        } else {
+            Err(Refusal::Owner(other))
+        };
         assert_eq!(hostile.read(tree), expected, "{tree:?}");
+    }
+}
+
+/// A mount in a namespace of the user can put any file at the path of one that was mapped.
+#[test]
+fn file_that_the_process_cannot_use_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let hostile = Hostile::new();
+    let path = hostile.path("file");
+    fs::write(&path, CONTENT).unwrap();
+    let (mapped, host) = (Tree::Mapped, Tree::Host);
+    let other = Some(attacks::other_user());
+    for (mode, tree, is_read) in [
+        (0o600, mapped(other), false),
+        (0o640, mapped(other), false),
+        (0o640, mapped(None), false),
+        (0o640, mapped(Some(own())), true),
+        (0o640, mapped(Some(0)), true),
+        (0o644, mapped(other), true),
+        (0o750, mapped(other), true),
+        (0o700, mapped(other), false),
+        (0o644, host(other), false),
+        (0o644, host(None), false),
+        (0o644, host(Some(own())), true),
+        (0o711, host(other), true),
+        (0o700, host(other), false),
+    ] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let expected = if is_read { Ok(CONTENT.to_owned()) } else { Err(Refusal::Mode(mode)) };
+        assert_eq!(hostile.read(tree), expected, "{mode:o} {tree:?}");
     }
 }
 
@@ -208,7 +249,7 @@ fn file_that_grows_or_shrinks_after_it_was_opened_stays_below_the_limit() {
 #[test]
 fn file_that_changes_gets_another_id() {
     let hostile = Hostile::new();
-    let opened = || hostile.directory().open(Hostile::target(Tree::Mapped)).unwrap();
+    let opened = || hostile.directory().open(Hostile::target(Tree::Mapped(Some(own())))).unwrap();
     fs::write(hostile.path("file"), CONTENT).unwrap();
     let first = opened();
     assert_eq!(first.facts.id, opened().facts.id);

@@ -20,6 +20,9 @@ use super::{FileFacts, FileId, OpenedFile, Operation, Refusal, Target, Tree, fil
 
 /// Write permission for everybody.
 const OTHERS_WRITE: u32 = 0o002;
+const OTHERS_READ: u32 = 0o004;
+/// Permission to execute for a group or for everybody.
+const EXECUTE: u32 = 0o011;
 
 pub(super) fn run(base: BorrowedFd<'_>, operation: &Operation) -> Result<OpenedFile, Refusal> {
     match operation {
@@ -36,7 +39,7 @@ impl Tree {
         match self {
             Self::Root => ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS,
             Self::User(_) => ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | without_links,
-            Self::Mapped | Self::Written(_) | Self::Host(_) => {
+            Self::Mapped(_) | Self::Written(_) | Self::Host(_) => {
                 ResolveFlags::IN_ROOT | without_links
             }
         }
@@ -49,7 +52,19 @@ impl Tree {
             Self::User(user) => uid == user || uid == 0,
             Self::Written(user) => uid == user,
             Self::Host(user) => is_trusted || user == Some(uid),
-            Self::Mapped => true,
+            Self::Mapped(_) => true,
+        }
+    }
+
+    /// Whether the process can have mapped a file of this owner and mode as code. Its groups are not
+    /// known: of files that only a group may use, those that are programs are accepted.
+    const fn may_have_mode(self, uid: u32, mode: u32) -> bool {
+        match self {
+            Self::Mapped(Some(0)) => true,
+            Self::Mapped(Some(user)) | Self::Host(Some(user)) if user == uid => true,
+            Self::Mapped(_) => mode & (OTHERS_READ | EXECUTE) != 0,
+            Self::Host(_) => mode & EXECUTE != 0,
+            Self::Root | Self::User(_) | Self::Written(_) => true,
         }
     }
 
@@ -72,6 +87,9 @@ fn open_file(base: BorrowedFd<'_>, target: &Target) -> Result<OpenedFile, Refusa
     }
     if !tree.may_own(meta.uid()) {
         return Err(Refusal::Owner(meta.uid()));
+    }
+    if !tree.may_have_mode(meta.uid(), meta.mode()) {
+        return Err(Refusal::Mode(meta.mode() & 0o7777));
     }
     if tree.needs_one_name() && meta.nlink() != 1 {
         return Err(Refusal::Names(meta.nlink()));
@@ -125,7 +143,7 @@ fn metadata(file: &File) -> Result<Metadata, Refusal> {
 fn facts(meta: &Metadata) -> FileFacts {
     let changed_ns = ns(meta.ctime(), meta.ctime_nsec());
     let id = FileId { device: meta.dev(), inode: meta.ino(), changed_ns };
-    FileFacts { id, modified_ns: ns(meta.mtime(), meta.mtime_nsec()) }
+    FileFacts { id, modified_ns: ns(meta.mtime(), meta.mtime_nsec()), owner: meta.uid() }
 }
 
 /// The owner of a file chooses its time, so it may be out of range.

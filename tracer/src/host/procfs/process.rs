@@ -61,18 +61,24 @@ pub(crate) fn cgroup_of(text: &str) -> Option<String> {
 
 /// The first mappings of a process, from /proc/PID/maps. A process can make that file block.
 pub(crate) fn maps(pid: u32) -> Option<String> {
-    let directory = Directory::at(format!("/proc/{pid}").as_ref())?;
-    let maps = directory.copy("maps".to_owned(), MAX_MAPS_BYTES).ok()?;
-    Some(String::from_utf8_lossy(&maps).into_owned())
+    let maps = Directory::at("/proc".as_ref())?.copy(path_below_proc(pid, "maps"), MAX_MAPS_BYTES);
+    Some(String::from_utf8_lossy(&maps.ok()?).into_owned())
+}
+
+/// The opener leaves out a path at which it hung, for a minute. So the path must have the process id:
+/// those of other processes are still read.
+fn path_below_proc(pid: u32, name: &str) -> String {
+    format!("{pid}/{name}")
 }
 
 /// Reads command line and executable, if the process is still the one that started at this time
 /// (`CLOCK_BOOTTIME` ns).
 pub(crate) fn read(root: &Path, pid: i32, started_ns: u64) -> Option<ProcessFiles> {
-    let directory = root.join("proc").join(pid.to_string());
+    let proc = root.join("proc");
+    let directory = proc.join(pid.to_string());
     // Read first, because a process that exits has no argument area.
     let stat_before = file::read(&directory.join("stat"))?;
-    let cmdline = cmdline(&directory);
+    let cmdline = cmdline(&proc, u32::try_from(pid).ok()?);
     let exe = fs::read_link(directory.join("exe")).ok();
     // Read last, because another process may get the id at any moment.
     let stat = file::read(&directory.join("stat"))?;
@@ -86,8 +92,9 @@ pub(crate) fn read(root: &Path, pid: i32, started_ns: u64) -> Option<ProcessFile
 }
 
 /// The memory of the process, which may block a read: it can be on a file system that hangs.
-fn cmdline(directory: &Path) -> Option<Vec<u8>> {
-    let copied = Directory::at(directory)?.copy("cmdline".to_owned(), MAX_CMDLINE_BYTES + 1);
+fn cmdline(proc: &Path, pid: u32) -> Option<Vec<u8>> {
+    let path = path_below_proc(pid, "cmdline");
+    let copied = Directory::at(proc)?.copy(path, MAX_CMDLINE_BYTES + 1);
     copied.ok().filter(|bytes| bytes.len() as u64 <= MAX_CMDLINE_BYTES)
 }
 
@@ -126,11 +133,16 @@ pub(crate) fn field(stat: &[u8], number: usize) -> Option<u64> {
 mod tests {
     use std::{fs, os::unix::fs::symlink};
 
-    use super::{ProcessFiles, cgroup_of, is_cut, read};
+    use super::{ProcessFiles, cgroup_of, is_cut, path_below_proc, read};
 
     /// A process with this start time, and its argument area from 8100 to 8300.
     fn stat() -> String {
         format!("42 (a) b) S {} 1234 0 {} 8100 8300", "0 ".repeat(18), "0 ".repeat(24))
+    }
+
+    #[test]
+    fn files_of_two_processes_have_different_paths() {
+        assert_ne!(path_below_proc(1, "maps"), path_below_proc(2, "maps"));
     }
 
     #[test]

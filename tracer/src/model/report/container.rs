@@ -12,10 +12,10 @@ pub struct CgroupOwner {
     /// The container or pod of the cgroup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<Container>,
-    /// The innermost systemd service or scope.
+    /// The systemd service or scope. Names below it were chosen by its processes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
-    /// The innermost systemd slice.
+    /// The slice of the unit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slice: Option<String>,
 }

@@ -34,7 +34,7 @@ pub(crate) fn answer_with(request: &[u8], files: Vec<OwnedFd>) -> io::Result<Vec
 }
 
 pub(super) fn look_up(request: &Request, descriptors: Vec<OwnedFd>) -> Response {
-    let received = received_file::receive(descriptors);
+    let received = received_file::receive(descriptors, &request.perf_maps);
     let mut files = ElfFiles::default();
     let add = |candidate: &Candidate| {
         let file = received.get(candidate.descriptor?)?;

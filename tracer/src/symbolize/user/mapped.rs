@@ -3,7 +3,9 @@
 
 use std::{collections::BTreeSet, ops::Range};
 
-use super::{PerfMapSources, PerfMapWriter, Process, ProcessHint, ProcessRoot};
+use super::{
+    PerfMapSources, PerfMapWriter, Process, ProcessHint, ProcessRoot, perf_map_sources::writer,
+};
 use crate::{
     host::{clock, opener::OpenedFile, procfs::process},
     model::names::{MAX_PATH_BYTES, cut},
@@ -55,7 +57,8 @@ impl Mapped {
         }
         let paths: BTreeSet<&str> = ranges.iter().map(|mapping| mapping.path.as_str()).collect();
         let named_paths = paths.into_iter().filter(|path| !path.is_empty()).take(MAX_FILES);
-        let files = ProcessRoot::now(pid).map(|root| root.open_mapped(named_paths));
+        let uid = process::status(pid).as_deref().and_then(writer).map(|writer| writer.uid);
+        let files = ProcessRoot::now(pid).map(|root| root.open_mapped(uid, named_paths));
         let has_made_code = ranges.iter().any(|mapping| mapping.path.is_empty());
         let sources = has_made_code.then(|| PerfMapSources::of(pid)).flatten();
         let perf_maps = sources.iter().flat_map(PerfMapSources::perf_maps).collect();
@@ -67,11 +70,11 @@ impl Mapped {
     /// frame then shows which file it belongs to.
     pub(super) fn after_exit(process: Process, hint: &ProcessHint) -> Self {
         let ProcessHint { exe, root, neighbor, perf_map_writer } = hint;
-        let open_in = |root: &ProcessRoot| root.open_mapped([exe.as_str()]);
+        let uid = perf_map_writer.map(|writer| writer.uid);
+        let open_in = |root: &ProcessRoot| root.open_mapped(uid, [exe.as_str()]);
         let mut files = root.as_ref().map(open_in).unwrap_or_default();
         let executable = (!files.is_empty()).then_some(0);
         files.extend(neighbor.and_then(ProcessRoot::now).iter().flat_map(open_in));
-        let uid = perf_map_writer.map(|writer| writer.uid);
         let here = ProcessRoot::of_host().and_then(|root| root.open_executable(exe, uid));
         files.extend(here.map(|file| (exe.clone(), file)));
         files.extend(neighbor.and_then(Self::open).unwrap_or_default().files);

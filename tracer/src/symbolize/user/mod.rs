@@ -29,7 +29,7 @@ use self::{
 use crate::{
     host::{
         kept_open::KeptOpen,
-        opener::{FileId, OpenedFile},
+        opener::{FileFacts, FileId, OpenedFile},
         procfs::process,
     },
     model::{
@@ -134,6 +134,22 @@ impl Process {
     }
 }
 
+/// Which files of other processes a process may have mapped, too. Their authors chose the build ids.
+#[derive(Clone, Copy, Debug)]
+struct Near {
+    /// The device of its root directory: another container cannot put a file there.
+    device: Option<u64>,
+    /// Its user. Another user of the host can put files on the same device.
+    uid: Option<u32>,
+}
+
+impl Near {
+    fn has(self, file: &OpenedFile) -> bool {
+        let FileFacts { id, owner, .. } = file.facts;
+        self.device == Some(id.device) && (owner == 0 || self.uid == Some(owner))
+    }
+}
+
 impl UserSymbols {
     /// Opens the files that a process has mapped, because its frames will be asked for when it is
     /// gone.
@@ -159,13 +175,16 @@ impl UserSymbols {
             return UserNames::default();
         }
         self.open(process);
-        let device = self.root_device(process, hint);
+        let near = Near {
+            device: self.root_device(process, hint),
+            uid: hint.and_then(|hint| hint.perf_map_writer).map(|writer| writer.uid),
+        };
         // Taken out while it is used, and kept again afterwards.
         let own = self.processes.remove(&process.key());
         let after_exit = || hint.map(|hint| Mapped::after_exit(process, hint)).unwrap_or_default();
         let is_own = own.is_some();
         let mapped = own.unwrap_or_else(after_exit);
-        let names = self.names(process, device, &mapped, offsets, ips);
+        let names = self.names(process, near, &mapped, offsets, ips);
         let own_files = mapped.files.iter();
         self.keep_files(own_files.filter_map(|(shown, it)| Some((shown.clone(), it.try_clone()?))));
         if is_own {
@@ -177,15 +196,15 @@ impl UserSymbols {
     fn names(
         &mut self,
         process: Process,
-        device: Option<u64>,
+        near: Near,
         mapped: &Mapped,
         offsets: &[FileOffset],
         ips: &[u64],
     ) -> UserNames {
         let open = std::mem::replace(&mut self.open, KeptOpen::new(MAX_OPEN));
         let own: BTreeSet<FileId> = mapped.files.iter().map(|(_, file)| file.facts.id).collect();
-        let is_near = |id: &FileId| device == Some(id.device) && !own.contains(id);
-        let kept = open.iter().filter(|(id, _)| is_near(id)).map(|(_, file)| file);
+        let is_kept = |file: &&NamedFile| near.has(&file.1) && !own.contains(&file.1.facts.id);
+        let kept = open.iter().map(|(_, file)| file).filter(is_kept);
         let files: Vec<&NamedFile> = mapped.files.iter().chain(kept).collect();
         let new: Vec<FileOffset> =
             offsets.iter().filter(|offset| self.may_get_a_name(&files, offset)).cloned().collect();
@@ -216,8 +235,7 @@ impl UserSymbols {
         self.known_name(files, offset).is_none() && files.iter().any(may_have_its_build_id)
     }
 
-    /// The device of a process' root directory. A file that another process has mapped counts for
-    /// this one only if it is there: another container cannot put it there.
+    /// The device of a process' root directory.
     fn root_device(&self, process: Process, hint: Option<&ProcessHint>) -> Option<u64> {
         let kept = hint.and_then(|hint| hint.root.clone());
         let root = kept.or_else(|| ProcessRoot::of(process));

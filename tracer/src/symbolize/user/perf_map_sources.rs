@@ -108,7 +108,7 @@ impl ProcessMemory {
 }
 
 /// From /proc/PID/status: the uid for files (the fourth), and the innermost pid.
-fn writer(status: &str) -> Option<PerfMapWriter> {
+pub(super) fn writer(status: &str) -> Option<PerfMapWriter> {
     let last = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
         line.split_whitespace().next_back()?.parse().ok()

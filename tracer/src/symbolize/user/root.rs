@@ -43,14 +43,16 @@ impl ProcessRoot {
         Directory::at(directory).map(Self)
     }
 
-    /// Opens files that a process has mapped, by their paths. The kernel reports paths without
-    /// links. A file that is refused is left out.
+    /// Opens files that a process with this user id has mapped, by their paths. The kernel reports
+    /// paths without links. A file that is refused is left out.
     pub(super) fn open_mapped<'a>(
         &self,
+        uid: Option<u32>,
         paths: impl IntoIterator<Item = &'a str>,
     ) -> Vec<(String, OpenedFile)> {
         let paths: Vec<&str> = paths.into_iter().collect();
-        let targets = paths.iter().map(|path| Target::new(Tree::Mapped, *path, MAX_ELF_BYTES));
+        let target = |path: &&str| Target::new(Tree::Mapped(uid), *path, MAX_ELF_BYTES);
+        let targets = paths.iter().map(target);
         let opened = self.0.open_all(targets);
         let named = paths.iter().zip(opened);
         named.filter_map(|(path, file)| Some(((*path).to_owned(), file.ok()?))).collect()
@@ -87,7 +89,9 @@ mod tests {
     fn mapped_file_is_opened_below_the_root_and_a_device_is_not() {
         let exe = std::env::current_exe().unwrap();
         let exe = exe.to_str().unwrap();
-        let opened = ProcessRoot::of(myself()).unwrap().open_mapped([exe, "/dev/null", "/tmp"]);
+        let uid = Some(rustix::process::geteuid().as_raw());
+        let root = ProcessRoot::of(myself()).unwrap();
+        let opened = root.open_mapped(uid, [exe, "/dev/null", "/tmp"]);
         assert_eq!(opened.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), [exe]);
     }
 }

@@ -302,7 +302,7 @@ fn exited(symbols: &mut UserSymbols, pid: u32, path: &Path) -> Process {
     let process = Process { pid: u32::MAX - pid, started_ns: 1 };
     let mut mapped = Mapped::default();
     let root = ProcessRoot::of_host().unwrap();
-    mapped.files = root.open_mapped([path.to_str().unwrap()]);
+    mapped.files = root.open_mapped(Some(0), [path.to_str().unwrap()]);
     symbols.processes.insert(process.key(), mapped);
     process
 }
@@ -367,17 +367,28 @@ fn two_files_with_one_build_id_each_name_the_frames_of_their_own_process() {
 }
 
 #[test]
-fn file_that_another_process_has_mapped_counts_only_on_the_same_device() {
+fn file_that_another_process_has_mapped_counts_only_on_the_same_device_and_of_the_same_user() {
     let WithMalloc { directory, mut symbols, process } = WithMalloc::new();
+    let path = directory.path().join("libc.so");
     let offset = in_function();
     symbols.resolve(process, None, &offset, &[]);
     let other = Process { pid: u32::MAX - 2, started_ns: 1 };
-    let mut names = |below: &Path| {
+    let names = |symbols: &mut UserSymbols, below: &Path, uid: u32| {
+        let perf_map_writer = Some(PerfMapWriter { uid, pid: 1 });
         let root = ProcessRoot::at(below);
-        symbols.resolve(other, Some(&ProcessHint { root, ..ProcessHint::default() }), &offset, &[])
+        let hint = ProcessHint { root, perf_map_writer, ..ProcessHint::default() };
+        symbols.resolve(other, Some(&hint), &offset, &[])
     };
-    assert_eq!(symbol_of(&names(directory.path())), Some("malloc"));
-    assert_eq!(symbol_of(&names("/proc".as_ref())), None);
+    let (here, own) = (directory.path(), own_uid());
+    assert_eq!(symbol_of(&names(&mut symbols, here, own)), Some("malloc"));
+    assert_eq!(symbol_of(&names(&mut symbols, "/proc".as_ref(), own)), None);
+    if attacks::give_away(&path) {
+        let process = exited(&mut symbols, 3, &path);
+        symbols.open = KeptOpen::new(MAX_OPEN);
+        symbols.resolve(process, None, &offset, &[]);
+        assert_eq!(symbol_of(&names(&mut symbols, here, own)), None);
+        assert!(symbol_of(&names(&mut symbols, here, attacks::other_user())).is_some());
+    }
 }
 
 #[test]
