@@ -27,7 +27,7 @@ pub enum Attacker {
 }
 
 impl Attacker {
-    /// Both.
+    /// Both kinds of attacker.
     pub const ALL: [Self; 2] = [Self::Container, Self::User];
 
     /// The name of the directory with its scripts.

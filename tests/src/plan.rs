@@ -195,8 +195,8 @@ const BOOTS: &[Boot] = &[
         ],
         ..PLAIN
     },
-    // Attempts to make oomwhy harm its host. Helper processes that hang have a shorter deadline than
-    // elsewhere, because many do.
+    // Attempts to make oomwhy harm its host. Helper processes that hang have a shorter deadline
+    // than elsewhere, because many do.
     Boot {
         name: "hostile",
         memory_mib: 1024,

@@ -3,8 +3,8 @@
 //! Each runtime names the cgroups of its containers in its own way, by two drivers: `cgroupfs`
 //! (plain directories) and `systemd` (slices and scopes). If containers are nested, the outermost
 //! one counts: what is below it was made by its processes, which can choose any name. For the same
-//! reason the outermost unit counts, and no unit in a container. The cgroups of a runtime itself (`containerd.service`) and of its helper processes
-//! (`libpod-conmon-ID.scope`) are not containers.
+//! reason the outermost unit counts, and no unit in a container. The cgroups of a runtime itself
+//! (`containerd.service`) and of its helper processes (`libpod-conmon-ID.scope`) are not containers.
 
 use crate::model::{
     facts::Findings,

@@ -35,8 +35,9 @@ pub(crate) enum Tree {
     Root,
     /// This user: no links, no other mounts, no file with a second name.
     User(u32),
-    /// A container or a user, about a file that a process with this user id has mapped. Its path has
-    /// no links. A mount can put another file there, so the process must be able to use the file.
+    /// A container or a user, about a file that a process with this user id has mapped. Its path
+    /// has no links. A mount can put another file there, so the process must be able to use the
+    /// file.
     Mapped(Option<u32>),
     /// A process with this user id, about a file that it wrote: no links, no second name.
     Written(u32),

@@ -56,8 +56,8 @@ impl Tree {
         }
     }
 
-    /// Whether the process can have mapped a file of this owner and mode as code. Its groups are not
-    /// known: of files that only a group may use, those that are programs are accepted.
+    /// Whether the process can have mapped a file of this owner and mode as code. Its groups are
+    /// not known: of files that only a group may use, those that are programs are accepted.
     const fn may_have_mode(self, uid: u32, mode: u32) -> bool {
         match self {
             Self::Mapped(Some(0)) => true,

@@ -65,8 +65,8 @@ pub(crate) fn maps(pid: u32) -> Option<String> {
     Some(String::from_utf8_lossy(&maps.ok()?).into_owned())
 }
 
-/// The opener leaves out a path at which it hung, for a minute. So the path must have the process id:
-/// those of other processes are still read.
+/// The opener leaves out a path at which it hung, for a minute. So the path must have the process
+/// id: those of other processes are still read.
 fn path_below_proc(pid: u32, name: &str) -> String {
     format!("{pid}/{name}")
 }

@@ -134,7 +134,8 @@ impl Process {
     }
 }
 
-/// Which files of other processes a process may have mapped, too. Their authors chose the build ids.
+/// Which files of other processes a process may have mapped, too. Their authors chose the build
+/// ids.
 #[derive(Clone, Copy, Debug)]
 struct Near {
     /// The device of its root directory: another container cannot put a file there.

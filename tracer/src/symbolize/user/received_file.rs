@@ -37,8 +37,8 @@ impl ReceivedFile {
 }
 
 /// Prepares the descriptors. A file that cannot be opened, or must not be mapped, is replaced by a
-/// copy in memory, as long as there is room. One that must not be mapped is then replaced by an empty
-/// file. `streams` are the indexes of those that are read from start to end.
+/// copy in memory, as long as there is room. One that must not be mapped is then replaced by an
+/// empty file. `streams` are the indexes of those that are read from start to end.
 pub(super) fn receive(descriptors: Vec<OwnedFd>, streams: &[usize]) -> Vec<ReceivedFile> {
     let mut left = MAX_COPIED_BYTES;
     let prepare = |(index, descriptor): (usize, OwnedFd)| {
