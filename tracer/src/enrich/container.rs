@@ -4,7 +4,8 @@
 //! (plain directories) and `systemd` (slices and scopes). If containers are nested, the outermost
 //! one counts: what is below it was made by its processes, which can choose any name. For the same
 //! reason the outermost unit counts, and no unit in a container. The cgroups of a runtime itself
-//! (`containerd.service`) and of its helper processes (`libpod-conmon-ID.scope`) are not containers.
+//! (`containerd.service`) and of its helper processes (`libpod-conmon-ID.scope`) are not
+//! containers.
 
 use crate::model::{
     facts::Findings,
