@@ -266,7 +266,9 @@ impl<'a> Stage<'a> {
             Step::Attempts(attacker) => {
                 let (made, problems) = attempts::run(*attacker, self.tracer, &self.directory)?;
                 self.facts.attempts.extend(made);
-                problems.into_iter().for_each(|what| self.problem(what));
+                for what in problems {
+                    self.problem(what);
+                }
             }
             Step::Program(program) => program::run(program)?,
             Step::Run(command) => self.run(command)?,

@@ -60,11 +60,10 @@ impl Tree {
     /// not known: of files that only a group may use, those that are programs are accepted.
     const fn may_have_mode(self, uid: u32, mode: u32) -> bool {
         match self {
-            Self::Mapped(Some(0)) => true,
+            Self::Mapped(Some(0)) | Self::Root | Self::User(_) | Self::Written(_) => true,
             Self::Mapped(Some(user)) | Self::Host(Some(user)) if user == uid => true,
             Self::Mapped(_) => mode & (OTHERS_READ | EXECUTE) != 0,
             Self::Host(_) => mode & EXECUTE != 0,
-            Self::Root | Self::User(_) | Self::Written(_) => true,
         }
     }
 
