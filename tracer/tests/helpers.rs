@@ -206,7 +206,8 @@ fn open_files_answers_with_a_descriptor_and_ends_with_the_tracer() {
     std::os::unix::fs::symlink("/dev/null", folder.path().join("device")).unwrap();
     let base = File::open(folder.path()).unwrap();
     let open = |path| {
-        format!(r#"{{"Open":{{"tree":"Mapped","directory":null,"path":"{path}","max_bytes":9}}}}"#)
+        let tree = r#"{"Mapped":null}"#;
+        format!(r#"{{"Open":{{"tree":{tree},"directory":null,"path":"{path}","max_bytes":9}}}}"#)
     };
     let request = format!("[{},{}]", open("/file"), open("/device"));
     send(&ours, request.as_bytes(), &[base.as_fd()]);

@@ -98,6 +98,7 @@ pub(super) const ALLOWED_TO_HELPERS: &[c_long] = &[
     // They open files for reading, and inspect them.
     libc::SYS_openat,
     libc::SYS_fstat,
+    libc::SYS_fstatfs,
     libc::SYS_newfstatat,
     libc::SYS_statx,
     // musl prefers the older ones.
@@ -132,4 +133,4 @@ pub(super) const ALLOWED_TO_HELPERS: &[c_long] = &[
 
 /// Allowed to the helper that opens files besides.
 pub(super) const ALLOWED_TO_OPENER: &[c_long] =
-    &[libc::SYS_openat2, libc::SYS_fstatfs, libc::SYS_getdents64, libc::SYS_sendmsg];
+    &[libc::SYS_openat2, libc::SYS_getdents64, libc::SYS_sendmsg];
