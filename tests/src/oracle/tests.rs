@@ -309,6 +309,29 @@ fn swap_is_part_of_domain_up_to_its_limit() {
 }
 
 #[test]
+fn kswapd_may_move_pages_between_evaluation_and_print_but_not_add_any() {
+    let disagreements = |moved: i64, added: i64| {
+        let mut report = report();
+        let candidate = &mut report["candidates"]["list"][0];
+        let plus = |field: &str, pages: i64| json!(candidate[field].as_i64().unwrap() + pages);
+        let (anon, swap) = (plus("anon_pages", moved + added), plus("swap_pages", -moved));
+        candidate["anon_pages"] = anon;
+        candidate["swap_pages"] = swap;
+        candidate["points"] = json!(candidate["points"].as_i64().unwrap() + added);
+        let facts = Facts { swap_pages: 65536, ..facts() };
+        let (report, kmsg, watchers) = (report.to_string(), kmsg(), BTreeMap::new());
+        let account =
+            Account { facts: &facts, kmsg: &kmsg, report: &report, exit: "0", watchers: &watchers };
+        let all = compare(scenarios::find("memcg_v2").unwrap(), &account);
+        all.into_iter().filter(|it| it.starts_with("victim") && it.contains("candidate")).count()
+    };
+    assert_eq!(disagreements(0, 0), 0);
+    assert_eq!(disagreements(500, 0), 0);
+    assert_ne!(disagreements(600, 0), 0);
+    assert_ne!(disagreements(0, 100), 0);
+}
+
+#[test]
 fn refused_candidate_needs_the_reason_of_the_scenario() {
     let mut report = report();
     report["candidates"]["list"][1]["eligible"] = json!(false);

@@ -121,7 +121,8 @@ pub(super) fn open_output(to: &Destination, used: &[Used<'_>]) -> Result<Output,
 /// Opens stdout, or the file of `--output-file` to append to it. The caller names it in errors.
 pub(super) fn open_appended(to: &Destination, used: &[Used<'_>]) -> Result<LiveOutput, Failure> {
     let Some(path) = to.path() else {
-        return Ok(LiveOutput { out: Box::new(stdout_of_process()), is_terminal: is_terminal() });
+        let out = Box::new(TornLine::ended(stdout_of_process()));
+        return Ok(LiveOutput { out, is_terminal: is_terminal() });
     };
     refuse_used(to, used)?;
     let out = AppendedFile::open(path).map_err(|error| cannot_write(path, &error))?;
@@ -134,17 +135,43 @@ pub(super) fn append(path: &Path) -> io::Result<File> {
     File::options().append(true).create(true).mode(0o640).open(path)
 }
 
-/// A file that is opened again if another file has its name, as after a rotation.
+/// A file that is opened again if another file has its name, as after a rotation. A flush ends a
+/// record. A record that does not fit on the disk leaves nothing behind: the next one would be
+/// appended to its part, and could not be read.
 struct AppendedFile {
     path: PathBuf,
     file: File,
-    /// The next byte begins a record, which must not be split between two files.
-    at_record: bool,
+    /// The record that is being written. `None` between two records, so that no record is split
+    /// between two files.
+    record: Option<Written>,
+}
+
+/// The part of a record that is in the file, bytes.
+struct Written {
+    start: u64,
+    length: u64,
 }
 
 impl AppendedFile {
     fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), file: append(path)?, at_record: true })
+        Ok(Self { path: path.to_owned(), file: append(path)?, record: None })
+    }
+
+    fn begin_record(&mut self) -> io::Result<Written> {
+        if self.is_moved()? {
+            self.file = append(&self.path)?;
+        }
+        Ok(Written { start: self.file.metadata()?.len(), length: 0 })
+    }
+
+    /// Removes a part of a record, unless somebody else has appended to the file. Devices and
+    /// pipes have no length.
+    fn cut(&self, Written { start, length }: Written) {
+        let is_at_end = |it: Metadata| it.is_file() && it.len() == start + length;
+        if length > 0 && self.file.metadata().is_ok_and(is_at_end) {
+            // Without it the record is counted as lost all the same.
+            let _ = self.file.set_len(start);
+        }
     }
 
     fn is_moved(&self) -> io::Result<bool> {
@@ -156,17 +183,66 @@ impl AppendedFile {
 
 impl Write for AppendedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.at_record && self.is_moved()? {
-            self.file = append(&self.path)?;
+        let mut record = match self.record.take() {
+            Some(record) => record,
+            None => self.begin_record()?,
+        };
+        match self.file.write(bytes) {
+            Ok(n_bytes) => {
+                record.length += n_bytes as u64;
+                self.record = Some(record);
+                Ok(n_bytes)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                self.record = Some(record);
+                Err(error)
+            }
+            Err(error) => {
+                self.cut(record);
+                Err(error)
+            }
         }
-        let written = self.file.write(bytes)?;
-        self.at_record = false;
-        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.at_record = true;
+        self.record = None;
         self.file.flush()
+    }
+}
+
+/// An output that cannot be cut. If it failed in the middle of a record, the next record begins on
+/// a line of its own.
+struct TornLine<W> {
+    out: W,
+    /// A part of the current record is written.
+    in_record: bool,
+    is_torn: bool,
+}
+
+impl<W> TornLine<W> {
+    const fn ended(out: W) -> Self {
+        Self { out, in_record: false, is_torn: false }
+    }
+}
+
+impl<W: Write> Write for TornLine<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_torn {
+            self.out.write_all(b"\n")?;
+            self.is_torn = false;
+        }
+        let written = self.out.write(bytes);
+        match &written {
+            Ok(_) => self.in_record = true,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => self.is_torn = std::mem::take(&mut self.in_record),
+        }
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.in_record = false;
+        self.out.flush()
     }
 }
 
@@ -274,7 +350,7 @@ mod tests {
         sync::{Arc, Mutex},
     };
 
-    use super::{AppendedFile, File, LiveOutput, Output};
+    use super::{AppendedFile, File, LiveOutput, Output, TornLine};
 
     #[test]
     fn json_is_escaped_on_a_terminal_only() {
@@ -321,6 +397,61 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "another\n");
         let others = fs::metadata(&path).unwrap().permissions().mode() & 0o007;
         assert_eq!(others, 0, "it may have command lines of all users");
+    }
+
+    #[test]
+    fn part_of_a_record_is_cut_unless_somebody_else_has_appended() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let mut out = AppendedFile::open(&path).unwrap();
+        out.write_all(b"first\n").unwrap();
+        out.flush().unwrap();
+        out.write_all(b"half").unwrap();
+        let record = out.record.take().unwrap();
+        out.cut(record);
+        out.write_all(b"second\n").unwrap();
+        out.flush().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first\nsecond\n");
+        out.write_all(b"half").unwrap();
+        fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"other\n").unwrap();
+        let record = out.record.take().unwrap();
+        out.cut(record);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first\nsecond\nhalfother\n");
+    }
+
+    /// Takes a few bytes, and then fails for a while.
+    struct Full {
+        taken: Vec<u8>,
+        room: usize,
+    }
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let n_bytes = bytes.len().min(self.room);
+            if n_bytes == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.taken.extend_from_slice(&bytes[..n_bytes]);
+            self.room -= n_bytes;
+            Ok(n_bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn record_after_half_a_record_is_on_a_line_of_its_own() {
+        let mut out = TornLine::ended(Full { taken: Vec::new(), room: 10 });
+        out.write_all(b"first\n").unwrap();
+        out.flush().unwrap();
+        out.write_all(b"second\n").unwrap_err();
+        out.write_all(b"third\n").unwrap_err();
+        out.out.room = 100;
+        out.write_all(b"fourth\n").unwrap();
+        out.flush().unwrap();
+        assert_eq!(String::from_utf8_lossy(&out.out.taken), "first\nseco\nfourth\n");
     }
 
     #[test]

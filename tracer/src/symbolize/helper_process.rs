@@ -39,8 +39,9 @@ const MAX_ADDRESS_BYTES: u64 = 4 << 30;
 const MAX_DATA_BYTES: u64 = 192 << 20;
 /// Descriptors of a helper: those that it may receive, and those that it opens for each.
 const MAX_OPEN_FILES: u64 = 1024;
-/// Copies in memory of files that a helper may not open, bytes each.
-const MAX_FILE_BYTES: u64 = 64 << 20;
+/// Copies in memory of files that a helper may not open or map, bytes in all. So it is also the
+/// limit of what it may write: beyond that the kernel would end it by SIGXFSZ.
+pub(super) const MAX_COPIED_BYTES: u64 = 128 << 20;
 /// Size of a response, bytes: thousands of names.
 const MAX_RESPONSE_BYTES: usize = 1 << 20;
 /// How long a helper may take to end after its response.
@@ -78,7 +79,7 @@ pub(crate) fn serve<Q: DeserializeOwned, A: Serialize>(
         address_bytes: MAX_ADDRESS_BYTES,
         data_bytes: MAX_DATA_BYTES,
         open_files: MAX_OPEN_FILES,
-        file_bytes: MAX_FILE_BYTES,
+        file_bytes: MAX_COPIED_BYTES,
         capabilities,
         helper: Helper::Reader,
     })?;

@@ -17,8 +17,8 @@ use std::{
 
 use rustix::fs::{MemfdFlags, fstatfs, memfd_create};
 
-/// Bytes of all files that may be copied.
-const MAX_COPIED_BYTES: u64 = 128 << 20;
+use crate::symbolize::helper_process::MAX_COPIED_BYTES;
+
 /// The file systems whose files are nowhere but in memory (`linux/magic.h`): tmpfs, ramfs.
 const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 
