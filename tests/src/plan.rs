@@ -243,6 +243,7 @@ const BOOTS: &[Boot] = &[
         memory_mib: 3072,
         scenarios: &["lost_kills"],
         kernels: &["5.10"],
+        runs: Runs::InWholeMatrix,
         ..PLAIN
     },
     // Hundreds of kills at once. Every kill must have a report.

@@ -66,13 +66,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let kernels = arguments.kernels()?;
     let mut archives = Archives::new(arguments.source.clone());
     let scope = Scope { kernels: &kernels, boots: &arguments.boots, extent: arguments.extent() };
-    if arguments.has_unit_tests() {
-        process::require(Program::BpfLinker)?;
-        process::require(Program::Go)?;
-        timed("builds", || build(scope, &mut archives))?;
-        timed("unit tests", || process::run(&mut unit_tests()))?;
+    if !arguments.has_unit_tests() {
+        return boot_and_compare(scope, &mut archives, arguments.jobs, None);
     }
-    boot_and_compare(scope, &mut archives, arguments.jobs, None)
+    process::require(Program::BpfLinker)?;
+    process::require(Program::Go)?;
+    // The last steps of the builds, and some unit tests, use a single CPU. So the unit tests are
+    // built and run beside the programs for the guests and the first machines.
+    thread::scope(|threads| {
+        let tests = threads.spawn(|| timed("unit tests", || process::run(&mut unit_tests())));
+        threads.spawn(|| fetch(scope));
+        let compared = timed("builds", || archives.build(&scope.archs()))
+            .and_then(|()| boot_and_compare(scope, &mut archives, arguments.jobs, None));
+        let tested = tests.join().map_err(|_| anyhow!("the thread of the unit tests panicked"))?;
+        match (tested, compared) {
+            (Ok(()), compared) => compared,
+            (Err(error), Ok(())) => Err(error.context("unit tests failed, see above")),
+            (Err(error), Err(other)) => {
+                Err(other.context(format!("unit tests failed too, see above: {error:#}")))
+            }
+        }
+    })
 }
 
 /// Selects the same packages everywhere, so the dependencies have the same features and are built
@@ -81,17 +95,6 @@ fn unit_tests() -> Command {
     let mut command = workspace::cargo();
     command.args(["test", "--workspace", "--exclude", "oomwhy-ebpf"]);
     command
-}
-
-/// Builds the unit tests beside the programs for the guests: the last steps of either use a single
-/// CPU. Meanwhile it fetches what the machines need.
-fn build(scope: Scope<'_>, archives: &mut Archives) -> Result<()> {
-    thread::scope(|threads| {
-        let tests = threads.spawn(|| process::run(unit_tests().arg("--no-run")));
-        threads.spawn(|| fetch(scope));
-        let built = archives.build(&scope.archs());
-        tests.join().map_err(|_| anyhow!("the build of the unit tests panicked"))?.and(built)
-    })
 }
 
 /// Fetches kernels and file systems. What cannot be fetched is tried again before the machines
