@@ -13,6 +13,13 @@ pub const GUEST_DIRECTORY: &str = "/hostile";
 pub const DONE: &str = "done";
 /// The start of a line that a script prints if it sees that it worked.
 pub const WORKED: &str = "worked: ";
+/// The start of a line that a script prints if it cannot make its attempt, with the reason.
+pub const NOT_RUN: &str = "not run: ";
+/// The reason of a script that needs FUSE, on a kernel that has it as a module only: the guest
+/// loads none.
+pub const NO_FUSE: &str = "this kernel has no /dev/fuse";
+/// The start of the releases of the only kernel in the matrix that has no FUSE.
+pub const WITHOUT_FUSE: &str = "5.10.";
 /// The text in planted secrets. It has as many bytes as the names of functions of the program
 /// `c-static`, which it replaces in one of the secrets.
 pub const MARKER: &str = "hiddenkey";
@@ -59,6 +66,9 @@ pub struct Attempt {
     pub name: String,
     /// The number of processes that the kernel killed.
     pub n_kills: u64,
+    /// Why it was not made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_run: Option<String>,
 }
 
 #[cfg(test)]

@@ -57,6 +57,13 @@ def finish():
     time.sleep(100000)
 
 
+def finish_without_fuse():
+    """Ends the attempt if this kernel has no FUSE."""
+    if not os.path.exists("/dev/fuse"):
+        print("not run: this kernel has no /dev/fuse", flush=True)
+        finish()
+
+
 def perf_map():
     """The path at which this process describes the code that it made."""
     return f"/tmp/perf-{os.getpid()}.map"

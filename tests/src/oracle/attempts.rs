@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::check::Check;
 use super::{Account, victims};
-use crate::attempts::Attacker;
+use crate::attempts::{Attacker, Attempt, NO_FUSE, WITHOUT_FUSE};
 use crate::report;
 use crate::scenario::{Scenario, Step};
 use crate::scenarios::hostile::BY_LOG_NAME;
@@ -44,13 +44,23 @@ pub(super) fn compare(
     }
 }
 
-/// Every script was run, and provoked a kill.
+/// Every script was run, and provoked a kill, or needs what this kernel does not have.
 fn made(check: &mut Check, account: &Account<'_>, attacker: Attacker) {
     let scripts = attacker.scripts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("hostile"));
     let made: Vec<String> = account.facts.attempts.iter().map(|it| it.name.clone()).collect();
     check.equal("attempts", made, scripts.unwrap_or_default());
-    for attempt in account.facts.attempts.iter().filter(|attempt| attempt.n_kills == 0) {
-        check.disagree(format!("{} provoked no kill", attempt.name));
+    let release = &account.facts.kernel_release;
+    for problem in account.facts.attempts.iter().filter_map(|attempt| problem(attempt, release)) {
+        check.disagree(problem);
+    }
+}
+
+fn problem(attempt: &Attempt, release: &str) -> Option<String> {
+    match attempt.not_run.as_deref() {
+        Some(NO_FUSE) if release.starts_with(WITHOUT_FUSE) => None,
+        Some(why) => Some(format!("{} was not made: {why}", attempt.name)),
+        None if attempt.n_kills == 0 => Some(format!("{} provoked no kill", attempt.name)),
+        None => None,
     }
 }
 
@@ -101,6 +111,18 @@ mod tests {
                    \x20SUBSYSTEM=x\n\
                    3,5,5,-;Out of memory: Killed process 11 (e) total-vm:1kB\n";
         assert_eq!(killed(log), [7, 11].into());
+    }
+
+    #[test]
+    fn attempt_without_a_kill_is_accepted_only_where_the_kernel_has_no_fuse() {
+        let found = |n_kills, not_run: Option<&str>, release| {
+            let attempt =
+                Attempt { name: "x".to_owned(), n_kills, not_run: not_run.map(str::to_owned) };
+            problem(&attempt, release).is_some()
+        };
+        assert!(!found(1, None, "6.12.117") && found(0, None, "5.10.262"));
+        assert!(!found(0, Some(NO_FUSE), "5.10.262") && found(0, Some(NO_FUSE), "6.12.117"));
+        assert!(found(0, Some("other"), "5.10.262"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use oomwhy_tests::attempts::{Attacker, Attempt, DONE, GUEST_DIRECTORY, WORKED};
+use oomwhy_tests::attempts::{Attacker, Attempt, DONE, GUEST_DIRECTORY, NOT_RUN, WORKED};
 use oomwhy_tests::plan::{BUSYBOX, HOG};
 use oomwhy_tests::scenario::Hierarchy;
 use serde_json::Value;
@@ -111,7 +111,9 @@ impl Attempts<'_> {
         }
         room.remove(script)?;
         println!("    {name}: {n_kills} kills, {:.1} s, {found:?}", start.elapsed().as_secs_f32());
-        self.made.push(Attempt { name: name.to_owned(), n_kills });
+        let not_run =
+            printed().lines().find_map(|line| line.strip_prefix(NOT_RUN)).map(str::to_owned);
+        self.made.push(Attempt { name: name.to_owned(), n_kills, not_run });
         self.problems.extend(found.into_iter().map(|what| format!("{name}: {what}")));
         Ok(())
     }

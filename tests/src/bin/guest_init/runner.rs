@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use oomwhy_tests::attempts::Attempt;
 use oomwhy_tests::facts::{Facts, Seconds, Started, file};
 use oomwhy_tests::plan::{GUEST_OOMWHY, HOG};
 use oomwhy_tests::report::{n_killed, objects};
@@ -265,6 +266,8 @@ impl<'a> Stage<'a> {
             Step::OtherBuild { path } => other_build(path)?,
             Step::Attempts(attacker) => {
                 let (made, problems) = attempts::run(*attacker, self.tracer, &self.directory)?;
+                let why = |it: &Attempt| Some(format!("{}: {}", it.name, it.not_run.as_ref()?));
+                self.facts.not_run.extend(made.iter().filter_map(why));
                 self.facts.attempts.extend(made);
                 for what in problems {
                     self.problem(what);
