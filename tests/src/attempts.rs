@@ -17,7 +17,7 @@ pub const WORKED: &str = "worked: ";
 pub const NOT_RUN: &str = "not run: ";
 /// The reason of a script that needs FUSE, on a kernel that has it as a module only: the guest
 /// loads none.
-pub const NO_FUSE: &str = "this kernel has no /dev/fuse";
+pub const NO_FUSE: &str = "this kernel has no FUSE";
 /// The start of the releases of the only kernel in the matrix that has no FUSE.
 pub const WITHOUT_FUSE: &str = "5.10.";
 /// The text in planted secrets. It has as many bytes as the names of functions of the program

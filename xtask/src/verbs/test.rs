@@ -65,7 +65,9 @@ impl Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let kernels = arguments.kernels()?;
     let mut archives = Archives::new(arguments.source.clone());
-    let scope = Scope { kernels: &kernels, boots: &arguments.boots, extent: arguments.extent() };
+    let extent = arguments.extent();
+    let share_tracers = extent == Extent::Short;
+    let scope = Scope { kernels: &kernels, boots: &arguments.boots, extent, share_tracers };
     if !arguments.has_unit_tests() {
         return boot_and_compare(scope, &mut archives, arguments.jobs, None);
     }
@@ -117,6 +119,8 @@ pub(crate) struct Scope<'a> {
     /// Names of boots; all if empty.
     pub(crate) boots: &'a [String],
     pub(crate) extent: Extent,
+    /// Scenarios with the same options share an oomwhy. Otherwise each scenario starts its own one.
+    pub(crate) share_tracers: bool,
 }
 
 impl Scope<'_> {
@@ -172,8 +176,7 @@ fn prepare(
     results: &Path,
     cpus: Option<&'static str>,
 ) -> Result<Vec<Job>> {
-    let Scope { kernels, boots, extent } = scope;
-    let share_tracers = extent == Extent::Short;
+    let Scope { kernels, boots, share_tracers, .. } = scope;
     let mut jobs = Vec::new();
     for kernel in kernels {
         let image = Arc::new(kernel::cached(kernel));
@@ -260,7 +263,7 @@ pub(crate) fn keep_error(results: &Path, boot: impl FnOnce() -> Result<()>) {
 }
 
 fn compare(scope: Scope<'_>, results: &Path) -> Result<()> {
-    let Scope { kernels, boots, extent } = scope;
+    let Scope { kernels, boots, extent, .. } = scope;
     let names: Vec<&str> = kernels.iter().map(|kernel| kernel.name.as_str()).collect();
     let mut oracle = unit_tests();
     oracle

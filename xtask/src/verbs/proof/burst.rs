@@ -50,7 +50,8 @@ fn prepare() -> Runner {
         let cpus = CPUS.into_iter().find(|cpus| step(cpus) == name).context("no such step")?;
         let kernels = matrix::select(&KERNELS.map(str::to_owned), Extent::Whole)?;
         let boots = BOOTS.map(|(boot, _)| boot.to_owned());
-        let scope = Scope { kernels: &kernels, boots: &boots, extent: Extent::Whole };
+        let scope =
+            Scope { kernels: &kernels, boots: &boots, extent: Extent::Whole, share_tracers: false };
         let start = Instant::now();
         test::boot_and_compare(scope, &mut archives, None, Some(cpus))?;
         let mut figures = Figures::from([(SECONDS.to_owned(), start.elapsed().as_secs_f64())]);
