@@ -27,7 +27,7 @@ use crate::{
     },
     cli::{Attach, WatchArgs},
     commands::exit::Exit,
-    enrich::{enrichment::Enrichment, name_lookup::Lookup, privacy::Privacy, shares},
+    enrich::{enrichment::Enrichment, lookup_shares, name_lookup::Lookup, privacy::Privacy},
     fmt::{
         lines::{Lines, log_stderr},
         sanitize::shown,
@@ -144,7 +144,7 @@ fn log_refused(live: &Live) {
         let refused = count(by_helpers, "look-up");
         log_stderr(format!("{refused} refused, because earlier helper processes hang"));
     }
-    let by_shares = shares::n_refused();
+    let by_shares = lookup_shares::n_refused();
     if by_shares > 0 {
         let refused = count(by_shares, "look-up");
         log_stderr(format!("{refused} refused, because a cgroup had used up its share of them"));

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    shares::Shares,
+    lookup_shares::Shares,
     tenants::{TaskCgroup, Tenants},
 };
 use crate::{

@@ -14,9 +14,9 @@ use std::{
 
 use super::{
     container::{self, Maker},
+    lookup_shares::{self, Shares},
     passwd,
     runtime_files::{self, HostFiles},
-    shares::{self, Shares},
     tenants::{TaskCgroup, Tenants},
 };
 use crate::{
@@ -236,7 +236,7 @@ impl Lookup {
         if self.send(request) {
             return;
         }
-        shares::refuse();
+        lookup_shares::refuse();
         if let Some((seq, kind)) = awaited {
             let mut results = self.results.lock();
             results.n_awaited -= 1;
@@ -439,7 +439,7 @@ impl LookupThread {
         let tenant = container::tenant(&path);
         let n_of_tenant = self.retries.iter().filter(|retry| retry.tenant == tenant).count();
         if self.retries.len() >= MAX_REQUESTS || n_of_tenant >= MAX_REQUESTS_OF_TENANT {
-            return shares::refuse();
+            return lookup_shares::refuse();
         }
         let when = Instant::now() + *delay;
         self.retries.push_back(Retry { when, attempt: attempt + 1, path, tenant });

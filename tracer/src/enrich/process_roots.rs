@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    shares::Shares,
+    lookup_shares::Shares,
     tenants::{TaskCgroup, Tenants},
 };
 use crate::{

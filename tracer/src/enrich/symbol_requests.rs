@@ -20,8 +20,8 @@ use tokio::sync::Notify;
 
 use super::{
     growing_process::{GrowingProcessFiles, GrowingProcesses},
+    lookup_shares::{self, Shares},
     process_roots::OpenRoots,
-    shares::{self, Shares},
     tenants::{TaskCgroup, Tenants},
 };
 use crate::{
@@ -253,7 +253,7 @@ impl SymbolRequests {
         let queued = Queued { tenant: tenant.clone(), request };
         let is_sent = has_place && self.worker().is_some_and(|worker| worker.send(queued));
         if !is_sent {
-            shares::refuse();
+            lookup_shares::refuse();
         }
         if has_place
             && !is_sent
