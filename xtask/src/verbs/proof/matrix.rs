@@ -59,8 +59,8 @@ fn render(state: &State) -> Result<String> {
     let seconds: Vec<String> = figures(SECONDS).map(|it| format!("{it:.0}")).collect();
     writeln!(
         text,
-        "\nSeconds per round, with the machines of `cargo xtask test` side by side: {}. In the first \
-         round\neach scenario started its own oomwhy; in the others, scenarios shared one.",
+        "\nSeconds per round, with the machines of `cargo xtask test` side by side: {}. In the\n\
+         first round each scenario started its own oomwhy; in the others, scenarios shared one.",
         seconds.join(", ")
     )?;
     Ok(text)
