@@ -1,5 +1,6 @@
 //! The verb `test`: unit tests, beside them each kernel's boots, then the comparison of oomwhy's
-//! reports with the kernel's log. A kernel that cannot be booted fails its tests; it does not skip them.
+//! reports with the kernel's log. A kernel that cannot be booted fails its tests; it does not skip
+//! them.
 
 use std::collections::BTreeSet;
 use std::fs;
