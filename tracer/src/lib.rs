@@ -29,10 +29,11 @@ pub mod testing;
 
 use std::{env, process::ExitCode};
 
-use self::fmt::lines::log_stderr;
+use self::{fmt::lines::log_stderr, host::panic_hook};
 
 /// Parses the command line, runs the command, and returns its exit code. Errors go to stderr.
 pub fn main() -> ExitCode {
+    panic_hook::install();
     let parsed = cli::parse(env::args_os()).unwrap_or_else(|error| cli::exit(&error));
     let Err(commands::Failure { exit, message }) = commands::run(parsed.command()) else {
         return ExitCode::SUCCESS;

@@ -22,6 +22,7 @@ pub use crate::{
         short_id::short_id,
         store::{Limits, Store},
     },
+    host::oom_score_adj::MAX_DATA_BYTES,
     kmsg::{Context, Lines, Log},
     model::{
         account::Account,

@@ -131,6 +131,12 @@ impl Running {
         read.join().unwrap().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
     }
 
+    /// The oom_score_adj, and the limit on private writable memory, bytes.
+    fn protection(&self) -> (String, [String; 2]) {
+        let oom_score_adj = fs::read_to_string(self.file("oom_score_adj")).unwrap();
+        (oom_score_adj.trim().to_owned(), self.limits("Max data size"))
+    }
+
     fn has_no_core(&self) -> bool {
         self.limits("Max core file size") == ["0", "0"]
     }
@@ -239,6 +245,14 @@ const CONTAINER: [&str; 3] =
 const CONTAINER_WITH_SETPCAP: [&str; 3] =
     ["setpriv", "--bounding-set=-all,+bpf,+perfmon,+syslog,+sys_ptrace,+setpcap", "--"];
 
+/// Starts a program that cannot lower its oom_score_adj, from a value that it can be told by.
+const WITHOUT_SYS_RESOURCE: [&str; 4] = [
+    "sh",
+    "-c",
+    "echo 17 > /proc/self/oom_score_adj && exec setpriv --bounding-set=-sys_resource -- \"$@\"",
+    "sh",
+];
+
 fn has_setpriv() -> bool {
     let has_it = Command::new("setpriv").arg("--version").output().is_ok();
     if !has_it {
@@ -285,6 +299,27 @@ fn tracer_of_the_kernel_log_has_no_privileges_in_any_thread() {
     }
     assert!(tracer.is_hidden());
     assert!(tracer.has_no_core());
+}
+
+/// A tracer that nothing else could end has a limit.
+#[test]
+fn tracer_has_the_protection_of_the_table() {
+    if !has_setpriv() || !has_kmsg() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let history = folder.path().join("history");
+    let stored = ["--store", "--dir", history.to_str().unwrap()];
+    let unlimited = "unlimited".to_owned();
+    let limited = [(256 << 20).to_string(), unlimited.clone()];
+    for (environment, arguments, oom_score_adj, data) in [
+        (&[][..], &[][..], "-1000", limited),
+        (&[], &stored, "-999", [unlimited.clone(), unlimited.clone()]),
+        (&WITHOUT_SYS_RESOURCE, &[], "17", [unlimited.clone(), unlimited]),
+    ] {
+        let tracer = Running::tracer(environment, arguments);
+        assert_eq!(tracer.protection(), (oom_score_adj.to_owned(), data), "{arguments:?}");
+    }
 }
 
 /// Even if its parent has every privilege.

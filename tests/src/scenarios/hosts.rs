@@ -75,6 +75,9 @@ pub(super) const ALL: &[Scenario] = &[
                     "Name: oomwhy-lookup Uid: 1000 ",
                     "Name: oomwhy-opener Uid: 0 ",
                     "Name: oomwhy-opener Uid: 1000 ",
+                    " Adj: -1000 Data: 268435456",
+                    " Adj: -999 Data: unlimited",
+                    " Adj: 0 Data: unlimited",
                 ],
                 has_not: &["differs"],
             }),
@@ -121,7 +124,8 @@ pub(super) const ALL: &[Scenario] = &[
 /// Prints the privileges of every thread of every oomwhy and of its opener, and marks those that
 /// differ from the table in docs/privileges.md. The rows are those of root, of the plain user with
 /// all capabilities, and of the one with the required two. Before 5.19 they also keep `CAP_BPF`, if
-/// the kernel needs it to read maps.
+/// the kernel needs it to read maps. The oom_score_adj and the limit on data of root's tracers
+/// depend on `--store`. Those of the plain user have neither, and an opener has a limit of its own.
 const PRIVILEGES_OF_ALL_THREADS: &str = r#"
 cd /proc
 keys='^(Name|Uid|CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp):'
@@ -131,6 +135,20 @@ no=0000000000000000
 end="CapAmb: $no NoNewPrivs: 1 Seccomp: 2"
 for status in $(pidof oomwhy oomwhy-opener | sed 's:[0-9]*:&/task/*/status:g'); do
     line=$(echo $(grep -hE "$keys" $status))
+    task=${status%/status}
+    set -- $(grep '^Max data size' $task/limits)
+    oom="Adj: $(cat $task/oom_score_adj) Data: $4"
+    case "$line $(tr '\0' ' ' < $task/cmdline) $oom" in
+    "Name: oomwhy-opener Uid: $root "*" Adj: -1000 Data: 67108864") ;;
+    "Name: oomwhy-opener Uid: $root "*" Adj: -999 Data: 67108864") ;;
+    "Name: oomwhy-opener Uid: $user "*" Adj: 0 Data: 67108864") ;;
+    "Name: oomwhy-opener "*) echo "differs from the table:" ;;
+    *"Uid: $root "*" --store "*" Adj: -999 Data: unlimited") ;;
+    *"Uid: $root "*" --store "*) echo "differs from the table:" ;;
+    *"Uid: $root "*" Adj: -1000 Data: 268435456") ;;
+    *"Uid: $user "*" Adj: 0 Data: unlimited") ;;
+    *) echo "differs from the table:" ;;
+    esac
     case "$line" in
     "Name: oomwhy-opener Uid: $root CapInh: $no CapPrm: 0000000000080004 CapEff: 0000000000080004 CapBnd: $no $end") ;;
     "Name: oomwhy-opener Uid: $user CapInh: $no CapPrm: 0000000000080000 CapEff: 0000000000080000 CapBnd: "*" $end") ;;
@@ -141,7 +159,7 @@ for status in $(pidof oomwhy oomwhy-opener | sed 's:[0-9]*:&/task/*/status:g'); 
     *"Uid: $user CapInh: $no CapPrm: 000000"[08]"000000000 CapEff: 000000"[08]"000000000 CapBnd: "*" $end") ;;
     *) echo "differs from the table:" ;;
     esac
-    echo "$line"
+    echo "$line $oom"
 done"#;
 
 const NO_SYMBOLS: &str = "{\"field\":\"trigger.kernel_stack.symbol\"";

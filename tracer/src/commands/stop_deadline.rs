@@ -7,14 +7,17 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
     time::Duration,
 };
 
 use tokio::{runtime, time::sleep};
 
-use crate::fmt::lines::log_stderr;
-use crate::{commands::exit::Exit, pipeline::stop_signals::StopSignals};
+use crate::{
+    commands::exit::Exit,
+    fmt::lines::log_stderr,
+    host::threads::{ThreadName, spawn},
+    pipeline::stop_signals::StopSignals,
+};
 
 /// How long a run may take to end after a signal. An orderly end takes less: the last comparison
 /// with the kernel's count takes a second.
@@ -49,7 +52,7 @@ pub(super) fn enforce() -> io::Result<Run> {
             exit();
         }
     };
-    thread::Builder::new().name("oomwhy-stop".to_owned()).stack_size(STACK_BYTES).spawn(wait)?;
+    spawn(ThreadName::Stop, STACK_BYTES, wait)?;
     Ok(run)
 }
 

@@ -45,7 +45,7 @@ use crate::{
         facts::HostFacts,
         files::Root,
         kept_open::raise_open_limit,
-        oom_score_adj::protect_self,
+        oom_score_adj::{Protection, protect_self},
         opener,
         procfs::{kill_counter::KillCounter, system::SystemFiles},
     },
@@ -86,7 +86,7 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     if arguments.output.verbose {
         log_probes(ours.probes());
     }
-    protect_self();
+    protect_self(Protection::of_run(arguments.store.store));
     raise_open_limit();
     let shows_diagnostics = !arguments.output.quiet;
     let runtime = runtime::Builder::new_current_thread()

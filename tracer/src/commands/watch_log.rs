@@ -20,7 +20,7 @@ use crate::{
     host::{
         clock,
         confinement::{Source, confine_tracer},
-        oom_score_adj::protect_self,
+        oom_score_adj::{Protection, protect_self},
     },
     kmsg::{Context, Log},
     model::{
@@ -76,7 +76,7 @@ pub(super) fn watch(
             log_stderr(hint);
         }
     }
-    protect_self();
+    protect_self(Protection::of_run(arguments.store.store));
     let context = context(refusal, arguments.growth);
     let host = host(&context);
     let banner = startup::headline(&host);

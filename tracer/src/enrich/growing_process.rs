@@ -17,6 +17,7 @@ use crate::{
     host::{
         kept_open::KeptOpen,
         opener::{FileId, OpenedFile},
+        threads::ThreadName,
         worker::{Answers, Work, Worker},
     },
     symbolize::user::{PerfMapSources, Process, files_of},
@@ -76,7 +77,7 @@ impl GrowingProcesses {
                 shares: Arc::clone(&self.shares),
                 tenants: self.tenants.clone(),
             };
-            self.worker = Worker::start("oomwhy-growing", MAX_REQUESTS, thread).ok();
+            self.worker = Worker::start(ThreadName::Growing, MAX_REQUESTS, thread).ok();
         }
         self.files.lock().n_unanswered += 1;
         if !self.worker.as_ref().is_some_and(|worker| worker.send(request)) {

@@ -14,6 +14,7 @@ use std::{
 use crate::{
     host::{
         disposable,
+        threads::ThreadName,
         worker::{Answers, Work, Worker},
     },
     model::{lru::Lru, names::Symbol},
@@ -61,7 +62,7 @@ impl KernelLookup {
         self.ask_by(ips, |answers| {
             let mut kernel = KernelSymbols::default();
             let look_up = move |ips: &[u64]| kernel.resolve(ips);
-            Worker::start("oomwhy-kernel", MAX_REQUESTS, LookupThread { answers, look_up }).ok()
+            Worker::start(ThreadName::Kernel, MAX_REQUESTS, LookupThread { answers, look_up }).ok()
         });
     }
 
@@ -154,7 +155,7 @@ mod tests {
                 let name = names.recv().unwrap_or_default();
                 ips.iter().map(|ip| (*ip, symbol(name))).collect()
             };
-            Worker::start("oomwhy-test", MAX_REQUESTS, LookupThread { answers, look_up }).ok()
+            Worker::start(ThreadName::Test, MAX_REQUESTS, LookupThread { answers, look_up }).ok()
         }
     }
 

@@ -24,6 +24,7 @@ use crate::{
         cgroupfs,
         opener::Directory,
         procfs::process,
+        threads::ThreadName,
         worker::{Answers, Work, Worker},
     },
     model::{
@@ -271,7 +272,7 @@ impl Lookup {
             tenants: self.tenants.clone(),
             retries: VecDeque::new(),
         };
-        Worker::start("oomwhy-lookup", MAX_REQUESTS, thread).ok()
+        Worker::start(ThreadName::Lookup, MAX_REQUESTS, thread).ok()
     }
 
     /// Returns the results as soon as all awaited requests are answered, after `patience` at the

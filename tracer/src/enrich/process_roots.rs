@@ -17,6 +17,7 @@ use super::{
 use crate::{
     host::{
         kept_open::KeptOpen,
+        threads::ThreadName,
         worker::{Work, Worker},
     },
     model::tenant::Tenant,
@@ -92,7 +93,7 @@ impl ProcessRoots {
             let opened = self.opened.clone();
             let (shares, tenants) = (Arc::clone(&self.shares), self.tenants.clone());
             let thread = RootThread { opened, shares, tenants };
-            self.worker = Worker::start("oomwhy-roots", MAX_REQUESTS, thread).ok();
+            self.worker = Worker::start(ThreadName::Roots, MAX_REQUESTS, thread).ok();
         }
         self.worker.as_ref().is_some_and(|worker| worker.send(request))
     }

@@ -27,6 +27,7 @@ use super::{
 use crate::{
     host::{
         disposable,
+        threads::ThreadName,
         worker::{Answers, Work, Worker},
     },
     model::{
@@ -278,7 +279,7 @@ impl SymbolRequests {
                 user: UserSymbols::default(),
                 user_growing: UserSymbols::default(),
             };
-            self.worker = Worker::start("oomwhy-symbols", MAX_REQUESTS, thread).ok();
+            self.worker = Worker::start(ThreadName::Symbols, MAX_REQUESTS, thread).ok();
         }
         self.worker.as_ref()
     }

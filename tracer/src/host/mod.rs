@@ -7,8 +7,8 @@
 //! - [`files`], [`policy`], [`capabilities`]: settings, mounts and permissions.
 //! - [`procfs`], [`cgroupfs`]: files that are read again while oomwhy runs.
 //! - [`line_reader`]: lines of files from elsewhere, in bounded memory.
-//! - [`oom_score_adj`], [`footprint`], [`worker`], [`kept_open`]: OOM protection, memory, threads
-//!   and open files of oomwhy.
+//! - [`oom_score_adj`], [`panic_hook`], [`footprint`], [`threads`], [`worker`], [`kept_open`]: OOM
+//!   protection, panics, memory, threads and open files of oomwhy.
 //! - [`confinement`], [`seccomp`]: what oomwhy gives up once it runs.
 
 pub(crate) mod btf;
@@ -31,9 +31,11 @@ pub(crate) mod memcg_stat_items;
 pub(crate) mod offsets;
 pub(crate) mod oom_score_adj;
 pub(crate) mod opener;
+pub(crate) mod panic_hook;
 pub(crate) mod policy;
 pub(crate) mod procfs;
 mod seccomp;
+pub(crate) mod threads;
 pub(crate) mod worker;
 
 #[cfg(test)]

@@ -13,11 +13,12 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel},
     },
-    thread,
     time::{Duration, Instant},
 };
 
 use tokio::sync::Notify;
+
+use super::threads::{self, ThreadName};
 
 /// Bytes of the thread's stack.
 const STACK_BYTES: usize = 256 << 10;
@@ -50,12 +51,12 @@ pub(crate) struct Worker<R> {
 
 impl<R: Send + 'static> Worker<R> {
     /// Starts the thread. At most `capacity` requests wait for it.
-    pub(crate) fn start(name: &str, capacity: usize, work: impl Work<R>) -> io::Result<Self> {
+    pub(crate) fn start(name: ThreadName, capacity: usize, work: impl Work<R>) -> io::Result<Self> {
         let (queue, requests) = sync_channel(capacity);
         let (running, ended) = channel();
         let unhandled = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&unhandled);
-        thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(move || {
+        threads::spawn(name, STACK_BYTES, move || {
             let _running = running;
             run(work, &requests, &count);
         })?;
@@ -141,7 +142,7 @@ impl<A> Answers<A> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::Sender;
+    use std::{sync::mpsc::Sender, thread};
 
     use super::*;
 
@@ -174,7 +175,7 @@ mod tests {
         let (open, gate) = channel();
         let (events, seen) = channel();
         let work = Recorded { gate, events, next_time };
-        (Worker::start("oomwhy-test", 2, work).unwrap(), open, seen)
+        (Worker::start(ThreadName::Test, 2, work).unwrap(), open, seen)
     }
 
     #[test]

@@ -4,11 +4,13 @@
 use std::{
     io,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    thread,
     time::{Duration, Instant},
 };
 
-use crate::pipeline::output_health::OutputHealth;
+use crate::{
+    host::threads::{ThreadName, spawn},
+    pipeline::output_health::OutputHealth,
+};
 
 /// Bytes of the thread's stack.
 const STACK_BYTES: usize = 128 << 10;
@@ -42,7 +44,7 @@ impl HangWatch {
         let shared = Arc::new(Shared::default());
         let watch = Self(Arc::clone(&shared));
         let run = move || shared.report_hangs(&health, patience);
-        thread::Builder::new().name("oomwhy-disk".to_owned()).stack_size(STACK_BYTES).spawn(run)?;
+        spawn(ThreadName::Disk, STACK_BYTES, run)?;
         Ok(watch)
     }
 

@@ -11,7 +11,10 @@ use std::{
 };
 
 use crate::{
-    host::worker::{Work, Worker},
+    host::{
+        threads::ThreadName,
+        worker::{Work, Worker},
+    },
     pipeline::output_health::OutputHealth,
 };
 
@@ -39,7 +42,7 @@ impl QueuedWriter {
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let writer =
             Writer { out, queued_bytes: Arc::clone(&queued_bytes), health: health.clone() };
-        let worker = Worker::start("oomwhy-output", MAX_QUEUED, writer)?;
+        let worker = Worker::start(ThreadName::Output, MAX_QUEUED, writer)?;
         Ok(Self { worker, record: Vec::new(), queued_bytes, health })
     }
 }

@@ -16,7 +16,10 @@ use crate::{
         moment::Moment,
         store::{Limits, Store},
     },
-    host::worker::{Work, Worker},
+    host::{
+        threads::ThreadName,
+        worker::{Work, Worker},
+    },
     model::report::Record,
     output::hang_watch::HangWatch,
     pipeline::{
@@ -67,7 +70,7 @@ impl StoreSink {
         let (path, health) = (writer.config.path.clone(), writer.health.clone());
         let failed = |source| HistoryError::Open { path: path.clone(), source };
         writer.hang_watch = Some(HangWatch::start(health.clone(), HANGS_AFTER).map_err(failed)?);
-        let worker = Worker::start("oomwhy-history", MAX_QUEUED, writer).map_err(failed)?;
+        let worker = Worker::start(ThreadName::History, MAX_QUEUED, writer).map_err(failed)?;
         Ok(Self { worker, n_lost: 0, health })
     }
 }

@@ -51,7 +51,7 @@ const CAPABILITIES: [(u32, &str, &str); 8] = [
     (
         Privileges::SYS_RESOURCE,
         "CAP_SYS_RESOURCE",
-        "protect oomwhy itself (oom_score_adj -1000); before 5.11 lock memory for BPF maps",
+        "protect oomwhy itself (oom_score_adj -1000 or -999); before 5.11 lock memory for BPF maps",
     ),
     (
         Privileges::SYS_ADMIN,
