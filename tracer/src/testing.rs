@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub use crate::{
-    bpf::journal::{Entry, Journal, Slot, Slots},
+    bpf::journal::{Entry, Journal, Note, Slot, Slots},
     cli::Cli,
     compose::fingerprint::fingerprint,
     history::{
@@ -39,7 +39,7 @@ pub use crate::{
     },
     pipeline::{
         FactSource, Pipeline, PipelineConfig,
-        dedup_writer::{CurrentNote, DedupWriter, reported_before},
+        dedup_writer::{DedupWriter, Notes, reported_before},
         recording::{Frame, Recording, Writer as RecordingWriter, read},
         replay::replay,
         sink::Outputs,

@@ -9,109 +9,27 @@
     reason = "clippy excuses #[test] functions, not the helpers of an integration test"
 )]
 
+mod own_kill;
+
 use std::{
     fs::{self, OpenOptions},
     io::{BufRead, BufReader, Read, Write},
-    os::unix::{fs::OpenOptionsExt, process::ExitStatusExt},
-    path::{Path, PathBuf},
+    os::unix::fs::OpenOptionsExt,
     process::{Child, Command, Stdio},
     sync::Mutex,
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use rustix::{fs::OFlags, process::geteuid};
+use rustix::fs::OFlags;
 use serde_json::Value;
 
+use self::own_kill::{Cgroup, LIMIT, TIMEOUT};
+
 const BINARY: &str = env!("CARGO_BIN_EXE_oomwhy");
-const LIMIT: u64 = 16 << 20;
-const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// One kill at a time, because the kernel prints at most ten full reports in five seconds.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-/// A cgroup with a limit; removed when dropped.
-struct Cgroup {
-    directory: PathBuf,
-    /// The path as the kernel prints it.
-    path: String,
-}
-
-impl Cgroup {
-    /// Returns `None` and prints why if this host does not allow the test.
-    fn new(name: &str) -> Option<Self> {
-        let skipped = |why: &str| {
-            eprintln!("not run: {why}");
-            None
-        };
-        if !geteuid().is_root() {
-            return skipped("root is needed");
-        }
-        if fs::File::open("/dev/kmsg").is_err() {
-            return skipped("/dev/kmsg cannot be read");
-        }
-        let (mount, files) = if Path::new("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists() {
-            let files = ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"];
-            ("/sys/fs/cgroup/memory", files)
-        } else if fs::read_to_string("/sys/fs/cgroup/cgroup.subtree_control")
-            .is_ok_and(|controllers| controllers.split_whitespace().any(|it| it == "memory"))
-        {
-            ("/sys/fs/cgroup", ["memory.max", "memory.swap.max"])
-        } else {
-            return skipped("there is no memory controller");
-        };
-        let name = format!("oomwhy-test-{}-{name}", std::process::id());
-        let cgroup = Self { directory: Path::new(mount).join(&name), path: format!("/{name}") };
-        fs::create_dir(&cgroup.directory).unwrap();
-        let [limit, swap] = files.map(|file| cgroup.directory.join(file));
-        fs::write(&limit, LIMIT.to_string()).unwrap();
-        if swap.exists() {
-            let none = if swap.ends_with("memory.swap.max") { 0 } else { LIMIT };
-            fs::write(&swap, none.to_string()).unwrap();
-        }
-        Some(cgroup)
-    }
-
-    /// Starts a process in this cgroup that allocates until it is killed. Returns its pid.
-    fn kill_one(&self) -> u32 {
-        let procs = self.directory.join("cgroup.procs");
-        // If the shell cannot join the cgroup, nothing allocates.
-        let script = "echo $$ > \"$0\" && exec tail /dev/zero";
-        let mut hog = Command::new("sh")
-            .args(["-c", script])
-            .arg(procs)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let pid = hog.id();
-        let start = Instant::now();
-        let status = loop {
-            if let Some(status) = hog.try_wait().unwrap() {
-                break status;
-            }
-            if start.elapsed() > TIMEOUT {
-                hog.kill().unwrap();
-                panic!("the kernel did not kill it");
-            }
-            thread::sleep(Duration::from_millis(20));
-        };
-        assert_eq!(status.signal(), Some(9), "{status:?}");
-        pid
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        // The last process may still be exiting.
-        for _ in 0..100 {
-            if fs::remove_dir(&self.directory).is_ok() {
-                return;
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        eprintln!("cannot remove {}", self.directory.display());
-    }
-}
 
 /// Starts oomwhy and waits until it sees every kill. Returns the lines on stderr until then.
 fn watch(arguments: &[&str]) -> (Child, String) {

@@ -1,22 +1,24 @@
 //! Kills the tracer at many moments of recordings of real kills, and starts it again: all of its
-//! runs together print each kill once. The ring and the map are in memory here; the journal, the
-//! pipeline and the output are the real ones.
+//! runs together print each kill once, even if the output takes records late. The ring, the map and
+//! the queue of the output are in memory here; the journal, the pipeline and the rest of the output
+//! are the real ones.
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fs::{self, File},
-    io,
+    io::{self, Write},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::{Path, PathBuf},
     rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use oomwhy::testing::{
-    Account, CurrentNote, DedupWriter, Detail, Entry, Fact, FactSource, Findings, Frame, Journal,
-    JsonSink, Outputs, Pipeline, PipelineConfig, Recording, Slot, Slots, TextSink, read,
+    Account, DedupWriter, Detail, Entry, Fact, FactSource, Findings, Frame, Journal, JsonSink,
+    Note, Notes, Outputs, Pipeline, PipelineConfig, Recording, Slot, Slots, TextSink, read,
     reported_before,
 };
 use serde_json::Value;
@@ -29,26 +31,36 @@ struct Death;
 
 /// The pinned map. The tracer dies at one of its changes, just before or just after it.
 #[derive(Clone, Default)]
-struct Map {
-    slots: Rc<RefCell<BTreeMap<u64, Slot>>>,
+struct Map(Arc<Mutex<MapState>>);
+
+#[derive(Default)]
+struct MapState {
+    slots: BTreeMap<u64, Slot>,
     /// Number of changes before this run dies; `None` if it does not.
-    left: Rc<Cell<Option<u32>>>,
-    dies_after: Rc<Cell<bool>>,
-    n_changes: Rc<Cell<u32>>,
+    left: Option<u32>,
+    dies_after: bool,
+    n_changes: u32,
 }
 
 impl Map {
+    /// A run that dies poisons the lock.
+    fn with<T>(&self, work: impl FnOnce(&mut MapState) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn change(&self, change: impl FnOnce(&mut BTreeMap<u64, Slot>)) {
-        let is_last = self.left.get() == Some(0);
-        if is_last && !self.dies_after.get() {
-            resume_unwind(Box::new(Death));
-        }
-        change(&mut self.slots.borrow_mut());
-        self.n_changes.update(|n| n + 1);
-        self.left.set(self.left.get().map(|left| left.saturating_sub(1)));
-        if is_last {
-            resume_unwind(Box::new(Death));
-        }
+        self.with(|map| {
+            let is_last = map.left == Some(0);
+            if is_last && !map.dies_after {
+                resume_unwind(Box::new(Death));
+            }
+            change(&mut map.slots);
+            map.n_changes += 1;
+            map.left = map.left.map(|left| left.saturating_sub(1));
+            if is_last {
+                resume_unwind(Box::new(Death));
+            }
+        });
     }
 }
 
@@ -67,7 +79,54 @@ impl Slots for Map {
     }
 
     fn all(&self) -> io::Result<Vec<(u64, Slot)>> {
-        Ok(self.slots.borrow().iter().map(|(key, slot)| (*key, *slot)).collect())
+        Ok(self.with(|map| map.slots.iter().map(|(key, slot)| (*key, *slot)).collect()))
+    }
+}
+
+type Queue = Rc<RefCell<VecDeque<(Vec<u8>, Option<Note>)>>>;
+
+/// The main loop's side of an output.
+struct Queued {
+    record: Vec<u8>,
+    notes: Notes,
+    queue: Queue,
+}
+
+impl Write for Queued {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.record.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let (record, note) = (std::mem::take(&mut self.record), self.notes.current.get());
+        if !record.is_empty() {
+            self.notes.undelivered.add(note);
+            self.queue.borrow_mut().push_back((record, note));
+        }
+        Ok(())
+    }
+}
+
+/// The thread's side. It leaves some records in the queue.
+struct Thread {
+    writer: DedupWriter,
+    notes: Notes,
+    queue: Queue,
+    n_late: usize,
+}
+
+impl Thread {
+    fn write_all_but(&mut self, n_late: usize) {
+        while self.queue.borrow().len() > n_late {
+            let (record, note) = self.queue.borrow_mut().pop_front().unwrap();
+            self.writer.write_record(&record, note).unwrap();
+            self.notes.undelivered.remove(note);
+        }
+    }
+
+    fn write(&mut self) {
+        self.write_all_but(self.n_late);
     }
 }
 
@@ -84,14 +143,23 @@ struct World<'a> {
     /// Number of frames that have left the ring.
     n_consumed: Cell<usize>,
     out: PathBuf,
+    form: Form,
+}
+
+#[derive(Clone, Copy)]
+struct Form {
     is_text: bool,
+    /// Number of records that stay in the queue of the output while the run goes on.
+    n_late: usize,
 }
 
 impl World<'_> {
     /// One run of the tracer; returns false if it died.
     fn live(&self, dies: Option<(u32, bool)>) -> bool {
-        self.map.left.set(dies.map(|(changes, _)| changes));
-        self.map.dies_after.set(dies.is_some_and(|(_, after)| after));
+        self.map.with(|map| {
+            map.left = dies.map(|(changes, _)| changes);
+            map.dies_after = dies.is_some_and(|(_, after)| after);
+        });
         match catch_unwind(AssertUnwindSafe(|| self.run())) {
             Ok(()) => true,
             Err(death) if death.is::<Death>() => false,
@@ -103,26 +171,31 @@ impl World<'_> {
         let out = File::options().append(true).create(true).open(&self.out).unwrap();
         let (mut journal, entries) = Journal::open(Box::new(self.map.clone()), 1024).unwrap();
         let reported = reported_before(&out, &entries, &mut journal);
-        let journal = Rc::new(RefCell::new(journal));
-        let note = CurrentNote::default();
-        let out = DedupWriter::new(out, Rc::clone(&note), Rc::clone(&journal));
+        let journal = Arc::new(Mutex::new(journal));
+        let (notes, queue) = (Notes::default(), Queue::default());
+        let writer = DedupWriter::new(Arc::new(Mutex::new(Box::new(out))), Arc::clone(&journal));
+        let out = Queued { record: Vec::new(), notes: notes.clone(), queue: Rc::clone(&queue) };
+        let n_late = self.form.n_late;
+        let mut thread = Thread { writer, notes: notes.clone(), queue, n_late };
         let mut outputs = Outputs::default();
-        if self.is_text {
+        if self.form.is_text {
             outputs.add(TextSink::new(out, jiff::tz::TimeZone::UTC, Detail::Brief));
         } else {
             outputs.add(JsonSink::new(out));
         }
-        outputs.set_current_note(note);
+        outputs.set_notes(notes);
         let config = PipelineConfig::new(self.recording.host.clone(), outputs);
         let mut pipeline = Pipeline::new(config);
         let (since_ns, until_ns, handed_over) = (0, u64::MAX, Vec::new());
         pipeline.learn(Fact::Resumed { reported, since_ns, until_ns, handed_over }).unwrap();
         self.take_left(&mut pipeline, entries);
-        journal.borrow_mut().keep(&pipeline.unfinished());
+        let keep = |pipeline: &Pipeline| journal.lock().unwrap().keep(&pipeline.undelivered());
+        let put = |entry: &Entry| journal.lock().unwrap().put(entry).unwrap();
+        keep(&pipeline);
         while let Some(frame) = self.recording.frames.get(self.n_consumed.get()) {
             let accounts = match frame {
                 Frame::Record(record) => {
-                    journal.borrow_mut().put(&Entry::Record(record.clone())).unwrap();
+                    put(&Entry::Record(record.clone()));
                     self.consume();
                     pipeline.handle_record(record, &mut NoSource).unwrap()
                 }
@@ -132,7 +205,7 @@ impl World<'_> {
                         Fact::Tick(now_ns) => pipeline.due(*now_ns),
                         Fact::End => pipeline.finish(),
                         fact @ Fact::System { .. } => {
-                            journal.borrow_mut().put(&Entry::Fact(fact.clone())).unwrap();
+                            put(&Entry::Fact(fact.clone()));
                             pipeline.learn(fact.clone()).unwrap();
                             continue;
                         }
@@ -141,11 +214,14 @@ impl World<'_> {
                 }
             };
             pipeline.report(accounts, &mut NoSource).unwrap();
-            journal.borrow_mut().keep(&pipeline.unfinished());
+            thread.write();
+            keep(&pipeline);
         }
         let left = pipeline.finish();
         pipeline.report(left, &mut NoSource).unwrap();
-        journal.borrow_mut().keep(&pipeline.unfinished());
+        keep(&pipeline);
+        thread.write_all_but(0);
+        keep(&pipeline);
     }
 
     fn take_left(&self, pipeline: &mut Pipeline, entries: Vec<Entry>) {
@@ -192,14 +268,15 @@ fn kills(out: &Path, is_text: bool) -> Vec<String> {
     kills
 }
 
-fn world<'a>(recording: &'a Recording, folder: &Path, name: &str, is_text: bool) -> World<'a> {
+fn world<'a>(recording: &'a Recording, folder: &Path, name: &str, form: Form) -> World<'a> {
     let out = folder.join(name);
-    World { recording, map: Map::default(), n_consumed: Cell::new(0), out, is_text }
+    World { recording, map: Map::default(), n_consumed: Cell::new(0), out, form }
 }
 
 /// For each recording, lets the tracer die once at one of [`MOMENTS`] moments and continues to the
 /// end; then lets it die again and again, after more changes each time.
-fn check(is_text: bool) {
+fn check(form: Form) {
+    let is_text = form.is_text;
     let folder = tempfile::tempdir().unwrap();
     let wire = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/wire/6.12");
     let mut n_kills = 0;
@@ -208,18 +285,18 @@ fn check(is_text: bool) {
             continue;
         }
         let recording = read(&file).unwrap();
-        let undisturbed = world(&recording, folder.path(), "undisturbed", is_text);
+        let undisturbed = world(&recording, folder.path(), "undisturbed", form);
         assert!(undisturbed.live(None));
         let expected = kills(&undisturbed.out, is_text);
         n_kills += expected.len();
         fs::remove_file(&undisturbed.out).unwrap();
-        assert!(undisturbed.map.slots.borrow().is_empty(), "{}: something stays", file.display());
+        let (n_left, n_changes) = undisturbed.map.with(|map| (map.slots.len(), map.n_changes));
+        assert_eq!(n_left, 0, "{}: something stays", file.display());
 
-        let n_changes = undisturbed.map.n_changes.get();
         for moment in 0..MOMENTS.min(n_changes) {
             for after in [false, true] {
                 let at = moment * n_changes / MOMENTS.min(n_changes);
-                let world = world(&recording, folder.path(), "once", is_text);
+                let world = world(&recording, folder.path(), "once", form);
                 assert!(!world.live(Some((at, after))));
                 assert!(world.live(None));
                 let found = kills(&world.out, is_text);
@@ -228,7 +305,7 @@ fn check(is_text: bool) {
             }
         }
         for first in 0..8 {
-            let world = world(&recording, folder.path(), "often", is_text);
+            let world = world(&recording, folder.path(), "often", form);
             let mut changes = first;
             while !world.live(Some((changes, changes % 2 == 0))) {
                 changes += 1;
@@ -243,10 +320,17 @@ fn check(is_text: bool) {
 
 #[test]
 fn kill_is_printed_once_as_json_whenever_tracer_dies() {
-    check(false);
+    check(Form { is_text: false, n_late: 0 });
 }
 
 #[test]
 fn kill_is_printed_once_as_text_whenever_tracer_dies() {
-    check(true);
+    check(Form { is_text: true, n_late: 0 });
+}
+
+#[test]
+fn kill_is_printed_once_whenever_tracer_dies_with_a_slow_output() {
+    for n_late in [1, 3] {
+        check(Form { is_text: false, n_late });
+    }
 }

@@ -8,10 +8,9 @@
 //! no report is made twice.
 
 use std::{
-    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     io,
-    rc::Rc,
+    sync::{Arc, Mutex},
 };
 
 use bytes::Bytes;
@@ -41,7 +40,7 @@ const ORIGIN: u8 = 5;
 const HANDED_OVER: u8 = 6;
 
 /// Stores slots. It is a map, whose keys have no order.
-pub trait Slots {
+pub trait Slots: Send {
     /// Sets the slot of this key.
     fn put(&mut self, key: u64, slot: &Slot) -> io::Result<()>;
     /// Frees the slot of this key, if it is set.
@@ -126,6 +125,25 @@ pub struct Unfinished {
     pub seqs: BTreeSet<u64>,
     /// Time of the oldest of all their records, `CLOCK_BOOTTIME` ns; `None` without accounts.
     pub since_ns: Option<u64>,
+    /// Keys of the reports that an output has not written yet.
+    pub undelivered: BTreeSet<u64>,
+}
+
+impl Unfinished {
+    /// Adds the account of a report that an output has not written yet.
+    pub(crate) fn add_undelivered(&mut self, key: u64) {
+        self.undelivered.insert(key);
+        let began_ns = match key {
+            FIRST_COUNT.. => return,
+            MOMENT.. => key & !MOMENT,
+            seq => {
+                self.seqs.insert(seq);
+                // When it began is not known, so all records without a number stay meanwhile.
+                0
+            }
+        };
+        self.since_ns = Some(self.since_ns.map_or(began_ns, |since_ns| since_ns.min(began_ns)));
+    }
 }
 
 /// The journal has no room for the entry.
@@ -139,7 +157,8 @@ enum About {
     Moment(u64),
     /// Key of the report.
     Losses(u64),
-    Intent,
+    /// Key of the report.
+    Intent(u64),
     Origin,
 }
 
@@ -156,10 +175,12 @@ pub struct Journal {
     next: u64,
     kept: BTreeMap<u64, StoredEntry>,
     handed_over: Vec<Kill>,
+    failure: Option<io::Error>,
+    is_broken: bool,
 }
 
-/// A journal that the reader of the ring and the output share.
-pub(crate) type SharedJournal = Rc<RefCell<Journal>>;
+/// A journal that the reader of the ring and the thread of the output share.
+pub(crate) type SharedJournal = Arc<Mutex<Journal>>;
 
 impl Journal {
     /// Opens a journal and returns its entries. Removes an entry that is not complete: its record
@@ -170,8 +191,15 @@ impl Journal {
             parts.entry(key >> 16).or_default().insert(key & 0xffff, slot);
         }
         let next = parts.last_key_value().map_or(0, |(number, _)| number + 1);
-        let mut journal =
-            Self { slots, free: capacity, next, kept: BTreeMap::new(), handed_over: Vec::new() };
+        let mut journal = Self {
+            slots,
+            free: capacity,
+            next,
+            kept: BTreeMap::new(),
+            handed_over: Vec::new(),
+            failure: None,
+            is_broken: false,
+        };
         let mut entries = Vec::new();
         for (number, parts) in parts {
             let entry = join(&parts).and_then(|(kind, bytes)| decode(kind, bytes));
@@ -201,12 +229,17 @@ impl Journal {
             return Err(Full);
         }
         if matches!(entry, Entry::Intent(..)) {
-            self.remove_where(|about, _| about == About::Intent);
+            self.remove_where(|about, _| matches!(about, About::Intent(_)));
         }
         let number = self.next;
         self.next += 1;
         for (part, slot) in (0..).zip(split(kind, &bytes)) {
-            self.slots.put(number << 16 | part, &slot).map_err(|_| Full)?;
+            if let Err(error) = self.slots.put(number << 16 | part, &slot) {
+                (0..part).for_each(|part| self.slots.remove(number << 16 | part));
+                self.is_broken = true;
+                self.failure.get_or_insert(error);
+                return Err(Full);
+            }
         }
         self.free -= n_slots;
         self.kept.insert(number, StoredEntry { n_slots, about: about(entry) });
@@ -225,6 +258,16 @@ impl Journal {
     /// All kills that the probes before these report.
     pub(crate) fn handed_over(&self) -> &[Kill] {
         &self.handed_over
+    }
+
+    /// Whether the map has refused an entry for which there is room. It may refuse all later ones.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    /// Why the map refused an entry, once for each time.
+    pub(crate) fn take_failure(&mut self) -> Option<io::Error> {
+        self.failure.take()
     }
 
     /// Whether further records will soon have no room.
@@ -247,7 +290,7 @@ impl Journal {
             About::Invocation(seq) => !unfinished.seqs.contains(&seq),
             About::Moment(at_ns) => unfinished.since_ns.is_none_or(|since_ns| at_ns < since_ns),
             About::Losses(key) => latest_losses.get(&key) != Some(&number),
-            About::Intent => true,
+            About::Intent(key) => !unfinished.undelivered.contains(&key),
             About::Origin => false,
         });
     }
@@ -276,7 +319,7 @@ fn about(entry: &Entry) -> About {
         },
         Entry::Fact(Fact::System { seq, at_ns, .. }) => of(*seq, *at_ns),
         Entry::Fact(_) => About::Moment(0),
-        Entry::Intent(..) => About::Intent,
+        Entry::Intent(Note { key, .. }, _) => About::Intent(*key),
         Entry::Reported(Note { key: key @ FIRST_COUNT.., .. }) => About::Losses(*key),
         Entry::Reported(Note { key, .. }) if key & MOMENT != 0 => About::Moment(key & !MOMENT),
         Entry::Reported(Note { key, .. }) => About::Invocation(*key),

@@ -9,12 +9,12 @@
 mod directory;
 
 use std::{
-    cell::RefCell,
     collections::BTreeMap,
     fs, io, mem,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     rc::Rc,
+    sync::{Arc, Mutex},
 };
 
 use aya::{
@@ -301,7 +301,7 @@ impl TakenOver {
             rejected: false,
             settings: settings(&kept),
         };
-        let journal = Rc::new(RefCell::new(journal));
+        let journal = Arc::new(Mutex::new(journal));
         Ok(Self { probes, journal, entries, since_ns, attachment, folder, object, wanted, links })
     }
 

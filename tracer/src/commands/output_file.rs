@@ -4,8 +4,12 @@
 use std::{
     fs::{self, File, Metadata},
     io::{self, IsTerminal, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt as _},
+    os::{
+        fd::AsFd as _,
+        unix::fs::{MetadataExt, OpenOptionsExt as _},
+    },
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
 };
 
 use anstream::{AutoStream, ColorChoice};
@@ -16,6 +20,7 @@ use crate::{
     commands::exit::Exit,
     fmt::{errors::write_hint, sanitize::shown, terminal_json::TerminalJson},
     history,
+    pipeline::dedup_writer::{self, SharedDestination, lock},
 };
 
 /// Files that a command reads or writes besides its output.
@@ -87,6 +92,12 @@ pub(super) struct LiveOutput {
 }
 
 impl LiveOutput {
+    /// The destination of several runs, which its thread shares with the others.
+    pub(super) fn shared(to: &Destination, out: SharedDestination) -> Self {
+        let is_terminal = to.path().is_none() && is_terminal();
+        Self { out: Box::new(Shared(out)), is_terminal }
+    }
+
     /// The same destination behind a queue. So a record is made safe for a terminal before it is
     /// queued.
     pub(super) fn through<Q: Write + 'static>(
@@ -94,6 +105,18 @@ impl LiveOutput {
         queue: impl FnOnce(Box<dyn Write + Send>) -> io::Result<Q>,
     ) -> io::Result<Output> {
         Ok(Output { out: Box::new(queue(self.out)?), is_terminal: self.is_terminal })
+    }
+}
+
+struct Shared(SharedDestination);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        lock(&self.0).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        lock(&self.0).flush()
     }
 }
 
@@ -130,8 +153,28 @@ pub(super) fn open_appended(to: &Destination, used: &[Used<'_>]) -> Result<LiveO
     Ok(LiveOutput { out: Box::new(out), is_terminal })
 }
 
+/// Opens stdout, or the file of `--output-file`, for several runs. The next one looks up the
+/// reports that this one wrote.
+pub(super) fn open_shared(
+    to: &Destination,
+    used: &[Used<'_>],
+) -> Result<SharedDestination, Failure> {
+    let out: Box<dyn dedup_writer::Destination> = match to.path() {
+        None => {
+            let stdout = stdout_of_process().as_fd().try_clone_to_owned();
+            let stdout = stdout.map(File::from).map_err(|error| Failure::runtime(&error))?;
+            Box::new(TornLine::ended(stdout))
+        }
+        Some(path) => {
+            refuse_used(to, used)?;
+            Box::new(AppendedFile::open(path).map_err(|error| cannot_write(path, &error))?)
+        }
+    };
+    Ok(Arc::new(Mutex::new(out)))
+}
+
 /// Opens a file to append. It may have command lines of all users, so others cannot read it.
-pub(super) fn append(path: &Path) -> io::Result<File> {
+fn append(path: &Path) -> io::Result<File> {
     File::options().append(true).create(true).mode(0o640).open(path)
 }
 
@@ -181,6 +224,13 @@ impl AppendedFile {
     }
 }
 
+impl dedup_writer::Destination for AppendedFile {
+    fn file(&mut self) -> io::Result<&File> {
+        self.record = Some(self.begin_record()?);
+        Ok(&self.file)
+    }
+}
+
 impl Write for AppendedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut record = match self.record.take() {
@@ -225,12 +275,26 @@ impl<W> TornLine<W> {
     }
 }
 
-impl<W: Write> Write for TornLine<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+impl<W: Write> TornLine<W> {
+    fn begin_line(&mut self) -> io::Result<()> {
         if self.is_torn {
             self.out.write_all(b"\n")?;
             self.is_torn = false;
         }
+        Ok(())
+    }
+}
+
+impl dedup_writer::Destination for TornLine<File> {
+    fn file(&mut self) -> io::Result<&File> {
+        self.begin_line()?;
+        Ok(&self.out)
+    }
+}
+
+impl<W: Write> Write for TornLine<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.begin_line()?;
         let written = self.out.write(bytes);
         match &written {
             Ok(_) => self.in_record = true,
@@ -278,7 +342,7 @@ pub(super) fn stdout() -> Output {
 }
 
 /// An output whose errors name the destination.
-pub(super) fn named(to: &Destination, out: impl Write + 'static) -> Output {
+fn named(to: &Destination, out: impl Write + 'static) -> Output {
     let is_terminal = to.path().is_none() && is_terminal();
     Output { out: Box::new(Named { out, name: name(to).to_owned() }), is_terminal }
 }

@@ -1,6 +1,10 @@
 //! Builds the outputs of a run from the command line. A new sink is added here.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use jiff::tz::TimeZone;
 
@@ -10,6 +14,7 @@ use super::{
     output_file::{self, LiveOutput, Output},
 };
 use crate::{
+    bpf::journal::SharedJournal,
     cli::{Format, OutputArgs, StoreArgs},
     fmt::lines::log_stderr,
     history::{DEFAULT_DIR, store::Limits},
@@ -17,10 +22,11 @@ use crate::{
     output::{
         json::JsonSink,
         queued::QueuedWriter,
-        store::{StoreConfig, StoreSink, Writer},
+        store::{self, StoreConfig, StoreSink},
         text::{Detail, TextSink},
     },
     pipeline::{
+        dedup_writer::{DedupWriter, Notes, SharedDestination},
         output_health::{LogStderr, OutputHealth},
         sink::{EventOutput, Outputs},
     },
@@ -32,25 +38,38 @@ pub(super) fn live_outputs(
     to: LiveOutput,
     history: OpenedHistory,
 ) -> Result<Outputs, Failure> {
-    let mut outputs = history.start()?;
-    let name = output_file::name(&arguments.to).to_string_lossy();
-    let health = outputs.health(name, LossStage::Queue, log());
-    let to = to
-        .through(|out| QueuedWriter::start(out, health.clone()))
-        .map_err(|error| Failure::runtime(&error))?;
-    add_printed(&mut outputs, arguments, to, Some(health));
+    queued_outputs(arguments, to, history, QueuedWriter::start)
+}
+
+/// The outputs of a run that continues another one: its journal has each report before and after it
+/// is written.
+pub(super) fn resumed_outputs(
+    arguments: &OutputArgs,
+    out: &SharedDestination,
+    journal: SharedJournal,
+    history: OpenedHistory,
+) -> Result<Outputs, Failure> {
+    let to = LiveOutput::shared(&arguments.to, Arc::clone(out));
+    let notes = Notes::default();
+    let writer = DedupWriter::new(Arc::clone(out), journal);
+    let start = |_, health| QueuedWriter::start_noted(writer, notes.clone(), health);
+    let mut outputs = queued_outputs(arguments, to, history, start)?;
+    outputs.set_notes(notes);
     Ok(outputs)
 }
 
-/// The outputs of a run that continues another one. Its journal has each report before and after it
-/// is written, so the main loop writes it.
-pub(super) fn resumed_outputs(
+fn queued_outputs(
     arguments: &OutputArgs,
-    to: Output,
+    to: LiveOutput,
     history: OpenedHistory,
+    start: impl FnOnce(Box<dyn Write + Send>, OutputHealth) -> io::Result<QueuedWriter>,
 ) -> Result<Outputs, Failure> {
     let mut outputs = history.start()?;
-    add_printed(&mut outputs, arguments, to, None);
+    let name = output_file::name(&arguments.to).to_string_lossy();
+    let health = outputs.health(name, LossStage::Queue, log());
+    let to =
+        to.through(|out| start(out, health.clone())).map_err(|error| Failure::runtime(&error))?;
+    add_printed(&mut outputs, arguments, to, Some(health));
     Ok(outputs)
 }
 
@@ -88,7 +107,7 @@ fn add_printed(
 /// The history, opened but not written to by a thread yet.
 pub(super) struct OpenedHistory {
     outputs: Outputs,
-    writer: Option<Writer>,
+    writer: Option<store::Writer>,
 }
 
 /// Opens the history, if the reports are stored. Must be called before the process confines itself:
@@ -109,7 +128,7 @@ pub(super) fn open_history(arguments: &StoreArgs, host: &Host) -> Result<OpenedH
         boot_id: host.boot_id.clone().unwrap_or_default(),
     };
     let health = outputs.health("history", LossStage::Store, log());
-    let writer = Writer::start(config, health).map_err(|error| cannot_open(&error))?;
+    let writer = store::Writer::start(config, health).map_err(|error| cannot_open(&error))?;
     Ok(OpenedHistory { outputs, writer: Some(writer) })
 }
 

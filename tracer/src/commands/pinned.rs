@@ -1,21 +1,22 @@
 //! `--pin DIR` and `oomwhy unpin DIR`: probes that outlive the tracer.
 
-use std::{fs::File, io::ErrorKind, os::fd::AsFd, path::Path};
+use std::{io::ErrorKind, path::Path};
 
 use super::{
     Failure,
-    output_file::{Used, append, cannot_write, refuse_used, stdout_of_process},
+    output_file::{Used, open_shared},
 };
 use crate::{
     bpf::{
         load::Probes,
         pin::{Attachment, PinDir, PinError, Removed, TakenOver, Wanted},
     },
-    cli::{Destination, Format, WatchArgs},
+    cli::{Format, WatchArgs},
     commands::exit::Exit,
     fmt::{sanitize::shown, units::count},
     host::clock,
     model::report::Tier,
+    pipeline::dedup_writer::SharedDestination,
 };
 
 /// The pin directory and the probes in it.
@@ -25,7 +26,7 @@ pub(super) struct Pins {
     /// Probes that this run reports to their end and removes, oldest first.
     pub(super) others: Vec<TakenOver>,
     /// The output for reports.
-    pub(super) out: File,
+    pub(super) out: SharedDestination,
 }
 
 impl Pins {
@@ -47,7 +48,7 @@ impl Pins {
             growth_above_percent: arguments.growth_above_percent(),
         };
         let others = dir.take_over().map_err(|error| failure(&error))?;
-        Ok(Self { dir, wanted, others, out: open_output(&arguments.output.to, used)? })
+        Ok(Self { dir, wanted, others, out: open_shared(&arguments.output.to, used)? })
     }
 
     /// The newest probes, if they are those that this run would attach by one of the tiers.
@@ -61,16 +62,6 @@ impl Pins {
         let since_ns = if self.others.is_empty() { 0 } else { clock::boottime_ns() };
         probes.pin(&self.dir, self.wanted, attachment, since_ns).map_err(|error| failure(&error))
     }
-}
-
-/// Opens a file to append, because the next run looks up the reports that this one wrote.
-fn open_output(to: &Destination, used: &[Used<'_>]) -> Result<File, Failure> {
-    let Some(path) = to.path() else {
-        let stdout = stdout_of_process().as_fd().try_clone_to_owned();
-        return stdout.map(File::from).map_err(|error| Failure::runtime(&error));
-    };
-    refuse_used(to, used)?;
-    append(path).map_err(|error| cannot_write(path, &error))
 }
 
 /// Runs `oomwhy unpin DIR`. Returns the message for the user.

@@ -1,11 +1,13 @@
-//! Ends a run that a signal cannot end: an output that the main loop itself writes (`--pin`) can
-//! block for ever, and so can a file system.
+//! Ends a run that a signal cannot end: a file that the main loop itself reads or writes can block
+//! for ever.
 
 use std::{
+    convert::Infallible,
     io, process,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc::channel,
     },
     time::Duration,
 };
@@ -16,7 +18,7 @@ use crate::{
     commands::exit::Exit,
     fmt::lines::log_stderr,
     host::threads::{ThreadName, spawn},
-    pipeline::stop_signals::StopSignals,
+    pipeline::{output_health::OutputHealth, stop_signals::StopSignals},
 };
 
 /// How long a run may take to end after a signal. An orderly end takes less: the last comparison
@@ -35,10 +37,13 @@ impl Drop for Run {
     }
 }
 
+/// How long the messages of such an end may take, which can be blocked, too.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
 /// Starts the thread that ends the process [`DEADLINE`] after the signal to stop, unless the run
-/// has ended by then. The work after a run takes a limited time: the outputs get two seconds, and
-/// the kernel detaches the probes, which takes long if it is busy.
-pub(super) fn enforce() -> io::Result<Run> {
+/// and its outputs have ended by then. After them, the kernel detaches the probes, which takes long
+/// if it is busy.
+pub(super) fn enforce(outputs: Vec<OutputHealth>) -> io::Result<Run> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let has_ended = Arc::new(AtomicBool::new(false));
     let run = Run(Arc::clone(&has_ended));
@@ -49,7 +54,7 @@ pub(super) fn enforce() -> io::Result<Run> {
             io::Result::Ok(())
         });
         if stopped.is_ok() && !has_ended.load(Ordering::Relaxed) {
-            exit();
+            exit(outputs);
         }
     };
     spawn(ThreadName::Stop, STACK_BYTES, wait)?;
@@ -57,11 +62,16 @@ pub(super) fn enforce() -> io::Result<Run> {
 }
 
 #[expect(clippy::exit, reason = "the main thread does not return")]
-fn exit() {
-    let seconds = DEADLINE.as_secs();
-    log_stderr(format!(
-        "stopped {seconds} s after the signal, while an output was blocked: the last records may \
-         not be written"
-    ));
+fn exit(outputs: Vec<OutputHealth>) {
+    let (done, is_done) = channel::<Infallible>();
+    let say = move || {
+        let _done = done;
+        let seconds = DEADLINE.as_secs();
+        log_stderr(format!("stopped {seconds} s after the signal: a file was blocked"));
+        outputs.iter().for_each(OutputHealth::end);
+    };
+    if spawn(ThreadName::Stop, STACK_BYTES, say).is_ok() {
+        let _ = is_done.recv_timeout(LAST_WORDS);
+    }
     process::exit(Exit::Failure as i32);
 }

@@ -1,10 +1,9 @@
 //! `oomwhy watch`: inspects the host, plans, attaches and runs.
 
 use std::{
-    fs::File,
     io,
     path::{Path, PathBuf},
-    rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,7 +13,7 @@ use tokio::runtime::{self, Runtime};
 use super::{
     Failure,
     attach::{self, Attached, Ours, Watching},
-    output_file::{LiveOutput, Used, named, open_appended},
+    output_file::{LiveOutput, Used, open_appended},
     outputs::{OpenedHistory, live_outputs, log, open_history, resumed_outputs},
     pinned::{self, Pins},
     startup, stop_deadline, watch_log,
@@ -52,7 +51,7 @@ use crate::{
     model::{hook::Hook, host::Host, report::Missing},
     pipeline::{
         Pipeline, PipelineConfig, PipelineError, Stats,
-        dedup_writer::{CurrentNote, DedupWriter, reported_before},
+        dedup_writer::{SharedDestination, lock, reported_to},
         live::{CROSS_CHECK, Heir, Live, LiveError, Resume, RunRecording},
         recording,
         sink::SinkError,
@@ -75,7 +74,7 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
     let pin_dir = arguments.pin.as_deref();
     let mut pins = pin_dir.map(|dir| Pins::find(dir, arguments, &used)).transpose()?;
     let to = match &pins {
-        Some(pins) => To::Once(pins.out.try_clone().map_err(|error| Failure::runtime(&error))?),
+        Some(pins) => To::Once(Arc::clone(&pins.out)),
         None => To::Plain(open_appended(&arguments.output.to, &used)?),
     };
     let Attached { facts, attachment, mut ours } =
@@ -107,7 +106,8 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let (mut live, mut banner) = watch.live(prepared, ours, to, None)?;
-    let run = stop_deadline::enforce().map_err(|error| Failure::runtime(&error))?;
+    let run = stop_deadline::enforce(live.pipeline().outputs());
+    let run = run.map_err(|error| Failure::runtime(&error))?;
     if let Some(dir) = &arguments.pin {
         banner.line(Style::new(), format!("pinned in {}", shown(dir)));
     }
@@ -116,16 +116,22 @@ pub(crate) fn watch(arguments: &WatchArgs) -> Result<(), Failure> {
             log_stderr(&banner);
         }
     }));
+    live.close_outputs();
     drop(run);
     if shows_diagnostics {
-        log_stderr(summary(live.pipeline().stats()));
-        log_refused(&live);
-        if let Some(dir) = &arguments.pin {
-            let dir = shown(dir);
-            log_stderr(format!("the probes stay attached: `oomwhy unpin {dir}` ends that"));
-        }
+        log_end(&live, arguments.pin.as_deref());
     }
     ended(result)
+}
+
+/// Prints what the run did, and what is left of it.
+fn log_end(live: &Live, pin_dir: Option<&Path>) {
+    log_stderr(summary(live.pipeline().stats()));
+    log_refused(live);
+    if let Some(dir) = pin_dir {
+        let dir = shown(dir);
+        log_stderr(format!("the probes stay attached: `oomwhy unpin {dir}` ends that"));
+    }
 }
 
 /// Gives up what was needed only to attach the probes.
@@ -199,7 +205,7 @@ enum To {
     /// The output of this run only.
     Plain(LiveOutput),
     /// The output of several runs, in which each report is written once.
-    Once(File),
+    Once(SharedDestination),
 }
 
 /// The parts of a run that need more privileges than the run itself.
@@ -235,9 +241,9 @@ impl Watch<'_> {
         let mut others = std::mem::take(&mut pins.others).into_iter().peekable();
         while let Some(other) = others.next() {
             let heir = others.peek().unwrap_or(ours);
-            let heir = Heir { journal: Rc::clone(&heir.journal), since_ns: heir.since_ns };
+            let heir = Heir { journal: Arc::clone(&heir.journal), since_ns: heir.since_ns };
             let folder = other.folder();
-            let out = pins.out.try_clone().map_err(|error| Failure::runtime(&error))?;
+            let out = Arc::clone(&pins.out);
             let mut other = Ours::Pinned(other);
             let prepared = self.prepare(&mut other, false)?;
             let (mut live, _) = self.live(prepared, other, To::Once(out), Some(heir))?;
@@ -253,7 +259,12 @@ impl Watch<'_> {
             if self.count == Some(0) {
                 return Ok(true);
             }
-            folder.remove().map_err(|error| pinned::failure(&error))?;
+            live.close_outputs();
+            if live.is_delivered() {
+                folder.remove().map_err(|error| pinned::failure(&error))?;
+            } else {
+                log_stderr("the output is blocked; a later run removes the replaced probes");
+            }
         }
         Ok(false)
     }
@@ -339,23 +350,22 @@ impl Watch<'_> {
             Some(history) => history,
             None => open_history(&arguments.store, &host)?,
         };
-        let resumed = |to, history| resumed_outputs(&arguments.output, to, history);
+        let output = &arguments.output;
         let (probes, outputs, resume) = match (ours, to) {
             (Ours::Pinned(ours), To::Once(out)) => {
                 let TakenOver { probes, journal, entries, since_ns, .. } = ours;
-                let reported = reported_before(&out, &entries, &mut journal.borrow_mut());
-                let note = CurrentNote::default();
-                let writer = DedupWriter::new(out, Rc::clone(&note), Rc::clone(&journal));
-                let mut outputs = resumed(named(&arguments.output.to, writer), history)?;
-                outputs.set_current_note(note);
+                let reported = reported_to(&out, &entries, &mut lock(&journal));
+                let reported = reported.map_err(|error| Failure::runtime(&error))?;
+                let outputs = resumed_outputs(output, &out, Arc::clone(&journal), history)?;
                 let resume = Resume { journal, entries, reported, since_ns, heir };
                 (probes, outputs, Some(resume))
             }
-            (ours, To::Once(out)) => {
-                (ours.into_probes(), resumed(named(&arguments.output.to, out), history)?, None)
-            }
-            (ours, To::Plain(to)) => {
-                (ours.into_probes(), live_outputs(&arguments.output, to, history)?, None)
+            (ours, to) => {
+                let to = match to {
+                    To::Plain(to) => to,
+                    To::Once(out) => LiveOutput::shared(&output.to, out),
+                };
+                (ours.into_probes(), live_outputs(output, to, history)?, None)
             }
         };
         let (count, privacy) = (*count, privacy.clone());

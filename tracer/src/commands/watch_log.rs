@@ -93,7 +93,8 @@ pub(super) fn watch(
         .enable_all()
         .build()
         .map_err(|error| Failure::runtime(&error))?;
-    let run = stop_deadline::enforce().map_err(|error| Failure::runtime(&error))?;
+    let run =
+        stop_deadline::enforce(pipeline.outputs()).map_err(|error| Failure::runtime(&error))?;
     let log = Log::new(context);
     let result = runtime.block_on(async {
         let mut follower = Follower::new(device, log, pipeline, arguments.backlog)?;
@@ -103,6 +104,7 @@ pub(super) fn watch(
             }
         });
         let result = running.await;
+        follower.close_outputs();
         drop(run);
         if shows_diagnostics {
             log_stderr(summary(follower.pipeline().stats()));

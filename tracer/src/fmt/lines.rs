@@ -8,7 +8,7 @@ use std::{
 
 use anstyle::Style;
 
-use super::sanitize::Safe;
+use super::{sanitize::Safe, stderr};
 
 /// Lines of [`Safe`] text with the program's own colors. No other escape is in them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -97,12 +97,10 @@ impl<W: Write> TextOut<W> {
     }
 }
 
-/// Prints a diagnostic on stderr. Ignores errors, because nobody may be reading it.
+/// Prints a diagnostic on stderr. If stderr takes nothing, it is dropped.
 pub(crate) fn log_stderr(text: impl Into<Lines>) {
     let lines: Lines = text.into();
-    let text = lines.trim_end_matches('\n').to_owned() + "\n";
-    #[expect(clippy::disallowed_methods, reason = "here is the door of all diagnostics")]
-    let _ = io::stderr().write_all(text.as_bytes());
+    stderr::print(&(lines.trim_end_matches('\n').to_owned() + "\n"));
 }
 
 #[cfg(test)]

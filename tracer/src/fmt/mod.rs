@@ -5,6 +5,7 @@ pub(crate) mod errors;
 pub(crate) mod lines;
 pub(crate) mod page;
 pub(crate) mod sanitize;
+mod stderr;
 pub(crate) mod table;
 pub(crate) mod terminal_json;
 #[cfg(test)]

@@ -10,7 +10,6 @@ use std::{
     io,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel},
     },
     time::{Duration, Instant},
@@ -43,8 +42,6 @@ pub(crate) trait Work<R>: Send + 'static {
 pub(crate) struct Worker<R> {
     /// `None` once no more requests are taken.
     queue: Option<SyncSender<R>>,
-    /// Requests that are queued or being handled.
-    unhandled: Arc<AtomicU64>,
     /// Disconnected when the thread ends, by a panic too.
     ended: Receiver<Infallible>,
 }
@@ -54,28 +51,16 @@ impl<R: Send + 'static> Worker<R> {
     pub(crate) fn start(name: ThreadName, capacity: usize, work: impl Work<R>) -> io::Result<Self> {
         let (queue, requests) = sync_channel(capacity);
         let (running, ended) = channel();
-        let unhandled = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&unhandled);
         threads::spawn(name, STACK_BYTES, move || {
             let _running = running;
-            run(work, &requests, &count);
+            run(work, &requests);
         })?;
-        Ok(Self { queue: Some(queue), unhandled, ended })
+        Ok(Self { queue: Some(queue), ended })
     }
 
     /// Queues a request. `false`: it was dropped, because the queue is full or the thread ended.
     pub(crate) fn send(&self, request: R) -> bool {
-        self.unhandled.fetch_add(1, Ordering::Relaxed);
-        let is_queued = self.queue.as_ref().is_some_and(|queue| queue.try_send(request).is_ok());
-        if !is_queued {
-            self.unhandled.fetch_sub(1, Ordering::Relaxed);
-        }
-        is_queued
-    }
-
-    /// Number of requests that are queued or being handled.
-    pub(crate) fn unhandled(&self) -> u64 {
-        self.unhandled.load(Ordering::Relaxed)
+        self.queue.as_ref().is_some_and(|queue| queue.try_send(request).is_ok())
     }
 
     /// Takes no more requests and waits until the queued ones are handled, but no longer than
@@ -86,17 +71,14 @@ impl<R: Send + 'static> Worker<R> {
     }
 }
 
-fn run<R>(mut work: impl Work<R>, requests: &Receiver<R>, unhandled: &AtomicU64) {
+fn run<R>(mut work: impl Work<R>, requests: &Receiver<R>) {
     loop {
         let received = match work.next_time() {
             None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
             Some(time) => requests.recv_timeout(time.saturating_duration_since(Instant::now())),
         };
         match received {
-            Ok(request) => {
-                work.handle(request);
-                unhandled.fetch_sub(1, Ordering::Relaxed);
-            }
+            Ok(request) => work.handle(request),
             Err(RecvTimeoutError::Timeout) => work.on_time(),
             Err(RecvTimeoutError::Disconnected) => break,
         }
@@ -184,11 +166,10 @@ mod tests {
         // One is being handled or waits, two wait: of ten, at most three are taken.
         let sent = (0..10).filter(|number| worker.send(*number)).count();
         assert!(sent == 2 || sent == 3, "{sent}");
-        assert_eq!(worker.unhandled(), sent as u64);
         (0..sent).for_each(|_| open.send(()).unwrap());
         assert!(worker.finish(PATIENCE));
         assert!(!worker.send(11), "it takes no more");
-        assert_eq!((seen.iter().count(), worker.unhandled()), (sent, 0));
+        assert_eq!(seen.iter().count(), sent);
     }
 
     #[test]

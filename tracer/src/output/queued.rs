@@ -3,19 +3,19 @@
 
 use std::{
     io::{self, ErrorKind, Write},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
     time::Duration,
 };
 
 use crate::{
+    bpf::journal::Note,
     host::{
         threads::ThreadName,
         worker::{Work, Worker},
     },
-    pipeline::output_health::OutputHealth,
+    pipeline::{
+        dedup_writer::{DedupWriter, Notes, Undelivered},
+        output_health::OutputHealth,
+    },
 };
 
 /// Records and bytes that wait for the thread at most.
@@ -26,11 +26,24 @@ const EXIT_DEADLINE: Duration = Duration::from_millis(500);
 
 /// Collects a record, and queues it for the thread when it is flushed.
 pub(crate) struct QueuedWriter {
-    worker: Worker<Vec<u8>>,
+    worker: Worker<Queued>,
     record: Vec<u8>,
-    /// Bytes that are queued or being written.
-    queued_bytes: Arc<AtomicUsize>,
+    /// With a journal: the note that belongs to the current record.
+    notes: Notes,
     health: OutputHealth,
+}
+
+/// A record for the thread.
+struct Queued {
+    record: Vec<u8>,
+    note: Option<Note>,
+}
+
+/// What the thread writes to.
+enum Out {
+    Plain(Box<dyn Write + Send>),
+    /// It also writes the notes to the journal.
+    Noted(DedupWriter),
 }
 
 impl QueuedWriter {
@@ -39,11 +52,23 @@ impl QueuedWriter {
         out: impl Write + Send + 'static,
         health: OutputHealth,
     ) -> io::Result<Self> {
-        let queued_bytes = Arc::new(AtomicUsize::new(0));
-        let writer =
-            Writer { out, queued_bytes: Arc::clone(&queued_bytes), health: health.clone() };
+        Self::start_thread(Out::Plain(Box::new(out)), Notes::default(), health)
+    }
+
+    /// Starts the thread for the output of several runs. The journal keeps each report until the
+    /// thread has written it.
+    pub(crate) fn start_noted(
+        out: DedupWriter,
+        notes: Notes,
+        health: OutputHealth,
+    ) -> io::Result<Self> {
+        Self::start_thread(Out::Noted(out), notes, health)
+    }
+
+    fn start_thread(out: Out, notes: Notes, health: OutputHealth) -> io::Result<Self> {
+        let writer = Writer { out, undelivered: notes.undelivered.clone(), health: health.clone() };
         let worker = Worker::start(ThreadName::Output, MAX_QUEUED, writer)?;
-        Ok(Self { worker, record: Vec::new(), queued_bytes, health })
+        Ok(Self { worker, record: Vec::new(), notes, health })
     }
 }
 
@@ -62,13 +87,16 @@ impl Write for QueuedWriter {
         if record.is_empty() {
             return Ok(());
         }
-        let length = record.len();
-        let before = self.queued_bytes.fetch_add(length, Ordering::Relaxed);
-        // One record is always taken, however long it is.
-        let has_room = before == 0 || before + length <= MAX_QUEUED_BYTES;
-        if !has_room || !self.worker.send(record) {
-            self.queued_bytes.fetch_sub(length, Ordering::Relaxed);
-            self.health.lose(1, "the output takes no more records, because it is slow or blocked");
+        let (length, note) = (record.len(), self.notes.current.get());
+        let has_room = self.health.enqueue(length, MAX_QUEUED_BYTES);
+        self.notes.undelivered.add(note);
+        if !has_room || !self.worker.send(Queued { record, note }) {
+            self.notes.undelivered.remove(note);
+            if has_room {
+                self.health.dequeue(length);
+            }
+            let why = "the output takes no more records, because it is slow or blocked";
+            self.health.lose(1, why);
         }
         Ok(())
     }
@@ -78,28 +106,40 @@ impl Drop for QueuedWriter {
     /// Waits a moment until everything is written. A blocked output is left behind.
     fn drop(&mut self) {
         self.worker.finish(EXIT_DEADLINE);
-        if !self.health.is_gone() {
-            self.health.end(self.worker.unhandled());
-        }
+        self.health.end();
     }
 }
 
 /// The thread's side.
-struct Writer<W> {
-    out: W,
-    queued_bytes: Arc<AtomicUsize>,
+struct Writer {
+    out: Out,
+    undelivered: Undelivered,
     health: OutputHealth,
 }
 
-impl<W: Write + Send + 'static> Work<Vec<u8>> for Writer<W> {
-    fn handle(&mut self, record: Vec<u8>) {
-        let written = self.out.write_all(&record).and_then(|()| self.out.flush());
+impl Work<Queued> for Writer {
+    fn handle(&mut self, Queued { record, note }: Queued) {
+        let written = match &mut self.out {
+            Out::Plain(out) => out.write_all(&record).and_then(|()| out.flush()),
+            Out::Noted(out) => out.write_record(&record, note),
+        };
         match written {
-            Ok(()) => self.health.works(),
+            Ok(()) => {
+                self.undelivered.remove(note);
+                self.health.works();
+            }
+            // Another run may have another reader, so its reports stay undelivered.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => self.health.leave(),
-            Err(error) => self.health.lose(1, &error.to_string()),
+            Err(error) => {
+                self.undelivered.remove(note);
+                self.health.lose(1, &error.to_string());
+            }
         }
-        self.queued_bytes.fetch_sub(record.len(), Ordering::Relaxed);
+        self.health.dequeue(record.len());
+        if note.is_some() {
+            // The journal need not keep it any more.
+            self.health.wake_up();
+        }
     }
 }
 

@@ -28,8 +28,9 @@ use crate::{
     },
 };
 
-/// Reports that wait for the disk. A report has some KiB, so they take about 2 MiB at most.
+/// Records that wait for the disk at most, and their bytes. Most have a few KiB.
 const MAX_QUEUED: usize = 256;
+const MAX_QUEUED_BYTES: usize = 8 << 20;
 /// How long the end of a run waits for the disk.
 const EXIT_DEADLINE: Duration = Duration::from_millis(1400);
 /// How often the age of segments is checked. Not at the start: the clock may be set soon after it.
@@ -79,12 +80,17 @@ impl Sink for StoreSink {
     /// Queues the record. A record that finds no room is counted at once: the disk may hang.
     fn write(&mut self, record: &Record) -> Result<(), SinkError> {
         let record = serde_json::to_vec(record).map_err(SinkError::Encode)?;
-        if self.worker.send(Queued { record, n_lost: self.n_lost }) {
+        let bytes = record.len();
+        let has_room = self.health.enqueue(bytes, MAX_QUEUED_BYTES);
+        if has_room && self.worker.send(Queued { record, n_lost: self.n_lost }) {
             self.n_lost = 0;
-        } else {
-            self.n_lost += 1;
-            self.health.lose(1, "the disk is too slow");
+            return Ok(());
         }
+        if has_room {
+            self.health.dequeue(bytes);
+        }
+        self.n_lost += 1;
+        self.health.lose(1, "the disk is too slow");
         Ok(())
     }
 }
@@ -93,7 +99,7 @@ impl Drop for StoreSink {
     /// Waits a moment until everything is stored. A disk that hangs is left behind.
     fn drop(&mut self) {
         self.worker.finish(EXIT_DEADLINE);
-        self.health.end(self.worker.unhandled());
+        self.health.end();
     }
 }
 
@@ -118,6 +124,7 @@ impl Work<Queued> for Writer {
             Ok(()) => self.health.works(),
             Err(error) => self.health.lose(1, &with_sources(&error)),
         }
+        self.health.dequeue(queued.record.len());
     }
 
     fn next_time(&self) -> Option<Instant> {

@@ -169,10 +169,23 @@ impl Delivery {
         Ok(self.outputs.take_losses())
     }
 
+    /// Keys of the reports that the output of several runs has not written yet.
+    pub(super) fn undelivered(&self) -> Vec<u64> {
+        self.outputs.notes.as_ref().map(|notes| notes.undelivered.keys()).unwrap_or_default()
+    }
+
+    pub(super) fn close_outputs(&mut self) {
+        self.outputs.close();
+    }
+
+    pub(super) fn outputs(&self) -> Vec<OutputHealth> {
+        self.outputs.watched().cloned().collect()
+    }
+
     /// Sets the note for the next report.
     fn announce(&self, note: Option<Note>) {
-        if let Some(current) = &self.outputs.current_note {
-            current.set(note);
+        if let Some(notes) = &self.outputs.notes {
+            notes.current.set(note);
         }
     }
 }
@@ -197,7 +210,7 @@ mod tests {
             report::{OomReport, Outcome, Record, Source, Tier},
         },
         pipeline::{
-            dedup_writer::CurrentNote,
+            dedup_writer::{CurrentNote, Notes},
             filter::Filter,
             sink::{Outputs, Sink, SinkError},
         },
@@ -224,7 +237,7 @@ mod tests {
         let (revisions, note) = (Rc::new(RefCell::new(Vec::new())), CurrentNote::default());
         let mut outputs = Outputs::default();
         outputs.add(Revisions(Rc::clone(&revisions), Rc::clone(&note)));
-        outputs.set_current_note(note);
+        outputs.set_notes(Notes { current: note, ..Notes::default() });
         let mut delivery = Delivery::new(outputs, Filter::default(), None);
         delivery.resume(BTreeMap::from([(7, mark)]), Share::default());
         for &(stage, n_reported) in accounts {

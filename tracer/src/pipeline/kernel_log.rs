@@ -160,6 +160,11 @@ impl Follower {
         &self.pipeline
     }
 
+    /// Ends the outputs. Each gets a moment to write what it has.
+    pub(crate) fn close_outputs(&mut self) {
+        self.pipeline.close_outputs();
+    }
+
     /// Runs until a signal, or until the wanted number of reports was written.
     pub(crate) async fn run(&mut self, ready: impl FnOnce()) -> Result<(), LiveError> {
         let mut stop = StopSignals::new()?;

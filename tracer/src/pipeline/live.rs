@@ -105,6 +105,8 @@ pub(crate) struct Live {
     memory_on_v2: bool,
     /// Ends of invocations that no record shows.
     ends: ends::Ends,
+    /// Everything was reported that this run reports.
+    is_finished: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,6 +157,7 @@ impl Live {
             kept: None,
             memory_on_v2,
             ends: ends::Ends::default(),
+            is_finished: false,
         }
     }
 
@@ -264,9 +267,22 @@ impl Live {
         self.pipeline.stats().evicted + self.facts.n_evicted()
     }
 
+    /// Whether the output of several runs has written all reports.
+    pub(crate) fn is_delivered(&self) -> bool {
+        self.pipeline.is_delivered()
+    }
+
+    /// Ends the outputs. Each gets a moment to write what it has.
+    pub(crate) fn close_outputs(&mut self) {
+        self.pipeline.close_outputs();
+        if self.is_finished {
+            self.forget_delivered();
+        }
+    }
+
     fn handle_outputs(&mut self) -> Result<bool, LiveError> {
         self.pipeline.handle_outputs()?;
-        Ok(false)
+        self.forget_reported()
     }
 
     /// Returns freed memory to the kernel. Sends no report.
@@ -447,6 +463,7 @@ impl Live {
         let left = self.pipeline.finish();
         if !self.report(left)? {
             self.forget_reported()?;
+            self.is_finished = true;
         }
         Ok(())
     }

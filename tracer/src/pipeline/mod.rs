@@ -50,6 +50,7 @@ use crate::{
         filter::Filter,
         gaps::{Gap, Reading},
         loss_and_gap::LostRecords,
+        output_health::OutputHealth,
         sink::{Outputs, SinkError},
     },
 };
@@ -245,6 +246,30 @@ impl Pipeline {
     /// The accounts that are not reported to their end.
     pub fn unfinished(&self) -> Unfinished {
         self.assembler.unfinished()
+    }
+
+    /// The same, with those whose reports an output has not written yet.
+    pub fn undelivered(&self) -> Unfinished {
+        let mut unfinished = self.unfinished();
+        for key in self.delivery.undelivered() {
+            unfinished.add_undelivered(key);
+        }
+        unfinished
+    }
+
+    /// Whether the output of several runs has written all reports.
+    pub(crate) fn is_delivered(&self) -> bool {
+        self.delivery.undelivered().is_empty()
+    }
+
+    /// Ends the outputs. Each gets a moment to write what it has.
+    pub(crate) fn close_outputs(&mut self) {
+        self.delivery.close_outputs();
+    }
+
+    /// The states of the outputs that write on threads of their own.
+    pub(crate) fn outputs(&self) -> Vec<OutputHealth> {
+        self.delivery.outputs()
     }
 
     /// The share of the accounts that these probes report.

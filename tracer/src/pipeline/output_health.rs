@@ -51,6 +51,9 @@ struct Shared {
 #[derive(Default)]
 struct State {
     is_gone: bool,
+    /// Records that are queued or being written, and their bytes.
+    n_queued: u64,
+    queued_bytes: usize,
     /// The records that were lost since the output failed. `None` while it works.
     failing: Option<NotWritten>,
     /// The records that were lost before it worked again, until the main loop takes them.
@@ -75,6 +78,25 @@ impl OutputHealth {
 
     pub(crate) fn stage(&self) -> LossStage {
         self.0.stage
+    }
+
+    /// Counts a record that is about to be queued. `false`: the queue has no room for so many
+    /// bytes. One record always has room, however long it is.
+    pub(crate) fn enqueue(&self, bytes: usize, max_bytes: usize) -> bool {
+        let mut state = self.lock();
+        let has_room = state.n_queued == 0 || state.queued_bytes + bytes <= max_bytes;
+        if has_room {
+            state.n_queued += 1;
+            state.queued_bytes += bytes;
+        }
+        has_room
+    }
+
+    /// A record has left the queue, or was not queued after all.
+    pub(crate) fn dequeue(&self, bytes: usize) {
+        let mut state = self.lock();
+        state.n_queued = state.n_queued.saturating_sub(1);
+        state.queued_bytes = state.queued_bytes.saturating_sub(bytes);
     }
 
     /// The output did not take `count` records. 0: it failed before the first one.
@@ -113,25 +135,33 @@ impl OutputHealth {
             state.over.get_or_insert(NotWritten { count: 0, ..lost }).add(lost);
         }
         drop(state);
-        self.0.changed.notify_one();
+        self.wake_up();
         match lost.count {
             0 => self.log("takes records again"),
             count => self.log(&format!("takes records again, {} not written", were(count))),
         }
     }
 
-    /// The output ends. `unwritten` records are left in its queue.
-    pub(crate) fn end(&self, unwritten: u64) {
-        let lost = self.lock().failing.map_or(0, |lost| lost.count) + unwritten;
-        if lost > 0 {
+    /// The output ends: it has not written what is in its queue. Without a reader, that is no loss.
+    pub(crate) fn end(&self) {
+        let state = self.lock();
+        let lost = state.failing.map_or(0, |lost| lost.count) + state.n_queued;
+        let is_gone = state.is_gone;
+        drop(state);
+        if lost > 0 && !is_gone {
             self.log(&format!("{} not written", were(lost)));
         }
+    }
+
+    /// Wakes up the main loop.
+    pub(crate) fn wake_up(&self) {
+        self.0.changed.notify_one();
     }
 
     /// The reader of the output is gone.
     pub(crate) fn leave(&self) {
         self.lock().is_gone = true;
-        self.0.changed.notify_one();
+        self.wake_up();
     }
 
     pub(crate) fn is_gone(&self) -> bool {
@@ -188,7 +218,12 @@ mod tests {
         assert_eq!((lost.count, health.take_loss()), (3, None));
         assert!(lost.first_ns <= lost.last_ns);
         health.lose(1, "no space left");
-        health.end(1);
+        assert!(health.enqueue(100, 10), "one record always has room");
+        assert!(!health.enqueue(1, 10));
+        health.dequeue(100);
+        assert!(health.enqueue(6, 10) && health.enqueue(4, 10));
+        health.dequeue(6);
+        health.end();
         assert_eq!(
             *lines.lock().unwrap(),
             [
@@ -198,6 +233,9 @@ mod tests {
                 "stdout: 2 records were not written",
             ]
         );
+        health.leave();
+        health.end();
+        assert_eq!(lines.lock().unwrap().len(), 4, "without a reader there is no loss");
     }
 
     #[test]

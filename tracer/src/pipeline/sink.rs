@@ -14,7 +14,7 @@ use thiserror::Error;
 use tokio::sync::Notify;
 
 use super::{
-    dedup_writer::CurrentNote,
+    dedup_writer::Notes,
     output_health::{LogStderr, NotWritten, OutputHealth},
 };
 use crate::model::{
@@ -95,8 +95,8 @@ pub struct Outputs {
     events: Option<Output<EventOutput>>,
     /// Wakes up the main loop when the state of an output changes.
     changed: Arc<Notify>,
-    /// Holds the note for the next report, if one of the sinks needs it.
-    pub(super) current_note: Option<CurrentNote>,
+    /// The notes for the journal, if one of the sinks writes them.
+    pub(super) notes: Option<Notes>,
 }
 
 /// An output, and its state if it writes on a thread of its own.
@@ -126,9 +126,16 @@ impl Outputs {
         self.events = Some(Output { to: events, health });
     }
 
-    /// Sets the cell in which the pipeline puts the note for the next report.
-    pub fn set_current_note(&mut self, note: CurrentNote) {
-        self.current_note = Some(note);
+    /// Sets what the output of several runs shares with the pipeline, which puts the note for the
+    /// next report there.
+    pub fn set_notes(&mut self, notes: Notes) {
+        self.notes = Some(notes);
+    }
+
+    /// Drops all outputs. Each gets a moment to write what it has.
+    pub(super) fn close(&mut self) {
+        self.events = None;
+        self.sinks.clear();
     }
 
     /// The state of a new output, to be given to [`Outputs::add_watched`] with it.
@@ -160,7 +167,16 @@ impl Outputs {
         }
         self.sinks.retain(|sink| !sink.is_gone());
         self.events.take_if(|events| events.is_gone());
+        self.go_on_without(&gone)
+    }
+
+    /// Fails with a closed pipe if no output is left.
+    fn go_on_without(&self, gone: &[OutputHealth]) -> Result<(), SinkError> {
         self.any_left()?;
+        if let Some(notes) = &self.notes {
+            // The other outputs have these reports.
+            notes.undelivered.clear();
+        }
         gone.iter().for_each(OutputHealth::log_gone);
         Ok(())
     }
@@ -172,8 +188,12 @@ impl Outputs {
         mut write: impl FnMut(&mut dyn Sink) -> Result<(), SinkError>,
     ) -> Result<(), SinkError> {
         let (n_before, mut result) = (self.sinks.len(), Ok(()));
+        let mut gone = Vec::new();
         self.sinks.retain_mut(|sink| match write(sink.to.as_mut()) {
-            Err(SinkError::BrokenPipe) => false,
+            Err(SinkError::BrokenPipe) => {
+                gone.extend(sink.health.clone());
+                false
+            }
             Err(error) => {
                 result = Err(error);
                 true
@@ -181,7 +201,7 @@ impl Outputs {
             Ok(()) => true,
         });
         if self.sinks.len() < n_before {
-            self.any_left()?;
+            self.go_on_without(&gone)?;
         }
         result
     }
@@ -199,7 +219,7 @@ impl Outputs {
         }
     }
 
-    fn watched(&self) -> impl Iterator<Item = &OutputHealth> {
+    pub(super) fn watched(&self) -> impl Iterator<Item = &OutputHealth> {
         let of_sinks = self.sinks.iter().filter_map(|sink| sink.health.as_ref());
         of_sinks.chain(self.events.iter().filter_map(|events| events.health.as_ref()))
     }

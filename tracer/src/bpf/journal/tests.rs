@@ -1,10 +1,9 @@
 //! The contents of the journal for the next tracer if this one dies at any moment.
 
 use std::{
-    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     io,
-    rc::Rc,
+    sync::{Arc, Mutex},
 };
 
 use bytes::Bytes;
@@ -22,13 +21,15 @@ use crate::model::{account::key_of, handover::Kill, report::LossReason};
 /// tracer had died.
 #[derive(Clone, Default)]
 struct Pinned {
-    slots: Rc<RefCell<BTreeMap<u64, Slot>>>,
-    changes_left: Rc<RefCell<Option<usize>>>,
+    slots: Arc<Mutex<BTreeMap<u64, Slot>>>,
+    changes_left: Arc<Mutex<Option<usize>>>,
+    /// The map refuses this number of slots, and then those that follow.
+    room: Option<usize>,
 }
 
 impl Pinned {
     fn may_change(&self) -> bool {
-        let mut left = self.changes_left.borrow_mut();
+        let mut left = self.changes_left.lock().unwrap();
         let may = left.is_none_or(|left| left > 0);
         *left = left.map(|left| left.saturating_sub(1));
         may
@@ -37,20 +38,23 @@ impl Pinned {
 
 impl Slots for Pinned {
     fn put(&mut self, key: u64, slot: &Slot) -> io::Result<()> {
+        if self.room.is_some_and(|room| self.slots.lock().unwrap().len() >= room) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         if self.may_change() {
-            self.slots.borrow_mut().insert(key, *slot);
+            self.slots.lock().unwrap().insert(key, *slot);
         }
         Ok(())
     }
 
     fn remove(&mut self, key: u64) {
         if self.may_change() {
-            self.slots.borrow_mut().remove(&key);
+            self.slots.lock().unwrap().remove(&key);
         }
     }
 
     fn all(&self) -> io::Result<Vec<(u64, Slot)>> {
-        Ok(self.slots.borrow().iter().rev().map(|(key, slot)| (*key, *slot)).collect())
+        Ok(self.slots.lock().unwrap().iter().rev().map(|(key, slot)| (*key, *slot)).collect())
     }
 }
 
@@ -74,7 +78,7 @@ fn reported(seq: u64, mark: u64) -> Entry {
 }
 
 fn unfinished(seqs: &[u64], since_ns: Option<u64>) -> Unfinished {
-    Unfinished { seqs: seqs.iter().copied().collect(), since_ns }
+    Unfinished { seqs: seqs.iter().copied().collect(), since_ns, ..Unfinished::default() }
 }
 
 #[test]
@@ -104,6 +108,47 @@ fn unreported_entries_are_found_again_in_order() {
     journal.keep(&Unfinished::default());
     assert_eq!(open(&pinned).1, [origin]);
     assert_eq!(open(&pinned).0.free, journal.free);
+}
+
+#[test]
+fn entries_of_an_undelivered_report_are_kept() {
+    let pinned = Pinned::default();
+    let (mut journal, _) = open(&pinned);
+    let intent = WriteIntent { device: 1, inode: 2, offset: 3, length: 4 };
+    let entries = [
+        record(1, 10, 64),
+        record(2, 11, 64),
+        record(0, 20, 64),
+        record(0, 21, 64),
+        Entry::Intent(Note { key: 2, mark: FINAL }, intent),
+    ];
+    for entry in &entries {
+        journal.put(entry).unwrap();
+    }
+    let mut keep = |keys: &[u64]| {
+        let mut unfinished = Unfinished::default();
+        for key in keys {
+            unfinished.add_undelivered(*key);
+        }
+        journal.keep(&unfinished);
+        open(&pinned).1
+    };
+    let [_, two, moment, later, intent] = entries;
+    assert_eq!(keep(&[2, LOSSES]), [two, moment, later.clone(), intent]);
+    assert_eq!(keep(&[key_of(0, 21), LOSSES]), [later]);
+    assert_eq!(keep(&[LOSSES]), []);
+}
+
+#[test]
+fn refused_entry_leaves_nothing_behind_and_its_reason_is_given_once() {
+    let pinned = Pinned { room: Some(2), ..Pinned::default() };
+    let (mut journal, _) = open(&pinned);
+    assert_eq!(journal.put(&record(1, 10, 64)), Ok(()));
+    let free = journal.free;
+    assert_eq!(journal.put(&record(2, 10, 3 * BODY)), Err(Full));
+    assert!(journal.is_broken() && !journal.is_short());
+    assert_eq!((journal.free, pinned.slots.lock().unwrap().len()), (free, 1));
+    assert!(journal.take_failure().is_some() && journal.take_failure().is_none());
 }
 
 #[test]
@@ -175,7 +220,7 @@ proptest! {
         changes in 0_usize..80,
     ) {
         let pinned = Pinned::default();
-        *pinned.changes_left.borrow_mut() = Some(changes);
+        *pinned.changes_left.lock().unwrap() = Some(changes);
         let (mut journal, _) = open(&pinned);
         let records: Vec<Entry> = lens.iter().map(|len| record(1, 5, *len)).collect();
         for record in &records {
@@ -183,7 +228,7 @@ proptest! {
         }
         journal.put(&reported(1, FINAL)).unwrap();
         journal.keep(&Unfinished::default());
-        *pinned.changes_left.borrow_mut() = None;
+        *pinned.changes_left.lock().unwrap() = None;
 
         let (_, found) = open(&pinned);
         let is_reported = found.contains(&reported(1, FINAL));

@@ -11,7 +11,7 @@ use std::{
 use tempfile::tempdir;
 use tokio::sync::Notify;
 
-use super::{HistoryError, Limits, Queued, StoreConfig, StoreSink, Work, Writer};
+use super::{HistoryError, Limits, MAX_QUEUED_BYTES, Queued, StoreConfig, StoreSink, Work, Writer};
 use crate::{
     history::{query::Query, scan::History},
     model::report::{LossStage, OomReport, Record},
@@ -33,7 +33,7 @@ fn store_all(path: &Path, records: &[Record], mut before: impl FnMut(usize)) -> 
         before(index);
         writer.handle(Queued { record: serde_json::to_vec(record).unwrap(), n_lost: 0 });
     }
-    health.end(0);
+    health.end();
     let lines = lines.lock().unwrap();
     lines.clone()
 }
@@ -106,6 +106,31 @@ fn record_that_found_no_room_in_the_queue_leaves_a_hole() {
     let history = History::open(directory.path()).unwrap();
     let holes = history.find::<()>(&Query::default(), usize::MAX).holes;
     assert!(holes.message().unwrap().starts_with("2 records are missing (seq 2 to 3)"));
+}
+
+#[test]
+fn overflow_is_counted_while_the_disk_hangs() {
+    let directory = tempdir().unwrap();
+    let mut sink = start(directory.path()).unwrap();
+    let records = records();
+    sink.write(&records[0]).unwrap();
+    // As if the thread were writing a record that takes all room.
+    while !sink.health.enqueue(MAX_QUEUED_BYTES, MAX_QUEUED_BYTES) {
+        std::thread::yield_now();
+    }
+    sink.write(&records[1]).unwrap();
+    sink.write(&records[2]).unwrap();
+    sink.health.dequeue(MAX_QUEUED_BYTES);
+    sink.write(&records[3]).unwrap();
+    let health = sink.health.clone();
+    drop(sink);
+    let lost = health.take_loss().unwrap();
+    assert_eq!(lost.count, 2);
+    let history = History::open(directory.path()).unwrap();
+    let found = history.find::<()>(&Query::default(), usize::MAX);
+    assert_eq!(found.found.len(), 2);
+    let holes = found.holes.message().unwrap();
+    assert!(holes.starts_with("2 records are missing"), "{holes}");
 }
 
 #[test]

@@ -241,6 +241,7 @@ impl Assembler {
                 .chain(self.kills.begun().map(|(_, first_ns)| first_ns))
                 .chain(reclaims)
                 .min(),
+            ..Unfinished::default()
         }
     }
 

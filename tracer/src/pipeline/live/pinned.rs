@@ -1,6 +1,6 @@
 //! A run that continues where another one ended (`--pin`): see [`crate::bpf::journal`].
 
-use std::{cell::Cell, collections::BTreeMap, rc::Rc, time::Duration};
+use std::{cell::Cell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
@@ -11,7 +11,9 @@ use crate::{
         journal::{Entry, SharedJournal},
         ring::Rings,
     },
+    fmt::lines::log_stderr,
     model::{account::Account, facts::Fact},
+    pipeline::dedup_writer::lock,
 };
 
 /// Old probes stay attached beside the new ones for this time. Only they see the whole of an
@@ -55,8 +57,8 @@ pub(super) struct RunJournal {
 impl Live {
     /// Continues where another run ended, and keeps a journal for the next run.
     pub(crate) fn resume(&mut self, left: Resume) {
-        let journal = Rc::clone(&left.journal);
-        let heir = left.heir.as_ref().map(|heir| Rc::clone(&heir.journal));
+        let journal = Arc::clone(&left.journal);
+        let heir = left.heir.as_ref().map(|heir| Arc::clone(&heir.journal));
         self.kept =
             Some(RunJournal { journal, heir, is_too_small: Rc::default(), left: Some(left) });
     }
@@ -97,21 +99,23 @@ impl Live {
         let share = self.pipeline.share();
         for kill in accounts.iter().flat_map(|account| share.to_hand_over(account)) {
             // Without room in the journal, this kill may be reported twice.
-            let _ = heir.borrow_mut().hand_over(kill);
+            let _ = lock(heir).hand_over(kill);
         }
     }
 
     /// Copies each record into the journal before it leaves the ring. The record stays in the ring
-    /// if there is no room.
+    /// if there is no room. If the map refuses the record for another reason, the record leaves the
+    /// ring without a copy: it would never leave otherwise.
     pub(super) fn keeper(&self) -> impl FnMut(&[u8]) -> bool + 'static {
         let shared = self
             .kept
             .as_ref()
-            .map(|kept| (Rc::clone(&kept.journal), Rc::clone(&kept.is_too_small)));
+            .map(|kept| (Arc::clone(&kept.journal), Rc::clone(&kept.is_too_small)));
         move |record| {
             shared.as_ref().is_none_or(|(journal, is_too_small)| {
                 let entry = Entry::Record(Bytes::copy_from_slice(record));
-                journal.borrow_mut().put(&entry).is_ok() || is_too_small.get()
+                let mut journal = lock(journal);
+                journal.put(&entry).is_ok() || is_too_small.get() || journal.is_broken()
             })
         }
     }
@@ -124,7 +128,7 @@ impl Live {
         };
         let Resume { journal, entries, reported, since_ns, heir } = left;
         let until_ns = heir.map_or(u64::MAX, |heir| heir.since_ns);
-        let handed_over = journal.borrow().handed_over().to_vec();
+        let handed_over = lock(&journal).handed_over().to_vec();
         self.note(Fact::Resumed { reported, since_ns, until_ns, handed_over })?;
         self.note_clock()?;
         self.note_losses()?;
@@ -150,25 +154,45 @@ impl Live {
         Ok(is_done)
     }
 
+    /// Drops the entries of accounts whose last report the output has written.
+    pub(super) fn forget_delivered(&self) {
+        if let Some(kept) = &self.kept {
+            lock(&kept.journal).keep(&self.pipeline.undelivered());
+        }
+    }
+
     /// Drops the entries of accounts that are reported to their end. If the journal is nearly full,
-    /// reports every account as it is. Returns whether enough was reported.
+    /// drops those of reports that wait for their output as well: an output that is blocked must
+    /// not cost other kills their details. If that is not enough, reports every account as it is.
+    /// Returns whether enough was reported.
     pub(super) fn forget_reported(&mut self) -> Result<bool, LiveError> {
         let Some(RunJournal { journal, is_too_small, .. }) = &self.kept else {
             return Ok(false);
         };
-        let (journal, is_too_small) = (Rc::clone(journal), Rc::clone(is_too_small));
-        journal.borrow_mut().keep(&self.pipeline.unfinished());
+        let (shared, is_too_small) = (Arc::clone(journal), Rc::clone(is_too_small));
+        let mut journal = lock(&shared);
+        if let Some(error) = journal.take_failure() {
+            log_stderr(format!("--pin: kills are not kept for the next run: {error}"));
+        }
+        journal.keep(&self.pipeline.undelivered());
         is_too_small.set(false);
-        if !journal.borrow().is_short() {
+        if !journal.is_short() {
             return Ok(false);
         }
+        journal.keep(&self.pipeline.unfinished());
+        if !journal.is_short() {
+            return Ok(false);
+        }
+        // The thread of the output uses it, too.
+        drop(journal);
         self.note(Fact::Flushed)?;
         let flushed = self.pipeline.flush();
         if self.report(flushed)? {
             return Ok(true);
         }
-        journal.borrow_mut().keep(&self.pipeline.unfinished());
-        is_too_small.set(journal.borrow().is_short());
+        let mut journal = lock(&shared);
+        journal.keep(&self.pipeline.unfinished());
+        is_too_small.set(journal.is_short());
         Ok(false)
     }
 
@@ -176,7 +200,7 @@ impl Live {
     pub(super) fn keep_fact(&self, fact: &Fact) {
         if let (Some(kept), Fact::System { .. }) = (&self.kept, fact) {
             // Without room in the journal, the report of the next run does not have it.
-            let _ = kept.journal.borrow_mut().put(&Entry::Fact(fact.clone()));
+            let _ = lock(&kept.journal).put(&Entry::Fact(fact.clone()));
         }
     }
 }
