@@ -12,7 +12,7 @@ use crate::report;
 /// happened, and that the last report is complete.
 pub(super) fn compare(check: &mut Check, case: Case<'_>, log: &Log, all: &[Value]) {
     let kills: Vec<Value> = all.iter().filter(|object| report::is_kill(object)).cloned().collect();
-    let lost = all.iter().filter(|record| record["type"] == "loss");
+    let lost = all.iter().filter(|it| it["type"] == "loss" && it["stage"] == "ring");
     let n_lost: u64 = lost.filter_map(|record| record["count"].as_u64()).sum();
     check.equal("records were lost", n_lost > 0, true);
     let of_kills = all.iter().any(|record| record["stage"] == "kills");

@@ -84,6 +84,14 @@ impl Probes {
         Ok(together(details, self.lost_kills().map_err(failed)?))
     }
 
+    /// Hints that the probes dropped since they were loaded. Probes before wire version 4 count
+    /// them as details.
+    pub(crate) fn dropped_hints(&self) -> u64 {
+        let counters = self.maps.get(LOST).and_then(|map| PerCpuArray::try_from(map).ok());
+        let hints = counters.and_then(|it: PerCpuArray<_, u64>| it.get(&counters::HINTS, 0).ok());
+        hints.map_or(0, |per_cpu| per_cpu.iter().sum())
+    }
+
     /// Kills without a compact record.
     fn lost_kills(&mut self) -> Result<LostRecords, MapError> {
         use counters::kills::{FIRST_NS, LAST_NS};

@@ -73,13 +73,13 @@ const LOST_KILLS: u64 = u64::MAX - 1;
 /// years after the boot.
 pub(crate) const FIRST_COUNT: u64 = u64::MAX - (1 << 33);
 
-/// Key of reports on lost kills.
+/// Key of reports on lost kills. Other reasons are not of kills.
 pub(crate) fn lost_kills(reason: Option<LossReason>) -> u64 {
     match reason {
-        None => LOST_KILLS,
         Some(LossReason::Marked) => LOST_KILLS - 1,
         Some(LossReason::GroupMember) => LOST_KILLS - 2,
         Some(LossReason::SharesMm) => LOST_KILLS - 3,
+        _ => LOST_KILLS,
     }
 }
 

@@ -150,6 +150,8 @@ pub(crate) struct SymbolRequests {
     n_evicted: Arc<AtomicU64>,
     worker: Option<Worker<Queued>>,
     unanswered: BTreeMap<u64, Unanswered>,
+    /// Requests whose answer did not come in time.
+    n_late: u64,
     /// Invocations that [`SymbolRequests::newly_awaited`] has not returned yet.
     new: BTreeSet<u64>,
     /// The kinds of refused requests, by invocation.
@@ -168,6 +170,7 @@ impl SymbolRequests {
             n_evicted: Arc::default(),
             worker: None,
             unanswered: BTreeMap::new(),
+            n_late: 0,
             new: BTreeSet::new(),
             refused: Lru::new(MAX_REFUSED, 256 << 10),
         }
@@ -329,7 +332,14 @@ impl SymbolRequests {
         let is_ready = |_: &u64, unanswered: &mut Unanswered| {
             unanswered.count == 0 || unanswered.since.elapsed() > PATIENCE
         };
-        self.unanswered.extract_if(.., is_ready).map(|(seq, _)| seq).collect()
+        let ready: Vec<(u64, Unanswered)> = self.unanswered.extract_if(.., is_ready).collect();
+        self.n_late += ready.iter().map(|(_, unanswered)| unanswered.count as u64).sum::<u64>();
+        ready.into_iter().map(|(seq, _)| seq).collect()
+    }
+
+    /// Number of requests so far whose answer did not come before the report had to be written.
+    pub(crate) fn n_late(&self) -> u64 {
+        self.n_late
     }
 }
 

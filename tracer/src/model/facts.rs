@@ -10,7 +10,7 @@ use super::{
     lru::{ByteSize, Lru},
     names::{Symbol, UserNames},
     recorded_growth::Recorded,
-    report::{Container, LossReason, System},
+    report::{Container, LossReason, LossStage, System},
 };
 
 /// Something that userspace found out while the run was live.
@@ -131,6 +131,20 @@ pub enum Fact {
         program: String,
         /// Number of skipped runs since the program was loaded.
         count: u64,
+        /// When it was read, `CLOCK_BOOTTIME` ns.
+        at_ns: u64,
+    },
+    /// Hints that the probes dropped, or look-ups without a result.
+    Dropped {
+        /// What was dropped.
+        stage: LossStage,
+        /// Why, if there is more than one reason.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<LossReason>,
+        /// Their number since the previous such fact.
+        count: u64,
+        /// The time of that fact, or of the start of the run, `CLOCK_BOOTTIME` ns.
+        since_ns: u64,
         /// When it was read, `CLOCK_BOOTTIME` ns.
         at_ns: u64,
     },

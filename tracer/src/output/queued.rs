@@ -12,6 +12,7 @@ use crate::{
         threads::ThreadName,
         worker::{Work, Worker},
     },
+    model::report::LossReason,
     pipeline::{
         dedup_writer::{DedupWriter, Notes, Undelivered},
         output_health::OutputHealth,
@@ -96,7 +97,7 @@ impl Write for QueuedWriter {
                 self.health.dequeue(length);
             }
             let why = "the output takes no more records, because it is slow or blocked";
-            self.health.lose(1, why);
+            self.health.lose(1, LossReason::QueueFull, why);
         }
         Ok(())
     }
@@ -132,7 +133,7 @@ impl Work<Queued> for Writer {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => self.health.leave(),
             Err(error) => {
                 self.undelivered.remove(note);
-                self.health.lose(1, &error.to_string());
+                self.health.lose(1, LossReason::WriteFailed, &error.to_string());
             }
         }
         self.health.dequeue(record.len());

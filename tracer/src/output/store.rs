@@ -20,7 +20,7 @@ use crate::{
         threads::ThreadName,
         worker::{Work, Worker},
     },
-    model::report::Record,
+    model::report::{LossReason, Record},
     output::hang_watch::HangWatch,
     pipeline::{
         output_health::OutputHealth,
@@ -90,7 +90,7 @@ impl Sink for StoreSink {
             self.health.dequeue(bytes);
         }
         self.n_lost += 1;
-        self.health.lose(1, "the disk is too slow");
+        self.health.lose(1, LossReason::QueueFull, "the disk is too slow");
         Ok(())
     }
 }
@@ -122,7 +122,9 @@ impl Work<Queued> for Writer {
         let _watched = self.hang_watch.as_ref().map(HangWatch::watch);
         match self.store(&queued) {
             Ok(()) => self.health.works(),
-            Err(error) => self.health.lose(1, &with_sources(&error)),
+            Err(error) => {
+                self.health.lose(1, LossReason::WriteFailed, &with_sources(&error));
+            }
         }
         self.health.dequeue(queued.record.len());
     }
@@ -148,7 +150,9 @@ impl Writer {
         let (store, hang_watch) = (None, None);
         let mut writer = Self { config, store, n_unnumbered: 0, health, hang_watch, next_check };
         match writer.open() {
-            Err(error) if error.may_pass() => writer.health.lose(0, &with_sources(&error)),
+            Err(error) if error.may_pass() => {
+                writer.health.lose(0, LossReason::WriteFailed, &with_sources(&error));
+            }
             opened => opened?,
         }
         Ok(writer)

@@ -275,7 +275,28 @@ fn swap_total_bytes() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::numbers;
+    use std::path::Path;
+
+    use super::{Batch, KernelLog, numbers};
+    use crate::kmsg::{Context, Log};
+
+    #[test]
+    fn overwritten_records_are_counted_by_their_numbers() {
+        let mut device = KernelLog::open(Path::new("/dev/null"), true).unwrap();
+        let mut log = Log::new(Context::default());
+        let mut batch = Batch { last_ns: None, has_lost: false };
+        let mut read = |device: &mut KernelLog, record: &[u8]| {
+            device.buffer[..record.len()].copy_from_slice(record);
+            device.record(record.len(), &mut log, &mut batch);
+            batch.has_lost
+        };
+        assert!(!read(&mut device, b"6,446,1,-;a\n"));
+        device.has_overrun = true;
+        assert!(read(&mut device, b"6,450,2,-;b\n"));
+        assert_eq!(device.lost, 3);
+        read(&mut device, b"6,451,3,-;c\n");
+        assert_eq!(device.lost, 3);
+    }
 
     #[test]
     fn record_has_number_and_time() {

@@ -1,5 +1,6 @@
 //! The live run: waits for the rings, for time and for signals. Owns the order of the shutdown.
 
+mod drops;
 mod ends;
 mod live_facts;
 mod pinned;
@@ -60,6 +61,10 @@ const RELEASES_MEMORY_AFTER: Duration = Duration::from_mins(1);
 /// The skipped runs of the programs are read at most this often: each program has a file for it.
 const MISSES_READ_EVERY: Duration = Duration::from_secs(1);
 
+/// Dropped hints and look-ups are reported at most this often: a hostile container can make the
+/// probes drop hints all the time.
+const DROPS_READ_EVERY: Duration = Duration::from_mins(1);
+
 /// Reports are compared with the kernel's count of kills at least this often.
 pub(crate) const CROSS_CHECK: Duration = Duration::from_mins(10);
 
@@ -94,6 +99,7 @@ pub(crate) struct Live {
     /// Runs that the kernel skipped, by program, and when they were read.
     misses: BTreeMap<String, u64>,
     misses_read_at: Option<Instant>,
+    drops: drops::Drops,
     kill_counter: Option<KillCounter>,
     group_counter: Option<CgroupKillCounter>,
     cross_check: Duration,
@@ -132,6 +138,7 @@ impl Live {
         let memory_on_v2 = pipeline.host().memory_on_v2 == Some(true);
         let stacks = StackSymbolizer::new(&enrichment.tenants());
         let found = Vec::new();
+        let drops = drops::Drops::since_now(&probes);
         let facts = LiveFacts {
             symbols,
             enrichment,
@@ -150,6 +157,7 @@ impl Live {
             losses: LostRecords::default(),
             misses: BTreeMap::new(),
             misses_read_at: None,
+            drops,
             kill_counter: None,
             group_counter: None,
             cross_check: CROSS_CHECK,
@@ -459,6 +467,7 @@ impl Live {
         self.note_losses()?;
         self.misses_read_at = None;
         self.note_misses()?;
+        self.note_drops()?;
         self.note(Fact::End)?;
         let left = self.pipeline.finish();
         if !self.report(left)? {
@@ -518,7 +527,7 @@ impl Live {
             }
         }
         self.misses = misses;
-        Ok(())
+        if self.drops.read_at.elapsed() >= DROPS_READ_EVERY { self.note_drops() } else { Ok(()) }
     }
 
     /// The wall clock can be set during a run; records have `CLOCK_BOOTTIME`.

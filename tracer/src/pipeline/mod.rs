@@ -39,7 +39,7 @@ use crate::{
         handover::Share,
         host::Host,
         recorded_growth::{Chosen, Recorded},
-        report::{LossStage, OomReport, System},
+        report::{LossReason, LossStage, OomReport, System},
     },
     pipeline::{
         assemble::{Assembler, Counted, InFlight},
@@ -144,6 +144,8 @@ pub struct Pipeline {
     is_resumed: bool,
     n_records: u64,
     n_undecodable: u64,
+    /// Those that a `loss` record has reported.
+    n_undecodable_reported: u64,
 }
 
 impl Pipeline {
@@ -159,6 +161,7 @@ impl Pipeline {
             is_resumed: false,
             n_records: 0,
             n_undecodable: 0,
+            n_undecodable_reported: 0,
             host,
         }
     }
@@ -348,6 +351,10 @@ impl Pipeline {
                 self.lost(&lost, details, first_ns, last_ns)?;
             }
             Fact::ProbeMisses { program, count, at_ns } => self.missed(program, count, at_ns)?,
+            Fact::Dropped { stage, reason, count, since_ns, at_ns } => {
+                self.report_loss(stage, reason, count, [since_ns, at_ns])?;
+            }
+            Fact::Tick(now_ns) => self.report_undecodable(now_ns)?,
             Fact::KillsCounted { kills, at_ns } => {
                 let in_flight = self.assembler.in_flight();
                 let gap = self.cross_check.counted(Reading { kills, at_ns }, in_flight);
@@ -410,8 +417,8 @@ impl Pipeline {
     pub(crate) fn handle_outputs(&mut self) -> Result<(), PipelineError> {
         for (output, lost) in self.delivery.take_losses()? {
             let (stage, name) = (Some(output.stage()), Some(output.name().to_owned()));
-            let count = lost.count;
-            let what = LostRecords { stage, name, count, ..LostRecords::default() };
+            let (reason, count) = (Some(lost.reason), lost.count);
+            let what = LostRecords { stage, name, reason, count };
             let loss = what.record(&self.host, &self.facts, [lost.first_ns, lost.last_ns]);
             self.delivery.write(None, &loss)?;
         }
@@ -501,6 +508,29 @@ impl Pipeline {
         let what = LostRecords { stage, name, count: new, ..LostRecords::default() };
         let loss = what.record(&self.host, &self.facts, [at_ns, at_ns]);
         self.delivery.write(Some(note), &loss)
+    }
+
+    /// Reports the records that could not be decoded since the last call.
+    fn report_undecodable(&mut self, now_ns: u64) -> Result<(), SinkError> {
+        let count = self.n_undecodable - self.n_undecodable_reported;
+        self.n_undecodable_reported = self.n_undecodable;
+        if count == 0 {
+            return Ok(());
+        }
+        self.report_loss(LossStage::Decode, None, count, [now_ns, now_ns])
+    }
+
+    /// Reports a loss that is in no journal.
+    fn report_loss(
+        &mut self,
+        stage: LossStage,
+        reason: Option<LossReason>,
+        count: u64,
+        detected_ns: [u64; 2],
+    ) -> Result<(), SinkError> {
+        let what = LostRecords { stage: Some(stage), name: None, reason, count };
+        let loss = what.record(&self.host, &self.facts, detected_ns);
+        self.delivery.write(None, &loss)
     }
 
     fn report_gap(&mut self, gap: Gap, group: Option<CountedCgroup>) -> Result<(), SinkError> {

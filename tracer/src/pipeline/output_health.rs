@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::{
     fmt::{sanitize::sanitize, units::count},
     host::clock,
-    model::report::LossStage,
+    model::report::{LossReason, LossStage},
 };
 
 /// Prints a line on stderr.
@@ -24,6 +24,8 @@ pub(crate) type LogStderr = Arc<dyn Fn(&str) + Send + Sync>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotWritten {
     pub count: u64,
+    /// Of the first one.
+    pub reason: LossReason,
     pub first_ns: u64,
     pub last_ns: u64,
 }
@@ -100,9 +102,9 @@ impl OutputHealth {
     }
 
     /// The output did not take `count` records. 0: it failed before the first one.
-    pub(crate) fn lose(&self, count: u64, why: &str) {
+    pub(crate) fn lose(&self, count: u64, reason: LossReason, why: &str) {
         let now = clock::boottime_ns();
-        let new = NotWritten { count, first_ns: now, last_ns: now };
+        let new = NotWritten { count, reason, first_ns: now, last_ns: now };
         let mut state = self.lock();
         if let Some(lost) = &mut state.failing {
             lost.add(new);
@@ -116,7 +118,8 @@ impl OutputHealth {
     /// The output has not taken a record for so long. The records that come meanwhile wait.
     pub(crate) fn hang(&self, time: Duration) {
         let now = clock::boottime_ns();
-        let none = NotWritten { count: 0, first_ns: now, last_ns: now };
+        let reason = LossReason::QueueFull;
+        let none = NotWritten { count: 0, reason, first_ns: now, last_ns: now };
         let mut state = self.lock();
         if state.failing.is_none() {
             state.failing = Some(none);
@@ -200,7 +203,7 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::OutputHealth;
-    use crate::model::report::LossStage;
+    use crate::model::report::{LossReason::QueueFull, LossStage};
 
     #[test]
     fn fault_is_logged_when_it_begins_and_when_it_is_over() {
@@ -209,15 +212,15 @@ mod tests {
         let log = Arc::new(move |line: &str| logged.lock().unwrap().push(line.to_owned()));
         let health = OutputHealth::new("stdout", LossStage::Queue, log, Arc::new(Notify::new()));
         health.works();
-        health.lose(1, "nobody reads it");
-        health.lose(2, "nobody reads it");
+        health.lose(1, QueueFull, "nobody reads it");
+        health.lose(2, QueueFull, "nobody reads it");
         assert_eq!(health.take_loss(), None, "it does not work yet");
         health.works();
         health.works();
         let lost = health.take_loss().unwrap();
         assert_eq!((lost.count, health.take_loss()), (3, None));
         assert!(lost.first_ns <= lost.last_ns);
-        health.lose(1, "no space left");
+        health.lose(1, QueueFull, "no space left");
         assert!(health.enqueue(100, 10), "one record always has room");
         assert!(!health.enqueue(1, 10));
         health.dequeue(100);
@@ -243,7 +246,7 @@ mod tests {
         let (log, changed) = (Arc::new(|_: &str| {}), Arc::new(Notify::new()));
         let health = OutputHealth::new("stdout", LossStage::Queue, log, Arc::clone(&changed));
         for _ in 0..2 {
-            health.lose(2, "");
+            health.lose(2, QueueFull, "");
             health.works();
         }
         assert_eq!(health.take_loss().unwrap().count, 4);

@@ -239,7 +239,7 @@ mod tests {
         model::{
             facts::Fact,
             host::Host,
-            report::{LossStage, Record, Tier},
+            report::{LossReason, LossStage, Record, Tier},
         },
         pipeline::{Pipeline, PipelineConfig},
     };
@@ -272,7 +272,7 @@ mod tests {
         let health = outputs.health("stdout", LossStage::Queue, Arc::new(|_: &str| {}));
         outputs.add_watched(sink, Some(health.clone()));
         let mut pipeline = Pipeline::new(PipelineConfig::new(Host::of_tier(Tier::Fentry), outputs));
-        health.lose(2, "full");
+        health.lose(2, LossReason::QueueFull, "full");
         pipeline.handle_outputs().unwrap();
         assert!(records.borrow().is_empty(), "it still fails");
         health.works();
@@ -281,6 +281,7 @@ mod tests {
         let records = records.borrow();
         let [Record::Loss(loss)] = records.as_slice() else { panic!("{records:?}") };
         assert_eq!((loss.stage, loss.count), (Some(LossStage::Queue), 2));
+        assert_eq!(loss.reason, Some(LossReason::QueueFull));
         assert_eq!(loss.name.as_deref(), Some("stdout"));
     }
 

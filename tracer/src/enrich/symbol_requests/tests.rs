@@ -66,6 +66,16 @@ fn growth_of_two_processes_gets_one_answer_each() {
 }
 
 #[test]
+fn requests_without_an_answer_in_time_are_counted() {
+    let mut requests = requests();
+    let Some(since) = Instant::now().checked_sub(2 * PATIENCE) else { return };
+    requests.unanswered.insert(7, Unanswered { count: 2, since });
+    requests.unanswered.insert(8, Unanswered { count: 0, since });
+    assert_eq!(requests.names_ready(), [7, 8]);
+    assert_eq!(requests.n_late(), 2);
+}
+
+#[test]
 fn kernel_addresses_are_awaited_until_answered() {
     let mut requests = requests();
     requests.ask_kernel(9, Vec::new());

@@ -367,14 +367,15 @@ pub struct LossReport {
     /// Where the records were lost; absent for the kernel log and for probes of an older version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<LossStage>,
-    /// The BPF program, if the stage is "probe"; the output, if it is "queue".
+    /// The BPF program, if the stage is "probe"; the output, if it is "queue" or "store".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Why the kernel killed the processes whose records were lost, if the stage is "kills" and the
-    /// probes counted it.
+    /// Why the records were lost. If the stage is "kills", and the probes counted it: why the
+    /// kernel killed the processes whose records were lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<LossReason>,
-    /// The number of lost records; of skipped runs if the stage is "probe".
+    /// The number of lost records; of skipped runs if the stage is "probe", and of look-ups if it
+    /// is "helper" or "names".
     pub count: u64,
     /// When the loss was first detected, RFC 3339, UTC.
     #[schemars(with = "String", extend("format" = "date-time"))]
@@ -393,15 +394,24 @@ pub enum LossStage {
     /// The ring of kills had no room. A process without its record is in no report, unless its
     /// details arrived.
     Kills,
+    /// The probes dropped records of new cgroups and of growing processes: their ring was full, or
+    /// they exceeded their rate. Reports can be without names of containers.
+    Hints,
     /// The kernel skipped runs of a BPF program, so their records were never written.
     Probe,
+    /// Records of the probes had a form that this oomwhy does not know.
+    Decode,
+    /// Look-ups that need a helper process were refused. Reports are without these names.
+    Helper,
+    /// Other look-ups were refused, or their results came too late for their report.
+    Names,
     /// An output (`name`) did not take records: its reader or its disk was too slow, or failed.
     Queue,
     /// The history did not take records: its disk was too slow, or failed.
     Store,
 }
 
-/// Why the kernel killed processes whose records were lost.
+/// Why records were lost: of kills, why the kernel killed the processes.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -413,6 +423,47 @@ pub enum LossReason {
     GroupMember,
     /// None was marked. Each shared the memory of the victim before it.
     SharesMm,
+    /// The queue was full: the reader or the disk was too slow, or blocked.
+    QueueFull,
+    /// Each write was tried and failed.
+    WriteFailed,
+    /// Earlier helper processes hang.
+    HelpersHang,
+    /// The tenant had used up its share of the look-ups, or too many were waiting.
+    ShareUsedUp,
+    /// The report had waited long enough.
+    Late,
+}
+
+impl LossStage {
+    /// All stages, as docs/reliability.md lists them.
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Ring,
+        Self::Kills,
+        Self::Hints,
+        Self::Probe,
+        Self::Decode,
+        Self::Helper,
+        Self::Names,
+        Self::Queue,
+        Self::Store,
+    ];
+}
+
+impl LossReason {
+    /// All reasons, as docs/reliability.md lists them.
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Marked,
+        Self::GroupMember,
+        Self::SharesMm,
+        Self::QueueFull,
+        Self::WriteFailed,
+        Self::HelpersHang,
+        Self::ShareUsedUp,
+        Self::Late,
+    ];
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

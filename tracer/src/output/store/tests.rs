@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use super::{HistoryError, Limits, MAX_QUEUED_BYTES, Queued, StoreConfig, StoreSink, Work, Writer};
 use crate::{
     history::{query::Query, scan::History},
-    model::report::{LossStage, OomReport, Record},
+    model::report::{LossReason, LossStage, OomReport, Record},
     output::fixtures,
     pipeline::{output_health::OutputHealth, sink::Sink},
 };
@@ -125,7 +125,7 @@ fn overflow_is_counted_while_the_disk_hangs() {
     let health = sink.health.clone();
     drop(sink);
     let lost = health.take_loss().unwrap();
-    assert_eq!(lost.count, 2);
+    assert_eq!((lost.count, lost.reason), (2, LossReason::QueueFull));
     let history = History::open(directory.path()).unwrap();
     let found = history.find::<()>(&Query::default(), usize::MAX);
     assert_eq!(found.found.len(), 2);

@@ -63,9 +63,31 @@ pub(crate) fn loss(loss: &LossReport, zone: &TimeZone) -> String {
     let first = local(loss.first, zone, "%F %T");
     match loss.tier {
         _ if matches!(loss.stage, Some(LossStage::Queue | LossStage::Store)) => format!(
-            "loss: {} not written to {} since {first}, because it was slow or failed",
+            "loss: {} not written to {} since {first}, because {}",
             count(loss.count, "record"),
             safe(loss.name.as_deref().unwrap_or("an output")),
+            match loss.reason {
+                Some(LossReason::QueueFull) => "it was slow or blocked",
+                Some(LossReason::WriteFailed) => "it failed",
+                _ => "it was slow or failed",
+            },
+        ),
+        _ if matches!(loss.stage, Some(LossStage::Helper | LossStage::Names)) => format!(
+            "loss: {} without a result since {first}, because {}",
+            count(loss.count, "look-up"),
+            match loss.reason {
+                Some(LossReason::HelpersHang) => "earlier helper processes hang",
+                Some(LossReason::Late) => "it came too late for its report",
+                _ => "a tenant had used up its share, or too many were waiting",
+            },
+        ),
+        _ if loss.stage == Some(LossStage::Hints) => format!(
+            "loss: {} of cgroups and growing processes since {first}, which came too fast",
+            count(loss.count, "record"),
+        ),
+        _ if loss.stage == Some(LossStage::Decode) => format!(
+            "loss: {} since {first} had a form that this oomwhy does not know",
+            count(loss.count, "record"),
         ),
         Some(Tier::Kmsg) => format!(
             "loss: {} of the kernel's log since {first}, overwritten before they were read",
@@ -93,6 +115,7 @@ fn killed_as(reason: LossReason) -> &'static str {
         LossReason::Marked => "; first victims of an invocation",
         LossReason::GroupMember => "; members of a group that was killed as a whole",
         LossReason::SharesMm => "; processes that shared a victim's memory",
+        _ => "",
     }
 }
 

@@ -11,7 +11,7 @@ use crate::model::{
     gfp::GfpFlag,
     host::Host,
     names::Symbol,
-    report::{LossReason, Missing, System, Tier},
+    report::{LossReason, LossStage, Missing, System, Tier},
 };
 
 fn host() -> Host {
@@ -51,6 +51,13 @@ fn frames() -> Vec<Frame> {
             last_ns: 2,
         },
         Fact::ProbeMisses { program: "exit_mmap_ret".to_owned(), count: 2, at_ns: 3 },
+        Fact::Dropped {
+            stage: LossStage::Names,
+            reason: Some(LossReason::Late),
+            count: 2,
+            since_ns: 1,
+            at_ns: 3,
+        },
         Fact::KillsCounted { kills: 5, at_ns: 8 },
         Fact::Tick(9),
         Fact::End,
