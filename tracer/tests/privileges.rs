@@ -378,8 +378,8 @@ fn tracer_in_a_container_has_the_privileges_of_the_table() {
 #[test]
 fn helper_has_limits_on_memory_cpu_and_files() {
     for (command, address, data, cpu, written) in [
-        ("user-symbols", 4 << 30, 192 << 20, ["2", "3"], 64 << 20),
-        ("kernel-symbols", 4 << 30, 192 << 20, ["2", "3"], 64 << 20),
+        ("user-symbols", 4 << 30, 192 << 20, ["2", "3"], 128 << 20),
+        ("kernel-symbols", 4 << 30, 192 << 20, ["2", "3"], 128 << 20),
         ("open-files", 1 << 30, 64 << 20, ["unlimited"; 2], 8 << 20),
     ] {
         let (helper, _socket) = Running::helper(command);
