@@ -100,10 +100,15 @@ fn cmdline(proc: &Path, pid: u32) -> Option<Vec<u8>> {
 
 /// Whether a part of a command line is missing. The OOM reaper takes the memory of a victim page by
 /// page, and a read of its command line ends before the first page that is gone. A process that
-/// sets its title may also have less than its argument area, but hardly to the end of a page.
+/// sets its title may also have less than its argument area, but hardly to the end of a page. The
+/// area is 0 to 0 if the kernel does not show it: to a reader without permission, and of a process
+/// that exits. Then only the NUL behind the last argument shows that the line is whole.
 /// <https://github.com/torvalds/linux/blob/v6.12/fs/proc/base.c> `get_mm_cmdline`
 fn is_cut(cmdline: &[u8], stat: &[u8]) -> bool {
     let (Some(start), Some(end)) = (field(stat, 48), field(stat, 49)) else { return false };
+    if end == 0 {
+        return !cmdline.ends_with(b"\0");
+    }
     let read_to = start.saturating_add(cmdline.len() as u64);
     read_to < end && read_to.is_multiple_of(MIN_PAGE_BYTES)
 }
@@ -152,6 +157,13 @@ mod tests {
         // Whole, and a title that a process set.
         assert!(!is_cut(200) && !is_cut(30));
         assert!(!super::is_cut(b"a", b"42 (a) S 0 0"));
+    }
+
+    #[test]
+    fn command_line_without_its_end_is_cut_if_its_area_is_not_shown() {
+        let stat = stat().replace("8100 8300", "0 0");
+        assert!(is_cut(b"/bin/hog\0--cgroup\0/sys/fs/cgroup", stat.as_bytes()));
+        assert!(!is_cut(b"/bin/hog\0--cgroup\0/sys/fs/cgroup/machine\0", stat.as_bytes()));
     }
 
     #[test]
