@@ -12,7 +12,7 @@ const TOLERANCE_BYTES: i64 = 2 << 20;
 
 /// The same for a helper process of oomwhy, which may be killed while it starts: it faults in its
 /// executable, which is a file in memory, 16 pages at a time. 2.1 MiB were seen on 5.10. A victim
-/// may use the kernel's reserves, so a lack of memory does not stop it.
+/// gets memory from the kernel's reserves when there is no other.
 const HELPER_TOLERANCE_BYTES: i64 = 8 << 20;
 
 /// The workload whose exit is blocked by a ptrace tracer as long as the tracer lives.
